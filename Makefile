@@ -1,0 +1,95 @@
+# Everything a person runs. `make setup` is part of each target and a no-op once it has run.
+#
+#   make explain                       the main job on an example clip
+#   make explain CLIP=path/to/video    the same on a video, or a folder of frames, of your own
+#
+# Variables: CLIP, OUT (where reports go), PYTHON (which interpreter makes .venv), EXTRAS (which
+# extras of pyproject.toml setup installs), PYTEST_ARGS. pip's own settings (index, find-links,
+# cache, proxy, offline) are used as they are.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup explain demo test test-all quality results
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.deft-setup
+EXTRAS ?= dev,demo,decord,corpora
+OUT ?= out
+PYTEST_ARGS ?=
+
+# The raw text of CLIP reaches the shell through the environment, so that spaces, quotes, dollar
+# signs and any alphabet arrive as they were typed.
+ifndef CLIP
+CLIP := $(firstword $(sort $(wildcard demo/clips/*.mp4)))
+endif
+CLIP_PATH := $(value CLIP)
+OUT_PATH := $(value OUT)
+export CLIP_PATH OUT_PATH
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
+	@echo "targets: setup explain demo test test-all quality results"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@set -euo pipefail; python="$(PYTHON)"; \
+	for candidate in python3.11 python3.12 python3.13 python3; do \
+	  [[ -n "$$python" ]] && break; \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	  then python="$$candidate"; fi; \
+	done; \
+	if ! $(PY) -m pip --version > /dev/null 2>&1; then \
+	  if [[ -z "$$python" ]]; then \
+	    echo "setup: found no Python 3.11 or later; install one, or make setup PYTHON=path" >&2; \
+	    exit 2; \
+	  fi; \
+	  echo "setup: making $(VENV) with $$("$$python" --version)"; \
+	  "$$python" -m venv $(VENV); \
+	fi; \
+	torch=$$($(PY) -c 'import torch; v = torch.__version__; \
+	    print(v if tuple(map(int, v.split(".")[:2])) >= (2, 6) else "")' 2>/dev/null || true); \
+	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt; \
+	if [[ -n "$$torch" ]]; then \
+	  echo "setup: keeping torch $$torch, which is already in $(VENV)"; \
+	  echo "torch==$$torch" >> $(VENV)/constraints.txt; \
+	else \
+	  pin=$$(grep '^torch==' constraints.txt); \
+	  echo "$$pin" >> $(VENV)/constraints.txt; \
+	  echo "setup: downloading $$pin first (about 200 MB as a CPU build; where pip finds only"; \
+	  echo "       the CUDA build, about 3 GB with its libraries)"; \
+	  $(PY) -m pip install --quiet -c $(VENV)/constraints.txt torch; \
+	fi; \
+	echo "setup: downloading what is missing of some 90 packages (about 450 MB in all), at the"; \
+	echo "       versions of constraints.txt: transformers, datasets, opencv, numba, gradio, ..."; \
+	$(PY) -m pip install --quiet -c $(VENV)/constraints.txt setuptools; \
+	$(PY) -m pip install --quiet -c $(VENV)/constraints.txt --no-build-isolation -e '.[$(EXTRAS)]'; \
+	touch $@; \
+	echo "setup: done"
+
+explain: setup
+	@if [[ -z "$$CLIP_PATH" ]]; then \
+	  echo "explain: there is no clip in demo/clips; say make explain CLIP=path/to/video" >&2; exit 2; \
+	fi
+	@$(VENV)/bin/deft-llm explain --out "$$OUT_PATH" -- "$$CLIP_PATH"
+
+demo: setup
+	@$(PY) demo/app.py
+
+test: setup
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+test-all: setup
+	$(PY) -m pytest -m "slow or not slow" $(PYTEST_ARGS)
+
+quality: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# Measures every figure again and writes eval/RESULTS.md from what was measured.
+results: setup
+	$(PY) eval/results.py

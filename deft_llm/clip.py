@@ -1,0 +1,185 @@
+"""The nouns that every part passes around: clips, intervals, annotations, predictions, evidence.
+
+Frame indices are 0-based and intervals are inclusive; times are seconds from the container's
+timestamps; motion is in pixels of the canonical 224-pixel face; left and right are the subject's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Onset, apex and offset of one expression.
+
+    Attributes:
+        onset: First frame of the motion, 0-based.
+        apex: Frame of the strongest expression, ``onset <= apex <= offset``.
+        offset: Last frame of the motion, inclusive.
+
+    Raises:
+        UserError: If the three frames are not in order or negative.
+    """
+
+    onset: int
+    apex: int
+    offset: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.onset <= self.apex <= self.offset:
+            raise UserError(
+                f"interval onset {self.onset}, apex {self.apex}, offset {self.offset}: expected "
+                "0 <= onset <= apex <= offset; check the coding of this clip"
+            )
+
+    def __contains__(self, frame: int) -> bool:
+        return self.onset <= frame <= self.offset
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A decoded video.
+
+    Attributes:
+        name: A short name for messages and tables.
+        frames: uint8 RGB, shape (T, H, W, 3).
+        timestamps: Seconds, shape (T,), strictly increasing.
+        source: The file or folder it was read from, if any.
+    """
+
+    name: str
+    frames: NDArray[np.uint8]
+    timestamps: NDArray[np.float64]
+    source: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
+            raise UserError(
+                f"clip {self.name}: frames are {self.frames.dtype} {self.frames.shape}; "
+                "expected uint8 RGB of shape (T, H, W, 3)"
+            )
+        if len(self.timestamps) != len(self.frames) or np.any(np.diff(self.timestamps) <= 0):
+            raise UserError(
+                f"clip {self.name}: {len(self.timestamps)} timestamps for {len(self.frames)} "
+                "frames; expected one strictly increasing time for each frame"
+            )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second from the median time step; 0 for a single frame."""
+        return float(1.0 / np.median(np.diff(self.timestamps))) if len(self) > 1 else 0.0
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the end of the last one."""
+        if len(self) < 2:
+            return 0.0
+        return float(self.timestamps[-1] - self.timestamps[0]) + 1.0 / self.fps
+
+    def content_hash(self) -> str:
+        """SHA-256 over size and pixels: equal content, equal hash, whatever the file's name."""
+        digest = hashlib.sha256(str(self.frames.shape).encode())
+        digest.update(np.ascontiguousarray(self.frames).tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The coding of one clip.
+
+    Attributes:
+        dataset: Corpus name.
+        subject: Subject id, unique inside the corpus.
+        clip: Clip id, unique inside the corpus.
+        interval: Onset, apex and offset, or None where nothing was coded.
+        aus: AU codes with the side where one was coded: ``("1", "L12")``; bare = both sides.
+        emotion: One of ``facs.EMOTIONS`` or None for a clip without expression.
+        fps: Nominal frame rate, if the corpus states one.
+    """
+
+    dataset: str
+    subject: str
+    clip: str
+    interval: Interval | None = None
+    aus: tuple[str, ...] = ()
+    emotion: str | None = None
+    fps: float | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One row of results; every table is computed from such rows alone."""
+
+    dataset: str
+    subject: str
+    clip: str
+    fold: int
+    seed: int
+    label: str
+    predicted: str
+    probabilities: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One region that moved.
+
+    Attributes:
+        region: A key of ``facs.REGIONS``.
+        direction: A direction name of ``facs.direction_name``.
+        magnitude: Mean motion, pixels of the canonical face.
+        z: Motion over the region's own noise floor.
+        aus: AU codes that explain it; empty where none does.
+    """
+
+    region: str
+    direction: str
+    magnitude: float
+    z: float
+    aus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What DEFT-LLM says of one clip.
+
+    Attributes:
+        emotion: The class with the highest label likelihood, or None when nothing moved.
+        probabilities: Class name -> probability (label likelihood), summing to 1.
+        aus: AU code -> probability of the AU head, for the AUs that the answer names.
+        evidence: Measured motion of the regions that moved, strongest first.
+        claims: (region, direction) pairs as the model stated them in its raw text.
+        unsupported: Claims that the measured motion does not support.
+        rationale: The model's explanation in words.
+        raw: The generated text, untouched.
+        status: "ok", or what could not be seen.
+    """
+
+    emotion: str | None
+    probabilities: dict[str, float]
+    aus: dict[str, float]
+    evidence: tuple[Evidence, ...]
+    claims: tuple[tuple[str, str], ...] = ()
+    unsupported: tuple[tuple[str, str], ...] = ()
+    rationale: str = ""
+    raw: str = ""
+    status: str = "ok"
+    parsed: bool = True
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return asdict(self)

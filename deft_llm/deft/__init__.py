@@ -1,0 +1,1 @@
+"""DEFT-LLM: three disentangled experts, a projector each, and a language model."""

@@ -1,0 +1,114 @@
+"""Configuration of DEFT-LLM.
+
+DEFT-LLM (arXiv 2511.10948) publishes neither code nor sizes. Every number here is our choice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, PretrainedConfig
+
+from deft_llm import facs
+
+EXPERTS: tuple[str, ...] = ("structure", "texture", "motion")
+DEFAULT_AUS: tuple[int, ...] = (
+    *(1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 28, 38, 39, 43),
+)
+NO_EMOTION = "none"
+DEFAULT_EMOTIONS: tuple[str, ...] = (
+    *(e for e in facs.EMOTIONS if e != "repression"),
+    NO_EMOTION,
+)
+
+
+class DeftConfig(PretrainedConfig):
+    """Everything that fixes the shape of a DEFT-LLM.
+
+    Attributes:
+        text_config: Configuration of any causal language model.
+        expert_dim: Width D of the experts' tokens.
+        structure_size: Side of the onset image in pixels.
+        structure_tokens: Tokens of the structure expert, a square number.
+        texture_frames: Differences to the onset that the texture expert reads.
+        texture_size: Side of a difference image.
+        texture_tokens: Tokens of the texture expert.
+        map_size: Side of the flow map.
+        region_features: Numbers per region and phase in the region motion table.
+        aus: FACS numbers, one motion query each.
+        emotions: Classes of the emotion head, the last one "none".
+        expert_dropout: Probability with which training blanks each expert of a sample.
+        emotion_weight: Weight of the emotion head's cross-entropy.
+        au_weight: Weight of the AU head's binary cross-entropy.
+        *_token_id: Placeholder ids that the expert tokens replace.
+    """
+
+    model_type = "deft"
+    sub_configs = {"text_config": AutoConfig}
+
+    def __init__(
+        self,
+        text_config: PretrainedConfig | dict[str, Any] | None = None,
+        expert_dim: int = 128,
+        structure_size: int = 64,
+        structure_tokens: int = 4,
+        texture_frames: int = 8,
+        texture_size: int = 48,
+        texture_tokens: int = 4,
+        map_size: int = 56,
+        region_features: int = 8,
+        aus: tuple[int, ...] | list[int] = DEFAULT_AUS,
+        emotions: tuple[str, ...] | list[str] = DEFAULT_EMOTIONS,
+        expert_dropout: float = 0.1,
+        emotion_weight: float = 1.0,
+        au_weight: float = 1.0,
+        structure_token_id: int = 0,
+        texture_token_id: int = 0,
+        motion_token_id: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(text_config, dict):
+            text_config = AutoConfig.for_model(**text_config)
+        self.text_config = text_config if text_config is not None else AutoConfig.for_model("qwen3")
+        self.expert_dim = expert_dim
+        self.structure_size = structure_size
+        self.structure_tokens = structure_tokens
+        self.texture_frames = texture_frames
+        self.texture_size = texture_size
+        self.texture_tokens = texture_tokens
+        self.map_size = map_size
+        self.region_features = region_features
+        self.aus = list(aus)
+        self.emotions = list(emotions)
+        self.expert_dropout = expert_dropout
+        self.emotion_weight = emotion_weight
+        self.au_weight = au_weight
+        self.structure_token_id = structure_token_id
+        self.texture_token_id = texture_token_id
+        self.motion_token_id = motion_token_id
+        kwargs.setdefault("tie_word_embeddings", bool(self.text_config.tie_word_embeddings))
+        super().__init__(**kwargs)
+
+    @property
+    def motion_tokens(self) -> int:
+        """One token per AU query, then one per face region."""
+        return len(self.aus) + len(facs.REGIONS)
+
+    def token_counts(self) -> dict[str, int]:
+        """Tokens that each expert contributes to one clip."""
+        return {
+            "structure": self.structure_tokens,
+            "texture": self.texture_tokens,
+            "motion": self.motion_tokens,
+        }
+
+    def placeholder_ids(self) -> dict[str, int]:
+        """Placeholder token id of each expert."""
+        return {
+            "structure": self.structure_token_id,
+            "texture": self.texture_token_id,
+            "motion": self.motion_token_id,
+        }
+
+
+AutoConfig.register("deft", DeftConfig)

@@ -1,0 +1,187 @@
+"""The three expert encoders: structure, dynamic texture, motion semantics.
+
+Each sees what the others do not, so that identity and motion are kept apart at the input:
+structure reads the onset frame alone, dynamic texture the differences to the onset, motion
+semantics the head-compensated flow and the region motion table. The paper (arXiv 2511.10948)
+names the experts and no architecture; these small networks are our own.
+
+Dimensions: B clips, D expert width, K AU queries, R regions, T texture frames, S map side.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from deft_llm import facs
+from deft_llm.deft.configuration_deft import DeftConfig
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    groups = max(1, outputs // 16)
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.GroupNorm(groups, outputs),
+        nn.GELU(),
+    )
+
+
+class StructureExpert(nn.Module):
+    """Appearance of the face at rest: a small CNN on the onset frame."""
+
+    def __init__(self, config: DeftConfig) -> None:
+        super().__init__()
+        side = round(config.structure_tokens**0.5)
+        self.net = nn.Sequential(
+            _conv(3, 32, stride=2),
+            _conv(32, 48, stride=2),
+            _conv(48, 64, stride=2),
+            _conv(64, config.expert_dim),
+            nn.AdaptiveAvgPool2d(side),
+        )
+
+    def forward(self, structure: Tensor) -> Tensor:
+        """Onset image (B, 3, S, S) in [-1, 1] -> tokens (B, N, D)."""
+        return self.net(structure).flatten(2).transpose(1, 2)
+
+
+class TextureExpert(nn.Module):
+    """Change of appearance over time: a CNN per difference image, then mixing over time."""
+
+    def __init__(self, config: DeftConfig) -> None:
+        super().__init__()
+        width = config.expert_dim
+        self.frame_net = nn.Sequential(
+            _conv(1, 16, stride=2), _conv(16, 32, stride=2), _conv(32, 48), _conv(48, 48, stride=2)
+        )
+        self.cells = (config.texture_size // 8) ** 2
+        self.frame_proj = nn.Linear(48 * self.cells, width)
+        self.time_net = nn.Sequential(
+            nn.Conv1d(width, width, 3, padding=1),
+            nn.GELU(),
+            nn.Conv1d(width, width, 3, padding=1),
+            nn.AdaptiveAvgPool1d(config.texture_tokens),
+        )
+
+    def forward(self, texture: Tensor) -> Tensor:
+        """Differences to the onset (B, T, S, S) -> tokens (B, N, D)."""
+        batch, frames = texture.shape[:2]
+        maps = self.frame_net(texture.flatten(0, 1).unsqueeze(1))
+        tokens = self.frame_proj(maps.flatten(1)).view(batch, frames, -1)
+        return self.time_net(tokens.transpose(1, 2)).transpose(1, 2)
+
+
+class _QueryBlock(nn.Module):
+    """Cross-attention of the queries to the motion tokens, then a feed-forward layer."""
+
+    def __init__(self, width: int, heads: int = 4) -> None:
+        super().__init__()
+        self.norm_queries = nn.LayerNorm(width)
+        self.norm_motion = nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+
+    def forward(self, queries: Tensor, motion: Tensor) -> Tensor:
+        context = self.norm_motion(motion)
+        attended, _ = self.attention(
+            self.norm_queries(queries), context, context, need_weights=False
+        )
+        queries = queries + attended
+        return queries + self.feed_forward(queries)
+
+
+class MotionExpert(nn.Module):
+    """What moved where: flow maps and the region table, read by one query per AU."""
+
+    def __init__(self, config: DeftConfig) -> None:
+        super().__init__()
+        width = config.expert_dim
+        regions = len(facs.REGIONS)
+        self.map_net = nn.Sequential(
+            _conv(6, 32, stride=2), _conv(32, 64), _conv(64, 96, stride=2), _conv(96, width)
+        )
+        cells = (config.map_size // 4) ** 2
+        self.map_position = nn.Parameter(torch.randn(cells, width) * 0.02)
+        self.amplitude = nn.Linear(8, width)
+        self.region_net = nn.Sequential(
+            nn.Linear(2 * config.region_features, width), nn.GELU(), nn.Linear(width, width)
+        )
+        self.region_position = nn.Parameter(torch.randn(regions, width) * 0.02)
+        self.region_mixer = nn.TransformerEncoderLayer(
+            width, 4, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.queries = nn.Parameter(torch.randn(len(config.aus), width) * 0.02)
+        self.blocks = nn.ModuleList(_QueryBlock(width) for _ in range(2))
+
+    def forward(self, flow: Tensor, flow_scale: Tensor, regions: Tensor) -> Tensor:
+        """Encode the motion of both phases.
+
+        Args:
+            flow: (B, 2, 3, S, S): phase, (u, v, strain) normalised to ``flow_uvs``.
+            flow_scale: (B, 2, 4): log amplitude of u, v, strain and the availability flag.
+            regions: (B, 2, R, F): region motion table per phase, scaled.
+
+        Returns:
+            Tokens (B, K + R, D): the AU queries, then the regions.
+        """
+        maps = self.map_net(flow.flatten(1, 2)).flatten(2).transpose(1, 2)
+        maps = maps + self.map_position + self.amplitude(flow_scale.flatten(1)).unsqueeze(1)
+        table = self.region_net(regions.transpose(1, 2).flatten(2)) + self.region_position
+        table = self.region_mixer(table)
+        queries = self.queries.expand(len(flow), -1, -1)
+        context = torch.cat([maps, table], dim=1)
+        for block in self.blocks:
+            queries = block(queries, context)
+        return torch.cat([queries, table], dim=1)
+
+
+class DeftExperts(nn.Module):
+    """The three experts with a learned blank token each, for drop-out and ablation."""
+
+    def __init__(self, config: DeftConfig) -> None:
+        super().__init__()
+        self.dropout = config.expert_dropout
+        self.structure = StructureExpert(config)
+        self.texture = TextureExpert(config)
+        self.motion = MotionExpert(config)
+        self.blank = nn.ParameterDict(
+            {name: nn.Parameter(torch.zeros(config.expert_dim)) for name in config.token_counts()}
+        )
+
+    def forward(
+        self,
+        structure: Tensor,
+        texture: Tensor,
+        flow: Tensor,
+        flow_scale: Tensor,
+        regions: Tensor,
+        blank_experts: tuple[str, ...] = (),
+    ) -> dict[str, Tensor]:
+        """Tokens of each expert.
+
+        Args:
+            structure: (B, 3, S, S).
+            texture: (B, T, S, S).
+            flow: (B, 2, 3, S, S).
+            flow_scale: (B, 2, 4).
+            regions: (B, 2, R, F).
+            blank_experts: Experts to replace by their blank token in every sample.
+
+        Returns:
+            Expert name -> (B, N, D).
+        """
+        tokens = {
+            "structure": self.structure(structure),
+            "texture": self.texture(texture),
+            "motion": self.motion(flow, flow_scale, regions),
+        }
+        for name, values in tokens.items():
+            off = torch.zeros(len(values), 1, 1, dtype=torch.bool, device=values.device)
+            if self.training and self.dropout > 0:
+                off = torch.rand(off.shape, device=values.device) < self.dropout
+            if name in blank_experts:
+                off = torch.ones_like(off)
+            tokens[name] = torch.where(off, self.blank[name].to(values.dtype), values)
+        return tokens

@@ -1,0 +1,289 @@
+"""DEFT-LLM in transformers' own terms.
+
+Expert tokens pass a projector each and replace placeholder tokens in the prompt of any causal
+language model; two discriminative heads read the same experts. The hybrid loss is the language
+model's cross-entropy on the answers plus the heads' (arXiv 2511.10948 states "hybrid
+discriminative + generative"; the weights are ours).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+from transformers.generation import GenerationMixin
+from transformers.utils import ModelOutput
+
+from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
+from deft_llm.deft.experts import DeftExperts
+
+IGNORED = -100
+CLIP_INPUTS: tuple[str, ...] = ("structure", "texture", "flow", "flow_scale", "regions")
+
+
+@dataclass
+class DeftOutput(ModelOutput):
+    """Output of one forward pass.
+
+    Attributes:
+        loss: Hybrid loss; None without labels of any kind.
+        logits: (B, L, V), or None when no text was given.
+        past_key_values: Cache of the language model.
+        hidden_states: Of the language model, on request.
+        attentions: Of the language model, on request.
+        emotion_logits: (clips, emotions).
+        au_logits: (clips, K, 2), left and right.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+    emotion_logits: Tensor | None = None
+    au_logits: Tensor | None = None
+
+
+class DeftProjector(nn.Sequential):
+    """LayerNorm and a two-layer perceptron (the form of LLaVA 1.5) from expert to text width."""
+
+    def __init__(self, config: DeftConfig) -> None:
+        width = config.text_config.hidden_size
+        super().__init__(
+            nn.LayerNorm(config.expert_dim),
+            nn.Linear(config.expert_dim, width),
+            nn.GELU(),
+            nn.Linear(width, width),
+        )
+
+
+class DeftHeads(nn.Module):
+    """Discriminative heads: emotion from all experts, AUs from their own queries."""
+
+    def __init__(self, config: DeftConfig) -> None:
+        super().__init__()
+        self.num_aus = len(config.aus)
+        self.au = nn.Sequential(nn.LayerNorm(config.expert_dim), nn.Linear(config.expert_dim, 2))
+        self.emotion = nn.Sequential(
+            nn.LayerNorm(2 * config.expert_dim + 2 * self.num_aus),
+            nn.Linear(2 * config.expert_dim + 2 * self.num_aus, config.expert_dim),
+            nn.GELU(),
+            nn.Linear(config.expert_dim, len(config.emotions)),
+        )
+
+    def forward(self, tokens: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Expert tokens -> emotion logits (B, E) and AU logits (B, K, 2)."""
+        au_logits = self.au(tokens["motion"][:, : self.num_aus])
+        pooled = [tokens["texture"].mean(1), tokens["motion"].mean(1), au_logits.flatten(1)]
+        return self.emotion(torch.cat(pooled, dim=-1)), au_logits
+
+
+class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
+    """The whole model; see the module's docstring."""
+
+    config_class = DeftConfig
+    base_model_prefix = "language_model"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _no_split_modules: list[str] = []
+    main_input_name = "input_ids"
+    accepts_loss_kwargs = True
+
+    def __init__(self, config: DeftConfig) -> None:
+        super().__init__(config)
+        self.experts = DeftExperts(config)
+        self.projectors = nn.ModuleDict({name: DeftProjector(config) for name in EXPERTS})
+        self.heads = DeftHeads(config)
+        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        self.post_init()
+
+    @classmethod
+    def from_text_model(
+        cls, name_or_path: str, config: DeftConfig, **kwargs: Any
+    ) -> DeftForConditionalGeneration:
+        """Put fresh experts in front of a pre-trained language model.
+
+        Args:
+            name_or_path: Hub name or folder of any causal language model.
+            config: Its ``text_config`` is replaced by the loaded model's.
+            **kwargs: For ``AutoModelForCausalLM.from_pretrained`` (dtype, quantisation).
+        """
+        language_model = AutoModelForCausalLM.from_pretrained(name_or_path, **kwargs)
+        config.text_config = language_model.config
+        model = cls(config)
+        model.language_model = language_model
+        return model
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The language model's token embeddings."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the language model's token embeddings."""
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The language model's output layer."""
+        return self.language_model.get_output_embeddings()
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
+        """Resize the language model's vocabulary and note it in both configurations."""
+        embeddings = self.language_model.resize_token_embeddings(*args, **kwargs)
+        self.config.text_config.vocab_size = embeddings.num_embeddings
+        return embeddings
+
+    def encode_clips(
+        self, blank_experts: tuple[str, ...] = (), **clip: Tensor
+    ) -> dict[str, Tensor]:
+        """Expert tokens of the clips: name -> (clips, N, D); inputs as ``CLIP_INPUTS``."""
+        return self.experts(**clip, blank_experts=blank_experts)
+
+    def _put_tokens(self, input_ids: Tensor, embeds: Tensor, tokens: dict[str, Tensor]) -> Tensor:
+        """Replace the placeholders of each expert by its projected tokens."""
+        for name, token_id in self.config.placeholder_ids().items():
+            mask = input_ids == token_id
+            features = self.projectors[name](tokens[name]).to(embeds.dtype)
+            if int(mask.sum()) != features.shape[0] * features.shape[1]:
+                counts = mask.sum(1).tolist()
+                raise ValueError(
+                    f"{name} expert: placeholders per sample {counts} (sum {int(mask.sum())}), "
+                    f"but {features.shape[0]} clips with {features.shape[1]} tokens each; was a "
+                    "clip span truncated?"
+                )
+            embeds = embeds.masked_scatter(mask.unsqueeze(-1), features)
+        return embeds
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        structure: Tensor | None = None,
+        texture: Tensor | None = None,
+        flow: Tensor | None = None,
+        flow_scale: Tensor | None = None,
+        regions: Tensor | None = None,
+        expert_tokens: dict[str, Tensor] | None = None,
+        emotion_labels: Tensor | None = None,
+        au_labels: Tensor | None = None,
+        blank_experts: tuple[str, ...] = (),
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> DeftOutput:
+        """Run experts, language model and heads.
+
+        Args:
+            input_ids: (B, L) with placeholders for the expert tokens; None runs the heads only.
+            attention_mask: (B, L).
+            position_ids: (B, L).
+            past_key_values: Cache; clip inputs go with the first step only.
+            inputs_embeds: (B, L, W) instead of ``input_ids``.
+            labels: (B, L), -100 outside the answers.
+            structure: (clips, 3, S, S); with the four below, the clips in order of appearance.
+            texture: (clips, T, S, S).
+            flow: (clips, 2, 3, S, S).
+            flow_scale: (clips, 2, 4).
+            regions: (clips, 2, R, F).
+            expert_tokens: Output of ``encode_clips`` instead of the clip inputs.
+            emotion_labels: (clips,) class index, -100 where unknown.
+            au_labels: (clips, K, 2) 0/1, or -1 where unknown.
+            blank_experts: Experts to leave out.
+            num_items_in_batch: Answer tokens over all accumulated micro-batches.
+            **kwargs: For the language model (``use_cache``, ``output_attentions`` …).
+
+        Raises:
+            ValueError: If placeholders and expert tokens differ in number.
+        """
+        emotion_logits = au_logits = None
+        terms: list[Tensor] = []
+        if structure is not None and expert_tokens is None:
+            expert_tokens = self.encode_clips(
+                blank_experts,
+                structure=structure,
+                texture=texture,
+                flow=flow,
+                flow_scale=flow_scale,
+                regions=regions,
+            )
+        if expert_tokens is not None:
+            emotion_logits, au_logits = self.heads(expert_tokens)
+            terms += self._head_losses(emotion_logits, au_logits, emotion_labels, au_labels)
+            if num_items_in_batch is not None and labels is not None:
+                # Trainer does not divide such a loss by its accumulation steps.
+                share = (labels != IGNORED).sum() / num_items_in_batch
+                terms = [term * share for term in terms]
+        text: Any = {}
+        if input_ids is not None or inputs_embeds is not None:
+            if inputs_embeds is None:
+                inputs_embeds = self.get_input_embeddings()(input_ids)
+                if expert_tokens is not None:
+                    inputs_embeds = self._put_tokens(input_ids, inputs_embeds, expert_tokens)
+            text = self.language_model(
+                inputs_embeds=inputs_embeds,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                past_key_values=past_key_values,
+                **kwargs,
+            )
+            if labels is not None:
+                terms.append(
+                    self.loss_function(
+                        logits=text.logits,
+                        labels=labels,
+                        vocab_size=self.config.text_config.vocab_size,
+                        num_items_in_batch=num_items_in_batch,
+                    )
+                )
+        return DeftOutput(
+            loss=torch.stack([t.float() for t in terms]).sum() if terms else None,
+            logits=text.get("logits"),
+            past_key_values=text.get("past_key_values"),
+            hidden_states=text.get("hidden_states"),
+            attentions=text.get("attentions"),
+            emotion_logits=emotion_logits,
+            au_logits=au_logits,
+        )
+
+    def _head_losses(
+        self,
+        emotion_logits: Tensor,
+        au_logits: Tensor,
+        emotion_labels: Tensor | None,
+        au_labels: Tensor | None,
+    ) -> list[Tensor]:
+        terms = []
+        if emotion_labels is not None and bool((emotion_labels >= 0).any()):
+            cross_entropy = F.cross_entropy(emotion_logits.float(), emotion_labels)
+            terms.append(self.config.emotion_weight * cross_entropy)
+        if au_labels is not None:
+            known = au_labels >= 0
+            bce = F.binary_cross_entropy_with_logits(
+                au_logits.float(), au_labels.clamp(min=0).float(), reduction="none"
+            )
+            # Summed over AUs: a clip shows one or two of them, and a mean would drown those.
+            per_clip = (bce * known).sum((1, 2))
+            terms.append(self.config.au_weight * per_clip.mean())
+        return terms
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, is_first_iteration: bool = False, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Pass the clip with the first step only; later steps find it in the cache."""
+        inputs = super().prepare_inputs_for_generation(
+            input_ids, is_first_iteration=is_first_iteration, **kwargs
+        )
+        if not is_first_iteration and kwargs.get("use_cache", True):
+            for name in (*CLIP_INPUTS, "expert_tokens"):
+                inputs.pop(name, None)
+        return inputs
+
+
+AutoModelForImageTextToText.register(DeftConfig, DeftForConditionalGeneration)

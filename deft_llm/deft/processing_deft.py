@@ -1,0 +1,222 @@
+"""From a measured clip and words to the model's inputs.
+
+``DeftFeatureExtractor`` scales a motion packet into the experts' inputs; ``DeftProcessor`` joins
+it with a tokenizer, expands ``<clip>`` into the experts' placeholder spans, and renders
+conversations with the answers marked for the loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import (
+    AutoFeatureExtractor,
+    AutoProcessor,
+    BatchFeature,
+    FeatureExtractionMixin,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
+
+from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
+from deft_llm.errors import UserError
+from deft_llm.motion.packet import REGION_COLUMNS, Packet
+
+CLIP_TOKEN = "<clip>"
+SPECIAL_TOKENS: tuple[str, ...] = tuple(
+    token for name in EXPERTS for token in (f"<{name}>", f"<{name}_token>", f"</{name}>")
+)
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+CHAT_TOKENS: tuple[str, ...] = ("<|user|>", "<|assistant|>", "<|system|>", "<|end|>")
+IGNORED = -100
+
+
+def placeholder(expert: str) -> str:
+    """The token that stands for one token of an expert."""
+    return f"<{expert}_token>"
+
+
+def clip_span(config: DeftConfig) -> str:
+    """The text that stands for one clip: every expert's placeholders inside its tags."""
+    return "".join(
+        f"<{name}>{placeholder(name) * count}</{name}>"
+        for name, count in config.token_counts().items()
+    )
+
+
+class DeftFeatureExtractor(FeatureExtractionMixin):
+    """Scales motion packets into the experts' inputs.
+
+    Attributes:
+        texture_scale: Grey levels that become 1.
+        amplitude_floor: Pixels added before a logarithm.
+    """
+
+    model_input_names = ["structure", "texture", "flow", "flow_scale", "regions"]
+
+    def __init__(
+        self, texture_scale: float = 8.0, amplitude_floor: float = 0.02, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.texture_scale = texture_scale
+        self.amplitude_floor = amplitude_floor
+
+    def __call__(self, packets: Packet | Sequence[Packet]) -> BatchFeature:
+        """Packets -> float32 tensors, see ``DeftForConditionalGeneration.forward``."""
+        packets = [packets] if isinstance(packets, dict) else list(packets)
+        rows = [self._scale(packet) for packet in packets]
+        stacked = {name: np.stack([row[name] for row in rows]) for name in self.model_input_names}
+        return BatchFeature({k: torch.from_numpy(v) for k, v in stacked.items()})
+
+    def _scale(self, packet: Packet) -> dict[str, NDArray[np.float32]]:
+        flow, scale = self._flow_uvs(packet["flow"].astype(np.float32))
+        texture = packet["texture"].astype(np.float32) / self.texture_scale
+        return {
+            "structure": packet["onset"].transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0,
+            "texture": np.sign(texture) * np.sqrt(np.abs(texture)),
+            "flow": flow,
+            "flow_scale": scale,
+            "regions": self._regions(packet["regions"].astype(np.float32)),
+        }
+
+    def _flow_uvs(
+        self, flow: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Median removed, divided by the SD (strain: RMS), signed square root; and amplitude.
+
+        The encoding is the "medsqrt" of DESIGN's contract for ``flow_uvs``; amplitude is a
+        separate input because published flow images have lost it.
+        """
+        centred = flow.copy()
+        centred[:, :2] -= np.median(flow[:, :2], axis=(-2, -1), keepdims=True)
+        amplitude = np.sqrt((centred**2).mean((-2, -1)))  # (P, 3)
+        unit = centred / (amplitude[..., None, None] + 1e-3)
+        logs = np.log(amplitude + self.amplitude_floor)
+        scale = np.concatenate([logs, np.ones((len(flow), 1), np.float32)], axis=1)
+        return (np.sign(unit) * np.sqrt(np.abs(unit))).astype(np.float32), scale.astype(np.float32)
+
+    def _regions(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Columns brought to comparable ranges (arcsinh and logarithm for long tails)."""
+        columns = {name: table[..., i] for i, name in enumerate(REGION_COLUMNS)}
+        scaled = {
+            "u": np.arcsinh(columns["u"] / 0.1),
+            "v": np.arcsinh(columns["v"] / 0.1),
+            "magnitude": np.log(columns["magnitude"] + self.amplitude_floor),
+            "peak": np.log(columns["peak"] + self.amplitude_floor),
+            "coherence": columns["coherence"],
+            "noise": np.log(columns["noise"] + 1e-3) / 2,
+            "z": np.arcsinh(columns["z"] / 3.0),
+            "active": columns["active"],
+        }
+        stacked = np.stack([scaled[name] for name in REGION_COLUMNS], axis=-1)
+        return np.nan_to_num(stacked).astype(np.float32)
+
+
+class DeftProcessor(ProcessorMixin):
+    """Tokenizer and feature extractor behind one call."""
+
+    def __init__(
+        self,
+        feature_extractor: DeftFeatureExtractor,
+        tokenizer: PreTrainedTokenizerBase,
+        span: str = "",
+        prompts: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            feature_extractor: Scales packets.
+            tokenizer: Must know the placeholder tokens (``add_expert_tokens``).
+            span: What ``<clip>`` expands to (``clip_span``).
+            prompts: Name -> the question that a caller asks by that name.
+            **kwargs: For ``ProcessorMixin``.
+        """
+        self.span = span
+        self.prompts = prompts or {}
+        super().__init__(feature_extractor, tokenizer, **kwargs)
+
+    def __call__(
+        self, text: str | Sequence[str], packets: Packet | Sequence[Packet] | None = None
+    ) -> BatchFeature:
+        """Rendered text with ``<clip>`` and the packets of those clips -> model inputs.
+
+        Returns:
+            ``input_ids`` and ``attention_mask`` (B, L), padded on the left, and the clip inputs.
+
+        Raises:
+            UserError: If the number of ``<clip>`` marks and of packets differ.
+        """
+        texts = [text] if isinstance(text, str) else list(text)
+        marks = sum(t.count(CLIP_TOKEN) for t in texts)
+        packets = [packets] if isinstance(packets, dict) else list(packets or [])
+        if marks != len(packets):
+            raise UserError(
+                f"{marks} {CLIP_TOKEN} marks in the text, but {len(packets)} clips; "
+                f"write {CLIP_TOKEN} once for each clip"
+            )
+        encoded = self.tokenizer(
+            [t.replace(CLIP_TOKEN, self.span) for t in texts],
+            add_special_tokens=False,
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        )
+        data = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+        if packets:
+            data.update(self.feature_extractor(packets))
+        return BatchFeature(data)
+
+    def chat(self, messages: list[dict[str, str]]) -> str:
+        """Render messages (role, content) with the turn of the assistant opened."""
+        return self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+
+    def encode_conversation(self, messages: list[dict[str, str]]) -> tuple[list[int], list[int]]:
+        """Token ids and labels of a conversation; only the assistant's words are labelled.
+
+        Each turn is tokenized by itself, so that the border between question and answer is a
+        border between tokens with every tokenizer.
+        """
+        ids: list[int] = []
+        labels: list[int] = []
+        done = ""
+        for i, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            opened = self.chat(messages[:i])
+            closed = self.tokenizer.apply_chat_template(messages[: i + 1], tokenize=False)
+            for piece, learn in ((opened[len(done) :], False), (closed[len(opened) :], True)):
+                tokens = self.tokenizer(
+                    piece.replace(CLIP_TOKEN, self.span), add_special_tokens=False
+                )["input_ids"]
+                ids += tokens
+                labels += tokens if learn else [IGNORED] * len(tokens)
+            done = closed
+        return ids, labels
+
+
+def add_expert_tokens(tokenizer: PreTrainedTokenizerBase, config: DeftConfig) -> int:
+    """Teach a tokenizer the placeholder tokens and note their ids in the configuration.
+
+    Returns:
+        How many tokens were new; resize the model's embeddings when there are any.
+    """
+    added = tokenizer.add_special_tokens(
+        {"extra_special_tokens": list(SPECIAL_TOKENS)}, replace_extra_special_tokens=False
+    )
+    for name in EXPERTS:
+        setattr(config, f"{name}_token_id", tokenizer.convert_tokens_to_ids(placeholder(name)))
+    return added
+
+
+AutoFeatureExtractor.register(DeftConfig, DeftFeatureExtractor)
+AutoProcessor.register(DeftConfig, DeftProcessor)

@@ -1,0 +1,79 @@
+"""The tiny default's tokenizer: a sentencepiece unigram model trained on the instruction text.
+
+Pre-trained language models bring a tokenizer of their own; this one is for the text model that
+is built from a configuration and trained from nothing.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+import sentencepiece
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from deft_llm.deft.processing_deft import CHAT_TEMPLATE, CHAT_TOKENS, CLIP_TOKEN
+
+PAD, UNKNOWN, END = "<pad>", "<unk>", "<|end|>"
+SPACE = "\u2581"  # sentencepiece writes a space as this character
+
+
+def train_sentencepiece(
+    texts: Iterable[str], vocab_size: int = 1000
+) -> sentencepiece.SentencePieceProcessor:
+    """Train a unigram model with byte fallback, spaces kept as they are.
+
+    Args:
+        texts: Training lines.
+        vocab_size: Upper bound of the number of pieces.
+    """
+    buffer = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_writer=buffer,
+        model_type="unigram",
+        vocab_size=vocab_size,
+        hard_vocab_limit=False,
+        byte_fallback=True,
+        split_digits=True,
+        add_dummy_prefix=False,
+        remove_extra_whitespaces=False,
+        normalization_rule_name="identity",
+        num_threads=1,
+        bos_id=-1,
+        eos_id=-1,
+        pad_id=0,
+        unk_id=1,
+        minloglevel=2,
+    )
+    return sentencepiece.SentencePieceProcessor(model_proto=buffer.getvalue())
+
+
+def wrap(
+    model: sentencepiece.SentencePieceProcessor, whole_pieces: tuple[str, ...] = ()
+) -> PreTrainedTokenizerFast:
+    """The same model as a transformers tokenizer with a chat template.
+
+    Args:
+        model: A trained sentencepiece model.
+        whole_pieces: Strings that are one token each (the fixed parts of a JSON answer).
+    """
+    pieces = [(model.id_to_piece(i), model.get_score(i)) for i in range(model.vocab_size())]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=model.unk_id(), byte_fallback=True))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    backend.add_tokens([AddedToken(piece, normalized=False) for piece in whole_pieces])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        eos_token=END,
+        extra_special_tokens=[t for t in (*CHAT_TOKENS, CLIP_TOKEN) if t != END],
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer

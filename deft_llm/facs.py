@@ -1,0 +1,452 @@
+"""The Facial Action Coding System as this project uses it: AUs, regions, directions, emotions.
+
+Names follow the FACS manual (Ekman, Friesen and Hager, 2002). The regions and the expected
+direction of each AU are our own reading of its appearance changes; they bind every sentence of
+an explanation to motion, so the simulator, the instruction data and the scoring all read them
+from here.
+
+Image axes: u to the right, v down. Left and right are the subject's, so the subject's left is
+image right. Offsets and sizes of regions are in units of the interocular distance.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from deft_llm.errors import UserError
+
+Side = Literal["left", "right", "middle"]
+
+# --------------------------------------------------------------------------- regions
+
+
+@dataclass(frozen=True)
+class Region:
+    """A patch of the face, placed by landmarks.
+
+    Attributes:
+        name: For example "left inner brow".
+        side: The subject's side, or "middle".
+        anchors: 68-point iBUG indices whose mean is the centre before the offset.
+        offset: (right, down) in interocular units, image axes of an upright face.
+        half_size: (half width, half height) in interocular units.
+    """
+
+    name: str
+    side: Side
+    anchors: tuple[int, ...]
+    offset: tuple[float, float]
+    half_size: tuple[float, float]
+
+
+# Subject's right side (image left): name -> anchors, offset, half size.
+_RIGHT = {
+    "inner brow": ((20, 21), (0.0, -0.02), (0.17, 0.11)),
+    "outer brow": ((17, 18, 19), (0.0, -0.03), (0.18, 0.11)),
+    "upper lid": ((37, 38), (0.0, -0.03), (0.19, 0.07)),
+    "lower lid": ((40, 41), (0.0, 0.08), (0.19, 0.08)),
+    "cheek": ((36, 41, 48), (0.0, 0.12), (0.21, 0.16)),
+    "nostril wing": ((31,), (-0.08, -0.06), (0.11, 0.12)),
+    "upper lip": ((49, 50), (0.02, -0.05), (0.13, 0.10)),
+    "mouth corner": ((48,), (-0.06, 0.0), (0.13, 0.12)),
+    "lower lip": ((58, 59), (0.02, 0.06), (0.14, 0.10)),
+}
+# The same point on the other side of the face, for the 68-point scheme.
+MIRROR_68: tuple[int, ...] = (
+    *range(16, -1, -1),
+    *range(26, 16, -1),
+    *(27, 28, 29, 30),
+    *(35, 34, 33, 32, 31),
+    *(45, 44, 43, 42, 47, 46),
+    *(39, 38, 37, 36, 41, 40),
+    *(54, 53, 52, 51, 50, 49, 48),
+    *(59, 58, 57, 56, 55),
+    *(64, 63, 62, 61, 60),
+    *(67, 66, 65),
+)
+
+
+def _build_regions() -> dict[str, Region]:
+    regions = {}
+    for name, (anchors, (dx, dy), size) in _RIGHT.items():
+        mirrored = tuple(MIRROR_68[a] for a in anchors)
+        regions[f"left {name}"] = Region(f"left {name}", "left", mirrored, (-dx, dy), size)
+        regions[f"right {name}"] = Region(f"right {name}", "right", anchors, (dx, dy), size)
+    regions["glabella"] = Region("glabella", "middle", (21, 22), (0.0, 0.02), (0.13, 0.12))
+    regions["chin"] = Region("chin", "middle", (8, 57), (0.0, 0.02), (0.24, 0.13))
+    return regions
+
+
+REGIONS: dict[str, Region] = _build_regions()
+
+# ------------------------------------------------------------------------- directions
+
+# Unit vectors in (outward, down) for sided regions, (subject's left = image right, down) for
+# regions on the midline, keyed by octant.
+_D = math.sqrt(0.5)
+_SIDED = {
+    "outward": (1.0, 0.0),
+    "down and outward": (_D, _D),
+    "down": (0.0, 1.0),
+    "down and inward": (-_D, _D),
+    "inward": (-1.0, 0.0),
+    "up and inward": (-_D, -_D),
+    "up": (0.0, -1.0),
+    "up and outward": (_D, -_D),
+}
+_MIDDLE = {
+    name.replace("outward", "left").replace("inward", "right"): vector
+    for name, vector in _SIDED.items()
+}
+DIRECTIONS: tuple[str, ...] = tuple(dict.fromkeys((*_SIDED, *_MIDDLE)))
+
+
+def _outward_sign(side: Side) -> float:
+    return -1.0 if side == "right" else 1.0
+
+
+def direction_name(u: float, v: float, side: Side) -> str:
+    """The octant of a motion in words.
+
+    Args:
+        u: Motion to the image's right, any unit.
+        v: Motion down.
+        side: Side of the region that moved; decides what "outward" means.
+
+    Returns:
+        A name such as "up" or "up and outward" ("up and left" for regions on the midline).
+    """
+    table = _MIDDLE if side == "middle" else _SIDED
+    octant = round(math.atan2(v, u * _outward_sign(side)) / (math.pi / 4)) % 8
+    return list(table)[octant]
+
+
+def direction_vector(name: str, side: Side) -> tuple[float, float]:
+    """The unit vector (u, v) in image axes that a direction name stands for.
+
+    Raises:
+        UserError: If the name does not exist for that side.
+    """
+    table = _MIDDLE if side == "middle" else _SIDED
+    if name not in table:
+        raise UserError(f"direction {name!r}: expected one of {', '.join(table)}")
+    outward, down = table[name]
+    return outward * _outward_sign(side), down
+
+
+def mirror_direction(name: str, side: Side) -> str:
+    """The direction name after a left-right flip of the image (changes on the midline only)."""
+    if side != "middle":
+        return name
+    swap = {"left": "right", "right": "left"}
+    return " ".join(swap.get(word, word) for word in name.split())
+
+
+def mirror_region(name: str) -> str:
+    """The region at the same place on the other side of the face."""
+    side, _, rest = name.partition(" ")
+    return {"left": f"right {rest}", "right": f"left {rest}"}.get(side, name)
+
+
+# ------------------------------------------------------------------------ action units
+
+
+@dataclass(frozen=True)
+class Movement:
+    """What an AU does to one kind of region.
+
+    Attributes:
+        region: Region name without its side ("inner brow"), or a midline region.
+        directions: Directions that agree with the AU, the main one first.
+    """
+
+    region: str
+    directions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ActionUnit:
+    """One FACS action unit.
+
+    Attributes:
+        number: FACS number.
+        name: FACS name, lower case.
+        movements: Regions it moves; empty where nothing can be told from regional motion
+            (eye and head positions).
+    """
+
+    number: int
+    name: str
+    movements: tuple[Movement, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """For example "AU12 lip corner puller"."""
+        return f"AU{self.number} {self.name}"
+
+
+def _au(number: int, name: str, **regions: str) -> ActionUnit:
+    movements = []
+    for region, directions in regions.items():
+        names = tuple(d.strip() for d in directions.split("|"))
+        movements.append(Movement(region.replace("_", " "), names))
+    return ActionUnit(number, name, tuple(movements))
+
+
+_IN, _OUT = "inward", "outward"
+ACTION_UNITS: dict[int, ActionUnit] = {
+    unit.number: unit
+    for unit in (
+        _au(1, "inner brow raiser", inner_brow="up", glabella="up"),
+        _au(2, "outer brow raiser", outer_brow="up"),
+        _au(
+            4,
+            "brow lowerer",
+            inner_brow="down|down and inward|inward",
+            outer_brow="down|down and inward",
+            glabella="down",
+            upper_lid="down",
+        ),
+        _au(5, "upper lid raiser", upper_lid="up"),
+        _au(6, "cheek raiser", cheek="up|up and outward", lower_lid="up"),
+        _au(7, "lid tightener", lower_lid="up|up and inward", upper_lid="down"),
+        _au(8, "lips toward each other", upper_lip="down", lower_lip="up"),
+        _au(
+            9,
+            "nose wrinkler",
+            nostril_wing="up|up and outward",
+            upper_lip="up",
+            glabella="down",
+            inner_brow="down",
+        ),
+        _au(10, "upper lip raiser", upper_lip="up|up and outward", nostril_wing="up"),
+        _au(
+            12,
+            "lip corner puller",
+            mouth_corner="up and outward|up|outward",
+            upper_lip="up and outward|outward|up",
+            lower_lip="up and outward|outward|up",
+            cheek="up|up and outward",
+        ),
+        _au(13, "sharp lip puller", mouth_corner="up", cheek="up"),
+        _au(14, "dimpler", mouth_corner="outward|inward", upper_lip=_OUT, lower_lip=_OUT),
+        _au(15, "lip corner depressor", mouth_corner="down|down and outward", lower_lip="down"),
+        _au(16, "lower lip depressor", lower_lip="down|down and outward"),
+        _au(17, "chin raiser", chin="up", lower_lip="up", mouth_corner="up"),
+        _au(18, "lip pucker", mouth_corner=_IN, upper_lip=_IN, lower_lip=_IN),
+        _au(
+            20,
+            "lip stretcher",
+            mouth_corner="outward|down and outward",
+            upper_lip=_OUT,
+            lower_lip="outward|down and outward",
+        ),
+        _au(21, "neck tightener"),
+        _au(
+            22,
+            "lip funneler",
+            mouth_corner=_IN,
+            upper_lip="up|up and inward",
+            lower_lip="down|down and inward",
+        ),
+        _au(
+            23,
+            "lip tightener",
+            mouth_corner=_IN,
+            upper_lip="down|down and inward",
+            lower_lip="up|up and inward",
+        ),
+        _au(24, "lip pressor", upper_lip="down", lower_lip="up", chin="up"),
+        _au(25, "lips part", upper_lip="up", lower_lip="down"),
+        _au(26, "jaw drop", lower_lip="down", chin="down"),
+        _au(27, "mouth stretch", lower_lip="down", chin="down", mouth_corner="down"),
+        _au(28, "lip suck", upper_lip="down", lower_lip="up"),
+        _au(31, "jaw clencher"),
+        _au(38, "nostril dilator", nostril_wing=_OUT),
+        _au(39, "nostril compressor", nostril_wing=_IN),
+        _au(43, "eyes closed", upper_lid="down", lower_lid="up"),
+        _au(45, "blink", upper_lid="down", lower_lid="up"),
+        _au(56, "head tilt right"),
+        _au(61, "eyes turn left"),
+        _au(62, "eyes turn right"),
+        _au(63, "eyes up"),
+        _au(64, "eyes down"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class CodedAU:
+    """One AU as a coder wrote it.
+
+    Attributes:
+        number: FACS number.
+        side: "L", "R" or "" (both sides or unspecified).
+        part: "T" (top), "B" (bottom) or "" for lip AUs coded on one lip only.
+        asymmetric: Coded with the prefix A: on both sides, unequally.
+        intensity: "A" to "E", "A/B" between two, or "".
+        reference: Written as ``ref(…)``: present already in the reference frame.
+        uncertain: Written with a question mark.
+        alternative: Members of one "or" group share a number > 0; 0 stands alone.
+    """
+
+    number: int
+    side: str = ""
+    part: str = ""
+    asymmetric: bool = False
+    intensity: str = ""
+    reference: bool = False
+    uncertain: bool = False
+    alternative: int = 0
+
+    @property
+    def code(self) -> str:
+        """Side and number, the form that annotations carry: "12" or "L12"."""
+        return f"{self.side}{self.number}"
+
+
+_ATOM = re.compile(r"^([ALR]|A/[LR])?([TB])?\s*(\d{1,2})\s*([A-EX](?:/[A-E])?)?$")
+_NOT_AN_AU = {"soft focus"}
+
+
+def _parse_atom(text: str, code: str) -> CodedAU | None:
+    reference = False
+    if match := re.fullmatch(r"ref\s*\((.*)\)", text, flags=re.IGNORECASE):
+        text, reference = match.group(1).strip(), True
+    uncertain = "?" in text
+    text = text.replace("?", "").strip()
+    if text.lower() in _NOT_AN_AU:
+        return None
+    match = _ATOM.match(text.upper())
+    if not match:
+        raise UserError(
+            f"AU code {code!r}: cannot read {text!r}; expected forms like R12, L1+L2, "
+            "T28+14, 4D+ref(7B), (R6 or R12)+R15"
+        )
+    prefix, part, number, intensity = (g or "" for g in match.groups())
+    if int(number) not in ACTION_UNITS:
+        raise UserError(f"AU code {code!r}: AU{number} is not a FACS unit that this project knows")
+    side = prefix.removeprefix("A").removeprefix("/")
+    asymmetric = prefix.startswith("A")
+    return CodedAU(int(number), side, part, asymmetric, intensity, reference, uncertain)
+
+
+def _split_top_level(text: str) -> list[str]:
+    """Split at "+" outside brackets."""
+    parts, depth, start = [], 0, 0
+    for i, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if char == "+" and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    if depth != 0:
+        raise UserError(f"AU code {text!r}: brackets do not match")
+    return [part.strip() for part in (*parts, text[start:])]
+
+
+def parse_aus(code: str | int | float | None) -> tuple[CodedAU, ...]:
+    """Read an AU coding as the published sheets write it.
+
+    Args:
+        code: For example ``"R12"``, ``"L1+L2"``, ``"(R6 or R12)+R15"``, ``"A9+12"``,
+            ``"T28+14"``, ``"ref(7B)+43"``, ``"10A/B"``, ``"4?"``, a bare number; ``None``,
+            ``""``, ``"/"`` and ``"0"`` mean that nothing was coded.
+
+    Returns:
+        The AUs in the order written.
+
+    Raises:
+        UserError: If a part is no AU code, or no unit that is known.
+    """
+    text = "" if code is None else str(code).strip()
+    if text.endswith(".0"):  # a spreadsheet's float
+        text = text[:-2]
+    if text in {"", "/", "0", "nan", "-"}:
+        return ()
+    units: list[CodedAU] = []
+    group = 0
+    for part in _split_top_level(text):
+        inner = part[1:-1] if part.startswith("(") and part.endswith(")") else part
+        choices = re.split(r"\s+or\s+", inner)
+        group += len(choices) > 1
+        for choice in choices:
+            unit = _parse_atom(choice.strip(), text)
+            if unit is not None:
+                units.append(replace(unit, alternative=group if len(choices) > 1 else 0))
+    return tuple(units)
+
+
+def au_number(code: str) -> int:
+    """The FACS number of an annotation's code: ``"L12"`` -> 12."""
+    return int(code.lstrip("LR"))
+
+
+def au_sides(code: str) -> tuple[Side, ...]:
+    """The sides on which a code acts: ``"L12"`` -> ("left",); a bare number -> both."""
+    if code.startswith("L"):
+        return ("left",)
+    return ("right",) if code.startswith("R") else ("left", "right")
+
+
+def mirror_au(code: str) -> str:
+    """The code after a left-right flip: ``"L12"`` -> ``"R12"``."""
+    swap = {"L": "R", "R": "L"}
+    return swap[code[0]] + code[1:] if code[0] in swap else code
+
+
+def sort_aus(codes: Iterable[str]) -> tuple[str, ...]:
+    """Codes in order of number, then both sides, left, right."""
+    return tuple(sorted(set(codes), key=lambda c: (au_number(c), c[0] == "R", c[0] == "L")))
+
+
+def expected_directions(code: str) -> dict[str, tuple[str, ...]]:
+    """Where one coded AU should be seen and which way.
+
+    Returns:
+        Region name (with side) -> directions that agree, the main one first.
+    """
+    unit = ACTION_UNITS[au_number(code)]
+    expected: dict[str, tuple[str, ...]] = {}
+    for movement in unit.movements:
+        if movement.region in REGIONS:
+            expected[movement.region] = movement.directions
+            continue
+        for side in au_sides(code):
+            expected[f"{side} {movement.region}"] = movement.directions
+    return expected
+
+
+# --------------------------------------------------------------------------- emotions
+
+EMOTIONS: tuple[str, ...] = (
+    "anger",
+    "contempt",
+    "disgust",
+    "fear",
+    "happiness",
+    "sadness",
+    "surprise",
+    "repression",
+    "others",
+)
+THREE_CLASSES: tuple[str, ...] = ("negative", "positive", "surprise")
+_THREE = {
+    **dict.fromkeys(("anger", "contempt", "disgust", "fear", "sadness", "repression"), "negative"),
+    "happiness": "positive",
+    "surprise": "surprise",
+}
+
+
+def to_three(emotion: str | None) -> str | None:
+    """MEGC2019's three-class scheme; None for "others" and for clips without expression.
+
+    Raises:
+        UserError: If the emotion is none of ``EMOTIONS``.
+    """
+    if emotion is not None and emotion not in EMOTIONS:
+        raise UserError(f"emotion {emotion!r}: expected one of {', '.join(EMOTIONS)}")
+    return _THREE.get(emotion) if emotion else None

@@ -1,0 +1,1 @@
+"""Media: reading and writing video, finding and aligning faces, drawing on frames."""

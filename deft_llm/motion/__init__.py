@@ -1,0 +1,1 @@
+"""Motion of the face: optical flow, head-motion removal, strain, regions, onset and apex."""

@@ -1,0 +1,242 @@
+"""Everything that is measured on one aligned clip: interval, flow, head motion, region tables.
+
+All motion is in pixels of the canonical face. T frames, R regions, H = W = 224.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.clip import Interval
+from deft_llm.errors import UserError
+from deft_llm.motion import noise
+from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
+from deft_llm.motion.head_motion import Model, remove_head_motion
+from deft_llm.motion.onset_apex import (
+    REGION_WEIGHTS,
+    Trajectory,
+    find_interval,
+    motion_curve,
+    track_regions,
+)
+from deft_llm.motion.regions import (
+    RegionTable,
+    region_masks,
+    region_motion,
+    region_table,
+    regions_placed,
+)
+
+if TYPE_CHECKING:
+    from deft_llm.media.face import AlignedClip
+
+FloatArray = NDArray[np.float32]
+
+NO_MOTION = "no motion above the noise floor"
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """How motion is measured; the same in training and in use.
+
+    Attributes:
+        flow: A name of ``flow.FLOW_METHODS``.
+        head_model: A model of ``head_motion``: "rigid", "similarity" or "affine".
+        averaging: Seconds on each side of a frame over which frames are averaged before flow
+            (none at 60 frames per second and below), at most two frames on each side.
+    """
+
+    flow: str = "dis"
+    head_model: Model = "rigid"
+    averaging: float = 0.0125
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured on one clip.
+
+    Attributes:
+        aligned: The clip it was measured on.
+        interval: Given or found; of a clip without motion, the frames compared.
+        found: True if the interval was given or an expression was found.
+        flow_apex: (2, H, W) flow onset -> apex without head motion, px.
+        flow_offset: (2, H, W) flow apex -> offset without head motion, px.
+        table_apex: Regions from onset to apex.
+        table_offset: Regions from apex to offset.
+        curve: (T,) region motion from the onset frame, px (``motion_curve``); NaN without face.
+        head_motion: Largest displacement of the head over the clip, px.
+        noise: (R,) noise floors, px.
+        noise_pairs: Pairs of frames behind the floors; 0 when they are the prior.
+        sensor_noise: Noise of a (time-averaged) frame, grey levels.
+        status: "ok", or what could not be seen.
+    """
+
+    aligned: AlignedClip
+    interval: Interval
+    found: bool
+    flow_apex: FloatArray
+    flow_offset: FloatArray
+    table_apex: RegionTable
+    table_offset: RegionTable
+    curve: FloatArray
+    head_motion: float
+    noise: FloatArray
+    noise_pairs: int
+    sensor_noise: float
+    status: str
+
+
+class _Gauge:
+    """Flow between time-averaged frames of one clip."""
+
+    def __init__(self, aligned: AlignedClip, settings: MotionSettings) -> None:
+        self.aligned = aligned
+        self.settings = settings
+        self.estimator: FlowEstimator = flow_estimator(settings.flow)
+        self.masks = region_masks(aligned.landmarks, aligned.frames.shape[1])
+
+    def image(self, t: int) -> FloatArray:
+        """Frame t averaged with its neighbours in time: grey (H, W)."""
+        times = self.aligned.timestamps
+        near = range(max(0, t - 2), min(len(times), t + 3))
+        reach = self.settings.averaging + 1e-6
+        used = [k for k in near if self.aligned.present[k] and abs(times[k] - times[t]) <= reach]
+        total = sum(to_grey(self.aligned.frames[k]) for k in used or [t])
+        return np.asarray(total / max(len(used), 1), np.float32)
+
+    def flow(self, i: int, j: int) -> FloatArray:
+        """Head-compensated flow from frame i to frame j."""
+        if i == j:
+            return np.zeros((2, *self.aligned.frames.shape[1:3]), np.float32)
+        flow = self.estimator(self.image(i), self.image(j))
+        landmarks, model = self.aligned.landmarks, self.settings.head_model
+        return remove_head_motion(flow, landmarks, model)[0]
+
+    def sensor_noise(self, gap: int) -> float:
+        """Median noise of frames ``gap`` apart, grey levels."""
+        visible = np.flatnonzero(self.aligned.present)
+        last = len(visible) - 1
+        step = min(max(gap, 1), last)
+        starts = np.unique(np.linspace(0, last - step, 4).astype(int))
+        pairs = [(int(visible[s]), int(visible[s + step])) for s in starts]
+        return float(np.median([noise.sensor_noise(self.image(i), self.image(j)) for i, j in pairs]))
+
+    def prior(self, frame: int, sigma: float) -> FloatArray:
+        """Floors from the sensor noise."""
+        return noise.prior_floor(self.image(frame), self.masks, sigma)
+
+    def floors(self, interval: Interval, sigma: float) -> tuple[FloatArray, int]:
+        """Noise floors (R,) and the number of pairs they rest on."""
+        pairs = noise.rest_pairs(interval, self.aligned.present)
+        if len(pairs) < noise.MIN_PAIRS:
+            return self.prior(interval.onset, sigma), 0
+        moved = np.stack([region_motion(self.flow(i, j), self.masks) for i, j in pairs])
+        return noise.robust_floor(moved), len(pairs)
+
+
+def measure(
+    aligned: AlignedClip,
+    interval: Interval | None = None,
+    settings: MotionSettings = MotionSettings(),
+) -> Measurement:
+    """Measure one aligned clip.
+
+    Args:
+        aligned: Canonical frames with landmarks.
+        interval: Annotated onset, apex and offset; found from the motion when not given.
+            A frame of it without a face is replaced by the nearest frame that has one.
+        settings: Flow method, head model, averaging.
+
+    Returns:
+        The measurement; ``status`` tells what could not be seen.
+
+    Raises:
+        UserError: If fewer than two frames show a face, or the interval ends after the clip.
+    """
+    count, visible = len(aligned.frames), np.flatnonzero(aligned.present)
+    if visible.size < 2:
+        raise UserError(
+            f"{visible.size} of {count} frames show a face; expected at least 2 to see motion; "
+            "use a longer clip in which the face is visible"
+        )
+    if interval is not None and interval.offset >= count:
+        raise UserError(
+            f"interval ends at frame {interval.offset}; the clip has {count} frames (0 to "
+            f"{count - 1}); check the coding or the range that was read"
+        )
+    gauge = _Gauge(aligned, settings)
+    shown = _visible_interval(interval, visible) if interval else None
+    reference = shown.onset if shown else int(visible[len(visible) // 2])
+    trajectory = track_regions(aligned, reference, gauge.estimator)
+    sigma = gauge.sensor_noise(shown.apex - shown.onset if shown else len(visible) // 3)
+    if shown is None:
+        rest = _rms(gauge.prior(reference, sigma))
+        shown = find_interval(aligned, trajectory, rest)
+    found = shown is not None
+    shown = shown or _widest(trajectory, visible)
+    floors, pairs = gauge.floors(shown, sigma)
+    placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
+    flows = (gauge.flow(shown.onset, shown.apex), gauge.flow(shown.apex, shown.offset))
+    tables = [region_table(flow, gauge.masks, floors, placed) for flow in flows]
+    return Measurement(
+        aligned=aligned,
+        interval=shown,
+        found=found,
+        flow_apex=flows[0],
+        flow_offset=flows[1],
+        table_apex=tables[0],
+        table_offset=tables[1],
+        curve=motion_curve(trajectory, shown.onset),
+        head_motion=_span(trajectory.head[visible]),
+        noise=floors,
+        noise_pairs=pairs,
+        sensor_noise=sigma,
+        status=_status(found, interval, shown, tables, count - visible.size, count),
+    )
+
+
+def _visible_interval(interval: Interval, visible: NDArray[np.intp]) -> Interval:
+    frames = (interval.onset, interval.apex, interval.offset)
+    return Interval(*(int(visible[np.argmin(np.abs(visible - t))]) for t in frames))
+
+
+def _widest(trajectory: Trajectory, visible: NDArray[np.intp]) -> Interval:
+    """The whole clip, with the frame furthest from the first one as its apex."""
+    curve = motion_curve(trajectory, int(visible[0]))[visible]
+    return Interval(int(visible[0]), int(visible[np.argmax(curve)]), int(visible[-1]))
+
+
+def _rms(floors: FloatArray) -> float:
+    """Distance of two frames at rest that floors per component stand for."""
+    return float(np.sqrt(2 * np.average(floors**2, weights=REGION_WEIGHTS)))
+
+
+def _span(path: FloatArray) -> float:
+    """Largest distance from the first frame, px."""
+    return float(np.linalg.norm(path - path[0], axis=1).max())
+
+
+def _status(
+    found: bool,
+    asked: Interval | None,
+    shown: Interval,
+    tables: list[RegionTable],
+    hidden: int,
+    count: int,
+) -> str:
+    remarks = []
+    if not found or not any(table.active.any() for table in tables):
+        remarks.append(NO_MOTION)
+    if hidden:
+        remarks.append(f"{hidden} of {count} frames without a face were left out")
+    if asked is not None and asked != shown:
+        remarks.append(
+            f"interval moved to frames with a face: {shown.onset}, {shown.apex}, {shown.offset}"
+        )
+    if not tables[0].placed.all():
+        remarks.append(f"{int((~tables[0].placed).sum())} regions too uncertain to measure")
+    return "; ".join(remarks) or "ok"

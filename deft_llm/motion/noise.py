@@ -1,0 +1,107 @@
+"""Noise floors of region motion: from frames outside the expression, or from the sensor.
+
+The floor of a region is the robust SD of one component of its head-compensated mean motion over
+pairs of frames outside onset-offset: ``1.4826 * median(|u|, |v|)``, both components pooled and
+taken about zero, because a region at rest moves by zero; an SD about the median would forgive a
+steady bias. With fewer than ``MIN_PAIRS`` such pairs the floor is the prior of ``prior_floor``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.clip import Interval
+from deft_llm.motion.flow import to_grey
+
+FloatArray = NDArray[np.float32]
+
+MIN_PAIRS = 8
+MAX_PAIRS = 10
+
+# Prior: floor = C * sensor noise / RMS grey gradient of the region, in px. C was set on
+# simulated still clips (sensor noise of 1-4 grey levels, H.264 at CRF 18), see
+# tests/motion/test_noise.py.
+_PRIOR_CONSTANT = 0.30
+_MIN_FLOOR = 0.004  # px: below this DIS itself, not the sensor, is the limit
+
+
+def rest_pairs(interval: Interval, present: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Pairs of frames outside the expression, as far apart as onset and apex are.
+
+    Args:
+        interval: The expression.
+        present: (T,) frames that show the face.
+
+    Returns:
+        Up to ``MAX_PAIRS`` pairs (i, j), i < j, gap between half and twice apex - onset, the
+        closest gaps first in choice, spread over the clip. Deterministic.
+    """
+    gap = max(interval.apex - interval.onset, 1)
+    rest = [t for t in np.flatnonzero(present) if int(t) not in interval]
+    pairs = [
+        (int(i), int(j)) for i in rest for j in rest if max(1, gap / 2) <= j - i <= 2 * gap
+    ]
+    pairs.sort(key=lambda p: (abs(p[1] - p[0] - gap), p))
+    pool = sorted(pairs[: 3 * MAX_PAIRS])
+    picks = np.unique(np.linspace(0, len(pool) - 1, min(MAX_PAIRS, len(pool))).round())
+    return [pool[int(k)] for k in picks] if pool else []
+
+
+def robust_floor(motion: FloatArray) -> FloatArray:
+    """Floor of every region from its motion over pairs of frames at rest.
+
+    Args:
+        motion: (P, R, 2), pixels.
+
+    Returns:
+        (R,) pixels, one SD of one component.
+    """
+    pooled = np.abs(motion).transpose(1, 0, 2).reshape(motion.shape[1], -1)
+    return np.maximum(1.4826 * np.median(pooled, axis=1), _MIN_FLOOR).astype(np.float32)
+
+
+def sensor_noise(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Noise of one image from the difference of two, in grey levels.
+
+    Motion and lighting are smooth, noise is not: the difference is high-passed and its SD taken
+    robustly (1.4826 MAD), divided by sqrt(2).
+
+    Args:
+        a: uint8 RGB or grey image.
+        b: The same size, another time.
+
+    Returns:
+        SD in grey levels.
+    """
+    difference = to_grey(b) - to_grey(a)
+    difference -= cv2.GaussianBlur(difference, (0, 0), 2.0)
+    return float(1.4826 * np.median(np.abs(difference)) / np.sqrt(2.0))
+
+
+def prior_floor(grey: FloatArray, masks: FloatArray, sigma: float) -> FloatArray:
+    """Floor of every region from the sensor noise of the clip.
+
+    The error of a least-squares flow over a region goes with noise over texture: ``C * sigma /
+    g`` with ``g`` the region's RMS gradient (both components, grey levels per pixel, noise's own
+    share subtracted).
+
+    Args:
+        grey: (H, W) one image of the clip, 0..255.
+        masks: (R, H, W) weights.
+        sigma: Sensor noise in grey levels (``sensor_noise``).
+
+    Returns:
+        (R,) pixels, one SD of one component.
+    """
+    smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
+    dx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8)
+    dy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
+    energy = (dx * dx + dy * dy).ravel() / 2
+    total = np.maximum(masks.sum(axis=(1, 2)), 1e-6)
+    gradient = np.sqrt(masks.reshape(len(masks), -1) @ energy / total)
+    floor = _PRIOR_CONSTANT * sigma / np.maximum(gradient, 0.5)
+    return np.maximum(floor, _MIN_FLOOR).astype(np.float32)

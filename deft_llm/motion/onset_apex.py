@@ -1,0 +1,251 @@
+"""Onset, apex and offset of a clip that nobody annotated, from how its regions moved.
+
+Every frame's region motion is measured against a key frame (a key each second, chained), at
+half size. An apex is where the face has gone furthest *and come back*: the excursion
+``(D(o, a) + D(a, f) - D(o, f)) / 2`` over frames o before and f after a, with D the distance of
+two frames in region motion. A steady drift has no excursion, however far it goes.
+Our own method; durations after Yan et al., "How fast are the leaked facial expressions?"
+(2013): onset to offset 0.1-0.5 s, here up to ``WINDOW`` on each side of the apex.
+
+T frames, R regions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm import facs
+from deft_llm.clip import Interval
+from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
+from deft_llm.motion.head_motion import remove_head_motion
+from deft_llm.motion.regions import region_masks, region_motion
+
+if TYPE_CHECKING:
+    from deft_llm.media.face import AlignedClip
+
+FloatArray = NDArray[np.float32]
+
+WINDOW = 0.5  # s before and after an apex in which onset and offset lie
+SMOOTHING = 0.02  # s, SD of the Gaussian over time
+MAX_RATE = 100.0  # frames per second at which apexes are searched for
+LEAVE = 0.15  # onset and offset: share of the apex's motion
+DETECTION_Z = 4.0  # excursion over the noise of the trajectory
+_KEY_SPACING = 1.0  # s
+_SIZE = 112
+_FEW = 4  # frames; nothing can be smoothed or compared over time
+_LID_WEIGHT = 0.1  # blinks and gaze move the lids more than any micro-expression does
+
+REGION_WEIGHTS: FloatArray = np.array(
+    [_LID_WEIGHT if name.endswith("lid") else 1.0 for name in facs.REGIONS], np.float32
+)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Where regions and head were over time, in canonical pixels, relative to one frame.
+
+    Attributes:
+        regions: (T, R, 2) head-compensated region motion; NaN in frames without a face.
+        head: (T, 2) motion of the nose bridge; NaN in frames without a face.
+    """
+
+    regions: FloatArray
+    head: FloatArray
+
+
+def track_regions(
+    aligned: AlignedClip, reference: int = 0, estimator: FlowEstimator | None = None
+) -> Trajectory:
+    """Region motion and head motion of every frame against ``reference``.
+
+    Args:
+        aligned: The aligned clip.
+        reference: The frame that is at rest by definition; the nearest one with a face.
+        estimator: Flow method, default DIS.
+
+    Returns:
+        The trajectory; zero at the reference.
+    """
+    estimator = estimator or flow_estimator()
+    count = len(aligned.frames)
+    regions = np.full((count, len(facs.REGIONS), 2), np.nan, np.float32)
+    head = np.full((count, 2), np.nan, np.float32)
+    visible = np.flatnonzero(aligned.present)
+    if visible.size == 0:
+        return Trajectory(regions, head)
+    scale = aligned.frames.shape[1] / _SIZE
+    landmarks = (aligned.landmarks + 0.5) / scale - 0.5
+    masks = region_masks(landmarks, _SIZE)
+    images = {int(t): _small_grey(aligned.frames[t]) for t in visible}
+
+    def step(i: int, j: int) -> tuple[FloatArray, FloatArray]:
+        if i == j:
+            return np.zeros(regions.shape[1:], np.float32), np.zeros(2, np.float32)
+        flow, motion = remove_head_motion(estimator(images[i], images[j]), landmarks)
+        return region_motion(flow, masks) * scale, np.array(motion.translation) * scale
+
+    keys = _key_frames(aligned.timestamps, visible, reference)
+    start = int(np.argmin(np.abs(keys - reference)))
+    regions[keys[start]], head[keys[start]] = 0.0, 0.0
+    for order in (range(start, len(keys) - 1), range(start, 0, -1)):
+        for k in order:
+            i, j = keys[k], keys[k + 1 if order.step > 0 else k - 1]
+            moved, shifted = step(int(i), int(j))
+            regions[j], head[j] = regions[i] + moved, head[i] + shifted
+    times = aligned.timestamps
+    for t in visible:
+        key = int(keys[np.argmin(np.abs(times[keys] - times[t]))])
+        if key != t:
+            moved, shifted = step(key, int(t))
+            regions[t], head[t] = regions[key] + moved, head[key] + shifted
+    return Trajectory(regions, head)
+
+
+def _small_grey(frame: NDArray[np.uint8]) -> FloatArray:
+    return cv2.resize(to_grey(frame), (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
+
+
+def _key_frames(
+    times: NDArray[np.float64], visible: NDArray[np.intp], reference: int
+) -> NDArray[np.intp]:
+    """Visible frames about one second apart, the one nearest to the reference among them."""
+    first = int(visible[np.argmin(np.abs(visible - reference))])
+    low = np.arange(times[first], times[visible[0]] - 1e-9, -_KEY_SPACING)
+    high = np.arange(times[first], times[visible[-1]] + 1e-9, _KEY_SPACING)
+    wanted = np.concatenate([low, high])
+    return np.unique([visible[np.argmin(np.abs(times[visible] - w))] for w in wanted])
+
+
+def find_interval(
+    aligned: AlignedClip, trajectory: Trajectory | None = None, floor: float = 0.0
+) -> Interval | None:
+    """The strongest expression of a clip.
+
+    Of 2 to 4 frames, onset is the first, offset the last and apex the one that moved furthest.
+
+    Args:
+        aligned: The aligned clip.
+        trajectory: From ``track_regions``; computed when not given.
+        floor: Least distance of two frames at rest, px, from the sensor noise; the clip's own
+            jitter counts when it is larger.
+
+    Returns:
+        The interval, or None when fewer than two frames show a face or nothing rises above
+        ``DETECTION_Z`` times the noise.
+    """
+    visible = np.flatnonzero(aligned.present)
+    if visible.size < 2:
+        return None
+    trajectory = trajectory or track_regions(aligned)
+    times = aligned.timestamps[visible]
+    path = _smooth(_weighted(trajectory.regions[visible]), times)
+    if visible.size <= _FEW:
+        apex, score = _of_few(path)
+        onset, offset, noise = 0, visible.size - 1, floor
+    else:
+        apex, score = _search(path, times)
+        onset, offset = _borders(path, times, apex)
+        noise = max(floor, _jitter(path, times))
+    if score < DETECTION_Z * noise:
+        return None
+    return Interval(int(visible[onset]), int(visible[apex]), int(visible[offset]))
+
+
+def motion_curve(trajectory: Trajectory, reference: int) -> FloatArray:
+    """Distance of every frame's region motion to the reference frame's.
+
+    Args:
+        trajectory: From ``track_regions``.
+        reference: Frame of zero motion, usually the onset.
+
+    Returns:
+        (T,) pixels, root mean square over the regions (lids count a tenth); NaN where there is
+        no face.
+    """
+    path = _weighted(trajectory.regions)
+    return np.linalg.norm(path - path[reference], axis=1).astype(np.float32)
+
+
+def _weighted(regions: FloatArray) -> FloatArray:
+    """(T, R, 2) -> (T, 2R), scaled so that the norm is the weighted RMS over the regions."""
+    weights = np.sqrt(REGION_WEIGHTS / REGION_WEIGHTS.sum())
+    return (regions * weights[:, None]).reshape(len(regions), -1)
+
+
+def _smooth(path: FloatArray, times: NDArray[np.float64]) -> FloatArray:
+    """Gaussian over time in seconds, correct for a variable frame rate."""
+    reach = int(np.ceil(3 * SMOOTHING / max(float(np.median(np.diff(times))), 1e-6)))
+    total = np.zeros_like(path)
+    mass = np.zeros((len(path), 1), np.float32)
+    for shift in range(-reach, reach + 1):
+        to = slice(max(0, -shift), len(path) - max(0, shift))
+        source = slice(max(0, shift), len(path) - max(0, -shift))
+        gap = (times[source] - times[to]) / SMOOTHING
+        weight = np.exp(-0.5 * gap**2).astype(np.float32)[:, None]
+        total[to] += weight * path[source]
+        mass[to] += weight
+    return total / mass
+
+
+def _jitter(path: FloatArray, times: NDArray[np.float64]) -> float:
+    """Distance of two frames at rest, px: the lower fifth of all distances over 0.1 s."""
+    lag = int(np.clip(np.searchsorted(times - times[0], 0.1), 1, len(path) - 1))
+    return float(np.percentile(np.linalg.norm(path[lag:] - path[:-lag], axis=1), 20))
+
+
+def _of_few(path: FloatArray) -> tuple[int, float]:
+    distance = np.linalg.norm(path - path[0], axis=1)
+    apex = int(np.argmax(distance))
+    return apex, float(distance[apex])
+
+
+def _search(path: FloatArray, times: NDArray[np.float64]) -> tuple[int, float]:
+    """The frame of the largest excursion, and its size in px.
+
+    A clip may end before the face has come back: a rise without a return counts half.
+    """
+    stride = max(1, round(1.0 / MAX_RATE / max(float(np.median(np.diff(times))), 1e-6)))
+    coarse, when = path[::stride], times[::stride]
+    best, score = 0, -1.0
+    for a in range(len(coarse)):
+        before = slice(np.searchsorted(when, when[a] - WINDOW), a + 1)
+        after = slice(a, np.searchsorted(when, when[a] + WINDOW, side="right"))
+        rise = np.linalg.norm(coarse[before] - coarse[a], axis=1)
+        fall = np.linalg.norm(coarse[after] - coarse[a], axis=1)
+        back = _distances(coarse[before], coarse[after])
+        excursion = 0.5 * float(np.max(rise[:, None] + fall[None, :] - back))
+        value = max(excursion, 0.5 * float(rise.max()))
+        if value > score:
+            best, score = a, value
+    return best * stride, score
+
+
+def _distances(a: FloatArray, b: FloatArray) -> FloatArray:
+    squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * a @ b.T
+    return np.sqrt(np.maximum(squared, 0.0))
+
+
+def _borders(path: FloatArray, times: NDArray[np.float64], apex: int) -> tuple[int, int]:
+    """First and last frame of the motion around an apex.
+
+    Motion is projected on the line from the stillest frame before the apex to the apex; onset
+    and offset are where it has ``LEAVE`` of the apex's value (offset: the least value reached,
+    when it never comes down so far).
+    """
+    first = int(np.searchsorted(times, times[apex] - WINDOW))
+    last = int(np.searchsorted(times, times[apex] + WINDOW, side="right")) - 1
+    before = np.linalg.norm(path[first : apex + 1] - path[apex], axis=1)
+    start = first + int(np.argmax(before))
+    line = path[apex] - path[start]
+    share = (path - path[start]) @ line / max(float(line @ line), 1e-12)
+    low = np.flatnonzero(share[start : apex + 1] <= LEAVE)
+    onset = start + int(low[-1]) if low.size else start
+    tail = share[apex : last + 1]
+    down = np.flatnonzero(tail <= LEAVE)
+    offset = apex + int(down[0]) if down.size else apex + int(np.argmin(tail))
+    return onset, max(offset, apex)

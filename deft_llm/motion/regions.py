@@ -1,0 +1,181 @@
+"""The region motion table: how far each part of the face moved, which way, how surely.
+
+R regions are those of ``facs.REGIONS`` in their order; H, W are the canonical face's. Motion is
+in pixels of the canonical face after head motion is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm import facs
+
+FloatArray = NDArray[np.float32]
+
+REGION_NAMES: tuple[str, ...] = tuple(facs.REGIONS)
+ACTIVE_Z = 3.0
+ACTIVE_PX = 0.02
+_PEAK_PERCENTILE = 90.0
+
+
+@dataclass(frozen=True)
+class RegionTable:
+    """Motion of every region; each array has shape (R,).
+
+    Attributes:
+        u: Mean motion to the image's right, px.
+        v: Mean motion down, px.
+        magnitude: Length of the mean motion, px.
+        peak: 90th percentile of the pixels' motion, px.
+        coherence: ``|sum f| / sum |f|``, 0 (pixels cancel) to 1 (all move one way).
+        noise: Noise floor, px: the robust SD of one component of the mean motion when the
+            region is at rest.
+        z: ``magnitude / noise``. At rest, with Gaussian components, it follows a Rayleigh
+            distribution: z >= 3 in 1.1 % of the regions.
+        active: ``z >= 3`` and ``magnitude >= 0.02`` px.
+        placed: False where the landmarks are too uncertain for the region to say anything;
+            its motion is then all zeros.
+    """
+
+    u: FloatArray
+    v: FloatArray
+    magnitude: FloatArray
+    peak: FloatArray
+    coherence: FloatArray
+    noise: FloatArray
+    z: FloatArray
+    active: NDArray[np.bool_]
+    placed: NDArray[np.bool_]
+
+    def direction(self, index: int) -> str:
+        """The direction of region ``index`` in words (``facs.direction_name``)."""
+        side = facs.REGIONS[REGION_NAMES[index]].side
+        return facs.direction_name(float(self.u[index]), float(self.v[index]), side)
+
+    def strongest(self) -> Iterator[int]:
+        """Indices of the active regions, largest z first."""
+        order = np.argsort(-self.z, kind="stable")
+        return (int(i) for i in order if self.active[i])
+
+
+def _size(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def region_masks(landmarks: NDArray[Any], size: int | tuple[int, int] = 224) -> FloatArray:
+    """Soft weights of the face regions.
+
+    Each region is a rounded box with soft edges, placed by the mean of its anchors plus its
+    offset, sized in interocular units and turned with the eye line.
+
+    Args:
+        landmarks: (68, 2) pixels, iBUG order.
+        size: Side of a square image, or (height, width).
+
+    Returns:
+        (R, H, W) float32, 0..1; read-only, because it is cached.
+    """
+    key = np.ascontiguousarray(landmarks, dtype=np.float32).tobytes()
+    return _masks(key, *_size(size))
+
+
+@lru_cache(maxsize=16)
+def _masks(key: bytes, height: int, width: int) -> FloatArray:
+    points = np.frombuffer(key, np.float32).reshape(68, 2)
+    eyes = points[42:48].mean(0) - points[36:42].mean(0)
+    iod = max(float(np.hypot(*eyes)), 1.0)
+    right = eyes / iod
+    down = np.array([-right[1], right[0]])
+    ys, xs = np.mgrid[:height, :width].astype(np.float32)
+    masks = np.empty((len(REGION_NAMES), height, width), np.float32)
+    for mask, region in zip(masks, facs.REGIONS.values(), strict=True):
+        offset = region.offset[0] * right + region.offset[1] * down
+        cx, cy = points[list(region.anchors)].mean(0) + offset * iod
+        across = ((xs - cx) * right[0] + (ys - cy) * right[1]) / (region.half_size[0] * iod)
+        along = ((xs - cx) * down[0] + (ys - cy) * down[1]) / (region.half_size[1] * iod)
+        radius = (across**4 + along**4) ** 0.25
+        mask[:] = np.clip((1.2 - radius) / 0.4, 0.0, 1.0)
+    masks.setflags(write=False)
+    return masks
+
+
+def regions_placed(landmarks: NDArray[Any], uncertainty: float) -> NDArray[np.bool_]:
+    """Regions whose place is surer than half their smaller side.
+
+    Args:
+        landmarks: (68, 2) pixels.
+        uncertainty: SD of the landmarks, pixels.
+
+    Returns:
+        (R,) bool.
+    """
+    eyes = landmarks[42:48].mean(0) - landmarks[36:42].mean(0)
+    iod = float(np.hypot(*eyes))
+    half = np.array([min(r.half_size) * iod for r in facs.REGIONS.values()])
+    return uncertainty <= half
+
+
+def region_motion(flow: FloatArray, masks: FloatArray) -> FloatArray:
+    """Mean motion of every region.
+
+    Args:
+        flow: (2, H, W), pixels.
+        masks: (R, H, W) weights.
+
+    Returns:
+        (R, 2) float32, (u, v) pixels; zero for a region outside the image.
+    """
+    flat = masks.reshape(len(masks), -1)
+    total = flat.sum(axis=1, keepdims=True)
+    moved = flat @ flow.reshape(2, -1).T / np.maximum(total, 1e-6)
+    return moved.astype(np.float32)
+
+
+def region_table(
+    flow: FloatArray,
+    masks: FloatArray,
+    noise: FloatArray,
+    placed: NDArray[np.bool_] | None = None,
+) -> RegionTable:
+    """Build the table of one head-compensated flow field.
+
+    Args:
+        flow: (2, H, W), pixels.
+        masks: (R, H, W) weights.
+        noise: (R,) noise floors, pixels.
+        placed: (R,) False masks a region; default all True.
+
+    Returns:
+        The table.
+    """
+    placed = np.ones(len(masks), bool) if placed is None else placed
+    moved = region_motion(flow, masks) * placed[:, None]
+    length = np.hypot(flow[0], flow[1])
+    flat, total = masks.reshape(len(masks), -1), masks.sum(axis=(1, 2))
+    mean_length = flat @ length.ravel() / np.maximum(total, 1e-6) * placed
+    magnitude = np.hypot(moved[:, 0], moved[:, 1])
+    peak = np.array([_peak(length, mask) for mask in masks], np.float32) * placed
+    z = magnitude / np.maximum(noise, 1e-6)
+    table = RegionTable(
+        u=moved[:, 0],
+        v=moved[:, 1],
+        magnitude=magnitude,
+        peak=peak,
+        coherence=(magnitude / np.maximum(mean_length, 1e-6)).astype(np.float32),
+        noise=noise.astype(np.float32),
+        z=z.astype(np.float32),
+        active=np.zeros(len(masks), bool),
+        placed=placed,
+    )
+    return replace(table, active=(table.z >= ACTIVE_Z) & (magnitude >= ACTIVE_PX))
+
+
+def _peak(length: FloatArray, mask: FloatArray) -> float:
+    inside = length[mask > 0.5]
+    return float(np.percentile(inside, _PEAK_PERCENTILE)) if inside.size else 0.0

@@ -1,0 +1,278 @@
+"""What stands between a head and a recorded frame: projection, light, background, sensor.
+
+Colours are display values in 0..1 (linear albedo to the power 1 / 2.2); light is added up in
+linear terms, on the Gaussians and not on the pixels, so that no pixel costs a power function.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+_DISPLAY_GAMMA = 2.2
+_NOISE_BANK = 1 << 20
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True)
+class View:
+    """A pinhole camera on the +z axis that looks at the origin.
+
+    Attributes:
+        focal: Focal length times magnification, px * cm / cm.
+        distance: Camera to the plane z = 0, cm.
+        centre: (x, y) pixel that shows the origin.
+        orthographic: Ignore depth in the projection; the scale is ``focal / distance``.
+    """
+
+    focal: float
+    distance: float
+    centre: tuple[float, float]
+    orthographic: bool = False
+
+    def project(self, points: Floats) -> Floats:
+        """Head coordinates (..., 3) in cm to pixels (..., 2)."""
+        depth = self.distance - (0.0 if self.orthographic else points[..., 2])
+        scale = np.float32(self.focal) / depth
+        x = np.float32(self.centre[0]) + scale * points[..., 0]
+        y = np.float32(self.centre[1]) - scale * points[..., 1]
+        return np.stack([x, y], axis=-1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How the face sits in the frame.
+
+    Attributes:
+        interocular: Pixels between the eye centres of a frontal face.
+        distance: Camera to the eyes, cm.
+        place: (x, y) of the point between the eyes, as shares of the frame's size.
+    """
+
+    interocular: float
+    distance: float
+    place: tuple[float, float]
+
+    def view(self, size: int, eye_gap: float, eye_depth: float) -> View:
+        """The camera that frames a head in this way.
+
+        Args:
+            size: Side of the square frame, px.
+            eye_gap: Distance between the eye centres, cm.
+            eye_depth: z of the eyes, cm.
+
+        Returns:
+            The camera; the head's origin must lie at the height of the eyes.
+        """
+        focal = self.interocular * self.distance / eye_gap
+        centre = (self.place[0] * size, self.place[1] * size)
+        return View(focal, self.distance + eye_depth, centre)
+
+
+@dataclass(frozen=True)
+class Light:
+    """Ambient and one directional light.
+
+    Attributes:
+        direction: Unit vector from the face to the light, head axes.
+        ambient: Share of the ambient light in 0..1.
+        gain: Overall brightness, about 1.
+        tint: (r, g, b) about 1.
+        flicker: Relative amplitude of the slow flicker.
+        flicker_hz: Its frequency.
+        flicker_phase: Its phase at time 0, rad.
+    """
+
+    direction: tuple[float, float, float]
+    ambient: float
+    gain: float
+    tint: tuple[float, float, float]
+    flicker: float
+    flicker_hz: float
+    flicker_phase: float
+
+    def at(self, seconds: float) -> float:
+        """Brightness at a time."""
+        phase = 2 * math.pi * self.flicker_hz * seconds + self.flicker_phase
+        return self.gain * (1 + self.flicker * math.sin(phase))
+
+    def shade(self, albedo: Floats, normals: Floats, seconds: float) -> Floats:
+        """Lambert's law on every Gaussian.
+
+        Args:
+            albedo: (N, C) display values, already through :meth:`Sensor.develop`.
+            normals: (N, 3) unit, head axes.
+            seconds: Time, for the flicker.
+
+        Returns:
+            Display colours (N, C).
+        """
+        direction = np.array(self.direction, np.float32)
+        shaded: Floats = _shade(
+            albedo, normals, direction, np.float32(self.ambient), np.float32(self.at(seconds))
+        )
+        return shaded
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """Lens and chip.
+
+    Attributes:
+        grey: A monochrome camera: the three channels are equal.
+        gamma: Tone curve on display values, about 1.
+        blur: SD of the lens blur, px.
+        read_noise: SD of the signal-independent noise, in 8-bit steps.
+        shot_noise: Added variance at full brightness, in 8-bit steps squared.
+        background: Mean brightness of the background in 0..1.
+        background_seed: Seed of its texture.
+        noise_seed: Seed of the noise.
+    """
+
+    grey: bool
+    gamma: float
+    blur: float
+    read_noise: float
+    shot_noise: float
+    background: float
+    background_seed: int
+    noise_seed: int
+
+    def develop(self, albedo: Floats, tint: tuple[float, float, float]) -> Floats:
+        """Linear albedo (N, 3) under tinted light to display values (N, C); C is 1 for grey."""
+        linear = np.clip(albedo * np.array(tint, np.float32), 1e-4, 1.0)
+        if self.grey:
+            linear = (linear @ _LUMA)[:, None]
+        return np.ascontiguousarray(linear ** (self.gamma / _DISPLAY_GAMMA), np.float32)
+
+    def backdrop(self, size: int) -> Floats:
+        """A smooth random background (size, size, C) in 0..1."""
+        rng = np.random.default_rng(self.background_seed)
+        channels = 1 if self.grey else 3
+        cells = int(rng.integers(3, 8))
+        smooth = rng.standard_normal((cells, cells, 1)) + 0.2 * rng.standard_normal(
+            (cells, cells, channels)
+        )
+        slope = rng.uniform(-0.5, 0.5, 2)
+        y, x = np.mgrid[-0.5 : 0.5 : size * 1j, -0.5 : 0.5 : size * 1j]
+        image = cv2.resize(smooth.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+        image = image.reshape(size, size, channels) * rng.uniform(0.01, 0.07)
+        image += (self.background * (1 + slope[0] * x + slope[1] * y))[..., None]
+        return np.clip(image, 0, 1).astype(np.float32)
+
+    def expose(self, colour: Floats, clear: Floats, backdrop: Floats, index: int) -> NDArray:
+        """Composite over the background, add noise, quantise.
+
+        Args:
+            colour: (H, W, C) summed display colours.
+            clear: (H, W) transmittance to the background.
+            backdrop: (H, W, C).
+            index: Frame number; the noise depends on it and on the seed alone.
+
+        Returns:
+            uint8 RGB (H, W, 3).
+        """
+        height, width, channels = colour.shape
+        rng = np.random.default_rng([self.noise_seed, index])
+        starts = rng.integers(0, _NOISE_BANK - width * channels, height)
+        frame: NDArray[np.uint8] = _expose(
+            colour,
+            clear,
+            backdrop,
+            _noise_bank(),
+            starts,
+            np.float32(self.read_noise**2),
+            np.float32(self.shot_noise),
+        )
+        return frame
+
+
+def draw_framing(rng: np.random.Generator, size: int) -> Framing:
+    """A face that fills the frame: 70 to 85 px between the eyes in 288 px."""
+    return Framing(
+        interocular=float(rng.uniform(70, 85)) * size / 288,
+        distance=float(rng.uniform(50, 140)),
+        place=(float(rng.normal(0.5, 0.01)), float(rng.normal(0.39, 0.01))),
+    )
+
+
+def draw_light(rng: np.random.Generator) -> Light:
+    """A light from the front, anywhere between overhead and the sides."""
+    azimuth = rng.uniform(-1.0, 1.0)
+    height = rng.uniform(-0.1, 0.9)
+    direction = np.array(
+        [math.sin(azimuth) * math.cos(height), math.sin(height), math.cos(azimuth)]
+    )
+    direction /= np.linalg.norm(direction)
+    tint = 1 + rng.normal(0, 0.04, 3)
+    return Light(
+        direction=(float(direction[0]), float(direction[1]), float(direction[2])),
+        ambient=float(rng.uniform(0.3, 0.6)),
+        gain=float(rng.uniform(0.9, 1.25)),
+        tint=(float(tint[0]), float(tint[1]), float(tint[2])),
+        flicker=float(rng.uniform(0, 0.015)),
+        flicker_hz=float(rng.uniform(0.3, 3)),
+        flicker_phase=float(rng.uniform(0, 2 * math.pi)),
+    )
+
+
+def draw_sensor(rng: np.random.Generator) -> Sensor:
+    """A decent laboratory camera: 0.6 to 2.5 grey levels of noise at mid brightness."""
+    return Sensor(
+        grey=bool(rng.random() < 0.35),
+        gamma=float(rng.uniform(0.85, 1.15)),
+        blur=float(rng.uniform(0.4, 0.8)),
+        read_noise=float(rng.uniform(0.4, 1.5)),
+        shot_noise=float(rng.uniform(0.3, 5.0)),
+        background=float(rng.uniform(0.15, 0.75)),
+        background_seed=int(rng.integers(1 << 31)),
+        noise_seed=int(rng.integers(1 << 31)),
+    )
+
+
+@lru_cache(maxsize=1)
+def _noise_bank() -> Floats:
+    """Standard normal samples that all frames of all clips read from random places."""
+    return np.random.default_rng(0).standard_normal(_NOISE_BANK, np.float32)
+
+
+@njit(cache=True, fastmath=True)
+def _shade(albedo, normals, direction, ambient, gain):  # type: ignore[no-untyped-def]
+    out = np.empty_like(albedo)
+    for n in range(albedo.shape[0]):
+        cosine = (
+            normals[n, 0] * direction[0]
+            + normals[n, 1] * direction[1]
+            + normals[n, 2] * direction[2]
+        )
+        light = gain * (ambient + (np.float32(1) - ambient) * max(np.float32(0), cosine))
+        factor = light ** np.float32(1 / _DISPLAY_GAMMA)
+        for c in range(albedo.shape[1]):
+            out[n, c] = albedo[n, c] * factor
+    return out
+
+
+@njit(cache=True, fastmath=True)
+def _expose(colour, clear, backdrop, bank, starts, read, shot):  # type: ignore[no-untyped-def]
+    height, width, channels = colour.shape
+    frame = np.empty((height, width, 3), np.uint8)
+    for y in range(height):
+        at = starts[y]
+        for x in range(width):
+            for c in range(channels):
+                value = colour[y, x, c] + clear[y, x] * backdrop[y, x, c]
+                value = min(max(value, np.float32(0)), np.float32(1))
+                noise = math.sqrt(read + shot * value) * bank[at]
+                at += 1
+                level = np.float32(255) * value + noise + np.float32(0.5)
+                frame[y, x, c] = np.uint8(min(max(level, np.float32(0)), np.float32(255)))
+            for c in range(channels, 3):
+                frame[y, x, c] = frame[y, x, 0]
+    return frame

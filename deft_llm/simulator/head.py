@@ -1,0 +1,170 @@
+"""Heads: what every face model of the simulator offers, and how to get one by name.
+
+A head makes identities (`HeadMesh`) from seeds and moves their vertices by facial action units.
+Two exist: "own" (`own_head.py`, needs no file) and "ict" (`ict_head.py`, needs the ICT-FaceKit
+files).
+
+Frame of reference, the same for every head: centimetres; +x to the subject's left (image right),
++y up, +z towards the camera; the origin lies in the mid-sagittal plane at the height of the eyes,
+8.5 cm behind the eye openings, near the middle of the head, so that turning the head about the
+origin looks natural.
+
+Letters: V vertices, F triangles.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.errors import UserError
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int32]
+
+MATERIALS = (
+    "skin",
+    "brow",
+    "lip",
+    "eye_white",
+    "iris",
+    "pupil",
+    "lash",
+    "mouth",
+    "nostril",
+    "hair",
+    "teeth",
+)
+EYE_DEPTH = 8.5
+"""z of the eye openings, cm in front of the origin."""
+
+HEADS = {
+    "own": "deft_llm.simulator.own_head:OwnHead",
+    "ict": "deft_llm.simulator.ict_head:IctHead",
+}
+
+
+@dataclass(frozen=True)
+class HeadMesh:
+    """One identity, neutral expression, eyes open and looking ahead.
+
+    Attributes:
+        vertices: (V, 3) float32, cm, in the frame that the module's docstring states.
+        triangles: (F, 3) int32, wound so that the normals point outwards.
+        uvs: (V, 2) float32 in 0..1, a front-facing unwrapping.
+        material: (F,) uint8 index in `MATERIALS`.
+        colors: (F, 3) float32 linear RGB albedo in 0..1.
+        landmarks: (68,) int32 vertex indices in the iBUG order as seen in the image
+            (0-16 jaw from image left, the subject's right; 36-41 the subject's right eye).
+    """
+
+    vertices: FloatArray
+    triangles: IntArray
+    uvs: FloatArray
+    material: NDArray[np.uint8]
+    colors: FloatArray
+    landmarks: IntArray
+
+
+class Head(Protocol):
+    """A face model: identities from seeds, deformation by action units."""
+
+    @property
+    def name(self) -> str:
+        """The registry's name of this head."""
+
+    @property
+    def aus(self) -> tuple[str, ...]:
+        """Numbers of the action units that `deform` knows, for instance ("1", "2")."""
+
+    def identity(self, seed: int) -> HeadMesh:
+        """The identity of a seed: the same seed gives the same arrays."""
+
+    def deform(
+        self,
+        mesh: HeadMesh,
+        activations: Mapping[str, float],
+        *,
+        blink: tuple[float, float] = (0.0, 0.0),
+        gaze: tuple[float, float] = (0.0, 0.0),
+    ) -> FloatArray:
+        """Vertices of an identity under an expression.
+
+        Args:
+            mesh: an identity of this head.
+            activations: AU code to activation, 0 rest and 1 a full macro-expression. "12" moves
+                both sides, "L12" and "R12" the subject's left and right. Nearly linear.
+            blink: closure of the subject's (right, left) eye, 0 open and 1 closed.
+            gaze: (yaw, pitch) of both eyes in radians; positive yaw looks to the subject's left,
+                positive pitch up.
+
+        Returns:
+            (V, 3) float32, cm.
+
+        Raises:
+            UserError: an AU that this head does not have, or a mesh of another head.
+        """
+
+
+def load_head(name: str, path: Path | None = None) -> Head:
+    """A head by its registry name.
+
+    Args:
+        name: "own" or "ict".
+        path: the head's file or folder; only "ict" takes (and needs) one.
+
+    Raises:
+        UserError: an unknown name, or a missing or unreadable path.
+    """
+    if name not in HEADS:
+        near = get_close_matches(name, HEADS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UserError(f"unknown head {name!r}, expected one of {sorted(HEADS)}{hint}")
+    if name == "own" and path is not None:
+        raise UserError(f"the head 'own' takes no file, got {path}; use the head 'ict' for a path")
+    module, _, attribute = HEADS[name].partition(":")
+    factory = getattr(importlib.import_module(module), attribute)
+    head: Head = factory() if name == "own" else factory(path)
+    return head
+
+
+def split_sides(activations: Mapping[str, float], aus: tuple[str, ...]) -> dict[str, float]:
+    """Sided AU activations: a bare code becomes its left and its right half, halves add up.
+
+    Returns:
+        "L<number>" and "R<number>" to activation; zeros are left out.
+
+    Raises:
+        UserError: a code whose number is not in `aus`, or an activation that is not finite.
+    """
+    sided: dict[str, float] = {}
+    for code, value in activations.items():
+        sides, number = ("LR", code) if code[:1] not in ("L", "R") else (code[0], code[1:])
+        if number not in aus:
+            raise UserError(f"AU code {code!r} is unknown to this head, expected L/R plus {aus}")
+        if not np.isfinite(value):
+            raise UserError(f"AU {code!r} has activation {value}, expected a finite number")
+        for side in sides:
+            sided[side + number] = sided.get(side + number, 0.0) + float(value)
+    return {code: value for code, value in sided.items() if value != 0.0}
+
+
+def vertex_normals(
+    vertices: NDArray[np.floating], triangles: IntArray | NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Unit normals (V, 3), area-weighted over the triangles around each vertex."""
+    a, b, c = (vertices[triangles[:, i]].astype(np.float64) for i in range(3))
+    normal = np.cross(b - a, c - a)
+    total = np.zeros((len(vertices), 3))
+    for i in range(3):
+        np.add.at(total, triangles[:, i], normal)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = total / np.maximum(length, 1e-12)
+    return unit

@@ -1,0 +1,221 @@
+"""What a face does over time: an expression, a blink, a shift of gaze, the drift of the head.
+
+Every curve is a function of its few drawn parameters and the frame times alone. Times in seconds,
+angles in radians, lengths in pixels of the canonical face (interocular distance 80 px).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.clip import Interval
+
+Floats = NDArray[np.float32]
+_LEVER_CM = 8.5  # eyes to the origin of the head, which it turns about
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One expression in a clip.
+
+    Attributes:
+        frames: Length of the clip.
+        onset: Last neutral frame.
+        apex: Frame of the full expression.
+        offset: First frame that is neutral again.
+        rise: Skew of the onset phase; below 1 is a fast start.
+        fall: Skew of the offset phase.
+    """
+
+    frames: int
+    onset: int
+    apex: int
+    offset: int
+    rise: float
+    fall: float
+
+    @property
+    def interval(self) -> Interval:
+        """Onset, apex and offset as an annotation carries them."""
+        return Interval(self.onset, self.apex, self.offset)
+
+    def values(self) -> Floats:
+        """Activation in 0..1 at each frame, shape (T,): 0 outside, 1 at the apex."""
+        t = np.arange(self.frames, dtype=np.float64)
+        up = np.clip((t - self.onset) / (self.apex - self.onset), 0, 1)
+        down = np.clip((self.offset - t) / (self.offset - self.apex), 0, 1)
+        phase = np.where(t <= self.apex, up**self.rise, down**self.fall)
+        return (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Blink:
+    """One blink: closes in a third of its duration and opens in the rest.
+
+    Attributes:
+        start: Seconds.
+        duration: Seconds.
+        depth: (subject's right, left) closure at its fullest, 0..1.
+    """
+
+    start: float
+    duration: float
+    depth: tuple[float, float]
+
+    def values(self, times: NDArray[np.float64]) -> Floats:
+        """Closure (T, 2) of the subject's right and left eye."""
+        phase = np.clip((times - self.start) / self.duration, 0, 1)
+        closing = np.where(phase < 1 / 3, 3 * phase, 1.5 * (1 - phase))
+        smooth = closing * closing * (3 - 2 * closing)
+        return (smooth[:, None] * np.array(self.depth)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Gaze:
+    """A fixation, and possibly one saccade to another.
+
+    Attributes:
+        first: (yaw, pitch) before the saccade, rad.
+        second: (yaw, pitch) after it; equal to ``first`` without one.
+        start: Seconds.
+        duration: Seconds.
+    """
+
+    first: tuple[float, float]
+    second: tuple[float, float]
+    start: float
+    duration: float
+
+    def values(self, times: NDArray[np.float64]) -> Floats:
+        """(yaw, pitch) at each time, (T, 2)."""
+        phase = np.clip((times - self.start) / self.duration, 0, 1)[:, None]
+        smooth = phase * phase * (3 - 2 * phase)
+        first, second = np.array(self.first), np.array(self.second)
+        return (first + (second - first) * smooth).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class HeadMotion:
+    """A resting pose, slow drift and a faint tremor.
+
+    Attributes:
+        rest: (yaw, pitch, roll) of the head, rad.
+        drift: Largest displacement of the face from where it was at time 0, px.
+        turn: Share of the drift that comes from turning and not from moving, 0..1.
+        tremor: Amplitude of the tremor, px.
+        seed: Seed of the harmonics.
+    """
+
+    rest: tuple[float, float, float]
+    drift: float
+    turn: float
+    tremor: float
+    seed: int
+
+    def values(self, times: NDArray[np.float64], px_per_cm: float) -> tuple[Floats, Floats]:
+        """The pose over time.
+
+        Args:
+            times: Seconds, (T,).
+            px_per_cm: Canonical pixels in one cm of this head.
+
+        Returns:
+            Rotations (T, 3, 3) and translations (T, 3) in cm.
+        """
+        rng = np.random.default_rng(self.seed)
+        moving = _wander(rng, times, 3, (0.2, 1.5))
+        turning = _wander(rng, times, 3, (0.2, 1.5))
+        shift = moving * (1 - self.turn) * [1, 1, 0.3]
+        angles = turning * self.turn / _LEVER_CM
+        total = shift[:, :2] + _LEVER_CM * angles[:, :2] * [1, -1]
+        reach = np.linalg.norm(total, axis=1).max(initial=1e-9)
+        scale = self.drift / px_per_cm / reach
+        shift, angles = shift * scale, angles * scale
+        shift[:, :2] += self.tremor / px_per_cm * _wander(rng, times, 2, (4.0, 9.0))
+        return _rotations(angles + self.rest), shift.astype(np.float32)
+
+
+def _wander(
+    rng: np.random.Generator, times: NDArray[np.float64], axes: int, band: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Smooth random paths (T, axes) that start at 0: three harmonics in a band of Hz."""
+    hz = rng.uniform(*band, (3, axes))
+    phase = rng.uniform(0, 2 * np.pi, (3, axes))
+    weight = rng.normal(0, 1 / math.sqrt(3), (3, axes))
+    waves = np.sin(2 * np.pi * hz * times[:, None, None] + phase) - np.sin(phase)
+    path: NDArray[np.float64] = (weight * waves).sum(axis=1)
+    return path
+
+
+def _rotations(angles: NDArray[np.float64]) -> Floats:
+    """(T, 3) yaw about y, pitch about x, roll about z to matrices (T, 3, 3)."""
+    cos, sin = np.cos(angles), np.sin(angles)
+    one, nil = np.ones(len(angles)), np.zeros(len(angles))
+
+    def matrix(*rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(rows, axis=1).reshape(-1, 3, 3)
+
+    yaw = matrix(cos[:, 0], nil, sin[:, 0], nil, one, nil, -sin[:, 0], nil, cos[:, 0])
+    pitch = matrix(one, nil, nil, nil, cos[:, 1], -sin[:, 1], nil, sin[:, 1], cos[:, 1])
+    roll = matrix(cos[:, 2], -sin[:, 2], nil, sin[:, 2], cos[:, 2], nil, nil, nil, one)
+    return (yaw @ pitch @ roll).astype(np.float32)
+
+
+def draw_duration(
+    rng: np.random.Generator, quantiles: list[float], bounds: tuple[float, float]
+) -> float:
+    """A phase duration by linear interpolation of its 5, 25, 50, 75 and 95 % quantiles.
+
+    Args:
+        rng: Source of randomness.
+        quantiles: Seconds at the five levels.
+        bounds: The duration is clipped to these, seconds.
+
+    Returns:
+        Seconds.
+    """
+    drawn = np.interp(rng.random(), [0.05, 0.25, 0.5, 0.75, 0.95], quantiles)
+    return float(np.clip(drawn, *bounds))
+
+
+def draw_blink(rng: np.random.Generator, seconds: float) -> Blink:
+    """A blink of 0.1 to 0.3 s that begins somewhere in a clip of this length."""
+    depth = rng.uniform(0.7, 1.0)
+    uneven = rng.uniform(0.93, 1.0)
+    depths = (depth, depth * uneven) if rng.random() < 0.5 else (depth * uneven, depth)
+    return Blink(
+        start=float(rng.uniform(0, max(seconds - 0.1, 0.05))),
+        duration=float(rng.uniform(0.1, 0.3)),
+        depth=(float(depths[0]), float(depths[1])),
+    )
+
+
+def draw_gaze(rng: np.random.Generator, seconds: float, shifts: bool) -> Gaze:
+    """A fixation near the camera, with a saccade of 2 to 9 degrees when ``shifts``."""
+    first = np.radians(rng.normal(0, 2.5, 2))
+    second = first
+    if shifts:
+        angle, size = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(2, 9))
+        second = first + size * np.array([np.cos(angle), 0.7 * np.sin(angle)])
+    return Gaze(
+        first=(float(first[0]), float(first[1])),
+        second=(float(second[0]), float(second[1])),
+        start=float(rng.uniform(0.02, max(seconds - 0.06, 0.03))),
+        duration=float(rng.uniform(0.02, 0.05)),
+    )
+
+
+def draw_head_motion(rng: np.random.Generator) -> HeadMotion:
+    """A frontal head within a few degrees that drifts by 0.5 to 3 px."""
+    yaw, pitch, roll = np.radians(rng.normal(0, [3.0, 2.5, 1.5]).clip(-8, 8))
+    return HeadMotion(
+        rest=(float(yaw), float(pitch), float(roll)),
+        drift=float(rng.uniform(0.5, 3.0)),
+        turn=float(rng.uniform(0.0, 0.4)),
+        tremor=float(rng.uniform(0.01, 0.05)),
+        seed=int(rng.integers(1 << 31)),
+    )

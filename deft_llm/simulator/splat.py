@@ -1,0 +1,235 @@
+"""Gaussians bound to a triangle mesh, splatted to an image, its exact flow and its mask.
+
+The binding is that of GaussianAvatars (Qian et al., CVPR 2024, arXiv 2312.02069): a Gaussian
+lives in the local frame of a triangle and moves with it. Ours differs in one point: the frame is
+the triangle's two edge vectors rather than a rotation and one mean scale, so that a splat also
+follows stretch and shear, its centre being a fixed barycentric point of the mesh. Projection and
+front-to-back compositing are those of 3D Gaussian splatting (Kerbl et al., SIGGRAPH 2023); flow
+and mask follow "splatting rasterization" (SRFlow, arXiv 2601.06479).
+
+Letters: N Gaussians, V vertices, F triangles, C channels, H x W pixels. Pixel (x, y) has its
+centre at the integer coordinates (x, y). Head axes in cm: +x image right, +y up, +z to the camera.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.simulator import splat_kernels as kernels
+from deft_llm.simulator.camera import View
+
+Floats = NDArray[np.float32]
+
+LOW_PASS = 0.3  # px^2 added to every projected covariance, as in 3D Gaussian splatting
+_SPREAD = 1.85  # splat size over that of its piece of triangle; closes the gaps between pieces
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """Gaussians in the frames of the triangles they are bound to.
+
+    Attributes:
+        corners: (N, 3) int32, vertex indices of the triangle of each Gaussian.
+        weights: (N, 3) barycentric coordinates of the centres.
+        scale: (N,) size in units of the triangle's edges.
+        opacity: (N,) peak alpha in 0..1.
+        triangle: (N,) int32, index of the triangle of each Gaussian.
+    """
+
+    corners: NDArray[np.int32]
+    weights: Floats
+    scale: Floats
+    opacity: Floats
+    triangle: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.corners)
+
+    def interpolate(self, per_vertex: Floats) -> Floats:
+        """Vertex values (V, C) at the Gaussians' centres, (N, C)."""
+        values: Floats = np.einsum("nkc,nk->nc", per_vertex[self.corners], self.weights)
+        return values
+
+
+@dataclass(frozen=True)
+class Splats:
+    """Gaussians as one view sees one state of the mesh.
+
+    Attributes:
+        mean: (N, 2) centres in pixels.
+        frame: (N, 4) the 2x2 matrices B (row-major) with projected covariance B B^T; its columns
+            are axes that stay attached to the mesh.
+        depth: (N,) distance from the camera, cm.
+        facing: (N,) bool, the triangle's front side is seen.
+        normal: (N, 3) unit normals, head axes, smooth across triangles.
+    """
+
+    mean: Floats
+    frame: Floats
+    depth: Floats
+    facing: NDArray[np.bool_]
+    normal: Floats
+
+
+def bind(vertices: Floats, triangles: NDArray[np.int32], spacing: Floats | float) -> Gaussians:
+    """Cover a mesh with Gaussians.
+
+    A triangle is cut into m^2 congruent pieces, each of which carries one Gaussian.
+
+    Args:
+        vertices: (V, 3) the mesh at rest, cm.
+        triangles: (F, 3) corners, counter-clockwise seen from outside.
+        spacing: Wanted distance between neighbours, cm, for all or for each triangle (F,);
+            a triangle that is smaller carries one Gaussian, one with infinite spacing none.
+
+    Returns:
+        The Gaussians, ordered by triangle.
+    """
+    corners = vertices[triangles]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = 0.5 * np.linalg.norm(normals, axis=1)
+    cuts = np.maximum(1, np.rint(np.sqrt(area / math.sqrt(0.75)) / spacing)).astype(int)
+    cuts[np.isinf(np.broadcast_to(spacing, cuts.shape))] = 0
+    index, weights, scale = [], [], []
+    for m in np.unique(cuts[cuts > 0]):
+        chosen = np.flatnonzero(cuts == m)
+        pieces = _piece_centres(int(m))
+        index.append(np.repeat(chosen, len(pieces)))
+        weights.append(np.tile(pieces, (len(chosen), 1)))
+        scale.append(np.full(len(chosen) * len(pieces), _SPREAD / m))
+    triangle = np.concatenate(index)
+    by_triangle = np.argsort(triangle, kind="stable")
+    triangle = triangle[by_triangle]
+    return Gaussians(
+        corners=np.ascontiguousarray(triangles[triangle], np.int32),
+        weights=np.concatenate(weights)[by_triangle].astype(np.float32),
+        scale=np.concatenate(scale)[by_triangle].astype(np.float32),
+        opacity=np.full(len(triangle), 0.95, np.float32),
+        triangle=triangle.astype(np.int32),
+    )
+
+
+def _piece_centres(m: int) -> NDArray[np.float64]:
+    """Barycentric centres (m*m, 3) of the congruent pieces of a triangle cut m times a side."""
+    upright = [(i + 1 / 3, j + 1 / 3) for i in range(m) for j in range(m - i)]
+    flipped = [(i + 2 / 3, j + 2 / 3) for i in range(m) for j in range(m - i - 1)]
+    second, third = np.array(upright + flipped).T / m
+    return np.stack([1 - second - third, second, third], axis=1)
+
+
+def vertex_normals(vertices: Floats, triangles: NDArray[np.int32]) -> Floats:
+    """Area-weighted normals of the vertices, (V, 3), not normalised."""
+    normals: Floats = kernels.vertex_normals(vertices, triangles)
+    return normals
+
+
+def place(
+    gaussians: Gaussians, vertices: Floats, triangles: NDArray[np.int32], view: View
+) -> Splats:
+    """Project the Gaussians for one state of the mesh.
+
+    Args:
+        gaussians: Bound by :func:`bind` to the same topology.
+        vertices: (V, 3) deformed and posed, head axes, cm.
+        triangles: (F, 3) of the mesh, for the normals.
+        view: The camera.
+
+    Returns:
+        The projected Gaussians, in the same order.
+    """
+    vertices = np.ascontiguousarray(vertices, np.float32)
+    return Splats(
+        *kernels.place(
+            gaussians.corners,
+            gaussians.weights,
+            gaussians.scale,
+            vertices,
+            kernels.vertex_normals(vertices, triangles),
+            np.float32(view.focal),
+            np.float32(view.distance),
+            np.float32(view.centre[0]),
+            np.float32(view.centre[1]),
+            view.orthographic,
+        )
+    )
+
+
+def composite(
+    splats: Splats,
+    opacity: Floats,
+    features: Floats,
+    size: tuple[int, int],
+    low_pass: float = LOW_PASS,
+) -> tuple[Floats, Floats]:
+    """Blend per-Gaussian features front to back.
+
+    Pixel weights are w_i = a_i prod_{j<i} (1 - a_j) with
+    a_i = min(0.99, opacity_i exp(-0.5 (x - m_i)^T S_i^-1 (x - m_i))).
+
+    Args:
+        splats: From :func:`place`.
+        opacity: (N,) peak alphas.
+        features: (N, C) for example shaded colours.
+        size: (H, W).
+        low_pass: px^2 added to the covariances; a camera's blur goes in here.
+
+    Returns:
+        The weighted sum (H, W, C) and the transmittance (H, W) left for the background.
+    """
+    features = np.ascontiguousarray(features, np.float32)
+    summed = np.zeros((*size, features.shape[1]), np.float32)
+    clear = np.ones(size, np.float32)
+    order = _front_to_back(splats)
+    arguments = (order, splats.mean, splats.frame, opacity)
+    kernels.composite(*arguments, features, np.float32(low_pass), summed, clear)
+    return summed, clear
+
+
+def flow(
+    before: Splats,
+    after: Splats,
+    opacity: Floats,
+    size: tuple[int, int],
+    mode: Literal["carried", "centre"] = "carried",
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """The exact flow between two states, with the weights of the first.
+
+    Args:
+        before: State of the first frame; its weights decide.
+        after: State of the second frame, the same Gaussians.
+        opacity: (N,) peak alphas.
+        size: (H, W).
+        mode: "centre" blends the motion of centres (flow A of the specification); "carried"
+            moves each pixel along with the splat's axes (flow B), exact under rotation and
+            stretch as well.
+
+    Returns:
+        Flow (2, H, W) in pixels, u right and v down, 0 outside the mask; and the mask (H, W),
+        True where the blending weights sum to more than one half.
+    """
+    moved = after.mean - before.mean
+    turned = kernels.carry(before.frame, after.frame, np.float32(LOW_PASS))
+    if mode == "centre":
+        turned[:] = 0
+    summed = np.zeros((2, *size), np.float32)
+    clear = np.ones(size, np.float32)
+    arguments = (_front_to_back(before), before.mean, before.frame, opacity)
+    kernels.composite_flow(*arguments, moved, turned, np.float32(LOW_PASS), summed, clear)
+    weight = 1 - clear
+    mask = weight > 0.5
+    summed *= mask / np.maximum(weight, 0.5)
+    return summed, mask
+
+
+def _front_to_back(splats: Splats) -> NDArray[np.int64]:
+    """Front-facing Gaussians by depth, in 65,536 steps: 16-bit keys are sorted by radix."""
+    seen = np.flatnonzero(splats.facing)
+    depth = splats.depth[seen]
+    near, far = depth.min(initial=np.inf), depth.max(initial=-np.inf)
+    steps = (depth - near) * np.float32(65535 / max(far - near, 1e-6))
+    return seen[np.argsort(steps.astype(np.uint16), kind="stable")]

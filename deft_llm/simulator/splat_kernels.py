@@ -1,0 +1,204 @@
+"""The inner loops of the rasterizer, compiled by numba.
+
+Letters: N Gaussians, V vertices, F triangles, C channels, H x W pixels; float32 throughout. The
+functions of `splat.py` call these and say what their arguments mean.
+"""
+
+# mypy: disable-error-code=no-untyped-def
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+CUTOFF = 2.5  # a splat ends at this many standard deviations
+MAX_ALPHA = 0.99
+_MIN_AXIS = 0.15  # px; thinner splats have no inverse worth using when they carry pixels
+
+
+@njit(cache=True, fastmath=True)
+def vertex_normals(vertices, triangles):
+    """Area-weighted sums of face normals at the vertices, (V, 3)."""
+    normals = np.zeros_like(vertices)
+    for f in range(triangles.shape[0]):
+        i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        ax, ay, az = (
+            vertices[j, 0] - vertices[i, 0],
+            vertices[j, 1] - vertices[i, 1],
+            vertices[j, 2] - vertices[i, 2],
+        )
+        bx, by, bz = (
+            vertices[k, 0] - vertices[i, 0],
+            vertices[k, 1] - vertices[i, 1],
+            vertices[k, 2] - vertices[i, 2],
+        )
+        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        for v in (i, j, k):
+            normals[v, 0] += nx
+            normals[v, 1] += ny
+            normals[v, 2] += nz
+    return normals
+
+
+# Cholesky factor of a uniform triangle's covariance in the basis of two of its edges:
+# variances 1/18, covariance -1/36.
+_L00 = np.float32(math.sqrt(1 / 18))
+_L10 = np.float32(-1 / 36 / math.sqrt(1 / 18))
+_L11 = np.float32(math.sqrt(1 / 18 - 1 / 72))
+
+
+@njit(cache=True, fastmath=True)
+def place(corners, weights, scale, vertices, vertex_normal, focal, distance, cx, cy, orthographic):
+    """Centres (N, 2), axes (N, 4), depth, facing and unit normals (N, 3) in one view."""
+    n = corners.shape[0]
+    mean = np.empty((n, 2), np.float32)
+    frame = np.empty((n, 4), np.float32)
+    depth = np.empty(n, np.float32)
+    facing = np.empty(n, np.bool_)
+    normal = np.empty((n, 3), np.float32)
+    p = np.empty(3, np.float32)
+    e1 = np.empty(3, np.float32)
+    e2 = np.empty(3, np.float32)
+    for g in range(n):
+        i, j, k = corners[g, 0], corners[g, 1], corners[g, 2]
+        wi, wj, wk = weights[g, 0], weights[g, 1], weights[g, 2]
+        for c in range(3):
+            a, b, d = vertices[i, c], vertices[j, c], vertices[k, c]
+            p[c] = wi * a + wj * b + wk * d
+            e1[c] = (b - a) * scale[g]
+            e2[c] = (d - a) * scale[g]
+            normal[g, c] = (
+                wi * vertex_normal[i, c] + wj * vertex_normal[j, c] + wk * vertex_normal[k, c]
+            )
+        length = math.sqrt(normal[g, 0] ** 2 + normal[g, 1] ** 2 + normal[g, 2] ** 2)
+        for c in range(3):
+            normal[g, c] /= length + np.float32(1e-12)
+        depth[g] = distance - p[2]
+        reach = distance if orthographic else depth[g]
+        s = focal / reach
+        mean[g, 0] = cx + s * p[0]
+        mean[g, 1] = cy - s * p[1]
+        # Projected edges: the Jacobian of the projection applied to e1 and e2.
+        tilt = np.float32(0) if orthographic else s / reach
+        u1, v1 = s * e1[0] + tilt * p[0] * e1[2], -s * e1[1] - tilt * p[1] * e1[2]
+        u2, v2 = s * e2[0] + tilt * p[0] * e2[2], -s * e2[1] - tilt * p[1] * e2[2]
+        frame[g, 0] = u1 * _L00 + u2 * _L10
+        frame[g, 1] = u2 * _L11
+        frame[g, 2] = v1 * _L00 + v2 * _L10
+        frame[g, 3] = v2 * _L11
+        facing[g] = u1 * v2 - u2 * v1 < 0
+    return mean, frame, depth, facing, normal
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _conic(frame, g, low_pass):
+    """Inverse of B B^T + low_pass I as (xx, xy, yy), and the splat's half height."""
+    a, b, c, d = frame[g, 0], frame[g, 1], frame[g, 2], frame[g, 3]
+    xx, xy, yy = a * a + b * b + low_pass, a * c + b * d, c * c + d * d + low_pass
+    inverse = np.float32(1) / (xx * yy - xy * xy)
+    half_height = np.float32(CUTOFF) * math.sqrt(yy)
+    return yy * inverse, -xy * inverse, xx * inverse, half_height
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _span(qxx, qxy, qyy, mx, dy, width):
+    """First and last pixel of a row inside the cutoff ellipse; last < first when none is."""
+    inside = qxy * qxy * dy * dy - qxx * (qyy * dy * dy - np.float32(CUTOFF * CUTOFF))
+    if inside <= 0:
+        return 0, -1
+    half = math.sqrt(inside) / qxx
+    middle = mx - qxy * dy / qxx
+    return max(0, math.ceil(middle - half)), min(width - 1, math.floor(middle + half))
+
+
+@njit(cache=True, fastmath=True)
+def composite(order, mean, frame, opacity, features, low_pass, summed, clear):
+    """Add features (N, C) front to back into ``summed`` (H, W, C), dimming ``clear`` (H, W)."""
+    height, width, channels = summed.shape
+    for g in order:
+        qxx, qxy, qyy, half_height = _conic(frame, g, low_pass)
+        mx, my = mean[g, 0], mean[g, 1]
+        step = math.exp(-qxx)
+        first = max(0, math.ceil(my - half_height))
+        last = min(height - 1, math.floor(my + half_height))
+        for y in range(first, last + 1):
+            dy = np.float32(y) - my
+            left, right = _span(qxx, qxy, qyy, mx, dy, width)
+            if right < left:
+                continue
+            # exp of a quadratic along the row: two products a pixel instead of an exp. Leaving
+            # finished pixels early was measured to be slower than going on.
+            dx = np.float32(left) - mx
+            form = qxx * dx * dx + np.float32(2) * qxy * dx * dy + qyy * dy * dy
+            alpha = opacity[g] * math.exp(np.float32(-0.5) * form)
+            ratio = math.exp(-qxx * (dx + np.float32(0.5)) - qxy * dy)
+            for x in range(left, right + 1):
+                through = clear[y, x]
+                weight = min(np.float32(MAX_ALPHA), alpha) * through
+                clear[y, x] = through - weight
+                for c in range(channels):
+                    summed[y, x, c] += weight * features[g, c]
+                alpha *= ratio
+                ratio *= step
+
+
+@njit(cache=True, fastmath=True)
+def composite_flow(order, mean, frame, opacity, moved, turned, low_pass, summed, clear):
+    """Like `composite`, for motion: ``moved`` (N, 2) plus ``turned`` (N, 4) about the centre."""
+    height, width = clear.shape
+    for g in order:
+        qxx, qxy, qyy, half_height = _conic(frame, g, low_pass)
+        mx, my = mean[g, 0], mean[g, 1]
+        step = math.exp(-qxx)
+        first = max(0, math.ceil(my - half_height))
+        last = min(height - 1, math.floor(my + half_height))
+        for y in range(first, last + 1):
+            dy = np.float32(y) - my
+            left, right = _span(qxx, qxy, qyy, mx, dy, width)
+            if right < left:
+                continue
+            dx = np.float32(left) - mx
+            form = qxx * dx * dx + np.float32(2) * qxy * dx * dy + qyy * dy * dy
+            alpha = opacity[g] * math.exp(np.float32(-0.5) * form)
+            ratio = math.exp(-qxx * (dx + np.float32(0.5)) - qxy * dy)
+            for x in range(left, right + 1):
+                through = clear[y, x]
+                weight = min(np.float32(MAX_ALPHA), alpha) * through
+                clear[y, x] = through - weight
+                dx = np.float32(x) - mx
+                u = moved[g, 0] + turned[g, 0] * dx + turned[g, 1] * dy
+                v = moved[g, 1] + turned[g, 2] * dx + turned[g, 3] * dy
+                summed[0, y, x] += weight * u
+                summed[1, y, x] += weight * v
+                alpha *= ratio
+                ratio *= step
+
+
+@njit(cache=True, fastmath=True)
+def carry(before, after, low_pass):
+    """(B' - B) B^-1 for each Gaussian, row-major (N, 4).
+
+    Splats seen edge-on have no usable inverse; there (B' - B) B^T S^-1, the expected carry under
+    the low-pass, takes its place.
+    """
+    turned = np.empty_like(before)
+    for g in range(before.shape[0]):
+        a, b, c, d = before[g, 0], before[g, 1], before[g, 2], before[g, 3]
+        # |det| / (largest axis, bounded by the norm) bounds the smallest axis from below.
+        size = math.sqrt(a * a + b * b + c * c + d * d)
+        damping = np.float32(0)
+        if abs(a * d - b * c) < np.float32(_MIN_AXIS) * size:
+            damping = low_pass
+        xx, xy, yy = a * a + b * b + damping, a * c + b * d, c * c + d * d + damping
+        det = xx * yy - xy * xy
+        pa, pb = after[g, 0] - a, after[g, 1] - b
+        pc, pd = after[g, 2] - c, after[g, 3] - d
+        m00, m01 = pa * a + pb * b, pa * c + pb * d
+        m10, m11 = pc * a + pd * b, pc * c + pd * d
+        turned[g, 0] = (m00 * yy - m01 * xy) / det
+        turned[g, 1] = (m01 * xx - m00 * xy) / det
+        turned[g, 2] = (m10 * yy - m11 * xy) / det
+        turned[g, 3] = (m11 * xx - m10 * xy) / det
+    return turned

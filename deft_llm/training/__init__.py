@@ -1,0 +1,1 @@
+"""Training: every trainable thing, by its configuration."""

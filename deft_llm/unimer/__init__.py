@@ -1,0 +1,1 @@
+"""Uni-MER: instruction data whose words are bound to motion."""

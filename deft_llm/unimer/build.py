@@ -1,0 +1,229 @@
+"""Build Uni-MER from simulated clips: render, encode, decode, align, measure, put into words.
+
+Every clip goes the way a user's video goes: through H.264, the face finder and the flow
+estimator. The exact motion is never an input; ``true_motion`` keeps it for judging answers.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from tqdm import tqdm
+
+from deft_llm import facs
+from deft_llm.clip import Clip, Interval
+from deft_llm.errors import UserError
+from deft_llm.media.face import CANONICAL_LANDMARKS, CANONICAL_SIZE, align, track_faces
+from deft_llm.media.canonical import fit_similarity, transform
+from deft_llm.media.finders import HaarFinder
+from deft_llm.media.video import decode_bytes, encode_h264
+from deft_llm.motion.measure import measure
+from deft_llm.motion.packet import Packet, pack
+from deft_llm.motion.regions import region_masks, region_motion
+from deft_llm.simulator.clips import SimulatedClip, combinations, draw_spec, render_many
+from deft_llm.simulator.clip_spec import ClipSpec
+from deft_llm.unimer.constraints import agreed_evidence
+from deft_llm.unimer.dialogue import Templates, Writer
+from deft_llm.unimer.records import (
+    ClipRecord,
+    conversation_record,
+    save_packets,
+    write_lines,
+)
+
+logger = logging.getLogger(__name__)
+SHARD = 100  # clips a packet file; an interruption loses at most this many
+VIDEO_CRF = 18
+
+
+class SimulatedData(BaseModel):
+    """What to simulate.
+
+    Attributes:
+        clips: Number of clips.
+        identities: Number of faces.
+        first_identity: Seed of the first face; sets with disjoint ranges share no subject.
+        seed: Seed of the first clip; clip ``i`` is drawn from ``seed + i``.
+        balanced_share: Share of clips whose AUs are drawn evenly over the combinations, without
+            an emotion: they teach rare AUs and leave the emotions' statistics alone.
+        variants: Conversations per clip; every other one is mirrored.
+        turns: Questions per conversation.
+        head: Name of the head model.
+        workers: Processes.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    clips: int
+    identities: int
+    first_identity: int = 1_000
+    seed: int = 1_000_000
+    balanced_share: float = 0.0
+    variants: int = 8
+    turns: int = 3
+    head: str = "own"
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One simulated clip as the pipeline saw it; ``packet`` is None where no face was found."""
+
+    spec: ClipSpec
+    content: str
+    packet: Packet | None
+    record: ClipRecord | None
+    problem: str = ""
+
+
+def specs(data: SimulatedData) -> Iterator[ClipSpec]:
+    """The recipes of a set, in order."""
+    for i in range(data.clips):
+        seed = data.seed + i
+        rng = np.random.default_rng([seed, 99])
+        identity = data.first_identity + int(rng.integers(data.identities))
+        if rng.random() < data.balanced_share:
+            yield draw_spec(seed, identity, head=data.head, aus=_balanced_aus(rng))
+        else:
+            yield draw_spec(seed, identity, head=data.head)
+
+
+def _balanced_aus(rng: np.random.Generator) -> tuple[str, ...]:
+    """An AU drawn evenly, then a coded combination that holds it (sides as coded)."""
+    codes = sorted({code for table in combinations().values() for code in table})
+    numbers = sorted({facs.au_number(au) for code in codes for au in code.split("+")})
+    number = int(rng.choice(numbers))
+    holding = [c for c in codes if number in {facs.au_number(au) for au in c.split("+")}]
+    return tuple(str(rng.choice(holding)).split("+"))
+
+
+def observe(simulated: SimulatedClip, jitter: bool = True) -> Observed:
+    """Send a simulated clip through codec, face finder and flow.
+
+    Args:
+        simulated: The rendered clip.
+        jitter: Move onset, apex and offset by up to one or two frames, or let the finder place
+            them: users' intervals are no better.
+    """
+    spec = simulated.spec
+    data = encode_h264(simulated.clip.frames, spec.fps, crf=VIDEO_CRF)
+    clip = decode_bytes(data, spec.name)
+    content = clip.content_hash()
+    try:
+        aligned = align(clip, track_faces(clip, HaarFinder()))
+    except UserError as error:
+        return Observed(spec, content, None, None, str(error))
+    interval = simulated.annotation.interval or spec.curve.interval
+    if jitter:
+        interval = _jittered(interval, len(clip), np.random.default_rng([spec.seed, 98]))
+    measurement = measure(aligned, interval)
+    record = ClipRecord(
+        clip=f"simulated-{spec.seed}",
+        subject=spec.subject,
+        emotion=spec.emotion,
+        emotion_known=spec.emotion is not None or not spec.aus,
+        aus=facs.sort_aus(spec.aus),
+        evidence=agreed_evidence(measurement.table_apex, spec.aus),
+        packets="",
+        row=0,
+        content=content,
+        spec=spec.to_json(),
+    )
+    return Observed(spec, content, pack(measurement), record)
+
+
+def _jittered(interval: Interval, frames: int, rng: np.random.Generator) -> Interval:
+    onset = int(np.clip(interval.onset + rng.integers(-1, 2), 0, frames - 3))
+    apex = int(np.clip(interval.apex + rng.integers(-1, 2), onset + 1, frames - 2))
+    offset = int(np.clip(interval.offset + rng.integers(-2, 3), apex + 1, frames - 1))
+    return Interval(onset, apex, offset)
+
+
+def true_motion(simulated: SimulatedClip) -> NDArray[np.float32]:
+    """Exact head-compensated motion of every region, onset to apex.
+
+    Returns:
+        (R, 2) in canonical pixels, the face placed by its exact landmarks.
+    """
+    interval = simulated.annotation.interval or simulated.spec.curve.interval
+    flow, mask = simulated.exact_flow(interval.onset, interval.apex, compensated=True)
+    landmarks = simulated.landmarks[interval.onset]
+    matrix = fit_similarity(landmarks.astype(np.float64), CANONICAL_LANDMARKS)
+    return region_motion(
+        _canonical_flow(flow * mask, matrix),
+        region_masks(transform(matrix, landmarks).astype(np.float32), CANONICAL_SIZE),
+    )
+
+
+def _canonical_flow(flow: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Carry a flow (2, H, W) to the canonical square by a similarity (2, 3)."""
+    import cv2
+
+    size = (CANONICAL_SIZE, CANONICAL_SIZE)
+    u, v = (cv2.warpAffine(channel, matrix, size, flags=cv2.INTER_LINEAR) for channel in flow)
+    turn = matrix[:, :2].astype(np.float32)
+    return np.stack([turn[0, 0] * u + turn[0, 1] * v, turn[1, 0] * u + turn[1, 1] * v])
+
+
+def build_simulated(data: SimulatedData, folder: Path, templates: Templates) -> None:
+    """Write a data folder; call again after an interruption to go on where it stopped.
+
+    Args:
+        data: What to simulate.
+        folder: Where to; see ``unimer/records.py`` for its files.
+        templates: Wording.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    todo = list(specs(data))
+    for first in tqdm(range(0, len(todo), SHARD), desc="simulate", unit="shard"):
+        name = f"packets-{first // SHARD:05d}"
+        if not (folder / f"{name}.jsonl").is_file():
+            _build_shard(todo[first : first + SHARD], folder, name, data.workers)
+    records = [
+        ClipRecord.from_json(line)
+        for first in range(0, len(todo), SHARD)
+        for line in (folder / f"packets-{first // SHARD:05d}.jsonl").read_text().splitlines()
+    ]
+    logger.info("%d of %d clips measured", len(records), len(todo))
+    write_lines(folder / "train.jsonl", _conversations(records, data, Writer(templates)))
+    write_lines(folder / "clips.jsonl", (record.to_json() for record in records))
+
+
+def _build_shard(todo: list[ClipSpec], folder: Path, name: str, workers: int) -> None:
+    packets, lines = [], []
+    for seen in render_many(todo, partial(observe), workers):
+        if seen.packet is None or seen.record is None:
+            logger.warning("%s left out: %s", seen.spec.name, seen.problem)
+            continue
+        lines.append(replace(seen.record, packets=f"{name}.safetensors", row=len(packets)).to_json())
+        packets.append(seen.packet)
+    save_packets(folder / f"{name}.safetensors", packets)
+    write_lines(folder / f"{name}.jsonl", lines)
+
+
+def _conversations(
+    records: list[ClipRecord], data: SimulatedData, writer: Writer
+) -> Iterator[str]:
+    """Every variant of every clip, variants of one clip far apart."""
+    for variant in range(data.variants):
+        for record in records:
+            rng = random.Random(f"{data.seed}/{record.clip}/{variant}")
+            mirrored = variant % 2 == 1
+            facts = record.facts(mirrored)
+            turns = writer.conversation(facts, rng, data.turns, record.emotion_known)
+            line = conversation_record(f"{record.clip}-{variant}", record, mirrored, turns)
+            yield json.dumps(line)
+
+
+def clip_of(simulated: SimulatedClip) -> Clip:
+    """The clip as a user would have it: through H.264."""
+    data = encode_h264(simulated.clip.frames, simulated.spec.fps, crf=VIDEO_CRF)
+    return decode_bytes(data, simulated.spec.name)

@@ -1,0 +1,76 @@
+"""The dual constraint: a region's motion is put into words only where flow and AU label agree.
+
+Constraint 1 (flow): the region is active, its motion above its own noise floor.
+Constraint 2 (label): a coded AU moves that region, in a direction within ``MAX_ANGLE``.
+DEFT-LLM (arXiv 2511.10948) states both constraints and no numbers; those here are ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from deft_llm import facs
+from deft_llm.clip import Evidence
+from deft_llm.motion.regions import RegionTable
+
+MAX_ANGLE = 60.0  # degrees between the measured and an expected direction
+STRENGTHS: tuple[tuple[float, str], ...] = ((0.4, "slight"), (1.0, "moderate"))
+STRONGEST = "marked"
+
+
+def strength(magnitude: float) -> str:
+    """A word for a magnitude in canonical pixels: slight < 0.4 <= moderate < 1.0 <= marked."""
+    return next((word for limit, word in STRENGTHS if magnitude < limit), STRONGEST)
+
+
+def explaining_aus(region: str, u: float, v: float, aus: Iterable[str]) -> tuple[str, ...]:
+    """The coded AUs that a motion agrees with.
+
+    Args:
+        region: A key of ``facs.REGIONS``.
+        u: Motion to the image's right.
+        v: Motion down.
+        aus: Coded AUs, such as ``("1", "L12")``.
+
+    Returns:
+        The codes that expect this region to move in a direction within ``MAX_ANGLE``.
+    """
+    side = facs.REGIONS[region].side
+    length = math.hypot(u, v)
+    if length == 0.0:
+        return ()
+    agreeing = []
+    for code in aus:
+        for direction in facs.expected_directions(code).get(region, ()):
+            du, dv = facs.direction_vector(direction, side)
+            if (u * du + v * dv) / length >= math.cos(math.radians(MAX_ANGLE)):
+                agreeing.append(code)
+                break
+    return tuple(agreeing)
+
+
+def measured_evidence(table: RegionTable, aus: Iterable[str]) -> tuple[Evidence, ...]:
+    """Every active region, with the AUs that explain it (none: unexplained motion)."""
+    aus = tuple(aus)
+    rows = []
+    for i, (name, region) in enumerate(facs.REGIONS.items()):
+        if not table.active[i]:
+            continue
+        u, v = float(table.u[i]), float(table.v[i])
+        direction = facs.direction_name(u, v, region.side)
+        rows.append(
+            Evidence(
+                region=name,
+                direction=direction,
+                magnitude=math.hypot(u, v),
+                z=float(table.z[i]),
+                aus=explaining_aus(name, u, v, aus),
+            )
+        )
+    return tuple(rows)
+
+
+def agreed_evidence(table: RegionTable, aus: Iterable[str]) -> tuple[Evidence, ...]:
+    """The active regions on which flow and AU label agree: what may be put into words."""
+    return tuple(row for row in measured_evidence(table, aus) if row.aus)

@@ -1,0 +1,272 @@
+"""Questions and answers about one clip, from its evidence and its labels.
+
+Wording lives in ``instruction_data/templates``; this module fills it in, and reads it back:
+``parse_triple`` and ``stated_claims`` turn an answer into (region, direction) claims for scoring.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deft_llm import facs
+from deft_llm.clip import Evidence
+from deft_llm.errors import UserError
+from deft_llm.unimer.constraints import strength
+
+NOTHING = "none"
+COARSE_LABELS: tuple[str, ...] = (*facs.THREE_CLASSES, "others", NOTHING)
+# The fixed parts of the structured answer, one token each for the tiny tokenizer.
+JSON_PIECES: tuple[str, ...] = (
+    *('{"class": "', '", "emotion": "', '", "aus": [', '], "evidence": [', '], "rationale": "'),
+    *('{"region": "', '", "direction": "', '", "strength": "', '"}'),
+)
+_PLURALS = {"upper lip": "halves of the upper lip", "lower lip": "halves of the lower lip"}
+_QUESTION_WEIGHTS = {
+    **{"triple": 8, "class": 4, "motion": 3, "aus": 3},
+    **{"emotion": 2, "why": 2, "au_yes_no": 2},
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What may be said of one clip.
+
+    Attributes:
+        emotion: Fine label, or None for no expression (or none visible).
+        aus: Coded AUs.
+        evidence: Statements on which flow and label agree, in the order of ``facs.REGIONS``.
+    """
+
+    emotion: str | None
+    aus: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def coarse(self) -> str:
+        """Three-class label, "others" or "none"."""
+        return NOTHING if self.emotion is None else facs.to_three(self.emotion) or "others"
+
+
+class Templates:
+    """The phrasings of one folder of YAML files."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read ``questions.yaml`` and ``answers.yaml``.
+
+        Raises:
+            UserError: If a file is missing or lacks a question type.
+        """
+        self.questions: dict[str, list[str]] = self._load(folder / "questions.yaml")
+        self.answers: dict[str, str] = self._load(folder / "answers.yaml")
+        missing = _QUESTION_WEIGHTS.keys() - self.questions.keys()
+        if missing:
+            raise UserError(f"{folder / 'questions.yaml'}: no phrasing for {sorted(missing)}")
+
+    @staticmethod
+    def _load(path: Path) -> dict[str, Any]:
+        if not path.is_file():
+            raise UserError(f"{path}: no such template file; expected instruction_data/templates")
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+    def prompts(self) -> dict[str, str]:
+        """The wording that the library itself uses, by question type."""
+        return {name: phrasings[0] for name, phrasings in self.questions.items()}
+
+
+def unit_name(code: str) -> str:
+    """For example "AU12 lip corner puller on the left"."""
+    side = {"L": " on the left", "R": " on the right"}.get(code[0], "")
+    return facs.ACTION_UNITS[facs.au_number(code)].label + side
+
+
+def _statements(evidence: Sequence[Evidence]) -> list[tuple[str, str, str, str]]:
+    """Join equal motion of a left and a right region: (where, moves, direction, strength)."""
+    by_region = {row.region: row for row in evidence}
+    rows, done = [], set()
+    for row in evidence:
+        if row.region in done:
+            continue
+        twin = by_region.get(facs.mirror_region(row.region))
+        same = twin is not None and twin is not row and twin.direction == row.direction
+        done.add(row.region)
+        if same and twin is not None:
+            done.add(twin.region)
+            part = row.region.partition(" ")[2]
+            where = f"Both {_PLURALS.get(part, part + 's')}"
+            magnitude = (row.magnitude + twin.magnitude) / 2
+            rows.append((where, "move", row.direction, strength(magnitude)))
+        else:
+            where, word = f"The {row.region}", strength(row.magnitude)
+            rows.append((where, "moves", row.direction, word))
+    return rows
+
+
+class Writer:
+    """Writes answers in the words of a set of templates."""
+
+    def __init__(self, templates: Templates) -> None:
+        self.templates = templates
+
+    def answer(self, kind: str, facts: Facts) -> str:
+        """The answer to one question type (yes/no questions: see ``yes_no``)."""
+        return {
+            "class": lambda: facts.coarse,
+            "emotion": lambda: facts.emotion or NOTHING,
+            "aus": lambda: ", ".join(map(unit_name, facts.aus)) or self._text("no_aus"),
+            "motion": lambda: self._motion(facts),
+            "why": lambda: self.rationale(facts),
+            "triple": lambda: self._triple(facts),
+        }[kind]()
+
+    def _text(self, name: str, **fields: str) -> str:
+        return self.templates.answers[name].format(**fields)
+
+    def _motion(self, facts: Facts) -> str:
+        if not facts.evidence:
+            return self._text("no_motion")
+        return " ".join(
+            self._text(
+                "statement_strength", where=where, moves=moves, direction=direction, strength=word
+            )
+            for where, moves, direction, word in _statements(facts.evidence)
+        )
+
+    def rationale(self, facts: Facts) -> str:
+        """One sentence for each AU with the motion it rests on, then the reading."""
+        if facts.emotion is None:
+            return self._text("nothing")
+        sentences, told = [], set()
+        for code in facts.aus:
+            own = [e for e in facts.evidence if code in e.aus and e.region not in told]
+            told.update(e.region for e in own)
+            unit = unit_name(code)
+            if any(code in e.aus for e in facts.evidence) and not own:
+                continue
+            if not own:
+                sentences.append(self._text("unseen", unit=unit))
+                continue
+            parts = [
+                self._text("statement", where=where, moves=moves, direction=direction)
+                for where, moves, direction, _ in _statements(own)
+            ]
+            joined = ", ".join([parts[0], *(p[0].lower() + p[1:] for p in parts[1:])])
+            sentences.append(self._text("because", statements=joined, unit=unit))
+        if facts.emotion == "others":
+            return " ".join([*sentences, self._text("conclusion_others")])
+        return " ".join([*sentences, self._text("conclusion", emotion=facts.emotion)])
+
+    def _triple(self, facts: Facts) -> str:
+        return json.dumps(
+            {
+                "class": facts.coarse,
+                "emotion": facts.emotion or NOTHING,
+                "aus": list(facts.aus),
+                "evidence": [
+                    {
+                        "region": row.region,
+                        "direction": row.direction,
+                        "strength": strength(row.magnitude),
+                    }
+                    for row in facts.evidence
+                ],
+                "rationale": self.rationale(facts),
+            }
+        )
+
+    def turn(self, kind: str, facts: Facts, rng: random.Random) -> tuple[str, str]:
+        """One question in a random phrasing, and its answer."""
+        question = rng.choice(self.templates.questions[kind])
+        if kind != "au_yes_no":
+            return question, self.answer(kind, facts)
+        present = {facs.au_number(code) for code in facts.aus}
+        number = self._asked_unit(present, rng)
+        name = facs.ACTION_UNITS[number].name
+        return question.format(number=number, name=name), "yes" if number in present else "no"
+
+    @staticmethod
+    def _asked_unit(present: set[int], rng: random.Random) -> int:
+        """A unit that is present in half of the cases, so that neither answer is a safe bet."""
+        if present and rng.random() < 0.5:
+            return rng.choice(sorted(present))
+        absent = [n for n, unit in facs.ACTION_UNITS.items() if unit.movements and n not in present]
+        return rng.choice(absent)
+
+    def conversation(
+        self, facts: Facts, rng: random.Random, turns: int, emotion_known: bool = True
+    ) -> list[tuple[str, str]]:
+        """Several turns of different question types.
+
+        Args:
+            facts: What may be said.
+            rng: Decides types and phrasings.
+            turns: Number of questions.
+            emotion_known: False for a clip whose AUs were drawn without an emotion: questions
+                whose answer names an emotion are left out.
+        """
+        weights = dict(_QUESTION_WEIGHTS)
+        if not emotion_known:
+            for kind in ("triple", "class", "emotion", "why"):
+                del weights[kind]
+        kinds: list[str] = []
+        while len(kinds) < min(turns, len(weights)):
+            kind = rng.choices(list(weights), weights=list(weights.values()))[0]
+            if kind not in kinds:
+                kinds.append(kind)
+        return [self.turn(kind, facts, rng) for kind in kinds]
+
+
+# ------------------------------------------------------------------ reading answers back
+
+
+def parse_triple(text: str) -> dict[str, Any] | None:
+    """Read a structured answer; None where it is no valid (class, evidence, rationale) record."""
+    try:
+        record = json.loads(text.strip())
+        valid = (
+            record["class"] in COARSE_LABELS
+            and isinstance(record["rationale"], str)
+            and all(facs.au_number(code) in facs.ACTION_UNITS for code in record["aus"])
+            and all(
+                row["region"] in facs.REGIONS
+                and facs.direction_vector(row["direction"], facs.REGIONS[row["region"]].side)
+                for row in record["evidence"]
+            )
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, UserError):
+        return None
+    return record if valid else None
+
+
+_PARTS = sorted({name.partition(" ")[2] for name in facs.REGIONS if " " in name}, key=len)
+_PAIRS = {f"both {_PLURALS.get(part, part + 's')}": part for part in _PARTS}
+_CLAIM = re.compile(
+    r"\b(" + "|".join([*map(re.escape, _PAIRS), *(f"the {name}" for name in facs.REGIONS)]) + r")"
+    r" moves? (" + "|".join(sorted(facs.DIRECTIONS, key=len, reverse=True)) + r")\b",
+    re.IGNORECASE,
+)
+
+
+def stated_claims(text: str) -> tuple[tuple[str, str], ...]:
+    """Every (region, direction) that a text states: JSON evidence and sentences alike."""
+    claims: dict[tuple[str, str], None] = {}
+    record = parse_triple(text)
+    if record is not None:
+        for row in record["evidence"]:
+            claims[(row["region"], row["direction"])] = None
+        text = record["rationale"]
+    for where, direction in _CLAIM.findall(text):
+        where, direction = where.lower(), direction.lower()
+        if where in _PAIRS:
+            for side in ("left", "right"):
+                claims[(f"{side} {_PAIRS[where]}", direction)] = None
+        else:
+            claims[(where.removeprefix("the "), direction)] = None
+    return tuple(claims)

@@ -1,0 +1,169 @@
+"""Uni-MER on disk: clips, conversations and packets.
+
+A data folder holds ``clips.jsonl`` (one clip a line), ``train.jsonl`` (one conversation a line, in
+LLaVA's form, each statement with its evidence beside it) and ``packets-*.safetensors`` (the
+measured clips, ``motion/packet.py``). A line of ``train.jsonl``::
+
+    {"id": "simulated-17-0", "clip": "simulated-17", "subject": "own000042", "mirrored": false,
+     "conversations": [{"from": "human", "value": "<clip>Which action units are active?"},
+                       {"from": "gpt", "value": "AU12 lip corner puller"}],
+     "evidence": [{"region": "left mouth corner", "direction": "up and outward",
+                   "magnitude": 0.84, "z": 9.1, "aus": ["12"]}]}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from deft_llm import facs
+from deft_llm.clip import Evidence
+from deft_llm.errors import UserError
+from deft_llm.motion.packet import Packet
+from deft_llm.unimer.dialogue import Facts
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """One measured clip.
+
+    Attributes:
+        clip: Id, unique in the data folder.
+        subject: Unit that splits keep apart.
+        emotion: Coded emotion; None for a clip without expression.
+        emotion_known: False where the AUs were drawn without an emotion.
+        aus: Coded AUs.
+        evidence: Statements on which flow and label agree.
+        packets: File name of its packets.
+        row: Row in that file.
+        content: SHA-256 of the decoded clip, for the leak audit.
+        spec: Recipe of a simulated clip as JSON, else "".
+    """
+
+    clip: str
+    subject: str
+    emotion: str | None
+    emotion_known: bool
+    aus: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    packets: str
+    row: int
+    content: str
+    spec: str = ""
+
+    def facts(self, mirrored: bool = False) -> Facts:
+        """What may be said of it; a clip without any agreed motion gives no reason to speak."""
+        if not self.evidence:
+            return Facts(None, (), ())
+        if not mirrored:
+            return Facts(self.emotion, self.aus, self.evidence)
+        order = list(facs.REGIONS)
+        evidence = sorted(map(mirror_evidence, self.evidence), key=lambda e: order.index(e.region))
+        aus = facs.sort_aus(map(facs.mirror_au, self.aus))
+        return Facts(self.emotion, aus, tuple(evidence))
+
+    def to_json(self) -> str:
+        """One line for ``clips.jsonl``."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> ClipRecord:
+        """Read a line of ``clips.jsonl``."""
+        values = json.loads(line)
+        values["aus"] = tuple(values["aus"])
+        values["evidence"] = tuple(
+            Evidence(**{**row, "aus": tuple(row["aus"])}) for row in values["evidence"]
+        )
+        return cls(**values)
+
+
+def mirror_evidence(row: Evidence) -> Evidence:
+    """The statement about the left-right flipped clip."""
+    side = facs.REGIONS[row.region].side
+    return Evidence(
+        region=facs.mirror_region(row.region),
+        direction=facs.mirror_direction(row.direction, side),
+        magnitude=row.magnitude,
+        z=row.z,
+        aus=facs.sort_aus(map(facs.mirror_au, row.aus)),
+    )
+
+
+def conversation_record(
+    identity: str, record: ClipRecord, mirrored: bool, turns: Iterable[tuple[str, str]]
+) -> dict[str, Any]:
+    """One line for ``train.jsonl``."""
+    messages = []
+    for question, answer in turns:
+        clip = "<clip>" if not messages else ""
+        messages.append({"from": "human", "value": clip + question})
+        messages.append({"from": "gpt", "value": answer})
+    return {
+        "id": identity,
+        "clip": record.clip,
+        "subject": record.subject,
+        "mirrored": mirrored,
+        "conversations": messages,
+        "evidence": [asdict(row) for row in record.facts(mirrored).evidence],
+    }
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a JSON-lines file under a temporary name, then put it in place."""
+    partial = path.with_suffix(path.suffix + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines(line + "\n" for line in lines)
+    os.replace(partial, path)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Read a JSON-lines file.
+
+    Raises:
+        UserError: If the file is missing, or a line is no JSON object (named by number).
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; build the data first")
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}, line {number}: not JSON ({error})") from error
+            yield record
+
+
+def save_packets(path: Path, packets: list[Packet]) -> None:
+    """Stack packets into one safetensors file, put in place when it is whole."""
+    partial = path.with_suffix(".partial")
+    save_file({k: np.stack([p[k] for p in packets]) for k in packets[0]}, partial)
+    os.replace(partial, path)
+
+
+class PacketStore:
+    """Packets of a data folder by clip id, held in memory as the small types they are saved in."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read ``clips.jsonl`` and its packet files.
+
+        Raises:
+            UserError: If a file is missing.
+        """
+        lines = read_lines(folder / "clips.jsonl")
+        self.records = {r.clip: r for r in (ClipRecord.from_json(json.dumps(x)) for x in lines)}
+        self._files: dict[str, dict[str, np.ndarray]] = {}
+        for name in {record.packets for record in self.records.values()}:
+            if not (folder / name).is_file():
+                raise UserError(f"{folder / name}: missing; build the data again")
+            self._files[name] = load_file(folder / name)
+
+    def __getitem__(self, clip: str) -> Packet:
+        record = self.records[clip]
+        return {name: array[record.row] for name, array in self._files[record.packets].items()}

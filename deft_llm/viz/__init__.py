@@ -1,0 +1,1 @@
+"""Pictures of motion and the report that holds them."""

@@ -1,0 +1,252 @@
+"""Pictures of motion on the aligned face: heat, region arrows, a labelled strip.
+
+Faces are uint8 RGB (S, S, 3) of the canonical size S; flow is (2, S, S) in canonical pixels.
+Pictures come back as uint8 RGB, ZOOM times as large, and carry their own legend, so that each
+can be read without the report around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+ZOOM = 2
+DPI = 100
+HEAT = "inferno"  # monotone in lightness: readable without colour and with any colour vision
+ACCENT = "#ffd400"  # yellow on a black edge: seen on any skin
+_BAR_STEPS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+_MAGNIFY_STEPS = (1, 2, 5, 10, 20, 50, 100, 200)
+_ARROW_LENGTH = 32.0  # the longest arrow, canonical px on the picture
+_OUTLINE = [withStroke(linewidth=2.4, foreground="black")]
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """Motion of one region, to be drawn.
+
+    Attributes:
+        x: Centre of the region, canonical pixels to the right.
+        y: The same, down.
+        u: Motion to the right, canonical pixels.
+        v: Motion down, canonical pixels.
+        active: Whether the motion stands above the region's noise floor.
+    """
+
+    x: float
+    y: float
+    u: float
+    v: float
+    active: bool
+
+
+def flow_heat(
+    face: Image,
+    flow: NDArray[np.float32],
+    landmarks: NDArray[np.floating],
+    floor: float = 0.0,
+) -> Image:
+    """Magnitude of motion as heat over the face.
+
+    Args:
+        face: The frame that the flow starts from.
+        flow: Head-compensated motion (2, S, S), pixels.
+        landmarks: (68, 2) pixels; the background, whose flow means nothing, stays clear.
+        floor: Motion that is noise, pixels: it stays clear as well.
+
+    Returns:
+        The picture, with a colour bar from 0 to the 99.5th percentile of the face's motion.
+    """
+    inside = face_mask(landmarks, face.shape[0])
+    magnitude = np.hypot(flow[0], flow[1])
+    top = max(float(np.percentile(magnitude[inside > 0.5], 99.5)), 2.0 * floor, 0.05)
+    level = np.clip(magnitude / top, 0.0, 1.0)
+    above = np.clip((magnitude - floor) / max(top - floor, 1e-6), 0.0, 1.0)
+    opacity = 0.8 * above**0.6 * inside
+    heat = matplotlib.colormaps[HEAT](0.25 + 0.75 * level)[..., :3]
+    grey = face.mean(axis=-1, keepdims=True) / 255.0
+    mixed = grey * (1.0 - opacity[..., None]) + heat * opacity[..., None]
+    figure, axes = _canvas(mixed)
+    _colour_bar(axes, face.shape[0], top)
+    return _picture(figure)
+
+
+def face_mask(landmarks: NDArray[np.floating], size: int) -> NDArray[np.float32]:
+    """Where the face is: the hull of the landmarks, with some forehead and without the outline.
+
+    The outline is drawn in by a fifth, because flow there is torn between face and background.
+
+    Args:
+        landmarks: (68, 2) pixels.
+        size: Side of the square, pixels.
+
+    Returns:
+        (size, size), 1 inside, falling to 0 over some pixels at the edge.
+    """
+    up = landmarks[27] - landmarks[8]  # chin to the root of the nose
+    outline = landmarks[30] + (landmarks[:17] - landmarks[30]) * 4 / 5
+    points = np.concatenate([outline, landmarks[17:], landmarks[17:27] + 0.25 * up])
+    hull = cv2.convexHull(points.astype(np.float32)).round().astype(np.int32)
+    mask = cv2.fillConvexPoly(np.zeros((size, size), np.float32), hull, 1.0)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), 3.0), dtype=np.float32)
+
+
+def region_arrows(face: Image, arrows: Sequence[Arrow]) -> Image:
+    """The mean motion of each region as an arrow, magnified to be seen.
+
+    Active regions get an arrow, the others a dot. The factor and a bar of known length stand in
+    the corner.
+
+    Args:
+        face: The frame that the motion starts from.
+        arrows: One per region that was measured.
+
+    Returns:
+        The picture.
+    """
+    figure, axes = _canvas(face / 255.0 * 0.82)
+    size = face.shape[0]
+    _text(axes, 6, size - 26, "subject's right", va="center")
+    _text(axes, size - 7, size - 26, "left", va="center", ha="right")
+    moving = [a for a in arrows if a.active]
+    longest = max((float(np.hypot(a.u, a.v)) for a in moving), default=0.0)
+    factor = magnification(longest)
+    for arrow in arrows:
+        if not arrow.active:
+            axes.plot(arrow.x, arrow.y, "o", ms=3, mfc="white", mec="black", mew=0.6, alpha=0.75)
+    if moving:
+        _draw_arrows(axes, moving, factor)
+        _scale_bar(axes, size, longest, factor)
+    else:
+        _text(axes, 8, size - 8, "no region moved above its noise floor")
+    return _picture(figure)
+
+
+def magnification(longest: float) -> int:
+    """The round factor at which the longest arrow stays within a seventh of the face.
+
+    Args:
+        longest: Pixels.
+
+    Returns:
+        One of 1, 2, 5, 10 ... 200.
+    """
+    if longest <= 0:
+        return 1
+    fitting = [k for k in _MAGNIFY_STEPS if k * longest <= _ARROW_LENGTH]
+    return fitting[-1] if fitting else 1
+
+
+def strip(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
+    """Pictures side by side, each with a caption above it.
+
+    Args:
+        pictures: At least one; each is brought to the size of the largest.
+        captions: One per picture.
+
+    Returns:
+        The strip on a white ground.
+
+    Raises:
+        ValueError: If there is not one caption per picture.
+    """
+    size = max(p.shape[0] for p in pictures)
+    head, gap = 0.075, 0.02  # parts of a picture's width
+    unit = size / DPI
+    figure = Figure(figsize=((len(pictures) * (1 + gap) - gap) * unit, (1 + head) * unit), dpi=DPI)
+    columns = len(pictures) * (1 + gap) - gap
+    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        left = i * (1 + gap) / columns
+        axes = figure.add_axes((left, 0.0, 1 / columns, 1 / (1 + head)))
+        axes.imshow(_resize(picture, size))
+        axes.axis("off")
+        figure.text(
+            left, 1 - 0.65 * head / (1 + head), caption, fontsize=13, color="#222", va="center"
+        )
+    return _picture(figure)
+
+
+def encode_png(image: Image) -> bytes:
+    """PNG bytes of an RGB picture.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+
+    Returns:
+        The file's content.
+    """
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    assert done, image.shape
+    return data.tobytes()
+
+
+def _resize(picture: Image, size: int) -> Image:
+    if picture.shape[0] == size:
+        return picture
+    return np.asarray(
+        cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC), dtype=np.uint8
+    )
+
+
+def _canvas(background: NDArray[np.floating]) -> tuple[Figure, Axes]:
+    """A frameless figure over a face of (S, S, 3) in 0..1, in the face's own pixel units."""
+    size = background.shape[0]
+    figure = Figure(figsize=(ZOOM * size / DPI,) * 2, dpi=DPI)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.imshow(background, interpolation="bicubic")
+    axes.set_xlim(-0.5, size - 0.5)
+    axes.set_ylim(size - 0.5, -0.5)
+    axes.axis("off")
+    return figure, axes
+
+
+def _picture(figure: Figure) -> Image:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _text(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    axes.text(x, y, text, color="white", fontsize=11, path_effects=_OUTLINE, **style)
+
+
+def _draw_arrows(axes: Axes, arrows: Sequence[Arrow], factor: int) -> None:
+    """Arrows of true length; the heads of short ones shrink, so that direction stays visible."""
+    x, y, u, v = np.array([[a.x, a.y, factor * a.u, factor * a.v] for a in arrows]).T
+    shape = {"angles": "xy", "scale_units": "xy", "scale": 1.0, "units": "dots", "minlength": 0.5}
+    for width, style in ((6.5, {"ec": "black", "lw": 1.6, "fc": "black"}), (3.5, {"fc": ACCENT})):
+        head = {"headwidth": 18 / width, "headlength": 18 / width, "headaxislength": 16 / width}
+        kwargs: dict[str, Any] = {**shape, **head, **style}
+        axes.quiver(x, y, u, v, width=width, zorder=4, **kwargs)
+    axes.plot(x, y, "o", ms=3.5, mfc=ACCENT, mec="black", mew=0.9, ls="", zorder=5)
+
+
+def _scale_bar(axes: Axes, size: int, longest: float, factor: int) -> None:
+    step = max((s for s in _BAR_STEPS if s <= longest), default=_BAR_STEPS[0])
+    y = size - 9
+    axes.plot(
+        [8, 8 + step * factor], [y, y], color=ACCENT, lw=3, path_effects=_OUTLINE,
+        solid_capstyle="butt",
+    )  # fmt: skip
+    _text(axes, 12 + step * factor, y, f"{step:g} px, drawn ×{factor}", va="center")
+
+
+def _colour_bar(axes: Axes, size: int, top: float) -> None:
+    width, height, y = 0.34 * size, 5.0, size - 12.0
+    ramp = matplotlib.colormaps[HEAT](np.linspace(0.25, 1.0, 128))[None, :, :3]
+    axes.imshow(ramp, extent=(24, 24 + width, y + height, y), aspect="auto", zorder=3)
+    axes.set_xlim(-0.5, size - 0.5)
+    axes.set_ylim(size - 0.5, -0.5)
+    _text(axes, 20, y + height / 2, "0", va="center", ha="right")
+    _text(axes, 28 + width, y + height / 2, f"{top:.2g} px", va="center")

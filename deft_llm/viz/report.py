@@ -1,0 +1,281 @@
+"""The report of one clip: a page that opens anywhere, the same as JSON, one picture.
+
+``report.html`` holds everything it shows (pictures as data URIs, no script, no font, nothing
+fetched); ``explanation.json`` has the numbers; ``overlay.png`` is the strip of onset, apex,
+motion and regions. Every text that came from a file or a model is escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deft_llm import __version__
+from deft_llm.clip import Clip, Evidence, Explanation
+from deft_llm.motion.measure import Measurement
+from deft_llm.motion.onset_apex import REGION_WEIGHTS
+from deft_llm.motion.regions import REGION_NAMES, RegionTable, region_masks
+from deft_llm.viz import curves, overlay, page
+from deft_llm.viz.overlay import Arrow, Image
+
+HTML, JSON, PICTURE = "report.html", "explanation.json", "overlay.png"
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """What the head of a report says of the clip.
+
+    Attributes:
+        name: Shown as the title.
+        frames: Number of frames.
+        fps: Frames per second, median.
+        duration: Seconds.
+    """
+
+    name: str
+    frames: int
+    fps: float
+    duration: float
+
+    @classmethod
+    def of(cls, clip: Clip) -> ClipInfo:
+        """From a clip; a clip that was read from disk goes by its file's name."""
+        name = clip.source.name if clip.source is not None else clip.name
+        return cls(name, len(clip), clip.fps, clip.duration)
+
+
+def write_report(
+    folder: Path | str,
+    measurement: Measurement,
+    explanation: Explanation,
+    *,
+    clip_info: ClipInfo,
+) -> Path:
+    """Write ``report.html``, ``explanation.json`` and ``overlay.png``.
+
+    All three are finished in a folder beside the target before any of them takes its place, so
+    an interruption leaves what was there before. Other files of the folder are not touched.
+
+    Args:
+        folder: Where the report goes; made if absent.
+        measurement: Aligned face, interval, flow, region tables.
+        explanation: What the model said.
+        clip_info: The clip's name, length and rate.
+
+    Returns:
+        The path of ``report.html``.
+    """
+    target = Path(folder)
+    pictures = face_pictures(measurement, explanation.evidence)
+    record = describe(measurement, explanation, clip_info)
+    html = _page(measurement, explanation, clip_info, pictures)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".report-") as name:
+        scratch = Path(name)
+        strip = overlay.strip(list(pictures.values()), list(pictures))
+        (scratch / PICTURE).write_bytes(overlay.encode_png(strip))
+        text = json.dumps(record, indent=2, ensure_ascii=False)
+        (scratch / JSON).write_text(text + "\n", encoding="utf-8")
+        (scratch / HTML).write_text(html, encoding="utf-8")
+        target.mkdir(exist_ok=True)
+        for file in (PICTURE, JSON, HTML):
+            os.replace(scratch / file, target / file)
+    return target / HTML
+
+
+def describe(
+    measurement: Measurement, explanation: Explanation, clip_info: ClipInfo
+) -> dict[str, Any]:
+    """Everything that the report states, as a JSON-ready dictionary.
+
+    Args:
+        measurement: What was measured.
+        explanation: What the model said.
+        clip_info: The clip's name, length and rate.
+
+    Returns:
+        Keys ``version``, ``status``, ``clip``, ``frames_with_face``, ``found``, ``interval``
+        (frames and seconds), ``head_motion_px``, ``landmark_uncertainty_px``,
+        ``interocular_px``, ``noise_pairs``, ``regions`` (both phases) and ``explanation``.
+    """
+    return {
+        "version": __version__,
+        "status": measurement.status,
+        "clip": asdict(clip_info),
+        "frames_with_face": int(np.count_nonzero(measurement.aligned.present)),
+        "found": measurement.found,
+        "interval": _moments(measurement),
+        "head_motion_px": round(float(measurement.head_motion), 3),
+        "landmark_uncertainty_px": round(float(measurement.aligned.landmark_uncertainty), 3),
+        "interocular_px": round(_interocular(measurement), 3),
+        "noise_pairs": measurement.noise_pairs,
+        "regions": {
+            "onset_to_apex": _rows(measurement.table_apex),
+            "apex_to_offset": _rows(measurement.table_offset),
+        },
+        "explanation": explanation.to_dict(),
+    }
+
+
+def face_pictures(measurement: Measurement, evidence: Sequence[Evidence]) -> dict[str, Image]:
+    """The four pictures of a report.
+
+    Args:
+        measurement: What was measured.
+        evidence: The regions that get an arrow.
+
+    Returns:
+        Caption -> RGB picture: the first frame, the apex, motion as heat, arrows of the regions.
+    """
+    frames, interval = measurement.aligned.frames, measurement.interval
+    onset, apex = frames[interval.onset], frames[interval.apex]
+    moments = _moments(measurement)
+    first, second = ("onset", "apex") if measurement.found else ("first frame", "furthest frame")
+    return {
+        f"{first} {moments['onset']['seconds']:.3f} s": onset,
+        f"{second} {moments['apex']['seconds']:.3f} s": apex,
+        f"motion from {first} to {second}": overlay.flow_heat(
+            onset,
+            measurement.flow_apex,
+            measurement.aligned.landmarks,
+            floor=2.0 * float(np.median(measurement.noise)),
+        ),
+        "regions that moved": overlay.region_arrows(onset, region_arrows(measurement, evidence)),
+    }
+
+
+def region_arrows(measurement: Measurement, evidence: Sequence[Evidence]) -> list[Arrow]:
+    """Motion of each placed region from onset to apex, at the region's centre.
+
+    Args:
+        measurement: What was measured.
+        evidence: The regions that count as moved, so that picture and table agree.
+
+    Returns:
+        One per region whose place is sure enough.
+    """
+    named = {e.region for e in evidence}
+    table, size = measurement.table_apex, measurement.aligned.frames.shape[1]
+    masks = region_masks(measurement.aligned.landmarks, size)
+    ys, xs = np.mgrid[:size, :size]
+    return [
+        Arrow(
+            x=float(np.average(xs, weights=masks[i])),
+            y=float(np.average(ys, weights=masks[i])),
+            u=float(table.u[i]),
+            v=float(table.v[i]),
+            active=REGION_NAMES[i] in named,
+        )
+        for i in np.flatnonzero(table.placed & (masks.sum(axis=(1, 2)) > 0))
+    ]
+
+
+def curve_floor(measurement: Measurement) -> float:
+    """The height of the motion curve that noise alone reaches, canonical pixels.
+
+    The curve is a weighted RMS over regions of motion in two components, so its floor is that of
+    the regions' floors, times the root of two.
+    """
+    variance = np.average(measurement.noise.astype(np.float64) ** 2, weights=REGION_WEIGHTS)
+    return float(np.sqrt(2.0 * variance))
+
+
+def _page(
+    measurement: Measurement,
+    explanation: Explanation,
+    info: ClipInfo,
+    pictures: dict[str, Image],
+) -> str:
+    alts = ("The aligned face", "The aligned face", "Heat over the face", "Arrows on the face")
+    shown = {
+        caption: (overlay.encode_png(picture), f"{alt}: {caption}")
+        for (caption, picture), alt in zip(pictures.items(), alts, strict=True)
+    }
+    return page.fill_page(
+        title=page.text(info.name),
+        summary=page.text(_summary(measurement, info)),
+        emotion=page.emotion(explanation),
+        aus=page.action_units(explanation),
+        why=page.why(explanation),
+        evidence=page.evidence_table(explanation.evidence, _interocular(measurement)),
+        pictures=page.figures("The face", shown),
+        curve=_curve(measurement),
+        facts=page.facts(_facts(measurement)),
+        version=page.text(__version__),
+    )
+
+
+def _curve(measurement: Measurement) -> str:
+    light, dark = (
+        curves.motion_curve(
+            measurement.aligned.timestamps,
+            measurement.curve,
+            measurement.interval if measurement.found else None,
+            curve_floor(measurement),
+            theme,
+        )
+        for theme in (curves.LIGHT, curves.DARK)
+    )
+    return page.light_and_dark(light, dark, "Motion of the face over time, in pixels")
+
+
+def _summary(measurement: Measurement, info: ClipInfo) -> str:
+    seen = int(np.count_nonzero(measurement.aligned.present))
+    return (
+        f"{info.frames} frames at {info.fps:.4g} fps · {info.duration:.2f} s · "
+        f"face in {seen} of {len(measurement.aligned.present)} frames"
+    )
+
+
+def _facts(measurement: Measurement) -> dict[str, str]:
+    aligned, pairs = measurement.aligned, measurement.noise_pairs
+    moments = _moments(measurement)
+    named = " · ".join(f"{k} {m['seconds']:.3f} s (frame {m['frame']})" for k, m in moments.items())
+    eyes = _interocular(measurement)
+    floors = measurement.noise
+    source = f"from {pairs} pairs of frames at rest" if pairs else "prior from the sensor noise"
+    rows = {
+        "Interval": named if measurement.found else f"no expression found; compared: {named}",
+        "Head motion": f"up to {measurement.head_motion:.1f} px, removed",
+        "Placement": f"landmarks are sure to {aligned.landmark_uncertainty:.1f} px "
+        f"({100 * aligned.landmark_uncertainty / eyes:.1f} % of the eye distance), placed by "
+        f"{aligned.landmark_method}",
+        "Noise floor": f"{floors.min():.3f} to {floors.max():.3f} px by region, {source}",
+        "Eye distance": f"{eyes:.0f} px on the canonical face",
+    }
+    if measurement.status != "ok":
+        rows["Remarks"] = measurement.status
+    return rows
+
+
+def _moments(measurement: Measurement) -> dict[str, dict[str, Any]]:
+    interval, times = measurement.interval, measurement.aligned.timestamps
+    named = {"onset": interval.onset, "apex": interval.apex, "offset": interval.offset}
+    return {k: {"frame": t, "seconds": round(float(times[t]), 6)} for k, t in named.items()}
+
+
+def _interocular(measurement: Measurement) -> float:
+    points = measurement.aligned.landmarks
+    return float(np.linalg.norm(points[42:48].mean(axis=0) - points[36:42].mean(axis=0)))
+
+
+def _rows(table: RegionTable) -> list[dict[str, Any]]:
+    return [
+        {
+            "region": name,
+            "direction": table.direction(i),
+            "magnitude_px": round(float(table.magnitude[i]), 4),
+            "noise_px": round(float(table.noise[i]), 4),
+            "z": round(float(table.z[i]), 2),
+            "active": bool(table.active[i]),
+            "placed": bool(table.placed[i]),
+        }
+        for i, name in enumerate(REGION_NAMES)
+    ]

@@ -1,0 +1,308 @@
+"""Faces: the canonical shape, the track rule, placement, and alignment that adds no motion."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deft_llm import facs
+from deft_llm.clip import Clip
+from deft_llm.errors import UserError
+from deft_llm.media.canonical import fit_similarity, five_points, invert, transform
+from deft_llm.media.face import (
+    CANONICAL_LANDMARKS,
+    CANONICAL_SIZE,
+    INTEROCULAR,
+    AlignedClip,
+    FaceBox,
+    HaarFinder,
+    YuNetFinder,
+    align,
+    align_with,
+    track_faces,
+    warp_frame,
+)
+from deft_llm.media.video import clip_from_array, read_clip
+from deft_llm.simulator.clips import SimulatedClip, draw_spec, render
+
+DATA = os.environ.get("DEFT_DATA")
+needs_data = pytest.mark.skipif(not DATA, reason="set DEFT_DATA to the development data")
+SEEDS = (0, 1, 3)
+INNER = slice(17, 68)
+
+
+class Scripted:
+    """A finder that gives the boxes of a script; frames carry their index as colour."""
+
+    def __init__(self, script: dict[int, list[FaceBox]]) -> None:
+        self.script = script
+        self.asked: list[int] = []
+
+    def find(self, image: NDArray[np.uint8]) -> list[FaceBox]:
+        self.asked.append(int(image[0, 0, 0]))
+        return self.script.get(self.asked[-1], [])
+
+
+def blank(frames: int) -> Clip:
+    """Frame i is of colour i."""
+    levels = np.arange(frames, dtype=np.uint8)
+    return clip_from_array(np.tile(levels[:, None, None, None], (1, 8, 8, 3)), 30, "blank")
+
+
+def box(x: float = 10, w: float = 40, score: float = 1.0) -> FaceBox:
+    return FaceBox(x, 10, w, w, score)
+
+
+@cache
+def simulated(seed: int) -> SimulatedClip:
+    return render(draw_spec(seed))
+
+
+@cache
+def aligned(seed: int) -> AlignedClip:
+    clip = simulated(seed).clip
+    return align(clip, track_faces(clip))
+
+
+@cache
+def real(name: str) -> Clip:
+    return read_clip(Path(str(DATA)) / "video" / name, max_side=640)
+
+
+def yunet() -> YuNetFinder:
+    return YuNetFinder(Path(str(DATA)) / "detector" / "yunet_n_640_640.onnx")
+
+
+# ------------------------------------------------------------------- canonical face
+
+
+def test_canonical_face_is_symmetric() -> None:
+    mirrored = CANONICAL_LANDMARKS[list(facs.MIRROR_68)] * (-1, 1) + (CANONICAL_SIZE - 1, 0)
+    np.testing.assert_allclose(mirrored, CANONICAL_LANDMARKS, atol=1e-4)
+
+
+def test_canonical_face_has_its_proportions() -> None:
+    """Every unit of motion is a pixel of this face: its size is a contract."""
+    left, right = five_points(CANONICAL_LANDMARKS)[:2]
+    assert np.linalg.norm(right - left) == pytest.approx(INTEROCULAR, abs=0.5)
+    assert left[1] == pytest.approx(58, abs=0.5)
+    assert CANONICAL_LANDMARKS.min() >= 0 and CANONICAL_LANDMARKS.max() < CANONICAL_SIZE
+
+
+def test_similarity_is_recovered() -> None:
+    points = np.random.default_rng(0).normal(size=(7, 2))
+    matrix = np.array([[0.8, -0.3, 5.0], [0.3, 0.8, -2.0]])
+    np.testing.assert_allclose(fit_similarity(points, transform(matrix, points)), matrix)
+    np.testing.assert_allclose(transform(invert(matrix), transform(matrix, points)), points)
+
+
+# ------------------------------------------------------------------- the track rule
+
+
+def test_track_is_interpolated_and_ends_where_the_face_does() -> None:
+    """The face is there from 7 to 40; only every tenth frame is looked at first."""
+    finder = Scripted({i: [box(x=10 + i * 0.1)] for i in range(7, 41)})
+    track = track_faces(blank(60), finder, step=10)
+    np.testing.assert_array_equal(np.flatnonzero(track.present), np.arange(7, 41))
+    assert np.isnan(track.boxes[~track.present]).all()
+    np.testing.assert_allclose(track.boxes[7:41, 0], 10 + np.arange(7, 41) * 0.1, atol=0.6)
+    assert len(finder.asked) < 20
+
+
+def test_a_face_in_few_frames_is_none() -> None:
+    finder = Scripted({i: [box()] for i in range(10, 20)})
+    with pytest.raises(UserError, match="no face found in clip blank") as caught:
+        track_faces(blank(60), finder, step=2)
+    assert "\n" not in str(caught.value)
+
+
+def test_scattered_faces_are_none() -> None:
+    """False alarms hop about; a face moves on from where it was."""
+    finder = Scripted({i: [box(x=10 + 37 * (i % 4))] for i in range(60)})
+    with pytest.raises(UserError):
+        track_faces(blank(60), finder, step=1)
+
+
+def test_a_missed_detection_is_bridged() -> None:
+    finder = Scripted({i: [box()] for i in range(40) if i not in (12, 16)})
+    assert track_faces(blank(40), finder, step=4).present.all()
+
+
+def test_the_larger_of_two_faces_is_followed() -> None:
+    finder = Scripted({i: [box(x=80, w=20, score=9), box(w=40)] for i in range(20)})
+    np.testing.assert_allclose(track_faces(blank(20), finder, step=1).boxes[:, 2], 40)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_very_short_clips(frames: int) -> None:
+    finder = Scripted({i: [box()] for i in range(frames)})
+    assert track_faces(blank(frames), finder).present.sum() == frames
+
+
+def test_noise_has_no_face() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 120, 160, 3)).astype(np.uint8)
+    with pytest.raises(UserError, match="no face"):
+        track_faces(clip_from_array(noise, 30, "noise"))
+
+
+def test_finder_wants_its_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        YuNetFinder(tmp_path / "yunet.onnx")
+    (tmp_path / "yunet.onnx").write_text("no model")
+    with pytest.raises(UserError, match="cannot load"):
+        YuNetFinder(tmp_path / "yunet.onnx")
+
+
+# ------------------------------------------------------------------- simulated heads
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_simulated_landmarks_are_found(seed: int) -> None:
+    """RMS over brows, eyes, nose and mouth; far beyond the stated uncertainty would be a lie."""
+    clip, face = simulated(seed), aligned(seed)
+    exact = np.mean([transform(face.transforms[i], clip.landmarks[i]) for i in range(len(face))], 0)
+    error = np.sqrt(((exact - face.landmarks)[INNER] ** 2).sum(-1).mean())
+    assert error < 1.6 * face.landmark_uncertainty
+
+
+def test_cropped_face_is_found() -> None:
+    """The corpora's cropped folders cut at the brows and the chin."""
+    clip = simulated(0)
+    x0, y0 = clip.landmarks[0, :17].min(axis=0).astype(int)
+    x1, y1 = clip.landmarks[0].max(axis=0).astype(int)
+    cut = clip.clip.frames[:1, max(0, y0 - 45) : y1 + 1, max(0, x0) : x1 + 1]
+    assert HaarFinder().find(np.ascontiguousarray(cut[0]))
+
+
+def still(seed: int, frames: int = 16) -> Clip:
+    """One rendered frame over and over, with fresh camera noise."""
+    rng = np.random.default_rng(seed)
+    first = simulated(seed).clip.frames[0].astype(float)
+    noisy = first + rng.normal(0, 2, (frames, *first.shape))
+    return clip_from_array(np.clip(noisy, 0, 255).astype(np.uint8), 100, "still")
+
+
+def test_still_head_gets_one_transform() -> None:
+    """A box that jitters by 3 % must not move the face by a hundredth of a pixel."""
+    clip = still(0)
+    true_box = HaarFinder().find(clip.frames[0])[0]
+    rng = np.random.default_rng(1)
+
+    class Jittery:
+        def find(self, image: NDArray[np.uint8]) -> list[FaceBox]:
+            dx, dy, ds = rng.normal(0, 0.03, 3) * true_box.w
+            return [FaceBox(true_box.x + dx, true_box.y + dy, true_box.w + ds, true_box.w + ds, 1)]
+
+    face = align(clip, track_faces(clip, Jittery(), step=1))
+    assert face.constant
+    np.testing.assert_array_equal(face.transforms, np.repeat(face.transforms[:1], len(clip), 0))
+
+
+def test_moving_head_is_followed() -> None:
+    """A head that drifts by a fifth of its width stays put on the canonical face, smoothly."""
+    first = simulated(0).clip.frames[0]
+    frames = 40
+    shifts = np.stack([np.linspace(0, 40, frames), 6 * np.sin(np.linspace(0, 3, frames))], axis=1)
+    moved = [
+        cv2.warpAffine(
+            first, np.array([[1, 0, dx], [0, 1, dy]]), (360, 320), borderMode=cv2.BORDER_REPLICATE
+        )
+        for dx, dy in shifts
+    ]
+    clip = clip_from_array(np.stack(moved).astype(np.uint8), 50, "drift")
+    face = align(clip, track_faces(clip))
+    assert not face.constant
+    places = np.stack(
+        [
+            transform(face.transforms[i], simulated(0).landmarks[0] + shifts[i]).mean(axis=0)
+            for i in range(frames)
+        ]
+    )
+    assert np.ptp(places, axis=0).max() < 1.0
+    assert np.abs(np.diff(places, axis=0)).max() < 0.1
+
+
+def test_absent_frames_are_black() -> None:
+    clip = still(0, 12)
+    track = track_faces(clip, step=1)
+    half = np.arange(12) < 6
+    boxes = np.where(half[:, None], track.boxes, np.nan)
+    kept = tuple((i, b) for i, b in track.detections if i < 6)
+    face = align(clip, type(track)(boxes, half, kept))
+    assert face.frames[6:].max() == 0 and face.frames[:6].mean() > 30
+    assert np.isfinite(face.transforms).all()
+    np.testing.assert_array_equal(face.present, half)
+
+
+def test_known_landmarks_align_exactly() -> None:
+    clip = simulated(0)
+    face = align_with(clip.clip, clip.landmarks[0])
+    expected = transform(face.transforms[0], clip.landmarks[0])
+    np.testing.assert_allclose(face.landmarks, expected, atol=1e-3)
+    eyes = five_points(face.landmarks)[:2].mean(axis=0)
+    assert np.abs(eyes - five_points(CANONICAL_LANDMARKS)[:2].mean(axis=0)).max() < 6
+
+
+def test_strong_shrinking_does_not_alias() -> None:
+    """A 4-K face is shrunk fourfold: a fine checkerboard must turn grey, not into moire."""
+    fine = np.indices((896, 896)).sum(axis=0) % 2 * 255
+    image = np.repeat(fine[..., None], 3, axis=2).astype(np.uint8)
+    small = warp_frame(image, np.array([[0.25, 0, 0], [0, 0.25, 0]]))
+    assert small.std() < 10
+
+
+# ------------------------------------------------------------------- real clips
+
+
+@needs_data
+def test_portrait_against_yunet() -> None:
+    """Haar and the mean face against YuNet's five points; they share no data."""
+    clip, judge = real("single_face.mp4"), yunet()
+    track = track_faces(clip)
+    assert track.present.all()
+    face = align(clip, track)
+    five = five_points(face.landmarks)
+    errors = [
+        np.linalg.norm(transform(face.transforms[i], found[0].landmarks5) - five, axis=1)
+        for i in range(0, len(clip), 6)
+        if (found := judge.find(clip.frames[i])) and found[0].landmarks5 is not None
+    ]
+    assert len(errors) == 12
+    # mouth corners included, through a broad smile
+    assert np.mean(errors) < 0.10 * INTEROCULAR
+    assert np.mean(np.array(errors)[:, :2]) < 0.07 * INTEROCULAR
+
+
+@needs_data
+def test_portrait_with_yunet_itself() -> None:
+    clip = real("single_face.mp4")
+    face = align(clip, track_faces(clip, yunet()))
+    assert face.landmark_method == "five points"
+    haar = align(clip, track_faces(clip))
+    middle = np.array([CANONICAL_SIZE / 2, CANONICAL_SIZE / 2])
+    back = transform(invert(face.transforms[40]), middle)
+    assert np.linalg.norm(transform(haar.transforms[40], back) - middle) < 10
+
+
+@needs_data
+def test_portrait_without_face() -> None:
+    """A cascade fires on single frames of this clip; that is no face."""
+    with pytest.raises(UserError, match="no face"):
+        track_faces(real("no_face.mp4"))
+    with pytest.raises(UserError, match="no face"):
+        track_faces(real("no_face.mp4"), yunet())
+
+
+@needs_data
+def test_face_that_leaves() -> None:
+    clip = real("face_noface.mov")
+    track = track_faces(clip)
+    by_yunet = track_faces(clip, yunet())
+    assert abs(int(track.present.sum()) - int(by_yunet.present.sum())) <= 3
+    assert track.present[:60].all() and not track.present[90:].any()

@@ -1,0 +1,185 @@
+"""The report says what was measured, opens anywhere, and never half exists."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm.clip import Evidence, Explanation, Interval
+from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
+from deft_llm.media.face import AlignedClip
+from deft_llm.motion.measure import Measurement
+from deft_llm.motion.regions import REGION_NAMES, region_masks, region_table
+from deft_llm.viz import page, report
+from deft_llm.viz.report import ClipInfo, write_report
+
+INFO = ClipInfo("surprise <03> é.mp4", 12, 200.0, 0.06)
+NOTHING = Explanation(None, {}, {}, (), status="no motion above the noise floor")
+
+
+class _Page(HTMLParser):
+    """Collects tags, where they point and the words."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.words = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in {"src", "srcset", "href"}]
+
+    def handle_data(self, data: str) -> None:
+        self.words += f" {data}"
+
+
+def _measurement(lift: float = 0.8, found: bool = True) -> Measurement:
+    """A face whose subject's left inner brow rises by ``lift`` px."""
+    frames = np.full((12, CANONICAL_SIZE, CANONICAL_SIZE, 3), 120, np.uint8)
+    landmarks = np.asarray(CANONICAL_LANDMARKS, np.float32)
+    masks = region_masks(landmarks, CANONICAL_SIZE)
+    flow = np.zeros((2, CANONICAL_SIZE, CANONICAL_SIZE), np.float32)
+    flow[1] = -lift * masks[REGION_NAMES.index("left inner brow")]
+    noise = np.full(len(masks), 0.05, np.float32)
+    aligned = AlignedClip(
+        name="clip",
+        frames=frames,
+        present=np.ones(12, bool),
+        transforms=np.tile(np.eye(2, 3), (12, 1, 1)),
+        landmarks=landmarks,
+        landmark_uncertainty=2.0,
+        timestamps=np.arange(12) / 200,
+        constant=True,
+        landmark_method="mean shape",
+    )
+    return Measurement(
+        aligned=aligned,
+        interval=Interval(1, 5, 9),
+        found=found,
+        flow_apex=flow,
+        flow_offset=-flow,
+        table_apex=region_table(flow, masks, noise),
+        table_offset=region_table(-flow, masks, noise),
+        curve=np.linspace(0, 1, 12, dtype=np.float32),
+        head_motion=1.8,
+        noise=noise,
+        noise_pairs=0,
+        sensor_noise=1.0,
+        status="ok" if found else "no motion above the noise floor",
+    )
+
+
+def _explanation() -> Explanation:
+    return Explanation(
+        emotion="surprise",
+        probabilities={"negative": 0.06, "surprise": 0.91, "positive": 0.03},
+        aus={"1": 0.97, "L2": 0.6},
+        evidence=(Evidence("left inner brow", "up", 0.8, 16.0, ("1",)),),
+        unsupported=(("left cheek", "down"),),
+        rationale="The inner brow rises <script>alert(1)</script>",
+    )
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("out") / "clip é 1"
+    return write_report(folder, _measurement(), _explanation(), clip_info=INFO)
+
+
+def test_page_holds_everything_it_shows(written: Path) -> None:
+    # It must open from a mail or a stick: nothing fetched, nothing run.
+    seen = _Page(written.read_text(encoding="utf-8"))
+    assert not {"script", "link", "iframe", "object"} & set(seen.tags)
+    assert len(seen.links) == 6  # four faces, the curve in light and in dark
+    assert all(link.startswith("data:image/png;base64,") for link in seen.links)
+    assert "url(" not in written.read_text(encoding="utf-8")
+
+
+def test_page_states_the_findings(written: Path) -> None:
+    words = " ".join(_Page(written.read_text(encoding="utf-8")).words.split())
+    for statement in (
+        "surprise <03> é.mp4",
+        "12 frames at 200 fps · 0.06 s · face in 12 of 12 frames",
+        "AU1 inner brow raiser",
+        "AU2 outer brow raiser, left",
+        "onset 0.005 s (frame 1)",
+        "up to 1.8 px, removed",
+        "left cheek down",
+        "prior from the sensor noise",
+        "Not for decisions about people",
+    ):
+        assert statement in words
+
+
+def test_texts_of_files_and_models_are_escaped(written: Path) -> None:
+    html = written.read_text(encoding="utf-8")
+    assert "<script>" not in html and "&lt;script&gt;" in html
+    assert "surprise &lt;03&gt;" in html
+
+
+def test_probabilities_are_listed_from_the_largest() -> None:
+    html = page.emotion(_explanation())
+    order = [html.index(f"<dt>{name}") for name in ("surprise", "negative", "positive")]
+    assert order == sorted(order)
+
+
+def test_percent_is_of_the_interocular_distance() -> None:
+    html = page.evidence_table(_explanation().evidence, interocular=80.0)
+    assert re.findall(r'class="n">([\d.]+)<', html) == ["0.80", "1.00", "16.0"]
+
+
+def test_json_agrees_with_the_measurement(written: Path) -> None:
+    record = json.loads((written.parent / report.JSON).read_text(encoding="utf-8"))
+    assert record["interval"]["apex"] == {"frame": 5, "seconds": 0.025}
+    assert record["explanation"]["emotion"] == "surprise"
+    active = {r["region"]: r for r in record["regions"]["onset_to_apex"] if r["active"]}
+    brow = active["left inner brow"]
+    assert brow["direction"] == "up" and 0.5 < brow["magnitude_px"] <= 0.8
+    assert record["regions"]["apex_to_offset"][0]["region"] == REGION_NAMES[0]
+
+
+def test_arrows_stand_on_their_regions() -> None:
+    # The subject's left is image right: an arrow on the wrong side would tell the wrong story.
+    arrows = report.region_arrows(_measurement(), _explanation().evidence)
+    (moving,) = [a for a in arrows if a.active]
+    assert moving.x > CANONICAL_SIZE / 2 and moving.y < 70
+    assert moving.v < -0.5 and abs(moving.u) < 0.1
+
+
+def test_clip_without_motion_gets_a_report_without_an_emotion(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "r", _measurement(0.0, found=False), NOTHING, clip_info=INFO)
+    words = " ".join(_Page(path.read_text(encoding="utf-8")).words.split())
+    assert "none named No motion above the noise floor" in words
+    assert "no expression found; compared" in words
+    assert "surprise 0" not in words
+
+
+def test_second_report_replaces_the_first_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "mine"
+    target.mkdir()
+    (target / "notes.txt").write_text("keep", encoding="utf-8")
+    write_report(target, _measurement(), _explanation(), clip_info=INFO)
+    path = write_report(target, _measurement(), NOTHING, clip_info=INFO)
+    assert "none named" in path.read_text(encoding="utf-8")
+    expected = {report.HTML, report.JSON, report.PICTURE, "notes.txt"}
+    assert {p.name for p in target.iterdir()} == expected
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_interruption_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report.json, "dumps", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(tmp_path / "r", _measurement(), _explanation(), clip_info=INFO)
+    assert list(tmp_path.iterdir()) == []
