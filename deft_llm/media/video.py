@@ -288,7 +288,7 @@ def _encode(target: Any, kind: str, frames: NDArray[np.uint8], fps: float, crf: 
     pad_h, pad_w = frames.shape[1] % 2, frames.shape[2] % 2
     with av.open(target, mode="w", format=kind) as container:
         # one thread: x264's output depends on the number of threads
-        options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
+        options = {"crf": str(crf), "threads": "1"}
         stream: Any = container.add_stream("libx264", rate=rate, options=options)
         stream.pix_fmt = "yuv420p"
         stream.height, stream.width = frames.shape[1] + pad_h, frames.shape[2] + pad_w

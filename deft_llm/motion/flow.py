@@ -3,9 +3,14 @@
 Every estimator maps two images of one size to ``(2, H, W)`` float32 pixels, ``u`` to the right
 and ``v`` down, such that ``b(x + u, y + v)`` shows what ``a(x, y)`` shows.
 
-Images are turned to grey and normalised locally before any estimator sees them
-(``local_normalise``): cheeks and forehead, whose contrast is a few grey levels, then use the
-eight bits that OpenCV's estimators work in.
+OpenCV's estimators see grey images normalised locally (``local_normalise``): cheeks and forehead,
+whose contrast is a few grey levels, then use the eight bits that they work in. The default,
+``LucasKanadeFlow``, works on floats and needs none of it.
+
+Measured on 24 simulated clips through H.264 (motion 0.3-3 px at the peak, region means, exact
+landmarks): share of the true motion that is found 0.93 (DIS 0.62, Farnebäck 0.48), direction
+within 45 degrees in 93 % of the regions that moved 0.1 px (DIS 88 %), regions found at 5 % false
+alarms 74 % (DIS 56 %). What DIS loses, its smoothness term takes.
 """
 
 from __future__ import annotations
@@ -71,8 +76,8 @@ def local_normalise(grey: FloatArray) -> NDArray[np.uint8]:
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
-class _OpenCVFlow:
-    """Shared checks and preparation; a subclass computes flow between normalised images."""
+class _Checked:
+    """Shared checks; a subclass computes flow between float32 grey images."""
 
     name: str
 
@@ -82,18 +87,30 @@ class _OpenCVFlow:
                 f"flow: images of {a.shape[1]}x{a.shape[0]} and {b.shape[1]}x{b.shape[0]} pixels; "
                 "expected one size; align or resize the clip first"
             )
-        flow = self._calc(local_normalise(to_grey(a)), local_normalise(to_grey(b)))
-        return np.ascontiguousarray(np.nan_to_num(flow).transpose(2, 0, 1), dtype=np.float32)
+        flow = self._flow(to_grey(a), to_grey(b))
+        return np.ascontiguousarray(np.nan_to_num(flow), dtype=np.float32)
+
+    def _flow(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        raise NotImplementedError
+
+
+class _OpenCVFlow(_Checked):
+    """An estimator of OpenCV on locally normalised images."""
+
+    def _flow(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        return self._calc(local_normalise(a), local_normalise(b)).transpose(2, 0, 1)
 
     def _calc(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[Any]:
         raise NotImplementedError
 
 
 class DISFlow(_OpenCVFlow):
-    """Dense inverse search (Kroeger et al., ECCV 2016), the default.
+    """Dense inverse search (Kroeger et al., ECCV 2016).
 
-    Stops at half resolution and refines there: on noisy, H.264-coded faces the finest scale
-    raises the endpoint error (0.114 against 0.077 px for 0.1-px motion) and triples the time.
+    Stops at half resolution and refines there. On noisy (2.5 grey levels), H.264-coded faces with
+    0.1 / 1 / 3 px of motion the endpoint error is 0.08 / 0.11 / 0.16 px (0.19 / 0.25 / 0.47 with
+    no flow at all); the finest scale costs three times the time for 0.11 / 0.13 / 0.17 px. About
+    10 ms for a 224x224 pair on one core, preparation included.
     """
 
     name = "dis"
@@ -105,14 +122,68 @@ class DISFlow(_OpenCVFlow):
         self._dis.setPatchStride(3)
         self._dis.setGradientDescentIterations(12)
         self._dis.setVariationalRefinementIterations(5)
+        self._dis.setVariationalRefinementAlpha(10.0)
         self._dis.setVariationalRefinementGamma(5.0)
 
     def _calc(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[Any]:
         return self._dis.calc(a, b, None)
 
 
+class LucasKanadeFlow(_Checked):
+    """Dense, iterative Lucas-Kanade on an image pyramid, the default.
+
+    Lucas and Kanade (IJCAI 1981) in the pyramidal form of Bouguet (2000), solved at every pixel
+    with a Gaussian window. The difference image loses its local mean, so that a slow change of
+    light is no motion. Parameters are ours, set on simulated clips.
+    """
+
+    name = "lk"
+    window = 5.0  # SD of the Gaussian window, px of each level
+    damping = 5.0  # added to the structure tensor, squared grey levels per px
+    iterations = (4, 3, 3)  # from the coarsest level down
+
+    def _flow(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        pyramid = [tuple(cv2.GaussianBlur(image, (0, 0), 1.0) for image in (a, b))]
+        while len(pyramid) < len(self.iterations):
+            pyramid.append(tuple(cv2.pyrDown(image) for image in pyramid[-1]))
+        flow = np.zeros((*pyramid[-1][0].shape, 2), np.float32)
+        for (first, second), count in zip(reversed(pyramid), self.iterations, strict=True):
+            height, width = first.shape
+            if flow.shape[:2] != first.shape:
+                flow = 2 * cv2.resize(flow, (width, height))
+            flow = self._refine(first, second, flow, count)
+        return flow.transpose(2, 0, 1)
+
+    def _refine(self, a: FloatArray, b: FloatArray, flow: FloatArray, count: int) -> FloatArray:
+        """Gauss-Newton steps on one level; gradients of ``a`` alone, so one structure tensor."""
+        height, width = a.shape
+        x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        dx = cv2.Scharr(a, cv2.CV_32F, 1, 0, scale=1 / 32)
+        dy = cv2.Scharr(a, cv2.CV_32F, 0, 1, scale=1 / 32)
+        xx, xy, yy = cv2.split(self._mean(cv2.merge([dx * dx, dx * dy, dy * dy])))
+        xx, yy = xx + self.damping, yy + self.damping
+        determinant = xx * yy - xy * xy
+        for _ in range(count):
+            carried = cv2.remap(
+                b,
+                x + flow[..., 0],
+                y + flow[..., 1],
+                cv2.INTER_CUBIC,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            difference = a - carried
+            difference -= self._mean(difference)
+            bx, by = cv2.split(self._mean(cv2.merge([dx * difference, dy * difference])))
+            step = [(yy * bx - xy * by) / determinant, (xx * by - xy * bx) / determinant]
+            flow = flow + cv2.merge(step)
+        return flow
+
+    def _mean(self, image: FloatArray) -> FloatArray:
+        return cv2.GaussianBlur(image, (0, 0), self.window)
+
+
 class TVL1Flow(_OpenCVFlow):
-    """TV-L1 (Zach, Pock and Bischof, DAGM 2007), reduced from OpenCV's default (557 ms)."""
+    """TV-L1 (Zach, Pock and Bischof, DAGM 2007), reduced to about 90 ms a pair."""
 
     name = "tvl1"
 
@@ -144,13 +215,14 @@ class FarnebackFlow(_OpenCVFlow):
 
 
 FLOW_METHODS: dict[str, str] = {
+    "lk": "deft_llm.motion.flow:LucasKanadeFlow",
     "dis": "deft_llm.motion.flow:DISFlow",
     "tvl1": "deft_llm.motion.flow:TVL1Flow",
     "farneback": "deft_llm.motion.flow:FarnebackFlow",
 }
 
 
-def flow_estimator(name: str = "dis") -> FlowEstimator:
+def flow_estimator(name: str = "lk") -> FlowEstimator:
     """A new estimator by its name in ``FLOW_METHODS``.
 
     Raises:

@@ -17,10 +17,9 @@ from deft_llm.motion import noise
 from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
 from deft_llm.motion.head_motion import Model, remove_head_motion
 from deft_llm.motion.onset_apex import (
-    REGION_WEIGHTS,
-    Trajectory,
-    find_interval,
+    DETECTION_Z,
     motion_curve,
+    strongest_interval,
     track_regions,
 )
 from deft_llm.motion.regions import (
@@ -48,11 +47,14 @@ class MotionSettings:
         head_model: A model of ``head_motion``: "rigid", "similarity" or "affine".
         averaging: Seconds on each side of a frame over which frames are averaged before flow
             (none at 60 frames per second and below), at most two frames on each side.
+        curve: Follow every frame. Without it a given interval is measured in half the time, and
+            the curve and the head motion of the clip are NaN.
     """
 
-    flow: str = "dis"
+    flow: str = "lk"
     head_model: Model = "rigid"
     averaging: float = 0.0125
+    curve: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class Measurement:
 
     Attributes:
         aligned: The clip it was measured on.
-        interval: Given or found; of a clip without motion, the frames compared.
-        found: True if the interval was given or an expression was found.
+        interval: Given or found; of a clip without motion, the likeliest frames.
+        found: True if the interval was given, or found above the noise (``DETECTION_Z``).
         flow_apex: (2, H, W) flow onset -> apex without head motion, px.
         flow_offset: (2, H, W) flow apex -> offset without head motion, px.
         table_apex: Regions from onset to apex.
@@ -123,7 +125,9 @@ class _Gauge:
         step = min(max(gap, 1), last)
         starts = np.unique(np.linspace(0, last - step, 4).astype(int))
         pairs = [(int(visible[s]), int(visible[s + step])) for s in starts]
-        return float(np.median([noise.sensor_noise(self.image(i), self.image(j)) for i, j in pairs]))
+        return float(
+            np.median([noise.sensor_noise(self.image(i), self.image(j)) for i, j in pairs])
+        )
 
     def prior(self, frame: int, sigma: float) -> FloatArray:
         """Floors from the sensor noise."""
@@ -132,10 +136,11 @@ class _Gauge:
     def floors(self, interval: Interval, sigma: float) -> tuple[FloatArray, int]:
         """Noise floors (R,) and the number of pairs they rest on."""
         pairs = noise.rest_pairs(interval, self.aligned.present)
+        prior = self.prior(interval.onset, sigma)
         if len(pairs) < noise.MIN_PAIRS:
-            return self.prior(interval.onset, sigma), 0
+            return prior, 0
         moved = np.stack([region_motion(self.flow(i, j), self.masks) for i, j in pairs])
-        return noise.robust_floor(moved), len(pairs)
+        return noise.combine(noise.robust_floor(moved), prior), len(pairs)
 
 
 def measure(
@@ -171,13 +176,15 @@ def measure(
     gauge = _Gauge(aligned, settings)
     shown = _visible_interval(interval, visible) if interval else None
     reference = shown.onset if shown else int(visible[len(visible) // 2])
-    trajectory = track_regions(aligned, reference, gauge.estimator)
+    trajectory = None
+    if settings.curve or shown is None:
+        trajectory = track_regions(aligned, reference, gauge.estimator)
     sigma = gauge.sensor_noise(shown.apex - shown.onset if shown else len(visible) // 3)
+    found = True
     if shown is None:
-        rest = _rms(gauge.prior(reference, sigma))
-        shown = find_interval(aligned, trajectory, rest)
-    found = shown is not None
-    shown = shown or _widest(trajectory, visible)
+        prior = gauge.prior(reference, sigma)
+        shown, score = strongest_interval(aligned, trajectory, prior)
+        found = score >= DETECTION_Z
     floors, pairs = gauge.floors(shown, sigma)
     placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
     flows = (gauge.flow(shown.onset, shown.apex), gauge.flow(shown.apex, shown.offset))
@@ -190,8 +197,8 @@ def measure(
         flow_offset=flows[1],
         table_apex=tables[0],
         table_offset=tables[1],
-        curve=motion_curve(trajectory, shown.onset),
-        head_motion=_span(trajectory.head[visible]),
+        curve=motion_curve(trajectory, shown.onset) if trajectory else np.full(count, np.nan),
+        head_motion=_span(trajectory.head[visible]) if trajectory else float("nan"),
         noise=floors,
         noise_pairs=pairs,
         sensor_noise=sigma,
@@ -202,17 +209,6 @@ def measure(
 def _visible_interval(interval: Interval, visible: NDArray[np.intp]) -> Interval:
     frames = (interval.onset, interval.apex, interval.offset)
     return Interval(*(int(visible[np.argmin(np.abs(visible - t))]) for t in frames))
-
-
-def _widest(trajectory: Trajectory, visible: NDArray[np.intp]) -> Interval:
-    """The whole clip, with the frame furthest from the first one as its apex."""
-    curve = motion_curve(trajectory, int(visible[0]))[visible]
-    return Interval(int(visible[0]), int(visible[np.argmax(curve)]), int(visible[-1]))
-
-
-def _rms(floors: FloatArray) -> float:
-    """Distance of two frames at rest that floors per component stand for."""
-    return float(np.sqrt(2 * np.average(floors**2, weights=REGION_WEIGHTS)))
 
 
 def _span(path: FloatArray) -> float:

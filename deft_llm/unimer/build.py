@@ -26,7 +26,7 @@ from deft_llm.media.face import CANONICAL_LANDMARKS, CANONICAL_SIZE, align, trac
 from deft_llm.media.canonical import fit_similarity, transform
 from deft_llm.media.finders import HaarFinder
 from deft_llm.media.video import decode_bytes, encode_h264
-from deft_llm.motion.measure import measure
+from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.motion.packet import Packet, pack
 from deft_llm.motion.regions import region_masks, region_motion
 from deft_llm.simulator.clips import SimulatedClip, combinations, draw_spec, render_many
@@ -118,13 +118,13 @@ def observe(simulated: SimulatedClip, jitter: bool = True) -> Observed:
     clip = decode_bytes(data, spec.name)
     content = clip.content_hash()
     try:
-        aligned = align(clip, track_faces(clip, HaarFinder()))
+        aligned = align(clip, track_faces(clip, HaarFinder(), step=max(1, len(clip) // 4)))
     except UserError as error:
         return Observed(spec, content, None, None, str(error))
     interval = simulated.annotation.interval or spec.curve.interval
     if jitter:
         interval = _jittered(interval, len(clip), np.random.default_rng([spec.seed, 98]))
-    measurement = measure(aligned, interval)
+    measurement = measure(aligned, interval, MotionSettings(curve=False))
     record = ClipRecord(
         clip=f"simulated-{spec.seed}",
         subject=spec.subject,
