@@ -46,12 +46,15 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
     """Set dotted keys: ``["optim.lr=1e-3"]``.
 
     Raises:
-        UserError: If an override has no ``=``, or goes through a value that is no mapping.
+        UserError: If an override has no ``=``, is no YAML, or goes through a value that is no
+            mapping.
     """
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
-            raise UserError(f"override {override!r}: expected key=value, for example data.clips=100")
+            raise UserError(
+                f"override {override!r}: expected key=value, for example data.clips=100"
+            )
         *parents, last = key.split(".")
         place = values
         for name in parents:
@@ -59,7 +62,10 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
             if not isinstance(child, dict):
                 raise UserError(f"override {override!r}: {name!r} is a value, not a group")
             place = child
-        place[last] = yaml.safe_load(text)
+        try:
+            place[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"override {override!r}: {text!r} is not readable as YAML") from None
     return values
 
 
@@ -72,10 +78,14 @@ def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()
+        # A misspelt key also leaves its own field missing: the spelling is what to mend.
+        first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise UserError(f"{where}: unknown key {key!r}{_nearest(model, first['loc'])}") from None
+            raise UserError(
+                f"{where}: unknown key {key!r}{_nearest(model, first['loc'])}"
+            ) from None
         got = "" if first["type"] == "missing" else f", got {first['input']!r}"
         raise UserError(f"{where}: {key}: {first['msg'].lower()}{got}") from None
 

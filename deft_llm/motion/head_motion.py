@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 Model = Literal["similarity", "affine", "rigid"]
 
-_STRIDE = 4  # px between sampled pixels
+_STRIDE = 6  # px between sampled pixels
 _ITERATIONS = 8
 _TUKEY = 3.5  # outlier bound, in robust SDs of the residual
 _REST = 0.15  # vote of the rest of the face
@@ -139,9 +139,9 @@ def rigid_zones(landmarks: NDArray[Any], height: int, width: int) -> FloatArray:
         width: Of the image.
 
     Returns:
-        (height, width), 0..1: nose bridge and temples full, forehead and
-        jaw outline half (brows and jaw have AUs of their own), the rest of the face a little: it
-        is most of the texture, and what an expression moves there is outvoted.
+        (height, width), 0..1: nose bridge and temples full, forehead and jaw outline half (brows
+        and jaw have AUs of their own), the rest of the face a little: it is most of the texture,
+        and what an expression moves there is outvoted.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     _, down, iod = _axes(points)
@@ -228,17 +228,17 @@ def fit_rigid(
     design, free = _design(xs - centre[0], ys - centre[1], z, model)
     residual = target - np.median(target, axis=1, keepdims=True)
     votes = weight
-    solution = np.zeros(design.shape[1])
+    solution: NDArray[Any] = np.zeros(design.shape[1])
     for _ in range(_ITERATIONS):
         length = np.hypot(*residual)
         scale = max(_weighted_median(length, weight) * 0.8493, _MIN_SCALE)  # Rayleigh median
         votes = weight * np.clip(1 - (length / (_TUKEY * scale)) ** 2, 0, None) ** 2
-        root = np.tile(votes, 2)[:, None]
+        weighted = np.tile(votes, 2)[:, None] * design
         solution = np.linalg.solve(
-            design.T @ (root * design) + 1e-9 * np.eye(design.shape[1]),
-            design.T @ (root[:, 0] * target.ravel()),
+            np.einsum("ni,nj->ij", design, weighted) + 1e-9 * np.eye(design.shape[1]),
+            np.einsum("ni,n->i", weighted, target.ravel()),
         )
-        residual = target - (design @ solution).reshape(2, -1)
+        residual = target - np.einsum("ni,i->n", design, solution).reshape(2, -1)
     inliers = float(weight[votes > 0].sum() / weight.sum())
     middle = (float(centre[0]), float(centre[1]))
     return RigidMotion(free @ solution, middle, inliers, landmarks)

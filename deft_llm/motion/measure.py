@@ -174,17 +174,18 @@ def measure(
             f"{count - 1}); check the coding or the range that was read"
         )
     gauge = _Gauge(aligned, settings)
-    shown = _visible_interval(interval, visible) if interval else None
-    reference = shown.onset if shown else int(visible[len(visible) // 2])
-    trajectory = None
-    if settings.curve or shown is None:
-        trajectory = track_regions(aligned, reference, gauge.estimator)
-    sigma = gauge.sensor_noise(shown.apex - shown.onset if shown else len(visible) // 3)
-    found = True
-    if shown is None:
-        prior = gauge.prior(reference, sigma)
-        shown, score = strongest_interval(aligned, trajectory, prior)
+    found, trajectory = True, None
+    if interval is None:
+        middle = int(visible[len(visible) // 2])
+        trajectory = track_regions(aligned, middle, gauge.estimator)
+        sigma = gauge.sensor_noise(len(visible) // 3)
+        shown, score = strongest_interval(aligned, trajectory, gauge.prior(middle, sigma))
         found = score >= DETECTION_Z
+    else:
+        shown = _visible_interval(interval, visible)
+        sigma = gauge.sensor_noise(shown.apex - shown.onset)
+        if settings.curve:
+            trajectory = track_regions(aligned, shown.onset, gauge.estimator)
     floors, pairs = gauge.floors(shown, sigma)
     placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
     flows = (gauge.flow(shown.onset, shown.apex), gauge.flow(shown.apex, shown.offset))
@@ -197,7 +198,9 @@ def measure(
         flow_offset=flows[1],
         table_apex=tables[0],
         table_offset=tables[1],
-        curve=motion_curve(trajectory, shown.onset) if trajectory else np.full(count, np.nan),
+        curve=motion_curve(trajectory, shown.onset)
+        if trajectory
+        else np.full(count, np.nan, np.float32),
         head_motion=_span(trajectory.head[visible]) if trajectory else float("nan"),
         noise=floors,
         noise_pairs=pairs,

@@ -6,7 +6,7 @@ taken about zero, because a region at rest moves by zero; an SD about the median
 steady bias. With fewer than ``MIN_PAIRS`` such pairs the floor is a prior from the sensor noise.
 
 A video codec freezes noise and skips motion that it deems too small to send: pairs at rest then
-look quieter than the truth (16 % of still regions came out active on simulated clips through
+look quieter than the truth (17 % of still regions came out active on simulated clips through
 H.264 at CRF 18). So the part of the prior that ten pairs cannot see is added in quadrature
 (``_SYSTEMATIC``); 2 % of the still regions are then active, brows to chin, lids apart.
 """
@@ -30,10 +30,10 @@ MAX_PAIRS = 10
 # Floor = C * noise / RMS grey gradient of the region, in px, with the sensor's noise and a constant
 # share for what the codec hides added in quadrature. C was set on 30 simulated clips without any
 # AU (head drift and turns, sensor noise of 1-3 grey levels, 30-100 fps, CRF 18): 2 % active.
-_PRIOR = 0.20
-_SYSTEMATIC = 0.13
+_PRIOR = 0.24
+_SYSTEMATIC = 0.15
 _CODEC_GREY = 1.5
-_MIN_FLOOR = 0.004  # px: below this DIS itself, not the sensor, is the limit
+_MIN_FLOOR = 0.004  # px: below this the estimator, not the sensor, is the limit
 
 
 def rest_pairs(interval: Interval, present: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -95,7 +95,7 @@ def sensor_noise(a: NDArray[Any], b: NDArray[Any]) -> float:
 def prior_floor(grey: FloatArray, masks: FloatArray, sigma: float) -> FloatArray:
     """Floor of every region from the sensor noise of the clip.
 
-    The error of a least-squares flow over a region goes with noise over texture: ``0.20 *
+    The error of a least-squares flow over a region goes with noise over texture: ``0.24 *
     hypot(sigma, 1.5) / g`` with ``g`` the region's RMS gradient, grey levels per pixel.
 
     Args:

@@ -133,7 +133,8 @@ def region_motion(flow: FloatArray, masks: FloatArray) -> FloatArray:
     """
     flat = masks.reshape(len(masks), -1)
     total = flat.sum(axis=1, keepdims=True)
-    moved = flat @ flow.reshape(2, -1).T / np.maximum(total, 1e-6)
+    # einsum, not BLAS: its threads cost more than so thin a product when cores are shared.
+    moved = np.einsum("rp,cp->rc", flat, flow.reshape(2, -1)) / np.maximum(total, 1e-6)
     return moved.astype(np.float32)
 
 
@@ -158,7 +159,7 @@ def region_table(
     moved = region_motion(flow, masks) * placed[:, None]
     length = np.hypot(flow[0], flow[1])
     flat, total = masks.reshape(len(masks), -1), masks.sum(axis=(1, 2))
-    mean_length = flat @ length.ravel() / np.maximum(total, 1e-6) * placed
+    mean_length = np.einsum("rp,p->r", flat, length.ravel()) / np.maximum(total, 1e-6) * placed
     magnitude = np.hypot(moved[:, 0], moved[:, 1])
     peak = np.array([_peak(length, mask) for mask in masks], np.float32) * placed
     z = magnitude / np.maximum(noise, 1e-6)

@@ -13,6 +13,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from deft_llm.clip import Annotation, Clip
 from deft_llm.media.video import decode_bytes, encode_h264
@@ -132,6 +133,7 @@ def _start_worker(head: Head | None) -> None:
     global _worker_head
     _worker_head = head
     cv2.setNumThreads(1)
+    threadpool_limits(limits=1)  # one process a core: BLAS threads would only get in the way
 
 
 def _work(spec: ClipSpec, then: Callable[[SimulatedClip], Result]) -> Result:

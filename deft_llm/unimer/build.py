@@ -11,21 +11,21 @@ import logging
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
 from deft_llm import facs
-from deft_llm.clip import Clip, Interval
+from deft_llm.clip import Interval
 from deft_llm.errors import UserError
 from deft_llm.media.face import CANONICAL_LANDMARKS, CANONICAL_SIZE, align, track_faces
 from deft_llm.media.canonical import fit_similarity, transform
 from deft_llm.media.finders import HaarFinder
-from deft_llm.media.video import decode_bytes, encode_h264
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.motion.packet import Packet, pack
 from deft_llm.motion.regions import region_masks, region_motion
@@ -105,24 +105,24 @@ def _balanced_aus(rng: np.random.Generator) -> tuple[str, ...]:
     return tuple(str(rng.choice(holding)).split("+"))
 
 
-def observe(simulated: SimulatedClip, jitter: bool = True) -> Observed:
+def observe(simulated: SimulatedClip, jitter: bool = True, find: bool = False) -> Observed:
     """Send a simulated clip through codec, face finder and flow.
 
     Args:
         simulated: The rendered clip.
-        jitter: Move onset, apex and offset by up to one or two frames, or let the finder place
-            them: users' intervals are no better.
+        jitter: Move onset, apex and offset by up to one or two frames: users' intervals are no
+            better.
+        find: Leave the interval to the onset-apex finder, as for a clip without annotation.
     """
     spec = simulated.spec
-    data = encode_h264(simulated.clip.frames, spec.fps, crf=VIDEO_CRF)
-    clip = decode_bytes(data, spec.name)
+    clip = simulated.encoded(VIDEO_CRF)
     content = clip.content_hash()
     try:
         aligned = align(clip, track_faces(clip, HaarFinder(), step=max(1, len(clip) // 4)))
     except UserError as error:
         return Observed(spec, content, None, None, str(error))
-    interval = simulated.annotation.interval or spec.curve.interval
-    if jitter:
+    interval: Interval | None = None if find else spec.curve.interval
+    if interval is not None and jitter:
         interval = _jittered(interval, len(clip), np.random.default_rng([spec.seed, 98]))
     measurement = measure(aligned, interval, MotionSettings(curve=False))
     record = ClipRecord(
@@ -153,7 +153,7 @@ def true_motion(simulated: SimulatedClip) -> NDArray[np.float32]:
     Returns:
         (R, 2) in canonical pixels, the face placed by its exact landmarks.
     """
-    interval = simulated.annotation.interval or simulated.spec.curve.interval
+    interval = simulated.spec.curve.interval
     flow, mask = simulated.exact_flow(interval.onset, interval.apex, compensated=True)
     landmarks = simulated.landmarks[interval.onset]
     matrix = fit_similarity(landmarks.astype(np.float64), CANONICAL_LANDMARKS)
@@ -165,8 +165,6 @@ def true_motion(simulated: SimulatedClip) -> NDArray[np.float32]:
 
 def _canonical_flow(flow: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
     """Carry a flow (2, H, W) to the canonical square by a similarity (2, 3)."""
-    import cv2
-
     size = (CANONICAL_SIZE, CANONICAL_SIZE)
     u, v = (cv2.warpAffine(channel, matrix, size, flags=cv2.INTER_LINEAR) for channel in flow)
     turn = matrix[:, :2].astype(np.float32)
@@ -183,28 +181,38 @@ def build_simulated(data: SimulatedData, folder: Path, templates: Templates) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     todo = list(specs(data))
-    for first in tqdm(range(0, len(todo), SHARD), desc="simulate", unit="shard"):
-        name = f"packets-{first // SHARD:05d}"
-        if not (folder / f"{name}.jsonl").is_file():
-            _build_shard(todo[first : first + SHARD], folder, name, data.workers)
-    records = [
-        ClipRecord.from_json(line)
+    shards = {
+        f"packets-{first // SHARD:05d}": todo[first : first + SHARD]
         for first in range(0, len(todo), SHARD)
-        for line in (folder / f"packets-{first // SHARD:05d}.jsonl").read_text().splitlines()
-    ]
+    }
+    missing = {k: v for k, v in shards.items() if not (folder / f"{k}.jsonl").is_file()}
+    seen = render_many(chain.from_iterable(missing.values()), observe, data.workers)
+    with tqdm(total=len(todo), desc="simulate", unit="clip") as progress:
+        progress.update(len(todo) - sum(map(len, missing.values())))
+        for name, drawn in missing.items():
+            _write_shard(islice(_counted(seen, progress), len(drawn)), folder, name)
+    lines = (line for name in shards for line in (folder / f"{name}.jsonl").open())
+    records = [ClipRecord.from_json(line) for line in lines]
     logger.info("%d of %d clips measured", len(records), len(todo))
     write_lines(folder / "train.jsonl", _conversations(records, data, Writer(templates)))
     write_lines(folder / "clips.jsonl", (record.to_json() for record in records))
 
 
-def _build_shard(todo: list[ClipSpec], folder: Path, name: str, workers: int) -> None:
+def _counted(seen: Iterator[Observed], progress: tqdm) -> Iterator[Observed]:
+    for observed in seen:
+        progress.update()
+        yield observed
+
+
+def _write_shard(seen: Iterator[Observed], folder: Path, name: str) -> None:
     packets, lines = [], []
-    for seen in render_many(todo, partial(observe), workers):
-        if seen.packet is None or seen.record is None:
-            logger.warning("%s left out: %s", seen.spec.name, seen.problem)
+    for clip in seen:
+        if clip.packet is None or clip.record is None:
+            logger.warning("%s left out: %s", clip.spec.name, clip.problem)
             continue
-        lines.append(replace(seen.record, packets=f"{name}.safetensors", row=len(packets)).to_json())
-        packets.append(seen.packet)
+        placed = replace(clip.record, packets=f"{name}.safetensors", row=len(packets))
+        lines.append(placed.to_json())
+        packets.append(clip.packet)
     save_packets(folder / f"{name}.safetensors", packets)
     write_lines(folder / f"{name}.jsonl", lines)
 
@@ -222,8 +230,3 @@ def _conversations(
             line = conversation_record(f"{record.clip}-{variant}", record, mirrored, turns)
             yield json.dumps(line)
 
-
-def clip_of(simulated: SimulatedClip) -> Clip:
-    """The clip as a user would have it: through H.264."""
-    data = encode_h264(simulated.clip.frames, simulated.spec.fps, crf=VIDEO_CRF)
-    return decode_bytes(data, simulated.spec.name)

@@ -2,10 +2,12 @@
 
 Constraint 1 (flow): the region's motion stands out from its own noise floor, z >= ``AGREED_Z``.
 Constraint 2 (label): a coded AU moves that region, in a direction within ``MAX_ANGLE``.
-DEFT-LLM (arXiv 2511.10948) states both constraints and no numbers; those here are ours. A region
-that an AU label singles out needs less proof than one of twenty that nothing speaks for: it is
-put into words from z >= 2, whereas "active" (``regions.ACTIVE_Z``, 3) judges a region by itself. At rest
-13.5 % of the regions pass z >= 2 and a third of those by chance point the expected way.
+DEFT-LLM (arXiv 2511.10948) states both constraints and no numbers; those here are ours, set on
+simulated clips where the truth is known. A region that an AU label singles out, moving the way
+the label says, needs less proof than one of twenty that nothing speaks for: with z >= 1 the
+statements are right in 93 % and tell 74 % of the regions that truly moved 0.1 px (z >= 3: 92 %
+and 40 %). "Active" (``regions.ACTIVE_Z``, 3) judges a region by itself.
+A clip is spoken of at all only when one agreed region reaches ``SEEN_Z``.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from deft_llm import facs
 from deft_llm.clip import Evidence
 from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z, RegionTable
 
-AGREED_Z = 2.0
+AGREED_Z = 1.0
+SEEN_Z = 2.0
 MAX_ANGLE = 60.0  # degrees between the measured and an expected direction
 STRENGTHS: tuple[tuple[float, str], ...] = ((0.4, "slight"), (1.0, "moderate"))
 STRONGEST = "marked"
@@ -86,5 +89,9 @@ def measured_evidence(
 
 
 def agreed_evidence(table: RegionTable, aus: Iterable[str]) -> tuple[Evidence, ...]:
-    """The motion on which flow and AU label agree: what may be put into words."""
-    return tuple(row for row in measured_evidence(table, aus, AGREED_Z) if row.aus)
+    """The motion on which flow and AU label agree: what may be put into words.
+
+    Empty when none of it reaches ``SEEN_Z``: then nothing was seen.
+    """
+    rows = tuple(row for row in measured_evidence(table, aus, AGREED_Z) if row.aus)
+    return rows if any(row.z >= SEEN_Z for row in rows) else ()

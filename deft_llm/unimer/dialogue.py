@@ -233,6 +233,8 @@ def parse_triple(text: str) -> dict[str, Any] | None:
         valid = (
             record["class"] in COARSE_LABELS
             and isinstance(record["rationale"], str)
+            and isinstance(record["aus"], list)
+            and isinstance(record["evidence"], list)
             and all(facs.au_number(code) in facs.ACTION_UNITS for code in record["aus"])
             and all(
                 row["region"] in facs.REGIONS

@@ -100,7 +100,7 @@ def conversation_record(
     identity: str, record: ClipRecord, mirrored: bool, turns: Iterable[tuple[str, str]]
 ) -> dict[str, Any]:
     """One line for ``train.jsonl``."""
-    messages = []
+    messages: list[dict[str, str]] = []
     for question, answer in turns:
         clip = "<clip>" if not messages else ""
         messages.append({"from": "human", "value": clip + question})
@@ -137,6 +137,8 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error})") from error
+            if not isinstance(record, dict):
+                raise UserError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r}")
             yield record
 
 

@@ -1,0 +1,139 @@
+"""The command line: ``deft-llm explain CLIP``.
+
+Exit status: 0 done, 2 a wrong input (one line on stderr), 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deft_llm import facs
+from deft_llm.clip import Clip, Explanation
+from deft_llm.errors import UserError
+from deft_llm.motion.measure import Measurement
+from deft_llm.unimer.dialogue import NOTHING, unit_name
+
+app = typer.Typer(
+    add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
+)
+CHECKPOINT = Path(__file__).resolve().parent.parent / "demo" / "checkpoint"
+_COLUMN = 10
+
+
+@app.callback()
+def _root() -> None:
+    """Micro-expressions in a face video, explained by measured motion."""
+
+
+@app.command()
+def explain(
+    clip: Annotated[Path, typer.Argument(help="a video file, or a folder of frames")],
+    out: Annotated[Path, typer.Option(help="folder for the report's own folder")] = Path("out"),
+    checkpoint: Annotated[Path, typer.Option(help="model folder")] = CHECKPOINT,
+) -> None:
+    """Name the emotion and the action units of a clip, and write a report of the evidence."""
+    from deft_llm.deft.explain import Explainer, observe
+    from deft_llm.viz.report import ClipInfo, write_report
+
+    video, measurement = observe(clip)
+    explanation = Explainer.load(checkpoint).explain(measurement)
+    info = ClipInfo.of(video)
+    report = write_report(out / _folder_name(info.name), measurement, explanation, clip_info=info)
+    for line in summary(video, measurement, explanation):
+        print(line)
+    print(f"{'report':<{_COLUMN}}{report}")
+
+
+def _folder_name(name: str) -> str:
+    """The clip's name without its ending, safe as one folder's name."""
+    return Path(name).stem.strip(". ") or "clip"
+
+
+def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> Iterator[str]:
+    """The lines that the terminal shows, labels in a column."""
+    yield from _block("clip", [_clip_line(video)])
+    yield from _block("face", [_face_line(measurement)])
+    if measurement.found:
+        yield from _block("interval", [_interval_line(measurement)])
+    yield from _block("emotion", [_emotion_line(explanation)])
+    if explanation.aus:
+        named = [f"{unit_name(code)} {p:.2f}" for code, p in explanation.aus.items()]
+        yield from _block("AUs", [" · ".join(named)])
+    yield from _block("evidence", _evidence_lines(explanation))
+    if explanation.rationale:
+        yield from _block("why", [explanation.rationale])
+    if explanation.unsupported:
+        claims = [f"the {region} {direction}" for region, direction in explanation.unsupported]
+        yield from _block("unproven", ["not borne out by the motion: " + "; ".join(claims)])
+    if measurement.status != "ok":
+        yield from _block("note", [measurement.status])
+
+
+def _block(label: str, lines: list[str]) -> Iterator[str]:
+    for i, line in enumerate(lines):
+        yield f"{label if i == 0 else '':<{_COLUMN}}{line}"
+
+
+def _clip_line(video: Clip) -> str:
+    name = video.source.name if video.source is not None else video.name
+    return f"{name} · {len(video)} frames at {video.fps:.0f} fps · {video.duration:.2f} s"
+
+
+def _face_line(measurement: Measurement) -> str:
+    present = int(measurement.aligned.present.sum())
+    total = len(measurement.aligned)
+    unsure = measurement.aligned.landmark_uncertainty
+    return (
+        f"{present}/{total} frames · head moved {measurement.head_motion:.1f} px, removed · "
+        f"landmarks within about {unsure:.0f} px"
+    )
+
+
+def _interval_line(measurement: Measurement) -> str:
+    times = measurement.aligned.timestamps - measurement.aligned.timestamps[0]
+    interval = measurement.interval
+    moments = [("onset", interval.onset), ("apex", interval.apex), ("offset", interval.offset)]
+    return " · ".join(f"{name} {times[i]:.3f} s ({i})" for name, i in moments)
+
+
+def _emotion_line(explanation: Explanation) -> str:
+    if not explanation.probabilities:
+        return f"none named: {explanation.status}"
+    ranked = sorted(explanation.probabilities.items(), key=lambda item: -item[1])
+    shown = [f"{name} {p:.2f}" for name, p in ranked if p >= 0.005]
+    lead = "" if explanation.emotion else f"{NOTHING} named · "
+    return lead + " · ".join(shown)
+
+
+def _evidence_lines(explanation: Explanation) -> list[str]:
+    width = max(map(len, facs.REGIONS))
+    lines = []
+    for row in explanation.evidence:
+        units = " ".join(f"AU{code}" for code in row.aus) or "no AU explains it"
+        lines.append(
+            f"{row.region:<{width}}  {row.direction:<16}  {row.magnitude:5.2f} px   "
+            f"z {row.z:5.1f}   {units}"
+        )
+    return lines or ["no region moved above its noise floor"]
+
+
+def main() -> None:
+    """Entry point: user errors become one line and status 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        app()
+    except UserError as error:
+        print(f"deft-llm: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Class probabilities by label likelihood: how likely is each answer, as text, to the question?
+
+No parsing is involved, so a free-text model is scored like a classifier with a pinned label set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
+from deft_llm.deft.processing_deft import CLIP_TOKEN, IGNORED, DeftProcessor
+
+
+@torch.inference_mode()
+def label_log_likelihoods(
+    model: DeftForConditionalGeneration,
+    processor: DeftProcessor,
+    expert_tokens: dict[str, Tensor],
+    question: str,
+    labels: Sequence[str],
+) -> Tensor:
+    """Log-likelihood of every label as the whole answer, end of turn included.
+
+    Args:
+        model: The model.
+        processor: Its processor.
+        expert_tokens: ``model.encode_clips`` of B clips.
+        question: Asked of each clip by itself.
+        labels: L answers.
+
+    Returns:
+        (B, L); a softmax over L gives probabilities over the pinned labels.
+    """
+    clips = len(next(iter(expert_tokens.values())))
+    asked = {"role": "user", "content": CLIP_TOKEN + question}
+    encoded = [
+        processor.encode_conversation([asked, {"role": "assistant", "content": label}])
+        for label in labels
+    ]
+    length = max(len(ids) for ids, _ in encoded)
+    pad = processor.tokenizer.pad_token_id
+    ids = torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in encoded])
+    targets = torch.tensor([row + [IGNORED] * (length - len(row)) for _, row in encoded])
+    mask = torch.tensor([[1] * len(i) + [0] * (length - len(i)) for i, _ in encoded])
+    device = model.device
+    output = model(
+        input_ids=ids.repeat(clips, 1).to(device),
+        attention_mask=mask.repeat(clips, 1).to(device),
+        expert_tokens={k: v.repeat_interleave(len(labels), 0) for k, v in expert_tokens.items()},
+        use_cache=False,
+    )
+    log_probs = output.logits[:, :-1].float().log_softmax(-1)
+    wanted = targets.repeat(clips, 1).to(device)[:, 1:]
+    picked = log_probs.gather(-1, wanted.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return (picked * (wanted != IGNORED)).sum(1).view(clips, len(labels))

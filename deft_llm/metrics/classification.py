@@ -1,0 +1,58 @@
+"""Scores of closed-set classification, from one pooled confusion matrix.
+
+UF1 and UAR as MEGC defines them (See et al., FG 2019): per-class F1 and recall from counts pooled
+over all folds, then the plain mean over the pinned classes. A prediction outside the classes is
+an error of its true class and no class of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def confusion_matrix(
+    labels: Sequence[str], predicted: Sequence[str | None], classes: Sequence[str]
+) -> NDArray[np.int64]:
+    """Counts (C, C + 1): true class by predicted class; the last column is "none of them".
+
+    Raises:
+        ValueError: If a label is none of the classes, or the lengths differ.
+    """
+    index = {name: i for i, name in enumerate(classes)}
+    matrix = np.zeros((len(classes), len(classes) + 1), np.int64)
+    for label, guess in zip(labels, predicted, strict=True):
+        if label not in index:
+            raise ValueError(f"label {label!r} is none of {list(classes)}")
+        matrix[index[label], index.get(guess or "", len(classes))] += 1
+    return matrix
+
+
+def f1_per_class(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """F1 of every class (C,): 2 TP / (2 TP + FP + FN); 0 for a class never seen nor guessed."""
+    hits = np.diag(matrix).astype(float)
+    guessed = matrix[:, : len(matrix)].sum(0)
+    return 2 * hits / np.maximum(guessed + matrix.sum(1), 1)
+
+
+def uf1(matrix: NDArray[np.int64]) -> float:
+    """Unweighted mean of the classes' F1, 0..1."""
+    return float(f1_per_class(matrix).mean())
+
+
+def uar(matrix: NDArray[np.int64]) -> float:
+    """Unweighted mean of the classes' recall, 0..1."""
+    return float((np.diag(matrix) / np.maximum(matrix.sum(1), 1)).mean())
+
+
+def accuracy(matrix: NDArray[np.int64]) -> float:
+    """Share of right predictions, 0..1."""
+    return float(np.trace(matrix) / max(int(matrix.sum()), 1))
+
+
+def binary_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """F1 of every column of two (N, K) arrays; 0 for a column without any positive."""
+    hits = (truth & predicted).sum(0)
+    return 2 * hits / np.maximum(truth.sum(0) + predicted.sum(0), 1)

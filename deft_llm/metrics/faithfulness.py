@@ -1,0 +1,79 @@
+"""Do the claims of an explanation hold? Precision and recall against exact motion.
+
+A claim is a region and a direction. It is right when that region truly moved, within 45 degrees
+of that direction. Recall is over the regions that truly moved by at least ``MOVED_PX``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm import facs
+from deft_llm.errors import UserError
+
+MOVED_PX = 0.1  # canonical pixels: the regions that recall counts
+CLAIMED_PX = 0.02  # canonical pixels: least true motion behind a right claim
+ANGLE = 45.0  # degrees
+_NAMES = list(facs.REGIONS)
+
+
+@dataclass(frozen=True)
+class ClaimCounts:
+    """Counts over some clips; add them up, then divide."""
+
+    claims: int = 0
+    right: int = 0
+    moved: int = 0
+    told: int = 0
+
+    def __add__(self, other: ClaimCounts) -> ClaimCounts:
+        return ClaimCounts(
+            self.claims + other.claims,
+            self.right + other.right,
+            self.moved + other.moved,
+            self.told + other.told,
+        )
+
+    @property
+    def precision(self) -> float:
+        """Right claims over all claims; NaN without any claim."""
+        return self.right / self.claims if self.claims else math.nan
+
+    @property
+    def recall(self) -> float:
+        """Regions rightly told over regions that moved; NaN when nothing moved."""
+        return self.told / self.moved if self.moved else math.nan
+
+
+def claim_holds(region: str, direction: str, motion: NDArray[np.float32]) -> bool:
+    """Whether one claim agrees with the exact motion (R, 2) of the regions, canonical px."""
+    if region not in facs.REGIONS:
+        return False
+    u, v = (float(x) for x in motion[_NAMES.index(region)])
+    length = math.hypot(u, v)
+    try:
+        du, dv = facs.direction_vector(direction, facs.REGIONS[region].side)
+    except UserError:
+        return False
+    along = u * du + v * dv
+    return length >= CLAIMED_PX and along >= math.cos(math.radians(ANGLE)) * length
+
+
+def count_claims(
+    claims: Sequence[tuple[str, str]], motion: NDArray[np.float32]
+) -> ClaimCounts:
+    """Score the claims about one clip.
+
+    Args:
+        claims: (region, direction) pairs, from ``unimer.dialogue.stated_claims``.
+        motion: (R, 2) exact head-compensated motion, canonical px.
+    """
+    right = [claim for claim in claims if claim_holds(*claim, motion)]
+    moved = {_NAMES[i] for i in np.flatnonzero(np.hypot(*motion.T) >= MOVED_PX)}
+    told = moved & {region for region, _ in right}
+    return ClaimCounts(len(claims), len(right), len(moved), len(told))

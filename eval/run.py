@@ -1,0 +1,32 @@
+"""Run a benchmark: python eval/run.py eval/benchmarks/simulated.yaml --check."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from deft_llm.errors import UserError
+from deft_llm.evaluation.benchmarks import run
+from deft_llm.metrics.figures import report
+
+
+def main() -> int:
+    """Parse, run, print tables and then figures; 1 when --check finds one short."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("benchmark", type=Path, help="a YAML file of eval/benchmarks/")
+    parser.add_argument("overrides", nargs="*", help="dotted changes, e.g. checkpoint=runs/x/final")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--check", action="store_true", help="exit 1 when a figure falls short")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        figures, tables = run(args.benchmark, args.overrides)
+    except UserError as error:
+        print(f"eval/run.py: {error}", file=sys.stderr)
+        return 2
+    print(tables, end="\n\n")
+    return report(figures, args.json, args.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,334 @@
+"""DEFT-LLM behaves as one transformers model: cache, saving, loss, and experts kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
+from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
+from deft_llm.deft.processing_deft import IGNORED, DeftProcessor
+from deft_llm.motion.packet import Packet
+from deft_llm.training.deft import Collator
+
+MakePacket = Callable[[int], Packet]
+Inputs = dict[str, Tensor]
+INPUTS_OF = {
+    "structure": ("structure",),
+    "texture": ("texture",),
+    "motion": ("flow", "flow_scale", "regions"),
+}
+QUESTIONS = ["<clip>Why?", "<clip>Which action units are active?"]
+
+
+def ask(processor: DeftProcessor, make_packet: MakePacket, clips: int = 2) -> Inputs:
+    texts = [processor.chat([{"role": "user", "content": q}]) for q in QUESTIONS[:clips]]
+    return dict(processor(texts, [make_packet(i) for i in range(clips)]))
+
+
+@pytest.fixture
+def inputs(processor: DeftProcessor, make_packet: MakePacket) -> Inputs:
+    return ask(processor, make_packet)
+
+
+@pytest.fixture
+def rows(
+    processor: DeftProcessor, config: DeftConfig, make_packet: MakePacket
+) -> list[dict[str, Any]]:
+    """Four training samples whose answers have equally many tokens, one without an emotion."""
+    turns = [
+        {"role": "user", "content": "<clip>Is AU4 brow lowerer active?"},
+        {"role": "assistant", "content": "yes"},
+    ]
+    ids, labels = processor.encode_conversation(turns)
+    generator = torch.Generator().manual_seed(0)
+    aus = torch.randint(0, 2, (4, len(config.aus), 2), generator=generator).float().numpy()
+    return [
+        {
+            "input_ids": ids,
+            "labels": labels,
+            "packet": make_packet(i),
+            "emotion_labels": i,
+            "au_labels": aus[i],
+        }
+        for i in range(4)
+    ]
+
+
+@pytest.fixture
+def collator(processor: DeftProcessor) -> Collator:
+    return Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)
+
+
+def clip_of(inputs: Inputs) -> dict[str, Any]:
+    """The clips without the words."""
+    return {name: inputs[name] for name in CLIP_INPUTS}
+
+
+def with_other(inputs: Inputs, names: tuple[str, ...]) -> Inputs:
+    """The same inputs with random values under some names."""
+    generator = torch.Generator().manual_seed(1)
+    noise = {name: torch.randn(inputs[name].shape, generator=generator) for name in names}
+    return inputs | noise
+
+
+# -------------------------------------------------------------------------- generation
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("beams", [1, 2])
+def test_cached_generation_equals_uncached(
+    model: DeftForConditionalGeneration, inputs: Inputs, beams: int
+) -> None:
+    options: dict[str, Any] = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False}
+    cached = model.generate(**inputs, **options, num_beams=beams, use_cache=True)
+    uncached = model.generate(**inputs, **options, num_beams=beams, use_cache=False)
+    assert torch.equal(cached, uncached)
+    other = model.generate(**with_other(inputs, CLIP_INPUTS), **options, num_beams=beams)
+    assert not torch.equal(cached, other)  # else the clip would not matter to this test
+
+
+@torch.no_grad()
+def test_a_step_with_the_cache_has_the_logits_of_the_whole(
+    model: DeftForConditionalGeneration, inputs: Inputs
+) -> None:
+    whole = model(**inputs).logits[:, -1]
+    first = {k: v[:, :-1] if k in ("input_ids", "attention_mask") else v for k, v in inputs.items()}
+    cache = model(**first, use_cache=True).past_key_values
+    mask = inputs["attention_mask"]
+    step = model(input_ids=inputs["input_ids"][:, -1:], attention_mask=mask, past_key_values=cache)
+    torch.testing.assert_close(step.logits[:, -1], whole, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_clip_in_a_batch_answers_as_it_does_alone(
+    model: DeftForConditionalGeneration, processor: DeftProcessor, make_packet: MakePacket
+) -> None:
+    """Left padding and the order of the clips must not leak into an answer."""
+    batch = model(**ask(processor, make_packet, clips=2)).logits[0, -1]
+    alone = model(**ask(processor, make_packet, clips=1)).logits[0, -1]
+    torch.testing.assert_close(batch, alone, atol=1e-4, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_expert_tokens_may_be_encoded_once(
+    model: DeftForConditionalGeneration, inputs: Inputs
+) -> None:
+    """Several questions about one clip share its expert tokens."""
+    tokens = model.encode_clips(**clip_of(inputs))
+    words = {k: v for k, v in inputs.items() if k not in CLIP_INPUTS}
+    assert torch.equal(model(**words, expert_tokens=tokens).logits, model(**inputs).logits)
+    options: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False}
+    assert torch.equal(
+        model.generate(**words, expert_tokens=tokens, **options),
+        model.generate(**inputs, **options),
+    )
+
+
+# ------------------------------------------------------------------------------ saving
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_saved_model_gives_equal_logits(
+    config: DeftConfig, inputs: Inputs, tmp_path: Path, tied: bool
+) -> None:
+    text: Any = config.text_config
+    text.tie_word_embeddings = tied
+    config = DeftConfig.from_dict(config.to_dict() | {"tie_word_embeddings": tied})
+    model = DeftForConditionalGeneration(config).eval()
+    model.save_pretrained(tmp_path)
+    loaded, report = DeftForConditionalGeneration.from_pretrained(
+        tmp_path, output_loading_info=True
+    )
+    assert not any(report[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    expected, found = model(**inputs), loaded(**inputs)
+    for name in ("logits", "emotion_logits", "au_logits"):
+        assert torch.equal(found[name], expected[name]), name
+    embeddings, output = loaded.get_input_embeddings(), loaded.get_output_embeddings()
+    assert (embeddings.weight is output.weight) == tied
+    assert {p.name for p in tmp_path.glob("*.safetensors")} == {"model.safetensors"}
+
+
+@torch.no_grad()
+def test_auto_classes_load_it(
+    model: DeftForConditionalGeneration, inputs: Inputs, tmp_path: Path
+) -> None:
+    model.save_pretrained(tmp_path)
+    assert isinstance(AutoConfig.from_pretrained(tmp_path), DeftConfig)
+    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path)
+    assert isinstance(loaded, DeftForConditionalGeneration)
+    assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
+
+
+def test_a_saved_configuration_is_the_same(config: DeftConfig, tmp_path: Path) -> None:
+    config.save_pretrained(tmp_path)
+    loaded = AutoConfig.from_pretrained(tmp_path)
+    for name in ("aus", "emotions", "expert_dim", "expert_dropout", "motion_tokens"):
+        assert getattr(loaded, name) == getattr(config, name)
+    assert loaded.placeholder_ids() == config.placeholder_ids()
+    text: Any = config.text_config
+    assert loaded.text_config.to_dict() == text.to_dict()
+
+
+# ----------------------------------------------------------------------------- experts
+
+
+@torch.no_grad()
+def test_heads_run_without_words(model: DeftForConditionalGeneration, inputs: Inputs) -> None:
+    clip = clip_of(inputs)
+    alone, whole = model(**clip), model(**inputs)
+    assert alone.logits is None
+    assert alone.loss is None
+    assert torch.equal(alone.emotion_logits, whole.emotion_logits)
+    assert torch.equal(alone.au_logits, whole.au_logits)
+    assert alone.emotion_logits.shape == (2, len(model.config.emotions))
+    assert alone.au_logits.shape == (2, len(model.config.aus), 2)
+
+
+@torch.no_grad()
+def test_words_run_without_a_clip(model: DeftForConditionalGeneration, inputs: Inputs) -> None:
+    output = model(input_ids=inputs["input_ids"][:, -4:])
+    assert output.emotion_logits is None
+    assert output.logits.shape[:2] == (2, 4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("expert", EXPERTS)
+def test_experts_read_their_own_inputs_alone(
+    model: DeftForConditionalGeneration, inputs: Inputs, expert: str
+) -> None:
+    """Identity and motion are kept apart by what each expert gets to see."""
+    before = model.encode_clips(**clip_of(inputs))
+    changed = with_other(inputs, INPUTS_OF[expert])
+    after = model.encode_clips(**clip_of(changed))
+    for name in EXPERTS:
+        assert before[name].shape == (2, model.config.token_counts()[name], 16)
+        assert torch.equal(before[name], after[name]) == (name != expert)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("expert", EXPERTS)
+def test_a_blanked_expert_sees_nothing(
+    model: DeftForConditionalGeneration, inputs: Inputs, expert: str
+) -> None:
+    changed = with_other(inputs, INPUTS_OF[expert])
+    one = model(**inputs, blank_experts=(expert,))
+    two = model(**changed, blank_experts=(expert,))
+    for name in ("logits", "emotion_logits", "au_logits"):
+        assert torch.equal(one[name], two[name]), name
+    assert not torch.equal(model(**inputs).logits, model(**changed).logits)
+    assert not torch.equal(model(**inputs).logits, one.logits)
+
+
+@torch.no_grad()
+def test_generation_blanks_experts_too(model: DeftForConditionalGeneration, inputs: Inputs) -> None:
+    options: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False, "blank_experts": EXPERTS}
+    one = model.generate(**inputs, **options)
+    assert torch.equal(one, model.generate(**with_other(inputs, CLIP_INPUTS), **options))
+
+
+def test_drop_out_blanks_whole_experts_in_training_alone(
+    model: DeftForConditionalGeneration, inputs: Inputs
+) -> None:
+    clip = clip_of(inputs)
+    model.experts.dropout = 1.0
+    assert not torch.equal(
+        model.eval().encode_clips(**clip)["motion"], model.train().encode_clips(**clip)["motion"]
+    )
+    for name, tokens in model.train().encode_clips(**clip).items():
+        assert torch.equal(tokens, model.experts.blank[name].expand_as(tokens))
+
+
+@pytest.mark.parametrize("expert", EXPERTS)
+def test_a_wrong_number_of_placeholders_names_both_numbers(
+    model: DeftForConditionalGeneration, inputs: Inputs, expert: str
+) -> None:
+    token, count = model.config.placeholder_ids()[expert], model.config.token_counts()[expert]
+    ids = inputs["input_ids"].clone()
+    ids[1, (ids[1] == token).nonzero()[0]] = model.config.text_config.eos_token_id
+    with pytest.raises(ValueError, match=expert) as caught:
+        model(**inputs | {"input_ids": ids})
+    assert f"[{count}, {count - 1}]" in str(caught.value)
+    assert f"2 clips with {count} tokens" in str(caught.value)
+
+
+# -------------------------------------------------------------------------------- loss
+
+
+def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def test_accumulated_gradients_equal_those_of_one_batch(
+    model: DeftForConditionalGeneration, rows: list[dict[str, Any]], collator: Collator
+) -> None:
+    """Language model and heads; ``num_items_in_batch`` is what Trainer passes."""
+    tokens = sum(label != IGNORED for row in rows for label in row["labels"])
+    whole = model(**collator(rows))
+    whole.loss.backward()
+    expected = gradients(model)
+    model.zero_grad()
+    parts = [model(**collator(rows[i : i + 2]), num_items_in_batch=tokens) for i in (0, 2)]
+    for part in parts:
+        part.loss.backward()
+    torch.testing.assert_close(parts[0].loss + parts[1].loss, whole.loss, atol=1e-5, rtol=1e-4)
+    found = gradients(model)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-3, msg=name)
+
+
+def test_every_part_is_trained_by_the_hybrid_loss(
+    model: DeftForConditionalGeneration, rows: list[dict[str, Any]], collator: Collator
+) -> None:
+    model.train()(**collator(rows)).loss.backward()
+    still = {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or not parameter.grad.abs().sum() > 0
+    }
+    assert still == {f"experts.blank.{name}" for name in EXPERTS}  # reached by drop-out alone
+
+
+def test_padding_on_the_right_changes_no_loss(
+    model: DeftForConditionalGeneration, rows: list[dict[str, Any]], collator: Collator
+) -> None:
+    alone = model(**collator(rows[:1])).loss
+    batch = collator(rows[:1])
+    longer = batch | {
+        name: torch.nn.functional.pad(batch[name], (0, 5), value=value)
+        for name, value in (("input_ids", 0), ("attention_mask", 0), ("labels", IGNORED))
+    }
+    torch.testing.assert_close(model(**longer).loss, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_unknown_labels_carry_no_loss(model: DeftForConditionalGeneration, inputs: Inputs) -> None:
+    clip = clip_of(inputs)
+    unknown = torch.full((2, len(model.config.aus), 2), -1.0)
+    output = model(**clip, emotion_labels=torch.tensor([IGNORED, IGNORED]), au_labels=unknown)
+    assert output.loss == 0
+    one = model(**clip, emotion_labels=torch.tensor([3, IGNORED])).loss
+    first = {name: values[:1] for name, values in clip.items()}
+    torch.testing.assert_close(one, model(**first, emotion_labels=torch.tensor([3])).loss)
+
+
+def test_the_loss_is_the_sum_of_its_weighted_parts(
+    model: DeftForConditionalGeneration, rows: list[dict[str, Any]], collator: Collator
+) -> None:
+    batch = collator(rows)
+    words = {k: v for k, v in batch.items() if not k.endswith("_labels")}
+    clip = {k: v for k, v in words.items() if k in CLIP_INPUTS}
+    language = model(**words).loss
+    emotion = model(**clip, emotion_labels=batch["emotion_labels"]).loss
+    aus = model(**clip, au_labels=batch["au_labels"]).loss
+    model.config.emotion_weight, model.config.au_weight = 2.0, 0.5
+    torch.testing.assert_close(
+        model(**batch).loss, language + 2.0 * emotion + 0.5 * aus, atol=1e-5, rtol=1e-4
+    )

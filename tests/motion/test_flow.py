@@ -1,0 +1,53 @@
+"""Flow estimators: contract, and accuracy on known sub-pixel motion."""
+
+import cv2
+import numpy as np
+import pytest
+
+from deft_llm.errors import UserError
+from deft_llm.motion.flow import FLOW_METHODS, flow_estimator
+
+from .conftest import bump, grid, warp
+
+INSIDE = (slice(24, 200), slice(24, 200))
+# Mean endpoint error in px that each method keeps to at 2.5 grey levels of noise, 0.05-3 px.
+BARS = {"lk": 0.16, "dis": 0.16, "farneback": 0.20, "tvl1": 0.20}
+
+
+@pytest.mark.parametrize("name", FLOW_METHODS)
+@pytest.mark.parametrize("peak", [0.05, 0.5, 3.0])
+def test_known_motion(name: str, peak: float, face: np.ndarray) -> None:
+    truth = bump(80, 140, 16, peak, -0.5 * peak) + bump(150, 40, 20, 0, peak)
+    rng = np.random.default_rng(1)
+    a, b = (im + rng.normal(0, 2.5, im.shape) for im in (face, warp(face, truth)))
+    flow = flow_estimator(name)(a.astype(np.float32), b.astype(np.float32))
+    assert flow.shape == (2, 224, 224) and flow.dtype == np.float32
+    error = np.hypot(*(flow - truth))[INSIDE].mean()
+    assert error < BARS[name]
+
+
+@pytest.mark.parametrize("name", FLOW_METHODS)
+def test_direction_convention(name: str, face: np.ndarray) -> None:
+    """b(x + u, y + v) is a(x, y): an image moved right and up has u > 0, v < 0."""
+    x, y = grid()
+    shifted = cv2.remap(face, x - 0.8, y + 0.4, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    flow = flow_estimator(name)(face, shifted)[(slice(None), *INSIDE)]
+    assert np.median(flow[0]) == pytest.approx(0.8, abs=0.1)
+    assert np.median(flow[1]) == pytest.approx(-0.4, abs=0.1)
+
+
+@pytest.mark.parametrize("name", FLOW_METHODS)
+def test_flat_images_give_finite_flow(name: str) -> None:
+    flat = np.full((64, 48, 3), 7, np.uint8)
+    flow = flow_estimator(name)(flat, flat)
+    assert flow.shape == (2, 64, 48) and np.isfinite(flow).all()
+
+
+def test_sizes_must_agree() -> None:
+    with pytest.raises(UserError, match="224x200 and 224x224"):
+        flow_estimator()(np.zeros((200, 224), np.uint8), np.zeros((224, 224), np.uint8))
+
+
+def test_unknown_method_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'farneback'"):
+        flow_estimator("farnebeck")

@@ -1,0 +1,260 @@
+"""What an answer states is exactly what was measured, and can be read back."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deft_llm import facs
+from deft_llm.clip import Evidence
+from deft_llm.errors import UserError
+from deft_llm.unimer.constraints import strength
+from deft_llm.unimer.dialogue import (
+    COARSE_LABELS,
+    JSON_PIECES,
+    Facts,
+    Templates,
+    Writer,
+    parse_triple,
+    stated_claims,
+    unit_name,
+)
+from deft_llm.unimer.records import ClipRecord
+
+MakeRecord = Callable[[int], ClipRecord]
+SEEDS = range(150)
+NOTHING = Facts(None, (), ())
+# The fields that the code fills in; a template with any other would fail in the middle of a build.
+FIELDS = {
+    "statement": {"where", "moves", "direction"},
+    "statement_strength": {"where", "moves", "direction", "strength"},
+    "because": {"statements", "unit"},
+    "unseen": {"unit"},
+    "conclusion": {"emotion"},
+    "au_yes_no": {"number", "name"},
+}
+
+
+@pytest.fixture(scope="module")
+def writer(templates: Templates) -> Writer:
+    return Writer(templates)
+
+
+def claims_of(facts: Facts) -> set[tuple[str, str]]:
+    return {(row.region, row.direction) for row in facts.evidence}
+
+
+def fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("kind", ["motion", "why", "triple"])
+def test_stated_claims_are_exactly_the_evidence(
+    writer: Writer, make_record: MakeRecord, kind: str, mirrored: bool
+) -> None:
+    for seed in SEEDS:
+        facts = make_record(seed).facts(mirrored)
+        answer = writer.answer(kind, facts)
+        claims = stated_claims(answer)
+        assert set(claims) == claims_of(facts), answer
+        assert len(claims) == len(set(claims))
+
+
+def test_any_direction_of_any_region_can_be_stated_and_read(writer: Writer) -> None:
+    """Also those that no AU expects: the model may write them, and scoring must see them."""
+    for name, region in facs.REGIONS.items():
+        for direction in facs.DIRECTIONS:
+            try:
+                facs.direction_vector(direction, region.side)
+            except UserError:
+                continue
+            facts = Facts("anger", ("4",), (Evidence(name, direction, 0.5, 5.0, ("4",)),))
+            for kind in ("motion", "why", "triple"):
+                assert stated_claims(writer.answer(kind, facts)) == ((name, direction),)
+
+
+def test_both_sides_of_a_pair_are_read_from_one_sentence() -> None:
+    text = "Both halves of the upper lip move up and outward, slight. The chin moves up, marked."
+    assert stated_claims(text) == (
+        ("left upper lip", "up and outward"),
+        ("right upper lip", "up and outward"),
+        ("chin", "up"),
+    )
+
+
+def test_the_rationale_of_a_triple_counts_as_a_claim() -> None:
+    record = {"class": "none", "aus": [], "evidence": [], "rationale": "The chin moves up."}
+    assert stated_claims(json.dumps(record)) == (("chin", "up"),)
+
+
+def test_an_answer_cut_short_still_gives_its_sentences() -> None:
+    assert stated_claims('{"rationale": "The glabella moves down, the chin mo') == (
+        ("glabella", "down"),
+    )
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_triple_round_trips(writer: Writer, make_record: MakeRecord, mirrored: bool) -> None:
+    for seed in SEEDS:
+        facts = make_record(seed).facts(mirrored)
+        record = parse_triple("\n " + writer.answer("triple", facts) + " ")
+        assert record is not None
+        assert record["class"] == facts.coarse
+        assert record["emotion"] == (facts.emotion or "none")
+        assert tuple(record["aus"]) == facts.aus
+        assert record["rationale"] == writer.rationale(facts)
+        assert record["evidence"] == [
+            {"region": e.region, "direction": e.direction, "strength": strength(e.magnitude)}
+            for e in facts.evidence
+        ]
+
+
+def test_the_fixed_parts_of_the_triple_occur_as_the_tokenizer_knows_them(writer: Writer) -> None:
+    evidence = (Evidence("chin", "up", 0.5, 5.0, ("17",)),)
+    answer = writer.answer("triple", Facts("sadness", ("17",), evidence))
+    assert all(piece in answer for piece in JSON_PIECES)
+
+
+GOOD = {
+    "class": "negative",
+    "aus": ["L12"],
+    "evidence": [{"region": "chin", "direction": "up"}],
+    "rationale": "",
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class": "anger"},
+        {"class": ["negative"]},
+        {"aus": ["99"]},
+        {"aus": ["12 lip corner puller"]},
+        {"aus": [12]},
+        {"aus": None},
+        {"aus": "12"},
+        {"evidence": {}},
+        {"evidence": ""},
+        {"rationale": None},
+        {"evidence": ["chin"]},
+        {"evidence": [{"region": "chin"}]},
+        {"evidence": [{"region": "nose", "direction": "up"}]},
+        {"evidence": [{"region": "chin", "direction": "outward"}]},
+        {"evidence": [{"region": "left cheek", "direction": "left"}]},
+        {"evidence": [{"region": ["chin"], "direction": "up"}]},
+    ],
+)
+def test_an_invalid_triple_is_none(change: dict[str, object]) -> None:
+    assert parse_triple(json.dumps(GOOD)) == GOOD
+    assert parse_triple(json.dumps(GOOD | change)) is None
+
+
+@pytest.mark.parametrize("text", ["", "negative", "{", "[]", "3", "null", '{"class": "negative"}'])
+def test_what_is_no_record_is_none(text: str) -> None:
+    assert parse_triple(text) is None
+    assert stated_claims(text) == ()
+
+
+def test_every_field_of_the_templates_is_known(templates: Templates) -> None:
+    for name, text in templates.answers.items():
+        assert fields(text) <= FIELDS.get(name, set()), name
+    for kind, phrasings in templates.questions.items():
+        assert phrasings
+        for text in phrasings:
+            assert fields(text) <= FIELDS.get(kind, set()), text
+    assert templates.prompts() == {k: v[0] for k, v in templates.questions.items()}
+
+
+def test_nothing_seen_is_said_as_nothing(writer: Writer) -> None:
+    assert writer.answer("class", NOTHING) == writer.answer("emotion", NOTHING) == "none"
+    assert writer.answer("aus", NOTHING) == "no action unit"
+    for kind in ("motion", "why", "triple"):
+        assert stated_claims(writer.answer(kind, NOTHING)) == ()
+    assert not any(e in writer.answer("triple", NOTHING) for e in facs.EMOTIONS)
+
+
+def test_the_rationale_names_no_unit_twice_and_the_emotion(
+    writer: Writer, make_record: MakeRecord
+) -> None:
+    for seed in SEEDS:
+        facts = make_record(seed).facts()
+        if facts.emotion is None:
+            continue
+        text = writer.rationale(facts)
+        for code in facts.aus:
+            unit = unit_name(code)
+            assert text.count(f"{unit}:") + text.count(f"{unit} is too weak") <= 1
+        reading = "none of the basic emotions" if facts.emotion == "others" else facts.emotion
+        assert reading in text
+
+
+def test_unit_names() -> None:
+    assert unit_name("12") == "AU12 lip corner puller"
+    assert unit_name("L12") == "AU12 lip corner puller on the left"
+
+
+def test_coarse_labels() -> None:
+    for emotion in (*facs.EMOTIONS, None):
+        assert Facts(emotion, (), ()).coarse in COARSE_LABELS
+    assert Facts("others", (), ()).coarse == "others"
+    assert NOTHING.coarse == "none"
+
+
+def test_yes_and_no_are_equally_likely(writer: Writer, make_record: MakeRecord) -> None:
+    """A model that always says yes, or always no, must learn nothing from it."""
+    rng = random.Random(0)
+    answers: Counter[str] = Counter()
+    for seed in range(1000):
+        record = make_record(seed % 100)
+        facts = Facts(record.emotion, record.aus, record.evidence)
+        question, answer = writer.turn("au_yes_no", facts, rng)
+        present = {facs.au_number(code) for code in facts.aus}
+        named = {
+            n
+            for n, unit in facs.ACTION_UNITS.items()
+            if f"AU{n} " in question or f"AU{n}?" in question or f" {unit.name} " in question
+        }
+        assert len(named) == 1, question
+        assert (answer == "yes") == bool(named & present)
+        answers[answer] += 1
+    assert set(answers) == {"yes", "no"}
+    assert 0.4 <= answers["yes"] / answers.total() <= 0.6
+
+
+def test_no_unit_is_affirmed_where_none_is_coded(writer: Writer) -> None:
+    rng = random.Random(0)
+    assert {writer.turn("au_yes_no", NOTHING, rng)[1] for _ in range(50)} == {"no"}
+
+
+def test_a_conversation_asks_different_things(writer: Writer, make_record: MakeRecord) -> None:
+    facts = make_record(3).facts()
+    for seed in range(30):
+        turns = writer.conversation(facts, random.Random(seed), turns=4)
+        assert len({question for question, _ in turns}) == len(turns) == 4
+        assert turns == writer.conversation(facts, random.Random(seed), turns=4)
+
+
+def test_an_unknown_emotion_is_never_spoken_of(writer: Writer, make_record: MakeRecord) -> None:
+    for seed in range(60):
+        record = make_record(seed)
+        facts = Facts(None, record.aus, record.evidence)
+        turns = writer.conversation(facts, random.Random(seed), turns=7, emotion_known=False)
+        assert len(turns) == 3
+        assert not any(parse_triple(answer) or "no emotion" in answer for _, answer in turns)
+        assert not {answer for _, answer in turns} & set(COARSE_LABELS)
+
+
+def test_missing_templates_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"questions\.yaml"):
+        Templates(tmp_path)
+    (tmp_path / "questions.yaml").write_text("class: [a]\n")
+    (tmp_path / "answers.yaml").write_text("nothing: a\n")
+    with pytest.raises(UserError, match="au_yes_no"):
+        Templates(tmp_path)
