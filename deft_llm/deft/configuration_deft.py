@@ -38,6 +38,9 @@ class DeftConfig(PretrainedConfig):
         aus: FACS numbers, one motion query each.
         emotions: Classes of the emotion head, the last one "none".
         expert_dropout: Probability with which training blanks each expert of a sample.
+        amplitude_dropout: Probability with which training withholds the amplitude of the flow, and
+            by itself the region table: published flow images have neither.
+        dropout: Of single values in the experts' tokens.
         emotion_weight: Weight of the emotion head's cross-entropy.
         au_weight: Weight of the AU head's binary cross-entropy.
         *_token_id: Placeholder ids that the expert tokens replace.
@@ -60,6 +63,8 @@ class DeftConfig(PretrainedConfig):
         aus: tuple[int, ...] | list[int] = DEFAULT_AUS,
         emotions: tuple[str, ...] | list[str] = DEFAULT_EMOTIONS,
         expert_dropout: float = 0.1,
+        amplitude_dropout: float = 0.05,
+        dropout: float = 0.1,
         emotion_weight: float = 1.0,
         au_weight: float = 1.0,
         structure_token_id: int = 0,
@@ -69,7 +74,8 @@ class DeftConfig(PretrainedConfig):
     ) -> None:
         if isinstance(text_config, dict):
             text_config = AutoConfig.for_model(**text_config)
-        self.text_config = text_config if text_config is not None else AutoConfig.for_model("qwen3")
+        text: Any = text_config or AutoConfig.for_model("qwen3")
+        self.text_config = text
         self.expert_dim = expert_dim
         self.structure_size = structure_size
         self.structure_tokens = structure_tokens
@@ -81,12 +87,14 @@ class DeftConfig(PretrainedConfig):
         self.aus = list(aus)
         self.emotions = list(emotions)
         self.expert_dropout = expert_dropout
+        self.amplitude_dropout = amplitude_dropout
+        self.dropout = dropout
         self.emotion_weight = emotion_weight
         self.au_weight = au_weight
         self.structure_token_id = structure_token_id
         self.texture_token_id = texture_token_id
         self.motion_token_id = motion_token_id
-        kwargs.setdefault("tie_word_embeddings", bool(self.text_config.tie_word_embeddings))
+        kwargs.setdefault("tie_word_embeddings", bool(text.tie_word_embeddings))
         super().__init__(**kwargs)
 
     @property

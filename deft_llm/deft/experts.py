@@ -99,6 +99,7 @@ class MotionExpert(nn.Module):
         super().__init__()
         width = config.expert_dim
         regions = len(facs.REGIONS)
+        self.withheld = config.amplitude_dropout
         self.map_net = nn.Sequential(
             _conv(6, 32, stride=2), _conv(32, 64), _conv(64, 96, stride=2), _conv(96, width)
         )
@@ -126,6 +127,7 @@ class MotionExpert(nn.Module):
         Returns:
             Tokens (B, K + R, D): the AU queries, then the regions.
         """
+        flow_scale, regions = self._withhold(flow_scale), self._withhold(regions)
         maps = self.map_net(flow.flatten(1, 2)).flatten(2).transpose(1, 2)
         maps = maps + self.map_position + self.amplitude(flow_scale.flatten(1)).unsqueeze(1)
         table = self.region_net(regions.transpose(1, 2).flatten(2)) + self.region_position
@@ -136,13 +138,21 @@ class MotionExpert(nn.Module):
             queries = block(queries, context)
         return torch.cat([queries, table], dim=1)
 
+    def _withhold(self, values: Tensor) -> Tensor:
+        """Blank an input of some samples in training; all zeros, its availability flag too."""
+        if not self.training or self.withheld <= 0:
+            return values
+        shape = (len(values), *(1,) * (values.dim() - 1))
+        return values * (torch.rand(shape, device=values.device) >= self.withheld)
+
 
 class DeftExperts(nn.Module):
     """The three experts with a learned blank token each, for drop-out and ablation."""
 
     def __init__(self, config: DeftConfig) -> None:
         super().__init__()
-        self.dropout = config.expert_dropout
+        self.expert_dropout = config.expert_dropout
+        self.dropout = nn.Dropout(config.dropout)
         self.structure = StructureExpert(config)
         self.texture = TextureExpert(config)
         self.motion = MotionExpert(config)
@@ -179,9 +189,9 @@ class DeftExperts(nn.Module):
         }
         for name, values in tokens.items():
             off = torch.zeros(len(values), 1, 1, dtype=torch.bool, device=values.device)
-            if self.training and self.dropout > 0:
-                off = torch.rand(off.shape, device=values.device) < self.dropout
+            if self.training and self.expert_dropout > 0:
+                off = torch.rand(off.shape, device=values.device) < self.expert_dropout
             if name in blank_experts:
                 off = torch.ones_like(off)
-            tokens[name] = torch.where(off, self.blank[name].to(values.dtype), values)
+            tokens[name] = torch.where(off, self.blank[name].to(values.dtype), self.dropout(values))
         return tokens

@@ -185,7 +185,9 @@ class Explainer:
         sides = facs.au_sides(code)
         return float(max(row[0 if side == "left" else 1] for side in sides))
 
-    def chat(self, measurement: Measurement, turns: Sequence[tuple[str, str]], question: str) -> str:
+    def chat(
+        self, measurement: Measurement, turns: Sequence[tuple[str, str]], question: str
+    ) -> str:
         """Answer a question about a clip.
 
         Args:

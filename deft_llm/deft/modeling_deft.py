@@ -92,6 +92,8 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
     _supports_flash_attn = True
     _no_split_modules: list[str] = []
     main_input_name = "input_ids"
+    # PEFT looks for the language model's tied weights only where the whole has such a mapping.
+    _tied_weights_keys: dict[str, str] = {}
     accepts_loss_kwargs = True
 
     def __init__(self, config: DeftConfig) -> None:
@@ -115,6 +117,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         language_model = AutoModelForCausalLM.from_pretrained(name_or_path, **kwargs)
         config.text_config = language_model.config
+        config.tie_word_embeddings = bool(config.text_config.tie_word_embeddings)
         model = cls(config)
         model.language_model = language_model
         return model
@@ -205,14 +208,9 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         emotion_logits = au_logits = None
         terms: list[Tensor] = []
         if structure is not None and expert_tokens is None:
-            expert_tokens = self.encode_clips(
-                blank_experts,
-                structure=structure,
-                texture=texture,
-                flow=flow,
-                flow_scale=flow_scale,
-                regions=regions,
-            )
+            given = (structure, texture, flow, flow_scale, regions)
+            clip = {n: t for n, t in zip(CLIP_INPUTS, given, strict=True) if t is not None}
+            expert_tokens = self.encode_clips(blank_experts, **clip)
         if expert_tokens is not None:
             emotion_logits, au_logits = self.heads(expert_tokens)
             terms += self._head_losses(emotion_logits, au_logits, emotion_labels, au_labels)
@@ -224,7 +222,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if input_ids is not None or inputs_embeds is not None:
             if inputs_embeds is None:
                 inputs_embeds = self.get_input_embeddings()(input_ids)
-                if expert_tokens is not None:
+                if expert_tokens is not None and input_ids is not None:
                     inputs_embeds = self._put_tokens(input_ids, inputs_embeds, expert_tokens)
             text = self.language_model(
                 inputs_embeds=inputs_embeds,

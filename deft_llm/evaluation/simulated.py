@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,7 @@ class BayesRule:
                 self.units[label][code] += 1
 
     def __call__(self, aus: Iterable[str]) -> str:
+        """The class of a clip with these AU codes."""
         key = facs.sort_aus(aus)
         if key in self.seen:
             return self.seen[key].most_common(1)[0][0]
@@ -237,7 +239,7 @@ class BayesRule:
 
 def scored_aus(least_share: float) -> list[int]:
     """FACS numbers in at least that share of the coded combinations."""
-    counts: Counter[int] = Counter()
+    counts: dict[int, float] = defaultdict(float)
     total = 0.0
     for table in combinations().values():
         for code, count in table.items():
@@ -270,7 +272,7 @@ def claims(clips: Sequence[TestClip], replies: Sequence[Reply]) -> ClaimCounts:
 def amplitude_table(clips: Sequence[TestClip], replies: Sequence[Reply]) -> list[dict[str, Any]]:
     """Scores by peak displacement, clips with AUs only."""
     rows = []
-    for low, high in zip(AMPLITUDES, AMPLITUDES[1:], strict=False):
+    for low, high in pairwise(AMPLITUDES):
         kept = [
             (c, r)
             for c, r in zip(clips, replies, strict=True)
@@ -414,8 +416,9 @@ def _language_figures(
         *(Figure(f"f1_au{n}", float(value)) for n, value in zip(numbers, f1, strict=True)),
         Figure("claim_precision", counts.precision, bars.claim_precision),
         Figure("claim_recall", counts.recall, bars.claim_recall),
-        Figure("parsed", float(np.mean([parse_triple(r.text) is not None for r in shown])),
-               bars.parsed),
+        Figure(
+            "parsed", float(np.mean([parse_triple(r.text) is not None for r in shown])), bars.parsed
+        ),
         Figure("named_without_au", float(np.mean(named)), bars.named_without_au, above=False),
         Figure("clips_without_face", float(sum(c.packet is None for c in clips))),
     ]
@@ -438,7 +441,10 @@ def _ablation_figures(
     alone = blanked("texture", "motion")
     return [
         Figure("structure_alone_uf1", alone, bench.bars.structure_alone_uf1, above=False),
-        *(Figure(f"drop_without_{n}", whole - blanked(n)) for n in ("structure", "texture", "motion")),
+        *(
+            Figure(f"drop_without_{n}", whole - blanked(n))
+            for n in ("structure", "texture", "motion")
+        ),
     ]
 
 
@@ -471,12 +477,12 @@ def _head_figures(
 def _head_class(emotions: Sequence[str], probabilities: NDArray[np.float32] | None) -> str | None:
     if probabilities is None:
         return None
-    total: Counter[str] = Counter()
+    total: dict[str, float] = defaultdict(float)
     for name, value in zip(emotions, probabilities, strict=True):
         label = None if name == NO_EMOTION else facs.to_three(name)
         if label is not None:
-            total[label] += float(value)  # type: ignore[assignment]
-    return total.most_common(1)[0][0]
+            total[label] += float(value)
+    return max(total, key=total.__getitem__)
 
 
 def _write_rows(
@@ -489,18 +495,22 @@ def _write_rows(
         share = np.exp(values - values.max())
         probabilities = dict(zip(reply.likelihoods, (share / share.sum()).tolist(), strict=False))
         row = Prediction(
-            "simulated", clip.spec.subject, clip.spec.name, 0, bench.data.seed,
+            "simulated",
+            clip.spec.subject,
+            clip.spec.name,
+            0,
+            bench.data.seed,
             _class_of(clip.spec) or (clip.spec.emotion or NOTHING),
-            reply.best(), probabilities, seconds,
+            reply.best(),
+            probabilities,
+            seconds,
         )
         lines.append(json.dumps({**asdict(row), "text": reply.text}))
     bench.cache.mkdir(parents=True, exist_ok=True)
     write_lines(bench.cache / "simulated-predictions.jsonl", lines)
 
 
-def _tables(
-    bench: SimulatedBenchmark, clips: Sequence[TestClip], replies: Sequence[Reply]
-) -> str:
+def _tables(bench: SimulatedBenchmark, clips: Sequence[TestClip], replies: Sequence[Reply]) -> str:
     rows = amplitude_table(clips, replies)
     header = list(rows[0])
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]

@@ -64,9 +64,7 @@ def claim_holds(region: str, direction: str, motion: NDArray[np.float32]) -> boo
     return length >= CLAIMED_PX and along >= math.cos(math.radians(ANGLE)) * length
 
 
-def count_claims(
-    claims: Sequence[tuple[str, str]], motion: NDArray[np.float32]
-) -> ClaimCounts:
+def count_claims(claims: Sequence[tuple[str, str]], motion: NDArray[np.float32]) -> ClaimCounts:
     """Score the claims about one clip.
 
     Args:

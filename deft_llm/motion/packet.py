@@ -39,7 +39,7 @@ def texture_indices(onset: int, apex: int, offset: int, count: int) -> list[int]
     """Frames whose difference to the onset is kept: half up to the apex, half after it."""
     rise = np.linspace(onset, apex, count // 2 + 1)[1:]
     fall = np.linspace(apex, offset, count - count // 2 + 1)[1:]
-    return [int(round(i)) for i in (*rise, *fall)]
+    return [round(float(i)) for i in (*rise, *fall)]
 
 
 def pack(measurement: Measurement, sizes: PacketSizes = PacketSizes()) -> Packet:
@@ -55,13 +55,12 @@ def pack(measurement: Measurement, sizes: PacketSizes = PacketSizes()) -> Packet
         (P, R, F) with the columns ``REGION_COLUMNS``.
     """
     frames, interval = measurement.aligned.frames, measurement.interval
-    indices = texture_indices(
-        interval.onset, interval.apex, interval.offset, sizes.texture_frames
-    )
+    indices = texture_indices(interval.onset, interval.apex, interval.offset, sizes.texture_frames)
     side = (sizes.texture, sizes.texture)
     grey = {
         i: cv2.resize(
-            cv2.cvtColor(frames[i], cv2.COLOR_RGB2GRAY).astype(np.float32), side,
+            cv2.cvtColor(frames[i], cv2.COLOR_RGB2GRAY).astype(np.float32),
+            side,
             interpolation=cv2.INTER_AREA,
         )
         for i in {interval.onset, *indices}
@@ -82,9 +81,7 @@ def pack(measurement: Measurement, sizes: PacketSizes = PacketSizes()) -> Packet
 def _flow_map(flow: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """(2, H, W) flow in px -> (3, side, side): u, v in px of the full face, strain."""
     channels = np.concatenate([flow, optical_strain(flow)[None]])
-    return np.stack(
-        [cv2.resize(c, (side, side), interpolation=cv2.INTER_AREA) for c in channels]
-    )
+    return np.stack([cv2.resize(c, (side, side), interpolation=cv2.INTER_AREA) for c in channels])
 
 
 def _table_array(table: RegionTable) -> NDArray[np.float32]:

@@ -22,15 +22,23 @@ import torch
 from peft import LoraConfig, get_peft_model
 from pydantic import Field
 from torch.utils.data import Dataset
-from transformers import AutoConfig, AutoTokenizer, Trainer, TrainingArguments, set_seed
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 from deft_llm import facs
 from deft_llm.config import Settings, validate
-from deft_llm.deft.configuration_deft import NO_EMOTION, DeftConfig
+from deft_llm.deft.configuration_deft import EXPERTS, NO_EMOTION, DeftConfig
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import (
     IGNORED,
+    SPECIAL_TOKENS,
     DeftFeatureExtractor,
     DeftProcessor,
     add_expert_tokens,
@@ -158,7 +166,9 @@ class ExpertDataset(Dataset):
 class InstructionDataset(Dataset):
     """Conversations of ``train.jsonl`` with their clips."""
 
-    def __init__(self, folder: Path, store: PacketStore, processor: DeftProcessor, config: DeftConfig):
+    def __init__(
+        self, folder: Path, store: PacketStore, processor: DeftProcessor, config: DeftConfig
+    ):
         self.store, self.processor = store, processor
         self.targets = _ClipTargets(config)
         self.lines = [
@@ -194,6 +204,7 @@ class Collator:
         self.extractor, self.pad = extractor, pad_token_id
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Rows of a data set -> one batch of tensors."""
         batch = dict(self.extractor([row["packet"] for row in rows]))
         batch["emotion_labels"] = torch.tensor([row["emotion_labels"] for row in rows])
         batch["au_labels"] = torch.from_numpy(np.stack([row["au_labels"] for row in rows]))
@@ -282,7 +293,9 @@ def _arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArgume
     )
 
 
-def _run_stage(name: str, model: Any, data: Dataset, collator: Collator, recipe: DeftRecipe) -> None:
+def _run_stage(
+    name: str, model: Any, data: Dataset, collator: Collator, recipe: DeftRecipe
+) -> None:
     """Train one stage, from its last checkpoint if there is one."""
     stage: Stage = getattr(recipe, name)
     folder = recipe.output / name
@@ -339,7 +352,7 @@ def train(values: dict[str, Any], where: str) -> None:
         model.requires_grad_(True)
         _save_whole(model, None, expert_weights)
     if recipe.text_model.lora_rank:
-        model = get_peft_model(model, lora_config(recipe.text_model))
+        model = get_peft_model(model, lora_config(recipe.text_model, processor.tokenizer))
     dataset = InstructionDataset(data, store, processor, model.config)
     _run_stage("instruct", model, dataset, collator, recipe)
     if not recipe.text_model.lora_rank:
@@ -348,13 +361,18 @@ def train(values: dict[str, Any], where: str) -> None:
     logger.info("finished: %s", final)
 
 
-def lora_config(text: TextModel) -> LoraConfig:
-    """Adapters on the language model; experts, projectors and heads are saved beside them."""
+def lora_config(text: TextModel, tokenizer: PreTrainedTokenizerBase) -> LoraConfig:
+    """Adapters on the language model; all that is new to it is trained and saved beside them.
+
+    New are the experts, projectors and heads, and the embeddings of the tags around a clip.
+    """
     return LoraConfig(
         r=text.lora_rank,
         lora_alpha=text.lora_alpha,
         target_modules=LORA_TARGETS,
-        modules_to_save=["experts", "projectors", "heads"],
+        # One projector at a time: PEFT cannot wrap a ModuleDict.
+        modules_to_save=["experts", *(f"projectors.{name}" for name in EXPERTS), "heads"],
+        trainable_token_indices=tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)),
         task_type="CAUSAL_LM",
     )
 

@@ -23,14 +23,14 @@ from tqdm import tqdm
 from deft_llm import facs
 from deft_llm.clip import Interval
 from deft_llm.errors import UserError
-from deft_llm.media.face import CANONICAL_LANDMARKS, CANONICAL_SIZE, align, track_faces
 from deft_llm.media.canonical import fit_similarity, transform
+from deft_llm.media.face import CANONICAL_LANDMARKS, CANONICAL_SIZE, align, track_faces
 from deft_llm.media.finders import HaarFinder
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.motion.packet import Packet, pack
 from deft_llm.motion.regions import region_masks, region_motion
-from deft_llm.simulator.clips import SimulatedClip, combinations, draw_spec, render_many
 from deft_llm.simulator.clip_spec import ClipSpec
+from deft_llm.simulator.clips import SimulatedClip, combinations, draw_spec, render_many
 from deft_llm.unimer.constraints import agreed_evidence
 from deft_llm.unimer.dialogue import Templates, Writer
 from deft_llm.unimer.records import (
@@ -205,7 +205,8 @@ def _counted(seen: Iterator[Observed], progress: tqdm) -> Iterator[Observed]:
 
 
 def _write_shard(seen: Iterator[Observed], folder: Path, name: str) -> None:
-    packets, lines = [], []
+    packets: list[Packet] = []
+    lines = []
     for clip in seen:
         if clip.packet is None or clip.record is None:
             logger.warning("%s left out: %s", clip.spec.name, clip.problem)
@@ -217,9 +218,7 @@ def _write_shard(seen: Iterator[Observed], folder: Path, name: str) -> None:
     write_lines(folder / f"{name}.jsonl", lines)
 
 
-def _conversations(
-    records: list[ClipRecord], data: SimulatedData, writer: Writer
-) -> Iterator[str]:
+def _conversations(records: list[ClipRecord], data: SimulatedData, writer: Writer) -> Iterator[str]:
     """Every variant of every clip, variants of one clip far apart."""
     for variant in range(data.variants):
         for record in records:
@@ -229,4 +228,3 @@ def _conversations(
             turns = writer.conversation(facts, rng, data.turns, record.emotion_known)
             line = conversation_record(f"{record.clip}-{variant}", record, mirrored, turns)
             yield json.dumps(line)
-

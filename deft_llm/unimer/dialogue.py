@@ -143,7 +143,8 @@ class Writer:
         """One sentence for each AU with the motion it rests on, then the reading."""
         if facts.emotion is None:
             return self._text("nothing")
-        sentences, told = [], set()
+        sentences: list[str] = []
+        told: set[str] = set()
         for code in facts.aus:
             own = [e for e in facts.evidence if code in e.aus and e.region not in told]
             told.update(e.region for e in own)
