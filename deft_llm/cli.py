@@ -38,13 +38,22 @@ def explain(
     checkpoint: Annotated[Path, typer.Option(help="model folder")] = CHECKPOINT,
 ) -> None:
     """Name the emotion and the action units of a clip, and write a report of the evidence."""
+    from transformers.utils import logging as transformers_logging
+
     from deft_llm.deft.explain import Explainer, observe
     from deft_llm.viz.report import ClipInfo, write_report
 
+    transformers_logging.disable_progress_bar()
     video, measurement = observe(clip)
     explanation = Explainer.load(checkpoint).explain(measurement)
     info = ClipInfo.of(video)
-    report = write_report(out / _folder_name(info.name), measurement, explanation, clip_info=info)
+    folder = out / _folder_name(info.name)
+    try:
+        report = write_report(folder, measurement, explanation, clip_info=info)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot write the report ({error.strerror}); give another folder with --out"
+        ) from error
     for line in summary(video, measurement, explanation):
         print(line)
     print(f"{'report':<{_COLUMN}}{report}")

@@ -1,16 +1,15 @@
 """Render the demo's example clips: python demo/make_clips.py (faces that no training set holds)."""
 
 from pathlib import Path
-from typing import Any
 
 from deft_llm.media.video import write_video
 from deft_llm.simulator.clips import draw_spec, render
 
 CLIPS = {
-    "surprise_01": (101, "surprise", ("1", "2", "5")),
-    "happiness_02": (102, "happiness", ("6", "12")),
-    "disgust_03": (103, "disgust", ("4", "7")),
-    "nothing_04": (104, None, ()),
+    "01_surprise": (101, "surprise", ("1", "2", "5")),
+    "02_happiness": (102, "happiness", ("6", "12")),
+    "03_disgust": (103, "disgust", ("4", "7")),
+    "04_nothing": (104, None, ()),
 }
 FIRST_IDENTITY = 950_000  # apart from the training and the benchmark faces
 
@@ -20,9 +19,8 @@ def main() -> None:
     folder = Path(__file__).resolve().parent / "clips"
     folder.mkdir(exist_ok=True)
     for i, (name, (seed, emotion, aus)) in enumerate(CLIPS.items()):
-        still: dict[str, Any] = {} if aus else {"blink": None}
         spec = draw_spec(
-            seed, FIRST_IDENTITY + i, emotion=emotion, aus=aus, peak_px=2.0, fps=90.0, **still
+            seed, FIRST_IDENTITY + i, emotion=emotion, aus=aus, peak_px=2.0, fps=90.0, blink=None
         )
         write_video(folder / f"{name}.mp4", render(spec).clip.frames, spec.fps)
         print(folder / f"{name}.mp4")

@@ -21,6 +21,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("unimer",),
     ("flow_models", "recognizers", "spotters", "deft", "gaze"),
     ("training",),
+    ("evaluation",),
     ("federated",),
     ("cli",),
 )

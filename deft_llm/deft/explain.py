@@ -152,7 +152,9 @@ class Explainer:
         """Explain one measured clip."""
         table = measurement.table_apex
         if not measurement.found or not table.active.any():
-            return Explanation(None, {}, {}, (), status=measurement.status or NO_MOTION)
+            seen = NO_MOTION in measurement.status
+            status = measurement.status if seen else f"{NO_MOTION} from onset to apex"
+            return Explanation(None, {}, {}, (), status=status)
         started = time.perf_counter()
         said = self.answers([pack(measurement, self.sizes)])
         probabilities = said.log_likelihoods[0].softmax(0).tolist()

@@ -20,7 +20,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     Raises:
         UserError: If the file or its ``benchmark`` key is wrong.
     """
-    name = read_yaml(path).get("benchmark")
+    name = str(read_yaml(path).get("benchmark"))
     if name not in BENCHMARKS:
         known = ", ".join(BENCHMARKS)
         raise UserError(f"{path}: benchmark {name!r}; expected one of {known}")

@@ -15,8 +15,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,9 +42,9 @@ from deft_llm.motion.packet import Packet
 from deft_llm.simulator.clip_spec import ClipSpec, combinations
 from deft_llm.simulator.clips import SimulatedClip, render_many
 from deft_llm.training.deft import DeftRecipe
-from deft_llm.unimer.build import Observed, SimulatedData, observe, specs, true_motion
+from deft_llm.unimer.build import SimulatedData, observe, specs, true_motion
 from deft_llm.unimer.dialogue import NOTHING, parse_triple, stated_claims
-from deft_llm.unimer.records import PacketStore, save_packets, write_lines
+from deft_llm.unimer.records import PacketStore, read_lines, save_packets, write_lines
 
 logger = logging.getLogger(__name__)
 AMPLITUDES = (0.3, 0.6, 1.0, 1.8, 3.0001)  # canonical px, edges of the table's rows
@@ -91,50 +90,68 @@ class SimulatedBenchmark(Settings):
 
 @dataclass(frozen=True)
 class TestClip:
-    """One test clip: its recipe, exact motion, and packets (None where no face was found)."""
+    """One test clip.
+
+    Attributes:
+        spec: Its recipe.
+        motion: (R, 2) exact head-compensated motion of the regions, canonical px.
+        packet: As measured with the coded interval; None where no face was found.
+        found: As measured with the interval that the finder placed.
+    """
 
     spec: ClipSpec
     motion: NDArray[np.float32]
     packet: Packet | None
+    found: Packet | None
 
 
 # ----------------------------------------------------------------------------- clips
 
 
-def _observe(simulated: SimulatedClip, found: bool) -> tuple[Observed, NDArray[np.float32]]:
-    return observe(simulated, jitter=False, find=found), true_motion(simulated)
+def _observe(
+    simulated: SimulatedClip,
+) -> tuple[Packet | None, Packet | None, NDArray[np.float32]]:
+    """Measure with the coded interval and with the found one; and the exact motion."""
+    coded = observe(simulated, jitter=False)
+    found = observe(simulated, find=True)
+    return coded.packet, found.packet, true_motion(simulated)
 
 
-def test_clips(data: SimulatedData, cache: Path, found: bool = False) -> list[TestClip]:
+def test_clips(data: SimulatedData, cache: Path) -> list[TestClip]:
     """Simulate and measure the test clips, once; kept in ``cache``.
 
     Args:
         data: What to simulate.
         cache: Folder; a subfolder by the hash of ``data``.
-        found: Let the onset-apex finder place the interval.
     """
-    key = hashlib.sha256(f"{data.model_dump_json(exclude={'workers'})}{found}".encode())
-    folder = cache / f"simulated-{key.hexdigest()[:12]}"
+    key = hashlib.sha256(data.model_dump_json(exclude={"workers"}).encode()).hexdigest()[:12]
+    folder = cache / f"simulated-{key}"
     drawn = list(specs(data))
     if not (folder / "clips.jsonl").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        packets: list[Packet] = []
+        coded: list[Packet] = []
+        found: list[Packet] = []
         lines = []
-        seen = render_many(drawn, partial(_observe, found=found), data.workers)
-        for observed, motion in tqdm(seen, total=len(drawn), desc="test clips", unit="clip"):
-            row = len(packets) if observed.packet is not None else -1
+        seen = render_many(drawn, _observe, data.workers)
+        for first, second, motion in tqdm(seen, total=len(drawn), desc="test clips", unit="clip"):
+            row = -1
+            if first is not None and second is not None:
+                row = len(coded)
+                coded.append(first)
+                found.append(second)
             lines.append(json.dumps({"motion": motion.tolist(), "row": row}))
-            if observed.packet is not None:
-                packets.append(observed.packet)
-        save_packets(folder / "packets.safetensors", packets)
+        save_packets(folder / "coded.safetensors", coded)
+        save_packets(folder / "found.safetensors", found)
         write_lines(folder / "clips.jsonl", lines)
-    arrays = load_file(folder / "packets.safetensors")
+    stores = [load_file(folder / f"{name}.safetensors") for name in ("coded", "found")]
     clips = []
-    for spec, line in zip(drawn, (folder / "clips.jsonl").read_text().splitlines(), strict=True):
-        values = json.loads(line)
-        row = values["row"]
-        packet = {k: v[row] for k, v in arrays.items()} if row >= 0 else None
-        clips.append(TestClip(spec, np.array(values["motion"], np.float32), packet))
+    for spec, line in zip(drawn, read_lines(folder / "clips.jsonl"), strict=True):
+        row = line["row"]
+        packets = [
+            {name: array[row] for name, array in store.items()} if row >= 0 else None
+            for store in stores
+        ]
+        clips.append(TestClip(spec, np.array(line["motion"], np.float32), packets[0], packets[1]))
     return clips
 
 
@@ -359,7 +376,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     figures = _language_figures(bench, clips, replies, ceiling)
     figures += _ablation_figures(bench, explainer, clips, figures[0].value)
     figures += _head_figures(bench, explainer, clips, replies)
-    found = ask(explainer, test_clips(bench.data, bench.cache, found=True))
+    found = ask(explainer, [replace(clip, packet=clip.found) for clip in clips])
     spotted = claims(clips, found)
     figures += [
         Figure("lr_on_flow_uf1", logistic_regression_uf1(bench.train_data, clips)),

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,6 +44,8 @@ DEFAULT_BACKEND = "pyav"
 FACE_MAX_SIDE = 1280
 #: Rate of a folder of frames when nobody states it (CASME II, SAMM).
 FOLDER_FPS = 200.0
+#: OpenCV's number of AVX-512F; AVX-512 implies AVX2.
+_CPU_AVX512 = 13
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,9 @@ def read_clip(
         )
     selection = Selection(start, stop, stride, max_side)
     if path.is_dir():
+        decoded = folders.read_folder(path, selection, fps or FOLDER_FPS)
         if fps is None:
             logger.warning("%s: images carry no time; taking %g fps", path, FOLDER_FPS)
-        decoded = folders.read_folder(path, selection, fps or FOLDER_FPS)
     else:
         reader = backends.get_backend(DEFAULT_BACKEND if backend == "auto" else backend)
         decoded = reader(path, str(path), selection)
@@ -261,6 +264,7 @@ def write_video(
     try:
         with os.fdopen(handle, "w+b") as file:
             _encode(file, kind, frames, fps, crf)
+        os.chmod(name, 0o644)  # mkstemp made it private
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)
@@ -289,6 +293,9 @@ def _encode(target: Any, kind: str, frames: NDArray[np.uint8], fps: float, crf: 
     with av.open(target, mode="w", format=kind) as container:
         # one thread: x264's output depends on the number of threads
         options = {"crf": str(crf), "threads": "1"}
+        if cv2.checkHardwareSupport(_CPU_AVX512):
+            # its AVX-512 code for "mbtree" lets stray memory into the result: x264 build 165
+            options["x264-params"] = "asm=AVX2"
         stream: Any = container.add_stream("libx264", rate=rate, options=options)
         stream.pix_fmt = "yuv420p"
         stream.height, stream.width = frames.shape[1] + pad_h, frames.shape[2] + pad_w

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float32]
 
+_ACTIVE_REGIONS = 2
 NO_MOTION = "no motion above the noise floor"
 
 
@@ -64,7 +65,8 @@ class Measurement:
     Attributes:
         aligned: The clip it was measured on.
         interval: Given or found; of a clip without motion, the likeliest frames.
-        found: True if the interval was given, or found above the noise (``DETECTION_Z``).
+        found: True if the interval was given, or found above the noise: by its excursion
+            (``DETECTION_Z``), or by two regions that are active from onset to apex.
         flow_apex: (2, H, W) flow onset -> apex without head motion, px.
         flow_offset: (2, H, W) flow apex -> offset without head motion, px.
         table_apex: Regions from onset to apex.
@@ -190,6 +192,7 @@ def measure(
     placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
     flows = (gauge.flow(shown.onset, shown.apex), gauge.flow(shown.apex, shown.offset))
     tables = [region_table(flow, gauge.masks, floors, placed) for flow in flows]
+    found = found or int(tables[0].active.sum()) >= _ACTIVE_REGIONS
     return Measurement(
         aligned=aligned,
         interval=shown,

@@ -191,6 +191,7 @@ def _weighted(regions: FloatArray, floor: FloatArray) -> FloatArray:
 def _smooth(path: FloatArray, times: NDArray[np.float64]) -> FloatArray:
     """Gaussian over time in seconds, correct for a variable frame rate."""
     reach = int(np.ceil(3 * SMOOTHING / max(float(np.median(np.diff(times))), 1e-6)))
+    reach = min(reach, len(path) - 1)
     total = np.zeros_like(path)
     mass = np.zeros((len(path), 1), np.float32)
     for shift in range(-reach, reach + 1):

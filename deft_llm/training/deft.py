@@ -30,6 +30,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from deft_llm import facs
@@ -306,6 +307,9 @@ def _run_stage(
         train_dataset=data,
         data_collator=collator,
     )
+    for half in folder.glob("checkpoint-*"):
+        if not (half / TRAINER_STATE_NAME).is_file():  # written last: saving was interrupted
+            shutil.rmtree(half)
     checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     if checkpoint:
         logger.info("stage %s goes on from %s", name, checkpoint)

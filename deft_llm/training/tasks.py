@@ -25,9 +25,9 @@ def run(path: Path, overrides: Sequence[str] = ()) -> None:
         UserError: If the file, the task or a setting is wrong.
     """
     values = apply_overrides(read_yaml(path), overrides)
-    name = values.pop("task", None)
+    name = str(values.pop("task", None))
     if name not in TASKS:
-        near = difflib.get_close_matches(str(name), TASKS, n=1)
+        near = difflib.get_close_matches(name, TASKS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"{path}: task {name!r}; expected one of {', '.join(TASKS)}{hint}")
     module, _, function = TASKS[name].partition(":")

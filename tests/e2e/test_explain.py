@@ -1,0 +1,308 @@
+"""``deft-llm explain`` as people meet it: good clips, poor clips, wrong ones, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deft_llm.deft.explain import Explainer
+from deft_llm.motion.measure import NO_MOTION
+from deft_llm.viz import overlay
+
+Frames = NDArray[np.uint8]
+DeftLlm = Callable[..., Any]
+Film = Callable[[str, Frames], Path]
+REPORT = {"report.html", "explanation.json", "overlay.png"}
+
+
+def labels(out: str) -> list[str]:
+    """The words in the left column of the summary."""
+    return [line.split()[0] for line in out.splitlines() if line[:1].strip()]
+
+
+def files(folder: Path) -> set[str]:
+    """Every file below a folder, hidden ones too; empty if there is no folder."""
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def folder_of_frames(folder: Path, frames: Frames) -> Path:
+    folder.mkdir()
+    for index, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f"img{index}.png"), frame[:, :, ::-1])
+    return folder
+
+
+def noise(count: int, size: int = 96) -> Frames:
+    """Frames without a face: (count, size, size, 3)."""
+    return np.random.default_rng(0).integers(90, 130, (count, size, size, 3)).astype(np.uint8)
+
+
+# ------------------------------------------------------------------------ good input
+
+
+def test_clip_gives_summary_and_report(
+    deft_llm: DeftLlm, film: Film, face: Frames, tmp_path: Path
+) -> None:
+    clip = film("surprise.mp4", face)
+    result = deft_llm("explain", clip)
+    assert (result.status, result.err) == (0, "")
+    expected = ["clip", "face", "interval", "emotion", "evidence", "report"]
+    assert [label for label in labels(result.out) if label in expected] == expected
+    assert f"{len(face)} frames at 60 fps" in result.out
+    target = tmp_path / "out" / "surprise"
+    assert str(target / "report.html") in result.out
+    assert files(tmp_path / "out") == {f"surprise/{name}" for name in REPORT}
+    record = json.loads((target / "explanation.json").read_text(encoding="utf-8"))
+    probabilities = record["explanation"]["probabilities"]
+    assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert record["explanation"]["evidence"]
+
+    # The second run replaces the report and leaves other people's files alone.
+    (target / "notes.txt").write_text("mine", encoding="utf-8")
+    (target / "report.html").write_text("old", encoding="utf-8")
+    assert deft_llm("explain", clip).status == 0
+    assert files(target) == REPORT | {"notes.txt"}
+    assert (target / "report.html").read_text(encoding="utf-8") != "old"
+
+
+def test_folder_of_frames(deft_llm: DeftLlm, face: Frames, tmp_path: Path) -> None:
+    folder = folder_of_frames(tmp_path / "EP01_5", face)
+    result = deft_llm("explain", folder)
+    assert result.status == 0, result.err
+    assert f"{len(face)} frames at 200 fps" in result.out
+    assert files(tmp_path / "out" / "EP01_5") == REPORT
+
+
+def test_any_path(deft_llm: DeftLlm, film: Film, face: Frames, tmp_path: Path) -> None:
+    result = deft_llm("explain", film("Überraschung, 惊讶 'n' co/clip – №1.mp4", face[::5]))
+    assert result.status == 0, result.err
+    assert files(tmp_path / "out" / "clip – №1") == REPORT
+
+
+# ------------------------------------------------------- poor input: a result with a word
+
+
+def test_three_frames(deft_llm: DeftLlm, film: Film, face: Frames, tmp_path: Path) -> None:
+    result = deft_llm("explain", film("three.mp4", face[5:20:5]))
+    assert result.status == 0, result.err
+    assert "3/3 frames" in result.out
+    assert files(tmp_path / "out" / "three") == REPORT
+
+
+def test_face_in_half_of_the_frames(deft_llm: DeftLlm, film: Film, face: Frames) -> None:
+    half = len(face) // 2
+    gone = noise(half, face.shape[1])
+    result = deft_llm("explain", film("half.mp4", np.concatenate([face[:half], gone])))
+    assert result.status == 0, result.err
+    assert "frames without a face were left out" in result.out
+    shown = int(result.out.split("face", 1)[1].split("/")[0])
+    assert abs(shown - half) <= 2
+
+
+def test_four_k(deft_llm: DeftLlm, film: Film, face: Frames) -> None:
+    wide = np.full((3, 2160, 3840, 3), 110, np.uint8)
+    for frame, small in zip(wide, face[5:20:5], strict=True):
+        frame[:, 840:3000] = cv2.resize(small, (2160, 2160))
+    result = deft_llm("explain", film("wide.mp4", wide))
+    assert result.status == 0, result.err
+    assert "3/3 frames" in result.out
+
+
+def test_cut_recording(deft_llm: DeftLlm, film: Film, face: Frames, tmp_path: Path) -> None:
+    """Its index stands in front, so that the frames before the cut can still be shown."""
+    whole, cut = film("whole.mp4", face), tmp_path / "cut.mp4"
+    front = str(tmp_path / "front.mp4")
+    with av.open(str(whole)) as old, av.open(front, "w", options={"movflags": "faststart"}) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    data = Path(front).read_bytes()
+    cut.write_bytes(data[: int(0.7 * len(data))])
+    result = deft_llm("explain", cut)
+    assert result.status == 0, result.err
+    assert "damaged or cut" in result.err
+    assert files(tmp_path / "out" / "cut") == REPORT
+
+
+def test_still_face_gets_no_emotion(
+    deft_llm: DeftLlm,
+    film: Film,
+    face: Frames,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sensor noise alone: the language model is not even asked."""
+
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("the language model was asked about a face that did not move")
+
+    monkeypatch.setattr(Explainer, "answers", asked)
+    grain = np.random.default_rng(1).normal(0, 1.5, (24, *face.shape[1:]))
+    still = np.clip(np.rint(face[0] + grain), 0, 255).astype(np.uint8)
+    result = deft_llm("explain", film("still.mp4", still))
+    assert result.status == 0, result.err
+    emotion = next(line for line in result.out.splitlines() if line.startswith("emotion"))
+    assert "none named" in emotion
+    assert NO_MOTION in emotion
+    assert "interval" not in labels(result.out)
+    text = (tmp_path / "out" / "still" / "explanation.json").read_text(encoding="utf-8")
+    said = json.loads(text)["explanation"]
+    assert said["emotion"] is None
+    assert not said["probabilities"]
+    assert not said["aus"]
+    assert not said["evidence"]
+
+
+# ---------------------------------------------------------- wrong input: one line, status 2
+
+
+def _cut_index(path: Path, frames: Frames) -> None:
+    """A video whose index stood at the end, which is gone."""
+    whole = path.with_name("whole.mp4")
+    from deft_llm.media.video import write_video
+
+    write_video(whole, frames, 30)
+    data = whole.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def _bad_input(kind: str, folder: Path, film: Film, face: Frames) -> tuple[Path, str]:
+    """A path that cannot be explained, and a word of the reason."""
+    path = folder / f"{kind}.mp4"
+    if kind == "no-face":
+        return film(path.name, noise(8)), "no face found"
+    if kind == "one-frame":
+        return film(path.name, face[:1]), "1 frame"
+    if kind == "empty":
+        path.touch()
+        return path, "empty"
+    if kind == "cut":
+        _cut_index(path, face[:6])
+        return path, "complete to its end"
+    if kind == "text":
+        path.write_text("onset,apex,offset\n" * 50, encoding="utf-8")
+        return path, "not a readable video"
+    if kind == "mixed-sizes":
+        frames = folder_of_frames(folder / kind, face[:2])
+        cv2.imwrite(str(frames / "img2.png"), face[2][:100])
+        return frames, "different sizes"
+    if kind == "no-images":
+        (folder / kind).mkdir()
+        return folder / kind, "no images"
+    return path, "no such file"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["no-face", "one-frame", "empty", "cut", "text", "mixed-sizes", "no-images", "missing"],
+)
+def test_wrong_input_gets_one_line(
+    deft_llm: DeftLlm, film: Film, face: Frames, tmp_path: Path, kind: str
+) -> None:
+    path, reason = _bad_input(kind, tmp_path, film, face)
+    result = deft_llm("explain", path)
+    assert result.status == 2
+    assert len(result.err.splitlines()) == 1, result.err
+    assert result.err.startswith("deft-llm: ")
+    assert reason in result.err
+    assert path.stem in result.err
+    assert not result.out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("part", ["model.safetensors", "tokenizer.json"])
+def test_checkpoint_lacks_a_part(
+    deft_llm: DeftLlm, film: Film, face: Frames, tiny_checkpoint: Path, tmp_path: Path, part: str
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_checkpoint, broken)
+    (broken / part).unlink()
+    result = deft_llm("explain", film("clip.mp4", face[5:20:5]), checkpoint=broken)
+    assert result.status == 2
+    assert len(result.err.splitlines()) == 1, result.err
+    assert part in result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_report_cannot_be_written(
+    deft_llm: DeftLlm, film: Film, face: Frames, tmp_path: Path
+) -> None:
+    (tmp_path / "out").write_text("a file where the folder should be", encoding="utf-8")
+    result = deft_llm("explain", film("clip.mp4", face[5:20:5]))
+    assert result.status == 2
+    assert result.err.splitlines()[-1].startswith("deft-llm: ")
+    assert "--out" in result.err
+
+
+def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A real process: what native libraries print on their own is seen as well."""
+    command = [sys.executable, "-m", "deft_llm.cli", *arguments]
+    environment = {**os.environ, "TERM": "dumb"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+
+def test_wrong_input_in_a_process_of_its_own(tmp_path: Path) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no video\n" * 50, encoding="utf-8")
+    done = _command("explain", str(text), "--out", str(tmp_path / "out"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["explain", "--colour", "clip.mp4"], "--colour"),
+        (["explain"], "Missing argument"),
+        (["explian", "clip.mp4"], "explian"),
+    ],
+)
+def test_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    word: str,
+) -> None:
+    from deft_llm import cli
+
+    monkeypatch.setattr(sys, "argv", ["deft-llm", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capfd.readouterr()
+    assert ended.value.code == 2
+    assert not out
+    assert "Usage" in err
+    assert word in err
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_leaves_nothing_half_written(
+    deft_llm: DeftLlm,
+    film: Film,
+    face: Frames,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(overlay, "strip", interrupt)  # in the middle of writing the report
+    result = deft_llm("explain", film("clip.mp4", face[5:20:5]))
+    assert result.status == 130
+    assert "Traceback" not in result.err
+    assert not files(tmp_path / "out")

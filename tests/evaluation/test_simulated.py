@@ -1,0 +1,274 @@
+"""The simulated benchmark: its ceiling, its audit, its tables, and a run of a few clips.
+
+Rendering is replaced by random packets, except in the slow test.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from deft_llm import facs
+from deft_llm.config import read_yaml
+from deft_llm.errors import UserError
+from deft_llm.evaluation import benchmarks, simulated
+from deft_llm.metrics.figures import Figure
+from deft_llm.motion.packet import REGION_COLUMNS, Packet
+from deft_llm.simulator.clip_spec import PEAK_PX, ClipSpec, draw_spec
+from deft_llm.unimer.build import SimulatedData, specs
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARK = ROOT / "eval" / "benchmarks" / "simulated.yaml"
+SMOKE = ROOT / "train_configs" / "deft" / "smoke.yaml"
+CLIPS = 12
+FIGURES = {
+    *("uf1", "ceiling_uf1", "uar", "f1_negative", "f1_positive", "f1_surprise"),
+    *("uf1_none_is_an_error", "au_macro_f1", "claim_precision", "claim_recall", "parsed"),
+    *("named_without_au", "clips_without_face", "structure_alone_uf1"),
+    *("drop_without_structure", "drop_without_texture", "drop_without_motion"),
+    *("heads_uf1", "heads_au_macro_f1", "lr_on_flow_uf1"),
+    *("finder_uf1", "finder_claim_precision", "finder_claim_recall"),
+}
+MakeBenchmark = Callable[..., Path]
+
+
+def _spec(seed: int, emotion: str | None, *aus: str) -> ClipSpec:
+    return draw_spec(seed, seed, emotion=emotion, aus=aus)
+
+
+def _packet(seed: int) -> Packet:
+    rng = np.random.default_rng(seed)
+    return {
+        "onset": rng.integers(0, 255, (64, 64, 3)).astype(np.uint8),
+        "texture": rng.normal(0, 4, (8, 48, 48)).astype(np.float16),
+        "flow": rng.normal(0, 0.3, (2, 3, 56, 56)).astype(np.float16),
+        "regions": rng.uniform(0, 2, (2, 20, len(REGION_COLUMNS))).astype(np.float16),
+    }
+
+
+# --------------------------------------------------------------------------- ceiling
+
+
+def test_bayes_rule_counts_as_by_hand() -> None:
+    rule = simulated.BayesRule(
+        [
+            _spec(1, "happiness", "12"),
+            _spec(2, "happiness", "12"),
+            _spec(3, "anger", "12"),
+            _spec(4, "disgust", "4"),
+            _spec(5, "others", "4"),  # none of the three classes: not counted
+            _spec(6, "others", "4"),
+            _spec(7, None),
+        ]
+    )
+    assert rule(["12"]) == "positive"
+    assert rule(["4"]) == "negative"
+    # Never drawn together. positive: 2/4 · (2+1)/(2+2) · (0+1)/(2+2); negative: 2/4 · 2/4 · 2/4.
+    assert rule(["4", "12"]) == "negative"
+    assert rule(["12", "4"]) == "negative"
+
+
+def test_bayes_rule_tells_sides_apart() -> None:
+    rule = simulated.BayesRule([_spec(1, "happiness", "12"), _spec(2, "contempt", "L12")])
+    assert (rule(["12"]), rule(["L12"])) == ("positive", "negative")
+
+
+def test_scored_aus_are_the_pinned_twelve() -> None:
+    # Those in at least 2 % of the coded combinations.
+    assert simulated.scored_aus(0.02) == [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 17, 24]
+
+
+def test_au_matrix_leaves_sides_aside() -> None:
+    matrix = simulated.au_matrix([("L12", "1"), ()], [1, 4, 12])
+    np.testing.assert_array_equal(matrix, [[True, False, True], [False, False, False]])
+
+
+# ---------------------------------------------------------------------------- tables
+
+
+def test_every_peak_falls_in_one_row() -> None:
+    edges = simulated.AMPLITUDES
+    assert list(edges) == sorted(edges)
+    assert edges[0] <= PEAK_PX[0] and PEAK_PX[1] < edges[-1]
+    clips = [
+        simulated.TestClip(spec, np.zeros((20, 2), np.float32), None, None)
+        for spec in specs(SimulatedData(clips=200, identities=10))
+    ]
+    replies = [simulated.Reply({}, "", None, None) for _ in clips]
+    rows = simulated.amplitude_table(clips, replies)
+    assert sum(row["clips"] for row in rows) == sum(bool(clip.spec.aus) for clip in clips)
+    assert all(row["clips"] > 0 for row in rows)
+
+
+def test_none_is_a_guess_only_where_it_counts() -> None:
+    said = {"negative": -2.0, "positive": -1.0, "surprise": -3.0, "others": -0.5, "none": -0.1}
+    reply = simulated.Reply(said, "", None, None)
+    assert (reply.three(), reply.best()) == ("positive", "none")
+    silent = simulated.Reply({}, "", None, None)  # no face was found
+    assert (silent.three(), silent.best()) == (None, "none")
+
+
+# ------------------------------------------------------------------------------- run
+
+
+@pytest.fixture
+def make_benchmark(tmp_path: Path, tiny_checkpoint: Path) -> MakeBenchmark:
+    """``make_benchmark(clips=4)`` -> a benchmark file of an untrained model."""
+
+    def make(**data: Any) -> Path:
+        recipe = {**read_yaml(SMOKE), "templates": str(ROOT / "instruction_data" / "templates")}
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+        pinned = read_yaml(BENCHMARK)
+        values = {
+            **pinned,
+            "checkpoint": str(tiny_checkpoint),
+            "recipe": str(tmp_path / "recipe.yaml"),
+            "train_data": str(tmp_path / "nowhere"),
+            "cache": str(tmp_path / "cache"),
+            "data": {**pinned["data"], "clips": CLIPS, "identities": 6, "workers": 1, **data},
+        }
+        path = tmp_path / "benchmark.yaml"
+        path.write_text(yaml.safe_dump(values), encoding="utf-8")
+        return path
+
+    return make
+
+
+def test_shared_subject_is_refused(make_benchmark: MakeBenchmark) -> None:
+    trained_on = read_yaml(SMOKE)["data"]
+    first = SimulatedData(**trained_on).first_identity
+    with pytest.raises(UserError, match="share own00") as caught:
+        benchmarks.run(make_benchmark(first_identity=first))
+    assert "data.first_identity" in str(caught.value)
+
+
+def test_shared_clip_is_refused(make_benchmark: MakeBenchmark) -> None:
+    """The same recipe on other faces is no new clip."""
+    with pytest.raises(UserError, match="training draw and test share"):
+        benchmarks.run(make_benchmark(seed=read_yaml(SMOKE)["data"]["seed"]))
+
+
+def test_missing_checkpoint_is_named(make_benchmark: MakeBenchmark, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"config\.json"):
+        benchmarks.run(make_benchmark(), [f"checkpoint={tmp_path / 'none'}"])
+
+
+def _check_figures(figures: list[Figure], tables: str, cache: Path, clips: int) -> None:
+    by_name = {figure.name: figure for figure in figures}
+    assert len(by_name) == len(figures)
+    numbers = simulated.scored_aus(0.02)
+    assert set(by_name) == FIGURES | {f"f1_au{number}" for number in numbers}
+    bars = read_yaml(BENCHMARK)["bars"]
+    ceiling = by_name["ceiling_uf1"].value
+    assert by_name["uf1"].bar == pytest.approx(bars.pop("uf1_of_ceiling") * ceiling)
+    assert {name: by_name[name].bar for name in bars} == bars
+    assert {f.name for f in figures if not f.above} == {"named_without_au", "structure_alone_uf1"}
+    assert math.isnan(by_name["lr_on_flow_uf1"].value)  # there is no training data to fit it on
+    for row in ("0.3-0.6", "1.8-3.0", *facs.THREE_CLASSES):
+        assert row in tables
+    text = (cache / "simulated-predictions.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert len(rows) == clips
+    assert all(
+        sum(row["probabilities"].values()) == pytest.approx(1) for row in rows if row["text"]
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
+def test_run_gives_every_figure(
+    make_benchmark: MakeBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[int] = []
+
+    def no_rendering(
+        drawn: Iterable[ClipSpec], *_: object
+    ) -> Iterator[tuple[Packet | None, Packet | None, np.ndarray]]:
+        for i, spec in enumerate(drawn):
+            rendered.append(spec.seed)
+            motion = np.random.default_rng(spec.seed).normal(0, 0.3, (20, 2)).astype(np.float32)
+            packet = None if i == 1 else _packet(spec.seed)  # one clip shows no face
+            yield packet, packet, motion
+
+    monkeypatch.setattr(simulated, "render_many", no_rendering)
+    # An untrained model never ends its answer by itself.
+    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
+    path = make_benchmark()
+    figures, tables = benchmarks.run(path)
+    _check_figures(figures, tables, tmp_path / "cache", CLIPS)
+    assert next(f for f in figures if f.name == "clips_without_face").value == 1
+    assert len(rendered) == CLIPS
+    again, _ = benchmarks.run(path)
+    assert len(rendered) == CLIPS  # measured clips are kept
+    assert [f.name for f in again] == [f.name for f in figures]
+    np.testing.assert_array_equal([f.value for f in again], [f.value for f in figures])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
+def test_run_with_rendering(
+    make_benchmark: MakeBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
+    figures, tables = benchmarks.run(make_benchmark(clips=4))
+    _check_figures(figures, tables, tmp_path / "cache", 4)
+
+
+# ---------------------------------------------------------------------------- script
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("benchmark: [simulated\n", "not readable as YAML"),
+        ("benchmark: real\n", "expected one of simulated"),
+        ("benchmark: [simulated]\n", "expected one of simulated"),
+        ("- simulated\n", "mapping"),
+    ],
+)
+def test_wrong_file_is_named(tmp_path: Path, text: str, word: str) -> None:
+    path = tmp_path / "benchmark.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=word) as caught:
+        benchmarks.run(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_script_answers_a_bad_file_with_status_2(tmp_path: Path) -> None:
+    path = tmp_path / "benchmark.yaml"
+    path.write_text("benchmark: [simulated\n", encoding="utf-8")
+    command = [sys.executable, str(ROOT / "eval" / "run.py"), str(path), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "benchmark.yaml" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "flags", "status"), [(0.9, ["--check"], 0), (0.8, [], 0), (0.8, ["--check"], 1)]
+)
+def test_script_checks_bars(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    value: float,
+    flags: list[str],
+    status: int,
+) -> None:
+    location = importlib.util.spec_from_file_location("eval_run", ROOT / "eval" / "run.py")
+    assert location is not None and location.loader is not None
+    script = importlib.util.module_from_spec(location)
+    location.loader.exec_module(script)
+    monkeypatch.setattr(script, "run", lambda *_: ([Figure("uf1", value, 0.85)], "| a table |"))
+    monkeypatch.setattr(sys, "argv", ["run.py", "any.yaml", *flags])
+    assert script.main() == status
+    assert capsys.readouterr().out.splitlines()[0] == "| a table |"

@@ -1,0 +1,278 @@
+"""A run that was stopped and called again ends in the very bytes of one that was not.
+
+Rendering is replaced by random packets, except in the slow test.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from transformers import Trainer
+
+from deft_llm import facs
+from deft_llm.clip import Evidence
+from deft_llm.config import read_yaml
+from deft_llm.errors import UserError
+from deft_llm.motion.packet import REGION_COLUMNS, Packet
+from deft_llm.simulator.clip_spec import ClipSpec
+from deft_llm.training import deft
+from deft_llm.unimer import build
+from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
+from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.records import ClipRecord
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATES = ROOT / "instruction_data" / "templates"
+DATA = SimulatedData(clips=10, identities=4, seed=5_000_000, variants=2, turns=2, workers=1)
+
+
+def recipe(output: Path, **changes: Any) -> dict[str, Any]:
+    """The smoke recipe in a folder of its own."""
+    values = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
+    values.pop("task")
+    own = {"output": str(output), "templates": str(TEMPLATES), "data": DATA.model_dump()}
+    return {**values, **own, **changes}
+
+
+def _packet(seed: int) -> Packet:
+    rng = np.random.default_rng(seed)
+    return {
+        "onset": rng.integers(0, 255, (64, 64, 3)).astype(np.uint8),
+        "texture": rng.normal(0, 4, (8, 48, 48)).astype(np.float16),
+        "flow": rng.normal(0, 0.3, (2, 3, 56, 56)).astype(np.float16),
+        "regions": rng.uniform(0, 2, (2, 20, len(REGION_COLUMNS))).astype(np.float16),
+    }
+
+
+def _observed(spec: ClipSpec) -> Observed:
+    """What a clip's measurement could be: the AUs' motion as the table has it, noise for maps."""
+    moved = {
+        region: (directions[0], code)
+        for code in spec.aus
+        for region, directions in facs.expected_directions(code).items()
+        if directions
+    }
+    evidence = tuple(
+        Evidence(region, moved[region][0], 0.6, 8.0, (moved[region][1],))
+        for region in facs.REGIONS
+        if region in moved
+    )
+    record = ClipRecord(
+        clip=f"simulated-{spec.seed}",
+        subject=spec.subject,
+        emotion=spec.emotion,
+        emotion_known=spec.emotion is not None or not spec.aus,
+        aus=facs.sort_aus(spec.aus),
+        evidence=evidence,
+        packets="",
+        row=0,
+        content=str(spec.seed),
+        spec=spec.to_json(),
+    )
+    return Observed(spec, record.content, _packet(spec.seed % 2**32), record)
+
+
+def _no_rendering(specs: Iterable[ClipSpec], *_: object) -> Iterator[Observed]:
+    return (_observed(spec) for spec in specs)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder, built by the real code on random packets."""
+    folder = tmp_path_factory.mktemp("data") / "data"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "render_many", _no_rendering)
+        build_simulated(DATA, folder, Templates(TEMPLATES))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody stopped."""
+    output = tmp_path_factory.mktemp("straight") / "run"
+    shutil.copytree(data, output / "data")
+    deft.train(recipe(output), "smoke.yaml")
+    return output
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+def model_files(output: Path) -> dict[str, bytes]:
+    """The finished model; its config also notes the type in which weights were last loaded."""
+    files = contents(output / "final")
+    files.pop("config.json")
+    assert {"model.safetensors", "tokenizer.json", "processor_config.json"} <= set(files)
+    return files
+
+
+def _stopped_trainer(stage: str, step: int) -> type[Trainer]:
+    """A trainer that Ctrl-C reaches in one stage, before the given step is done."""
+
+    class Stopped(Trainer):
+        def training_step(self, *args: Any, **kwargs: Any) -> Any:
+            if Path(self.args.output_dir).name == stage and self.state.global_step == step:
+                raise KeyboardInterrupt
+            return super().training_step(*args, **kwargs)
+
+    return Stopped
+
+
+@pytest.mark.parametrize("stage", ["instruct", "experts"])
+def test_resumed_run_ends_bit_equal(
+    stage: str,
+    data: Path,
+    straight: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(data, output / "data")
+    with monkeypatch.context() as patch:
+        # Checkpoints are at 2 and 4: one step is lost and has to be done again.
+        patch.setattr(deft, "Trainer", _stopped_trainer(stage, 3))
+        with pytest.raises(KeyboardInterrupt):
+            deft.train(recipe(output), "smoke.yaml")
+    assert not (output / "final").exists()
+    assert (output / stage / "checkpoint-2").is_dir()
+    with caplog.at_level("INFO", "deft_llm"):
+        deft.train(recipe(output), "smoke.yaml")
+    # Starting again from nothing would end in the same bytes, yet be no resume.
+    assert f"stage {stage} goes on from" in caplog.text
+    assert "checkpoint-2" in caplog.text
+    assert model_files(output) == model_files(straight)
+
+
+def test_stopped_while_the_model_was_saved(
+    data: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step is done, the final folder is not yet in place."""
+    output = tmp_path / "run"
+    shutil.copytree(data, output / "data")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deft.DeftProcessor, "save_pretrained", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            deft.train(recipe(output), "smoke.yaml")
+    assert (output / "instruct" / "checkpoint-4").is_dir()
+    assert not (output / "final").exists()
+    deft.train(recipe(output), "smoke.yaml")
+    assert model_files(output) == model_files(straight)
+
+
+def test_stopped_while_a_checkpoint_was_saved(
+    data: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint without its optimizer is none: the run goes on from the one before."""
+    output = tmp_path / "run"
+    shutil.copytree(data, output / "data")
+
+    class Stopped(Trainer):
+        def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+            if output_dir.endswith("instruct/checkpoint-4"):
+                raise KeyboardInterrupt
+            super()._save_optimizer_and_scheduler(output_dir)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deft, "Trainer", Stopped)
+        with pytest.raises(KeyboardInterrupt):
+            deft.train(recipe(output), "smoke.yaml")
+    assert (output / "instruct" / "checkpoint-4").is_dir()
+    deft.train(recipe(output), "smoke.yaml")
+    assert model_files(output) == model_files(straight)
+
+
+def test_finished_run_is_left_alone(straight: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = contents(straight)
+    with caplog.at_level("INFO", "deft_llm"):
+        deft.train(recipe(straight), "smoke.yaml")
+    assert "already finished at step 4" in caplog.text
+    assert contents(straight) == before
+
+
+def test_folder_of_another_recipe_is_refused(straight: Path) -> None:
+    before = contents(straight)
+    with pytest.raises(UserError, match="another recipe") as caught:
+        deft.train(recipe(straight, seed=1), "smoke.yaml")
+    assert str(straight) in str(caught.value)
+    assert contents(straight) == before
+
+
+def _stopped_rendering(
+    render_many: Callable[..., Iterator[Observed]], after: int, seen: list[int]
+) -> Callable[..., Iterator[Observed]]:
+    """Rendering that stops with Ctrl-C after some clips; notes the clips in ``seen``."""
+
+    def render(specs: Iterable[ClipSpec], *rest: Any) -> Iterator[Observed]:
+        for observed in render_many(specs, *rest):
+            if len(seen) == after:
+                raise KeyboardInterrupt
+            seen.append(observed.spec.seed)
+            yield observed
+
+    return render
+
+
+def _build_in_two_goes(
+    data: SimulatedData,
+    folder: Path,
+    render_many: Callable[..., Iterator[Observed]],
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
+) -> tuple[list[int], list[int]]:
+    """Build, stopped after some clips, then build again; the seeds rendered in each go."""
+    first: list[int] = []
+    second: list[int] = []
+    monkeypatch.setattr(build, "SHARD", 2)
+    monkeypatch.setattr(build, "render_many", _stopped_rendering(render_many, after, first))
+    with pytest.raises(KeyboardInterrupt):
+        build_simulated(data, folder, Templates(TEMPLATES))
+    assert not (folder / "clips.jsonl").exists()
+    monkeypatch.setattr(build, "render_many", _stopped_rendering(render_many, -1, second))
+    build_simulated(data, folder, Templates(TEMPLATES))
+    return first, second
+
+
+def test_stopped_data_building_keeps_whole_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "SHARD", 2)
+    monkeypatch.setattr(build, "render_many", _no_rendering)
+    build_simulated(DATA, tmp_path / "whole", Templates(TEMPLATES))
+    first, second = _build_in_two_goes(
+        DATA, tmp_path / "stopped", _no_rendering, monkeypatch, after=5
+    )
+    assert first == [DATA.seed + i for i in range(5)]
+    assert second == [DATA.seed + i for i in range(4, DATA.clips)]  # the fifth was half a shard
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_from_nothing_with_rendering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole path: stopped while rendering, then in each stage, each time called again."""
+    few = DATA.model_copy(update={"clips": 4})
+    real = build.render_many
+    _build_in_two_goes(few, tmp_path / "stopped" / "data", real, monkeypatch, after=3)
+    monkeypatch.setattr(build, "render_many", real)
+    for stage in ("experts", "instruct"):
+        with monkeypatch.context() as patch:
+            patch.setattr(deft, "Trainer", _stopped_trainer(stage, 3))
+            with pytest.raises(KeyboardInterrupt):
+                deft.train(recipe(tmp_path / "stopped", data=few.model_dump()), "smoke.yaml")
+    for name in ("stopped", "straight"):
+        deft.train(recipe(tmp_path / name, data=few.model_dump()), "smoke.yaml")
+    assert model_files(tmp_path / "stopped") == model_files(tmp_path / "straight")
+    data_folders = [contents(tmp_path / name / "data") for name in ("stopped", "straight")]
+    assert data_folders[0] == data_folders[1]
