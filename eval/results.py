@@ -46,8 +46,9 @@ def table(command: str, figures: list[dict], machine: str) -> str:
     for row in figures:
         sign = ">=" if row["above"] else "<="
         bar = "" if row["bar"] is None else f"{sign} {row['bar']:.4g}"
+        value = "not measured" if row["value"] is None else f"{row['value']:.4g}"
         verdict = "" if row["bar"] is None else ("reached" if row["reached"] else "**missed**")
-        lines.append(f"| {row['name']} | {row['value']:.4g} | {bar} | {verdict} |")
+        lines.append(f"| {row['name']} | {value} | {bar} | {verdict} |")
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from deft_llm import facs
@@ -86,7 +87,7 @@ class Explainer:
         """Read a checkpoint folder.
 
         Raises:
-            UserError: If the folder or a part of it is missing.
+            UserError: If the folder or a part of it is missing or damaged.
         """
         for name in ("config.json", "model.safetensors", "processor_config.json", "tokenizer.json"):
             if not (folder / name).is_file():
@@ -94,8 +95,14 @@ class Explainer:
                     f"checkpoint {folder}: no {name}; expected the folder that train.py writes "
                     "as final/, or demo/checkpoint"
                 )
-        model = DeftForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-        return cls(model, DeftProcessor.from_pretrained(folder))
+        try:
+            model = DeftForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+            return cls(model, DeftProcessor.from_pretrained(folder))
+        except (OSError, ValueError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"checkpoint {folder}: damaged ({reason[:160]}); copy or train it again"
+            ) from error
 
     @torch.inference_mode()
     def encode(self, packets: Sequence[Packet], blank: tuple[str, ...] = ()) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,6 +52,9 @@ def report(figures: Iterable[Figure], json_file: Path | None = None, check: bool
     for figure in figures:
         print(figure)
     if json_file is not None:
-        rows = [{**asdict(f), "reached": f.reached} for f in figures]
+        rows = [
+            {**asdict(f), "value": None if math.isnan(f.value) else f.value, "reached": f.reached}
+            for f in figures
+        ]
         json_file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return int(check and not all(figure.reached for figure in figures))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import random
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 from pydantic import Field
+from safetensors.torch import load_file, save_file
+from torch import nn
 from torch.utils.data import Dataset
 from transformers import (
     AutoConfig,
@@ -269,7 +270,9 @@ def _texts(folder: Path) -> Iterator[str]:
         yield from (turn["value"].removeprefix("<clip>") for turn in line["conversations"])
 
 
-def _arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArguments:
+def _arguments(
+    recipe: DeftRecipe, stage: Stage, folder: Path, grouped: bool
+) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=stage.steps,
@@ -285,6 +288,7 @@ def _arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArgume
         logging_steps=20,
         save_steps=stage.save_every,
         save_total_limit=2,
+        train_sampling_strategy="group_by_length" if grouped else "random",
         seed=recipe.seed,
         data_seed=recipe.seed,
         remove_unused_columns=False,
@@ -303,7 +307,7 @@ def _run_stage(
     set_seed(recipe.seed)
     trainer = Trainer(
         model=model,
-        args=_arguments(recipe, stage, folder),
+        args=_arguments(recipe, stage, folder, isinstance(data, InstructionDataset)),
         train_dataset=data,
         data_collator=collator,
     )
@@ -341,20 +345,23 @@ def train(values: dict[str, Any], where: str) -> None:
     if not (data / "clips.jsonl").is_file():
         build_simulated(recipe.data, data, Templates(recipe.templates))
     store = PacketStore(data)
+    _use_all_cores()
     set_seed(recipe.seed)
-    random.seed(recipe.seed)
     model, processor = build_model(recipe, data)
     _banner(recipe, model, store)
     collator = Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)
-    expert_weights = recipe.output / "experts.done"
-    if expert_weights.is_dir():
-        model = DeftForConditionalGeneration.from_pretrained(expert_weights)
+    trained = nn.ModuleDict({"experts": model.experts, "heads": model.heads})
+    expert_weights = recipe.output / "experts.safetensors"
+    if expert_weights.is_file():
+        trained.load_state_dict(load_file(expert_weights))
     else:
         model.language_model.requires_grad_(False)
         model.projectors.requires_grad_(False)
         _run_stage("experts", model, ExpertDataset(store, model.config), collator, recipe)
         model.requires_grad_(True)
-        _save_whole(model, None, expert_weights)
+        partial = expert_weights.with_suffix(".partial")
+        save_file(trained.state_dict(), partial)
+        os.replace(partial, expert_weights)
     if recipe.text_model.lora_rank:
         model = get_peft_model(model, lora_config(recipe.text_model, processor.tokenizer))
     dataset = InstructionDataset(data, store, processor, model.config)
@@ -363,6 +370,13 @@ def train(values: dict[str, Any], where: str) -> None:
         model = model.to(getattr(torch, recipe.save_dtype))
     _save_whole(model, processor, final)
     logger.info("finished: %s", final)
+
+
+def _use_all_cores() -> None:
+    """Undo what ``accelerate launch`` does on a CPU: one thread, for a process that is alone."""
+    if not torch.cuda.is_available():
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
 
 
 def lora_config(text: TextModel, tokenizer: PreTrainedTokenizerBase) -> LoraConfig:
@@ -408,11 +422,10 @@ def _banner(recipe: DeftRecipe, model: torch.nn.Module, store: PacketStore) -> N
     )
 
 
-def _save_whole(model: Any, processor: DeftProcessor | None, folder: Path) -> None:
+def _save_whole(model: Any, processor: DeftProcessor, folder: Path) -> None:
     """Save under a temporary name, then put in place."""
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
-    if processor is not None:
-        processor.save_pretrained(partial)
+    processor.save_pretrained(partial)
     os.replace(partial, folder)

@@ -145,7 +145,8 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def save_packets(path: Path, packets: list[Packet]) -> None:
     """Stack packets into one safetensors file, put in place when it is whole."""
     partial = path.with_suffix(".partial")
-    save_file({k: np.stack([p[k] for p in packets]) for k in packets[0]}, partial)
+    names = packets[0] if packets else ()
+    save_file({name: np.stack([p[name] for p in packets]) for name in names}, partial)
     os.replace(partial, path)
 
 
