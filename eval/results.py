@@ -18,7 +18,7 @@ COMMANDS = (
 HEAD = """# Results
 
 The latest of every figure, written by `make results`; never by hand. A figure without a bar is
-reported only. Simulated benchmarks: 640 clips of 80 faces that training never saw; seeds are in
+reported only. Simulated benchmarks: 600 clips of 80 faces that training never saw; seeds are in
 the YAML files of `eval/benchmarks`.
 
 """

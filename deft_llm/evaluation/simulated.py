@@ -38,11 +38,12 @@ from deft_llm.errors import UserError
 from deft_llm.metrics.classification import binary_f1, confusion_matrix, f1_per_class, uar, uf1
 from deft_llm.metrics.faithfulness import ClaimCounts, count_claims
 from deft_llm.metrics.figures import Figure
-from deft_llm.motion.packet import Packet
+from deft_llm.motion.measure import MotionSettings, measure
+from deft_llm.motion.packet import Packet, pack
 from deft_llm.simulator.clip_spec import ClipSpec, combinations
 from deft_llm.simulator.clips import SimulatedClip, render_many
 from deft_llm.training.deft import DeftRecipe
-from deft_llm.unimer.build import SimulatedData, observe, specs, true_motion
+from deft_llm.unimer.build import SimulatedData, filmed, specs, true_motion
 from deft_llm.unimer.dialogue import NOTHING, parse_triple, stated_claims
 from deft_llm.unimer.records import PacketStore, read_lines, save_packets, write_lines
 
@@ -112,9 +113,14 @@ def _observe(
     simulated: SimulatedClip,
 ) -> tuple[Packet | None, Packet | None, NDArray[np.float32]]:
     """Measure with the coded interval and with the found one; and the exact motion."""
-    coded = observe(simulated, jitter=False)
-    found = observe(simulated, find=True)
-    return coded.packet, found.packet, true_motion(simulated)
+    truth = true_motion(simulated)
+    try:
+        _, aligned = filmed(simulated)
+    except UserError as error:
+        logger.warning("%s: %s", simulated.spec.name, error)
+        return None, None, truth
+    coded = measure(aligned, simulated.spec.curve.interval, MotionSettings(curve=False))
+    return pack(coded), pack(measure(aligned)), truth
 
 
 def test_clips(data: SimulatedData, cache: Path) -> list[TestClip]:

@@ -22,7 +22,7 @@ from peft import LoraConfig, get_peft_model
 from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -87,6 +87,7 @@ class Stage(Settings):
         weight_decay: AdamW's.
         bf16: Run under bfloat16 autocast.
         save_every: Steps between checkpoints.
+        freeze_experts: Leave experts and heads as they are (instruct only).
     """
 
     steps: int
@@ -97,6 +98,7 @@ class Stage(Settings):
     weight_decay: float = 0.01
     bf16: bool = True
     save_every: int = 200
+    freeze_experts: bool = False
 
 
 class DeftRecipe(Settings):
@@ -181,6 +183,10 @@ class InstructionDataset(Dataset):
     def __len__(self) -> int:
         return len(self.lines)
 
+    def lengths(self) -> list[int]:
+        """Characters of every conversation, which go with its tokens."""
+        return [sum(len(turn["value"]) for turn in turns) for _, _, turns in self.lines]
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip, mirrored, turns = self.lines[index]
         ids, labels = self.processor.encode_conversation(as_messages(turns))
@@ -221,6 +227,43 @@ class Collator:
             lengths = torch.tensor([len(row["input_ids"]) for row in rows])
             batch["attention_mask"] = (torch.arange(length) < lengths[:, None]).long()
         return batch
+
+
+class LengthGroupedBatches(Sampler[int]):
+    """Batches of conversations of like length, in random order.
+
+    The sampler of transformers goes from long to short inside a block; here short answers are
+    those of clips in which nothing moved, and a small model would forget the others each time.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate's loader; each epoch has an order of its own."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        jitter = rng.uniform(0.9, 1.1, len(self.lengths))
+        order = np.argsort(np.array(self.lengths) * jitter, kind="stable")
+        whole = len(order) // self.batch_size * self.batch_size
+        batches = order[:whole].reshape(-1, self.batch_size)
+        rng.shuffle(batches)
+        return iter([*batches.ravel().tolist(), *order[whole:].tolist()])
+
+
+class DeftTrainer(Trainer):
+    """Trainer with length-grouped batches where the data has lengths."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        data = train_dataset or self.train_dataset
+        if not isinstance(data, InstructionDataset):
+            return super()._get_train_sampler(data)
+        return LengthGroupedBatches(data.lengths(), self.args.train_batch_size, self.args.data_seed)
 
 
 # ------------------------------------------------------------------------------ stages
@@ -270,9 +313,7 @@ def _texts(folder: Path) -> Iterator[str]:
         yield from (turn["value"].removeprefix("<clip>") for turn in line["conversations"])
 
 
-def _arguments(
-    recipe: DeftRecipe, stage: Stage, folder: Path, grouped: bool
-) -> TrainingArguments:
+def _arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=stage.steps,
@@ -288,7 +329,6 @@ def _arguments(
         logging_steps=20,
         save_steps=stage.save_every,
         save_total_limit=2,
-        train_sampling_strategy="group_by_length" if grouped else "random",
         seed=recipe.seed,
         data_seed=recipe.seed,
         remove_unused_columns=False,
@@ -305,9 +345,9 @@ def _run_stage(
     stage: Stage = getattr(recipe, name)
     folder = recipe.output / name
     set_seed(recipe.seed)
-    trainer = Trainer(
+    trainer = DeftTrainer(
         model=model,
-        args=_arguments(recipe, stage, folder, isinstance(data, InstructionDataset)),
+        args=_arguments(recipe, stage, folder),
         train_dataset=data,
         data_collator=collator,
     )
@@ -364,6 +404,8 @@ def train(values: dict[str, Any], where: str) -> None:
         os.replace(partial, expert_weights)
     if recipe.text_model.lora_rank:
         model = get_peft_model(model, lora_config(recipe.text_model, processor.tokenizer))
+    elif recipe.instruct.freeze_experts:
+        trained.requires_grad_(False)
     dataset = InstructionDataset(data, store, processor, model.config)
     _run_stage("instruct", model, dataset, collator, recipe)
     if not recipe.text_model.lora_rank:

@@ -24,7 +24,13 @@ from deft_llm import facs
 from deft_llm.clip import Interval
 from deft_llm.errors import UserError
 from deft_llm.media.canonical import fit_similarity, transform
-from deft_llm.media.face import CANONICAL_LANDMARKS, CANONICAL_SIZE, align, track_faces
+from deft_llm.media.face import (
+    CANONICAL_LANDMARKS,
+    CANONICAL_SIZE,
+    AlignedClip,
+    align,
+    track_faces,
+)
 from deft_llm.media.finders import HaarFinder
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.motion.packet import Packet, pack
@@ -78,7 +84,6 @@ class Observed:
     """One simulated clip as the pipeline saw it; ``packet`` is None where no face was found."""
 
     spec: ClipSpec
-    content: str
     packet: Packet | None
     record: ClipRecord | None
     problem: str = ""
@@ -105,25 +110,28 @@ def _balanced_aus(rng: np.random.Generator) -> tuple[str, ...]:
     return tuple(str(rng.choice(holding)).split("+"))
 
 
-def observe(simulated: SimulatedClip, jitter: bool = True, find: bool = False) -> Observed:
-    """Send a simulated clip through codec, face finder and flow.
+def filmed(simulated: SimulatedClip) -> tuple[str, AlignedClip]:
+    """A simulated clip through codec and face finder: content hash and aligned face.
 
-    Args:
-        simulated: The rendered clip.
-        jitter: Move onset, apex and offset by up to one or two frames: users' intervals are no
-            better.
-        find: Leave the interval to the onset-apex finder, as for a clip without annotation.
+    Raises:
+        UserError: If no face is found in it.
+    """
+    clip = simulated.encoded(VIDEO_CRF)
+    track = track_faces(clip, HaarFinder(), step=max(1, len(clip) // 4))
+    return clip.content_hash(), align(clip, track)
+
+
+def observe(simulated: SimulatedClip) -> Observed:
+    """Film and measure a clip and note what may be said of it.
+
+    Onset, apex and offset are moved by up to one or two frames: users' intervals are no better.
     """
     spec = simulated.spec
-    clip = simulated.encoded(VIDEO_CRF)
-    content = clip.content_hash()
     try:
-        aligned = align(clip, track_faces(clip, HaarFinder(), step=max(1, len(clip) // 4)))
+        content, aligned = filmed(simulated)
     except UserError as error:
-        return Observed(spec, content, None, None, str(error))
-    interval: Interval | None = None if find else spec.curve.interval
-    if interval is not None and jitter:
-        interval = _jittered(interval, len(clip), np.random.default_rng([spec.seed, 98]))
+        return Observed(spec, None, None, str(error))
+    interval = _jittered(spec.curve.interval, len(aligned), np.random.default_rng([spec.seed, 98]))
     measurement = measure(aligned, interval, MotionSettings(curve=False))
     record = ClipRecord(
         clip=f"simulated-{spec.seed}",
@@ -137,7 +145,7 @@ def observe(simulated: SimulatedClip, jitter: bool = True, find: bool = False) -
         content=content,
         spec=spec.to_json(),
     )
-    return Observed(spec, content, pack(measurement), record)
+    return Observed(spec, pack(measurement), record)
 
 
 def _jittered(interval: Interval, frames: int, rng: np.random.Generator) -> Interval:

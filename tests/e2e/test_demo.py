@@ -70,6 +70,7 @@ def test_errors_are_one_line_for_the_page(
 
 def test_the_page_builds(app: ModuleType, explainer: Explainer) -> None:
     names = {
-        dependency["api_name"] for dependency in app.build(explainer).get_config_file()["dependencies"]
+        dependency["api_name"]
+        for dependency in app.build(explainer).get_config_file()["dependencies"]
     }
     assert {"explain", "ask"} <= names

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transformers import Trainer
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
@@ -74,7 +73,7 @@ def _observed(spec: ClipSpec) -> Observed:
         content=str(spec.seed),
         spec=spec.to_json(),
     )
-    return Observed(spec, record.content, _packet(spec.seed % 2**32), record)
+    return Observed(spec, _packet(spec.seed % 2**32), record)
 
 
 def _no_rendering(specs: Iterable[ClipSpec], *_: object) -> Iterator[Observed]:
@@ -114,10 +113,10 @@ def model_files(output: Path) -> dict[str, bytes]:
     return files
 
 
-def _stopped_trainer(stage: str, step: int) -> type[Trainer]:
+def _stopped_trainer(stage: str, step: int) -> type[deft.DeftTrainer]:
     """A trainer that Ctrl-C reaches in one stage, before the given step is done."""
 
-    class Stopped(Trainer):
+    class Stopped(deft.DeftTrainer):
         def training_step(self, *args: Any, **kwargs: Any) -> Any:
             if Path(self.args.output_dir).name == stage and self.state.global_step == step:
                 raise KeyboardInterrupt
@@ -139,7 +138,7 @@ def test_resumed_run_ends_bit_equal(
     shutil.copytree(data, output / "data")
     with monkeypatch.context() as patch:
         # Checkpoints are at 2 and 4: one step is lost and has to be done again.
-        patch.setattr(deft, "Trainer", _stopped_trainer(stage, 3))
+        patch.setattr(deft, "DeftTrainer", _stopped_trainer(stage, 3))
         with pytest.raises(KeyboardInterrupt):
             deft.train(recipe(output), "smoke.yaml")
     assert not (output / "final").exists()
@@ -179,14 +178,14 @@ def test_stopped_while_a_checkpoint_was_saved(
     output = tmp_path / "run"
     shutil.copytree(data, output / "data")
 
-    class Stopped(Trainer):
+    class Stopped(deft.DeftTrainer):
         def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
             if output_dir.endswith("instruct/checkpoint-4"):
                 raise KeyboardInterrupt
             super()._save_optimizer_and_scheduler(output_dir)
 
     with monkeypatch.context() as patch:
-        patch.setattr(deft, "Trainer", Stopped)
+        patch.setattr(deft, "DeftTrainer", Stopped)
         with pytest.raises(KeyboardInterrupt):
             deft.train(recipe(output), "smoke.yaml")
     assert (output / "instruct" / "checkpoint-4").is_dir()
@@ -268,7 +267,7 @@ def test_from_nothing_with_rendering(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(build, "render_many", real)
     for stage in ("experts", "instruct"):
         with monkeypatch.context() as patch:
-            patch.setattr(deft, "Trainer", _stopped_trainer(stage, 3))
+            patch.setattr(deft, "DeftTrainer", _stopped_trainer(stage, 3))
             with pytest.raises(KeyboardInterrupt):
                 deft.train(recipe(tmp_path / "stopped", data=few.model_dump()), "smoke.yaml")
     for name in ("stopped", "straight"):
