@@ -4,7 +4,7 @@ Pinned: at least 600 clips of at least 60 identities; emotions and AU sets from 
 real codings; peak displacement log-uniform 0.3-3 canonical px; blinks, gaze, head drift, camera
 noise; H.264 at CRF 18; 10 % of the clips without any AU. The language model carries the bars:
 classes by label likelihood, AUs and claims from its raw text. Onset and apex are the coded ones,
-as in published protocols; ``finder`` scores the same clips with the ones found.
+as in published protocols.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -97,30 +97,26 @@ class TestClip:
         spec: Its recipe.
         motion: (R, 2) exact head-compensated motion of the regions, canonical px.
         packet: As measured with the coded interval; None where no face was found.
-        found: As measured with the interval that the finder placed.
     """
 
     spec: ClipSpec
     motion: NDArray[np.float32]
     packet: Packet | None
-    found: Packet | None
 
 
 # ----------------------------------------------------------------------------- clips
 
 
-def _observe(
-    simulated: SimulatedClip,
-) -> tuple[Packet | None, Packet | None, NDArray[np.float32]]:
-    """Measure with the coded interval and with the found one; and the exact motion."""
+def _observe(simulated: SimulatedClip) -> tuple[Packet | None, NDArray[np.float32]]:
+    """Measure with the coded interval; and the exact motion."""
     truth = true_motion(simulated)
     try:
         _, aligned = filmed(simulated)
     except UserError as error:
         logger.warning("%s: %s", simulated.spec.name, error)
-        return None, None, truth
-    coded = measure(aligned, simulated.spec.curve.interval, MotionSettings(curve=False))
-    return pack(coded), pack(measure(aligned)), truth
+        return None, truth
+    interval = simulated.spec.curve.interval
+    return pack(measure(aligned, interval, MotionSettings(curve=False))), truth
 
 
 def test_clips(data: SimulatedData, cache: Path) -> list[TestClip]:
@@ -135,29 +131,21 @@ def test_clips(data: SimulatedData, cache: Path) -> list[TestClip]:
     drawn = list(specs(data))
     if not (folder / "clips.jsonl").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        coded: list[Packet] = []
-        found: list[Packet] = []
+        packets: list[Packet] = []
         lines = []
         seen = render_many(drawn, _observe, data.workers)
-        for first, second, motion in tqdm(seen, total=len(drawn), desc="test clips", unit="clip"):
-            row = -1
-            if first is not None and second is not None:
-                row = len(coded)
-                coded.append(first)
-                found.append(second)
+        for packet, motion in tqdm(seen, total=len(drawn), desc="test clips", unit="clip"):
+            row = len(packets) if packet is not None else -1
             lines.append(json.dumps({"motion": motion.tolist(), "row": row}))
-        save_packets(folder / "coded.safetensors", coded)
-        save_packets(folder / "found.safetensors", found)
+            packets += [packet] if packet is not None else []
+        save_packets(folder / "packets.safetensors", packets)
         write_lines(folder / "clips.jsonl", lines)
-    stores = [load_file(folder / f"{name}.safetensors") for name in ("coded", "found")]
+    arrays = load_file(folder / "packets.safetensors")
     clips = []
     for spec, line in zip(drawn, read_lines(folder / "clips.jsonl"), strict=True):
         row = line["row"]
-        packets = [
-            {name: array[row] for name, array in store.items()} if row >= 0 else None
-            for store in stores
-        ]
-        clips.append(TestClip(spec, np.array(line["motion"], np.float32), packets[0], packets[1]))
+        kept = {name: array[row] for name, array in arrays.items()} if row >= 0 else None
+        clips.append(TestClip(spec, np.array(line["motion"], np.float32), kept))
     return clips
 
 
@@ -382,14 +370,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     figures = _language_figures(bench, clips, replies, ceiling)
     figures += _ablation_figures(bench, explainer, clips, figures[0].value)
     figures += _head_figures(bench, explainer, clips, replies)
-    found = ask(explainer, [replace(clip, packet=clip.found) for clip in clips])
-    spotted = claims(clips, found)
-    figures += [
-        Figure("lr_on_flow_uf1", logistic_regression_uf1(bench.train_data, clips)),
-        Figure("finder_uf1", three_class_uf1(clips, (r.three() for r in found))),
-        Figure("finder_claim_precision", spotted.precision),
-        Figure("finder_claim_recall", spotted.recall),
-    ]
+    figures.append(Figure("lr_on_flow_uf1", logistic_regression_uf1(bench.train_data, clips)))
     _write_rows(bench, clips, replies, seconds)
     return figures, _tables(bench, clips, replies)
 

@@ -238,7 +238,7 @@ def test_drop_out_blanks_whole_experts_in_training_alone(
     model: DeftForConditionalGeneration, inputs: Inputs
 ) -> None:
     clip = clip_of(inputs)
-    model.experts.dropout = 1.0
+    model.experts.expert_dropout = 1.0
     assert not torch.equal(
         model.eval().encode_clips(**clip)["motion"], model.train().encode_clips(**clip)["motion"]
     )

@@ -37,7 +37,6 @@ FIGURES = {
     *("named_without_au", "clips_without_face", "structure_alone_uf1"),
     *("drop_without_structure", "drop_without_texture", "drop_without_motion"),
     *("heads_uf1", "heads_au_macro_f1", "lr_on_flow_uf1"),
-    *("finder_uf1", "finder_claim_precision", "finder_claim_recall"),
 }
 MakeBenchmark = Callable[..., Path]
 
@@ -101,7 +100,7 @@ def test_every_peak_falls_in_one_row() -> None:
     assert list(edges) == sorted(edges)
     assert edges[0] <= PEAK_PX[0] and PEAK_PX[1] < edges[-1]
     clips = [
-        simulated.TestClip(spec, np.zeros((20, 2), np.float32), None, None)
+        simulated.TestClip(spec, np.zeros((20, 2), np.float32), None)
         for spec in specs(SimulatedData(clips=200, identities=10))
     ]
     replies = [simulated.Reply({}, "", None, None) for _ in clips]
@@ -192,12 +191,12 @@ def test_run_gives_every_figure(
 
     def no_rendering(
         drawn: Iterable[ClipSpec], *_: object
-    ) -> Iterator[tuple[Packet | None, Packet | None, np.ndarray]]:
+    ) -> Iterator[tuple[Packet | None, np.ndarray]]:
         for i, spec in enumerate(drawn):
             rendered.append(spec.seed)
             motion = np.random.default_rng(spec.seed).normal(0, 0.3, (20, 2)).astype(np.float32)
             packet = None if i == 1 else _packet(spec.seed)  # one clip shows no face
-            yield packet, packet, motion
+            yield packet, motion
 
     monkeypatch.setattr(simulated, "render_many", no_rendering)
     # An untrained model never ends its answer by itself.
