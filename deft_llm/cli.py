@@ -80,8 +80,8 @@ def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> 
     if explanation.unsupported:
         claims = [f"the {region} {direction}" for region, direction in explanation.unsupported]
         yield from _block("unproven", ["not borne out by the motion: " + "; ".join(claims)])
-    if measurement.status != "ok":
-        yield from _block("note", [measurement.status])
+    if explanation.status != "ok":
+        yield from _block("note", [explanation.status])
 
 
 def _block(label: str, lines: list[str]) -> Iterator[str]:

@@ -33,6 +33,7 @@ from deft_llm.unimer.constraints import AGREED_Z, measured_evidence
 from deft_llm.unimer.dialogue import COARSE_LABELS, NOTHING, parse_triple, stated_claims
 
 MAX_NEW_TOKENS = 480
+MACRO_PX = 6.0  # canonical px, twice the largest motion of the simulated micro-expressions
 CLAIM_ANGLE = 45.0  # degrees between a claim and the measured motion
 
 
@@ -181,7 +182,7 @@ class Explainer:
             unsupported=tuple(claim for claim in claims if not supported(table, *claim)),
             rationale=record["rationale"] if record else text,
             raw=text,
-            status=measurement.status,
+            status=_remarks(measurement),
             parsed=record is not None,
             seconds={"answer": time.perf_counter() - started},
         )
@@ -212,6 +213,18 @@ class Explainer:
         messages[0] = {"role": "user", "content": CLIP_TOKEN + messages[0]["content"]}
         tokens = self.encode([pack(measurement, self.sizes)])
         return self.generate(tokens, messages)[0]
+
+
+def _remarks(measurement: Measurement) -> str:
+    """The measurement's status, and whether the motion is far from what training showed."""
+    largest = float(measurement.table_apex.magnitude.max())
+    if largest <= MACRO_PX:
+        return measurement.status
+    remark = (
+        f"regions moved up to {largest:.1f} px, a macro-expression: the model learned from "
+        "micro-expressions of 0.3 to 3 px, so do not rely on its reading"
+    )
+    return remark if measurement.status == "ok" else f"{measurement.status}; {remark}"
 
 
 def observe(source: Path | str | Clip) -> tuple[Clip, Measurement]:
