@@ -1,13 +1,16 @@
-"""What the tests of several rooms share: an untrained DEFT-LLM on disk."""
+"""What the tests of several rooms share: an untrained DEFT-LLM on disk, random packets."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deft_llm import facs
+from deft_llm.motion.packet import REGION_COLUMNS, Packet
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,3 +41,20 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder / "final")
     processor.save_pretrained(folder / "final")
     return folder / "final"
+
+
+@pytest.fixture(scope="session")
+def make_packet() -> Callable[[int], Packet]:
+    """Seed -> a packet of noise."""
+
+    def make(seed: int) -> Packet:
+        rng = np.random.default_rng(seed)
+        table = (2, len(facs.REGIONS), len(REGION_COLUMNS))
+        return {
+            "onset": rng.integers(0, 255, (64, 64, 3)).astype(np.uint8),
+            "texture": rng.normal(0, 4, (8, 48, 48)).astype(np.float16),
+            "flow": rng.normal(0, 0.3, (2, 3, 56, 56)).astype(np.float16),
+            "regions": rng.uniform(0, 2, table).astype(np.float16),
+        }
+
+    return make

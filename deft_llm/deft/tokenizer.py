@@ -1,7 +1,9 @@
-"""The tiny default's tokenizer: a sentencepiece unigram model trained on the instruction text.
+"""The tiny default's tokenizer: a sentencepiece BPE model trained on the instruction text.
 
 Pre-trained language models bring a tokenizer of their own; this one is for the text model that
-is built from a configuration and trained from nothing.
+is built from a configuration and trained from nothing. BPE rather than a unigram model: on text
+made from templates the unigram model falls apart into syllables (a conversation has 40 % more
+tokens).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Iterable
 import sentencepiece
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import generate_merges
 
 from deft_llm.deft.processing_deft import CHAT_TEMPLATE, CHAT_TOKENS, CLIP_TOKEN
 
@@ -22,7 +25,7 @@ SPACE = "\u2581"  # sentencepiece writes a space as this character
 def train_sentencepiece(
     texts: Iterable[str], vocab_size: int = 1000
 ) -> sentencepiece.SentencePieceProcessor:
-    """Train a unigram model with byte fallback, spaces kept as they are.
+    """Train a BPE model with byte fallback, spaces kept as they are.
 
     Args:
         texts: Training lines.
@@ -32,7 +35,7 @@ def train_sentencepiece(
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
         model_writer=buffer,
-        model_type="unigram",
+        model_type="bpe",
         vocab_size=vocab_size,
         hard_vocab_limit=False,
         byte_fallback=True,
@@ -59,8 +62,14 @@ def wrap(
         model: A trained sentencepiece model.
         whole_pieces: Strings that are one token each (the fixed parts of a JSON answer).
     """
-    pieces = [(model.id_to_piece(i), model.get_score(i)) for i in range(model.vocab_size())]
-    backend = Tokenizer(models.Unigram(pieces, unk_id=model.unk_id(), byte_fallback=True))
+    ids = {model.id_to_piece(i): i for i in range(model.vocab_size())}
+    scores = {
+        piece: model.get_score(i)
+        for piece, i in ids.items()
+        if not (model.is_byte(i) or model.is_unknown(i) or model.is_control(i))
+    }
+    merges = generate_merges(ids, scores)
+    backend = Tokenizer(models.BPE(ids, merges, unk_token=UNKNOWN, byte_fallback=True))
     backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
     backend.decoder = decoders.Sequence(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]

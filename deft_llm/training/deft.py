@@ -7,6 +7,7 @@ never stopped. Schedule and sizes are our own (the paper states neither).
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
-from pydantic import Field
+from pydantic import Field, field_validator
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import Dataset, Sampler
@@ -50,7 +51,7 @@ from deft_llm.deft.tokenizer import train_sentencepiece, wrap
 from deft_llm.errors import UserError
 from deft_llm.motion.packet import mirror
 from deft_llm.unimer.build import SimulatedData, build_simulated
-from deft_llm.unimer.dialogue import JSON_PIECES, Templates
+from deft_llm.unimer.dialogue import PIECES, Templates
 from deft_llm.unimer.records import ClipRecord, PacketStore, read_lines
 
 logger = logging.getLogger(__name__)
@@ -125,6 +126,17 @@ class DeftRecipe(Settings):
     experts: Stage
     instruct: Stage
     save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    @field_validator("model")
+    @classmethod
+    def _known_fields(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        known = sorted(DeftConfig().to_dict())
+        for name in fields:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"{name!r} is no field of DeftConfig{hint}")
+        return fields
 
 
 # --------------------------------------------------------------------------- data sets
@@ -287,7 +299,7 @@ def build_model(
         model = DeftForConditionalGeneration.from_text_model(text.name_or_path, config)
         model.resize_token_embeddings(len(tokenizer))
     else:
-        tokenizer = wrap(train_sentencepiece(_texts(folder), text.vocab_size), JSON_PIECES)
+        tokenizer = wrap(train_sentencepiece(_texts(folder), text.vocab_size), PIECES)
         add_expert_tokens(tokenizer, config)
         config.text_config = AutoConfig.for_model(
             **{"model_type": "qwen3", **text.config},

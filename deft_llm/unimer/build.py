@@ -1,7 +1,8 @@
 """Build Uni-MER from simulated clips: render, encode, decode, align, measure, put into words.
 
 Every clip goes the way a user's video goes: through H.264, the face finder and the flow
-estimator. The exact motion is never an input; ``true_motion`` keeps it for judging answers.
+estimator. The exact motion is never an input; it judges: a statement that it contradicts is not
+written, and ``true_motion`` keeps it for scoring answers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,6 +34,7 @@ from deft_llm.media.face import (
     track_faces,
 )
 from deft_llm.media.finders import HaarFinder
+from deft_llm.metrics.faithfulness import claim_holds
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.motion.packet import Packet, pack
 from deft_llm.motion.regions import region_masks, region_motion
@@ -59,8 +62,8 @@ class SimulatedData(BaseModel):
         identities: Number of faces.
         first_identity: Seed of the first face; sets with disjoint ranges share no subject.
         seed: Seed of the first clip; clip ``i`` is drawn from ``seed + i``.
-        balanced_share: Share of clips whose AUs are drawn evenly over the combinations, without
-            an emotion: they teach rare AUs and leave the emotions' statistics alone.
+        balanced_share: Share of clips that are drawn from an AU chosen evenly, which teach rare
+            AUs; the emotions given an AU combination stay those of the codings.
         variants: Conversations per clip; every other one is mirrored.
         turns: Questions per conversation.
         head: Name of the head model.
@@ -95,19 +98,26 @@ def specs(data: SimulatedData) -> Iterator[ClipSpec]:
         seed = data.seed + i
         rng = np.random.default_rng([seed, 99])
         identity = data.first_identity + int(rng.integers(data.identities))
-        if rng.random() < data.balanced_share:
-            yield draw_spec(seed, identity, head=data.head, aus=_balanced_aus(rng))
-        else:
-            yield draw_spec(seed, identity, head=data.head)
+        drawn = _balanced_expression(rng) if rng.random() < data.balanced_share else {}
+        yield draw_spec(seed, identity, head=data.head, **drawn)
 
 
-def _balanced_aus(rng: np.random.Generator) -> tuple[str, ...]:
-    """An AU drawn evenly, then a coded combination that holds it (sides as coded)."""
-    codes = sorted({code for table in combinations().values() for code in table})
+def _balanced_expression(rng: np.random.Generator) -> dict[str, Any]:
+    """An AU drawn evenly, a coded combination that holds it (sides as coded), and an emotion.
+
+    The emotion is drawn as often as the codings give it to that combination: rare AUs become
+    frequent, and what an AU combination says of the emotion stays as it was.
+    """
+    table = combinations()
+    codes = sorted({code for counts in table.values() for code in counts})
     numbers = sorted({facs.au_number(au) for code in codes for au in code.split("+")})
     number = int(rng.choice(numbers))
     holding = [c for c in codes if number in {facs.au_number(au) for au in c.split("+")}]
-    return tuple(str(rng.choice(holding)).split("+"))
+    code = str(rng.choice(holding))
+    emotions = sorted(e for e in table if code in table[e])
+    counts = np.array([table[e][code] for e in emotions], float)
+    emotion = str(rng.choice(emotions, p=counts / counts.sum()))
+    return {"aus": tuple(code.split("+")), "emotion": emotion}
 
 
 def filmed(simulated: SimulatedClip) -> tuple[str, AlignedClip]:
@@ -133,13 +143,15 @@ def observe(simulated: SimulatedClip) -> Observed:
         return Observed(spec, None, None, str(error))
     interval = _jittered(spec.curve.interval, len(aligned), np.random.default_rng([spec.seed, 98]))
     measurement = measure(aligned, interval, MotionSettings(curve=False))
+    truth = true_motion(simulated)
+    agreed = agreed_evidence(measurement.table_apex, spec.aus)
     record = ClipRecord(
         clip=f"simulated-{spec.seed}",
         subject=spec.subject,
         emotion=spec.emotion,
         emotion_known=spec.emotion is not None or not spec.aus,
         aus=facs.sort_aus(spec.aus),
-        evidence=agreed_evidence(measurement.table_apex, spec.aus),
+        evidence=tuple(e for e in agreed if claim_holds(e.region, e.direction, truth)),
         packets="",
         row=0,
         content=content,

@@ -14,19 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from deft_llm import facs
 from deft_llm.clip import Evidence
+from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
 from deft_llm.unimer.constraints import strength
 
 NOTHING = "none"
 COARSE_LABELS: tuple[str, ...] = (*facs.THREE_CLASSES, "others", NOTHING)
-# The fixed parts of the structured answer, one token each for the tiny tokenizer.
-JSON_PIECES: tuple[str, ...] = (
+# One token each for the tiny tokenizer: the fixed parts of the structured answer, and the terms
+# that carry its content, so that one decision of the model is one token.
+_TERMS = (*facs.REGIONS, *(d for d in facs.DIRECTIONS if " " in d))
+PIECES: tuple[str, ...] = (
     *('{"class": "', '", "emotion": "', '", "aus": [', '], "evidence": [', '], "rationale": "'),
-    *('{"region": "', '", "direction": "', '", "strength": "', '"}'),
+    *('{"region": "', '"}, {"region": "', '", "direction": "', '", "strength": "', '"}'),
+    *(f'"{side}{number}"' for number in facs.ACTION_UNITS for side in ("", "L", "R")),
+    *_TERMS,
+    *(f" {term}" for term in _TERMS),
 )
 _PLURALS = {"upper lip": "halves of the upper lip", "lower lip": "halves of the lower lip"}
 _QUESTION_WEIGHTS = {
@@ -74,7 +78,7 @@ class Templates:
     def _load(path: Path) -> dict[str, Any]:
         if not path.is_file():
             raise UserError(f"{path}: no such template file; expected instruction_data/templates")
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return read_yaml(path)
 
     def prompts(self) -> dict[str, str]:
         """The wording that the library itself uses, by question type."""

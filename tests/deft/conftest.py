@@ -1,12 +1,10 @@
-"""A tiny DEFT-LLM with its processor, and random packets."""
+"""A tiny DEFT-LLM with its processor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from sentencepiece import SentencePieceProcessor
@@ -22,8 +20,7 @@ from deft_llm.deft.processing_deft import (
     clip_span,
 )
 from deft_llm.deft.tokenizer import train_sentencepiece, wrap
-from deft_llm.motion.packet import REGION_COLUMNS, Packet
-from deft_llm.unimer.dialogue import JSON_PIECES, Templates
+from deft_llm.unimer.dialogue import PIECES, Templates
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = {
@@ -55,7 +52,7 @@ def pieces(corpus: list[str]) -> SentencePieceProcessor:
 
 @pytest.fixture
 def tokenizer(pieces: SentencePieceProcessor) -> PreTrainedTokenizerBase:
-    return wrap(pieces, JSON_PIECES)
+    return wrap(pieces, PIECES)
 
 
 def small_config(**changes: Any) -> DeftConfig:
@@ -94,17 +91,3 @@ def model(config: DeftConfig) -> DeftForConditionalGeneration:
         for parameter in model.language_model.parameters():
             parameter.mul_(5 if parameter.ndim > 1 else 1)
     return model
-
-
-@pytest.fixture(scope="session")
-def make_packet() -> Callable[[int], Packet]:
-    def make(seed: int) -> Packet:
-        rng = np.random.default_rng(seed)
-        return {
-            "onset": rng.integers(0, 255, (64, 64, 3)).astype(np.uint8),
-            "texture": rng.normal(0, 4, (8, 48, 48)).astype(np.float16),
-            "flow": rng.normal(0, 0.3, (2, 3, 56, 56)).astype(np.float16),
-            "regions": rng.uniform(0, 2, (2, 20, len(REGION_COLUMNS))).astype(np.float16),
-        }
-
-    return make

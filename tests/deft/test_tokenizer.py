@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from deft_llm.deft.processing_deft import CHAT_TOKENS, CLIP_TOKEN
 from deft_llm.deft.tokenizer import END, PAD, UNKNOWN, train_sentencepiece, wrap
-from deft_llm.unimer.dialogue import JSON_PIECES
+from deft_llm.unimer.dialogue import PIECES
 
 TEXTS = [
     "The left inner brow moves up and outward, slight.",
@@ -38,7 +38,7 @@ def test_equal_to_sentencepiece_on_the_training_text(
     assert ids == pieces.encode(corpus)
 
 
-@pytest.mark.parametrize("text", [*TEXTS, *JSON_PIECES, "".join(JSON_PIECES)])
+@pytest.mark.parametrize("text", [*TEXTS, *PIECES, "".join(PIECES)])
 def test_nothing_is_lost(tokenizer: PreTrainedTokenizerBase, text: str) -> None:
     ids = tokenizer(text)["input_ids"]
     assert tokenizer.decode(ids) == text
@@ -48,10 +48,10 @@ def test_nothing_is_lost(tokenizer: PreTrainedTokenizerBase, text: str) -> None:
 def test_the_fixed_parts_of_an_answer_are_one_token_each(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    for piece in JSON_PIECES:
+    for piece in PIECES:
         assert len(tokenizer(piece)["input_ids"]) == 1
     answer = '{"class": "negative", "emotion": "fear"'
-    assert tokenizer.tokenize(answer)[0] == JSON_PIECES[0]
+    assert tokenizer.tokenize(answer)[0] == PIECES[0]
     # They are words of the answer, not markup: they stay when special tokens are dropped.
     assert tokenizer.decode(tokenizer(answer)["input_ids"], skip_special_tokens=True) == answer
 
@@ -71,7 +71,7 @@ def test_a_saved_tokenizer_is_the_same(tokenizer: PreTrainedTokenizerBase, tmp_p
     tokenizer.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     assert loaded.get_vocab() == tokenizer.get_vocab()
-    texts = [*TEXTS, *JSON_PIECES, f"<|user|>{CLIP_TOKEN}a<|end|>"]
+    texts = [*TEXTS, *PIECES, f"<|user|>{CLIP_TOKEN}a<|end|>"]
     assert loaded(texts)["input_ids"] == tokenizer(texts)["input_ids"]
     for ids in tokenizer(texts)["input_ids"]:
         assert loaded.decode(ids) == tokenizer.decode(ids)

@@ -21,9 +21,9 @@ import yaml
 from deft_llm import facs
 from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
-from deft_llm.evaluation import benchmarks, simulated
+from deft_llm.evaluation import benchmarks, simulated_clips, simulated_scores
 from deft_llm.metrics.figures import Figure
-from deft_llm.motion.packet import REGION_COLUMNS, Packet
+from deft_llm.motion.packet import Packet
 from deft_llm.simulator.clip_spec import PEAK_PX, ClipSpec, draw_spec
 from deft_llm.unimer.build import SimulatedData, specs
 
@@ -45,21 +45,11 @@ def _spec(seed: int, emotion: str | None, *aus: str) -> ClipSpec:
     return draw_spec(seed, seed, emotion=emotion, aus=aus)
 
 
-def _packet(seed: int) -> Packet:
-    rng = np.random.default_rng(seed)
-    return {
-        "onset": rng.integers(0, 255, (64, 64, 3)).astype(np.uint8),
-        "texture": rng.normal(0, 4, (8, 48, 48)).astype(np.float16),
-        "flow": rng.normal(0, 0.3, (2, 3, 56, 56)).astype(np.float16),
-        "regions": rng.uniform(0, 2, (2, 20, len(REGION_COLUMNS))).astype(np.float16),
-    }
-
-
 # --------------------------------------------------------------------------- ceiling
 
 
 def test_bayes_rule_counts_as_by_hand() -> None:
-    rule = simulated.BayesRule(
+    rule = simulated_scores.BayesRule(
         [
             _spec(1, "happiness", "12"),
             _spec(2, "happiness", "12"),
@@ -78,17 +68,17 @@ def test_bayes_rule_counts_as_by_hand() -> None:
 
 
 def test_bayes_rule_tells_sides_apart() -> None:
-    rule = simulated.BayesRule([_spec(1, "happiness", "12"), _spec(2, "contempt", "L12")])
+    rule = simulated_scores.BayesRule([_spec(1, "happiness", "12"), _spec(2, "contempt", "L12")])
     assert (rule(["12"]), rule(["L12"])) == ("positive", "negative")
 
 
 def test_scored_aus_are_the_pinned_twelve() -> None:
     # Those in at least 2 % of the coded combinations.
-    assert simulated.scored_aus(0.02) == [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 17, 24]
+    assert simulated_scores.scored_aus(0.02) == [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 17, 24]
 
 
 def test_au_matrix_leaves_sides_aside() -> None:
-    matrix = simulated.au_matrix([("L12", "1"), ()], [1, 4, 12])
+    matrix = simulated_scores.au_matrix([("L12", "1"), ()], [1, 4, 12])
     np.testing.assert_array_equal(matrix, [[True, False, True], [False, False, False]])
 
 
@@ -96,24 +86,24 @@ def test_au_matrix_leaves_sides_aside() -> None:
 
 
 def test_every_peak_falls_in_one_row() -> None:
-    edges = simulated.AMPLITUDES
+    edges = simulated_scores.AMPLITUDES
     assert list(edges) == sorted(edges)
     assert edges[0] <= PEAK_PX[0] and PEAK_PX[1] < edges[-1]
     clips = [
-        simulated.TestClip(spec, np.zeros((20, 2), np.float32), None)
+        simulated_clips.TestClip(spec, np.zeros((20, 2), np.float32), None)
         for spec in specs(SimulatedData(clips=200, identities=10))
     ]
-    replies = [simulated.Reply({}, "", None, None) for _ in clips]
-    rows = simulated.amplitude_table(clips, replies)
+    replies = [simulated_scores.Reply({}, "", None, None) for _ in clips]
+    rows = simulated_scores.amplitude_table(clips, replies)
     assert sum(row["clips"] for row in rows) == sum(bool(clip.spec.aus) for clip in clips)
     assert all(row["clips"] > 0 for row in rows)
 
 
 def test_none_is_a_guess_only_where_it_counts() -> None:
     said = {"negative": -2.0, "positive": -1.0, "surprise": -3.0, "others": -0.5, "none": -0.1}
-    reply = simulated.Reply(said, "", None, None)
+    reply = simulated_scores.Reply(said, "", None, None)
     assert (reply.three(), reply.best()) == ("positive", "none")
-    silent = simulated.Reply({}, "", None, None)  # no face was found
+    silent = simulated_scores.Reply({}, "", None, None)  # no face was found
     assert (silent.three(), silent.best()) == (None, "none")
 
 
@@ -165,7 +155,7 @@ def test_missing_checkpoint_is_named(make_benchmark: MakeBenchmark, tmp_path: Pa
 def _check_figures(figures: list[Figure], tables: str, cache: Path, clips: int) -> None:
     by_name = {figure.name: figure for figure in figures}
     assert len(by_name) == len(figures)
-    numbers = simulated.scored_aus(0.02)
+    numbers = simulated_scores.scored_aus(0.02)
     assert set(by_name) == FIGURES | {f"f1_au{number}" for number in numbers}
     bars = read_yaml(BENCHMARK)["bars"]
     ceiling = by_name["ceiling_uf1"].value
@@ -185,7 +175,10 @@ def _check_figures(figures: list[Figure], tables: str, cache: Path, clips: int) 
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
 def test_run_gives_every_figure(
-    make_benchmark: MakeBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_benchmark: MakeBenchmark,
+    make_packet: Callable[[int], Packet],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rendered: list[int] = []
 
@@ -195,10 +188,10 @@ def test_run_gives_every_figure(
         for i, spec in enumerate(drawn):
             rendered.append(spec.seed)
             motion = np.random.default_rng(spec.seed).normal(0, 0.3, (20, 2)).astype(np.float32)
-            packet = None if i == 1 else _packet(spec.seed)  # one clip shows no face
+            packet = None if i == 1 else make_packet(spec.seed)  # one clip shows no face
             yield packet, motion
 
-    monkeypatch.setattr(simulated, "render_many", no_rendering)
+    monkeypatch.setattr(simulated_clips, "render_many", no_rendering)
     # An untrained model never ends its answer by itself.
     monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
     path = make_benchmark()

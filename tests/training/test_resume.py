@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
 from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
-from deft_llm.motion.packet import REGION_COLUMNS, Packet
+from deft_llm.motion.packet import Packet
 from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.training import deft
 from deft_llm.unimer import build
@@ -38,17 +37,7 @@ def recipe(output: Path, **changes: Any) -> dict[str, Any]:
     return {**values, **own, **changes}
 
 
-def _packet(seed: int) -> Packet:
-    rng = np.random.default_rng(seed)
-    return {
-        "onset": rng.integers(0, 255, (64, 64, 3)).astype(np.uint8),
-        "texture": rng.normal(0, 4, (8, 48, 48)).astype(np.float16),
-        "flow": rng.normal(0, 0.3, (2, 3, 56, 56)).astype(np.float16),
-        "regions": rng.uniform(0, 2, (2, 20, len(REGION_COLUMNS))).astype(np.float16),
-    }
-
-
-def _observed(spec: ClipSpec) -> Observed:
+def _observed(spec: ClipSpec, packet: Packet) -> Observed:
     """What a clip's measurement could be: the AUs' motion as the table has it, noise for maps."""
     moved = {
         region: (directions[0], code)
@@ -73,19 +62,28 @@ def _observed(spec: ClipSpec) -> Observed:
         content=str(spec.seed),
         spec=spec.to_json(),
     )
-    return Observed(spec, _packet(spec.seed % 2**32), record)
+    return Observed(spec, packet, record)
 
 
-def _no_rendering(specs: Iterable[ClipSpec], *_: object) -> Iterator[Observed]:
-    return (_observed(spec) for spec in specs)
+Rendering = Callable[..., Iterator[Observed]]
+
+
+@pytest.fixture(scope="session")
+def no_rendering(make_packet: Callable[[int], Packet]) -> Rendering:
+    """Stands in for ``render_many``."""
+
+    def observe(specs: Iterable[ClipSpec], *_: object) -> Iterator[Observed]:
+        return (_observed(spec, make_packet(spec.seed % 2**32)) for spec in specs)
+
+    return observe
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(tmp_path_factory: pytest.TempPathFactory, no_rendering: Rendering) -> Path:
     """A data folder, built by the real code on random packets."""
     folder = tmp_path_factory.mktemp("data") / "data"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "render_many", _no_rendering)
+        patch.setattr(build, "render_many", no_rendering)
         build_simulated(DATA, folder, Templates(TEMPLATES))
     return folder
 
@@ -245,13 +243,13 @@ def _build_in_two_goes(
 
 
 def test_stopped_data_building_keeps_whole_shards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, no_rendering: Rendering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "SHARD", 2)
-    monkeypatch.setattr(build, "render_many", _no_rendering)
+    monkeypatch.setattr(build, "render_many", no_rendering)
     build_simulated(DATA, tmp_path / "whole", Templates(TEMPLATES))
     first, second = _build_in_two_goes(
-        DATA, tmp_path / "stopped", _no_rendering, monkeypatch, after=5
+        DATA, tmp_path / "stopped", no_rendering, monkeypatch, after=5
     )
     assert first == [DATA.seed + i for i in range(5)]
     assert second == [DATA.seed + i for i in range(4, DATA.clips)]  # the fifth was half a shard

@@ -17,7 +17,7 @@ from deft_llm.errors import UserError
 from deft_llm.unimer.constraints import strength
 from deft_llm.unimer.dialogue import (
     COARSE_LABELS,
-    JSON_PIECES,
+    PIECES,
     Facts,
     Templates,
     Writer,
@@ -119,7 +119,7 @@ def test_the_triple_round_trips(writer: Writer, make_record: MakeRecord, mirrore
 def test_the_fixed_parts_of_the_triple_occur_as_the_tokenizer_knows_them(writer: Writer) -> None:
     evidence = (Evidence("chin", "up", 0.5, 5.0, ("17",)),)
     answer = writer.answer("triple", Facts("sadness", ("17",), evidence))
-    assert all(piece in answer for piece in JSON_PIECES)
+    assert all(piece in answer for piece in PIECES)
 
 
 GOOD = {
