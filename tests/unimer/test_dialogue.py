@@ -117,9 +117,14 @@ def test_the_triple_round_trips(writer: Writer, make_record: MakeRecord, mirrore
 
 
 def test_the_fixed_parts_of_the_triple_occur_as_the_tokenizer_knows_them(writer: Writer) -> None:
-    evidence = (Evidence("chin", "up", 0.5, 5.0, ("17",)),)
-    answer = writer.answer("triple", Facts("sadness", ("17",), evidence))
-    assert all(piece in answer for piece in PIECES)
+    brow = Evidence("left inner brow", "up and inward", 0.5, 5.0, ("L1",))
+    chin = Evidence("chin", "up", 0.5, 5.0, ("17",))
+    answer = writer.answer("triple", Facts("sadness", ("L1", "17"), (brow, chin)))
+    fixed = {piece for piece in PIECES if ":" in piece or piece == '"}'}
+    assert len(fixed) == 10
+    terms = {'"L1"', '"17"', "left inner brow", " left inner brow", "up and inward"}
+    assert terms < set(PIECES)
+    assert [piece for piece in fixed | terms if piece not in answer] == []
 
 
 GOOD = {
