@@ -217,7 +217,6 @@ def rasterize(
     Returns:
         The layers.
     """
-    channels = colours.shape[1]
     motion = None
     parts = [colours, splats.depth[:, None], splats.normal]
     if after is not None:
@@ -229,20 +228,9 @@ def rasterize(
     summed, clear, flow = _draw(
         splats, opacity, features, size, low_pass, motion=motion, surface=surface, threads=threads
     )
-    mask, share = _share(clear)
-    means = summed[:, :, channels:] * share[:, :, None]
-    length = np.linalg.norm(means[:, :, 1:4], axis=2, keepdims=True)
+    colour, mask, depth, normal, centre = kernels.finish(summed, clear, flow, colours.shape[1])
     return Raster(
-        colour=np.ascontiguousarray(summed[:, :, :channels]),
-        clear=clear,
-        mask=mask,
-        depth=np.ascontiguousarray(means[:, :, 0]),
-        normal=means[:, :, 1:4] / np.maximum(length, np.float32(1e-6)),
-        surface=surface,
-        flow=None if flow is None else flow * share,
-        centre_flow=None
-        if flow is None
-        else np.ascontiguousarray(np.moveaxis(means[:, :, 4:], 2, 0)),
+        colour, clear, mask, depth, normal, surface, flow, None if flow is None else centre
     )
 
 
@@ -298,15 +286,9 @@ def flow(
     motion = after.mean - before.mean, turned
     _, clear, summed = _draw(before, opacity, nothing, size, LOW_PASS, motion=motion)
     assert summed is not None
-    mask, share = _share(clear)
-    return summed * share, mask
-
-
-def _share(clear: Floats) -> tuple[NDArray[np.bool_], Floats]:
-    """The mask, and what turns a weighted sum into a mean: one over the weight, 0 off the mask."""
     weight = 1 - clear
     mask = weight > 0.5
-    return mask, mask / np.maximum(weight, np.float32(0.5))
+    return summed * (mask / np.maximum(weight, np.float32(0.5))), mask
 
 
 def _draw(

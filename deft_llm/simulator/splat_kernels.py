@@ -217,6 +217,38 @@ def composite(
                     ratio *= step
 
 
+@njit(cache=True, fastmath=True)
+def finish(summed, clear, flow, channels):
+    """Sums to means: what `splat.Raster` holds, from features (colours, depth, normal, moved).
+
+    Divides ``flow`` (2, H, W) in place; None leaves it and the motion of centres out.
+    """
+    height, width = clear.shape
+    colour = np.empty((height, width, channels), np.float32)
+    mask = np.empty((height, width), np.bool_)
+    depth = np.empty((height, width), np.float32)
+    normal = np.empty((height, width, 3), np.float32)
+    centre = np.empty((2, height, width), np.float32)
+    for y in range(height):
+        for x in range(width):
+            weight = np.float32(1) - clear[y, x]
+            mask[y, x] = weight > np.float32(0.5)
+            share = np.float32(1) / weight if mask[y, x] else np.float32(0)
+            for c in range(channels):
+                colour[y, x, c] = summed[y, x, c]
+            depth[y, x] = share * summed[y, x, channels]
+            nx, ny = summed[y, x, channels + 1], summed[y, x, channels + 2]
+            nz = summed[y, x, channels + 3]
+            length = math.sqrt(nx * nx + ny * ny + nz * nz)
+            unit = np.float32(1) / length if mask[y, x] and length > 0 else np.float32(0)
+            normal[y, x, 0], normal[y, x, 1], normal[y, x, 2] = unit * nx, unit * ny, unit * nz
+            if flow is not None:
+                for c in range(2):
+                    flow[c, y, x] *= share
+                    centre[c, y, x] = share * summed[y, x, channels + 4 + c]
+    return colour, mask, depth, normal, centre
+
+
 @njit(cache=True)
 def carry(before, after):
     """C - I for each Gaussian, row-major (N, 4), where C = B' B^-1 carries its axes along.
