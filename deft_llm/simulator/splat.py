@@ -68,6 +68,7 @@ class Splats:
         depth: (N,) distance from the camera, cm.
         facing: (N,) bool, the triangle's front side is seen.
         normal: (N, 3) unit normals, head axes, smooth across triangles.
+        slope: (N, 2) how the depth grows to the right and down, cm / px.
         layer: (N,) what they are drawn in the order of; the depth where None.
     """
 
@@ -76,6 +77,7 @@ class Splats:
     depth: Floats
     facing: NDArray[np.bool_]
     normal: Floats
+    slope: Floats
     layer: Floats | None = None
 
 
@@ -217,21 +219,29 @@ def rasterize(
     Returns:
         The layers.
     """
-    motion = None
-    parts = [colours, splats.depth[:, None], splats.normal]
+    features, values, slopes = [colours, splats.normal], [splats.depth[:, None]], [splats.slope]
     if after is not None:
         moved = after.mean - splats.mean
-        motion = moved, kernels.carry(splats.frame, after.frame)
-        parts.append(moved)
-    features = np.concatenate(parts, axis=1, dtype=np.float32)
+        features.append(moved)
+        values.append(moved)
+        slopes.append(kernels.carry(splats.frame, after.frame))
     surface = np.full(size, -1, np.int32)
-    summed, clear, flow = _draw(
-        splats, opacity, features, size, low_pass, motion=motion, surface=surface, threads=threads
+    slanted = np.concatenate(values, axis=1), np.concatenate(slopes, axis=1)
+    summed, clear, planes = _draw(
+        splats,
+        opacity,
+        np.concatenate(features, axis=1, dtype=np.float32),
+        size,
+        low_pass,
+        slanted=slanted,
+        surface=surface,
+        threads=threads,
     )
-    colour, mask, depth, normal, centre = kernels.finish(summed, clear, flow, colours.shape[1])
-    return Raster(
-        colour, clear, mask, depth, normal, surface, flow, None if flow is None else centre
+    colour, mask, depth, normal, carried, centre = kernels.finish(
+        summed, planes, clear, colours.shape[1]
     )
+    motion = (None, None) if after is None else (carried, centre)
+    return Raster(colour, clear, mask, depth, normal, surface, *motion)
 
 
 def composite(
@@ -283,8 +293,8 @@ def flow(
     if mode == "centre":
         turned[:] = 0
     nothing = np.empty((len(opacity), 0), np.float32)
-    motion = after.mean - before.mean, turned
-    _, clear, summed = _draw(before, opacity, nothing, size, LOW_PASS, motion=motion)
+    slanted = after.mean - before.mean, turned
+    _, clear, summed = _draw(before, opacity, nothing, size, LOW_PASS, slanted=slanted)
     assert summed is not None
     weight = 1 - clear
     mask = weight > 0.5
@@ -298,21 +308,24 @@ def _draw(
     size: tuple[int, int],
     low_pass: float,
     *,
-    motion: tuple[Floats, Floats] | None = None,
+    slanted: tuple[Floats, Floats] | None = None,
     surface: NDArray[np.int32] | None = None,
     threads: int = 1,
 ) -> tuple[Floats, Floats, Floats | None]:
-    """Sums of features (H, W, C), transmittance (H, W) and sums of motion (2, H, W)."""
+    """Sums of features (H, W, C), transmittance (H, W), sums of what is slanted (K, H, W).
+
+    Slanted are values (N, K) at the centre with their slopes (N, 2 K) to the right and down.
+    """
     features = np.ascontiguousarray(features, np.float32)
     summed = np.zeros((*size, features.shape[1]), np.float32)
     clear = np.ones(size, np.float32)
     order = _front_to_back(splats)
     conic, rows = kernels.outline(order, splats.mean, splats.frame, np.float32(low_pass), size[0])
     starts, listed = kernels.bands(rows, size[0])
-    moved, turned = (None, None) if motion is None else motion
-    flow = None if motion is None else np.zeros((2, *size), np.float32)
+    values, slopes = (None, None) if slanted is None else slanted
+    planes = None if values is None else np.zeros((values.shape[1], *size), np.float32)
     drawn = (starts, listed, order, conic, rows, splats.mean, opacity)
-    layers = (features, moved, turned, summed, flow, surface, clear)
+    layers = (features, values, slopes, summed, planes, surface, clear)
     last = len(starts) - 1
     if threads <= 1:
         kernels.composite(0, last, *drawn, *layers)
@@ -325,7 +338,7 @@ def _draw(
                 for band in range(last)
             ]:
                 done.result()
-    return summed, clear, flow
+    return summed, clear, planes
 
 
 def _front_to_back(splats: Splats) -> NDArray[np.int64]:

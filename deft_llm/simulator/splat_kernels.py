@@ -50,15 +50,23 @@ _L10 = np.float32(-1 / 36 / math.sqrt(1 / 18))
 _L11 = np.float32(math.sqrt(1 / 18 - 1 / 72))
 
 
+@njit(cache=True, fastmath=True, inline="always")
+def _norm(frame, g):
+    """Of a matrix B, (N, 4); |det B| over it bounds the smallest axis from below."""
+    a, b, c, d = frame[g, 0], frame[g, 1], frame[g, 2], frame[g, 3]
+    return math.sqrt(a * a + b * b + c * c + d * d)
+
+
 @njit(cache=True, fastmath=True)
 def place(corners, weights, scale, vertices, vertex_normal, focal, distance, cx, cy, orthographic):
-    """Centres (N, 2), axes (N, 4), depth, facing and unit normals (N, 3) in one view."""
+    """Centres (N, 2), axes (N, 4), depth, facing, unit normals (N, 3), slope (N, 2) in one view."""
     n = corners.shape[0]
     mean = np.empty((n, 2), np.float32)
     frame = np.empty((n, 4), np.float32)
     depth = np.empty(n, np.float32)
     facing = np.empty(n, np.bool_)
     normal = np.empty((n, 3), np.float32)
+    slope = np.zeros((n, 2), np.float32)
     p = np.empty(3, np.float32)
     e1 = np.empty(3, np.float32)
     e2 = np.empty(3, np.float32)
@@ -89,8 +97,12 @@ def place(corners, weights, scale, vertices, vertex_normal, focal, distance, cx,
         frame[g, 1] = u2 * _L11
         frame[g, 2] = v1 * _L00 + v2 * _L10
         frame[g, 3] = v2 * _L11
-        facing[g] = u1 * v2 - u2 * v1 < 0
-    return mean, frame, depth, facing, normal
+        det = u1 * v2 - u2 * v1
+        facing[g] = det < 0
+        if abs(det) * np.float32(_L00 * _L11) >= np.float32(_MIN_AXIS) * _norm(frame, g):
+            slope[g, 0] = (e2[2] * v1 - e1[2] * v2) / det
+            slope[g, 1] = (e1[2] * u2 - e2[2] * u1) / det
+    return mean, frame, depth, facing, normal, slope
 
 
 @njit(cache=True, fastmath=True)
@@ -163,20 +175,21 @@ def composite(
     mean,
     opacity,
     features,
-    moved,
-    turned,
+    values,
+    slopes,
     summed,
-    flow,
+    planes,
     surface,
     clear,
 ):
     """Blend the bands ``first_band <= b < last_band`` front to back.
 
-    Adds weighted features (N, C) into ``summed`` (H, W, C), dims ``clear`` (H, W); adds motion,
-    ``moved`` (N, 2) plus ``turned`` (N, 4) about the centre, into ``flow`` (2, H, W) unless that
-    is None; notes in ``surface`` (H, W), unless None, the Gaussian at which the weights pass one
-    half. A pixel sees its splats in drawing order whatever the bands, so that they can be drawn
-    by any number of threads without changing a bit.
+    Adds weighted features (N, C) into ``summed`` (H, W, C), dims ``clear`` (H, W); adds what
+    varies within a splat, ``values`` (N, K) plus ``slopes`` (N, 2 K) times the way from its
+    centre, into ``planes`` (K, H, W) unless that is None; notes in ``surface`` (H, W), unless
+    None, the Gaussian at which the weights pass one half. A pixel sees its splats in drawing
+    order whatever the bands, so that they can be drawn by any number of threads without changing
+    a bit.
     """
     _, width, channels = summed.shape
     half_way = np.float32(0.5)
@@ -205,12 +218,11 @@ def composite(
                     clear[y, x] = through - weight
                     for c in range(channels):
                         summed[y, x, c] += weight * features[g, c]
-                    if flow is not None:
+                    if planes is not None:
                         dx = np.float32(x) - mx
-                        u = moved[g, 0] + turned[g, 0] * dx + turned[g, 1] * dy
-                        v = moved[g, 1] + turned[g, 2] * dx + turned[g, 3] * dy
-                        flow[0, y, x] += weight * u
-                        flow[1, y, x] += weight * v
+                        for c in range(planes.shape[0]):
+                            slant = slopes[g, 2 * c] * dx + slopes[g, 2 * c + 1] * dy
+                            planes[c, y, x] += weight * (values[g, c] + slant)
                     if surface is not None and through >= half_way and clear[y, x] < half_way:
                         surface[y, x] = g
                     alpha *= ratio
@@ -218,16 +230,19 @@ def composite(
 
 
 @njit(cache=True, fastmath=True)
-def finish(summed, clear, flow, channels):
-    """Sums to means: what `splat.Raster` holds, from features (colours, depth, normal, moved).
+def finish(summed, planes, clear, channels):
+    """Sums to means: what `splat.Raster` holds.
 
-    Divides ``flow`` (2, H, W) in place; None leaves it and the motion of centres out.
+    Features are the colours, the normal and, where there is flow, the motion of the centre;
+    ``planes`` are the depth and, where there is flow, its two components.
     """
     height, width = clear.shape
+    moving = len(planes) > 1
     colour = np.empty((height, width, channels), np.float32)
     mask = np.empty((height, width), np.bool_)
     depth = np.empty((height, width), np.float32)
     normal = np.empty((height, width, 3), np.float32)
+    flow = np.empty((2, height, width), np.float32)
     centre = np.empty((2, height, width), np.float32)
     for y in range(height):
         for x in range(width):
@@ -236,17 +251,19 @@ def finish(summed, clear, flow, channels):
             share = np.float32(1) / weight if mask[y, x] else np.float32(0)
             for c in range(channels):
                 colour[y, x, c] = summed[y, x, c]
-            depth[y, x] = share * summed[y, x, channels]
-            nx, ny = summed[y, x, channels + 1], summed[y, x, channels + 2]
-            nz = summed[y, x, channels + 3]
+            depth[y, x] = share * planes[0, y, x]
+            nx, ny, nz = (
+                summed[y, x, channels],
+                summed[y, x, channels + 1],
+                summed[y, x, channels + 2],
+            )
             length = math.sqrt(nx * nx + ny * ny + nz * nz)
             unit = np.float32(1) / length if mask[y, x] and length > 0 else np.float32(0)
             normal[y, x, 0], normal[y, x, 1], normal[y, x, 2] = unit * nx, unit * ny, unit * nz
-            if flow is not None:
-                for c in range(2):
-                    flow[c, y, x] *= share
-                    centre[c, y, x] = share * summed[y, x, channels + 4 + c]
-    return colour, mask, depth, normal, centre
+            for c in range(2 if moving else 0):
+                flow[c, y, x] = share * planes[1 + c, y, x]
+                centre[c, y, x] = share * summed[y, x, channels + 3 + c]
+    return colour, mask, depth, normal, flow, centre
 
 
 @njit(cache=True)
@@ -262,9 +279,7 @@ def carry(before, after):
         pa, pb = after[g, 0] - a, after[g, 1] - b
         pc, pd = after[g, 2] - c, after[g, 3] - d
         det = a * d - b * c
-        # |det| / (largest axis, bounded by the norm) bounds the smallest axis from below.
-        size = math.sqrt(a * a + b * b + c * c + d * d)
-        if abs(det) >= np.float32(_MIN_AXIS) * size:
+        if abs(det) >= np.float32(_MIN_AXIS) * _norm(before, g):
             turned[g, 0], turned[g, 1] = (pa * d - pb * c) / det, (pb * a - pa * b) / det
             turned[g, 2], turned[g, 3] = (pc * d - pd * c) / det, (pd * a - pc * b) / det
             continue

@@ -36,6 +36,7 @@ def _round_splats(mean: ArrayLike, sigma: float, depth: ArrayLike | None = None)
         depth=np.asarray(np.arange(n) if depth is None else depth, np.float32),
         facing=np.ones(n, bool),
         normal=np.tile(np.array([0, 0, 1], np.float32), (n, 1)),
+        slope=np.zeros((n, 2), np.float32),
     )
 
 
@@ -134,6 +135,7 @@ def test_one_gaussian_has_the_shape_of_its_formula() -> None:
         depth=np.array([1], np.float32),
         facing=np.array([True]),
         normal=np.array([[0, 0, 1]], np.float32),
+        slope=np.zeros((1, 2), np.float32),
     )
     image, clear = splat.composite(
         splats, np.array([0.8], np.float32), np.array([[0.5]], np.float32), SIZE
