@@ -63,7 +63,7 @@ def test_flow_depth_and_normals_agree_with_a_z_buffer(scenes: list[Scene], z_buf
         assert coarse.mean() < 0.05
         assert (raster.mask == exact.mask).mean() > 0.985
         depth = np.abs(raster.depth - exact.depth)[inner]  # cm
-        assert np.median(depth) < 0.01 and np.quantile(depth, 0.95) < 0.1
+        assert np.median(depth) < 0.02 and np.quantile(depth, 0.95) < 0.2
         corners = vertices[scene.mesh.triangles[exact.triangle[inner]]]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
