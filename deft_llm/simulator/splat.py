@@ -298,7 +298,8 @@ def flow(
     assert summed is not None
     weight = 1 - clear
     mask = weight > 0.5
-    return summed * (mask / np.maximum(weight, np.float32(0.5))), mask
+    moved: Floats = summed * (mask / np.maximum(weight, np.float32(0.5)))
+    return moved, mask
 
 
 def _draw(
