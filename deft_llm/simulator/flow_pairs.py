@@ -94,7 +94,7 @@ def render_pair(seed: tuple[int, ...], identity: int, head: Head, size: int) -> 
         if MOTION_PX[0] <= reach <= MOTION_PX[1]:
             break
     backward = _surface(scene, after, before)
-    assert backward.flow is not None
+    assert forward.flow is not None and backward.flow is not None
     renders, landmarks = scene.film()
     first, second = (
         RenderedFrame(renders[t], camera_matrix(scene, t), raster.depth, raster.mask)
