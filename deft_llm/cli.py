@@ -1,4 +1,4 @@
-"""The command line: ``deft-llm explain CLIP``.
+"""The command line: ``deft-llm explain CLIP``, ``deft-llm simulate flow OUT``.
 
 Exit status: 0 done, 2 a wrong input (one line on stderr), 130 stopped by Ctrl-C.
 """
@@ -6,6 +6,7 @@ Exit status: 0 done, 2 a wrong input (one line on stderr), 130 stopped by Ctrl-C
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from deft_llm.unimer.dialogue import NOTHING, unit_name
 app = typer.Typer(
     add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
 )
+simulate = typer.Typer(no_args_is_help=True, help="Write simulated data.")
+app.add_typer(simulate, name="simulate")
 CHECKPOINT = Path(__file__).resolve().parent.parent / "demo" / "checkpoint"
 _COLUMN = 10
 
@@ -57,6 +60,30 @@ def explain(
     for line in summary(video, measurement, explanation):
         print(line)
     print(f"{'report':<{_COLUMN}}{report}")
+
+
+@simulate.command("flow")
+def simulate_flow(
+    out: Annotated[Path, typer.Argument(help="folder of the dataset, new or to be gone on with")],
+    train: Annotated[int, typer.Option(help="pairs in the training split")] = 1000,
+    val: Annotated[int, typer.Option(help="pairs in the validation split")] = 100,
+    test: Annotated[int, typer.Option(help="pairs in the test split")] = 100,
+    per_subject: Annotated[int, typer.Option(help="pairs of one face")] = 10,
+    head: Annotated[str, typer.Option(help="head model: own or ict")] = "own",
+    head_path: Annotated[Path | None, typer.Option(help="its file or folder (ict)")] = None,
+    size: Annotated[int, typer.Option(help="side of the frames, pixels")] = 256,
+    seed: Annotated[int, typer.Option(help="same seed, same bytes")] = 0,
+    workers: Annotated[int, typer.Option(help="processes; 0 takes all cores")] = 0,
+) -> None:
+    """Render pairs of faces with exact flow, masks and depth, in SRFlow's layout."""
+    from deft_llm.config import validate
+    from deft_llm.simulator.flow_dataset import FlowSettings, write_dataset
+
+    counts = {"train": train, "val": val, "test": test, "per_subject": per_subject}
+    values = {**counts, "head": head, "size": size, "seed": seed}
+    settings = validate(FlowSettings, values, "simulate flow")
+    manifest = write_dataset(out, settings, workers or os.cpu_count() or 1, head_path)
+    print(f"{'manifest':<{_COLUMN}}{manifest}")
 
 
 def _folder_name(name: str) -> str:

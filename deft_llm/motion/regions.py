@@ -85,22 +85,36 @@ def region_masks(landmarks: NDArray[Any], size: int | tuple[int, int] = 224) -> 
     return _masks(key, *_size(size))
 
 
-@lru_cache(maxsize=16)
-def _masks(key: bytes, height: int, width: int) -> FloatArray:
-    points = np.frombuffer(key, np.float32).reshape(68, 2)
-    eyes = points[42:48].mean(0) - points[36:42].mean(0)
+def region_radius(landmarks: NDArray[Any], points: NDArray[Any]) -> FloatArray:
+    """How far points lie from the centre of every region: 0 there, 1 on its border.
+
+    Args:
+        landmarks: (68, 2) pixels, iBUG order.
+        points: (..., 2) pixels.
+
+    Returns:
+        (R, ...) float32; the lines of equal radius are rounded boxes.
+    """
+    eyes = landmarks[42:48].mean(0) - landmarks[36:42].mean(0)
     iod = max(float(np.hypot(*eyes)), 1.0)
     right = eyes / iod
     down = np.array([-right[1], right[0]])
-    ys, xs = np.mgrid[:height, :width].astype(np.float32)
-    masks = np.empty((len(REGION_NAMES), height, width), np.float32)
-    for mask, region in zip(masks, facs.REGIONS.values(), strict=True):
+    xs, ys = points[..., 0], points[..., 1]
+    radius = np.empty((len(REGION_NAMES), *xs.shape), np.float32)
+    for each, region in zip(radius, facs.REGIONS.values(), strict=True):
         offset = region.offset[0] * right + region.offset[1] * down
-        cx, cy = points[list(region.anchors)].mean(0) + offset * iod
+        cx, cy = landmarks[list(region.anchors)].mean(0) + offset * iod
         across = ((xs - cx) * right[0] + (ys - cy) * right[1]) / (region.half_size[0] * iod)
         along = ((xs - cx) * down[0] + (ys - cy) * down[1]) / (region.half_size[1] * iod)
-        radius = (across**4 + along**4) ** 0.25
-        mask[:] = np.clip((1.2 - radius) / 0.4, 0.0, 1.0)
+        each[...] = (across**4 + along**4) ** 0.25
+    return radius
+
+
+@lru_cache(maxsize=16)
+def _masks(key: bytes, height: int, width: int) -> FloatArray:
+    points = np.frombuffer(key, np.float32).reshape(68, 2)
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
+    masks = np.clip((1.2 - region_radius(points, pixels.astype(np.float32))) / 0.4, 0.0, 1.0)
     masks.setflags(write=False)
     return masks
 

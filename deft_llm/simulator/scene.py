@@ -71,7 +71,7 @@ class Scene:
         """The projected Gaussians of one state, to be drawn in the clip's one order."""
         posed = self.posed(frame, pose)
         placed = splat.place(self.gaussians, posed, self.mesh.triangles, self.view)
-        return replace(placed, depth=self.layer)
+        return replace(placed, layer=self.layer)
 
     def flow(self, i: int, j: int, pose: int) -> tuple[Floats, NDArray[np.bool_]]:
         """Flow (2, H, W) and mask from frame ``i`` to the face of ``j`` in a given pose."""

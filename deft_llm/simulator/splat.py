@@ -14,6 +14,7 @@ centre at the integer coordinates (x, y). Head axes in cm: +x image right, +y up
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,6 +68,8 @@ class Splats:
         depth: (N,) distance from the camera, cm.
         facing: (N,) bool, the triangle's front side is seen.
         normal: (N, 3) unit normals, head axes, smooth across triangles.
+        slope: (N, 2) how the depth grows to the right and down, cm / px.
+        layer: (N,) what they are drawn in the order of; the depth where None.
     """
 
     mean: Floats
@@ -74,6 +77,34 @@ class Splats:
     depth: Floats
     facing: NDArray[np.bool_]
     normal: Floats
+    slope: Floats
+    layer: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Raster:
+    """All that one compositing pass yields; what is not colour is 0 (surface -1) off the mask.
+
+    Attributes:
+        colour: (H, W, C) weighted sum of the colours.
+        clear: (H, W) transmittance left for the background.
+        mask: (H, W) bool, the weights sum to more than one half.
+        depth: (H, W) weighted mean distance from the camera, cm.
+        normal: (H, W, 3) weighted mean normal of unit length, head axes.
+        surface: (H, W) int32, the Gaussian at which the weights pass one half.
+        flow: (2, H, W) pixels, by carried splats (flow B of the specification); None without a
+            second state.
+        centre_flow: (2, H, W) pixels, by the motion of centres (flow A); None likewise.
+    """
+
+    colour: Floats
+    clear: Floats
+    mask: NDArray[np.bool_]
+    depth: Floats
+    normal: Floats
+    surface: NDArray[np.int32]
+    flow: Floats | None
+    centre_flow: Floats | None
 
 
 def bind(vertices: Floats, triangles: NDArray[np.int32], spacing: Floats | float) -> Gaussians:
@@ -159,6 +190,60 @@ def place(
     )
 
 
+def rasterize(
+    splats: Splats,
+    opacity: Floats,
+    colours: Floats,
+    size: tuple[int, int],
+    after: Splats | None = None,
+    *,
+    low_pass: float = LOW_PASS,
+    threads: int = 1,
+) -> Raster:
+    """Image, flow, mask, depth, normals and surface from one compositing pass.
+
+    Pixel weights are w_i = a_i prod_{j<i} (1 - a_j) with
+    a_i = min(0.99, opacity_i exp(-0.5 (x - m_i)^T S_i^-1 (x - m_i))). A pixel's flow is the mean,
+    so weighted, of m'_i - m_i (A), or of m'_i + C_i (x - m_i) - x with the matrix C_i that
+    carries the splat's axes from the first state to the second (B).
+
+    Args:
+        splats: From :func:`place`; their weights decide.
+        opacity: (N,) peak alphas.
+        colours: (N, C) shaded.
+        size: (H, W).
+        after: The same Gaussians in a second state, for the flow.
+        low_pass: px^2 added to the covariances; a camera's blur goes in here.
+        threads: How many draw; the result is the same for any number.
+
+    Returns:
+        The layers.
+    """
+    features, values, slopes = [colours, splats.normal], [splats.depth[:, None]], [splats.slope]
+    if after is not None:
+        moved = after.mean - splats.mean
+        features.append(moved)
+        values.append(moved)
+        slopes.append(kernels.carry(splats.frame, after.frame))
+    surface = np.full(size, -1, np.int32)
+    slanted = np.concatenate(values, axis=1), np.concatenate(slopes, axis=1)
+    summed, clear, planes = _draw(
+        splats,
+        opacity,
+        np.concatenate(features, axis=1, dtype=np.float32),
+        size,
+        low_pass,
+        slanted=slanted,
+        surface=surface,
+        threads=threads,
+    )
+    colour, mask, depth, normal, carried, centre = kernels.finish(
+        summed, planes, clear, colours.shape[1]
+    )
+    motion = (None, None) if after is None else (carried, centre)
+    return Raster(colour, clear, mask, depth, normal, surface, *motion)
+
+
 def composite(
     splats: Splats,
     opacity: Floats,
@@ -166,10 +251,7 @@ def composite(
     size: tuple[int, int],
     low_pass: float = LOW_PASS,
 ) -> tuple[Floats, Floats]:
-    """Blend per-Gaussian features front to back.
-
-    Pixel weights are w_i = a_i prod_{j<i} (1 - a_j) with
-    a_i = min(0.99, opacity_i exp(-0.5 (x - m_i)^T S_i^-1 (x - m_i))).
+    """Blend per-Gaussian features front to back, with the weights of :func:`rasterize`.
 
     Args:
         splats: From :func:`place`.
@@ -181,12 +263,7 @@ def composite(
     Returns:
         The weighted sum (H, W, C) and the transmittance (H, W) left for the background.
     """
-    features = np.ascontiguousarray(features, np.float32)
-    summed = np.zeros((*size, features.shape[1]), np.float32)
-    clear = np.ones(size, np.float32)
-    order = _front_to_back(splats)
-    arguments = (order, splats.mean, splats.frame, opacity)
-    kernels.composite(*arguments, features, np.float32(low_pass), summed, clear)
+    summed, clear, _ = _draw(splats, opacity, features, size, low_pass)
     return summed, clear
 
 
@@ -212,24 +289,67 @@ def flow(
         Flow (2, H, W) in pixels, u right and v down, 0 outside the mask; and the mask (H, W),
         True where the blending weights sum to more than one half.
     """
-    moved = after.mean - before.mean
-    turned = kernels.carry(before.frame, after.frame, np.float32(LOW_PASS))
+    turned = kernels.carry(before.frame, after.frame)
     if mode == "centre":
         turned[:] = 0
-    summed = np.zeros((2, *size), np.float32)
-    clear = np.ones(size, np.float32)
-    arguments = (_front_to_back(before), before.mean, before.frame, opacity)
-    kernels.composite_flow(*arguments, moved, turned, np.float32(LOW_PASS), summed, clear)
+    nothing = np.empty((len(opacity), 0), np.float32)
+    slanted = after.mean - before.mean, turned
+    _, clear, summed = _draw(before, opacity, nothing, size, LOW_PASS, slanted=slanted)
+    assert summed is not None
     weight = 1 - clear
     mask = weight > 0.5
-    summed *= mask / np.maximum(weight, 0.5)
-    return summed, mask
+    moved: Floats = summed * (mask / np.maximum(weight, np.float32(0.5)))
+    return moved, mask
+
+
+def _draw(
+    splats: Splats,
+    opacity: Floats,
+    features: Floats,
+    size: tuple[int, int],
+    low_pass: float,
+    *,
+    slanted: tuple[Floats, Floats] | None = None,
+    surface: NDArray[np.int32] | None = None,
+    threads: int = 1,
+) -> tuple[Floats, Floats, Floats | None]:
+    """Sums of features (H, W, C), transmittance (H, W), sums of what is slanted (K, H, W).
+
+    Slanted are values (N, K) at the centre with their slopes (N, 2 K) to the right and down.
+    """
+    features = np.ascontiguousarray(features, np.float32)
+    summed = np.zeros((*size, features.shape[1]), np.float32)
+    clear = np.ones(size, np.float32)
+    order = _front_to_back(splats)
+    conic, rows = kernels.outline(order, splats.mean, splats.frame, np.float32(low_pass), size[0])
+    starts, listed = kernels.bands(rows, size[0])
+    values, slopes = (None, None) if slanted is None else slanted
+    planes = None if values is None else np.zeros((values.shape[1], *size), np.float32)
+    drawn = (starts, listed, order, conic, rows, splats.mean, opacity)
+    layers = (features, values, slopes, summed, planes, surface, clear)
+    last = len(starts) - 1
+    if threads <= 1:
+        kernels.composite(0, last, *drawn, *layers)
+    else:
+        # Plain threads around a loop that lets go of the interpreter: numba's own would not
+        # survive a fork, and a loader of training data may do that.
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [
+                pool.submit(kernels.composite, band, band + 1, *drawn, *layers)
+                for band in range(last)
+            ]:
+                done.result()
+    return summed, clear, planes
 
 
 def _front_to_back(splats: Splats) -> NDArray[np.int64]:
-    """Front-facing Gaussians by depth, in 65,536 steps: 16-bit keys are sorted by radix."""
+    """Front-facing Gaussians by layer.
+
+    The bits of positive floats sort like the floats; two passes over 16-bit keys, which numpy
+    sorts by radix, take a third of the time of one over floats.
+    """
     seen = np.flatnonzero(splats.facing)
-    depth = splats.depth[seen]
-    near, far = depth.min(initial=np.inf), depth.max(initial=-np.inf)
-    steps = (depth - near) * np.float32(65535 / max(far - near, 1e-6))
-    return seen[np.argsort(steps.astype(np.uint16), kind="stable")]
+    layer = (splats.depth if splats.layer is None else splats.layer)[seen]
+    bits = np.maximum(layer, np.float32(0)).view(np.uint32)
+    order = np.argsort(bits.astype(np.uint16), kind="stable")
+    return seen[order[np.argsort((bits[order] >> 16).astype(np.uint16), kind="stable")]]

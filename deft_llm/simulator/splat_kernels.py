@@ -15,6 +15,7 @@ from numba import njit
 
 CUTOFF = 2.5  # a splat ends at this many standard deviations
 MAX_ALPHA = 0.99
+BAND = 16  # rows of an image that one thread draws at a time
 _MIN_AXIS = 0.15  # px; thinner splats have no inverse worth using when they carry pixels
 
 
@@ -49,15 +50,23 @@ _L10 = np.float32(-1 / 36 / math.sqrt(1 / 18))
 _L11 = np.float32(math.sqrt(1 / 18 - 1 / 72))
 
 
+@njit(cache=True, fastmath=True, inline="always")
+def _norm(frame, g):
+    """Of a matrix B, (N, 4); |det B| over it bounds the smallest axis from below."""
+    a, b, c, d = frame[g, 0], frame[g, 1], frame[g, 2], frame[g, 3]
+    return math.sqrt(a * a + b * b + c * c + d * d)
+
+
 @njit(cache=True, fastmath=True)
 def place(corners, weights, scale, vertices, vertex_normal, focal, distance, cx, cy, orthographic):
-    """Centres (N, 2), axes (N, 4), depth, facing and unit normals (N, 3) in one view."""
+    """Centres (N, 2), axes (N, 4), depth, facing, unit normals (N, 3), slope (N, 2) in one view."""
     n = corners.shape[0]
     mean = np.empty((n, 2), np.float32)
     frame = np.empty((n, 4), np.float32)
     depth = np.empty(n, np.float32)
     facing = np.empty(n, np.bool_)
     normal = np.empty((n, 3), np.float32)
+    slope = np.zeros((n, 2), np.float32)
     p = np.empty(3, np.float32)
     e1 = np.empty(3, np.float32)
     e2 = np.empty(3, np.float32)
@@ -88,18 +97,59 @@ def place(corners, weights, scale, vertices, vertex_normal, focal, distance, cx,
         frame[g, 1] = u2 * _L11
         frame[g, 2] = v1 * _L00 + v2 * _L10
         frame[g, 3] = v2 * _L11
-        facing[g] = u1 * v2 - u2 * v1 < 0
-    return mean, frame, depth, facing, normal
+        det = u1 * v2 - u2 * v1
+        facing[g] = det < 0
+        if abs(det) * np.float32(_L00 * _L11) >= np.float32(_MIN_AXIS) * _norm(frame, g):
+            slope[g, 0] = (e2[2] * v1 - e1[2] * v2) / det
+            slope[g, 1] = (e1[2] * u2 - e2[2] * u1) / det
+    return mean, frame, depth, facing, normal, slope
 
 
-@njit(cache=True, fastmath=True, inline="always")
-def _conic(frame, g, low_pass):
-    """Inverse of B B^T + low_pass I as (xx, xy, yy), and the splat's half height."""
-    a, b, c, d = frame[g, 0], frame[g, 1], frame[g, 2], frame[g, 3]
-    xx, xy, yy = a * a + b * b + low_pass, a * c + b * d, c * c + d * d + low_pass
-    inverse = np.float32(1) / (xx * yy - xy * xy)
-    half_height = np.float32(CUTOFF) * math.sqrt(yy)
-    return yy * inverse, -xy * inverse, xx * inverse, half_height
+@njit(cache=True, fastmath=True)
+def outline(order, mean, frame, low_pass, height):
+    """Ellipses in drawing order: inverses of B B^T + low_pass I and the rows that they touch.
+
+    Returns:
+        Inverses (M, 3) as (xx, xy, yy), and first and last row (M, 2); last < first for a splat
+        outside the image.
+    """
+    conic = np.empty((len(order), 3), np.float32)
+    rows = np.empty((len(order), 2), np.int32)
+    for k in range(len(order)):
+        g = order[k]
+        a, b, c, d = frame[g, 0], frame[g, 1], frame[g, 2], frame[g, 3]
+        xx, xy, yy = a * a + b * b + low_pass, a * c + b * d, c * c + d * d + low_pass
+        inverse = np.float32(1) / (xx * yy - xy * xy)
+        conic[k, 0], conic[k, 1], conic[k, 2] = yy * inverse, -xy * inverse, xx * inverse
+        half_height = np.float32(CUTOFF) * math.sqrt(yy)
+        rows[k, 0] = max(0, math.ceil(mean[g, 1] - half_height))
+        rows[k, 1] = min(height - 1, math.floor(mean[g, 1] + half_height))
+    return conic, rows
+
+
+@njit(cache=True)
+def bands(rows, height):
+    """Splats of each band of ``BAND`` rows, in drawing order.
+
+    Returns:
+        Where each band starts in the list (bands + 1,), and the list: places in drawing order.
+    """
+    count = (height + BAND - 1) // BAND
+    starts = np.zeros(count + 1, np.int64)
+    for k in range(len(rows)):
+        if rows[k, 0] <= rows[k, 1]:
+            for band in range(rows[k, 0] // BAND, rows[k, 1] // BAND + 1):
+                starts[band + 1] += 1
+    for band in range(count):
+        starts[band + 1] += starts[band]
+    free = starts[:-1].copy()
+    listed = np.empty(starts[-1], np.int32)
+    for k in range(len(rows)):
+        if rows[k, 0] <= rows[k, 1]:
+            for band in range(rows[k, 0] // BAND, rows[k, 1] // BAND + 1):
+                listed[free[band]] = k
+                free[band] += 1
+    return starts, listed
 
 
 @njit(cache=True, fastmath=True, inline="always")
@@ -113,92 +163,132 @@ def _span(qxx, qxy, qyy, mx, dy, width):
     return max(0, math.ceil(middle - half)), min(width - 1, math.floor(middle + half))
 
 
-@njit(cache=True, fastmath=True)
-def composite(order, mean, frame, opacity, features, low_pass, summed, clear):
-    """Add features (N, C) front to back into ``summed`` (H, W, C), dimming ``clear`` (H, W)."""
-    height, width, channels = summed.shape
-    for g in order:
-        qxx, qxy, qyy, half_height = _conic(frame, g, low_pass)
-        mx, my = mean[g, 0], mean[g, 1]
-        step = math.exp(-qxx)
-        first = max(0, math.ceil(my - half_height))
-        last = min(height - 1, math.floor(my + half_height))
-        for y in range(first, last + 1):
-            dy = np.float32(y) - my
-            left, right = _span(qxx, qxy, qyy, mx, dy, width)
-            if right < left:
-                continue
-            # exp of a quadratic along the row: two products a pixel instead of an exp. Leaving
-            # finished pixels early was measured to be slower than going on.
-            dx = np.float32(left) - mx
-            form = qxx * dx * dx + np.float32(2) * qxy * dx * dy + qyy * dy * dy
-            alpha = opacity[g] * math.exp(np.float32(-0.5) * form)
-            ratio = math.exp(-qxx * (dx + np.float32(0.5)) - qxy * dy)
-            for x in range(left, right + 1):
-                through = clear[y, x]
-                weight = min(np.float32(MAX_ALPHA), alpha) * through
-                clear[y, x] = through - weight
-                for c in range(channels):
-                    summed[y, x, c] += weight * features[g, c]
-                alpha *= ratio
-                ratio *= step
+@njit(cache=True, fastmath=True, nogil=True)
+def composite(
+    first_band,
+    last_band,
+    starts,
+    listed,
+    order,
+    conic,
+    rows,
+    mean,
+    opacity,
+    features,
+    values,
+    slopes,
+    summed,
+    planes,
+    surface,
+    clear,
+):
+    """Blend the bands ``first_band <= b < last_band`` front to back.
+
+    Adds weighted features (N, C) into ``summed`` (H, W, C), dims ``clear`` (H, W); adds what
+    varies within a splat, ``values`` (N, K) plus ``slopes`` (N, 2 K) times the way from its
+    centre, into ``planes`` (K, H, W) unless that is None; notes in ``surface`` (H, W), unless
+    None, the Gaussian at which the weights pass one half. A pixel sees its splats in drawing
+    order whatever the bands, so that they can be drawn by any number of threads without changing
+    a bit.
+    """
+    _, width, channels = summed.shape
+    half_way = np.float32(0.5)
+    for band in range(first_band, last_band):
+        for at in range(starts[band], starts[band + 1]):
+            k = listed[at]
+            g = order[k]
+            qxx, qxy, qyy = conic[k, 0], conic[k, 1], conic[k, 2]
+            mx, my = mean[g, 0], mean[g, 1]
+            step = math.exp(-qxx)
+            top, bottom = max(rows[k, 0], band * BAND), min(rows[k, 1], band * BAND + BAND - 1)
+            for y in range(top, bottom + 1):
+                dy = np.float32(y) - my
+                left, right = _span(qxx, qxy, qyy, mx, dy, width)
+                if right < left:
+                    continue
+                # exp of a quadratic along the row: two products a pixel instead of an exp.
+                # Leaving finished pixels early was measured to be slower than going on.
+                dx = np.float32(left) - mx
+                form = qxx * dx * dx + np.float32(2) * qxy * dx * dy + qyy * dy * dy
+                alpha = opacity[g] * math.exp(np.float32(-0.5) * form)
+                ratio = math.exp(-qxx * (dx + np.float32(0.5)) - qxy * dy)
+                for x in range(left, right + 1):
+                    through = clear[y, x]
+                    weight = min(np.float32(MAX_ALPHA), alpha) * through
+                    clear[y, x] = through - weight
+                    for c in range(channels):
+                        summed[y, x, c] += weight * features[g, c]
+                    if planes is not None:
+                        dx = np.float32(x) - mx
+                        for c in range(planes.shape[0]):
+                            slant = slopes[g, 2 * c] * dx + slopes[g, 2 * c + 1] * dy
+                            planes[c, y, x] += weight * (values[g, c] + slant)
+                    if surface is not None and through >= half_way and clear[y, x] < half_way:
+                        surface[y, x] = g
+                    alpha *= ratio
+                    ratio *= step
 
 
 @njit(cache=True, fastmath=True)
-def composite_flow(order, mean, frame, opacity, moved, turned, low_pass, summed, clear):
-    """Like `composite`, for motion: ``moved`` (N, 2) plus ``turned`` (N, 4) about the centre."""
+def finish(summed, planes, clear, channels):
+    """Sums to means: what `splat.Raster` holds.
+
+    Features are the colours, the normal and, where there is flow, the motion of the centre;
+    ``planes`` are the depth and, where there is flow, its two components.
+    """
     height, width = clear.shape
-    for g in order:
-        qxx, qxy, qyy, half_height = _conic(frame, g, low_pass)
-        mx, my = mean[g, 0], mean[g, 1]
-        step = math.exp(-qxx)
-        first = max(0, math.ceil(my - half_height))
-        last = min(height - 1, math.floor(my + half_height))
-        for y in range(first, last + 1):
-            dy = np.float32(y) - my
-            left, right = _span(qxx, qxy, qyy, mx, dy, width)
-            if right < left:
-                continue
-            dx = np.float32(left) - mx
-            form = qxx * dx * dx + np.float32(2) * qxy * dx * dy + qyy * dy * dy
-            alpha = opacity[g] * math.exp(np.float32(-0.5) * form)
-            ratio = math.exp(-qxx * (dx + np.float32(0.5)) - qxy * dy)
-            for x in range(left, right + 1):
-                through = clear[y, x]
-                weight = min(np.float32(MAX_ALPHA), alpha) * through
-                clear[y, x] = through - weight
-                dx = np.float32(x) - mx
-                u = moved[g, 0] + turned[g, 0] * dx + turned[g, 1] * dy
-                v = moved[g, 1] + turned[g, 2] * dx + turned[g, 3] * dy
-                summed[0, y, x] += weight * u
-                summed[1, y, x] += weight * v
-                alpha *= ratio
-                ratio *= step
+    moving = len(planes) > 1
+    colour = np.empty((height, width, channels), np.float32)
+    mask = np.empty((height, width), np.bool_)
+    depth = np.empty((height, width), np.float32)
+    normal = np.empty((height, width, 3), np.float32)
+    flow = np.empty((2, height, width), np.float32)
+    centre = np.empty((2, height, width), np.float32)
+    for y in range(height):
+        for x in range(width):
+            weight = np.float32(1) - clear[y, x]
+            mask[y, x] = weight > np.float32(0.5)
+            share = np.float32(1) / weight if mask[y, x] else np.float32(0)
+            for c in range(channels):
+                colour[y, x, c] = summed[y, x, c]
+            depth[y, x] = share * planes[0, y, x]
+            nx, ny, nz = (
+                summed[y, x, channels],
+                summed[y, x, channels + 1],
+                summed[y, x, channels + 2],
+            )
+            length = math.sqrt(nx * nx + ny * ny + nz * nz)
+            unit = np.float32(1) / length if mask[y, x] and length > 0 else np.float32(0)
+            normal[y, x, 0], normal[y, x, 1], normal[y, x, 2] = unit * nx, unit * ny, unit * nz
+            for c in range(2 if moving else 0):
+                flow[c, y, x] = share * planes[1 + c, y, x]
+                centre[c, y, x] = share * summed[y, x, channels + 3 + c]
+    return colour, mask, depth, normal, flow, centre
 
 
-@njit(cache=True, fastmath=True)
-def carry(before, after, low_pass):
-    """(B' - B) B^-1 for each Gaussian, row-major (N, 4).
+@njit(cache=True)
+def carry(before, after):
+    """C - I for each Gaussian, row-major (N, 4), where C = B' B^-1 carries its axes along.
 
-    Splats seen edge-on have no usable inverse; there (B' - B) B^T S^-1, the expected carry under
-    the low-pass, takes its place.
+    A splat seen edge-on has no inverse worth using: there C is the similarity (turn and scale)
+    that carries its long axis.
     """
     turned = np.empty_like(before)
     for g in range(before.shape[0]):
         a, b, c, d = before[g, 0], before[g, 1], before[g, 2], before[g, 3]
-        # |det| / (largest axis, bounded by the norm) bounds the smallest axis from below.
-        size = math.sqrt(a * a + b * b + c * c + d * d)
-        damping = np.float32(0)
-        if abs(a * d - b * c) < np.float32(_MIN_AXIS) * size:
-            damping = low_pass
-        xx, xy, yy = a * a + b * b + damping, a * c + b * d, c * c + d * d + damping
-        det = xx * yy - xy * xy
         pa, pb = after[g, 0] - a, after[g, 1] - b
         pc, pd = after[g, 2] - c, after[g, 3] - d
-        m00, m01 = pa * a + pb * b, pa * c + pb * d
-        m10, m11 = pc * a + pd * b, pc * c + pd * d
-        turned[g, 0] = (m00 * yy - m01 * xy) / det
-        turned[g, 1] = (m01 * xx - m00 * xy) / det
-        turned[g, 2] = (m10 * yy - m11 * xy) / det
-        turned[g, 3] = (m11 * xx - m10 * xy) / det
+        det = a * d - b * c
+        if abs(det) >= np.float32(_MIN_AXIS) * _norm(before, g):
+            turned[g, 0], turned[g, 1] = (pa * d - pb * c) / det, (pb * a - pa * b) / det
+            turned[g, 2], turned[g, 3] = (pc * d - pd * c) / det, (pd * a - pc * b) / det
+            continue
+        angle = 0.5 * math.atan2(2 * (a * c + b * d), a * a + b * b - c * c - d * d)
+        x, y = math.cos(angle), math.sin(angle)  # the long axis
+        p, q = a * x + c * y, b * x + d * y
+        length2 = max(p * p + q * q, np.float32(1e-12))
+        u, v = (pa * p + pb * q) / length2, (pc * p + pd * q) / length2  # its motion
+        along, across = u * x + v * y, v * x - u * y
+        turned[g, 0], turned[g, 1] = along, -across
+        turned[g, 2], turned[g, 3] = across, along
     return turned

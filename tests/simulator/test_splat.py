@@ -5,7 +5,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from deft_llm.simulator import splat
 from deft_llm.simulator.camera import View
@@ -36,44 +36,8 @@ def _round_splats(mean: ArrayLike, sigma: float, depth: ArrayLike | None = None)
         depth=np.asarray(np.arange(n) if depth is None else depth, np.float32),
         facing=np.ones(n, bool),
         normal=np.tile(np.array([0, 0, 1], np.float32), (n, 1)),
+        slope=np.zeros((n, 2), np.float32),
     )
-
-
-def _z_buffer(
-    before: NDArray[np.float64],
-    after: NDArray[np.float64],
-    triangles: NDArray[np.int32],
-    size: tuple[int, int],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Flow and mask of a mesh by nearest-depth triangle rasterization; rows are (x, y, depth)."""
-    height, width = size
-    nearest = np.full(size, np.inf)
-    flow = np.zeros((2, *size))
-    for corner in triangles:
-        (x0, y0, _), (x1, y1, _), (x2, y2, _) = before[corner]
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if area >= 0:  # v points down: front faces wind the other way
-            continue
-        box = before[corner, :2]
-        left, top = np.maximum(np.ceil(box.min(0)), 0).astype(int)
-        right, bottom = np.minimum(np.floor(box.max(0)), [width - 1, height - 1]).astype(int)
-        y, x = np.mgrid[top : bottom + 1, left : right + 1]
-        b = ((x - x0) * (y2 - y0) - (x2 - x0) * (y - y0)) / area
-        c = ((x1 - x0) * (y - y0) - (x - x0) * (y1 - y0)) / area
-        weights = np.stack([1 - b - c, b, c]) / before[corner, 2][:, None, None]
-        inside = (weights >= 0).all(0)
-        depth = 1 / weights.sum(0)
-        weights = weights * depth
-        window = nearest[top : bottom + 1, left : right + 1]
-        take = inside & (depth < window)
-        window[take] = depth[take]
-        moved = np.einsum("kc,kyx->cyx", (after - before)[corner, :2], weights)
-        flow[:, top : bottom + 1, left : right + 1][:, take] = moved[:, take]
-    return flow, np.isfinite(nearest)
-
-
-def _screen(view: View, vertices: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.column_stack([view.project(vertices), view.distance - vertices[:, 2]]).astype(float)
 
 
 @pytest.mark.parametrize("mode", ["carried", "centre"])
@@ -92,29 +56,50 @@ def test_translation_gives_uniform_flow_under_an_orthographic_camera(
     assert np.abs(flow[1][mask] - 0.07 * scale).max() < 2e-4
 
 
-def test_in_plane_rotation_is_exact_when_pixels_are_carried() -> None:
-    rng = np.random.default_rng(0)
-    mean = rng.uniform(20, 140, (4000, 2))
-    angle = np.radians(3.0)
+def test_in_plane_rotation_is_exact_when_pixels_are_carried(scene: Scene) -> None:
+    # Many of the splats near the silhouette are seen edge-on.
+    _, mesh, gaussians, view = scene
+    flat = View(view.focal, view.distance, view.centre, orthographic=True)
+    angle = np.radians(2.0)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    before = _round_splats(mean, 2.5)
-    turned = (turn @ before.frame.reshape(-1, 2, 2)).reshape(-1, 4).astype(np.float32)
-    after = splat.Splats(
-        ((mean - 80) @ turn.T + 80).astype(np.float32),
-        turned,
-        before.depth,
-        before.facing,
-        before.normal,
-    )
-    opacity = np.full(len(mean), 0.95, np.float32)
-    y, x = np.mgrid[: SIZE[0], : SIZE[1]] - 80.0
-    exact = np.stack([turn[0, 0] * x + turn[0, 1] * y - x, turn[1, 0] * x + turn[1, 1] * y - y])
+    turned = mesh.vertices.copy()
+    turned[:, :2] = mesh.vertices[:, :2] @ turn.T
+    before = splat.place(gaussians, mesh.vertices, mesh.triangles, flat)
+    after = splat.place(gaussians, turned, mesh.triangles, flat)
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]] - np.array(view.centre)[::-1, None, None]
+    # y points down: the turn is the other way round in the image
+    exact = np.stack([turn[0, 0] * x - turn[0, 1] * y - x, turn[1, 1] * y - turn[1, 0] * x - y])
     errors = {}
     modes: tuple[Literal["carried", "centre"], ...] = ("carried", "centre")
     for mode in modes:
-        flow, mask = splat.flow(before, after, opacity, SIZE, mode)
+        flow, mask = splat.flow(before, after, gaussians.opacity, SIZE, mode)
         errors[mode] = np.abs(flow - exact)[:, mask].max()
-    assert errors["carried"] < 2e-3 < errors["centre"]
+    assert mask.sum() > 5000 and np.abs(exact[:, mask]).max() > 2
+    assert errors["carried"] < 2e-3
+    assert 2e-2 < errors["centre"] < 0.3, "blended centres are an approximation, and no more"
+
+
+def test_permuting_the_gaussians_leaves_the_flow_unchanged(scene: Scene) -> None:
+    head, mesh, gaussians, view = scene
+    # Uneven, because Gaussians of exactly the same depth keep their order.
+    rng = np.random.default_rng(3)
+    rest = mesh.vertices + rng.normal(0, 1e-3, mesh.vertices.shape).astype(np.float32)
+    moved = rest + head.deform(mesh, {"1": 0.2, "12": 0.3}) - mesh.vertices
+    shuffle = rng.permutation(len(gaussians))
+    other = splat.Gaussians(
+        gaussians.corners[shuffle],
+        gaussians.weights[shuffle],
+        gaussians.scale[shuffle],
+        gaussians.opacity[shuffle],
+        gaussians.triangle[shuffle],
+    )
+    flows = []
+    for each in (gaussians, other):
+        before = splat.place(each, rest, mesh.triangles, view)
+        after = splat.place(each, moved, mesh.triangles, view)
+        flows.append(splat.flow(before, after, each.opacity, SIZE)[0])
+    np.testing.assert_allclose(flows[0], flows[1], atol=1e-5)
+    assert np.abs(flows[0]).max() > 0.5
 
 
 def test_order_of_the_gaussians_does_not_matter(scene: Scene) -> None:
@@ -128,24 +113,6 @@ def test_order_of_the_gaussians_does_not_matter(scene: Scene) -> None:
         _round_splats(mean[shuffle], 4, depth[shuffle]), opacity[shuffle], colours[shuffle], SIZE
     )
     np.testing.assert_allclose(one, two, atol=1e-6)
-
-
-def test_flow_agrees_with_a_z_buffer_of_the_mesh(scene: Scene) -> None:
-    head, mesh, gaussians, view = scene
-    moved = head.deform(mesh, {"1": 0.12, "12": 0.15, "4": -0.1})
-    before = splat.place(gaussians, mesh.vertices, mesh.triangles, view)
-    after = splat.place(gaussians, moved, mesh.triangles, view)
-    flow, mask = splat.flow(before, after, gaussians.opacity, SIZE)
-    exact, inside = _z_buffer(
-        _screen(view, mesh.vertices), _screen(view, moved), mesh.triangles, SIZE
-    )
-    agree = (mask == inside).mean()
-    inner = cv2.erode((mask & inside).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
-    error = np.linalg.norm(flow - exact, axis=0)[inner]
-    assert np.abs(exact).max() > 0.5
-    assert agree > 0.98
-    assert error.max() < 0.05
-    assert error.mean() < 0.01
 
 
 def test_flow_is_zero_where_no_head_is_seen(scene: Scene) -> None:
@@ -168,6 +135,7 @@ def test_one_gaussian_has_the_shape_of_its_formula() -> None:
         depth=np.array([1], np.float32),
         facing=np.array([True]),
         normal=np.array([[0, 0, 1]], np.float32),
+        slope=np.zeros((1, 2), np.float32),
     )
     image, clear = splat.composite(
         splats, np.array([0.8], np.float32), np.array([[0.5]], np.float32), SIZE
