@@ -1,0 +1,1 @@
+"""Micro-expression recognizers: one file for each paper, one contract for all."""

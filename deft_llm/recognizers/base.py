@@ -1,0 +1,88 @@
+"""What a recognizer is: the contract that makes it a baseline, a federated model and an expert.
+
+Inputs go by name, so that a loader can prepare what a recognizer asks for and nothing else.
+
+====================  ==========================================================================
+``flow_uvs``          (B, 3, S, S) float32: u, v, optical strain from onset to apex, each with its
+                      median removed (strain: not), divided by its SD, signed square root
+``flow_dual``         (B, 2, 3, S, S): the same for onset to apex and apex to offset
+``frames``            (B, T, 3, S, S) float32 in 0..1, aligned faces
+====================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from difflib import get_close_matches
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from deft_llm.errors import UserError
+
+Inputs = dict[str, Tensor]
+
+
+class Recognizer(nn.Module, ABC):
+    """A network from named inputs to class logits.
+
+    Attributes:
+        inputs: Names of the inputs that it needs.
+        feature_dim: Width D of its tokens.
+    """
+
+    inputs: ClassVar[tuple[str, ...]]
+    feature_dim: int
+
+    @abstractmethod
+    def forward_features(self, inputs: Inputs) -> Tensor:
+        """Tokens (B, N, D), for a classifier or as an expert of DEFT-LLM."""
+
+    @abstractmethod
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Class logits (B, classes)."""
+
+
+class ClassicalRecognizer(Protocol):
+    """A recognizer without gradients: a baseline only.
+
+    Attributes:
+        inputs: Names of the inputs that it needs.
+    """
+
+    inputs: tuple[str, ...]
+
+    def fit(self, inputs: dict[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> None:
+        """Learn from N clips; labels are class indices."""
+
+    def predict_proba(self, inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float64]:
+        """Class probabilities (N, classes)."""
+
+
+RECOGNIZERS: dict[str, str] = {}
+"""Name -> "module:Class"; each class takes ``classes`` and its own keyword options."""
+
+
+def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | ClassicalRecognizer:
+    """A fresh recognizer by name.
+
+    Args:
+        name: A key of ``RECOGNIZERS``.
+        classes: Number of classes.
+        **options: Of that recognizer.
+
+    Raises:
+        UserError: If the name is unknown.
+    """
+    if name not in RECOGNIZERS:
+        near = get_close_matches(name, RECOGNIZERS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UserError(f"unknown recognizer {name!r}, expected one of {sorted(RECOGNIZERS)}{hint}")
+    module, _, attribute = RECOGNIZERS[name].partition(":")
+    made: Recognizer | ClassicalRecognizer = getattr(importlib.import_module(module), attribute)(
+        classes=classes, **options
+    )
+    return made
