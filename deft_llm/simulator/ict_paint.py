@@ -1,4 +1,4 @@
-"""Where what is on the ICT head, which comes without textures: its map into the own head's atlas."""
+"""Where what is on the ICT head, which has no textures: its map into the own head's atlas."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from deft_llm.simulator.own_shape import Array, smoothstep
 from deft_llm.simulator.skin import Look, bare_skin
 
 IRIS_ANGLE = 0.505  # of the limbus on the eyeball, radians: an iris of 11.8 mm
+_PARTS = {"left eye": "eye_white", "right eye": "eye_white", "mouth": "mouth", "teeth": "teeth"}
 
 
 def skin_map(topology: OwnTopology, look: Look) -> SkinMap:
@@ -41,13 +42,8 @@ def parts(topology: OwnTopology) -> NDArray[np.uint8]:
     """(F,) index in `MATERIALS`, one of `texture.PARTS`, of every triangle."""
     part = topology.part[topology.triangles[:, 0]]
     table = np.zeros(len(PARTS), np.uint8)
-    for name, material in (
-        ("left eye", "eye_white"),
-        ("right eye", "eye_white"),
-        ("mouth", "mouth"),
-        ("teeth", "teeth"),
-    ):
-        table[PARTS.index(name)] = MATERIALS.index(material)
+    for name, kind in _PARTS.items():
+        table[PARTS.index(name)] = MATERIALS.index(kind)
     material = table[part]
     centre = topology.reference[topology.triangles].mean(axis=1)
     front = topology.psi[topology.triangles].mean(axis=1) < np.pi / 2

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.simulator import splat
+from deft_llm.simulator.accessories import wear_glasses
 from deft_llm.simulator.camera import View
 from deft_llm.simulator.clip_spec import FRAME_SIZE, ClipSpec
 from deft_llm.simulator.head import MATERIALS, Head, HeadMesh
@@ -38,12 +39,14 @@ class Scene:
 
     def __init__(self, spec: ClipSpec, head: Head) -> None:
         self.spec, self.head = spec, head
-        self.mesh = head.identity(spec.identity)
+        self.face = head.identity(spec.identity)
+        self.mesh = wear_glasses(self.face)
+        self.worn = self.mesh.vertices[len(self.face.vertices) :]
         self.gaussians = splat.bind(
             self.mesh.vertices, self.mesh.triangles, _spacing(self.mesh, spec.size)
         )
         self.albedo, self.gloss, self.wrinkles = _surface(self.mesh, self.gaussians)
-        self.skin = _visible_skin(self.mesh)
+        self.skin = _visible_skin(self.face)
         self.eye_gap = _eye_gap(self.mesh)
         self.view = _view(spec, self.mesh, self.eye_gap)
         self.times = np.arange(spec.curve.frames) / spec.fps
@@ -53,6 +56,7 @@ class Scene:
         still = np.zeros((len(self.times), 2), np.float32)
         self.blink = still if spec.blink is None else spec.blink.values(self.times)
         self.level = spec.curve.values()
+        self.movements = [(m, m.values(self.times)) for m in spec.movements]
         self.activations = self._full_activations()
         self._state: tuple[Any, Floats] | None = None
         self.layer = self._drawing_depth()
@@ -61,19 +65,24 @@ class Scene:
         return Scene, (self.spec, self.head)
 
     def expression(self, frame: int) -> dict[str, float]:
-        """AU codes of single sides to their activations in a frame."""
+        """AU codes to activations in a frame, distractors included; those at rest are left out."""
         level = float(self.level[frame])
-        return {au: level * full for au, full in self.activations.items() if level > 0}
+        acting = {au: level * full for au, full in self.activations.items() if level > 0}
+        for movement, levels in self.movements:
+            for au, full in zip(movement.aus, movement.activations, strict=True):
+                if levels[frame] > 0:
+                    acting[au] = acting.get(au, 0.0) + float(levels[frame]) * full
+        return acting
 
     def vertices(self, frame: int) -> Floats:
-        """The face of a frame, head not yet posed, (V, 3)."""
+        """The face of a frame with what it wears, head not yet posed, (V, 3)."""
         acting = self.expression(frame)
         blink = (float(self.blink[frame, 0]), float(self.blink[frame, 1]))
         gaze = (float(self.gaze[frame, 0]), float(self.gaze[frame, 1]))
         key = (acting, blink, gaze)
         if self._state is None or self._state[0] != key:
-            deformed = self.head.deform(self.mesh, acting, blink=blink, gaze=gaze)
-            self._state = (key, deformed)
+            deformed = self.head.deform(self.face, acting, blink=blink, gaze=gaze)
+            self._state = (key, np.concatenate([deformed, self.worn]))
         return self._state[1]
 
     def posed(self, frame: int, pose: int) -> Floats:
@@ -151,8 +160,8 @@ class Scene:
 
     def _peak(self, activations: dict[str, float]) -> float:
         """Largest displacement of visible skin under these activations, canonical px."""
-        moved = self.head.deform(self.mesh, activations)[self.skin]
-        before = self.view.project(self.mesh.vertices[self.skin])
+        moved = self.head.deform(self.face, activations)[self.skin]
+        before = self.view.project(self.face.vertices[self.skin])
         distance = np.linalg.norm(self.view.project(moved) - before, axis=1).max()
         return float(distance) * CANONICAL_INTEROCULAR / self.spec.framing.interocular
 
@@ -175,9 +184,7 @@ def _view(spec: ClipSpec, mesh: HeadMesh, eye_gap: float) -> View:
     return spec.framing.view(spec.size, eye_gap, float(eyes[2]))
 
 
-def _surface(
-    mesh: HeadMesh, gaussians: splat.Gaussians
-) -> tuple[Floats, Floats, Wrinkles | None]:
+def _surface(mesh: HeadMesh, gaussians: splat.Gaussians) -> tuple[Floats, Floats, Wrinkles | None]:
     """Linear albedo (N, 3) and gloss (N,) of the Gaussians, and the wrinkles on them."""
     if mesh.skin is None:
         return mesh.colors[gaussians.triangle], np.zeros(len(gaussians), np.float32), None

@@ -22,6 +22,7 @@ from deft_llm.simulator.own_shape import Array, bump, smoothstep
 
 MELANIN = (0.025, 0.36)
 """Volume share of melanosomes in the epidermis, from Fitzpatrick I to VI."""
+GLASSES_SHARE = 0.15
 _WAVELENGTHS = np.array([612.0, 545.0, 452.0])  # nm, for R, G, B
 _BLOOD = np.array([13.0, 270.0, 340.0])  # whole blood, 75 % oxygenated, 1/cm
 _EPIDERMIS_PATH = 0.0125  # cm: there and back through 60 micrometres, not quite straight
@@ -69,6 +70,7 @@ class Look:
         age: 0 smooth, 1 wrinkled at rest; deepens every wrinkle.
         gloss: strength of the specular highlight.
         seed: of all that is random on the surface.
+        glasses: whether the identity wears them.
     """
 
     skin: Array
@@ -86,6 +88,7 @@ class Look:
     age: float
     gloss: float
     seed: int
+    glasses: bool
 
 
 def reflectance(melanin: float, blood: float) -> Array:
@@ -102,9 +105,7 @@ def reflectance(melanin: float, blood: float) -> Array:
     scattered = 2e5 * wave**-1.5 + 2e12 * wave**-4.0
     left = 1.0 - scattered / (scattered + absorbed)
     dermis = (1.0 - left) / (
-        1.0
-        + 2.0 * _INTERNAL * left
-        + (1.0 + 2.0 * _INTERNAL / 3.0) * np.sqrt(3.0 * left)
+        1.0 + 2.0 * _INTERNAL * left + (1.0 + 2.0 * _INTERNAL / 3.0) * np.sqrt(3.0 * left)
     )
     albedo = np.exp(-epidermis * _EPIDERMIS_PATH) * dermis
     mixed: Array = (1.0 - _BLEED) * albedo + _BLEED * albedo.mean() + _HAZE
@@ -120,7 +121,7 @@ def draw_look(rng: np.random.Generator) -> Look:
     light = tone < 0.42
     hair = _HAIR_TONES[rng.integers(0, 6 if light else 2)] * rng.uniform(0.7, 1.3)
     iris = _IRIS_TONES[rng.integers(0, 5 if light else 2)] * rng.uniform(0.7, 1.3)
-    lip = 0.55 * reflectance(melanin, 5.0 * blood) + 0.45 * skin * np.array([0.92, 0.62, 0.66])
+    lip = 0.55 * reflectance(melanin, 5.0 * blood) + 0.45 * skin * np.array([0.92, 0.55, 0.58])
     male, beard = rng.random() < 0.5, rng.uniform(-0.25, 0.45)
     return Look(
         skin=skin,
@@ -138,6 +139,7 @@ def draw_look(rng: np.random.Generator) -> Look:
         age=rng.uniform(0.0, 1.0) ** 1.5,
         gloss=rng.uniform(0.02, 0.09),
         seed=int(rng.integers(1 << 31)),
+        glasses=bool(rng.random() < GLASSES_SHARE),
     )
 
 

@@ -18,7 +18,7 @@ from deft_llm.simulator.head import MATERIALS, FloatArray, IntArray, SkinMap
 from deft_llm.simulator.own_shape import Array, bump, smoothstep
 from deft_llm.simulator.skin import Look
 
-PARTS = ("skin", "eye_white", "mouth", "teeth", "nostril")
+PARTS = ("skin", "eye_white", "mouth", "teeth", "nostril", "glasses")
 """Materials that a head gives to whole triangles; the painting makes the others out of them."""
 PUPIL, COLLARETTE = 0.34, 0.52  # radii on the iris, whose edge is at 1
 _BANK = 1 << 12
@@ -163,7 +163,7 @@ class _Canvas:
         area = smoothstep(-y, 4.7, 5.4) * smoothstep(-(y + 0.85 * np.maximum(x - 3.0, 0)), 5.0, 7.0)
         area = np.maximum(area, smoothstep(x, 5.2, 6.2) * smoothstep(-y, 0.5, 3.0))
         area *= 1.0 - 0.8 * bump(x, y, 1.6, -8.4, 0.5, 0.5)
-        hairs = np.where(self.chance < 0.75 * look.stubble, 0.75, 0.25 * look.stubble)
+        hairs = np.where(self.chance < 0.75 * look.stubble, 0.5, 0.5 * look.stubble)
         color = 0.6 * look.hair + 0.25 * look.skin
         self.cover(np.where(self.on_skin, area * hairs * np.minimum(1, 3 * look.stubble), 0), color)
 
@@ -237,7 +237,7 @@ class _Canvas:
         warm = 1.0 + 0.5 * smoothstep(COLLARETTE + 0.1 - radius, 0.0, 0.2)
         iris = self.look.iris * (limbal * warm * (0.6 + 0.8 * fibre))[:, None]
         veins = 1.0 - 0.06 * (self.chance < 0.15) - 0.12 * smoothstep(radius, 1.3, 2.2)
-        white = np.array([0.58, 0.52, 0.49]) * veins[:, None]
+        white = np.array([0.47, 0.42, 0.4]) * veins[:, None]
         white *= (1.0 - 0.35 * smoothstep(ray[:, 1], 0.1, 1.0))[:, None]  # the upper lid's shade
         self.cover(1.0 * eye, white)
         self.cover(eye * smoothstep(1.06 - radius, 0.0, 0.12), iris, "iris")
