@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 _DISPLAY_GAMMA = 2.2
 _NOISE_BANK = 1 << 20
+WET = np.float32(0.2)
+"""Gloss above which a surface is wet: its highlight is that of Blinn's exponent 128, not 16."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -103,20 +105,35 @@ class Light:
         phase = 2 * math.pi * self.flicker_hz * seconds + self.flicker_phase
         return self.gain * (1 + self.flicker * math.sin(phase))
 
-    def shade(self, albedo: Floats, normals: Floats, seconds: float) -> Floats:
-        """Lambert's law on every Gaussian.
+    def shade(
+        self, albedo: Floats, normals: Floats, seconds: float, share: Floats, gloss: Floats
+    ) -> Floats:
+        """Lambert's law and Blinn's highlight on every Gaussian.
+
+        J. F. Blinn, "Models of light reflection for computer synthesized pictures" (SIGGRAPH
+        1977), seen from far in front: the half vector is that of the light and +z.
 
         Args:
             albedo: (N, C) display values, already through :meth:`Sensor.develop`.
             normals: (N, 3) unit, head axes.
             seconds: Time, for the flicker.
+            share: (N,) share of the light that reaches the Gaussian, in 0..1.
+            gloss: (N,) strength of the highlight, linear.
 
         Returns:
             Display colours (N, C).
         """
         direction = np.array(self.direction, np.float32)
+        half = direction + np.array([0, 0, 1], np.float32)
         shaded: Floats = _shade(
-            albedo, normals, direction, np.float32(self.ambient), np.float32(self.at(seconds))
+            albedo,
+            normals,
+            direction,
+            half / np.linalg.norm(half),
+            np.float32(self.ambient),
+            np.float32(self.at(seconds)),
+            share,
+            gloss,
         )
         return shaded
 
@@ -244,7 +261,7 @@ def _noise_bank() -> Floats:
 
 
 @njit(cache=True, fastmath=True)
-def _shade(albedo, normals, direction, ambient, gain):  # type: ignore[no-untyped-def]
+def _shade(albedo, normals, direction, half, ambient, gain, share, gloss):  # type: ignore[no-untyped-def]
     out = np.empty_like(albedo)
     for n in range(albedo.shape[0]):
         cosine = (
@@ -253,9 +270,25 @@ def _shade(albedo, normals, direction, ambient, gain):  # type: ignore[no-untype
             + normals[n, 2] * direction[2]
         )
         light = gain * (ambient + (np.float32(1) - ambient) * max(np.float32(0), cosine))
-        factor = light ** np.float32(1 / _DISPLAY_GAMMA)
+        factor = (light * share[n]) ** np.float32(1 / _DISPLAY_GAMMA)
+        toward = normals[n, 0] * half[0] + normals[n, 1] * half[1] + normals[n, 2] * half[2]
+        shine = np.float32(0)
+        if toward > np.float32(0.8):
+            power = toward * toward  # to the 16th by squaring
+            power *= power
+            power *= power
+            power *= power
+            if gloss[n] > WET:  # a smooth surface: a smaller spot
+                power *= power
+                power *= power
+                power *= power
+            shine = gain * (np.float32(1) - ambient) * share[n] * gloss[n] * power
         for c in range(albedo.shape[1]):
-            out[n, c] = albedo[n, c] * factor
+            value = albedo[n, c] * factor
+            if shine > np.float32(1e-3):
+                linear = value ** np.float32(_DISPLAY_GAMMA) + shine
+                value = linear ** np.float32(1 / _DISPLAY_GAMMA)
+            out[n, c] = value
     return out
 
 

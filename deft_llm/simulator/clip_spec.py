@@ -26,6 +26,13 @@ from deft_llm.simulator.camera import (
     draw_light,
     draw_sensor,
 )
+from deft_llm.simulator.distractors import (
+    PROFILES,
+    Movement,
+    Profile,
+    draw_movements,
+    one_side,
+)
 from deft_llm.simulator.performance import (
     Blink,
     Curve,
@@ -39,7 +46,7 @@ from deft_llm.simulator.performance import (
 
 DATASET = "simulated"
 FRAME_SIZE = 288
-PEAK_PX = (0.3, 3.0)  # log-uniform, pixels of the canonical face
+PEAK_PX = PROFILES["benchmark"].peak_px  # log-uniform, pixels of the canonical face
 NEUTRAL_SHARE = 0.1
 BLINK_SHARE = 0.4
 GAZE_SHARE = 0.4
@@ -76,6 +83,7 @@ class ClipSpec:
         framing: The face in the frame.
         light: The light.
         sensor: The camera's sensor, and the background.
+        movements: What the face does besides, without annotation; none in the benchmark.
     """
 
     seed: int
@@ -95,6 +103,7 @@ class ClipSpec:
     framing: Framing
     light: Light
     sensor: Sensor
+    movements: tuple[Movement, ...] = ()
 
     @property
     def name(self) -> str:
@@ -140,6 +149,7 @@ class ClipSpec:
         for name, part in _PARTS.items():
             if values[name] is not None:
                 values[name] = part(**_tuples(values[name]))
+        values["movements"] = [Movement(**_tuples(m)) for m in values["movements"]]
         return cls(**_tuples(values))
 
 
@@ -177,6 +187,7 @@ def draw_spec(
     *,
     combination_weights: Combinations | None = None,
     neutral_share: float = NEUTRAL_SHARE,
+    profile: str | Profile = "benchmark",
     **overrides: Any,
 ) -> ClipSpec:
     """Draw one recipe; equal arguments give equal recipes.
@@ -188,6 +199,10 @@ def draw_spec(
         identity: Seed of the face; drawn from ``seed`` if None.
         combination_weights: Emotion -> combination -> weight, in place of :func:`combinations`.
         neutral_share: Share of clips without any AU.
+        profile: Amplitudes, asymmetry and distractors, or a name in ``distractors.PROFILES``:
+            "benchmark" (pinned, without distractors) or "varied" (micro to macro, one-sided and
+            partial AUs, swallowing, speech, macro-expressions, tremor). Emotion, AU numbers and
+            curve of a seed are the same in all profiles.
         **overrides: Fields of :class:`ClipSpec` to set. ``emotion`` restricts the combinations
             to that emotion (None: no AU); ``aus`` without ``emotion`` gives a clip without a label.
 
@@ -195,23 +210,32 @@ def draw_spec(
         The recipe.
 
     Raises:
-        UserError: If an override is no field, or the emotion has no combinations.
+        UserError: If an override is no field, the emotion has no combinations, or the profile
+            is unknown.
     """
     known = {field.name for field in fields(ClipSpec)} - {"seed", "identity"}
     if unknown := sorted(set(overrides) - known):
         raise UserError(f"clip spec override {unknown}: expected fields among {sorted(known)}")
-    streams = [np.random.default_rng([seed, k]) for k in range(9)]
+    if isinstance(profile, str):
+        if profile not in PROFILES:
+            raise UserError(f"profile {profile!r}: expected one of {', '.join(sorted(PROFILES))}")
+        profile = PROFILES[profile]
+    streams = [np.random.default_rng([seed, k]) for k in range(11)]
     table = combinations() if combination_weights is None else combination_weights
     if "aus" in overrides:
         emotion, aus = overrides.get("emotion"), tuple(overrides["aus"])
     else:
         emotion, aus = _draw_expression(streams[0], table, neutral_share, overrides)
+        aus = one_side(streams[9], aus, profile)
     size = overrides.get("size", FRAME_SIZE)
     fps, curve = _draw_curve(streams[1])
     curve = overrides.get("curve", curve)
     seconds = curve.frames / overrides.get("fps", fps)
     amplitudes = streams[2].uniform(0.5, 1.0, len(aus))
+    if streams[9].random() < profile.partial:
+        amplitudes = 0.1 * 10.0 ** streams[9].random(len(aus))
     amplitudes[: bool(aus)] = 1.0
+    spread = profile.asymmetry
     drawn = ClipSpec(
         seed=seed,
         identity=int(streams[3].integers(_IDENTITIES)) if identity is None else identity,
@@ -221,17 +245,28 @@ def draw_spec(
         emotion=emotion,
         aus=aus,
         amplitudes=tuple(float(a) for a in streams[2].permutation(amplitudes)),
-        asymmetry=tuple(float(a) for a in streams[2].normal(0, 0.08, len(aus)).clip(-0.2, 0.2)),
-        peak_px=float(np.exp(streams[4].uniform(*np.log(PEAK_PX)))),
+        asymmetry=tuple(
+            float(a)
+            for a in streams[2].normal(0, spread, len(aus)).clip(-2.5 * spread, 2.5 * spread)
+        ),
+        peak_px=float(np.exp(streams[4].uniform(*np.log(profile.peak_px)))),
         curve=curve,
         blink=_draw_blink(streams[5], seconds),
         gaze=draw_gaze(streams[6], seconds, bool(streams[6].random() < GAZE_SHARE)),
-        motion=draw_head_motion(streams[7]),
+        motion=_draw_motion(streams, profile),
         framing=draw_framing(streams[8], size),
         light=draw_light(streams[8]),
         sensor=draw_sensor(streams[8]),
+        movements=draw_movements(streams[10], seconds, profile, aus),
     )
     return replace(drawn, **{**overrides, "emotion": emotion, "aus": aus})
+
+
+def _draw_motion(streams: list[np.random.Generator], profile: Profile) -> HeadMotion:
+    motion = draw_head_motion(streams[7])
+    if profile.tremor is None:
+        return motion
+    return replace(motion, tremor=float(streams[9].uniform(*profile.tremor)))
 
 
 def _draw_blink(rng: np.random.Generator, seconds: float) -> Blink | None:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
+from deft_llm.simulator.skin import Look
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
@@ -41,6 +42,7 @@ MATERIALS = (
     "nostril",
     "hair",
     "teeth",
+    "glasses",
 )
 EYE_DEPTH = 8.5
 """z of the eye openings, cm in front of the origin."""
@@ -49,6 +51,27 @@ HEADS = {
     "own": "deft_llm.simulator.own_head:OwnHead",
     "ict": "deft_llm.simulator.ict_head:IctHead",
 }
+
+
+@dataclass(frozen=True)
+class SkinMap:
+    """What `texture.paint` and the wrinkles need to know of an identity's vertices.
+
+    Attributes:
+        atlas: (V, 2) float32, position on the reference face of `own_shape`, frontal plane, cm,
+            the same for all identities; on eyeballs the direction from the ball's centre at rest,
+            (x, y), of length 1 on the edge of the iris.
+        base: (V, 3) float32 linear albedo of the bare skin.
+        over: (V,) float32 height above the hairline, cm; negative where no hair grows.
+        front: (V,) float32, 1 on the front of the head.
+        look: the identity's look.
+    """
+
+    atlas: FloatArray
+    base: FloatArray
+    over: FloatArray
+    front: FloatArray
+    look: Look
 
 
 @dataclass(frozen=True)
@@ -63,6 +86,7 @@ class HeadMesh:
         colors: (F, 3) float32 linear RGB albedo in 0..1.
         landmarks: (68,) int32 vertex indices in the iBUG order as seen in the image
             (0-16 jaw from image left, the subject's right; 36-41 the subject's right eye).
+        skin: how to texture it finer than by triangles; None for a head in plain `colors`.
     """
 
     vertices: FloatArray
@@ -71,6 +95,7 @@ class HeadMesh:
     material: NDArray[np.uint8]
     colors: FloatArray
     landmarks: IntArray
+    skin: SkinMap | None = None
 
 
 class Head(Protocol):

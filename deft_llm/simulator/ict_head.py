@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from deft_llm.errors import UserError
 from deft_llm.simulator.head import EYE_DEPTH, FloatArray, HeadMesh, split_sides, vertex_normals
 from deft_llm.simulator.ict_files import SOCKET, IctData, read_ict
-from deft_llm.simulator.ict_paint import paint
+from deft_llm.simulator.ict_paint import atlas, parts, skin_map
 from deft_llm.simulator.lids import turn
 from deft_llm.simulator.muscles import au_fields, side_weights
 from deft_llm.simulator.own_shape import Array, smoothstep
 from deft_llm.simulator.skin import draw_look
+from deft_llm.simulator.texture import paint_triangles
 
 # AU -> shapes of the model with weights; "_L"/"_R" is added where the model has sides.
 AU_SHAPES: dict[str, dict[str, float]] = {
@@ -92,6 +93,11 @@ class IctHead:
         self._identities = data.identities[:, keep]
         self._uvs = data.uvs[keep]
         self._eyeballs = [self._vertices_of(f"M_Sclera{side}") for side in ("Left", "Right")]
+        self._parts = parts(self._material)
+        self._plane = atlas(self._neutral, self._landmarks, self._eyeballs)
+        self._face = np.zeros(len(self._neutral), dtype=bool)
+        self._face[self._vertices_of("M_Face")] = True
+        self._face[self._vertices_of("M_BackHead")] = True
         self._shapes = _sided_shapes(data, keep)
         self._fields = {**self._model_fields(), **self._borrowed_fields()}
         self.aus = tuple(sorted({code[1:] for code in self._fields}, key=int))
@@ -136,16 +142,16 @@ class IctHead:
         vertices = self._neutral + np.tensordot(weights, self._identities, axes=1)
         eyes = vertices[self._landmarks[36:48]].mean(axis=0)
         vertices += np.array([0.0, -eyes[1], EYE_DEPTH - eyes[2]], dtype=np.float32)
-        material, colors = paint(
-            vertices, self._triangles, self._material, self._landmarks, draw_look(rng), rng
-        )
+        skin = skin_map(vertices, self._plane, self._face, self._landmarks, draw_look(rng))
+        surface = paint_triangles(skin, self._triangles, self._parts)
         return HeadMesh(
             vertices=vertices.astype(np.float32),
             triangles=self._triangles.copy(),
             uvs=self._uvs.copy(),
-            material=material,
-            colors=colors.astype(np.float32),
+            material=surface.material,
+            colors=surface.albedo.astype(np.float32),
             landmarks=self._landmarks.copy(),
+            skin=skin,
         )
 
     def deform(

@@ -1,11 +1,15 @@
-"""Displacement fields of the action units on a face in frontal coordinates.
+"""Displacement fields of the action units: Waters' muscles on a face in frontal coordinates.
 
-In the spirit of Waters' linear and sphincter muscles (K. Waters, "A muscle model for animating
-three-dimensional facial expression", SIGGRAPH 1987): each muscle pulls the skin of an elliptic
-zone of influence in one direction, with a raised-cosine falloff; lips are gated so that the two
-can part. What each AU moves, and where to, follows FACS (`deft_llm.facs`); the sizes are our own
-choice after the reach of macro-expressions, 0.3 to 1.2 cm at the peak. The eyelids are not in
-this table: they slide over the eyeball (`lids.py`), driven by `LID_ACTIONS`.
+K. Waters, "A muscle model for animating three-dimensional facial expression" (SIGGRAPH 1987):
+a linear muscle pulls the skin of a sector towards its attachment on the bone, a sphincter draws
+an ellipse together; sheets, whose fibres run side by side, are those of F. I. Parke, K. Waters,
+"Computer Facial Animation" (1996). Ours are: the angular falloff, which reaches zero at the
+sector's edge (a plain cosine tears the skin there); sheets with a raised cosine in an ellipse,
+which also stand for skin that is pushed ahead (cheeks in a smile) and for the jaw; gates at the
+mouth line, so that the lips can part; and the table, where attachments and insertions follow
+anatomy, what each AU moves and where to follows FACS (`deft_llm.facs`), and sizes are those of
+macro-expressions, 0.3 to 1.2 cm at the peak. The eyelids are not in this table: they slide over
+the eyeball (`lids.py`), driven by `LID_ACTIONS`.
 """
 
 from __future__ import annotations
@@ -21,8 +25,83 @@ ALL, UPPER, LOWER, UPPER_RED, LOWER_RED = range(5)
 stays (lips that grow thinner)."""
 
 
-class Muscle(NamedTuple):
-    """A zone of the subject's left half and the displacement at its centre, all cm.
+class Linear(NamedTuple):
+    """A muscle of the subject's left half from bone to skin, all cm and degrees.
+
+    Attributes:
+        x: attachment on the bone, outward from the midline.
+        y: attachment, up.
+        to_x: insertion in the skin.
+        to_y: insertion.
+        pull: displacement at the insertion, towards the attachment.
+        beyond: how far behind the insertion the pull ends.
+        spread: half angle of the sector seen from the attachment.
+        forth: displacement towards the camera.
+        gate: what of the mouth it moves.
+    """
+
+    x: float
+    y: float
+    to_x: float
+    to_y: float
+    pull: float
+    beyond: float = 1.8
+    spread: float = 35.0
+    forth: float = 0.0
+    gate: int = ALL
+
+    def displacement(self, x: Array, y: Array) -> Array:
+        """(N, 3): outward, up, towards the camera."""
+        fibre = np.array([self.to_x - self.x, self.to_y - self.y])
+        reach = float(np.linalg.norm(fibre))
+        away = np.stack([x - self.x, y - self.y], axis=1)
+        distance = np.maximum(np.linalg.norm(away, axis=1), 1e-6)
+        angle = np.arccos(np.clip(away @ fibre / (distance * reach), -1.0, 1.0))
+        angular = np.cos(0.5 * np.pi * np.minimum(angle / np.radians(self.spread), 1.0)) ** 2
+        near = np.cos(0.5 * np.pi * (1.0 - np.minimum(distance / reach, 1.0)))
+        far = np.cos(0.5 * np.pi * np.clip((distance - reach) / self.beyond, 0.0, 1.0)) ** 2
+        weight = angular * near * far
+        pulled: Array = np.column_stack(
+            [-self.pull * (weight / distance)[:, None] * away, self.forth * weight]
+        )
+        return pulled
+
+
+class Sphincter(NamedTuple):
+    """A ring of muscle that draws its ellipse together.
+
+    Attributes:
+        x: centre, outward from the midline.
+        y: centre, up.
+        rx: half width.
+        ry: half height.
+        across: share of its horizontal distance from the centre that a point near it loses.
+        down: likewise, vertical.
+        forth: displacement of the centre towards the camera.
+        gate: what of the mouth it moves.
+    """
+
+    x: float
+    y: float
+    rx: float
+    ry: float
+    across: float
+    down: float
+    forth: float = 0.0
+    gate: int = ALL
+
+    def displacement(self, x: Array, y: Array) -> Array:
+        """(N, 3): outward, up, towards the camera."""
+        dx, dy = x - self.x, y - self.y
+        weight = np.maximum(0.0, 1.0 - np.hypot(dx / self.rx, dy / self.ry))
+        weight = weight * (2.0 - weight)
+        return np.column_stack(
+            [-self.across * weight * dx, -self.down * weight * dy, self.forth * weight]
+        )
+
+
+class Sheet(NamedTuple):
+    """Fibres side by side: a zone of the subject's left half that moves in one direction, cm.
 
     Attributes:
         x: centre, outward from the midline.
@@ -46,77 +125,99 @@ class Muscle(NamedTuple):
     gate: int = ALL
     flat: float = 0.0
 
+    def displacement(self, x: Array, y: Array) -> Array:
+        """(N, 3): outward, up, towards the camera."""
+        reach = np.hypot((x - self.x) / self.rx, (y - self.y) / self.ry)
+        reach = np.clip((reach - self.flat) / (1.0 - self.flat), 0.0, 1.0)
+        weight = 0.5 * (1.0 + np.cos(np.pi * reach))
+        moved: Array = weight[:, None] * np.array([self.out, self.up, self.forth])
+        return moved
 
-M = Muscle
+
+Muscle = Linear | Sphincter | Sheet
 MUSCLES: dict[str, tuple[Muscle, ...]] = {
-    "1": (M(1.5, 2.1, 2.4, 2.4, -0.03, 0.75), M(1.8, 4.5, 2.6, 2.4, 0, 0.4)),
-    "2": (M(4.7, 2.0, 2.4, 2.3, 0.05, 0.8), M(4.3, 4.4, 2.4, 2.4, 0, 0.4)),
+    "1": (Sheet(1.5, 2.1, 2.4, 2.4, -0.03, 0.75), Sheet(1.8, 4.5, 2.6, 2.4, 0, 0.4)),
+    "2": (Sheet(4.7, 2.0, 2.4, 2.3, 0.05, 0.8), Sheet(4.3, 4.4, 2.4, 2.4, 0, 0.4)),
     "4": (
-        M(1.9, 1.9, 2.4, 1.9, -0.35, -0.55),
-        M(4.7, 1.9, 2.2, 1.6, -0.18, -0.4),
-        M(0.3, 1.5, 1.4, 1.5, 0, -0.25),
+        Linear(0.3, 0.0, 2.0, 2.0, 0.62, 2.4, 34),  # corrugator
+        Linear(0.0, -1.4, 0.5, 1.8, 0.3, 1.2, 26),  # procerus
+        Sheet(4.7, 1.9, 2.2, 1.6, -0.15, -0.4),  # orbicularis oculi, its part above the eye
     ),
-    "5": (M(3.2, 1.0, 1.8, 0.9, 0, 0.12),),
-    "6": (M(3.9, -2.6, 2.7, 2.3, 0.12, 0.75, 0.15), M(5.1, -0.4, 1.5, 1.5, -0.1, 0.2)),
-    "7": (M(3.2, -0.8, 1.9, 0.9, -0.06, 0.1),),
+    "5": (Sheet(3.2, 1.0, 1.8, 0.9, 0, 0.12),),
+    "6": (
+        Sphincter(3.1, -0.2, 3.2, 2.4, 0.16, 0.02),  # orbicularis oculi
+        Sheet(3.9, -2.6, 2.7, 2.3, 0.12, 0.75, 0.15),
+        Sheet(5.1, -0.4, 1.5, 1.5, -0.05, 0.2),
+    ),
+    "7": (Sphincter(3.1, -0.2, 2.4, 1.5, 0.1, 0.03), Sheet(3.2, -0.8, 1.9, 0.9, 0, 0.1)),
     "8": (
-        M(0.9, -6.3, 2.2, 1.5, 0, -0.35, 0.1, UPPER_RED),
-        M(0.9, -7.6, 2.2, 1.5, 0, 0.35, 0.1, LOWER_RED),
+        Sheet(0.9, -6.3, 2.2, 1.5, 0, -0.35, 0.1, UPPER_RED),
+        Sheet(0.9, -7.6, 2.2, 1.5, 0, 0.35, 0.1, LOWER_RED),
     ),
     "9": (
-        M(1.5, -3.8, 1.6, 1.8, 0.1, 0.65),
-        M(0.8, -1.2, 1.3, 2.2, 0, 0.3),
-        M(1.3, -5.9, 1.9, 1.2, 0.02, 0.35, 0, UPPER),
-        M(1.1, 1.6, 1.9, 1.5, -0.12, -0.5),
+        Linear(0.7, 0.4, 1.4, -4.4, 0.65, 2.2, 26),  # levator labii superioris alaeque nasi
+        Linear(0.2, -2.2, 1.1, 1.7, 0.5, 1.6, 30),  # procerus and corrugator
+        Sheet(0.8, -1.2, 1.3, 2.2, 0, 0.25),
+        Sheet(1.3, -5.9, 1.9, 1.2, 0.02, 0.2, 0, UPPER),
     ),
-    "10": (M(1.5, -6.1, 2.1, 1.6, 0.1, 0.7, 0, UPPER), M(1.6, -4.2, 1.4, 1.3, 0.08, 0.3)),
+    "10": (
+        Linear(2.6, -1.6, 1.5, -6.1, 0.8, 1.9, 30, 0, UPPER),  # levator labii superioris
+        Sheet(1.6, -4.2, 1.4, 1.3, 0.08, 0.15),
+    ),
     "12": (
-        M(3.0, -6.8, 2.5, 2.2, 0.75, 0.75, -0.1),
-        M(1.2, -7.2, 1.9, 2.0, 0.42, 0.3),
-        M(3.9, -3.2, 2.4, 2.0, 0.12, 0.42, 0.2),
+        Linear(5.4, -2.7, 2.8, -6.8, 1.1, 3.6, 34, -0.1),  # zygomaticus major
+        Sheet(3.9, -3.2, 2.4, 2.0, 0.12, 0.42, 0.2),
     ),
-    "13": (M(2.9, -6.7, 1.9, 1.9, 0.1, 0.75), M(3.6, -3.3, 2.2, 1.9, 0, 0.45, 0.2)),
-    "14": (M(3.1, -6.85, 2.1, 1.7, 0.6, 0.03, -0.25), M(1.3, -7.2, 1.9, 2.0, 0.4, 0)),
-    "15": (M(2.9, -7.0, 2.2, 2.0, 0.12, -0.75), M(1.3, -7.7, 1.7, 1.2, 0.02, -0.25, 0, LOWER)),
-    "16": (M(1.1, -7.6, 2.0, 1.5, 0.12, -0.7, 0, LOWER),),
+    "13": (
+        Linear(3.0, -2.6, 2.8, -6.8, 0.8, 1.6, 26),  # levator anguli oris
+        Sheet(3.6, -3.3, 2.2, 1.9, 0, 0.45, 0.2),
+    ),
+    "14": (Linear(6.3, -6.6, 2.9, -6.85, 0.62, 3.0, 26, -0.25),),  # buccinator
+    "15": (
+        Linear(3.5, -11.2, 2.85, -6.95, 0.8, 2.0, 30),  # depressor anguli oris
+        Sheet(1.3, -7.7, 1.7, 1.2, 0.02, -0.22, 0, LOWER),
+    ),
+    "16": (
+        Linear(2.0, -11.6, 1.1, -7.7, 0.75, 1.9, 30, 0, LOWER),  # depressor labii inferioris
+    ),
     "17": (
-        M(0, -10.0, 3.0, 2.3, 0, 0.75, 0.15),
-        M(0.8, -7.7, 2.5, 1.4, 0, 0.4, 0.15, LOWER_RED),
-        M(2.9, -7.0, 1.7, 1.5, 0, 0.22),
+        Sheet(0, -10.0, 3.0, 2.3, 0, 0.75, 0.15),
+        Sheet(0.8, -7.7, 2.5, 1.4, 0, 0.4, 0.15, LOWER_RED),
+        Sheet(2.9, -7.0, 1.7, 1.5, 0, 0.22),
     ),
-    "18": (M(2.8, -6.85, 2.4, 1.9, -0.8, 0, 0.35), M(1.3, -7.2, 1.8, 2.1, -0.42, 0, 0.4)),
-    "20": (M(3.0, -7.0, 2.5, 2.1, 0.85, -0.15), M(1.4, -7.0, 1.8, 1.4, 0.4, -0.04)),
+    "18": (Sphincter(0, -7.0, 4.8, 3.0, 0.55, 0.0, 0.5),),  # orbicularis oris
+    "20": (Linear(7.0, -7.9, 2.9, -6.9, 0.95, 3.2, 26),),  # risorius and platysma
     "22": (
-        M(2.8, -6.85, 2.2, 1.7, -0.5, 0, 0.2),
-        M(1.0, -6.3, 2.0, 1.4, -0.1, 0.4, 0.5, UPPER),
-        M(1.0, -7.5, 2.0, 1.6, -0.1, -0.45, 0.5, LOWER),
+        Sheet(2.8, -6.85, 2.2, 1.7, -0.5, 0, 0.2),
+        Sheet(1.0, -6.3, 2.0, 1.4, -0.1, 0.4, 0.5, UPPER),
+        Sheet(1.0, -7.5, 2.0, 1.6, -0.1, -0.45, 0.5, LOWER),
     ),
     "23": (
-        M(2.8, -6.85, 2.1, 1.5, -0.45, 0),
-        M(1.0, -6.2, 2.0, 1.4, -0.12, -0.35, -0.1, UPPER_RED),
-        M(1.0, -7.7, 2.0, 1.5, -0.12, 0.4, -0.1, LOWER_RED),
+        Sphincter(0, -7.0, 4.6, 2.2, 0.32, 0.0),  # orbicularis oris
+        Sheet(1.0, -6.2, 2.0, 1.4, -0.12, -0.35, -0.1, UPPER_RED),
+        Sheet(1.0, -7.7, 2.0, 1.5, -0.12, 0.4, -0.1, LOWER_RED),
     ),
     "24": (
-        M(0.9, -6.2, 2.4, 1.5, 0, -0.45, -0.1, UPPER_RED),
-        M(0.9, -7.7, 2.4, 1.5, 0, 0.5, -0.1, LOWER_RED),
-        M(0, -9.8, 2.6, 2.0, 0, 0.3, 0.05),
+        Sheet(0.9, -6.2, 2.4, 1.5, 0, -0.45, -0.1, UPPER_RED),
+        Sheet(0.9, -7.7, 2.4, 1.5, 0, 0.5, -0.1, LOWER_RED),
+        Sheet(0, -9.8, 2.6, 2.0, 0, 0.3, 0.05),
     ),
     "25": (
-        M(0.6, -6.5, 2.2, 1.3, 0, 0.22, 0, UPPER),
-        M(0.6, -7.3, 2.2, 1.6, 0, -0.45, 0, LOWER),
+        Sheet(0.6, -6.5, 2.2, 1.3, 0, 0.22, 0, UPPER),
+        Sheet(0.6, -7.3, 2.2, 1.6, 0, -0.45, 0, LOWER),
     ),
-    "26": (M(0, -11.2, 6.4, 5.6, 0, -1.0, -0.25, LOWER, 0.45),),
+    "26": (Sheet(0, -11.2, 6.4, 5.6, 0, -1.0, -0.25, LOWER, 0.45),),
     "27": (
-        M(0, -11.2, 6.4, 5.6, 0, -2.0, -0.5, LOWER, 0.5),
-        M(2.8, -6.9, 1.9, 1.8, -0.2, -0.4),
-        M(0.6, -6.5, 2.2, 1.3, 0, 0.15, 0, UPPER),
+        Sheet(0, -11.2, 6.4, 5.6, 0, -2.0, -0.5, LOWER, 0.5),
+        Sheet(2.8, -6.9, 1.9, 1.8, -0.2, -0.4),
+        Sheet(0.6, -6.5, 2.2, 1.3, 0, 0.15, 0, UPPER),
     ),
     "28": (
-        M(0.9, -6.2, 2.6, 1.4, 0, -0.5, -0.35, UPPER_RED),
-        M(0.9, -7.7, 2.6, 1.5, 0, 0.65, -0.35, LOWER_RED),
+        Sheet(0.9, -6.2, 2.6, 1.4, 0, -0.5, -0.35, UPPER_RED),
+        Sheet(0.9, -7.7, 2.6, 1.5, 0, 0.65, -0.35, LOWER_RED),
     ),
-    "38": (M(1.4, -4.3, 1.1, 1.2, 0.38, 0.05),),
-    "39": (M(1.4, -4.3, 1.1, 1.2, -0.32, -0.03),),
+    "38": (Sheet(1.4, -4.3, 1.1, 1.2, 0.38, 0.05),),
+    "39": (Sheet(1.4, -4.3, 1.1, 1.2, -0.32, -0.03),),
     "43": (),
     "45": (),
 }
@@ -171,21 +272,19 @@ def au_fields(plane: Array, normals: Array, below: np.ndarray) -> dict[str, Arra
     for au, muscles in MUSCLES.items():
         total = np.zeros((len(plane), 3))
         for m in muscles:
-            reach = np.sqrt(((x - m.x) / m.rx) ** 2 + ((y - m.y) / m.ry) ** 2)
-            reach = np.clip((reach - m.flat) / (1.0 - m.flat), 0.0, 1.0)
-            weight = 0.5 * (1.0 + np.cos(np.pi * reach)) * gates[m.gate]
-            pull = weight[:, None] * np.array([m.out, m.up, 0.0])
+            pull = m.displacement(x, y) * gates[m.gate][:, None]
             pull[:, 0] *= outward
-            pull[:, 2] -= 0.7 * weight * _rise(normals, m.out * outward, m.up) - m.forth * weight
+            pull[:, 2] -= 0.7 * _rise(normals, pull)
             total += pull
         fields[au] = total
     return fields
 
 
-def _rise(normals: Array, out: Array, up: float) -> Array:
-    """How far the surface falls back along a pull, limited where it is steep."""
-    slope = (normals[:, 0] * out + normals[:, 1] * up) / np.maximum(normals[:, 2], 0.35)
-    return np.clip(slope, -0.6, 0.6)
+def _rise(normals: Array, pull: Array) -> Array:
+    """How far the surface falls back along pulls (N, 3), limited where it is steep."""
+    slope = (normals[:, :2] * pull[:, :2]).sum(axis=1) / np.maximum(normals[:, 2], 0.35)
+    limit = 0.6 * np.linalg.norm(pull[:, :2], axis=1)
+    return np.clip(slope, -limit, limit)
 
 
 def side_weights(x: Array, blur: float = 0.6) -> Array:

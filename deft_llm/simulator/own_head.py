@@ -17,10 +17,11 @@ from deft_llm.simulator.lids import lid_positions, lids, turn
 from deft_llm.simulator.muscles import LID_ACTIONS, MUSCLES, au_fields, side_weights
 from deft_llm.simulator.own_identity import shape_modes, shape_weights
 from deft_llm.simulator.own_mesh import own_topology
-from deft_llm.simulator.own_paint import hair_thickness, paint
+from deft_llm.simulator.own_paint import hair_thickness, parts, skin_map
 from deft_llm.simulator.own_parts import PARTS
 from deft_llm.simulator.own_shape import Array
 from deft_llm.simulator.skin import draw_look
+from deft_llm.simulator.texture import paint_triangles
 
 
 class OwnHead:
@@ -32,6 +33,7 @@ class OwnHead:
     def __init__(self) -> None:
         self._mesh = own_topology()
         self._modes, self._eye_share = shape_modes(self._mesh)
+        self._parts = parts(self._mesh)
         skull = self._mesh.part == 0
         self._normals = vertex_normals(self._mesh.reference, self._mesh.triangles)
         fields = au_fields(self._mesh.plane, self._normals, self._mesh.below)
@@ -58,15 +60,17 @@ class OwnHead:
         vertices = mesh.reference + np.tensordot(weights, self._modes, axes=1)
         look = draw_look(rng)
         vertices += self._normals * hair_thickness(mesh, look)[:, None]
-        material, colors = paint(mesh, look, rng)
+        skin = skin_map(mesh, look)
+        surface = paint_triangles(skin, mesh.triangles, self._parts)
         vertices = self._above_eyeballs(vertices)
         return HeadMesh(
             vertices=vertices.astype(np.float32),
             triangles=mesh.triangles.copy(),
             uvs=self._uvs(),
-            material=material,
-            colors=colors.astype(np.float32),
+            material=surface.material,
+            colors=surface.albedo.astype(np.float32),
             landmarks=mesh.landmarks.copy(),
+            skin=skin,
         )
 
     def deform(

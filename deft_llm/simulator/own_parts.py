@@ -16,7 +16,7 @@ __all__ = ["EYE_RINGS", "EYE_SEGMENTS", "MIRROR_68", "PARTS", "all_parts"]
 PARTS = ("skull", "left eye", "right eye", "mouth", "teeth", "left ear", "right ear", "neck")
 EYE_SEGMENTS = 24
 EYE_RINGS = (0.08, 0.165, 0.25, 0.35, 0.45, 0.5, 0.6, 0.75, 0.95, 1.15, 1.35)
-"""Polar angles of the eyeball's rings: the pupil to 0.165, the iris to 0.5 rad."""
+"""Polar angles of the eyeball's rings, radians; the iris reaches to 0.505."""
 
 Part = tuple[str, Array, NDArray[np.int64], Array | None]
 

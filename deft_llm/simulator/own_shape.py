@@ -17,9 +17,10 @@ Array = NDArray[np.float64]
 
 CENTRE_Y = -1.5
 EYE_X, EYEBALL_RADIUS, EYEBALL_Z = 3.12, 1.22, 7.4
-EYE_HALF_WIDTH, EYE_UPPER, EYE_LOWER = 1.3, 0.46, 0.38
+EYE_HALF_WIDTH, EYE_UPPER, EYE_LOWER = 1.34, 0.54, 0.42
 LID_THICKNESS = 0.1
 MOUTH_Y, MOUTH_HALF_WIDTH = -6.72, 2.7
+NOSTRIL = (0.62, -4.72)
 
 _OUTLINE = np.array(
     [
@@ -96,7 +97,7 @@ def eye_contour(angle: Array, offset: float = 0.0) -> Array:
     """
     cos, sin = np.cos(angle), np.sin(angle)
     height = np.where(sin > 0, EYE_UPPER, EYE_LOWER)
-    almond = np.sign(sin) * np.abs(sin) ** 1.25
+    almond = np.sign(sin) * np.abs(sin) ** 1.1
     x = EYE_X + (EYE_HALF_WIDTH + offset) * cos
     y = height * almond + offset * sin + 0.06 * cos
     return np.stack([x, y], axis=1)
@@ -111,8 +112,8 @@ def mouth_line(x: Array) -> Array:
 def lip_borders(x: Array) -> tuple[Array, Array]:
     """Y of the (upper, lower) border of the red of the lips at |x| up to the corner."""
     t = np.clip(np.abs(x) / MOUTH_HALF_WIDTH, 0.0, 1.0)
-    upper = MOUTH_Y + 0.66 * (1.0 - t**2.2) + 0.1 * (np.exp(-(((t - 0.2) / 0.13) ** 2)) - 0.3)
-    lower = MOUTH_Y - 1.18 * (1.0 - t**2.4) ** 0.9
+    upper = MOUTH_Y + 0.58 * (1.0 - t**1.9) + 0.1 * (np.exp(-(((t - 0.2) / 0.13) ** 2)) - 0.3)
+    lower = MOUTH_Y - 1.04 * (1.0 - t**2.2)
     return np.maximum(upper, mouth_line(x)), np.minimum(lower, mouth_line(x))
 
 

@@ -9,14 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.simulator import splat
+from deft_llm.simulator.accessories import wear_glasses
 from deft_llm.simulator.camera import View
 from deft_llm.simulator.clip_spec import FRAME_SIZE, ClipSpec
 from deft_llm.simulator.head import MATERIALS, Head, HeadMesh
+from deft_llm.simulator.texture import Surface, paint, part_of, places_of
+from deft_llm.simulator.wrinkles import Wrinkles, crease
 
 Floats = NDArray[np.float32]
 CANONICAL_INTEROCULAR = 80.0  # px, as media/face.py places the canonical landmarks
-_SPACING_PX = 2.8  # between neighbouring Gaussians, as a frontal face shows them
-_GRAIN = 0.05  # relative SD of the skin's albedo from one Gaussian to the next
+_SPACING_PX = 2.5  # between neighbouring Gaussians, as a frontal face shows them
+_DETAIL = (
+    (("brow", "lash", "lip", "nostril"), 0.6),
+    (("eye_white", "iris", "pupil"), 0.5),
+    (("hair", "mouth"), 1.4),
+)
+"""Materials and the share of `_SPACING_PX` that their detail wants."""
 _SKIN = np.array([MATERIALS.index(name) for name in ("skin", "brow", "lip")], np.uint8)
 _INSIDE = np.array(
     [MATERIALS.index(name) for name in ("eye_white", "iris", "pupil", "mouth", "teeth")], np.uint8
@@ -31,9 +39,14 @@ class Scene:
 
     def __init__(self, spec: ClipSpec, head: Head) -> None:
         self.spec, self.head = spec, head
-        self.mesh = head.identity(spec.identity)
-        self.gaussians, self.albedo = _cover(self.mesh, spec)
-        self.skin = _visible_skin(self.mesh)
+        self.face = head.identity(spec.identity)
+        self.mesh = wear_glasses(self.face)
+        self.worn = self.mesh.vertices[len(self.face.vertices) :]
+        self.gaussians = splat.bind(
+            self.mesh.vertices, self.mesh.triangles, _spacing(self.mesh, spec.size)
+        )
+        self.albedo, self.gloss, self.wrinkles = _surface(self.mesh, self.gaussians)
+        self.skin = _visible_skin(self.face)
         self.eye_gap = _eye_gap(self.mesh)
         self.view = _view(spec, self.mesh, self.eye_gap)
         self.times = np.arange(spec.curve.frames) / spec.fps
@@ -43,6 +56,7 @@ class Scene:
         still = np.zeros((len(self.times), 2), np.float32)
         self.blink = still if spec.blink is None else spec.blink.values(self.times)
         self.level = spec.curve.values()
+        self.movements = [(m, m.values(self.times)) for m in spec.movements]
         self.activations = self._full_activations()
         self._state: tuple[Any, Floats] | None = None
         self.layer = self._drawing_depth()
@@ -50,16 +64,25 @@ class Scene:
     def __reduce__(self) -> tuple[Any, ...]:
         return Scene, (self.spec, self.head)
 
+    def expression(self, frame: int) -> dict[str, float]:
+        """AU codes to activations in a frame, distractors included; those at rest are left out."""
+        level = float(self.level[frame])
+        acting = {au: level * full for au, full in self.activations.items() if level > 0}
+        for movement, levels in self.movements:
+            for au, full in zip(movement.aus, movement.activations, strict=True):
+                if levels[frame] > 0:
+                    acting[au] = acting.get(au, 0.0) + float(levels[frame]) * full
+        return acting
+
     def vertices(self, frame: int) -> Floats:
-        """The face of a frame, head not yet posed, (V, 3)."""
-        level = float(self.level[frame]) if self.activations else 0.0
+        """The face of a frame with what it wears, head not yet posed, (V, 3)."""
+        acting = self.expression(frame)
         blink = (float(self.blink[frame, 0]), float(self.blink[frame, 1]))
         gaze = (float(self.gaze[frame, 0]), float(self.gaze[frame, 1]))
-        key = (level, blink, gaze)
+        key = (acting, blink, gaze)
         if self._state is None or self._state[0] != key:
-            scaled = {au: level * full for au, full in self.activations.items() if level > 0}
-            deformed = self.head.deform(self.mesh, scaled, blink=blink, gaze=gaze)
-            self._state = (key, deformed)
+            deformed = self.head.deform(self.face, acting, blink=blink, gaze=gaze)
+            self._state = (key, np.concatenate([deformed, self.worn]))
         return self._state[1]
 
     def posed(self, frame: int, pose: int) -> Floats:
@@ -90,11 +113,18 @@ class Scene:
         landmarks = np.empty((len(self.times), 68, 2), np.float32)
         for t, seconds in enumerate(self.times):
             splats = self.splats(t, t)
-            colours = spec.light.shade(albedo, splats.normal, float(seconds))
+            lit = self._carve(splats.normal, t)
+            colours = spec.light.shade(albedo, splats.normal, float(seconds), lit, self.gloss)
             image = splat.composite(splats, self.gaussians.opacity, colours, size, low_pass)
             frames[t] = spec.sensor.expose(*image, backdrop, t)
             landmarks[t] = self.view.project(self.posed(t, t)[self.mesh.landmarks])
         return frames, landmarks
+
+    def _carve(self, normals: Floats, frame: int) -> Floats:
+        """Wrinkle the normals of a frame in place; the share of light (N,) that reaches them."""
+        if self.wrinkles is None:
+            return np.ones(len(normals), np.float32)
+        return self.wrinkles.carve(normals, self.expression(frame))
 
     def _drawing_depth(self) -> Floats:
         """Depth of each Gaussian in the neutral face and first pose, (N,).
@@ -130,8 +160,8 @@ class Scene:
 
     def _peak(self, activations: dict[str, float]) -> float:
         """Largest displacement of visible skin under these activations, canonical px."""
-        moved = self.head.deform(self.mesh, activations)[self.skin]
-        before = self.view.project(self.mesh.vertices[self.skin])
+        moved = self.head.deform(self.face, activations)[self.skin]
+        before = self.view.project(self.face.vertices[self.skin])
         distance = np.linalg.norm(self.view.project(moved) - before, axis=1).max()
         return float(distance) * CANONICAL_INTEROCULAR / self.spec.framing.interocular
 
@@ -154,13 +184,16 @@ def _view(spec: ClipSpec, mesh: HeadMesh, eye_gap: float) -> View:
     return spec.framing.view(spec.size, eye_gap, float(eyes[2]))
 
 
-def _cover(mesh: HeadMesh, spec: ClipSpec) -> tuple[splat.Gaussians, Floats]:
-    """The Gaussians of a face and their linear albedo (N, 3)."""
-    gaussians = splat.bind(mesh.vertices, mesh.triangles, _spacing(mesh, spec.size))
-    rng = np.random.default_rng([spec.identity, 1])
-    grain = 1 + _GRAIN * rng.standard_normal((len(gaussians), 1), np.float32)
-    albedo: Floats = mesh.colors[gaussians.triangle] * grain
-    return gaussians, albedo
+def _surface(mesh: HeadMesh, gaussians: splat.Gaussians) -> tuple[Floats, Floats, Wrinkles | None]:
+    """Linear albedo (N, 3) and gloss (N,) of the Gaussians, and the wrinkles on them."""
+    if mesh.skin is None:
+        return mesh.colors[gaussians.triangle], np.zeros(len(gaussians), np.float32), None
+    part = part_of(mesh.material)[gaussians.triangle]
+    places = places_of(mesh.skin, gaussians.corners, gaussians.weights, part)
+    look = mesh.skin.look
+    surface: Surface = paint(places, look, np.random.default_rng([look.seed, 4]))
+    albedo, gloss = surface.albedo.astype(np.float32), surface.gloss.astype(np.float32)
+    return albedo, gloss, crease(places, look)
 
 
 def _visible_skin(mesh: HeadMesh) -> NDArray[np.int32]:
@@ -171,14 +204,18 @@ def _visible_skin(mesh: HeadMesh) -> NDArray[np.int32]:
 
 
 def _spacing(mesh: HeadMesh, size: int) -> Floats:
-    """Distance between Gaussians for each triangle, cm: coarser where seen at a slant.
+    """Distance between Gaussians for each triangle, cm.
 
-    Triangles behind the ears that face away are never seen and get none.
+    Fine where hairs, lips and eyes are, coarse on the hair and where seen at a slant. Triangles
+    behind the ears that face away are never seen and get none.
     """
     corners = mesh.vertices[mesh.triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     toward = normals[:, 2] / np.maximum(np.linalg.norm(normals, axis=1), 1e-9)
     usual = CANONICAL_INTEROCULAR * size / FRAME_SIZE
-    spacing = _SPACING_PX * _eye_gap(mesh) / usual / np.sqrt(toward.clip(0.3))
+    wanted = np.full(len(corners), _SPACING_PX)
+    for names, share in _DETAIL:
+        wanted[np.isin(mesh.material, [MATERIALS.index(name) for name in names])] *= share
+    spacing = wanted * _eye_gap(mesh) / usual / np.sqrt(toward.clip(0.3))
     spacing[(toward < -0.3) & (corners[:, :, 2].max(axis=1) < 0)] = np.inf
     return spacing.astype(np.float32)

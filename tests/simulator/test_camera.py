@@ -45,7 +45,8 @@ def test_up_in_space_is_up_in_the_image() -> None:
 def test_light_follows_lambert_and_flickers_by_its_amplitude() -> None:
     light = Light((0.0, 0.0, 1.0), 0.4, 1.0, (1, 1, 1), 0.01, 2.0, 0.0)
     normals = np.array([[0, 0, 1], [1, 0, 0], [0, 0, -1]], np.float32)
-    shaded = light.shade(np.ones((3, 1), np.float32), normals, 0.0)[:, 0] ** 2.2
+    one = np.ones(3, np.float32)
+    shaded = light.shade(one[:, None], normals, 0.0, one, 0 * one)[:, 0] ** 2.2
     np.testing.assert_allclose(shaded, [1.0, 0.4, 0.4], rtol=1e-4)
     levels = [light.at(t) for t in np.linspace(0, 1, 100)]
     assert max(levels) == pytest.approx(1.01, abs=1e-3)

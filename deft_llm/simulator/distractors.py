@@ -1,0 +1,148 @@
+"""Facial movements that no coder would annotate: swallowing, speech, a passing macro-expression.
+
+The simulated benchmark has none of them; a `Profile` switches them on (`clip_spec.draw_spec`).
+Which AUs take part, and at what pace, is our own choice: swallowing presses the lips and lifts the
+chin for 0.5 to 1 s, speech opens the jaw three to six times a second while the lips spread and
+round, macro-expressions last from 0.5 s on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+_GESTURES: tuple[tuple[str, ...], ...] = (
+    ("6", "12"),
+    ("1", "2"),
+    ("4",),
+    ("15", "17"),
+    ("14",),
+    ("5", "25", "26"),
+    ("9", "10"),
+)
+
+
+@dataclass(frozen=True)
+class Movement:
+    """One movement of some AUs besides the expression.
+
+    Attributes:
+        kind: "swallow", "speech" or "macro".
+        aus: AU codes.
+        activations: of each at its fullest, 1 a full macro-expression.
+        start: seconds; may lie before the clip.
+        duration: seconds.
+        rate: repetitions a second while it lasts; 0 for one rise and fall.
+        phase: of the repetitions, rad.
+    """
+
+    kind: str
+    aus: tuple[str, ...]
+    activations: tuple[float, ...]
+    start: float
+    duration: float
+    rate: float = 0.0
+    phase: float = 0.0
+
+    def values(self, times: NDArray[np.float64]) -> Floats:
+        """Share of the full activations at each time, (T,) in 0..1; 0 outside its duration."""
+        share = np.clip((times - self.start) / self.duration, 0.0, 1.0)
+        if self.rate == 0.0:
+            level = (4.0 * share * (1.0 - share)) ** 2
+        else:
+            ends = np.clip(8.0 * np.minimum(share, 1.0 - share), 0.0, 1.0)
+            level = ends * (0.5 - 0.5 * np.cos(2 * np.pi * self.rate * times + self.phase))
+        return level.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How a set of clips differs from the simulated benchmark; the defaults are the benchmark.
+
+    Attributes:
+        swallow: share of clips with a swallow.
+        speech: share of clips with speech-like motion of the mouth.
+        macro: share of clips with a passing macro-expression.
+        peak_px: range of the expression's peak displacement, log-uniform, canonical px.
+        one_sided: share of AUs without a side that act on one side only.
+        partial: share of clips whose AUs after the first are down to a tenth of the peak.
+        asymmetry: SD of the asymmetry.
+        tremor: range of the head's tremor in canonical px; None keeps the benchmark's.
+    """
+
+    swallow: float = 0.0
+    speech: float = 0.0
+    macro: float = 0.0
+    peak_px: tuple[float, float] = (0.3, 3.0)
+    one_sided: float = 0.0
+    partial: float = 0.0
+    asymmetry: float = 0.08
+    tremor: tuple[float, float] | None = None
+
+
+PROFILES = {
+    "benchmark": Profile(),
+    "varied": Profile(
+        swallow=0.06,
+        speech=0.1,
+        macro=0.1,
+        peak_px=(0.2, 12.0),
+        one_sided=0.12,
+        partial=0.3,
+        asymmetry=0.15,
+        tremor=(0.02, 0.25),
+    ),
+}
+
+
+def draw_movements(
+    rng: np.random.Generator, seconds: float, profile: Profile, taken: tuple[str, ...]
+) -> tuple[Movement, ...]:
+    """The distractors of one clip.
+
+    Args:
+        rng: a stream of its own.
+        seconds: length of the clip.
+        profile: with the shares.
+        taken: AU codes of the clip's expression; a macro-expression uses none of them, so that
+            the annotation stays right.
+    """
+    swallow, speech, macro = rng.random(3) < (profile.swallow, profile.speech, profile.macro)
+    drawn: list[Movement] = []
+    if swallow:
+        size = rng.uniform(0.15, 0.4)
+        start, lasting = rng.uniform(-0.3, 0.8) * seconds, rng.uniform(0.5, 1.0)
+        drawn.append(Movement("swallow", ("24", "17"), (size, 0.7 * size), start, lasting))
+    if speech:
+        start, lasting = rng.uniform(-0.5, 0.5) * seconds, rng.uniform(0.4, 1.0) * seconds + 0.2
+        rate, size = rng.uniform(3.0, 6.0), rng.uniform(0.1, 0.45)
+        turn = rng.uniform(0, 2 * np.pi, 3)
+        for aus, share, pace in (
+            (("25", "26"), 1.0, 1.0),
+            (("18",), 0.5, 0.5),
+            (("20",), 0.4, 0.4),
+        ):
+            peak = tuple(float(size * share * f) for f in rng.uniform(0.6, 1.0, len(aus)))
+            phase = float(turn[len(drawn) % 3])
+            drawn.append(Movement("speech", aus, peak, start, lasting, rate * pace, phase))
+    if macro:
+        numbers = {code.lstrip("LR") for code in taken}
+        free = [aus for aus in _GESTURES if not numbers & set(aus)]
+        gesture = free[rng.integers(len(free))] if free else ()
+        peak = tuple(float(f) for f in rng.uniform(0.25, 0.8, len(gesture)))
+        start, lasting = rng.uniform(-0.5, 0.7) * seconds, rng.uniform(0.5, 2.5)
+        drawn.append(Movement("macro", gesture, peak, start, lasting))
+    return tuple(drawn)
+
+
+def one_side(rng: np.random.Generator, aus: tuple[str, ...], profile: Profile) -> tuple[str, ...]:
+    """AU codes, some of those without a side confined to one ("12" -> "L12")."""
+    chosen = rng.random(len(aus)) < profile.one_sided
+    sides = rng.integers(0, 2, len(aus))
+    return tuple(
+        "LR"[side] + code if one and code[0] not in "LR" else code
+        for code, one, side in zip(aus, chosen, sides, strict=True)
+    )
