@@ -1,4 +1,6 @@
-"""Classical optical flow behind one interface, with presets for sub-pixel motion of faces.
+"""Optical flow behind one interface: classical estimators with presets for sub-pixel motion.
+
+A trained network ("srflow") is named in the registry and lives above, in ``flow_models``.
 
 Every estimator maps two images of one size to ``(2, H, W)`` float32 pixels, ``u`` to the right
 and ``v`` down, such that ``b(x + u, y + v)`` shows what ``a(x, y)`` shows.
@@ -219,6 +221,7 @@ FLOW_METHODS: dict[str, str] = {
     "dis": "deft_llm.motion.flow:DISFlow",
     "tvl1": "deft_llm.motion.flow:TVL1Flow",
     "farneback": "deft_llm.motion.flow:FarnebackFlow",
+    "srflow": "deft_llm.flow_models.estimator:SRFlow",
 }
 
 

@@ -182,7 +182,11 @@ def build_pairs(data: PairData, folder: Path, head: Head | None = None) -> None:
     progress = iter(tqdm(seen, total=len(wanted), desc="pairs", unit="clip"))
     for s in missing:
         parts = [next(progress) for _ in recipes[s * SHARD : (s + 1) * SHARD]]
-        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        # safetensors writes memory as it lies: an array in another order would be scrambled.
+        whole = {
+            name: np.ascontiguousarray(np.concatenate([part[name] for part in parts]))
+            for name in parts[0]
+        }
         partial_file = _shard(folder, s).with_suffix(".partial")
         save_file(whole, partial_file)
         os.replace(partial_file, _shard(folder, s))
