@@ -66,22 +66,26 @@ def flow(
     b: Annotated[Path, typer.Argument(help="the second image, of the same size")],
     out: Annotated[Path, typer.Option("-o", "--out", help=".flo, .pfm or KITTI .png to write")],
     method: Annotated[str, typer.Option(help="srflow, lk, dis, tvl1 or farneback")] = "srflow",
+    weights: Annotated[
+        Path | None, typer.Option(help="folder of a network of your own, for srflow")
+    ] = None,
     scale: Annotated[
         float | None, typer.Option(help="px of full colour; default: the largest motion")
     ] = None,
 ) -> None:
     """Estimate the motion from one image to another; write it, and a colour picture beside it."""
     from deft_llm.media.draw import middlebury_colours
-    from deft_llm.media.frames import read_image, write_png
+    from deft_llm.media.frames import read_image
     from deft_llm.motion.flow import flow_estimator
-    from deft_llm.motion.flow_files import check_writable, write_flow
+    from deft_llm.motion.flow_files import check_writable, write_flow, write_whole
+    from deft_llm.viz.overlay import encode_png
 
     check_writable(out)
-    estimator = flow_estimator(method)
+    estimator = flow_estimator(method, **({} if weights is None else {"folder": weights}))
     motion = estimator(read_image(a), read_image(b))
     picture = out.with_name(f"{out.stem}.colour.png")
     write_flow(out, motion)
-    write_png(picture, middlebury_colours(motion, scale))
+    write_whole(picture, encode_png(middlebury_colours(motion, scale)))
     length = np.hypot(*motion)
     print(f"{'motion':<{_COLUMN}}mean {length.mean():.3f} px · largest {length.max():.3f} px")
     print(f"{'flow':<{_COLUMN}}{out}")

@@ -104,7 +104,8 @@ class SKFlow(nn.Module):
                 "expected two equal shapes (B, 3, H, W)"
             )
         height, width = images1.shape[2:]
-        pad = (-width % 8, -height % 8)
+        # Whole cells, and two of them at least: one value alone cannot be normalised.
+        pad = [max(2 * _COARSE, n + -n % _COARSE) - n for n in (width, height)]
         edges = (pad[0] // 2, pad[0] - pad[0] // 2, pad[1] // 2, pad[1] - pad[1] // 2)
         images1, images2 = (F.pad(im, edges, mode="replicate") for im in (images1, images2))
         inside = (

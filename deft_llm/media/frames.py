@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -78,21 +77,6 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if image.ndim == 3 and image.shape[2] in (3, 4):
         image = image[:, :, [2, 1, 0]]
     return to_rgb8(np.asarray(image), str(path))
-
-
-def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write uint8 RGB (H, W, 3) as PNG; whole or not at all.
-
-    Raises:
-        UserError: If the file cannot be written.
-    """
-    data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def read_folder(folder: Path, selection: Selection, fps: float) -> Decoded:

@@ -69,7 +69,15 @@ def write_flow(
         raise UserError(f"{path}: known has shape {known.shape}; expected {flow.shape[1:]}")
     if not np.isfinite(flow[:, known]).all():
         raise UserError(f"{path}: the flow holds NaN or infinity; mark such pixels as not known")
-    data = writer(np.where(known, flow, 0).astype("<f4"), known)
+    write_whole(path, writer(np.where(known, flow, 0).astype("<f4"), known))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, then put it in place.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_bytes(data)
