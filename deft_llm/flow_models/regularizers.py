@@ -96,7 +96,9 @@ def check_batch(flows: Sequence[Tensor], truth: Tensor, mask: Tensor) -> None:
             f"expected {(truth.shape[0], *truth.shape[2:])}"
         )
     if not torch.isfinite(truth).all():
-        raise UserError("flow loss: the true flow holds NaN or infinity; mend or leave out the pair")
+        raise UserError(
+            "flow loss: the true flow holds NaN or infinity; mend or leave out the pair"
+        )
 
 
 def sequence_loss(flows: Sequence[Tensor], truth: Tensor, gamma: float = 0.8) -> Tensor:

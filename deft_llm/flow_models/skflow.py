@@ -134,9 +134,7 @@ class SKFlow(nn.Module):
             steps = None
             if c.windows:
                 with torch.no_grad():
-                    steps = lucas_kanade_steps(
-                        grey1, grey2, flow * c.stride, c.stride, c.windows
-                    )
+                    steps = lucas_kanade_steps(grey1, grey2, flow * c.stride, c.stride, c.windows)
             state, change, mask = self.update(state, context, attention, looked_up, flow, steps)
             flow = flow + change
             flows.append(upsample_convex(flow * c.stride, mask, c.stride))

@@ -35,6 +35,8 @@ _QUALITIES = (16, 20, 24)  # CRF of the clips that are compressed
 _FACE_SHARE = 0.35  # of a crop, at least
 _TRIES = 20
 
+_ARRAYS = ("images", "flow", "mask")
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -229,4 +231,4 @@ class PairStore:
         """One pair: ``images`` (2, 3, S, S), ``flow`` (2, S, S), ``mask`` (S, S)."""
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1
         row = index - int(self.starts[shard])
-        return {name: self._open[shard].get_slice(name)[row] for name in self._open[shard].keys()}
+        return {name: self._open[shard].get_slice(name)[row] for name in _ARRAYS}

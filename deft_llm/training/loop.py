@@ -83,7 +83,7 @@ class Task(Protocol):
         """Training batch number ``index``, the same whenever it is asked for."""
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """"loss" to be minimised, and what else the log should show."""
+        """Losses by name: what "loss" holds is minimised, the rest is for the log."""
 
     def predict(self, batch: Batch) -> Any:
         """The model's answer to a batch, without gradients."""
@@ -139,7 +139,11 @@ def fit(task: Task, schedule: Schedule, output: Path, cpu: bool = False) -> Path
     start = _resume(accelerator, output)
     log = _Log(output / "log.jsonl", start, accelerator.is_main_process)
     data = _Batches(task, schedule, start, accelerator.process_index, accelerator.num_processes)
-    batches = iter(DataLoader(data, batch_size=None, num_workers=schedule.loaders))
+    # A generator of its own: starting to iterate would draw from the state just restored.
+    loader = DataLoader(
+        data, batch_size=None, num_workers=schedule.loaders, generator=torch.Generator()
+    )
+    batches = iter(loader)
     shown = tqdm(
         range(start, schedule.steps),
         initial=start,

@@ -26,7 +26,9 @@ def test_published_size() -> None:
 
 def test_parts_have_their_published_sizes() -> None:
     network = SKFlow()
-    sizes = [sum(p.numel() for p in part.parameters()) for part in (network.features, network.context)]
+    sizes = [
+        sum(p.numel() for p in part.parameters()) for part in (network.features, network.context)
+    ]
     assert sizes == [1_066_848, 1_069_728]
 
 
