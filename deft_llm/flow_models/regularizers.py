@@ -38,10 +38,10 @@ class FaceLosses(Settings):
         operator: How gradients are taken.
     """
 
-    gamma: float = Field(0.8, gt=0, le=1)
-    mask: float = Field(0.1, ge=0)
-    gradient: float = Field(0.5, ge=0)
-    tv: float = Field(0.01, ge=0)
+    gamma: float = Field(default=0.8, gt=0, le=1)
+    mask: float = Field(default=0.1, ge=0)
+    gradient: float = Field(default=0.5, ge=0)
+    tv: float = Field(default=0.01, ge=0)
     operator: Operator = "difference"
 
 

@@ -71,9 +71,9 @@ class PairData(Settings):
     still_share: float = 0.5
     compressed_share: float = 0.5
     coded_share: float = 0.5
-    crop: int = Field(128, ge=0)
-    crops: int = Field(2, ge=1)
-    workers: int = Field(2, ge=1)
+    crop: int = Field(default=128, ge=0)
+    crops: int = Field(default=2, ge=1)
+    workers: int = Field(default=2, ge=1)
 
 
 def pair_specs(data: PairData, head: Head) -> Iterator[ClipSpec]:

@@ -52,17 +52,17 @@ class Schedule(Settings):
     """
 
     steps: int = Field(ge=1)
-    accumulate: int = Field(1, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    accumulate: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
     shape: Literal["onecycle", "cosine"] = "onecycle"
-    warmup: float = Field(0.05, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0)
-    clip: float = Field(1.0, ge=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    clip: float = Field(default=1.0, ge=0)
     bf16: bool = False
-    save_every: int = Field(500, ge=1)
-    log_every: int = Field(20, ge=1)
-    evaluate_every: int = Field(0, ge=0)
-    loaders: int = Field(0, ge=0)
+    save_every: int = Field(default=500, ge=1)
+    log_every: int = Field(default=20, ge=1)
+    evaluate_every: int = Field(default=0, ge=0)
+    loaders: int = Field(default=0, ge=0)
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, 0-based."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,7 @@ def test_parts_have_their_published_sizes() -> None:
 
 
 @pytest.mark.parametrize("attention", ["content", "position", "both"])
-def test_published_form_runs(attention: str) -> None:
+def test_published_form_runs(attention: Literal["content", "position", "both"]) -> None:
     config = SKFlowConfig(width=0.0625, levels=2, radius=1, positions=20, attention=attention)
     torch.manual_seed(0)
     network = SKFlow(config).eval()
