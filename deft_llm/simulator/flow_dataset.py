@@ -41,7 +41,7 @@ from tqdm import tqdm
 from deft_llm import __version__
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
-from deft_llm.motion.flow_files import write_flo
+from deft_llm.motion.flow_files import write_flow
 from deft_llm.simulator.flow_pairs import RenderedPair, pair_head, render_pair
 
 SPLITS = ("train", "val", "test")
@@ -282,7 +282,7 @@ def _write_pair(folder: Path, k: int, pair: RenderedPair) -> None:
         _write_png(folder / "mask" / f"{number:04d}.png", 255 * frame.mask.astype(np.uint8))
         _write_npy(folder / "depth" / f"{number:04d}.npy", frame.depth)
         _write_npy(folder / "camera" / f"{number:04d}.npy", frame.camera)
-    write_flo(folder / "flow" / f"{2 * k:04d}.flo", pair.flow)
+    write_flow(folder / "flow" / f"{2 * k:04d}.flo", pair.flow)
     hidden = 255 * pair.occlusion.astype(np.uint8)
     _write_png(folder / "occlusion" / f"{2 * k:04d}.png", hidden)
 

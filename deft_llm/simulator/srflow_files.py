@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
-from deft_llm.motion.flow_files import read_flo
+from deft_llm.motion.flow_files import read_flow
 
-_UNKNOWN_FLOW = 1e9  # Middlebury's mark of a pixel without flow: anything larger
 _LAYOUT = (
     "expected {split}/render/<subject>/NNNN.png or .jpg, {split}/flow/<subject>/NNNN.flo and "
     "{split}/mask/<subject>/NNNN.png, .jpg or .npy, split one of train, val, test"
@@ -59,13 +58,13 @@ class PairFiles:
     mask: Path
 
     def read(self) -> FlowPair:
-        """Read and check the pair.
+        """Read and check the pair; pixels whose flow is unknown (or NaN) are outside the mask.
 
         Raises:
-            UserError: If a file is unreadable, sizes differ, or flow inside the mask is no number.
+            UserError: If a file is unreadable, or sizes differ.
         """
         image1, image2 = _read_image(self.image1), _read_image(self.image2)
-        flow, mask = read_flo(self.flow), _read_mask(self.mask)
+        (flow, known), mask = read_flow(self.flow), _read_mask(self.mask)
         size = image1.shape[:2]
         for path, got in (
             (self.image2, image2.shape[:2]),
@@ -76,16 +75,8 @@ class PairFiles:
                 raise UserError(
                     f"{path}: shape {got}; expected {size}, the height and width of {self.image1}"
                 )
-        bad = ~np.isfinite(flow).all(axis=0)
-        if (bad & mask).any():
-            raise UserError(
-                f"{self.flow}: {int((bad & mask).sum())} pixels inside the mask are NaN or "
-                "infinite; expected numbers; mask them out, or leave the pair out"
-            )
-        unknown = bad | (np.abs(np.where(bad, 0, flow)) > _UNKNOWN_FLOW).any(axis=0)
         name = f"{self.subject}/{self.flow.stem}"
-        known = np.where(unknown, np.float32(0), flow)
-        return FlowPair(name, image1, image2, known, mask & ~unknown)
+        return FlowPair(name, image1, image2, flow, mask & known)
 
 
 def list_pairs(root: Path, split: str) -> list[PairFiles]:

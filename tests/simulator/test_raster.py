@@ -62,8 +62,10 @@ def test_flow_depth_and_normals_agree_with_a_z_buffer(scenes: list[Scene], z_buf
         coarse = np.linalg.norm(raster.centre_flow - exact.flow, axis=0)[inner]
         assert coarse.mean() < 0.05
         assert (raster.mask == exact.mask).mean() > 0.985
-        depth = np.abs(raster.depth - exact.depth)[inner]  # cm
-        assert np.median(depth) < 0.02 and np.quantile(depth, 0.95) < 0.2
+        # A pixel at a fold of depth blends what lies before and behind it: there is no one depth.
+        step = cv2.dilate(exact.depth, np.ones((5, 5))) - cv2.erode(exact.depth, np.ones((5, 5)))
+        depth = np.abs(raster.depth - exact.depth)[inner & (step < 0.5)]  # cm
+        assert np.median(depth) < 0.02 and np.quantile(depth, 0.9) < 0.1
         corners = vertices[scene.mesh.triangles[exact.triangle[inner]]]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
