@@ -1,4 +1,4 @@
-"""The command line: ``deft-llm explain CLIP``.
+"""The command line: ``deft-llm explain CLIP``, ``deft-llm flow A B -o OUT.flo``.
 
 Exit status: 0 done, 2 a wrong input (one line on stderr), 130 stopped by Ctrl-C.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from deft_llm import facs
@@ -57,6 +58,38 @@ def explain(
     for line in summary(video, measurement, explanation):
         print(line)
     print(f"{'report':<{_COLUMN}}{report}")
+
+
+@app.command()
+def flow(
+    a: Annotated[Path, typer.Argument(help="the first image")],
+    b: Annotated[Path, typer.Argument(help="the second image, of the same size")],
+    out: Annotated[Path, typer.Option("-o", "--out", help=".flo, .pfm or KITTI .png to write")],
+    method: Annotated[str, typer.Option(help="srflow, lk, dis, tvl1 or farneback")] = "srflow",
+    weights: Annotated[
+        Path | None, typer.Option(help="folder of a network of your own, for srflow")
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="px of full colour; default: the largest motion")
+    ] = None,
+) -> None:
+    """Estimate the motion from one image to another; write it, and a colour picture beside it."""
+    from deft_llm.media.draw import middlebury_colours
+    from deft_llm.media.frames import read_image
+    from deft_llm.motion.flow import flow_estimator
+    from deft_llm.motion.flow_files import check_writable, write_flow, write_whole
+    from deft_llm.viz.overlay import encode_png
+
+    check_writable(out)
+    estimator = flow_estimator(method, **({} if weights is None else {"folder": weights}))
+    motion = estimator(read_image(a), read_image(b))
+    picture = out.with_name(f"{out.stem}.colour.png")
+    write_flow(out, motion)
+    write_whole(picture, encode_png(middlebury_colours(motion, scale)))
+    length = np.hypot(*motion)
+    print(f"{'motion':<{_COLUMN}}mean {length.mean():.3f} px · largest {length.max():.3f} px")
+    print(f"{'flow':<{_COLUMN}}{out}")
+    print(f"{'picture':<{_COLUMN}}{picture}")
 
 
 def _folder_name(name: str) -> str:

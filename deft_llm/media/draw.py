@@ -52,6 +52,40 @@ def flow_colours(flow: NDArray[np.floating], scale: float | None = None) -> Imag
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
 
 
+# Baker's wheel: steps from red to yellow, green, cyan, blue, magenta and back
+_WHEEL_STEPS = (15, 6, 4, 11, 13, 6)
+_WHEEL_CORNERS = ((255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255))
+
+
+def middlebury_colours(flow: NDArray[np.floating], scale: float | None = None) -> Image:
+    """Flow in the colours that flow papers use (Baker et al., IJCV 2011).
+
+    Right is red, down yellow, left cyan-blue, up violet; no motion is white, and motion beyond
+    the scale is darkened.
+
+    Args:
+        flow: (2, H, W) pixels.
+        scale: Magnitude of full saturation, pixels; None for the largest in the flow.
+    """
+    wheel = np.concatenate(
+        [
+            np.linspace(start, end, steps, endpoint=False)
+            for start, end, steps in zip(
+                _WHEEL_CORNERS, _WHEEL_CORNERS[1:] + _WHEEL_CORNERS[:1], _WHEEL_STEPS, strict=True
+            )
+        ]
+    )
+    magnitude = np.hypot(flow[0], flow[1])
+    radius = magnitude / max(float(magnitude.max()) if scale is None else scale, 1e-6)
+    place = (np.arctan2(-flow[1], -flow[0]) / np.pi + 1) / 2 * (len(wheel) - 1)
+    low = place.astype(int)
+    share = (place - low)[..., None]
+    colour = (1 - share) * wheel[low] + share * wheel[(low + 1) % len(wheel)]
+    inside = np.minimum(radius, 1)[..., None]
+    shown = np.where(radius[..., None] <= 1, 255 - inside * (255 - colour), 0.75 * colour)
+    return shown.round().astype(np.uint8)
+
+
 def flow_overlay(
     image: Image, flow: NDArray[np.floating], scale: float | None = None, opacity: float = 0.6
 ) -> Image:

@@ -1,4 +1,6 @@
-"""Classical optical flow behind one interface, with presets for sub-pixel motion of faces.
+"""Optical flow behind one interface: classical estimators with presets for sub-pixel motion.
+
+A trained network ("srflow") is named in the registry and lives above, in ``flow_models``.
 
 Every estimator maps two images of one size to ``(2, H, W)`` float32 pixels, ``u`` to the right
 and ``v`` down, such that ``b(x + u, y + v)`` shows what ``a(x, y)`` shows.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 from typing import Any, Protocol
 
 import cv2
@@ -111,18 +114,23 @@ class DISFlow(_OpenCVFlow):
     0.1 / 1 / 3 px of motion the endpoint error is 0.08 / 0.11 / 0.16 px (0.19 / 0.25 / 0.47 with
     no flow at all); the finest scale costs three times the time for 0.11 / 0.13 / 0.17 px. About
     10 ms for a 224x224 pair on one core, preparation included.
+
+    Args:
+        finest: Scale it stops at; 0 is full resolution.
+        alpha: Weight of smoothness in the refinement.
+        refinements: Iterations of the refinement.
     """
 
     name = "dis"
 
-    def __init__(self) -> None:
+    def __init__(self, finest: int = 1, alpha: float = 10.0, refinements: int = 5) -> None:
         self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._dis.setFinestScale(1)
+        self._dis.setFinestScale(finest)
         self._dis.setPatchSize(8)
         self._dis.setPatchStride(3)
         self._dis.setGradientDescentIterations(12)
-        self._dis.setVariationalRefinementIterations(5)
-        self._dis.setVariationalRefinementAlpha(10.0)
+        self._dis.setVariationalRefinementIterations(refinements)
+        self._dis.setVariationalRefinementAlpha(alpha)
         self._dis.setVariationalRefinementGamma(5.0)
 
     def _calc(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[Any]:
@@ -135,12 +143,22 @@ class LucasKanadeFlow(_Checked):
     Lucas and Kanade (IJCAI 1981) in the pyramidal form of Bouguet (2000), solved at every pixel
     with a Gaussian window. The difference image loses its local mean, so that a slow change of
     light is no motion. Parameters are ours, set on simulated clips.
+
+    Args:
+        window: SD of the Gaussian window, px of each level.
+        damping: Added to the structure tensor, squared grey levels per px.
+        iterations: From the coarsest level down.
     """
 
     name = "lk"
-    window = 5.0  # SD of the Gaussian window, px of each level
-    damping = 5.0  # added to the structure tensor, squared grey levels per px
-    iterations = (4, 3, 3)  # from the coarsest level down
+
+    def __init__(
+        self,
+        window: float = 5.0,
+        damping: float = 5.0,
+        iterations: tuple[int, ...] = (4, 3, 3),
+    ) -> None:
+        self.window, self.damping, self.iterations = window, damping, iterations
 
     def _flow(self, a: FloatArray, b: FloatArray) -> FloatArray:
         pyramid = [tuple(cv2.GaussianBlur(image, (0, 0), 1.0) for image in (a, b))]
@@ -183,17 +201,23 @@ class LucasKanadeFlow(_Checked):
 
 
 class TVL1Flow(_OpenCVFlow):
-    """TV-L1 (Zach, Pock and Bischof, DAGM 2007), reduced to about 90 ms a pair."""
+    """TV-L1 (Zach, Pock and Bischof, DAGM 2007), reduced to about 90 ms a pair.
+
+    Args:
+        weight: Of brightness constancy against total variation.
+        theta: Coupling of the two.
+        warps: Times that the image is warped on each scale.
+    """
 
     name = "tvl1"
 
-    def __init__(self) -> None:
+    def __init__(self, weight: float = 0.08, theta: float = 0.6, warps: int = 1) -> None:
         self._tvl1 = cv2.optflow.DualTVL1OpticalFlow_create(
             tau=0.25,
-            lambda_=0.08,
-            theta=0.6,
+            lambda_=weight,
+            theta=theta,
             nscales=3,
-            warps=1,
+            warps=warps,
             epsilon=0.02,
             innnerIterations=10,
             outerIterations=4,
@@ -206,12 +230,21 @@ class TVL1Flow(_OpenCVFlow):
 
 
 class FarnebackFlow(_OpenCVFlow):
-    """Polynomial expansion (Farnebäck, SCIA 2003), 21-pixel window."""
+    """Polynomial expansion (Farnebäck, SCIA 2003).
+
+    Args:
+        window: Side of the averaging window, px.
+        neighbours: Side of the neighbourhood that a polynomial is fitted to, px.
+        spread: SD of the weights in it, px.
+    """
 
     name = "farneback"
 
+    def __init__(self, window: int = 21, neighbours: int = 5, spread: float = 1.1) -> None:
+        self._fit = (window, 3, neighbours, spread)
+
     def _calc(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[Any]:
-        return cv2.calcOpticalFlowFarneback(a, b, None, 0.5, 3, 21, 3, 5, 1.1, 0)
+        return cv2.calcOpticalFlowFarneback(a, b, None, 0.5, 3, *self._fit, 0)
 
 
 FLOW_METHODS: dict[str, str] = {
@@ -219,18 +252,28 @@ FLOW_METHODS: dict[str, str] = {
     "dis": "deft_llm.motion.flow:DISFlow",
     "tvl1": "deft_llm.motion.flow:TVL1Flow",
     "farneback": "deft_llm.motion.flow:FarnebackFlow",
+    "srflow": "deft_llm.flow_models.estimator:SRFlow",
 }
 
 
-def flow_estimator(name: str = "lk") -> FlowEstimator:
+def flow_estimator(name: str = "lk", **parameters: Any) -> FlowEstimator:
     """A new estimator by its name in ``FLOW_METHODS``.
 
+    Args:
+        name: The name.
+        **parameters: Arguments of its class, in place of the presets.
+
     Raises:
-        UserError: If the name is not registered.
+        UserError: If the name is not registered, or the class has no such parameter.
     """
     if name not in FLOW_METHODS:
         near = difflib.get_close_matches(name, FLOW_METHODS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"flow method {name!r}: expected one of {', '.join(FLOW_METHODS)}{hint}")
     module, _, attribute = FLOW_METHODS[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)()
+    factory = getattr(importlib.import_module(module), attribute)
+    known = list(inspect.signature(factory).parameters)
+    if unknown := sorted(set(parameters) - set(known)):
+        raise UserError(f"flow method {name!r}: no parameter {unknown[0]!r}; it has {known}")
+    estimator: FlowEstimator = factory(**parameters)
+    return estimator

@@ -48,8 +48,8 @@ from deft_llm.deft.processing_deft import (
     clip_span,
 )
 from deft_llm.deft.tokenizer import train_sentencepiece, wrap
-from deft_llm.errors import UserError
 from deft_llm.motion.packet import mirror
+from deft_llm.training.runs import claim_folder, use_all_cores
 from deft_llm.unimer.build import SimulatedData, build_simulated
 from deft_llm.unimer.dialogue import PIECES, Templates
 from deft_llm.unimer.records import ClipRecord, PacketStore, read_lines
@@ -389,7 +389,7 @@ def train(values: dict[str, Any], where: str) -> None:
     """
     recipe = validate(DeftRecipe, values, where)
     final = recipe.output / "final"
-    _claim_folder(recipe)
+    claim_folder(recipe.output, recipe)
     if final.is_dir():
         logger.info("already finished at step %d: %s", recipe.instruct.steps, final)
         return
@@ -397,7 +397,7 @@ def train(values: dict[str, Any], where: str) -> None:
     if not (data / "clips.jsonl").is_file():
         build_simulated(recipe.data, data, Templates(recipe.templates))
     store = PacketStore(data)
-    _use_all_cores()
+    use_all_cores()
     set_seed(recipe.seed)
     model, processor = build_model(recipe, data)
     _banner(recipe, model, store)
@@ -426,13 +426,6 @@ def train(values: dict[str, Any], where: str) -> None:
     logger.info("finished: %s", final)
 
 
-def _use_all_cores() -> None:
-    """Undo what ``accelerate launch`` does on a CPU: one thread, for a process that is alone."""
-    if not torch.cuda.is_available():
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
-
-
 def lora_config(text: TextModel, tokenizer: PreTrainedTokenizerBase) -> LoraConfig:
     """Adapters on the language model; all that is new to it is trained and saved beside them.
 
@@ -447,19 +440,6 @@ def lora_config(text: TextModel, tokenizer: PreTrainedTokenizerBase) -> LoraConf
         trainable_token_indices=tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)),
         task_type="CAUSAL_LM",
     )
-
-
-def _claim_folder(recipe: DeftRecipe) -> None:
-    """Note the recipe in its folder, so that a changed one cannot go on in it unseen."""
-    recipe.output.mkdir(parents=True, exist_ok=True)
-    path = recipe.output / "recipe.json"
-    text = recipe.model_dump_json(indent=1, exclude={"output"})
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise UserError(
-            f"{recipe.output} holds a run of another recipe; set output=… to a new folder, "
-            "or delete it to start again"
-        )
-    path.write_text(text, encoding="utf-8")
 
 
 def _banner(recipe: DeftRecipe, model: torch.nn.Module, store: PacketStore) -> None:

@@ -1,0 +1,252 @@
+"""The tables of SRFlow on simulated pairs: EPE by displacement and place, and high-pass error.
+
+Every pair shows a face that no network was trained on, from the other head where its file is at
+hand. Classical estimators are tuned on training faces only. The bars are those of the issue.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from tqdm import tqdm
+
+from deft_llm.config import Settings, load
+from deft_llm.errors import UserError
+from deft_llm.metrics.figures import Figure
+from deft_llm.metrics.flow import BINS, FlowErrors, flow_errors
+from deft_llm.motion.flow import flow_estimator
+from deft_llm.training.flow_data import PairData, PairStore, build_pairs
+
+logger = logging.getLogger(__name__)
+Flow = NDArray[np.float32]
+Estimate = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Flow]
+SMALL = "under_2px"  # the group that the bars are about
+_COLUMNS = ("all", *BINS, SMALL, "inside", "boundary", "rate_1px")
+_ICT_FILE = Path("ict_facekit") / "ict_facekit.safetensors"
+
+
+class FlowBars(Settings):
+    """What has to be reached; each is a ratio that may be at most so large.
+
+    Attributes:
+        of_best_classical: EPE of the network over that of the best classical estimator.
+        of_zero_flow: EPE of the network over that of no flow.
+        high_pass: High-pass energy of the error with all face losses over that without.
+        epe_cost: EPE with all face losses over that without.
+    """
+
+    of_best_classical: float
+    of_zero_flow: float
+    high_pass: float
+    epe_cost: float
+
+
+class FlowBenchmark(Settings):
+    """A file of ``eval/benchmarks`` with ``benchmark: srflow``.
+
+    Attributes:
+        benchmark: "srflow".
+        tuning: Pairs of training faces, on which presets are chosen.
+        test: Pairs that are scored.
+        presets: Classical method -> parameters to choose from; the class's own are always tried.
+        networks: Name -> folder of a trained network; those that are missing are left out.
+        judged: Name of the network that the bars are about.
+        plain: Name of the network without face losses.
+        regularized: Name of the network with all of them.
+        bars: Bars.
+        cache: Where pairs are kept.
+    """
+
+    benchmark: str
+    tuning: PairData
+    test: PairData
+    presets: dict[str, list[dict[str, Any]]]
+    networks: dict[str, Path] = Field(default_factory=dict)
+    judged: str = "srflow"
+    plain: str = "without"
+    regularized: str = "all"
+    bars: FlowBars
+    cache: Path = Path("runs/benchmarks/srflow")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images uint8 (H, W, 3), true flow (2, H, W) px, mask (H, W)."""
+
+    first: NDArray[np.uint8]
+    second: NDArray[np.uint8]
+    truth: Flow
+    mask: NDArray[np.bool_]
+
+
+def pairs_of(store: PairStore) -> Iterator[Pair]:
+    """The pairs of a store that show any face."""
+    for i in range(len(store)):
+        row = store[i]
+        first, second = (np.ascontiguousarray(im.transpose(1, 2, 0)) for im in row["images"])
+        if row["mask"].any():
+            truth = row["flow"].astype(np.float32)
+            yield Pair(first, second, truth, row["mask"].astype(bool))
+
+
+def score(estimate: Estimate, store: PairStore, name: str) -> FlowErrors:
+    """Errors of an estimator over all pairs."""
+    return score_fit(lambda pair: estimate(pair.first, pair.second), store, name)
+
+
+def score_fit(fit: Callable[[Pair], Flow], store: PairStore, name: str) -> FlowErrors:
+    """Errors of what may also see the truth, such as :func:`rigid_fit`."""
+    pairs = tqdm(pairs_of(store), total=len(store), desc=name, unit="pair")
+    return sum((flow_errors(fit(p), p.truth, p.mask) for p in pairs), FlowErrors())
+
+
+def rigid_fit(pair: Pair) -> Flow:
+    """The rotation and shift in the image plane that come nearest to the true flow.
+
+    Least squares over the mask (Kabsch 1976): what no estimator of rigid motion can surpass.
+    """
+    height, width = pair.mask.shape
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    every = np.stack([x.ravel(), y.ravel()], axis=1)
+    inside = pair.mask.ravel()
+    start = every[inside]
+    end = start + pair.truth.reshape(2, -1).T[inside]
+    u, _, vt = np.linalg.svd((start - start.mean(0)).T @ (end - end.mean(0)))
+    turn = u @ np.diag([1, np.sign(np.linalg.det(u @ vt))]) @ vt
+    moved = (every - start.mean(0)) @ turn + end.mean(0)
+    return (moved - every).T.reshape(2, height, width).astype(np.float32)
+
+
+def tune(
+    method: str, choices: Sequence[dict[str, Any]], store: PairStore
+) -> tuple[dict[str, Any], FlowErrors]:
+    """The parameters with the least EPE below 2 px on training faces, and their errors."""
+    tried = []
+    for parameters in ({}, *choices):
+        estimator = flow_estimator(method, **parameters)
+        errors = score(estimator, store, f"tuning {method} {parameters or 'preset'}")
+        tried.append((parameters, errors))
+    return min(tried, key=lambda pair: pair[1].mean(SMALL))
+
+
+def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
+    """Run the benchmark.
+
+    Args:
+        path: A file of ``eval/benchmarks``.
+        overrides: Dotted changes.
+
+    Returns:
+        The figures, and the table as Markdown.
+
+    Raises:
+        UserError: If tuning and test share faces, or a file is wrong.
+    """
+    bench = load(FlowBenchmark, path, overrides)
+    test = with_head(bench.test)
+    audit(bench.tuning, test)
+    tuning_store, test_store = (
+        _pairs(data, bench.cache / f"{name}-{data.head}")
+        for name, data in (("tuning", bench.tuning), ("test", test))
+    )
+    rows = {
+        "zero flow": score(lambda a, b: np.zeros((2, *a.shape[:2]), np.float32), test_store, "zero"),
+        "best rigid fit": score_fit(rigid_fit, test_store, "rigid"),
+    }
+    classical = []
+    for method, choices in bench.presets.items():
+        parameters, _ = tune(method, choices, tuning_store)
+        logger.info("%s: %s", method, parameters or "its own preset")
+        rows[method] = score(flow_estimator(method, **parameters), test_store, method)
+        classical.append(rows[method].mean(SMALL))
+    for name, folder in bench.networks.items():
+        if not (folder / "model.safetensors").is_file():
+            logger.warning("network %r is left out: no trained network in %s", name, folder)
+            continue
+        rows[name] = score(flow_estimator("srflow", folder=folder), test_store, name)
+    return _figures(bench, rows, min(classical)), _table(rows, test.head, len(test_store))
+
+
+def with_head(data: PairData) -> PairData:
+    """The pairs with the file of their head, or with the own head where "ict" is not at hand."""
+    if data.head != "ict" or data.head_file is not None:
+        return data
+    if named := os.environ.get("DEFT_ICT"):
+        return data.model_copy(update={"head_file": Path(named)})
+    beside = Path(os.environ.get("DEFT_DATA", ".")) / _ICT_FILE
+    if beside.is_file():
+        return data.model_copy(update={"head_file": beside})
+    logger.warning(
+        "no file of the ICT head (set DEFT_ICT, or DEFT_DATA to a folder with %s): tested on "
+        "unseen faces of the own head instead, which is easier",
+        _ICT_FILE,
+    )
+    return data.model_copy(update={"head": "own"})
+
+
+def audit(train: PairData, test: PairData) -> None:
+    """Refuse a test whose faces were trained or tuned on.
+
+    Raises:
+        UserError: If the ranges of faces overlap.
+    """
+    apart = (
+        train.head != test.head
+        or train.first_identity + train.identities <= test.first_identity
+        or test.first_identity + test.identities <= train.first_identity
+    )
+    if not apart:
+        raise UserError(
+            f"faces {train.first_identity} to {train.first_identity + train.identities - 1} of "
+            f"head {train.head!r} are tuned on and test.first_identity {test.first_identity} "
+            "lies among them; set the ranges apart"
+        )
+
+
+def _pairs(data: PairData, folder: Path) -> PairStore:
+    build_pairs(data, folder)
+    return PairStore(folder)
+
+
+def _figures(bench: FlowBenchmark, rows: dict[str, FlowErrors], best: float) -> list[Figure]:
+    def epe(name: str) -> float:
+        return rows[name].mean(SMALL) if name in rows else float("nan")
+
+    def energy(name: str) -> float:
+        return rows[name].high_pass_energy if name in rows else float("nan")
+
+    bars, plain, regularized = bench.bars, bench.plain, bench.regularized
+    return [
+        Figure("zero_flow_epe", epe("zero flow")),
+        Figure("best_classical_epe", best),
+        Figure("srflow_epe", epe(bench.judged)),
+        Figure("srflow_over_classical", epe(bench.judged) / best, bars.of_best_classical, False),
+        Figure("srflow_over_zero", epe(bench.judged) / epe("zero flow"), bars.of_zero_flow, False),
+        Figure(
+            "face_losses_high_pass", energy(regularized) / energy(plain), bars.high_pass, False
+        ),
+        Figure("face_losses_epe", epe(regularized) / epe(plain), bars.epe_cost, False),
+    ]
+
+
+def _table(rows: dict[str, FlowErrors], head: str, pairs: int) -> str:
+    header = ["flow", *_COLUMNS, "high-pass energy", "high-pass RMS"]
+    lines = [
+        f"{pairs} pairs of unseen faces, head {head!r}; EPE in px, energy in px²",
+        "",
+        "| " + " | ".join(header) + " |",
+        "|" + "---|" * len(header),
+    ]
+    for name, errors in rows.items():
+        cells = [f"{errors.mean(column):.4f}" for column in _COLUMNS]
+        cells += [f"{errors.high_pass_energy:.2e}", f"{errors.high_pass_rms:.4f}"]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

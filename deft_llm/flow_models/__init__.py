@@ -1,0 +1,1 @@
+"""Networks that estimate dense flow, and the losses that suit faces."""

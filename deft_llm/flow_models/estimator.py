@@ -1,0 +1,113 @@
+"""A trained network as a flow estimator: "srflow" in ``motion/flow.py``'s registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deft_llm.errors import UserError
+from deft_llm.flow_models.files import WEIGHTS, load_network
+from deft_llm.flow_models.skflow import SKFlow
+
+TILE = 512  # px; larger images are cut
+OVERLAP = 96  # px shared by neighbouring tiles, more than the network's attention to detail needs
+
+_network = lru_cache(maxsize=4)(load_network)
+
+
+class SRFlow:
+    """Flow by a network trained on faces.
+
+    A pair larger than a tile is cut into overlapping tiles, whose flows are blended by weights
+    that fall to the tiles' edges: memory does not grow with the image.
+
+    Args:
+        folder: Folder of the weights; the project's own if None.
+        tile: Largest side that goes through the network at once, px.
+        overlap: Pixels that neighbouring tiles share.
+
+    Raises:
+        UserError: If the folder holds no network.
+    """
+
+    name = "srflow"
+
+    def __init__(self, folder: Path = WEIGHTS, tile: int = TILE, overlap: int = OVERLAP) -> None:
+        self.network: SKFlow = _network(folder)
+        self.tile, self.overlap = tile, overlap
+
+    def __call__(self, a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:
+        """Flow from ``a`` to ``b``; see :class:`deft_llm.motion.flow.FlowEstimator`.
+
+        Raises:
+            UserError: If the sizes differ, or an image is no image or not finite.
+        """
+        first, second = _tensor(a), _tensor(b)
+        if first.shape[1:] != second.shape[1:]:
+            raise UserError(
+                f"flow: images of {a.shape[1]}x{a.shape[0]} and {b.shape[1]}x{b.shape[0]} pixels; "
+                "expected one size; align or resize the clip first"
+            )
+        height, width = first.shape[1:]
+        flow = np.zeros((2, height, width), np.float32)
+        weight = np.zeros((height, width), np.float32)
+        for rows in _cuts(height, self.tile, self.overlap):
+            for columns in _cuts(width, self.tile, self.overlap):
+                part = (..., rows, columns)
+                fade = np.minimum.outer(
+                    _fade(rows, height, self.overlap), _fade(columns, width, self.overlap)
+                )
+                flow[part] += fade * self._flow(first[part], second[part])
+                weight[part] += fade
+        flow /= weight
+        return flow
+
+    @torch.inference_mode()
+    def _flow(self, first: Tensor, second: Tensor) -> NDArray[np.float32]:
+        device = next(self.network.parameters()).device
+        images = [image[None].to(device, torch.float32) for image in (first, second)]
+        flow: NDArray[np.float32] = self.network(*images)[-1][0].cpu().numpy()
+        return flow
+
+
+def _tensor(image: NDArray[Any]) -> Tensor:
+    """RGB (H, W, 3) or grey (H, W) in 0..255 -> (3, H, W), uint8 as it is or float32."""
+    if image.dtype != np.uint8 and image.dtype not in (np.float32, np.float64):
+        raise UserError(f"flow: an image of {image.dtype}; expected uint8, or floats in 0..255")
+    if image.dtype != np.uint8:
+        if not np.isfinite(image).all():
+            raise UserError("flow: an image holds NaN or infinity; expected values in 0..255")
+        image = image.astype(np.float32)
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise UserError(
+            f"flow: an image of shape {image.shape}; expected RGB (H, W, 3) or grey (H, W)"
+        )
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _cuts(length: int, tile: int, overlap: int) -> Iterator[slice]:
+    """Slices no longer than a tile that cover a side, evenly spread."""
+    if length <= tile:
+        yield slice(0, length)
+        return
+    count = -(-(length - overlap) // (tile - overlap))
+    for k in range(count):
+        start = round(k * (length - tile) / (count - 1))
+        yield slice(start, start + tile)
+
+
+def _fade(cut: slice, length: int, overlap: int) -> NDArray[np.float32]:
+    """Weights along a tile: 1, falling over the overlap to edges that are not the image's."""
+    at = np.arange(cut.start, cut.stop)
+    before = np.ones(len(at)) if cut.start == 0 else (at - cut.start + 1) / overlap
+    after = np.ones(len(at)) if cut.stop == length else (cut.stop - at) / overlap
+    return np.minimum(1, np.minimum(before, after)).astype(np.float32)

@@ -1,0 +1,263 @@
+"""SRFlowNet's network: SKFlow, in its published size and in a small one for sub-pixel motion.
+
+SRFlow (arXiv 2601.06479) trains SKFlow (arXiv 2205.14623) with face losses; the losses are in
+``regularizers.py``. The defaults build the published network, 6,273,149 parameters. Our own are
+the width multiplier, the finer grid (``stride=4``) and the Lucas-Kanade input (``windows``): with
+it the network starts as a damped Lucas-Kanade and learns what to change.
+
+Letters: B batch, C channels, H x W pixels, h x w positions of the feature grid.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from deft_llm.config import Settings
+from deft_llm.errors import UserError
+from deft_llm.flow_models.blocks import Aggregate, Attention, Encoder, SuperKernelBlock, pooled
+from deft_llm.flow_models.photometric import FEATURES, lucas_kanade_steps, smooth_grey
+
+_COARSE = 8  # px of a cell of the correlation
+_FIRST_GATE = 0.5  # share of each Lucas-Kanade step, over all windows, before any training
+
+
+class SKFlowConfig(Settings):
+    """Sizes of the network.
+
+    Attributes:
+        width: Multiplies every number of channels.
+        stride: Pixels of a cell of the grid that is updated; correlation stays at 8.
+        attention_pool: Cells that attention gathers as one, a side; 1 for each alone.
+        levels: Levels of the correlation pyramid.
+        radius: Cells that are looked up around the present match, on each level.
+        encoder_kernels: Depthwise kernels of the motion encoder and of the flow head.
+        update_kernels: Those of the update.
+        attention: What the attention compares.
+        positions: Largest grid side with learnt relative positions; 0 for none.
+        windows: Standard deviations, px, of the windows of the Lucas-Kanade input; empty for none.
+        iterations: Updates when not said otherwise.
+    """
+
+    width: float = Field(1.0, gt=0)
+    stride: Literal[4, 8] = 8
+    attention_pool: int = Field(1, ge=1)
+    levels: int = Field(4, ge=1)
+    radius: int = Field(4, ge=1)
+    encoder_kernels: tuple[int, ...] = (1, 15)
+    update_kernels: tuple[int, ...] = (1, 7)
+    attention: Literal["content", "position", "both"] = "content"
+    positions: int = Field(160, ge=0)
+    windows: tuple[float, ...] = ()
+    iterations: int = Field(12, ge=1)
+
+    def channels(self, full: int) -> int:
+        """Channels at this width, a multiple of 4."""
+        return max(4, 4 * round(full * self.width / 4))
+
+
+class SKFlow(nn.Module):
+    """Dense flow by iterated updates on a grid of features.
+
+    Args:
+        config: Sizes; the published ones if None.
+    """
+
+    def __init__(self, config: SKFlowConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = SKFlowConfig() if config is None else config
+        if c.attention != "content" and (not c.positions or c.attention_pool > 1):
+            raise UserError(
+                f"skflow: attention {c.attention!r} with positions {c.positions} and "
+                f"attention_pool {c.attention_pool}; expected positions > 0 and a pool of 1"
+            )
+        widths = [c.channels(n) for n in (64, 96, 128)]
+        self.hidden = c.channels(128)
+        self.features = Encoder(widths, c.channels(256), "instance", _COARSE)
+        self.context = Encoder(widths, 2 * self.hidden, "batch", c.stride)
+        self.attention = Attention(self.hidden, c.positions, c.attention, c.attention_pool)
+        self.update = _Update(c, self.hidden)
+
+    def forward(
+        self, images1: Tensor, images2: Tensor, iterations: int | None = None
+    ) -> list[Tensor]:
+        """Flow after each update.
+
+        Args:
+            images1: (B, 3, H, W) in 0..255; any size, edges are repeated up to whole cells.
+            images2: Like it.
+            iterations: Number of updates; the config's if None.
+
+        Returns:
+            A flow (B, 2, H, W) in px after each update; the last is the best.
+
+        Raises:
+            UserError: If the shapes differ, or are no batch of RGB images.
+        """
+        if images1.shape != images2.shape or images1.dim() != 4 or images1.shape[1] != 3:
+            raise UserError(
+                f"skflow: images of shapes {tuple(images1.shape)} and {tuple(images2.shape)}; "
+                "expected two equal shapes (B, 3, H, W)"
+            )
+        height, width = images1.shape[2:]
+        # Whole cells, and two of them at least: one value alone cannot be normalised.
+        pad = [max(2 * _COARSE, n + -n % _COARSE) - n for n in (width, height)]
+        edges = (pad[0] // 2, pad[0] - pad[0] // 2, pad[1] // 2, pad[1] - pad[1] // 2)
+        images1, images2 = (F.pad(im, edges, mode="replicate") for im in (images1, images2))
+        inside = (
+            ...,
+            slice(edges[2], edges[2] + height),
+            slice(edges[0], edges[0] + width),
+        )
+        flows = self._iterate(images1, images2, iterations or self.config.iterations)
+        return [flow[inside] for flow in flows]
+
+    def _iterate(self, images1: Tensor, images2: Tensor, iterations: int) -> list[Tensor]:
+        c = self.config
+        scaled1, scaled2 = (2 * images / 255 - 1 for images in (images1, images2))
+        both = self.features(torch.cat([scaled1, scaled2]))
+        pyramid = correlation_pyramid(*both.chunk(2), c.levels)
+        state, context = self.context(scaled1).split(self.hidden, dim=1)
+        state, context = torch.tanh(state), torch.relu(context)
+        attention = self.attention(context)
+        grey1, grey2 = (smooth_grey(images) for images in (images1, images2))
+        flow = state.new_zeros(len(state), 2, *state.shape[2:])  # cells
+        flows = []
+        for _ in range(iterations):
+            flow = flow.detach()
+            coarse = pooled(flow, _COARSE // c.stride) * (c.stride / _COARSE)
+            looked_up = look_up(pyramid, coarse, c.radius)
+            steps = None
+            if c.windows:
+                with torch.no_grad():
+                    steps = lucas_kanade_steps(
+                        grey1, grey2, flow * c.stride, c.stride, c.windows
+                    )
+            state, change, mask = self.update(state, context, attention, looked_up, flow, steps)
+            flow = flow + change
+            flows.append(upsample_convex(flow * c.stride, mask, c.stride))
+        return flows
+
+
+class _Update(nn.Module):
+    """Motion encoder, aggregation, state update and heads."""
+
+    def __init__(self, config: SKFlowConfig, hidden: int) -> None:
+        super().__init__()
+        c, big, small = config, config.encoder_kernels, config.update_kernels
+        self.stride, self.windows = c.stride, len(c.windows)
+        looked_up = c.levels * (2 * c.radius + 1) ** 2
+        wide, half = c.channels(256), c.channels(64)
+        correlation = c.channels(192)
+        self.correlation = nn.Sequential(
+            SuperKernelBlock(looked_up, wide, big),
+            nn.GELU(),
+            SuperKernelBlock(wide, correlation, big),
+        )
+        self.flow = nn.Sequential(nn.Conv2d(2, hidden, 1), SuperKernelBlock(hidden, half, big))
+        joined = correlation + half
+        if self.windows:
+            self.photometric = nn.Sequential(
+                nn.Conv2d(FEATURES * self.windows, hidden, 1), SuperKernelBlock(hidden, half, big)
+            )
+            joined += half
+        self.motion = SuperKernelBlock(joined, hidden - 2, big)
+        self.aggregate = Aggregate(hidden, c.attention_pool)
+        self.state = SuperKernelBlock(4 * hidden, hidden, small)
+        self.head = SuperKernelBlock(hidden, 2 + self.windows, big)
+        self.mask = nn.Sequential(
+            nn.Conv2d(hidden, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, 9 * c.stride**2, 1)
+        )
+        if self.windows:
+            last = self.head.after[-1]
+            assert isinstance(last, nn.Conv2d) and last.bias is not None
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            nn.init.constant_(last.bias[2:], _FIRST_GATE / self.windows)
+
+    def forward(
+        self,
+        state: Tensor,
+        context: Tensor,
+        attention: Tensor,
+        looked_up: Tensor,
+        flow: Tensor,
+        steps: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One update: new state, change of flow (cells) and upsampling mask."""
+        correlation = self.correlation(looked_up)
+        if self.stride != _COARSE:
+            size = state.shape[2:]
+            correlation = F.interpolate(correlation, size=size, mode="bilinear")
+        parts = [correlation, self.flow(flow)]
+        if steps is not None:
+            parts.append(self.photometric(steps[1]))
+        motion = torch.cat([self.motion(torch.cat(parts, dim=1)), flow], dim=1)
+        gathered = self.aggregate(attention, motion)
+        state = self.state(torch.cat([state, context, motion, gathered], dim=1))
+        change = self.head(state)
+        if steps is not None:
+            change, gates = change[:, :2], change[:, 2:, None]
+            change = change + (gates * steps[0]).sum(1) / self.stride
+        return state, change, 0.25 * self.mask(state)
+
+
+def correlation_pyramid(features1: Tensor, features2: Tensor, levels: int) -> list[Tensor]:
+    """All-pairs dot products over the root of C, averaged 2 x 2 from level to level.
+
+    Returns:
+        For each level (B h w, 1, h / 2^l, w / 2^l).
+    """
+    batch, channels, height, width = features1.shape
+    product = features1.flatten(2).transpose(1, 2) @ features2.flatten(2) / channels**0.5
+    pyramid = [product.reshape(batch * height * width, 1, height, width)]
+    while len(pyramid) < levels:
+        # A side of one cell cannot be halved; small images end so.
+        size = [max(1, n // 2) for n in pyramid[-1].shape[2:]]
+        pyramid.append(F.adaptive_avg_pool2d(pyramid[-1], size))
+    return pyramid
+
+
+def look_up(pyramid: list[Tensor], flow: Tensor, radius: int) -> Tensor:
+    """Correlation around the present match on every level, (B, levels (2 radius + 1)^2, h, w)."""
+    batch, _, height, width = flow.shape
+    y, x = torch.meshgrid(
+        torch.arange(height, device=flow.device, dtype=flow.dtype),
+        torch.arange(width, device=flow.device, dtype=flow.dtype),
+        indexing="ij",
+    )
+    match = (flow + torch.stack([x, y])).permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)
+    side = torch.arange(-radius, radius + 1, device=flow.device, dtype=flow.dtype)
+    around = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1)
+    rows = []
+    for level, correlation in enumerate(pyramid):
+        size = flow.new_tensor(correlation.shape[:1:-1])
+        # Averaging puts cell i of a level at (i + 0.5) 2^l - 0.5 of the finest.
+        centre = (match + 0.5) / 2**level - 0.5
+        grid = (2 * (centre + around) + 1) / size - 1
+        found = F.grid_sample(correlation, grid, align_corners=False)
+        rows.append(found.reshape(batch, height, width, -1))
+    return torch.cat(rows, dim=-1).permute(0, 3, 1, 2)
+
+
+def upsample_convex(flow: Tensor, mask: Tensor, stride: int) -> Tensor:
+    """Each pixel a convex combination of the 3 x 3 cells around it.
+
+    Args:
+        flow: (B, 2, h, w), px.
+        mask: (B, 9 stride^2, h, w), logits of the weights.
+        stride: Pixels of a cell.
+
+    Returns:
+        (B, 2, stride h, stride w), px.
+    """
+    batch, _, height, width = flow.shape
+    weights = torch.softmax(mask.reshape(batch, 1, 9, stride, stride, height, width), dim=2)
+    around = F.unfold(F.pad(flow, (1, 1, 1, 1), mode="replicate"), 3)
+    around = around.reshape(batch, 2, 9, 1, 1, height, width)
+    dense = (weights * around).sum(2).permute(0, 1, 4, 2, 5, 3)
+    return dense.reshape(batch, 2, stride * height, stride * width)

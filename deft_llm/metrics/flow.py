@@ -1,0 +1,124 @@
+"""How far estimated flow is from the true one.
+
+The endpoint error (EPE) is |F - F*| in px. Errors are summed over pixels and divided once, so that
+scores of many pairs add up to one in which every pixel counts the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.errors import UserError
+
+MARGIN = 3  # px from the mask's edge: nearer is "boundary", farther is "inside"
+HIGH_PASS_SD = 2.0  # px of the Gaussian that is taken away from the error
+BINS = {"under_0.5px": (0.0, 0.5), "0.5_to_2px": (0.5, 2.0), "over_2px": (2.0, np.inf)}
+RATES = (1.0, 3.0, 5.0)
+
+
+@dataclass(frozen=True)
+class FlowErrors:
+    """Sums over pixels and how many there were, by group; two of them can be added.
+
+    Groups: "all" of the mask; the bins of ``BINS`` by the length of the true motion, and
+    "under_2px"; "inside" and "boundary"; "rate_1px", "rate_3px", "rate_5px" (1 where the error is
+    larger); "high_pass" (squared high-pass error, inside).
+    """
+
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: FlowErrors) -> FlowErrors:
+        names = sorted(self.counts.keys() | other.counts.keys())
+        return FlowErrors(
+            {n: self.sums.get(n, 0.0) + other.sums.get(n, 0.0) for n in names},
+            {n: self.counts.get(n, 0) + other.counts.get(n, 0) for n in names},
+        )
+
+    def mean(self, group: str) -> float:
+        """Mean of a group; NaN where no pixel was in it."""
+        count = self.counts.get(group, 0)
+        return self.sums[group] / count if count else float("nan")
+
+    @property
+    def epe(self) -> float:
+        """Mean endpoint error over the mask, px."""
+        return self.mean("all")
+
+    @property
+    def high_pass_energy(self) -> float:
+        """Mean square of the high-pass error, px^2; see :func:`high_pass`."""
+        return self.mean("high_pass")
+
+    @property
+    def high_pass_rms(self) -> float:
+        """Its root, px."""
+        return float(np.sqrt(self.high_pass_energy))
+
+
+def flow_errors(
+    flow: NDArray[np.floating[Any]],
+    truth: NDArray[np.floating[Any]],
+    mask: NDArray[np.bool_] | None = None,
+) -> FlowErrors:
+    """Errors of one flow.
+
+    Args:
+        flow: (2, H, W) estimated, px.
+        truth: (2, H, W) true, px.
+        mask: (H, W), where the truth holds; everywhere if None.
+
+    Raises:
+        UserError: If shapes differ, or the flow is not finite inside the mask.
+    """
+    if flow.shape != truth.shape or flow.ndim != 3 or flow.shape[0] != 2:
+        raise UserError(
+            f"flow error: estimated {flow.shape}, true {truth.shape}; expected two (2, H, W)"
+        )
+    mask = np.ones(flow.shape[1:], bool) if mask is None else np.asarray(mask, bool)
+    if mask.shape != flow.shape[1:]:
+        raise UserError(
+            f"flow error: a mask of shape {mask.shape} for flow {flow.shape}; "
+            f"expected {flow.shape[1:]}"
+        )
+    difference = flow.astype(np.float64) - truth
+    if not np.isfinite(difference[:, mask]).all():
+        raise UserError("flow error: NaN or infinity inside the mask; mask such pixels out")
+    difference[:, ~mask] = 0
+    error, length = np.hypot(*difference), np.hypot(*truth.astype(np.float64))
+    inside = erode(mask, MARGIN)
+    groups = {name: mask & (length >= a) & (length < b) for name, (a, b) in BINS.items()}
+    groups |= {"all": mask, "under_2px": mask & (length < 2)}
+    groups |= {"inside": inside, "boundary": mask & ~inside}
+    sums = {name: float(error[where].sum()) for name, where in groups.items()}
+    counts = {name: int(where.sum()) for name, where in groups.items()}
+    for limit in RATES:
+        sums[f"rate_{limit:g}px"] = float((error[mask] > limit).sum())
+        counts[f"rate_{limit:g}px"] = counts["all"]
+    sums["high_pass"] = float((high_pass(difference, mask)[:, inside] ** 2).sum())
+    counts["high_pass"] = counts["inside"]
+    return FlowErrors(sums, counts)
+
+
+def high_pass(field: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """A field (2, H, W) less its Gaussian mean (SD 2 px) over the mask alone; 0 outside."""
+    weight = _blur(mask.astype(np.float64))
+    low = np.stack([_blur(part * mask) for part in field]) / np.maximum(weight, 1e-6)
+    return np.where(mask, field - low, 0.0)
+
+
+def erode(mask: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
+    """Pixels of the mask that are farther than ``margin`` px from its edge, or the image's."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance[1:-1, 1:-1] > margin)
+
+
+def _blur(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    blurred = cv2.GaussianBlur(image, (0, 0), HIGH_PASS_SD, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(blurred, np.float64)

@@ -1,0 +1,39 @@
+"""What every training run does with its folder and its machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from deft_llm.config import Settings
+from deft_llm.errors import UserError
+
+
+def claim_folder(output: Path, recipe: Settings) -> None:
+    """Note the recipe in its folder, so that a changed one cannot go on in it unseen.
+
+    Args:
+        output: Folder of the run, made if need be.
+        recipe: The recipe; its ``output`` is left out of the comparison.
+
+    Raises:
+        UserError: If the folder holds a run of another recipe.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / "recipe.json"
+    text = recipe.model_dump_json(indent=1, exclude={"output"})
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise UserError(
+            f"{output} holds a run of another recipe; set output=… to a new folder, "
+            "or delete it to start again"
+        )
+    path.write_text(text, encoding="utf-8")
+
+
+def use_all_cores() -> None:
+    """Undo what ``accelerate launch`` does on a CPU: one thread, for a process that is alone."""
+    if not torch.cuda.is_available():
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
