@@ -50,15 +50,19 @@ class Scene:
     def __reduce__(self) -> tuple[Any, ...]:
         return Scene, (self.spec, self.head)
 
+    def expression(self, frame: int) -> dict[str, float]:
+        """AU codes to activations in a frame; those at rest are left out."""
+        level = float(self.level[frame])
+        return {au: level * full for au, full in self.activations.items() if level > 0}
+
     def vertices(self, frame: int) -> Floats:
         """The face of a frame, head not yet posed, (V, 3)."""
-        level = float(self.level[frame]) if self.activations else 0.0
+        acting = self.expression(frame)
         blink = (float(self.blink[frame, 0]), float(self.blink[frame, 1]))
         gaze = (float(self.gaze[frame, 0]), float(self.gaze[frame, 1]))
-        key = (level, blink, gaze)
+        key = (acting, blink, gaze)
         if self._state is None or self._state[0] != key:
-            scaled = {au: level * full for au, full in self.activations.items() if level > 0}
-            deformed = self.head.deform(self.mesh, scaled, blink=blink, gaze=gaze)
+            deformed = self.head.deform(self.mesh, acting, blink=blink, gaze=gaze)
             self._state = (key, deformed)
         return self._state[1]
 
