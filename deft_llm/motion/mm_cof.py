@@ -63,9 +63,7 @@ def modulate(magnitude: Tensor, how: Modulation) -> Tensor:
     return (magnitude * gain).clamp(0, 1)
 
 
-def mm_cof(
-    rise: Flow, fall: Flow, weight: float = 0.5, modulation: Modulation = "step"
-) -> Flow:
+def mm_cof(rise: Flow, fall: Flow, weight: float = 0.5, modulation: Modulation = "step") -> Flow:
     """The magnitude-modulated combined optical flow of two phases.
 
     With normalised magnitudes M1, M2 and unit vectors d1, d2, the combined magnitude is

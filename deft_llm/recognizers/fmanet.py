@@ -156,9 +156,7 @@ class FMANet(Recognizer):
         self.gate = MagnitudeGate() if gate else None
         self.fusion = PhaseFusion(2 * width) if streams == 2 else None
         self.attention = MotionAttention() if attention else None
-        self.trunk = nn.Sequential(
-            layer(2 * width, 4 * width, 2), layer(4 * width, 8 * width, 2)
-        )
+        self.trunk = nn.Sequential(layer(2 * width, 4 * width, 2), layer(4 * width, 8 * width, 2))
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(8 * width, classes)
 

@@ -246,9 +246,7 @@ def train(values: dict[str, Any], where: str) -> None:
     folders = [recipe.data, *([recipe.validation] if recipe.validation else [])]
     stores = [PacketStore(folder) for folder in folders]
     _must_be_apart(stores, where)
-    examples = [
-        read_examples(s, model.inputs, f) for s, f in zip(stores, folders, strict=True)
-    ]
+    examples = [read_examples(s, model.inputs, f) for s, f in zip(stores, folders, strict=True)]
     claim_folder(recipe.output, recipe)
     use_all_cores()
     task = RecognizerTask(

@@ -42,9 +42,7 @@ def test_a_fall_that_runs_the_rise_back_adds_nothing(how: Modulation) -> None:
     rise = field(0)
     alone = mm_cof(rise, field(1), weight=1.0, modulation=how)
     np.testing.assert_allclose(mm_cof(rise, -rise, modulation=how), alone, atol=1e-12)
-    size = np.hypot(*rise)
-    strong = alone[2] > 0
-    np.testing.assert_allclose((alone[:2] / alone[2])[:, strong], (rise / size)[:, strong])
+    np.testing.assert_allclose(alone[:2] * np.hypot(*rise), alone[2] * rise, atol=1e-9)
 
 
 @pytest.mark.parametrize("how", WAYS)
@@ -107,5 +105,5 @@ def test_wrong_input_is_named() -> None:
         mm_cof(np.zeros((2, 4, 4)), np.zeros((2, 5, 4)))
     with pytest.raises(UserError, match="one shape"):
         mm_cof(np.zeros((3, 4, 4)), np.zeros((3, 4, 4)))
-    with pytest.raises(UserError, match="weight 1.5"):
+    with pytest.raises(UserError, match=r"weight 1\.5"):
         mm_cof(np.zeros((2, 4, 4)), np.zeros((2, 4, 4)), weight=1.5)
