@@ -54,6 +54,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without_attention": {"attention": False},
 }
 """Row of the ablation table -> options of FMANet."""
+_ONE_PHASE = ("phase_1", "phase_2")
 _PX_EDGES = (1.0, 1.7)  # of the motion, canonical px: three columns of the table
 
 
@@ -120,7 +121,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     ]
     shutil.rmtree(runs)
     write_lines(bench.cache / "dual-phase-predictions.jsonl", map(json.dumps, rows))
-    scores = table(rows, {s.clip.name: motion_px(s.clip.peak_px) for s in test.specs})
+    scores = table(rows, {s.clip.name: s.motion_px for s in test.specs})
     bars = {"fmanet": bench.bars.fmanet, **dict.fromkeys(_ONE_PHASE, bench.bars.one_phase)}
     figures = [
         Figure(f"{name}_accuracy", float(value), bars.get(name), above=name not in _ONE_PHASE)
@@ -128,9 +129,6 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     ]
     figures.append(Figure("test_clips", float(len(test.specs))))
     return figures, markdown(scores)
-
-
-_ONE_PHASE = ("phase_1", "phase_2")
 
 
 def audit(train: DualPhaseData, test: DualPhaseData) -> None:
@@ -186,11 +184,6 @@ def _predictions(
 def _examples(clips: DualPhaseSet, model: Recognizer) -> Examples:
     """Mirroring leaves the classes: they do not tell left from right."""
     return Examples(clips.flow, clips.labels, CLASSES, model.inputs)
-
-
-def motion_px(peak_px: float) -> float:
-    """Motion of one phase, canonical px, of a clip with this peak: half of it."""
-    return peak_px / 2
 
 
 def table(rows: Sequence[dict[str, Any]], px: dict[str, float]) -> pd.DataFrame:

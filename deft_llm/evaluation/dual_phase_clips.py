@@ -64,8 +64,8 @@ class DualPhaseData(Settings):
         identities: Number of faces.
         first_identity: Seed of the first face; sets with disjoint ranges share no subject.
         seed: Seed of the first clip; clip ``i`` is drawn from ``seed + i``.
-        motion_px: Range, log-uniform, of the largest displacement that one group at its full
-            share makes in one phase, canonical px.
+        motion_px: Range, log-uniform, of ``DualPhaseSpec.motion_px``; an AU makes half of that
+            to all of it.
         side: Side of the flow maps, px.
         head: Name of the head model.
         workers: Processes.
@@ -93,6 +93,11 @@ class DualPhaseSpec:
     def label(self) -> int:
         """Index of ``CLASSES``."""
         return len(GROUPS) * self.rise + self.fall
+
+    @property
+    def motion_px(self) -> float:
+        """Largest displacement that both groups together would make in a phase, canonical px."""
+        return self.clip.peak_px * (1 - _POSED)
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ def dual_phase_specs(data: DualPhaseData) -> Iterator[DualPhaseSpec]:
             aus=aus,
             curve=_CURVE,
             fps=_FPS,
-            peak_px=float(np.exp(rng.uniform(low, high))) / _POSED,
+            peak_px=float(np.exp(rng.uniform(low, high))) / (1 - _POSED),
         )
         yield DualPhaseSpec(clip, rise, fall)
 

@@ -17,7 +17,7 @@ roots of u, v, strain; the strain is not used)::
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ from deft_llm.motion.mm_cof import length, mm_cof, unit_range
 from deft_llm.recognizers.base import Inputs, Recognizer
 
 Phases = Literal["dual", "first", "second", "sum", "cof", "mm_cof"]
-PHASES: tuple[str, ...] = ("dual", "first", "second", "sum", "cof", "mm_cof")
+PHASES: tuple[str, ...] = get_args(Phases)
 
 
 class BasicBlock(nn.Module):

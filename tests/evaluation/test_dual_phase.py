@@ -11,7 +11,7 @@ import pytest
 
 from deft_llm.errors import UserError
 from deft_llm.evaluation import dual_phase_clips
-from deft_llm.evaluation.dual_phase import audit, motion_px, run, table
+from deft_llm.evaluation.dual_phase import audit, run, table
 from deft_llm.evaluation.dual_phase_clips import (
     CLASSES,
     DualPhaseData,
@@ -71,7 +71,7 @@ def test_draws_are_balanced_and_repeatable() -> None:
     assert drawn == list(dual_phase_specs(DATA))
     counts = np.bincount([spec.label for spec in drawn], minlength=4)
     assert counts.min() > 30 and len(CLASSES) == 4
-    px = [motion_px(spec.clip.peak_px) for spec in drawn]
+    px = [spec.motion_px for spec in drawn]
     assert 0.5 <= min(px) < 0.6 and 2.5 < max(px) <= 3.0
 
 
