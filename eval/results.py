@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "eval/run.py eval/benchmarks/simulated.yaml",
+    "eval/run.py eval/benchmarks/dual_phase.yaml",
     "eval/speed/explain.py",
     "eval/speed/splat.py",
     "eval/speed/video.py",

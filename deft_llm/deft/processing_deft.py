@@ -24,6 +24,7 @@ from transformers import (
 
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.errors import UserError
+from deft_llm.motion.encoding import encode_flow
 from deft_llm.motion.packet import REGION_COLUMNS, Packet
 
 CLIP_TOKEN = "<clip>"
@@ -76,31 +77,21 @@ class DeftFeatureExtractor(FeatureExtractionMixin):
         return BatchFeature({k: torch.from_numpy(v) for k, v in stacked.items()})
 
     def _scale(self, packet: Packet) -> dict[str, NDArray[np.float32]]:
-        flow, scale = self._flow_uvs(packet["flow"].astype(np.float32))
+        flow, amplitude = encode_flow(packet["flow"])
         texture = packet["texture"].astype(np.float32) / self.texture_scale
         return {
             "structure": packet["onset"].transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0,
             "texture": np.sign(texture) * np.sqrt(np.abs(texture)),
             "flow": flow,
-            "flow_scale": scale,
+            "flow_scale": self._flow_scale(amplitude),
             "regions": self._regions(packet["regions"].astype(np.float32)),
         }
 
-    def _flow_uvs(
-        self, flow: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Median removed, divided by the SD (strain: RMS), signed square root; and amplitude.
-
-        The encoding is the "medsqrt" of DESIGN's contract for ``flow_uvs``; amplitude is a
-        separate input because published flow images have lost it.
-        """
-        centred = flow.copy()
-        centred[:, :2] -= np.median(flow[:, :2], axis=(-2, -1), keepdims=True)
-        amplitude = np.sqrt((centred**2).mean((-2, -1)))  # (P, 3)
-        unit = centred / (amplitude[..., None, None] + 1e-3)
+    def _flow_scale(self, amplitude: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logarithm of the amplitudes (P, 3) and a mark that they are known: (P, 4)."""
         logs = np.log(amplitude + self.amplitude_floor)
-        scale = np.concatenate([logs, np.ones((len(flow), 1), np.float32)], axis=1)
-        return (np.sign(unit) * np.sqrt(np.abs(unit))).astype(np.float32), scale.astype(np.float32)
+        scale = np.concatenate([logs, np.ones((len(logs), 1), np.float32)], axis=1)
+        return scale.astype(np.float32)
 
     def _regions(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
         """Columns brought to comparable ranges (arcsinh and logarithm for long tails)."""

@@ -62,7 +62,7 @@ class ClassicalRecognizer(Protocol):
         """Class probabilities (N, classes)."""
 
 
-RECOGNIZERS: dict[str, str] = {}
+RECOGNIZERS: dict[str, str] = {"fmanet": "deft_llm.recognizers.fmanet:FMANet"}
 """Name -> "module:Class"; each class takes ``classes`` and its own keyword options."""
 
 

@@ -1,0 +1,241 @@
+"""Clips of the dual-phase benchmark: what rises up to the apex, and what falls after it.
+
+A face wears a posed expression: brows (AU1+2) and mouth corners (AU12) both half raised. Up to the
+apex one of the two rises to the full; after it one of the two, drawn by itself, falls by as much.
+The class is the pair: in half of the clips what rose falls again, as in an ordinary expression, in
+the others something else lets go. The rise says nothing of the fall, so that one phase alone can
+be right in half of the clips at most. The simulator's heads add up the displacements of AUs, so
+that the motion of a phase does not tell what the other moved.
+
+Each clip has the three coded frames alone, so that the set is made in minutes; it is rendered,
+goes through H.264, face finder and alignment, and is measured as every other clip is. The scene is
+our own; nothing of the kind is published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from safetensors.numpy import load_file, save_file
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from deft_llm.clip import Clip
+from deft_llm.config import Settings
+from deft_llm.errors import UserError
+from deft_llm.motion.measure import MotionSettings, measure
+from deft_llm.motion.packet import PacketSizes, pack
+from deft_llm.simulator.clip_spec import ClipSpec, draw_spec
+from deft_llm.simulator.clips import SimulatedClip
+from deft_llm.simulator.head import Head, load_head
+from deft_llm.simulator.performance import Curve
+from deft_llm.simulator.scene import Scene
+from deft_llm.unimer.build import filmed
+
+logger = logging.getLogger(__name__)
+Floats = NDArray[np.float32]
+
+GROUPS: dict[str, tuple[str, ...]] = {"brows": ("1", "2"), "mouth": ("12",)}
+CLASSES: tuple[str, ...] = tuple(f"{rise}, then {fall}" for rise in GROUPS for fall in GROUPS)
+_CURVE = Curve(frames=3, onset=0, apex=1, offset=2, rise=1.0, fall=1.0)
+_FPS = 10.0
+_POSED = 0.5  # level of both groups before the onset
+_SHARD = 100  # clips a file; an interruption loses at most this many
+
+
+class DualPhaseData(Settings):
+    """What to simulate.
+
+    Attributes:
+        clips: Number of clips.
+        identities: Number of faces.
+        first_identity: Seed of the first face; sets with disjoint ranges share no subject.
+        seed: Seed of the first clip; clip ``i`` is drawn from ``seed + i``.
+        motion_px: Range, log-uniform, of ``DualPhaseSpec.motion_px``; an AU makes half of that
+            to all of it.
+        side: Side of the flow maps, px.
+        head: Name of the head model.
+        workers: Processes.
+    """
+
+    clips: int = Field(ge=1)
+    identities: int = Field(ge=1)
+    first_identity: int
+    seed: int
+    motion_px: tuple[float, float] = (0.5, 3.0)
+    side: int = 56
+    head: str = "own"
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class DualPhaseSpec:
+    """One clip: a recipe, and which group rises and which one falls (indices of ``GROUPS``)."""
+
+    clip: ClipSpec
+    rise: int
+    fall: int
+
+    @property
+    def label(self) -> int:
+        """Index of ``CLASSES``."""
+        return len(GROUPS) * self.rise + self.fall
+
+    @property
+    def motion_px(self) -> float:
+        """Largest displacement that both groups together would make in a phase, canonical px."""
+        return self.clip.peak_px * (1 - _POSED)
+
+
+@dataclass(frozen=True)
+class DualPhaseSet:
+    """Measured clips.
+
+    Attributes:
+        specs: Their recipes; clips without a face are left out.
+        flow: (N, 2, 3, S, S) float32: u, v in canonical px and strain, onset to apex and apex to
+            offset.
+        labels: (N,) indices of ``CLASSES``.
+    """
+
+    specs: tuple[DualPhaseSpec, ...]
+    flow: Floats
+    labels: NDArray[np.int64]
+
+
+class _Stage(Scene):
+    """A scene whose AU groups rise and fall on their own."""
+
+    def __init__(self, drawn: DualPhaseSpec, head: Head) -> None:
+        t = np.arange(_CURVE.frames, dtype=np.float64)
+        self.levels: dict[str, Floats] = {}
+        for k, aus in enumerate(GROUPS.values()):
+            up = _smooth(t, _CURVE.onset, _CURVE.apex) * (k == drawn.rise)
+            down = _smooth(t, _CURVE.apex, _CURVE.offset) * (k == drawn.fall)
+            level = (_POSED * (1 + up - down)).astype(np.float32)
+            self.levels |= {f"{side}{au}": level for au in aus for side in "LR"}
+        self.drawn = drawn
+        super().__init__(drawn.clip, head)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Stage, (self.drawn, self.head)
+
+    def expression(self, frame: int) -> dict[str, float]:
+        """The two groups at levels of their own; whatever else acts, as it would."""
+        own = {au: float(self.levels[au][frame]) * full for au, full in self.activations.items()}
+        return {**super().expression(frame), **own}
+
+
+def _smooth(t: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
+    return 0.5 - 0.5 * np.cos(np.pi * np.clip((t - start) / (end - start), 0, 1))
+
+
+def dual_phase_specs(data: DualPhaseData) -> Iterator[DualPhaseSpec]:
+    """The recipes of a set, in order."""
+    aus = tuple(au for group in GROUPS.values() for au in group)
+    low, high = np.log(data.motion_px)
+    for seed in range(data.seed, data.seed + data.clips):
+        rng = np.random.default_rng([seed, 97])
+        rise, fall = (int(k) for k in rng.integers(len(GROUPS), size=2))
+        clip = draw_spec(
+            seed,
+            data.first_identity + int(rng.integers(data.identities)),
+            head=data.head,
+            aus=aus,
+            curve=_CURVE,
+            fps=_FPS,
+            peak_px=float(np.exp(rng.uniform(low, high))) / (1 - _POSED),
+        )
+        yield DualPhaseSpec(clip, rise, fall)
+
+
+def film(drawn: DualPhaseSpec) -> SimulatedClip:
+    """Render one clip; equal recipes give equal bytes."""
+    scene = _Stage(drawn, _head(drawn.clip.head))
+    frames, landmarks = scene.film()
+    clip = Clip(drawn.clip.name, frames, scene.times.astype(np.float64))
+    return SimulatedClip(drawn.clip, clip, drawn.clip.annotation(), landmarks, scene)
+
+
+@lru_cache(maxsize=2)
+def _head(name: str) -> Head:
+    return load_head(name)
+
+
+def observe(drawn: DualPhaseSpec, side: int) -> Floats | None:
+    """Film and measure one clip: flow (2, 3, side, side), or None where no face was found."""
+    try:
+        _, aligned = filmed(film(drawn))
+    except UserError as error:
+        logger.warning("%s: %s", drawn.clip.name, error)
+        return None
+    measurement = measure(aligned, _CURVE.interval, MotionSettings(curve=False))
+    return pack(measurement, PacketSizes(flow=side))["flow"].astype(np.float32)
+
+
+def dual_phase_set(data: DualPhaseData, cache: Path) -> DualPhaseSet:
+    """Simulate and measure a set, once; call again after an interruption to go on.
+
+    Args:
+        data: What to simulate.
+        cache: Folder; a subfolder by the hash of ``data``.
+    """
+    key = hashlib.sha256(data.model_dump_json(exclude={"workers"}).encode()).hexdigest()[:12]
+    folder = cache / f"dual-phase-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = list(dual_phase_specs(data))
+    shards = {
+        folder / f"flow-{first:05d}.safetensors": drawn[first : first + _SHARD]
+        for first in range(0, len(drawn), _SHARD)
+    }
+    missing = {path: specs for path, specs in shards.items() if not path.is_file()}
+    if missing:
+        _build(missing, data)
+    arrays = [load_file(path) for path in shards]
+    flow = np.concatenate([a["flow"] for a in arrays]).astype(np.float32)
+    seen = np.concatenate([a["seen"] for a in arrays])
+    kept = tuple(spec for spec, there in zip(drawn, seen, strict=True) if there)
+    return DualPhaseSet(kept, flow[seen], np.array([spec.label for spec in kept]))
+
+
+def _build(missing: dict[Path, list[DualPhaseSpec]], data: DualPhaseData) -> None:
+    flows = _observe_all([spec for shard in missing.values() for spec in shard], data)
+    with tqdm(total=sum(map(len, missing.values())), desc="simulate", unit="clip") as progress:
+        for path, shard in missing.items():
+            rows = np.zeros((len(shard), 2, 3, data.side, data.side), np.float16)
+            seen = np.zeros(len(shard), bool)
+            for i in range(len(shard)):
+                flow = next(flows)
+                progress.update()
+                if flow is not None:
+                    rows[i], seen[i] = flow, True
+            partial = path.with_suffix(".partial")
+            save_file({"flow": rows, "seen": seen}, partial)
+            os.replace(partial, path)
+
+
+def _observe_all(specs: list[DualPhaseSpec], data: DualPhaseData) -> Iterator[Floats | None]:
+    """:func:`observe` on every clip, in order; one worker stays in this process."""
+    if data.workers <= 1:
+        yield from (observe(spec, data.side) for spec in specs)
+        return
+    with ProcessPoolExecutor(data.workers, get_context("spawn"), _one_thread) as pool:
+        yield from pool.map(observe, specs, [data.side] * len(specs), chunksize=4)
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+    threadpool_limits(limits=1)  # one process a core: BLAS threads would only get in the way

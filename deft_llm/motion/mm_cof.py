@@ -1,0 +1,110 @@
+"""MM-COF: the flow of both phases of an expression in one picture (arXiv 2510.07810).
+
+Public of the paper are the abstract and summaries. From them: magnitudes of both flows, each
+min-max normalised over the image; their weighted sum; a modulation that keeps strong motion and
+suppresses weak one. Weights, threshold, gains and the coding of direction are not public and are
+our own choice, as is the form of the predecessor COF (arXiv 2510.15471): here MM-COF without its
+modulation.
+
+Everything runs on PyTorch, lets gradients through, and takes and gives NumPy arrays as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deft_llm.errors import UserError
+
+Flow = TypeVar("Flow", NDArray[Any], Tensor)
+Modulation = Literal["step", "smooth", "none"]
+
+QUANTILE = 0.75  # of the combined magnitude, over the image: where strong motion begins
+GAINS = (0.5, 1.5)  # of weak and of strong motion
+SLOPE = 10.0  # of the smooth modulation
+_LEAST = 1e-6  # a range or length below it counts as none
+
+
+def unit_range(magnitude: Tensor) -> Tensor:
+    """Min-max normalisation over the image: (..., H, W) to 0..1; a constant image gives 0."""
+    low = magnitude.amin((-2, -1), keepdim=True)
+    span = magnitude.amax((-2, -1), keepdim=True) - low
+    return torch.where(span > _LEAST, (magnitude - low) / span.clamp_min(_LEAST), 0.0)
+
+
+def length(flow: Tensor) -> Tensor:
+    """Magnitude (..., H, W) of a flow (..., 2, H, W); its gradient at rest is 0, not NaN."""
+    square = flow.square().sum(-3)
+    still = square == 0
+    return torch.where(still, 0.0, torch.where(still, 1.0, square).sqrt())
+
+
+def modulate(magnitude: Tensor, how: Modulation) -> Tensor:
+    """Raise strong motion and lower weak motion.
+
+    Args:
+        magnitude: (..., H, W) in 0..1.
+        how: "step": times ``GAINS``, split at the ``QUANTILE`` of the image; "smooth": times a
+            sigmoid about it; "none": as it is.
+
+    Returns:
+        (..., H, W) in 0..1.
+    """
+    if how == "none":
+        return magnitude
+    strong = torch.quantile(magnitude.flatten(-2), QUANTILE, dim=-1)[..., None, None]
+    if how == "smooth":
+        return magnitude * torch.sigmoid(SLOPE * (magnitude - strong))
+    gain = torch.where(magnitude >= strong, GAINS[1], GAINS[0])
+    return (magnitude * gain).clamp(0, 1)
+
+
+def mm_cof(rise: Flow, fall: Flow, weight: float = 0.5, modulation: Modulation = "step") -> Flow:
+    """The magnitude-modulated combined optical flow of two phases.
+
+    With normalised magnitudes M1, M2 and unit vectors d1, d2, the combined magnitude is
+    ``M = w M1 + (1 - w) M2``, the direction that of ``w M1 d1 - (1 - w) M2 d2``: the fall is
+    turned round, as it runs back what rose, and a phase has no say where it does not move. Each
+    phase is scaled by itself, so neither the unit of the flow nor a slower fall matters. What the
+    picture cannot tell, with ``w = 0.5``, is which of the phases moved.
+
+    Args:
+        rise: (..., 2, H, W) flow onset to apex, u right and v down, any unit.
+        fall: The same, apex to offset.
+        weight: Share of the rise, 0..1. Without an offset frame: 1, and any ``fall``.
+        modulation: See :func:`modulate`; "none" gives COF.
+
+    Returns:
+        (..., 3, H, W): ``m cos t, m sin t, m`` with the modulated magnitude m in 0..1 and the
+        direction t; 0 where nothing moved. An array for arrays, else a tensor. Where the phases
+        contradict each other exactly, the first two channels are 0.
+
+    Raises:
+        UserError: If the shapes are no flow or differ, or the weight is no share.
+    """
+    if rise.shape != fall.shape or rise.ndim < 3 or rise.shape[-3] != 2:
+        raise UserError(
+            f"mm_cof: flows of shapes {tuple(rise.shape)} and {tuple(fall.shape)}; expected one "
+            "shape (..., 2, H, W): u and v of both phases"
+        )
+    if not 0 <= weight <= 1:
+        raise UserError(f"mm_cof: weight {weight}; expected a share of 0 to 1 for the rise")
+    if isinstance(rise, np.ndarray):
+        tensors = (torch.from_numpy(np.ascontiguousarray(f)) for f in (rise, fall))
+        return mm_cof(*tensors, weight, modulation).numpy()
+    total, direction = torch.zeros(()), torch.zeros(())
+    for flow, share in ((rise, weight), (fall, weight - 1)):
+        size = length(flow)
+        magnitude = unit_range(size)
+        total = total + abs(share) * magnitude
+        direction = direction + share * (magnitude / size.clamp_min(_LEAST))[..., None, :, :] * flow
+    shown = modulate(total, modulation)
+    norm = length(direction)
+    cosine_sine = torch.where(
+        norm[..., None, :, :] > _LEAST, direction / norm.clamp_min(_LEAST)[..., None, :, :], 0.0
+    )
+    return torch.cat([shown[..., None, :, :] * cosine_sine, shown[..., None, :, :]], dim=-3)

@@ -1,0 +1,222 @@
+"""FMANet: both phases of an expression, gated by motion, fused and attended (arXiv 2510.07810).
+
+Nguyen et al., "FMANet: A Novel Dual-Phase Optical Flow Approach with Fusion Motion Attention
+Network for Robust Micro-expression Recognition". Public are the abstract and summaries: two
+streams over the flows onset to apex and apex to offset, a magnitude modulation that is learnt
+where MM-COF has a fixed one, adaptive fusion of the phases, attention to regions that move, a
+classifier under cross-entropy. The ResNet-18 layout, every block's inside, sizes and the ablations
+are our own choice; weights start at random.
+
+B clips, C channels, (h, w) a feature map. The flow arrives encoded (``flow_dual``, signed square
+roots of u, v, strain; the strain is not used)::
+
+    rise, fall (B, 2, S, S) -> stem -> (B, C, h, w) -> x (1 + gate of |flow|)    each phase
+    -> weighted sum of the phases, weights per clip and channel -> x (1 + attention)
+    -> trunk -> mean -> dropout -> class logits
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deft_llm.errors import UserError
+from deft_llm.motion.mm_cof import length, mm_cof, unit_range
+from deft_llm.recognizers.base import Inputs, Recognizer
+
+Phases = Literal["dual", "first", "second", "sum", "cof", "mm_cof"]
+PHASES: tuple[str, ...] = get_args(Phases)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut (He et al., CVPR 2016), as in ResNet-18."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(after)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or before != after:
+            projection = nn.Conv2d(before, after, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, C', h / stride, w / stride)."""
+        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        return F.relu(y + self.shortcut(x))
+
+
+def layer(before: int, after: int, stride: int) -> nn.Sequential:
+    """A ResNet-18 layer."""
+    return nn.Sequential(BasicBlock(before, after, stride), BasicBlock(after, after, 1))
+
+
+def stem(width: int) -> nn.Sequential:
+    """ResNet-18 up to its second layer: (B, 3, S, S) to (B, 2 width, S / 8, S / 8)."""
+    return nn.Sequential(
+        nn.Conv2d(3, width, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+        layer(width, width, 1),
+        layer(width, 2 * width, 2),
+    )
+
+
+class MagnitudeGate(nn.Module):
+    """The learnt magnitude modulation: a map in 0..1 from the normalised magnitude."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(1, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 1, 3, 1, 1))
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        """(B, 1, h, w) to (B, 1, h, w)."""
+        gate: Tensor = torch.sigmoid(self.net(magnitude))
+        return gate
+
+
+class PhaseFusion(nn.Module):
+    """Weights of the two phases, for each clip and channel: MM-COF's theta, learnt."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(channels // 4, 8)
+        self.net = nn.Sequential(
+            nn.Linear(2 * channels, hidden), nn.ReLU(), nn.Linear(hidden, 2 * channels)
+        )
+
+    def forward(self, rise: Tensor, fall: Tensor) -> tuple[Tensor, Tensor]:
+        """Two maps (B, C, h, w) to their sum, and the weights (B, 2, C), which add up to 1."""
+        means = torch.cat([rise.mean((2, 3)), fall.mean((2, 3))], dim=1)
+        weights = self.net(means).unflatten(1, (2, -1)).softmax(dim=1)
+        return torch.einsum("bpc,bpchw->bchw", weights, torch.stack([rise, fall], 1)), weights
+
+
+class MotionAttention(nn.Module):
+    """Where to look, from the features and from where the face moved: a map in 0..1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, 7, 1, 3)
+
+    def forward(self, x: Tensor, magnitude: Tensor) -> Tensor:
+        """(B, C, h, w) and (B, 1, h, w) to (B, 1, h, w)."""
+        seen = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True), magnitude], dim=1)
+        return torch.sigmoid(self.conv(seen))
+
+
+class FMANet(Recognizer):
+    """The network, and what is left of it without its parts.
+
+    Attributes:
+        feature_dim: Width of the tokens, ``8 * width``.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("flow_dual",)
+
+    def __init__(
+        self,
+        classes: int,
+        width: int = 64,
+        phases: Phases = "dual",
+        gate: bool = True,
+        attention: bool = True,
+        shared_stem: bool = True,
+        dropout: float = 0.5,
+    ) -> None:
+        """Build it; 11.2 million parameters as it stands.
+
+        Args:
+            classes: Number of classes.
+            width: Channels of the first layer; 64 is ResNet-18's.
+            phases: "dual" fuses both phases; the others are one stream without fusion: of the
+                "first" or the "second" phase, of their "sum" (flows added), or of the fixed
+                descriptors "cof" and "mm_cof".
+            gate: Modulate features by magnitude.
+            attention: Attend to moving regions.
+            shared_stem: One stem for both phases; otherwise each has its own.
+            dropout: Before the classifier.
+
+        Raises:
+            UserError: If ``phases`` is none of these.
+        """
+        super().__init__()
+        if phases not in PHASES:
+            raise UserError(f"fmanet: phases {phases!r}; expected one of {', '.join(PHASES)}")
+        self.phases = phases
+        self.feature_dim = 8 * width
+        streams = 2 if phases == "dual" else 1
+        self.stems = nn.ModuleList(stem(width) for _ in range(1 if shared_stem else streams))
+        self.gate = MagnitudeGate() if gate else None
+        self.fusion = PhaseFusion(2 * width) if streams == 2 else None
+        self.attention = MotionAttention() if attention else None
+        self.trunk = nn.Sequential(layer(2 * width, 4 * width, 2), layer(4 * width, 8 * width, 2))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(8 * width, classes)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Class logits (B, classes) of ``flow_dual`` (B, 2, 3, S, S)."""
+        logits: Tensor = self.classifier(self.dropout(self.forward_features(inputs).mean(1)))
+        return logits
+
+    def forward_features(self, inputs: Inputs) -> Tensor:
+        """Tokens (B, N, D): the cells of the last map, row by row; (S / 32)² of them."""
+        tokens: Tensor = self.trunk(self._attended(inputs)[0]).flatten(2).transpose(1, 2)
+        return tokens
+
+    @torch.no_grad()
+    def inspect(self, inputs: Inputs) -> dict[str, Tensor]:
+        """What the network weighs, for pictures.
+
+        Returns:
+            Of those that it has: "gates" (B, phases, h, w), "weights" (B, 2, C) and "attention"
+            (B, h, w), each in 0..1.
+        """
+        return self._attended(inputs)[1]
+
+    def _attended(self, inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
+        """The map that the trunk sees (B, C, h, w), and what shaped it."""
+        maps: list[Tensor] = []
+        magnitudes: list[Tensor] = []
+        gates: list[Tensor] = []
+        seen: dict[str, Tensor] = {}
+        for k, picture in enumerate(self._streams(inputs["flow_dual"])):
+            x = self.stems[k % len(self.stems)](picture)
+            # The pictures' third channel is the square root of the magnitude.
+            moved = unit_range(F.adaptive_avg_pool2d(picture[:, 2:].square(), x.shape[-2:]))
+            if self.gate is not None:
+                gates.append(self.gate(moved))
+                x = x * (1 + gates[-1])
+            maps.append(x)
+            magnitudes.append(moved)
+        if gates:
+            seen["gates"] = torch.cat(gates, 1)
+        fused = maps[0]
+        if self.fusion is not None:
+            fused, seen["weights"] = self.fusion(*maps)
+        if self.attention is not None:
+            where = self.attention(fused, torch.stack(magnitudes).mean(0))
+            fused, seen["attention"] = fused * (1 + where), where[:, 0]
+        return fused, seen
+
+    def _streams(self, encoded: Tensor) -> list[Tensor]:
+        """The pictures (B, 3, S, S) that the stems see, one a stream."""
+        flow = encoded[:, :, :2] * encoded[:, :, :2].abs()  # undo the signed square root
+        rise, fall = flow.unbind(1)
+        if self.phases in ("cof", "mm_cof"):
+            how: Literal["none", "step"] = "none" if self.phases == "cof" else "step"
+            return [_signed_sqrt(mm_cof(rise, fall, modulation=how))]
+        chosen = {"dual": [rise, fall], "first": [rise], "second": [fall], "sum": [rise + fall]}
+        return [
+            _signed_sqrt(torch.cat([f, length(f)[:, None]], dim=1)) for f in chosen[self.phases]
+        ]
+
+
+def _signed_sqrt(x: Tensor) -> Tensor:
+    return x.sign() * x.abs().sqrt()

@@ -1,0 +1,153 @@
+"""The dual-phase set is what it says, and its benchmark scores from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm.errors import UserError
+from deft_llm.evaluation import dual_phase_clips
+from deft_llm.evaluation.dual_phase import audit, run, table
+from deft_llm.evaluation.dual_phase_clips import (
+    CLASSES,
+    DualPhaseData,
+    DualPhaseSpec,
+    dual_phase_set,
+    dual_phase_specs,
+    film,
+)
+from deft_llm.media.canonical import CANONICAL_LANDMARKS
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARK = ROOT / "eval" / "benchmarks" / "dual_phase.yaml"
+DATA = DualPhaseData(clips=200, identities=40, first_identity=50, seed=1, workers=1)
+BROWS, MOUTH = slice(17, 27), slice(48, 68)
+
+
+def still(spec: DualPhaseSpec) -> DualPhaseSpec:
+    """Without head motion, blink or shift of gaze: landmarks show the expression alone."""
+    motion = replace(spec.clip.motion, drift=0.0, tremor=0.0)
+    gaze = replace(spec.clip.gaze, second=spec.clip.gaze.first)
+    return replace(spec, clip=replace(spec.clip, motion=motion, gaze=gaze, blink=None))
+
+
+@pytest.fixture(scope="module")
+def moved() -> dict[tuple[int, int], np.ndarray]:
+    """(rise, fall) -> (2, 68) upward motion of the landmarks in both phases, canonical px."""
+    spec = still(next(dual_phase_specs(DATA)))
+    found = {}
+    for rise in (0, 1):
+        for fall in (0, 1):
+            marks = film(replace(spec, rise=rise, fall=fall)).landmarks
+            scale = np.ptp(CANONICAL_LANDMARKS[36:48, 0]) / np.ptp(marks[0, 36:48, 0])
+            found[rise, fall] = -scale * np.diff(marks[..., 1], axis=0)
+    return found
+
+
+def test_one_group_rises_and_one_falls(moved: dict[tuple[int, int], np.ndarray]) -> None:
+    groups = (BROWS, MOUTH)
+    for (rise, fall), motion in moved.items():
+        for phase, acting, sign in ((0, rise, 1), (1, fall, -1)):
+            acted = (sign * motion[phase, groups[acting]]).max()
+            rest = np.abs(motion[phase, groups[1 - acting]]).max()
+            assert acted > 0.1 and rest < 0.1 * acted
+
+
+def test_a_phase_does_not_tell_what_the_other_moved(
+    moved: dict[tuple[int, int], np.ndarray],
+) -> None:
+    for k in (0, 1):
+        np.testing.assert_array_equal(moved[k, 0][0], moved[k, 1][0])  # the future is not known
+        size = np.abs(moved[0, k][1]).max()
+        np.testing.assert_allclose(moved[0, k][1], moved[1, k][1], atol=0.03 * size)
+
+
+def test_draws_are_balanced_and_repeatable() -> None:
+    drawn = list(dual_phase_specs(DATA))
+    assert drawn == list(dual_phase_specs(DATA))
+    counts = np.bincount([spec.label for spec in drawn], minlength=4)
+    assert counts.min() > 30 and len(CLASSES) == 4
+    px = [spec.motion_px for spec in drawn]
+    assert 0.5 <= min(px) < 0.6 and 2.5 < max(px) <= 3.0
+
+
+def test_sets_that_share_a_face_or_clip_are_refused() -> None:
+    audit(DATA, DATA.model_copy(update={"first_identity": 90, "seed": 201}))
+    with pytest.raises(UserError, match="share own0000"):
+        audit(DATA, DATA.model_copy(update={"seed": 201}))
+    with pytest.raises(UserError, match="share 1"):
+        audit(DATA, DATA.model_copy(update={"first_identity": 90}))
+
+
+def test_tables_are_made_of_rows_alone() -> None:
+    def row(label: int, guess: int, clip: str, model: str = "fmanet") -> dict[str, object]:
+        names = {"label": CLASSES[label], "predicted": CLASSES[guess]}
+        return {"model": model, "clip": clip, "parameters": 10, **names}
+
+    rows = [row(0, 0, "a"), row(1, 0, "b"), row(2, 0, "b"), row(3, 3, "a"), row(3, 0, "a", "sum")]
+    scores = table(rows, {"a": 0.6, "b": 2.0})
+    assert list(scores.index) == ["fmanet", "sum"]
+    assert scores.loc["fmanet", ["accuracy", "rise", "fall"]].tolist() == [0.5, 0.75, 0.75]
+    assert scores.loc["fmanet", "< 1.0 px"] == 1 and scores.loc["fmanet", "> 1.7 px"] == 0
+    assert scores.loc["sum", "accuracy"] == 0
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Flow made without a camera: a brow or mouth band moves up in one phase, down in the other."""
+    calls: list[int] = []
+
+    def observe(drawn: DualPhaseSpec, side: int) -> np.ndarray | None:
+        calls.append(drawn.clip.seed)
+        if drawn.clip.seed % 20 == 7:
+            return None  # no face
+        flow = np.random.default_rng(drawn.clip.seed).normal(0, 0.05, (2, 3, side, side))
+        for phase, (group, sign) in enumerate(((drawn.rise, -1), (drawn.fall, 1))):
+            top = 4 + 16 * group
+            flow[phase, 1, top : top + 8, 6:-6] += sign
+        return flow.astype(np.float32)
+
+    monkeypatch.setattr(dual_phase_clips, "observe", observe)
+    yield calls
+
+
+def test_measured_sets_are_kept_and_gone_on_with(
+    tmp_path: Path, made_up: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dual_phase_clips, "_SHARD", 16)
+    data = DATA.model_copy(update={"clips": 40, "side": 32})
+    first = dual_phase_set(data, tmp_path)
+    assert len(made_up) == 40 and first.flow.shape == (38, 2, 3, 32, 32)
+    assert [spec.label for spec in first.specs] == first.labels.tolist()
+    shard = next(tmp_path.glob("*/flow-00016.safetensors"))
+    shard.unlink()  # as if it had been interrupted
+    again = dual_phase_set(data, tmp_path)
+    assert len(made_up) == 40 + 16
+    np.testing.assert_array_equal(first.flow, again.flow)
+
+
+def test_the_benchmark_runs(tmp_path: Path, made_up: list[int]) -> None:
+    overrides = [
+        f"cache={tmp_path}",
+        "variants=[fmanet,phase_1,mm_cof]",
+        "options.width=4",
+        "schedule.steps=60",
+        "schedule.learning_rate=5.0e-3",
+        *(f"{part}.{key}" for part in ("train", "test") for key in ("workers=1", "side=32")),
+        "train.clips=64",
+        "test.clips=40",
+    ]
+    figures, text = run(BENCHMARK, overrides)
+    values = {figure.name: figure for figure in figures}
+    assert values["fmanet_accuracy"].value > 0.85
+    assert values["phase_1_accuracy"].value < 0.7 and not values["phase_1_accuracy"].above
+    assert values["test_clips"].value == 38
+    assert text.count("\n") == 4 and "| mm cof |" in text
+    assert len((tmp_path / "dual-phase-predictions.jsonl").read_text().splitlines()) == 3 * 38
+    assert not (tmp_path / "dual-phase-runs").exists()
+    with pytest.raises(UserError, match="variant 'both'"):
+        run(BENCHMARK, ["variants=[both]"])
