@@ -200,9 +200,16 @@ def test_run_gives_every_figure(
     assert next(f for f in figures if f.name == "clips_without_face").value == 1
     assert len(rendered) == CLIPS
     again, _ = benchmarks.run(path)
-    assert len(rendered) == CLIPS  # measured clips are kept
+    assert len(rendered) == CLIPS + 1  # measured clips are kept, the first one is looked at again
     assert [f.name for f in again] == [f.name for f in figures]
     np.testing.assert_array_equal([f.value for f in again], [f.value for f in figures])
+
+    def other_code(*arguments: Any) -> Iterator[tuple[Packet | None, np.ndarray]]:
+        return ((packet, motion + 1) for packet, motion in no_rendering(*arguments))
+
+    monkeypatch.setattr(simulated_clips, "render_many", other_code)
+    benchmarks.run(path)
+    assert len(rendered) == 2 * CLIPS + 2  # what other code measured is measured again
 
 
 @pytest.mark.slow
