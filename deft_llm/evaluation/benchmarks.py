@@ -14,6 +14,7 @@ from deft_llm.metrics.figures import Figure
 BENCHMARKS: dict[str, str] = {
     "simulated": "deft_llm.evaluation.simulated:run",
     "srflow": "deft_llm.evaluation.flow:run",
+    "landmarks": "deft_llm.evaluation.landmarks:run",
 }
 
 

@@ -14,6 +14,7 @@ from deft_llm.errors import UserError
 TASKS: dict[str, str] = {
     "deft": "deft_llm.training.deft:train",
     "flow": "deft_llm.training.flow:train",
+    "landmarks": "deft_llm.training.landmarks:train",
 }
 
 
