@@ -158,7 +158,9 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
         for name, data in (("tuning", bench.tuning), ("test", test))
     )
     rows = {
-        "zero flow": score(lambda a, b: np.zeros((2, *a.shape[:2]), np.float32), test_store, "zero"),
+        "zero flow": score(
+            lambda a, b: np.zeros((2, *a.shape[:2]), np.float32), test_store, "zero"
+        ),
         "best rigid fit": score_fit(rigid_fit, test_store, "rigid"),
     }
     classical = []
@@ -230,9 +232,7 @@ def _figures(bench: FlowBenchmark, rows: dict[str, FlowErrors], best: float) -> 
         Figure("srflow_epe", epe(bench.judged)),
         Figure("srflow_over_classical", epe(bench.judged) / best, bars.of_best_classical, False),
         Figure("srflow_over_zero", epe(bench.judged) / epe("zero flow"), bars.of_zero_flow, False),
-        Figure(
-            "face_losses_high_pass", energy(regularized) / energy(plain), bars.high_pass, False
-        ),
+        Figure("face_losses_high_pass", energy(regularized) / energy(plain), bars.high_pass, False),
         Figure("face_losses_epe", epe(regularized) / epe(plain), bars.epe_cost, False),
     ]
 

@@ -38,10 +38,10 @@ class FaceLosses(Settings):
         operator: How gradients are taken.
     """
 
-    gamma: float = Field(0.8, gt=0, le=1)
-    mask: float = Field(0.1, ge=0)
-    gradient: float = Field(0.5, ge=0)
-    tv: float = Field(0.01, ge=0)
+    gamma: float = Field(default=0.8, gt=0, le=1)
+    mask: float = Field(default=0.1, ge=0)
+    gradient: float = Field(default=0.5, ge=0)
+    tv: float = Field(default=0.01, ge=0)
     operator: Operator = "difference"
 
 
@@ -96,7 +96,9 @@ def check_batch(flows: Sequence[Tensor], truth: Tensor, mask: Tensor) -> None:
             f"expected {(truth.shape[0], *truth.shape[2:])}"
         )
     if not torch.isfinite(truth).all():
-        raise UserError("flow loss: the true flow holds NaN or infinity; mend or leave out the pair")
+        raise UserError(
+            "flow loss: the true flow holds NaN or infinity; mend or leave out the pair"
+        )
 
 
 def sequence_loss(flows: Sequence[Tensor], truth: Tensor, gamma: float = 0.8) -> Tensor:

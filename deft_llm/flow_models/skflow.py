@@ -43,17 +43,17 @@ class SKFlowConfig(Settings):
         iterations: Updates when not said otherwise.
     """
 
-    width: float = Field(1.0, gt=0)
+    width: float = Field(default=1.0, gt=0)
     stride: Literal[4, 8] = 8
-    attention_pool: int = Field(1, ge=1)
-    levels: int = Field(4, ge=1)
-    radius: int = Field(4, ge=1)
+    attention_pool: int = Field(default=1, ge=1)
+    levels: int = Field(default=4, ge=1)
+    radius: int = Field(default=4, ge=1)
     encoder_kernels: tuple[int, ...] = (1, 15)
     update_kernels: tuple[int, ...] = (1, 7)
     attention: Literal["content", "position", "both"] = "content"
-    positions: int = Field(160, ge=0)
+    positions: int = Field(default=160, ge=0)
     windows: tuple[float, ...] = ()
-    iterations: int = Field(12, ge=1)
+    iterations: int = Field(default=12, ge=1)
 
     def channels(self, full: int) -> int:
         """Channels at this width, a multiple of 4."""
@@ -120,7 +120,8 @@ class SKFlow(nn.Module):
         c = self.config
         scaled1, scaled2 = (2 * images / 255 - 1 for images in (images1, images2))
         both = self.features(torch.cat([scaled1, scaled2]))
-        pyramid = correlation_pyramid(*both.chunk(2), c.levels)
+        features1, features2 = both.chunk(2)
+        pyramid = correlation_pyramid(features1, features2, c.levels)
         state, context = self.context(scaled1).split(self.hidden, dim=1)
         state, context = torch.tanh(state), torch.relu(context)
         attention = self.attention(context)
@@ -134,9 +135,7 @@ class SKFlow(nn.Module):
             steps = None
             if c.windows:
                 with torch.no_grad():
-                    steps = lucas_kanade_steps(
-                        grey1, grey2, flow * c.stride, c.stride, c.windows
-                    )
+                    steps = lucas_kanade_steps(grey1, grey2, flow * c.stride, c.stride, c.windows)
             state, change, mask = self.update(state, context, attention, looked_up, flow, steps)
             flow = flow + change
             flows.append(upsample_convex(flow * c.stride, mask, c.stride))
@@ -217,8 +216,8 @@ def correlation_pyramid(features1: Tensor, features2: Tensor, levels: int) -> li
     pyramid = [product.reshape(batch * height * width, 1, height, width)]
     while len(pyramid) < levels:
         # A side of one cell cannot be halved; small images end so.
-        size = [max(1, n // 2) for n in pyramid[-1].shape[2:]]
-        pyramid.append(F.adaptive_avg_pool2d(pyramid[-1], size))
+        rows, columns = (max(1, n // 2) for n in pyramid[-1].shape[2:])
+        pyramid.append(F.adaptive_avg_pool2d(pyramid[-1], (rows, columns)))
     return pyramid
 
 

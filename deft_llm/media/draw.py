@@ -54,7 +54,14 @@ def flow_colours(flow: NDArray[np.floating], scale: float | None = None) -> Imag
 
 # Baker's wheel: steps from red to yellow, green, cyan, blue, magenta and back
 _WHEEL_STEPS = (15, 6, 4, 11, 13, 6)
-_WHEEL_CORNERS = ((255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255))
+_WHEEL_CORNERS = (
+    (255, 0, 0),
+    (255, 255, 0),
+    (0, 255, 0),
+    (0, 255, 255),
+    (0, 0, 255),
+    (255, 0, 255),
+)
 
 
 def middlebury_colours(flow: NDArray[np.floating], scale: float | None = None) -> Image:

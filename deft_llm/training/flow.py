@@ -55,8 +55,8 @@ class FlowRecipe(Settings):
     model: SKFlowConfig = SKFlowConfig()
     losses: FaceLosses = FaceLosses()
     schedule: Schedule
-    batch_size: int = Field(8, ge=1)
-    crop: int = Field(96, ge=16)
+    batch_size: int = Field(default=8, ge=1)
+    crop: int = Field(default=96, ge=16)
     save_dtype: Literal["float32", "float16"] = "float32"
 
 

@@ -35,6 +35,8 @@ _QUALITIES = (16, 20, 24)  # CRF of the clips that are compressed
 _FACE_SHARE = 0.35  # of a crop, at least
 _TRIES = 20
 
+_ARRAYS = ("images", "flow", "mask")
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -69,9 +71,9 @@ class PairData(Settings):
     still_share: float = 0.5
     compressed_share: float = 0.5
     coded_share: float = 0.5
-    crop: int = Field(128, ge=0)
-    crops: int = Field(2, ge=1)
-    workers: int = Field(2, ge=1)
+    crop: int = Field(default=128, ge=0)
+    crops: int = Field(default=2, ge=1)
+    workers: int = Field(default=2, ge=1)
 
 
 def pair_specs(data: PairData, head: Head) -> Iterator[ClipSpec]:
@@ -229,4 +231,4 @@ class PairStore:
         """One pair: ``images`` (2, 3, S, S), ``flow`` (2, S, S), ``mask`` (S, S)."""
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1
         row = index - int(self.starts[shard])
-        return {name: self._open[shard].get_slice(name)[row] for name in self._open[shard].keys()}
+        return {name: self._open[shard].get_slice(name)[row] for name in _ARRAYS}

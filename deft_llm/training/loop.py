@@ -52,17 +52,17 @@ class Schedule(Settings):
     """
 
     steps: int = Field(ge=1)
-    accumulate: int = Field(1, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    accumulate: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
     shape: Literal["onecycle", "cosine"] = "onecycle"
-    warmup: float = Field(0.05, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0)
-    clip: float = Field(1.0, ge=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    clip: float = Field(default=1.0, ge=0)
     bf16: bool = False
-    save_every: int = Field(500, ge=1)
-    log_every: int = Field(20, ge=1)
-    evaluate_every: int = Field(0, ge=0)
-    loaders: int = Field(0, ge=0)
+    save_every: int = Field(default=500, ge=1)
+    log_every: int = Field(default=20, ge=1)
+    evaluate_every: int = Field(default=0, ge=0)
+    loaders: int = Field(default=0, ge=0)
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, 0-based."""
@@ -83,7 +83,7 @@ class Task(Protocol):
         """Training batch number ``index``, the same whenever it is asked for."""
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """"loss" to be minimised, and what else the log should show."""
+        """Losses by name: what "loss" holds is minimised, the rest is for the log."""
 
     def predict(self, batch: Batch) -> Any:
         """The model's answer to a batch, without gradients."""
@@ -139,7 +139,11 @@ def fit(task: Task, schedule: Schedule, output: Path, cpu: bool = False) -> Path
     start = _resume(accelerator, output)
     log = _Log(output / "log.jsonl", start, accelerator.is_main_process)
     data = _Batches(task, schedule, start, accelerator.process_index, accelerator.num_processes)
-    batches = iter(DataLoader(data, batch_size=None, num_workers=schedule.loaders))
+    # A generator of its own: starting to iterate would draw from the state just restored.
+    loader = DataLoader(
+        data, batch_size=None, num_workers=schedule.loaders, generator=torch.Generator()
+    )
+    batches = iter(loader)
     shown = tqdm(
         range(start, schedule.steps),
         initial=start,

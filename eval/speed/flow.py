@@ -1,6 +1,6 @@
 """Flow on a 224x224 pair: the project's own network beside OpenCV's default TV-L1.
 
-    python eval/speed/flow.py [--weights FOLDER] [--runs 15] [--json FILE] [--check]
+python eval/speed/flow.py [--weights FOLDER] [--runs 15] [--json FILE] [--check]
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def test_whole_benchmark(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     network = tmp_path / "network"
     network.mkdir()
     save_network(SKFlow(config.model_copy(update={"levels": 1, "radius": 1})), network)
-    small = "clips=1 identities=1 crop=48 crops=1 workers=1".split()
+    small = ["clips=1", "identities=1", "crop=48", "crops=1", "workers=1"]
     figures, table = benchmarks.run(
         ROOT / "eval" / "benchmarks" / "srflow.yaml",
         [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_cuts_cover_evenly() -> None:
         cuts = list(_cuts(length, 64, 16))
         assert cuts[0].start == 0 and cuts[-1].stop == length
         assert all(c.stop - c.start == min(length, 64) for c in cuts)
-        assert all(a.stop - b.start >= 16 for a, b in zip(cuts, cuts[1:], strict=False))
+        assert all(a.stop - b.start >= 16 for a, b in pairwise(cuts))
 
 
 def test_tiles_agree_with_the_whole(tiny_folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -26,12 +28,14 @@ def test_published_size() -> None:
 
 def test_parts_have_their_published_sizes() -> None:
     network = SKFlow()
-    sizes = [sum(p.numel() for p in part.parameters()) for part in (network.features, network.context)]
+    sizes = [
+        sum(p.numel() for p in part.parameters()) for part in (network.features, network.context)
+    ]
     assert sizes == [1_066_848, 1_069_728]
 
 
 @pytest.mark.parametrize("attention", ["content", "position", "both"])
-def test_published_form_runs(attention: str) -> None:
+def test_published_form_runs(attention: Literal["content", "position", "both"]) -> None:
     config = SKFlowConfig(width=0.0625, levels=2, radius=1, positions=20, attention=attention)
     torch.manual_seed(0)
     network = SKFlow(config).eval()

@@ -62,7 +62,7 @@ def test_high_pass_sees_noise_and_not_drift() -> None:
     zero = np.zeros((2, 64, 64))
     slow = flow_errors(np.stack([x, y]), zero)
     noise = flow_errors(rng.normal(0, 0.1, (2, 64, 64)), zero)
-    assert slow.high_pass_rms < 1e-3 * slow.epe
+    assert slow.high_pass_rms < 3e-3 * slow.epe
     # white noise of SD 0.1 in two components, less the share 1 / (4 pi 2^2) that is smooth
     assert noise.high_pass_energy == pytest.approx(0.02 * (1 - 3 / (16 * np.pi)), rel=0.1)
     assert noise.high_pass_rms**2 == pytest.approx(noise.high_pass_energy)
@@ -71,7 +71,9 @@ def test_high_pass_sees_noise_and_not_drift() -> None:
 def test_scores_add_up_pixel_by_pixel() -> None:
     rng = np.random.default_rng(2)
     flow, truth = rng.normal(size=(2, 2, 12, 16))
-    left, right = (np.broadcast_to(m, (12, 16)) for m in np.array([[1, 0], [0, 1]], bool).repeat(8, 1))
+    left, right = (
+        np.broadcast_to(m, (12, 16)) for m in np.array([[1, 0], [0, 1]], bool).repeat(8, 1)
+    )
     whole = flow_errors(flow, truth)
     parts = flow_errors(flow, truth, left) + flow_errors(flow, truth, right)
     for group in ("all", "under_0.5px", "rate_1px"):

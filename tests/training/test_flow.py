@@ -129,7 +129,7 @@ def test_a_recipe_runs_and_starts_another(tmp_path: Path) -> None:
     assert network.config.windows == (2.5, 5.0)
     rows = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows if "loss" in r] == [1, 2, 3, 4]
-    assert 0 < rows[-1]["epe"] and rows[-1]["epe_zero_flow"] > 0
+    assert rows[-1]["epe"] > 0 and rows[-1]["epe_zero_flow"] > 0
     with pytest.raises(UserError, match="another recipe"):
         tasks.run(SMOKE, [f"output={output}", "seed=1"])
     tuned = tmp_path / "tuned"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -123,5 +124,5 @@ def test_rates(shape: Any) -> None:
     rates = [schedule.rate(step) for step in range(100)]
     assert max(rates) == pytest.approx(0.5) and rates.index(max(rates)) == 10
     assert rates[0] < 0.1 and rates[99] < 0.01
-    assert all(a < b for a, b in zip(rates[:10], rates[1:11], strict=True))
-    assert all(a > b for a, b in zip(rates[10:99], rates[11:], strict=True))
+    assert all(a < b for a, b in pairwise(rates[:11]))
+    assert all(a > b for a, b in pairwise(rates[10:]))
