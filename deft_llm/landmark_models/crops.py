@@ -28,8 +28,8 @@ ENLARGED = 1.5
 _BELOW = 0.08  # the crop's centre under the box's, in box widths
 
 _EYES = five_points(CANONICAL_LANDMARKS)[:2].mean(axis=0)
-_BOX_CENTRE = _EYES + (0.0, (0.5 - EYE_HEIGHT) * BOX)
-_CENTRE = _BOX_CENTRE + (0.0, _BELOW * BOX)
+_BOX_CENTRE = _EYES + np.array([0.0, (0.5 - EYE_HEIGHT) * BOX])
+_CENTRE = _BOX_CENTRE + np.array([0.0, _BELOW * BOX])
 
 
 def placed_by_box(box: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -58,7 +58,7 @@ class LandmarkNet(nn.Module):
         config: Its sizes.
     """
 
-    def __init__(self, config: LandmarkConfig = LandmarkConfig()) -> None:
+    def __init__(self, config: LandmarkConfig) -> None:
         super().__init__()
         self.config = config
         w = config.width

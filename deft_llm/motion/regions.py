@@ -105,9 +105,7 @@ def _masks(key: bytes, height: int, width: int) -> FloatArray:
     return masks
 
 
-def regions_placed(
-    landmarks: NDArray[Any], uncertainty: NDArray[Any] | float
-) -> NDArray[np.bool_]:
+def regions_placed(landmarks: NDArray[Any], uncertainty: NDArray[Any] | float) -> NDArray[np.bool_]:
     """Regions whose place is surer than half their smaller side.
 
     A region is as unsure as its anchors are in the root mean square: what makes one point of a

@@ -13,15 +13,14 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from deft_llm.config import Settings
@@ -175,7 +174,7 @@ def build_faces(data: FaceData, folder: Path, heads: dict[str, Head] | None = No
         head = (heads or {}).get(name) or load_head(name, _file(data, name))
         specs = list(face_specs(data, number, head))
         wanted = [spec for s in shards for spec in specs[s * SHARD : (s + 1) * SHARD]]
-        seen = render_many(wanted, partial(render_faces), data.workers, head)
+        seen = render_many(wanted, render_faces, data.workers, head)
         progress = iter(tqdm(seen, total=len(wanted), desc=f"faces of {name}", unit="clip"))
         for s in shards:
             parts = [next(progress) for _ in specs[s * SHARD : (s + 1) * SHARD]]
@@ -240,11 +239,16 @@ class FaceStore:
         if missing := [f.name for f in files if not f.is_file()]:
             raise UserError(f"{folder}: {missing[0]} is missing; run the same command again")
         try:
-            parts = [load_file(f) for f in files]
+            opened = [safe_open(f, framework="numpy") for f in files]
         except SafetensorError as error:
             raise UserError(f"{folder}: a shard is not readable ({error}); delete it") from error
-        self.image: NDArray[np.uint8] = np.concatenate([part["image"] for part in parts])
-        self.points: NDArray[np.float32] = np.concatenate([part["points"] for part in parts])
+        counts = [f.get_slice("points").get_shape()[0] for f in opened]
+        ends = np.cumsum(counts)
+        self.image: NDArray[np.uint8] = np.empty((ends[-1], SIDE, SIDE), np.uint8)
+        self.points: NDArray[np.float32] = np.empty((ends[-1], 68, 2), np.float32)
+        for file, end, count in zip(opened, ends, counts, strict=True):
+            self.image[end - count : end] = file.get_tensor("image")
+            self.points[end - count : end] = file.get_tensor("points")
 
     def __len__(self) -> int:
         return len(self.points)

@@ -6,6 +6,9 @@ landmarks. None of it is meant to look good: it teaches the network what a face 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +36,13 @@ def dress(
     """
     size = frames.shape[1]
     room = _texture(rng, size) if rng.random() < _ROOM else None
-    layers = [
-        layer(rng, size)
-        for share, layer in ((_BEARD, _Beard), (_HAIR, _Hair), (_GLASSES, _Glasses))
-        if rng.random() < share
-    ]
-    if rng.random() < _THING:
-        layers.append(_Thing(rng, size))
+    wardrobe: tuple[tuple[float, Callable[[np.random.Generator, int], _Layer]], ...] = (
+        (_BEARD, _Beard),
+        (_HAIR, _Hair),
+        (_GLASSES, _Glasses),
+        (_THING, _Thing),
+    )
+    layers = [layer(rng, size) for share, layer in wardrobe if rng.random() < share]
     dressed = np.empty_like(frames)
     for t, frame in enumerate(frames):
         image = frame.astype(np.float32)
@@ -89,6 +92,13 @@ def _filled(size: int, outline: Floats, soft: float) -> Floats:
     return np.asarray(cv2.GaussianBlur(cover, (0, 0), soft), np.float32)
 
 
+class _Layer(Protocol):
+    """Something with a look of its own."""
+
+    def on(self, points: Floats) -> tuple[Floats, Floats]:
+        """Its paint (H, W, 3) and cover (H, W) in 0..1 on a face with these landmarks."""
+
+
 class _Hair:
     """A ring around the upper face: fringe, temples, and sometimes long."""
 
@@ -124,14 +134,12 @@ class _Beard:
         self.size = size
         self.paint = _strands(rng, size, float(rng.choice([30, 60, 100])))
         self.strength = float(rng.uniform(0.2, 0.85))
-        self.top = float(rng.uniform(0.1, 0.9))
         self.moustache = bool(rng.random() < 0.7)
 
     def on(self, points: Floats) -> tuple[Floats, Floats]:
         jaw = points[2:15]
-        mouth = points[[54, 53, 52, 51, 50, 49, 48]].copy()
-        upper = mouth if not self.moustache else 0.35 * mouth + 0.65 * points[33]
-        upper = jaw[[-1, 0]].mean(0) + (upper - jaw[[-1, 0]].mean(0)) * (1, 1)
+        mouth = points[[54, 53, 52, 51, 50, 49, 48]]
+        upper = 0.35 * mouth + 0.65 * points[33] if self.moustache else mouth
         cover = _filled(self.size, np.concatenate([jaw, upper]), 2.0)
         lips = _filled(self.size, points[48:60], 1.0)
         return self.paint, self.strength * cover * (1 - lips)
@@ -154,11 +162,15 @@ class _Glasses:
         cover = np.zeros((self.size, self.size), np.float32)
         angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
         c, s = np.cos(angle), np.sin(angle)
-        ring = np.stack([np.sign(c) * abs(c) ** (2 / self.power), np.sign(s) * abs(s) ** (2 / self.power)], 1)
+        ring = np.stack(
+            [np.sign(c) * abs(c) ** (2 / self.power), np.sign(s) * abs(s) ** (2 / self.power)], 1
+        )
         inner = []
         for eye, side in ((points[36:42], 1), (points[42:48], -1)):
             centre = eye.mean(0) + self.drop * down
-            outline = centre + ring[:, :1] * self.radii[0] * across + ring[:, 1:] * self.radii[1] * down
+            outline = (
+                centre + ring[:, :1] * self.radii[0] * across + ring[:, 1:] * self.radii[1] * down
+            )
             line = [np.rint(outline * 16).astype(np.int32)]
             cv2.fillPoly(cover, line, self.tint, cv2.LINE_AA, 4)
             cv2.polylines(cover, line, True, 1.0, self.rim, cv2.LINE_AA, 4)

@@ -68,7 +68,7 @@ def test_points_outside_the_crop_do_not_count() -> None:
 
 
 def test_default_network_is_small(tmp_path: Path) -> None:
-    save_network(LandmarkNet(), tmp_path, torch.float16)
+    save_network(LandmarkNet(LandmarkConfig()), tmp_path, torch.float16)
     assert sum(f.stat().st_size for f in tmp_path.iterdir()) < 4e6
 
 
