@@ -157,10 +157,10 @@ def _clip_line(video: Clip) -> str:
 def _face_line(measurement: Measurement) -> str:
     present = int(measurement.aligned.present.sum())
     total = len(measurement.aligned)
-    unsure = measurement.aligned.landmark_uncertainty
+    unsure = measurement.aligned.placement_uncertainty
     return (
         f"{present}/{total} frames · head moved {measurement.head_motion:.1f} px, removed · "
-        f"landmarks within about {unsure:.0f} px"
+        f"landmarks within about {unsure:.1f} px"
     )
 
 

@@ -19,7 +19,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("simulator",),
     ("corpora",),
     ("unimer",),
-    ("flow_models", "recognizers", "spotters", "deft", "gaze"),
+    ("flow_models", "landmark_models", "recognizers", "spotters", "deft", "gaze"),
     ("training",),
     ("evaluation",),
     ("federated",),

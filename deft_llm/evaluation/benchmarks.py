@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, str] = {
     "simulated": "deft_llm.evaluation.simulated:run",
     "srflow": "deft_llm.evaluation.flow:run",
     "dual_phase": "deft_llm.evaluation.dual_phase:run",
+    "landmarks": "deft_llm.evaluation.landmarks:run",
 }
 
 

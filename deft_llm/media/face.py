@@ -25,7 +25,7 @@ from deft_llm.media.canonical import (
     transform,
 )
 from deft_llm.media.finders import FaceBox, FaceFinder, HaarFinder, YuNetFinder
-from deft_llm.media.landmarks import LandmarkFinder, Landmarks, MeanShapeFinder
+from deft_llm.media.landmarks import LandmarkFinder, Landmarks, MeanShapeFinder, landmark_finder
 from deft_llm.media.pose import excursion, head_poses, reference_frame
 from deft_llm.media.tracking import FaceTrack, track_faces
 
@@ -44,6 +44,7 @@ __all__ = [
     "YuNetFinder",
     "align",
     "align_with",
+    "landmark_finder",
     "locate",
     "track_faces",
 ]
@@ -66,7 +67,8 @@ class AlignedClip:
         present: (T,) bool, which frames have a face.
         transforms: (T, 2, 3) from frame pixels to canonical pixels.
         landmarks: float32 (68, 2), canonical pixels, iBUG order.
-        landmark_uncertainty: RMS error to expect of one landmark, canonical pixels.
+        landmark_uncertainty: float32 (68,), RMS error to expect of each landmark, canonical
+            pixels.
         timestamps: (T,) seconds.
         constant: Whether one transform served all frames.
         landmark_method: What the landmarks rest on.
@@ -77,7 +79,7 @@ class AlignedClip:
     present: NDArray[np.bool_]
     transforms: NDArray[np.float64]
     landmarks: NDArray[np.float32]
-    landmark_uncertainty: float
+    landmark_uncertainty: NDArray[np.float32]
     timestamps: NDArray[np.float64]
     constant: bool
     landmark_method: str
@@ -85,11 +87,16 @@ class AlignedClip:
     def __len__(self) -> int:
         return len(self.frames)
 
+    @property
+    def placement_uncertainty(self) -> float:
+        """RMS error to expect over all landmarks, canonical pixels."""
+        return float(np.sqrt(np.mean(np.square(self.landmark_uncertainty, dtype=np.float64))))
+
 
 def locate(clip: Clip, track: FaceTrack, finder: LandmarkFinder | None = None) -> Landmarks:
     """68 landmarks in the frame `reference_frame(track)`."""
     poses = head_poses(clip, track, reference_frame(track))
-    return (finder or MeanShapeFinder()).place(clip, track, poses)
+    return (finder or landmark_finder()).place(clip, track, poses)
 
 
 def align(clip: Clip, track: FaceTrack, finder: LandmarkFinder | None = None) -> AlignedClip:
@@ -102,11 +109,14 @@ def align(clip: Clip, track: FaceTrack, finder: LandmarkFinder | None = None) ->
     Args:
         clip: The clip.
         track: Its face, from `track_faces`.
-        finder: Places the landmarks; None for `MeanShapeFinder`.
+        finder: Places the landmarks; None for `landmark_finder()`.
+
+    Raises:
+        UserError: If the default finder's weights are not there.
     """
     reference = reference_frame(track)
     poses = head_poses(clip, track, reference)
-    found = (finder or MeanShapeFinder()).place(clip, track, poses)
+    found = (finder or landmark_finder()).place(clip, track, poses)
     away = excursion(poses[track.present], track.boxes[reference])
     constant = away <= STILL_HEAD
     if constant:
@@ -132,7 +142,8 @@ def align_with(
     """
     matrix = fit_similarity(np.asarray(landmarks, np.float64), CANONICAL_LANDMARKS)
     points = transform(matrix, landmarks).astype(np.float32)
-    found = Landmarks(np.asarray(landmarks, np.float64), uncertainty / INTEROCULAR, "given")
+    expected = np.full(len(points), uncertainty / INTEROCULAR)
+    found = Landmarks(np.asarray(landmarks, np.float64), expected, "given")
     transforms = np.repeat(matrix[None], len(clip), axis=0)
     return _warp(clip, np.ones(len(clip), bool), transforms, points, found, True)
 
@@ -154,7 +165,7 @@ def _warp(
         present.copy(),
         transforms,
         landmarks,
-        found.uncertainty * INTEROCULAR,
+        (found.uncertainty * INTEROCULAR).astype(np.float32),
         clip.timestamps,
         constant,
         found.method,

@@ -1,20 +1,23 @@
-"""68 landmarks for one frame of a track: the mean face, placed by what the face finder gave.
+"""68 landmarks for one frame of a track, by a finder of the registry.
 
-First version: the canonical mean shape under a similarity transform, so individual proportions are
-not seen; how far off it is, is part of the result. `LandmarkFinder` is the interface that a learned
-finder serves as well.
+"mean" places the canonical mean shape by what the face finder gave, so individual proportions are
+not seen. "network" looks: a trained network, which lives above in ``landmark_models``. How far
+off the landmarks are likely to be is part of the result.
 """
 
 from __future__ import annotations
 
+import difflib
+import importlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
+from deft_llm.errors import UserError
 from deft_llm.media.canonical import (
     CANONICAL_LANDMARKS,
     fit_similarity,
@@ -41,12 +44,13 @@ class Landmarks:
 
     Attributes:
         points: float64 (68, 2), pixels of the reference frame, iBUG order.
-        uncertainty: RMS error to expect of one landmark, as a share of the interocular distance.
+        uncertainty: float64 (68,), RMS error to expect of each landmark, as a share of the
+            interocular distance.
         method: What they rest on: "box", "eyes", "five points", or a finder's name.
     """
 
     points: NDArray[np.float64]
-    uncertainty: float
+    uncertainty: NDArray[np.float64]
     method: str
 
 
@@ -56,6 +60,38 @@ class LandmarkFinder(Protocol):
     def place(self, clip: Clip, track: FaceTrack, poses: NDArray[np.float64]) -> Landmarks:
         """Landmarks in the reference frame, to which `poses` (T, 2, 3) take every frame."""
         ...
+
+
+# name -> "module:Class", imported when asked for
+LANDMARK_FINDERS: dict[str, str] = {
+    "network": "deft_llm.landmark_models.finder:NetworkFinder",
+    "mean": "deft_llm.media.landmarks:MeanShapeFinder",
+}
+
+
+#: The finder where none is named.
+DEFAULT_FINDER = "mean"
+
+
+def landmark_finder(name: str = DEFAULT_FINDER, **parameters: Any) -> LandmarkFinder:
+    """A landmark finder by its name in ``LANDMARK_FINDERS``.
+
+    Args:
+        name: The name.
+        **parameters: Arguments of its class.
+
+    Raises:
+        UserError: If the name is not registered, or the network's weights are not there.
+    """
+    if name not in LANDMARK_FINDERS:
+        near = difflib.get_close_matches(name, LANDMARK_FINDERS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        known = ", ".join(LANDMARK_FINDERS)
+        raise UserError(f"landmark finder {name!r}: expected one of {known}{hint}")
+    module, _, attribute = LANDMARK_FINDERS[name].partition(":")
+    factory = getattr(importlib.import_module(module), attribute)
+    finder: LandmarkFinder = factory(**parameters)
+    return finder
 
 
 class MeanShapeFinder:
@@ -88,7 +124,7 @@ class MeanShapeFinder:
     ) -> Landmarks:
         matrix = fit_similarity(source, target)
         points = transform(matrix, CANONICAL_LANDMARKS)
-        return Landmarks(points, UNCERTAINTY[method], method)
+        return Landmarks(points, np.full(len(points), UNCERTAINTY[method]), method)
 
     def _find_eyes(
         self,

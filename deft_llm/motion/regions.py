@@ -119,12 +119,15 @@ def _masks(key: bytes, height: int, width: int) -> FloatArray:
     return masks
 
 
-def regions_placed(landmarks: NDArray[Any], uncertainty: float) -> NDArray[np.bool_]:
+def regions_placed(landmarks: NDArray[Any], uncertainty: NDArray[Any] | float) -> NDArray[np.bool_]:
     """Regions whose place is surer than half their smaller side.
+
+    A region is as unsure as its anchors are in the root mean square: what makes one point of a
+    part err makes its neighbours err too, so nothing is gained by their number.
 
     Args:
         landmarks: (68, 2) pixels.
-        uncertainty: SD of the landmarks, pixels.
+        uncertainty: RMS error to expect of each landmark (68,), or of any, pixels.
 
     Returns:
         (R,) bool.
@@ -132,7 +135,9 @@ def regions_placed(landmarks: NDArray[Any], uncertainty: float) -> NDArray[np.bo
     eyes = landmarks[42:48].mean(0) - landmarks[36:42].mean(0)
     iod = float(np.hypot(*eyes))
     half = np.array([min(r.half_size) * iod for r in facs.REGIONS.values()])
-    return uncertainty <= half
+    variance = np.broadcast_to(np.square(np.asarray(uncertainty, np.float64)), len(landmarks))
+    unsure = [np.sqrt(variance[list(r.anchors)].mean()) for r in facs.REGIONS.values()]
+    return np.asarray(np.array(unsure) <= half)
 
 
 def region_motion(flow: FloatArray, masks: FloatArray) -> FloatArray:

@@ -15,6 +15,7 @@ TASKS: dict[str, str] = {
     "deft": "deft_llm.training.deft:train",
     "flow": "deft_llm.training.flow:train",
     "recognizer": "deft_llm.training.recognizer:train",
+    "landmarks": "deft_llm.training.landmarks:train",
 }
 
 

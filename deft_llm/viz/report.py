@@ -113,7 +113,7 @@ def describe(
         "found": measurement.found,
         "interval": _moments(measurement),
         "head_motion_px": round(float(measurement.head_motion), 3),
-        "landmark_uncertainty_px": round(float(measurement.aligned.landmark_uncertainty), 3),
+        "landmark_uncertainty_px": round(measurement.aligned.placement_uncertainty, 3),
         "interocular_px": round(_interocular(measurement), 3),
         "noise_pairs": measurement.noise_pairs,
         "regions": {
@@ -244,8 +244,8 @@ def _facts(measurement: Measurement) -> dict[str, str]:
     rows = {
         "Interval": named if measurement.found else f"no expression found; compared: {named}",
         "Head motion": f"up to {measurement.head_motion:.1f} px, removed",
-        "Placement": f"landmarks are sure to {aligned.landmark_uncertainty:.1f} px "
-        f"({100 * aligned.landmark_uncertainty / eyes:.1f} % of the eye distance), placed by "
+        "Placement": f"landmarks are sure to {aligned.placement_uncertainty:.1f} px "
+        f"({100 * aligned.placement_uncertainty / eyes:.1f} % of the eye distance), placed by "
         f"{aligned.landmark_method}",
         "Noise floor": f"{floors.min():.3f} to {floors.max():.3f} px by region, {source}",
         "Eye distance": f"{eyes:.0f} px on the canonical face",

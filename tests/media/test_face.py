@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deft_llm import facs
 from deft_llm.clip import Clip
 from deft_llm.errors import UserError
+from deft_llm.landmark_models.files import WEIGHTS
 from deft_llm.media.canonical import fit_similarity, five_points, invert, transform
 from deft_llm.media.face import (
     CANONICAL_LANDMARKS,
@@ -22,9 +23,11 @@ from deft_llm.media.face import (
     AlignedClip,
     FaceBox,
     HaarFinder,
+    MeanShapeFinder,
     YuNetFinder,
     align,
     align_with,
+    landmark_finder,
     track_faces,
     warp_frame,
 )
@@ -33,6 +36,9 @@ from deft_llm.simulator.clips import SimulatedClip, draw_spec, render
 
 DATA = os.environ.get("DEFT_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="set DEFT_DATA to the development data")
+needs_weights = pytest.mark.skipif(
+    not (WEIGHTS / "model.safetensors").is_file(), reason="the landmark network is not trained yet"
+)
 SEEDS = (0, 1, 3)
 INNER = slice(17, 68)
 
@@ -65,9 +71,9 @@ def simulated(seed: int) -> SimulatedClip:
 
 
 @cache
-def aligned(seed: int) -> AlignedClip:
+def aligned(seed: int, finder: str = "mean") -> AlignedClip:
     clip = simulated(seed).clip
-    return align(clip, track_faces(clip))
+    return align(clip, track_faces(clip), landmark_finder(finder))
 
 
 @cache
@@ -162,13 +168,39 @@ def test_finder_wants_its_file(tmp_path: Path) -> None:
 # ------------------------------------------------------------------- simulated heads
 
 
+@pytest.mark.parametrize("finder", [pytest.param("network", marks=needs_weights), "mean"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_simulated_landmarks_are_found(seed: int) -> None:
+def test_simulated_landmarks_are_found(seed: int, finder: str) -> None:
     """RMS over brows, eyes, nose and mouth; far beyond the stated uncertainty would be a lie."""
-    clip, face = simulated(seed), aligned(seed)
+    clip, face = simulated(seed), aligned(seed, finder)
     exact = np.mean([transform(face.transforms[i], clip.landmarks[i]) for i in range(len(face))], 0)
     error = np.sqrt(((exact - face.landmarks)[INNER] ** 2).sum(-1).mean())
-    assert error < 1.6 * face.landmark_uncertainty
+    stated = np.sqrt((face.landmark_uncertainty[INNER].astype(float) ** 2).mean())
+    assert error < 1.6 * stated
+
+
+@needs_weights
+def test_network_is_nearer_than_the_mean_shape() -> None:
+    def off(seed: int, finder: str) -> float:
+        clip, face = simulated(seed), aligned(seed, finder)
+        exact = transform(face.transforms[0], clip.landmarks[0])
+        return float(np.linalg.norm(exact - face.landmarks, axis=1).mean())
+
+    by = {name: np.mean([off(seed, name) for seed in SEEDS]) for name in ("network", "mean")}
+    assert by["network"] < 0.8 * by["mean"]
+
+
+def test_unknown_finder_is_named() -> None:
+    with pytest.raises(UserError, match="did you mean 'network'"):
+        landmark_finder("netwrok")
+
+
+def test_placement_uncertainty_is_the_rms() -> None:
+    clip = simulated(0)
+    face = align_with(clip.clip, clip.landmarks[0], uncertainty=3.0)
+    np.testing.assert_allclose(face.landmark_uncertainty, 3.0, rtol=1e-6)
+    assert face.landmark_uncertainty.shape == (68,)
+    assert face.placement_uncertainty == pytest.approx(3.0)
 
 
 def test_cropped_face_is_found() -> None:
@@ -261,12 +293,13 @@ def test_strong_shrinking_does_not_alias() -> None:
 
 
 @needs_data
-def test_portrait_against_yunet() -> None:
-    """Haar and the mean face against YuNet's five points; they share no data."""
+@pytest.mark.parametrize("finder", [pytest.param("network", marks=needs_weights), "mean"])
+def test_portrait_against_yunet(finder: str) -> None:
+    """Haar with the network or the mean face against YuNet's five points; they share no data."""
     clip, judge = real("single_face.mp4"), yunet()
     track = track_faces(clip)
     assert track.present.all()
-    face = align(clip, track)
+    face = align(clip, track, landmark_finder(finder))
     five = five_points(face.landmarks)
     errors = [
         np.linalg.norm(transform(face.transforms[i], found[0].landmarks5) - five, axis=1)
@@ -282,9 +315,9 @@ def test_portrait_against_yunet() -> None:
 @needs_data
 def test_portrait_with_yunet_itself() -> None:
     clip = real("single_face.mp4")
-    face = align(clip, track_faces(clip, yunet()))
+    face = align(clip, track_faces(clip, yunet()), MeanShapeFinder())
     assert face.landmark_method == "five points"
-    haar = align(clip, track_faces(clip))
+    haar = align(clip, track_faces(clip), MeanShapeFinder())
     middle = np.array([CANONICAL_SIZE / 2, CANONICAL_SIZE / 2])
     back = transform(invert(face.transforms[40]), middle)
     assert np.linalg.norm(transform(haar.transforms[40], back) - middle) < 10

@@ -75,7 +75,7 @@ def make_clip(face: FloatArray, landmarks: FloatArray) -> Callable[..., Any]:
             frames=np.repeat(frames.astype(np.uint8)[..., None], 3, axis=3),
             present=np.ones(len(frames), bool),
             landmarks=landmarks,
-            landmark_uncertainty=1.0,
+            landmark_uncertainty=np.ones(68, np.float32),
             timestamps=np.arange(len(frames)) / fps,
         )
 

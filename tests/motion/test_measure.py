@@ -1,6 +1,7 @@
 """The whole measurement on small clips: noise floors, intervals, what cannot be seen."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,21 @@ def test_frames_without_a_face_are_left_out(smile: Any) -> None:
     assert "2 of 30 frames without a face" in result.status and "moved to" in result.status
     assert np.isnan(result.curve[2]) and np.isfinite(result.curve[3])
     assert np.isfinite(result.flow_apex).all()
+
+
+def test_an_unsure_region_yields_no_evidence(smile: Any) -> None:
+    """The same smile is no evidence where the mouth's corner may lie elsewhere."""
+    known = measure(smile, TRUE, MotionSettings(curve=False))
+    assert known.table_apex.active[CORNER]
+    uncertainty = np.ones(68, np.float32)
+    uncertainty[54] = 20.0
+    doubtful = SimpleNamespace(**{**vars(smile), "landmark_uncertainty": uncertainty})
+    unsure: Any = measure(doubtful, TRUE, MotionSettings(curve=False))  # type: ignore[arg-type]
+    for table in (unsure.table_apex, unsure.table_offset):
+        assert not table.active[CORNER] and not table.placed[CORNER]
+        assert CORNER not in list(table.strongest())
+        np.testing.assert_array_equal([table.u[CORNER], table.v[CORNER]], 0)
+    assert "1 regions too uncertain" in unsure.status
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -73,6 +73,18 @@ def test_uncertain_regions_give_no_evidence(landmarks: np.ndarray) -> None:
     assert table.active[placed].all()
 
 
+def test_only_regions_of_unsure_points_are_left_out(landmarks: np.ndarray) -> None:
+    """One unsure mouth corner takes its own region away, and no region of the brows."""
+    uncertainty = np.full(68, 1.0)
+    uncertainty[48] = 15.0
+    placed = dict(zip(REGION_NAMES, regions_placed(landmarks, uncertainty), strict=True))
+    assert not placed["right mouth corner"]
+    assert placed["left mouth corner"] and placed["right inner brow"]
+    # the cheek is larger and has two sure anchors besides
+    assert placed["right cheek"]
+    assert all(regions_placed(landmarks, np.ones(68)) == regions_placed(landmarks, 1.0))
+
+
 def test_region_motion_is_linear(landmarks: np.ndarray) -> None:
     a, b = bump(80, 60, 20, 1, 0), bump(140, 150, 15, 0, 1)
     masks = region_masks(landmarks)

@@ -54,7 +54,7 @@ def _measurement(lift: float = 0.8, found: bool = True) -> Measurement:
         present=np.ones(12, bool),
         transforms=np.tile(np.eye(2, 3), (12, 1, 1)),
         landmarks=landmarks,
-        landmark_uncertainty=2.0,
+        landmark_uncertainty=np.full(68, 2.0, np.float32),
         timestamps=np.arange(12) / 200,
         constant=True,
         landmark_method="mean shape",

@@ -1,0 +1,162 @@
+"""A small network that places 68 landmarks in a crop and says how sure it is of each.
+
+An hourglass of one level with residual blocks; each landmark is the centre of mass of a heatmap
+(integral regression, Sun et al., ECCV 2018), its scale that of a Laplace distribution, read from
+the features under the heatmap (our own choice, as are all sizes). It sees grey levels twice: over
+the mean and spread of the whole crop, and of their neighbourhood, in which light and skin tone are
+gone.
+
+B crops, S side in px, C channels, N = 68.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deft_llm.config import Settings
+
+POINTS = 68
+_LOG_SCALE = (-5.0, 1.0)  # bounds of the log of the Laplace scale
+
+
+class LandmarkConfig(Settings):
+    """Sizes of the network.
+
+    Attributes:
+        side: Side of the crops, px; a multiple of 16.
+        width: Channels at a quarter of the side; twice and four times that below.
+        blocks: Residual blocks on each level.
+    """
+
+    side: int = Field(96, ge=32, multiple_of=16)
+    width: int = Field(24, ge=4, multiple_of=4)
+    blocks: int = Field(2, ge=1)
+
+
+class Placed(NamedTuple):
+    """What the network says.
+
+    Attributes:
+        points: (B, N, 2), px of the crop, x before y.
+        log_scale: (B, N), log of the Laplace scale b of either coordinate in sixteenths of the
+            crop's side; the RMS error to expect of a point is 2 b.
+    """
+
+    points: Tensor
+    log_scale: Tensor
+
+
+class LandmarkNet(nn.Module):
+    """The network; see the module's docstring.
+
+    Args:
+        config: Its sizes.
+    """
+
+    def __init__(self, config: LandmarkConfig) -> None:
+        super().__init__()
+        self.config = config
+        w = config.width
+        self.stem = nn.Sequential(
+            nn.Conv2d(2, w // 2, 5, 2, 2, bias=False), nn.BatchNorm2d(w // 2), nn.ReLU(),
+            nn.Conv2d(w // 2, w, 3, 2, 1, bias=False), nn.BatchNorm2d(w), nn.ReLU(),
+        )  # fmt: skip
+        self.fine = _blocks(w, w, 1, 1)
+        self.middle = _blocks(w, 2 * w, 2, config.blocks)
+        self.coarse = _blocks(2 * w, 4 * w, 2, config.blocks)
+        self.from_coarse = nn.Conv2d(4 * w, 2 * w, 1)
+        self.merge = _blocks(2 * w, 2 * w, 1, 1)
+        self.from_middle = nn.Conv2d(2 * w, 2 * w, 1)
+        self.from_fine = nn.Conv2d(w, 2 * w, 1)
+        self.mix = nn.Sequential(
+            nn.Conv2d(2 * w, 2 * w, 3, 1, 1, bias=False), nn.BatchNorm2d(2 * w), nn.ReLU()
+        )
+        self.heat = nn.Conv2d(2 * w, POINTS, 1)
+        self.sureness = nn.Parameter(torch.zeros(POINTS, 2 * w))
+        self.sureness_bias = nn.Parameter(torch.full((POINTS,), -1.0))
+
+    def forward(self, crops: Tensor) -> Placed:
+        """Place landmarks.
+
+        Args:
+            crops: (B, 1, S, S), grey levels 0..255, any floating or uint8 type.
+        """
+        fine = self.fine(self.stem(_views(crops.float())))
+        middle = self.middle(fine)
+        coarse = F.interpolate(self.from_coarse(self.coarse(middle)), scale_factor=2.0)
+        middle = self.merge(middle + coarse)
+        lifted = F.interpolate(
+            self.from_middle(middle), scale_factor=2.0, mode="bilinear", align_corners=False
+        )
+        features = self.mix(lifted + self.from_fine(fine))
+        heat = self.heat(features).flatten(2).float().softmax(-1)  # (B, N, cells)
+        cells = features.shape[-1]
+        step = crops.shape[-1] / cells
+        places = (torch.arange(cells, device=crops.device) + 0.5) * step - 0.5
+        grid = torch.stack(torch.meshgrid(places, places, indexing="xy"), -1).view(-1, 2)
+        under = torch.einsum("bnk,bck->bnc", heat, features.flatten(2).float())
+        log_scale = (under * self.sureness).sum(-1) + self.sureness_bias
+        return Placed(heat @ grid, log_scale.clamp(*_LOG_SCALE))
+
+
+def _views(crops: Tensor) -> Tensor:
+    """Grey levels over global and over local mean and spread: (B, 2, S, S)."""
+    mean = crops.mean((2, 3), keepdim=True)
+    spread = crops.std((2, 3), keepdim=True) + 4.0
+    detail = crops - _around(crops)
+    local = detail / (_around(detail * detail).sqrt() + 4.0)
+    return torch.cat([(crops - mean) / spread, local], 1)
+
+
+def _around(x: Tensor) -> Tensor:
+    """Mean over the neighbourhood, about a quarter of the side: three by three blocks, smoothed."""
+    blocks = F.avg_pool2d(x, x.shape[-1] // 16)
+    smooth = F.avg_pool2d(blocks, 3, 1, 1, count_include_pad=False)
+    return F.interpolate(smooth, size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.body(x))
+
+
+def _blocks(before: int, after: int, stride: int, count: int) -> nn.Sequential:
+    blocks: list[nn.Module] = []
+    if before != after or stride != 1:
+        blocks += [
+            nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()
+        ]  # fmt: skip
+    return nn.Sequential(*blocks, *(_Residual(after) for _ in range(count)))
+
+
+def laplace_loss(placed: Placed, points: Tensor, side: int) -> dict[str, Tensor]:
+    """Negative log likelihood under Laplace errors, and the plain distance that steadies it.
+
+    Args:
+        placed: What the network says.
+        points: (B, N, 2) true, px of the crop; points outside the crop do not count.
+        side: Of the crop, px.
+
+    Returns:
+        "loss"; "distance", the mean error in px; "nll".
+    """
+    inside = ((points >= 0) & (points <= side - 1)).all(-1)
+    error = (placed.points - points).abs() * (16 / side)
+    nll = error.sum(-1) * torch.exp(-placed.log_scale) + 2 * placed.log_scale
+    plain = error.sum(-1)
+    distance = (placed.points - points).norm(dim=-1)
+    count = inside.sum().clamp_min(1)
+    nll, plain, distance = (((x * inside).sum() / count) for x in (nll, plain, distance))
+    return {"loss": nll + plain, "distance": distance.detach(), "nll": nll.detach()}

@@ -1,0 +1,135 @@
+"""What a crop goes through on its way from a simulated face to one that a camera might show.
+
+Crops vary by as much as face boxes are off; grey levels by more than cameras do, since rendered
+skin is what must not be learnt by heart. Distributions are our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm import facs
+from deft_llm.landmark_models.crops import BOX, cut, placed_by_points
+from deft_llm.media.canonical import CANONICAL_SIZE, compose, transform
+
+Grey = NDArray[np.uint8]
+Points = NDArray[np.floating]
+_MIRROR = np.array(facs.MIRROR_68)
+# SDs of the crop's place (box widths), of the log of its size, and of its tilt (rad).
+_SHIFT, _ZOOM, _TILT = 0.06, 0.11, 0.16
+
+
+def jitter(placement: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """A placement (2, 3) as a careless face finder would give it."""
+    shift = np.clip(rng.normal(0, _SHIFT, 2), -2 * _SHIFT, 2 * _SHIFT) * BOX
+    zoom = np.exp(np.clip(rng.normal(0, _ZOOM), -2 * _ZOOM, 2 * _ZOOM))
+    tilt = rng.normal(0, _TILT)
+    turn = zoom * np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
+    centre = np.full(2, (CANONICAL_SIZE - 1) / 2)
+    return compose(placement, np.column_stack([turn, centre - turn @ centre + shift]))
+
+
+def sample(
+    image: Grey,
+    points: Points,
+    rng: np.random.Generator,
+    side: int,
+    disturb: Callable[[Grey, np.random.Generator], Grey] | None = None,
+) -> tuple[Grey, NDArray[np.float32]]:
+    """One crop for the network.
+
+    Args:
+        image: uint8 grey (H, W).
+        points: (68, 2), px of it.
+        rng: Where chance comes from.
+        side: Of the crop, px.
+        disturb: What happens to its grey levels; half of the disturbed crops are mirrored.
+
+    Returns:
+        Crop uint8 (side, side), points float32 (68, 2) in px of it.
+    """
+    crop, matrix = cut(image, jitter(placed_by_points(points), rng), side)
+    found = transform(matrix, points)
+    if disturb is not None:
+        crop = disturb(crop, rng)
+        if rng.random() < 0.5:
+            crop, found = crop[:, ::-1], found[_MIRROR] * (-1, 1) + (side - 1, 0)
+    return np.ascontiguousarray(crop), found.astype(np.float32)
+
+
+def disturb(crop: Grey, rng: np.random.Generator) -> Grey:
+    """Light, tones, shadows, blur, noise, fewer pixels, compression, and patches that hide."""
+    side = len(crop)
+    image = crop.astype(np.float32)
+    if rng.random() < 0.5:
+        image = _tones(image, rng)
+    if rng.random() < 0.5:
+        image *= _shadow(rng, side)
+    if rng.random() < 0.4:
+        image += _clouds(rng, side, 20)
+    if rng.random() < 0.5:
+        image = _unsharp(image, rng)
+    if rng.random() < 0.6:
+        image += rng.standard_normal((side, side), np.float32) * np.float32(rng.exponential(5))
+    gain, shift = np.exp(rng.normal(0, 0.35)), rng.normal(0, 25)
+    image = (image - 128) * np.float32(gain) + np.float32(128 + shift)
+    grey = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    if rng.random() < 0.15:
+        y, x = rng.integers(0, side, 2)
+        height, width = rng.integers(side // 16, side // 3, 2)
+        grey[y : y + height, x : x + width] = rng.integers(0, 256)
+    if rng.random() < 0.4:
+        quality = [int(cv2.IMWRITE_JPEG_QUALITY), int(rng.integers(8, 80))]
+        coded = cv2.imencode(".jpg", grey, quality)[1]
+        grey = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8)
+    return grey
+
+
+def _tones(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A tone curve through random points; it rises, but for one in ten."""
+    steps = rng.dirichlet(np.full(6, 1.5))
+    curve = np.concatenate([[0], np.cumsum(steps)]) * 255
+    if rng.random() < 0.1:
+        curve = curve[::-1]
+    levels = np.interp(np.arange(256), np.linspace(0, 255, 7), curve).astype(np.float32)
+    return levels[np.clip(image, 0, 255).astype(np.uint8)]
+
+
+def _shadow(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
+    """A factor that falls across the face, softly or at an edge."""
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    angle, place = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.4)
+    along = np.cos(angle) * x + np.sin(angle) * y + 0.3 * rng.normal() * (x * y)
+    edge = 1 / (1 + np.exp(-(along - place) * np.exp(rng.uniform(0.5, 3.5))))
+    return (1 - rng.uniform(0, 0.7) * edge).astype(np.float32)
+
+
+def _clouds(rng: np.random.Generator, side: int, strength: float) -> NDArray[np.float32]:
+    """Smooth spots of a random size."""
+    cells = int(rng.integers(3, 24))
+    noise = rng.standard_normal((cells, cells)).astype(np.float32)
+    scale = np.float32(rng.exponential(0.5) * strength)
+    return np.asarray(cv2.resize(noise * scale, (side, side), interpolation=cv2.INTER_CUBIC))
+
+
+def _unsharp(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Out of focus, moved, too few pixels, or sharpened."""
+    side, kind = len(image), rng.integers(4)
+    if kind == 0:
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 2.0))))
+    if kind == 1:
+        length = int(rng.integers(3, 8))
+        kernel = np.zeros((length, length), np.float32)
+        end = rng.uniform(0, length, 2).astype(int)
+        cv2.line(kernel, (int(end[0]), int(end[1])), (length // 2, length // 2), 1.0)
+        return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()))
+    if kind == 2:
+        few = int(side * rng.uniform(0.3, 0.8))
+        small = cv2.resize(image, (few, few), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR))
+    blurred = cv2.GaussianBlur(image, (0, 0), 1.5)
+    return np.asarray(image + np.float32(rng.uniform(0.3, 2.0)) * (image - blurred))
