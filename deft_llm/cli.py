@@ -92,7 +92,7 @@ def flow(
     a: Annotated[Path, typer.Argument(help="the first image")],
     b: Annotated[Path, typer.Argument(help="the second image, of the same size")],
     out: Annotated[Path, typer.Option("-o", "--out", help=".flo, .pfm or KITTI .png to write")],
-    method: Annotated[str, typer.Option(help="srflow, lk, dis, tvl1 or farneback")] = "srflow",
+    method: Annotated[str, typer.Option(help="lk, dis, tvl1, farneback or srflow")] = "lk",
     weights: Annotated[
         Path | None, typer.Option(help="folder of a network of your own, for srflow")
     ] = None,

@@ -87,7 +87,7 @@ class DualPhaseBenchmark(Settings):
     options: dict[str, Any] = Field(default_factory=dict)
     variants: list[str] = list(VARIANTS)
     seeds: list[int] = [0]
-    batch_size: int = Field(32, ge=2)
+    batch_size: int = Field(default=32, ge=2)
     schedule: Schedule
     bars: DualPhaseBars
     cache: Path = Path("runs/benchmarks")
@@ -124,7 +124,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     scores = table(rows, {s.clip.name: s.motion_px for s in test.specs})
     bars = {"fmanet": bench.bars.fmanet, **dict.fromkeys(_ONE_PHASE, bench.bars.one_phase)}
     figures = [
-        Figure(f"{name}_accuracy", float(value), bars.get(name), above=name not in _ONE_PHASE)
+        Figure(f"{name}_accuracy", float(value), bars.get(str(name)), above=name not in _ONE_PHASE)
         for name, value in scores["accuracy"].items()
     ]
     figures.append(Figure("test_clips", float(len(test.specs))))

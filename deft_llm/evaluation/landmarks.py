@@ -72,7 +72,7 @@ class RealClips(Settings):
 
     files: list[Path]
     detector: Path
-    every: int = Field(3, ge=1)
+    every: int = Field(default=3, ge=1)
 
 
 class LandmarkBenchmark(Settings):

@@ -33,9 +33,9 @@ class LandmarkConfig(Settings):
         blocks: Residual blocks on each level.
     """
 
-    side: int = Field(96, ge=32, multiple_of=16)
-    width: int = Field(24, ge=4, multiple_of=4)
-    blocks: int = Field(2, ge=1)
+    side: int = Field(default=96, ge=32, multiple_of=16)
+    width: int = Field(default=24, ge=4, multiple_of=4)
+    blocks: int = Field(default=2, ge=1)
 
 
 class Placed(NamedTuple):

@@ -67,7 +67,7 @@ def sureness(errors: Errors, stated: Errors) -> float:
     Returns:
         -1..1; NaN where either is constant.
     """
-    ranks = [np.argsort(np.argsort(x.ravel())).astype(np.float64) for x in (errors, stated)]
+    first, second = (np.argsort(np.argsort(x.ravel())).astype(np.float64) for x in (errors, stated))
     if np.ptp(errors) == 0 or np.ptp(stated) == 0:
         return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(first, second)[0, 1])

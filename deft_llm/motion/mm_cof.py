@@ -94,8 +94,8 @@ def mm_cof(rise: Flow, fall: Flow, weight: float = 0.5, modulation: Modulation =
     if not 0 <= weight <= 1:
         raise UserError(f"mm_cof: weight {weight}; expected a share of 0 to 1 for the rise")
     if isinstance(rise, np.ndarray):
-        tensors = (torch.from_numpy(np.ascontiguousarray(f)) for f in (rise, fall))
-        return mm_cof(*tensors, weight, modulation).numpy()
+        first, second = (torch.from_numpy(np.ascontiguousarray(f)) for f in (rise, fall))
+        return mm_cof(first, second, weight, modulation).numpy()
     total, direction = torch.zeros(()), torch.zeros(())
     for flow, share in ((rise, weight), (fall, weight - 1)):
         size = length(flow)

@@ -64,13 +64,13 @@ class FlowSettings(Settings):
         seed: Seed of identities and everything else.
     """
 
-    train: int = Field(1000, ge=0)
-    val: int = Field(100, ge=0)
-    test: int = Field(100, ge=0)
-    per_subject: int = Field(10, ge=1, le=5000)
+    train: int = Field(default=1000, ge=0)
+    val: int = Field(default=100, ge=0)
+    test: int = Field(default=100, ge=0)
+    per_subject: int = Field(default=10, ge=1, le=5000)
     head: str = "own"
-    size: int = Field(256, ge=64, le=1024)
-    seed: int = Field(0, ge=0)
+    size: int = Field(default=256, ge=64, le=1024)
+    seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)

@@ -298,8 +298,8 @@ def flow(
     assert summed is not None
     weight = 1 - clear
     mask = weight > 0.5
-    moved: Floats = summed * (mask / np.maximum(weight, np.float32(0.5)))
-    return moved, mask
+    share = (mask / np.maximum(weight, 0.5)).astype(np.float32)
+    return summed * share, mask
 
 
 def _draw(

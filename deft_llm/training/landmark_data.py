@@ -59,15 +59,15 @@ class FaceData(Settings):
     """
 
     clips: int = Field(ge=1)
-    frames: int = Field(5, ge=2)
+    frames: int = Field(default=5, ge=2)
     identities: int = Field(ge=1)
     first_identity: int = 1_000
     seed: int = 3_000_000
-    heads: tuple[str, ...] = Field(("own",), min_length=1)
+    heads: tuple[str, ...] = Field(default=("own",), min_length=1)
     head_file: Path | None = None
     peak_px: tuple[float, float] = (1.0, 30.0)
     turn: tuple[float, float] = (14.0, 9.0)
-    workers: int = Field(2, ge=1)
+    workers: int = Field(default=2, ge=1)
 
 
 def face_specs(data: FaceData, number: int, head: Head) -> Iterator[ClipSpec]:

@@ -51,7 +51,7 @@ class LandmarkRecipe(Settings):
     start: Path | None = None
     model: LandmarkConfig = LandmarkConfig()
     schedule: Schedule
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     save_dtype: Literal["float32", "float16"] = "float16"
 
 

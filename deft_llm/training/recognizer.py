@@ -203,7 +203,7 @@ class RecognizerRecipe(Settings):
     options: dict[str, Any] = Field(default_factory=dict)
     data: Path
     validation: Path | None = None
-    batch_size: int = Field(32, ge=2)
+    batch_size: int = Field(default=32, ge=2)
     schedule: Schedule
 
 

@@ -43,6 +43,8 @@ class Stage:
             spacing *= 0.99
         self.gaussians = gaussians
         self.albedo = self.mesh.colors[gaussians.triangle]
+        self.lit = np.ones(len(gaussians), np.float32)
+        self.gloss = np.full(len(gaussians), 0.05, np.float32)
         self.view = View(focal=67 * 80 / 6.4, distance=88.5, centre=(128.0, 100.0))
 
     def _bind(self, spacing: float) -> splat.Gaussians:
@@ -60,7 +62,7 @@ class Stage:
         before = self.splats(0)
         for frame in range(frames):
             after = self.splats(frame + 1)
-            colours = LIGHT.shade(self.albedo, before.normal, frame / 30)
+            colours = LIGHT.shade(self.albedo, before.normal, frame / 30, self.lit, self.gloss)
             raster = splat.rasterize(
                 before, self.gaussians.opacity, colours, SIZE, after, threads=threads
             )
@@ -73,7 +75,7 @@ def plain(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Image, flow and mask of a frame by a loop over Gaussians."""
     before, after = stage.splats(frame), stage.splats(frame + 1)
-    colours = LIGHT.shade(stage.albedo, before.normal, frame / 30)
+    colours = LIGHT.shade(stage.albedo, before.normal, frame / 30, stage.lit, stage.gloss)
     turned = carry(before.frame, after.frame).reshape(-1, 2, 2)
     clear = np.ones(SIZE)
     image, flow = np.zeros((*SIZE, 3)), np.zeros((*SIZE, 2))

@@ -102,7 +102,7 @@ def test_what_a_mirror_contradicts_is_unsure(finder: NetworkFinder) -> None:
     where = placed_by_box(BOX)
     sure = finder.find([image], [where])[1]
     with torch.no_grad():
-        finder.network.shift[0] = 2.0  # type: ignore[index, operator]
+        finder.network.shift[0] = 2.0  # type: ignore[operator]
     points, unsure = finder.find([image], [where])
     np.testing.assert_allclose(points[0], transform(where, CANONICAL_LANDMARKS), atol=1e-3)
     pixel = np.hypot(*to_crop(where, SIDE)[:, 0])

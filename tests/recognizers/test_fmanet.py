@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -100,8 +100,10 @@ def test_the_gate_raises_what_it_opens_for() -> None:
     assert net.gate is not None
     with torch.no_grad():
         for bias, factor in ((-40.0, 1.0), (40.0, 2.0)):  # shut and open
-            net.gate.net[2].weight.zero_()
-            net.gate.net[2].bias.fill_(bias)
+            last = cast(nn.Conv2d, net.gate.net[2])
+            assert last.bias is not None
+            last.weight.zero_()
+            last.bias.fill_(bias)
             stem = net.stems[0](net._streams(flow["flow_dual"])[0])
             torch.testing.assert_close(net._attended(flow)[0], factor * stem)
 
@@ -110,8 +112,10 @@ def test_fusion_weights_decide_which_phase_counts() -> None:
     net, flow = made(gate=False, attention=False), {"flow_dual": flow_dual()}
     assert net.fusion is not None
     with torch.no_grad():
-        net.fusion.net[2].weight.zero_()
-        net.fusion.net[2].bias[:8], net.fusion.net[2].bias[8:] = 40.0, -40.0
+        last = cast(nn.Conv2d, net.fusion.net[2])
+        assert last.bias is not None
+        last.weight.zero_()
+        last.bias[:8], last.bias[8:] = 40.0, -40.0
         rise = net.stems[0](net._streams(flow["flow_dual"])[0])
         torch.testing.assert_close(net._attended(flow)[0], rise)
 
@@ -135,7 +139,7 @@ def test_an_exclusive_or_of_the_phases_is_learnt() -> None:
     labels = (kinds[:, 0] == kinds[:, 1]).long()
     losses = {}
     for phases in ("dual", "first"):
-        net = FMANet(2, width=4, phases=phases, dropout=0.0).train()  # type: ignore[arg-type]
+        net = FMANet(2, width=4, phases=phases, dropout=0.0).train()
         optimizer = torch.optim.Adam(net.parameters(), 5e-3)
         # A phase alone could learn the noise by heart; it is drawn anew at every step.
         for _ in range(40):

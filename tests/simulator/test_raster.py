@@ -84,6 +84,7 @@ def test_one_pass_gives_what_separate_passes_give(scenes: list[Scene]) -> None:
     carried, mask = splat.flow(before, after, opacity, SIZE)
     centre, _ = splat.flow(before, after, opacity, SIZE, "centre")
     assert np.array_equal(raster.mask, mask)
+    assert raster.flow is not None and raster.centre_flow is not None
     np.testing.assert_allclose(raster.flow, carried, atol=1e-5)
     np.testing.assert_allclose(raster.centre_flow, centre, atol=1e-5)
     for layer in (raster.flow, raster.centre_flow, raster.depth[None], raster.normal.T):
@@ -171,7 +172,7 @@ def test_a_still_face_hides_nothing(scenes: list[Scene]) -> None:
 
 def test_gaussians_that_face_away_lie_in_no_region(scenes: list[Scene]) -> None:
     scene = scenes[0]
-    turned = replace(scene.mesh, vertices=scene.mesh.vertices * np.float32([-1, 1, -1]))
+    turned = replace(scene.mesh, vertices=scene.mesh.vertices * np.array([-1, 1, -1], np.float32))
     regions = gaussian_regions(scene.mesh, scene.gaussians)
     assert set(range(len(facs.REGIONS))) <= set(regions.tolist())
     behind = gaussian_regions(turned, scene.gaussians)

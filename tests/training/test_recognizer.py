@@ -70,7 +70,7 @@ def test_mirroring_is_that_of_packets(make_packet: Callable[[int], Packet]) -> N
 
 def test_inputs_that_flow_does_not_hold_are_named() -> None:
     with pytest.raises(UserError, match="'frames'"):
-        Examples(flows(), np.zeros(10), ("a",), ("frames",))
+        Examples(flows(), np.zeros(10, np.int64), ("a",), ("frames",))
 
 
 def test_only_the_three_classes_are_read(
