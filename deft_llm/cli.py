@@ -15,6 +15,7 @@ import typer
 
 from deft_llm import facs
 from deft_llm.clip import Clip, Explanation
+from deft_llm.corpora.commands import app as corpora
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import Measurement
 from deft_llm.unimer.dialogue import NOTHING, unit_name
@@ -22,6 +23,7 @@ from deft_llm.unimer.dialogue import NOTHING, unit_name
 app = typer.Typer(
     add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
 )
+app.add_typer(corpora, name="corpora")
 CHECKPOINT = Path(__file__).resolve().parent.parent / "demo" / "checkpoint"
 _COLUMN = 10
 

@@ -18,7 +18,9 @@ class Casme3(Corpus):
 
     name = "casme3"
     title = "CAS(ME)3"
-    licence = "the Institute of Psychology, Chinese Academy of Sciences (Li et al., IEEE TPAMI 2023)"
+    licence = (
+        "the Institute of Psychology, Chinese Academy of Sciences (Li et al., IEEE TPAMI 2023)"
+    )
     tree = """
 CASME3/
   annotation/cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx

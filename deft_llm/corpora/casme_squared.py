@@ -51,8 +51,7 @@ CASME_squared/
             for line in read_cells(path, "naming rule1")
         }
         self._films = {
-            as_text(line[1]): as_text(line[0]).zfill(4)
-            for line in read_cells(path, "naming rule2")
+            as_text(line[1]): as_text(line[0]).zfill(4) for line in read_cells(path, "naming rule2")
         }
         return [r for r in super().rows(path) if r["type"].lower().startswith("micro")]
 

@@ -1,9 +1,8 @@
-"""DFME (Zhao et al. 2023): 7,526 clips of 671 people, seven emotions, filmed at 200 to 500 frames
-per second.
+"""DFME (Zhao et al. 2023): 7,526 clips of 671 people, seven emotions.
 
 No real sheet was at hand: columns and folders are as public descriptions and loaders give them.
-Which clip was filmed at which rate is not known from those, so that annotations have none. Parts
-given out for challenges hold fewer clips.
+Clips were filmed at 200 to 500 frames per second; which at which rate is not known from those, so
+that annotations have none. Parts given out for challenges hold fewer clips.
 """
 
 from __future__ import annotations

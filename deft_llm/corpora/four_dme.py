@@ -57,7 +57,7 @@ class FourDme(Corpus):
         return Identity(f"4dme_{row['subject']}", row["clip"], places)
 
     def aus_text(self, row: Row) -> str:
-        """ "AU4+AU7(k)" -> "4"; units marked (k) are held through the clip and do not move."""
+        """From "AU4+AU7(k)" to "4": units marked (k) are held through the clip and do not move."""
         units = [unit.strip() for unit in re.split(r"[+,]", row["aus"]) if unit.strip()]
         moving = [unit.removeprefix("AU") for unit in units if not unit.endswith("(k)")]
         return "+".join(moving)

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from deft_llm.clip import Interval
@@ -51,7 +52,7 @@ def open_folder(path: Path) -> FrameFolder:
     files = list_frames(path)
     numbers = [number_of(file.stem) for file in files]
     known = [n for n in numbers if n is not None]
-    if len(known) < len(files) or any(b <= a for a, b in zip(known, known[1:], strict=False)):
+    if len(known) < len(files) or any(b <= a for a, b in pairwise(known)):
         raise UserError(f"{path}: file names without increasing frame numbers; expected one each")
     return FrameFolder(path, tuple(known))
 
@@ -70,7 +71,9 @@ def find_folder(bases: Iterable[Path], places: Iterable[str]) -> Path | None:
     return None
 
 
-def locate(interval: Interval, folder: FrameFolder, first_frame: int, place: Place) -> Interval | None:
+def locate(
+    interval: Interval, folder: FrameFolder, first_frame: int, place: Place
+) -> Interval | None:
     """The interval as places in the sorted folder, from 0.
 
     Args:

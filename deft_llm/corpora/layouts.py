@@ -1,9 +1,10 @@
 """How each corpus lies on disk, as formats to write: the mirror image of the readers.
 
 The formats are kept apart from the readers on purpose, so that one checks the other. Fields:
-``s`` subject number, ``k`` clip number of the subject (from 1), ``v`` number of its video, ``n``
-frame number, ``t`` a second number of the subject, ``letter`` the video as a letter, ``onset``, ``apex``, ``offset`` in the sheet's numbers, ``aus``, ``word`` the sheet's
-word for the emotion, ``frames`` the length of the expression.
+``s`` subject number, ``t`` a second number of the subject, ``k`` clip number of the subject (from
+1), ``v`` number of its video, ``letter`` the video as a letter, ``n`` frame number, ``onset``,
+``apex``, ``offset`` in the sheet's numbers, ``frames`` the length of the expression, ``aus``,
+``word`` the sheet's word for the emotion.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""The composite of MEGC2019 (See et al. 2019): CASME II + SMIC-HS + SAMM, three classes, 442 clips of
-68 subjects.
+"""MEGC2019's composite (See et al. 2019): CASME II + SMIC-HS + SAMM, 442 clips of 68 subjects.
 
 The organizers' list (``combined_3class_gt.csv``: dataset, subject, clip, class) decides which clips
-belong; it was checked against real codings. Without it the rule of the paper is used: CASME II's
-disgust and repression, SAMM's anger, contempt, disgust, fear and sadness are negative, happiness is
-positive, surprise is surprise, all else is left out. On CASME II's sheet of 2019 the rule leaves
-five clips more than the list has, and the check of counts says so.
+belong. Without it the paper's rule is used: CASME II's disgust and repression, SAMM's anger,
+contempt, disgust, fear and sadness are negative, happiness is positive, surprise is surprise, all
+else is left out. On CASME II's sheet of 2019 the rule leaves five clips more than were published,
+and the check of counts says so.
 """
 
 from __future__ import annotations
@@ -23,12 +22,13 @@ from deft_llm.corpora.sheets import Row, Sheet, read_sheet
 from deft_llm.corpora.smic import SmicHs
 from deft_llm.errors import UserError
 
-#: (list's name, reader, folders it may lie in, emotions of CASME II that the paper leaves out)
+#: The list's name for a part, its reader, folders that it may lie in.
 _PARTS: tuple[tuple[str, type[Corpus], tuple[str, ...]], ...] = (
     ("casme2", Casme2, ("CASME2", "CASMEII", "CASME II", "casme2")),
     ("smic", SmicHs, ("SMIC", "smic")),
     ("samm", Samm, ("SAMM", "samm")),
 )
+#: Negative emotions that the paper's rule leaves out.
 _LEFT_OUT = {"casme2": {"sadness", "fear"}}
 
 

@@ -1,5 +1,4 @@
-"""SMIC (Li et al. 2013): three classes without AUs, filmed at high speed (HS), in colour (VIS) and
-in near infrared (NIR).
+"""SMIC (Li et al. 2013): three classes without AUs; high speed, colour and near infrared.
 
 Read from a real sheet: subject, clip, onset, apex and offset of HS (an apex coding that others
 published: 164 rows, of which 7 lack the offset). The authors' own sheets, which have no apex, and
