@@ -108,7 +108,7 @@ def _smic(kind: str) -> Layout:
     return Layout(
         (SheetLayout(f"SMIC-{kind}-E_annotation.xlsx", columns),),
         "s{s:02d}",
-        "s{s}_{word}_{k:02d}",
+        "s{s:02d}_{word}_{k:02d}",
         base + "/s{s:02d}/s{s}_{word}_{k:02d}",
         "image{n:06d}.jpg",
         {"ne": "negative", "po": "positive", "sur": "surprise"},

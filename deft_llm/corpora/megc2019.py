@@ -62,7 +62,7 @@ MEGC2019/
             return Identity(subject, f"{subject}_{clip}", ())
         if row["dataset"] == "samm":
             return Identity(subject.zfill(3), clip, ())
-        return Identity(f"s{subject.removeprefix('s').zfill(2)}", clip, ())
+        return Identity(*SmicHs.names(clip)[:2], ())
 
     def read(self, frames: bool = True) -> Reading:
         """Read the three corpora and keep what belongs to the composite.

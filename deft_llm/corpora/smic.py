@@ -63,15 +63,25 @@ class SmicHs(Corpus):
     sheet = _sheet("HS")
     emotions = {"ne": "negative", "po": "positive", "sur": "surprise"}
 
-    def identify(self, row: Row) -> Identity:
-        """Subject "s01", clip as it is named; the class is part of the name."""
-        return self._identify(row["clip"])
+    @classmethod
+    def names(cls, clip: str) -> tuple[str, str, str]:
+        """Subject "s01", clip "s01_ne_02" and emotion behind "s01_ne_02" or "s1_ne_02".
 
-    def _identify(self, clip: str) -> Identity:
+        Raises:
+            UserError: If it is no such name.
+        """
         match = _CLIP.fullmatch(clip)
         if match is None:
             raise UserError(f"clip {clip!r} is no name like s20_ne_01")
-        subject, emotion = int(match[1]), self.emotions[match[2]]
+        subject = f"s{int(match[1]):02d}"
+        return subject, f"{subject}_{match[2]}_{match[3]}", cls.emotions[match[2]]
+
+    def identify(self, row: Row) -> Identity:
+        """Subject "s01", clip "s01_ne_02"; the class is part of the name."""
+        return self._identify(row["clip"])
+
+    def _identify(self, clip: str) -> Identity:
+        subject, name, emotion = self.names(clip)
         kind = self.kind
         heads = (
             *(f"{kind}_long/SMIC_{kind}_E/", f"SMIC_all_raw/{kind}/", f"SMIC_all_cropped/{kind}/"),
@@ -79,11 +89,11 @@ class SmicHs(Corpus):
         )
         tails = [
             f"{folder}/{middle}{clip}"
-            for folder in (f"s{subject:02d}", f"s{subject}")
+            for folder in (subject, f"s{int(subject[1:])}")
             for middle in ("", f"micro/{emotion}/")
         ]
         places = tuple(dict.fromkeys(head + tail for head in heads for tail in tails))
-        return Identity(f"s{subject:02d}", clip, places)
+        return Identity(subject, name, places)
 
     def aus_text(self, row: Row) -> str:
         """SMIC has no AUs."""
@@ -91,9 +101,7 @@ class SmicHs(Corpus):
 
     def emotion(self, row: Row, place: Place) -> str | None:
         """From the clip's name."""
-        match = _CLIP.fullmatch(row["clip"])
-        assert match is not None, row
-        return self.emotions[match[2]]
+        return self.names(row["clip"])[2]
 
     def read(self, frames: bool = True) -> Reading:
         """As every corpus; without a sheet, from the folders."""
@@ -111,12 +119,10 @@ class SmicHs(Corpus):
         report, entries = Report(), []
         for folder in self._clip_folders():
             identity, count = self._identify(folder.name), len(open_folder(folder).numbers)
-            match = _CLIP.fullmatch(folder.name)
-            assert match is not None
             interval = Interval(0, (count - 1) // 2, count - 1)
             annotation = Annotation(
                 *(self.name, identity.subject, identity.clip, interval),
-                emotion=self.emotions[match[2]],
+                emotion=self.names(folder.name)[2],
                 fps=self.fps,
             )
             entries.append(Entry(annotation, folder, count))

@@ -61,16 +61,18 @@ def test_megc2019_is_its_published_list(real: Path, tmp_path: Path) -> None:
     assert len(by_rule.entries) == 447
     with (real / "mevqa" / "casme2_mevqa.jsonl").open(encoding="utf-8") as file:
         answers = [json.loads(line) for line in file]
-    rows = {
-        (a["subject"], a["filename"]): ["casme2", a["subject"], a["filename"], a["answer"]]
-        for a in answers
-        if a["question"] == "What is the coarse expression class?"
-    }
-    listed = [[*row[:3], facs.THREE_CLASSES.index(row[3])] for row in rows.values()]
+    labels = {e.annotation.clip: facs.to_three(e.annotation.emotion) for e in by_rule.entries}
+    asked = "What is the coarse expression class?"
+    labels |= {a["image_id"]: a["answer"] for a in answers if a["question"] == asked}
+    clips = {a["image_id"]: (a["subject"], a["filename"]) for a in answers}
+    listed = [
+        ["casme2", *clip, facs.THREE_CLASSES.index(labels[name])] for name, clip in clips.items()
+    ]
     images = read_flow_images(real / "megc2019_flow")
     datasets = [str(d).lower() for d in images.datasets]
     listed += [
-        list(row) for row in zip(datasets, images.subjects, images.clips, images.labels, strict=True)
+        list(row)
+        for row in zip(datasets, images.subjects, images.clips, images.labels, strict=True)
     ]
     with (tmp_path / "combined_3class_gt.csv").open("w", newline="") as target:
         csv.writer(target).writerows(listed)

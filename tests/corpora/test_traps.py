@@ -130,7 +130,7 @@ def test_a_damaged_sheet_is_named(casme2: tuple[Path, tuple[Written, ...]]) -> N
 
 
 def test_rows_that_cannot_be_used(casme2: tuple[Path, tuple[Written, ...]], edit: Edit) -> None:
-    root, written = casme2
+    root, _ = casme2
     edit(root / SHEET, 2, EMOTION, "hapiness")
     edit(root / SHEET, 3, EMOTION, "Others")
     edit(root / SHEET, 4, CLIP, "EP09_09")
