@@ -224,6 +224,7 @@ def prepare_one(job: Job, cache: Path, settings: PrepareSettings) -> Prepared:
         os.replace(partial, failed)
         return Prepared(annotation, key, job.remark, str(error))
     save_file(packet, partial, {"clip": annotation.clip, "status": status})
+    partial.chmod(0o644)  # save_file made it private
     os.replace(partial, file)
     remark = "; ".join(part for part in (job.remark, "" if status == "ok" else status) if part)
     return Prepared(annotation, key, remark)

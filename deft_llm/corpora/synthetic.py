@@ -86,12 +86,12 @@ def write_corpus(
     load_class(name)
     if root.exists() and any(root.iterdir()):
         raise UserError(f"{root}: not empty; give a new folder for the simulated corpus")
-    options = {"subjects": subjects, "clips": clips, "renderer": renderer, "workers": workers}
+    order = _Order(subjects, clips, seed, renderer, mode, workers)
     if name != "megc2019":
-        return _write(name, root, seed=seed, mode=mode, **options)
-    written = []
+        return _write(name, root, order)
+    written: list[Written] = []
     for i, (part, folder) in enumerate(_MEGC_PARTS.items()):
-        written += _write(part, root / folder, seed=seed + 1000 * i, mode=mode, **options)
+        written += _write(part, root / folder, replace(order, seed=seed + 1000 * i))
     kept = [w for w in written if facs.to_three(w.annotation.emotion) is not None]
     _write_csv(root / "combined_3class_gt.csv", [_megc_row(w.annotation) for w in kept])
     return tuple(kept)
@@ -105,21 +105,28 @@ def _megc_row(annotation: Annotation) -> list[Any]:
     return [dataset, annotation.subject, clip, facs.THREE_CLASSES.index(label)]
 
 
-def _write(
-    name: str,
-    root: Path,
-    *,
-    subjects: int,
-    clips: int,
-    seed: int,
-    renderer: Renderer | None,
-    mode: Mode,
-    workers: int,
-) -> tuple[Written, ...]:
+@dataclass(frozen=True)
+class _Order:
+    """What is asked for; see `write_corpus`."""
+
+    subjects: int
+    clips: int
+    seed: int
+    renderer: Renderer | None
+    mode: Mode
+    workers: int
+
+    def rendered(self, specs: list[ClipSpec]) -> Iterator[Frames]:
+        """Frames of each recipe."""
+        if self.renderer is not None:
+            return map(self.renderer, specs)
+        return render_many(specs, _frames, self.workers)
+
+
+def _write(name: str, root: Path, order: _Order) -> tuple[Written, ...]:
     layout, fps = LAYOUTS[name], load_class(name).fps
-    plans = list(_plans(layout, fps or 200.0, subjects, clips, seed))
-    specs = [spec for spec, _ in plans]
-    rendered = map(renderer, specs) if renderer else render_many(specs, _frames, workers)
+    plans = list(_plans(layout, fps or 200.0, order))
+    rendered = order.rendered([spec for spec, _ in plans])
     written: list[Written] = []
     rows: list[dict[str, Any]] = []
     pairs = zip(plans, rendered, strict=True)
@@ -127,7 +134,7 @@ def _write(
         start, folder = 0, root / layout.folder.format(**group[0][0][1])
         folder.mkdir(parents=True, exist_ok=True)
         for (spec, fields), frames in group:
-            _write_frames(folder, frames, start, layout, fields, mode)
+            _write_frames(folder, frames, start, layout, fields, order.mode)
             i, at = spec.curve.interval, layout.first + start
             fields |= {"onset": at + i.onset, "apex": at + i.apex, "offset": at + i.offset}
             fields["frames"] = i.offset - i.onset + 1
@@ -149,16 +156,15 @@ def _write(
     return tuple(written)
 
 
-def _plans(
-    layout: Layout, fps: float, subjects: int, clips: int, seed: int
-) -> Iterator[tuple[ClipSpec, dict[str, Any]]]:
+def _plans(layout: Layout, fps: float, order: _Order) -> Iterator[tuple[ClipSpec, dict[str, Any]]]:
     """A recipe and the fields of its row for every clip; labels in turn, videos filled in turn."""
     words = list(layout.words)
-    for i in range(subjects * clips):
-        subject, k = divmod(i, clips)
+    for i in range(order.subjects * order.clips):
+        subject, k = divmod(i, order.clips)
         word = words[(i + subject) % len(words)]
         emotion = layout.words[word]
-        drawn = draw_spec(seed + i, identity=seed + subject, emotion=_SHOWN.get(emotion, emotion))
+        shown = _SHOWN.get(emotion, emotion)
+        drawn = draw_spec(order.seed + i, identity=order.seed + subject, emotion=shown)
         video = 1 + k // layout.per_video
         fields: dict[str, Any] = {"s": subject + 1, "t": subject + 15, "k": k + 1, "v": video}
         fields |= {"letter": chr(ord("a") + video - 1), "word": word, "n": 0}
@@ -214,8 +220,12 @@ def _naming_rules(rows: list[dict[str, Any]]) -> dict[str, list[list[Any]]]:
 def _write_sheet(
     path: Path, sheet: SheetLayout, rows: list[dict[str, Any]], more: dict[str, list[list[Any]]]
 ) -> None:
-    from openpyxl import Workbook
-
+    try:
+        from openpyxl import Workbook
+    except ImportError as error:
+        raise UserError(
+            f"{path}: writing a sheet needs openpyxl; pip install 'deft-llm[corpora]'"
+        ) from error
     book = Workbook()
     page = book.active
     assert page is not None
@@ -227,8 +237,8 @@ def _write_sheet(
         page.append([_cell(form.format(**row)) for _, form in sheet.columns])
     for title, lines in more.items():
         other = book.create_sheet(title)
-        for line in lines:
-            other.append(line)
+        for values in lines:
+            other.append(values)
     partial_file = path.with_name(f".{path.name}.partial")
     book.save(partial_file)
     os.replace(partial_file, path)

@@ -92,7 +92,7 @@ def _openface(table: pd.DataFrame) -> Track:
     return Track(
         "openface",
         table["frame"].to_numpy(np.int64) - 1,
-        times.to_numpy(np.float64),
+        np.asarray(times, np.float64),
         _landmarks(table, seen),
         np.where(seen, table["confidence"].to_numpy(np.float32), 0).astype(np.float32),
         _units(table, "_r"),
