@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "eval/run.py eval/benchmarks/simulated.yaml",
     "eval/speed/explain.py",
+    "eval/speed/prepare.py",
     "eval/speed/video.py",
 )
 HEAD = """# Results

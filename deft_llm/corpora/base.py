@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from deft_llm.clip import Annotation, Interval
 from deft_llm.corpora.coding import Place, read_aus, read_emotion, read_interval
-from deft_llm.corpora.frames import find_folder, locate, open_folder
+from deft_llm.corpora.frames import FrameFolder, find_folder, locate, open_folder
 from deft_llm.corpora.reading import Entry, Identity, Published, Reading
 from deft_llm.corpora.report import Report
 from deft_llm.corpora.sheets import Row, Sheet, read_sheet
@@ -152,7 +152,12 @@ class Corpus(ABC):
         path, *others = self.sheets()
         coded = self._code(path, report)
         for other in others:
-            _compare(coded, self._code(other, Report()), report)
+            try:
+                second = self._code(other, Report())
+            except UserError as error:
+                report.add(other.name, None, str(error), f"{path.name} is used alone", "noted")
+                continue
+            _compare(coded, second, report)
         entries = self._attach(coded, report) if frames else self._from_first(coded)
         if not entries:
             first = next(iter(report), None)
@@ -212,6 +217,7 @@ class Corpus(ABC):
     def _attach(self, coded: _Coded, report: Report) -> list[Entry]:
         """Entries with their folders of frames."""
         entries = []
+        opened: dict[Path, FrameFolder] = {}  # long videos hold many clips
         bases = list(dict.fromkeys([self.root, coded.path.parent]))
         for clip in coded.clips.values():
             row, identity = clip.row.number, clip.identity
@@ -221,14 +227,15 @@ class Corpus(ABC):
                 place.say(f"no folder {identity.places[0]}", "no frames", "dropped")
                 continue
             try:
-                opened = open_folder(folder)
+                found = opened.get(folder) or open_folder(folder)
+                opened[folder] = found
             except UserError as error:
                 place.say(str(error), "no frames", "dropped")
                 continue
-            interval = locate(clip.interval, opened, self.first_frame, place)
+            interval = locate(clip.interval, found, self.first_frame, place)
             if interval is not None:
                 annotation = replace(clip.annotation, interval=interval)
-                entries.append(Entry(annotation, folder, len(opened.numbers), row))
+                entries.append(Entry(annotation, folder, len(found.numbers), row))
         return entries
 
 

@@ -39,7 +39,7 @@ CASME2/
         },
     )
     sheet = Sheet(
-        ("CASME2-coding*.xlsx", "CASME2*coding*.xls", "CASME2*coding*.csv"),
+        ("CASME2-coding*.xlsx", "CASME2-coding*.xls", "CASME2-coding*.csv"),
         {
             "subject": ("Subject",),
             "clip": ("Filename",),

@@ -10,7 +10,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -42,7 +41,6 @@ def number_of(name: str) -> int | None:
     return int(digits[-1]) if digits else None
 
 
-@lru_cache(maxsize=256)
 def open_folder(path: Path) -> FrameFolder:
     """List a folder of frames.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from deft_llm.errors import UserError
 
@@ -104,12 +105,9 @@ def read_cells(path: Path, worksheet: str | None = None) -> Cells:
             f"{path}: reading {kind} needs a package that is not installed ({error}); "
             "pip install 'deft-llm[corpora]', or save the sheet as .csv"
         ) from error
-    except (ValueError, KeyError, OSError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: not readable as a sheet ({error})") from error
-    except Exception as error:  # a damaged .xlsx fails inside zipfile or the XML parser
-        if type(error).__module__.split(".")[0] not in {"zipfile", "xml", "openpyxl", "xlrd"}:
-            raise
-        raise UserError(f"{path}: a damaged sheet ({error}); copy it again") from error
+    except (ValueError, KeyError, OSError, SyntaxError, BadZipFile) as error:
+        # SyntaxError: what the XML parser raises in a damaged .xlsx
+        raise UserError(f"{path}: not readable as a sheet ({error}); copy it again") from error
     return [list(line) for line in frame.itertuples(index=False)]
 
 

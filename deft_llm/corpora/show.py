@@ -63,7 +63,7 @@ def _captions(entry: Entry) -> tuple[str, str]:
     assert i is not None
     units = "AU " + "+".join(a.aus) if a.aus else "no AU coded"
     rate = f" at {a.fps:g} fps" if a.fps else ""
-    span = f"frames {i.onset} · {i.apex} · {i.offset} of {entry.frames}{rate}"
+    span = f"onset {i.onset} · apex {i.apex} · offset {i.offset} of {entry.frames} frames{rate}"
     return f"{a.clip} · {a.emotion or 'no emotion'} · {units}"[:76], span
 
 

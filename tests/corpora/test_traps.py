@@ -181,6 +181,15 @@ def test_two_sheets_that_disagree(casme2: tuple[Path, tuple[Written, ...]], edit
     assert "20140508.xlsx says" in notes[0].why and "not in CASME2-coding-2014" in notes[1].why
 
 
+def test_a_second_sheet_of_another_kind(casme2: tuple[Path, tuple[Written, ...]]) -> None:
+    root, written = casme2
+    (root / "CASME2-coding-2000.csv").write_text("a,b\n1,2\n")
+    reading = load_corpus("casme2", root).read()
+    assert len(reading.entries) == len(written)
+    (note,) = reading.report
+    assert note.file == "CASME2-coding-2000.csv" and "used alone" in note.why
+
+
 def frames_of(written: Written) -> list[Path]:
     return sorted(written.folder.iterdir(), key=lambda p: int(p.stem.removeprefix("img")))
 
