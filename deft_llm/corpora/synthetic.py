@@ -161,7 +161,7 @@ def _plans(layout: Layout, fps: float, order: _Order) -> Iterator[tuple[ClipSpec
     words = list(layout.words)
     for i in range(order.subjects * order.clips):
         subject, k = divmod(i, order.clips)
-        word = words[(i + subject) % len(words)]
+        word = words[i % len(words)]
         emotion = layout.words[word]
         shown = _SHOWN.get(emotion, emotion)
         drawn = draw_spec(order.seed + i, identity=order.seed + subject, emotion=shown)
