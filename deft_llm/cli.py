@@ -17,6 +17,7 @@ import typer
 
 from deft_llm import facs
 from deft_llm.clip import Clip, Explanation
+from deft_llm.corpora.commands import app as corpora
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import Measurement
 from deft_llm.unimer.dialogue import NOTHING, unit_name
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 simulate = typer.Typer(no_args_is_help=True, help="Write simulated data.")
 app.add_typer(simulate, name="simulate")
+app.add_typer(corpora, name="corpora")
 CHECKPOINT = Path(__file__).resolve().parent.parent / "demo" / "checkpoint"
 _COLUMN = 10
 

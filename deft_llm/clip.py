@@ -105,7 +105,8 @@ class Annotation:
         clip: Clip id, unique inside the corpus.
         interval: Onset, apex and offset, or None where nothing was coded.
         aus: AU codes with the side where one was coded: ``("1", "L12")``; bare = both sides.
-        emotion: One of ``facs.EMOTIONS`` or None for a clip without expression.
+        emotion: One of ``facs.EMOTIONS``, or of ``facs.THREE_CLASSES`` where the corpus codes no
+            finer; None for a clip without expression.
         fps: Nominal frame rate, if the corpus states one.
     """
 

@@ -441,12 +441,42 @@ _THREE = {
 }
 
 
+SCHEMES: dict[str, tuple[str, ...]] = {
+    "3": THREE_CLASSES,
+    "4": (*THREE_CLASSES, "others"),
+    "5-casme2": ("happiness", "disgust", "repression", "surprise", "others"),
+    "5-samm": ("anger", "contempt", "happiness", "surprise", "others"),
+    "7": ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "others"),
+    "7-dfme": ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"),
+}
+"""Label schemes by name. Three and four classes merge emotions (MEGC2019; CAS(ME)3 adds "others");
+the larger ones are the emotions themselves, and clips of any other emotion are left out."""
+
+
 def to_three(emotion: str | None) -> str | None:
     """MEGC2019's three-class scheme; None for "others" and for clips without expression.
 
+    Args:
+        emotion: One of ``EMOTIONS``, or of ``THREE_CLASSES`` where a corpus codes no finer.
+
     Raises:
-        UserError: If the emotion is none of ``EMOTIONS``.
+        UserError: If the emotion is none of these.
     """
+    if emotion in THREE_CLASSES:
+        return emotion
     if emotion is not None and emotion not in EMOTIONS:
         raise UserError(f"emotion {emotion!r}: expected one of {', '.join(EMOTIONS)}")
     return _THREE.get(emotion) if emotion else None
+
+
+def to_scheme(emotion: str | None, scheme: str) -> str | None:
+    """The class of an emotion in one of ``SCHEMES``; None where the scheme has no such class.
+
+    Raises:
+        UserError: If scheme or emotion is unknown.
+    """
+    if scheme not in SCHEMES:
+        raise UserError(f"label scheme {scheme!r}: expected one of {', '.join(SCHEMES)}")
+    merged = to_three(emotion)
+    label = emotion if merged is None or not scheme.startswith(("3", "4")) else merged
+    return label if label in SCHEMES[scheme] else None

@@ -15,6 +15,7 @@ COMMANDS = (
     "eval/run.py eval/benchmarks/dual_phase.yaml",
     "eval/speed/explain.py",
     "eval/speed/splat.py",
+    "eval/speed/prepare.py",
     "eval/speed/video.py",
 )
 HEAD = """# Results

@@ -203,3 +203,28 @@ def test_to_three() -> None:
     assert facs.to_three("others") is facs.to_three(None) is None
     with pytest.raises(UserError, match="happyness"):
         facs.to_three("happyness")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "kept"),
+    [
+        ("3", {"anger": "negative", "happiness": "positive", "surprise": "surprise"}),
+        ("4", {"repression": "negative", "others": "others", "positive": "positive"}),
+        ("5-casme2", {"repression": "repression", "others": "others", "disgust": "disgust"}),
+        ("5-samm", {"contempt": "contempt", "anger": "anger"}),
+        ("7", {"sadness": "sadness", "others": "others"}),
+        ("7-dfme", {"contempt": "contempt", "surprise": "surprise"}),
+    ],
+)
+def test_label_schemes(scheme: str, kept: dict[str, str]) -> None:
+    assert {emotion: facs.to_scheme(emotion, scheme) for emotion in kept} == kept
+    assert facs.to_scheme(None, scheme) is None
+    labels = {facs.to_scheme(emotion, scheme) for emotion in facs.EMOTIONS} - {None}
+    assert labels == set(facs.SCHEMES[scheme])
+
+
+def test_what_a_scheme_leaves_out() -> None:
+    assert facs.to_scheme("others", "3") is facs.to_scheme("others", "7-dfme") is None
+    assert facs.to_scheme("sadness", "5-casme2") is facs.to_scheme("negative", "7") is None
+    with pytest.raises(UserError, match="label scheme '6'"):
+        facs.to_scheme("anger", "6")

@@ -1,0 +1,66 @@
+"""CASME II (Yan et al. 2014): 255 clips of 26 subjects, 200 frames per second, 640x480 colour.
+
+Columns, codings and counts are those of the real sheet of 2019-07-01; the folders are as published
+descriptions give them. That sheet has 28 clips of surprise where 25 are published: three of subject
+24 are not in MEGC2019's list either.
+"""
+
+from __future__ import annotations
+
+from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.reading import Identity, Published
+from deft_llm.corpora.sheets import Row, Sheet
+
+
+class Casme2(Corpus):
+    """CASME II."""
+
+    name = "casme2"
+    title = "CASME II"
+    licence = "the Institute of Psychology, Chinese Academy of Sciences (Yan et al., PLoS ONE 2014)"
+    tree = """
+CASME2/
+  CASME2-coding-20190701.xlsx
+  CASME2_RAW_selected/sub01/EP02_01f/img46.jpg   (or Cropped/sub01/EP02_01f/reg_img46.jpg)
+"""
+    fps = 200.0
+    schemes = ("3", "4", "5-casme2")
+    published = Published(
+        255,
+        26,
+        {
+            "5-casme2": {
+                "happiness": 32,
+                "disgust": 63,
+                "repression": 27,
+                "surprise": 25,
+                "others": 99,
+            }
+        },
+    )
+    sheet = Sheet(
+        ("CASME2-coding*.xlsx", "CASME2-coding*.xls", "CASME2-coding*.csv"),
+        {
+            "subject": ("Subject",),
+            "clip": ("Filename",),
+            "onset": ("OnsetFrame",),
+            "apex": ("ApexFrame",),
+            "offset": ("OffsetFrame",),
+            "aus": ("Action Units",),
+            "emotion": ("Estimated Emotion",),
+        },
+    )
+    emotions = {
+        name: name
+        for name in (
+            *("happiness", "disgust", "repression", "surprise", "others"),
+            *("sadness", "fear"),
+        )
+    }
+
+    def identify(self, row: Row) -> Identity:
+        """Subject "sub01", clip "sub01_EP02_01f"."""
+        subject = f"sub{row['subject'].removeprefix('sub').zfill(2)}"
+        inside = f"{subject}/{row['clip']}"
+        places = (f"CASME2_RAW_selected/{inside}", inside, f"*/{inside}", f"*/*/{inside}")
+        return Identity(subject, f"{subject}_{row['clip']}", places)

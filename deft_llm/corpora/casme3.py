@@ -1,0 +1,59 @@
+"""CAS(ME)3, part A (Li et al. 2022): long videos at 30 frames per second, 860 coded clips.
+
+Columns, codings and the number of rows are those of the real sheet (version 2, "JpgIndex"); the
+folders are as published descriptions give them. Class counts are not published in the specs at
+hand: only consistency is checked. Files are numbered from 1; one onset of the sheet is 0. Some
+offsets are hundreds of frames after the apex; they are left as coded.
+"""
+
+from __future__ import annotations
+
+from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.reading import Identity, Published
+from deft_llm.corpora.sheets import Row, Sheet
+
+
+class Casme3(Corpus):
+    """CAS(ME)3, part A, micro-expressions."""
+
+    name = "casme3"
+    title = "CAS(ME)3"
+    licence = (
+        "the Institute of Psychology, Chinese Academy of Sciences (Li et al., IEEE TPAMI 2023)"
+    )
+    tree = """
+CASME3/
+  annotation/cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx
+  data/spNO.1/a/color/355.jpg
+"""
+    fps = 30.0
+    schemes = ("3", "4", "7")
+    published = Published(860)
+    sheet = Sheet(
+        ("cas(me)3_part_A_ME*.xlsx", "casme3*.xlsx", "cas(me)3_part_A_ME*.csv"),
+        {
+            "subject": ("Subject",),
+            "clip": ("Filename",),
+            "onset": ("Onset",),
+            "apex": ("Apex",),
+            "offset": ("Offset",),
+            "aus": ("AU",),
+            "emotion": ("emotion",),
+        },
+    )
+    emotions = {
+        "happy": "happiness",
+        "disgust": "disgust",
+        "fear": "fear",
+        "anger": "anger",
+        "surprise": "surprise",
+        "sad": "sadness",
+        "others": "others",
+    }
+
+    def identify(self, row: Row) -> Identity:
+        """Subject "spNO.1", clip "spNO.1_a_355": a video has many, so the onset is in the name."""
+        subject, video = row["subject"], row["clip"]
+        inside = f"{subject}/{video}/color"
+        places = (f"data/{inside}", inside, f"*/{inside}", f"*/*/{inside}")
+        return Identity(subject, f"{subject}_{video}_{row['onset']}", places)

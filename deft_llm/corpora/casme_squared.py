@@ -1,0 +1,70 @@
+"""CAS(ME)2 (Qu et al. 2018): long videos at 30 frames per second, 57 micro-expressions.
+
+No real sheet was at hand: the three worksheets and the folders are as public descriptions and
+loaders give them. Rows of macro-expressions are left out; a row whose onset is 0 lies before its
+video and is dropped; an offset of 0 means the apex (both as loaders of the field do). Only the
+number of micro-expressions is published in the specs at hand.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.reading import Identity, Published
+from deft_llm.corpora.sheets import Row, Sheet, as_text, read_cells
+from deft_llm.errors import UserError
+
+
+class CasmeSquared(Corpus):
+    """CAS(ME)2, micro-expressions in long videos."""
+
+    name = "casme_squared"
+    title = "CAS(ME)2"
+    licence = "the Institute of Psychology, Chinese Academy of Sciences (Qu et al., IEEE TAC 2018)"
+    tree = """
+CASME_squared/
+  CAS(ME)^2code_final.xlsx    (worksheets CASFEcode_final, naming rule1, naming rule2)
+  rawpic/s15/15_0101disgustingteeth/img001.jpg
+"""
+    fps = 30.0
+    schemes = ("3", "4")
+    published = Published(57)
+    sheet = Sheet(
+        ("CAS(ME)*code_final*.xlsx", "code_final.xlsx"),
+        {
+            name: (name,)
+            for name in (
+                *("subject", "clip", "onset", "apex", "offset", "aus", "emotion"),
+                *("type", "felt"),
+            )
+        },
+        header=False,
+    )
+    emotions = {name: name for name in ("positive", "negative", "surprise", "others")}
+
+    def rows(self, path: Path) -> list[Row]:
+        """The micro-expressions; the two naming rules are read beside them."""
+        self._people = {
+            as_text(line[2]): re.sub(r"\D", "", as_text(line[0]))
+            for line in read_cells(path, "naming rule1")
+        }
+        self._films = {
+            as_text(line[1]): as_text(line[0]).zfill(4) for line in read_cells(path, "naming rule2")
+        }
+        return [r for r in super().rows(path) if r["type"].lower().startswith("micro")]
+
+    def identify(self, row: Row) -> Identity:
+        """Subject "s15", clip "s15_anger1_1": film, then the number of the expression in it."""
+        number = self._people.get(row["subject"])
+        film = row["clip"].split("_")[0]
+        if not number or film not in self._films:
+            raise UserError(
+                f"subject {row['subject']!r}, clip {row['clip']!r}: not in the naming rules"
+            )
+        if row["onset"] == "0":
+            raise UserError(f"clip {row['clip']!r} of subject {number}: onset 0, before the video")
+        inside = f"s{number}/{number}_{self._films[film]}*"
+        places = (f"rawpic/{inside}", f"rawpic/rawpic/{inside}", f"*/{inside}")
+        return Identity(f"s{number}", f"s{number}_{row['clip']}", places)

@@ -1,0 +1,118 @@
+"""From the cells of one row to an annotation, and what to do where a cell cannot be meant.
+
+The rules are our own; each use of one is a line of the report:
+
+- apex missing, or outside onset..offset: the frame halfway between them;
+- offset missing, 0 or before the onset: the apex, so that there is no falling phase;
+- onset missing, or apex and offset both missing: the row is dropped;
+- an onset before the first frame: the first frame;
+- "R12 or R14": the first; ``ref(...)``: left out, since it did not move; a code that cannot be
+  read: no AUs;
+- an emotion in another spelling: read where only upper and lower case differ; else the row is
+  dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from deft_llm import facs
+from deft_llm.clip import Interval
+from deft_llm.corpora.report import Action, Report
+from deft_llm.corpora.sheets import FRAME_FIELDS, Row, frame_number
+from deft_llm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where remarks about one row go."""
+
+    report: Report
+    file: str
+    row: int
+    clip: str
+
+    def say(self, what: str, why: str, action: Action) -> None:
+        """Put down a remark about the row."""
+        self.report.add(self.file, self.row, f"{self.clip}: {what}", why, action)
+
+
+def read_interval(row: Row, place: Place, first_frame: int) -> Interval | None:
+    """Onset, apex and offset in the sheet's own frame numbers; None where the row is dropped."""
+    numbers: dict[str, int | None] = {}
+    for name in FRAME_FIELDS:
+        try:
+            numbers[name] = frame_number(row[name])
+        except ValueError:
+            place.say(f"{name} {row[name]!r}", "no frame number: taken as not coded", "mended")
+            numbers[name] = None
+    onset = numbers["onset"]
+    if onset is None:
+        place.say(f"onset {row['onset']!r}", "a clip without onset cannot be placed", "dropped")
+        return None
+    if onset < first_frame:
+        place.say(f"onset {onset}", f"frames are numbered from {first_frame}: that one", "mended")
+        onset = first_frame
+    return _mend_interval(onset, numbers["apex"], numbers["offset"], place)
+
+
+def _mend_interval(
+    onset: int, apex: int | None, offset: int | None, place: Place
+) -> Interval | None:
+    shown = f"onset {onset}, apex {apex or '/'}, offset {offset or '/'}"
+    if not apex:
+        apex = None
+    if not offset or offset < onset:
+        if apex is None or apex < onset:
+            place.say(shown, "neither apex nor offset lies after the onset", "dropped")
+            return None
+        place.say(shown, f"no offset: the apex {apex}, no falling phase", "mended")
+        return Interval(onset, apex, apex)
+    middle = (onset + offset) // 2
+    if apex is None:
+        place.say(shown, f"no apex: the middle, {middle}", "mended")
+        return Interval(onset, middle, offset)
+    if not onset <= apex <= offset:
+        place.say(shown, f"apex outside onset..offset: the middle, {middle}", "mended")
+        return Interval(onset, middle, offset)
+    return Interval(onset, apex, offset)
+
+
+def read_aus(text: str, place: Place) -> tuple[str, ...]:
+    """AU codes with side, in order of number; see ``facs.parse_aus`` for what can be read."""
+    try:
+        units = facs.parse_aus(text)
+    except UserError as error:
+        place.say(f"AUs {text!r}", f"left empty ({error})", "mended")
+        return ()
+    chosen: list[str] = []
+    groups: set[int] = set()
+    for unit in units:
+        if unit.reference:
+            place.say(f"AUs {text!r}", f"AU{unit.number} was there before the onset", "mended")
+        elif unit.alternative == 0:
+            chosen.append(unit.code)
+        elif unit.alternative not in groups:
+            groups.add(unit.alternative)
+            chosen.append(unit.code)
+            place.say(f"AUs {text!r}", f"coders left it open: the first, AU{unit.code}", "mended")
+    return facs.sort_aus(chosen)
+
+
+def read_emotion(text: str, emotions: Mapping[str, str], place: Place) -> str:
+    """The emotion behind the corpus's own word for it.
+
+    Raises:
+        UserError: If the word is not one of the corpus; the nearest one is given.
+    """
+    if text in emotions:
+        return emotions[text]
+    same = [word for word in emotions if word.casefold() == text.casefold()]
+    if same:
+        place.say(f"emotion {text!r}", f"read as {same[0]!r}", "mended")
+        return emotions[same[0]]
+    near = get_close_matches(text, emotions, n=1)
+    hint = f", the nearest is {near[0]!r}" if near else ""
+    raise UserError(f"emotion {text!r} is none of {', '.join(emotions)}{hint}")

@@ -1,0 +1,58 @@
+"""DFME (Zhao et al. 2023): 7,526 clips of 671 people, seven emotions.
+
+No real sheet was at hand: columns and folders are as public descriptions and loaders give them.
+Clips were filmed at 200 to 500 frames per second; which at which rate is not known from those, so
+that annotations have none. Parts given out for challenges hold fewer clips.
+"""
+
+from __future__ import annotations
+
+from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.reading import Identity, Published
+from deft_llm.corpora.sheets import Row, Sheet
+
+
+class Dfme(Corpus):
+    """DFME."""
+
+    name = "dfme"
+    title = "DFME"
+    licence = "the authors at the University of Science and Technology of China (Zhao et al., 2023)"
+    tree = """
+DFME/
+  training_full_with_AU.xlsx
+  DFME_train/0001_01/00001.png
+"""
+    fps = None
+    schemes = ("3", "7-dfme")
+    published = Published(7526, 671)
+    sheet = Sheet(
+        ("training_full*.xlsx", "DFME*.xlsx", "DFME*.csv", "dfme*.xlsx", "dfme*.csv"),
+        {
+            "subject": ("Subject", "subject_id"),
+            "clip": ("Filename", "file_name"),
+            "onset": ("OnsetFrame", "onset_frame", "Onset"),
+            "apex": ("ApexFrame", "apex_frame", "Apex"),
+            "offset": ("OffsetFrame", "offset_frame", "Offset"),
+            "emotion": ("Emotion", "emotion_type"),
+            "aus": ("Action Units", "AUs", "AU"),
+        },
+        frozenset({"subject", "clip", "onset", "apex", "offset", "emotion"}),
+    )
+    emotions = {
+        name: name
+        for name in (
+            *("anger", "contempt", "disgust", "fear", "happiness", "sadness"),
+            "surprise",
+        )
+    }
+
+    def identify(self, row: Row) -> Identity:
+        """Subject "dfme_1", clip as its folder is named."""
+        clip = row["clip"]
+        places = (f"DFME_train/{clip}", clip, f"*/{clip}", f"*/*/{clip}")
+        return Identity(f"dfme_{row['subject']}", clip, places)
+
+    def aus_text(self, row: Row) -> str:
+        """Units are separated by commas or by "+"."""
+        return row["aus"].replace(",", "+").replace("AU", "")

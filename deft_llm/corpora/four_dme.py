@@ -1,0 +1,74 @@
+"""4DME (Li et al. 2022), the grey videos at 60 frames per second.
+
+No real sheet was at hand: columns and folders are as public descriptions and loaders give them.
+4DME allows several emotions for a clip; such a clip keeps its AUs and the class on which all its
+emotions agree in three classes, or none. No counts are published in the specs at hand.
+"""
+
+from __future__ import annotations
+
+import re
+
+from deft_llm import facs
+from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.coding import Place, read_emotion
+from deft_llm.corpora.reading import Identity
+from deft_llm.corpora.sheets import Row, Sheet
+
+
+class FourDme(Corpus):
+    """4DME, micro-expressions, grey videos."""
+
+    name = "four_dme"
+    title = "4DME"
+    licence = "the Center for Machine Vision, University of Oulu (Li et al., IEEE TAC 2022)"
+    tree = """
+4DME/
+  4DME_Labelling_Micro_release v1.xlsx
+  gray_micro/01/01_1st_001_01_1/Frame_000000001.jpg
+"""
+    fps = 60.0
+    schemes = ("3", "4")
+    sheet = Sheet(
+        ("4DME_Labelling_Micro*.xlsx", "4DME_Labelling_Micro*.csv"),
+        {
+            "subject": ("sub_ID",),
+            "clip": ("fold_name",),
+            "onset": ("Onset",),
+            "apex": ("Apex",),
+            "offset": ("Offset",),
+            "aus": ("AUs", "AU"),
+            "emotion": ("Emotion",),
+        },
+    )
+    emotions = {
+        "Positive": "positive",
+        "Negative": "negative",
+        "Surprise": "surprise",
+        "Repression": "repression",
+        "Others": "others",
+    }
+
+    def identify(self, row: Row) -> Identity:
+        """Subject "4dme_01" (other corpora have an "s01"), clip as its folder is named."""
+        inside = f"{row['subject']}/{row['clip']}"
+        flat = row["clip"]
+        places = (f"gray_micro/{inside}", f"gray_micro/{flat}", inside, f"*/{inside}", f"*/{flat}")
+        return Identity(f"4dme_{row['subject']}", row["clip"], places)
+
+    def aus_text(self, row: Row) -> str:
+        """From "AU4+AU7(k)" to "4": units marked (k) are held through the clip and do not move."""
+        units = [unit.strip() for unit in re.split(r"[+,]", row["aus"]) if unit.strip()]
+        moving = [unit.removeprefix("AU") for unit in units if not unit.endswith("(k)")]
+        return "+".join(moving)
+
+    def emotion(self, row: Row, place: Place) -> str | None:
+        """The one emotion, or what several agree on."""
+        words = [w.strip() for w in re.split(r"[+/,&]", row["emotion"]) if w.strip()]
+        found = [read_emotion(word, self.emotions, place) for word in words or [""]]
+        if len(found) == 1:
+            return found[0]
+        classes = {facs.to_scheme(emotion, "4") for emotion in found}
+        common = classes.pop() if len(classes) == 1 else None
+        place.say(f"emotions {row['emotion']!r}", f"taken as {common or 'no class'}", "mended")
+        return common

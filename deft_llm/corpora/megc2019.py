@@ -1,0 +1,133 @@
+"""MEGC2019's composite (See et al. 2019): CASME II + SMIC-HS + SAMM, 442 clips of 68 subjects.
+
+The organizers' list (``combined_3class_gt.csv``: dataset, subject, clip, class) decides which clips
+belong. Without it the paper's rule is used: CASME II's disgust and repression, SAMM's anger,
+contempt, disgust, fear and sadness are negative, happiness is positive, surprise is surprise, all
+else is left out. On CASME II's sheet of 2019 the rule leaves five clips more than were published,
+and the check of counts says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from deft_llm import facs
+from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.casme2 import Casme2
+from deft_llm.corpora.reading import Entry, Identity, Published, Reading
+from deft_llm.corpora.report import Report
+from deft_llm.corpora.samm import Samm
+from deft_llm.corpora.sheets import Row, Sheet, read_sheet
+from deft_llm.corpora.smic import SmicHs
+from deft_llm.errors import UserError
+
+#: The list's name for a part, its reader, folders that it may lie in.
+_PARTS: tuple[tuple[str, type[Corpus], tuple[str, ...]], ...] = (
+    ("casme2", Casme2, ("CASME2", "CASMEII", "CASME II", "casme2")),
+    ("smic", SmicHs, ("SMIC", "smic")),
+    ("samm", Samm, ("SAMM", "samm")),
+)
+#: Negative emotions that the paper's rule leaves out.
+_LEFT_OUT = {"casme2": {"sadness", "fear"}}
+
+
+class Megc2019(Corpus):
+    """MEGC2019's composite of three datasets."""
+
+    name = "megc2019"
+    title = "MEGC2019's composite"
+    licence = "three parties: see the messages of casme2, smic_hs and samm for each"
+    tree = """
+MEGC2019/
+  combined_3class_gt.csv      (the organizers' list: dataset,subject,clip,class)
+  CASME2/...   SMIC/...   SAMM/...      (each as its own corpus)
+"""
+    fps = None
+    schemes = ("3",)
+    published = Published(442, 68, {"3": {"negative": 250, "positive": 109, "surprise": 83}})
+    parts: ClassVar[dict[str, int]] = {"casme2": 145, "smic": 164, "samm": 133}
+    sheet = Sheet(
+        ("combined_3class_gt.csv", "combined_3class*.xlsx"),
+        {name: (name,) for name in ("dataset", "subject", "clip", "class")},
+        header=False,
+    )
+    emotions = {str(k): name for k, name in enumerate(facs.THREE_CLASSES)}
+
+    def identify(self, row: Row) -> Identity:
+        """Subject and clip as the part's own reader names them."""
+        subject, clip = row["subject"], row["clip"]
+        if row["dataset"] == "casme2":
+            subject = f"sub{subject.removeprefix('sub').zfill(2)}"
+            return Identity(subject, f"{subject}_{clip}", ())
+        if row["dataset"] == "samm":
+            return Identity(subject.zfill(3), clip, ())
+        return Identity(*SmicHs.names(clip)[:2], ())
+
+    def read(self, frames: bool = True) -> Reading:
+        """Read the three corpora and keep what belongs to the composite.
+
+        Raises:
+            UserError: If one of the three is missing or cannot be read.
+        """
+        report, entries = Report(), []
+        listed = self._list(report)
+        for name, reader, folders in _PARTS:
+            reading = reader(self._folder(name, folders)).read(frames)
+            report.extend(reading.report)
+            kept = [e for e in reading.entries if _belongs(name, e)]
+            if listed is not None:
+                kept = _by_list(kept, listed[name], name, report)
+            if len(kept) != self.parts[name]:
+                what = f"{len(kept)} clips"
+                report.add(name, None, what, f"MEGC2019 has {self.parts[name]}", "noted")
+            entries += kept
+        return Reading(self.name, tuple(entries), report, self.published)
+
+    def _folder(self, name: str, folders: tuple[str, ...]) -> Path:
+        for folder in folders:
+            if (self.root / folder).is_dir():
+                return self.root / folder
+        raise self._missing(f"{self.root}: no folder {folders[0]} for {name}")
+
+    def _list(self, report: Report) -> dict[str, dict[str, str]] | None:
+        """Dataset -> clip -> class; None without the organizers' list."""
+        try:
+            path = self.sheets()[0]
+        except UserError:
+            why = "which clips belong follows from the paper's rule"
+            report.add(str(self.root), None, "no combined_3class_gt.csv", why, "noted")
+            return None
+        listed: dict[str, dict[str, str]] = {name: {} for name, _, _ in _PARTS}
+        for row in read_sheet(path, self.sheet):
+            if row["dataset"] not in listed or row["class"] not in self.emotions:
+                raise UserError(
+                    f"{path}, row {row.number}: dataset {row['dataset']!r}, class {row['class']!r};"
+                    f" expected one of {', '.join(listed)} and of {', '.join(self.emotions)}"
+                )
+            listed[row["dataset"]][self.identify(row).clip] = self.emotions[row["class"]]
+        return listed
+
+
+def _belongs(name: str, entry: Entry) -> bool:
+    emotion = entry.annotation.emotion
+    return facs.to_three(emotion) is not None and emotion not in _LEFT_OUT.get(name, set())
+
+
+def _by_list(
+    entries: list[Entry], listed: dict[str, str], name: str, report: Report
+) -> list[Entry]:
+    """What the list names; where list and sheet disagree on the class, the clip is dropped."""
+    kept, found = [], {entry.annotation.clip for entry in entries}
+    for entry in entries:
+        clip, label = entry.annotation.clip, facs.to_three(entry.annotation.emotion)
+        if clip not in listed:
+            report.add(name, entry.row, clip, "not in MEGC2019's list", "dropped")
+        elif listed[clip] != label:
+            why = f"MEGC2019's list says {listed[clip]}"
+            report.add(name, entry.row, f"{clip}: {label}", why, "dropped")
+        else:
+            kept.append(entry)
+    for clip in sorted(listed.keys() - found):
+        report.add(name, None, clip, "in MEGC2019's list, not among the clips read", "dropped")
+    return kept

@@ -1,0 +1,100 @@
+"""What reading a corpus gives: entries, the report, and counts beside the published ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deft_llm import facs
+from deft_llm.clip import Annotation
+from deft_llm.corpora.report import Report
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who and where: what only the corpus's own file knows.
+
+    Attributes:
+        subject: Unique over all corpora as the field writes it ("sub01", "006", "s01").
+        clip: Unique in the corpus.
+        places: Folders that may hold the frames, relative to the corpus folder (globs).
+    """
+
+    subject: str
+    clip: str
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One clip of a corpus.
+
+    Attributes:
+        annotation: Its coding. The interval counts the files of `folder` from 0; without a folder
+            it counts from the corpus's first frame.
+        folder: Folder of frames, or None where frames were not asked for.
+        frames: Number of frames in the folder.
+        row: Row of the sheet, from 1; 0 where the corpus has no sheet.
+    """
+
+    annotation: Annotation
+    folder: Path | None = None
+    frames: int = 0
+    row: int = 0
+
+
+@dataclass(frozen=True)
+class Published:
+    """Counts as published, for checking; empty where the specs at hand give none."""
+
+    clips: int | None = None
+    subjects: int | None = None
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One count beside the published one."""
+
+    what: str
+    found: int
+    published: int
+
+    def __str__(self) -> str:
+        verdict = "" if self.found == self.published else "  DIFFERS"
+        return f"{self.what}: {self.found} (published {self.published}){verdict}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What came out of a corpus folder."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    report: Report
+    published: Published = Published()
+
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """The codings, in the order of the sheet."""
+        return tuple(entry.annotation for entry in self.entries)
+
+    def classes(self, scheme: str) -> dict[str, int]:
+        """Clips per class of a label scheme; those without a class are left out."""
+        labels = Counter(facs.to_scheme(a.emotion, scheme) for a in self.annotations)
+        return {name: labels[name] for name in facs.SCHEMES[scheme]}
+
+    def checks(self) -> Iterator[Check]:
+        """Every published count beside what was read."""
+        published = self.published
+        if published.clips is not None:
+            yield Check("clips", len(self.entries), published.clips)
+        if published.subjects is not None:
+            subjects = {a.subject for a in self.annotations}
+            yield Check("subjects", len(subjects), published.subjects)
+        for scheme, counts in published.classes.items():
+            found = self.classes(scheme)
+            for name, count in counts.items():
+                yield Check(f"{scheme}-class {name}", found[name], count)

@@ -1,0 +1,164 @@
+"""SMIC (Li et al. 2013): three classes without AUs; high speed, colour and near infrared.
+
+Read from a real sheet: subject, clip, onset, apex and offset of HS (an apex coding that others
+published: 164 rows, of which 7 lack the offset). The authors' own sheets, which have no apex, and
+the folders are as published descriptions give them; without any sheet the folders alone are read,
+first frame to last. The apex is the middle where none is coded. Counts of VIS and NIR are not
+published in the specs at hand.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deft_llm.clip import Annotation, Interval
+from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.coding import Place
+from deft_llm.corpora.frames import open_folder
+from deft_llm.corpora.reading import Entry, Identity, Published, Reading
+from deft_llm.corpora.report import Report
+from deft_llm.corpora.sheets import Row, Sheet
+from deft_llm.errors import UserError
+
+_CLIP = re.compile(r"s(\d+)_(ne|po|sur)_(\d+)")
+_LICENCE = "the Center for Machine Vision, University of Oulu (Li et al., IEEE FG 2013)"
+
+
+def _sheet(kind: str) -> Sheet:
+    return Sheet(
+        (f"SMIC-{kind}-E_annotation.xlsx", f"SMIC-{kind}-E_annotation.csv")
+        + (("smic_apex.xlsx", "smic_apex.csv") if kind == "HS" else ()),
+        {
+            "subject": ("Subject", "subject"),
+            "clip": ("Filename", "clip"),
+            "onset": ("OnsetF", "onset_frame"),
+            "apex": ("ApexF", "apex_frame"),
+            "offset": ("OffsetF", "offset_frame"),
+        },
+        frozenset({"subject", "clip", "onset", "offset"}),
+    )
+
+
+def _tree(kind: str) -> str:
+    return f"""
+SMIC/
+  {kind}_long/SMIC_{kind}_E/SMIC-{kind}-E_annotation.xlsx   (may be left out with cropped clips)
+  {kind}_long/SMIC_{kind}_E/s20/s20_ne_01/image17581039.jpg
+  (or SMIC_all_cropped/{kind}/s20/micro/negative/s20_ne_01/reg_image17581039.bmp)
+"""
+
+
+class SmicHs(Corpus):
+    """SMIC-HS, 100 frames per second."""
+
+    name = "smic_hs"
+    title = "SMIC-HS"
+    kind = "HS"
+    licence = _LICENCE
+    tree = _tree("HS")
+    fps = 100.0
+    schemes = ("3",)
+    published = Published(164, 16, {"3": {"negative": 70, "positive": 51, "surprise": 43}})
+    sheet = _sheet("HS")
+    emotions = {"ne": "negative", "po": "positive", "sur": "surprise"}
+
+    @classmethod
+    def names(cls, clip: str) -> tuple[str, str, str]:
+        """Subject "s01", clip "s01_ne_02" and emotion behind "s01_ne_02" or "s1_ne_02".
+
+        Raises:
+            UserError: If it is no such name.
+        """
+        match = _CLIP.fullmatch(clip)
+        if match is None:
+            raise UserError(f"clip {clip!r} is no name like s20_ne_01")
+        subject = f"s{int(match[1]):02d}"
+        return subject, f"{subject}_{match[2]}_{match[3]}", cls.emotions[match[2]]
+
+    def identify(self, row: Row) -> Identity:
+        """Subject "s01", clip "s01_ne_02"; the class is part of the name."""
+        return self._identify(row["clip"])
+
+    def _identify(self, clip: str) -> Identity:
+        subject, name, emotion = self.names(clip)
+        kind = self.kind
+        heads = (
+            *(f"{kind}_long/SMIC_{kind}_E/", f"SMIC_all_raw/{kind}/", f"SMIC_all_cropped/{kind}/"),
+            *(f"{kind}_long/SMIC-{kind}-E/{kind}/", f"{kind}/", "", "*/"),
+        )
+        tails = [
+            f"{folder}/{middle}{clip}"
+            for folder in (subject, f"s{int(subject[1:])}")
+            for middle in ("", f"micro/{emotion}/")
+        ]
+        places = tuple(dict.fromkeys(head + tail for head in heads for tail in tails))
+        return Identity(subject, name, places)
+
+    def aus_text(self, row: Row) -> str:
+        """SMIC has no AUs."""
+        return ""
+
+    def emotion(self, row: Row, place: Place) -> str | None:
+        """From the clip's name."""
+        return self.names(row["clip"])[2]
+
+    def read(self, frames: bool = True) -> Reading:
+        """As every corpus; without a sheet, from the folders."""
+        try:
+            self.sheets()
+        except UserError:
+            reading = self._from_folders()
+            if reading is None:
+                raise
+            return reading
+        return super().read(frames)
+
+    def _from_folders(self) -> Reading | None:
+        """Each folder of a clip is one expression from its first frame to its last."""
+        report, entries = Report(), []
+        for folder in self._clip_folders():
+            identity, count = self._identify(folder.name), len(open_folder(folder).numbers)
+            interval = Interval(0, (count - 1) // 2, count - 1)
+            annotation = Annotation(
+                *(self.name, identity.subject, identity.clip, interval),
+                emotion=self.names(folder.name)[2],
+                fps=self.fps,
+            )
+            entries.append(Entry(annotation, folder, count))
+            what = f"{folder.name}: no sheet"
+            report.add(str(folder), None, what, "first frame, middle, last frame", "mended")
+        if not entries:
+            return None
+        return Reading(self.name, tuple(entries), report, self.published)
+
+    def _clip_folders(self) -> list[Path]:
+        for head in (f"SMIC_all_cropped/{self.kind}", self.kind, "."):
+            found = [p for p in self.root.glob(f"{head}/s*/micro/*/s*_*_*") if p.is_dir()]
+            if found:
+                return sorted(found, key=lambda p: p.name)
+        return []
+
+
+class SmicVis(SmicHs):
+    """SMIC-VIS, 25 frames per second."""
+
+    name = "smic_vis"
+    title = "SMIC-VIS"
+    kind = "VIS"
+    tree = _tree("VIS")
+    fps = 25.0
+    published = Published()
+    sheet = _sheet("VIS")
+
+
+class SmicNir(SmicHs):
+    """SMIC-NIR, 25 frames per second."""
+
+    name = "smic_nir"
+    title = "SMIC-NIR"
+    kind = "NIR"
+    tree = _tree("NIR")
+    fps = 25.0
+    published = Published()
+    sheet = _sheet("NIR")

@@ -1,0 +1,256 @@
+"""Simulated clips in each corpus's own layout: sheets, folders, names, bit depth.
+
+Whatever reads a corpus or scores on one runs on this without a licence. Which motion belongs to
+which label follows the simulator's priors; words and layouts are in ``layouts.py``.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm import facs
+from deft_llm.clip import Annotation, Interval
+from deft_llm.corpora.base import load_class
+from deft_llm.corpora.layouts import LAYOUTS, Layout, SheetLayout
+from deft_llm.errors import UserError
+from deft_llm.simulator.clips import ClipSpec, SimulatedClip, draw_spec, render_many
+from deft_llm.simulator.performance import Curve
+
+Frames = NDArray[np.uint8]
+Renderer = Callable[[ClipSpec], Frames]
+Mode = Literal["own", "rgb", "grey", "grey16", "rgba"]
+#: Emotions that the simulator has no AUs for -> those it shows in their place.
+_SHOWN = {"positive": "happiness", "negative": "disgust", "repression": "sadness"}
+#: Longest simulated clip, frames; real ones at 200 frames per second are longer.
+MAX_FRAMES = 60
+_MEGC_PARTS = {"casme2": "CASME2", "smic_hs": "SMIC", "samm": "SAMM"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """One clip as it was written: what a reader has to give back.
+
+    Attributes:
+        annotation: With its interval in places of the folder, from 0.
+        folder: Where its frames are.
+        spec: What was simulated.
+    """
+
+    annotation: Annotation
+    folder: Path
+    spec: ClipSpec
+
+
+def write_corpus(
+    name: str,
+    root: Path,
+    *,
+    subjects: int = 4,
+    clips: int = 4,
+    seed: int = 0,
+    renderer: Renderer | None = None,
+    mode: Mode = "own",
+    workers: int = 1,
+) -> tuple[Written, ...]:
+    """Write a simulated corpus.
+
+    Args:
+        name: A key of ``CORPORA``.
+        root: New or empty folder for it.
+        subjects: Number of subjects.
+        clips: Clips per subject, at least 2; an even number fills every long video.
+        seed: Draws of it.
+        renderer: Recipe -> frames uint8 RGB (T, H, W, 3) with T = ``spec.curve.frames``; None for
+            the simulator.
+        mode: Pixels of the files: "own" as the corpus has them, or PNG in 8-bit colour, 8- or
+            16-bit grey, or with alpha.
+        workers: Processes that render, without `renderer`.
+
+    Returns:
+        What was written, in the order of the sheet.
+
+    Raises:
+        UserError: If the corpus is unknown or the folder is not empty.
+    """
+    load_class(name)
+    if root.exists() and any(root.iterdir()):
+        raise UserError(f"{root}: not empty; give a new folder for the simulated corpus")
+    order = _Order(subjects, clips, seed, renderer, mode, workers)
+    if name != "megc2019":
+        return _write(name, root, order)
+    written: list[Written] = []
+    for i, (part, folder) in enumerate(_MEGC_PARTS.items()):
+        written += _write(part, root / folder, replace(order, seed=seed + 1000 * i))
+    kept = [w for w in written if facs.to_three(w.annotation.emotion) is not None]
+    _write_csv(root / "combined_3class_gt.csv", [_megc_row(w.annotation) for w in kept])
+    return tuple(kept)
+
+
+def _megc_row(annotation: Annotation) -> list[Any]:
+    label = facs.to_three(annotation.emotion)
+    assert label is not None
+    dataset = annotation.dataset.removesuffix("_hs")
+    clip = annotation.clip.removeprefix(f"{annotation.subject}_" if dataset == "casme2" else "")
+    return [dataset, annotation.subject, clip, facs.THREE_CLASSES.index(label)]
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is asked for; see `write_corpus`."""
+
+    subjects: int
+    clips: int
+    seed: int
+    renderer: Renderer | None
+    mode: Mode
+    workers: int
+
+    def rendered(self, specs: list[ClipSpec]) -> Iterator[Frames]:
+        """Frames of each recipe."""
+        if self.renderer is not None:
+            return map(self.renderer, specs)
+        return render_many(specs, _frames, self.workers)
+
+
+def _write(name: str, root: Path, order: _Order) -> tuple[Written, ...]:
+    layout, fps = LAYOUTS[name], load_class(name).fps
+    plans = list(_plans(layout, fps or 200.0, order))
+    rendered = order.rendered([spec for spec, _ in plans])
+    written: list[Written] = []
+    rows: list[dict[str, Any]] = []
+    pairs = zip(plans, rendered, strict=True)
+    while group := list(islice(pairs, layout.per_video)):
+        start, folder = 0, root / layout.folder.format(**group[0][0][1])
+        folder.mkdir(parents=True, exist_ok=True)
+        for (spec, fields), frames in group:
+            _write_frames(folder, frames, start, layout, fields, order.mode)
+            i, at = spec.curve.interval, layout.first + start
+            fields |= {"onset": at + i.onset, "apex": at + i.apex, "offset": at + i.offset}
+            fields["frames"] = i.offset - i.onset + 1
+            annotation = Annotation(
+                dataset=name,
+                subject=layout.subject.format(**fields),
+                clip=layout.clip.format(**fields),
+                interval=Interval(start + i.onset, start + i.apex, start + i.offset),
+                aus=facs.sort_aus(spec.aus) if layout.codes_aus else (),
+                emotion=layout.words[fields["word"]],
+                fps=fps,
+            )
+            written.append(Written(annotation, folder, spec))
+            rows.append(fields)
+            start += len(frames)
+    for sheet in layout.sheets:
+        rules = _naming_rules(rows) if layout.naming_rules else {}
+        _write_sheet(root / sheet.file, sheet, rows, rules)
+    return tuple(written)
+
+
+def _plans(layout: Layout, fps: float, order: _Order) -> Iterator[tuple[ClipSpec, dict[str, Any]]]:
+    """A recipe and the fields of its row for every clip; labels in turn, videos filled in turn."""
+    words = list(layout.words)
+    for i in range(order.subjects * order.clips):
+        subject, k = divmod(i, order.clips)
+        word = words[i % len(words)]
+        emotion = layout.words[word]
+        shown = _SHOWN.get(emotion, emotion)
+        drawn = draw_spec(order.seed + i, identity=order.seed + subject, emotion=shown)
+        video = 1 + k // layout.per_video
+        fields: dict[str, Any] = {"s": subject + 1, "t": subject + 15, "k": k + 1, "v": video}
+        fields |= {"letter": chr(ord("a") + video - 1), "word": word, "n": 0}
+        fields["aus"] = "+".join(facs.sort_aus(drawn.aus))
+        yield _at_rate(drawn, fps), fields
+
+
+def _at_rate(spec: ClipSpec, fps: float) -> ClipSpec:
+    """The recipe at another frame rate, the expression as long as before where it fits."""
+    curve = spec.curve
+    factor = min(fps / spec.fps, MAX_FRAMES / curve.frames)
+    if factor <= 1:
+        return replace(spec, fps=fps)
+    onset, apex, offset = (round(t * factor) for t in (curve.onset, curve.apex, curve.offset))
+    frames = offset + 1 + round((curve.frames - curve.offset - 1) * factor)
+    stretched = Curve(frames, onset, apex, offset, curve.rise, curve.fall)
+    return replace(spec, fps=fps, curve=stretched)
+
+
+def _frames(clip: SimulatedClip) -> Frames:
+    return clip.clip.frames
+
+
+def _write_frames(
+    folder: Path, frames: Frames, start: int, layout: Layout, fields: dict[str, Any], mode: Mode
+) -> None:
+    shape = partial(_pixels, mode=("grey" if layout.grey else "rgb") if mode == "own" else mode)
+    for i, frame in enumerate(frames):
+        name = Path(layout.frame.format(**{**fields, "n": layout.first + start + i}))
+        file = folder / (name if mode == "own" else name.with_suffix(".png"))
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if file.suffix == ".jpg" else []
+        done, data = cv2.imencode(file.suffix, shape(frame), quality)
+        assert done, file
+        file.write_bytes(data.tobytes())
+
+
+def _pixels(frame: Frames, mode: Mode) -> NDArray[Any]:
+    """An RGB frame as OpenCV writes it in one of the modes."""
+    if mode in ("grey", "grey16"):
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        return grey if mode == "grey" else grey.astype(np.uint16) * 257
+    return cv2.cvtColor(frame, cv2.COLOR_RGB2BGRA if mode == "rgba" else cv2.COLOR_RGB2BGR)
+
+
+def _naming_rules(rows: list[dict[str, Any]]) -> dict[str, list[list[Any]]]:
+    people = {row["s"]: row["t"] for row in rows}
+    return {
+        "naming rule1": [[t, f"s{t}", s] for s, t in people.items()],
+        "naming rule2": [[f"{v:04d}", f"anger{v}"] for v in sorted({row["v"] for row in rows})],
+    }
+
+
+def _write_sheet(
+    path: Path, sheet: SheetLayout, rows: list[dict[str, Any]], more: dict[str, list[list[Any]]]
+) -> None:
+    try:
+        from openpyxl import Workbook
+    except ImportError as error:
+        raise UserError(
+            f"{path}: writing a sheet needs openpyxl; pip install 'deft-llm[corpora]'"
+        ) from error
+    book = Workbook()
+    page = book.active
+    assert page is not None
+    for line in sheet.preamble:
+        page.append([line])
+    if sheet.header:
+        page.append([header or None for header, _ in sheet.columns])
+    for row in rows:
+        page.append([_cell(form.format(**row)) for _, form in sheet.columns])
+    for title, lines in more.items():
+        other = book.create_sheet(title)
+        for values in lines:
+            other.append(values)
+    partial_file = path.with_name(f".{path.name}.partial")
+    book.save(partial_file)
+    os.replace(partial_file, path)
+
+
+def _cell(text: str) -> str | int | None:
+    """Numbers as numbers, as in the official sheets; "06" stays text."""
+    return int(text) if text.isdigit() and str(int(text)) == text else text or None
+
+
+def _write_csv(path: Path, rows: list[list[Any]]) -> None:
+    partial_file = path.with_name(f".{path.name}.partial")
+    with partial_file.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    os.replace(partial_file, path)

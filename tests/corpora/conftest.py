@@ -1,0 +1,41 @@
+"""Small corpora without rendering, and places of real material."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from openpyxl import load_workbook
+
+from deft_llm.simulator.clip_spec import ClipSpec
+
+
+def tiny(spec: ClipSpec) -> NDArray[np.uint8]:
+    """A few pixels, different in every frame and clip."""
+    rng = np.random.default_rng(spec.seed)
+    return rng.integers(0, 255, (spec.curve.frames, 4, 4, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """Folder of real material."""
+    data = os.environ.get("DEFT_DATA")
+    if not data:
+        pytest.skip("set DEFT_DATA to the folder of test data")
+    return Path(data)
+
+
+@pytest.fixture
+def edit() -> Callable[[Path, int, int, object], None]:
+    """Change one cell of a sheet: (file, row from 1, column from 1, value)."""
+
+    def change(path: Path, row: int, column: int, value: object) -> None:
+        book = load_workbook(path)
+        book.worksheets[0].cell(row, column).value = value
+        book.save(path)
+
+    return change

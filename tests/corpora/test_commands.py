@@ -1,0 +1,54 @@
+"""The command line of the corpora."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from deft_llm.cli import app
+from deft_llm.corpora.synthetic import write_corpus
+from deft_llm.errors import UserError
+
+from .conftest import tiny
+
+
+@pytest.fixture
+def samm(tmp_path: Path) -> Path:
+    write_corpus("samm", tmp_path / "SAMM", subjects=2, clips=3, renderer=tiny)
+    return tmp_path / "SAMM"
+
+
+def test_check_says_counts_and_report(samm: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    result = CliRunner().invoke(
+        app, ["corpora", "check", str(samm), "--name", "samm", "--json", str(report)]
+    )
+    assert result.exit_code == 0, result.output
+    assert "samm: 6 clips of 2 subjects" in result.output
+    assert "clips: 6 (published 159)  DIFFERS" in result.output
+    assert "report: nothing to mend" in result.output
+    assert json.loads(report.read_text()) == []
+
+
+def test_show_writes_three_frames_a_clip(samm: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sheet.png"
+    arguments = ["corpora", "show", str(samm), "--name", "samm", "--out", str(out), "--count", "3"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    picture = cv2.imread(str(out))
+    assert picture is not None and picture.shape[1] == 2 * 3 * 150 + 14
+    # the first clip's frames are noise, the empty place of the fourth is white
+    assert np.ptp(picture[40:180, 10:440]) > 100
+    assert (picture[-140:, -400:] == 255).all()
+
+
+def test_an_unknown_dataset(samm: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'samm'"):
+        CliRunner().invoke(
+            app, ["corpora", "check", str(samm), "--name", "sam"], catch_exceptions=False
+        )
