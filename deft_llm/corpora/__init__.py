@@ -1,0 +1,1 @@
+"""Corpora: one file per dataset, official sheets and folders to annotations."""
