@@ -69,6 +69,7 @@ RECOGNIZERS: dict[str, str] = {
     "bi_woof": "deft_llm.recognizers.bi_woof:BiWoof",
     "off_apexnet": "deft_llm.recognizers.off_apexnet:OffApexNet",
     "ststnet": "deft_llm.recognizers.ststnet:STSTNet",
+    "prior_flow": "deft_llm.recognizers.prior_flow:PriorFlow",
     "htnet": "deft_llm.recognizers.htnet:HTNet",
 }
 """Name -> "module:Class"; each class takes ``classes`` and its own keyword options."""

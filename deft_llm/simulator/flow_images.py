@@ -1,11 +1,14 @@
 """Simulated onset-to-apex flow images, as published ones are made, without rendering a picture.
 
-The vertices of a head move by action units drawn from real codings; their projected motion is
-spread over a small grid, sharpened into the piecewise smooth fields that TV-L1 flow leaves, and
-stretched to 8 bits as ``motion.encoding.stretch`` does. Crop geometry, amplitudes and nuisance
-motion follow what was measured on published images (28x28, from crops of 170x140); the grid, the
-noise and the sharpening are our own, set so that kurtosis and neighbour correlation come near
-those of real flow (8, 10, 24 and .91, .93, .74 for u, v, strain). No real label is used.
+The vertices of a head move by action units drawn from real codings, and their projected motion
+and shaded colours are spread over a small grid. An estimator sees motion only where there is
+texture: brows, lids, nostrils and lips, across an edge but not along it. So the exact motion is
+put through the equations of Lucas and Kanade with the gradients of that grid, with image noise
+and a pull towards a coarser estimate, and comes out as sparse and patchy as real flow is. It is
+then stretched to 8 bits as ``motion.encoding.stretch`` does. Crop geometry, amplitudes and
+nuisance motion follow what was measured on published images (28x28, from crops of 170x140); the
+grid and its constants are our own, set so that kurtosis and neighbour correlation come near those
+of real flow (8, 10, 24 and .91, .93, .74 for u, v, strain). No real label is used.
 
 Letters: N images, V vertices, K action units.
 """
@@ -39,8 +42,12 @@ Floats = NDArray[np.float32]
 SIDE = 28
 AUS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24)
 """Action units that are told; rarer ones move the face unnamed."""
-_FINE = 2  # grid cells along each pixel of the image
-_SHOWN = [MATERIALS.index(m) for m in ("skin", "brow", "lip", "eye_white", "iris", "lash")]
+_FINE = 3  # grid cells along each pixel of the image
+_SHOWN = [
+    MATERIALS.index(m)
+    for m in ("skin", "brow", "lip", "eye_white", "iris", "pupil", "lash", "nostril", "hair")
+]
+_WINDOWS = (12.0, 5.0, 2.0)  # SD of the estimator's windows, grid cells, coarse to fine
 # Geometry in pixels of 28: eye gap, mid-eye (x, y), and how much rows are squeezed (140 / 170).
 _CROPS = ((16.0, 13.75, 7.4), (13.1, 13.65, 5.3))  # SMIC's, SAMM's
 _SQUEEZE = 140 / 170
@@ -60,7 +67,8 @@ class FlowImageSettings(Settings):
         blink: Share of images with a blink in between.
         gaze: Share with a gaze shift.
         stray: Share with a small action unit that belongs to nothing.
-        noise: Range of the flow noise, pixels of 28.
+        noise: Range of the image noise, share of full brightness.
+        stiffness: Range of the estimator's pull towards its coarser estimate.
         turn: SD of the head's turning between the frames, rad.
         drift: SD of its shift, cm.
     """
@@ -74,7 +82,8 @@ class FlowImageSettings(Settings):
     blink: float = 0.45
     gaze: float = 0.4
     stray: float = 0.4
-    noise: tuple[float, float] = (0.004, 0.03)
+    noise: tuple[float, float] = (0.002, 0.02)
+    stiffness: tuple[float, float] = (3e-5, 1e-3)
     turn: float = 0.0015
     drift: float = 0.012
 
@@ -206,7 +215,10 @@ class _Face:
         corners = mesh.vertices[shown]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-        self.triangles = shown[normals[:, 2] > 0.15]
+        seen = normals[:, 2] > 0.15
+        self.triangles, self.normals = shown[seen], normals[seen].astype(np.float32)
+        colours = mesh.colors[np.isin(mesh.material, _SHOWN)][seen]
+        self.grey = colours.mean(1) ** (1 / 2.2)
         points = mesh.vertices[mesh.landmarks]
         self.gap = float(points[42:48, 0].mean() - points[36:42, 0].mean())
         self.depth = float(points[36:48, 2].mean()) + _DISTANCE
@@ -227,15 +239,22 @@ class _Face:
         first = project(before @ _rotation(pose).T)
         step = rng.normal(0, settings.drift, 3)
         second = project(after @ _rotation(moved).T + step.astype(np.float32))
-        fine = self._spread(first, second - first)
-        fine += _noise(rng, settings.noise)
-        fine = np.stack([cv2.medianBlur(c, 5) for c in fine])
+        exact, image = self._spread(first, (second - first) * _FINE, self._shaded(rng))
+        fine = _estimate(rng, exact, image, settings) / _FINE
         # Rows are squeezed: strain is measured in the shape of the face.
-        upright = np.stack([fine[0], fine[1] / _SQUEEZE])
-        strain = optical_strain(upright)
-        cells = np.stack([*fine, strain]).reshape(3, SIDE, _FINE, SIDE, _FINE)
-        small: Floats = cells.mean((2, 4))
+        strain = optical_strain(np.stack([fine[0], fine[1] / _SQUEEZE]))
+        # Published images were made smaller without smoothing: thin lines stay thin.
+        small: Floats = np.stack([*fine, strain])[:, 1::_FINE, 1::_FINE]
         return small
+
+    def _shaded(self, rng: np.random.Generator) -> Floats:
+        """Brightness of each triangle under a light from the front, with skin texture."""
+        azimuth, height = rng.uniform(-0.8, 0.8), rng.uniform(0.0, 0.8)
+        light = np.array([np.sin(azimuth), np.sin(height), 1.0])
+        cosine = np.clip(self.normals @ (light / np.linalg.norm(light)), 0, 1)
+        grain = 1 + 0.03 * rng.standard_normal(len(self.grey))
+        shaded: Floats = (self.grey * (0.4 + 0.6 * cosine) * grain).astype(np.float32)
+        return shaded
 
     def _crop(self, rng: np.random.Generator) -> _Crop:
         gap, x, y = _CROPS[rng.integers(len(_CROPS))]
@@ -244,21 +263,44 @@ class _Face:
         centre = np.array([x, y]) + rng.normal(0, 0.5, 2)
         return _Crop(self.depth, float(scale), float(squeeze), centre.astype(np.float32))
 
-    def _spread(self, place: Floats, motion: Floats) -> Floats:
-        """Motion of the triangles' middles, averaged over grid cells; holes are filled."""
+    def _spread(self, place: Floats, motion: Floats, grey: Floats) -> tuple[Floats, Floats]:
+        """Exact motion (2, G, G) and image (G, G) on the grid; small holes are filled."""
         side = SIDE * _FINE
         middle = place[self.triangles].mean(1) * _FINE
         moved = motion[self.triangles].mean(1)
         cell = np.floor(middle).astype(np.int64)
         inside = ((cell >= 0) & (cell < side)).all(1)
         index = cell[inside, 1] * side + cell[inside, 0]
-        sums = [
-            np.bincount(index, weights=w, minlength=side * side).reshape(side, side)
-            for w in (np.ones(len(index)), *moved[inside].T)
-        ]
-        near = [cv2.GaussianBlur(s.astype(np.float32), (0, 0), 1.0) for s in sums]
-        # The small floor lets motion fade out beyond the face.
-        return np.stack([near[1], near[2]]) / (near[0] + 0.02)
+        values = (np.ones(len(index)), *moved[inside].T, grey[inside])
+        sums = np.stack(
+            [np.bincount(index, w, side * side).reshape(side, side) for w in values], axis=2
+        ).astype(np.float32)
+        near = cv2.GaussianBlur(sums, (0, 0), 0.8) + 1e-2 * cv2.GaussianBlur(sums, (0, 0), 3.0)
+        # Beyond the face there is a still, grey background.
+        weight = near[..., :1] + 1e-4
+        filled = (near[..., 1:] + 1e-4 * np.array([0, 0, 0.3], np.float32)) / weight
+        return filled[..., :2].transpose(2, 0, 1), filled[..., 2]
+
+
+def _estimate(
+    rng: np.random.Generator, exact: Floats, image: Floats, settings: FlowImageSettings
+) -> Floats:
+    """What an estimator sees of motion (2, G, G) in an image (G, G): coarse to fine."""
+    level = np.exp(rng.uniform(*np.log(settings.noise)))
+    pull = np.exp(rng.uniform(*np.log(settings.stiffness)))
+    gy, gx = np.gradient(image)
+    change = gx * exact[0] + gy * exact[1]
+    change += level * rng.standard_normal(image.shape, np.float32)
+    products = np.stack([gx * gx, gx * gy, gy * gy, gx * change, gy * change], axis=2)
+    u = v = np.zeros_like(image)
+    for window in _WINDOWS:
+        a, b, c, p, q = np.moveaxis(cv2.GaussianBlur(products, (0, 0), window), 2, 0)
+        a, c = a + pull, c + pull
+        p, q = p + pull * u, q + pull * v
+        determinant = a * c - b * b
+        u, v = (c * p - b * q) / determinant, (a * q - b * p) / determinant
+    estimated: Floats = np.stack([cv2.medianBlur(w.astype(np.float32), 3) for w in (u, v)])
+    return estimated
 
 
 @dataclass(frozen=True)
@@ -275,18 +317,6 @@ class _Crop:
         x = self.centre[0] + factor * points[:, 0]
         y = self.centre[1] - factor * self.squeeze * points[:, 1]
         return np.stack([x, y], axis=1).astype(np.float32)
-
-
-def _noise(rng: np.random.Generator, bounds: tuple[float, float]) -> Floats:
-    """Patchy smooth errors (2, S, S): strong here, absent there."""
-    side = SIDE * _FINE
-    level = np.exp(rng.uniform(*np.log(bounds)))
-    field = rng.standard_normal((side, side, 3), np.float32)
-    smooth = cv2.GaussianBlur(field[..., :2], (0, 0), 2.5)
-    where = cv2.GaussianBlur(field[..., 2], (0, 0), 5.0)
-    gate = np.exp(1.2 * where / where.std())
-    noise: Floats = (level * smooth / smooth.std() * gate[..., None]).transpose(2, 0, 1)
-    return noise
 
 
 def _pair(values: NDArray[np.float64]) -> tuple[float, float]:

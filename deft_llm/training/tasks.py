@@ -11,7 +11,10 @@ from deft_llm.config import apply_overrides, read_yaml
 from deft_llm.errors import UserError
 
 # name -> "module:function(values, where)", imported when asked for.
-TASKS: dict[str, str] = {"deft": "deft_llm.training.deft:train"}
+TASKS: dict[str, str] = {
+    "deft": "deft_llm.training.deft:train",
+    "flow_prior": "deft_llm.training.flow_prior:train",
+}
 
 
 def run(path: Path, overrides: Sequence[str] = ()) -> None:

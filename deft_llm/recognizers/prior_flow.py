@@ -1,0 +1,163 @@
+"""Our own recognizer on flow: it has seen simulated action units before it sees a label.
+
+Free of any paper. A small convolutional network learns, on flow of simulated faces alone, which
+action units act on which side and what emotion that combination was coded as. On real clips its
+weights stay as they are; a logistic regression, fitted inside each fold, reads three things:
+
+- the pixels of encoded flow, as the linear baseline does;
+- the network's features, which give few labels a better space to speak in;
+- the network's own class scores, with a weak penalty, so that labels correct the simulation and
+  need not repeat it. With no real label these scores are the answer.
+
+Letters: N clips, B batch, S side, K action units.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from deft_llm.errors import UserError
+from deft_llm.motion.encoding import mirror
+from deft_llm.recognizers.base import Inputs, Recognizer
+from deft_llm.recognizers.linear import FlatLinear
+from deft_llm.simulator.flow_images import AUS
+
+Floats = NDArray[np.float32]
+_WIDTH = 48
+
+
+class FlowPriorNet(Recognizer):
+    """Flow to emotion and to sided action units; 0.35 million parameters.
+
+    Args:
+        classes: Number of classes.
+        side: Side of the flow, pixels; a multiple of 4.
+        dropout: Rate before the shared features.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("flow_uvs",)
+    feature_dim = _WIDTH
+
+    def __init__(self, classes: int, side: int = 28, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            nn.Conv2d(3, _WIDTH // 2, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(_WIDTH // 2, _WIDTH, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1),
+            nn.ReLU(),
+        )
+        cells = (side // 4) ** 2
+        self.shared = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(cells * _WIDTH, 128), nn.ReLU(), nn.Dropout(dropout)
+        )
+        self.emotion = nn.Linear(128, classes)
+        self.units = nn.Linear(128, 2 * len(AUS))
+
+    def forward_features(self, inputs: Inputs) -> Tensor:
+        """Tokens (B, 49, 48): one for each of the 7x7 cells."""
+        maps: Tensor = self.trunk(inputs["flow_uvs"])
+        return maps.flatten(2).transpose(1, 2)
+
+    def describe(self, inputs: Inputs) -> Tensor:
+        """The shared features (B, 128)."""
+        shared: Tensor = self.shared(self.forward_features(inputs).flatten(1))
+        return shared
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Class logits (B, classes)."""
+        logits: Tensor = self.emotion(self.describe(inputs))
+        return logits
+
+
+def load_priors(folder: Path, classes: int) -> list[FlowPriorNet]:
+    """The networks that ``train_configs/recognizers/flow_prior.yaml`` leaves in a folder.
+
+    Raises:
+        UserError: If there are none.
+    """
+    files = sorted(folder.glob("net*.safetensors"))
+    if not files:
+        raise UserError(
+            f"{folder}: no net*.safetensors; run train.py "
+            "train_configs/recognizers/flow_prior.yaml first, or name its folder by the option "
+            "weights"
+        )
+    networks = []
+    for file in files:
+        network = FlowPriorNet(classes).eval()
+        network.load_state_dict(load_file(file))
+        networks.append(network)
+    return networks
+
+
+class PriorFlow(FlatLinear):
+    """A logistic regression on pixels, simulation-trained features and scores.
+
+    Args:
+        classes: Number of classes.
+        weights: Folder of pre-trained networks.
+        C: Inverse strength of the L2 penalty.
+        features: Weight of the networks' features beside the pixels.
+        scores: Weight of the networks' class scores; large = they are hardly penalised.
+        pixels: Weight of the pixels.
+        real: False answers by the simulation-trained scores alone and never looks at a label.
+        seed: Which network (modulo their number); None takes the mean of all.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        weights: str,
+        C: float = 1e-3,
+        features: float = 1.0,
+        scores: float = 10.0,
+        pixels: float = 1.0,
+        real: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(classes, C)
+        networks = load_priors(Path(weights), classes)
+        self.networks = networks if seed is None else [networks[seed % len(networks)]]
+        self.mix, self.real = (pixels, features, scores), real
+
+    def fit(self, inputs: dict[str, Floats], labels: NDArray[np.int64]) -> None:
+        """Learn from N clips; without ``real`` nothing is learnt."""
+        if self.real:
+            super().fit(inputs, labels)
+
+    def predict_proba(self, inputs: dict[str, Floats]) -> NDArray[np.float64]:
+        """Class probabilities (N, classes)."""
+        if self.real:
+            return super().predict_proba(inputs)
+        scores = torch.from_numpy(self._read(inputs["flow_uvs"])[1])
+        shares: NDArray[np.float64] = scores.double().softmax(1).numpy()
+        return shares
+
+    def _read(self, flow: Floats) -> tuple[Floats, Floats]:
+        """Features (N, D) and class scores (N, classes), averaged over mirror images."""
+        features, scores = [], []
+        with torch.no_grad():
+            for network in self.networks:
+                seen = [torch.from_numpy(f) for f in (flow, mirror(flow))]
+                described = [network.describe({"flow_uvs": x}) for x in seen]
+                features.append(torch.stack(described).mean(0))
+                scores.append(torch.stack([network.emotion(d) for d in described]).mean(0))
+        return torch.cat(features, 1).numpy(), torch.stack(scores).mean(0).numpy()
+
+    def _describe(self, inputs: dict[str, Floats]) -> Floats:
+        flow = inputs["flow_uvs"]
+        features, scores = self._read(flow)
+        features = features / np.sqrt(len(self.networks))
+        pixels, share, weight = self.mix
+        parts = [pixels * flow.reshape(len(flow), -1), share * features, weight * scores]
+        return np.concatenate(parts, axis=1).astype(np.float32)
