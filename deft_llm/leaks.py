@@ -80,7 +80,9 @@ def perceptual_hashes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.bool_]:
     for image in images:
         small = cv2.resize(image, (_HASH_SIDE, _HASH_SIDE), interpolation=cv2.INTER_AREA)
         channels = small.reshape(_HASH_SIDE, _HASH_SIDE, -1).astype(np.float32)
-        low = [cv2.dct(c)[:_HASH_KEEP, :_HASH_KEEP].ravel()[1:] for c in np.moveaxis(channels, 2, 0)]
+        low = [
+            cv2.dct(c)[:_HASH_KEEP, :_HASH_KEEP].ravel()[1:] for c in np.moveaxis(channels, 2, 0)
+        ]
         rows.append(np.concatenate(low) > 0)
     return np.array(rows)
 

@@ -288,14 +288,10 @@ def leaderboard(results: Mapping[str, Result], published: Sequence[Published]) -
         rows.append((*cells, f"{clips} clips", result.entry.selection, measured))
     for number in published:
         shown = "" if number.uar is None else f"{number.uar:.3f}"
-        rows.append(
-            (number.model, number.uf1, shown, number.data, number.selection, number.source)
-        )
+        rows.append((number.model, number.uf1, shown, number.data, number.selection, number.source))
     rows.sort(key=lambda row: -row[1])
     head = ("model", "UF1", "UAR", "data", "how epoch and settings were chosen", "source")
-    table = markdown(
-        [dict(zip(head, (r[0], f"{r[1]:.3f}", *r[2:]), strict=True)) for r in rows]
-    )
+    table = markdown([dict(zip(head, (r[0], f"{r[1]:.3f}", *r[2:]), strict=True)) for r in rows])
     return (
         "# Leaderboard: MEGC2019 classes\n\nNumbers on different clips or chosen in different "
         "ways are not comparable; the two columns on the right say which are. A row marked "

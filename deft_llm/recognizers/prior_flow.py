@@ -14,6 +14,9 @@ Letters: N clips, B batch, S side, K action units.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from scipy.special import softmax
 from torch import Tensor, nn
 
 from deft_llm.errors import UserError
@@ -100,6 +104,46 @@ def load_priors(folder: Path, classes: int) -> list[FlowPriorNet]:
     return networks
 
 
+class Prior:
+    """Networks that read clips; what they said of a clip is kept, as folds ask again and again.
+
+    Args:
+        networks: Pre-trained networks, whose answers are averaged.
+    """
+
+    def __init__(self, networks: Sequence[FlowPriorNet]) -> None:
+        self.networks = networks
+        self._kept: dict[bytes, Floats] = {}
+
+    def __call__(self, flow: Floats) -> tuple[Floats, Floats]:
+        """Features (N, D) and class scores (N, classes), averaged over mirror images."""
+        keys = [hashlib.sha256(clip.tobytes()).digest() for clip in flow]
+        new = [i for i, key in enumerate(keys) if key not in self._kept]
+        if new:
+            for i, row in zip(new, self._read(flow[new]), strict=True):
+                self._kept[keys[i]] = row
+        rows = np.stack([self._kept[key] for key in keys])
+        classes = self.networks[0].emotion.out_features
+        return rows[:, :-classes], rows[:, -classes:]
+
+    def _read(self, flow: Floats) -> Floats:
+        features, scores = [], []
+        with torch.no_grad():
+            for network in self.networks:
+                seen = [torch.from_numpy(f) for f in (flow, mirror(flow))]
+                described = [network.describe({"flow_uvs": x}) for x in seen]
+                features.append(torch.stack(described).mean(0) / len(self.networks) ** 0.5)
+                scores.append(torch.stack([network.emotion(d) for d in described]).mean(0))
+        rows: Floats = torch.cat([*features, torch.stack(scores).mean(0)], 1).numpy()
+        return rows
+
+
+@lru_cache(maxsize=8)
+def _load_prior(folder: Path, classes: int, seed: int | None) -> Prior:
+    networks = load_priors(folder, classes)
+    return Prior(networks if seed is None else [networks[seed % len(networks)]])
+
+
 class PriorFlow(FlatLinear):
     """A logistic regression on pixels, simulation-trained features and scores.
 
@@ -126,8 +170,7 @@ class PriorFlow(FlatLinear):
         seed: int | None = None,
     ) -> None:
         super().__init__(classes, C)
-        networks = load_priors(Path(weights), classes)
-        self.networks = networks if seed is None else [networks[seed % len(networks)]]
+        self.prior = _load_prior(Path(weights), classes, seed)
         self.mix, self.real = (pixels, features, scores), real
 
     def fit(self, inputs: dict[str, Floats], labels: NDArray[np.int64]) -> None:
@@ -139,25 +182,12 @@ class PriorFlow(FlatLinear):
         """Class probabilities (N, classes)."""
         if self.real:
             return super().predict_proba(inputs)
-        scores = torch.from_numpy(self._read(inputs["flow_uvs"])[1])
-        shares: NDArray[np.float64] = scores.double().softmax(1).numpy()
-        return shares
-
-    def _read(self, flow: Floats) -> tuple[Floats, Floats]:
-        """Features (N, D) and class scores (N, classes), averaged over mirror images."""
-        features, scores = [], []
-        with torch.no_grad():
-            for network in self.networks:
-                seen = [torch.from_numpy(f) for f in (flow, mirror(flow))]
-                described = [network.describe({"flow_uvs": x}) for x in seen]
-                features.append(torch.stack(described).mean(0))
-                scores.append(torch.stack([network.emotion(d) for d in described]).mean(0))
-        return torch.cat(features, 1).numpy(), torch.stack(scores).mean(0).numpy()
+        shares: NDArray[np.float64] = softmax(self.prior(inputs["flow_uvs"])[1], axis=1)
+        return shares.astype(np.float64)
 
     def _describe(self, inputs: dict[str, Floats]) -> Floats:
         flow = inputs["flow_uvs"]
-        features, scores = self._read(flow)
-        features = features / np.sqrt(len(self.networks))
+        features, scores = self.prior(flow)
         pixels, share, weight = self.mix
         parts = [pixels * flow.reshape(len(flow), -1), share * features, weight * scores]
         return np.concatenate(parts, axis=1).astype(np.float32)

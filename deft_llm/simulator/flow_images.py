@@ -47,7 +47,7 @@ _SHOWN = [
     MATERIALS.index(m)
     for m in ("skin", "brow", "lip", "eye_white", "iris", "pupil", "lash", "nostril", "hair")
 ]
-_WINDOWS = (12.0, 5.0, 2.0)  # SD of the estimator's windows, grid cells, coarse to fine
+_WINDOWS = (10.0, 4.0, 1.3)  # SD of the estimator's windows, grid cells, coarse to fine
 # Geometry in pixels of 28: eye gap, mid-eye (x, y), and how much rows are squeezed (140 / 170).
 _CROPS = ((16.0, 13.75, 7.4), (13.1, 13.65, 5.3))  # SMIC's, SAMM's
 _SQUEEZE = 140 / 170
@@ -82,7 +82,7 @@ class FlowImageSettings(Settings):
     blink: float = 0.45
     gaze: float = 0.4
     stray: float = 0.4
-    noise: tuple[float, float] = (0.002, 0.02)
+    noise: tuple[float, float] = (0.0006, 0.008)
     stiffness: tuple[float, float] = (3e-5, 1e-3)
     turn: float = 0.0015
     drift: float = 0.012
@@ -171,9 +171,7 @@ def _by_class() -> list[tuple[list[tuple[str, ...]], NDArray[np.float64]]]:
             codes = tuple(code.split("+"))
             for seen in (codes, tuple(map(facs.mirror_au, codes))):
                 group[seen] = group.get(seen, 0.0) + count
-    return [
-        (list(group), np.array(list(group.values())) / sum(group.values())) for group in found
-    ]
+    return [(list(group), np.array(list(group.values())) / sum(group.values())) for group in found]
 
 
 def _units(codes: tuple[str, ...]) -> NDArray[np.uint8]:

@@ -135,9 +135,13 @@ class FoldTrainer:
         steps: int,
     ) -> None:
         self.jobs, self.schedule, self.steps = list(jobs), schedule, steps
-        self.inputs, self.labels = _with_mirror(inputs, labels) if schedule.flips else (
-            inputs,
-            labels,
+        self.inputs, self.labels = (
+            _with_mirror(inputs, labels)
+            if schedule.flips
+            else (
+                inputs,
+                labels,
+            )
         )
         device, dtype = labels.device, next(iter(inputs.values())).dtype
         networks = [_fresh(make, job).to(device=device, dtype=dtype) for job in self.jobs]
