@@ -96,5 +96,5 @@ def test_what_is_kept_is_what_is_computed(folder: Path) -> None:
 
 
 def test_missing_weights_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="run train.py"):
+    with pytest.raises(UserError, match=r"run train\.py"):
         load_priors(tmp_path, 3)

@@ -12,7 +12,7 @@ from deft_llm.recognizers.lbp_top import lbp_top
 
 # Parameters for three classes at 28x28, counted by hand from the layouts of the papers.
 NETWORKS = {
-    "ststnet": (28 * 16 + 2 * 16 + 400 * 3 + 3, (25, 16)),
+    "ststnet": (27 * 16 + 2 * 16 + 400 * 3 + 3, (25, 16)),
     "off_apexnet": (
         2 * (26 * 6 + 151 * 16) + 1568 * 1024 + 1024 + 1024 * 1025 + 1025 * 3,
         (49, 32),
