@@ -150,7 +150,7 @@ class _Rows:
     ) -> None:
         shown = entry.model_dump_json(exclude={"note": True, "schedule": {"folds_at_once"}})
         folds = [(s.train.tolist(), s.test.tolist()) for s in splits]
-        text = json.dumps([shown, material.digest(), folds])
+        text = json.dumps([shown, material.digest(), folds, *_weights(entry)])
         key = hashlib.sha256(text.encode()).hexdigest()[:12]
         self.folder, self.material = folder / f"{name}-{key}", material
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -188,6 +188,13 @@ class _Rows:
     def read(self, seed: int, fold: int) -> list[Prediction]:
         lines = self._path(seed, fold).read_text(encoding="utf-8").splitlines()
         return [Prediction(**json.loads(line)) for line in lines]
+
+
+def _weights(entry: Entry) -> list[str]:
+    """Hashes of the weights in folders that options name: rows of other weights are other rows."""
+    folders = [Path(v) for v in entry.options.values() if isinstance(v, str) and Path(v).is_dir()]
+    files = [file for folder in folders for file in sorted(folder.glob("*.safetensors"))]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
 
 
 def _run_networks(

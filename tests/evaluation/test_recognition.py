@@ -15,7 +15,7 @@ from deft_llm.corpora.precomputed import read_flow_images
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmarks import run
 from deft_llm.evaluation.recognition import few_subject_splits
-from deft_llm.evaluation.recognition_runs import Entry
+from deft_llm.evaluation.recognition_runs import Entry, _weights
 from deft_llm.evaluation.recognition_tables import Published, Result, leaderboard, table_rows
 
 SUBJECTS = ("s01", "s02", "s03", "006", "007")
@@ -199,3 +199,13 @@ def test_draws_of_few_subjects_show_every_class() -> None:
         assert not set(subjects[split.train]) & set(subjects[split.test])
     with pytest.raises(UserError, match="expected fewer"):
         few_subject_splits(subjects, labels, 4, 1)
+
+
+def test_rows_of_other_weights_are_other_rows(tmp_path: Path) -> None:
+    entry = Entry(recognizer="prior_flow", options={"weights": str(tmp_path), "C": 0.1})
+    assert _weights(entry) == []
+    seen = []
+    for content in (b"one", b"two"):
+        (tmp_path / "net0.safetensors").write_bytes(content)
+        seen.append(_weights(entry))
+    assert seen[0] != seen[1]
