@@ -148,7 +148,8 @@ class _Rows:
         material: Material,
         splits: Sequence[protocols.Split],
     ) -> None:
-        shown = entry.model_dump_json(exclude={"note": True, "schedule": {"folds_at_once"}})
+        hidden: Any = {"note": True, "schedule": {"folds_at_once"}}
+        shown = entry.model_dump_json(exclude=hidden)
         folds = [(s.train.tolist(), s.test.tolist()) for s in splits]
         text = json.dumps([shown, material.digest(), folds, *_weights(entry)])
         key = hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -23,6 +23,7 @@ from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from deft_llm.metrics.figures import Figure
 from deft_llm.metrics.subjects import (
     Interval,
+    Score,
     bootstrap,
     mcnemar,
     paired_difference,
@@ -177,8 +178,7 @@ def _cells(result: Result, baseline: Result | None) -> dict[str, str]:
     }
 
 
-def _mean(score: object, matrices: Sequence[NDArray[np.int64]]) -> str:
-    assert callable(score)
+def _mean(score: Score, matrices: Sequence[NDArray[np.int64]]) -> str:
     return f"{np.mean([score(m) for m in matrices]):.3f}"
 
 

@@ -47,10 +47,10 @@ def subject_matrices(
 ) -> NDArray[np.int64]:
     """A confusion matrix for each subject, (S, C, C + 1), subjects in order of name."""
     names = np.asarray(subjects)
-    labels, predicted = np.asarray(labels, object), np.asarray(predicted, object)
+    truth, guesses = np.asarray(labels, object), np.asarray(predicted, object)
     return np.stack(
         [
-            confusion_matrix(labels[names == s].tolist(), predicted[names == s].tolist(), classes)
+            confusion_matrix(truth[names == s].tolist(), guesses[names == s].tolist(), classes)
             for s in np.unique(names)
         ]
     )

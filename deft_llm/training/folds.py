@@ -146,7 +146,7 @@ class FoldTrainer:
         device, dtype = labels.device, next(iter(inputs.values())).dtype
         networks = [_fresh(make, job).to(device=device, dtype=dtype) for job in self.jobs]
         self.network = networks[0]
-        stacked, buffers = stack_module_state(networks)  # type: ignore[arg-type]
+        stacked, buffers = stack_module_state(networks)
         self.params = {k: v.detach().requires_grad_() for k, v in stacked.items()}
         self.buffers = buffers
         self.optimizer = torch.optim.AdamW(
