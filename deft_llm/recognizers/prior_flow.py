@@ -2,12 +2,9 @@
 
 Free of any paper. A small convolutional network learns, on flow of simulated faces alone, which
 action units act on which side and what emotion that combination was coded as. On real clips its
-weights stay as they are; a logistic regression, fitted inside each fold, reads three things:
-
-- the pixels of encoded flow, as the linear baseline does;
-- the network's features, which give few labels a better space to speak in;
-- the network's own class scores, with a weak penalty, so that labels correct the simulation and
-  need not repeat it. With no real label these scores are the answer.
+weights stay as they are; a logistic regression on pixels and on the network's features is fitted
+inside each fold as a correction that is added to the network's own class scores. Its penalty
+pulls it to zero, so few labels change little, and with no real label the scores are the answer.
 
 Letters: N clips, B batch, S side, K action units.
 """
@@ -24,13 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from scipy.special import softmax
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
 from torch import Tensor, nn
 
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import mirror
 from deft_llm.recognizers.base import Inputs, Recognizer
-from deft_llm.recognizers.linear import FlatLinear
 from deft_llm.simulator.flow_images import AUS
 
 Floats = NDArray[np.float32]
@@ -144,50 +141,66 @@ def _load_prior(folder: Path, classes: int, seed: int | None) -> Prior:
     return Prior(networks if seed is None else [networks[seed % len(networks)]])
 
 
-class PriorFlow(FlatLinear):
-    """A logistic regression on pixels, simulation-trained features and scores.
+class PriorFlow:
+    """Simulation-trained class scores, corrected by a penalised logistic regression.
 
     Args:
         classes: Number of classes.
         weights: Folder of pre-trained networks.
-        C: Inverse strength of the L2 penalty.
+        C: Inverse strength of the L2 penalty on the correction, offsets included.
         features: Weight of the networks' features beside the pixels.
-        scores: Weight of the networks' class scores; large = they are hardly penalised.
-        pixels: Weight of the pixels.
         real: False answers by the simulation-trained scores alone and never looks at a label.
         seed: Which network (modulo their number); None takes the mean of all.
     """
+
+    inputs: tuple[str, ...] = ("flow_uvs",)
 
     def __init__(
         self,
         classes: int,
         weights: str,
         C: float = 1e-3,
-        features: float = 1.0,
-        scores: float = 10.0,
-        pixels: float = 1.0,
+        features: float = 3.0,
         real: bool = True,
         seed: int | None = None,
     ) -> None:
-        super().__init__(classes, C)
         self.prior = _load_prior(Path(weights), classes, seed)
-        self.mix, self.real = (pixels, features, scores), real
+        self.classes, self.C, self.features, self.real = classes, C, features, real
+        self.correction: NDArray[np.float64] | None = None  # (D + 1, classes)
 
     def fit(self, inputs: dict[str, Floats], labels: NDArray[np.int64]) -> None:
-        """Learn from N clips; without ``real`` nothing is learnt."""
-        if self.real:
-            super().fit(inputs, labels)
+        """Learn from N clips, classes weighted inversely to their number."""
+        if not self.real:
+            return
+        vectors, scores = self._describe(inputs["flow_uvs"])
+        turn = np.linalg.qr(vectors.T)[0]  # the span of the clips holds the solution
+        span = vectors @ turn
+        counts = np.bincount(labels, minlength=self.classes)
+        each = (len(labels) / ((counts > 0).sum() * np.maximum(counts, 1)))[labels]
+        truth = np.eye(self.classes)[labels]
+
+        def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            weight = flat.reshape(span.shape[1], self.classes)
+            logs = log_softmax(scores + span @ weight, axis=1)
+            value = -self.C * float((each * (logs * truth).sum(1)).sum())
+            slope = self.C * span.T @ ((np.exp(logs) - truth) * each[:, None]) + weight
+            return value + 0.5 * float((weight**2).sum()), slope.ravel()
+
+        start = np.zeros(span.shape[1] * self.classes)
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200})
+        self.correction = turn @ found.x.reshape(span.shape[1], self.classes)
 
     def predict_proba(self, inputs: dict[str, Floats]) -> NDArray[np.float64]:
         """Class probabilities (N, classes)."""
-        if self.real:
-            return super().predict_proba(inputs)
-        shares: NDArray[np.float64] = softmax(self.prior(inputs["flow_uvs"])[1], axis=1)
-        return shares.astype(np.float64)
+        vectors, scores = self._describe(inputs["flow_uvs"])
+        if self.correction is not None:
+            scores = scores + vectors @ self.correction
+        shares: NDArray[np.float64] = softmax(scores, axis=1)
+        return shares
 
-    def _describe(self, inputs: dict[str, Floats]) -> Floats:
-        flow = inputs["flow_uvs"]
+    def _describe(self, flow: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Pixels, features and a one (N, D + 1); class scores (N, classes)."""
         features, scores = self.prior(flow)
-        pixels, share, weight = self.mix
-        parts = [pixels * flow.reshape(len(flow), -1), share * features, weight * scores]
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        count = len(flow)
+        parts = [flow.reshape(count, -1), self.features * features, np.ones((count, 1))]
+        return np.concatenate(parts, axis=1).astype(np.float64), scores.astype(np.float64)
