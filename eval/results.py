@@ -13,16 +13,19 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "eval/run.py eval/benchmarks/simulated.yaml",
     "eval/run.py eval/benchmarks/dual_phase.yaml",
+    "eval/run.py eval/benchmarks/megc2019_flow.yaml",
     "eval/speed/explain.py",
-    "eval/speed/splat.py",
+    "eval/speed/loso.py",
     "eval/speed/prepare.py",
+    "eval/speed/splat.py",
     "eval/speed/video.py",
 )
 HEAD = """# Results
 
 The latest of every figure, written by `make results`; never by hand. A figure without a bar is
 reported only. Simulated benchmarks: 600 clips of 80 faces that training never saw; seeds are in
-the YAML files of `eval/benchmarks`.
+the YAML files of `eval/benchmarks`. Recognition on real flow needs the data folder and
+`runs/flow-prior` (train_configs/recognizers/flow_prior.yaml).
 
 """
 

@@ -15,12 +15,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", type=Path, help="a YAML file of eval/benchmarks/")
     parser.add_argument("overrides", nargs="*", help="dotted changes, e.g. checkpoint=runs/x/final")
+    parser.add_argument("--models", help="entries to run, e.g. ststnet,htnet (recognition)")
+    parser.add_argument("--seeds", type=int, help="runs of each model (recognition)")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--check", action="store_true", help="exit 1 when a figure falls short")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    overrides = list(args.overrides)
+    if args.models is not None:
+        overrides.append(f"models=[{args.models}]")
+    if args.seeds is not None:
+        overrides.append(f"seeds={args.seeds}")
     try:
-        figures, tables = run(args.benchmark, args.overrides)
+        figures, tables = run(args.benchmark, overrides)
     except UserError as error:
         print(f"eval/run.py: {error}", file=sys.stderr)
         return 2

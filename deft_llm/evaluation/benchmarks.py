@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, str] = {
     "srflow": "deft_llm.evaluation.flow:run",
     "dual_phase": "deft_llm.evaluation.dual_phase:run",
     "landmarks": "deft_llm.evaluation.landmarks:run",
+    "recognition": "deft_llm.evaluation.recognition:run",
 }
 
 

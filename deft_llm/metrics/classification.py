@@ -52,6 +52,14 @@ def accuracy(matrix: NDArray[np.int64]) -> float:
     return float(np.trace(matrix) / max(int(matrix.sum()), 1))
 
 
+def weighted_f1(matrix: NDArray[np.int64]) -> float:
+    """Mean of the classes' F1, weighted by how often each is true; 0..1.
+
+    What many papers of this field print as plain "F1" for one dataset.
+    """
+    return float(f1_per_class(matrix) @ matrix.sum(1) / max(int(matrix.sum()), 1))
+
+
 def binary_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray[np.float64]:
     """F1 of every column of two (N, K) arrays; 0 for a column without any positive."""
     hits = (truth & predicted).sum(0)

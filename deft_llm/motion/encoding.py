@@ -1,4 +1,13 @@
-"""How flow enters a network: the encoding of DESIGN's ``flow_uvs`` and ``flow_dual``."""
+"""How flow enters a network: the inputs ``flow_uvs`` and ``flow_dual``, from flow or from images.
+
+Published 28x28 flow images are min-max stretched to 0..255 channel by channel, so amplitude, the
+ratio of u to v and the zero are lost. The median is a good zero (most of a face does not move),
+the SD a good unit, and the square root keeps a blink from drowning the rest: on real images a
+logistic regression gains several hundredths of UF1 by it over raw pixels. Flow in pixels is encoded
+the same, but for strain, whose zero is known there.
+
+Letters: N images, S side.
+"""
 
 from __future__ import annotations
 
@@ -27,3 +36,44 @@ def encode_flow(flow: NDArray[Any]) -> tuple[Floats, Floats]:
     amplitude = np.sqrt((centred**2).mean((-2, -1)))
     unit = centred / (amplitude[..., None, None] + np.float32(1e-3))
     return (np.sign(unit) * np.sqrt(np.abs(unit))).astype(np.float32), amplitude
+
+
+def stretch(flow: NDArray[Any]) -> NDArray[np.uint8]:
+    """Flow as the published images hold it.
+
+    Args:
+        flow: (N, 3, S, S) u, v, strain in any unit.
+
+    Returns:
+        uint8 (N, S, S, 3), each channel of each image stretched to 0..255; a constant one is 0.
+    """
+    low = flow.min((2, 3), keepdims=True)
+    span = flow.max((2, 3), keepdims=True) - low
+    unit = (flow - low) / np.where(span > 0, span, 1)
+    return np.ascontiguousarray(np.rint(255 * unit).astype(np.uint8).transpose(0, 2, 3, 1))
+
+
+def medsqrt(images: NDArray[Any]) -> Floats:
+    """Encode flow images: median removed, divided by SD (strain: by RMS), signed square root.
+
+    Args:
+        images: (N, S, S, 3) u, v, strain, any unit: invariant to a positive gain and an offset
+            of each channel of each image.
+
+    Returns:
+        (N, 3, S, S) float32, of the order of 1.
+    """
+    x = images.transpose(0, 3, 1, 2).astype(np.float32)
+    x = x - np.median(x, axis=(2, 3), keepdims=True)
+    scale = x.std((2, 3), keepdims=True)
+    scale[:, 2:] = np.sqrt((x[:, 2:] ** 2).mean((2, 3), keepdims=True))
+    x /= np.maximum(scale, 1e-6)
+    encoded: Floats = np.sign(x) * np.sqrt(np.abs(x))
+    return encoded
+
+
+def mirror(encoded: Floats) -> Floats:
+    """Left-right flip of (N, 3, S, S): u changes its sign."""
+    flipped = encoded[..., ::-1].copy()
+    flipped[:, 0] *= -1
+    return flipped

@@ -3,8 +3,8 @@
 Inputs go by name, so that a loader can prepare what a recognizer asks for and nothing else.
 
 ====================  ==========================================================================
-``flow_uvs``          (B, 3, S, S) float32: u, v, optical strain from onset to apex, each with its
-                      median removed (strain: not), divided by its SD, signed square root
+``flow_uvs``          (B, 3, S, S) float32: u, v, optical strain from onset to apex, encoded by
+                      ``motion.encoding``: ``encode_flow``, or ``medsqrt`` of published images
 ``flow_dual``         (B, 2, 3, S, S): the same for onset to apex and apex to offset
 ``frames``            (B, T, 3, S, S) float32 in 0..1, aligned faces
 ====================  ==========================================================================
@@ -62,7 +62,17 @@ class ClassicalRecognizer(Protocol):
         """Class probabilities (N, classes)."""
 
 
-RECOGNIZERS: dict[str, str] = {"fmanet": "deft_llm.recognizers.fmanet:FMANet"}
+RECOGNIZERS: dict[str, str] = {
+    "logistic_flow": "deft_llm.recognizers.linear:LogisticFlow",
+    "svm_flow": "deft_llm.recognizers.linear:SvmFlow",
+    "lbp_top": "deft_llm.recognizers.lbp_top:LbpTop",
+    "bi_woof": "deft_llm.recognizers.bi_woof:BiWoof",
+    "off_apexnet": "deft_llm.recognizers.off_apexnet:OffApexNet",
+    "ststnet": "deft_llm.recognizers.ststnet:STSTNet",
+    "prior_flow": "deft_llm.recognizers.prior_flow:PriorFlow",
+    "fmanet": "deft_llm.recognizers.fmanet:FMANet",
+    "htnet": "deft_llm.recognizers.htnet:HTNet",
+}
 """Name -> "module:Class"; each class takes ``classes`` and its own keyword options."""
 
 

@@ -16,6 +16,7 @@ TASKS: dict[str, str] = {
     "flow": "deft_llm.training.flow:train",
     "recognizer": "deft_llm.training.recognizer:train",
     "landmarks": "deft_llm.training.landmarks:train",
+    "flow_prior": "deft_llm.training.flow_prior:train",
 }
 
 

@@ -1,0 +1,135 @@
+"""How sure is a score? Intervals by bootstrap over subjects, and tests between two models.
+
+Clips of one subject are alike, so the subject is what is drawn again, not the clip. Resampled
+scores come from confusion matrices summed over the drawn subjects, with multiplicity.
+
+Letters: S subjects, C classes, B bootstrap draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.metrics.classification import confusion_matrix, uf1
+
+Score = Callable[[NDArray[np.int64]], float]
+_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95 % interval.
+
+    Attributes:
+        value: As measured.
+        low: 2.5 % quantile.
+        high: 97.5 % quantile.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def subject_matrices(
+    subjects: Sequence[str],
+    labels: Sequence[str],
+    predicted: Sequence[str | None],
+    classes: Sequence[str],
+) -> NDArray[np.int64]:
+    """A confusion matrix for each subject, (S, C, C + 1), subjects in order of name."""
+    names = np.asarray(subjects)
+    truth, guesses = np.asarray(labels, object), np.asarray(predicted, object)
+    return np.stack(
+        [
+            confusion_matrix(truth[names == s].tolist(), guesses[names == s].tolist(), classes)
+            for s in np.unique(names)
+        ]
+    )
+
+
+def subject_mean(matrices: NDArray[np.int64], score: Score) -> float:
+    """Mean over subjects of each one's own score.
+
+    Not the pooled score of MEGC: a subject without a class has no F1 for it, which this mean
+    counts as 0, so it lies lower and is not to be compared with pooled ones.
+    """
+    return float(np.mean([score(matrix) for matrix in matrices]))
+
+
+def bootstrap(
+    matrices: NDArray[np.int64], score: Score = uf1, draws: int = _DRAWS, seed: int = 0
+) -> Interval:
+    """The pooled score and its interval over subjects.
+
+    Args:
+        matrices: (S, C, C + 1) of one model. Several runs (seeds) of it may be added up first:
+            then the interval is that of the score of their pooled predictions.
+        score: A score of ``metrics.classification``.
+        draws: Bootstrap draws.
+        seed: Seed of the draws.
+    """
+    values = [score(m) for m in _resampled(matrices, draws, seed)]
+    return _interval(score(matrices.sum(0)), values)
+
+
+def paired_difference(
+    ours: Sequence[NDArray[np.int64]],
+    theirs: Sequence[NDArray[np.int64]],
+    score: Score = uf1,
+    draws: int = _DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """Mean score of our runs minus that of theirs, on the same drawn subjects.
+
+    Args:
+        ours: A (S, C, C + 1) array for each run (seed).
+        theirs: The same for the other model; same subjects in the same order.
+        score: A score of ``metrics.classification``.
+        draws: Bootstrap draws.
+        seed: Seed of the draws.
+    """
+
+    def means(runs: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+        return np.mean([[score(m) for m in _resampled(r, draws, seed)] for r in runs], axis=0)
+
+    value = float(np.mean([score(r.sum(0)) for r in ours]))
+    value -= float(np.mean([score(r.sum(0)) for r in theirs]))
+    return _interval(value, means(ours) - means(theirs))
+
+
+def mcnemar(
+    labels: Sequence[str], ours: Sequence[str | None], theirs: Sequence[str | None]
+) -> tuple[int, int, float]:
+    """McNemar's exact test on the clips of which just one model is right.
+
+    Returns:
+        Clips that only we have right, clips that only they have right, two-sided p.
+    """
+    pairs = list(zip(labels, ours, theirs, strict=True))
+    only_ours = sum(a == label != b for label, a, b in pairs)
+    only_theirs = sum(b == label != a for label, a, b in pairs)
+    total = only_ours + only_theirs
+    tail = sum(math.comb(total, k) for k in range(min(only_ours, only_theirs) + 1)) / 2**total
+    return only_ours, only_theirs, min(1.0, 2 * tail)
+
+
+def _resampled(matrices: NDArray[np.int64], draws: int, seed: int) -> NDArray[np.int64]:
+    """Sums over subjects drawn with replacement, (B, C, C + 1)."""
+    count = len(matrices)
+    rng = np.random.default_rng([4, seed])
+    times = rng.multinomial(count, np.full(count, 1 / count), size=draws)
+    return np.einsum("bs,scd->bcd", times, matrices)
+
+
+def _interval(value: float, draws: Sequence[float] | NDArray[np.float64]) -> Interval:
+    low, high = np.quantile(np.asarray(draws), [0.025, 0.975])
+    return Interval(value, float(low), float(high))

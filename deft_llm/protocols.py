@@ -1,0 +1,229 @@
+"""Who is trained on and who is tested: every split of the project is made here.
+
+A split is three sets of row indices that share no subject. A model sees ``train``; choices (an
+epoch, a setting) are made on ``validation`` or by :func:`inner_folds` of ``train``; ``test`` is
+for the score alone.
+
+Choosing the epoch on the test subject, a habit of this field, lifts published networks by 0.07 to
+0.17 UF1; no function here offers it (``training.folds`` can reproduce it, under its own name).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.errors import UserError
+
+Indices = NDArray[np.int64]
+Names = Sequence[str] | NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One fold.
+
+    Attributes:
+        name: What is tested, for example "s01" or "SMIC".
+        fold: Its number.
+        train: Row indices.
+        validation: Row indices; empty where nothing is chosen on them.
+        test: Row indices.
+    """
+
+    name: str
+    fold: int
+    train: Indices
+    validation: Indices
+    test: Indices
+
+
+def loso(subjects: Names, *, validation: float = 0.0, seed: int = 0) -> list[Split]:
+    """Leave one subject out.
+
+    Args:
+        subjects: Subject of each row.
+        validation: Share of the other subjects that is set aside for validation.
+        seed: Seed of that choice.
+
+    Returns:
+        A split for each subject, in order of name.
+
+    Raises:
+        UserError: If there are fewer than two subjects (three with validation).
+    """
+    names = np.asarray(subjects)
+    return _by_groups(names, names, validation, seed)
+
+
+def composite(
+    datasets: Names, subjects: Names, *, validation: float = 0.0, seed: int = 0
+) -> list[Split]:
+    """Composite database evaluation (CDE, See et al., FG 2019): LOSO over datasets put together.
+
+    Args:
+        datasets: Dataset of each row; equal subject names of two datasets are two people.
+        subjects: Subject of each row.
+        validation: See :func:`loso`.
+        seed: See :func:`loso`.
+    """
+    names = np.char.add(np.char.add(np.asarray(datasets, str), "/"), np.asarray(subjects, str))
+    return _by_groups(names, names, validation, seed)
+
+
+def subject_kfold(
+    subjects: Names, folds: int, *, validation: float = 0.0, seed: int = 0
+) -> list[Split]:
+    """Subjects dealt into folds at random, of like numbers of rows.
+
+    Raises:
+        UserError: If there are fewer subjects than folds, or fewer than two folds.
+    """
+    names = np.asarray(subjects)
+    return _by_groups(names, _deal(names, folds, seed), validation, seed)
+
+
+def cross_dataset(
+    datasets: Names, subjects: Names, *, validation: float = 0.0, seed: int = 0
+) -> list[Split]:
+    """Train on all datasets but one, test on that one.
+
+    Raises:
+        UserError: If there is one dataset only.
+    """
+    names = np.char.add(np.char.add(np.asarray(datasets, str), "/"), np.asarray(subjects, str))
+    return _by_groups(names, np.asarray(datasets, str), validation, seed)
+
+
+def hold_out(
+    subjects: Names, share: float, *, validation: float = 0.0, seed: int = 0
+) -> list[Split]:
+    """One split: a share of the subjects, drawn at random, is tested.
+
+    Raises:
+        UserError: If the share leaves no subject to train or to test on.
+    """
+    names = np.asarray(subjects)
+    people = np.unique(names)
+    count = round(share * len(people))
+    if not 0 < count < len(people):
+        raise UserError(
+            f"hold-out share {share} of {len(people)} subjects tests {count}; expected to test "
+            "at least one and to leave one"
+        )
+    chosen = np.random.default_rng([3, seed]).permutation(people)[:count]
+    test = np.isin(names, chosen)
+    return [_split("hold-out", 0, names, test, validation, seed)]
+
+
+def inner_folds(
+    subjects: Names, rows: Indices, folds: int, seed: int = 0
+) -> Iterator[tuple[Indices, Indices]]:
+    """Subject-wise folds inside a training set, for every choice that is made on data.
+
+    Args:
+        subjects: Subject of every row of the whole set.
+        rows: The training rows.
+        folds: Number of folds; as many as there are subjects if those are fewer.
+        seed: Seed of the deal.
+
+    Yields:
+        (train, validation) row indices, subject-disjoint, both parts of ``rows``.
+    """
+    names = np.asarray(subjects)[rows]
+    dealt = _deal(names, min(folds, len(np.unique(names))), seed)
+    for fold in np.unique(dealt):
+        yield rows[dealt != fold], rows[dealt == fold]
+
+
+def require_classes(splits: Sequence[Split], labels: Indices, classes: Sequence[str]) -> None:
+    """Every training set must hold every class.
+
+    Raises:
+        UserError: Naming the fold and the class that is absent from its training set.
+    """
+    for split in splits:
+        counts = np.bincount(labels[split.train], minlength=len(classes))
+        if (counts == 0).any():
+            absent = classes[int(np.argmin(counts))]
+            raise UserError(
+                f"fold {split.fold} ({split.name}): no training clip of class {absent!r}; leave "
+                "that class out, or choose a protocol with larger training sets"
+            )
+
+
+def require_disjoint(split: Split, subjects: Names) -> None:
+    """No subject may be in two sets of a split.
+
+    Raises:
+        UserError: Naming a subject that is.
+    """
+    names = np.asarray(subjects)
+    sets = {part: set(names[getattr(split, part)]) for part in ("train", "validation", "test")}
+    for a, b in (("train", "test"), ("validation", "test"), ("train", "validation")):
+        if both := sorted(sets[a] & sets[b]):
+            raise UserError(
+                f"fold {split.fold} ({split.name}): subject {both[0]} is in {a} and in {b}; "
+                "make splits with deft_llm.protocols"
+            )
+
+
+def _deal(names: NDArray[np.str_], folds: int, seed: int) -> Indices:
+    """Fold of each row: subjects in random order, each to the fold with the fewest rows."""
+    people, counts = np.unique(names, return_counts=True)
+    if not 2 <= folds <= len(people):
+        raise UserError(
+            f"{folds} folds of {len(people)} subjects: expected at least 2 folds and no more "
+            "folds than subjects"
+        )
+    load = np.zeros(folds)
+    dealt: dict[str, int] = {}
+    for i in np.random.default_rng([1, seed]).permutation(len(people)):
+        # An empty fold comes first, so that none stays empty.
+        fold = int(np.lexsort((load, load > 0))[0])
+        dealt[str(people[i])] = fold
+        load[fold] += counts[i]
+    return np.array([dealt[str(name)] for name in names], np.int64)
+
+
+def _by_groups(
+    people: NDArray[np.str_], groups: NDArray[np.generic], validation: float, seed: int
+) -> list[Split]:
+    if len(people) != len(groups):
+        raise UserError(f"{len(people)} subjects for {len(groups)} rows; expected one for each")
+    found = np.unique(groups)
+    if len(found) < 2:
+        raise UserError(
+            f"{len(found)} group to leave out ({', '.join(map(str, found))}): expected at least "
+            "two subjects (or datasets)"
+        )
+    return [
+        _split(str(group), fold, people, groups == group, validation, seed)
+        for fold, group in enumerate(found)
+    ]
+
+
+def _split(
+    name: str,
+    fold: int,
+    people: NDArray[np.str_],
+    test: NDArray[np.bool_],
+    validation: float,
+    seed: int,
+) -> Split:
+    others = np.unique(people[~test])
+    if shared := sorted(set(others) & set(people[test])):
+        raise UserError(f"fold {name}: subject {shared[0]} has rows inside and outside of it")
+    count = max(1, round(validation * len(others))) if validation > 0 else 0
+    if count >= len(others):
+        raise UserError(
+            f"fold {name}: validation share {validation} of {len(others)} subjects leaves none "
+            "to train on; make it smaller or 0"
+        )
+    chosen = np.random.default_rng([2, seed, fold]).permutation(others)[:count]
+    held = np.isin(people, chosen)
+    rows = np.arange(len(people))
+    return Split(name, fold, rows[~test & ~held], rows[held], rows[test])

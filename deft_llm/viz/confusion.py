@@ -1,0 +1,44 @@
+"""A confusion matrix to look at: counts, and the share of each true class as the shade."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+
+def confusion_plot(matrix: NDArray[np.integer], classes: Sequence[str], title: str) -> bytes:
+    """Draw counts (C, C), true class downwards, predicted class to the right.
+
+    Returns:
+        A PNG file's content.
+
+    Raises:
+        ValueError: If the matrix does not fit the classes.
+    """
+    count = len(classes)
+    if matrix.shape != (count, count):
+        raise ValueError(f"matrix of shape {matrix.shape} for {count} classes")
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    figure = Figure(figsize=(1.6 + 1.05 * count, 1.35 + 0.85 * count), dpi=110)
+    axes = figure.add_subplot()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row in range(count):
+        for column in range(count):
+            ink = "white" if share[row, column] > 0.55 else "#1d2430"
+            text = f"{matrix[row, column]}\n{100 * share[row, column]:.0f} %"
+            axes.text(column, row, text, ha="center", va="center", color=ink)
+    axes.set_xticks(range(count), list(classes))
+    axes.set_yticks(range(count), list(classes), rotation=90, va="center")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title, fontsize=10)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from deft_llm.recognizers.base import Recognizer, load_recognizer
+from deft_llm.training.folds import FoldSchedule, FoldTrainer, Job, train_folds
+
+N = 40
+STEPS = 20
+
+
+def _material() -> tuple[dict[str, Tensor], Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    flow = torch.randn(N, 3, 28, 28, generator=generator, dtype=torch.float64)
+    return {"flow_uvs": flow}, torch.arange(N) % 3
+
+
+def _jobs() -> list[Job]:
+    rows = np.arange(N)
+    tests = (rows[:5], rows[5:13], rows[13:16])
+    return [Job(i, 7, np.setdiff1d(rows, test), test) for i, test in enumerate(tests)]
+
+
+def _make(name: str) -> Recognizer:
+    options = {"off_apexnet": {"hidden": 16}, "htnet": {"width": 16}}.get(name, {})
+    made = load_recognizer(name, 3, **options)
+    assert isinstance(made, Recognizer)
+    return made
+
+
+def _alone(name: str, job: Job, schedule: FoldSchedule) -> list[float]:
+    """An ordinary training loop on one fold: one network, one optimizer, one batch at a time."""
+    inputs, labels = _material()
+    torch.manual_seed(1_000_003 * job.seed + job.fold)
+    network = _make(name).double()
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=schedule.weight_decay)
+    counts = torch.bincount(labels[job.train], minlength=3).double()
+    weights = counts.sum() / (3 * counts)
+    rng = np.random.default_rng([5, job.seed, job.fold])
+    left: list[int] = []
+    losses = []
+    for step in range(STEPS):
+        while len(left) < schedule.batch_size:
+            left += rng.permutation(job.train).tolist()
+        rows, left = left[: schedule.batch_size], left[schedule.batch_size :]
+        flipped = torch.from_numpy(rng.integers(0, 2, len(rows))).bool()
+        flow = inputs["flow_uvs"][rows].clone()
+        mirrored = flow.flip(-1) * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1)
+        flow[flipped] = mirrored[flipped]
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(step, STEPS)
+        each = functional.cross_entropy(network({"flow_uvs": flow}), labels[rows], reduction="none")
+        loss = (each * weights[labels[rows]]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+@pytest.mark.parametrize("name", ["ststnet", "off_apexnet", "htnet"])
+def test_together_is_one_by_one(name: str) -> None:
+    inputs, labels = _material()
+    schedule = FoldSchedule(batch_size=12)
+    trainer = FoldTrainer(lambda: _make(name), _jobs(), inputs, labels, schedule, STEPS)
+    together = torch.stack([trainer.step() for _ in range(STEPS)]).numpy()
+    for i, job in enumerate(_jobs()):
+        np.testing.assert_allclose(together[:, i], _alone(name, job, schedule), rtol=1e-9)
+
+
+def test_batch_norm_statistics_are_each_networks_own() -> None:
+    inputs, labels = _material()
+    jobs = _jobs()
+    schedule = FoldSchedule(epochs=2, batch_size=12)
+    make = lambda: _make("ststnet")  # noqa: E731
+    together = {j.fold: p for j, p in train_folds(make, jobs, inputs, labels, schedule)}
+    for job in jobs:
+        ((_, alone),) = train_folds(make, [job], inputs, labels, schedule, all_jobs=jobs)
+        np.testing.assert_allclose(together[job.fold], alone, rtol=1e-9)
+
+
+def test_chunks_change_nothing() -> None:
+    # What makes a run resumable: a fold's result does not hang on which others were left.
+    inputs, labels = _material()
+    results = []
+    for size in (1, 2, 3):
+        schedule = FoldSchedule(epochs=1, batch_size=12, folds_at_once=size)
+        found = train_folds(lambda: _make("ststnet"), _jobs(), inputs, labels, schedule)
+        results.append(np.concatenate([p for _, p in found]))
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-9)
+    np.testing.assert_allclose(results[0], results[2], rtol=1e-9)
+
+
+def test_the_oracle_never_loses_to_the_honest_run() -> None:
+    inputs, labels = _material()
+
+    def hits(oracle: bool) -> int:
+        schedule = FoldSchedule(epochs=6, batch_size=12, oracle_epoch=oracle)
+        found = train_folds(lambda: _make("ststnet"), _jobs(), inputs, labels, schedule)
+        return sum(int((p.argmax(1) == labels.numpy()[j.test]).sum()) for j, p in found)
+
+    assert hits(oracle=True) > hits(oracle=False)  # labels are noise: only peeking pays
+
+
+def test_the_global_random_state_is_left_alone() -> None:
+    inputs, labels = _material()
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    FoldTrainer(lambda: _make("ststnet"), _jobs(), inputs, labels, FoldSchedule(), STEPS).step()
+    assert torch.equal(before, torch.get_rng_state())
