@@ -1,5 +1,10 @@
-"""Measure every figure again and write eval/RESULTS.md: make results."""
+"""Measure figures again and write eval/RESULTS.md.
 
+make results                          every figure
+python eval/results.py simulated      those of the commands that hold this word; the others stay
+"""
+
+import argparse
 import json
 import os
 import platform
@@ -58,11 +63,26 @@ def table(command: str, figures: list[dict], machine: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def kept() -> dict[str, str]:
+    """The tables that the page has now, by command."""
+    page = ROOT / "eval" / "RESULTS.md"
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    parts = [part.rstrip() + "\n" for part in text.split("## `python ")[1:]]
+    return {part.partition(" --check`")[0]: "## `python " + part for part in parts}
+
+
 def main() -> int:
-    """Measure all, then write the page in one go."""
+    """Measure, then write the page in one go."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("words", nargs="*", help="measure only commands that hold one of these")
+    words = parser.parse_args().words
+    wanted = [c for c in COMMANDS if not words or any(word in c for word in words)]
+    if not wanted:
+        parser.error(f"no command holds {' or '.join(words)}; there are: {', '.join(COMMANDS)}")
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    tables = [table(command, measure(command), machine) for command in COMMANDS]
-    (ROOT / "eval" / "RESULTS.md").write_text(HEAD + "\n".join(tables), encoding="utf-8")
+    tables = kept() | {c: table(c, measure(c), machine) for c in wanted}
+    page = HEAD + "\n".join(tables[c] for c in COMMANDS if c in tables)
+    (ROOT / "eval" / "RESULTS.md").write_text(page, encoding="utf-8")
     return 0
 
 
