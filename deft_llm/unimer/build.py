@@ -40,7 +40,7 @@ from deft_llm.motion.packet import Packet, pack
 from deft_llm.motion.regions import region_masks, region_motion
 from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.simulator.clips import SimulatedClip, combinations, draw_spec, render_many
-from deft_llm.unimer.constraints import agreed_evidence
+from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.dialogue import Templates, Writer
 from deft_llm.unimer.records import (
     ClipRecord,
@@ -52,6 +52,7 @@ from deft_llm.unimer.records import (
 logger = logging.getLogger(__name__)
 SHARD = 100  # clips a packet file; an interruption loses at most this many
 VIDEO_CRF = 18
+SOURCE = "simulated"
 
 
 class SimulatedData(BaseModel):
@@ -144,20 +145,21 @@ def observe(simulated: SimulatedClip) -> Observed:
     interval = _jittered(spec.curve.interval, len(aligned), np.random.default_rng([spec.seed, 98]))
     measurement = measure(aligned, interval, MotionSettings(curve=False))
     truth = true_motion(simulated)
-    agreed = agreed_evidence(measurement.table_apex, spec.aus)
+    packet = pack(measurement)
+    judgement = judge(packet["regions"], spec.aus, SOURCE)
     record = ClipRecord(
         clip=f"simulated-{spec.seed}",
         subject=spec.subject,
         emotion=spec.emotion,
         emotion_known=spec.emotion is not None or not spec.aus,
         aus=facs.sort_aus(spec.aus),
-        evidence=tuple(e for e in agreed if claim_holds(e.region, e.direction, truth)),
+        evidence=tuple(e for e in judgement.evidence if claim_holds(e.region, e.direction, truth)),
         packets="",
         row=0,
         content=content,
         spec=spec.to_json(),
     )
-    return Observed(spec, pack(measurement), record)
+    return Observed(spec, packet, record)
 
 
 def _jittered(interval: Interval, frames: int, rng: np.random.Generator) -> Interval:
