@@ -12,8 +12,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "eval/run.py eval/benchmarks/simulated.yaml",
+    "eval/run.py eval/benchmarks/unimer.yaml",
     "eval/speed/explain.py",
     "eval/speed/splat.py",
+    "eval/speed/unimer.py",
     "eval/speed/video.py",
 )
 HEAD = """# Results

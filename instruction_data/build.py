@@ -20,7 +20,7 @@ from deft_llm.unimer.assemble import Assembly, assemble
 from deft_llm.unimer.build import SimulatedData, measure_simulated
 from deft_llm.unimer.coded import measure_corpus, open_prepared, unmeasured
 from deft_llm.unimer.dialogue import Templates
-from deft_llm.unimer.parts import Shard, absent
+from deft_llm.unimer.parts import Shard, absent, claim
 
 HERE = Path(__file__).resolve().parent
 
@@ -50,15 +50,18 @@ def build(args: argparse.Namespace) -> None:
     shard, templates = Shard.parse(args.shard), Templates(args.templates)
     if not args.corpora and not args.simulated:
         raise UserError("nothing to build from; give --corpora, --simulated N, or both")
+    names = ("identities", "first_identity", "head", "seed", "workers")
+    values = {"clips": args.simulated, **{name: getattr(args, name) for name in names}}
+    data = validate(SimulatedData, values, "command line")
+    corpora = [str(listing) for listing in args.corpora]
+    drawn = data.model_dump(exclude={"workers", "variants", "turns"}) if args.simulated else None
+    claim(args.out, {"corpora": corpora, "simulated": drawn})
     parts: list[str] = []
     refused: list[tuple[str, str]] = []
     for listing in args.corpora:
         parts += measure_corpus(open_prepared(listing), listing.stem, args.out, shard)
         refused += unmeasured(listing)
     if args.simulated:
-        names = ("identities", "first_identity", "head", "seed", "workers")
-        values = {"clips": args.simulated, **{name: getattr(args, name) for name in names}}
-        data = validate(SimulatedData, values, "command line")
         parts += measure_simulated(data, args.out, shard)
     if missing := absent(args.out, parts):
         print(f"{len(missing)} of {len(parts)} parts belong to other shards, e.g. {missing[0]}")

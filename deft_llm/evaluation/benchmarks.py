@@ -11,7 +11,10 @@ from deft_llm.errors import UserError
 from deft_llm.metrics.figures import Figure
 
 # name -> "module:function(path, overrides) -> (figures, tables)", imported when asked for.
-BENCHMARKS: dict[str, str] = {"simulated": "deft_llm.evaluation.simulated:run"}
+BENCHMARKS: dict[str, str] = {
+    "simulated": "deft_llm.evaluation.simulated:run",
+    "unimer": "deft_llm.evaluation.unimer:run",
+}
 
 
 def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:

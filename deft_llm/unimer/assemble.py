@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -173,44 +173,66 @@ def assemble(
     Returns:
         What was counted; also in ``statistics.json``, with plots and card beside it.
     """
-    write_lines(folder / "clips.jsonl", (r.to_json() for r in records(folder, parts)))
-    balances = Balances.of((r.facts(), r.emotion_known) for r in records(folder, parts))
-    writer = Writer(templates)
-    interview = Interview(writer, balances)
+    clips = PartRecords(folder, parts)
+    write_lines(folder / "clips.jsonl", (record.to_json() for record in clips))
     statistics = Statistics()
-    for record in records(folder, parts):
+    for record in clips:
         statistics.count_clip(record)
-    out = [*refused, *left_out(folder, parts)]
+    for clip, problem in (*refused, *left_out(folder, parts)):
+        statistics.count_left_out(clip, problem)
     total = settings.variants * statistics.clips
-    with _Files(folder) as files, tqdm(total=total, desc="conversations", unit="row") as progress:
-        for row in _conversations(folder, parts, settings, interview):
+    with _Files(folder) as files:
+        rows = conversations(clips, settings, templates)
+        for row in tqdm(rows, total=total, desc="conversations", unit="row"):
             files.write("train", row)
             statistics.count_row(row)
-            progress.update()
-        if settings.comparisons:
-            for pair in pairs(records(folder, parts), writer, settings.seed):
-                if pair.turns:
-                    row = pair_row(pair)
-                    files.write("extra", row)
-                    statistics.count_row(row)
-        for clip, problem in out:
-            statistics.count_left_out(clip, problem)
-            if "face" in problem:
-                row = hidden_row(clip, writer, settings.seed)
-                files.write("extra", row)
-                statistics.count_row(row)
+        for row in _extra(clips, statistics.left_out, settings, Writer(templates)):
+            files.write("extra", row)
+            statistics.count_row(row)
     statistics.write(folder)
     return statistics
 
 
-def _conversations(
-    folder: Path, parts: Sequence[str], settings: Assembly, interview: Interview
+class PartRecords:
+    """The records of some parts, read anew each time they are gone through."""
+
+    def __init__(self, folder: Path, parts: Sequence[str]) -> None:
+        self.folder, self.parts = folder, parts
+
+    def __iter__(self) -> Iterator[ClipRecord]:
+        return records(self.folder, self.parts)
+
+
+def conversations(
+    clips: Iterable[ClipRecord], settings: Assembly, templates: Templates
 ) -> Iterator[Row]:
-    """Every variant of every clip, variants of one clip far apart."""
+    """Every variant of every clip, variants of one clip far apart.
+
+    Args:
+        clips: Gone through once for the balance of answers, and once for each variant.
+        settings: How.
+        templates: Wording.
+    """
+    balances = Balances.of((record.facts(), record.emotion_known) for record in clips)
+    interview = Interview(Writer(templates), balances)
     for variant in range(settings.variants):
         mirrored = variant % 2 == 1
-        for record in records(folder, parts):
+        for record in clips:
             rng = random.Random(f"{settings.seed}/{record.clip}/{variant}")
             facts = record.facts(mirrored)
             turns = interview.conversation(facts, rng, settings.turns, record.emotion_known)
             yield conversation_row(f"{record.clip}-{variant}", record, mirrored, turns)
+
+
+def _extra(
+    clips: Iterable[ClipRecord],
+    refused: Sequence[tuple[str, str]],
+    settings: Assembly,
+    writer: Writer,
+) -> Iterator[Row]:
+    """Conversations about two clips, and about clips that show no face."""
+    if settings.comparisons:
+        yield from (pair_row(pair) for pair in pairs(clips, writer, settings.seed) if pair.turns)
+    for clip, problem in refused:
+        if "face" in problem:
+            yield hidden_row(clip, writer, settings.seed)

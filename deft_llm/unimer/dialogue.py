@@ -199,7 +199,7 @@ class Writer:
             "triple": lambda: self._triple(facts),
         }[kind]()
 
-    def text(self, name: str, **fields: str) -> str:
+    def text(self, name: str, /, **fields: str) -> str:
         """One sentence of the templates."""
         return self.templates.answers[name].format(**fields)
 

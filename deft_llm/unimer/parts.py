@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -72,6 +72,22 @@ class Shard:
     def of(self, names: Sequence[str]) -> list[str]:
         """Its names."""
         return list(names[self.index - 1 :: self.count])
+
+
+def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
+    """Note what a folder is built from, so that another build cannot go on in it unseen.
+
+    Raises:
+        UserError: If the folder was begun with another recipe.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, text = folder / "build.json", json.dumps(recipe, sort_keys=True)
+    if path.is_file() and path.read_text(encoding="utf-8").strip() != text:
+        raise UserError(
+            f"{folder} was begun from {path.read_text(encoding='utf-8').strip()}, now {text}; "
+            "give another folder, or delete it to start again"
+        )
+    write_lines(path, [text])
 
 
 def part_names(prefix: str, clips: int) -> list[str]:
