@@ -59,9 +59,7 @@ def samples(clips: Sequence[TestClip]) -> Samples:
             true.append(claim_holds(_NAMES[c.region], c.direction, clip.motion))
             moved.append(length[c.region] >= MOVED_PX)
             subjects.append(clip.spec.subject)
-    return Samples(
-        np.stack(features), np.array(true), np.array(moved), np.array(subjects), total
-    )
+    return Samples(np.stack(features), np.array(true), np.array(moved), np.array(subjects), total)
 
 
 def fit(data: Samples, precision: float, recipe: dict[str, Any]) -> Weights:

@@ -159,7 +159,9 @@ def _present(facts: Facts) -> list[int]:
 
 def read_units(text: str) -> tuple[int, ...]:
     """The action units that an answer names, by the task's names."""
-    found = [n for name, n in _NUMBERS.items() if re.search(rf"\b{re.escape(name)}\b", text.lower())]
+    found = [
+        n for name, n in _NUMBERS.items() if re.search(rf"\b{re.escape(name)}\b", text.lower())
+    ]
     return tuple(sorted(found))
 
 

@@ -110,9 +110,7 @@ def _statement_figures(
 ) -> list[Figure]:
     pairs = list(zip(clips, records, strict=True))
     counts = sum((count_claims(_claims(r), c.motion) for c, r in pairs), ClaimCounts())
-    moved = [
-        (c, i) for c, _ in pairs for i in np.flatnonzero(np.hypot(*c.motion.T) >= MOVED_PX)
-    ]
+    moved = [(c, i) for c, _ in pairs for i in np.flatnonzero(np.hypot(*c.motion.T) >= MOVED_PX)]
     names = list(facs.REGIONS)
     explained = [
         bool(explaining_aus(names[i], *map(float, c.motion[i]), c.spec.aus)) for c, i in moved

@@ -212,7 +212,7 @@ def _pulls(code: str, moved: Floats, floor: Floats) -> dict[int, float]:
 
 
 def _pooled(pulls: Mapping[int, float], without: int | None = None) -> float:
-    """z of an AU over its regions (Stouffer), on a signed log scale."""
+    """Z of an AU over its regions (Stouffer), on a signed log scale."""
     values = [z for i, z in pulls.items() if i != without]
     z = sum(values) / math.sqrt(len(values)) if values else 0.0
     return math.copysign(math.log1p(abs(z)), z)

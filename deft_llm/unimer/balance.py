@@ -171,5 +171,3 @@ class Balances:
             if emotion_known:
                 labels[label_choice(facts)] += 1
         return cls(Balance(units), Balance(labels))
-
-

@@ -40,7 +40,7 @@ from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.simulator.clips import SimulatedClip, combinations, draw_spec, render_many
 from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.dialogue import Templates, Writer
-from deft_llm.unimer.parts import Shard, records, write_parts
+from deft_llm.unimer.parts import ALL, Shard, records, write_parts
 from deft_llm.unimer.records import ClipRecord, conversation_record, write_lines
 
 logger = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ def _canonical_flow(flow: NDArray[np.float32], matrix: NDArray[np.float64]) -> N
     return np.stack([turn[0, 0] * u + turn[0, 1] * v, turn[1, 0] * u + turn[1, 1] * v])
 
 
-def measure_simulated(data: SimulatedData, folder: Path, shard: Shard = Shard()) -> list[str]:
+def measure_simulated(data: SimulatedData, folder: Path, shard: Shard = ALL) -> list[str]:
     """Simulate and measure the parts of a shard; call again to go on after an interruption.
 
     Returns:
@@ -237,7 +237,9 @@ def build_simulated(data: SimulatedData, folder: Path, templates: Templates) -> 
     write_lines(folder / "clips.jsonl", (record.to_json() for record in measured))
 
 
-def _conversations(measured: list[ClipRecord], data: SimulatedData, writer: Writer) -> Iterator[str]:
+def _conversations(
+    measured: list[ClipRecord], data: SimulatedData, writer: Writer
+) -> Iterator[str]:
     """Every variant of every clip, variants of one clip far apart."""
     for variant in range(data.variants):
         for record in measured:

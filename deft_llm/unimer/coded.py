@@ -1,4 +1,4 @@
-"""Clips of licensed corpora, already measured by ``deft-llm corpora prepare``, as Uni-MER records."""
+"""Clips of licensed corpora, measured by ``deft-llm corpora prepare``, as Uni-MER records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deft_llm.clip import Annotation
 from deft_llm.errors import UserError
 from deft_llm.motion.packet import Packet
 from deft_llm.unimer.constraints import judge
-from deft_llm.unimer.parts import Shard, write_parts
+from deft_llm.unimer.parts import ALL, Shard, write_parts
 from deft_llm.unimer.records import ClipRecord, read_lines
 
 PREPARED = "deft_llm.corpora.prepare:PreparedCorpus"
@@ -104,9 +104,7 @@ def _observe(corpus: Prepared, annotations: Iterable[Annotation]) -> Iterator[Co
         yield CodedClip(name, packet, record_of(annotation, packet))
 
 
-def measure_corpus(
-    corpus: Prepared, name: str, folder: Path, shard: Shard = Shard()
-) -> list[str]:
+def measure_corpus(corpus: Prepared, name: str, folder: Path, shard: Shard = ALL) -> list[str]:
     """Write the parts of a prepared corpus; see ``parts.write_parts``."""
     folder.mkdir(parents=True, exist_ok=True)
     observe = partial(_observe, corpus)
@@ -128,9 +126,7 @@ def open_prepared(listing: Path) -> Prepared:
             "and give the <corpus>.jsonl of its cache"
         )
     module, _, name = PREPARED.partition(":")
-    opened: Prepared = getattr(importlib.import_module(module), name)(
-        listing.parent, listing.stem
-    )
+    opened: Prepared = getattr(importlib.import_module(module), name)(listing.parent, listing.stem)
     return opened
 
 

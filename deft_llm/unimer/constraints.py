@@ -81,7 +81,9 @@ def measured_evidence(
     return _moved(np.stack(columns, axis=1), tuple(aus), least_z)
 
 
-def _moved(table: NDArray[np.float64], aus: tuple[str, ...], least_z: float) -> tuple[Evidence, ...]:
+def _moved(
+    table: NDArray[np.float64], aus: tuple[str, ...], least_z: float
+) -> tuple[Evidence, ...]:
     rows = []
     for i, (name, region) in enumerate(facs.REGIONS.items()):
         if table[i, _Z] < least_z or table[i, _MAGNITUDE] < ACTIVE_PX:

@@ -74,6 +74,9 @@ class Shard:
         return list(names[self.index - 1 :: self.count])
 
 
+ALL = Shard()
+
+
 def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
     """Note what a folder is built from, so that another build cannot go on in it unseen.
 
@@ -100,7 +103,7 @@ def write_parts(
     items: Sequence[Item],
     observe: Callable[[Iterable[Item]], Iterator[Any]],
     folder: Path,
-    shard: Shard = Shard(),
+    shard: Shard = ALL,
 ) -> list[str]:
     """Measure the parts of a shard that are not there yet.
 

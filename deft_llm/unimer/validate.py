@@ -149,4 +149,3 @@ def _turns(turns: Any, form: str, clips: int) -> Iterator[tuple[str, str]]:
         marks = clips if k == 0 else 0
         if text.count("<clip>") != marks:
             yield f"{field}.{what}", f"<clip> is there {text.count('<clip>')} times, not {marks}"
-

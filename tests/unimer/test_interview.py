@@ -170,9 +170,7 @@ def test_what_a_face_cannot_tell_is_refused(interview: Interview, make_record: M
         assert turn is not None and turn.answer.startswith("That cannot be told")
 
 
-def test_comparisons_are_true_and_balanced(
-    records: list[ClipRecord], templates: Templates
-) -> None:
+def test_comparisons_are_true_and_balanced(records: list[ClipRecord], templates: Templates) -> None:
     said: Counter[str] = Counter()
     made = list(pairs(records, Writer(templates), seed=0))
     assert len(made) > CLIPS / 3
