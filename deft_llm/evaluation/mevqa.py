@@ -1,4 +1,4 @@
-"""ME-VQA, the question task of MEGC 2025 (Fan et al., arXiv 2506.15298): read, answer, hand in, score.
+"""ME-VQA, the question task of MEGC 2025 (Fan et al., arXiv 2506.15298): read, answer, score.
 
 Published files are JSON lines. Training rows have id, dataset, image_id, subject, filename,
 question, answer; test rows have video_id, video, question, and an answer to be filled in, which is
