@@ -61,6 +61,8 @@ class Balance:
                 yes[row, self.index[option]] = 1 / len(choice.yes)
             for option, weight in choice.no:
                 no[row, self.index[option]] = weight
+        # A clip of which nothing can be denied that is true elsewhere is not asked about.
+        counts = counts * no[:, yes.any(0)].any(1)
         some = counts[yes.any(1)].sum() if len(counts) else 0.0
         self.chance = min(_MOST_YES, 0.5 * counts.sum() / some) if some else 0.0
         said_yes = self.chance * yes.any(1)
@@ -81,27 +83,28 @@ class Balance:
 
     def ask(self, choice: Choice, rng: random.Random) -> tuple[str, bool] | None:
         """An option and whether it is true; None where nothing can be asked."""
-        if choice.yes and (rng.random() < self.chance or not choice.no):
-            return rng.choice(choice.yes), True
         weights = [w * self.weights[self.index[o]] for o, w in choice.no]
         if not sum(weights):
-            return (rng.choice(choice.yes), True) if choice.yes else None
+            return None
+        if choice.yes and rng.random() < self.chance:
+            return rng.choice(choice.yes), True
         return rng.choices([o for o, _ in choice.no], weights)[0], False
 
 
 def unit_choice(facts: Facts) -> Choice:
-    """Which AUs can be asked about: FACS numbers as text.
+    """Which AUs can be asked about: FACS numbers as text, of those that move a region.
 
     Hard negatives look like a coded AU, or would explain motion that no coded AU explains.
     """
     present = {facs.au_number(code) for code in facts.aus}
+    seen = [n for n in sorted(present) if facs.ACTION_UNITS[n].movements]
     alike = {other for n in present for other in _ALIKE[n]} | set(suggested(facts))
     no = tuple(
         (str(n), HARD if n in alike else 1.0)
         for n, unit in facs.ACTION_UNITS.items()
         if unit.movements and n not in present
     )
-    return Choice(tuple(str(n) for n in sorted(present)), no)
+    return Choice(tuple(map(str, seen)), no)
 
 
 def suggested(facts: Facts) -> tuple[int, ...]:

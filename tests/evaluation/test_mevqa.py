@@ -59,10 +59,15 @@ def test_every_real_question_is_understood(real: list[Question]) -> None:
 
 
 def test_the_reference_facts_give_the_reference_answers(real: list[Question]) -> None:
-    """Word for word: classes, units, sides and the combined sentence."""
+    """Word for word: classes, units, sides and the combined sentence.
+
+    One coding names its units out of order, in two answers: those have to name the same units.
+    """
     facts = facts_of(real)
     wrong = [q for q in real if answer(q, facts[q.clip]) != q.answer]
-    assert [(q.name, q.answer) for q in wrong if q.kind != "au_yes_no"] == []
+    unlike = [q for q in wrong if q.kind != "au_yes_no"]
+    assert {q.clip for q in unlike} <= {"sub12_EP09_02"}
+    assert all(read_units(answer(q, facts[q.clip])) == read_units(q.answer) for q in unlike)
     # The few others ask about a unit that was coded in parts or in doubt.
     assert len(wrong) <= 0.02 * len(real)
 
