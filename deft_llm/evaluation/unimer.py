@@ -71,7 +71,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     bench = load(UnimerBenchmark, path, overrides)
     clips = [clip for clip in test_clips(bench.data, bench.cache) if clip.packet is not None]
     records = [record_of(clip) for clip in clips]
-    return _statement_figures(bench.bars, clips, records) + _answer_figures(bench, records), (
+    return statement_figures(bench.bars, clips, records) + _answer_figures(bench, records), (
         _region_table(clips, records)
     )
 
@@ -105,9 +105,10 @@ def _claims(record: ClipRecord) -> list[tuple[str, str]]:
     return [(row.region, row.direction) for row in record.evidence]
 
 
-def _statement_figures(
+def statement_figures(
     bars: Bars, clips: Sequence[TestClip], records: Sequence[ClipRecord]
 ) -> list[Figure]:
+    """Truth of the statements of some clips' records, clip by clip, and grades."""
     pairs = list(zip(clips, records, strict=True))
     counts = sum((count_claims(_claims(r), c.motion) for c, r in pairs), ClaimCounts())
     moved = [(c, i) for c, _ in pairs for i in np.flatnonzero(np.hypot(*c.motion.T) >= MOVED_PX)]

@@ -11,7 +11,7 @@ import pytest
 from deft_llm import facs
 from deft_llm.evaluation.agreement_fit import Samples, fit, samples
 from deft_llm.evaluation.simulated_clips import TestClip
-from deft_llm.evaluation.unimer import Bars, _statement_figures, record_of, text_only_gain
+from deft_llm.evaluation.unimer import Bars, record_of, statement_figures, text_only_gain
 from deft_llm.motion.packet import REGION_COLUMNS, Packet
 from deft_llm.simulator.clip_spec import draw_spec
 from deft_llm.unimer.agreement import FEATURES
@@ -74,7 +74,7 @@ def clip(make_packet: Callable[[int], Packet]) -> TestClip:
 
 def test_statements_are_scored_against_exact_motion(clip: TestClip) -> None:
     bars = Bars(precision=0.9, recall=0.5, answer_share=0.55, text_only_gain=0.05)
-    found = {f.name: f.value for f in _statement_figures(bars, [clip], [record_of(clip)])}
+    found = {f.name: f.value for f in statement_figures(bars, [clip], [record_of(clip)])}
     assert found["statement_precision"] == 1.0
     # Seven regions moved; the lid's motion is no AU's.
     assert found["statement_recall"] == pytest.approx(6 / 7)
