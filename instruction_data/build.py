@@ -66,8 +66,8 @@ def build(args: argparse.Namespace) -> None:
     if missing := absent(args.out, parts):
         print(f"{len(missing)} of {len(parts)} parts belong to other shards, e.g. {missing[0]}")
         return
-    names = ("seed", "variants", "turns")
-    settings = validate(Assembly, {name: getattr(args, name) for name in names}, "command line")
+    chosen = {name: getattr(args, name) for name in ("seed", "variants", "turns")}
+    settings = validate(Assembly, chosen, "command line")
     found = assemble(args.out, parts, settings, templates, refused)
     print(
         f"{args.out}: {found.conversations} conversations about {found.clips} clips of "

@@ -114,7 +114,7 @@ def statement_figures(
     moved = [(c, i) for c, _ in pairs for i in np.flatnonzero(np.hypot(*c.motion.T) >= MOVED_PX)]
     names = list(facs.REGIONS)
     explained = [
-        bool(explaining_aus(names[i], *map(float, c.motion[i]), c.spec.aus)) for c, i in moved
+        bool(explaining_aus(names[i], float(c.motion[i, 0]), float(c.motion[i, 1]), c.spec.aus))
     ]
     grades = Counter(record.grade for record in records if record.aus)
     coded = max(grades.total(), 1)
@@ -224,7 +224,9 @@ def text_only_gain(rows: Sequence[Row], kind: str) -> float:
     shares = Counter(truth)
     rng = np.random.default_rng(0)
     chances = np.array([shares[c] for c in classes], float) / len(truth)
-    random = np.mean([score(rng.choice(classes, len(truth), p=chances)) for _ in range(_DRAWS)])
-    even = np.mean([score(rng.choice(classes, len(truth))) for _ in range(_DRAWS)])
+    random = np.mean(
+        [score(rng.choice(classes, len(truth), p=chances).tolist()) for _ in range(_DRAWS)]
+    )
+    even = np.mean([score(rng.choice(classes, len(truth)).tolist()) for _ in range(_DRAWS)])
     commonest = score([max(shares, key=shares.__getitem__)] * len(truth))
     return best - max(float(random), float(even), commonest)
