@@ -115,6 +115,7 @@ def statement_figures(
     names = list(facs.REGIONS)
     explained = [
         bool(explaining_aus(names[i], float(c.motion[i, 0]), float(c.motion[i, 1]), c.spec.aus))
+        for c, i in moved
     ]
     grades = Counter(record.grade for record in records if record.aus)
     coded = max(grades.total(), 1)
