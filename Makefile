@@ -16,7 +16,7 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.deft-setup
-EXTRAS ?= dev,demo,decord,corpora
+EXTRAS ?= dev,demo,decord,corpora,text
 OUT ?= out
 PYTEST_ARGS ?=
 

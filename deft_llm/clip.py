@@ -134,6 +134,9 @@ class Prediction:
     seconds: float
 
 
+RISE, FALL = "onset to apex", "apex to offset"
+
+
 @dataclass(frozen=True)
 class Evidence:
     """One region that moved.
@@ -144,6 +147,8 @@ class Evidence:
         magnitude: Mean motion, pixels of the canonical face.
         z: Motion over the region's own noise floor.
         aus: AU codes that explain it; empty where none does.
+        phase: ``RISE`` or ``FALL``.
+        source: Where those codes come from: a corpus, "simulated"; "" for measured motion alone.
     """
 
     region: str
@@ -151,6 +156,8 @@ class Evidence:
     magnitude: float
     z: float
     aus: tuple[str, ...] = ()
+    phase: str = RISE
+    source: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,12 @@ COMMANDS = (
     "eval/run.py eval/benchmarks/simulated.yaml",
     "eval/run.py eval/benchmarks/dual_phase.yaml",
     "eval/run.py eval/benchmarks/megc2019_flow.yaml",
+    "eval/run.py eval/benchmarks/unimer.yaml",
     "eval/speed/explain.py",
     "eval/speed/loso.py",
     "eval/speed/prepare.py",
     "eval/speed/splat.py",
+    "eval/speed/unimer.py",
     "eval/speed/video.py",
 )
 HEAD = """# Results

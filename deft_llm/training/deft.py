@@ -50,6 +50,7 @@ from deft_llm.deft.processing_deft import (
 from deft_llm.deft.tokenizer import train_sentencepiece, wrap
 from deft_llm.motion.packet import mirror
 from deft_llm.training.runs import claim_folder, use_all_cores
+from deft_llm.unimer.audit import folder_records, require_disjoint
 from deft_llm.unimer.build import SimulatedData, build_simulated
 from deft_llm.unimer.dialogue import PIECES, Templates
 from deft_llm.unimer.records import ClipRecord, PacketStore, read_lines
@@ -115,6 +116,8 @@ class DeftRecipe(Settings):
         experts: Stage 1, experts and heads alone.
         instruct: Stage 2, everything on conversations.
         save_dtype: Type of the saved weights.
+        held_out: Data folders that share no subject, clip or content with the training data; a
+            leak stops the run.
     """
 
     output: Path
@@ -126,6 +129,7 @@ class DeftRecipe(Settings):
     experts: Stage
     instruct: Stage
     save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    held_out: list[Path] = Field(default_factory=list)
 
     @field_validator("model")
     @classmethod
@@ -397,6 +401,8 @@ def train(values: dict[str, Any], where: str) -> None:
     if not (data / "clips.jsonl").is_file():
         build_simulated(recipe.data, data, Templates(recipe.templates))
     store = PacketStore(data)
+    for folder in recipe.held_out:
+        require_disjoint(store.records.values(), folder_records(folder))
     use_all_cores()
     set_seed(recipe.seed)
     model, processor = build_model(recipe, data)

@@ -16,14 +16,14 @@ def claim_folder(output: Path, recipe: Settings) -> None:
 
     Args:
         output: Folder of the run, made if need be.
-        recipe: The recipe; its ``output`` is left out of the comparison.
+        recipe: The recipe; ``output`` and ``held_out`` are left out of the comparison.
 
     Raises:
         UserError: If the folder holds a run of another recipe.
     """
     output.mkdir(parents=True, exist_ok=True)
     path = output / "recipe.json"
-    text = recipe.model_dump_json(indent=1, exclude={"output"})
+    text = recipe.model_dump_json(indent=1, exclude={"output", "held_out"})
     if path.is_file() and path.read_text(encoding="utf-8") != text:
         raise UserError(
             f"{output} holds a run of another recipe; set output=… to a new folder, "

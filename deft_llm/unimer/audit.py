@@ -1,19 +1,30 @@
-"""The leak audit: no subject, clip or content may stand on both sides of a split."""
+"""The leak audit: no subject, clip or content may stand on both sides of a split.
+
+As a command: ``python instruction_data/audit.py TRAIN TEST``. As a gate: training compares its
+data with the folders that a recipe holds out, and the simulated benchmarks compare their draw.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from deft_llm.errors import UserError
-from deft_llm.unimer.records import ClipRecord
+from deft_llm.unimer.records import ClipRecord, read_lines
+
+KINDS = ("subject", "clip", "content")
 
 
 def shared(train: Iterable[ClipRecord], test: Iterable[ClipRecord]) -> dict[str, list[str]]:
-    """What two sets have in common: "subject", "clip" and "content" -> sorted values."""
+    """What two sets have in common: "subject", "clip" and "content" -> sorted values.
+
+    An empty value (a clip whose content is not known) is shared with nobody.
+    """
     train, test = list(train), list(test)
     return {
-        name: sorted({getattr(r, name) for r in train} & {getattr(r, name) for r in test})
-        for name in ("subject", "clip", "content")
+        name: sorted(({getattr(r, name) for r in train} & {getattr(r, name) for r in test}) - {""})
+        for name in KINDS
     }
 
 
@@ -29,3 +40,18 @@ def require_disjoint(train: Iterable[ClipRecord], test: Iterable[ClipRecord]) ->
                 f"instruction data and test set share {len(values)} {name}s, for example "
                 f"{values[0]}; leave them out of one side"
             )
+
+
+def folder_records(folder: Path) -> Iterator[ClipRecord]:
+    """The clips of a data folder.
+
+    Raises:
+        UserError: If it has no ``clips.jsonl``.
+    """
+    for line in read_lines(folder / "clips.jsonl"):
+        yield ClipRecord.from_json(json.dumps(line))
+
+
+def audit(train: Path, test: Path) -> dict[str, list[str]]:
+    """``shared`` of two data folders."""
+    return shared(folder_records(train), folder_records(test))

@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from tqdm import tqdm
 
 from deft_llm import facs
-from deft_llm.clip import Interval
+from deft_llm.clip import FALL, RISE, Evidence, Interval
 from deft_llm.errors import UserError
 from deft_llm.media.canonical import fit_similarity, transform
 from deft_llm.media.face import (
@@ -40,18 +38,14 @@ from deft_llm.motion.packet import Packet, pack
 from deft_llm.motion.regions import region_masks, region_motion
 from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.simulator.clips import SimulatedClip, combinations, draw_spec, render_many
-from deft_llm.unimer.constraints import agreed_evidence
+from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.dialogue import Templates, Writer
-from deft_llm.unimer.records import (
-    ClipRecord,
-    conversation_record,
-    save_packets,
-    write_lines,
-)
+from deft_llm.unimer.parts import ALL, Shard, records, write_parts
+from deft_llm.unimer.records import ClipRecord, conversation_record, write_lines
 
 logger = logging.getLogger(__name__)
-SHARD = 100  # clips a packet file; an interruption loses at most this many
 VIDEO_CRF = 18
+SOURCE = "simulated"
 
 
 class SimulatedData(BaseModel):
@@ -90,6 +84,11 @@ class Observed:
     packet: Packet | None
     record: ClipRecord | None
     problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.spec.name
 
 
 def specs(data: SimulatedData) -> Iterator[ClipSpec]:
@@ -143,21 +142,36 @@ def observe(simulated: SimulatedClip) -> Observed:
         return Observed(spec, None, None, str(error))
     interval = _jittered(spec.curve.interval, len(aligned), np.random.default_rng([spec.seed, 98]))
     measurement = measure(aligned, interval, MotionSettings(curve=False))
-    truth = true_motion(simulated)
-    agreed = agreed_evidence(measurement.table_apex, spec.aus)
+    rise, fall = true_motion(simulated), true_motion(simulated, FALL)
+    packet = pack(measurement)
+    judgement = judge(packet["regions"], spec.aus, SOURCE)
+    evidence = _held(judgement.evidence, rise)
     record = ClipRecord(
         clip=f"simulated-{spec.seed}",
         subject=spec.subject,
         emotion=spec.emotion,
         emotion_known=spec.emotion is not None or not spec.aus,
         aus=facs.sort_aus(spec.aus),
-        evidence=tuple(e for e in agreed if claim_holds(e.region, e.direction, truth)),
+        evidence=evidence,
         packets="",
         row=0,
         content=content,
         spec=spec.to_json(),
+        dataset=SOURCE,
+        returns=_held(judgement.returns, fall),
+        unexplained=judgement.unexplained,
+        label_only=judgement.label_only,
+        score=judgement.score,
+        grade=judgement.grade if evidence else "label-only",
+        interval=measurement.interval,
+        fps=spec.fps,
     )
-    return Observed(spec, pack(measurement), record)
+    return Observed(spec, packet, record)
+
+
+def _held(rows: tuple[Evidence, ...], motion: NDArray[np.float32]) -> tuple[Evidence, ...]:
+    """The statements that exact motion does not contradict."""
+    return tuple(row for row in rows if claim_holds(row.region, row.direction, motion))
 
 
 def _jittered(interval: Interval, frames: int, rng: np.random.Generator) -> Interval:
@@ -167,15 +181,18 @@ def _jittered(interval: Interval, frames: int, rng: np.random.Generator) -> Inte
     return Interval(onset, apex, offset)
 
 
-def true_motion(simulated: SimulatedClip) -> NDArray[np.float32]:
-    """Exact head-compensated motion of every region, onset to apex.
+def true_motion(simulated: SimulatedClip, phase: str = RISE) -> NDArray[np.float32]:
+    """Exact head-compensated motion of every region, onset to apex or apex to offset.
 
     Returns:
         (R, 2) in canonical pixels, the face placed by its exact landmarks.
     """
     interval = simulated.spec.curve.interval
-    flow, mask = simulated.exact_flow(interval.onset, interval.apex, compensated=True)
-    landmarks = simulated.landmarks[interval.onset]
+    first, last = (
+        (interval.onset, interval.apex) if phase == RISE else (interval.apex, interval.offset)
+    )
+    flow, mask = simulated.exact_flow(first, last, compensated=True)
+    landmarks = simulated.landmarks[first]
     matrix = fit_similarity(landmarks.astype(np.float64), CANONICAL_LANDMARKS)
     return region_motion(
         _canonical_flow(flow * mask, matrix),
@@ -191,57 +208,41 @@ def _canonical_flow(flow: NDArray[np.float32], matrix: NDArray[np.float64]) -> N
     return np.stack([turn[0, 0] * u + turn[0, 1] * v, turn[1, 0] * u + turn[1, 1] * v])
 
 
+def measure_simulated(data: SimulatedData, folder: Path, shard: Shard = ALL) -> list[str]:
+    """Simulate and measure the parts of a shard; call again to go on after an interruption.
+
+    Returns:
+        Names of all parts of the set (``unimer/parts.py``).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def observed(drawn: Iterable[ClipSpec]) -> Iterator[Observed]:
+        return render_many(drawn, observe, data.workers)
+
+    return write_parts("packets", list(specs(data)), observed, folder, shard)
+
+
 def build_simulated(data: SimulatedData, folder: Path, templates: Templates) -> None:
-    """Write a data folder; call again after an interruption to go on where it stopped.
+    """Write the data folder of DEFT-LLM's own recipe; call again to go on after an interruption.
 
     Args:
         data: What to simulate.
         folder: Where to; see ``unimer/records.py`` for its files.
         templates: Wording.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    todo = list(specs(data))
-    shards = {
-        f"packets-{first // SHARD:05d}": todo[first : first + SHARD]
-        for first in range(0, len(todo), SHARD)
-    }
-    missing = {k: v for k, v in shards.items() if not (folder / f"{k}.jsonl").is_file()}
-    seen = render_many(chain.from_iterable(missing.values()), observe, data.workers)
-    with tqdm(total=len(todo), desc="simulate", unit="clip") as progress:
-        progress.update(len(todo) - sum(map(len, missing.values())))
-        for name, drawn in missing.items():
-            _write_shard(islice(_counted(seen, progress), len(drawn)), folder, name)
-    lines = (line for name in shards for line in (folder / f"{name}.jsonl").open())
-    records = [ClipRecord.from_json(line) for line in lines]
-    logger.info("%d of %d clips measured", len(records), len(todo))
-    write_lines(folder / "train.jsonl", _conversations(records, data, Writer(templates)))
-    write_lines(folder / "clips.jsonl", (record.to_json() for record in records))
+    parts = measure_simulated(data, folder)
+    measured = list(records(folder, parts))
+    logger.info("%d of %d clips measured", len(measured), data.clips)
+    write_lines(folder / "train.jsonl", _conversations(measured, data, Writer(templates)))
+    write_lines(folder / "clips.jsonl", (record.to_json() for record in measured))
 
 
-def _counted(seen: Iterator[Observed], progress: tqdm) -> Iterator[Observed]:
-    for observed in seen:
-        progress.update()
-        yield observed
-
-
-def _write_shard(seen: Iterator[Observed], folder: Path, name: str) -> None:
-    packets: list[Packet] = []
-    lines = []
-    for clip in seen:
-        if clip.packet is None or clip.record is None:
-            logger.warning("%s left out: %s", clip.spec.name, clip.problem)
-            continue
-        placed = replace(clip.record, packets=f"{name}.safetensors", row=len(packets))
-        lines.append(placed.to_json())
-        packets.append(clip.packet)
-    save_packets(folder / f"{name}.safetensors", packets)
-    write_lines(folder / f"{name}.jsonl", lines)
-
-
-def _conversations(records: list[ClipRecord], data: SimulatedData, writer: Writer) -> Iterator[str]:
+def _conversations(
+    measured: list[ClipRecord], data: SimulatedData, writer: Writer
+) -> Iterator[str]:
     """Every variant of every clip, variants of one clip far apart."""
     for variant in range(data.variants):
-        for record in records:
+        for record in measured:
             rng = random.Random(f"{data.seed}/{record.clip}/{variant}")
             mirrored = variant % 2 == 1
             facts = record.facts(mirrored)

@@ -1,61 +1,67 @@
 """The dual constraint: a region's motion is put into words only where flow and AU label agree.
 
-Constraint 1 (flow): the region's motion stands out from its own noise floor, z >= ``AGREED_Z``.
-Constraint 2 (label): a coded AU moves that region, in a direction within ``MAX_ANGLE``.
-DEFT-LLM (arXiv 2511.10948) states both constraints and no numbers; those here are ours, set on
-simulated clips where the truth is known. A region that an AU label singles out, moving the way
-the label says, needs less proof than one of twenty that nothing speaks for: with z >= 1.5 the
-statements are right in 96 % and tell 61 % of the regions that truly moved 0.1 px (z >= 1: 95 % and
-65 %; z >= 3: 98 % and 46 %; 300 clips). "Active" (``regions.ACTIVE_Z``, 3) judges a region by
-itself.
-A clip is spoken of at all only when one agreed region reaches ``SEEN_Z``.
+Place, direction and time have to agree: a coded AU moves that region, the rise from onset to apex
+goes its way (within ``MAX_ANGLE``), and the fall after the apex speaks for it too. How surely is a
+fitted probability (``unimer/agreement.py``); statements below its threshold are not written. What
+is left over is kept apart and never put into words as fact: coded AUs without visible motion
+("label only"), and regions that are active without any AU ("unexplained", for hard negatives).
+
+"Active" (``regions.ACTIVE_Z``, 3) judges a region by itself, without a label. A clip is spoken of
+at all only when one agreed region reaches ``SEEN_Z``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deft_llm import facs
-from deft_llm.clip import Evidence
+from deft_llm.clip import FALL, RISE, Evidence
+from deft_llm.motion.packet import REGION_COLUMNS
 from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z, RegionTable
+from deft_llm.unimer.agreement import MAX_ANGLE, Weights, candidates, explaining_aus, fitted
 
-AGREED_Z = 1.5
+AGREED_Z = 1.0  # least z of motion that a model's claim may rest on (deft/explain.py)
 SEEN_Z = 2.0
-MAX_ANGLE = 60.0  # degrees between the measured and an expected direction
+RETURN_Z = 1.0  # least z of a falling phase that is put into words
 STRENGTHS: tuple[tuple[float, str], ...] = ((0.4, "slight"), (1.0, "moderate"))
 STRONGEST = "marked"
+Grade = Literal["A", "B", "C", "label-only"]
+_GRADES: tuple[tuple[float, Grade], ...] = ((0.8, "A"), (0.5, "B"), (0.0, "C"))
+_NAMES = list(facs.REGIONS)
+_MAGNITUDE, _Z = REGION_COLUMNS.index("magnitude"), REGION_COLUMNS.index("z")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a clip's flow and coding say together.
+
+    Attributes:
+        evidence: Accepted statements about the rise, in the order of ``facs.REGIONS``.
+        returns: Accepted statements about the fall, of the same regions.
+        label_only: Coded AUs without any accepted motion.
+        unexplained: Active regions that no coded AU explains.
+        score: 0..1; half the share of the coded AUs that are seen, half the share of the active
+            motion (z squared) that they explain.
+        grade: "A" from 0.8, "B" from 0.5, "C" below; "label-only" without any statement.
+    """
+
+    evidence: tuple[Evidence, ...]
+    returns: tuple[Evidence, ...]
+    label_only: tuple[str, ...]
+    unexplained: tuple[Evidence, ...]
+    score: float
+    grade: Grade
 
 
 def strength(magnitude: float) -> str:
     """A word for a magnitude in canonical pixels: slight < 0.4 <= moderate < 1.0 <= marked."""
     return next((word for limit, word in STRENGTHS if magnitude < limit), STRONGEST)
-
-
-def explaining_aus(region: str, u: float, v: float, aus: Iterable[str]) -> tuple[str, ...]:
-    """The coded AUs that a motion agrees with.
-
-    Args:
-        region: A key of ``facs.REGIONS``.
-        u: Motion to the image's right.
-        v: Motion down.
-        aus: Coded AUs, such as ``("1", "L12")``.
-
-    Returns:
-        The codes that expect this region to move in a direction within ``MAX_ANGLE``.
-    """
-    side = facs.REGIONS[region].side
-    length = math.hypot(u, v)
-    if length == 0.0:
-        return ()
-    agreeing = []
-    for code in aus:
-        for direction in facs.expected_directions(code).get(region, ()):
-            du, dv = facs.direction_vector(direction, side)
-            if (u * du + v * dv) / length >= math.cos(math.radians(MAX_ANGLE)):
-                agreeing.append(code)
-                break
-    return tuple(agreeing)
 
 
 def measured_evidence(
@@ -71,28 +77,106 @@ def measured_evidence(
     Returns:
         In the order of ``facs.REGIONS``.
     """
-    aus = tuple(aus)
+    columns = [np.asarray(getattr(table, name), np.float64) for name in REGION_COLUMNS]
+    return _moved(np.stack(columns, axis=1), tuple(aus), least_z)
+
+
+def _moved(
+    table: NDArray[np.float64], aus: tuple[str, ...], least_z: float
+) -> tuple[Evidence, ...]:
     rows = []
     for i, (name, region) in enumerate(facs.REGIONS.items()):
-        if table.z[i] < least_z or table.magnitude[i] < ACTIVE_PX:
+        if table[i, _Z] < least_z or table[i, _MAGNITUDE] < ACTIVE_PX:
             continue
-        u, v = float(table.u[i]), float(table.v[i])
+        u, v = float(table[i, 0]), float(table[i, 1])
         rows.append(
             Evidence(
                 region=name,
                 direction=facs.direction_name(u, v, region.side),
                 magnitude=math.hypot(u, v),
-                z=float(table.z[i]),
+                z=float(table[i, _Z]),
                 aus=explaining_aus(name, u, v, aus),
             )
         )
     return tuple(rows)
 
 
-def agreed_evidence(table: RegionTable, aus: Iterable[str]) -> tuple[Evidence, ...]:
-    """The motion on which flow and AU label agree: what may be put into words.
+def judge(
+    regions: NDArray[Any], aus: Iterable[str], source: str = "", weights: Weights | None = None
+) -> Judgement:
+    """Apply the dual constraint to one clip.
 
-    Empty when none of it reaches ``SEEN_Z``: then nothing was seen.
+    Args:
+        regions: (P, R, F) region tables of its packet: onset to apex, apex to offset.
+        aus: Coded AUs.
+        source: Where the coding comes from, for the evidence.
+        weights: Of the score; None for the project's own.
+
+    Returns:
+        The judgement.
     """
-    rows = tuple(row for row in measured_evidence(table, aus, AGREED_Z) if row.aus)
+    weights = weights or fitted()
+    codes, table = tuple(aus), np.asarray(regions, np.float64)
+    evidence = _agreed(table, codes, source, weights)
+    unexplained = tuple(row for row in _moved(table[0], codes, ACTIVE_Z) if not row.aus)
+    told = {code for row in evidence for code in row.aus}
+    label_only = tuple(code for code in codes if code not in told)
+    score = _score(table[0], evidence, codes, label_only)
+    grade = next(name for least, name in _GRADES if score >= least) if evidence else "label-only"
+    returns = _returns(table[1], evidence)
+    return Judgement(evidence, returns, label_only, unexplained, score, grade)
+
+
+def _agreed(
+    table: NDArray[np.float64], aus: tuple[str, ...], source: str, weights: Weights
+) -> tuple[Evidence, ...]:
+    found = candidates(table, aus)
+    if not found:
+        return ()
+    sure = weights.probability(np.stack([c.features for c in found]))
+    rows = tuple(
+        Evidence(
+            region=_NAMES[c.region],
+            direction=c.direction,
+            magnitude=float(table[0, c.region, _MAGNITUDE]),
+            z=float(table[0, c.region, _Z]),
+            aus=c.aus,
+            phase=RISE,
+            source=source,
+        )
+        for c, p in zip(found, sure, strict=True)
+        if p >= weights.threshold
+    )
     return rows if any(row.z >= SEEN_Z for row in rows) else ()
+
+
+def _returns(fall: NDArray[np.float64], evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """The fall of the regions that were told to rise, where it goes back."""
+    rows = []
+    for row in evidence:
+        i, side = _NAMES.index(row.region), facs.REGIONS[row.region].side
+        u, v, size, z = (float(fall[i, k]) for k in (0, 1, _MAGNITUDE, _Z))
+        if z < RETURN_Z or size < ACTIVE_PX:
+            continue
+        du, dv = facs.direction_vector(row.direction, side)
+        if -(u * du + v * dv) < math.cos(math.radians(MAX_ANGLE)) * size:
+            continue
+        back = facs.direction_name(-du, -dv, side)
+        rows.append(Evidence(row.region, back, size, z, row.aus, FALL, row.source))
+    return tuple(rows)
+
+
+def _score(
+    rise: NDArray[np.float64],
+    evidence: tuple[Evidence, ...],
+    aus: tuple[str, ...],
+    label_only: tuple[str, ...],
+) -> float:
+    if not evidence:
+        return 0.0
+    told = [_NAMES.index(row.region) for row in evidence]
+    active = np.flatnonzero((rise[:, _Z] >= ACTIVE_Z) & (rise[:, _MAGNITUDE] >= ACTIVE_PX))
+    energy = np.square(rise[:, _Z])
+    counted = sorted({*told, *active.tolist()})
+    explained = float(energy[told].sum() / energy[counted].sum())
+    return 0.5 * (1 - len(label_only) / len(aus)) + 0.5 * explained

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import random
 import re
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deft_llm import facs
-from deft_llm.clip import Evidence
+from deft_llm.clip import Evidence, Interval
 from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
 from deft_llm.unimer.constraints import strength
@@ -33,6 +34,7 @@ PIECES: tuple[str, ...] = (
     *(f" {term}" for term in _TERMS),
 )
 _PLURALS = {"upper lip": "halves of the upper lip", "lower lip": "halves of the lower lip"}
+# What DEFT-LLM's own recipe trains on; unimer/interview.py has all types.
 _QUESTION_WEIGHTS = {
     **{"triple": 8, "class": 4, "motion": 3, "aus": 3},
     **{"emotion": 2, "why": 2, "au_yes_no": 2},
@@ -47,16 +49,63 @@ class Facts:
         emotion: Fine label, or None for no expression (or none visible).
         aus: Coded AUs.
         evidence: Statements on which flow and label agree, in the order of ``facs.REGIONS``.
+        returns: The same regions after the apex, where they go back.
+        unexplained: Active regions that no coded AU explains; never put into words.
+        interval: Onset, apex and offset, frames of the clip; None where they are not known.
+        fps: Frames per second; None where it is not known.
     """
 
     emotion: str | None
     aus: tuple[str, ...]
     evidence: tuple[Evidence, ...]
+    returns: tuple[Evidence, ...] = ()
+    unexplained: tuple[Evidence, ...] = ()
+    interval: Interval | None = None
+    fps: float | None = None
 
     @property
     def coarse(self) -> str:
         """Three-class label, "others" or "none"."""
         return NOTHING if self.emotion is None else facs.to_three(self.emotion) or "others"
+
+
+_UNIT = frozenset({"number", "name"})
+_STATEMENT = frozenset({"where", "moves", "direction"})
+_TIME = frozenset({"time", "frame"})
+_LABELS = frozenset({"units", "emotion", "label"})
+# Fields that are filled in; a template with any other would fail in the middle of a build.
+QUESTION_FIELDS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("au_yes_no", "side", "unit_motion"), _UNIT),
+    "counterfactual": frozenset({"emotion"}),
+}
+ANSWER_FIELDS: dict[str, frozenset[str]] = {
+    "statement": _STATEMENT,
+    "statement_strength": _STATEMENT | {"strength"},
+    "because": frozenset({"statements", "unit"}),
+    "unseen": frozenset({"unit"}),
+    "conclusion": frozenset({"emotion"}),
+    **dict.fromkeys(("combined_one", "combined_many"), _LABELS),
+    **dict.fromkeys(("plausible", "implausible"), frozenset({"emotion", "motion"})),
+    "implausible_nothing": frozenset({"emotion"}),
+    "unit_unseen": frozenset({"unit"}),
+    "unit_absent": _UNIT,
+    "phase_return": frozenset({"statements"}),
+    **dict.fromkeys(("onset_time", "apex_time", "offset_time"), _TIME),
+    "duration": frozenset({"duration", "rise", "fall"}),
+    "same_class": frozenset({"label"}),
+    "other_class": frozenset({"label", "other"}),
+    **dict.fromkeys(("stronger_first", "stronger_second"), frozenset({"first", "second"})),
+    "shared_units": frozenset({"shared", "first", "second"}),
+}
+_PLAIN_ANSWERS = (
+    *("conclusion_others", "nothing", "no_motion", "no_aus", "side_left", "side_right"),
+    *("phase_stays", "no_time", "beyond", "hidden"),
+)
+QUESTION_TYPES: tuple[str, ...] = (
+    *("class", "emotion", "aus", "au_yes_no", "motion", "why", "triple", "side", "combined"),
+    *("counterfactual", "unit_motion", "phases", "onset_time", "apex_time", "offset_time"),
+    *("duration", "beyond", "hidden", "compare_class", "compare_strength", "compare_aus"),
+)
 
 
 class Templates:
@@ -66,13 +115,23 @@ class Templates:
         """Read ``questions.yaml`` and ``answers.yaml``.
 
         Raises:
-            UserError: If a file is missing or lacks a question type.
+            UserError: If a file is missing, lacks an entry, or an entry has an unknown field.
         """
-        self.questions: dict[str, list[str]] = self._load(folder / "questions.yaml")
-        self.answers: dict[str, str] = self._load(folder / "answers.yaml")
-        missing = _QUESTION_WEIGHTS.keys() - self.questions.keys()
-        if missing:
-            raise UserError(f"{folder / 'questions.yaml'}: no phrasing for {sorted(missing)}")
+        path = folder / "questions.yaml"
+        self.questions: dict[str, list[str]] = self._load(path)
+        for kind in QUESTION_TYPES:
+            phrasings = self.questions.get(kind)
+            if not (isinstance(phrasings, list) and phrasings):
+                missing = sorted(set(QUESTION_TYPES) - {k for k, v in self.questions.items() if v})
+                raise UserError(f"{path}: no phrasing for {missing}; expected a list of questions")
+            for text in phrasings:
+                _check_fields(path, kind, text, QUESTION_FIELDS.get(kind, frozenset()))
+        path = folder / "answers.yaml"
+        self.answers: dict[str, str] = self._load(path)
+        for name in (*ANSWER_FIELDS, *_PLAIN_ANSWERS):
+            if name not in self.answers:
+                raise UserError(f"{path}: no sentence {name!r}")
+            _check_fields(path, name, self.answers[name], ANSWER_FIELDS.get(name, frozenset()))
 
     @staticmethod
     def _load(path: Path) -> dict[str, Any]:
@@ -85,13 +144,23 @@ class Templates:
         return {name: phrasings[0] for name, phrasings in self.questions.items()}
 
 
+def _check_fields(path: Path, name: str, text: Any, known: frozenset[str]) -> None:
+    try:
+        used = {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}, {name}: {text!r} is no template ({error})") from None
+    if unknown := sorted(used - known):
+        names = ", ".join(f"{{{field}}}" for field in sorted(known)) or "none"
+        raise UserError(f"{path}, {name}: unknown field {unknown[0]!r}; expected {names}")
+
+
 def unit_name(code: str) -> str:
     """For example "AU12 lip corner puller on the left"."""
     side = {"L": " on the left", "R": " on the right"}.get(code[0], "")
     return facs.ACTION_UNITS[facs.au_number(code)].label + side
 
 
-def _statements(evidence: Sequence[Evidence]) -> list[tuple[str, str, str, str]]:
+def statements(evidence: Sequence[Evidence]) -> list[tuple[str, str, str, str]]:
     """Join equal motion of a left and a right region: (where, moves, direction, strength)."""
     by_region = {row.region: row for row in evidence}
     rows, done = [], set()
@@ -124,29 +193,31 @@ class Writer:
         return {
             "class": lambda: facts.coarse,
             "emotion": lambda: facts.emotion or NOTHING,
-            "aus": lambda: ", ".join(map(unit_name, facts.aus)) or self._text("no_aus"),
-            "motion": lambda: self._motion(facts),
+            "aus": lambda: ", ".join(map(unit_name, facts.aus)) or self.text("no_aus"),
+            "motion": lambda: self.motion(facts),
             "why": lambda: self.rationale(facts),
             "triple": lambda: self._triple(facts),
         }[kind]()
 
-    def _text(self, name: str, **fields: str) -> str:
+    def text(self, name: str, /, **fields: str) -> str:
+        """One sentence of the templates."""
         return self.templates.answers[name].format(**fields)
 
-    def _motion(self, facts: Facts) -> str:
+    def motion(self, facts: Facts) -> str:
+        """Every statement with its strength."""
         if not facts.evidence:
-            return self._text("no_motion")
+            return self.text("no_motion")
         return " ".join(
-            self._text(
+            self.text(
                 "statement_strength", where=where, moves=moves, direction=direction, strength=word
             )
-            for where, moves, direction, word in _statements(facts.evidence)
+            for where, moves, direction, word in statements(facts.evidence)
         )
 
     def rationale(self, facts: Facts) -> str:
         """One sentence for each AU with the motion it rests on, then the reading."""
         if facts.emotion is None:
-            return self._text("nothing")
+            return self.text("nothing")
         sentences: list[str] = []
         told: set[str] = set()
         for code in facts.aus:
@@ -156,17 +227,17 @@ class Writer:
             if any(code in e.aus for e in facts.evidence) and not own:
                 continue
             if not own:
-                sentences.append(self._text("unseen", unit=unit))
+                sentences.append(self.text("unseen", unit=unit))
                 continue
             parts = [
-                self._text("statement", where=where, moves=moves, direction=direction)
-                for where, moves, direction, _ in _statements(own)
+                self.text("statement", where=where, moves=moves, direction=direction)
+                for where, moves, direction, _ in statements(own)
             ]
             joined = ", ".join([parts[0], *(p[0].lower() + p[1:] for p in parts[1:])])
-            sentences.append(self._text("because", statements=joined, unit=unit))
+            sentences.append(self.text("because", statements=joined, unit=unit))
         if facts.emotion == "others":
-            return " ".join([*sentences, self._text("conclusion_others")])
-        return " ".join([*sentences, self._text("conclusion", emotion=facts.emotion)])
+            return " ".join([*sentences, self.text("conclusion_others")])
+        return " ".join([*sentences, self.text("conclusion", emotion=facts.emotion)])
 
     def _triple(self, facts: Facts) -> str:
         return json.dumps(

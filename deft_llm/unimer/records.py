@@ -24,7 +24,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from deft_llm import facs
-from deft_llm.clip import Evidence
+from deft_llm.clip import Evidence, Interval
 from deft_llm.errors import UserError
 from deft_llm.motion.packet import Packet
 from deft_llm.unimer.dialogue import Facts
@@ -45,6 +45,14 @@ class ClipRecord:
         row: Row in that file.
         content: SHA-256 of the decoded clip, for the leak audit.
         spec: Recipe of a simulated clip as JSON, else "".
+        dataset: Corpus, or "simulated".
+        returns: The same regions after the apex, where they go back.
+        unexplained: Active regions that no coded AU explains; for hard negatives, never for words.
+        label_only: Coded AUs without visible motion.
+        score: Consistency of flow and coding, 0..1 (``constraints.Judgement``).
+        grade: "A", "B", "C", or "label-only".
+        interval: Onset, apex and offset, frames of the clip.
+        fps: Frames per second.
     """
 
     clip: str
@@ -57,17 +65,29 @@ class ClipRecord:
     row: int
     content: str
     spec: str = ""
+    dataset: str = "simulated"
+    returns: tuple[Evidence, ...] = ()
+    unexplained: tuple[Evidence, ...] = ()
+    label_only: tuple[str, ...] = ()
+    score: float = 0.0
+    grade: str = "label-only"
+    interval: Interval | None = None
+    fps: float | None = None
 
     def facts(self, mirrored: bool = False) -> Facts:
         """What may be said of it; a clip without any agreed motion gives no reason to speak."""
+        unexplained = _seen(self.unexplained, mirrored)
         if not self.evidence:
-            return Facts(None, (), ())
-        if not mirrored:
-            return Facts(self.emotion, self.aus, self.evidence)
-        order = list(facs.REGIONS)
-        evidence = sorted(map(mirror_evidence, self.evidence), key=lambda e: order.index(e.region))
-        aus = facs.sort_aus(map(facs.mirror_au, self.aus))
-        return Facts(self.emotion, aus, tuple(evidence))
+            return Facts(None, (), (), (), unexplained, self.interval, self.fps)
+        return Facts(
+            self.emotion,
+            facs.sort_aus(map(facs.mirror_au, self.aus)) if mirrored else self.aus,
+            _seen(self.evidence, mirrored),
+            _seen(self.returns, mirrored),
+            unexplained,
+            self.interval,
+            self.fps,
+        )
 
     def to_json(self) -> str:
         """One line for ``clips.jsonl``."""
@@ -78,10 +98,24 @@ class ClipRecord:
         """Read a line of ``clips.jsonl``."""
         values = json.loads(line)
         values["aus"] = tuple(values["aus"])
-        values["evidence"] = tuple(
-            Evidence(**{**row, "aus": tuple(row["aus"])}) for row in values["evidence"]
-        )
+        values["label_only"] = tuple(values.get("label_only", ()))
+        for name in ("evidence", "returns", "unexplained"):
+            values[name] = tuple(
+                Evidence(**{**row, "aus": tuple(row["aus"])}) for row in values.get(name, ())
+            )
+        if values.get("interval"):
+            values["interval"] = Interval(**values["interval"])
         return cls(**values)
+
+
+_ORDER = {name: i for i, name in enumerate(facs.REGIONS)}
+
+
+def _seen(rows: tuple[Evidence, ...], mirrored: bool) -> tuple[Evidence, ...]:
+    """Rows in the order of the regions, sides exchanged for the mirrored clip."""
+    if not mirrored:
+        return rows
+    return tuple(sorted(map(mirror_evidence, rows), key=lambda row: _ORDER[row.region]))
 
 
 def mirror_evidence(row: Evidence) -> Evidence:
@@ -93,6 +127,8 @@ def mirror_evidence(row: Evidence) -> Evidence:
         magnitude=row.magnitude,
         z=row.z,
         aus=facs.sort_aus(map(facs.mirror_au, row.aus)),
+        phase=row.phase,
+        source=row.source,
     )
 
 

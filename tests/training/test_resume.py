@@ -5,6 +5,7 @@ Rendering is replaced by random packets, except in the slow test.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -95,6 +96,29 @@ def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(data, output / "data")
     deft.train(recipe(output), "smoke.yaml")
     return output
+
+
+@pytest.mark.parametrize("leaking", [True, False])
+def test_a_leak_into_held_out_data_stops_the_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaking: bool
+) -> None:
+    """The gate comes before the model, so that nothing is trained on a leak."""
+    shutil.copytree(data, tmp_path / "run" / "data")
+    held_out = tmp_path / "held-out"
+    held_out.mkdir()
+    line = (data / "clips.jsonl").read_text().splitlines()[0]
+    if not leaking:
+        kept = {"subject": "other", "clip": "other", "content": "other"}
+        line = json.dumps({**json.loads(line), **kept})
+    (held_out / "clips.jsonl").write_text(line + "\n")
+
+    def reached(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(deft, "build_model", reached)
+    expected = (UserError, "share 1 subject") if leaking else (KeyboardInterrupt, "")
+    with pytest.raises(expected[0], match=expected[1]):
+        deft.train(recipe(tmp_path / "run", held_out=[str(held_out)]), "smoke.yaml")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

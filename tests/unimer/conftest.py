@@ -10,20 +10,27 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
-from deft_llm.clip import Evidence
+from deft_llm.clip import FALL, Evidence, Interval
+from deft_llm.motion.packet import REGION_COLUMNS
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
-from deft_llm.unimer.constraints import explaining_aus
+from deft_llm.unimer.agreement import explaining_aus
 from deft_llm.unimer.dialogue import Templates
 from deft_llm.unimer.records import ClipRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeTable = Callable[..., RegionTable]
+MakeRegions = Callable[..., np.ndarray]
 MakeRecord = Callable[[int], ClipRecord]
 
 
 @pytest.fixture(scope="session")
-def templates() -> Templates:
-    return Templates(ROOT / "instruction_data" / "templates")
+def templates_folder() -> Path:
+    return ROOT / "instruction_data" / "templates"
+
+
+@pytest.fixture(scope="session")
+def templates(templates_folder: Path) -> Templates:
+    return Templates(templates_folder)
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +57,30 @@ def make_table() -> MakeTable:
     return make
 
 
+@pytest.fixture(scope="session")
+def make_regions(make_table: MakeTable) -> MakeRegions:
+    """``make_regions({"chin": (0, -1)})``: region tables of a rise that goes back afterwards.
+
+    ``fall`` sets the motion after the apex; by default every region returns.
+    """
+
+    def make(
+        motion: Mapping[str, tuple[float, float]],
+        fall: Mapping[str, tuple[float, float]] | None = None,
+        noise: float = 0.1,
+    ) -> np.ndarray:
+        back = {name: (-u, -v) for name, (u, v) in motion.items()} if fall is None else fall
+        tables = [make_table(phase, noise) for phase in (motion, back)]
+        return np.stack(
+            [
+                np.stack([np.asarray(getattr(t, name), np.float32) for name in REGION_COLUMNS], 1)
+                for t in tables
+            ]
+        )
+
+    return make
+
+
 def _evidence(aus: tuple[str, ...], rng: random.Random) -> tuple[Evidence, ...]:
     """Some of the motion that the AUs may cause, in the order of ``facs.REGIONS``."""
     rows = []
@@ -64,6 +95,17 @@ def _evidence(aus: tuple[str, ...], rng: random.Random) -> tuple[Evidence, ...]:
     return tuple(rows)
 
 
+def _returns(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """Every second region goes back."""
+    rows = []
+    for row in evidence[::2]:
+        side = facs.REGIONS[row.region].side
+        u, v = facs.direction_vector(row.direction, side)
+        back = facs.direction_name(-u, -v, side)
+        rows.append(Evidence(row.region, back, row.magnitude, row.z, row.aus, FALL))
+    return tuple(rows)
+
+
 @pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
     """``make_record(seed)``: one to four AUs on random sides with some of their motion."""
@@ -72,17 +114,21 @@ def make_record() -> MakeRecord:
         rng = random.Random(seed)
         numbers = rng.sample(sorted(facs.ACTION_UNITS), rng.randint(1, 4))
         aus = facs.sort_aus(rng.choice(("", "L", "R")) + str(number) for number in numbers)
+        evidence = _evidence(aus, rng)
         return ClipRecord(
             clip=f"clip-{seed}",
             subject=f"subject-{seed % 3}",
             emotion=rng.choice(facs.EMOTIONS),
             emotion_known=True,
             aus=aus,
-            evidence=_evidence(aus, rng),
+            evidence=evidence,
             packets="packets-0.safetensors",
             row=seed,
             content=f"hash-{seed}",
             spec='{"seed": 1}',
+            returns=_returns(evidence),
+            interval=Interval(10, 10 + rng.randint(2, 9), 30),
+            fps=30.0,
         )
 
     return make

@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from deft_llm import facs
+from deft_llm.clip import FALL, RISE
+from deft_llm.motion.packet import Packet, mirror
 from deft_llm.motion.regions import ACTIVE_Z, RegionTable
-from deft_llm.unimer.constraints import (
-    AGREED_Z,
+from deft_llm.unimer.agreement import (
+    FEATURES,
     MAX_ANGLE,
-    SEEN_Z,
-    agreed_evidence,
+    Weights,
+    candidates,
     explaining_aus,
-    measured_evidence,
-    strength,
+    fitted,
 )
+from deft_llm.unimer.constraints import AGREED_Z, SEEN_Z, judge, measured_evidence, strength
+from deft_llm.unimer.records import mirror_evidence
 
 MakeTable = Callable[..., RegionTable]
+MakeRegions = Callable[..., np.ndarray]
 VISIBLE = [f"{s}{n}" for n, unit in facs.ACTION_UNITS.items() if unit.movements for s in ("", "L")]
 # Muscles that pull the same part opposite ways.
 ANTAGONISTS = [
@@ -37,27 +42,78 @@ def prior_field(code: str) -> dict[str, tuple[float, float]]:
 
 
 @pytest.mark.parametrize("code", VISIBLE)
-def test_an_au_explains_its_own_field(make_table: MakeTable, code: str) -> None:
-    evidence = agreed_evidence(make_table(prior_field(code)), [code])
-    assert {row.region: row.direction for row in evidence} == {
+def test_an_au_explains_its_own_field(make_regions: MakeRegions, code: str) -> None:
+    judgement = judge(make_regions(prior_field(code)), [code], "casme2")
+    assert {row.region: row.direction for row in judgement.evidence} == {
         region: names[0] for region, names in facs.expected_directions(code).items()
     }
-    assert all(row.aus == (code,) for row in evidence)
+    assert all(row.aus == (code,) and row.source == "casme2" for row in judgement.evidence)
+    assert (judgement.label_only, judgement.unexplained) == ((), ())
+    assert judgement.grade == "A"
+    assert judgement.score == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("one", "other"), [*ANTAGONISTS, *((b, a) for a, b in ANTAGONISTS)])
 def test_an_au_never_explains_its_antagonists_field(
-    make_table: MakeTable, one: str, other: str
+    make_regions: MakeRegions, one: str, other: str
 ) -> None:
-    table = make_table(prior_field(one))
-    assert agreed_evidence(table, [other]) == ()
-    assert all(row.aus == (one,) for row in agreed_evidence(table, [one, other]))
+    regions = make_regions(prior_field(one))
+    judgement = judge(regions, [other])
+    assert (judgement.evidence, judgement.grade) == ((), "label-only")
+    assert judgement.label_only == (other,)
+    assert {row.region for row in judgement.unexplained} == set(prior_field(one))
+    both = judge(regions, [one, other])
+    assert all(row.aus == (one,) for row in both.evidence)
+    assert both.label_only == (other,)
 
 
-def test_a_one_sided_au_explains_one_side(make_table: MakeTable) -> None:
-    rows = agreed_evidence(make_table(prior_field("12")), ["L12"])
-    assert rows
-    assert {facs.REGIONS[row.region].side for row in rows} == {"left"}
+def test_a_one_sided_au_explains_one_side(make_regions: MakeRegions) -> None:
+    judgement = judge(make_regions(prior_field("12")), ["L12"])
+    assert judgement.evidence
+    assert {facs.REGIONS[row.region].side for row in judgement.evidence} == {"left"}
+    assert {facs.REGIONS[row.region].side for row in judgement.unexplained} == {"right"}
+    assert judgement.grade != "A"
+
+
+def test_motion_that_goes_on_after_the_apex_is_less_sure(make_regions: MakeRegions) -> None:
+    """In time: what rises with the expression falls with it."""
+    field = prior_field("12")
+    tables = [make_regions(field), make_regions(field, {}), make_regions(field, field)]
+    sure = [
+        fitted().probability(np.stack([c.features for c in candidates(table, ["12"])])).min()
+        for table in tables
+    ]
+    assert sure[0] > sure[1] > sure[2]
+    assert sure[0] >= fitted().threshold > sure[2]
+
+
+def test_the_fall_is_told_where_it_goes_back(make_regions: MakeRegions) -> None:
+    rise = {"left mouth corner": (0.7, -0.7), "right mouth corner": (-0.7, -0.7), "chin": (0, 0)}
+    judgement = judge(make_regions(rise, {"left mouth corner": (-0.7, 0.7)}), ["12"])
+    (row,) = judgement.returns
+    assert (row.region, row.direction, row.phase) == ("left mouth corner", "down and inward", FALL)
+    assert {row.phase for row in judgement.evidence} == {RISE}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_mirrored_clip_gets_the_mirrored_judgement(
+    make_packet: Callable[[int], Packet], seed: int
+) -> None:
+    packet, aus = make_packet(seed), ["L12", "4", "R1", "17", "7"]
+    here = judge(packet["regions"], aus)
+    there = judge(mirror(packet)["regions"], [facs.mirror_au(code) for code in aus])
+    assert {(e.region, e.direction) for e in map(mirror_evidence, here.evidence)} == {
+        (e.region, e.direction) for e in there.evidence
+    }
+    assert there.score == pytest.approx(here.score, abs=1e-3)
+
+
+def test_the_weights_survive_json_and_weigh_every_feature() -> None:
+    again = Weights.from_json(fitted().to_json())
+    np.testing.assert_allclose(again.weights, fitted().weights)
+    assert len(again.weights) == len(FEATURES)
+    assert 0.5 < again.threshold < 1
+    assert again.recipe["clips"] >= 300
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -82,36 +138,36 @@ def test_strength_words(magnitude: float, word: str) -> None:
     assert strength(magnitude) == word
 
 
-def test_z_limits(make_table: MakeTable) -> None:
+def test_z_limits(make_table: MakeTable, make_regions: MakeRegions) -> None:
     """A label needs less proof, but one region must be seen; without a label it takes z >= 3."""
     noise = 0.1
 
-    def table(**z: float) -> RegionTable:
-        return make_table({name: (0.0, -value * noise) for name, value in z.items()}, noise)
-
-    def agreed(**z: float) -> list[str]:
-        return [row.region for row in agreed_evidence(table(**z), ["1", "17"])]
+    def lifted(z: float) -> dict[str, tuple[float, float]]:
+        return dict.fromkeys(prior_field("1"), (0.0, -z * noise))
 
     assert AGREED_Z < SEEN_Z < ACTIVE_Z
-    assert agreed(chin=SEEN_Z - 0.1) == []
-    assert agreed(chin=SEEN_Z + 0.1) == ["chin"]
-    assert agreed(chin=SEEN_Z + 0.1, glabella=AGREED_Z + 0.1) == ["glabella", "chin"]
-    assert agreed(chin=SEEN_Z + 0.1, glabella=AGREED_Z - 0.1) == ["chin"]
-    assert measured_evidence(table(chin=ACTIVE_Z - 0.1), []) == ()
-    assert len(measured_evidence(table(chin=ACTIVE_Z + 0.1), [])) == 1
+    assert judge(make_regions(lifted(SEEN_Z - 0.1)), ["1"]).evidence == ()
+    assert len(judge(make_regions(lifted(SEEN_Z + 0.1)), ["1"]).evidence) == 3
+    chin = {"chin": (0.0, -(ACTIVE_Z - 0.1) * noise)}
+    assert measured_evidence(make_table(chin), []) == ()
+    chin = {"chin": (0.0, -(ACTIVE_Z + 0.1) * noise)}
+    assert len(measured_evidence(make_table(chin), [])) == 1
 
 
 def test_motion_below_a_fiftieth_of_a_pixel_is_nothing(make_table: MakeTable) -> None:
     assert measured_evidence(make_table({"chin": (0.0, -0.019)}, noise=0.001), ["17"]) == ()
 
 
-def test_unexplained_motion_is_measured_but_not_agreed(make_table: MakeTable) -> None:
+def test_unexplained_motion_is_measured_but_not_agreed(
+    make_table: MakeTable, make_regions: MakeRegions
+) -> None:
     table = make_table({"chin": (0.3, 0.4)})
     (row,) = measured_evidence(table, ["17"])
     assert (row.region, row.direction, row.aus) == ("chin", "down and left", ())
     assert row.magnitude == pytest.approx(0.5)
     assert row.z == pytest.approx(5.0)
-    assert agreed_evidence(table, ["17"]) == ()
+    judgement = judge(make_regions({"chin": (0.3, 0.4)}), ["17"])
+    assert (judgement.evidence, [e.region for e in judgement.unexplained]) == ((), ["chin"])
 
 
 def test_evidence_comes_in_the_order_of_the_regions(make_table: MakeTable) -> None:

@@ -1,0 +1,60 @@
+"""Scores of generated text against a reference: BLEU (sacrebleu) and ROUGE-1 (rouge-score).
+
+Both over lower-cased text, 0..1. ME-VQA names the two without their settings; ours are sacrebleu's
+defaults (13a tokens, 4-grams, exponential smoothing) over the whole set, and ROUGE-1's F1 with
+stemming, averaged over answers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from types import ModuleType
+
+import numpy as np
+
+from deft_llm.errors import UserError
+
+
+def _module(name: str, package: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"scoring text needs {package}, which is not installed; run: pip install {package}"
+        ) from error
+
+
+def _lower(texts: Sequence[str]) -> list[str]:
+    return [text.strip().lower() for text in texts]
+
+
+def bleu(predicted: Sequence[str], references: Sequence[str]) -> float:
+    """Corpus BLEU-4 of N texts against one reference each, 0..1.
+
+    Raises:
+        UserError: If sacrebleu is not installed.
+        ValueError: If the lengths differ or nothing is given.
+    """
+    _check(predicted, references)
+    score = _module("sacrebleu", "sacrebleu").corpus_bleu(_lower(predicted), [_lower(references)])
+    return float(score.score) / 100.0
+
+
+def rouge1(predicted: Sequence[str], references: Sequence[str]) -> float:
+    """Mean F1 of unigrams of N texts against one reference each, 0..1.
+
+    Raises:
+        UserError: If rouge-score is not installed.
+        ValueError: If the lengths differ or nothing is given.
+    """
+    _check(predicted, references)
+    module = _module("rouge_score.rouge_scorer", "rouge-score")
+    scorer = module.RougeScorer(["rouge1"], use_stemmer=True)
+    pairs = zip(_lower(references), _lower(predicted), strict=True)
+    return float(np.mean([scorer.score(r, p)["rouge1"].fmeasure for r, p in pairs]))
+
+
+def _check(predicted: Sequence[str], references: Sequence[str]) -> None:
+    if len(predicted) != len(references) or not references:
+        raise ValueError(f"{len(predicted)} texts for {len(references)} references")

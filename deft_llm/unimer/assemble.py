@@ -1,0 +1,238 @@
+"""From measured parts to the finished data set: conversations in every form, counts, card.
+
+Clips are read one at a time and written as they come, so memory does not grow with the data.
+``train.jsonl`` (LLaVA's form) is what DEFT-LLM trains on; ``messages.jsonl`` and ``parquet/`` hold
+the same conversations and those of ``extra.jsonl``: about two clips, or about a hidden face.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from deft_llm.clip import Evidence
+from deft_llm.config import Settings
+from deft_llm.unimer.balance import Balances
+from deft_llm.unimer.comparison import Pair, pairs
+from deft_llm.unimer.dialogue import Templates, Writer
+from deft_llm.unimer.interview import Interview, Turn
+from deft_llm.unimer.parts import left_out, records
+from deft_llm.unimer.records import ClipRecord, write_lines
+from deft_llm.unimer.statistics import Statistics
+from deft_llm.unimer.table import TableWriter
+
+logger = logging.getLogger(__name__)
+ROLES = {"human": "user", "gpt": "assistant"}
+Row = dict[str, Any]
+
+
+class Assembly(Settings):
+    """How conversations are written.
+
+    Attributes:
+        seed: Seed of all choices.
+        variants: Conversations per clip; every other one is about the mirrored clip.
+        turns: Questions per conversation.
+        comparisons: Also compare clips in pairs.
+    """
+
+    seed: int = 0
+    variants: int = 8
+    turns: int = 3
+    comparisons: bool = True
+
+
+def _evidence(clip: str, rows: Sequence[Evidence]) -> list[Row]:
+    return [{"clip": clip, **asdict(row)} for row in rows]
+
+
+def _row(identity: str, clips: Sequence[ClipRecord], turns: Sequence[Turn]) -> Row:
+    """What all forms share."""
+    values: list[dict[str, str]] = []
+    for number, turn in enumerate(turns):
+        mark = "" if number else "<clip>" * len(clips)
+        values.append({"from": "human", "value": mark + turn.question})
+        values.append({"from": "gpt", "value": turn.answer})
+    return {
+        "id": identity,
+        "clip": clips[0].clip,
+        "clips": [record.clip for record in clips],
+        "subject": clips[0].subject,
+        "subjects": sorted({record.subject for record in clips}),
+        "dataset": clips[0].dataset,
+        "mirrored": False,
+        "grade": clips[0].grade,
+        "score": round(clips[0].score, 4),
+        "conversations": values,
+        "kinds": [turn.kind for turn in turns],
+        "stated": [list(turn.evidence) for turn in turns],
+        "evidence": [],
+    }
+
+
+def conversation_row(
+    identity: str, record: ClipRecord, mirrored: bool, turns: Sequence[Turn]
+) -> Row:
+    """A conversation about one clip.
+
+    Returns:
+        ``stated`` names for each question the places in ``evidence`` that its answer states.
+    """
+    facts = record.facts(mirrored)
+    row = _row(identity, (record,), turns)
+    evidence = _evidence(record.clip, (*facts.evidence, *facts.returns))
+    return {**row, "mirrored": mirrored, "evidence": evidence}
+
+
+def pair_row(pair: Pair) -> Row:
+    """A conversation about two clips; its evidence is that of both."""
+    clips = (pair.first, pair.second)
+    row = _row(f"{pair.first.clip}+{pair.second.clip}", clips, pair.turns)
+    evidence = [e for r in clips for e in _evidence(r.clip, r.facts().evidence)]
+    stated = [list(range(len(evidence))) if k == "compare_strength" else [] for k in row["kinds"]]
+    return {**row, "evidence": evidence, "stated": stated}
+
+
+def hidden_row(clip: str, writer: Writer, seed: int) -> Row:
+    """A question about a clip that shows no face, and the refusal to answer it."""
+    question = random.Random(f"{seed}/{clip}/hidden").choice(writer.templates.questions["hidden"])
+    record = ClipRecord(clip, "", None, True, (), (), "", 0, "", dataset="")
+    return _row(f"{clip}-hidden", (record,), [Turn("hidden", question, writer.text("hidden"))])
+
+
+def as_messages(row: Row) -> Row:
+    """The ``messages`` form of a row."""
+    kept = {name: value for name, value in row.items() if name != "conversations"}
+    messages = [
+        {"role": ROLES[turn["from"]], "content": turn["value"]} for turn in row["conversations"]
+    ]
+    return {**kept, "messages": messages}
+
+
+class _Files:
+    """The open files of a data set, put in place together when all is written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stack = ExitStack()
+        self.files: dict[str, TextIO] = {}
+
+    def __enter__(self) -> _Files:
+        for name in ("train", "extra", "messages"):
+            path = self.folder / f"{name}.jsonl.partial"
+            self.files[name] = self.stack.enter_context(path.open("w", encoding="utf-8"))
+        self.table = self.stack.enter_context(TableWriter(self.folder / "parquet"))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stack.__exit__(kind, error, trace)
+        if kind is None:
+            for name in self.files:
+                path = self.folder / f"{name}.jsonl"
+                os.replace(self.folder / f"{name}.jsonl.partial", path)
+
+    def write(self, name: str, row: Row) -> None:
+        """Write a row to train or extra, and in the other forms."""
+        messages = as_messages(row)
+        self.files[name].write(json.dumps(row) + "\n")
+        self.files["messages"].write(json.dumps(messages) + "\n")
+        self.table.write(messages)
+
+
+def assemble(
+    folder: Path,
+    parts: Sequence[str],
+    settings: Assembly,
+    templates: Templates,
+    refused: Sequence[tuple[str, str]] = (),
+) -> Statistics:
+    """Write all conversations of measured parts.
+
+    Args:
+        folder: Data folder that holds the parts.
+        parts: Their names, in order.
+        settings: How.
+        templates: Wording.
+        refused: (clip, reason) of clips that never got as far as a part.
+
+    Returns:
+        What was counted; also in ``statistics.json``, with plots and card beside it.
+    """
+    clips = PartRecords(folder, parts)
+    write_lines(folder / "clips.jsonl", (record.to_json() for record in clips))
+    statistics = Statistics()
+    for record in clips:
+        statistics.count_clip(record)
+    for clip, problem in (*refused, *left_out(folder, parts)):
+        statistics.count_left_out(clip, problem)
+    total = settings.variants * statistics.clips
+    with _Files(folder) as files:
+        rows = conversations(clips, settings, templates)
+        for row in tqdm(rows, total=total, desc="conversations", unit="row"):
+            files.write("train", row)
+            statistics.count_row(row)
+        for row in _extra(clips, statistics.left_out, settings, Writer(templates)):
+            files.write("extra", row)
+            statistics.count_row(row)
+    statistics.write(folder)
+    return statistics
+
+
+class PartRecords:
+    """The records of some parts, read anew each time they are gone through."""
+
+    def __init__(self, folder: Path, parts: Sequence[str]) -> None:
+        self.folder, self.parts = folder, parts
+
+    def __iter__(self) -> Iterator[ClipRecord]:
+        return records(self.folder, self.parts)
+
+
+def conversations(
+    clips: Iterable[ClipRecord], settings: Assembly, templates: Templates
+) -> Iterator[Row]:
+    """Every variant of every clip, variants of one clip far apart.
+
+    Args:
+        clips: Gone through once for the balance of answers, and once for each variant.
+        settings: How.
+        templates: Wording.
+    """
+    balances = Balances.of((record.facts(), record.emotion_known) for record in clips)
+    interview = Interview(Writer(templates), balances)
+    for variant in range(settings.variants):
+        mirrored = variant % 2 == 1
+        for record in clips:
+            rng = random.Random(f"{settings.seed}/{record.clip}/{variant}")
+            facts = record.facts(mirrored)
+            turns = interview.conversation(facts, rng, settings.turns, record.emotion_known)
+            yield conversation_row(f"{record.clip}-{variant}", record, mirrored, turns)
+
+
+def _extra(
+    clips: Iterable[ClipRecord],
+    refused: Sequence[tuple[str, str]],
+    settings: Assembly,
+    writer: Writer,
+) -> Iterator[Row]:
+    """Conversations about two clips, and about clips that show no face."""
+    if settings.comparisons:
+        yield from (pair_row(pair) for pair in pairs(clips, writer, settings.seed) if pair.turns)
+    for clip, problem in refused:
+        if "face" in problem:
+            yield hidden_row(clip, writer, settings.seed)

@@ -1,0 +1,87 @@
+"""Questions about two clips of different people: class, strength, shared action units."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from deft_llm.unimer.dialogue import Facts, Writer, unit_name
+from deft_llm.unimer.interview import Turn
+from deft_llm.unimer.records import ClipRecord
+
+KINDS = ("compare_class", "compare_strength", "compare_aus")
+_WINDOW = 64  # clips that a partner is sought among: memory stays flat
+_CLEARLY = 1.25  # the stronger clip moves at least this many times as far
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two clips and what is asked about them."""
+
+    first: ClipRecord
+    second: ClipRecord
+    turns: tuple[Turn, ...]
+
+
+def pairs(records: Iterable[ClipRecord], writer: Writer, seed: int) -> Iterator[Pair]:
+    """Every second clip with a partner among the clips shortly before it.
+
+    Half of the pairs are sought of one class, half of two.
+    """
+    window: deque[ClipRecord] = deque(maxlen=_WINDOW)
+    for number, record in enumerate(records):
+        rng = random.Random(f"{seed}/{record.clip}/pair")
+        if record.emotion_known:
+            others = [r for r in window if r.subject != record.subject]
+            wanted = rng.random() < 0.5
+            alike = [r for r in others if (_coarse(r) == _coarse(record)) == wanted]
+            if number % 2 and alike:
+                partner = rng.choice(alike)
+                turns = _turns(partner.facts(), record.facts(), writer, rng)
+                yield Pair(partner, record, turns)
+            window.append(record)
+
+
+def _coarse(record: ClipRecord) -> str:
+    return record.facts().coarse
+
+
+def _turns(first: Facts, second: Facts, writer: Writer, rng: random.Random) -> tuple[Turn, ...]:
+    said = []
+    for kind in rng.sample(KINDS, 2):
+        question = rng.choice(writer.templates.questions[kind])
+        answer = _answer(kind, first, second, writer)
+        if answer is not None:
+            said.append(Turn(kind, question, answer))
+    return tuple(said)
+
+
+def _answer(kind: str, first: Facts, second: Facts, writer: Writer) -> str | None:
+    """None where the two are too much alike to be ranked."""
+    if kind == "compare_class":
+        if first.coarse == second.coarse:
+            return writer.text("same_class", label=first.coarse)
+        return writer.text("other_class", label=first.coarse, other=second.coarse)
+    if kind == "compare_strength":
+        a, b = _largest(first), _largest(second)
+        if max(a, b) < _CLEARLY * min(a, b) or a == b:
+            return None
+        name = "stronger_first" if a > b else "stronger_second"
+        return writer.text(name, first=f"{a:.1f}", second=f"{b:.1f}")
+    shared = [code for code in first.aus if code in second.aus]
+    return writer.text(
+        "shared_units",
+        shared=_units(shared),
+        first=_units([code for code in first.aus if code not in shared]),
+        second=_units([code for code in second.aus if code not in shared]),
+    )
+
+
+def _largest(facts: Facts) -> float:
+    return max((row.magnitude for row in facts.evidence), default=0.0)
+
+
+def _units(codes: list[str]) -> str:
+    return ", ".join(map(unit_name, codes)) or "none"

@@ -1,0 +1,163 @@
+"""ME-VQA: the real questions are read, answered in the task's own words, and scored."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from deft_llm.errors import UserError
+from deft_llm.evaluation.mevqa import (
+    Question,
+    answer,
+    read_label,
+    read_questions,
+    read_units,
+    scores,
+    submission,
+)
+from deft_llm.metrics import text
+from deft_llm.unimer.dialogue import Facts
+
+
+@pytest.fixture(scope="module")
+def real() -> list[Question]:
+    data = os.environ.get("DEFT_DATA")
+    if not data:
+        pytest.skip("DEFT_DATA is not set")
+    return read_questions(Path(data) / "mevqa" / "casme2_mevqa.jsonl")
+
+
+def facts_of(questions: list[Question]) -> dict[str, Facts]:
+    """What the reference answers say of each clip."""
+    by_clip: dict[str, dict[str, Question]] = defaultdict(dict)
+    sides: dict[str, dict[int, str]] = defaultdict(dict)
+    for question in questions:
+        by_clip[question.clip][question.kind] = question
+        if question.kind == "side" and question.unit is not None:
+            sides[question.clip][question.unit] = question.answer[0].upper()
+    return {
+        clip: Facts(
+            found["fine"].answer,
+            tuple(f"{sides[clip].get(n, '')}{n}" for n in read_units(found["aus"].answer)),
+            (),
+        )
+        for clip, found in by_clip.items()
+    }
+
+
+def test_every_real_question_is_understood(real: list[Question]) -> None:
+    assert len(real) == 911
+    assert len({q.clip for q in real}) == 145
+    kinds = {q.kind for q in real}
+    assert kinds == {"coarse", "fine", "aus", "au_yes_no", "side", "combined"}
+    assert all((q.unit is not None) == (q.kind in {"au_yes_no", "side"}) for q in real)
+
+
+def test_the_reference_facts_give_the_reference_answers(real: list[Question]) -> None:
+    """Word for word: classes, units, sides and the combined sentence.
+
+    One coding names its units out of order, in two answers: those have to name the same units.
+    """
+    facts = facts_of(real)
+    wrong = [q for q in real if answer(q, facts[q.clip]) != q.answer]
+    unlike = [q for q in wrong if q.kind != "au_yes_no"]
+    assert {q.clip for q in unlike} <= {"sub12_EP09_02"}
+    assert all(read_units(answer(q, facts[q.clip])) == read_units(q.answer) for q in unlike)
+    # The few others ask about a unit that was coded in parts or in doubt.
+    assert len(wrong) <= 0.02 * len(real)
+
+
+def test_perfect_answers_get_perfect_labels(
+    real: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deft_llm.evaluation import mevqa
+
+    monkeypatch.setattr(mevqa, "bleu", lambda *_: 0.0)
+    monkeypatch.setattr(mevqa, "rouge1", lambda *_: 0.0)
+    right = scores(real, {q.name: q.answer for q in real})
+    names = ("coarse_uf1", "coarse_uar", "fine_uf1", "fine_uar", "yes_no_accuracy")
+    assert [right[n] for n in names] == [1.0] * 5
+    said = {q.name: "negative" if q.kind == "coarse" else "neutral" for q in real}
+    poor = scores(real, said)
+    # By hand: 88 of 145 are negative, so F1 = 2 * 88 / (145 + 88) for one class of three.
+    assert poor["coarse_uf1"] == pytest.approx(2 * 88 / (145 + 88) / 3)
+    assert poor["coarse_uar"] == pytest.approx(1 / 3)
+    assert (poor["fine_uf1"], poor["fine_uar"]) == (0.0, 0.0)
+
+
+def test_the_submission_is_the_given_file_with_answers(tmp_path: Path) -> None:
+    rows = [
+        {"video_id": "casme3_test_1_1", "video": "1", "question": "What are the action units?"},
+        {
+            "video_id": "casme3_test_1_2",
+            "video": "1",
+            "question": "Is the action unit dimpler shown on the face?",
+            "answer": "",
+        },
+    ]
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    questions = read_questions(path)
+    assert [(q.dataset, q.kind, q.unit) for q in questions] == [
+        ("casme3", "aus", None),
+        ("casme3", "au_yes_no", 14),
+    ]
+    facts = Facts("disgust", ("4", "R14"), ())
+    submission(path, questions, {q.name: answer(q, facts) for q in questions})
+    handed_in = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [list(row) for row in handed_in] == [["video_id", "video", "question", "answer"]] * 2
+    assert [row["answer"] for row in handed_in] == ["brow lowerer, dimpler", "yes"]
+    with pytest.raises(UserError, match="casme3_test_1_2"):
+        submission(tmp_path / "x.jsonl", questions, {questions[0].name: "a"})
+    assert not (tmp_path / "x.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"question": "How old?"}, "line 2, question"),
+        ({"question": "Is the action unit smile shown on the face?"}, "smile"),
+        ({"image_id": 3}, "line 2, image_id"),
+        ({"dataset": "smic"}, "dataset"),
+        ({"id": "a"}, "twice"),
+    ],
+)
+def test_a_wrong_row_is_named(tmp_path: Path, change: dict[str, object], named: str) -> None:
+    row = {"id": "a", "dataset": "samm", "image_id": "1", "answer": "x"}
+    row["question"] = "What is the coarse expression class?"
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps(row) + "\n" + json.dumps({**row, "id": "b", **change}) + "\n")
+    with pytest.raises(UserError, match=named):
+        read_questions(path)
+
+
+def test_labels_are_read_from_sentences() -> None:
+    labels = ("negative", "positive", "surprise")
+    assert read_label("It is Negative.", labels) == "negative"
+    assert read_label("positive or negative", labels) is None
+    assert read_label("happy", labels) is None
+    assert read_units("brow lowerer, lip corner puller") == (4, 12)
+
+
+def test_text_scores() -> None:
+    pytest.importorskip("sacrebleu")
+    pytest.importorskip("rouge_score")
+    same = ["The action unit present is: dimpler, in this clip."]
+    assert text.bleu(same, same) == pytest.approx(1.0)
+    assert text.rouge1(same, same) == pytest.approx(1.0)
+    assert text.bleu(["a"], ["b"]) < 0.2
+    # Two of three words shared: precision = recall = 2/3.
+    assert text.rouge1(["brow lowerer puller"], ["Brow lowerer dimpler"]) == pytest.approx(2 / 3)
+
+
+def test_a_missing_text_scorer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    with pytest.raises(UserError, match="pip install sacrebleu"):
+        text.bleu(["a"], ["a"])
+    with pytest.raises(ValueError, match="1 texts for 2"):
+        text.bleu(["a"], ["a", "b"])
