@@ -94,9 +94,11 @@ def flow(
     a: Annotated[Path, typer.Argument(help="the first image")],
     b: Annotated[Path, typer.Argument(help="the second image, of the same size")],
     out: Annotated[Path, typer.Option("-o", "--out", help=".flo, .pfm or KITTI .png to write")],
-    method: Annotated[str, typer.Option(help="lk, dis, tvl1, farneback or srflow")] = "lk",
+    method: Annotated[
+        str | None, typer.Option(help="lk (the default), dis, tvl1, farneback or srflow")
+    ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="folder of a network of your own, for srflow")
+        Path | None, typer.Option(help="folder of a trained network; the method is srflow then")
     ] = None,
     scale: Annotated[
         float | None, typer.Option(help="px of full colour; default: the largest motion")
@@ -110,7 +112,10 @@ def flow(
     from deft_llm.viz.overlay import encode_png
 
     check_writable(out)
-    estimator = flow_estimator(method, **({} if weights is None else {"folder": weights}))
+    if weights is None:
+        estimator = flow_estimator(method or "lk")
+    else:
+        estimator = flow_estimator(method or "srflow", folder=weights)
     motion = estimator(read_image(a), read_image(b))
     picture = out.with_name(f"{out.stem}.colour.png")
     write_flow(out, motion)

@@ -164,7 +164,8 @@ def _dataset(subject: str) -> str:
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    data = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if image is None or image.shape != (SIDE, SIDE, 3) or image.dtype != np.uint8:
         got = "no image" if image is None else f"{image.dtype} {image.shape}"
         raise UserError(f"{path}: {got}; expected a {SIDE}x{SIDE} RGB PNG of 8 bits")

@@ -74,7 +74,7 @@ def clip_of(inputs: Inputs) -> dict[str, Any]:
 def with_other(inputs: Inputs, names: tuple[str, ...]) -> Inputs:
     """The same inputs with random values under some names."""
     generator = torch.Generator().manual_seed(1)
-    noise = {name: torch.randn(inputs[name].shape, generator=generator) for name in names}
+    noise = {name: 3 * torch.randn(inputs[name].shape, generator=generator) for name in names}
     return inputs | noise
 
 

@@ -20,7 +20,7 @@ from deft_llm.errors import UserError
 from deft_llm.motion.packet import Packet
 from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.training import deft
-from deft_llm.unimer import build
+from deft_llm.unimer import build, parts
 from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
 from deft_llm.unimer.dialogue import Templates
 from deft_llm.unimer.records import ClipRecord
@@ -116,7 +116,7 @@ def test_a_leak_into_held_out_data_stops_the_run(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(deft, "build_model", reached)
-    expected = (UserError, "share 1 subject") if leaking else (KeyboardInterrupt, "")
+    expected = (UserError, "share 1 subject") if leaking else (KeyboardInterrupt, None)
     with pytest.raises(expected[0], match=expected[1]):
         deft.train(recipe(tmp_path / "run", held_out=[str(held_out)]), "smoke.yaml")
 
@@ -256,7 +256,7 @@ def _build_in_two_goes(
     """Build, stopped after some clips, then build again; the seeds rendered in each go."""
     first: list[int] = []
     second: list[int] = []
-    monkeypatch.setattr(build, "SHARD", 2)
+    monkeypatch.setattr(parts, "PART", 2)
     monkeypatch.setattr(build, "render_many", _stopped_rendering(render_many, after, first))
     with pytest.raises(KeyboardInterrupt):
         build_simulated(data, folder, Templates(TEMPLATES))
@@ -269,7 +269,7 @@ def _build_in_two_goes(
 def test_stopped_data_building_keeps_whole_shards(
     tmp_path: Path, no_rendering: Rendering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "SHARD", 2)
+    monkeypatch.setattr(parts, "PART", 2)
     monkeypatch.setattr(build, "render_many", no_rendering)
     build_simulated(DATA, tmp_path / "whole", Templates(TEMPLATES))
     first, second = _build_in_two_goes(
