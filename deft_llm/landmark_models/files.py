@@ -1,63 +1,22 @@
-"""A trained landmark network on disk: ``model.safetensors`` and ``config.json`` in one folder."""
+"""Where trained landmark networks lie, and how one is read."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
-from deft_llm.config import validate
-from deft_llm.errors import UserError
+from deft_llm import network_files
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 """Where the project's own trained network lies."""
 
 
-def save_network(network: LandmarkNet, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write a network into an existing folder.
-
-    Args:
-        network: The network.
-        folder: Where to.
-        dtype: Type of the stored weights.
-    """
-    state = {
-        name: (x.to(dtype) if x.is_floating_point() else x).contiguous()
-        for name, x in network.state_dict().items()
-    }
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    text = network.config.model_dump_json(indent=1)
-    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
-
-
 def load_network(folder: Path = WEIGHTS) -> LandmarkNet:
-    """Read a network, float32, in evaluation mode.
-
-    Raises:
-        UserError: If a file is missing or unreadable, or weights and configuration do not agree.
-    """
-    config, weights = folder / "config.json", folder / "model.safetensors"
-    for path in (config, weights):
-        if not path.is_file():
-            raise UserError(
-                f"{path}: no such file; expected a folder with config.json and model.safetensors, "
-                "as `train.py train_configs/landmarks/small.yaml` leaves it in final/"
-            )
-    try:
-        values = json.loads(config.read_text(encoding="utf-8"))
-        state = load_file(weights)
-    except (ValueError, SafetensorError) as error:
-        raise UserError(f"{folder}: not a saved landmark network ({error})") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{config}: holds {type(values).__name__}; expected a mapping of settings")
-    network = LandmarkNet(validate(LandmarkConfig, values, str(config)))
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{weights}: does not fit its config.json ({reason})") from error
-    return network.float().eval()
+    """Read a network, float32, in evaluation mode; see ``network_files.load_network``."""
+    return network_files.load_network(
+        folder,
+        LandmarkConfig,
+        LandmarkNet,
+        "landmark",
+        "`train.py train_configs/landmarks/small.yaml`",
+    )

@@ -17,10 +17,11 @@ from pydantic import Field
 from torch import Tensor
 
 from deft_llm.config import Settings, validate
-from deft_llm.flow_models.files import load_network, save_network
+from deft_llm.flow_models.files import load_network
 from deft_llm.flow_models.regularizers import FaceLosses, face_loss
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
+from deft_llm.network_files import save_network
 from deft_llm.training.flow_data import Arrays, PairData, PairStore, build_pairs
 from deft_llm.training.loop import Batch, Schedule, fit
 from deft_llm.training.runs import claim_folder, use_all_cores

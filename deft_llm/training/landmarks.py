@@ -15,9 +15,10 @@ from pydantic import Field
 from torch import Tensor
 
 from deft_llm.config import Settings, validate
-from deft_llm.landmark_models.files import load_network, save_network
+from deft_llm.landmark_models.files import load_network
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
 from deft_llm.metrics.landmarks import calibration, interocular, landmark_errors
+from deft_llm.network_files import save_network
 from deft_llm.training.landmark_augment import disturb, sample
 from deft_llm.training.landmark_data import FaceData, FaceStore, build_faces
 from deft_llm.training.loop import Batch, Schedule, fit

@@ -9,8 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deft_llm.flow_models.files import save_network
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
+from deft_llm.network_files import save_network
 
 TINY = SKFlowConfig(
     width=0.0625,
