@@ -102,7 +102,12 @@ _MIDDLE = {
     name.replace("outward", "left").replace("inward", "right"): vector
     for name, vector in _SIDED.items()
 }
+OCTANTS = len(_SIDED)
 DIRECTIONS: tuple[str, ...] = tuple(dict.fromkeys((*_SIDED, *_MIDDLE)))
+
+
+def _table(side: Side) -> dict[str, tuple[float, float]]:
+    return _MIDDLE if side == "middle" else _SIDED
 
 
 def _outward_sign(side: Side) -> float:
@@ -120,9 +125,8 @@ def direction_name(u: float, v: float, side: Side) -> str:
     Returns:
         A name such as "up" or "up and outward" ("up and left" for regions on the midline).
     """
-    table = _MIDDLE if side == "middle" else _SIDED
-    octant = round(math.atan2(v, u * _outward_sign(side)) / (math.pi / 4)) % 8
-    return list(table)[octant]
+    number = round(math.atan2(v, u * _outward_sign(side)) / (math.pi / 4)) % 8
+    return list(_table(side))[number]
 
 
 def direction_vector(name: str, side: Side) -> tuple[float, float]:
@@ -131,11 +135,20 @@ def direction_vector(name: str, side: Side) -> tuple[float, float]:
     Raises:
         UserError: If the name does not exist for that side.
     """
-    table = _MIDDLE if side == "middle" else _SIDED
-    if name not in table:
-        raise UserError(f"direction {name!r}: expected one of {', '.join(table)}")
-    outward, down = table[name]
+    outward, down = list(_table(side).values())[octant(name, side)]
     return outward * _outward_sign(side), down
+
+
+def octant(name: str, side: Side) -> int:
+    """Number 0..7 of a direction name: outward (left), clockwise in steps of 45 degrees.
+
+    Raises:
+        UserError: If the name does not exist for that side.
+    """
+    names = list(_table(side))
+    if name not in names:
+        raise UserError(f"direction {name!r}: expected one of {', '.join(names)}")
+    return names.index(name)
 
 
 def mirror_direction(name: str, side: Side) -> str:

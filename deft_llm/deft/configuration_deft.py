@@ -35,6 +35,7 @@ class DeftConfig(PretrainedConfig):
         texture_tokens: Tokens of the texture expert.
         map_size: Side of the flow map.
         region_features: Numbers per region and phase in the region motion table.
+        motion_layers: Attention layers of the motion expert.
         aus: FACS numbers, one motion query each.
         emotions: Classes of the emotion head, the last one "none".
         expert_dropout: Probability with which training blanks each expert of a sample.
@@ -43,6 +44,8 @@ class DeftConfig(PretrainedConfig):
         dropout: Of single values in the experts' tokens.
         emotion_weight: Weight of the emotion head's cross-entropy.
         au_weight: Weight of the AU head's binary cross-entropy.
+        region_weight: Weight of the region head's cross-entropy, which binds the region tokens to
+            what may be said of their region (motion-text alignment).
         *_token_id: Placeholder ids that the expert tokens replace.
     """
 
@@ -60,6 +63,7 @@ class DeftConfig(PretrainedConfig):
         texture_tokens: int = 4,
         map_size: int = 56,
         region_features: int = 8,
+        motion_layers: int = 3,
         aus: tuple[int, ...] | list[int] = DEFAULT_AUS,
         emotions: tuple[str, ...] | list[str] = DEFAULT_EMOTIONS,
         expert_dropout: float = 0.1,
@@ -67,6 +71,7 @@ class DeftConfig(PretrainedConfig):
         dropout: float = 0.1,
         emotion_weight: float = 1.0,
         au_weight: float = 1.0,
+        region_weight: float = 0.5,
         structure_token_id: int = 0,
         texture_token_id: int = 0,
         motion_token_id: int = 0,
@@ -84,6 +89,7 @@ class DeftConfig(PretrainedConfig):
         self.texture_tokens = texture_tokens
         self.map_size = map_size
         self.region_features = region_features
+        self.motion_layers = motion_layers
         self.aus = list(aus)
         self.emotions = list(emotions)
         self.expert_dropout = expert_dropout
@@ -91,6 +97,7 @@ class DeftConfig(PretrainedConfig):
         self.dropout = dropout
         self.emotion_weight = emotion_weight
         self.au_weight = au_weight
+        self.region_weight = region_weight
         self.structure_token_id = structure_token_id
         self.texture_token_id = texture_token_id
         self.motion_token_id = motion_token_id

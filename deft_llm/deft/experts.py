@@ -72,28 +72,26 @@ class TextureExpert(nn.Module):
 
 
 class _QueryBlock(nn.Module):
-    """Cross-attention of the queries to the motion tokens, then a feed-forward layer."""
+    """Attention of the queries to one another and to the flow map, then a feed-forward layer."""
 
     def __init__(self, width: int, heads: int = 4) -> None:
         super().__init__()
         self.norm_queries = nn.LayerNorm(width)
-        self.norm_motion = nn.LayerNorm(width)
+        self.norm_maps = nn.LayerNorm(width)
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
 
-    def forward(self, queries: Tensor, motion: Tensor) -> Tensor:
-        context = self.norm_motion(motion)
-        attended, _ = self.attention(
-            self.norm_queries(queries), context, context, need_weights=False
-        )
-        queries = queries + attended
+    def forward(self, queries: Tensor, maps: Tensor) -> Tensor:
+        asking = self.norm_queries(queries)
+        context = torch.cat([asking, self.norm_maps(maps)], dim=1)
+        queries = queries + self.attention(asking, context, context, need_weights=False)[0]
         return queries + self.feed_forward(queries)
 
 
 class MotionExpert(nn.Module):
-    """What moved where: flow maps and the region table, read by one query per AU."""
+    """What moved where: flow maps and the region table, read by a query per AU and per region."""
 
     def __init__(self, config: DeftConfig) -> None:
         super().__init__()
@@ -110,11 +108,8 @@ class MotionExpert(nn.Module):
             nn.Linear(2 * config.region_features, width), nn.GELU(), nn.Linear(width, width)
         )
         self.region_position = nn.Parameter(torch.randn(regions, width) * 0.02)
-        self.region_mixer = nn.TransformerEncoderLayer(
-            width, 4, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
         self.queries = nn.Parameter(torch.randn(len(config.aus), width) * 0.02)
-        self.blocks = nn.ModuleList(_QueryBlock(width) for _ in range(2))
+        self.blocks = nn.ModuleList(_QueryBlock(width) for _ in range(config.motion_layers))
 
     def forward(self, flow: Tensor, flow_scale: Tensor, regions: Tensor) -> Tensor:
         """Encode the motion of both phases.
@@ -131,12 +126,10 @@ class MotionExpert(nn.Module):
         maps = self.map_net(flow.flatten(1, 2)).flatten(2).transpose(1, 2)
         maps = maps + self.map_position + self.amplitude(flow_scale.flatten(1)).unsqueeze(1)
         table = self.region_net(regions.transpose(1, 2).flatten(2)) + self.region_position
-        table = self.region_mixer(table)
-        queries = self.queries.expand(len(flow), -1, -1)
-        context = torch.cat([maps, table], dim=1)
+        tokens = torch.cat([self.queries.expand(len(flow), -1, -1), table], dim=1)
         for block in self.blocks:
-            queries = block(queries, context)
-        return torch.cat([queries, table], dim=1)
+            tokens = block(tokens, maps)
+        return tokens
 
     def _withhold(self, values: Tensor) -> Tensor:
         """Blank an input of some samples in training; all zeros, its availability flag too."""

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreT
 from transformers.generation import GenerationMixin
 from transformers.utils import ModelOutput
 
+from deft_llm import facs
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.deft.experts import DeftExperts
 
@@ -37,6 +38,7 @@ class DeftOutput(ModelOutput):
         attentions: Of the language model, on request.
         emotion_logits: (clips, emotions).
         au_logits: (clips, K, 2), left and right.
+        region_logits: (clips, R, 1 + 8): nothing to say, or the octant (``facs.octant``).
     """
 
     loss: Tensor | None = None
@@ -46,6 +48,7 @@ class DeftOutput(ModelOutput):
     attentions: Any = None
     emotion_logits: Tensor | None = None
     au_logits: Tensor | None = None
+    region_logits: Tensor | None = None
 
 
 class DeftProjector(nn.Sequential):
@@ -62,12 +65,15 @@ class DeftProjector(nn.Sequential):
 
 
 class DeftHeads(nn.Module):
-    """Discriminative heads: emotion from all experts, AUs from their own queries."""
+    """Discriminative heads: emotion from all experts, AUs and regions from their own tokens."""
 
     def __init__(self, config: DeftConfig) -> None:
         super().__init__()
         self.num_aus = len(config.aus)
         self.au = nn.Sequential(nn.LayerNorm(config.expert_dim), nn.Linear(config.expert_dim, 2))
+        self.region = nn.Sequential(
+            nn.LayerNorm(config.expert_dim), nn.Linear(config.expert_dim, 1 + facs.OCTANTS)
+        )
         self.emotion = nn.Sequential(
             nn.LayerNorm(2 * config.expert_dim + 2 * self.num_aus),
             nn.Linear(2 * config.expert_dim + 2 * self.num_aus, config.expert_dim),
@@ -80,6 +86,10 @@ class DeftHeads(nn.Module):
         au_logits = self.au(tokens["motion"][:, : self.num_aus])
         pooled = [tokens["texture"].mean(1), tokens["motion"].mean(1), au_logits.flatten(1)]
         return self.emotion(torch.cat(pooled, dim=-1)), au_logits
+
+    def regions(self, tokens: dict[str, Tensor]) -> Tensor:
+        """Expert tokens -> what may be said of each region, logits (B, R, 1 + 8)."""
+        return self.region(tokens["motion"][:, self.num_aus :])
 
 
 class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
@@ -177,6 +187,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         expert_tokens: dict[str, Tensor] | None = None,
         emotion_labels: Tensor | None = None,
         au_labels: Tensor | None = None,
+        region_labels: Tensor | None = None,
         blank_experts: tuple[str, ...] = (),
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
@@ -198,6 +209,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             expert_tokens: Output of ``encode_clips`` instead of the clip inputs.
             emotion_labels: (clips,) class index, -100 where unknown.
             au_labels: (clips, K, 2) 0/1, or -1 where unknown.
+            region_labels: (clips, R) 0 for nothing to say, 1 + octant, or -100 where unknown.
             blank_experts: Experts to leave out.
             num_items_in_batch: Answer tokens over all accumulated micro-batches.
             **kwargs: For the language model (``use_cache``, ``output_attentions`` …).
@@ -205,7 +217,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             ValueError: If placeholders and expert tokens differ in number.
         """
-        emotion_logits = au_logits = None
+        emotion_logits = au_logits = region_logits = None
         terms: list[Tensor] = []
         if structure is not None and expert_tokens is None:
             given = (structure, texture, flow, flow_scale, regions)
@@ -213,7 +225,10 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             expert_tokens = self.encode_clips(blank_experts, **clip)
         if expert_tokens is not None:
             emotion_logits, au_logits = self.heads(expert_tokens)
+            region_logits = self.heads.regions(expert_tokens)
             terms += self._head_losses(emotion_logits, au_logits, emotion_labels, au_labels)
+            if region_labels is not None:
+                terms.append(self._region_loss(region_logits, region_labels))
             if num_items_in_batch is not None and labels is not None:
                 # Trainer does not divide such a loss by its accumulation steps.
                 share = (labels != IGNORED).sum() / num_items_in_batch
@@ -248,6 +263,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             attentions=text.get("attentions"),
             emotion_logits=emotion_logits,
             au_logits=au_logits,
+            region_logits=region_logits,
         )
 
     def _head_losses(
@@ -270,6 +286,13 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             per_clip = (bce * known).sum((1, 2))
             terms.append(self.config.au_weight * per_clip.mean())
         return terms
+
+    def _region_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Summed over regions, for the reason of the AUs; mean over clips."""
+        loss = F.cross_entropy(
+            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        return self.config.region_weight * loss / len(logits)
 
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, is_first_iteration: bool = False, **kwargs: Any

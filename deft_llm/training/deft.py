@@ -146,12 +146,13 @@ class DeftRecipe(Settings):
 # --------------------------------------------------------------------------- data sets
 
 
-class _ClipTargets:
-    """Class indices and AU labels of a clip."""
+class ClipTargets:
+    """Class index, AU labels and region statements of a clip."""
 
     def __init__(self, config: DeftConfig) -> None:
         self.emotions = {name: i for i, name in enumerate(config.emotions)}
         self.units = {number: i for i, number in enumerate(config.aus)}
+        self.regions = {name: i for i, name in enumerate(facs.REGIONS)}
 
     def __call__(self, record: ClipRecord, mirrored: bool) -> dict[str, Any]:
         labels = np.zeros((len(self.units), 2), np.float32)
@@ -160,8 +161,12 @@ class _ClipTargets:
             row = self.units.get(facs.au_number(code))
             for side in facs.au_sides(code) if row is not None else ():
                 labels[row, 0 if side == "left" else 1] = 1.0
+        regions = np.zeros(len(facs.REGIONS), np.int64)
+        for row in record.facts(mirrored).evidence:
+            side = facs.REGIONS[row.region].side
+            regions[self.regions[row.region]] = 1 + facs.octant(row.direction, side)
         emotion = self.emotions[record.emotion or NO_EMOTION] if record.emotion_known else IGNORED
-        return {"emotion_labels": emotion, "au_labels": labels}
+        return {"emotion_labels": emotion, "au_labels": labels, "region_labels": regions}
 
 
 class ExpertDataset(Dataset):
@@ -169,7 +174,7 @@ class ExpertDataset(Dataset):
 
     def __init__(self, store: PacketStore, config: DeftConfig) -> None:
         self.store, self.clips = store, list(store.records)
-        self.targets = _ClipTargets(config)
+        self.targets = ClipTargets(config)
 
     def __len__(self) -> int:
         return 2 * len(self.clips)
@@ -190,7 +195,7 @@ class InstructionDataset(Dataset):
         self, folder: Path, store: PacketStore, processor: DeftProcessor, config: DeftConfig
     ):
         self.store, self.processor = store, processor
-        self.targets = _ClipTargets(config)
+        self.targets = ClipTargets(config)
         self.lines = [
             (line["clip"], line["mirrored"], line["conversations"])
             for line in read_lines(folder / "train.jsonl")
@@ -231,7 +236,8 @@ class Collator:
         """Rows of a data set -> one batch of tensors."""
         batch = dict(self.extractor([row["packet"] for row in rows]))
         batch["emotion_labels"] = torch.tensor([row["emotion_labels"] for row in rows])
-        batch["au_labels"] = torch.from_numpy(np.stack([row["au_labels"] for row in rows]))
+        for name in ("au_labels", "region_labels"):
+            batch[name] = torch.from_numpy(np.stack([row[name] for row in rows]))
         if "input_ids" in rows[0]:
             length = max(len(row["input_ids"]) for row in rows)
 

@@ -36,4 +36,4 @@ def use_all_cores() -> None:
     """Undo what ``accelerate launch`` does on a CPU: one thread, for a process that is alone."""
     if not torch.cuda.is_available():
         processes = int(os.environ.get("WORLD_SIZE", "1"))
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes))

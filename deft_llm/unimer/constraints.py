@@ -102,7 +102,11 @@ def _moved(
 
 
 def judge(
-    regions: NDArray[Any], aus: Iterable[str], source: str = "", weights: Weights | None = None
+    regions: NDArray[Any],
+    aus: Iterable[str],
+    source: str = "",
+    weights: Weights | None = None,
+    least: float | None = None,
 ) -> Judgement:
     """Apply the dual constraint to one clip.
 
@@ -111,13 +115,15 @@ def judge(
         aus: Coded AUs.
         source: Where the coding comes from, for the evidence.
         weights: Of the score; None for the project's own.
+        least: Least probability of a statement that is written; None for that of the weights.
 
     Returns:
         The judgement.
     """
     weights = weights or fitted()
+    least = weights.threshold if least is None else least
     codes, table = tuple(aus), np.asarray(regions, np.float64)
-    evidence = _agreed(table, codes, source, weights)
+    evidence = _agreed(table, codes, source, weights, least)
     unexplained = tuple(row for row in _moved(table[0], codes, ACTIVE_Z) if not row.aus)
     told = {code for row in evidence for code in row.aus}
     label_only = tuple(code for code in codes if code not in told)
@@ -128,7 +134,7 @@ def judge(
 
 
 def _agreed(
-    table: NDArray[np.float64], aus: tuple[str, ...], source: str, weights: Weights
+    table: NDArray[np.float64], aus: tuple[str, ...], source: str, weights: Weights, least: float
 ) -> tuple[Evidence, ...]:
     found = candidates(table, aus)
     if not found:
@@ -145,7 +151,7 @@ def _agreed(
             source=source,
         )
         for c, p in zip(found, sure, strict=True)
-        if p >= weights.threshold
+        if p >= least
     )
     return rows if any(row.z >= SEEN_Z for row in rows) else ()
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from deft_llm import facs
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import IGNORED, DeftProcessor
@@ -49,6 +50,7 @@ def rows(
     ids, labels = processor.encode_conversation(turns)
     generator = torch.Generator().manual_seed(0)
     aus = torch.randint(0, 2, (4, len(config.aus), 2), generator=generator).float().numpy()
+    regions = torch.randint(0, 9, (4, len(facs.REGIONS)), generator=generator).numpy()
     return [
         {
             "input_ids": ids,
@@ -56,6 +58,7 @@ def rows(
             "packet": make_packet(i),
             "emotion_labels": i,
             "au_labels": aus[i],
+            "region_labels": regions[i],
         }
         for i in range(4)
     ]
@@ -312,7 +315,13 @@ def test_padding_on_the_right_changes_no_loss(
 def test_unknown_labels_carry_no_loss(model: DeftForConditionalGeneration, inputs: Inputs) -> None:
     clip = clip_of(inputs)
     unknown = torch.full((2, len(model.config.aus), 2), -1.0)
-    output = model(**clip, emotion_labels=torch.tensor([IGNORED, IGNORED]), au_labels=unknown)
+    unspoken = torch.full((2, len(facs.REGIONS)), IGNORED)
+    output = model(
+        **clip,
+        emotion_labels=torch.tensor([IGNORED, IGNORED]),
+        au_labels=unknown,
+        region_labels=unspoken,
+    )
     assert output.loss == 0
     one = model(**clip, emotion_labels=torch.tensor([3, IGNORED])).loss
     first = {name: values[:1] for name, values in clip.items()}
@@ -328,7 +337,9 @@ def test_the_loss_is_the_sum_of_its_weighted_parts(
     language = model(**words).loss
     emotion = model(**clip, emotion_labels=batch["emotion_labels"]).loss
     aus = model(**clip, au_labels=batch["au_labels"]).loss
+    model.config.region_weight = 1.0
+    regions = model(**clip, region_labels=batch["region_labels"]).loss
     model.config.emotion_weight, model.config.au_weight = 2.0, 0.5
-    torch.testing.assert_close(
-        model(**batch).loss, language + 2.0 * emotion + 0.5 * aus, atol=1e-5, rtol=1e-4
-    )
+    model.config.region_weight = 0.25
+    whole = language + 2.0 * emotion + 0.5 * aus + 0.25 * regions
+    torch.testing.assert_close(model(**batch).loss, whole, atol=1e-5, rtol=1e-4)
