@@ -36,4 +36,11 @@ def use_all_cores() -> None:
     """Undo what ``accelerate launch`` does on a CPU: one thread, for a process that is alone."""
     if not torch.cuda.is_available():
         processes = int(os.environ.get("WORLD_SIZE", "1"))
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes))
+        torch.set_num_threads(max(1, _cores() // processes))
+
+
+def _cores() -> int:
+    """Cores that this process may use: a container or taskset may leave it fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
