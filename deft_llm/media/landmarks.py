@@ -70,7 +70,7 @@ LANDMARK_FINDERS: dict[str, str] = {
 
 
 #: The finder where none is named.
-DEFAULT_FINDER = "mean"
+DEFAULT_FINDER = "network"
 
 
 def landmark_finder(name: str = DEFAULT_FINDER, **parameters: Any) -> LandmarkFinder:
