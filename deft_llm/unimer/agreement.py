@@ -37,7 +37,10 @@ from deft_llm.motion.regions import ACTIVE_PX
 Floats = NDArray[np.float64]
 
 MAX_ANGLE = 60.0  # degrees between the measured and an expected direction
-PULL = 0.6  # share of the expected direction in the direction that is named
+# Weight of the expected direction beside the measured one in the direction that is named: one
+# vote each. On the clips that fit the weights, false candidates are regions that did move, told
+# with a wrong direction; 1.0 instead of 0.6 took recall at a precision of 0.97 from 0.66 to 0.71.
+PULL = 1.0
 WEIGHTS = Path(__file__).with_name("agreement.json")
 FEATURES: tuple[str, ...] = (
     *("bias", "z_rise", "z_both", "size", "coherence", "angle_rise", "angle_both"),
