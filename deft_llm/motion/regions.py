@@ -106,7 +106,8 @@ def region_radius(landmarks: NDArray[Any], points: NDArray[Any]) -> FloatArray:
         cx, cy = landmarks[list(region.anchors)].mean(0) + offset * iod
         across = ((xs - cx) * right[0] + (ys - cy) * right[1]) / (region.half_size[0] * iod)
         along = ((xs - cx) * down[0] + (ys - cy) * down[1]) / (region.half_size[1] * iod)
-        each[...] = (across**4 + along**4) ** 0.25
+        across, along = across * across, along * along  # powers of an array are ten times slower
+        each[...] = np.sqrt(np.sqrt(across * across + along * along))
     return radius
 
 
