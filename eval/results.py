@@ -18,9 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "eval/run.py eval/benchmarks/simulated.yaml",
     "eval/run.py eval/benchmarks/dual_phase.yaml",
+    "eval/run.py eval/benchmarks/landmarks.yaml",
     "eval/run.py eval/benchmarks/megc2019_flow.yaml",
+    "eval/run.py eval/benchmarks/srflow.yaml",
     "eval/run.py eval/benchmarks/unimer.yaml",
     "eval/speed/explain.py",
+    "eval/speed/flow.py",
     "eval/speed/loso.py",
     "eval/speed/prepare.py",
     "eval/speed/splat.py",
@@ -30,9 +33,10 @@ COMMANDS = (
 HEAD = """# Results
 
 The latest of every figure, written by `make results`; never by hand. A figure without a bar is
-reported only. Simulated benchmarks: 600 clips of 80 faces that training never saw; seeds are in
-the YAML files of `eval/benchmarks`. Recognition on real flow needs the data folder and
-`runs/flow-prior` (train_configs/recognizers/flow_prior.yaml).
+reported only, one that is "not measured" lacks the data or the trained network that its file
+names. Simulated benchmarks: 600 clips of 80 faces that training never saw; seeds are in the YAML
+files of `eval/benchmarks`. Recognition on real flow needs the data folder and `runs/flow-prior`
+(train_configs/recognizers/flow_prior.yaml).
 
 """
 
