@@ -5,13 +5,11 @@ Augmentation, schedule and sizes are our own (the paper's are not public).
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
@@ -22,11 +20,10 @@ from deft_llm.flow_models.regularizers import FaceLosses, face_loss
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
 from deft_llm.network_files import save_network
-from deft_llm.training.flow_data import Arrays, PairData, PairStore, build_pairs
-from deft_llm.training.loop import Batch, Schedule, fit
-from deft_llm.training.runs import claim_folder, use_all_cores
-
-logger = logging.getLogger(__name__)
+from deft_llm.training.flow_data import PairData, PairStore
+from deft_llm.training.loop import Batch, Schedule
+from deft_llm.training.rendered import Arrays, train_rendered
+from deft_llm.training.runs import claim_folder
 
 
 class FlowRecipe(Settings):
@@ -180,32 +177,6 @@ def train(values: dict[str, Any], where: str) -> None:
     """
     recipe = validate(FlowRecipe, values, where)
     claim_folder(recipe.output, recipe)
-    final = recipe.output / "final"
-    if final.is_dir():
-        logger.info("already finished at step %d: %s", recipe.schedule.steps, final)
-        return
-    pairs = recipe.pairs or recipe.output / "pairs"
-    build_pairs(recipe.data, pairs)
-    held_out = None
-    if recipe.validation is not None:
-        build_pairs(recipe.validation, recipe.output / "validation")
-        held_out = PairStore(recipe.output / "validation")
-    use_all_cores()
-    set_seed(recipe.seed)
-    task = FlowTask(recipe, PairStore(pairs), held_out)
-    _banner(recipe, task)
-    logger.info("finished: %s", fit(task, recipe.schedule, recipe.output))
-
-
-def _banner(recipe: FlowRecipe, task: FlowTask) -> None:
-    logger.info(
-        "%d pairs of %d faces · %.2f M parameters · %s · effective batch %d crops of %d px · "
-        "%d steps",
-        len(task.store),
-        recipe.data.identities,
-        sum(p.numel() for p in task.model.parameters()) / 1e6,
-        torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        recipe.batch_size * recipe.schedule.accumulate,
-        recipe.crop,
-        recipe.schedule.steps,
-    )
+    folder = recipe.pairs or recipe.output / "pairs"
+    shown = f"pairs of {recipe.data.identities} faces, in crops of {recipe.crop} px"
+    train_rendered(recipe, folder, PairStore.rendered, FlowTask, shown)
