@@ -19,10 +19,9 @@ from deft_llm.flow_models.files import load_network
 from deft_llm.flow_models.regularizers import FaceLosses, face_loss
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
-from deft_llm.network_files import save_network
 from deft_llm.training.flow_data import PairData, PairStore
 from deft_llm.training.loop import Batch, Schedule
-from deft_llm.training.rendered import Arrays, train_rendered
+from deft_llm.training.rendered import Arrays, RenderedTask, train_rendered
 from deft_llm.training.runs import claim_folder
 
 
@@ -58,23 +57,12 @@ class FlowRecipe(Settings):
     save_dtype: Literal["float32", "float16"] = "float32"
 
 
-class FlowTask:
-    """SKFlow, the face losses and the pairs.
+class FlowTask(RenderedTask[FlowRecipe, PairStore]):
+    """SKFlow, the face losses and the pairs."""
 
-    Args:
-        recipe: The recipe.
-        store: Training pairs.
-        held_out: Pairs for the scores.
-    """
-
-    def __init__(
-        self, recipe: FlowRecipe, store: PairStore, held_out: PairStore | None = None
-    ) -> None:
-        self.recipe, self.store, self.held_out = recipe, store, held_out
-        self.model: torch.nn.Module = (
-            SKFlow(recipe.model) if recipe.start is None else load_network(recipe.start)
-        )
-        self.model.train()
+    def network(self, start: Path | None) -> torch.nn.Module:
+        """The network to start from, or a fresh one."""
+        return SKFlow(self.recipe.model) if start is None else load_network(start)
 
     def batch(self, index: int) -> dict[str, Tensor]:
         """Crops drawn with replacement, augmented; a function of the seed and the number."""
@@ -114,11 +102,6 @@ class FlowTask:
                 errors.append(flow_errors(flow, truth, mask).epe)
                 zeros.append(flow_errors(np.zeros_like(truth), truth, mask).epe)
         return {"epe": float(np.mean(errors)), "epe_zero_flow": float(np.mean(zeros))}
-
-    def save(self, folder: Path) -> None:
-        """Weights and configuration."""
-        assert isinstance(self.model, SKFlow)
-        save_network(self.model, folder, getattr(torch, self.recipe.save_dtype))
 
 
 def augment(pair: Arrays, rng: np.random.Generator, crop: int) -> Arrays:

@@ -16,11 +16,10 @@ from deft_llm.config import Settings, validate
 from deft_llm.landmark_models.files import load_network
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
 from deft_llm.metrics.landmarks import calibration, interocular, landmark_errors
-from deft_llm.network_files import save_network
 from deft_llm.training.landmark_augment import disturb, sample
 from deft_llm.training.landmark_data import FaceData, FaceStore
 from deft_llm.training.loop import Batch, Schedule
-from deft_llm.training.rendered import train_rendered
+from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.runs import claim_folder
 
 _EVALUATED = 64  # crops of one batch
@@ -54,23 +53,12 @@ class LandmarkRecipe(Settings):
     save_dtype: Literal["float32", "float16"] = "float16"
 
 
-class LandmarkTask:
-    """The network, its loss and the faces.
+class LandmarkTask(RenderedTask[LandmarkRecipe, FaceStore]):
+    """The network, its loss and the faces."""
 
-    Args:
-        recipe: The recipe.
-        store: Training faces.
-        held_out: Faces for the scores.
-    """
-
-    def __init__(
-        self, recipe: LandmarkRecipe, store: FaceStore, held_out: FaceStore | None = None
-    ) -> None:
-        self.recipe, self.store, self.held_out = recipe, store, held_out
-        self.model: torch.nn.Module = (
-            LandmarkNet(recipe.model) if recipe.start is None else load_network(recipe.start)
-        )
-        self.model.train()
+    def network(self, start: Path | None) -> torch.nn.Module:
+        """The network to start from, or a fresh one."""
+        return LandmarkNet(self.recipe.model) if start is None else load_network(start)
 
     def batch(self, index: int) -> dict[str, Tensor]:
         """Faces drawn with replacement, augmented; a function of the seed and the number."""
@@ -109,11 +97,6 @@ class LandmarkTask:
             stated.append(2 * scale / interocular(truth)[:, None])
         every, expected = np.concatenate(errors), np.concatenate(stated)
         return {"nme": float(every.mean()), "error_over_stated": calibration(every, expected)}
-
-    def save(self, folder: Path) -> None:
-        """Weights and configuration."""
-        assert isinstance(self.model, LandmarkNet)
-        save_network(self.model, folder, getattr(torch, self.recipe.save_dtype))
 
 
 def _stack(samples: Iterable[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> dict[str, Tensor]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from tqdm import tqdm
 
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
+from deft_llm.network_files import Configured, save_network
 from deft_llm.training.loop import Schedule, Task, fit
 from deft_llm.training.runs import claim, use_all_cores
 
@@ -145,8 +147,10 @@ class RenderedRecipe(Protocol):
 
     output: Path
     seed: int
+    start: Path | None
     schedule: Schedule
     batch_size: int
+    save_dtype: Literal["float32", "float16"]
 
     @property
     def data(self) -> Any:
@@ -157,11 +161,38 @@ class RenderedRecipe(Protocol):
         """Settings of the held-out set, or None."""
 
 
+Recipe = TypeVar("Recipe", bound=RenderedRecipe)
+
+
+class RenderedTask(ABC, Generic[Recipe, Store]):
+    """A network and the sets it learns from and is scored on; half of a ``Task``.
+
+    Args:
+        recipe: The recipe.
+        store: Training set.
+        held_out: Set for the scores of the log.
+    """
+
+    def __init__(self, recipe: Recipe, store: Store, held_out: Store | None = None) -> None:
+        self.recipe, self.store, self.held_out = recipe, store, held_out
+        self.model: torch.nn.Module = self.network(recipe.start)
+        self.model.train()
+
+    @abstractmethod
+    def network(self, start: Path | None) -> torch.nn.Module:
+        """The network saved in a folder, or a fresh one."""
+
+    def save(self, folder: Path) -> None:
+        """Weights and configuration."""
+        network = cast(Configured, self.model)
+        save_network(network, folder, getattr(torch, self.recipe.save_dtype))
+
+
 def train_rendered(
-    recipe: RenderedRecipe,
+    recipe: Recipe,
     folder: Path,
     load: Callable[[Any, Path], Store],
-    make_task: Callable[[Any, Store, Store | None], Task],
+    make_task: Callable[[Recipe, Store, Store | None], Task],
     shown: str,
 ) -> None:
     """Render what is missing, then train or go on; a finished run is left as it is.

@@ -143,7 +143,12 @@ def test_a_recipe_runs_and_starts_another(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="another recipe"):
         tasks.run(SMOKE, [f"output={output}", "seed=1"])
     tuned = tmp_path / "tuned"
-    changes = [f"pairs={output / 'pairs'}", f"start={output / 'final'}", "schedule.steps=1"]
+    changes = [
+        f"pairs={output / 'pairs'}",
+        f"start={output / 'final'}",
+        "schedule.steps=1",
+        "validation=null",
+    ]
     tasks.run(SMOKE, [f"output={tuned}", "schedule.learning_rate=1e-9", *changes])
     before, after = network.state_dict(), load_network(tuned / "final").state_dict()
     head = "update.head.after.2.weight"
