@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,17 @@ from deft_llm import facs
 from deft_llm.motion.packet import REGION_COLUMNS, Packet
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks here are tiny: a second thread only waits for the first, and long on a busy machine.
+
+    Training runs ask for all cores and would leave them to the tests after them.
+    """
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+        monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
 
 
 def _instruction_lines() -> list[str]:

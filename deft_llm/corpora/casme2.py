@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.reading import Identity, Published
-from deft_llm.corpora.sheets import Row, Sheet
+from deft_llm.corpora.sheets import CASME_COLUMNS, Row, Sheet
 
 
 class Casme2(Corpus):
@@ -40,15 +40,7 @@ CASME2/
     )
     sheet = Sheet(
         ("CASME2-coding*.xlsx", "CASME2-coding*.xls", "CASME2-coding*.csv"),
-        {
-            "subject": ("Subject",),
-            "clip": ("Filename",),
-            "onset": ("OnsetFrame",),
-            "apex": ("ApexFrame",),
-            "offset": ("OffsetFrame",),
-            "aus": ("Action Units",),
-            "emotion": ("Estimated Emotion",),
-        },
+        CASME_COLUMNS,
     )
     emotions = {
         name: name

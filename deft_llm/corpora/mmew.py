@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.reading import Identity, Published
-from deft_llm.corpora.sheets import Row, Sheet
+from deft_llm.corpora.sheets import CASME_COLUMNS, Row, Sheet
 
 
 class Mmew(Corpus):
@@ -40,15 +40,7 @@ MMEW/
     )
     sheet = Sheet(
         ("MMEW_Micro_Exp*.xlsx", "MMEW_Micro_Exp*.csv"),
-        {
-            "subject": ("Subject",),
-            "clip": ("Filename",),
-            "onset": ("OnsetFrame",),
-            "apex": ("ApexFrame",),
-            "offset": ("OffsetFrame",),
-            "aus": ("Action Units",),
-            "emotion": ("Estimated Emotion",),
-        },
+        CASME_COLUMNS,
     )
     emotions = {
         name: name

@@ -21,6 +21,16 @@ Cells = list[list[Any]]
 FRAME_FIELDS = ("onset", "apex", "offset")
 #: What sheets write where a frame was not coded.
 NOT_CODED = frozenset({"", "/", "-", "-1", "nan", "none", "?"})
+#: The columns of CASME II's sheet, and of those that were made after it.
+CASME_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "subject": ("Subject",),
+    "clip": ("Filename",),
+    "onset": ("OnsetFrame",),
+    "apex": ("ApexFrame",),
+    "offset": ("OffsetFrame",),
+    "aus": ("Action Units",),
+    "emotion": ("Estimated Emotion",),
+}
 
 
 @dataclass(frozen=True)

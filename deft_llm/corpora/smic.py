@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import ClassVar
 
 from deft_llm.clip import Annotation, Interval
 from deft_llm.corpora.base import Corpus
@@ -22,7 +23,6 @@ from deft_llm.corpora.sheets import Row, Sheet
 from deft_llm.errors import UserError
 
 _CLIP = re.compile(r"s(\d+)_(ne|po|sur)_(\d+)")
-_LICENCE = "the Center for Machine Vision, University of Oulu (Li et al., IEEE FG 2013)"
 
 
 def _sheet(kind: str) -> Sheet:
@@ -49,19 +49,18 @@ SMIC/
 """
 
 
-class SmicHs(Corpus):
-    """SMIC-HS, 100 frames per second."""
+class Smic(Corpus):
+    """What the three cameras share; ``kind`` is theirs: "HS", "VIS" or "NIR"."""
 
-    name = "smic_hs"
-    title = "SMIC-HS"
-    kind = "HS"
-    licence = _LICENCE
-    tree = _tree("HS")
-    fps = 100.0
+    kind: ClassVar[str]
+    licence = "the Center for Machine Vision, University of Oulu (Li et al., IEEE FG 2013)"
     schemes = ("3",)
-    published = Published(164, 16, {"3": {"negative": 70, "positive": 51, "surprise": 43}})
-    sheet = _sheet("HS")
     emotions = {"ne": "negative", "po": "positive", "sur": "surprise"}
+
+    def __init_subclass__(cls, kind: str) -> None:
+        super().__init_subclass__()
+        cls.kind, cls.name, cls.title = kind, f"smic_{kind.lower()}", f"SMIC-{kind}"
+        cls.tree, cls.sheet = _tree(kind), _sheet(kind)
 
     @classmethod
     def names(cls, clip: str) -> tuple[str, str, str]:
@@ -140,25 +139,20 @@ class SmicHs(Corpus):
         return []
 
 
-class SmicVis(SmicHs):
+class SmicHs(Smic, kind="HS"):
+    """SMIC-HS, 100 frames per second."""
+
+    fps = 100.0
+    published = Published(164, 16, {"3": {"negative": 70, "positive": 51, "surprise": 43}})
+
+
+class SmicVis(Smic, kind="VIS"):
     """SMIC-VIS, 25 frames per second."""
 
-    name = "smic_vis"
-    title = "SMIC-VIS"
-    kind = "VIS"
-    tree = _tree("VIS")
     fps = 25.0
-    published = Published()
-    sheet = _sheet("VIS")
 
 
-class SmicNir(SmicHs):
+class SmicNir(Smic, kind="NIR"):
     """SMIC-NIR, 25 frames per second."""
 
-    name = "smic_nir"
-    title = "SMIC-NIR"
-    kind = "NIR"
-    tree = _tree("NIR")
     fps = 25.0
-    published = Published()
-    sheet = _sheet("NIR")

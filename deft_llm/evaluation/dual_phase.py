@@ -1,8 +1,9 @@
 """The dual-phase benchmark: classes that only both phases together tell, and FMANet's ablations.
 
 Every variant sees the same clips, the same fixed schedule and the same seeds; faces of the test
-are in no training clip, and nothing is chosen on the test. One phase alone can be right in half of
-the clips at most (``dual_phase_clips.py``).
+are in no training clip, and nothing is chosen on the test. One phase alone says nothing of the
+class, and a logistic regression on both, which adds up what each says, is measured beside the
+networks: it must not do better (``dual_phase_clips.py``).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,15 @@ from deft_llm.config import Settings, load
 from deft_llm.errors import UserError
 from deft_llm.evaluation.dual_phase_clips import (
     CLASSES,
-    GROUPS,
     DualPhaseData,
     DualPhaseSet,
     dual_phase_set,
     dual_phase_specs,
 )
+from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.figures import Figure
 from deft_llm.recognizers.base import Recognizer, load_recognizer
+from deft_llm.recognizers.linear import LogisticDual
 from deft_llm.training.loop import Schedule, fit
 from deft_llm.training.recognizer import Examples, RecognizerTask
 from deft_llm.training.runs import use_all_cores
@@ -54,15 +56,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without_attention": {"attention": False},
 }
 """Row of the ablation table -> options of FMANet."""
+LINEAR = "linear"  # the row of the logistic regression on both phases
 _ONE_PHASE = ("phase_1", "phase_2")
 _PX_EDGES = (1.0, 1.7)  # of the motion, canonical px: three columns of the table
 
 
 class DualPhaseBars(Settings):
-    """What has to be reached: least accuracy of FMANet, largest of each phase alone."""
+    """Accuracies to reach: FMANet's at least, at most that of a phase alone and a linear model."""
 
     fmanet: float
     one_phase: float
+    linear: float
 
 
 class DualPhaseBenchmark(Settings):
@@ -113,22 +117,21 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     train, test = (dual_phase_set(data, bench.cache) for data in (bench.train, bench.test))
     use_all_cores()
     runs = bench.cache / "dual-phase-runs"
-    rows = [
-        row
-        for name in bench.variants
-        for seed in bench.seeds
-        for row in _predictions(bench, name, seed, train, test, runs)
-    ]
+    rows = _rows(LINEAR, 0, test, _linear(train, test))
+    for name in bench.variants:
+        for seed in bench.seeds:
+            rows += _rows(name, seed, test, _network(bench, name, seed, train, test, runs))
     shutil.rmtree(runs)
     write_lines(bench.cache / "dual-phase-predictions.jsonl", map(json.dumps, rows))
     scores = table(rows, {s.clip.name: s.motion_px for s in test.specs})
-    bars = {"fmanet": bench.bars.fmanet, **dict.fromkeys(_ONE_PHASE, bench.bars.one_phase)}
+    most = {LINEAR: bench.bars.linear, **dict.fromkeys(_ONE_PHASE, bench.bars.one_phase)}
+    bars = {"fmanet": bench.bars.fmanet, **most}
     figures = [
-        Figure(f"{name}_accuracy", float(value), bars.get(str(name)), above=name not in _ONE_PHASE)
+        Figure(f"{name}_accuracy", float(value), bars.get(str(name)), above=name not in most)
         for name, value in scores["accuracy"].items()
     ]
     figures.append(Figure("test_clips", float(len(test.specs))))
-    return figures, markdown(scores)
+    return figures, _table(scores)
 
 
 def audit(train: DualPhaseData, test: DualPhaseData) -> None:
@@ -145,14 +148,23 @@ def audit(train: DualPhaseData, test: DualPhaseData) -> None:
         )
 
 
-def _predictions(
+@dataclass(frozen=True)
+class _Answers:
+    """Class probabilities (N, classes) of the test clips, and what they cost."""
+
+    shares: NDArray[np.floating]
+    parameters: int
+    seconds: float
+
+
+def _network(
     bench: DualPhaseBenchmark,
     name: str,
     seed: int,
     train: DualPhaseSet,
     test: DualPhaseSet,
     runs: Path,
-) -> list[dict[str, Any]]:
+) -> _Answers:
     """Train one variant, or go on with it, and let it answer every test clip."""
     set_seed(seed)
     model = load_recognizer("fmanet", len(CLASSES), **{**bench.options, **VARIANTS[name]})
@@ -163,9 +175,27 @@ def _predictions(
     started = time.perf_counter()
     shares = task.probabilities(_examples(test, model))
     seconds = (time.perf_counter() - started) / len(shares)
-    parameters = sum(p.numel() for p in model.parameters())
+    return _Answers(shares, sum(p.numel() for p in model.parameters()), seconds)
+
+
+def _linear(train: DualPhaseSet, test: DualPhaseSet) -> _Answers:
+    """A logistic regression on every pixel of both phases, as strong as on real flow images."""
+    model = LogisticDual(len(CLASSES))
+    seen, asked = (
+        {name: x.numpy() for name, x in _examples(clips, model).inputs.items()}
+        for clips in (train, test)
+    )
+    model.fit(seen, train.labels)
+    started = time.perf_counter()
+    shares = model.predict_proba(asked)
+    seconds = (time.perf_counter() - started) / len(shares)
+    return _Answers(shares, seen["flow_dual"][0].size + 1, seconds)
+
+
+def _rows(name: str, seed: int, test: DualPhaseSet, answers: _Answers) -> list[dict[str, Any]]:
+    """A ``Prediction`` for every test clip, with the model's name and size."""
     rows = []
-    for spec, label, share in zip(test.specs, test.labels, shares, strict=True):
+    for spec, label, share in zip(test.specs, test.labels, answers.shares, strict=True):
         row = Prediction(
             "dual_phase",
             spec.clip.subject,
@@ -175,13 +205,13 @@ def _predictions(
             CLASSES[label],
             CLASSES[int(share.argmax())],
             dict(zip(CLASSES, share.tolist(), strict=True)),
-            seconds,
+            answers.seconds,
         )
-        rows.append({"model": name, "parameters": parameters, **asdict(row)})
+        rows.append({"model": name, "parameters": answers.parameters, **asdict(row)})
     return rows
 
 
-def _examples(clips: DualPhaseSet, model: Recognizer) -> Examples:
+def _examples(clips: DualPhaseSet, model: Recognizer | LogisticDual) -> Examples:
     """Mirroring leaves the classes: they do not tell left from right."""
     return Examples(clips.flow, clips.labels, CLASSES, model.inputs)
 
@@ -194,18 +224,16 @@ def table(rows: Sequence[dict[str, Any]], px: dict[str, float]) -> pd.DataFrame:
         px: Clip -> motion of a phase, canonical px.
 
     Returns:
-        A row a model: accuracy, share of clips whose rise and whose fall were read rightly,
-        accuracy by motion, parameters; means over seeds.
+        A row a model: accuracy over all clips, over those of each class, and by motion;
+        parameters. Means over seeds.
     """
     frame = pd.DataFrame(rows)
-    label = frame["label"].map(CLASSES.index).to_numpy()
-    guess = frame["predicted"].map(CLASSES.index).to_numpy()
-    frame["accuracy"] = label == guess
-    frame["rise"] = label // len(GROUPS) == guess // len(GROUPS)
-    frame["fall"] = label % len(GROUPS) == guess % len(GROUPS)
+    frame["accuracy"] = frame["label"] == frame["predicted"]
     group: NDArray[np.intp] = np.digitize(frame["clip"].map(px).to_numpy(), _PX_EDGES)
     by_model = frame.groupby("model", sort=False)
-    scores = by_model[["accuracy", "rise", "fall"]].mean()
+    scores = by_model[["accuracy"]].mean()
+    for name in CLASSES:
+        scores[name] = frame[frame["label"] == name].groupby("model")["accuracy"].mean()
     low, high = _PX_EDGES
     for k, name in enumerate((f"< {low} px", f"{low}-{high} px", f"> {high} px")):
         scores[name] = frame[group == k].groupby("model")["accuracy"].mean()
@@ -213,13 +241,16 @@ def table(rows: Sequence[dict[str, Any]], px: dict[str, float]) -> pd.DataFrame:
     return scores
 
 
-def markdown(scores: pd.DataFrame) -> str:
-    """The table for people."""
-    lines = [
-        "| model | " + " | ".join(scores.columns) + " |",
-        "|" + "---|" * (len(scores.columns) + 1),
-    ]
-    for name, row in scores.iterrows():
-        cells = [f"{v:,.0f}" if c == "parameters" else f"{v:.3f}" for c, v in row.items()]
-        lines.append(f"| {str(name).replace('_', ' ')} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def _table(scores: pd.DataFrame) -> str:
+    """The scores for people."""
+    return markdown(
+        [
+            {
+                "model": str(name).replace("_", " "),
+                **{
+                    str(c): f"{v:,.0f}" if c == "parameters" else f"{v:.3f}" for c, v in row.items()
+                },
+            }
+            for name, row in scores.iterrows()
+        ]
+    )

@@ -7,7 +7,6 @@ hand. Classical estimators are tuned on training faces only. The bars are those 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +19,18 @@ from tqdm import tqdm
 
 from deft_llm.config import Settings, load
 from deft_llm.errors import UserError
+from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.figures import Figure
 from deft_llm.metrics.flow import BINS, FlowErrors, flow_errors
 from deft_llm.motion.flow import flow_estimator
-from deft_llm.training.flow_data import PairData, PairStore, build_pairs
+from deft_llm.simulator.ict_files import ict_file
+from deft_llm.training.flow_data import PairData, PairStore
 
 logger = logging.getLogger(__name__)
 Flow = NDArray[np.float32]
 Estimate = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Flow]
 SMALL = "under_2px"  # the group that the bars are about
 _COLUMNS = ("all", *BINS, SMALL, "inside", "boundary", "rate_1px")
-_ICT_FILE = Path("ict_facekit") / "ict_facekit.safetensors"
 
 
 class FlowBars(Settings):
@@ -154,7 +154,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     test = with_head(bench.test)
     audit(bench.tuning, test)
     tuning_store, test_store = (
-        _pairs(data, bench.cache / f"{name}-{data.head}")
+        PairStore.rendered(data, bench.cache / f"{name}-{data.head}")
         for name, data in (("tuning", bench.tuning), ("test", test))
     )
     rows = {
@@ -181,15 +181,11 @@ def with_head(data: PairData) -> PairData:
     """The pairs with the file of their head, or with the own head where "ict" is not at hand."""
     if data.head != "ict" or data.head_file is not None:
         return data
-    if named := os.environ.get("DEFT_ICT"):
-        return data.model_copy(update={"head_file": Path(named)})
-    beside = Path(os.environ.get("DEFT_DATA", ".")) / _ICT_FILE
-    if beside.is_file():
-        return data.model_copy(update={"head_file": beside})
+    if (file := ict_file()) is not None:
+        return data.model_copy(update={"head_file": file})
     logger.warning(
-        "no file of the ICT head (set DEFT_ICT, or DEFT_DATA to a folder with %s): tested on "
-        "unseen faces of the own head instead, which is easier",
-        _ICT_FILE,
+        "no file of the ICT head (set DEFT_ICT to it, or DEFT_DATA to the folder around "
+        "ict_facekit/): tested on unseen faces of the own head instead, which is easier"
     )
     return data.model_copy(update={"head": "own"})
 
@@ -213,11 +209,6 @@ def audit(train: PairData, test: PairData) -> None:
         )
 
 
-def _pairs(data: PairData, folder: Path) -> PairStore:
-    build_pairs(data, folder)
-    return PairStore(folder)
-
-
 def _figures(bench: FlowBenchmark, rows: dict[str, FlowErrors], best: float) -> list[Figure]:
     def epe(name: str) -> float:
         return rows[name].mean(SMALL) if name in rows else float("nan")
@@ -238,15 +229,14 @@ def _figures(bench: FlowBenchmark, rows: dict[str, FlowErrors], best: float) -> 
 
 
 def _table(rows: dict[str, FlowErrors], head: str, pairs: int) -> str:
-    header = ["flow", *_COLUMNS, "high-pass energy", "high-pass RMS"]
-    lines = [
-        f"{pairs} pairs of unseen faces, head {head!r}; EPE in px, energy in px²",
-        "",
-        "| " + " | ".join(header) + " |",
-        "|" + "---|" * len(header),
+    cells = [
+        {
+            "flow": name,
+            **{column: f"{errors.mean(column):.4f}" for column in _COLUMNS},
+            "high-pass energy": f"{errors.high_pass_energy:.2e}",
+            "high-pass RMS": f"{errors.high_pass_rms:.4f}",
+        }
+        for name, errors in rows.items()
     ]
-    for name, errors in rows.items():
-        cells = [f"{errors.mean(column):.4f}" for column in _COLUMNS]
-        cells += [f"{errors.high_pass_energy:.2e}", f"{errors.high_pass_rms:.4f}"]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    title = f"{pairs} pairs of unseen faces, head {head!r}; EPE in px, energy in px²"
+    return f"{title}\n\n{markdown(cells)}"

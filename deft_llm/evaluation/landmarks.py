@@ -20,6 +20,7 @@ from pydantic import Field
 from deft_llm.clip import Clip
 from deft_llm.config import Settings, load
 from deft_llm.errors import UserError
+from deft_llm.evaluation.tables import markdown
 from deft_llm.landmark_models.crops import placed_by_points
 from deft_llm.landmark_models.finder import NetworkFinder
 from deft_llm.media.canonical import five_points, transform
@@ -29,15 +30,15 @@ from deft_llm.media.tracking import FaceTrack
 from deft_llm.media.video import read_clip
 from deft_llm.metrics.figures import Figure
 from deft_llm.metrics.landmarks import (
-    PARTS,
     by_part,
     calibration,
     interocular,
     landmark_errors,
     sureness,
 )
+from deft_llm.simulator.ict_files import ict_file
 from deft_llm.training.landmark_augment import jitter
-from deft_llm.training.landmark_data import FaceData, FaceStore, build_faces, ict_file
+from deft_llm.training.landmark_data import FaceData, FaceStore
 
 logger = logging.getLogger(__name__)
 FIVE = ("right eye", "left eye", "nose tip", "right mouth corner", "left mouth corner")
@@ -197,7 +198,8 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
                 False,
             ),
         ]
-    return figures, "\n\n".join([_simulated_table(rows), _real_table(real)])
+    tables = (_simulated_table(rows) if rows else "", _real_table(real) if real else "")
+    return figures, "\n".join(filter(None, tables))
 
 
 def _faces(data: FaceData, folder: Path) -> FaceStore | None:
@@ -209,8 +211,7 @@ def _faces(data: FaceData, folder: Path) -> FaceStore | None:
             folder.name,
         )
         return None
-    build_faces(data, folder)
-    return FaceStore(folder)
+    return FaceStore.rendered(data, folder)
 
 
 def _real(
@@ -237,28 +238,24 @@ def _real(
 
 
 def _simulated_table(rows: dict[str, Scores]) -> str:
-    header = ["network, faces", "all", *PARTS, "error over stated", "rank correlation"]
-    lines = ["Mean error in interocular distances", "", _row(header), _row(["---"] * len(header))]
-    for name, scores in rows.items():
-        cells = [f"{v:.4f}" for v in by_part(scores.errors).values()]
-        honest = calibration(scores.errors, scores.stated)
-        ranks = sureness(scores.errors, scores.stated)
-        lines.append(_row([name, *cells, f"{honest:.2f}", f"{ranks:.2f}"]))
-    return "\n".join(lines)
+    cells = [
+        {
+            "network, faces": name,
+            **{part: f"{v:.4f}" for part, v in by_part(scores.errors).items()},
+            "error over stated": f"{calibration(scores.errors, scores.stated):.2f}",
+            "rank correlation": f"{sureness(scores.errors, scores.stated):.2f}",
+        }
+        for name, scores in rows.items()
+    ]
+    return "Mean error in interocular distances\n\n" + markdown(cells)
 
 
 def _real_table(real: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> str:
-    lines = [
-        "Real clips, median distance from YuNet's points in its eye distances",
-        "",
-        _row(["clip", "finder", *FIVE]),
-        _row(["---"] * 7),
+    cells = [
+        {"clip": clip, "finder": name}
+        | {point: f"{e:.3f}" for point, e in zip(FIVE, errors, strict=True)}
+        for clip, pair in real.items()
+        for name, errors in zip(("network", "mean shape"), pair, strict=True)
     ]
-    for clip, pair in real.items():
-        for name, errors in zip(("network", "mean shape"), pair, strict=True):
-            lines.append(_row([clip, name, *(f"{e:.3f}" for e in errors)]))
-    return "\n".join(lines)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    title = "Real clips, median distance from YuNet's points in its eye distances"
+    return f"{title}\n\n{markdown(cells)}"

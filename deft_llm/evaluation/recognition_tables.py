@@ -19,6 +19,7 @@ from deft_llm.clip import Prediction
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition_runs import Entry
+from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1, weighted_f1
 from deft_llm.metrics.figures import Figure
 from deft_llm.metrics.subjects import (
@@ -200,14 +201,6 @@ def _mcnemar(result: Result, baseline: Result) -> str:
         [theirs[c].predicted for c in clips],
     )
     return f"{p:.3f}"
-
-
-def markdown(rows: Sequence[Mapping[str, str]]) -> str:
-    """Cells as a Markdown table."""
-    head = list(rows[0])
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(row[name] for name in head) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
 
 
 def latex(rows: Sequence[Mapping[str, str]]) -> str:

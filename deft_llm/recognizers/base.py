@@ -64,6 +64,7 @@ class ClassicalRecognizer(Protocol):
 
 RECOGNIZERS: dict[str, str] = {
     "logistic_flow": "deft_llm.recognizers.linear:LogisticFlow",
+    "logistic_dual": "deft_llm.recognizers.linear:LogisticDual",
     "svm_flow": "deft_llm.recognizers.linear:SvmFlow",
     "lbp_top": "deft_llm.recognizers.lbp_top:LbpTop",
     "bi_woof": "deft_llm.recognizers.bi_woof:BiWoof",

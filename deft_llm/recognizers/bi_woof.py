@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.recognizers.linear import FlatLinear
+from deft_llm.recognizers.linear import GridLinear
 
 Floats = NDArray[np.float32]
 
@@ -51,20 +51,11 @@ def bi_woof(encoded: Floats, blocks: int = 7, bins: int = 8) -> Floats:
     return (weighted / np.where(length > 0, length, 1)).astype(np.float32)
 
 
-class BiWoof(FlatLinear):
-    """Bi-WOOF of encoded flow with a logistic regression.
-
-    Args:
-        classes: Number of classes.
-        C: Inverse strength of the L2 penalty.
-        blocks: Blocks along each side of the face.
-    """
+class BiWoof(GridLinear):
+    """Bi-WOOF of encoded flow with a logistic regression."""
 
     inputs = ("flow_uvs",)
-
-    def __init__(self, classes: int, C: float = 1.0, blocks: int = 7) -> None:
-        super().__init__(classes, C)
-        self.blocks = blocks
+    blocks = 7
 
     def _describe(self, inputs: dict[str, Floats]) -> Floats:
         return bi_woof(inputs["flow_uvs"], self.blocks)

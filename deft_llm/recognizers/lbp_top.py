@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
-from deft_llm.recognizers.linear import FlatLinear
+from deft_llm.recognizers.linear import GridLinear
 
 Floats = NDArray[np.float32]
 _CIRCLE = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
@@ -71,20 +71,11 @@ def lbp_top(volume: NDArray[np.floating], blocks: int = 5) -> Floats:
     return histograms.ravel()
 
 
-class LbpTop(FlatLinear):
-    """LBP-TOP of the grey frames with a logistic regression.
-
-    Args:
-        classes: Number of classes.
-        C: Inverse strength of the L2 penalty.
-        blocks: Blocks along each side of the face.
-    """
+class LbpTop(GridLinear):
+    """LBP-TOP of the grey frames with a logistic regression."""
 
     inputs = ("frames",)
-
-    def __init__(self, classes: int, C: float = 1.0, blocks: int = 5) -> None:
-        super().__init__(classes, C)
-        self.blocks = blocks
+    blocks = 5
 
     def _describe(self, inputs: dict[str, Floats]) -> Floats:
         grey = inputs["frames"].mean(2)  # (N, T, S, S)

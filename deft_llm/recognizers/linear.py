@@ -63,8 +63,30 @@ class FlatLinear:
         return probabilities
 
 
+class GridLinear(FlatLinear):
+    """A logistic regression on a descriptor of each block of a grid over the face.
+
+    Args:
+        classes: Number of classes.
+        C: Inverse strength of the L2 penalty.
+        blocks: Blocks along each side of the face; None takes the descriptor's own number.
+    """
+
+    blocks: int
+
+    def __init__(self, classes: int, C: float = 1.0, blocks: int | None = None) -> None:
+        super().__init__(classes, C)
+        self.blocks = self.blocks if blocks is None else blocks
+
+
 class LogisticFlow(FlatLinear):
     """Multinomial logistic regression on every pixel of encoded flow."""
+
+
+class LogisticDual(FlatLinear):
+    """The same on both phases: what each says by itself, added up."""
+
+    inputs = ("flow_dual",)
 
 
 class SvmFlow(FlatLinear):

@@ -1,9 +1,11 @@
 """Facial movements that no coder would annotate: swallowing, speech, a passing macro-expression.
 
 The simulated benchmark has none of them; a `Profile` switches them on (`clip_spec.draw_spec`).
-Which AUs take part, and at what pace, is our own choice: swallowing presses the lips and lifts the
-chin for 0.5 to 1 s, speech opens the jaw three to six times a second while the lips spread and
-round, macro-expressions last from 0.5 s on.
+Which AUs take part, and at what pace, is our own choice. Swallowing takes 0.5 to 1 s: the teeth,
+which stand a millimetre or so apart at rest, close, and the floor of the mouth rises with the jaw;
+the lips are pressed, the lower one somewhat rolled in; the chin is raised after them while the
+head dips by a degree (the larynx, which moves most, is outside the face). Speech opens the jaw
+three to six times a second while the lips spread and round, macro-expressions last from 0.5 s on.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ _GESTURES: tuple[tuple[str, ...], ...] = (
     ("5", "25", "26"),
     ("9", "10"),
 )
+_SWALLOW = ((0.05, 0.15), (0.2, 0.6), (0.7, 1.4))  # jaw; lower lip and chin over the press
+_NOD = (0.3, 1.5)  # degrees
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,12 @@ class Movement:
     Attributes:
         kind: "swallow", "speech" or "macro".
         aus: AU codes.
-        activations: of each at its fullest, 1 a full macro-expression.
+        activations: of each at its fullest, 1 a full macro-expression; below 0 the opposite way.
         start: seconds; may lie before the clip.
         duration: seconds.
         rate: repetitions a second while it lasts; 0 for one rise and fall.
         phase: of the repetitions, rad.
+        nod: how far the head bends forward at the fullest, rad.
     """
 
     kind: str
@@ -46,6 +51,7 @@ class Movement:
     duration: float
     rate: float = 0.0
     phase: float = 0.0
+    nod: float = 0.0
 
     def values(self, times: NDArray[np.float64]) -> Floats:
         """Share of the full activations at each time, (T,) in 0..1; 0 outside its duration."""
@@ -115,7 +121,12 @@ def draw_movements(
     if swallow:
         size = rng.uniform(0.15, 0.4)
         start, lasting = rng.uniform(-0.3, 0.8) * seconds, rng.uniform(0.5, 1.0)
-        drawn.append(Movement("swallow", ("24", "17"), (size, 0.7 * size), start, lasting))
+        jaw, lip, chin = (rng.uniform(*share) for share in _SWALLOW)
+        mouth = (float(size), float(lip * size), float(-jaw))
+        drawn.append(Movement("swallow", ("24", "28", "26"), mouth, start, 0.8 * lasting))
+        nod = float(np.radians(rng.uniform(*_NOD)))
+        later = (start + 0.25 * lasting, 0.75 * lasting)
+        drawn.append(Movement("swallow", ("17",), (float(chin * size),), *later, nod=nod))
     if speech:
         start, lasting = rng.uniform(-0.5, 0.5) * seconds, rng.uniform(0.4, 1.0) * seconds + 0.2
         rate, size = rng.uniform(3.0, 6.0), rng.uniform(0.1, 0.45)

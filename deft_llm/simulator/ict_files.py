@@ -7,6 +7,7 @@ https://github.com/USC-ICT/ICT-FaceKit, folder `FaceXModel`.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,14 @@ class IctData:
     expressions: dict[str, FloatArray]
     identities: FloatArray
     landmarks: IntArray
+
+
+def ict_file() -> Path | None:
+    """The packed file that ``DEFT_ICT`` names, or that lies in the ``DEFT_DATA`` folder."""
+    if named := os.environ.get("DEFT_ICT"):
+        return Path(named)
+    beside = Path(os.environ.get("DEFT_DATA", ".")) / "ict_facekit" / "ict_facekit.safetensors"
+    return beside if beside.is_file() else None
 
 
 def read_ict(path: Path | None) -> IctData:

@@ -116,12 +116,15 @@ class HeadMotion:
     tremor: float
     seed: int
 
-    def values(self, times: NDArray[np.float64], px_per_cm: float) -> tuple[Floats, Floats]:
+    def values(
+        self, times: NDArray[np.float64], px_per_cm: float, nod: NDArray[np.float64] | float = 0.0
+    ) -> tuple[Floats, Floats]:
         """The pose over time.
 
         Args:
             times: Seconds, (T,).
             px_per_cm: Canonical pixels in one cm of this head.
+            nod: How far the head bends forward besides, (T,) rad.
 
         Returns:
             Rotations (T, 3, 3) and translations (T, 3) in cm.
@@ -135,6 +138,7 @@ class HeadMotion:
         reach = np.linalg.norm(total, axis=1).max(initial=1e-9)
         scale = self.drift / px_per_cm / reach
         shift, angles = shift * scale, angles * scale
+        angles[:, 1] += nod
         shift[:, :2] += self.tremor / px_per_cm * _wander(rng, times, 2, (4.0, 9.0))
         return _rotations(angles + self.rest), shift.astype(np.float32)
 

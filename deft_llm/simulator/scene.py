@@ -50,13 +50,14 @@ class Scene:
         self.eye_gap = _eye_gap(self.mesh)
         self.view = _view(spec, self.mesh, self.eye_gap)
         self.times = np.arange(spec.curve.frames) / spec.fps
+        self.movements = [(m, m.values(self.times)) for m in spec.movements]
+        nod = sum((m.nod * levels.astype(np.float64) for m, levels in self.movements), 0.0)
         px_per_cm = CANONICAL_INTEROCULAR / self.eye_gap
-        self.rotations, self.shifts = spec.motion.values(self.times, px_per_cm)
+        self.rotations, self.shifts = spec.motion.values(self.times, px_per_cm, nod)
         self.gaze = spec.gaze.values(self.times)
         still = np.zeros((len(self.times), 2), np.float32)
         self.blink = still if spec.blink is None else spec.blink.values(self.times)
         self.level = spec.curve.values()
-        self.movements = [(m, m.values(self.times)) for m in spec.movements]
         self.activations = self._full_activations()
         self._state: tuple[Any, Floats] | None = None
         self.layer = self._drawing_depth()

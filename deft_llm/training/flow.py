@@ -5,13 +5,11 @@ Augmentation, schedule and sizes are our own (the paper's are not public).
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
@@ -21,12 +19,10 @@ from deft_llm.flow_models.files import load_network
 from deft_llm.flow_models.regularizers import FaceLosses, face_loss
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
-from deft_llm.network_files import save_network
-from deft_llm.training.flow_data import Arrays, PairData, PairStore, build_pairs
-from deft_llm.training.loop import Batch, Schedule, fit
-from deft_llm.training.runs import claim_folder, use_all_cores
-
-logger = logging.getLogger(__name__)
+from deft_llm.training.flow_data import PairData, PairStore
+from deft_llm.training.loop import Batch, Schedule
+from deft_llm.training.rendered import Arrays, RenderedTask, train_rendered
+from deft_llm.training.runs import claim_folder
 
 
 class FlowRecipe(Settings):
@@ -61,23 +57,12 @@ class FlowRecipe(Settings):
     save_dtype: Literal["float32", "float16"] = "float32"
 
 
-class FlowTask:
-    """SKFlow, the face losses and the pairs.
+class FlowTask(RenderedTask[FlowRecipe, PairStore]):
+    """SKFlow, the face losses and the pairs."""
 
-    Args:
-        recipe: The recipe.
-        store: Training pairs.
-        held_out: Pairs for the scores.
-    """
-
-    def __init__(
-        self, recipe: FlowRecipe, store: PairStore, held_out: PairStore | None = None
-    ) -> None:
-        self.recipe, self.store, self.held_out = recipe, store, held_out
-        self.model: torch.nn.Module = (
-            SKFlow(recipe.model) if recipe.start is None else load_network(recipe.start)
-        )
-        self.model.train()
+    def network(self, start: Path | None) -> torch.nn.Module:
+        """The network to start from, or a fresh one."""
+        return SKFlow(self.recipe.model) if start is None else load_network(start)
 
     def batch(self, index: int) -> dict[str, Tensor]:
         """Crops drawn with replacement, augmented; a function of the seed and the number."""
@@ -117,11 +102,6 @@ class FlowTask:
                 errors.append(flow_errors(flow, truth, mask).epe)
                 zeros.append(flow_errors(np.zeros_like(truth), truth, mask).epe)
         return {"epe": float(np.mean(errors)), "epe_zero_flow": float(np.mean(zeros))}
-
-    def save(self, folder: Path) -> None:
-        """Weights and configuration."""
-        assert isinstance(self.model, SKFlow)
-        save_network(self.model, folder, getattr(torch, self.recipe.save_dtype))
 
 
 def augment(pair: Arrays, rng: np.random.Generator, crop: int) -> Arrays:
@@ -180,32 +160,6 @@ def train(values: dict[str, Any], where: str) -> None:
     """
     recipe = validate(FlowRecipe, values, where)
     claim_folder(recipe.output, recipe)
-    final = recipe.output / "final"
-    if final.is_dir():
-        logger.info("already finished at step %d: %s", recipe.schedule.steps, final)
-        return
-    pairs = recipe.pairs or recipe.output / "pairs"
-    build_pairs(recipe.data, pairs)
-    held_out = None
-    if recipe.validation is not None:
-        build_pairs(recipe.validation, recipe.output / "validation")
-        held_out = PairStore(recipe.output / "validation")
-    use_all_cores()
-    set_seed(recipe.seed)
-    task = FlowTask(recipe, PairStore(pairs), held_out)
-    _banner(recipe, task)
-    logger.info("finished: %s", fit(task, recipe.schedule, recipe.output))
-
-
-def _banner(recipe: FlowRecipe, task: FlowTask) -> None:
-    logger.info(
-        "%d pairs of %d faces · %.2f M parameters · %s · effective batch %d crops of %d px · "
-        "%d steps",
-        len(task.store),
-        recipe.data.identities,
-        sum(p.numel() for p in task.model.parameters()) / 1e6,
-        torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        recipe.batch_size * recipe.schedule.accumulate,
-        recipe.crop,
-        recipe.schedule.steps,
-    )
+    folder = recipe.pairs or recipe.output / "pairs"
+    shown = f"pairs of {recipe.data.identities} faces, in crops of {recipe.crop} px"
+    train_rendered(recipe, folder, PairStore.rendered, FlowTask, shown)

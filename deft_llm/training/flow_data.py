@@ -6,30 +6,22 @@ little texture, sensor noise, compression, a head that drifts. Distributions are
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors import safe_open
-from safetensors.numpy import save_file
-from tqdm import tqdm
 
-from deft_llm.config import Settings
-from deft_llm.errors import UserError
 from deft_llm.simulator.clip_spec import ClipSpec, combinations
 from deft_llm.simulator.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.performance import Curve
+from deft_llm.simulator.sets import ClipSet
+from deft_llm.training.rendered import Arrays, Shards, claim_set, open_shards, settings_of
 
-logger = logging.getLogger(__name__)
 SHARD = 40  # clips a file; an interruption loses at most this many
 _QUALITIES = (16, 20, 24)  # CRF of the clips that are compressed
 _FACE_SHARE = 0.35  # of a crop, at least
@@ -37,17 +29,11 @@ _TRIES = 20
 
 _ARRAYS = ("images", "flow", "mask")
 
-Arrays = dict[str, NDArray[Any]]
 
-
-class PairData(Settings):
-    """What to render.
+class PairData(ClipSet):
+    """What to render, in short clips.
 
     Attributes:
-        clips: Number of short clips.
-        identities: Number of faces.
-        first_identity: Seed of the first face; sets with disjoint ranges share no subject.
-        seed: Seed of the first clip; clip ``i`` is drawn from ``seed + i``.
         head: Name of the head model.
         head_file: Its file, for a head that needs one.
         peak_px: Range of the largest motion of skin, log-uniform, canonical px.
@@ -60,9 +46,6 @@ class PairData(Settings):
         workers: Processes.
     """
 
-    clips: int = Field(ge=1)
-    identities: int = Field(ge=1)
-    first_identity: int = 1_000
     seed: int = 2_000_000
     head: str = "own"
     head_file: Path | None = None
@@ -169,37 +152,17 @@ def build_pairs(data: PairData, folder: Path, head: Head | None = None) -> None:
     Raises:
         UserError: If the folder holds pairs of other settings, or the head cannot be had.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    note = folder / "pairs.json"
-    text = data.model_dump_json(indent=1, exclude={"workers", "head_file"})
-    if note.is_file() and note.read_text(encoding="utf-8") != text:
-        raise UserError(f"{folder} holds pairs of other settings; give a new folder or delete it")
-    note.write_text(text, encoding="utf-8")
-    if not (missing := [s for s in range(_shards(data)) if not _shard(folder, s).is_file()]):
+    claim_set(folder, "pairs", data)
+    shards = _shards(data, folder)
+    if shards.whole:
         return
     head = load_head(data.head, data.head_file) if head is None else head
-    recipes = list(pair_specs(data, head))
-    wanted = [spec for s in missing for spec in recipes[s * SHARD : (s + 1) * SHARD]]
-    seen = render_many(wanted, partial(render_pairs, data=data), data.workers, head)
-    progress = iter(tqdm(seen, total=len(wanted), desc="pairs", unit="clip"))
-    for s in missing:
-        parts = [next(progress) for _ in recipes[s * SHARD : (s + 1) * SHARD]]
-        # safetensors writes memory as it lies: an array in another order would be scrambled.
-        whole = {
-            name: np.ascontiguousarray(np.concatenate([part[name] for part in parts]))
-            for name in parts[0]
-        }
-        partial_file = _shard(folder, s).with_suffix(".partial")
-        save_file(whole, partial_file)
-        os.replace(partial_file, _shard(folder, s))
+    render = partial(render_many, then=partial(render_pairs, data=data), workers=data.workers)
+    shards.render(list(pair_specs(data, head)), partial(render, head=head), "pairs")
 
 
-def _shards(data: PairData) -> int:
-    return -(-data.clips // SHARD)
-
-
-def _shard(folder: Path, number: int) -> Path:
-    return folder / f"pairs-{number:05d}.safetensors"
+def _shards(data: PairData, folder: Path) -> Shards:
+    return Shards(folder, "pairs", data.clips, SHARD)
 
 
 class PairStore:
@@ -213,16 +176,15 @@ class PairStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        note = folder / "pairs.json"
-        if not note.is_file():
-            raise UserError(f"{folder}: no pairs.json; expected a folder of rendered pairs")
-        data = PairData(**json.loads(note.read_text(encoding="utf-8")))
-        self.files = [_shard(folder, s) for s in range(_shards(data))]
-        if missing := [f.name for f in self.files if not f.is_file()]:
-            raise UserError(f"{folder}: {missing[0]} is missing; run the same command again")
-        self._open = [safe_open(f, framework="numpy") for f in self.files]
+        self._open = open_shards(_shards(settings_of(folder, "pairs", PairData), folder).files)
         counts = [f.get_slice("mask").get_shape()[0] for f in self._open]
         self.starts = np.concatenate([[0], np.cumsum(counts)])
+
+    @classmethod
+    def rendered(cls, data: PairData, folder: Path) -> PairStore:
+        """The pairs of a folder, rendered first where they are not there; see `build_pairs`."""
+        build_pairs(data, folder)
+        return cls(folder)
 
     def __len__(self) -> int:
         return int(self.starts[-1])

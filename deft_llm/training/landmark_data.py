@@ -8,38 +8,30 @@ distributions are our own.
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
-from tqdm import tqdm
 
 from deft_llm.config import Settings
-from deft_llm.errors import UserError
 from deft_llm.media.video import decode_bytes, encode_h264
 from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.simulator.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.head import Head, load_head
+from deft_llm.simulator.ict_files import ict_file
 from deft_llm.simulator.performance import Blink, Curve, Gaze
 from deft_llm.training.landmark_scenes import dress
+from deft_llm.training.rendered import Arrays, Shards, claim_set, open_shards, settings_of
 
-logger = logging.getLogger(__name__)
 SHARD = 100  # clips a file; an interruption loses at most this many
 SIDE = 192  # px of a frame
 _INTEROCULAR = (32.0, 40.0)  # px in it
 _FPS = 30.0
 _COMPRESSED, _QUALITIES = 0.35, (18, 24, 30)
-
-Arrays = dict[str, NDArray[Any]]
 
 
 class FaceData(Settings):
@@ -161,55 +153,25 @@ def build_faces(data: FaceData, folder: Path, heads: dict[str, Head] | None = No
     Raises:
         UserError: If the folder holds faces of other settings, or a head cannot be had.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    note = folder / "faces.json"
-    text = data.model_dump_json(indent=1, exclude={"workers", "head_file"})
-    if note.is_file() and note.read_text(encoding="utf-8") != text:
-        raise UserError(f"{folder} holds faces of other settings; give a new folder or delete it")
-    note.write_text(text, encoding="utf-8")
+    claim_set(folder, "faces", data)
     for number, name in enumerate(data.heads):
-        shards = [s for s in range(_shards(data, number)) if not _shard(folder, name, s).is_file()]
-        if not shards:
+        shards = _shards(data, folder, number)
+        if shards.whole:
             continue
         head = (heads or {}).get(name) or load_head(name, _file(data, name))
-        specs = list(face_specs(data, number, head))
-        wanted = [spec for s in shards for spec in specs[s * SHARD : (s + 1) * SHARD]]
-        seen = render_many(wanted, render_faces, data.workers, head)
-        progress = iter(tqdm(seen, total=len(wanted), desc=f"faces of {name}", unit="clip"))
-        for s in shards:
-            parts = [next(progress) for _ in specs[s * SHARD : (s + 1) * SHARD]]
-            whole = {
-                key: np.ascontiguousarray(np.concatenate([part[key] for part in parts]))
-                for key in parts[0]
-            }
-            partial_file = _shard(folder, name, s).with_suffix(".partial")
-            save_file(whole, partial_file)
-            os.replace(partial_file, _shard(folder, name, s))
+        render = partial(render_many, then=render_faces, workers=data.workers, head=head)
+        shards.render(list(face_specs(data, number, head)), render, f"faces of {name}")
 
 
 def _file(data: FaceData, name: str) -> Path | None:
     """The file of a head; that of "ict" may be named by the environment."""
-    if name == "own":
-        return None
-    if data.head_file is not None:
-        return data.head_file
-    return ict_file()
+    return None if name == "own" else data.head_file or ict_file()
 
 
-def ict_file() -> Path | None:
-    """The packed ICT head that ``DEFT_ICT`` or ``DEFT_DATA`` names, or None."""
-    if named := os.environ.get("DEFT_ICT"):
-        return Path(named)
-    beside = Path(os.environ.get("DEFT_DATA", ".")) / "ict_facekit" / "ict_facekit.safetensors"
-    return beside if beside.is_file() else None
-
-
-def _shards(data: FaceData, number: int) -> int:
-    return -(-len(range(number, data.clips, len(data.heads))) // SHARD)
-
-
-def _shard(folder: Path, head: str, number: int) -> Path:
-    return folder / f"{head}-{number:05d}.safetensors"
+def _shards(data: FaceData, folder: Path, number: int) -> Shards:
+    """Those of one head."""
+    clips = len(range(number, data.clips, len(data.heads)))
+    return Shards(folder, data.heads[number], clips, SHARD)
 
 
 class FaceStore:
@@ -227,21 +189,9 @@ class FaceStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        note = folder / "faces.json"
-        if not note.is_file():
-            raise UserError(f"{folder}: no faces.json; expected a folder of rendered faces")
-        data = FaceData(**json.loads(note.read_text(encoding="utf-8")))
-        files = [
-            _shard(folder, name, s)
-            for number, name in enumerate(data.heads)
-            for s in range(_shards(data, number))
-        ]
-        if missing := [f.name for f in files if not f.is_file()]:
-            raise UserError(f"{folder}: {missing[0]} is missing; run the same command again")
-        try:
-            opened = [safe_open(f, framework="numpy") for f in files]
-        except SafetensorError as error:
-            raise UserError(f"{folder}: a shard is not readable ({error}); delete it") from error
+        data = settings_of(folder, "faces", FaceData)
+        shards = (_shards(data, folder, number) for number in range(len(data.heads)))
+        opened = open_shards([file for part in shards for file in part.files])
         counts = [f.get_slice("points").get_shape()[0] for f in opened]
         ends = np.cumsum(counts)
         self.image: NDArray[np.uint8] = np.empty((ends[-1], SIDE, SIDE), np.uint8)
@@ -249,6 +199,12 @@ class FaceStore:
         for file, end, count in zip(opened, ends, counts, strict=True):
             self.image[end - count : end] = file.get_tensor("image")
             self.points[end - count : end] = file.get_tensor("points")
+
+    @classmethod
+    def rendered(cls, data: FaceData, folder: Path) -> FaceStore:
+        """The faces of a folder, rendered first where they are not there; see `build_faces`."""
+        build_faces(data, folder)
+        return cls(folder)
 
     def __len__(self) -> int:
         return len(self.points)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
@@ -18,13 +16,12 @@ from deft_llm.config import Settings, validate
 from deft_llm.landmark_models.files import load_network
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
 from deft_llm.metrics.landmarks import calibration, interocular, landmark_errors
-from deft_llm.network_files import save_network
 from deft_llm.training.landmark_augment import disturb, sample
-from deft_llm.training.landmark_data import FaceData, FaceStore, build_faces
-from deft_llm.training.loop import Batch, Schedule, fit
-from deft_llm.training.runs import claim_folder, use_all_cores
+from deft_llm.training.landmark_data import FaceData, FaceStore
+from deft_llm.training.loop import Batch, Schedule
+from deft_llm.training.rendered import RenderedTask, train_rendered
+from deft_llm.training.runs import claim_folder
 
-logger = logging.getLogger(__name__)
 _EVALUATED = 64  # crops of one batch
 
 
@@ -56,23 +53,12 @@ class LandmarkRecipe(Settings):
     save_dtype: Literal["float32", "float16"] = "float16"
 
 
-class LandmarkTask:
-    """The network, its loss and the faces.
+class LandmarkTask(RenderedTask[LandmarkRecipe, FaceStore]):
+    """The network, its loss and the faces."""
 
-    Args:
-        recipe: The recipe.
-        store: Training faces.
-        held_out: Faces for the scores.
-    """
-
-    def __init__(
-        self, recipe: LandmarkRecipe, store: FaceStore, held_out: FaceStore | None = None
-    ) -> None:
-        self.recipe, self.store, self.held_out = recipe, store, held_out
-        self.model: torch.nn.Module = (
-            LandmarkNet(recipe.model) if recipe.start is None else load_network(recipe.start)
-        )
-        self.model.train()
+    def network(self, start: Path | None) -> torch.nn.Module:
+        """The network to start from, or a fresh one."""
+        return LandmarkNet(self.recipe.model) if start is None else load_network(start)
 
     def batch(self, index: int) -> dict[str, Tensor]:
         """Faces drawn with replacement, augmented; a function of the seed and the number."""
@@ -112,11 +98,6 @@ class LandmarkTask:
         every, expected = np.concatenate(errors), np.concatenate(stated)
         return {"nme": float(every.mean()), "error_over_stated": calibration(every, expected)}
 
-    def save(self, folder: Path) -> None:
-        """Weights and configuration."""
-        assert isinstance(self.model, LandmarkNet)
-        save_network(self.model, folder, getattr(torch, self.recipe.save_dtype))
-
 
 def _stack(samples: Iterable[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> dict[str, Tensor]:
     crops, points = zip(*samples, strict=True)
@@ -138,32 +119,7 @@ def train(values: dict[str, Any], where: str) -> None:
     """
     recipe = validate(LandmarkRecipe, values, where)
     claim_folder(recipe.output, recipe)
-    final = recipe.output / "final"
-    if final.is_dir():
-        logger.info("already finished at step %d: %s", recipe.schedule.steps, final)
-        return
-    faces = recipe.faces or recipe.output / "faces"
-    build_faces(recipe.data, faces)
-    held_out = None
-    if recipe.validation is not None:
-        build_faces(recipe.validation, recipe.output / "validation")
-        held_out = FaceStore(recipe.output / "validation")
-    use_all_cores()
-    set_seed(recipe.seed)
-    task = LandmarkTask(recipe, FaceStore(faces), held_out)
-    _banner(recipe, task)
-    logger.info("finished: %s", fit(task, recipe.schedule, recipe.output))
-
-
-def _banner(recipe: LandmarkRecipe, task: LandmarkTask) -> None:
-    logger.info(
-        "%d faces of heads %s · %.2f M parameters · %s · effective batch %d crops of %d px · "
-        "%d steps",
-        len(task.store),
-        ", ".join(recipe.data.heads),
-        sum(p.numel() for p in task.model.parameters()) / 1e6,
-        torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        recipe.batch_size * recipe.schedule.accumulate,
-        recipe.model.side,
-        recipe.schedule.steps,
-    )
+    folder = recipe.faces or recipe.output / "faces"
+    heads = ", ".join(recipe.data.heads)
+    shown = f"faces of heads {heads}, in crops of {recipe.model.side} px"
+    train_rendered(recipe, folder, FaceStore.rendered, LandmarkTask, shown)

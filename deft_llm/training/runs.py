@@ -21,15 +21,29 @@ def claim_folder(output: Path, recipe: Settings) -> None:
     Raises:
         UserError: If the folder holds a run of another recipe.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    path = output / "recipe.json"
-    text = recipe.model_dump_json(indent=1, exclude={"output", "held_out"})
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise UserError(
-            f"{output} holds a run of another recipe; set output=… to a new folder, "
-            "or delete it to start again"
-        )
-    path.write_text(text, encoding="utf-8")
+    problem = (
+        "holds a run of another recipe; set output=… to a new folder, or delete it to start again"
+    )
+    claim(output / "recipe.json", recipe, {"output", "held_out"}, problem)
+
+
+def claim(note: Path, settings: Settings, exclude: set[str], problem: str) -> None:
+    """Note what a folder is made from.
+
+    Args:
+        note: The file; its folder is made if need be.
+        settings: What to note.
+        exclude: Fields that may change.
+        problem: What to say of the folder when it was made from something else.
+
+    Raises:
+        UserError: If the folder was made from something else.
+    """
+    note.parent.mkdir(parents=True, exist_ok=True)
+    text = settings.model_dump_json(indent=1, exclude=exclude)
+    if note.is_file() and note.read_text(encoding="utf-8") != text:
+        raise UserError(f"{note.parent} {problem}")
+    note.write_text(text, encoding="utf-8")
 
 
 def use_all_cores() -> None:

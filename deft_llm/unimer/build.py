@@ -18,7 +18,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from deft_llm import facs
 from deft_llm.clip import FALL, RISE, Evidence, Interval
@@ -38,6 +37,7 @@ from deft_llm.motion.packet import Packet, pack
 from deft_llm.motion.regions import region_masks, region_motion
 from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.simulator.clips import SimulatedClip, combinations, draw_spec, render_many
+from deft_llm.simulator.sets import ClipSet
 from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.dialogue import Templates, Writer
 from deft_llm.unimer.parts import ALL, Shard, records, write_parts
@@ -49,14 +49,10 @@ SOURCE = "simulated"
 TOLD = 0.5  # least probability of a statement here, where exact motion throws out what is wrong
 
 
-class SimulatedData(BaseModel):
+class SimulatedData(ClipSet):
     """What to simulate.
 
     Attributes:
-        clips: Number of clips.
-        identities: Number of faces.
-        first_identity: Seed of the first face; sets with disjoint ranges share no subject.
-        seed: Seed of the first clip; clip ``i`` is drawn from ``seed + i``.
         balanced_share: Share of clips that are drawn from an AU chosen evenly, which teach rare
             AUs; the emotions given an AU combination stay those of the codings.
         variants: Conversations per clip; every other one is mirrored.
@@ -65,10 +61,6 @@ class SimulatedData(BaseModel):
         workers: Processes.
     """
 
-    model_config = ConfigDict(extra="forbid")
-    clips: int
-    identities: int
-    first_identity: int = 1_000
     seed: int = 1_000_000
     balanced_share: float = 0.0
     variants: int = 8

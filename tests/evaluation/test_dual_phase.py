@@ -69,8 +69,9 @@ def test_a_phase_does_not_tell_what_the_other_moved(
 def test_draws_are_balanced_and_repeatable() -> None:
     drawn = list(dual_phase_specs(DATA))
     assert drawn == list(dual_phase_specs(DATA))
-    counts = np.bincount([spec.label for spec in drawn], minlength=4)
-    assert counts.min() > 30 and len(CLASSES) == 4
+    pairs = np.bincount([2 * spec.rise + spec.fall for spec in drawn], minlength=4)
+    assert pairs.min() > 30
+    assert all(spec.label == (spec.rise != spec.fall) for spec in drawn) and len(CLASSES) == 2
     px = [spec.motion_px for spec in drawn]
     assert 0.5 <= min(px) < 0.6 and 2.5 < max(px) <= 3.0
 
@@ -88,12 +89,13 @@ def test_tables_are_made_of_rows_alone() -> None:
         names = {"label": CLASSES[label], "predicted": CLASSES[guess]}
         return {"model": model, "clip": clip, "parameters": 10, **names}
 
-    rows = [row(0, 0, "a"), row(1, 0, "b"), row(2, 0, "b"), row(3, 3, "a"), row(3, 0, "a", "sum")]
+    rows = [row(0, 0, "a"), row(1, 0, "b"), row(1, 0, "b"), row(1, 1, "a"), row(0, 1, "a", "sum")]
     scores = table(rows, {"a": 0.6, "b": 2.0})
     assert list(scores.index) == ["fmanet", "sum"]
-    assert list(scores.loc["fmanet", ["accuracy", "rise", "fall"]]) == [0.5, 0.75, 0.75]
+    shown = scores.loc["fmanet", ["accuracy", *CLASSES]].to_numpy(float)
+    np.testing.assert_allclose(shown, [0.5, 1, 1 / 3])
     assert scores.loc["fmanet", "< 1.0 px"] == 1 and scores.loc["fmanet", "> 1.7 px"] == 0
-    assert scores.loc["sum", "accuracy"] == 0
+    assert scores.loc["sum", "accuracy"] == 0 and scores[CLASSES[1]].isna()["sum"]
 
 
 @pytest.fixture
@@ -123,7 +125,7 @@ def test_measured_sets_are_kept_and_gone_on_with(
     first = dual_phase_set(data, tmp_path)
     assert len(made_up) == 40 and first.flow.shape == (38, 2, 3, 32, 32)
     assert [spec.label for spec in first.specs] == first.labels.tolist()
-    shard = next(tmp_path.glob("*/flow-00016.safetensors"))
+    shard = next(tmp_path.glob("*/flow-00001.safetensors"))
     shard.unlink()  # as if it had been interrupted
     again = dual_phase_set(data, tmp_path)
     assert len(made_up) == 40 + 16
@@ -144,10 +146,11 @@ def test_the_benchmark_runs(tmp_path: Path, made_up: list[int]) -> None:
     figures, text = run(BENCHMARK, overrides)
     values = {figure.name: figure for figure in figures}
     assert values["fmanet_accuracy"].value > 0.85
-    assert values["phase_1_accuracy"].value < 0.7 and not values["phase_1_accuracy"].above
+    for name in ("phase_1", "linear"):
+        assert values[f"{name}_accuracy"].value < 0.7 and not values[f"{name}_accuracy"].above
     assert values["test_clips"].value == 38
-    assert text.count("\n") == 4 and "| mm cof |" in text
-    assert len((tmp_path / "dual-phase-predictions.jsonl").read_text().splitlines()) == 3 * 38
+    assert text.count("\n") == 6 and "| mm cof |" in text
+    assert len((tmp_path / "dual-phase-predictions.jsonl").read_text().splitlines()) == 4 * 38
     assert not (tmp_path / "dual-phase-runs").exists()
     with pytest.raises(UserError, match="variant 'both'"):
         run(BENCHMARK, ["variants=[both]"])

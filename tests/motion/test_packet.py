@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,14 +28,8 @@ U = REGION_COLUMNS.index("u")
 
 
 @pytest.fixture
-def packet() -> Packet:
-    rng = np.random.default_rng(0)
-    return {
-        "onset": rng.integers(0, 255, (64, 64, 3)).astype(np.uint8),
-        "texture": rng.normal(size=(8, 48, 48)).astype(np.float16),
-        "flow": rng.normal(size=(2, 3, 56, 56)).astype(np.float16),
-        "regions": rng.normal(size=(2, len(REGIONS), len(REGION_COLUMNS))).astype(np.float16),
-    }
+def packet(make_packet: Callable[[int], Packet]) -> Packet:
+    return make_packet(0)
 
 
 def measurement(frames: NDArray[np.uint8], flows: NDArray[np.float32]) -> Any:

@@ -119,6 +119,24 @@ def test_classical_recognizers_learn(name: str) -> None:
     assert (shares.argmax(1) == labels[45:]).mean() > 0.9
 
 
+def test_a_sum_over_both_phases_tells_no_relation_between_them() -> None:
+    """What `logistic_dual` is there to show in the dual-phase benchmark."""
+    rng = np.random.default_rng(0)
+    places = rng.integers(0, 2, (400, 2))  # of the patch that moves, in each phase
+    flow = 0.3 * rng.standard_normal((400, 2, 3, 12, 12)).astype(np.float32)
+    for x, place in zip(flow, places, strict=True):
+        for phase in (0, 1):
+            x[phase, 1, 6 * place[phase] : 6 * place[phase] + 6] += 1.0
+    found = []
+    for labels in (places[:, 0], places[:, 1], places[:, 0] ^ places[:, 1]):
+        model = load_recognizer("logistic_dual", 2, C=0.01)
+        assert not isinstance(model, Recognizer)
+        model.fit({"flow_dual": flow[:300]}, labels[:300])
+        guesses = model.predict_proba({"flow_dual": flow[300:]}).argmax(1)
+        found.append((guesses == labels[300:]).mean())
+    assert min(found[:2]) > 0.95 and found[2] < 0.65
+
+
 def test_a_class_never_seen_has_no_probability() -> None:
     flow, labels = _blobs()
     model = load_recognizer("logistic_flow", 4)

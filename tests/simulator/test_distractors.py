@@ -11,8 +11,9 @@ import pytest
 from deft_llm.errors import UserError
 from deft_llm.simulator.clip_spec import ClipSpec, draw_spec
 from deft_llm.simulator.clips import render
-from deft_llm.simulator.distractors import PROFILES, Movement, Profile
+from deft_llm.simulator.distractors import PROFILES, Movement, Profile, draw_movements
 from deft_llm.simulator.head import Head
+from deft_llm.simulator.scene import Scene
 
 TIMES = np.arange(60) / 60.0
 
@@ -96,6 +97,31 @@ def test_a_movement_rises_falls_and_repeats() -> None:
     talk = Movement("speech", ("26",), (0.3,), 0.0, 1.0, rate=5.0).values(TIMES)
     peaks = (talk[1:-1] > talk[:-2]) & (talk[1:-1] >= talk[2:]) & (talk[1:-1] > 0.5)
     assert peaks.sum() in (4, 5)
+
+
+def test_a_swallow_shuts_the_mouth_and_then_lifts_the_chin() -> None:
+    times = np.linspace(-2, 6, 800)
+    for seed in range(20):
+        lips, chin = draw_movements(np.random.default_rng(seed), 4.0, Profile(swallow=1.0), ())
+        at = dict(zip(lips.aus, lips.activations, strict=True))
+        assert at["24"] > at["28"] > 0 > at["26"] > -0.2
+        assert chin.aus == ("17",) and chin.activations[0] > 0 and 0 < chin.nod < 0.03
+        pressed, lifted = (times[m.values(times).argmax()] for m in (lips, chin))
+        assert 0.05 < lifted - pressed < 0.5
+        assert chin.start + chin.duration - lips.start <= 1.0
+
+
+def test_a_nod_dips_the_head_and_leaves_the_face(ellipsoid: Head) -> None:
+    spec = draw_spec(2, 1, emotion=None, size=96, blink=None)
+    half = 0.5 * spec.curve.frames / spec.fps
+    dip = Movement("swallow", (), (), 0.0, 2 * half, nod=0.02)
+    plain, nodding = Scene(spec, ellipsoid), Scene(replace(spec, movements=(dip,)), ellipsoid)
+    t = int(np.argmin(abs(plain.times - half)))
+    np.testing.assert_array_equal(plain.vertices(t), nodding.vertices(t))
+    np.testing.assert_array_equal(plain.rotations[0], nodding.rotations[0])
+    depth = plain.posed(t, t)[:, 2]
+    moved = nodding.posed(t, t) - plain.posed(t, t)
+    np.testing.assert_allclose(moved[:, 1], -0.02 * depth, atol=0.05)  # what is in front goes down
 
 
 def test_a_spec_with_distractors_survives_json(varied: list[ClipSpec]) -> None:

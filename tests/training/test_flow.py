@@ -88,6 +88,16 @@ def test_pairs_are_made_once_and_mended(folder: Path, monkeypatch: pytest.Monkey
         build_pairs(DATA.model_copy(update={"seed": 5}), folder)
 
 
+def test_notes_are_those_of_earlier_runs() -> None:
+    """A field more, or in another place, and no run of an earlier version could go on."""
+    asked = PairData(clips=1, identities=1).model_dump_json(exclude={"workers", "head_file"})
+    assert asked == (
+        '{"clips":1,"identities":1,"first_identity":1000,"seed":2000000,"head":"own",'
+        '"peak_px":[0.1,4.0],"drift_px":[0.1,4.0],"still_share":0.5,"compressed_share":0.5,'
+        '"coded_share":0.5,"crop":128,"crops":2}'
+    )
+
+
 def test_recipes_cover_what_is_asked(tmp_path: Path) -> None:
     data = PairData(clips=200, identities=10, first_identity=50)
     specs = list(pair_specs(data, load_head("own")))
@@ -133,7 +143,12 @@ def test_a_recipe_runs_and_starts_another(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="another recipe"):
         tasks.run(SMOKE, [f"output={output}", "seed=1"])
     tuned = tmp_path / "tuned"
-    changes = [f"pairs={output / 'pairs'}", f"start={output / 'final'}", "schedule.steps=1"]
+    changes = [
+        f"pairs={output / 'pairs'}",
+        f"start={output / 'final'}",
+        "schedule.steps=1",
+        "validation=null",
+    ]
     tasks.run(SMOKE, [f"output={tuned}", "schedule.learning_rate=1e-9", *changes])
     before, after = network.state_dict(), load_network(tuned / "final").state_dict()
     head = "update.head.after.2.weight"

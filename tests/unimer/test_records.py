@@ -25,14 +25,7 @@ from deft_llm.unimer.records import (
 )
 
 MakeRecord = Callable[[int], ClipRecord]
-
-
-def packet(seed: int) -> Packet:
-    rng = np.random.default_rng(seed)
-    return {
-        "onset": rng.integers(0, 255, (4, 4, 3)).astype(np.uint8),
-        "regions": rng.normal(size=(2, 20, 8)).astype(np.float16),
-    }
+MakePacket = Callable[[int], Packet]
 
 
 def test_a_record_survives_json(make_record: MakeRecord) -> None:
@@ -82,10 +75,12 @@ def test_a_conversation_line(make_record: MakeRecord) -> None:
     assert [row["region"] for row in line["evidence"]] == [row.region for row in evidence]
 
 
-def test_packets_come_back_by_clip(tmp_path: Path, make_record: MakeRecord) -> None:
+def test_packets_come_back_by_clip(
+    tmp_path: Path, make_record: MakeRecord, make_packet: MakePacket
+) -> None:
     names = ("packets-0.safetensors", "packets-1.safetensors")
     for i, name in enumerate(names):
-        save_packets(tmp_path / name, [packet(10 * i), packet(10 * i + 1)])
+        save_packets(tmp_path / name, [make_packet(10 * i), make_packet(10 * i + 1)])
     rows = [(0, 1), (1, 0), (0, 0), (1, 1)]
     records = [
         replace(make_record(seed), packets=names[file], row=row)
@@ -95,7 +90,7 @@ def test_packets_come_back_by_clip(tmp_path: Path, make_record: MakeRecord) -> N
     store = PacketStore(tmp_path)
     assert list(store.records.values()) == records
     for record, (file, row) in zip(records, rows, strict=True):
-        expected = packet(10 * file + row)
+        expected = make_packet(10 * file + row)
         found = store[record.clip]
         assert found.keys() == expected.keys()
         for name, array in expected.items():
