@@ -107,5 +107,10 @@ def labelled(
 
 
 def _tested(benchmark: Path) -> list[SimulatedData]:
+    """The sets of a benchmark file; ``data`` and ``probe`` hold one, or several by name."""
     values = read_yaml(benchmark)
-    return [SimulatedData(**values[key]) for key in ("data", "probe") if key in values]
+    sets: list[SimulatedData] = []
+    for key in ("data", "probe"):
+        part = values.get(key, {})
+        sets += [SimulatedData(**s) for s in ([part] if "clips" in part else part.values())]
+    return sets

@@ -24,6 +24,7 @@ from deft_llm.clip import Prediction
 from deft_llm.config import Settings, load
 from deft_llm.deft.explain import Explainer
 from deft_llm.errors import UserError
+from deft_llm.evaluation.recognition_tables import markdown as as_markdown
 from deft_llm.evaluation.simulated_clips import TestClip, test_clips
 from deft_llm.evaluation.simulated_scores import (
     BayesRule,
@@ -262,10 +263,10 @@ def _tables(clips: Sequence[TestClip], replies: Sequence[Reply]) -> str:
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows with the same keys as a table."""
-    header = list(rows[0])
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    for row in rows:
-        cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    """Rows with the same keys as a table, numbers with two decimals."""
+    return as_markdown(
+        [
+            {k: f"{v:.2f}" if isinstance(v, float) else str(v) for k, v in row.items()}
+            for row in rows
+        ]
+    ).rstrip()
