@@ -114,6 +114,11 @@ def _outward_sign(side: Side) -> float:
     return -1.0 if side == "right" else 1.0
 
 
+def directions(side: Side) -> tuple[str, ...]:
+    """The direction names of regions on that side, by octant."""
+    return tuple(_table(side))
+
+
 def direction_name(u: float, v: float, side: Side) -> str:
     """The octant of a motion in words.
 
@@ -126,7 +131,7 @@ def direction_name(u: float, v: float, side: Side) -> str:
         A name such as "up" or "up and outward" ("up and left" for regions on the midline).
     """
     number = round(math.atan2(v, u * _outward_sign(side)) / (math.pi / 4)) % 8
-    return list(_table(side))[number]
+    return directions(side)[number]
 
 
 def direction_vector(name: str, side: Side) -> tuple[float, float]:
@@ -145,7 +150,7 @@ def octant(name: str, side: Side) -> int:
     Raises:
         UserError: If the name does not exist for that side.
     """
-    names = list(_table(side))
+    names = directions(side)
     if name not in names:
         raise UserError(f"direction {name!r}: expected one of {', '.join(names)}")
     return names.index(name)

@@ -17,11 +17,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "eval/run.py eval/benchmarks/simulated.yaml",
+    "eval/run.py eval/benchmarks/deft_simulated.yaml",
     "eval/run.py eval/benchmarks/dual_phase.yaml",
     "eval/run.py eval/benchmarks/landmarks.yaml",
     "eval/run.py eval/benchmarks/megc2019_flow.yaml",
+    "eval/run.py eval/benchmarks/deft_megc2019_flow.yaml",
     "eval/run.py eval/benchmarks/srflow.yaml",
     "eval/run.py eval/benchmarks/unimer.yaml",
+    "eval/speed/deft.py",
     "eval/speed/explain.py",
     "eval/speed/flow.py",
     "eval/speed/loso.py",
