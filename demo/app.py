@@ -152,12 +152,13 @@ class Page:
 def one_clip(page: Page, settings: list[Any]) -> None:
     """The tab for one clip: look, adjust, ask."""
     model, temperature, leave_out = settings
-    examples = [[str(path)] for path in sorted((HERE / "clips").glob("*.mp4"))]
+    clips = sorted((HERE / "clips").glob("*.mp4"))
+    examples, names = [[str(clip)] for clip in clips], [clip.stem[3:] for clip in clips]
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             video = clip_input("Clip: one face, from the front")
             start = gr.Button("Explain", variant="primary", elem_id="explain")
-            gr.Examples(examples, [video], label="Examples (rendered faces)", examples_per_page=12)
+            gr.Examples(examples, [video], label="Examples (rendered faces)", example_labels=names)
         with gr.Column(scale=3, min_width=320):
             reading = gr.HTML('<p class="quiet">Choose a clip, then Explain.</p>', label="Reading")
             links = gr.HTML(label="Downloads")
@@ -281,9 +282,7 @@ def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True
         Its address (at once if ``wait`` is False).
     """
     here = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    look = gr.themes.Default(
-        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]
-    )
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}  # none is fetched
     _, address, _ = blocks.queue(max_size=24).launch(
         server_name="127.0.0.1",
         server_port=port,
@@ -294,7 +293,7 @@ def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True
         run_history=False,
         enable_monitoring=False,
         app_kwargs={"middleware": [here]},
-        theme=look,
+        theme=gr.themes.Default(primary_hue="blue", **fonts),
         css_paths=HERE / "page.css",
         js=(HERE / "page.js").read_text(encoding="utf-8"),
         quiet=not wait,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from deft_llm.deft.claims import check_sentences
@@ -27,7 +28,7 @@ def link_sentences(text: str, seen: Seen) -> tuple[Sentence, ...]:
         return (Sentence(text),)
     borders = [0, *(sentence.start for sentence in checked[1:]), len(text)]
     linked = []
-    for sentence, start, end in zip(checked, borders, borders[1:], strict=True):
+    for sentence, (start, end) in zip(checked, pairwise(borders), strict=True):
         named = (claim.region for claim in sentence.claims)
         regions = tuple(dict.fromkeys(name for name in named if name in REGION_NAMES))
         numbers = " · ".join(region_numbers(seen.measurement, name, rows) for name in regions)

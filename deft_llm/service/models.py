@@ -14,7 +14,6 @@ from threading import Lock
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
-from peft import PeftModel
 
 from deft_llm.deft.explain import Explainer
 from deft_llm.errors import UserError
@@ -114,6 +113,8 @@ class Models:
         base = self.embedded if base_name == str(self.embedded) else self.resolve(base_name)
         if (base / _ADAPTER).is_file():
             raise UserError(f"adapter {name}: its base is an adapter itself; merge that one first")
+        from peft import PeftModel
+
         explainer = Explainer.load(base)
         merged = PeftModel.from_pretrained(explainer.model, folder).merge_and_unload()
         return Explainer(merged, explainer.processor)
