@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ simulate = typer.Typer(no_args_is_help=True, help="Write simulated data.")
 app.add_typer(simulate, name="simulate")
 app.add_typer(corpora, name="corpora")
 CHECKPOINT = Path(__file__).resolve().parent.parent / "demo" / "checkpoint"
+UNSUPPORTED = "[not borne out by the motion]"
 _COLUMN = 10
 
 
@@ -42,6 +44,9 @@ def explain(
     clip: Annotated[Path, typer.Argument(help="a video file, or a folder of frames")],
     out: Annotated[Path, typer.Option(help="folder for the report's own folder")] = Path("out"),
     checkpoint: Annotated[Path, typer.Option(help="model folder")] = CHECKPOINT,
+    ask: Annotated[
+        list[str] | None, typer.Option(help="a question about the clip; again for the next one")
+    ] = None,
 ) -> None:
     """Name the emotion and the action units of a clip, and write a report of the evidence."""
     from transformers.utils import logging as transformers_logging
@@ -51,7 +56,8 @@ def explain(
 
     transformers_logging.disable_progress_bar()
     video, measurement = observe(clip)
-    explanation = Explainer.load(checkpoint).explain(measurement)
+    explainer = Explainer.load(checkpoint)
+    explanation = explainer.explain(measurement)
     info = ClipInfo.of(video)
     folder = out / _folder_name(info.name)
     try:
@@ -63,6 +69,55 @@ def explain(
     for line in summary(video, measurement, explanation):
         print(line)
     print(f"{'report':<{_COLUMN}}{report}")
+    turns: list[tuple[str, str]] = []
+    for question in ask or ():
+        print(f"\n> {question}")
+        answer = _say(explainer.stream(measurement, turns, question), measurement)
+        turns.append((question, answer))
+
+
+@app.command()
+def chat(
+    clip: Annotated[Path, typer.Argument(help="a video file, or a folder of frames")],
+    checkpoint: Annotated[Path, typer.Option(help="model folder")] = CHECKPOINT,
+    temperature: Annotated[
+        float, typer.Option(help="0: always the likeliest words; 0.7: livelier")
+    ] = 0.0,
+) -> None:
+    """Ask about a clip, question by question; Ctrl-D, or Ctrl-C, or an empty line ends it."""
+    from transformers.utils import logging as transformers_logging
+
+    from deft_llm.deft.explain import Explainer, observe
+
+    transformers_logging.disable_progress_bar()
+    video, measurement = observe(clip)
+    explainer = Explainer.load(checkpoint)
+    for label, line in (("clip", _clip_line(video)), ("face", _face_line(measurement))):
+        print(f"{label:<{_COLUMN}}{line}")
+    turns: list[tuple[str, str]] = []
+    try:
+        while question := input("\n> ").strip():
+            said = explainer.stream(measurement, turns, question, temperature)
+            turns.append((question, _say(said, measurement)))
+    except (EOFError, KeyboardInterrupt):
+        print()
+
+
+def _say(answers: Iterator[str], measurement: Measurement) -> str:
+    """Print a growing answer; each sentence is held against the motion before it is shown."""
+    from deft_llm.deft.claims import check_sentences
+
+    answer, shown = "", 0
+    for text, whole in chain(((text, False) for text in answers), [("", True)]):
+        answer = text or answer
+        sentences = check_sentences(answer, measurement.table_apex)
+        for sentence in sentences if whole else sentences[:-1]:  # the last one still grows
+            if sentence.end > shown:
+                mark = f" {UNSUPPORTED}" if sentence.verdict == "unsupported" else ""
+                print(answer[shown : sentence.end] + mark, end="", flush=True)
+                shown = sentence.end
+    print(answer[shown:])
+    return answer
 
 
 @simulate.command("flow")

@@ -109,6 +109,11 @@ def _outward_sign(side: Side) -> float:
     return -1.0 if side == "right" else 1.0
 
 
+def directions(side: Side) -> tuple[str, ...]:
+    """The direction names of regions on that side, by octant."""
+    return tuple(_MIDDLE if side == "middle" else _SIDED)
+
+
 def direction_name(u: float, v: float, side: Side) -> str:
     """The octant of a motion in words.
 

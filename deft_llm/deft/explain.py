@@ -1,25 +1,34 @@
 """From a video to an explanation, and answers to questions about it.
 
 The class comes from label likelihoods, AUs, evidence and rationale from generated text; every
-claim in the text is then held against the measured motion. A clip in which nothing moved above
-the noise floor gets no emotion: the language model is not even asked.
+claim in the text is then held against the measured motion (``claims.py``). A clip in which
+nothing moved above the noise floor gets no emotion: the language model is not even asked.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+from transformers import LogitsProcessorList
 
 from deft_llm import facs
 from deft_llm.clip import Clip, Explanation
+from deft_llm.deft.claims import supported
+from deft_llm.deft.conversation import (
+    HALF_A_LETTER,
+    check_request,
+    draw_tokens,
+    fitting_prompt,
+)
+from deft_llm.deft.grammar import TripleGrammar, TripleLogits
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.deft.scoring import label_log_likelihoods
@@ -28,30 +37,11 @@ from deft_llm.media.face import align, track_faces
 from deft_llm.media.video import read_clip
 from deft_llm.motion.measure import NO_MOTION, Measurement, measure
 from deft_llm.motion.packet import Packet, PacketSizes, pack
-from deft_llm.motion.regions import REGION_NAMES, RegionTable
-from deft_llm.unimer.constraints import AGREED_Z, measured_evidence
+from deft_llm.unimer.constraints import measured_evidence
 from deft_llm.unimer.dialogue import COARSE_LABELS, NOTHING, parse_triple, stated_claims
 
 MAX_NEW_TOKENS = 480
 MACRO_PX = 6.0  # canonical px, twice the largest motion of the simulated micro-expressions
-CLAIM_ANGLE = 45.0  # degrees between a claim and the measured motion
-
-
-def supported(table: RegionTable, region: str, direction: str) -> bool:
-    """Whether the measured motion of a region bears a claim out.
-
-    The region must have moved (z >= ``AGREED_Z``), within ``CLAIM_ANGLE`` of the direction.
-    """
-    if region not in REGION_NAMES:
-        return False
-    i = REGION_NAMES.index(region)
-    try:
-        du, dv = facs.direction_vector(direction, facs.REGIONS[region].side)
-    except UserError:
-        return False
-    along = float(table.u[i]) * du + float(table.v[i]) * dv
-    enough = along >= math.cos(math.radians(CLAIM_ANGLE)) * float(table.magnitude[i])
-    return bool(table.z[i] >= AGREED_Z and enough)
 
 
 @dataclass
@@ -78,6 +68,7 @@ class Explainer:
 
     def __init__(self, model: DeftForConditionalGeneration, processor: DeftProcessor) -> None:
         self.model, self.processor = model.eval(), processor
+        self._in_hand: tuple[Measurement, tuple[str, ...], dict[str, Tensor]] | None = None
         config = model.config
         self.sizes = PacketSizes(
             config.structure_size, config.texture_size, config.texture_frames, config.map_size
@@ -111,15 +102,40 @@ class Explainer:
         inputs = self.processor.feature_extractor(list(packets))
         return self.model.encode_clips(blank, **{name: inputs[name] for name in CLIP_INPUTS})
 
+    def _tokens(self, measurement: Measurement, blank: tuple[str, ...] = ()) -> dict[str, Tensor]:
+        """Expert tokens of the clip in hand, encoded once."""
+        kept = self._in_hand
+        if kept is None or kept[0] is not measurement or kept[1] != blank:
+            kept = (measurement, blank, self.encode([pack(measurement, self.sizes)], blank))
+            self._in_hand = kept
+        return kept[2]
+
+    @cached_property
+    def end_ids(self) -> tuple[int, ...]:
+        """Tokens that end an answer."""
+        ids = self.model.generation_config.eos_token_id
+        ids = self.processor.tokenizer.eos_token_id if ids is None else ids
+        return tuple(ids) if isinstance(ids, list) else (ids,)
+
+    @cached_property
+    def grammar(self) -> TripleGrammar:
+        """Of the structured answer."""
+        return TripleGrammar(self.processor.tokenizer, self.end_ids)
+
     @torch.inference_mode()
     def generate(
-        self, tokens: dict[str, Tensor], messages: list[dict[str, str]], **options: Any
+        self,
+        tokens: dict[str, Tensor],
+        messages: list[dict[str, str]],
+        grammar: bool = False,
+        **options: Any,
     ) -> list[str]:
         """Greedy answers to the same conversation about each clip.
 
         Args:
             tokens: From ``encode``, B clips.
             messages: Chat so far, ``<clip>`` in the first user turn.
+            grammar: Allow nothing but a well-formed structured answer.
             **options: For ``generate``.
 
         Returns:
@@ -128,43 +144,50 @@ class Explainer:
         clips = len(next(iter(tokens.values())))
         prompt = self.processor.chat(messages).replace(CLIP_TOKEN, self.processor.span)
         inputs = self.processor([prompt] * clips)
+        length = inputs["input_ids"].shape[1]
+        bound = LogitsProcessorList([TripleLogits(self.grammar, length)] if grammar else [])
         written = self.model.generate(
             **inputs,
             expert_tokens=tokens,
             do_sample=False,
+            logits_processor=bound,
             **{"max_new_tokens": MAX_NEW_TOKENS, **options},
         )
-        new = written[:, inputs["input_ids"].shape[1] :]
+        new = written[:, length:]
         return self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
 
     @torch.inference_mode()
     def answers(
         self,
-        packets: Sequence[Packet],
-        blank: tuple[str, ...] = (),
+        tokens: dict[str, Tensor],
         labels: tuple[str, ...] = COARSE_LABELS,
         write: bool = True,
+        grammar: bool = False,
     ) -> Answers:
-        """Class likelihoods, structured answers and head outputs of a batch of clips."""
-        tokens = self.encode(packets, blank)
+        """Class likelihoods, structured answers and head outputs of a batch of clips.
+
+        Args:
+            tokens: From ``encode``, B clips.
+            labels: Answers to the question for the class that are compared.
+            write: Also generate the structured answer.
+            grammar: See ``generate``.
+        """
         prompts = self.processor.prompts
         likelihoods = label_log_likelihoods(
             self.model, self.processor, tokens, prompts["class"], labels
         )
         emotion, aus = self.model.heads(tokens)
         asked = [{"role": "user", "content": CLIP_TOKEN + prompts["triple"]}]
-        texts = self.generate(tokens, asked) if write else [""] * len(packets)
+        texts = self.generate(tokens, asked, grammar) if write else [""] * len(likelihoods)
         return Answers(labels, likelihoods, texts, aus.sigmoid(), emotion.softmax(-1))
 
     def explain(self, measurement: Measurement) -> Explanation:
         """Explain one measured clip."""
-        table = measurement.table_apex
-        if not measurement.found or not table.active.any():
-            seen = NO_MOTION in measurement.status
-            status = measurement.status if seen else f"{NO_MOTION} from onset to apex"
+        table, status = measurement.table_apex, nothing_seen(measurement)
+        if status:
             return Explanation(None, {}, {}, (), status=status)
         started = time.perf_counter()
-        said = self.answers([pack(measurement, self.sizes)])
+        said = self.answers(self._tokens(measurement), grammar=True)
         probabilities = said.log_likelihoods[0].softmax(0).tolist()
         by_class = dict(zip(said.labels, probabilities, strict=True))
         text = said.texts[0]
@@ -198,21 +221,62 @@ class Explainer:
     def chat(
         self, measurement: Measurement, turns: Sequence[tuple[str, str]], question: str
     ) -> str:
-        """Answer a question about a clip.
+        """The whole greedy answer of ``stream``."""
+        return max(self.stream(measurement, turns, question), key=len, default="")
+
+    @torch.inference_mode()
+    def stream(
+        self,
+        measurement: Measurement,
+        turns: Sequence[tuple[str, str]],
+        question: str,
+        temperature: float = 0.0,
+        blank: tuple[str, ...] = (),
+    ) -> Iterator[str]:
+        """Answer a question about a clip while it is being written.
+
+        A clip in which nothing moved is answered by saying so. Of a conversation that is longer
+        than the language model can read, the oldest turns are left out.
 
         Args:
-            measurement: The clip.
+            measurement: The clip; its experts are run once for all questions in a row.
             turns: Earlier (question, answer) pairs.
             question: The new question.
+            temperature: 0 takes the likeliest token; above, tokens are drawn (torch's generator).
+            blank: Experts to leave out.
+
+        Yields:
+            The answer so far, longer each time.
+
+        Raises:
+            UserError: If the question is empty or too long, the temperature is negative, or an
+                expert's name is unknown.
         """
-        messages: list[dict[str, str]] = []
-        for asked, answered in turns:
-            messages += [{"role": "user", "content": asked}]
-            messages += [{"role": "assistant", "content": answered}]
-        messages.append({"role": "user", "content": question})
-        messages[0] = {"role": "user", "content": CLIP_TOKEN + messages[0]["content"]}
-        tokens = self.encode([pack(measurement, self.sizes)])
-        return self.generate(tokens, messages)[0]
+        check_request(question, temperature, blank)
+        if silence := nothing_seen(measurement):
+            yield silence
+            return
+        limit = self.model.config.text_config.max_position_embeddings
+        prompt = fitting_prompt(self.processor, turns, question, limit, MAX_NEW_TOKENS)
+        tokens = self._tokens(measurement, blank)
+        written: list[int] = []
+        for token in draw_tokens(self.model, prompt, tokens, temperature):
+            if token in self.end_ids:
+                return
+            written.append(token)
+            text = self.processor.tokenizer.decode(written, skip_special_tokens=True)
+            if not text.endswith(HALF_A_LETTER):
+                yield text
+            if len(written) == min(MAX_NEW_TOKENS, limit - prompt.shape[1]):
+                return
+
+
+def nothing_seen(measurement: Measurement) -> str:
+    """Why nothing may be said of a clip; empty when something moved."""
+    if measurement.found and measurement.table_apex.active.any():
+        return ""
+    seen = NO_MOTION in measurement.status
+    return measurement.status if seen else f"{NO_MOTION} from onset to apex"
 
 
 def _remarks(measurement: Measurement) -> str:

@@ -69,7 +69,7 @@ def ask(
     for first in tqdm(range(0, len(shown), BATCH), desc=name, unit="batch"):
         part = shown[first : first + BATCH]
         packets = [p for p in (clips[i].packet for i in part) if p is not None]
-        said = explainer.answers(packets, blank, write=write)
+        said = explainer.answers(explainer.encode(packets, blank), write=write)
         for k, i in enumerate(part):
             replies[i] = _reply(said, k)
     return replies

@@ -70,7 +70,8 @@ def deft_llm(
     monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
 
     def run(*arguments: str | Path, checkpoint: Path = tiny_checkpoint) -> Result:
-        folders = ["--out", str(tmp_path / "out"), "--checkpoint", str(checkpoint)]
+        folders = ["--checkpoint", str(checkpoint)]
+        folders += ["--out", str(tmp_path / "out")] if "explain" in arguments else []
         monkeypatch.setattr(sys, "argv", ["deft-llm", *map(str, arguments), *folders])
         # Warnings go to stderr as they do for a user, not to pytest.
         monkeypatch.setattr(logging.getLogger(), "handlers", [])

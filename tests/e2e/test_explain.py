@@ -167,6 +167,49 @@ def test_still_face_gets_no_emotion(
     assert not said["evidence"]
 
 
+def test_questions_are_answered_in_order(deft_llm: DeftLlm, film: Film, face: Frames) -> None:
+    asked = ["What moved?", "And why?"]
+    options = [word for question in asked for word in ("--ask", question)]
+    result = deft_llm("explain", film("asked.mp4", face), *options)
+    assert result.status == 0, result.err
+    after = result.out.partition("report")[2]
+    assert [line[2:] for line in after.splitlines() if line.startswith("> ")] == asked
+
+
+@pytest.mark.parametrize("leave", [EOFError, KeyboardInterrupt])
+def test_chat_goes_on_until_it_is_left(
+    deft_llm: DeftLlm,
+    film: Film,
+    face: Frames,
+    monkeypatch: pytest.MonkeyPatch,
+    leave: type[BaseException],
+) -> None:
+    """Earlier turns are remembered; an unsupported sentence is marked; leaving is no failure."""
+    questions = iter(["What moved?", "Are you sure?"])
+    remembered: list[list[tuple[str, str]]] = []
+
+    def typed(prompt: str) -> str:
+        try:
+            return next(questions)
+        except StopIteration:
+            raise leave from None
+
+    def said(_: object, __: object, turns: list[tuple[str, str]], question: str, *___: object):
+        remembered.append(list(turns))
+        yield "Both inner"
+        yield "Both inner brows move down. I am "
+        yield f"Both inner brows move down. I am sure about {question}"
+
+    monkeypatch.setattr("builtins.input", typed)
+    monkeypatch.setattr(Explainer, "stream", said)
+    result = deft_llm("chat", film("chat.mp4", face))
+    assert result.status == 0, result.err
+    assert "Traceback" not in result.err
+    assert "Both inner brows move down. [not borne out by the motion] I am sure" in result.out
+    answer = "Both inner brows move down. I am sure about What moved?"
+    assert remembered == [[], [("What moved?", answer)]]
+
+
 # ---------------------------------------------------------- wrong input: one line, status 2
 
 

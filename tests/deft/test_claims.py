@@ -1,0 +1,136 @@
+"""Sentences held against a region table that is known to the last number."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm import facs
+from deft_llm.clip import Evidence
+from deft_llm.deft.claims import check_sentences, supported
+from deft_llm.motion.regions import REGION_NAMES, RegionTable
+from deft_llm.unimer.dialogue import Facts, Templates, Writer, stated_claims
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "instruction_data" / "templates"
+
+
+def table(**motion: tuple[float, float]) -> RegionTable:
+    """Regions at rest but for the named ones (u, v in px); floor 0.05 px."""
+    moved = np.zeros((len(REGION_NAMES), 2), np.float32)
+    for name, flow in motion.items():
+        moved[REGION_NAMES.index(name.replace("_", " "))] = flow
+    length = np.hypot(*moved.T)
+    noise = np.full_like(length, 0.05)
+    z, one = length / noise, np.ones_like(length)
+    return RegionTable(
+        *(moved[:, 0], moved[:, 1], length, length, one, noise, z),
+        *((z >= 3) & (length >= 0.02), one.astype(bool)),
+    )
+
+
+# The subject's left mouth corner is image right: up and outward there is (+u, -v).
+SMILE = table(left_mouth_corner=(0.5, -0.5), right_mouth_corner=(-0.5, -0.5), chin=(0.0, 0.04))
+
+
+@pytest.mark.parametrize(
+    ("region", "direction", "right"),
+    [
+        ("left mouth corner", "up and outward", True),
+        ("left mouth corner", "up", True),  # 45 degrees off, the limit
+        ("left mouth corner", "up and inward", False),
+        ("right mouth corner", "outward", True),
+        ("left cheek", "up", False),  # did not move
+        ("chin", "down", False),  # below its floor
+        ("chin", "outward", False),  # no such direction on the midline
+        ("forehead", "up", False),
+    ],
+)
+def test_a_claim_needs_motion_that_goes_its_way(region: str, direction: str, right: bool) -> None:
+    assert supported(SMILE, region, direction) is right
+
+
+def test_motion_below_the_least_that_counts_supports_nothing() -> None:
+    quiet = table(left_cheek=(0.0, -0.019))
+    loud = RegionTable(**{**vars(quiet), "z": quiet.z * 100})
+    assert not supported(loud, "left cheek", "up")
+
+
+def test_every_sentence_is_judged_by_itself() -> None:
+    text = (
+        "I see AU12 here. Both mouth corners move up and outward, slight. The left cheek moves "
+        "down!\nThe left mouth corner moves down, moderate. This reads as happiness"
+    )
+    checked = check_sentences(text, SMILE)
+    assert [s.verdict for s in checked] == [
+        *("no claim", "supported", "unsupported", "unsupported", "no claim")
+    ]
+    assert all(s.text == text[s.start : s.end] for s in checked)
+    assert [len(s.claims) for s in checked] == [0, 2, 1, 1, 0]
+    both, cheek, corner = checked[1].claims[0], checked[2].claims[0], checked[3].claims[0]
+    assert both.evidence is not None and both.evidence.aus == ("12",)
+    assert both.evidence.direction == "up and outward"
+    assert cheek.evidence is None
+    assert corner.evidence is not None and corner.evidence.direction == "up and outward"
+
+
+def facts() -> Facts:
+    def row(region: str, direction: str, *aus: str) -> Evidence:
+        return Evidence(region, direction, 0.7, 9.0, aus)
+
+    return Facts(
+        "happiness",
+        ("1", "12"),
+        (
+            row("left inner brow", "up", "1"),
+            row("left mouth corner", "up and outward", "12"),
+            row("right mouth corner", "up and outward", "12"),
+        ),
+    )
+
+
+@pytest.mark.parametrize("kind", ["motion", "why", "triple"])
+def test_sentences_hold_every_claim_of_the_answer(kind: str) -> None:
+    text = Writer(Templates(TEMPLATES)).turn(kind, facts(), random.Random(0))[1]
+    checked = check_sentences(text, SMILE)
+    claims = [(c.region, c.direction) for s in checked for c in s.claims]
+    assert set(claims) == set(stated_claims(text))
+    assert len(claims) >= 3
+    ends = [0, *(s.end for s in checked)]
+    assert all(a <= s.start for a, s in zip(ends, checked, strict=False))
+    between = text[: checked[0].start] + "".join(
+        text[a.end : b.start] for a, b in pairwise(checked)
+    )
+    assert not any(char.isalnum() for char in between.replace("rationale", ""))
+    wrong = [s.text for s in checked if s.verdict == "unsupported"]
+    assert wrong and all("inner brow" in s for s in wrong)
+
+
+@pytest.mark.parametrize("kind", ["motion", "why", "triple"])
+def test_only_the_last_sentence_of_a_growing_answer_changes(kind: str) -> None:
+    text = Writer(Templates(TEMPLATES)).turn(kind, facts(), random.Random(0))[1]
+    whole = [(s.start, s.end, s.verdict) for s in check_sentences(text, SMILE)]
+    for length in range(len(text)):
+        part = [(s.start, s.end, s.verdict) for s in check_sentences(text[:length], SMILE)][:-1]
+        assert part == whole[: len(part)]
+
+
+def test_a_broken_structured_answer_is_still_judged() -> None:
+    text = '{"class": "positive", "aus": ["12"], "evidence": [{"region": "left cheek", '
+    cut = text + '"direction": "down", "strength": "slight"}, {"region": "chin", "dire'
+    assert [s.verdict for s in check_sentences(cut, SMILE)] == [
+        *("no claim", "unsupported", "no claim")
+    ]
+    assert check_sentences("", SMILE) == ()
+
+
+def test_directions_are_those_of_the_side() -> None:
+    for side, region in (("left", "left cheek"), ("middle", "chin")):
+        named = facs.directions(facs.REGIONS[region].side)
+        assert len(set(named)) == 8
+        for name in named:
+            facs.direction_vector(name, facs.REGIONS[region].side)
+        assert ("outward" in named) is (side != "middle")
