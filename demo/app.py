@@ -208,7 +208,7 @@ def waiting(queue: str, at_once: int) -> dict[str, Any]:
 def clip_input(label: str) -> gr.Video:
     """A place for a video: dropped, chosen, or recorded."""
     camera = gr.WebcamOptions(mirror=False)  # the subject's left must stay the subject's left
-    return gr.Video(label=label, sources=["upload", "webcam"], webcam_options=camera, height=300)
+    return gr.Video(label=label, sources=["upload", "webcam"], webcam_options=camera)
 
 
 def many_clips(page: Page, model: gr.Dropdown) -> None:
@@ -261,6 +261,7 @@ def build(bench: Workbench, sessions: Sessions) -> gr.Blocks:
         for name in (n for n in vars(Api) if not n.startswith("_")):
             gr.api(told(getattr(api, name)), api_name=name, concurrency_id="compute")
         blocks.unload(page.leave)
+    sessions.spare_present()
     return blocks
 
 

@@ -31,7 +31,7 @@ def link_sentences(text: str, seen: Seen) -> tuple[Sentence, ...]:
     for sentence, (start, end) in zip(checked, pairwise(borders), strict=True):
         named = (claim.region for claim in sentence.claims)
         regions = tuple(dict.fromkeys(name for name in named if name in REGION_NAMES))
-        numbers = " · ".join(region_numbers(seen.measurement, name, rows) for name in regions)
+        numbers = "\n".join(region_numbers(seen.measurement, name, rows) for name in regions)
         linked.append(
             Sentence(text[start:end], regions, sentence.verdict != "unsupported", numbers)
         )

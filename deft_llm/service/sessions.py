@@ -31,11 +31,16 @@ class Sessions:
     def __init__(self, uploads: Path) -> None:
         """Say where uploads lie: no other file is ever read for a visitor, or deleted."""
         self.folder = uploads.resolve()
+        self._spared: frozenset[Path] = frozenset()
         self._held: OrderedDict[str, Session] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def spare_present(self) -> None:
+        """What lies in the folder now (examples) is everybody's, and outlives all sessions."""
+        self._spared = frozenset(path for path in self.folder.rglob("*") if path.is_file())
 
     def get(self, key: str) -> Session:
         """The session of that key, new if there is none."""
@@ -82,7 +87,7 @@ class Sessions:
         with self._lock:
             session = self._held.pop(key, None)
             others = {path for held in self._held.values() for path in held.uploads}
-        for path in (session.uploads - others) if session else ():
+        for path in (session.uploads - others - self._spared) if session else ():
             path.unlink(missing_ok=True)
             if path.parent != self.folder and not any(path.parent.iterdir()):
                 path.parent.rmdir()
