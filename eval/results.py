@@ -20,6 +20,7 @@ COMMANDS = (
     "eval/run.py eval/benchmarks/dual_phase.yaml",
     "eval/run.py eval/benchmarks/megc2019_flow.yaml",
     "eval/run.py eval/benchmarks/unimer.yaml",
+    "eval/speed/demo.py",
     "eval/speed/explain.py",
     "eval/speed/loso.py",
     "eval/speed/prepare.py",
