@@ -8,9 +8,10 @@ import html
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from inspect import isgeneratorfunction
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,15 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from deft_llm.cli import CHECKPOINT
-from deft_llm.clip import Interval
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.errors import UserError
-from deft_llm.service import views
 from deft_llm.service.api import Api
-from deft_llm.service.batch import COLUMNS, explain_files
-from deft_llm.service.evidence import link_sentences
+from deft_llm.service.batch import COLUMNS
 from deft_llm.service.limits import VIDEO_TYPES, Limits, public
-from deft_llm.service.long_video import search_video
 from deft_llm.service.models import EMBEDDED, Models
+from deft_llm.service.page import Page
 from deft_llm.service.sessions import Sessions
-from deft_llm.service.workbench import Choice, Seen, Workbench
+from deft_llm.service.workbench import Workbench
 from deft_llm.viz import cards
 from deft_llm.viz.magnify import FACTORS
 
@@ -39,9 +37,6 @@ NOTE = (
     "Micro-expressions are weak evidence; nothing here is a ground for decisions about people. "
     "The video stays on this machine and is deleted when you leave."
 )
-PROGRESS = gr.Progress()  # gradio puts the caller's own in its place, as it does for the asker
-Asker = gr.Request
-File, Files = str | None, list[str] | None
 
 
 @contextmanager
@@ -53,100 +48,18 @@ def shown() -> Iterator[None]:
         raise gr.Error(html.escape(public(error), quote=False), duration=20) from None
 
 
-class Page:
-    """What the page's controls do."""
+def asked(work: Callable[..., Any]) -> Callable[..., Any]:
+    """A control's function for one that takes the visitor's key first; streams stay streams."""
 
-    def __init__(self, bench: Workbench, sessions: Sessions) -> None:
-        self.bench, self.sessions = bench, sessions
-
-    def explain(
-        self, asker: Asker, video: File, model: str, leave_out: list[str], progress: Any = PROGRESS
-    ) -> tuple[Any, ...]:
-        """A clip -> everything that is shown of it; starts a new conversation."""
+    def call(visitor: gr.Request, *values: Any) -> Any:
         with shown():
-            path = self.sessions.upload(asker.session_hash, video)
-            progress(0.1, desc="measuring the clip, then asking the model")
-            return self._show(asker, self.bench.explain(path, Choice(model, tuple(leave_out))))
+            return work(visitor.session_hash, *values)
 
-    def measure_again(
-        self, asker: Asker, onset: int, apex: int, offset: int, model: str, leave_out: list[str]
-    ) -> tuple[Any, ...]:
-        """The same clip with the frames that were chosen."""
+    def stream(visitor: gr.Request, *values: Any) -> Iterator[Any]:
         with shown():
-            seen = self.sessions.clip(asker.session_hash)
-            choice = Choice(model, tuple(leave_out))
-            seen = self.bench.explain_interval(seen, Interval(onset, apex, offset), choice)
-            return self._show(asker, seen)
+            yield from work(visitor.session_hash, *values)
 
-    def _show(self, asker: Asker, seen: Seen) -> tuple[Any, ...]:
-        session, interval = self.sessions.get(asker.session_hash), seen.measurement.interval
-        session.seen, session.turns = seen, []
-        moments = (interval.onset, interval.apex, interval.offset)
-        return (*views.clip_view(seen), *moments, cards.conversation([]), "", "")
-
-    def report(self, asker: Asker) -> str:
-        """Links to the report of the clip in hand."""
-        with shown():
-            return views.report_links(self.sessions.clip(asker.session_hash))
-
-    def ask(
-        self, asker: Asker, question: str, model: str, temperature: float, leave_out: list[str]
-    ) -> Iterator[tuple[str, str]]:
-        """Answer a question, word by word; earlier turns are remembered."""
-        with shown():
-            seen = self.sessions.clip(asker.session_hash)
-            turns = self.sessions.get(asker.session_hash).turns
-            choice = Choice(model, tuple(leave_out), temperature)
-            earlier = [(turn.question, turn.text) for turn in turns]
-            turn = cards.Turn(question.strip(), ())
-            for text in self.bench.answer(seen, earlier, question, choice):
-                turn = cards.Turn(turn.question, link_sentences(text, seen))
-                yield "", cards.conversation([*turns, turn])
-            turns.append(turn)
-
-    def magnify(self, asker: Asker, factor: float) -> str:
-        """The interval as filmed and with its motion magnified."""
-        with shown():
-            return views.magnified_view(self.sessions.clip(asker.session_hash), factor)
-
-    def batch(
-        self, asker: Asker, files: Files, folder: Files, model: str
-    ) -> Iterator[tuple[list[list[Any]], str]]:
-        """Files -> a table that grows, then links to it as CSV and JSON."""
-        with shown():
-            videos = [f for f in folder or [] if Path(f).suffix.lower() in VIDEO_TYPES]
-            named = [*(files or []), *videos]
-            paths = [self.sessions.upload(asker.session_hash, file) for file in named]
-            rows, records = [], []
-            for row, record in explain_files(self.bench, paths, Choice(model)):
-                rows.append(row)
-                records.append(record or row)
-                table = [[line[name] for name in COLUMNS] for line in rows]
-                yield table, f'<p class="quiet">{len(rows)} of {len(paths)}</p>'
-            yield table, views.table_links(rows, records)
-
-    def search(
-        self, asker: Asker, video: File, model: str, progress: Any = PROGRESS
-    ) -> Iterator[str]:
-        """A long video -> its intervals, each explained where it was found."""
-        with shown():
-            path = self.sessions.upload(asker.session_hash, video)
-            page = ""
-            for done, found in search_video(self.bench, path, Choice(model)):
-                progress(done, desc="looking for intervals")
-                page += views.intervals_view([found] if found else [])
-                yield page
-            yield page or '<p class="quiet">Nothing moved above the noise.</p>'
-
-    def compare(self, asker: Asker, first: File, second: File, model: str) -> str:
-        """Two clips side by side."""
-        with shown():
-            paths = [self.sessions.upload(asker.session_hash, file) for file in (first, second)]
-            return views.pair_view(*(self.bench.explain(p, Choice(model)) for p in paths))
-
-    def leave(self, asker: Asker) -> None:
-        """The tab was closed."""
-        self.sessions.forget(asker.session_hash)
+    return stream if isgeneratorfunction(work) else call
 
 
 def one_clip(page: Page, settings: list[Any]) -> None:
@@ -191,13 +104,13 @@ def one_clip(page: Page, settings: list[Any]) -> None:
             film = gr.HTML(label="Magnified motion")
     everything = [reading, face, regions, line, *moments, chat, film, links]
     on, using = waiting("compute", 2), [model, leave_out]
-    first = start.click(page.explain, [video, *using], everything, **on)
-    other = again.click(page.measure_again, [*moments, *using], everything, **on)
+    first = start.click(asked(page.explain), [video, *using], everything, **on)
+    other = again.click(asked(page.measure_again), [*moments, *using], everything, **on)
     for event in (first, other):
-        event.success(page.report, None, [links], **on, show_progress="hidden")
-    asked = [question, model, temperature, leave_out]
-    question.submit(page.ask, asked, [question, chat], **on, show_progress_on=[chat])
-    enlarge.click(page.magnify, [factor], [film], **on)
+        event.success(asked(page.report), None, [links], **on, show_progress="hidden")
+    request = [question, model, temperature, leave_out]
+    question.submit(asked(page.ask), request, [question, chat], **on, show_progress_on=[chat])
+    enlarge.click(asked(page.magnify), [factor], [film], **on)
 
 
 def waiting(queue: str, at_once: int) -> dict[str, Any]:
@@ -222,18 +135,18 @@ def many_clips(page: Page, model: gr.Dropdown) -> None:
         run = gr.Button("Explain all", variant="primary", elem_id="explain-all")
         saved = gr.HTML(label="Downloads")
         table = gr.Dataframe(headers=list(COLUMNS), label="Clips", interactive=False, wrap=True)
-        run.click(page.batch, [files, folder, model], [table, saved], **on)
+        run.click(asked(page.batch), [files, folder, model], [table, saved], **on)
     with gr.Tab("Long video", id="long"):
         video = clip_input("Video: intervals are looked for in it")
         find = gr.Button("Find and explain intervals", variant="primary", elem_id="find")
         found = gr.HTML(label="Intervals")
-        find.click(page.search, [video, model], [found], **on)
+        find.click(asked(page.search), [video, model], [found], **on)
     with gr.Tab("Compare", id="compare"):
         with gr.Row():
             pair = [clip_input("First clip"), clip_input("Second clip")]
         both = gr.Button("Compare", variant="primary", elem_id="compare-both")
         compared = gr.HTML(label="Comparison")
-        both.click(page.compare, [*pair, model], [compared], **on)
+        both.click(asked(page.compare), [*pair, model], [compared], **on)
 
 
 def build(bench: Workbench, sessions: Sessions) -> gr.Blocks:
@@ -259,8 +172,13 @@ def build(bench: Workbench, sessions: Sessions) -> gr.Blocks:
             with gr.Tab("What the numbers mean", id="meaning"):
                 gr.Markdown((HERE / "meaning.md").read_text(encoding="utf-8"))
         for name in (n for n in vars(Api) if not n.startswith("_")):
-            gr.api(told(getattr(api, name)), api_name=name, concurrency_id="compute")
-        blocks.unload(page.leave)
+            gr.api(
+                told(getattr(api, name)),
+                api_name=name,
+                concurrency_id="compute",
+                concurrency_limit=2,
+            )
+        blocks.unload(asked(page.leave))
     sessions.spare_present()
     return blocks
 

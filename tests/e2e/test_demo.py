@@ -18,6 +18,7 @@ from gradio_client import Client, handle_file
 from deft_llm.media.video import write_video
 from deft_llm.service.limits import LIMITS
 from deft_llm.service.models import Models
+from deft_llm.service.page import Page
 from deft_llm.service.sessions import Sessions
 from deft_llm.service.workbench import Workbench
 
@@ -143,7 +144,8 @@ def test_the_interval_of_a_long_video(demo: Running, clip: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/hostname", ROOT / "demo/app.py", ROOT / "demo/checkpoint/config.json", "../app.py"]
+    "path",
+    ["/etc/hostname", ROOT / "demo/app.py", ROOT / "demo/checkpoint/config.json", "../app.py"],
 )
 def test_no_file_of_the_server_is_served(demo: Running, path: Path | str) -> None:
     answer = httpx.get(f"{demo.address}gradio_api/file={path}")
@@ -202,11 +204,11 @@ def test_model_output_is_text(
 ) -> None:
     bad = "<script>alert(1)</script> The left inner brow moves up."
     monkeypatch.setattr(demo.bench, "answer", lambda *_: iter([bad[:10], bad]))
-    page = demo.app.Page(demo.bench, Sessions(tmp_path))
-    asker = gr.Request(session_hash="x")
+    page = Page(demo.bench, Sessions(tmp_path))
     page.sessions.get("x").seen = demo.bench.explain(clip)
-    *_, (cleared, html) = page.ask(asker, "Why?", "embedded", 0.0, [])
+    *_, (cleared, html) = page.ask("x", "Why?", "embedded", 0.0, [])
     assert cleared == "" and "<script" not in html and "&lt;script&gt;" in html
+    visitor = gr.Request(session_hash="x")
     with pytest.raises(gr.Error) as error:
-        page.explain(asker, "/<img src=x>.mp4", "embedded", [])
+        demo.app.asked(page.explain)(visitor, "/<img src=x>.mp4", "embedded", [])
     assert "<img" not in str(error.value)

@@ -61,7 +61,8 @@ LOW_CONTRAST = """() => {
       opacity *= Number(getComputedStyle(e).opacity);
     }
     if (opacity < 0.05) continue;
-    const ground = layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255, 1]);
+    const white = [255, 255, 255, 1];
+    const ground = layers.reverse().reduce((below, layer) => over(layer, below), white);
     const ink = rgba(style.color);
     const [a, b] = [light(over([...ink.slice(0, 3), ink[3] * opacity], ground)), light(ground)];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
