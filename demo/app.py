@@ -64,7 +64,7 @@ def asked(work: Callable[..., Any]) -> Callable[..., Any]:
 
 def one_clip(page: Page, settings: list[Any]) -> None:
     """The tab for one clip: look, adjust, ask."""
-    model, temperature, leave_out = settings
+    model, _, leave_out = settings
     clips = sorted((HERE / "clips").glob("*.mp4"))
     examples, names = [[str(clip)] for clip in clips], [clip.stem[3:] for clip in clips]
     with gr.Row():
@@ -108,8 +108,8 @@ def one_clip(page: Page, settings: list[Any]) -> None:
     other = again.click(asked(page.measure_again), [*moments, *using], everything, **on)
     for event in (first, other):
         event.success(asked(page.report), None, [links], **on, show_progress="hidden")
-    request = [question, model, temperature, leave_out]
-    question.submit(asked(page.ask), request, [question, chat], **on, show_progress_on=[chat])
+    taken = question.submit(asked(page.take), [question], [question, chat], **waiting("asked", 8))
+    taken.success(asked(page.answer), settings, [chat], **on, trigger_mode="multiple")
     enlarge.click(asked(page.magnify), [factor], [film], **on)
 
 

@@ -6,10 +6,12 @@ Mistakes of a visitor are ``UserError``; the front end shows them (``limits.publ
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from deft_llm.clip import Interval
+from deft_llm.errors import UserError
 from deft_llm.service import views
 from deft_llm.service.batch import COLUMNS, explain_files
 from deft_llm.service.evidence import link_sentences
@@ -44,7 +46,7 @@ class Page:
 
     def _show(self, key: str, seen: Seen) -> tuple[Any, ...]:
         session, interval = self.sessions.get(key), seen.measurement.interval
-        session.seen, session.turns = seen, []
+        session.seen, session.turns, session.waiting = seen, [], []
         moments = (interval.onset, interval.apex, interval.offset)
         return (*views.clip_view(seen), *moments, cards.conversation([]), "", "")
 
@@ -52,19 +54,35 @@ class Page:
         """Links to the report of the clip in hand."""
         return views.report_links(self.sessions.clip(key))
 
-    def ask(
-        self, key: str, question: str, model: str, temperature: float, leave_out: list[str]
-    ) -> Iterator[tuple[str, str]]:
-        """Answer a question, word by word; earlier turns are remembered."""
-        seen = self.sessions.clip(key)
-        turns = self.sessions.get(key).turns
-        choice = Choice(model, tuple(leave_out), temperature)
-        earlier = [(turn.question, turn.text) for turn in turns]
-        turn = cards.Turn(question.strip(), ())
-        for text in self.bench.answer(seen, earlier, question, choice):
-            turn = cards.Turn(turn.question, link_sentences(text, seen))
-            yield "", cards.conversation([*turns, turn])
-        turns.append(turn)
+    def take(self, key: str, question: str) -> tuple[str, str]:
+        """Accept a question: an empty box, and the conversation with the question in it."""
+        self.sessions.clip(key)
+        session = self.sessions.get(key)
+        session.waiting.append(self.bench.question(question))
+        return "", cards.conversation([*session.turns, *_open(session.waiting)])
+
+    def answer(
+        self, key: str, model: str, temperature: float, leave_out: list[str]
+    ) -> Iterator[str]:
+        """Answer the question that waits longest, word by word; earlier turns are remembered."""
+        session = self.sessions.get(key)
+        with session.answering:
+            if not session.waiting:  # another clip was explained meanwhile
+                return
+            seen, turns = self.sessions.clip(key), session.turns
+            turn = cards.Turn(session.waiting.pop(0), ())
+            earlier = [(t.question, t.text) for t in turns]
+            try:
+                choice = Choice(model, tuple(leave_out), temperature)
+                for text in self.bench.answer(seen, earlier, turn.question, choice):
+                    turn = cards.Turn(turn.question, link_sentences(text, seen))
+                    unfinished = replace(turn, finished=False)
+                    yield cards.conversation([*turns, unfinished, *_open(session.waiting)])
+            except UserError:
+                yield cards.conversation([*turns, *_open(session.waiting)])
+                raise
+            turns.append(turn)
+            yield cards.conversation([*turns, *_open(session.waiting)])
 
     def magnify(self, key: str, factor: float) -> str:
         """The interval as filmed and with its motion magnified."""
@@ -102,3 +120,7 @@ class Page:
     def leave(self, key: str) -> None:
         """The tab was closed."""
         self.sessions.forget(key)
+
+
+def _open(questions: list[str]) -> list[cards.Turn]:
+    return [cards.Turn(question, (), finished=False) for question in questions]

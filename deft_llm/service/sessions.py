@@ -18,10 +18,20 @@ MOST = 12  # sessions held at once: a clip of 200 frames takes 30 MB
 
 @dataclass
 class Session:
-    """One visitor's clip, questions and uploaded files."""
+    """One visitor's clip, questions and uploaded files.
+
+    Attributes:
+        seen: The clip in hand.
+        turns: Questions that were answered.
+        waiting: Questions that were not, in order.
+        answering: Held while one is answered, so that answers keep the order of questions.
+        uploads: Files to be deleted.
+    """
 
     seen: Seen | None = None
     turns: list[Turn] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    answering: Lock = field(default_factory=Lock)
     uploads: set[Path] = field(default_factory=set)
 
 

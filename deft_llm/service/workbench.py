@@ -106,6 +106,19 @@ class Workbench:
         prompts = self.models.get(EMBEDDED).processor.prompts
         return [prompts[name] for name in ("motion", "aus", "why", "class") if name in prompts]
 
+    def question(self, text: str) -> str:
+        """A question without a model's own tags.
+
+        Raises:
+            UserError: If it is empty or too long.
+        """
+        question = _MARKS.sub(" ", text).strip()
+        if not question or len(question) > self.limits.question:
+            raise UserError(
+                f"question of {len(question)} characters; expected 1 to {self.limits.question}"
+            )
+        return question
+
     def answer(
         self,
         seen: Seen,
@@ -127,11 +140,7 @@ class Workbench:
         Raises:
             UserError: If the question is empty or too long.
         """
-        question = _MARKS.sub(" ", question).strip()
-        if not question or len(question) > self.limits.question:
-            raise UserError(
-                f"question of {len(question)} characters; expected 1 to {self.limits.question}"
-            )
+        question = self.question(question)
         explainer = self.models.get(choice.model)
         yield from explainer.stream(
             seen.measurement, turns, question, choice.temperature, choice.blank

@@ -40,10 +40,17 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Turn:
-    """A question and its answer."""
+    """A question and its answer.
+
+    Attributes:
+        question: As it was asked.
+        answer: What there is of the answer.
+        finished: Whether that is all of it.
+    """
 
     question: str
     answer: tuple[Sentence, ...]
+    finished: bool = True
 
     @property
     def text(self) -> str:
@@ -112,8 +119,9 @@ def conversation(turns: Sequence[Turn]) -> str:
     if not turns:
         return '<p class="quiet">No question yet.</p>'
     parts = [
-        f'<div class="turn"><p class="asked"><b>You</b> {escape(turn.question)}</p>'
-        f'<p class="answered"><b>Model</b> {sentences(turn.answer) or "…"}</p></div>'
+        f'<div class="turn{"" if turn.finished else " open"}">'
+        f'<p class="asked"><b>You</b> {escape(turn.question)}</p><p class="answered"><b>Model</b> '
+        f"{sentences(turn.answer)}{'' if turn.finished else '…'}</p></div>"
         for turn in turns
     ]
     return f'<div class="chat" role="log" aria-live="polite" tabindex="0">{"".join(parts)}</div>'

@@ -206,8 +206,10 @@ def test_model_output_is_text(
     monkeypatch.setattr(demo.bench, "answer", lambda *_: iter([bad[:10], bad]))
     page = Page(demo.bench, Sessions(tmp_path))
     page.sessions.get("x").seen = demo.bench.explain(clip)
-    *_, (cleared, html) = page.ask("x", "Why?", "embedded", 0.0, [])
-    assert cleared == "" and "<script" not in html and "&lt;script&gt;" in html
+    cleared, asked = page.take("x", "Why <b>?")
+    *_, html = page.answer("x", "embedded", 0.0, [])
+    assert cleared == "" and "<b>?" not in asked and 'class="turn open"' in asked
+    assert "<script" not in html and "&lt;script&gt;" in html and 'class="turn open"' not in html
     visitor = gr.Request(session_hash="x")
     with pytest.raises(gr.Error) as error:
         demo.app.asked(page.explain)(visitor, "/<img src=x>.mp4", "embedded", [])

@@ -158,11 +158,8 @@ def ask(page: Page, question: str, turns: int) -> None:
     box = page.locator("#question textarea")
     box.fill(question)
     box.press("Enter")
-    page.locator(f".turn:nth-child({turns})").wait_for()
-    page.wait_for_function(
-        "() => document.querySelector('#question textarea').value === '' && "
-        "!document.querySelector('#conversation .generating, #conversation .eta-bar')"
-    )
+    page.locator(f".turn:nth-child({turns}):not(.open)").wait_for()
+    assert box.input_value() == ""
 
 
 def test_upload_explain_ask_and_look_at_the_evidence(visit: Open) -> None:
