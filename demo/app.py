@@ -1,109 +1,241 @@
-"""The demo: upload a clip, see the explanation, ask about it. Runs on this machine alone."""
+"""The demo: a clip, what moved in it, what that may mean, and questions about it.
+
+Runs on this machine alone: python demo/app.py [--models FOLDER] [--port N]
+"""
 
 import argparse
+import html
+import os
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from inspect import isgeneratorfunction
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from deft_llm.cli import CHECKPOINT, summary
-from deft_llm.clip import Explanation
-from deft_llm.deft.explain import Explainer, observe
+from deft_llm.cli import CHECKPOINT
+from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.errors import UserError
-from deft_llm.motion.measure import Measurement
-from deft_llm.viz.report import ClipInfo, write_report
+from deft_llm.service.api import Api
+from deft_llm.service.batch import COLUMNS
+from deft_llm.service.limits import VIDEO_TYPES, Limits, public
+from deft_llm.service.models import EMBEDDED, Models
+from deft_llm.service.page import Page
+from deft_llm.service.sessions import Sessions
+from deft_llm.service.workbench import Workbench
+from deft_llm.viz import cards
+from deft_llm.viz.magnify import FACTORS
 
 HERE = Path(__file__).resolve().parent
 NOTE = (
-    "Micro-expressions are weak evidence: this page shows what moved and how sure that is, and a "
-    "reading of it. Not for decisions about people. The video stays on this machine. The embedded "
-    "model has seen rendered faces only."
+    "Micro-expressions are weak evidence; nothing here is a ground for decisions about people. "
+    "The video stays on this machine and is deleted when you leave."
 )
-Chat = list[dict[str, str]]
 
 
-class Demo:
-    """The page's functions over one loaded model."""
-
-    def __init__(self, explainer: Explainer) -> None:
-        self.explainer = explainer
-
-    def explain(self, video: str | None) -> tuple[str, str, str, tuple[Measurement, str], Chat]:
-        """A clip -> text, picture strip, report file, state of the conversation, empty chat."""
-        if not video:
-            raise gr.Error("choose a clip first: upload one, or take an example below")
-        try:
-            clip, measurement = observe(Path(video))
-            explanation: Explanation = self.explainer.explain(measurement)
-        except UserError as error:
-            raise gr.Error(str(error)) from error
-        folder = Path(tempfile.mkdtemp(prefix="deft-"))
-        report = write_report(folder, measurement, explanation, clip_info=ClipInfo.of(clip))
-        text = "\n".join(summary(clip, measurement, explanation))
-        state = (measurement, explanation.status if not explanation.probabilities else "")
-        return text, str(folder / "overlay.png"), str(report), state, []
-
-    def ask(
-        self, question: str, chat: Chat, state: tuple[Measurement, str] | None
-    ) -> tuple[str, Chat]:
-        """Answer one question about the explained clip; earlier turns are remembered."""
-        if state is None:
-            raise gr.Error("explain a clip first, then ask about it")
-        if not question.strip():
-            return "", chat
-        measurement, nothing_seen = state
-        said = [str(turn["content"]) for turn in chat]
-        turns = list(zip(said[::2], said[1::2], strict=False))[-2:]
-        answer = nothing_seen or self.explainer.chat(measurement, turns, question.strip())
-        asked = {"role": "user", "content": question.strip()}
-        return "", [*chat, asked, {"role": "assistant", "content": answer}]
+@contextmanager
+def shown() -> Iterator[None]:
+    """A mistake of the user becomes a message on the page: one line, no paths, no HTML."""
+    try:
+        yield
+    except UserError as error:
+        raise gr.Error(html.escape(public(error), quote=False), duration=20) from None
 
 
-def build(explainer: Explainer) -> gr.Blocks:
-    """The page."""
-    demo = Demo(explainer)
-    prompts = explainer.processor.prompts
-    examples = [[str(path)] for path in sorted((HERE / "clips").glob("*.mp4"))]
-    with gr.Blocks(title="deft_llm", analytics_enabled=False) as page:
-        gr.Markdown(f"# deft_llm\nWhat moved in a face, and what it may mean.\n\n*{NOTE}*")
-        state = gr.State(None)
+def asked(work: Callable[..., Any]) -> Callable[..., Any]:
+    """A control's function for one that takes the visitor's key first; streams stay streams."""
+
+    def call(visitor: gr.Request, *values: Any) -> Any:
+        with shown():
+            return work(visitor.session_hash, *values)
+
+    def stream(visitor: gr.Request, *values: Any) -> Iterator[Any]:
+        with shown():
+            yield from work(visitor.session_hash, *values)
+
+    return stream if isgeneratorfunction(work) else call
+
+
+def one_clip(page: Page, settings: list[Any]) -> None:
+    """The tab for one clip: look, adjust, ask."""
+    model, _, leave_out = settings
+    clips = sorted((HERE / "clips").glob("*.mp4"))
+    examples, names = [[str(clip)] for clip in clips], [clip.stem[3:] for clip in clips]
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            video = clip_input("Clip: one face, from the front")
+            start = gr.Button("Explain", variant="primary", elem_id="explain")
+            gr.Examples(examples, [video], label="Examples (rendered faces)", example_labels=names)
+        with gr.Column(scale=3, min_width=320):
+            reading = gr.HTML('<p class="quiet">Choose a clip, then Explain.</p>', label="Reading")
+            links = gr.HTML(label="Downloads")
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            face = gr.HTML(label="Face")
+        with gr.Column(scale=3, min_width=320):
+            regions = gr.HTML(label="Regions")
+    line = gr.HTML(label="Timeline")
+    with gr.Row(elem_classes="moments"):
+        moments = [
+            gr.Number(0, label=f"{name} (frame)", precision=0, minimum=0, elem_id=name.lower())
+            for name in ("Onset", "Apex", "Offset")
+        ]
+        again = gr.Button("Measure these frames", elem_id="again")
+    with gr.Row():
+        with gr.Column(scale=3, min_width=320):
+            gr.Markdown("### Ask about the clip")
+            chat = gr.HTML(cards.conversation([]), label="Conversation", elem_id="conversation")
+            most = page.bench.limits.question
+            question = gr.Textbox(
+                label="Your question", max_length=most, submit_btn=True, elem_id="question"
+            )
+            gr.Examples([[q] for q in page.bench.questions()], [question], label="Questions")
+        with gr.Column(scale=2, min_width=300):
+            gr.Markdown("### Motion magnified")
+            low, high = FACTORS
+            factor = gr.Slider(low, high, 8, step=1, label="How many times", elem_id="factor")
+            enlarge = gr.Button("Magnify", elem_id="magnify")
+            film = gr.HTML(label="Magnified motion")
+    everything = [reading, face, regions, line, *moments, chat, film, links]
+    on, using = waiting("compute", 2), [model, leave_out]
+    first = start.click(asked(page.explain), [video, *using], everything, **on)
+    other = again.click(asked(page.measure_again), [*moments, *using], everything, **on)
+    for event in (first, other):
+        event.success(asked(page.report), None, [links], **on, show_progress="hidden")
+    taken = question.submit(asked(page.take), [question], [question, chat], **waiting("asked", 8))
+    taken.success(asked(page.answer), settings, [chat], **on, trigger_mode="multiple")
+    enlarge.click(asked(page.magnify), [factor], [film], **on)
+
+
+def waiting(queue: str, at_once: int) -> dict[str, Any]:
+    """Options of an event that waits its turn in a queue, and is no part of the API."""
+    return {"concurrency_id": queue, "concurrency_limit": at_once, "api_visibility": "private"}
+
+
+def clip_input(label: str) -> gr.Video:
+    """A place for a video: dropped, chosen, or recorded."""
+    camera = gr.WebcamOptions(mirror=False)  # the subject's left must stay the subject's left
+    return gr.Video(label=label, sources=["upload", "webcam"], webcam_options=camera)
+
+
+def many_clips(page: Page, model: gr.Dropdown) -> None:
+    """The tabs for batches, long videos and comparisons."""
+    on = waiting("long", 1)
+    with gr.Tab("Batch", id="batch"):
         with gr.Row():
-            with gr.Column(scale=1):
-                video = gr.Video(label="Clip with one face, from the front", sources=["upload"])
-                start = gr.Button("Explain", variant="primary")
-                gr.Examples(examples, [video], label="Examples (rendered faces)")
-            with gr.Column(scale=2):
-                text = gr.Textbox(label="Explanation", lines=14, buttons=["copy"])
-                report = gr.File(label="Report (HTML, opens anywhere)")
-        strip = gr.Image(label="Onset, apex, motion, regions that moved", type="filepath")
-        chat = gr.Chatbot(label="Ask about the clip", height=320)
-        question = gr.Textbox(label="Your question", placeholder=prompts["motion"], submit_btn=True)
-        asks = [[prompts[name]] for name in ("motion", "aus", "why", "class")]
-        gr.Examples(asks, [question], label="Questions")
-        start.click(demo.explain, [video], [text, strip, report, state, chat], api_name="explain")
-        question.submit(demo.ask, [question, chat, state], [question, chat], api_name="ask")
-    return page
+            kinds = list(VIDEO_TYPES)
+            files = gr.File(label="Clips", file_count="multiple", file_types=kinds, height=160)
+            folder = gr.File(label="Or a folder of clips", file_count="directory", height=160)
+        run = gr.Button("Explain all", variant="primary", elem_id="explain-all")
+        saved = gr.HTML(label="Downloads")
+        table = gr.Dataframe(headers=list(COLUMNS), label="Clips", interactive=False, wrap=True)
+        run.click(asked(page.batch), [files, folder, model], [table, saved], **on)
+    with gr.Tab("Long video", id="long"):
+        video = clip_input("Video: intervals are looked for in it")
+        find = gr.Button("Find and explain intervals", variant="primary", elem_id="find")
+        found = gr.HTML(label="Intervals")
+        find.click(asked(page.search), [video, model], [found], **on)
+    with gr.Tab("Compare", id="compare"):
+        with gr.Row():
+            pair = [clip_input("First clip"), clip_input("Second clip")]
+        both = gr.Button("Compare", variant="primary", elem_id="compare-both")
+        compared = gr.HTML(label="Comparison")
+        both.click(asked(page.compare), [*pair, model], [compared], **on)
+
+
+def build(bench: Workbench, sessions: Sessions) -> gr.Blocks:
+    """The page and the API."""
+    page, api = Page(bench, sessions), Api(bench, sessions)
+    with gr.Blocks(title="deft_llm", analytics_enabled=False) as blocks:
+        gr.Markdown(f"# deft_llm\nWhat moved in a face, and what it may mean.\n\n{NOTE}")
+        with gr.Accordion("Model and settings", open=False), gr.Row():
+            hint = "the embedded one, a folder that was allowed at the start, or a hub name"
+            model = gr.Dropdown(
+                bench.models.names(),
+                value=EMBEDDED,
+                allow_custom_value=True,
+                label="Model",
+                info=hint,
+            )
+            temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature of answers")
+            leave_out = gr.CheckboxGroup(list(EXPERTS), label="Experts to leave out")
+        with gr.Tabs():
+            with gr.Tab("One clip", id="one"):
+                one_clip(page, [model, temperature, leave_out])
+            many_clips(page, model)
+            with gr.Tab("What the numbers mean", id="meaning"):
+                gr.Markdown((HERE / "meaning.md").read_text(encoding="utf-8"))
+        for name in (n for n in vars(Api) if not n.startswith("_")):
+            gr.api(
+                told(getattr(api, name)),
+                api_name=name,
+                concurrency_id="compute",
+                concurrency_limit=2,
+            )
+        blocks.unload(asked(page.leave))
+    sessions.spare_present()
+    return blocks
+
+
+def told(function: Any) -> Any:
+    """A function of the API whose user errors reach the caller."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with shown():
+            return function(*args, **kwargs)
+
+    return call
+
+
+def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True) -> str:
+    """Open the page on loopback, for this machine only.
+
+    Returns:
+        Its address (at once if ``wait`` is False).
+    """
+    here = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}  # none is fetched
+    _, address, _ = blocks.queue(max_size=24).launch(
+        server_name="127.0.0.1",
+        server_port=port,
+        share=False,
+        prevent_thread_lock=not wait,
+        max_file_size=limits.file_bytes,
+        footer_links=["api", "settings"],
+        run_history=False,
+        enable_monitoring=False,
+        app_kwargs={"middleware": [here]},
+        theme=gr.themes.Default(primary_hue="blue", **fonts),
+        css_paths=HERE / "page.css",
+        js=(HERE / "page.js").read_text(encoding="utf-8"),
+        quiet=not wait,
+    )
+    return str(address)
 
 
 def main() -> int:
-    """Load the model and serve the page on loopback."""
+    """Load the model and serve the page until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="the embedded model")
+    parser.add_argument("--models", type=Path, help="folder of models that may be chosen as well")
     parser.add_argument("--port", type=int, default=7860)
     args = parser.parse_args()
-    try:
-        page = build(Explainer.load(args.checkpoint))
-    except UserError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 2
-    page.queue().launch(
-        server_name="127.0.0.1",
-        server_port=args.port,
-        share=False,
-        max_file_size="200mb",
-        allowed_paths=[str(HERE / "clips")],
-    )
+    with tempfile.TemporaryDirectory(prefix="deft-demo-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and examples; gone when the page ends
+        limits, models = Limits(), Models(args.checkpoint, args.models)
+        try:
+            models.get(EMBEDDED)
+        except UserError as error:
+            print(f"demo: {error}", file=sys.stderr)
+            return 2
+        serve(build(Workbench(models, limits), Sessions(Path(folder))), limits, args.port)
     return 0
 
 

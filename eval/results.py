@@ -25,6 +25,7 @@ COMMANDS = (
     "eval/run.py eval/benchmarks/srflow.yaml",
     "eval/run.py eval/benchmarks/unimer.yaml",
     "eval/speed/deft.py",
+    "eval/speed/demo.py",
     "eval/speed/explain.py",
     "eval/speed/flow.py",
     "eval/speed/loso.py",

@@ -1,4 +1,4 @@
-"""What the tests of several rooms share: an untrained DEFT-LLM on disk, random packets."""
+"""What the tests of several rooms share: an untrained DEFT-LLM on disk, packets, a moved face."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from deft_llm import facs
+from deft_llm.clip import Interval
+from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
+from deft_llm.media.face import AlignedClip
+from deft_llm.motion.measure import Measurement
 from deft_llm.motion.packet import REGION_COLUMNS, Packet
+from deft_llm.motion.regions import REGION_NAMES, region_masks, region_table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,5 +74,48 @@ def make_packet() -> Callable[[int], Packet]:
             "flow": rng.normal(0, 0.3, (2, 3, 56, 56)).astype(np.float16),
             "regions": rng.uniform(0, 2, table).astype(np.float16),
         }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_measurement() -> Callable[..., Measurement]:
+    """``make_measurement(lift, found)`` -> a face whose subject's left inner brow rises, px."""
+
+    def make(lift: float = 0.8, found: bool = True) -> Measurement:
+        shape = (CANONICAL_SIZE, CANONICAL_SIZE)
+        grain = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        texture = np.clip(120 + 300 * cv2.GaussianBlur(grain, (0, 0), 3), 0, 255).astype(np.uint8)
+        landmarks = np.asarray(CANONICAL_LANDMARKS, np.float32)
+        masks = region_masks(landmarks, CANONICAL_SIZE)
+        flow = np.zeros((2, *shape), np.float32)
+        flow[1] = -lift * masks[REGION_NAMES.index("left inner brow")]
+        noise = np.full(len(masks), 0.05, np.float32)
+        aligned = AlignedClip(
+            name="clip",
+            frames=np.tile(texture[None, ..., None], (12, 1, 1, 3)),
+            present=np.ones(12, bool),
+            transforms=np.tile(np.eye(2, 3), (12, 1, 1)),
+            landmarks=landmarks,
+            landmark_uncertainty=np.full(68, 2.0, np.float32),
+            timestamps=np.arange(12) / 200,
+            constant=True,
+            landmark_method="mean shape",
+        )
+        return Measurement(
+            aligned=aligned,
+            interval=Interval(1, 5, 9),
+            found=found,
+            flow_apex=flow,
+            flow_offset=-flow,
+            table_apex=region_table(flow, masks, noise),
+            table_offset=region_table(-flow, masks, noise),
+            curve=np.linspace(0, 1, 12, dtype=np.float32),
+            head_motion=1.8,
+            noise=noise,
+            noise_pairs=0,
+            sensor_noise=1.0,
+            status="ok" if found else "no motion above the noise floor",
+        )
 
     return make

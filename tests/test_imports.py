@@ -23,6 +23,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("evaluation",),
     ("federated",),
+    ("service",),
     ("cli",),
 )
 LEVEL = {part: i for i, parts in enumerate(LEVELS) for part in parts}

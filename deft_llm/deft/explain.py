@@ -188,13 +188,13 @@ class Explainer:
         texts = self.generate(tokens, asked, grammar) if write else [""] * len(likelihoods)
         return Answers(likelihoods, texts, aus.sigmoid(), emotion.softmax(-1))
 
-    def explain(self, measurement: Measurement) -> Explanation:
-        """Explain one measured clip."""
+    def explain(self, measurement: Measurement, blank: tuple[str, ...] = ()) -> Explanation:
+        """Explain one measured clip; ``blank`` names experts to leave out."""
         table, status = measurement.table_apex, nothing_seen(measurement)
         if status:
             return Explanation(None, {}, {}, (), status=status)
         started = time.perf_counter()
-        said = self.answers(self._tokens(measurement), grammar=True)
+        said = self.answers(self._tokens(measurement, blank), grammar=True)
         probabilities = self.calibration.probabilities("coarse", said.log_likelihoods[0])
         by_class = dict(zip(COARSE_LABELS, probabilities.tolist(), strict=True))
         text = said.texts[0]

@@ -68,18 +68,40 @@ def flow_heat(
     Returns:
         The picture, with a colour bar from 0 to the 99.5th percentile of the face's motion.
     """
-    inside = face_mask(landmarks, face.shape[0])
+    heat, top = heat_layer(flow, landmarks, floor)
+    grey = face.mean(axis=-1, keepdims=True) / 255.0
+    opacity = heat[..., 3:]
+    mixed = grey * (1.0 - opacity) + heat[..., :3] * opacity
+    figure, axes = _canvas(mixed)
+    _colour_bar(axes, face.shape[0], top)
+    return _picture(figure)
+
+
+def heat_layer(
+    flow: NDArray[np.float32], landmarks: NDArray[np.floating], floor: float = 0.0
+) -> tuple[NDArray[np.floating], float]:
+    """Magnitude of motion as colours with opacity, to be laid over a face.
+
+    Args:
+        flow: As in ``flow_heat``.
+        landmarks: As in ``flow_heat``.
+        floor: As in ``flow_heat``.
+
+    Returns:
+        (S, S, 4) RGB and opacity, 0..1, and the motion in pixels that has the last colour.
+    """
+    inside = face_mask(landmarks, flow.shape[1])
     magnitude = np.hypot(flow[0], flow[1])
     top = max(float(np.percentile(magnitude[inside > 0.5], 99.5)), 2.0 * floor, 0.05)
     level = np.clip(magnitude / top, 0.0, 1.0)
     above = np.clip((magnitude - floor) / max(top - floor, 1e-6), 0.0, 1.0)
-    opacity = 0.8 * above**0.6 * inside
-    heat = matplotlib.colormaps[HEAT](0.25 + 0.75 * level)[..., :3]
-    grey = face.mean(axis=-1, keepdims=True) / 255.0
-    mixed = grey * (1.0 - opacity[..., None]) + heat * opacity[..., None]
-    figure, axes = _canvas(mixed)
-    _colour_bar(axes, face.shape[0], top)
-    return _picture(figure)
+    colours = heat_colours(level)
+    return np.concatenate([colours, (0.8 * above**0.6 * inside)[..., None]], axis=-1), top
+
+
+def heat_colours(level: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The colour (..., 3) in 0..1 of a motion of 0..1 of the strongest."""
+    return np.asarray(matplotlib.colormaps[HEAT](0.25 + 0.75 * level))[..., :3]
 
 
 def face_mask(landmarks: NDArray[np.floating], size: int) -> NDArray[np.float32]:
@@ -178,15 +200,16 @@ def strip(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
 
 
 def encode_png(image: Image) -> bytes:
-    """PNG bytes of an RGB picture.
+    """PNG bytes of a picture.
 
     Args:
-        image: uint8 RGB (H, W, 3).
+        image: uint8 RGB (H, W, 3), or RGB with opacity (H, W, 4).
 
     Returns:
         The file's content.
     """
-    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    order = cv2.COLOR_RGB2BGR if image.shape[-1] == 3 else cv2.COLOR_RGBA2BGRA
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, order))
     assert done, image.shape
     return data.tobytes()
 
@@ -244,7 +267,7 @@ def _scale_bar(axes: Axes, size: int, longest: float, factor: int) -> None:
 
 def _colour_bar(axes: Axes, size: int, top: float) -> None:
     width, height, y = 0.34 * size, 5.0, size - 12.0
-    ramp = matplotlib.colormaps[HEAT](np.linspace(0.25, 1.0, 128))[None, :, :3]
+    ramp = heat_colours(np.linspace(0.0, 1.0, 128))[None]
     axes.imshow(ramp, extent=(24, 24 + width, y + height, y), aspect="auto", zorder=3)
     axes.set_xlim(-0.5, size - 0.5)
     axes.set_ylim(size - 0.5, -0.5)

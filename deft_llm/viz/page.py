@@ -107,7 +107,7 @@ def figures(title: str, pictures: Mapping[str, tuple[bytes, str]]) -> str:
         The section.
     """
     cells = "".join(
-        f'<figure><img alt="{escape(alt)}" src="{_data_uri(png)}">'
+        f'<figure><img alt="{escape(alt)}" src="{data_uri(png)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
         for caption, (png, alt) in pictures.items()
     )
@@ -116,8 +116,8 @@ def figures(title: str, pictures: Mapping[str, tuple[bytes, str]]) -> str:
 
 def light_and_dark(light: bytes, dark: bytes, alt: str) -> str:
     """One picture that follows the reader's colour scheme."""
-    source = f'<source media="(prefers-color-scheme: dark)" srcset="{_data_uri(dark)}">'
-    image = f'<img alt="{escape(alt)}" src="{_data_uri(light)}">'
+    source = f'<source media="(prefers-color-scheme: dark)" srcset="{data_uri(dark)}">'
+    image = f'<img alt="{escape(alt)}" src="{data_uri(light)}">'
     return f'<div class="scroll wide"><picture>{source}{image}</picture></div>'
 
 
@@ -136,5 +136,6 @@ def _bars(values: Mapping[str, float]) -> str:
     return f'<dl class="bars">{cells}</dl>'
 
 
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+def data_uri(content: bytes, kind: str = "image/png") -> str:
+    """A file's content as the address of itself: nothing is fetched or stored."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

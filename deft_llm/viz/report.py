@@ -114,7 +114,7 @@ def describe(
         "interval": _moments(measurement),
         "head_motion_px": round(float(measurement.head_motion), 3),
         "landmark_uncertainty_px": round(measurement.aligned.placement_uncertainty, 3),
-        "interocular_px": round(_interocular(measurement), 3),
+        "interocular_px": round(interocular(measurement), 3),
         "noise_pairs": measurement.noise_pairs,
         "regions": {
             "onset_to_apex": _rows(measurement.table_apex),
@@ -200,11 +200,11 @@ def _page(
     }
     return page.fill_page(
         title=page.text(info.name),
-        summary=page.text(_summary(measurement, info)),
+        summary=page.text(summary_line(measurement, info)),
         emotion=page.emotion(explanation),
         aus=page.action_units(explanation),
         why=page.why(explanation),
-        evidence=page.evidence_table(explanation.evidence, _interocular(measurement)),
+        evidence=page.evidence_table(explanation.evidence, interocular(measurement)),
         pictures=page.figures("The face", shown),
         curve=_curve(measurement),
         facts=page.facts(_facts(measurement)),
@@ -226,7 +226,8 @@ def _curve(measurement: Measurement) -> str:
     return page.light_and_dark(light, dark, "Motion of the face over time, in pixels")
 
 
-def _summary(measurement: Measurement, info: ClipInfo) -> str:
+def summary_line(measurement: Measurement, info: ClipInfo) -> str:
+    """Frames, rate, length and how much of the clip shows a face."""
     seen = int(np.count_nonzero(measurement.aligned.present))
     return (
         f"{info.frames} frames at {info.fps:.4g} fps · {info.duration:.2f} s · "
@@ -238,7 +239,7 @@ def _facts(measurement: Measurement) -> dict[str, str]:
     aligned, pairs = measurement.aligned, measurement.noise_pairs
     moments = _moments(measurement)
     named = " · ".join(f"{k} {m['seconds']:.3f} s (frame {m['frame']})" for k, m in moments.items())
-    eyes = _interocular(measurement)
+    eyes = interocular(measurement)
     floors = measurement.noise
     source = f"from {pairs} pairs of frames at rest" if pairs else "prior from the sensor noise"
     rows = {
@@ -261,7 +262,8 @@ def _moments(measurement: Measurement) -> dict[str, dict[str, Any]]:
     return {k: {"frame": t, "seconds": round(float(times[t]), 6)} for k, t in named.items()}
 
 
-def _interocular(measurement: Measurement) -> float:
+def interocular(measurement: Measurement) -> float:
+    """Distance between the eye centres, canonical pixels."""
     points = measurement.aligned.landmarks
     return float(np.linalg.norm(points[42:48].mean(axis=0) - points[36:42].mean(axis=0)))
 

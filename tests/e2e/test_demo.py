@@ -1,76 +1,216 @@
-"""The demo's functions, as the page calls them."""
+"""The running demo as a program meets it: names, answers, and what it refuses."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import gradio as gr
+import httpx
 import numpy as np
 import pytest
+from gradio_client import Client, handle_file
 
-from deft_llm.deft.explain import Explainer
+from deft_llm.media.video import write_video
+from deft_llm.service.limits import LIMITS
+from deft_llm.service.models import Models
+from deft_llm.service.page import Page
+from deft_llm.service.sessions import Sessions
+from deft_llm.service.workbench import Workbench
 
-from .conftest import Film, Frames
+from .conftest import FPS, Frames
 
-APP = Path(__file__).resolve().parents[2] / "demo" / "app.py"
+ROOT = Path(__file__).resolve().parents[2]
+FUNCTIONS = {
+    *("/list_models", "/explain_clip", "/explain_interval", "/ask_about_clip"),
+    *("/explain_batch", "/find_intervals", "/compare_clips"),
+}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A demo that serves."""
+
+    app: ModuleType
+    blocks: gr.Blocks
+    bench: Workbench
+    address: str
+    uploads: Path
+    client: Client
+
+    def files(self) -> set[Path]:
+        return {path for path in self.uploads.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
-def app() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("demo_app", APP)
+def demo(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    spec = importlib.util.spec_from_file_location("demo_app", ROOT / "demo" / "app.py")
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    app = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(app)
+    uploads = tmp_path_factory.mktemp("uploads")
+    limits = replace(LIMITS, file_bytes=2_000_000, files=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
+        patch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
+        bench = Workbench(Models(tiny_checkpoint), limits)
+        blocks = app.build(bench, Sessions(uploads))
+        address = app.serve(blocks, limits, None, wait=False)
+        client = Client(address, verbose=False, download_files=False)
+        yield Running(app, blocks, bench, address, uploads, client)
+        blocks.close()
 
 
-@pytest.fixture
-def explainer(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Explainer:
-    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
-    return Explainer.load(tiny_checkpoint)
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory, face: Frames) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    write_video(path, face, FPS)
+    return path
 
 
-def test_a_clip_is_explained_and_asked_about(
-    app: ModuleType, explainer: Explainer, film: Film, face: Frames
+@pytest.fixture(scope="module")
+def faceless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("grey") / "grey.mp4"
+    write_video(path, np.full((12, 120, 160, 3), 90, np.uint8), FPS)
+    return path
+
+
+# --------------------------------------------------------------------------------- the API
+
+
+def test_functions_have_names_and_the_page_has_none(demo: Running) -> None:
+    api: Any = demo.client.view_api(return_format="dict", print_info=False)
+    assert set(api["named_endpoints"]) == FUNCTIONS
+    assert not api["unnamed_endpoints"]
+    assert demo.client.predict(api_name="/list_models") == ["embedded"]
+
+
+def test_a_clip_is_explained_as_in_the_library(demo: Running, clip: Path) -> None:
+    before = demo.files()
+    said = demo.client.predict(video=handle_file(clip), api_name="/explain_clip")
+    expected = demo.bench.explain(clip).record()
+    assert said["interval"] == expected["interval"] and said["found"]
+    assert said["regions"] == expected["regions"]
+    assert said["explanation"]["probabilities"].keys() == (
+        expected["explanation"]["probabilities"].keys()
+    )
+    assert demo.files() == before, "the upload is gone once the answer is given"
+
+
+def test_an_answer_comes_with_its_evidence(demo: Running, clip: Path) -> None:
+    said = demo.client.predict(
+        video=handle_file(clip),
+        question="What moved?",
+        earlier=[["Is this a face?", "yes"]],
+        leave_out=["texture"],
+        api_name="/ask_about_clip",
+    )
+    assert said["answer"] == said["answer"].strip() or said["sentences"]
+    assert all(
+        set(row) == {"text", "regions", "supported", "measured"} for row in said["sentences"]
+    )
+
+
+def test_a_bad_file_of_a_batch_gets_its_reason(demo: Running, clip: Path, faceless: Path) -> None:
+    files = [handle_file(clip), handle_file(faceless)]
+    good, bad = demo.client.predict(videos=files, api_name="/explain_batch")
+    assert good["file"] == "clip.mp4" and good["emotion"] and good["apex s"] > good["onset s"]
+    assert bad["file"] == "grey.mp4" and "no face found" in bad["remark"]
+    assert "/" not in bad["remark"]
+
+
+def test_other_frames_and_two_clips(demo: Running, clip: Path) -> None:
+    frames = {"onset": 2, "apex": 8, "offset": 12}
+    said = demo.client.predict(video=handle_file(clip), **frames, api_name="/explain_interval")
+    assert {name: m["frame"] for name, m in said["interval"].items()} == frames
+    pair = demo.client.predict(
+        first=handle_file(clip), second=handle_file(clip), api_name="/compare_clips"
+    )
+    assert pair["first"] == pair["second"]
+
+
+def test_the_interval_of_a_long_video(demo: Running, clip: Path) -> None:
+    (found,) = demo.client.predict(video=handle_file(clip), api_name="/find_intervals")
+    expected = demo.bench.explain(clip).measurement
+    apex = float(expected.aligned.timestamps[expected.interval.apex])
+    assert found["apex s"] == pytest.approx(apex, abs=0.05)
+
+
+# ---------------------------------------------------------------------------------- safety
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/hostname", ROOT / "demo/app.py", ROOT / "demo/checkpoint/config.json", "../app.py"],
+)
+def test_no_file_of_the_server_is_served(demo: Running, path: Path | str) -> None:
+    answer = httpx.get(f"{demo.address}gradio_api/file={path}")
+    assert answer.status_code in {403, 404}
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", str(ROOT / "demo/clips/01_surprise.mp4")])
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_no_file_of_the_server_is_read(demo: Running, path: str, meta: dict[str, Any]) -> None:
+    with pytest.raises(Exception) as refused:  # gradio's own guard, or ours
+        demo.client.predict(video={"path": path, **meta}, api_name="/explain_clip")
+    assert str(ROOT) not in str(refused.value) and str(demo.uploads) not in str(refused.value)
+
+
+def test_errors_are_one_line_without_a_path(demo: Running, faceless: Path) -> None:
+    with pytest.raises(Exception, match="no face found") as refused:
+        demo.client.predict(video=handle_file(faceless), api_name="/explain_clip")
+    assert str(demo.uploads) not in str(refused.value)
+    for model in ("../runs", "/etc", "https://example.org/m"):
+        with pytest.raises(Exception, match="expected one of embedded"):
+            demo.client.predict(handle_file(faceless), model, api_name="/explain_clip")
+
+
+def test_large_uploads_and_foreign_hosts_are_refused(demo: Running) -> None:
+    large = {"files": ("large.mp4", b"\0" * 2_100_000, "video/mp4")}
+    assert httpx.post(f"{demo.address}gradio_api/upload", files=large).status_code == 413
+    foreign = httpx.get(demo.address, headers={"host": "example.org"})
+    assert foreign.status_code == 400, "a foreign name that points here (DNS rebinding)"
+
+
+def test_loopback_only_and_never_shared(
+    demo: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    demo = app.Demo(explainer)
-    text, strip, report, state, chat = demo.explain(str(film("clip.mp4", face)))
-    assert "emotion" in text and Path(strip).is_file() and Path(report).is_file()
-    assert chat == []
-    cleared, chat = demo.ask("What moved?", chat, state)
-    cleared, chat = demo.ask("And why?", chat, state)
-    assert cleared == "" and [turn["role"] for turn in chat] == ["user", "assistant"] * 2
+    """Whatever the environment says."""
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
+    monkeypatch.setenv("GRADIO_SHARE", "True")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    blocks = demo.app.build(demo.bench, Sessions(tmp_path))
+    try:
+        demo.app.serve(blocks, LIMITS, None, wait=False)
+        assert blocks.server_name == "127.0.0.1"
+        assert not blocks.share and blocks.share_url is None
+        assert not blocks.allowed_paths
+    finally:
+        blocks.close()
 
 
-def test_nothing_is_invented_about_a_still_face(
-    app: ModuleType, explainer: Explainer, film: Film, face: Frames
+def test_the_page_shows_no_path_and_names_no_other_host(demo: Running) -> None:
+    page = httpx.get(demo.address).text
+    assert str(ROOT) not in page
+    assert "fonts.googleapis" not in page and "cdn" not in page
+
+
+def test_model_output_is_text(
+    demo: Running, clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A question about a clip without motion is answered by saying so, not by the model."""
-    still = np.repeat(face[:1], 20, axis=0)
-    demo = app.Demo(explainer)
-    *_, state, chat = demo.explain(str(film("still.mp4", still)))
-    _, chat = demo.ask("Which emotion?", chat, state)
-    assert chat[-1]["content"].startswith("no motion above the noise floor")
-
-
-def test_errors_are_one_line_for_the_page(
-    app: ModuleType, explainer: Explainer, film: Film
-) -> None:
-    demo = app.Demo(explainer)
-    grey = np.full((12, 120, 160, 3), 90, np.uint8)
-    with pytest.raises(gr.Error, match="no face found"):
-        demo.explain(str(film("no face.mp4", grey)))
-    with pytest.raises(gr.Error, match="choose a clip"):
-        demo.explain(None)
-    with pytest.raises(gr.Error, match="explain a clip first"):
-        demo.ask("Why?", [], None)
-
-
-def test_the_page_builds(app: ModuleType, explainer: Explainer) -> None:
-    names = {
-        dependency["api_name"]
-        for dependency in app.build(explainer).get_config_file()["dependencies"]
-    }
-    assert {"explain", "ask"} <= names
+    bad = "<script>alert(1)</script> The left inner brow moves up."
+    monkeypatch.setattr(demo.bench, "answer", lambda *_: iter([bad[:10], bad]))
+    page = Page(demo.bench, Sessions(tmp_path))
+    page.sessions.get("x").seen = demo.bench.explain(clip)
+    cleared, asked = page.take("x", "Why <b>?")
+    *_, html = page.answer("x", "embedded", 0.0, [])
+    assert cleared == "" and "<b>?" not in asked and 'class="turn open"' in asked
+    assert "<script" not in html and "&lt;script&gt;" in html and 'class="turn open"' not in html
+    visitor = gr.Request(session_hash="x")
+    with pytest.raises(gr.Error) as error:
+        demo.app.asked(page.explain)(visitor, "/<img src=x>.mp4", "embedded", [])
+    assert "<img" not in str(error.value)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from deft_llm.clip import Evidence, Explanation, Interval
-from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
-from deft_llm.media.face import AlignedClip
+from deft_llm.clip import Evidence, Explanation
+from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.regions import REGION_NAMES, region_masks, region_table
+from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.viz import page, report
 from deft_llm.viz.report import ClipInfo, write_report
 
+MakeMeasurement = Callable[..., Measurement]
 INFO = ClipInfo("surprise <03> é.mp4", 12, 200.0, 0.06)
 NOTHING = Explanation(None, {}, {}, (), status="no motion above the noise floor")
 
@@ -40,42 +40,6 @@ class _Page(HTMLParser):
         self.words += f" {data}"
 
 
-def _measurement(lift: float = 0.8, found: bool = True) -> Measurement:
-    """A face whose subject's left inner brow rises by ``lift`` px."""
-    frames = np.full((12, CANONICAL_SIZE, CANONICAL_SIZE, 3), 120, np.uint8)
-    landmarks = np.asarray(CANONICAL_LANDMARKS, np.float32)
-    masks = region_masks(landmarks, CANONICAL_SIZE)
-    flow = np.zeros((2, CANONICAL_SIZE, CANONICAL_SIZE), np.float32)
-    flow[1] = -lift * masks[REGION_NAMES.index("left inner brow")]
-    noise = np.full(len(masks), 0.05, np.float32)
-    aligned = AlignedClip(
-        name="clip",
-        frames=frames,
-        present=np.ones(12, bool),
-        transforms=np.tile(np.eye(2, 3), (12, 1, 1)),
-        landmarks=landmarks,
-        landmark_uncertainty=np.full(68, 2.0, np.float32),
-        timestamps=np.arange(12) / 200,
-        constant=True,
-        landmark_method="mean shape",
-    )
-    return Measurement(
-        aligned=aligned,
-        interval=Interval(1, 5, 9),
-        found=found,
-        flow_apex=flow,
-        flow_offset=-flow,
-        table_apex=region_table(flow, masks, noise),
-        table_offset=region_table(-flow, masks, noise),
-        curve=np.linspace(0, 1, 12, dtype=np.float32),
-        head_motion=1.8,
-        noise=noise,
-        noise_pairs=0,
-        sensor_noise=1.0,
-        status="ok" if found else "no motion above the noise floor",
-    )
-
-
 def _explanation() -> Explanation:
     return Explanation(
         emotion="surprise",
@@ -88,9 +52,9 @@ def _explanation() -> Explanation:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory, make_measurement: MakeMeasurement) -> Path:
     folder = tmp_path_factory.mktemp("out") / "clip é 1"
-    return write_report(folder, _measurement(), _explanation(), clip_info=INFO)
+    return write_report(folder, make_measurement(), _explanation(), clip_info=INFO)
 
 
 def test_page_holds_everything_it_shows(written: Path) -> None:
@@ -145,28 +109,32 @@ def test_json_agrees_with_the_measurement(written: Path) -> None:
     assert record["regions"]["apex_to_offset"][0]["region"] == REGION_NAMES[0]
 
 
-def test_arrows_stand_on_their_regions() -> None:
+def test_arrows_stand_on_their_regions(make_measurement: MakeMeasurement) -> None:
     # The subject's left is image right: an arrow on the wrong side would tell the wrong story.
-    arrows = report.region_arrows(_measurement(), _explanation().evidence)
+    arrows = report.region_arrows(make_measurement(), _explanation().evidence)
     (moving,) = [a for a in arrows if a.active]
     assert moving.x > CANONICAL_SIZE / 2 and moving.y < 70
     assert moving.v < -0.5 and abs(moving.u) < 0.1
 
 
-def test_clip_without_motion_gets_a_report_without_an_emotion(tmp_path: Path) -> None:
-    path = write_report(tmp_path / "r", _measurement(0.0, found=False), NOTHING, clip_info=INFO)
+def test_clip_without_motion_gets_a_report_without_an_emotion(
+    tmp_path: Path, make_measurement: MakeMeasurement
+) -> None:
+    path = write_report(tmp_path / "r", make_measurement(0.0, found=False), NOTHING, clip_info=INFO)
     words = " ".join(_Page(path.read_text(encoding="utf-8")).words.split())
     assert "none named No motion above the noise floor" in words
     assert "no expression found; compared" in words
     assert "surprise 0" not in words
 
 
-def test_second_report_replaces_the_first_and_nothing_else(tmp_path: Path) -> None:
+def test_second_report_replaces_the_first_and_nothing_else(
+    tmp_path: Path, make_measurement: MakeMeasurement
+) -> None:
     target = tmp_path / "mine"
     target.mkdir()
     (target / "notes.txt").write_text("keep", encoding="utf-8")
-    write_report(target, _measurement(), _explanation(), clip_info=INFO)
-    path = write_report(target, _measurement(), NOTHING, clip_info=INFO)
+    write_report(target, make_measurement(), _explanation(), clip_info=INFO)
+    path = write_report(target, make_measurement(), NOTHING, clip_info=INFO)
     assert "none named" in path.read_text(encoding="utf-8")
     expected = {report.HTML, report.JSON, report.PICTURE, "notes.txt"}
     assert {p.name for p in target.iterdir()} == expected
@@ -174,12 +142,12 @@ def test_second_report_replaces_the_first_and_nothing_else(tmp_path: Path) -> No
 
 
 def test_interruption_leaves_nothing_half_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_measurement: MakeMeasurement
 ) -> None:
     def interrupt(*_: object, **__: object) -> str:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(report.json, "dumps", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_report(tmp_path / "r", _measurement(), _explanation(), clip_info=INFO)
+        write_report(tmp_path / "r", make_measurement(), _explanation(), clip_info=INFO)
     assert list(tmp_path.iterdir()) == []

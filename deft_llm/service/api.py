@@ -1,0 +1,127 @@
+"""What a program may ask of a running demo: plain values in, JSON-ready values out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+from deft_llm.clip import Interval
+from deft_llm.motion.regions import REGION_NAMES
+from deft_llm.service.batch import explain_files, row_of
+from deft_llm.service.evidence import answer_record
+from deft_llm.service.long_video import Found, search_video
+from deft_llm.service.sessions import Sessions
+from deft_llm.service.workbench import Choice, Seen, Workbench
+
+File = dict[str, Any]
+
+
+def found_row(found: Found) -> dict[str, Any]:
+    """An interval of a long video with its reading; times in seconds of the whole video."""
+    row = row_of(found.seen.info.name, found.seen)
+    times = {"onset s": found.onset, "apex s": found.apex, "offset s": found.offset}
+    return {**row, **{name: round(value, 4) for name, value in times.items()}}
+
+
+class Api:
+    """The functions of the demo by name; every call stands alone and keeps nothing.
+
+    A video is an uploaded file, ``gradio_client.handle_file(path)``. Errors a user can mend are
+    ``UserError``.
+    """
+
+    def __init__(self, bench: Workbench, sessions: Sessions) -> None:
+        self.bench, self.sessions = bench, sessions
+
+    def _with_clip(self, files: Sequence[File], work: Callable[[list[Any]], Any]) -> Any:
+        call = f"call-{uuid4().hex}"
+        try:
+            return work([self.sessions.upload(call, file) for file in files])
+        finally:
+            self.sessions.forget(call)
+
+    def list_models(self) -> list[str]:
+        """Models that may be named."""
+        return self.bench.models.names()
+
+    def explain_clip(
+        self, video: File, model: str = "embedded", leave_out: list[str] | None = None
+    ) -> dict[str, Any]:
+        """Everything that is measured and said of a clip, as in a report's explanation.json."""
+        choice = Choice(model, tuple(leave_out or ()))
+        return self._with_clip([video], lambda p: self.bench.explain(p[0], choice).record())
+
+    def explain_interval(
+        self, video: File, onset: int, apex: int, offset: int, model: str = "embedded"
+    ) -> dict[str, Any]:
+        """The same for frames of your own (0-based)."""
+
+        def work(paths: list[Any]) -> dict[str, Any]:
+            seen = self.bench.explain(paths[0], Choice(model))
+            interval = Interval(onset, apex, offset)
+            return self.bench.explain_interval(seen, interval, Choice(model)).record()
+
+        return self._with_clip([video], work)
+
+    def ask_about_clip(
+        self,
+        video: File,
+        question: str,
+        earlier: list[list[str]] | None = None,
+        model: str = "embedded",
+        temperature: float = 0.0,
+        leave_out: list[str] | None = None,
+    ) -> dict[str, Any]:
+        """An answer, and for each of its sentences the regions, what was measured, the verdict.
+
+        ``earlier`` holds (question, answer) pairs of the same conversation.
+        """
+        choice = Choice(model, tuple(leave_out or ()), temperature)
+        turns = [(asked, answered) for asked, answered in earlier or ()]
+
+        def work(paths: list[Any]) -> dict[str, Any]:
+            seen = self.bench.explain(paths[0], choice)
+            said = list(self.bench.answer(seen, turns, question, choice))
+            return answer_record(said[-1] if said else "", seen)
+
+        return self._with_clip([video], work)
+
+    def explain_batch(
+        self, videos: list[File], model: str = "embedded", leave_out: list[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """One row for each clip; a bad one has its reason as the remark."""
+        choice = Choice(model, tuple(leave_out or ()))
+        return self._with_clip(
+            videos, lambda paths: [row for row, _ in explain_files(self.bench, paths, choice)]
+        )
+
+    def find_intervals(self, video: File, model: str = "embedded") -> list[dict[str, Any]]:
+        """The intervals of a long video, each explained."""
+        return self._with_clip(
+            [video],
+            lambda p: [
+                found_row(found)
+                for _, found in search_video(self.bench, p[0], Choice(model))
+                if found is not None
+            ],
+        )
+
+    def compare_clips(self, first: File, second: File, model: str = "embedded") -> dict[str, Any]:
+        """Two clips: their rows, and for each region motion (u, v) in pixels and z."""
+        return self._with_clip(
+            [first, second],
+            lambda paths: {
+                name: _compared(self.bench.explain(path, Choice(model)))
+                for name, path in zip(("first", "second"), paths, strict=True)
+            },
+        )
+
+
+def _compared(seen: Seen) -> dict[str, Any]:
+    table = seen.measurement.table_apex
+    motion = {
+        name: [round(float(value[i]), 4) for value in (table.u, table.v, table.z)]
+        for i, name in enumerate(REGION_NAMES)
+    }
+    return {**row_of(seen.info.name, seen), "motion": motion}

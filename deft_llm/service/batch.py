@@ -1,0 +1,79 @@
+"""Many clips: one row for each, whatever becomes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deft_llm.errors import UserError
+from deft_llm.service.limits import public
+from deft_llm.service.workbench import AS_USUAL, Choice, Seen, Workbench
+
+COLUMNS = (
+    *("file", "emotion", "probability", "aus", "strongest motion", "onset s", "apex s", "offset s"),
+    *("unproven claims", "remark"),
+)
+_FORMULA = ("=", "+", "-", "@", "\t")  # a table program would run such a cell
+
+
+def row_of(name: str, seen: Seen) -> dict[str, Any]:
+    """A clip's line of a table, keys as ``COLUMNS``."""
+    said, m = seen.explanation, seen.measurement
+    onset, apex, offset = (
+        round(float(m.aligned.timestamps[t]), 4) if m.found else None
+        for t in (m.interval.onset, m.interval.apex, m.interval.offset)
+    )
+    top = said.evidence[0] if said.evidence else None
+    moved = f"{top.region} {top.direction} {top.magnitude:.2f} px, z {top.z:.1f}" if top else ""
+    sure = max(said.probabilities.values(), default=None)
+    values = (
+        *(name, said.emotion or "none named", round(sure, 4) if sure is not None else None),
+        *(" ".join(f"AU{code}" for code in said.aus), moved, onset, apex, offset),
+        *(len(said.unsupported), "" if said.status == "ok" else said.status),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def explain_files(
+    bench: Workbench, paths: Sequence[Path], choice: Choice = AS_USUAL
+) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """Explain clips one by one; a bad one gets a row that says why, and the rest go on.
+
+    Args:
+        bench: Limits and models.
+        paths: Video files.
+        choice: How the model is to be used.
+
+    Yields:
+        The row, and everything that is stated of the clip (None for a bad one).
+
+    Raises:
+        UserError: If there are none, or more than allowed.
+    """
+    if not 0 < len(paths) <= bench.limits.files:
+        raise UserError(f"{len(paths)} files; expected 1 to {bench.limits.files} videos")
+    for path in paths:
+        try:
+            seen = bench.explain(path, choice)
+        except UserError as error:
+            yield {**dict.fromkeys(COLUMNS), "file": path.name, "remark": public(error)}, None
+        else:
+            yield row_of(path.name, seen), seen.record()
+
+
+def to_csv(rows: Sequence[dict[str, Any]]) -> bytes:
+    """Rows as CSV; text that a table program would take for a formula is quoted."""
+    safe = [
+        {k: f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v for k, v in r.items()}
+        for r in rows
+    ]
+    return pd.DataFrame(safe, columns=list(COLUMNS)).to_csv(index=False).encode("utf-8")
+
+
+def to_json(records: Sequence[dict[str, Any]]) -> bytes:
+    """Everything that is stated of the clips, as JSON."""
+    return (json.dumps(list(records), indent=2, ensure_ascii=False) + "\n").encode("utf-8")

@@ -1,0 +1,52 @@
+"""Sentences of an answer joined to what was measured where they point."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from deft_llm.deft.claims import check_sentences
+from deft_llm.motion.regions import REGION_NAMES
+from deft_llm.service.workbench import Seen
+from deft_llm.viz.cards import Sentence
+from deft_llm.viz.stage import region_numbers
+
+
+def link_sentences(text: str, seen: Seen) -> tuple[Sentence, ...]:
+    """Split an answer; each statement of motion gets its regions, numbers and a verdict.
+
+    Args:
+        text: What a model wrote.
+        seen: The clip that it wrote about.
+
+    Returns:
+        Sentences that make up the text again when joined.
+    """
+    rows = seen.explanation.evidence
+    checked = check_sentences(text, seen.measurement.table_apex)
+    if not checked:
+        return (Sentence(text),)
+    borders = [0, *(sentence.start for sentence in checked[1:]), len(text)]
+    linked = []
+    for sentence, (start, end) in zip(checked, pairwise(borders), strict=True):
+        named = (claim.region for claim in sentence.claims)
+        regions = tuple(dict.fromkeys(name for name in named if name in REGION_NAMES))
+        numbers = "\n".join(region_numbers(seen.measurement, name, rows) for name in regions)
+        linked.append(
+            Sentence(text[start:end], regions, sentence.verdict != "unsupported", numbers)
+        )
+    return tuple(linked)
+
+
+def answer_record(text: str, seen: Seen) -> dict[str, Any]:
+    """An answer with its evidence, JSON-ready: ``answer`` and one row for each sentence."""
+    rows = [
+        {
+            "text": sentence.text.strip(),
+            "regions": list(sentence.regions),
+            "supported": sentence.supported if sentence.regions else None,
+            "measured": sentence.numbers,
+        }
+        for sentence in link_sentences(text, seen)
+    ]
+    return {"answer": text, "sentences": rows}

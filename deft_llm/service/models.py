@@ -1,0 +1,120 @@
+"""Which models a front end may load: the embedded one, those of one folder, those on the hub.
+
+A name never becomes a path outside the allowed folder, whatever it says ("..", absolute paths,
+links that lead out). Nothing is downloaded: a hub name stands for what the hub client holds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from deft_llm.deft.explain import Explainer
+from deft_llm.errors import UserError
+
+EMBEDDED = "embedded"
+_ADAPTER, _WHOLE = "adapter_config.json", "config.json"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_HELD = 2  # models kept in memory
+
+
+class Models:
+    """Loads models by name and keeps the last two."""
+
+    def __init__(self, embedded: Path, folder: Path | None = None) -> None:
+        """Say what is allowed.
+
+        Args:
+            embedded: The checkpoint that comes with the project.
+            folder: Everything below it may be loaded; None: nothing else than the embedded one
+                and the hub client's own store.
+        """
+        self.embedded = embedded
+        self.folder = folder.resolve() if folder is not None else None
+        self._held: OrderedDict[str, Explainer] = OrderedDict()
+        self._lock = Lock()
+
+    def names(self) -> list[str]:
+        """The embedded model and every model or adapter below the allowed folder."""
+        if self.folder is None or not self.folder.is_dir():
+            return [EMBEDDED]
+        found = {
+            path.parent.relative_to(self.folder).as_posix()
+            for name in (_WHOLE, _ADAPTER)
+            for path in self.folder.rglob(name)
+            if self._inside(path.parent) and "checkpoint-" not in path.parent.name
+        }
+        return [EMBEDDED, *sorted(found - {"."})]
+
+    def get(self, name: str) -> Explainer:
+        """The model of that name, from memory or from disk.
+
+        Raises:
+            UserError: If the name is not allowed, or there is no model of that name.
+        """
+        with self._lock:
+            if name not in self._held:
+                self._held[name] = self._load(name)
+                while len(self._held) > _HELD:
+                    self._held.popitem(last=False)
+            self._held.move_to_end(name)
+            return self._held[name]
+
+    def resolve(self, name: str) -> Path:
+        """The folder that a name stands for.
+
+        Args:
+            name: "embedded", a folder below the allowed one, or a hub name "owner/model".
+
+        Raises:
+            UserError: As ``get``; the message holds no path of this machine.
+        """
+        if name == EMBEDDED:
+            return self.embedded
+        local = self._local(name)
+        if local is not None:
+            return local
+        if _HUB_NAME.fullmatch(name) and ".." not in name:
+            try:
+                return Path(snapshot_download(name, local_files_only=True))
+            except LocalEntryNotFoundError:
+                raise UserError(
+                    f"model {name}: not on this machine, and this page downloads nothing; get it "
+                    f"first with: hf download {name}"
+                ) from None
+        allowed = ", ".join(self.names())
+        raise UserError(
+            f"model {name!r}: expected one of {allowed}, or a hub name as owner/model; other "
+            "folders are allowed when the page is started (--models FOLDER)"
+        )
+
+    def _local(self, name: str) -> Path | None:
+        if self.folder is None or not name.strip() or "\0" in name:
+            return None
+        path = (self.folder / name).resolve()
+        has_model = (path / _WHOLE).is_file() or (path / _ADAPTER).is_file()
+        return path if has_model and self._inside(path) else None
+
+    def _inside(self, path: Path) -> bool:
+        return self.folder is not None and path.resolve().is_relative_to(self.folder)
+
+    def _load(self, name: str) -> Explainer:
+        folder = self.resolve(name)
+        if not (folder / _ADAPTER).is_file():
+            return Explainer.load(folder)
+        settings = json.loads((folder / _ADAPTER).read_text(encoding="utf-8"))
+        base_name = str(settings.get("base_model_name_or_path") or "")
+        base = self.embedded if base_name == str(self.embedded) else self.resolve(base_name)
+        if (base / _ADAPTER).is_file():
+            raise UserError(f"adapter {name}: its base is an adapter itself; merge that one first")
+        from peft import PeftModel
+
+        explainer = Explainer.load(base)
+        merged = PeftModel.from_pretrained(explainer.model, folder).merge_and_unload()
+        return Explainer(merged, explainer.processor)

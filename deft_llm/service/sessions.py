@@ -1,0 +1,103 @@
+"""What a visitor's session holds, and its end: nothing of it stays in memory or on disk."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from deft_llm.errors import UserError
+from deft_llm.service.workbench import Seen
+from deft_llm.viz.cards import Turn
+
+MOST = 12  # sessions held at once: a clip of 200 frames takes 30 MB
+
+
+@dataclass
+class Session:
+    """One visitor's clip, questions and uploaded files.
+
+    Attributes:
+        seen: The clip in hand.
+        turns: Questions that were answered.
+        waiting: Questions that were not, in order.
+        answering: Held while one is answered, so that answers keep the order of questions.
+        uploads: Files to be deleted.
+    """
+
+    seen: Seen | None = None
+    turns: list[Turn] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    answering: Lock = field(default_factory=Lock)
+    uploads: set[Path] = field(default_factory=set)
+
+
+class Sessions:
+    """Sessions by key; the one that was idle longest goes first when there are too many."""
+
+    def __init__(self, uploads: Path) -> None:
+        """Say where uploads lie: no other file is ever read for a visitor, or deleted."""
+        self.folder = uploads.resolve()
+        self._spared: frozenset[Path] = frozenset()
+        self._held: OrderedDict[str, Session] = OrderedDict()
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def spare_present(self) -> None:
+        """What lies in the folder now (examples) is everybody's, and outlives all sessions."""
+        self._spared = frozenset(path for path in self.folder.rglob("*") if path.is_file())
+
+    def get(self, key: str) -> Session:
+        """The session of that key, new if there is none."""
+        with self._lock:
+            session = self._held.setdefault(key, Session())
+            self._held.move_to_end(key)
+            idle = list(self._held)[:-MOST]
+        for other in idle:
+            self.forget(other)
+        return session
+
+    def clip(self, key: str) -> Seen:
+        """The clip in hand.
+
+        Raises:
+            UserError: If none was explained yet.
+        """
+        seen = self.get(key).seen
+        if seen is None:
+            raise UserError("no clip yet: explain one first")
+        return seen
+
+    def upload(self, key: str, file: str | Mapping[str, Any] | None) -> Path:
+        """The path of an uploaded file, which is deleted with the session.
+
+        Args:
+            key: The session.
+            file: A path, or the record of a file with its ``path``.
+
+        Raises:
+            UserError: If there is none, or it is not an uploaded one.
+        """
+        named = file.get("path") if isinstance(file, Mapping) else file
+        if not isinstance(named, str) or not named:
+            raise UserError("no clip: upload a video, record one, or take an example")
+        path = Path(named).resolve()
+        if not path.is_relative_to(self.folder) or not path.is_file():
+            raise UserError(f"{path.name}: not an uploaded file; upload it first")
+        self.get(key).uploads.add(path)
+        return path
+
+    def forget(self, key: str) -> None:
+        """End a session: its clip leaves memory, its uploads the disk, if no other holds them."""
+        with self._lock:
+            session = self._held.pop(key, None)
+            others = {path for held in self._held.values() for path in held.uploads}
+        for path in (session.uploads - others - self._spared) if session else ():
+            path.unlink(missing_ok=True)
+            if path.parent != self.folder and not any(path.parent.iterdir()):
+                path.parent.rmdir()

@@ -1,0 +1,82 @@
+"""The pieces of a page for what was looked at: each a finished HTML string."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from deft_llm.service.api import found_row
+from deft_llm.service.batch import to_csv, to_json
+from deft_llm.service.evidence import link_sentences
+from deft_llm.service.long_video import Found
+from deft_llm.service.workbench import Seen
+from deft_llm.viz import cards, magnify, stage
+from deft_llm.viz.timeline import timeline
+
+
+def clip_view(seen: Seen) -> tuple[str, str, str, str]:
+    """Reading, face, regions and timeline of one clip."""
+    said, measured = seen.explanation, seen.measurement
+    why = link_sentences(said.rationale, seen)
+    return (
+        cards.reading(seen.info, measured, said, why),
+        stage.face_stage(measured, said.evidence),
+        stage.region_table(measured, said.evidence),
+        timeline(measured),
+    )
+
+
+def report_links(seen: Seen) -> str:
+    """Links that save the report, as a page and as numbers."""
+    stem = Path(seen.info.name).stem
+    page, numbers = seen.report().encode(), to_json([seen.record()])
+    return cards.downloads(
+        {
+            "Report (HTML)": (f"{stem}.html", page, "text/html"),
+            "Numbers (JSON)": (f"{stem}.json", numbers, "application/json"),
+        }
+    )
+
+
+def table_links(rows: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]]) -> str:
+    """Links that save a batch, as a table and with everything that is stated."""
+    return cards.downloads(
+        {
+            "Table (CSV)": ("clips.csv", to_csv(rows), "text/csv"),
+            "Everything (JSON)": ("clips.json", to_json(records), "application/json"),
+        }
+    )
+
+
+def magnified_view(seen: Seen, factor: float) -> str:
+    """The interval as filmed beside its motion magnified.
+
+    Raises:
+        UserError: If the factor is out of range.
+    """
+    return cards.film(magnify.magnified_video(seen.measurement, factor), factor)
+
+
+def intervals_view(found: Iterable[Found]) -> str:
+    """The intervals of a long video, each with its reading."""
+    return "".join(
+        cards.interval_card(
+            found_row(each),
+            each.seen.measurement,
+            link_sentences(each.seen.explanation.rationale, each.seen),
+        )
+        for each in found
+    )
+
+
+def pair_view(first: Seen, second: Seen) -> str:
+    """Two clips: their faces side by side, and what moved in either."""
+    pair = (first, second)
+    stages = "".join(stage.face_stage(s.measurement, s.explanation.evidence) for s in pair)
+    table = cards.comparison(
+        (first.info.name, second.info.name),
+        (first.measurement.table_apex, second.measurement.table_apex),
+        (first.explanation, second.explanation),
+    )
+    return f'<div class="two">{stages}</div>{table}'

@@ -1,0 +1,261 @@
+"""Limits, names of models, sessions: what a stranger may ask for, and what is left of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm.clip import Explanation
+from deft_llm.errors import UserError
+from deft_llm.media.video import write_video
+from deft_llm.motion.measure import Measurement
+from deft_llm.service.batch import COLUMNS, row_of, to_csv
+from deft_llm.service.evidence import answer_record, link_sentences
+from deft_llm.service.limits import LIMITS, check_video, public
+from deft_llm.service.long_video import WINDOW, _windows
+from deft_llm.service.models import EMBEDDED, Models
+from deft_llm.service.sessions import MOST, Sessions
+from deft_llm.service.workbench import Choice, Seen
+from deft_llm.viz.report import ClipInfo
+
+MakeMeasurement = Callable[..., Measurement]
+
+
+@pytest.fixture
+def grey(tmp_path: Path) -> Path:
+    """Two seconds without a face."""
+    write_video(tmp_path / "grey.mp4", np.full((20, 64, 64, 3), 90, np.uint8), 10)
+    return tmp_path / "grey.mp4"
+
+
+@pytest.fixture
+def seen(make_measurement: MakeMeasurement) -> Seen:
+    said = Explanation("surprise", {"surprise": 0.9, "none": 0.1}, {"1": 0.9}, ())
+    return Seen(ClipInfo("=1+1.mp4", 12, 200.0, 0.06), make_measurement(), said)
+
+
+# --------------------------------------------------------------------------------- limits
+
+
+def test_a_clip_within_the_limits(grey: Path) -> None:
+    check_video(grey, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (replace(LIMITS, file_bytes=100), "at most 0 MB"),
+        (replace(LIMITS, clip_seconds=1.0), "at most 1 s"),
+        (replace(LIMITS, decoded_bytes=10_000), "20 frames of 64x64"),
+    ],
+)
+def test_over_a_limit(grey: Path, limits: type, reason: str) -> None:
+    with pytest.raises(UserError, match=reason) as refused:
+        check_video(grey, limits)  # type: ignore[arg-type]
+    assert str(refused.value).startswith("grey.mp4: "), "the file goes by its name alone"
+
+
+@pytest.mark.parametrize("name", ["clip.svg", "clip.html", "clip.mp4.exe", "clip", "clip.py"])
+def test_other_types_are_refused_by_name(tmp_path: Path, grey: Path, name: str) -> None:
+    shutil.copy(grey, tmp_path / name)
+    with pytest.raises(UserError, match="expected a video"):
+        check_video(tmp_path / name, LIMITS)
+
+
+def test_a_page_that_calls_itself_a_video(tmp_path: Path) -> None:
+    (tmp_path / "page.mp4").write_text("<script>alert(1)</script>", encoding="utf-8")
+    with pytest.raises(UserError) as refused:
+        check_video(tmp_path / "page.mp4", LIMITS)
+    assert str(tmp_path) not in public(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("/tmp/gradio/ab12/clip.mp4: no face found", "clip.mp4: no face found"),
+        ("checkpoint /srv/models/x: no config.json", "checkpoint x: no config.json"),
+        (r"C:\Users\me\clip.mp4: empty", "clip.mp4: empty"),
+        ("found '/a/b.mp4' and (/c/d/e.mp4)", "found 'b.mp4' and (e.mp4)"),
+        ("12/36 frames, 1.5 px/s, and/or more", "12/36 frames, 1.5 px/s, and/or more"),
+    ],
+)
+def test_messages_hold_no_path(message: str, shown: str) -> None:
+    assert public(message) == shown
+
+
+# --------------------------------------------------------------------------------- models
+
+
+@pytest.fixture
+def models(tmp_path: Path, tiny_checkpoint: Path) -> Models:
+    """An allowed folder with one model in it, and another model outside."""
+    for place in ("allowed/mine", "outside"):
+        shutil.copytree(tiny_checkpoint, tmp_path / place)
+    (tmp_path / "allowed" / "way_out").symlink_to(tmp_path / "outside")
+    return Models(tiny_checkpoint, tmp_path / "allowed")
+
+
+def test_models_below_the_allowed_folder_are_listed(models: Models) -> None:
+    assert models.names() == [EMBEDDED, "mine"]
+    assert models.get("mine") is models.get("mine")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../outside", "mine/../../outside", "way_out", "/etc", "~", ".", "", " ", "nothing"),
+        *("..", "a/../b", "https://example.org/x", "file:///etc", "mine\0", "a/b/c", "-x/y"),
+    ],
+)
+def test_no_name_leads_out(models: Models, name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        models.get(name)
+    assert str(tmp_path) not in str(refused.value)
+
+
+def test_an_absolute_path_outside(models: Models, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected one of"):
+        models.get(str(tmp_path / "outside"))
+
+
+def test_a_hub_name_downloads_nothing(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(UserError, match="this page downloads nothing"):
+        models.get("someone/some-model")
+
+
+def test_an_adapter_says_what_its_base_gives(models: Models, tmp_path: Path) -> None:
+    """Base and adapter are loaded and merged; a base outside the allowed places is refused."""
+    from peft import LoraConfig, get_peft_model
+
+    base = models.get("mine")
+    config = LoraConfig(r=2, target_modules=["q_proj"], base_model_name_or_path="mine")
+    adapter = tmp_path / "allowed" / "adapter"
+    get_peft_model(models._load("mine").model, config).save_pretrained(adapter)
+    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    for name, refused in (("mine", False), (str(tmp_path / "outside"), True)):
+        settings["base_model_name_or_path"] = name
+        (adapter / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+        if refused:
+            with pytest.raises(UserError, match="expected one of"):
+                models._load("adapter")
+        else:
+            loaded = models.get("adapter").model.state_dict()
+            assert set(loaded) == set(base.model.state_dict())
+
+
+def test_two_models_stay_in_memory(models: Models, tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "outside", tmp_path / "allowed" / "other")
+    for name in (EMBEDDED, "mine", "other"):
+        models.get(name)
+    assert list(models._held) == ["mine", "other"]
+
+
+@pytest.mark.parametrize(("blank", "temperature"), [(("eyes",), 0.0), ((), -1.0), ((), 9.0)])
+def test_wrong_choices(blank: tuple[str, ...], temperature: float) -> None:
+    with pytest.raises(UserError, match="expected"):
+        Choice(blank=blank, temperature=temperature)
+
+
+# ------------------------------------------------------------------------------- sessions
+
+
+def test_files_end_with_their_session(tmp_path: Path) -> None:
+    """A file that two sessions hold stays until both are gone."""
+    uploads = tmp_path / "uploads"
+    shared, own = uploads / "a" / "shared.mp4", uploads / "b" / "own.mp4"
+    for path in (shared, own):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    sessions = Sessions(uploads)
+    sessions.upload("one", str(shared))
+    sessions.upload("two", {"path": str(shared)})
+    sessions.upload("two", str(own))
+    sessions.forget("two")
+    assert shared.exists() and not own.parent.exists()
+    sessions.forget("one")
+    sessions.forget("one")
+    assert list(uploads.iterdir()) == [] and len(sessions) == 0
+
+
+def test_examples_outlive_sessions(tmp_path: Path) -> None:
+    example = tmp_path / "example.mp4"
+    example.touch()
+    sessions = Sessions(tmp_path)
+    sessions.spare_present()
+    sessions.upload("one", str(example))
+    sessions.forget("one")
+    assert example.exists()
+
+
+def test_nothing_but_uploads_is_read(tmp_path: Path) -> None:
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    secret = tmp_path / "secret.mp4"
+    secret.touch()
+    (uploads / "link.mp4").symlink_to(secret)
+    sessions = Sessions(uploads)
+    for name in (secret, uploads / ".." / "secret.mp4", uploads / "link.mp4", "/etc/passwd"):
+        with pytest.raises(UserError, match="not an uploaded file") as refused:
+            sessions.upload("x", str(name))
+        assert str(tmp_path) not in str(refused.value)
+    for nothing in (None, "", {}, {"path": 3}):
+        with pytest.raises(UserError, match="no clip"):
+            sessions.upload("x", nothing)  # type: ignore[arg-type]
+    sessions.forget("x")
+    assert secret.exists()
+
+
+def test_sessions_do_not_pile_up(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path)
+    for number in range(3 * MOST):
+        sessions.get(str(number))
+    assert len(sessions) == MOST
+    with pytest.raises(UserError, match="explain one first"):
+        sessions.clip("0")
+
+
+# ------------------------------------------------------------------ evidence, batch, windows
+
+
+def test_sentences_make_up_the_text_again(seen: Seen) -> None:
+    text = "\nThe left inner brow moves up: AU1.  The chin moves down. Read as surprise. "
+    linked = link_sentences(text, seen)
+    assert "".join(sentence.text for sentence in linked) == text
+    assert [(s.regions, s.supported) for s in linked] == [
+        (("left inner brow",), True),
+        (("chin",), False),
+        ((), True),
+    ]
+    assert "not above the noise" in linked[1].numbers
+    rows = answer_record(text, seen)["sentences"]
+    assert [row["supported"] for row in rows] == [True, False, None]
+    assert link_sentences("", seen)[0].text == ""
+
+
+def test_a_row_holds_the_clip_and_csv_no_formula(seen: Seen) -> None:
+    row = row_of(seen.info.name, seen)
+    assert row["emotion"] == "surprise" and row["probability"] == 0.9
+    assert (row["onset s"], row["apex s"], row["offset s"]) == (0.005, 0.025, 0.045)
+    lines = to_csv([row]).decode().splitlines()
+    assert lines[0] == ",".join(COLUMNS) and lines[1].startswith("'=1+1.mp4,")
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.9, 3.0, 7.3, 20.0])
+def test_every_second_lies_whole_in_some_window(seconds: float) -> None:
+    times = np.arange(0, seconds, 1 / 30)
+    windows = list(_windows(times))
+    assert windows[0][0] == 0 and windows[-1][1] == len(times)
+    assert all(times[stop - 1] - times[start] <= WINDOW for start, stop in windows)
+    for begin in np.arange(0, max(seconds - 1.0, 0.01), 0.1):
+        inside = [(a, b) for a, b in windows if times[a] <= begin + 1e-6]
+        end = min(begin + 0.9, times[-1])
+        assert any(times[b - 1] >= end - 1 / 30 for a, b in inside)
