@@ -6,11 +6,10 @@ The class is whether they are the same: in half of the clips what rose lets go a
 ordinary expression, in the others it stays and the other lets go.
 
 Why the relation, and not the pair, is the class: the rise says nothing of the fall, so either phase
-alone is right in half of the clips, as a coin is; and a sum of what two phases say, each by itself,
-is no better than that but by luck. Were s(rise) + t(fall) above a threshold for both clips of one
-class (brows, brows; mouth, mouth) and below it for both of the other, their two totals, which have
-the same four terms, would differ; so a linear read-out gets three of the four pairs at most. (The
-pair as the class, four classes, was linear: a logistic regression told 0.99 of them.) The
+alone is right in half of the clips, as a coin is; and what each phase says by itself, added up,
+gets three of the four pairs at most. (Were s(rise) + t(fall) above a threshold for both pairs of
+one class and below it for both of the other, their two totals would differ, but they have the same
+four terms.) With the pair itself as one of four classes a logistic regression tells 0.99. The
 simulator's heads add up the displacements of AUs, so that the motion of a phase does not tell what
 the other moved. What stays simple is the flow from onset to offset: in one class it is nil, so the
 fixed sum of both phases (COF) tells the classes too, once something nonlinear reads it.
