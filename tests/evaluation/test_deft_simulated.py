@@ -171,7 +171,7 @@ def speaker(*parts: str) -> Any:
 
     def likelihoods(tokens: dict[str, torch.Tensor], label_set: str) -> torch.Tensor:
         assert label_set == "coarse"
-        return sum(tokens[part].flatten(1) @ weights for part in parts)
+        return torch.stack([tokens[part].flatten(1) @ weights for part in parts]).sum(0)
 
     return SimpleNamespace(likelihoods=likelihoods)
 
