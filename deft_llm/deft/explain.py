@@ -106,7 +106,8 @@ class Explainer:
     def encode(self, packets: Sequence[Packet], blank: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """Expert tokens of some clips; ``blank`` names experts to leave out."""
         inputs = self.processor.feature_extractor(list(packets))
-        return self.model.encode_clips(blank, **{name: inputs[name] for name in CLIP_INPUTS})
+        clip = {name: inputs[name].to(self.model.device) for name in CLIP_INPUTS}
+        return self.model.encode_clips(blank, **clip)
 
     def _tokens(self, measurement: Measurement, blank: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """Expert tokens of the clip in hand, encoded once."""
@@ -149,7 +150,7 @@ class Explainer:
         """
         clips = len(next(iter(tokens.values())))
         prompt = self.processor.chat(messages).replace(CLIP_TOKEN, self.processor.span)
-        inputs = self.processor([prompt] * clips)
+        inputs = self.processor([prompt] * clips).to(self.model.device)
         length = inputs["input_ids"].shape[1]
         bound = LogitsProcessorList([TripleLogits(self.grammar, length)] if grammar else [])
         written = self.model.generate(

@@ -103,7 +103,7 @@ def labelled(
         if label is not None and said:
             rows.append([said[name] for name in names])
             wanted.append(names.index(label))
-    return torch.tensor(rows).view(-1, len(names)), torch.tensor(wanted, dtype=torch.long)
+    return torch.tensor(rows).reshape(len(rows), len(names)), torch.tensor(wanted).long()
 
 
 def _tested(benchmark: Path) -> list[SimulatedData]:
