@@ -166,13 +166,13 @@ class Explanation:
 
     Attributes:
         emotion: The class with the highest label likelihood, or None when nothing moved.
-        probabilities: Class name -> probability (label likelihood), summing to 1.
+        probabilities: Class name -> probability (calibrated label likelihood), summing to 1.
         aus: AU code -> probability of the AU head, for the AUs that the answer names.
         evidence: Measured motion of the regions that moved, strongest first.
         claims: (region, direction) pairs as the model stated them in its raw text.
         unsupported: Claims that the measured motion does not support.
         rationale: The model's explanation in words.
-        raw: The generated text, untouched.
+        raw: The generated text (under ``deft/grammar.py``), before any check.
         status: "ok", or what could not be seen.
     """
 

@@ -17,9 +17,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "eval/run.py eval/benchmarks/simulated.yaml",
+    "eval/run.py eval/benchmarks/deft_simulated.yaml",
     "eval/run.py eval/benchmarks/dual_phase.yaml",
     "eval/run.py eval/benchmarks/megc2019_flow.yaml",
+    "eval/run.py eval/benchmarks/deft_megc2019_flow.yaml",
     "eval/run.py eval/benchmarks/unimer.yaml",
+    "eval/speed/deft.py",
     "eval/speed/demo.py",
     "eval/speed/explain.py",
     "eval/speed/loso.py",

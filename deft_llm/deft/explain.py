@@ -21,6 +21,7 @@ from transformers import LogitsProcessorList
 
 from deft_llm import facs
 from deft_llm.clip import Clip, Explanation
+from deft_llm.deft.calibration import LABEL_SETS, Calibration
 from deft_llm.deft.claims import supported
 from deft_llm.deft.conversation import (
     HALF_A_LETTER,
@@ -49,14 +50,12 @@ class Answers:
     """What the model says of a batch of clips, before any check.
 
     Attributes:
-        labels: The pinned answers that were compared.
-        log_likelihoods: (B, L) of ``labels``.
+        log_likelihoods: (B, L) of the label set "coarse".
         texts: Structured answers as generated.
         au_probabilities: (B, K, 2) of the AU head, left and right.
         emotion_probabilities: (B, E) of the emotion head.
     """
 
-    labels: tuple[str, ...]
     log_likelihoods: Tensor
     texts: list[str]
     au_probabilities: Tensor
@@ -66,8 +65,14 @@ class Answers:
 class Explainer:
     """A trained DEFT-LLM with its processor."""
 
-    def __init__(self, model: DeftForConditionalGeneration, processor: DeftProcessor) -> None:
+    def __init__(
+        self,
+        model: DeftForConditionalGeneration,
+        processor: DeftProcessor,
+        calibration: Calibration | None = None,
+    ) -> None:
         self.model, self.processor = model.eval(), processor
+        self.calibration = calibration or Calibration()
         self._in_hand: tuple[Measurement, tuple[str, ...], dict[str, Tensor]] | None = None
         config = model.config
         self.sizes = PacketSizes(
@@ -89,18 +94,20 @@ class Explainer:
                 )
         try:
             model = DeftForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-            return cls(model, DeftProcessor.from_pretrained(folder))
+            processor = DeftProcessor.from_pretrained(folder)
         except (OSError, ValueError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"checkpoint {folder}: damaged ({reason[:160]}); copy or train it again"
             ) from error
+        return cls(model, processor, Calibration.load(folder))
 
     @torch.inference_mode()
     def encode(self, packets: Sequence[Packet], blank: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """Expert tokens of some clips; ``blank`` names experts to leave out."""
         inputs = self.processor.feature_extractor(list(packets))
-        return self.model.encode_clips(blank, **{name: inputs[name] for name in CLIP_INPUTS})
+        clip = {name: inputs[name].to(self.model.device) for name in CLIP_INPUTS}
+        return self.model.encode_clips(blank, **clip)
 
     def _tokens(self, measurement: Measurement, blank: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """Expert tokens of the clip in hand, encoded once."""
@@ -143,7 +150,7 @@ class Explainer:
         """
         clips = len(next(iter(tokens.values())))
         prompt = self.processor.chat(messages).replace(CLIP_TOKEN, self.processor.span)
-        inputs = self.processor([prompt] * clips)
+        inputs = self.processor([prompt] * clips).to(self.model.device)
         length = inputs["input_ids"].shape[1]
         bound = LogitsProcessorList([TripleLogits(self.grammar, length)] if grammar else [])
         written = self.model.generate(
@@ -156,11 +163,16 @@ class Explainer:
         new = written[:, length:]
         return self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
 
+    def likelihoods(self, tokens: dict[str, Tensor], label_set: str) -> Tensor:
+        """Log-likelihoods (B, L) of a set in ``calibration.LABEL_SETS`` for B encoded clips."""
+        kind, labels = LABEL_SETS[label_set]
+        question = self.processor.prompts[kind]
+        return label_log_likelihoods(self.model, self.processor, tokens, question, labels)
+
     @torch.inference_mode()
     def answers(
         self,
         tokens: dict[str, Tensor],
-        labels: tuple[str, ...] = COARSE_LABELS,
         write: bool = True,
         grammar: bool = False,
     ) -> Answers:
@@ -168,18 +180,14 @@ class Explainer:
 
         Args:
             tokens: From ``encode``, B clips.
-            labels: Answers to the question for the class that are compared.
             write: Also generate the structured answer.
             grammar: See ``generate``.
         """
-        prompts = self.processor.prompts
-        likelihoods = label_log_likelihoods(
-            self.model, self.processor, tokens, prompts["class"], labels
-        )
+        likelihoods = self.likelihoods(tokens, "coarse")
         emotion, aus = self.model.heads(tokens)
-        asked = [{"role": "user", "content": CLIP_TOKEN + prompts["triple"]}]
+        asked = [{"role": "user", "content": CLIP_TOKEN + self.processor.prompts["triple"]}]
         texts = self.generate(tokens, asked, grammar) if write else [""] * len(likelihoods)
-        return Answers(labels, likelihoods, texts, aus.sigmoid(), emotion.softmax(-1))
+        return Answers(likelihoods, texts, aus.sigmoid(), emotion.softmax(-1))
 
     def explain(self, measurement: Measurement, blank: tuple[str, ...] = ()) -> Explanation:
         """Explain one measured clip; ``blank`` names experts to leave out."""
@@ -188,8 +196,8 @@ class Explainer:
             return Explanation(None, {}, {}, (), status=status)
         started = time.perf_counter()
         said = self.answers(self._tokens(measurement, blank), grammar=True)
-        probabilities = said.log_likelihoods[0].softmax(0).tolist()
-        by_class = dict(zip(said.labels, probabilities, strict=True))
+        probabilities = self.calibration.probabilities("coarse", said.log_likelihoods[0])
+        by_class = dict(zip(COARSE_LABELS, probabilities.tolist(), strict=True))
         text = said.texts[0]
         record = parse_triple(text)
         named = tuple(record["aus"]) if record else ()

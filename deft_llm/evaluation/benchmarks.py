@@ -13,6 +13,7 @@ from deft_llm.metrics.figures import Figure
 # name -> "module:function(path, overrides) -> (figures, tables)", imported when asked for.
 BENCHMARKS: dict[str, str] = {
     "simulated": "deft_llm.evaluation.simulated:run",
+    "deft_simulated": "deft_llm.evaluation.deft_simulated:run",
     "srflow": "deft_llm.evaluation.flow:run",
     "dual_phase": "deft_llm.evaluation.dual_phase:run",
     "landmarks": "deft_llm.evaluation.landmarks:run",

@@ -12,20 +12,19 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deft_llm import facs
 from deft_llm.clip import Prediction
 from deft_llm.config import Settings, load
-from deft_llm.deft.configuration_deft import NO_EMOTION
 from deft_llm.deft.explain import Explainer
 from deft_llm.errors import UserError
+from deft_llm.evaluation.recognition_tables import markdown as as_markdown
 from deft_llm.evaluation.simulated_clips import TestClip, test_clips
 from deft_llm.evaluation.simulated_scores import (
     BayesRule,
@@ -35,11 +34,14 @@ from deft_llm.evaluation.simulated_scores import (
     au_matrix,
     claims,
     class_of,
+    class_uf1,
     confusion,
+    head_aus,
+    head_class,
     logistic_regression_uf1,
+    named_without_au,
     said_aus,
     scored_aus,
-    three_class_uf1,
 )
 from deft_llm.metrics.classification import binary_f1, f1_per_class, uar, uf1
 from deft_llm.metrics.figures import Figure
@@ -103,21 +105,21 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
         UserError: If the test shares a subject with the training draw, or a file is missing.
     """
     bench = load(SimulatedBenchmark, path, overrides)
-    recipe = load(_RecipeFile, bench.recipe)
-    train = list(specs(recipe.data))
-    _audit(train, bench.data)
+    train = training_draw(bench.recipe)
+    audit(train, list(specs(bench.data)))
     explainer = Explainer.load(bench.checkpoint)
     clips = test_clips(bench.data, bench.cache)
     started = time.perf_counter()
     replies = ask(explainer, clips)
     seconds = (time.perf_counter() - started) / len(clips)
-    ceiling = three_class_uf1(clips, map(BayesRule(train), (c.spec.aus for c in clips)))
+    ceiling = class_uf1(clips, map(BayesRule(train), (c.spec.aus for c in clips)))
     figures = _language_figures(bench, clips, replies, ceiling)
     figures += _ablation_figures(bench, explainer, clips, figures[0].value)
     figures += _head_figures(bench, explainer, clips, replies)
     figures.append(Figure("lr_on_flow_uf1", logistic_regression_uf1(bench.train_data, clips)))
-    _write_rows(bench, clips, replies, seconds)
-    return figures, _tables(bench, clips, replies)
+    rows = bench.cache / "simulated-predictions.jsonl"
+    write_rows(rows, bench.data.seed, clips, replies, seconds)
+    return figures, _tables(clips, replies)
 
 
 class _RecipeFile(DeftRecipe):
@@ -126,17 +128,33 @@ class _RecipeFile(DeftRecipe):
     task: str
 
 
-def _audit(train: Sequence[ClipSpec], data: SimulatedData) -> None:
-    test = list(specs(data))
+def training_draw(recipe: Path) -> list[ClipSpec]:
+    """The clips that a recipe trains on."""
+    return list(specs(load(_RecipeFile, recipe).data))
+
+
+def audit(
+    train: Sequence[ClipSpec], test: Sequence[ClipSpec], between: str = "training draw and test"
+) -> None:
+    """Refuse two sets of clips that share a face or a clip.
+
+    Args:
+        train: The one.
+        test: The other.
+        between: What they are, for the message.
+
+    Raises:
+        UserError: With one that they share.
+    """
     both = {s.subject for s in train} & {s.subject for s in test}
     both |= {s.name for s in train} & {s.name for s in test}
     if both:
         raise UserError(
-            f"training draw and test share {sorted(both)[0]} and {len(both) - 1} more; "
+            f"{between} share {sorted(both)[0]} and {len(both) - 1} more; "
             "set data.first_identity and data.seed of the benchmark apart from the recipe's"
         )
     faces = len({s.subject for s in test})
-    logger.info("%d test clips of %d faces, none in training", len(test), faces)
+    logger.info("%s: %d clips of %d faces are apart", between, len(test), faces)
 
 
 def _language_figures(
@@ -144,14 +162,12 @@ def _language_figures(
 ) -> list[Figure]:
     bars = bench.bars
     matrix = confusion(clips, (r.three() for r in replies))
-    strict = three_class_uf1(clips, (r.best() for r in replies))
+    strict = class_uf1(clips, (r.best() for r in replies))
     numbers = scored_aus(bench.least_au_share)
     truth = au_matrix((c.spec.aus for c in clips), numbers)
     f1 = binary_f1(truth, au_matrix(map(said_aus, replies), numbers))
     counts = claims(clips, replies)
     shown = [r for c, r in zip(clips, replies, strict=True) if c.packet is not None]
-    neutral = [r for c, r in zip(clips, replies, strict=True) if not c.spec.aus]
-    named = [r.best() != NOTHING or _text_class(r) != NOTHING for r in neutral]
     return [
         Figure("uf1", uf1(matrix), bars.uf1_of_ceiling * ceiling),
         Figure("ceiling_uf1", ceiling),
@@ -168,14 +184,11 @@ def _language_figures(
         Figure(
             "parsed", float(np.mean([parse_triple(r.text) is not None for r in shown])), bars.parsed
         ),
-        Figure("named_without_au", float(np.mean(named)), bars.named_without_au, above=False),
+        Figure(
+            "named_without_au", named_without_au(clips, replies), bars.named_without_au, above=False
+        ),
         Figure("clips_without_face", float(sum(c.packet is None for c in clips))),
     ]
-
-
-def _text_class(reply: Reply) -> str:
-    record = parse_triple(reply.text)
-    return str(record["class"]) if record else NOTHING
 
 
 def _ablation_figures(
@@ -185,7 +198,7 @@ def _ablation_figures(
 
     def blanked(*names: str) -> float:
         replies = ask(explainer, clips, names, write=False)
-        return three_class_uf1(clips, (r.three() for r in replies))
+        return class_uf1(clips, (r.three() for r in replies))
 
     alone = blanked("texture", "motion")
     return [
@@ -205,39 +218,20 @@ def _head_figures(
 ) -> list[Figure]:
     """The discriminative heads: the second row."""
     config = explainer.model.config
-    guesses = [_head_class(config.emotions, r.emotion_probabilities) for r in replies]
     numbers = [n for n in scored_aus(bench.least_au_share) if n in config.aus]
-    columns = [config.aus.index(n) for n in numbers]
-    predicted = np.array(
-        [
-            (r.au_probabilities.max(-1) > 0.5)[columns]
-            if r.au_probabilities is not None
-            else np.zeros(len(numbers), bool)
-            for r in replies
-        ]
-    )
-    f1 = binary_f1(au_matrix((c.spec.aus for c in clips), numbers), predicted)
+    truth = au_matrix((c.spec.aus for c in clips), numbers)
+    f1 = binary_f1(truth, head_aus(config.aus, replies, numbers))
+    guesses = [head_class(config.emotions, reply) for reply in replies]
     return [
-        Figure("heads_uf1", three_class_uf1(clips, guesses)),
+        Figure("heads_uf1", class_uf1(clips, guesses)),
         Figure("heads_au_macro_f1", float(f1.mean())),
     ]
 
 
-def _head_class(emotions: Sequence[str], probabilities: NDArray[np.float32] | None) -> str | None:
-    if probabilities is None:
-        return None
-    total: dict[str, float] = defaultdict(float)
-    for name, value in zip(emotions, probabilities, strict=True):
-        label = None if name == NO_EMOTION else facs.to_three(name)
-        if label is not None:
-            total[label] += float(value)
-    return max(total, key=total.__getitem__)
-
-
-def _write_rows(
-    bench: SimulatedBenchmark, clips: Sequence[TestClip], replies: Sequence[Reply], seconds: float
+def write_rows(
+    path: Path, seed: int, clips: Sequence[TestClip], replies: Sequence[Reply], seconds: float
 ) -> None:
-    """One ``Prediction`` a line, beside the measured clips."""
+    """One ``Prediction`` a line, with the text."""
     lines = []
     for clip, reply in zip(clips, replies, strict=True):
         values = np.array(list(reply.likelihoods.values()) or [0.0])
@@ -248,26 +242,31 @@ def _write_rows(
             clip.spec.subject,
             clip.spec.name,
             0,
-            bench.data.seed,
+            seed,
             class_of(clip.spec) or (clip.spec.emotion or NOTHING),
             reply.best(),
             probabilities,
             seconds,
         )
         lines.append(json.dumps({**asdict(row), "text": reply.text}))
-    bench.cache.mkdir(parents=True, exist_ok=True)
-    write_lines(bench.cache / "simulated-predictions.jsonl", lines)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_lines(path, lines)
 
 
-def _tables(bench: SimulatedBenchmark, clips: Sequence[TestClip], replies: Sequence[Reply]) -> str:
-    rows = amplitude_table(clips, replies)
-    header = list(rows[0])
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    for row in rows:
-        cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()]
-        lines.append("| " + " | ".join(cells) + " |")
+def _tables(clips: Sequence[TestClip], replies: Sequence[Reply]) -> str:
     matrix = confusion(clips, (r.three() for r in replies))
-    lines += ["", "| true \\ said | " + " | ".join(facs.THREE_CLASSES) + " |", "|---|---|---|---|"]
+    lines = [markdown(amplitude_table(clips, replies)), ""]
+    lines += ["| true \\ said | " + " | ".join(facs.THREE_CLASSES) + " |", "|---|---|---|---|"]
     for name, counts in zip(facs.THREE_CLASSES, matrix, strict=True):
         lines.append(f"| {name} | " + " | ".join(map(str, counts[:3])) + " |")
     return "\n".join(lines)
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows with the same keys as a table, numbers with two decimals."""
+    return as_markdown(
+        [
+            {k: f"{v:.2f}" if isinstance(v, float) else str(v) for k, v in row.items()}
+            for row in rows
+        ]
+    ).rstrip()

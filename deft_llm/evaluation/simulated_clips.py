@@ -21,7 +21,9 @@ from deft_llm.errors import UserError
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.motion.packet import Packet, pack
 from deft_llm.simulator.clip_spec import ClipSpec
-from deft_llm.simulator.clips import SimulatedClip, render_many
+from deft_llm.simulator.clips import SimulatedClip, draw_spec, render_many
+from deft_llm.simulator.head import load_head
+from deft_llm.training.landmark_data import ict_file
 from deft_llm.unimer.build import SimulatedData, filmed, specs, true_motion
 from deft_llm.unimer.records import read_lines, save_packets, write_lines
 
@@ -55,7 +57,27 @@ def _observe(simulated: SimulatedClip) -> tuple[Packet | None, NDArray[np.float3
     return pack(measure(aligned, interval, MotionSettings(curve=False))), truth
 
 
-def test_clips(data: SimulatedData, cache: Path) -> list[TestClip]:
+def head_at_hand(name: str) -> bool:
+    """Whether a head can be rendered; says once where the file of another is looked for."""
+    if name == "own" or ict_file() is not None:
+        return True
+    logger.warning(
+        "clips of the head %r are left out: set DEFT_ICT to its file, or DEFT_DATA to the folder "
+        "around ict_facekit/",
+        name,
+    )
+    return False
+
+
+def even_specs(data: SimulatedData) -> list[ClipSpec]:
+    """Recipes in which the faces take turns: ``clips / identities`` of each."""
+    return [
+        draw_spec(data.seed + i, data.first_identity + i % data.identities, head=data.head)
+        for i in range(data.clips)
+    ]
+
+
+def test_clips(data: SimulatedData, cache: Path, even: bool = False) -> list[TestClip]:
     """Simulate and measure the test clips, once; kept in ``cache``.
 
     The first clip is measured again each time: when it differs from the kept one, the simulator
@@ -64,10 +86,11 @@ def test_clips(data: SimulatedData, cache: Path) -> list[TestClip]:
     Args:
         data: What to simulate.
         cache: Folder; a subfolder by the hash of ``data``.
+        even: Faces take turns (``even_specs``) instead of being drawn.
     """
     key = hashlib.sha256(data.model_dump_json(exclude={"workers"}).encode()).hexdigest()[:12]
-    folder = cache / f"simulated-{key}"
-    drawn = list(specs(data))
+    folder = cache / f"{'even' if even else 'simulated'}-{key}"
+    drawn = even_specs(data) if even else list(specs(data))
     if (folder / "clips.jsonl").is_file():
         kept = _read(folder, drawn)
         if _equal(kept[0], next(_measured(drawn[:1], 1))):
@@ -84,7 +107,9 @@ def test_clips(data: SimulatedData, cache: Path) -> list[TestClip]:
 
 
 def _measured(drawn: Sequence[ClipSpec], workers: int) -> Iterator[TestClip]:
-    seen = render_many(drawn, _observe, workers)
+    name = drawn[0].head
+    head = None if name == "own" else load_head(name, ict_file())
+    seen = render_many(drawn, _observe, workers, head)
     for spec, (packet, motion) in zip(drawn, seen, strict=True):
         yield TestClip(spec, motion, packet)
 

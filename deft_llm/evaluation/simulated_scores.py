@@ -1,4 +1,4 @@
-"""Scores of the simulated benchmark: answers of a model, and what two references reach.
+"""Scores of the simulated benchmarks: answers of a model, and what two references reach.
 
 The references are the ceiling (the Bayes rule given the true AUs) and a logistic regression on
 the same flow.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,12 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 from tqdm import tqdm
 
 from deft_llm import facs
+from deft_llm.deft.calibration import LABEL_SETS
+from deft_llm.deft.configuration_deft import NO_EMOTION
 from deft_llm.deft.explain import Answers, Explainer
 from deft_llm.deft.processing_deft import DeftFeatureExtractor
 from deft_llm.evaluation.simulated_clips import TestClip
@@ -29,12 +32,13 @@ from deft_llm.metrics.classification import binary_f1, confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import ClaimCounts, count_claims
 from deft_llm.motion.packet import Packet
 from deft_llm.simulator.clip_spec import ClipSpec, combinations
-from deft_llm.unimer.dialogue import NOTHING, parse_triple, stated_claims
+from deft_llm.unimer.dialogue import COARSE_LABELS, NOTHING, parse_triple, stated_claims
 from deft_llm.unimer.records import PacketStore
 
 logger = logging.getLogger(__name__)
 AMPLITUDES = (0.3, 0.6, 1.0, 1.8, 3.0001)  # canonical px, edges of the table's rows
 BATCH = 32
+_SCHEMES = {"three": "3", "seven": "7-dfme"}  # label set -> name in facs.SCHEMES
 
 
 # --------------------------------------------------------------------------- answers
@@ -42,66 +46,104 @@ BATCH = 32
 
 @dataclass
 class Reply:
-    """What the model said of one clip; empty where no face was found."""
+    """What the model said of one clip; empty where no face was found.
+
+    Attributes:
+        likelihoods: Coarse label -> log-likelihood.
+        text: Structured answer as generated.
+        au_probabilities: (K, 2) of the AU head.
+        emotion_probabilities: (E,) of the emotion head.
+        emotions: Emotion of the seven -> log-likelihood.
+    """
 
     likelihoods: dict[str, float]
     text: str
     au_probabilities: NDArray[np.float32] | None
     emotion_probabilities: NDArray[np.float32] | None
+    emotions: dict[str, float] = field(default_factory=dict)
 
     def three(self) -> str | None:
         """The likeliest of the three classes."""
         of_three = {name: self.likelihoods.get(name, -np.inf) for name in facs.THREE_CLASSES}
         return max(of_three, key=of_three.__getitem__) if self.likelihoods else None
 
+    def seven(self) -> str | None:
+        """The likeliest of the seven emotions."""
+        return max(self.emotions, key=self.emotions.__getitem__, default=None)
+
     def best(self) -> str:
-        """The likeliest of all labels, "none" among them."""
+        """The likeliest of all coarse labels, "none" among them."""
         return max(self.likelihoods, key=self.likelihoods.__getitem__, default=NOTHING)
+
+    def names_an_emotion(self) -> bool:
+        """Whether label likelihood or text speak of any expression at all."""
+        record = parse_triple(self.text)
+        return self.best() != NOTHING or (record is not None and record["class"] != NOTHING)
 
 
 def ask(
-    explainer: Explainer, clips: Sequence[TestClip], blank: tuple[str, ...] = (), write: bool = True
+    explainer: Explainer,
+    clips: Sequence[TestClip],
+    blank: tuple[str, ...] = (),
+    write: bool = True,
+    grammar: bool = False,
 ) -> list[Reply]:
-    """Ask the model about every clip."""
+    """Ask the model about every clip.
+
+    Args:
+        explainer: The model.
+        clips: The clips.
+        blank: Experts to leave out.
+        write: Also generate the structured answer.
+        grammar: Generate it under the grammar; scores of such texts have to say so.
+    """
     replies = [Reply({}, "", None, None) for _ in clips]
     shown = [i for i, clip in enumerate(clips) if clip.packet is not None]
     name = "answers" if write else f"without {' and '.join(blank)}"
     for first in tqdm(range(0, len(shown), BATCH), desc=name, unit="batch"):
         part = shown[first : first + BATCH]
         packets = [p for p in (clips[i].packet for i in part) if p is not None]
-        said = explainer.answers(explainer.encode(packets, blank), write=write)
+        tokens = explainer.encode(packets, blank)
+        said = explainer.answers(tokens, write, grammar)
+        emotions = explainer.likelihoods(tokens, "seven")
         for k, i in enumerate(part):
-            replies[i] = _reply(said, k)
+            replies[i] = _reply(said, emotions, k)
     return replies
 
 
-def _reply(said: Answers, k: int) -> Reply:
+def _reply(said: Answers, emotions: Tensor, k: int) -> Reply:
     return Reply(
-        dict(zip(said.labels, said.log_likelihoods[k].tolist(), strict=True)),
+        dict(zip(COARSE_LABELS, said.log_likelihoods[k].tolist(), strict=True)),
         said.texts[k],
         said.au_probabilities[k].numpy(),
         said.emotion_probabilities[k].numpy(),
+        dict(zip(LABEL_SETS["seven"][1], emotions[k].tolist(), strict=True)),
     )
 
 
 # ---------------------------------------------------------------------------- scores
 
 
-def class_of(spec: ClipSpec) -> str | None:
-    """The class that a clip counts under; None outside the three."""
-    return facs.to_three(spec.emotion)
+def class_of(spec: ClipSpec, labels: str = "three") -> str | None:
+    """The class of a clip in the label set "three" or "seven"; None outside it."""
+    return facs.to_scheme(spec.emotion, _SCHEMES[labels])
 
 
-def three_class_uf1(clips: Sequence[TestClip], guesses: Iterable[str | None]) -> float:
-    """UF1 over the clips that have one of the three classes."""
-    return uf1(confusion(clips, guesses))
+def class_uf1(
+    clips: Sequence[TestClip], guesses: Iterable[str | None], labels: str = "three"
+) -> float:
+    """UF1 over the clips that have a class of the label set."""
+    return uf1(confusion(clips, guesses, labels))
 
 
-def confusion(clips: Sequence[TestClip], guesses: Iterable[str | None]) -> NDArray[np.int64]:
-    """Rows true, columns guessed, over the clips that have one of the three classes."""
-    rows = [(class_of(c.spec), g) for c, g in zip(clips, guesses, strict=True)]
+def confusion(
+    clips: Sequence[TestClip], guesses: Iterable[str | None], labels: str = "three"
+) -> NDArray[np.int64]:
+    """Rows true, columns guessed, over the clips that have a class of the label set."""
+    rows = [(class_of(c.spec, labels), g) for c, g in zip(clips, guesses, strict=True)]
     kept = [(label, guess) for label, guess in rows if label is not None]
-    return confusion_matrix([r[0] for r in kept], [r[1] for r in kept], facs.THREE_CLASSES)
+    classes = LABEL_SETS[labels][1]
+    return confusion_matrix([r[0] for r in kept], [r[1] for r in kept], classes)
 
 
 class BayesRule:
@@ -111,12 +153,12 @@ class BayesRule:
     its AUs with add-one smoothing (our choice).
     """
 
-    def __init__(self, train: Iterable[ClipSpec]) -> None:
+    def __init__(self, train: Iterable[ClipSpec], labels: str = "three") -> None:
         self.seen: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
         self.prior: Counter[str] = Counter()
         self.units: dict[str, Counter[str]] = defaultdict(Counter)
         for spec in train:
-            label = class_of(spec)
+            label = class_of(spec, labels)
             if label is None:
                 continue
             key = facs.sort_aus(spec.aus)
@@ -171,6 +213,48 @@ def claims(clips: Sequence[TestClip], replies: Sequence[Reply]) -> ClaimCounts:
     return sum(counts, ClaimCounts())
 
 
+def named_without_au(clips: Sequence[TestClip], replies: Sequence[Reply]) -> float:
+    """Share of the clips without any AU that are given an emotion, by likelihood or in words."""
+    said = [r.names_an_emotion() for c, r in zip(clips, replies, strict=True) if not c.spec.aus]
+    return float(np.mean(said))
+
+
+def head_class(emotions: Sequence[str], reply: Reply, labels: str = "three") -> str | None:
+    """What the emotion head makes likeliest among the classes of a label set.
+
+    Args:
+        emotions: The head's classes, "none" among them.
+        reply: Its probabilities.
+        labels: "three" or "seven".
+    """
+    if reply.emotion_probabilities is None:
+        return None
+    total: dict[str, float] = defaultdict(float)
+    for name, value in zip(emotions, reply.emotion_probabilities, strict=True):
+        label = None if name == NO_EMOTION else facs.to_scheme(name, _SCHEMES[labels])
+        if label is not None:
+            total[label] += float(value)
+    return max(total, key=total.__getitem__)
+
+
+def head_aus(
+    aus: Sequence[int], replies: Sequence[Reply], numbers: Sequence[int]
+) -> NDArray[np.bool_]:
+    """AUs (N, K) that the AU head makes likelier than not on some side.
+
+    Args:
+        aus: The head's AUs.
+        replies: N replies.
+        numbers: The K AUs that are asked for; the head never says one that it does not have.
+    """
+    rows = np.zeros((len(replies), len(numbers)), bool)
+    for row, reply in zip(rows, replies, strict=True):
+        for k, number in enumerate(numbers):
+            if reply.au_probabilities is not None and number in aus:
+                row[k] = reply.au_probabilities[aus.index(number)].max() > 0.5
+    return rows
+
+
 def amplitude_table(clips: Sequence[TestClip], replies: Sequence[Reply]) -> list[dict[str, Any]]:
     """Scores by peak displacement, clips with AUs only."""
     rows = []
@@ -191,7 +275,7 @@ def amplitude_table(clips: Sequence[TestClip], replies: Sequence[Reply]) -> list
             {
                 "peak px": f"{low:.1f}-{min(high, 3.0):.1f}",
                 "clips": len(kept),
-                "UF1": three_class_uf1(some, (r.three() for r in said)),
+                "UF1": class_uf1(some, (r.three() for r in said)),
                 "AU macro-F1": float(f1.mean()),
                 "claim precision": counts.precision,
                 "claim recall": counts.recall,
@@ -222,7 +306,7 @@ def logistic_regression_uf1(folder: Path, clips: Sequence[TestClip]) -> float:
         str(model.predict(_flow_vector(c.packet)[None])[0]) if c.packet is not None else None
         for c in clips
     ]
-    return three_class_uf1(clips, guesses)
+    return class_uf1(clips, guesses)
 
 
 def _flow_vector(packet: Packet) -> NDArray[np.float32]:

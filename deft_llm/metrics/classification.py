@@ -64,3 +64,22 @@ def binary_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray
     """F1 of every column of two (N, K) arrays; 0 for a column without any positive."""
     hits = (truth & predicted).sum(0)
     return 2 * hits / np.maximum(truth.sum(0) + predicted.sum(0), 1)
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.floating], labels: NDArray[np.int64], bins: int = 15
+) -> float:
+    """How far confidence and accuracy lie apart, 0..1 (Naeini et al., AAAI 2015).
+
+    Guesses are sorted by the probability of the likeliest class into bins of equal width; the
+    error is the mean over bins of |accuracy - mean confidence|, weighted by their guesses.
+
+    Args:
+        probabilities: (N, C), rows summing to 1.
+        labels: (N,) true class indices.
+        bins: Number of bins.
+    """
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    sums = np.bincount(index, confidence - right, minlength=bins)
+    return float(np.abs(sums).sum() / max(len(labels), 1))

@@ -7,7 +7,7 @@ of that direction. Recall is over the regions that truly moved by at least ``MOV
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,3 +75,24 @@ def count_claims(claims: Sequence[tuple[str, str]], motion: NDArray[np.float32])
     moved = {_NAMES[i] for i in np.flatnonzero(np.hypot(*motion.T) >= MOVED_PX)}
     told = moved & {region for region, _ in right}
     return ClaimCounts(len(claims), len(right), len(moved), len(told))
+
+
+def hallucinated(code: str, coded: Iterable[str], motion: NDArray[np.float32]) -> bool:
+    """Whether an AU is named without any ground: neither coded, nor in the exact motion.
+
+    It has ground in the motion when one of its regions truly moved (``MOVED_PX``) within 45
+    degrees of a direction that the AU expects there. Naming an AU that looks like the coded one
+    is an error of the AU scores, not a hallucination (our definition).
+
+    Args:
+        code: The AU that is named.
+        coded: AU codes of the clip; sides are left aside.
+        motion: (R, 2) exact head-compensated motion, canonical px.
+    """
+    if facs.au_number(code) in {facs.au_number(other) for other in coded}:
+        return False
+    return not any(
+        np.hypot(*motion[_NAMES.index(region)]) >= MOVED_PX and claim_holds(region, way, motion)
+        for region, ways in facs.expected_directions(code).items()
+        for way in ways
+    )

@@ -72,8 +72,10 @@ RECOGNIZERS: dict[str, str] = {
     "prior_flow": "deft_llm.recognizers.prior_flow:PriorFlow",
     "fmanet": "deft_llm.recognizers.fmanet:FMANet",
     "htnet": "deft_llm.recognizers.htnet:HTNet",
+    "deft": "deft_llm.deft.on_flow:DeftOnFlow",
 }
-"""Name -> "module:Class"; each class takes ``classes`` and its own keyword options."""
+"""Name -> "module:Class"; each class takes ``classes`` and its own keyword options. DEFT-LLM is
+among them by name alone, so that its rows stand in the same tables."""
 
 
 def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | ClassicalRecognizer:

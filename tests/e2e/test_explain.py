@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +194,9 @@ def test_chat_goes_on_until_it_is_left(
         except StopIteration:
             raise leave from None
 
-    def said(_: object, __: object, turns: list[tuple[str, str]], question: str, *___: object):
+    def said(
+        _: object, __: object, turns: list[tuple[str, str]], question: str, *___: object
+    ) -> Iterator[str]:
         remembered.append(list(turns))
         yield "Both inner"
         yield "Both inner brows move down. I am "

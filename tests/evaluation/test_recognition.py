@@ -209,3 +209,28 @@ def test_rows_of_other_weights_are_other_rows(tmp_path: Path) -> None:
         (tmp_path / "net0.safetensors").write_bytes(content)
         seen.append(_weights(entry))
     assert seen[0] != seen[1]
+
+
+def test_deft_stands_in_the_same_table(bench: Path, tiny_checkpoint: Path) -> None:
+    """Without any real label: rows of every clip, a gain over the baseline, no fold learnt."""
+    entry = {"recognizer": "deft", "options": {"checkpoint": str(tiny_checkpoint)}}
+    values = yaml.safe_load(bench.read_text(encoding="utf-8"))
+    values |= {"entries": {**values["entries"], "deft": entry}, "models": ["lr", "deft"]}
+    values["bars"] = [{"kind": "gain", "model": "deft", "least": -0.03}]
+    values["few"] = None
+    bench.write_text(yaml.safe_dump(values), encoding="utf-8")
+    figures, text = run(bench)
+    assert {"deft_gain", "deft_gain_low"} <= {f.name for f in figures}
+    assert "| deft |" in text
+    rows = list((bench.parent / "out" / "rows").glob("deft-*/*.jsonl"))
+    assert len(rows) == len(SUBJECTS)
+
+
+def test_the_pinned_flow_benchmark_of_deft_asks_what_the_issue_asks() -> None:
+    root = Path(__file__).resolve().parents[2]
+    values = yaml.safe_load(
+        (root / "eval" / "benchmarks" / "deft_megc2019_flow.yaml").read_text(encoding="utf-8")
+    )
+    assert values["baseline"] == "prior_flow_simulation"
+    bars = {(bar["kind"], bar["model"]): bar.get("least") for bar in values["bars"]}
+    assert bars["uf1", "deft"] == 0.58 and bars["gain", "deft"] == -0.03

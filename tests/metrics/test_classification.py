@@ -10,6 +10,7 @@ from deft_llm.metrics.classification import (
     accuracy,
     binary_f1,
     confusion_matrix,
+    expected_calibration_error,
     f1_per_class,
     uar,
     uf1,
@@ -94,3 +95,14 @@ def test_label_outside_the_classes_is_refused() -> None:
 def test_empty_matrix_scores_nothing() -> None:
     matrix = confusion_matrix([], [], CLASSES)
     assert (uf1(matrix), uar(matrix), accuracy(matrix)) == (0, 0, 0)
+
+
+def test_calibration_error_by_hand() -> None:
+    # Bin of 0.9: three guesses, two right. Bin of 0.6: one guess, wrong.
+    probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.6, 0.4]])
+    labels = np.array([0, 1, 1, 1])
+    by_hand = 0.75 * abs(2 / 3 - 0.9) + 0.25 * 0.6
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(by_hand)
+    sure = np.eye(2)[labels]
+    assert expected_calibration_error(sure, labels) == 0.0
+    assert expected_calibration_error(sure, 1 - labels) == 1.0

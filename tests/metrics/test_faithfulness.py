@@ -15,6 +15,7 @@ from deft_llm.metrics.faithfulness import (
     ClaimCounts,
     claim_holds,
     count_claims,
+    hallucinated,
 )
 
 NAMES = list(facs.REGIONS)
@@ -102,3 +103,16 @@ def test_mirrored_clip_scores_the_same(seed: int) -> None:
         for name, direction in told
     ]
     assert count_claims(mirrored, flipped) == count_claims(told, moved)
+
+
+def test_an_au_is_hallucinated_without_coding_and_motion() -> None:
+    motion = np.zeros((len(facs.REGIONS), 2), np.float32)
+    corner = list(facs.REGIONS).index("left mouth corner")
+    motion[corner] = (0.3, -0.4)  # up and outward
+    assert not hallucinated("12", ["L12"], np.zeros_like(motion))  # coded, if unseen
+    assert not hallucinated("L12", [], motion)
+    assert not hallucinated("17", [], motion)  # lifts mouth corners too
+    assert hallucinated("R12", [], motion)  # the other side
+    assert hallucinated("15", ["12"], motion)  # the other way
+    assert hallucinated("4", ["12"], motion)
+    assert hallucinated("12", [], motion * 0.1)  # 0.05 px are too little

@@ -1,0 +1,103 @@
+"""DEFT-LLM on precomputed flow images: the motion expert alone, no label of the data.
+
+Published flow images (``corpora/precomputed.py``) hold the direction of the motion from onset to
+apex and neither its amplitude, nor the fall after the apex, nor the face. Structure and texture
+are blanked, amplitude and region table are withheld as in training (``amplitude_dropout``). The
+class is the likeliest label of the language model.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deft_llm import facs
+from deft_llm.deft.explain import Explainer
+from deft_llm.errors import UserError
+from deft_llm.motion.encoding import encode_flow
+from deft_llm.motion.packet import REGION_COLUMNS
+
+BLANK = ("structure", "texture")
+_BATCH = 32
+
+
+class DeftOnFlow:
+    """A classical recognizer (``recognizers/base.py``) that learns nothing from its folds.
+
+    Args:
+        classes: Must be the three of MEGC2019.
+        checkpoint: Folder of the model.
+        fall: What stands for the motion after the apex: "opposite", the rise backwards (a
+            micro-expression goes back the way it came; our choice), or "none", zeros.
+    """
+
+    inputs: tuple[str, ...] = ("flow_uvs",)
+
+    def __init__(
+        self, classes: int, checkpoint: str, fall: Literal["opposite", "none"] = "opposite"
+    ) -> None:
+        if classes != len(facs.THREE_CLASSES):
+            raise UserError(
+                f"DEFT-LLM on flow: {classes} classes; expected {', '.join(facs.THREE_CLASSES)}"
+            )
+        if fall not in ("opposite", "none"):
+            raise UserError(f"DEFT-LLM on flow: fall {fall!r}; expected 'opposite' or 'none'")
+        self.explainer, self.fall = _loaded(checkpoint), fall
+
+    def fit(self, inputs: dict[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> None:
+        """Nothing is learnt from real labels."""
+
+    @torch.inference_mode()
+    def predict_proba(self, inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float64]:
+        """Calibrated label likelihoods (N, 3) of ``flow_uvs`` (N, 3, S, S)."""
+        parts = []
+        for first in range(0, len(inputs["flow_uvs"]), _BATCH):
+            tokens = self.encode(inputs["flow_uvs"][first : first + _BATCH])
+            likelihoods = self.explainer.likelihoods(tokens, "three")
+            parts.append(self.explainer.calibration.probabilities("three", likelihoods.double()))
+        shares: NDArray[np.float64] = torch.cat(parts).numpy()
+        return shares
+
+    def encode(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
+        """Expert tokens of flow images (N, 3, S, S) in the encoding ``medsqrt``."""
+        config = self.explainer.model.config
+        rise = as_trained(flow_uvs, config.map_size)
+        fall = torch.zeros_like(rise)
+        if self.fall == "opposite":
+            fall = rise * torch.tensor([-1.0, -1.0, 1.0]).view(3, 1, 1)  # strain has no direction
+        clips = len(rise)
+        table = (clips, 2, len(facs.REGIONS), len(REGION_COLUMNS))
+        return self.explainer.model.encode_clips(
+            BLANK,
+            structure=torch.zeros(clips, 3, config.structure_size, config.structure_size),
+            texture=torch.zeros(
+                clips, config.texture_frames, config.texture_size, config.texture_size
+            ),
+            flow=torch.stack([rise, fall], dim=1),
+            flow_scale=torch.zeros(clips, 2, 4),
+            regions=torch.zeros(table),
+        )
+
+
+@lru_cache(maxsize=2)
+def _loaded(checkpoint: str) -> Explainer:
+    return Explainer.load(Path(checkpoint))
+
+
+def as_trained(flow_uvs: NDArray[np.float32], side: int) -> Tensor:
+    """``medsqrt`` images -> the encoding that the motion expert is trained on, (N, 3, side, side).
+
+    The square root is undone before the images are enlarged. Strain is never negative and zero
+    somewhere, so that its least value is its zero, which ``medsqrt`` has moved to the median.
+    """
+    units = torch.from_numpy(np.sign(flow_uvs) * flow_uvs**2)
+    units[:, 2] -= units[:, 2].amin((1, 2), keepdim=True)
+    larger = F.interpolate(units, size=(side, side), mode="bilinear", align_corners=False)
+    return torch.from_numpy(encode_flow(larger.numpy())[0])

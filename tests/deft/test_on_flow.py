@@ -1,0 +1,106 @@
+"""The motion expert on published flow images: what it is given, and what it never sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
+from deft_llm.deft.on_flow import DeftOnFlow, as_trained
+from deft_llm.errors import UserError
+from deft_llm.motion.encoding import encode_flow, medsqrt, mirror, stretch
+from deft_llm.recognizers.base import load_recognizer
+
+
+def flows(clips: int, side: int = 28) -> np.ndarray:
+    """Patches of motion (N, 3, S, S), the strain never negative and zero somewhere."""
+    rng = np.random.default_rng(0)
+    motion = rng.normal(0, 0.05, (clips, 3, side, side))
+    for i in range(clips):
+        motion[i, :2, 4 : 10 + i, 6:12] += rng.normal(0, 1, (2, 1, 1))
+    motion[:, 2] = np.hypot(motion[:, 0], motion[:, 1])
+    motion[:, 2] -= motion[:, 2].min((1, 2), keepdims=True)
+    return motion.astype(np.float32)
+
+
+def test_published_images_come_back_as_flow_is_encoded() -> None:
+    """The way stretch, medsqrt, as_trained ends where flow in pixels goes directly."""
+    motion = flows(4)
+    direct = encode_flow(motion)[0]
+    through = as_trained(medsqrt(stretch(motion)), 28).numpy()
+    # 256 steps of grey are left; the square root makes most of them near zero.
+    assert np.abs(through - direct).mean() < 0.03
+    for a, b in zip(through.reshape(12, -1), direct.reshape(12, -1), strict=True):
+        assert np.corrcoef(a, b)[0, 1] > 0.995
+    larger = as_trained(medsqrt(stretch(motion)), 56)
+    assert larger.shape == (4, 3, 56, 56) and larger.dtype == torch.float32
+
+
+def test_enlarging_keeps_places_and_sides() -> None:
+    images = medsqrt(stretch(flows(3)))
+    small, large = as_trained(images, 28), as_trained(images, 56)
+    pooled = torch.nn.functional.avg_pool2d(large.sign() * large**2, 2)
+    assert float((pooled.flatten(1) * (small.sign() * small**2).flatten(1)).sum()) > 0
+    flipped = as_trained(mirror(images), 56).numpy()
+    np.testing.assert_allclose(flipped, mirror(large.numpy()), atol=1e-4)
+
+
+@pytest.fixture
+def recognizer(tiny_checkpoint: Path) -> DeftOnFlow:
+    made = load_recognizer("deft", 3, checkpoint=str(tiny_checkpoint))
+    assert isinstance(made, DeftOnFlow)
+    return made
+
+
+def test_only_motion_speaks(recognizer: DeftOnFlow) -> None:
+    images = medsqrt(stretch(flows(5)))
+    tokens = recognizer.encode(images)
+    experts = recognizer.explainer.model.experts
+    for name in ("structure", "texture"):
+        assert torch.equal(tokens[name], experts.blank[name].expand_as(tokens[name]))
+    assert not torch.equal(tokens["motion"][0], tokens["motion"][1])
+
+
+def test_probabilities_do_not_hang_on_folds_or_labels(recognizer: DeftOnFlow) -> None:
+    images = medsqrt(stretch(flows(40)))
+    whole = recognizer.predict_proba({"flow_uvs": images})
+    assert whole.shape == (40, 3)
+    np.testing.assert_allclose(whole.sum(1), 1.0, atol=1e-9)
+    recognizer.fit({"flow_uvs": images}, np.zeros(40, np.int64))
+    parts = [recognizer.predict_proba({"flow_uvs": images[i : i + 9]}) for i in range(0, 40, 9)]
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
+
+
+def test_the_missing_fall_is_the_rise_backwards_or_nothing(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def spy(_: object, blank: tuple[str, ...], **clip: torch.Tensor) -> dict[str, torch.Tensor]:
+        assert not clip["regions"].any() and not clip["flow_scale"].any()
+        seen.append(clip["flow"])
+        return {}
+
+    monkeypatch.setattr(DeftForConditionalGeneration, "encode_clips", spy)
+    for fall in ("opposite", "none"):
+        made = load_recognizer("deft", 3, checkpoint=str(tiny_checkpoint), fall=fall)
+        assert isinstance(made, DeftOnFlow)
+        made.encode(medsqrt(stretch(flows(2))))
+    opposite, none = seen
+    torch.testing.assert_close(opposite[:, 1, :2], -opposite[:, 0, :2])
+    torch.testing.assert_close(opposite[:, 1, 2], opposite[:, 0, 2])
+    assert not none[:, 1].any() and torch.equal(none[:, 0], opposite[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "word"),
+    [(5, {}, "5 classes"), (3, {"fall": "up"}, "fall 'up'"), (3, {"checkpoint": "x"}, "config")],
+)
+def test_wrong_options_are_named(
+    tiny_checkpoint: Path, classes: int, options: dict[str, str], word: str
+) -> None:
+    with pytest.raises(UserError, match=word):
+        load_recognizer("deft", classes, **{"checkpoint": str(tiny_checkpoint), **options})
