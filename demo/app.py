@@ -203,7 +203,7 @@ def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True
         Its address (at once if ``wait`` is False).
     """
     here = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}  # none is fetched
+    fonts = ["system-ui", "sans-serif"]  # of the visitor's machine: none is fetched
     _, address, _ = blocks.queue(max_size=24).launch(
         server_name="127.0.0.1",
         server_port=port,
@@ -214,7 +214,7 @@ def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True
         run_history=False,
         enable_monitoring=False,
         app_kwargs={"middleware": [here]},
-        theme=gr.themes.Default(primary_hue="blue", **fonts),
+        theme=gr.themes.Default(primary_hue="blue", font=fonts, font_mono=["monospace"]),
         css_paths=HERE / "page.css",
         js=(HERE / "page.js").read_text(encoding="utf-8"),
         quiet=not wait,

@@ -113,7 +113,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def visit(browser: Browser, address: str) -> Iterator[Open]:
     """``visit()`` -> the page in a fresh session; no request may leave this machine."""
-    contexts, foreign = [], []
+    contexts: list[Any] = []
+    foreign: list[str] = []
 
     def note(request: Any) -> None:
         if not request.url.startswith((address, "data:", "blob:")):

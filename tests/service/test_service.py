@@ -17,7 +17,7 @@ from deft_llm.media.video import write_video
 from deft_llm.motion.measure import Measurement
 from deft_llm.service.batch import COLUMNS, row_of, to_csv
 from deft_llm.service.evidence import answer_record, link_sentences
-from deft_llm.service.limits import LIMITS, check_video, public
+from deft_llm.service.limits import LIMITS, Limits, check_video, public
 from deft_llm.service.long_video import WINDOW, _windows
 from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.service.page import Page
@@ -56,9 +56,9 @@ def test_a_clip_within_the_limits(grey: Path) -> None:
         (replace(LIMITS, decoded_bytes=10_000), "20 frames of 64x64"),
     ],
 )
-def test_over_a_limit(grey: Path, limits: type, reason: str) -> None:
+def test_over_a_limit(grey: Path, limits: Limits, reason: str) -> None:
     with pytest.raises(UserError, match=reason) as refused:
-        check_video(grey, limits)  # type: ignore[arg-type]
+        check_video(grey, limits)
     assert str(refused.value).startswith("grey.mp4: "), "the file goes by its name alone"
 
 
