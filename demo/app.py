@@ -6,6 +6,7 @@ Runs on this machine alone: python demo/app.py [--models FOLDER] [--port N]
 import argparse
 import html
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -68,17 +69,15 @@ def one_clip(page: Page, settings: list[Any]) -> None:
     clips = sorted((HERE / "clips").glob("*.mp4"))
     examples, names = [[str(clip)] for clip in clips], [clip.stem[3:] for clip in clips]
     with gr.Row():
-        with gr.Column(scale=2, min_width=300):
+        with gr.Column(min_width=320):
             video = clip_input("Clip: one face, from the front")
             start = gr.Button("Explain", variant="primary", elem_id="explain")
             gr.Examples(examples, [video], label="Examples (rendered faces)", example_labels=names)
-        with gr.Column(scale=3, min_width=320):
-            reading = gr.HTML('<p class="quiet">Choose a clip, then Explain.</p>', label="Reading")
+            reading = gr.HTML(label="Reading")
             links = gr.HTML(label="Downloads")
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            face = gr.HTML(label="Face")
-        with gr.Column(scale=3, min_width=320):
+        with gr.Column(min_width=320):
+            hint = '<p class="quiet">Choose a clip, then Explain: what moved is shown here.</p>'
+            face = gr.HTML(hint, label="Face")
             regions = gr.HTML(label="Regions")
     line = gr.HTML(label="Timeline")
     with gr.Row(elem_classes="moments"):
@@ -121,7 +120,8 @@ def waiting(queue: str, at_once: int) -> dict[str, Any]:
 def clip_input(label: str) -> gr.Video:
     """A place for a video: dropped, chosen, or recorded."""
     camera = gr.WebcamOptions(mirror=False)  # the subject's left must stay the subject's left
-    return gr.Video(label=label, sources=["upload", "webcam"], webcam_options=camera)
+    sources = ["upload", "webcam"]
+    return gr.Video(label=label, sources=sources, webcam_options=camera, elem_classes="clip")
 
 
 def many_clips(page: Page, model: gr.Dropdown) -> None:
@@ -130,8 +130,10 @@ def many_clips(page: Page, model: gr.Dropdown) -> None:
     with gr.Tab("Batch", id="batch"):
         with gr.Row():
             kinds = list(VIDEO_TYPES)
-            files = gr.File(label="Clips", file_count="multiple", file_types=kinds, height=160)
-            folder = gr.File(label="Or a folder of clips", file_count="directory", height=160)
+            files = gr.File(
+                label="Clips", file_count="multiple", file_types=kinds, elem_id="batch-files"
+            )
+            folder = gr.File(label="Or a folder of clips", file_count="directory")
         run = gr.Button("Explain all", variant="primary", elem_id="explain-all")
         saved = gr.HTML(label="Downloads")
         table = gr.Dataframe(headers=list(COLUMNS), label="Clips", interactive=False, wrap=True)
@@ -201,7 +203,7 @@ def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True
         Its address (at once if ``wait`` is False).
     """
     here = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}  # none is fetched
+    fonts = ["system-ui", "sans-serif"]  # of the visitor's machine: none is fetched
     _, address, _ = blocks.queue(max_size=24).launch(
         server_name="127.0.0.1",
         server_port=port,
@@ -212,7 +214,7 @@ def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True
         run_history=False,
         enable_monitoring=False,
         app_kwargs={"middleware": [here]},
-        theme=gr.themes.Default(primary_hue="blue", **fonts),
+        theme=gr.themes.Default(primary_hue="blue", font=fonts, font_mono=["monospace"]),
         css_paths=HERE / "page.css",
         js=(HERE / "page.js").read_text(encoding="utf-8"),
         quiet=not wait,
@@ -227,15 +229,22 @@ def main() -> int:
     parser.add_argument("--models", type=Path, help="folder of models that may be chosen as well")
     parser.add_argument("--port", type=int, default=7860)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="deft-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and examples; gone when the page ends
-        limits, models = Limits(), Models(args.checkpoint, args.models)
-        try:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: tidily
+    try:
+        with tempfile.TemporaryDirectory(prefix="deft-demo-") as folder:
+            os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and examples; gone at the end
+            limits, models = Limits(), Models(args.checkpoint, args.models)
             models.get(EMBEDDED)
-        except UserError as error:
-            print(f"demo: {error}", file=sys.stderr)
-            return 2
-        serve(build(Workbench(models, limits), Sessions(Path(folder))), limits, args.port)
+            blocks = build(Workbench(models, limits), Sessions(Path(folder)))
+            serve(blocks, limits, args.port)
+    except UserError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"demo: port {args.port}: {error}; say another with --port", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

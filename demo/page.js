@@ -5,6 +5,7 @@
   const regionsOf = (element) => (element.dataset.region || "").split("|").filter(Boolean);
   const within = (target, selector) => (target instanceof Element ? target.closest(selector) : null);
   let chosen = null;
+  let pointer = ""; // where it was last: an element that scrolls under it is not pointed at
 
   // ------------------------------------------------------------------ evidence
   function light(element) {
@@ -38,9 +39,13 @@
     }
   }
 
+  const spot = (event) => `${event.clientX} ${event.clientY}`;
+  for (const kind of ["pointermove", "pointerup"]) {
+    document.addEventListener(kind, (event) => (pointer = spot(event)));
+  }
   document.addEventListener("pointerover", (event) => {
     const element = within(event.target, "[data-region]");
-    if (element) light(element);
+    if (element && spot(event) !== pointer) light(element);
   });
   document.addEventListener("pointerout", (event) => {
     if (within(event.target, "[data-region]")) light(chosen && chosen.isConnected ? chosen : null);

@@ -60,7 +60,9 @@ def check_video(path: Path, limits: Limits, *, long: bool = False) -> None:
             "MB are read; cut or compress it"
         )
     info = probe(path)
-    seconds = float(info.timestamps[-1]) if info.frames else 0.0
+    if not info.frames:
+        raise UserError(f"{path.name}: no frames; expected a video")
+    seconds = float(info.timestamps[-1])
     most = limits.video_seconds if long else limits.clip_seconds
     if seconds > most:
         hint = "cut it" if long else "cut it, or take the page for long videos"

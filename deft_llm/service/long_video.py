@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
 from deft_llm.deft.explain import observe
@@ -65,13 +66,12 @@ def search_video(
     info = probe(path)
     times = info.timestamps
     told: list[Found] = []
+    whole = ClipInfo(path.name, info.frames, info.fps, float(times[-1]))
     for start, stop in _windows(times):
         found = None
         clip = read_clip(path, start=start, stop=stop)
         if len(clip) > 1:
-            found = _look(
-                bench, clip, ClipInfo(path.name, info.frames, info.fps, times[-1]), choice
-            )
+            found = _look(bench, clip, whole, choice)
         if found is not None and any(_same(found, other) for other in told):
             found = None
         if found is not None:
@@ -79,7 +79,7 @@ def search_video(
         yield stop / len(times), found
 
 
-def _windows(times: np.ndarray) -> Iterator[tuple[int, int]]:
+def _windows(times: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
     """First frame and one past the last of each window."""
     begin = float(times[0])
     while True:

@@ -13,7 +13,8 @@ from pathlib import Path
 from threading import Lock
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 
 from deft_llm.deft.explain import Explainer
 from deft_llm.errors import UserError
@@ -83,7 +84,7 @@ class Models:
         if _HUB_NAME.fullmatch(name) and ".." not in name:
             try:
                 return Path(snapshot_download(name, local_files_only=True))
-            except LocalEntryNotFoundError:
+            except (LocalEntryNotFoundError, HFValidationError):
                 raise UserError(
                     f"model {name}: not on this machine, and this page downloads nothing; get it "
                     f"first with: hf download {name}"
@@ -108,13 +109,24 @@ class Models:
         folder = self.resolve(name)
         if not (folder / _ADAPTER).is_file():
             return Explainer.load(folder)
-        settings = json.loads((folder / _ADAPTER).read_text(encoding="utf-8"))
-        base_name = str(settings.get("base_model_name_or_path") or "")
+        if not (folder / "adapter_model.safetensors").is_file():
+            raise UserError(
+                f"adapter {name}: no adapter_model.safetensors; save it again with PEFT"
+            )
+        try:
+            settings = json.loads((folder / _ADAPTER).read_text(encoding="utf-8"))
+            base_name = str(settings["base_model_name_or_path"])
+        except (ValueError, KeyError):
+            raise UserError(f"adapter {name}: {_ADAPTER} names no base; save it again") from None
         base = self.embedded if base_name == str(self.embedded) else self.resolve(base_name)
         if (base / _ADAPTER).is_file():
             raise UserError(f"adapter {name}: its base is an adapter itself; merge that one first")
         from peft import PeftModel
 
         explainer = Explainer.load(base)
-        merged = PeftModel.from_pretrained(explainer.model, folder).merge_and_unload()
+        try:
+            merged = PeftModel.from_pretrained(explainer.model, folder).merge_and_unload()
+        except (ValueError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"adapter {name}: does not fit {base_name} ({reason})") from error
         return Explainer(merged, explainer.processor)

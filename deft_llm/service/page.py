@@ -95,7 +95,9 @@ class Page:
         videos = [f for f in folder or [] if Path(f).suffix.lower() in VIDEO_TYPES]
         named = [*(files or []), *videos]
         paths = [self.sessions.upload(key, file) for file in named]
-        rows, records = [], []
+        rows: list[dict[str, Any]] = []
+        records: list[dict[str, Any]] = []
+        table: list[list[Any]] = []
         for row, record in explain_files(self.bench, paths, Choice(model)):
             rows.append(row)
             records.append(record or row)

@@ -79,7 +79,8 @@ def _curve(measurement: Measurement, places: NDArray[np.float64]) -> tuple[str, 
     motion = measurement.curve
     finite = motion[np.isfinite(motion)]
     top = 1.1 * max(float(finite.max(initial=0.0)), 2.0 * curve_floor(measurement), 0.05)
-    path, pen = [], "M"
+    path: list[str] = []
+    pen = "M"
     for place, value in zip(places, motion, strict=True):
         if not np.isfinite(value):
             pen = "M"

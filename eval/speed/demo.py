@@ -29,7 +29,6 @@ from deft_llm.service.workbench import Workbench
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "demo" / "clips" / "01_surprise.mp4"
 USERS, WARM = 3, 5
-_CLIENT = {"verbose": False, "download_files": False}
 
 
 @contextmanager
@@ -64,7 +63,7 @@ def explain(client: Client) -> float:
 
 def together(address: str) -> tuple[float, float]:
     """Seconds until all of three users are served, and the page's median answer meanwhile."""
-    clients = [Client(address, **_CLIENT) for _ in range(USERS)]
+    clients = [Client(address, verbose=False, download_files=False) for _ in range(USERS)]
     users = [threading.Thread(target=explain, args=(client,)) for client in clients]
     started = time.perf_counter()
     for user in users:
@@ -102,7 +101,7 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         with serving(folder) as (address, pid):
-            client = Client(address, **_CLIENT)
+            client = Client(address, verbose=False, download_files=False)
             first = explain(client)
             seconds = [explain(client) for _ in range(WARM)]
             before = memory(pid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +17,12 @@ from deft_llm.media.video import write_video
 from deft_llm.motion.measure import Measurement
 from deft_llm.service.batch import COLUMNS, row_of, to_csv
 from deft_llm.service.evidence import answer_record, link_sentences
-from deft_llm.service.limits import LIMITS, check_video, public
+from deft_llm.service.limits import LIMITS, Limits, check_video, public
 from deft_llm.service.long_video import WINDOW, _windows
 from deft_llm.service.models import EMBEDDED, Models
+from deft_llm.service.page import Page
 from deft_llm.service.sessions import MOST, Sessions
-from deft_llm.service.workbench import Choice, Seen
+from deft_llm.service.workbench import Choice, Seen, Workbench
 from deft_llm.viz.report import ClipInfo
 
 MakeMeasurement = Callable[..., Measurement]
@@ -55,9 +56,9 @@ def test_a_clip_within_the_limits(grey: Path) -> None:
         (replace(LIMITS, decoded_bytes=10_000), "20 frames of 64x64"),
     ],
 )
-def test_over_a_limit(grey: Path, limits: type, reason: str) -> None:
+def test_over_a_limit(grey: Path, limits: Limits, reason: str) -> None:
     with pytest.raises(UserError, match=reason) as refused:
-        check_video(grey, limits)  # type: ignore[arg-type]
+        check_video(grey, limits)
     assert str(refused.value).startswith("grey.mp4: "), "the file goes by its name alone"
 
 
@@ -221,6 +222,34 @@ def test_sessions_do_not_pile_up(tmp_path: Path) -> None:
     assert len(sessions) == MOST
     with pytest.raises(UserError, match="explain one first"):
         sessions.clip("0")
+
+
+def test_answers_keep_the_order_of_questions(
+    tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question that is asked while another is being answered waits, and nothing is lost."""
+    bench = Workbench(Models(tmp_path))
+    page = Page(bench, Sessions(tmp_path))
+    page.sessions.get("x").seen = seen
+    asked: list[tuple[str, list[str]]] = []
+
+    def answer(_: Seen, turns: list[tuple[str, str]], question: str, __: Choice) -> Iterator[str]:
+        asked.append((question, [before for before, _ in turns]))
+        yield "The left"
+        yield "The left inner brow moves up."
+
+    monkeypatch.setattr(bench, "answer", answer)
+    page.take("x", "first <clip> ")
+    running = page.answer("x", "embedded", 0.0, [])
+    assert next(running).count('class="turn open"') == 1
+    page.take("x", "second?")
+    assert next(running).count('class="turn open"') == 2
+    assert list(running)[-1].count('class="turn open"') == 1
+    html = list(page.answer("x", "embedded", 0.0, []))[-1]
+    assert asked == [("first  clip", []), ("second?", ["first  clip"])]
+    assert html.count('class="claim"') == 2 and "turn open" not in html
+    with pytest.raises(UserError, match="expected 1 to 500"):
+        page.take("x", " <> ")
 
 
 # ------------------------------------------------------------------ evidence, batch, windows
