@@ -1,4 +1,4 @@
-"""The command line: ``deft-llm explain CLIP``, ``flow A B -o OUT.flo``, ``simulate flow OUT``.
+"""The command line: ``deft-llm explain CLIP``, ``chat CLIP``, ``flow A B -o OUT.flo`` and others.
 
 Exit status: 0 done, 2 a wrong input (one line on stderr), 130 stopped by Ctrl-C.
 """
