@@ -1,39 +1,36 @@
-"""Training of DEFT-LLM: data, tokenizer, experts, then the whole by instruction tuning.
+"""Training of DEFT-LLM: data and tokenizer, experts, projectors, then instruction tuning.
 
-Each part leaves a finished folder behind and is skipped when the command is run again; inside a
-stage, ``transformers.Trainer`` resumes from its last checkpoint, bit-equal to a run that was
-never stopped. Schedule and sizes are our own (the paper states neither).
+Each part leaves a finished file or folder behind and is skipped when the command is run again;
+inside a stage, ``transformers.Trainer`` resumes from its last checkpoint, bit-equal to a run that
+was never stopped. Stages are those of the peers (LLaVA, Emotion-LLaMA); the paper states neither
+schedule nor sizes, they are our own.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import get_peft_model
-from safetensors.torch import load_file, save_file
-from torch import nn
-from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments, set_seed
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import get_last_checkpoint
+from accelerate import PartialState
+from transformers import set_seed
 
 from deft_llm.config import validate
+from deft_llm.deft.backbones import resolve_backbones
+from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.training.deft_data import (
     Collator,
     ExpertDataset,
     InstructionDataset,
-    LengthGroupedBatches,
+    require_sizes,
 )
-from deft_llm.training.deft_model import build_model, lora_config
-from deft_llm.training.deft_recipe import DeftRecipe, Stage
+from deft_llm.training.deft_model import PARTS, build_model, train_only, with_adapters
+from deft_llm.training.deft_recipe import DeftRecipe, require_machine
+from deft_llm.training.deft_stages import run_stage
 from deft_llm.training.runs import claim_folder, use_all_cores
 from deft_llm.unimer.audit import folder_records, require_disjoint
 from deft_llm.unimer.build import build_simulated
@@ -41,68 +38,7 @@ from deft_llm.unimer.dialogue import Templates
 from deft_llm.unimer.records import PacketStore
 
 logger = logging.getLogger(__name__)
-
-
-class DeftTrainer(Trainer):
-    """Trainer with length-grouped batches where the data has lengths."""
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        data = train_dataset or self.train_dataset
-        if not isinstance(data, InstructionDataset):
-            return super()._get_train_sampler(data)
-        return LengthGroupedBatches(data.lengths(), self.args.train_batch_size, self.args.data_seed)
-
-
-def _arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=stage.steps,
-        per_device_train_batch_size=stage.batch_size,
-        gradient_accumulation_steps=stage.accumulate,
-        learning_rate=stage.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(stage.warmup * stage.steps),
-        weight_decay=stage.weight_decay,
-        max_grad_norm=1.0,
-        bf16=stage.bf16,
-        use_cpu=not torch.cuda.is_available(),
-        logging_steps=20,
-        save_steps=stage.save_every,
-        save_total_limit=2,
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        remove_unused_columns=False,
-        dataloader_num_workers=0,
-        report_to=[],
-        label_names=["labels"],
-    )
-
-
-def _run_stage(
-    name: str, model: Any, data: Dataset, collator: Collator, recipe: DeftRecipe
-) -> None:
-    """Train one stage, from its last checkpoint if there is one."""
-    stage: Stage = getattr(recipe, name)
-    folder = recipe.output / name
-    set_seed(recipe.seed)
-    trainer = DeftTrainer(
-        model=model,
-        args=_arguments(recipe, stage, folder),
-        train_dataset=data,
-        data_collator=collator,
-    )
-    for half in folder.glob("checkpoint-*"):
-        if not (half / TRAINER_STATE_NAME).is_file():  # written last: saving was interrupted
-            shutil.rmtree(half)
-    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    if checkpoint:
-        logger.info("stage %s goes on from %s", name, checkpoint)
-    started = time.monotonic()
-    trainer.train(resume_from_checkpoint=checkpoint)
-    rows = trainer.state.log_history
-    log = recipe.output / f"{name}.log.jsonl"
-    log.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    logger.info("stage %s: %d steps in %.0f s", name, stage.steps, time.monotonic() - started)
+ENCODERS = ("experts", "heads")
 
 
 def train(values: dict[str, Any], where: str) -> None:
@@ -113,65 +49,81 @@ def train(values: dict[str, Any], where: str) -> None:
         where: Its file, for messages.
 
     Raises:
-        UserError: If the recipe is wrong, or its output folder belongs to another recipe.
+        UserError: If the recipe is wrong, the machine cannot run it, its output folder belongs to
+            another recipe, or its data shares a subject with what is held out.
     """
     recipe = validate(DeftRecipe, values, where)
+    require_machine(recipe, where)
+    resolve_backbones(DeftConfig(**recipe.model))  # before hours of rendering
     final = recipe.output / "final"
-    claim_folder(recipe.output, recipe)
-    if final.is_dir():
-        logger.info("already finished at step %d: %s", recipe.instruct.steps, final)
-        return
-    data = recipe.output / "data"
-    if not (data / "clips.jsonl").is_file():
-        build_simulated(recipe.data, data, Templates(recipe.templates))
-    store = PacketStore(data)
+    state = PartialState(cpu=not torch.cuda.is_available())
+    with state.main_process_first():
+        claim_folder(recipe.output, recipe)
+        if final.is_dir():
+            logger.info("already finished at step %d: %s", recipe.instruct.steps, final)
+            return
+        folders = _data_folders(recipe)
+    store = PacketStore(*folders)
     for folder in recipe.held_out:
         require_disjoint(store.records.values(), folder_records(folder))
+    require_sizes(store, DeftConfig(**recipe.model))
     use_all_cores()
     set_seed(recipe.seed)
-    model, processor = build_model(recipe, data)
+    model, processor = build_model(recipe, *folders)
     _banner(recipe, model, store)
     collator = Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)
-    trained = nn.ModuleDict({"experts": model.experts, "heads": model.heads})
-    expert_weights = recipe.output / "experts.safetensors"
-    if expert_weights.is_file():
-        trained.load_state_dict(load_file(expert_weights))
-    else:
-        model.language_model.requires_grad_(False)
-        model.projectors.requires_grad_(False)
-        _run_stage("experts", model, ExpertDataset(store, model.config), collator, recipe)
-        model.requires_grad_(True)
-        partial = expert_weights.with_suffix(".partial")
-        save_file(trained.state_dict(), partial)
-        os.replace(partial, expert_weights)
+    train_only(model, ENCODERS)
+    clips = ExpertDataset(store, model.config)
+    run_stage("experts", model, clips, collator, recipe, ENCODERS)
+    conversations = InstructionDataset(folders, store, processor, model.config)
+    train_only(model, ("projectors",))
+    run_stage("projectors", model, conversations, collator, recipe, ("projectors",))
+    tuned = _to_be_tuned(recipe, model, processor)
+    run_stage("instruct", tuned, conversations, collator, recipe)
+    if state.is_main_process:
+        if not recipe.text_model.lora_rank:
+            tuned = tuned.to(getattr(torch, recipe.save_dtype))
+        save_whole(tuned, processor, final)
+        logger.info("finished: %s", final)
+    state.wait_for_everyone()
+
+
+def _data_folders(recipe: DeftRecipe) -> list[Path]:
+    """The folders to learn from; what is to be simulated is built first, or gone on with."""
+    if not recipe.data.clips:
+        return list(recipe.folders)
+    own = recipe.output / "data"
+    if not (own / "clips.jsonl").is_file():
+        build_simulated(recipe.data, own, Templates(recipe.templates))
+    return [own, *recipe.folders]
+
+
+def _to_be_tuned(recipe: DeftRecipe, model: Any, processor: DeftProcessor) -> Any:
+    """The model of the last stage: under adapters, or whole."""
+    frozen = recipe.instruct.freeze_experts
     if recipe.text_model.lora_rank:
-        model = get_peft_model(model, lora_config(recipe.text_model, processor.tokenizer))
-    elif recipe.instruct.freeze_experts:
-        trained.requires_grad_(False)
-    dataset = InstructionDataset(data, store, processor, model.config)
-    _run_stage("instruct", model, dataset, collator, recipe)
-    if not recipe.text_model.lora_rank:
-        model = model.to(getattr(torch, recipe.save_dtype))
-    _save_whole(model, processor, final)
-    logger.info("finished: %s", final)
+        return with_adapters(model, recipe.text_model, processor.tokenizer, frozen)
+    train_only(model, (part for part in PARTS if not (frozen and part in ENCODERS)))
+    return model
 
 
 def _banner(recipe: DeftRecipe, model: torch.nn.Module, store: PacketStore) -> None:
     size = sum(p.numel() for p in model.parameters())
     logger.info(
-        "%d clips · %d subjects · %.2f M parameters · %s · effective batch %d · %d + %d steps",
+        "%d clips · %d subjects · %.2f M parameters · %s · effective batch %d · %d + %d + %d steps",
         len(store.records),
         len({record.subject for record in store.records.values()}),
         size / 1e6,
         f"{torch.cuda.get_device_name()}" if torch.cuda.is_available() else "CPU",
-        recipe.instruct.batch_size * recipe.instruct.accumulate,
+        recipe.instruct.batch_size * recipe.instruct.accumulate * PartialState().num_processes,
         recipe.experts.steps,
+        recipe.projectors.steps,
         recipe.instruct.steps,
     )
 
 
-def _save_whole(model: Any, processor: DeftProcessor, folder: Path) -> None:
-    """Save under a temporary name, then put in place."""
+def save_whole(model: Any, processor: DeftProcessor, folder: Path) -> None:
+    """Save model and processor under a temporary name, then put them in place."""
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)

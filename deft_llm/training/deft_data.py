@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,39 @@ from torch.utils.data import Dataset, Sampler
 
 from deft_llm import facs
 from deft_llm.deft.configuration_deft import NO_EMOTION, DeftConfig
-from deft_llm.deft.processing_deft import IGNORED, DeftFeatureExtractor, DeftProcessor
+from deft_llm.deft.processing_deft import (
+    CLIP_TOKEN,
+    IGNORED,
+    DeftFeatureExtractor,
+    DeftProcessor,
+)
+from deft_llm.errors import UserError
 from deft_llm.motion.packet import mirror
 from deft_llm.unimer.records import ClipRecord, PacketStore, read_lines
+
+
+def require_sizes(store: PacketStore, config: DeftConfig) -> None:
+    """Refuse clips that were measured for a model of other sizes.
+
+    Raises:
+        UserError: If a clip's maps differ from what the configuration says; names the fields.
+    """
+    wanted = {
+        "structure_size": config.structure_size,
+        "texture_frames": config.texture_frames,
+        "texture_size": config.texture_size,
+        "map_size": config.map_size,
+    }
+    for clip in store.records:
+        packet = store[clip]
+        sides = (packet["onset"].shape[0], *packet["texture"].shape[:2], packet["flow"].shape[-1])
+        found = dict(zip(wanted, sides, strict=True))
+        if found != wanted:
+            name = next(name for name in wanted if found[name] != wanted[name])
+            raise UserError(
+                f"clip {clip!r} was measured with {name} {found[name]}, the recipe's model has "
+                f"{wanted[name]}; set model.{name}={found[name]}"
+            )
 
 
 class ClipTargets:
@@ -61,17 +91,34 @@ class ExpertDataset(Dataset):
 
 
 class InstructionDataset(Dataset):
-    """Conversations of ``train.jsonl`` with their clips."""
+    """Conversations of some data folders' ``train.jsonl`` with their clips."""
 
     def __init__(
-        self, folder: Path, store: PacketStore, processor: DeftProcessor, config: DeftConfig
-    ):
+        self,
+        folders: Sequence[Path],
+        store: PacketStore,
+        processor: DeftProcessor,
+        config: DeftConfig,
+    ) -> None:
+        """Read the conversations.
+
+        Raises:
+            UserError: If one is not about exactly one clip of the store.
+        """
         self.store, self.processor = store, processor
         self.targets = ClipTargets(config)
-        self.lines = [
-            (line["clip"], line["mirrored"], line["conversations"])
-            for line in read_lines(folder / "train.jsonl")
-        ]
+        self.lines: list[tuple[str, bool, list[dict[str, str]]]] = []
+        for folder in folders:
+            for line in read_lines(folder / "train.jsonl"):
+                turns = line["conversations"]
+                marks = sum(turn["value"].count(CLIP_TOKEN) for turn in turns)
+                if marks != 1 or line["clip"] not in store.records:
+                    raise UserError(
+                        f"{folder / 'train.jsonl'}: conversation {line.get('id')!r} has {marks} "
+                        f"{CLIP_TOKEN} marks, clip {line['clip']!r}; expected one mark, and a clip "
+                        "of clips.jsonl"
+                    )
+                self.lines.append((line["clip"], line["mirrored"], turns))
 
     def __len__(self) -> int:
         return len(self.lines)
