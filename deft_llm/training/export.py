@@ -101,7 +101,7 @@ def _read_figures(path: Path | None) -> list[dict[str, Any]]:
 
 
 def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters: bool) -> str:
-    """The model card.
+    """The model card, which names folders by their last part: paths say nothing to others.
 
     Args:
         recipe: How it was trained.
@@ -109,7 +109,7 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
         figures: Measured on it; each with name, value, bar and reached.
         adapters: Whether the folder holds adapters only.
     """
-    base = recipe.text_model.name_or_path
+    base = _shown(recipe.text_model.name_or_path)
     front: dict[str, Any] = {
         "library_name": "peft" if adapters else "transformers",
         "pipeline_tag": "image-text-to-text",
@@ -118,6 +118,12 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
     if base:
         front["base_model"] = base
     used = recipe.model_dump(mode="json", exclude={"output", "held_out", "templates"})
+    used["text_model"]["name_or_path"] = base
+    used["folders"] = [folder.name for folder in recipe.folders]
+    used["data"].pop("head_path")
+    for backbone in used["model"].get("backbones", {}).values():
+        backbone["name"] = _shown(backbone["name"])
+        backbone.pop("weights", None)
     return "\n".join(
         [
             "---",
@@ -151,6 +157,11 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
             "",
         ]
     )
+
+
+def _shown(name: str | None) -> str | None:
+    """A hub name as it is, a folder by its last part."""
+    return Path(name).name if name and Path(name).is_dir() else name
 
 
 def _data(recipe: DeftRecipe) -> str:
