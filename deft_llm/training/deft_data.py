@@ -64,9 +64,9 @@ class ClipTargets:
             for side in facs.au_sides(code) if row is not None else ():
                 labels[row, 0 if side == "left" else 1] = 1.0
         regions = np.zeros(len(facs.REGIONS), np.int64)
-        for row in record.facts(mirrored).evidence:
-            side = facs.REGIONS[row.region].side
-            regions[self.regions[row.region]] = 1 + facs.octant(row.direction, side)
+        for seen in record.facts(mirrored).evidence:
+            side = facs.REGIONS[seen.region].side
+            regions[self.regions[seen.region]] = 1 + facs.octant(seen.direction, side)
         emotion = self.emotions[record.emotion or NO_EMOTION] if record.emotion_known else IGNORED
         return {"emotion_labels": emotion, "au_labels": labels, "region_labels": regions}
 
