@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from deft_llm.errors import UserError
-from deft_llm.training.tasks import run
+from deft_llm.training.tasks import plan, run
 
 
 def main() -> int:
@@ -14,10 +14,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path, help="a YAML file of train_configs/")
     parser.add_argument("overrides", nargs="*", help="dotted changes, e.g. data.clips=200")
+    parser.add_argument("--dry-run", action="store_true", help="print what it would cost, and stop")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
-        run(args.config, args.overrides)
+        if args.dry_run:
+            print(*plan(args.config, args.overrides), sep="\n")
+        else:
+            run(args.config, args.overrides)
     except UserError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2

@@ -181,6 +181,21 @@ def flow(
     print(f"{'picture':<{_COLUMN}}{picture}")
 
 
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="folder of a finished run of train.py, task deft")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="new folder")],
+    merge: Annotated[bool, typer.Option("--merge", help="put adapters into the weights")] = False,
+    figures: Annotated[
+        Path | None, typer.Option(help="what eval/run.py --json wrote, for the model card")
+    ] = None,
+) -> None:
+    """Write a trained model for others: weights, processor and model card."""
+    from deft_llm.training.export import export as write
+
+    print(f"{'model':<{_COLUMN}}{write(run, out, merge, figures)}")
+
+
 def _folder_name(name: str) -> str:
     """The clip's name without its ending, safe as one folder's name."""
     return Path(name).stem.strip(". ") or "clip"

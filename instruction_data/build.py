@@ -36,6 +36,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--identities", type=int, default=300, help="simulated faces")
     parser.add_argument("--first-identity", type=int, default=1_000)
     parser.add_argument("--head", default="own", help="head model of the simulated faces")
+    parser.add_argument("--head-path", type=Path, help="its file or folder, where it needs one")
     parser.add_argument("--seed", type=int, default=1_000_000)
     parser.add_argument("--variants", type=int, default=8, help="conversations per clip")
     parser.add_argument("--turns", type=int, default=3, help="questions per conversation")
@@ -50,11 +51,12 @@ def build(args: argparse.Namespace) -> None:
     shard, templates = Shard.parse(args.shard), Templates(args.templates)
     if not args.corpora and not args.simulated:
         raise UserError("nothing to build from; give --corpora, --simulated N, or both")
-    names = ("identities", "first_identity", "head", "seed", "workers")
+    names = ("identities", "first_identity", "head", "head_path", "seed", "workers")
     values = {"clips": args.simulated, **{name: getattr(args, name) for name in names}}
     data = validate(SimulatedData, values, "command line")
     corpora = [str(listing) for listing in args.corpora]
-    drawn = data.model_dump(exclude={"workers", "variants", "turns"}) if args.simulated else None
+    elsewhere = {"workers", "head_path", "variants", "turns"}  # not what is drawn
+    drawn = data.model_dump(exclude=elsewhere) if args.simulated else None
     claim(args.out, {"corpora": corpora, "simulated": drawn})
     parts: list[str] = []
     refused: list[tuple[str, str]] = []

@@ -47,7 +47,8 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from deft_llm.config import read_yaml, validate
-    from deft_llm.training.deft import DeftRecipe, build_model
+    from deft_llm.training.deft_model import build_model
+    from deft_llm.training.deft_recipe import DeftRecipe
 
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "train.jsonl").write_text("\n".join(_instruction_lines()), encoding="utf-8")

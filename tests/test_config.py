@@ -9,7 +9,7 @@ import pytest
 
 from deft_llm.config import Settings, apply_overrides, load, read_yaml, validate
 from deft_llm.errors import UserError
-from deft_llm.training.deft import DeftRecipe
+from deft_llm.training.deft_recipe import DeftRecipe
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -30,7 +30,7 @@ LEVEL = {part: i for i, parts in enumerate(LEVELS) for part in parts}
 MODEL_PACKAGES = frozenset(LEVELS[5])
 SCRIPTS = frozenset({"train", "eval", "demo", "instruction_data", "tests"})
 # The one crossing that the design allows: a recognizer as the backbone of an expert.
-ALLOWED = {("deft_llm.deft.experts", "recognizers")}
+ALLOWED = {("deft_llm.deft.backbones", "recognizers")}
 # Opening a file of these can run code of whoever wrote it; the others break CPU installations.
 BANNED = frozenset({"pickle", "dill", "joblib", "torchvision", "timm"})
 

@@ -46,6 +46,9 @@ class DeftConfig(PretrainedConfig):
         au_weight: Weight of the AU head's binary cross-entropy.
         region_weight: Weight of the region head's cross-entropy, which binds the region tokens to
             what may be said of their region (motion-text alignment).
+        orthogonality_weight: Weight of the experts' disentanglement loss (``orthogonality``).
+        backbones: Expert -> what reads its input in place of the own network
+            (``deft/backbones.py``).
         *_token_id: Placeholder ids that the expert tokens replace.
     """
 
@@ -72,6 +75,8 @@ class DeftConfig(PretrainedConfig):
         emotion_weight: float = 1.0,
         au_weight: float = 1.0,
         region_weight: float = 0.5,
+        orthogonality_weight: float = 0.0,
+        backbones: dict[str, dict[str, Any]] | None = None,
         structure_token_id: int = 0,
         texture_token_id: int = 0,
         motion_token_id: int = 0,
@@ -98,6 +103,8 @@ class DeftConfig(PretrainedConfig):
         self.emotion_weight = emotion_weight
         self.au_weight = au_weight
         self.region_weight = region_weight
+        self.orthogonality_weight = orthogonality_weight
+        self.backbones = dict(backbones or {})
         self.structure_token_id = structure_token_id
         self.texture_token_id = texture_token_id
         self.motion_token_id = motion_token_id

@@ -3,7 +3,8 @@
 Each sees what the others do not, so that identity and motion are kept apart at the input:
 structure reads the onset frame alone, dynamic texture the differences to the onset, motion
 semantics the head-compensated flow and the region motion table. The paper (arXiv 2511.10948)
-names the experts and no architecture; these small networks are our own.
+names the experts and no architecture; these small networks are our own. ``deft/backbones.py`` has
+what may stand in their place.
 
 Dimensions: B clips, D expert width, K AU queries, R regions, T texture frames, S map side.
 """
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from deft_llm import facs
+from deft_llm.deft.backbones import FlowBackbone, make_backbone
 from deft_llm.deft.configuration_deft import DeftConfig
 
 
@@ -93,15 +95,15 @@ class _QueryBlock(nn.Module):
 class MotionExpert(nn.Module):
     """What moved where: flow maps and the region table, read by a query per AU and per region."""
 
-    def __init__(self, config: DeftConfig) -> None:
+    def __init__(self, config: DeftConfig, backbone: FlowBackbone | None = None) -> None:
         super().__init__()
         width = config.expert_dim
         regions = len(facs.REGIONS)
         self.withheld = config.amplitude_dropout
-        self.map_net = nn.Sequential(
+        self.map_net: nn.Module = backbone or nn.Sequential(
             _conv(6, 32, stride=2), _conv(32, 64), _conv(64, 96, stride=2), _conv(96, width)
         )
-        cells = (config.map_size // 4) ** 2
+        cells = backbone.cells if backbone else (config.map_size // 4) ** 2
         self.map_position = nn.Parameter(torch.randn(cells, width) * 0.02)
         self.amplitude = nn.Linear(8, width)
         self.region_net = nn.Sequential(
@@ -123,7 +125,10 @@ class MotionExpert(nn.Module):
             Tokens (B, K + R, D): the AU queries, then the regions.
         """
         flow_scale, regions = self._withhold(flow_scale), self._withhold(regions)
-        maps = self.map_net(flow.flatten(1, 2)).flatten(2).transpose(1, 2)
+        if isinstance(self.map_net, FlowBackbone):
+            maps = self.map_net(flow)
+        else:
+            maps = self.map_net(flow.flatten(1, 2)).flatten(2).transpose(1, 2)
         maps = maps + self.map_position + self.amplitude(flow_scale.flatten(1)).unsqueeze(1)
         table = self.region_net(regions.transpose(1, 2).flatten(2)) + self.region_position
         tokens = torch.cat([self.queries.expand(len(flow), -1, -1), table], dim=1)
@@ -146,9 +151,9 @@ class DeftExperts(nn.Module):
         super().__init__()
         self.expert_dropout = config.expert_dropout
         self.dropout = nn.Dropout(config.dropout)
-        self.structure = StructureExpert(config)
-        self.texture = TextureExpert(config)
-        self.motion = MotionExpert(config)
+        self.structure: nn.Module = make_backbone("structure", config) or StructureExpert(config)
+        self.texture: nn.Module = make_backbone("texture", config) or TextureExpert(config)
+        self.motion = MotionExpert(config, make_backbone("motion", config))
         self.blank = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(config.expert_dim)) for name in config.token_counts()}
         )

@@ -8,7 +8,9 @@ discriminative + generative"; the weights are ours).
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -92,6 +94,21 @@ class DeftHeads(nn.Module):
         return self.region(tokens["motion"][:, self.num_aus :])
 
 
+def orthogonality(tokens: dict[str, Tensor]) -> Tensor:
+    """How much the experts say the same: 0 where their pooled tokens share no direction.
+
+    Every expert's mean token, centred over the batch and brought to length 1, gives Z (B, D); the
+    sum over pairs of experts of ``||Zi^T Zj||_F^2 / B^2``, in 0..3. A batch of one says nothing: 0.
+
+    Args:
+        tokens: Expert -> (B, N, D).
+    """
+    pooled = [values.float().mean(1) for values in tokens.values()]
+    unit = [F.normalize(values - values.mean(0), dim=-1) for values in pooled]
+    pairs = [(a.T @ b).square().sum() for a, b in combinations(unit, 2)]
+    return torch.stack(pairs).sum() / len(unit[0]) ** 2
+
+
 class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
     """The whole model; see the module's docstring."""
 
@@ -106,12 +123,19 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
     _tied_weights_keys: dict[str, str] = {}
     accepts_loss_kwargs = True
 
-    def __init__(self, config: DeftConfig) -> None:
+    def __init__(self, config: DeftConfig, empty_text_model: bool = False) -> None:
+        """Build it.
+
+        Args:
+            config: Its shape.
+            empty_text_model: Give the language model no memory: another takes its place.
+        """
         super().__init__(config)
         self.experts = DeftExperts(config)
         self.projectors = nn.ModuleDict({name: DeftProjector(config) for name in EXPERTS})
         self.heads = DeftHeads(config)
-        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        with torch.device("meta") if empty_text_model else nullcontext():
+            self.language_model = AutoModelForCausalLM.from_config(config.text_config)
         self.post_init()
 
     @classmethod
@@ -128,7 +152,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         language_model = AutoModelForCausalLM.from_pretrained(name_or_path, **kwargs)
         config.text_config = language_model.config
         config.tie_word_embeddings = bool(config.text_config.tie_word_embeddings)
-        model = cls(config)
+        model = cls(config, empty_text_model=True)
         model.language_model = language_model
         return model
 
@@ -229,6 +253,8 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             terms += self._head_losses(emotion_logits, au_logits, emotion_labels, au_labels)
             if region_labels is not None:
                 terms.append(self._region_loss(region_logits, region_labels))
+            if terms and self.config.orthogonality_weight:
+                terms.append(self.config.orthogonality_weight * orthogonality(expert_tokens))
             if num_items_in_batch is not None and labels is not None:
                 # Trainer does not divide such a loss by its accumulation steps.
                 share = (labels != IGNORED).sum() / num_items_in_batch

@@ -129,7 +129,16 @@ class DeftProcessor(ProcessorMixin):
             span: What ``<clip>`` expands to (``clip_span``).
             prompts: Name -> the question that a caller asks by that name.
             **kwargs: For ``ProcessorMixin``.
+
+        Raises:
+            UserError: If the tokenizer does not know a token of the span.
         """
+        known = tokenizer.get_vocab()
+        if missing := [t for t in SPECIAL_TOKENS if t in span and t not in known]:
+            raise UserError(
+                f"the tokenizer has no token {missing[0]}; take the tokenizer that was saved with "
+                "the model, or teach it the experts' tokens (add_expert_tokens)"
+            )
         self.span = span
         self.prompts = prompts or {}
         super().__init__(feature_extractor, tokenizer, **kwargs)

@@ -6,6 +6,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from deft_llm.config import apply_overrides, read_yaml
 from deft_llm.errors import UserError
@@ -20,6 +21,10 @@ TASKS: dict[str, str] = {
 }
 
 
+# name -> "module:function(values, where) -> lines": what a run would cost.
+PLANS: dict[str, str] = {"deft": "deft_llm.training.deft_plan:plan"}
+
+
 def run(path: Path, overrides: Sequence[str] = ()) -> None:
     """Train what a configuration describes.
 
@@ -30,12 +35,36 @@ def run(path: Path, overrides: Sequence[str] = ()) -> None:
     Raises:
         UserError: If the file, the task or a setting is wrong.
     """
+    values, name = _read(path, overrides)
+    task: Callable[..., None] = _resolve(TASKS[name])
+    task(values, str(path))
+
+
+def plan(path: Path, overrides: Sequence[str] = ()) -> list[str]:
+    """What a run would cost, in lines to print; nothing is trained or written.
+
+    Raises:
+        UserError: As ``run``, or if the task has no plan.
+    """
+    values, name = _read(path, overrides)
+    if name not in PLANS:
+        raise UserError(f"{path}: task {name} has no dry run; those that have: {', '.join(PLANS)}")
+    lines: list[str] = _resolve(PLANS[name])(values, str(path))
+    return lines
+
+
+def _read(path: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """The settings of a configuration and its task."""
     values = apply_overrides(read_yaml(path), overrides)
     name = str(values.pop("task", None))
     if name not in TASKS:
         near = difflib.get_close_matches(name, TASKS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"{path}: task {name!r}; expected one of {', '.join(TASKS)}{hint}")
-    module, _, function = TASKS[name].partition(":")
-    task: Callable[..., None] = getattr(importlib.import_module(module), function)
-    task(values, str(path))
+    return values, name
+
+
+def _resolve(place: str) -> Callable[..., Any]:
+    module, _, function = place.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found

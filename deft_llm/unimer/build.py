@@ -37,6 +37,7 @@ from deft_llm.motion.packet import Packet, pack
 from deft_llm.motion.regions import region_masks, region_motion
 from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.simulator.clips import SimulatedClip, combinations, draw_spec, render_many
+from deft_llm.simulator.head import load_head
 from deft_llm.simulator.sets import ClipSet
 from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.dialogue import Templates, Writer
@@ -58,6 +59,7 @@ class SimulatedData(ClipSet):
         variants: Conversations per clip; every other one is mirrored.
         turns: Questions per conversation.
         head: Name of the head model.
+        head_path: Its file or folder, where it needs one ("ict").
         workers: Processes.
     """
 
@@ -66,6 +68,7 @@ class SimulatedData(ClipSet):
     variants: int = 8
     turns: int = 3
     head: str = "own"
+    head_path: Path | None = None
     workers: int = 2
 
 
@@ -210,7 +213,8 @@ def measure_simulated(data: SimulatedData, folder: Path, shard: Shard = ALL) -> 
     folder.mkdir(parents=True, exist_ok=True)
 
     def observed(drawn: Iterable[ClipSpec]) -> Iterator[Observed]:
-        return render_many(drawn, observe, data.workers)
+        head = load_head(data.head, data.head_path) if data.head_path else None
+        return render_many(drawn, observe, data.workers, head)
 
     return write_parts("packets", list(specs(data)), observed, folder, shard)
 

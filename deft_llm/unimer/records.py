@@ -187,22 +187,40 @@ def save_packets(path: Path, packets: list[Packet]) -> None:
 
 
 class PacketStore:
-    """Packets of a data folder by clip id, held in memory as the small types they are saved in."""
+    """Packets of data folders by clip id, held in memory as the small types they are saved in.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        records: Clip id -> its record.
+    """
+
+    def __init__(self, *folders: Path) -> None:
         """Read ``clips.jsonl`` and its packet files.
 
         Raises:
-            UserError: If a file is missing.
+            UserError: If a file is missing, or two folders have a clip of the same id.
         """
-        lines = read_lines(folder / "clips.jsonl")
-        self.records = {r.clip: r for r in (ClipRecord.from_json(json.dumps(x)) for x in lines)}
-        self._files: dict[str, dict[str, np.ndarray]] = {}
-        for name in {record.packets for record in self.records.values()}:
-            if not (folder / name).is_file():
-                raise UserError(f"{folder / name}: missing; build the data again")
-            self._files[name] = load_file(folder / name)
+        self.records: dict[str, ClipRecord] = {}
+        self._files: dict[Path, dict[str, np.ndarray]] = {}
+        self._places: dict[str, Path] = {}
+        for folder in folders:
+            for line in read_lines(folder / "clips.jsonl"):
+                record = ClipRecord.from_json(json.dumps(line))
+                if record.clip in self.records:
+                    raise UserError(
+                        f"{folder}: clip {record.clip!r} is also in "
+                        f"{self._places[record.clip].parent}; name each folder once, and give "
+                        "simulated ones seeds of their own"
+                    )
+                self.records[record.clip] = record
+                self._places[record.clip] = self._open(folder / record.packets)
+
+    def _open(self, path: Path) -> Path:
+        if path not in self._files:
+            if not path.is_file():
+                raise UserError(f"{path}: missing; build the data again")
+            self._files[path] = load_file(path)
+        return path
 
     def __getitem__(self, clip: str) -> Packet:
-        record = self.records[clip]
-        return {name: array[record.row] for name, array in self._files[record.packets].items()}
+        arrays = self._files[self._places[clip]]
+        return {name: array[self.records[clip].row] for name, array in arrays.items()}

@@ -16,7 +16,7 @@ from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import IGNORED, DeftProcessor
 from deft_llm.motion.packet import Packet
-from deft_llm.training.deft import Collator
+from deft_llm.training.deft_data import Collator
 
 MakePacket = Callable[[int], Packet]
 Inputs = dict[str, Tensor]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deft_llm.training.deft import LengthGroupedBatches
+from deft_llm.training.deft_data import LengthGroupedBatches
 
 
 def test_every_conversation_once_in_batches_of_like_length() -> None:

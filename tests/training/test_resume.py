@@ -1,6 +1,6 @@
 """A run that was stopped and called again ends in the very bytes of one that was not.
 
-Rendering is replaced by random packets, except in the slow test.
+Rendering is replaced by random packets (conftest), except in the slow test.
 """
 
 from __future__ import annotations
@@ -13,80 +13,30 @@ from typing import Any
 
 import pytest
 
-from deft_llm import facs
-from deft_llm.clip import Evidence
 from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
-from deft_llm.motion.packet import Packet
 from deft_llm.simulator.clip_spec import ClipSpec
-from deft_llm.training import deft
+from deft_llm.training import deft, deft_stages
 from deft_llm.unimer import build, parts
 from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
 from deft_llm.unimer.dialogue import Templates
-from deft_llm.unimer.records import ClipRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "instruction_data" / "templates"
-DATA = SimulatedData(clips=10, identities=4, seed=5_000_000, variants=2, turns=2, workers=1)
+
+
+DRAWN = {"clips": 10, "identities": 4, "seed": 5_000_000, "variants": 2, "turns": 2, "workers": 1}
 
 
 def recipe(output: Path, **changes: Any) -> dict[str, Any]:
-    """The smoke recipe in a folder of its own."""
+    """The smoke recipe in a folder of its own; its data is that of the fixture ``data``."""
     values = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
     values.pop("task")
-    own = {"output": str(output), "templates": str(TEMPLATES), "data": DATA.model_dump()}
+    own = {"output": str(output), "templates": str(TEMPLATES), "data": DRAWN}
     return {**values, **own, **changes}
 
 
-def _observed(spec: ClipSpec, packet: Packet) -> Observed:
-    """What a clip's measurement could be: the AUs' motion as the table has it, noise for maps."""
-    moved = {
-        region: (directions[0], code)
-        for code in spec.aus
-        for region, directions in facs.expected_directions(code).items()
-        if directions
-    }
-    evidence = tuple(
-        Evidence(region, moved[region][0], 0.6, 8.0, (moved[region][1],))
-        for region in facs.REGIONS
-        if region in moved
-    )
-    record = ClipRecord(
-        clip=f"simulated-{spec.seed}",
-        subject=spec.subject,
-        emotion=spec.emotion,
-        emotion_known=spec.emotion is not None or not spec.aus,
-        aus=facs.sort_aus(spec.aus),
-        evidence=evidence,
-        packets="",
-        row=0,
-        content=str(spec.seed),
-        spec=spec.to_json(),
-    )
-    return Observed(spec, packet, record)
-
-
 Rendering = Callable[..., Iterator[Observed]]
-
-
-@pytest.fixture(scope="session")
-def no_rendering(make_packet: Callable[[int], Packet]) -> Rendering:
-    """Stands in for ``render_many``."""
-
-    def observe(specs: Iterable[ClipSpec], *_: object) -> Iterator[Observed]:
-        return (_observed(spec, make_packet(spec.seed % 2**32)) for spec in specs)
-
-    return observe
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, no_rendering: Rendering) -> Path:
-    """A data folder, built by the real code on random packets."""
-    folder = tmp_path_factory.mktemp("data") / "data"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "render_many", no_rendering)
-        build_simulated(DATA, folder, Templates(TEMPLATES))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -135,10 +85,10 @@ def model_files(output: Path) -> dict[str, bytes]:
     return files
 
 
-def _stopped_trainer(stage: str, step: int) -> type[deft.DeftTrainer]:
+def _stopped_trainer(stage: str, step: int) -> type[deft_stages.DeftTrainer]:
     """A trainer that Ctrl-C reaches in one stage, before the given step is done."""
 
-    class Stopped(deft.DeftTrainer):
+    class Stopped(deft_stages.DeftTrainer):
         def training_step(self, *args: Any, **kwargs: Any) -> Any:
             if Path(self.args.output_dir).name == stage and self.state.global_step == step:
                 raise KeyboardInterrupt
@@ -160,7 +110,7 @@ def test_resumed_run_ends_bit_equal(
     shutil.copytree(data, output / "data")
     with monkeypatch.context() as patch:
         # Checkpoints are at 2 and 4: one step is lost and has to be done again.
-        patch.setattr(deft, "DeftTrainer", _stopped_trainer(stage, 3))
+        patch.setattr(deft_stages, "DeftTrainer", _stopped_trainer(stage, 3))
         with pytest.raises(KeyboardInterrupt):
             deft.train(recipe(output), "smoke.yaml")
     assert not (output / "final").exists()
@@ -200,14 +150,14 @@ def test_stopped_while_a_checkpoint_was_saved(
     output = tmp_path / "run"
     shutil.copytree(data, output / "data")
 
-    class Stopped(deft.DeftTrainer):
+    class Stopped(deft_stages.DeftTrainer):
         def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
             if output_dir.endswith("instruct/checkpoint-4"):
                 raise KeyboardInterrupt
             super()._save_optimizer_and_scheduler(output_dir)
 
     with monkeypatch.context() as patch:
-        patch.setattr(deft, "DeftTrainer", Stopped)
+        patch.setattr(deft_stages, "DeftTrainer", Stopped)
         with pytest.raises(KeyboardInterrupt):
             deft.train(recipe(output), "smoke.yaml")
     assert (output / "instruct" / "checkpoint-4").is_dir()
@@ -267,29 +217,34 @@ def _build_in_two_goes(
 
 
 def test_stopped_data_building_keeps_whole_shards(
-    tmp_path: Path, no_rendering: Rendering, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    no_rendering: Rendering,
+    drawn: SimulatedData,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(parts, "PART", 2)
     monkeypatch.setattr(build, "render_many", no_rendering)
-    build_simulated(DATA, tmp_path / "whole", Templates(TEMPLATES))
+    build_simulated(drawn, tmp_path / "whole", Templates(TEMPLATES))
     first, second = _build_in_two_goes(
-        DATA, tmp_path / "stopped", no_rendering, monkeypatch, after=5
+        drawn, tmp_path / "stopped", no_rendering, monkeypatch, after=5
     )
-    assert first == [DATA.seed + i for i in range(5)]
-    assert second == [DATA.seed + i for i in range(4, DATA.clips)]  # the fifth was half a shard
+    assert first == [drawn.seed + i for i in range(5)]
+    assert second == [drawn.seed + i for i in range(4, drawn.clips)]  # the fifth was half a shard
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
 
 @pytest.mark.slow
-def test_from_nothing_with_rendering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_nothing_with_rendering(
+    tmp_path: Path, drawn: SimulatedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The whole path: stopped while rendering, then in each stage, each time called again."""
-    few = DATA.model_copy(update={"clips": 4})
+    few = drawn.model_copy(update={"clips": 4})
     real = build.render_many
     _build_in_two_goes(few, tmp_path / "stopped" / "data", real, monkeypatch, after=3)
     monkeypatch.setattr(build, "render_many", real)
     for stage in ("experts", "instruct"):
         with monkeypatch.context() as patch:
-            patch.setattr(deft, "DeftTrainer", _stopped_trainer(stage, 3))
+            patch.setattr(deft_stages, "DeftTrainer", _stopped_trainer(stage, 3))
             with pytest.raises(KeyboardInterrupt):
                 deft.train(recipe(tmp_path / "stopped", data=few.model_dump()), "smoke.yaml")
     for name in ("stopped", "straight"):

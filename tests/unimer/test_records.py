@@ -13,7 +13,7 @@ import pytest
 from deft_llm import facs
 from deft_llm.errors import UserError
 from deft_llm.motion.packet import Packet
-from deft_llm.training.deft import as_messages
+from deft_llm.training.deft_data import as_messages
 from deft_llm.unimer.records import (
     ClipRecord,
     PacketStore,

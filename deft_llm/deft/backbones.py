@@ -1,0 +1,307 @@
+"""Backbones of the experts by configuration: published vision networks, and the recognizers.
+
+``DeftConfig.backbones`` names what reads an expert's input in place of the own small network. It
+is given the very tensor that the own network is given, so the experts' inputs stay disjoint:
+
+=============  =================================================================================
+``structure``  an image model by hub name or folder (CLIP, SigLIP, DINOv2): the onset frame
+``texture``    VideoMAE by hub name or folder, or a recognizer that reads ``frames``: the
+               differences to the onset, as grey levels around the middle
+``motion``     a recognizer that reads ``flow_uvs`` or ``flow_dual``: the flow, in place of the
+               flow map's network; AU queries and region table stay as they are
+=============  =================================================================================
+
+The paper names no backbones; sizes are brought to the backbone's by interpolation, its tokens to
+the expert's number by pooling and to its width by a linear layer (our own choice).
+
+Dimensions: B clips, N tokens, D expert width, T frames, S side.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+from transformers.image_processing_base import ImageProcessingMixin
+
+from deft_llm.config import Settings, validate
+from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
+from deft_llm.errors import UserError
+from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
+
+# What a recognizer may read to be the backbone of an expert.
+READS = {"structure": (), "texture": ("frames",), "motion": ("flow_uvs", "flow_dual")}
+
+
+class Backbone(Settings):
+    """One entry of ``DeftConfig.backbones``.
+
+    Attributes:
+        name: A recognizer, or a hub name or folder of a vision model.
+        frozen: Leave its weights as they were loaded.
+        options: Of a recognizer.
+        weights: Trained weights of a recognizer: a safetensors file, or the folder it lies in.
+        config: Own configuration of a vision model; filled in when it is looked up, so that a
+            saved DEFT-LLM needs the hub no more.
+        mean: Per channel, of the images it was trained on; filled in as well.
+        std: Likewise.
+    """
+
+    name: str
+    frozen: bool = True
+    options: dict[str, Any] = Field(default_factory=dict)
+    weights: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    mean: list[float] = Field(default_factory=lambda: [0.5] * 3)
+    std: list[float] = Field(default_factory=lambda: [0.5] * 3)
+
+
+def resolve_backbones(config: DeftConfig) -> None:
+    """Check the named backbones and note in the configuration what builds them again.
+
+    Raises:
+        UserError: If an expert or a backbone is unknown, or reads what its expert does not have.
+    """
+    for expert, values in config.backbones.items():
+        if expert not in EXPERTS:
+            near = get_close_matches(expert, EXPERTS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UserError(
+                f"backbones: {expert!r} is no expert, expected one of {', '.join(EXPERTS)}{hint}"
+            )
+        entry = validate(Backbone, values, f"backbones.{expert}")
+        if entry.name in RECOGNIZERS:
+            _recognizer(expert, entry)
+        elif not entry.config:
+            _look_up(expert, entry)
+        config.backbones[expert] = entry.model_dump()
+
+
+def _look_up(expert: str, entry: Backbone) -> None:
+    """Read configuration and image statistics of a vision model."""
+    try:
+        whole = AutoConfig.from_pretrained(entry.name)
+    except (OSError, ValueError) as error:
+        near = get_close_matches(entry.name, RECOGNIZERS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UserError(
+            f"{expert} backbone {entry.name!r}: no recognizer, no folder with a vision model, and "
+            f"not to be had from the hub{hint}"
+        ) from error
+    vision: Any = getattr(whole, "vision_config", whole)  # of CLIP, the image tower
+    kind = "VideoMAE" if expert == "texture" else "an image model (CLIP, SigLIP, DINOv2)"
+    is_video = hasattr(vision, "tubelet_size")
+    is_image = hasattr(vision, "image_size") and hasattr(vision, "patch_size") and not is_video
+    if expert == "motion" or not (is_video if expert == "texture" else is_image):
+        wanted = f"a recognizer that reads {' or '.join(READS['motion'])}"
+        raise UserError(
+            f"{expert} backbone {entry.name!r}: a model of type {vision.model_type}; expected "
+            f"{wanted if expert == 'motion' else kind}"
+        )
+    entry.config = vision.to_dict()
+    if expert == "structure":
+        entry.mean, entry.std = _image_statistics(entry.name)
+
+
+def _image_statistics(name: str) -> tuple[list[float], list[float]]:
+    try:
+        values, _ = ImageProcessingMixin.get_image_processor_dict(name)
+        return list(values["image_mean"]), list(values["image_std"])
+    except (OSError, KeyError) as error:
+        raise UserError(
+            f"structure backbone {name!r}: no preprocessor_config.json with image_mean and "
+            "image_std; copy it from the model's own repository"
+        ) from error
+
+
+def _recognizer(expert: str, entry: Backbone) -> Recognizer:
+    """A fresh recognizer that can serve an expert."""
+    options = {"classes": 3, **entry.options}
+    try:
+        made = load_recognizer(entry.name, **options)
+    except TypeError as error:
+        raise UserError(f"{expert} backbone {entry.name}: {error}") from error
+    if not isinstance(made, Recognizer) or not set(made.inputs) & set(READS[expert]):
+        wanted = " or ".join(READS[expert])
+        raise UserError(
+            f"{expert} backbone {entry.name!r} reads {', '.join(made.inputs)}; expected "
+            + (f"a network that reads {wanted}" if wanted else "an image model by name or folder")
+        )
+    if entry.frozen and entry.weights is None:
+        raise UserError(
+            f"{expert} backbone {entry.name!r} would be frozen at random weights; give weights, or "
+            "frozen: false"
+        )
+    return made
+
+
+class ExpertBackbone(nn.Module):
+    """What the backbones share: a network, perhaps frozen, and a linear layer to width D."""
+
+    def __init__(self, net: nn.Module, entry: Backbone, inner: int, width: int) -> None:
+        super().__init__()
+        self.net, self.frozen, self.entry = net, entry.frozen, entry
+        self.project = nn.Linear(inner, width)
+        self.train()
+
+    def train(self, mode: bool = True) -> ExpertBackbone:
+        """A frozen network stays in evaluation mode: no drop-out, no running statistics."""
+        super().train(mode)
+        if self.frozen:
+            self.net.eval()
+        return self
+
+    def freeze(self) -> None:
+        """Take a frozen network out of what is trained."""
+        if self.frozen:
+            self.net.requires_grad_(False)
+
+    def load(self) -> None:
+        """Put in the weights that the entry names; a saved DEFT-LLM holds them itself.
+
+        Raises:
+            UserError: If they are missing or do not fit.
+        """
+        entry = self.entry
+        if entry.config:
+            config = AutoConfig.for_model(**entry.config)
+            self.net = AutoModel.from_pretrained(entry.name, config=config, dtype=torch.float32)
+        elif entry.weights is not None:
+            path = Path(entry.weights)
+            path = path / "model.safetensors" if path.is_dir() else path
+            try:
+                self.net.load_state_dict(load_file(path))
+            except (OSError, RuntimeError, SafetensorError) as error:
+                reason = " ".join(str(error).split())[:160]
+                raise UserError(
+                    f"backbone {entry.name}: {path} does not fit ({reason}); expected "
+                    "model.safetensors of a run of that recognizer with the same options"
+                ) from error
+        self.train(self.training)
+
+    def read(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Tokens (B, N, D) of what the network is given."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            if isinstance(self.net, Recognizer):
+                tokens = self.net.forward_features(*args)
+            else:
+                tokens = self.net(**kwargs).last_hidden_state
+        projected: Tensor = self.project(tokens)
+        return projected
+
+
+def _vision_net(entry: Backbone) -> Any:
+    return AutoModel.from_config(AutoConfig.for_model(**entry.config), dtype=torch.float32)
+
+
+class ImageBackbone(ExpertBackbone):
+    """An image model on the onset frame; its patch tokens are pooled to a square of N."""
+
+    def __init__(self, entry: Backbone, config: DeftConfig) -> None:
+        net = _vision_net(entry)
+        super().__init__(net, entry, net.config.hidden_size, config.expert_dim)
+        self.side = int(net.config.image_size)
+        self.grid = self.side // int(net.config.patch_size)
+        self.pool = nn.AdaptiveAvgPool2d(math.isqrt(config.structure_tokens))
+
+    def forward(self, structure: Tensor) -> Tensor:
+        """Onset image (B, 3, S, S) in [-1, 1] -> tokens (B, N, D)."""
+        mean, std = (
+            structure.new_tensor(v).view(3, 1, 1) for v in (self.entry.mean, self.entry.std)
+        )
+        image = F.interpolate(
+            (structure + 1) / 2, (self.side,) * 2, mode="bilinear", antialias=True
+        )
+        tokens = self.read(pixel_values=(image - mean) / std)
+        # Class and register tokens come before the patches.
+        patches = tokens[:, -(self.grid**2) :].transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        pooled: Tensor = self.pool(patches).flatten(2).transpose(1, 2)
+        return pooled
+
+
+class VideoBackbone(ExpertBackbone):
+    """VideoMAE on the differences to the onset; its tokens are pooled over space, then time."""
+
+    def __init__(self, entry: Backbone, config: DeftConfig) -> None:
+        net = _vision_net(entry)
+        super().__init__(net, entry, net.config.hidden_size, config.expert_dim)
+        self.size = (net.config.num_frames, net.config.image_size, net.config.image_size)
+        self.channels = net.config.num_channels
+        self.slots = net.config.num_frames // net.config.tubelet_size
+        self.pool = nn.AdaptiveAvgPool1d(config.texture_tokens)
+
+    def forward(self, texture: Tensor) -> Tensor:
+        """Differences to the onset (B, T, S, S) -> tokens (B, N, D)."""
+        video = F.interpolate(texture.unsqueeze(1), self.size, mode="trilinear").transpose(1, 2)
+        tokens = self.read(pixel_values=video.expand(-1, -1, self.channels, -1, -1))
+        slots = tokens.unflatten(1, (self.slots, -1)).mean(2).transpose(1, 2)
+        pooled: Tensor = self.pool(slots).transpose(1, 2)
+        return pooled
+
+
+class FramesBackbone(ExpertBackbone):
+    """A recognizer of frames on the differences to the onset."""
+
+    def __init__(self, entry: Backbone, config: DeftConfig) -> None:
+        net = _recognizer("texture", entry)
+        super().__init__(net, entry, net.feature_dim, config.expert_dim)
+        self.pool = nn.AdaptiveAvgPool1d(config.texture_tokens)
+
+    def forward(self, texture: Tensor) -> Tensor:
+        """Differences to the onset (B, T, S, S) -> tokens (B, N, D)."""
+        grey = (0.5 + texture / 2).clamp(0, 1).unsqueeze(2)
+        tokens = self.read({"frames": grey.expand(-1, -1, 3, -1, -1)})
+        pooled: Tensor = self.pool(tokens.transpose(1, 2)).transpose(1, 2)
+        return pooled
+
+
+class FlowBackbone(ExpertBackbone):
+    """A recognizer of flow; its tokens stand where the flow map's cells stood.
+
+    Attributes:
+        cells: Number N of its tokens.
+    """
+
+    def __init__(self, entry: Backbone, config: DeftConfig) -> None:
+        net = _recognizer("motion", entry)
+        super().__init__(net, entry, net.feature_dim, config.expert_dim)
+        side = inspect.signature(type(net)).parameters.get("side")
+        default = config.map_size if side is None else side.default
+        self.side = int(entry.options.get("side", default))
+        with torch.no_grad():
+            empty = torch.zeros(1, 2, 3, config.map_size, config.map_size)
+            self.cells = net.eval().forward_features(self._inputs(empty)).shape[1]
+        self.train()
+
+    def _inputs(self, flow: Tensor) -> dict[str, Tensor]:
+        if flow.shape[-1] != self.side:
+            shape = flow.shape[:3]
+            resized = F.interpolate(flow.flatten(0, 1), (self.side,) * 2, mode="area")
+            flow = resized.view(*shape, self.side, self.side)
+        return {"flow_uvs": flow[:, 0], "flow_dual": flow}
+
+    def forward(self, flow: Tensor) -> Tensor:
+        """Flow of both phases (B, 2, 3, S, S) -> tokens (B, N, D)."""
+        return self.read(self._inputs(flow))
+
+
+def make_backbone(expert: str, config: DeftConfig) -> Any:
+    """The backbone that a configuration names for an expert; None for the own network."""
+    if expert not in config.backbones:
+        return None
+    entry = Backbone.model_validate(config.backbones[expert])
+    if expert == "structure":
+        return ImageBackbone(entry, config)
+    if expert == "motion":
+        return FlowBackbone(entry, config)
+    return VideoBackbone(entry, config) if entry.config else FramesBackbone(entry, config)

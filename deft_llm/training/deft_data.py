@@ -1,0 +1,197 @@
+"""Clips and conversations as DEFT-LLM's training reads them: data sets, collation, batch order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from deft_llm import facs
+from deft_llm.deft.configuration_deft import NO_EMOTION, DeftConfig
+from deft_llm.deft.processing_deft import (
+    CLIP_TOKEN,
+    IGNORED,
+    DeftFeatureExtractor,
+    DeftProcessor,
+)
+from deft_llm.errors import UserError
+from deft_llm.motion.packet import mirror
+from deft_llm.unimer.records import ClipRecord, PacketStore, read_lines
+
+
+def require_sizes(store: PacketStore, config: DeftConfig) -> None:
+    """Refuse clips that were measured for a model of other sizes.
+
+    Raises:
+        UserError: If a clip's maps differ from what the configuration says; names the fields.
+    """
+    wanted = {
+        "structure_size": config.structure_size,
+        "texture_frames": config.texture_frames,
+        "texture_size": config.texture_size,
+        "map_size": config.map_size,
+    }
+    for clip in store.records:
+        packet = store[clip]
+        sides = (packet["onset"].shape[0], *packet["texture"].shape[:2], packet["flow"].shape[-1])
+        found = dict(zip(wanted, sides, strict=True))
+        if found != wanted:
+            name = next(name for name in wanted if found[name] != wanted[name])
+            raise UserError(
+                f"clip {clip!r} was measured with {name} {found[name]}, the recipe's model has "
+                f"{wanted[name]}; set model.{name}={found[name]}"
+            )
+
+
+class ClipTargets:
+    """Class index, AU labels and region statements of a clip."""
+
+    def __init__(self, config: DeftConfig) -> None:
+        self.emotions = {name: i for i, name in enumerate(config.emotions)}
+        self.units = {number: i for i, number in enumerate(config.aus)}
+        self.regions = {name: i for i, name in enumerate(facs.REGIONS)}
+
+    def __call__(self, record: ClipRecord, mirrored: bool) -> dict[str, Any]:
+        """Targets of a record, or of its mirror image."""
+        labels = np.zeros((len(self.units), 2), np.float32)
+        for code in record.aus:
+            code = facs.mirror_au(code) if mirrored else code
+            row = self.units.get(facs.au_number(code))
+            for side in facs.au_sides(code) if row is not None else ():
+                labels[row, 0 if side == "left" else 1] = 1.0
+        regions = np.zeros(len(facs.REGIONS), np.int64)
+        for seen in record.facts(mirrored).evidence:
+            side = facs.REGIONS[seen.region].side
+            regions[self.regions[seen.region]] = 1 + facs.octant(seen.direction, side)
+        emotion = self.emotions[record.emotion or NO_EMOTION] if record.emotion_known else IGNORED
+        return {"emotion_labels": emotion, "au_labels": labels, "region_labels": regions}
+
+
+class ExpertDataset(Dataset):
+    """Every clip and its mirror image, without words."""
+
+    def __init__(self, store: PacketStore, config: DeftConfig) -> None:
+        self.store, self.clips = store, list(store.records)
+        self.targets = ClipTargets(config)
+
+    def __len__(self) -> int:
+        return 2 * len(self.clips)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip, mirrored = self.clips[index // 2], index % 2 == 1
+        packet = self.store[clip]
+        return {
+            "packet": mirror(packet) if mirrored else packet,
+            **self.targets(self.store.records[clip], mirrored),
+        }
+
+
+class InstructionDataset(Dataset):
+    """Conversations of some data folders' ``train.jsonl`` with their clips."""
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        store: PacketStore,
+        processor: DeftProcessor,
+        config: DeftConfig,
+    ) -> None:
+        """Read the conversations.
+
+        Raises:
+            UserError: If one is not about exactly one clip of the store.
+        """
+        self.store, self.processor = store, processor
+        self.targets = ClipTargets(config)
+        self.lines: list[tuple[str, bool, list[dict[str, str]]]] = []
+        for folder in folders:
+            for line in read_lines(folder / "train.jsonl"):
+                turns = line["conversations"]
+                marks = sum(turn["value"].count(CLIP_TOKEN) for turn in turns)
+                if marks != 1 or line["clip"] not in store.records:
+                    raise UserError(
+                        f"{folder / 'train.jsonl'}: conversation {line.get('id')!r} has {marks} "
+                        f"{CLIP_TOKEN} marks, clip {line['clip']!r}; expected one mark, and a clip "
+                        "of clips.jsonl"
+                    )
+                self.lines.append((line["clip"], line["mirrored"], turns))
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def lengths(self) -> list[int]:
+        """Characters of every conversation, which go with its tokens."""
+        return [sum(len(turn["value"]) for turn in turns) for _, _, turns in self.lines]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip, mirrored, turns = self.lines[index]
+        ids, labels = self.processor.encode_conversation(as_messages(turns))
+        packet = self.store[clip]
+        return {
+            "input_ids": ids,
+            "labels": labels,
+            "packet": mirror(packet) if mirrored else packet,
+            **self.targets(self.store.records[clip], mirrored),
+        }
+
+
+def as_messages(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+    """LLaVA's conversation form -> chat messages."""
+    roles = {"human": "user", "gpt": "assistant"}
+    return [{"role": roles[turn["from"]], "content": turn["value"]} for turn in turns]
+
+
+class Collator:
+    """Pads text on the right and stacks the clips."""
+
+    def __init__(self, extractor: DeftFeatureExtractor, pad_token_id: int) -> None:
+        self.extractor, self.pad = extractor, pad_token_id
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Rows of a data set -> one batch of tensors."""
+        batch = dict(self.extractor([row["packet"] for row in rows]))
+        batch["emotion_labels"] = torch.tensor([row["emotion_labels"] for row in rows])
+        for name in ("au_labels", "region_labels"):
+            batch[name] = torch.from_numpy(np.stack([row[name] for row in rows]))
+        if "input_ids" in rows[0]:
+            length = max(len(row["input_ids"]) for row in rows)
+
+            def padded(name: str, value: int) -> torch.Tensor:
+                return torch.tensor([r[name] + [value] * (length - len(r[name])) for r in rows])
+
+            batch["input_ids"] = padded("input_ids", self.pad)
+            batch["labels"] = padded("labels", IGNORED)
+            lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+            batch["attention_mask"] = (torch.arange(length) < lengths[:, None]).long()
+        return batch
+
+
+class LengthGroupedBatches(Sampler[int]):
+    """Batches of conversations of like length, in random order.
+
+    The sampler of transformers goes from long to short inside a block; here short answers are
+    those of clips in which nothing moved, and a small model would forget the others each time.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate's loader; each epoch has an order of its own."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        jitter = rng.uniform(0.9, 1.1, len(self.lengths))
+        order = np.argsort(np.array(self.lengths) * jitter, kind="stable")
+        whole = len(order) // self.batch_size * self.batch_size
+        batches = order[:whole].reshape(-1, self.batch_size)
+        rng.shuffle(batches)
+        return iter([*batches.ravel().tolist(), *order[whole:].tolist()])

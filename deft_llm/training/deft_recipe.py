@@ -1,0 +1,166 @@
+"""What a file of ``train_configs/deft`` says."""
+
+from __future__ import annotations
+
+import difflib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, ValidationInfo, field_validator
+
+from deft_llm.config import Settings
+from deft_llm.deft.configuration_deft import DeftConfig
+from deft_llm.errors import UserError
+from deft_llm.unimer.build import SimulatedData
+
+Part = Literal["experts", "heads", "projectors", "language_model"]
+Reporter = Literal["tensorboard", "wandb", "trackio"]
+
+
+class TextModel(Settings):
+    """The language model.
+
+    Attributes:
+        name_or_path: Hub name or folder of a causal language model; None builds one.
+        config: Configuration of the built one (``model_type`` and sizes).
+        vocab_size: Sentencepiece pieces of the built one's tokenizer.
+        dtype: Type of a loaded one's weights; "auto" is that of its files.
+        attention: Its attention kernel; None leaves the choice to transformers (SDPA).
+        lora_rank: Rank of LoRA adapters; 0 trains the language model whole.
+        lora_alpha: Scale of the adapters.
+        lora_dropout: Drop-out before the adapters.
+        quantize: Bits of a loaded one's frozen weights under LoRA (QLoRA); None leaves them.
+    """
+
+    name_or_path: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    vocab_size: int = 1000
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
+    lora_rank: int = Field(default=0, ge=0)
+    lora_alpha: int = 32
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    quantize: Literal[4, 8] | None = None
+
+    @field_validator("quantize")
+    @classmethod
+    def _quantized_weights_are_frozen(cls, bits: int | None, info: ValidationInfo) -> int | None:
+        if bits and not (info.data.get("lora_rank") and info.data.get("name_or_path")):
+            raise ValueError(
+                "quantized weights are not trained: give name_or_path and a lora_rank as well"
+            )
+        return bits
+
+
+class Stage(Settings):
+    """One stage of training.
+
+    Attributes:
+        steps: Optimizer steps; 0 leaves the stage out.
+        batch_size: Clips (experts) or conversations (projectors, instruct) per step and process.
+        accumulate: Micro-batches per optimizer step.
+        learning_rate: Peak of the cosine schedule.
+        learning_rates: Part of the model -> its own peak. Adapters count as the language model.
+        warmup: Share of the steps with a rising rate.
+        weight_decay: AdamW's.
+        bf16: Run under bfloat16 autocast.
+        gradient_checkpointing: Compute the language model's activations again in the backward
+            pass instead of keeping them.
+        log_every: Steps between rows of the log.
+        save_every: Steps between checkpoints.
+        freeze_experts: Leave experts and heads as they are (instruct only).
+    """
+
+    steps: int = Field(ge=0)
+    batch_size: int = Field(default=32, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    learning_rate: float = 1e-3
+    learning_rates: dict[Part, float] = Field(default_factory=dict)
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    bf16: bool = True
+    gradient_checkpointing: bool = False
+    log_every: int = Field(default=20, ge=1)
+    save_every: int = 200
+    freeze_experts: bool = False
+
+
+class DeftRecipe(Settings):
+    """A file of ``train_configs/deft``.
+
+    Attributes:
+        output: Folder of the run.
+        seed: Seed of data order, initial weights and drop-out.
+        templates: Folder with the wording.
+        data: What to simulate; nothing where there are ``folders`` alone.
+        folders: Data folders that ``instruction_data/build.py`` wrote, to learn from as well.
+        text_model: The language model.
+        model: Fields of ``DeftConfig``.
+        experts: Stage 1: experts and heads on clips (AUs, emotion, statements by region).
+        projectors: Stage 2: projectors on conversations, all else as it is.
+        instruct: Stage 3: the language model, whole or by adapters, and all that is new to it.
+        save_dtype: Type of the saved weights.
+        device: "cuda" refuses to start where there is none.
+        report_to: Services that are sent the log, which is always written as JSON lines too.
+        held_out: Data folders that share no subject, clip or content with the training data; a
+            leak stops the run.
+    """
+
+    output: Path
+    seed: int = 0
+    templates: Path = Path("instruction_data/templates")
+    data: SimulatedData = SimulatedData(clips=0, identities=1)
+    folders: list[Path] = Field(default_factory=list, validate_default=True)
+    text_model: TextModel
+    model: dict[str, Any] = Field(default_factory=dict)
+    experts: Stage
+    projectors: Stage = Stage(steps=0)
+    instruct: Stage
+    save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: Literal["any", "cuda"] = "any"
+    report_to: list[Reporter] = Field(default_factory=list)
+    held_out: list[Path] = Field(default_factory=list)
+
+    @field_validator("model")
+    @classmethod
+    def _known_fields(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        known = sorted(DeftConfig().to_dict())
+        for name in fields:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"{name!r} is no field of DeftConfig{hint}")
+        return fields
+
+    @field_validator("folders")
+    @classmethod
+    def _something_to_learn(cls, folders: list[Path], info: ValidationInfo) -> list[Path]:
+        if not folders and "data" in info.data and not info.data["data"].clips:
+            raise ValueError("nothing to learn from: give data.clips, folders, or both")
+        return folders
+
+
+def require_machine(recipe: DeftRecipe, where: str) -> None:
+    """Refuse a recipe that this machine cannot run.
+
+    Raises:
+        UserError: If it needs a GPU, or a package, that is not there.
+    """
+    if recipe.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            f"{where}: made for a CUDA GPU; torch {torch.__version__} finds none on this machine; "
+            "take train_configs/deft/tiny.yaml, or say device=any"
+        )
+    needed: list[tuple[str, str]] = [(name, "report_to") for name in recipe.report_to]
+    if recipe.text_model.quantize:
+        needed.append(("bitsandbytes", "text_model.quantize"))
+    if recipe.text_model.attention == "flash_attention_2":
+        needed.append(("flash_attn", "text_model.attention"))
+    for package, setting in needed:
+        if find_spec(package) is None:
+            raise UserError(
+                f"{where}: {setting} needs the package {package}, which is not installed; "
+                f"pip install {package.replace('_', '-')}, or leave the setting out"
+            )

@@ -1,0 +1,294 @@
+"""Published vision networks and recognizers as backbones of the experts, loaded from real files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    CLIPConfig,
+    CLIPModel,
+    Dinov2Config,
+    Dinov2Model,
+    VideoMAEConfig,
+    VideoMAEModel,
+)
+
+from deft_llm import facs
+from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
+from deft_llm.deft.configuration_deft import DeftConfig
+from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration, orthogonality
+from deft_llm.deft.processing_deft import DeftFeatureExtractor
+from deft_llm.errors import UserError
+from deft_llm.motion.packet import Packet
+from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
+from deft_llm.training.deft_model import train_only
+
+VIT = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "patch_size": 8,
+}
+READS = {
+    "structure": ("structure",),
+    "texture": ("texture",),
+    "motion": ("flow", "flow_scale", "regions"),
+}
+
+
+class FramesNet(Recognizer):
+    """The least that reads frames."""
+
+    inputs = ("frames",)
+    feature_dim = 6
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.net, self.head = nn.Linear(3, 6), nn.Linear(6, classes)
+
+    def forward_features(self, inputs: dict[str, Tensor]) -> Tensor:
+        assert inputs["frames"].min() >= 0 and inputs["frames"].max() <= 1
+        tokens: Tensor = self.net(inputs["frames"].mean((3, 4)))
+        return tokens
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        logits: Tensor = self.head(self.forward_features(inputs).mean(1))
+        return logits
+
+
+@pytest.fixture(autouse=True)
+def frames_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recognizer of frames in the registry, under the name "frames_net"."""
+    module = ModuleType("frames_net")
+    module.FramesNet = FramesNet  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "frames_net", module)
+    monkeypatch.setitem(RECOGNIZERS, "frames_net", "frames_net:FramesNet")
+
+
+def published(folder: Path, kind: str) -> Path:
+    """A tiny model in the files in which its like is published."""
+    torch.manual_seed(3)
+    if kind == "clip":
+        text = {**VIT, "vocab_size": 50, "projection_dim": 8}
+        vision = {**VIT, "image_size": 32, "projection_dim": 8}
+        model: Any = CLIPModel(CLIPConfig(text_config=text, vision_config=vision))
+    elif kind == "dinov2":
+        model = Dinov2Model(Dinov2Config(**{**VIT, "mlp_ratio": 2}, image_size=32))
+    else:
+        sizes = {**VIT, "image_size": 16, "num_frames": 4, "tubelet_size": 2}
+        model = VideoMAEModel(VideoMAEConfig(**sizes))
+    model.save_pretrained(folder)
+    statistics = {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(statistics))
+    return folder
+
+
+CASES = [
+    ("structure", "clip"),
+    ("structure", "dinov2"),
+    ("texture", "videomae"),
+    ("texture", "frames_net"),
+    ("motion", "off_apexnet"),
+    ("motion", "ststnet"),
+    ("motion", "htnet"),
+    ("motion", "fmanet"),
+]
+
+
+def build(
+    config: DeftConfig, expert: str, kind: str, folder: Path, frozen: bool = False
+) -> DeftForConditionalGeneration:
+    name = kind if kind in RECOGNIZERS else str(published(folder / kind, kind))
+    options = {"width": 8} if kind == "fmanet" else {}
+    config.backbones = {expert: {"name": name, "frozen": frozen, "options": options}}
+    resolve_backbones(config)
+    torch.manual_seed(0)
+    model = DeftForConditionalGeneration(config)
+    backbone_of(model).load()
+    return model
+
+
+def backbone_of(model: nn.Module) -> ExpertBackbone:
+    (found,) = (m for m in model.modules() if isinstance(m, ExpertBackbone))
+    return found
+
+
+@pytest.fixture
+def clips(make_packet: Callable[[int], Packet]) -> dict[str, Tensor]:
+    return dict(DeftFeatureExtractor()([make_packet(0), make_packet(1)]))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("expert", "kind"), CASES)
+def test_a_backbone_reads_its_own_input_alone_and_is_saved_with_the_whole(
+    config: DeftConfig, clips: dict[str, Tensor], tmp_path: Path, expert: str, kind: str
+) -> None:
+    model = build(config, expert, kind, tmp_path).eval()
+    tokens = model.encode_clips(**clips)
+    counts = config.token_counts()
+    assert {k: tuple(v.shape) for k, v in tokens.items()} == {
+        name: (2, count, config.expert_dim) for name, count in counts.items()
+    }
+    for name, inputs in READS.items():
+        changed = model.encode_clips(**clips | {k: clips[k].flip(0) for k in inputs})
+        differs = {k for k, v in changed.items() if not torch.equal(v, tokens[k])}
+        assert differs == {name}
+    model.save_pretrained(tmp_path / "whole")
+    shutil.rmtree(tmp_path / kind, ignore_errors=True)  # the published files are needed no more
+    loaded, report = AutoModelForImageTextToText.from_pretrained(
+        tmp_path / "whole", output_loading_info=True
+    )
+    assert not any(report[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    for name, values in loaded.eval().encode_clips(**clips).items():
+        assert torch.equal(values, tokens[name]), name
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["clip", "dinov2"])
+def test_an_image_model_sees_what_its_publisher_showed_it(
+    config: DeftConfig, clips: dict[str, Tensor], tmp_path: Path, kind: str
+) -> None:
+    """Against the published network on an image that is normalised by hand."""
+    backbone = backbone_of(build(config, "structure", kind, tmp_path).eval())
+    original = AutoModel.from_pretrained(tmp_path / kind).eval()
+    original = getattr(original, "vision_model", original)
+    image = (clips["structure"] + 1) / 2
+    image = torch.nn.functional.interpolate(image, (32, 32), mode="bilinear", antialias=True)
+    statistics = json.loads((tmp_path / kind / "preprocessor_config.json").read_text())
+    mean, std = (torch.tensor(statistics[f"image_{k}"])[:, None, None] for k in ("mean", "std"))
+    patches = original((image - mean) / std).last_hidden_state[:, 1:]  # without the class token
+    expected = backbone.project(patches).view(2, 2, 2, 2, 2, -1).mean((2, 4)).flatten(1, 2)
+    torch.testing.assert_close(backbone(clips["structure"]), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_backbone_stays(
+    config: DeftConfig, clips: dict[str, Tensor], tmp_path: Path, frozen: bool
+) -> None:
+    model = build(config, "texture", "videomae", tmp_path, frozen).train()
+    train_only(model, ("experts", "heads"))
+    backbone = backbone_of(model)
+    assert backbone.net.training is not frozen
+    before = {name: p.detach().clone() for name, p in backbone.named_parameters()}
+    optimizer = torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
+    model(**clips, emotion_labels=torch.tensor([0, 1])).loss.backward()
+    optimizer.step()
+    changed = {n for n, p in backbone.named_parameters() if not torch.equal(p, before[n])}
+    assert any(n.startswith("net.") for n in changed) is not frozen
+    assert any(n.startswith("project.") for n in changed)
+
+
+def test_trained_weights_of_a_recognizer_are_put_in(config: DeftConfig, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    trained: Any = load_recognizer("ststnet", 3)
+    save_file(trained.state_dict(), tmp_path / "model.safetensors")
+    config.backbones = {"motion": {"name": "ststnet", "weights": str(tmp_path)}}
+    resolve_backbones(config)
+    backbone = backbone_of(DeftForConditionalGeneration(config))
+    backbone.load()
+    for name, values in trained.state_dict().items():
+        assert torch.equal(backbone.net.state_dict()[name], values)
+    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"does not fit .*expected model\.safetensors"):
+        backbone.load()
+
+
+@pytest.mark.parametrize(
+    ("backbones", "words"),
+    [
+        ({"structur": {"name": "x"}}, ["'structur'", "did you mean 'structure'"]),
+        ({"motion": {"name": "fmanett"}}, ["'fmanett'", "did you mean 'fmanet'"]),
+        ({"motion": {"nam": "fmanet"}}, ["backbones.motion", "did you mean 'name'"]),
+        ({"motion": {"name": "fmanet"}}, ["random weights", "frozen: false"]),
+        ({"motion": {"name": "fmanet", "options": {"wide": 3}}}, ["fmanet", "wide"]),
+        ({"texture": {"name": "fmanet"}}, ["reads flow_dual", "reads frames"]),
+        ({"motion": {"name": "lbp_top"}}, ["reads frames", "flow_uvs or flow_dual"]),
+        ({"structure": {"name": "fmanet"}}, ["an image model"]),
+    ],
+)
+def test_a_wrong_backbone_is_named(
+    config: DeftConfig, monkeypatch: pytest.MonkeyPatch, backbones: Any, words: list[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    config.backbones = backbones
+    with pytest.raises(UserError) as caught:
+        resolve_backbones(config)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("expert", "kind", "words"),
+    [
+        ("structure", "videomae", "type videomae; expected an image model"),
+        ("texture", "clip", "type clip_vision_model; expected VideoMAE"),
+        ("motion", "dinov2", "type dinov2; expected a recognizer"),
+    ],
+)
+def test_a_vision_model_of_another_kind_is_refused(
+    config: DeftConfig, tmp_path: Path, expert: str, kind: str, words: str
+) -> None:
+    config.backbones = {expert: {"name": str(published(tmp_path, kind))}}
+    with pytest.raises(UserError, match=words):
+        resolve_backbones(config)
+
+
+# ---------------------------------------------------------------------- disentanglement
+
+
+def test_orthogonality_is_the_formula_of_its_docstring() -> None:
+    rng = np.random.default_rng(0)
+    tokens = {name: rng.normal(size=(5, 3, 4)) for name in ("structure", "texture", "motion")}
+    unit = []
+    for values in tokens.values():
+        z = values.mean(1) - values.mean((0, 1))
+        unit.append(z / np.linalg.norm(z, axis=1, keepdims=True))
+    a, b, c = unit
+    expected = sum(np.linalg.norm(x.T @ y) ** 2 for x, y in ((a, b), (a, c), (b, c))) / 25
+    found = orthogonality({k: torch.from_numpy(v) for k, v in tokens.items()})
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_experts_that_say_the_same_are_told_apart_when_it_is_minimised(
+    model: DeftForConditionalGeneration, clips: dict[str, Tensor]
+) -> None:
+    """By the model's own loss: everything else is weighted with nothing."""
+    config = model.config
+    config.emotion_weight = config.au_weight = config.region_weight = 0.0
+    config.orthogonality_weight = 1.0
+    four = {name: torch.cat([clips[name], clips[name].flip(-1)]) for name in CLIP_INPUTS}
+    labels = {"emotion_labels": torch.tensor([0, 1, 2, 3])}
+    optimizer = torch.optim.Adam(model.experts.parameters(), lr=3e-3)
+    values = []
+    for _ in range(25):
+        loss = model(**four, **labels).loss
+        values.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert values[-1] < 0.7 * values[0]
+    config.orthogonality_weight = 0.0
+    assert model(**four, **labels).loss.item() == 0.0
+
+
+def test_a_checkpoint_from_before_has_own_networks_and_no_such_loss() -> None:
+    older = {"model_type": "deft", "expert_dim": 16}
+    config = DeftConfig.from_dict(older)
+    assert config.backbones == {}
+    assert config.orthogonality_weight == 0.0
+    assert config.motion_tokens == len(config.aus) + len(facs.REGIONS)

@@ -1,0 +1,108 @@
+"""A data folder and a published language model for the tests of training.
+
+Rendering is replaced by random packets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from deft_llm import facs
+from deft_llm.clip import Evidence
+from deft_llm.motion.packet import Packet
+from deft_llm.simulator.clip_spec import ClipSpec
+from deft_llm.unimer import build
+from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
+from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.records import ClipRecord
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATES = ROOT / "instruction_data" / "templates"
+
+
+def _observed(spec: ClipSpec, packet: Packet) -> Observed:
+    """What a clip's measurement could be: the AUs' motion as the table has it, noise for maps."""
+    moved = {
+        region: (directions[0], code)
+        for code in spec.aus
+        for region, directions in facs.expected_directions(code).items()
+        if directions
+    }
+    evidence = tuple(
+        Evidence(region, moved[region][0], 0.6, 8.0, (moved[region][1],))
+        for region in facs.REGIONS
+        if region in moved
+    )
+    record = ClipRecord(
+        clip=f"simulated-{spec.seed}",
+        subject=spec.subject,
+        emotion=spec.emotion,
+        emotion_known=spec.emotion is not None or not spec.aus,
+        aus=facs.sort_aus(spec.aus),
+        evidence=evidence,
+        packets="",
+        row=0,
+        content=str(spec.seed),
+        spec=spec.to_json(),
+    )
+    return Observed(spec, packet, record)
+
+
+Rendering = Callable[..., Iterator[Observed]]
+
+
+@pytest.fixture(scope="session")
+def no_rendering(make_packet: Callable[[int], Packet]) -> Rendering:
+    """Stands in for ``render_many``."""
+
+    def observe(specs: Iterable[ClipSpec], *_: object) -> Iterator[Observed]:
+        return (_observed(spec, make_packet(spec.seed % 2**32)) for spec in specs)
+
+    return observe
+
+
+@pytest.fixture(scope="session")
+def drawn() -> SimulatedData:
+    """What the data folder holds."""
+    return SimulatedData(clips=10, identities=4, seed=5_000_000, variants=2, turns=2, workers=1)
+
+
+@pytest.fixture(scope="session")
+def data(
+    tmp_path_factory: pytest.TempPathFactory, no_rendering: Rendering, drawn: SimulatedData
+) -> Path:
+    """A data folder, built by the real code on random packets."""
+    folder = tmp_path_factory.mktemp("data") / "data"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "render_many", no_rendering)
+        build_simulated(drawn, folder, Templates(TEMPLATES))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text_folder(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Qwen2.5 with its tokenizer, as they are published."""
+    folder = tmp_path_factory.mktemp("text")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_checkpoint)
+    torch.manual_seed(1)
+    config = AutoConfig.for_model(
+        "qwen2",
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=64,
+        max_position_embeddings=1024,
+        vocab_size=len(tokenizer),
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
