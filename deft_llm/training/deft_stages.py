@@ -37,6 +37,8 @@ class DeftTrainer(Trainer):
         **kwargs: Trainer's.
     """
 
+    optimizer: Any
+
     def __init__(
         self, *, rates: dict[str, float], parts: tuple[str, ...] | None, **kwargs: Any
     ) -> None:
@@ -170,7 +172,7 @@ def run_stage(
     folder = recipe.output / name
     set_seed(recipe.seed)
     trainer = DeftTrainer(
-        rates={**stage.learning_rates},
+        rates={str(part): rate for part, rate in stage.learning_rates.items()},
         parts=parts,
         model=model,
         args=arguments(recipe, stage, folder),

@@ -166,7 +166,7 @@ def test_each_part_learns_at_its_own_rate(values: dict[str, Any], tmp_path: Path
     model, processor, recipe = built(values, tmp_path, instruct=stage)
     model = with_adapters(model, recipe.text_model, processor.tokenizer)
     trainer = deft_stages.DeftTrainer(
-        rates=dict(recipe.instruct.learning_rates),
+        rates=rates,
         parts=None,
         model=model,
         args=deft_stages.arguments(recipe, recipe.instruct, tmp_path),
@@ -310,7 +310,7 @@ def test_a_tokenizer_without_the_experts_tokens_is_refused(tiny_checkpoint: Path
             return {token: i for token, i in known.items() if token != "<texture_token>"}
 
     with pytest.raises(UserError, match="no token <texture_token>"):
-        DeftProcessor(DeftFeatureExtractor(), Bare(), span=processor.span)  # type: ignore[arg-type]
+        DeftProcessor(DeftFeatureExtractor(), Bare(), span=processor.span)
 
 
 @pytest.mark.parametrize("marks", [0, 2])
