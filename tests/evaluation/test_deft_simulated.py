@@ -50,8 +50,20 @@ FIGURES = {
     *("cka_structure_texture", "cka_structure_motion", "cka_texture_motion"),
     *(f"identity_{name}" for name in (*EXPERTS, "chance", "faces")),
 }
-SMALL = {"clips": 24, "identities": 6, "first_identity": 900000, "seed": 9000000, "workers": 1}
-PROBE = {"clips": 40, "identities": 2, "first_identity": 920000, "seed": 9200000, "workers": 1}
+SMALL: dict[str, Any] = {
+    "clips": 24,
+    "identities": 6,
+    "first_identity": 900000,
+    "seed": 9000000,
+    "workers": 1,
+}
+PROBE: dict[str, Any] = {
+    "clips": 40,
+    "identities": 2,
+    "first_identity": 920000,
+    "seed": 9200000,
+    "workers": 1,
+}
 
 
 @pytest.fixture
