@@ -17,7 +17,7 @@ class ClipSet(Settings):
         seed: Seed of the first clip; clip ``i`` is drawn from ``seed + i``.
     """
 
-    clips: int = Field(ge=1)
+    clips: int = Field(ge=0)
     identities: int = Field(ge=1)
     first_identity: int = 1_000
     seed: int
