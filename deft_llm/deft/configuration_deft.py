@@ -49,6 +49,8 @@ class DeftConfig(PretrainedConfig):
         orthogonality_weight: Weight of the experts' disentanglement loss (``orthogonality``).
         backbones: Expert -> what reads its input in place of the own network
             (``deft/backbones.py``).
+        motion_names: Token ids of what each motion token is about, AUs then regions, in the
+            language model's words; empty gives the tokens no names.
         *_token_id: Placeholder ids that the expert tokens replace.
     """
 
@@ -77,6 +79,7 @@ class DeftConfig(PretrainedConfig):
         region_weight: float = 0.5,
         orthogonality_weight: float = 0.0,
         backbones: dict[str, dict[str, Any]] | None = None,
+        motion_names: list[list[int]] | None = None,
         structure_token_id: int = 0,
         texture_token_id: int = 0,
         motion_token_id: int = 0,
@@ -105,6 +108,7 @@ class DeftConfig(PretrainedConfig):
         self.region_weight = region_weight
         self.orthogonality_weight = orthogonality_weight
         self.backbones = dict(backbones or {})
+        self.motion_names = list(motion_names or [])
         self.structure_token_id = structure_token_id
         self.texture_token_id = texture_token_id
         self.motion_token_id = motion_token_id

@@ -93,6 +93,29 @@ class DeftHeads(nn.Module):
         """Expert tokens -> what may be said of each region, logits (B, R, 1 + 8)."""
         return self.region(tokens["motion"][:, self.num_aus :])
 
+    def verdicts(self, tokens: dict[str, Tensor]) -> Tensor:
+        """What the heads read from each motion token: probabilities (B, K + R, 2 + 1 + 8).
+
+        Both sides of an AU, then the statements about a region; what is not a token's own is 0.
+        """
+        aus = self.au(tokens["motion"][:, : self.num_aus]).sigmoid()
+        regions = self.regions(tokens).softmax(-1)
+        return torch.cat([F.pad(aus, (0, regions.shape[-1])), F.pad(regions, (2, 0))], dim=1)
+
+
+class MotionProjector(nn.Module):
+    """The projector of motion tokens, which also hands on what the heads read from each."""
+
+    def __init__(self, config: DeftConfig) -> None:
+        super().__init__()
+        self.tokens = DeftProjector(config)
+        self.verdicts = nn.Linear(2 + 1 + facs.OCTANTS, config.text_config.hidden_size)
+
+    def forward(self, tokens: Tensor, verdicts: Tensor) -> Tensor:
+        """Tokens (B, K + R, D) and verdicts (B, K + R, 11) -> (B, K + R, W)."""
+        projected: Tensor = self.tokens(tokens) + self.verdicts(verdicts)
+        return projected
+
 
 def orthogonality(tokens: dict[str, Tensor]) -> Tensor:
     """How much the experts say the same: 0 where their pooled tokens share no direction.
@@ -132,7 +155,9 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         super().__init__(config)
         self.experts = DeftExperts(config)
-        self.projectors = nn.ModuleDict({name: DeftProjector(config) for name in EXPERTS})
+        projectors = {"structure": DeftProjector, "texture": DeftProjector}
+        self.projectors = nn.ModuleDict({name: made(config) for name, made in projectors.items()})
+        self.projectors["motion"] = MotionProjector(config)
         self.heads = DeftHeads(config)
         with torch.device("meta") if empty_text_model else nullcontext():
             self.language_model = AutoModelForCausalLM.from_config(config.text_config)
@@ -184,7 +209,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Replace the placeholders of each expert by its projected tokens."""
         for name, token_id in self.config.placeholder_ids().items():
             mask = input_ids == token_id
-            features = self.projectors[name](tokens[name]).to(embeds.dtype)
+            features = self._projected(name, tokens).to(embeds.dtype)
             if int(mask.sum()) != features.shape[0] * features.shape[1]:
                 counts = mask.sum(1).tolist()
                 raise ValueError(
@@ -194,6 +219,24 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 )
             embeds = embeds.masked_scatter(mask.unsqueeze(-1), features)
         return embeds
+
+    def _projected(self, name: str, tokens: dict[str, Tensor]) -> Tensor:
+        """Tokens of an expert in the language model's width.
+
+        A motion token carries the language model's own word for its AU or region, so that the
+        words of an answer find the token that they are about (our own choice).
+        """
+        if name != "motion":
+            projected: Tensor = self.projectors[name](tokens[name])
+            return projected
+        verdicts = self.heads.verdicts(tokens).detach()
+        features: Tensor = self.projectors[name](tokens[name], verdicts)
+        names = self.config.motion_names
+        if not names:
+            return features
+        flat = torch.tensor([i for ids in names for i in ids], device=features.device)
+        words = self.get_input_embeddings()(flat).split([len(ids) for ids in names])
+        return features + torch.stack([word.mean(0) for word in words])
 
     def forward(
         self,

@@ -22,6 +22,7 @@ from transformers import (
     ProcessorMixin,
 )
 
+from deft_llm import facs
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow
@@ -205,7 +206,7 @@ class DeftProcessor(ProcessorMixin):
 
 
 def add_expert_tokens(tokenizer: PreTrainedTokenizerBase, config: DeftConfig) -> int:
-    """Teach a tokenizer the placeholder tokens and note their ids in the configuration.
+    """Teach a tokenizer the placeholder tokens; note their ids and the motion tokens' names.
 
     Returns:
         How many tokens were new; resize the model's embeddings when there are any.
@@ -215,6 +216,8 @@ def add_expert_tokens(tokenizer: PreTrainedTokenizerBase, config: DeftConfig) ->
     )
     for name in EXPERTS:
         setattr(config, f"{name}_token_id", tokenizer.convert_tokens_to_ids(placeholder(name)))
+    names = [*(f"AU{number}" for number in config.aus), *facs.REGIONS]
+    config.motion_names = [tokenizer(n, add_special_tokens=False)["input_ids"] for n in names]
     return added
 
 

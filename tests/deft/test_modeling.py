@@ -343,3 +343,27 @@ def test_the_loss_is_the_sum_of_its_weighted_parts(
     model.config.region_weight = 0.25
     whole = language + 2.0 * emotion + 0.5 * aus + 0.25 * regions
     torch.testing.assert_close(model(**batch).loss, whole, atol=1e-5, rtol=1e-4)
+
+
+def test_motion_tokens_carry_their_own_word(
+    model: DeftForConditionalGeneration, inputs: Inputs, processor: DeftProcessor
+) -> None:
+    tokens = model.encode_clips(**clip_of(inputs))
+    named = model._projected("motion", tokens)
+    names, model.config.motion_names = model.config.motion_names, []
+    words = model.get_input_embeddings().weight
+    difference = (named - model._projected("motion", tokens))[0]
+    spoken = [processor.tokenizer.decode(ids).strip() for ids in names]
+    assert spoken == [*(f"AU{n}" for n in model.config.aus), *facs.REGIONS]
+    for row, ids in zip(difference, names, strict=True):
+        torch.testing.assert_close(row, words[ids].mean(0), atol=1e-5, rtol=1e-4)
+
+
+def test_verdicts_are_what_the_heads_say(
+    model: DeftForConditionalGeneration, inputs: Inputs
+) -> None:
+    output, tokens = model(**clip_of(inputs)), model.encode_clips(**clip_of(inputs))
+    verdicts, units = model.heads.verdicts(tokens), len(model.config.aus)
+    torch.testing.assert_close(verdicts[:, :units, :2], output.au_logits.sigmoid())
+    torch.testing.assert_close(verdicts[:, units:, 2:], output.region_logits.softmax(-1))
+    assert not verdicts[:, :units, 2:].any() and not verdicts[:, units:, :2].any()
