@@ -104,7 +104,7 @@ def test_texts_of_models_and_files_are_escaped(make_measurement: MakeMeasurement
     measurement = make_measurement()
     said = Explanation("surprise", {"surprise": 1.0}, {}, MOVED, status=BAD, rationale=BAD)
     sentence = Sentence(BAD, ("left inner brow",), False, f'"{BAD}')
-    row = {"onset s": 0.1, "apex s": 0.2, "offset s": 0.3}
+    row: dict[str, str | float] = {"onset s": 0.1, "apex s": 0.2, "offset s": 0.3}
     row |= {"emotion": BAD, "aus": BAD, "strongest motion": BAD}
     table = measurement.table_apex
     for html in (
