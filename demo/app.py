@@ -120,8 +120,9 @@ def waiting(queue: str, at_once: int) -> dict[str, Any]:
 def clip_input(label: str) -> gr.Video:
     """A place for a video: dropped, chosen, or recorded."""
     camera = gr.WebcamOptions(mirror=False)  # the subject's left must stay the subject's left
-    sources = ["upload", "webcam"]
-    return gr.Video(label=label, sources=sources, webcam_options=camera, elem_classes="clip")
+    return gr.Video(
+        label=label, sources=["upload", "webcam"], webcam_options=camera, elem_classes="clip"
+    )
 
 
 def many_clips(page: Page, model: gr.Dropdown) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -22,15 +21,18 @@ from deft_llm.motion.regions import REGION_NAMES, region_masks, region_table
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
     """Networks here are tiny: a second thread only waits for the first, and long on a busy machine.
 
     Training runs ask for all cores and would leave them to the tests after them.
     """
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.set_num_threads(1)
-        monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    import torch
+
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "set_num_threads", lambda threads: None)
+        yield
 
 
 def _instruction_lines() -> list[str]:

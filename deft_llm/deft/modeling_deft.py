@@ -21,7 +21,7 @@ from transformers.generation import GenerationMixin
 from transformers.utils import ModelOutput
 
 from deft_llm import facs
-from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
+from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.experts import DeftExperts
 
 IGNORED = -100

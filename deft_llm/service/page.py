@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from deft_llm.clip import Interval
 from deft_llm.errors import UserError
@@ -21,7 +21,8 @@ from deft_llm.service.sessions import Sessions
 from deft_llm.service.workbench import Choice, Seen, Workbench
 from deft_llm.viz import cards
 
-File, Files = str | None, list[str] | None
+File: TypeAlias = str | None
+Files: TypeAlias = list[str] | None
 
 
 class Page:

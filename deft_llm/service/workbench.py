@@ -85,6 +85,7 @@ class Workbench:
         Raises:
             UserError: If it is over a limit, shows no face, or cannot be read.
         """
+        self.models.get(choice.model)  # a wrong name is told before the clip is looked at
         check_video(path, self.limits)
         clip, measurement = observe(read_clip(path))
         return self._seen(ClipInfo.of(clip), measurement, choice)

@@ -137,10 +137,10 @@ def test_the_benchmark_runs(tmp_path: Path, made_up: list[int]) -> None:
         f"cache={tmp_path}",
         "variants=[fmanet,phase_1,mm_cof]",
         "options.width=4",
-        "schedule.steps=60",
+        "schedule.steps=100",
         "schedule.learning_rate=5.0e-3",
         *(f"{part}.{key}" for part in ("train", "test") for key in ("workers=1", "side=32")),
-        "train.clips=64",
+        "train.clips=128",
         "test.clips=40",
     ]
     figures, text = run(BENCHMARK, overrides)

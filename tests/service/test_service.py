@@ -210,7 +210,7 @@ def test_nothing_but_uploads_is_read(tmp_path: Path) -> None:
         assert str(tmp_path) not in str(refused.value)
     for nothing in (None, "", {}, {"path": 3}):
         with pytest.raises(UserError, match="no clip"):
-            sessions.upload("x", nothing)  # type: ignore[arg-type]
+            sessions.upload("x", nothing)
     sessions.forget("x")
     assert secret.exists()
 
