@@ -15,7 +15,7 @@ from deft_llm.service.workbench import AS_USUAL, Choice, Seen, Workbench
 
 COLUMNS = (
     *("file", "emotion", "probability", "aus", "strongest motion", "onset s", "apex s", "offset s"),
-    *("unproven claims", "remark"),
+    *("unproven", "remark"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t")  # a table program would run such a cell
 
