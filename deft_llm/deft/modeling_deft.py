@@ -155,9 +155,13 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         super().__init__(config)
         self.experts = DeftExperts(config)
-        projectors = {"structure": DeftProjector, "texture": DeftProjector}
-        self.projectors = nn.ModuleDict({name: made(config) for name, made in projectors.items()})
-        self.projectors["motion"] = MotionProjector(config)
+        self.projectors = nn.ModuleDict(
+            {
+                "structure": DeftProjector(config),
+                "texture": DeftProjector(config),
+                "motion": MotionProjector(config),
+            }
+        )
         self.heads = DeftHeads(config)
         with torch.device("meta") if empty_text_model else nullcontext():
             self.language_model = AutoModelForCausalLM.from_config(config.text_config)
