@@ -5,9 +5,7 @@ Exit status: 0 done, 2 a wrong input (one line on stderr), 130 stopped by Ctrl-C
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -267,19 +265,3 @@ def _evidence_lines(explanation: Explanation) -> list[str]:
             f"z {row.z:5.1f}   {units}"
         )
     return lines or ["no region moved above its noise floor"]
-
-
-def main() -> None:
-    """Entry point: user errors become one line and status 2."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    try:
-        app()
-    except UserError as error:
-        print(f"deft-llm: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

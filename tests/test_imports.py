@@ -25,6 +25,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("federated",),
     ("service",),
     ("cli",),
+    ("__main__",),
 )
 LEVEL = {part: i for i, parts in enumerate(LEVELS) for part in parts}
 MODEL_PACKAGES = frozenset(LEVELS[5])

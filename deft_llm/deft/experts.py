@@ -158,6 +158,14 @@ class DeftExperts(nn.Module):
             {name: nn.Parameter(torch.zeros(config.expert_dim)) for name in config.token_counts()}
         )
 
+    def train(self, mode: bool = True) -> DeftExperts:
+        """Frozen encoders stay in evaluation mode; in training, whole experts are still dropped."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.parameters()):
+            for child in self.children():
+                child.eval()
+        return self
+
     def forward(
         self,
         structure: Tensor,

@@ -64,7 +64,8 @@ class Stage(Settings):
         learning_rate: Peak of the cosine schedule.
         learning_rates: Part of the model -> its own peak. Adapters count as the language model.
         warmup: Share of the steps with a rising rate.
-        weight_decay: AdamW's.
+        weight_decay: The optimizer's.
+        optimizer: "adamw", or "muon" for the matrices with AdamW for the rest.
         bf16: Run under bfloat16 autocast.
         gradient_checkpointing: Compute the language model's activations again in the backward
             pass instead of keeping them.
@@ -80,6 +81,7 @@ class Stage(Settings):
     learning_rates: dict[Part, float] = Field(default_factory=dict)
     warmup: float = 0.05
     weight_decay: float = 0.01
+    optimizer: Literal["adamw", "muon"] = "adamw"
     bf16: bool = True
     gradient_checkpointing: bool = False
     log_every: int = Field(default=20, ge=1)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -20,9 +21,11 @@ from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
+from deft_llm.errors import UserError
 from deft_llm.training.deft_data import Collator, InstructionDataset, LengthGroupedBatches
 from deft_llm.training.deft_model import part_of
 from deft_llm.training.deft_recipe import DeftRecipe, Stage
+from deft_llm.training.muon import MuonAdamW, matrices_of
 
 logger = logging.getLogger(__name__)
 STAGES: tuple[str, ...] = ("experts", "projectors", "instruct")
@@ -33,6 +36,7 @@ class DeftTrainer(Trainer):
 
     Args:
         rates: Part of the model -> its peak rate, where it has one of its own.
+        muon: Train the matrices of linear layers by Muon, the rest by AdamW.
         parts: What checkpoints hold, all else being as it was built; None: everything.
         **kwargs: Trainer's.
     """
@@ -40,9 +44,14 @@ class DeftTrainer(Trainer):
     optimizer: Any
 
     def __init__(
-        self, *, rates: dict[str, float], parts: tuple[str, ...] | None, **kwargs: Any
+        self,
+        *,
+        rates: dict[str, float],
+        parts: tuple[str, ...] | None,
+        muon: bool = False,
+        **kwargs: Any,
     ) -> None:
-        self.rates, self.parts = rates, parts
+        self.rates, self.parts, self.muon = rates, parts, muon
         super().__init__(**kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -52,24 +61,39 @@ class DeftTrainer(Trainer):
         return LengthGroupedBatches(data.lengths(), self.args.train_batch_size, self.args.data_seed)
 
     def create_optimizer(self, model: Any = None) -> Any:
-        """AdamW; each part with a rate of its own is a group, scheduled from that peak."""
-        if not self.rates:
+        """Each part with a rate of its own is a group, scheduled from that peak.
+
+        Raises:
+            UserError: If Muon is wanted where no process holds a whole matrix.
+        """
+        if not self.rates and not self.muon:
             return super().create_optimizer(model)
+        if self.muon and (self.is_deepspeed_enabled or self.is_fsdp_enabled):
+            raise UserError(
+                "optimizer: muon needs whole matrices, DeepSpeed and FSDP cut them; "
+                "say optimizer: adamw"
+            )
         if self.optimizer is None:
             model = model or self.model
             decayed = set(self.get_decay_parameter_names(model))
-            groups: dict[tuple[float, float], list[Tensor]] = defaultdict(list)
+            whole = model.get_base_model() if isinstance(model, PeftModel) else model
+            readers = (whole.get_output_embeddings(), *whole.heads.modules())
+            matrices = matrices_of(whole, readers) if self.muon else set()
+            groups: dict[tuple[bool, float, float], list[Tensor]] = defaultdict(list)
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
                     rate = self.rates.get(part_of(name), self.args.learning_rate)
                     decay = self.args.weight_decay if name in decayed else 0.0
-                    groups[rate, decay].append(parameter)
+                    groups[id(parameter) in matrices, rate, decay].append(parameter)
+            rows: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+            for (is_matrix, rate, decay), values in groups.items():
+                rows[is_matrix].append({"params": values, "lr": rate, "weight_decay": decay})
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
-            rows = [
-                {"params": values, "lr": rate, "weight_decay": decay}
-                for (rate, decay), values in groups.items()
-            ]
-            self.optimizer = kind(rows, **options)
+            if self.muon:
+                options.pop("lr")
+                self.optimizer = MuonAdamW(rows[True], rows[False], **options)
+            else:
+                self.optimizer = kind(rows[False], **options)
         return self.optimizer
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
@@ -173,6 +197,7 @@ def run_stage(
     set_seed(recipe.seed)
     trainer = DeftTrainer(
         rates={str(part): rate for part, rate in stage.learning_rates.items()},
+        muon=stage.optimizer == "muon",
         parts=parts,
         model=model,
         args=arguments(recipe, stage, folder),

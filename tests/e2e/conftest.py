@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deft_llm import cli
+from deft_llm.__main__ import main
 from deft_llm.media.video import write_video
 
 Frames = NDArray[np.uint8]
@@ -77,7 +77,7 @@ def deft_llm(
         monkeypatch.setattr(logging.getLogger(), "handlers", [])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         out, err = capfd.readouterr()
         return Result(int(ended.value.code or 0), out, err)
 

@@ -295,7 +295,7 @@ def test_report_cannot_be_written(
 
 def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A real process: what native libraries print on their own is seen as well."""
-    command = [sys.executable, "-m", "deft_llm.cli", *arguments]
+    command = [sys.executable, "-m", "deft_llm", *arguments]
     environment = {**os.environ, "TERM": "dumb"}
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
@@ -323,11 +323,11 @@ def test_wrong_usage(
     arguments: list[str],
     word: str,
 ) -> None:
-    from deft_llm import cli
+    from deft_llm.__main__ import main
 
     monkeypatch.setattr(sys, "argv", ["deft-llm", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main()
     out, err = capfd.readouterr()
     assert ended.value.code == 2
     assert not out

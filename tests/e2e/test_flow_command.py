@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deft_llm import cli
+from deft_llm.__main__ import main
 from deft_llm.media.frames import read_image
 from deft_llm.motion.flow_files import read_flow
 
@@ -22,7 +22,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     def flow(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["deft-llm", "flow", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         return int(ended.value.code or 0), *capfd.readouterr()
 
     return flow

@@ -25,14 +25,13 @@ from deft_llm.training.deft_recipe import DeftRecipe
 from deft_llm.training.export import export
 
 ROOT = Path(__file__).resolve().parents[2]
+SMOKE = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
 
 
 @pytest.fixture(scope="module")
 def values(data: Path, text_folder: Path) -> dict[str, Any]:
     """Qwen2.5 under LoRA, frozen experts in the last stage, all three stages."""
-    values = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
-    for name in ("task", "data"):
-        values.pop(name)
+    values = {name: value for name, value in SMOKE.items() if name not in ("task", "data")}
     stage = {"steps": 4, "batch_size": 4, "save_every": 2, "log_every": 1}
     return {
         **values,
@@ -329,3 +328,60 @@ def test_a_conversation_about_more_or_less_than_its_clip_is_refused(
         deft.train(
             {**values, "output": str(tmp_path / "run"), "folders": [str(folder)], **few}, "t"
         )
+
+
+def test_muon_takes_the_matrices_between_hidden_values(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    stage = {"steps": 2, "learning_rates": {"projectors": 1e-4}, "optimizer": "muon"}
+    model, _, recipe = built(values, tmp_path, text_model=SMOKE["text_model"], instruct=stage)
+    train_only(model, ("experts", "heads", "projectors", "language_model"))
+    trainer = deft_stages.DeftTrainer(
+        rates=recipe.instruct.learning_rates,
+        muon=True,
+        parts=None,
+        model=model,
+        args=deft_stages.arguments(recipe, recipe.instruct, tmp_path),
+    )
+    optimizer = trainer.create_optimizer()
+    muon, adamw = ([p for g in part.param_groups for p in g["params"]] for part in optimizer.parts)
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert {id(p) for p in muon} | {id(p) for p in adamw} == set(names)
+    assert not {id(p) for p in muon} & {id(p) for p in adamw}
+    assert all(p.ndim == 2 for p in muon)
+    assert {"language_model.model.layers.0.mlp.up_proj.weight", "projectors.texture.1.weight"} <= {
+        names[id(p)] for p in muon
+    }
+    others = {names[id(p)] for p in adamw}
+    assert "language_model.model.embed_tokens.weight" in others
+    assert {name for name in names.values() if name.startswith("heads.")} <= others
+    for group in optimizer.param_groups:  # as a scheduler does
+        group["lr"] = 0.0
+    before = [p.detach().clone() for p in model.parameters()]
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    for group in optimizer.param_groups:
+        group["lr"] = 1e-2
+    optimizer.step()
+    assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_frozen_experts_say_the_same_in_training(
+    values: dict[str, Any], make_packet: Any, tmp_path: Path
+) -> None:
+    model, processor, _ = built(values, tmp_path, model={"expert_dropout": 0.5, "dropout": 0.5})
+    clip = processor.feature_extractor([make_packet(i) for i in range(16)])
+    whole = model.eval().encode_clips(**clip)["motion"]
+    blank = model.experts.blank["motion"]
+    train_only(model, ("projectors", "language_model"))
+    learning = model.train().encode_clips(**clip)["motion"]
+    same = (learning == whole).all(dim=(1, 2))
+    dropped = (learning == blank).all(dim=(1, 2))
+    assert (same | dropped).all()
+    assert same.any()
+    assert dropped.any()
+    train_only(model, ("experts",))
+    noisy = model.train().encode_clips(**clip)["motion"]
+    assert not ((noisy == whole).all(dim=(1, 2)) | (noisy == blank).all(dim=(1, 2))).all()

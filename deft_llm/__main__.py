@@ -1,0 +1,28 @@
+"""The command ``deft-llm``, also ``python -m deft_llm``."""
+
+import sys
+
+from deft_llm.errors import UserError
+
+
+def main() -> None:
+    """Run the command line; user errors become one line and status 2, Ctrl-C status 130.
+
+    The command line is imported inside: stopping it that early leaves no traceback either.
+    """
+    try:
+        import logging
+
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+        from deft_llm.cli import app
+
+        app()
+    except UserError as error:
+        sys.stderr.write(f"deft-llm: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
