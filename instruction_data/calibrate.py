@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--identities", type=int, default=60)
     parser.add_argument("--first-identity", type=int, default=500_000)
     parser.add_argument("--seed", type=int, default=5_000_000)
-    parser.add_argument("--precision", type=float, default=0.978, help="wanted, out of fold")
+    parser.add_argument("--precision", type=float, default=0.97, help="wanted, out of fold")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--cache", type=Path, default=Path("runs/calibration"))
     parser.add_argument("--out", type=Path, default=WEIGHTS)

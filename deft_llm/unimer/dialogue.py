@@ -34,10 +34,11 @@ PIECES: tuple[str, ...] = (
     *(f" {term}" for term in _TERMS),
 )
 _PLURALS = {"upper lip": "halves of the upper lip", "lower lip": "halves of the lower lip"}
-# What DEFT-LLM's own recipe trains on; unimer/interview.py has all types.
+# What DEFT-LLM's own recipe trains on; unimer/interview.py has all types. An answer of one word is
+# asked for more often, as it weighs one token in the loss.
 _QUESTION_WEIGHTS = {
-    **{"triple": 8, "class": 4, "motion": 3, "aus": 3},
-    **{"emotion": 2, "why": 2, "au_yes_no": 2},
+    **{"triple": 8, "class": 8, "emotion": 4},
+    **{"motion": 3, "aus": 3, "why": 3, "au_yes_no": 2},
 }
 
 
