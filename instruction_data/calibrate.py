@@ -20,8 +20,8 @@ from deft_llm.unimer.build import SimulatedData
 def main() -> int:
     """Simulate, fit, write; 2 for a wrong input."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=300)
-    parser.add_argument("--identities", type=int, default=60)
+    parser.add_argument("--clips", type=int, default=600)
+    parser.add_argument("--identities", type=int, default=120)
     parser.add_argument("--first-identity", type=int, default=500_000)
     parser.add_argument("--seed", type=int, default=5_000_000)
     parser.add_argument("--precision", type=float, default=0.97, help="wanted, out of fold")

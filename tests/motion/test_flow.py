@@ -56,3 +56,15 @@ def test_unknown_method_names_the_nearest() -> None:
 def test_unknown_parameter_is_named() -> None:
     with pytest.raises(UserError, match="no parameter 'windw'"):
         flow_estimator("lk", windw=3)
+
+
+def test_the_trained_network_sees_where_and_which_way(face: np.ndarray) -> None:
+    """The committed weights; how good they are is measured by ``eval/benchmarks/srflow.yaml``."""
+    truth = bump(80, 140, 16, 1.0, -0.5) + bump(150, 40, 20, 0, 1.0)
+    flow = flow_estimator("srflow")(face, warp(face, truth))
+    assert flow.shape == truth.shape and flow.dtype == np.float32
+    error, zero = (np.hypot(*rest)[INSIDE].mean() for rest in (flow - truth, truth))
+    assert error < 0.8 * zero
+    moving = np.hypot(*truth) > 0.5
+    across = (flow * truth).sum(0)[moving] / (np.hypot(*truth) * np.hypot(*flow) + 1e-9)[moving]
+    assert np.median(across) > np.cos(np.radians(22.5))
