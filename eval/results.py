@@ -82,7 +82,7 @@ def kept() -> dict[str, str]:
 
 
 def main() -> int:
-    """Measure, then write the page in one go."""
+    """Measure, and write the page after each command; one that fails leaves its old table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("words", nargs="*", help="measure only commands that hold one of these")
     words = parser.parse_args().words
@@ -90,10 +90,18 @@ def main() -> int:
     if not wanted:
         parser.error(f"no command holds {' or '.join(words)}; there are: {', '.join(COMMANDS)}")
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    tables = kept() | {c: table(c, measure(c), machine) for c in wanted}
-    page = HEAD + "\n".join(tables[c] for c in COMMANDS if c in tables)
-    (ROOT / "eval" / "RESULTS.md").write_text(page, encoding="utf-8")
-    return 0
+    failed = []
+    for command in wanted:
+        try:
+            tables = kept() | {command: table(command, measure(command), machine)}
+        except subprocess.CalledProcessError as error:
+            failed.append(f"{command} (exit status {error.returncode})")
+            continue
+        page = HEAD + "\n".join(tables[c] for c in COMMANDS if c in tables)
+        (ROOT / "eval" / "RESULTS.md").write_text(page, encoding="utf-8")
+    if failed:
+        sys.stderr.write(f"not measured: {', '.join(failed)}\n")
+    return min(len(failed), 1)
 
 
 if __name__ == "__main__":
