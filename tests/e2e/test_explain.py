@@ -351,3 +351,23 @@ def test_ctrl_c_leaves_nothing_half_written(
     assert result.status == 130
     assert "Traceback" not in result.err
     assert not files(tmp_path / "out")
+
+
+def test_ctrl_c_during_the_imports(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from deft_llm.__main__ import main
+
+    class Stopped:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "deft_llm.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "deft_llm.cli", raising=False)
+    monkeypatch.delattr("deft_llm.cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Stopped, *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capfd.readouterr().err == ""
