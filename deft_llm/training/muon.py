@@ -37,8 +37,7 @@ class MuonAdamW(Optimizer):
             self.parts.append(Muon(matrices, adjust_lr_fn="match_rms_adamw"))
         if others:
             self.parts.append(AdamW(others, **adamw))
-        groups = [group for part in self.parts for group in part.param_groups]
-        super().__init__([dict(group) for group in groups], {})
+        super().__init__([dict(group) for part in self.parts for group in part.param_groups], {})
         self._join()
 
     def _join(self) -> None:

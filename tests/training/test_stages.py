@@ -337,7 +337,7 @@ def test_muon_takes_the_matrices_between_hidden_values(
     model, _, recipe = built(values, tmp_path, text_model=SMOKE["text_model"], instruct=stage)
     train_only(model, ("experts", "heads", "projectors", "language_model"))
     trainer = deft_stages.DeftTrainer(
-        rates=recipe.instruct.learning_rates,
+        rates={"projectors": 1e-4},
         muon=True,
         parts=None,
         model=model,
