@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from deft_llm import facs
 from deft_llm.clip import FALL, RISE, Evidence, Interval
@@ -35,7 +36,7 @@ from deft_llm.metrics.faithfulness import claim_holds
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.motion.packet import Packet, pack
 from deft_llm.motion.regions import region_masks, region_motion
-from deft_llm.simulator.clip_spec import ClipSpec
+from deft_llm.simulator.clip_spec import NEUTRAL_SHARE, ClipSpec
 from deft_llm.simulator.clips import SimulatedClip, combinations, draw_spec, render_many
 from deft_llm.simulator.head import load_head
 from deft_llm.simulator.sets import ClipSet
@@ -56,6 +57,8 @@ class SimulatedData(ClipSet):
     Attributes:
         balanced_share: Share of clips that are drawn from an AU chosen evenly, which teach rare
             AUs; the emotions given an AU combination stay those of the codings.
+        neutral_share: Share of the other clips that show no AU; from them a model learns when to
+            name no emotion.
         variants: Conversations per clip; every other one is mirrored.
         turns: Questions per conversation.
         head: Name of the head model.
@@ -65,6 +68,7 @@ class SimulatedData(ClipSet):
 
     seed: int = 1_000_000
     balanced_share: float = 0.0
+    neutral_share: float = Field(NEUTRAL_SHARE, ge=0, le=1)
     variants: int = 8
     turns: int = 3
     head: str = "own"
@@ -94,7 +98,7 @@ def specs(data: SimulatedData) -> Iterator[ClipSpec]:
         rng = np.random.default_rng([seed, 99])
         identity = data.first_identity + int(rng.integers(data.identities))
         drawn = _balanced_expression(rng) if rng.random() < data.balanced_share else {}
-        yield draw_spec(seed, identity, head=data.head, **drawn)
+        yield draw_spec(seed, identity, neutral_share=data.neutral_share, head=data.head, **drawn)
 
 
 def _balanced_expression(rng: np.random.Generator) -> dict[str, Any]:
