@@ -1,8 +1,7 @@
 """What brightness alone says of the motion that is left: Lucas-Kanade steps as a network's input.
 
-Motion of 0.1 px is a fortieth of a feature cell, which a correlation of features tells apart only
-after long training. The linearised brightness constancy measures it directly; the network then
-learns where to trust it. Our own addition to SKFlow, for its small form; nothing in it is learnt.
+The linearised brightness constancy measures motion of a fraction of a pixel directly; a network
+(`first_flow.py`) then learns where to trust it. Nothing in here is learnt.
 """
 
 from __future__ import annotations

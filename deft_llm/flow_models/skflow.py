@@ -2,14 +2,15 @@
 
 SRFlow (arXiv 2601.06479) trains SKFlow (arXiv 2205.14623) with face losses; the losses are in
 ``regularizers.py``. The defaults build the published network, 6,273,149 parameters. Our own are
-the width multiplier, the finer grid (``stride=4``) and the Lucas-Kanade input (``windows``): with
-it the network starts as a damped Lucas-Kanade and learns what to change.
+the width multiplier, the finer grid (``stride=4``) and the first flow (``first_flow.py``): with it
+the network starts as a damped Lucas-Kanade and learns what to change.
 
 Letters: B batch, C channels, H x W pixels, h x w positions of the feature grid.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -20,10 +21,9 @@ from torch import Tensor, nn
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.flow_models.blocks import Aggregate, Attention, Encoder, SuperKernelBlock, pooled
-from deft_llm.flow_models.photometric import FEATURES, lucas_kanade_steps, smooth_grey
+from deft_llm.flow_models.first_flow import FirstFlow, FirstFlowConfig
 
 _COARSE = 8  # px of a cell of the correlation
-_FIRST_GATE = 0.5  # share of each Lucas-Kanade step, over all windows, before any training
 
 
 class SKFlowConfig(Settings):
@@ -39,7 +39,7 @@ class SKFlowConfig(Settings):
         update_kernels: Those of the update.
         attention: What the attention compares.
         positions: Largest grid side with learnt relative positions; 0 for none.
-        windows: Standard deviations, px, of the windows of the Lucas-Kanade input; empty for none.
+        first: Network of the flow that the updates start from; None starts from no motion.
         iterations: Updates when not said otherwise.
     """
 
@@ -52,7 +52,7 @@ class SKFlowConfig(Settings):
     update_kernels: tuple[int, ...] = (1, 7)
     attention: Literal["content", "position", "both"] = "content"
     positions: int = Field(default=160, ge=0)
-    windows: tuple[float, ...] = ()
+    first: FirstFlowConfig | None = None
     iterations: int = Field(default=12, ge=1)
 
     def channels(self, full: int) -> int:
@@ -81,11 +81,18 @@ class SKFlow(nn.Module):
         self.context = Encoder(widths, 2 * self.hidden, "batch", c.stride)
         self.attention = Attention(self.hidden, c.positions, c.attention, c.attention_pool)
         self.update = _Update(c, self.hidden)
+        self.first = None if c.first is None else FirstFlow(c.first)
+
+    def ends(self) -> list[nn.Module]:
+        """The layers that read pixels or write what is answered."""
+        found: list[nn.Module] = [self.features.stem, self.context.stem]
+        found += [self.update.head.after[-1], self.update.mask[-1]]
+        return found if self.first is None else [*found, self.first.image[0], self.first.leave]
 
     def forward(
         self, images1: Tensor, images2: Tensor, iterations: int | None = None
     ) -> list[Tensor]:
-        """Flow after each update.
+        """Flow after each pass of the first network, if there is one, and after each update.
 
         Args:
             images1: (B, 3, H, W) in 0..255; any size, edges are repeated up to whole cells.
@@ -93,7 +100,7 @@ class SKFlow(nn.Module):
             iterations: Number of updates; the config's if None.
 
         Returns:
-            A flow (B, 2, H, W) in px after each update; the last is the best.
+            Flows (B, 2, H, W) in px; the last is the best.
 
         Raises:
             UserError: If the shapes differ, or are no batch of RGB images.
@@ -125,18 +132,18 @@ class SKFlow(nn.Module):
         state, context = self.context(scaled1).split(self.hidden, dim=1)
         state, context = torch.tanh(state), torch.relu(context)
         attention = self.attention(context)
-        grey1, grey2 = (smooth_grey(images) for images in (images1, images2))
         flow = state.new_zeros(len(state), 2, *state.shape[2:])  # cells
         flows = []
+        if self.first is not None:
+            size, grid = images1.shape[2:], state.shape[2:]
+            guesses = self.first(images1, images2)
+            flows = [_resized(guess, size) for guess in guesses]
+            flow = _resized(guesses[-1], grid) / c.stride
         for _ in range(iterations):
             flow = flow.detach()
             coarse = pooled(flow, _COARSE // c.stride) * (c.stride / _COARSE)
             looked_up = look_up(pyramid, coarse, c.radius)
-            steps = None
-            if c.windows:
-                with torch.no_grad():
-                    steps = lucas_kanade_steps(grey1, grey2, flow * c.stride, c.stride, c.windows)
-            state, change, mask = self.update(state, context, attention, looked_up, flow, steps)
+            state, change, mask = self.update(state, context, attention, looked_up, flow)
             flow = flow + change
             flows.append(upsample_convex(flow * c.stride, mask, c.stride))
         return flows
@@ -148,7 +155,7 @@ class _Update(nn.Module):
     def __init__(self, config: SKFlowConfig, hidden: int) -> None:
         super().__init__()
         c, big, small = config, config.encoder_kernels, config.update_kernels
-        self.stride, self.windows = c.stride, len(c.windows)
+        self.stride = c.stride
         looked_up = c.levels * (2 * c.radius + 1) ** 2
         wide, half = c.channels(256), c.channels(64)
         correlation = c.channels(192)
@@ -158,25 +165,18 @@ class _Update(nn.Module):
             SuperKernelBlock(wide, correlation, big),
         )
         self.flow = nn.Sequential(nn.Conv2d(2, hidden, 1), SuperKernelBlock(hidden, half, big))
-        joined = correlation + half
-        if self.windows:
-            self.photometric = nn.Sequential(
-                nn.Conv2d(FEATURES * self.windows, hidden, 1), SuperKernelBlock(hidden, half, big)
-            )
-            joined += half
-        self.motion = SuperKernelBlock(joined, hidden - 2, big)
+        self.motion = SuperKernelBlock(correlation + half, hidden - 2, big)
         self.aggregate = Aggregate(hidden, c.attention_pool)
         self.state = SuperKernelBlock(4 * hidden, hidden, small)
-        self.head = SuperKernelBlock(hidden, 2 + self.windows, big)
+        self.head = SuperKernelBlock(hidden, 2, big)
         self.mask = nn.Sequential(
             nn.Conv2d(hidden, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, 9 * c.stride**2, 1)
         )
-        if self.windows:
+        if c.first is not None:  # a first flow stays as it is until the updates know better
             last = self.head.after[-1]
             assert isinstance(last, nn.Conv2d) and last.bias is not None
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-            nn.init.constant_(last.bias[2:], _FIRST_GATE / self.windows)
 
     def forward(
         self,
@@ -185,24 +185,22 @@ class _Update(nn.Module):
         attention: Tensor,
         looked_up: Tensor,
         flow: Tensor,
-        steps: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One update: new state, change of flow (cells) and upsampling mask."""
         correlation = self.correlation(looked_up)
         if self.stride != _COARSE:
             size = state.shape[2:]
             correlation = F.interpolate(correlation, size=size, mode="bilinear")
-        parts = [correlation, self.flow(flow)]
-        if steps is not None:
-            parts.append(self.photometric(steps[1]))
-        motion = torch.cat([self.motion(torch.cat(parts, dim=1)), flow], dim=1)
+        seen = torch.cat([correlation, self.flow(flow)], dim=1)
+        motion = torch.cat([self.motion(seen), flow], dim=1)
         gathered = self.aggregate(attention, motion)
         state = self.state(torch.cat([state, context, motion, gathered], dim=1))
-        change = self.head(state)
-        if steps is not None:
-            change, gates = change[:, :2], change[:, 2:, None]
-            change = change + (gates * steps[0]).sum(1) / self.stride
-        return state, change, 0.25 * self.mask(state)
+        return state, self.head(state), 0.25 * self.mask(state)
+
+
+def _resized(flow: Tensor, size: Sequence[int]) -> Tensor:
+    """The same field on another grid."""
+    return F.interpolate(flow, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def correlation_pyramid(features1: Tensor, features2: Tensor, levels: int) -> list[Tensor]:

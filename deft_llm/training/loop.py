@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
+from deft_llm.training.muon import MuonAdamW, matrices_of
 
 logger = logging.getLogger(__name__)
 Batch = Mapping[str, Tensor]
@@ -42,7 +43,8 @@ class Schedule(Settings):
         learning_rate: Its peak.
         shape: "onecycle" rises and falls linearly; "cosine" falls along a cosine.
         warmup: Share of the steps with a rising rate.
-        weight_decay: AdamW's.
+        optimizer: "adamw", or "muon" for linear layers and convolutions with AdamW for the rest.
+        weight_decay: AdamW's, and Muon's.
         clip: Largest norm of the gradient; 0 leaves it.
         bf16: Run under bfloat16 autocast.
         save_every: Steps between checkpoints.
@@ -56,6 +58,7 @@ class Schedule(Settings):
     learning_rate: float = Field(default=1e-3, gt=0)
     shape: Literal["onecycle", "cosine"] = "onecycle"
     warmup: float = Field(default=0.05, ge=0, lt=1)
+    optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = Field(default=1e-4, ge=0)
     clip: float = Field(default=1.0, ge=0)
     bf16: bool = False
@@ -95,6 +98,14 @@ class Task(Protocol):
         """Write weights (safetensors) and configuration (JSON)."""
 
 
+@runtime_checkable
+class HasEnds(Protocol):
+    """A network that knows which of its layers Muon leaves to AdamW."""
+
+    def ends(self) -> list[nn.Module]:
+        """The layers that read pixels or write what is answered."""
+
+
 class _Batches(Dataset[dict[str, Tensor]]):
     """The batches of one process from a given step on."""
 
@@ -131,9 +142,7 @@ def fit(task: Task, schedule: Schedule, output: Path, cpu: bool = False) -> Path
         logger.info("already finished at step %d: %s", schedule.steps, final)
         return final
     accelerator = Accelerator(cpu=cpu, mixed_precision="bf16" if schedule.bf16 else "no")
-    optimizer = torch.optim.AdamW(
-        task.model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
-    )
+    optimizer = _optimizer(task.model, schedule)
     model, optimizer = accelerator.prepare(task.model, optimizer)
     task.model = model
     start = _resume(accelerator, output)
@@ -178,6 +187,17 @@ def fit(task: Task, schedule: Schedule, output: Path, cpu: bool = False) -> Path
         _drop_checkpoints(output, keep=0)
     accelerator.wait_for_everyone()
     return final
+
+
+def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    rates: dict[str, Any] = {"lr": schedule.learning_rate, "weight_decay": schedule.weight_decay}
+    if schedule.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), **rates)
+    ends = model.ends() if isinstance(model, HasEnds) else []
+    chosen = matrices_of(model, ends, (nn.Linear, nn.Conv2d))
+    matrices = [p for p in model.parameters() if id(p) in chosen]
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    return MuonAdamW([{"params": matrices, **rates}], [{"params": others, **rates}])
 
 
 def _step(

@@ -1,14 +1,18 @@
 """Muon for the matrices of a network and AdamW for the rest, as one optimizer.
 
-Muon (Jordan 2024) brings the momentum of a weight matrix to orthogonality before the step. After
-500 steps on the tiny recipe's conversations the loss on structured answers about clips left out
-was 0.22 nats a token with it and 0.31 with AdamW alone. The step is scaled to the size of AdamW's
-(arXiv 2502.16982), so that one learning rate serves both.
+Muon (Jordan 2024) brings the momentum of a weight matrix to orthogonality before the step. The
+weights of a convolution are taken as the matrix from all that it sees to its outputs. The step is
+scaled to the size of AdamW's (arXiv 2502.16982), so that one learning rate serves both.
+
+Against AdamW alone, at equal steps: loss on structured answers about clips left out 0.22 nats a
+token for 0.31 (the tiny recipe's conversations, 500 steps), endpoint error on faces left out 0.060
+px for 0.067 (first flow of the small flow recipe, 600 steps).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,16 +29,19 @@ class MuonAdamW(Optimizer):
         """Join them.
 
         Args:
-            matrices: Groups of 2-D parameters with ``lr`` and ``weight_decay``, for Muon.
+            matrices: Groups of parameters of two dimensions or more (outputs first), with ``lr``
+                and ``weight_decay``, for Muon.
             others: Groups of all other parameters, for AdamW.
             **adamw: Options of AdamW (``betas``, ``eps``).
 
         Raises:
-            ValueError: If a group of ``matrices`` holds anything but matrices.
+            ValueError: If a group of ``matrices`` holds vectors.
         """
         self.parts: list[Optimizer] = []
+        self.bent = [p for group in matrices for p in group["params"] if p.ndim > 2]
         if matrices:
-            self.parts.append(Muon(matrices, adjust_lr_fn="match_rms_adamw"))
+            with _flat(self.bent):
+                self.parts.append(Muon(matrices, adjust_lr_fn="match_rms_adamw"))
         if others:
             self.parts.append(AdamW(others, **adamw))
         super().__init__([dict(group) for part in self.parts for group in part.param_groups], {})
@@ -51,8 +58,9 @@ class MuonAdamW(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for part in self.parts:
-            part.step()
+        with _flat(self.bent):
+            for part in self.parts:
+                part.step()
         return loss
 
     def state_dict(self) -> dict[str, Any]:
@@ -66,16 +74,40 @@ class MuonAdamW(Optimizer):
         self._join()
 
 
-def matrices_of(model: nn.Module, but: Iterable[nn.Module | None] = ()) -> set[int]:
-    """Ids of the weights that Muon is meant for: those of linear layers between hidden values.
+@contextmanager
+def _flat(weights: Iterable[nn.Parameter]) -> Iterator[None]:
+    """The weights of convolutions, and their gradients, as matrices for a while."""
+    shapes = [(weight, weight.shape) for weight in weights]
+    for weight, _ in shapes:
+        gradient, weight.grad = weight.grad, None
+        weight.data = weight.data.flatten(1)
+        weight.grad = None if gradient is None else gradient.flatten(1)
+    yield
+    for weight, shape in shapes:
+        gradient, weight.grad = weight.grad, None
+        weight.data = weight.data.view(shape)
+        weight.grad = None if gradient is None else gradient.view(shape)
+
+
+def matrices_of(
+    model: nn.Module,
+    but: Iterable[nn.Module | None] = (),
+    kinds: tuple[type[nn.Module], ...] = (nn.Linear,),
+) -> set[int]:
+    """Ids of the weights that Muon is meant for: those of layers between hidden values.
 
     Args:
         model: The network.
-        but: Layers to leave out: those that read out classes or words.
+        but: Layers to leave out: those that read pixels, or read out classes, words or motion.
+        kinds: Kinds of layers. Convolutions in groups are left out, as their weights mix nothing.
     """
     left_out = {id(layer) for layer in but}
     return {
         id(layer.weight)
         for layer in model.modules()
-        if isinstance(layer, nn.Linear) and id(layer) not in left_out
+        if isinstance(layer, kinds) and id(layer) not in left_out and _mixes(layer)
     }
+
+
+def _mixes(layer: nn.Module) -> bool:
+    return getattr(layer, "groups", 1) == 1

@@ -68,7 +68,7 @@ class SimulatedData(ClipSet):
 
     seed: int = 1_000_000
     balanced_share: float = 0.0
-    neutral_share: float = Field(NEUTRAL_SHARE, ge=0, le=1)
+    neutral_share: float = Field(default=NEUTRAL_SHARE, ge=0, le=1)
     variants: int = 8
     turns: int = 3
     head: str = "own"

@@ -77,7 +77,7 @@ def test_tuning_takes_the_least_error(tmp_path: Path) -> None:
 
 def test_whole_benchmark(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
-    config = SKFlowConfig(width=0.0625, stride=4, attention_pool=4, positions=0, windows=(5.0,))
+    config = SKFlowConfig(width=0.0625, stride=4, attention_pool=4, positions=0)
     network = tmp_path / "network"
     network.mkdir()
     save_network(SKFlow(config.model_copy(update={"levels": 1, "radius": 1})), network)

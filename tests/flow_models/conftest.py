@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from deft_llm.flow_models.first_flow import FirstFlowConfig
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.network_files import save_network
 
@@ -21,7 +22,7 @@ TINY = SKFlowConfig(
     encoder_kernels=(1, 3),
     update_kernels=(1, 3),
     positions=0,
-    windows=(2.5, 5.0),
+    first=FirstFlowConfig(widths=(8, 12), windows=(2.5, 5.0), passes=3),
     iterations=2,
 )
 

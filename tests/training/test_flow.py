@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
 from deft_llm.flow_models.files import load_network
+from deft_llm.flow_models.first_flow import FirstFlowConfig
 from deft_llm.simulator.head import load_head
 from deft_llm.training import flow_data, tasks
 from deft_llm.training.flow import FlowRecipe, FlowTask, augment
@@ -136,7 +137,7 @@ def test_a_recipe_runs_and_starts_another(tmp_path: Path) -> None:
     output = tmp_path / "run"
     tasks.run(SMOKE, [f"output={output}"])
     network = load_network(output / "final")
-    assert network.config.windows == (2.5, 5.0)
+    assert network.config.first == FirstFlowConfig(widths=(8, 12), windows=(2.5, 5.0))
     rows = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows if "loss" in r] == [1, 2, 3, 4]
     assert rows[-1]["epe"] > 0 and rows[-1]["epe_zero_flow"] > 0

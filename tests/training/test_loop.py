@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -53,8 +53,9 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_resume_is_bit_equal(tmp_path: Path) -> None:
-    schedule = Schedule(steps=12, save_every=4, log_every=1, accumulate=2)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_resume_is_bit_equal(tmp_path: Path, optimizer: Literal["adamw", "muon"]) -> None:
+    schedule = Schedule(steps=12, save_every=4, log_every=1, accumulate=2, optimizer=optimizer)
     straight = fit(Line(), schedule, tmp_path / "straight", cpu=True)
     with pytest.raises(KeyboardInterrupt):
         fit(Line(stop_at=19), schedule, tmp_path / "stopped", cpu=True)

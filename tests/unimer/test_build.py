@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from deft_llm.unimer.build import SimulatedData, specs
 
 
-def drawn(**values: float) -> list[tuple[str, ...]]:
+def drawn(**values: Any) -> list[tuple[str, ...]]:
     """AUs of 400 clips."""
     return [spec.aus for spec in specs(SimulatedData(clips=400, identities=10, seed=3, **values))]
 
