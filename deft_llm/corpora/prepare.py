@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from deft_llm.clip import Annotation, Interval
 from deft_llm.config import Settings
+from deft_llm.cores import one_core
 from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.errors import UserError
 from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder, align, track_faces
@@ -172,7 +173,7 @@ def _run(
             yield from ((i, prepare_one(job, cache, settings)) for i, job in enumerate(jobs))
         return
     context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_core) as pool:
         waiting: dict[Future[Prepared], int] = {}
         todo = iter(enumerate(jobs))
         try:
@@ -189,14 +190,11 @@ def _run(
             pool.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
-    threadpool_limits(limits=1)
-
-
 @contextmanager
 def _one_core() -> Iterator[None]:
     """One core for this process, as each worker has."""
+    import torch  # noqa: F401  # finds landmarks; loaded now, so that it is limited too
+
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

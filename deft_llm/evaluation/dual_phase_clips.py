@@ -31,12 +31,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from deft_llm.clip import Clip
+from deft_llm.cores import one_core
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.motion.packet import PacketSizes, pack
@@ -209,7 +208,7 @@ def _observe_all(specs: Sequence[DualPhaseSpec], data: DualPhaseData) -> Iterato
     if data.workers <= 1:
         yield from (_row(observe(spec, data.side), data.side) for spec in specs)
         return
-    with ProcessPoolExecutor(data.workers, get_context("spawn"), _one_thread) as pool:
+    with ProcessPoolExecutor(data.workers, get_context("spawn"), one_core) as pool:
         flows = pool.map(observe, specs, [data.side] * len(specs), chunksize=4)
         yield from (_row(flow, data.side) for flow in flows)
 
@@ -218,8 +217,3 @@ def _row(flow: Floats | None, side: int) -> Arrays:
     empty = np.zeros((1, 2, 3, side, side), np.float16)
     seen = empty if flow is None else flow[None].astype(np.float16)
     return {"flow": seen, "seen": np.array([flow is not None])}
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)
-    threadpool_limits(limits=1)  # one process a core: BLAS threads would only get in the way

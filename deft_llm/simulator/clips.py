@@ -10,12 +10,11 @@ from functools import lru_cache
 from multiprocessing import get_context
 from typing import TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from deft_llm.clip import Annotation, Clip
+from deft_llm.cores import one_core
 from deft_llm.media.video import decode_bytes, encode_h264
 from deft_llm.simulator.clip_spec import ClipSpec, combinations, draw_spec
 from deft_llm.simulator.head import Head, load_head
@@ -132,8 +131,7 @@ _worker_head: Head | None = None
 def _start_worker(head: Head | None) -> None:
     global _worker_head
     _worker_head = head
-    cv2.setNumThreads(1)
-    threadpool_limits(limits=1)  # one process a core: BLAS threads would only get in the way
+    one_core()
 
 
 def _work(spec: ClipSpec, then: Callable[[SimulatedClip], Result]) -> Result:

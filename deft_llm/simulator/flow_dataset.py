@@ -35,11 +35,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from deft_llm import __version__
 from deft_llm.config import Settings
+from deft_llm.cores import one_core
 from deft_llm.errors import UserError
 from deft_llm.motion.flow_files import write_flow
 from deft_llm.simulator.flow_pairs import RenderedPair, pair_head, render_pair
@@ -245,8 +245,7 @@ def _written(
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    threadpool_limits(limits=1)
+    one_core()
 
 
 def _write_subject(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.optim import Muon
@@ -13,7 +15,7 @@ def test_a_convolution_is_stepped_as_its_matrix() -> None:
     torch.manual_seed(0)
     layer = nn.Conv2d(6, 8, 3)
     flat = nn.Parameter(layer.weight.detach().flatten(1).clone())
-    rates = {"lr": 0.02, "weight_decay": 0.1}
+    rates: dict[str, Any] = {"lr": 0.02, "weight_decay": 0.1}
     assert layer.bias is not None
     joint = MuonAdamW([{"params": [layer.weight], **rates}], [{"params": [layer.bias], **rates}])
     alone = Muon([flat], **rates, adjust_lr_fn="match_rms_adamw")
