@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from deft_llm import facs
@@ -23,6 +24,13 @@ from deft_llm.unimer.records import ClipRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "instruction_data" / "templates"
+
+
+@pytest.fixture(autouse=True)
+def own_accelerator() -> Iterator[None]:
+    """Each run starts as in a process of its own: accelerate keeps the precision of the last."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _observed(spec: ClipSpec, packet: Packet) -> Observed:
