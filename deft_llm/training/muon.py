@@ -6,7 +6,7 @@ scaled to the size of AdamW's (arXiv 2502.16982), so that one learning rate serv
 
 Against AdamW alone, at equal steps: loss on structured answers about clips left out 0.22 nats a
 token for 0.31 (the tiny recipe's conversations, 500 steps), endpoint error on faces left out 0.060
-px for 0.067 (first flow of the small flow recipe, 600 steps).
+px for 0.067 (an early form of the first flow in `flow_models/first_flow.py`, 600 steps).
 """
 
 from __future__ import annotations
@@ -82,11 +82,13 @@ def _flat(weights: Iterable[nn.Parameter]) -> Iterator[None]:
         gradient, weight.grad = weight.grad, None
         weight.data = weight.data.flatten(1)
         weight.grad = None if gradient is None else gradient.flatten(1)
-    yield
-    for weight, shape in shapes:
-        gradient, weight.grad = weight.grad, None
-        weight.data = weight.data.view(shape)
-        weight.grad = None if gradient is None else gradient.view(shape)
+    try:
+        yield
+    finally:
+        for weight, shape in shapes:
+            gradient, weight.grad = weight.grad, None
+            weight.data = weight.data.view(shape)
+            weight.grad = None if gradient is None else gradient.view(shape)
 
 
 def matrices_of(

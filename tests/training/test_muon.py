@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 from torch.optim import Muon
@@ -30,6 +31,13 @@ def test_a_convolution_is_stepped_as_its_matrix() -> None:
         assert layer.weight.shape == layer.weight.grad.shape == (8, 6, 3, 3)
         torch.testing.assert_close(layer.weight.flatten(1), flat, rtol=0, atol=0)
     assert (layer.weight - before).abs().max() > 0.01
+
+
+def test_a_refused_group_leaves_the_other_weights_in_shape() -> None:
+    layer = nn.Conv2d(6, 8, 3)
+    with pytest.raises(ValueError, match="2D"):
+        MuonAdamW([{"params": list(layer.parameters()), "lr": 0.1, "weight_decay": 0.0}], [])
+    assert layer.weight.shape == (8, 6, 3, 3)
 
 
 def test_which_layers_are_muons() -> None:
