@@ -1,5 +1,7 @@
 """The tables of SRFlow on simulated pairs: EPE by displacement and place, and high-pass error.
 
+Beside them stands what each flow is worth to recognition (``flow_recognition.py``).
+
 Every pair shows a face that no network was trained on, from the other head where its file is at
 hand. Classical estimators are tuned on training faces only. The bars are those of the issue.
 """
@@ -19,6 +21,7 @@ from tqdm import tqdm
 
 from deft_llm.config import Settings, load
 from deft_llm.errors import UserError
+from deft_llm.evaluation.flow_recognition import Estimate, RecognitionSets, recognition_uf1
 from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.figures import Figure
 from deft_llm.metrics.flow import BINS, FlowErrors, flow_errors
@@ -28,7 +31,6 @@ from deft_llm.training.flow_data import PairData, PairStore
 
 logger = logging.getLogger(__name__)
 Flow = NDArray[np.float32]
-Estimate = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Flow]
 SMALL = "under_2px"  # the group that the bars are about
 _COLUMNS = ("all", *BINS, SMALL, "inside", "boundary", "rate_1px")
 
@@ -58,6 +60,7 @@ class FlowBenchmark(Settings):
         test: Pairs that are scored.
         presets: Classical method -> parameters to choose from; the class's own are always tried.
         networks: Name -> folder of a trained network; those that are missing are left out.
+        recognition: Clips on which a classifier reads each flow; None leaves that column out.
         judged: Name of the network that the bars are about.
         plain: Name of the network without face losses.
         regularized: Name of the network with all of them.
@@ -70,6 +73,7 @@ class FlowBenchmark(Settings):
     test: PairData
     presets: dict[str, list[dict[str, Any]]]
     networks: dict[str, Path] = Field(default_factory=dict)
+    recognition: RecognitionSets | None = None
     judged: str = "srflow"
     plain: str = "without"
     regularized: str = "all"
@@ -157,24 +161,33 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
         PairStore.rendered(data, bench.cache / f"{name}-{data.head}")
         for name, data in (("tuning", bench.tuning), ("test", test))
     )
+    estimators = _estimators(bench, tuning_store)
     rows = {
         "zero flow": score(
             lambda a, b: np.zeros((2, *a.shape[:2]), np.float32), test_store, "zero"
         ),
         "best rigid fit": score_fit(rigid_fit, test_store, "rigid"),
     }
-    classical = []
+    rows |= {name: score(one, test_store, name) for name, one in estimators.items()}
+    read = {}
+    if bench.recognition is not None:
+        read = recognition_uf1(estimators, bench.recognition, bench.cache)
+    return _figures(bench, rows, read), _table(rows, read, test.head, len(test_store))
+
+
+def _estimators(bench: FlowBenchmark, tuning: PairStore) -> dict[str, Estimate]:
+    """Classical methods, tuned, and the networks that are there."""
+    found: dict[str, Estimate] = {}
     for method, choices in bench.presets.items():
-        parameters, _ = tune(method, choices, tuning_store)
+        parameters, _ = tune(method, choices, tuning)
         logger.info("%s: %s", method, parameters or "its own preset")
-        rows[method] = score(flow_estimator(method, **parameters), test_store, method)
-        classical.append(rows[method].mean(SMALL))
+        found[method] = flow_estimator(method, **parameters)
     for name, folder in bench.networks.items():
-        if not (folder / "model.safetensors").is_file():
+        if (folder / "model.safetensors").is_file():
+            found[name] = flow_estimator("srflow", folder=folder)
+        else:
             logger.warning("network %r is left out: no trained network in %s", name, folder)
-            continue
-        rows[name] = score(flow_estimator("srflow", folder=folder), test_store, name)
-    return _figures(bench, rows, min(classical)), _table(rows, test.head, len(test_store))
+    return found
 
 
 def with_head(data: PairData) -> PairData:
@@ -209,7 +222,9 @@ def audit(train: PairData, test: PairData) -> None:
         )
 
 
-def _figures(bench: FlowBenchmark, rows: dict[str, FlowErrors], best: float) -> list[Figure]:
+def _figures(
+    bench: FlowBenchmark, rows: dict[str, FlowErrors], read: dict[str, float]
+) -> list[Figure]:
     def epe(name: str) -> float:
         return rows[name].mean(SMALL) if name in rows else float("nan")
 
@@ -217,6 +232,7 @@ def _figures(bench: FlowBenchmark, rows: dict[str, FlowErrors], best: float) -> 
         return rows[name].high_pass_energy if name in rows else float("nan")
 
     bars, plain, regularized = bench.bars, bench.plain, bench.regularized
+    best = min(epe(method) for method in bench.presets)
     return [
         Figure("zero_flow_epe", epe("zero flow")),
         Figure("best_classical_epe", best),
@@ -225,16 +241,18 @@ def _figures(bench: FlowBenchmark, rows: dict[str, FlowErrors], best: float) -> 
         Figure("srflow_over_zero", epe(bench.judged) / epe("zero flow"), bars.of_zero_flow, False),
         Figure("face_losses_high_pass", energy(regularized) / energy(plain), bars.high_pass, False),
         Figure("face_losses_epe", epe(regularized) / epe(plain), bars.epe_cost, False),
+        *(Figure(f"recognition_uf1_{name}", value) for name, value in read.items()),
     ]
 
 
-def _table(rows: dict[str, FlowErrors], head: str, pairs: int) -> str:
+def _table(rows: dict[str, FlowErrors], read: dict[str, float], head: str, pairs: int) -> str:
     cells = [
         {
             "flow": name,
             **{column: f"{errors.mean(column):.4f}" for column in _COLUMNS},
             "high-pass energy": f"{errors.high_pass_energy:.2e}",
             "high-pass RMS": f"{errors.high_pass_rms:.4f}",
+            "recognition UF1": f"{read[name]:.3f}" if name in read else "",
         }
         for name, errors in rows.items()
     ]

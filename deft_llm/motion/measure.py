@@ -98,6 +98,25 @@ class Measurement:
     status: str
 
 
+def averaged_frame(aligned: AlignedClip, t: int, gap: int, averaging: float) -> FloatArray:
+    """A frame averaged with its neighbours, as flow is taken from or to it.
+
+    Args:
+        aligned: The clip.
+        t: The frame.
+        gap: How far away the frame is that it will be compared with, frames.
+        averaging: Seconds on each side; see :class:`MotionSettings`.
+
+    Returns:
+        (H, W) grey levels.
+    """
+    times, most = aligned.timestamps, min(2, max(gap - 1, 0) // 2)
+    near = range(max(0, t - most), min(len(times), t + most + 1))
+    used = [k for k in near if aligned.present[k] and abs(times[k] - times[t]) <= averaging + 1e-6]
+    total = sum(to_grey(aligned.frames[k]) for k in used or [t])
+    return np.asarray(total / max(len(used), 1), np.float32)
+
+
 class _Gauge:
     """Flow between time-averaged frames of one clip."""
 
@@ -108,13 +127,8 @@ class _Gauge:
         self.masks = region_masks(aligned.landmarks, aligned.frames.shape[1])
 
     def image(self, t: int, gap: int) -> FloatArray:
-        """Frame t averaged with its neighbours, to be compared with one ``gap`` away: (H, W)."""
-        times, most = self.aligned.timestamps, min(2, max(gap - 1, 0) // 2)
-        near = range(max(0, t - most), min(len(times), t + most + 1))
-        reach = self.settings.averaging + 1e-6
-        used = [k for k in near if self.aligned.present[k] and abs(times[k] - times[t]) <= reach]
-        total = sum(to_grey(self.aligned.frames[k]) for k in used or [t])
-        return np.asarray(total / max(len(used), 1), np.float32)
+        """See :func:`averaged_frame`."""
+        return averaged_frame(self.aligned, t, gap, self.settings.averaging)
 
     def flow(self, i: int, j: int) -> FloatArray:
         """Head-compensated flow from frame i to frame j."""

@@ -32,6 +32,7 @@ SIDE = 192  # px of a frame
 _INTEROCULAR = (32.0, 40.0)  # px in it
 _FPS = 30.0
 _COMPRESSED, _QUALITIES = 0.35, (18, 24, 30)
+_LAUGH, _LAUGH_PX = ("6", "12", "25", "26"), (8.0, 32.0)  # log-uniform, canonical px
 
 
 class FaceData(Settings):
@@ -47,6 +48,8 @@ class FaceData(Settings):
         head_file: The file of the head that needs one.
         peak_px: Range of the largest motion of skin at the apex, log-uniform, canonical px.
         turn: SDs of yaw and pitch, degrees; cut off at two and a half of them.
+        laughs: Share of clips that go from rest to a broad smile with open lips, which AUs drawn
+            one by one hardly ever give.
         workers: Processes.
     """
 
@@ -59,6 +62,7 @@ class FaceData(Settings):
     head_file: Path | None = None
     peak_px: tuple[float, float] = (1.0, 30.0)
     turn: tuple[float, float] = (14.0, 9.0)
+    laughs: float = Field(default=0.0, ge=0, le=1)
     workers: int = Field(default=2, ge=1)
 
 
@@ -72,9 +76,9 @@ def face_specs(data: FaceData, number: int, head: Head) -> Iterator[ClipSpec]:
     """
     for i in range(number, data.clips, len(data.heads)):
         rng = np.random.default_rng([data.seed + i, 79])
-        count = int(rng.integers(0, 5))
-        chosen = rng.choice(head.aus, size=count, replace=False)
-        aus = tuple(str(rng.choice(["", "", "", "L", "R"])) + str(number) for number in chosen)
+        laughs = np.random.default_rng([data.seed + i, 81]).random() < data.laughs
+        peaks = _LAUGH_PX if laughs else data.peak_px
+        aus = _aus(rng, head)
         spec = draw_spec(
             data.seed + i,
             data.first_identity + int(rng.integers(data.identities)),
@@ -82,8 +86,8 @@ def face_specs(data: FaceData, number: int, head: Head) -> Iterator[ClipSpec]:
             size=SIDE,
             fps=_FPS,
             curve=Curve(data.frames, 0, data.frames - 1, data.frames, 1.0, 1.0),
-            peak_px=float(np.exp(rng.uniform(*np.log(data.peak_px)))),
-            aus=aus,
+            peak_px=float(np.exp(rng.uniform(*np.log(peaks)))),
+            aus=_LAUGH if laughs else aus,
             blink=_eyelids(rng),
             gaze=_gaze(rng),
         )
@@ -109,6 +113,12 @@ def face_specs(data: FaceData, number: int, head: Head) -> Iterator[ClipSpec]:
                 gain=float(rng.uniform(0.6, 1.4)),
             ),
         )
+
+
+def _aus(rng: np.random.Generator, head: Head) -> tuple[str, ...]:
+    """None to four units at random, of one side or of both."""
+    chosen = rng.choice(head.aus, size=int(rng.integers(0, 5)), replace=False)
+    return tuple(str(rng.choice(["", "", "", "L", "R"])) + str(number) for number in chosen)
 
 
 def _eyelids(rng: np.random.Generator) -> Blink | None:

@@ -1,4 +1,4 @@
-"""What simulated heads lack: a room behind them, hair, glasses, hands and other things in front.
+"""What simulated heads lack: a room behind them, hair, teeth, glasses, hands and other things.
 
 Painted in the image, the same over the frames of a clip but for its place, which follows the
 landmarks. None of it is meant to look good: it teaches the network what a face is not.
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-_ROOM, _HAIR, _GLASSES, _BEARD, _THING = 0.85, 0.75, 0.25, 0.25, 0.25  # shares of clips
+# Shares of clips.
+_ROOM, _HAIR, _GLASSES, _BEARD, _TEETH, _THING = 0.85, 0.75, 0.25, 0.25, 0.8, 0.25
 
 
 def dress(
@@ -37,6 +38,7 @@ def dress(
     size = frames.shape[1]
     room = _texture(rng, size) if rng.random() < _ROOM else None
     wardrobe: tuple[tuple[float, Callable[[np.random.Generator, int], _Layer]], ...] = (
+        (_TEETH, _Teeth),
         (_BEARD, _Beard),
         (_HAIR, _Hair),
         (_GLASSES, _Glasses),
@@ -125,6 +127,27 @@ class _Hair:
         ring = np.concatenate([inner, ends[::-1], outer[::-1], starts[::-1]])
         outline = middle + ring[:, :1] * across + ring[:, 1:] * down
         return self.paint, _filled(self.size, outline.astype(np.float32), self.soft)
+
+
+class _Teeth:
+    """The upper row, where the lips part: as wide as the mouth or less, in light or in shade."""
+
+    def __init__(self, rng: np.random.Generator, size: int) -> None:
+        self.size = size
+        self.reach = float(rng.uniform(0.4, 1.0))  # share of the opening that they fill
+        self.width = float(rng.uniform(0.7, 1.0))  # share of the mouth's width
+        tint = np.array([1.0, rng.uniform(0.92, 1.0), rng.uniform(0.75, 0.98)], np.float32)
+        self.paint = np.full((size, size, 3), rng.uniform(110, 245) * tint, np.float32)
+        gap, start = int(rng.integers(3, 7)), int(rng.integers(0, 3))
+        self.paint[:, start::gap] *= np.float32(rng.uniform(0.6, 1.0))
+
+    def on(self, points: Floats) -> tuple[Floats, Floats]:
+        upper, lower = points[60:65], points[[60, 67, 66, 65, 64]]
+        edge = upper + self.reach * (lower - upper)
+        outline = np.concatenate([upper, edge[::-1]])
+        middle = outline.mean(0)
+        outline = middle + (outline - middle) * (self.width, 1.0)
+        return self.paint, _filled(self.size, outline.astype(np.float32), 0.5)
 
 
 class _Beard:

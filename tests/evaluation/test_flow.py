@@ -17,6 +17,7 @@ from deft_llm.network_files import save_network
 from deft_llm.training.flow_data import PairData, PairStore, build_pairs
 
 ROOT = Path(__file__).resolve().parents[2]
+_FEW = ("clips=6", "identities=3", "workers=1")
 DATA = PairData(clips=1, identities=1, crop=64, crops=1, workers=1)
 
 
@@ -88,6 +89,7 @@ def test_whole_benchmark(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
             *(f"tuning.{setting}" for setting in small),
             *(f"test.{setting}" for setting in [*small, "head=own"]),
             "presets={lk: [], dis: []}",
+            *(f"recognition.{part}.{few}" for part in ("train", "test") for few in _FEW),
             f"networks={{srflow: {network}, all: {tmp_path / 'nowhere'}}}",
             f"cache={tmp_path / 'cache'}",
         ],
@@ -100,4 +102,5 @@ def test_whole_benchmark(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     assert not values["face_losses_high_pass"].reached
     assert "nowhere" in caplog.text
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")]
+    assert 0 < values["recognition_uf1_lk"].value <= 1
     assert rows[2:] == ["zero flow", "best rigid fit", "lk", "dis", "srflow"]

@@ -20,7 +20,7 @@ from deft_llm.simulator.head import load_head
 from deft_llm.training import landmark_data, tasks
 from deft_llm.training.landmark_augment import disturb, sample
 from deft_llm.training.landmark_data import FaceData, FaceStore, build_faces, face_specs
-from deft_llm.training.landmark_scenes import dress
+from deft_llm.training.landmark_scenes import _Teeth, dress
 from deft_llm.training.landmarks import LandmarkRecipe, LandmarkTask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +80,35 @@ def test_recipes_reach_far() -> None:
     assert 10 < yaw.std() < 17 and abs(yaw).max() <= 35.1 and 6 < pitch.std() < 11
     assert 0.35 < np.mean([s.blink is not None for s in specs]) < 0.65
     assert 0.05 < np.mean([not s.aus for s in specs]) < 0.35
+
+
+def test_laughs_are_broad_and_the_other_clips_stay_as_they_were() -> None:
+    head = load_head("own")
+    plain = DATA.model_copy(update={"clips": 60})
+    some = list(face_specs(plain.model_copy(update={"laughs": 0.5}), 0, head))
+    laughing = [{"12", "25"} <= set(spec.aus) and spec.peak_px >= 8 for spec in some]
+    assert 15 < sum(laughing) < 45
+    for spec, without, laughs in zip(some, face_specs(plain, 0, head), laughing, strict=True):
+        assert laughs or spec == without
+
+
+def test_teeth_show_between_open_lips_alone() -> None:
+    points = np.array([CANONICAL_LANDMARKS, CANONICAL_LANDMARKS], np.float32)
+    points[0, 65:68] = points[0, 63:60:-1]  # shut
+    points[1, 65:68] += (0, 14)
+    whites = []
+    for seed in range(12):
+        teeth = _Teeth(np.random.default_rng(seed), 224)
+        whites.append([float(teeth.on(face)[1].sum()) for face in points])
+        outside = teeth.on(points[1])[1] * (
+            1
+            - cv2.fillPoly(
+                np.zeros((224, 224), np.float32), [points[1, 60:68].astype(np.int32)], 1.0
+            )
+        )
+        assert outside.sum() < 0.5 * whites[-1][1]
+    shut, opened = np.mean(whites, axis=0)
+    assert opened > 4 * shut
 
 
 def test_paint_spares_most_of_the_face() -> None:

@@ -1,0 +1,83 @@
+"""What a flow is worth to recognition: the classifier sees flow alone, of faces kept apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm.errors import UserError
+from deft_llm.evaluation import flow_recognition
+from deft_llm.evaluation.flow_recognition import CLASSES, Frames, RecognitionSets, recognition_uf1
+from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
+from deft_llm.motion.flow import flow_estimator
+from deft_llm.motion.measure import MotionSettings, averaged_frame, measure
+from deft_llm.simulator.clips import draw_spec, render
+from deft_llm.unimer.build import SimulatedData, filmed
+
+SETS = RecognitionSets(
+    train=SimulatedData(clips=3, identities=3, first_identity=1000, seed=1, workers=1),
+    test=SimulatedData(clips=3, identities=3, first_identity=2000, seed=2, workers=1),
+)
+
+
+def marked(seed: int, subject: str) -> Frames:
+    """Blank pairs; the apex says by its grey level of which class it is."""
+    labels = [CLASSES[i % 3] for i in range(60)]
+    images = np.zeros((60, 2, CANONICAL_SIZE, CANONICAL_SIZE), np.uint16)
+    images[:, 1] = [[[256 * (1 + CLASSES.index(name))]] for name in labels]
+    points = np.repeat(CANONICAL_LANDMARKS[None], 60, axis=0)
+    order = np.random.default_rng(seed).permutation(60)
+    return Frames(images[order], points, [labels[i] for i in order], [subject] * 60)
+
+
+def moving(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """A blob of motion whose place is the class."""
+    flow = np.zeros((2, *a.shape), np.float32)
+    place = int(b[0, 0]) * 50
+    flow[1, place : place + 30, 90:130] = -3
+    return flow
+
+
+def still(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.zeros((2, *a.shape), np.float32)
+
+
+def test_flow_that_tells_the_class_is_read_and_none_is_chance(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = {1: marked(1, "a"), 2: marked(2, "b")}
+    monkeypatch.setattr(flow_recognition, "frames_of", lambda data, cache: made[data.seed])
+    read = recognition_uf1({"moving": moving, "still": still}, SETS, tmp_path)
+    assert read["moving"] == 1.0
+    assert read["still"] < 0.4
+    made[2] = marked(2, "a")
+    with pytest.raises(UserError, match="share a"):
+        recognition_uf1({"still": still}, SETS, tmp_path)
+
+
+def test_frames_are_those_that_measure_takes_flow_between(tmp_path: Path) -> None:
+    """Kept frames give the flow of ``measure`` but for the rounding of grey levels."""
+    spec = draw_spec(5, 7)
+    simulated = render(spec)
+    row = flow_recognition.film(simulated)
+    _, aligned = filmed(simulated)
+    interval = spec.curve.interval
+    gap = interval.apex - interval.onset
+    frame = averaged_frame(aligned, interval.apex, gap, MotionSettings().averaging)
+    np.testing.assert_allclose(row["images"][0, 1] / 256, frame, atol=1 / 256)
+    frames = Frames(row["images"], row["landmarks"], ["negative"], [spec.subject])
+    kept = flow_recognition.encoded(flow_estimator("lk"), frames, CANONICAL_SIZE, "lk")
+    whole = measure(aligned, interval, MotionSettings(curve=False)).flow_apex
+    centred = whole - np.median(whole, axis=(1, 2), keepdims=True)
+    strong = np.abs(centred) > np.abs(centred).max() / 4
+    assert (np.sign(kept[0, :2]) == np.sign(centred))[strong].mean() > 0.999
+
+
+def test_clips_are_kept_and_those_without_a_class_left_out(tmp_path: Path) -> None:
+    first = flow_recognition.frames_of(SETS.train, tmp_path)
+    again = flow_recognition.frames_of(SETS.train, tmp_path)
+    assert set(first.labels) <= set(CLASSES)
+    assert len(first.labels) == len(first.images) <= 3
+    np.testing.assert_array_equal(again.images, first.images)
