@@ -14,21 +14,18 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from deft_llm.clip import Annotation, Interval
 from deft_llm.config import Settings
-from deft_llm.cores import one_core
+from deft_llm.cores import for_a_while_on_one_core, one_core
 from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.errors import UserError
 from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder, align, track_faces
@@ -169,7 +166,7 @@ def _run(
 ) -> Iterator[tuple[int, Prepared]]:
     """Rows as they are finished."""
     if workers <= 1:
-        with _one_core():
+        with for_a_while_on_one_core():
             yield from ((i, prepare_one(job, cache, settings)) for i, job in enumerate(jobs))
         return
     context = get_context("spawn")
@@ -188,20 +185,6 @@ def _run(
                     yield waiting.pop(future), future.result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _one_core() -> Iterator[None]:
-    """One core for this process, as each worker has."""
-    import torch  # noqa: F401  # finds landmarks; loaded now, so that it is limited too
-
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        with threadpool_limits(limits=1):
-            yield
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def prepare_one(job: Job, cache: Path, settings: PrepareSettings) -> Prepared:

@@ -18,7 +18,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from deft_llm.config import Settings
-from deft_llm.flow_models.photometric import FEATURES, lucas_kanade_steps, smooth_grey
+from deft_llm.flow_models.photometric import (
+    FEATURES,
+    lucas_kanade_steps,
+    similarity_flow,
+    smooth_grey,
+)
 
 STRIDE = 4
 _GATE = 0.75  # share of each Lucas-Kanade step, over all windows, before any training
@@ -32,11 +37,13 @@ class FirstFlowConfig(Settings):
         widths: Channels of the levels of the U-Net, fine to coarse.
         windows: Standard deviations, px, of the windows of the Lucas-Kanade steps.
         passes: How often the flow is put on; the same weights each time.
+        aligned: Start from the similarity that fits the whole image, not from no motion.
     """
 
     widths: tuple[int, ...] = Field(default=(48, 72, 96, 128), min_length=1)
     windows: tuple[float, ...] = Field(default=(2.5, 5.0, 10.0, 20.0, 40.0), min_length=1)
     passes: int = Field(default=2, ge=1)
+    aligned: bool = False
 
 
 class FirstFlow(nn.Module):
@@ -81,7 +88,11 @@ class FirstFlow(nn.Module):
         """
         face = self.image(images1 / 128 - 1)
         grey1, grey2 = smooth_grey(images1), smooth_grey(images2)
-        flow = face.new_zeros(len(face), 2, *face.shape[2:])
+        if self.config.aligned:
+            with torch.no_grad():
+                flow = similarity_flow(grey1, grey2, STRIDE)
+        else:
+            flow = face.new_zeros(len(face), 2, *face.shape[2:])
         flows = []
         for _ in range(self.config.passes):
             flow = flow.detach()

@@ -1,7 +1,8 @@
-"""What brightness alone says of the motion that is left: Lucas-Kanade steps as a network's input.
+"""What brightness alone says of motion: of the whole image, and of what is left in each part of it.
 
-The linearised brightness constancy measures motion of a fraction of a pixel directly; a network
-(`first_flow.py`) then learns where to trust it. Nothing in here is learnt.
+The linearised brightness constancy measures motion of a fraction of a pixel directly. The head's
+motion is found first, as one similarity; a network (`first_flow.py`) then learns where to trust
+Lucas-Kanade steps for the rest. Nothing in here is learnt.
 """
 
 from __future__ import annotations
@@ -19,12 +20,65 @@ _SMOOTH = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # binomial, about SD 1 px
 _LIGHT = 3.0  # SD of the window over which a change of brightness is light, cells
 _DAMPING = 4.0  # added to the structure tensor, squared grey levels per px
 _LONGEST = 4.0  # px a step may have
+_ALIGNMENT = ((8, 4), (4, 3), (2, 2))  # pixels that are averaged, and steps on them
+_OUTLIER = 5.0  # squared grey levels of difference that halve a pixel's weight
 
 
 def smooth_grey(images: Tensor) -> Tensor:
     """Luma of (B, 3, H, W) images in 0..255, lightly smoothed: (B, 1, H, W)."""
     luma = images.new_tensor(_LUMA).reshape(1, 3, 1, 1)
     return _separable((images * luma).sum(1, keepdim=True), images.new_tensor(_SMOOTH))
+
+
+def similarity_flow(grey1: Tensor, grey2: Tensor, stride: int) -> Tensor:
+    """The shift, turn and zoom of the image plane that fits best: mostly the head's motion.
+
+    Gauss-Newton steps from coarse to fine (Lucas and Kanade 1981) under Geman and McClure's
+    weights, so that a face that is not still, or a background that is, counts little.
+
+    Args:
+        grey1: (B, 1, H, W) of :func:`smooth_grey`.
+        grey2: Like it.
+        stride: Pixels of a cell.
+
+    Returns:
+        Flow (B, 2, H / stride, W / stride), px of the images.
+    """
+    motion = grey1.new_zeros(len(grey1), 4)
+    size = grey1.shape[2:]
+    for pixels, steps in _ALIGNMENT:
+        small1, small2 = (F.avg_pool2d(grey, pixels) for grey in (grey1, grey2))
+        fields = _similarities(size, pixels, grey1)
+        for _ in range(steps):
+            flow = torch.einsum("bp,pchw->bchw", motion, fields) / pixels
+            carried = carry(small2, flow)
+            difference = small1 - carried
+            difference = difference - difference.mean((2, 3), keepdim=True)
+            weight = _OUTLIER / (_OUTLIER + difference**2)
+            dx, dy = _gradients((small1 + carried) / 2)
+            along = (dx * fields[:, 0] + dy * fields[:, 1]).flatten(2) / pixels
+            weighted = (weight.flatten(2) * along) @ along.transpose(1, 2)
+            wanted = (weight * difference).flatten(2) @ along.transpose(1, 2)
+            damping = _DAMPING * torch.eye(4, device=motion.device, dtype=motion.dtype)
+            step = torch.linalg.solve(weighted + damping, wanted.transpose(1, 2))
+            motion = motion + step[..., 0]
+    return torch.einsum("bp,pchw->bchw", motion, _similarities(size, stride, grey1))
+
+
+def _similarities(size: Sequence[int], pixels: int, like: Tensor) -> Tensor:
+    """Shift to the right and down, zoom and turn about the middle: flows (4, 2, h, w), px."""
+    height, width = (n // pixels for n in size)
+    scale = 2 / max(size)
+    y, x = torch.meshgrid(
+        *(
+            scale * ((torch.arange(n, device=like.device, dtype=like.dtype) + 0.5) * pixels - m / 2)
+            for n, m in ((height, size[0]), (width, size[1]))
+        ),
+        indexing="ij",
+    )
+    one, none = torch.ones_like(x), torch.zeros_like(x)
+    pairs = ((one, none), (none, one), (x, y), (-y, x))
+    return torch.stack([torch.stack(pair) for pair in pairs])
 
 
 def lucas_kanade_steps(

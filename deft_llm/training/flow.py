@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from deft_llm.config import Settings, validate
+from deft_llm.errors import UserError
 from deft_llm.flow_models.files import load_network
 from deft_llm.flow_models.regularizers import FaceLosses, face_loss
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
@@ -34,8 +35,8 @@ class FlowRecipe(Settings):
         data: Pairs to render.
         pairs: Folder of the rendered pairs, which recipes may share; None: inside ``output``.
         validation: Pairs of other faces for the scores in the log; None for no scores.
-        start: Folder of a trained network to go on from; None starts anew.
-        model: Sizes of the network.
+        start: Folder of a trained network of the same sizes to go on from; None starts anew.
+        model: Sizes of the network, and where its flow starts.
         losses: Weights of the loss terms.
         schedule: How long and how fast.
         batch_size: Crops of one batch.
@@ -61,8 +62,18 @@ class FlowTask(RenderedTask[FlowRecipe, PairStore]):
     """SKFlow, the face losses and the pairs."""
 
     def network(self, start: Path | None) -> torch.nn.Module:
-        """The network to start from, or a fresh one."""
-        return SKFlow(self.recipe.model) if start is None else load_network(start)
+        """One of the recipe's sizes, with the weights to start from if there are any."""
+        network = SKFlow(self.recipe.model)
+        if start is None:
+            return network
+        try:
+            network.load_state_dict(load_network(start).state_dict())
+        except RuntimeError as error:
+            raise UserError(
+                f"start: the network in {start} has other sizes than the recipe's model; "
+                "give the model that its config.json holds"
+            ) from error
+        return network
 
     def batch(self, index: int) -> dict[str, Tensor]:
         """Crops drawn with replacement, augmented; a function of the seed and the number."""

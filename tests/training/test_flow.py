@@ -154,6 +154,12 @@ def test_a_recipe_runs_and_starts_another(tmp_path: Path) -> None:
     before, after = network.state_dict(), load_network(tuned / "final").state_dict()
     head = "update.head.after.2.weight"
     torch.testing.assert_close(before[head], after[head], atol=1e-6, rtol=0)
+    aligned = tmp_path / "aligned"
+    tasks.run(SMOKE, [f"output={aligned}", "model.first.aligned=true", *changes])
+    first = load_network(aligned / "final").config.first
+    assert first is not None and first.aligned
+    with pytest.raises(UserError, match="other sizes than the recipe's model"):
+        tasks.run(SMOKE, [f"output={tmp_path / 'wide'}", "model.width=0.125", *changes])
 
 
 def test_wrong_recipes_are_named(tmp_path: Path) -> None:
