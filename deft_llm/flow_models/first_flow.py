@@ -37,7 +37,9 @@ class FirstFlowConfig(Settings):
         widths: Channels of the levels of the U-Net, fine to coarse.
         windows: Standard deviations, px, of the windows of the Lucas-Kanade steps.
         passes: How often the flow is put on; the same weights each time.
-        aligned: Start from the similarity that fits the whole image, not from no motion.
+        aligned: In use, start from the similarity that fits the whole image. Training starts from
+            no motion all the same: the larger motion that is left to learn from makes the better
+            network (on held-out faces 0.047 px, 0.054 when trained on with it, 0.052 without).
     """
 
     widths: tuple[int, ...] = Field(default=(48, 72, 96, 128), min_length=1)
@@ -88,7 +90,7 @@ class FirstFlow(nn.Module):
         """
         face = self.image(images1 / 128 - 1)
         grey1, grey2 = smooth_grey(images1), smooth_grey(images2)
-        if self.config.aligned:
+        if self.config.aligned and not self.training:
             with torch.no_grad():
                 flow = similarity_flow(grey1, grey2, STRIDE)
         else:

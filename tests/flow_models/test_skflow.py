@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from deft_llm.errors import UserError
 from deft_llm.flow_models.blocks import Attention, SuperKernelBlock
+from deft_llm.flow_models.first_flow import FirstFlowConfig
 from deft_llm.flow_models.skflow import (
     SKFlow,
     SKFlowConfig,
@@ -68,6 +69,24 @@ def test_starts_as_damped_lucas_kanade(tiny: SKFlow) -> None:
         flow = tiny(batch(a), batch(b), 6)[-1][0].numpy()
     found = flow[:, 24:-24, 24:-24].mean(axis=(1, 2))
     assert found == pytest.approx([0.6, -0.4], abs=0.06)
+
+
+def test_large_shifts_are_seen_when_it_starts_aligned() -> None:
+    """In use; in training nothing is aligned."""
+    torch.manual_seed(0)
+    first = FirstFlowConfig(widths=(8, 12), windows=(2.5, 5.0), aligned=True)
+    network = SKFlow(TINY.model_copy(update={"first": first}))
+    shift = torch.tensor([6.0, -4.0])[:, None, None]
+    a, b = batch(waves(96, 96)), batch(waves(96, 96, 6.0, -4.0))
+    still = first.model_copy(update={"aligned": False})
+    plain = SKFlow(TINY.model_copy(update={"first": still}))
+    plain.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        learning = network.train()(a, b)[0]
+        assert torch.equal(learning, plain.train()(a, b)[0])
+        seen, not_seen = network.eval()(a, b)[-1], plain.eval()(a, b)[-1]
+    assert (seen[0] - shift).norm(dim=0)[16:-16, 16:-16].mean() < 0.5
+    assert (not_seen[0] - shift).norm(dim=0)[16:-16, 16:-16].mean() > 2
 
 
 def test_same_images_do_not_move(tiny: SKFlow) -> None:
