@@ -30,12 +30,14 @@ class Sentence:
         regions: Regions whose motion it states; empty for a sentence that states none.
         supported: Whether the measured motion bears all of it out.
         numbers: What was measured there, in words.
+        contradicts: The class that was found, where the sentence concludes on another; or empty.
     """
 
     text: str
     regions: tuple[str, ...] = ()
     supported: bool = True
     numbers: str = ""
+    contradicts: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,13 @@ def sentences(answer: Sequence[Sentence]) -> str:
 
 def _sentence(sentence: Sentence) -> str:
     text = escape(sentence.text)
-    if not sentence.regions:
-        return text
+    body = text.rstrip()
     kind = "claim" if sentence.supported else "claim unproven"
     mark = "" if sentence.supported else f" <small>({UNPROVEN})</small>"
-    body = text.rstrip()
+    if sentence.contradicts:
+        mark += f" <small>(the class found is {escape(sentence.contradicts)})</small>"
+    if not sentence.regions:
+        return f'<span class="unproven">{body}{mark}</span>{text[len(body) :]}' if mark else text
     return (
         f'<span class="{kind}" role="button" tabindex="0" '
         f'data-region="{escape("|".join(sentence.regions))}" '

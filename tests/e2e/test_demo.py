@@ -112,7 +112,8 @@ def test_an_answer_comes_with_its_evidence(demo: Running, clip: Path) -> None:
     )
     assert said["answer"] == said["answer"].strip() or said["sentences"]
     assert all(
-        set(row) == {"text", "regions", "supported", "measured"} for row in said["sentences"]
+        set(row) == {"text", "regions", "supported", "contradicts", "measured"}
+        for row in said["sentences"]
     )
 
 
