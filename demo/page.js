@@ -177,8 +177,12 @@
     if (event.key === "Escape" && chosen) choose(chosen);
   });
 
-  // A new timeline shows the frames of its marks.
+  // A new timeline shows the frames of its marks; a button of gradio's that is only a picture gets
+  // its name.
   function prepare() {
+    for (const button of document.querySelectorAll(".submit-button:not([aria-label])")) {
+      button.setAttribute("aria-label", "Ask");
+    }
     for (const line of document.querySelectorAll(".timeline:not(.ready)")) {
       line.classList.add("ready");
       for (const name of order) draw(line, name, frameOf(line, name));

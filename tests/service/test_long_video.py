@@ -39,9 +39,7 @@ def cut(tmp_path: Path) -> Cut:
     return write
 
 
-def test_two_expressions_one_second_apart_with_a_blink_between(
-    bench: Workbench, cut: Cut
-) -> None:
+def test_two_expressions_one_second_apart_with_a_blink_between(bench: Workbench, cut: Cut) -> None:
     found = [each for _, new in search_video(bench, cut(0.9, 2.6)) for each in new]
     assert [each.apex + 0.9 for each in found] == pytest.approx([1.16, 2.2], abs=0.1)
 
