@@ -78,7 +78,8 @@ def one_clip(page: Page, settings: list[Any]) -> None:
             with gr.Column(elem_classes="later"):
                 chat, question = ask_panel(page)
         with gr.Column(scale=6, min_width=320):
-            face = gr.HTML((HERE / "start.html").read_text(encoding="utf-8"), label="Face")
+            welcome = (HERE / "start.html").read_text(encoding="utf-8")
+            face = gr.HTML(welcome, label="Face", elem_id="face")
             regions = gr.HTML(label="Regions", elem_classes="later")
     with gr.Column(elem_classes="later"):
         line = gr.HTML(label="Timeline")

@@ -3,6 +3,7 @@
 (() => {
   "use strict";
   const regionsOf = (element) => (element.dataset.region || "").split("|").filter(Boolean);
+  const PLACE = ".two .stage, .interval"; // which of several faces or findings is meant
   const within = (target, selector) => (target instanceof Element ? target.closest(selector) : null);
   let chosen = null;
   let pointer = ""; // where it was last: an element that scrolls under it is not pointed at
@@ -10,13 +11,13 @@
   // ------------------------------------------------------------------ evidence
   function light(element) {
     const names = element ? regionsOf(element) : [];
-    const place = element ? element.closest(".two .stage") : null;
+    const place = element ? element.closest(PLACE) : null;
     for (const each of document.querySelectorAll("[data-region]")) {
       const on = regionsOf(each).some((name) => names.includes(name));
-      const here = !place || !each.closest(".two .stage") || place.contains(each);
+      const here = !place || !each.closest(PLACE) || place.contains(each);
       each.classList.toggle("lit", on && here);
     }
-    for (const line of document.querySelectorAll(".stage .numbers")) {
+    for (const line of document.querySelectorAll(".numbers")) {
       if (place && !place.contains(line)) continue;
       line.textContent = element
         ? element.dataset.numbers || "not measured"
@@ -29,11 +30,12 @@
     for (const each of document.querySelectorAll(".chosen")) each.classList.remove("chosen");
     if (chosen) chosen.classList.add("chosen");
     light(chosen);
-    // A sentence far from the face brings the face into view.
+    // A sentence brings the face into view, unless most of it is there.
     const stage = document.querySelector(".stage .face");
     if (chosen && stage && chosen.classList.contains("claim")) {
       const box = stage.getBoundingClientRect();
-      if (box.bottom < 80 || box.top > window.innerHeight - 80) {
+      const shown = Math.min(box.bottom, window.innerHeight) - Math.max(box.top, 0);
+      if (shown < 0.6 * box.height) {
         stage.scrollIntoView({ block: "center", behavior: "smooth" });
       }
     }

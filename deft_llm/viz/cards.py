@@ -203,7 +203,7 @@ def interval_card(
         rationale: The model's reasons, checked.
 
     Returns:
-        HTML: times, emotion and action units, onset and apex, reasons.
+        HTML: times, emotion and action units, onset and apex, reasons, a line of numbers.
     """
     frames, interval = measurement.aligned.frames, measurement.interval
     pair = np.concatenate([frames[interval.onset], frames[interval.apex]], axis=1)
@@ -212,7 +212,9 @@ def interval_card(
     return (
         f'<section class="interval"><img alt="Onset and apex" src="{picture}"><div>'
         f"<h3>{escape(times)}</h3><p><b>{escape(row['emotion'])}</b> {escape(row['aus'])}</p>"
-        f"<p>{escape(row['strongest motion'])}</p><p>{sentences(rationale)}</p></div></section>"
+        f"<p>{escape(row['strongest motion'])}</p><p>{sentences(rationale)}</p>"
+        '<p class="numbers" role="status">Choose a sentence: what was measured is shown here.</p>'
+        "</div></section>"
     )
 
 

@@ -114,6 +114,7 @@ def test_a_second_look_replaces_the_first(visit: Visit) -> None:
     page.keyboard.press("Enter")
     page.locator(".turn:not(.open)").wait_for()
     page.get_by_role("button", name="nothing", exact=True).click()
+    page.wait_for_function("() => document.querySelector('.clip video').src.includes('nothing')")
     page.locator("#explain").click()
     page.get_by_text("none named").first.wait_for()
     assert page.locator(".reading .quiet").first.inner_text() != first
