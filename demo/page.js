@@ -19,9 +19,10 @@
     }
     for (const line of document.querySelectorAll(".numbers")) {
       if (place && !place.contains(line)) continue;
+      line.dataset.hint ??= line.textContent;
       line.textContent = element
         ? element.dataset.numbers || "not measured"
-        : "Point at a region, or choose a sentence or a row.";
+        : line.dataset.hint;
     }
   }
 
