@@ -33,6 +33,18 @@ from deft_llm.service.workbench import Workbench
 from deft_llm.viz import cards
 from deft_llm.viz.magnify import FACTORS
 
+WIDTHS: list[str | int] = [
+    150,
+    105,
+    115,
+    115,
+    205,
+    85,
+    80,
+    90,
+    95,
+    180,
+]  # px, of the batch table's columns
 HERE = Path(__file__).resolve().parent
 NOTE = (
     "Micro-expressions are weak evidence; nothing here is a ground for decisions about people. "
@@ -97,17 +109,14 @@ def one_clip(page: Page, settings: list[Any]) -> None:
                 enlarge = gr.Button("Magnify", elem_id="magnify")
             film = gr.HTML(label="Magnified motion", scale=3)
     everything = [reading, face, regions, line, *moments, chat, film, links]
-    on, using = waiting("compute", 2), [model, leave_out]
-    seen = [reading, face]
-    first = start.click(
-        asked(page.explain), [video, *using], everything, **on, show_progress_on=seen
-    )
-    again_with = [*moments, *using]
-    other = again.click(
-        asked(page.measure_again), again_with, everything, **on, show_progress_on=[line, *seen]
-    )
-    for event in (first, other):
-        event.success(asked(page.report), None, [links], **on, show_progress="hidden")
+    on = waiting("compute", 2)
+    for button, work, given, place in (
+        (start, page.explain, [video], [reading, face]),
+        (again, page.measure_again, moments, [line, reading, face]),
+    ):
+        given = [*given, model, leave_out]
+        done = button.click(asked(work), given, everything, **on, show_progress_on=place)
+        done.success(asked(page.report), None, [links], **on, show_progress="hidden")
     taken = question.submit(asked(page.take), [question], [question, chat], **waiting("asked", 8))
     taken.success(asked(page.answer), settings, [chat], **on, trigger_mode="multiple")
     enlarge.click(asked(page.magnify), [factor], [film], **on)
@@ -164,7 +173,13 @@ def many_clips(page: Page, model: gr.Dropdown) -> None:
         run = gr.Button("Explain all", variant="primary", elem_id="explain-all")
         saved = gr.HTML(label="Downloads")
         with gr.Column(elem_classes="later"):
-            table = gr.Dataframe(headers=list(COLUMNS), label="Clips", interactive=False, wrap=True)
+            table = gr.Dataframe(
+                headers=list(COLUMNS),
+                label="Clips",
+                interactive=False,
+                wrap=True,
+                column_widths=WIDTHS,
+            )
         chosen = [files, folder, model]
         run.click(asked(page.batch), chosen, [table, saved], **on, show_progress_on=[saved])
     with gr.Tab("Long video", id="long"):

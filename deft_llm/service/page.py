@@ -103,7 +103,7 @@ class Page:
             rows.append(row)
             records.append(record or row)
             table = [[line[name] for name in COLUMNS] for line in rows]
-            yield table, f'<p class="quiet count">{len(rows)} of {len(paths)}</p>'
+            yield table, f'<p class="quiet result">{len(rows)} of {len(paths)}</p>'
         yield table, views.table_links(rows, records)
 
     def search(self, key: str, video: File, model: str) -> Iterator[str]:

@@ -103,7 +103,7 @@ def reading(
         note = f'<p class="note">{escape(explanation.status)}</p>'
     if not explanation.parsed:
         note += '<p class="note">The answer was not in the expected form.</p>'
-    return f"""<div class="reading">
+    return f"""<div class="reading result">
 <p class="quiet">{escape(info.name)} · {escape(summary_line(measurement, info))}</p>
 <div class="pair"><section><h3>Emotion</h3>{page.emotion(explanation)}</section>
 <section><h3>Action units</h3>{page.action_units(explanation)}</section></div>
@@ -229,4 +229,4 @@ def downloads(files: Mapping[str, tuple[str, bytes, str]]) -> str:
         f"{escape(words)}</a>"
         for words, (name, content, kind) in files.items()
     )
-    return f'<p class="downloads">{links}</p>'
+    return f'<p class="downloads result">{links}</p>'

@@ -104,6 +104,7 @@ def test_a_batch_with_a_bad_clip(visit: Visit, tmp_path: Path) -> None:
     lines = base64.b64decode(href.partition("base64,")[2]).decode().splitlines()
     assert lines[1].startswith("01_surprise.mp4,surprise,")
     assert lines[2].startswith("grey.mp4,") and "no face found" in lines[2]
+    page.get_by_role("gridcell").get_by_text("no face found").first.wait_for()
     photograph(page, "batch")
 
 
