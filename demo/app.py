@@ -33,18 +33,8 @@ from deft_llm.service.workbench import Workbench
 from deft_llm.viz import cards
 from deft_llm.viz.magnify import FACTORS
 
-WIDTHS: list[str | int] = [
-    150,
-    105,
-    115,
-    115,
-    205,
-    85,
-    80,
-    90,
-    95,
-    180,
-]  # px, of the batch table's columns
+# Of the batch table's columns, px.
+WIDTHS: list[str | int] = [150, 105, 115, 115, 205, 85, 80, 90, 95, 180]
 HERE = Path(__file__).resolve().parent
 NOTE = (
     "Micro-expressions are weak evidence; nothing here is a ground for decisions about people. "
@@ -83,8 +73,8 @@ def one_clip(page: Page, settings: list[Any]) -> None:
             video = clip_input("Clip: one face, from the front", page.bench.limits.clip_seconds)
             start = gr.Button("Explain", variant="primary", elem_id="explain")
             clips = sorted((HERE / "clips").glob("*.mp4"))
-            names = [clip.stem[3:] for clip in clips]
-            examples([[str(clip)] for clip in clips], [video], "Examples (rendered faces)", names)
+            names = [c.stem[3:] for c in clips]
+            examples([[str(c)] for c in clips], [video], "Examples (rendered faces)", names)
             reading = gr.HTML(label="Reading")
             links = gr.HTML(label="Downloads", elem_classes="later")
             with gr.Column(elem_classes="later"):
@@ -103,9 +93,8 @@ def one_clip(page: Page, settings: list[Any]) -> None:
             again = gr.Button("Measure these frames", elem_id="again")
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                low, high = FACTORS
                 words = "Motion magnified: how many times"
-                factor = gr.Slider(low, high, 8, step=1, label=words, elem_id="factor")
+                factor = gr.Slider(*FACTORS, 8, step=1, label=words, elem_id="factor")
                 enlarge = gr.Button("Magnify", elem_id="magnify")
             film = gr.HTML(label="Magnified motion", scale=3)
     everything = [reading, face, regions, line, *moments, chat, film, links]
