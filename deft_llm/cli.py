@@ -215,6 +215,9 @@ def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> 
     if explanation.unsupported:
         claims = [f"the {region} {direction}" for region, direction in explanation.unsupported]
         yield from _block("unproven", ["not borne out by the motion: " + "; ".join(claims)])
+    if explanation.contradicting:
+        names = ", ".join(explanation.contradicting)
+        yield from _block("unproven", [f"not the class that was found: {names}"])
     if explanation.status != "ok":
         yield from _block("note", [explanation.status])
 

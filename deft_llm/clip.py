@@ -171,8 +171,9 @@ class Explanation:
         evidence: Measured motion of the regions that moved, strongest first.
         claims: (region, direction) pairs as the model stated them in its raw text.
         unsupported: Claims that the measured motion does not support.
+        contradicting: Labels that the rationale names and that are of another class.
         rationale: The model's explanation in words.
-        raw: The generated text (under ``deft/grammar.py``), before any check.
+        raw: The generated text (under ``deft/grammar.py``, given the class), before any check.
         status: "ok", or what could not be seen.
     """
 
@@ -182,6 +183,7 @@ class Explanation:
     evidence: tuple[Evidence, ...]
     claims: tuple[tuple[str, str], ...] = ()
     unsupported: tuple[tuple[str, str], ...] = ()
+    contradicting: tuple[str, ...] = ()
     rationale: str = ""
     raw: str = ""
     status: str = "ok"

@@ -33,6 +33,8 @@ from deft_llm.service.workbench import Workbench
 from deft_llm.viz import cards
 from deft_llm.viz.magnify import FACTORS
 
+# Of the batch table's columns, px.
+WIDTHS: list[str | int] = [150, 105, 115, 115, 205, 85, 80, 90, 95, 180]
 HERE = Path(__file__).resolve().parent
 NOTE = (
     "Micro-expressions are weak evidence; nothing here is a ground for decisions about people. "
@@ -64,52 +66,68 @@ def asked(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def one_clip(page: Page, settings: list[Any]) -> None:
-    """The tab for one clip: look, adjust, ask."""
+    """The tab for one clip: look, adjust, ask. What is "later" appears with the first result."""
     model, _, leave_out = settings
-    clips = sorted((HERE / "clips").glob("*.mp4"))
-    examples, names = [[str(clip)] for clip in clips], [clip.stem[3:] for clip in clips]
     with gr.Row():
-        with gr.Column(min_width=320):
-            video = clip_input("Clip: one face, from the front")
+        with gr.Column(scale=5, min_width=320):
+            video = clip_input("Clip: one face, from the front", page.bench.limits.clip_seconds)
             start = gr.Button("Explain", variant="primary", elem_id="explain")
-            gr.Examples(examples, [video], label="Examples (rendered faces)", example_labels=names)
+            clips = sorted((HERE / "clips").glob("*.mp4"))
+            names = [c.stem[3:] for c in clips]
+            examples([[str(c)] for c in clips], [video], "Examples (rendered faces)", names)
             reading = gr.HTML(label="Reading")
-            links = gr.HTML(label="Downloads")
-        with gr.Column(min_width=320):
-            hint = '<p class="quiet">Choose a clip, then Explain: what moved is shown here.</p>'
-            face = gr.HTML(hint, label="Face")
-            regions = gr.HTML(label="Regions")
-    line = gr.HTML(label="Timeline")
-    with gr.Row(elem_classes="moments"):
-        moments = [
-            gr.Number(0, label=f"{name} (frame)", precision=0, minimum=0, elem_id=name.lower())
-            for name in ("Onset", "Apex", "Offset")
-        ]
-        again = gr.Button("Measure these frames", elem_id="again")
-    with gr.Row():
-        with gr.Column(scale=3, min_width=320):
-            gr.Markdown("### Ask about the clip")
-            chat = gr.HTML(cards.conversation([]), label="Conversation", elem_id="conversation")
-            most = page.bench.limits.question
-            question = gr.Textbox(
-                label="Your question", max_length=most, submit_btn=True, elem_id="question"
-            )
-            gr.Examples([[q] for q in page.bench.questions()], [question], label="Questions")
-        with gr.Column(scale=2, min_width=300):
-            gr.Markdown("### Motion magnified")
-            low, high = FACTORS
-            factor = gr.Slider(low, high, 8, step=1, label="How many times", elem_id="factor")
-            enlarge = gr.Button("Magnify", elem_id="magnify")
-            film = gr.HTML(label="Magnified motion")
+            links = gr.HTML(label="Downloads", elem_classes="later")
+            with gr.Column(elem_classes="later"):
+                chat, question = ask_panel(page)
+        with gr.Column(scale=6, min_width=320):
+            welcome = (HERE / "start.html").read_text(encoding="utf-8")
+            face = gr.HTML(welcome, label="Face", elem_id="face")
+            regions = gr.HTML(label="Regions", elem_classes="later")
+    with gr.Column(elem_classes="later"):
+        line = gr.HTML(label="Timeline")
+        with gr.Row(elem_classes="moments"):
+            moments = [
+                gr.Number(0, label=f"{name} (frame)", precision=0, minimum=0, elem_id=name.lower())
+                for name in ("Onset", "Apex", "Offset")
+            ]
+            again = gr.Button("Measure these frames", elem_id="again")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                words = "Motion magnified: how many times"
+                factor = gr.Slider(*FACTORS, 8, step=1, label=words, elem_id="factor")
+                enlarge = gr.Button("Magnify", elem_id="magnify")
+            film = gr.HTML(label="Magnified motion", scale=3)
     everything = [reading, face, regions, line, *moments, chat, film, links]
-    on, using = waiting("compute", 2), [model, leave_out]
-    first = start.click(asked(page.explain), [video, *using], everything, **on)
-    other = again.click(asked(page.measure_again), [*moments, *using], everything, **on)
-    for event in (first, other):
-        event.success(asked(page.report), None, [links], **on, show_progress="hidden")
+    on = waiting("compute", 2)
+    for button, work, given, place in (
+        (start, page.explain, [video], [reading, face]),
+        (again, page.measure_again, moments, [line, reading, face]),
+    ):
+        given = [*given, model, leave_out]
+        done = button.click(asked(work), given, everything, **on, show_progress_on=place)
+        done.success(asked(page.report), None, [links], **on, show_progress="hidden")
     taken = question.submit(asked(page.take), [question], [question, chat], **waiting("asked", 8))
     taken.success(asked(page.answer), settings, [chat], **on, trigger_mode="multiple")
     enlarge.click(asked(page.magnify), [factor], [film], **on)
+
+
+def ask_panel(page: Page) -> tuple[gr.HTML, gr.Textbox]:
+    """The conversation, and the box for the next question."""
+    gr.Markdown("### Ask about the clip")
+    chat = gr.HTML(cards.conversation([]), label="Conversation", elem_id="conversation")
+    most = page.bench.limits.question
+    question = gr.Textbox(
+        label="Your question", max_length=most, submit_btn=True, elem_id="question"
+    )
+    examples([[q] for q in page.bench.questions()], [question], "Questions to start with")
+    return chat, question
+
+
+def examples(
+    rows: list[list[str]], into: list[Any], label: str, names: list[str] | None = None
+) -> None:
+    """Buttons that fill controls in; none of them is part of the API."""
+    gr.Examples(rows, into, label=label, example_labels=names, api_visibility="private")
 
 
 def waiting(queue: str, at_once: int) -> dict[str, Any]:
@@ -117,18 +135,24 @@ def waiting(queue: str, at_once: int) -> dict[str, Any]:
     return {"concurrency_id": queue, "concurrency_limit": at_once, "api_visibility": "private"}
 
 
-def clip_input(label: str) -> gr.Video:
-    """A place for a video: dropped, chosen, or recorded."""
+def clip_input(label: str, seconds: float) -> gr.Video:
+    """A place for a video of at most so many seconds: dropped, chosen, or recorded."""
     camera = gr.WebcamOptions(mirror=False)  # the subject's left must stay the subject's left
+    length = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
     return gr.Video(
-        label=label, sources=["upload", "webcam"], webcam_options=camera, elem_classes="clip"
+        label=f"{label} (up to {length})",
+        sources=["upload", "webcam"],
+        webcam_options=camera,
+        elem_classes="clip",
     )
 
 
 def many_clips(page: Page, model: gr.Dropdown) -> None:
     """The tabs for batches, long videos and comparisons."""
-    on = waiting("long", 1)
+    on, limits = waiting("long", 1), page.bench.limits
     with gr.Tab("Batch", id="batch"):
+        words = f"Many clips at once, up to {limits.files}: one row each, to be saved as a table."
+        gr.Markdown(words, elem_classes="quiet")
         with gr.Row():
             kinds = list(VIDEO_TYPES)
             files = gr.File(
@@ -137,17 +161,36 @@ def many_clips(page: Page, model: gr.Dropdown) -> None:
             folder = gr.File(label="Or a folder of clips", file_count="directory")
         run = gr.Button("Explain all", variant="primary", elem_id="explain-all")
         saved = gr.HTML(label="Downloads")
-        table = gr.Dataframe(headers=list(COLUMNS), label="Clips", interactive=False, wrap=True)
-        run.click(asked(page.batch), [files, folder, model], [table, saved], **on)
+        with gr.Column(elem_classes="later"):
+            table = gr.Dataframe(
+                headers=list(COLUMNS),
+                label="Clips",
+                interactive=False,
+                wrap=True,
+                column_widths=WIDTHS,
+            )
+        chosen = [files, folder, model]
+        run.click(asked(page.batch), chosen, [table, saved], **on, show_progress_on=[saved])
     with gr.Tab("Long video", id="long"):
-        video = clip_input("Video: intervals are looked for in it")
-        find = gr.Button("Find and explain intervals", variant="primary", elem_id="find")
+        gr.Markdown((HERE / "long.md").read_text(encoding="utf-8"), elem_classes="quiet")
+        video = clip_input("Video", limits.video_seconds)
+        find = gr.Button("Find and explain", variant="primary", elem_id="find")
+        long = sorted((HERE / "clips" / "long").glob("*.mp4"))
+        examples(
+            [[str(clip)] for clip in long],
+            [video],
+            "Example",
+            [c.stem.replace("_", ", ") for c in long],
+        )
         found = gr.HTML(label="Intervals")
         find.click(asked(page.search), [video, model], [found], **on)
     with gr.Tab("Compare", id="compare"):
+        gr.Markdown("Two clips side by side: what moved in either.", elem_classes="quiet")
         with gr.Row():
-            pair = [clip_input("First clip"), clip_input("Second clip")]
+            pair = [clip_input(f"{name} clip", limits.clip_seconds) for name in ("First", "Second")]
         both = gr.Button("Compare", variant="primary", elem_id="compare-both")
+        clips = [str(HERE / "clips" / name) for name in ("01_surprise.mp4", "02_happiness.mp4")]
+        examples([clips], pair, "Example", ["surprise, happiness"])
         compared = gr.HTML(label="Comparison")
         both.click(asked(page.compare), [*pair, model], [compared], **on)
 
@@ -159,6 +202,8 @@ def build(bench: Workbench, sessions: Sessions) -> gr.Blocks:
         gr.Markdown(f"# deft_llm\nWhat moved in a face, and what it may mean.\n\n{NOTE}")
         with gr.Accordion("Model and settings", open=False), gr.Row():
             hint = "the embedded one, a folder that was allowed at the start, or a hub name"
+            calm = "0: the likeliest words each time; higher: livelier, less reliable"
+            blind = "what the model is not shown: the resting face, its changing look, its motion"
             model = gr.Dropdown(
                 bench.models.names(),
                 value=EMBEDDED,
@@ -166,8 +211,9 @@ def build(bench: Workbench, sessions: Sessions) -> gr.Blocks:
                 label="Model",
                 info=hint,
             )
-            temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature of answers")
-            leave_out = gr.CheckboxGroup(list(EXPERTS), label="Experts to leave out")
+            temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature of answers", info=calm)
+            experts = list(EXPERTS)
+            leave_out = gr.CheckboxGroup(experts, label="Experts to leave out", info=blind)
         with gr.Tabs():
             with gr.Tab("One clip", id="one"):
                 one_clip(page, [model, temperature, leave_out])

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 from deft_llm.media.video import write_video
+from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.simulator.clips import draw_spec, render
+from deft_llm.simulator.distractors import Movement
+from deft_llm.simulator.performance import Blink, Curve
 
 CLIPS = {
     "01_surprise": (101, "surprise", ("1", "2", "5")),
@@ -18,17 +21,37 @@ CLIPS = {
 FIRST_IDENTITY = 950_000  # apart from the training and the benchmark faces
 
 
+def long_spec() -> ClipSpec:
+    """Seven seconds at 50 frames per second: raised brows, a blink, a smile, lowered brows."""
+    fps = 50.0
+    curve = Curve(frames=350, onset=50, apex=58, offset=69, rise=1.0, fall=1.0)
+    smile = Movement("macro", ("6", "12"), (0.16, 0.16), start=2.0, duration=0.4)
+    frown = Movement("macro", ("4",), (0.3,), start=4.7, duration=0.4)
+    return draw_spec(
+        109,
+        FIRST_IDENTITY + len(CLIPS),
+        emotion="surprise",
+        aus=("1", "2", "5"),
+        peak_px=2.0,
+        fps=fps,
+        curve=curve,
+        blink=Blink(start=1.45, duration=0.2, depth=(0.95, 0.95)),
+        movements=(smile, frown),
+    )
+
+
 def main() -> None:
     """Write the clips beside this file; those that are there already stay as they are."""
     folder = Path(__file__).resolve().parent / "clips"
-    folder.mkdir(exist_ok=True)
+    (folder / "long").mkdir(parents=True, exist_ok=True)
+    specs = {folder / "long" / "surprise_blink_smile_frown.mp4": long_spec()}
     for i, (name, (seed, emotion, aus)) in enumerate(CLIPS.items()):
-        path = folder / f"{name}.mp4"
-        if path.exists():
-            continue
-        spec = draw_spec(
+        specs[folder / f"{name}.mp4"] = draw_spec(
             seed, FIRST_IDENTITY + i, emotion=emotion, aus=aus, peak_px=2.0, fps=90.0, blink=None
         )
+    for path, spec in specs.items():
+        if path.exists():
+            continue
         write_video(path, render(spec).clip.frames, spec.fps)
         print(path)
 

@@ -3,6 +3,7 @@
 (() => {
   "use strict";
   const regionsOf = (element) => (element.dataset.region || "").split("|").filter(Boolean);
+  const PLACE = ".two .stage, .interval"; // which of several faces or findings is meant
   const within = (target, selector) => (target instanceof Element ? target.closest(selector) : null);
   let chosen = null;
   let pointer = ""; // where it was last: an element that scrolls under it is not pointed at
@@ -10,17 +11,18 @@
   // ------------------------------------------------------------------ evidence
   function light(element) {
     const names = element ? regionsOf(element) : [];
-    const place = element ? element.closest(".two .stage") : null;
+    const place = element ? element.closest(PLACE) : null;
     for (const each of document.querySelectorAll("[data-region]")) {
       const on = regionsOf(each).some((name) => names.includes(name));
-      const here = !place || !each.closest(".two .stage") || place.contains(each);
+      const here = !place || !each.closest(PLACE) || place.contains(each);
       each.classList.toggle("lit", on && here);
     }
-    for (const line of document.querySelectorAll(".stage .numbers")) {
+    for (const line of document.querySelectorAll(".numbers")) {
       if (place && !place.contains(line)) continue;
+      line.dataset.hint ??= line.textContent;
       line.textContent = element
         ? element.dataset.numbers || "not measured"
-        : "Point at a region, or choose a sentence or a row.";
+        : line.dataset.hint;
     }
   }
 
@@ -29,11 +31,12 @@
     for (const each of document.querySelectorAll(".chosen")) each.classList.remove("chosen");
     if (chosen) chosen.classList.add("chosen");
     light(chosen);
-    // A sentence far from the face brings the face into view.
+    // A sentence brings the face into view, unless most of it is there.
     const stage = document.querySelector(".stage .face");
     if (chosen && stage && chosen.classList.contains("claim")) {
       const box = stage.getBoundingClientRect();
-      if (box.bottom < 80 || box.top > window.innerHeight - 80) {
+      const shown = Math.min(box.bottom, window.innerHeight) - Math.max(box.top, 0);
+      if (shown < 0.6 * box.height) {
         stage.scrollIntoView({ block: "center", behavior: "smooth" });
       }
     }
@@ -177,8 +180,12 @@
     if (event.key === "Escape" && chosen) choose(chosen);
   });
 
-  // A new timeline shows the frames of its marks.
+  // A new timeline shows the frames of its marks; a button of gradio's that is only a picture gets
+  // its name.
   function prepare() {
+    for (const button of document.querySelectorAll(".submit-button:not([aria-label])")) {
+      button.setAttribute("aria-label", "Ask");
+    }
     for (const line of document.querySelectorAll(".timeline:not(.ready)")) {
       line.classList.add("ready");
       for (const name of order) draw(line, name, frameOf(line, name));

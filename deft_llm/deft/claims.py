@@ -19,7 +19,7 @@ from deft_llm.clip import Evidence
 from deft_llm.errors import UserError
 from deft_llm.motion.regions import ACTIVE_PX, REGION_NAMES, RegionTable
 from deft_llm.unimer.constraints import AGREED_Z, measured_evidence
-from deft_llm.unimer.dialogue import stated_claims
+from deft_llm.unimer.dialogue import coarse_label, stated_claims, stated_labels
 
 CLAIM_ANGLE = 45.0  # degrees between a claim and the measured motion
 Verdict = Literal["supported", "unsupported", "no claim"]
@@ -48,6 +48,16 @@ def supported(table: RegionTable, region: str, direction: str) -> bool:
     along = float(table.u[i]) * du + float(table.v[i]) * dv
     agrees = along >= math.cos(math.radians(CLAIM_ANGLE)) * length
     return bool(table.z[i] >= AGREED_Z and length >= ACTIVE_PX and agrees)
+
+
+def contradicting(text: str, label: str) -> tuple[str, ...]:
+    """Emotions and classes that a text concludes on although the clip was given another class.
+
+    Args:
+        text: Prose.
+        label: One of ``COARSE_LABELS``.
+    """
+    return tuple(name for name in stated_labels(text) if coarse_label(name) != label)
 
 
 @dataclass(frozen=True)

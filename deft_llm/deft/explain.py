@@ -1,8 +1,10 @@
 """From a video to an explanation, and answers to questions about it.
 
-The class comes from label likelihoods, AUs, evidence and rationale from generated text; every
-claim in the text is then held against the measured motion (``claims.py``). A clip in which
-nothing moved above the noise floor gets no emotion: the language model is not even asked.
+The class comes from label likelihoods; AUs, evidence and rationale from a structured answer that
+is generated given that class, so that its reasons are reasons for it. Every claim in the text is
+then held against the measured motion, and every label that it names against the class
+(``claims.py``). A clip in which nothing moved above the noise floor gets no emotion: the language
+model is not even asked.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from transformers import LogitsProcessorList
 from deft_llm import facs
 from deft_llm.clip import Clip, Explanation
 from deft_llm.deft.calibration import LABEL_SETS, Calibration
-from deft_llm.deft.claims import supported
+from deft_llm.deft.claims import contradicting, supported
 from deft_llm.deft.conversation import (
     HALF_A_LETTER,
     check_request,
@@ -135,6 +137,7 @@ class Explainer:
         tokens: dict[str, Tensor],
         messages: list[dict[str, str]],
         grammar: bool = False,
+        label: str = "",
         **options: Any,
     ) -> list[str]:
         """Greedy answers to the same conversation about each clip.
@@ -143,6 +146,7 @@ class Explainer:
             tokens: From ``encode``, B clips.
             messages: Chat so far, ``<clip>`` in the first user turn.
             grammar: Allow nothing but a well-formed structured answer.
+            label: The class that the answer has to name, under the grammar; empty: any.
             **options: For ``generate``.
 
         Returns:
@@ -152,12 +156,12 @@ class Explainer:
         prompt = self.processor.chat(messages).replace(CLIP_TOKEN, self.processor.span)
         inputs = self.processor([prompt] * clips).to(self.model.device)
         length = inputs["input_ids"].shape[1]
-        bound = LogitsProcessorList([TripleLogits(self.grammar, length)] if grammar else [])
+        bound = [TripleLogits(self.grammar, length, label)] if grammar else []
         written = self.model.generate(
             **inputs,
             expert_tokens=tokens,
             do_sample=False,
-            logits_processor=bound,
+            logits_processor=LogitsProcessorList(bound),
             **{"max_new_tokens": MAX_NEW_TOKENS, **options},
         )
         new = written[:, length:]
@@ -180,14 +184,21 @@ class Explainer:
 
         Args:
             tokens: From ``encode``, B clips.
-            write: Also generate the structured answer.
+            write: Also generate the structured answer; its class is free to differ from the
+                likeliest one, as a score of what the model says must have it.
             grammar: See ``generate``.
         """
         likelihoods = self.likelihoods(tokens, "coarse")
         emotion, aus = self.model.heads(tokens)
-        asked = [{"role": "user", "content": CLIP_TOKEN + self.processor.prompts["triple"]}]
-        texts = self.generate(tokens, asked, grammar) if write else [""] * len(likelihoods)
+        texts = self.structured(tokens, grammar) if write else [""] * len(likelihoods)
         return Answers(likelihoods, texts, aus.sigmoid(), emotion.softmax(-1))
+
+    def structured(
+        self, tokens: dict[str, Tensor], grammar: bool = False, label: str = ""
+    ) -> list[str]:
+        """Structured answers about B encoded clips; arguments as of ``generate``."""
+        asked = [{"role": "user", "content": CLIP_TOKEN + self.processor.prompts["triple"]}]
+        return self.generate(tokens, asked, grammar, label)
 
     def explain(self, measurement: Measurement, blank: tuple[str, ...] = ()) -> Explanation:
         """Explain one measured clip; ``blank`` names experts to leave out."""
@@ -195,14 +206,16 @@ class Explainer:
         if status:
             return Explanation(None, {}, {}, (), status=status)
         started = time.perf_counter()
-        said = self.answers(self._tokens(measurement, blank), grammar=True)
+        tokens = self._tokens(measurement, blank)
+        said = self.answers(tokens, write=False)
         probabilities = self.calibration.probabilities("coarse", said.log_likelihoods[0])
         by_class = dict(zip(COARSE_LABELS, probabilities.tolist(), strict=True))
-        text = said.texts[0]
+        best = max(by_class, key=by_class.__getitem__)
+        (text,) = self.structured(tokens, grammar=True, label=best)
         record = parse_triple(text)
         named = tuple(record["aus"]) if record else ()
+        rationale = record["rationale"] if record else text
         claims = stated_claims(text)
-        best = max(by_class, key=by_class.__getitem__)
         evidence = measured_evidence(table, named)
         return Explanation(
             emotion=None if best == NOTHING else best,
@@ -211,7 +224,8 @@ class Explainer:
             evidence=tuple(sorted(evidence, key=lambda row: -row.magnitude)),
             claims=claims,
             unsupported=tuple(claim for claim in claims if not supported(table, *claim)),
-            rationale=record["rationale"] if record else text,
+            contradicting=contradicting(rationale, best),
+            rationale=rationale,
             raw=text,
             status=_remarks(measurement),
             parsed=record is not None,

@@ -58,7 +58,8 @@ class Stage(NamedTuple):
 
     Attributes:
         name: "class", "emotion", "aus", "rows", "direction", "strength", "text", "close", "end".
-        value: The class, or the region whose direction comes.
+        value: The class (of stage "class": the only one that may be named; empty: any), or the
+            region whose direction comes.
         used: AU numbers or regions that were written already.
         first: Nothing stands in this list yet.
     """
@@ -97,7 +98,7 @@ def options(stage: Stage) -> dict[bytes, Stage]:
 def _options(stage: Stage) -> Iterator[tuple[str, Stage]]:
     comma = "" if stage.first else ", "
     if stage.name == "class":
-        for label in COARSE_LABELS:
+        for label in (stage.value,) if stage.value else COARSE_LABELS:
             # Tokenizers of the sentencepiece kind may open an answer with a space.
             yield f'{{"class": "{label}", "emotion": "', Stage("emotion", label)
             yield f' {{"class": "{label}", "emotion": "', Stage("emotion", label)
@@ -242,15 +243,16 @@ class TripleGrammar:
 class TripleLogits(LogitsProcessor):
     """Sets the scores of all tokens that would break the answer to minus infinity."""
 
-    def __init__(self, grammar: TripleGrammar, prompt_length: int) -> None:
+    def __init__(self, grammar: TripleGrammar, prompt_length: int, label: str = "") -> None:
         """For one call of ``generate``.
 
         Args:
             grammar: The grammar.
             prompt_length: Tokens before the answer.
+            label: The class that the answer has to name; empty: any.
         """
         self.grammar, self.prompt_length = grammar, prompt_length
-        self.states: dict[tuple[int, ...], State | None] = {(): START}
+        self.states: dict[tuple[int, ...], State | None] = {(): State(Stage("class", label))}
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (B, V) of the next token after ``input_ids`` (B, L), masked."""

@@ -9,7 +9,7 @@ Legend: T frames; frame pixels belong to the clip, canonical pixels to the 224 x
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -86,6 +86,11 @@ class AlignedClip:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def part(self, start: int, stop: int) -> AlignedClip:
+        """Frames ``start`` to ``stop`` - 1, with their times as they are."""
+        of_frames = ("frames", "present", "transforms", "timestamps")
+        return replace(self, **{name: getattr(self, name)[start:stop] for name in of_frames})
 
     @property
     def placement_uncertainty(self) -> float:

@@ -18,7 +18,9 @@ from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
 from deft_llm.motion.head_motion import Model, remove_head_motion
 from deft_llm.motion.onset_apex import (
     DETECTION_Z,
+    Trajectory,
     motion_curve,
+    returning_intervals,
     strongest_interval,
     track_regions,
 )
@@ -152,6 +154,14 @@ class _Gauge:
             )
         )
 
+    def watch(self) -> tuple[Trajectory, FloatArray, float]:
+        """For finding intervals: where regions were, noise floors (R,), sensor noise."""
+        visible = np.flatnonzero(self.aligned.present)
+        middle, gap = int(visible[len(visible) // 2]), len(visible) // 3
+        sigma = self.sensor_noise(gap)
+        trajectory = track_regions(self.aligned, middle, self.estimator)
+        return trajectory, self.prior(middle, gap, sigma), sigma
+
     def prior(self, frame: int, gap: int, sigma: float) -> FloatArray:
         """Floors from the sensor noise, of flow between frames ``gap`` apart."""
         return noise.prior_floor(self.image(frame, gap), self.masks, sigma)
@@ -199,11 +209,8 @@ def measure(
     gauge = _Gauge(aligned, settings)
     found, trajectory = True, None
     if interval is None:
-        middle = int(visible[len(visible) // 2])
-        trajectory = track_regions(aligned, middle, gauge.estimator)
-        gap = len(visible) // 3
-        sigma = gauge.sensor_noise(gap)
-        shown, score = strongest_interval(aligned, trajectory, gauge.prior(middle, gap, sigma))
+        trajectory, floor, sigma = gauge.watch()
+        shown, score = strongest_interval(aligned, trajectory, floor)
         found = score >= DETECTION_Z
     else:
         shown = _visible_interval(interval, visible)
@@ -232,6 +239,24 @@ def measure(
         sensor_noise=sigma,
         status=_status(found, interval, shown, tables, count - visible.size, count),
     )
+
+
+def expressions(
+    aligned: AlignedClip, settings: MotionSettings = MotionSettings()
+) -> tuple[Interval, ...]:
+    """All expressions of a stretch of video, one after the other; each has to come and go.
+
+    Args:
+        aligned: Canonical frames with landmarks, some seconds.
+        settings: How motion is measured.
+
+    Returns:
+        Their intervals (``onset_apex.returning_intervals``); none where no two frames show a face.
+    """
+    if np.count_nonzero(aligned.present) < 2:
+        return ()
+    trajectory, floor, _ = _Gauge(aligned, settings).watch()
+    return returning_intervals(aligned, trajectory, floor)
 
 
 def _visible_interval(interval: Interval, visible: NDArray[np.intp]) -> Interval:

@@ -102,8 +102,8 @@ class Api:
             [video],
             lambda p: [
                 found_row(found)
-                for _, found in search_video(self.bench, p[0], Choice(model))
-                if found is not None
+                for _, new in search_video(self.bench, p[0], Choice(model))
+                for found in new
             ],
         )
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from deft_llm.deft.claims import check_sentences
+from deft_llm.deft.claims import check_sentences, contradicting
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.service.workbench import Seen
+from deft_llm.unimer.dialogue import NOTHING
 from deft_llm.viz.cards import Sentence
 from deft_llm.viz.stage import region_numbers
 
 
 def link_sentences(text: str, seen: Seen) -> tuple[Sentence, ...]:
     """Split an answer; each statement of motion gets its regions, numbers and a verdict.
+
+    A sentence that concludes on another class than the one that was found gets a mark.
 
     Args:
         text: What a model wrote.
@@ -22,7 +25,7 @@ def link_sentences(text: str, seen: Seen) -> tuple[Sentence, ...]:
     Returns:
         Sentences that make up the text again when joined.
     """
-    rows = seen.explanation.evidence
+    rows, found = seen.explanation.evidence, seen.explanation.emotion or NOTHING
     checked = check_sentences(text, seen.measurement.table_apex)
     if not checked:
         return (Sentence(text),)
@@ -32,9 +35,9 @@ def link_sentences(text: str, seen: Seen) -> tuple[Sentence, ...]:
         named = (claim.region for claim in sentence.claims)
         regions = tuple(dict.fromkeys(name for name in named if name in REGION_NAMES))
         numbers = "\n".join(region_numbers(seen.measurement, name, rows) for name in regions)
-        linked.append(
-            Sentence(text[start:end], regions, sentence.verdict != "unsupported", numbers)
-        )
+        borne_out = sentence.verdict != "unsupported"
+        other = contradicting(text[start:end], found)
+        linked.append(Sentence(text[start:end], regions, borne_out, numbers, found * bool(other)))
     return tuple(linked)
 
 
@@ -45,6 +48,7 @@ def answer_record(text: str, seen: Seen) -> dict[str, Any]:
             "text": sentence.text.strip(),
             "regions": list(sentence.regions),
             "supported": sentence.supported if sentence.regions else None,
+            "contradicts": sentence.contradicts or None,
             "measured": sentence.numbers,
         }
         for sentence in link_sentences(text, seen)

@@ -1,9 +1,10 @@
 """Intervals in a long video: looked for window by window, each explained where it was found.
 
 Windows of ``WINDOW`` seconds overlap by ``OVERLAP``, more than an expression lasts, so that every
-one lies whole in some window; only one window is in memory. The finder is that of one clip
-(``motion.measure``): the strongest motion of a window, if it stands above the noise. It finds one
-expression per window, and blinks or speech can hide it. Window lengths are our own choice.
+one lies whole in some window; only one window is in memory. Of a window all expressions are taken
+that come and go above the noise (``motion.measure.expressions``), each measured on the frames
+between its neighbours, so that none counts as another's noise. Speech is motion that comes and
+goes as well. Window lengths are our own choice.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.clip import Clip
-from deft_llm.deft.explain import observe
+from deft_llm.clip import Clip, Interval
 from deft_llm.errors import UserError
+from deft_llm.media.face import AlignedClip, align, track_faces
 from deft_llm.media.video import probe, read_clip
+from deft_llm.motion.measure import Measurement, expressions, measure
 from deft_llm.service.limits import check_video
 from deft_llm.service.workbench import AS_USUAL, Choice, Seen, Workbench
 from deft_llm.viz.report import ClipInfo
@@ -34,20 +36,18 @@ class Found:
         onset: Seconds from the start of the video.
         apex: The same.
         offset: The same.
-        strength: z of the region that stands out most.
-        seen: Its window, measured and explained.
+        seen: The stretch of video around it, measured and explained.
     """
 
     onset: float
     apex: float
     offset: float
-    strength: float
     seen: Seen
 
 
 def search_video(
     bench: Workbench, path: Path, choice: Choice = AS_USUAL
-) -> Iterator[tuple[float, Found | None]]:
+) -> Iterator[tuple[float, tuple[Found, ...]]]:
     """Go through a video.
 
     Args:
@@ -56,8 +56,9 @@ def search_video(
         choice: How the model is to be used.
 
     Yields:
-        Share of the video that is done, and what its newest window holds: None where nothing
-        moved above the noise, no face was found, or the motion was told of already.
+        Share of the video that is done, and what its newest window holds that was not told of
+        before, in order of time: nothing where no motion stood above the noise or no face was
+        found.
 
     Raises:
         UserError: If the video cannot be read or is over a limit.
@@ -68,15 +69,16 @@ def search_video(
     told: list[Found] = []
     whole = ClipInfo(path.name, info.frames, info.fps, float(times[-1]))
     for start, stop in _windows(times):
-        found = None
         clip = read_clip(path, start=start, stop=stop)
-        if len(clip) > 1:
-            found = _look(bench, clip, whole, choice)
-        if found is not None and any(_same(found, other) for other in told):
-            found = None
-        if found is not None:
-            told = [*told[-1:], found]
-        yield stop / len(times), found
+        measured = _look(clip, last=stop >= len(times)) if len(clip) > 1 else ()
+        new: list[Found] = []
+        for each in measured:
+            place = _moments(each)
+            if not any(_same(place, (f.onset, f.apex, f.offset)) for f in told):
+                said = bench.models.get(choice.model).explain(each, choice.blank)
+                new.append(Found(*place, Seen(whole, each, said)))
+        told = [f for f in told if f.offset >= clip.timestamps[0]] + new
+        yield stop / len(times), tuple(new)
 
 
 def _windows(times: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
@@ -92,21 +94,38 @@ def _windows(times: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
         begin += WINDOW - OVERLAP
 
 
-def _look(bench: Workbench, clip: Clip, info: ClipInfo, choice: Choice) -> Found | None:
+def _look(clip: Clip, last: bool) -> Iterator[Measurement]:
+    """What moved in one window; an expression that goes on at its end is left to the next one."""
     try:
-        _, measurement = observe(clip)
+        aligned = align(clip, track_faces(clip))
     except UserError:  # no face in this window
-        return None
-    table, interval = measurement.table_apex, measurement.interval
-    if not measurement.found or not table.active.any():
-        return None
-    said = bench.models.get(choice.model).explain(measurement, choice.blank)
+        return
+    intervals, end = expressions(aligned), int(np.flatnonzero(aligned.present)[-1])
+    before = (0, *(interval.offset for interval in intervals[:-1]))
+    after = (*(interval.onset for interval in intervals[1:]), len(clip) - 1)
+    for first, interval, final in zip(before, intervals, after, strict=False):
+        if interval.offset == end and not last:
+            continue
+        measured = _measure(aligned, interval, first, final)
+        if measured.table_apex.active.any():
+            yield measured
+
+
+def _measure(aligned: AlignedClip, interval: Interval, first: int, last: int) -> Measurement:
+    """An interval, measured on frames ``first`` to ``last`` alone."""
+    moments = (interval.onset, interval.apex, interval.offset)
+    return measure(aligned.part(first, last + 1), Interval(*(t - first for t in moments)))
+
+
+def _moments(measurement: Measurement) -> tuple[float, float, float]:
+    """Onset, apex and offset in seconds of the video."""
+    times, interval = measurement.aligned.timestamps, measurement.interval
     onset, apex, offset = (
-        float(clip.timestamps[t]) for t in (interval.onset, interval.apex, interval.offset)
+        float(times[t]) for t in (interval.onset, interval.apex, interval.offset)
     )
-    return Found(onset, apex, offset, float(table.z.max()), Seen(info, measurement, said))
+    return onset, apex, offset
 
 
-def _same(a: Found, b: Found) -> bool:
+def _same(a: tuple[float, float, float], b: tuple[float, float, float]) -> bool:
     """Whether two windows saw one expression: the apex of one lies inside the other."""
-    return a.onset <= b.apex <= a.offset or b.onset <= a.apex <= b.offset
+    return a[0] <= b[1] <= a[2] or b[0] <= a[1] <= b[2]

@@ -103,15 +103,15 @@ class Page:
             rows.append(row)
             records.append(record or row)
             table = [[line[name] for name in COLUMNS] for line in rows]
-            yield table, f'<p class="quiet">{len(rows)} of {len(paths)}</p>'
+            yield table, f'<p class="quiet result">{len(rows)} of {len(paths)}</p>'
         yield table, views.table_links(rows, records)
 
     def search(self, key: str, video: File, model: str) -> Iterator[str]:
         """A long video -> its intervals, each explained where it was found."""
         path = self.sessions.upload(key, video)
         page = ""
-        for done, found in search_video(self.bench, path, Choice(model)):
-            page += views.intervals_view([found] if found else [])
+        for done, new in search_video(self.bench, path, Choice(model)):
+            page += views.intervals_view(new)
             yield f'{page}<p class="quiet">{100 * done:.0f} % looked at</p>'
         yield page or '<p class="quiet">Nothing moved above the noise.</p>'
 

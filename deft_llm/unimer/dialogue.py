@@ -67,7 +67,7 @@ class Facts:
     @property
     def coarse(self) -> str:
         """Three-class label, "others" or "none"."""
-        return NOTHING if self.emotion is None else facs.to_three(self.emotion) or "others"
+        return coarse_label(self.emotion or NOTHING)
 
 
 _UNIT = frozenset({"number", "name"})
@@ -153,6 +153,11 @@ def _check_fields(path: Path, name: str, text: Any, known: frozenset[str]) -> No
     if unknown := sorted(used - known):
         names = ", ".join(f"{{{field}}}" for field in sorted(known)) or "none"
         raise UserError(f"{path}, {name}: unknown field {unknown[0]!r}; expected {names}")
+
+
+def coarse_label(label: str) -> str:
+    """The member of ``COARSE_LABELS`` that an emotion, or one of them, belongs to."""
+    return NOTHING if label == NOTHING else facs.to_three(label) or "others"
 
 
 def unit_name(code: str) -> str:
@@ -349,3 +354,17 @@ def stated_claims(text: str) -> tuple[tuple[str, str], ...]:
         else:
             claims[(where.removeprefix("the "), direction)] = None
     return tuple(claims)
+
+
+_NAMES = "|".join(sorted({*facs.EMOTIONS, *COARSE_LABELS}, key=len, reverse=True))
+_READING = re.compile(
+    rf"\b(?:read as|emotion is|class is) ({_NAMES})\b|^\W*({_NAMES})\W*$"
+    r"|\bfits (none of the basic emotions)\b",
+    re.IGNORECASE,
+)
+
+
+def stated_labels(text: str) -> tuple[str, ...]:
+    """Every emotion or class that a text concludes on: "read as disgust", or the bare word."""
+    found = ("".join(groups).lower() for groups in _READING.findall(text))
+    return tuple(dict.fromkeys(name if name in _NAMES.split("|") else "others" for name in found))

@@ -30,12 +30,14 @@ class Sentence:
         regions: Regions whose motion it states; empty for a sentence that states none.
         supported: Whether the measured motion bears all of it out.
         numbers: What was measured there, in words.
+        contradicts: The class that was found, where the sentence concludes on another; or empty.
     """
 
     text: str
     regions: tuple[str, ...] = ()
     supported: bool = True
     numbers: str = ""
+    contradicts: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,13 @@ def sentences(answer: Sequence[Sentence]) -> str:
 
 def _sentence(sentence: Sentence) -> str:
     text = escape(sentence.text)
-    if not sentence.regions:
-        return text
+    body = text.rstrip()
     kind = "claim" if sentence.supported else "claim unproven"
     mark = "" if sentence.supported else f" <small>({UNPROVEN})</small>"
-    body = text.rstrip()
+    if sentence.contradicts:
+        mark += f" <small>(the class found is {escape(sentence.contradicts)})</small>"
+    if not sentence.regions:
+        return f'<span class="unproven">{body}{mark}</span>{text[len(body) :]}' if mark else text
     return (
         f'<span class="{kind}" role="button" tabindex="0" '
         f'data-region="{escape("|".join(sentence.regions))}" '
@@ -99,7 +103,7 @@ def reading(
         note = f'<p class="note">{escape(explanation.status)}</p>'
     if not explanation.parsed:
         note += '<p class="note">The answer was not in the expected form.</p>'
-    return f"""<div class="reading">
+    return f"""<div class="reading result">
 <p class="quiet">{escape(info.name)} · {escape(summary_line(measurement, info))}</p>
 <div class="pair"><section><h3>Emotion</h3>{page.emotion(explanation)}</section>
 <section><h3>Action units</h3>{page.action_units(explanation)}</section></div>
@@ -199,7 +203,7 @@ def interval_card(
         rationale: The model's reasons, checked.
 
     Returns:
-        HTML: times, emotion and action units, onset and apex, reasons.
+        HTML: times, emotion and action units, onset and apex, reasons, a line of numbers.
     """
     frames, interval = measurement.aligned.frames, measurement.interval
     pair = np.concatenate([frames[interval.onset], frames[interval.apex]], axis=1)
@@ -208,7 +212,9 @@ def interval_card(
     return (
         f'<section class="interval"><img alt="Onset and apex" src="{picture}"><div>'
         f"<h3>{escape(times)}</h3><p><b>{escape(row['emotion'])}</b> {escape(row['aus'])}</p>"
-        f"<p>{escape(row['strongest motion'])}</p><p>{sentences(rationale)}</p></div></section>"
+        f"<p>{escape(row['strongest motion'])}</p><p>{sentences(rationale)}</p>"
+        '<p class="numbers" role="status">Choose a sentence: what was measured is shown here.</p>'
+        "</div></section>"
     )
 
 
@@ -223,4 +229,4 @@ def downloads(files: Mapping[str, tuple[str, bytes, str]]) -> str:
         f"{escape(words)}</a>"
         for words, (name, content, kind) in files.items()
     )
-    return f'<p class="downloads">{links}</p>'
+    return f'<p class="downloads result">{links}</p>'

@@ -65,6 +65,11 @@ def why(explanation: Explanation) -> str:
             '<p class="unsupported"><strong>Not supported by the measured motion:</strong> '
             f"the model also stated: {escape(claims)}.</p>"
         )
+    if explanation.contradicting:
+        names = escape(", ".join(explanation.contradicting))
+        parts.append(
+            f'<p class="unsupported"><strong>Not the class that was found:</strong> {names}.</p>'
+        )
     return "".join(parts)
 
 

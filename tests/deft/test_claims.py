@@ -11,7 +11,7 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.deft.claims import check_sentences, supported
+from deft_llm.deft.claims import check_sentences, contradicting, supported
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.unimer.dialogue import Facts, Templates, Writer, stated_claims
 
@@ -116,6 +116,25 @@ def test_only_the_last_sentence_of_a_growing_answer_changes(kind: str) -> None:
     for length in range(len(text)):
         part = [(s.start, s.end, s.verdict) for s in check_sentences(text[:length], SMILE)][:-1]
         assert part == whole[: len(part)]
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "bad"),
+    [
+        ("Both mouth corners move up: AU12. Together this is read as happiness.", "positive", ()),
+        ("Together this is read as Disgust.", "positive", ("disgust",)),
+        ("Together this is read as disgust.", "negative", ()),
+        ("Together this fits none of the basic emotions.", "others", ()),
+        ("Together this fits none of the basic emotions.", "surprise", ("others",)),
+        ("so the emotion is fear and the class is positive.", "positive", ("fear",)),
+        ("surprise", "none", ("surprise",)),
+        ("The chin moves up.", "negative", ()),
+    ],
+)
+def test_a_conclusion_on_another_class_is_found(
+    text: str, label: str, bad: tuple[str, ...]
+) -> None:
+    assert contradicting(text, label) == bad
 
 
 def test_a_broken_structured_answer_is_still_judged() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from deft_llm.errors import UserError
 from deft_llm.motion.measure import NO_MOTION
 from deft_llm.motion.packet import Packet
 from deft_llm.motion.regions import RegionTable
-from deft_llm.unimer.dialogue import parse_triple
+from deft_llm.unimer.dialogue import COARSE_LABELS, NOTHING, coarse_label, parse_triple
 
 from .test_claims import SMILE, table
 
@@ -173,3 +174,28 @@ def test_explain_writes_under_the_grammar(
     monkeypatch.setattr(explain_module, "MAX_NEW_TOKENS", 40)
     free = explainer.answers(tokens).texts[0]
     assert parse_triple(free) is None  # claims are scored on raw text: without the grammar
+
+
+@pytest.mark.parametrize("label", COARSE_LABELS)
+def test_the_text_is_written_for_the_class_of_the_likelihoods(
+    explainer: Explainer,
+    make_clip: Callable[[int], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    label: str,
+) -> None:
+    """Whatever the model would write by itself; a conclusion on another class is named."""
+    chosen = torch.zeros(1, len(COARSE_LABELS))
+    chosen[0, COARSE_LABELS.index(label)] = 5.0
+    monkeypatch.setattr(explainer, "likelihoods", lambda *_: chosen)
+    monkeypatch.setattr(explain_module, "MAX_NEW_TOKENS", 900)
+    monkeypatch.setattr("deft_llm.deft.grammar.RATIONALE_BYTES", 40)
+    explanation = explainer.explain(make_clip(0))
+    record = parse_triple(explanation.raw)
+    assert record is not None and record["class"] == label == (explanation.emotion or NOTHING)
+    assert coarse_label(record["emotion"]) == label
+
+    wrong = record | {"rationale": "Read as fear, happiness. Together this is read as surprise."}
+    monkeypatch.setattr(explainer, "structured", lambda *_, **__: [json.dumps(wrong)])
+    others = {"fear": "negative", "surprise": "surprise"}
+    expected = tuple(name for name, coarse in others.items() if coarse != label)
+    assert explainer.explain(make_clip(1)).contradicting == expected

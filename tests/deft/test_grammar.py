@@ -32,7 +32,15 @@ from deft_llm.deft.grammar import (
 )
 from deft_llm.deft.tokenizer import wrap
 from deft_llm.errors import UserError
-from deft_llm.unimer.dialogue import PIECES, Facts, Templates, Writer, parse_triple
+from deft_llm.unimer.dialogue import (
+    COARSE_LABELS,
+    PIECES,
+    Facts,
+    Templates,
+    Writer,
+    coarse_label,
+    parse_triple,
+)
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "instruction_data" / "templates"
 
@@ -109,6 +117,24 @@ def test_random_scores_give_a_readable_answer(
         numbers = [facs.au_number(code) for code in record["aus"]]
         assert len(set(regions)) == len(regions) and len(set(numbers)) == len(numbers)
         assert all(r["strength"] in ("slight", "moderate", "marked") for r in record["evidence"])
+
+
+@pytest.mark.parametrize("label", COARSE_LABELS)
+def test_a_given_class_is_the_one_that_is_named(
+    any_tokenizer: PreTrainedTokenizerBase, label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the emotion is one of that class, whatever the scores prefer."""
+    monkeypatch.setattr(grammar_module, "RATIONALE_BYTES", 20)
+    end = any_tokenizer.eos_token_id
+    bound = TripleLogits(TripleGrammar(any_tokenizer, (end,)), prompt_length=1, label=label)
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.tensor([[5]])
+    while ids.shape[1] < 3000 and ids[0, -1] != end:
+        scores = torch.randn(1, len(any_tokenizer), generator=generator)
+        ids = torch.cat([ids, bound(ids, scores).argmax(-1, keepdim=True)], dim=1)
+    record = parse_triple(any_tokenizer.decode(ids[0, 1:-1]))
+    assert record is not None and record["class"] == label
+    assert coarse_label(record["emotion"]) == label
 
 
 def test_allowed_tokens_are_those_that_do_not_break_the_answer(

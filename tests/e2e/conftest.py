@@ -1,12 +1,19 @@
-"""The command line in this process, and small videos of one rendered face."""
+"""The command line in this process, small videos of one rendered face, the demo in a browser."""
 
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import socket
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -15,8 +22,13 @@ from numpy.typing import NDArray
 from deft_llm.__main__ import main
 from deft_llm.media.video import write_video
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 Frames = NDArray[np.uint8]
 FPS = 60.0
+ROOT = Path(__file__).resolve().parents[2]
+WAIT = 240_000  # ms; a busy machine is no error
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,7 @@ class Result:
 
 
 DeftLlm = Callable[..., Result]
+Visit = Callable[..., "Page"]
 Film = Callable[[str, Frames], Path]
 
 
@@ -82,3 +95,75 @@ def deft_llm(
         return Result(int(ended.value.code or 0), out, err)
 
     return run
+
+
+# ------------------------------------------------------------------- a real browser
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The demo as ``make demo`` starts it, in a process of its own; nothing is left of it."""
+    temporary = tmp_path_factory.mktemp("tmp")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, str(ROOT / "demo" / "app.py"), "--port", str(port)]
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen(command, env=environment)
+    page = f"http://127.0.0.1:{port}/"
+    for _ in range(600):
+        try:
+            urlopen(page, timeout=5).close()
+            break
+        except OSError:
+            assert server.poll() is None, "the demo ended by itself"
+            time.sleep(0.5)
+    yield page
+    server.send_signal(2)  # Ctrl-C
+    server.wait(60)
+    assert [path for path in temporary.rglob("*") if path.is_file()] == [], "files are left"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if program is None:
+        pytest.skip("no chromium found; install Debian's package, or set CHROMIUM to its path")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    """``visit()`` -> the page in a fresh session; no request may leave this machine."""
+    contexts: list[Any] = []
+    foreign: list[str] = []
+
+    def note(request: Any) -> None:
+        if not request.url.startswith((address, "data:", "blob:")):
+            foreign.append(request.url)
+
+    def opened(width: int = 1280, height: int = 900, scheme: str = "light") -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            is_mobile=width < 600,
+            has_touch=width < 600,
+            accept_downloads=True,
+        )
+        context.set_default_timeout(WAIT)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", note)
+        page.on("pageerror", lambda error: foreign.append(f"script error: {error}"))
+        page.goto(address)
+        page.locator("#explain").wait_for()
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert foreign == []

@@ -112,7 +112,8 @@ def test_an_answer_comes_with_its_evidence(demo: Running, clip: Path) -> None:
     )
     assert said["answer"] == said["answer"].strip() or said["sentences"]
     assert all(
-        set(row) == {"text", "regions", "supported", "measured"} for row in said["sentences"]
+        set(row) == {"text", "regions", "supported", "contradicts", "measured"}
+        for row in said["sentences"]
     )
 
 
@@ -172,6 +173,35 @@ def test_errors_are_one_line_without_a_path(demo: Running, faceless: Path) -> No
     for model in ("../runs", "/etc", "https://example.org/m"):
         with pytest.raises(Exception, match="expected one of embedded"):
             demo.client.predict(handle_file(faceless), model, api_name="/explain_clip")
+
+
+def test_a_fault_of_ours_shows_nothing_of_the_server(
+    demo: Running, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No message, no traceback, no path; and the upload is gone all the same."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError(f"secret of {ROOT}")
+
+    before = demo.files()
+    monkeypatch.setattr(demo.bench, "explain", fail)
+    with pytest.raises(Exception) as refused:
+        demo.client.predict(video=handle_file(clip), api_name="/explain_clip")
+    assert "secret" not in str(refused.value) and str(ROOT) not in str(refused.value)
+    assert "Traceback" not in str(refused.value)
+    assert demo.files() == before
+
+
+def test_clips_that_are_too_long_and_other_types_are_refused(
+    demo: Running, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo.bench, "limits", replace(demo.bench.limits, clip_seconds=0.1))
+    with pytest.raises(Exception, match=r"at most 0 s are read"):
+        demo.client.predict(video=handle_file(clip), api_name="/explain_clip")
+    page = tmp_path / "page.html"
+    page.write_text("<script>alert(1)</script>", encoding="utf-8")
+    with pytest.raises(Exception, match="expected a video"):
+        demo.client.predict(video=handle_file(page), api_name="/explain_clip")
 
 
 def test_large_uploads_and_foreign_hosts_are_refused(demo: Running) -> None:

@@ -23,6 +23,7 @@ from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.service.page import Page
 from deft_llm.service.sessions import MOST, Sessions
 from deft_llm.service.workbench import Choice, Seen, Workbench
+from deft_llm.viz import cards
 from deft_llm.viz.report import ClipInfo
 
 MakeMeasurement = Callable[..., Measurement]
@@ -267,6 +268,13 @@ def test_sentences_make_up_the_text_again(seen: Seen) -> None:
     assert "not above the noise" in linked[1].numbers
     rows = answer_record(text, seen)["sentences"]
     assert [row["supported"] for row in rows] == [True, False, None]
+    assert [row["contradicts"] for row in rows] == [None] * 3
+    rows = answer_record("The chin moves down. Together this is read as disgust.", seen)[
+        "sentences"
+    ]
+    assert [row["contradicts"] for row in rows] == [None, "surprise"]
+    html = cards.sentences(link_sentences("Together this is read as disgust.", seen))
+    assert "the class found is surprise" in html and 'class="unproven"' in html
     assert link_sentences("", seen)[0].text == ""
 
 

@@ -21,8 +21,10 @@ from deft_llm.unimer.dialogue import (
     Facts,
     Templates,
     Writer,
+    coarse_label,
     parse_triple,
     stated_claims,
+    stated_labels,
     unit_name,
 )
 from deft_llm.unimer.records import ClipRecord
@@ -219,6 +221,29 @@ def test_coarse_labels() -> None:
         assert Facts(emotion, (), ()).coarse in COARSE_LABELS
     assert Facts("others", (), ()).coarse == "others"
     assert NOTHING.coarse == "none"
+
+
+@pytest.mark.parametrize("emotion", [*facs.EMOTIONS, None])
+def test_labels_are_read_back_from_every_answer_that_concludes(
+    writer: Writer, emotion: str | None
+) -> None:
+    """In the wording of the templates, so that a change there cannot pass unseen."""
+    facts = Facts(emotion, ("12",), ())
+    coarse, fine = facts.coarse, emotion or "none"
+    for kind, labels in (("class", {coarse}), ("emotion", {fine})):
+        assert set(stated_labels(writer.answer(kind, facts))) == labels
+    if emotion is not None:
+        assert set(stated_labels(writer.rationale(facts))) == {fine}
+        fields = {"units": "AU12", "emotion": fine, "label": coarse}
+        assert set(stated_labels(writer.text("combined_one", **fields))) == {fine, coarse}
+    assert coarse_label(fine) == coarse_label(coarse) == coarse
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yes", "No, disgust is not plausible.", "Why disgust?", "The chin moves up: AU17."]
+)
+def test_no_label_is_read_where_none_is_concluded_on(text: str) -> None:
+    assert stated_labels(text) == ()
 
 
 def test_yes_and_no_are_equally_likely(writer: Writer, make_record: MakeRecord) -> None:

@@ -1,0 +1,94 @@
+"""Several expressions in one stretch of video, from paths of regions known to the frame."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deft_llm import facs
+from deft_llm.motion.onset_apex import Trajectory, returning_intervals
+
+RATE, FLOOR = 50, 0.1  # frames per second, px
+NAMES = list(facs.REGIONS)
+FLOORS = np.full(len(NAMES), FLOOR, np.float32)
+BROWS = {"left inner brow": (0.0, -1.5), "right inner brow": (0.0, -1.4)}
+SMILE = {"left mouth corner": (1.0, -1.0), "right mouth corner": (-1.0, -1.0)}
+# A blink: lids go far, and drag along what lies beside the eyes.
+BLINK = {
+    **{f"{side} upper lid": (0.0, 3.0) for side in ("left", "right")},
+    **{
+        f"{side} {part} brow": (0.0, 0.8)
+        for side in ("left", "right")
+        for part in ("inner", "outer")
+    },
+}
+
+
+def path(
+    seconds: float, *events: tuple[dict[str, tuple[float, float]], float, float]
+) -> Trajectory:
+    """Regions that go to (u, v) px and back; an event is (motion, time of the apex, its length)."""
+    times = np.arange(round(seconds * RATE)) / RATE
+    regions = np.random.default_rng(0).normal(0, FLOOR / 3, (len(times), len(NAMES), 2))
+    for motion, apex, length in events:
+        level = np.cos(np.pi * np.clip((times - apex) / length, -0.5, 0.5)) ** 2
+        for name, (u, v) in motion.items():
+            regions[:, NAMES.index(name)] += level[:, None] * (u, v)
+    return Trajectory(regions.astype(np.float32), np.zeros((len(times), 2), np.float32))
+
+
+def found(trajectory: Trajectory) -> list[float]:
+    """Apexes in seconds."""
+    count = len(trajectory.regions)
+    aligned: Any = SimpleNamespace(present=np.ones(count, bool), timestamps=np.arange(count) / RATE)
+    intervals = returning_intervals(aligned, trajectory, FLOORS)
+    for before, after in pairwise(intervals):
+        assert before.offset <= after.onset
+    return [interval.apex / RATE for interval in intervals]
+
+
+def test_nothing_is_found_in_noise_or_in_a_drift() -> None:
+    assert found(path(3.0)) == []
+    drifting = path(3.0)
+    drifting.regions[:] += np.linspace(0, 4, len(drifting.regions), dtype=np.float32)[:, None, None]
+    assert found(drifting) == []
+
+
+@pytest.mark.parametrize("apart", [0.6, 1.0, 1.6])
+def test_two_expressions_are_two(apart: float) -> None:
+    """Of unlike strength, so that the weaker one is looked for in what the stronger one leaves."""
+    first, second = 0.7, 0.7 + apart
+    for a, b in ((BROWS, SMILE), (SMILE, BROWS), (SMILE, SMILE)):
+        apexes = found(path(3.0, (a, first, 0.4), (b, second, 0.4)))
+        assert apexes == pytest.approx([first, second], abs=0.05)
+
+
+def test_a_blink_is_passed_over_and_hides_nothing() -> None:
+    assert found(path(3.0, (BLINK, 1.2, 0.2))) == []
+    events = (BROWS, 0.7, 0.4), (BLINK, 1.2, 0.2), (SMILE, 1.7, 0.4)
+    assert found(path(3.0, *events)) == pytest.approx([0.7, 1.7], abs=0.05)
+
+
+def test_an_expression_under_a_blink_is_found_where_lids_drag_nothing() -> None:
+    apexes = found(path(3.0, (SMILE, 1.0, 0.4), (BLINK, 1.0, 0.2)))
+    assert apexes == pytest.approx([1.0], abs=0.1)
+
+
+def test_what_only_rises_or_only_fades_is_none() -> None:
+    """As a window's end cuts it off: the next window has it whole."""
+    assert found(path(3.0, (SMILE, 3.0, 0.4))) == []
+    assert found(path(3.0, (SMILE, 0.0, 0.4))) == []
+
+
+def test_frames_without_a_face_are_left_out() -> None:
+    trajectory = path(3.0, (BROWS, 0.7, 0.4), (SMILE, 2.0, 0.4))
+    trajectory.regions[60:70] = np.nan
+    present = np.ones(150, bool)
+    present[60:70] = False
+    aligned: Any = SimpleNamespace(present=present, timestamps=np.arange(150) / RATE)
+    apexes = [i.apex for i in returning_intervals(aligned, trajectory, FLOORS)]
+    assert apexes == pytest.approx([35, 100], abs=2)
