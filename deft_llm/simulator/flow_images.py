@@ -35,6 +35,7 @@ from deft_llm.motion.encoding import stretch
 from deft_llm.motion.strain import optical_strain
 from deft_llm.simulator.clip_spec import combinations
 from deft_llm.simulator.head import MATERIALS, Head, HeadMesh, load_head
+from deft_llm.simulator.ict_files import ict_file
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
@@ -61,7 +62,7 @@ class FlowImageSettings(Settings):
         images: How many.
         per_identity: Images of each face.
         head: Name of the head model.
-        head_path: Its file, for heads that need one.
+        head_path: Its file, for heads that need one; by default DEFT_ICT or the DEFT_DATA folder.
         seed: Seed of everything.
         amplitude: Range of the log-uniform strength, share of a full expression.
         blink: Share of images with a blink in between.
@@ -121,7 +122,7 @@ def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> Sim
         file = cache / f"flow-{hashlib.sha256(text.encode()).hexdigest()[:12]}.safetensors"
         if file.is_file():
             return SimulatedFlow(**load_file(file))
-    head = load_head(settings.head, settings.head_path)
+    head = load_head(settings.head, _head_file(settings))
     fields, labels, aus, faces = [], [], [], []
     drawn = tqdm(_draw_all(settings, head), total=settings.images, desc="flow", unit="image")
     for field, label, units, face in drawn:
@@ -138,6 +139,10 @@ def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> Sim
         save_file(vars(made), partial)
         os.replace(partial, file)
     return made
+
+
+def _head_file(settings: FlowImageSettings) -> Path | None:
+    return settings.head_path or (ict_file() if settings.head == "ict" else None)
 
 
 def _draw_all(

