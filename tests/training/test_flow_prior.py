@@ -1,4 +1,4 @@
-"""What simulated flow goes through in training, so that real flow is not the first disturbed one."""
+"""What simulated flow goes through in training, so that real flow is not the first such one."""
 
 from __future__ import annotations
 
