@@ -49,9 +49,9 @@ _SHOWN = [
     for m in ("skin", "brow", "lip", "eye_white", "iris", "pupil", "lash", "nostril", "hair")
 ]
 _WINDOWS = (10.0, 4.0, 1.3)  # SD of the estimator's windows, grid cells, coarse to fine
-# Geometry in pixels of 28: eye gap, mid-eye (x, y), and how much rows are squeezed, so that the
-# mouth of either head, 1.07 gaps below the eyes, is in the rows where theirs are (20 and 16.5).
-_CROPS = ((16.0, 13.75, 7.4, 0.735), (13.1, 13.65, 5.3, 0.8))  # SMIC's, SAMM's
+# Geometry in pixels of 28: eye gap, mid-eye (x, y), and how much rows are squeezed, at least and at
+# most, so that mouths, 1.07 gaps below the eyes on either head, come into the rows of theirs.
+_CROPS = ((16.0, 13.75, 7.4, (0.7, 0.82)), (13.1, 13.65, 5.3, (0.76, 0.83)))  # SMIC's, SAMM's
 _SQUEEZE = 140 / 170  # of the pixels of their crops
 _DISTANCE = 80.0  # camera to eyes, cm
 
@@ -261,9 +261,9 @@ class _Face:
         return shaded
 
     def _crop(self, rng: np.random.Generator) -> _Crop:
-        gap, x, y, squeeze = _CROPS[rng.integers(len(_CROPS))]
+        gap, x, y, squeezes = _CROPS[rng.integers(len(_CROPS))]
         scale = gap / self.gap * np.exp(rng.normal(0, 0.03))
-        squeeze *= np.exp(rng.normal(0, 0.03))
+        squeeze = rng.uniform(*squeezes)
         centre = np.array([x, y]) + rng.normal(0, 0.5, 2)
         return _Crop(self.depth, float(scale), float(squeeze), centre.astype(np.float32))
 
