@@ -149,8 +149,6 @@ class PriorFlow:
         weights: Folder of pre-trained networks.
         C: Inverse strength of the L2 penalty on the correction, offsets included.
         features: Weight of the networks' features beside the pixels.
-        calibration: Weight of the class scores themselves and of a constant: how far labels may
-            change how sure they are and how often they name a class.
         real: False answers by the simulation-trained scores alone and never looks at a label.
         seed: Which network (modulo their number); None takes the mean of all.
     """
@@ -163,14 +161,12 @@ class PriorFlow:
         weights: str,
         C: float = 1e-3,
         features: float = 3.0,
-        calibration: float = 1.0,
         real: bool = True,
         seed: int | None = None,
     ) -> None:
         self.prior = _load_prior(Path(weights), classes, seed)
-        self.classes, self.C, self.real = classes, C, real
-        self.features, self.calibration = features, calibration
-        self.correction: NDArray[np.float64] | None = None  # (D + classes + 1, classes)
+        self.classes, self.C, self.features, self.real = classes, C, features, real
+        self.correction: NDArray[np.float64] | None = None  # (D + 1, classes)
 
     def fit(self, inputs: dict[str, Floats], labels: NDArray[np.int64]) -> None:
         """Learn from N clips, classes weighted inversely to their number."""
@@ -203,9 +199,8 @@ class PriorFlow:
         return shares
 
     def _describe(self, flow: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Pixels, features, scores and a constant (N, D + classes + 1); class scores (N, classes)."""
+        """Pixels, features and a one (N, D + 1); class scores (N, classes)."""
         features, scores = self.prior(flow)
         count = len(flow)
-        told = self.calibration * np.concatenate([scores, np.ones((count, 1))], axis=1)
-        parts = [flow.reshape(count, -1), self.features * features, told]
+        parts = [flow.reshape(count, -1), self.features * features, np.ones((count, 1))]
         return np.concatenate(parts, axis=1).astype(np.float64), scores.astype(np.float64)
