@@ -110,7 +110,7 @@ def test_chunks_change_nothing() -> None:
 
 def test_processes_are_one_by_one() -> None:
     inputs, labels = _material()
-    make = partial(load_recognizer, "ststnet", 3)
+    make = partial(_make, "ststnet")
 
     def shares(processes: int) -> dict[int, NDArray[np.float64]]:
         schedule = FoldSchedule(epochs=7, batch_size=12, folds_at_once=1, processes=processes)
