@@ -17,6 +17,12 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*", help="dotted changes, e.g. checkpoint=runs/x/final")
     parser.add_argument("--models", help="entries to run, e.g. ststnet,htnet (recognition)")
     parser.add_argument("--seeds", type=int, help="runs of each model (recognition)")
+    parser.add_argument(
+        "--oracle-epoch",
+        action="store_true",
+        help="keep the epoch that is best on the test subject, as much of the field does; every "
+        "table says so (recognition)",
+    )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--check", action="store_true", help="exit 1 when a figure falls short")
     args = parser.parse_args()
@@ -26,6 +32,8 @@ def main() -> int:
         overrides.append(f"models=[{args.models}]")
     if args.seeds is not None:
         overrides.append(f"seeds={args.seeds}")
+    if args.oracle_epoch:
+        overrides.append("oracle_epoch=true")
     try:
         figures, tables = run(args.benchmark, overrides)
     except UserError as error:

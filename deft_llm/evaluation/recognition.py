@@ -50,8 +50,13 @@ class RecognitionBenchmark(Settings):
     Attributes:
         benchmark: "recognition".
         data: Folder of flow images, relative to the environment variable DEFT_DATA.
-        protocol: "loso", or "kfold" with ``folds`` groups of subjects.
+        protocol: "loso" (of all datasets together: the composite), "kfold" with ``folds`` groups
+            of subjects, "cross_dataset" (each dataset is tested by the others), or "hold_out" of
+            a share of the subjects.
         folds: For "kfold".
+        share: Of the subjects that "hold_out" tests.
+        oracle_epoch: Run networks with the epoch that is best on the test subject, as
+            "oracle_NAME", whatever their schedules say. Never for honest numbers.
         seeds: Runs of each model that has a random state.
         models: Names of entries to run; empty runs all.
         entries: What can be run, by name.
@@ -64,8 +69,10 @@ class RecognitionBenchmark(Settings):
 
     benchmark: str
     data: Path
-    protocol: Literal["loso", "kfold"] = "loso"
+    protocol: Literal["loso", "kfold", "cross_dataset", "hold_out"] = "loso"
     folds: int = 8
+    share: float = Field(default=0.25, gt=0, lt=1)
+    oracle_epoch: bool = False
     seeds: int = Field(default=3, ge=1)
     models: list[str] = Field(default_factory=list)
     entries: dict[str, Entry]
@@ -95,6 +102,8 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
         raise UserError(
             f"{path}: model {unknown[0]!r}; expected some of {', '.join(bench.entries)}"
         )
+    if bench.oracle_epoch:
+        names = [_with_oracle(bench.entries, name) for name in names]
     images = _read(bench.data)
     material = _material(images)
     splits = _splits(bench, images)
@@ -134,14 +143,28 @@ def _material(images: FlowImages) -> Material:
 
 
 def _splits(bench: RecognitionBenchmark, images: FlowImages) -> list[protocols.Split]:
-    if bench.protocol == "loso":
-        splits = protocols.composite(images.datasets, images.subjects)
-    else:
-        splits = protocols.subject_kfold(images.subjects, bench.folds)
+    people = np.char.add(np.char.add(images.datasets, "/"), images.subjects)
+    make = {
+        "loso": lambda: protocols.composite(images.datasets, images.subjects),
+        "kfold": lambda: protocols.subject_kfold(people, bench.folds),
+        "cross_dataset": lambda: protocols.cross_dataset(images.datasets, images.subjects),
+        "hold_out": lambda: protocols.hold_out(people, bench.share),
+    }
+    splits = make[bench.protocol]()
     protocols.require_classes(splits, images.labels, facs.THREE_CLASSES)
     for split in splits:
-        protocols.require_disjoint(split, images.subjects)
+        protocols.require_disjoint(split, people)
     return splits
+
+
+def _with_oracle(entries: dict[str, Entry], name: str) -> str:
+    """Add a network's entry with the oracle, and name it; others stay as they are."""
+    schedule = entries[name].schedule
+    if schedule is None or schedule.oracle_epoch:
+        return name
+    chosen = schedule.model_copy(update={"oracle_epoch": True})
+    entries[f"oracle_{name}"] = entries[name].model_copy(update={"schedule": chosen})
+    return f"oracle_{name}"
 
 
 def _few_subjects(

@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,8 @@ from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
-from deft_llm.training.folds import FoldSchedule, Job, train_folds
+from deft_llm.training.fold_trainer import FoldSchedule, Job
+from deft_llm.training.folds import train_folds
 
 logger = logging.getLogger(__name__)
 _INNER_FOLDS = 5
@@ -148,7 +150,7 @@ class _Rows:
         material: Material,
         splits: Sequence[protocols.Split],
     ) -> None:
-        hidden: Any = {"note": True, "schedule": {"folds_at_once"}}
+        hidden: Any = {"note": True, "schedule": {"folds_at_once", "processes"}}
         shown = entry.model_dump_json(exclude=hidden)
         folds = [(s.train.tolist(), s.test.tolist()) for s in splits]
         text = json.dumps([shown, material.digest(), folds, *_weights(entry)])
@@ -217,9 +219,10 @@ def _run_networks(
     whole = [Job(split.fold, seed, split.train, split.test) for seed, split in jobs]
     todo = [Job(split.fold, seed, split.train, split.test) for seed, split in left]
     started = time.perf_counter()
-    for job, p in train_folds(make, todo, inputs, labels, entry.schedule, name, whole):
-        seconds = (time.perf_counter() - started) / len(todo)
-        store.write(job.seed, job.fold, job.test, p, seconds)
+    with closing(train_folds(make, todo, inputs, labels, entry.schedule, name, whole)) as found:
+        for done, (job, p) in enumerate(found, 1):
+            seconds = (time.perf_counter() - started) / done
+            store.write(job.seed, job.fold, job.test, p, seconds)
 
 
 def _network(entry: Entry, classes: int) -> Recognizer:

@@ -8,6 +8,10 @@ Our own choice where the paper is silent or published code differs: padding 2 (i
 paper's 5x5x16), the dropout rate, and no bias before a normalisation that would remove it (its
 gradient is rounding noise, which Adam blows up).
 
+Computed otherwise, with the same result: the streams read the same input and every step up to
+their concatenation treats each filter by itself, so one convolution of 16 filters is all three;
+and ReLU after max pooling is ReLU before it, on a ninth of the values.
+
 Letters: B batch, S side.
 """
 
@@ -15,7 +19,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from deft_llm.recognizers.base import Inputs, Recognizer
@@ -38,15 +41,13 @@ class STSTNet(Recognizer):
 
     def __init__(self, classes: int, side: int = 28, dropout: float = 0.5) -> None:
         super().__init__()
-        self.streams = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(3, filters, 3, padding=2, bias=False),
-                nn.BatchNorm2d(filters),
-                nn.ReLU(),
-                nn.MaxPool2d(3, stride=3, padding=1),
-                SeededDropout(dropout),
-            )
-            for filters in _FILTERS
+        filters = sum(_FILTERS)
+        self.streams = nn.Sequential(
+            nn.Conv2d(3, filters, 3, padding=2, bias=False),
+            nn.BatchNorm2d(filters),
+            nn.MaxPool2d(3, stride=3, padding=1),
+            nn.ReLU(),
+            SeededDropout(dropout),
         )
         self.pool = nn.AvgPool2d(2)
         cells = ((side + 1) // 3 + 1) // 2
@@ -54,9 +55,8 @@ class STSTNet(Recognizer):
 
     def forward_features(self, inputs: Inputs) -> Tensor:
         """Tokens (B, 25, 16): one for each of the 5x5 cells."""
-        flow = inputs["flow_uvs"]
-        maps = torch.cat([stream(flow) for stream in self.streams], dim=1)
-        return self.pool(maps).flatten(2).transpose(1, 2)
+        maps: Tensor = self.pool(self.streams(inputs["flow_uvs"]))
+        return maps.flatten(2).transpose(1, 2)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Class logits (B, classes)."""

@@ -35,6 +35,7 @@ from deft_llm.motion.encoding import stretch
 from deft_llm.motion.strain import optical_strain
 from deft_llm.simulator.clip_spec import combinations
 from deft_llm.simulator.head import MATERIALS, Head, HeadMesh, load_head
+from deft_llm.simulator.ict_files import ict_file
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
@@ -48,9 +49,10 @@ _SHOWN = [
     for m in ("skin", "brow", "lip", "eye_white", "iris", "pupil", "lash", "nostril", "hair")
 ]
 _WINDOWS = (10.0, 4.0, 1.3)  # SD of the estimator's windows, grid cells, coarse to fine
-# Geometry in pixels of 28: eye gap, mid-eye (x, y), and how much rows are squeezed (140 / 170).
-_CROPS = ((16.0, 13.75, 7.4), (13.1, 13.65, 5.3))  # SMIC's, SAMM's
-_SQUEEZE = 140 / 170
+# Geometry in pixels of 28: eye gap, mid-eye (x, y), and how much rows are squeezed, at least and at
+# most, so that mouths, 1.07 gaps below the eyes on either head, come into the rows of theirs.
+_CROPS = ((16.0, 13.75, 7.4, (0.7, 0.82)), (13.1, 13.65, 5.3, (0.76, 0.83)))  # SMIC's, SAMM's
+_SQUEEZE = 140 / 170  # of the pixels of their crops
 _DISTANCE = 80.0  # camera to eyes, cm
 
 
@@ -61,7 +63,7 @@ class FlowImageSettings(Settings):
         images: How many.
         per_identity: Images of each face.
         head: Name of the head model.
-        head_path: Its file, for heads that need one.
+        head_path: Its file, for heads that need one; by default DEFT_ICT or the DEFT_DATA folder.
         seed: Seed of everything.
         amplitude: Range of the log-uniform strength, share of a full expression.
         blink: Share of images with a blink in between.
@@ -121,7 +123,7 @@ def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> Sim
         file = cache / f"flow-{hashlib.sha256(text.encode()).hexdigest()[:12]}.safetensors"
         if file.is_file():
             return SimulatedFlow(**load_file(file))
-    head = load_head(settings.head, settings.head_path)
+    head = load_head(settings.head, _head_file(settings))
     fields, labels, aus, faces = [], [], [], []
     drawn = tqdm(_draw_all(settings, head), total=settings.images, desc="flow", unit="image")
     for field, label, units, face in drawn:
@@ -138,6 +140,10 @@ def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> Sim
         save_file(vars(made), partial)
         os.replace(partial, file)
     return made
+
+
+def _head_file(settings: FlowImageSettings) -> Path | None:
+    return settings.head_path or (ict_file() if settings.head == "ict" else None)
 
 
 def _draw_all(
@@ -255,9 +261,9 @@ class _Face:
         return shaded
 
     def _crop(self, rng: np.random.Generator) -> _Crop:
-        gap, x, y = _CROPS[rng.integers(len(_CROPS))]
+        gap, x, y, squeezes = _CROPS[rng.integers(len(_CROPS))]
         scale = gap / self.gap * np.exp(rng.normal(0, 0.03))
-        squeeze = _SQUEEZE * np.exp(rng.normal(0, 0.03))
+        squeeze = rng.uniform(*squeezes)
         centre = np.array([x, y]) + rng.normal(0, 0.5, 2)
         return _Crop(self.depth, float(scale), float(squeeze), centre.astype(np.float32))
 

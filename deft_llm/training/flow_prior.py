@@ -28,7 +28,6 @@ from deft_llm.recognizers.prior_flow import FlowPriorNet
 from deft_llm.simulator.flow_images import FlowImageSettings, simulate_flow
 
 logger = logging.getLogger(__name__)
-_SHIFT = 2  # pixels, largest shift of an image in training
 
 
 class FlowPriorRecipe(Settings):
@@ -44,6 +43,8 @@ class FlowPriorRecipe(Settings):
         learning_rate: Peak of the cosine.
         weight_decay: AdamW's.
         noise: SD of the noise that is added to encoded flow.
+        misfit: SD of an image's shift, pixels; its scale varies by 5 % for each.
+        unrelated: Largest SD of smooth motion, in each channel, that belongs to no action unit.
         unit_loss: Weight of the action units' loss beside the emotion's.
     """
 
@@ -56,6 +57,8 @@ class FlowPriorRecipe(Settings):
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     noise: float = Field(default=0.25, ge=0)
+    misfit: float = Field(default=1.2, ge=0)
+    unrelated: float = Field(default=0.8, ge=0)
     unit_loss: float = Field(default=1.0, ge=0)
 
 
@@ -118,7 +121,7 @@ def _train_one(
             order = torch.randperm(len(flow))
         place = step % per_epoch * recipe.batch_size
         rows = order[place : place + recipe.batch_size]
-        x, y = _disturbed(flow[rows], units[rows], recipe.noise)
+        x, y = _disturbed(flow[rows], units[rows], recipe)
         for group in optimizer.param_groups:
             rise = min(1.0, (step + 1) / (0.05 * steps + 1))
             group["lr"] = recipe.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -133,14 +136,32 @@ def _train_one(
     return network.eval()
 
 
-def _disturbed(flow: Tensor, units: Tensor, noise: float) -> tuple[Tensor, Tensor]:
-    """Mirrored at random, shifted, noisy, now and then without one of the channels."""
+def _disturbed(flow: Tensor, units: Tensor, recipe: FlowPriorRecipe) -> tuple[Tensor, Tensor]:
+    """Mirrored at random, moved, with unrelated motion and noise, at times without a channel."""
     flip = torch.rand(len(flow)) < 0.5
     mirrored = flow.flip(-1) * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1)
     x = torch.where(flip.view(-1, 1, 1, 1), mirrored, flow)
     y = torch.where(flip.view(-1, 1, 1), units.flip(-1), units)
-    dx, dy = torch.randint(-_SHIFT, _SHIFT + 1, (2,)).tolist()
-    x = torch.roll(x, (dy, dx), (2, 3))
-    x = x + noise * torch.randn_like(x)
+    x = _moved(x, recipe.misfit)
+    x = x + recipe.unrelated * torch.rand(len(x), 3, 1, 1) * _smooth_noise(x)
+    x = x + recipe.noise * torch.randn_like(x)
     kept = torch.rand(len(x), 3, 1, 1) > 0.1
     return x * kept, y
+
+
+def _moved(x: Tensor, misfit: float) -> Tensor:
+    """Each image scaled and shifted a little: no face finder puts the face where it belongs."""
+    count, side = len(x), x.shape[-1]
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0] = 1 + 0.05 * misfit * torch.randn(count)
+    theta[:, 1, 1] = 1 + 0.05 * misfit * torch.randn(count)
+    theta[:, :, 2] = 2 / side * misfit * torch.randn(count, 2)
+    grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
+    return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def _smooth_noise(x: Tensor) -> Tensor:
+    """Unit noise without detail finer than a quarter of the face; another in each channel."""
+    coarse = torch.randn(*x.shape[:2], 7, 7)
+    fine = functional.interpolate(coarse, x.shape[-2:], mode="bicubic", align_corners=False)
+    return fine / fine.std((2, 3), keepdim=True)

@@ -1,211 +1,40 @@
-"""Fold-parallel training: the folds and seeds of a small network train as one computation.
+"""Training the networks of all folds and seeds: batched, by processes, or both.
 
-The parameters of all networks are stacked (``torch.func.stack_module_state``) and their forward
-passes run under ``vmap``; the gradient of the summed losses is the gradient of each, and AdamW is
-elementwise, so each network learns exactly what it would learn alone. What is random (initial
-weights, order of clips, flips, dropout) hangs on the seed and the fold, never on what trains
-beside it. Every fold takes the same number of steps, of full batches, on a schedule fixed in
-advance: nothing is chosen on the test subject.
+On a GPU the networks of many folds train as one computation (``fold_trainer``). On a CPU a
+small network is bound by memory, not by the number of operators, so there the folds are shared
+out to processes of one thread each. A fold's result hangs on neither.
 
 ``oracle_epoch`` reproduces the field's habit of keeping the epoch that is best on the test
 subject. It exists so that published numbers can be compared like with like; tables must name it.
-
-Letters: N rows, J jobs, B batch, C classes.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
+from queue import Empty, SimpleQueue
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
-from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
-from torch.nn import functional
+from torch import Tensor
 from tqdm import tqdm
 
-from deft_llm.config import Settings
-from deft_llm.recognizers.base import Inputs, Recognizer
+from deft_llm.cores import one_core
+from deft_llm.errors import UserError
+from deft_llm.recognizers.base import Inputs
+from deft_llm.training.fold_trainer import FoldSchedule, FoldTrainer, Job, Make
 
-Make = Callable[[], Recognizer]
-
-
-class FoldSchedule(Settings):
-    """How each network learns.
-
-    Attributes:
-        epochs: Passes over the training clips; the number of steps follows from the mean size
-            of the folds' training sets and is the same for all.
-        batch_size: Clips per step.
-        learning_rate: Its peak.
-        shape: "constant", or "cosine": falls along a half cosine after a warm-up of 5 %.
-        weight_decay: AdamW's.
-        label_smoothing: Of the cross-entropy.
-        balanced: Weight classes inversely to their number in the training set.
-        flips: Show a clip or its mirror image at random (needs ``flow_uvs`` alone).
-        folds_at_once: Networks that train together; memory grows with it.
-        oracle_epoch: Keep the epoch that is best on the test rows. Never for honest numbers.
-    """
-
-    epochs: int = Field(default=60, ge=1)
-    batch_size: int = Field(default=64, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    shape: Literal["constant", "cosine"] = "cosine"
-    weight_decay: float = Field(default=1e-2, ge=0)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    balanced: bool = True
-    flips: bool = True
-    folds_at_once: int = Field(default=16, ge=1)
-    oracle_epoch: bool = False
-
-    def steps(self, rows: float) -> int:
-        """Optimizer steps for training sets of this mean size."""
-        return max(1, round(self.epochs * rows / self.batch_size))
-
-    def rate(self, step: int, steps: int) -> float:
-        """Learning rate of a step, 0-based."""
-        if self.shape == "constant":
-            return self.learning_rate
-        warm = 0.05 * steps
-        if step < warm:
-            return self.learning_rate * (step + 1) / (warm + 1)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
-
-
-@dataclass(frozen=True)
-class Job:
-    """One network to train.
-
-    Attributes:
-        fold: Number of the fold.
-        seed: Seed of the run.
-        train: Row indices.
-        test: Row indices that are predicted afterwards.
-    """
-
-    fold: int
-    seed: int
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
-
-
-class _Order:
-    """The rows a job sees, step after step: permutations of its training rows, end to end."""
-
-    def __init__(self, job: Job, batch_size: int, flip_offset: int) -> None:
-        self.rng = np.random.default_rng([5, job.seed, job.fold])
-        self.rows, self.size, self.flip_offset = job.train, batch_size, flip_offset
-        self.left = np.empty(0, np.int64)
-
-    def __call__(self) -> NDArray[np.int64]:
-        while len(self.left) < self.size:
-            self.left = np.concatenate([self.left, self.rng.permutation(self.rows)])
-        taken, self.left = self.left[: self.size], self.left[self.size :]
-        if self.flip_offset:
-            taken = taken + self.flip_offset * self.rng.integers(0, 2, self.size)
-        return taken
-
-
-class FoldTrainer:
-    """Networks of one kind, one per job, in training together.
-
-    Args:
-        make: Builds a fresh network; its random state is set for each job.
-        jobs: What to train.
-        inputs: Named inputs of all N rows, on the device to train on; floating inputs also give
-            the type of the weights.
-        labels: Class indices (N,).
-        schedule: How.
-        steps: Optimizer steps; from the schedule and all jobs of the run, so that it does not
-            hang on which of them train together.
-    """
-
-    def __init__(
-        self,
-        make: Make,
-        jobs: Sequence[Job],
-        inputs: Inputs,
-        labels: Tensor,
-        schedule: FoldSchedule,
-        steps: int,
-    ) -> None:
-        self.jobs, self.schedule, self.steps = list(jobs), schedule, steps
-        self.inputs, self.labels = (
-            _with_mirror(inputs, labels)
-            if schedule.flips
-            else (
-                inputs,
-                labels,
-            )
-        )
-        device, dtype = labels.device, next(iter(inputs.values())).dtype
-        networks = [_fresh(make, job).to(device=device, dtype=dtype) for job in self.jobs]
-        self.network = networks[0]
-        stacked, buffers = stack_module_state(networks)
-        self.params = {k: v.detach().requires_grad_() for k, v in stacked.items()}
-        self.buffers = buffers
-        self.optimizer = torch.optim.AdamW(
-            self.params.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
-        )
-        offset = len(labels) if schedule.flips else 0
-        self.orders = [_Order(job, schedule.batch_size, offset) for job in self.jobs]
-        classes = int(labels.max()) + 1
-        self.weights = torch.stack(
-            [_class_weights(labels[torch.from_numpy(j.train).to(device)], classes) for j in jobs]
-        ).to(dtype)
-        if not schedule.balanced:
-            self.weights = torch.ones_like(self.weights)
-        self.done = 0
-
-    def step(self) -> Tensor:
-        """One optimizer step of every network; their losses (J,)."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(self.done, self.steps)
-        rows = torch.from_numpy(np.stack([order() for order in self.orders])).to(self.labels.device)
-        self.network.train()
-        logits = self._forward({name: x[rows] for name, x in self.inputs.items()})
-        losses = self._losses(logits, self.labels[rows])
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.sum().backward()
-        self.optimizer.step()
-        self.done += 1
-        return losses.detach()
-
-    def predict(self) -> list[NDArray[np.float64]]:
-        """Class probabilities (rows, C) on each job's test rows."""
-        self.network.eval()
-        longest = max(len(job.test) for job in self.jobs)
-        padded = np.stack([np.resize(job.test, longest) for job in self.jobs])
-        rows = torch.from_numpy(padded).to(self.labels.device)
-        with torch.no_grad():
-            logits = self._forward({name: x[rows] for name, x in self.inputs.items()})
-        shares = logits.softmax(-1).double().cpu().numpy()
-        return [shares[i, : len(job.test)] for i, job in enumerate(self.jobs)]
-
-    def _forward(self, inputs: Inputs) -> Tensor:
-        """(J, B, ...) inputs -> logits (J, B, C)."""
-
-        def one(params: dict[str, Tensor], buffers: dict[str, Tensor], x: Inputs) -> Tensor:
-            logits: Tensor = functional_call(self.network, (params, buffers), (x,))
-            return logits
-
-        logits: Tensor = vmap(one, randomness="error")(self.params, self.buffers, inputs)
-        return logits
-
-    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of each network (J,), clips weighted by class."""
-        each = functional.cross_entropy(
-            logits.flatten(0, 1),
-            labels.flatten(),
-            reduction="none",
-            label_smoothing=self.schedule.label_smoothing,
-        ).view(labels.shape)
-        return (each * self.weights.gather(1, labels)).mean(1)
+Shares = list[NDArray[np.float64]]
+_AT_ONCE_ON_A_GPU = 16
+_LOOK_EVERY_S = 0.5
 
 
 def train_folds(
@@ -216,11 +45,12 @@ def train_folds(
     schedule: FoldSchedule,
     describe: str = "folds",
     all_jobs: Sequence[Job] | None = None,
-) -> Iterator[tuple[Job, NDArray[np.float64]]]:
-    """Train every job, some at once, and predict its test rows.
+) -> Generator[tuple[Job, NDArray[np.float64]], None, None]:
+    """Train every job and predict its test rows.
 
     Args:
-        make: Builds a fresh network.
+        make: Builds a fresh network; a module-level function or a partial of one, where several
+            processes share the work.
         jobs: What is still to be trained.
         inputs: Named inputs of all rows, on the device to train on.
         labels: Class indices (N,), same device.
@@ -229,22 +59,53 @@ def train_folds(
         all_jobs: The whole run, where some of it is done already; fixes the number of steps.
 
     Yields:
-        Each job with class probabilities (rows, C) of its test rows, as soon as they are known.
+        Each job with class probabilities (rows, C) of its test rows, as soon as they are known;
+        with several processes in the order in which they are finished. Close the generator
+        (``contextlib.closing``) where it may be left early: that ends the processes.
+
+    Raises:
+        UserError: If a process was ended from outside.
     """
     steps = schedule.steps(float(np.mean([len(job.train) for job in all_jobs or jobs])))
-    size = schedule.folds_at_once
-    chunks = [jobs[i : i + size] for i in range(0, len(jobs), size)]
+    at_once, processes = _plan(schedule, labels.device)
+    chunks = [jobs[i : i + at_once] for i in range(0, len(jobs), at_once)]
+    work = _Work(make, inputs, labels, schedule, steps)
     with tqdm(total=steps * len(jobs), desc=describe, unit="step", unit_scale=True) as bar:
+        if min(processes, len(chunks)) > 1:
+            yield from _by_processes(work, chunks, min(processes, len(chunks)), bar)
+            return
         for chunk in chunks:
-            trainer = FoldTrainer(make, chunk, inputs, labels, schedule, steps)
-            best = _Best(chunk, labels) if schedule.oracle_epoch else None
-            for done in range(1, steps + 1):
-                trainer.step()
-                bar.update(len(chunk))
-                if best is not None and done % max(1, steps // schedule.epochs) == 0:
-                    best.offer(trainer.predict())
-            found = trainer.predict() if best is None else best.kept
-            yield from zip(chunk, found, strict=True)
+            yield from zip(chunk, work.train(chunk, bar.update), strict=True)
+
+
+def _plan(schedule: FoldSchedule, device: torch.device) -> tuple[int, int]:
+    """Networks at once, and processes."""
+    cpu = device.type == "cpu"
+    at_once = schedule.folds_at_once or (1 if cpu else _AT_ONCE_ON_A_GPU)
+    return at_once, schedule.processes or (torch.get_num_threads() if cpu else 1)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the training of every job has in common."""
+
+    make: Make
+    inputs: Inputs
+    labels: Tensor
+    schedule: FoldSchedule
+    steps: int
+
+    def train(self, jobs: Sequence[Job], stepped: Callable[[int], object]) -> Shares:
+        """Train some jobs together; ``stepped`` is told after each step how many took one."""
+        trainer = FoldTrainer(self.make, jobs, self.inputs, self.labels, self.schedule, self.steps)
+        best = _Best(jobs, self.labels) if self.schedule.oracle_epoch else None
+        every = max(1, self.steps // self.schedule.epochs)
+        for done in range(1, self.steps + 1):
+            trainer.step()
+            stepped(len(jobs))
+            if best is not None and done % every == 0:
+                best.offer(trainer.predict())
+        return trainer.predict() if best is None else best.kept
 
 
 class _Best:
@@ -253,7 +114,7 @@ class _Best:
     def __init__(self, jobs: Sequence[Job], labels: Tensor) -> None:
         self.truth = [labels.cpu().numpy()[job.test] for job in jobs]
         self.hits = [-1] * len(jobs)
-        self.kept: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(jobs)
+        self.kept: Shares = [np.empty((0, 0))] * len(jobs)
 
     def offer(self, predictions: Sequence[NDArray[np.float64]]) -> None:
         for i, (truth, shares) in enumerate(zip(self.truth, predictions, strict=True)):
@@ -262,24 +123,73 @@ class _Best:
                 self.hits[i], self.kept[i] = hits, shares
 
 
-def _fresh(make: Make, job: Job) -> nn.Module:
-    """A network with the initial weights of this job, leaving the global random state alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1_000_003 * job.seed + job.fold)
-        return make()
+def _by_processes(
+    work: _Work, chunks: Sequence[Sequence[Job]], processes: int, bar: tqdm
+) -> Iterator[tuple[Job, NDArray[np.float64]]]:
+    """Jobs with their shares, as they are finished."""
+    context = get_context("spawn")
+    stop, steps = context.Event(), context.Value("q", 0)
+    # Arrays, not tensors: shared tensors would leave files behind where a process is ended.
+    inputs = {name: x.cpu().numpy() for name, x in work.inputs.items()}
+    material = (inputs, work.labels.cpu().numpy(), str(work.labels.device))
+    common = (work.make, *material, work.schedule, work.steps, stop, steps)
+    pool = ProcessPoolExecutor(processes, context, _start_worker, common)
+    # Not concurrent.futures.wait: Ctrl-C within it leaves futures locked for good.
+    finished: SimpleQueue[Future[Shares]] = SimpleQueue()
+    waiting: dict[Future[Shares], Sequence[Job]] = {}
+    try:
+        for chunk in chunks:
+            waiting[future := pool.submit(_train_here, chunk)] = chunk
+            future.add_done_callback(finished.put)
+        while waiting:
+            with suppress(Empty):
+                future = finished.get(timeout=_LOOK_EVERY_S)
+                yield from zip(waiting.pop(future), future.result(), strict=True)
+            bar.update(steps.value - bar.n)
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a process that trained folds was ended, perhaps for lack of memory; run again to go "
+            "on with the folds that are left, with fewer processes (schedule.processes)"
+        ) from error
+    finally:
+        stop.set()  # Ctrl-C: folds in hand stop at their next step
+        pool.shutdown(cancel_futures=True)
 
 
-def _class_weights(labels: Tensor, classes: int) -> Tensor:
-    """Inverse class frequencies with mean 1 over the clips; 0 for an absent class."""
-    counts = torch.bincount(labels, minlength=classes).double()
-    present = (counts > 0).sum()
-    return torch.where(counts > 0, counts.sum() / (present * counts.clamp(min=1)), 0.0)
+class _Stopped(Exception):
+    """The run ends before this fold does."""
 
 
-def _with_mirror(inputs: Inputs, labels: Tensor) -> tuple[Inputs, Tensor]:
-    """Rows N..2N are the mirror images of rows 0..N."""
-    assert set(inputs) == {"flow_uvs"}, f"cannot mirror {sorted(inputs)}"
-    flow = inputs["flow_uvs"]
-    flipped = flow.flip(-1).clone()
-    flipped[:, 0] *= -1
-    return {"flow_uvs": torch.cat([flow, flipped])}, labels.repeat(2)
+_here: tuple[_Work, Callable[[int], object]] | None = None
+
+
+def _start_worker(
+    make: Make,
+    inputs: dict[str, NDArray[np.float32]],
+    labels: NDArray[np.int64],
+    device: str,
+    schedule: FoldSchedule,
+    steps: int,
+    stop: Event,
+    count: Synchronized[int],
+) -> None:
+    """Keep what all jobs share in this process, which leaves Ctrl-C to its parent."""
+    global _here
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    one_core()
+    torch.set_num_threads(1)  # torch was loaded before one_core could tell it
+    tensors = {name: torch.from_numpy(x).to(device) for name, x in inputs.items()}
+
+    def stepped(jobs: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        with count.get_lock():
+            count.value += jobs
+
+    _here = _Work(make, tensors, torch.from_numpy(labels).to(device), schedule, steps), stepped
+
+
+def _train_here(jobs: Sequence[Job]) -> Shares:
+    assert _here is not None
+    work, stepped = _here
+    return work.train(jobs, stepped)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,10 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "output": str(tmp_path / "out"),
         "entries": {
             "lr": {"recognizer": "logistic_flow", "choices": {"C": [0.001, 0.01]}},
-            "net": {"recognizer": "ststnet", "schedule": {"epochs": 2, "batch_size": 8}},
+            "net": {
+                "recognizer": "ststnet",
+                "schedule": {"epochs": 2, "batch_size": 8, "folds_at_once": 4, "processes": 1},
+            },
             "lbp": {"recognizer": "lbp_top"},
         },
         "models": ["lr", "net"],
@@ -109,6 +113,35 @@ def test_changed_settings_are_run_anew(bench: Path) -> None:
 def test_a_model_that_needs_more_than_there_is(bench: Path) -> None:
     with pytest.raises(UserError, match="lbp_top needs 'frames'"):
         run(bench, ["models=[lbp]"])
+
+
+def test_the_oracle_is_asked_for_by_name_and_told_in_every_table(bench: Path) -> None:
+    _, text = run(bench, ["models=[lr,net]", "seeds=1", "oracle_epoch=true"])
+    out = bench.parent / "out"
+    with (out / "table.csv").open(encoding="utf-8") as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"lr", "oracle_net"}
+    assert rows["oracle_net"]["selection"].startswith("ORACLE")
+    assert "ORACLE" in (out / "leaderboard.md").read_text(encoding="utf-8")
+    assert "ORACLE" in (out / "table.tex").read_text(encoding="utf-8")
+    assert "ORACLE" in text
+
+
+def test_hold_out_and_cross_dataset_test_what_they_say(bench: Path) -> None:
+    fixed = ["models=[lr]", "entries.lr.choices={}", "few=null"]
+    run(bench, [*fixed, "protocol=cross_dataset"])
+    (rows,) = (bench.parent / "out" / "rows").iterdir()
+    tested = [
+        {json.loads(line)["dataset"] for line in file.read_text(encoding="utf-8").splitlines()}
+        for file in sorted(rows.glob("*.jsonl"))
+    ]
+    assert tested == [{"SAMM"}, {"SMIC"}]
+    shutil.rmtree(bench.parent / "out")
+    run(bench, [*fixed, "protocol=hold_out", "share=0.4"])
+    (file,) = (bench.parent / "out" / "rows").glob("*/*.jsonl")
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert len({line["subject"] for line in lines}) == 2
+    assert len(lines) == 2 * 6
 
 
 def test_an_unknown_model(bench: Path) -> None:

@@ -9,6 +9,7 @@ from deft_llm.recognizers.base import Recognizer, load_recognizer
 from deft_llm.recognizers.bi_woof import bi_woof
 from deft_llm.recognizers.layers import SeededDropout
 from deft_llm.recognizers.lbp_top import lbp_top
+from deft_llm.recognizers.ststnet import STSTNet
 
 # Parameters for three classes at 28x28, counted by hand from the layouts of the papers.
 NETWORKS = {
@@ -43,6 +44,31 @@ def test_parameter_counts(name: str) -> None:
     network = load_recognizer(name, 3)
     assert isinstance(network, Recognizer)
     assert sum(p.numel() for p in network.parameters()) == NETWORKS[name][0]
+
+
+def test_ststnet_is_three_streams_in_the_papers_order() -> None:
+    # It is computed as one convolution, pooled before ReLU; here as the paper draws it.
+    torch.manual_seed(0)
+    network = STSTNet(3, dropout=0.0).double()
+    stem = network.streams[0]
+    assert isinstance(stem, torch.nn.Conv2d)
+    maps, first = [], 0
+    flow = torch.randn(6, 3, 28, 28, dtype=torch.float64)
+    weight = stem.weight.detach().clone().requires_grad_()
+    for filters in (3, 5, 8):
+        stream = torch.nn.Sequential(
+            torch.nn.BatchNorm2d(filters), torch.nn.ReLU(), torch.nn.MaxPool2d(3, 3, padding=1)
+        ).double()
+        part = slice(first, first + filters)
+        maps.append(stream(torch.nn.functional.conv2d(flow, weight[part], padding=2)))
+        first += filters
+    pooled = torch.nn.functional.avg_pool2d(torch.cat(maps, 1), 2)
+    expected = network.head(pooled.flatten(2).transpose(1, 2).flatten(1))
+    found = network({"flow_uvs": flow})
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(stem.weight.grad, weight.grad)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

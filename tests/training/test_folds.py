@@ -1,13 +1,24 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from deft_llm.errors import UserError
 from deft_llm.recognizers.base import Recognizer, load_recognizer
-from deft_llm.training.folds import FoldSchedule, FoldTrainer, Job, train_folds
+from deft_llm.training.fold_trainer import FoldSchedule, FoldTrainer, Job
+from deft_llm.training.folds import train_folds
 
 N = 40
 STEPS = 8  # past the end of two epochs
@@ -25,9 +36,11 @@ def _jobs() -> list[Job]:
     return [Job(i, 7, np.setdiff1d(rows, test), test) for i, test in enumerate(tests)]
 
 
+_SMALL: dict[str, dict[str, int]] = {"off_apexnet": {"hidden": 16}, "htnet": {"width": 16}}
+
+
 def _make(name: str) -> Recognizer:
-    options = {"off_apexnet": {"hidden": 16}, "htnet": {"width": 16}}.get(name, {})
-    made = load_recognizer(name, 3, **options)
+    made = load_recognizer(name, 3, **_SMALL.get(name, {}))
     assert isinstance(made, Recognizer)
     return made
 
@@ -75,7 +88,7 @@ def test_together_is_one_by_one(name: str) -> None:
 def test_batch_norm_statistics_are_each_networks_own() -> None:
     inputs, labels = _material()
     jobs = _jobs()
-    schedule = FoldSchedule(epochs=2, batch_size=12)
+    schedule = FoldSchedule(epochs=2, batch_size=12, folds_at_once=3, processes=1)
     make = lambda: _make("ststnet")  # noqa: E731
     together = {j.fold: p for j, p in train_folds(make, jobs, inputs, labels, schedule)}
     for job in jobs:
@@ -88,18 +101,98 @@ def test_chunks_change_nothing() -> None:
     inputs, labels = _material()
     results = []
     for size in (1, 2, 3):
-        schedule = FoldSchedule(epochs=1, batch_size=12, folds_at_once=size)
+        schedule = FoldSchedule(epochs=1, batch_size=12, folds_at_once=size, processes=1)
         found = train_folds(lambda: _make("ststnet"), _jobs(), inputs, labels, schedule)
         results.append(np.concatenate([p for _, p in found]))
     np.testing.assert_allclose(results[0], results[1], rtol=1e-9)
     np.testing.assert_allclose(results[0], results[2], rtol=1e-9)
 
 
+def test_processes_are_one_by_one() -> None:
+    inputs, labels = _material()
+    make = partial(_make, "ststnet")
+
+    def shares(processes: int) -> dict[int, NDArray[np.float64]]:
+        schedule = FoldSchedule(epochs=7, batch_size=12, folds_at_once=1, processes=processes)
+        assert schedule.steps(35) >= 20
+        found = train_folds(make, _jobs(), inputs, labels, schedule)
+        return {job.fold: p for job, p in found}
+
+    alone, shared = shares(1), shares(2)
+    assert alone.keys() == shared.keys() == {0, 1, 2}
+    for fold, expected in alone.items():
+        np.testing.assert_allclose(shared[fold], expected, rtol=1e-9)
+
+
+_ENDLESS = """
+from contextlib import closing
+from functools import partial
+import numpy as np, torch
+from deft_llm.recognizers.base import load_recognizer
+from deft_llm.training.fold_trainer import FoldSchedule, Job
+from deft_llm.training.folds import train_folds
+if __name__ == "__main__":
+    rows = np.arange(40)
+    jobs = [Job(fold, 0, rows[8:], rows[:8]) for fold in range(5000)]
+    schedule = FoldSchedule(epochs=8, batch_size=12, processes=2)
+    make, inputs = partial(load_recognizer, "ststnet", 3), {"flow_uvs": torch.randn(40, 3, 28, 28)}
+    with closing(train_folds(make, jobs, inputs, torch.arange(40) % 3, schedule)) as found:
+        for job, _ in found:
+            print(job.fold, flush=True)
+"""
+
+
+def _until_gone(group: int) -> None:
+    """Wait for the last process of a group: Python's own resource tracker outlives its parent."""
+    for _ in range(300):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("a process is left")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends Ctrl-C to a process group")
+def test_ctrl_c_gives_the_folds_that_are_done_and_leaves_no_process(tmp_path: Path) -> None:
+    script = tmp_path / "endless.py"
+    script.write_text(_ENDLESS)
+    # The terminal sends Ctrl-C to all processes of the group.
+    run = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline().strip().isdigit()
+    os.killpg(run.pid, signal.SIGINT)
+    rest, errors = run.communicate(timeout=120)
+    assert len(rest.splitlines()) < 4000
+    assert run.returncode != 0
+    assert "KeyboardInterrupt" in errors
+    assert "_Stopped" not in errors
+    _until_gone(run.pid)
+
+
+def _die(parent: int) -> Recognizer:
+    assert os.getpid() != parent
+    os._exit(1)
+
+
+def test_a_process_that_is_ended_is_told() -> None:
+    inputs, labels = _material()
+    schedule = FoldSchedule(epochs=1, batch_size=12, processes=2)
+    with pytest.raises(UserError, match="fewer processes"):
+        list(train_folds(partial(_die, os.getpid()), _jobs(), inputs, labels, schedule))
+
+
 def test_the_oracle_never_loses_to_the_honest_run() -> None:
     inputs, labels = _material()
 
     def hits(oracle: bool) -> int:
-        schedule = FoldSchedule(epochs=6, batch_size=12, oracle_epoch=oracle)
+        schedule = FoldSchedule(epochs=6, batch_size=12, oracle_epoch=oracle, processes=1)
         found = train_folds(lambda: _make("ststnet"), _jobs(), inputs, labels, schedule)
         return sum(int((p.argmax(1) == labels.numpy()[j.test]).sum()) for j, p in found)
 

@@ -1,0 +1,240 @@
+"""Fold-parallel training: the folds and seeds of a small network train as one computation.
+
+The parameters of all networks are stacked (``torch.func.stack_module_state``) and their forward
+passes run under ``vmap``; the gradient of the summed losses is the gradient of each, and AdamW is
+elementwise, so each network learns exactly what it would learn alone. What is random (initial
+weights, order of clips, flips, dropout) hangs on the seed and the fold, never on what trains
+beside it. Every fold takes the same number of steps, of full batches, on a schedule fixed in
+advance: nothing is chosen on the test subject.
+
+Letters: N rows, J jobs, B batch, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.nn import functional
+
+from deft_llm.config import Settings
+from deft_llm.recognizers.base import Inputs, Recognizer
+
+Make = Callable[[], Recognizer]
+
+
+class FoldSchedule(Settings):
+    """How each network learns.
+
+    Attributes:
+        epochs: Passes over the training clips; the number of steps follows from the mean size
+            of the folds' training sets and is the same for all.
+        batch_size: Clips per step.
+        learning_rate: Its peak.
+        shape: "constant", or "cosine": falls along a half cosine after a warm-up of 5 %.
+        weight_decay: AdamW's.
+        label_smoothing: Of the cross-entropy.
+        balanced: Weight classes inversely to their number in the training set.
+        flips: Show a clip or its mirror image at random (needs ``flow_uvs`` alone).
+        folds_at_once: Networks that train together as one computation; memory grows with it.
+            None takes 1 on a CPU, where one network fills the caches, and 16 on a GPU.
+        processes: Processes of one thread that share the folds. None takes as many as torch
+            would take threads on a CPU, and 1 on a GPU.
+        oracle_epoch: Keep the epoch that is best on the test rows. Never for honest numbers.
+    """
+
+    epochs: int = Field(default=60, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    shape: Literal["constant", "cosine"] = "cosine"
+    weight_decay: float = Field(default=1e-2, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    balanced: bool = True
+    flips: bool = True
+    folds_at_once: int | None = Field(default=None, ge=1)
+    processes: int | None = Field(default=None, ge=1)
+    oracle_epoch: bool = False
+
+    def steps(self, rows: float) -> int:
+        """Optimizer steps for training sets of this mean size."""
+        return max(1, round(self.epochs * rows / self.batch_size))
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of a step, 0-based."""
+        if self.shape == "constant":
+            return self.learning_rate
+        warm = 0.05 * steps
+        if step < warm:
+            return self.learning_rate * (step + 1) / (warm + 1)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to train.
+
+    Attributes:
+        fold: Number of the fold.
+        seed: Seed of the run.
+        train: Row indices.
+        test: Row indices that are predicted afterwards.
+    """
+
+    fold: int
+    seed: int
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+class _Order:
+    """The rows a job sees, step after step: permutations of its training rows, end to end."""
+
+    def __init__(self, job: Job, batch_size: int, flip_offset: int) -> None:
+        self.rng = np.random.default_rng([5, job.seed, job.fold])
+        self.rows, self.size, self.flip_offset = job.train, batch_size, flip_offset
+        self.left = np.empty(0, np.int64)
+
+    def __call__(self) -> NDArray[np.int64]:
+        while len(self.left) < self.size:
+            self.left = np.concatenate([self.left, self.rng.permutation(self.rows)])
+        taken, self.left = self.left[: self.size], self.left[self.size :]
+        if self.flip_offset:
+            taken = taken + self.flip_offset * self.rng.integers(0, 2, self.size)
+        return taken
+
+
+class FoldTrainer:
+    """Networks of one kind, one per job, in training together.
+
+    Args:
+        make: Builds a fresh network; its random state is set for each job.
+        jobs: What to train.
+        inputs: Named inputs of all N rows, on the device to train on; floating inputs also give
+            the type of the weights.
+        labels: Class indices (N,).
+        schedule: How.
+        steps: Optimizer steps; from the schedule and all jobs of the run, so that it does not
+            hang on which of them train together.
+    """
+
+    def __init__(
+        self,
+        make: Make,
+        jobs: Sequence[Job],
+        inputs: Inputs,
+        labels: Tensor,
+        schedule: FoldSchedule,
+        steps: int,
+    ) -> None:
+        self.jobs, self.schedule, self.steps = list(jobs), schedule, steps
+        self.inputs, self.labels = (
+            _with_mirror(inputs, labels)
+            if schedule.flips
+            else (
+                inputs,
+                labels,
+            )
+        )
+        device, dtype = labels.device, next(iter(inputs.values())).dtype
+        networks = [_fresh(make, job).to(device=device, dtype=dtype) for job in self.jobs]
+        self.network = networks[0]
+        stacked, buffers = stack_module_state(networks)
+        self.params = {k: v.detach().requires_grad_() for k, v in stacked.items()}
+        self.buffers = buffers
+        self.optimizer = torch.optim.AdamW(
+            self.params.values(),
+            lr=schedule.learning_rate,
+            weight_decay=schedule.weight_decay,
+            fused=True,
+        )
+        offset = len(labels) if schedule.flips else 0
+        self.orders = [_Order(job, schedule.batch_size, offset) for job in self.jobs]
+        classes = int(labels.max()) + 1
+        self.weights = torch.stack(
+            [_class_weights(labels[torch.from_numpy(j.train).to(device)], classes) for j in jobs]
+        ).to(dtype)
+        if not schedule.balanced:
+            self.weights = torch.ones_like(self.weights)
+        self.done = 0
+
+    def step(self) -> Tensor:
+        """One optimizer step of every network; their losses (J,)."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate(self.done, self.steps)
+        rows = torch.from_numpy(np.stack([order() for order in self.orders])).to(self.labels.device)
+        self.network.train()
+        logits = self._forward({name: x[rows] for name, x in self.inputs.items()})
+        losses = self._losses(logits, self.labels[rows])
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        self.optimizer.step()
+        self.done += 1
+        return losses.detach()
+
+    def predict(self) -> list[NDArray[np.float64]]:
+        """Class probabilities (rows, C) on each job's test rows."""
+        self.network.eval()
+        longest = max(len(job.test) for job in self.jobs)
+        padded = np.stack([np.resize(job.test, longest) for job in self.jobs])
+        rows = torch.from_numpy(padded).to(self.labels.device)
+        with torch.no_grad():
+            logits = self._forward({name: x[rows] for name, x in self.inputs.items()})
+        shares = logits.softmax(-1).double().cpu().numpy()
+        return [shares[i, : len(job.test)] for i, job in enumerate(self.jobs)]
+
+    def _forward(self, inputs: Inputs) -> Tensor:
+        """(J, B, ...) inputs -> logits (J, B, C)."""
+        if len(self.jobs) == 1:  # without vmap, whose grouped operators are slower on a CPU
+            state = tuple({k: v[0] for k, v in s.items()} for s in (self.params, self.buffers))
+            alone: Tensor = functional_call(
+                self.network, state, ({n: x[0] for n, x in inputs.items()},)
+            )
+            return alone[None]
+
+        def one(params: dict[str, Tensor], buffers: dict[str, Tensor], x: Inputs) -> Tensor:
+            logits: Tensor = functional_call(self.network, (params, buffers), (x,))
+            return logits
+
+        logits: Tensor = vmap(one, randomness="error")(self.params, self.buffers, inputs)
+        return logits
+
+    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of each network (J,), clips weighted by class."""
+        each = functional.cross_entropy(
+            logits.flatten(0, 1),
+            labels.flatten(),
+            reduction="none",
+            label_smoothing=self.schedule.label_smoothing,
+        ).view(labels.shape)
+        return (each * self.weights.gather(1, labels)).mean(1)
+
+
+def _fresh(make: Make, job: Job) -> nn.Module:
+    """A network with the initial weights of this job, leaving the global random state alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1_000_003 * job.seed + job.fold)
+        return make()
+
+
+def _class_weights(labels: Tensor, classes: int) -> Tensor:
+    """Inverse class frequencies with mean 1 over the clips; 0 for an absent class."""
+    counts = torch.bincount(labels, minlength=classes).double()
+    present = (counts > 0).sum()
+    return torch.where(counts > 0, counts.sum() / (present * counts.clamp(min=1)), 0.0)
+
+
+def _with_mirror(inputs: Inputs, labels: Tensor) -> tuple[Inputs, Tensor]:
+    """Rows N..2N are the mirror images of rows 0..N."""
+    assert set(inputs) == {"flow_uvs"}, f"cannot mirror {sorted(inputs)}"
+    flow = inputs["flow_uvs"]
+    flipped = flow.flip(-1).clone()
+    flipped[:, 0] *= -1
+    return {"flow_uvs": torch.cat([flow, flipped])}, labels.repeat(2)
