@@ -31,7 +31,7 @@ from deft_llm.training.deft_data import (
 from deft_llm.training.deft_model import PARTS, build_model, train_only, with_adapters
 from deft_llm.training.deft_recipe import DeftRecipe, require_machine
 from deft_llm.training.deft_stages import run_stage
-from deft_llm.training.runs import claim_folder, use_all_cores
+from deft_llm.training.runs import claim_folder, process_state, use_all_cores
 from deft_llm.unimer.audit import folder_records, require_disjoint
 from deft_llm.unimer.build import build_simulated
 from deft_llm.unimer.dialogue import Templates
@@ -56,7 +56,7 @@ def train(values: dict[str, Any], where: str) -> None:
     require_machine(recipe, where)
     resolve_backbones(DeftConfig(**recipe.model))  # before hours of rendering
     final = recipe.output / "final"
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = process_state()
     with state.main_process_first():
         claim_folder(recipe.output, recipe)
         if final.is_dir():

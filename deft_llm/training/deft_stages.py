@@ -26,6 +26,7 @@ from deft_llm.training.deft_data import Collator, InstructionDataset, LengthGrou
 from deft_llm.training.deft_model import part_of
 from deft_llm.training.deft_recipe import DeftRecipe, Stage
 from deft_llm.training.muon import MuonAdamW, matrices_of
+from deft_llm.training.runs import sharded_on_cpu
 
 logger = logging.getLogger(__name__)
 STAGES: tuple[str, ...] = ("experts", "projectors", "instruct")
@@ -136,11 +137,22 @@ class JsonLines(TrainerCallback):
 
 
 def arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArguments:
-    """Trainer's settings for a stage."""
+    """Trainer's settings for a stage.
+
+    Raises:
+        UserError: If DeepSpeed is to train in bfloat16 without a GPU.
+    """
     options: dict[str, Any] = {}
     if stage.gradient_checkpointing:  # a name that newer versions warn of, and older ones need
         options["gradient_checkpointing"] = True
         options["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
+    if sharded_on_cpu():
+        if stage.bf16:
+            raise UserError(
+                f"{folder.name}.bf16: DeepSpeed without a GPU trains in float32 only; "
+                f"say {folder.name}.bf16=false"
+            )
+        options["ddp_backend"] = "gloo"
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=stage.steps,
@@ -152,7 +164,7 @@ def arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArgumen
         weight_decay=stage.weight_decay,
         max_grad_norm=1.0,
         bf16=stage.bf16,
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=not (torch.cuda.is_available() or sharded_on_cpu()),
         logging_steps=stage.log_every,
         save_steps=stage.save_every,
         save_total_limit=2,

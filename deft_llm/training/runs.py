@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
@@ -44,6 +45,23 @@ def claim(note: Path, settings: Settings, exclude: set[str], problem: str) -> No
     if note.is_file() and note.read_text(encoding="utf-8") != text:
         raise UserError(f"{note.parent} {problem}")
     note.write_text(text, encoding="utf-8")
+
+
+def sharded_on_cpu() -> bool:
+    """Whether DeepSpeed is to run without a GPU."""
+    wanted = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+    return wanted and not torch.cuda.is_available()
+
+
+def process_state() -> PartialState:
+    """This process among the others, on the machine's GPU or its CPU.
+
+    Told to stay on the CPU, accelerate leaves DeepSpeed out without a word; not told so, it finds
+    no backend for more than one process.
+    """
+    if sharded_on_cpu():
+        return PartialState(backend="gloo")
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def use_all_cores() -> None:
