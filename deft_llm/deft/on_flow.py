@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft_llm import facs
+from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.explain import Explainer
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow
@@ -26,6 +27,7 @@ from deft_llm.motion.packet import REGION_COLUMNS
 
 BLANK = ("structure", "texture")
 _BATCH = 32
+Fall = Literal["opposite", "none"]
 
 
 class DeftOnFlow:
@@ -40,9 +42,7 @@ class DeftOnFlow:
 
     inputs: tuple[str, ...] = ("flow_uvs",)
 
-    def __init__(
-        self, classes: int, checkpoint: str, fall: Literal["opposite", "none"] = "opposite"
-    ) -> None:
+    def __init__(self, classes: int, checkpoint: str, fall: Fall = "opposite") -> None:
         if classes != len(facs.THREE_CLASSES):
             raise UserError(
                 f"DEFT-LLM on flow: {classes} classes; expected {', '.join(facs.THREE_CLASSES)}"
@@ -67,23 +67,33 @@ class DeftOnFlow:
 
     def encode(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
         """Expert tokens of flow images (N, 3, S, S) in the encoding ``medsqrt``."""
-        config = self.explainer.model.config
-        rise = as_trained(flow_uvs, config.map_size)
-        fall = torch.zeros_like(rise)
-        if self.fall == "opposite":
-            fall = rise * torch.tensor([-1.0, -1.0, 1.0]).view(3, 1, 1)  # strain has no direction
-        clips = len(rise)
-        table = (clips, 2, len(facs.REGIONS), len(REGION_COLUMNS))
-        return self.explainer.model.encode_clips(
-            BLANK,
-            structure=torch.zeros(clips, 3, config.structure_size, config.structure_size),
-            texture=torch.zeros(
-                clips, config.texture_frames, config.texture_size, config.texture_size
-            ),
-            flow=torch.stack([rise, fall], dim=1),
-            flow_scale=torch.zeros(clips, 2, 4),
-            regions=torch.zeros(table),
-        )
+        model = self.explainer.model
+        return model.encode_clips(BLANK, **clip_inputs(model.config, flow_uvs, self.fall))
+
+
+def clip_inputs(
+    config: DeftConfig, flow_uvs: NDArray[np.float32], fall: Fall = "opposite"
+) -> dict[str, Tensor]:
+    """The experts' inputs for flow images; all that the images do not hold is zero.
+
+    Args:
+        config: The model's.
+        flow_uvs: (N, 3, S, S) in the encoding ``medsqrt``.
+        fall: See ``DeftOnFlow``.
+    """
+    rise = as_trained(flow_uvs, config.map_size)
+    back = torch.zeros_like(rise)
+    if fall == "opposite":
+        back = rise * torch.tensor([-1.0, -1.0, 1.0]).view(3, 1, 1)  # strain has no direction
+    clips = len(rise)
+    side, frames = config.texture_size, config.texture_frames
+    return {
+        "structure": torch.zeros(clips, 3, config.structure_size, config.structure_size),
+        "texture": torch.zeros(clips, frames, side, side),
+        "flow": torch.stack([rise, back], dim=1),
+        "flow_scale": torch.zeros(clips, 2, 4),
+        "regions": torch.zeros(clips, 2, len(facs.REGIONS), len(REGION_COLUMNS)),
+    }
 
 
 @lru_cache(maxsize=2)

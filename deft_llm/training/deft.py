@@ -25,6 +25,7 @@ from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.training.deft_data import (
     Collator,
     ExpertDataset,
+    ExpertTokens,
     InstructionDataset,
     require_sizes,
 )
@@ -77,7 +78,12 @@ def train(values: dict[str, Any], where: str) -> None:
     run_stage("experts", model, clips, collator, recipe, ENCODERS)
     conversations = InstructionDataset(folders, store, processor, model.config)
     train_only(model, ("projectors",))
+    if recipe.projectors.steps or recipe.instruct.freeze_experts:
+        model.experts.to(state.device)
+        conversations.tokens = ExpertTokens(model, processor.feature_extractor, store)
     run_stage("projectors", model, conversations, collator, recipe, ("projectors",))
+    if not recipe.instruct.freeze_experts:
+        conversations.tokens = None
     tuned = _to_be_tuned(recipe, model, processor)
     run_stage("instruct", tuned, conversations, collator, recipe)
     if state.is_main_process:

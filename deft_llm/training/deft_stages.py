@@ -22,7 +22,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from deft_llm.errors import UserError
-from deft_llm.training.deft_data import Collator, InstructionDataset, LengthGroupedBatches
+from deft_llm.training.deft_data import Collator, LengthGroupedBatches
 from deft_llm.training.deft_model import part_of
 from deft_llm.training.deft_recipe import DeftRecipe, Stage
 from deft_llm.training.muon import MuonAdamW, matrices_of
@@ -56,10 +56,11 @@ class DeftTrainer(Trainer):
         super().__init__(**kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        data = train_dataset or self.train_dataset
-        if not isinstance(data, InstructionDataset):
-            return super()._get_train_sampler(data)
-        return LengthGroupedBatches(data.lengths(), self.args.train_batch_size, self.args.data_seed)
+        data: Any = train_dataset or self.train_dataset
+        args = self.args
+        order = LengthGroupedBatches(data.lengths(), args.train_batch_size, args.data_seed)
+        self.add_callback(OrderOfEpoch(order))
+        return order
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Each part with a rate of its own is a group, scheduled from that peak.
@@ -114,6 +115,21 @@ class DeftTrainer(Trainer):
 def only(state: dict[str, Tensor], parts: tuple[str, ...]) -> dict[str, Tensor]:
     """The weights of some parts."""
     return {name: x.contiguous() for name, x in state.items() if part_of(name) in parts}
+
+
+class OrderOfEpoch(TrainerCallback):
+    """Tells the sampler which epoch begins.
+
+    accelerate does so too, but does not reach the sampler of a run of several processes that was
+    taken up again inside an epoch; its order would be that of the first epoch.
+    """
+
+    def __init__(self, order: LengthGroupedBatches) -> None:
+        self.order = order
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Before the first batch is asked for."""
+        self.order.set_epoch(int(state.epoch))
 
 
 class JsonLines(TrainerCallback):

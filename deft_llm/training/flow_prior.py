@@ -75,10 +75,10 @@ def train(values: dict[str, Any], where: str) -> None:
     if not left:
         logger.info("already finished: %d networks in %s", recipe.networks, recipe.output)
         return
-    flow, labels, units = _material(recipe.draws, recipe.output)
+    flow, labels, units = material(recipe.draws, recipe.output)
     first = recipe.draws[0]
     other = first.model_copy(update={"images": recipe.held_out, "seed": first.seed + 1000})
-    held = _material([other], recipe.output)
+    held = material([other], recipe.output)
     for seed in left:
         network = _train_one(recipe, seed, flow, labels, units)
         with torch.no_grad():
@@ -96,15 +96,6 @@ def _file(recipe: FlowPriorRecipe, seed: int) -> Path:
     return recipe.output / f"net{seed}.safetensors"
 
 
-def _material(draws: list[FlowImageSettings], folder: Path) -> tuple[Tensor, Tensor, Tensor]:
-    """Encoded flow (N, 3, 28, 28), labels (N,), sided AUs (N, K, 2) of all draws."""
-    made = [simulate_flow(draw, folder / "data") for draw in draws]
-    flow = np.concatenate([medsqrt(m.images) for m in made])
-    labels = np.concatenate([m.labels for m in made])
-    units = np.concatenate([m.aus for m in made]).astype(np.float32)
-    return torch.from_numpy(flow), torch.from_numpy(labels), torch.from_numpy(units)
-
-
 def _train_one(
     recipe: FlowPriorRecipe, seed: int, flow: Tensor, labels: Tensor, units: Tensor
 ) -> FlowPriorNet:
@@ -118,7 +109,7 @@ def _train_one(
             order = torch.randperm(len(flow))
         place = step % per_epoch * recipe.batch_size
         rows = order[place : place + recipe.batch_size]
-        x, y = _disturbed(flow[rows], units[rows], recipe.noise)
+        x, y = disturbed(flow[rows], units[rows], recipe.noise)
         for group in optimizer.param_groups:
             rise = min(1.0, (step + 1) / (0.05 * steps + 1))
             group["lr"] = recipe.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -133,14 +124,32 @@ def _train_one(
     return network.eval()
 
 
-def _disturbed(flow: Tensor, units: Tensor, noise: float) -> tuple[Tensor, Tensor]:
-    """Mirrored at random, shifted, noisy, now and then without one of the channels."""
-    flip = torch.rand(len(flow)) < 0.5
+def disturbed(
+    flow: Tensor, units: Tensor, noise: float, rng: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Encoded images mirrored at random, shifted, noisy, now and then without one of the channels.
+
+    Args:
+        flow: (B, 3, S, S).
+        units: (B, K, 2), left and right.
+        noise: SD of what is added.
+        rng: Decides; None takes torch's own.
+    """
+    flip = torch.rand(len(flow), generator=rng) < 0.5
     mirrored = flow.flip(-1) * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1)
     x = torch.where(flip.view(-1, 1, 1, 1), mirrored, flow)
     y = torch.where(flip.view(-1, 1, 1), units.flip(-1), units)
-    dx, dy = torch.randint(-_SHIFT, _SHIFT + 1, (2,)).tolist()
+    dx, dy = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=rng).tolist()
     x = torch.roll(x, (dy, dx), (2, 3))
-    x = x + noise * torch.randn_like(x)
-    kept = torch.rand(len(x), 3, 1, 1) > 0.1
+    x = x + noise * torch.randn(x.shape, generator=rng)
+    kept = torch.rand(len(x), 3, 1, 1, generator=rng) > 0.1
     return x * kept, y
+
+
+def material(draws: list[FlowImageSettings], folder: Path) -> tuple[Tensor, Tensor, Tensor]:
+    """Encoded flow (N, 3, 28, 28), labels (N,), sided AUs (N, K, 2) of all draws, kept."""
+    made = [simulate_flow(draw, folder / "data") for draw in draws]
+    flow = np.concatenate([medsqrt(m.images) for m in made])
+    labels = np.concatenate([m.labels for m in made])
+    units = np.concatenate([m.aus for m in made]).astype(np.float32)
+    return torch.from_numpy(flow), torch.from_numpy(labels), torch.from_numpy(units)

@@ -46,7 +46,8 @@ QWEN2_5 = (
 )
 QWEN3 = (
     "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' }}"
-    "{%- if loop.last and message.role == 'assistant' %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}"
+    "{%- if loop.last and message.role == 'assistant' %}"
+    "{{- '<think>\n\n</think>\n\n' }}{%- endif %}"
     "{{- message.content + '<|im_end|>\n' }}{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}"
     "{%- if enable_thinking is defined and enable_thinking is false %}"
@@ -204,8 +205,6 @@ def test_an_answer_ends_where_the_template_ends_it(
 def test_a_model_without_a_chat_template_is_named(corpus: list[str], tmp_path: Path) -> None:
     folder = save(tmp_path / "text", "Llama 3", corpus)
     (folder / "chat_template.jinja").unlink()
-    with pytest.raises(
-        UserError, match="no chat template; take the model that was tuned"
-    ) as caught:
+    with pytest.raises(UserError, match="no chat template; take") as caught:
         build_model(_recipe(folder), tmp_path)
     assert "\n" not in str(caught.value)
