@@ -8,6 +8,7 @@ class is the likeliest label of the language model.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -21,12 +22,15 @@ from torch import Tensor
 from deft_llm import facs
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.explain import Explainer
+from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow
 from deft_llm.motion.packet import REGION_COLUMNS
 
 BLANK = ("structure", "texture")
 _BATCH = 32
+_ANSWER = 60  # tokens of an answer that names AUs
+_UNIT = re.compile(r"\bAU(\d{1,2})\b")
 Fall = Literal["opposite", "none"]
 
 
@@ -64,6 +68,17 @@ class DeftOnFlow:
             parts.append(self.explainer.calibration.probabilities("three", likelihoods.double()))
         shares: NDArray[np.float64] = torch.cat(parts).numpy()
         return shares
+
+    @torch.inference_mode()
+    def units(self, flow_uvs: NDArray[np.float32]) -> list[frozenset[int]]:
+        """Numbers of the AUs that the written answers name, for (N, 3, S, S) ``flow_uvs``."""
+        question = self.explainer.processor.prompts["aus"]
+        asked = [{"role": "user", "content": CLIP_TOKEN + question}]
+        said: list[str] = []
+        for first in range(0, len(flow_uvs), _BATCH):
+            tokens = self.encode(flow_uvs[first : first + _BATCH])
+            said += self.explainer.generate(tokens, asked, max_new_tokens=_ANSWER)
+        return [frozenset(map(int, _UNIT.findall(text))) for text in said]
 
     def encode(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
         """Expert tokens of flow images (N, 3, S, S) in the encoding ``medsqrt``."""

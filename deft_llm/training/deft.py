@@ -32,7 +32,7 @@ from deft_llm.training.deft_data import (
 from deft_llm.training.deft_model import PARTS, build_model, train_only, with_adapters
 from deft_llm.training.deft_recipe import DeftRecipe, require_machine
 from deft_llm.training.deft_stages import run_stage
-from deft_llm.training.runs import claim_folder, process_state, use_all_cores
+from deft_llm.training.runs import claim_folder, is_shared, process_state, use_all_cores, whole
 from deft_llm.unimer.audit import folder_records, require_disjoint
 from deft_llm.unimer.build import build_simulated
 from deft_llm.unimer.dialogue import Templates
@@ -80,17 +80,19 @@ def train(values: dict[str, Any], where: str) -> None:
     train_only(model, ("projectors",))
     if recipe.projectors.steps or recipe.instruct.freeze_experts:
         model.experts.to(state.device)
-        conversations.tokens = ExpertTokens(model, processor.feature_extractor, store)
+        with whole(model.experts):
+            conversations.tokens = ExpertTokens(model, processor.feature_extractor, store)
     run_stage("projectors", model, conversations, collator, recipe, ("projectors",))
     if not recipe.instruct.freeze_experts:
         conversations.tokens = None
     tuned = _to_be_tuned(recipe, model, processor)
     run_stage("instruct", tuned, conversations, collator, recipe)
-    if state.is_main_process:
-        if not recipe.text_model.lora_rank:
+    with whole(tuned):
+        if not (recipe.text_model.lora_rank or is_shared(tuned)):
             tuned = tuned.to(getattr(torch, recipe.save_dtype))
-        save_whole(tuned, processor, final)
-        logger.info("finished: %s", final)
+        if state.is_main_process:
+            save_whole(tuned, processor, final)
+            logger.info("finished: %s", final)
     state.wait_for_everyone()
 
 

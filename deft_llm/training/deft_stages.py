@@ -249,3 +249,5 @@ def run_stage(
             partial = done.with_suffix(".partial")
             save_file(only(state, parts), partial)
             os.replace(partial, done)
+    if trainer.is_deepspeed_enabled:
+        trainer.model_wrapped.destroy()  # or its hooks would meet those of the next stage

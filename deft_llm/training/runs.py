@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -62,6 +65,20 @@ def process_state() -> PartialState:
     if sharded_on_cpu():
         return PartialState(backend="gloo")
     return PartialState(cpu=not torch.cuda.is_available())
+
+
+def is_shared(module: torch.nn.Module) -> bool:
+    """Whether ZeRO-3 leaves each process a share of the weights."""
+    return any(hasattr(p, "ds_id") for p in module.parameters())
+
+
+def whole(module: torch.nn.Module) -> AbstractContextManager[Any]:
+    """All weights of a module, shared or not; all processes enter it together."""
+    if not is_shared(module):
+        return nullcontext()
+    zero: Any = importlib.import_module("deepspeed.runtime.zero")
+    gathered: AbstractContextManager[Any] = zero.GatheredParameters(list(module.parameters()))
+    return gathered
 
 
 def use_all_cores() -> None:
