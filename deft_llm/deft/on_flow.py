@@ -24,7 +24,7 @@ from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.explain import Explainer
 from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
-from deft_llm.motion.encoding import encode_flow
+from deft_llm.motion.encoding import encode_flow, mirror
 from deft_llm.motion.packet import REGION_COLUMNS
 
 BLANK = ("structure", "texture")
@@ -60,12 +60,19 @@ class DeftOnFlow:
 
     @torch.inference_mode()
     def predict_proba(self, inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Calibrated label likelihoods (N, 3) of ``flow_uvs`` (N, 3, S, S)."""
+        """Calibrated label likelihoods (N, 3) of ``flow_uvs`` (N, 3, S, S).
+
+        Those of an image and of its mirror image are averaged: a class has no side.
+        """
         parts = []
         for first in range(0, len(inputs["flow_uvs"]), _BATCH):
-            tokens = self.encode(inputs["flow_uvs"][first : first + _BATCH])
-            likelihoods = self.explainer.likelihoods(tokens, "three")
-            parts.append(self.explainer.calibration.probabilities("three", likelihoods.double()))
+            images = inputs["flow_uvs"][first : first + _BATCH]
+            seen = [
+                self.explainer.likelihoods(self.encode(flow), "three").double()
+                for flow in (images, mirror(images))
+            ]
+            both = torch.stack(seen).mean(0)
+            parts.append(self.explainer.calibration.probabilities("three", both))
         shares: NDArray[np.float64] = torch.cat(parts).numpy()
         return shares
 

@@ -3,13 +3,14 @@
 Chat: first token, then the rest; two questions in a row about the first of demo/clips, the second
 with the first and its answer before it. Training: a step on frozen experts' tokens that were
 encoded once, against the same language model on plain text of equal length; and tokens per second
-(padding not counted) against transformers.Trainer, which groups no lengths. Both learn from a few
-simulated conversations that are kept in runs/benchmarks.
+(padding not counted) against transformers.Trainer, which groups no lengths. Both learn from
+conversations about drawn expressions; nothing is rendered.
 
     python eval/speed/deft.py [--runs 15] [--json FILE] [--check]
 """
 
 import argparse
+import random
 import resource
 import statistics
 import sys
@@ -20,28 +21,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from deft_llm import facs
 from deft_llm.cli import CHECKPOINT
+from deft_llm.clip import Evidence
 from deft_llm.deft.explain import Explainer, observe
 from deft_llm.errors import UserError
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.measure import Measurement
-from deft_llm.training.deft_data import (
-    Collator,
-    ExpertTokens,
-    InstructionDataset,
-    LengthGroupedBatches,
-)
+from deft_llm.motion.packet import pack
+from deft_llm.training.deft_data import ClipTargets, Collator, LengthGroupedBatches, as_messages
 from deft_llm.training.deft_model import train_only
 from deft_llm.training.deft_stages import DeftTrainer
-from deft_llm.unimer.build import SimulatedData, build_simulated
-from deft_llm.unimer.dialogue import Templates
-from deft_llm.unimer.records import PacketStore
+from deft_llm.unimer.build import SimulatedData, specs
+from deft_llm.unimer.dialogue import Templates, Writer
+from deft_llm.unimer.records import ClipRecord, conversation_record
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ROOT / "demo" / "clips"
-DATA = SimulatedData(clips=48, identities=12, first_identity=940_000, seed=9_400_000, turns=2)
+DATA = SimulatedData(clips=48, identities=12, seed=9_400_000, variants=4, turns=2)
 BATCH = 16  # conversations, as in train_configs/deft/tiny.yaml
 STEPS, WARM = 12, 3  # of each trainer, and how many of them are not counted
 FIRST_TOKEN, STEP_BAR, RATE_BAR = 0.06, 1.15, 1.0
@@ -62,9 +62,8 @@ def once(
     return {"first": first - started, "rate": (tokens - 1) / seconds}
 
 
-def chat(explainer: Explainer, clip: Path, runs: int) -> list[Figure]:
+def chat(explainer: Explainer, measurement: Measurement, runs: int) -> list[Figure]:
     """Medians over several conversations."""
-    _, measurement = observe(clip)
     prompts = explainer.processor.prompts
     once(explainer, measurement, [], prompts["motion"])  # encodes the clip, warms up
     opening, later = [], []
@@ -80,15 +79,46 @@ def chat(explainer: Explainer, clip: Path, runs: int) -> list[Figure]:
     ]
 
 
-def conversations(explainer: Explainer) -> InstructionDataset:
-    """A few simulated conversations about clips that the experts have read."""
-    folder = ROOT / "runs" / "benchmarks" / "deft-speed"
-    if not (folder / "clips.jsonl").is_file():
-        build_simulated(DATA, folder, Templates(ROOT / "instruction_data" / "templates"))
-    store = PacketStore(folder)
-    talks = InstructionDataset([folder], store, explainer.processor, explainer.model.config)
-    talks.tokens = ExpertTokens(explainer.model, explainer.processor.feature_extractor, store)
-    return talks
+class Talks(Dataset):
+    """Conversations as the instruction data holds them, all about one clip that is encoded.
+
+    No clip is rendered: what is said moves is what each AU moves by the table.
+    """
+
+    def __init__(self, explainer: Explainer, measurement: Measurement) -> None:
+        packet = pack(measurement, explainer.sizes)
+        found = explainer.encode([packet])
+        self.tokens = {name: tokens[0].clone() for name, tokens in found.items()}
+        targets = ClipTargets(explainer.model.config)
+        writer = Writer(Templates(ROOT / "instruction_data" / "templates"))
+        self.rows: list[dict[str, Any]] = []
+        self.characters: list[int] = []
+        for spec in specs(DATA):
+            moves = [(r, w, c) for c in spec.aus for r, w in facs.expected_directions(c).items()]
+            seen = {r: Evidence(r, w[0], 0.6, 8.0, (c,)) for r, w, c in moves if w}
+            evidence = tuple(seen[region] for region in facs.REGIONS if region in seen)
+            known = spec.emotion is not None or not spec.aus
+            record = ClipRecord(
+                spec.name, spec.subject, spec.emotion, known, spec.aus, evidence, "", 0, ""
+            )
+            for variant in range(DATA.variants):
+                rng = random.Random(f"{spec.seed}/{variant}")
+                turns = writer.conversation(record.facts(), rng, DATA.turns, known)
+                line = conversation_record("", record, False, turns)["conversations"]
+                ids, labels = explainer.processor.encode_conversation(as_messages(line))
+                row = {"input_ids": ids, "labels": labels, "expert_tokens": self.tokens}
+                self.rows.append({**row, **targets(record, False)})
+                self.characters.append(sum(len(turn["value"]) for turn in line))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.rows[index]
+
+    def lengths(self) -> list[int]:
+        """Characters of every conversation, as ``InstructionDataset`` has them."""
+        return self.characters
 
 
 def timed_step(
@@ -107,7 +137,7 @@ def timed_step(
     return step
 
 
-def steps(explainer: Explainer, talks: InstructionDataset, collator: Collator) -> list[Figure]:
+def steps(explainer: Explainer, talks: Talks, collator: Collator) -> list[Figure]:
     """A step of instruction tuning over one of the language model alone, batch by batch."""
     model = explainer.model.train()
     whole = timed_step(model, [p for p in model.parameters() if p.requires_grad])
@@ -149,7 +179,7 @@ class Counted(TrainerCallback):
         return sum(self.tokens[WARM : STEPS - 1]) / (self.began[STEPS - 1] - self.began[WARM])
 
 
-def rates(explainer: Explainer, talks: InstructionDataset, collator: Collator) -> list[Figure]:
+def rates(explainer: Explainer, talks: Talks, collator: Collator) -> list[Figure]:
     """Tokens per second of our trainer and of its base class, in turns."""
     found: dict[str, list[float]] = {"ours": [], "peer": []}
     for seed in range(3):
@@ -198,9 +228,10 @@ def main() -> int:
     args = parser.parse_args()
     try:
         explainer = Explainer.load(args.checkpoint)
-        figures = chat(explainer, args.clip, args.runs)
+        _, measurement = observe(args.clip)
+        figures = chat(explainer, measurement, args.runs)
         figures.append(Figure("chat_peak_gb", _peak()))
-        talks = conversations(explainer)
+        talks = Talks(explainer, measurement)
     except UserError as error:
         print(f"eval/speed/deft.py: {error}", file=sys.stderr)
         return 2
