@@ -205,9 +205,9 @@ def rates(explainer: Explainer, talks: Talks, collator: Collator) -> list[Figure
                     "data_collator": counted.collate,
                     "callbacks": [counted],
                 }
-                ours = name == "ours"
-                trainer = DeftTrainer(rates={}, parts=None, **given) if ours else Trainer(**given)
-                trainer.train()
+                if name == "ours":
+                    given.update(rates={}, parts=None)
+                (DeftTrainer if name == "ours" else Trainer)(**given).train()
             values.append(counted.rate)
     ours, peer = (statistics.median(found[name]) for name in ("ours", "peer"))
     return [

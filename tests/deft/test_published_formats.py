@@ -175,7 +175,7 @@ def test_conversations_of_unequal_length_make_a_batch(
     built: tuple[Any, DeftProcessor], make_packet: Callable[[int], Packet]
 ) -> None:
     model, processor = built
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i, turns in enumerate((TALK, TALK[:2])):
         ids, labels = processor.encode_conversation(turns)
         targets = {

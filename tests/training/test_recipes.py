@@ -46,8 +46,8 @@ def test_every_kind_of_machine_has_a_configuration() -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_valid(path: Path) -> None:
     values = read_yaml(path)
-    kind = {"deft": DeftRecipe, "deft_flow": DeftFlowRecipe}[values.pop("task")]
-    recipe: Any = validate(kind, values, str(path))
+    kinds: dict[str, Any] = {"deft": DeftRecipe, "deft_flow": DeftFlowRecipe}
+    recipe: Any = validate(kinds[values.pop("task")], values, str(path))
     assert recipe.output.name == f"deft-{path.stem.replace('_', '-')}"
     assert (getattr(recipe, "device", "any") == "cuda") is ("7b" in path.stem)
 
