@@ -149,7 +149,7 @@ class DeftExperts(nn.Module):
 
     def __init__(self, config: DeftConfig) -> None:
         super().__init__()
-        self.expert_dropout = config.expert_dropout
+        self.expert_dropout, self.counts = config.expert_dropout, config.token_counts()
         self.dropout = nn.Dropout(config.dropout)
         self.structure: nn.Module = make_backbone("structure", config) or StructureExpert(config)
         self.texture: nn.Module = make_backbone("texture", config) or TextureExpert(config)
@@ -189,15 +189,29 @@ class DeftExperts(nn.Module):
             Expert name -> (B, N, D).
         """
         tokens = {
-            "structure": self.structure(structure),
-            "texture": self.texture(texture),
-            "motion": self.motion(flow, flow_scale, regions),
+            "structure": self._read("structure", blank_experts, structure),
+            "texture": self._read("texture", blank_experts, texture),
+            "motion": self._read("motion", blank_experts, flow, flow_scale, regions),
         }
+        return self.dropped(tokens)
+
+    def _read(self, name: str, blank_experts: tuple[str, ...], *inputs: Tensor) -> Tensor:
+        """Tokens of one expert; a blank one reads nothing."""
+        if name in blank_experts:
+            return self.blank[name].expand(len(inputs[0]), self.counts[name], -1)
+        tokens: Tensor = self.dropout(getattr(self, name)(*inputs))
+        return tokens
+
+    def dropped(self, tokens: dict[str, Tensor]) -> dict[str, Tensor]:
+        """In training, whole experts of some samples give way to their blank token.
+
+        Args:
+            tokens: Expert name -> (B, N, D), also such as were encoded before.
+        """
+        kept = {}
         for name, values in tokens.items():
             off = torch.zeros(len(values), 1, 1, dtype=torch.bool, device=values.device)
             if self.training and self.expert_dropout > 0:
                 off = torch.rand(off.shape, device=values.device) < self.expert_dropout
-            if name in blank_experts:
-                off = torch.ones_like(off)
-            tokens[name] = torch.where(off, self.blank[name].to(values.dtype), self.dropout(values))
-        return tokens
+            kept[name] = torch.where(off, self.blank[name].to(values.dtype), values)
+        return kept

@@ -88,7 +88,14 @@ class Explainer:
         Raises:
             UserError: If the folder or a part of it is missing or damaged.
         """
-        for name in ("config.json", "model.safetensors", "processor_config.json", "tokenizer.json"):
+        if (folder / "adapter_config.json").is_file():
+            raise UserError(
+                f"checkpoint {folder}: holds adapters alone; put them into their language model "
+                "first: deft-llm export RUN -o DIR --merge"
+            )
+        index = "model.safetensors.index.json"  # of weights in several files
+        weights = index if (folder / index).is_file() else "model.safetensors"
+        for name in ("config.json", weights, "processor_config.json", "tokenizer.json"):
             if not (folder / name).is_file():
                 raise UserError(
                     f"checkpoint {folder}: no {name}; expected the folder that train.py writes "

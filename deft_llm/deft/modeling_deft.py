@@ -277,7 +277,8 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             flow: (clips, 2, 3, S, S).
             flow_scale: (clips, 2, 4).
             regions: (clips, 2, R, F).
-            expert_tokens: Output of ``encode_clips`` instead of the clip inputs.
+            expert_tokens: Output of ``encode_clips`` instead of the clip inputs; in training, whole
+                experts of it are dropped as they are of the clip inputs.
             emotion_labels: (clips,) class index, -100 where unknown.
             au_labels: (clips, K, 2) 0/1, or -1 where unknown.
             region_labels: (clips, R) 0 for nothing to say, 1 + octant, or -100 where unknown.
@@ -294,6 +295,8 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             given = (structure, texture, flow, flow_scale, regions)
             clip = {n: t for n, t in zip(CLIP_INPUTS, given, strict=True) if t is not None}
             expert_tokens = self.encode_clips(blank_experts, **clip)
+        elif expert_tokens is not None and self.training:
+            expert_tokens = self.experts.dropped(expert_tokens)
         if expert_tokens is not None:
             emotion_logits, au_logits = self.heads(expert_tokens)
             region_logits = self.heads.regions(expert_tokens)

@@ -8,6 +8,7 @@ class is the likeliest label of the language model.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -19,13 +20,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft_llm import facs
+from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.explain import Explainer
+from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
-from deft_llm.motion.encoding import encode_flow
+from deft_llm.motion.encoding import encode_flow, mirror
 from deft_llm.motion.packet import REGION_COLUMNS
 
 BLANK = ("structure", "texture")
 _BATCH = 32
+_ANSWER = 60  # tokens of an answer that names AUs
+_UNIT = re.compile(r"\bAU(\d{1,2})\b")
+Fall = Literal["opposite", "none"]
 
 
 class DeftOnFlow:
@@ -40,9 +46,7 @@ class DeftOnFlow:
 
     inputs: tuple[str, ...] = ("flow_uvs",)
 
-    def __init__(
-        self, classes: int, checkpoint: str, fall: Literal["opposite", "none"] = "opposite"
-    ) -> None:
+    def __init__(self, classes: int, checkpoint: str, fall: Fall = "opposite") -> None:
         if classes != len(facs.THREE_CLASSES):
             raise UserError(
                 f"DEFT-LLM on flow: {classes} classes; expected {', '.join(facs.THREE_CLASSES)}"
@@ -56,34 +60,62 @@ class DeftOnFlow:
 
     @torch.inference_mode()
     def predict_proba(self, inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Calibrated label likelihoods (N, 3) of ``flow_uvs`` (N, 3, S, S)."""
+        """Calibrated label likelihoods (N, 3) of ``flow_uvs`` (N, 3, S, S).
+
+        Those of an image and of its mirror image are averaged: a class has no side.
+        """
         parts = []
         for first in range(0, len(inputs["flow_uvs"]), _BATCH):
-            tokens = self.encode(inputs["flow_uvs"][first : first + _BATCH])
-            likelihoods = self.explainer.likelihoods(tokens, "three")
-            parts.append(self.explainer.calibration.probabilities("three", likelihoods.double()))
+            images = inputs["flow_uvs"][first : first + _BATCH]
+            seen = [
+                self.explainer.likelihoods(self.encode(flow), "three").double()
+                for flow in (images, mirror(images))
+            ]
+            both = torch.stack(seen).mean(0)
+            parts.append(self.explainer.calibration.probabilities("three", both))
         shares: NDArray[np.float64] = torch.cat(parts).numpy()
         return shares
 
+    @torch.inference_mode()
+    def units(self, flow_uvs: NDArray[np.float32]) -> list[frozenset[int]]:
+        """Numbers of the AUs that the written answers name, for (N, 3, S, S) ``flow_uvs``."""
+        question = self.explainer.processor.prompts["aus"]
+        asked = [{"role": "user", "content": CLIP_TOKEN + question}]
+        said: list[str] = []
+        for first in range(0, len(flow_uvs), _BATCH):
+            tokens = self.encode(flow_uvs[first : first + _BATCH])
+            said += self.explainer.generate(tokens, asked, max_new_tokens=_ANSWER)
+        return [frozenset(map(int, _UNIT.findall(text))) for text in said]
+
     def encode(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
         """Expert tokens of flow images (N, 3, S, S) in the encoding ``medsqrt``."""
-        config = self.explainer.model.config
-        rise = as_trained(flow_uvs, config.map_size)
-        fall = torch.zeros_like(rise)
-        if self.fall == "opposite":
-            fall = rise * torch.tensor([-1.0, -1.0, 1.0]).view(3, 1, 1)  # strain has no direction
-        clips = len(rise)
-        table = (clips, 2, len(facs.REGIONS), len(REGION_COLUMNS))
-        return self.explainer.model.encode_clips(
-            BLANK,
-            structure=torch.zeros(clips, 3, config.structure_size, config.structure_size),
-            texture=torch.zeros(
-                clips, config.texture_frames, config.texture_size, config.texture_size
-            ),
-            flow=torch.stack([rise, fall], dim=1),
-            flow_scale=torch.zeros(clips, 2, 4),
-            regions=torch.zeros(table),
-        )
+        model = self.explainer.model
+        return model.encode_clips(BLANK, **clip_inputs(model.config, flow_uvs, self.fall))
+
+
+def clip_inputs(
+    config: DeftConfig, flow_uvs: NDArray[np.float32], fall: Fall = "opposite"
+) -> dict[str, Tensor]:
+    """The experts' inputs for flow images; all that the images do not hold is zero.
+
+    Args:
+        config: The model's.
+        flow_uvs: (N, 3, S, S) in the encoding ``medsqrt``.
+        fall: See ``DeftOnFlow``.
+    """
+    rise = as_trained(flow_uvs, config.map_size)
+    back = torch.zeros_like(rise)
+    if fall == "opposite":
+        back = rise * torch.tensor([-1.0, -1.0, 1.0]).view(3, 1, 1)  # strain has no direction
+    clips = len(rise)
+    side, frames = config.texture_size, config.texture_frames
+    return {
+        "structure": torch.zeros(clips, 3, config.structure_size, config.structure_size),
+        "texture": torch.zeros(clips, frames, side, side),
+        "flow": torch.stack([rise, back], dim=1),
+        "flow_scale": torch.zeros(clips, 2, 4),
+        "regions": torch.zeros(clips, 2, len(facs.REGIONS), len(REGION_COLUMNS)),
+    }
 
 
 @lru_cache(maxsize=2)

@@ -185,23 +185,27 @@ class DeftProcessor(ProcessorMixin):
         """Token ids and labels of a conversation; only the assistant's words are labelled.
 
         Each turn is tokenized by itself, so that the border between question and answer is a
-        border between tokens with every tokenizer.
+        border between tokens with every tokenizer. Templates may write the last answer otherwise
+        than earlier ones (Qwen3 opens it with an empty thought): what is learned is the answer
+        and what closes it, after the prompt that ``chat`` makes.
         """
         ids: list[int] = []
         labels: list[int] = []
-        done = ""
+        before = ""  # the answer before, closed
         for i, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
             opened = self.chat(messages[:i])
             closed = self.tokenizer.apply_chat_template(messages[: i + 1], tokenize=False)
-            for piece, learn in ((opened[len(done) :], False), (closed[len(opened) :], True)):
+            answer = closed[closed.rindex(message["content"]) :]
+            asked = opened[opened.rindex(before) + len(before) :] if before else opened
+            for piece, learn in ((asked, False), (answer, True)):
                 tokens = self.tokenizer(
                     piece.replace(CLIP_TOKEN, self.span), add_special_tokens=False
                 )["input_ids"]
                 ids += tokens
                 labels += tokens if learn else [IGNORED] * len(tokens)
-            done = closed
+            before = answer
         return ids, labels
 
 

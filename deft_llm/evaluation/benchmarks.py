@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, str] = {
     "dual_phase": "deft_llm.evaluation.dual_phase:run",
     "landmarks": "deft_llm.evaluation.landmarks:run",
     "recognition": "deft_llm.evaluation.recognition:run",
+    "flow_units": "deft_llm.evaluation.flow_units:run",
     "unimer": "deft_llm.evaluation.unimer:run",
 }
 

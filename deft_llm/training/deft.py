@@ -25,13 +25,14 @@ from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.training.deft_data import (
     Collator,
     ExpertDataset,
+    ExpertTokens,
     InstructionDataset,
     require_sizes,
 )
 from deft_llm.training.deft_model import PARTS, build_model, train_only, with_adapters
 from deft_llm.training.deft_recipe import DeftRecipe, require_machine
 from deft_llm.training.deft_stages import run_stage
-from deft_llm.training.runs import claim_folder, use_all_cores
+from deft_llm.training.runs import claim_folder, is_shared, process_state, use_all_cores, whole
 from deft_llm.unimer.audit import folder_records, require_disjoint
 from deft_llm.unimer.build import build_simulated
 from deft_llm.unimer.dialogue import Templates
@@ -56,7 +57,7 @@ def train(values: dict[str, Any], where: str) -> None:
     require_machine(recipe, where)
     resolve_backbones(DeftConfig(**recipe.model))  # before hours of rendering
     final = recipe.output / "final"
-    state = PartialState(cpu=not torch.cuda.is_available())
+    state = process_state()
     with state.main_process_first():
         claim_folder(recipe.output, recipe)
         if final.is_dir():
@@ -77,14 +78,21 @@ def train(values: dict[str, Any], where: str) -> None:
     run_stage("experts", model, clips, collator, recipe, ENCODERS)
     conversations = InstructionDataset(folders, store, processor, model.config)
     train_only(model, ("projectors",))
+    if recipe.projectors.steps or recipe.instruct.freeze_experts:
+        model.experts.to(state.device)
+        with whole(model.experts):
+            conversations.tokens = ExpertTokens(model, processor.feature_extractor, store)
     run_stage("projectors", model, conversations, collator, recipe, ("projectors",))
+    if not recipe.instruct.freeze_experts:
+        conversations.tokens = None
     tuned = _to_be_tuned(recipe, model, processor)
     run_stage("instruct", tuned, conversations, collator, recipe)
-    if state.is_main_process:
-        if not recipe.text_model.lora_rank:
+    with whole(tuned):
+        if not (recipe.text_model.lora_rank or is_shared(tuned)):
             tuned = tuned.to(getattr(torch, recipe.save_dtype))
-        save_whole(tuned, processor, final)
-        logger.info("finished: %s", final)
+        if state.is_main_process:
+            save_whole(tuned, processor, final)
+            logger.info("finished: %s", final)
     state.wait_for_everyone()
 
 

@@ -49,6 +49,13 @@ def build_model(
     text = recipe.text_model
     if text.name_or_path:
         tokenizer = _published(AutoTokenizer.from_pretrained, text.name_or_path)
+        if not tokenizer.chat_template:
+            raise UserError(
+                f"text_model.name_or_path {text.name_or_path!r}: its tokenizer has no chat "
+                "template; take the model that was tuned for chat (…-Instruct)"
+            )
+        if tokenizer.pad_token is None:  # Llama's; padding is masked, so that any token will do
+            tokenizer.pad_token = tokenizer.eos_token
         add_expert_tokens(tokenizer, config)
         model = _published(
             DeftForConditionalGeneration.from_text_model,
@@ -57,6 +64,8 @@ def build_model(
             **loading_options(text),
         )
         model.resize_token_embeddings(len(tokenizer))
+        model.generation_config.eos_token_id = _ends(model, tokenizer)
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
     else:
         tokenizer = wrap(train_sentencepiece(_texts(folders), text.vocab_size), PIECES)
         add_expert_tokens(tokenizer, config)
@@ -77,6 +86,17 @@ def build_model(
         DeftFeatureExtractor(), tokenizer, span=clip_span(config), prompts=prompts
     )
     return model, processor
+
+
+def _ends(model: DeftForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Tokens that end an answer: the model's own, and what its chat template writes after one."""
+    said = "yes"
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}]
+    closed = tokenizer.apply_chat_template(turns, tokenize=False)
+    after = closed[closed.rindex(said) + len(said) :]
+    own = model.generation_config.eos_token_id
+    ids = own if isinstance(own, list) else [own] if own is not None else []
+    return list(dict.fromkeys([*ids, *tokenizer(after, add_special_tokens=False)["input_ids"][:1]]))
 
 
 def _published(load: Any, name: str, *rest: Any, **options: Any) -> Any:

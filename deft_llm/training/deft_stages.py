@@ -22,10 +22,11 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from deft_llm.errors import UserError
-from deft_llm.training.deft_data import Collator, InstructionDataset, LengthGroupedBatches
+from deft_llm.training.deft_data import Collator, LengthGroupedBatches
 from deft_llm.training.deft_model import part_of
 from deft_llm.training.deft_recipe import DeftRecipe, Stage
 from deft_llm.training.muon import MuonAdamW, matrices_of
+from deft_llm.training.runs import sharded_on_cpu
 
 logger = logging.getLogger(__name__)
 STAGES: tuple[str, ...] = ("experts", "projectors", "instruct")
@@ -55,10 +56,11 @@ class DeftTrainer(Trainer):
         super().__init__(**kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        data = train_dataset or self.train_dataset
-        if not isinstance(data, InstructionDataset):
-            return super()._get_train_sampler(data)
-        return LengthGroupedBatches(data.lengths(), self.args.train_batch_size, self.args.data_seed)
+        data: Any = train_dataset or self.train_dataset
+        args = self.args
+        order = LengthGroupedBatches(data.lengths(), args.train_batch_size, args.data_seed)
+        self.add_callback(OrderOfEpoch(order))
+        return order
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Each part with a rate of its own is a group, scheduled from that peak.
@@ -115,6 +117,21 @@ def only(state: dict[str, Tensor], parts: tuple[str, ...]) -> dict[str, Tensor]:
     return {name: x.contiguous() for name, x in state.items() if part_of(name) in parts}
 
 
+class OrderOfEpoch(TrainerCallback):
+    """Tells the sampler which epoch begins.
+
+    accelerate does so too, but does not reach the sampler of a run of several processes that was
+    taken up again inside an epoch; its order would be that of the first epoch.
+    """
+
+    def __init__(self, order: LengthGroupedBatches) -> None:
+        self.order = order
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Before the first batch is asked for."""
+        self.order.set_epoch(int(state.epoch))
+
+
 class JsonLines(TrainerCallback):
     """Writes the log as it comes, one JSON object a line; a resumed run goes on in it."""
 
@@ -136,11 +153,22 @@ class JsonLines(TrainerCallback):
 
 
 def arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArguments:
-    """Trainer's settings for a stage."""
+    """Trainer's settings for a stage.
+
+    Raises:
+        UserError: If DeepSpeed is to train in bfloat16 without a GPU.
+    """
     options: dict[str, Any] = {}
     if stage.gradient_checkpointing:  # a name that newer versions warn of, and older ones need
         options["gradient_checkpointing"] = True
         options["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
+    if sharded_on_cpu():
+        if stage.bf16:
+            raise UserError(
+                f"{folder.name}.bf16: DeepSpeed without a GPU trains in float32 only; "
+                f"say {folder.name}.bf16=false"
+            )
+        options["ddp_backend"] = "gloo"
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=stage.steps,
@@ -152,7 +180,7 @@ def arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArgumen
         weight_decay=stage.weight_decay,
         max_grad_norm=1.0,
         bf16=stage.bf16,
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=not (torch.cuda.is_available() or sharded_on_cpu()),
         logging_steps=stage.log_every,
         save_steps=stage.save_every,
         save_total_limit=2,
@@ -221,3 +249,5 @@ def run_stage(
             partial = done.with_suffix(".partial")
             save_file(only(state, parts), partial)
             os.replace(partial, done)
+    if trainer.is_deepspeed_enabled:
+        trainer.model_wrapped.destroy()  # or its hooks would meet those of the next stage

@@ -30,7 +30,21 @@ from deft_llm.simulator.flow_images import FlowImageSettings, simulate_flow
 logger = logging.getLogger(__name__)
 
 
-class FlowPriorRecipe(Settings):
+class Disturbance(Settings):
+    """What simulated flow images lack, put on in training.
+
+    Attributes:
+        noise: SD of the noise that is added to encoded flow.
+        misfit: SD of an image's shift, pixels; its scale varies by 5 % for each.
+        unrelated: Largest SD of smooth motion, in each channel, that belongs to no action unit.
+    """
+
+    noise: float = Field(default=0.25, ge=0)
+    misfit: float = Field(default=1.2, ge=0)
+    unrelated: float = Field(default=0.8, ge=0)
+
+
+class FlowPriorRecipe(Disturbance):
     """A file of ``train_configs/recognizers`` with ``task: flow_prior``.
 
     Attributes:
@@ -42,9 +56,6 @@ class FlowPriorRecipe(Settings):
         batch_size: Images per step.
         learning_rate: Peak of the cosine.
         weight_decay: AdamW's.
-        noise: SD of the noise that is added to encoded flow.
-        misfit: SD of an image's shift, pixels; its scale varies by 5 % for each.
-        unrelated: Largest SD of smooth motion, in each channel, that belongs to no action unit.
         unit_loss: Weight of the action units' loss beside the emotion's.
     """
 
@@ -56,9 +67,6 @@ class FlowPriorRecipe(Settings):
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
-    noise: float = Field(default=0.25, ge=0)
-    misfit: float = Field(default=1.2, ge=0)
-    unrelated: float = Field(default=0.8, ge=0)
     unit_loss: float = Field(default=1.0, ge=0)
 
 
@@ -78,10 +86,10 @@ def train(values: dict[str, Any], where: str) -> None:
     if not left:
         logger.info("already finished: %d networks in %s", recipe.networks, recipe.output)
         return
-    flow, labels, units = _material(recipe.draws, recipe.output)
+    flow, labels, units = material(recipe.draws, recipe.output)
     first = recipe.draws[0]
     other = first.model_copy(update={"images": recipe.held_out, "seed": first.seed + 1000})
-    held = _material([other], recipe.output)
+    held = material([other], recipe.output)
     for seed in left:
         network = _train_one(recipe, seed, flow, labels, units)
         with torch.no_grad():
@@ -99,15 +107,6 @@ def _file(recipe: FlowPriorRecipe, seed: int) -> Path:
     return recipe.output / f"net{seed}.safetensors"
 
 
-def _material(draws: list[FlowImageSettings], folder: Path) -> tuple[Tensor, Tensor, Tensor]:
-    """Encoded flow (N, 3, 28, 28), labels (N,), sided AUs (N, K, 2) of all draws."""
-    made = [simulate_flow(draw, folder / "data") for draw in draws]
-    flow = np.concatenate([medsqrt(m.images) for m in made])
-    labels = np.concatenate([m.labels for m in made])
-    units = np.concatenate([m.aus for m in made]).astype(np.float32)
-    return torch.from_numpy(flow), torch.from_numpy(labels), torch.from_numpy(units)
-
-
 def _train_one(
     recipe: FlowPriorRecipe, seed: int, flow: Tensor, labels: Tensor, units: Tensor
 ) -> FlowPriorNet:
@@ -121,7 +120,7 @@ def _train_one(
             order = torch.randperm(len(flow))
         place = step % per_epoch * recipe.batch_size
         rows = order[place : place + recipe.batch_size]
-        x, y = _disturbed(flow[rows], units[rows], recipe)
+        x, y = disturbed(flow[rows], units[rows], recipe)
         for group in optimizer.param_groups:
             rise = min(1.0, (step + 1) / (0.05 * steps + 1))
             group["lr"] = recipe.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -136,32 +135,51 @@ def _train_one(
     return network.eval()
 
 
-def _disturbed(flow: Tensor, units: Tensor, recipe: FlowPriorRecipe) -> tuple[Tensor, Tensor]:
-    """Mirrored at random, moved, with unrelated motion and noise, at times without a channel."""
-    flip = torch.rand(len(flow)) < 0.5
+def disturbed(
+    flow: Tensor, units: Tensor, how: Disturbance, rng: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Encoded images mirrored at random, moved, with unrelated motion and noise, some channels out.
+
+    Args:
+        flow: (B, 3, S, S).
+        units: (B, K, 2), left and right.
+        how: How strongly.
+        rng: Decides; None takes torch's own.
+    """
+    count = len(flow)
+    flip = torch.rand(count, generator=rng) < 0.5
     mirrored = flow.flip(-1) * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1)
     x = torch.where(flip.view(-1, 1, 1, 1), mirrored, flow)
     y = torch.where(flip.view(-1, 1, 1), units.flip(-1), units)
-    x = _moved(x, recipe.misfit)
-    x = x + recipe.unrelated * torch.rand(len(x), 3, 1, 1) * _smooth_noise(x)
-    x = x + recipe.noise * torch.randn_like(x)
-    kept = torch.rand(len(x), 3, 1, 1) > 0.1
+    x = _moved(x, how.misfit, rng)
+    x = x + how.unrelated * torch.rand(count, 3, 1, 1, generator=rng) * _smooth_noise(x, rng)
+    x = x + how.noise * torch.randn(x.shape, generator=rng)
+    kept = torch.rand(count, 3, 1, 1, generator=rng) > 0.1
     return x * kept, y
 
 
-def _moved(x: Tensor, misfit: float) -> Tensor:
+def _moved(x: Tensor, misfit: float, rng: torch.Generator | None = None) -> Tensor:
     """Each image scaled and shifted a little: no face finder puts the face where it belongs."""
     count, side = len(x), x.shape[-1]
     theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0] = 1 + 0.05 * misfit * torch.randn(count)
-    theta[:, 1, 1] = 1 + 0.05 * misfit * torch.randn(count)
-    theta[:, :, 2] = 2 / side * misfit * torch.randn(count, 2)
+    theta[:, 0, 0] = 1 + 0.05 * misfit * torch.randn(count, generator=rng)
+    theta[:, 1, 1] = 1 + 0.05 * misfit * torch.randn(count, generator=rng)
+    theta[:, :, 2] = 2 / side * misfit * torch.randn(count, 2, generator=rng)
     grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
     return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
-def _smooth_noise(x: Tensor) -> Tensor:
+def _smooth_noise(x: Tensor, rng: torch.Generator | None = None) -> Tensor:
     """Unit noise without detail finer than a quarter of the face; another in each channel."""
-    coarse = torch.randn(*x.shape[:2], 7, 7)
+    coarse = torch.randn(*x.shape[:2], 7, 7, generator=rng)
     fine = functional.interpolate(coarse, x.shape[-2:], mode="bicubic", align_corners=False)
     return fine / fine.std((2, 3), keepdim=True)
+
+
+def material(draws: list[FlowImageSettings], folder: Path) -> tuple[Tensor, Tensor, Tensor]:
+    """Encoded flow (N, 3, 28, 28), labels (N,), sided AUs (N, K, 2) of all draws, kept."""
+    made = [simulate_flow(draw, folder / "data") for draw in draws]
+    flow = np.concatenate([medsqrt(m.images) for m in made])
+    labels = np.concatenate([m.labels for m in made])
+    units = np.concatenate([m.aus for m in made]).astype(np.float32)
+    return torch.from_numpy(flow), torch.from_numpy(labels), torch.from_numpy(units)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate import PartialState
 
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
@@ -44,6 +48,37 @@ def claim(note: Path, settings: Settings, exclude: set[str], problem: str) -> No
     if note.is_file() and note.read_text(encoding="utf-8") != text:
         raise UserError(f"{note.parent} {problem}")
     note.write_text(text, encoding="utf-8")
+
+
+def sharded_on_cpu() -> bool:
+    """Whether DeepSpeed is to run without a GPU."""
+    wanted = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+    return wanted and not torch.cuda.is_available()
+
+
+def process_state() -> PartialState:
+    """This process among the others, on the machine's GPU or its CPU.
+
+    Told to stay on the CPU, accelerate leaves DeepSpeed out without a word; not told so, it finds
+    no backend for more than one process.
+    """
+    if sharded_on_cpu():
+        return PartialState(backend="gloo")
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
+def is_shared(module: torch.nn.Module) -> bool:
+    """Whether ZeRO-3 leaves each process a share of the weights."""
+    return any(hasattr(p, "ds_id") for p in module.parameters())
+
+
+def whole(module: torch.nn.Module) -> AbstractContextManager[Any]:
+    """All weights of a module, shared or not; all processes enter it together."""
+    if not is_shared(module):
+        return nullcontext()
+    zero: Any = importlib.import_module("deepspeed.runtime.zero")
+    gathered: AbstractContextManager[Any] = zero.GatheredParameters(list(module.parameters()))
+    return gathered
 
 
 def use_all_cores() -> None:

@@ -14,6 +14,7 @@ from deft_llm.errors import UserError
 # name -> "module:function(values, where)", imported when asked for.
 TASKS: dict[str, str] = {
     "deft": "deft_llm.training.deft:train",
+    "deft_flow": "deft_llm.training.deft_flow:train",
     "flow": "deft_llm.training.flow:train",
     "recognizer": "deft_llm.training.recognizer:train",
     "landmarks": "deft_llm.training.landmarks:train",

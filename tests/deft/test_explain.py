@@ -199,3 +199,21 @@ def test_the_text_is_written_for_the_class_of_the_likelihoods(
     others = {"fear": "negative", "surprise": "surprise"}
     expected = tuple(name for name, coarse in others.items() if coarse != label)
     assert explainer.explain(make_clip(1)).contradicting == expected
+
+
+def test_weights_in_several_files_are_read(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """As large models are saved."""
+    explainer = Explainer.load(tiny_checkpoint)
+    explainer.model.save_pretrained(tmp_path, max_shard_size="100KB")
+    explainer.processor.save_pretrained(tmp_path)
+    assert not (tmp_path / "model.safetensors").exists()
+    again = Explainer.load(tmp_path).model.state_dict()
+    for name, value in explainer.model.state_dict().items():
+        assert torch.equal(value, again[name]), name
+
+
+def test_adapters_alone_are_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"adapters alone; .* export RUN -o DIR --merge") as caught:
+        Explainer.load(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -75,6 +75,12 @@ def test_probabilities_do_not_hang_on_folds_or_labels(recognizer: DeftOnFlow) ->
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-4)
 
 
+def test_a_class_has_no_side(recognizer: DeftOnFlow) -> None:
+    images = np.random.default_rng(3).normal(size=(4, 3, 28, 28)).astype(np.float32)
+    shares = recognizer.predict_proba({"flow_uvs": images})
+    np.testing.assert_allclose(shares, recognizer.predict_proba({"flow_uvs": mirror(images)}))
+
+
 def test_the_missing_fall_is_the_rise_backwards_or_nothing(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,7 +97,7 @@ def test_a_published_language_model_keeps_its_own_voice(
     torch.testing.assert_close(model.eval()(input_ids=ids).logits[..., :size], expected)
     assert model.get_input_embeddings().num_embeddings == len(processor.tokenizer)
     assert model.config.text_config.model_type == family
-    assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+    assert model.generation_config.eos_token_id == [tokenizer.eos_token_id]
 
 
 @torch.no_grad()

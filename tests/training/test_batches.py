@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from transformers import TrainerState
 
 from deft_llm.training.deft_data import LengthGroupedBatches
+from deft_llm.training.deft_stages import OrderOfEpoch
 
 
 def test_every_conversation_once_in_batches_of_like_length() -> None:
@@ -30,3 +32,12 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     two.set_epoch(1)
     assert list(one) != list(two)
     assert list(one) != list(LengthGroupedBatches(lengths, 8, seed=2))
+
+
+def test_the_trainer_tells_the_epoch_that_goes_on() -> None:
+    order = LengthGroupedBatches(list(range(64)), 8, seed=1)
+    state = TrainerState(epoch=1.25)  # taken up again inside the second epoch
+    OrderOfEpoch(order).on_epoch_begin(None, state, None)
+    straight = LengthGroupedBatches(list(range(64)), 8, seed=1)
+    straight.set_epoch(1)
+    assert list(order) == list(straight)

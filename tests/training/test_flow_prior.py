@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from deft_llm.training.flow_prior import FlowPriorRecipe, _disturbed, _moved, _smooth_noise
+from deft_llm.training.flow_prior import FlowPriorRecipe, _moved, _smooth_noise, disturbed
 
 
 def _recipe(**values: float) -> FlowPriorRecipe:
@@ -19,7 +19,7 @@ def test_a_mirrored_image_has_mirrored_action_units() -> None:
     flow = torch.randn(64, 3, 28, 28)
     units = torch.randint(0, 2, (64, 15, 2)).float()
     still = _recipe(noise=0.0, misfit=0.0, unrelated=0.0)
-    x, y = _disturbed(flow, units, still)
+    x, y = disturbed(flow, units, still)
     mirrored = flow.flip(-1) * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1)
     seen = set()
     for i in range(64):

@@ -13,6 +13,7 @@ from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from deft_llm.config import read_yaml, validate
 from deft_llm.errors import UserError
 from deft_llm.training import tasks
+from deft_llm.training.deft_flow import DeftFlowRecipe
 from deft_llm.training.deft_plan import plan
 from deft_llm.training.deft_recipe import DeftRecipe
 
@@ -45,10 +46,10 @@ def test_every_kind_of_machine_has_a_configuration() -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_valid(path: Path) -> None:
     values = read_yaml(path)
-    assert values.pop("task") == "deft"
-    recipe = validate(DeftRecipe, values, str(path))
-    assert recipe.output.name == f"deft-{path.stem}"
-    assert (recipe.device == "cuda") is ("7b" in path.stem)
+    kinds: dict[str, Any] = {"deft": DeftRecipe, "deft_flow": DeftFlowRecipe}
+    recipe: Any = validate(kinds[values.pop("task")], values, str(path))
+    assert recipe.output.name == f"deft-{path.stem.replace('_', '-')}"
+    assert (getattr(recipe, "device", "any") == "cuda") is ("7b" in path.stem)
 
 
 def test_the_tiny_recipe_leaves_out_what_came_later() -> None:

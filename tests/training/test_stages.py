@@ -19,10 +19,12 @@ from deft_llm.deft.processing_deft import DeftFeatureExtractor, DeftProcessor
 from deft_llm.errors import UserError
 from deft_llm.motion.packet import Packet
 from deft_llm.training import deft, deft_stages
+from deft_llm.training.deft_data import Collator, ExpertTokens, InstructionDataset
 from deft_llm.training.deft_model import build_model, part_of, train_only, with_adapters
 from deft_llm.training.deft_plan import skeleton, stage_cost
 from deft_llm.training.deft_recipe import DeftRecipe
 from deft_llm.training.export import export
+from deft_llm.unimer.records import PacketStore
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
@@ -385,3 +387,25 @@ def test_frozen_experts_say_the_same_in_training(
     train_only(model, ("experts",))
     noisy = model.train().encode_clips(**clip)["motion"]
     assert not ((noisy == whole).all(dim=(1, 2)) | (noisy == blank).all(dim=(1, 2))).all()
+
+
+def test_tokens_encoded_once_teach_what_the_clips_teach(
+    data: Path, values: dict[str, Any], tmp_path: Path
+) -> None:
+    """With the same draw of dropped experts; under adapters, which wrap the experts."""
+    model, processor, recipe = built(values, tmp_path, model={"expert_dropout": 0.5})
+    store = PacketStore(data)
+    conversations = InstructionDataset([data], store, processor, model.config)
+    collator = Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)
+    tokens = ExpertTokens(model, processor.feature_extractor, store)
+    model = with_adapters(model, recipe.text_model, processor.tokenizer, freeze_experts=True)
+    losses = []
+    rows = [0, 1, len(store.records), len(store.records) + 1]  # the last two are mirrored
+    for conversations.tokens in (None, tokens):
+        batch = collator([conversations[i] for i in rows])
+        assert ("structure" in batch) is (conversations.tokens is None)
+        for seed in range(3):
+            torch.manual_seed(seed)
+            losses.append(model.train()(**batch).loss)
+    assert len({round(loss.item(), 3) for loss in losses[:3]}) > 1  # experts were dropped
+    torch.testing.assert_close(losses[:3], losses[3:], atol=1e-4, rtol=1e-5)
