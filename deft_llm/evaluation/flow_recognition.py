@@ -159,10 +159,11 @@ def recognition_uf1(
             f"training and test clips of recognition share {sorted(both)[0]} and {len(both) - 1} "
             "more; set recognition.test.first_identity apart from recognition.train's"
         )
-    return {
-        name: _uf1(*(encoded(estimate, f, sets.side, name) for f in (train, test)), train, test)
-        for name, estimate in estimates.items()
-    }
+    scores = {}
+    for name, estimate in estimates.items():
+        fitted_on, scored_on = (encoded(estimate, f, sets.side, name) for f in (train, test))
+        scores[name] = _uf1(fitted_on, scored_on, train, test)
+    return scores
 
 
 def _uf1(fitted_on: Floats, scored_on: Floats, train: Frames, test: Frames) -> float:

@@ -27,7 +27,7 @@ def marked(seed: int, subject: str) -> Frames:
     labels = [CLASSES[i % 3] for i in range(60)]
     images = np.zeros((60, 2, CANONICAL_SIZE, CANONICAL_SIZE), np.uint16)
     images[:, 1] = [[[256 * (1 + CLASSES.index(name))]] for name in labels]
-    points = np.repeat(CANONICAL_LANDMARKS[None], 60, axis=0)
+    points = np.repeat(CANONICAL_LANDMARKS[None], 60, axis=0).astype(np.float64)
     order = np.random.default_rng(seed).permutation(60)
     return Frames(images[order], points, [labels[i] for i in order], [subject] * 60)
 

@@ -49,7 +49,9 @@ def test_carry_sees_the_image_along_the_flow() -> None:
     torch.testing.assert_close(carry(image, flow)[0, 0], expected)
 
 
-def turned(height: int, width: int, zoom: float, turn: float, shift: tuple[float, float]):
+def turned(
+    height: int, width: int, zoom: float, turn: float, shift: tuple[float, float]
+) -> tuple[list[torch.Tensor], torch.Tensor]:
     """A texture and the same zoomed, turned about the middle and shifted; and the true flow."""
     y, x = np.mgrid[:height, :width].astype(np.float64)
     dx, dy = x - (width - 1) / 2, y - (height - 1) / 2
