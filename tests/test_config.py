@@ -9,6 +9,7 @@ import pytest
 
 from deft_llm.config import Settings, apply_overrides, load, read_yaml, validate
 from deft_llm.errors import UserError
+from deft_llm.training.deft_flow import DeftFlowRecipe
 from deft_llm.training.deft_recipe import DeftRecipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,6 +106,10 @@ def test_a_wrong_override_is_one_line(override: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "train_configs" / "deft").glob("*.yaml")))
 def test_the_recipes_that_we_ship_are_valid(path: Path) -> None:
     values = read_yaml(path)
-    assert values.pop("task") == "deft"
+    task = values.pop("task")
+    if task == "deft_flow":
+        assert validate(DeftFlowRecipe, values, str(path)).draws
+        return
+    assert task == "deft"
     text = validate(DeftRecipe, values, str(path)).text_model
     assert text.config or text.name_or_path

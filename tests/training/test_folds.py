@@ -125,6 +125,7 @@ def test_processes_are_one_by_one() -> None:
 
 
 _ENDLESS = """
+import signal
 from contextlib import closing
 from functools import partial
 import numpy as np, torch
@@ -132,6 +133,7 @@ from deft_llm.recognizers.base import load_recognizer
 from deft_llm.training.fold_trainer import FoldSchedule, Job
 from deft_llm.training.folds import train_folds
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a shell's "&"
     rows = np.arange(40)
     jobs = [Job(fold, 0, rows[8:], rows[:8]) for fold in range(5000)]
     schedule = FoldSchedule(epochs=8, batch_size=12, processes=2)
