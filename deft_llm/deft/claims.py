@@ -19,7 +19,7 @@ from deft_llm.clip import Evidence
 from deft_llm.errors import UserError
 from deft_llm.motion.regions import ACTIVE_PX, REGION_NAMES, RegionTable
 from deft_llm.unimer.constraints import AGREED_Z, measured_evidence
-from deft_llm.unimer.dialogue import coarse_label, stated_claims, stated_labels
+from deft_llm.unimer.dialogue import coarse_label, stated_claims, stated_labels, stated_units
 
 CLAIM_ANGLE = 45.0  # degrees between a claim and the measured motion
 Verdict = Literal["supported", "unsupported", "no claim"]
@@ -28,7 +28,6 @@ Verdict = Literal["supported", "unsupported", "no claim"]
 _ROW = re.compile(r'\{"region": "[^"]*", "direction": "[^"]*"[^{}]*\}')
 _RATIONALE = re.compile(r'[\]},\s]*"rationale": "')
 _SENTENCE = re.compile(r'\S[^\n]*?(?:[.!?](?=\s|"|$)|(?=\n)|$)')
-_UNIT = re.compile(r"\bAU(\d{1,2})\b")
 
 
 def supported(table: RegionTable, region: str, direction: str) -> bool:
@@ -114,7 +113,7 @@ def check_sentences(text: str, table: RegionTable) -> tuple[CheckedSentence, ...
     Returns:
         In the order of the text; spans do not overlap, and what lies between them has no words.
     """
-    codes = facs.sort_aus(n for n in _UNIT.findall(text) if int(n) in facs.ACTION_UNITS)
+    codes = facs.sort_aus(str(n) for n in stated_units(text) if n in facs.ACTION_UNITS)
     measured = {row.region: row for row in measured_evidence(table, codes, AGREED_Z)}
     sentences = []
     for start, end in _spans(text):

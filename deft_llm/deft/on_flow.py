@@ -8,7 +8,6 @@ class is the likeliest label of the language model.
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -26,11 +25,11 @@ from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, mirror
 from deft_llm.motion.packet import REGION_COLUMNS
+from deft_llm.unimer.dialogue import stated_units
 
 BLANK = ("structure", "texture")
 _BATCH = 32
 _ANSWER = 60  # tokens of an answer that names AUs
-_UNIT = re.compile(r"\bAU(\d{1,2})\b")
 Fall = Literal["opposite", "none"]
 
 
@@ -85,7 +84,7 @@ class DeftOnFlow:
         for first in range(0, len(flow_uvs), _BATCH):
             tokens = self.encode(flow_uvs[first : first + _BATCH])
             said += self.explainer.generate(tokens, asked, max_new_tokens=_ANSWER)
-        return [frozenset(map(int, _UNIT.findall(text))) for text in said]
+        return [stated_units(text) for text in said]
 
     def encode(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
         """Expert tokens of flow images (N, 3, S, S) in the encoding ``medsqrt``."""

@@ -21,7 +21,6 @@ our own; nothing of the kind is published.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -188,8 +187,7 @@ def dual_phase_set(data: DualPhaseData, cache: Path) -> DualPhaseSet:
         data: What to simulate.
         cache: Folder; a subfolder by the hash of ``data``.
     """
-    key = hashlib.sha256(data.model_dump_json(exclude={"workers"}).encode()).hexdigest()[:12]
-    folder = cache / f"dual-phase-{key}"
+    folder = cache / f"dual-phase-{data.digest()}"
     folder.mkdir(parents=True, exist_ok=True)
     drawn = list(dual_phase_specs(data))
     shards = Shards(folder, "flow", len(drawn), _SHARD)

@@ -8,15 +8,13 @@ on encoded flow, whose settings are the same for all: fitted on one set of faces
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -24,12 +22,13 @@ from tqdm import tqdm
 from deft_llm import facs
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
+from deft_llm.evaluation.simulated import audit
 from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.motion.encoding import encode_flow
 from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.measure import MotionSettings, averaged_frame
-from deft_llm.motion.strain import optical_strain
+from deft_llm.motion.packet import flow_map
 from deft_llm.recognizers.linear import LogisticFlow
 from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.simulator.clips import SimulatedClip, render_many
@@ -66,13 +65,11 @@ class Frames:
         images: (N, 2, H, W) uint16 grey levels times 256.
         landmarks: (N, 68, 2) float64, px of them.
         labels: Names of their classes, N.
-        subjects: Their faces, N.
     """
 
     images: NDArray[np.uint16]
     landmarks: NDArray[np.float64]
     labels: list[str]
-    subjects: list[str]
 
 
 def frames_of(data: SimulatedData, cache: Path) -> Frames:
@@ -82,28 +79,24 @@ def frames_of(data: SimulatedData, cache: Path) -> Frames:
         data: What to simulate; clips without one of the three classes are left out.
         cache: Folder; a subfolder by the hash of ``data``.
     """
-    key = hashlib.sha256(data.model_dump_json(exclude={"workers"}).encode()).hexdigest()[:12]
-    folder = cache / f"onset-apex-{key}"
+    folder = cache / f"onset-apex-{data.digest()}"
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [spec for spec in specs(data) if _class_of(spec)]
     shards = Shards(folder, "frames", len(drawn), _SHARD)
-    shards.render(drawn, partial(_film_all, workers=data.workers), "clips for recognition")
+    shards.render(
+        drawn, partial(render_many, then=film, workers=data.workers), "clips for recognition"
+    )
     files = open_shards(shards.files)
     images, landmarks, seen = (
         np.concatenate([file.get_tensor(name) for file in files])
         for name in ("images", "landmarks", "seen")
     )
-    kept = [spec for spec, there in zip(drawn, seen, strict=True) if there]
-    labels = [str(_class_of(spec)) for spec in kept]
-    return Frames(images[seen], landmarks[seen], labels, [spec.subject for spec in kept])
+    labels = [str(_class_of(spec)) for spec, there in zip(drawn, seen, strict=True) if there]
+    return Frames(images[seen], landmarks[seen], labels)
 
 
 def _class_of(spec: ClipSpec) -> str | None:
     return facs.to_scheme(spec.emotion, "3")
-
-
-def _film_all(drawn: Sequence[ClipSpec], workers: int) -> Iterator[Arrays]:
-    yield from render_many(drawn, film, workers)
 
 
 def film(simulated: SimulatedClip) -> Arrays:
@@ -135,8 +128,7 @@ def encoded(estimate: Estimate, frames: Frames, side: int, name: str) -> Floats:
     for images, landmarks in tqdm(pairs, total=len(frames.images), desc=name, unit="clip"):
         first, second = images.astype(np.float32) / _LEVELS
         flow = remove_head_motion(estimate(first, second), landmarks, head_model)[0]
-        maps = np.concatenate([flow, optical_strain(flow)[None]])
-        rows.append([cv2.resize(m, (side, side), interpolation=cv2.INTER_AREA) for m in maps])
+        rows.append(flow_map(flow, side))
     return encode_flow(np.array(rows, np.float32))[0]
 
 
@@ -151,14 +143,10 @@ def recognition_uf1(
         cache: Where frames are kept.
 
     Raises:
-        UserError: If both sets show one face.
+        UserError: If both sets show one face, before anything is rendered.
     """
+    audit(list(specs(sets.train)), list(specs(sets.test)), "recognition's train and test")
     train, test = (frames_of(data, cache) for data in (sets.train, sets.test))
-    if both := set(train.subjects) & set(test.subjects):
-        raise UserError(
-            f"training and test clips of recognition share {sorted(both)[0]} and {len(both) - 1} "
-            "more; set recognition.test.first_identity apart from recognition.train's"
-        )
     scores = {}
     for name, estimate in estimates.items():
         fitted_on, scored_on = (encoded(estimate, f, sets.side, name) for f in (train, test))

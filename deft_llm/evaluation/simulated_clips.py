@@ -5,7 +5,6 @@ The exact motion of every region is kept beside what the pipeline measured.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from deft_llm.motion.packet import Packet, pack
 from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.simulator.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.head import load_head
-from deft_llm.training.landmark_data import ict_file
+from deft_llm.simulator.ict_files import ict_file
 from deft_llm.unimer.build import SimulatedData, filmed, specs, true_motion
 from deft_llm.unimer.records import read_lines, save_packets, write_lines
 
@@ -88,8 +87,7 @@ def test_clips(data: SimulatedData, cache: Path, even: bool = False) -> list[Tes
         cache: Folder; a subfolder by the hash of ``data``.
         even: Faces take turns (``even_specs``) instead of being drawn.
     """
-    key = hashlib.sha256(data.model_dump_json(exclude={"workers"}).encode()).hexdigest()[:12]
-    folder = cache / f"{'even' if even else 'simulated'}-{key}"
+    folder = cache / f"{'even' if even else 'simulated'}-{data.digest()}"
     drawn = even_specs(data) if even else list(specs(data))
     if (folder / "clips.jsonl").is_file():
         kept = _read(folder, drawn)

@@ -71,14 +71,14 @@ def pack(measurement: Measurement, sizes: PacketSizes = PacketSizes()) -> Packet
             frames[interval.onset], (sizes.structure,) * 2, interpolation=cv2.INTER_AREA
         ),
         "texture": np.stack([grey[i] - grey[interval.onset] for i in indices]).astype(np.float16),
-        "flow": np.stack([_flow_map(flow, sizes.flow) for flow in flows]).astype(np.float16),
+        "flow": np.stack([flow_map(flow, sizes.flow) for flow in flows]).astype(np.float16),
         "regions": np.stack(
             [_table_array(table) for table in (measurement.table_apex, measurement.table_offset)]
         ).astype(np.float16),
     }
 
 
-def _flow_map(flow: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def flow_map(flow: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """(2, H, W) flow in px -> (3, side, side): u, v in px of the full face, strain."""
     channels = np.concatenate([flow, optical_strain(flow)[None]])
     return np.stack([cv2.resize(c, (side, side), interpolation=cv2.INTER_AREA) for c in channels])

@@ -35,7 +35,7 @@ from deft_llm.motion.encoding import stretch
 from deft_llm.motion.strain import optical_strain
 from deft_llm.simulator.clip_spec import combinations
 from deft_llm.simulator.head import MATERIALS, Head, HeadMesh, load_head
-from deft_llm.simulator.ict_files import ict_file
+from deft_llm.simulator.ict_files import head_file
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
@@ -123,7 +123,7 @@ def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> Sim
         file = cache / f"flow-{hashlib.sha256(text.encode()).hexdigest()[:12]}.safetensors"
         if file.is_file():
             return SimulatedFlow(**load_file(file))
-    head = load_head(settings.head, _head_file(settings))
+    head = load_head(settings.head, head_file(settings.head, settings.head_path))
     fields, labels, aus, faces = [], [], [], []
     drawn = tqdm(_draw_all(settings, head), total=settings.images, desc="flow", unit="image")
     for field, label, units, face in drawn:
@@ -140,10 +140,6 @@ def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> Sim
         save_file(vars(made), partial)
         os.replace(partial, file)
     return made
-
-
-def _head_file(settings: FlowImageSettings) -> Path | None:
-    return settings.head_path or (ict_file() if settings.head == "ict" else None)
 
 
 def _draw_all(

@@ -63,6 +63,11 @@ def ict_file() -> Path | None:
     return beside if beside.is_file() else None
 
 
+def head_file(name: str, given: Path | None = None) -> Path | None:
+    """The file of a head by name: the given one, else that of :func:`ict_file`; None for "own"."""
+    return None if name == "own" else given or ict_file()
+
+
 def read_ict(path: Path | None) -> IctData:
     """Read the model from a packed file or an OBJ folder.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from pydantic import Field
 
 from deft_llm.config import Settings
@@ -21,3 +23,8 @@ class ClipSet(Settings):
     identities: int = Field(ge=1)
     first_identity: int = 1_000
     seed: int
+
+    def digest(self) -> str:
+        """A short name of the settings, the same for any number of workers: what a cache is by."""
+        text = self.model_dump_json(exclude={"workers"})
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

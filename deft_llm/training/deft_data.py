@@ -213,16 +213,23 @@ class Collator:
         for name in ("au_labels", "region_labels"):
             batch[name] = torch.from_numpy(np.stack([row[name] for row in rows]))
         if "input_ids" in rows[0]:
-            length = max(len(row["input_ids"]) for row in rows)
-
-            def padded(name: str, value: int) -> torch.Tensor:
-                return torch.tensor([r[name] + [value] * (length - len(r[name])) for r in rows])
-
-            batch["input_ids"] = padded("input_ids", self.pad)
-            batch["labels"] = padded("labels", IGNORED)
-            lengths = torch.tensor([len(row["input_ids"]) for row in rows])
-            batch["attention_mask"] = (torch.arange(length) < lengths[:, None]).long()
+            batch.update(padded([(row["input_ids"], row["labels"]) for row in rows], self.pad))
         return batch
+
+
+def padded(talks: Sequence[tuple[list[int], list[int]]], pad: int) -> dict[str, torch.Tensor]:
+    """Ids and labels of B conversations, padded on the right, with their mask, each (B, L)."""
+    lengths = torch.tensor([len(ids) for ids, _ in talks])
+    longest = int(lengths.max())
+
+    def fill(row: list[int], value: int) -> list[int]:
+        return row + [value] * (longest - len(row))
+
+    return {
+        "input_ids": torch.tensor([fill(ids, pad) for ids, _ in talks]),
+        "labels": torch.tensor([fill(labels, IGNORED) for _, labels in talks]),
+        "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
+    }
 
 
 class LengthGroupedBatches(Sampler[int]):

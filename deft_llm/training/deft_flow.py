@@ -24,9 +24,10 @@ from deft_llm.config import validate
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.explain import Explainer
 from deft_llm.deft.on_flow import BLANK, clip_inputs
-from deft_llm.deft.processing_deft import CLIP_TOKEN, IGNORED
+from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.simulator.flow_images import AUS, FlowImageSettings
+from deft_llm.training.deft_data import padded
 from deft_llm.training.flow_prior import Disturbance, disturbed, material
 from deft_llm.training.loop import Batch, Schedule, fit
 from deft_llm.training.runs import claim_folder, use_all_cores
@@ -129,7 +130,7 @@ class FlowTalk:
         ]
         return {
             **clip_inputs(self.config, x.numpy()),
-            **self._padded(talks),
+            **padded(talks, self.processor.tokenizer.pad_token_id),
             "classes": labels[rows],
             "au_labels": self._au_labels(y),
         }
@@ -145,18 +146,6 @@ class FlowTalk:
                 {"role": "assistant", "content": answer},
             ]
         )
-
-    def _padded(self, talks: list[tuple[list[int], list[int]]]) -> dict[str, Tensor]:
-        length = max(len(ids) for ids, _ in talks)
-        pad = self.processor.tokenizer.pad_token_id
-        ids = [row + [pad] * (length - len(row)) for row, _ in talks]
-        labels = [row + [IGNORED] * (length - len(row)) for _, row in talks]
-        mask = [[1] * len(row) + [0] * (length - len(row)) for row, _ in talks]
-        return {
-            "input_ids": torch.tensor(ids),
-            "labels": torch.tensor(labels),
-            "attention_mask": torch.tensor(mask),
-        }
 
     def _au_labels(self, units: Tensor) -> Tensor:
         """(B, K', 2) for the model's AUs; -1 where the images do not tell."""

@@ -22,7 +22,7 @@ from deft_llm.media.video import decode_bytes, encode_h264
 from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.simulator.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.head import Head, load_head
-from deft_llm.simulator.ict_files import ict_file
+from deft_llm.simulator.ict_files import head_file
 from deft_llm.simulator.performance import Blink, Curve, Gaze
 from deft_llm.training.landmark_scenes import dress
 from deft_llm.training.rendered import Arrays, Shards, claim_set, open_shards, settings_of
@@ -168,14 +168,9 @@ def build_faces(data: FaceData, folder: Path, heads: dict[str, Head] | None = No
         shards = _shards(data, folder, number)
         if shards.whole:
             continue
-        head = (heads or {}).get(name) or load_head(name, _file(data, name))
+        head = (heads or {}).get(name) or load_head(name, head_file(name, data.head_file))
         render = partial(render_many, then=render_faces, workers=data.workers, head=head)
         shards.render(list(face_specs(data, number, head)), render, f"faces of {name}")
-
-
-def _file(data: FaceData, name: str) -> Path | None:
-    """The file of a head; that of "ict" may be named by the environment."""
-    return None if name == "own" else data.head_file or ict_file()
 
 
 def _shards(data: FaceData, folder: Path, number: int) -> Shards:

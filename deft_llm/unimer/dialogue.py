@@ -356,7 +356,8 @@ def stated_claims(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(claims)
 
 
-_NAMES = "|".join(sorted({*facs.EMOTIONS, *COARSE_LABELS}, key=len, reverse=True))
+_LABELS = frozenset({*facs.EMOTIONS, *COARSE_LABELS})
+_NAMES = "|".join(sorted(_LABELS, key=len, reverse=True))
 _READING = re.compile(
     rf"\b(?:read as|emotion is|class is) ({_NAMES})\b|^\W*({_NAMES})\W*$"
     r"|\bfits (none of the basic emotions)\b",
@@ -367,4 +368,12 @@ _READING = re.compile(
 def stated_labels(text: str) -> tuple[str, ...]:
     """Every emotion or class that a text concludes on: "read as disgust", or the bare word."""
     found = ("".join(groups).lower() for groups in _READING.findall(text))
-    return tuple(dict.fromkeys(name if name in _NAMES.split("|") else "others" for name in found))
+    return tuple(dict.fromkeys(name if name in _LABELS else "others" for name in found))
+
+
+_UNIT_NUMBER = re.compile(r"\bAU(\d{1,2})\b")
+
+
+def stated_units(text: str) -> frozenset[int]:
+    """Numbers of all AUs that a text names as "AU12", known to FACS or not."""
+    return frozenset(map(int, _UNIT_NUMBER.findall(text)))
