@@ -94,10 +94,11 @@ def main() -> int:
     failed = []
     for command in wanted:
         try:
-            tables = kept() | {command: table(command, measure(command), machine)}
+            measured = table(command, measure(command), machine)
         except subprocess.CalledProcessError as error:
             failed.append(f"{command} (exit status {error.returncode})")
             continue
+        tables = kept() | {command: measured}  # read now: another run may have written meanwhile
         page = HEAD + "\n".join(tables[c] for c in COMMANDS if c in tables)
         (ROOT / "eval" / "RESULTS.md").write_text(page, encoding="utf-8")
     if failed:
