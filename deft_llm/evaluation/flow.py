@@ -231,6 +231,9 @@ def _figures(
     def energy(name: str) -> float:
         return rows[name].high_pass_energy if name in rows else float("nan")
 
+    def noise(name: str) -> float:
+        return rows[name].noise_energy if name in rows else float("nan")
+
     bars, plain, regularized = bench.bars, bench.plain, bench.regularized
     best = min(epe(method) for method in bench.presets)
     return [
@@ -240,6 +243,7 @@ def _figures(
         Figure("srflow_over_classical", epe(bench.judged) / best, bars.of_best_classical, False),
         Figure("srflow_over_zero", epe(bench.judged) / epe("zero flow"), bars.of_zero_flow, False),
         Figure("face_losses_high_pass", energy(regularized) / energy(plain), bars.high_pass, False),
+        Figure("face_losses_noise", noise(regularized) / noise(plain)),
         Figure("face_losses_epe", epe(regularized) / epe(plain), bars.epe_cost, False),
         *(Figure(f"recognition_uf1_{name}", value) for name, value in read.items()),
     ]
@@ -252,6 +256,7 @@ def _table(rows: dict[str, FlowErrors], read: dict[str, float], head: str, pairs
             **{column: f"{errors.mean(column):.4f}" for column in _COLUMNS},
             "high-pass energy": f"{errors.high_pass_energy:.2e}",
             "high-pass RMS": f"{errors.high_pass_rms:.4f}",
+            "noise energy": f"{errors.noise_energy:.2e}",
             "recognition UF1": f"{read[name]:.3f}" if name in read else "",
         }
         for name, errors in rows.items()

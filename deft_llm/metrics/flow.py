@@ -17,6 +17,7 @@ from deft_llm.errors import UserError
 
 MARGIN = 3  # px from the mask's edge: nearer is "boundary", farther is "inside"
 HIGH_PASS_SD = 2.0  # px of the Gaussian that is taken away from the error
+SMOOTH_PX = 0.01  # where the true flow's own high-pass part is shorter, an error's is noise
 BINS = {"under_0.5px": (0.0, 0.5), "0.5_to_2px": (0.5, 2.0), "over_2px": (2.0, np.inf)}
 RATES = (1.0, 3.0, 5.0)
 
@@ -27,7 +28,8 @@ class FlowErrors:
 
     Groups: "all" of the mask; the bins of ``BINS`` by the length of the true motion, and
     "under_2px"; "inside" and "boundary"; "rate_1px", "rate_3px", "rate_5px" (1 where the error is
-    larger); "high_pass" (squared high-pass error, inside).
+    larger); "high_pass" (squared high-pass error, inside), and of it "noise": away from the edges
+    of motion, such as lids and lips, where the true flow is smooth.
     """
 
     sums: dict[str, float] = field(default_factory=dict)
@@ -54,6 +56,11 @@ class FlowErrors:
     def high_pass_energy(self) -> float:
         """Mean square of the high-pass error, px^2; see :func:`high_pass`."""
         return self.mean("high_pass")
+
+    @property
+    def noise_energy(self) -> float:
+        """The same where the true flow is smooth (``SMOOTH_PX``), px^2."""
+        return self.mean("noise")
 
     @property
     def high_pass_rms(self) -> float:
@@ -100,8 +107,11 @@ def flow_errors(
     for limit in RATES:
         sums[f"rate_{limit:g}px"] = float((error[mask] > limit).sum())
         counts[f"rate_{limit:g}px"] = counts["all"]
-    sums["high_pass"] = float((high_pass(difference, mask)[:, inside] ** 2).sum())
-    counts["high_pass"] = counts["inside"]
+    energy = (high_pass(difference, mask) ** 2).sum(0)
+    detail = np.hypot(*high_pass(np.where(mask, truth, 0).astype(np.float64), mask))
+    for name, where in (("high_pass", inside), ("noise", inside & (detail < SMOOTH_PX))):
+        sums[name] = float(energy[where].sum())
+        counts[name] = int(where.sum())
     return FlowErrors(sums, counts)
 
 

@@ -74,9 +74,11 @@ RECOGNIZERS: dict[str, str] = {
     "fmanet": "deft_llm.recognizers.fmanet:FMANet",
     "htnet": "deft_llm.recognizers.htnet:HTNet",
     "deft": "deft_llm.deft.on_flow:DeftOnFlow",
+    "deft_lora": "deft_llm.training.deft_folds:DeftLora",
 }
 """Name -> "module:Class"; each class takes ``classes`` and its own keyword options. DEFT-LLM is
-among them by name alone, so that its rows stand in the same tables."""
+among them by name alone, as it is and tuned in each fold, so that its rows stand in the same
+tables."""
 
 
 def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | ClassicalRecognizer:

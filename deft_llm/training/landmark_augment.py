@@ -21,6 +21,8 @@ Points = NDArray[np.floating]
 _MIRROR = np.array(facs.MIRROR_68)
 # SDs of the crop's place (box widths), of the log of its size, and of its tilt (rad).
 _SHIFT, _ZOOM, _TILT = 0.06, 0.11, 0.16
+_BENDS = 4  # by 4 independent displacements of a bent face
+_ROUNDS = 6  # of the search for where its landmarks went
 
 
 def jitter(placement: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -39,6 +41,7 @@ def sample(
     rng: np.random.Generator,
     side: int,
     disturb: Callable[[Grey, np.random.Generator], Grey] | None = None,
+    warp: float = 0.0,
 ) -> tuple[Grey, NDArray[np.float32]]:
     """One crop for the network.
 
@@ -48,17 +51,47 @@ def sample(
         rng: Where chance comes from.
         side: Of the crop, px.
         disturb: What happens to its grey levels; half of the disturbed crops are mirrored.
+        warp: SD of the smooth displacements that make another face of it, shares of the side;
+            the landmarks go along. 0 leaves the face as it is.
 
     Returns:
         Crop uint8 (side, side), points float32 (68, 2) in px of it.
     """
     crop, matrix = cut(image, jitter(placed_by_points(points), rng), side)
     found = transform(matrix, points)
+    if warp > 0:
+        crop, found = _warped(crop, found, warp * side, rng)
     if disturb is not None:
         crop = disturb(crop, rng)
         if rng.random() < 0.5:
             crop, found = crop[:, ::-1], found[_MIRROR] * (-1, 1) + (side - 1, 0)
     return np.ascontiguousarray(crop), found.astype(np.float32)
+
+
+def _warped(
+    crop: Grey, points: NDArray[np.float64], sd: float, rng: np.random.Generator
+) -> tuple[Grey, NDArray[np.float64]]:
+    """Stretch and bend a face: longer chins, higher brows, other proportions than any head has."""
+    side = len(crop)
+    centre = (side - 1) / 2
+    axis = np.arange(side, dtype=np.float32) - np.float32(centre)
+    bent = cv2.resize(
+        rng.normal(0, sd, (_BENDS, _BENDS, 2)).astype(np.float32),
+        (side, side),
+        interpolation=cv2.INTER_CUBIC,
+    )
+    # Of a point at the crop's edge; a stretch moves it by as much as a bend.
+    wide, high = rng.normal(0, sd / centre, 2).astype(np.float32)
+    shift = bent + np.stack(np.broadcast_arrays(wide * axis, high * axis[:, None]), -1)
+    grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).astype(np.float32)
+    source = grid + shift
+    image = cv2.remap(crop, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # What was at q is now where p + shift(p) = q; the field is smooth, so that few rounds will do.
+    moved = points.copy()
+    for _ in range(_ROUNDS):
+        at = moved.astype(np.float32)[None]
+        moved = points - cv2.remap(shift, at, None, cv2.INTER_LINEAR)[0]
+    return np.asarray(image, np.uint8), moved
 
 
 def disturb(crop: Grey, rng: np.random.Generator) -> Grey:

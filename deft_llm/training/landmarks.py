@@ -38,6 +38,8 @@ class LandmarkRecipe(Settings):
         model: Sizes of the network.
         schedule: How long and how fast.
         batch_size: Crops of one batch.
+        warp: How far faces are bent in training (``landmark_augment.sample``): proportions beyond
+            those of the heads.
         save_dtype: Type of the saved weights.
     """
 
@@ -50,6 +52,7 @@ class LandmarkRecipe(Settings):
     model: LandmarkConfig = LandmarkConfig()
     schedule: Schedule
     batch_size: int = Field(default=32, ge=1)
+    warp: float = Field(default=0.0, ge=0, le=0.05)
     save_dtype: Literal["float32", "float16"] = "float16"
 
 
@@ -64,8 +67,10 @@ class LandmarkTask(RenderedTask[LandmarkRecipe, FaceStore]):
         """Faces drawn with replacement, augmented; a function of the seed and the number."""
         rng = np.random.default_rng([self.recipe.seed, index])
         chosen = rng.integers(len(self.store), size=self.recipe.batch_size)
-        side, store = self.recipe.model.side, self.store
-        return _stack(sample(store.image[i], store.points[i], rng, side, disturb) for i in chosen)
+        side, warp, store = self.recipe.model.side, self.recipe.warp, self.store
+        return _stack(
+            sample(store.image[i], store.points[i], rng, side, disturb, warp) for i in chosen
+        )
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Forward pass and loss."""

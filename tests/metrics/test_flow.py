@@ -68,6 +68,17 @@ def test_high_pass_sees_noise_and_not_drift() -> None:
     assert noise.high_pass_rms**2 == pytest.approx(noise.high_pass_energy)
 
 
+def test_noise_is_judged_where_the_truth_is_smooth() -> None:
+    """An edge of motion that a flow has missed is no noise; noise beside it is."""
+    truth = np.zeros((2, 64, 64))
+    truth[0, :, 32:] = 1.0
+    missed = flow_errors(np.zeros((2, 64, 64)), truth)
+    assert missed.high_pass_energy > 1e-3 and missed.noise_energy < 1e-4
+    noisy = flow_errors(truth + np.random.default_rng(3).normal(0, 0.1, truth.shape), truth)
+    assert noisy.noise_energy == pytest.approx(noisy.high_pass_energy, rel=0.05)
+    assert 0 < noisy.counts["noise"] < noisy.counts["high_pass"]
+
+
 def test_scores_add_up_pixel_by_pixel() -> None:
     rng = np.random.default_rng(2)
     flow, truth = rng.normal(size=(2, 2, 12, 16))
