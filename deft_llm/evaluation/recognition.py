@@ -98,7 +98,8 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     """
     bench = load(RecognitionBenchmark, path, overrides)
     names = bench.models or list(bench.entries)
-    if unknown := [n for n in (*names, bench.baseline) if n not in bench.entries]:
+    told = [n for bar in bench.bars for n in (bar.model, bar.over or bar.model)]
+    if unknown := [n for n in (*names, bench.baseline, *told) if n not in bench.entries]:
         raise UserError(
             f"{path}: model {unknown[0]!r}; expected some of {', '.join(bench.entries)}"
         )

@@ -60,14 +60,16 @@ class Bar(Settings):
     """One figure and what it has to reach.
 
     Attributes:
-        kind: "uf1" (mean over seeds), "gain" (paired, over the baseline), or "few" (mean over
+        kind: "uf1" (mean over seeds), "gain" (paired, over another entry), or "few" (mean over
             draws of training on few subjects).
         model: Entry.
+        over: The other entry of a gain; None means the benchmark's baseline.
         least: What it has to reach; None only reports it.
     """
 
     kind: Literal["uf1", "gain", "few"]
     model: str
+    over: str | None = None
     least: float | None = None
 
 
@@ -137,11 +139,12 @@ def bars(
         elif bar.kind == "uf1" and bar.model in results:
             value = float(np.mean(results[bar.model].scores()))
             figures.append(Figure(f"{bar.model}_uf1", value, bar.least))
-        elif bar.kind == "gain" and bar.model in results and baseline in results:
-            gain = paired_difference(results[bar.model].runs, results[baseline].runs)
-            figures.append(Figure(f"{bar.model}_gain", gain.value, bar.least))
-            figures.append(Figure(f"{bar.model}_gain_low", gain.low))
-            figures.append(Figure(f"{bar.model}_gain_high", gain.high))
+        elif bar.kind == "gain" and bar.model in results and (bar.over or baseline) in results:
+            gain = paired_difference(results[bar.model].runs, results[bar.over or baseline].runs)
+            name = f"{bar.model}_gain" + (f"_over_{bar.over}" if bar.over else "")
+            figures.append(Figure(name, gain.value, bar.least))
+            figures.append(Figure(f"{name}_low", gain.low))
+            figures.append(Figure(f"{name}_high", gain.high))
     return figures
 
 

@@ -189,6 +189,7 @@ def arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArgumen
         remove_unused_columns=False,
         dataloader_num_workers=0,
         report_to=list(recipe.report_to),
+        project="deft_llm",
         run_name=f"{recipe.output.name}-{folder.name}",
         label_names=["labels"],
         **options,

@@ -60,6 +60,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "bars": [
             {"kind": "uf1", "model": "lr", "least": 0.9},
             {"kind": "gain", "model": "net", "least": 0.5},
+            {"kind": "gain", "model": "lr", "over": "net", "least": 0.1},
             {"kind": "few", "model": "lr"},
         ],
     }
@@ -75,6 +76,9 @@ def test_a_run_from_images_to_tables(bench: Path) -> None:
     assert values["lr_few_subjects_uf1"].value > 0.9
     assert not values["net_gain"].reached
     assert values["net_gain_low"].value <= values["net_gain"].value
+    # The same pair of models, told the other way round.
+    assert values["lr_gain_over_net"].value == pytest.approx(-values["net_gain"].value)
+    assert values["lr_gain_over_net"].reached
     assert "C by inner subject-wise validation" in text
     out = bench.parent / "out"
     with (out / "table.csv").open(encoding="utf-8") as file:
@@ -142,6 +146,14 @@ def test_hold_out_and_cross_dataset_test_what_they_say(bench: Path) -> None:
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert len({line["subject"] for line in lines}) == 2
     assert len(lines) == 2 * 6
+
+
+def test_a_bar_of_an_unknown_model(bench: Path) -> None:
+    values = yaml.safe_load(bench.read_text(encoding="utf-8"))
+    values["bars"][1]["over"] = "lrr"
+    bench.write_text(yaml.safe_dump(values), encoding="utf-8")
+    with pytest.raises(UserError, match="model 'lrr'; expected some of"):
+        run(bench)
 
 
 def test_an_unknown_model(bench: Path) -> None:
@@ -267,3 +279,5 @@ def test_the_pinned_flow_benchmark_of_deft_asks_what_the_issue_asks() -> None:
     assert values["baseline"] == "prior_flow_simulation"
     bars = {(bar["kind"], bar["model"]): bar.get("least") for bar in values["bars"]}
     assert bars["uf1", "deft"] == 0.58 and bars["gain", "deft"] == -0.03
+    tuned = next(b for b in values["bars"] if (b["kind"], b["model"]) == ("gain", "deft_lora"))
+    assert tuned == {"kind": "gain", "model": "deft_lora", "over": "prior_flow", "least": -0.02}

@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, set_seed
 
@@ -39,6 +41,7 @@ def values(data: Path, text_folder: Path) -> dict[str, Any]:
         **values,
         "templates": str(ROOT / "instruction_data" / "templates"),
         "folders": [str(data)],
+        "report_to": ["tensorboard"],
         "text_model": {"name_or_path": str(text_folder), "lora_rank": 2, "lora_dropout": 0.1},
         "experts": stage,
         "projectors": stage,
@@ -257,6 +260,15 @@ def counted(model: Any) -> dict[str, int]:
     return counts
 
 
+def test_services_are_sent_what_the_log_says(run: Path) -> None:
+    (folder,) = (run / "instruct" / "runs").iterdir()
+    sent = EventAccumulator(str(folder)).Reload().Scalars("train/loss")
+    lines = (run / "instruct.log.jsonl").read_text(encoding="utf-8").splitlines()
+    logged = {row["step"]: row["loss"] for row in map(json.loads, lines) if "loss" in row}
+    assert [point.step for point in sent] == list(logged) == [1, 2, 3, 4]
+    np.testing.assert_allclose([p.value for p in sent], list(logged.values()), rtol=1e-5)
+
+
 # ------------------------------------------------------------------------------ bad input
 
 
@@ -298,7 +310,7 @@ def test_a_wrong_recipe_gets_one_line(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("deft_llm.training.deft_recipe.find_spec", lambda name: None)
     with pytest.raises(UserError, match=words) as caught:
-        deft.train({**values, "output": str(tmp_path), **changes}, "test")
+        deft.train({**values, "report_to": [], "output": str(tmp_path), **changes}, "test")
     assert "\n" not in str(caught.value)
 
 
