@@ -57,7 +57,7 @@ class DeftLora(DeftOnFlow):
         rank: int = 8,
         steps: int = 60,
         batch_size: int = 24,
-        learning_rate: float = 5e-4,
+        learning_rate: float = 1.5e-3,
         seed: int = 0,
     ) -> None:
         super().__init__(classes, checkpoint, fall)
