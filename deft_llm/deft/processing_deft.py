@@ -227,3 +227,18 @@ def add_expert_tokens(tokenizer: PreTrainedTokenizerBase, config: DeftConfig) ->
 
 AutoFeatureExtractor.register(DeftConfig, DeftFeatureExtractor)
 AutoProcessor.register(DeftConfig, DeftProcessor)
+
+
+def padded(talks: Sequence[tuple[list[int], list[int]]], pad: int) -> dict[str, torch.Tensor]:
+    """Ids and labels of B conversations, padded on the right, with their mask, each (B, L)."""
+    lengths = torch.tensor([len(ids) for ids, _ in talks])
+    longest = int(lengths.max())
+
+    def fill(row: list[int], value: int) -> list[int]:
+        return row + [value] * (longest - len(row))
+
+    return {
+        "input_ids": torch.tensor([fill(ids, pad) for ids, _ in talks]),
+        "labels": torch.tensor([fill(labels, IGNORED) for _, labels in talks]),
+        "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
+    }

@@ -11,7 +11,18 @@ import torch
 from torch import Tensor
 
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
-from deft_llm.deft.processing_deft import CLIP_TOKEN, IGNORED, DeftProcessor
+from deft_llm.deft.processing_deft import CLIP_TOKEN, IGNORED, DeftProcessor, padded
+
+
+def answered(
+    processor: DeftProcessor, question: str, labels: Sequence[str]
+) -> list[tuple[list[int], list[int]]]:
+    """Ids and labels of a question about a clip with each of L labels as its whole answer."""
+    asked = {"role": "user", "content": CLIP_TOKEN + question}
+    return [
+        processor.encode_conversation([asked, {"role": "assistant", "content": label}])
+        for label in labels
+    ]
 
 
 @torch.inference_mode()
@@ -35,24 +46,14 @@ def label_log_likelihoods(
         (B, L); a softmax over L gives probabilities over the pinned labels.
     """
     clips = len(next(iter(expert_tokens.values())))
-    asked = {"role": "user", "content": CLIP_TOKEN + question}
-    encoded = [
-        processor.encode_conversation([asked, {"role": "assistant", "content": label}])
-        for label in labels
-    ]
-    length = max(len(ids) for ids, _ in encoded)
-    pad = processor.tokenizer.pad_token_id
-    ids = torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in encoded])
-    targets = torch.tensor([row + [IGNORED] * (length - len(row)) for _, row in encoded])
-    mask = torch.tensor([[1] * len(i) + [0] * (length - len(i)) for i, _ in encoded])
-    device = model.device
+    batch = padded(answered(processor, question, labels), processor.tokenizer.pad_token_id)
+    batch = {name: rows.repeat(clips, 1).to(model.device) for name, rows in batch.items()}
+    wanted = batch.pop("labels")[:, 1:]
     output = model(
-        input_ids=ids.repeat(clips, 1).to(device),
-        attention_mask=mask.repeat(clips, 1).to(device),
+        **batch,
         expert_tokens={k: v.repeat_interleave(len(labels), 0) for k, v in expert_tokens.items()},
         use_cache=False,
     )
     log_probs = output.logits[:, :-1].float().log_softmax(-1)
-    wanted = targets.repeat(clips, 1).to(device)[:, 1:]
     picked = log_probs.gather(-1, wanted.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     return (picked * (wanted != IGNORED)).sum(1).view(clips, len(labels))

@@ -225,26 +225,25 @@ def audit(train: PairData, test: PairData) -> None:
 def _figures(
     bench: FlowBenchmark, rows: dict[str, FlowErrors], read: dict[str, float]
 ) -> list[Figure]:
-    def epe(name: str) -> float:
-        return rows[name].mean(SMALL) if name in rows else float("nan")
+    def mean(name: str, group: str = SMALL) -> float:
+        return rows[name].mean(group) if name in rows else float("nan")
 
-    def energy(name: str) -> float:
-        return rows[name].high_pass_energy if name in rows else float("nan")
-
-    def noise(name: str) -> float:
-        return rows[name].noise_energy if name in rows else float("nan")
+    def ratio(group: str) -> float:
+        return mean(regularized, group) / mean(plain, group)
 
     bars, plain, regularized = bench.bars, bench.plain, bench.regularized
-    best = min(epe(method) for method in bench.presets)
+    best = min(mean(method) for method in bench.presets)
     return [
-        Figure("zero_flow_epe", epe("zero flow")),
+        Figure("zero_flow_epe", mean("zero flow")),
         Figure("best_classical_epe", best),
-        Figure("srflow_epe", epe(bench.judged)),
-        Figure("srflow_over_classical", epe(bench.judged) / best, bars.of_best_classical, False),
-        Figure("srflow_over_zero", epe(bench.judged) / epe("zero flow"), bars.of_zero_flow, False),
-        Figure("face_losses_high_pass", energy(regularized) / energy(plain), bars.high_pass, False),
-        Figure("face_losses_noise", noise(regularized) / noise(plain)),
-        Figure("face_losses_epe", epe(regularized) / epe(plain), bars.epe_cost, False),
+        Figure("srflow_epe", mean(bench.judged)),
+        Figure("srflow_over_classical", mean(bench.judged) / best, bars.of_best_classical, False),
+        Figure(
+            "srflow_over_zero", mean(bench.judged) / mean("zero flow"), bars.of_zero_flow, False
+        ),
+        Figure("face_losses_high_pass", ratio("high_pass"), bars.high_pass, False),
+        Figure("face_losses_noise", ratio("noise")),
+        Figure("face_losses_epe", ratio(SMALL), bars.epe_cost, False),
         *(Figure(f"recognition_uf1_{name}", value) for name, value in read.items()),
     ]
 

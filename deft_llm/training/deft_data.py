@@ -17,6 +17,7 @@ from deft_llm.deft.processing_deft import (
     IGNORED,
     DeftFeatureExtractor,
     DeftProcessor,
+    padded,
 )
 from deft_llm.errors import UserError
 from deft_llm.motion.packet import mirror
@@ -215,21 +216,6 @@ class Collator:
         if "input_ids" in rows[0]:
             batch.update(padded([(row["input_ids"], row["labels"]) for row in rows], self.pad))
         return batch
-
-
-def padded(talks: Sequence[tuple[list[int], list[int]]], pad: int) -> dict[str, torch.Tensor]:
-    """Ids and labels of B conversations, padded on the right, with their mask, each (B, L)."""
-    lengths = torch.tensor([len(ids) for ids, _ in talks])
-    longest = int(lengths.max())
-
-    def fill(row: list[int], value: int) -> list[int]:
-        return row + [value] * (longest - len(row))
-
-    return {
-        "input_ids": torch.tensor([fill(ids, pad) for ids, _ in talks]),
-        "labels": torch.tensor([fill(labels, IGNORED) for _, labels in talks]),
-        "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
-    }
 
 
 class LengthGroupedBatches(Sampler[int]):

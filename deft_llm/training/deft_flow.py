@@ -24,10 +24,9 @@ from deft_llm.config import validate
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.explain import Explainer
 from deft_llm.deft.on_flow import BLANK, clip_inputs
-from deft_llm.deft.processing_deft import CLIP_TOKEN
+from deft_llm.deft.processing_deft import CLIP_TOKEN, padded
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.simulator.flow_images import AUS, FlowImageSettings
-from deft_llm.training.deft_data import padded
 from deft_llm.training.flow_prior import Disturbance, disturbed, material
 from deft_llm.training.loop import Batch, Schedule, fit
 from deft_llm.training.runs import claim_folder, use_all_cores

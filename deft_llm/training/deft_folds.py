@@ -19,9 +19,9 @@ from deft_llm.deft.calibration import LABEL_SETS
 from deft_llm.deft.explain import Explainer
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.on_flow import DeftOnFlow, Fall
-from deft_llm.deft.processing_deft import CLIP_TOKEN
+from deft_llm.deft.processing_deft import padded
+from deft_llm.deft.scoring import answered
 from deft_llm.motion.encoding import mirror
-from deft_llm.training.deft_data import padded
 from deft_llm.training.deft_model import with_adapters
 from deft_llm.training.deft_recipe import TextModel
 
@@ -68,24 +68,23 @@ class DeftLora(DeftOnFlow):
     def fit(self, inputs: dict[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> None:
         """Tune a copy of the model on N clips; labels are class indices (N,)."""
         torch.manual_seed(self.seed)
-        tokens = self._encoded(inputs["flow_uvs"])
+        tokens, processor = self._encoded(inputs["flow_uvs"]), self.start.processor
         model = copy.deepcopy(self.start.model)
         text = TextModel(lora_rank=self.rank, lora_alpha=2 * self.rank)
-        tuned = with_adapters(model, text, self.start.processor.tokenizer, freeze_experts=True)
+        tuned = with_adapters(model, text, processor.tokenizer, freeze_experts=True)
         trained = [p for p in tuned.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=0.0)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / self.steps))
         )
-        asked = self._conversations()
+        kind, names = LABEL_SETS[LABELS]
+        talks = answered(processor, processor.prompts[kind], names)
         rng = np.random.default_rng(self.seed)
         for _ in range(self.steps):
             rows = self._drawn(labels, rng)
             # Mirror images lie behind the images themselves.
             seen = torch.from_numpy(rows + len(labels) * rng.integers(0, 2, len(rows)))
-            batch = padded(
-                [asked[labels[row]] for row in rows], self.start.processor.tokenizer.pad_token_id
-            )
+            batch = padded([talks[labels[row]] for row in rows], processor.tokenizer.pad_token_id)
             given = {name: part[seen] for name, part in tokens.items()}
             loss = tuned(**batch, expert_tokens=given).loss
             optimizer.zero_grad(set_to_none=True)
@@ -94,7 +93,7 @@ class DeftLora(DeftOnFlow):
             optimizer.step()
             schedule.step()
         merged: DeftForConditionalGeneration = tuned.merge_and_unload()
-        self.explainer = Explainer(merged, self.start.processor, self.start.calibration)
+        self.explainer = Explainer(merged, processor, self.start.calibration)
 
     @torch.no_grad()
     def _encoded(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
@@ -102,17 +101,6 @@ class DeftLora(DeftOnFlow):
         both = np.concatenate([flow_uvs, mirror(flow_uvs)])
         parts = [self.encode(both[i : i + _ENCODED]) for i in range(0, len(both), _ENCODED)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-    def _conversations(self) -> list[tuple[list[int], list[int]]]:
-        """Ids and labels of the question with each class as its answer."""
-        kind, names = LABEL_SETS[LABELS]
-        question = CLIP_TOKEN + self.start.processor.prompts[kind]
-        return [
-            self.start.processor.encode_conversation(
-                [{"role": "user", "content": question}, {"role": "assistant", "content": name}]
-            )
-            for name in names
-        ]
 
     def _drawn(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """Rows of one step: of each class in turn, whichever the fold has."""
