@@ -25,7 +25,7 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--check", action="store_true", help="exit 1 when a figure falls short")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     overrides = list(args.overrides)
     if args.models is not None:
@@ -39,6 +39,9 @@ def main() -> int:
     except UserError as error:
         print(f"eval/run.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("eval/run.py: stopped; the same command goes on with what is left", file=sys.stderr)
+        return 130
     print(tables, end="\n\n")
     return report(figures, args.json, args.check)
 
