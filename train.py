@@ -15,7 +15,7 @@ def main() -> int:
     parser.add_argument("config", type=Path, help="a YAML file of train_configs/")
     parser.add_argument("overrides", nargs="*", help="dotted changes, e.g. data.clips=200")
     parser.add_argument("--dry-run", action="store_true", help="print what it would cost, and stop")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         if args.dry_run:

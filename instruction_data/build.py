@@ -16,6 +16,7 @@ from pathlib import Path
 
 from deft_llm.config import validate
 from deft_llm.errors import UserError
+from deft_llm.simulator.clip_spec import NEUTRAL_SHARE
 from deft_llm.unimer.assemble import Assembly, assemble
 from deft_llm.unimer.build import SimulatedData, measure_simulated
 from deft_llm.unimer.coded import measure_corpus, open_prepared, unmeasured
@@ -37,6 +38,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--first-identity", type=int, default=1_000)
     parser.add_argument("--head", default="own", help="head model of the simulated faces")
     parser.add_argument("--head-path", type=Path, help="its file or folder, where it needs one")
+    parser.add_argument("--balanced-share", type=float, default=0.0, help="with an AU drawn evenly")
+    parser.add_argument("--neutral-share", type=float, default=NEUTRAL_SHARE, help="without any AU")
     parser.add_argument("--seed", type=int, default=1_000_000)
     parser.add_argument("--variants", type=int, default=8, help="conversations per clip")
     parser.add_argument("--turns", type=int, default=3, help="questions per conversation")
@@ -51,7 +54,7 @@ def build(args: argparse.Namespace) -> None:
     shard, templates = Shard.parse(args.shard), Templates(args.templates)
     if not args.corpora and not args.simulated:
         raise UserError("nothing to build from; give --corpora, --simulated N, or both")
-    names = ("identities", "first_identity", "head", "head_path", "seed", "workers")
+    names = set(SimulatedData.model_fields) - {"clips"}
     values = {"clips": args.simulated, **{name: getattr(args, name) for name in names}}
     data = validate(SimulatedData, values, "command line")
     corpora = [str(listing) for listing in args.corpora]

@@ -47,6 +47,27 @@ MAX_NEW_TOKENS = 480
 MACRO_PX = 6.0  # canonical px, twice the largest motion of the simulated micro-expressions
 
 
+def require_whole(folder: Path) -> None:
+    """Refuse a checkpoint folder of which a part is missing.
+
+    Raises:
+        UserError: Names the part.
+    """
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(
+            f"checkpoint {folder}: holds adapters alone; put them into their language model "
+            "first: deft-llm export RUN -o DIR --merge"
+        )
+    index = "model.safetensors.index.json"  # of weights in several files
+    weights = index if (folder / index).is_file() else "model.safetensors"
+    for name in ("config.json", weights, "processor_config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise UserError(
+                f"checkpoint {folder}: no {name}; expected the folder that train.py writes "
+                "as final/, or demo/checkpoint"
+            )
+
+
 @dataclass
 class Answers:
     """What the model says of a batch of clips, before any check.
@@ -88,19 +109,7 @@ class Explainer:
         Raises:
             UserError: If the folder or a part of it is missing or damaged.
         """
-        if (folder / "adapter_config.json").is_file():
-            raise UserError(
-                f"checkpoint {folder}: holds adapters alone; put them into their language model "
-                "first: deft-llm export RUN -o DIR --merge"
-            )
-        index = "model.safetensors.index.json"  # of weights in several files
-        weights = index if (folder / index).is_file() else "model.safetensors"
-        for name in ("config.json", weights, "processor_config.json", "tokenizer.json"):
-            if not (folder / name).is_file():
-                raise UserError(
-                    f"checkpoint {folder}: no {name}; expected the folder that train.py writes "
-                    "as final/, or demo/checkpoint"
-                )
+        require_whole(folder)
         try:
             model = DeftForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
             processor = DeftProcessor.from_pretrained(folder)

@@ -19,8 +19,6 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from deft_llm.config import validate
-from deft_llm.deft.backbones import resolve_backbones
-from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.training.deft_data import (
     Collator,
@@ -29,7 +27,13 @@ from deft_llm.training.deft_data import (
     InstructionDataset,
     require_sizes,
 )
-from deft_llm.training.deft_model import PARTS, build_model, train_only, with_adapters
+from deft_llm.training.deft_model import (
+    PARTS,
+    build_model,
+    start_config,
+    train_only,
+    with_adapters,
+)
 from deft_llm.training.deft_recipe import DeftRecipe, require_machine
 from deft_llm.training.deft_stages import run_stage
 from deft_llm.training.runs import claim_folder, is_shared, process_state, use_all_cores, whole
@@ -55,7 +59,7 @@ def train(values: dict[str, Any], where: str) -> None:
     """
     recipe = validate(DeftRecipe, values, where)
     require_machine(recipe, where)
-    resolve_backbones(DeftConfig(**recipe.model))  # before hours of rendering
+    config = start_config(recipe)  # before hours of rendering
     final = recipe.output / "final"
     state = process_state()
     with state.main_process_first():
@@ -67,7 +71,7 @@ def train(values: dict[str, Any], where: str) -> None:
     store = PacketStore(*folders)
     for folder in recipe.held_out:
         require_disjoint(store.records.values(), folder_records(folder))
-    require_sizes(store, DeftConfig(**recipe.model))
+    require_sizes(store, config)
     use_all_cores()
     set_seed(recipe.seed)
     model, processor = build_model(recipe, *folders)

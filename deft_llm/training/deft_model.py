@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrain
 
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
+from deft_llm.deft.explain import Explainer, require_whole
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import (
     SPECIAL_TOKENS,
@@ -32,6 +33,21 @@ PARTS: tuple[str, ...] = ("experts", "heads", "projectors", "language_model")
 _SENTENCES = 6000  # conversations that the tokenizer is trained on
 
 
+def start_config(recipe: DeftRecipe) -> DeftConfig:
+    """What a recipe's model is configured as, but for the language model it may still lack.
+
+    Raises:
+        UserError: If its checkpoint cannot be read, or a backbone is unknown.
+    """
+    if recipe.checkpoint:
+        require_whole(recipe.checkpoint)
+        config = DeftConfig.from_pretrained(recipe.checkpoint)
+    else:
+        config = DeftConfig(**recipe.model)
+    resolve_backbones(config)
+    return config
+
+
 def build_model(
     recipe: DeftRecipe, *folders: Path
 ) -> tuple[DeftForConditionalGeneration, DeftProcessor]:
@@ -42,10 +58,12 @@ def build_model(
         *folders: Data folders, whose text the tiny tokenizer is trained on.
 
     Raises:
-        UserError: If the language model or a backbone cannot be had.
+        UserError: If the checkpoint, the language model or a backbone cannot be had.
     """
-    config = DeftConfig(**recipe.model)
-    resolve_backbones(config)
+    if recipe.checkpoint:
+        begun = Explainer.load(recipe.checkpoint)
+        return begun.model, begun.processor
+    config = start_config(recipe)
     text = recipe.text_model
     if text.name_or_path:
         tokenizer = _published(AutoTokenizer.from_pretrained, text.name_or_path)

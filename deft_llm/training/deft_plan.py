@@ -19,12 +19,11 @@ from torch import nn
 from transformers import AutoConfig
 
 from deft_llm.config import validate
-from deft_llm.deft.backbones import resolve_backbones
-from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
+from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import SPECIAL_TOKENS
 from deft_llm.errors import UserError
-from deft_llm.training.deft_model import LORA_TARGETS, PARTS, train_only
+from deft_llm.training.deft_model import LORA_TARGETS, PARTS, start_config, train_only
 from deft_llm.training.deft_recipe import DeftRecipe, Stage, require_machine
 from deft_llm.training.deft_stages import STAGES
 from deft_llm.unimer.dialogue import PIECES
@@ -100,8 +99,7 @@ def skeleton(recipe: DeftRecipe) -> DeftForConditionalGeneration:
     Raises:
         UserError: If the language model's configuration cannot be read.
     """
-    config = DeftConfig(**recipe.model)
-    resolve_backbones(config)
+    config = start_config(recipe)
     text = recipe.text_model
     if text.name_or_path:
         try:
@@ -111,7 +109,7 @@ def skeleton(recipe: DeftRecipe) -> DeftForConditionalGeneration:
                 f"text_model.name_or_path {text.name_or_path!r}: no configuration of a language "
                 "model there; give a hub name, or a folder with config.json"
             ) from error
-    else:
+    elif not recipe.checkpoint:
         config.text_config = AutoConfig.for_model(
             **{"model_type": "qwen3", **text.config},
             vocab_size=text.vocab_size + len(PIECES) + len(SPECIAL_TOKENS),

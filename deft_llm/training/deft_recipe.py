@@ -98,8 +98,10 @@ class DeftRecipe(Settings):
         templates: Folder with the wording.
         data: What to simulate; nothing where there are ``folders`` alone.
         folders: Data folders that ``instruction_data/build.py`` wrote, to learn from as well.
-        text_model: The language model.
-        model: Fields of ``DeftConfig``.
+        checkpoint: A whole DEFT-LLM to go on from, which brings its language model and its
+            ``DeftConfig`` along; None builds one.
+        text_model: The language model; beside a ``checkpoint``, adapters on it alone.
+        model: Fields of ``DeftConfig``; nothing beside a ``checkpoint``.
         experts: Stage 1: experts and heads on clips (AUs, emotion, statements by region).
         projectors: Stage 2: projectors on conversations, all else as it is.
         instruct: Stage 3: the language model, whole or by adapters, and all that is new to it.
@@ -115,7 +117,8 @@ class DeftRecipe(Settings):
     templates: Path = Path("instruction_data/templates")
     data: SimulatedData = SimulatedData(clips=0, identities=1)
     folders: list[Path] = Field(default_factory=list, validate_default=True)
-    text_model: TextModel
+    checkpoint: Path | None = None
+    text_model: TextModel = Field(default=TextModel(), validate_default=True)
     model: dict[str, Any] = Field(default_factory=dict)
     experts: Stage
     projectors: Stage = Stage(steps=0)
@@ -125,9 +128,22 @@ class DeftRecipe(Settings):
     report_to: list[Reporter] = Field(default_factory=list)
     held_out: list[Path] = Field(default_factory=list)
 
+    @field_validator("text_model")
+    @classmethod
+    def _one_language_model(cls, text: TextModel, info: ValidationInfo) -> TextModel:
+        given = bool(text.name_or_path or text.config)
+        if info.data.get("checkpoint"):
+            if given:
+                raise ValueError("a checkpoint has its own: leave out name_or_path and config")
+        elif not given:
+            raise ValueError("no language model: give name_or_path, config, or a checkpoint")
+        return text
+
     @field_validator("model")
     @classmethod
-    def _known_fields(cls, fields: dict[str, Any]) -> dict[str, Any]:
+    def _known_fields(cls, fields: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if fields and info.data.get("checkpoint"):
+            raise ValueError(f"a checkpoint has its own: leave out {', '.join(sorted(fields))}")
         known = sorted(DeftConfig().to_dict())
         for name in fields:
             if name not in known:

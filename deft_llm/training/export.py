@@ -110,6 +110,7 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
         adapters: Whether the folder holds adapters only.
     """
     base = _shown(recipe.text_model.name_or_path)
+    begun = "/".join(recipe.checkpoint.parts[-2:]) if recipe.checkpoint else None
     front: dict[str, Any] = {
         "library_name": "peft" if adapters else "transformers",
         "pipeline_tag": "image-text-to-text",
@@ -119,6 +120,7 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
         front["base_model"] = base
     used = recipe.model_dump(mode="json", exclude={"output", "held_out", "templates"})
     used["text_model"]["name_or_path"] = base
+    used["checkpoint"] = begun
     used["folders"] = [folder.name for folder in recipe.folders]
     used["data"].pop("head_path")
     for backbone in used["model"].get("backbones", {}).values():
@@ -134,7 +136,7 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
             "A DEFT-LLM: a clip of a face in, the emotion, the action units and an explanation "
             "bound to measured motion out. Made with `train.py` of deft-llm.",
             "",
-            f"- **Language model**: {base or 'built from a configuration, trained from nothing'}"
+            f"- **Language model**: {base or _origin(begun)}"
             + ("; this folder holds adapters for it" if adapters else ""),
             f"- **Data**: {_data(recipe)}",
             "- **Not for decisions about people**: micro-expressions are weak evidence at best.",
@@ -157,6 +159,13 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
             "",
         ]
     )
+
+
+def _origin(begun: str | None) -> str:
+    """Where a language model that is no published one comes from."""
+    if begun:
+        return f"that of the checkpoint `{begun}`, from which all parts went on learning"
+    return "built from a configuration, trained from nothing"
 
 
 def _shown(name: str | None) -> str | None:

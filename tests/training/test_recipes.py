@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils.deepspeed import HfDeepSpeedConfig
+from safetensors import safe_open
 
 from deft_llm.config import read_yaml, validate
 from deft_llm.errors import UserError
@@ -63,9 +64,9 @@ def test_the_tiny_recipe_leaves_out_what_came_later() -> None:
 
 
 def planned(**changes: Any) -> str:
-    values = read_yaml(CONFIGS / "deft" / "small.yaml")
+    values = read_yaml(CONFIGS / "deft" / "tiny.yaml")
     values.pop("task")
-    return "\n".join(plan({**values, **changes}, "small.yaml"))
+    return "\n".join(plan({**values, **changes}, "tiny.yaml"))
 
 
 def test_the_dry_run_names_tokens_parameters_and_memory() -> None:
@@ -73,6 +74,16 @@ def test_the_dry_run_names_tokens_parameters_and_memory() -> None:
     assert "tokens per clip  58 (structure 4, texture 4, motion 44, tags 6)" in text
     assert "projectors       left out" in text
     assert text.count("GiB a process") == 2
+
+
+def test_the_dry_run_of_a_checkpoint_counts_what_it_holds(tiny_checkpoint: Path) -> None:
+    values = read_yaml(CONFIGS / "deft" / "small.yaml")
+    values.pop("task")
+    text = "\n".join(plan({**values, "checkpoint": str(tiny_checkpoint)}, "small.yaml"))
+    with safe_open(tiny_checkpoint / "model.safetensors", "pt") as weights:
+        names = [n for n in weights.keys() if n.startswith("experts.")]  # noqa: SIM118
+        size = sum(weights.get_tensor(n).numel() for n in names)
+    assert f"parameters       experts {size / 1e3:.2f} k" in text
 
 
 def test_the_plan_of_a_7b_model_fits_the_gpus_that_its_recipes_name(tmp_path: Path) -> None:

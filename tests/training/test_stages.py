@@ -286,6 +286,77 @@ def test_a_folder_named_twice_is_refused(
         deft.train({**values, "output": str(tmp_path), "folders": [str(data)] * 2}, "test")
 
 
+@pytest.fixture(scope="module")
+def going_on(values: dict[str, Any], tiny_checkpoint: Path) -> dict[str, Any]:
+    """Settings of a run that goes on from a checkpoint, whole."""
+    stage = {"steps": 2, "batch_size": 4, "save_every": 2}
+    return {
+        **{name: value for name, value in values.items() if name not in ("model", "text_model")},
+        "checkpoint": str(tiny_checkpoint),
+        "report_to": [],
+        "experts": stage,
+        "projectors": {"steps": 0},
+        "instruct": {**stage, "freeze_experts": True},
+    }
+
+
+def test_a_checkpoint_goes_on_learning(
+    going_on: dict[str, Any], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    begun = load_file(tiny_checkpoint / "model.safetensors")
+    fresh, processor, _ = built(going_on, tmp_path / "run")
+    assert all(torch.equal(x, begun[name]) for name, x in fresh.named_parameters() if name in begun)
+    deft.train({**going_on, "output": str(tmp_path / "run")}, "test")
+    taught = load_file(tmp_path / "run" / "final" / "model.safetensors")
+    assert taught.keys() == begun.keys()
+    assert {part_of(n) for n in taught if not torch.equal(taught[n], begun[n])} == {
+        "experts",
+        "heads",
+        "projectors",
+        "language_model",
+    }
+    kept = DeftProcessor.from_pretrained(tmp_path / "run" / "final")
+    assert kept.tokenizer.get_vocab() == processor.tokenizer.get_vocab()
+    card = (export(tmp_path / "run", tmp_path / "out") / "README.md").read_text()
+    place = "/".join(tiny_checkpoint.parts[-2:])
+    assert f"that of the checkpoint `{place}`" in card
+    assert str(tiny_checkpoint.parent.parent) not in card
+
+
+def test_a_checkpoint_learns_by_adapters_alone(
+    going_on: dict[str, Any], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    settings = {**going_on, "text_model": {"lora_rank": 2}, "output": str(tmp_path / "run")}
+    deft.train(settings, "test")
+    state = load_file(tmp_path / "run" / "final" / "adapter_model.safetensors")
+    assert not any(
+        "language_model" in name and "lora" not in name for name in state if "embed" not in name
+    )
+    export(tmp_path / "run", tmp_path / "merged", merge=True)
+    begun = load_file(tiny_checkpoint / "model.safetensors")
+    merged = load_file(tmp_path / "merged" / "model.safetensors")
+    changed = {n for n in merged if not torch.equal(merged[n], begun[n])}
+    assert any("q_proj" in name for name in changed)
+    assert not any("norm" in name for name in changed if part_of(name) == "language_model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"text_model": {"config": {"model_type": "qwen3"}}}, "leave out name_or_path and config"),
+        ({"model": {"map_size": 28}}, "leave out map_size"),
+        ({"checkpoint": "/nowhere"}, "checkpoint /nowhere: no config.json"),
+        ({"checkpoint": None}, "no language model: give"),
+    ],
+)
+def test_a_checkpoint_brings_its_own_model(
+    going_on: dict[str, Any], tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        deft.train({**going_on, "output": str(tmp_path / "run"), **changes}, "test")
+    assert not (tmp_path / "run" / "final").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
