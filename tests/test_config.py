@@ -9,10 +9,6 @@ import pytest
 
 from deft_llm.config import Settings, apply_overrides, load, read_yaml, validate
 from deft_llm.errors import UserError
-from deft_llm.training.deft_flow import DeftFlowRecipe
-from deft_llm.training.deft_recipe import DeftRecipe
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 class Optim(Settings):
@@ -101,15 +97,3 @@ def test_a_wrong_override_is_one_line(override: str) -> None:
         apply_overrides({"output": "runs", "optim": {}}, [override])
     assert repr(override) in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "train_configs" / "deft").glob("*.yaml")))
-def test_the_recipes_that_we_ship_are_valid(path: Path) -> None:
-    values = read_yaml(path)
-    task = values.pop("task")
-    if task == "deft_flow":
-        assert validate(DeftFlowRecipe, values, str(path)).draws
-        return
-    assert task == "deft"
-    text = validate(DeftRecipe, values, str(path)).text_model
-    assert text.config or text.name_or_path

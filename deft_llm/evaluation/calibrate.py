@@ -29,14 +29,14 @@ class CalibrationPlan(Settings):
 
     Attributes:
         checkpoint: Folder of the model; gets the file.
-        recipe: What it was trained by.
+        recipes: What it was trained by.
         data: Sets of validation clips; those of a head that is not at hand are left out.
         apart_from: Benchmark files whose ``data`` shares no face with the validation clips.
         cache: Where measured clips are kept.
     """
 
     checkpoint: Path
-    recipe: Path
+    recipes: list[Path]
     data: list[SimulatedData]
     apart_from: list[Path]
     cache: Path = Path("runs/benchmarks")
@@ -60,7 +60,7 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
     if not sets:
         raise UserError(f"{path}: no validation clips can be rendered; add a set of the head 'own'")
     drawn = [spec for data in sets for spec in specs(data)]
-    audit(training_draw(plan.recipe), drawn, "training draw and validation")
+    audit(training_draw(plan.recipes), drawn, "training draw and validation")
     for benchmark in plan.apart_from:
         for tested in _tested(benchmark):
             audit(list(specs(tested)), drawn, f"{benchmark} and validation")

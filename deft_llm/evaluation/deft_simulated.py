@@ -84,13 +84,13 @@ class Model(Settings):
 
     Attributes:
         checkpoint: Its folder; a model without one is left out, and counted.
-        recipe: What it was trained by: its training draw fits the ceilings, and shares no face
+        recipes: What it was trained by: their training draw fits the ceilings, and shares no face
             with the tests.
         tests: Names of the test sets.
     """
 
     checkpoint: Path
-    recipe: Path
+    recipes: list[Path]
     tests: list[str]
 
 
@@ -168,7 +168,7 @@ def _trial(bench: DeftBenchmark, name: str, model: Model, test: str) -> _Trial |
         return None
     if not head_at_hand(data.head):
         return None
-    train = training_draw(model.recipe)
+    train = training_draw(model.recipes)
     audit(train, list(specs(data)))
     audit(train, even_specs(bench.probe[test]), "training draw and probe")
     explainer = Explainer.load(model.checkpoint)

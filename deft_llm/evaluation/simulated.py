@@ -72,9 +72,9 @@ class SimulatedBenchmark(Settings):
     Attributes:
         benchmark: "simulated".
         checkpoint: Folder of the model.
-        recipe: What it was trained by: its training draw fits the ceiling, and no subject of it
+        recipes: What it was trained by: their training draw fits the ceiling, and no subject of it
             may be in the test.
-        train_data: Data folder of that recipe, for the logistic regression; may be absent.
+        train_data: Data folder of the last recipe, for the logistic regression; may be absent.
         data: The test clips.
         least_au_share: An AU is scored when it is in at least this share of the statistics.
         bars: Bars.
@@ -83,7 +83,7 @@ class SimulatedBenchmark(Settings):
 
     benchmark: str
     checkpoint: Path
-    recipe: Path
+    recipes: list[Path]
     train_data: Path
     data: SimulatedData
     least_au_share: float = 0.02
@@ -105,7 +105,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
         UserError: If the test shares a subject with the training draw, or a file is missing.
     """
     bench = load(SimulatedBenchmark, path, overrides)
-    train = training_draw(bench.recipe)
+    train = training_draw(bench.recipes)
     audit(train, list(specs(bench.data)))
     explainer = Explainer.load(bench.checkpoint)
     clips = test_clips(bench.data, bench.cache)
@@ -128,9 +128,10 @@ class _RecipeFile(DeftRecipe):
     task: str
 
 
-def training_draw(recipe: Path) -> list[ClipSpec]:
-    """The clips that a recipe trains on."""
-    return list(specs(load(_RecipeFile, recipe).data))
+def training_draw(recipes: Sequence[Path]) -> list[ClipSpec]:
+    """The simulated clips that recipes train on, one after the other."""
+    sets = [data for recipe in recipes for data in load(_RecipeFile, recipe).data]
+    return [spec for data in sets for spec in specs(data)]
 
 
 def audit(

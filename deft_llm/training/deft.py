@@ -67,7 +67,7 @@ def train(values: dict[str, Any], where: str) -> None:
         if final.is_dir():
             logger.info("already finished at step %d: %s", recipe.instruct.steps, final)
             return
-        folders = _data_folders(recipe)
+        folders = data_folders(recipe)
     store = PacketStore(*folders)
     for folder in recipe.held_out:
         require_disjoint(store.records.values(), folder_records(folder))
@@ -100,14 +100,13 @@ def train(values: dict[str, Any], where: str) -> None:
     state.wait_for_everyone()
 
 
-def _data_folders(recipe: DeftRecipe) -> list[Path]:
+def data_folders(recipe: DeftRecipe) -> list[Path]:
     """The folders to learn from; what is to be simulated is built first, or gone on with."""
-    if not recipe.data.clips:
-        return list(recipe.folders)
-    own = recipe.output / "data"
-    if not (own / "clips.jsonl").is_file():
-        build_simulated(recipe.data, own, Templates(recipe.templates))
-    return [own, *recipe.folders]
+    simulated = recipe.simulated()
+    for data, folder in simulated:
+        if not (folder / "clips.jsonl").is_file():
+            build_simulated(data, folder, Templates(recipe.templates))
+    return [*(folder for _, folder in simulated), *recipe.folders]
 
 
 def _to_be_tuned(recipe: DeftRecipe, model: Any, processor: DeftProcessor) -> Any:

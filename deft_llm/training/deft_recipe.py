@@ -96,7 +96,7 @@ class DeftRecipe(Settings):
         output: Folder of the run.
         seed: Seed of data order, initial weights and drop-out.
         templates: Folder with the wording.
-        data: What to simulate; nothing where there are ``folders`` alone.
+        data: What to simulate, a set or several; nothing where there are ``folders`` alone.
         folders: Data folders that ``instruction_data/build.py`` wrote, to learn from as well.
         checkpoint: A whole DEFT-LLM to go on from, which brings its language model and its
             ``DeftConfig`` along; None builds one.
@@ -115,7 +115,7 @@ class DeftRecipe(Settings):
     output: Path
     seed: int = 0
     templates: Path = Path("instruction_data/templates")
-    data: SimulatedData = SimulatedData(clips=0, identities=1)
+    data: list[SimulatedData] = Field(default_factory=list)
     folders: list[Path] = Field(default_factory=list, validate_default=True)
     checkpoint: Path | None = None
     text_model: TextModel = Field(default=TextModel(), validate_default=True)
@@ -127,6 +127,11 @@ class DeftRecipe(Settings):
     device: Literal["any", "cuda"] = "any"
     report_to: list[Reporter] = Field(default_factory=list)
     held_out: list[Path] = Field(default_factory=list)
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one_set_alone(cls, sets: Any) -> Any:
+        return [sets] if isinstance(sets, dict) else sets
 
     @field_validator("text_model")
     @classmethod
@@ -155,9 +160,15 @@ class DeftRecipe(Settings):
     @field_validator("folders")
     @classmethod
     def _something_to_learn(cls, folders: list[Path], info: ValidationInfo) -> list[Path]:
-        if not folders and "data" in info.data and not info.data["data"].clips:
+        if not folders and "data" in info.data and not any(s.clips for s in info.data["data"]):
             raise ValueError("nothing to learn from: give data.clips, folders, or both")
         return folders
+
+    def simulated(self) -> list[tuple[SimulatedData, Path]]:
+        """The sets to simulate, each with its folder: data, data-2, data-3."""
+        folders = (self.output / f"data-{i}" for i in range(2, len(self.data) + 1))
+        pairs = zip(self.data, (self.output / "data", *folders), strict=False)
+        return [(data, folder) for data, folder in pairs if data.clips]
 
 
 def require_machine(recipe: DeftRecipe, where: str) -> None:

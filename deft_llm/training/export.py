@@ -85,7 +85,7 @@ def _merged(recipe: DeftRecipe, final: Path) -> Any:
     """The whole model with its adapters inside the language model's weights."""
     text = recipe.text_model.model_copy(update={"quantize": None})
     set_seed(recipe.seed)
-    own = [recipe.output / "data"] if recipe.data.clips else []
+    own = [folder for _, folder in recipe.simulated()]
     base, _ = build_model(recipe.model_copy(update={"text_model": text}), *own, *recipe.folders)
     return PeftModel.from_pretrained(base, final).merge_and_unload()
 
@@ -122,7 +122,8 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
     used["text_model"]["name_or_path"] = base
     used["checkpoint"] = begun
     used["folders"] = [folder.name for folder in recipe.folders]
-    used["data"].pop("head_path")
+    for data in used["data"]:
+        data.pop("head_path")
     for backbone in used["model"].get("backbones", {}).values():
         backbone["name"] = _shown(backbone["name"])
         backbone.pop("weights", None)
@@ -174,11 +175,11 @@ def _shown(name: str | None) -> str | None:
 
 
 def _data(recipe: DeftRecipe) -> str:
-    parts = [folder.name for folder in recipe.folders]
-    if recipe.data.clips:
-        faces = recipe.data.identities
-        parts.insert(0, f"{recipe.data.clips} simulated clips of at most {faces} faces")
-    return ", ".join(parts)
+    simulated = [
+        f"{data.clips} simulated clips of at most {data.identities} faces (head {data.head})"
+        for data, _ in recipe.simulated()
+    ]
+    return ", ".join([*simulated, *(folder.name for folder in recipe.folders)])
 
 
 def _losses(recipe: DeftRecipe, run: Path) -> list[str]:

@@ -89,7 +89,7 @@ def small(
     recipe = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
     recipe["templates"] = str(ROOT / "instruction_data" / "templates")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    entry = {"checkpoint": str(tiny_checkpoint), "recipe": str(tmp_path / "recipe.yaml")}
+    entry = {"checkpoint": str(tiny_checkpoint), "recipes": [str(tmp_path / "recipe.yaml")]}
     values = {
         **read_yaml(PINNED),
         "models": {
@@ -263,7 +263,7 @@ def plan(small: Path, tmp_path: Path, tiny_checkpoint: Path) -> Path:
         (checkpoint / file.name).symlink_to(file)
     values: dict[str, Any] = {
         "checkpoint": str(checkpoint),
-        "recipe": str(tmp_path / "recipe.yaml"),
+        "recipes": [str(tmp_path / "recipe.yaml")],
         "data": [{**SMALL, "clips": 40, "first_identity": 800000, "seed": 8000000}],
         "apart_from": [str(small), str(ROOT / "eval" / "benchmarks" / "simulated.yaml")],
         "cache": str(tmp_path / "cache"),

@@ -121,7 +121,7 @@ def make_benchmark(tmp_path: Path, tiny_checkpoint: Path) -> MakeBenchmark:
         values = {
             **pinned,
             "checkpoint": str(tiny_checkpoint),
-            "recipe": str(tmp_path / "recipe.yaml"),
+            "recipes": [str(tmp_path / "recipe.yaml")],
             "train_data": str(tmp_path / "nowhere"),
             "cache": str(tmp_path / "cache"),
             "data": {**pinned["data"], "clips": CLIPS, "identities": 6, "workers": 1, **data},
