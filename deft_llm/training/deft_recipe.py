@@ -66,7 +66,7 @@ class Stage(Settings):
         warmup: Share of the steps with a rising rate.
         weight_decay: The optimizer's.
         optimizer: "adamw", or "muon" for the matrices with AdamW for the rest.
-        bf16: Run under bfloat16 autocast.
+        bf16: Run under bfloat16 autocast, where the machine is fast at it (``takes_bfloat16``).
         gradient_checkpointing: Compute the language model's activations again in the backward
             pass instead of keeping them.
         log_every: Steps between rows of the log.

@@ -26,7 +26,7 @@ from deft_llm.training.deft_data import Collator, LengthGroupedBatches
 from deft_llm.training.deft_model import part_of
 from deft_llm.training.deft_recipe import DeftRecipe, Stage
 from deft_llm.training.muon import MuonAdamW, matrices_of
-from deft_llm.training.runs import sharded_on_cpu
+from deft_llm.training.runs import sharded_on_cpu, takes_bfloat16
 
 logger = logging.getLogger(__name__)
 STAGES: tuple[str, ...] = ("experts", "projectors", "instruct")
@@ -179,7 +179,7 @@ def arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArgumen
         warmup_steps=round(stage.warmup * stage.steps),
         weight_decay=stage.weight_decay,
         max_grad_norm=1.0,
-        bf16=stage.bf16,
+        bf16=takes_bfloat16(stage.bf16),
         use_cpu=not (torch.cuda.is_available() or sharded_on_cpu()),
         logging_steps=stage.log_every,
         save_steps=stage.save_every,

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.training.muon import MuonAdamW, matrices_of
+from deft_llm.training.runs import takes_bfloat16
 
 logger = logging.getLogger(__name__)
 Batch = Mapping[str, Tensor]
@@ -46,7 +47,7 @@ class Schedule(Settings):
         optimizer: "adamw", or "muon" for linear layers and convolutions with AdamW for the rest.
         weight_decay: AdamW's, and Muon's.
         clip: Largest norm of the gradient; 0 leaves it.
-        bf16: Run under bfloat16 autocast.
+        bf16: Run under bfloat16 autocast, where the machine is fast at it (``takes_bfloat16``).
         save_every: Steps between checkpoints.
         log_every: Steps between rows of the log.
         evaluate_every: Steps between evaluations; 0 evaluates at the end only.
@@ -141,7 +142,9 @@ def fit(task: Task, schedule: Schedule, output: Path, cpu: bool = False) -> Path
     if final.is_dir():
         logger.info("already finished at step %d: %s", schedule.steps, final)
         return final
-    accelerator = Accelerator(cpu=cpu, mixed_precision="bf16" if schedule.bf16 else "no")
+    accelerator = Accelerator(
+        cpu=cpu, mixed_precision="bf16" if takes_bfloat16(schedule.bf16) else "no"
+    )
     optimizer = _optimizer(task.model, schedule)
     model, optimizer = accelerator.prepare(task.model, optimizer)
     task.model = model

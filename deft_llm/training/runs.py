@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -13,6 +14,9 @@ from accelerate import PartialState
 
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
+
+logger = logging.getLogger(__name__)
+_NARROW = ("NO AVX", "DEFAULT", "AVX2")
 
 
 def claim_folder(output: Path, recipe: Settings) -> None:
@@ -86,6 +90,18 @@ def use_all_cores() -> None:
     if not torch.cuda.is_available():
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         torch.set_num_threads(max(1, _cores() // processes))
+
+
+def takes_bfloat16(wanted: bool) -> bool:
+    """Whether to run under bfloat16 autocast: where it is wanted and this machine is fast at it.
+
+    A CPU without AVX-512 has no kernels for it; a step takes twenty times as long as in float32,
+    which is taken there instead, and said.
+    """
+    slow = not torch.cuda.is_available() and torch.backends.cpu.get_cpu_capability() in _NARROW
+    if wanted and slow:
+        logger.info("this CPU has no AVX-512, without which bfloat16 is slow: float32 it is")
+    return wanted and not slow
 
 
 def _cores() -> int:
