@@ -95,8 +95,8 @@ def use_all_cores() -> None:
 def takes_bfloat16(wanted: bool) -> bool:
     """Whether to run under bfloat16 autocast: where it is wanted and this machine is fast at it.
 
-    A CPU without AVX-512 has no kernels for it (a step of the experts took 10 s for 1.3 s in float32):
-    float32 is taken there instead, and said.
+    A CPU without AVX-512 has no kernels for it (a step of the experts took 10 s for 1.3 s in
+    float32): float32 is taken there instead, and said.
     """
     slow = not torch.cuda.is_available() and torch.backends.cpu.get_cpu_capability() in _NARROW
     if wanted and slow:
