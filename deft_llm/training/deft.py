@@ -19,7 +19,9 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from deft_llm.config import validate
+from deft_llm.deft.explain import Explainer
 from deft_llm.deft.processing_deft import DeftProcessor
+from deft_llm.errors import UserError
 from deft_llm.training.deft_data import (
     Collator,
     ExpertDataset,
@@ -92,12 +94,36 @@ def train(values: dict[str, Any], where: str) -> None:
     tuned = _to_be_tuned(recipe, model, processor)
     run_stage("instruct", tuned, conversations, collator, recipe)
     with whole(tuned):
+        if recipe.checkpoint and recipe.average < 1:
+            average(tuned, recipe.checkpoint, recipe.average)
         if not (recipe.text_model.lora_rank or is_shared(tuned)):
             tuned = tuned.to(getattr(torch, recipe.save_dtype))
         if state.is_main_process:
             save_whole(tuned, processor, final)
             logger.info("finished: %s", final)
     state.wait_for_everyone()
+
+
+@torch.no_grad()
+def average(model: Any, checkpoint: Path, share: float) -> None:
+    """Move a trained model's weights back towards those that it began with.
+
+    Args:
+        model: The trained model, on one device, whole.
+        checkpoint: Folder of what it began with.
+        share: Weight of the trained ones.
+
+    Raises:
+        UserError: If processes share the weights between them (DeepSpeed's ZeRO-3).
+    """
+    if is_shared(model):
+        raise UserError("average needs whole weights, ZeRO-3 cuts them; say average=1")
+    begun = Explainer.load(checkpoint).model.state_dict()
+    seen: set[int] = set()
+    for name, weight in model.state_dict().items():
+        if weight.is_floating_point() and weight.data_ptr() not in seen:  # tied ones have two names
+            weight.lerp_(begun[name].to(weight), 1 - share)
+            seen.add(weight.data_ptr())
 
 
 def data_folders(recipe: DeftRecipe) -> list[Path]:

@@ -100,6 +100,9 @@ class DeftRecipe(Settings):
         folders: Data folders that ``instruction_data/build.py`` wrote, to learn from as well.
         checkpoint: A whole DEFT-LLM to go on from, which brings its language model and its
             ``DeftConfig`` along; None builds one.
+        average: Share of the trained weights in those that are saved, the rest being the
+            ``checkpoint``'s (Wortsman et al. 2022, WiSE-FT): what was learnt last no longer
+            pushes out what was known. 1 saves the trained weights.
         text_model: The language model; beside a ``checkpoint``, adapters on it alone.
         model: Fields of ``DeftConfig``; nothing beside a ``checkpoint``.
         experts: Stage 1: experts and heads on clips (AUs, emotion, statements by region).
@@ -118,6 +121,7 @@ class DeftRecipe(Settings):
     data: list[SimulatedData] = Field(default_factory=list)
     folders: list[Path] = Field(default_factory=list, validate_default=True)
     checkpoint: Path | None = None
+    average: float = Field(default=1.0, gt=0, le=1)
     text_model: TextModel = Field(default=TextModel(), validate_default=True)
     model: dict[str, Any] = Field(default_factory=dict)
     experts: Stage
@@ -140,6 +144,10 @@ class DeftRecipe(Settings):
         if info.data.get("checkpoint"):
             if given:
                 raise ValueError("a checkpoint has its own: leave out name_or_path and config")
+            if text.lora_rank and info.data.get("average", 1.0) < 1:
+                raise ValueError("adapters are not averaged: leave out average, or lora_rank")
+        elif info.data.get("average", 1.0) < 1:
+            raise ValueError("average needs a checkpoint to average with")
         elif not given:
             raise ValueError("no language model: give name_or_path, config, or a checkpoint")
         return text

@@ -323,6 +323,20 @@ def test_a_checkpoint_goes_on_learning(
     assert str(tiny_checkpoint.parent.parent) not in card
 
 
+def test_what_was_learnt_is_averaged_with_what_was_known(
+    going_on: dict[str, Any], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    saved = {}
+    for share in (1.0, 0.25):
+        output = tmp_path / str(share)
+        deft.train({**going_on, "average": share, "output": str(output)}, "test")
+        saved[share] = load_file(output / "final" / "model.safetensors")
+    begun = load_file(tiny_checkpoint / "model.safetensors")
+    for name, first in begun.items():
+        wanted = 0.25 * saved[1.0][name] + 0.75 * first
+        torch.testing.assert_close(saved[0.25][name], wanted, rtol=1e-4, atol=1e-6)
+
+
 def test_a_checkpoint_learns_by_adapters_alone(
     going_on: dict[str, Any], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -347,6 +361,8 @@ def test_a_checkpoint_learns_by_adapters_alone(
         ({"model": {"map_size": 28}}, "leave out map_size"),
         ({"checkpoint": "/nowhere"}, "checkpoint /nowhere: no config.json"),
         ({"checkpoint": None}, "no language model: give"),
+        ({"average": 0.5, "text_model": {"lora_rank": 2}}, "adapters are not averaged"),
+        ({"average": 0.5, "checkpoint": None}, "average needs a checkpoint"),
     ],
 )
 def test_a_checkpoint_brings_its_own_model(
