@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -81,7 +81,7 @@ def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:
         errors = error.errors()
         # A misspelt key also leaves its own field missing: the spelling is what to mend.
         first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-        key = ".".join(str(part) for part in first["loc"])
+        key = _as_written(first["loc"], values)
         if first["type"] == "extra_forbidden":
             raise UserError(
                 f"{where}: unknown key {key!r}{_nearest(model, first['loc'])}"
@@ -95,11 +95,27 @@ def load(model: type[Model], path: Path, overrides: Sequence[str] = ()) -> Model
     return validate(model, apply_overrides(read_yaml(path), overrides), str(path))
 
 
+def _as_written(location: tuple[Any, ...], values: Any) -> str:
+    """A place as a dotted key; no index where one item was written instead of a list."""
+    parts = []
+    for part in location:
+        if isinstance(part, int) and isinstance(values, dict):
+            continue
+        parts.append(str(part))
+        inside = part in values if isinstance(values, dict) else isinstance(values, list)
+        values = values[part] if inside else None
+    return ".".join(parts)
+
+
 def _nearest(model: type[BaseModel], location: tuple[Any, ...]) -> str:
     """A hint with the valid key that looks most like the unknown one."""
     fields: Any = model
     for name in location[:-1]:
+        if isinstance(name, int):  # an item of a list, whose model is in hand
+            continue
         annotation = fields.model_fields[name].annotation if name in fields.model_fields else None
+        if get_origin(annotation) is list:
+            annotation = get_args(annotation)[0]
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return ""
         fields = annotation

@@ -29,14 +29,12 @@ class WideMuon(Muon):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:
-        """One step.
-
-        Raises:
-            ValueError: If a closure is given; ``MuonAdamW`` calls its own.
-        """
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; a closure is called first, and what it gives is given back."""
+        loss = None
         if closure is not None:
-            raise ValueError("a closure is for MuonAdamW.step")
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
             for weight in group["params"]:
@@ -54,6 +52,7 @@ class WideMuon(Muon):
                 )
                 weight.mul_(1 - lr * group["weight_decay"])
                 weight.add_(update, alpha=-0.2 * lr * max(weight.shape) ** 0.5)
+        return loss
 
 
 def orthogonal(

@@ -48,7 +48,9 @@ def test_a_convolution_is_stepped_as_its_matrix(
     rates: dict[str, Any] = {"lr": 0.02, "weight_decay": 0.1}
     assert layer.bias is not None
     joint = MuonAdamW([{"params": [layer.weight], **rates}], [{"params": [layer.bias], **rates}])
-    alone = type(joint.parts[0])([flat], **rates, adjust_lr_fn="match_rms_adamw")
+    kind = Muon if fast else WideMuon
+    assert type(joint.parts[0]) is kind
+    alone = kind([flat], **rates, adjust_lr_fn="match_rms_adamw")
     before = layer.weight.detach().clone()
     for _ in range(3):
         joint.zero_grad()

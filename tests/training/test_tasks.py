@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("- task\n", ["list", "mapping"]),
         ("task: deft\noutputs: runs/x\n", ["'outputs'", "did you mean 'output'"]),
         ("task: deft\noutput: runs/x\ndata: {clipz: 3}\n", ["'data.clipz'", "'clips'"]),
+        ("task: deft\noutput: runs/x\ndata: [{clipz: 3}]\n", ["'data.0.clipz'", "'clips'"]),
     ],
 )
 def test_wrong_configuration_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
