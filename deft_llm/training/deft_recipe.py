@@ -98,6 +98,10 @@ class DeftRecipe(Settings):
         templates: Folder with the wording.
         data: What to simulate, a set or several; nothing where there are ``folders`` alone.
         folders: Data folders that ``instruction_data/build.py`` wrote, to learn from as well.
+        expert_sets: Numbers of the sets in ``data``, the first being 1, that the experts learn
+            from; the language model then learns from the others and from ``folders``. What experts
+            say of clips that they learned from is surer than what they say of new ones, and a
+            language model that hears only the former leans on it. Empty: all learn from all.
         checkpoint: A whole DEFT-LLM to go on from, which brings its language model and its
             ``DeftConfig`` along; None builds one.
         average: Share of the trained weights in those that are saved, the rest being the
@@ -120,6 +124,7 @@ class DeftRecipe(Settings):
     templates: Path = Path("instruction_data/templates")
     data: list[SimulatedData] = Field(default_factory=list)
     folders: list[Path] = Field(default_factory=list, validate_default=True)
+    expert_sets: list[int] = Field(default_factory=list)
     checkpoint: Path | None = None
     average: float = Field(default=1.0, gt=0, le=1)
     text_model: TextModel = Field(default=TextModel(), validate_default=True)
@@ -172,11 +177,29 @@ class DeftRecipe(Settings):
             raise ValueError("nothing to learn from: give data.clips, folders, or both")
         return folders
 
+    @field_validator("expert_sets")
+    @classmethod
+    def _sets_for_both(cls, numbers: list[int], info: ValidationInfo) -> list[int]:
+        filled = {i for i, data in enumerate(info.data.get("data", []), 1) if data.clips}
+        if unknown := sorted(set(numbers) - filled):
+            raise ValueError(
+                f"no set {unknown[0]} in data to learn from; there are "
+                f"{', '.join(map(str, sorted(filled))) or 'none'}"
+            )
+        if numbers and filled == set(numbers) and not info.data.get("folders"):
+            raise ValueError(
+                "no set is left for the language model; leave one out"
+            )
+        return numbers
+
     def simulated(self) -> list[tuple[SimulatedData, Path]]:
-        """The sets to simulate, each with its folder: data, data-2, data-3."""
-        folders = (self.output / f"data-{i}" for i in range(2, len(self.data) + 1))
-        pairs = zip(self.data, (self.output / "data", *folders), strict=False)
-        return [(data, folder) for data, folder in pairs if data.clips]
+        """The sets to simulate, each with its folder."""
+        numbered = enumerate(self.data, 1)
+        return [(data, self.set_folder(i)) for i, data in numbered if data.clips]
+
+    def set_folder(self, number: int) -> Path:
+        """Folder of a set in ``data``, the first being 1: data, data-2, data-3."""
+        return self.output / ("data" if number == 1 else f"data-{number}")
 
 
 def require_machine(recipe: DeftRecipe, where: str) -> None:

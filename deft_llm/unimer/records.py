@@ -221,6 +221,14 @@ class PacketStore:
             self._files[path] = load_file(path)
         return path
 
+    def of(self, *folders: Path) -> PacketStore:
+        """The clips that came from some of the folders; their packets are shared, not copied."""
+        part = PacketStore()
+        part._files, part._places = self._files, self._places
+        kept = (clip for clip in self.records if self._places[clip].parent in folders)
+        part.records = {clip: self.records[clip] for clip in kept}
+        return part
+
     def __getitem__(self, clip: str) -> Packet:
         arrays = self._files[self._places[clip]]
         return {name: array[self.records[clip].row] for name, array in arrays.items()}

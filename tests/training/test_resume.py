@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from deft_llm.config import read_yaml, validate
+from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
 from deft_llm.simulator.clip_spec import ClipSpec
 from deft_llm.training import deft, deft_stages
-from deft_llm.training.deft_recipe import DeftRecipe
 from deft_llm.unimer import build, parts
 from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
 from deft_llm.unimer.dialogue import Templates
@@ -35,27 +34,6 @@ def recipe(output: Path, **changes: Any) -> dict[str, Any]:
     values.pop("task")
     own = {"output": str(output), "templates": str(TEMPLATES), "data": DRAWN}
     return {**values, **own, **changes}
-
-
-def test_every_set_is_built_in_a_folder_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first is called as that of a recipe with one set; what is built is left alone."""
-    built: list[tuple[int, Path]] = []
-    monkeypatch.setattr(
-        deft, "build_simulated", lambda data, folder, templates: built.append((data.seed, folder))
-    )
-    sets = [DRAWN, {**DRAWN, "seed": 6_000_000}, {**DRAWN, "clips": 0}]
-    several = validate(DeftRecipe, recipe(tmp_path, data=sets), "test")
-    wanted = [(5_000_000, tmp_path / "data"), (6_000_000, tmp_path / "data-2")]
-    assert deft.data_folders(several) == [folder for _, folder in wanted]
-    assert built == wanted
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "clips.jsonl").touch()
-    deft.data_folders(several)
-    assert built[2:] == wanted[1:]
-    alone = validate(DeftRecipe, recipe(tmp_path), "test")
-    assert alone.simulated() == several.simulated()[:1]
 
 
 Rendering = Callable[..., Iterator[Observed]]

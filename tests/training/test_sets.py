@@ -1,0 +1,109 @@
+"""Several sets in a recipe: a folder each, and which of them experts and language model hear."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deft_llm.config import read_yaml, validate
+from deft_llm.errors import UserError
+from deft_llm.training import deft
+from deft_llm.training.deft_recipe import DeftRecipe
+from deft_llm.unimer.records import PacketStore, read_lines
+
+ROOT = Path(__file__).resolve().parents[2]
+DRAWN = {"clips": 5, "identities": 4, "seed": 5_000_000, "variants": 2, "turns": 2, "workers": 1}
+SETS = [DRAWN, {**DRAWN, "seed": 6_000_000}, {**DRAWN, "clips": 0}]
+
+
+def recipe(output: Path, **changes: Any) -> dict[str, Any]:
+    """The smoke recipe in a folder of its own."""
+    values = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
+    values.pop("task")
+    templates = ROOT / "instruction_data" / "templates"
+    return {**values, "output": str(output), "templates": str(templates), **changes}
+
+
+def test_every_set_is_built_in_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is called as that of a recipe with one set; what is built is left alone."""
+    built: list[tuple[int, Path]] = []
+    monkeypatch.setattr(
+        deft, "build_simulated", lambda data, folder, templates: built.append((data.seed, folder))
+    )
+    several = validate(DeftRecipe, recipe(tmp_path, data=SETS), "test")
+    wanted = [(5_000_000, tmp_path / "data"), (6_000_000, tmp_path / "data-2")]
+    assert deft.data_folders(several) == [folder for _, folder in wanted]
+    assert built == wanted
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "clips.jsonl").touch()
+    deft.data_folders(several)
+    assert built[2:] == wanted[1:]
+    alone = validate(DeftRecipe, recipe(tmp_path, data=DRAWN), "test")
+    assert alone.simulated() == several.simulated()[:1]
+
+
+def halved(data: Path, output: Path) -> list[list[str]]:
+    """The clips of a data folder in two, as the run would have built them; their names."""
+    lines = list(read_lines(data / "clips.jsonl"))
+    halves = [[str(line["clip"]) for line in half] for half in (lines[:5], lines[5:])]
+    for half, folder in zip(halves, (output / "data", output / "data-2"), strict=True):
+        shutil.copytree(data, folder)
+        for name in ("clips.jsonl", "train.jsonl"):
+            kept = (line for line in read_lines(data / name) if line["clip"] in half)
+            (folder / name).write_text("".join(json.dumps(line) + "\n" for line in kept))
+    return halves
+
+
+def test_experts_and_language_model_learn_from_different_clips(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = halved(data, tmp_path)
+    heard: dict[str, set[str]] = {}
+
+    def stage(name: str, model: Any, shown: Any, *_: Any) -> None:
+        clips = shown.clips if name == "experts" else [clip for clip, _, _ in shown.lines]
+        heard[name] = set(clips)
+        if name == "instruct":
+            assert set(shown.tokens.rows) == set(clips)  # nothing else is encoded
+
+    monkeypatch.setattr(deft, "run_stage", stage)
+    values = recipe(tmp_path, data=SETS)
+    values["instruct"] = {**values["instruct"], "freeze_experts": True}
+    deft.train({**values, "expert_sets": [1]}, "test")
+    assert (heard["experts"], heard["instruct"]) == (set(first), set(second))
+
+    shutil.rmtree(tmp_path / "final")
+    (tmp_path / "recipe.json").unlink()
+    deft.train(values, "test")
+    assert heard["experts"] == heard["instruct"] == {*first, *second}
+
+
+def test_a_part_of_a_store_shares_its_packets(data: Path, tmp_path: Path) -> None:
+    first, second = halved(data, tmp_path)
+    store = PacketStore(tmp_path / "data", tmp_path / "data-2")
+    part = store.of(tmp_path / "data-2")
+    assert list(part.records) == second
+    assert list(store.records) == first + second
+    whole = store[second[0]]
+    assert all(values.base is whole[name].base for name, values in part[second[0]].items())
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ([3], "no set 3 in data to learn from; there are 1, 2"),
+        ([0, 1], "no set 0 in data"),
+        ([1, 2], "no set is left for the language model"),
+    ],
+)
+def test_expert_sets_name_sets_that_are_there(
+    numbers: list[int], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=words):
+        validate(DeftRecipe, recipe(tmp_path, data=SETS, expert_sets=numbers), "test")
