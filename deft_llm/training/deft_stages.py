@@ -107,6 +107,13 @@ class DeftTrainer(Trainer):
         state = self.model.state_dict() if state_dict is None else state_dict
         save_file(only(state, self.parts), folder / "model.safetensors", {"format": "pt"})
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # A run that was stopped after its last step would take one more when it is called again.
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
+
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         if self.parts is None:  # else what a checkpoint lacks is meant
             super()._issue_warnings_after_load(load_result)

@@ -20,6 +20,7 @@ from deft_llm.training import deft, deft_stages
 from deft_llm.unimer import build, parts
 from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
 from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.records import read_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "instruction_data" / "templates"
@@ -141,6 +142,8 @@ def test_stopped_while_the_model_was_saved(
     assert not (output / "final").exists()
     deft.train(recipe(output), "smoke.yaml")
     assert model_files(output) == model_files(straight)
+    steps = [row["step"] for row in read_lines(output / "instruct.log.jsonl")]
+    assert max(steps) == 4  # none was taken on top
 
 
 def test_stopped_while_a_checkpoint_was_saved(
