@@ -36,6 +36,7 @@ from deft_llm.evaluation.simulated_scores import (
     head_aus,
     head_class,
     named_without_au,
+    rule_claims,
     said_aus,
     scored_aus,
 )
@@ -198,6 +199,7 @@ def _language(trial: _Trial) -> list[Figure]:
             "named_without_au", named_without_au(clips, replies), bars.named_without_au, above=False
         )
     )
+    figures.append(Figure("claim_recall_of_rule", rule_claims(clips).recall))
     under = "grammar_" if trial.bench.grammar else ""
     return figures + [Figure(under + f.name, f.value, f.bar, f.above) for f in _text(trial)]
 

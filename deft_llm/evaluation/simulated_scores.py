@@ -23,6 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deft_llm import facs
+from deft_llm.clip import Evidence
 from deft_llm.deft.calibration import LABEL_SETS
 from deft_llm.deft.configuration_deft import NO_EMOTION
 from deft_llm.deft.explain import Answers, Explainer
@@ -32,6 +33,8 @@ from deft_llm.metrics.classification import binary_f1, confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import ClaimCounts, count_claims
 from deft_llm.motion.packet import Packet
 from deft_llm.simulator.clip_spec import ClipSpec, combinations
+from deft_llm.unimer.build import TOLD
+from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.dialogue import COARSE_LABELS, NOTHING, parse_triple, stated_claims
 from deft_llm.unimer.records import PacketStore
 
@@ -211,6 +214,22 @@ def claims(clips: Sequence[TestClip], replies: Sequence[Reply]) -> ClaimCounts:
         for clip, reply in zip(clips, replies, strict=True)
     )
     return sum(counts, ClaimCounts())
+
+
+def rule_claims(clips: Sequence[TestClip]) -> ClaimCounts:
+    """What the instruction data's rule would state, given the true AUs and the measured flow.
+
+    It speaks only of motion that a coded AU explains, so its recall is about what a model that
+    learns from such statements can reach.
+    """
+    counts = ClaimCounts()
+    for clip in clips:
+        stated: tuple[Evidence, ...] = ()
+        if clip.packet is not None:
+            stated = judge(clip.packet["regions"], clip.spec.aus, least=TOLD).evidence
+        said = [(row.region, row.direction) for row in stated]
+        counts += count_claims(said, clip.motion)
+    return counts
 
 
 def named_without_au(clips: Sequence[TestClip], replies: Sequence[Reply]) -> float:

@@ -187,9 +187,7 @@ class DeftRecipe(Settings):
                 f"{', '.join(map(str, sorted(filled))) or 'none'}"
             )
         if numbers and filled == set(numbers) and not info.data.get("folders"):
-            raise ValueError(
-                "no set is left for the language model; leave one out"
-            )
+            raise ValueError("no set is left for the language model; leave one out")
         return numbers
 
     def simulated(self) -> list[tuple[SimulatedData, Path]]:

@@ -43,8 +43,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PINNED = ROOT / "eval" / "benchmarks" / "deft_simulated.yaml"
 FIGURES = {
     *("three_uf1", "three_ceiling", "three_ece", "seven_uf1", "seven_ceiling", "seven_ece"),
-    *("named_without_au", "au_macro_f1", "claim_precision", "claim_recall", "hallucinated_aus"),
-    *("aus_not_coded", "parsed", "heads_three_uf1", "heads_seven_uf1", "heads_au_macro_f1"),
+    *("named_without_au", "au_macro_f1", "claim_precision", "claim_recall"),
+    *("claim_recall_of_rule", "hallucinated_aus", "aus_not_coded"),
+    *("parsed", "heads_three_uf1", "heads_seven_uf1", "heads_au_macro_f1"),
     *(f"drop_without_{name}" for name in EXPERTS),
     *("exchange_follows_both", "exchange_follows_motion", "exchange_pairs"),
     *("cka_structure_texture", "cka_structure_motion", "cka_texture_motion"),

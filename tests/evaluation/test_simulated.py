@@ -22,8 +22,9 @@ from deft_llm import facs
 from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
 from deft_llm.evaluation import benchmarks, simulated_clips, simulated_scores
+from deft_llm.metrics.faithfulness import ClaimCounts
 from deft_llm.metrics.figures import Figure
-from deft_llm.motion.packet import Packet
+from deft_llm.motion.packet import REGION_COLUMNS, Packet
 from deft_llm.simulator.clip_spec import PEAK_PX, ClipSpec, draw_spec
 from deft_llm.unimer.build import SimulatedData, specs
 
@@ -105,6 +106,26 @@ def test_none_is_a_guess_only_where_it_counts() -> None:
     assert (reply.three(), reply.best()) == ("positive", "none")
     silent = simulated_scores.Reply({}, "", None, None)  # no face was found
     assert (silent.three(), silent.best()) == (None, "none")
+
+
+def test_the_rule_tells_moved_regions_that_an_au_explains() -> None:
+    """Both mouth corners rise under AU12, the glabella moves under none, the chin is not seen."""
+    names = list(facs.REGIONS)
+    corners = [names.index(f"{side} mouth corner") for side in ("left", "right")]
+    motion = np.zeros((len(names), 2), np.float32)
+    motion[[*corners, names.index("glabella"), names.index("chin")]] = (0.0, -0.8)
+    regions = np.zeros((2, len(names), len(REGION_COLUMNS)), np.float32)
+    for phase, sign in enumerate((-1, 1)):
+        regions[phase, corners, :3] = (0.0, sign * 0.8, 0.8)
+    regions[0, names.index("glabella"), :3] = (0.0, -0.8, 0.8)
+    regions[..., REGION_COLUMNS.index("coherence")] = 1.0
+    regions[..., REGION_COLUMNS.index("noise")] = 0.04
+    regions[..., REGION_COLUMNS.index("z")] = regions[..., REGION_COLUMNS.index("magnitude")] / 0.04
+    smile = simulated_clips.TestClip(_spec(1, "happiness", "12"), motion, {"regions": regions})
+    still = simulated_clips.TestClip(_spec(2, None), motion, {"regions": regions})
+    unseen = simulated_clips.TestClip(_spec(3, "happiness", "12"), motion, None)
+    assert simulated_scores.rule_claims([smile]) == ClaimCounts(2, 2, 4, 2)
+    assert simulated_scores.rule_claims([still, unseen]) == ClaimCounts(0, 0, 8, 0)
 
 
 # ------------------------------------------------------------------------------- run
