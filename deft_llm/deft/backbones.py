@@ -1,15 +1,19 @@
-"""Backbones of the experts by configuration: published vision networks, and the recognizers.
+"""Backbones of the experts by configuration: vision networks, and the recognizers.
 
 ``DeftConfig.backbones`` names what reads an expert's input in place of the own small network. It
 is given the very tensor that the own network is given, so the experts' inputs stay disjoint:
 
 =============  =================================================================================
-``structure``  an image model by hub name or folder (CLIP, SigLIP, DINOv2): the onset frame
-``texture``    VideoMAE by hub name or folder, or a recognizer that reads ``frames``: the
-               differences to the onset, as grey levels around the middle
+``structure``  an image model (CLIP, SigLIP, DINOv2, ViT): the onset frame
+``texture``    VideoMAE, or a recognizer that reads ``frames``: the differences to the onset, as
+               grey levels around the middle
 ``motion``     a recognizer that reads ``flow_uvs`` or ``flow_dual``: the flow, in place of the
                flow map's network; AU queries and region table stay as they are
 =============  =================================================================================
+
+A vision network is published (``name``, of the hub or a folder), or built here from a ``config`` of
+its kind and trained with the experts: ``{config: {model_type: vit, hidden_size: 64, …}, frozen:
+false}`` is an own small ViT, ``model_type: videomae`` an own network on cubes of space and time.
 
 The paper names no backbones; sizes are brought to the backbone's by interpolation, its tokens to
 the expert's number by pooling and to its width by a linear layer (our own choice).
@@ -27,43 +31,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
-from transformers.image_processing_base import ImageProcessingMixin
 
-from deft_llm.config import Settings, validate
+from deft_llm.config import validate
+from deft_llm.deft.backbone_entries import READS, Backbone, describe, look_up
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.errors import UserError
 from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
-
-# What a recognizer may read to be the backbone of an expert.
-READS = {"structure": (), "texture": ("frames",), "motion": ("flow_uvs", "flow_dual")}
-
-
-class Backbone(Settings):
-    """One entry of ``DeftConfig.backbones``.
-
-    Attributes:
-        name: A recognizer, or a hub name or folder of a vision model.
-        frozen: Leave its weights as they were loaded.
-        options: Of a recognizer.
-        weights: Trained weights of a recognizer: a safetensors file, or the folder it lies in.
-        config: Own configuration of a vision model; filled in when it is looked up, so that a
-            saved DEFT-LLM needs the hub no more.
-        mean: Per channel, of the images it was trained on; filled in as well.
-        std: Likewise.
-    """
-
-    name: str
-    frozen: bool = True
-    options: dict[str, Any] = Field(default_factory=dict)
-    weights: str | None = None
-    config: dict[str, Any] = Field(default_factory=dict)
-    mean: list[float] = Field(default_factory=lambda: [0.5] * 3)
-    std: list[float] = Field(default_factory=lambda: [0.5] * 3)
 
 
 def resolve_backbones(config: DeftConfig) -> None:
@@ -82,45 +59,29 @@ def resolve_backbones(config: DeftConfig) -> None:
         entry = validate(Backbone, values, f"backbones.{expert}")
         if entry.name in RECOGNIZERS:
             _recognizer(expert, entry)
+        elif entry.name is None:
+            describe(expert, entry)
+            _try(expert, entry, config)
         elif not entry.config:
-            _look_up(expert, entry)
+            look_up(expert, entry, RECOGNIZERS)
         config.backbones[expert] = entry.model_dump()
 
 
-def _look_up(expert: str, entry: Backbone) -> None:
-    """Read configuration and image statistics of a vision model."""
+def _try(expert: str, entry: Backbone, config: DeftConfig) -> None:
+    """Build a described vision model and read an empty clip by it, without any memory."""
+    sides = {
+        "structure": (1, 3, config.structure_size, config.structure_size),
+        "texture": (1, config.texture_frames, config.texture_size, config.texture_size),
+    }
     try:
-        whole = AutoConfig.from_pretrained(entry.name)
-    except (OSError, ValueError) as error:
-        near = get_close_matches(entry.name, RECOGNIZERS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        with torch.device("meta"):
+            built = ImageBackbone if expert == "structure" else VideoBackbone
+            built(entry, config)(torch.zeros(sides[expert]))
+    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
         raise UserError(
-            f"{expert} backbone {entry.name!r}: no recognizer, no folder with a vision model, and "
-            f"not to be had from the hub{hint}"
-        ) from error
-    vision: Any = getattr(whole, "vision_config", whole)  # of CLIP, the image tower
-    kind = "VideoMAE" if expert == "texture" else "an image model (CLIP, SigLIP, DINOv2)"
-    is_video = hasattr(vision, "tubelet_size")
-    is_image = hasattr(vision, "image_size") and hasattr(vision, "patch_size") and not is_video
-    if expert == "motion" or not (is_video if expert == "texture" else is_image):
-        wanted = f"a recognizer that reads {' or '.join(READS['motion'])}"
-        raise UserError(
-            f"{expert} backbone {entry.name!r}: a model of type {vision.model_type}; expected "
-            f"{wanted if expert == 'motion' else kind}"
-        )
-    entry.config = vision.to_dict()
-    if expert == "structure":
-        entry.mean, entry.std = _image_statistics(entry.name)
-
-
-def _image_statistics(name: str) -> tuple[list[float], list[float]]:
-    try:
-        values, _ = ImageProcessingMixin.get_image_processor_dict(name)
-        return list(values["image_mean"]), list(values["image_std"])
-    except (OSError, KeyError) as error:
-        raise UserError(
-            f"structure backbone {name!r}: no preprocessor_config.json with image_mean and "
-            "image_std; copy it from the model's own repository"
+            f"{expert} backbone: config describes no network that can be built ({reason}); "
+            "expected sizes like image_size: 64, patch_size: 8, hidden_size: 96"
         ) from error
 
 
@@ -128,7 +89,7 @@ def _recognizer(expert: str, entry: Backbone) -> Recognizer:
     """A fresh recognizer that can serve an expert."""
     options = {"classes": 3, **entry.options}
     try:
-        made = load_recognizer(entry.name, **options)
+        made = load_recognizer(str(entry.name), **options)
     except TypeError as error:
         raise UserError(f"{expert} backbone {entry.name}: {error}") from error
     if not isinstance(made, Recognizer) or not set(made.inputs) & set(READS[expert]):
@@ -173,7 +134,7 @@ class ExpertBackbone(nn.Module):
             UserError: If they are missing or do not fit.
         """
         entry = self.entry
-        if entry.config:
+        if entry.config and entry.name:
             config = AutoConfig.for_model(**entry.config)
             self.net = AutoModel.from_pretrained(entry.name, config=config, dtype=torch.float32)
         elif entry.weights is not None:
@@ -184,8 +145,8 @@ class ExpertBackbone(nn.Module):
             except (OSError, RuntimeError, SafetensorError) as error:
                 reason = " ".join(str(error).split())[:160]
                 raise UserError(
-                    f"backbone {entry.name}: {path} does not fit ({reason}); expected "
-                    "model.safetensors of a run of that recognizer with the same options"
+                    f"backbone {entry.name or entry.config['model_type']}: {path} does not fit "
+                    f"({reason}); expected model.safetensors of the same network and sizes"
                 ) from error
         self.train(self.training)
 

@@ -125,7 +125,7 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
     for data in used["data"]:
         data.pop("head_path")
     for backbone in used["model"].get("backbones", {}).values():
-        backbone["name"] = _shown(backbone["name"])
+        backbone["name"] = _shown(backbone.get("name"))
         backbone.pop("weights", None)
     return "\n".join(
         [

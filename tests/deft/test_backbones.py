@@ -97,7 +97,17 @@ def published(folder: Path, kind: str) -> Path:
     return folder
 
 
+BUILT = {
+    "own_vit": {"model_type": "vit", **VIT, "image_size": 32},
+    "own_video": {
+        "model_type": "videomae",
+        **VIT,
+        **{"image_size": 16, "num_frames": 4, "tubelet_size": 2},
+    },
+}
 CASES = [
+    ("structure", "own_vit"),
+    ("texture", "own_video"),
     ("structure", "clip"),
     ("structure", "dinov2"),
     ("texture", "videomae"),
@@ -112,9 +122,12 @@ CASES = [
 def build(
     config: DeftConfig, expert: str, kind: str, folder: Path, frozen: bool = False
 ) -> DeftForConditionalGeneration:
-    name = kind if kind in RECOGNIZERS else str(published(folder / kind, kind))
-    options = {"width": 8} if kind == "fmanet" else {}
-    config.backbones = {expert: {"name": name, "frozen": frozen, "options": options}}
+    if kind in BUILT:
+        config.backbones = {expert: {"config": BUILT[kind], "frozen": frozen}}
+    else:
+        name = kind if kind in RECOGNIZERS else str(published(folder / kind, kind))
+        options = {"width": 8} if kind == "fmanet" else {}
+        config.backbones = {expert: {"name": name, "frozen": frozen, "options": options}}
     resolve_backbones(config)
     torch.manual_seed(0)
     model = DeftForConditionalGeneration(config)
@@ -218,6 +231,20 @@ def test_trained_weights_of_a_recognizer_are_put_in(config: DeftConfig, tmp_path
         ({"texture": {"name": "fmanet"}}, ["reads flow_dual", "reads frames"]),
         ({"motion": {"name": "lbp_top"}}, ["reads frames", "flow_uvs or flow_dual"]),
         ({"structure": {"name": "fmanet"}}, ["an image model"]),
+        ({"structure": {}}, ["neither name nor config"]),
+        ({"structure": {"config": {"model_type": "vit"}}}, ["random weights", "frozen: false"]),
+        ({"structure": {"config": {"model_type": "vitt"}, "frozen": False}}, ["'vitt'", "vit or"]),
+        (
+            {"structure": {"config": {"model_type": "vit", "image_siz": 8}, "frozen": False}},
+            ["'image_siz'", "did you mean 'image_size'"],
+        ),
+        (
+            {"structure": {"config": {**BUILT["own_vit"], "patch_size": [8]}, "frozen": False}},
+            ["no network that can be built", "expected sizes like"],
+        ),
+        ({"structure": {"config": BUILT["own_video"], "frozen": False}}, ["an image model"]),
+        ({"texture": {"config": BUILT["own_vit"], "frozen": False}}, ["expected VideoMAE"]),
+        ({"motion": {"config": BUILT["own_vit"], "frozen": False}}, ["expected a recognizer"]),
     ],
 )
 def test_a_wrong_backbone_is_named(

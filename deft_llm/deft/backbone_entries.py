@@ -1,0 +1,109 @@
+"""What a configuration says of an expert's backbone (``backbones.py``), looked up and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import Field
+from transformers import CONFIG_MAPPING, AutoConfig
+from transformers.image_processing_base import ImageProcessingMixin
+
+from deft_llm.config import Settings
+from deft_llm.errors import UserError
+
+# What a recognizer may read to be the backbone of an expert.
+READS = {"structure": (), "texture": ("frames",), "motion": ("flow_uvs", "flow_dual")}
+
+
+class Backbone(Settings):
+    """One entry of ``DeftConfig.backbones``.
+
+    Attributes:
+        name: A recognizer, or a hub name or folder of a vision model; None builds the vision model
+            that ``config`` describes.
+        frozen: Leave its weights as they were loaded.
+        options: Of a recognizer.
+        weights: Trained weights of a recognizer or of a built model: a safetensors file, or the
+            folder it lies in.
+        config: ``model_type`` and sizes of a vision model; of a named one filled in when it is
+            looked up, so that a saved DEFT-LLM needs the hub no more.
+        mean: Per channel, of the images it was trained on; filled in as well.
+        std: Likewise.
+    """
+
+    name: str | None = None
+    frozen: bool = True
+    options: dict[str, Any] = Field(default_factory=dict)
+    weights: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    mean: list[float] = Field(default_factory=lambda: [0.5] * 3)
+    std: list[float] = Field(default_factory=lambda: [0.5] * 3)
+
+
+def describe(expert: str, entry: Backbone) -> None:
+    """Fill in the configuration of a vision model that is to be built."""
+    where = f"{expert} backbone"
+    if not entry.config:
+        raise UserError(f"{where}: neither name nor config; give one of them")
+    if entry.frozen and entry.weights is None:
+        raise UserError(
+            f"{where}: built from its config it would be frozen at random weights; give "
+            "weights, the name of a trained one, or frozen: false"
+        )
+    kind = entry.config.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        raise UserError(
+            f"{where}: config.model_type {kind!r} is none that transformers knows; expected vit or "
+            "dinov2 (structure), videomae (texture)"
+        )
+    known = sorted({*AutoConfig.for_model(kind).to_dict(), "model_type"})
+    for name in entry.config:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UserError(f"{where}: {name!r} is no field of a {kind}'s config{hint}")
+    entry.config = _vision_part(expert, "config", AutoConfig.for_model(**entry.config)).to_dict()
+
+
+def look_up(expert: str, entry: Backbone, others: Iterable[str]) -> None:
+    """Read configuration and image statistics of a vision model; ``others`` may have been meant."""
+    try:
+        whole = AutoConfig.from_pretrained(entry.name)
+    except (OSError, ValueError) as error:
+        near = get_close_matches(str(entry.name), others, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UserError(
+            f"{expert} backbone {entry.name!r}: no recognizer, no folder with a vision model, and "
+            f"not to be had from the hub{hint}"
+        ) from error
+    entry.config = _vision_part(expert, repr(entry.name), whole).to_dict()
+    if expert == "structure":
+        entry.mean, entry.std = _image_statistics(str(entry.name))
+
+
+def _vision_part(expert: str, where: str, whole: Any) -> Any:
+    """The image tower of CLIP and its like, or the vision model itself; of the expert's kind."""
+    vision: Any = getattr(whole, "vision_config", whole)
+    kind = "VideoMAE" if expert == "texture" else "an image model (CLIP, SigLIP, DINOv2, ViT)"
+    is_video = hasattr(vision, "tubelet_size")
+    is_image = hasattr(vision, "image_size") and hasattr(vision, "patch_size") and not is_video
+    if expert == "motion" or not (is_video if expert == "texture" else is_image):
+        wanted = f"a recognizer that reads {' or '.join(READS['motion'])}"
+        raise UserError(
+            f"{expert} backbone {where}: a model of type {vision.model_type}; expected "
+            f"{wanted if expert == 'motion' else kind}"
+        )
+    return vision
+
+
+def _image_statistics(name: str) -> tuple[list[float], list[float]]:
+    try:
+        values, _ = ImageProcessingMixin.get_image_processor_dict(name)
+        return list(values["image_mean"]), list(values["image_std"])
+    except (OSError, KeyError) as error:
+        raise UserError(
+            f"structure backbone {name!r}: no preprocessor_config.json with image_mean and "
+            "image_std; copy it from the model's own repository"
+        ) from error
