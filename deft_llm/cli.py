@@ -215,6 +215,9 @@ def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> 
     if explanation.unsupported:
         claims = [f"the {region} {direction}" for region, direction in explanation.unsupported]
         yield from _block("unproven", ["not borne out by the motion: " + "; ".join(claims)])
+    if explanation.unseen_aus:
+        names = ", ".join(map(unit_name, explanation.unseen_aus))
+        yield from _block("unproven", [f"no motion speaks for {names}"])
     if explanation.contradicting:
         names = ", ".join(explanation.contradicting)
         yield from _block("unproven", [f"not the class that was found: {names}"])

@@ -172,6 +172,7 @@ class Explanation:
         claims: (region, direction) pairs as the model stated them in its raw text.
         unsupported: Claims that the measured motion does not support.
         contradicting: Labels that the rationale names and that are of another class.
+        unseen_aus: AUs that the answer names and that no measured motion speaks for.
         rationale: The model's explanation in words.
         raw: The generated text (under ``deft/grammar.py``, given the class), before any check.
         status: "ok", or what could not be seen.
@@ -184,6 +185,7 @@ class Explanation:
     claims: tuple[tuple[str, str], ...] = ()
     unsupported: tuple[tuple[str, str], ...] = ()
     contradicting: tuple[str, ...] = ()
+    unseen_aus: tuple[str, ...] = ()
     rationale: str = ""
     raw: str = ""
     status: str = "ok"

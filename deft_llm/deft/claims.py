@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,6 +57,29 @@ def contradicting(text: str, label: str) -> tuple[str, ...]:
         label: One of ``COARSE_LABELS``.
     """
     return tuple(name for name in stated_labels(text) if coarse_label(name) != label)
+
+
+def unseen_aus(named: Iterable[str], rationale: str, table: RegionTable) -> tuple[str, ...]:
+    """AUs that an answer names although no measured motion speaks for them.
+
+    Motion speaks for an AU when a region moved (z >= ``AGREED_Z``) as that AU, alone or with the
+    others that are named, moves it. AUs without a movement of the face's skin (gaze, head) cannot
+    be judged and are left out.
+
+    Args:
+        named: AU codes of the answer's list.
+        rationale: Its reasons; an AU of theirs that the list lacks counts as well.
+        table: Region motion from onset to apex.
+
+    Returns:
+        In the order of FACS.
+    """
+    codes = set(named)
+    listed = {facs.au_number(code) for code in codes}
+    codes |= {str(n) for n in stated_units(rationale) - listed if n in facs.ACTION_UNITS}
+    judged = facs.sort_aus(code for code in codes if facs.expected_directions(code))
+    seen = {code for row in measured_evidence(table, judged, AGREED_Z) for code in row.aus}
+    return tuple(code for code in judged if code not in seen)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from transformers import LogitsProcessorList
 from deft_llm import facs
 from deft_llm.clip import Clip, Explanation
 from deft_llm.deft.calibration import LABEL_SETS, Calibration
-from deft_llm.deft.claims import contradicting, supported
+from deft_llm.deft.claims import contradicting, supported, unseen_aus
 from deft_llm.deft.conversation import (
     HALF_A_LETTER,
     check_request,
@@ -241,6 +241,7 @@ class Explainer:
             claims=claims,
             unsupported=tuple(claim for claim in claims if not supported(table, *claim)),
             contradicting=contradicting(rationale, best),
+            unseen_aus=unseen_aus(named, rationale, table),
             rationale=rationale,
             raw=text,
             status=_remarks(measurement),

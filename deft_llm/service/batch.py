@@ -33,7 +33,8 @@ def row_of(name: str, seen: Seen) -> dict[str, Any]:
     values = (
         *(name, said.emotion or "none named", round(sure, 4) if sure is not None else None),
         *(" ".join(f"AU{code}" for code in said.aus), moved, onset, apex, offset),
-        *(len(said.unsupported), "" if said.status == "ok" else said.status),
+        len(said.unsupported) + len(said.unseen_aus),
+        "" if said.status == "ok" else said.status,
     )
     return dict(zip(COLUMNS, values, strict=True))
 

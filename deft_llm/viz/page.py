@@ -49,10 +49,15 @@ def emotion(explanation: Explanation) -> str:
 
 
 def action_units(explanation: Explanation) -> str:
-    """The AUs that the answer names, with the head's probability."""
-    if not explanation.aus:
-        return '<p class="quiet">none named</p>'
-    return _bars({au_title(code): p for code, p in explanation.aus.items()})
+    """The AUs that the answer names, with the head's probability; those without motion marked."""
+    if explanation.aus:
+        shown = _bars({au_title(code): p for code, p in explanation.aus.items()})
+    else:
+        shown = '<p class="quiet">none named</p>'
+    if explanation.unseen_aus:
+        names = escape(", ".join(map(au_title, explanation.unseen_aus)))
+        shown += f'<p class="unsupported"><strong>No motion speaks for:</strong> {names}.</p>'
+    return shown
 
 
 def why(explanation: Explanation) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.deft.claims import check_sentences, contradicting, supported
+from deft_llm.deft.claims import check_sentences, contradicting, supported, unseen_aus
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.unimer.dialogue import Facts, Templates, Writer, stated_claims
 
@@ -51,6 +51,30 @@ SMILE = table(left_mouth_corner=(0.5, -0.5), right_mouth_corner=(-0.5, -0.5), ch
 )
 def test_a_claim_needs_motion_that_goes_its_way(region: str, direction: str, right: bool) -> None:
     assert supported(SMILE, region, direction) is right
+
+
+@pytest.mark.parametrize(
+    ("named", "rationale", "unseen"),
+    [
+        (["12"], "", ()),
+        (["2", "12"], "", ("2",)),
+        (["L12", "R4"], "", ("R4",)),
+        (["12"], "The corners rise: AU12. Both outer brows rise: AU2.", ("2",)),
+        (["L12"], "AU12 lip corner puller.", ()),  # the same AU, its side left aside
+        (["12"], "AU99, AU61 eyes turn left.", ()),  # none of FACS; no skin moves
+        ([], "", ()),
+    ],
+)
+def test_an_au_needs_motion_that_speaks_for_it(
+    named: list[str], rationale: str, unseen: tuple[str, ...]
+) -> None:
+    assert unseen_aus(named, rationale, SMILE) == unseen
+
+
+def test_an_au_beside_its_antagonist_is_judged_with_it() -> None:
+    """Under AU1 with AU4 the inner brows go up and inward, as neither alone moves them."""
+    brows = table(left_inner_brow=(-0.5, -0.5), right_inner_brow=(0.5, -0.5))
+    assert unseen_aus(["1", "4"], "", brows) == ()
 
 
 def test_motion_below_the_least_that_counts_supports_nothing() -> None:

@@ -47,6 +47,7 @@ def _explanation() -> Explanation:
         aus={"1": 0.97, "L2": 0.6},
         evidence=(Evidence("left inner brow", "up", 0.8, 16.0, ("1",)),),
         unsupported=(("left cheek", "down"),),
+        unseen_aus=("L2",),
         rationale="The inner brow rises <script>alert(1)</script>",
     )
 
@@ -76,6 +77,7 @@ def test_page_states_the_findings(written: Path) -> None:
         "onset 0.005 s (frame 1)",
         "up to 1.8 px, removed",
         "left cheek down",
+        "No motion speaks for: AU2 outer brow raiser, left",
         "prior from the sensor noise",
         "Not for decisions about people",
     ):
