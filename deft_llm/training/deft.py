@@ -80,10 +80,9 @@ def train(values: dict[str, Any], where: str) -> None:
     _banner(recipe, model, store)
     collator = Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)
     train_only(model, ENCODERS)
-    of_experts = [recipe.set_folder(number) for number in recipe.expert_sets]
-    clips = ExpertDataset(store.of(*(of_experts or folders)), model.config)
+    clips = ExpertDataset(store.of(*recipe.folders_of("experts")), model.config)
     run_stage("experts", model, clips, collator, recipe, ENCODERS)
-    folders = [folder for folder in folders if folder not in of_experts]
+    folders = recipe.folders_of("language_model")
     store = store.of(*folders)
     conversations = InstructionDataset(folders, store, processor, model.config)
     train_only(model, ("projectors",))

@@ -89,6 +89,22 @@ class Stage(Settings):
     freeze_experts: bool = False
 
 
+Pupil = Literal["experts", "language_model"]
+
+
+class TaughtSet(SimulatedData):
+    """A set to simulate, and who learns from it.
+
+    What experts say of clips that they learned from is surer than what they say of new ones, and a
+    language model that hears only the former leans on it; so each may have clips of its own.
+
+    Attributes:
+        teaches: "experts" (stage 1), "language_model" (stages 2 and 3), or "all".
+    """
+
+    teaches: Literal[Pupil, "all"] = "all"
+
+
 class DeftRecipe(Settings):
     """A file of ``train_configs/deft``.
 
@@ -97,11 +113,8 @@ class DeftRecipe(Settings):
         seed: Seed of data order, initial weights and drop-out.
         templates: Folder with the wording.
         data: What to simulate, a set or several; nothing where there are ``folders`` alone.
-        folders: Data folders that ``instruction_data/build.py`` wrote, to learn from as well.
-        expert_sets: Numbers of the sets in ``data``, the first being 1, that the experts learn
-            from; the language model then learns from the others and from ``folders``. What experts
-            say of clips that they learned from is surer than what they say of new ones, and a
-            language model that hears only the former leans on it. Empty: all learn from all.
+        folders: Data folders that ``instruction_data/build.py`` wrote, to learn from as well; they
+            teach all.
         checkpoint: A whole DEFT-LLM to go on from, which brings its language model and its
             ``DeftConfig`` along; None builds one.
         average: Share of the trained weights in those that are saved, the rest being the
@@ -122,9 +135,8 @@ class DeftRecipe(Settings):
     output: Path
     seed: int = 0
     templates: Path = Path("instruction_data/templates")
-    data: list[SimulatedData] = Field(default_factory=list)
+    data: list[TaughtSet] = Field(default_factory=list)
     folders: list[Path] = Field(default_factory=list, validate_default=True)
-    expert_sets: list[int] = Field(default_factory=list)
     checkpoint: Path | None = None
     average: float = Field(default=1.0, gt=0, le=1)
     text_model: TextModel = Field(default=TextModel(), validate_default=True)
@@ -173,31 +185,27 @@ class DeftRecipe(Settings):
     @field_validator("folders")
     @classmethod
     def _something_to_learn(cls, folders: list[Path], info: ValidationInfo) -> list[Path]:
-        if not folders and "data" in info.data and not any(s.clips for s in info.data["data"]):
+        if folders or "data" not in info.data:
+            return folders
+        taught = {data.teaches for data in info.data["data"] if data.clips}
+        if not taught:
             raise ValueError("nothing to learn from: give data.clips, folders, or both")
+        if len(taught) == 1 and "all" not in taught:
+            raise ValueError(
+                f"all sets teach {taught.pop()} alone; let one teach the other, or all"
+            )
         return folders
 
-    @field_validator("expert_sets")
-    @classmethod
-    def _sets_for_both(cls, numbers: list[int], info: ValidationInfo) -> list[int]:
-        filled = {i for i, data in enumerate(info.data.get("data", []), 1) if data.clips}
-        if unknown := sorted(set(numbers) - filled):
-            raise ValueError(
-                f"no set {unknown[0]} in data to learn from; there are "
-                f"{', '.join(map(str, sorted(filled))) or 'none'}"
-            )
-        if numbers and filled == set(numbers) and not info.data.get("folders"):
-            raise ValueError("no set is left for the language model; leave one out")
-        return numbers
+    def simulated(self) -> list[tuple[TaughtSet, Path]]:
+        """The sets to simulate, each with its folder: data, data-2, data-3."""
+        folders = (self.output / f"data-{i}" for i in range(2, len(self.data) + 1))
+        pairs = zip(self.data, (self.output / "data", *folders), strict=False)
+        return [(data, folder) for data, folder in pairs if data.clips]
 
-    def simulated(self) -> list[tuple[SimulatedData, Path]]:
-        """The sets to simulate, each with its folder."""
-        numbered = enumerate(self.data, 1)
-        return [(data, self.set_folder(i)) for i, data in numbered if data.clips]
-
-    def set_folder(self, number: int) -> Path:
-        """Folder of a set in ``data``, the first being 1: data, data-2, data-3."""
-        return self.output / ("data" if number == 1 else f"data-{number}")
+    def folders_of(self, pupil: Pupil) -> list[Path]:
+        """The folders that one learns from."""
+        taught = [folder for data, folder in self.simulated() if data.teaches in (pupil, "all")]
+        return [*taught, *self.folders]
 
 
 def require_machine(recipe: DeftRecipe, where: str) -> None:

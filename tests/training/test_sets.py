@@ -73,15 +73,16 @@ def test_experts_and_language_model_learn_from_different_clips(
             assert set(shown.tokens.rows) == set(clips)  # nothing else is encoded
 
     monkeypatch.setattr(deft, "run_stage", stage)
-    values = recipe(tmp_path, data=SETS)
+    taught = [{**SETS[0], "teaches": "experts"}, {**SETS[1], "teaches": "language_model"}]
+    values = recipe(tmp_path, data=taught)
     values["instruct"] = {**values["instruct"], "freeze_experts": True}
-    deft.train({**values, "expert_sets": [1]}, "test")
+    deft.train(values, "test")
     assert (heard["experts"], heard["instruct"]) == (set(first), set(second))
 
     shutil.rmtree(tmp_path / "final")
     (tmp_path / "recipe.json").unlink()
-    deft.train(values, "test")
-    assert heard["experts"] == heard["instruct"] == {*first, *second}
+    deft.train({**values, "data": [SETS[0], taught[1]]}, "test")
+    assert (heard["experts"], heard["instruct"]) == (set(first), {*first, *second})
 
 
 def test_a_part_of_a_store_shares_its_packets(data: Path, tmp_path: Path) -> None:
@@ -94,16 +95,22 @@ def test_a_part_of_a_store_shares_its_packets(data: Path, tmp_path: Path) -> Non
     assert all(values.base is whole[name].base for name, values in part[second[0]].items())
 
 
+def test_folders_teach_all(tmp_path: Path) -> None:
+    taught = [{**SETS[0], "teaches": "experts"}]
+    made = validate(DeftRecipe, recipe(tmp_path, data=taught, folders=["x"]), "test")
+    assert made.folders_of("experts") == [tmp_path / "data", Path("x")]
+    assert made.folders_of("language_model") == [Path("x")]
+
+
 @pytest.mark.parametrize(
-    ("numbers", "words"),
+    ("teaches", "words"),
     [
-        ([3], "no set 3 in data to learn from; there are 1, 2"),
-        ([0, 1], "no set 0 in data"),
-        ([1, 2], "no set is left for the language model"),
+        ("experts", "all sets teach experts alone; let one teach the other too"),
+        ("language_model", "all sets teach language_model alone"),
+        ("llm", "teaches"),
     ],
 )
-def test_expert_sets_name_sets_that_are_there(
-    numbers: list[int], words: str, tmp_path: Path
-) -> None:
+def test_somebody_would_learn_nothing(teaches: str, words: str, tmp_path: Path) -> None:
+    sets = [{**drawn, "teaches": teaches} for drawn in SETS]
     with pytest.raises(UserError, match=words):
-        validate(DeftRecipe, recipe(tmp_path, data=SETS, expert_sets=numbers), "test")
+        validate(DeftRecipe, recipe(tmp_path, data=sets), "test")
