@@ -19,11 +19,15 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
+from pathlib import Path
 from queue import Empty, SimpleQueue
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -35,6 +39,7 @@ from deft_llm.training.fold_trainer import FoldSchedule, FoldTrainer, Job, Make
 Shares = list[NDArray[np.float64]]
 _AT_ONCE_ON_A_GPU = 16
 _LOOK_EVERY_S = 0.5
+_LABELS = "labels"  # beside the inputs, none of which is called so
 
 
 def train_folds(
@@ -129,10 +134,12 @@ def _by_processes(
     """Jobs with their shares, as they are finished."""
     context = get_context("spawn")
     stop, steps = context.Event(), context.Value("q", 0)
-    # Arrays, not tensors: shared tensors would leave files behind where a process is ended.
-    inputs = {name: x.cpu().numpy() for name, x in work.inputs.items()}
-    material = (inputs, work.labels.cpu().numpy(), str(work.labels.device))
-    common = (work.make, *material, work.schedule, work.steps, stop, steps)
+    # By a file: of a process that dies while it is handed much, Python would wait for ever.
+    folder = TemporaryDirectory(prefix="deft-folds-")
+    material = Path(folder.name) / "material.safetensors"
+    given = {**work.inputs, _LABELS: work.labels}
+    save_file({name: np.ascontiguousarray(x.cpu().numpy()) for name, x in given.items()}, material)
+    common = (work.make, material, str(work.labels.device), work.schedule, work.steps, stop, steps)
     pool = ProcessPoolExecutor(processes, context, _start_worker, common)
     # Not concurrent.futures.wait: Ctrl-C within it leaves futures locked for good.
     finished: SimpleQueue[Future[Shares]] = SimpleQueue()
@@ -148,12 +155,14 @@ def _by_processes(
             bar.update(steps.value - bar.n)
     except BrokenProcessPool as error:
         raise UserError(
-            "a process that trained folds was ended, perhaps for lack of memory; run again to go "
-            "on with the folds that are left, with fewer processes (schedule.processes)"
+            "a process that trained folds was ended, perhaps for lack of memory, or it could not "
+            "import what makes the network (which has to be in a module); run again to go on with "
+            "the folds that are left, with fewer processes (schedule.processes)"
         ) from error
     finally:
         stop.set()  # Ctrl-C: folds in hand stop at their next step
         pool.shutdown(cancel_futures=True)
+        folder.cleanup()
 
 
 class _Stopped(Exception):
@@ -165,8 +174,7 @@ _here: tuple[_Work, Callable[[int], object]] | None = None
 
 def _start_worker(
     make: Make,
-    inputs: dict[str, NDArray[np.float32]],
-    labels: NDArray[np.int64],
+    material: Path,
     device: str,
     schedule: FoldSchedule,
     steps: int,
@@ -178,7 +186,8 @@ def _start_worker(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     one_core()
     torch.set_num_threads(1)  # torch was loaded before one_core could tell it
-    tensors = {name: torch.from_numpy(x).to(device) for name, x in inputs.items()}
+    tensors = load_file(material, device)
+    labels = tensors.pop(_LABELS)
 
     def stepped(jobs: int) -> None:
         if stop.is_set():
@@ -186,7 +195,7 @@ def _start_worker(
         with count.get_lock():
             count.value += jobs
 
-    _here = _Work(make, tensors, torch.from_numpy(labels).to(device), schedule, steps), stepped
+    _here = _Work(make, tensors, labels, schedule, steps), stepped
 
 
 def _train_here(jobs: Sequence[Job]) -> Shares:

@@ -190,6 +190,32 @@ def test_a_process_that_is_ended_is_told() -> None:
         list(train_folds(partial(_die, os.getpid()), _jobs(), inputs, labels, schedule))
 
 
+_NO_MODULE = """
+import torch
+from deft_llm.errors import UserError
+from deft_llm.recognizers.base import load_recognizer
+from deft_llm.training.fold_trainer import FoldSchedule, Job
+from deft_llm.training.folds import train_folds
+import numpy as np
+def make(): return load_recognizer("ststnet", 3)
+rows = np.arange(40)
+jobs = [Job(fold, 0, rows[8:], rows[:8]) for fold in range(3)]
+inputs = {"flow_uvs": torch.randn(40, 3, 28, 28)}  # more than a pipe holds
+try:
+    list(train_folds(make, jobs, inputs, torch.arange(40) % 3, FoldSchedule(epochs=1, processes=2)))
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_network_that_other_processes_cannot_import_is_told() -> None:
+    """As from a notebook: they die at once, and nobody waits for them."""
+    run = subprocess.run(
+        [sys.executable, "-c", _NO_MODULE], capture_output=True, text=True, timeout=120
+    )
+    assert "has to be in a module" in run.stdout
+
+
 def test_the_oracle_never_loses_to_the_honest_run() -> None:
     inputs, labels = _material()
 
