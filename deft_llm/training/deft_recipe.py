@@ -191,9 +191,7 @@ class DeftRecipe(Settings):
         if not taught:
             raise ValueError("nothing to learn from: give data.clips, folders, or both")
         if len(taught) == 1 and "all" not in taught:
-            raise ValueError(
-                f"all sets teach {taught.pop()} alone; let one teach the other, or all"
-            )
+            raise ValueError(f"all sets teach {taught.pop()} alone; let one teach the other too")
         return folders
 
     def simulated(self) -> list[tuple[TaughtSet, Path]]:
