@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from deft_llm.cli import summary
+from deft_llm.clip import Clip, Explanation
 from deft_llm.deft.explain import Explainer
-from deft_llm.motion.measure import NO_MOTION
+from deft_llm.motion.measure import NO_MOTION, Measurement
 from deft_llm.viz import overlay
 
 Frames = NDArray[np.uint8]
@@ -75,6 +77,27 @@ def test_clip_gives_summary_and_report(
     assert deft_llm("explain", clip).status == 0
     assert files(target) == REPORT | {"notes.txt"}
     assert (target / "report.html").read_text(encoding="utf-8") != "old"
+
+
+def test_what_the_motion_does_not_bear_out_is_marked(
+    make_measurement: Callable[..., Measurement],
+) -> None:
+    said = Explanation(
+        "surprise",
+        {"surprise": 1.0},
+        {"1": 0.9, "L12": 0.2},
+        (),
+        unsupported=(("chin", "up"),),
+        unseen_aus=("L12",),
+        contradicting=("fear",),
+    )
+    clip = Clip("c", np.zeros((2, 8, 8, 3), np.uint8), np.array([0.0, 0.1]))
+    lines = list(summary(clip, make_measurement(), said))
+    assert [line.split(None, 1)[1] for line in lines if line.startswith("unproven")] == [
+        "not borne out by the motion: the chin up",
+        "no motion speaks for AU12 lip corner puller on the left",
+        "not the class that was found: fear",
+    ]
 
 
 def test_folder_of_frames(deft_llm: DeftLlm, face: Frames, tmp_path: Path) -> None:

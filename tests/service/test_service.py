@@ -284,6 +284,8 @@ def test_a_row_holds_the_clip_and_csv_no_formula(seen: Seen) -> None:
     assert (row["onset s"], row["apex s"], row["offset s"]) == (0.005, 0.025, 0.045)
     lines = to_csv([row]).decode().splitlines()
     assert lines[0] == ",".join(COLUMNS) and lines[1].startswith("'=1+1.mp4,")
+    said = replace(seen.explanation, unsupported=(("chin", "up"),), unseen_aus=("2", "L12"))
+    assert row_of("x", replace(seen, explanation=said))["unproven"] == 3
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.9, 3.0, 7.3, 20.0])
