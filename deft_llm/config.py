@@ -6,7 +6,6 @@ answered with the nearest valid one.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -14,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -120,5 +119,5 @@ def _nearest(model: type[BaseModel], location: tuple[Any, ...]) -> str:
             return ""
         fields = annotation
     valid = list(fields.model_fields)
-    near = difflib.get_close_matches(str(location[-1]), valid, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(valid)}"
+    hint = did_you_mean(str(location[-1]), valid, cutoff=0.5)
+    return hint or f"; expected one of {', '.join(valid)}"

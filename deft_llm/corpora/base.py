@@ -10,7 +10,6 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,7 +19,7 @@ from deft_llm.corpora.frames import FrameFolder, find_folder, locate, open_folde
 from deft_llm.corpora.reading import Entry, Identity, Published, Reading
 from deft_llm.corpora.report import Report
 from deft_llm.corpora.sheets import Row, Sheet, read_sheet
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 
 CORPORA: dict[str, str] = {
     "casme2": "deft_llm.corpora.casme2:Casme2",
@@ -262,8 +261,7 @@ def load_class(name: str) -> type[Corpus]:
         UserError: If the name is unknown; the nearest one is given.
     """
     if name not in CORPORA:
-        near = get_close_matches(name, CORPORA, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, CORPORA, cutoff=0.5)
         raise UserError(f"unknown corpus {name!r}, expected one of {', '.join(CORPORA)}{hint}")
     module, _, attribute = CORPORA[name].partition(":")
     found: type[Corpus] = getattr(importlib.import_module(module), attribute)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import Field
@@ -11,7 +10,7 @@ from transformers import CONFIG_MAPPING, AutoConfig
 from transformers.image_processing_base import ImageProcessingMixin
 
 from deft_llm.config import Settings
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 
 # What a recognizer may read to be the backbone of an expert.
 READS = {"structure": (), "texture": ("frames",), "motion": ("flow_uvs", "flow_dual")}
@@ -61,8 +60,7 @@ def describe(expert: str, entry: Backbone) -> None:
     known = sorted({*AutoConfig.for_model(kind).to_dict(), "model_type"})
     for name in entry.config:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, known)
             raise UserError(f"{where}: {name!r} is no field of a {kind}'s config{hint}")
     entry.config = _vision_part(expert, "config", AutoConfig.for_model(**entry.config)).to_dict()
 
@@ -72,8 +70,7 @@ def look_up(expert: str, entry: Backbone, others: Iterable[str]) -> None:
     try:
         whole = AutoConfig.from_pretrained(entry.name)
     except (OSError, ValueError) as error:
-        near = get_close_matches(str(entry.name), others, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(str(entry.name), others)
         raise UserError(
             f"{expert} backbone {entry.name!r}: no recognizer, no folder with a vision model, and "
             f"not to be had from the hub{hint}"

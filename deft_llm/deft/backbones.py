@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ from transformers import AutoConfig, AutoModel
 from deft_llm.config import validate
 from deft_llm.deft.backbone_entries import READS, Backbone, describe, look_up
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
 
 
@@ -51,8 +50,7 @@ def resolve_backbones(config: DeftConfig) -> None:
     """
     for expert, values in config.backbones.items():
         if expert not in EXPERTS:
-            near = get_close_matches(expert, EXPERTS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(expert, EXPERTS)
             raise UserError(
                 f"backbones: {expert!r} is no expert, expected one of {', '.join(EXPERTS)}{hint}"
             )

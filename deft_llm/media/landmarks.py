@@ -7,7 +7,6 @@ off the landmarks are likely to be is part of the result.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 from deft_llm.media.canonical import (
     CANONICAL_LANDMARKS,
     fit_similarity,
@@ -84,8 +83,7 @@ def landmark_finder(name: str = DEFAULT_FINDER, **parameters: Any) -> LandmarkFi
         UserError: If the name is not registered, or the network's weights are not there.
     """
     if name not in LANDMARK_FINDERS:
-        near = difflib.get_close_matches(name, LANDMARK_FINDERS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, LANDMARK_FINDERS)
         known = ", ".join(LANDMARK_FINDERS)
         raise UserError(f"landmark finder {name!r}: expected one of {known}{hint}")
     module, _, attribute = LANDMARK_FINDERS[name].partition(":")

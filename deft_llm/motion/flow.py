@@ -17,7 +17,6 @@ alarms 74 % (DIS 56 %). What DIS loses, its smoothness term takes.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from typing import Any, Protocol
@@ -26,7 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 
 FloatArray = NDArray[np.float32]
 
@@ -267,8 +266,7 @@ def flow_estimator(name: str = "lk", **parameters: Any) -> FlowEstimator:
         UserError: If the name is not registered, or the class has no such parameter.
     """
     if name not in FLOW_METHODS:
-        near = difflib.get_close_matches(name, FLOW_METHODS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, FLOW_METHODS)
         raise UserError(f"flow method {name!r}: expected one of {', '.join(FLOW_METHODS)}{hint}")
     module, _, attribute = FLOW_METHODS[name].partition(":")
     factory = getattr(importlib.import_module(module), attribute)

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from difflib import get_close_matches
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 
 Inputs = dict[str, Tensor]
 
@@ -93,8 +92,7 @@ def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | Cla
         UserError: If the name is unknown.
     """
     if name not in RECOGNIZERS:
-        near = get_close_matches(name, RECOGNIZERS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, RECOGNIZERS)
         raise UserError(f"unknown recognizer {name!r}, expected one of {sorted(RECOGNIZERS)}{hint}")
     module, _, attribute = RECOGNIZERS[name].partition(":")
     made: Recognizer | ClassicalRecognizer = getattr(importlib.import_module(module), attribute)(

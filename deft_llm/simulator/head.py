@@ -17,14 +17,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 from deft_llm.simulator.skin import Look
 
 FloatArray = NDArray[np.float32]
@@ -149,8 +148,7 @@ def load_head(name: str, path: Path | None = None) -> Head:
         UserError: an unknown name, or a missing or unreadable path.
     """
     if name not in HEADS:
-        near = get_close_matches(name, HEADS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, HEADS)
         raise UserError(f"unknown head {name!r}, expected one of {sorted(HEADS)}{hint}")
     if name == "own" and path is not None:
         raise UserError(f"the head 'own' takes no file, got {path}; use the head 'ict' for a path")

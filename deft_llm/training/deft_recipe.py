@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from deft_llm.config import Settings
 from deft_llm.deft.configuration_deft import DeftConfig
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 from deft_llm.unimer.build import SimulatedData
 
 Part = Literal["experts", "heads", "projectors", "language_model"]
@@ -177,8 +176,7 @@ class DeftRecipe(Settings):
         known = sorted(DeftConfig().to_dict())
         for name in fields:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = did_you_mean(name, known)
                 raise ValueError(f"{name!r} is no field of DeftConfig{hint}")
         return fields
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from deft_llm.config import apply_overrides, read_yaml
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 
 # name -> "module:function(values, where)", imported when asked for.
 TASKS: dict[str, str] = {
@@ -59,8 +58,7 @@ def _read(path: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], str]:
     values = apply_overrides(read_yaml(path), overrides)
     name = str(values.pop("task", None))
     if name not in TASKS:
-        near = difflib.get_close_matches(name, TASKS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, TASKS)
         raise UserError(f"{path}: task {name!r}; expected one of {', '.join(TASKS)}{hint}")
     return values, name
 
