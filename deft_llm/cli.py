@@ -133,7 +133,7 @@ def simulate_flow(
 ) -> None:
     """Render pairs of faces with exact flow, masks and depth, in SRFlow's layout."""
     from deft_llm.config import validate
-    from deft_llm.simulator.flow_dataset import FlowSettings, write_dataset
+    from deft_llm.simulator.flow.dataset import FlowSettings, write_dataset
 
     counts = {"train": train, "val": val, "test": test, "per_subject": per_subject}
     values = {**counts, "head": head, "size": size, "seed": seed}

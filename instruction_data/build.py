@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deft_llm.config import validate
 from deft_llm.errors import UserError
-from deft_llm.simulator.clip_spec import NEUTRAL_SHARE
+from deft_llm.simulator.scene.clip_spec import NEUTRAL_SHARE
 from deft_llm.unimer.assemble import Assembly, assemble
 from deft_llm.unimer.build import SimulatedData, measure_simulated
 from deft_llm.unimer.coded import measure_corpus, open_prepared, unmeasured

@@ -24,8 +24,8 @@ from deft_llm.clip import Annotation, Interval
 from deft_llm.corpora.base import load_class
 from deft_llm.corpora.layouts import LAYOUTS, Layout, SheetLayout
 from deft_llm.errors import UserError
-from deft_llm.simulator.clips import ClipSpec, SimulatedClip, draw_spec, render_many
-from deft_llm.simulator.performance import Curve
+from deft_llm.simulator.scene.clips import ClipSpec, SimulatedClip, draw_spec, render_many
+from deft_llm.simulator.scene.performance import Curve
 
 Frames = NDArray[np.uint8]
 Renderer = Callable[[ClipSpec], Frames]

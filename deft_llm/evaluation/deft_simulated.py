@@ -43,7 +43,7 @@ from deft_llm.evaluation.simulated_scores import (
 from deft_llm.metrics.classification import binary_f1, expected_calibration_error
 from deft_llm.metrics.faithfulness import hallucinated
 from deft_llm.metrics.figures import Figure
-from deft_llm.simulator.clip_spec import ClipSpec
+from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.unimer.build import SimulatedData, specs
 from deft_llm.unimer.dialogue import parse_triple
 

@@ -38,12 +38,12 @@ from deft_llm.cores import one_core
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.motion.packet import PacketSizes, pack
-from deft_llm.simulator.clip_spec import ClipSpec, draw_spec
-from deft_llm.simulator.clips import SimulatedClip
 from deft_llm.simulator.head import Head, load_head
-from deft_llm.simulator.performance import Curve
-from deft_llm.simulator.scene import Scene
-from deft_llm.simulator.sets import ClipSet
+from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
+from deft_llm.simulator.scene.clips import SimulatedClip
+from deft_llm.simulator.scene.performance import Curve
+from deft_llm.simulator.scene.scene import Scene
+from deft_llm.simulator.scene.sets import ClipSet
 from deft_llm.training.rendered import Arrays, Shards, open_shards
 from deft_llm.unimer.build import filmed
 

@@ -26,7 +26,7 @@ from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.figures import Figure
 from deft_llm.metrics.flow import BINS, FlowErrors, flow_errors
 from deft_llm.motion.flow import flow_estimator
-from deft_llm.simulator.ict_files import ict_file
+from deft_llm.simulator.ict_head.files import ict_file
 from deft_llm.training.flow_data import PairData, PairStore
 
 logger = logging.getLogger(__name__)

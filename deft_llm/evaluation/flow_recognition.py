@@ -30,8 +30,8 @@ from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.measure import MotionSettings, averaged_frame
 from deft_llm.motion.packet import flow_map
 from deft_llm.recognizers.linear import LogisticFlow
-from deft_llm.simulator.clip_spec import ClipSpec
-from deft_llm.simulator.clips import SimulatedClip, render_many
+from deft_llm.simulator.scene.clip_spec import ClipSpec
+from deft_llm.simulator.scene.clips import SimulatedClip, render_many
 from deft_llm.training.rendered import Arrays, Shards, open_shards
 from deft_llm.unimer.build import SimulatedData, filmed, specs
 

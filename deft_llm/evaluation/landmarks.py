@@ -36,7 +36,7 @@ from deft_llm.metrics.landmarks import (
     landmark_errors,
     sureness,
 )
-from deft_llm.simulator.ict_files import ict_file
+from deft_llm.simulator.ict_head.files import ict_file
 from deft_llm.training.landmark_augment import jitter
 from deft_llm.training.landmark_data import FaceData, FaceStore
 

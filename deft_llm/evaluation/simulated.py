@@ -45,7 +45,7 @@ from deft_llm.evaluation.simulated_scores import (
 )
 from deft_llm.metrics.classification import binary_f1, f1_per_class, uar, uf1
 from deft_llm.metrics.figures import Figure
-from deft_llm.simulator.clip_spec import ClipSpec
+from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.training.deft_recipe import DeftRecipe
 from deft_llm.unimer.build import SimulatedData, specs
 from deft_llm.unimer.dialogue import NOTHING, parse_triple

@@ -32,7 +32,7 @@ from deft_llm.evaluation.simulated_clips import TestClip
 from deft_llm.metrics.classification import binary_f1, confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import ClaimCounts, count_claims
 from deft_llm.motion.packet import Packet
-from deft_llm.simulator.clip_spec import ClipSpec, combinations
+from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations
 from deft_llm.unimer.build import TOLD
 from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.dialogue import COARSE_LABELS, NOTHING, parse_triple, stated_claims

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import mirror
 from deft_llm.recognizers.base import Inputs, Recognizer
-from deft_llm.simulator.flow_images import AUS
+from deft_llm.simulator.flow.images import AUS
 
 Floats = NDArray[np.float32]
 _WIDTH = 48

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError, did_you_mean
-from deft_llm.simulator.skin import Look
+from deft_llm.simulator.appearance.skin import Look
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
@@ -47,8 +47,8 @@ EYE_DEPTH = 8.5
 """z of the eye openings, cm in front of the origin."""
 
 HEADS = {
-    "own": "deft_llm.simulator.own_head:OwnHead",
-    "ict": "deft_llm.simulator.ict_head:IctHead",
+    "own": "deft_llm.simulator.own_head.head:OwnHead",
+    "ict": "deft_llm.simulator.ict_head.head:IctHead",
 }
 
 

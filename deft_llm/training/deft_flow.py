@@ -1,6 +1,6 @@
 """A finished DEFT-LLM goes on learning from flow images as published ones are, all simulated.
 
-Such images (``simulator/flow_images.py``) show the direction of motion and neither its amplitude,
+Such images (``simulator/flow/images.py``) show the direction of motion and neither its amplitude,
 nor the regions' table, nor a face: the motion expert speaks alone (``deft/on_flow.py``). Asked are
 the class of three and the action units, in the words of the instruction data; the motion expert's
 AU and emotion heads learn along. No real clip takes part.
@@ -26,7 +26,7 @@ from deft_llm.deft.explain import Explainer
 from deft_llm.deft.on_flow import BLANK, clip_inputs
 from deft_llm.deft.processing_deft import CLIP_TOKEN, padded
 from deft_llm.metrics.classification import confusion_matrix, uf1
-from deft_llm.simulator.flow_images import AUS, FlowImageSettings
+from deft_llm.simulator.flow.images import AUS, FlowImageSettings
 from deft_llm.training.flow_prior import Disturbance, disturbed, material
 from deft_llm.training.loop import Batch, Schedule, fit
 from deft_llm.training.runs import claim_folder, use_all_cores

@@ -25,7 +25,7 @@ from deft_llm import facs
 from deft_llm.config import Settings, validate
 from deft_llm.motion.encoding import medsqrt
 from deft_llm.recognizers.prior_flow import FlowPriorNet
-from deft_llm.simulator.flow_images import FlowImageSettings, simulate_flow
+from deft_llm.simulator.flow.images import FlowImageSettings, simulate_flow
 
 logger = logging.getLogger(__name__)
 

@@ -19,12 +19,12 @@ from pydantic import Field
 
 from deft_llm.config import Settings
 from deft_llm.media.video import decode_bytes, encode_h264
-from deft_llm.simulator.clip_spec import ClipSpec
-from deft_llm.simulator.clips import SimulatedClip, draw_spec, render_many
+from deft_llm.simulator.appearance.occluders import dress
 from deft_llm.simulator.head import Head, load_head
-from deft_llm.simulator.ict_files import head_file
-from deft_llm.simulator.performance import Blink, Curve, Gaze
-from deft_llm.training.landmark_scenes import dress
+from deft_llm.simulator.ict_head.files import head_file
+from deft_llm.simulator.scene.clip_spec import ClipSpec
+from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
+from deft_llm.simulator.scene.performance import Blink, Curve, Gaze
 from deft_llm.training.rendered import Arrays, Shards, claim_set, open_shards, settings_of
 
 SHARD = 100  # clips a file; an interruption loses at most this many

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deft_llm import facs
-from deft_llm.simulator.clip_spec import combinations
+from deft_llm.simulator.scene.clip_spec import combinations
 from deft_llm.unimer.dialogue import Facts
 
 _STEPS = 60

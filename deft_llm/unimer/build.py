@@ -36,10 +36,10 @@ from deft_llm.metrics.faithfulness import claim_holds
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.motion.packet import Packet, pack
 from deft_llm.motion.regions import region_masks, region_motion
-from deft_llm.simulator.clip_spec import NEUTRAL_SHARE, ClipSpec
-from deft_llm.simulator.clips import SimulatedClip, combinations, draw_spec, render_many
 from deft_llm.simulator.head import load_head
-from deft_llm.simulator.sets import ClipSet
+from deft_llm.simulator.scene.clip_spec import NEUTRAL_SHARE, ClipSpec
+from deft_llm.simulator.scene.clips import SimulatedClip, combinations, draw_spec, render_many
+from deft_llm.simulator.scene.sets import ClipSet
 from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.dialogue import Templates, Writer
 from deft_llm.unimer.parts import ALL, Shard, records, write_parts

@@ -16,7 +16,7 @@ import numpy as np
 from deft_llm import facs
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.packet import REGION_COLUMNS, Packet
-from deft_llm.simulator.clip_spec import ClipSpec, draw_spec
+from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
 from deft_llm.unimer.assemble import Assembly, assemble
 from deft_llm.unimer.coded import CodedClip, record_of
 from deft_llm.unimer.dialogue import Templates

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from openpyxl import load_workbook
 
-from deft_llm.simulator.clip_spec import ClipSpec
+from deft_llm.simulator.scene.clip_spec import ClipSpec
 
 
 def tiny(spec: ClipSpec) -> NDArray[np.uint8]:

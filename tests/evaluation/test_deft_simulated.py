@@ -35,7 +35,7 @@ from deft_llm.evaluation.simulated_clips import TestClip, even_specs, head_at_ha
 from deft_llm.evaluation.simulated_scores import scored_aus
 from deft_llm.metrics.figures import Figure
 from deft_llm.motion.packet import Packet
-from deft_llm.simulator.clip_spec import ClipSpec
+from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.unimer.build import SimulatedData
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")

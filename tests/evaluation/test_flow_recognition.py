@@ -13,7 +13,7 @@ from deft_llm.evaluation.flow_recognition import CLASSES, Frames, RecognitionSet
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
 from deft_llm.motion.flow import flow_estimator
 from deft_llm.motion.measure import MotionSettings, averaged_frame, measure
-from deft_llm.simulator.clips import draw_spec, render
+from deft_llm.simulator.scene.clips import draw_spec, render
 from deft_llm.unimer.build import SimulatedData, filmed
 
 SETS = RecognitionSets(

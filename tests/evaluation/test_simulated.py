@@ -25,7 +25,7 @@ from deft_llm.evaluation import benchmarks, simulated_clips, simulated_scores
 from deft_llm.metrics.faithfulness import ClaimCounts
 from deft_llm.metrics.figures import Figure
 from deft_llm.motion.packet import REGION_COLUMNS, Packet
-from deft_llm.simulator.clip_spec import PEAK_PX, ClipSpec, draw_spec
+from deft_llm.simulator.scene.clip_spec import PEAK_PX, ClipSpec, draw_spec
 from deft_llm.unimer.build import SimulatedData, specs
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from deft_llm import facs
 from deft_llm.clip import Evidence
 from deft_llm.motion.packet import Packet
-from deft_llm.simulator.clip_spec import ClipSpec
+from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.unimer import build
 from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
 from deft_llm.unimer.dialogue import Templates

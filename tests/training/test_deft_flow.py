@@ -16,7 +16,7 @@ from deft_llm.deft.explain import Explainer
 from deft_llm.deft.on_flow import DeftOnFlow
 from deft_llm.deft.processing_deft import IGNORED
 from deft_llm.errors import UserError
-from deft_llm.simulator.flow_images import AUS
+from deft_llm.simulator.flow.images import AUS
 from deft_llm.training import deft_flow
 from deft_llm.training.deft_flow import DeftFlowRecipe, FlowTalk, codes
 

@@ -15,7 +15,7 @@ import pytest
 
 from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
-from deft_llm.simulator.clip_spec import ClipSpec
+from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.training import deft, deft_stages
 from deft_llm.unimer import build, parts
 from deft_llm.unimer.build import Observed, SimulatedData, build_simulated

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.simulator import splat
-from deft_llm.simulator.accessories import wear_glasses
-from deft_llm.simulator.camera import View
-from deft_llm.simulator.clip_spec import FRAME_SIZE, ClipSpec
+from deft_llm.simulator.appearance.accessories import wear_glasses
+from deft_llm.simulator.appearance.texture import Surface, paint, part_of, places_of
+from deft_llm.simulator.appearance.wrinkles import Wrinkles, crease
 from deft_llm.simulator.head import MATERIALS, Head, HeadMesh
-from deft_llm.simulator.texture import Surface, paint, part_of, places_of
-from deft_llm.simulator.wrinkles import Wrinkles, crease
+from deft_llm.simulator.render import splat
+from deft_llm.simulator.render.camera import View
+from deft_llm.simulator.scene.clip_spec import FRAME_SIZE, ClipSpec
 
 Floats = NDArray[np.float32]
 CANONICAL_INTEROCULAR = 80.0  # px, as media/face.py places the canonical landmarks

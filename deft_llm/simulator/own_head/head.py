@@ -11,17 +11,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from deft_llm.errors import UserError
-from deft_llm.simulator import own_shape as shape
+from deft_llm.simulator.appearance.skin import draw_look
+from deft_llm.simulator.appearance.texture import paint_triangles
 from deft_llm.simulator.head import FloatArray, HeadMesh, split_sides, vertex_normals
 from deft_llm.simulator.lids import lid_positions, lids, turn
 from deft_llm.simulator.muscles import LID_ACTIONS, MUSCLES, au_fields, side_weights
-from deft_llm.simulator.own_identity import shape_modes, shape_weights
-from deft_llm.simulator.own_mesh import own_topology
-from deft_llm.simulator.own_paint import hair_thickness, parts, skin_map
-from deft_llm.simulator.own_parts import PARTS
-from deft_llm.simulator.own_shape import Array
-from deft_llm.simulator.skin import draw_look
-from deft_llm.simulator.texture import paint_triangles
+from deft_llm.simulator.own_head import shape
+from deft_llm.simulator.own_head.identity import shape_modes, shape_weights
+from deft_llm.simulator.own_head.mesh import own_topology
+from deft_llm.simulator.own_head.paint import hair_thickness, parts, skin_map
+from deft_llm.simulator.own_head.parts import PARTS
+from deft_llm.simulator.own_head.shape import Array
 
 
 class OwnHead:

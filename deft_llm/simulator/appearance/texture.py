@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.simulator import own_shape as shape
+from deft_llm.simulator.appearance.skin import Look
 from deft_llm.simulator.head import MATERIALS, FloatArray, IntArray, SkinMap
-from deft_llm.simulator.own_shape import Array, bump, smoothstep
-from deft_llm.simulator.skin import Look
+from deft_llm.simulator.own_head import shape
+from deft_llm.simulator.own_head.shape import Array, bump, smoothstep
 
 PARTS = ("skin", "eye_white", "mouth", "teeth", "nostril", "glasses")
 """Materials that a head gives to whole triangles; the painting makes the others out of them."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from deft_llm.clip import Annotation
 from deft_llm.errors import UserError
-from deft_llm.simulator.camera import (
+from deft_llm.simulator.render.camera import (
     Framing,
     Light,
     Sensor,
@@ -26,14 +26,14 @@ from deft_llm.simulator.camera import (
     draw_light,
     draw_sensor,
 )
-from deft_llm.simulator.distractors import (
+from deft_llm.simulator.scene.distractors import (
     PROFILES,
     Movement,
     Profile,
     draw_movements,
     one_side,
 )
-from deft_llm.simulator.performance import (
+from deft_llm.simulator.scene.performance import (
     Blink,
     Curve,
     Gaze,

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
+from deft_llm.simulator.appearance.skin import Look, bare_skin
 from deft_llm.simulator.head import MATERIALS, FloatArray, IntArray, SkinMap
-from deft_llm.simulator.ict_files import SOCKET
-from deft_llm.simulator.own_mesh import own_topology
-from deft_llm.simulator.own_shape import Array, smoothstep
-from deft_llm.simulator.skin import Look, bare_skin
+from deft_llm.simulator.ict_head.files import SOCKET
+from deft_llm.simulator.own_head.mesh import own_topology
+from deft_llm.simulator.own_head.shape import Array, smoothstep
 
 _IRIS_ANGLE = 0.44  # of the limbus on the model's larger eyeball, radians
 _PARTS = {

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.simulator.own_shape import Array, bump, smoothstep
+from deft_llm.simulator.own_head.shape import Array, bump, smoothstep
 
 MELANIN = (0.025, 0.36)
 """Volume share of melanosomes in the epidermis, from Fitzpatrick I to VI."""

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay, cKDTree
 
-from deft_llm.simulator import own_parts as parts
-from deft_llm.simulator import own_shape as shape
-from deft_llm.simulator.own_shape import Array
+from deft_llm.simulator.own_head import parts, shape
+from deft_llm.simulator.own_head.shape import Array
 
 EYE_POINTS = 32
 RING_OFFSETS = (0.0, 0.1, 0.24, 0.42)

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
+from deft_llm.simulator.appearance.skin import draw_look
+from deft_llm.simulator.appearance.texture import paint_triangles
 from deft_llm.simulator.head import EYE_DEPTH, FloatArray, HeadMesh, split_sides, vertex_normals
-from deft_llm.simulator.ict_files import SOCKET, IctData, read_ict
-from deft_llm.simulator.ict_paint import atlas, parts, skin_map
+from deft_llm.simulator.ict_head.files import SOCKET, IctData, read_ict
+from deft_llm.simulator.ict_head.paint import atlas, parts, skin_map
 from deft_llm.simulator.lids import turn
 from deft_llm.simulator.muscles import au_fields, side_weights
-from deft_llm.simulator.own_shape import Array, smoothstep
-from deft_llm.simulator.skin import draw_look
-from deft_llm.simulator.texture import paint_triangles
+from deft_llm.simulator.own_head.shape import Array, smoothstep
 
 # AU -> shapes of the model with weights; "_L"/"_R" is added where the model has sides.
 AU_SHAPES: dict[str, dict[str, float]] = {

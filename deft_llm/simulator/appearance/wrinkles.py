@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deft_llm.simulator.appearance.skin import Look
+from deft_llm.simulator.appearance.texture import Places
 from deft_llm.simulator.head import MATERIALS
 from deft_llm.simulator.muscles import side_weights
-from deft_llm.simulator.own_shape import Array, smoothstep
-from deft_llm.simulator.skin import Look
-from deft_llm.simulator.texture import Places
+from deft_llm.simulator.own_head.shape import Array, smoothstep
 
 Floats = NDArray[np.float32]
 _TILT = 1.0  # slope of a fold's flanks at depth 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from deft_llm.simulator import own_shape as shape
-from deft_llm.simulator.own_mesh import OwnTopology
-from deft_llm.simulator.own_shape import Array, bump, smoothstep
+from deft_llm.simulator.own_head import shape
+from deft_llm.simulator.own_head.mesh import OwnTopology
+from deft_llm.simulator.own_head.shape import Array, bump, smoothstep
 
 
 def shape_modes(topology: OwnTopology) -> tuple[Array, Array]:

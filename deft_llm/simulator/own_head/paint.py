@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.simulator import own_shape as shape
+from deft_llm.simulator.appearance.skin import Look, bare_skin
 from deft_llm.simulator.head import MATERIALS, SkinMap
-from deft_llm.simulator.own_mesh import OwnTopology
-from deft_llm.simulator.own_parts import PARTS
-from deft_llm.simulator.own_shape import Array, smoothstep
-from deft_llm.simulator.skin import Look, bare_skin
+from deft_llm.simulator.own_head import shape
+from deft_llm.simulator.own_head.mesh import OwnTopology
+from deft_llm.simulator.own_head.parts import PARTS
+from deft_llm.simulator.own_head.shape import Array, smoothstep
 
 IRIS_ANGLE = 0.505  # of the limbus on the eyeball, radians: an iris of 11.8 mm
 _PARTS = {"left eye": "eye_white", "right eye": "eye_white", "mouth": "mouth", "teeth": "teeth"}

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from deft_llm.clip import Annotation, Clip
 from deft_llm.cores import one_core
 from deft_llm.media.video import decode_bytes, encode_h264
-from deft_llm.simulator.clip_spec import ClipSpec, combinations, draw_spec
 from deft_llm.simulator.head import Head, load_head
-from deft_llm.simulator.scene import Scene
+from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations, draw_spec
+from deft_llm.simulator.scene.scene import Scene
 
 __all__ = ["ClipSpec", "SimulatedClip", "combinations", "draw_spec", "render", "render_many"]
 

@@ -21,8 +21,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.simulator import splat_kernels as kernels
-from deft_llm.simulator.camera import View
+from deft_llm.simulator.render import splat_kernels as kernels
+from deft_llm.simulator.render.camera import View
 
 Floats = NDArray[np.float32]
 

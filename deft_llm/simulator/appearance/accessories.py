@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.simulator.head import MATERIALS, HeadMesh
-from deft_llm.simulator.own_shape import Array
+from deft_llm.simulator.own_head.shape import Array
 
 _FRAME_TONES = np.array([(0.01, 0.01, 0.012), (0.09, 0.04, 0.015), (0.3, 0.29, 0.28)])
 _RIM_POINTS = 40

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deft_llm.motion.regions import region_radius
 from deft_llm.simulator.head import HeadMesh
-from deft_llm.simulator.splat import Gaussians, vertex_normals
+from deft_llm.simulator.render.splat import Gaussians, vertex_normals
 
 Floats = NDArray[np.float32]
 NO_REGION = -1

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.facs import MIRROR_68
-from deft_llm.simulator import own_shape as shape
-from deft_llm.simulator.own_shape import Array
+from deft_llm.simulator.own_head import shape
+from deft_llm.simulator.own_head.shape import Array
 
 __all__ = ["EYE_RINGS", "EYE_SEGMENTS", "MIRROR_68", "PARTS", "all_parts"]
 
