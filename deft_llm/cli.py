@@ -49,7 +49,7 @@ def explain(
     """Name the emotion and the action units of a clip, and write a report of the evidence."""
     from transformers.utils import logging as transformers_logging
 
-    from deft_llm.deft.explain import Explainer, observe
+    from deft_llm.deft.inference.explainer import Explainer, observe
     from deft_llm.viz.report import ClipInfo, write_report
 
     transformers_logging.disable_progress_bar()
@@ -85,7 +85,7 @@ def chat(
     """Ask about a clip, question by question; Ctrl-D, or Ctrl-C, or an empty line ends it."""
     from transformers.utils import logging as transformers_logging
 
-    from deft_llm.deft.explain import Explainer, observe
+    from deft_llm.deft.inference.explainer import Explainer, observe
 
     transformers_logging.disable_progress_bar()
     video, measurement = observe(clip)
@@ -103,7 +103,7 @@ def chat(
 
 def _say(answers: Iterator[str], measurement: Measurement) -> str:
     """Print a growing answer; each sentence is held against the motion before it is shown."""
-    from deft_llm.deft.claims import check_sentences
+    from deft_llm.deft.inference.claims import check_sentences
 
     answer, shown = "", 0
     for text, whole in chain(((text, False) for text in answers), [("", True)]):
@@ -189,7 +189,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a trained model for others: weights, processor and model card."""
-    from deft_llm.training.export import export as write
+    from deft_llm.deft.tuning.export import export as write
 
     print(f"{'model':<{_COLUMN}}{write(run, out, merge, figures)}")
 

@@ -49,8 +49,8 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from deft_llm.config import read_yaml, validate
-    from deft_llm.training.deft_model import build_model
-    from deft_llm.training.deft_recipe import DeftRecipe
+    from deft_llm.deft.tuning.model import build_model
+    from deft_llm.deft.tuning.recipe import DeftRecipe
 
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "train.jsonl").write_text("\n".join(_instruction_lines()), encoding="utf-8")

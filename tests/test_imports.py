@@ -14,7 +14,7 @@ PACKAGE = ROOT / "deft_llm"
 
 # From the ground up. A part imports its own level or one below.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "facs", "config", "clip", "cores", "protocols", "leaks", "metrics", "network_files"),
+    ("errors", "facs", "config", "clip", "parallel", "protocols", "leaks", "metrics", "weights"),
     ("media", "motion", "viz"),
     ("simulator",),
     ("corpora",),

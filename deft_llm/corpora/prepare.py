@@ -25,7 +25,6 @@ from tqdm import tqdm
 
 from deft_llm.clip import Annotation, Interval
 from deft_llm.config import Settings
-from deft_llm.cores import for_a_while_on_one_core, one_core
 from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.errors import UserError
 from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder, align, track_faces
@@ -33,6 +32,7 @@ from deft_llm.media.frames import list_frames
 from deft_llm.media.video import FOLDER_FPS, read_clip
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.motion.packet import Packet, PacketSizes, pack
+from deft_llm.parallel import for_a_while_on_one_core, one_core
 
 logger = logging.getLogger(__name__)
 #: Raised whenever reading, aligning or measuring changes what a packet holds.

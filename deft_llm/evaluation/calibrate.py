@@ -1,7 +1,7 @@
 """Fits the temperatures of a checkpoint's label likelihoods on validation faces.
 
 Those faces are neither trained on nor in any benchmark that is named; what was fitted goes into
-the checkpoint folder (``deft/calibration.py``).
+the checkpoint folder (``deft/inference/calibration.py``).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from deft_llm.config import Settings, load, read_yaml
-from deft_llm.deft.calibration import LABEL_SETS, Calibration, fit_temperature
-from deft_llm.deft.explain import Explainer
+from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration, fit_temperature
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation.simulated import audit, training_draw
 from deft_llm.evaluation.simulated_clips import TestClip, head_at_hand, test_clips

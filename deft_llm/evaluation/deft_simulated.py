@@ -20,7 +20,7 @@ import numpy as np
 from deft_llm import facs
 from deft_llm.config import Settings, load
 from deft_llm.deft.configuration_deft import EXPERTS
-from deft_llm.deft.explain import Explainer
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.evaluation.calibrate import labelled
 from deft_llm.evaluation.disentanglement import alignment, encoded, exchange, identity_probe
 from deft_llm.evaluation.simulated import audit, markdown, training_draw, write_rows

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from deft_llm.deft.configuration_deft import EXPERTS
-from deft_llm.deft.explain import Explainer
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation.simulated_clips import TestClip
 from deft_llm.evaluation.simulated_scores import BATCH

@@ -20,7 +20,7 @@ from deft_llm import facs
 from deft_llm.config import Settings, load
 from deft_llm.corpora.base import load_corpus
 from deft_llm.corpora.precomputed import read_flow_images
-from deft_llm.deft.on_flow import DeftOnFlow
+from deft_llm.deft.inference.flow_classifier import DeftOnFlow
 from deft_llm.errors import UserError
 from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.classification import binary_f1

@@ -22,7 +22,8 @@ import numpy as np
 from deft_llm import facs
 from deft_llm.clip import Prediction
 from deft_llm.config import Settings, load
-from deft_llm.deft.explain import Explainer
+from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition_tables import markdown as as_markdown
 from deft_llm.evaluation.simulated_clips import TestClip, test_clips
@@ -46,7 +47,6 @@ from deft_llm.evaluation.simulated_scores import (
 from deft_llm.metrics.classification import binary_f1, f1_per_class, uar, uf1
 from deft_llm.metrics.figures import Figure
 from deft_llm.simulator.scene.clip_spec import ClipSpec
-from deft_llm.training.deft_recipe import DeftRecipe
 from deft_llm.unimer.build import SimulatedData, specs
 from deft_llm.unimer.dialogue import NOTHING, parse_triple
 from deft_llm.unimer.records import write_lines

@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.deft.calibration import LABEL_SETS
 from deft_llm.deft.configuration_deft import NO_EMOTION
-from deft_llm.deft.explain import Answers, Explainer
+from deft_llm.deft.inference.calibration import LABEL_SETS
+from deft_llm.deft.inference.explainer import Answers, Explainer
 from deft_llm.deft.processing_deft import DeftFeatureExtractor
 from deft_llm.evaluation.simulated_clips import TestClip
 from deft_llm.metrics.classification import binary_f1, confusion_matrix, uf1

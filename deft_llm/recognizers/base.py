@@ -72,8 +72,8 @@ RECOGNIZERS: dict[str, str] = {
     "prior_flow": "deft_llm.recognizers.prior_flow:PriorFlow",
     "fmanet": "deft_llm.recognizers.fmanet:FMANet",
     "htnet": "deft_llm.recognizers.htnet:HTNet",
-    "deft": "deft_llm.deft.on_flow:DeftOnFlow",
-    "deft_lora": "deft_llm.training.deft_folds:DeftLora",
+    "deft": "deft_llm.deft.inference.flow_classifier:DeftOnFlow",
+    "deft_lora": "deft_llm.deft.tuning.lora_folds:DeftLora",
 }
 """Name -> "module:Class"; each class takes ``classes`` and its own keyword options. DEFT-LLM is
 among them by name alone, as it is and tuned in each fold, so that its rows stand in the same

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from deft_llm.deft.claims import check_sentences, contradicting
+from deft_llm.deft.inference.claims import check_sentences, contradicting
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.service.workbench import Seen
 from deft_llm.unimer.dialogue import NOTHING

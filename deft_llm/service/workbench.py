@@ -11,7 +11,7 @@ from typing import Any
 
 from deft_llm.clip import Explanation, Interval
 from deft_llm.deft.configuration_deft import EXPERTS
-from deft_llm.deft.explain import observe
+from deft_llm.deft.inference.explainer import observe
 from deft_llm.errors import UserError
 from deft_llm.media.video import read_clip
 from deft_llm.motion.measure import Measurement, measure

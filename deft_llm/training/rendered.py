@@ -26,9 +26,9 @@ from tqdm import tqdm
 
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
-from deft_llm.network_files import Configured, save_network
 from deft_llm.training.loop import Schedule, Task, fit
 from deft_llm.training.runs import claim, use_all_cores
+from deft_llm.weights import Configured, save_network
 
 logger = logging.getLogger(__name__)
 

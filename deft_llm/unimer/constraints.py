@@ -26,7 +26,7 @@ from deft_llm.motion.packet import REGION_COLUMNS
 from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z, RegionTable
 from deft_llm.unimer.agreement import MAX_ANGLE, Weights, candidates, explaining_aus, fitted
 
-AGREED_Z = 1.0  # least z of motion that a model's claim may rest on (deft/explain.py)
+AGREED_Z = 1.0  # least z of motion that a model's claim may rest on (deft/inference/explainer.py)
 SEEN_Z = 2.0
 RETURN_Z = 1.0  # least z of a falling phase that is put into words
 STRENGTHS: tuple[tuple[float, str], ...] = ((0.4, "slight"), (1.0, "moderate"))

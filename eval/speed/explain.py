@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from deft_llm.cli import CHECKPOINT
-from deft_llm.deft.explain import Explainer, observe
+from deft_llm.deft.inference.explainer import Explainer, observe
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.viz.report import ClipInfo, write_report
 

@@ -11,7 +11,7 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.deft.claims import check_sentences, contradicting, supported, unseen_aus
+from deft_llm.deft.inference.claims import check_sentences, contradicting, supported, unseen_aus
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.unimer.dialogue import Facts, Templates, Writer, stated_claims
 

@@ -18,8 +18,8 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.deft import grammar as grammar_module
-from deft_llm.deft.grammar import (
+from deft_llm.deft.inference import grammar as grammar_module
+from deft_llm.deft.inference.grammar import (
     END,
     START,
     TEXT,

@@ -80,7 +80,7 @@ def deft_llm(
 
     An untrained model never ends its answer by itself, so answers are cut short.
     """
-    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
+    monkeypatch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
 
     def run(*arguments: str | Path, checkpoint: Path = tiny_checkpoint) -> Result:
         folders = ["--checkpoint", str(checkpoint)]

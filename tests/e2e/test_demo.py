@@ -57,7 +57,7 @@ def demo(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     limits = replace(LIMITS, file_bytes=2_000_000, files=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))
-        patch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
+        patch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
         bench = Workbench(Models(tiny_checkpoint), limits)
         blocks = app.build(bench, Sessions(uploads))
         address = app.serve(blocks, limits, None, wait=False)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from deft_llm.cli import summary
 from deft_llm.clip import Clip, Explanation
-from deft_llm.deft.explain import Explainer
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.motion.measure import NO_MOTION, Measurement
 from deft_llm.viz import overlay
 

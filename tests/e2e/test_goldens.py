@@ -26,7 +26,7 @@ Golden = Callable[[Path], Any]
 
 def explanations(folder: Path) -> Any:
     """Every example clip, explained by the embedded checkpoint."""
-    from deft_llm.deft.explain import Explainer, observe
+    from deft_llm.deft.inference.explainer import Explainer, observe
 
     explainer = Explainer.load(ROOT / "demo" / "checkpoint")
     found = {}

@@ -19,9 +19,9 @@ import torch
 import yaml
 
 from deft_llm.config import read_yaml
-from deft_llm.deft.calibration import Calibration
 from deft_llm.deft.configuration_deft import EXPERTS
-from deft_llm.deft.explain import Explainer
+from deft_llm.deft.inference.calibration import Calibration
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation import benchmarks, calibrate, simulated_clips
 from deft_llm.evaluation.disentanglement import (
@@ -86,7 +86,9 @@ def small(
             yield {**packet, "onset": face.astype(np.uint8)}, motion
 
     monkeypatch.setattr(simulated_clips, "render_many", no_rendering)
-    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)  # it never ends by itself
+    monkeypatch.setattr(
+        "deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8
+    )  # it never ends by itself
     recipe = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
     recipe["templates"] = str(ROOT / "instruction_data" / "templates")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")

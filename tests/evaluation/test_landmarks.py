@@ -18,7 +18,7 @@ from deft_llm.media.finders import FaceBox
 from deft_llm.media.landmarks import Landmarks
 from deft_llm.media.tracking import FaceTrack
 from deft_llm.media.video import clip_from_array
-from deft_llm.network_files import save_network
+from deft_llm.weights import save_network
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACED = np.array([[0.8, 0.0, 30.0], [0.0, 0.8, 40.0]])

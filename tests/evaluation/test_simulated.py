@@ -214,7 +214,7 @@ def test_run_gives_every_figure(
 
     monkeypatch.setattr(simulated_clips, "render_many", no_rendering)
     # An untrained model never ends its answer by itself.
-    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
+    monkeypatch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
     path = make_benchmark()
     figures, tables = benchmarks.run(path)
     _check_figures(figures, tables, tmp_path / "cache", CLIPS)
@@ -238,7 +238,7 @@ def test_run_gives_every_figure(
 def test_run_with_rendering(
     make_benchmark: MakeBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
+    monkeypatch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
     figures, tables = benchmarks.run(make_benchmark(clips=4))
     _check_figures(figures, tables, tmp_path / "cache", 4)
 

@@ -23,7 +23,7 @@ Cut = Callable[[float, float], Path]
 
 @pytest.fixture
 def bench(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Workbench:
-    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
+    monkeypatch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
     return Workbench(Models(tiny_checkpoint))
 
 

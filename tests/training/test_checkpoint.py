@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 
 from deft_llm.config import validate
 from deft_llm.deft.processing_deft import DeftProcessor
+from deft_llm.deft.tuning import train as deft
+from deft_llm.deft.tuning.export import export
+from deft_llm.deft.tuning.model import build_model, part_of
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.training import deft
-from deft_llm.training.deft_model import build_model, part_of
-from deft_llm.training.deft_recipe import DeftRecipe
-from deft_llm.training.export import export
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from deft_llm.config import read_yaml
+from deft_llm.deft.tuning import stages as deft_stages
+from deft_llm.deft.tuning import train as deft
 from deft_llm.errors import UserError
 from deft_llm.simulator.scene.clip_spec import ClipSpec
-from deft_llm.training import deft, deft_stages
 from deft_llm.unimer import build, parts
 from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
 from deft_llm.unimer.dialogue import Templates

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from deft_llm.config import read_yaml, validate
+from deft_llm.deft.tuning import train as deft
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.training import deft
-from deft_llm.training.deft_recipe import DeftRecipe
 from deft_llm.unimer.records import PacketStore, read_lines
 
 ROOT = Path(__file__).resolve().parents[2]

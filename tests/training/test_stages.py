@@ -18,14 +18,15 @@ from transformers import AutoModelForImageTextToText, set_seed
 
 from deft_llm.config import read_yaml, validate
 from deft_llm.deft.processing_deft import DeftFeatureExtractor, DeftProcessor
+from deft_llm.deft.tuning import stages as deft_stages
+from deft_llm.deft.tuning import train as deft
+from deft_llm.deft.tuning.cost import skeleton, stage_cost
+from deft_llm.deft.tuning.datasets import Collator, ExpertTokens, InstructionDataset
+from deft_llm.deft.tuning.export import export
+from deft_llm.deft.tuning.model import build_model, part_of, train_only, with_adapters
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
 from deft_llm.motion.packet import Packet
-from deft_llm.training import deft, deft_stages
-from deft_llm.training.deft_data import Collator, ExpertTokens, InstructionDataset
-from deft_llm.training.deft_model import build_model, part_of, train_only, with_adapters
-from deft_llm.training.deft_plan import skeleton, stage_cost
-from deft_llm.training.deft_recipe import DeftRecipe
-from deft_llm.training.export import export
 from deft_llm.unimer.records import PacketStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -308,7 +309,7 @@ def test_a_wrong_recipe_gets_one_line(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("deft_llm.training.deft_recipe.find_spec", lambda name: None)
+    monkeypatch.setattr("deft_llm.deft.tuning.recipe.find_spec", lambda name: None)
     with pytest.raises(UserError, match=words) as caught:
         deft.train({**values, "report_to": [], "output": str(tmp_path), **changes}, "test")
     assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ import numpy as np
 from deft_llm import facs
 from deft_llm.clip import Evidence
 from deft_llm.deft.configuration_deft import DeftConfig
-from deft_llm.training.deft_data import ClipTargets
+from deft_llm.deft.tuning.datasets import ClipTargets
 from deft_llm.unimer.records import ClipRecord
 
 NAMES = list(facs.REGIONS)

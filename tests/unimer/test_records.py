@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
+from deft_llm.deft.tuning.datasets import as_messages
 from deft_llm.errors import UserError
 from deft_llm.motion.packet import Packet
-from deft_llm.training.deft_data import as_messages
 from deft_llm.unimer.records import (
     ClipRecord,
     PacketStore,

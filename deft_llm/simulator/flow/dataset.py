@@ -39,9 +39,9 @@ from tqdm import tqdm
 
 from deft_llm import __version__
 from deft_llm.config import Settings
-from deft_llm.cores import one_core
 from deft_llm.errors import UserError
 from deft_llm.motion.flow_files import write_flow
+from deft_llm.parallel import one_core
 from deft_llm.simulator.flow.pairs import RenderedPair, pair_head, render_pair
 
 SPLITS = ("train", "val", "test")

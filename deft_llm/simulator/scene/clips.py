@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Annotation, Clip
-from deft_llm.cores import one_core
 from deft_llm.media.video import decode_bytes, encode_h264
+from deft_llm.parallel import one_core
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations, draw_spec
 from deft_llm.simulator.scene.scene import Scene

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrain
 
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
-from deft_llm.deft.explain import Explainer, require_whole
+from deft_llm.deft.inference.explainer import Explainer, require_whole
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import (
     SPECIAL_TOKENS,
@@ -23,8 +23,8 @@ from deft_llm.deft.processing_deft import (
     clip_span,
 )
 from deft_llm.deft.tokenizer import train_sentencepiece, wrap
+from deft_llm.deft.tuning.recipe import DeftRecipe, TextModel
 from deft_llm.errors import UserError
-from deft_llm.training.deft_recipe import DeftRecipe, TextModel
 from deft_llm.unimer.dialogue import PIECES, Templates
 from deft_llm.unimer.records import read_lines
 

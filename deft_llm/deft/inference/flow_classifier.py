@@ -20,7 +20,7 @@ from torch import Tensor
 
 from deft_llm import facs
 from deft_llm.deft.configuration_deft import DeftConfig
-from deft_llm.deft.explain import Explainer
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, mirror

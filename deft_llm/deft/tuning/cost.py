@@ -22,10 +22,10 @@ from deft_llm.config import validate
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import SPECIAL_TOKENS
+from deft_llm.deft.tuning.model import LORA_TARGETS, PARTS, start_config, train_only
+from deft_llm.deft.tuning.recipe import DeftRecipe, Stage, require_machine
+from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.errors import UserError
-from deft_llm.training.deft_model import LORA_TARGETS, PARTS, start_config, train_only
-from deft_llm.training.deft_recipe import DeftRecipe, Stage, require_machine
-from deft_llm.training.deft_stages import STAGES
 from deft_llm.unimer.dialogue import PIECES
 
 WORDS = 256  # tokens that a conversation has beside its clip; the simulated ones have fewer

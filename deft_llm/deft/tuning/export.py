@@ -18,10 +18,10 @@ from peft import PeftModel
 from transformers import set_seed
 
 from deft_llm.config import validate
+from deft_llm.deft.tuning.model import build_model
+from deft_llm.deft.tuning.recipe import DeftRecipe
+from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.errors import UserError
-from deft_llm.training.deft_model import build_model
-from deft_llm.training.deft_recipe import DeftRecipe
-from deft_llm.training.deft_stages import STAGES
 
 logger = logging.getLogger(__name__)
 _PARTS = ("processor_config.json", "tokenizer.json")

@@ -15,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deft_llm.deft.calibration import LABEL_SETS
-from deft_llm.deft.explain import Explainer
+from deft_llm.deft.inference.calibration import LABEL_SETS
+from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.inference.flow_classifier import DeftOnFlow, Fall
+from deft_llm.deft.inference.scoring import answered
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
-from deft_llm.deft.on_flow import DeftOnFlow, Fall
 from deft_llm.deft.processing_deft import padded
-from deft_llm.deft.scoring import answered
+from deft_llm.deft.tuning.model import with_adapters
+from deft_llm.deft.tuning.recipe import TextModel
 from deft_llm.motion.encoding import mirror
-from deft_llm.training.deft_model import with_adapters
-from deft_llm.training.deft_recipe import TextModel
 
 LABELS = "three"
 _ENCODED = 64  # images at a time

@@ -23,18 +23,18 @@ from transformers import LogitsProcessorList
 
 from deft_llm import facs
 from deft_llm.clip import Clip, Explanation
-from deft_llm.deft.calibration import LABEL_SETS, Calibration
-from deft_llm.deft.claims import contradicting, supported, unseen_aus
-from deft_llm.deft.conversation import (
+from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration
+from deft_llm.deft.inference.claims import contradicting, supported, unseen_aus
+from deft_llm.deft.inference.conversation import (
     HALF_A_LETTER,
     check_request,
     draw_tokens,
     fitting_prompt,
 )
-from deft_llm.deft.grammar import TripleGrammar, TripleLogits
+from deft_llm.deft.inference.grammar import TripleGrammar, TripleLogits
+from deft_llm.deft.inference.scoring import label_log_likelihoods
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
-from deft_llm.deft.scoring import label_log_likelihoods
 from deft_llm.errors import UserError
 from deft_llm.media.face import align, track_faces
 from deft_llm.media.video import read_clip

@@ -1,7 +1,7 @@
 """A finished DEFT-LLM goes on learning from flow images as published ones are, all simulated.
 
 Such images (``simulator/flow/images.py``) show the direction of motion and neither its amplitude,
-nor the regions' table, nor a face: the motion expert speaks alone (``deft/on_flow.py``). Asked are
+nor the regions' table, nor a face: the motion expert speaks alone (``deft/inference/flow_classifier.py``). Asked are
 the class of three and the action units, in the words of the instruction data; the motion expert's
 AU and emotion heads learn along. No real clip takes part.
 """
@@ -22,8 +22,8 @@ from transformers import set_seed
 from deft_llm import facs
 from deft_llm.config import validate
 from deft_llm.deft.configuration_deft import DeftConfig
-from deft_llm.deft.explain import Explainer
-from deft_llm.deft.on_flow import BLANK, clip_inputs
+from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.inference.flow_classifier import BLANK, clip_inputs
 from deft_llm.deft.processing_deft import CLIP_TOKEN, padded
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.simulator.flow.images import AUS, FlowImageSettings

@@ -19,25 +19,25 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from deft_llm.config import validate
-from deft_llm.deft.explain import Explainer
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import DeftProcessor
-from deft_llm.errors import UserError
-from deft_llm.training.deft_data import (
+from deft_llm.deft.tuning.datasets import (
     Collator,
     ExpertDataset,
     ExpertTokens,
     InstructionDataset,
     require_sizes,
 )
-from deft_llm.training.deft_model import (
+from deft_llm.deft.tuning.model import (
     PARTS,
     build_model,
     start_config,
     train_only,
     with_adapters,
 )
-from deft_llm.training.deft_recipe import DeftRecipe, require_machine
-from deft_llm.training.deft_stages import run_stage
+from deft_llm.deft.tuning.recipe import DeftRecipe, require_machine
+from deft_llm.deft.tuning.stages import run_stage
+from deft_llm.errors import UserError
 from deft_llm.training.runs import claim_folder, is_shared, process_state, use_all_cores, whole
 from deft_llm.unimer.audit import folder_records, require_disjoint
 from deft_llm.unimer.build import build_simulated

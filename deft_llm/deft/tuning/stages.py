@@ -21,10 +21,10 @@ from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
+from deft_llm.deft.tuning.datasets import Collator, LengthGroupedBatches
+from deft_llm.deft.tuning.model import part_of
+from deft_llm.deft.tuning.recipe import DeftRecipe, Stage
 from deft_llm.errors import UserError
-from deft_llm.training.deft_data import Collator, LengthGroupedBatches
-from deft_llm.training.deft_model import part_of
-from deft_llm.training.deft_recipe import DeftRecipe, Stage
 from deft_llm.training.muon import MuonAdamW, matrices_of
 from deft_llm.training.runs import sharded_on_cpu, takes_bfloat16
 
