@@ -23,11 +23,11 @@ from deft_llm.config import Settings, load
 from deft_llm.errors import UserError
 from deft_llm.evaluation.flow_recognition import Estimate, RecognitionSets, recognition_uf1
 from deft_llm.evaluation.tables import markdown
+from deft_llm.flow_models.pairs import PairData, PairStore
 from deft_llm.metrics.figures import Figure
 from deft_llm.metrics.flow import BINS, FlowErrors, flow_errors
 from deft_llm.motion.flow import flow_estimator
 from deft_llm.simulator.ict_head.files import ict_file
-from deft_llm.training.flow_data import PairData, PairStore
 
 logger = logging.getLogger(__name__)
 Flow = NDArray[np.float32]

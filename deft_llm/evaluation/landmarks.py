@@ -21,7 +21,9 @@ from deft_llm.clip import Clip
 from deft_llm.config import Settings, load
 from deft_llm.errors import UserError
 from deft_llm.evaluation.tables import markdown
+from deft_llm.landmark_models.augment import jitter
 from deft_llm.landmark_models.crops import placed_by_points
+from deft_llm.landmark_models.faces import FaceData, FaceStore
 from deft_llm.landmark_models.finder import NetworkFinder
 from deft_llm.media.canonical import five_points, transform
 from deft_llm.media.face import MeanShapeFinder, YuNetFinder, align, track_faces
@@ -37,8 +39,6 @@ from deft_llm.metrics.landmarks import (
     sureness,
 )
 from deft_llm.simulator.ict_head.files import ict_file
-from deft_llm.training.landmark_augment import jitter
-from deft_llm.training.landmark_data import FaceData, FaceStore
 
 logger = logging.getLogger(__name__)
 FIVE = ("right eye", "left eye", "nose tip", "right mouth corner", "left mouth corner")

@@ -16,8 +16,8 @@ from deft_llm import facs
 from deft_llm.errors import UserError
 from deft_llm.motion.packet import Packet, mirror
 from deft_llm.recognizers.base import load_recognizer
+from deft_llm.recognizers.task import Examples, RecognizerTask, read_examples
 from deft_llm.training import tasks
-from deft_llm.training.recognizer import Examples, RecognizerTask, read_examples
 from deft_llm.unimer.records import ClipRecord, PacketStore, save_packets, write_lines
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -26,8 +26,8 @@ from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.inference.flow_classifier import BLANK, clip_inputs
 from deft_llm.deft.processing_deft import CLIP_TOKEN, padded
 from deft_llm.metrics.classification import confusion_matrix, uf1
+from deft_llm.recognizers.flow_prior_task import Disturbance, disturbed, material
 from deft_llm.simulator.flow.images import AUS, FlowImageSettings
-from deft_llm.training.flow_prior import Disturbance, disturbed, material
 from deft_llm.training.loop import Batch, Schedule, fit
 from deft_llm.training.runs import claim_folder, use_all_cores
 from deft_llm.unimer.dialogue import Facts, Templates, Writer

@@ -13,11 +13,11 @@ from pydantic import Field
 from torch import Tensor
 
 from deft_llm.config import Settings, validate
+from deft_llm.landmark_models.augment import disturb, sample
+from deft_llm.landmark_models.faces import FaceData, FaceStore
 from deft_llm.landmark_models.files import load_network
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
 from deft_llm.metrics.landmarks import calibration, interocular, landmark_errors
-from deft_llm.training.landmark_augment import disturb, sample
-from deft_llm.training.landmark_data import FaceData, FaceStore
 from deft_llm.training.loop import Batch, Schedule
 from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.runs import claim_folder
