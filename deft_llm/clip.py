@@ -174,7 +174,7 @@ class Explanation:
         contradicting: Labels that the rationale names and that are of another class.
         unseen_aus: AUs that the answer names and that no measured motion speaks for.
         rationale: The model's explanation in words.
-        raw: The generated text (under ``deft/inference/grammar.py``, given the class), before any check.
+        raw: The generated text (under ``deft/inference/grammar.py``, given the class), unchecked.
         status: "ok", or what could not be seen.
     """
 

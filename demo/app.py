@@ -20,16 +20,16 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from deft_llm.cli import CHECKPOINT
+from deft_llm.cli.main import CHECKPOINT
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.errors import UserError
 from deft_llm.service.api import Api
 from deft_llm.service.batch import COLUMNS
+from deft_llm.service.clip_service import Workbench
 from deft_llm.service.limits import VIDEO_TYPES, Limits, public
 from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.service.page import Page
 from deft_llm.service.sessions import Sessions
-from deft_llm.service.workbench import Workbench
 from deft_llm.viz import cards
 from deft_llm.viz.magnify import FACTORS
 

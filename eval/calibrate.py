@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from deft_llm.errors import UserError
-from deft_llm.evaluation.calibrate import calibrate
+from deft_llm.evaluation.explanation.calibrate import calibrate
 from deft_llm.metrics.figures import report
 
 PLAN = Path(__file__).with_name("calibration.yaml")

@@ -14,11 +14,11 @@ from deft_llm.clip import Interval
 from deft_llm.errors import UserError
 from deft_llm.service import views
 from deft_llm.service.batch import COLUMNS, explain_files
+from deft_llm.service.clip_service import Choice, Seen, Workbench
 from deft_llm.service.evidence import link_sentences
 from deft_llm.service.limits import VIDEO_TYPES
 from deft_llm.service.long_video import search_video
 from deft_llm.service.sessions import Sessions
-from deft_llm.service.workbench import Choice, Seen, Workbench
 from deft_llm.viz import cards
 
 File: TypeAlias = str | None

@@ -8,9 +8,9 @@ from typing import Any
 
 from deft_llm.service.api import found_row
 from deft_llm.service.batch import to_csv, to_json
+from deft_llm.service.clip_service import Seen
 from deft_llm.service.evidence import link_sentences
 from deft_llm.service.long_video import Found
-from deft_llm.service.workbench import Seen
 from deft_llm.viz import cards, magnify, stage
 from deft_llm.viz.timeline import timeline
 

@@ -25,7 +25,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from deft_llm import facs
-from deft_llm.cli import CHECKPOINT
+from deft_llm.cli.main import CHECKPOINT
 from deft_llm.clip import Evidence
 from deft_llm.deft.inference.explainer import Explainer, observe
 from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches, as_messages

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from deft_llm.cli import CHECKPOINT
+from deft_llm.cli.main import CHECKPOINT
 from deft_llm.deft.inference.explainer import Explainer, observe
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.viz.report import ClipInfo, write_report

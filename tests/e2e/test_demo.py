@@ -17,11 +17,11 @@ import pytest
 from gradio_client import Client, handle_file
 
 from deft_llm.media.video import write_video
+from deft_llm.service.clip_service import Workbench
 from deft_llm.service.limits import LIMITS
 from deft_llm.service.models import Models
 from deft_llm.service.page import Page
 from deft_llm.service.sessions import Sessions
-from deft_llm.service.workbench import Workbench
 
 from .conftest import FPS, Frames
 

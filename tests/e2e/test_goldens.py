@@ -48,7 +48,7 @@ def explanations(folder: Path) -> Any:
 
 def simulated_scores(folder: Path) -> Any:
     """The figures of sixty clips of ``simulated.yaml``."""
-    from deft_llm.evaluation.benchmarks import run
+    from deft_llm.evaluation.benchmark import run
 
     path = ROOT / "eval" / "benchmarks" / "simulated.yaml"
     figures, _ = run(path, ["data.clips=60", f"cache={folder}", f"train_data={folder / 'none'}"])
@@ -83,7 +83,7 @@ def flow_training(folder: Path) -> Any:
 
 def recognition_fold(folder: Path) -> Any:
     """One fold of ``megc2019_flow.yaml`` on real flow images."""
-    from deft_llm.evaluation.benchmarks import run
+    from deft_llm.evaluation.benchmark import run
 
     if not os.environ.get("DEFT_DATA"):
         pytest.skip("DEFT_DATA names no folder with megc2019_flow/")

@@ -10,8 +10,8 @@ import torch
 
 from deft_llm.clip import Clip
 from deft_llm.errors import UserError
-from deft_llm.evaluation import benchmarks
-from deft_llm.evaluation.landmarks import FIVE, judged
+from deft_llm.evaluation import benchmark as benchmarks
+from deft_llm.evaluation.landmarks.benchmark import FIVE, judged
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, five_points, transform
 from deft_llm.media.finders import FaceBox

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from deft_llm.media.video import read_clip, write_video
+from deft_llm.service.clip_service import Workbench
 from deft_llm.service.long_video import WINDOW, search_video
 from deft_llm.service.models import Models
-from deft_llm.service.workbench import Workbench
 
 (VIDEO,) = (Path(__file__).resolve().parents[2] / "demo" / "clips" / "long").glob("*.mp4")
 FPS = 50

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from deft_llm.cli import app
+from deft_llm.cli.main import app
 from deft_llm.errors import UserError
 from deft_llm.motion.flow_files import write_flow
 from deft_llm.simulator.flow import dataset as flow_dataset

@@ -1,9 +1,10 @@
 """A finished DEFT-LLM goes on learning from flow images as published ones are, all simulated.
 
-Such images (``simulator/flow/images.py``) show the direction of motion and neither its amplitude,
-nor the regions' table, nor a face: the motion expert speaks alone (``deft/inference/flow_classifier.py``). Asked are
-the class of three and the action units, in the words of the instruction data; the motion expert's
-AU and emotion heads learn along. No real clip takes part.
+Such images (``simulator/flow/images.py``) show the direction of motion, but neither its amplitude,
+nor the region table, nor a face, so the motion expert speaks alone
+(``deft/inference/flow_classifier.py``). Questions ask for the class of three and for the action
+units, in the words of the instruction data; the motion expert's AU and emotion heads learn along.
+No real clip takes part.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class FlowUnits(Settings):
 
 
 def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
-    """Run the benchmark; the entry of ``evaluation.benchmarks``.
+    """Run the benchmark; the entry of ``evaluation.benchmark``.
 
     Args:
         path: A file of ``eval/benchmarks``.

@@ -21,11 +21,21 @@ from deft_llm import facs
 from deft_llm.config import Settings, load
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.evaluation.calibrate import labelled
-from deft_llm.evaluation.disentanglement import alignment, encoded, exchange, identity_probe
-from deft_llm.evaluation.simulated import audit, markdown, training_draw, write_rows
-from deft_llm.evaluation.simulated_clips import TestClip, even_specs, head_at_hand, test_clips
-from deft_llm.evaluation.simulated_scores import (
+from deft_llm.evaluation.explanation.calibrate import labelled
+from deft_llm.evaluation.explanation.disentanglement import (
+    alignment,
+    encoded,
+    exchange,
+    identity_probe,
+)
+from deft_llm.evaluation.explanation.simulated import audit, markdown, training_draw, write_rows
+from deft_llm.evaluation.explanation.simulated_clips import (
+    TestClip,
+    even_specs,
+    head_at_hand,
+    test_clips,
+)
+from deft_llm.evaluation.explanation.simulated_scores import (
     BayesRule,
     Reply,
     amplitude_table,

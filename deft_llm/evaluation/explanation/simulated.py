@@ -25,9 +25,8 @@ from deft_llm.config import Settings, load
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.evaluation.recognition_tables import markdown as as_markdown
-from deft_llm.evaluation.simulated_clips import TestClip, test_clips
-from deft_llm.evaluation.simulated_scores import (
+from deft_llm.evaluation.explanation.simulated_clips import TestClip, test_clips
+from deft_llm.evaluation.explanation.simulated_scores import (
     BayesRule,
     Reply,
     amplitude_table,
@@ -44,6 +43,7 @@ from deft_llm.evaluation.simulated_scores import (
     said_aus,
     scored_aus,
 )
+from deft_llm.evaluation.recognition.tables import markdown as as_markdown
 from deft_llm.metrics.classification import binary_f1, f1_per_class, uar, uf1
 from deft_llm.metrics.figures import Figure
 from deft_llm.simulator.scene.clip_spec import ClipSpec

@@ -27,7 +27,7 @@ from safetensors.torch import load_model
 from deft_llm.clip import Prediction
 from deft_llm.config import Settings, load
 from deft_llm.errors import UserError
-from deft_llm.evaluation.dual_phase_clips import (
+from deft_llm.evaluation.recognition.dual_phase_clips import (
     CLASSES,
     DualPhaseData,
     DualPhaseSet,

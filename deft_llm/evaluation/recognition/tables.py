@@ -18,7 +18,7 @@ from deft_llm import facs
 from deft_llm.clip import Prediction
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
-from deft_llm.evaluation.recognition_runs import Entry
+from deft_llm.evaluation.recognition.runs import Entry
 from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1, weighted_f1
 from deft_llm.metrics.figures import Figure

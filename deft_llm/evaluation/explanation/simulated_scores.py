@@ -28,7 +28,7 @@ from deft_llm.deft.configuration_deft import NO_EMOTION
 from deft_llm.deft.inference.calibration import LABEL_SETS
 from deft_llm.deft.inference.explainer import Answers, Explainer
 from deft_llm.deft.processing_deft import DeftFeatureExtractor
-from deft_llm.evaluation.simulated_clips import TestClip
+from deft_llm.evaluation.explanation.simulated_clips import TestClip
 from deft_llm.metrics.classification import binary_f1, confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import ClaimCounts, count_claims
 from deft_llm.motion.packet import Packet

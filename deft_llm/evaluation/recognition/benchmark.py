@@ -21,8 +21,8 @@ from deft_llm import facs, protocols
 from deft_llm.config import Settings, load
 from deft_llm.corpora.precomputed import FlowImages, read_flow_images
 from deft_llm.errors import UserError
-from deft_llm.evaluation.recognition_runs import Entry, Material, run_entry
-from deft_llm.evaluation.recognition_tables import Bar, Published, Result, bars, write_tables
+from deft_llm.evaluation.recognition.runs import Entry, Material, run_entry
+from deft_llm.evaluation.recognition.tables import Bar, Published, Result, bars, write_tables
 from deft_llm.leaks import audit
 from deft_llm.metrics.figures import Figure
 from deft_llm.motion.encoding import medsqrt
@@ -84,7 +84,7 @@ class RecognitionBenchmark(Settings):
 
 
 def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
-    """Run the benchmark; the entry of ``evaluation.benchmarks``.
+    """Run the benchmark; the entry of ``evaluation.benchmark``.
 
     Args:
         path: A file of ``eval/benchmarks``.

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from deft_llm import facs
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
-from deft_llm.evaluation.simulated import audit
+from deft_llm.evaluation.explanation.simulated import audit
 from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.motion.encoding import encode_flow

@@ -12,14 +12,14 @@ from deft_llm.metrics.figures import Figure
 
 # name -> "module:function(path, overrides) -> (figures, tables)", imported when asked for.
 BENCHMARKS: dict[str, str] = {
-    "simulated": "deft_llm.evaluation.simulated:run",
-    "deft_simulated": "deft_llm.evaluation.deft_simulated:run",
-    "srflow": "deft_llm.evaluation.flow:run",
-    "dual_phase": "deft_llm.evaluation.dual_phase:run",
-    "landmarks": "deft_llm.evaluation.landmarks:run",
-    "recognition": "deft_llm.evaluation.recognition:run",
-    "flow_units": "deft_llm.evaluation.flow_units:run",
-    "unimer": "deft_llm.evaluation.unimer:run",
+    "simulated": "deft_llm.evaluation.explanation.simulated:run",
+    "deft_simulated": "deft_llm.evaluation.explanation.deft_simulated:run",
+    "srflow": "deft_llm.evaluation.flow.benchmark:run",
+    "dual_phase": "deft_llm.evaluation.recognition.dual_phase:run",
+    "landmarks": "deft_llm.evaluation.landmarks.benchmark:run",
+    "recognition": "deft_llm.evaluation.recognition.benchmark:run",
+    "flow_units": "deft_llm.evaluation.explanation.flow_aus:run",
+    "unimer": "deft_llm.evaluation.unimer.benchmark:run",
 }
 
 

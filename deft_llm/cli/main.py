@@ -15,8 +15,8 @@ import numpy as np
 import typer
 
 from deft_llm import facs
+from deft_llm.cli.corpora import app as corpora
 from deft_llm.clip import Clip, Explanation
-from deft_llm.corpora.commands import app as corpora
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import Measurement
 from deft_llm.unimer.dialogue import NOTHING, unit_name

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from deft_llm.config import Settings, load
 from deft_llm.errors import UserError
-from deft_llm.evaluation.flow_recognition import Estimate, RecognitionSets, recognition_uf1
+from deft_llm.evaluation.flow.recognition import Estimate, RecognitionSets, recognition_uf1
 from deft_llm.evaluation.tables import markdown
 from deft_llm.flow_models.pairs import PairData, PairStore
 from deft_llm.metrics.figures import Figure

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 
 from deft_llm import facs
 from deft_llm.config import Settings, load
-from deft_llm.evaluation.simulated_clips import TestClip, test_clips
+from deft_llm.evaluation.explanation.simulated_clips import TestClip, test_clips
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import MOVED_PX, ClaimCounts, count_claims
 from deft_llm.metrics.figures import Figure
