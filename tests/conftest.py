@@ -12,10 +12,10 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.clip import Interval
+from deft_llm.data.features import REGION_COLUMNS, Packet
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
 from deft_llm.media.face import AlignedClip
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.packet import REGION_COLUMNS, Packet
 from deft_llm.motion.regions import REGION_NAMES, region_masks, region_table
 
 ROOT = Path(__file__).resolve().parents[1]

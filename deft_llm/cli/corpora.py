@@ -79,8 +79,8 @@ def prepare(
     yunet: Annotated[Path | None, typer.Option(help="YuNet's ONNX, to find faces")] = None,
 ) -> None:
     """Measure every clip once, into the cache; call again after an interruption to go on."""
-    from deft_llm.corpora.prepare import PrepareSettings
-    from deft_llm.corpora.prepare import prepare as run
+    from deft_llm.data.prepared import PrepareSettings
+    from deft_llm.data.prepared import prepare as run
 
     rows = run(load_corpus(name, folder).read(), cache, PrepareSettings(yunet=yunet), workers)
     bad = [row for row in rows if row.problem]

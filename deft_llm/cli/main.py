@@ -15,11 +15,11 @@ import numpy as np
 import typer
 
 from deft_llm import facs
+from deft_llm.answers import NOTHING, unit_name
 from deft_llm.cli.corpora import app as corpora
 from deft_llm.clip import Clip, Explanation
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import Measurement
-from deft_llm.unimer.dialogue import NOTHING, unit_name
 
 app = typer.Typer(
     add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__

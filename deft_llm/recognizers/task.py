@@ -1,6 +1,6 @@
 """Training of a recognizer on measured clips, on the one loop of ``training/loop.py``.
 
-A recipe trains on a data folder (``unimer/records.py``) with the three classes of MEGC2019.
+A recipe trains on a data folder (``data/records.py``) with the three classes of MEGC2019.
 Benchmarks that make their own clips use the task directly. Mirroring is the one augmentation; it
 negates u, and may change the class.
 """
@@ -24,13 +24,13 @@ from torch import Tensor
 
 from deft_llm import facs
 from deft_llm.config import Settings, validate
+from deft_llm.data.records import PacketStore
 from deft_llm.errors import UserError
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from deft_llm.motion.encoding import encode_flow
 from deft_llm.recognizers.base import Recognizer, load_recognizer
 from deft_llm.training.loop import Batch, Schedule, fit
 from deft_llm.training.runs import claim_folder, use_all_cores
-from deft_llm.unimer.records import PacketStore
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]

@@ -22,12 +22,12 @@ from tqdm import tqdm
 
 from deft_llm.clip import Evidence
 from deft_llm.config import Settings
+from deft_llm.data.parts import left_out, records
+from deft_llm.data.records import ClipRecord, write_lines
 from deft_llm.unimer.balance import Balances
 from deft_llm.unimer.comparison import Pair, pairs
 from deft_llm.unimer.dialogue import Templates, Writer
 from deft_llm.unimer.interview import Interview, Turn
-from deft_llm.unimer.parts import left_out, records
-from deft_llm.unimer.records import ClipRecord, write_lines
 from deft_llm.unimer.statistics import Statistics
 from deft_llm.unimer.table import TableWriter
 

@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from deft_llm.data.records import ClipRecord, read_lines
 from deft_llm.errors import UserError
-from deft_llm.unimer.records import ClipRecord, read_lines
 
 KINDS = ("subject", "clip", "content")
 

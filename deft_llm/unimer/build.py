@@ -22,6 +22,9 @@ from pydantic import Field
 
 from deft_llm import facs
 from deft_llm.clip import FALL, RISE, Evidence, Interval
+from deft_llm.data.features import Packet, pack
+from deft_llm.data.parts import ALL, Shard, records, write_parts
+from deft_llm.data.records import ClipRecord, conversation_record, write_lines
 from deft_llm.errors import UserError
 from deft_llm.media.canonical import fit_similarity, transform
 from deft_llm.media.face import (
@@ -34,7 +37,6 @@ from deft_llm.media.face import (
 from deft_llm.media.finders import HaarFinder
 from deft_llm.metrics.faithfulness import claim_holds
 from deft_llm.motion.measure import MotionSettings, measure
-from deft_llm.motion.packet import Packet, pack
 from deft_llm.motion.regions import region_masks, region_motion
 from deft_llm.simulator.head import load_head
 from deft_llm.simulator.scene.clip_spec import NEUTRAL_SHARE, ClipSpec
@@ -42,8 +44,6 @@ from deft_llm.simulator.scene.clips import SimulatedClip, combinations, draw_spe
 from deft_llm.simulator.scene.sets import ClipSet
 from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.dialogue import Templates, Writer
-from deft_llm.unimer.parts import ALL, Shard, records, write_parts
-from deft_llm.unimer.records import ClipRecord, conversation_record, write_lines
 
 logger = logging.getLogger(__name__)
 VIDEO_CRF = 18
@@ -212,7 +212,7 @@ def measure_simulated(data: SimulatedData, folder: Path, shard: Shard = ALL) -> 
     """Simulate and measure the parts of a shard; call again to go on after an interruption.
 
     Returns:
-        Names of all parts of the set (``unimer/parts.py``).
+        Names of all parts of the set (``data/parts.py``).
     """
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -228,7 +228,7 @@ def build_simulated(data: SimulatedData, folder: Path, templates: Templates) -> 
 
     Args:
         data: What to simulate.
-        folder: Where to; see ``unimer/records.py`` for its files.
+        folder: Where to; see ``data/records.py`` for its files.
         templates: Wording.
     """
     parts = measure_simulated(data, folder)

@@ -11,12 +11,12 @@ from typing import Protocol
 
 from deft_llm import facs
 from deft_llm.clip import Annotation
-from deft_llm.corpora.prepare import PreparedCorpus
+from deft_llm.data.features import Packet
+from deft_llm.data.parts import ALL, Shard, write_parts
+from deft_llm.data.prepared import PreparedCorpus
+from deft_llm.data.records import ClipRecord, read_lines
 from deft_llm.errors import UserError
-from deft_llm.motion.packet import Packet
 from deft_llm.unimer.constraints import judge
-from deft_llm.unimer.parts import ALL, Shard, write_parts
-from deft_llm.unimer.records import ClipRecord, read_lines
 
 
 class Prepared(Protocol):

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deft_llm import facs
+from deft_llm.answers import NOTHING, Facts, unit_name
 from deft_llm.clip import Evidence
 from deft_llm.unimer.balance import Balances, label_choice, unit_choice
-from deft_llm.unimer.dialogue import NOTHING, Facts, Writer, statements, unit_name
+from deft_llm.unimer.dialogue import Writer, statements
 
 WEIGHTS: dict[str, int] = {
     **{"triple": 4, "class": 4, "motion": 3, "aus": 3, "emotion": 2, "why": 3, "au_yes_no": 4},

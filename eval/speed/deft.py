@@ -27,6 +27,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from deft_llm import facs
 from deft_llm.cli.main import CHECKPOINT
 from deft_llm.clip import Evidence
+from deft_llm.data.features import pack
+from deft_llm.data.records import ClipRecord, conversation_record
 from deft_llm.deft.inference.explainer import Explainer, observe
 from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches, as_messages
 from deft_llm.deft.tuning.model import train_only
@@ -34,10 +36,8 @@ from deft_llm.deft.tuning.stages import DeftTrainer
 from deft_llm.errors import UserError
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.packet import pack
 from deft_llm.unimer.build import SimulatedData, specs
 from deft_llm.unimer.dialogue import Templates, Writer
-from deft_llm.unimer.records import ClipRecord, conversation_record
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ROOT / "demo" / "clips"

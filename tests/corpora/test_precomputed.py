@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deft_llm.corpora.precomputed import audit, clip_name, read_flow_images
 from deft_llm.corpora.tracks import read_track
+from deft_llm.data.flow_images import audit, clip_name, read_flow_images
 from deft_llm.errors import UserError
 
 

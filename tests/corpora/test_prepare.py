@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from deft_llm.clip import Annotation, Interval
-from deft_llm.corpora import prepare as module
 from deft_llm.corpora.base import load_corpus
-from deft_llm.corpora.prepare import Job, PreparedCorpus, PrepareSettings, plan, prepare
 from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.corpora.synthetic import write_corpus
+from deft_llm.data import prepared as module
+from deft_llm.data.features import Packet
+from deft_llm.data.prepared import Job, PreparedCorpus, PrepareSettings, plan, prepare
 from deft_llm.errors import UserError
 from deft_llm.media.frames import list_frames
-from deft_llm.motion.packet import Packet
 
 from .conftest import tiny
 

@@ -10,8 +10,8 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.corpora.base import load_corpus
-from deft_llm.corpora.precomputed import read_flow_images
 from deft_llm.corpora.reading import Reading
+from deft_llm.data.flow_images import read_flow_images
 
 SHEETS = {
     "casme2": "CASME2-coding-20190701.xlsx",

@@ -11,6 +11,7 @@ from sentencepiece import SentencePieceProcessor
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from deft_llm import facs
+from deft_llm.answers import PIECES
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import (
@@ -20,7 +21,7 @@ from deft_llm.deft.processing_deft import (
     clip_span,
 )
 from deft_llm.deft.tokenizer import train_sentencepiece, wrap
-from deft_llm.unimer.dialogue import PIECES, Templates
+from deft_llm.unimer.dialogue import Templates
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = {

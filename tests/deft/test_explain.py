@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 
+from deft_llm.answers import COARSE_LABELS, NOTHING, coarse_label, parse_triple
+from deft_llm.data.features import Packet
 from deft_llm.deft.inference import explainer as explain_module
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import NO_MOTION
-from deft_llm.motion.packet import Packet
 from deft_llm.motion.regions import RegionTable
-from deft_llm.unimer.dialogue import COARSE_LABELS, NOTHING, coarse_label, parse_triple
 
 from .test_claims import SMILE, table
 

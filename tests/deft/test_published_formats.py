@@ -26,13 +26,13 @@ from transformers import (
 )
 
 from deft_llm.config import validate
+from deft_llm.data.features import Packet
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import IGNORED, DeftProcessor
 from deft_llm.deft.tuning.datasets import Collator
 from deft_llm.deft.tuning.model import build_model
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.motion.packet import Packet
 
 ROOT = Path(__file__).resolve().parents[2]
 CHATML = (

@@ -18,11 +18,11 @@ from transformers import (
 )
 
 from deft_llm.config import validate
+from deft_llm.data.features import Packet
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.model import build_model, lora_config
 from deft_llm.deft.tuning.recipe import DeftRecipe, TextModel
-from deft_llm.motion.packet import Packet
 
 MakePacket = Callable[[int], Packet]
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,12 +19,15 @@ import torch
 import yaml
 
 from deft_llm.config import read_yaml
+from deft_llm.data import simulated_test as simulated_clips
+from deft_llm.data.features import Packet
+from deft_llm.data.simulated_test import TestClip, even_specs, head_at_hand
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.inference.calibration import Calibration
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation import benchmark as benchmarks
-from deft_llm.evaluation.explanation import calibrate, simulated_clips
+from deft_llm.evaluation.explanation import calibrate
 from deft_llm.evaluation.explanation.disentanglement import (
     alignment,
     answers,
@@ -32,10 +35,8 @@ from deft_llm.evaluation.explanation.disentanglement import (
     exchange,
     identity_probe,
 )
-from deft_llm.evaluation.explanation.simulated_clips import TestClip, even_specs, head_at_hand
 from deft_llm.evaluation.explanation.simulated_scores import scored_aus
 from deft_llm.metrics.figures import Figure
-from deft_llm.motion.packet import Packet
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.unimer.build import SimulatedData
 

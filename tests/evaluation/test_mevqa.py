@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deft_llm.answers import Facts
 from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.mevqa import (
     Question,
@@ -21,7 +22,6 @@ from deft_llm.evaluation.explanation.mevqa import (
     submission,
 )
 from deft_llm.metrics import text
-from deft_llm.unimer.dialogue import Facts
 
 
 @pytest.fixture(scope="module")

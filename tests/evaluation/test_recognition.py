@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from deft_llm.clip import Prediction
-from deft_llm.corpora.precomputed import read_flow_images
+from deft_llm.data.flow_images import read_flow_images
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.recognition.benchmark import few_subject_splits

@@ -20,12 +20,13 @@ import yaml
 
 from deft_llm import facs
 from deft_llm.config import read_yaml
+from deft_llm.data import simulated_test as simulated_clips
+from deft_llm.data.features import REGION_COLUMNS, Packet
 from deft_llm.errors import UserError
 from deft_llm.evaluation import benchmark as benchmarks
-from deft_llm.evaluation.explanation import simulated_clips, simulated_scores
+from deft_llm.evaluation.explanation import simulated_scores
 from deft_llm.metrics.faithfulness import ClaimCounts
 from deft_llm.metrics.figures import Figure
-from deft_llm.motion.packet import REGION_COLUMNS, Packet
 from deft_llm.simulator.scene.clip_spec import PEAK_PX, ClipSpec, draw_spec
 from deft_llm.unimer.build import SimulatedData, specs
 

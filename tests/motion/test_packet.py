@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from deft_llm import facs
 from deft_llm.clip import Interval
-from deft_llm.media.canonical import CANONICAL_LANDMARKS
-from deft_llm.motion.packet import (
+from deft_llm.data.features import (
     REGION_COLUMNS,
     Packet,
     PacketSizes,
@@ -21,6 +20,7 @@ from deft_llm.motion.packet import (
     pack,
     texture_indices,
 )
+from deft_llm.media.canonical import CANONICAL_LANDMARKS
 from deft_llm.motion.regions import region_masks, region_table
 
 REGIONS = list(facs.REGIONS)

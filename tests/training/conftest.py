@@ -15,12 +15,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.motion.packet import Packet
+from deft_llm.data.features import Packet
+from deft_llm.data.records import ClipRecord
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.unimer import build
 from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
 from deft_llm.unimer.dialogue import Templates
-from deft_llm.unimer.records import ClipRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "instruction_data" / "templates"

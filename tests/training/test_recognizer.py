@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 from deft_llm import facs
+from deft_llm.data.features import Packet, mirror
+from deft_llm.data.records import ClipRecord, PacketStore, save_packets, write_lines
 from deft_llm.errors import UserError
-from deft_llm.motion.packet import Packet, mirror
 from deft_llm.recognizers.base import load_recognizer
 from deft_llm.recognizers.task import Examples, RecognizerTask, read_examples
 from deft_llm.training import tasks
-from deft_llm.unimer.records import ClipRecord, PacketStore, save_packets, write_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "train_configs" / "recognizers" / "fmanet.yaml"

@@ -17,6 +17,8 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, set_seed
 
 from deft_llm.config import read_yaml, validate
+from deft_llm.data.features import Packet
+from deft_llm.data.records import PacketStore
 from deft_llm.deft.processing_deft import DeftFeatureExtractor, DeftProcessor
 from deft_llm.deft.tuning import stages as deft_stages
 from deft_llm.deft.tuning import train as deft
@@ -26,8 +28,6 @@ from deft_llm.deft.tuning.export import export
 from deft_llm.deft.tuning.model import build_model, part_of, train_only, with_adapters
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.motion.packet import Packet
-from deft_llm.unimer.records import PacketStore
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")

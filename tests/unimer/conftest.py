@@ -11,11 +11,11 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.clip import FALL, Evidence, Interval
-from deft_llm.motion.packet import REGION_COLUMNS
+from deft_llm.data.features import REGION_COLUMNS
+from deft_llm.data.records import ClipRecord
+from deft_llm.motion.evidence import explaining_aus
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
-from deft_llm.unimer.agreement import explaining_aus
 from deft_llm.unimer.dialogue import Templates
-from deft_llm.unimer.records import ClipRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeTable = Callable[..., RegionTable]

@@ -11,23 +11,21 @@ from pathlib import Path
 import pytest
 
 from deft_llm import facs
-from deft_llm.clip import Evidence
-from deft_llm.errors import UserError
-from deft_llm.unimer.constraints import strength
-from deft_llm.unimer.dialogue import (
+from deft_llm.answers import (
     COARSE_LABELS,
     PIECES,
-    QUESTION_TYPES,
     Facts,
-    Templates,
-    Writer,
     coarse_label,
     parse_triple,
     stated_claims,
     stated_labels,
+    strength,
     unit_name,
 )
-from deft_llm.unimer.records import ClipRecord
+from deft_llm.clip import Evidence
+from deft_llm.data.records import ClipRecord
+from deft_llm.errors import UserError
+from deft_llm.unimer.dialogue import QUESTION_TYPES, Templates, Writer
 from deft_llm.unimer.statistics import asked_unit
 
 MakeRecord = Callable[[int], ClipRecord]

@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
-from deft_llm.deft.tuning.datasets import as_messages
-from deft_llm.errors import UserError
-from deft_llm.motion.packet import Packet
-from deft_llm.unimer.records import (
+from deft_llm.data.features import Packet
+from deft_llm.data.records import (
     ClipRecord,
     PacketStore,
     conversation_record,
@@ -23,6 +21,8 @@ from deft_llm.unimer.records import (
     save_packets,
     write_lines,
 )
+from deft_llm.deft.tuning.datasets import as_messages
+from deft_llm.errors import UserError
 
 MakeRecord = Callable[[int], ClipRecord]
 MakePacket = Callable[[int], Packet]

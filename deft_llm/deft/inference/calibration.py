@@ -19,8 +19,8 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from deft_llm import facs
+from deft_llm.answers import COARSE_LABELS
 from deft_llm.errors import UserError
-from deft_llm.unimer.dialogue import COARSE_LABELS
 
 FILE = "calibration.json"
 RANGE = (0.05, 20.0)  # of a temperature

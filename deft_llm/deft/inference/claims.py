@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deft_llm import facs
+from deft_llm.answers import coarse_label, stated_claims, stated_labels, stated_units
 from deft_llm.clip import Evidence
 from deft_llm.errors import UserError
+from deft_llm.motion.evidence import AGREED_Z, measured_evidence
 from deft_llm.motion.regions import ACTIVE_PX, REGION_NAMES, RegionTable
-from deft_llm.unimer.constraints import AGREED_Z, measured_evidence
-from deft_llm.unimer.dialogue import coarse_label, stated_claims, stated_labels, stated_units
 
 CLAIM_ANGLE = 45.0  # degrees between a claim and the measured motion
 Verdict = Literal["supported", "unsupported", "no claim"]

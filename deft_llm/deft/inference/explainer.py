@@ -22,7 +22,9 @@ from torch import Tensor
 from transformers import LogitsProcessorList
 
 from deft_llm import facs
+from deft_llm.answers import COARSE_LABELS, NOTHING, parse_triple, stated_claims
 from deft_llm.clip import Clip, Explanation
+from deft_llm.data.features import Packet, PacketSizes, pack
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration
 from deft_llm.deft.inference.claims import contradicting, supported, unseen_aus
 from deft_llm.deft.inference.conversation import (
@@ -38,10 +40,8 @@ from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.errors import UserError
 from deft_llm.media.face import align, track_faces
 from deft_llm.media.video import read_clip
+from deft_llm.motion.evidence import measured_evidence
 from deft_llm.motion.measure import NO_MOTION, Measurement, measure
-from deft_llm.motion.packet import Packet, PacketSizes, pack
-from deft_llm.unimer.constraints import measured_evidence
-from deft_llm.unimer.dialogue import COARSE_LABELS, NOTHING, parse_triple, stated_claims
 
 MAX_NEW_TOKENS = 480
 MACRO_PX = 6.0  # canonical px, twice the largest motion of the simulated micro-expressions

@@ -1,6 +1,6 @@
 """DEFT-LLM on precomputed flow images: the motion expert alone, no label of the data.
 
-Published flow images (``corpora/precomputed.py``) hold the direction of the motion from onset to
+Published flow images (``data/flow_images.py``) hold the direction of the motion from onset to
 apex and neither its amplitude, nor the fall after the apex, nor the face. Structure and texture
 are blanked, amplitude and region table are withheld as in training (``amplitude_dropout``). The
 class is the likeliest label of the language model.
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft_llm import facs
+from deft_llm.answers import stated_units
+from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, mirror
-from deft_llm.motion.packet import REGION_COLUMNS
-from deft_llm.unimer.dialogue import stated_units
 
 BLANK = ("structure", "texture")
 _BATCH = 32

@@ -19,9 +19,8 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from deft_llm import facs
+from deft_llm.answers import COARSE_LABELS, NOTHING, STRENGTHS, STRONGEST
 from deft_llm.errors import UserError
-from deft_llm.unimer.constraints import STRENGTHS, STRONGEST
-from deft_llm.unimer.dialogue import COARSE_LABELS, NOTHING
 
 RATIONALE_BYTES = 900  # from here on only the closing quote is allowed; rationales have 50 to 500
 _STATES = 8192  # whose tokens are remembered

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig
 
+from deft_llm.answers import PIECES
 from deft_llm.config import validate
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
@@ -26,7 +27,6 @@ from deft_llm.deft.tuning.model import LORA_TARGETS, PARTS, start_config, train_
 from deft_llm.deft.tuning.recipe import DeftRecipe, Stage, require_machine
 from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.errors import UserError
-from deft_llm.unimer.dialogue import PIECES
 
 WORDS = 256  # tokens that a conversation has beside its clip; the simulated ones have fewer
 GIB = 2**30

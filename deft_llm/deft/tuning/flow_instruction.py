@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import set_seed
 
 from deft_llm import facs
+from deft_llm.answers import Facts
 from deft_llm.config import validate
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.explainer import Explainer
@@ -31,7 +32,7 @@ from deft_llm.recognizers.flow_prior_task import Disturbance, disturbed, materia
 from deft_llm.simulator.flow.images import AUS, FlowImageSettings
 from deft_llm.training.loop import Batch, Schedule, fit
 from deft_llm.training.runs import claim_folder, use_all_cores
-from deft_llm.unimer.dialogue import Facts, Templates, Writer
+from deft_llm.unimer.dialogue import Templates, Writer
 
 logger = logging.getLogger(__name__)
 _SCORED = 64  # held-out images at a time

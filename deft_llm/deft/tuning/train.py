@@ -19,6 +19,7 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from deft_llm.config import validate
+from deft_llm.data.records import PacketStore
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.datasets import (
@@ -42,7 +43,6 @@ from deft_llm.training.runs import claim_folder, is_shared, process_state, use_a
 from deft_llm.unimer.audit import folder_records, require_disjoint
 from deft_llm.unimer.build import build_simulated
 from deft_llm.unimer.dialogue import Templates
-from deft_llm.unimer.records import PacketStore
 
 logger = logging.getLogger(__name__)
 ENCODERS = ("experts", "heads")

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import torch
 
+from deft_llm.answers import NOTHING
 from deft_llm.config import Settings, load, read_yaml
+from deft_llm.data.simulated_test import TestClip, head_at_hand, test_clips
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration, fit_temperature
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.simulated import audit, training_draw
-from deft_llm.evaluation.explanation.simulated_clips import TestClip, head_at_hand, test_clips
 from deft_llm.evaluation.explanation.simulated_scores import Reply, ask, class_of
 from deft_llm.metrics.classification import expected_calibration_error
 from deft_llm.metrics.figures import Figure
 from deft_llm.unimer.build import SimulatedData, specs
-from deft_llm.unimer.dialogue import NOTHING
 
 
 class CalibrationPlan(Settings):

@@ -18,7 +18,14 @@ from typing import Any
 import numpy as np
 
 from deft_llm import facs
+from deft_llm.answers import parse_triple
 from deft_llm.config import Settings, load
+from deft_llm.data.simulated_test import (
+    TestClip,
+    even_specs,
+    head_at_hand,
+    test_clips,
+)
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.evaluation.explanation.calibrate import labelled
@@ -29,12 +36,6 @@ from deft_llm.evaluation.explanation.disentanglement import (
     identity_probe,
 )
 from deft_llm.evaluation.explanation.simulated import audit, markdown, training_draw, write_rows
-from deft_llm.evaluation.explanation.simulated_clips import (
-    TestClip,
-    even_specs,
-    head_at_hand,
-    test_clips,
-)
 from deft_llm.evaluation.explanation.simulated_scores import (
     BayesRule,
     Reply,
@@ -55,7 +56,6 @@ from deft_llm.metrics.faithfulness import hallucinated
 from deft_llm.metrics.figures import Figure
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.unimer.build import SimulatedData, specs
-from deft_llm.unimer.dialogue import parse_triple
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deft_llm.data.simulated_test import TestClip
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
-from deft_llm.evaluation.explanation.simulated_clips import TestClip
 from deft_llm.evaluation.explanation.simulated_scores import BATCH
 from deft_llm.metrics.representation import cka, linear_probe
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from deft_llm import facs
 from deft_llm.config import Settings, load
 from deft_llm.corpora.base import load_corpus
-from deft_llm.corpora.precomputed import read_flow_images
+from deft_llm.data.flow_images import read_flow_images
 from deft_llm.deft.inference.flow_classifier import DeftOnFlow
 from deft_llm.errors import UserError
 from deft_llm.evaluation.tables import markdown

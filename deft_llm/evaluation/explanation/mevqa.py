@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deft_llm import facs
+from deft_llm.answers import NOTHING, Facts
+from deft_llm.data.records import read_lines, write_lines
 from deft_llm.errors import UserError
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from deft_llm.metrics.text import bleu, rouge1
-from deft_llm.unimer.dialogue import NOTHING, Facts
-from deft_llm.unimer.records import read_lines, write_lines
 
 Kind = Literal["coarse", "fine", "aus", "au_yes_no", "side", "combined"]
 COARSE: tuple[str, ...] = facs.THREE_CLASSES

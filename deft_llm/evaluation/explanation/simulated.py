@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 
 from deft_llm import facs
+from deft_llm.answers import NOTHING, parse_triple
 from deft_llm.clip import Prediction
 from deft_llm.config import Settings, load
+from deft_llm.data.records import write_lines
+from deft_llm.data.simulated_test import TestClip, test_clips
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.evaluation.explanation.simulated_clips import TestClip, test_clips
 from deft_llm.evaluation.explanation.simulated_scores import (
     BayesRule,
     Reply,
@@ -48,8 +50,6 @@ from deft_llm.metrics.classification import binary_f1, f1_per_class, uar, uf1
 from deft_llm.metrics.figures import Figure
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.unimer.build import SimulatedData, specs
-from deft_llm.unimer.dialogue import NOTHING, parse_triple
-from deft_llm.unimer.records import write_lines
 
 logger = logging.getLogger(__name__)
 

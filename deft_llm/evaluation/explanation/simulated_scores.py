@@ -23,20 +23,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deft_llm import facs
+from deft_llm.answers import COARSE_LABELS, NOTHING, parse_triple, stated_claims
 from deft_llm.clip import Evidence
+from deft_llm.data.features import Packet
+from deft_llm.data.records import PacketStore
+from deft_llm.data.simulated_test import TestClip
 from deft_llm.deft.configuration_deft import NO_EMOTION
 from deft_llm.deft.inference.calibration import LABEL_SETS
 from deft_llm.deft.inference.explainer import Answers, Explainer
 from deft_llm.deft.processing_deft import DeftFeatureExtractor
-from deft_llm.evaluation.explanation.simulated_clips import TestClip
 from deft_llm.metrics.classification import binary_f1, confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import ClaimCounts, count_claims
-from deft_llm.motion.packet import Packet
 from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations
 from deft_llm.unimer.build import TOLD
 from deft_llm.unimer.constraints import judge
-from deft_llm.unimer.dialogue import COARSE_LABELS, NOTHING, parse_triple, stated_claims
-from deft_llm.unimer.records import PacketStore
 
 logger = logging.getLogger(__name__)
 AMPLITUDES = (0.3, 0.6, 1.0, 1.8, 3.0001)  # canonical px, edges of the table's rows

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from deft_llm import facs
 from deft_llm.config import Settings
+from deft_llm.data.features import flow_map
 from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.simulated import audit
 from deft_llm.media.canonical import CANONICAL_SIZE
@@ -28,7 +29,6 @@ from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.motion.encoding import encode_flow
 from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.measure import MotionSettings, averaged_frame
-from deft_llm.motion.packet import flow_map
 from deft_llm.recognizers.linear import LogisticFlow
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, render_many

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from deft_llm import facs, protocols
 from deft_llm.config import Settings, load
-from deft_llm.corpora.precomputed import FlowImages, read_flow_images
+from deft_llm.data.flow_images import FlowImages, read_flow_images
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.runs import Entry, Material, run_entry
 from deft_llm.evaluation.recognition.tables import Bar, Published, Result, bars, write_tables

@@ -26,6 +26,7 @@ from safetensors.torch import load_model
 
 from deft_llm.clip import Prediction
 from deft_llm.config import Settings, load
+from deft_llm.data.records import write_lines
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.dual_phase_clips import (
     CLASSES,
@@ -41,7 +42,6 @@ from deft_llm.recognizers.linear import LogisticDual
 from deft_llm.recognizers.task import Examples, RecognizerTask
 from deft_llm.training.loop import Schedule, fit
 from deft_llm.training.runs import use_all_cores
-from deft_llm.unimer.records import write_lines
 
 logger = logging.getLogger(__name__)
 

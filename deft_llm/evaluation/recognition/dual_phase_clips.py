@@ -34,9 +34,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
+from deft_llm.data.features import PacketSizes, pack
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import MotionSettings, measure
-from deft_llm.motion.packet import PacketSizes, pack
 from deft_llm.parallel import one_core
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec

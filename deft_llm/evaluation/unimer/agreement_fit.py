@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from deft_llm import facs
-from deft_llm.evaluation.explanation.simulated_clips import TestClip
+from deft_llm.data.simulated_test import TestClip
 from deft_llm.metrics.faithfulness import MOVED_PX, claim_holds
 from deft_llm.unimer.agreement import FEATURES, Weights, candidates
 

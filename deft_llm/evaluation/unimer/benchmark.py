@@ -21,16 +21,16 @@ from sklearn.pipeline import make_pipeline
 
 from deft_llm import facs
 from deft_llm.config import Settings, load
-from deft_llm.evaluation.explanation.simulated_clips import TestClip, test_clips
+from deft_llm.data.records import ClipRecord
+from deft_llm.data.simulated_test import TestClip, test_clips
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import MOVED_PX, ClaimCounts, count_claims
 from deft_llm.metrics.figures import Figure
-from deft_llm.unimer.agreement import explaining_aus
+from deft_llm.motion.evidence import explaining_aus
 from deft_llm.unimer.assemble import Assembly, Row, conversations
 from deft_llm.unimer.build import SOURCE, SimulatedData
 from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.dialogue import Templates
-from deft_llm.unimer.records import ClipRecord
 from deft_llm.unimer.statistics import Statistics
 
 _GUESSED = ("class", "emotion", "au_yes_no", "counterfactual", "side")

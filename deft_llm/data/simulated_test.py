@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
+from deft_llm.data.features import Packet, pack
+from deft_llm.data.records import read_lines, save_packets, write_lines
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import MotionSettings, measure
-from deft_llm.motion.packet import Packet, pack
 from deft_llm.simulator.head import load_head
 from deft_llm.simulator.ict_head.files import ict_file
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.unimer.build import SimulatedData, filmed, specs, true_motion
-from deft_llm.unimer.records import read_lines, save_packets, write_lines
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 A data folder holds ``clips.jsonl`` (one clip a line), ``train.jsonl`` (one conversation a line, in
 LLaVA's form, each statement with its evidence beside it) and ``packets-*.safetensors`` (the
-measured clips, ``motion/packet.py``). A line of ``train.jsonl``::
+measured clips, ``data/features.py``). A line of ``train.jsonl``::
 
     {"id": "simulated-17-0", "clip": "simulated-17", "subject": "own000042", "mirrored": false,
      "conversations": [{"from": "human", "value": "<clip>Which action units are active?"},
@@ -24,10 +24,10 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from deft_llm import facs
+from deft_llm.answers import Facts
 from deft_llm.clip import Evidence, Interval
+from deft_llm.data.features import Packet
 from deft_llm.errors import UserError
-from deft_llm.motion.packet import Packet
-from deft_llm.unimer.dialogue import Facts
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ from tqdm import tqdm
 from deft_llm.clip import Annotation, Interval
 from deft_llm.config import Settings
 from deft_llm.corpora.reading import Entry, Reading
+from deft_llm.data.features import Packet, PacketSizes, pack
 from deft_llm.errors import UserError
 from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder, align, track_faces
 from deft_llm.media.frames import list_frames
 from deft_llm.media.video import FOLDER_FPS, read_clip
 from deft_llm.motion.measure import MotionSettings, measure
-from deft_llm.motion.packet import Packet, PacketSizes, pack
 from deft_llm.parallel import for_a_while_on_one_core, one_core
 
 logger = logging.getLogger(__name__)
@@ -254,7 +254,7 @@ class PreparedCorpus:
         return len(self.annotations)
 
     def __getitem__(self, clip: str) -> Packet:
-        """The packet of one clip; see ``motion.packet.pack``."""
+        """The packet of one clip; see ``data.features.pack``."""
         return self._open(clip, None)
 
     def stack(self, name: str) -> np.ndarray:
