@@ -18,8 +18,9 @@ from typing import Any, Protocol, TypeVar
 from tqdm import tqdm
 
 from deft_llm.data.features import Packet
-from deft_llm.data.records import ClipRecord, read_lines, save_packets, write_lines
+from deft_llm.data.records import ClipRecord, save_packets
 from deft_llm.errors import UserError
+from deft_llm.files import read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 PART = 100  # clips a part; an interruption loses at most this many

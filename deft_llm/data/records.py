@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from deft_llm.answers import Facts
 from deft_llm.clip import Evidence, Interval
 from deft_llm.data.features import Packet
 from deft_llm.errors import UserError
+from deft_llm.files import read_lines
 
 
 @dataclass(frozen=True)
@@ -149,33 +150,6 @@ def conversation_record(
         "conversations": messages,
         "evidence": [asdict(row) for row in record.facts(mirrored).evidence],
     }
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a JSON-lines file under a temporary name, then put it in place."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.writelines(line + "\n" for line in lines)
-    os.replace(partial, path)
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Read a JSON-lines file.
-
-    Raises:
-        UserError: If the file is missing, or a line is no JSON object (named by number).
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; build the data first")
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error})") from error
-            if not isinstance(record, dict):
-                raise UserError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r}")
-            yield record
 
 
 def save_packets(path: Path, packets: list[Packet]) -> None:

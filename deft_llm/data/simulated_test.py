@@ -17,8 +17,9 @@ from safetensors.numpy import load_file
 from tqdm import tqdm
 
 from deft_llm.data.features import Packet, pack
-from deft_llm.data.records import read_lines, save_packets, write_lines
+from deft_llm.data.records import save_packets
 from deft_llm.errors import UserError
+from deft_llm.files import read_lines, write_lines
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.simulator.head import load_head
 from deft_llm.simulator.ict_head.files import ict_file

@@ -23,7 +23,8 @@ from tqdm import tqdm
 from deft_llm.clip import Evidence
 from deft_llm.config import Settings
 from deft_llm.data.parts import left_out, records
-from deft_llm.data.records import ClipRecord, write_lines
+from deft_llm.data.records import ClipRecord
+from deft_llm.files import write_lines
 from deft_llm.unimer.balance import Balances
 from deft_llm.unimer.comparison import Pair, pairs
 from deft_llm.unimer.dialogue import Templates, Writer

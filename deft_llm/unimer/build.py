@@ -24,8 +24,9 @@ from deft_llm import facs
 from deft_llm.clip import FALL, RISE, Evidence, Interval
 from deft_llm.data.features import Packet, pack
 from deft_llm.data.parts import ALL, Shard, records, write_parts
-from deft_llm.data.records import ClipRecord, conversation_record, write_lines
+from deft_llm.data.records import ClipRecord, conversation_record
 from deft_llm.errors import UserError
+from deft_llm.files import write_lines
 from deft_llm.media.canonical import fit_similarity, transform
 from deft_llm.media.face import (
     CANONICAL_LANDMARKS,

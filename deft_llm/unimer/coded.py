@@ -14,8 +14,9 @@ from deft_llm.clip import Annotation
 from deft_llm.data.features import Packet
 from deft_llm.data.parts import ALL, Shard, write_parts
 from deft_llm.data.prepared import PreparedCorpus
-from deft_llm.data.records import ClipRecord, read_lines
+from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
+from deft_llm.files import read_lines
 from deft_llm.unimer.constraints import judge
 
 

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 from deft_llm import facs
 from deft_llm.data.features import Packet, mirror
-from deft_llm.data.records import ClipRecord, PacketStore, save_packets, write_lines
+from deft_llm.data.records import ClipRecord, PacketStore, save_packets
 from deft_llm.errors import UserError
+from deft_llm.files import write_lines
 from deft_llm.recognizers.base import load_recognizer
 from deft_llm.recognizers.task import Examples, RecognizerTask, read_examples
 from deft_llm.training import tasks

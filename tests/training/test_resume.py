@@ -15,10 +15,10 @@ import pytest
 
 from deft_llm.config import read_yaml
 from deft_llm.data import parts
-from deft_llm.data.records import read_lines
 from deft_llm.deft.tuning import stages as deft_stages
 from deft_llm.deft.tuning import train as deft
 from deft_llm.errors import UserError
+from deft_llm.files import read_lines
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.unimer import build
 from deft_llm.unimer.build import Observed, SimulatedData, build_simulated

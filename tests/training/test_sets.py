@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from deft_llm.config import read_yaml, validate
-from deft_llm.data.records import PacketStore, read_lines
+from deft_llm.data.records import PacketStore
 from deft_llm.deft.tuning import train as deft
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
+from deft_llm.files import read_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAWN = {"clips": 5, "identities": 4, "seed": 5_000_000, "variants": 2, "turns": 2, "workers": 1}

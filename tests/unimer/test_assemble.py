@@ -15,8 +15,9 @@ from deft_llm import facs
 from deft_llm.clip import Annotation, Interval
 from deft_llm.data.features import Packet
 from deft_llm.data.parts import PART, Shard, absent, claim, write_parts
-from deft_llm.data.records import ClipRecord, PacketStore, read_lines
+from deft_llm.data.records import ClipRecord, PacketStore
 from deft_llm.errors import UserError
+from deft_llm.files import read_lines
 from deft_llm.unimer.assemble import Assembly, assemble
 from deft_llm.unimer.audit import audit
 from deft_llm.unimer.coded import CodedClip, measure_corpus, open_prepared, problem_of

@@ -17,12 +17,11 @@ from deft_llm.data.records import (
     PacketStore,
     conversation_record,
     mirror_evidence,
-    read_lines,
     save_packets,
-    write_lines,
 )
 from deft_llm.deft.tuning.datasets import as_messages
 from deft_llm.errors import UserError
+from deft_llm.files import read_lines, write_lines
 
 MakeRecord = Callable[[int], ClipRecord]
 MakePacket = Callable[[int], Packet]

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from deft_llm import facs
 from deft_llm.data.features import mirror
-from deft_llm.data.records import ClipRecord, PacketStore, read_lines
+from deft_llm.data.records import ClipRecord, PacketStore
 from deft_llm.deft.configuration_deft import NO_EMOTION, DeftConfig
 from deft_llm.deft.processing_deft import (
     CLIP_TOKEN,
@@ -22,6 +22,7 @@ from deft_llm.deft.processing_deft import (
     padded,
 )
 from deft_llm.errors import UserError
+from deft_llm.files import read_lines
 
 _ENCODED = 32  # clips at a time
 

@@ -12,7 +12,6 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
 
 from deft_llm.answers import PIECES
-from deft_llm.data.records import read_lines
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.deft.inference.explainer import Explainer, require_whole
@@ -27,6 +26,7 @@ from deft_llm.deft.processing_deft import (
 from deft_llm.deft.tokenizer import train_sentencepiece, wrap
 from deft_llm.deft.tuning.recipe import DeftRecipe, TextModel
 from deft_llm.errors import UserError
+from deft_llm.files import read_lines
 from deft_llm.unimer.dialogue import Templates
 
 LORA_TARGETS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"

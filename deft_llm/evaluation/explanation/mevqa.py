@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from deft_llm import facs
 from deft_llm.answers import NOTHING, Facts
-from deft_llm.data.records import read_lines, write_lines
 from deft_llm.errors import UserError
+from deft_llm.files import read_lines, write_lines
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from deft_llm.metrics.text import bleu, rouge1
 

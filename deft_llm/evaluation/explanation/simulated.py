@@ -23,7 +23,6 @@ from deft_llm import facs
 from deft_llm.answers import NOTHING, parse_triple
 from deft_llm.clip import Prediction
 from deft_llm.config import Settings, load
-from deft_llm.data.records import write_lines
 from deft_llm.data.simulated_test import TestClip, test_clips
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.tuning.recipe import DeftRecipe
@@ -46,6 +45,7 @@ from deft_llm.evaluation.explanation.simulated_scores import (
     scored_aus,
 )
 from deft_llm.evaluation.recognition.tables import markdown as as_markdown
+from deft_llm.files import write_lines
 from deft_llm.metrics.classification import binary_f1, f1_per_class, uar, uf1
 from deft_llm.metrics.figures import Figure
 from deft_llm.simulator.scene.clip_spec import ClipSpec

@@ -26,7 +26,6 @@ from safetensors.torch import load_model
 
 from deft_llm.clip import Prediction
 from deft_llm.config import Settings, load
-from deft_llm.data.records import write_lines
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.dual_phase_clips import (
     CLASSES,
@@ -36,6 +35,7 @@ from deft_llm.evaluation.recognition.dual_phase_clips import (
     dual_phase_specs,
 )
 from deft_llm.evaluation.tables import markdown
+from deft_llm.files import write_lines
 from deft_llm.metrics.figures import Figure
 from deft_llm.recognizers.base import Recognizer, load_recognizer
 from deft_llm.recognizers.linear import LogisticDual
