@@ -27,12 +27,25 @@ _MIRRORED_REGIONS = [_REGION_NAMES.index(facs.mirror_region(name)) for name in _
 
 @dataclass(frozen=True)
 class PacketSizes:
-    """Sides in pixels and number of difference images."""
+    """Sides in pixels and number of difference images.
+
+    Attributes:
+        structure: Side of the onset frame.
+        texture: Side of the differences to it.
+        texture_frames: Number of them.
+        flow: Side of the flow maps.
+        frames: Side of the frames themselves, the onset and those of the differences; 0 leaves
+            them out, since they take more room than all else.
+    """
 
     structure: int = 64
     texture: int = 48
     texture_frames: int = 8
     flow: int = 56
+    frames: int = 0
+
+
+DEFAULT_SIZES = PacketSizes()
 
 
 def texture_indices(onset: int, apex: int, offset: int, count: int) -> list[int]:
@@ -42,7 +55,7 @@ def texture_indices(onset: int, apex: int, offset: int, count: int) -> list[int]
     return [round(float(i)) for i in (*rise, *fall)]
 
 
-def pack(measurement: Measurement, sizes: PacketSizes = PacketSizes()) -> Packet:
+def pack(measurement: Measurement, sizes: PacketSizes = DEFAULT_SIZES) -> Packet:
     """Compress a measurement.
 
     Args:
@@ -52,7 +65,8 @@ def pack(measurement: Measurement, sizes: PacketSizes = PacketSizes()) -> Packet
     Returns:
         ``onset`` uint8 (S, S, 3) RGB; ``texture`` float16 (T, S, S) grey levels;
         ``flow`` float16 (P, 3, S, S): u, v in canonical px and strain; ``regions`` float16
-        (P, R, F) with the columns ``REGION_COLUMNS``.
+        (P, R, F) with the columns ``REGION_COLUMNS``; where asked for, ``frames`` uint8
+        (T + 1, S, S), the onset first.
     """
     frames, interval = measurement.aligned.frames, measurement.interval
     indices = texture_indices(interval.onset, interval.apex, interval.offset, sizes.texture_frames)
@@ -66,6 +80,9 @@ def pack(measurement: Measurement, sizes: PacketSizes = PacketSizes()) -> Packet
         for i in {interval.onset, *indices}
     }
     flows = (measurement.flow_apex, measurement.flow_offset)
+    shown = {}
+    if sizes.frames:
+        shown["frames"] = _grey_frames(frames[[interval.onset, *indices]], sizes.frames)
     return {
         "onset": cv2.resize(
             frames[interval.onset], (sizes.structure,) * 2, interpolation=cv2.INTER_AREA
@@ -75,7 +92,14 @@ def pack(measurement: Measurement, sizes: PacketSizes = PacketSizes()) -> Packet
         "regions": np.stack(
             [_table_array(table) for table in (measurement.table_apex, measurement.table_offset)]
         ).astype(np.float16),
+        **shown,
     }
+
+
+def _grey_frames(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """(T, H, W, 3) RGB -> (T, side, side) grey."""
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    return np.stack([cv2.resize(g, (side, side), interpolation=cv2.INTER_AREA) for g in grey])
 
 
 def flow_map(flow: NDArray[np.float32], side: int) -> NDArray[np.float32]:
@@ -95,9 +119,12 @@ def mirror(packet: Packet) -> Packet:
     flow[:, 0] *= -1
     regions = packet["regions"][:, _MIRRORED_REGIONS].copy()
     regions[..., REGION_COLUMNS.index("u")] *= -1
+    flipped = {
+        name: packet[name][..., ::-1].copy() for name in ("texture", "frames") if name in packet
+    }
     return {
         "onset": packet["onset"][:, ::-1].copy(),
-        "texture": packet["texture"][..., ::-1].copy(),
+        **flipped,
         "flow": flow,
         "regions": regions,
     }

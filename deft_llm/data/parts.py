@@ -13,42 +13,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from deft_llm.data.clip_dataset import MeasuredClip
+from deft_llm.data.feature_files import save_features
 from deft_llm.data.features import Packet
-from deft_llm.data.records import ClipRecord, save_packets
+from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 PART = 100  # clips a part; an interruption loses at most this many
 Item = TypeVar("Item")
-
-
-class Outcome(Protocol):
-    """What became of one clip; record and packet are None where it cannot be used."""
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        ...
-
-    @property
-    def packet(self) -> Packet | None:
-        """The measured clip."""
-        ...
-
-    @property
-    def record(self) -> ClipRecord | None:
-        """Its record, without place."""
-        ...
-
-    @property
-    def problem(self) -> str:
-        """Why it cannot be used, or ""."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -102,7 +80,7 @@ def part_names(prefix: str, clips: int) -> list[str]:
 def write_parts(
     prefix: str,
     items: Sequence[Item],
-    observe: Callable[[Iterable[Item]], Iterator[Any]],
+    measure: Callable[[Iterable[Item]], Iterator[MeasuredClip]],
     folder: Path,
     shard: Shard = ALL,
 ) -> list[str]:
@@ -111,7 +89,7 @@ def write_parts(
     Args:
         prefix: Begins the parts' names.
         items: What to measure, all of it, in order.
-        observe: Items -> an ``Outcome`` for each, in order.
+        measure: Items -> a ``MeasuredClip`` for each, in order.
         folder: Where to.
         shard: Which parts are this machine's.
 
@@ -126,31 +104,31 @@ def write_parts(
     }
     total = sum(map(len, missing.values()))
     if missing:
-        outcomes = observe(chain.from_iterable(missing.values()))
+        outcomes = measure(chain.from_iterable(missing.values()))
         with tqdm(total=total, desc=prefix, unit="clip") as progress:
             for name, part in missing.items():
                 _write(islice(_counted(outcomes, progress), len(part)), folder, name)
     return names
 
 
-def _counted(outcomes: Iterator[Outcome], progress: tqdm) -> Iterator[Outcome]:
+def _counted(outcomes: Iterator[MeasuredClip], progress: tqdm) -> Iterator[MeasuredClip]:
     for outcome in outcomes:
         progress.update()
         yield outcome
 
 
-def _write(outcomes: Iterable[Outcome], folder: Path, name: str) -> None:
-    packets: list[Packet] = []
+def _write(outcomes: Iterable[MeasuredClip], folder: Path, name: str) -> None:
+    rows: list[Packet] = []
     lines, left_out = [], []
     for clip in outcomes:
-        if clip.packet is None or clip.record is None:
-            logger.warning("%s left out: %s", clip.name, clip.problem)
-            left_out.append(json.dumps({"clip": clip.name, "problem": clip.problem}))
+        if clip.features is None:
+            logger.warning("%s left out: %s", clip.record.clip, clip.problem)
+            left_out.append(json.dumps({"clip": clip.record.clip, "problem": clip.problem}))
             continue
-        placed = replace(clip.record, packets=f"{name}.safetensors", row=len(packets))
+        placed = replace(clip.record, packets=f"{name}.safetensors", row=len(rows))
         lines.append(placed.to_json())
-        packets.append(clip.packet)
-    save_packets(folder / f"{name}.safetensors", packets)
+        rows.append(clip.features)
+    save_features(folder / f"{name}.safetensors", rows)
     if left_out:
         write_lines(folder / f"{name}.left_out.jsonl", left_out)
     write_lines(folder / f"{name}.jsonl", lines)

@@ -11,31 +11,35 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from pydantic import Field
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from deft_llm.clip import Annotation, Interval
 from deft_llm.config import Settings
 from deft_llm.corpora.reading import Entry, Reading
+from deft_llm.data.clip_dataset import ClipDataset, Place
+from deft_llm.data.feature_files import ClipFile
 from deft_llm.data.features import Packet, PacketSizes, pack
+from deft_llm.data.measuring import measure_coded
+from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
-from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder, align, track_faces
+from deft_llm.files import read_lines, replacing, write_lines, write_text
+from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder
 from deft_llm.media.frames import list_frames
 from deft_llm.media.video import FOLDER_FPS, read_clip
-from deft_llm.motion.measure import MotionSettings, measure
+from deft_llm.motion.measure import MotionSettings
 from deft_llm.parallel import for_a_while_on_one_core, one_core
 
 logger = logging.getLogger(__name__)
-#: Raised whenever reading, aligning or measuring changes what a packet holds.
+# Raised whenever reading, aligning or measuring changes what a packet holds.
 VERSION = 1
 
 
@@ -49,6 +53,7 @@ class PrepareSettings(Settings):
         longest: Frames of one clip at most; an offset beyond is cut, with a remark.
         max_side: Longer frames are scaled down to this many pixels.
         yunet: YuNet's ONNX file for finding faces; OpenCV's cascades without one.
+        frames: Side of the frames that are kept for networks that read them, px; 0 keeps none.
     """
 
     flow: str = "lk"
@@ -57,6 +62,11 @@ class PrepareSettings(Settings):
     longest: int = 200
     max_side: int = 1280
     yunet: Path | None = None
+    frames: int = Field(default=0, ge=0)
+
+    def sizes(self) -> PacketSizes:
+        """Sizes of the features."""
+        return PacketSizes(frames=self.frames)
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ def content_key(job: Job, settings: PrepareSettings) -> str:
     assert job.entry.folder is not None
     facts = [
         *(VERSION, settings.model_dump(mode="json"), asdict(job.interval)),
-        *(asdict(PacketSizes()), job.entry.annotation.fps),
+        *(asdict(settings.sizes()), job.entry.annotation.fps),
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for file in list_frames(job.entry.folder)[job.start : job.stop]:
@@ -151,11 +161,7 @@ def prepare(
             done[index] = row
             progress.update()
     rows = [done[i] for i in range(len(jobs))]
-    lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
-    listing = cache / f"{reading.name}.jsonl"
-    partial = cache / f".{reading.name}.jsonl.partial"
-    partial.write_text(lines, encoding="utf-8")
-    os.replace(partial, listing)
+    write_lines(cache / f"{reading.name}.jsonl", (json.dumps(asdict(row)) for row in rows))
     bad = sum(bool(row.problem) for row in rows)
     logger.info("%d clips, %d cannot be measured", len(rows), bad)
     return rows
@@ -197,16 +203,13 @@ def prepare_one(job: Job, cache: Path, settings: PrepareSettings) -> Prepared:
     if failed.is_file():
         problem = str(json.loads(failed.read_text(encoding="utf-8"))["problem"])
         return Prepared(annotation, key, job.remark, problem, cached=True)
-    partial = cache / f".{key}-{os.getpid()}.partial"
     try:
         packet, status = _measure(job, settings)
     except UserError as error:
-        partial.write_text(json.dumps({"problem": str(error)}), encoding="utf-8")
-        os.replace(partial, failed)
+        write_text(failed, json.dumps({"problem": str(error)}))
         return Prepared(annotation, key, job.remark, str(error))
-    save_file(packet, partial, {"clip": annotation.clip, "status": status})
-    partial.chmod(0o644)  # save_file made it private
-    os.replace(partial, file)
+    with replacing(file) as partial:
+        save_file(packet, partial, {"clip": annotation.clip, "status": status})
     remark = "; ".join(part for part in (job.remark, "" if status == "ok" else status) if part)
     return Prepared(annotation, key, remark)
 
@@ -219,56 +222,54 @@ def _measure(job: Job, settings: PrepareSettings) -> tuple[Packet, str]:
     clip = read_clip(
         entry.folder, start=job.start, stop=job.stop, max_side=settings.max_side, fps=fps
     )
-    track = track_faces(clip, _finder(settings), step=max(1, len(clip) // 4))
     motion = MotionSettings(flow=settings.flow, curve=False)
-    measurement = measure(align(clip, track), job.interval, motion)
-    packet = pack(measurement)
-    return {k: np.ascontiguousarray(v) for k, v in packet.items()}, measurement.status
+    measurement = measure_coded(clip, job.interval, motion, _finder(settings))
+    found = pack(measurement, settings.sizes())
+    return {k: np.ascontiguousarray(v) for k, v in found.items()}, measurement.status
 
 
 def _finder(settings: PrepareSettings) -> FaceFinder:
     return YuNetFinder(settings.yunet) if settings.yunet else HaarFinder()
 
 
-class PreparedCorpus:
-    """The clips of a prepared corpus that could be measured, read from the cache when asked for."""
+def open_prepared(listing: Path) -> ClipDataset:
+    """The clips of a prepared corpus that could be measured, in the order of the corpus.
 
-    def __init__(self, cache: Path, name: str) -> None:
-        """Read ``<name>.jsonl``.
+    Args:
+        listing: The ``<corpus>.jsonl`` in the cache that ``deft-llm corpora prepare`` wrote.
 
-        Raises:
-            UserError: If the corpus was not prepared, or files are missing from the cache.
-        """
-        listing = cache / f"{name}.jsonl"
-        if not listing.is_file():
-            raise UserError(f"{listing}: no such file; run: deft-llm corpora prepare")
-        rows = [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines()]
-        self.cache = cache
-        self.keys = {r["annotation"]["clip"]: r["key"] for r in rows if not r["problem"]}
-        self.annotations = tuple(_annotation(r["annotation"]) for r in rows if not r["problem"])
-        for clip, key in self.keys.items():
-            if not (cache / f"{key}.safetensors").is_file():
-                raise UserError(f"{cache}: clip {clip} is missing from the cache; prepare again")
+    Raises:
+        UserError: If the corpus was not prepared, or files are missing from the cache.
+    """
+    if not listing.is_file():
+        raise UserError(
+            f"{listing}: no such listing; prepare the corpus first (deft-llm corpora prepare) "
+            "and give the <corpus>.jsonl of its cache"
+        )
+    records, places = [], []
+    for row in read_lines(listing):
+        if row["problem"]:
+            continue
+        coding = _annotation(row["annotation"])
+        record = ClipRecord.of(coding)
+        path = listing.parent / f"{row['key']}.safetensors"
+        if not path.is_file():
+            raise UserError(
+                f"{listing.parent}: clip {coding.clip} is missing from the cache; prepare again"
+            )
+        # Two corpora may number their subjects and clips alike.
+        named = {"clip": f"{coding.dataset}/{coding.clip}"}
+        named["subject"] = f"{coding.dataset}/{coding.subject}"
+        records.append(replace(record, **named))
+        places.append(Place(ClipFile(path, "prepare again"), 0))
+    return ClipDataset(records, places, name=listing.stem)
 
-    def __len__(self) -> int:
-        return len(self.annotations)
 
-    def __getitem__(self, clip: str) -> Packet:
-        """The packet of one clip; see ``data.features.pack``."""
-        return self._open(clip, None)
-
-    def stack(self, name: str) -> np.ndarray:
-        """One array of all clips, for example "flow" (N, P, 3, S, S), in their order."""
-        return np.stack([self._open(a.clip, name)[name] for a in self.annotations])
-
-    def _open(self, clip: str, name: str | None) -> Packet:
-        """Arrays from the file's memory map: one of them reads no other."""
-        path = self.cache / f"{self.keys[clip]}.safetensors"
-        try:
-            with safe_open(path, framework="numpy") as file:
-                return {n: file.get_tensor(n) for n in ([name] if name else file.keys())}
-        except SafetensorError as error:
-            raise UserError(f"{path}: damaged ({error}); delete it and prepare again") from error
+def unmeasured(listing: Path) -> Iterator[tuple[str, str]]:
+    """(clip, reason) of the clips that preparing could not measure."""
+    for line in read_lines(listing):
+        if line["problem"]:
+            yield f"{listing.stem}/{line['annotation']['clip']}", str(line["problem"])
 
 
 def _annotation(values: dict) -> Annotation:

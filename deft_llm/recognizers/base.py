@@ -1,20 +1,14 @@
 """What a recognizer is: the contract that makes it a baseline, a federated model and an expert.
 
-Inputs go by name, so that a loader can prepare what a recognizer asks for and nothing else.
-
-====================  ==========================================================================
-``flow_uvs``          (B, 3, S, S) float32: u, v, optical strain from onset to apex, encoded by
-                      ``motion.encoding``: ``encode_flow``, or ``medsqrt`` of published images
-``flow_dual``         (B, 2, 3, S, S): the same for onset to apex and apex to offset
-``frames``            (B, T, 3, S, S) float32 in 0..1, aligned faces
-====================  ==========================================================================
+Inputs go by name: a recognizer declares them, and ``data/inputs.py``, which lists them, makes them
+of measured clips. A network never opens a file.
 """
 
 from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +24,12 @@ class Recognizer(nn.Module, ABC):
 
     Attributes:
         inputs: Names of the inputs that it needs.
+        side: Side of the maps that it is made for, px; None takes any.
         feature_dim: Width D of its tokens.
     """
 
     inputs: ClassVar[tuple[str, ...]]
+    side: int | None = None
     feature_dim: int
 
     @abstractmethod
@@ -45,6 +41,7 @@ class Recognizer(nn.Module, ABC):
         """Class logits (B, classes)."""
 
 
+@runtime_checkable
 class ClassicalRecognizer(Protocol):
     """A recognizer without gradients: a baseline only.
 

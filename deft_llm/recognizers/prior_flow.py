@@ -48,6 +48,7 @@ class FlowPriorNet(Recognizer):
 
     def __init__(self, classes: int, side: int = 28, dropout: float = 0.3) -> None:
         super().__init__()
+        self.side = side
         self.trunk = nn.Sequential(
             nn.Conv2d(3, _WIDTH // 2, 5, stride=2, padding=2),
             nn.ReLU(),

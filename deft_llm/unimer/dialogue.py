@@ -10,6 +10,7 @@ import json
 import random
 import string
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,23 @@ def statements(evidence: Sequence[Evidence]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One question and its answer.
+
+    Attributes:
+        kind: Question type.
+        question: As asked.
+        answer: As answered.
+        evidence: Places in ``Facts.evidence + Facts.returns`` that the answer states.
+    """
+
+    kind: str
+    question: str
+    answer: str
+    evidence: tuple[int, ...] = ()
+
+
 class Writer:
     """Writes answers in the words of a set of templates."""
 
@@ -229,7 +247,7 @@ class Writer:
 
     def conversation(
         self, facts: Facts, rng: random.Random, turns: int, emotion_known: bool = True
-    ) -> list[tuple[str, str]]:
+    ) -> list[Turn]:
         """Several turns of different question types.
 
         Args:
@@ -248,4 +266,15 @@ class Writer:
             kind = rng.choices(list(weights), weights=list(weights.values()))[0]
             if kind not in kinds:
                 kinds.append(kind)
-        return [self.turn(kind, facts, rng) for kind in kinds]
+        return [
+            Turn(kind, *self.turn(kind, facts, rng), stated_evidence(kind, facts)) for kind in kinds
+        ]
+
+
+def stated_evidence(kind: str, facts: Facts) -> tuple[int, ...]:
+    """The evidence that the answer to a question type states."""
+    if kind == "phases":
+        return tuple(range(len(facts.evidence), len(facts.evidence) + len(facts.returns)))
+    states = {"motion", "why", "triple", "counterfactual"}
+    speaks = facts.emotion is not None or kind in {"motion", "triple"}
+    return tuple(range(len(facts.evidence))) if kind in states and speaks else ()

@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, set_seed
 
 from deft_llm.config import read_yaml, validate
+from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.features import Packet
-from deft_llm.data.records import PacketStore
 from deft_llm.deft.processing_deft import DeftFeatureExtractor, DeftProcessor
 from deft_llm.deft.tuning import stages as deft_stages
 from deft_llm.deft.tuning import train as deft
@@ -407,13 +407,13 @@ def test_tokens_encoded_once_teach_what_the_clips_teach(
 ) -> None:
     """With the same draw of dropped experts; under adapters, which wrap the experts."""
     model, processor, recipe = built(values, tmp_path, model={"expert_dropout": 0.5})
-    store = PacketStore(data)
-    conversations = InstructionDataset([data], store, processor, model.config)
+    clips = ClipDataset.open(data)
+    conversations = InstructionDataset([data], clips, processor, model.config)
     collator = Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)
-    tokens = ExpertTokens(model, processor.feature_extractor, store)
+    tokens = ExpertTokens(model, processor.feature_extractor, clips)
     model = with_adapters(model, recipe.text_model, processor.tokenizer, freeze_experts=True)
     losses = []
-    rows = [0, 1, len(store.records), len(store.records) + 1]  # the last two are mirrored
+    rows = [0, 1, len(clips), len(clips) + 1]  # the last two are mirrored
     for conversations.tokens in (None, tokens):
         batch = collator([conversations[i] for i in rows])
         assert ("structure" in batch) is (conversations.tokens is None)

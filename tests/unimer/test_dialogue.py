@@ -268,7 +268,7 @@ def test_a_conversation_asks_different_things(writer: Writer, make_record: MakeR
     facts = make_record(3).facts()
     for seed in range(30):
         turns = writer.conversation(facts, random.Random(seed), turns=4)
-        assert len({question for question, _ in turns}) == len(turns) == 4
+        assert len({turn.question for turn in turns}) == len(turns) == 4
         assert turns == writer.conversation(facts, random.Random(seed), turns=4)
 
 
@@ -278,8 +278,9 @@ def test_an_unknown_emotion_is_never_spoken_of(writer: Writer, make_record: Make
         facts = Facts(None, record.aus, record.evidence)
         turns = writer.conversation(facts, random.Random(seed), turns=7, emotion_known=False)
         assert len(turns) == 3
-        assert not any(parse_triple(answer) or "no emotion" in answer for _, answer in turns)
-        assert not {answer for _, answer in turns} & set(COARSE_LABELS)
+        answers = [turn.answer for turn in turns]
+        assert not any(parse_triple(answer) or "no emotion" in answer for answer in answers)
+        assert not set(answers) & set(COARSE_LABELS)
 
 
 def test_missing_templates_are_named(tmp_path: Path) -> None:

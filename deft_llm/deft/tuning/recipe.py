@@ -10,9 +10,9 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 
 from deft_llm.config import Settings
+from deft_llm.data.simulated import SimulatedData
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.errors import UserError, did_you_mean
-from deft_llm.unimer.build import SimulatedData
 
 Part = Literal["experts", "heads", "projectors", "language_model"]
 Reporter = Literal["tensorboard", "wandb", "trackio"]

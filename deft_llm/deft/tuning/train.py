@@ -19,7 +19,7 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from deft_llm.config import validate
-from deft_llm.data.records import PacketStore
+from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.datasets import (
@@ -41,8 +41,8 @@ from deft_llm.deft.tuning.stages import run_stage
 from deft_llm.errors import UserError
 from deft_llm.training.runs import claim_folder, is_shared, process_state, use_all_cores, whole
 from deft_llm.unimer.audit import folder_records, require_disjoint
-from deft_llm.unimer.build import build_simulated
 from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.simulated import build_simulated
 
 logger = logging.getLogger(__name__)
 ENCODERS = ("experts", "heads")
@@ -70,26 +70,26 @@ def train(values: dict[str, Any], where: str) -> None:
             logger.info("already finished at step %d: %s", recipe.instruct.steps, final)
             return
         folders = data_folders(recipe)
-    store = PacketStore(*folders)
+    clips = ClipDataset.open(*folders)
     for folder in recipe.held_out:
-        require_disjoint(store.records.values(), folder_records(folder))
-    require_sizes(store, config)
+        require_disjoint(clips.records, folder_records(folder))
+    require_sizes(clips, config)
     use_all_cores()
     set_seed(recipe.seed)
     model, processor = build_model(recipe, *folders)
-    _banner(recipe, model, store)
+    _banner(recipe, model, clips)
     collator = Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)
     train_only(model, ENCODERS)
-    clips = ExpertDataset(store.of(*recipe.folders_of("experts")), model.config)
-    run_stage("experts", model, clips, collator, recipe, ENCODERS)
+    shown = ExpertDataset(clips.from_folders(*recipe.folders_of("experts")), model.config)
+    run_stage("experts", model, shown, collator, recipe, ENCODERS)
     folders = recipe.folders_of("language_model")
-    store = store.of(*folders)
-    conversations = InstructionDataset(folders, store, processor, model.config)
+    clips = clips.from_folders(*folders)
+    conversations = InstructionDataset(folders, clips, processor, model.config)
     train_only(model, ("projectors",))
     if recipe.projectors.steps or recipe.instruct.freeze_experts:
         model.experts.to(state.device)
         with whole(model.experts):
-            conversations.tokens = ExpertTokens(model, processor.feature_extractor, store)
+            conversations.tokens = ExpertTokens(model, processor.feature_extractor, clips)
     run_stage("projectors", model, conversations, collator, recipe, ("projectors",))
     if not recipe.instruct.freeze_experts:
         conversations.tokens = None
@@ -146,12 +146,12 @@ def _to_be_tuned(recipe: DeftRecipe, model: Any, processor: DeftProcessor) -> An
     return model
 
 
-def _banner(recipe: DeftRecipe, model: torch.nn.Module, store: PacketStore) -> None:
+def _banner(recipe: DeftRecipe, model: torch.nn.Module, clips: ClipDataset) -> None:
     size = sum(p.numel() for p in model.parameters())
     logger.info(
         "%d clips · %d subjects · %.2f M parameters · %s · effective batch %d · %d + %d + %d steps",
-        len(store.records),
-        len({record.subject for record in store.records.values()}),
+        len(clips),
+        len({record.subject for record in clips.records}),
         size / 1e6,
         f"{torch.cuda.get_device_name()}" if torch.cuda.is_available() else "CPU",
         recipe.instruct.batch_size * recipe.instruct.accumulate * PartialState().num_processes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +13,15 @@ import torch
 from safetensors.torch import load_file
 
 from deft_llm import facs
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.feature_files import save_features
 from deft_llm.data.features import Packet, mirror
-from deft_llm.data.records import ClipRecord, PacketStore, save_packets
+from deft_llm.data.labelled import LabelledClips, labelled, three_class
+from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.files import write_lines
 from deft_llm.recognizers.base import load_recognizer
-from deft_llm.recognizers.task import Examples, RecognizerTask, read_examples
+from deft_llm.recognizers.task import RecognizerTask
 from deft_llm.training import tasks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,9 +33,14 @@ def flows(count: int = 10) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(count, 2, 3, 16, 16)).astype(np.float32)
 
 
-def examples(count: int = 10) -> Examples:
-    labels = np.arange(count) % 2
-    return Examples(flows(count), labels, ("a", "b"), ("flow_uvs", "flow_dual"), mirrored=(1, 0))
+def clips_of(flow: np.ndarray, labels: Sequence[int], mirrored: tuple[int, int]) -> LabelledClips:
+    records = [ClipRecord(f"c{i}", f"s{i}", None, True, ()) for i in range(len(flow))]
+    clips = ClipDataset.of_arrays(records, {"flow": flow})
+    return LabelledClips(clips, np.array(labels), ("a", "b"), mirrored)
+
+
+def examples(count: int = 10) -> LabelledClips:
+    return clips_of(flows(count), [i % 2 for i in range(count)], mirrored=(1, 0))
 
 
 def write_folder(folder: Path, make: Callable[[int], Packet], subjects: str) -> Path:
@@ -42,7 +50,7 @@ def write_folder(folder: Path, make: Callable[[int], Packet], subjects: str) -> 
         replace(record, clip=f"c{i}", subject=f"{subjects}{i}", emotion=EMOTIONS[i % 4], row=i)
         for i in range(12)
     ]
-    save_packets(folder / "packets-0.safetensors", [make(i) for i in range(12)])
+    save_features(folder / "packets-0.safetensors", [make(i) for i in range(12)])
     write_lines(folder / "clips.jsonl", (r.to_json() for r in records))
     return folder
 
@@ -50,18 +58,19 @@ def write_folder(folder: Path, make: Callable[[int], Packet], subjects: str) -> 
 def test_an_epoch_shows_every_clip_once() -> None:
     data = examples()
     task = RecognizerTask(load_recognizer("fmanet", 2, width=4), data, batch_size=5)  # type: ignore[arg-type]
-    whole = torch.cat([task.batch(i)["flow_uvs"].abs() for i in (2, 3)])
-    key = data.inputs["flow_uvs"].abs().mean((1, 2, 3))
-    torch.testing.assert_close(whole.mean((1, 2, 3)).sort()[0], key.sort()[0])
+    whole = torch.cat([task.batch(i)["flow_dual"].abs() for i in (2, 3)])
+    key = data.batches(("flow_dual",)).inputs["flow_dual"].abs().mean((1, 2, 3, 4))
+    torch.testing.assert_close(whole.mean((1, 2, 3, 4)).sort()[0], key.sort()[0])
     again = [task.batch(7), task.batch(7)]
     assert all(torch.equal(again[0][name], again[1][name]) for name in again[0])
     assert not torch.equal(task.batch(7)["flow_uvs"], task.batch(9)["flow_uvs"])
 
 
-def test_mirroring_is_that_of_packets(make_packet: Callable[[int], Packet]) -> None:
+def test_mirroring_is_that_of_features(make_packet: Callable[[int], Packet]) -> None:
     packet = make_packet(0)
     pair = [packet["flow"], mirror(packet)["flow"]]
-    data = Examples(np.stack(pair), [0, 1], ("l", "r"), ("flow_uvs", "flow_dual"), (1, 0))
+    clips = clips_of(np.stack(pair).astype(np.float32), [0, 1], (1, 0))
+    data = clips.batches(("flow_uvs", "flow_dual"))
     rows, flipped = torch.tensor([0, 1]), torch.tensor([True, False])
     batch = data.batch(rows, flipped)
     assert batch["labels"].tolist() == [1, 1]
@@ -69,21 +78,23 @@ def test_mirroring_is_that_of_packets(make_packet: Callable[[int], Packet]) -> N
         torch.testing.assert_close(batch[name][0], batch[name][1])
 
 
-def test_inputs_that_flow_does_not_hold_are_named() -> None:
+def test_inputs_that_the_clips_were_not_measured_for_are_named() -> None:
     with pytest.raises(UserError, match="'frames'"):
-        Examples(flows(), np.zeros(10, np.int64), ("a",), ("frames",))
+        examples().batches(("frames",))
+    with pytest.raises(UserError, match="may declare flow_uvs, flow_dual, frames"):
+        examples().batches(("flow_uv",))
 
 
 def test_only_the_three_classes_are_read(
     tmp_path: Path, make_packet: Callable[[int], Packet]
 ) -> None:
-    store = PacketStore(write_folder(tmp_path / "data", make_packet, "s"))
-    data = read_examples(store, ("flow_dual",), tmp_path)
+    clips = ClipDataset.open(write_folder(tmp_path / "data", make_packet, "s"))
+    data = labelled(clips, facs.THREE_CLASSES, three_class)
     names = [facs.THREE_CLASSES[i] for i in data.labels]
     assert len(data) == 9 and names[:3] == ["positive", "negative", "surprise"]
-    store.records = {k: r for k, r in store.records.items() if r.emotion == "others"}
+    others = clips.subset(i for i, r in enumerate(clips.records) if r.emotion == "others")
     with pytest.raises(UserError, match="no clip with an emotion"):
-        read_examples(store, ("flow_dual",), tmp_path)
+        labelled(others, facs.THREE_CLASSES, three_class)
 
 
 def overrides(tmp_path: Path, validation: Path) -> list[str]:
@@ -116,4 +127,4 @@ def test_shared_subjects_stop_a_recipe(
     folder = write_folder(tmp_path / "data", make_packet, "s")
     with pytest.raises(UserError, match="share subject s0 and 11 more"):
         tasks.run(RECIPE, overrides(tmp_path, folder))
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "final").exists()

@@ -11,17 +11,15 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.feature_files import save_features
 from deft_llm.data.features import Packet
-from deft_llm.data.records import (
-    ClipRecord,
-    PacketStore,
-    conversation_record,
-    mirror_evidence,
-    save_packets,
-)
+from deft_llm.data.records import ClipRecord, mirror_evidence
 from deft_llm.deft.tuning.datasets import as_messages
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines, write_lines
+from deft_llm.unimer.dialogue import Turn
+from deft_llm.unimer.rows import conversation_row
 
 MakeRecord = Callable[[int], ClipRecord]
 MakePacket = Callable[[int], Packet]
@@ -63,34 +61,36 @@ def test_without_agreed_motion_there_is_nothing_to_say(make_record: MakeRecord) 
 
 
 def test_a_conversation_line(make_record: MakeRecord) -> None:
-    turns = [("Why?", "Because."), ("Which?", "AU12")]
-    line = conversation_record("x-0", make_record(1), True, turns)
+    turns = [Turn("why", "Why?", "Because."), Turn("aus", "Which?", "AU12")]
+    line = conversation_row("x-0", make_record(1), True, turns)
     assert json.loads(json.dumps(line))["clip"] == "clip-1"
     assert [m["value"] for m in line["conversations"]] == [
         *("<clip>Why?", "Because.", "Which?", "AU12"),
     ]
     assert [m["role"] for m in as_messages(line["conversations"])] == ["user", "assistant"] * 2
-    evidence = make_record(1).facts(mirrored=True).evidence
+    facts_ = make_record(1).facts(mirrored=True)
+    evidence = (*facts_.evidence, *facts_.returns)
     assert [row["region"] for row in line["evidence"]] == [row.region for row in evidence]
 
 
-def test_packets_come_back_by_clip(
+def test_features_come_back_by_clip(
     tmp_path: Path, make_record: MakeRecord, make_packet: MakePacket
 ) -> None:
     names = ("packets-0.safetensors", "packets-1.safetensors")
     for i, name in enumerate(names):
-        save_packets(tmp_path / name, [make_packet(10 * i), make_packet(10 * i + 1)])
+        save_features(tmp_path / name, [make_packet(10 * i), make_packet(10 * i + 1)])
     rows = [(0, 1), (1, 0), (0, 0), (1, 1)]
     records = [
         replace(make_record(seed), packets=names[file], row=row)
         for seed, (file, row) in enumerate(rows)
     ]
     write_lines(tmp_path / "clips.jsonl", (record.to_json() for record in records))
-    store = PacketStore(tmp_path)
-    assert list(store.records.values()) == records
+    clips = ClipDataset.open(tmp_path)
+    assert list(clips.records) == records
     for record, (file, row) in zip(records, rows, strict=True):
         expected = make_packet(10 * file + row)
-        found = store[record.clip]
+        found = clips.by_name(record.clip).features
+        assert found is not None
         assert found.keys() == expected.keys()
         for name, array in expected.items():
             assert found[name].dtype == array.dtype
@@ -100,10 +100,10 @@ def test_packets_come_back_by_clip(
 
 def test_a_missing_packet_file_is_named(tmp_path: Path, make_record: MakeRecord) -> None:
     with pytest.raises(UserError, match=r"clips\.jsonl"):
-        PacketStore(tmp_path)
+        ClipDataset.open(tmp_path)
     write_lines(tmp_path / "clips.jsonl", [make_record(0).to_json()])
     with pytest.raises(UserError, match=r"packets-0\.safetensors"):
-        PacketStore(tmp_path)
+        ClipDataset.open(tmp_path)
 
 
 @pytest.mark.parametrize("bad", ["{", "3", '"text"', "[1]", ""])

@@ -14,11 +14,11 @@ from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.corpora.synthetic import write_corpus
 from deft_llm.data import prepared as module
 from deft_llm.data.features import Packet
-from deft_llm.data.prepared import Job, PreparedCorpus, PrepareSettings, plan, prepare
+from deft_llm.data.prepared import Job, PrepareSettings, open_prepared, plan, prepare, unmeasured
 from deft_llm.errors import UserError
 from deft_llm.media.frames import list_frames
 
-from .conftest import tiny
+from ..corpora.conftest import tiny
 
 
 class Gauge:
@@ -68,10 +68,16 @@ def test_what_cannot_be_measured_is_listed(
     for _ in range(2):
         rows = prepare(reading, tmp_path / "cache")
         assert [row.problem for row in rows] == ["", "no face", ""] * 2
-    store = PreparedCorpus(tmp_path / "cache", "casme2")
-    assert store.annotations == tuple(a for a in reading.annotations if not a.clip.endswith("02f"))
-    assert store.stack("flow")[:, 0, 0].tolist() == [1, 3, 4, 6]
-    assert store[store.annotations[1].clip]["flow"][0, 0] == 3
+    clips = open_prepared(tmp_path / "cache" / "casme2.jsonl")
+    kept = [a for a in reading.annotations if not a.clip.endswith("02f")]
+    assert clips.clips.tolist() == [f"casme2/{a.clip}" for a in kept]
+    assert [(r.aus, r.emotion, r.interval) for r in clips.records] == [
+        (a.aus, a.emotion, a.interval) for a in kept
+    ]
+    assert clips.stack("flow")[:, 0, 0].tolist() == [1, 3, 4, 6]
+    found = clips.by_name(f"casme2/{kept[1].clip}").features
+    assert found is not None and found["flow"][0, 0] == 3
+    assert len(list(unmeasured(tmp_path / "cache" / "casme2.jsonl"))) == 2
 
 
 def test_settings_and_content_are_the_key(
@@ -114,16 +120,16 @@ def test_a_cache_that_is_not_whole(
 ) -> None:
     cache = tmp_path / "cache"
     with pytest.raises(UserError, match="corpora prepare"):
-        PreparedCorpus(cache, "casme2")
+        open_prepared(cache / "casme2.jsonl")
     monkeypatch.setattr(module, "_measure", Gauge())
     rows = prepare(reading, cache)
     file = cache / f"{rows[0].key}.safetensors"
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(UserError, match="damaged"):
-        PreparedCorpus(cache, "casme2")[rows[0].annotation.clip]
+        open_prepared(cache / "casme2.jsonl")[0]
     file.unlink()
     with pytest.raises(UserError, match="missing from the cache"):
-        PreparedCorpus(cache, "casme2")
+        open_prepared(cache / "casme2.jsonl")
     with pytest.raises(UserError, match="without frames"):
         prepare(Reading("casme2", (Entry(reading.annotations[0]),), reading.report), cache)
 
@@ -135,7 +141,7 @@ def test_two_processes_give_the_same_and_faces_are_found(tmp_path: Path) -> None
     for workers in (1, 2):
         rows = prepare(reading, tmp_path / f"cache{workers}", workers=workers)
         assert not any(row.problem for row in rows)
-    one, two = (PreparedCorpus(tmp_path / f"cache{w}", "casme3") for w in (1, 2))
+    one, two = (open_prepared(tmp_path / f"cache{w}" / "casme3.jsonl") for w in (1, 2))
     for name, shape in (("flow", (4, 2, 3, 56, 56)), ("regions", (4, 2, 20, 8))):
         assert one.stack(name).shape == shape
         assert np.array_equal(one.stack(name), two.stack(name))

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deft_llm import facs
 from deft_llm.corpora.tracks import read_track
 from deft_llm.data.flow_images import audit, clip_name, read_flow_images
+from deft_llm.data.labelled import labelled, three_class
 from deft_llm.errors import UserError
 
 
@@ -38,9 +40,9 @@ def test_flow_images(flow: Path) -> None:
     images = read_flow_images(flow)
     assert images.clips.tolist() == ["006_1_2", "s01_s1_ne_01", "s01_s1_po_01", "sub03_EP01_2"]
     assert images.datasets.tolist() == ["SAMM", "SMIC", "SMIC", "CASME II"]
-    assert images.labels.tolist() == [2, 0, 1, 2]
-    assert images.images[:, 0, 0, 0].tolist() == [3, 1, 2, 4]  # u is the file's R
-    assert [a.emotion for a in images.annotations] == [
+    assert labelled(images, facs.THREE_CLASSES, three_class).labels.tolist() == [2, 0, 1, 2]
+    assert images.stack("flow_image")[:, 0, 0, 0].tolist() == [3, 1, 2, 4]  # u is the file's R
+    assert [record.emotion for record in images.records] == [
         *("surprise", "negative", "positive", "surprise")
     ]
     assert len(audit(flow)) == 0
@@ -88,8 +90,9 @@ def test_published_flow(real: Path) -> None:
     images = read_flow_images(real / "megc2019_flow")
     assert len(images) == 297 and len(set(images.subjects.tolist())) == 44
     smic = images.datasets == "SMIC"
-    assert np.bincount(images.labels[smic]).tolist() == [70, 51, 43]
-    assert np.bincount(images.labels[~smic]).tolist() == [92, 26, 15]
+    labels = labelled(images, facs.THREE_CLASSES, three_class).labels
+    assert np.bincount(labels[smic]).tolist() == [70, 51, 43]
+    assert np.bincount(labels[~smic]).tolist() == [92, 26, 15]
     assert len(audit(real / "megc2019_flow")) == 0
 
 

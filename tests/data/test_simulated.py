@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deft_llm.unimer.build import SimulatedData, specs
+from deft_llm.data.simulated import SimulatedData, specs
 
 
 def drawn(**values: Any) -> list[tuple[str, ...]]:
