@@ -12,7 +12,7 @@ from deft_llm.config import Settings
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.features import DEFAULT_SIZES, PacketSizes
 from deft_llm.data.prepared import open_prepared
-from deft_llm.data.simulated import SimulatedData, simulated_clips
+from deft_llm.data.simulated import SimulatedData, simulated_clips, specs
 
 FRAMES_SIDE = 64  # px of simulated frames, where a network asks for them
 
@@ -41,6 +41,16 @@ class ClipSource(Settings):
         if len(given) != 1:
             raise ValueError(f"{len(given)} sources; give one of folder, prepared and simulated")
         return self
+
+    def subjects(self) -> set[str]:
+        """Who is seen in the clips; nothing is measured for it.
+
+        Raises:
+            UserError: If a file is missing.
+        """
+        if self.simulated is not None:
+            return {spec.subject for spec in specs(self.simulated)}
+        return set(self.open((), Path()).subjects.tolist())
 
     def open(self, inputs: Iterable[str], cache: Path) -> ClipDataset:
         """The clips, measured first where they are simulated.

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -169,8 +170,10 @@ def train(values: dict[str, Any], where: str) -> None:
     model = load_recognizer(recipe.recognizer, len(facs.THREE_CLASSES), **recipe.options)
     if isinstance(model, Recognizer) and recipe.schedule is None:
         raise UserError(f"{where}: {recipe.recognizer} is a network; give it a schedule (steps, …)")
+    sources = _sources(recipe, where)
     claim_folder(recipe.output, recipe)
-    sets = _sets(recipe, model.inputs, where)
+    clips = {n: s.open(model.inputs, recipe.output / "clips") for n, s in sources.items()}
+    sets = {n: labelled(c, facs.THREE_CLASSES, three_class) for n, c in clips.items()}
     if isinstance(model, Recognizer):
         answer = _train_network(recipe, model, sets).probabilities
     else:
@@ -179,24 +182,22 @@ def train(values: dict[str, Any], where: str) -> None:
         _score(recipe, sets["test"], answer)
 
 
-def _sets(recipe: RecognizerRecipe, inputs: Sequence[str], where: str) -> dict[str, LabelledClips]:
-    """The recipe's sets by name, apart from each other."""
-    found: dict[str, LabelledClips] = {}
-    for name in ("data", "validation", "test"):
-        source: ClipSource | None = getattr(recipe, name)
-        if source is not None:
-            clips = source.open(inputs, recipe.output / "clips").measured()
-            found[name] = labelled(clips, facs.THREE_CLASSES, three_class)
-    names = list(found)
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            both = set(found[first].clips.subjects) & set(found[second].clips.subjects)
-            if both:
-                raise UserError(
-                    f"{where}: {first} and {second} share subject {min(both)} and "
-                    f"{len(both) - 1} more; use clips of other subjects"
-                )
-    return found
+def _sources(recipe: RecognizerRecipe, where: str) -> dict[str, ClipSource]:
+    """The recipe's sources by name.
+
+    Raises:
+        UserError: If two of them share a subject.
+    """
+    names = ("data", "validation", "test")
+    sources = {n: s for n in names if (s := getattr(recipe, n)) is not None}
+    subjects = {name: source.subjects() for name, source in sources.items()}
+    for first, second in combinations(subjects, 2):
+        if both := subjects[first] & subjects[second]:
+            raise UserError(
+                f"{where}: {first} and {second} share subject {min(both)} and {len(both) - 1} "
+                "more; use clips of other subjects"
+            )
+    return sources
 
 
 def _train_network(

@@ -63,7 +63,7 @@ def test_an_epoch_shows_every_clip_once() -> None:
     torch.testing.assert_close(whole.mean((1, 2, 3, 4)).sort()[0], key.sort()[0])
     again = [task.batch(7), task.batch(7)]
     assert all(torch.equal(again[0][name], again[1][name]) for name in again[0])
-    assert not torch.equal(task.batch(7)["flow_uvs"], task.batch(9)["flow_uvs"])
+    assert not torch.equal(task.batch(7)["flow_dual"], task.batch(9)["flow_dual"])
 
 
 def test_mirroring_is_that_of_features(make_packet: Callable[[int], Packet]) -> None:
@@ -127,4 +127,4 @@ def test_shared_subjects_stop_a_recipe(
     folder = write_folder(tmp_path / "data", make_packet, "s")
     with pytest.raises(UserError, match="share subject s0 and 11 more"):
         tasks.run(RECIPE, overrides(tmp_path, folder))
-    assert not (tmp_path / "run" / "final").exists()
+    assert not (tmp_path / "run").exists()
