@@ -103,17 +103,17 @@ class Page:
             rows.append(row)
             records.append(record or row)
             table = [[line[name] for name in COLUMNS] for line in rows]
-            yield table, f'<p class="quiet result">{len(rows)} of {len(paths)}</p>'
+            yield table, cards.remark(f"{len(rows)} of {len(paths)}", is_result=True)
         yield table, views.table_links(rows, records)
 
     def search(self, key: str, video: File, model: str) -> Iterator[str]:
         """A long video -> its intervals, each explained where it was found."""
         path = self.sessions.upload(key, video)
-        page = ""
+        found: list[str] = []
         for done, new in search_video(self.bench, path, Choice(model)):
-            page += views.intervals_view(new)
-            yield f'{page}<p class="quiet">{100 * done:.0f} % looked at</p>'
-        yield page or '<p class="quiet">Nothing moved above the noise.</p>'
+            found.append(views.intervals_view(new))
+            yield "".join([*found, cards.remark(f"{100 * done:.0f} % looked at")])
+        yield "".join(found) or cards.remark("Nothing moved above the noise.")
 
     def compare(self, key: str, first: File, second: File, model: str) -> str:
         """Two clips side by side."""

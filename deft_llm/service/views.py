@@ -73,10 +73,10 @@ def intervals_view(found: Iterable[Found]) -> str:
 def pair_view(first: Seen, second: Seen) -> str:
     """Two clips: their faces side by side, and what moved in either."""
     pair = (first, second)
-    stages = "".join(stage.face_stage(s.measurement, s.explanation.evidence) for s in pair)
+    stages = [stage.face_stage(s.measurement, s.explanation.evidence) for s in pair]
     table = cards.comparison(
         (first.info.name, second.info.name),
         (first.measurement.table_apex, second.measurement.table_apex),
         (first.explanation, second.explanation),
     )
-    return f'<div class="two">{stages}</div>{table}'
+    return cards.side_by_side(stages, table)
