@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deft_llm.config import read_yaml
-from deft_llm.errors import UserError
 from deft_llm.metrics.figures import Figure
+from deft_llm.registry import resolve
 
 # name -> "module:function(path, overrides) -> (figures, tables)", imported when asked for.
 BENCHMARKS: dict[str, str] = {
@@ -30,11 +29,6 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
         UserError: If the file or its ``benchmark`` key is wrong.
     """
     name = str(read_yaml(path).get("benchmark"))
-    if name not in BENCHMARKS:
-        known = ", ".join(BENCHMARKS)
-        raise UserError(f"{path}: benchmark {name!r}; expected one of {known}")
-    module, _, function = BENCHMARKS[name].partition(":")
-    run_one: Callable[..., tuple[list[Figure], str]] = getattr(
-        importlib.import_module(module), function
-    )
+    run_one: Callable[..., tuple[list[Figure], str]]
+    run_one = resolve(BENCHMARKS, name, "benchmark", where=str(path))
     return run_one(path, overrides)

@@ -6,7 +6,6 @@ of measured clips. A network never opens a file.
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deft_llm.errors import UserError, did_you_mean
+from deft_llm.registry import resolve
 
 Inputs = dict[str, Tensor]
 
@@ -88,11 +87,6 @@ def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | Cla
     Raises:
         UserError: If the name is unknown.
     """
-    if name not in RECOGNIZERS:
-        hint = did_you_mean(name, RECOGNIZERS)
-        raise UserError(f"unknown recognizer {name!r}, expected one of {sorted(RECOGNIZERS)}{hint}")
-    module, _, attribute = RECOGNIZERS[name].partition(":")
-    made: Recognizer | ClassicalRecognizer = getattr(importlib.import_module(module), attribute)(
-        classes=classes, **options
-    )
+    made: Recognizer | ClassicalRecognizer
+    made = resolve(RECOGNIZERS, name, "recognizer")(classes=classes, **options)
     return made

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from tqdm import tqdm
 
 from deft_llm import facs
 from deft_llm.config import Settings, validate
+from deft_llm.files import replacing
 from deft_llm.motion.encoding import medsqrt
 from deft_llm.recognizers.prior_flow import FlowPriorNet
 from deft_llm.simulator.flow.images import FlowImageSettings, simulate_flow
@@ -96,9 +96,8 @@ def train(values: dict[str, Any], where: str) -> None:
             logits = network({"flow_uvs": held[0]})
         right = float((logits.argmax(1) == held[1]).float().mean())
         logger.info("network %d: accuracy %.3f on simulated faces not seen", seed, right)
-        partial = _file(recipe, seed).with_suffix(".partial")
-        save_file(network.state_dict(), partial)
-        os.replace(partial, _file(recipe, seed))
+        with replacing(_file(recipe, seed)) as partial:
+            save_file(network.state_dict(), partial)
     text = json.dumps(recipe.model_dump(mode="json", exclude={"output": True}), indent=1)
     (recipe.output / "recipe.json").write_text(text + "\n", encoding="utf-8")
 

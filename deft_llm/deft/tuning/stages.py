@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import time
 from collections import defaultdict
@@ -25,6 +24,7 @@ from deft_llm.deft.tuning.datasets import Collator, LengthGroupedBatches
 from deft_llm.deft.tuning.model import part_of
 from deft_llm.deft.tuning.recipe import DeftRecipe, Stage
 from deft_llm.errors import UserError
+from deft_llm.files import replacing
 from deft_llm.training.muon import MuonAdamW, matrices_of
 from deft_llm.training.runs import sharded_on_cpu, takes_bfloat16
 
@@ -254,8 +254,7 @@ def run_stage(
     if parts:
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         if PartialState().is_main_process:
-            partial = done.with_suffix(".partial")
-            save_file(only(state, parts), partial)
-            os.replace(partial, done)
+            with replacing(done) as partial:
+                save_file(only(state, parts), partial)
     if trainer.is_deepspeed_enabled:
         trainer.model_wrapped.destroy()  # or its hooks would meet those of the next stage

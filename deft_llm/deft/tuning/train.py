@@ -9,8 +9,6 @@ schedule nor sizes, they are our own.
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +37,7 @@ from deft_llm.deft.tuning.model import (
 from deft_llm.deft.tuning.recipe import DeftRecipe, require_machine
 from deft_llm.deft.tuning.stages import run_stage
 from deft_llm.errors import UserError
+from deft_llm.files import replacing_folder
 from deft_llm.training.runs import claim_folder, is_shared, process_state, use_all_cores, whole
 from deft_llm.unimer.audit import folder_records, require_disjoint
 from deft_llm.unimer.dialogue import Templates
@@ -163,8 +162,6 @@ def _banner(recipe: DeftRecipe, model: torch.nn.Module, clips: ClipDataset) -> N
 
 def save_whole(model: Any, processor: DeftProcessor, folder: Path) -> None:
     """Save model and processor under a temporary name, then put them in place."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    processor.save_pretrained(partial)
-    os.replace(partial, folder)
+    with replacing_folder(folder) as partial:
+        model.save_pretrained(partial)
+        processor.save_pretrained(partial)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -24,6 +22,7 @@ from deft_llm import protocols
 from deft_llm.clip import Prediction
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
+from deft_llm.files import digest, file_digest, write_lines
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
 from deft_llm.training.fold_trainer import FoldSchedule, Job
@@ -85,10 +84,8 @@ class Material:
 
     def digest(self) -> str:
         """A hash of everything, so that kept rows belong to this material."""
-        sha = hashlib.sha256()
-        for array in (*self.inputs.values(), self.labels, self.subjects, self.clips):
-            sha.update(np.ascontiguousarray(array).tobytes())
-        return sha.hexdigest()
+        arrays = (*self.inputs.values(), self.labels, self.subjects, self.clips)
+        return digest(*(np.ascontiguousarray(array).data for array in arrays))
 
     def taken(self, rows: protocols.Indices) -> dict[str, NDArray[np.float32]]:
         """The inputs of some rows."""
@@ -154,7 +151,7 @@ class _Rows:
         shown = entry.model_dump_json(exclude=hidden)
         folds = [(s.train.tolist(), s.test.tolist()) for s in splits]
         text = json.dumps([shown, material.digest(), folds, *_weights(entry)])
-        key = hashlib.sha256(text.encode()).hexdigest()[:12]
+        key = digest(text)[:12]
         self.folder, self.material = folder / f"{name}-{key}", material
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "entry.json").write_text(entry.model_dump_json(indent=1), encoding="utf-8")
@@ -182,11 +179,8 @@ class _Rows:
                 {c: round(float(s), 6) for c, s in zip(m.classes, shares, strict=True)},
                 round(seconds / len(test), 6),
             )
-            lines.append(json.dumps(asdict(prediction)) + "\n")
-        path = self._path(seed, fold)
-        partial_file = path.with_suffix(".partial")
-        partial_file.write_text("".join(lines), encoding="utf-8")
-        os.replace(partial_file, path)
+            lines.append(json.dumps(asdict(prediction)))
+        write_lines(self._path(seed, fold), lines)
 
     def read(self, seed: int, fold: int) -> list[Prediction]:
         lines = self._path(seed, fold).read_text(encoding="utf-8").splitlines()
@@ -197,7 +191,7 @@ def _weights(entry: Entry) -> list[str]:
     """Hashes of the weights in folders that options name: rows of other weights are other rows."""
     folders = [Path(v) for v in entry.options.values() if isinstance(v, str) and Path(v).is_dir()]
     files = [file for folder in folders for file in sorted(folder.glob("*.safetensors"))]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return [file_digest(file) for file in files]
 
 
 def _run_networks(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.runs import Entry
 from deft_llm.evaluation.tables import markdown
+from deft_llm.files import write_bytes, write_text
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1, weighted_f1
 from deft_llm.metrics.figures import Figure
 from deft_llm.metrics.subjects import (
@@ -248,16 +248,15 @@ def write_tables(
     text = markdown(rows)
     if few:
         text += "\n" + markdown([_few_cells(r) for r in few.values()])
-    _put(folder / "table.md", text)
-    _put(folder / "table.tex", latex(rows))
-    _put(folder / "table.csv", comma_separated(rows))
-    _put(folder / "leaderboard.md", leaderboard(results, published))
+    write_text(folder / "table.md", text)
+    write_text(folder / "table.tex", latex(rows))
+    write_text(folder / "table.csv", comma_separated(rows))
+    write_text(folder / "leaderboard.md", leaderboard(results, published))
     for result in results.values():
         first = result.runs[0].sum(0)[:, : len(CLASSES)]
         title = f"{result.name}: {result.entry.selection}"
-        path = folder / f"confusion-{result.name}.png"
-        path.with_suffix(".partial").write_bytes(confusion_plot(first, CLASSES, title))
-        os.replace(path.with_suffix(".partial"), path)
+        picture = confusion_plot(first, CLASSES, title)
+        write_bytes(folder / f"confusion-{result.name}.png", picture)
     return text
 
 
@@ -293,9 +292,3 @@ def leaderboard(results: Mapping[str, Result], published: Sequence[Published]) -
         "ways are not comparable; the two columns on the right say which are. A row marked "
         "ORACLE looked at the test subject to choose its epoch.\n\n" + table
     )
-
-
-def _put(path: Path, text: str) -> None:
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -9,7 +9,6 @@ questions alone, on half of the subjects, and tested on the other half, both way
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from deft_llm import facs
 from deft_llm.config import Settings, load
 from deft_llm.data.records import ClipRecord
 from deft_llm.data.simulated_test import TestClip, test_clips
+from deft_llm.files import digest
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import MOVED_PX, ClaimCounts, count_claims
 from deft_llm.metrics.figures import Figure
@@ -198,9 +198,7 @@ def text_only_gain(rows: Sequence[Row], kind: str) -> float:
         The difference; NaN where a type was not asked often enough.
     """
     asked = list(_asked(rows, kind))
-    second = np.array(
-        [int(hashlib.sha256(s.encode()).hexdigest(), 16) % 2 == 1 for s, _, _ in asked], bool
-    )
+    second = np.array([int(digest(s), 16) % 2 == 1 for s, _, _ in asked], bool)
     questions = np.array([q for _, q, _ in asked], object)
     answers = np.array([a for _, _, a in asked], object)
     classes = sorted(set(answers))

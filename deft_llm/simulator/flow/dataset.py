@@ -17,7 +17,6 @@ when it is whole; what it consists of is noted in ``OUT/.progress`` until the ma
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -40,6 +39,7 @@ from tqdm import tqdm
 from deft_llm import __version__
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
+from deft_llm.files import file_digest, write_text
 from deft_llm.motion.flow_files import write_flow
 from deft_llm.parallel import one_core
 from deft_llm.simulator.flow.pairs import RenderedPair, pair_head, render_pair
@@ -268,7 +268,7 @@ def _write_subject(
         os.replace(partial / kind, place)
         for path in sorted(place.iterdir()):
             name = path.relative_to(folder).as_posix()
-            files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            files[name] = file_digest(path)
     shutil.rmtree(partial)
     (folder / ".progress").mkdir(exist_ok=True)
     _write_json(folder / ".progress" / f"{subject.key}.json", files)
@@ -297,6 +297,4 @@ def _write_npy(path: Path, array: NDArray[Any]) -> None:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(values, indent=1) + "\n")

@@ -15,9 +15,7 @@ Letters: N images, V vertices, K action units.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ from tqdm import tqdm
 
 from deft_llm import facs
 from deft_llm.config import Settings
+from deft_llm.files import digest, replacing
 from deft_llm.motion.encoding import stretch
 from deft_llm.motion.strain import optical_strain
 from deft_llm.simulator.head import MATERIALS, Head, HeadMesh, load_head
@@ -120,7 +119,7 @@ def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> Sim
     text = settings.model_dump_json(exclude={"head_path"})
     file = None
     if cache is not None:
-        file = cache / f"flow-{hashlib.sha256(text.encode()).hexdigest()[:12]}.safetensors"
+        file = cache / f"flow-{digest(text)[:12]}.safetensors"
         if file.is_file():
             return SimulatedFlow(**load_file(file))
     head = load_head(settings.head, head_file(settings.head, settings.head_path))
@@ -136,9 +135,8 @@ def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> Sim
     )
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        save_file(vars(made), partial)
-        os.replace(partial, file)
+        with replacing(file) as partial:
+            save_file(vars(made), partial)
     return made
 
 
