@@ -23,7 +23,7 @@ from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
 from deft_llm.unimer.dialogue import Templates
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATES = ROOT / "instruction_data" / "templates"
+TEMPLATES = ROOT / "deft_llm" / "unimer" / "templates"
 
 
 @pytest.fixture(autouse=True)

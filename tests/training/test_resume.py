@@ -25,7 +25,7 @@ from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
 from deft_llm.unimer.dialogue import Templates
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATES = ROOT / "instruction_data" / "templates"
+TEMPLATES = ROOT / "deft_llm" / "unimer" / "templates"
 
 
 DRAWN = {"clips": 10, "identities": 4, "seed": 5_000_000, "variants": 2, "turns": 2, "workers": 1}

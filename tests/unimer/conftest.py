@@ -25,7 +25,7 @@ MakeRecord = Callable[[int], ClipRecord]
 
 @pytest.fixture(scope="session")
 def templates_folder() -> Path:
-    return ROOT / "instruction_data" / "templates"
+    return ROOT / "deft_llm" / "unimer" / "templates"
 
 
 @pytest.fixture(scope="session")
