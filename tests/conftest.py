@@ -60,7 +60,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "train.jsonl").write_text("\n".join(_instruction_lines()), encoding="utf-8")
     values = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
-    values = {**values, "templates": str(ROOT / "instruction_data" / "templates")}
+    values = {**values, "templates": str(ROOT / "deft_llm" / "unimer" / "templates")}
     values.pop("task")
     torch.manual_seed(0)
     model, processor = build_model(validate(DeftRecipe, values, "smoke.yaml"), folder)

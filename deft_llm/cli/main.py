@@ -20,6 +20,7 @@ from deft_llm.cli.corpora import app as corpora
 from deft_llm.clip import Clip, Explanation
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import Measurement
+from deft_llm.resources import checkpoint
 
 app = typer.Typer(
     add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
@@ -27,7 +28,7 @@ app = typer.Typer(
 simulate = typer.Typer(no_args_is_help=True, help="Write simulated data.")
 app.add_typer(simulate, name="simulate")
 app.add_typer(corpora, name="corpora")
-CHECKPOINT = Path(__file__).resolve().parent.parent / "demo" / "checkpoint"
+CHECKPOINT = checkpoint()
 UNSUPPORTED = "[not borne out by the motion]"
 _COLUMN = 10
 

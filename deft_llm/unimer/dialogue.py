@@ -1,6 +1,6 @@
 """Questions and answers about one clip, from its evidence and its labels.
 
-The wording lives in ``instruction_data/templates``; this module fills it in, ``answers.py`` reads
+The wording lives in ``unimer/templates``; this module fills it in, ``answers.py`` reads
 an answer back.
 """
 
@@ -19,6 +19,7 @@ from deft_llm.answers import NOTHING, PLURALS, Facts, strength, unit_name
 from deft_llm.clip import Evidence
 from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
+from deft_llm.resources import templates as own_templates
 
 # What DEFT-LLM's own recipe trains on; unimer/interview.py has all types. An answer of one word is
 # asked for more often, as it weighs one token in the loss.
@@ -70,12 +71,16 @@ QUESTION_TYPES: tuple[str, ...] = (
 class Templates:
     """The phrasings of one folder of YAML files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         """Read ``questions.yaml`` and ``answers.yaml``.
+
+        Args:
+            folder: Where they lie; None: the wording that comes with the package.
 
         Raises:
             UserError: If a file is missing, lacks an entry, or an entry has an unknown field.
         """
+        folder = folder or own_templates()
         path = folder / "questions.yaml"
         self.questions: dict[str, list[str]] = self._load(path)
         for kind in QUESTION_TYPES:
@@ -95,7 +100,10 @@ class Templates:
     @staticmethod
     def _load(path: Path) -> dict[str, Any]:
         if not path.is_file():
-            raise UserError(f"{path}: no such template file; expected instruction_data/templates")
+            raise UserError(
+                f"{path}: no such file; expected a folder with questions.yaml and answers.yaml, "
+                "or leave templates out for the wording that comes with the package"
+            )
         return read_yaml(path)
 
     def prompts(self) -> dict[str, str]:

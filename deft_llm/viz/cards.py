@@ -1,6 +1,6 @@
 """What a page says of a clip in words: the reading, linked sentences, a conversation, comparisons.
 
-HTML for a page with a script (``demo/page.js``); see ``viz/stage.py``.
+HTML for a page with a script (``service/assets/page.js``); see ``viz/stage.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The face to be looked at in a browser: onset and apex, heat, arrows, regions one by one.
 
-Pieces of HTML that a page's own style sheet and script bring to life (``demo/``): an element with
-``data-region`` belongs to that region, wherever it stands, and lights up with the others.
+Pieces of HTML that a page's own style sheet and script bring to life (``service/assets``): an
+element with ``data-region`` belongs to that region, wherever it stands, and lights up with the
+others.
 """
 
 from __future__ import annotations

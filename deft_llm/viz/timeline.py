@@ -1,6 +1,6 @@
 """The motion curve as a timeline: onset, apex and offset to be moved, frames that follow.
 
-HTML for a page with a script (``demo/page.js``); see ``viz/stage.py``.
+HTML for a page with a script (``service/assets/page.js``); see ``viz/stage.py``.
 """
 
 from __future__ import annotations

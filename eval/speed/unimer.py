@@ -56,7 +56,7 @@ def measured(clips: int, folder: Path, variants: int) -> tuple[float, float, flo
     started, busy = time.perf_counter(), time.process_time()
     folder.mkdir(parents=True)
     parts = write_parts("packets", drawn, lambda specs: map(observe, specs), folder)
-    templates = Templates(ROOT / "instruction_data" / "templates")
+    templates = Templates()
     assemble(folder, parts, Assembly(variants=variants), templates)
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
     return seconds, busy, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

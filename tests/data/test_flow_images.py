@@ -1,4 +1,4 @@
-"""Flow images in STSTNet's layout, and tracks in OpenFace's and py-feat's columns."""
+"""Flow images in STSTNet's layout."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 
 from deft_llm import facs
-from deft_llm.corpora.tracks import read_track
 from deft_llm.data.flow_images import audit, clip_name, read_flow_images
 from deft_llm.data.labelled import labelled, three_class
 from deft_llm.errors import UserError
@@ -99,56 +97,3 @@ def test_published_flow(real: Path) -> None:
 def test_names_repeat_the_subject() -> None:
     assert clip_name("s11_s11_sur_01 ", "s11") == "s11_sur_01"
     assert clip_name("006_006_1_2 ", "006") == "006_1_2"
-
-
-def columns(prefix: str, faces: int) -> dict[str, list[float]]:
-    found = {}
-    for i in range(68):
-        found[f"{prefix}x_{i}"] = [100.0 * f + i for f in range(faces)]
-        found[f"{prefix}y_{i}"] = [100.0 * f + 2 * i for f in range(faces)]
-    return found
-
-
-def test_openface(tmp_path: Path) -> None:
-    table = pd.DataFrame(
-        {
-            "frame": [1, 2, 2, 3],
-            " face_id": [0, 0, 1, 0],
-            " timestamp": [0.0, 0.01, 0.01, 0.02],
-            " confidence": [0.98, 0.97, 0.9, 0.1],
-            " success": [1, 1, 1, 0],
-            **columns(" ", 4),
-            " AU12_r": [0.0, 2.5, 5.0, 0.0],
-            " AU12_c": [0, 1, 1, 0],
-        }
-    )
-    table.to_csv(tmp_path / "clip.csv", index=False)
-    track = read_track(tmp_path / "clip.csv")
-    assert track.tool == "openface" and track.frames.tolist() == [0, 1, 2]
-    assert track.landmarks[1, 5].tolist() == [105.0, 110.0]  # the other face is left out
-    assert track.present.tolist() == [True, True, False] and np.isnan(track.landmarks[2]).all()
-    assert track.intensity[12].tolist() == [0.0, 2.5, 0.0]
-    assert track.presence[12].tolist() == [0.0, 1.0, 0.0]
-    assert track.timestamps.tolist() == [0.0, 0.01, 0.02]
-
-
-def test_py_feat(tmp_path: Path) -> None:
-    scores = {"frame": [0, 1, 1, 4], "FaceScore": [0.9, 0.5, 0.8, np.nan]}
-    table = pd.DataFrame({**scores, **columns("", 4), "AU01": [0.1, 0.2, 0.7, np.nan]})
-    table.to_csv(tmp_path / "fex.csv", index=False)
-    track = read_track(tmp_path / "fex.csv")
-    assert track.tool == "py-feat" and track.frames.tolist() == [0, 1, 4]
-    assert track.landmarks[1, 0].tolist() == [200.0, 200.0]  # the surer of two faces
-    assert track.present.tolist() == [True, True, False]
-    assert track.presence[1][:2].tolist() == pytest.approx([0.1, 0.7]) and not track.intensity
-
-
-def test_bad_tracks(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file"):
-        read_track(tmp_path / "none.csv")
-    (tmp_path / "other.csv").write_text("frame,x_0\n1,2\n")
-    with pytest.raises(UserError, match="no column 'x_1'"):
-        read_track(tmp_path / "other.csv")
-    (tmp_path / "empty.csv").write_text("")
-    with pytest.raises(UserError, match="not readable as CSV"):
-        read_track(tmp_path / "empty.csv")

@@ -16,7 +16,7 @@ from deft_llm.deft.inference.claims import check_sentences, contradicting, suppo
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.unimer.dialogue import Templates, Writer
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "instruction_data" / "templates"
+TEMPLATES = Path(__file__).resolve().parents[2] / "deft_llm" / "unimer" / "templates"
 
 
 def table(**motion: tuple[float, float]) -> RegionTable:

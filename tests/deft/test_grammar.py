@@ -35,7 +35,7 @@ from deft_llm.deft.tokenizer import wrap
 from deft_llm.errors import UserError
 from deft_llm.unimer.dialogue import Templates, Writer
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "instruction_data" / "templates"
+TEMPLATES = Path(__file__).resolve().parents[2] / "deft_llm" / "unimer" / "templates"
 
 
 @pytest.fixture(params=["pieces", "sentencepiece", "byte level"])

@@ -144,7 +144,7 @@ def built(family: str, corpus: list[str], tmp_path: Path) -> tuple[Any, DeftProc
 def _recipe(folder: Path) -> DeftRecipe:
     values = {
         "output": "unused",
-        "templates": ROOT / "instruction_data" / "templates",
+        "templates": ROOT / "deft_llm" / "unimer" / "templates",
         "data": {"clips": 1, "identities": 1},
         "text_model": {"name_or_path": str(folder)},
         "model": {"expert_dim": 16, "aus": [1, 12]},

@@ -59,7 +59,7 @@ def save_text_model(
 def recipe(folder: Path, **text: Any) -> DeftRecipe:
     values = {
         "output": "unused",
-        "templates": ROOT / "instruction_data" / "templates",
+        "templates": ROOT / "deft_llm" / "unimer" / "templates",
         "data": {"clips": 1, "identities": 1},
         "text_model": {"name_or_path": str(folder), **text},
         "model": {"expert_dim": 16, "expert_dropout": 0.0, "aus": [1, 12]},

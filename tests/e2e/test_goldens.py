@@ -28,7 +28,7 @@ def explanations(folder: Path) -> Any:
     """Every example clip, explained by the embedded checkpoint."""
     from deft_llm.deft.inference.explainer import Explainer, observe
 
-    explainer = Explainer.load(ROOT / "demo" / "checkpoint")
+    explainer = Explainer.load(ROOT / "deft_llm" / "deft" / "checkpoint")
     found = {}
     for path in sorted((ROOT / "demo" / "clips").glob("*.mp4")):
         _, measurement = observe(path)

@@ -92,7 +92,7 @@ def small(
         "deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8
     )  # it never ends by itself
     recipe = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
-    recipe["templates"] = str(ROOT / "instruction_data" / "templates")
+    recipe["templates"] = str(ROOT / "deft_llm" / "unimer" / "templates")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     entry = {"checkpoint": str(tiny_checkpoint), "recipes": [str(tmp_path / "recipe.yaml")]}
     values = {
@@ -313,7 +313,7 @@ def test_tested_faces_are_no_validation_faces(
 
 
 def test_the_pinned_plan_is_apart_from_the_benchmarks() -> None:
-    values = read_yaml(ROOT / "eval" / "calibration.yaml")
+    values = read_yaml(ROOT / "eval" / "benchmarks" / "calibration.yaml")
     own = [SimulatedData(**s) for s in values["data"]]
     for name in values["apart_from"]:
         for tested in calibrate._tested(ROOT / name):

@@ -138,7 +138,7 @@ def make_benchmark(tmp_path: Path, tiny_checkpoint: Path) -> MakeBenchmark:
     """``make_benchmark(clips=4)`` -> a benchmark file of an untrained model."""
 
     def make(**data: Any) -> Path:
-        recipe = {**read_yaml(SMOKE), "templates": str(ROOT / "instruction_data" / "templates")}
+        recipe = {**read_yaml(SMOKE), "templates": str(ROOT / "deft_llm" / "unimer" / "templates")}
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
         pinned = read_yaml(BENCHMARK)
         values = {

@@ -25,7 +25,7 @@ from deft_llm.unimer.dialogue import Templates
 from deft_llm.unimer.simulated import build_simulated
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATES = ROOT / "instruction_data" / "templates"
+TEMPLATES = ROOT / "deft_llm" / "unimer" / "templates"
 
 
 @pytest.fixture(autouse=True)

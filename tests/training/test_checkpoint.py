@@ -25,7 +25,7 @@ def going_on(data: Path, tiny_checkpoint: Path) -> dict[str, Any]:
     """Settings of a run that goes on from a checkpoint, whole."""
     stage = {"steps": 2, "batch_size": 4, "save_every": 2}
     return {
-        "templates": str(ROOT / "instruction_data" / "templates"),
+        "templates": str(ROOT / "deft_llm" / "unimer" / "templates"),
         "folders": [str(data)],
         "checkpoint": str(tiny_checkpoint),
         "experts": stage,

@@ -30,7 +30,7 @@ def values(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
         **{name: value for name, value in RECIPE.items() if name != "task"},
         "output": str(tmp_path / "run"),
         "checkpoint": str(tiny_checkpoint),
-        "templates": str(ROOT / "instruction_data" / "templates"),
+        "templates": str(ROOT / "deft_llm" / "unimer" / "templates"),
         "draws": [{"images": 12, "per_identity": 6, "seed": 1}],
         "held_out": 6,
         "batch_size": 4,

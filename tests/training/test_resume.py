@@ -27,7 +27,7 @@ from deft_llm.unimer.dialogue import Templates
 from deft_llm.unimer.simulated import build_simulated
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATES = ROOT / "instruction_data" / "templates"
+TEMPLATES = ROOT / "deft_llm" / "unimer" / "templates"
 
 
 DRAWN = {"clips": 10, "identities": 4, "seed": 5_000_000, "variants": 2, "turns": 2, "workers": 1}

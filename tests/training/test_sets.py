@@ -26,7 +26,7 @@ def recipe(output: Path, **changes: Any) -> dict[str, Any]:
     """The smoke recipe in a folder of its own."""
     values = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
     values.pop("task")
-    templates = ROOT / "instruction_data" / "templates"
+    templates = ROOT / "deft_llm" / "unimer" / "templates"
     return {**values, "output": str(output), "templates": str(templates), **changes}
 
 

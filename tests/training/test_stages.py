@@ -40,7 +40,7 @@ def values(data: Path, text_folder: Path) -> dict[str, Any]:
     stage = {"steps": 4, "batch_size": 4, "save_every": 2, "log_every": 1}
     return {
         **values,
-        "templates": str(ROOT / "instruction_data" / "templates"),
+        "templates": str(ROOT / "deft_llm" / "unimer" / "templates"),
         "folders": [str(data)],
         "report_to": ["tensorboard"],
         "text_model": {"name_or_path": str(text_folder), "lora_rank": 2, "lora_dropout": 0.1},

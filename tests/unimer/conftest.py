@@ -19,7 +19,7 @@ MakeRegions = Callable[..., np.ndarray]
 
 @pytest.fixture(scope="session")
 def templates_folder() -> Path:
-    return ROOT / "instruction_data" / "templates"
+    return ROOT / "deft_llm" / "unimer" / "templates"
 
 
 @pytest.fixture(scope="session")

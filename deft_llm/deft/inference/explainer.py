@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import LogitsProcessorList
 
-from deft_llm import facs
+from deft_llm import facs, resources
 from deft_llm.answers import COARSE_LABELS, NOTHING, parse_triple, stated_claims
 from deft_llm.clip import Clip, Explanation
 from deft_llm.data.features import Packet, PacketSizes, pack
@@ -42,6 +42,7 @@ from deft_llm.media.face import align, track_faces
 from deft_llm.media.video import read_clip
 from deft_llm.motion.evidence import measured_evidence
 from deft_llm.motion.measure import NO_MOTION, Measurement, measure
+from deft_llm.resources import EMBEDDED
 
 MAX_NEW_TOKENS = 480
 MACRO_PX = 6.0  # canonical px, twice the largest motion of the simulated micro-expressions
@@ -64,7 +65,7 @@ def require_whole(folder: Path) -> None:
         if not (folder / name).is_file():
             raise UserError(
                 f"checkpoint {folder}: no {name}; expected the folder that train.py writes "
-                "as final/, or demo/checkpoint"
+                "as final/"
             )
 
 
@@ -103,12 +104,16 @@ class Explainer:
         )
 
     @classmethod
-    def load(cls, folder: Path) -> Explainer:
+    def load(cls, folder: str | Path = EMBEDDED) -> Explainer:
         """Read a checkpoint folder.
+
+        Args:
+            folder: The folder; "embedded" is the checkpoint that comes with the package.
 
         Raises:
             UserError: If the folder or a part of it is missing or damaged.
         """
+        folder = resources.checkpoint(folder)
         require_whole(folder)
         try:
             model = DeftForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)

@@ -47,7 +47,7 @@ class DeftFlowRecipe(Disturbance):
         draws: Images to simulate; several heads may be mixed.
         held_out: Images of the first draw's head, of other seeds, for the log's scores.
         seed: Of order, disturbances and wording.
-        templates: Folder with the wording.
+        templates: Folder with the wording; None: the package's own.
         batch_size: Images a step, one question each.
         class_share: Share of the questions that ask for the class; the others ask for AUs.
         schedule: How long and how fast.
@@ -58,7 +58,7 @@ class DeftFlowRecipe(Disturbance):
     draws: list[FlowImageSettings]
     held_out: int = Field(default=300, ge=1)
     seed: int = 0
-    templates: Path = Path("instruction_data/templates")
+    templates: Path | None = None
     batch_size: int = Field(default=32, ge=1)
     class_share: float = Field(default=0.6, ge=0, le=1)
     schedule: Schedule

@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
 
+from deft_llm import resources
 from deft_llm.answers import PIECES
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
@@ -41,8 +42,9 @@ def start_config(recipe: DeftRecipe) -> DeftConfig:
         UserError: If its checkpoint cannot be read, or a backbone is unknown.
     """
     if recipe.checkpoint:
-        require_whole(recipe.checkpoint)
-        config = DeftConfig.from_pretrained(recipe.checkpoint)
+        folder = resources.checkpoint(recipe.checkpoint)
+        require_whole(folder)
+        config = DeftConfig.from_pretrained(folder)
     else:
         config = DeftConfig(**recipe.model)
     resolve_backbones(config)

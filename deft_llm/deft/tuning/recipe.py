@@ -110,12 +110,12 @@ class DeftRecipe(Settings):
     Attributes:
         output: Folder of the run.
         seed: Seed of data order, initial weights and drop-out.
-        templates: Folder with the wording.
+        templates: Folder with the wording; None: the package's own.
         data: What to simulate, a set or several; nothing where there are ``folders`` alone.
         folders: Data folders that ``instruction_data/build.py`` wrote, to learn from as well; they
             teach all.
-        checkpoint: A whole DEFT-LLM to go on from, which brings its language model and its
-            ``DeftConfig`` along; None builds one.
+        checkpoint: A whole DEFT-LLM to go on from ("embedded": the package's), which brings its
+            language model and its ``DeftConfig`` along; None builds one.
         average: Share of the trained weights in those that are saved, the rest being the
             ``checkpoint``'s (Wortsman et al. 2022, WiSE-FT): what was learnt last no longer
             pushes out what was known. 1 saves the trained weights.
@@ -133,7 +133,7 @@ class DeftRecipe(Settings):
 
     output: Path
     seed: int = 0
-    templates: Path = Path("instruction_data/templates")
+    templates: Path | None = None
     data: list[TaughtSet] = Field(default_factory=list)
     folders: list[Path] = Field(default_factory=list, validate_default=True)
     checkpoint: Path | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from deft_llm import resources
 from deft_llm.answers import NOTHING
 from deft_llm.config import Settings, load, read_yaml
 from deft_llm.data.simulated_test import TestClip, head_at_hand, test_clips
@@ -25,10 +26,10 @@ from deft_llm.unimer.build import SimulatedData, specs
 
 
 class CalibrationPlan(Settings):
-    """``eval/calibration.yaml``.
+    """``eval/benchmarks/calibration.yaml``.
 
     Attributes:
-        checkpoint: Folder of the model; gets the file.
+        checkpoint: Folder of the model, which gets the file; "embedded": the package's.
         recipes: What it was trained by.
         data: Sets of validation clips; those of a head that is not at hand are left out.
         apart_from: Benchmark files whose ``data`` shares no face with the validation clips.
@@ -46,7 +47,7 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
     """Fit the temperatures and write them.
 
     Args:
-        path: ``eval/calibration.yaml``.
+        path: ``eval/benchmarks/calibration.yaml``, or a file like it.
         overrides: Dotted changes.
 
     Returns:
@@ -81,7 +82,7 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
         "subjects": len({clip.spec.subject for clip in clips}),
         "sets": [data.model_dump(exclude={"workers", "variants", "turns"}) for data in sets],
     }
-    return figures, Calibration(temperatures, fitted_on).save(plan.checkpoint)
+    return figures, Calibration(temperatures, fitted_on).save(resources.checkpoint(plan.checkpoint))
 
 
 def labelled(
@@ -108,7 +109,7 @@ def labelled(
 
 def _tested(benchmark: Path) -> list[SimulatedData]:
     """The sets of a benchmark file; ``data`` and ``probe`` hold one, or several by name."""
-    values = read_yaml(benchmark)
+    values = read_yaml(resources.benchmark(benchmark))
     sets: list[SimulatedData] = []
     for key in ("data", "probe"):
         part = values.get(key, {})

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from deft_llm import facs
+from deft_llm import facs, resources
 from deft_llm.answers import parse_triple
 from deft_llm.config import Settings, load
 from deft_llm.data.simulated_test import (
@@ -94,7 +94,8 @@ class Model(Settings):
     """One trained model.
 
     Attributes:
-        checkpoint: Its folder; a model without one is left out, and counted.
+        checkpoint: Its folder, "embedded" for the package's; a model without one is left out, and
+            counted.
         recipes: What it was trained by: their training draw fits the ceilings, and shares no face
             with the tests.
         tests: Names of the test sets.
@@ -174,7 +175,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
 
 def _trial(bench: DeftBenchmark, name: str, model: Model, test: str) -> _Trial | None:
     data = bench.data[test]
-    if not model.checkpoint.is_dir():
+    if not resources.checkpoint(model.checkpoint).is_dir():
         logger.warning("model %r is left out: no checkpoint %s", name, model.checkpoint)
         return None
     if not head_at_hand(data.head):

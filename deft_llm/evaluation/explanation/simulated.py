@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from deft_llm import facs
+from deft_llm import facs, resources
 from deft_llm.answers import NOTHING, parse_triple
 from deft_llm.clip import Prediction
 from deft_llm.config import Settings, load
@@ -71,7 +71,7 @@ class SimulatedBenchmark(Settings):
 
     Attributes:
         benchmark: "simulated".
-        checkpoint: Folder of the model.
+        checkpoint: Folder of the model; "embedded": the package's.
         recipes: What it was trained by: their training draw fits the ceiling, and no subject of it
             may be in the test.
         train_data: Data folder of the last recipe, for the logistic regression; may be absent.
@@ -130,7 +130,7 @@ class _RecipeFile(DeftRecipe):
 
 def training_draw(recipes: Sequence[Path]) -> list[ClipSpec]:
     """The simulated clips that recipes train on, one after the other."""
-    sets = [data for recipe in recipes for data in load(_RecipeFile, recipe).data]
+    sets = [data for name in recipes for data in load(_RecipeFile, resources.recipe(name)).data]
     return [spec for data in sets for spec in specs(data)]
 
 

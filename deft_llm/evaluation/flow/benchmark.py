@@ -23,10 +23,12 @@ from deft_llm.config import Settings, load
 from deft_llm.errors import UserError
 from deft_llm.evaluation.flow.recognition import Estimate, RecognitionSets, recognition_uf1
 from deft_llm.evaluation.tables import markdown
+from deft_llm.flow_models.files import WEIGHTS
 from deft_llm.flow_models.pairs import PairData, PairStore
 from deft_llm.metrics.figures import Figure
 from deft_llm.metrics.flow import BINS, FlowErrors, flow_errors
 from deft_llm.motion.flow import flow_estimator
+from deft_llm.resources import embedded
 from deft_llm.simulator.ict_head.files import ict_file
 
 logger = logging.getLogger(__name__)
@@ -59,7 +61,8 @@ class FlowBenchmark(Settings):
         tuning: Pairs of training faces, on which presets are chosen.
         test: Pairs that are scored.
         presets: Classical method -> parameters to choose from; the class's own are always tried.
-        networks: Name -> folder of a trained network; those that are missing are left out.
+        networks: Name -> folder of a trained network ("embedded": the package's); those that are
+            missing are left out.
         recognition: Clips on which a classifier reads each flow; None leaves that column out.
         judged: Name of the network that the bars are about.
         plain: Name of the network without face losses.
@@ -182,7 +185,8 @@ def _estimators(bench: FlowBenchmark, tuning: PairStore) -> dict[str, Estimate]:
         parameters, _ = tune(method, choices, tuning)
         logger.info("%s: %s", method, parameters or "its own preset")
         found[method] = flow_estimator(method, **parameters)
-    for name, folder in bench.networks.items():
+    for name, given in bench.networks.items():
+        folder = embedded(given, WEIGHTS)
         if (folder / "model.safetensors").is_file():
             found[name] = flow_estimator("srflow", folder=folder)
         else:

@@ -24,6 +24,7 @@ from deft_llm.evaluation.tables import markdown
 from deft_llm.landmark_models.augment import jitter
 from deft_llm.landmark_models.crops import placed_by_points
 from deft_llm.landmark_models.faces import FaceData, FaceStore
+from deft_llm.landmark_models.files import WEIGHTS
 from deft_llm.landmark_models.finder import NetworkFinder
 from deft_llm.media.canonical import five_points, transform
 from deft_llm.media.face import MeanShapeFinder, YuNetFinder, align, track_faces
@@ -38,6 +39,7 @@ from deft_llm.metrics.landmarks import (
     landmark_errors,
     sureness,
 )
+from deft_llm.resources import embedded
 from deft_llm.simulator.ict_head.files import ict_file
 
 logger = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ class LandmarkBenchmark(Settings):
 
     Attributes:
         benchmark: "landmarks".
-        network: Folder of the committed network.
+        network: Folder of the committed network; "embedded": the package's.
         one_head: Folder of a network that was trained on the head "own" alone.
         held_out: Unseen faces of the committed network's heads.
         other_head: Faces of the other head.
@@ -168,7 +170,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     bench = load(LandmarkBenchmark, path, overrides)
     figures: list[Figure] = []
     rows: dict[str, Scores] = {}
-    finder = NetworkFinder(bench.network)
+    finder = NetworkFinder(embedded(bench.network, WEIGHTS))
     if (store := _faces(bench.held_out, bench.cache / "held-out")) is not None:
         rows["both heads, unseen faces"] = scores = score(finder, store)
         figures += [

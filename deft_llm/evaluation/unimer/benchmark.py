@@ -52,7 +52,7 @@ class UnimerBenchmark(Settings):
     Attributes:
         benchmark: "unimer".
         data: The test clips; those of the simulated benchmark, which are measured once for both.
-        templates: Folder with the wording.
+        templates: Folder with the wording; None: the package's own.
         assembly: How conversations are written.
         bars: Bars.
         cache: Where measured test clips are kept.
@@ -60,7 +60,7 @@ class UnimerBenchmark(Settings):
 
     benchmark: str
     data: SimulatedData
-    templates: Path = Path("instruction_data/templates")
+    templates: Path | None = None
     assembly: Assembly = Assembly()
     bars: Bars
     cache: Path = Path("runs/benchmarks")
