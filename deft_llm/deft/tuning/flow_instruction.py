@@ -30,8 +30,10 @@ from deft_llm.deft.processing_deft import CLIP_TOKEN, padded
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.recognizers.flow_prior_task import Disturbance, disturbed, material
 from deft_llm.simulator.flow.images import AUS, FlowImageSettings
-from deft_llm.training.loop import Batch, Schedule, fit
-from deft_llm.training.runs import claim_folder, use_all_cores
+from deft_llm.training.loop import Batch, fit
+from deft_llm.training.machine import use_all_cores
+from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.schedule import Schedule
 from deft_llm.unimer.dialogue import Templates, Writer
 
 logger = logging.getLogger(__name__)

@@ -25,8 +25,8 @@ from deft_llm.deft.tuning.model import part_of
 from deft_llm.deft.tuning.recipe import DeftRecipe, Stage
 from deft_llm.errors import UserError
 from deft_llm.files import replacing
+from deft_llm.training.machine import sharded_on_cpu, takes_bfloat16
 from deft_llm.training.muon import MuonAdamW, matrices_of
-from deft_llm.training.runs import sharded_on_cpu, takes_bfloat16
 
 logger = logging.getLogger(__name__)
 STAGES: tuple[str, ...] = ("experts", "projectors", "instruct")

@@ -38,7 +38,8 @@ from deft_llm.deft.tuning.recipe import DeftRecipe, require_machine
 from deft_llm.deft.tuning.stages import run_stage
 from deft_llm.errors import UserError
 from deft_llm.files import replacing_folder
-from deft_llm.training.runs import claim_folder, is_shared, process_state, use_all_cores, whole
+from deft_llm.training.machine import is_shared, process_state, use_all_cores, whole
+from deft_llm.training.run_folder import claim_folder
 from deft_llm.unimer.audit import folder_records, require_disjoint
 from deft_llm.unimer.dialogue import Templates
 from deft_llm.unimer.simulated import build_simulated

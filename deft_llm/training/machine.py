@@ -1,4 +1,4 @@
-"""What every training run does with its folder and its machine."""
+"""The machine that a run has: its processes, cores, GPU, and what it is fast at."""
 
 from __future__ import annotations
 
@@ -6,52 +6,13 @@ import importlib
 import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
 
-from deft_llm.config import Settings
-from deft_llm.errors import UserError
-
 logger = logging.getLogger(__name__)
 _NARROW = ("NO AVX", "DEFAULT", "AVX2")
-
-
-def claim_folder(output: Path, recipe: Settings) -> None:
-    """Note the recipe in its folder, so that a changed one cannot go on in it unseen.
-
-    Args:
-        output: Folder of the run, made if need be.
-        recipe: The recipe; ``output`` and ``held_out`` are left out of the comparison.
-
-    Raises:
-        UserError: If the folder holds a run of another recipe.
-    """
-    problem = (
-        "holds a run of another recipe; set output=… to a new folder, or delete it to start again"
-    )
-    claim(output / "recipe.json", recipe, {"output", "held_out"}, problem)
-
-
-def claim(note: Path, settings: Settings, exclude: set[str], problem: str) -> None:
-    """Note what a folder is made from.
-
-    Args:
-        note: The file; its folder is made if need be.
-        settings: What to note.
-        exclude: Fields that may change.
-        problem: What to say of the folder when it was made from something else.
-
-    Raises:
-        UserError: If the folder was made from something else.
-    """
-    note.parent.mkdir(parents=True, exist_ok=True)
-    text = settings.model_dump_json(indent=1, exclude=exclude)
-    if note.is_file() and note.read_text(encoding="utf-8") != text:
-        raise UserError(f"{note.parent} {problem}")
-    note.write_text(text, encoding="utf-8")
 
 
 def sharded_on_cpu() -> bool:
