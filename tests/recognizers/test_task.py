@@ -100,6 +100,7 @@ def test_only_the_three_classes_are_read(
 def overrides(tmp_path: Path, validation: Path) -> list[str]:
     values = {
         "output": tmp_path / "run",
+        "test": "",
         "data": tmp_path / "data",
         "validation": validation,
         "options.width": 4,
@@ -128,3 +129,46 @@ def test_shared_subjects_stop_a_recipe(
     with pytest.raises(UserError, match="share subject s0 and 11 more"):
         tasks.run(RECIPE, overrides(tmp_path, folder))
     assert not (tmp_path / "run").exists()
+
+
+# ------------------------------------------------------------------- one form for all
+
+
+def with_frames(make: Callable[[int], Packet]) -> Callable[[int], Packet]:
+    """Clips that were measured for networks that read frames, too."""
+
+    def made(seed: int) -> Packet:
+        rng = np.random.default_rng(seed)
+        return {**make(seed), "frames": rng.integers(0, 255, (9, 32, 32)).astype(np.uint8)}
+
+    return made
+
+
+@pytest.mark.parametrize("name", ["fmanet", "htnet", "lbp_top"])
+def test_one_form_of_recipe_trains_and_scores_each_kind(
+    name: str, tmp_path: Path, make_packet: Callable[[int], Packet]
+) -> None:
+    """Dual flow at any side, flow at the 28 pixels that HTNet is made for, and frames."""
+    for part in ("data", "test"):
+        write_folder(tmp_path / part, with_frames(make_packet), part)
+    changes = {part: tmp_path / part for part in ("data", "test")} | {"output": tmp_path / "run"}
+    if name != "lbp_top":
+        changes |= {"schedule.steps": 2, "batch_size": 4}
+    if name == "fmanet":
+        changes |= {"options.width": 4}
+    tasks.run(RECIPE.with_name(f"{name}.yaml"), [f"{k}={v}" for k, v in changes.items()])
+    final = tmp_path / "run" / "final"
+    rows = [json.loads(line) for line in (final / "predictions.jsonl").open(encoding="utf-8")]
+    assert len(rows) == 9  # those of the three classes
+    right = np.mean([row["label"] == row["predicted"] for row in rows])
+    assert json.loads((final / "scores.json").read_text())["accuracy"] == pytest.approx(right)
+    assert all(sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4) for row in rows)
+
+
+def test_clips_without_frames_are_told_to_a_recognizer_of_frames(
+    tmp_path: Path, make_packet: Callable[[int], Packet]
+) -> None:
+    folder = write_folder(tmp_path / "data", make_packet, "s")
+    recipe = RECIPE.with_name("lbp_top.yaml")
+    with pytest.raises(UserError, match="made of frames, and the clips were measured for"):
+        tasks.run(recipe, [f"data={folder}", "test=", f"output={tmp_path / 'run'}"])
