@@ -14,12 +14,13 @@ import logging
 import sys
 from pathlib import Path
 
+from deft_llm.unimer.build import SimulatedData, measure_simulated
+
 from deft_llm.config import validate
 from deft_llm.data.parts import Shard, absent, claim
 from deft_llm.errors import UserError
 from deft_llm.simulator.scene.clip_spec import NEUTRAL_SHARE
 from deft_llm.unimer.assemble import Assembly, assemble
-from deft_llm.unimer.build import SimulatedData, measure_simulated
 from deft_llm.unimer.coded import measure_corpus, open_prepared, unmeasured
 from deft_llm.unimer.dialogue import Templates
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from deft_llm.unimer.build import SimulatedData, specs
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -36,7 +37,6 @@ from deft_llm.errors import UserError
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.measure import Measurement
 from deft_llm.resources import checkpoint
-from deft_llm.unimer.build import SimulatedData, specs
 from deft_llm.unimer.dialogue import Templates, Writer
 
 ROOT = Path(__file__).resolve().parents[2]
