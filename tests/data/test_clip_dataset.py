@@ -70,7 +70,7 @@ def test_mirrored_features_give_mirrored_inputs(
 
 
 def test_published_images_and_measured_flow_mean_the_same(in_memory: ClipDataset) -> None:
-    """A stretched image lost gain and offset of each channel; the encoding takes them out anyhow."""
+    """Stretched images lost gain and offset, which the encoding takes out anyhow."""
     flow = in_memory.stack("flow").astype(np.float32)[:, 0]
     images = ClipDataset.of_arrays(in_memory.records, {"flow_image": stretch(flow)})
     uv = [clips.inputs(["flow_uvs"])["flow_uvs"][:, :2] for clips in (in_memory, images)]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deft_llm.cli.main import summary
+from deft_llm.cli.summary import summary
 from deft_llm.clip import Clip, Explanation
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.motion.measure import NO_MOTION, Measurement
