@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from deft_llm.errors import UserError
-from deft_llm.training.tasks import plan, run
+from deft_llm.training.tasks import estimate_cost, run
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         if args.dry_run:
-            print(*plan(args.config, args.overrides), sep="\n")
+            print(*estimate_cost(args.config, args.overrides), sep="\n")
         else:
             run(args.config, args.overrides)
     except UserError as error:
