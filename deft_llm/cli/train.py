@@ -25,10 +25,10 @@ def train(
     """
     log_progress(times=True)
     path = resources.recipe(recipe)
-    from deft_llm.training.tasks import plan, run
+    from deft_llm.training.tasks import estimate_cost, run
 
     if dry_run:
-        print(*plan(path, overrides or ()), sep="\n")
+        print(*estimate_cost(path, overrides or ()), sep="\n")
         return
     with resumable("the same command goes on from the last checkpoint"):
         run(path, overrides or ())

@@ -3,7 +3,7 @@
 The parameters of all networks are stacked (``torch.func.stack_module_state``) and their forward
 passes run under ``vmap``; the gradient of the summed losses is the gradient of each, and AdamW is
 elementwise, so each network learns exactly what it would learn alone. What is random (initial
-weights, order of clips, flips, dropout) hangs on the seed and the fold, never on what trains
+weights, order of clips, flips, dropout) depends on the seed and the fold, never on what trains
 beside it. Every fold takes the same number of steps, of full batches, on a schedule fixed in
 advance: nothing is chosen on the test subject.
 
@@ -110,7 +110,7 @@ class FoldTrainer:
         labels: Class indices (N,).
         schedule: How.
         steps: Optimizer steps; from the schedule and all jobs of the run, so that it does not
-            hang on which of them train together.
+            depend on which of them train together.
         mirror: Named inputs -> those of the mirrored clips, whose classes stay; None: unknown.
 
     Raises:

@@ -2,7 +2,7 @@
 
 On a GPU the networks of many folds train as one computation (``fold_trainer``). On a CPU a
 small network is bound by memory, not by the number of operators, so there the folds are shared
-out to processes of one thread each. A fold's result hangs on neither.
+out to processes of one thread each. A fold's result is the same either way.
 
 ``oracle_epoch`` reproduces the field's habit of keeping the epoch that is best on the test
 subject. It exists so that published numbers can be compared like with like; tables must name it.

@@ -24,8 +24,8 @@ def sharded_on_cpu() -> bool:
 def process_state() -> PartialState:
     """This process among the others, on the machine's GPU or its CPU.
 
-    Told to stay on the CPU, accelerate leaves DeepSpeed out without a word; not told so, it finds
-    no backend for more than one process.
+    With ``cpu=True``, accelerate silently leaves DeepSpeed out; without it, accelerate finds no
+    backend for more than one process.
     """
     if sharded_on_cpu():
         return PartialState(backend="gloo")
@@ -38,7 +38,7 @@ def is_shared(module: torch.nn.Module) -> bool:
 
 
 def whole(module: torch.nn.Module) -> AbstractContextManager[Any]:
-    """All weights of a module, shared or not; all processes enter it together."""
+    """Gather all weights of a module, if they are shared; all processes must enter together."""
     if not is_shared(module):
         return nullcontext()
     zero: Any = importlib.import_module("deepspeed.runtime.zero")
@@ -47,17 +47,17 @@ def whole(module: torch.nn.Module) -> AbstractContextManager[Any]:
 
 
 def use_all_cores() -> None:
-    """Undo what ``accelerate launch`` does on a CPU: one thread, for a process that is alone."""
+    """Use every core: on a CPU ``accelerate launch`` leaves even a lone process one thread."""
     if not torch.cuda.is_available():
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         torch.set_num_threads(max(1, _cores() // processes))
 
 
 def takes_bfloat16(wanted: bool) -> bool:
-    """Whether to run under bfloat16 autocast: where it is wanted and this machine is fast at it.
+    """Whether to run under bfloat16 autocast: if it is wanted and this machine is fast at it.
 
-    A CPU without AVX-512 has no kernels for it (a step of the experts took 10 s for 1.3 s in
-    float32): float32 is taken there instead, and said.
+    A CPU without AVX-512 has no kernels for it (a step of the experts took 10 s, in float32
+    1.3 s), so that float32 is used there, which is logged.
     """
     slow = not torch.cuda.is_available() and torch.backends.cpu.get_cpu_capability() in _NARROW
     if wanted and slow:
@@ -66,7 +66,7 @@ def takes_bfloat16(wanted: bool) -> bool:
 
 
 def _cores() -> int:
-    """Cores that this process may use: a container or taskset may leave it fewer than there are."""
+    """Cores that this process may use, which a container or taskset limits."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -206,7 +206,7 @@ def rates(explainer: Explainer, talks: Talks, collator: Collator) -> list[Figure
                     "callbacks": [counted],
                 }
                 if name == "ours":
-                    given.update(rates={}, parts=None)
+                    given.update(rates={}, modules=None)
                 (DeftTrainer if name == "ours" else Trainer)(**given).train()
             values.append(counted.rate)
     ours, peer = (statistics.median(found[name]) for name in ("ours", "peer"))
