@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deft_llm import facs
-from deft_llm.answers import NOTHING, unit_name
+from deft_llm.answers import NOTHING, au_name
 from deft_llm.cli.console import COLUMN
 from deft_llm.clip import Clip, Explanation
 from deft_llm.motion.measure import Measurement
@@ -19,7 +19,7 @@ def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> 
         yield from _block("interval", [_interval_line(measurement)])
     yield from _block("emotion", [_emotion_line(explanation)])
     if explanation.aus:
-        named = [f"{unit_name(code)} {p:.2f}" for code, p in explanation.aus.items()]
+        named = [f"{au_name(code)} {p:.2f}" for code, p in explanation.aus.items()]
         yield from _block("AUs", [" · ".join(named)])
     yield from _block("evidence", _evidence_lines(explanation))
     if explanation.rationale:
@@ -28,7 +28,7 @@ def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> 
         claims = [f"the {region} {direction}" for region, direction in explanation.unsupported]
         yield from _block("unproven", ["not borne out by the motion: " + "; ".join(claims)])
     if explanation.unseen_aus:
-        names = ", ".join(map(unit_name, explanation.unseen_aus))
+        names = ", ".join(map(au_name, explanation.unseen_aus))
         yield from _block("unproven", [f"no motion speaks for {names}"])
     if explanation.contradicting:
         names = ", ".join(explanation.contradicting)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.feature_files import save_features
-from deft_llm.data.features import Packet
+from deft_llm.data.features import Features
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines, write_lines
@@ -72,12 +72,12 @@ def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
     write_lines(path, [text])
 
 
-def part_names(prefix: str, clips: int) -> list[str]:
+def shard_names(prefix: str, clips: int) -> list[str]:
     """Names of the parts of so many clips: "packets-00000", ..."""
     return [f"{prefix}-{k:05d}" for k in range(-(-clips // PART))]
 
 
-def write_parts(
+def write_shards(
     prefix: str,
     items: Sequence[Item],
     measure: Callable[[Iterable[Item]], Iterator[MeasuredClip]],
@@ -96,7 +96,7 @@ def write_parts(
     Returns:
         Names of all parts, those of other shards among them.
     """
-    names = part_names(prefix, len(items))
+    names = shard_names(prefix, len(items))
     missing = {
         name: items[k * PART : (k + 1) * PART]
         for k, name in enumerate(names)
@@ -118,7 +118,7 @@ def _counted(outcomes: Iterator[MeasuredClip], progress: tqdm) -> Iterator[Measu
 
 
 def _write(outcomes: Iterable[MeasuredClip], folder: Path, name: str) -> None:
-    rows: list[Packet] = []
+    rows: list[Features] = []
     lines, left_out = [], []
     for clip in outcomes:
         if clip.features is None:

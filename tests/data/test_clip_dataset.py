@@ -12,18 +12,18 @@ import torch
 
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
 from deft_llm.data.feature_files import save_features
-from deft_llm.data.features import Packet, mirror
+from deft_llm.data.features import Features, mirror
 from deft_llm.data.inputs import INPUTS, mirror_inputs
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.files import write_lines
 from deft_llm.motion.encoding import stretch
 
-MakePacket = Callable[[int], Packet]
+MakeFeatures = Callable[[int], Features]
 COUNT = 5
 
 
-def features(make: MakePacket, seed: int) -> Packet:
+def features(make: MakeFeatures, seed: int) -> Features:
     rng = np.random.default_rng(seed)
     return {**make(seed), "frames": rng.integers(0, 255, (9, 32, 32)).astype(np.uint8)}
 
@@ -33,15 +33,15 @@ def record(i: int) -> ClipRecord:
 
 
 @pytest.fixture
-def in_memory(make_packet: MakePacket) -> ClipDataset:
-    clips = [MeasuredClip(record(i), features(make_packet, i)) for i in range(COUNT)]
+def in_memory(make_features: MakeFeatures) -> ClipDataset:
+    clips = [MeasuredClip(record(i), features(make_features, i)) for i in range(COUNT)]
     return ClipDataset.of_clips(clips)
 
 
 def test_a_folder_and_memory_hand_out_the_same(
-    in_memory: ClipDataset, make_packet: MakePacket, tmp_path: Path
+    in_memory: ClipDataset, make_features: MakeFeatures, tmp_path: Path
 ) -> None:
-    rows = [features(make_packet, i) for i in range(COUNT)]
+    rows = [features(make_features, i) for i in range(COUNT)]
     save_features(tmp_path / "a.safetensors", rows)
     lines = (
         ClipRecord(**{**vars(record(i)), "packets": "a.safetensors", "row": i}).to_json()
@@ -59,10 +59,10 @@ def test_a_folder_and_memory_hand_out_the_same(
 
 @pytest.mark.parametrize("side", [None, 28])
 def test_mirrored_features_give_mirrored_inputs(
-    in_memory: ClipDataset, make_packet: MakePacket, side: int | None
+    in_memory: ClipDataset, make_features: MakeFeatures, side: int | None
 ) -> None:
     """Training on both sides rests on it: the input of the flipped clip is the flipped input."""
-    flipped = [MeasuredClip(record(i), mirror(features(make_packet, i))) for i in range(COUNT)]
+    flipped = [MeasuredClip(record(i), mirror(features(make_features, i))) for i in range(COUNT)]
     made = in_memory.inputs(list(INPUTS), side)
     mirrored = mirror_inputs({n: torch.from_numpy(x.copy()) for n, x in made.items()})
     for name, wanted in ClipDataset.of_clips(flipped).inputs(list(INPUTS), side).items():
@@ -85,9 +85,9 @@ def test_sides_are_those_asked_for(in_memory: ClipDataset) -> None:
     assert 0 <= made["frames"].min() < made["frames"].max() <= 1
 
 
-def test_what_could_not_be_measured_stays_a_row(make_packet: MakePacket) -> None:
+def test_what_could_not_be_measured_stays_a_row(make_features: MakeFeatures) -> None:
     clips = ClipDataset.of_clips(
-        [MeasuredClip(record(0), make_packet(0)), MeasuredClip(record(1), None, "no face")]
+        [MeasuredClip(record(0), make_features(0)), MeasuredClip(record(1), None, "no face")]
     )
     assert clips.found == (True, False) and clips[1].features is None
     assert len(clips.measured()) == 1
@@ -95,10 +95,10 @@ def test_what_could_not_be_measured_stays_a_row(make_packet: MakePacket) -> None
         clips.stack("flow")
 
 
-def test_two_folders_with_one_clip_are_refused(make_packet: MakePacket, tmp_path: Path) -> None:
+def test_two_folders_with_one_clip_are_refused(make_features: MakeFeatures, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        save_features(tmp_path / name / "p.safetensors", [make_packet(0)])
+        save_features(tmp_path / name / "p.safetensors", [make_features(0)])
         row = replace(record(0), packets="p.safetensors")
         write_lines(tmp_path / name / "clips.jsonl", [row.to_json()])
     with pytest.raises(UserError, match="'c0' is also in"):

@@ -14,8 +14,8 @@ from deft_llm import facs
 from deft_llm.config import read_yaml, validate
 from deft_llm.data.disturbed_flow import LabelledFlow
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.deft.inference.flow_classifier import DeftOnFlow
-from deft_llm.deft.processing_deft import IGNORED
+from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier
+from deft_llm.deft.processing_deft import IGNORE_INDEX
 from deft_llm.deft.tuning import flow_instruction as deft_flow
 from deft_llm.deft.tuning.flow_instruction import DeftFlowRecipe, FlowInstructionTask, codes
 from deft_llm.errors import UserError
@@ -64,7 +64,7 @@ def test_answers_name_the_class_and_the_aus_of_the_image_shown(task: FlowInstruc
         batch = task.batch(index)
         sides = batch["au_labels"][:, task.config.aus.index(12)]
         for row, label, side in zip(batch["labels"], batch["classes"], sides, strict=True):
-            answer = decode(row[row != IGNORED], skip_special_tokens=True)
+            answer = decode(row[row != IGNORE_INDEX], skip_special_tokens=True)
             if answer.startswith("AU"):
                 where = "left" if side[0] else "right"
                 assert answer == f"AU12 lip corner puller on the {where}"
@@ -95,7 +95,7 @@ def test_motion_learns_and_the_blank_experts_do_not(
     assert any(name.startswith("experts.motion.queries") for name in changed)
     assert any(name.startswith("language_model.") for name in changed)
     images = np.random.default_rng(1).normal(size=(2, 3, 28, 28)).astype(np.float32)
-    probabilities = DeftOnFlow(3, str(final)).predict_proba({"flow_uvs": images})
+    probabilities = DeftFlowClassifier(3, str(final)).predict_proba({"flow_uvs": images})
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
 
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForImageTextToText, set_seed
 
 from deft_llm.config import read_yaml, validate
 from deft_llm.data.clip_dataset import ClipDataset
-from deft_llm.data.features import Packet
+from deft_llm.data.features import Features
 from deft_llm.deft.processing_deft import DeftFeatureExtractor, DeftProcessor
 from deft_llm.deft.tuning import stages as deft_stages
 from deft_llm.deft.tuning import train as deft
@@ -124,20 +124,22 @@ def test_a_run_that_lost_its_last_steps_ends_bit_equal(
     assert steps[0] == steps[1]
 
 
-def ask(processor: DeftProcessor, packet: Packet) -> dict[str, Tensor]:
-    return dict(processor([processor.chat([{"role": "user", "content": "<clip>Why?"}])], [packet]))
+def ask(processor: DeftProcessor, features: Features) -> dict[str, Tensor]:
+    return dict(
+        processor([processor.chat([{"role": "user", "content": "<clip>Why?"}])], [features])
+    )
 
 
 @torch.no_grad()
 def test_an_exported_merge_answers_as_the_adapters_do(
-    run: Path, values: dict[str, Any], make_packet: Any, tmp_path: Path
+    run: Path, values: dict[str, Any], make_features: Any, tmp_path: Path
 ) -> None:
     figures = tmp_path / "figures.json"
     row = {"name": "uf1_of_ceiling", "value": 0.5, "bar": 0.85, "above": True, "reached": False}
     figures.write_text(json.dumps([row]))
     merged = export(run, tmp_path / "merged", merge=True, figures=figures)
     base, processor, _ = built(values, run)
-    inputs = ask(processor, make_packet(0))
+    inputs = ask(processor, make_features(0))
     expected = PeftModel.from_pretrained(base, run / "final").eval()(**inputs)
     found = AutoModelForImageTextToText.from_pretrained(merged).eval()(**inputs)
     torch.testing.assert_close(found.logits, expected.logits, atol=1e-5, rtol=1e-4)
@@ -186,12 +188,12 @@ def test_each_module_learns_at_its_own_rate(values: dict[str, Any], tmp_path: Pa
 
 
 def test_checkpointing_changes_no_gradient(
-    values: dict[str, Any], make_packet: Any, tmp_path: Path
+    values: dict[str, Any], make_features: Any, tmp_path: Path
 ) -> None:
     model, processor, _ = built(values, tmp_path, model={"expert_dropout": 0.0, "dropout": 0.0})
     model.config.text_config.attention_dropout = 0.0
     model.experts.motion.withheld = 0.0
-    inputs = ask(processor, make_packet(0))
+    inputs = ask(processor, make_features(0))
     train_only(model, ("projectors",))
     found = []
     for checkpointing in (False, True):
@@ -208,7 +210,7 @@ def test_checkpointing_changes_no_gradient(
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_quantized_weights_stay_and_adapters_learn(
-    values: dict[str, Any], make_packet: Any, tmp_path: Path, bits: int
+    values: dict[str, Any], make_features: Any, tmp_path: Path, bits: int
 ) -> None:
     pytest.importorskip("bitsandbytes")
     text = {**values["text_model"], "quantize": bits}
@@ -218,7 +220,7 @@ def test_quantized_weights_stay_and_adapters_learn(
     packed = layer.base_layer.weight
     assert packed.dtype == {4: torch.uint8, 8: torch.int8}[bits]
     before = packed.data.clone()
-    inputs = ask(processor, make_packet(0))
+    inputs = ask(processor, make_features(0))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     losses = []
     for _ in range(6):
@@ -384,21 +386,21 @@ def test_muon_takes_the_matrices_between_hidden_values(
 
 
 def test_frozen_experts_say_the_same_in_training(
-    values: dict[str, Any], make_packet: Any, tmp_path: Path
+    values: dict[str, Any], make_features: Any, tmp_path: Path
 ) -> None:
     model, processor, _ = built(values, tmp_path, model={"expert_dropout": 0.5, "dropout": 0.5})
-    clip = processor.feature_extractor([make_packet(i) for i in range(16)])
-    whole = model.eval().encode_clips(**clip)["motion"]
+    clip = processor.feature_extractor([make_features(i) for i in range(16)])
+    whole = model.eval().get_clip_features(**clip)["motion"]
     blank = model.experts.blank["motion"]
     train_only(model, ("projectors", "language_model"))
-    learning = model.train().encode_clips(**clip)["motion"]
+    learning = model.train().get_clip_features(**clip)["motion"]
     same = (learning == whole).all(dim=(1, 2))
     dropped = (learning == blank).all(dim=(1, 2))
     assert (same | dropped).all()
     assert same.any()
     assert dropped.any()
     train_only(model, ("experts",))
-    noisy = model.train().encode_clips(**clip)["motion"]
+    noisy = model.train().get_clip_features(**clip)["motion"]
     assert not ((noisy == whole).all(dim=(1, 2)) | (noisy == blank).all(dim=(1, 2))).all()
 
 

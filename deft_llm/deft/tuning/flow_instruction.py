@@ -26,7 +26,7 @@ from deft_llm.config import validate
 from deft_llm.data.disturbed_flow import LabelledFlow, SimulatedFlowData, disturbed
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.deft.inference.flow_classifier import BLANK, clip_inputs
+from deft_llm.deft.inference.flow_classifier import ABLATED, clip_inputs
 from deft_llm.deft.processing_deft import CLIP_TOKEN, padded
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.simulator.flow.images import AUS
@@ -34,7 +34,7 @@ from deft_llm.training.loop import Batch, fit
 from deft_llm.training.machine import use_all_cores
 from deft_llm.training.run_folder import claim_folder
 from deft_llm.training.schedule import Schedule
-from deft_llm.unimer.dialogue import Templates, Writer
+from deft_llm.unimer.dialogue import AnswerWriter, Templates
 
 logger = logging.getLogger(__name__)
 _SCORED = 64  # held-out images at a time
@@ -102,7 +102,7 @@ class FlowInstructionTask:
         self.images, self.held_out = images, held_out
         self.config: DeftConfig = explainer.model.config
         self.model: torch.nn.Module = explainer.model.train()
-        self.writer = Writer(Templates(recipe.templates))
+        self.writer = AnswerWriter(Templates(recipe.templates))
         self.batch_size = min(recipe.batch_size, len(images))
         known = {number: k for k, number in enumerate(AUS)}
         self.columns = [known.get(number) for number in self.config.aus]
@@ -157,7 +157,7 @@ class FlowInstructionTask:
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The model's own loss, and the emotion head's over the emotions of each class."""
         given = {name: x for name, x in batch.items() if name != "classes"}
-        output = self.model(**given, blank_experts=BLANK)
+        output = self.model(**given, ablate=ABLATED)
         fine = output.emotion_logits.float().log_softmax(-1)
         coarse = self.coarse.to(fine.device)
         groups = [fine[:, coarse == c].logsumexp(1) for c in range(len(facs.THREE_CLASSES))]
@@ -169,7 +169,7 @@ class FlowInstructionTask:
         """Likeliest of the three classes (B,), by label likelihood."""
         self.explainer.model.eval()
         clip = {n: batch[n] for n in ("structure", "texture", "flow", "flow_scale", "regions")}
-        tokens = self.explainer.model.encode_clips(BLANK, **clip)
+        tokens = self.explainer.model.get_clip_features(ABLATED, **clip)
         return self.explainer.likelihoods(tokens, "three").argmax(1)
 
     def evaluate(self) -> dict[str, float]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from deft_llm.config import validate
 from deft_llm.deft.inference.calibration import LABEL_SETS
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.deft.inference.flow_classifier import DeftOnFlow, Fall
+from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier, Fall
 from deft_llm.deft.inference.scoring import answered
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import DeftProcessor, padded
@@ -35,7 +35,7 @@ _ENCODED = 64  # images at a time
 _EXPERT = "expert_tokens."  # begins the names of the experts' tokens in a batch
 
 
-class DeftLora(DeftOnFlow):
+class DeftLora(DeftFlowClassifier):
     """A classical recognizer (``recognizers/base.py``): LoRA tuning on what a fold may see.
 
     Every step draws each class as often as the others: the score is a mean over classes. Images
@@ -44,7 +44,7 @@ class DeftLora(DeftOnFlow):
     Args:
         classes: Must be the three of MEGC2019.
         checkpoint: Folder of the model that each fold begins with.
-        fall: See ``DeftOnFlow``.
+        fall: See ``DeftFlowClassifier``.
         rank: Of the adapters; their scale is twice the rank.
         steps: Steps of AdamW on a cosine.
         batch_size: Images a step.
