@@ -68,13 +68,13 @@ def build(
     same bytes whatever the number of workers or shards.
     """
     from deft_llm.config import validate
-    from deft_llm.data.parts import Shard
+    from deft_llm.data.clip_shards import Share
     from deft_llm.data.simulated import SimulatedData
+    from deft_llm.unimer.answer_writer import Templates
     from deft_llm.unimer.assemble import Assembly
-    from deft_llm.unimer.dialogue import Templates
 
     log_progress()
-    share, wording = Shard.parse(shard), Templates(templates)
+    share, wording = Share.parse(shard), Templates(templates)
     if not corpora and not simulated:
         raise UserError("nothing to build from; give --corpora, --simulated N, or both")
     written = {"seed": seed, "variants": variants, "turns": turns}
@@ -93,7 +93,7 @@ def _build(
     out: Path, corpora: list[Path], data: Any, settings: Any, shard: Any, templates: Any
 ) -> None:
     """Measure what is missing, then write conversations when all parts are there."""
-    from deft_llm.data.parts import absent, claim
+    from deft_llm.data.clip_shards import absent, claim
     from deft_llm.data.prepared import open_prepared, unmeasured
     from deft_llm.unimer.assemble import assemble
     from deft_llm.unimer.coded import measure_corpus

@@ -20,14 +20,14 @@ from typing import TextIO
 from tqdm import tqdm
 
 from deft_llm.config import Settings
-from deft_llm.data.parts import left_out, records
+from deft_llm.data.clip_shards import left_out, records
 from deft_llm.data.records import ClipRecord
 from deft_llm.files import write_lines
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 from deft_llm.unimer.balance import Balances
 from deft_llm.unimer.comparison import pairs
-from deft_llm.unimer.dialogue import AnswerWriter, Templates
+from deft_llm.unimer.conversation_sampler import ConversationSampler
 from deft_llm.unimer.rows import Row, as_messages, conversation_row, hidden_row, pair_row
-from deft_llm.unimer.sampler import ConversationSampler
 from deft_llm.unimer.statistics import Statistics
 from deft_llm.unimer.table import TableWriter
 

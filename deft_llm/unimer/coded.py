@@ -9,8 +9,8 @@ from pathlib import Path
 from deft_llm import facs
 from deft_llm.clip import Annotation
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
+from deft_llm.data.clip_shards import ALL, Share, write_shards
 from deft_llm.data.features import Features
-from deft_llm.data.parts import ALL, Shard, write_shards
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.files import digest
@@ -49,7 +49,7 @@ def _read(corpus: ClipDataset, row: int) -> MeasuredClip:
         return MeasuredClip(corpus.records[row], None, str(error))
 
 
-def measure_corpus(corpus: ClipDataset, name: str, folder: Path, shard: Shard = ALL) -> list[str]:
+def measure_corpus(corpus: ClipDataset, name: str, folder: Path, shard: Share = ALL) -> list[str]:
     """Write the parts of a prepared corpus; see ``parts.write_shards``."""
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from deft_llm.answers import Facts, au_name
 from deft_llm.data.records import ClipRecord
-from deft_llm.unimer.dialogue import AnswerWriter
-from deft_llm.unimer.sampler import Turn
+from deft_llm.unimer.answer_writer import AnswerWriter
+from deft_llm.unimer.conversation_sampler import Turn
 
 KINDS = ("compare_class", "compare_strength", "compare_aus")
 _WINDOW = 64  # clips that a partner is sought among: memory stays flat

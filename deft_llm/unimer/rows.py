@@ -9,8 +9,8 @@ from typing import Any
 
 from deft_llm.clip import Evidence
 from deft_llm.data.records import ClipRecord
+from deft_llm.unimer.answer_writer import AnswerWriter, Turn
 from deft_llm.unimer.comparison import Pair
-from deft_llm.unimer.dialogue import AnswerWriter, Turn
 
 ROLES = {"human": "user", "gpt": "assistant"}
 Row = dict[str, Any]

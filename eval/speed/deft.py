@@ -37,7 +37,7 @@ from deft_llm.errors import UserError
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.measure import Measurement
 from deft_llm.resources import checkpoint
-from deft_llm.unimer.dialogue import Templates, Writer
+from deft_llm.unimer.answer_writer import Templates, Writer
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ROOT / "demo" / "clips"

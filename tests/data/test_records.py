@@ -18,7 +18,7 @@ from deft_llm.data.records import ClipRecord, mirror_evidence
 from deft_llm.deft.tuning.datasets import as_messages
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines, write_lines
-from deft_llm.unimer.dialogue import Turn
+from deft_llm.unimer.answer_writer import Turn
 from deft_llm.unimer.rows import conversation_row
 
 MakeRecord = Callable[[int], ClipRecord]

@@ -14,7 +14,7 @@ from deft_llm.answers import Facts, stated_claims
 from deft_llm.clip import Evidence
 from deft_llm.deft.inference.claims import check_sentences, contradicting, supported, unseen_aus
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
-from deft_llm.unimer.dialogue import AnswerWriter, Templates
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "deft_llm" / "unimer" / "templates"
 

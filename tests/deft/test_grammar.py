@@ -33,7 +33,7 @@ from deft_llm.deft.inference.grammar import (
 )
 from deft_llm.deft.tokenizer import wrap
 from deft_llm.errors import UserError
-from deft_llm.unimer.dialogue import AnswerWriter, Templates
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "deft_llm" / "unimer" / "templates"
 

@@ -21,7 +21,7 @@ from deft_llm.data.records import ClipRecord
 from deft_llm.data.simulated import SimulatedData
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.unimer import simulated
-from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.simulated import build_simulated
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,21 +15,21 @@ from safetensors.numpy import save_file
 from deft_llm import facs
 from deft_llm.clip import Annotation, Interval
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
+from deft_llm.data.clip_shards import CLIPS_PER_SHARD, Share, absent, claim, write_shards
 from deft_llm.data.features import Features
-from deft_llm.data.parts import PART, Shard, absent, claim, write_shards
 from deft_llm.data.prepared import open_prepared
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines, write_lines
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.assemble import Assembly, assemble
 from deft_llm.unimer.audit import audit
 from deft_llm.unimer.coded import measure_corpus, problem_of
-from deft_llm.unimer.dialogue import Templates
 from deft_llm.unimer.validate import validate_folder
 
 MakeRecord = Callable[[int], ClipRecord]
 MakeFeatures = Callable[[int], Features]
-CLIPS = 2 * PART + 20
+CLIPS = 2 * CLIPS_PER_SHARD + 20
 SETTINGS = Assembly(seed=3, variants=2, turns=3)
 Observe = Callable[[Iterable[int]], Iterator[MeasuredClip]]
 
@@ -68,25 +68,25 @@ def test_shards_and_interruptions_leave_no_trace(
 ) -> None:
     def stopped(seeds: Iterable[int]) -> Iterator[MeasuredClip]:
         for seed, clip in zip(seeds, observe(range(CLIPS)), strict=False):
-            if seed == PART + 3:
+            if seed == CLIPS_PER_SHARD + 3:
                 raise KeyboardInterrupt
             yield clip
 
     with pytest.raises(KeyboardInterrupt):
         write_shards("packets", range(CLIPS), stopped, tmp_path)
     for index in (3, 1, 2):
-        parts = write_shards("packets", range(CLIPS), observe, tmp_path, Shard(index, 3))
+        parts = write_shards("packets", range(CLIPS), observe, tmp_path, Share(index, 3))
     assert not absent(tmp_path, parts)
     assemble(tmp_path, parts, SETTINGS, templates, [("x/1", "the file does not decode")])
     assert contents(tmp_path) == contents(built)
 
 
 def test_a_shard_measures_its_share_alone(tmp_path: Path, observe: Observe) -> None:
-    parts = write_shards("packets", range(CLIPS), observe, tmp_path, Shard.parse("2/3"))
+    parts = write_shards("packets", range(CLIPS), observe, tmp_path, Share.parse("2/3"))
     assert absent(tmp_path, parts) == [parts[0], parts[2]]
     for wrong in ("0/2", "3/2", "1", "a/b", "1/"):
         with pytest.raises(UserError, match="shard"):
-            Shard.parse(wrong)
+            Share.parse(wrong)
 
 
 def test_all_forms_hold_the_same(built: Path) -> None:

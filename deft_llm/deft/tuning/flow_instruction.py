@@ -34,7 +34,7 @@ from deft_llm.training.loop import Batch, fit
 from deft_llm.training.machine import use_all_cores
 from deft_llm.training.run_folder import claim_folder
 from deft_llm.training.schedule import Schedule
-from deft_llm.unimer.dialogue import AnswerWriter, Templates
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
 logger = logging.getLogger(__name__)
 _SCORED = 64  # held-out images at a time

@@ -28,7 +28,7 @@ from deft_llm.deft.tokenizer import train_sentencepiece, wrap
 from deft_llm.deft.tuning.recipe import DeftRecipe, TextModel
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines
-from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.answer_writer import Templates
 
 LORA_TARGETS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 MODULES: tuple[str, ...] = ("experts", "heads", "projectors", "language_model")

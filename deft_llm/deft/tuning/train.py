@@ -40,8 +40,8 @@ from deft_llm.errors import UserError
 from deft_llm.files import replacing_folder
 from deft_llm.training.machine import is_shared, process_state, use_all_cores, whole
 from deft_llm.training.run_folder import FINAL, claim_folder
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.audit import folder_records, require_disjoint
-from deft_llm.unimer.dialogue import Templates
 from deft_llm.unimer.simulated import build_simulated
 
 logger = logging.getLogger(__name__)

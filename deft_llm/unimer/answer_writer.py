@@ -21,7 +21,7 @@ from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
 from deft_llm.resources import templates as own_templates
 
-# What DEFT-LLM's own recipe trains on; unimer/interview.py has all types. An answer of one word is
+# What DEFT-LLM's own recipe trains on; unimer/conversation_sampler.py has all types. An answer of one word is
 # asked for more often, as it weighs one token in the loss.
 _QUESTION_WEIGHTS = {
     **{"triple": 8, "class": 8, "emotion": 4},

@@ -25,7 +25,7 @@ from deft_llm.answers import (
 from deft_llm.clip import Evidence
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
-from deft_llm.unimer.dialogue import QUESTION_TYPES, AnswerWriter, Templates
+from deft_llm.unimer.answer_writer import QUESTION_TYPES, AnswerWriter, Templates
 from deft_llm.unimer.statistics import asked_au
 
 MakeRecord = Callable[[int], ClipRecord]

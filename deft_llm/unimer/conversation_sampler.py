@@ -1,6 +1,6 @@
 """Conversations over every question type, each answer with the evidence that it rests on.
 
-``unimer/dialogue.py`` answers what DEFT-LLM's own recipe asks; here are the other types of Uni-MER
+``unimer/answer_writer.py`` answers what DEFT-LLM's own recipe asks; here are the other types of Uni-MER
 about one clip: side, combined sentence, counterfactual, the motion behind one AU, the falling
 phase, times, and what cannot be told. ``unimer/comparison.py`` asks about two clips.
 """
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from deft_llm import facs
 from deft_llm.answers import NOTHING, Facts, au_name
 from deft_llm.clip import Evidence
+from deft_llm.unimer.answer_writer import AnswerWriter, Turn, stated_evidence, statements
 from deft_llm.unimer.balance import Balances, au_choice, label_choice
-from deft_llm.unimer.dialogue import AnswerWriter, Turn, stated_evidence, statements
 
 WEIGHTS: dict[str, int] = {
     **{"triple": 4, "class": 4, "motion": 3, "aus": 3, "emotion": 2, "why": 3, "au_yes_no": 4},

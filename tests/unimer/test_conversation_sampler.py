@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from deft_llm.unimer.sampler import WEIGHTS, ConversationSampler
 
 from deft_llm import facs
 from deft_llm.answers import Facts, stated_claims
 from deft_llm.clip import Evidence
 from deft_llm.data.records import ClipRecord
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 from deft_llm.unimer.balance import LOOKALIKES, Balances, au_choice, label_choice, suggested
 from deft_llm.unimer.comparison import pairs
-from deft_llm.unimer.dialogue import AnswerWriter, Templates
+from deft_llm.unimer.conversation_sampler import WEIGHTS, ConversationSampler
 from deft_llm.unimer.statistics import asked_au
 
 MakeRecord = Callable[[int], ClipRecord]
