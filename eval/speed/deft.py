@@ -28,8 +28,9 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from deft_llm import facs
 from deft_llm.clip import Evidence
 from deft_llm.data.features import pack
+from deft_llm.data.measuring import measure_video
 from deft_llm.data.records import ClipRecord, conversation_record
-from deft_llm.deft.inference.explainer import Explainer, observe
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches, as_messages
 from deft_llm.deft.tuning.model import train_only
 from deft_llm.deft.tuning.stages import DeftTrainer
@@ -228,7 +229,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         explainer = Explainer.load(args.checkpoint)
-        _, measurement = observe(args.clip)
+        _, measurement = measure_video(args.clip)
         figures = chat(explainer, measurement, args.runs)
         figures.append(Figure("chat_peak_gb", _peak()))
         talks = Talks(explainer, measurement)

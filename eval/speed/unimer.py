@@ -55,7 +55,7 @@ def measured(clips: int, folder: Path, variants: int) -> tuple[float, float, flo
     drawn = [draw_spec(seed, seed % 500) for seed in range(clips)]
     started, busy = time.perf_counter(), time.process_time()
     folder.mkdir(parents=True)
-    parts = write_parts("packets", drawn, lambda specs: map(observe, specs), folder)
+    parts = write_parts("shard", drawn, lambda specs: map(observe, specs), folder)
     templates = Templates()
     assemble(folder, parts, Assembly(variants=variants), templates)
     seconds, busy = time.perf_counter() - started, time.process_time() - busy

@@ -27,8 +27,8 @@ LEAST_CLIPS = 20  # of a face in the identity probe
 
 def encoded(explainer: Explainer, clips: Sequence[TestClip]) -> dict[str, Tensor]:
     """Expert tokens (N, tokens, D) of the N clips in which a face was found."""
-    packets = [clip.packet for clip in clips if clip.packet is not None]
-    parts = [explainer.encode(packets[i : i + BATCH]) for i in range(0, len(packets), BATCH)]
+    shard = [clip.packet for clip in clips if clip.packet is not None]
+    parts = [explainer.encode(shard[i : i + BATCH]) for i in range(0, len(shard), BATCH)]
     return {name: torch.cat([part[name] for part in parts]) for name in EXPERTS}
 
 

@@ -73,7 +73,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
         raise UserError(f"{bench.codings}: none of the images of {bench.data} is a clip of SAMM")
     logger.info("%d images are clips of SAMM's sheet", len(rows))
     model = DeftOnFlow(len(facs.THREE_CLASSES), str(bench.checkpoint))
-    named = model.units(medsqrt(images.images[rows]))
+    named = model.named_aus(medsqrt(images.images[rows]))
     return scores([coded[str(images.clips[i])] for i in rows], named, bench.least)
 
 

@@ -38,9 +38,7 @@ _TASK_NAMES = {
     61: "eyes left",
     62: "eyes right",
 }
-UNIT_NAMES: dict[int, str] = {
-    n: _TASK_NAMES.get(n, unit.name) for n, unit in facs.ACTION_UNITS.items()
-}
+UNIT_NAMES: dict[int, str] = {n: _TASK_NAMES.get(n, au.name) for n, au in facs.ACTION_UNITS.items()}
 _NUMBERS = {name: n for n, name in UNIT_NAMES.items()}
 _FORMS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("coarse", re.compile(r"what is the coarse expression class\?")),
@@ -71,7 +69,7 @@ class Question:
     clip: str
     dataset: str
     kind: Kind
-    unit: int | None
+    au: int | None
     question: str
     answer: str
     row: Mapping[str, Any]
@@ -100,10 +98,10 @@ def read_questions(path: Path) -> list[Question]:
         if dataset not in FINE:
             known = ", ".join(FINE)
             raise UserError(f"{where}, dataset: got {dataset!r}, expected one of {known}")
-        kind, unit = _kind(row["question"], where)
+        kind, au = _kind(row["question"], where)
         questions.append(
             Question(
-                *(name, row[fields[1]], dataset, kind, unit, row["question"]),
+                *(name, row[fields[1]], dataset, kind, au, row["question"]),
                 str(row.get("answer") or ""),
                 row,
             )
@@ -134,21 +132,21 @@ def answer(question: Question, facts: Facts) -> str:
         question: Of the task.
         facts: What is known or predicted of its clip.
     """
-    units = ", ".join(UNIT_NAMES[n] for n in _present(facts)) or NOTHING
+    aus = ", ".join(UNIT_NAMES[n] for n in _present(facts)) or NOTHING
     if question.kind == "coarse":
         return facts.coarse
     if question.kind == "fine":
         return facts.emotion or NOTHING
     if question.kind == "aus":
-        return units
+        return aus
     if question.kind == "au_yes_no":
-        return "yes" if question.unit in _present(facts) else "no"
+        return "yes" if question.au in _present(facts) else "no"
     if question.kind == "side":
-        codes = {code[0] for code in facts.aus if facs.au_number(code) == question.unit}
+        codes = {code[0] for code in facts.aus if facs.au_number(code) == question.au}
         return "right" if codes == {"R"} else "left"
     verb, many = ("are", "s") if len(_present(facts)) > 1 else ("is", "")
     return (
-        f"The action unit{many} present {verb}: {units}. Therefore, the fine-grained expression "
+        f"The action unit{many} present {verb}: {aus}. Therefore, the fine-grained expression "
         f"class is {facts.emotion or NOTHING}, and the coarse expression class is {facts.coarse}."
     )
 

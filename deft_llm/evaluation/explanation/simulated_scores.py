@@ -105,8 +105,8 @@ def ask(
     name = "answers" if write else f"without {' and '.join(blank)}"
     for first in tqdm(range(0, len(shown), BATCH), desc=name, unit="batch"):
         part = shown[first : first + BATCH]
-        packets = [p for p in (clips[i].packet for i in part) if p is not None]
-        tokens = explainer.encode(packets, blank)
+        shard = [p for p in (clips[i].packet for i in part) if p is not None]
+        tokens = explainer.encode(shard, blank)
         said = explainer.answers(tokens, write, grammar)
         emotions = explainer.likelihoods(tokens, "seven")
         for k, i in enumerate(part):

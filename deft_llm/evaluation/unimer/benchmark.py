@@ -88,7 +88,7 @@ def record_of(clip: TestClip) -> ClipRecord:
         emotion_known=spec.emotion is not None or not spec.aus,
         aus=facs.sort_aus(spec.aus),
         evidence=judgement.evidence,
-        packets="",
+        shard="",
         row=0,
         content="",
         returns=judgement.returns,
