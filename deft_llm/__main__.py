@@ -14,7 +14,7 @@ def main() -> None:
         import logging
 
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-        from deft_llm.cli import app
+        from deft_llm.cli.main import app
 
         app()
     except UserError as error:

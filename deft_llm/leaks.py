@@ -6,7 +6,6 @@ the same recording saved again). The first two are certain; the third is a suspi
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
+from deft_llm.files import digest
 from deft_llm.protocols import Split
 
 _HASH_SIDE, _HASH_KEEP = 32, 8
@@ -61,10 +61,7 @@ class LeakReport:
 
 def content_hashes(images: Sequence[NDArray[np.uint8]]) -> list[str]:
     """SHA-256 of shape and pixels of each row."""
-    return [
-        hashlib.sha256(str(x.shape).encode() + np.ascontiguousarray(x).tobytes()).hexdigest()
-        for x in images
-    ]
+    return [digest(str(x.shape), np.ascontiguousarray(x).data) for x in images]
 
 
 def perceptual_hashes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Fit a checkpoint's temperatures: python eval/calibrate.py [eval/calibration.yaml] [overrides]."""
+"""Fit a checkpoint's temperatures: python eval/calibrate.py [PLAN.yaml] [overrides]."""
 
 import argparse
 import logging
@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from deft_llm.errors import UserError
-from deft_llm.evaluation.calibrate import calibrate
+from deft_llm.evaluation.explanation.calibrate import calibrate
 from deft_llm.metrics.figures import report
 
-PLAN = Path(__file__).with_name("calibration.yaml")
+PLAN = Path(__file__).with_name("benchmarks") / "calibration.yaml"
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from deft_llm.errors import UserError
-from deft_llm.evaluation.benchmarks import run
+from deft_llm.evaluation.benchmark import run
 from deft_llm.metrics.figures import report
 
 

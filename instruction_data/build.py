@@ -15,15 +15,13 @@ import sys
 from pathlib import Path
 
 from deft_llm.config import validate
+from deft_llm.data.parts import Shard, absent, claim
 from deft_llm.errors import UserError
-from deft_llm.simulator.clip_spec import NEUTRAL_SHARE
+from deft_llm.simulator.scene.clip_spec import NEUTRAL_SHARE
 from deft_llm.unimer.assemble import Assembly, assemble
 from deft_llm.unimer.build import SimulatedData, measure_simulated
 from deft_llm.unimer.coded import measure_corpus, open_prepared, unmeasured
 from deft_llm.unimer.dialogue import Templates
-from deft_llm.unimer.parts import Shard, absent, claim
-
-HERE = Path(__file__).resolve().parent
 
 
 def parse() -> argparse.Namespace:
@@ -45,7 +43,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=3, help="questions per conversation")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--shard", default="1/1", help="i/n: this machine's share of the measuring")
-    parser.add_argument("--templates", type=Path, default=HERE / "templates")
+    parser.add_argument("--templates", type=Path, help="wording; default: our own")
     return parser.parse_args()
 
 

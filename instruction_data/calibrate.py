@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from deft_llm.config import validate
+from deft_llm.data.simulated_test import test_clips
 from deft_llm.errors import UserError
-from deft_llm.evaluation.agreement_fit import fit, samples
-from deft_llm.evaluation.simulated_clips import test_clips
+from deft_llm.evaluation.unimer.agreement_fit import fit, samples
 from deft_llm.unimer.agreement import WEIGHTS
 from deft_llm.unimer.build import SimulatedData
 

@@ -23,10 +23,10 @@ from transformers import (
 )
 
 from deft_llm import facs
+from deft_llm.data.features import REGION_COLUMNS, Packet
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow
-from deft_llm.motion.packet import REGION_COLUMNS, Packet
 
 CLIP_TOKEN = "<clip>"
 SPECIAL_TOKENS: tuple[str, ...] = tuple(

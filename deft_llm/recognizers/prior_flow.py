@@ -11,7 +11,6 @@ Letters: N clips, B batch, S side, K action units.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -26,9 +25,10 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor, nn
 
 from deft_llm.errors import UserError
+from deft_llm.files import digest
 from deft_llm.motion.encoding import mirror
 from deft_llm.recognizers.base import Inputs, Recognizer
-from deft_llm.simulator.flow_images import AUS
+from deft_llm.simulator.flow.images import AUS
 
 Floats = NDArray[np.float32]
 _WIDTH = 48
@@ -48,6 +48,7 @@ class FlowPriorNet(Recognizer):
 
     def __init__(self, classes: int, side: int = 28, dropout: float = 0.3) -> None:
         super().__init__()
+        self.side = side
         self.trunk = nn.Sequential(
             nn.Conv2d(3, _WIDTH // 2, 5, stride=2, padding=2),
             nn.ReLU(),
@@ -110,11 +111,11 @@ class Prior:
 
     def __init__(self, networks: Sequence[FlowPriorNet]) -> None:
         self.networks = networks
-        self._kept: dict[bytes, Floats] = {}
+        self._kept: dict[str, Floats] = {}
 
     def __call__(self, flow: Floats) -> tuple[Floats, Floats]:
         """Features (N, D) and class scores (N, classes), averaged over mirror images."""
-        keys = [hashlib.sha256(clip.tobytes()).digest() for clip in flow]
+        keys = [digest(np.ascontiguousarray(clip).data) for clip in flow]
         new = [i for i, key in enumerate(keys) if key not in self._kept]
         if new:
             for i, row in zip(new, self._read(flow[new]), strict=True):

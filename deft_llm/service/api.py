@@ -9,10 +9,10 @@ from uuid import uuid4
 from deft_llm.clip import Interval
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.service.batch import explain_files, row_of
+from deft_llm.service.clip_service import Choice, Seen, Workbench
 from deft_llm.service.evidence import answer_record
 from deft_llm.service.long_video import Found, search_video
 from deft_llm.service.sessions import Sessions
-from deft_llm.service.workbench import Choice, Seen, Workbench
 
 File = dict[str, Any]
 

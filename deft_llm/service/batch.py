@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from deft_llm.errors import UserError
+from deft_llm.service.clip_service import AS_USUAL, Choice, Seen, Workbench
 from deft_llm.service.limits import public
-from deft_llm.service.workbench import AS_USUAL, Choice, Seen, Workbench
 
 COLUMNS = (
     *("file", "emotion", "probability", "aus", "strongest motion", "onset s", "apex s", "offset s"),

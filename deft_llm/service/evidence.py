@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from deft_llm.deft.claims import check_sentences, contradicting
+from deft_llm.answers import NOTHING
+from deft_llm.deft.inference.claims import check_sentences, contradicting
 from deft_llm.motion.regions import REGION_NAMES
-from deft_llm.service.workbench import Seen
-from deft_llm.unimer.dialogue import NOTHING
+from deft_llm.service.clip_service import Seen
 from deft_llm.viz.cards import Sentence
 from deft_llm.viz.stage import region_numbers
 

@@ -21,8 +21,8 @@ from deft_llm.errors import UserError
 from deft_llm.media.face import AlignedClip, align, track_faces
 from deft_llm.media.video import probe, read_clip
 from deft_llm.motion.measure import Measurement, expressions, measure
+from deft_llm.service.clip_service import AS_USUAL, Choice, Seen, Workbench
 from deft_llm.service.limits import check_video
-from deft_llm.service.workbench import AS_USUAL, Choice, Seen, Workbench
 from deft_llm.viz.report import ClipInfo
 
 WINDOW, OVERLAP = 3.0, 1.0  # s

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any
 
 from deft_llm.errors import UserError
-from deft_llm.service.workbench import Seen
+from deft_llm.service.clip_service import Seen
 from deft_llm.viz.cards import Turn
 
 MOST = 12  # sessions held at once: a clip of 200 frames takes 30 MB

@@ -8,9 +8,9 @@ from typing import Any
 
 from deft_llm.service.api import found_row
 from deft_llm.service.batch import to_csv, to_json
+from deft_llm.service.clip_service import Seen
 from deft_llm.service.evidence import link_sentences
 from deft_llm.service.long_video import Found
-from deft_llm.service.workbench import Seen
 from deft_llm.viz import cards, magnify, stage
 from deft_llm.viz.timeline import timeline
 
@@ -73,10 +73,10 @@ def intervals_view(found: Iterable[Found]) -> str:
 def pair_view(first: Seen, second: Seen) -> str:
     """Two clips: their faces side by side, and what moved in either."""
     pair = (first, second)
-    stages = "".join(stage.face_stage(s.measurement, s.explanation.evidence) for s in pair)
+    stages = [stage.face_stage(s.measurement, s.explanation.evidence) for s in pair]
     table = cards.comparison(
         (first.info.name, second.info.name),
         (first.measurement.table_apex, second.measurement.table_apex),
         (first.explanation, second.explanation),
     )
-    return f'<div class="two">{stages}</div>{table}'
+    return cards.side_by_side(stages, table)

@@ -31,8 +31,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from deft_llm.cores import one_core
 from deft_llm.errors import UserError
+from deft_llm.parallel import one_core
 from deft_llm.recognizers.base import Inputs
 from deft_llm.training.fold_trainer import FoldSchedule, FoldTrainer, Job, Make
 

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
+from deft_llm.files import replacing_folder
 from deft_llm.training.muon import MuonAdamW, matrices_of
 from deft_llm.training.runs import takes_bfloat16
 
@@ -186,7 +187,8 @@ def fit(task: Task, schedule: Schedule, output: Path, cpu: bool = False) -> Path
             _save_state(accelerator, output, done)
     task.model = accelerator.unwrap_model(model).eval()
     if accelerator.is_main_process:
-        _put_in_place(final, task.save)
+        with replacing_folder(final) as partial:
+            task.save(partial)
         _drop_checkpoints(output, keep=0)
     accelerator.wait_for_everyone()
     return final
@@ -286,11 +288,3 @@ def _drop_checkpoints(output: Path, keep: int) -> None:
     saved = _checkpoints(output)
     for _, folder in saved[: len(saved) - keep]:
         shutil.rmtree(folder)
-
-
-def _put_in_place(folder: Path, write: Any) -> None:
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    write(partial)
-    os.replace(partial, folder)

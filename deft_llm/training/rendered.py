@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
@@ -26,9 +25,10 @@ from tqdm import tqdm
 
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
-from deft_llm.network_files import Configured, save_network
+from deft_llm.files import replacing
 from deft_llm.training.loop import Schedule, Task, fit
 from deft_llm.training.runs import claim, use_all_cores
+from deft_llm.weights import Configured, save_network
 
 logger = logging.getLogger(__name__)
 
@@ -121,9 +121,8 @@ class Shards:
                 name: np.ascontiguousarray(np.concatenate([row[name] for row in rows]))
                 for name in rows[0]
             }
-            partial = file.with_suffix(".partial")
-            save_file(joined, partial)
-            os.replace(partial, file)
+            with replacing(file) as partial:
+                save_file(joined, partial)
 
 
 def open_shards(files: Sequence[Path]) -> list[Any]:

@@ -12,17 +12,17 @@ from deft_llm.errors import UserError, did_you_mean
 
 # name -> "module:function(values, where)", imported when asked for.
 TASKS: dict[str, str] = {
-    "deft": "deft_llm.training.deft:train",
-    "deft_flow": "deft_llm.training.deft_flow:train",
-    "flow": "deft_llm.training.flow:train",
-    "recognizer": "deft_llm.training.recognizer:train",
-    "landmarks": "deft_llm.training.landmarks:train",
-    "flow_prior": "deft_llm.training.flow_prior:train",
+    "deft": "deft_llm.deft.tuning.train:train",
+    "deft_flow": "deft_llm.deft.tuning.flow_instruction:train",
+    "flow": "deft_llm.flow_models.task:train",
+    "recognizer": "deft_llm.recognizers.task:train",
+    "landmarks": "deft_llm.landmark_models.task:train",
+    "flow_prior": "deft_llm.recognizers.flow_prior_task:train",
 }
 
 
 # name -> "module:function(values, where) -> lines": what a run would cost.
-PLANS: dict[str, str] = {"deft": "deft_llm.training.deft_plan:plan"}
+PLANS: dict[str, str] = {"deft": "deft_llm.deft.tuning.cost:plan"}
 
 
 def run(path: Path, overrides: Sequence[str] = ()) -> None:

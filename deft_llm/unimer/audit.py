@@ -10,8 +10,9 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
-from deft_llm.unimer.records import ClipRecord, read_lines
+from deft_llm.files import read_lines
 
 KINDS = ("subject", "clip", "content")
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deft_llm import facs
-from deft_llm.simulator.clip_spec import combinations
-from deft_llm.unimer.dialogue import Facts
+from deft_llm.answers import Facts
+from deft_llm.simulator.scene.clip_spec import combinations
 
 _STEPS = 60
 _MOST_YES = 0.9

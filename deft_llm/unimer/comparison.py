@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from deft_llm.unimer.dialogue import Facts, Writer, unit_name
+from deft_llm.answers import Facts, unit_name
+from deft_llm.data.records import ClipRecord
+from deft_llm.unimer.dialogue import Writer
 from deft_llm.unimer.interview import Turn
-from deft_llm.unimer.records import ClipRecord
 
 KINDS = ("compare_class", "compare_strength", "compare_aus")
 _WINDOW = 64  # clips that a partner is sought among: memory stays flat

@@ -1,14 +1,13 @@
 """Questions and answers about one clip, from its evidence and its labels.
 
-Wording lives in ``instruction_data/templates``; this module fills it in, and reads it back:
-``parse_triple`` and ``stated_claims`` turn an answer into (region, direction) claims for scoring.
+The wording lives in ``unimer/templates``; this module fills it in, ``answers.py`` reads
+an answer back.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import re
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,58 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm import facs
-from deft_llm.clip import Evidence, Interval
+from deft_llm.answers import NOTHING, PLURALS, Facts, strength, unit_name
+from deft_llm.clip import Evidence
 from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
-from deft_llm.unimer.constraints import strength
+from deft_llm.resources import templates as own_templates
 
-NOTHING = "none"
-COARSE_LABELS: tuple[str, ...] = (*facs.THREE_CLASSES, "others", NOTHING)
-# One token each for the tiny tokenizer: the fixed parts of the structured answer, and the terms
-# that carry its content, so that one decision of the model is one token.
-_TERMS = (*facs.REGIONS, *(d for d in facs.DIRECTIONS if " " in d))
-PIECES: tuple[str, ...] = (
-    *('{"class": "', '", "emotion": "', '", "aus": [', '], "evidence": [', '], "rationale": "'),
-    *('{"region": "', '"}, {"region": "', '", "direction": "', '", "strength": "', '"}'),
-    *(f'"{side}{number}"' for number in facs.ACTION_UNITS for side in ("", "L", "R")),
-    *_TERMS,
-    *(f" {term}" for term in _TERMS),
-)
-_PLURALS = {"upper lip": "halves of the upper lip", "lower lip": "halves of the lower lip"}
 # What DEFT-LLM's own recipe trains on; unimer/interview.py has all types. An answer of one word is
 # asked for more often, as it weighs one token in the loss.
 _QUESTION_WEIGHTS = {
     **{"triple": 8, "class": 8, "emotion": 4},
     **{"motion": 3, "aus": 3, "why": 3, "au_yes_no": 2},
 }
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What may be said of one clip.
-
-    Attributes:
-        emotion: Fine label, or None for no expression (or none visible).
-        aus: Coded AUs.
-        evidence: Statements on which flow and label agree, in the order of ``facs.REGIONS``.
-        returns: The same regions after the apex, where they go back.
-        unexplained: Active regions that no coded AU explains; never put into words.
-        interval: Onset, apex and offset, frames of the clip; None where they are not known.
-        fps: Frames per second; None where it is not known.
-    """
-
-    emotion: str | None
-    aus: tuple[str, ...]
-    evidence: tuple[Evidence, ...]
-    returns: tuple[Evidence, ...] = ()
-    unexplained: tuple[Evidence, ...] = ()
-    interval: Interval | None = None
-    fps: float | None = None
-
-    @property
-    def coarse(self) -> str:
-        """Three-class label, "others" or "none"."""
-        return coarse_label(self.emotion or NOTHING)
 
 
 _UNIT = frozenset({"number", "name"})
@@ -112,12 +71,16 @@ QUESTION_TYPES: tuple[str, ...] = (
 class Templates:
     """The phrasings of one folder of YAML files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         """Read ``questions.yaml`` and ``answers.yaml``.
+
+        Args:
+            folder: Where they lie; None: the wording that comes with the package.
 
         Raises:
             UserError: If a file is missing, lacks an entry, or an entry has an unknown field.
         """
+        folder = folder or own_templates()
         path = folder / "questions.yaml"
         self.questions: dict[str, list[str]] = self._load(path)
         for kind in QUESTION_TYPES:
@@ -137,7 +100,10 @@ class Templates:
     @staticmethod
     def _load(path: Path) -> dict[str, Any]:
         if not path.is_file():
-            raise UserError(f"{path}: no such template file; expected instruction_data/templates")
+            raise UserError(
+                f"{path}: no such file; expected a folder with questions.yaml and answers.yaml, "
+                "or leave templates out for the wording that comes with the package"
+            )
         return read_yaml(path)
 
     def prompts(self) -> dict[str, str]:
@@ -155,17 +121,6 @@ def _check_fields(path: Path, name: str, text: Any, known: frozenset[str]) -> No
         raise UserError(f"{path}, {name}: unknown field {unknown[0]!r}; expected {names}")
 
 
-def coarse_label(label: str) -> str:
-    """The member of ``COARSE_LABELS`` that an emotion, or one of them, belongs to."""
-    return NOTHING if label == NOTHING else facs.to_three(label) or "others"
-
-
-def unit_name(code: str) -> str:
-    """For example "AU12 lip corner puller on the left"."""
-    side = {"L": " on the left", "R": " on the right"}.get(code[0], "")
-    return facs.ACTION_UNITS[facs.au_number(code)].label + side
-
-
 def statements(evidence: Sequence[Evidence]) -> list[tuple[str, str, str, str]]:
     """Join equal motion of a left and a right region: (where, moves, direction, strength)."""
     by_region = {row.region: row for row in evidence}
@@ -179,13 +134,30 @@ def statements(evidence: Sequence[Evidence]) -> list[tuple[str, str, str, str]]:
         if same and twin is not None:
             done.add(twin.region)
             part = row.region.partition(" ")[2]
-            where = f"Both {_PLURALS.get(part, part + 's')}"
+            where = f"Both {PLURALS.get(part, part + 's')}"
             magnitude = (row.magnitude + twin.magnitude) / 2
             rows.append((where, "move", row.direction, strength(magnitude)))
         else:
             where, word = f"The {row.region}", strength(row.magnitude)
             rows.append((where, "moves", row.direction, word))
     return rows
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question and its answer.
+
+    Attributes:
+        kind: Question type.
+        question: As asked.
+        answer: As answered.
+        evidence: Places in ``Facts.evidence + Facts.returns`` that the answer states.
+    """
+
+    kind: str
+    question: str
+    answer: str
+    evidence: tuple[int, ...] = ()
 
 
 class Writer:
@@ -283,7 +255,7 @@ class Writer:
 
     def conversation(
         self, facts: Facts, rng: random.Random, turns: int, emotion_known: bool = True
-    ) -> list[tuple[str, str]]:
+    ) -> list[Turn]:
         """Several turns of different question types.
 
         Args:
@@ -302,78 +274,15 @@ class Writer:
             kind = rng.choices(list(weights), weights=list(weights.values()))[0]
             if kind not in kinds:
                 kinds.append(kind)
-        return [self.turn(kind, facts, rng) for kind in kinds]
+        return [
+            Turn(kind, *self.turn(kind, facts, rng), stated_evidence(kind, facts)) for kind in kinds
+        ]
 
 
-# ------------------------------------------------------------------ reading answers back
-
-
-def parse_triple(text: str) -> dict[str, Any] | None:
-    """Read a structured answer; None where it is no valid (class, evidence, rationale) record."""
-    try:
-        record = json.loads(text.strip())
-        valid = (
-            record["class"] in COARSE_LABELS
-            and isinstance(record["rationale"], str)
-            and isinstance(record["aus"], list)
-            and isinstance(record["evidence"], list)
-            and all(facs.au_number(code) in facs.ACTION_UNITS for code in record["aus"])
-            and all(
-                row["region"] in facs.REGIONS
-                and facs.direction_vector(row["direction"], facs.REGIONS[row["region"]].side)
-                for row in record["evidence"]
-            )
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, UserError):
-        return None
-    return record if valid else None
-
-
-_PARTS = sorted({name.partition(" ")[2] for name in facs.REGIONS if " " in name}, key=len)
-_PAIRS = {f"both {_PLURALS.get(part, part + 's')}": part for part in _PARTS}
-_CLAIM = re.compile(
-    r"\b(" + "|".join([*map(re.escape, _PAIRS), *(f"the {name}" for name in facs.REGIONS)]) + r")"
-    r" moves? (" + "|".join(sorted(facs.DIRECTIONS, key=len, reverse=True)) + r")\b",
-    re.IGNORECASE,
-)
-
-
-def stated_claims(text: str) -> tuple[tuple[str, str], ...]:
-    """Every (region, direction) that a text states: JSON evidence and sentences alike."""
-    claims: dict[tuple[str, str], None] = {}
-    record = parse_triple(text)
-    if record is not None:
-        for row in record["evidence"]:
-            claims[(row["region"], row["direction"])] = None
-        text = record["rationale"]
-    for where, direction in _CLAIM.findall(text):
-        where, direction = where.lower(), direction.lower()
-        if where in _PAIRS:
-            for side in ("left", "right"):
-                claims[(f"{side} {_PAIRS[where]}", direction)] = None
-        else:
-            claims[(where.removeprefix("the "), direction)] = None
-    return tuple(claims)
-
-
-_LABELS = frozenset({*facs.EMOTIONS, *COARSE_LABELS})
-_NAMES = "|".join(sorted(_LABELS, key=len, reverse=True))
-_READING = re.compile(
-    rf"\b(?:read as|emotion is|class is) ({_NAMES})\b|^\W*({_NAMES})\W*$"
-    r"|\bfits (none of the basic emotions)\b",
-    re.IGNORECASE,
-)
-
-
-def stated_labels(text: str) -> tuple[str, ...]:
-    """Every emotion or class that a text concludes on: "read as disgust", or the bare word."""
-    found = ("".join(groups).lower() for groups in _READING.findall(text))
-    return tuple(dict.fromkeys(name if name in _LABELS else "others" for name in found))
-
-
-_UNIT_NUMBER = re.compile(r"\bAU(\d{1,2})\b")
-
-
-def stated_units(text: str) -> frozenset[int]:
-    """Numbers of all AUs that a text names as "AU12", known to FACS or not."""
-    return frozenset(map(int, _UNIT_NUMBER.findall(text)))
+def stated_evidence(kind: str, facts: Facts) -> tuple[int, ...]:
+    """The evidence that the answer to a question type states."""
+    if kind == "phases":
+        return tuple(range(len(facts.evidence), len(facts.evidence) + len(facts.returns)))
+    states = {"motion", "why", "triple", "counterfactual"}
+    speaks = facts.emotion is not None or kind in {"motion", "triple"}
+    return tuple(range(len(facts.evidence))) if kind in states and speaks else ()

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from deft_llm import facs
+from deft_llm.answers import NOTHING, Facts, unit_name
 from deft_llm.clip import Evidence
 from deft_llm.unimer.balance import Balances, label_choice, unit_choice
-from deft_llm.unimer.dialogue import NOTHING, Facts, Writer, statements, unit_name
+from deft_llm.unimer.dialogue import Turn, Writer, stated_evidence, statements
 
 WEIGHTS: dict[str, int] = {
     **{"triple": 4, "class": 4, "motion": 3, "aus": 3, "emotion": 2, "why": 3, "au_yes_no": 4},
@@ -24,23 +24,6 @@ WEIGHTS: dict[str, int] = {
 _NAMES_EMOTION = frozenset({"triple", "class", "emotion", "why", "combined", "counterfactual"})
 _TIMES = frozenset({"onset_time", "apex_time", "offset_time", "duration"})
 _ABSENT = 0.2  # share of the questions for the motion of an AU that is not there
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One question and its answer.
-
-    Attributes:
-        kind: Question type.
-        question: As asked.
-        answer: As answered.
-        evidence: Places in ``Facts.evidence + Facts.returns`` that the answer states.
-    """
-
-    kind: str
-    question: str
-    answer: str
-    evidence: tuple[int, ...] = ()
 
 
 class Interview:
@@ -94,7 +77,7 @@ class Interview:
         answer = self._plain[kind](facts) if kind in self._plain else None
         if answer is None:
             answer = self.writer.answer(kind, facts)
-        return Turn(kind, question, answer, _stated(kind, facts))
+        return Turn(kind, question, answer, stated_evidence(kind, facts))
 
     @staticmethod
     def _fits(kind: str, facts: Facts, emotion_known: bool) -> bool:
@@ -144,7 +127,7 @@ class Interview:
         else:
             name = "plausible" if plausible else "implausible"
             answer = self.writer.text(name, emotion=emotion, motion=self.writer.motion(facts))
-        return Turn("counterfactual", question, answer, _stated("counterfactual", facts))
+        return Turn("counterfactual", question, answer, stated_evidence("counterfactual", facts))
 
     def _unit_motion(self, facts: Facts, rng: random.Random) -> Turn | None:
         if rng.random() < _ABSENT and (no := unit_choice(facts).no):
@@ -199,12 +182,3 @@ class Interview:
             rise=f"{(i.apex - i.onset) * ms:.0f} ms",
             fall=f"{(i.offset - i.apex) * ms:.0f} ms",
         )
-
-
-def _stated(kind: str, facts: Facts) -> tuple[int, ...]:
-    """The evidence that the answer to a question type states."""
-    if kind == "phases":
-        return tuple(range(len(facts.evidence), len(facts.evidence) + len(facts.returns)))
-    told = {"motion", "why", "triple", "counterfactual"}
-    speaks = facts.emotion is not None or kind in {"motion", "triple"}
-    return tuple(range(len(facts.evidence))) if kind in told and speaks else ()

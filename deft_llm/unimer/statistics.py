@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from deft_llm import facs
-from deft_llm.unimer.records import ClipRecord, write_lines
+from deft_llm.data.records import ClipRecord
+from deft_llm.files import write_lines
 
 SIZES = tuple(float(x) for x in np.geomspace(0.02, 8.0, 25))  # px, edges of the histogram
 _NAMES = {unit.name: n for n, unit in facs.ACTION_UNITS.items()}

@@ -10,7 +10,7 @@ from typing import Any
 from deft_llm import facs
 from deft_llm.clip import FALL, RISE
 from deft_llm.errors import UserError
-from deft_llm.unimer.records import read_lines
+from deft_llm.files import read_lines
 
 TRAIN_FIELDS = ("id", "clip", "subject", "mirrored", "conversations", "evidence")
 Row = dict[str, Any]

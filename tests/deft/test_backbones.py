@@ -27,14 +27,14 @@ from transformers import (
 )
 
 from deft_llm import facs
+from deft_llm.data.features import Packet
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration, orthogonality
 from deft_llm.deft.processing_deft import DeftFeatureExtractor
+from deft_llm.deft.tuning.model import train_only
 from deft_llm.errors import UserError
-from deft_llm.motion.packet import Packet
 from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
-from deft_llm.training.deft_model import train_only
 
 VIT = {
     "hidden_size": 16,

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
+from deft_llm.answers import Facts, stated_claims
 from deft_llm.clip import Evidence
-from deft_llm.deft.claims import check_sentences, contradicting, supported, unseen_aus
+from deft_llm.deft.inference.claims import check_sentences, contradicting, supported, unseen_aus
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
-from deft_llm.unimer.dialogue import Facts, Templates, Writer, stated_claims
+from deft_llm.unimer.dialogue import Templates, Writer
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "instruction_data" / "templates"
+TEMPLATES = Path(__file__).resolve().parents[2] / "deft_llm" / "unimer" / "templates"
 
 
 def table(**motion: tuple[float, float]) -> RegionTable:

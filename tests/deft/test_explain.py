@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from deft_llm.deft import explain as explain_module
-from deft_llm.deft.explain import Explainer
+from deft_llm.answers import COARSE_LABELS, NOTHING, coarse_label, parse_triple
+from deft_llm.data.features import Packet
+from deft_llm.deft.inference import explainer as explain_module
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import NO_MOTION
-from deft_llm.motion.packet import Packet
 from deft_llm.motion.regions import RegionTable
-from deft_llm.unimer.dialogue import COARSE_LABELS, NOTHING, coarse_label, parse_triple
 
 from .test_claims import SMILE, table
 
@@ -162,7 +162,7 @@ def test_explain_writes_under_the_grammar(
 ) -> None:
     """Even an untrained model's report can be read; its claims are checked against the motion."""
     monkeypatch.setattr(explain_module, "MAX_NEW_TOKENS", 900)
-    monkeypatch.setattr("deft_llm.deft.grammar.RATIONALE_BYTES", 40)
+    monkeypatch.setattr("deft_llm.deft.inference.grammar.RATIONALE_BYTES", 40)
     measurement = make_clip(2)
     explanation = explainer.explain(measurement)
     assert explanation.parsed and parse_triple(explanation.raw) is not None
@@ -188,7 +188,7 @@ def test_the_text_is_written_for_the_class_of_the_likelihoods(
     chosen[0, COARSE_LABELS.index(label)] = 5.0
     monkeypatch.setattr(explainer, "likelihoods", lambda *_: chosen)
     monkeypatch.setattr(explain_module, "MAX_NEW_TOKENS", 900)
-    monkeypatch.setattr("deft_llm.deft.grammar.RATIONALE_BYTES", 40)
+    monkeypatch.setattr("deft_llm.deft.inference.grammar.RATIONALE_BYTES", 40)
     explanation = explainer.explain(make_clip(0))
     record = parse_triple(explanation.raw)
     assert record is not None and record["class"] == label == (explanation.emotion or NOTHING)

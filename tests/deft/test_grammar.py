@@ -17,9 +17,10 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from deft_llm import facs
+from deft_llm.answers import COARSE_LABELS, PIECES, Facts, coarse_label, parse_triple
 from deft_llm.clip import Evidence
-from deft_llm.deft import grammar as grammar_module
-from deft_llm.deft.grammar import (
+from deft_llm.deft.inference import grammar as grammar_module
+from deft_llm.deft.inference.grammar import (
     END,
     START,
     TEXT,
@@ -32,17 +33,9 @@ from deft_llm.deft.grammar import (
 )
 from deft_llm.deft.tokenizer import wrap
 from deft_llm.errors import UserError
-from deft_llm.unimer.dialogue import (
-    COARSE_LABELS,
-    PIECES,
-    Facts,
-    Templates,
-    Writer,
-    coarse_label,
-    parse_triple,
-)
+from deft_llm.unimer.dialogue import Templates, Writer
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "instruction_data" / "templates"
+TEMPLATES = Path(__file__).resolve().parents[2] / "deft_llm" / "unimer" / "templates"
 
 
 @pytest.fixture(params=["pieces", "sentencepiece", "byte level"])

@@ -12,11 +12,11 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from deft_llm import facs
+from deft_llm.data.features import Packet
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import IGNORED, DeftProcessor
-from deft_llm.motion.packet import Packet
-from deft_llm.training.deft_data import Collator
+from deft_llm.deft.tuning.datasets import Collator
 
 MakePacket = Callable[[int], Packet]
 Inputs = dict[str, Tensor]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.deft.inference.flow_classifier import DeftOnFlow, as_trained
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
-from deft_llm.deft.on_flow import DeftOnFlow, as_trained
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt, mirror, stretch
 from deft_llm.recognizers.base import load_recognizer

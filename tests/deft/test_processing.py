@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoProcessor
 
+from deft_llm.data.features import REGION_COLUMNS, Packet
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.deft.processing_deft import (
     IGNORED,
@@ -21,7 +22,6 @@ from deft_llm.deft.processing_deft import (
     placeholder,
 )
 from deft_llm.errors import UserError
-from deft_llm.motion.packet import REGION_COLUMNS, Packet
 
 MakePacket = Callable[[int], Packet]
 CONVERSATION = [

@@ -26,13 +26,13 @@ from transformers import (
 )
 
 from deft_llm.config import validate
-from deft_llm.deft.explain import Explainer
+from deft_llm.data.features import Packet
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import IGNORED, DeftProcessor
+from deft_llm.deft.tuning.datasets import Collator
+from deft_llm.deft.tuning.model import build_model
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.motion.packet import Packet
-from deft_llm.training.deft_data import Collator
-from deft_llm.training.deft_model import build_model
-from deft_llm.training.deft_recipe import DeftRecipe
 
 ROOT = Path(__file__).resolve().parents[2]
 CHATML = (
@@ -144,7 +144,7 @@ def built(family: str, corpus: list[str], tmp_path: Path) -> tuple[Any, DeftProc
 def _recipe(folder: Path) -> DeftRecipe:
     values = {
         "output": "unused",
-        "templates": ROOT / "instruction_data" / "templates",
+        "templates": ROOT / "deft_llm" / "unimer" / "templates",
         "data": {"clips": 1, "identities": 1},
         "text_model": {"name_or_path": str(folder)},
         "model": {"expert_dim": 16, "aus": [1, 12]},

@@ -18,11 +18,11 @@ from transformers import (
 )
 
 from deft_llm.config import validate
+from deft_llm.data.features import Packet
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import DeftProcessor
-from deft_llm.motion.packet import Packet
-from deft_llm.training.deft_model import build_model, lora_config
-from deft_llm.training.deft_recipe import DeftRecipe, TextModel
+from deft_llm.deft.tuning.model import build_model, lora_config
+from deft_llm.deft.tuning.recipe import DeftRecipe, TextModel
 
 MakePacket = Callable[[int], Packet]
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ def save_text_model(
 def recipe(folder: Path, **text: Any) -> DeftRecipe:
     values = {
         "output": "unused",
-        "templates": ROOT / "instruction_data" / "templates",
+        "templates": ROOT / "deft_llm" / "unimer" / "templates",
         "data": {"clips": 1, "identities": 1},
         "text_model": {"name_or_path": str(folder), **text},
         "model": {"expert_dim": 16, "expert_dropout": 0.0, "aus": [1, 12]},

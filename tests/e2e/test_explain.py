@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deft_llm.cli import summary
+from deft_llm.cli.main import summary
 from deft_llm.clip import Clip, Explanation
-from deft_llm.deft.explain import Explainer
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.motion.measure import NO_MOTION, Measurement
 from deft_llm.viz import overlay
 
@@ -384,11 +384,11 @@ def test_ctrl_c_during_the_imports(
     class Stopped:
         @staticmethod
         def find_spec(name: str, *_: object) -> None:
-            if name == "deft_llm.cli":
+            if name == "deft_llm.cli.main":
                 raise KeyboardInterrupt
 
-    monkeypatch.delitem(sys.modules, "deft_llm.cli", raising=False)
-    monkeypatch.delattr("deft_llm.cli", raising=False)
+    monkeypatch.delitem(sys.modules, "deft_llm.cli.main", raising=False)
+    monkeypatch.delattr("deft_llm.cli.main", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Stopped, *sys.meta_path])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from deft_llm.media.video import read_clip, write_video
+from deft_llm.service.clip_service import Workbench
 from deft_llm.service.long_video import WINDOW, search_video
 from deft_llm.service.models import Models
-from deft_llm.service.workbench import Workbench
 
 (VIDEO,) = (Path(__file__).resolve().parents[2] / "demo" / "clips" / "long").glob("*.mp4")
 FPS = 50
@@ -23,7 +23,7 @@ Cut = Callable[[float, float], Path]
 
 @pytest.fixture
 def bench(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Workbench:
-    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
+    monkeypatch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
     return Workbench(Models(tiny_checkpoint))
 
 

@@ -16,13 +16,13 @@ from deft_llm.errors import UserError
 from deft_llm.media.video import write_video
 from deft_llm.motion.measure import Measurement
 from deft_llm.service.batch import COLUMNS, row_of, to_csv
+from deft_llm.service.clip_service import Choice, Seen, Workbench
 from deft_llm.service.evidence import answer_record, link_sentences
 from deft_llm.service.limits import LIMITS, Limits, check_video, public
 from deft_llm.service.long_video import WINDOW, _windows
 from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.service.page import Page
 from deft_llm.service.sessions import MOST, Sessions
-from deft_llm.service.workbench import Choice, Seen, Workbench
 from deft_llm.viz import cards
 from deft_llm.viz.report import ClipInfo
 

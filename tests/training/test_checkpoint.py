@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 
 from deft_llm.config import validate
 from deft_llm.deft.processing_deft import DeftProcessor
+from deft_llm.deft.tuning import train as deft
+from deft_llm.deft.tuning.export import export
+from deft_llm.deft.tuning.model import build_model, part_of
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.training import deft
-from deft_llm.training.deft_model import build_model, part_of
-from deft_llm.training.deft_recipe import DeftRecipe
-from deft_llm.training.export import export
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +25,7 @@ def going_on(data: Path, tiny_checkpoint: Path) -> dict[str, Any]:
     """Settings of a run that goes on from a checkpoint, whole."""
     stage = {"steps": 2, "batch_size": 4, "save_every": 2}
     return {
-        "templates": str(ROOT / "instruction_data" / "templates"),
+        "templates": str(ROOT / "deft_llm" / "unimer" / "templates"),
         "folders": [str(data)],
         "checkpoint": str(tiny_checkpoint),
         "experts": stage,

@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 
 from deft_llm import facs
 from deft_llm.config import read_yaml, validate
-from deft_llm.deft.explain import Explainer
-from deft_llm.deft.on_flow import DeftOnFlow
+from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.inference.flow_classifier import DeftOnFlow
 from deft_llm.deft.processing_deft import IGNORED
+from deft_llm.deft.tuning import flow_instruction as deft_flow
+from deft_llm.deft.tuning.flow_instruction import DeftFlowRecipe, FlowTalk, codes
 from deft_llm.errors import UserError
-from deft_llm.simulator.flow_images import AUS
-from deft_llm.training import deft_flow
-from deft_llm.training.deft_flow import DeftFlowRecipe, FlowTalk, codes
+from deft_llm.simulator.flow.images import AUS
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = read_yaml(ROOT / "train_configs" / "deft" / "megc_flow.yaml")
@@ -30,7 +30,7 @@ def values(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
         **{name: value for name, value in RECIPE.items() if name != "task"},
         "output": str(tmp_path / "run"),
         "checkpoint": str(tiny_checkpoint),
-        "templates": str(ROOT / "instruction_data" / "templates"),
+        "templates": str(ROOT / "deft_llm" / "unimer" / "templates"),
         "draws": [{"images": 12, "per_identity": 6, "seed": 1}],
         "held_out": 6,
         "batch_size": 4,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.deft.tuning.lora_folds import DeftLora
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import mirror
 from deft_llm.recognizers.base import load_recognizer
-from deft_llm.training.deft_folds import DeftLora
 
 TRUTH = np.arange(12, dtype=np.int64) % 3
 

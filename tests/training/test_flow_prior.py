@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from deft_llm.training.flow_prior import FlowPriorRecipe, _moved, _smooth_noise, disturbed
+from deft_llm.recognizers.flow_prior_task import FlowPriorRecipe, _moved, _smooth_noise, disturbed
 
 
 def _recipe(**values: float) -> FlowPriorRecipe:

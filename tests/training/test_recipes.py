@@ -12,11 +12,11 @@ from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from safetensors import safe_open
 
 from deft_llm.config import read_yaml, validate
+from deft_llm.deft.tuning.cost import plan
+from deft_llm.deft.tuning.flow_instruction import DeftFlowRecipe
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
 from deft_llm.training import tasks
-from deft_llm.training.deft_flow import DeftFlowRecipe
-from deft_llm.training.deft_plan import plan
-from deft_llm.training.deft_recipe import DeftRecipe
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "train_configs"

@@ -7,13 +7,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deft_llm.config import read_yaml, validate
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.deft.tuning import train as deft
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.training import deft
-from deft_llm.training.deft_recipe import DeftRecipe
-from deft_llm.unimer.records import PacketStore, read_lines
+from deft_llm.files import read_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAWN = {"clips": 5, "identities": 4, "seed": 5_000_000, "variants": 2, "turns": 2, "workers": 1}
@@ -24,7 +26,7 @@ def recipe(output: Path, **changes: Any) -> dict[str, Any]:
     """The smoke recipe in a folder of its own."""
     values = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
     values.pop("task")
-    templates = ROOT / "instruction_data" / "templates"
+    templates = ROOT / "deft_llm" / "unimer" / "templates"
     return {**values, "output": str(output), "templates": str(templates), **changes}
 
 
@@ -85,14 +87,15 @@ def test_experts_and_language_model_learn_from_different_clips(
     assert (heard["experts"], heard["instruct"]) == (set(first), {*first, *second})
 
 
-def test_a_part_of_a_store_shares_its_packets(data: Path, tmp_path: Path) -> None:
+def test_a_part_of_a_set_reads_the_same_files(data: Path, tmp_path: Path) -> None:
     first, second = halved(data, tmp_path)
-    store = PacketStore(tmp_path / "data", tmp_path / "data-2")
-    part = store.of(tmp_path / "data-2")
-    assert list(part.records) == second
-    assert list(store.records) == first + second
-    whole = store[second[0]]
-    assert all(values.base is whole[name].base for name, values in part[second[0]].items())
+    clips = ClipDataset.open(tmp_path / "data", tmp_path / "data-2")
+    part = clips.from_folders(tmp_path / "data-2")
+    assert part.clips.tolist() == second
+    assert clips.clips.tolist() == first + second
+    whole, again = clips.by_name(second[0]).features, part.by_name(second[0]).features
+    assert whole is not None and again is not None
+    assert all(np.array_equal(values, whole[name]) for name, values in again.items())
 
 
 def test_folders_teach_all(tmp_path: Path) -> None:

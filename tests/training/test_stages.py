@@ -17,16 +17,17 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, set_seed
 
 from deft_llm.config import read_yaml, validate
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.features import Packet
 from deft_llm.deft.processing_deft import DeftFeatureExtractor, DeftProcessor
+from deft_llm.deft.tuning import stages as deft_stages
+from deft_llm.deft.tuning import train as deft
+from deft_llm.deft.tuning.cost import skeleton, stage_cost
+from deft_llm.deft.tuning.datasets import Collator, ExpertTokens, InstructionDataset
+from deft_llm.deft.tuning.export import export
+from deft_llm.deft.tuning.model import build_model, part_of, train_only, with_adapters
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.motion.packet import Packet
-from deft_llm.training import deft, deft_stages
-from deft_llm.training.deft_data import Collator, ExpertTokens, InstructionDataset
-from deft_llm.training.deft_model import build_model, part_of, train_only, with_adapters
-from deft_llm.training.deft_plan import skeleton, stage_cost
-from deft_llm.training.deft_recipe import DeftRecipe
-from deft_llm.training.export import export
-from deft_llm.unimer.records import PacketStore
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
@@ -39,7 +40,7 @@ def values(data: Path, text_folder: Path) -> dict[str, Any]:
     stage = {"steps": 4, "batch_size": 4, "save_every": 2, "log_every": 1}
     return {
         **values,
-        "templates": str(ROOT / "instruction_data" / "templates"),
+        "templates": str(ROOT / "deft_llm" / "unimer" / "templates"),
         "folders": [str(data)],
         "report_to": ["tensorboard"],
         "text_model": {"name_or_path": str(text_folder), "lora_rank": 2, "lora_dropout": 0.1},
@@ -308,7 +309,7 @@ def test_a_wrong_recipe_gets_one_line(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("deft_llm.training.deft_recipe.find_spec", lambda name: None)
+    monkeypatch.setattr("deft_llm.deft.tuning.recipe.find_spec", lambda name: None)
     with pytest.raises(UserError, match=words) as caught:
         deft.train({**values, "report_to": [], "output": str(tmp_path), **changes}, "test")
     assert "\n" not in str(caught.value)
@@ -406,13 +407,13 @@ def test_tokens_encoded_once_teach_what_the_clips_teach(
 ) -> None:
     """With the same draw of dropped experts; under adapters, which wrap the experts."""
     model, processor, recipe = built(values, tmp_path, model={"expert_dropout": 0.5})
-    store = PacketStore(data)
-    conversations = InstructionDataset([data], store, processor, model.config)
+    clips = ClipDataset.open(data)
+    conversations = InstructionDataset([data], clips, processor, model.config)
     collator = Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)
-    tokens = ExpertTokens(model, processor.feature_extractor, store)
+    tokens = ExpertTokens(model, processor.feature_extractor, clips)
     model = with_adapters(model, recipe.text_model, processor.tokenizer, freeze_experts=True)
     losses = []
-    rows = [0, 1, len(store.records), len(store.records) + 1]  # the last two are mirrored
+    rows = [0, 1, len(clips), len(clips) + 1]  # the last two are mirrored
     for conversations.tokens in (None, tokens):
         batch = collator([conversations[i] for i in rows])
         assert ("structure" in batch) is (conversations.tokens is None)

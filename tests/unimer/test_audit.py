@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.unimer.audit import require_disjoint, shared
-from deft_llm.unimer.records import ClipRecord
 
 MakeRecord = Callable[[int], ClipRecord]
 

@@ -9,19 +9,14 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
+from deft_llm.answers import strength
 from deft_llm.clip import FALL, RISE
-from deft_llm.motion.packet import Packet, mirror
+from deft_llm.data.features import Packet, mirror
+from deft_llm.data.records import mirror_evidence
+from deft_llm.motion.evidence import AGREED_Z, MAX_ANGLE, explaining_aus, measured_evidence
 from deft_llm.motion.regions import ACTIVE_Z, RegionTable
-from deft_llm.unimer.agreement import (
-    FEATURES,
-    MAX_ANGLE,
-    Weights,
-    candidates,
-    explaining_aus,
-    fitted,
-)
-from deft_llm.unimer.constraints import AGREED_Z, SEEN_Z, judge, measured_evidence, strength
-from deft_llm.unimer.records import mirror_evidence
+from deft_llm.unimer.agreement import FEATURES, Weights, candidates, fitted
+from deft_llm.unimer.constraints import SEEN_Z, judge
 
 MakeTable = Callable[..., RegionTable]
 MakeRegions = Callable[..., np.ndarray]

@@ -11,23 +11,21 @@ from pathlib import Path
 import pytest
 
 from deft_llm import facs
-from deft_llm.clip import Evidence
-from deft_llm.errors import UserError
-from deft_llm.unimer.constraints import strength
-from deft_llm.unimer.dialogue import (
+from deft_llm.answers import (
     COARSE_LABELS,
     PIECES,
-    QUESTION_TYPES,
     Facts,
-    Templates,
-    Writer,
     coarse_label,
     parse_triple,
     stated_claims,
     stated_labels,
+    strength,
     unit_name,
 )
-from deft_llm.unimer.records import ClipRecord
+from deft_llm.clip import Evidence
+from deft_llm.data.records import ClipRecord
+from deft_llm.errors import UserError
+from deft_llm.unimer.dialogue import QUESTION_TYPES, Templates, Writer
 from deft_llm.unimer.statistics import asked_unit
 
 MakeRecord = Callable[[int], ClipRecord]
@@ -270,7 +268,7 @@ def test_a_conversation_asks_different_things(writer: Writer, make_record: MakeR
     facts = make_record(3).facts()
     for seed in range(30):
         turns = writer.conversation(facts, random.Random(seed), turns=4)
-        assert len({question for question, _ in turns}) == len(turns) == 4
+        assert len({turn.question for turn in turns}) == len(turns) == 4
         assert turns == writer.conversation(facts, random.Random(seed), turns=4)
 
 
@@ -280,8 +278,9 @@ def test_an_unknown_emotion_is_never_spoken_of(writer: Writer, make_record: Make
         facts = Facts(None, record.aus, record.evidence)
         turns = writer.conversation(facts, random.Random(seed), turns=7, emotion_known=False)
         assert len(turns) == 3
-        assert not any(parse_triple(answer) or "no emotion" in answer for _, answer in turns)
-        assert not {answer for _, answer in turns} & set(COARSE_LABELS)
+        answers = [turn.answer for turn in turns]
+        assert not any(parse_triple(answer) or "no emotion" in answer for answer in answers)
+        assert not set(answers) & set(COARSE_LABELS)
 
 
 def test_missing_templates_are_named(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from dataclasses import replace
 import pytest
 
 from deft_llm import facs
+from deft_llm.answers import Facts, stated_claims
 from deft_llm.clip import Evidence
+from deft_llm.data.records import ClipRecord
 from deft_llm.unimer.balance import LOOKALIKES, Balances, label_choice, suggested, unit_choice
 from deft_llm.unimer.comparison import pairs
-from deft_llm.unimer.dialogue import Facts, Templates, Writer, stated_claims
+from deft_llm.unimer.dialogue import Templates, Writer
 from deft_llm.unimer.interview import WEIGHTS, Interview
-from deft_llm.unimer.records import ClipRecord
 from deft_llm.unimer.statistics import asked_unit
 
 MakeRecord = Callable[[int], ClipRecord]
