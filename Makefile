@@ -85,7 +85,7 @@ demo: setup
 	@$(PY) demo/app.py
 
 test: setup
-	$(PY) -m pytest $(PARALLEL) $(PYTEST_ARGS)
+	$(PY) -m pytest $(PARALLEL) --timeout=300 $(PYTEST_ARGS)
 
 # The slow ones train networks and build wheels.
 test-all: setup
@@ -109,7 +109,7 @@ lower-bounds: setup
 	$(LOWER)/bin/python -m pip install --quiet -c $(LOWER)/constraints.txt torch $(BUILDERS)
 	$(LOWER)/bin/python -m pip install --quiet -c $(LOWER)/constraints.txt --no-build-isolation \
 	  -e '.[$(EXTRAS)]'
-	$(LOWER)/bin/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
+	$(LOWER)/bin/python -m pytest $(PARALLEL) --timeout=300 $(PYTEST_ARGS)
 
 quality: setup
 	$(VENV)/bin/ruff check .
