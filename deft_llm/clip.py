@@ -132,7 +132,7 @@ class Prediction:
     seconds: float
 
 
-RISE, FALL = "onset to apex", "apex to offset"
+ONSET_PHASE, OFFSET_PHASE = "onset to apex", "apex to offset"
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Evidence:
     magnitude: float
     z: float
     aus: tuple[str, ...] = ()
-    phase: str = RISE
+    phase: str = ONSET_PHASE
     source: str = ""
 
 

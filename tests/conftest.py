@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
-from deft_llm.clip import FALL, Evidence, Interval
-from deft_llm.data.features import REGION_COLUMNS, Packet
+from deft_llm.clip import OFFSET_PHASE, Evidence, Interval
+from deft_llm.data.features import REGION_COLUMNS, Features
 from deft_llm.data.records import ClipRecord
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
 from deft_llm.media.face import AlignedClip
@@ -70,10 +70,10 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_packet() -> Callable[[int], Packet]:
+def make_features() -> Callable[[int], Features]:
     """Seed -> a packet of noise."""
 
-    def make(seed: int) -> Packet:
+    def make(seed: int) -> Features:
         rng = np.random.default_rng(seed)
         table = (2, len(facs.REGIONS), len(REGION_COLUMNS))
         return {
@@ -159,7 +159,7 @@ def _returns(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
         side = facs.REGIONS[row.region].side
         u, v = facs.direction_vector(row.direction, side)
         back = facs.direction_name(-u, -v, side)
-        rows.append(Evidence(row.region, back, row.magnitude, row.z, row.aus, FALL))
+        rows.append(Evidence(row.region, back, row.magnitude, row.z, row.aus, OFFSET_PHASE))
     return tuple(rows)
 
 

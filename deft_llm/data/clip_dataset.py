@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.data.feature_files import FeatureFile, InMemory
-from deft_llm.data.features import Packet
+from deft_llm.data.features import Features
 from deft_llm.data.inputs import source_of
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
@@ -58,13 +58,13 @@ class MeasuredClip:
     """
 
     record: ClipRecord
-    features: Packet | None
+    features: Features | None
     problem: str = ""
     truth: Truth | None = None
 
     @classmethod
     def simulated(
-        cls, spec: ClipSpec, motion: Floats, features: Packet | None, **known: Any
+        cls, spec: ClipSpec, motion: Floats, features: Features | None, **known: Any
     ) -> MeasuredClip:
         """A simulated clip by its recipe and exact motion; ``known`` are fields of the record."""
         return cls(ClipRecord.of(spec.annotation(), **known), features, truth=Truth(spec, motion))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from deft_llm.data.features import Packet
+from deft_llm.data.features import Features
 from deft_llm.errors import UserError
 from deft_llm.files import replacing
 
@@ -79,7 +79,7 @@ class InMemory:
         return self.arrays[name][index]
 
 
-def save_features(path: Path, rows: Sequence[Packet]) -> None:
+def save_features(path: Path, rows: Sequence[Features]) -> None:
     """Stack the features of some clips into one safetensors file, whole or not at all."""
     names = rows[0] if rows else ()
     with replacing(path) as partial:

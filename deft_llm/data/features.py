@@ -17,7 +17,7 @@ from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import RegionTable
 from deft_llm.motion.strain import optical_strain
 
-Packet = dict[str, NDArray]
+Features = dict[str, NDArray]
 REGION_COLUMNS: tuple[str, ...] = (
     *("u", "v", "magnitude", "peak", "coherence", "noise", "z", "active"),
 )
@@ -26,7 +26,7 @@ _MIRRORED_REGIONS = [_REGION_NAMES.index(facs.mirror_region(name)) for name in _
 
 
 @dataclass(frozen=True)
-class PacketSizes:
+class FeatureSizes:
     """Sides in pixels and number of difference images.
 
     Attributes:
@@ -45,7 +45,7 @@ class PacketSizes:
     frames: int = 0
 
 
-DEFAULT_SIZES = PacketSizes()
+DEFAULT_SIZES = FeatureSizes()
 
 
 def texture_indices(onset: int, apex: int, offset: int, count: int) -> list[int]:
@@ -55,7 +55,7 @@ def texture_indices(onset: int, apex: int, offset: int, count: int) -> list[int]
     return [round(float(i)) for i in (*rise, *fall)]
 
 
-def pack(measurement: Measurement, sizes: PacketSizes = DEFAULT_SIZES) -> Packet:
+def pack(measurement: Measurement, sizes: FeatureSizes = DEFAULT_SIZES) -> Features:
     """Compress a measurement.
 
     Args:
@@ -113,17 +113,17 @@ def _table_array(table: RegionTable) -> NDArray[np.float32]:
     return np.clip(np.stack(columns, axis=1), -1e4, 1e4)
 
 
-def mirror(packet: Packet) -> Packet:
+def mirror(features: Features) -> Features:
     """The packet of the left-right flipped clip."""
-    flow = packet["flow"][..., ::-1].copy()
+    flow = features["flow"][..., ::-1].copy()
     flow[:, 0] *= -1
-    regions = packet["regions"][:, _MIRRORED_REGIONS].copy()
+    regions = features["regions"][:, _MIRRORED_REGIONS].copy()
     regions[..., REGION_COLUMNS.index("u")] *= -1
     flipped = {
-        name: packet[name][..., ::-1].copy() for name in ("texture", "frames") if name in packet
+        name: features[name][..., ::-1].copy() for name in ("texture", "frames") if name in features
     }
     return {
-        "onset": packet["onset"][:, ::-1].copy(),
+        "onset": features["onset"][:, ::-1].copy(),
         **flipped,
         "flow": flow,
         "regions": regions,

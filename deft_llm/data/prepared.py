@@ -27,7 +27,7 @@ from deft_llm.config import Settings
 from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.data.clip_dataset import ClipDataset, Place
 from deft_llm.data.feature_files import ClipFile
-from deft_llm.data.features import Packet, PacketSizes, pack
+from deft_llm.data.features import Features, FeatureSizes, pack
 from deft_llm.data.measuring import measure_coded
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
@@ -64,9 +64,9 @@ class PrepareSettings(Settings):
     yunet: Path | None = None
     frames: int = Field(default=0, ge=0)
 
-    def sizes(self) -> PacketSizes:
+    def sizes(self) -> FeatureSizes:
         """Sizes of the features."""
-        return PacketSizes(frames=self.frames)
+        return FeatureSizes(frames=self.frames)
 
 
 @dataclass(frozen=True)
@@ -204,17 +204,17 @@ def prepare_one(job: Job, cache: Path, settings: PrepareSettings) -> Prepared:
         problem = str(json.loads(failed.read_text(encoding="utf-8"))["problem"])
         return Prepared(annotation, key, job.remark, problem, cached=True)
     try:
-        packet, status = _measure(job, settings)
+        features, status = _measure(job, settings)
     except UserError as error:
         write_text(failed, json.dumps({"problem": str(error)}))
         return Prepared(annotation, key, job.remark, str(error))
     with replacing(file) as partial:
-        save_file(packet, partial, {"clip": annotation.clip, "status": status})
+        save_file(features, partial, {"clip": annotation.clip, "status": status})
     remark = "; ".join(part for part in (job.remark, "" if status == "ok" else status) if part)
     return Prepared(annotation, key, remark)
 
 
-def _measure(job: Job, settings: PrepareSettings) -> tuple[Packet, str]:
+def _measure(job: Job, settings: PrepareSettings) -> tuple[Features, str]:
     """The packet of a clip, and what could not be seen."""
     entry = job.entry
     assert entry.folder is not None

@@ -21,10 +21,10 @@ from pydantic import Field
 from tqdm import tqdm
 
 from deft_llm import facs
-from deft_llm.clip import FALL, RISE, Interval
+from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE, Interval
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip, Place, Truth
 from deft_llm.data.feature_files import FeatureFile, save_features
-from deft_llm.data.features import DEFAULT_SIZES, PacketSizes, pack
+from deft_llm.data.features import DEFAULT_SIZES, FeatureSizes, pack
 from deft_llm.data.measuring import CODED, align_coded
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
@@ -130,7 +130,7 @@ def filmed(simulated: SimulatedClip) -> tuple[str, AlignedClip]:
 def measure_simulated(
     simulated: SimulatedClip,
     jitter: bool = False,
-    sizes: PacketSizes = DEFAULT_SIZES,
+    sizes: FeatureSizes = DEFAULT_SIZES,
     offset_phase: bool = False,
 ) -> MeasuredClip:
     """Film and measure a clip; where no face is found, the result says so.
@@ -143,7 +143,7 @@ def measure_simulated(
         offset_phase: Also keep the exact motion after the apex.
     """
     spec = simulated.spec
-    after = true_motion(simulated, FALL) if offset_phase else None
+    after = true_motion(simulated, OFFSET_PHASE) if offset_phase else None
     truth = Truth(spec, true_motion(simulated), after)
     record = ClipRecord.of(spec.annotation(), spec=spec.to_json())
     try:
@@ -165,7 +165,7 @@ def _jittered(interval: Interval, frames: int, rng: np.random.Generator) -> Inte
     return Interval(onset, apex, offset)
 
 
-def true_motion(simulated: SimulatedClip, phase: str = RISE) -> NDArray[np.float32]:
+def true_motion(simulated: SimulatedClip, phase: str = ONSET_PHASE) -> NDArray[np.float32]:
     """Exact head-compensated motion of every region, onset to apex or apex to offset.
 
     Returns:
@@ -173,7 +173,9 @@ def true_motion(simulated: SimulatedClip, phase: str = RISE) -> NDArray[np.float
     """
     interval = simulated.spec.curve.interval
     first, last = (
-        (interval.onset, interval.apex) if phase == RISE else (interval.apex, interval.offset)
+        (interval.onset, interval.apex)
+        if phase == ONSET_PHASE
+        else (interval.apex, interval.offset)
     )
     flow, mask = simulated.exact_flow(first, last, compensated=True)
     landmarks = simulated.landmarks[first]
@@ -193,7 +195,7 @@ def _canonical_flow(flow: NDArray[np.float32], matrix: NDArray[np.float64]) -> N
 
 
 def simulated_clips(
-    data: SimulatedData, cache: Path, even: bool = False, sizes: PacketSizes = DEFAULT_SIZES
+    data: SimulatedData, cache: Path, even: bool = False, sizes: FeatureSizes = DEFAULT_SIZES
 ) -> ClipDataset:
     """Simulate and measure a set with its truth, once; kept in ``cache``.
 

@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from deft_llm.config import Settings
 from deft_llm.data.clip_dataset import ClipDataset
-from deft_llm.data.features import DEFAULT_SIZES, PacketSizes
+from deft_llm.data.features import DEFAULT_SIZES, FeatureSizes
 from deft_llm.data.prepared import open_prepared
 from deft_llm.data.simulated import SimulatedData, simulated_clips, specs
 
@@ -68,5 +68,5 @@ class ClipSource(Settings):
             return open_prepared(self.prepared)
         assert self.simulated is not None
         wants_frames = "frames" in set(inputs)
-        sizes = PacketSizes(frames=FRAMES_SIDE) if wants_frames else DEFAULT_SIZES
+        sizes = FeatureSizes(frames=FRAMES_SIDE) if wants_frames else DEFAULT_SIZES
         return simulated_clips(self.simulated, cache, sizes=sizes)

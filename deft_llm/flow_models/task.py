@@ -15,15 +15,17 @@ from pydantic import Field
 from torch import Tensor
 
 from deft_llm.config import Settings, validate
+from deft_llm.data.shards import Arrays
 from deft_llm.errors import UserError
 from deft_llm.flow_models.files import load_network
 from deft_llm.flow_models.pairs import PairData, PairStore
 from deft_llm.flow_models.regularizers import FaceLosses, face_loss
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
-from deft_llm.training.loop import Batch, Schedule
-from deft_llm.training.rendered import Arrays, RenderedTask, train_rendered
-from deft_llm.training.runs import claim_folder
+from deft_llm.training.loop import Batch
+from deft_llm.training.rendered import RenderedTask, train_rendered
+from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.schedule import Schedule
 
 
 class FlowRecipe(Settings):

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from deft_llm.config import Settings
+from deft_llm.data.shards import Arrays, Shards, claim_set, open_shards, settings_of
 from deft_llm.media.video import decode_bytes, encode_h264
-from deft_llm.simulator.appearance.occluders import dress
+from deft_llm.simulator.appearance.occluders import add_occluders
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.ict_head.files import head_file
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.performance import Blink, Curve, Gaze
-from deft_llm.training.rendered import Arrays, Shards, claim_set, open_shards, settings_of
 
 SHARD = 100  # clips a file; an interruption loses at most this many
 SIDE = 192  # px of a frame
@@ -142,7 +142,7 @@ def render_faces(simulated: SimulatedClip) -> Arrays:
     """
     rng = np.random.default_rng([simulated.spec.seed, 80])
     masks = np.stack([simulated.exact_flow(t, t)[1] for t in range(len(simulated.clip))])
-    frames = dress(simulated.clip.frames, masks, simulated.landmarks, rng)
+    frames = add_occluders(simulated.clip.frames, masks, simulated.landmarks, rng)
     if rng.random() < _COMPRESSED:
         video = encode_h264(frames, _FPS, int(rng.choice(_QUALITIES)))
         frames = decode_bytes(video, simulated.clip.name).frames

@@ -18,9 +18,10 @@ from deft_llm.landmark_models.faces import FaceData, FaceStore
 from deft_llm.landmark_models.files import load_network
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
 from deft_llm.metrics.landmarks import calibration, interocular, landmark_errors
-from deft_llm.training.loop import Batch, Schedule
+from deft_llm.training.loop import Batch
 from deft_llm.training.rendered import RenderedTask, train_rendered
-from deft_llm.training.runs import claim_folder
+from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.schedule import Schedule
 
 _EVALUATED = 64  # crops of one batch
 

@@ -63,7 +63,7 @@ class FlowPriorNet(Recognizer):
             nn.Dropout(dropout), nn.Linear(cells * _WIDTH, 128), nn.ReLU(), nn.Dropout(dropout)
         )
         self.emotion = nn.Linear(128, classes)
-        self.units = nn.Linear(128, 2 * len(AUS))
+        self.aus = nn.Linear(128, 2 * len(AUS))
 
     def forward_features(self, inputs: Inputs) -> Tensor:
         """Tokens (B, 49, 48): one for each of the 7x7 cells."""
@@ -85,7 +85,7 @@ def load_priors(folder: Path, classes: int) -> list[FlowPriorNet]:
     """The networks that ``train_configs/recognizers/flow_prior.yaml`` leaves in a folder.
 
     Raises:
-        UserError: If there are none.
+        UserError: If there are none, or they are of another network.
     """
     files = sorted(folder.glob("net*.safetensors"))
     if not files:
@@ -97,13 +97,19 @@ def load_priors(folder: Path, classes: int) -> list[FlowPriorNet]:
     networks = []
     for file in files:
         network = FlowPriorNet(classes).eval()
-        network.load_state_dict(load_file(file))
+        try:
+            network.load_state_dict(load_file(file))
+        except RuntimeError as error:
+            raise UserError(
+                f"{file}: weights of another network; delete them and run train.py "
+                "train_configs/recognizers/flow_prior.yaml again"
+            ) from error
         networks.append(network)
     return networks
 
 
 class Prior:
-    """Networks that read clips; what they said of a clip is kept, as folds ask again and again.
+    """Networks that read clips; their answers are kept, as folds ask for a clip again and again.
 
     Args:
         networks: Pre-trained networks, whose answers are averaged.
@@ -196,12 +202,12 @@ class PriorFlow:
         vectors, scores = self._describe(inputs["flow_uvs"])
         if self.correction is not None:
             scores = scores + vectors @ self.correction
-        shares: NDArray[np.float64] = softmax(scores, axis=1)
-        return shares
+        probabilities: NDArray[np.float64] = softmax(scores, axis=1)
+        return probabilities
 
     def _describe(self, flow: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Pixels, features and a one (N, D + 1); class scores (N, classes)."""
         features, scores = self.prior(flow)
         count = len(flow)
-        parts = [flow.reshape(count, -1), self.features * features, np.ones((count, 1))]
-        return np.concatenate(parts, axis=1).astype(np.float64), scores.astype(np.float64)
+        columns = [flow.reshape(count, -1), self.features * features, np.ones((count, 1))]
+        return np.concatenate(columns, axis=1).astype(np.float64), scores.astype(np.float64)

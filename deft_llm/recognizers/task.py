@@ -34,8 +34,10 @@ from deft_llm.errors import UserError
 from deft_llm.files import write_lines, write_text
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
-from deft_llm.training.loop import Batch, Schedule, fit
-from deft_llm.training.runs import claim_folder, use_all_cores
+from deft_llm.training.loop import Batch, fit
+from deft_llm.training.machine import use_all_cores
+from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +132,7 @@ class RecognizerRecipe(Settings):
         test: Clips of yet other subjects that the finished recognizer is scored on; None for none.
         batch_size: Clips of a batch.
         schedule: How long and how fast a network learns; a classical recognizer needs none.
+        cache: Where simulated clips are kept; recipes may share it.
     """
 
     output: Path
@@ -141,6 +144,7 @@ class RecognizerRecipe(Settings):
     test: ClipSource | None = None
     batch_size: int = Field(default=32, ge=2)
     schedule: Schedule | None = None
+    cache: Path = Path("runs/clips")
 
 
 def class_scores(clips: LabelledClips, probabilities: NDArray[np.floating]) -> dict[str, float]:
@@ -172,7 +176,7 @@ def train(values: dict[str, Any], where: str) -> None:
         raise UserError(f"{where}: {recipe.recognizer} is a network; give it a schedule (steps, …)")
     sources = _sources(recipe, where)
     claim_folder(recipe.output, recipe)
-    clips = {n: s.open(model.inputs, recipe.output / "clips") for n, s in sources.items()}
+    clips = {n: s.open(model.inputs, recipe.cache) for n, s in sources.items()}
     sets = {n: labelled(c, facs.THREE_CLASSES, three_class) for n, c in clips.items()}
     if isinstance(model, Recognizer):
         answer = _train_network(recipe, model, sets).probabilities

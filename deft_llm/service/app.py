@@ -17,7 +17,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.errors import UserError
 from deft_llm.service.api import Api
-from deft_llm.service.clip_service import Workbench
+from deft_llm.service.clip_service import ClipService
 from deft_llm.service.events import asked, reported
 from deft_llm.service.limits import LIMITS, Limits
 from deft_llm.service.models import EMBEDDED, Models
@@ -31,7 +31,7 @@ NOTE = (
 )
 
 
-def build(bench: Workbench, sessions: Sessions) -> gr.Blocks:
+def build(bench: ClipService, sessions: Sessions) -> gr.Blocks:
     """The page and the API."""
     page, api = Page(bench, sessions), Api(bench, sessions)
     with gr.Blocks(title="deft_llm", analytics_enabled=False) as blocks:
@@ -114,7 +114,7 @@ def run(checkpoint: Path, models: Path | None, port: int) -> None:
         os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and examples; gone at the end
         allowed = Models(checkpoint, models)
         allowed.get(EMBEDDED)
-        blocks = build(Workbench(allowed), Sessions(Path(folder)))
+        blocks = build(ClipService(allowed), Sessions(Path(folder)))
         try:
             serve(blocks, LIMITS, port)
         except OSError as error:

@@ -33,11 +33,11 @@ class Choice:
     """
 
     model: str = EMBEDDED
-    blank: tuple[str, ...] = ()
+    ablate: tuple[str, ...] = ()
     temperature: float = 0.0
 
     def __post_init__(self) -> None:
-        if unknown := [name for name in self.blank if name not in EXPERTS]:
+        if unknown := [name for name in self.ablate if name not in EXPERTS]:
             raise UserError(f"expert {unknown[0]!r}: expected some of {', '.join(EXPERTS)}")
         if not 0.0 <= self.temperature <= 2.0:
             raise UserError(f"temperature {self.temperature}: expected 0 to 2")
@@ -47,7 +47,7 @@ AS_USUAL = Choice()
 
 
 @dataclass(frozen=True)
-class Seen:
+class ClipResult:
     """A clip that was looked at.
 
     Attributes:
@@ -73,13 +73,13 @@ class Seen:
             return path.read_text(encoding="utf-8")
 
 
-class Workbench:
+class ClipService:
     """What can be done with a clip, over the models that may be loaded."""
 
     def __init__(self, models: Models, limits: Limits = LIMITS) -> None:
         self.models, self.limits = models, limits
 
-    def explain(self, path: Path, choice: Choice = AS_USUAL) -> Seen:
+    def explain(self, path: Path, choice: Choice = AS_USUAL) -> ClipResult:
         """Read, measure and explain a video file.
 
         Raises:
@@ -90,7 +90,9 @@ class Workbench:
         clip, measurement = observe(read_clip(path))
         return self._seen(ClipInfo.of(clip), measurement, choice)
 
-    def explain_interval(self, seen: Seen, interval: Interval, choice: Choice = AS_USUAL) -> Seen:
+    def explain_interval(
+        self, seen: ClipResult, interval: Interval, choice: Choice = AS_USUAL
+    ) -> ClipResult:
         """The same clip with other frames as onset, apex and offset.
 
         Raises:
@@ -98,9 +100,9 @@ class Workbench:
         """
         return self._seen(seen.info, measure(seen.measurement.aligned, interval), choice)
 
-    def _seen(self, info: ClipInfo, measurement: Measurement, choice: Choice) -> Seen:
+    def _seen(self, info: ClipInfo, measurement: Measurement, choice: Choice) -> ClipResult:
         explainer = self.models.get(choice.model)
-        return Seen(info, measurement, explainer.explain(measurement, choice.blank))
+        return ClipResult(info, measurement, explainer.explain(measurement, choice.ablate))
 
     def questions(self) -> list[str]:
         """Questions that the embedded model was trained on."""
@@ -122,7 +124,7 @@ class Workbench:
 
     def answer(
         self,
-        seen: Seen,
+        seen: ClipResult,
         turns: Sequence[tuple[str, str]],
         question: str,
         choice: Choice = AS_USUAL,
@@ -144,5 +146,5 @@ class Workbench:
         question = self.question(question)
         explainer = self.models.get(choice.model)
         yield from explainer.stream(
-            seen.measurement, turns, question, choice.temperature, choice.blank
+            seen.measurement, turns, question, choice.temperature, choice.ablate
         )

@@ -14,7 +14,7 @@ from deft_llm.clip import Interval
 from deft_llm.errors import UserError
 from deft_llm.service import views
 from deft_llm.service.batch import COLUMNS, explain_files
-from deft_llm.service.clip_service import Choice, Seen, Workbench
+from deft_llm.service.clip_service import Choice, ClipResult, ClipService
 from deft_llm.service.evidence import link_sentences
 from deft_llm.service.limits import VIDEO_TYPES
 from deft_llm.service.long_video import search_video
@@ -28,7 +28,7 @@ Files: TypeAlias = list[str] | None
 class Page:
     """What the page's controls do, for visitors that go by a key (their session)."""
 
-    def __init__(self, bench: Workbench, sessions: Sessions) -> None:
+    def __init__(self, bench: ClipService, sessions: Sessions) -> None:
         self.bench, self.sessions = bench, sessions
 
     def explain(self, key: str, video: File, model: str, leave_out: list[str]) -> tuple[Any, ...]:
@@ -45,7 +45,7 @@ class Page:
         seen = self.bench.explain_interval(seen, Interval(onset, apex, offset), choice)
         return self._show(key, seen)
 
-    def _show(self, key: str, seen: Seen) -> tuple[Any, ...]:
+    def _show(self, key: str, seen: ClipResult) -> tuple[Any, ...]:
         session, interval = self.sessions.get(key), seen.measurement.interval
         session.seen, session.turns, session.waiting = seen, [], []
         moments = (interval.onset, interval.apex, interval.offset)

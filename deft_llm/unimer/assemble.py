@@ -20,13 +20,13 @@ from typing import TextIO
 from tqdm import tqdm
 
 from deft_llm.config import Settings
-from deft_llm.data.parts import left_out, records
+from deft_llm.data.clip_shards import left_out, records
 from deft_llm.data.records import ClipRecord
 from deft_llm.files import write_lines
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 from deft_llm.unimer.balance import Balances
 from deft_llm.unimer.comparison import pairs
-from deft_llm.unimer.dialogue import Templates, Writer
-from deft_llm.unimer.interview import Interview
+from deft_llm.unimer.conversation_sampler import ConversationSampler
 from deft_llm.unimer.rows import Row, as_messages, conversation_row, hidden_row, pair_row
 from deft_llm.unimer.statistics import Statistics
 from deft_llm.unimer.table import TableWriter
@@ -117,7 +117,7 @@ def assemble(
         for row in tqdm(rows, total=total, desc="conversations", unit="row"):
             files.write("train", row)
             statistics.count_row(row)
-        for row in _extra(clips, statistics.left_out, settings, Writer(templates)):
+        for row in _extra(clips, statistics.left_out, settings, AnswerWriter(templates)):
             files.write("extra", row)
             statistics.count_row(row)
     statistics.write(folder)
@@ -145,13 +145,13 @@ def conversations(
         templates: Wording.
     """
     balances = Balances.of((record.facts(), record.emotion_known) for record in clips)
-    interview = Interview(Writer(templates), balances)
+    sampler = ConversationSampler(AnswerWriter(templates), balances)
     for variant in range(settings.variants):
         mirrored = variant % 2 == 1
         for record in clips:
             rng = random.Random(f"{settings.seed}/{record.clip}/{variant}")
             facts = record.facts(mirrored)
-            turns = interview.conversation(facts, rng, settings.turns, record.emotion_known)
+            turns = sampler.conversation(facts, rng, settings.turns, record.emotion_known)
             yield conversation_row(f"{record.clip}-{variant}", record, mirrored, turns)
 
 
@@ -159,7 +159,7 @@ def _extra(
     clips: Iterable[ClipRecord],
     refused: Sequence[tuple[str, str]],
     settings: Assembly,
-    writer: Writer,
+    writer: AnswerWriter,
 ) -> Iterator[Row]:
     """Conversations about two clips, and about clips that show no face."""
     if settings.comparisons:

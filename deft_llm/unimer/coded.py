@@ -9,15 +9,15 @@ from pathlib import Path
 from deft_llm import facs
 from deft_llm.clip import Annotation
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
-from deft_llm.data.features import Packet
-from deft_llm.data.parts import ALL, Shard, write_parts
+from deft_llm.data.clip_shards import ALL, Share, write_shards
+from deft_llm.data.features import Features
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.files import digest
 from deft_llm.unimer.judging import judged
 
 
-def content_hash(features: Packet) -> str:
+def content_hash(features: Features) -> str:
     """SHA-256 over what was measured: the same frames give the same hash under any name."""
     return digest(*(features[name].tobytes() for name in ("onset", "texture")))
 
@@ -49,11 +49,11 @@ def _read(corpus: ClipDataset, row: int) -> MeasuredClip:
         return MeasuredClip(corpus.records[row], None, str(error))
 
 
-def measure_corpus(corpus: ClipDataset, name: str, folder: Path, shard: Shard = ALL) -> list[str]:
-    """Write the parts of a prepared corpus; see ``parts.write_parts``."""
+def measure_corpus(corpus: ClipDataset, name: str, folder: Path, shard: Share = ALL) -> list[str]:
+    """Write the parts of a prepared corpus; see ``parts.write_shards``."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def measured(rows: Iterable[int]) -> Iterator[MeasuredClip]:
         return (_read(corpus, row) for row in rows)
 
-    return write_parts(f"packets-{name}", range(len(corpus)), measured, folder, shard)
+    return write_shards(f"packets-{name}", range(len(corpus)), measured, folder, shard)

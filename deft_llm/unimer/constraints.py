@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm import facs
-from deft_llm.clip import FALL, RISE, Evidence
+from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE, Evidence
 from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.motion.evidence import MAX_ANGLE, moved_regions
 from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z
@@ -29,14 +29,14 @@ from deft_llm.unimer.agreement import Weights, candidates, fitted
 
 SEEN_Z = 2.0
 RETURN_Z = 1.0  # least z of a falling phase that is put into words
-Grade = Literal["A", "B", "C", "label-only"]
-_GRADES: tuple[tuple[float, Grade], ...] = ((0.8, "A"), (0.5, "B"), (0.0, "C"))
+Level = Literal["A", "B", "C", "label-only"]
+_LEVELS: tuple[tuple[float, Level], ...] = ((0.8, "A"), (0.5, "B"), (0.0, "C"))
 _NAMES = list(facs.REGIONS)
 _MAGNITUDE, _Z = REGION_COLUMNS.index("magnitude"), REGION_COLUMNS.index("z")
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Agreement:
     """What a clip's flow and coding say together.
 
     Attributes:
@@ -54,7 +54,7 @@ class Judgement:
     label_only: tuple[str, ...]
     unexplained: tuple[Evidence, ...]
     score: float
-    grade: Grade
+    grade: Level
 
 
 def judge(
@@ -63,7 +63,7 @@ def judge(
     source: str = "",
     weights: Weights | None = None,
     least: float | None = None,
-) -> Judgement:
+) -> Agreement:
     """Apply the dual constraint to one clip.
 
     Args:
@@ -84,9 +84,9 @@ def judge(
     told = {code for row in evidence for code in row.aus}
     label_only = tuple(code for code in codes if code not in told)
     score = _score(table[0], evidence, codes, label_only)
-    grade = next(name for least, name in _GRADES if score >= least) if evidence else "label-only"
+    grade = next(name for least, name in _LEVELS if score >= least) if evidence else "label-only"
     returns = _returns(table[1], evidence)
-    return Judgement(evidence, returns, label_only, unexplained, score, grade)
+    return Agreement(evidence, returns, label_only, unexplained, score, grade)
 
 
 def _agreed(
@@ -103,7 +103,7 @@ def _agreed(
             magnitude=float(table[0, c.region, _MAGNITUDE]),
             z=float(table[0, c.region, _Z]),
             aus=c.aus,
-            phase=RISE,
+            phase=ONSET_PHASE,
             source=source,
         )
         for c, p in zip(found, sure, strict=True)
@@ -124,7 +124,7 @@ def _returns(fall: NDArray[np.float64], evidence: tuple[Evidence, ...]) -> tuple
         if -(u * du + v * dv) < math.cos(math.radians(MAX_ANGLE)) * size:
             continue
         back = facs.direction_name(-du, -dv, side)
-        rows.append(Evidence(row.region, back, size, z, row.aus, FALL, row.source))
+        rows.append(Evidence(row.region, back, size, z, row.aus, OFFSET_PHASE, row.source))
     return tuple(rows)
 
 

@@ -22,8 +22,8 @@ def judged(clip: MeasuredClip, least: float | None = None, by_truth: bool = Fals
     """
     record = clip.record
     assert clip.features is not None, f"{record.clip} was not measured"
-    judgement = judge(clip.features["regions"], record.aus, record.dataset, least=least)
-    evidence, returns, grade = judgement.evidence, judgement.returns, judgement.grade
+    agreement = judge(clip.features["regions"], record.aus, record.dataset, least=least)
+    evidence, returns, grade = agreement.evidence, agreement.returns, agreement.grade
     if by_truth:
         assert clip.truth is not None and clip.truth.offset_phase is not None
         evidence = _held(evidence, clip.truth.onset_phase)
@@ -33,9 +33,9 @@ def judged(clip: MeasuredClip, least: float | None = None, by_truth: bool = Fals
         record,
         evidence=evidence,
         returns=returns,
-        unexplained=judgement.unexplained,
-        label_only=judgement.label_only,
-        score=judgement.score,
+        unexplained=agreement.unexplained,
+        label_only=agreement.label_only,
+        score=agreement.score,
         grade=grade,
     )
 

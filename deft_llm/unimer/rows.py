@@ -9,8 +9,8 @@ from typing import Any
 
 from deft_llm.clip import Evidence
 from deft_llm.data.records import ClipRecord
+from deft_llm.unimer.answer_writer import AnswerWriter, Turn
 from deft_llm.unimer.comparison import Pair
-from deft_llm.unimer.dialogue import Turn, Writer
 
 ROLES = {"human": "user", "gpt": "assistant"}
 Row = dict[str, Any]
@@ -67,7 +67,7 @@ def pair_row(pair: Pair) -> Row:
     return {**row, "evidence": evidence, "stated": stated}
 
 
-def hidden_row(clip: str, writer: Writer, seed: int) -> Row:
+def hidden_row(clip: str, writer: AnswerWriter, seed: int) -> Row:
     """A question about a clip that shows no face, and the refusal to answer it."""
     question = random.Random(f"{seed}/{clip}/hidden").choice(writer.templates.questions["hidden"])
     record = ClipRecord(clip, "", None, True, (), (), "", 0, "", dataset="")

@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from deft_llm.data.clip_dataset import MeasuredClip
-from deft_llm.data.parts import ALL, Shard, records, write_parts
+from deft_llm.data.clip_shards import ALL, Share, records, write_shards
 from deft_llm.data.records import ClipRecord
 from deft_llm.data.simulated import SOURCE, SimulatedData, measure_simulated, specs
 from deft_llm.files import write_lines
 from deft_llm.simulator.head import load_head
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, render_many
-from deft_llm.unimer.dialogue import Templates, Writer
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 from deft_llm.unimer.judging import judged
 from deft_llm.unimer.rows import conversation_row
 
@@ -39,11 +39,11 @@ def observe(simulated: SimulatedClip) -> MeasuredClip:
     return replace(clip, record=replace(record, clip=name))
 
 
-def measure_simulated_parts(data: SimulatedData, folder: Path, shard: Shard = ALL) -> list[str]:
+def measure_simulated_parts(data: SimulatedData, folder: Path, shard: Share = ALL) -> list[str]:
     """Simulate and measure the parts of a shard; call again to go on after an interruption.
 
     Returns:
-        Names of all parts of the set (``data/parts.py``).
+        Names of all parts of the set (``data/clip_shards.py``).
     """
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -51,7 +51,7 @@ def measure_simulated_parts(data: SimulatedData, folder: Path, shard: Shard = AL
         head = load_head(data.head, data.head_path) if data.head_path else None
         return render_many(drawn, observe, data.workers, head)
 
-    return write_parts("packets", list(specs(data)), measured, folder, shard)
+    return write_shards("packets", list(specs(data)), measured, folder, shard)
 
 
 def build_simulated(data: SimulatedData, folder: Path, templates: Templates) -> None:
@@ -65,12 +65,12 @@ def build_simulated(data: SimulatedData, folder: Path, templates: Templates) -> 
     parts = measure_simulated_parts(data, folder)
     measured = list(records(folder, parts))
     logger.info("%d of %d clips measured", len(measured), data.clips)
-    write_lines(folder / "train.jsonl", _conversations(measured, data, Writer(templates)))
+    write_lines(folder / "train.jsonl", _conversations(measured, data, AnswerWriter(templates)))
     write_lines(folder / "clips.jsonl", (record.to_json() for record in measured))
 
 
 def _conversations(
-    measured: list[ClipRecord], data: SimulatedData, writer: Writer
+    measured: list[ClipRecord], data: SimulatedData, writer: AnswerWriter
 ) -> Iterator[str]:
     """Every variant of every clip, variants of one clip far apart."""
     for variant in range(data.variants):

@@ -22,7 +22,7 @@ _UNIT = re.compile(r"AU(\d+)|" + "|".join(sorted(map(re.escape, _NAMES), key=len
 _REASONS = 20  # clips left out that the card names
 
 
-def asked_unit(question: str) -> int | None:
+def asked_au(question: str) -> int | None:
     """The FACS number that a question is about, by number or name."""
     match = _UNIT.search(question)
     if match is None:
@@ -73,7 +73,7 @@ class Statistics:
             if kind == "class":
                 self.tables["class"][answered["value"]] += 1
             if kind == "au_yes_no":
-                number = asked_unit(asked["value"])
+                number = asked_au(asked["value"])
                 self.tables[f"asked_{answered['value']}"][f"AU{number}"] += 1
 
     def count_left_out(self, clip: str, problem: str) -> None:

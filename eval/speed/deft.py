@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from deft_llm.unimer.build import SimulatedData, specs
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -36,8 +37,7 @@ from deft_llm.errors import UserError
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.measure import Measurement
 from deft_llm.resources import checkpoint
-from deft_llm.unimer.build import SimulatedData, specs
-from deft_llm.unimer.dialogue import Templates, Writer
+from deft_llm.unimer.answer_writer import Templates, Writer
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ROOT / "demo" / "clips"
@@ -206,7 +206,7 @@ def rates(explainer: Explainer, talks: Talks, collator: Collator) -> list[Figure
                     "callbacks": [counted],
                 }
                 if name == "ours":
-                    given.update(rates={}, parts=None)
+                    given.update(rates={}, modules=None)
                 (DeftTrainer if name == "ours" else Trainer)(**given).train()
             values.append(counted.rate)
     ours, peer = (statistics.median(found[name]) for name in ("ours", "peer"))

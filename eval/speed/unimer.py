@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from deft_llm import facs
+from deft_llm.data.clip_shards import write_parts
 from deft_llm.data.features import REGION_COLUMNS, Packet
-from deft_llm.data.parts import write_parts
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.assemble import Assembly, assemble
 from deft_llm.unimer.coded import CodedClip, record_of
-from deft_llm.unimer.dialogue import Templates
 
 ROOT = Path(__file__).resolve().parents[2]
 _FLOOR = 0.05  # px

@@ -14,8 +14,8 @@ from deft_llm import facs
 from deft_llm.clip import Interval
 from deft_llm.data.features import (
     REGION_COLUMNS,
-    Packet,
-    PacketSizes,
+    Features,
+    FeatureSizes,
     mirror,
     pack,
     texture_indices,
@@ -28,8 +28,8 @@ U = REGION_COLUMNS.index("u")
 
 
 @pytest.fixture
-def packet(make_packet: Callable[[int], Packet]) -> Packet:
-    return make_packet(0)
+def features(make_features: Callable[[int], Features]) -> Features:
+    return make_features(0)
 
 
 def measurement(frames: NDArray[np.uint8], flows: NDArray[np.float32]) -> Any:
@@ -55,30 +55,30 @@ def moved() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     return frames, flows
 
 
-def test_mirror_of_mirror_is_the_same(packet: Packet) -> None:
-    twice = mirror(mirror(packet))
-    assert twice.keys() == packet.keys()
-    for name, array in packet.items():
+def test_mirror_of_mirror_is_the_same(features: Features) -> None:
+    twice = mirror(mirror(features))
+    assert twice.keys() == features.keys()
+    for name, array in features.items():
         assert twice[name].dtype == array.dtype
         np.testing.assert_array_equal(twice[name], array)
 
 
-def test_mirror_leaves_its_input_alone(packet: Packet) -> None:
-    before = {name: array.copy() for name, array in packet.items()}
-    for array in mirror(packet).values():
+def test_mirror_leaves_its_input_alone(features: Features) -> None:
+    before = {name: array.copy() for name, array in features.items()}
+    for array in mirror(features).values():
         array[...] = 0
     for name, array in before.items():
-        np.testing.assert_array_equal(packet[name], array)
+        np.testing.assert_array_equal(features[name], array)
 
 
-def test_mirror_flips_u_alone(packet: Packet) -> None:
-    flow = mirror(packet)["flow"]
-    np.testing.assert_array_equal(flow[:, 0], -packet["flow"][:, 0, :, ::-1])
-    np.testing.assert_array_equal(flow[:, 1:], packet["flow"][:, 1:, :, ::-1])
+def test_mirror_flips_u_alone(features: Features) -> None:
+    flow = mirror(features)["flow"]
+    np.testing.assert_array_equal(flow[:, 0], -features["flow"][:, 0, :, ::-1])
+    np.testing.assert_array_equal(flow[:, 1:], features["flow"][:, 1:, :, ::-1])
 
 
-def test_mirror_swaps_the_regions_of_the_two_sides(packet: Packet) -> None:
-    mirrored, table = mirror(packet)["regions"], packet["regions"]
+def test_mirror_swaps_the_regions_of_the_two_sides(features: Features) -> None:
+    mirrored, table = mirror(features)["regions"], features["regions"]
     for i, name in enumerate(REGIONS):
         expected = table[:, REGIONS.index(facs.mirror_region(name))].copy()
         expected[:, U] *= -1
@@ -103,7 +103,7 @@ def test_the_packet_of_the_flipped_clip_is_the_mirrored_packet(
 def test_shapes_types_and_columns(moved: tuple[NDArray[np.uint8], NDArray[np.float32]]) -> None:
     made = measurement(*moved)
     packed = pack(made)
-    sizes = PacketSizes()
+    sizes = FeatureSizes()
     assert {name: (array.shape, array.dtype.name) for name, array in packed.items()} == {
         "onset": ((sizes.structure, sizes.structure, 3), "uint8"),
         "texture": ((sizes.texture_frames, sizes.texture, sizes.texture), "float16"),

@@ -13,16 +13,16 @@ import pytest
 from deft_llm import facs
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.feature_files import save_features
-from deft_llm.data.features import Packet
+from deft_llm.data.features import Features
 from deft_llm.data.records import ClipRecord, mirror_evidence
 from deft_llm.deft.tuning.datasets import as_messages
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines, write_lines
-from deft_llm.unimer.dialogue import Turn
+from deft_llm.unimer.answer_writer import Turn
 from deft_llm.unimer.rows import conversation_row
 
 MakeRecord = Callable[[int], ClipRecord]
-MakePacket = Callable[[int], Packet]
+MakeFeatures = Callable[[int], Features]
 
 
 def test_a_record_survives_json(make_record: MakeRecord) -> None:
@@ -74,11 +74,11 @@ def test_a_conversation_line(make_record: MakeRecord) -> None:
 
 
 def test_features_come_back_by_clip(
-    tmp_path: Path, make_record: MakeRecord, make_packet: MakePacket
+    tmp_path: Path, make_record: MakeRecord, make_features: MakeFeatures
 ) -> None:
     names = ("packets-0.safetensors", "packets-1.safetensors")
     for i, name in enumerate(names):
-        save_features(tmp_path / name, [make_packet(10 * i), make_packet(10 * i + 1)])
+        save_features(tmp_path / name, [make_features(10 * i), make_features(10 * i + 1)])
     rows = [(0, 1), (1, 0), (0, 0), (1, 1)]
     records = [
         replace(make_record(seed), packets=names[file], row=row)
@@ -88,7 +88,7 @@ def test_features_come_back_by_clip(
     clips = ClipDataset.open(tmp_path)
     assert list(clips.records) == records
     for record, (file, row) in zip(records, rows, strict=True):
-        expected = make_packet(10 * file + row)
+        expected = make_features(10 * file + row)
         found = clips.by_name(record.clip).features
         assert found is not None
         assert found.keys() == expected.keys()

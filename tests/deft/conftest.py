@@ -21,7 +21,7 @@ from deft_llm.deft.processing_deft import (
     clip_span,
 )
 from deft_llm.deft.tokenizer import train_sentencepiece, wrap
-from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.answer_writer import Templates
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = {

@@ -16,7 +16,7 @@ from gradio_client import Client, handle_file
 
 from deft_llm.media.video import write_video
 from deft_llm.service.app import build, serve
-from deft_llm.service.clip_service import Workbench
+from deft_llm.service.clip_service import ClipService
 from deft_llm.service.events import asked
 from deft_llm.service.limits import LIMITS
 from deft_llm.service.models import Models
@@ -37,7 +37,7 @@ class Running:
     """A demo that serves."""
 
     blocks: gr.Blocks
-    bench: Workbench
+    bench: ClipService
     address: str
     uploads: Path
     client: Client
@@ -53,7 +53,7 @@ def demo(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))
         patch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
-        bench = Workbench(Models(tiny_checkpoint), limits)
+        bench = ClipService(Models(tiny_checkpoint), limits)
         blocks = build(bench, Sessions(uploads))
         address = serve(blocks, limits, None, wait=False)
         client = Client(address, verbose=False, download_files=False)

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from deft_llm.data.simulated_test import TestClip, even_specs, head_at_hand
+from deft_llm.unimer.build import SimulatedData
 
 from deft_llm.config import read_yaml
 from deft_llm.data import simulated_test as simulated_clips
 from deft_llm.data.features import Packet
-from deft_llm.data.simulated_test import TestClip, even_specs, head_at_hand
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.inference.calibration import Calibration
 from deft_llm.deft.inference.explainer import Explainer
@@ -38,7 +39,6 @@ from deft_llm.evaluation.explanation.disentanglement import (
 from deft_llm.evaluation.explanation.simulated_scores import scored_aus
 from deft_llm.metrics.figures import Figure
 from deft_llm.simulator.scene.clip_spec import ClipSpec
-from deft_llm.unimer.build import SimulatedData
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from deft_llm.unimer.build import SimulatedData, specs
 
 from deft_llm import facs
 from deft_llm.config import read_yaml
@@ -28,7 +29,6 @@ from deft_llm.evaluation.explanation import simulated_scores
 from deft_llm.metrics.faithfulness import ClaimCounts
 from deft_llm.metrics.figures import Figure
 from deft_llm.simulator.scene.clip_spec import PEAK_PX, ClipSpec, draw_spec
-from deft_llm.unimer.build import SimulatedData, specs
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARK = ROOT / "eval" / "benchmarks" / "simulated.yaml"

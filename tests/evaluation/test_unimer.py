@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from deft_llm.data.simulated_test import TestClip
 
 from deft_llm import facs
 from deft_llm.data.features import REGION_COLUMNS, Packet
-from deft_llm.data.simulated_test import TestClip
 from deft_llm.evaluation.unimer.agreement_fit import Samples, fit, samples
 from deft_llm.evaluation.unimer.benchmark import (
     Bars,

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from deft_llm import facs
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.feature_files import save_features
-from deft_llm.data.features import Packet, mirror
+from deft_llm.data.features import Features, mirror
 from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
@@ -43,7 +43,7 @@ def examples(count: int = 10) -> LabelledClips:
     return clips_of(flows(count), [i % 2 for i in range(count)], mirrored=(1, 0))
 
 
-def write_folder(folder: Path, make: Callable[[int], Packet], subjects: str) -> Path:
+def write_folder(folder: Path, make: Callable[[int], Features], subjects: str) -> Path:
     folder.mkdir()
     record = ClipRecord("", "", None, True, ("12",), (), "packets-0.safetensors", 0, "")
     records = [
@@ -66,9 +66,9 @@ def test_an_epoch_shows_every_clip_once() -> None:
     assert not torch.equal(task.batch(7)["flow_dual"], task.batch(9)["flow_dual"])
 
 
-def test_mirroring_is_that_of_features(make_packet: Callable[[int], Packet]) -> None:
-    packet = make_packet(0)
-    pair = [packet["flow"], mirror(packet)["flow"]]
+def test_mirroring_is_that_of_features(make_features: Callable[[int], Features]) -> None:
+    features = make_features(0)
+    pair = [features["flow"], mirror(features)["flow"]]
     clips = clips_of(np.stack(pair).astype(np.float32), [0, 1], (1, 0))
     data = clips.batches(("flow_uvs", "flow_dual"))
     rows, flipped = torch.tensor([0, 1]), torch.tensor([True, False])
@@ -86,9 +86,9 @@ def test_inputs_that_the_clips_were_not_measured_for_are_named() -> None:
 
 
 def test_only_the_three_classes_are_read(
-    tmp_path: Path, make_packet: Callable[[int], Packet]
+    tmp_path: Path, make_features: Callable[[int], Features]
 ) -> None:
-    clips = ClipDataset.open(write_folder(tmp_path / "data", make_packet, "s"))
+    clips = ClipDataset.open(write_folder(tmp_path / "data", make_features, "s"))
     data = labelled(clips, facs.THREE_CLASSES, three_class)
     names = [facs.THREE_CLASSES[i] for i in data.labels]
     assert len(data) == 9 and names[:3] == ["positive", "negative", "surprise"]
@@ -100,6 +100,7 @@ def test_only_the_three_classes_are_read(
 def overrides(tmp_path: Path, validation: Path) -> list[str]:
     values = {
         "output": tmp_path / "run",
+        "test": "",
         "data": tmp_path / "data",
         "validation": validation,
         "options.width": 4,
@@ -109,9 +110,9 @@ def overrides(tmp_path: Path, validation: Path) -> list[str]:
     return [f"{key}={value}" for key, value in values.items()]
 
 
-def test_a_recipe_runs(tmp_path: Path, make_packet: Callable[[int], Packet]) -> None:
-    write_folder(tmp_path / "data", make_packet, "s")
-    other = write_folder(tmp_path / "other", make_packet, "t")
+def test_a_recipe_runs(tmp_path: Path, make_features: Callable[[int], Features]) -> None:
+    write_folder(tmp_path / "data", make_features, "s")
+    other = write_folder(tmp_path / "other", make_features, "t")
     tasks.run(RECIPE, overrides(tmp_path, other))
     final = tmp_path / "run" / "final"
     saved = json.loads((final / "config.json").read_text())
@@ -122,9 +123,52 @@ def test_a_recipe_runs(tmp_path: Path, make_packet: Callable[[int], Packet]) -> 
 
 
 def test_shared_subjects_stop_a_recipe(
-    tmp_path: Path, make_packet: Callable[[int], Packet]
+    tmp_path: Path, make_features: Callable[[int], Features]
 ) -> None:
-    folder = write_folder(tmp_path / "data", make_packet, "s")
+    folder = write_folder(tmp_path / "data", make_features, "s")
     with pytest.raises(UserError, match="share subject s0 and 11 more"):
         tasks.run(RECIPE, overrides(tmp_path, folder))
     assert not (tmp_path / "run").exists()
+
+
+# ------------------------------------------------------------------- one form for all
+
+
+def with_frames(make: Callable[[int], Features]) -> Callable[[int], Features]:
+    """Clips that were measured for networks that read frames, too."""
+
+    def made(seed: int) -> Features:
+        rng = np.random.default_rng(seed)
+        return {**make(seed), "frames": rng.integers(0, 255, (9, 32, 32)).astype(np.uint8)}
+
+    return made
+
+
+@pytest.mark.parametrize("name", ["fmanet", "htnet", "lbp_top"])
+def test_one_form_of_recipe_trains_and_scores_each_kind(
+    name: str, tmp_path: Path, make_features: Callable[[int], Features]
+) -> None:
+    """Dual flow at any side, flow at the 28 pixels that HTNet is made for, and frames."""
+    for part in ("data", "test"):
+        write_folder(tmp_path / part, with_frames(make_features), part)
+    changes = {part: tmp_path / part for part in ("data", "test")} | {"output": tmp_path / "run"}
+    if name != "lbp_top":
+        changes |= {"schedule.steps": 2, "batch_size": 4}
+    if name == "fmanet":
+        changes |= {"options.width": 4}
+    tasks.run(RECIPE.with_name(f"{name}.yaml"), [f"{k}={v}" for k, v in changes.items()])
+    final = tmp_path / "run" / "final"
+    rows = [json.loads(line) for line in (final / "predictions.jsonl").open(encoding="utf-8")]
+    assert len(rows) == 9  # those of the three classes
+    right = np.mean([row["label"] == row["predicted"] for row in rows])
+    assert json.loads((final / "scores.json").read_text())["accuracy"] == pytest.approx(right)
+    assert all(sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4) for row in rows)
+
+
+def test_clips_without_frames_are_told_to_a_recognizer_of_frames(
+    tmp_path: Path, make_features: Callable[[int], Features]
+) -> None:
+    folder = write_folder(tmp_path / "data", make_features, "s")
+    recipe = RECIPE.with_name("lbp_top.yaml")
+    with pytest.raises(UserError, match="made of frames, and the clips were measured for"):
+        tasks.run(recipe, [f"data={folder}", "test=", f"output={tmp_path / 'run'}"])

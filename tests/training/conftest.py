@@ -16,12 +16,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from deft_llm import facs
 from deft_llm.clip import Evidence
 from deft_llm.data.clip_dataset import MeasuredClip
-from deft_llm.data.features import Packet
+from deft_llm.data.features import Features
 from deft_llm.data.records import ClipRecord
 from deft_llm.data.simulated import SimulatedData
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.unimer import simulated
-from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.simulated import build_simulated
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +35,7 @@ def own_accelerator() -> Iterator[None]:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def _observed(spec: ClipSpec, packet: Packet) -> MeasuredClip:
+def _observed(spec: ClipSpec, features: Features) -> MeasuredClip:
     """What a clip's measurement could be: the AUs' motion as the table has it, noise for maps."""
     moved = {
         region: (directions[0], code)
@@ -60,18 +60,18 @@ def _observed(spec: ClipSpec, packet: Packet) -> MeasuredClip:
         content=str(spec.seed),
         spec=spec.to_json(),
     )
-    return MeasuredClip(record, packet)
+    return MeasuredClip(record, features)
 
 
 Rendering = Callable[..., Iterator[MeasuredClip]]
 
 
 @pytest.fixture(scope="session")
-def no_rendering(make_packet: Callable[[int], Packet]) -> Rendering:
+def no_rendering(make_features: Callable[[int], Features]) -> Rendering:
     """Stands in for ``render_many``."""
 
     def observe(specs: Iterable[ClipSpec], *_: object) -> Iterator[MeasuredClip]:
-        return (_observed(spec, make_packet(spec.seed % 2**32)) for spec in specs)
+        return (_observed(spec, make_features(spec.seed % 2**32)) for spec in specs)
 
     return observe
 

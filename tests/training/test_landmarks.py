@@ -20,7 +20,7 @@ from deft_llm.landmark_models.files import load_network
 from deft_llm.landmark_models.task import LandmarkRecipe, LandmarkTask
 from deft_llm.media.canonical import CANONICAL_LANDMARKS
 from deft_llm.metrics.landmarks import interocular
-from deft_llm.simulator.appearance.occluders import _Teeth, dress
+from deft_llm.simulator.appearance.occluders import _Teeth, add_occluders
 from deft_llm.simulator.head import load_head
 from deft_llm.training import tasks
 
@@ -120,9 +120,10 @@ def test_paint_spares_most_of_the_face() -> None:
     cv2.ellipse(mask, (96, 100), (46, 62), 0, 0, 360, 1, -1)
     changed = np.mean(
         [
-            (dress(frames, mask[None].astype(bool), points, np.random.default_rng(s)) != 100).any(
-                -1
-            )
+            (
+                add_occluders(frames, mask[None].astype(bool), points, np.random.default_rng(s))
+                != 100
+            ).any(-1)
             for s in range(60)
         ],
         axis=0,

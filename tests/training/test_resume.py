@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deft_llm.config import read_yaml
-from deft_llm.data import parts
+from deft_llm.data import clip_shards as parts
 from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.simulated import SimulatedData
 from deft_llm.deft.tuning import stages as deft_stages
@@ -23,7 +23,7 @@ from deft_llm.errors import UserError
 from deft_llm.files import read_lines
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.unimer import simulated
-from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.simulated import build_simulated
 
 ROOT = Path(__file__).resolve().parents[2]

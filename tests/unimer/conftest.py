@@ -10,7 +10,7 @@ import pytest
 
 from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
-from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.answer_writer import Templates
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeTable = Callable[..., RegionTable]

@@ -15,21 +15,21 @@ from safetensors.numpy import save_file
 from deft_llm import facs
 from deft_llm.clip import Annotation, Interval
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
-from deft_llm.data.features import Packet
-from deft_llm.data.parts import PART, Shard, absent, claim, write_parts
+from deft_llm.data.clip_shards import CLIPS_PER_SHARD, Share, absent, claim, write_shards
+from deft_llm.data.features import Features
 from deft_llm.data.prepared import open_prepared
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines, write_lines
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.assemble import Assembly, assemble
 from deft_llm.unimer.audit import audit
 from deft_llm.unimer.coded import measure_corpus, problem_of
-from deft_llm.unimer.dialogue import Templates
 from deft_llm.unimer.validate import validate_folder
 
 MakeRecord = Callable[[int], ClipRecord]
-MakePacket = Callable[[int], Packet]
-CLIPS = 2 * PART + 20
+MakeFeatures = Callable[[int], Features]
+CLIPS = 2 * CLIPS_PER_SHARD + 20
 SETTINGS = Assembly(seed=3, variants=2, turns=3)
 Observe = Callable[[Iterable[int]], Iterator[MeasuredClip]]
 
@@ -52,7 +52,7 @@ def observe(make_record: MakeRecord) -> Observe:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, observe: Observe, templates: Templates) -> Path:
     folder = tmp_path_factory.mktemp("built")
-    parts = write_parts("packets", range(CLIPS), observe, folder)
+    parts = write_shards("packets", range(CLIPS), observe, folder)
     assemble(folder, parts, SETTINGS, templates, [("x/1", "the file does not decode")])
     return folder
 
@@ -68,25 +68,25 @@ def test_shards_and_interruptions_leave_no_trace(
 ) -> None:
     def stopped(seeds: Iterable[int]) -> Iterator[MeasuredClip]:
         for seed, clip in zip(seeds, observe(range(CLIPS)), strict=False):
-            if seed == PART + 3:
+            if seed == CLIPS_PER_SHARD + 3:
                 raise KeyboardInterrupt
             yield clip
 
     with pytest.raises(KeyboardInterrupt):
-        write_parts("packets", range(CLIPS), stopped, tmp_path)
+        write_shards("packets", range(CLIPS), stopped, tmp_path)
     for index in (3, 1, 2):
-        parts = write_parts("packets", range(CLIPS), observe, tmp_path, Shard(index, 3))
+        parts = write_shards("packets", range(CLIPS), observe, tmp_path, Share(index, 3))
     assert not absent(tmp_path, parts)
     assemble(tmp_path, parts, SETTINGS, templates, [("x/1", "the file does not decode")])
     assert contents(tmp_path) == contents(built)
 
 
 def test_a_shard_measures_its_share_alone(tmp_path: Path, observe: Observe) -> None:
-    parts = write_parts("packets", range(CLIPS), observe, tmp_path, Shard.parse("2/3"))
+    parts = write_shards("packets", range(CLIPS), observe, tmp_path, Share.parse("2/3"))
     assert absent(tmp_path, parts) == [parts[0], parts[2]]
     for wrong in ("0/2", "3/2", "1", "a/b", "1/"):
         with pytest.raises(UserError, match="shard"):
-            Shard.parse(wrong)
+            Share.parse(wrong)
 
 
 def test_all_forms_hold_the_same(built: Path) -> None:
@@ -181,7 +181,7 @@ def test_another_recipe_cannot_go_on_in_a_folder(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------- corpora
 
 
-def prepared(folder: Path, packet: Packet) -> Path:
+def prepared(folder: Path, features: Features) -> Path:
     """The cache of a corpus of three clips, of which one file is damaged; its listing."""
     interval = Interval(3, 6, 12)
     codings = (
@@ -191,7 +191,7 @@ def prepared(folder: Path, packet: Packet) -> Path:
     )
     rows = []
     for coding in codings:
-        save_file(packet, folder / f"key-{coding.clip}.safetensors")
+        save_file(features, folder / f"key-{coding.clip}.safetensors")
         row = {"annotation": asdict(coding), "key": f"key-{coding.clip}", "problem": ""}
         rows.append(json.dumps(row))
     (folder / "key-b.safetensors").write_bytes(b"damaged")
@@ -200,9 +200,9 @@ def prepared(folder: Path, packet: Packet) -> Path:
 
 
 def test_a_prepared_corpus_becomes_records(
-    tmp_path: Path, make_packet: MakePacket, templates: Templates
+    tmp_path: Path, make_features: MakeFeatures, templates: Templates
 ) -> None:
-    corpus = open_prepared(prepared(tmp_path, make_packet(0)))
+    corpus = open_prepared(prepared(tmp_path, make_features(0)))
     parts = measure_corpus(corpus, "casme2", tmp_path)
     found = assemble(tmp_path, parts, SETTINGS, templates)
     (record,) = ClipDataset.open(tmp_path).records

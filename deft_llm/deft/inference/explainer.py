@@ -22,9 +22,9 @@ from torch import Tensor
 from transformers import LogitsProcessorList
 
 from deft_llm import facs, resources
-from deft_llm.answers import COARSE_LABELS, NOTHING, parse_triple, stated_claims
+from deft_llm.answers import COARSE_LABELS, NOTHING, parse_structured_answer, stated_claims
 from deft_llm.clip import Clip, Explanation
-from deft_llm.data.features import Packet, PacketSizes, pack
+from deft_llm.data.features import Features, FeatureSizes, pack
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration
 from deft_llm.deft.inference.claims import contradicting, supported, unseen_aus
 from deft_llm.deft.inference.conversation import (
@@ -33,7 +33,7 @@ from deft_llm.deft.inference.conversation import (
     draw_tokens,
     fitting_prompt,
 )
-from deft_llm.deft.inference.grammar import TripleGrammar, TripleLogits
+from deft_llm.deft.inference.grammar import StructuredAnswerGrammar, StructuredAnswerLogits
 from deft_llm.deft.inference.scoring import label_log_likelihoods
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
@@ -99,7 +99,7 @@ class Explainer:
         self.calibration = calibration or Calibration()
         self._in_hand: tuple[Measurement, tuple[str, ...], dict[str, Tensor]] | None = None
         config = model.config
-        self.sizes = PacketSizes(
+        self.sizes = FeatureSizes(
             config.structure_size, config.texture_size, config.texture_frames, config.map_size
         )
 
@@ -126,17 +126,19 @@ class Explainer:
         return cls(model, processor, Calibration.load(folder))
 
     @torch.inference_mode()
-    def encode(self, packets: Sequence[Packet], blank: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    def encode(
+        self, packets: Sequence[Features], ablate: tuple[str, ...] = ()
+    ) -> dict[str, Tensor]:
         """Expert tokens of some clips; ``blank`` names experts to leave out."""
         inputs = self.processor.feature_extractor(list(packets))
         clip = {name: inputs[name].to(self.model.device) for name in CLIP_INPUTS}
-        return self.model.encode_clips(blank, **clip)
+        return self.model.get_clip_features(ablate, **clip)
 
-    def _tokens(self, measurement: Measurement, blank: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    def _tokens(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """Expert tokens of the clip in hand, encoded once."""
         kept = self._in_hand
-        if kept is None or kept[0] is not measurement or kept[1] != blank:
-            kept = (measurement, blank, self.encode([pack(measurement, self.sizes)], blank))
+        if kept is None or kept[0] is not measurement or kept[1] != ablate:
+            kept = (measurement, ablate, self.encode([pack(measurement, self.sizes)], ablate))
             self._in_hand = kept
         return kept[2]
 
@@ -148,9 +150,9 @@ class Explainer:
         return tuple(ids) if isinstance(ids, list) else (ids,)
 
     @cached_property
-    def grammar(self) -> TripleGrammar:
+    def grammar(self) -> StructuredAnswerGrammar:
         """Of the structured answer."""
-        return TripleGrammar(self.processor.tokenizer, self.end_ids)
+        return StructuredAnswerGrammar(self.processor.tokenizer, self.end_ids)
 
     @torch.inference_mode()
     def generate(
@@ -177,7 +179,7 @@ class Explainer:
         prompt = self.processor.chat(messages).replace(CLIP_TOKEN, self.processor.span)
         inputs = self.processor([prompt] * clips).to(self.model.device)
         length = inputs["input_ids"].shape[1]
-        bound = [TripleLogits(self.grammar, length, label)] if grammar else []
+        bound = [StructuredAnswerLogits(self.grammar, length, label)] if grammar else []
         written = self.model.generate(
             **inputs,
             expert_tokens=tokens,
@@ -221,19 +223,19 @@ class Explainer:
         asked = [{"role": "user", "content": CLIP_TOKEN + self.processor.prompts["triple"]}]
         return self.generate(tokens, asked, grammar, label)
 
-    def explain(self, measurement: Measurement, blank: tuple[str, ...] = ()) -> Explanation:
+    def explain(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> Explanation:
         """Explain one measured clip; ``blank`` names experts to leave out."""
         table, status = measurement.table_apex, nothing_seen(measurement)
         if status:
             return Explanation(None, {}, {}, (), status=status)
         started = time.perf_counter()
-        tokens = self._tokens(measurement, blank)
+        tokens = self._tokens(measurement, ablate)
         said = self.answers(tokens, write=False)
         probabilities = self.calibration.probabilities("coarse", said.log_likelihoods[0])
         by_class = dict(zip(COARSE_LABELS, probabilities.tolist(), strict=True))
         best = max(by_class, key=by_class.__getitem__)
         (text,) = self.structured(tokens, grammar=True, label=best)
-        record = parse_triple(text)
+        record = parse_structured_answer(text)
         named = tuple(record["aus"]) if record else ()
         rationale = record["rationale"] if record else text
         claims = stated_claims(text)
@@ -275,7 +277,7 @@ class Explainer:
         turns: Sequence[tuple[str, str]],
         question: str,
         temperature: float = 0.0,
-        blank: tuple[str, ...] = (),
+        ablate: tuple[str, ...] = (),
     ) -> Iterator[str]:
         """Answer a question about a clip while it is being written.
 
@@ -296,13 +298,13 @@ class Explainer:
             UserError: If the question is empty or too long, the temperature is negative, or an
                 expert's name is unknown.
         """
-        check_request(question, temperature, blank)
+        check_request(question, temperature, ablate)
         if silence := nothing_seen(measurement):
             yield silence
             return
         limit = self.model.config.text_config.max_position_embeddings
         prompt = fitting_prompt(self.processor, turns, question, limit, MAX_NEW_TOKENS)
-        tokens = self._tokens(measurement, blank)
+        tokens = self._tokens(measurement, ablate)
         written: list[int] = []
         for token in draw_tokens(self.model, prompt, tokens, temperature):
             if token in self.end_ids:

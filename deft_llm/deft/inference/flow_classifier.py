@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft_llm import facs
-from deft_llm.answers import stated_units
+from deft_llm.answers import stated_aus
 from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.explainer import Explainer
@@ -27,13 +27,13 @@ from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, mirror
 
-BLANK = ("structure", "texture")
+ABLATED = ("structure", "texture")
 _BATCH = 32
 _ANSWER = 60  # tokens of an answer that names AUs
 Fall = Literal["opposite", "none"]
 
 
-class DeftOnFlow:
+class DeftFlowClassifier:
     """A classical recognizer (``recognizers/base.py``) that learns nothing from its folds.
 
     Args:
@@ -84,12 +84,12 @@ class DeftOnFlow:
         for first in range(0, len(flow_uvs), _BATCH):
             tokens = self.encode(flow_uvs[first : first + _BATCH])
             said += self.explainer.generate(tokens, asked, max_new_tokens=_ANSWER)
-        return [stated_units(text) for text in said]
+        return [stated_aus(text) for text in said]
 
     def encode(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
         """Expert tokens of flow images (N, 3, S, S) in the encoding ``medsqrt``."""
         model = self.explainer.model
-        return model.encode_clips(BLANK, **clip_inputs(model.config, flow_uvs, self.fall))
+        return model.get_clip_features(ABLATED, **clip_inputs(model.config, flow_uvs, self.fall))
 
 
 def clip_inputs(
@@ -100,7 +100,7 @@ def clip_inputs(
     Args:
         config: The model's.
         flow_uvs: (N, 3, S, S) in the encoding ``medsqrt``.
-        fall: See ``DeftOnFlow``.
+        fall: See ``DeftFlowClassifier``.
     """
     rise = as_trained(flow_uvs, config.map_size)
     back = torch.zeros_like(rise)

@@ -176,7 +176,7 @@ def _gpt2_characters() -> dict[int, str]:
     return {**{b: chr(b) for b in plain}, **{b: chr(256 + k) for k, b in enumerate(rest)}}
 
 
-class TripleGrammar:
+class StructuredAnswerGrammar:
     """The grammar over one tokenizer's vocabulary."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, end_ids: tuple[int, ...]) -> None:
@@ -239,10 +239,12 @@ class TripleGrammar:
                     yield token
 
 
-class TripleLogits(LogitsProcessor):
+class StructuredAnswerLogits(LogitsProcessor):
     """Sets the scores of all tokens that would break the answer to minus infinity."""
 
-    def __init__(self, grammar: TripleGrammar, prompt_length: int, label: str = "") -> None:
+    def __init__(
+        self, grammar: StructuredAnswerGrammar, prompt_length: int, label: str = ""
+    ) -> None:
         """For one call of ``generate``.
 
         Args:

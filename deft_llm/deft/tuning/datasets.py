@@ -17,7 +17,7 @@ from deft_llm.data.records import ClipRecord
 from deft_llm.deft.configuration_deft import NO_EMOTION, DeftConfig
 from deft_llm.deft.processing_deft import (
     CLIP_TOKEN,
-    IGNORED,
+    IGNORE_INDEX,
     DeftFeatureExtractor,
     DeftProcessor,
     padded,
@@ -41,9 +41,13 @@ def require_sizes(clips: ClipDataset, config: DeftConfig) -> None:
         "map_size": config.map_size,
     }
     for clip in clips:
-        packet = clip.features
-        assert packet is not None, "a data folder holds measured clips alone"
-        sides = (packet["onset"].shape[0], *packet["texture"].shape[:2], packet["flow"].shape[-1])
+        features = clip.features
+        assert features is not None, "a data folder holds measured clips alone"
+        sides = (
+            features["onset"].shape[0],
+            *features["texture"].shape[:2],
+            features["flow"].shape[-1],
+        )
         found = dict(zip(wanted, sides, strict=True))
         if found != wanted:
             name = next(name for name in wanted if found[name] != wanted[name])
@@ -73,7 +77,9 @@ class ClipTargets:
         for seen in record.facts(mirrored).evidence:
             side = facs.REGIONS[seen.region].side
             regions[self.regions[seen.region]] = 1 + facs.octant(seen.direction, side)
-        emotion = self.emotions[record.emotion or NO_EMOTION] if record.emotion_known else IGNORED
+        emotion = (
+            self.emotions[record.emotion or NO_EMOTION] if record.emotion_known else IGNORE_INDEX
+        )
         return {"emotion_labels": emotion, "au_labels": labels, "region_labels": regions}
 
 
@@ -125,7 +131,9 @@ class ExpertTokens:
             for first in range(0, len(images), _ENCODED):
                 indices = range(first, min(first + _ENCODED, len(images)))
                 inputs = extractor([images[i]["packet"] for i in indices])
-                found = model.encode_clips(**{n: x.to(model.device) for n, x in inputs.items()})
+                found = model.get_clip_features(
+                    **{n: x.to(model.device) for n, x in inputs.items()}
+                )
                 parts.append({name: tokens.cpu() for name, tokens in found.items()})
         model.train(training)
         self.tokens = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

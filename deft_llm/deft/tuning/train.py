@@ -28,7 +28,7 @@ from deft_llm.deft.tuning.datasets import (
     require_sizes,
 )
 from deft_llm.deft.tuning.model import (
-    PARTS,
+    MODULES,
     build_model,
     start_config,
     train_only,
@@ -38,9 +38,10 @@ from deft_llm.deft.tuning.recipe import DeftRecipe, require_machine
 from deft_llm.deft.tuning.stages import run_stage
 from deft_llm.errors import UserError
 from deft_llm.files import replacing_folder
-from deft_llm.training.runs import claim_folder, is_shared, process_state, use_all_cores, whole
+from deft_llm.training.machine import is_shared, process_state, use_all_cores, whole
+from deft_llm.training.run_folder import FINAL, claim_folder
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.audit import folder_records, require_disjoint
-from deft_llm.unimer.dialogue import Templates
 from deft_llm.unimer.simulated import build_simulated
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def train(values: dict[str, Any], where: str) -> None:
     recipe = validate(DeftRecipe, values, where)
     require_machine(recipe, where)
     config = start_config(recipe)  # before hours of rendering
-    final = recipe.output / "final"
+    final = recipe.output / FINAL
     state = process_state()
     with state.main_process_first():
         claim_folder(recipe.output, recipe)
@@ -95,8 +96,8 @@ def train(values: dict[str, Any], where: str) -> None:
     tuned = _to_be_tuned(recipe, model, processor)
     run_stage("instruct", tuned, conversations, collator, recipe)
     with whole(tuned):
-        if recipe.checkpoint and recipe.average < 1:
-            average(tuned, recipe.checkpoint, recipe.average)
+        if recipe.checkpoint and recipe.weight_interpolation < 1:
+            interpolate_weights(tuned, recipe.checkpoint, recipe.weight_interpolation)
         if not (recipe.text_model.lora_rank or is_shared(tuned)):
             tuned = tuned.to(getattr(torch, recipe.save_dtype))
         if state.is_main_process:
@@ -106,7 +107,7 @@ def train(values: dict[str, Any], where: str) -> None:
 
 
 @torch.no_grad()
-def average(model: Any, checkpoint: Path, share: float) -> None:
+def interpolate_weights(model: Any, checkpoint: Path, share: float) -> None:
     """Move a trained model's weights back towards those that it began with.
 
     Args:
@@ -118,7 +119,9 @@ def average(model: Any, checkpoint: Path, share: float) -> None:
         UserError: If processes share the weights between them (DeepSpeed's ZeRO-3).
     """
     if is_shared(model):
-        raise UserError("average needs whole weights, ZeRO-3 cuts them; say average=1")
+        raise UserError(
+            "weight_interpolation needs whole weights, ZeRO-3 cuts them; say weight_interpolation=1"
+        )
     begun = Explainer.load(checkpoint).model.state_dict()
     seen: set[int] = set()
     for name, weight in model.state_dict().items():
@@ -141,7 +144,7 @@ def _to_be_tuned(recipe: DeftRecipe, model: Any, processor: DeftProcessor) -> An
     frozen = recipe.instruct.freeze_experts
     if recipe.text_model.lora_rank:
         return with_adapters(model, recipe.text_model, processor.tokenizer, frozen)
-    train_only(model, (part for part in PARTS if not (frozen and part in ENCODERS)))
+    train_only(model, (name for name in MODULES if not (frozen and name in ENCODERS)))
     return model
 
 

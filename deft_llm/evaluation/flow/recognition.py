@@ -22,6 +22,7 @@ from tqdm import tqdm
 from deft_llm import facs
 from deft_llm.config import Settings
 from deft_llm.data.features import flow_map
+from deft_llm.data.shards import Arrays, Shards, open_shards
 from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.simulated import audit
 from deft_llm.media.canonical import CANONICAL_SIZE
@@ -32,7 +33,6 @@ from deft_llm.motion.measure import MotionSettings, averaged_frame
 from deft_llm.recognizers.linear import LogisticFlow
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, render_many
-from deft_llm.training.rendered import Arrays, Shards, open_shards
 from deft_llm.unimer.build import SimulatedData, filmed, specs
 
 logger = logging.getLogger(__name__)

@@ -40,8 +40,9 @@ from deft_llm.metrics.figures import Figure
 from deft_llm.recognizers.base import Recognizer, load_recognizer
 from deft_llm.recognizers.linear import LogisticDual
 from deft_llm.recognizers.task import Examples, RecognizerTask
-from deft_llm.training.loop import Schedule, fit
-from deft_llm.training.runs import use_all_cores
+from deft_llm.training.loop import fit
+from deft_llm.training.machine import use_all_cores
+from deft_llm.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 

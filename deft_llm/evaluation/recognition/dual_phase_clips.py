@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
 from deft_llm.data.features import PacketSizes, pack
+from deft_llm.data.shards import Arrays, Shards, open_shards
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.parallel import one_core
@@ -44,7 +45,6 @@ from deft_llm.simulator.scene.clips import SimulatedClip
 from deft_llm.simulator.scene.performance import Curve
 from deft_llm.simulator.scene.scene import Scene
 from deft_llm.simulator.scene.sets import ClipSet
-from deft_llm.training.rendered import Arrays, Shards, open_shards
 from deft_llm.unimer.build import filmed
 
 logger = logging.getLogger(__name__)

@@ -212,11 +212,20 @@ def _run_networks(
     labels = torch.from_numpy(material.labels).to(device)
     whole = [Job(split.fold, seed, split.train, split.test) for seed, split in jobs]
     todo = [Job(split.fold, seed, split.train, split.test) for seed, split in left]
+    mirror = _mirror if inputs.keys() == {"flow_uvs"} else None
+    found = train_folds(make, todo, inputs, labels, entry.schedule, name, whole, mirror)
     started = time.perf_counter()
-    with closing(train_folds(make, todo, inputs, labels, entry.schedule, name, whole)) as found:
+    with closing(found):
         for done, (job, p) in enumerate(found, 1):
             seconds = (time.perf_counter() - started) / done
             store.write(job.seed, job.fold, job.test, p, seconds)
+
+
+def _mirror(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """``flow_uvs`` of the mirrored clips: u changes its sign."""
+    flipped = inputs["flow_uvs"].flip(-1)
+    flipped[:, 0] *= -1
+    return {"flow_uvs": flipped}
 
 
 def _network(entry: Entry, classes: int) -> Recognizer:

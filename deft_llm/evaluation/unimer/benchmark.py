@@ -27,10 +27,10 @@ from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import MOVED_PX, ClaimCounts, count_claims
 from deft_llm.metrics.figures import Figure
 from deft_llm.motion.evidence import explaining_aus
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.assemble import Assembly, Row, conversations
 from deft_llm.unimer.build import SOURCE, SimulatedData
 from deft_llm.unimer.constraints import judge
-from deft_llm.unimer.dialogue import Templates
 from deft_llm.unimer.statistics import Statistics
 
 _GUESSED = ("class", "emotion", "au_yes_no", "counterfactual", "side")

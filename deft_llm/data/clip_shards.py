@@ -1,8 +1,8 @@
-"""Measured clips in parts: what makes a build resumable, and one build of many machines' work.
+"""Measured clips in shards: what makes a build resumable, and one build of many machines' work.
 
-A part is ``<name>.safetensors`` (packets), ``<name>.jsonl`` (a ``ClipRecord`` a line, written last)
-and, where clips could not be used, ``<name>.left_out.jsonl`` with the reason of each. Which clips
-are in a part depends on the order of the clips alone, never on workers or shards.
+A shard is ``<name>.safetensors`` (features), ``<name>.jsonl`` (a ``ClipRecord`` a line, written
+last) and, where clips could not be used, ``<name>.left_out.jsonl`` with the reason of each. Which
+clips are in a shard depends on the order of the clips alone, never on workers or machines.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from tqdm import tqdm
 
 from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.feature_files import save_features
-from deft_llm.data.features import Packet
+from deft_llm.data.features import Features
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines, write_lines
 
 logger = logging.getLogger(__name__)
-PART = 100  # clips a part; an interruption loses at most this many
+CLIPS_PER_SHARD = 100  # an interruption loses at most this many
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Share ``index`` of ``count`` of the parts, from 1; 1/1 is all of them."""
+class Share:
+    """A machine's share of a build: ``index`` of ``count``, from 1; 1/1 is all of it."""
 
     index: int = 1
     count: int = 1
 
     @classmethod
-    def parse(cls, text: str) -> Shard:
+    def parse(cls, text: str) -> Share:
         """Read "2/8".
 
         Raises:
@@ -53,7 +53,7 @@ class Shard:
         return list(names[self.index - 1 :: self.count])
 
 
-ALL = Shard()
+ALL = Share()
 
 
 def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
@@ -72,42 +72,42 @@ def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
     write_lines(path, [text])
 
 
-def part_names(prefix: str, clips: int) -> list[str]:
-    """Names of the parts of so many clips: "packets-00000", ..."""
-    return [f"{prefix}-{k:05d}" for k in range(-(-clips // PART))]
+def shard_names(prefix: str, clips: int) -> list[str]:
+    """Names of the shards of so many clips: "packets-00000", ..."""
+    return [f"{prefix}-{k:05d}" for k in range(-(-clips // CLIPS_PER_SHARD))]
 
 
-def write_parts(
+def write_shards(
     prefix: str,
     items: Sequence[Item],
     measure: Callable[[Iterable[Item]], Iterator[MeasuredClip]],
     folder: Path,
-    shard: Shard = ALL,
+    share: Share = ALL,
 ) -> list[str]:
-    """Measure the parts of a shard that are not there yet.
+    """Measure the shards of a shard that are not there yet.
 
     Args:
-        prefix: Begins the parts' names.
+        prefix: Begins the shards' names.
         items: What to measure, all of it, in order.
         measure: Items -> a ``MeasuredClip`` for each, in order.
         folder: Where to.
-        shard: Which parts are this machine's.
+        share: Which shards are this machine's.
 
     Returns:
-        Names of all parts, those of other shards among them.
+        Names of all shards, those of other shards among them.
     """
-    names = part_names(prefix, len(items))
+    names = shard_names(prefix, len(items))
     missing = {
-        name: items[k * PART : (k + 1) * PART]
+        name: items[k * CLIPS_PER_SHARD : (k + 1) * CLIPS_PER_SHARD]
         for k, name in enumerate(names)
-        if name in set(shard.of(names)) and not (folder / f"{name}.jsonl").is_file()
+        if name in set(share.of(names)) and not (folder / f"{name}.jsonl").is_file()
     }
     total = sum(map(len, missing.values()))
     if missing:
         outcomes = measure(chain.from_iterable(missing.values()))
         with tqdm(total=total, desc=prefix, unit="clip") as progress:
-            for name, part in missing.items():
-                _write(islice(_counted(outcomes, progress), len(part)), folder, name)
+            for name, shard in missing.items():
+                _write(islice(_counted(outcomes, progress), len(shard)), folder, name)
     return names
 
 
@@ -118,7 +118,7 @@ def _counted(outcomes: Iterator[MeasuredClip], progress: tqdm) -> Iterator[Measu
 
 
 def _write(outcomes: Iterable[MeasuredClip], folder: Path, name: str) -> None:
-    rows: list[Packet] = []
+    rows: list[Features] = []
     lines, left_out = [], []
     for clip in outcomes:
         if clip.features is None:
@@ -140,7 +140,7 @@ def absent(folder: Path, names: Iterable[str]) -> list[str]:
 
 
 def records(folder: Path, names: Iterable[str]) -> Iterator[ClipRecord]:
-    """Records of the parts, one at a time."""
+    """Records of the shards, one at a time."""
     for name in names:
         with (folder / f"{name}.jsonl").open(encoding="utf-8") as file:
             yield from map(ClipRecord.from_json, file)

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm import facs
-from deft_llm.answers import NOTHING, PLURALS, Facts, strength, unit_name
+from deft_llm.answers import NOTHING, PLURALS, Facts, au_name, strength
 from deft_llm.clip import Evidence
 from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
 from deft_llm.resources import templates as own_templates
 
-# What DEFT-LLM's own recipe trains on; unimer/interview.py has all types. An answer of one word is
+# What DEFT-LLM's own recipe trains on; unimer/conversation_sampler.py has all types. An answer of one word is
 # asked for more often, as it weighs one token in the loss.
 _QUESTION_WEIGHTS = {
     **{"triple": 8, "class": 8, "emotion": 4},
@@ -160,7 +160,7 @@ class Turn:
     evidence: tuple[int, ...] = ()
 
 
-class Writer:
+class AnswerWriter:
     """Writes answers in the words of a set of templates."""
 
     def __init__(self, templates: Templates) -> None:
@@ -171,10 +171,10 @@ class Writer:
         return {
             "class": lambda: facts.coarse,
             "emotion": lambda: facts.emotion or NOTHING,
-            "aus": lambda: ", ".join(map(unit_name, facts.aus)) or self.text("no_aus"),
+            "aus": lambda: ", ".join(map(au_name, facts.aus)) or self.text("no_aus"),
             "motion": lambda: self.motion(facts),
             "why": lambda: self.rationale(facts),
-            "triple": lambda: self._triple(facts),
+            "triple": lambda: self._structured_answer(facts),
         }[kind]()
 
     def text(self, name: str, /, **fields: str) -> str:
@@ -201,7 +201,7 @@ class Writer:
         for code in facts.aus:
             own = [e for e in facts.evidence if code in e.aus and e.region not in told]
             told.update(e.region for e in own)
-            unit = unit_name(code)
+            unit = au_name(code)
             if any(code in e.aus for e in facts.evidence) and not own:
                 continue
             if not own:
@@ -217,7 +217,7 @@ class Writer:
             return " ".join([*sentences, self.text("conclusion_others")])
         return " ".join([*sentences, self.text("conclusion", emotion=facts.emotion)])
 
-    def _triple(self, facts: Facts) -> str:
+    def _structured_answer(self, facts: Facts) -> str:
         return json.dumps(
             {
                 "class": facts.coarse,
@@ -241,12 +241,12 @@ class Writer:
         if kind != "au_yes_no":
             return question, self.answer(kind, facts)
         present = {facs.au_number(code) for code in facts.aus}
-        number = self._asked_unit(present, rng)
+        number = self._asked_au(present, rng)
         name = facs.ACTION_UNITS[number].name
         return question.format(number=number, name=name), "yes" if number in present else "no"
 
     @staticmethod
-    def _asked_unit(present: set[int], rng: random.Random) -> int:
+    def _asked_au(present: set[int], rng: random.Random) -> int:
         """A unit that is present in half of the cases, so that neither answer is a safe bet."""
         if present and rng.random() < 0.5:
             return rng.choice(sorted(present))

@@ -15,18 +15,18 @@ from deft_llm.answers import (
     COARSE_LABELS,
     PIECES,
     Facts,
+    au_name,
     coarse_label,
-    parse_triple,
+    parse_structured_answer,
     stated_claims,
     stated_labels,
     strength,
-    unit_name,
 )
 from deft_llm.clip import Evidence
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
-from deft_llm.unimer.dialogue import QUESTION_TYPES, Templates, Writer
-from deft_llm.unimer.statistics import asked_unit
+from deft_llm.unimer.answer_writer import QUESTION_TYPES, AnswerWriter, Templates
+from deft_llm.unimer.statistics import asked_au
 
 MakeRecord = Callable[[int], ClipRecord]
 SEEDS = range(150)
@@ -34,8 +34,8 @@ NOTHING = Facts(None, (), ())
 
 
 @pytest.fixture(scope="module")
-def writer(templates: Templates) -> Writer:
-    return Writer(templates)
+def writer(templates: Templates) -> AnswerWriter:
+    return AnswerWriter(templates)
 
 
 def claims_of(facts: Facts) -> set[tuple[str, str]]:
@@ -45,7 +45,7 @@ def claims_of(facts: Facts) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("kind", ["motion", "why", "triple"])
 def test_stated_claims_are_exactly_the_evidence(
-    writer: Writer, make_record: MakeRecord, kind: str, mirrored: bool
+    writer: AnswerWriter, make_record: MakeRecord, kind: str, mirrored: bool
 ) -> None:
     for seed in SEEDS:
         facts = make_record(seed).facts(mirrored)
@@ -55,7 +55,7 @@ def test_stated_claims_are_exactly_the_evidence(
         assert len(claims) == len(set(claims))
 
 
-def test_any_direction_of_any_region_can_be_stated_and_read(writer: Writer) -> None:
+def test_any_direction_of_any_region_can_be_stated_and_read(writer: AnswerWriter) -> None:
     """Also those that no AU expects: the model may write them, and scoring must see them."""
     for name, region in facs.REGIONS.items():
         for direction in facs.DIRECTIONS:
@@ -89,10 +89,12 @@ def test_an_answer_cut_short_still_gives_its_sentences() -> None:
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_the_triple_round_trips(writer: Writer, make_record: MakeRecord, mirrored: bool) -> None:
+def test_the_triple_round_trips(
+    writer: AnswerWriter, make_record: MakeRecord, mirrored: bool
+) -> None:
     for seed in SEEDS:
         facts = make_record(seed).facts(mirrored)
-        record = parse_triple("\n " + writer.answer("triple", facts) + " ")
+        record = parse_structured_answer("\n " + writer.answer("triple", facts) + " ")
         assert record is not None
         assert record["class"] == facts.coarse
         assert record["emotion"] == (facts.emotion or "none")
@@ -104,7 +106,9 @@ def test_the_triple_round_trips(writer: Writer, make_record: MakeRecord, mirrore
         ]
 
 
-def test_the_fixed_parts_of_the_triple_occur_as_the_tokenizer_knows_them(writer: Writer) -> None:
+def test_the_fixed_parts_of_the_triple_occur_as_the_tokenizer_knows_them(
+    writer: AnswerWriter,
+) -> None:
     brow = Evidence("left inner brow", "up and inward", 0.5, 5.0, ("L1",))
     chin = Evidence("chin", "up", 0.5, 5.0, ("17",))
     answer = writer.answer("triple", Facts("sadness", ("L1", "17"), (brow, chin)))
@@ -145,13 +149,13 @@ GOOD = {
     ],
 )
 def test_an_invalid_triple_is_none(change: dict[str, object]) -> None:
-    assert parse_triple(json.dumps(GOOD)) == GOOD
-    assert parse_triple(json.dumps(GOOD | change)) is None
+    assert parse_structured_answer(json.dumps(GOOD)) == GOOD
+    assert parse_structured_answer(json.dumps(GOOD | change)) is None
 
 
 @pytest.mark.parametrize("text", ["", "negative", "{", "[]", "3", "null", '{"class": "negative"}'])
 def test_what_is_no_record_is_none(text: str) -> None:
-    assert parse_triple(text) is None
+    assert parse_structured_answer(text) is None
     assert stated_claims(text) == ()
 
 
@@ -186,7 +190,7 @@ def test_a_wrong_template_is_named(
         Templates(tmp_path)
 
 
-def test_nothing_seen_is_said_as_nothing(writer: Writer) -> None:
+def test_nothing_seen_is_said_as_nothing(writer: AnswerWriter) -> None:
     assert writer.answer("class", NOTHING) == writer.answer("emotion", NOTHING) == "none"
     assert writer.answer("aus", NOTHING) == "no action unit"
     for kind in ("motion", "why", "triple"):
@@ -195,7 +199,7 @@ def test_nothing_seen_is_said_as_nothing(writer: Writer) -> None:
 
 
 def test_the_rationale_names_no_unit_twice_and_the_emotion(
-    writer: Writer, make_record: MakeRecord
+    writer: AnswerWriter, make_record: MakeRecord
 ) -> None:
     for seed in SEEDS:
         facts = make_record(seed).facts()
@@ -203,15 +207,15 @@ def test_the_rationale_names_no_unit_twice_and_the_emotion(
             continue
         text = writer.rationale(facts)
         for code in facts.aus:
-            unit = unit_name(code)
+            unit = au_name(code)
             assert text.count(f"{unit}:") + text.count(f"{unit} is too weak") <= 1
         reading = "none of the basic emotions" if facts.emotion == "others" else facts.emotion
         assert reading in text
 
 
 def test_unit_names() -> None:
-    assert unit_name("12") == "AU12 lip corner puller"
-    assert unit_name("L12") == "AU12 lip corner puller on the left"
+    assert au_name("12") == "AU12 lip corner puller"
+    assert au_name("L12") == "AU12 lip corner puller on the left"
 
 
 def test_coarse_labels() -> None:
@@ -223,7 +227,7 @@ def test_coarse_labels() -> None:
 
 @pytest.mark.parametrize("emotion", [*facs.EMOTIONS, None])
 def test_labels_are_read_back_from_every_answer_that_concludes(
-    writer: Writer, emotion: str | None
+    writer: AnswerWriter, emotion: str | None
 ) -> None:
     """In the wording of the templates, so that a change there cannot pass unseen."""
     facts = Facts(emotion, ("12",), ())
@@ -244,7 +248,7 @@ def test_no_label_is_read_where_none_is_concluded_on(text: str) -> None:
     assert stated_labels(text) == ()
 
 
-def test_yes_and_no_are_equally_likely(writer: Writer, make_record: MakeRecord) -> None:
+def test_yes_and_no_are_equally_likely(writer: AnswerWriter, make_record: MakeRecord) -> None:
     """A model that always says yes, or always no, must learn nothing from it."""
     rng = random.Random(0)
     answers: Counter[str] = Counter()
@@ -253,18 +257,20 @@ def test_yes_and_no_are_equally_likely(writer: Writer, make_record: MakeRecord) 
         facts = Facts(record.emotion, record.aus, record.evidence)
         question, answer = writer.turn("au_yes_no", facts, rng)
         present = {facs.au_number(code) for code in facts.aus}
-        assert (answer == "yes") == (asked_unit(question) in present), question
+        assert (answer == "yes") == (asked_au(question) in present), question
         answers[answer] += 1
     assert set(answers) == {"yes", "no"}
     assert 0.4 <= answers["yes"] / answers.total() <= 0.6
 
 
-def test_no_unit_is_affirmed_where_none_is_coded(writer: Writer) -> None:
+def test_no_unit_is_affirmed_where_none_is_coded(writer: AnswerWriter) -> None:
     rng = random.Random(0)
     assert {writer.turn("au_yes_no", NOTHING, rng)[1] for _ in range(50)} == {"no"}
 
 
-def test_a_conversation_asks_different_things(writer: Writer, make_record: MakeRecord) -> None:
+def test_a_conversation_asks_different_things(
+    writer: AnswerWriter, make_record: MakeRecord
+) -> None:
     facts = make_record(3).facts()
     for seed in range(30):
         turns = writer.conversation(facts, random.Random(seed), turns=4)
@@ -272,14 +278,18 @@ def test_a_conversation_asks_different_things(writer: Writer, make_record: MakeR
         assert turns == writer.conversation(facts, random.Random(seed), turns=4)
 
 
-def test_an_unknown_emotion_is_never_spoken_of(writer: Writer, make_record: MakeRecord) -> None:
+def test_an_unknown_emotion_is_never_spoken_of(
+    writer: AnswerWriter, make_record: MakeRecord
+) -> None:
     for seed in range(60):
         record = make_record(seed)
         facts = Facts(None, record.aus, record.evidence)
         turns = writer.conversation(facts, random.Random(seed), turns=7, emotion_known=False)
         assert len(turns) == 3
         answers = [turn.answer for turn in turns]
-        assert not any(parse_triple(answer) or "no emotion" in answer for answer in answers)
+        assert not any(
+            parse_structured_answer(answer) or "no emotion" in answer for answer in answers
+        )
         assert not set(answers) & set(COARSE_LABELS)
 
 

@@ -1,6 +1,6 @@
 """Conversations over every question type, each answer with the evidence that it rests on.
 
-``unimer/dialogue.py`` answers what DEFT-LLM's own recipe asks; here are the other types of Uni-MER
+``unimer/answer_writer.py`` answers what DEFT-LLM's own recipe asks; here are the other types of Uni-MER
 about one clip: side, combined sentence, counterfactual, the motion behind one AU, the falling
 phase, times, and what cannot be told. ``unimer/comparison.py`` asks about two clips.
 """
@@ -11,10 +11,10 @@ import random
 from collections.abc import Callable
 
 from deft_llm import facs
-from deft_llm.answers import NOTHING, Facts, unit_name
+from deft_llm.answers import NOTHING, Facts, au_name
 from deft_llm.clip import Evidence
-from deft_llm.unimer.balance import Balances, label_choice, unit_choice
-from deft_llm.unimer.dialogue import Turn, Writer, stated_evidence, statements
+from deft_llm.unimer.answer_writer import AnswerWriter, Turn, stated_evidence, statements
+from deft_llm.unimer.balance import Balances, au_choice, label_choice
 
 WEIGHTS: dict[str, int] = {
     **{"triple": 4, "class": 4, "motion": 3, "aus": 3, "emotion": 2, "why": 3, "au_yes_no": 4},
@@ -26,16 +26,16 @@ _TIMES = frozenset({"onset_time", "apex_time", "offset_time", "duration"})
 _ABSENT = 0.2  # share of the questions for the motion of an AU that is not there
 
 
-class Interview:
+class ConversationSampler:
     """Asks one clip questions of all types."""
 
-    def __init__(self, writer: Writer, balances: Balances) -> None:
+    def __init__(self, writer: AnswerWriter, balances: Balances) -> None:
         self.writer, self.balances = writer, balances
         self._special: dict[str, Callable[[Facts, random.Random], Turn | None]] = {
             "au_yes_no": self._yes_no,
             "side": self._side,
             "counterfactual": self._counterfactual,
-            "unit_motion": self._unit_motion,
+            "unit_motion": self._au_motion,
         }
         self._plain: dict[str, Callable[[Facts], str]] = {
             "combined": self._combined,
@@ -97,15 +97,15 @@ class Interview:
     def _ask(self, kind: str, rng: random.Random, **fields: str) -> str:
         return rng.choice(self.writer.templates.questions[kind]).format(**fields)
 
-    def _ask_unit(self, kind: str, number: int, rng: random.Random) -> str:
+    def _ask_au(self, kind: str, number: int, rng: random.Random) -> str:
         name = facs.ACTION_UNITS[number].name
         return self._ask(kind, rng, number=str(number), name=name)
 
     def _yes_no(self, facts: Facts, rng: random.Random) -> Turn | None:
-        asked = self.balances.units.ask(unit_choice(facts), rng)
+        asked = self.balances.units.ask(au_choice(facts), rng)
         if asked is None:
             return None
-        question = self._ask_unit("au_yes_no", int(asked[0]), rng)
+        question = self._ask_au("au_yes_no", int(asked[0]), rng)
         return Turn("au_yes_no", question, "yes" if asked[1] else "no")
 
     def _side(self, facts: Facts, rng: random.Random) -> Turn | None:
@@ -114,7 +114,7 @@ class Interview:
         if len(both & set(facts.aus)) > 1:
             return None  # coded on both sides after all
         answer = self.writer.text("side_left" if code[0] == "L" else "side_right")
-        return Turn("side", self._ask_unit("side", facs.au_number(code), rng), answer)
+        return Turn("side", self._ask_au("side", facs.au_number(code), rng), answer)
 
     def _counterfactual(self, facts: Facts, rng: random.Random) -> Turn | None:
         asked = self.balances.labels.ask(label_choice(facts), rng)
@@ -129,17 +129,17 @@ class Interview:
             answer = self.writer.text(name, emotion=emotion, motion=self.writer.motion(facts))
         return Turn("counterfactual", question, answer, stated_evidence("counterfactual", facts))
 
-    def _unit_motion(self, facts: Facts, rng: random.Random) -> Turn | None:
-        if rng.random() < _ABSENT and (no := unit_choice(facts).no):
+    def _au_motion(self, facts: Facts, rng: random.Random) -> Turn | None:
+        if rng.random() < _ABSENT and (no := au_choice(facts).no):
             number = int(rng.choices([o for o, _ in no], [w for _, w in no])[0])
             name = facs.ACTION_UNITS[number].name
             answer = self.writer.text("unit_absent", number=str(number), name=name)
-            return Turn("unit_motion", self._ask_unit("unit_motion", number, rng), answer)
+            return Turn("unit_motion", self._ask_au("unit_motion", number, rng), answer)
         code = rng.choice(facts.aus)
-        question = self._ask_unit("unit_motion", facs.au_number(code), rng)
+        question = self._ask_au("unit_motion", facs.au_number(code), rng)
         own = tuple(k for k, row in enumerate(facts.evidence) if code in row.aus)
         if not own:
-            answer = self.writer.text("unit_unseen", unit=unit_name(code))
+            answer = self.writer.text("unit_unseen", unit=au_name(code))
             return Turn("unit_motion", question, answer)
         told = Facts(None, (), tuple(facts.evidence[k] for k in own))
         return Turn("unit_motion", question, self.writer.motion(told), own)
@@ -149,7 +149,7 @@ class Interview:
     def _combined(self, facts: Facts) -> str:
         return self.writer.text(
             "combined_one" if len(facts.aus) == 1 else "combined_many",
-            units=", ".join(map(unit_name, facts.aus)),
+            units=", ".join(map(au_name, facts.aus)),
             emotion=facts.emotion or NOTHING,
             label=facts.coarse,
         )
