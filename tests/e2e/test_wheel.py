@@ -120,7 +120,7 @@ def test_demo(environment: dict[str, str], tmp_path: Path) -> None:
     try:
         assert "gradio" in answer(f"http://127.0.0.1:{port}/", server)
         server.send_signal(2)  # Ctrl-C
-        assert server.wait(60) == 130
+        assert server.wait(60) in {0, 130}  # 130 if it comes before gradio waits for it
     finally:
         server.kill()
 
