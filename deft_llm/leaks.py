@@ -1,27 +1,72 @@
-"""Leak audit: does a test set hold what a training set has seen, under whatever name?
+"""Leaks: does a test set hold what a training set has seen, under whatever name?
 
-Three ways in which it may: the same name, the same content, nearly the same picture (a frame of
-the same recording saved again). The first two are certain; the third is a suspicion to look at.
+``require_disjoint`` is the one check of every split: two sets may share no subject, no clip and no
+content. ``audit`` also looks at pictures. A test set can leak in three ways: the same name, the
+same content, or nearly the same picture (a frame of the same recording saved again). The first two
+are certain; the third is a suspicion to look at.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
-from deft_llm.protocols import Split
+from deft_llm.files import digest
 
+Ids = Mapping[str, Collection[str]]  # "subject", "clip", "content" ... -> those of a set
 _HASH_SIDE, _HASH_KEEP = 32, 8
 NEAR_BITS = 0.06
 """Share of a perceptual hash's bits that may differ in a near-duplicate: our own choice, at which
 a picture re-encoded with JPEG is found and different clips of one person mostly are not."""
+
+
+class Fold(Protocol):
+    """Row indices of a fold; ``protocols.Split`` is one (and imports this module)."""
+
+    @property
+    def train(self) -> NDArray[np.int64]:
+        """Rows to learn from."""
+
+    @property
+    def validation(self) -> NDArray[np.int64]:
+        """Rows to choose on."""
+
+    @property
+    def test(self) -> NDArray[np.int64]:
+        """Rows to score."""
+
+
+def shared(train: Ids, test: Ids) -> dict[str, list[str]]:
+    """What two sets have in common: each kind of id -> sorted values.
+
+    An empty id (the content of a clip that was never read) is shared with nobody.
+    """
+    return {kind: sorted((set(ids) & set(test[kind])) - {""}) for kind, ids in train.items()}
+
+
+def require_disjoint(train: Ids, test: Ids, what: str, mend: str) -> None:
+    """Refuse two sets that share a subject, a clip or a content.
+
+    Args:
+        train: Ids of the one set, by kind.
+        test: Ids of the other, of the same kinds.
+        what: What the two sets are, for the message: "training draw and test".
+        mend: How to mend it, for the message.
+
+    Raises:
+        UserError: Names the kind, one of the shared ids and how many there are.
+    """
+    for kind, both in shared(train, test).items():
+        if both:
+            more = f" and {len(both) - 1} more" if len(both) > 1 else ""
+            raise UserError(f"{what} share {kind} {both[0]}{more}; {mend}")
 
 
 @dataclass(frozen=True)
@@ -61,10 +106,7 @@ class LeakReport:
 
 def content_hashes(images: Sequence[NDArray[np.uint8]]) -> list[str]:
     """SHA-256 of shape and pixels of each row."""
-    return [
-        hashlib.sha256(str(x.shape).encode() + np.ascontiguousarray(x).tobytes()).hexdigest()
-        for x in images
-    ]
+    return [digest(str(x.shape), np.ascontiguousarray(x).data) for x in images]
 
 
 def perceptual_hashes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.bool_]:
@@ -88,7 +130,7 @@ def perceptual_hashes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.bool_]:
 
 
 def audit(
-    splits: Sequence[Split],
+    splits: Sequence[Fold],
     clips: Sequence[str],
     images: Sequence[NDArray[np.uint8]],
     near_bits: float = NEAR_BITS,

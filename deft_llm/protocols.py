@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deft_llm import leaks
 from deft_llm.errors import UserError
 
 Indices = NDArray[np.int64]
@@ -162,13 +163,13 @@ def require_disjoint(split: Split, subjects: Names) -> None:
         UserError: Naming a subject that is.
     """
     names = np.asarray(subjects)
-    sets = {part: set(names[getattr(split, part)]) for part in ("train", "validation", "test")}
     for a, b in (("train", "test"), ("validation", "test"), ("train", "validation")):
-        if both := sorted(sets[a] & sets[b]):
-            raise UserError(
-                f"fold {split.fold} ({split.name}): subject {both[0]} is in {a} and in {b}; "
-                "make splits with deft_llm.protocols"
-            )
+        leaks.require_disjoint(
+            {"subject": names[getattr(split, a)].tolist()},
+            {"subject": names[getattr(split, b)].tolist()},
+            f"fold {split.fold} ({split.name}): {a} and {b}",
+            "make splits with deft_llm.protocols",
+        )
 
 
 def _deal(names: NDArray[np.str_], folds: int, seed: int) -> Indices:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from deft_llm.media.video import write_video
-from deft_llm.simulator.clip_spec import ClipSpec
-from deft_llm.simulator.clips import draw_spec, render
-from deft_llm.simulator.distractors import Movement
-from deft_llm.simulator.performance import Blink, Curve
+from deft_llm.simulator.scene.clip_spec import ClipSpec
+from deft_llm.simulator.scene.clips import draw_spec, render
+from deft_llm.simulator.scene.distractors import Movement
+from deft_llm.simulator.scene.performance import Blink, Curve
 
 CLIPS = {
     "01_surprise": (101, "surprise", ("1", "2", "5")),

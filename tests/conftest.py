@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,14 +13,17 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
-from deft_llm.clip import Interval
+from deft_llm.clip import OFFSET_PHASE, Evidence, Interval
+from deft_llm.data.features import REGION_COLUMNS, Features
+from deft_llm.data.records import ClipRecord
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
 from deft_llm.media.face import AlignedClip
+from deft_llm.motion.evidence import explaining_aus
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.packet import REGION_COLUMNS, Packet
 from deft_llm.motion.regions import REGION_NAMES, region_masks, region_table
 
 ROOT = Path(__file__).resolve().parents[1]
+MakeRecord = Callable[[int], ClipRecord]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,13 +54,13 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from deft_llm.config import read_yaml, validate
-    from deft_llm.training.deft_model import build_model
-    from deft_llm.training.deft_recipe import DeftRecipe
+    from deft_llm.deft.tuning.model import build_model
+    from deft_llm.deft.tuning.recipe import DeftRecipe
 
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "train.jsonl").write_text("\n".join(_instruction_lines()), encoding="utf-8")
     values = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
-    values = {**values, "templates": str(ROOT / "instruction_data" / "templates")}
+    values = {**values, "templates": str(ROOT / "deft_llm" / "unimer" / "templates")}
     values.pop("task")
     torch.manual_seed(0)
     model, processor = build_model(validate(DeftRecipe, values, "smoke.yaml"), folder)
@@ -65,10 +70,10 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_packet() -> Callable[[int], Packet]:
+def make_features() -> Callable[[int], Features]:
     """Seed -> a packet of noise."""
 
-    def make(seed: int) -> Packet:
+    def make(seed: int) -> Features:
         rng = np.random.default_rng(seed)
         table = (2, len(facs.REGIONS), len(REGION_COLUMNS))
         return {
@@ -119,6 +124,68 @@ def make_measurement() -> Callable[..., Measurement]:
             noise_pairs=0,
             sensor_noise=1.0,
             status="ok" if found else "no motion above the noise floor",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """Folder of real material."""
+    data = os.environ.get("DEFT_DATA")
+    if not data:
+        pytest.skip("set DEFT_DATA to the folder of test data")
+    return Path(data)
+
+
+def _evidence(aus: tuple[str, ...], rng: random.Random) -> tuple[Evidence, ...]:
+    """Some of the motion that the AUs may cause, in the order of ``facs.REGIONS``."""
+    rows = []
+    for name, region in facs.REGIONS.items():
+        directions = [d for code in aus for d in facs.expected_directions(code).get(name, ())]
+        if not directions or rng.random() < 0.3:
+            continue
+        direction = rng.choice(directions)
+        codes = explaining_aus(name, *facs.direction_vector(direction, region.side), aus)
+        magnitude, z = rng.uniform(0.05, 2), rng.uniform(2, 30)
+        rows.append(Evidence(name, direction, magnitude, z, facs.sort_aus(codes)))
+    return tuple(rows)
+
+
+def _returns(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """Every second region goes back."""
+    rows = []
+    for row in evidence[::2]:
+        side = facs.REGIONS[row.region].side
+        u, v = facs.direction_vector(row.direction, side)
+        back = facs.direction_name(-u, -v, side)
+        rows.append(Evidence(row.region, back, row.magnitude, row.z, row.aus, OFFSET_PHASE))
+    return tuple(rows)
+
+
+@pytest.fixture(scope="session")
+def make_record() -> MakeRecord:
+    """``make_record(seed)``: one to four AUs on random sides with some of their motion."""
+
+    def make(seed: int) -> ClipRecord:
+        rng = random.Random(seed)
+        numbers = rng.sample(sorted(facs.ACTION_UNITS), rng.randint(1, 4))
+        aus = facs.sort_aus(rng.choice(("", "L", "R")) + str(number) for number in numbers)
+        evidence = _evidence(aus, rng)
+        return ClipRecord(
+            clip=f"clip-{seed}",
+            subject=f"subject-{seed % 3}",
+            emotion=rng.choice(facs.EMOTIONS),
+            emotion_known=True,
+            aus=aus,
+            evidence=evidence,
+            packets="packets-0.safetensors",
+            row=seed,
+            content=f"hash-{seed}",
+            spec='{"seed": 1}',
+            returns=_returns(evidence),
+            interval=Interval(10, 10 + rng.randint(2, 9), 30),
+            fps=30.0,
         )
 
     return make

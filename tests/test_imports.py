@@ -14,21 +14,27 @@ PACKAGE = ROOT / "deft_llm"
 
 # From the ground up. A part imports its own level or one below.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "facs", "config", "clip", "cores", "protocols", "leaks", "metrics", "network_files"),
+    ("errors", "config", "registry", "files", "parallel", "weights", "resources"),
+    ("facs", "clip", "answers", "protocols", "leaks", "metrics"),
     ("media", "motion", "viz"),
+    ("training",),
     ("simulator",),
     ("corpora",),
+    ("data",),
     ("unimer",),
-    ("flow_models", "landmark_models", "recognizers", "spotters", "deft", "gaze"),
-    ("training",),
-    ("evaluation",),
+    ("flow_models", "landmark_models", "recognizers"),
+    ("spotters", "facet", "gaze"),
+    ("deft",),
     ("federated",),
+    ("evaluation",),
     ("service",),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {part: i for i, parts in enumerate(LEVELS) for part in parts}
-MODEL_PACKAGES = frozenset(LEVELS[5])
+MODEL_PACKAGES = frozenset(
+    {"flow_models", "landmark_models", "recognizers", "spotters", "facet", "gaze", "deft"}
+)
 SCRIPTS = frozenset({"train", "eval", "demo", "instruction_data", "tests"})
 # The one crossing that the design allows: a recognizer as the backbone of an expert.
 ALLOWED = {("deft_llm.deft.backbones", "recognizers")}

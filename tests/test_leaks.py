@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
-from deft_llm.leaks import audit
+from deft_llm.leaks import audit, require_disjoint
 from deft_llm.protocols import loso
 
 SUBJECTS = ["a", "a", "b", "b", "c"]
@@ -51,3 +51,12 @@ def test_a_reencoded_picture_is_suspect() -> None:
 def test_a_name_for_each_image() -> None:
     with pytest.raises(UserError, match="4 names for 5 images"):
         audit(loso(SUBJECTS), NAMES[:4], _images())
+
+
+def test_sets_that_share_an_id_are_refused() -> None:
+    train = {"subject": ["s1", "s2", "s3"], "content": ["", "x"]}
+    require_disjoint(train, {"subject": ["s4"], "content": [""]}, "a and b", "mend it")
+    with pytest.raises(UserError, match=r"^a and b share subject s2 and 1 more; mend it$"):
+        require_disjoint(train, {"subject": ["s3", "s2"], "content": []}, "a and b", "mend it")
+    with pytest.raises(UserError, match=r"^a and b share content x; mend it$"):
+        require_disjoint(train, {"subject": [], "content": ["x"]}, "a and b", "mend it")

@@ -95,5 +95,5 @@ def test_an_absent_class_is_named() -> None:
 
 def test_a_shared_subject_is_named() -> None:
     split = protocols.Split("x", 0, np.array([0, 1]), np.array([], int), np.array([2]))
-    with pytest.raises(UserError, match="subject s01 is in train and in test"):
+    with pytest.raises(UserError, match=r"fold 0 \(x\): train and test share subject s01;"):
         protocols.require_disjoint(split, SUBJECTS)

@@ -6,7 +6,6 @@ columns, mending codings, finding frames and checking counts are the same for al
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,8 @@ from deft_llm.corpora.frames import FrameFolder, find_folder, locate, open_folde
 from deft_llm.corpora.reading import Entry, Identity, Published, Reading
 from deft_llm.corpora.report import Report
 from deft_llm.corpora.sheets import Row, Sheet, read_sheet
-from deft_llm.errors import UserError, did_you_mean
+from deft_llm.errors import UserError
+from deft_llm.registry import resolve
 
 CORPORA: dict[str, str] = {
     "casme2": "deft_llm.corpora.casme2:Casme2",
@@ -260,11 +260,7 @@ def load_class(name: str) -> type[Corpus]:
     Raises:
         UserError: If the name is unknown; the nearest one is given.
     """
-    if name not in CORPORA:
-        hint = did_you_mean(name, CORPORA, cutoff=0.5)
-        raise UserError(f"unknown corpus {name!r}, expected one of {', '.join(CORPORA)}{hint}")
-    module, _, attribute = CORPORA[name].partition(":")
-    found: type[Corpus] = getattr(importlib.import_module(module), attribute)
+    found: type[Corpus] = resolve(CORPORA, name, "corpus")
     return found
 
 

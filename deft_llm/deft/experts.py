@@ -154,7 +154,7 @@ class DeftExperts(nn.Module):
         self.structure: nn.Module = make_backbone("structure", config) or StructureExpert(config)
         self.texture: nn.Module = make_backbone("texture", config) or TextureExpert(config)
         self.motion = MotionExpert(config, make_backbone("motion", config))
-        self.blank = nn.ParameterDict(
+        self.ablate = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(config.expert_dim)) for name in config.token_counts()}
         )
 
@@ -173,7 +173,7 @@ class DeftExperts(nn.Module):
         flow: Tensor,
         flow_scale: Tensor,
         regions: Tensor,
-        blank_experts: tuple[str, ...] = (),
+        ablate: tuple[str, ...] = (),
     ) -> dict[str, Tensor]:
         """Tokens of each expert.
 
@@ -183,22 +183,22 @@ class DeftExperts(nn.Module):
             flow: (B, 2, 3, S, S).
             flow_scale: (B, 2, 4).
             regions: (B, 2, R, F).
-            blank_experts: Experts to replace by their blank token in every sample.
+            ablate: Experts to replace by their blank token in every sample.
 
         Returns:
             Expert name -> (B, N, D).
         """
         tokens = {
-            "structure": self._read("structure", blank_experts, structure),
-            "texture": self._read("texture", blank_experts, texture),
-            "motion": self._read("motion", blank_experts, flow, flow_scale, regions),
+            "structure": self._read("structure", ablate, structure),
+            "texture": self._read("texture", ablate, texture),
+            "motion": self._read("motion", ablate, flow, flow_scale, regions),
         }
         return self.dropped(tokens)
 
-    def _read(self, name: str, blank_experts: tuple[str, ...], *inputs: Tensor) -> Tensor:
+    def _read(self, name: str, ablate: tuple[str, ...], *inputs: Tensor) -> Tensor:
         """Tokens of one expert; a blank one reads nothing."""
-        if name in blank_experts:
-            return self.blank[name].expand(len(inputs[0]), self.counts[name], -1)
+        if name in ablate:
+            return self.ablate[name].expand(len(inputs[0]), self.counts[name], -1)
         tokens: Tensor = self.dropout(getattr(self, name)(*inputs))
         return tokens
 
@@ -213,5 +213,5 @@ class DeftExperts(nn.Module):
             off = torch.zeros(len(values), 1, 1, dtype=torch.bool, device=values.device)
             if self.training and self.expert_dropout > 0:
                 off = torch.rand(off.shape, device=values.device) < self.expert_dropout
-            kept[name] = torch.where(off, self.blank[name].to(values.dtype), values)
+            kept[name] = torch.where(off, self.ablate[name].to(values.dtype), values)
         return kept

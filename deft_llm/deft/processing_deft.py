@@ -23,10 +23,10 @@ from transformers import (
 )
 
 from deft_llm import facs
+from deft_llm.data.features import REGION_COLUMNS, Features
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow
-from deft_llm.motion.packet import REGION_COLUMNS, Packet
 
 CLIP_TOKEN = "<clip>"
 SPECIAL_TOKENS: tuple[str, ...] = tuple(
@@ -37,7 +37,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 CHAT_TOKENS: tuple[str, ...] = ("<|user|>", "<|assistant|>", "<|system|>", "<|end|>")
-IGNORED = -100
+IGNORE_INDEX = -100
 
 
 def placeholder(expert: str) -> str:
@@ -70,22 +70,22 @@ class DeftFeatureExtractor(FeatureExtractionMixin):
         self.texture_scale = texture_scale
         self.amplitude_floor = amplitude_floor
 
-    def __call__(self, packets: Packet | Sequence[Packet]) -> BatchFeature:
+    def __call__(self, packets: Features | Sequence[Features]) -> BatchFeature:
         """Packets -> float32 tensors, see ``DeftForConditionalGeneration.forward``."""
         packets = [packets] if isinstance(packets, dict) else list(packets)
-        rows = [self._scale(packet) for packet in packets]
+        rows = [self._scale(features) for features in packets]
         stacked = {name: np.stack([row[name] for row in rows]) for name in self.model_input_names}
         return BatchFeature({k: torch.from_numpy(v) for k, v in stacked.items()})
 
-    def _scale(self, packet: Packet) -> dict[str, NDArray[np.float32]]:
-        flow, amplitude = encode_flow(packet["flow"])
-        texture = packet["texture"].astype(np.float32) / self.texture_scale
+    def _scale(self, features: Features) -> dict[str, NDArray[np.float32]]:
+        flow, amplitude = encode_flow(features["flow"])
+        texture = features["texture"].astype(np.float32) / self.texture_scale
         return {
-            "structure": packet["onset"].transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0,
+            "structure": features["onset"].transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0,
             "texture": np.sign(texture) * np.sqrt(np.abs(texture)),
             "flow": flow,
             "flow_scale": self._flow_scale(amplitude),
-            "regions": self._regions(packet["regions"].astype(np.float32)),
+            "regions": self._regions(features["regions"].astype(np.float32)),
         }
 
     def _flow_scale(self, amplitude: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -145,7 +145,7 @@ class DeftProcessor(ProcessorMixin):
         super().__init__(feature_extractor, tokenizer, **kwargs)
 
     def __call__(
-        self, text: str | Sequence[str], packets: Packet | Sequence[Packet] | None = None
+        self, text: str | Sequence[str], packets: Features | Sequence[Features] | None = None
     ) -> BatchFeature:
         """Rendered text with ``<clip>`` and the packets of those clips -> model inputs.
 
@@ -204,7 +204,7 @@ class DeftProcessor(ProcessorMixin):
                     piece.replace(CLIP_TOKEN, self.span), add_special_tokens=False
                 )["input_ids"]
                 ids += tokens
-                labels += tokens if learn else [IGNORED] * len(tokens)
+                labels += tokens if learn else [IGNORE_INDEX] * len(tokens)
             before = answer
         return ids, labels
 
@@ -239,6 +239,6 @@ def padded(talks: Sequence[tuple[list[int], list[int]]], pad: int) -> dict[str, 
 
     return {
         "input_ids": torch.tensor([fill(ids, pad) for ids, _ in talks]),
-        "labels": torch.tensor([fill(labels, IGNORED) for _, labels in talks]),
+        "labels": torch.tensor([fill(labels, IGNORE_INDEX) for _, labels in talks]),
         "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
     }

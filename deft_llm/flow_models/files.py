@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deft_llm import network_files
+from deft_llm import weights as network_files
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"

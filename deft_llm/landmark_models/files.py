@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deft_llm import network_files
+from deft_llm import weights as network_files
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"

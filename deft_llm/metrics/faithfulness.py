@@ -68,7 +68,7 @@ def count_claims(claims: Sequence[tuple[str, str]], motion: NDArray[np.float32])
     """Score the claims about one clip.
 
     Args:
-        claims: (region, direction) pairs, from ``unimer.dialogue.stated_claims``.
+        claims: (region, direction) pairs, from ``unimer.answer_writer.stated_claims``.
         motion: (R, 2) exact head-compensated motion, canonical px.
     """
     right = [claim for claim in claims if claim_holds(*claim, motion)]

@@ -9,10 +9,10 @@ from uuid import uuid4
 from deft_llm.clip import Interval
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.service.batch import explain_files, row_of
+from deft_llm.service.clip_service import Choice, ClipResult, ClipService
 from deft_llm.service.evidence import answer_record
 from deft_llm.service.long_video import Found, search_video
 from deft_llm.service.sessions import Sessions
-from deft_llm.service.workbench import Choice, Seen, Workbench
 
 File = dict[str, Any]
 
@@ -31,7 +31,7 @@ class Api:
     ``UserError``.
     """
 
-    def __init__(self, bench: Workbench, sessions: Sessions) -> None:
+    def __init__(self, bench: ClipService, sessions: Sessions) -> None:
         self.bench, self.sessions = bench, sessions
 
     def _with_clip(self, files: Sequence[File], work: Callable[[list[Any]], Any]) -> Any:
@@ -118,7 +118,7 @@ class Api:
         )
 
 
-def _compared(seen: Seen) -> dict[str, Any]:
+def _compared(seen: ClipResult) -> dict[str, Any]:
     table = seen.measurement.table_apex
     motion = {
         name: [round(float(value[i]), 4) for value in (table.u, table.v, table.z)]

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from deft_llm.errors import UserError
+from deft_llm.service.clip_service import AS_USUAL, Choice, ClipResult, ClipService
 from deft_llm.service.limits import public
-from deft_llm.service.workbench import AS_USUAL, Choice, Seen, Workbench
 
 COLUMNS = (
     *("file", "emotion", "probability", "aus", "strongest motion", "onset s", "apex s", "offset s"),
@@ -20,7 +20,7 @@ COLUMNS = (
 _FORMULA = ("=", "+", "-", "@", "\t")  # a table program would run such a cell
 
 
-def row_of(name: str, seen: Seen) -> dict[str, Any]:
+def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
     """A clip's line of a table, keys as ``COLUMNS``."""
     said, m = seen.explanation, seen.measurement
     onset, apex, offset = (
@@ -40,7 +40,7 @@ def row_of(name: str, seen: Seen) -> dict[str, Any]:
 
 
 def explain_files(
-    bench: Workbench, paths: Sequence[Path], choice: Choice = AS_USUAL
+    bench: ClipService, paths: Sequence[Path], choice: Choice = AS_USUAL
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
     """Explain clips one by one; a bad one gets a row that says why, and the rest go on.
 

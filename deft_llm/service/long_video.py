@@ -21,8 +21,8 @@ from deft_llm.errors import UserError
 from deft_llm.media.face import AlignedClip, align, track_faces
 from deft_llm.media.video import probe, read_clip
 from deft_llm.motion.measure import Measurement, expressions, measure
+from deft_llm.service.clip_service import AS_USUAL, Choice, ClipResult, ClipService
 from deft_llm.service.limits import check_video
-from deft_llm.service.workbench import AS_USUAL, Choice, Seen, Workbench
 from deft_llm.viz.report import ClipInfo
 
 WINDOW, OVERLAP = 3.0, 1.0  # s
@@ -42,11 +42,11 @@ class Found:
     onset: float
     apex: float
     offset: float
-    seen: Seen
+    seen: ClipResult
 
 
 def search_video(
-    bench: Workbench, path: Path, choice: Choice = AS_USUAL
+    bench: ClipService, path: Path, choice: Choice = AS_USUAL
 ) -> Iterator[tuple[float, tuple[Found, ...]]]:
     """Go through a video.
 
@@ -75,8 +75,8 @@ def search_video(
         for each in measured:
             place = _moments(each)
             if not any(_same(place, (f.onset, f.apex, f.offset)) for f in told):
-                said = bench.models.get(choice.model).explain(each, choice.blank)
-                new.append(Found(*place, Seen(whole, each, said)))
+                said = bench.models.get(choice.model).explain(each, choice.ablate)
+                new.append(Found(*place, ClipResult(whole, each, said)))
         told = [f for f in told if f.offset >= clip.timestamps[0]] + new
         yield stop / len(times), tuple(new)
 

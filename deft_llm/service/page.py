@@ -14,11 +14,11 @@ from deft_llm.clip import Interval
 from deft_llm.errors import UserError
 from deft_llm.service import views
 from deft_llm.service.batch import COLUMNS, explain_files
+from deft_llm.service.clip_service import Choice, ClipResult, ClipService
 from deft_llm.service.evidence import link_sentences
 from deft_llm.service.limits import VIDEO_TYPES
 from deft_llm.service.long_video import search_video
 from deft_llm.service.sessions import Sessions
-from deft_llm.service.workbench import Choice, Seen, Workbench
 from deft_llm.viz import cards
 
 File: TypeAlias = str | None
@@ -28,7 +28,7 @@ Files: TypeAlias = list[str] | None
 class Page:
     """What the page's controls do, for visitors that go by a key (their session)."""
 
-    def __init__(self, bench: Workbench, sessions: Sessions) -> None:
+    def __init__(self, bench: ClipService, sessions: Sessions) -> None:
         self.bench, self.sessions = bench, sessions
 
     def explain(self, key: str, video: File, model: str, leave_out: list[str]) -> tuple[Any, ...]:
@@ -45,7 +45,7 @@ class Page:
         seen = self.bench.explain_interval(seen, Interval(onset, apex, offset), choice)
         return self._show(key, seen)
 
-    def _show(self, key: str, seen: Seen) -> tuple[Any, ...]:
+    def _show(self, key: str, seen: ClipResult) -> tuple[Any, ...]:
         session, interval = self.sessions.get(key), seen.measurement.interval
         session.seen, session.turns, session.waiting = seen, [], []
         moments = (interval.onset, interval.apex, interval.offset)
@@ -103,17 +103,17 @@ class Page:
             rows.append(row)
             records.append(record or row)
             table = [[line[name] for name in COLUMNS] for line in rows]
-            yield table, f'<p class="quiet result">{len(rows)} of {len(paths)}</p>'
+            yield table, cards.remark(f"{len(rows)} of {len(paths)}", is_result=True)
         yield table, views.table_links(rows, records)
 
     def search(self, key: str, video: File, model: str) -> Iterator[str]:
         """A long video -> its intervals, each explained where it was found."""
         path = self.sessions.upload(key, video)
-        page = ""
+        found: list[str] = []
         for done, new in search_video(self.bench, path, Choice(model)):
-            page += views.intervals_view(new)
-            yield f'{page}<p class="quiet">{100 * done:.0f} % looked at</p>'
-        yield page or '<p class="quiet">Nothing moved above the noise.</p>'
+            found.append(views.intervals_view(new))
+            yield "".join([*found, cards.remark(f"{100 * done:.0f} % looked at")])
+        yield "".join(found) or cards.remark("Nothing moved above the noise.")
 
     def compare(self, key: str, first: File, second: File, model: str) -> str:
         """Two clips side by side."""

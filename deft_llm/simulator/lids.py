@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.simulator import own_shape as shape
-from deft_llm.simulator.own_mesh import OwnTopology
-from deft_llm.simulator.own_shape import Array
+from deft_llm.simulator.own_head import shape
+from deft_llm.simulator.own_head.mesh import OwnTopology
+from deft_llm.simulator.own_head.shape import Array
 
 _UPPER_REACH, _LOWER_REACH = 1.15, 1.0
 GAZE_LIFT, GAZE_LIFT_LOWER = 0.9, 0.25

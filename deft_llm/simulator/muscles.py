@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deft_llm.simulator.own_shape import Array, lip_borders, mouth_line, smoothstep
+from deft_llm.simulator.own_head.shape import Array, lip_borders, mouth_line, smoothstep
 
 ALL, UPPER, LOWER, UPPER_RED, LOWER_RED = range(5)
 """Gates: everything; only above or only below the mouth line; likewise, but the line itself

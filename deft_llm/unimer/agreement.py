@@ -14,7 +14,7 @@ direction" is true, by a logistic regression on what speaks for it in place, dir
 
 ``agreement.json`` holds the weights and the threshold with the recipe that made them
 (``instruction_data/calibrate.py``). Dimensions: P phases (rise, fall), R regions, F columns of
-``motion/packet.py``.
+``data/features.py``.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm import facs
-from deft_llm.motion.packet import REGION_COLUMNS
+from deft_llm.data.features import REGION_COLUMNS
+from deft_llm.motion.evidence import expected_vectors, explaining_aus
 from deft_llm.motion.regions import ACTIVE_PX
 
 Floats = NDArray[np.float64]
 
-MAX_ANGLE = 60.0  # degrees between the measured and an expected direction
 # Weight of the expected direction beside the measured one in the direction that is named: one
 # vote each. On the clips that fit the weights, false candidates are regions that did move, told
 # with a wrong direction; 1.0 instead of 0.6 took recall at a precision of 0.97 from 0.66 to 0.71.
@@ -125,41 +125,6 @@ def fitted() -> Weights:
     return Weights.from_json(WEIGHTS.read_text(encoding="utf-8"))
 
 
-@lru_cache(maxsize=4096)
-def _expected(code: str) -> dict[int, Floats]:
-    """Region index -> unit vectors (D, 2) of the directions that the AU gives it."""
-    return {
-        _INDEX[region]: np.array(
-            [facs.direction_vector(name, facs.REGIONS[region].side) for name in names]
-        )
-        for region, names in facs.expected_directions(code).items()
-    }
-
-
-def explaining_aus(region: str, u: float, v: float, aus: Iterable[str]) -> tuple[str, ...]:
-    """The coded AUs that a motion agrees with.
-
-    Args:
-        region: A key of ``facs.REGIONS``.
-        u: Motion to the image's right.
-        v: Motion down.
-        aus: Coded AUs, such as ``("1", "L12")``.
-
-    Returns:
-        The codes that expect this region to move in a direction within ``MAX_ANGLE``.
-    """
-    length, index = math.hypot(u, v), _INDEX[region]
-    if length == 0.0:
-        return ()
-    least = math.cos(math.radians(MAX_ANGLE)) * length
-    moved = np.array([u, v])
-    return tuple(
-        code
-        for code in aus
-        if index in _expected(code) and float((_expected(code)[index] @ moved).max()) >= least
-    )
-
-
 def candidates(regions: NDArray[Any], aus: Iterable[str]) -> list[Candidate]:
     """The statements that flow and label both speak for, surely or not.
 
@@ -202,7 +167,7 @@ def _cosine(a: Floats, b: Floats) -> float:
 
 def _nearest(codes: Iterable[str], region: int, moved: Floats) -> Floats:
     """Of the directions that the codes give a region, the unit vector nearest to its motion."""
-    vectors = np.concatenate([_expected(code)[region] for code in codes])
+    vectors = np.concatenate([expected_vectors(code)[region] for code in codes])
     return np.asarray(vectors[int((vectors @ moved).argmax())], np.float64)
 
 
@@ -210,7 +175,7 @@ def _pulls(code: str, moved: Floats, floor: Floats) -> dict[int, float]:
     """Motion of every region of an AU along its direction, in noise floors, at most 8."""
     return {
         i: float(np.clip((vectors @ moved[i]).max() / floor[i], -_LARGEST_Z, _LARGEST_Z))
-        for i, vectors in _expected(code).items()
+        for i, vectors in expected_vectors(code).items()
     }
 
 

@@ -10,10 +10,16 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from deft_llm.errors import UserError
-from deft_llm.unimer.records import ClipRecord, read_lines
+from deft_llm import leaks
+from deft_llm.data.records import ClipRecord
+from deft_llm.files import read_lines
 
 KINDS = ("subject", "clip", "content")
+
+
+def _ids(records: Iterable[ClipRecord]) -> leaks.Ids:
+    records = list(records)
+    return {kind: {getattr(record, kind) for record in records} for kind in KINDS}
 
 
 def shared(train: Iterable[ClipRecord], test: Iterable[ClipRecord]) -> dict[str, list[str]]:
@@ -21,25 +27,21 @@ def shared(train: Iterable[ClipRecord], test: Iterable[ClipRecord]) -> dict[str,
 
     An empty value (a clip whose content is not known) is shared with nobody.
     """
-    train, test = list(train), list(test)
-    return {
-        name: sorted(({getattr(r, name) for r in train} & {getattr(r, name) for r in test}) - {""})
-        for name in KINDS
-    }
+    return leaks.shared(_ids(train), _ids(test))
 
 
 def require_disjoint(train: Iterable[ClipRecord], test: Iterable[ClipRecord]) -> None:
     """Refuse a leaking split.
 
     Raises:
-        UserError: If a subject, clip or content hash is on both sides; names examples.
+        UserError: If a subject, clip or content hash is on both sides; names one.
     """
-    for name, values in shared(train, test).items():
-        if values:
-            raise UserError(
-                f"instruction data and test set share {len(values)} {name}s, for example "
-                f"{values[0]}; leave them out of one side"
-            )
+    leaks.require_disjoint(
+        _ids(train),
+        _ids(test),
+        "instruction data and test set",
+        "leave what is shared out of one side",
+    )
 
 
 def folder_records(folder: Path) -> Iterator[ClipRecord]:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deft_llm import facs
-from deft_llm.simulator.clip_spec import combinations
-from deft_llm.unimer.dialogue import Facts
+from deft_llm.answers import Facts
+from deft_llm.simulator.scene.clip_spec import combinations
 
 _STEPS = 60
 _MOST_YES = 0.9
@@ -91,7 +91,7 @@ class Balance:
         return rng.choices([o for o, _ in choice.no], weights)[0], False
 
 
-def unit_choice(facts: Facts) -> Choice:
+def au_choice(facts: Facts) -> Choice:
     """Which AUs can be asked about: FACS numbers as text, of those that move a region.
 
     Hard negatives look like a coded AU, or would explain motion that no coded AU explains.
@@ -170,7 +170,7 @@ class Balances:
         units: Counter[Choice] = Counter()
         labels: Counter[Choice] = Counter()
         for facts, emotion_known in all_facts:
-            units[unit_choice(facts)] += 1
+            units[au_choice(facts)] += 1
             if emotion_known:
                 labels[label_choice(facts)] += 1
         return cls(Balance(units), Balance(labels))

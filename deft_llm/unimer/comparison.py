@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from deft_llm.unimer.dialogue import Facts, Writer, unit_name
-from deft_llm.unimer.interview import Turn
-from deft_llm.unimer.records import ClipRecord
+from deft_llm.answers import Facts, au_name
+from deft_llm.data.records import ClipRecord
+from deft_llm.unimer.answer_writer import AnswerWriter
+from deft_llm.unimer.conversation_sampler import Turn
 
 KINDS = ("compare_class", "compare_strength", "compare_aus")
 _WINDOW = 64  # clips that a partner is sought among: memory stays flat
@@ -25,7 +26,7 @@ class Pair:
     turns: tuple[Turn, ...]
 
 
-def pairs(records: Iterable[ClipRecord], writer: Writer, seed: int) -> Iterator[Pair]:
+def pairs(records: Iterable[ClipRecord], writer: AnswerWriter, seed: int) -> Iterator[Pair]:
     """Every second clip with a partner among the clips shortly before it.
 
     Half of the pairs are sought of one class, half of two.
@@ -48,7 +49,9 @@ def _coarse(record: ClipRecord) -> str:
     return record.facts().coarse
 
 
-def _turns(first: Facts, second: Facts, writer: Writer, rng: random.Random) -> tuple[Turn, ...]:
+def _turns(
+    first: Facts, second: Facts, writer: AnswerWriter, rng: random.Random
+) -> tuple[Turn, ...]:
     said = []
     for kind in rng.sample(KINDS, 2):
         question = rng.choice(writer.templates.questions[kind])
@@ -58,7 +61,7 @@ def _turns(first: Facts, second: Facts, writer: Writer, rng: random.Random) -> t
     return tuple(said)
 
 
-def _answer(kind: str, first: Facts, second: Facts, writer: Writer) -> str | None:
+def _answer(kind: str, first: Facts, second: Facts, writer: AnswerWriter) -> str | None:
     """None where the two are too much alike to be ranked."""
     if kind == "compare_class":
         if first.coarse == second.coarse:
@@ -84,4 +87,4 @@ def _largest(facts: Facts) -> float:
 
 
 def _units(codes: list[str]) -> str:
-    return ", ".join(map(unit_name, codes)) or "none"
+    return ", ".join(map(au_name, codes)) or "none"

@@ -21,24 +21,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm import facs
-from deft_llm.clip import FALL, RISE, Evidence
-from deft_llm.motion.packet import REGION_COLUMNS
-from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z, RegionTable
-from deft_llm.unimer.agreement import MAX_ANGLE, Weights, candidates, explaining_aus, fitted
+from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE, Evidence
+from deft_llm.data.features import REGION_COLUMNS
+from deft_llm.motion.evidence import MAX_ANGLE, moved_regions
+from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z
+from deft_llm.unimer.agreement import Weights, candidates, fitted
 
-AGREED_Z = 1.0  # least z of motion that a model's claim may rest on (deft/explain.py)
 SEEN_Z = 2.0
 RETURN_Z = 1.0  # least z of a falling phase that is put into words
-STRENGTHS: tuple[tuple[float, str], ...] = ((0.4, "slight"), (1.0, "moderate"))
-STRONGEST = "marked"
-Grade = Literal["A", "B", "C", "label-only"]
-_GRADES: tuple[tuple[float, Grade], ...] = ((0.8, "A"), (0.5, "B"), (0.0, "C"))
+Level = Literal["A", "B", "C", "label-only"]
+_LEVELS: tuple[tuple[float, Level], ...] = ((0.8, "A"), (0.5, "B"), (0.0, "C"))
 _NAMES = list(facs.REGIONS)
 _MAGNITUDE, _Z = REGION_COLUMNS.index("magnitude"), REGION_COLUMNS.index("z")
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Agreement:
     """What a clip's flow and coding say together.
 
     Attributes:
@@ -56,49 +54,7 @@ class Judgement:
     label_only: tuple[str, ...]
     unexplained: tuple[Evidence, ...]
     score: float
-    grade: Grade
-
-
-def strength(magnitude: float) -> str:
-    """A word for a magnitude in canonical pixels: slight < 0.4 <= moderate < 1.0 <= marked."""
-    return next((word for limit, word in STRENGTHS if magnitude < limit), STRONGEST)
-
-
-def measured_evidence(
-    table: RegionTable, aus: Iterable[str], least_z: float = ACTIVE_Z
-) -> tuple[Evidence, ...]:
-    """The regions that moved, with the AUs that explain it (none: unexplained motion).
-
-    Args:
-        table: Region motion from onset to apex.
-        aus: AU codes that may explain it.
-        least_z: Motion over noise floor from which a region counts.
-
-    Returns:
-        In the order of ``facs.REGIONS``.
-    """
-    columns = [np.asarray(getattr(table, name), np.float64) for name in REGION_COLUMNS]
-    return _moved(np.stack(columns, axis=1), tuple(aus), least_z)
-
-
-def _moved(
-    table: NDArray[np.float64], aus: tuple[str, ...], least_z: float
-) -> tuple[Evidence, ...]:
-    rows = []
-    for i, (name, region) in enumerate(facs.REGIONS.items()):
-        if table[i, _Z] < least_z or table[i, _MAGNITUDE] < ACTIVE_PX:
-            continue
-        u, v = float(table[i, 0]), float(table[i, 1])
-        rows.append(
-            Evidence(
-                region=name,
-                direction=facs.direction_name(u, v, region.side),
-                magnitude=math.hypot(u, v),
-                z=float(table[i, _Z]),
-                aus=explaining_aus(name, u, v, aus),
-            )
-        )
-    return tuple(rows)
+    grade: Level
 
 
 def judge(
@@ -107,7 +63,7 @@ def judge(
     source: str = "",
     weights: Weights | None = None,
     least: float | None = None,
-) -> Judgement:
+) -> Agreement:
     """Apply the dual constraint to one clip.
 
     Args:
@@ -124,13 +80,13 @@ def judge(
     least = weights.threshold if least is None else least
     codes, table = tuple(aus), np.asarray(regions, np.float64)
     evidence = _agreed(table, codes, source, weights, least)
-    unexplained = tuple(row for row in _moved(table[0], codes, ACTIVE_Z) if not row.aus)
+    unexplained = tuple(row for row in _moved(table[0], codes) if not row.aus)
     told = {code for row in evidence for code in row.aus}
     label_only = tuple(code for code in codes if code not in told)
     score = _score(table[0], evidence, codes, label_only)
-    grade = next(name for least, name in _GRADES if score >= least) if evidence else "label-only"
+    grade = next(name for least, name in _LEVELS if score >= least) if evidence else "label-only"
     returns = _returns(table[1], evidence)
-    return Judgement(evidence, returns, label_only, unexplained, score, grade)
+    return Agreement(evidence, returns, label_only, unexplained, score, grade)
 
 
 def _agreed(
@@ -147,7 +103,7 @@ def _agreed(
             magnitude=float(table[0, c.region, _MAGNITUDE]),
             z=float(table[0, c.region, _Z]),
             aus=c.aus,
-            phase=RISE,
+            phase=ONSET_PHASE,
             source=source,
         )
         for c, p in zip(found, sure, strict=True)
@@ -168,7 +124,7 @@ def _returns(fall: NDArray[np.float64], evidence: tuple[Evidence, ...]) -> tuple
         if -(u * du + v * dv) < math.cos(math.radians(MAX_ANGLE)) * size:
             continue
         back = facs.direction_name(-du, -dv, side)
-        rows.append(Evidence(row.region, back, size, z, row.aus, FALL, row.source))
+        rows.append(Evidence(row.region, back, size, z, row.aus, OFFSET_PHASE, row.source))
     return tuple(rows)
 
 
@@ -186,3 +142,8 @@ def _score(
     counted = sorted({*told, *active.tolist()})
     explained = float(energy[told].sum() / energy[counted].sum())
     return 0.5 * (1 - len(label_only) / len(aus)) + 0.5 * explained
+
+
+def _moved(table: NDArray[np.float64], aus: tuple[str, ...]) -> tuple[Evidence, ...]:
+    """The active regions of a table (R, F)."""
+    return moved_regions(table[:, 0], table[:, 1], table[:, _MAGNITUDE], table[:, _Z], aus)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from deft_llm import facs
-from deft_llm.unimer.records import ClipRecord, write_lines
+from deft_llm.data.records import ClipRecord
+from deft_llm.files import write_lines
 
 SIZES = tuple(float(x) for x in np.geomspace(0.02, 8.0, 25))  # px, edges of the histogram
 _NAMES = {unit.name: n for n, unit in facs.ACTION_UNITS.items()}
@@ -21,7 +22,7 @@ _UNIT = re.compile(r"AU(\d+)|" + "|".join(sorted(map(re.escape, _NAMES), key=len
 _REASONS = 20  # clips left out that the card names
 
 
-def asked_unit(question: str) -> int | None:
+def asked_au(question: str) -> int | None:
     """The FACS number that a question is about, by number or name."""
     match = _UNIT.search(question)
     if match is None:
@@ -72,7 +73,7 @@ class Statistics:
             if kind == "class":
                 self.tables["class"][answered["value"]] += 1
             if kind == "au_yes_no":
-                number = asked_unit(asked["value"])
+                number = asked_au(asked["value"])
                 self.tables[f"asked_{answered['value']}"][f"AU{number}"] += 1
 
     def count_left_out(self, clip: str, problem: str) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm import facs
-from deft_llm.clip import FALL, RISE
+from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE
 from deft_llm.errors import UserError
-from deft_llm.unimer.records import read_lines
+from deft_llm.files import read_lines
 
 TRAIN_FIELDS = ("id", "clip", "subject", "mirrored", "conversations", "evidence")
 Row = dict[str, Any]
@@ -109,8 +109,11 @@ def _evidence(rows: Any, name: str) -> Iterator[tuple[str, str]]:
             value = row.get(number)
             if not isinstance(value, int | float) or not value >= 0:
                 yield f"{field}.{number}", f"got {value!r}, expected a number >= 0"
-        if row.get("phase", RISE) not in (RISE, FALL):
-            yield f"{field}.phase", f"got {row['phase']!r}, expected {RISE!r} or {FALL!r}"
+        if row.get("phase", ONSET_PHASE) not in (ONSET_PHASE, OFFSET_PHASE):
+            yield (
+                f"{field}.phase",
+                f"got {row['phase']!r}, expected {ONSET_PHASE!r} or {OFFSET_PHASE!r}",
+            )
         yield from _aus(row.get("aus"), f"{field}.aus")
 
 

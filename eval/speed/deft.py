@@ -21,23 +21,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from deft_llm.unimer.build import SimulatedData, specs
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from deft_llm import facs
-from deft_llm.cli import CHECKPOINT
 from deft_llm.clip import Evidence
-from deft_llm.deft.explain import Explainer, observe
+from deft_llm.data.features import pack
+from deft_llm.data.records import ClipRecord, conversation_record
+from deft_llm.deft.inference.explainer import Explainer, observe
+from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches, as_messages
+from deft_llm.deft.tuning.model import train_only
+from deft_llm.deft.tuning.stages import DeftTrainer
 from deft_llm.errors import UserError
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.packet import pack
-from deft_llm.training.deft_data import ClipTargets, Collator, LengthGroupedBatches, as_messages
-from deft_llm.training.deft_model import train_only
-from deft_llm.training.deft_stages import DeftTrainer
-from deft_llm.unimer.build import SimulatedData, specs
-from deft_llm.unimer.dialogue import Templates, Writer
-from deft_llm.unimer.records import ClipRecord, conversation_record
+from deft_llm.resources import checkpoint
+from deft_llm.unimer.answer_writer import Templates, Writer
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ROOT / "demo" / "clips"
@@ -90,7 +90,7 @@ class Talks(Dataset):
         found = explainer.encode([packet])
         self.tokens = {name: tokens[0].clone() for name, tokens in found.items()}
         targets = ClipTargets(explainer.model.config)
-        writer = Writer(Templates(ROOT / "instruction_data" / "templates"))
+        writer = Writer(Templates())
         self.rows: list[dict[str, Any]] = []
         self.characters: list[int] = []
         for spec in specs(DATA):
@@ -206,7 +206,7 @@ def rates(explainer: Explainer, talks: Talks, collator: Collator) -> list[Figure
                     "callbacks": [counted],
                 }
                 if name == "ours":
-                    given.update(rates={}, parts=None)
+                    given.update(rates={}, modules=None)
                 (DeftTrainer if name == "ours" else Trainer)(**given).train()
             values.append(counted.rate)
     ours, peer = (statistics.median(found[name]) for name in ("ours", "peer"))
@@ -221,7 +221,7 @@ def main() -> int:
     """Measure, print medians."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    parser.add_argument("--checkpoint", type=Path, default=checkpoint())
     parser.add_argument("--clip", type=Path, default=min(CLIPS.glob("*.mp4")))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--check", action="store_true")

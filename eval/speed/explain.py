@@ -12,9 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from deft_llm.cli import CHECKPOINT
-from deft_llm.deft.explain import Explainer, observe
+from deft_llm.deft.inference.explainer import Explainer, observe
 from deft_llm.metrics.figures import Figure, report
+from deft_llm.resources import checkpoint
 from deft_llm.viz.report import ClipInfo, write_report
 
 
@@ -38,7 +38,7 @@ def main() -> int:
     """Measure several runs, print medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    parser.add_argument("--checkpoint", type=Path, default=checkpoint())
     parser.add_argument("--json", type=Path)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()

@@ -21,7 +21,7 @@ from deft_llm.errors import UserError
 from deft_llm.flow_models.files import WEIGHTS
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.flow import flow_estimator
-from deft_llm.simulator.clips import draw_spec, render
+from deft_llm.simulator.scene.clips import draw_spec, render
 
 SIZE = 224
 CORES = 2

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from deft_llm.corpora.base import load_corpus
-from deft_llm.corpora.prepare import PreparedCorpus, prepare
 from deft_llm.corpora.reading import Reading
 from deft_llm.corpora.synthetic import write_corpus
+from deft_llm.data.prepared import PreparedCorpus, prepare
 from deft_llm.metrics.figures import Figure, report
 
 NAME = "casme2"

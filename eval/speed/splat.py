@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.metrics.figures import Figure, report
-from deft_llm.simulator import splat
-from deft_llm.simulator.camera import Light, View
 from deft_llm.simulator.head import load_head
-from deft_llm.simulator.splat_kernels import CUTOFF, MAX_ALPHA, carry
+from deft_llm.simulator.render import splat
+from deft_llm.simulator.render.camera import Light, View
+from deft_llm.simulator.render.splat_kernels import CUTOFF, MAX_ALPHA, carry
 
 GAUSSIANS = 20_000
 SIZE = (256, 256)

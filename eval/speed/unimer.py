@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from deft_llm import facs
+from deft_llm.data.clip_shards import write_parts
+from deft_llm.data.features import REGION_COLUMNS, Packet
 from deft_llm.metrics.figures import Figure, report
-from deft_llm.motion.packet import REGION_COLUMNS, Packet
-from deft_llm.simulator.clip_spec import ClipSpec, draw_spec
+from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.assemble import Assembly, assemble
 from deft_llm.unimer.coded import CodedClip, record_of
-from deft_llm.unimer.dialogue import Templates
-from deft_llm.unimer.parts import write_parts
 
 ROOT = Path(__file__).resolve().parents[2]
 _FLOOR = 0.05  # px
@@ -56,7 +56,7 @@ def measured(clips: int, folder: Path, variants: int) -> tuple[float, float, flo
     started, busy = time.perf_counter(), time.process_time()
     folder.mkdir(parents=True)
     parts = write_parts("packets", drawn, lambda specs: map(observe, specs), folder)
-    templates = Templates(ROOT / "instruction_data" / "templates")
+    templates = Templates()
     assemble(folder, parts, Assembly(variants=variants), templates)
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
     return seconds, busy, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

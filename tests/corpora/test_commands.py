@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from deft_llm.cli import app
+from deft_llm.cli.main import app
 from deft_llm.corpora.synthetic import write_corpus
 from deft_llm.errors import UserError
 

@@ -12,7 +12,7 @@ from deft_llm import facs
 from deft_llm.corpora.base import CORPORA, load_corpus
 from deft_llm.corpora.synthetic import write_corpus
 from deft_llm.media.video import read_clip
-from deft_llm.simulator.clip_spec import ClipSpec
+from deft_llm.simulator.scene.clip_spec import ClipSpec
 
 
 def smooth(spec: ClipSpec) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from sentencepiece import SentencePieceProcessor
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from deft_llm import facs
+from deft_llm.answers import PIECES
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import (
@@ -20,7 +21,7 @@ from deft_llm.deft.processing_deft import (
     clip_span,
 )
 from deft_llm.deft.tokenizer import train_sentencepiece, wrap
-from deft_llm.unimer.dialogue import PIECES, Templates
+from deft_llm.unimer.answer_writer import Templates
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = {
@@ -38,7 +39,7 @@ TEXT = {
 @pytest.fixture(scope="session")
 def corpus() -> list[str]:
     """Sentences in the words of the instruction data."""
-    templates = Templates(ROOT / "instruction_data" / "templates")
+    templates = Templates(ROOT / "deft_llm" / "unimer" / "templates")
     questions = [text for texts in templates.questions.values() for text in texts]
     moves = [f"The {name} moves {d}, slight." for name in facs.REGIONS for d in facs.DIRECTIONS]
     units = [unit.label for unit in facs.ACTION_UNITS.values()]

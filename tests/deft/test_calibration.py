@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deft_llm.deft.calibration import FILE, LABEL_SETS, Calibration, fit_temperature
+from deft_llm.deft.inference.calibration import FILE, LABEL_SETS, Calibration, fit_temperature
 from deft_llm.errors import UserError
 from deft_llm.metrics.classification import expected_calibration_error
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
+from deft_llm.answers import Facts, stated_claims
 from deft_llm.clip import Evidence
-from deft_llm.deft.claims import check_sentences, contradicting, supported, unseen_aus
+from deft_llm.deft.inference.claims import check_sentences, contradicting, supported, unseen_aus
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
-from deft_llm.unimer.dialogue import Facts, Templates, Writer, stated_claims
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "instruction_data" / "templates"
+TEMPLATES = Path(__file__).resolve().parents[2] / "deft_llm" / "unimer" / "templates"
 
 
 def table(**motion: tuple[float, float]) -> RegionTable:
@@ -118,7 +119,7 @@ def facts() -> Facts:
 
 @pytest.mark.parametrize("kind", ["motion", "why", "triple"])
 def test_sentences_hold_every_claim_of_the_answer(kind: str) -> None:
-    text = Writer(Templates(TEMPLATES)).turn(kind, facts(), random.Random(0))[1]
+    text = AnswerWriter(Templates(TEMPLATES)).turn(kind, facts(), random.Random(0))[1]
     checked = check_sentences(text, SMILE)
     claims = [(c.region, c.direction) for s in checked for c in s.claims]
     assert set(claims) == set(stated_claims(text))
@@ -135,7 +136,7 @@ def test_sentences_hold_every_claim_of_the_answer(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["motion", "why", "triple"])
 def test_only_the_last_sentence_of_a_growing_answer_changes(kind: str) -> None:
-    text = Writer(Templates(TEMPLATES)).turn(kind, facts(), random.Random(0))[1]
+    text = AnswerWriter(Templates(TEMPLATES)).turn(kind, facts(), random.Random(0))[1]
     whole = [(s.start, s.end, s.verdict) for s in check_sentences(text, SMILE)]
     for length in range(len(text)):
         part = [(s.start, s.end, s.verdict) for s in check_sentences(text[:length], SMILE)][:-1]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier, as_trained
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
-from deft_llm.deft.on_flow import DeftOnFlow, as_trained
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt, mirror, stretch
 from deft_llm.recognizers.base import load_recognizer
@@ -50,22 +50,22 @@ def test_enlarging_keeps_places_and_sides() -> None:
 
 
 @pytest.fixture
-def recognizer(tiny_checkpoint: Path) -> DeftOnFlow:
+def recognizer(tiny_checkpoint: Path) -> DeftFlowClassifier:
     made = load_recognizer("deft", 3, checkpoint=str(tiny_checkpoint))
-    assert isinstance(made, DeftOnFlow)
+    assert isinstance(made, DeftFlowClassifier)
     return made
 
 
-def test_only_motion_speaks(recognizer: DeftOnFlow) -> None:
+def test_only_motion_speaks(recognizer: DeftFlowClassifier) -> None:
     images = medsqrt(stretch(flows(5)))
     tokens = recognizer.encode(images)
     experts = recognizer.explainer.model.experts
     for name in ("structure", "texture"):
-        assert torch.equal(tokens[name], experts.blank[name].expand_as(tokens[name]))
+        assert torch.equal(tokens[name], experts.ablate[name].expand_as(tokens[name]))
     assert not torch.equal(tokens["motion"][0], tokens["motion"][1])
 
 
-def test_probabilities_do_not_hang_on_folds_or_labels(recognizer: DeftOnFlow) -> None:
+def test_probabilities_do_not_hang_on_folds_or_labels(recognizer: DeftFlowClassifier) -> None:
     images = medsqrt(stretch(flows(40)))
     whole = recognizer.predict_proba({"flow_uvs": images})
     assert whole.shape == (40, 3)
@@ -75,7 +75,7 @@ def test_probabilities_do_not_hang_on_folds_or_labels(recognizer: DeftOnFlow) ->
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-4)
 
 
-def test_a_class_has_no_side(recognizer: DeftOnFlow) -> None:
+def test_a_class_has_no_side(recognizer: DeftFlowClassifier) -> None:
     images = np.random.default_rng(3).normal(size=(4, 3, 28, 28)).astype(np.float32)
     shares = recognizer.predict_proba({"flow_uvs": images})
     np.testing.assert_allclose(shares, recognizer.predict_proba({"flow_uvs": mirror(images)}))
@@ -86,15 +86,15 @@ def test_the_missing_fall_is_the_rise_backwards_or_nothing(
 ) -> None:
     seen: list[torch.Tensor] = []
 
-    def spy(_: object, blank: tuple[str, ...], **clip: torch.Tensor) -> dict[str, torch.Tensor]:
+    def spy(_: object, ablate: tuple[str, ...], **clip: torch.Tensor) -> dict[str, torch.Tensor]:
         assert not clip["regions"].any() and not clip["flow_scale"].any()
         seen.append(clip["flow"])
         return {}
 
-    monkeypatch.setattr(DeftForConditionalGeneration, "encode_clips", spy)
+    monkeypatch.setattr(DeftForConditionalGeneration, "get_clip_features", spy)
     for fall in ("opposite", "none"):
         made = load_recognizer("deft", 3, checkpoint=str(tiny_checkpoint), fall=fall)
-        assert isinstance(made, DeftOnFlow)
+        assert isinstance(made, DeftFlowClassifier)
         made.encode(medsqrt(stretch(flows(2))))
     opposite, none = seen
     torch.testing.assert_close(opposite[:, 1, :2], -opposite[:, 0, :2])

@@ -8,9 +8,9 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from deft_llm.answers import PIECES
 from deft_llm.deft.processing_deft import CHAT_TOKENS, CLIP_TOKEN
 from deft_llm.deft.tokenizer import END, PAD, UNKNOWN, train_sentencepiece, wrap
-from deft_llm.unimer.dialogue import PIECES
 
 TEXTS = [
     "The left inner brow moves up and outward, slight.",

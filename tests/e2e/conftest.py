@@ -48,7 +48,7 @@ Film = Callable[[str, Frames], Path]
 @pytest.fixture(scope="session")
 def face() -> Frames:
     """A strong surprise, rendered once: (T, 288, 288, 3)."""
-    from deft_llm.simulator.clips import draw_spec, render
+    from deft_llm.simulator.scene.clips import draw_spec, render
 
     spec = draw_spec(
         3, 7, emotion="surprise", aus=("1", "2", "5"), peak_px=3.0, blink=None, fps=FPS
@@ -80,7 +80,7 @@ def deft_llm(
 
     An untrained model never ends its answer by itself, so answers are cut short.
     """
-    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
+    monkeypatch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
 
     def run(*arguments: str | Path, checkpoint: Path = tiny_checkpoint) -> Result:
         folders = ["--checkpoint", str(checkpoint)]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gradio as gr
@@ -17,11 +15,13 @@ import pytest
 from gradio_client import Client, handle_file
 
 from deft_llm.media.video import write_video
+from deft_llm.service.app import build, serve
+from deft_llm.service.clip_service import ClipService
+from deft_llm.service.events import asked
 from deft_llm.service.limits import LIMITS
 from deft_llm.service.models import Models
 from deft_llm.service.page import Page
 from deft_llm.service.sessions import Sessions
-from deft_llm.service.workbench import Workbench
 
 from .conftest import FPS, Frames
 
@@ -36,9 +36,8 @@ FUNCTIONS = {
 class Running:
     """A demo that serves."""
 
-    app: ModuleType
     blocks: gr.Blocks
-    bench: Workbench
+    bench: ClipService
     address: str
     uploads: Path
     client: Client
@@ -49,20 +48,16 @@ class Running:
 
 @pytest.fixture(scope="module")
 def demo(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    spec = importlib.util.spec_from_file_location("demo_app", ROOT / "demo" / "app.py")
-    assert spec is not None and spec.loader is not None
-    app = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(app)
     uploads = tmp_path_factory.mktemp("uploads")
     limits = replace(LIMITS, file_bytes=2_000_000, files=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))
-        patch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
-        bench = Workbench(Models(tiny_checkpoint), limits)
-        blocks = app.build(bench, Sessions(uploads))
-        address = app.serve(blocks, limits, None, wait=False)
+        patch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
+        bench = ClipService(Models(tiny_checkpoint), limits)
+        blocks = build(bench, Sessions(uploads))
+        address = serve(blocks, limits, None, wait=False)
         client = Client(address, verbose=False, download_files=False)
-        yield Running(app, blocks, bench, address, uploads, client)
+        yield Running(blocks, bench, address, uploads, client)
         blocks.close()
 
 
@@ -147,7 +142,12 @@ def test_the_interval_of_a_long_video(demo: Running, clip: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/etc/hostname", ROOT / "demo/app.py", ROOT / "demo/checkpoint/config.json", "../app.py"],
+    [
+        "/etc/hostname",
+        ROOT / "demo/app.py",
+        ROOT / "deft_llm/deft/checkpoint/config.json",
+        "../app.py",
+    ],
 )
 def test_no_file_of_the_server_is_served(demo: Running, path: Path | str) -> None:
     answer = httpx.get(f"{demo.address}gradio_api/file={path}")
@@ -218,9 +218,9 @@ def test_loopback_only_and_never_shared(
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
     monkeypatch.setenv("GRADIO_SHARE", "True")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    blocks = demo.app.build(demo.bench, Sessions(tmp_path))
+    blocks = build(demo.bench, Sessions(tmp_path))
     try:
-        demo.app.serve(blocks, LIMITS, None, wait=False)
+        serve(blocks, LIMITS, None, wait=False)
         assert blocks.server_name == "127.0.0.1"
         assert not blocks.share and blocks.share_url is None
         assert not blocks.allowed_paths
@@ -241,11 +241,11 @@ def test_model_output_is_text(
     monkeypatch.setattr(demo.bench, "answer", lambda *_: iter([bad[:10], bad]))
     page = Page(demo.bench, Sessions(tmp_path))
     page.sessions.get("x").seen = demo.bench.explain(clip)
-    cleared, asked = page.take("x", "Why <b>?")
+    cleared, taken = page.take("x", "Why <b>?")
     *_, html = page.answer("x", "embedded", 0.0, [])
-    assert cleared == "" and "<b>?" not in asked and 'class="turn open"' in asked
+    assert cleared == "" and "<b>?" not in taken and 'class="turn open"' in taken
     assert "<script" not in html and "&lt;script&gt;" in html and 'class="turn open"' not in html
     visitor = gr.Request(session_hash="x")
     with pytest.raises(gr.Error) as error:
-        demo.app.asked(page.explain)(visitor, "/<img src=x>.mp4", "embedded", [])
+        asked(page.explain)(visitor, "/<img src=x>.mp4", "embedded", [])
     assert "<img" not in str(error.value)

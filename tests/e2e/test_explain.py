@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deft_llm.cli import summary
+from deft_llm.cli.summary import summary
 from deft_llm.clip import Clip, Explanation
-from deft_llm.deft.explain import Explainer
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.motion.measure import NO_MOTION, Measurement
 from deft_llm.viz import overlay
 
@@ -149,10 +149,10 @@ def test_cut_recording(deft_llm: DeftLlm, film: Film, face: Frames, tmp_path: Pa
     front = str(tmp_path / "front.mp4")
     with av.open(str(whole)) as old, av.open(front, "w", options={"movflags": "faststart"}) as new:
         stream = new.add_stream_from_template(old.streams.video[0])
-        for packet in old.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                new.mux(packet)
+        for features in old.demux(video=0):
+            if features.dts is not None:
+                features.stream = stream
+                new.mux(features)
     data = Path(front).read_bytes()
     cut.write_bytes(data[: int(0.7 * len(data))])
     result = deft_llm("explain", cut)
@@ -384,11 +384,11 @@ def test_ctrl_c_during_the_imports(
     class Stopped:
         @staticmethod
         def find_spec(name: str, *_: object) -> None:
-            if name == "deft_llm.cli":
+            if name == "deft_llm.cli.main":
                 raise KeyboardInterrupt
 
-    monkeypatch.delitem(sys.modules, "deft_llm.cli", raising=False)
-    monkeypatch.delattr("deft_llm.cli", raising=False)
+    monkeypatch.delitem(sys.modules, "deft_llm.cli.main", raising=False)
+    monkeypatch.delattr("deft_llm.cli.main", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Stopped, *sys.meta_path])
     with pytest.raises(SystemExit) as ended:
         main()

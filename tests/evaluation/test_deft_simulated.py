@@ -17,26 +17,28 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from deft_llm.data.simulated_test import TestClip, even_specs, head_at_hand
+from deft_llm.unimer.build import SimulatedData
 
 from deft_llm.config import read_yaml
-from deft_llm.deft.calibration import Calibration
+from deft_llm.data import simulated_test as simulated_clips
+from deft_llm.data.features import Packet
 from deft_llm.deft.configuration_deft import EXPERTS
-from deft_llm.deft.explain import Explainer
+from deft_llm.deft.inference.calibration import Calibration
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
-from deft_llm.evaluation import benchmarks, calibrate, simulated_clips
-from deft_llm.evaluation.disentanglement import (
+from deft_llm.evaluation import benchmark as benchmarks
+from deft_llm.evaluation.explanation import calibrate
+from deft_llm.evaluation.explanation.disentanglement import (
     alignment,
     answers,
     encoded,
     exchange,
     identity_probe,
 )
-from deft_llm.evaluation.simulated_clips import TestClip, even_specs, head_at_hand
-from deft_llm.evaluation.simulated_scores import scored_aus
+from deft_llm.evaluation.explanation.simulated_scores import scored_aus
 from deft_llm.metrics.figures import Figure
-from deft_llm.motion.packet import Packet
-from deft_llm.simulator.clip_spec import ClipSpec
-from deft_llm.unimer.build import SimulatedData
+from deft_llm.simulator.scene.clip_spec import ClipSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,9 +88,11 @@ def small(
             yield {**packet, "onset": face.astype(np.uint8)}, motion
 
     monkeypatch.setattr(simulated_clips, "render_many", no_rendering)
-    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)  # it never ends by itself
+    monkeypatch.setattr(
+        "deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8
+    )  # it never ends by itself
     recipe = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
-    recipe["templates"] = str(ROOT / "instruction_data" / "templates")
+    recipe["templates"] = str(ROOT / "deft_llm" / "unimer" / "templates")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     entry = {"checkpoint": str(tiny_checkpoint), "recipes": [str(tmp_path / "recipe.yaml")]}
     values = {
@@ -309,7 +313,7 @@ def test_tested_faces_are_no_validation_faces(
 
 
 def test_the_pinned_plan_is_apart_from_the_benchmarks() -> None:
-    values = read_yaml(ROOT / "eval" / "calibration.yaml")
+    values = read_yaml(ROOT / "eval" / "benchmarks" / "calibration.yaml")
     own = [SimulatedData(**s) for s in values["data"]]
     for name in values["apart_from"]:
         for tested in calibrate._tested(ROOT / name):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
-from deft_llm.evaluation import dual_phase_clips
-from deft_llm.evaluation.dual_phase import audit, run, table
-from deft_llm.evaluation.dual_phase_clips import (
+from deft_llm.evaluation.recognition import dual_phase_clips
+from deft_llm.evaluation.recognition.dual_phase import audit, run, table
+from deft_llm.evaluation.recognition.dual_phase_clips import (
     CLASSES,
     DualPhaseData,
     DualPhaseSpec,

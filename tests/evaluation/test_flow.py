@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from deft_llm.errors import UserError
-from deft_llm.evaluation import benchmarks
-from deft_llm.evaluation.flow import Pair, audit, rigid_fit, tune, with_head
+from deft_llm.evaluation import benchmark as benchmarks
+from deft_llm.evaluation.flow.benchmark import Pair, audit, rigid_fit, tune, with_head
+from deft_llm.flow_models.pairs import PairData, PairStore, build_pairs
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
-from deft_llm.network_files import save_network
-from deft_llm.training.flow_data import PairData, PairStore, build_pairs
+from deft_llm.weights import save_network
 
 ROOT = Path(__file__).resolve().parents[2]
 _FEW = ("clips=6", "identities=3", "workers=1")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
-from deft_llm.evaluation import flow_recognition
-from deft_llm.evaluation.flow_recognition import CLASSES, Frames, RecognitionSets, recognition_uf1
+from deft_llm.evaluation.flow import recognition as flow_recognition
+from deft_llm.evaluation.flow.recognition import CLASSES, Frames, RecognitionSets, recognition_uf1
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
 from deft_llm.motion.flow import flow_estimator
 from deft_llm.motion.measure import MotionSettings, averaged_frame, measure
-from deft_llm.simulator.clips import draw_spec, render
+from deft_llm.simulator.scene.clips import draw_spec, render
 from deft_llm.unimer.build import SimulatedData, filmed
 
 SETS = RecognitionSets(

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_llm.deft.on_flow import DeftOnFlow
+from deft_llm.deft.inference.flow_classifier import DeftOnFlow
 from deft_llm.errors import UserError
-from deft_llm.evaluation.flow_units import scores
+from deft_llm.evaluation.explanation.flow_aus import scores
 
 
 def test_scores_of_a_small_case() -> None:

@@ -10,15 +10,15 @@ import torch
 
 from deft_llm.clip import Clip
 from deft_llm.errors import UserError
-from deft_llm.evaluation import benchmarks
-from deft_llm.evaluation.landmarks import FIVE, judged
+from deft_llm.evaluation import benchmark as benchmarks
+from deft_llm.evaluation.landmarks.benchmark import FIVE, judged
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, five_points, transform
 from deft_llm.media.finders import FaceBox
 from deft_llm.media.landmarks import Landmarks
 from deft_llm.media.tracking import FaceTrack
 from deft_llm.media.video import clip_from_array
-from deft_llm.network_files import save_network
+from deft_llm.weights import save_network
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACED = np.array([[0.8, 0.0, 30.0], [0.0, 0.8, 40.0]])

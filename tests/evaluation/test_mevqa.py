@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from deft_llm.answers import Facts
 from deft_llm.errors import UserError
-from deft_llm.evaluation.mevqa import (
+from deft_llm.evaluation.explanation.mevqa import (
     Question,
     answer,
     read_label,
@@ -21,7 +22,6 @@ from deft_llm.evaluation.mevqa import (
     submission,
 )
 from deft_llm.metrics import text
-from deft_llm.unimer.dialogue import Facts
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_the_reference_facts_give_the_reference_answers(real: list[Question]) ->
 def test_perfect_answers_get_perfect_labels(
     real: list[Question], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deft_llm.evaluation import mevqa
+    from deft_llm.evaluation.explanation import mevqa
 
     monkeypatch.setattr(mevqa, "bleu", lambda *_: 0.0)
     monkeypatch.setattr(mevqa, "rouge1", lambda *_: 0.0)

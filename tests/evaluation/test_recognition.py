@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from deft_llm.clip import Prediction
-from deft_llm.corpora.precomputed import read_flow_images
+from deft_llm.data.flow_images import read_flow_images
 from deft_llm.errors import UserError
-from deft_llm.evaluation.benchmarks import run
-from deft_llm.evaluation.recognition import few_subject_splits
-from deft_llm.evaluation.recognition_runs import Entry, _weights
-from deft_llm.evaluation.recognition_tables import Published, Result, leaderboard, table_rows
+from deft_llm.evaluation.benchmark import run
+from deft_llm.evaluation.recognition.benchmark import few_subject_splits
+from deft_llm.evaluation.recognition.runs import Entry, _weights
+from deft_llm.evaluation.recognition.tables import Published, Result, leaderboard, table_rows
 
 SUBJECTS = ("s01", "s02", "s03", "006", "007")
 

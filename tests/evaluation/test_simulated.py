@@ -17,16 +17,18 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from deft_llm.unimer.build import SimulatedData, specs
 
 from deft_llm import facs
 from deft_llm.config import read_yaml
+from deft_llm.data import simulated_test as simulated_clips
+from deft_llm.data.features import REGION_COLUMNS, Packet
 from deft_llm.errors import UserError
-from deft_llm.evaluation import benchmarks, simulated_clips, simulated_scores
+from deft_llm.evaluation import benchmark as benchmarks
+from deft_llm.evaluation.explanation import simulated_scores
 from deft_llm.metrics.faithfulness import ClaimCounts
 from deft_llm.metrics.figures import Figure
-from deft_llm.motion.packet import REGION_COLUMNS, Packet
-from deft_llm.simulator.clip_spec import PEAK_PX, ClipSpec, draw_spec
-from deft_llm.unimer.build import SimulatedData, specs
+from deft_llm.simulator.scene.clip_spec import PEAK_PX, ClipSpec, draw_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARK = ROOT / "eval" / "benchmarks" / "simulated.yaml"
@@ -136,7 +138,7 @@ def make_benchmark(tmp_path: Path, tiny_checkpoint: Path) -> MakeBenchmark:
     """``make_benchmark(clips=4)`` -> a benchmark file of an untrained model."""
 
     def make(**data: Any) -> Path:
-        recipe = {**read_yaml(SMOKE), "templates": str(ROOT / "instruction_data" / "templates")}
+        recipe = {**read_yaml(SMOKE), "templates": str(ROOT / "deft_llm" / "unimer" / "templates")}
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
         pinned = read_yaml(BENCHMARK)
         values = {
@@ -214,7 +216,7 @@ def test_run_gives_every_figure(
 
     monkeypatch.setattr(simulated_clips, "render_many", no_rendering)
     # An untrained model never ends its answer by itself.
-    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
+    monkeypatch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
     path = make_benchmark()
     figures, tables = benchmarks.run(path)
     _check_figures(figures, tables, tmp_path / "cache", CLIPS)
@@ -238,7 +240,7 @@ def test_run_gives_every_figure(
 def test_run_with_rendering(
     make_benchmark: MakeBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deft_llm.deft.explain.MAX_NEW_TOKENS", 8)
+    monkeypatch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
     figures, tables = benchmarks.run(make_benchmark(clips=4))
     _check_figures(figures, tables, tmp_path / "cache", 4)
 

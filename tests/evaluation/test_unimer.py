@@ -7,13 +7,18 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from deft_llm.data.simulated_test import TestClip
 
 from deft_llm import facs
-from deft_llm.evaluation.agreement_fit import Samples, fit, samples
-from deft_llm.evaluation.simulated_clips import TestClip
-from deft_llm.evaluation.unimer import Bars, record_of, statement_figures, text_only_gain
-from deft_llm.motion.packet import REGION_COLUMNS, Packet
-from deft_llm.simulator.clip_spec import draw_spec
+from deft_llm.data.features import REGION_COLUMNS, Packet
+from deft_llm.evaluation.unimer.agreement_fit import Samples, fit, samples
+from deft_llm.evaluation.unimer.benchmark import (
+    Bars,
+    record_of,
+    statement_figures,
+    text_only_gain,
+)
+from deft_llm.simulator.scene.clip_spec import draw_spec
 from deft_llm.unimer.agreement import FEATURES
 
 

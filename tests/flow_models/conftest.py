@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deft_llm.flow_models.first_flow import FirstFlowConfig
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
-from deft_llm.network_files import save_network
+from deft_llm.weights import save_network
 
 TINY = SKFlowConfig(
     width=0.0625,

@@ -17,7 +17,7 @@ from deft_llm.flow_models.estimator import SRFlow, _cuts
 from deft_llm.flow_models.files import load_network
 from deft_llm.flow_models.skflow import SKFlow
 from deft_llm.motion.flow import flow_estimator
-from deft_llm.network_files import save_network
+from deft_llm.weights import save_network
 
 from .conftest import waves
 

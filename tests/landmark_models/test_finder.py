@@ -23,7 +23,7 @@ from deft_llm.media.canonical import CANONICAL_LANDMARKS, five_points, transform
 from deft_llm.media.landmarks import EYE_DISTANCE, EYE_HEIGHT
 from deft_llm.media.tracking import FaceTrack
 from deft_llm.media.video import clip_from_array
-from deft_llm.network_files import save_network
+from deft_llm.weights import save_network
 
 SIDE = 32
 BOX = np.array([40.0, 30.0, 100.0, 100.0])

@@ -10,7 +10,7 @@ import torch
 from deft_llm.errors import UserError
 from deft_llm.landmark_models.files import load_network
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
-from deft_llm.network_files import save_network
+from deft_llm.weights import save_network
 
 CONFIG = LandmarkConfig(side=32, width=4, blocks=1)
 

@@ -10,8 +10,8 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
-from deft_llm.simulator.camera import View
 from deft_llm.simulator.head import EYE_DEPTH, MATERIALS, Head, HeadMesh, load_head
+from deft_llm.simulator.render.camera import View
 
 _SKIN = MATERIALS.index("skin")
 _PATCHES = {

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deft_llm.simulator.camera import (
+from deft_llm.simulator.render.camera import (
     Framing,
     Light,
     Sensor,

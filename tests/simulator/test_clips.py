@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
-from deft_llm.simulator.camera import Framing
-from deft_llm.simulator.clips import (
+from deft_llm.simulator.head import Head
+from deft_llm.simulator.render.camera import Framing
+from deft_llm.simulator.scene.clips import (
     ClipSpec,
     SimulatedClip,
     combinations,
@@ -17,8 +18,7 @@ from deft_llm.simulator.clips import (
     render,
     render_many,
 )
-from deft_llm.simulator.head import Head
-from deft_llm.simulator.performance import Curve, HeadMotion
+from deft_llm.simulator.scene.performance import Curve, HeadMotion
 
 SHORT = Curve(3, 0, 1, 2, 1.0, 1.0)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
-from deft_llm.simulator.clip_spec import ClipSpec, draw_spec
-from deft_llm.simulator.clips import render
-from deft_llm.simulator.distractors import PROFILES, Movement, Profile, draw_movements
 from deft_llm.simulator.head import Head
-from deft_llm.simulator.scene import Scene
+from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
+from deft_llm.simulator.scene.clips import render
+from deft_llm.simulator.scene.distractors import PROFILES, Movement, Profile, draw_movements
+from deft_llm.simulator.scene.scene import Scene
 
 TIMES = np.arange(60) / 60.0
 

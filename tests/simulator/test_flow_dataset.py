@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from deft_llm.cli import app
+from deft_llm.cli.main import app
 from deft_llm.errors import UserError
 from deft_llm.motion.flow_files import write_flow
-from deft_llm.simulator import flow_dataset
-from deft_llm.simulator.flow_dataset import FlowSettings, subjects, write_dataset
-from deft_llm.simulator.flow_pairs import MOTION_PX
-from deft_llm.simulator.srflow_files import list_pairs, read_pairs
+from deft_llm.simulator.flow import dataset as flow_dataset
+from deft_llm.simulator.flow.dataset import FlowSettings, subjects, write_dataset
+from deft_llm.simulator.flow.pairs import MOTION_PX
+from deft_llm.simulator.flow.srflow_files import list_pairs, read_pairs
 
 SETTINGS = FlowSettings(train=3, val=1, test=1, per_subject=2, size=96, seed=7)
 

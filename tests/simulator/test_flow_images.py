@@ -8,7 +8,7 @@ import pytest
 from deft_llm import facs
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import medsqrt
-from deft_llm.simulator.flow_images import (
+from deft_llm.simulator.flow.images import (
     AUS,
     FlowImageSettings,
     SimulatedFlow,

@@ -9,9 +9,9 @@ import pytest
 from deft_llm.errors import UserError
 from deft_llm.facs import ACTION_UNITS, MIRROR_68, REGIONS, direction_vector
 from deft_llm.media.face import CANONICAL_LANDMARKS
-from deft_llm.simulator import splat
-from deft_llm.simulator.camera import View
 from deft_llm.simulator.head import MATERIALS, Head, HeadMesh, load_head, vertex_normals
+from deft_llm.simulator.render import splat
+from deft_llm.simulator.render.camera import View
 
 HEAD = load_head("own")
 MESH = HEAD.identity(4)

@@ -12,7 +12,7 @@ import pytest
 from deft_llm.errors import UserError
 from deft_llm.facs import ACTION_UNITS, MIRROR_68, REGIONS, direction_vector
 from deft_llm.simulator.head import MATERIALS, Head, load_head
-from deft_llm.simulator.ict_files import read_ict
+from deft_llm.simulator.ict_head.files import read_ict
 
 DATA = os.environ.get("DEFT_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="set DEFT_DATA to the folder of ict_facekit")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deft_llm.simulator.performance import (
+from deft_llm.simulator.scene.performance import (
     Blink,
     Curve,
     Gaze,

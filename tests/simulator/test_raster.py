@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from deft_llm import facs
 from deft_llm.motion.regions import region_masks
-from deft_llm.simulator import splat
-from deft_llm.simulator.camera import View
-from deft_llm.simulator.flow_pairs import camera_matrix, draw_pair
+from deft_llm.simulator.flow.pairs import camera_matrix, draw_pair
 from deft_llm.simulator.head import Head, load_head
-from deft_llm.simulator.layers import NO_REGION, gaussian_regions, occluded, region_map
-from deft_llm.simulator.scene import Scene
+from deft_llm.simulator.render import splat
+from deft_llm.simulator.render.camera import View
+from deft_llm.simulator.render.layers import NO_REGION, gaussian_regions, occluded, region_map
+from deft_llm.simulator.scene.scene import Scene
 
 SIZE = (256, 256)
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_llm.simulator.accessories import wear_glasses
-from deft_llm.simulator.camera import Light
-from deft_llm.simulator.clips import draw_spec
+from deft_llm.simulator.appearance.accessories import wear_glasses
+from deft_llm.simulator.appearance.skin import MELANIN, Look, draw_look, reflectance
+from deft_llm.simulator.appearance.texture import paint_triangles, part_of
 from deft_llm.simulator.head import MATERIALS, Head, HeadMesh, load_head
-from deft_llm.simulator.performance import Curve
-from deft_llm.simulator.scene import Scene
-from deft_llm.simulator.skin import MELANIN, Look, draw_look, reflectance
-from deft_llm.simulator.texture import paint_triangles, part_of
+from deft_llm.simulator.render.camera import Light
+from deft_llm.simulator.scene.clips import draw_spec
+from deft_llm.simulator.scene.performance import Curve
+from deft_llm.simulator.scene.scene import Scene
 
 HEAD = load_head("own")
 STILL = Curve(3, 0, 1, 2, 1.0, 1.0)

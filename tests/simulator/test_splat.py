@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from deft_llm.simulator import splat
-from deft_llm.simulator.camera import View
 from deft_llm.simulator.head import Head, HeadMesh
-from deft_llm.simulator.splat_kernels import CUTOFF
+from deft_llm.simulator.render import splat
+from deft_llm.simulator.render.camera import View
+from deft_llm.simulator.render.splat_kernels import CUTOFF
 
 SIZE = (160, 160)
 

@@ -15,15 +15,17 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.motion.packet import Packet
-from deft_llm.simulator.clip_spec import ClipSpec
-from deft_llm.unimer import build
-from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
-from deft_llm.unimer.dialogue import Templates
-from deft_llm.unimer.records import ClipRecord
+from deft_llm.data.clip_dataset import MeasuredClip
+from deft_llm.data.features import Features
+from deft_llm.data.records import ClipRecord
+from deft_llm.data.simulated import SimulatedData
+from deft_llm.simulator.scene.clip_spec import ClipSpec
+from deft_llm.unimer import simulated
+from deft_llm.unimer.answer_writer import Templates
+from deft_llm.unimer.simulated import build_simulated
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATES = ROOT / "instruction_data" / "templates"
+TEMPLATES = ROOT / "deft_llm" / "unimer" / "templates"
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,7 @@ def own_accelerator() -> Iterator[None]:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def _observed(spec: ClipSpec, packet: Packet) -> Observed:
+def _observed(spec: ClipSpec, features: Features) -> MeasuredClip:
     """What a clip's measurement could be: the AUs' motion as the table has it, noise for maps."""
     moved = {
         region: (directions[0], code)
@@ -58,18 +60,18 @@ def _observed(spec: ClipSpec, packet: Packet) -> Observed:
         content=str(spec.seed),
         spec=spec.to_json(),
     )
-    return Observed(spec, packet, record)
+    return MeasuredClip(record, features)
 
 
-Rendering = Callable[..., Iterator[Observed]]
+Rendering = Callable[..., Iterator[MeasuredClip]]
 
 
 @pytest.fixture(scope="session")
-def no_rendering(make_packet: Callable[[int], Packet]) -> Rendering:
+def no_rendering(make_features: Callable[[int], Features]) -> Rendering:
     """Stands in for ``render_many``."""
 
-    def observe(specs: Iterable[ClipSpec], *_: object) -> Iterator[Observed]:
-        return (_observed(spec, make_packet(spec.seed % 2**32)) for spec in specs)
+    def observe(specs: Iterable[ClipSpec], *_: object) -> Iterator[MeasuredClip]:
+        return (_observed(spec, make_features(spec.seed % 2**32)) for spec in specs)
 
     return observe
 
@@ -87,7 +89,7 @@ def data(
     """A data folder, built by the real code on random packets."""
     folder = tmp_path_factory.mktemp("data") / "data"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "render_many", no_rendering)
+        patch.setattr(simulated, "render_many", no_rendering)
         build_simulated(drawn, folder, Templates(TEMPLATES))
     return folder
 

@@ -1,4 +1,4 @@
-"""Training that goes on from a whole checkpoint: all of it, averaged with it, or by adapters."""
+"""Training that goes on from a checkpoint: all of it, interpolated with it, or by adapters."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from safetensors.torch import load_file
 
 from deft_llm.config import validate
 from deft_llm.deft.processing_deft import DeftProcessor
+from deft_llm.deft.tuning import train as deft
+from deft_llm.deft.tuning.export import export
+from deft_llm.deft.tuning.model import build_model, module_of
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.training import deft
-from deft_llm.training.deft_model import build_model, part_of
-from deft_llm.training.deft_recipe import DeftRecipe
-from deft_llm.training.export import export
 
 ROOT = Path(__file__).resolve().parents[2]
+HALF = {"weight_interpolation": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def going_on(data: Path, tiny_checkpoint: Path) -> dict[str, Any]:
     """Settings of a run that goes on from a checkpoint, whole."""
     stage = {"steps": 2, "batch_size": 4, "save_every": 2}
     return {
-        "templates": str(ROOT / "instruction_data" / "templates"),
+        "templates": str(ROOT / "deft_llm" / "unimer" / "templates"),
         "folders": [str(data)],
         "checkpoint": str(tiny_checkpoint),
         "experts": stage,
@@ -42,9 +43,9 @@ def test_a_checkpoint_goes_on_learning(
     fresh, processor = build_model(validate(DeftRecipe, values, "test"))
     assert all(torch.equal(x, begun[name]) for name, x in fresh.named_parameters() if name in begun)
     deft.train(values, "test")
-    taught = load_file(tmp_path / "run" / "final" / "model.safetensors")
-    assert taught.keys() == begun.keys()
-    assert {part_of(n) for n in taught if not torch.equal(taught[n], begun[n])} == {
+    trained = load_file(tmp_path / "run" / "final" / "model.safetensors")
+    assert trained.keys() == begun.keys()
+    assert {module_of(n) for n in trained if not torch.equal(trained[n], begun[n])} == {
         "experts",
         "heads",
         "projectors",
@@ -58,13 +59,13 @@ def test_a_checkpoint_goes_on_learning(
     assert str(tiny_checkpoint.parent.parent) not in card
 
 
-def test_what_was_learnt_is_averaged_with_what_was_known(
+def test_what_was_learnt_is_interpolated_with_what_was_known(
     going_on: dict[str, Any], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     saved = {}
     for share in (1.0, 0.25):
         output = tmp_path / str(share)
-        deft.train({**going_on, "average": share, "output": str(output)}, "test")
+        deft.train({**going_on, "weight_interpolation": share, "output": str(output)}, "test")
         saved[share] = load_file(output / "final" / "model.safetensors")
     begun = load_file(tiny_checkpoint / "model.safetensors")
     for name, first in begun.items():
@@ -86,7 +87,7 @@ def test_a_checkpoint_learns_by_adapters_alone(
     merged = load_file(tmp_path / "merged" / "model.safetensors")
     changed = {n for n in merged if not torch.equal(merged[n], begun[n])}
     assert any("q_proj" in name for name in changed)
-    assert not any("norm" in name for name in changed if part_of(name) == "language_model")
+    assert not any("norm" in name for name in changed if module_of(name) == "language_model")
 
 
 @pytest.mark.parametrize(
@@ -96,8 +97,8 @@ def test_a_checkpoint_learns_by_adapters_alone(
         ({"model": {"map_size": 28}}, "leave out map_size"),
         ({"checkpoint": "/nowhere"}, "checkpoint /nowhere: no config.json"),
         ({"checkpoint": None}, "no language model: give"),
-        ({"average": 0.5, "text_model": {"lora_rank": 2}}, "adapters are not averaged"),
-        ({"average": 0.5, "checkpoint": None}, "average needs a checkpoint"),
+        ({**HALF, "text_model": {"lora_rank": 2}}, "adapters are not interpolated"),
+        ({**HALF, "checkpoint": None}, "weight_interpolation needs a checkpoint"),
     ],
 )
 def test_a_checkpoint_brings_its_own_model(

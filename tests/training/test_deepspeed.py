@@ -31,7 +31,7 @@ def recipe(folder: Path, data: Path, text_folder: Path, **changes: Any) -> Path:
     values = {
         "task": "deft",
         "output": str(folder / "run"),
-        "templates": str(ROOT / "instruction_data" / "templates"),
+        "templates": str(ROOT / "deft_llm" / "unimer" / "templates"),
         "folders": [str(data)],
         "text_model": {"name_or_path": str(text_folder), "lora_rank": 2, "lora_dropout": 0.1},
         "model": {"expert_dim": 32},

@@ -1,4 +1,4 @@
-"""Going on with flow images: what is asked, what is taught, and that the result is a checkpoint."""
+"""Going on with flow images: questions, targets, and that the result is a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from safetensors.torch import load_file
 
 from deft_llm import facs
 from deft_llm.config import read_yaml, validate
-from deft_llm.deft.explain import Explainer
-from deft_llm.deft.on_flow import DeftOnFlow
-from deft_llm.deft.processing_deft import IGNORED
+from deft_llm.data.disturbed_flow import LabelledFlow
+from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier
+from deft_llm.deft.processing_deft import IGNORE_INDEX
+from deft_llm.deft.tuning import flow_instruction as deft_flow
+from deft_llm.deft.tuning.flow_instruction import DeftFlowRecipe, FlowInstructionTask, codes
 from deft_llm.errors import UserError
-from deft_llm.simulator.flow_images import AUS
-from deft_llm.training import deft_flow
-from deft_llm.training.deft_flow import DeftFlowRecipe, FlowTalk, codes
+from deft_llm.simulator.flow.images import AUS
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = read_yaml(ROOT / "train_configs" / "deft" / "megc_flow.yaml")
@@ -30,7 +31,7 @@ def values(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
         **{name: value for name, value in RECIPE.items() if name != "task"},
         "output": str(tmp_path / "run"),
         "checkpoint": str(tiny_checkpoint),
-        "templates": str(ROOT / "instruction_data" / "templates"),
+        "templates": str(ROOT / "deft_llm" / "unimer" / "templates"),
         "draws": [{"images": 12, "per_identity": 6, "seed": 1}],
         "held_out": 6,
         "batch_size": 4,
@@ -39,47 +40,47 @@ def values(tiny_checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def talk(values: dict[str, Any], tiny_checkpoint: Path) -> FlowTalk:
+def task(values: dict[str, Any], tiny_checkpoint: Path) -> FlowInstructionTask:
     rng = np.random.default_rng(0)
     flow = torch.from_numpy(rng.normal(size=(12, 3, 28, 28)).astype(np.float32))
-    units = torch.zeros(12, len(AUS), 2)
-    units[:, AUS.index(12), 0] = 1  # on the left
-    material = (flow, torch.arange(12) % 3, units)
+    aus = torch.zeros(12, len(AUS), 2)
+    aus[:, AUS.index(12), 0] = 1  # on the left
+    images = LabelledFlow(flow, torch.arange(12) % 3, aus)
     recipe = validate(DeftFlowRecipe, values, "test")
-    return FlowTalk(recipe, Explainer.load(tiny_checkpoint), material, material)
+    return FlowInstructionTask(recipe, Explainer.load(tiny_checkpoint), images, images)
 
 
-def test_a_batch_is_a_function_of_its_number(talk: FlowTalk) -> None:
-    first, again, other = talk.batch(5), talk.batch(5), talk.batch(6)
+def test_a_batch_is_a_function_of_its_number(task: FlowInstructionTask) -> None:
+    first, again, other = task.batch(5), task.batch(5), task.batch(6)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["flow"], other["flow"])
 
 
-def test_answers_tell_the_class_and_the_units_of_the_image_shown(talk: FlowTalk) -> None:
-    """An image that is mirrored shows the unit on the other side."""
-    decode = talk.processor.tokenizer.decode
-    said = set()
+def test_answers_name_the_class_and_the_aus_of_the_image_shown(task: FlowInstructionTask) -> None:
+    """An image that is mirrored shows the action unit on the other side."""
+    decode = task.processor.tokenizer.decode
+    answers = set()
     for index in range(12):
-        batch = talk.batch(index)
-        sides = batch["au_labels"][:, talk.config.aus.index(12)]
+        batch = task.batch(index)
+        sides = batch["au_labels"][:, task.config.aus.index(12)]
         for row, label, side in zip(batch["labels"], batch["classes"], sides, strict=True):
-            answer = decode(row[row != IGNORED], skip_special_tokens=True)
+            answer = decode(row[row != IGNORE_INDEX], skip_special_tokens=True)
             if answer.startswith("AU"):
                 where = "left" if side[0] else "right"
                 assert answer == f"AU12 lip corner puller on the {where}"
             else:
                 assert answer == facs.THREE_CLASSES[label]
-            said.add(answer)
-        unknown = [n for n in talk.config.aus if n not in AUS]
-        assert (batch["au_labels"][:, talk.config.aus.index(unknown[0])] == -1).all()
-    assert len(said) == 5
+            answers.add(answer)
+        unknown = [n for n in task.config.aus if n not in AUS]
+        assert (batch["au_labels"][:, task.config.aus.index(unknown[0])] == -1).all()
+    assert len(answers) == 5
 
 
 def test_codes_name_sides() -> None:
-    units = torch.zeros(len(AUS), 2)
-    units[AUS.index(4)] = 1
-    units[AUS.index(12), 1] = 1
-    assert codes(units) == ("4", "R12")
+    aus = torch.zeros(len(AUS), 2)
+    aus[AUS.index(4)] = 1
+    aus[AUS.index(12), 1] = 1
+    assert codes(aus) == ("4", "R12")
 
 
 def test_motion_learns_and_the_blank_experts_do_not(
@@ -94,8 +95,8 @@ def test_motion_learns_and_the_blank_experts_do_not(
     assert any(name.startswith("experts.motion.queries") for name in changed)
     assert any(name.startswith("language_model.") for name in changed)
     images = np.random.default_rng(1).normal(size=(2, 3, 28, 28)).astype(np.float32)
-    shares = DeftOnFlow(3, str(final)).predict_proba({"flow_uvs": images})
-    np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-6)
+    probabilities = DeftFlowClassifier(3, str(final)).predict_proba({"flow_uvs": images})
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
 
 
 def test_a_missing_checkpoint_is_named(values: dict[str, Any], tmp_path: Path) -> None:

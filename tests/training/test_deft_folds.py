@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.deft.tuning.lora_folds import DeftLora, balanced_rows
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import mirror
 from deft_llm.recognizers.base import load_recognizer
-from deft_llm.training.deft_folds import DeftLora
 
 TRUTH = np.arange(12, dtype=np.int64) % 3
 
@@ -66,13 +66,13 @@ def test_experts_and_heads_stay(tuned: DeftLora) -> None:
     assert any("q_proj" in name for name in old.keys() - same)
 
 
-def test_classes_come_alike_whatever_the_fold_holds(tuned: DeftLora) -> None:
+def test_classes_come_alike_whatever_the_fold_holds() -> None:
     rng = np.random.default_rng(0)
     labels = np.array([0] * 50 + [1] * 3 + [2] * 2)
-    drawn = labels[np.concatenate([tuned._drawn(labels, rng) for _ in range(20)])]
+    drawn = labels[np.concatenate([balanced_rows(labels, 6, rng) for _ in range(20)])]
     assert np.bincount(drawn).tolist() == [40, 40, 40]
     without = np.array([0] * 5 + [2] * 5)  # a fold that lacks a class draws the others
-    assert set(without[tuned._drawn(without, rng)]) == {0, 2}
+    assert set(without[balanced_rows(without, 6, rng)]) == {0, 2}
 
 
 def test_a_missing_checkpoint_is_said(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
+from deft_llm.flow_models import pairs as flow_data
 from deft_llm.flow_models.files import load_network
 from deft_llm.flow_models.first_flow import FirstFlowConfig
+from deft_llm.flow_models.pairs import PairData, PairStore, build_pairs, pair_specs
+from deft_llm.flow_models.task import FlowRecipe, FlowTask, augment
 from deft_llm.simulator.head import load_head
-from deft_llm.training import flow_data, tasks
-from deft_llm.training.flow import FlowRecipe, FlowTask, augment
-from deft_llm.training.flow_data import PairData, PairStore, build_pairs, pair_specs
+from deft_llm.training import tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ROOT / "train_configs" / "flow" / "smoke.yaml"

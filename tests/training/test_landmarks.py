@@ -13,15 +13,16 @@ import torch
 from deft_llm import facs
 from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
+from deft_llm.landmark_models import faces as landmark_data
+from deft_llm.landmark_models.augment import disturb, sample
+from deft_llm.landmark_models.faces import FaceData, FaceStore, build_faces, face_specs
 from deft_llm.landmark_models.files import load_network
+from deft_llm.landmark_models.task import LandmarkRecipe, LandmarkTask
 from deft_llm.media.canonical import CANONICAL_LANDMARKS
 from deft_llm.metrics.landmarks import interocular
+from deft_llm.simulator.appearance.occluders import _Teeth, add_occluders
 from deft_llm.simulator.head import load_head
-from deft_llm.training import landmark_data, tasks
-from deft_llm.training.landmark_augment import disturb, sample
-from deft_llm.training.landmark_data import FaceData, FaceStore, build_faces, face_specs
-from deft_llm.training.landmark_scenes import _Teeth, dress
-from deft_llm.training.landmarks import LandmarkRecipe, LandmarkTask
+from deft_llm.training import tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ROOT / "train_configs" / "landmarks" / "smoke.yaml"
@@ -119,9 +120,10 @@ def test_paint_spares_most_of_the_face() -> None:
     cv2.ellipse(mask, (96, 100), (46, 62), 0, 0, 360, 1, -1)
     changed = np.mean(
         [
-            (dress(frames, mask[None].astype(bool), points, np.random.default_rng(s)) != 100).any(
-                -1
-            )
+            (
+                add_occluders(frames, mask[None].astype(bool), points, np.random.default_rng(s))
+                != 100
+            ).any(-1)
             for s in range(60)
         ],
         axis=0,

@@ -12,11 +12,11 @@ from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from safetensors import safe_open
 
 from deft_llm.config import read_yaml, validate
+from deft_llm.deft.tuning.cost import estimate_cost
+from deft_llm.deft.tuning.flow_instruction import DeftFlowRecipe
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
 from deft_llm.training import tasks
-from deft_llm.training.deft_flow import DeftFlowRecipe
-from deft_llm.training.deft_plan import plan
-from deft_llm.training.deft_recipe import DeftRecipe
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "train_configs"
@@ -63,14 +63,14 @@ def test_the_tiny_recipe_leaves_out_what_came_later() -> None:
     assert not recipe.model.get("orthogonality_weight")
 
 
-def planned(**changes: Any) -> str:
+def estimated(**changes: Any) -> str:
     values = read_yaml(CONFIGS / "deft" / "tiny.yaml")
     values.pop("task")
-    return "\n".join(plan({**values, **changes}, "tiny.yaml"))
+    return "\n".join(estimate_cost({**values, **changes}, "tiny.yaml"))
 
 
 def test_the_dry_run_names_tokens_parameters_and_memory() -> None:
-    text = planned()
+    text = estimated()
     assert "tokens per clip  58 (structure 4, texture 4, motion 44, tags 6)" in text
     assert "projectors       left out" in text
     assert text.count("GiB a process") == 2
@@ -79,14 +79,14 @@ def test_the_dry_run_names_tokens_parameters_and_memory() -> None:
 def test_the_dry_run_of_a_checkpoint_counts_what_it_holds(tiny_checkpoint: Path) -> None:
     values = read_yaml(CONFIGS / "deft" / "small.yaml")
     values.pop("task")
-    text = "\n".join(plan({**values, "checkpoint": str(tiny_checkpoint)}, "small.yaml"))
+    text = "\n".join(estimate_cost({**values, "checkpoint": str(tiny_checkpoint)}, "small.yaml"))
     with safe_open(tiny_checkpoint / "model.safetensors", "pt") as weights:
         names = [n for n in weights.keys() if n.startswith("experts.")]  # noqa: SIM118
         size = sum(weights.get_tensor(n).numel() for n in names)
     assert f"parameters       experts {size / 1e3:.2f} k" in text
 
 
-def test_the_plan_of_a_7b_model_fits_the_gpus_that_its_recipes_name(tmp_path: Path) -> None:
+def test_the_estimate_of_a_7b_model_fits_the_gpus_that_its_recipes_name(tmp_path: Path) -> None:
     """Qwen2.5-7B's published sizes, in the file form of the hub; 7.6 billion parameters."""
     pytest.importorskip("bitsandbytes")  # the 4-bit recipe is refused without it
     sizes = {
@@ -105,7 +105,7 @@ def test_the_plan_of_a_7b_model_fits_the_gpus_that_its_recipes_name(tmp_path: Pa
         values = read_yaml(CONFIGS / "deft" / f"qwen2.5-7b-{name}.yaml")
         values.pop("task")
         values["text_model"]["name_or_path"] = str(tmp_path)
-        text = "\n".join(plan({**values, "device": "any"}, name))
+        text = "\n".join(estimate_cost({**values, "device": "any"}, name))
         assert "language_model 7.62 B" in text
         assert "language_model 40.4" in text  # adapters of rank 16 on all linear layers
         need[name] = float(text.rpartition("about ")[2].split()[0])
@@ -114,8 +114,8 @@ def test_the_plan_of_a_7b_model_fits_the_gpus_that_its_recipes_name(tmp_path: Pa
     assert need["lora"] < 40
 
 
-def test_a_task_without_a_plan_is_named(tmp_path: Path) -> None:
+def test_a_task_without_an_estimate_is_named(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("task: flow\n")
     with pytest.raises(UserError, match="task flow has no dry run; those that have: deft"):
-        tasks.plan(path)
+        tasks.estimate_cost(path)

@@ -14,16 +14,20 @@ from typing import Any
 import pytest
 
 from deft_llm.config import read_yaml
+from deft_llm.data import clip_shards as parts
+from deft_llm.data.clip_dataset import MeasuredClip
+from deft_llm.data.simulated import SimulatedData
+from deft_llm.deft.tuning import stages as deft_stages
+from deft_llm.deft.tuning import train as deft
 from deft_llm.errors import UserError
-from deft_llm.simulator.clip_spec import ClipSpec
-from deft_llm.training import deft, deft_stages
-from deft_llm.unimer import build, parts
-from deft_llm.unimer.build import Observed, SimulatedData, build_simulated
-from deft_llm.unimer.dialogue import Templates
-from deft_llm.unimer.records import read_lines
+from deft_llm.files import read_lines
+from deft_llm.simulator.scene.clip_spec import ClipSpec
+from deft_llm.unimer import simulated
+from deft_llm.unimer.answer_writer import Templates
+from deft_llm.unimer.simulated import build_simulated
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATES = ROOT / "instruction_data" / "templates"
+TEMPLATES = ROOT / "deft_llm" / "unimer" / "templates"
 
 
 DRAWN = {"clips": 10, "identities": 4, "seed": 5_000_000, "variants": 2, "turns": 2, "workers": 1}
@@ -37,7 +41,7 @@ def recipe(output: Path, **changes: Any) -> dict[str, Any]:
     return {**values, **own, **changes}
 
 
-Rendering = Callable[..., Iterator[Observed]]
+Rendering = Callable[..., Iterator[MeasuredClip]]
 
 
 @pytest.fixture(scope="module")
@@ -185,11 +189,11 @@ def test_folder_of_another_recipe_is_refused(straight: Path) -> None:
 
 
 def _stopped_rendering(
-    render_many: Callable[..., Iterator[Observed]], after: int, seen: list[int]
-) -> Callable[..., Iterator[Observed]]:
+    render_many: Callable[..., Iterator[MeasuredClip]], after: int, seen: list[int]
+) -> Callable[..., Iterator[MeasuredClip]]:
     """Rendering that stops with Ctrl-C after some clips; notes the clips in ``seen``."""
 
-    def render(specs: Iterable[ClipSpec], *rest: Any) -> Iterator[Observed]:
+    def render(specs: Iterable[ClipSpec], *rest: Any) -> Iterator[MeasuredClip]:
         for observed in render_many(specs, *rest):
             if len(seen) == after:
                 raise KeyboardInterrupt
@@ -202,7 +206,7 @@ def _stopped_rendering(
 def _build_in_two_goes(
     data: SimulatedData,
     folder: Path,
-    render_many: Callable[..., Iterator[Observed]],
+    render_many: Callable[..., Iterator[MeasuredClip]],
     monkeypatch: pytest.MonkeyPatch,
     after: int,
 ) -> tuple[list[int], list[int]]:
@@ -210,11 +214,11 @@ def _build_in_two_goes(
     first: list[int] = []
     second: list[int] = []
     monkeypatch.setattr(parts, "PART", 2)
-    monkeypatch.setattr(build, "render_many", _stopped_rendering(render_many, after, first))
+    monkeypatch.setattr(simulated, "render_many", _stopped_rendering(render_many, after, first))
     with pytest.raises(KeyboardInterrupt):
         build_simulated(data, folder, Templates(TEMPLATES))
     assert not (folder / "clips.jsonl").exists()
-    monkeypatch.setattr(build, "render_many", _stopped_rendering(render_many, -1, second))
+    monkeypatch.setattr(simulated, "render_many", _stopped_rendering(render_many, -1, second))
     build_simulated(data, folder, Templates(TEMPLATES))
     return first, second
 
@@ -226,7 +230,7 @@ def test_stopped_data_building_keeps_whole_shards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(parts, "PART", 2)
-    monkeypatch.setattr(build, "render_many", no_rendering)
+    monkeypatch.setattr(simulated, "render_many", no_rendering)
     build_simulated(drawn, tmp_path / "whole", Templates(TEMPLATES))
     first, second = _build_in_two_goes(
         drawn, tmp_path / "stopped", no_rendering, monkeypatch, after=5
@@ -242,9 +246,9 @@ def test_from_nothing_with_rendering(
 ) -> None:
     """The whole path: stopped while rendering, then in each stage, each time called again."""
     few = drawn.model_copy(update={"clips": 4})
-    real = build.render_many
+    real = simulated.render_many
     _build_in_two_goes(few, tmp_path / "stopped" / "data", real, monkeypatch, after=3)
-    monkeypatch.setattr(build, "render_many", real)
+    monkeypatch.setattr(simulated, "render_many", real)
     for stage in ("experts", "instruct"):
         with monkeypatch.context() as patch:
             patch.setattr(deft_stages, "DeftTrainer", _stopped_trainer(stage, 3))

@@ -1,4 +1,4 @@
-"""Several sets in a recipe: a folder each, and which of them experts and language model hear."""
+"""Several sets in a recipe: a folder each, and which experts and language model learn from."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deft_llm.config import read_yaml, validate
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.deft.tuning import train as deft
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.training import deft
-from deft_llm.training.deft_recipe import DeftRecipe
-from deft_llm.unimer.records import PacketStore, read_lines
+from deft_llm.files import read_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAWN = {"clips": 5, "identities": 4, "seed": 5_000_000, "variants": 2, "turns": 2, "workers": 1}
@@ -24,7 +26,7 @@ def recipe(output: Path, **changes: Any) -> dict[str, Any]:
     """The smoke recipe in a folder of its own."""
     values = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
     values.pop("task")
-    templates = ROOT / "instruction_data" / "templates"
+    templates = ROOT / "deft_llm" / "unimer" / "templates"
     return {**values, "output": str(output), "templates": str(templates), **changes}
 
 
@@ -73,44 +75,51 @@ def test_experts_and_language_model_learn_from_different_clips(
             assert set(shown.tokens.rows) == set(clips)  # nothing else is encoded
 
     monkeypatch.setattr(deft, "run_stage", stage)
-    taught = [{**SETS[0], "teaches": "experts"}, {**SETS[1], "teaches": "language_model"}]
-    values = recipe(tmp_path, data=taught)
+    own = [{**SETS[0], "used_by": "experts"}, {**SETS[1], "used_by": "language_model"}]
+    values = recipe(tmp_path, data=own)
     values["instruct"] = {**values["instruct"], "freeze_experts": True}
     deft.train(values, "test")
     assert (heard["experts"], heard["instruct"]) == (set(first), set(second))
 
     shutil.rmtree(tmp_path / "final")
     (tmp_path / "recipe.json").unlink()
-    deft.train({**values, "data": [SETS[0], taught[1]]}, "test")
+    deft.train({**values, "data": [SETS[0], own[1]]}, "test")
     assert (heard["experts"], heard["instruct"]) == (set(first), {*first, *second})
 
 
-def test_a_part_of_a_store_shares_its_packets(data: Path, tmp_path: Path) -> None:
+def test_a_part_of_a_set_reads_the_same_files(data: Path, tmp_path: Path) -> None:
     first, second = halved(data, tmp_path)
-    store = PacketStore(tmp_path / "data", tmp_path / "data-2")
-    part = store.of(tmp_path / "data-2")
-    assert list(part.records) == second
-    assert list(store.records) == first + second
-    whole = store[second[0]]
-    assert all(values.base is whole[name].base for name, values in part[second[0]].items())
+    clips = ClipDataset.open(tmp_path / "data", tmp_path / "data-2")
+    part = clips.from_folders(tmp_path / "data-2")
+    assert part.clips.tolist() == second
+    assert clips.clips.tolist() == first + second
+    whole, again = clips.by_name(second[0]).features, part.by_name(second[0]).features
+    assert whole is not None and again is not None
+    assert all(np.array_equal(values, whole[name]) for name, values in again.items())
 
 
-def test_folders_teach_all(tmp_path: Path) -> None:
-    taught = [{**SETS[0], "teaches": "experts"}]
-    made = validate(DeftRecipe, recipe(tmp_path, data=taught, folders=["x"]), "test")
+def test_folders_are_used_by_all(tmp_path: Path) -> None:
+    own = [{**SETS[0], "used_by": "experts"}]
+    made = validate(DeftRecipe, recipe(tmp_path, data=own, folders=["x"]), "test")
     assert made.folders_of("experts") == [tmp_path / "data", Path("x")]
     assert made.folders_of("language_model") == [Path("x")]
 
 
 @pytest.mark.parametrize(
-    ("teaches", "words"),
+    ("used_by", "words"),
     [
-        ("experts", "all sets teach experts alone; let one teach the other too"),
-        ("language_model", "all sets teach language_model alone"),
-        ("llm", "teaches"),
+        ("experts", "all sets are used by experts alone; let the other use one as well"),
+        ("language_model", "all sets are used by language_model alone"),
+        ("llm", "used_by"),
     ],
 )
-def test_somebody_would_learn_nothing(teaches: str, words: str, tmp_path: Path) -> None:
-    sets = [{**drawn, "teaches": teaches} for drawn in SETS]
+def test_somebody_would_learn_nothing(used_by: str, words: str, tmp_path: Path) -> None:
+    sets = [{**drawn, "used_by": used_by} for drawn in SETS]
     with pytest.raises(UserError, match=words):
         validate(DeftRecipe, recipe(tmp_path, data=sets), "test")
+
+
+def test_an_old_key_is_unknown(tmp_path: Path) -> None:
+    old = [{**DRAWN, "teaches": "experts"}, SETS[1]]
+    with pytest.raises(UserError, match=r"unknown key 'data\.0\.teaches'"):
+        validate(DeftRecipe, recipe(tmp_path, data=old), "test")

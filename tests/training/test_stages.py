@@ -17,16 +17,17 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, set_seed
 
 from deft_llm.config import read_yaml, validate
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.features import Features
 from deft_llm.deft.processing_deft import DeftFeatureExtractor, DeftProcessor
+from deft_llm.deft.tuning import stages as deft_stages
+from deft_llm.deft.tuning import train as deft
+from deft_llm.deft.tuning.cost import skeleton, stage_cost
+from deft_llm.deft.tuning.datasets import Collator, ExpertTokens, InstructionDataset
+from deft_llm.deft.tuning.export import export
+from deft_llm.deft.tuning.model import build_model, module_of, train_only, with_adapters
+from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.motion.packet import Packet
-from deft_llm.training import deft, deft_stages
-from deft_llm.training.deft_data import Collator, ExpertTokens, InstructionDataset
-from deft_llm.training.deft_model import build_model, part_of, train_only, with_adapters
-from deft_llm.training.deft_plan import skeleton, stage_cost
-from deft_llm.training.deft_recipe import DeftRecipe
-from deft_llm.training.export import export
-from deft_llm.unimer.records import PacketStore
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
@@ -39,7 +40,7 @@ def values(data: Path, text_folder: Path) -> dict[str, Any]:
     stage = {"steps": 4, "batch_size": 4, "save_every": 2, "log_every": 1}
     return {
         **values,
-        "templates": str(ROOT / "instruction_data" / "templates"),
+        "templates": str(ROOT / "deft_llm" / "unimer" / "templates"),
         "folders": [str(data)],
         "report_to": ["tensorboard"],
         "text_model": {"name_or_path": str(text_folder), "lora_rank": 2, "lora_dropout": 0.1},
@@ -72,20 +73,20 @@ def built(values: dict[str, Any], output: Path, **changes: Any) -> tuple[Any, An
 
 def test_each_stage_leaves_what_it_taught(run: Path, values: dict[str, Any]) -> None:
     fresh = built(values, run)[0].state_dict()
-    taught = {"experts": {"experts", "heads"}, "projectors": {"projectors"}}
-    for stage, parts in taught.items():
+    trained = {"experts": {"experts", "heads"}, "projectors": {"projectors"}}
+    for stage, modules in trained.items():
         state = load_file(run / f"{stage}.safetensors")
-        assert {part_of(name) for name in state} == parts
-        for part in parts:
-            names = [name for name in state if part_of(name) == part]
-            assert any(not torch.equal(state[name], fresh[name]) for name in names), part
+        assert {module_of(name) for name in state} == modules
+        for module in modules:
+            names = [name for name in state if module_of(name) == module]
+            assert any(not torch.equal(state[name], fresh[name]) for name in names), module
         checkpoint = load_file(run / stage / "checkpoint-4" / "model.safetensors")
         assert checkpoint.keys() == state.keys()  # no copy of the language model in each
     adapter = load_file(run / "final" / "adapter_model.safetensors")
     before = load_file(run / "experts.safetensors") | load_file(run / "projectors.safetensors")
     for name, value in before.items():
         same = torch.equal(adapter[f"base_model.model.{name}"], value)
-        if part_of(name) != "projectors":
+        if module_of(name) != "projectors":
             assert same, name
         elif value.dim() == 2:
             assert not same, name
@@ -123,20 +124,22 @@ def test_a_run_that_lost_its_last_steps_ends_bit_equal(
     assert steps[0] == steps[1]
 
 
-def ask(processor: DeftProcessor, packet: Packet) -> dict[str, Tensor]:
-    return dict(processor([processor.chat([{"role": "user", "content": "<clip>Why?"}])], [packet]))
+def ask(processor: DeftProcessor, features: Features) -> dict[str, Tensor]:
+    return dict(
+        processor([processor.chat([{"role": "user", "content": "<clip>Why?"}])], [features])
+    )
 
 
 @torch.no_grad()
 def test_an_exported_merge_answers_as_the_adapters_do(
-    run: Path, values: dict[str, Any], make_packet: Any, tmp_path: Path
+    run: Path, values: dict[str, Any], make_features: Any, tmp_path: Path
 ) -> None:
     figures = tmp_path / "figures.json"
     row = {"name": "uf1_of_ceiling", "value": 0.5, "bar": 0.85, "above": True, "reached": False}
     figures.write_text(json.dumps([row]))
     merged = export(run, tmp_path / "merged", merge=True, figures=figures)
     base, processor, _ = built(values, run)
-    inputs = ask(processor, make_packet(0))
+    inputs = ask(processor, make_features(0))
     expected = PeftModel.from_pretrained(base, run / "final").eval()(**inputs)
     found = AutoModelForImageTextToText.from_pretrained(merged).eval()(**inputs)
     torch.testing.assert_close(found.logits, expected.logits, atol=1e-5, rtol=1e-4)
@@ -164,14 +167,14 @@ def test_export_refuses_what_is_not_whole(run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_each_part_learns_at_its_own_rate(values: dict[str, Any], tmp_path: Path) -> None:
+def test_each_module_learns_at_its_own_rate(values: dict[str, Any], tmp_path: Path) -> None:
     rates = {"projectors": 1e-4, "language_model": 3e-4}
     stage = {"steps": 2, "learning_rate": 1e-3, "learning_rates": rates}
     model, processor, recipe = built(values, tmp_path, instruct=stage)
     model = with_adapters(model, recipe.text_model, processor.tokenizer)
     trainer = deft_stages.DeftTrainer(
         rates=rates,
-        parts=None,
+        modules=None,
         model=model,
         args=deft_stages.arguments(recipe, recipe.instruct, tmp_path),
     )
@@ -181,16 +184,16 @@ def test_each_part_learns_at_its_own_rate(values: dict[str, Any], tmp_path: Path
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     assert len(rate) == len(trained)
     for name, parameter in trained.items():
-        assert rate[parameter] == rates.get(part_of(name), 1e-3), name
+        assert rate[parameter] == rates.get(module_of(name), 1e-3), name
 
 
 def test_checkpointing_changes_no_gradient(
-    values: dict[str, Any], make_packet: Any, tmp_path: Path
+    values: dict[str, Any], make_features: Any, tmp_path: Path
 ) -> None:
     model, processor, _ = built(values, tmp_path, model={"expert_dropout": 0.0, "dropout": 0.0})
     model.config.text_config.attention_dropout = 0.0
     model.experts.motion.withheld = 0.0
-    inputs = ask(processor, make_packet(0))
+    inputs = ask(processor, make_features(0))
     train_only(model, ("projectors",))
     found = []
     for checkpointing in (False, True):
@@ -207,7 +210,7 @@ def test_checkpointing_changes_no_gradient(
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_quantized_weights_stay_and_adapters_learn(
-    values: dict[str, Any], make_packet: Any, tmp_path: Path, bits: int
+    values: dict[str, Any], make_features: Any, tmp_path: Path, bits: int
 ) -> None:
     pytest.importorskip("bitsandbytes")
     text = {**values["text_model"], "quantize": bits}
@@ -217,7 +220,7 @@ def test_quantized_weights_stay_and_adapters_learn(
     packed = layer.base_layer.weight
     assert packed.dtype == {4: torch.uint8, 8: torch.int8}[bits]
     before = packed.data.clone()
-    inputs = ask(processor, make_packet(0))
+    inputs = ask(processor, make_features(0))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     losses = []
     for _ in range(6):
@@ -231,32 +234,32 @@ def test_quantized_weights_stay_and_adapters_learn(
     assert layer.lora_B["default"].weight.abs().sum() > 0
 
 
-# ------------------------------------------------------------------------------- the plan
+# ------------------------------------------------------------------------------- the cost
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_the_plan_counts_what_the_run_trains(
+def test_the_estimate_counts_what_the_run_trains(
     values: dict[str, Any], tmp_path: Path, frozen: bool
 ) -> None:
     stage = {**values["instruct"], "freeze_experts": frozen}
     model, processor, recipe = built(values, tmp_path, instruct=stage)
     bare = skeleton(recipe)
-    for name, parts in (("experts", ("experts", "heads")), ("projectors", ("projectors",))):
-        train_only(model, parts)
+    for name, modules in (("experts", ("experts", "heads")), ("projectors", ("projectors",))):
+        train_only(model, modules)
         assert stage_cost(recipe, name, bare).trained == counted(model)
     model = with_adapters(model, recipe.text_model, processor.tokenizer, frozen)
     cost = stage_cost(recipe, "instruct", bare)
     assert cost.trained == counted(model)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    # Copies that PEFT keeps of the parts it saves, and the rows of the new tokens, are not in it.
+    # Copies that PEFT keeps of the modules it saves, and the rows of the new tokens, are left out.
     assert 0.5 * weights < cost.weights < weights
 
 
 def counted(model: Any) -> dict[str, int]:
-    """Trainable parameters by part."""
+    """Trainable parameters by module."""
     counts = dict.fromkeys(("experts", "heads", "projectors", "language_model"), 0)
     for name, parameter in model.named_parameters():
-        counts[part_of(name)] += parameter.numel() if parameter.requires_grad else 0
+        counts[module_of(name)] += parameter.numel() if parameter.requires_grad else 0
     return counts
 
 
@@ -308,7 +311,7 @@ def test_a_wrong_recipe_gets_one_line(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("deft_llm.training.deft_recipe.find_spec", lambda name: None)
+    monkeypatch.setattr("deft_llm.deft.tuning.recipe.find_spec", lambda name: None)
     with pytest.raises(UserError, match=words) as caught:
         deft.train({**values, "report_to": [], "output": str(tmp_path), **changes}, "test")
     assert "\n" not in str(caught.value)
@@ -353,7 +356,7 @@ def test_muon_takes_the_matrices_between_hidden_values(
     trainer = deft_stages.DeftTrainer(
         rates={"projectors": 1e-4},
         muon=True,
-        parts=None,
+        modules=None,
         model=model,
         args=deft_stages.arguments(recipe, recipe.instruct, tmp_path),
     )
@@ -383,21 +386,21 @@ def test_muon_takes_the_matrices_between_hidden_values(
 
 
 def test_frozen_experts_say_the_same_in_training(
-    values: dict[str, Any], make_packet: Any, tmp_path: Path
+    values: dict[str, Any], make_features: Any, tmp_path: Path
 ) -> None:
     model, processor, _ = built(values, tmp_path, model={"expert_dropout": 0.5, "dropout": 0.5})
-    clip = processor.feature_extractor([make_packet(i) for i in range(16)])
-    whole = model.eval().encode_clips(**clip)["motion"]
+    clip = processor.feature_extractor([make_features(i) for i in range(16)])
+    whole = model.eval().get_clip_features(**clip)["motion"]
     blank = model.experts.blank["motion"]
     train_only(model, ("projectors", "language_model"))
-    learning = model.train().encode_clips(**clip)["motion"]
+    learning = model.train().get_clip_features(**clip)["motion"]
     same = (learning == whole).all(dim=(1, 2))
     dropped = (learning == blank).all(dim=(1, 2))
     assert (same | dropped).all()
     assert same.any()
     assert dropped.any()
     train_only(model, ("experts",))
-    noisy = model.train().encode_clips(**clip)["motion"]
+    noisy = model.train().get_clip_features(**clip)["motion"]
     assert not ((noisy == whole).all(dim=(1, 2)) | (noisy == blank).all(dim=(1, 2))).all()
 
 
@@ -406,13 +409,13 @@ def test_tokens_encoded_once_teach_what_the_clips_teach(
 ) -> None:
     """With the same draw of dropped experts; under adapters, which wrap the experts."""
     model, processor, recipe = built(values, tmp_path, model={"expert_dropout": 0.5})
-    store = PacketStore(data)
-    conversations = InstructionDataset([data], store, processor, model.config)
+    clips = ClipDataset.open(data)
+    conversations = InstructionDataset([data], clips, processor, model.config)
     collator = Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)
-    tokens = ExpertTokens(model, processor.feature_extractor, store)
+    tokens = ExpertTokens(model, processor.feature_extractor, clips)
     model = with_adapters(model, recipe.text_model, processor.tokenizer, freeze_experts=True)
     losses = []
-    rows = [0, 1, len(store.records), len(store.records) + 1]  # the last two are mirrored
+    rows = [0, 1, len(clips), len(clips) + 1]  # the last two are mirrored
     for conversations.tokens in (None, tokens):
         batch = collator([conversations[i] for i in rows])
         assert ("structure" in batch) is (conversations.tokens is None)

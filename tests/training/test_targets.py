@@ -6,9 +6,9 @@ import numpy as np
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
+from deft_llm.data.records import ClipRecord
 from deft_llm.deft.configuration_deft import DeftConfig
-from deft_llm.training.deft_data import ClipTargets
-from deft_llm.unimer.records import ClipRecord
+from deft_llm.deft.tuning.datasets import ClipTargets
 
 NAMES = list(facs.REGIONS)
 

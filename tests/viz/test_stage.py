@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,13 +18,14 @@ from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.motion.flow import flow_estimator, to_grey
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, region_masks
-from deft_llm.viz import cards, magnify, overlay, stage
+from deft_llm.viz import cards, magnify, overlay, page, stage
 from deft_llm.viz.cards import Sentence, Turn
 from deft_llm.viz.report import ClipInfo
 from deft_llm.viz.timeline import timeline
 
 MakeMeasurement = Callable[..., Measurement]
 MOVED = (Evidence("left inner brow", "up", 0.8, 16.0, ("1",)),)
+TEMPLATES = Path(page.__file__).parent / "templates"
 BAD = "<img src=x onerror=alert(1)>"
 
 
@@ -118,6 +120,23 @@ def test_texts_of_models_and_files_are_escaped(make_measurement: MakeMeasurement
         assert not re.search(r'="[^"]*"<', html), "a quote ended an attribute"
 
 
+def test_no_template_switches_escaping_off() -> None:
+    templates = sorted(TEMPLATES.glob("*.html"))
+    assert templates
+    for path in templates:
+        assert not re.search(r"\|\s*safe\b|autoescape", path.read_text(encoding="utf-8")), path.name
+
+
+def test_pieces_within_a_piece_are_escaped_once(make_measurement: MakeMeasurement) -> None:
+    measurement = make_measurement()
+    face = stage.face_stage(measurement, MOVED)
+    said = Explanation("surprise", {"surprise": 1.0}, {}, MOVED)
+    table = cards.comparison((BAD, "b"), (measurement.table_apex,) * 2, (said, said))
+    html = cards.side_by_side([face, face], table)
+    assert html.count(face) == 2 and table in html
+    assert "&lt;div" not in html and "&amp;lt;" not in html
+
+
 def test_claims_are_links_and_bad_ones_are_marked() -> None:
     html = cards.sentences(
         (
@@ -128,7 +147,7 @@ def test_claims_are_links_and_bad_ones_are_marked() -> None:
     )
     assert re.findall(r'class="(claim[a-z ]*)"', html) == ["claim", "claim unproven"]
     assert 'data-region="left inner brow|right inner brow"' in html
-    assert html.count(cards.UNPROVEN) == 1
+    assert html.count("not borne out by the motion") == 1
     assert html.endswith("This is read as surprise.")
 
 

@@ -1,0 +1,149 @@
+"""Labels, structured answers and what they state: the words that data, model and scores share.
+
+A structured answer is a JSON object with a class, an emotion, AU codes, evidence (region,
+direction, strength) and a rationale. ``parse_structured_answer`` and ``stated_claims`` read an
+answer back into what can be scored; the wording itself lives in ``unimer``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from deft_llm import facs
+from deft_llm.clip import Evidence, Interval
+from deft_llm.errors import UserError
+
+NOTHING = "none"
+COARSE_LABELS: tuple[str, ...] = (*facs.THREE_CLASSES, "others", NOTHING)
+# One token each for the tiny tokenizer: the fixed parts of the structured answer, and the terms
+# that carry its content, so that one decision of the model is one token.
+_TERMS = (*facs.REGIONS, *(d for d in facs.DIRECTIONS if " " in d))
+PIECES: tuple[str, ...] = (
+    *('{"class": "', '", "emotion": "', '", "aus": [', '], "evidence": [', '], "rationale": "'),
+    *('{"region": "', '"}, {"region": "', '", "direction": "', '", "strength": "', '"}'),
+    *(f'"{side}{number}"' for number in facs.ACTION_UNITS for side in ("", "L", "R")),
+    *_TERMS,
+    *(f" {term}" for term in _TERMS),
+)
+PLURALS = {"upper lip": "halves of the upper lip", "lower lip": "halves of the lower lip"}
+# A word for a magnitude in canonical pixels: our own limits.
+STRENGTHS: tuple[tuple[float, str], ...] = ((0.4, "slight"), (1.0, "moderate"))
+STRONGEST = "marked"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What may be said of one clip.
+
+    Attributes:
+        emotion: Fine label, or None for no expression (or none visible).
+        aus: Coded AUs.
+        evidence: Statements on which flow and label agree, in the order of ``facs.REGIONS``.
+        returns: The same regions after the apex, where they go back.
+        unexplained: Active regions that no coded AU explains; never put into words.
+        interval: Onset, apex and offset, frames of the clip; None where they are not known.
+        fps: Frames per second; None where it is not known.
+    """
+
+    emotion: str | None
+    aus: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    returns: tuple[Evidence, ...] = ()
+    unexplained: tuple[Evidence, ...] = ()
+    interval: Interval | None = None
+    fps: float | None = None
+
+    @property
+    def coarse(self) -> str:
+        """Three-class label, "others" or "none"."""
+        return coarse_label(self.emotion or NOTHING)
+
+
+def coarse_label(label: str) -> str:
+    """The member of ``COARSE_LABELS`` that an emotion, or one of them, belongs to."""
+    return NOTHING if label == NOTHING else facs.to_three(label) or "others"
+
+
+def au_name(code: str) -> str:
+    """For example "AU12 lip corner puller on the left"."""
+    side = {"L": " on the left", "R": " on the right"}.get(code[0], "")
+    return facs.ACTION_UNITS[facs.au_number(code)].label + side
+
+
+def strength(magnitude: float) -> str:
+    """A word for a magnitude in canonical pixels: slight < 0.4 <= moderate < 1.0 <= marked."""
+    return next((word for limit, word in STRENGTHS if magnitude < limit), STRONGEST)
+
+
+def parse_structured_answer(text: str) -> dict[str, Any] | None:
+    """Read a structured answer; None where it is no valid (class, evidence, rationale) record."""
+    try:
+        record = json.loads(text.strip())
+        valid = (
+            record["class"] in COARSE_LABELS
+            and isinstance(record["rationale"], str)
+            and isinstance(record["aus"], list)
+            and isinstance(record["evidence"], list)
+            and all(facs.au_number(code) in facs.ACTION_UNITS for code in record["aus"])
+            and all(
+                row["region"] in facs.REGIONS
+                and facs.direction_vector(row["direction"], facs.REGIONS[row["region"]].side)
+                for row in record["evidence"]
+            )
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, UserError):
+        return None
+    return record if valid else None
+
+
+_PARTS = sorted({name.partition(" ")[2] for name in facs.REGIONS if " " in name}, key=len)
+_PAIRS = {f"both {PLURALS.get(part, part + 's')}": part for part in _PARTS}
+_CLAIM = re.compile(
+    r"\b(" + "|".join([*map(re.escape, _PAIRS), *(f"the {name}" for name in facs.REGIONS)]) + r")"
+    r" moves? (" + "|".join(sorted(facs.DIRECTIONS, key=len, reverse=True)) + r")\b",
+    re.IGNORECASE,
+)
+
+
+def stated_claims(text: str) -> tuple[tuple[str, str], ...]:
+    """Every (region, direction) that a text states: JSON evidence and sentences alike."""
+    claims: dict[tuple[str, str], None] = {}
+    record = parse_structured_answer(text)
+    if record is not None:
+        for row in record["evidence"]:
+            claims[(row["region"], row["direction"])] = None
+        text = record["rationale"]
+    for where, direction in _CLAIM.findall(text):
+        where, direction = where.lower(), direction.lower()
+        if where in _PAIRS:
+            for side in ("left", "right"):
+                claims[(f"{side} {_PAIRS[where]}", direction)] = None
+        else:
+            claims[(where.removeprefix("the "), direction)] = None
+    return tuple(claims)
+
+
+_LABELS = frozenset({*facs.EMOTIONS, *COARSE_LABELS})
+_NAMES = "|".join(sorted(_LABELS, key=len, reverse=True))
+_READING = re.compile(
+    rf"\b(?:read as|emotion is|class is) ({_NAMES})\b|^\W*({_NAMES})\W*$"
+    r"|\bfits (none of the basic emotions)\b",
+    re.IGNORECASE,
+)
+
+
+def stated_labels(text: str) -> tuple[str, ...]:
+    """Every emotion or class that a text concludes on: "read as disgust", or the bare word."""
+    found = ("".join(groups).lower() for groups in _READING.findall(text))
+    return tuple(dict.fromkeys(name if name in _LABELS else "others" for name in found))
+
+
+_UNIT_NUMBER = re.compile(r"\bAU(\d{1,2})\b")
+
+
+def stated_aus(text: str) -> frozenset[int]:
+    """Numbers of all AUs that a text names as "AU12", known to FACS or not."""
+    return frozenset(map(int, _UNIT_NUMBER.findall(text)))

@@ -1,0 +1,1 @@
+"""The command line, ``deft-llm``: one file for each group of commands."""

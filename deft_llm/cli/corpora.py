@@ -1,0 +1,118 @@
+"""``deft-llm corpora``: check, show, prepare and simulate datasets."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deft_llm.corpora.base import CORPORA, load_corpus
+from deft_llm.corpora.reading import Reading
+from deft_llm.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, help="Datasets: check, show, prepare, simulate.")
+
+Folder = Annotated[Path, typer.Argument(help="folder of the dataset")]
+Name = Annotated[str, typer.Option(help=f"one of {', '.join(CORPORA)}")]
+_SHOWN = 20  # lines of the report
+
+
+@app.command()
+def check(
+    folder: Folder,
+    name: Name,
+    frames: Annotated[bool, typer.Option(help="look for the frames too")] = True,
+    everything: Annotated[bool, typer.Option("--all", help="print the whole report")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write the report here")] = None,
+) -> None:
+    """Read sheets and folders; print counts, and every row that was mended or dropped."""
+    corpus = load_corpus(name, folder)
+    reading = corpus.read(frames)
+    for line in lines(reading, corpus.schemes):
+        typer.echo(line)
+    notes = list(reading.report)
+    for note in notes if everything else notes[:_SHOWN]:
+        typer.echo(f"  {note}")
+    if len(notes) > _SHOWN and not everything:
+        typer.echo(f"  and {len(notes) - _SHOWN} more: --all prints them")
+    if json_file is not None:
+        _write(json_file, json.dumps(reading.report.rows(), indent=1).encode() + b"\n")
+
+
+def lines(reading: Reading, schemes: tuple[str, ...]) -> list[str]:
+    """What was read: clips, classes of each scheme, checks against published counts."""
+    subjects = len({a.subject for a in reading.annotations})
+    found = [f"{reading.name}: {len(reading.entries)} clips of {subjects} subjects"]
+    for scheme in schemes:
+        counts = " · ".join(f"{k} {n}" for k, n in reading.classes(scheme).items())
+        found.append(f"  {scheme} classes: {counts}")
+    checks = [f"  {line}" for line in reading.checks()]
+    found += checks or ["  no count is published in the specs at hand"]
+    return [*found, f"report: {reading.report.summary()}"]
+
+
+@app.command()
+def show(
+    folder: Folder,
+    name: Name,
+    out: Annotated[Path, typer.Option(help="PNG to write")] = Path("contact_sheet.png"),
+    count: Annotated[int, typer.Option(help="number of clips", min=1)] = 12,
+) -> None:
+    """Write a contact sheet: onset, apex and offset of clips spread over the dataset."""
+    from deft_llm.corpora.show import choose, contact_sheet
+    from deft_llm.viz.overlay import encode_png
+
+    reading = load_corpus(name, folder).read()
+    _write(out, encode_png(contact_sheet(choose(reading.entries, count))))
+    typer.echo(f"{out}")
+
+
+@app.command()
+def prepare(
+    folder: Folder,
+    name: Name,
+    cache: Annotated[Path, typer.Option(help="folder of the cache")] = Path("cache"),
+    workers: Annotated[int, typer.Option(help="processes", min=1)] = os.cpu_count() or 1,
+    yunet: Annotated[Path | None, typer.Option(help="YuNet's ONNX, to find faces")] = None,
+) -> None:
+    """Measure every clip once, into the cache; call again after an interruption to go on."""
+    from deft_llm.data.prepared import PrepareSettings
+    from deft_llm.data.prepared import prepare as run
+
+    rows = run(load_corpus(name, folder).read(), cache, PrepareSettings(yunet=yunet), workers)
+    bad = [row for row in rows if row.problem]
+    had = sum(row.cached for row in rows)
+    typer.echo(f"{len(rows) - len(bad)} of {len(rows)} clips measured, {had} were in the cache")
+    for row in bad:
+        typer.echo(f"  {row.annotation.clip}: {row.problem}")
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="new folder")],
+    name: Name,
+    subjects: Annotated[int, typer.Option(min=1)] = 8,
+    clips: Annotated[int, typer.Option(help="clips per subject", min=2)] = 6,
+    seed: Annotated[int, typer.Option()] = 0,
+    workers: Annotated[int, typer.Option(help="processes", min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Write simulated clips in the dataset's own layout."""
+    from deft_llm.corpora.synthetic import write_corpus
+
+    written = write_corpus(name, folder, subjects=subjects, clips=clips, seed=seed, workers=workers)
+    typer.echo(f"{len(written)} clips in {folder}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file in one go."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); give another place"
+        ) from None

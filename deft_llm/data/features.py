@@ -1,0 +1,130 @@
+"""A measured clip in compact form: what the cache keeps and what every network input is made of.
+
+A packet is a dictionary of small arrays. It is written to safetensors, so a corpus is decoded,
+aligned and measured once. Dimensions: P phases (onset→apex, apex→offset), R regions, F columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm import facs
+from deft_llm.motion.measure import Measurement
+from deft_llm.motion.regions import RegionTable
+from deft_llm.motion.strain import optical_strain
+
+Features = dict[str, NDArray]
+REGION_COLUMNS: tuple[str, ...] = (
+    *("u", "v", "magnitude", "peak", "coherence", "noise", "z", "active"),
+)
+_REGION_NAMES = list(facs.REGIONS)
+_MIRRORED_REGIONS = [_REGION_NAMES.index(facs.mirror_region(name)) for name in _REGION_NAMES]
+
+
+@dataclass(frozen=True)
+class FeatureSizes:
+    """Sides in pixels and number of difference images.
+
+    Attributes:
+        structure: Side of the onset frame.
+        texture: Side of the differences to it.
+        texture_frames: Number of them.
+        flow: Side of the flow maps.
+        frames: Side of the frames themselves, the onset and those of the differences; 0 leaves
+            them out, since they take more room than all else.
+    """
+
+    structure: int = 64
+    texture: int = 48
+    texture_frames: int = 8
+    flow: int = 56
+    frames: int = 0
+
+
+DEFAULT_SIZES = FeatureSizes()
+
+
+def texture_indices(onset: int, apex: int, offset: int, count: int) -> list[int]:
+    """Frames whose difference to the onset is kept: half up to the apex, half after it."""
+    rise = np.linspace(onset, apex, count // 2 + 1)[1:]
+    fall = np.linspace(apex, offset, count - count // 2 + 1)[1:]
+    return [round(float(i)) for i in (*rise, *fall)]
+
+
+def pack(measurement: Measurement, sizes: FeatureSizes = DEFAULT_SIZES) -> Features:
+    """Compress a measurement.
+
+    Args:
+        measurement: Aligned frames, interval, flow and region tables of one clip.
+        sizes: Sides of the maps.
+
+    Returns:
+        ``onset`` uint8 (S, S, 3) RGB; ``texture`` float16 (T, S, S) grey levels;
+        ``flow`` float16 (P, 3, S, S): u, v in canonical px and strain; ``regions`` float16
+        (P, R, F) with the columns ``REGION_COLUMNS``; where asked for, ``frames`` uint8
+        (T + 1, S, S), the onset first.
+    """
+    frames, interval = measurement.aligned.frames, measurement.interval
+    indices = texture_indices(interval.onset, interval.apex, interval.offset, sizes.texture_frames)
+    side = (sizes.texture, sizes.texture)
+    grey = {
+        i: cv2.resize(
+            cv2.cvtColor(frames[i], cv2.COLOR_RGB2GRAY).astype(np.float32),
+            side,
+            interpolation=cv2.INTER_AREA,
+        )
+        for i in {interval.onset, *indices}
+    }
+    flows = (measurement.flow_apex, measurement.flow_offset)
+    shown = {}
+    if sizes.frames:
+        shown["frames"] = _grey_frames(frames[[interval.onset, *indices]], sizes.frames)
+    return {
+        "onset": cv2.resize(
+            frames[interval.onset], (sizes.structure,) * 2, interpolation=cv2.INTER_AREA
+        ),
+        "texture": np.stack([grey[i] - grey[interval.onset] for i in indices]).astype(np.float16),
+        "flow": np.stack([flow_map(flow, sizes.flow) for flow in flows]).astype(np.float16),
+        "regions": np.stack(
+            [_table_array(table) for table in (measurement.table_apex, measurement.table_offset)]
+        ).astype(np.float16),
+        **shown,
+    }
+
+
+def _grey_frames(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """(T, H, W, 3) RGB -> (T, side, side) grey."""
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    return np.stack([cv2.resize(g, (side, side), interpolation=cv2.INTER_AREA) for g in grey])
+
+
+def flow_map(flow: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """(2, H, W) flow in px -> (3, side, side): u, v in px of the full face, strain."""
+    channels = np.concatenate([flow, optical_strain(flow)[None]])
+    return np.stack([cv2.resize(c, (side, side), interpolation=cv2.INTER_AREA) for c in channels])
+
+
+def _table_array(table: RegionTable) -> NDArray[np.float32]:
+    columns = [np.asarray(getattr(table, name), np.float32) for name in REGION_COLUMNS]
+    return np.clip(np.stack(columns, axis=1), -1e4, 1e4)
+
+
+def mirror(features: Features) -> Features:
+    """The packet of the left-right flipped clip."""
+    flow = features["flow"][..., ::-1].copy()
+    flow[:, 0] *= -1
+    regions = features["regions"][:, _MIRRORED_REGIONS].copy()
+    regions[..., REGION_COLUMNS.index("u")] *= -1
+    flipped = {
+        name: features[name][..., ::-1].copy() for name in ("texture", "frames") if name in features
+    }
+    return {
+        "onset": features["onset"][:, ::-1].copy(),
+        **flipped,
+        "flow": flow,
+        "regions": regions,
+    }

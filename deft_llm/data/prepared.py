@@ -1,0 +1,277 @@
+"""Measure every clip of a corpus once: read, align, measure, keep the packet.
+
+Each clip is one safetensors file in the cache, named by a hash of the content of its frames, its
+interval and the settings, and put in place when it is whole: an interrupted run loses the clip in
+hand, and the same clip is never measured twice, whatever it is called. A clip that cannot be
+measured leaves its reason there instead. ``<corpus>.jsonl`` lists all clips of the last run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+from safetensors.numpy import save_file
+from tqdm import tqdm
+
+from deft_llm.clip import Annotation, Interval
+from deft_llm.config import Settings
+from deft_llm.corpora.reading import Entry, Reading
+from deft_llm.data.clip_dataset import ClipDataset, Place
+from deft_llm.data.feature_files import ClipFile
+from deft_llm.data.features import Features, FeatureSizes, pack
+from deft_llm.data.measuring import measure_coded
+from deft_llm.data.records import ClipRecord
+from deft_llm.errors import UserError
+from deft_llm.files import read_lines, replacing, write_lines, write_text
+from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder
+from deft_llm.media.frames import list_frames
+from deft_llm.media.video import FOLDER_FPS, read_clip
+from deft_llm.motion.measure import MotionSettings
+from deft_llm.parallel import for_a_while_on_one_core, one_core
+
+logger = logging.getLogger(__name__)
+# Raised whenever reading, aligning or measuring changes what a packet holds.
+VERSION = 1
+
+
+class PrepareSettings(Settings):
+    """How clips are measured; each is part of the cache's key.
+
+    Attributes:
+        flow: A name of ``motion.flow.FLOW_METHODS``.
+        lead: Frames before the onset that are read too: rest, for the noise floor.
+        tail: Frames after the offset.
+        longest: Frames of one clip at most; an offset beyond is cut, with a remark.
+        max_side: Longer frames are scaled down to this many pixels.
+        yunet: YuNet's ONNX file for finding faces; OpenCV's cascades without one.
+        frames: Side of the frames that are kept for networks that read them, px; 0 keeps none.
+    """
+
+    flow: str = "lk"
+    lead: int = 12
+    tail: int = 5
+    longest: int = 200
+    max_side: int = 1280
+    yunet: Path | None = None
+    frames: int = Field(default=0, ge=0)
+
+    def sizes(self) -> FeatureSizes:
+        """Sizes of the features."""
+        return FeatureSizes(frames=self.frames)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip to measure: its frames, and onset, apex and offset among them."""
+
+    entry: Entry
+    start: int
+    stop: int
+    interval: Interval
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One clip after a run.
+
+    Attributes:
+        annotation: Its coding.
+        key: Name of its file in the cache, without ending.
+        remark: "" or what was cut or could not be seen.
+        problem: "" or why it could not be measured.
+        cached: Whether the cache had it.
+    """
+
+    annotation: Annotation
+    key: str
+    remark: str = ""
+    problem: str = ""
+    cached: bool = False
+
+
+def plan(entry: Entry, settings: PrepareSettings) -> Job:
+    """Which frames of a clip's folder are read."""
+    interval = entry.annotation.interval
+    assert interval is not None and entry.folder is not None, entry
+    start = max(0, interval.onset - settings.lead)
+    stop = min(entry.frames, interval.offset + 1 + settings.tail)
+    last, remark = interval.offset, ""
+    if stop - start > settings.longest:
+        stop = start + settings.longest
+        last = min(last, stop - 1)
+        remark = f"{settings.longest} frames are read; the offset is {interval.offset - last} later"
+    apex = min(interval.apex, last)
+    moved = Interval(interval.onset - start, apex - start, last - start)
+    return Job(entry, start, stop, moved, remark)
+
+
+def content_key(job: Job, settings: PrepareSettings) -> str:
+    """SHA-256 over the bytes of the frames, their rate, the interval and the settings."""
+    assert job.entry.folder is not None
+    facts = [
+        *(VERSION, settings.model_dump(mode="json"), asdict(job.interval)),
+        *(asdict(settings.sizes()), job.entry.annotation.fps),
+    ]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for file in list_frames(job.entry.folder)[job.start : job.stop]:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def prepare(
+    reading: Reading, cache: Path, settings: PrepareSettings | None = None, workers: int = 1
+) -> list[Prepared]:
+    """Measure the clips that the cache does not have.
+
+    Args:
+        reading: A corpus that was read with its frames.
+        cache: Folder of the cache; may serve several corpora.
+        settings: How to measure; None for the defaults.
+        workers: Processes, one core each.
+
+    Returns:
+        One row per clip, in the order of the corpus; also in ``<corpus>.jsonl`` in the cache.
+
+    Raises:
+        UserError: If the corpus was read without frames, or the cache cannot be written.
+    """
+    if any(entry.folder is None for entry in reading.entries):
+        raise UserError(f"{reading.name}: read without frames; expected read(frames=True)")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{cache}: cannot be made ({error.strerror}); give another folder"
+        ) from None
+    settings = settings or PrepareSettings()
+    jobs = [plan(entry, settings) for entry in reading.entries]
+    done: dict[int, Prepared] = {}
+    with tqdm(total=len(jobs), desc=f"prepare {reading.name}", unit="clip") as progress:
+        for index, row in _run(jobs, cache, settings, workers):
+            done[index] = row
+            progress.update()
+    rows = [done[i] for i in range(len(jobs))]
+    write_lines(cache / f"{reading.name}.jsonl", (json.dumps(asdict(row)) for row in rows))
+    bad = sum(bool(row.problem) for row in rows)
+    logger.info("%d clips, %d cannot be measured", len(rows), bad)
+    return rows
+
+
+def _run(
+    jobs: Sequence[Job], cache: Path, settings: PrepareSettings, workers: int
+) -> Iterator[tuple[int, Prepared]]:
+    """Rows as they are finished."""
+    if workers <= 1:
+        with for_a_while_on_one_core():
+            yield from ((i, prepare_one(job, cache, settings)) for i, job in enumerate(jobs))
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_core) as pool:
+        waiting: dict[Future[Prepared], int] = {}
+        todo = iter(enumerate(jobs))
+        try:
+            while True:
+                for index, job in todo:
+                    waiting[pool.submit(prepare_one, job, cache, settings)] = index
+                    if len(waiting) >= 2 * workers:
+                        break
+                if not waiting:
+                    return
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    yield waiting.pop(future), future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def prepare_one(job: Job, cache: Path, settings: PrepareSettings) -> Prepared:
+    """Measure one clip, or find it in the cache."""
+    annotation = job.entry.annotation
+    key = content_key(job, settings)
+    file, failed = cache / f"{key}.safetensors", cache / f"{key}.failed.json"
+    if file.is_file():
+        return Prepared(annotation, key, job.remark, cached=True)
+    if failed.is_file():
+        problem = str(json.loads(failed.read_text(encoding="utf-8"))["problem"])
+        return Prepared(annotation, key, job.remark, problem, cached=True)
+    try:
+        features, status = _measure(job, settings)
+    except UserError as error:
+        write_text(failed, json.dumps({"problem": str(error)}))
+        return Prepared(annotation, key, job.remark, str(error))
+    with replacing(file) as partial:
+        save_file(features, partial, {"clip": annotation.clip, "status": status})
+    remark = "; ".join(part for part in (job.remark, "" if status == "ok" else status) if part)
+    return Prepared(annotation, key, remark)
+
+
+def _measure(job: Job, settings: PrepareSettings) -> tuple[Features, str]:
+    """The packet of a clip, and what could not be seen."""
+    entry = job.entry
+    assert entry.folder is not None
+    fps = entry.annotation.fps or FOLDER_FPS
+    clip = read_clip(
+        entry.folder, start=job.start, stop=job.stop, max_side=settings.max_side, fps=fps
+    )
+    motion = MotionSettings(flow=settings.flow, curve=False)
+    measurement = measure_coded(clip, job.interval, motion, _finder(settings))
+    found = pack(measurement, settings.sizes())
+    return {k: np.ascontiguousarray(v) for k, v in found.items()}, measurement.status
+
+
+def _finder(settings: PrepareSettings) -> FaceFinder:
+    return YuNetFinder(settings.yunet) if settings.yunet else HaarFinder()
+
+
+def open_prepared(listing: Path) -> ClipDataset:
+    """The clips of a prepared corpus that could be measured, in the order of the corpus.
+
+    Args:
+        listing: The ``<corpus>.jsonl`` in the cache that ``deft-llm corpora prepare`` wrote.
+
+    Raises:
+        UserError: If the corpus was not prepared, or files are missing from the cache.
+    """
+    if not listing.is_file():
+        raise UserError(
+            f"{listing}: no such listing; prepare the corpus first (deft-llm corpora prepare) "
+            "and give the <corpus>.jsonl of its cache"
+        )
+    records, places = [], []
+    for row in read_lines(listing):
+        if row["problem"]:
+            continue
+        coding = _annotation(row["annotation"])
+        record = ClipRecord.of(coding)
+        path = listing.parent / f"{row['key']}.safetensors"
+        if not path.is_file():
+            raise UserError(
+                f"{listing.parent}: clip {coding.clip} is missing from the cache; prepare again"
+            )
+        # Two corpora may number their subjects and clips alike.
+        named = {"clip": f"{coding.dataset}/{coding.clip}"}
+        named["subject"] = f"{coding.dataset}/{coding.subject}"
+        records.append(replace(record, **named))
+        places.append(Place(ClipFile(path, "prepare again"), 0))
+    return ClipDataset(records, places, name=listing.stem)
+
+
+def unmeasured(listing: Path) -> Iterator[tuple[str, str]]:
+    """(clip, reason) of the clips that preparing could not measure."""
+    for line in read_lines(listing):
+        if line["problem"]:
+            yield f"{listing.stem}/{line['annotation']['clip']}", str(line["problem"])
+
+
+def _annotation(values: dict) -> Annotation:
+    interval = Interval(**values["interval"]) if values["interval"] else None
+    return Annotation(**{**values, "interval": interval, "aus": tuple(values["aus"])})

@@ -1,0 +1,139 @@
+"""A clip's coding and what may be said of it: one line of a data folder's ``clips.jsonl``.
+
+A data folder holds ``clips.jsonl`` (one clip a line), ``train.jsonl`` (one conversation a line, in
+LLaVA's form; ``unimer/assemble.py``) and ``packets-*.safetensors`` (the measured clips,
+``data/features.py``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deft_llm import facs
+from deft_llm.answers import Facts
+from deft_llm.clip import Annotation, Evidence, Interval
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """One measured clip.
+
+    Attributes:
+        clip: Id, unique in the data folder.
+        subject: Unit that splits keep apart.
+        emotion: Coded emotion; None for a clip without expression.
+        emotion_known: False where the AUs were drawn without an emotion.
+        aus: Coded AUs.
+        evidence: Statements on which flow and label agree.
+        packets: File name of its packets.
+        row: Row in that file.
+        content: SHA-256 of the decoded clip, for the leak audit.
+        spec: Recipe of a simulated clip as JSON, else "".
+        dataset: Corpus, or "simulated".
+        returns: The same regions after the apex, where they go back.
+        unexplained: Active regions that no coded AU explains; for hard negatives, never for words.
+        label_only: Coded AUs without visible motion.
+        score: Consistency of flow and coding, 0..1 (``constraints.Judgement``).
+        grade: "A", "B", "C", or "label-only".
+        interval: Onset, apex and offset, frames of the clip.
+        fps: Frames per second.
+    """
+
+    clip: str
+    subject: str
+    emotion: str | None
+    emotion_known: bool
+    aus: tuple[str, ...]
+    evidence: tuple[Evidence, ...] = ()
+    packets: str = ""
+    row: int = 0
+    content: str = ""
+    spec: str = ""
+    dataset: str = "simulated"
+    returns: tuple[Evidence, ...] = ()
+    unexplained: tuple[Evidence, ...] = ()
+    label_only: tuple[str, ...] = ()
+    score: float = 0.0
+    grade: str = "label-only"
+    interval: Interval | None = None
+    fps: float | None = None
+
+    @classmethod
+    def of(cls, coding: Annotation, **known: Any) -> ClipRecord:
+        """A record of a coded clip of which nothing is said yet.
+
+        Args:
+            coding: Who, what and when.
+            **known: Other fields: ``content``, ``spec``.
+        """
+        aus = facs.sort_aus(coding.aus)
+        return cls(
+            clip=coding.clip,
+            subject=coding.subject,
+            emotion=coding.emotion,
+            emotion_known=coding.emotion is not None or not aus,
+            aus=aus,
+            dataset=coding.dataset,
+            interval=coding.interval,
+            fps=coding.fps,
+            **known,
+        )
+
+    def facts(self, mirrored: bool = False) -> Facts:
+        """What may be said of it; a clip without any agreed motion gives no reason to speak."""
+        unexplained = _seen(self.unexplained, mirrored)
+        if not self.evidence:
+            return Facts(None, (), (), (), unexplained, self.interval, self.fps)
+        return Facts(
+            self.emotion,
+            facs.sort_aus(map(facs.mirror_au, self.aus)) if mirrored else self.aus,
+            _seen(self.evidence, mirrored),
+            _seen(self.returns, mirrored),
+            unexplained,
+            self.interval,
+            self.fps,
+        )
+
+    def to_json(self) -> str:
+        """One line for ``clips.jsonl``."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> ClipRecord:
+        """Read a line of ``clips.jsonl``."""
+        values = json.loads(line)
+        values["aus"] = tuple(values["aus"])
+        values["label_only"] = tuple(values.get("label_only", ()))
+        for name in ("evidence", "returns", "unexplained"):
+            values[name] = tuple(
+                Evidence(**{**row, "aus": tuple(row["aus"])}) for row in values.get(name, ())
+            )
+        if values.get("interval"):
+            values["interval"] = Interval(**values["interval"])
+        return cls(**values)
+
+
+_ORDER = {name: i for i, name in enumerate(facs.REGIONS)}
+
+
+def _seen(rows: tuple[Evidence, ...], mirrored: bool) -> tuple[Evidence, ...]:
+    """Rows in the order of the regions, sides exchanged for the mirrored clip."""
+    if not mirrored:
+        return rows
+    return tuple(sorted(map(mirror_evidence, rows), key=lambda row: _ORDER[row.region]))
+
+
+def mirror_evidence(row: Evidence) -> Evidence:
+    """The statement about the left-right flipped clip."""
+    side = facs.REGIONS[row.region].side
+    return Evidence(
+        region=facs.mirror_region(row.region),
+        direction=facs.mirror_direction(row.direction, side),
+        magnitude=row.magnitude,
+        z=row.z,
+        aus=facs.sort_aus(map(facs.mirror_au, row.aus)),
+        phase=row.phase,
+        source=row.source,
+    )

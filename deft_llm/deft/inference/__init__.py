@@ -1,0 +1,1 @@
+"""From a measured clip to an explanation: likelihoods, structured answers, checks, chat."""

@@ -1,0 +1,173 @@
+"""Answers held against the measured motion, sentence by sentence, before anybody reads them.
+
+A sentence claims motion when it says that a region moves one way; so does an evidence row of a
+structured answer. The rule for a claim is our own: the region moved (``AGREED_Z``, ``ACTIVE_PX``),
+within ``CLAIM_ANGLE`` of the stated direction.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from deft_llm import facs
+from deft_llm.answers import coarse_label, stated_aus, stated_claims, stated_labels
+from deft_llm.clip import Evidence
+from deft_llm.errors import UserError
+from deft_llm.motion.evidence import AGREED_Z, measured_evidence
+from deft_llm.motion.regions import ACTIVE_PX, REGION_NAMES, RegionTable
+
+CLAIM_ANGLE = 45.0  # degrees between a claim and the measured motion
+Verdict = Literal["supported", "unsupported", "no claim"]
+
+# A row of a structured answer, or the start of its rationale (a border, no statement).
+_ROW = re.compile(r'\{"region": "[^"]*", "direction": "[^"]*"[^{}]*\}')
+_RATIONALE = re.compile(r'[\]},\s]*"rationale": "')
+_SENTENCE = re.compile(r'\S[^\n]*?(?:[.!?](?=\s|"|$)|(?=\n)|$)')
+
+
+def supported(table: RegionTable, region: str, direction: str) -> bool:
+    """Whether the measured motion of a region bears a claim out.
+
+    The region must have moved (z >= ``AGREED_Z``, at least ``ACTIVE_PX``), within
+    ``CLAIM_ANGLE`` of the direction.
+    """
+    if region not in REGION_NAMES:
+        return False
+    i = REGION_NAMES.index(region)
+    try:
+        du, dv = facs.direction_vector(direction, facs.REGIONS[region].side)
+    except UserError:
+        return False
+    length = float(table.magnitude[i])
+    along = float(table.u[i]) * du + float(table.v[i]) * dv
+    agrees = along >= math.cos(math.radians(CLAIM_ANGLE)) * length
+    return bool(table.z[i] >= AGREED_Z and length >= ACTIVE_PX and agrees)
+
+
+def contradicting(text: str, label: str) -> tuple[str, ...]:
+    """Emotions and classes that a text concludes on although the clip was given another class.
+
+    Args:
+        text: Prose.
+        label: One of ``COARSE_LABELS``.
+    """
+    return tuple(name for name in stated_labels(text) if coarse_label(name) != label)
+
+
+def unseen_aus(named: Iterable[str], rationale: str, table: RegionTable) -> tuple[str, ...]:
+    """AUs that an answer names although no measured motion speaks for them.
+
+    Motion speaks for an AU when a region moved (z >= ``AGREED_Z``) as that AU, alone or with the
+    others that are named, moves it. AUs without a movement of the face's skin (gaze, head) cannot
+    be judged and are left out.
+
+    Args:
+        named: AU codes of the answer's list.
+        rationale: Its reasons; an AU of theirs that the list lacks counts as well.
+        table: Region motion from onset to apex.
+
+    Returns:
+        In the order of FACS.
+    """
+    codes = set(named)
+    listed = {facs.au_number(code) for code in codes}
+    codes |= {str(n) for n in stated_aus(rationale) - listed if n in facs.ACTION_UNITS}
+    judged = facs.sort_aus(code for code in codes if facs.expected_directions(code))
+    seen = {code for row in measured_evidence(table, judged, AGREED_Z) for code in row.aus}
+    return tuple(code for code in judged if code not in seen)
+
+
+@dataclass(frozen=True)
+class CheckedClaim:
+    """One statement that a region moves some way.
+
+    Attributes:
+        region: As stated.
+        direction: As stated.
+        evidence: What was measured there; None where the region did not move. The direction
+            of an unsupported claim's evidence is the measured one.
+        supported: Whether the measured motion bears the claim out.
+    """
+
+    region: str
+    direction: str
+    evidence: Evidence | None
+    supported: bool
+
+
+@dataclass(frozen=True)
+class CheckedSentence:
+    """One sentence of an answer, or one evidence row of a structured answer.
+
+    Attributes:
+        start: Index of its first character in the answer.
+        end: Index after its last character.
+        text: ``answer[start:end]``.
+        claims: What it says of motion.
+    """
+
+    start: int
+    end: int
+    text: str
+    claims: tuple[CheckedClaim, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Without any claim "no claim"; with a bad one among them "unsupported"."""
+        if not self.claims:
+            return "no claim"
+        return "supported" if all(claim.supported for claim in self.claims) else "unsupported"
+
+
+def check_sentences(text: str, table: RegionTable) -> tuple[CheckedSentence, ...]:
+    """Hold every sentence of an answer against the measured motion.
+
+    All but the last sentence of a text that is still growing stay as they are.
+
+    Args:
+        text: Prose or a structured answer, complete or cut.
+        table: Region motion from onset to apex of the clip that it speaks of.
+
+    Returns:
+        In the order of the text; spans do not overlap, and what lies between them has no words.
+    """
+    codes = facs.sort_aus(str(n) for n in stated_aus(text) if n in facs.ACTION_UNITS)
+    measured = {row.region: row for row in measured_evidence(table, codes, AGREED_Z)}
+    sentences = []
+    for start, end in _spans(text):
+        part = text[start:end]
+        claims = tuple(
+            CheckedClaim(region, way, measured.get(region), supported(table, region, way))
+            for region, way in _claims(part)
+        )
+        sentences.append(CheckedSentence(start, end, part, claims))
+    return tuple(sentences)
+
+
+def _claims(part: str) -> tuple[tuple[str, str], ...]:
+    if not _ROW.fullmatch(part):
+        return stated_claims(part)
+    try:
+        row = json.loads(part)
+        return ((row["region"], row["direction"]),)
+    except (ValueError, KeyError):
+        return ()
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """Rows and sentences, in order."""
+    borders = [(m.start(), m.end(), True) for m in _ROW.finditer(text)]
+    borders += [(m.start(), m.end(), False) for m in _RATIONALE.finditer(text)]
+    at = 0
+    for start, end, is_row in [*sorted(borders), (len(text), len(text), False)]:
+        for match in _SENTENCE.finditer(text, at, max(at, start)):
+            if re.search(r"\w", match.group()):
+                yield match.span()
+        if is_row:
+            yield start, end
+        at = max(at, end)

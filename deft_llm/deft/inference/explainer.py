@@ -1,0 +1,358 @@
+"""From a video to an explanation, and answers to questions about it.
+
+The class comes from label likelihoods; AUs, evidence and rationale from a structured answer that
+is generated given that class, so that its reasons are reasons for it. Every claim in the text is
+then held against the measured motion, and every label that it names against the class
+(``claims.py``). A clip in which nothing moved above the noise floor gets no emotion: the language
+model is not even asked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import LogitsProcessorList
+
+from deft_llm import facs, resources
+from deft_llm.answers import COARSE_LABELS, NOTHING, parse_structured_answer, stated_claims
+from deft_llm.clip import Clip, Explanation
+from deft_llm.data.features import Features, FeatureSizes, pack
+from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration
+from deft_llm.deft.inference.claims import contradicting, supported, unseen_aus
+from deft_llm.deft.inference.conversation import (
+    HALF_A_LETTER,
+    check_request,
+    draw_tokens,
+    fitting_prompt,
+)
+from deft_llm.deft.inference.grammar import StructuredAnswerGrammar, StructuredAnswerLogits
+from deft_llm.deft.inference.scoring import label_log_likelihoods
+from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
+from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
+from deft_llm.errors import UserError
+from deft_llm.media.face import align, track_faces
+from deft_llm.media.video import read_clip
+from deft_llm.motion.evidence import measured_evidence
+from deft_llm.motion.measure import NO_MOTION, Measurement, measure
+from deft_llm.resources import EMBEDDED
+
+MAX_NEW_TOKENS = 480
+MACRO_PX = 6.0  # canonical px, twice the largest motion of the simulated micro-expressions
+
+
+def require_whole(folder: Path) -> None:
+    """Refuse a checkpoint folder of which a part is missing.
+
+    Raises:
+        UserError: Names the part.
+    """
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(
+            f"checkpoint {folder}: holds adapters alone; put them into their language model "
+            "first: deft-llm export RUN -o DIR --merge"
+        )
+    index = "model.safetensors.index.json"  # of weights in several files
+    weights = index if (folder / index).is_file() else "model.safetensors"
+    for name in ("config.json", weights, "processor_config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise UserError(
+                f"checkpoint {folder}: no {name}; expected the folder that train.py writes "
+                "as final/"
+            )
+
+
+@dataclass
+class Answers:
+    """What the model says of a batch of clips, before any check.
+
+    Attributes:
+        log_likelihoods: (B, L) of the label set "coarse".
+        texts: Structured answers as generated.
+        au_probabilities: (B, K, 2) of the AU head, left and right.
+        emotion_probabilities: (B, E) of the emotion head.
+    """
+
+    log_likelihoods: Tensor
+    texts: list[str]
+    au_probabilities: Tensor
+    emotion_probabilities: Tensor
+
+
+class Explainer:
+    """A trained DEFT-LLM with its processor."""
+
+    def __init__(
+        self,
+        model: DeftForConditionalGeneration,
+        processor: DeftProcessor,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.model, self.processor = model.eval(), processor
+        self.calibration = calibration or Calibration()
+        self._in_hand: tuple[Measurement, tuple[str, ...], dict[str, Tensor]] | None = None
+        config = model.config
+        self.sizes = FeatureSizes(
+            config.structure_size, config.texture_size, config.texture_frames, config.map_size
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path = EMBEDDED) -> Explainer:
+        """Read a checkpoint folder.
+
+        Args:
+            folder: The folder; "embedded" is the checkpoint that comes with the package.
+
+        Raises:
+            UserError: If the folder or a part of it is missing or damaged.
+        """
+        folder = resources.checkpoint(folder)
+        require_whole(folder)
+        try:
+            model = DeftForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+            processor = DeftProcessor.from_pretrained(folder)
+        except (OSError, ValueError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"checkpoint {folder}: damaged ({reason[:160]}); copy or train it again"
+            ) from error
+        return cls(model, processor, Calibration.load(folder))
+
+    @torch.inference_mode()
+    def encode(
+        self, packets: Sequence[Features], ablate: tuple[str, ...] = ()
+    ) -> dict[str, Tensor]:
+        """Expert tokens of some clips; ``blank`` names experts to leave out."""
+        inputs = self.processor.feature_extractor(list(packets))
+        clip = {name: inputs[name].to(self.model.device) for name in CLIP_INPUTS}
+        return self.model.get_clip_features(ablate, **clip)
+
+    def _tokens(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> dict[str, Tensor]:
+        """Expert tokens of the clip in hand, encoded once."""
+        kept = self._in_hand
+        if kept is None or kept[0] is not measurement or kept[1] != ablate:
+            kept = (measurement, ablate, self.encode([pack(measurement, self.sizes)], ablate))
+            self._in_hand = kept
+        return kept[2]
+
+    @cached_property
+    def end_ids(self) -> tuple[int, ...]:
+        """Tokens that end an answer."""
+        ids = self.model.generation_config.eos_token_id
+        ids = self.processor.tokenizer.eos_token_id if ids is None else ids
+        return tuple(ids) if isinstance(ids, list) else (ids,)
+
+    @cached_property
+    def grammar(self) -> StructuredAnswerGrammar:
+        """Of the structured answer."""
+        return StructuredAnswerGrammar(self.processor.tokenizer, self.end_ids)
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        tokens: dict[str, Tensor],
+        messages: list[dict[str, str]],
+        grammar: bool = False,
+        label: str = "",
+        **options: Any,
+    ) -> list[str]:
+        """Greedy answers to the same conversation about each clip.
+
+        Args:
+            tokens: From ``encode``, B clips.
+            messages: Chat so far, ``<clip>`` in the first user turn.
+            grammar: Allow nothing but a well-formed structured answer.
+            label: The class that the answer has to name, under the grammar; empty: any.
+            **options: For ``generate``.
+
+        Returns:
+            B answers.
+        """
+        clips = len(next(iter(tokens.values())))
+        prompt = self.processor.chat(messages).replace(CLIP_TOKEN, self.processor.span)
+        inputs = self.processor([prompt] * clips).to(self.model.device)
+        length = inputs["input_ids"].shape[1]
+        bound = [StructuredAnswerLogits(self.grammar, length, label)] if grammar else []
+        written = self.model.generate(
+            **inputs,
+            expert_tokens=tokens,
+            do_sample=False,
+            logits_processor=LogitsProcessorList(bound),
+            **{"max_new_tokens": MAX_NEW_TOKENS, **options},
+        )
+        new = written[:, length:]
+        return self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
+
+    def likelihoods(self, tokens: dict[str, Tensor], label_set: str) -> Tensor:
+        """Log-likelihoods (B, L) of a set in ``calibration.LABEL_SETS`` for B encoded clips."""
+        kind, labels = LABEL_SETS[label_set]
+        question = self.processor.prompts[kind]
+        return label_log_likelihoods(self.model, self.processor, tokens, question, labels)
+
+    @torch.inference_mode()
+    def answers(
+        self,
+        tokens: dict[str, Tensor],
+        write: bool = True,
+        grammar: bool = False,
+    ) -> Answers:
+        """Class likelihoods, structured answers and head outputs of a batch of clips.
+
+        Args:
+            tokens: From ``encode``, B clips.
+            write: Also generate the structured answer; its class is free to differ from the
+                likeliest one, as a score of what the model says must have it.
+            grammar: See ``generate``.
+        """
+        likelihoods = self.likelihoods(tokens, "coarse")
+        emotion, aus = self.model.heads(tokens)
+        texts = self.structured(tokens, grammar) if write else [""] * len(likelihoods)
+        return Answers(likelihoods, texts, aus.sigmoid(), emotion.softmax(-1))
+
+    def structured(
+        self, tokens: dict[str, Tensor], grammar: bool = False, label: str = ""
+    ) -> list[str]:
+        """Structured answers about B encoded clips; arguments as of ``generate``."""
+        asked = [{"role": "user", "content": CLIP_TOKEN + self.processor.prompts["triple"]}]
+        return self.generate(tokens, asked, grammar, label)
+
+    def explain(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> Explanation:
+        """Explain one measured clip; ``blank`` names experts to leave out."""
+        table, status = measurement.table_apex, nothing_seen(measurement)
+        if status:
+            return Explanation(None, {}, {}, (), status=status)
+        started = time.perf_counter()
+        tokens = self._tokens(measurement, ablate)
+        said = self.answers(tokens, write=False)
+        probabilities = self.calibration.probabilities("coarse", said.log_likelihoods[0])
+        by_class = dict(zip(COARSE_LABELS, probabilities.tolist(), strict=True))
+        best = max(by_class, key=by_class.__getitem__)
+        (text,) = self.structured(tokens, grammar=True, label=best)
+        record = parse_structured_answer(text)
+        named = tuple(record["aus"]) if record else ()
+        rationale = record["rationale"] if record else text
+        claims = stated_claims(text)
+        evidence = measured_evidence(table, named)
+        return Explanation(
+            emotion=None if best == NOTHING else best,
+            probabilities=by_class,
+            aus={code: self._au_probability(said, code) for code in named},
+            evidence=tuple(sorted(evidence, key=lambda row: -row.magnitude)),
+            claims=claims,
+            unsupported=tuple(claim for claim in claims if not supported(table, *claim)),
+            contradicting=contradicting(rationale, best),
+            unseen_aus=unseen_aus(named, rationale, table),
+            rationale=rationale,
+            raw=text,
+            status=_remarks(measurement),
+            parsed=record is not None,
+            seconds={"answer": time.perf_counter() - started},
+        )
+
+    def _au_probability(self, said: Answers, code: str) -> float:
+        number = facs.au_number(code)
+        if number not in self.model.config.aus:
+            return 0.0
+        row = said.au_probabilities[0, self.model.config.aus.index(number)]
+        sides = facs.au_sides(code)
+        return float(max(row[0 if side == "left" else 1] for side in sides))
+
+    def chat(
+        self, measurement: Measurement, turns: Sequence[tuple[str, str]], question: str
+    ) -> str:
+        """The whole greedy answer of ``stream``."""
+        return max(self.stream(measurement, turns, question), key=len, default="")
+
+    @torch.inference_mode()
+    def stream(
+        self,
+        measurement: Measurement,
+        turns: Sequence[tuple[str, str]],
+        question: str,
+        temperature: float = 0.0,
+        ablate: tuple[str, ...] = (),
+    ) -> Iterator[str]:
+        """Answer a question about a clip while it is being written.
+
+        A clip in which nothing moved is answered by saying so. Of a conversation that is longer
+        than the language model can read, the oldest turns are left out.
+
+        Args:
+            measurement: The clip; its experts are run once for all questions in a row.
+            turns: Earlier (question, answer) pairs.
+            question: The new question.
+            temperature: 0 takes the likeliest token; above, tokens are drawn (torch's generator).
+            blank: Experts to leave out.
+
+        Yields:
+            The answer so far, longer each time.
+
+        Raises:
+            UserError: If the question is empty or too long, the temperature is negative, or an
+                expert's name is unknown.
+        """
+        check_request(question, temperature, ablate)
+        if silence := nothing_seen(measurement):
+            yield silence
+            return
+        limit = self.model.config.text_config.max_position_embeddings
+        prompt = fitting_prompt(self.processor, turns, question, limit, MAX_NEW_TOKENS)
+        tokens = self._tokens(measurement, ablate)
+        written: list[int] = []
+        for token in draw_tokens(self.model, prompt, tokens, temperature):
+            if token in self.end_ids:
+                return
+            written.append(token)
+            text = self.processor.tokenizer.decode(written, skip_special_tokens=True)
+            if not text.endswith(HALF_A_LETTER):
+                yield text
+            if len(written) == min(MAX_NEW_TOKENS, limit - prompt.shape[1]):
+                return
+
+
+def nothing_seen(measurement: Measurement) -> str:
+    """Why nothing may be said of a clip; empty when something moved."""
+    if measurement.found and measurement.table_apex.active.any():
+        return ""
+    seen = NO_MOTION in measurement.status
+    return measurement.status if seen else f"{NO_MOTION} from onset to apex"
+
+
+def _remarks(measurement: Measurement) -> str:
+    """The measurement's status, and whether the motion is far from what training showed."""
+    largest = float(measurement.table_apex.magnitude.max())
+    if largest <= MACRO_PX:
+        return measurement.status
+    remark = (
+        f"regions moved up to {largest:.1f} px, a macro-expression: the model learned from "
+        "micro-expressions of 0.3 to 3 px, so do not rely on its reading"
+    )
+    return remark if measurement.status == "ok" else f"{measurement.status}; {remark}"
+
+
+def observe(source: Path | str | Clip) -> tuple[Clip, Measurement]:
+    """Read a video, find and align its face, measure its motion.
+
+    Args:
+        source: A video file, a folder of frames, or a clip.
+
+    Returns:
+        The clip and what was measured on it.
+
+    Raises:
+        UserError: If it is no video, shows no face, or is too short to show motion.
+    """
+    clip = source if isinstance(source, Clip) else read_clip(source)
+    if len(clip) < 2:
+        raise UserError(
+            f"clip {clip.name}: {len(clip)} frame; expected at least 2 to see motion; "
+            "give the video, or the folder of all its frames"
+        )
+    return clip, measure(align(clip, track_faces(clip)))

@@ -1,0 +1,275 @@
+"""A grammar for the structured answer: only tokens that keep it well-formed can be drawn.
+
+The answer is the JSON that ``json.dumps`` writes of (class, emotion, AUs, evidence, rationale).
+Every field but the rationale takes legal values: an emotion of the class, every AU number and
+every region at most once, directions of that region's side. The automaton reads bytes, so any
+tokenizer will do; what a state allows is worked out when it is first met, then kept.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor, PreTrainedTokenizerBase
+
+from deft_llm import facs
+from deft_llm.answers import COARSE_LABELS, NOTHING, STRENGTHS, STRONGEST
+from deft_llm.errors import UserError
+
+RATIONALE_BYTES = 900  # from here on only the closing quote is allowed; rationales have 50 to 500
+_STATES = 8192  # whose tokens are remembered
+
+# Bytes of the rationale: whole characters (UTF-8, RFC 3629) and escapes, then one that is not
+# finished, or the end of the answer. Decoders replace broken characters together with what stands
+# around them, quotes too.
+_CHARACTER = (
+    rb"[\x20\x21\x23-\x5b\x5d-\x7f]",
+    rb'\\["\\/bfnrt]',
+    rb"\\u[0-9a-fA-F]{4}",
+    rb"[\xc2-\xdf][\x80-\xbf]",
+    rb"\xe0[\xa0-\xbf][\x80-\xbf]",
+    rb"\xed[\x80-\x9f][\x80-\xbf]",
+    rb"[\xe1-\xec\xee\xef][\x80-\xbf]{2}",
+    rb"\xf0[\x90-\xbf][\x80-\xbf]{2}",
+    rb"\xf4[\x80-\x8f][\x80-\xbf]{2}",
+    rb"[\xf1-\xf3][\x80-\xbf]{3}",
+)
+_UNFINISHED = (
+    rb"\\(?:u[0-9a-fA-F]{0,3})?",
+    rb"[\xc2-\xf4]",
+    rb"(?:\xe0[\xa0-\xbf]|\xed[\x80-\x9f]|[\xe1-\xec\xee\xef][\x80-\xbf])",
+    rb"(?:\xf0[\x90-\xbf]|\xf4[\x80-\x8f]|[\xf1-\xf3][\x80-\xbf])[\x80-\xbf]?",
+)
+_TEXT = re.compile(
+    b'(?:%b)*(?:(?P<part>%b)|(?P<quote>"(?P<end>})?))?'
+    % (b"|".join(_CHARACTER), b"|".join(_UNFINISHED))
+)
+
+
+class Stage(NamedTuple):
+    """Where in the answer.
+
+    Attributes:
+        name: "class", "emotion", "aus", "rows", "direction", "strength", "text", "close", "end".
+        value: The class (of stage "class": the only one that may be named; empty: any), or the
+            region whose direction comes.
+        used: AU numbers or regions that were written already.
+        first: Nothing stands in this list yet.
+    """
+
+    name: str
+    value: str = ""
+    used: frozenset[str] = frozenset()
+    first: bool = False
+
+
+class State(NamedTuple):
+    """A stage, what was written of it, and the length of the rationale so far (bytes)."""
+
+    stage: Stage
+    written: bytes = b""
+    length: int = 0
+
+
+START, TEXT, END = State(Stage("class")), Stage("text"), Stage("end")
+
+
+def _emotions(label: str) -> tuple[str, ...]:
+    """The emotions of a class, and the class itself where a corpus codes no finer."""
+    if label == NOTHING:
+        return (NOTHING,)
+    own = (e for e in facs.EMOTIONS if (facs.to_three(e) or "others") == label)
+    return tuple(dict.fromkeys((*own, label)))
+
+
+@lru_cache(maxsize=_STATES)
+def options(stage: Stage) -> dict[bytes, Stage]:
+    """What may be written next, and where it leads; none begins with another."""
+    return {text.encode(): after for text, after in _options(stage)}
+
+
+def _options(stage: Stage) -> Iterator[tuple[str, Stage]]:
+    comma = "" if stage.first else ", "
+    if stage.name == "class":
+        for label in (stage.value,) if stage.value else COARSE_LABELS:
+            # Tokenizers of the sentencepiece kind may open an answer with a space.
+            yield f'{{"class": "{label}", "emotion": "', Stage("emotion", label)
+            yield f' {{"class": "{label}", "emotion": "', Stage("emotion", label)
+    elif stage.name == "emotion":
+        for emotion in _emotions(stage.value):
+            yield f'{emotion}", "aus": [', Stage("aus", first=True)
+    elif stage.name == "aus":
+        for number in map(str, facs.ACTION_UNITS):
+            after = Stage("aus", used=stage.used | {number})
+            for side in ("", "L", "R") if number not in stage.used else ():
+                yield f'{comma}"{side}{number}"', after
+        yield '], "evidence": [', Stage("rows", first=True)
+    elif stage.name == "rows":
+        for region in facs.REGIONS.keys() - stage.used:
+            after = Stage("direction", region, stage.used | {region})
+            yield f'{comma}{{"region": "{region}", "direction": "', after
+        yield '], "rationale": "', TEXT
+    elif stage.name == "direction":
+        for way in facs.directions(facs.REGIONS[stage.value].side):
+            yield f'{way}", "strength": "', Stage("strength", used=stage.used)
+    elif stage.name == "strength":
+        for word in (*(word for _, word in STRENGTHS), STRONGEST):
+            yield f'{word}"}}', Stage("rows", used=stage.used)
+    elif stage.name == "close":
+        yield "}", END
+
+
+def advance(state: State, data: bytes) -> State | None:
+    """The state after some bytes; None where they are not allowed."""
+    stage, written, length = state
+    while data:
+        if stage == TEXT:
+            match = _TEXT.fullmatch(written + data)
+            if match is None:
+                return None
+            if match["quote"]:
+                return State(END if match["end"] else Stage("close"))
+            return State(TEXT, match["part"] or b"", length + len(data))
+        for text, after in options(stage).items():
+            rest = text.removeprefix(written) if text.startswith(written) else b""
+            if rest and data.startswith(rest):
+                stage, written, data = after, b"", data[len(rest) :]
+                break
+            if rest.startswith(data):
+                return State(stage, written + data)
+        else:
+            return None
+    return State(stage, written, length)
+
+
+def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes]:
+    """The bytes that every ordinary token stands for; special tokens are left out."""
+    byte_level = tokenizer.convert_tokens_to_string(["\u0120"]) == " "
+    table = {char: byte for byte, char in _gpt2_characters().items()}
+    special = set(tokenizer.all_special_ids)
+    added = tokenizer.added_tokens_decoder
+    found = {}
+    for token, i in tokenizer.get_vocab().items():
+        if i in special or (i in added and added[i].special):
+            continue
+        if i in added:
+            found[i] = token.encode()
+        elif byte_level:
+            found[i] = bytes(table[char] for char in token if char in table)
+        elif byte := re.fullmatch(r"<0x([0-9A-F]{2})>", token):
+            found[i] = bytes([int(byte[1], 16)])
+        else:
+            found[i] = token.replace("\u2581", " ").encode()
+    return {i: data for i, data in found.items() if data}
+
+
+def _gpt2_characters() -> dict[int, str]:
+    """The printable character by which byte-level BPE writes each byte (Radford et al., 2019)."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [byte for byte in range(256) if byte not in plain]
+    return {**{b: chr(b) for b in plain}, **{b: chr(256 + k) for k, b in enumerate(rest)}}
+
+
+class StructuredAnswerGrammar:
+    """The grammar over one tokenizer's vocabulary."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, end_ids: tuple[int, ...]) -> None:
+        """Index the vocabulary.
+
+        Args:
+            tokenizer: Any tokenizer.
+            end_ids: Tokens that end an answer.
+        """
+        self.bytes = token_bytes(tokenizer)
+        self.end_ids = end_ids
+        self.by_bytes: dict[bytes, list[int]] = {}
+        for i, data in self.bytes.items():
+            self.by_bytes.setdefault(data, []).append(i)
+        self.sorted = sorted(self.by_bytes)
+        self._allowed = lru_cache(maxsize=_STATES)(self._find)
+
+    def allowed(self, state: State) -> Tensor:
+        """Ids of the tokens that may come next.
+
+        Raises:
+            UserError: If the tokenizer cannot write what has to come.
+        """
+        over = state.length >= RATIONALE_BYTES and not state.written
+        return self._allowed(state._replace(length=RATIONALE_BYTES if over else 0))
+
+    def _find(self, state: State) -> Tensor:
+        if state.stage == END:
+            return torch.tensor(self.end_ids)
+        fits: Iterator[bytes]
+        if state.stage == TEXT and not state.length:
+            fits = (t for t in self.sorted if _TEXT.fullmatch(state.written + t))
+        elif state.stage == TEXT:
+            fits = (t for t in (b'"', b'"}') if t in self.by_bytes)
+        else:
+            fits = self._literal(state)
+        ids = sorted({i for data in fits for i in self.by_bytes[data]})
+        if not ids:
+            missing = next(iter(options(state.stage)), b'"')[len(state.written) :]
+            raise UserError(
+                f"this tokenizer has no token for the start of {missing.decode()!r}, which a "
+                "structured answer needs; expected one that can write every ASCII character"
+            )
+        return torch.tensor(ids)
+
+    def _literal(self, state: State) -> Iterator[bytes]:
+        """Tokens inside the next fixed piece, and those that reach beyond it."""
+        for text in options(state.stage):
+            if not text.startswith(state.written):
+                continue
+            rest = text[len(state.written) :]
+            for end in range(1, len(rest) + 1):
+                if rest[:end] in self.by_bytes:
+                    yield rest[:end]
+            for at in range(bisect_left(self.sorted, rest), len(self.sorted)):
+                token = self.sorted[at]
+                if not token.startswith(rest):
+                    break
+                if advance(state, token) is not None:
+                    yield token
+
+
+class StructuredAnswerLogits(LogitsProcessor):
+    """Sets the scores of all tokens that would break the answer to minus infinity."""
+
+    def __init__(
+        self, grammar: StructuredAnswerGrammar, prompt_length: int, label: str = ""
+    ) -> None:
+        """For one call of ``generate``.
+
+        Args:
+            grammar: The grammar.
+            prompt_length: Tokens before the answer.
+            label: The class that the answer has to name; empty: any.
+        """
+        self.grammar, self.prompt_length = grammar, prompt_length
+        self.states: dict[tuple[int, ...], State | None] = {(): State(Stage("class", label))}
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (B, V) of the next token after ``input_ids`` (B, L), masked."""
+        masked = torch.full_like(scores, -torch.inf)
+        for row, ids in enumerate(input_ids[:, self.prompt_length :].tolist()):
+            state = self._state(tuple(ids))
+            if state is None:  # after the end: padding of a finished row
+                masked[row] = scores[row]
+                continue
+            allowed = self.grammar.allowed(state).to(scores.device)
+            masked[row, allowed] = scores[row, allowed]
+        return masked
+
+    def _state(self, ids: tuple[int, ...]) -> State | None:
+        if ids not in self.states:
+            before = self._state(ids[:-1])
+            data = self.grammar.bytes.get(ids[-1])
+            self.states[ids] = advance(before, data) if before and data else None
+        return self.states[ids]

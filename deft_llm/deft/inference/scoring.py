@@ -1,0 +1,59 @@
+"""Class probabilities by label likelihood: how likely is each answer, as text, to the question?
+
+No parsing is involved, so a free-text model is scored like a classifier with a pinned label set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
+from deft_llm.deft.processing_deft import CLIP_TOKEN, IGNORE_INDEX, DeftProcessor, padded
+
+
+def answered(
+    processor: DeftProcessor, question: str, labels: Sequence[str]
+) -> list[tuple[list[int], list[int]]]:
+    """Ids and labels of a question about a clip with each of L labels as its whole answer."""
+    asked = {"role": "user", "content": CLIP_TOKEN + question}
+    return [
+        processor.encode_conversation([asked, {"role": "assistant", "content": label}])
+        for label in labels
+    ]
+
+
+@torch.inference_mode()
+def label_log_likelihoods(
+    model: DeftForConditionalGeneration,
+    processor: DeftProcessor,
+    expert_tokens: dict[str, Tensor],
+    question: str,
+    labels: Sequence[str],
+) -> Tensor:
+    """Log-likelihood of every label as the whole answer, end of turn included.
+
+    Args:
+        model: The model.
+        processor: Its processor.
+        expert_tokens: ``model.get_clip_features`` of B clips.
+        question: Asked of each clip by itself.
+        labels: L answers.
+
+    Returns:
+        (B, L); a softmax over L gives probabilities over the pinned labels.
+    """
+    clips = len(next(iter(expert_tokens.values())))
+    batch = padded(answered(processor, question, labels), processor.tokenizer.pad_token_id)
+    batch = {name: rows.repeat(clips, 1).to(model.device) for name, rows in batch.items()}
+    wanted = batch.pop("labels")[:, 1:]
+    output = model(
+        **batch,
+        expert_tokens={k: v.repeat_interleave(len(labels), 0) for k, v in expert_tokens.items()},
+        use_cache=False,
+    )
+    log_probs = output.logits[:, :-1].float().log_softmax(-1)
+    picked = log_probs.gather(-1, wanted.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return (picked * (wanted != IGNORE_INDEX)).sum(1).view(clips, len(labels))

@@ -1,0 +1,1 @@
+"""Training of DEFT-LLM: recipe, model, data sets, stages, cost, export."""

@@ -1,0 +1,257 @@
+"""Clips and conversations as DEFT-LLM's training reads them: data sets, collation, batch order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from deft_llm import facs
+from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
+from deft_llm.data.features import mirror
+from deft_llm.data.records import ClipRecord
+from deft_llm.deft.configuration_deft import NO_EMOTION, DeftConfig
+from deft_llm.deft.processing_deft import (
+    CLIP_TOKEN,
+    IGNORE_INDEX,
+    DeftFeatureExtractor,
+    DeftProcessor,
+    padded,
+)
+from deft_llm.errors import UserError
+from deft_llm.files import read_lines
+
+_ENCODED = 32  # clips at a time
+
+
+def require_sizes(clips: ClipDataset, config: DeftConfig) -> None:
+    """Refuse clips that were measured for a model of other sizes.
+
+    Raises:
+        UserError: If a clip's maps differ from what the configuration says; names the fields.
+    """
+    wanted = {
+        "structure_size": config.structure_size,
+        "texture_frames": config.texture_frames,
+        "texture_size": config.texture_size,
+        "map_size": config.map_size,
+    }
+    for clip in clips:
+        features = clip.features
+        assert features is not None, "a data folder holds measured clips alone"
+        sides = (
+            features["onset"].shape[0],
+            *features["texture"].shape[:2],
+            features["flow"].shape[-1],
+        )
+        found = dict(zip(wanted, sides, strict=True))
+        if found != wanted:
+            name = next(name for name in wanted if found[name] != wanted[name])
+            raise UserError(
+                f"clip {clip.record.clip!r} was measured with {name} {found[name]}, the recipe's "
+                f"model has {wanted[name]}; set model.{name}={found[name]}"
+            )
+
+
+class ClipTargets:
+    """Class index, AU labels and region statements of a clip."""
+
+    def __init__(self, config: DeftConfig) -> None:
+        self.emotions = {name: i for i, name in enumerate(config.emotions)}
+        self.units = {number: i for i, number in enumerate(config.aus)}
+        self.regions = {name: i for i, name in enumerate(facs.REGIONS)}
+
+    def __call__(self, record: ClipRecord, mirrored: bool) -> dict[str, Any]:
+        """Targets of a record, or of its mirror image."""
+        labels = np.zeros((len(self.units), 2), np.float32)
+        for code in record.aus:
+            code = facs.mirror_au(code) if mirrored else code
+            row = self.units.get(facs.au_number(code))
+            for side in facs.au_sides(code) if row is not None else ():
+                labels[row, 0 if side == "left" else 1] = 1.0
+        regions = np.zeros(len(facs.REGIONS), np.int64)
+        for seen in record.facts(mirrored).evidence:
+            side = facs.REGIONS[seen.region].side
+            regions[self.regions[seen.region]] = 1 + facs.octant(seen.direction, side)
+        emotion = (
+            self.emotions[record.emotion or NO_EMOTION] if record.emotion_known else IGNORE_INDEX
+        )
+        return {"emotion_labels": emotion, "au_labels": labels, "region_labels": regions}
+
+
+def _shown(clip: MeasuredClip, mirrored: bool) -> dict[str, Any]:
+    """What the experts see of a clip, or of its mirror image."""
+    assert clip.features is not None, "a data folder holds measured clips alone"
+    return {"packet": mirror(clip.features) if mirrored else clip.features}
+
+
+class ExpertDataset(Dataset):
+    """Every clip and its mirror image, without words."""
+
+    def __init__(self, clips: ClipDataset, config: DeftConfig) -> None:
+        self.clips = clips
+        self.targets = ClipTargets(config)
+
+    def __len__(self) -> int:
+        return 2 * len(self.clips)
+
+    def lengths(self) -> list[int]:
+        """Clips have no words: all are as long."""
+        return [1] * len(self)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip, mirrored = self.clips[index // 2], index % 2 == 1
+        return {**_shown(clip, mirrored), **self.targets(clip.record, mirrored)}
+
+
+class ExpertTokens:
+    """What frozen experts say of every clip and of its mirror image, encoded once.
+
+    They are held in memory: 27 kB a clip and image at the tiny recipe's width, float32.
+    """
+
+    def __init__(self, model: Any, extractor: DeftFeatureExtractor, clips: ClipDataset) -> None:
+        """Encode all clips as in use: no drop-out.
+
+        Args:
+            model: A DEFT-LLM, adapters on it or not.
+            extractor: Scales packets.
+            clips: Measured clips.
+        """
+        images = ExpertDataset(clips, model.config)
+        self.row_of = clips.row_of
+        parts: list[dict[str, torch.Tensor]] = []
+        training = model.training
+        model.eval()
+        with torch.inference_mode():
+            for first in range(0, len(images), _ENCODED):
+                indices = range(first, min(first + _ENCODED, len(images)))
+                inputs = extractor([images[i]["packet"] for i in indices])
+                found = model.get_clip_features(
+                    **{n: x.to(model.device) for n, x in inputs.items()}
+                )
+                parts.append({name: tokens.cpu() for name, tokens in found.items()})
+        model.train(training)
+        self.tokens = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def __call__(self, clip: str, mirrored: bool) -> dict[str, torch.Tensor]:
+        """Expert -> tokens (N, D) of a clip, or of its mirror image."""
+        row = 2 * self.row_of(clip) + mirrored
+        return {name: tokens[row] for name, tokens in self.tokens.items()}
+
+
+class InstructionDataset(Dataset):
+    """Conversations of some data folders' ``train.jsonl`` with their clips.
+
+    Attributes:
+        tokens: What frozen experts say of the clips, in place of the clips.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        clips: ClipDataset,
+        processor: DeftProcessor,
+        config: DeftConfig,
+    ) -> None:
+        """Read the conversations.
+
+        Raises:
+            UserError: If one is not about exactly one of the clips.
+        """
+        self.clips, self.processor = clips, processor
+        self.tokens: ExpertTokens | None = None
+        self.targets = ClipTargets(config)
+        self.lines: list[tuple[str, bool, list[dict[str, str]]]] = []
+        for folder in folders:
+            for line in read_lines(folder / "train.jsonl"):
+                turns = line["conversations"]
+                marks = sum(turn["value"].count(CLIP_TOKEN) for turn in turns)
+                if marks != 1 or line["clip"] not in clips:
+                    raise UserError(
+                        f"{folder / 'train.jsonl'}: conversation {line.get('id')!r} has {marks} "
+                        f"{CLIP_TOKEN} marks, clip {line['clip']!r}; expected one mark, and a clip "
+                        "of clips.jsonl"
+                    )
+                self.lines.append((line["clip"], line["mirrored"], turns))
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def lengths(self) -> list[int]:
+        """Characters of every conversation, which go with its tokens."""
+        return [sum(len(turn["value"]) for turn in turns) for _, _, turns in self.lines]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip, mirrored, turns = self.lines[index]
+        ids, labels = self.processor.encode_conversation(as_messages(turns))
+        shown: dict[str, Any]
+        if self.tokens is None:
+            shown = _shown(self.clips.by_name(clip), mirrored)
+        else:
+            shown = {"expert_tokens": self.tokens(clip, mirrored)}
+        return {
+            "input_ids": ids,
+            "labels": labels,
+            **shown,
+            **self.targets(self.clips.records[self.clips.row_of(clip)], mirrored),
+        }
+
+
+def as_messages(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+    """LLaVA's conversation form -> chat messages."""
+    roles = {"human": "user", "gpt": "assistant"}
+    return [{"role": roles[turn["from"]], "content": turn["value"]} for turn in turns]
+
+
+class Collator:
+    """Pads text on the right and stacks the clips."""
+
+    def __init__(self, extractor: DeftFeatureExtractor, pad_token_id: int) -> None:
+        self.extractor, self.pad = extractor, pad_token_id
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Rows of a data set -> one batch of tensors."""
+        batch: dict[str, Any] = {}
+        if "expert_tokens" in rows[0]:
+            tokens = [row["expert_tokens"] for row in rows]
+            batch["expert_tokens"] = {n: torch.stack([t[n] for t in tokens]) for n in tokens[0]}
+        else:
+            batch.update(self.extractor([row["packet"] for row in rows]))
+        batch["emotion_labels"] = torch.tensor([row["emotion_labels"] for row in rows])
+        for name in ("au_labels", "region_labels"):
+            batch[name] = torch.from_numpy(np.stack([row[name] for row in rows]))
+        if "input_ids" in rows[0]:
+            batch.update(padded([(row["input_ids"], row["labels"]) for row in rows], self.pad))
+        return batch
+
+
+class LengthGroupedBatches(Sampler[int]):
+    """Batches of conversations of like length, in random order.
+
+    The sampler of transformers goes from long to short inside a block; here short answers are
+    those of clips in which nothing moved, and a small model would forget the others each time.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate's loader; each epoch has an order of its own."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        jitter = rng.uniform(0.9, 1.1, len(self.lengths))
+        order = np.argsort(np.array(self.lengths) * jitter, kind="stable")
+        whole = len(order) // self.batch_size * self.batch_size
+        batches = order[:whole].reshape(-1, self.batch_size)
+        rng.shuffle(batches)
+        return iter([*batches.ravel().tolist(), *order[whole:].tolist()])

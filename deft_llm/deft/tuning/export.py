@@ -1,0 +1,203 @@
+"""From a finished run to a folder for others: weights, processor and a model card.
+
+Adapters are kept as they are (PEFT's form; a base model is needed to load them), or merged into
+the language model, whose weights are then read again unquantized. Everything is safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+from peft import PeftModel
+from transformers import set_seed
+
+from deft_llm.config import validate
+from deft_llm.deft.tuning.model import build_model
+from deft_llm.deft.tuning.recipe import DeftRecipe
+from deft_llm.deft.tuning.stages import STAGES
+from deft_llm.errors import UserError
+from deft_llm.files import replacing_folder
+
+logger = logging.getLogger(__name__)
+_PARTS = ("processor_config.json", "tokenizer.json")
+
+
+def export(run: Path, out: Path, merge: bool = False, figures: Path | None = None) -> Path:
+    """Write the model of a finished run.
+
+    Args:
+        run: Folder that ``train.py`` wrote.
+        out: New folder.
+        merge: Put adapters into the language model's weights.
+        figures: What ``eval/run.py --json`` wrote about this model, for the card.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        UserError: If the run is not finished, lacks a part, or ``out`` exists.
+    """
+    recipe, final = _finished(run)
+    if out.exists():
+        raise UserError(f"{out}: exists already; give a new folder")
+    adapters = (final / "adapter_config.json").is_file()
+    rows = _read_figures(figures)
+    with replacing_folder(out) as partial:
+        shutil.copytree(final, partial, dirs_exist_ok=True)
+        if adapters and merge:
+            for name in ("adapter_config.json", "adapter_model.safetensors"):
+                (partial / name).unlink()
+            _merged(recipe, final).save_pretrained(partial)
+        elif merge:
+            logger.info("%s: trained whole, there is nothing to merge", run)
+        text = card(recipe, run, rows, adapters and not merge)
+        (partial / "README.md").write_text(text, encoding="utf-8")
+    return out
+
+
+def _finished(run: Path) -> tuple[DeftRecipe, Path]:
+    """Recipe and model folder of a run."""
+    path, final = run / "recipe.json", run / "final"
+    if not path.is_file():
+        raise UserError(
+            f"{run}: no recipe.json; expected the folder of a run of train.py, task deft"
+        )
+    values = json.loads(path.read_text(encoding="utf-8"))
+    recipe = validate(DeftRecipe, {**values, "output": run}, str(path))
+    weights = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
+    if not any((final / name).is_file() for name in weights):
+        raise UserError(f"{final}: no weights; the run is not finished, call train.py again")
+    for name in _PARTS:
+        if not (final / name).is_file():
+            raise UserError(f"{final}: no {name}; the run is not finished, call train.py again")
+    return recipe, final
+
+
+def _merged(recipe: DeftRecipe, final: Path) -> Any:
+    """The whole model with its adapters inside the language model's weights."""
+    text = recipe.text_model.model_copy(update={"quantize": None})
+    set_seed(recipe.seed)
+    own = [folder for _, folder in recipe.simulated()]
+    base, _ = build_model(recipe.model_copy(update={"text_model": text}), *own, *recipe.folders)
+    return PeftModel.from_pretrained(base, final).merge_and_unload()
+
+
+def _read_figures(path: Path | None) -> list[dict[str, Any]]:
+    if path is None:
+        return []
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return [{name: row[name] for name in ("name", "value", "bar", "reached")} for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no figures; expected what eval/run.py --json writes") from error
+
+
+def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters: bool) -> str:
+    """The model card, which names folders by their last part: paths say nothing to others.
+
+    Args:
+        recipe: How it was trained.
+        run: Its folder, whose logs are read.
+        figures: Measured on it; each with name, value, bar and reached.
+        adapters: Whether the folder holds adapters only.
+    """
+    base = _shown(recipe.text_model.name_or_path)
+    begun = "/".join(recipe.checkpoint.parts[-2:]) if recipe.checkpoint else None
+    front: dict[str, Any] = {
+        "library_name": "peft" if adapters else "transformers",
+        "pipeline_tag": "image-text-to-text",
+        "tags": ["micro-expression", "facs", "deft-llm"],
+    }
+    if base:
+        front["base_model"] = base
+    used = recipe.model_dump(mode="json", exclude={"output", "held_out", "templates"})
+    used["text_model"]["name_or_path"] = base
+    used["checkpoint"] = begun
+    used["folders"] = [folder.name for folder in recipe.folders]
+    for data in used["data"]:
+        data.pop("head_path")
+    for backbone in used["model"].get("backbones", {}).values():
+        backbone["name"] = _shown(backbone.get("name"))
+        backbone.pop("weights", None)
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump(front, sort_keys=False).strip(),
+            "---",
+            f"# {run.name}",
+            "",
+            "A DEFT-LLM: a clip of a face in, the emotion, the action units and an explanation "
+            "bound to measured motion out. Made with `train.py` of deft-llm.",
+            "",
+            f"- **Language model**: {base or _origin(begun)}"
+            + ("; this folder holds adapters for it" if adapters else ""),
+            f"- **Data**: {_data(recipe)}",
+            "- **Not for decisions about people**: micro-expressions are weak evidence at best.",
+            "",
+            "## Training",
+            "",
+            "| stage | steps | loss, first logged | loss, last logged |",
+            "|---|---|---|---|",
+            *_losses(recipe, run),
+            "",
+            "## With what result",
+            "",
+            *_result(figures),
+            "",
+            "## Recipe",
+            "",
+            "```yaml",
+            yaml.safe_dump({"task": "deft", **used}, sort_keys=False).strip(),
+            "```",
+            "",
+        ]
+    )
+
+
+def _origin(begun: str | None) -> str:
+    """Where a language model that is no published one comes from."""
+    if begun:
+        return f"that of the checkpoint `{begun}`, from which all parts went on learning"
+    return "built from a configuration, trained from nothing"
+
+
+def _shown(name: str | None) -> str | None:
+    """A hub name as it is, a folder by its last part."""
+    return Path(name).name if name and Path(name).is_dir() else name
+
+
+def _data(recipe: DeftRecipe) -> str:
+    simulated = [
+        f"{data.clips} simulated clips of at most {data.identities} faces (head {data.head})"
+        for data, _ in recipe.simulated()
+    ]
+    return ", ".join([*simulated, *(folder.name for folder in recipe.folders)])
+
+
+def _losses(recipe: DeftRecipe, run: Path) -> list[str]:
+    lines = []
+    for name in STAGES:
+        steps = getattr(recipe, name).steps
+        path = run / f"{name}.log.jsonl"
+        if steps and path.is_file():
+            rows = [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()]
+            found = [row["loss"] for row in rows if "loss" in row] or [float("nan")]
+            lines.append(f"| {name} | {steps} | {found[0]:.3f} | {found[-1]:.3f} |")
+    return lines
+
+
+def _result(figures: list[dict[str, Any]]) -> list[str]:
+    if not figures:
+        return ["Not measured yet: `python eval/run.py` with a file of `eval/benchmarks`."]
+    lines = ["| figure | measured | bar | |", "|---|---|---|---|"]
+    for row in figures:
+        value = "not defined" if row["value"] is None else f"{row['value']:.3f}"
+        bar = "" if row["bar"] is None else f"{row['bar']:g}"
+        verdict = "" if row["bar"] is None else ("reached" if row["reached"] else "missed")
+        lines.append(f"| {row['name']} | {value} | {bar} | {verdict} |")
+    return lines

@@ -1,0 +1,225 @@
+"""What a file of ``train_configs/deft`` says."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, ValidationInfo, field_validator
+
+from deft_llm.config import Settings
+from deft_llm.data.simulated import SimulatedData
+from deft_llm.deft.configuration_deft import DeftConfig
+from deft_llm.errors import UserError, did_you_mean
+from deft_llm.training.schedule import Schedule
+
+ModuleName = Literal["experts", "heads", "projectors", "language_model"]
+Reporter = Literal["tensorboard", "wandb", "trackio"]
+
+
+class TextModel(Settings):
+    """The language model.
+
+    Attributes:
+        name_or_path: Hub name or folder of a causal language model; None builds one.
+        config: Configuration of the built one (``model_type`` and sizes).
+        vocab_size: Sentencepiece pieces of the built one's tokenizer.
+        dtype: Type of a loaded one's weights; "auto" is that of its files.
+        attention: Its attention kernel; None leaves the choice to transformers (SDPA).
+        lora_rank: Rank of LoRA adapters; 0 trains the language model whole.
+        lora_alpha: Scale of the adapters.
+        lora_dropout: Drop-out before the adapters.
+        quantize: Bits of a loaded one's frozen weights under LoRA (QLoRA); None leaves them.
+    """
+
+    name_or_path: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    vocab_size: int = 1000
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
+    lora_rank: int = Field(default=0, ge=0)
+    lora_alpha: int = 32
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    quantize: Literal[4, 8] | None = None
+
+    @field_validator("quantize")
+    @classmethod
+    def _quantized_weights_are_frozen(cls, bits: int | None, info: ValidationInfo) -> int | None:
+        if bits and not (info.data.get("lora_rank") and info.data.get("name_or_path")):
+            raise ValueError(
+                "quantized weights are not trained: give name_or_path and a lora_rank as well"
+            )
+        return bits
+
+
+class Stage(Schedule):
+    """One stage of training, on ``transformers.Trainer``.
+
+    Attributes:
+        steps: Optimizer steps; 0 leaves the stage out.
+        batch_size: Clips (experts) or conversations (projectors, instruct) per step and process.
+        learning_rates: Module of the model -> its own peak. Adapters count as the language model.
+        gradient_checkpointing: Compute the language model's activations again in the backward
+            pass instead of keeping them.
+        freeze_experts: Leave experts and heads as they are (instruct only).
+        evaluate_every: A stage is not evaluated.
+        loaders: Batches are prepared in this process.
+    """
+
+    steps: int = Field(ge=0)
+    batch_size: int = Field(default=32, ge=1)
+    learning_rates: dict[ModuleName, float] = Field(default_factory=dict)
+    shape: Literal["constant", "onecycle", "cosine"] = "cosine"
+    weight_decay: float = Field(default=0.01, ge=0)
+    bf16: bool = True
+    gradient_checkpointing: bool = False
+    save_every: int = Field(default=200, ge=1)
+    freeze_experts: bool = False
+    evaluate_every: Literal[0] = 0
+    loaders: Literal[0] = 0
+
+
+Consumer = Literal["experts", "language_model"]
+
+
+class TrainingSet(SimulatedData):
+    """A set to simulate, and who learns from it.
+
+    Experts are surer of clips that they learned from than of new ones, and a language model that
+    hears only the former leans on it; so each may have clips of its own.
+
+    Attributes:
+        used_by: "experts" (stage 1), "language_model" (stages 2 and 3), or "all".
+    """
+
+    used_by: Literal[Consumer, "all"] = "all"
+
+
+class DeftRecipe(Settings):
+    """A file of ``train_configs/deft``.
+
+    Attributes:
+        output: Folder of the run.
+        seed: Seed of data order, initial weights and drop-out.
+        templates: Folder with the wording; None: the package's own.
+        data: What to simulate, a set or several; nothing where there are ``folders`` alone.
+        folders: Data folders that ``instruction_data/build.py`` wrote, used by all as well.
+        checkpoint: A whole DEFT-LLM to go on from ("embedded": the package's), which brings its
+            language model and its ``DeftConfig`` along; None builds one.
+        weight_interpolation: Share of the trained weights in those that are saved, the rest being
+            the ``checkpoint``'s (Wortsman et al. 2022, WiSE-FT): what was learnt last no longer
+            pushes out what was known. 1 saves the trained weights.
+        text_model: The language model; beside a ``checkpoint``, adapters on it alone.
+        model: Fields of ``DeftConfig``; nothing beside a ``checkpoint``.
+        experts: Stage 1: experts and heads on clips (AUs, emotion, statements by region).
+        projectors: Stage 2: projectors on conversations, all else as it is.
+        instruct: Stage 3: the language model, whole or by adapters, and all that is new to it.
+        save_dtype: Type of the saved weights.
+        device: "cuda" refuses to start where there is none.
+        report_to: Services that are sent the log, which is always written as JSON lines too.
+        held_out: Data folders that share no subject, clip or content with the training data; a
+            leak stops the run.
+    """
+
+    output: Path
+    seed: int = 0
+    templates: Path | None = None
+    data: list[TrainingSet] = Field(default_factory=list)
+    folders: list[Path] = Field(default_factory=list, validate_default=True)
+    checkpoint: Path | None = None
+    weight_interpolation: float = Field(default=1.0, gt=0, le=1)
+    text_model: TextModel = Field(default=TextModel(), validate_default=True)
+    model: dict[str, Any] = Field(default_factory=dict)
+    experts: Stage
+    projectors: Stage = Stage(steps=0)
+    instruct: Stage
+    save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: Literal["any", "cuda"] = "any"
+    report_to: list[Reporter] = Field(default_factory=list)
+    held_out: list[Path] = Field(default_factory=list)
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one_set_alone(cls, sets: Any) -> Any:
+        return [sets] if isinstance(sets, dict) else sets
+
+    @field_validator("text_model")
+    @classmethod
+    def _one_language_model(cls, text: TextModel, info: ValidationInfo) -> TextModel:
+        given = bool(text.name_or_path or text.config)
+        if info.data.get("checkpoint"):
+            if given:
+                raise ValueError("a checkpoint has its own: leave out name_or_path and config")
+            if text.lora_rank and info.data.get("weight_interpolation", 1.0) < 1:
+                raise ValueError(
+                    "adapters are not interpolated: leave out weight_interpolation, or lora_rank"
+                )
+        elif info.data.get("weight_interpolation", 1.0) < 1:
+            raise ValueError("weight_interpolation needs a checkpoint to interpolate with")
+        elif not given:
+            raise ValueError("no language model: give name_or_path, config, or a checkpoint")
+        return text
+
+    @field_validator("model")
+    @classmethod
+    def _known_fields(cls, fields: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if fields and info.data.get("checkpoint"):
+            raise ValueError(f"a checkpoint has its own: leave out {', '.join(sorted(fields))}")
+        known = sorted(DeftConfig().to_dict())
+        for name in fields:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise ValueError(f"{name!r} is no field of DeftConfig{hint}")
+        return fields
+
+    @field_validator("folders")
+    @classmethod
+    def _something_to_learn(cls, folders: list[Path], info: ValidationInfo) -> list[Path]:
+        if folders or "data" not in info.data:
+            return folders
+        consumers = {data.used_by for data in info.data["data"] if data.clips}
+        if not consumers:
+            raise ValueError("nothing to learn from: give data.clips, folders, or both")
+        if len(consumers) == 1 and "all" not in consumers:
+            raise ValueError(
+                f"all sets are used by {consumers.pop()} alone; let the other use one as well"
+            )
+        return folders
+
+    def simulated(self) -> list[tuple[TrainingSet, Path]]:
+        """The sets to simulate, each with its folder: data, data-2, data-3."""
+        folders = (self.output / f"data-{i}" for i in range(2, len(self.data) + 1))
+        pairs = zip(self.data, (self.output / "data", *folders), strict=False)
+        return [(data, folder) for data, folder in pairs if data.clips]
+
+    def folders_of(self, consumer: Consumer) -> list[Path]:
+        """The folders that one learns from."""
+        users = (consumer, "all")
+        own = [folder for data, folder in self.simulated() if data.used_by in users]
+        return [*own, *self.folders]
+
+
+def require_machine(recipe: DeftRecipe, where: str) -> None:
+    """Refuse a recipe that this machine cannot run.
+
+    Raises:
+        UserError: If it needs a GPU, or a package, that is not there.
+    """
+    if recipe.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            f"{where}: made for a CUDA GPU; torch {torch.__version__} finds none on this machine; "
+            "take train_configs/deft/tiny.yaml, or say device=any"
+        )
+    needed: list[tuple[str, str]] = [(name, "report_to") for name in recipe.report_to]
+    if recipe.text_model.quantize:
+        needed.append(("bitsandbytes", "text_model.quantize"))
+    if recipe.text_model.attention == "flash_attention_2":
+        needed.append(("flash_attn", "text_model.attention"))
+    for package, setting in needed:
+        if find_spec(package) is None:
+            raise UserError(
+                f"{where}: {setting} needs the package {package}, which is not installed; "
+                f"pip install {package.replace('_', '-')}, or leave the setting out"
+            )

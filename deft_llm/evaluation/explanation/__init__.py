@@ -1,0 +1,1 @@
+"""What DEFT-LLM says: classes, AUs and claims on simulated clips, calibration, ME-VQA."""

@@ -1,0 +1,127 @@
+"""Do the experts keep face and motion apart, and does the answer follow the motion?
+
+Measured on the experts' tokens: a linear probe for identity, kernel alignment between experts, and
+the counterfactual test, in which two clips exchange their motion.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deft_llm.data.simulated_test import TestClip
+from deft_llm.deft.configuration_deft import EXPERTS
+from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.errors import UserError
+from deft_llm.evaluation.explanation.simulated_scores import BATCH
+from deft_llm.metrics.representation import cka, linear_probe
+
+LEAST_CLIPS = 20  # of a face in the identity probe
+
+
+def encoded(explainer: Explainer, clips: Sequence[TestClip]) -> dict[str, Tensor]:
+    """Expert tokens (N, tokens, D) of the N clips in which a face was found."""
+    packets = [clip.packet for clip in clips if clip.packet is not None]
+    parts = [explainer.encode(packets[i : i + BATCH]) for i in range(0, len(packets), BATCH)]
+    return {name: torch.cat([part[name] for part in parts]) for name in EXPERTS}
+
+
+# ------------------------------------------------------------------- the counterfactual test
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What became of answers when clips exchanged parts.
+
+    Attributes:
+        pairs: Pairs of clips whose own answers differ.
+        follows_both: Share of them in which motion and texture of another clip bring its answer.
+        follows_motion: The same with its motion alone.
+    """
+
+    pairs: int
+    follows_both: float
+    follows_motion: float
+
+
+def exchange(explainer: Explainer, tokens: dict[str, Tensor], seed: int) -> Exchange:
+    """Give every clip the motion of another one, its donor; the answer is the likeliest class.
+
+    Args:
+        explainer: The model.
+        tokens: Of N clips (``encoded``), at least 2.
+        seed: Decides who is whose donor: a random round, so that nobody is their own.
+    """
+    clips = len(tokens["motion"])
+    if clips < 2:
+        raise UserError(f"{clips} clip with a face; expected at least 2 to exchange their motion")
+    round_trip = np.random.default_rng(seed).permutation(clips)
+    donor = torch.empty(clips, dtype=torch.long)
+    donor[torch.from_numpy(round_trip)] = torch.from_numpy(np.roll(round_trip, 1))
+    own = answers(explainer, tokens)
+    differ = own != own[donor]
+
+    def follows(*parts: str) -> float:
+        mixed = {n: values[donor] if n in parts else values for n, values in tokens.items()}
+        said = answers(explainer, mixed)
+        return float((said == own[donor])[differ].float().mean())
+
+    return Exchange(int(differ.sum()), follows("motion", "texture"), follows("motion"))
+
+
+def answers(explainer: Explainer, tokens: dict[str, Tensor]) -> Tensor:
+    """Index of the likeliest coarse label (N,), "none" among them."""
+    parts = [
+        explainer.likelihoods({n: values[i : i + BATCH] for n, values in tokens.items()}, "coarse")
+        for i in range(0, len(tokens["motion"]), BATCH)
+    ]
+    return torch.cat(parts).argmax(1)
+
+
+# --------------------------------------------------------------------------- identity, CKA
+
+
+@dataclass(frozen=True)
+class Identity:
+    """How well a linear probe tells faces apart.
+
+    Attributes:
+        accuracy: Of each expert, 0..1.
+        faces: Faces with at least ``LEAST_CLIPS`` clips.
+        chance: Share of the most frequent face.
+    """
+
+    accuracy: dict[str, float]
+    faces: int
+    chance: float
+
+
+def identity_probe(explainer: Explainer, clips: Sequence[TestClip]) -> Identity:
+    """Probe every expert, all of its tokens side by side.
+
+    Raises:
+        UserError: If fewer than two faces have enough clips.
+    """
+    shown = [clip for clip in clips if clip.packet is not None]
+    count = Counter(clip.spec.subject for clip in shown)
+    kept = [clip for clip in shown if count[clip.spec.subject] >= LEAST_CLIPS]
+    faces, labels = np.unique([clip.spec.subject for clip in kept], return_inverse=True)
+    if len(faces) < 2:
+        raise UserError(
+            f"{len(faces)} faces with {LEAST_CLIPS} clips; simulate more clips of each face"
+        )
+    tokens = encoded(explainer, kept)
+    accuracy = {n: linear_probe(tokens[n].flatten(1).numpy(), labels) for n in EXPERTS}
+    return Identity(accuracy, len(faces), float(np.bincount(labels).max() / len(labels)))
+
+
+def alignment(tokens: dict[str, Tensor]) -> dict[tuple[str, str], float]:
+    """Kernel alignment of each pair of experts, all tokens side by side."""
+    flat = {name: values.flatten(1).numpy() for name, values in tokens.items()}
+    return {(a, b): cka(flat[a], flat[b]) for a, b in combinations(EXPERTS, 2)}

@@ -1,0 +1,1 @@
+"""Landmarks: simulated faces, real clips."""

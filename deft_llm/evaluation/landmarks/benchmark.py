@@ -1,0 +1,263 @@
+"""The landmark finder on faces it has not seen: simulated ones of either head, and real clips.
+
+On simulated faces every landmark is known; boxes are off as a careless face finder's. On real
+clips YuNet's five points (eye centres, nose tip, mouth corners) are the judge: it shares no data
+with anything here. The bars are those of the issue.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from deft_llm.clip import Clip
+from deft_llm.config import Settings, load
+from deft_llm.errors import UserError
+from deft_llm.evaluation.tables import markdown
+from deft_llm.landmark_models.augment import jitter
+from deft_llm.landmark_models.crops import placed_by_points
+from deft_llm.landmark_models.faces import FaceData, FaceStore
+from deft_llm.landmark_models.files import WEIGHTS
+from deft_llm.landmark_models.finder import NetworkFinder
+from deft_llm.media.canonical import five_points, transform
+from deft_llm.media.face import MeanShapeFinder, YuNetFinder, align, track_faces
+from deft_llm.media.landmarks import LandmarkFinder
+from deft_llm.media.tracking import FaceTrack
+from deft_llm.media.video import read_clip
+from deft_llm.metrics.figures import Figure
+from deft_llm.metrics.landmarks import (
+    by_part,
+    calibration,
+    interocular,
+    landmark_errors,
+    sureness,
+)
+from deft_llm.resources import embedded
+from deft_llm.simulator.ict_head.files import ict_file
+
+logger = logging.getLogger(__name__)
+FIVE = ("right eye", "left eye", "nose tip", "right mouth corner", "left mouth corner")
+_MAX_SIDE = 640  # px, of the real clips
+_BATCH = 32
+
+
+class LandmarkBars(Settings):
+    """What has to be reached, in interocular distances; at most.
+
+    Attributes:
+        held_out: Mean error of the committed network on unseen faces of its heads.
+        other_head: Mean error on a head that the network was not trained on.
+        real: Worst of the five points, median over the frames of a clip.
+        of_mean_shape: Mean error on the real clips over that of the mean shape in the box.
+    """
+
+    held_out: float
+    other_head: float
+    real: float
+    of_mean_shape: float
+
+
+class RealClips(Settings):
+    """Clips to look at.
+
+    Attributes:
+        files: Videos, in the folder that ``DEFT_DATA`` names.
+        detector: YuNet's ONNX file, likewise.
+        every: Judge every how many frames.
+    """
+
+    files: list[Path]
+    detector: Path
+    every: int = Field(default=3, ge=1)
+
+
+class LandmarkBenchmark(Settings):
+    """A file of ``eval/benchmarks`` with ``benchmark: landmarks``.
+
+    Attributes:
+        benchmark: "landmarks".
+        network: Folder of the committed network; "embedded": the package's.
+        one_head: Folder of a network that was trained on the head "own" alone.
+        held_out: Unseen faces of the committed network's heads.
+        other_head: Faces of the other head.
+        real: Real clips.
+        bars: Bars.
+        cache: Where rendered faces are kept.
+    """
+
+    benchmark: str
+    network: Path
+    one_head: Path
+    held_out: FaceData
+    other_head: FaceData
+    real: RealClips
+    bars: LandmarkBars
+    cache: Path = Path("runs/benchmarks/landmarks")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Actual and stated errors (K, 68) of one network on one set, in interocular distances."""
+
+    errors: NDArray[np.float64]
+    stated: NDArray[np.float64]
+
+
+def score(finder: NetworkFinder, store: FaceStore) -> Scores:
+    """Find every face of a store from a jittered box."""
+    rng = np.random.default_rng(0)
+    found, stated = [], []
+    for first in range(0, len(store), _BATCH):
+        chosen = range(first, min(first + _BATCH, len(store)))
+        images = [store.image[i] for i in chosen]
+        boxes = [jitter(placed_by_points(store.points[i]), rng) for i in chosen]
+        points, expected = finder.find(images, boxes)
+        found.append(points)
+        stated.append(expected)
+    truth = store.points.astype(np.float64)
+    sure = np.concatenate(stated) / interocular(truth)[:, None]
+    return Scores(landmark_errors(np.concatenate(found), truth), sure)
+
+
+def judged(
+    clip: Clip, track: FaceTrack, finder: LandmarkFinder, judge: YuNetFinder, every: int = 1
+) -> NDArray[np.float64]:
+    """Distance of the five points from the judge's, over the judge's eye distance.
+
+    The clip is aligned with the finder's landmarks, which then hold for all of its frames; the
+    judge looks at every frame by itself.
+
+    Returns:
+        (5,) median over the frames in which the judge sees a face.
+
+    Raises:
+        UserError: If it sees none.
+    """
+    face = align(clip, track, finder)
+    five = five_points(face.landmarks)
+    rows = []
+    for i in np.flatnonzero(track.present)[::every]:
+        boxes = judge.find(clip.frames[i])
+        if boxes and boxes[0].landmarks5 is not None:
+            points = transform(face.transforms[i], boxes[0].landmarks5)
+            apart = np.linalg.norm(points[1] - points[0])
+            rows.append(np.linalg.norm(five - points, axis=1) / apart)
+    if not rows:
+        raise UserError(f"clip {clip.name}: the judge sees no face in it; use another clip")
+    return np.asarray(np.median(rows, axis=0))
+
+
+def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
+    """Run the benchmark; what cannot be had is left out with a warning.
+
+    Args:
+        path: A file of ``eval/benchmarks``.
+        overrides: Dotted changes.
+
+    Returns:
+        The figures, and tables as Markdown.
+
+    Raises:
+        UserError: If a file is wrong, or the committed network is not there.
+    """
+    bench = load(LandmarkBenchmark, path, overrides)
+    figures: list[Figure] = []
+    rows: dict[str, Scores] = {}
+    finder = NetworkFinder(embedded(bench.network, WEIGHTS))
+    if (store := _faces(bench.held_out, bench.cache / "held-out")) is not None:
+        rows["both heads, unseen faces"] = scores = score(finder, store)
+        figures += [
+            Figure("held_out_nme", float(scores.errors.mean()), bench.bars.held_out, False),
+            Figure("held_out_error_over_stated", calibration(scores.errors, scores.stated)),
+            Figure("held_out_sureness", sureness(scores.errors, scores.stated)),
+        ]
+    if not (bench.one_head / "model.safetensors").is_file():
+        logger.warning("other_head_nme is left out: no trained network in %s", bench.one_head)
+    elif (store := _faces(bench.other_head, bench.cache / "other-head")) is not None:
+        rows["one head, the other's faces"] = scores = score(NetworkFinder(bench.one_head), store)
+        figures += [
+            Figure("other_head_nme", float(scores.errors.mean()), bench.bars.other_head, False),
+            Figure("other_head_error_over_stated", calibration(scores.errors, scores.stated)),
+        ]
+    real = _real(bench.real, finder)
+    if real:
+        network, mean = (np.stack([pair[k] for pair in real.values()]) for k in (0, 1))
+        figures += [
+            Figure("real_worst_point", float(network.max()), bench.bars.real, False),
+            Figure("real_mean", float(network.mean())),
+            Figure("real_mean_shape", float(mean.mean())),
+            Figure(
+                "real_over_mean_shape",
+                float(network.mean() / mean.mean()),
+                bench.bars.of_mean_shape,
+                False,
+            ),
+        ]
+    tables = (_simulated_table(rows) if rows else "", _real_table(real) if real else "")
+    return figures, "\n".join(filter(None, tables))
+
+
+def _faces(data: FaceData, folder: Path) -> FaceStore | None:
+    """The faces of a set; None, said once, where the file of a head is not at hand."""
+    if "ict" in data.heads and data.head_file is None and ict_file() is None:
+        logger.warning(
+            "%s is left out: no file of the ICT head; set DEFT_ICT to it, or DEFT_DATA to the "
+            "folder around ict_facekit/",
+            folder.name,
+        )
+        return None
+    return FaceStore.rendered(data, folder)
+
+
+def _real(
+    real: RealClips, finder: LandmarkFinder
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Clip -> errors (5,) of the network and of the mean shape in the Haar box."""
+    base = Path(os.environ.get("DEFT_DATA", "."))
+    wanted = [real.detector, *real.files]
+    if missing := [str(name) for name in wanted if not (base / name).is_file()]:
+        logger.warning(
+            "real clips are left out: %s not found; set DEFT_DATA to their folder", missing[0]
+        )
+        return {}
+    judge = YuNetFinder(base / real.detector)
+    found = {}
+    for name in real.files:
+        clip = read_clip(base / name, max_side=_MAX_SIDE)
+        track = track_faces(clip)
+        network, mean = (
+            judged(clip, track, by, judge, real.every) for by in (finder, MeanShapeFinder())
+        )
+        found[name.name] = (network, mean)
+    return found
+
+
+def _simulated_table(rows: dict[str, Scores]) -> str:
+    cells = [
+        {
+            "network, faces": name,
+            **{part: f"{v:.4f}" for part, v in by_part(scores.errors).items()},
+            "error over stated": f"{calibration(scores.errors, scores.stated):.2f}",
+            "rank correlation": f"{sureness(scores.errors, scores.stated):.2f}",
+        }
+        for name, scores in rows.items()
+    ]
+    return "Mean error in interocular distances\n\n" + markdown(cells)
+
+
+def _real_table(real: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> str:
+    cells = [
+        {"clip": clip, "finder": name}
+        | {point: f"{e:.3f}" for point, e in zip(FIVE, errors, strict=True)}
+        for clip, pair in real.items()
+        for name, errors in zip(("network", "mean shape"), pair, strict=True)
+    ]
+    title = "Real clips, median distance from YuNet's points in its eye distances"
+    return f"{title}\n\n{markdown(cells)}"

@@ -1,0 +1,1 @@
+"""Recognition: recognizers under one protocol, tables, the dual-phase benchmark."""

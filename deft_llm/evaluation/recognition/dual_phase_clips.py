@@ -1,0 +1,217 @@
+"""Clips of the dual-phase benchmark: does what rose up to the apex fall again, or something else?
+
+A face wears a posed expression: brows (AU1+2) and mouth corners (AU12) both half raised. Up to the
+apex one of the two rises to the full; after it one of the two, drawn by itself, falls by as much.
+The class is whether they are the same: in half of the clips what rose lets go again, as in an
+ordinary expression, in the others it stays and the other lets go.
+
+Why the relation, and not the pair, is the class: the rise says nothing of the fall, so either phase
+alone is right in half of the clips, as a coin is; and what each phase says by itself, added up,
+gets three of the four pairs at most. (Were s(rise) + t(fall) above a threshold for both pairs of
+one class and below it for both of the other, their two totals would differ, but they have the same
+four terms.) With the pair itself as one of four classes a logistic regression tells 0.99. The
+simulator's heads add up the displacements of AUs, so that the motion of a phase does not tell what
+the other moved. What stays simple is the flow from onset to offset: in one class it is nil, so the
+fixed sum of both phases (COF) tells the classes too, once something nonlinear reads it.
+
+Each clip has the three coded frames alone, so that the set is made in minutes; it is rendered,
+goes through H.264, face finder and alignment, and is measured as every other clip is. The scene is
+our own; nothing of the kind is published.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.clip import Clip
+from deft_llm.data.features import PacketSizes, pack
+from deft_llm.data.shards import Arrays, Shards, open_shards
+from deft_llm.errors import UserError
+from deft_llm.motion.measure import MotionSettings, measure
+from deft_llm.parallel import one_core
+from deft_llm.simulator.head import Head, load_head
+from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
+from deft_llm.simulator.scene.clips import SimulatedClip
+from deft_llm.simulator.scene.performance import Curve
+from deft_llm.simulator.scene.scene import Scene
+from deft_llm.simulator.scene.sets import ClipSet
+from deft_llm.unimer.build import filmed
+
+logger = logging.getLogger(__name__)
+Floats = NDArray[np.float32]
+
+GROUPS: dict[str, tuple[str, ...]] = {"brows": ("1", "2"), "mouth": ("12",)}
+CLASSES = ("the same lets go", "another lets go")
+_CURVE = Curve(frames=3, onset=0, apex=1, offset=2, rise=1.0, fall=1.0)
+_FPS = 10.0
+_POSED = 0.5  # level of both groups before the onset
+_SHARD = 100  # clips a file; an interruption loses at most this many
+
+
+class DualPhaseData(ClipSet):
+    """What to simulate.
+
+    Attributes:
+        motion_px: Range, log-uniform, of ``DualPhaseSpec.motion_px``; an AU makes half of that
+            to all of it.
+        side: Side of the flow maps, px.
+        head: Name of the head model.
+        workers: Processes.
+    """
+
+    motion_px: tuple[float, float] = (0.5, 3.0)
+    side: int = 56
+    head: str = "own"
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class DualPhaseSpec:
+    """One clip: a recipe, and which group rises and which one falls (indices of ``GROUPS``)."""
+
+    clip: ClipSpec
+    rise: int
+    fall: int
+
+    @property
+    def label(self) -> int:
+        """Index of ``CLASSES``."""
+        return int(self.rise != self.fall)
+
+    @property
+    def motion_px(self) -> float:
+        """Largest displacement that both groups together would make in a phase, canonical px."""
+        return self.clip.peak_px * (1 - _POSED)
+
+
+@dataclass(frozen=True)
+class DualPhaseSet:
+    """Measured clips.
+
+    Attributes:
+        specs: Their recipes; clips without a face are left out.
+        flow: (N, 2, 3, S, S) float32: u, v in canonical px and strain, onset to apex and apex to
+            offset.
+        labels: (N,) indices of ``CLASSES``.
+    """
+
+    specs: tuple[DualPhaseSpec, ...]
+    flow: Floats
+    labels: NDArray[np.int64]
+
+
+class _Stage(Scene):
+    """A scene whose AU groups rise and fall on their own."""
+
+    def __init__(self, drawn: DualPhaseSpec, head: Head) -> None:
+        t = np.arange(_CURVE.frames, dtype=np.float64)
+        self.levels: dict[str, Floats] = {}
+        for k, aus in enumerate(GROUPS.values()):
+            up = _smooth(t, _CURVE.onset, _CURVE.apex) * (k == drawn.rise)
+            down = _smooth(t, _CURVE.apex, _CURVE.offset) * (k == drawn.fall)
+            level = (_POSED * (1 + up - down)).astype(np.float32)
+            self.levels |= {f"{side}{au}": level for au in aus for side in "LR"}
+        self.drawn = drawn
+        super().__init__(drawn.clip, head)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Stage, (self.drawn, self.head)
+
+    def expression(self, frame: int) -> dict[str, float]:
+        """The two groups at levels of their own; whatever else acts, as it would."""
+        own = {au: float(self.levels[au][frame]) * full for au, full in self.activations.items()}
+        return {**super().expression(frame), **own}
+
+
+def _smooth(t: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
+    return 0.5 - 0.5 * np.cos(np.pi * np.clip((t - start) / (end - start), 0, 1))
+
+
+def dual_phase_specs(data: DualPhaseData) -> Iterator[DualPhaseSpec]:
+    """The recipes of a set, in order."""
+    aus = tuple(au for group in GROUPS.values() for au in group)
+    low, high = np.log(data.motion_px)
+    for seed in range(data.seed, data.seed + data.clips):
+        rng = np.random.default_rng([seed, 97])
+        rise, fall = (int(k) for k in rng.integers(len(GROUPS), size=2))
+        clip = draw_spec(
+            seed,
+            data.first_identity + int(rng.integers(data.identities)),
+            head=data.head,
+            aus=aus,
+            curve=_CURVE,
+            fps=_FPS,
+            peak_px=float(np.exp(rng.uniform(low, high))) / (1 - _POSED),
+        )
+        yield DualPhaseSpec(clip, rise, fall)
+
+
+def film(drawn: DualPhaseSpec) -> SimulatedClip:
+    """Render one clip; equal recipes give equal bytes."""
+    scene = _Stage(drawn, _head(drawn.clip.head))
+    frames, landmarks = scene.film()
+    clip = Clip(drawn.clip.name, frames, scene.times.astype(np.float64))
+    return SimulatedClip(drawn.clip, clip, drawn.clip.annotation(), landmarks, scene)
+
+
+@lru_cache(maxsize=2)
+def _head(name: str) -> Head:
+    return load_head(name)
+
+
+def observe(drawn: DualPhaseSpec, side: int) -> Floats | None:
+    """Film and measure one clip: flow (2, 3, side, side), or None where no face was found."""
+    try:
+        _, aligned = filmed(film(drawn))
+    except UserError as error:
+        logger.warning("%s: %s", drawn.clip.name, error)
+        return None
+    measurement = measure(aligned, _CURVE.interval, MotionSettings(curve=False))
+    return pack(measurement, PacketSizes(flow=side))["flow"].astype(np.float32)
+
+
+def dual_phase_set(data: DualPhaseData, cache: Path) -> DualPhaseSet:
+    """Simulate and measure a set, once; call again after an interruption to go on.
+
+    Args:
+        data: What to simulate.
+        cache: Folder; a subfolder by the hash of ``data``.
+    """
+    folder = cache / f"dual-phase-{data.digest()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = list(dual_phase_specs(data))
+    shards = Shards(folder, "flow", len(drawn), _SHARD)
+    shards.render(drawn, partial(_observe_all, data=data), "simulate")
+    files = open_shards(shards.files)
+    flow, seen = (
+        np.concatenate([file.get_tensor(name) for file in files]) for name in ("flow", "seen")
+    )
+    kept = tuple(spec for spec, there in zip(drawn, seen, strict=True) if there)
+    labels = np.array([spec.label for spec in kept])
+    return DualPhaseSet(kept, flow[seen].astype(np.float32), labels)
+
+
+def _observe_all(specs: Sequence[DualPhaseSpec], data: DualPhaseData) -> Iterator[Arrays]:
+    """:func:`observe` on every clip, in order; one worker stays in this process."""
+    if data.workers <= 1:
+        yield from (_row(observe(spec, data.side), data.side) for spec in specs)
+        return
+    with ProcessPoolExecutor(data.workers, get_context("spawn"), one_core) as pool:
+        flows = pool.map(observe, specs, [data.side] * len(specs), chunksize=4)
+        yield from (_row(flow, data.side) for flow in flows)
+
+
+def _row(flow: Floats | None, side: int) -> Arrays:
+    empty = np.zeros((1, 2, 3, side, side), np.float16)
+    seen = empty if flow is None else flow[None].astype(np.float16)
+    return {"flow": seen, "seen": np.array([flow is not None])}

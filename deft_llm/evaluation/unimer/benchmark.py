@@ -1,0 +1,231 @@
+"""The Uni-MER benchmark: are its statements true, and can its answers be guessed without a clip?
+
+Statements that the dual constraint accepts are scored against exact motion, on the clips of the
+simulated benchmark (none of which fitted the constraint's weights): precision, and recall over
+all regions that truly moved by 0.1 canonical px, those that no AU moves (blinks) among them.
+Then conversations are written about the same clips, and a text-only model is trained on the
+questions alone, on half of the subjects, and tested on the other half, both ways round.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from deft_llm import facs
+from deft_llm.config import Settings, load
+from deft_llm.data.records import ClipRecord
+from deft_llm.data.simulated_test import TestClip, test_clips
+from deft_llm.files import digest
+from deft_llm.metrics.classification import confusion_matrix, uf1
+from deft_llm.metrics.faithfulness import MOVED_PX, ClaimCounts, count_claims
+from deft_llm.metrics.figures import Figure
+from deft_llm.motion.evidence import explaining_aus
+from deft_llm.unimer.answer_writer import Templates
+from deft_llm.unimer.assemble import Assembly, Row, conversations
+from deft_llm.unimer.build import SOURCE, SimulatedData
+from deft_llm.unimer.constraints import judge
+from deft_llm.unimer.statistics import Statistics
+
+_GUESSED = ("class", "emotion", "au_yes_no", "counterfactual", "side")
+_DRAWS = 20  # random guessers by the class shares, averaged
+
+
+class Bars(Settings):
+    """What the issue asks for."""
+
+    precision: float
+    recall: float
+    answer_share: float
+    text_only_gain: float
+
+
+class UnimerBenchmark(Settings):
+    """A file of ``eval/benchmarks`` with ``benchmark: unimer``.
+
+    Attributes:
+        benchmark: "unimer".
+        data: The test clips; those of the simulated benchmark, which are measured once for both.
+        templates: Folder with the wording; None: the package's own.
+        assembly: How conversations are written.
+        bars: Bars.
+        cache: Where measured test clips are kept.
+    """
+
+    benchmark: str
+    data: SimulatedData
+    templates: Path | None = None
+    assembly: Assembly = Assembly()
+    bars: Bars
+    cache: Path = Path("runs/benchmarks")
+
+
+def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
+    """Run the benchmark; the figures, and tables as Markdown."""
+    bench = load(UnimerBenchmark, path, overrides)
+    clips = [clip for clip in test_clips(bench.data, bench.cache) if clip.packet is not None]
+    records = [record_of(clip) for clip in clips]
+    return statement_figures(bench.bars, clips, records) + _answer_figures(bench, records), (
+        _region_table(clips, records)
+    )
+
+
+def record_of(clip: TestClip) -> ClipRecord:
+    """A test clip under the dual constraint; exact motion does not come into it."""
+    assert clip.packet is not None
+    spec = clip.spec
+    judgement = judge(clip.packet["regions"], spec.aus, SOURCE)
+    return ClipRecord(
+        clip=spec.name,
+        subject=spec.subject,
+        emotion=spec.emotion,
+        emotion_known=spec.emotion is not None or not spec.aus,
+        aus=facs.sort_aus(spec.aus),
+        evidence=judgement.evidence,
+        packets="",
+        row=0,
+        content="",
+        returns=judgement.returns,
+        unexplained=judgement.unexplained,
+        label_only=judgement.label_only,
+        score=judgement.score,
+        grade=judgement.grade,
+        interval=spec.curve.interval,
+        fps=spec.fps,
+    )
+
+
+def _claims(record: ClipRecord) -> list[tuple[str, str]]:
+    return [(row.region, row.direction) for row in record.evidence]
+
+
+def statement_figures(
+    bars: Bars, clips: Sequence[TestClip], records: Sequence[ClipRecord]
+) -> list[Figure]:
+    """Truth of the statements of some clips' records, clip by clip, and grades."""
+    pairs = list(zip(clips, records, strict=True))
+    counts = sum((count_claims(_claims(r), c.motion) for c, r in pairs), ClaimCounts())
+    moved = [(c, i) for c, _ in pairs for i in np.flatnonzero(np.hypot(*c.motion.T) >= MOVED_PX)]
+    names = list(facs.REGIONS)
+    explained = [
+        bool(explaining_aus(names[i], float(c.motion[i, 0]), float(c.motion[i, 1]), c.spec.aus))
+        for c, i in moved
+    ]
+    grades = Counter(record.grade for record in records if record.aus)
+    coded = max(grades.total(), 1)
+    return [
+        Figure("statement_precision", counts.precision, bars.precision),
+        Figure("statement_recall", counts.recall, bars.recall),
+        Figure("moved_regions_that_an_au_explains", float(np.mean(explained))),
+        Figure("recall_of_those", counts.told / max(sum(explained), 1)),
+        Figure("statements", float(counts.claims)),
+        *(Figure(f"grade_{g}", grades[g] / coded) for g in ("A", "B", "C", "label-only")),
+    ]
+
+
+def _region_table(clips: Sequence[TestClip], records: Sequence[ClipRecord]) -> str:
+    lines = ["| region | statements | precision | moved | recall |", "|---|---|---|---|---|"]
+    parts = dict.fromkeys(name.split(" ", 1)[-1] for name in facs.REGIONS)
+    for part in parts:
+        here = [i for i, name in enumerate(facs.REGIONS) if name.split(" ", 1)[-1] == part]
+        total = ClaimCounts()
+        for clip, record in zip(clips, records, strict=True):
+            only = np.zeros_like(clip.motion)
+            only[here] = clip.motion[here]
+            claims = [c for c in _claims(record) if c[0].split(" ", 1)[-1] == part]
+            total += count_claims(claims, only)
+        lines.append(
+            f"| {part} | {total.claims} | {total.precision:.3f} | {total.moved} "
+            f"| {total.recall:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+# --------------------------------------------------------------------- guessing answers
+
+
+def _answer_figures(bench: UnimerBenchmark, records: Sequence[ClipRecord]) -> list[Figure]:
+    templates, bars = Templates(bench.templates), bench.bars
+    rows = list(conversations(records, bench.assembly, templates))
+    statistics = Statistics()
+    for row in rows:
+        statistics.count_row(row)
+    yes = statistics.yes_share
+    figures = [
+        Figure("au_yes_share", yes, bars.answer_share, above=False),
+        Figure("au_no_share", 1 - yes, bars.answer_share, above=False),
+        Figure("au_answer_share_worst_unit", _worst_unit(statistics)),
+    ]
+    for kind in _GUESSED:
+        bar = bars.text_only_gain
+        figures.append(Figure(f"text_only_gain_{kind}", text_only_gain(rows, kind), bar, False))
+    return figures
+
+
+def _worst_unit(statistics: Statistics, least: int = 30) -> float:
+    """Largest share of one answer among the AUs that were asked about often enough."""
+    yes, no = statistics.tables["asked_yes"], statistics.tables["asked_no"]
+    often = [n for n in {*yes, *no} if yes[n] + no[n] >= least]
+    return max((max(yes[n], no[n]) / (yes[n] + no[n]) for n in often), default=float("nan"))
+
+
+def _asked(rows: Sequence[Row], kind: str) -> Iterator[tuple[str, str, str]]:
+    """(subject, question, answer) of one type; of a sentence, its first word."""
+    for row in rows:
+        turns = row["conversations"]
+        for k, name in enumerate(row["kinds"]):
+            if name == kind:
+                question = turns[2 * k]["value"].removeprefix("<clip>")
+                answer = turns[2 * k + 1]["value"]
+                yes_no = answer.split(maxsplit=1)[0].strip(",.").lower()
+                yield row["subject"], question, yes_no if kind == "counterfactual" else answer
+
+
+def text_only_gain(rows: Sequence[Row], kind: str) -> float:
+    """UF1 of a model that reads the question alone, over that of guessing by class shares.
+
+    A logistic regression on words and pairs of words, trained on each half of the subjects and
+    tested on the other; the better of weighting classes evenly or as they come. The guess is the
+    best of the commonest answer, random ones by class shares, and evenly random ones.
+
+    Returns:
+        The difference; NaN where a type was not asked often enough.
+    """
+    asked = list(_asked(rows, kind))
+    second = np.array([int(digest(s), 16) % 2 == 1 for s, _, _ in asked], bool)
+    questions = np.array([q for _, q, _ in asked], object)
+    answers = np.array([a for _, _, a in asked], object)
+    classes = sorted(set(answers))
+    if any(len(set(answers[half])) < 2 for half in (second, ~second)):
+        return float("nan")
+    truth = list(answers)
+
+    def score(guesses: Sequence[str]) -> float:
+        return uf1(confusion_matrix(truth, list(guesses), classes))
+
+    best = -1.0
+    for weight in (None, "balanced"):
+        guesses = np.empty(len(truth), object)
+        for half in (second, ~second):
+            model = make_pipeline(
+                CountVectorizer(ngram_range=(1, 2), token_pattern=r"\w+"),
+                LogisticRegression(class_weight=weight, max_iter=300),
+            )
+            model.fit(questions[half], answers[half])
+            guesses[~half] = model.predict(questions[~half])
+        best = max(best, score([str(guess) for guess in guesses]))
+    shares = Counter(truth)
+    rng = np.random.default_rng(0)
+    chances = np.array([shares[c] for c in classes], float) / len(truth)
+    random = np.mean(
+        [score(rng.choice(classes, len(truth), p=chances).tolist()) for _ in range(_DRAWS)]
+    )
+    even = np.mean([score(rng.choice(classes, len(truth)).tolist()) for _ in range(_DRAWS)])
+    commonest = score([max(shares, key=shares.__getitem__)] * len(truth))
+    return best - max(float(random), float(even), commonest)

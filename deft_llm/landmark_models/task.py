@@ -1,0 +1,131 @@
+"""Training of the landmark network on simulated faces, with what real pictures go through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from deft_llm.config import Settings, validate
+from deft_llm.landmark_models.augment import disturb, sample
+from deft_llm.landmark_models.faces import FaceData, FaceStore
+from deft_llm.landmark_models.files import load_network
+from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
+from deft_llm.metrics.landmarks import calibration, interocular, landmark_errors
+from deft_llm.training.loop import Batch
+from deft_llm.training.rendered import RenderedTask, train_rendered
+from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.schedule import Schedule
+
+_EVALUATED = 64  # crops of one batch
+
+
+class LandmarkRecipe(Settings):
+    """A file of ``train_configs/landmarks``.
+
+    Attributes:
+        output: Folder of the run.
+        seed: Seed of initial weights, data order and augmentation.
+        data: Faces to render.
+        faces: Folder of the rendered faces, which recipes may share; None: inside ``output``.
+        validation: Faces for the scores in the log; None for no scores.
+        start: Folder of a trained network to go on from; None starts anew.
+        model: Sizes of the network.
+        schedule: How long and how fast.
+        batch_size: Crops of one batch.
+        warp: How far faces are bent in training (``landmark_augment.sample``): proportions beyond
+            those of the heads.
+        save_dtype: Type of the saved weights.
+    """
+
+    output: Path
+    seed: int = 0
+    data: FaceData
+    faces: Path | None = None
+    validation: FaceData | None = None
+    start: Path | None = None
+    model: LandmarkConfig = LandmarkConfig()
+    schedule: Schedule
+    batch_size: int = Field(default=32, ge=1)
+    warp: float = Field(default=0.0, ge=0, le=0.05)
+    save_dtype: Literal["float32", "float16"] = "float16"
+
+
+class LandmarkTask(RenderedTask[LandmarkRecipe, FaceStore]):
+    """The network, its loss and the faces."""
+
+    def network(self, start: Path | None) -> torch.nn.Module:
+        """The network to start from, or a fresh one."""
+        return LandmarkNet(self.recipe.model) if start is None else load_network(start)
+
+    def batch(self, index: int) -> dict[str, Tensor]:
+        """Faces drawn with replacement, augmented; a function of the seed and the number."""
+        rng = np.random.default_rng([self.recipe.seed, index])
+        chosen = rng.integers(len(self.store), size=self.recipe.batch_size)
+        side, warp, store = self.recipe.model.side, self.recipe.warp, self.store
+        return _stack(
+            sample(store.image[i], store.points[i], rng, side, disturb, warp) for i in chosen
+        )
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Forward pass and loss."""
+        placed = self.model(batch["crop"])
+        return laplace_loss(placed, batch["points"], self.recipe.model.side)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> Placed:
+        """Landmarks in px of the crops."""
+        self.model.eval()
+        placed: Placed = self.model(batch["crop"])
+        return placed
+
+    def evaluate(self) -> dict[str, float]:
+        """Mean error on held-out faces, in interocular distances; one look at a jittered box."""
+        if self.held_out is None:
+            return {}
+        device = next(self.model.parameters()).device
+        side, store = self.recipe.model.side, self.held_out
+        rng = np.random.default_rng(0)
+        errors, stated = [], []
+        for first in range(0, len(store), _EVALUATED):
+            chosen = range(first, min(first + _EVALUATED, len(store)))
+            batch = _stack(sample(store.image[i], store.points[i], rng, side) for i in chosen)
+            placed = self.predict({name: x.to(device) for name, x in batch.items()})
+            truth = batch["points"].double().numpy()
+            errors.append(landmark_errors(placed.points.double().cpu().numpy(), truth))
+            scale = placed.log_scale.double().exp().cpu().numpy() * side / 16
+            stated.append(2 * scale / interocular(truth)[:, None])
+        every, expected = np.concatenate(errors), np.concatenate(stated)
+        return {"nme": float(every.mean()), "error_over_stated": calibration(every, expected)}
+
+
+def _stack(samples: Iterable[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> dict[str, Tensor]:
+    crops, points = zip(*samples, strict=True)
+    return {
+        "crop": torch.from_numpy(np.stack(crops))[:, None],
+        "points": torch.from_numpy(np.stack(points)),
+    }
+
+
+def train(values: dict[str, Any], where: str) -> None:
+    """Train a landmark network from a recipe; the entry of ``training/tasks.py``.
+
+    Args:
+        values: The recipe as read from YAML.
+        where: Its file, for messages.
+
+    Raises:
+        UserError: If the recipe is wrong, or a folder belongs to another recipe.
+    """
+    recipe = validate(LandmarkRecipe, values, where)
+    claim_folder(recipe.output, recipe)
+    folder = recipe.faces or recipe.output / "faces"
+    heads = ", ".join(recipe.data.heads)
+    shown = f"faces of heads {heads}, in crops of {recipe.model.side} px"
+    train_rendered(recipe, folder, FaceStore.rendered, LandmarkTask, shown)

@@ -1,0 +1,270 @@
+"""Training of a recognizer on measured clips, by one form of recipe for all of them.
+
+A network is trained on the one loop (``training/loop.py``); a classical recognizer is fitted at
+once. What it reads is what it declares (``data/inputs.py``). The classes are the three of MEGC2019;
+benchmarks with classes of their own use the task directly. Mirroring is the one augmentation.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate.utils import set_seed
+from numpy.typing import NDArray
+from pydantic import Field
+from safetensors.torch import load_model, save_file
+from torch import Tensor
+
+from deft_llm import facs
+from deft_llm.clip import Prediction
+from deft_llm.config import Settings, validate
+from deft_llm.data.labelled import LabelledClips, labelled, three_class
+from deft_llm.data.sources import ClipSource
+from deft_llm.errors import UserError
+from deft_llm.files import write_lines, write_text
+from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
+from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
+from deft_llm.training.loop import Batch, fit
+from deft_llm.training.machine import use_all_cores
+from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.schedule import Schedule
+
+logger = logging.getLogger(__name__)
+
+
+class RecognizerTask:
+    """A recognizer under cross-entropy.
+
+    Args:
+        model: The network.
+        train: Clips to learn from.
+        batch_size: Clips of a batch; at most all of them.
+        seed: Of the order and of mirroring.
+        held_out: Clips for the scores of the log; None for no scores.
+        description: What :meth:`save` writes beside the weights.
+    """
+
+    def __init__(
+        self,
+        model: Recognizer,
+        train: LabelledClips,
+        batch_size: int,
+        seed: int = 0,
+        held_out: LabelledClips | None = None,
+        description: dict[str, Any] | None = None,
+    ) -> None:
+        self.model: torch.nn.Module = model.train()
+        self.train, self.held_out, self.seed = train, held_out, seed
+        self.examples = train.batches(model.inputs, model.side)
+        self.inputs, self.side = model.inputs, model.side
+        self.batch_size = min(batch_size, len(train))
+        self.description = description or {}
+
+    def batch(self, index: int) -> dict[str, Tensor]:
+        """Batch number ``index``: every clip once an epoch, the last few left out."""
+        epoch, place = divmod(index, len(self.train) // self.batch_size)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.train))
+        rows = order[place * self.batch_size :][: self.batch_size]
+        flipped = np.random.default_rng([self.seed, index, 1]).random(len(rows)) < 0.5
+        return self.examples.batch(torch.from_numpy(rows), torch.from_numpy(flipped))
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy and the share of right answers."""
+        labels = batch["labels"]
+        logits = self.model(_inputs(batch))
+        right = (logits.argmax(1) == labels).float().mean()
+        return {"loss": F.cross_entropy(logits.float(), labels), "accuracy": right}
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> Tensor:
+        """Class probabilities (B, classes)."""
+        self.model.eval()
+        return torch.softmax(self.model(_inputs(batch)).float(), dim=1)
+
+    def probabilities(self, clips: LabelledClips) -> NDArray[np.float32]:
+        """Class probabilities (N, classes) of a whole set, unmirrored."""
+        examples = clips.batches(self.inputs, self.side)
+        device = next(self.model.parameters()).device
+        parts = []
+        for rows in torch.arange(len(examples)).split(self.batch_size):
+            batch = examples.batch(rows, torch.zeros(len(rows), dtype=torch.bool))
+            parts.append(self.predict({name: x.to(device) for name, x in batch.items()}).cpu())
+        return np.asarray(torch.cat(parts).numpy(), np.float32)
+
+    def evaluate(self) -> dict[str, float]:
+        """UF1, UAR and accuracy on the held-out clips."""
+        if self.held_out is None:
+            return {}
+        return class_scores(self.held_out, self.probabilities(self.held_out))
+
+    def save(self, folder: Path) -> None:
+        """Weights, and a configuration that tells what they are of."""
+        state = {name: x.contiguous() for name, x in self.model.state_dict().items()}
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        text = json.dumps({"classes": self.train.classes, **self.description}, indent=1)
+        (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _inputs(batch: Batch) -> dict[str, Tensor]:
+    return {name: x for name, x in batch.items() if name != "labels"}
+
+
+class RecognizerRecipe(Settings):
+    """A file of ``train_configs/recognizers`` with ``task: recognizer``.
+
+    Attributes:
+        output: Folder of the run.
+        seed: Seed of initial weights, order and augmentation.
+        recognizer: A name of ``RECOGNIZERS``.
+        options: Its keyword options.
+        data: Clips to learn from.
+        validation: Clips of other subjects for the scores of the log; None for none.
+        test: Clips of yet other subjects that the finished recognizer is scored on; None for none.
+        batch_size: Clips of a batch.
+        schedule: How long and how fast a network learns; a classical recognizer needs none.
+        cache: Where simulated clips are kept; recipes may share it.
+    """
+
+    output: Path
+    seed: int = 0
+    recognizer: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    data: ClipSource
+    validation: ClipSource | None = None
+    test: ClipSource | None = None
+    batch_size: int = Field(default=32, ge=2)
+    schedule: Schedule | None = None
+    cache: Path = Path("runs/clips")
+
+
+def class_scores(clips: LabelledClips, probabilities: NDArray[np.floating]) -> dict[str, float]:
+    """UF1, UAR and accuracy of class probabilities (N, classes)."""
+    names = clips.classes
+    predicted = [names[i] for i in probabilities.argmax(1)]
+    matrix = confusion_matrix([names[i] for i in clips.labels], predicted, names)
+    return {"uf1": uf1(matrix), "uar": uar(matrix), "accuracy": accuracy(matrix)}
+
+
+def train(values: dict[str, Any], where: str) -> None:
+    """Train a recognizer from a recipe, and score it; the entry of ``training/tasks.py``.
+
+    The folder ``final`` holds a network's weights and configuration and, with ``test`` clips,
+    ``predictions.jsonl`` (a row a clip) and ``scores.json``.
+
+    Args:
+        values: The recipe as read from YAML.
+        where: Its file, for messages.
+
+    Raises:
+        UserError: If the recipe is wrong, a folder belongs to another recipe, or two sets share a
+            subject.
+    """
+    recipe = validate(RecognizerRecipe, values, where)
+    set_seed(recipe.seed)
+    model = load_recognizer(recipe.recognizer, len(facs.THREE_CLASSES), **recipe.options)
+    if isinstance(model, Recognizer) and recipe.schedule is None:
+        raise UserError(f"{where}: {recipe.recognizer} is a network; give it a schedule (steps, …)")
+    sources = _sources(recipe, where)
+    claim_folder(recipe.output, recipe)
+    clips = {n: s.open(model.inputs, recipe.cache) for n, s in sources.items()}
+    sets = {n: labelled(c, facs.THREE_CLASSES, three_class) for n, c in clips.items()}
+    if isinstance(model, Recognizer):
+        answer = _train_network(recipe, model, sets).probabilities
+    else:
+        answer = _fit_classical(recipe, model, sets["data"])
+    if "test" in sets:
+        _score(recipe, sets["test"], answer)
+
+
+def _sources(recipe: RecognizerRecipe, where: str) -> dict[str, ClipSource]:
+    """The recipe's sources by name.
+
+    Raises:
+        UserError: If two of them share a subject.
+    """
+    names = ("data", "validation", "test")
+    sources = {n: s for n in names if (s := getattr(recipe, n)) is not None}
+    subjects = {name: source.subjects() for name, source in sources.items()}
+    for first, second in combinations(subjects, 2):
+        if both := subjects[first] & subjects[second]:
+            raise UserError(
+                f"{where}: {first} and {second} share subject {min(both)} and {len(both) - 1} "
+                "more; use clips of other subjects"
+            )
+    return sources
+
+
+def _train_network(
+    recipe: RecognizerRecipe, model: Recognizer, sets: dict[str, LabelledClips]
+) -> RecognizerTask:
+    """Train a network, or go on where it was stopped."""
+    assert recipe.schedule is not None
+    use_all_cores()
+    description = {"recognizer": recipe.recognizer, "options": recipe.options}
+    task = RecognizerTask(
+        model, sets["data"], recipe.batch_size, recipe.seed, sets.get("validation"), description
+    )
+    logger.info(
+        "%s · %d clips · %.2f M parameters · %s · effective batch %d · %d steps",
+        recipe.recognizer,
+        len(sets["data"]),
+        sum(p.numel() for p in model.parameters()) / 1e6,
+        torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        task.batch_size * recipe.schedule.accumulate,
+        recipe.schedule.steps,
+    )
+    final = fit(task, recipe.schedule, recipe.output)
+    load_model(task.model, final / "model.safetensors")  # of a run that was finished before
+    logger.info("finished: %s", final)
+    return task
+
+
+def _fit_classical(
+    recipe: RecognizerRecipe, model: ClassicalRecognizer, clips: LabelledClips
+) -> Callable[[LabelledClips], NDArray[np.floating]]:
+    """Fit a classical recognizer; what answers for it."""
+    logger.info("%s · %d clips", recipe.recognizer, len(clips))
+    model.fit(clips.clips.inputs(model.inputs), clips.labels)
+    return lambda asked: model.predict_proba(asked.clips.inputs(model.inputs))
+
+
+def _score(
+    recipe: RecognizerRecipe,
+    clips: LabelledClips,
+    answer: Callable[[LabelledClips], NDArray[np.floating]],
+) -> None:
+    """Write predictions and scores on the test clips."""
+    started = time.perf_counter()
+    probabilities = answer(clips)
+    seconds = (time.perf_counter() - started) / len(clips)
+    rows = []
+    for record, label, row in zip(clips.clips.records, clips.labels, probabilities, strict=True):
+        prediction = Prediction(
+            dataset=record.dataset,
+            subject=record.subject,
+            clip=record.clip,
+            fold=0,
+            seed=recipe.seed,
+            label=clips.classes[label],
+            predicted=clips.classes[int(row.argmax())],
+            probabilities=dict(zip(clips.classes, row.tolist(), strict=True)),
+            seconds=seconds,
+        )
+        rows.append(json.dumps(asdict(prediction)))
+    final = recipe.output / "final"
+    final.mkdir(exist_ok=True)
+    write_lines(final / "predictions.jsonl", rows)
+    scores = class_scores(clips, probabilities)
+    write_text(final / "scores.json", json.dumps(scores, indent=1) + "\n")
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    logger.info("test: %d clips, %s", len(clips), shown)

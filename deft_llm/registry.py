@@ -1,0 +1,34 @@
+"""One lazy resolver for every family's registry: name -> "module:Class".
+
+A registry is a small dict of strings, so that naming a part costs no import and a lower part can
+name a higher one. The module is imported when the part is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from deft_llm.errors import UserError, did_you_mean
+
+
+def resolve(registry: Mapping[str, str], name: str, kind: str, where: str = "") -> Any:
+    """The class or function behind a name.
+
+    Args:
+        registry: Name -> "module:attribute".
+        name: What was asked for.
+        kind: What the family is called, in the message: "flow method", "recognizer".
+        where: The file that names it, where there is one; begins the message.
+
+    Raises:
+        UserError: If the name is not registered; lists the names and the nearest one.
+    """
+    if name not in registry:
+        known = ", ".join(registry)
+        hint = did_you_mean(name, registry)
+        place = f"{where}: " if where else ""
+        raise UserError(f"{place}unknown {kind} {name!r}, expected one of {known}{hint}")
+    module, _, attribute = registry[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,150 @@
+"""One clip at a time: read it within limits, explain it, measure other frames, answer questions."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deft_llm.clip import Explanation, Interval
+from deft_llm.deft.configuration_deft import EXPERTS
+from deft_llm.deft.inference.explainer import observe
+from deft_llm.errors import UserError
+from deft_llm.media.video import read_clip
+from deft_llm.motion.measure import Measurement, measure
+from deft_llm.service.limits import LIMITS, Limits, check_video
+from deft_llm.service.models import EMBEDDED, Models
+from deft_llm.viz.report import ClipInfo, describe, write_report
+
+_MARKS = re.compile(r"[<>|]")  # of a model's own tags, which a question must not hold
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a model is to be used.
+
+    Attributes:
+        model: A name of ``Models``.
+        blank: Experts to leave out, of "structure", "texture", "motion".
+        temperature: 0 takes the likeliest word each time; for answers only.
+    """
+
+    model: str = EMBEDDED
+    ablate: tuple[str, ...] = ()
+    temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.ablate if name not in EXPERTS]:
+            raise UserError(f"expert {unknown[0]!r}: expected some of {', '.join(EXPERTS)}")
+        if not 0.0 <= self.temperature <= 2.0:
+            raise UserError(f"temperature {self.temperature}: expected 0 to 2")
+
+
+AS_USUAL = Choice()
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """A clip that was looked at.
+
+    Attributes:
+        info: Name, length and rate.
+        measurement: What was measured.
+        explanation: What the model said.
+    """
+
+    info: ClipInfo
+    measurement: Measurement
+    explanation: Explanation
+
+    def record(self) -> dict[str, Any]:
+        """Everything that is stated of the clip, JSON-ready (``viz.report.describe``)."""
+        return describe(self.measurement, self.explanation, self.info)
+
+    def report(self) -> str:
+        """The report as one HTML page; nothing stays on disk."""
+        with tempfile.TemporaryDirectory(prefix="deft-") as folder:
+            path = write_report(
+                Path(folder) / "report", self.measurement, self.explanation, clip_info=self.info
+            )
+            return path.read_text(encoding="utf-8")
+
+
+class ClipService:
+    """What can be done with a clip, over the models that may be loaded."""
+
+    def __init__(self, models: Models, limits: Limits = LIMITS) -> None:
+        self.models, self.limits = models, limits
+
+    def explain(self, path: Path, choice: Choice = AS_USUAL) -> ClipResult:
+        """Read, measure and explain a video file.
+
+        Raises:
+            UserError: If it is over a limit, shows no face, or cannot be read.
+        """
+        self.models.get(choice.model)  # a wrong name is told before the clip is looked at
+        check_video(path, self.limits)
+        clip, measurement = observe(read_clip(path))
+        return self._seen(ClipInfo.of(clip), measurement, choice)
+
+    def explain_interval(
+        self, seen: ClipResult, interval: Interval, choice: Choice = AS_USUAL
+    ) -> ClipResult:
+        """The same clip with other frames as onset, apex and offset.
+
+        Raises:
+            UserError: If the interval ends after the clip.
+        """
+        return self._seen(seen.info, measure(seen.measurement.aligned, interval), choice)
+
+    def _seen(self, info: ClipInfo, measurement: Measurement, choice: Choice) -> ClipResult:
+        explainer = self.models.get(choice.model)
+        return ClipResult(info, measurement, explainer.explain(measurement, choice.ablate))
+
+    def questions(self) -> list[str]:
+        """Questions that the embedded model was trained on."""
+        prompts = self.models.get(EMBEDDED).processor.prompts
+        return [prompts[name] for name in ("motion", "aus", "why", "class") if name in prompts]
+
+    def question(self, text: str) -> str:
+        """A question without a model's own tags.
+
+        Raises:
+            UserError: If it is empty or too long.
+        """
+        question = _MARKS.sub(" ", text).strip()
+        if not question or len(question) > self.limits.question:
+            raise UserError(
+                f"question of {len(question)} characters; expected 1 to {self.limits.question}"
+            )
+        return question
+
+    def answer(
+        self,
+        seen: ClipResult,
+        turns: Sequence[tuple[str, str]],
+        question: str,
+        choice: Choice = AS_USUAL,
+    ) -> Iterator[str]:
+        """Answer a question about a clip, as the words come.
+
+        Args:
+            seen: The clip.
+            turns: Earlier (question, answer) pairs.
+            question: The new one.
+            choice: Model, experts to leave out, temperature.
+
+        Yields:
+            The answer so far.
+
+        Raises:
+            UserError: If the question is empty or too long.
+        """
+        question = self.question(question)
+        explainer = self.models.get(choice.model)
+        yield from explainer.stream(
+            seen.measurement, turns, question, choice.temperature, choice.ablate
+        )

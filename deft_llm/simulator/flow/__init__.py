@@ -1,0 +1,1 @@
+"""Simulated optical flow: pairs of frames, data sets of pairs, flow images."""

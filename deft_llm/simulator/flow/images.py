@@ -1,0 +1,330 @@
+"""Simulated onset-to-apex flow images, as published ones are made, without rendering a picture.
+
+The vertices of a head move by action units drawn from real codings, and their projected motion
+and shaded colours are spread over a small grid. An estimator sees motion only where there is
+texture: brows, lids, nostrils and lips, across an edge but not along it. So the exact motion is
+put through the equations of Lucas and Kanade with the gradients of that grid, with image noise
+and a pull towards a coarser estimate, and comes out as sparse and patchy as real flow is. It is
+then stretched to 8 bits as ``motion.encoding.stretch`` does. Crop geometry, amplitudes and
+nuisance motion follow what was measured on published images (28x28, from crops of 170x140); the
+grid and its constants are our own, set so that kurtosis and neighbour correlation come near those
+of real flow (8, 10, 24 and .91, .93, .74 for u, v, strain). No real label is used.
+
+Letters: N images, V vertices, K action units.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
+
+from deft_llm import facs
+from deft_llm.config import Settings
+from deft_llm.files import digest, replacing
+from deft_llm.motion.encoding import stretch
+from deft_llm.motion.strain import optical_strain
+from deft_llm.simulator.head import MATERIALS, Head, HeadMesh, load_head
+from deft_llm.simulator.ict_head.files import head_file
+from deft_llm.simulator.scene.clip_spec import combinations
+
+logger = logging.getLogger(__name__)
+Floats = NDArray[np.float32]
+
+SIDE = 28
+AUS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24)
+"""Action units that are told; rarer ones move the face unnamed."""
+_FINE = 3  # grid cells along each pixel of the image
+_SHOWN = [
+    MATERIALS.index(m)
+    for m in ("skin", "brow", "lip", "eye_white", "iris", "pupil", "lash", "nostril", "hair")
+]
+_WINDOWS = (10.0, 4.0, 1.3)  # SD of the estimator's windows, grid cells, coarse to fine
+# Geometry in pixels of 28: eye gap, mid-eye (x, y), and how much rows are squeezed, at least and at
+# most, so that mouths, 1.07 gaps below the eyes on either head, come into the rows of theirs.
+_CROPS = ((16.0, 13.75, 7.4, (0.7, 0.82)), (13.1, 13.65, 5.3, (0.76, 0.83)))  # SMIC's, SAMM's
+_SQUEEZE = 140 / 170  # of the pixels of their crops
+_DISTANCE = 80.0  # camera to eyes, cm
+
+
+class FlowImageSettings(Settings):
+    """What to draw; equal settings give equal images.
+
+    Attributes:
+        images: How many.
+        per_identity: Images of each face.
+        head: Name of the head model.
+        head_path: Its file, for heads that need one; by default DEFT_ICT or the DEFT_DATA folder.
+        seed: Seed of everything.
+        amplitude: Range of the log-uniform strength, share of a full expression.
+        blink: Share of images with a blink in between.
+        gaze: Share with a gaze shift.
+        stray: Share with a small action unit that belongs to nothing.
+        noise: Range of the image noise, share of full brightness.
+        stiffness: Range of the estimator's pull towards its coarser estimate.
+        turn: SD of the head's turning between the frames, rad.
+        drift: SD of its shift, cm.
+    """
+
+    images: int = Field(default=6000, ge=1)
+    per_identity: int = Field(default=4, ge=1)
+    head: str = "own"
+    head_path: Path | None = None
+    seed: int = 0
+    amplitude: tuple[float, float] = (0.08, 0.5)
+    blink: float = 0.45
+    gaze: float = 0.4
+    stray: float = 0.4
+    noise: tuple[float, float] = (0.0006, 0.008)
+    stiffness: tuple[float, float] = (3e-5, 1e-3)
+    turn: float = 0.0015
+    drift: float = 0.012
+
+
+@dataclass(frozen=True)
+class SimulatedFlow:
+    """A draw of flow images.
+
+    Attributes:
+        images: uint8 (N, 28, 28, 3), channels u, v, strain.
+        labels: (N,) int64, index in ``facs.THREE_CLASSES``.
+        aus: (N, K, 2) uint8: which of ``AUS`` act on the subject's left and right.
+        identities: (N,) int64, seed of each face.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    aus: NDArray[np.uint8]
+    identities: NDArray[np.int64]
+
+
+def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> SimulatedFlow:
+    """Draw flow images, or read them where they were drawn before.
+
+    Args:
+        settings: What to draw.
+        cache: Folder of finished draws; None keeps nothing.
+
+    Raises:
+        UserError: If the head or its file does not exist.
+    """
+    text = settings.model_dump_json(exclude={"head_path"})
+    file = None
+    if cache is not None:
+        file = cache / f"flow-{digest(text)[:12]}.safetensors"
+        if file.is_file():
+            return SimulatedFlow(**load_file(file))
+    head = load_head(settings.head, head_file(settings.head, settings.head_path))
+    fields, labels, aus, faces = [], [], [], []
+    drawn = tqdm(_draw_all(settings, head), total=settings.images, desc="flow", unit="image")
+    for field, label, units, face in drawn:
+        fields.append(field)
+        labels.append(label)
+        aus.append(units)
+        faces.append(face)
+    made = SimulatedFlow(
+        stretch(np.stack(fields)), np.array(labels), np.stack(aus), np.array(faces)
+    )
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as partial:
+            save_file(vars(made), partial)
+    return made
+
+
+def _draw_all(
+    settings: FlowImageSettings, head: Head
+) -> Iterator[tuple[Floats, int, NDArray[np.uint8], int]]:
+    """Field (3, 28, 28), label, AUs (K, 2) and face of each image."""
+    table = _by_class()
+    camera = None
+    for i in range(settings.images):
+        face = settings.seed * 1_000_003 + i // settings.per_identity
+        if i % settings.per_identity == 0:
+            camera = _Face(head, head.identity(face))
+        assert camera is not None
+        rng = np.random.default_rng([7, settings.seed, i])
+        label = i % len(facs.THREE_CLASSES)
+        codes, counts = table[label]
+        code = codes[rng.choice(len(codes), p=counts)]
+        acts = _activations(rng, code, settings, head.aus)
+        yield camera.flow(rng, acts, settings), label, _units(code), face
+
+
+def _by_class() -> list[tuple[list[tuple[str, ...]], NDArray[np.float64]]]:
+    """AU combinations of each of the three classes, with their mirror images, and shares."""
+    found: list[dict[tuple[str, ...], float]] = [{} for _ in facs.THREE_CLASSES]
+    for emotion, table in combinations().items():
+        label = facs.to_three(emotion)
+        if label is None:
+            continue
+        group = found[facs.THREE_CLASSES.index(label)]
+        for code, count in table.items():
+            codes = tuple(code.split("+"))
+            for seen in (codes, tuple(map(facs.mirror_au, codes))):
+                group[seen] = group.get(seen, 0.0) + count
+    return [(list(group), np.array(list(group.values())) / sum(group.values())) for group in found]
+
+
+def _units(codes: tuple[str, ...]) -> NDArray[np.uint8]:
+    told = np.zeros((len(AUS), 2), np.uint8)
+    for code in codes:
+        if facs.au_number(code) in AUS:
+            for side in facs.au_sides(code):
+                told[AUS.index(facs.au_number(code)), 0 if side == "left" else 1] = 1
+    return told
+
+
+def _activations(
+    rng: np.random.Generator,
+    codes: tuple[str, ...],
+    settings: FlowImageSettings,
+    known: tuple[str, ...],
+) -> dict[str, float]:
+    """Sided activations: one strength for the clip, spread over AUs and sides."""
+    strength = np.exp(rng.uniform(*np.log(settings.amplitude)))
+    acts: dict[str, float] = {}
+    stray = [f"{'LR'[rng.integers(2)]}{rng.choice(AUS)}"] if rng.random() < settings.stray else []
+    for code in (*codes, *stray):
+        number = str(facs.au_number(code))
+        share = rng.uniform(0.05, 0.3) if code in stray else rng.uniform(0.5, 1.0)
+        for side in facs.au_sides(code):
+            if number in known:
+                name = ("L" if side == "left" else "R") + number
+                uneven = np.exp(rng.normal(0, 0.25))
+                acts[name] = acts.get(name, 0.0) + float(strength * share * uneven)
+    return acts
+
+
+class _Face:
+    """One identity before the camera."""
+
+    def __init__(self, head: Head, mesh: HeadMesh) -> None:
+        self.head, self.mesh = head, mesh
+        shown = mesh.triangles[np.isin(mesh.material, _SHOWN)]
+        corners = mesh.vertices[shown]
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        seen = normals[:, 2] > 0.15
+        self.triangles, self.normals = shown[seen], normals[seen].astype(np.float32)
+        colours = mesh.colors[np.isin(mesh.material, _SHOWN)][seen]
+        self.grey = colours.mean(1) ** (1 / 2.2)
+        points = mesh.vertices[mesh.landmarks]
+        self.gap = float(points[42:48, 0].mean() - points[36:42, 0].mean())
+        self.depth = float(points[36:48, 2].mean()) + _DISTANCE
+
+    def flow(
+        self, rng: np.random.Generator, acts: dict[str, float], settings: FlowImageSettings
+    ) -> Floats:
+        """u, v, strain (3, 28, 28) of one clip, pixels of 28."""
+        look = rng.normal(0, 0.04, 2)
+        shift = rng.normal(0, 0.06, 2) if rng.random() < settings.gaze else np.zeros(2)
+        shut = rng.uniform(-0.5, 0.9) if rng.random() < settings.blink else 0.0
+        start, end = max(0.0, -shut), max(0.0, shut)
+        before = self.head.deform(self.mesh, {}, blink=(start, start), gaze=_pair(look))
+        after = self.head.deform(self.mesh, acts, blink=(end, end), gaze=_pair(look + shift))
+        pose = rng.normal(0, (0.06, 0.08, 0.025))
+        moved = pose + rng.normal(0, settings.turn, 3)
+        project = self._crop(rng)
+        first = project(before @ _rotation(pose).T)
+        step = rng.normal(0, settings.drift, 3)
+        second = project(after @ _rotation(moved).T + step.astype(np.float32))
+        exact, image = self._spread(first, (second - first) * _FINE, self._shaded(rng))
+        fine = _estimate(rng, exact, image, settings) / _FINE
+        # Rows are squeezed: strain is measured in the shape of the face.
+        strain = optical_strain(np.stack([fine[0], fine[1] / _SQUEEZE]))
+        # Published images were made smaller without smoothing: thin lines stay thin.
+        small: Floats = np.stack([*fine, strain])[:, 1::_FINE, 1::_FINE]
+        return small
+
+    def _shaded(self, rng: np.random.Generator) -> Floats:
+        """Brightness of each triangle under a light from the front, with skin texture."""
+        azimuth, height = rng.uniform(-0.8, 0.8), rng.uniform(0.0, 0.8)
+        light = np.array([np.sin(azimuth), np.sin(height), 1.0])
+        cosine = np.clip(self.normals @ (light / np.linalg.norm(light)), 0, 1)
+        grain = 1 + 0.03 * rng.standard_normal(len(self.grey))
+        shaded: Floats = (self.grey * (0.4 + 0.6 * cosine) * grain).astype(np.float32)
+        return shaded
+
+    def _crop(self, rng: np.random.Generator) -> _Crop:
+        gap, x, y, squeezes = _CROPS[rng.integers(len(_CROPS))]
+        scale = gap / self.gap * np.exp(rng.normal(0, 0.03))
+        squeeze = rng.uniform(*squeezes)
+        centre = np.array([x, y]) + rng.normal(0, 0.5, 2)
+        return _Crop(self.depth, float(scale), float(squeeze), centre.astype(np.float32))
+
+    def _spread(self, place: Floats, motion: Floats, grey: Floats) -> tuple[Floats, Floats]:
+        """Exact motion (2, G, G) and image (G, G) on the grid; small holes are filled."""
+        side = SIDE * _FINE
+        middle = place[self.triangles].mean(1) * _FINE
+        moved = motion[self.triangles].mean(1)
+        cell = np.floor(middle).astype(np.int64)
+        inside = ((cell >= 0) & (cell < side)).all(1)
+        index = cell[inside, 1] * side + cell[inside, 0]
+        values = (np.ones(len(index)), *moved[inside].T, grey[inside])
+        sums = np.stack(
+            [np.bincount(index, w, side * side).reshape(side, side) for w in values], axis=2
+        ).astype(np.float32)
+        near = cv2.GaussianBlur(sums, (0, 0), 0.8) + 1e-2 * cv2.GaussianBlur(sums, (0, 0), 3.0)
+        # Beyond the face there is a still, grey background.
+        weight = near[..., :1] + 1e-4
+        filled = (near[..., 1:] + 1e-4 * np.array([0, 0, 0.3], np.float32)) / weight
+        return filled[..., :2].transpose(2, 0, 1), filled[..., 2]
+
+
+def _estimate(
+    rng: np.random.Generator, exact: Floats, image: Floats, settings: FlowImageSettings
+) -> Floats:
+    """What an estimator sees of motion (2, G, G) in an image (G, G): coarse to fine."""
+    level = np.exp(rng.uniform(*np.log(settings.noise)))
+    pull = np.exp(rng.uniform(*np.log(settings.stiffness)))
+    gy, gx = np.gradient(image)
+    change = gx * exact[0] + gy * exact[1]
+    change += level * rng.standard_normal(image.shape, np.float32)
+    products = np.stack([gx * gx, gx * gy, gy * gy, gx * change, gy * change], axis=2)
+    u = v = np.zeros_like(image)
+    for window in _WINDOWS:
+        a, b, c, p, q = np.moveaxis(cv2.GaussianBlur(products, (0, 0), window), 2, 0)
+        a, c = a + pull, c + pull
+        p, q = p + pull * u, q + pull * v
+        determinant = a * c - b * b
+        u, v = (c * p - b * q) / determinant, (a * q - b * p) / determinant
+    estimated: Floats = np.stack([cv2.medianBlur(w.astype(np.float32), 3) for w in (u, v)])
+    return estimated
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """Head coordinates to pixels of 28, seen from ``depth`` cm before the origin."""
+
+    depth: float
+    scale: float
+    squeeze: float
+    centre: Floats
+
+    def __call__(self, points: NDArray[np.floating]) -> Floats:
+        factor = self.scale * _DISTANCE / (self.depth - points[:, 2])
+        x = self.centre[0] + factor * points[:, 0]
+        y = self.centre[1] - factor * self.squeeze * points[:, 1]
+        return np.stack([x, y], axis=1).astype(np.float32)
+
+
+def _pair(values: NDArray[np.float64]) -> tuple[float, float]:
+    return float(values[0]), float(values[1])
+
+
+def _rotation(angles: NDArray[np.float64]) -> Floats:
+    """Yaw about y, pitch about x, roll about z."""
+    (cy, cp, cr), (sy, sp, sr) = np.cos(angles), np.sin(angles)
+    yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return (yaw @ pitch @ roll).astype(np.float32)

@@ -1,0 +1,1 @@
+"""The ICT-FaceKit head: its files, its shape and its paint."""

@@ -1,0 +1,1 @@
+"""What happens in a clip: its specification, performance, distractors, and the clip itself."""

@@ -1,0 +1,321 @@
+"""The recipe of one simulated clip, and how recipes are drawn.
+
+Emotions, AU combinations and phase durations follow `au_statistics.json`: counts over the
+published codings of CAS(ME)3 and DFME (durations also CASME II); aggregates only. The other
+distributions are those that the simulated benchmark pins (DESIGN, contracts).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deft_llm.clip import Annotation
+from deft_llm.errors import UserError
+from deft_llm.simulator.render.camera import (
+    Framing,
+    Light,
+    Sensor,
+    draw_framing,
+    draw_light,
+    draw_sensor,
+)
+from deft_llm.simulator.scene.distractors import (
+    PROFILES,
+    Movement,
+    Profile,
+    draw_movements,
+    one_side,
+)
+from deft_llm.simulator.scene.performance import (
+    Blink,
+    Curve,
+    Gaze,
+    HeadMotion,
+    draw_blink,
+    draw_duration,
+    draw_gaze,
+    draw_head_motion,
+)
+
+DATASET = "simulated"
+FRAME_SIZE = 288
+PEAK_PX = PROFILES["benchmark"].peak_px  # log-uniform, pixels of the canonical face
+NEUTRAL_SHARE = 0.1
+BLINK_SHARE = 0.4
+GAZE_SHARE = 0.4
+MAX_FRAMES = 36
+FRAME_RATES = (30.0, 40.0, 50.0, 60.0, 75.0, 90.0, 100.0)
+_RISE_SECONDS = (0.07, 0.32)
+_FALL_SECONDS = (0.07, 0.5)
+_IDENTITIES = 100_000
+
+Combinations = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """Everything that decides the bytes of a clip.
+
+    Attributes:
+        seed: Seed that it was drawn from.
+        identity: Seed of the face.
+        head: Name of the head model.
+        size: Side of the square frames, px.
+        fps: Frames per second.
+        emotion: One of ``facs.EMOTIONS``; None without any AU.
+        aus: AU codes, ``("1", "L12")``; bare = both sides.
+        amplitudes: For each AU its share of the clip's peak displacement, 0..1.
+        asymmetry: For each AU the excess of the subject's left over the mean of both sides,
+            -1..1; without effect on AUs of one side.
+        peak_px: Largest head-compensated displacement of skin from onset to apex, pixels of
+            the canonical face.
+        curve: The expression over time; of no effect without AUs.
+        blink: A blink, or None.
+        gaze: Where the eyes look.
+        motion: Pose and drift of the head.
+        framing: The face in the frame.
+        light: The light.
+        sensor: The camera's sensor, and the background.
+        movements: What the face does besides, without annotation; none in the benchmark.
+    """
+
+    seed: int
+    identity: int
+    head: str
+    size: int
+    fps: float
+    emotion: str | None
+    aus: tuple[str, ...]
+    amplitudes: tuple[float, ...]
+    asymmetry: tuple[float, ...]
+    peak_px: float
+    curve: Curve
+    blink: Blink | None
+    gaze: Gaze
+    motion: HeadMotion
+    framing: Framing
+    light: Light
+    sensor: Sensor
+    movements: tuple[Movement, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """For example "surprise_17"."""
+        kind = self.emotion or ("unlabelled" if self.aus else "neutral")
+        return f"{kind}_{self.seed}"
+
+    @property
+    def subject(self) -> str:
+        """Identity with its head: the unit that splits keep apart."""
+        return f"{self.head}{self.identity:06d}"
+
+    def annotation(self) -> Annotation:
+        """The coding; the interval is None for a clip without any AU."""
+        return Annotation(
+            dataset=DATASET,
+            subject=self.subject,
+            clip=self.name,
+            interval=self.curve.interval if self.aus else None,
+            aus=self.aus,
+            emotion=self.emotion,
+            fps=self.fps,
+        )
+
+    def to_json(self) -> str:
+        """One line of JSON that :meth:`from_json` reads back to an equal spec."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ClipSpec:
+        """The spec of :meth:`to_json`.
+
+        Raises:
+            UserError: If fields are missing or unknown.
+        """
+        values = json.loads(text)
+        wanted = {field.name for field in fields(cls)}
+        if set(values) != wanted:
+            raise UserError(
+                f"clip spec with fields {sorted(values)}: expected {sorted(wanted)}; "
+                "draw the spec again with this version"
+            )
+        for name, part in _PARTS.items():
+            if values[name] is not None:
+                values[name] = part(**_tuples(values[name]))
+        values["movements"] = [Movement(**_tuples(m)) for m in values["movements"]]
+        return cls(**_tuples(values))
+
+
+_PARTS: dict[str, Any] = {
+    "curve": Curve,
+    "blink": Blink,
+    "gaze": Gaze,
+    "motion": HeadMotion,
+    "framing": Framing,
+    "light": Light,
+    "sensor": Sensor,
+}
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+
+
+@lru_cache(maxsize=1)
+def _statistics() -> dict[str, Any]:
+    text = Path(__file__).with_name("au_statistics.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def combinations() -> Combinations:
+    """Emotion -> AU combination ("4+L12") -> how often real codings have it."""
+    table: Combinations = _statistics()["combinations"]
+    return table
+
+
+def draw_spec(
+    seed: int,
+    identity: int | None = None,
+    *,
+    combination_weights: Combinations | None = None,
+    neutral_share: float = NEUTRAL_SHARE,
+    profile: str | Profile = "benchmark",
+    **overrides: Any,
+) -> ClipSpec:
+    """Draw one recipe; equal arguments give equal recipes.
+
+    Each group of fields has a random stream of its own, so that overriding one leaves the rest.
+
+    Args:
+        seed: Seed of everything but the face.
+        identity: Seed of the face; drawn from ``seed`` if None.
+        combination_weights: Emotion -> combination -> weight, in place of :func:`combinations`.
+        neutral_share: Share of clips without any AU.
+        profile: Amplitudes, asymmetry and distractors, or a name in ``distractors.PROFILES``:
+            "benchmark" (pinned, without distractors) or "varied" (micro to macro, one-sided and
+            partial AUs, swallowing, speech, macro-expressions, tremor). Emotion, AU numbers and
+            curve of a seed are the same in all profiles.
+        **overrides: Fields of :class:`ClipSpec` to set. ``emotion`` restricts the combinations
+            to that emotion (None: no AU); ``aus`` without ``emotion`` gives a clip without a label.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UserError: If an override is no field, the emotion has no combinations, or the profile
+            is unknown.
+    """
+    known = {field.name for field in fields(ClipSpec)} - {"seed", "identity"}
+    if unknown := sorted(set(overrides) - known):
+        raise UserError(f"clip spec override {unknown}: expected fields among {sorted(known)}")
+    if isinstance(profile, str):
+        if profile not in PROFILES:
+            raise UserError(f"profile {profile!r}: expected one of {', '.join(sorted(PROFILES))}")
+        profile = PROFILES[profile]
+    streams = [np.random.default_rng([seed, k]) for k in range(11)]
+    table = combinations() if combination_weights is None else combination_weights
+    if "aus" in overrides:
+        emotion, aus = overrides.get("emotion"), tuple(overrides["aus"])
+    else:
+        emotion, aus = _draw_expression(streams[0], table, neutral_share, overrides)
+        aus = one_side(streams[9], aus, profile)
+    size = overrides.get("size", FRAME_SIZE)
+    fps, curve = _draw_curve(streams[1])
+    curve = overrides.get("curve", curve)
+    seconds = curve.frames / overrides.get("fps", fps)
+    amplitudes = streams[2].uniform(0.5, 1.0, len(aus))
+    if streams[9].random() < profile.partial:
+        amplitudes = 0.1 * 10.0 ** streams[9].random(len(aus))
+    amplitudes[: bool(aus)] = 1.0
+    spread = profile.asymmetry
+    drawn = ClipSpec(
+        seed=seed,
+        identity=int(streams[3].integers(_IDENTITIES)) if identity is None else identity,
+        head="own",
+        size=size,
+        fps=fps,
+        emotion=emotion,
+        aus=aus,
+        amplitudes=tuple(float(a) for a in streams[2].permutation(amplitudes)),
+        asymmetry=tuple(
+            float(a)
+            for a in streams[2].normal(0, spread, len(aus)).clip(-2.5 * spread, 2.5 * spread)
+        ),
+        peak_px=float(np.exp(streams[4].uniform(*np.log(profile.peak_px)))),
+        curve=curve,
+        blink=_draw_blink(streams[5], seconds),
+        gaze=draw_gaze(streams[6], seconds, bool(streams[6].random() < GAZE_SHARE)),
+        motion=_draw_motion(streams, profile),
+        framing=draw_framing(streams[8], size),
+        light=draw_light(streams[8]),
+        sensor=draw_sensor(streams[8]),
+        movements=draw_movements(streams[10], seconds, profile, aus),
+    )
+    return replace(drawn, **{**overrides, "emotion": emotion, "aus": aus})
+
+
+def _draw_motion(streams: list[np.random.Generator], profile: Profile) -> HeadMotion:
+    motion = draw_head_motion(streams[7])
+    if profile.tremor is None:
+        return motion
+    return replace(motion, tremor=float(streams[9].uniform(*profile.tremor)))
+
+
+def _draw_blink(rng: np.random.Generator, seconds: float) -> Blink | None:
+    blink = draw_blink(rng, seconds)
+    return blink if rng.random() < BLINK_SHARE else None
+
+
+def _draw_expression(
+    rng: np.random.Generator,
+    table: Combinations,
+    neutral_share: float,
+    overrides: Mapping[str, Any],
+) -> tuple[str | None, tuple[str, ...]]:
+    neutral = rng.random() < neutral_share
+    if "emotion" in overrides:
+        wanted = overrides["emotion"]
+        neutral = wanted is None
+        if wanted is not None and not table.get(wanted):
+            raise UserError(f"emotion {wanted!r}: expected one of {', '.join(sorted(table))}")
+        table = {wanted: table[wanted]} if wanted is not None else table
+    if neutral:
+        return None, ()
+    rows = [(e, code, n) for e in sorted(table) for code, n in sorted(table[e].items())]
+    counts = np.array([n for _, _, n in rows], float)
+    emotion, code, _ = rows[rng.choice(len(rows), p=counts / counts.sum())]
+    return emotion, tuple(code.split("+"))
+
+
+def _draw_curve(rng: np.random.Generator) -> tuple[float, Curve]:
+    """Frame rate and curve: 10 to 12 neutral frames, the expression, 3 to 5 neutral frames.
+
+    A long offset phase is cut so that the clip keeps to ``MAX_FRAMES``.
+    """
+    durations = _statistics()["durations_seconds"]
+    names = sorted(durations)
+    counts = np.array([durations[n]["n"] for n in names], float)
+    corpus = durations[names[rng.choice(len(names), p=counts / counts.sum())]]
+    rise = draw_duration(rng, corpus["onset_to_apex_quantiles_05_25_50_75_95"], _RISE_SECONDS)
+    fall = draw_duration(rng, corpus["apex_to_offset_quantiles_05_25_50_75_95"], _FALL_SECONDS)
+    fps = float(rng.choice([rate for rate in FRAME_RATES if 3 <= rise * rate <= 12]))
+    lead, tail = int(rng.integers(10, 13)), int(rng.integers(3, 6))
+    up = max(3, round(rise * fps))
+    down = int(np.clip(round(fall * fps), 4, MAX_FRAMES - lead - tail - up - 1))
+    tail += max(0, 24 - (lead + up + down + tail + 1))
+    return fps, Curve(
+        frames=lead + up + down + tail + 1,
+        onset=lead,
+        apex=lead + up,
+        offset=lead + up + down,
+        rise=float(rng.uniform(0.75, 1.3)),
+        fall=float(rng.uniform(0.75, 1.3)),
+    )

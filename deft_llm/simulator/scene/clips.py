@@ -1,0 +1,138 @@
+"""Simulated clips: a recipe in, frames with annotation, landmarks and exact flow out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.clip import Annotation, Clip
+from deft_llm.media.video import decode_bytes, encode_h264
+from deft_llm.parallel import one_core
+from deft_llm.simulator.head import Head, load_head
+from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations, draw_spec
+from deft_llm.simulator.scene.scene import Scene
+
+__all__ = ["ClipSpec", "SimulatedClip", "combinations", "draw_spec", "render", "render_many"]
+
+Floats = NDArray[np.float32]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class SimulatedClip:
+    """A rendered clip with its ground truth.
+
+    Attributes:
+        spec: Its recipe.
+        clip: The frames, before any compression.
+        annotation: Its coding; the interval is None where no AU acts.
+        landmarks: (T, 68, 2) float32 in frame pixels, iBUG order.
+        scene: The identity and its states, from which exact flow is computed on demand.
+    """
+
+    spec: ClipSpec
+    clip: Clip
+    annotation: Annotation
+    landmarks: Floats
+    scene: Scene
+
+    def exact_flow(
+        self, i: int, j: int, compensated: bool = True
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """The true motion of what frame ``i`` shows.
+
+        Args:
+            i: Frame whose pixels are carried.
+            j: Frame they are carried to.
+            compensated: Hold the head in the pose of frame ``i``: facial motion alone remains,
+                that of blinks and gaze included.
+
+        Returns:
+            Flow (2, H, W) float32 in frame pixels, u right and v down, 0 outside the mask; and
+            the mask (H, W), True where the head is seen.
+        """
+        return self.scene.flow(i, j, i if compensated else j)
+
+    def encoded(self, crf: int = 18) -> Clip:
+        """The clip after H.264 at this quality, as a reader of the file would get it."""
+        clip = self.clip
+        return decode_bytes(encode_h264(clip.frames, self.spec.fps, crf), clip.name)
+
+
+@lru_cache(maxsize=2)
+def _head(name: str) -> Head:
+    return load_head(name)
+
+
+def render(spec: ClipSpec, head: Head | None = None) -> SimulatedClip:
+    """Render a recipe; equal recipes give equal bytes.
+
+    Args:
+        spec: From :func:`draw_spec`.
+        head: The head model; loaded by ``spec.head`` if None.
+
+    Returns:
+        The clip with its ground truth, before any compression.
+
+    Raises:
+        UserError: If the head is unknown or cannot show one of the AUs.
+    """
+    head = _head(spec.head) if head is None else head
+    scene = Scene(spec, head)
+    frames, landmarks = scene.film()
+    clip = Clip(spec.name, frames, scene.times.astype(np.float64))
+    return SimulatedClip(spec, clip, spec.annotation(), landmarks, scene)
+
+
+def render_many(
+    specs: Iterable[ClipSpec],
+    then: Callable[[SimulatedClip], Result],
+    workers: int = 1,
+    head: Head | None = None,
+) -> Iterator[Result]:
+    """Render recipes and do something with each clip, in parallel and in order.
+
+    Args:
+        specs: Recipes; read a few ahead only.
+        then: Applied to each clip in the process that rendered it; a module-level function (or a
+            partial of one), so that clips need not travel between processes.
+        workers: Processes; 1 stays in this one.
+        head: As for :func:`render`.
+
+    Yields:
+        ``then(render(spec))`` for each spec, in their order.
+    """
+    if workers <= 1:
+        yield from (then(render(spec, head)) for spec in specs)
+        return
+    waiting: deque[Future[Result]] = deque()
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(head,)
+    ) as pool:
+        for spec in specs:
+            waiting.append(pool.submit(_work, spec, then))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+_worker_head: Head | None = None
+
+
+def _start_worker(head: Head | None) -> None:
+    global _worker_head
+    _worker_head = head
+    one_core()
+
+
+def _work(spec: ClipSpec, then: Callable[[SimulatedClip], Result]) -> Result:
+    return then(render(spec, _worker_head))

@@ -1,0 +1,222 @@
+"""One face on its stage: all that is constant in a clip, and its states over time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.simulator.appearance.accessories import wear_glasses
+from deft_llm.simulator.appearance.texture import Surface, paint, part_of, places_of
+from deft_llm.simulator.appearance.wrinkles import Wrinkles, crease
+from deft_llm.simulator.head import MATERIALS, Head, HeadMesh
+from deft_llm.simulator.render import splat
+from deft_llm.simulator.render.camera import View
+from deft_llm.simulator.scene.clip_spec import FRAME_SIZE, ClipSpec
+
+Floats = NDArray[np.float32]
+CANONICAL_INTEROCULAR = 80.0  # px, as media/face.py places the canonical landmarks
+_SPACING_PX = 2.5  # between neighbouring Gaussians, as a frontal face shows them
+_DETAIL = (
+    (("brow", "lash", "lip", "nostril"), 0.6),
+    (("eye_white", "iris", "pupil"), 0.5),
+    (("hair", "mouth"), 1.4),
+)
+"""Materials and the share of `_SPACING_PX` that their detail wants."""
+_SKIN = np.array([MATERIALS.index(name) for name in ("skin", "brow", "lip")], np.uint8)
+_INSIDE = np.array(
+    [MATERIALS.index(name) for name in ("eye_white", "iris", "pupil", "mouth", "teeth")], np.uint8
+)
+_RECESS_CM = 1.0  # what lies inside is drawn as if it lay so much deeper
+_PROBE = 0.2  # activation at which the displacement of an AU is measured
+_MAX_ACTIVATION = 1.5
+
+
+class Scene:
+    """One identity on its stage: all that is constant in a clip, and the states over time."""
+
+    def __init__(self, spec: ClipSpec, head: Head) -> None:
+        self.spec, self.head = spec, head
+        self.face = head.identity(spec.identity)
+        self.mesh = wear_glasses(self.face)
+        self.worn = self.mesh.vertices[len(self.face.vertices) :]
+        self.gaussians = splat.bind(
+            self.mesh.vertices, self.mesh.triangles, _spacing(self.mesh, spec.size)
+        )
+        self.albedo, self.gloss, self.wrinkles = _surface(self.mesh, self.gaussians)
+        self.skin = _visible_skin(self.face)
+        self.eye_gap = _eye_gap(self.mesh)
+        self.view = _view(spec, self.mesh, self.eye_gap)
+        self.times = np.arange(spec.curve.frames) / spec.fps
+        self.movements = [(m, m.values(self.times)) for m in spec.movements]
+        nod = sum((m.nod * levels.astype(np.float64) for m, levels in self.movements), 0.0)
+        px_per_cm = CANONICAL_INTEROCULAR / self.eye_gap
+        self.rotations, self.shifts = spec.motion.values(self.times, px_per_cm, nod)
+        self.gaze = spec.gaze.values(self.times)
+        still = np.zeros((len(self.times), 2), np.float32)
+        self.blink = still if spec.blink is None else spec.blink.values(self.times)
+        self.level = spec.curve.values()
+        self.activations = self._full_activations()
+        self._state: tuple[Any, Floats] | None = None
+        self.layer = self._drawing_depth()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Scene, (self.spec, self.head)
+
+    def expression(self, frame: int) -> dict[str, float]:
+        """AU codes to activations in a frame, distractors included; those at rest are left out."""
+        level = float(self.level[frame])
+        acting = {au: level * full for au, full in self.activations.items() if level > 0}
+        for movement, levels in self.movements:
+            for au, full in zip(movement.aus, movement.activations, strict=True):
+                if levels[frame] > 0:
+                    acting[au] = acting.get(au, 0.0) + float(levels[frame]) * full
+        return acting
+
+    def vertices(self, frame: int) -> Floats:
+        """The face of a frame with what it wears, head not yet posed, (V, 3)."""
+        acting = self.expression(frame)
+        blink = (float(self.blink[frame, 0]), float(self.blink[frame, 1]))
+        gaze = (float(self.gaze[frame, 0]), float(self.gaze[frame, 1]))
+        key = (acting, blink, gaze)
+        if self._state is None or self._state[0] != key:
+            deformed = self.head.deform(self.face, acting, blink=blink, gaze=gaze)
+            self._state = (key, np.concatenate([deformed, self.worn]))
+        return self._state[1]
+
+    def posed(self, frame: int, pose: int) -> Floats:
+        """The face of one frame in the head pose of another, (V, 3)."""
+        turned: Floats = self.vertices(frame) @ self.rotations[pose].T + self.shifts[pose]
+        return turned
+
+    def splats(self, frame: int, pose: int) -> splat.Splats:
+        """The projected Gaussians of one state, to be drawn in the clip's one order."""
+        posed = self.posed(frame, pose)
+        placed = splat.place(self.gaussians, posed, self.mesh.triangles, self.view)
+        return replace(placed, layer=self.layer)
+
+    def flow(self, i: int, j: int, pose: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """Flow (2, H, W) and mask from frame ``i`` to the face of ``j`` in a given pose."""
+        size = (self.spec.size, self.spec.size)
+        before, after = self.splats(i, i), self.splats(j, pose)
+        return splat.flow(before, after, self.gaussians.opacity, size)
+
+    def film(self) -> tuple[NDArray[np.uint8], Floats]:
+        """All frames (T, H, W, 3) and landmarks (T, 68, 2)."""
+        spec = self.spec
+        size = (spec.size, spec.size)
+        albedo = spec.sensor.develop(self.albedo, spec.light.tint)
+        backdrop = spec.sensor.backdrop(spec.size)
+        low_pass = splat.LOW_PASS + spec.sensor.blur**2
+        frames = np.empty((len(self.times), *size, 3), np.uint8)
+        landmarks = np.empty((len(self.times), 68, 2), np.float32)
+        for t, seconds in enumerate(self.times):
+            splats = self.splats(t, t)
+            lit = self._carve(splats.normal, t)
+            colours = spec.light.shade(albedo, splats.normal, float(seconds), lit, self.gloss)
+            image = splat.composite(splats, self.gaussians.opacity, colours, size, low_pass)
+            frames[t] = spec.sensor.expose(*image, backdrop, t)
+            landmarks[t] = self.view.project(self.posed(t, t)[self.mesh.landmarks])
+        return frames, landmarks
+
+    def _carve(self, normals: Floats, frame: int) -> Floats:
+        """Wrinkle the normals of a frame in place; the share of light (N,) that reaches them."""
+        if self.wrinkles is None:
+            return np.ones(len(normals), np.float32)
+        return self.wrinkles.carve(normals, self.expression(frame))
+
+    def _drawing_depth(self) -> Floats:
+        """Depth of each Gaussian in the neutral face and first pose, (N,).
+
+        Sorting every frame anew lets neighbours of nearly equal depth swap places, so that the
+        texture flickers. Over the few degrees and millimetres of a clip one order serves all
+        frames (what then differs from the frames carried by the exact flow is 10 to 25 % less),
+        once eyeballs and mouth are put behind lids and lips for good.
+        """
+        neutral = self.mesh.vertices @ self.rotations[0].T + self.shifts[0]
+        placed = splat.place(self.gaussians, neutral, self.mesh.triangles, self.view)
+        inside = np.isin(self.mesh.material, _INSIDE)[self.gaussians.triangle]
+        return (placed.depth + _RECESS_CM * inside).astype(np.float32)
+
+    def _full_activations(self) -> dict[str, float]:
+        """Activations at the apex, so that the skin moves by ``peak_px`` at most.
+
+        Every AU is first scaled to its own share of the peak, whatever its activation means to
+        the head; then all together are scaled until the whole fits.
+        """
+        spec = self.spec
+        full: dict[str, float] = {}
+        for code, share, excess in zip(spec.aus, spec.amplitudes, spec.asymmetry, strict=True):
+            sides = _sides(code, excess)
+            reach = self._peak({au: _PROBE * value for au, value in sides.items()})
+            gain = _PROBE * share * spec.peak_px / max(reach, 1e-3)
+            for au, value in sides.items():
+                full[au] = full.get(au, 0.0) + gain * value
+        for _ in range(3 if full else 0):
+            gain = spec.peak_px / max(self._peak(full), 1e-3)
+            full = {au: min(gain * value, _MAX_ACTIVATION) for au, value in full.items()}
+        return full
+
+    def _peak(self, activations: dict[str, float]) -> float:
+        """Largest displacement of visible skin under these activations, canonical px."""
+        moved = self.head.deform(self.face, activations)[self.skin]
+        before = self.view.project(self.face.vertices[self.skin])
+        distance = np.linalg.norm(self.view.project(moved) - before, axis=1).max()
+        return float(distance) * CANONICAL_INTEROCULAR / self.spec.framing.interocular
+
+
+def _sides(code: str, excess: float) -> dict[str, float]:
+    """A code as activations of single sides: "12" -> {"L12": 1 + excess, "R12": 1 - excess}."""
+    if code[0] in "LR":
+        return {code: 1.0}
+    return {f"L{code}": 1 + excess, f"R{code}": 1 - excess}
+
+
+def _eye_gap(mesh: HeadMesh) -> float:
+    """Distance between the eye centres, cm."""
+    points = mesh.vertices[mesh.landmarks]
+    return float(np.linalg.norm(points[42:48].mean(axis=0) - points[36:42].mean(axis=0)))
+
+
+def _view(spec: ClipSpec, mesh: HeadMesh, eye_gap: float) -> View:
+    eyes = mesh.vertices[mesh.landmarks[36:48]].mean(axis=0)
+    return spec.framing.view(spec.size, eye_gap, float(eyes[2]))
+
+
+def _surface(mesh: HeadMesh, gaussians: splat.Gaussians) -> tuple[Floats, Floats, Wrinkles | None]:
+    """Linear albedo (N, 3) and gloss (N,) of the Gaussians, and the wrinkles on them."""
+    if mesh.skin is None:
+        return mesh.colors[gaussians.triangle], np.zeros(len(gaussians), np.float32), None
+    part = part_of(mesh.material)[gaussians.triangle]
+    places = places_of(mesh.skin, gaussians.corners, gaussians.weights, part)
+    look = mesh.skin.look
+    surface: Surface = paint(places, look, np.random.default_rng([look.seed, 4]))
+    albedo, gloss = surface.albedo.astype(np.float32), surface.gloss.astype(np.float32)
+    return albedo, gloss, crease(places, look)
+
+
+def _visible_skin(mesh: HeadMesh) -> NDArray[np.int32]:
+    """Indices of the skin vertices that face the camera."""
+    normals = splat.vertex_normals(mesh.vertices, mesh.triangles)
+    skin = np.unique(mesh.triangles[np.isin(mesh.material, _SKIN)])
+    return skin[normals[skin, 2] > 0]
+
+
+def _spacing(mesh: HeadMesh, size: int) -> Floats:
+    """Distance between Gaussians for each triangle, cm.
+
+    Fine where hairs, lips and eyes are, coarse on the hair and where seen at a slant. Triangles
+    behind the ears that face away are never seen and get none.
+    """
+    corners = mesh.vertices[mesh.triangles]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    toward = normals[:, 2] / np.maximum(np.linalg.norm(normals, axis=1), 1e-9)
+    usual = CANONICAL_INTEROCULAR * size / FRAME_SIZE
+    wanted = np.full(len(corners), _SPACING_PX)
+    for names, share in _DETAIL:
+        wanted[np.isin(mesh.material, [MATERIALS.index(name) for name in names])] *= share
+    spacing = wanted * _eye_gap(mesh) / usual / np.sqrt(toward.clip(0.3))
+    spacing[(toward < -0.3) & (corners[:, :, 2].max(axis=1) < 0)] = np.inf
+    return spacing.astype(np.float32)

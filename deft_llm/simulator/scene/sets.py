@@ -1,0 +1,29 @@
+"""Sets of simulated clips: how many, of whom, and from which seeds."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from deft_llm.config import Settings
+from deft_llm.files import digest
+
+
+class ClipSet(Settings):
+    """What every set of simulated clips states.
+
+    Attributes:
+        clips: Number of clips.
+        identities: Number of faces.
+        first_identity: Seed of the first face; sets with disjoint ranges share no subject.
+        seed: Seed of the first clip; clip ``i`` is drawn from ``seed + i``.
+    """
+
+    clips: int = Field(ge=0)
+    identities: int = Field(ge=1)
+    first_identity: int = 1_000
+    seed: int
+
+    def digest(self) -> str:
+        """A short name of the settings, the same for any number of workers: what a cache is by."""
+        text = self.model_dump_json(exclude={"workers"})
+        return digest(text)[:12]
