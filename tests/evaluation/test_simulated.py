@@ -5,9 +5,10 @@ Rendering is replaced by random packets, except in the slow test.
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import logging
 import math
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -286,11 +287,12 @@ def test_script_checks_bars(
     flags: list[str],
     status: int,
 ) -> None:
-    location = importlib.util.spec_from_file_location("eval_run", ROOT / "eval" / "run.py")
-    assert location is not None and location.loader is not None
-    script = importlib.util.module_from_spec(location)
-    location.loader.exec_module(script)
-    monkeypatch.setattr(script, "run", lambda *_: ([Figure("uf1", value, 0.85)], "| a table |"))
-    monkeypatch.setattr(sys, "argv", ["run.py", "any.yaml", *flags])
-    assert script.main() == status
+    found = [Figure("uf1", value, 0.85)], "| a table |"
+    monkeypatch.setattr(benchmarks, "run", lambda *_: found)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger(), "level", logging.WARNING)
+    monkeypatch.setattr(sys, "argv", ["run.py", "simulated.yaml", *flags])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "eval" / "run.py"), run_name="__main__")
+    assert int(ended.value.code or 0) == status
     assert capsys.readouterr().out.splitlines()[0] == "| a table |"
