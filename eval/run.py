@@ -14,7 +14,7 @@ def main() -> int:
     """Parse, run, print tables and then figures; 1 when --check finds one short."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benchmark", type=Path, help="a YAML file of eval/benchmarks/")
-    parser.add_argument("overrides", nargs="*", help="dotted changes, e.g. checkpoint=runs/x/final")
+    parser.add_argument("overrides", nargs="*", help="dotted changes, e.g. data.own.clips=60")
     parser.add_argument("--models", help="entries to run, e.g. ststnet,htnet (recognition)")
     parser.add_argument("--seeds", type=int, help="runs of each model (recognition)")
     parser.add_argument(

@@ -19,7 +19,7 @@ from deft_llm.data.simulated_test import TestClip
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
-from deft_llm.evaluation.explanation.simulated_scores import BATCH
+from deft_llm.evaluation.explanation.replies import BATCH
 from deft_llm.metrics.representation import cka, linear_probe
 
 LEAST_CLIPS = 20  # of a face in the identity probe
@@ -37,7 +37,7 @@ def encoded(explainer: Explainer, clips: Sequence[TestClip]) -> dict[str, Tensor
 
 @dataclass(frozen=True)
 class Exchange:
-    """What became of answers when clips exchanged parts.
+    """What became of answers when clips exchanged their motion.
 
     Attributes:
         pairs: Pairs of clips whose own answers differ.
@@ -69,8 +69,7 @@ def exchange(explainer: Explainer, tokens: dict[str, Tensor], seed: int) -> Exch
 
     def follows(*parts: str) -> float:
         mixed = {n: values[donor] if n in parts else values for n, values in tokens.items()}
-        said = answers(explainer, mixed)
-        return float((said == own[donor])[differ].float().mean())
+        return float((answers(explainer, mixed) == own[donor])[differ].float().mean())
 
     return Exchange(int(differ.sum()), follows("motion", "texture"), follows("motion"))
 

@@ -13,9 +13,8 @@ from deft_llm.data.features import REGION_COLUMNS, Packet
 from deft_llm.data.simulated_test import TestClip
 from deft_llm.evaluation.unimer.agreement_fit import Samples, fit, samples
 from deft_llm.evaluation.unimer.benchmark import (
-    Bars,
     record_of,
-    statement_figures,
+    statement_values,
     text_only_gain,
 )
 from deft_llm.simulator.scene.clip_spec import draw_spec
@@ -29,8 +28,8 @@ def _rows(leaky: bool) -> list[dict[str, object]]:
         answer = rng.choice(("yes", "no"))
         hint = answer if leaky else rng.choice(("yes", "no"))
         question = f"<clip>Is it {'shown' if hint == 'yes' else 'visible'} at {rng.randint(0, 9)}?"
-        said = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
-        rows.append({"subject": f"s{k % 40}", "kinds": ["au_yes_no"], "conversations": said})
+        turns = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+        rows.append({"subject": f"s{k % 40}", "kinds": ["au_yes_no"], "conversations": turns})
     return rows
 
 
@@ -78,8 +77,7 @@ def clip(make_packet: Callable[[int], Packet]) -> TestClip:
 
 
 def test_statements_are_scored_against_exact_motion(clip: TestClip) -> None:
-    bars = Bars(precision=0.9, recall=0.5, answer_share=0.55, text_only_gain=0.05)
-    found = {f.name: f.value for f in statement_figures(bars, [clip], [record_of(clip)])}
+    found = statement_values([clip], [record_of(clip)])
     assert found["statement_precision"] == 1.0
     # Seven regions moved; the lid's motion is no AU's.
     assert found["statement_recall"] == pytest.approx(6 / 7)

@@ -53,7 +53,7 @@ def test_flow_that_tells_the_class_is_read_and_none_is_chance(
     assert read["moving"] == 1.0
     assert read["still"] < 0.4
     same = SETS.train.model_copy(update={"seed": 30})
-    with pytest.raises(UserError, match="train and test share own00100"):
+    with pytest.raises(UserError, match="train and test share subject own00100"):
         recognition_uf1({"still": still}, SETS.model_copy(update={"test": same}), tmp_path)
 
 
