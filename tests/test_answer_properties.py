@@ -6,24 +6,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+from deft_llm.deft.grammar import END, START, TEXT, advance, options
+from deft_llm.unimer.dialogue import (
+    COARSE_LABELS,
+    AnswerWriter,
+    Facts,
+    Templates,
+    coarse_label,
+    parse_structured_answer,
+    stated_aus,
+    stated_claims,
+    stated_labels,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.deft.grammar import END, START, TEXT, advance, options
 from deft_llm.unimer.constraints import strength
-from deft_llm.unimer.dialogue import (
-    COARSE_LABELS,
-    Facts,
-    Templates,
-    Writer,
-    coarse_label,
-    parse_triple,
-    stated_claims,
-    stated_labels,
-    stated_units,
-)
 
 # Nothing here depends on chance or on how fast the machine is.
 EXAMPLES = settings(
@@ -33,7 +33,7 @@ EXAMPLES = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 TEMPLATES = Path(__file__).resolve().parents[1] / "instruction_data" / "templates"
-WRITER = Writer(Templates(TEMPLATES))
+WRITER = AnswerWriter(Templates(TEMPLATES))
 LABELS = {*facs.EMOTIONS, *COARSE_LABELS}
 REGIONS = list(facs.REGIONS)
 
@@ -65,7 +65,7 @@ def claims_of(facts: Facts) -> list[tuple[str, str]]:
 @EXAMPLES
 @given(some_facts())
 def test_a_written_answer_reads_back(facts: Facts) -> None:
-    record = parse_triple(WRITER.answer("triple", facts))
+    record = parse_structured_answer(WRITER.answer("structured_answer", facts))
     assert record is not None
     assert (record["class"], record["emotion"]) == (facts.coarse, facts.emotion or "none")
     assert tuple(record["aus"]) == facts.aus
@@ -78,7 +78,11 @@ def test_a_written_answer_reads_back(facts: Facts) -> None:
 @EXAMPLES
 @given(some_facts())
 def test_sentences_state_the_evidence_and_nothing_else(facts: Facts) -> None:
-    kinds = ("motion", "triple") if facts.emotion is None else ("motion", "triple", "why")
+    kinds = (
+        ("motion", "structured_answer")
+        if facts.emotion is None
+        else ("motion", "structured_answer", "why")
+    )
     for kind in kinds:
         claims = stated_claims(WRITER.answer(kind, facts))
         assert sorted(claims) == sorted(claims_of(facts)), kind
@@ -89,15 +93,15 @@ def test_sentences_state_the_evidence_and_nothing_else(facts: Facts) -> None:
 def test_the_reasons_name_the_emotion_and_coded_units_alone(facts: Facts) -> None:
     text = WRITER.rationale(facts)
     assert stated_labels(text) == ((facts.emotion,) if facts.emotion else ())
-    assert stated_units(text) <= {facs.au_number(code) for code in facts.aus}
-    assert stated_units(WRITER.answer("aus", facts)) == {facs.au_number(c) for c in facts.aus}
+    assert stated_aus(text) <= {facs.au_number(code) for code in facts.aus}
+    assert stated_aus(WRITER.answer("aus", facts)) == {facs.au_number(c) for c in facts.aus}
     assert set(stated_labels(WRITER.answer("class", facts))) == {facts.coarse}
 
 
 @EXAMPLES
 @given(some_facts(), st.data())
 def test_the_grammar_allows_every_written_answer_in_any_pieces(facts: Facts, data: Any) -> None:
-    text = WRITER.answer("triple", facts).encode()
+    text = WRITER.answer("structured_answer", facts).encode()
     cuts = data.draw(st.sets(st.integers(1, len(text) - 1), max_size=12))
     state = START
     for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(text)], strict=True):
@@ -120,7 +124,7 @@ def test_every_answer_of_the_grammar_reads(data: Any, rationale: str) -> None:
     text += json.dumps(rationale, ensure_ascii=data.draw(st.booleans()))[1:].encode() + b"}"
     state = advance(START, text)
     assert state is not None and state.stage == END
-    record = parse_triple(text.decode())
+    record = parse_structured_answer(text.decode())
     assert record is not None and record["rationale"] == rationale
     assert coarse_label(record["emotion"]) == record["class"]
     numbers = [facs.au_number(code) for code in record["aus"]]
@@ -178,7 +182,7 @@ def test_no_record_breaks_the_readers(text: str) -> None:
 
 def check_readers(text: str) -> None:
     """Whatever is read is known; what is not is left out."""
-    record = parse_triple(text)
+    record = parse_structured_answer(text)
     if record is not None:
         assert record["class"] in COARSE_LABELS
         assert {facs.au_number(code) for code in record["aus"]} <= set(facs.ACTION_UNITS)
@@ -189,7 +193,7 @@ def check_readers(text: str) -> None:
     assert {region for region, _ in claims} <= set(REGIONS)
     assert {direction for _, direction in claims} <= set(facs.DIRECTIONS)
     assert set(stated_labels(text)) <= LABELS
-    assert all(0 <= number < 100 for number in stated_units(text))
+    assert all(0 <= number < 100 for number in stated_aus(text))
 
 
 @EXAMPLES
@@ -197,7 +201,7 @@ def check_readers(text: str) -> None:
 def test_bytes_are_allowed_or_not_however_they_are_cut(
     facts: Facts, noise: bytes, where: int, cut: int
 ) -> None:
-    text = WRITER.answer("triple", facts).encode()
+    text = WRITER.answer("structured_answer", facts).encode()
     text = text[: where % len(text)] + noise
     cut %= len(text) + 1
     first = advance(START, text[:cut])

@@ -38,7 +38,7 @@ from deft_llm.errors import UserError
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.measure import Measurement
 from deft_llm.resources import checkpoint
-from deft_llm.unimer.answer_writer import Templates, Writer
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ROOT / "demo" / "clips"
@@ -87,11 +87,11 @@ class Talks(Dataset):
     """
 
     def __init__(self, explainer: Explainer, measurement: Measurement) -> None:
-        packet = pack(measurement, explainer.sizes)
-        found = explainer.encode([packet])
+        features = pack(measurement, explainer.sizes)
+        found = explainer.encode([features])
         self.tokens = {name: tokens[0].clone() for name, tokens in found.items()}
         targets = ClipTargets(explainer.model.config)
-        writer = Writer(Templates())
+        writer = AnswerWriter(Templates())
         self.rows: list[dict[str, Any]] = []
         self.characters: list[int] = []
         for spec in specs(DATA):

@@ -11,12 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from deft_llm.unimer.build import SimulatedData
 from numpy.typing import NDArray
 
 from deft_llm.cli.instructions import build
 from deft_llm.evaluation.flow.folder import score_folder
 from deft_llm.motion.flow_files import write_flow
-from deft_llm.unimer.build import SimulatedData
 
 from .conftest import Result, Run
 

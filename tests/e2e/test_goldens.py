@@ -52,7 +52,9 @@ def simulated_scores(folder: Path) -> Any:
     from deft_llm.evaluation.benchmark import run
 
     path = ROOT / "eval" / "benchmarks" / "simulated.yaml"
-    figures, _ = run(path, ["data.clips=60", f"cache={folder}", f"train_data={folder / 'none'}"])
+    figures, _ = run(
+        path, ["data.own.clips=60", f"output={folder}", f"train_data={folder / 'none'}"]
+    )
     return {figure.name: figure.value for figure in figures}
 
 
