@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from deft_llm.unimer.build import SimulatedData
+from deft_llm.data.simulated import SimulatedData
 from numpy.typing import NDArray
 
 from deft_llm.cli.instructions import build
