@@ -217,8 +217,8 @@ def _au(number: int, name: str, **regions: str) -> ActionUnit:
 
 _IN, _OUT = "inward", "outward"
 ACTION_UNITS: dict[int, ActionUnit] = {
-    unit.number: unit
-    for unit in (
+    au.number: au
+    for au in (
         _au(1, "inner brow raiser", inner_brow="up", glabella="up"),
         _au(2, "outer brow raiser", outer_brow="up"),
         _au(
@@ -385,17 +385,17 @@ def parse_aus(code: str | int | float | None) -> tuple[CodedAU, ...]:
         text = text[:-2]
     if text in {"", "/", "0", "nan", "-"}:
         return ()
-    units: list[CodedAU] = []
+    aus: list[CodedAU] = []
     group = 0
     for part in _split_top_level(text):
         inner = part[1:-1] if part.startswith("(") and part.endswith(")") else part
         choices = re.split(r"\s+or\s+", inner)
         group += len(choices) > 1
         for choice in choices:
-            unit = _parse_atom(choice.strip(), text)
-            if unit is not None:
-                units.append(replace(unit, alternative=group if len(choices) > 1 else 0))
-    return tuple(units)
+            au = _parse_atom(choice.strip(), text)
+            if au is not None:
+                aus.append(replace(au, alternative=group if len(choices) > 1 else 0))
+    return tuple(aus)
 
 
 def au_number(code: str) -> int:
@@ -427,9 +427,9 @@ def expected_directions(code: str) -> dict[str, tuple[str, ...]]:
     Returns:
         Region name (with side) -> directions that agree, the main one first.
     """
-    unit = ACTION_UNITS[au_number(code)]
+    au = ACTION_UNITS[au_number(code)]
     expected: dict[str, tuple[str, ...]] = {}
-    for movement in unit.movements:
+    for movement in au.movements:
         if movement.region in REGIONS:
             expected[movement.region] = movement.directions
             continue

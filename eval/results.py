@@ -14,6 +14,9 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
+from deft_llm.evaluation.tables import markdown
+from deft_llm.files import write_text
+
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "eval/run.py eval/benchmarks/simulated.yaml",
@@ -22,7 +25,7 @@ COMMANDS = (
     "eval/run.py eval/benchmarks/landmarks.yaml",
     "eval/run.py eval/benchmarks/megc2019_flow.yaml",
     "eval/run.py eval/benchmarks/deft_megc2019_flow.yaml",
-    "eval/run.py eval/benchmarks/deft_samm_units.yaml",
+    "eval/run.py eval/benchmarks/deft_samm_aus.yaml",
     "eval/run.py eval/benchmarks/srflow.yaml",
     "eval/run.py eval/benchmarks/unimer.yaml",
     "eval/speed/deft.py",
@@ -56,22 +59,15 @@ def measure(command: str) -> list[dict]:
 
 
 def table(command: str, figures: list[dict], machine: str) -> str:
-    """One Markdown table."""
-    lines = [
-        f"## `python {command} --check`",
-        "",
-        f"{date.today().isoformat()} · {machine}",
-        "",
-        "| figure | measured | bar | |",
-        "|---|---|---|---|",
-    ]
+    """One Markdown table under its command."""
+    rows = []
     for row in figures:
-        sign = ">=" if row["above"] else "<="
-        bar = "" if row["bar"] is None else f"{sign} {row['bar']:.4g}"
+        bar = "" if row["bar"] is None else f"{'>=' if row['above'] else '<='} {row['bar']:.4g}"
         value = "not measured" if row["value"] is None else f"{row['value']:.4g}"
         verdict = "" if row["bar"] is None else ("reached" if row["reached"] else "**missed**")
-        lines.append(f"| {row['name']} | {value} | {bar} | {verdict} |")
-    return "\n".join(lines) + "\n"
+        rows.append({"figure": row["name"], "measured": value, "bar": bar, "": verdict})
+    head = f"## `python {command} --check`\n\n{date.today().isoformat()} · {machine}\n\n"
+    return head + markdown(rows)
 
 
 def kept() -> dict[str, str]:
@@ -100,7 +96,7 @@ def main() -> int:
             continue
         tables = kept() | {command: measured}  # read now: another run may have written meanwhile
         page = HEAD + "\n".join(tables[c] for c in COMMANDS if c in tables)
-        (ROOT / "eval" / "RESULTS.md").write_text(page, encoding="utf-8")
+        write_text(ROOT / "eval" / "RESULTS.md", page)
     if failed:
         sys.stderr.write(f"not measured: {', '.join(failed)}\n")
     return min(len(failed), 1)

@@ -43,8 +43,8 @@ def one_thread() -> Iterator[None]:
 def _instruction_lines() -> list[str]:
     """Conversations in the words of the instruction data, for the tokenizer."""
     moves = [f"The {name} moves {d}, slight." for name in facs.REGIONS for d in facs.DIRECTIONS]
-    units = [unit.label for unit in facs.ACTION_UNITS.values()]
-    texts = [*moves, *units, *facs.EMOTIONS, *facs.THREE_CLASSES, "others", "none"]
+    aus = [au.label for au in facs.ACTION_UNITS.values()]
+    texts = [*moves, *aus, *facs.EMOTIONS, *facs.THREE_CLASSES, "others", "none"]
     return [json.dumps({"conversations": [{"from": "gpt", "value": text}]}) for text in texts]
 
 
@@ -179,7 +179,7 @@ def make_record() -> MakeRecord:
             emotion_known=True,
             aus=aus,
             evidence=evidence,
-            packets="packets-0.safetensors",
+            shard="features-0.safetensors",
             row=seed,
             content=f"hash-{seed}",
             spec='{"seed": 1}',

@@ -30,10 +30,11 @@ def chat(
     from transformers.utils import logging as transformers_logging
 
     from deft_llm.cli.summary import clip_line, face_line
-    from deft_llm.deft.inference.explainer import Explainer, observe
+    from deft_llm.data.measuring import measure_video
+    from deft_llm.deft.inference.explainer import Explainer
 
     transformers_logging.disable_progress_bar()
-    video, measurement = observe(clip)
+    video, measurement = measure_video(clip)
     explainer = Explainer.load(checkpoint)
     show("clip", clip_line(video))
     show("face", face_line(measurement))

@@ -30,11 +30,12 @@ def explain(
 
     from deft_llm.cli.chat import say
     from deft_llm.cli.summary import summary
-    from deft_llm.deft.inference.explainer import Explainer, observe
+    from deft_llm.data.measuring import measure_video
+    from deft_llm.deft.inference.explainer import Explainer
     from deft_llm.viz.report import ClipInfo, write_report
 
     transformers_logging.disable_progress_bar()
-    video, measurement = observe(clip)
+    video, measurement = measure_video(clip)
     explainer = Explainer.load(checkpoint)
     explanation = explainer.explain(measurement)
     info = ClipInfo.of(video)

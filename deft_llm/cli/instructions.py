@@ -63,7 +63,7 @@ def build(
     """Build instruction data from licensed corpora, simulated clips, or both.
 
     Run it again after an interruption to go on. On many machines, give each its share of the
-    measuring (--shard 2/8), copy the packets-* files into one folder and run it there once more,
+    measuring (--shard 2/8), copy the features-* files into one folder and run it there once more,
     without --shard: conversations are written when all parts are there. The same seed gives the
     same bytes whatever the number of workers or shards.
     """

@@ -79,9 +79,9 @@ def _evidence_lines(explanation: Explanation) -> list[str]:
     width = max(map(len, facs.REGIONS))
     lines = []
     for row in explanation.evidence:
-        units = " ".join(f"AU{code}" for code in row.aus) or "no AU explains it"
+        aus = " ".join(f"AU{code}" for code in row.aus) or "no AU explains it"
         lines.append(
             f"{row.region:<{width}}  {row.direction:<16}  {row.magnitude:5.2f} px   "
-            f"z {row.z:5.1f}   {units}"
+            f"z {row.z:5.1f}   {aus}"
         )
     return lines or ["no region moved above its noise floor"]

@@ -83,21 +83,21 @@ def _mend_interval(
 def read_aus(text: str, place: Place) -> tuple[str, ...]:
     """AU codes with side, in order of number; see ``facs.parse_aus`` for what can be read."""
     try:
-        units = facs.parse_aus(text)
+        aus = facs.parse_aus(text)
     except UserError as error:
         place.say(f"AUs {text!r}", f"left empty ({error})", "mended")
         return ()
     chosen: list[str] = []
     groups: set[int] = set()
-    for unit in units:
-        if unit.reference:
-            place.say(f"AUs {text!r}", f"AU{unit.number} was there before the onset", "mended")
-        elif unit.alternative == 0:
-            chosen.append(unit.code)
-        elif unit.alternative not in groups:
-            groups.add(unit.alternative)
-            chosen.append(unit.code)
-            place.say(f"AUs {text!r}", f"coders left it open: the first, AU{unit.code}", "mended")
+    for au in aus:
+        if au.reference:
+            place.say(f"AUs {text!r}", f"AU{au.number} was there before the onset", "mended")
+        elif au.alternative == 0:
+            chosen.append(au.code)
+        elif au.alternative not in groups:
+            groups.add(au.alternative)
+            chosen.append(au.code)
+            place.say(f"AUs {text!r}", f"coders left it open: the first, AU{au.code}", "mended")
     return facs.sort_aus(chosen)
 
 

@@ -58,8 +58,8 @@ class FourDme(Corpus):
 
     def aus_text(self, row: Row) -> str:
         """From "AU4+AU7(k)" to "4": units marked (k) are held through the clip and do not move."""
-        units = [unit.strip() for unit in re.split(r"[+,]", row["aus"]) if unit.strip()]
-        moving = [unit.removeprefix("AU") for unit in units if not unit.endswith("(k)")]
+        aus = [au.strip() for au in re.split(r"[+,]", row["aus"]) if au.strip()]
+        moving = [au.removeprefix("AU") for au in aus if not au.endswith("(k)")]
         return "+".join(moving)
 
     def emotion(self, row: Row, place: Place) -> str | None:

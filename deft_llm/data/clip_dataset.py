@@ -142,7 +142,7 @@ class ClipDataset(Sequence[MeasuredClip]):
                         "folder once, and give simulated ones seeds of their own"
                     )
                 seen[record.clip] = folder
-                path = folder / record.packets
+                path = folder / record.shard
                 if path not in shards:
                     shards[path] = FeatureFile(path)
                 records.append(record)

@@ -73,7 +73,7 @@ def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
 
 
 def shard_names(prefix: str, clips: int) -> list[str]:
-    """Names of the shards of so many clips: "packets-00000", ..."""
+    """Names of the shards of so many clips: "features-00000", ..."""
     return [f"{prefix}-{k:05d}" for k in range(-(-clips // CLIPS_PER_SHARD))]
 
 
@@ -125,7 +125,7 @@ def _write(outcomes: Iterable[MeasuredClip], folder: Path, name: str) -> None:
             logger.warning("%s left out: %s", clip.record.clip, clip.problem)
             left_out.append(json.dumps({"clip": clip.record.clip, "problem": clip.problem}))
             continue
-        placed = replace(clip.record, packets=f"{name}.safetensors", row=len(rows))
+        placed = replace(clip.record, shard=f"{name}.safetensors", row=len(rows))
         lines.append(placed.to_json())
         rows.append(clip.features)
     save_features(folder / f"{name}.safetensors", rows)

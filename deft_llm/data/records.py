@@ -1,7 +1,7 @@
 """A clip's coding and what may be said of it: one line of a data folder's ``clips.jsonl``.
 
 A data folder holds ``clips.jsonl`` (one clip a line), ``train.jsonl`` (one conversation a line, in
-LLaVA's form; ``unimer/assemble.py``) and ``packets-*.safetensors`` (the measured clips,
+LLaVA's form; ``unimer/assemble.py``) and ``features-*.safetensors`` (the measured clips,
 ``data/features.py``).
 """
 
@@ -27,7 +27,7 @@ class ClipRecord:
         emotion_known: False where the AUs were drawn without an emotion.
         aus: Coded AUs.
         evidence: Statements on which flow and label agree.
-        packets: File name of its packets.
+        shard: File name of the shard that holds its features.
         row: Row in that file.
         content: SHA-256 of the decoded clip, for the leak audit.
         spec: Recipe of a simulated clip as JSON, else "".
@@ -47,7 +47,7 @@ class ClipRecord:
     emotion_known: bool
     aus: tuple[str, ...]
     evidence: tuple[Evidence, ...] = ()
-    packets: str = ""
+    shard: str = ""
     row: int = 0
     content: str = ""
     spec: str = ""

@@ -225,7 +225,7 @@ def simulated_clips(
     for clip in clips:
         if clip.problem:
             logger.warning("%s: %s", clip.record.clip, clip.problem)
-    save_features(folder / "packets.safetensors", [c.features for c in clips if c.features])
+    save_features(folder / "features.safetensors", [c.features for c in clips if c.features])
     lines = ({"motion": c.motion.tolist(), "found": c.features is not None} for c in clips)
     write_lines(folder / "clips.jsonl", map(json.dumps, lines))
     return ClipDataset.of_clips(clips, str(folder))
@@ -240,7 +240,7 @@ def _measured(
 
 
 def _read(folder: Path, drawn: Sequence[ClipSpec]) -> ClipDataset:
-    shard, row = FeatureFile(folder / "packets.safetensors"), 0
+    shard, row = FeatureFile(folder / "features.safetensors"), 0
     records, places, truths = [], [], []
     for spec, line in zip(drawn, read_lines(folder / "clips.jsonl"), strict=True):
         records.append(ClipRecord.of(spec.annotation(), spec=spec.to_json()))

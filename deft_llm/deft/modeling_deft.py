@@ -207,19 +207,36 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Expert tokens of the clips: name -> (clips, N, D); inputs as ``CLIP_INPUTS``."""
         return self.experts(**clip, ablate=ablate)
 
-    def _put_tokens(self, input_ids: Tensor, embeds: Tensor, tokens: dict[str, Tensor]) -> Tensor:
+    def get_placeholder_mask(
+        self, input_ids: Tensor, inputs_embeds: Tensor, expert: str, features: Tensor
+    ) -> Tensor:
+        """Where an expert's tokens go among the embeddings (B, L, W).
+
+        Args:
+            input_ids: (B, L).
+            inputs_embeds: (B, L, W).
+            expert: Its name.
+            features: (clips, N, W), what is to be put there.
+
+        Raises:
+            ValueError: If placeholders and tokens differ in number; names both.
+        """
+        mask = input_ids == self.config.placeholder_ids()[expert]
+        if int(mask.sum()) != features.shape[0] * features.shape[1]:
+            counts = mask.sum(1).tolist()
+            raise ValueError(
+                f"{expert} expert: placeholders per sample {counts} (sum {int(mask.sum())}), "
+                f"but {features.shape[0]} clips with {features.shape[1]} tokens each; was a "
+                "clip span truncated?"
+            )
+        return mask.unsqueeze(-1).expand_as(inputs_embeds)
+
+    def _merge(self, input_ids: Tensor, embeds: Tensor, tokens: dict[str, Tensor]) -> Tensor:
         """Replace the placeholders of each expert by its projected tokens."""
-        for name, token_id in self.config.placeholder_ids().items():
-            mask = input_ids == token_id
+        for name in self.config.placeholder_ids():
             features = self._projected(name, tokens).to(embeds.dtype)
-            if int(mask.sum()) != features.shape[0] * features.shape[1]:
-                counts = mask.sum(1).tolist()
-                raise ValueError(
-                    f"{name} expert: placeholders per sample {counts} (sum {int(mask.sum())}), "
-                    f"but {features.shape[0]} clips with {features.shape[1]} tokens each; was a "
-                    "clip span truncated?"
-                )
-            embeds = embeds.masked_scatter(mask.unsqueeze(-1), features)
+            mask = self.get_placeholder_mask(input_ids, embeds, name, features)
+            embeds = embeds.masked_scatter(mask, features)
         return embeds
 
     def _projected(self, name: str, tokens: dict[str, Tensor]) -> Tensor:
@@ -275,8 +292,8 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             flow: (clips, 2, 3, S, S).
             flow_scale: (clips, 2, 4).
             regions: (clips, 2, R, F).
-            expert_tokens: Output of ``get_clip_features`` instead of the clip inputs; in training, whole
-                experts of it are dropped as they are of the clip inputs.
+            expert_tokens: Output of ``get_clip_features`` instead of the clip inputs; in training,
+                whole experts of it are dropped as they are of the clip inputs.
             emotion_labels: (clips,) class index, -100 where unknown.
             au_labels: (clips, K, 2) 0/1, or -1 where unknown.
             region_labels: (clips, R) 0 for nothing to say, 1 + octant, or -100 where unknown.
@@ -312,7 +329,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             if inputs_embeds is None:
                 inputs_embeds = self.get_input_embeddings()(input_ids)
                 if expert_tokens is not None and input_ids is not None:
-                    inputs_embeds = self._put_tokens(input_ids, inputs_embeds, expert_tokens)
+                    inputs_embeds = self._merge(input_ids, inputs_embeds, expert_tokens)
             text = self.language_model(
                 inputs_embeds=inputs_embeds,
                 attention_mask=attention_mask,

@@ -70,10 +70,10 @@ class DeftFeatureExtractor(FeatureExtractionMixin):
         self.texture_scale = texture_scale
         self.amplitude_floor = amplitude_floor
 
-    def __call__(self, packets: Features | Sequence[Features]) -> BatchFeature:
+    def __call__(self, clips: Features | Sequence[Features]) -> BatchFeature:
         """Packets -> float32 tensors, see ``DeftForConditionalGeneration.forward``."""
-        packets = [packets] if isinstance(packets, dict) else list(packets)
-        rows = [self._scale(features) for features in packets]
+        clips = [clips] if isinstance(clips, dict) else list(clips)
+        rows = [self._scale(features) for features in clips]
         stacked = {name: np.stack([row[name] for row in rows]) for name in self.model_input_names}
         return BatchFeature({k: torch.from_numpy(v) for k, v in stacked.items()})
 
@@ -145,7 +145,7 @@ class DeftProcessor(ProcessorMixin):
         super().__init__(feature_extractor, tokenizer, **kwargs)
 
     def __call__(
-        self, text: str | Sequence[str], packets: Features | Sequence[Features] | None = None
+        self, text: str | Sequence[str], clips: Features | Sequence[Features] | None = None
     ) -> BatchFeature:
         """Rendered text with ``<clip>`` and the packets of those clips -> model inputs.
 
@@ -157,10 +157,10 @@ class DeftProcessor(ProcessorMixin):
         """
         texts = [text] if isinstance(text, str) else list(text)
         marks = sum(t.count(CLIP_TOKEN) for t in texts)
-        packets = [packets] if isinstance(packets, dict) else list(packets or [])
-        if marks != len(packets):
+        clips = [clips] if isinstance(clips, dict) else list(clips or [])
+        if marks != len(clips):
             raise UserError(
-                f"{marks} {CLIP_TOKEN} marks in the text, but {len(packets)} clips; "
+                f"{marks} {CLIP_TOKEN} marks in the text, but {len(clips)} clips; "
                 f"write {CLIP_TOKEN} once for each clip"
             )
         encoded = self.tokenizer(
@@ -171,8 +171,8 @@ class DeftProcessor(ProcessorMixin):
             return_tensors="pt",
         )
         data = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
-        if packets:
-            data.update(self.feature_extractor(packets))
+        if clips:
+            data.update(self.feature_extractor(clips))
         return BatchFeature(data)
 
     def chat(self, messages: list[dict[str, str]]) -> str:

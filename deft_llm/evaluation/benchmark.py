@@ -1,34 +1,128 @@
-"""What ``eval/run.py`` can run, by the ``benchmark`` key of its YAML."""
+"""What every benchmark shares: its settings, its bars, and how a file of ``eval/benchmarks`` runs.
+
+A benchmark is a settings class with a ``measure`` method that gives numbers by name. Bars are
+stated in the file, by the same names, and are held against the numbers here alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
-from deft_llm.config import read_yaml
+from pydantic import model_validator
+
+from deft_llm import registry
+from deft_llm.config import Settings, load, read_yaml
+from deft_llm.errors import UserError, did_you_mean
 from deft_llm.metrics.figures import Figure
-from deft_llm.registry import resolve
 
-# name -> "module:function(path, overrides) -> (figures, tables)", imported when asked for.
+# The ``benchmark`` key of a file -> its class, imported when asked for.
 BENCHMARKS: dict[str, str] = {
-    "simulated": "deft_llm.evaluation.explanation.simulated:run",
-    "deft_simulated": "deft_llm.evaluation.explanation.deft_simulated:run",
-    "srflow": "deft_llm.evaluation.flow.benchmark:run",
-    "dual_phase": "deft_llm.evaluation.recognition.dual_phase:run",
-    "landmarks": "deft_llm.evaluation.landmarks.benchmark:run",
-    "recognition": "deft_llm.evaluation.recognition.benchmark:run",
-    "flow_units": "deft_llm.evaluation.explanation.flow_aus:run",
-    "unimer": "deft_llm.evaluation.unimer.benchmark:run",
+    "simulated": "deft_llm.evaluation.explanation.simulated:SimulatedBenchmark",
+    "srflow": "deft_llm.evaluation.flow.benchmark:FlowBenchmark",
+    "dual_phase": "deft_llm.evaluation.recognition.dual_phase:DualPhaseBenchmark",
+    "landmarks": "deft_llm.evaluation.landmarks.benchmark:LandmarkBenchmark",
+    "recognition": "deft_llm.evaluation.recognition.benchmark:RecognitionBenchmark",
+    "flow_aus": "deft_llm.evaluation.explanation.flow_aus:FlowAusBenchmark",
+    "unimer": "deft_llm.evaluation.unimer.benchmark:UnimerBenchmark",
 }
+
+
+class Bar(Settings):
+    """What one figure has to reach: ``{least: 0.8}``, or ``{most: 0.25, of: other_figure}``.
+
+    Attributes:
+        least: The figure has to be at least this.
+        most: It may be at most this; one of the two is given.
+        of: Another figure of the benchmark, of which ``least`` or ``most`` is then a multiple.
+    """
+
+    least: float | None = None
+    most: float | None = None
+    of: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.least is None) == (self.most is None):
+            raise ValueError("expected either least or most")
+        return self
+
+    def figure(self, name: str, value: float, others: Mapping[str, float]) -> Figure:
+        """The figure with this bar; ``others`` holds the one that ``of`` names."""
+        above = self.least is not None
+        limit = self.least if above else self.most
+        assert limit is not None
+        return Figure(name, value, limit * (others[self.of] if self.of else 1.0), above)
+
+
+class Benchmark(Settings):
+    """A file of ``eval/benchmarks``.
+
+    Attributes:
+        benchmark: A name of ``BENCHMARKS``.
+        bars: Figure -> what it has to reach; a figure without a bar is reported only.
+        output: Where measured clips, unfinished runs, predictions and tables are kept.
+    """
+
+    benchmark: str
+    bars: dict[str, Bar] = {}
+    output: Path = Path("runs/benchmarks")
+
+    @abstractmethod
+    def figure_names(self) -> Collection[str]:
+        """All figures that bars may name; those of parts that are left out are among them."""
+
+    @abstractmethod
+    def measure(self) -> tuple[list[Figure], str]:
+        """Run.
+
+        Returns:
+            The figures, with their bars, and tables as Markdown.
+
+        Raises:
+            UserError: If data or a model is missing, or training and test share a face or a clip.
+        """
+
+    def with_bars(self, values: Mapping[str, float]) -> list[Figure]:
+        """Numbers by name -> figures with the bars of this benchmark."""
+        return [
+            self.bars[name].figure(name, value, values)
+            if name in self.bars
+            else Figure(name, value)
+            for name, value in values.items()
+        ]
 
 
 def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     """Run the benchmark that a file describes.
 
+    Args:
+        path: A file of ``eval/benchmarks``.
+        overrides: Dotted changes.
+
+    Returns:
+        The figures, and tables as Markdown.
+
     Raises:
-        UserError: If the file or its ``benchmark`` key is wrong.
+        UserError: If the file is wrong, or what :meth:`Benchmark.measure` finds amiss.
     """
-    name = str(read_yaml(path).get("benchmark"))
-    run_one: Callable[..., tuple[list[Figure], str]]
-    run_one = resolve(BENCHMARKS, name, "benchmark", where=str(path))
-    return run_one(path, overrides)
+    kind = str(read_yaml(path).get("benchmark"))
+    settings: type[Benchmark] = registry.resolve(BENCHMARKS, kind, f"{path}: benchmark")
+    bench = load(settings, path, overrides)
+    _require_figures(bench, path)
+    return bench.measure()
+
+
+def _require_figures(bench: Benchmark, path: Path) -> None:
+    """Fail before hours of measuring on a bar that no figure would ever be held against."""
+    known = bench.figure_names()
+    for name, bar in bench.bars.items():
+        for figure in (name, bar.of or name):
+            if figure not in known:
+                near = (
+                    did_you_mean(figure, known, cutoff=0.5)
+                    or f"; expected one of {', '.join(known)}"
+                )
+                raise UserError(f"{path}: bars: no figure {figure!r}{near}")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.clip import Explanation, Interval
+from deft_llm.data.measuring import measure_video
 from deft_llm.deft.configuration_deft import EXPERTS
-from deft_llm.deft.inference.explainer import observe
 from deft_llm.errors import UserError
 from deft_llm.media.video import read_clip
 from deft_llm.motion.measure import Measurement, measure
@@ -28,7 +28,7 @@ class Choice:
 
     Attributes:
         model: A name of ``Models``.
-        blank: Experts to leave out, of "structure", "texture", "motion".
+        ablate: Experts to leave out, of "structure", "texture", "motion".
         temperature: 0 takes the likeliest word each time; for answers only.
     """
 
@@ -87,7 +87,7 @@ class ClipService:
         """
         self.models.get(choice.model)  # a wrong name is told before the clip is looked at
         check_video(path, self.limits)
-        clip, measurement = observe(read_clip(path))
+        clip, measurement = measure_video(read_clip(path))
         return self._seen(ClipInfo.of(clip), measurement, choice)
 
     def explain_interval(

@@ -21,49 +21,59 @@ from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
 from deft_llm.resources import templates as own_templates
 
-# What DEFT-LLM's own recipe trains on; unimer/conversation_sampler.py has all types. An answer of one word is
-# asked for more often, as it weighs one token in the loss.
+# What DEFT-LLM's own recipe trains on; unimer/conversation_sampler.py has all types. An answer of
+# one word is asked for more often, as it weighs one token in the loss.
 _QUESTION_WEIGHTS = {
-    **{"triple": 8, "class": 8, "emotion": 4},
+    **{"structured_answer": 8, "class": 8, "emotion": 4},
     **{"motion": 3, "aus": 3, "why": 3, "au_yes_no": 2},
 }
 
 
-_UNIT = frozenset({"number", "name"})
+_AU = frozenset({"number", "name"})
 _STATEMENT = frozenset({"where", "moves", "direction"})
 _TIME = frozenset({"time", "frame"})
-_LABELS = frozenset({"units", "emotion", "label"})
+_LABELS = frozenset({"aus", "emotion", "label"})
 # Fields that are filled in; a template with any other would fail in the middle of a build.
 QUESTION_FIELDS: dict[str, frozenset[str]] = {
-    **dict.fromkeys(("au_yes_no", "side", "unit_motion"), _UNIT),
+    **dict.fromkeys(("au_yes_no", "side", "au_motion"), _AU),
     "counterfactual": frozenset({"emotion"}),
 }
 ANSWER_FIELDS: dict[str, frozenset[str]] = {
     "statement": _STATEMENT,
     "statement_strength": _STATEMENT | {"strength"},
-    "because": frozenset({"statements", "unit"}),
-    "unseen": frozenset({"unit"}),
+    "because": frozenset({"statements", "au"}),
+    "unseen": frozenset({"au"}),
     "conclusion": frozenset({"emotion"}),
     **dict.fromkeys(("combined_one", "combined_many"), _LABELS),
     **dict.fromkeys(("plausible", "implausible"), frozenset({"emotion", "motion"})),
     "implausible_nothing": frozenset({"emotion"}),
-    "unit_unseen": frozenset({"unit"}),
-    "unit_absent": _UNIT,
+    "au_unseen": frozenset({"au"}),
+    "au_absent": _AU,
     "phase_return": frozenset({"statements"}),
     **dict.fromkeys(("onset_time", "apex_time", "offset_time"), _TIME),
     "duration": frozenset({"duration", "rise", "fall"}),
     "same_class": frozenset({"label"}),
     "other_class": frozenset({"label", "other"}),
     **dict.fromkeys(("stronger_first", "stronger_second"), frozenset({"first", "second"})),
-    "shared_units": frozenset({"shared", "first", "second"}),
+    "shared_aus": frozenset({"shared", "first", "second"}),
 }
 _PLAIN_ANSWERS = (
     *("conclusion_others", "nothing", "no_motion", "no_aus", "side_left", "side_right"),
     *("phase_stays", "no_time", "beyond", "hidden"),
 )
 QUESTION_TYPES: tuple[str, ...] = (
-    *("class", "emotion", "aus", "au_yes_no", "motion", "why", "triple", "side", "combined"),
-    *("counterfactual", "unit_motion", "phases", "onset_time", "apex_time", "offset_time"),
+    *(
+        "class",
+        "emotion",
+        "aus",
+        "au_yes_no",
+        "motion",
+        "why",
+        "structured_answer",
+        "side",
+        "combined",
+    ),
+    *("counterfactual", "au_motion", "phases", "onset_time", "apex_time", "offset_time"),
     *("duration", "beyond", "hidden", "compare_class", "compare_strength", "compare_aus"),
 )
 
@@ -174,7 +184,7 @@ class AnswerWriter:
             "aus": lambda: ", ".join(map(au_name, facts.aus)) or self.text("no_aus"),
             "motion": lambda: self.motion(facts),
             "why": lambda: self.rationale(facts),
-            "triple": lambda: self._structured_answer(facts),
+            "structured_answer": lambda: self._structured_answer(facts),
         }[kind]()
 
     def text(self, name: str, /, **fields: str) -> str:
@@ -201,18 +211,18 @@ class AnswerWriter:
         for code in facts.aus:
             own = [e for e in facts.evidence if code in e.aus and e.region not in told]
             told.update(e.region for e in own)
-            unit = au_name(code)
+            au = au_name(code)
             if any(code in e.aus for e in facts.evidence) and not own:
                 continue
             if not own:
-                sentences.append(self.text("unseen", unit=unit))
+                sentences.append(self.text("unseen", au=au))
                 continue
             parts = [
                 self.text("statement", where=where, moves=moves, direction=direction)
                 for where, moves, direction, _ in statements(own)
             ]
             joined = ", ".join([parts[0], *(p[0].lower() + p[1:] for p in parts[1:])])
-            sentences.append(self.text("because", statements=joined, unit=unit))
+            sentences.append(self.text("because", statements=joined, au=au))
         if facts.emotion == "others":
             return " ".join([*sentences, self.text("conclusion_others")])
         return " ".join([*sentences, self.text("conclusion", emotion=facts.emotion)])
@@ -250,7 +260,7 @@ class AnswerWriter:
         """A unit that is present in half of the cases, so that neither answer is a safe bet."""
         if present and rng.random() < 0.5:
             return rng.choice(sorted(present))
-        absent = [n for n, unit in facs.ACTION_UNITS.items() if unit.movements and n not in present]
+        absent = [n for n, au in facs.ACTION_UNITS.items() if au.movements and n not in present]
         return rng.choice(absent)
 
     def conversation(
@@ -267,7 +277,7 @@ class AnswerWriter:
         """
         weights = dict(_QUESTION_WEIGHTS)
         if not emotion_known:
-            for kind in ("triple", "class", "emotion", "why"):
+            for kind in ("structured_answer", "class", "emotion", "why"):
                 del weights[kind]
         kinds: list[str] = []
         while len(kinds) < min(turns, len(weights)):
@@ -283,6 +293,6 @@ def stated_evidence(kind: str, facts: Facts) -> tuple[int, ...]:
     """The evidence that the answer to a question type states."""
     if kind == "phases":
         return tuple(range(len(facts.evidence), len(facts.evidence) + len(facts.returns)))
-    states = {"motion", "why", "triple", "counterfactual"}
-    speaks = facts.emotion is not None or kind in {"motion", "triple"}
+    states = {"motion", "why", "structured_answer", "counterfactual"}
+    speaks = facts.emotion is not None or kind in {"motion", "structured_answer"}
     return tuple(range(len(facts.evidence))) if kind in states and speaks else ()

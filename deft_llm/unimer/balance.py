@@ -101,8 +101,8 @@ def au_choice(facts: Facts) -> Choice:
     alike = {other for n in present for other in _ALIKE[n]} | set(suggested(facts))
     no = tuple(
         (str(n), HARD if n in alike else 1.0)
-        for n, unit in facs.ACTION_UNITS.items()
-        if unit.movements and n not in present
+        for n, au in facs.ACTION_UNITS.items()
+        if au.movements and n not in present
     )
     return Choice(tuple(map(str, seen)), no)
 
@@ -161,16 +161,16 @@ def _shared(emotion: str, numbers: frozenset[int]) -> bool:
 class Balances:
     """The balances of one data set."""
 
-    units: Balance
+    aus: Balance
     labels: Balance
 
     @classmethod
     def of(cls, all_facts: Iterable[tuple[Facts, bool]]) -> Balances:
         """Fit to the facts of every conversation, each with whether its emotion is known."""
-        units: Counter[Choice] = Counter()
+        aus: Counter[Choice] = Counter()
         labels: Counter[Choice] = Counter()
         for facts, emotion_known in all_facts:
-            units[au_choice(facts)] += 1
+            aus[au_choice(facts)] += 1
             if emotion_known:
                 labels[label_choice(facts)] += 1
-        return cls(Balance(units), Balance(labels))
+        return cls(Balance(aus), Balance(labels))

@@ -56,4 +56,4 @@ def measure_corpus(corpus: ClipDataset, name: str, folder: Path, shard: Share = 
     def measured(rows: Iterable[int]) -> Iterator[MeasuredClip]:
         return (_read(corpus, row) for row in rows)
 
-    return write_shards(f"packets-{name}", range(len(corpus)), measured, folder, shard)
+    return write_shards(f"features-{name}", range(len(corpus)), measured, folder, shard)

@@ -75,7 +75,7 @@ def _answer(kind: str, first: Facts, second: Facts, writer: AnswerWriter) -> str
         return writer.text(name, first=f"{a:.1f}", second=f"{b:.1f}")
     shared = [code for code in first.aus if code in second.aus]
     return writer.text(
-        "shared_units",
+        "shared_aus",
         shared=_units(shared),
         first=_units([code for code in first.aus if code not in shared]),
         second=_units([code for code in second.aus if code not in shared]),

@@ -1,8 +1,8 @@
 """Conversations over every question type, each answer with the evidence that it rests on.
 
-``unimer/answer_writer.py`` answers what DEFT-LLM's own recipe asks; here are the other types of Uni-MER
-about one clip: side, combined sentence, counterfactual, the motion behind one AU, the falling
-phase, times, and what cannot be told. ``unimer/comparison.py`` asks about two clips.
+``unimer/answer_writer.py`` answers what DEFT-LLM's own recipe asks. Here are the other types of
+Uni-MER about one clip: side, combined sentence, counterfactual, the motion behind one AU, the
+offset phase, times, and what cannot be told. ``unimer/comparison.py`` asks about two clips.
 """
 
 from __future__ import annotations
@@ -17,11 +17,21 @@ from deft_llm.unimer.answer_writer import AnswerWriter, Turn, stated_evidence, s
 from deft_llm.unimer.balance import Balances, au_choice, label_choice
 
 WEIGHTS: dict[str, int] = {
-    **{"triple": 4, "class": 4, "motion": 3, "aus": 3, "emotion": 2, "why": 3, "au_yes_no": 4},
-    **{"side": 3, "combined": 2, "counterfactual": 3, "unit_motion": 2, "phases": 2},
+    **{
+        "structured_answer": 4,
+        "class": 4,
+        "motion": 3,
+        "aus": 3,
+        "emotion": 2,
+        "why": 3,
+        "au_yes_no": 4,
+    },
+    **{"side": 3, "combined": 2, "counterfactual": 3, "au_motion": 2, "phases": 2},
     **{"onset_time": 1, "apex_time": 1, "offset_time": 1, "duration": 1, "beyond": 1},
 }
-_NAMES_EMOTION = frozenset({"triple", "class", "emotion", "why", "combined", "counterfactual"})
+_NAMES_EMOTION = frozenset(
+    {"structured_answer", "class", "emotion", "why", "combined", "counterfactual"}
+)
 _TIMES = frozenset({"onset_time", "apex_time", "offset_time", "duration"})
 _ABSENT = 0.2  # share of the questions for the motion of an AU that is not there
 
@@ -35,7 +45,7 @@ class ConversationSampler:
             "au_yes_no": self._yes_no,
             "side": self._side,
             "counterfactual": self._counterfactual,
-            "unit_motion": self._au_motion,
+            "au_motion": self._au_motion,
         }
         self._plain: dict[str, Callable[[Facts], str]] = {
             "combined": self._combined,
@@ -88,7 +98,7 @@ class ConversationSampler:
         return {
             "side": any(code[0] in "LR" for code in facts.aus),
             "combined": facts.emotion is not None and bool(facts.aus),
-            "unit_motion": bool(facts.aus),
+            "au_motion": bool(facts.aus),
             "phases": bool(facts.evidence),
         }.get(kind, True)
 
@@ -102,7 +112,7 @@ class ConversationSampler:
         return self._ask(kind, rng, number=str(number), name=name)
 
     def _yes_no(self, facts: Facts, rng: random.Random) -> Turn | None:
-        asked = self.balances.units.ask(au_choice(facts), rng)
+        asked = self.balances.aus.ask(au_choice(facts), rng)
         if asked is None:
             return None
         question = self._ask_au("au_yes_no", int(asked[0]), rng)
@@ -133,23 +143,23 @@ class ConversationSampler:
         if rng.random() < _ABSENT and (no := au_choice(facts).no):
             number = int(rng.choices([o for o, _ in no], [w for _, w in no])[0])
             name = facs.ACTION_UNITS[number].name
-            answer = self.writer.text("unit_absent", number=str(number), name=name)
-            return Turn("unit_motion", self._ask_au("unit_motion", number, rng), answer)
+            answer = self.writer.text("au_absent", number=str(number), name=name)
+            return Turn("au_motion", self._ask_au("au_motion", number, rng), answer)
         code = rng.choice(facts.aus)
-        question = self._ask_au("unit_motion", facs.au_number(code), rng)
+        question = self._ask_au("au_motion", facs.au_number(code), rng)
         own = tuple(k for k, row in enumerate(facts.evidence) if code in row.aus)
         if not own:
-            answer = self.writer.text("unit_unseen", unit=au_name(code))
-            return Turn("unit_motion", question, answer)
+            answer = self.writer.text("au_unseen", au=au_name(code))
+            return Turn("au_motion", question, answer)
         told = Facts(None, (), tuple(facts.evidence[k] for k in own))
-        return Turn("unit_motion", question, self.writer.motion(told), own)
+        return Turn("au_motion", question, self.writer.motion(told), own)
 
     # ------------------------------------------------------------------- plain types
 
     def _combined(self, facts: Facts) -> str:
         return self.writer.text(
             "combined_one" if len(facts.aus) == 1 else "combined_many",
-            units=", ".join(map(au_name, facts.aus)),
+            aus=", ".join(map(au_name, facts.aus)),
             emotion=facts.emotion or NOTHING,
             label=facts.coarse,
         )

@@ -51,7 +51,7 @@ def measure_simulated_parts(data: SimulatedData, folder: Path, shard: Share = AL
         head = load_head(data.head, data.head_path) if data.head_path else None
         return render_many(drawn, observe, data.workers, head)
 
-    return write_shards("packets", list(specs(data)), measured, folder, shard)
+    return write_shards("features", list(specs(data)), measured, folder, shard)
 
 
 def build_simulated(data: SimulatedData, folder: Path, templates: Templates) -> None:

@@ -17,7 +17,7 @@ from deft_llm.data.records import ClipRecord
 from deft_llm.files import write_lines
 
 SIZES = tuple(float(x) for x in np.geomspace(0.02, 8.0, 25))  # px, edges of the histogram
-_NAMES = {unit.name: n for n, unit in facs.ACTION_UNITS.items()}
+_NAMES = {au.name: n for n, au in facs.ACTION_UNITS.items()}
 _UNIT = re.compile(r"AU(\d+)|" + "|".join(sorted(map(re.escape, _NAMES), key=len, reverse=True)))
 _REASONS = 20  # clips left out that the card names
 
@@ -169,16 +169,16 @@ class Statistics:
         return "\n".join(lines)
 
 
-def _bars(axis: Any, counts: Counter[str], unit: str, title: str, lying: bool = False) -> None:
+def _bars(axis: Any, counts: Counter[str], au: str, title: str, lying: bool = False) -> None:
     names = [name for name, _ in counts.most_common()]
     values = [counts[name] for name in names]
     if lying:
         axis.barh(names[::-1], values[::-1], color="#0072B2")
-        axis.set_xlabel(unit)
+        axis.set_xlabel(au)
         axis.tick_params(axis="y", labelsize=8)
     else:
         axis.bar(names, values, color="#0072B2")
-        axis.set_ylabel(unit)
+        axis.set_ylabel(au)
         axis.tick_params(axis="x", labelrotation=30)
     axis.set_title(title)
 

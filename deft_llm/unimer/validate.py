@@ -64,14 +64,14 @@ def validate_folder(folder: Path) -> Iterator[Problem]:
 
 
 def _clip_problems(row: Row, folder: Path) -> Iterator[tuple[str, str]]:
-    for name in ("clip", "subject", "packets", "content"):
+    for name in ("clip", "subject", "shard", "content"):
         if not isinstance(row.get(name), str):
             yield name, f"got {row.get(name)!r}, expected text"
     if row.get("emotion") is not None and row["emotion"] not in facs.EMOTIONS:
         yield "emotion", f"got {row['emotion']!r}, expected one of {', '.join(facs.EMOTIONS)}"
     yield from _aus(row.get("aus"), "aus")
-    if isinstance(row.get("packets"), str) and not (folder / row["packets"]).is_file():
-        yield "packets", f"{row['packets']!r} is not in the folder"
+    if isinstance(row.get("shard"), str) and not (folder / row["shard"]).is_file():
+        yield "shard", f"{row['shard']!r} is not in the folder"
     interval = row.get("interval")
     if interval is not None:
         frames = [interval.get(k) for k in ("onset", "apex", "offset")]

@@ -56,8 +56,8 @@ def region_numbers(measurement: Measurement, region: str, evidence: Sequence[Evi
     )
     if not table.active[i]:
         return f"{line}: not above the noise"
-    units = sorted({code for row in evidence if row.region == region for code in row.aus})
-    return line + (f"; fits {', '.join(f'AU{u}' for u in units)}" if units else "; no AU named")
+    aus = sorted({code for row in evidence if row.region == region for code in row.aus})
+    return line + (f"; fits {', '.join(f'AU{u}' for u in aus)}" if aus else "; no AU named")
 
 
 def face_stage(measurement: Measurement, evidence: Sequence[Evidence]) -> Markup:
@@ -142,13 +142,13 @@ def region_table(measurement: Measurement, evidence: Sequence[Evidence]) -> Mark
         An HTML table.
     """
     rise, fall = measurement.table_apex, measurement.table_offset
-    units = {row.region: " ".join(f"AU{code}" for code in row.aus) for row in evidence}
+    aus = {row.region: " ".join(f"AU{code}" for code in row.aus) for row in evidence}
     rows = [
         {
             "i": i,
             "region": name,
-            "moved": name in units,
-            "fits": units.get(name),
+            "moved": name in aus,
+            "fits": aus.get(name),
             "numbers": region_numbers(measurement, name, evidence),
         }
         for i in np.argsort(-rise.z, kind="stable")

@@ -28,8 +28,9 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from deft_llm import facs
 from deft_llm.clip import Evidence
 from deft_llm.data.features import pack
+from deft_llm.data.measuring import measure_video
 from deft_llm.data.records import ClipRecord, conversation_record
-from deft_llm.deft.inference.explainer import Explainer, observe
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches, as_messages
 from deft_llm.deft.tuning.model import train_only
 from deft_llm.deft.tuning.stages import DeftTrainer
@@ -37,7 +38,7 @@ from deft_llm.errors import UserError
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.measure import Measurement
 from deft_llm.resources import checkpoint
-from deft_llm.unimer.answer_writer import Templates, Writer
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ROOT / "demo" / "clips"
@@ -86,11 +87,11 @@ class Talks(Dataset):
     """
 
     def __init__(self, explainer: Explainer, measurement: Measurement) -> None:
-        packet = pack(measurement, explainer.sizes)
-        found = explainer.encode([packet])
+        features = pack(measurement, explainer.sizes)
+        found = explainer.encode([features])
         self.tokens = {name: tokens[0].clone() for name, tokens in found.items()}
         targets = ClipTargets(explainer.model.config)
-        writer = Writer(Templates())
+        writer = AnswerWriter(Templates())
         self.rows: list[dict[str, Any]] = []
         self.characters: list[int] = []
         for spec in specs(DATA):
@@ -228,7 +229,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         explainer = Explainer.load(args.checkpoint)
-        _, measurement = observe(args.clip)
+        _, measurement = measure_video(args.clip)
         figures = chat(explainer, measurement, args.runs)
         figures.append(Figure("chat_peak_gb", _peak()))
         talks = Talks(explainer, measurement)

@@ -12,7 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from deft_llm.deft.inference.explainer import Explainer, observe
+from deft_llm.data.measuring import measure_video
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.resources import checkpoint
 from deft_llm.viz.report import ClipInfo, write_report
@@ -21,7 +22,7 @@ from deft_llm.viz.report import ClipInfo, write_report
 def once(clip: Path, checkpoint: Path, folder: Path) -> dict[str, float]:
     """Seconds of each part of the work, the model's loading included."""
     marks = [time.perf_counter()]
-    video, measurement = observe(clip)
+    video, measurement = measure_video(clip)
     marks.append(time.perf_counter())
     explainer = Explainer.load(checkpoint)
     marks.append(time.perf_counter())

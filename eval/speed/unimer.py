@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from deft_llm import facs
-from deft_llm.data.clip_shards import write_parts
-from deft_llm.data.features import REGION_COLUMNS, Packet
+from deft_llm.data.clip_shards import write_shards
+from deft_llm.data.features import REGION_COLUMNS, Features
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
 from deft_llm.unimer.answer_writer import Templates
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _FLOOR = 0.05  # px
 
 
-def cached(spec: ClipSpec) -> Packet:
+def cached(spec: ClipSpec) -> Features:
     """A small packet with a plausible region table."""
     rng = np.random.default_rng(spec.seed)
     moved = rng.normal(0, _FLOOR, (2, len(facs.REGIONS), 2))
@@ -46,8 +46,8 @@ def cached(spec: ClipSpec) -> Packet:
 
 def observe(spec: ClipSpec) -> CodedClip:
     """What judging a cached clip gives."""
-    packet = cached(spec)
-    return CodedClip(spec.name, packet, record_of(spec.annotation(), packet))
+    features = cached(spec)
+    return CodedClip(spec.name, features, record_of(spec.annotation(), features))
 
 
 def measured(clips: int, folder: Path, variants: int) -> tuple[float, float, float]:
@@ -55,7 +55,7 @@ def measured(clips: int, folder: Path, variants: int) -> tuple[float, float, flo
     drawn = [draw_spec(seed, seed % 500) for seed in range(clips)]
     started, busy = time.perf_counter(), time.process_time()
     folder.mkdir(parents=True)
-    parts = write_parts("packets", drawn, lambda specs: map(observe, specs), folder)
+    parts = write_shards("shard", drawn, lambda specs: map(observe, specs), folder)
     templates = Templates()
     assemble(folder, parts, Assembly(variants=variants), templates)
     seconds, busy = time.perf_counter() - started, time.process_time() - busy

@@ -44,7 +44,7 @@ def test_a_folder_and_memory_hand_out_the_same(
     rows = [features(make_features, i) for i in range(COUNT)]
     save_features(tmp_path / "a.safetensors", rows)
     lines = (
-        ClipRecord(**{**vars(record(i)), "packets": "a.safetensors", "row": i}).to_json()
+        ClipRecord(**{**vars(record(i)), "shard": "a.safetensors", "row": i}).to_json()
         for i in range(COUNT)
     )
     write_lines(tmp_path / "clips.jsonl", lines)
@@ -99,7 +99,7 @@ def test_two_folders_with_one_clip_are_refused(make_features: MakeFeatures, tmp_
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         save_features(tmp_path / name / "p.safetensors", [make_features(0)])
-        row = replace(record(0), packets="p.safetensors")
+        row = replace(record(0), shard="p.safetensors")
         write_lines(tmp_path / name / "clips.jsonl", [row.to_json()])
     with pytest.raises(UserError, match="'c0' is also in"):
         ClipDataset.open(tmp_path / "a", tmp_path / "b")

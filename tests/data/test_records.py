@@ -76,12 +76,12 @@ def test_a_conversation_line(make_record: MakeRecord) -> None:
 def test_features_come_back_by_clip(
     tmp_path: Path, make_record: MakeRecord, make_features: MakeFeatures
 ) -> None:
-    names = ("packets-0.safetensors", "packets-1.safetensors")
+    names = ("features-0.safetensors", "features-1.safetensors")
     for i, name in enumerate(names):
         save_features(tmp_path / name, [make_features(10 * i), make_features(10 * i + 1)])
     rows = [(0, 1), (1, 0), (0, 0), (1, 1)]
     records = [
-        replace(make_record(seed), packets=names[file], row=row)
+        replace(make_record(seed), shard=names[file], row=row)
         for seed, (file, row) in enumerate(rows)
     ]
     write_lines(tmp_path / "clips.jsonl", (record.to_json() for record in records))
@@ -102,7 +102,7 @@ def test_a_missing_packet_file_is_named(tmp_path: Path, make_record: MakeRecord)
     with pytest.raises(UserError, match=r"clips\.jsonl"):
         ClipDataset.open(tmp_path)
     write_lines(tmp_path / "clips.jsonl", [make_record(0).to_json()])
-    with pytest.raises(UserError, match=r"packets-0\.safetensors"):
+    with pytest.raises(UserError, match=r"features-0\.safetensors"):
         ClipDataset.open(tmp_path)
 
 

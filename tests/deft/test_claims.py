@@ -117,7 +117,7 @@ def facts() -> Facts:
     )
 
 
-@pytest.mark.parametrize("kind", ["motion", "why", "triple"])
+@pytest.mark.parametrize("kind", ["motion", "why", "structured_answer"])
 def test_sentences_hold_every_claim_of_the_answer(kind: str) -> None:
     text = AnswerWriter(Templates(TEMPLATES)).turn(kind, facts(), random.Random(0))[1]
     checked = check_sentences(text, SMILE)
@@ -134,7 +134,7 @@ def test_sentences_hold_every_claim_of_the_answer(kind: str) -> None:
     assert wrong and all("inner brow" in s for s in wrong)
 
 
-@pytest.mark.parametrize("kind", ["motion", "why", "triple"])
+@pytest.mark.parametrize("kind", ["motion", "why", "structured_answer"])
 def test_only_the_last_sentence_of_a_growing_answer_changes(kind: str) -> None:
     text = AnswerWriter(Templates(TEMPLATES)).turn(kind, facts(), random.Random(0))[1]
     whole = [(s.start, s.end, s.verdict) for s in check_sentences(text, SMILE)]

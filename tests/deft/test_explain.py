@@ -83,9 +83,9 @@ def test_a_clip_is_encoded_once_for_all_questions(
     encoded: list[tuple[str, ...]] = []
     encode = explainer.encode
 
-    def counted(packets: Any, ablate: tuple[str, ...] = ()) -> Any:
+    def counted(clips: Any, ablate: tuple[str, ...] = ()) -> Any:
         encoded.append(ablate)
-        return encode(packets, ablate)
+        return encode(clips, ablate)
 
     monkeypatch.setattr(explainer, "encode", counted)
     first, second = make_clip(0), make_clip(1)

@@ -63,7 +63,7 @@ def _answers() -> Iterator[str]:
     )
     for emotion in (*facs.EMOTIONS, *facs.THREE_CLASSES, None):
         for aus in (("12",), ("L1", "R4", "17"), ()):
-            yield writer.answer("triple", Facts(emotion, aus, rows[: 3 * len(aus)]))
+            yield writer.answer("structured_answer", Facts(emotion, aus, rows[: 3 * len(aus)]))
 
 
 def test_every_answer_of_the_instruction_data_is_allowed(

@@ -55,7 +55,7 @@ def rows(
         {
             "input_ids": ids,
             "labels": labels,
-            "packet": make_features(i),
+            "features": make_features(i),
             "emotion_labels": i,
             "au_labels": aus[i],
             "region_labels": regions[i],

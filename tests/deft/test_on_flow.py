@@ -43,8 +43,8 @@ def test_enlarging_keeps_places_and_sides() -> None:
     images = medsqrt(stretch(flows(3)))
     small, large = as_trained(images, 28), as_trained(images, 56)
     pooled = torch.nn.functional.avg_pool2d(large.sign() * large**2, 2)
-    units = small.sign() * small**2
-    assert np.corrcoef(pooled.flatten().numpy(), units.flatten().numpy())[0, 1] > 0.9
+    named_aus = small.sign() * small**2
+    assert np.corrcoef(pooled.flatten().numpy(), named_aus.flatten().numpy())[0, 1] > 0.9
     flipped = as_trained(mirror(images), 56).numpy()
     np.testing.assert_allclose(flipped, mirror(large.numpy()), atol=5e-3)
 

@@ -183,7 +183,7 @@ def test_conversations_of_unequal_length_make_a_batch(
             "au_labels": torch.zeros(2, 2).numpy(),
             "region_labels": torch.zeros(20, dtype=torch.long).numpy(),
         }
-        rows.append({"input_ids": ids, "labels": labels, "packet": make_features(i), **targets})
+        rows.append({"input_ids": ids, "labels": labels, "features": make_features(i), **targets})
     batch = Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)(rows)
     assert batch["attention_mask"].sum(1).tolist() == [len(row["input_ids"]) for row in rows]
     del batch["region_labels"]

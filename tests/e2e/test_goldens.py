@@ -26,12 +26,13 @@ Golden = Callable[[Path], Any]
 
 def explanations(folder: Path) -> Any:
     """Every example clip, explained by the embedded checkpoint."""
-    from deft_llm.deft.inference.explainer import Explainer, observe
+    from deft_llm.data.measuring import measure_video
+    from deft_llm.deft.inference.explainer import Explainer
 
     explainer = Explainer.load(ROOT / "deft_llm" / "deft" / "checkpoint")
     found = {}
     for path in sorted((ROOT / "demo" / "clips").glob("*.mp4")):
-        _, measurement = observe(path)
+        _, measurement = measure_video(path)
         said = explainer.explain(measurement)
         i = measurement.interval
         found[path.stem] = {
@@ -51,7 +52,9 @@ def simulated_scores(folder: Path) -> Any:
     from deft_llm.evaluation.benchmark import run
 
     path = ROOT / "eval" / "benchmarks" / "simulated.yaml"
-    figures, _ = run(path, ["data.clips=60", f"cache={folder}", f"train_data={folder / 'none'}"])
+    figures, _ = run(
+        path, ["data.own.clips=60", f"output={folder}", f"train_data={folder / 'none'}"]
+    )
     return {figure.name: figure.value for figure in figures}
 
 

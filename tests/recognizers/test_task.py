@@ -45,12 +45,12 @@ def examples(count: int = 10) -> LabelledClips:
 
 def write_folder(folder: Path, make: Callable[[int], Features], subjects: str) -> Path:
     folder.mkdir()
-    record = ClipRecord("", "", None, True, ("12",), (), "packets-0.safetensors", 0, "")
+    record = ClipRecord("", "", None, True, ("12",), (), "features-0.safetensors", 0, "")
     records = [
         replace(record, clip=f"c{i}", subject=f"{subjects}{i}", emotion=EMOTIONS[i % 4], row=i)
         for i in range(12)
     ]
-    save_features(folder / "packets-0.safetensors", [make(i) for i in range(12)])
+    save_features(folder / "features-0.safetensors", [make(i) for i in range(12)])
     write_lines(folder / "clips.jsonl", (r.to_json() for r in records))
     return folder
 

@@ -55,7 +55,7 @@ def _observed(spec: ClipSpec, features: Features) -> MeasuredClip:
         emotion_known=spec.emotion is not None or not spec.aus,
         aus=facs.sort_aus(spec.aus),
         evidence=evidence,
-        packets="",
+        shard="",
         row=0,
         content=str(spec.seed),
         spec=spec.to_json(),

@@ -43,7 +43,7 @@ def claims_of(facts: Facts) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize("kind", ["motion", "why", "triple"])
+@pytest.mark.parametrize("kind", ["motion", "why", "structured_answer"])
 def test_stated_claims_are_exactly_the_evidence(
     writer: AnswerWriter, make_record: MakeRecord, kind: str, mirrored: bool
 ) -> None:
@@ -64,7 +64,7 @@ def test_any_direction_of_any_region_can_be_stated_and_read(writer: AnswerWriter
             except UserError:
                 continue
             facts = Facts("anger", ("4",), (Evidence(name, direction, 0.5, 5.0, ("4",)),))
-            for kind in ("motion", "why", "triple"):
+            for kind in ("motion", "why", "structured_answer"):
                 assert stated_claims(writer.answer(kind, facts)) == ((name, direction),)
 
 
@@ -94,7 +94,7 @@ def test_the_triple_round_trips(
 ) -> None:
     for seed in SEEDS:
         facts = make_record(seed).facts(mirrored)
-        record = parse_structured_answer("\n " + writer.answer("triple", facts) + " ")
+        record = parse_structured_answer("\n " + writer.answer("structured_answer", facts) + " ")
         assert record is not None
         assert record["class"] == facts.coarse
         assert record["emotion"] == (facts.emotion or "none")
@@ -111,7 +111,7 @@ def test_the_fixed_parts_of_the_triple_occur_as_the_tokenizer_knows_them(
 ) -> None:
     brow = Evidence("left inner brow", "up and inward", 0.5, 5.0, ("L1",))
     chin = Evidence("chin", "up", 0.5, 5.0, ("17",))
-    answer = writer.answer("triple", Facts("sadness", ("L1", "17"), (brow, chin)))
+    answer = writer.answer("structured_answer", Facts("sadness", ("L1", "17"), (brow, chin)))
     fixed = {piece for piece in PIECES if ":" in piece or piece == '"}'}
     assert len(fixed) == 10
     terms = {'"L1"', '"17"', "left inner brow", " left inner brow", "up and inward"}
@@ -173,8 +173,8 @@ def test_every_question_type_has_many_phrasings(templates: Templates) -> None:
         ("questions", "AU{number} {name} active", "AU{numbr} active", "au_yes_no.*'numbr'"),
         ("questions", "Is this person lying?", "Is {name} lying?", "beyond.*'name'"),
         ("questions", "Mark the apex.", "Mark {", "apex_time"),
-        ("answers", "{unit} is too weak", "{unit} at {where} is too weak", "unseen.*'where'"),
-        ("answers", "unit_unseen:", "unit_unsen:", "'unit_unseen'"),
+        ("answers", "{au} is too weak", "{au} at {where} is too weak", "unseen.*'where'"),
+        ("answers", "au_unseen:", "au_unsen:", "'au_unseen'"),
     ],
 )
 def test_a_wrong_template_is_named(
@@ -193,9 +193,9 @@ def test_a_wrong_template_is_named(
 def test_nothing_seen_is_said_as_nothing(writer: AnswerWriter) -> None:
     assert writer.answer("class", NOTHING) == writer.answer("emotion", NOTHING) == "none"
     assert writer.answer("aus", NOTHING) == "no action unit"
-    for kind in ("motion", "why", "triple"):
+    for kind in ("motion", "why", "structured_answer"):
         assert stated_claims(writer.answer(kind, NOTHING)) == ()
-    assert not any(e in writer.answer("triple", NOTHING) for e in facs.EMOTIONS)
+    assert not any(e in writer.answer("structured_answer", NOTHING) for e in facs.EMOTIONS)
 
 
 def test_the_rationale_names_no_unit_twice_and_the_emotion(
@@ -207,8 +207,8 @@ def test_the_rationale_names_no_unit_twice_and_the_emotion(
             continue
         text = writer.rationale(facts)
         for code in facts.aus:
-            unit = au_name(code)
-            assert text.count(f"{unit}:") + text.count(f"{unit} is too weak") <= 1
+            au = au_name(code)
+            assert text.count(f"{au}:") + text.count(f"{au} is too weak") <= 1
         reading = "none of the basic emotions" if facts.emotion == "others" else facts.emotion
         assert reading in text
 
@@ -236,7 +236,7 @@ def test_labels_are_read_back_from_every_answer_that_concludes(
         assert set(stated_labels(writer.answer(kind, facts))) == labels
     if emotion is not None:
         assert set(stated_labels(writer.rationale(facts))) == {fine}
-        fields = {"units": "AU12", "emotion": fine, "label": coarse}
+        fields = {"aus": "AU12", "emotion": fine, "label": coarse}
         assert set(stated_labels(writer.text("combined_one", **fields))) == {fine, coarse}
     assert coarse_label(fine) == coarse_label(coarse) == coarse
 

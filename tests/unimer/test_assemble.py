@@ -52,7 +52,7 @@ def observe(make_record: MakeRecord) -> Observe:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, observe: Observe, templates: Templates) -> Path:
     folder = tmp_path_factory.mktemp("built")
-    parts = write_shards("packets", range(CLIPS), observe, folder)
+    parts = write_shards("features", range(CLIPS), observe, folder)
     assemble(folder, parts, SETTINGS, templates, [("x/1", "the file does not decode")])
     return folder
 
@@ -73,16 +73,16 @@ def test_shards_and_interruptions_leave_no_trace(
             yield clip
 
     with pytest.raises(KeyboardInterrupt):
-        write_shards("packets", range(CLIPS), stopped, tmp_path)
+        write_shards("features", range(CLIPS), stopped, tmp_path)
     for index in (3, 1, 2):
-        parts = write_shards("packets", range(CLIPS), observe, tmp_path, Share(index, 3))
+        parts = write_shards("features", range(CLIPS), observe, tmp_path, Share(index, 3))
     assert not absent(tmp_path, parts)
     assemble(tmp_path, parts, SETTINGS, templates, [("x/1", "the file does not decode")])
     assert contents(tmp_path) == contents(built)
 
 
 def test_a_shard_measures_its_share_alone(tmp_path: Path, observe: Observe) -> None:
-    parts = write_shards("packets", range(CLIPS), observe, tmp_path, Share.parse("2/3"))
+    parts = write_shards("features", range(CLIPS), observe, tmp_path, Share.parse("2/3"))
     assert absent(tmp_path, parts) == [parts[0], parts[2]]
     for wrong in ("0/2", "3/2", "1", "a/b", "1/"):
         with pytest.raises(UserError, match="shard"):
@@ -134,7 +134,7 @@ def test_a_finished_folder_is_valid(built: Path) -> None:
         ("clips", {"emotion": "joy"}, "emotion"),
         ("clips", {"aus": ["99"]}, "aus[0]"),
         ("clips", {"interval": {"onset": 9, "apex": 5, "offset": 20}}, "interval"),
-        ("clips", {"packets": "none.safetensors"}, "packets"),
+        ("clips", {"shard": "none.safetensors"}, "shard"),
         ("train", {"clip": "unknown"}, "clip"),
         ("train", {"conversations": []}, "conversations"),
         ("train", {"conversations": [{"from": "gpt", "value": "a"}] * 2}, "conversations[0].from"),

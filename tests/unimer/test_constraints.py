@@ -20,7 +20,7 @@ from deft_llm.unimer.constraints import SEEN_Z, judge
 
 MakeTable = Callable[..., RegionTable]
 MakeRegions = Callable[..., np.ndarray]
-VISIBLE = [f"{s}{n}" for n, unit in facs.ACTION_UNITS.items() if unit.movements for s in ("", "L")]
+VISIBLE = [f"{s}{n}" for n, au in facs.ACTION_UNITS.items() if au.movements for s in ("", "L")]
 # Muscles that pull the same part opposite ways.
 ANTAGONISTS = [
     *(("1", "4"), ("2", "4"), ("5", "43"), ("5", "45"), ("5", "7"), ("12", "15"), ("12", "18")),

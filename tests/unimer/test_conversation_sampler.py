@@ -65,7 +65,7 @@ def test_what_an_answer_states_is_the_evidence_that_it_names(
             named = {(rows[k].region, rows[k].direction) for k in turn.evidence}
             assert set(stated_claims(turn.answer)) == named, turn
             checked[turn.kind] += bool(named)
-    assert {"motion", "why", "triple", "counterfactual", "unit_motion", "phases"} == {
+    assert {"motion", "why", "structured_answer", "counterfactual", "au_motion", "phases"} == {
         kind for kind, count in checked.items() if count
     }
 

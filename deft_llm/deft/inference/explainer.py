@@ -23,7 +23,7 @@ from transformers import LogitsProcessorList
 
 from deft_llm import facs, resources
 from deft_llm.answers import COARSE_LABELS, NOTHING, parse_structured_answer, stated_claims
-from deft_llm.clip import Clip, Explanation
+from deft_llm.clip import Explanation
 from deft_llm.data.features import Features, FeatureSizes, pack
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration
 from deft_llm.deft.inference.claims import contradicting, supported, unseen_aus
@@ -38,10 +38,8 @@ from deft_llm.deft.inference.scoring import label_log_likelihoods
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.errors import UserError
-from deft_llm.media.face import align, track_faces
-from deft_llm.media.video import read_clip
 from deft_llm.motion.evidence import measured_evidence
-from deft_llm.motion.measure import NO_MOTION, Measurement, measure
+from deft_llm.motion.measure import NO_MOTION, Measurement
 from deft_llm.resources import EMBEDDED
 
 MAX_NEW_TOKENS = 480
@@ -126,11 +124,9 @@ class Explainer:
         return cls(model, processor, Calibration.load(folder))
 
     @torch.inference_mode()
-    def encode(
-        self, packets: Sequence[Features], ablate: tuple[str, ...] = ()
-    ) -> dict[str, Tensor]:
-        """Expert tokens of some clips; ``blank`` names experts to leave out."""
-        inputs = self.processor.feature_extractor(list(packets))
+    def encode(self, clips: Sequence[Features], ablate: tuple[str, ...] = ()) -> dict[str, Tensor]:
+        """Expert tokens of some clips; ``ablate`` names experts to leave out."""
+        inputs = self.processor.feature_extractor(list(clips))
         clip = {name: inputs[name].to(self.model.device) for name in CLIP_INPUTS}
         return self.model.get_clip_features(ablate, **clip)
 
@@ -213,18 +209,20 @@ class Explainer:
         """
         likelihoods = self.likelihoods(tokens, "coarse")
         emotion, aus = self.model.heads(tokens)
-        texts = self.structured(tokens, grammar) if write else [""] * len(likelihoods)
+        texts = self.structured_answers(tokens, grammar) if write else [""] * len(likelihoods)
         return Answers(likelihoods, texts, aus.sigmoid(), emotion.softmax(-1))
 
-    def structured(
+    def structured_answers(
         self, tokens: dict[str, Tensor], grammar: bool = False, label: str = ""
     ) -> list[str]:
         """Structured answers about B encoded clips; arguments as of ``generate``."""
-        asked = [{"role": "user", "content": CLIP_TOKEN + self.processor.prompts["triple"]}]
+        asked = [
+            {"role": "user", "content": CLIP_TOKEN + self.processor.prompts["structured_answer"]}
+        ]
         return self.generate(tokens, asked, grammar, label)
 
     def explain(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> Explanation:
-        """Explain one measured clip; ``blank`` names experts to leave out."""
+        """Explain one measured clip; ``ablate`` names experts to leave out."""
         table, status = measurement.table_apex, nothing_seen(measurement)
         if status:
             return Explanation(None, {}, {}, (), status=status)
@@ -234,7 +232,7 @@ class Explainer:
         probabilities = self.calibration.probabilities("coarse", said.log_likelihoods[0])
         by_class = dict(zip(COARSE_LABELS, probabilities.tolist(), strict=True))
         best = max(by_class, key=by_class.__getitem__)
-        (text,) = self.structured(tokens, grammar=True, label=best)
+        (text,) = self.structured_answers(tokens, grammar=True, label=best)
         record = parse_structured_answer(text)
         named = tuple(record["aus"]) if record else ()
         rationale = record["rationale"] if record else text
@@ -289,7 +287,7 @@ class Explainer:
             turns: Earlier (question, answer) pairs.
             question: The new question.
             temperature: 0 takes the likeliest token; above, tokens are drawn (torch's generator).
-            blank: Experts to leave out.
+            ablate: Experts to leave out.
 
         Yields:
             The answer so far, longer each time.
@@ -335,24 +333,3 @@ def _remarks(measurement: Measurement) -> str:
         "micro-expressions of 0.3 to 3 px, so do not rely on its reading"
     )
     return remark if measurement.status == "ok" else f"{measurement.status}; {remark}"
-
-
-def observe(source: Path | str | Clip) -> tuple[Clip, Measurement]:
-    """Read a video, find and align its face, measure its motion.
-
-    Args:
-        source: A video file, a folder of frames, or a clip.
-
-    Returns:
-        The clip and what was measured on it.
-
-    Raises:
-        UserError: If it is no video, shows no face, or is too short to show motion.
-    """
-    clip = source if isinstance(source, Clip) else read_clip(source)
-    if len(clip) < 2:
-        raise UserError(
-            f"clip {clip.name}: {len(clip)} frame; expected at least 2 to see motion; "
-            "give the video, or the folder of all its frames"
-        )
-    return clip, measure(align(clip, track_faces(clip)))

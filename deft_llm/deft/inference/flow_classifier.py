@@ -76,7 +76,7 @@ class DeftFlowClassifier:
         return shares
 
     @torch.inference_mode()
-    def units(self, flow_uvs: NDArray[np.float32]) -> list[frozenset[int]]:
+    def named_aus(self, flow_uvs: NDArray[np.float32]) -> list[frozenset[int]]:
         """Numbers of the AUs that the written answers name, for (N, 3, S, S) ``flow_uvs``."""
         question = self.explainer.processor.prompts["aus"]
         asked = [{"role": "user", "content": CLIP_TOKEN + question}]
@@ -128,7 +128,7 @@ def as_trained(flow_uvs: NDArray[np.float32], side: int) -> Tensor:
     The square root is undone before the images are enlarged. Strain is never negative and zero
     somewhere, so that its least value is its zero, which ``medsqrt`` has moved to the median.
     """
-    units = torch.from_numpy(np.sign(flow_uvs) * flow_uvs**2)
-    units[:, 2] -= units[:, 2].amin((1, 2), keepdim=True)
-    larger = F.interpolate(units, size=(side, side), mode="bilinear", align_corners=False)
+    named_aus = torch.from_numpy(np.sign(flow_uvs) * flow_uvs**2)
+    named_aus[:, 2] -= named_aus[:, 2].amin((1, 2), keepdim=True)
+    larger = F.interpolate(named_aus, size=(side, side), mode="bilinear", align_corners=False)
     return torch.from_numpy(encode_flow(larger.numpy())[0])

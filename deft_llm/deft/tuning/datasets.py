@@ -62,15 +62,15 @@ class ClipTargets:
 
     def __init__(self, config: DeftConfig) -> None:
         self.emotions = {name: i for i, name in enumerate(config.emotions)}
-        self.units = {number: i for i, number in enumerate(config.aus)}
+        self.aus = {number: i for i, number in enumerate(config.aus)}
         self.regions = {name: i for i, name in enumerate(facs.REGIONS)}
 
     def __call__(self, record: ClipRecord, mirrored: bool) -> dict[str, Any]:
         """Targets of a record, or of its mirror image."""
-        labels = np.zeros((len(self.units), 2), np.float32)
+        labels = np.zeros((len(self.aus), 2), np.float32)
         for code in record.aus:
             code = facs.mirror_au(code) if mirrored else code
-            row = self.units.get(facs.au_number(code))
+            row = self.aus.get(facs.au_number(code))
             for side in facs.au_sides(code) if row is not None else ():
                 labels[row, 0 if side == "left" else 1] = 1.0
         regions = np.zeros(len(facs.REGIONS), np.int64)
@@ -86,7 +86,7 @@ class ClipTargets:
 def _shown(clip: MeasuredClip, mirrored: bool) -> dict[str, Any]:
     """What the experts see of a clip, or of its mirror image."""
     assert clip.features is not None, "a data folder holds measured clips alone"
-    return {"packet": mirror(clip.features) if mirrored else clip.features}
+    return {"features": mirror(clip.features) if mirrored else clip.features}
 
 
 class ExpertDataset(Dataset):
@@ -130,7 +130,7 @@ class ExpertTokens:
         with torch.inference_mode():
             for first in range(0, len(images), _ENCODED):
                 indices = range(first, min(first + _ENCODED, len(images)))
-                inputs = extractor([images[i]["packet"] for i in indices])
+                inputs = extractor([images[i]["features"] for i in indices])
                 found = model.get_clip_features(
                     **{n: x.to(model.device) for n, x in inputs.items()}
                 )
@@ -221,7 +221,7 @@ class Collator:
             tokens = [row["expert_tokens"] for row in rows]
             batch["expert_tokens"] = {n: torch.stack([t[n] for t in tokens]) for n in tokens[0]}
         else:
-            batch.update(self.extractor([row["packet"] for row in rows]))
+            batch.update(self.extractor([row["features"] for row in rows]))
         batch["emotion_labels"] = torch.tensor([row["emotion_labels"] for row in rows])
         for name in ("au_labels", "region_labels"):
             batch[name] = torch.from_numpy(np.stack([row[name] for row in rows]))

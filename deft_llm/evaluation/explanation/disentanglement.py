@@ -15,20 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deft_llm.data.simulated_test import TestClip
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
-from deft_llm.evaluation.explanation.simulated_scores import BATCH
+from deft_llm.evaluation.explanation.replies import BATCH
 from deft_llm.metrics.representation import cka, linear_probe
 
 LEAST_CLIPS = 20  # of a face in the identity probe
 
 
-def encoded(explainer: Explainer, clips: Sequence[TestClip]) -> dict[str, Tensor]:
+def encoded(explainer: Explainer, clips: Sequence[MeasuredClip]) -> dict[str, Tensor]:
     """Expert tokens (N, tokens, D) of the N clips in which a face was found."""
-    packets = [clip.packet for clip in clips if clip.packet is not None]
-    parts = [explainer.encode(packets[i : i + BATCH]) for i in range(0, len(packets), BATCH)]
+    shard = [clip.features for clip in clips if clip.features is not None]
+    parts = [explainer.encode(shard[i : i + BATCH]) for i in range(0, len(shard), BATCH)]
     return {name: torch.cat([part[name] for part in parts]) for name in EXPERTS}
 
 
@@ -37,7 +37,7 @@ def encoded(explainer: Explainer, clips: Sequence[TestClip]) -> dict[str, Tensor
 
 @dataclass(frozen=True)
 class Exchange:
-    """What became of answers when clips exchanged parts.
+    """What became of answers when clips exchanged their motion.
 
     Attributes:
         pairs: Pairs of clips whose own answers differ.
@@ -69,8 +69,7 @@ def exchange(explainer: Explainer, tokens: dict[str, Tensor], seed: int) -> Exch
 
     def follows(*parts: str) -> float:
         mixed = {n: values[donor] if n in parts else values for n, values in tokens.items()}
-        said = answers(explainer, mixed)
-        return float((said == own[donor])[differ].float().mean())
+        return float((answers(explainer, mixed) == own[donor])[differ].float().mean())
 
     return Exchange(int(differ.sum()), follows("motion", "texture"), follows("motion"))
 
@@ -102,13 +101,13 @@ class Identity:
     chance: float
 
 
-def identity_probe(explainer: Explainer, clips: Sequence[TestClip]) -> Identity:
+def identity_probe(explainer: Explainer, clips: Sequence[MeasuredClip]) -> Identity:
     """Probe every expert, all of its tokens side by side.
 
     Raises:
         UserError: If fewer than two faces have enough clips.
     """
-    shown = [clip for clip in clips if clip.packet is not None]
+    shown = [clip for clip in clips if clip.features is not None]
     count = Counter(clip.spec.subject for clip in shown)
     kept = [clip for clip in shown if count[clip.spec.subject] >= LEAST_CLIPS]
     faces, labels = np.unique([clip.spec.subject for clip in kept], return_inverse=True)

@@ -1,12 +1,13 @@
 """AUs that DEFT-LLM names from real flow images, held against the codings of SAMM.
 
-The images carry the names of SAMM's clips, so what the coders wrote is known where a clip is in
-the sheet. Sides are left out of account: the sheet seldom has them. Beside the model stands the
-best that an answer without looking reaches: each AU named for every clip.
+The images carry the names of SAMM's clips, so the coding is known where a clip is in the sheet.
+Sides are ignored: the sheet seldom has them. Beside the model stands the best score of an answer
+that does not look: each AU named for every clip.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections import Counter
@@ -17,75 +18,82 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm import facs
-from deft_llm.config import Settings, load
 from deft_llm.corpora.base import load_corpus
 from deft_llm.data.flow_images import read_flow_images
-from deft_llm.deft.inference.flow_classifier import DeftOnFlow
+from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier
 from deft_llm.errors import UserError
+from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.tables import markdown
+from deft_llm.files import write_lines
 from deft_llm.metrics.classification import binary_f1
 from deft_llm.metrics.figures import Figure
 from deft_llm.motion.encoding import medsqrt
 
 logger = logging.getLogger(__name__)
+Numbers = Collection[int]  # of AUs
 
 
-class FlowUnits(Settings):
-    """A file of ``eval/benchmarks`` with ``benchmark: flow_units``.
+class FlowAusBenchmark(Benchmark):
+    """A file of ``eval/benchmarks`` with ``benchmark: flow_aus``.
 
     Attributes:
-        benchmark: "flow_units".
         checkpoint: Folder of the model.
         data: Folder of flow images, relative to the environment variable DEFT_DATA.
         codings: Folder that holds SAMM's sheet, likewise.
         least: An AU is scored when at least this many of the clips are coded with it.
     """
 
-    benchmark: str
     checkpoint: Path
     data: Path
     codings: Path
     least: int = 10
 
+    def figure_names(self) -> list[str]:
+        """See the base."""
+        return [
+            *("au_macro_f1", "au_macro_f1_all_named", "au_precision", "au_recall"),
+            *("clips", "scored_aus"),
+        ]
 
-def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
-    """Run the benchmark; the entry of ``evaluation.benchmark``.
+    def measure(self) -> tuple[list[Figure], str]:
+        """See the base."""
+        root = Path(os.environ.get("DEFT_DATA", ""))
+        images = read_flow_images(root / self.data)
+        codings = load_corpus("samm", root / self.codings).read(frames=False).annotations
+        in_sheet = {a.clip: frozenset(map(facs.au_number, a.aus)) for a in codings}
+        rows = [i for i, clip in enumerate(images.clips) if str(clip) in in_sheet]
+        if not rows:
+            raise UserError(f"{self.codings}: no image of {self.data} is a clip of SAMM")
+        logger.info("%d images are clips of SAMM's sheet", len(rows))
+        model = DeftFlowClassifier(len(facs.THREE_CLASSES), str(self.checkpoint))
+        named = model.named_aus(medsqrt(images.stack("flow_image")[rows]))
+        clips = [str(images.clips[i]) for i in rows]
+        coded = [in_sheet[clip] for clip in clips]
+        self._write_rows(clips, coded, named)
+        values, table = scores(coded, named, self.least)
+        return self.with_bars(values), table
 
-    Args:
-        path: A file of ``eval/benchmarks``.
-        overrides: Dotted changes.
-
-    Returns:
-        The figures, and the table of AUs as Markdown.
-
-    Raises:
-        UserError: If data or checkpoint are missing, or no clip is in the sheet.
-    """
-    bench = load(FlowUnits, path, overrides)
-    root = os.environ.get("DEFT_DATA", "")
-    images = read_flow_images(Path(root) / bench.data)
-    coded = {
-        a.clip: frozenset(map(facs.au_number, a.aus))
-        for a in load_corpus("samm", Path(root) / bench.codings).read(frames=False).annotations
-    }
-    rows = [i for i, clip in enumerate(images.clips) if str(clip) in coded]
-    if not rows:
-        raise UserError(f"{bench.codings}: none of the images of {bench.data} is a clip of SAMM")
-    logger.info("%d images are clips of SAMM's sheet", len(rows))
-    model = DeftOnFlow(len(facs.THREE_CLASSES), str(bench.checkpoint))
-    named = model.units(medsqrt(images.images[rows]))
-    return scores([coded[str(images.clips[i])] for i in rows], named, bench.least)
+    def _write_rows(
+        self, clips: Sequence[str], coded: Sequence[Numbers], named: Sequence[Numbers]
+    ) -> None:
+        """Keep what was coded and what was named, so that scores can be computed again."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        rows = (
+            {"clip": clip, "coded": sorted(own), "named": sorted(theirs)}
+            for clip, own, theirs in zip(clips, coded, named, strict=True)
+        )
+        write_lines(self.output / "predictions-flow-aus.jsonl", map(json.dumps, rows))
 
 
 def scores(
-    coded: Sequence[Collection[int]], named: Sequence[Collection[int]], least: int
-) -> tuple[list[Figure], str]:
+    coded: Sequence[Numbers], named: Sequence[Numbers], least: int
+) -> tuple[dict[str, float], str]:
     """Figures and table of N clips.
 
     Args:
         coded: AU numbers of every clip.
         named: The same as the model says.
-        least: See ``FlowUnits``.
+        least: See ``FlowAusBenchmark``.
 
     Raises:
         UserError: If no AU is coded often enough.
@@ -94,23 +102,23 @@ def scores(
     kept = sorted(number for number, clips in count.items() if clips >= least)
     if not kept:
         raise UserError(f"no AU is coded in {least} of {len(coded)} clips; lower least")
-    truth, said = _marks(coded, kept), _marks(named, kept)
-    f1, blind = binary_f1(truth, said), binary_f1(truth, np.ones_like(truth))
+    truth, predicted = _marks(coded, kept), _marks(named, kept)
+    f1, all_named = binary_f1(truth, predicted), binary_f1(truth, np.ones_like(truth))
     table = [
-        {"AU": str(n), "coded": str(t.sum()), "named": str(s.sum()), "F1": f"{a:.3f}"}
-        for n, t, s, a in zip(kept, truth.T, said.T, f1, strict=True)
+        {"AU": number, "coded": int(t.sum()), "named": int(p.sum()), "F1": float(value)}
+        for number, t, p, value in zip(kept, truth.T, predicted.T, f1, strict=True)
     ]
-    given = [set(own) & set(answer) for own, answer in zip(coded, named, strict=True)]
-    words = sum(map(len, named))
-    return [
-        Figure("au_macro_f1", float(f1.mean())),
-        Figure("au_macro_f1_all_named", float(blind.mean())),
-        Figure("au_precision", sum(map(len, given)) / words if words else 0.0),
-        Figure("au_recall", sum(map(len, given)) / sum(map(len, coded))),
-        Figure("clips", float(len(coded))),
-        Figure("scored_aus", float(len(kept))),
-    ], markdown(table)
+    right = sum(len(set(own) & set(theirs)) for own, theirs in zip(coded, named, strict=True))
+    stated = sum(map(len, named))
+    return {
+        "au_macro_f1": float(f1.mean()),
+        "au_macro_f1_all_named": float(all_named.mean()),
+        "au_precision": right / stated if stated else 0.0,
+        "au_recall": right / sum(map(len, coded)),
+        "clips": float(len(coded)),
+        "scored_aus": float(len(kept)),
+    }, markdown(table)
 
 
-def _marks(answers: Sequence[Collection[int]], numbers: Sequence[int]) -> NDArray[np.bool_]:
+def _marks(answers: Sequence[Numbers], numbers: Sequence[int]) -> NDArray[np.bool_]:
     return np.array([[number in answer for number in numbers] for answer in answers], bool)

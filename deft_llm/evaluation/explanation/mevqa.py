@@ -38,16 +38,14 @@ _TASK_NAMES = {
     61: "eyes left",
     62: "eyes right",
 }
-UNIT_NAMES: dict[int, str] = {
-    n: _TASK_NAMES.get(n, unit.name) for n, unit in facs.ACTION_UNITS.items()
-}
-_NUMBERS = {name: n for n, name in UNIT_NAMES.items()}
+AU_NAMES: dict[int, str] = {n: _TASK_NAMES.get(n, au.name) for n, au in facs.ACTION_UNITS.items()}
+_NUMBERS = {name: n for n, name in AU_NAMES.items()}
 _FORMS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("coarse", re.compile(r"what is the coarse expression class\?")),
     ("fine", re.compile(r"what is the fine-grained expression class\?")),
     ("aus", re.compile(r"what (?:is|are) the action units?\?")),
-    ("au_yes_no", re.compile(r"is the action unit (?P<unit>.+) shown on the face\?")),
-    ("side", re.compile(r"is the action unit (?P<unit>.+) located on the left or right face\?")),
+    ("au_yes_no", re.compile(r"is the action unit (?P<au>.+) shown on the face\?")),
+    ("side", re.compile(r"is the action unit (?P<au>.+) located on the left or right face\?")),
     ("combined", re.compile(r"what (?:is|are) the action units? present, and based on .+\?")),
 )
 
@@ -61,7 +59,7 @@ class Question:
         clip: The clip that it is about.
         dataset: "casme2", "samm", "casme3".
         kind: Question type.
-        unit: FACS number that is asked about; None for other types.
+        au: FACS number that is asked about; None for other types.
         question: As worded.
         answer: The reference; "" in a test file.
         row: The row as read.
@@ -71,7 +69,7 @@ class Question:
     clip: str
     dataset: str
     kind: Kind
-    unit: int | None
+    au: int | None
     question: str
     answer: str
     row: Mapping[str, Any]
@@ -100,10 +98,10 @@ def read_questions(path: Path) -> list[Question]:
         if dataset not in FINE:
             known = ", ".join(FINE)
             raise UserError(f"{where}, dataset: got {dataset!r}, expected one of {known}")
-        kind, unit = _kind(row["question"], where)
+        kind, au = _kind(row["question"], where)
         questions.append(
             Question(
-                *(name, row[fields[1]], dataset, kind, unit, row["question"]),
+                *(name, row[fields[1]], dataset, kind, au, row["question"]),
                 str(row.get("answer") or ""),
                 row,
             )
@@ -117,7 +115,7 @@ def _kind(question: str, where: str) -> tuple[Kind, int | None]:
         match = form.fullmatch(text)
         if match is None:
             continue
-        name = match.groupdict().get("unit")
+        name = match.groupdict().get("au")
         if name is not None and name not in _NUMBERS:
             raise UserError(f"{where}, question: {name!r} is no action unit that is known")
         return kind, None if name is None else _NUMBERS[name]
@@ -128,27 +126,27 @@ def _kind(question: str, where: str) -> tuple[Kind, int | None]:
 
 
 def answer(question: Question, facts: Facts) -> str:
-    """What to say, in the task's own wording.
+    """The answer in the task's own wording.
 
     Args:
         question: Of the task.
         facts: What is known or predicted of its clip.
     """
-    units = ", ".join(UNIT_NAMES[n] for n in _present(facts)) or NOTHING
+    aus = ", ".join(AU_NAMES[n] for n in _present(facts)) or NOTHING
     if question.kind == "coarse":
         return facts.coarse
     if question.kind == "fine":
         return facts.emotion or NOTHING
     if question.kind == "aus":
-        return units
+        return aus
     if question.kind == "au_yes_no":
-        return "yes" if question.unit in _present(facts) else "no"
+        return "yes" if question.au in _present(facts) else "no"
     if question.kind == "side":
-        codes = {code[0] for code in facts.aus if facs.au_number(code) == question.unit}
+        codes = {code[0] for code in facts.aus if facs.au_number(code) == question.au}
         return "right" if codes == {"R"} else "left"
     verb, many = ("are", "s") if len(_present(facts)) > 1 else ("is", "")
     return (
-        f"The action unit{many} present {verb}: {units}. Therefore, the fine-grained expression "
+        f"The action unit{many} present {verb}: {aus}. Therefore, the fine-grained expression "
         f"class is {facts.emotion or NOTHING}, and the coarse expression class is {facts.coarse}."
     )
 
@@ -157,7 +155,7 @@ def _present(facts: Facts) -> list[int]:
     return sorted({facs.au_number(code) for code in facts.aus})
 
 
-def read_units(text: str) -> tuple[int, ...]:
+def read_aus(text: str) -> tuple[int, ...]:
     """The action units that an answer names, by the task's names."""
     found = [
         n for name, n in _NUMBERS.items() if re.search(rf"\b{re.escape(name)}\b", text.lower())
@@ -173,17 +171,17 @@ def submission(path: Path, questions: Iterable[Question], answers: Mapping[str, 
     """
     lines = []
     for question in questions:
-        said = _said(question, answers)
+        text = _answer_to(question, answers)
         row = {name: value for name, value in question.row.items() if name != "answer"}
-        lines.append(json.dumps({**row, "answer": said}, ensure_ascii=False))
+        lines.append(json.dumps({**row, "answer": text}, ensure_ascii=False))
     write_lines(path, lines)
 
 
-def _said(question: Question, answers: Mapping[str, str]) -> str:
-    said = answers.get(question.name, "").strip()
-    if not said:
+def _answer_to(question: Question, answers: Mapping[str, str]) -> str:
+    text = answers.get(question.name, "").strip()
+    if not text:
         raise UserError(f"question {question.name}: no answer; expected a text for each question")
-    return said
+    return text
 
 
 # -------------------------------------------------------------------------------- scoring
@@ -201,7 +199,7 @@ def scores(questions: Sequence[Question], answers: Mapping[str, str]) -> dict[st
 
     Args:
         questions: With reference answers, all of one dataset.
-        answers: Question name -> what was said.
+        answers: Question name -> the model's text.
 
     Returns:
         ``coarse_uf1``, ``coarse_uar``, ``fine_uf1``, ``fine_uar`` over the pinned label sets,
@@ -214,21 +212,21 @@ def scores(questions: Sequence[Question], answers: Mapping[str, str]) -> dict[st
     datasets = {question.dataset for question in questions}
     if len(datasets) != 1:
         raise UserError(f"questions of {sorted(datasets)}; score one dataset at a time")
-    said = [_said(question, answers) for question in questions]
+    texts = [_answer_to(question, answers) for question in questions]
     values = {}
     for kind, labels in (("coarse", COARSE), ("fine", FINE[datasets.pop()])):
-        matrix = _labels(kind, labels, questions, said)
+        matrix = _labels(kind, labels, questions, texts)
         values[f"{kind}_uf1"], values[f"{kind}_uar"] = uf1(matrix), uar(matrix)
-    values["yes_no_accuracy"] = accuracy(_labels("au_yes_no", ("no", "yes"), questions, said))
+    values["yes_no_accuracy"] = accuracy(_labels("au_yes_no", ("no", "yes"), questions, texts))
     references = [question.answer for question in questions]
-    return {**values, "bleu": bleu(said, references), "rouge1": rouge1(said, references)}
+    return {**values, "bleu": bleu(texts, references), "rouge1": rouge1(texts, references)}
 
 
 def _labels(
-    kind: str, labels: Sequence[str], questions: Sequence[Question], said: Sequence[str]
+    kind: str, labels: Sequence[str], questions: Sequence[Question], texts: Sequence[str]
 ) -> Any:
-    truth, guesses = [], []
-    for question, text in zip(questions, said, strict=True):
+    truth, predicted = [], []
+    for question, text in zip(questions, texts, strict=True):
         if question.kind != kind:
             continue
         if question.answer not in labels:
@@ -237,5 +235,5 @@ def _labels(
                 f"{', '.join(labels)}"
             )
         truth.append(question.answer)
-        guesses.append(read_label(text, labels))
-    return confusion_matrix(truth, guesses, labels)
+        predicted.append(read_label(text, labels))
+    return confusion_matrix(truth, predicted, labels)

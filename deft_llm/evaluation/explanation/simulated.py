@@ -1,273 +1,235 @@
-"""The simulated benchmark: DEFT-LLM on clips of faces that it was never trained on.
+"""DEFT-LLM on simulated clips: classes, AUs and claims held against what is exactly known.
 
-Pinned: at least 600 clips of at least 60 identities; emotions and AU sets from the statistics of
-real codings; peak displacement log-uniform 0.3-3 canonical px; blinks, gaze, head drift, camera
-noise; H.264 at CRF 18; 10 % of the clips without any AU. The language model carries the bars:
-classes by label likelihood, AUs and claims from its raw text. Onset and apex are the coded ones,
-as in published protocols.
+Every checkpoint of a file is tried on its test sets: clips of faces that it was never trained on,
+each set of one head. The draw is pinned: at least 600 clips of at least 60 identities; emotions and
+AU sets from the statistics of real codings; peak displacement log-uniform 0.3-3 canonical px;
+blinks, gaze, head drift, camera noise; H.264 at CRF 18; 10 % of the clips without any AU. Onset and
+apex are the coded ones, as in published protocols. The file lists what is measured
+(``measures.py``).
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-import numpy as np
+from pydantic import AfterValidator, Field
 
 from deft_llm import facs, resources
-from deft_llm.answers import NOTHING, parse_triple
-from deft_llm.clip import Prediction
-from deft_llm.config import Settings, load
-from deft_llm.data.simulated_test import TestClip, test_clips
+from deft_llm.config import Settings
+from deft_llm.data.simulated import SimulatedData, even_specs, head_at_hand, simulated_clips, specs
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
-from deft_llm.evaluation.explanation.simulated_scores import (
-    BayesRule,
-    Reply,
+from deft_llm.evaluation.benchmark import Benchmark
+from deft_llm.evaluation.explanation.measures import (
+    MEASURES,
+    Trial,
+    Values,
+    figure_names,
+    measured,
+    of_text,
+)
+from deft_llm.evaluation.explanation.references import training_draw
+from deft_llm.evaluation.explanation.replies import ask, write_rows
+from deft_llm.evaluation.explanation.scores import (
+    LEAST_AU_SHARE,
     amplitude_table,
-    ask,
-    au_matrix,
-    claims,
-    class_of,
-    class_uf1,
     confusion,
-    head_aus,
-    head_class,
-    logistic_regression_uf1,
-    named_without_au,
-    said_aus,
     scored_aus,
 )
-from deft_llm.evaluation.recognition.tables import markdown as as_markdown
-from deft_llm.files import write_lines
-from deft_llm.metrics.classification import binary_f1, f1_per_class, uar, uf1
+from deft_llm.evaluation.faces import require_unseen
+from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.figures import Figure
 from deft_llm.simulator.scene.clip_spec import ClipSpec
-from deft_llm.unimer.build import SimulatedData, specs
 
 logger = logging.getLogger(__name__)
+LEFT_OUT = "left_out"
 
 
-class Bars(Settings):
-    """What the language model has to reach; see the issue of each benchmark file."""
-
-    uf1_of_ceiling: float
-    au_macro_f1: float
-    claim_precision: float
-    claim_recall: float
-    parsed: float
-    named_without_au: float
-    structure_alone_uf1: float
+def _known(name: str) -> str:
+    if name not in MEASURES:
+        raise ValueError(f"expected some of {', '.join(MEASURES)}")
+    return name
 
 
-class SimulatedBenchmark(Settings):
-    """A file of ``eval/benchmarks`` with ``benchmark: simulated``.
+MeasureName = Annotated[str, AfterValidator(_known)]
+
+
+class TrainedModel(Settings):
+    """A checkpoint to test.
 
     Attributes:
-        benchmark: "simulated".
-        checkpoint: Folder of the model; "embedded": the package's.
-        recipes: What it was trained by: their training draw fits the ceiling, and no subject of it
-            may be in the test.
-        train_data: Data folder of the last recipe, for the logistic regression; may be absent.
-        data: The test clips.
-        least_au_share: An AU is scored when it is in at least this share of the statistics.
-        bars: Bars.
-        cache: Where measured test clips are kept.
+        checkpoint: Its folder; "embedded": the package's.
+        recipes: What it was trained by: their training draw fits the ceilings, and shares no face
+            with the tests.
+        tests: Names of the test sets.
     """
 
-    benchmark: str
     checkpoint: Path
     recipes: list[Path]
-    train_data: Path
-    data: SimulatedData
-    least_au_share: float = 0.02
-    bars: Bars
-    cache: Path = Path("runs/benchmarks")
+    tests: list[str]
 
 
-def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
-    """Run the benchmark.
+class SimulatedBenchmark(Benchmark):
+    """A file of ``eval/benchmarks`` with ``benchmark: simulated``.
 
-    Args:
-        path: A file of ``eval/benchmarks``.
-        overrides: Dotted changes.
+    With one model on one test set, figures go by their own names, and it is an error if a part of
+    the two is missing. With several they are called ``<model>_<test set>_<figure>``; a checkpoint
+    or head that is not there is left out, and counted as ``left_out``.
 
-    Returns:
-        The figures, and the tables as Markdown.
-
-    Raises:
-        UserError: If the test shares a subject with the training draw, or a file is missing.
+    Attributes:
+        models: By name.
+        data: Test sets by name.
+        probe: Clips of the identity probe by the same names; their faces take turns.
+        train_data: Data folder that the logistic regression learns from; may be absent.
+        measures: Names of ``measures.MEASURES``.
+        label_sets: Sets of classes to score.
+        names: Figure -> what it is called in this file, where that is another name.
+        grammar: Generate under the grammar. Figures of the text are then called
+            ``grammar_<figure>``, for the bars are set for raw text.
+        least_au_share: An AU is scored when it is in at least this share of the statistics.
     """
-    bench = load(SimulatedBenchmark, path, overrides)
-    train = training_draw(bench.recipes)
-    audit(train, list(specs(bench.data)))
-    explainer = Explainer.load(bench.checkpoint)
-    clips = test_clips(bench.data, bench.cache)
-    started = time.perf_counter()
-    replies = ask(explainer, clips)
-    seconds = (time.perf_counter() - started) / len(clips)
-    ceiling = class_uf1(clips, map(BayesRule(train), (c.spec.aus for c in clips)))
-    figures = _language_figures(bench, clips, replies, ceiling)
-    figures += _ablation_figures(bench, explainer, clips, figures[0].value)
-    figures += _head_figures(bench, explainer, clips, replies)
-    figures.append(Figure("lr_on_flow_uf1", logistic_regression_uf1(bench.train_data, clips)))
-    rows = bench.cache / "simulated-predictions.jsonl"
-    write_rows(rows, bench.data.seed, clips, replies, seconds)
-    return figures, _tables(clips, replies)
 
+    models: dict[str, TrainedModel] = Field(min_length=1)
+    data: dict[str, SimulatedData]
+    probe: dict[str, SimulatedData] = {}
+    train_data: Path | None = None
+    measures: list[MeasureName]
+    label_sets: list[Literal["three", "seven"]] = ["three"]
+    names: dict[str, str] = {}
+    grammar: bool = False
+    least_au_share: float = LEAST_AU_SHARE
 
-class _RecipeFile(DeftRecipe):
-    """A recipe with the ``task`` key that train.py reads."""
+    def figure_names(self) -> list[str]:
+        """See the base; before a model and a test set are put in front of them."""
+        numbers = scored_aus(self.least_au_share)
+        own = figure_names(self.measures, self.label_sets, numbers)
+        return [*(self.names.get(name, name) for name in own), LEFT_OUT]
 
-    task: str
+    def measure(self) -> tuple[list[Figure], str]:
+        """See the base."""
+        self._require_parts()
+        entries, left_out = self._entries()
+        draws = {name: training_draw(self.models[name].recipes) for name, _ in entries}
+        for name, test in entries:  # before anything is rendered
+            self._require_unseen(draws[name], test)
+        figures: list[Figure] = []
+        rows: list[dict[str, object]] = []
+        tables: list[str] = []
+        for name, tests in groupby(entries, key=itemgetter(0)):
+            explainer = Explainer.load(self.models[name].checkpoint)
+            for _, test in tests:
+                trial = self._trial(name, test, explainer, draws[name])
+                values = measured(trial, self.measures)
+                figures += self._figures(values, name, test)
+                rows.append(_row(f"{name} on {test}", values, self.grammar))
+                tables.append(f"{name} on {test}\n\n{_tables(trial)}")
+        if self._several:
+            figures += self.with_bars({LEFT_OUT: float(left_out)})
+            tables.insert(0, markdown(rows) if rows else "nothing was tested")
+        return figures, "\n\n".join(tables)
 
+    @property
+    def _pairs(self) -> list[tuple[str, str]]:
+        return [(name, test) for name, model in self.models.items() for test in model.tests]
 
-def training_draw(recipes: Sequence[Path]) -> list[ClipSpec]:
-    """The simulated clips that recipes train on, one after the other."""
-    sets = [data for name in recipes for data in load(_RecipeFile, resources.recipe(name)).data]
-    return [spec for data in sets for spec in specs(data)]
+    @property
+    def _several(self) -> bool:
+        return len(self._pairs) > 1
 
+    def _require_parts(self) -> None:
+        """Every name of a test set must be one, and every measure have its clips."""
+        tests = {test for _, test in self._pairs}
+        wanted = {"data": self.data} | ({"probe": self.probe} if "experts" in self.measures else {})
+        for part, sets in wanted.items():
+            if missing := sorted(tests - set(sets)):
+                known = ", ".join(sets) or "none"
+                raise UserError(f"test set {missing[0]!r} is not in {part}; there are: {known}")
+        if "reference" in self.measures and self.train_data is None:
+            raise UserError("measures: reference needs train_data, the data folder of a recipe")
 
-def audit(
-    train: Sequence[ClipSpec], test: Sequence[ClipSpec], between: str = "training draw and test"
-) -> None:
-    """Refuse two sets of clips that share a face or a clip.
+    def _entries(self) -> tuple[list[tuple[str, str]], int]:
+        """Models and test sets that can be run, and how many cannot."""
+        if not self._several:
+            return self._pairs, 0
+        found = []
+        for name, test in self._pairs:
+            folder = resources.checkpoint(self.models[name].checkpoint)
+            if not folder.is_dir():
+                logger.warning("model %r is left out: no checkpoint %s", name, folder)
+            elif head_at_hand(self.data[test].head):
+                found.append((name, test))
+        return found, len(self._pairs) - len(found)
 
-    Args:
-        train: The one.
-        test: The other.
-        between: What they are, for the message.
+    def _require_unseen(self, train: list[ClipSpec], test: str) -> None:
+        sets = {"data": specs(self.data[test])}
+        if "experts" in self.measures:
+            sets["probe"] = iter(even_specs(self.probe[test]))
+        for part, drawn in sets.items():
+            require_unseen(
+                train,
+                drawn,
+                f"training draw and {'test' if part == 'data' else part}",
+                f"set {part}.{test}.first_identity and .seed apart from the recipe's",
+            )
 
-    Raises:
-        UserError: With one that they share.
-    """
-    both = {s.subject for s in train} & {s.subject for s in test}
-    both |= {s.name for s in train} & {s.name for s in test}
-    if both:
-        raise UserError(
-            f"{between} share {sorted(both)[0]} and {len(both) - 1} more; "
-            "set data.first_identity and data.seed of the benchmark apart from the recipe's"
+    def _trial(self, name: str, test: str, explainer: Explainer, train: list[ClipSpec]) -> Trial:
+        data = self.data[test]
+        clips = simulated_clips(data, self.output)
+        started = time.perf_counter()
+        replies = ask(explainer, clips, grammar=self.grammar)
+        seconds = (time.perf_counter() - started) / len(clips)
+        file = self.output / f"predictions-{name}-{test}.jsonl"
+        write_rows(file, data.seed, clips, replies, seconds)
+        probe = self.probe[test] if "experts" in self.measures else None
+        return Trial(
+            explainer,
+            train,
+            clips,
+            replies,
+            self.label_sets,
+            scored_aus(self.least_au_share),
+            () if probe is None else simulated_clips(probe, self.output, even=True),
+            self.train_data,
         )
-    faces = len({s.subject for s in test})
-    logger.info("%s: %d clips of %d faces are apart", between, len(test), faces)
 
-
-def _language_figures(
-    bench: SimulatedBenchmark, clips: Sequence[TestClip], replies: Sequence[Reply], ceiling: float
-) -> list[Figure]:
-    bars = bench.bars
-    matrix = confusion(clips, (r.three() for r in replies))
-    strict = class_uf1(clips, (r.best() for r in replies))
-    numbers = scored_aus(bench.least_au_share)
-    truth = au_matrix((c.spec.aus for c in clips), numbers)
-    f1 = binary_f1(truth, au_matrix(map(said_aus, replies), numbers))
-    counts = claims(clips, replies)
-    shown = [r for c, r in zip(clips, replies, strict=True) if c.packet is not None]
-    return [
-        Figure("uf1", uf1(matrix), bars.uf1_of_ceiling * ceiling),
-        Figure("ceiling_uf1", ceiling),
-        Figure("uar", uar(matrix)),
-        *(
-            Figure(f"f1_{name}", float(value))
-            for name, value in zip(facs.THREE_CLASSES, f1_per_class(matrix), strict=True)
-        ),
-        Figure("uf1_none_is_an_error", strict),
-        Figure("au_macro_f1", float(f1.mean()), bars.au_macro_f1),
-        *(Figure(f"f1_au{n}", float(value)) for n, value in zip(numbers, f1, strict=True)),
-        Figure("claim_precision", counts.precision, bars.claim_precision),
-        Figure("claim_recall", counts.recall, bars.claim_recall),
-        Figure(
-            "parsed", float(np.mean([parse_triple(r.text) is not None for r in shown])), bars.parsed
-        ),
-        Figure(
-            "named_without_au", named_without_au(clips, replies), bars.named_without_au, above=False
-        ),
-        Figure("clips_without_face", float(sum(c.packet is None for c in clips))),
-    ]
-
-
-def _ablation_figures(
-    bench: SimulatedBenchmark, explainer: Explainer, clips: Sequence[TestClip], whole: float
-) -> list[Figure]:
-    """UF1 of structure alone, and the drop when each expert alone is blanked."""
-
-    def blanked(*names: str) -> float:
-        replies = ask(explainer, clips, names, write=False)
-        return class_uf1(clips, (r.three() for r in replies))
-
-    alone = blanked("texture", "motion")
-    return [
-        Figure("structure_alone_uf1", alone, bench.bars.structure_alone_uf1, above=False),
-        *(
-            Figure(f"drop_without_{n}", whole - blanked(n))
-            for n in ("structure", "texture", "motion")
-        ),
-    ]
-
-
-def _head_figures(
-    bench: SimulatedBenchmark,
-    explainer: Explainer,
-    clips: Sequence[TestClip],
-    replies: Sequence[Reply],
-) -> list[Figure]:
-    """The discriminative heads: the second row."""
-    config = explainer.model.config
-    numbers = [n for n in scored_aus(bench.least_au_share) if n in config.aus]
-    truth = au_matrix((c.spec.aus for c in clips), numbers)
-    f1 = binary_f1(truth, head_aus(config.aus, replies, numbers))
-    guesses = [head_class(config.emotions, reply) for reply in replies]
-    return [
-        Figure("heads_uf1", class_uf1(clips, guesses)),
-        Figure("heads_au_macro_f1", float(f1.mean())),
-    ]
-
-
-def write_rows(
-    path: Path, seed: int, clips: Sequence[TestClip], replies: Sequence[Reply], seconds: float
-) -> None:
-    """One ``Prediction`` a line, with the text."""
-    lines = []
-    for clip, reply in zip(clips, replies, strict=True):
-        values = np.array(list(reply.likelihoods.values()) or [0.0])
-        share = np.exp(values - values.max())
-        probabilities = dict(zip(reply.likelihoods, (share / share.sum()).tolist(), strict=False))
-        row = Prediction(
-            "simulated",
-            clip.spec.subject,
-            clip.spec.name,
-            0,
-            seed,
-            class_of(clip.spec) or (clip.spec.emotion or NOTHING),
-            reply.best(),
-            probabilities,
-            seconds,
-        )
-        lines.append(json.dumps({**asdict(row), "text": reply.text}))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_lines(path, lines)
-
-
-def _tables(clips: Sequence[TestClip], replies: Sequence[Reply]) -> str:
-    matrix = confusion(clips, (r.three() for r in replies))
-    lines = [markdown(amplitude_table(clips, replies)), ""]
-    lines += ["| true \\ said | " + " | ".join(facs.THREE_CLASSES) + " |", "|---|---|---|---|"]
-    for name, counts in zip(facs.THREE_CLASSES, matrix, strict=True):
-        lines.append(f"| {name} | " + " | ".join(map(str, counts[:3])) + " |")
-    return "\n".join(lines)
-
-
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows with the same keys as a table, numbers with two decimals."""
-    return as_markdown(
-        [
-            {k: f"{v:.2f}" if isinstance(v, float) else str(v) for k, v in row.items()}
-            for row in rows
+    def _figures(self, values: Values, name: str, test: str) -> list[Figure]:
+        """Bars are held against the names of the file, before models and tests come in."""
+        prefix = f"{name}_{test}_" if self._several else ""
+        called = self.with_bars({self.names.get(n, n): value for n, value in values.items()})
+        return [
+            replace(f, name=f"{prefix}{'grammar_' * (self.grammar and of_text(own))}{f.name}")
+            for own, f in zip(values, called, strict=True)
         ]
-    ).rstrip()
+
+
+def _row(title: str, values: Values, grammar: bool) -> dict[str, object]:
+    """The figures that a reader looks for first."""
+    heads = {
+        "UF1 of three": "three_uf1",
+        "ceiling": "three_ceiling",
+        "UF1 of seven": "seven_uf1",
+        "its ceiling": "seven_ceiling",
+        "AU macro-F1": "au_macro_f1",
+        "claim precision": "claim_precision",
+        "claim recall": "claim_recall",
+        "heads UF1": "heads_three_uf1",
+        "heads AU F1": "heads_au_macro_f1",
+    }
+    shown = {head: values[name] for head, name in heads.items() if name in values}
+    return {"model": title, "text": "grammar" if grammar else "raw", **shown}
+
+
+def _tables(trial: Trial) -> str:
+    """Scores by amplitude, and which class was taken for which."""
+    matrix = confusion(trial.clips, (r.likeliest("three") for r in trial.replies))
+    counts = [
+        {"true \\ predicted": name, **dict(zip(facs.THREE_CLASSES, row, strict=False))}
+        for name, row in zip(facs.THREE_CLASSES, matrix.tolist(), strict=True)
+    ]
+    return f"{markdown(amplitude_table(trial.clips, trial.replies))}\n{markdown(counts)}"

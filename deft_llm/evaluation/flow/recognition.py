@@ -1,6 +1,6 @@
 """What a flow estimator is worth to recognition: UF1 of one classifier on each estimator's flow.
 
-The clips are those of the simulated benchmark: filmed, compressed, found and aligned once. Both
+The clips are drawn as in the simulated benchmark, and filmed, compressed and aligned once. Both
 frames that flow is taken between are kept, averaged over their neighbours as ``motion.measure``
 averages them, so that estimators differ in nothing else. The classifier is the logistic regression
 on encoded flow, whose settings are the same for all: fitted on one set of faces, scored on another.
@@ -9,7 +9,7 @@ on encoded flow, whose settings are the same for all: fitted on one set of faces
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,10 @@ from deft_llm import facs
 from deft_llm.config import Settings
 from deft_llm.data.features import flow_map
 from deft_llm.data.shards import Arrays, Shards, open_shards
+from deft_llm.data.simulated import SimulatedData, filmed, specs
 from deft_llm.errors import UserError
-from deft_llm.evaluation.explanation.simulated import audit
+from deft_llm.evaluation.faces import require_unseen
+from deft_llm.evaluation.flow.estimators import Estimate
 from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.motion.encoding import encode_flow
@@ -33,11 +35,9 @@ from deft_llm.motion.measure import MotionSettings, averaged_frame
 from deft_llm.recognizers.linear import LogisticFlow
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, render_many
-from deft_llm.unimer.build import SimulatedData, filmed, specs
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
-Estimate = Callable[[NDArray[Any], NDArray[Any]], Floats]
 CLASSES = facs.THREE_CLASSES
 _LEVELS = 256  # steps of a grey level in what is kept
 _SHARD = 100  # clips a file; an interruption loses at most this many
@@ -145,7 +145,7 @@ def recognition_uf1(
     Raises:
         UserError: If both sets show one face, before anything is rendered.
     """
-    audit(list(specs(sets.train)), list(specs(sets.test)), "recognition's train and test")
+    require_unseen(specs(sets.train), specs(sets.test), "recognition's train and test")
     train, test = (frames_of(data, cache) for data in (sets.train, sets.test))
     scores = {}
     for name, estimate in estimates.items():
@@ -158,5 +158,5 @@ def _uf1(fitted_on: Floats, scored_on: Floats, train: Frames, test: Frames) -> f
     model = LogisticFlow(len(CLASSES))
     model.fit({"flow_uvs": fitted_on}, np.array([CLASSES.index(name) for name in train.labels]))
     likeliest = model.predict_proba({"flow_uvs": scored_on}).argmax(1)
-    said = [CLASSES[int(k)] for k in likeliest]
-    return uf1(confusion_matrix(test.labels, said, CLASSES))
+    predicted = [CLASSES[int(k)] for k in likeliest]
+    return uf1(confusion_matrix(test.labels, predicted, CLASSES))

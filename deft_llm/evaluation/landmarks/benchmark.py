@@ -2,14 +2,13 @@
 
 On simulated faces every landmark is known; boxes are off as a careless face finder's. On real
 clips YuNet's five points (eye centres, nose tip, mouth corners) are the judge: it shares no data
-with anything here. The bars are those of the issue.
+with anything here.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from deft_llm.clip import Clip
-from deft_llm.config import Settings, load
+from deft_llm.config import Settings
 from deft_llm.errors import UserError
+from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.tables import markdown
 from deft_llm.landmark_models.augment import jitter
 from deft_llm.landmark_models.crops import placed_by_points
@@ -48,22 +48,6 @@ _MAX_SIDE = 640  # px, of the real clips
 _BATCH = 32
 
 
-class LandmarkBars(Settings):
-    """What has to be reached, in interocular distances; at most.
-
-    Attributes:
-        held_out: Mean error of the committed network on unseen faces of its heads.
-        other_head: Mean error on a head that the network was not trained on.
-        real: Worst of the five points, median over the frames of a clip.
-        of_mean_shape: Mean error on the real clips over that of the mean shape in the box.
-    """
-
-    held_out: float
-    other_head: float
-    real: float
-    of_mean_shape: float
-
-
 class RealClips(Settings):
     """Clips to look at.
 
@@ -78,28 +62,61 @@ class RealClips(Settings):
     every: int = Field(default=3, ge=1)
 
 
-class LandmarkBenchmark(Settings):
+class LandmarkBenchmark(Benchmark):
     """A file of ``eval/benchmarks`` with ``benchmark: landmarks``.
 
+    What cannot be had (a head, a network, the real clips) is left out with a warning. Bars are in
+    interocular distances.
+
     Attributes:
-        benchmark: "landmarks".
         network: Folder of the committed network; "embedded": the package's.
         one_head: Folder of a network that was trained on the head "own" alone.
         held_out: Unseen faces of the committed network's heads.
         other_head: Faces of the other head.
         real: Real clips.
-        bars: Bars.
-        cache: Where rendered faces are kept.
     """
 
-    benchmark: str
     network: Path
     one_head: Path
     held_out: FaceData
     other_head: FaceData
     real: RealClips
-    bars: LandmarkBars
-    cache: Path = Path("runs/benchmarks/landmarks")
+    output: Path = Path("runs/benchmarks/landmarks")
+
+    def figure_names(self) -> list[str]:
+        """See the base."""
+        return [
+            *("held_out_nme", "held_out_error_over_stated", "held_out_sureness"),
+            *("other_head_nme", "other_head_error_over_stated"),
+            *("real_worst_point", "real_mean", "real_mean_shape", "real_over_mean_shape"),
+        ]
+
+    def measure(self) -> tuple[list[Figure], str]:
+        """See the base."""
+        values: dict[str, float] = {}
+        rows: dict[str, Scores] = {}
+        finder = NetworkFinder(embedded(self.network, WEIGHTS))
+        if (store := _faces(self.held_out, self.output / "held-out")) is not None:
+            rows["both heads, unseen faces"] = scores = score(finder, store)
+            values |= _values("held_out", scores)
+            values["held_out_sureness"] = sureness(scores.errors, scores.stated)
+        if not (self.one_head / "model.safetensors").is_file():
+            logger.warning("other_head_nme is left out: no trained network in %s", self.one_head)
+        elif (store := _faces(self.other_head, self.output / "other-head")) is not None:
+            scores = score(NetworkFinder(self.one_head), store)
+            rows["one head, the other's faces"] = scores
+            values |= _values("other_head", scores)
+        real = _real(self.real, finder)
+        if real:
+            network, mean = (np.stack([pair[k] for pair in real.values()]) for k in (0, 1))
+            values |= {
+                "real_worst_point": float(network.max()),
+                "real_mean": float(network.mean()),
+                "real_mean_shape": float(mean.mean()),
+                "real_over_mean_shape": float(network.mean() / mean.mean()),
+            }
+        tables = (_simulated_table(rows) if rows else "", _real_table(real) if real else "")
+        return self.with_bars(values), "\n".join(filter(None, tables))
 
 
 @dataclass(frozen=True)
@@ -154,54 +171,11 @@ def judged(
     return np.asarray(np.median(rows, axis=0))
 
 
-def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
-    """Run the benchmark; what cannot be had is left out with a warning.
-
-    Args:
-        path: A file of ``eval/benchmarks``.
-        overrides: Dotted changes.
-
-    Returns:
-        The figures, and tables as Markdown.
-
-    Raises:
-        UserError: If a file is wrong, or the committed network is not there.
-    """
-    bench = load(LandmarkBenchmark, path, overrides)
-    figures: list[Figure] = []
-    rows: dict[str, Scores] = {}
-    finder = NetworkFinder(embedded(bench.network, WEIGHTS))
-    if (store := _faces(bench.held_out, bench.cache / "held-out")) is not None:
-        rows["both heads, unseen faces"] = scores = score(finder, store)
-        figures += [
-            Figure("held_out_nme", float(scores.errors.mean()), bench.bars.held_out, False),
-            Figure("held_out_error_over_stated", calibration(scores.errors, scores.stated)),
-            Figure("held_out_sureness", sureness(scores.errors, scores.stated)),
-        ]
-    if not (bench.one_head / "model.safetensors").is_file():
-        logger.warning("other_head_nme is left out: no trained network in %s", bench.one_head)
-    elif (store := _faces(bench.other_head, bench.cache / "other-head")) is not None:
-        rows["one head, the other's faces"] = scores = score(NetworkFinder(bench.one_head), store)
-        figures += [
-            Figure("other_head_nme", float(scores.errors.mean()), bench.bars.other_head, False),
-            Figure("other_head_error_over_stated", calibration(scores.errors, scores.stated)),
-        ]
-    real = _real(bench.real, finder)
-    if real:
-        network, mean = (np.stack([pair[k] for pair in real.values()]) for k in (0, 1))
-        figures += [
-            Figure("real_worst_point", float(network.max()), bench.bars.real, False),
-            Figure("real_mean", float(network.mean())),
-            Figure("real_mean_shape", float(mean.mean())),
-            Figure(
-                "real_over_mean_shape",
-                float(network.mean() / mean.mean()),
-                bench.bars.of_mean_shape,
-                False,
-            ),
-        ]
-    tables = (_simulated_table(rows) if rows else "", _real_table(real) if real else "")
-    return figures, "\n".join(filter(None, tables))
+def _values(name: str, scores: Scores) -> dict[str, float]:
+    return {
+        f"{name}_nme": float(scores.errors.mean()),
+        f"{name}_error_over_stated": calibration(scores.errors, scores.stated),
+    }
 
 
 def _faces(data: FaceData, folder: Path) -> FaceStore | None:

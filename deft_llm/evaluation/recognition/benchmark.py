@@ -18,14 +18,18 @@ import numpy as np
 from pydantic import Field
 
 from deft_llm import facs, protocols
-from deft_llm.config import Settings, load
-from deft_llm.data.flow_images import FlowImages, read_flow_images
-from deft_llm.errors import UserError
-from deft_llm.evaluation.recognition.runs import Entry, Material, run_entry
-from deft_llm.evaluation.recognition.tables import Bar, Published, Result, bars, write_tables
+from deft_llm.config import Settings
+from deft_llm.data.flow_images import read_flow_images
+from deft_llm.data.labelled import LabelledClips, labelled, three_class
+from deft_llm.errors import UserError, did_you_mean
+from deft_llm.evaluation.benchmark import Benchmark
+from deft_llm.evaluation.recognition.entries import ModelEntry
+from deft_llm.evaluation.recognition.results import Result, questions
+from deft_llm.evaluation.recognition.runs import run_entry
+from deft_llm.evaluation.recognition.tables import Published, write_tables
+from deft_llm.files import write_text
 from deft_llm.leaks import audit
 from deft_llm.metrics.figures import Figure
-from deft_llm.motion.encoding import medsqrt
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +48,14 @@ class FewSubjects(Settings):
     models: list[str] = Field(default_factory=list)
 
 
-class RecognitionBenchmark(Settings):
+class RecognitionBenchmark(Benchmark):
     """A file of ``eval/benchmarks`` with ``benchmark: recognition``.
 
+    Figures are ``<entry>_uf1`` (mean over seeds), ``<entry>_gain`` over the baseline and
+    ``<entry>_gain_over_<entry>`` (paired by subject, with ``_low`` and ``_high``), and
+    ``<entry>_few_subjects_uf1`` (mean over draws).
+
     Attributes:
-        benchmark: "recognition".
         data: Folder of flow images, relative to the environment variable DEFT_DATA.
         protocol: "loso" (of all datasets together: the composite), "kfold" with ``folds`` groups
             of subjects, "cross_dataset" (each dataset is tested by the others), or "hold_out" of
@@ -62,12 +69,10 @@ class RecognitionBenchmark(Settings):
         entries: What can be run, by name.
         baseline: Entry that the others are compared with, clip by clip.
         few: Training on few subjects.
-        bars: What has to be reached.
+        figures: Figures to report; those with a bar are reported in any case.
         published: Published numbers for the leaderboard page.
-        output: Where rows, tables and plots go.
     """
 
-    benchmark: str
     data: Path
     protocol: Literal["loso", "kfold", "cross_dataset", "hold_out"] = "loso"
     folds: int = 8
@@ -75,115 +80,108 @@ class RecognitionBenchmark(Settings):
     oracle_epoch: bool = False
     seeds: int = Field(default=3, ge=1)
     models: list[str] = Field(default_factory=list)
-    entries: dict[str, Entry]
+    entries: dict[str, ModelEntry]
     baseline: str
     few: FewSubjects | None = None
-    bars: list[Bar] = Field(default_factory=list)
+    figures: list[str] = Field(default_factory=list)
     published: list[Published] = Field(default_factory=list)
-    output: Path
+
+    def figure_names(self) -> list[str]:
+        """See the base."""
+        return list(questions(self.entries, self.baseline))
+
+    def measure(self) -> tuple[list[Figure], str]:
+        """See the base."""
+        self._require_entries()
+        names = self.models or list(self.entries)
+        if self.oracle_epoch:
+            names = [self._with_oracle(name) for name in names]
+        data = _read(self.data)
+        splits = self._splits(data)
+        self._require_no_leak(splits, data)
+        results = {
+            name: Result(
+                name,
+                self.entries[name],
+                run_entry(name, self.entries[name], data, splits, self.seeds, self.output / "rows"),
+            )
+            for name in names
+        }
+        few = self._few_subjects(data, names)
+        text = write_tables(self.output, results, few, self.baseline, self.published)
+        known = questions(self.entries, self.baseline)
+        values: dict[str, float] = {}
+        for name in dict.fromkeys((*self.figures, *self.bars)):
+            values |= known[name].values(results, few)
+        return self.with_bars(values), text
+
+    def _require_entries(self) -> None:
+        few = self.few.models if self.few else []
+        for name in (*self.models, *few, self.baseline):
+            if name not in self.entries:
+                known = ", ".join(self.entries)
+                raise UserError(f"model {name!r}; expected some of {known}")
+        for name in self.figures:
+            if name not in (known_figures := self.figure_names()):
+                raise UserError(f"figures: no figure {name!r}{did_you_mean(name, known_figures)}")
+
+    def _with_oracle(self, name: str) -> str:
+        """Add a network's entry with the oracle, and name it; others stay as they are."""
+        schedule = self.entries[name].schedule
+        if schedule is None or schedule.oracle_epoch:
+            return name
+        chosen = schedule.model_copy(update={"oracle_epoch": True})
+        self.entries[f"oracle_{name}"] = self.entries[name].model_copy(update={"schedule": chosen})
+        return f"oracle_{name}"
+
+    def _splits(self, data: LabelledClips) -> list[protocols.Split]:
+        people, datasets, subjects = data.clips.people, data.clips.datasets, data.clips.subjects
+        make = {
+            "loso": lambda: protocols.composite(datasets, subjects),
+            "kfold": lambda: protocols.subject_kfold(people, self.folds),
+            "cross_dataset": lambda: protocols.cross_dataset(datasets, subjects),
+            "hold_out": lambda: protocols.hold_out(people, self.share),
+        }
+        splits = make[self.protocol]()
+        protocols.require_classes(splits, data.labels, data.classes)
+        for split in splits:
+            protocols.require_disjoint(split, people)
+        return splits
+
+    def _require_no_leak(self, splits: Sequence[protocols.Split], data: LabelledClips) -> None:
+        """Write the leak audit beside the tables; a certain leak stops the run."""
+        clips = data.clips.clips.tolist()
+        leaks = audit(splits, clips, list(data.clips.stack("flow_image")))
+        report = leaks.to_markdown(clips)
+        logger.info("%s", report.splitlines()[0])
+        if not leaks.clean:
+            raise UserError(f"{self.data}: {report}")
+        self.output.mkdir(parents=True, exist_ok=True)
+        write_text(self.output / "leaks.md", report + "\n")
+
+    def _few_subjects(self, data: LabelledClips, names: Sequence[str]) -> dict[str, Result]:
+        """Results of the draws, each a fold of its own; scores are averaged over draws."""
+        if self.few is None:
+            return {}
+        subjects = data.clips.subjects
+        splits = few_subject_splits(subjects, data.labels, self.few.subjects, self.few.draws)
+        folder = self.output / f"rows-{self.few.subjects}-subjects"
+        return {
+            name: Result(
+                name,
+                self.entries[name],
+                run_entry(name, self.entries[name], data, splits, 1, folder),
+            )
+            for name in self.few.models
+            if name in names
+        }
 
 
-def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
-    """Run the benchmark; the entry of ``evaluation.benchmark``.
-
-    Args:
-        path: A file of ``eval/benchmarks``.
-        overrides: Dotted changes.
-
-    Returns:
-        The figures, and the table as Markdown.
-
-    Raises:
-        UserError: If the file or the data is wrong, or a certain leak is found.
-    """
-    bench = load(RecognitionBenchmark, path, overrides)
-    names = bench.models or list(bench.entries)
-    told = [n for bar in bench.bars for n in (bar.model, bar.over or bar.model)]
-    if unknown := [n for n in (*names, bench.baseline, *told) if n not in bench.entries]:
-        raise UserError(
-            f"{path}: model {unknown[0]!r}; expected some of {', '.join(bench.entries)}"
-        )
-    if bench.oracle_epoch:
-        names = [_with_oracle(bench.entries, name) for name in names]
-    images = _read(bench.data)
-    material = _material(images)
-    splits = _splits(bench, images)
-    leaks = audit(splits, images.clips.tolist(), list(images.images))
-    logger.info("%s", leaks.to_markdown(images.clips.tolist()).splitlines()[0])
-    if not leaks.clean:
-        raise UserError(f"{bench.data}: {leaks.to_markdown(images.clips.tolist())}")
-    results = {}
-    for name in names:
-        entry = bench.entries[name]
-        rows = run_entry(name, entry, material, splits, bench.seeds, bench.output / "rows")
-        results[name] = Result(name, entry, rows)
-    few = _few_subjects(bench, material, names)
-    bench.output.mkdir(parents=True, exist_ok=True)
-    report = leaks.to_markdown(images.clips.tolist()) + "\n"
-    (bench.output / "leaks.md").write_text(report, encoding="utf-8")
-    text = write_tables(bench.output, results, few, bench.baseline, bench.published)
-    return bars(bench.bars, results, few, bench.baseline), text
-
-
-def _read(data: Path) -> FlowImages:
+def _read(data: Path) -> LabelledClips:
     root = os.environ.get("DEFT_DATA")
     if not root and not data.is_absolute():
         raise UserError(f"data {data}: set DEFT_DATA to the folder that holds it")
-    return read_flow_images(Path(root or ".") / data)
-
-
-def _material(images: FlowImages) -> Material:
-    return Material(
-        {"flow_uvs": medsqrt(images.images)},
-        images.labels,
-        images.subjects,
-        images.clips,
-        images.datasets,
-        facs.THREE_CLASSES,
-    )
-
-
-def _splits(bench: RecognitionBenchmark, images: FlowImages) -> list[protocols.Split]:
-    people = np.char.add(np.char.add(images.datasets, "/"), images.subjects)
-    make = {
-        "loso": lambda: protocols.composite(images.datasets, images.subjects),
-        "kfold": lambda: protocols.subject_kfold(people, bench.folds),
-        "cross_dataset": lambda: protocols.cross_dataset(images.datasets, images.subjects),
-        "hold_out": lambda: protocols.hold_out(people, bench.share),
-    }
-    splits = make[bench.protocol]()
-    protocols.require_classes(splits, images.labels, facs.THREE_CLASSES)
-    for split in splits:
-        protocols.require_disjoint(split, people)
-    return splits
-
-
-def _with_oracle(entries: dict[str, Entry], name: str) -> str:
-    """Add a network's entry with the oracle, and name it; others stay as they are."""
-    schedule = entries[name].schedule
-    if schedule is None or schedule.oracle_epoch:
-        return name
-    chosen = schedule.model_copy(update={"oracle_epoch": True})
-    entries[f"oracle_{name}"] = entries[name].model_copy(update={"schedule": chosen})
-    return f"oracle_{name}"
-
-
-def _few_subjects(
-    bench: RecognitionBenchmark, material: Material, names: Sequence[str]
-) -> dict[str, Result]:
-    """Results of the draws, each a fold of its own; scores are averaged over draws."""
-    if bench.few is None:
-        return {}
-    splits = few_subject_splits(
-        material.subjects, material.labels, bench.few.subjects, bench.few.draws
-    )
-    found: dict[str, Result] = {}
-    for name in bench.few.models:
-        if name in names:
-            entry = bench.entries[name]
-            folder = bench.output / f"rows-{bench.few.subjects}-subjects"
-            found[name] = Result(name, entry, run_entry(name, entry, material, splits, 1, folder))
-    return found
+    return labelled(read_flow_images(Path(root or ".") / data), facs.THREE_CLASSES, three_class)
 
 
 def few_subject_splits(

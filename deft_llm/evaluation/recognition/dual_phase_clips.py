@@ -1,22 +1,22 @@
-"""Clips of the dual-phase benchmark: does what rose up to the apex fall again, or something else?
+"""Clips of the dual-phase benchmark: does what rose until the apex fall again, or something else?
 
-A face wears a posed expression: brows (AU1+2) and mouth corners (AU12) both half raised. Up to the
-apex one of the two rises to the full; after it one of the two, drawn by itself, falls by as much.
-The class is whether they are the same: in half of the clips what rose lets go again, as in an
-ordinary expression, in the others it stays and the other lets go.
+A face wears a posed expression: brows (AU1+2) and mouth corners (AU12) are both half raised. In
+the onset phase one of the two rises fully; in the offset phase one of the two, drawn by itself,
+falls by as much. The class is whether they are the same: in half of the clips what rose lets go
+again, as in an ordinary expression; in the others it stays and the other lets go.
 
-Why the relation, and not the pair, is the class: the rise says nothing of the fall, so either phase
-alone is right in half of the clips, as a coin is; and what each phase says by itself, added up,
-gets three of the four pairs at most. (Were s(rise) + t(fall) above a threshold for both pairs of
-one class and below it for both of the other, their two totals would differ, but they have the same
-four terms.) With the pair itself as one of four classes a logistic regression tells 0.99. The
-simulator's heads add up the displacements of AUs, so that the motion of a phase does not tell what
-the other moved. What stays simple is the flow from onset to offset: in one class it is nil, so the
-fixed sum of both phases (COF) tells the classes too, once something nonlinear reads it.
+The class is the relation, not the pair, so that no phase can tell it alone. Either phase by itself
+is right in half of the clips, as a coin is. What each phase says by itself, added up, gets three of
+the four pairs at most: were s(onset) + t(offset) above a threshold for both pairs of one class and
+below it for both of the other, their two totals would differ, but they have the same four terms.
+(With the pair itself as one of four classes a logistic regression reaches 0.99.) The simulator's
+heads add up the displacements of AUs, so the motion of one phase does not tell what the other
+moved. What stays simple is the flow from onset to offset: it is zero in one class, so the fixed sum
+of both phases (COF) tells the classes too, once something nonlinear reads it.
 
-Each clip has the three coded frames alone, so that the set is made in minutes; it is rendered,
-goes through H.264, face finder and alignment, and is measured as every other clip is. The scene is
-our own; nothing of the kind is published.
+Each clip has the three coded frames alone, so that the set is made in minutes. It is rendered, goes
+through H.264, face finder and alignment, and is measured like every other clip. The scene is our
+own; nothing like it is published.
 """
 
 from __future__ import annotations
@@ -34,8 +34,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
-from deft_llm.data.features import PacketSizes, pack
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.features import FeatureSizes, pack
+from deft_llm.data.labelled import LabelledClips
+from deft_llm.data.records import ClipRecord
 from deft_llm.data.shards import Arrays, Shards, open_shards
+from deft_llm.data.simulated import filmed
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import MotionSettings, measure
 from deft_llm.parallel import one_core
@@ -45,7 +49,6 @@ from deft_llm.simulator.scene.clips import SimulatedClip
 from deft_llm.simulator.scene.performance import Curve
 from deft_llm.simulator.scene.scene import Scene
 from deft_llm.simulator.scene.sets import ClipSet
-from deft_llm.unimer.build import filmed
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
@@ -77,16 +80,16 @@ class DualPhaseData(ClipSet):
 
 @dataclass(frozen=True)
 class DualPhaseSpec:
-    """One clip: a recipe, and which group rises and which one falls (indices of ``GROUPS``)."""
+    """One clip: a recipe, and which group moves in which phase (indices of ``GROUPS``)."""
 
     clip: ClipSpec
-    rise: int
-    fall: int
+    onset_group: int
+    offset_group: int
 
     @property
     def label(self) -> int:
         """Index of ``CLASSES``."""
-        return int(self.rise != self.fall)
+        return int(self.onset_group != self.offset_group)
 
     @property
     def motion_px(self) -> float:
@@ -100,25 +103,23 @@ class DualPhaseSet:
 
     Attributes:
         specs: Their recipes; clips without a face are left out.
-        flow: (N, 2, 3, S, S) float32: u, v in canonical px and strain, onset to apex and apex to
-            offset.
-        labels: (N,) indices of ``CLASSES``.
+        clips: Their flow and classes. Mirroring leaves the classes: they do not tell left from
+            right.
     """
 
     specs: tuple[DualPhaseSpec, ...]
-    flow: Floats
-    labels: NDArray[np.int64]
+    clips: LabelledClips
 
 
 class _Stage(Scene):
-    """A scene whose AU groups rise and fall on their own."""
+    """A scene whose AU groups move on their own."""
 
     def __init__(self, drawn: DualPhaseSpec, head: Head) -> None:
         t = np.arange(_CURVE.frames, dtype=np.float64)
         self.levels: dict[str, Floats] = {}
         for k, aus in enumerate(GROUPS.values()):
-            up = _smooth(t, _CURVE.onset, _CURVE.apex) * (k == drawn.rise)
-            down = _smooth(t, _CURVE.apex, _CURVE.offset) * (k == drawn.fall)
+            up = _smooth(t, _CURVE.onset, _CURVE.apex) * (k == drawn.onset_group)
+            down = _smooth(t, _CURVE.apex, _CURVE.offset) * (k == drawn.offset_group)
             level = (_POSED * (1 + up - down)).astype(np.float32)
             self.levels |= {f"{side}{au}": level for au in aus for side in "LR"}
         self.drawn = drawn
@@ -143,7 +144,7 @@ def dual_phase_specs(data: DualPhaseData) -> Iterator[DualPhaseSpec]:
     low, high = np.log(data.motion_px)
     for seed in range(data.seed, data.seed + data.clips):
         rng = np.random.default_rng([seed, 97])
-        rise, fall = (int(k) for k in rng.integers(len(GROUPS), size=2))
+        onset_group, offset_group = (int(k) for k in rng.integers(len(GROUPS), size=2))
         clip = draw_spec(
             seed,
             data.first_identity + int(rng.integers(data.identities)),
@@ -153,7 +154,7 @@ def dual_phase_specs(data: DualPhaseData) -> Iterator[DualPhaseSpec]:
             fps=_FPS,
             peak_px=float(np.exp(rng.uniform(low, high))) / (1 - _POSED),
         )
-        yield DualPhaseSpec(clip, rise, fall)
+        yield DualPhaseSpec(clip, onset_group, offset_group)
 
 
 def film(drawn: DualPhaseSpec) -> SimulatedClip:
@@ -177,7 +178,7 @@ def observe(drawn: DualPhaseSpec, side: int) -> Floats | None:
         logger.warning("%s: %s", drawn.clip.name, error)
         return None
     measurement = measure(aligned, _CURVE.interval, MotionSettings(curve=False))
-    return pack(measurement, PacketSizes(flow=side))["flow"].astype(np.float32)
+    return pack(measurement, FeatureSizes(flow=side))["flow"].astype(np.float32)
 
 
 def dual_phase_set(data: DualPhaseData, cache: Path) -> DualPhaseSet:
@@ -197,8 +198,10 @@ def dual_phase_set(data: DualPhaseData, cache: Path) -> DualPhaseSet:
         np.concatenate([file.get_tensor(name) for file in files]) for name in ("flow", "seen")
     )
     kept = tuple(spec for spec, there in zip(drawn, seen, strict=True) if there)
+    records = [ClipRecord.of(spec.clip.annotation()) for spec in kept]
+    clips = ClipDataset.of_arrays(records, {"flow": flow[seen].astype(np.float32)}, str(folder))
     labels = np.array([spec.label for spec in kept])
-    return DualPhaseSet(kept, flow[seen].astype(np.float32), labels)
+    return DualPhaseSet(kept, LabelledClips(clips, labels, CLASSES))
 
 
 def _observe_all(specs: Sequence[DualPhaseSpec], data: DualPhaseData) -> Iterator[Arrays]:

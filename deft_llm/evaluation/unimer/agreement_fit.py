@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from deft_llm import facs
-from deft_llm.data.simulated_test import TestClip
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.metrics.faithfulness import MOVED_PX, claim_holds
 from deft_llm.unimer.agreement import FEATURES, Weights, candidates
 
@@ -46,15 +46,15 @@ class Samples:
     all_moved: int
 
 
-def samples(clips: Sequence[TestClip]) -> Samples:
+def samples(clips: Sequence[MeasuredClip]) -> Samples:
     """Candidates of every clip in which a face was found."""
     features, true, moved, subjects, total = [], [], [], [], 0
     for clip in clips:
-        if clip.packet is None:
+        if clip.features is None:
             continue
         length = np.hypot(*clip.motion.T)
         total += int((length >= MOVED_PX).sum())
-        for c in candidates(clip.packet["regions"], clip.spec.aus):
+        for c in candidates(clip.features["regions"], clip.spec.aus):
             features.append(c.features)
             true.append(claim_holds(_NAMES[c.region], c.direction, clip.motion))
             moved.append(length[c.region] >= MOVED_PX)

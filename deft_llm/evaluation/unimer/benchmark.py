@@ -19,9 +19,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from deft_llm import facs
-from deft_llm.config import Settings, load
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.records import ClipRecord
-from deft_llm.data.simulated_test import TestClip, test_clips
+from deft_llm.data.simulated import SimulatedData, simulated_clips
+from deft_llm.evaluation.benchmark import Benchmark
+from deft_llm.evaluation.tables import markdown
 from deft_llm.files import digest
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import MOVED_PX, ClaimCounts, count_claims
@@ -29,85 +31,66 @@ from deft_llm.metrics.figures import Figure
 from deft_llm.motion.evidence import explaining_aus
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.assemble import Assembly, Row, conversations
-from deft_llm.unimer.build import SOURCE, SimulatedData
-from deft_llm.unimer.constraints import judge
+from deft_llm.unimer.judging import judged
 from deft_llm.unimer.statistics import Statistics
 
+_LEVELS = ("A", "B", "C", "label-only")
 _GUESSED = ("class", "emotion", "au_yes_no", "counterfactual", "side")
 _DRAWS = 20  # random guessers by the class shares, averaged
 
 
-class Bars(Settings):
-    """What the issue asks for."""
-
-    precision: float
-    recall: float
-    answer_share: float
-    text_only_gain: float
-
-
-class UnimerBenchmark(Settings):
+class UnimerBenchmark(Benchmark):
     """A file of ``eval/benchmarks`` with ``benchmark: unimer``.
 
     Attributes:
-        benchmark: "unimer".
         data: The test clips; those of the simulated benchmark, which are measured once for both.
-        templates: Folder with the wording; None: the package's own.
+        templates: Folder with the wording.
         assembly: How conversations are written.
-        bars: Bars.
-        cache: Where measured test clips are kept.
     """
 
-    benchmark: str
     data: SimulatedData
-    templates: Path | None = None
+    templates: Path = Path("instruction_data/templates")
     assembly: Assembly = Assembly()
-    bars: Bars
-    cache: Path = Path("runs/benchmarks")
 
+    def figure_names(self) -> list[str]:
+        """See the base."""
+        return [
+            *("statement_precision", "statement_recall", "moved_regions_that_an_au_explains"),
+            *("recall_of_those", "statements", *(f"grade_{name}" for name in _LEVELS)),
+            *("au_yes_share", "au_no_share", "au_answer_share_worst_unit"),
+            *(f"text_only_gain_{kind}" for kind in _GUESSED),
+        ]
 
-def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
-    """Run the benchmark; the figures, and tables as Markdown."""
-    bench = load(UnimerBenchmark, path, overrides)
-    clips = [clip for clip in test_clips(bench.data, bench.cache) if clip.packet is not None]
-    records = [record_of(clip) for clip in clips]
-    return statement_figures(bench.bars, clips, records) + _answer_figures(bench, records), (
-        _region_table(clips, records)
-    )
+    def measure(self) -> tuple[list[Figure], str]:
+        """See the base."""
+        clips = list(simulated_clips(self.data, self.output).measured())
+        # Exact motion does not come into the statements: it judges them.
+        records = [judged(clip) for clip in clips]
+        values = statement_values(clips, records) | self._answer_values(records)
+        return self.with_bars(values), markdown(_region_rows(clips, records))
 
-
-def record_of(clip: TestClip) -> ClipRecord:
-    """A test clip under the dual constraint; exact motion does not come into it."""
-    assert clip.packet is not None
-    spec = clip.spec
-    judgement = judge(clip.packet["regions"], spec.aus, SOURCE)
-    return ClipRecord(
-        clip=spec.name,
-        subject=spec.subject,
-        emotion=spec.emotion,
-        emotion_known=spec.emotion is not None or not spec.aus,
-        aus=facs.sort_aus(spec.aus),
-        evidence=judgement.evidence,
-        packets="",
-        row=0,
-        content="",
-        returns=judgement.returns,
-        unexplained=judgement.unexplained,
-        label_only=judgement.label_only,
-        score=judgement.score,
-        grade=judgement.grade,
-        interval=spec.curve.interval,
-        fps=spec.fps,
-    )
+    def _answer_values(self, records: Sequence[ClipRecord]) -> dict[str, float]:
+        """How often one answer is right, and what a model that reads no clip gains by it."""
+        rows = list(conversations(records, self.assembly, Templates(self.templates)))
+        statistics = Statistics()
+        for row in rows:
+            statistics.count_row(row)
+        yes = statistics.yes_share
+        return {
+            "au_yes_share": yes,
+            "au_no_share": 1 - yes,
+            "au_answer_share_worst_unit": _worst_au(statistics),
+            **{f"text_only_gain_{kind}": text_only_gain(rows, kind) for kind in _GUESSED},
+        }
 
 
 def _claims(record: ClipRecord) -> list[tuple[str, str]]:
     return [(row.region, row.direction) for row in record.evidence]
 
 
-def statement_figures(
-    bars: Bars, clips: Sequence[TestClip], records: Sequence[ClipRecord]
-) -> list[Figure]:
+def statement_values(
+    clips: Sequence[MeasuredClip], records: Sequence[ClipRecord]
+) -> dict[str, float]:
     """Truth of the statements of some clips' records, clip by clip, and grades."""
     pairs = list(zip(clips, records, strict=True))
     counts = sum((count_claims(_claims(r), c.motion) for c, r in pairs), ClaimCounts())
@@ -119,56 +102,49 @@ def statement_figures(
     ]
     grades = Counter(record.grade for record in records if record.aus)
     coded = max(grades.total(), 1)
-    return [
-        Figure("statement_precision", counts.precision, bars.precision),
-        Figure("statement_recall", counts.recall, bars.recall),
-        Figure("moved_regions_that_an_au_explains", float(np.mean(explained))),
-        Figure("recall_of_those", counts.told / max(sum(explained), 1)),
-        Figure("statements", float(counts.claims)),
-        *(Figure(f"grade_{g}", grades[g] / coded) for g in ("A", "B", "C", "label-only")),
-    ]
+    return {
+        "statement_precision": counts.precision,
+        "statement_recall": counts.recall,
+        "moved_regions_that_an_au_explains": float(np.mean(explained)),
+        "recall_of_those": counts.told / max(sum(explained), 1),
+        "statements": float(counts.claims),
+        **{f"grade_{name}": grades[name] / coded for name in _LEVELS},
+    }
 
 
-def _region_table(clips: Sequence[TestClip], records: Sequence[ClipRecord]) -> str:
-    lines = ["| region | statements | precision | moved | recall |", "|---|---|---|---|---|"]
-    parts = dict.fromkeys(name.split(" ", 1)[-1] for name in facs.REGIONS)
-    for part in parts:
-        here = [i for i, name in enumerate(facs.REGIONS) if name.split(" ", 1)[-1] == part]
+def _region_rows(
+    clips: Sequence[MeasuredClip], records: Sequence[ClipRecord]
+) -> list[dict[str, object]]:
+    """Counts of each kind of region, the left and the right one together."""
+    rows: list[dict[str, object]] = []
+    for kind in dict.fromkeys(map(_without_side, facs.REGIONS)):
+        here = [i for i, name in enumerate(facs.REGIONS) if _without_side(name) == kind]
         total = ClaimCounts()
         for clip, record in zip(clips, records, strict=True):
             only = np.zeros_like(clip.motion)
             only[here] = clip.motion[here]
-            claims = [c for c in _claims(record) if c[0].split(" ", 1)[-1] == part]
+            claims = [c for c in _claims(record) if _without_side(c[0]) == kind]
             total += count_claims(claims, only)
-        lines.append(
-            f"| {part} | {total.claims} | {total.precision:.3f} | {total.moved} "
-            f"| {total.recall:.3f} |"
+        rows.append(
+            {
+                "region": kind,
+                "statements": total.claims,
+                "precision": total.precision,
+                "moved": total.moved,
+                "recall": total.recall,
+            }
         )
-    return "\n".join(lines)
+    return rows
+
+
+def _without_side(region: str) -> str:
+    return region.split(" ", 1)[-1]
 
 
 # --------------------------------------------------------------------- guessing answers
 
 
-def _answer_figures(bench: UnimerBenchmark, records: Sequence[ClipRecord]) -> list[Figure]:
-    templates, bars = Templates(bench.templates), bench.bars
-    rows = list(conversations(records, bench.assembly, templates))
-    statistics = Statistics()
-    for row in rows:
-        statistics.count_row(row)
-    yes = statistics.yes_share
-    figures = [
-        Figure("au_yes_share", yes, bars.answer_share, above=False),
-        Figure("au_no_share", 1 - yes, bars.answer_share, above=False),
-        Figure("au_answer_share_worst_unit", _worst_unit(statistics)),
-    ]
-    for kind in _GUESSED:
-        bar = bars.text_only_gain
-        figures.append(Figure(f"text_only_gain_{kind}", text_only_gain(rows, kind), bar, False))
-    return figures
-
-
-def _worst_unit(statistics: Statistics, least: int = 30) -> float:
+def _worst_au(statistics: Statistics, least: int = 30) -> float:
     """Largest share of one answer among the AUs that were asked about often enough."""
     yes, no = statistics.tables["asked_yes"], statistics.tables["asked_no"]
     often = [n for n in {*yes, *no} if yes[n] + no[n] >= least]
@@ -220,12 +196,12 @@ def text_only_gain(rows: Sequence[Row], kind: str) -> float:
             model.fit(questions[half], answers[half])
             guesses[~half] = model.predict(questions[~half])
         best = max(best, score([str(guess) for guess in guesses]))
-    shares = Counter(truth)
+    counts = Counter(truth)
     rng = np.random.default_rng(0)
-    chances = np.array([shares[c] for c in classes], float) / len(truth)
+    chances = np.array([counts[c] for c in classes], float) / len(truth)
     random = np.mean(
         [score(rng.choice(classes, len(truth), p=chances).tolist()) for _ in range(_DRAWS)]
     )
     even = np.mean([score(rng.choice(classes, len(truth)).tolist()) for _ in range(_DRAWS)])
-    commonest = score([max(shares, key=shares.__getitem__)] * len(truth))
+    commonest = score([max(counts, key=counts.__getitem__)] * len(truth))
     return best - max(float(random), float(even), commonest)

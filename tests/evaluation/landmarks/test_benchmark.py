@@ -20,7 +20,7 @@ from deft_llm.media.tracking import FaceTrack
 from deft_llm.media.video import clip_from_array
 from deft_llm.weights import save_network
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PLACED = np.array([[0.8, 0.0, 30.0], [0.0, 0.8, 40.0]])
 POINTS = transform(PLACED, CANONICAL_LANDMARKS)
 
@@ -54,7 +54,7 @@ def test_distance_from_the_judge() -> None:
         judged(clip, track, Finder(), Judge((0, 0), blind=True))  # type: ignore[arg-type]
 
 
-def test_benchmark_without_material(
+def test_benchmark_without_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("DEFT_ICT", raising=False)
@@ -70,7 +70,7 @@ def test_benchmark_without_material(
             *(f"held_out.{setting}" for setting in [*small, "heads=[own]"]),
             f"network={network}",
             f"one_head={network}",
-            f"cache={tmp_path / 'cache'}",
+            f"output={tmp_path / 'output'}",
         ],
     )
     values = {figure.name: figure for figure in figures}

@@ -16,8 +16,9 @@ from deft_llm.data.flow_images import read_flow_images
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.recognition.benchmark import few_subject_splits
-from deft_llm.evaluation.recognition.runs import Entry, _weights
-from deft_llm.evaluation.recognition.tables import Published, Result, leaderboard, table_rows
+from deft_llm.evaluation.recognition.entries import ModelEntry
+from deft_llm.evaluation.recognition.results import Result
+from deft_llm.evaluation.recognition.tables import Published, leaderboard, table_rows
 
 SUBJECTS = ("s01", "s02", "s03", "006", "007")
 
@@ -57,12 +58,12 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         },
         "models": ["lr", "net"],
         "few": {"subjects": 2, "draws": 3, "models": ["lr"]},
-        "bars": [
-            {"kind": "uf1", "model": "lr", "least": 0.9},
-            {"kind": "gain", "model": "net", "least": 0.5},
-            {"kind": "gain", "model": "lr", "over": "net", "least": 0.1},
-            {"kind": "few", "model": "lr"},
-        ],
+        "figures": ["lr_few_subjects_uf1"],
+        "bars": {
+            "lr_uf1": {"least": 0.9},
+            "net_gain": {"least": 0.5},
+            "lr_gain_over_net": {"least": 0.1},
+        },
     }
     path = tmp_path / "bench.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
@@ -76,7 +77,7 @@ def test_a_run_from_images_to_tables(bench: Path) -> None:
     assert values["lr_few_subjects_uf1"].value > 0.9
     assert not values["net_gain"].reached
     assert values["net_gain_low"].value <= values["net_gain"].value
-    # The same pair of models, told the other way round.
+    # The same pair of models, the other way round.
     assert values["lr_gain_over_net"].value == pytest.approx(-values["net_gain"].value)
     assert values["lr_gain_over_net"].reached
     assert "C by inner subject-wise validation" in text
@@ -150,10 +151,12 @@ def test_hold_out_and_cross_dataset_test_what_they_say(bench: Path) -> None:
 
 def test_a_bar_of_an_unknown_model(bench: Path) -> None:
     values = yaml.safe_load(bench.read_text(encoding="utf-8"))
-    values["bars"][1]["over"] = "lrr"
+    values["bars"]["lr_gain_over_nett"] = values["bars"].pop("lr_gain_over_net")
     bench.write_text(yaml.safe_dump(values), encoding="utf-8")
-    with pytest.raises(UserError, match="model 'lrr'; expected some of"):
+    with pytest.raises(UserError, match="'lr_gain_over_nett'; did you mean 'lr_gain_over_net'"):
         run(bench)
+    with pytest.raises(UserError, match="figures: no figure 'lr_uf2'; did you mean 'lr_uf1'"):
+        run(bench, ["bars={}", "figures=[lr_uf2]"])
 
 
 def test_an_unknown_model(bench: Path) -> None:
@@ -211,20 +214,20 @@ def test_reading_a_wrong_image(bench: Path) -> None:
 
 
 def _result(name: str, oracle: bool = False) -> Result:
-    shares = {"negative": 1.0, "positive": 0.0, "surprise": 0.0}
+    probabilities = {"negative": 1.0, "positive": 0.0, "surprise": 0.0}
     rows = [
-        Prediction("SMIC", f"s{i}", f"c{i}", i, seed, label, label, shares, 0.1)
+        Prediction("SMIC", f"s{i}", f"c{i}", i, seed, label, label, probabilities, 0.1)
         for seed in range(2)
-        for i, label in enumerate(shares)
+        for i, label in enumerate(probabilities)
     ]
     schedule = {"oracle_epoch": oracle}
-    entry = Entry.model_validate({"recognizer": "ststnet", "schedule": schedule})
+    entry = ModelEntry.model_validate({"recognizer": "ststnet", "schedule": schedule})
     return Result(name, entry, rows)
 
 
 def test_an_oracle_is_called_one_everywhere() -> None:
     results = {"honest": _result("honest"), "peeked": _result("peeked", oracle=True)}
-    rows = {row["model"]: row["selection"] for row in table_rows(results, "honest")}
+    rows = {row["model"]: str(row["selection"]) for row in table_rows(results, "honest")}
     assert rows["honest"] == "fixed schedule"
     assert rows["peeked"].startswith("ORACLE")
     number = Published(model="X", uf1=0.5, data="442 clips", selection="unknown", source="[1]")
@@ -247,12 +250,12 @@ def test_draws_of_few_subjects_show_every_class() -> None:
 
 
 def test_rows_of_other_weights_are_other_rows(tmp_path: Path) -> None:
-    entry = Entry(recognizer="prior_flow", options={"weights": str(tmp_path), "C": 0.1})
-    assert _weights(entry) == []
+    entry = ModelEntry(recognizer="prior_flow", options={"weights": str(tmp_path), "C": 0.1})
+    assert entry.weights() == []
     seen = []
     for content in (b"one", b"two"):
         (tmp_path / "net0.safetensors").write_bytes(content)
-        seen.append(_weights(entry))
+        seen.append(entry.weights())
     assert seen[0] != seen[1]
 
 
@@ -261,7 +264,7 @@ def test_deft_stands_in_the_same_table(bench: Path, tiny_checkpoint: Path) -> No
     entry = {"recognizer": "deft", "options": {"checkpoint": str(tiny_checkpoint)}}
     values = yaml.safe_load(bench.read_text(encoding="utf-8"))
     values |= {"entries": {**values["entries"], "deft": entry}, "models": ["lr", "deft"]}
-    values["bars"] = [{"kind": "gain", "model": "deft", "least": -0.03}]
+    values["bars"] = {"deft_gain": {"least": -0.03}}
     values["few"] = None
     bench.write_text(yaml.safe_dump(values), encoding="utf-8")
     figures, text = run(bench)
@@ -272,12 +275,13 @@ def test_deft_stands_in_the_same_table(bench: Path, tiny_checkpoint: Path) -> No
 
 
 def test_the_pinned_flow_benchmark_of_deft_asks_what_the_issue_asks() -> None:
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     values = yaml.safe_load(
         (root / "eval" / "benchmarks" / "deft_megc2019_flow.yaml").read_text(encoding="utf-8")
     )
     assert values["baseline"] == "prior_flow_simulation"
-    bars = {(bar["kind"], bar["model"]): bar.get("least") for bar in values["bars"]}
-    assert bars["uf1", "deft"] == 0.58 and bars["gain", "deft"] == -0.03
-    tuned = next(b for b in values["bars"] if (b["kind"], b["model"]) == ("gain", "deft_lora"))
-    assert tuned == {"kind": "gain", "model": "deft_lora", "over": "prior_flow", "least": -0.02}
+    assert values["bars"] == {
+        "deft_uf1": {"least": 0.58},
+        "deft_gain": {"least": -0.03},
+        "deft_lora_gain_over_prior_flow": {"least": -0.02},
+    }

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
+from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.recognition import dual_phase_clips
-from deft_llm.evaluation.recognition.dual_phase import audit, run, table
+from deft_llm.evaluation.recognition.dual_phase import table
 from deft_llm.evaluation.recognition.dual_phase_clips import (
     CLASSES,
     DualPhaseData,
@@ -22,7 +23,7 @@ from deft_llm.evaluation.recognition.dual_phase_clips import (
 )
 from deft_llm.media.canonical import CANONICAL_LANDMARKS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BENCHMARK = ROOT / "eval" / "benchmarks" / "dual_phase.yaml"
 DATA = DualPhaseData(clips=200, identities=40, first_identity=50, seed=1, workers=1)
 BROWS, MOUTH = slice(17, 27), slice(48, 68)
@@ -42,7 +43,7 @@ def moved() -> dict[tuple[int, int], np.ndarray]:
     found = {}
     for rise in (0, 1):
         for fall in (0, 1):
-            marks = film(replace(spec, rise=rise, fall=fall)).landmarks
+            marks = film(replace(spec, onset_group=rise, offset_group=fall)).landmarks
             scale = np.ptp(CANONICAL_LANDMARKS[36:48, 0]) / np.ptp(marks[0, 36:48, 0])
             found[rise, fall] = -scale * np.diff(marks[..., 1], axis=0)
     return found
@@ -69,19 +70,22 @@ def test_a_phase_does_not_tell_what_the_other_moved(
 def test_draws_are_balanced_and_repeatable() -> None:
     drawn = list(dual_phase_specs(DATA))
     assert drawn == list(dual_phase_specs(DATA))
-    pairs = np.bincount([2 * spec.rise + spec.fall for spec in drawn], minlength=4)
+    pairs = np.bincount([2 * spec.onset_group + spec.offset_group for spec in drawn], minlength=4)
     assert pairs.min() > 30
-    assert all(spec.label == (spec.rise != spec.fall) for spec in drawn) and len(CLASSES) == 2
+    assert (
+        all(spec.label == (spec.onset_group != spec.offset_group) for spec in drawn)
+        and len(CLASSES) == 2
+    )
     px = [spec.motion_px for spec in drawn]
     assert 0.5 <= min(px) < 0.6 and 2.5 < max(px) <= 3.0
 
 
 def test_sets_that_share_a_face_or_clip_are_refused() -> None:
-    audit(DATA, DATA.model_copy(update={"first_identity": 90, "seed": 201}))
-    with pytest.raises(UserError, match="share own0000"):
-        audit(DATA, DATA.model_copy(update={"seed": 201}))
-    with pytest.raises(UserError, match="share 1"):
-        audit(DATA, DATA.model_copy(update={"first_identity": 90}))
+    apart = [f"train.{name}={value}" for name, value in {"first_identity": 50, "seed": 1}.items()]
+    with pytest.raises(UserError, match="train and test share subject own0000"):
+        run(BENCHMARK, [*apart, "test.first_identity=50"])
+    with pytest.raises(UserError, match="train and test share clip unlabelled_1"):
+        run(BENCHMARK, [*apart, "test.seed=1"])
 
 
 def test_tables_are_made_of_rows_alone() -> None:
@@ -108,7 +112,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         if drawn.clip.seed % 20 == 7:
             return None  # no face
         flow = np.random.default_rng(drawn.clip.seed).normal(0, 0.05, (2, 3, side, side))
-        for phase, (group, sign) in enumerate(((drawn.rise, -1), (drawn.fall, 1))):
+        for phase, (group, sign) in enumerate(((drawn.onset_group, -1), (drawn.offset_group, 1))):
             top = 4 + 16 * group
             flow[phase, 1, top : top + 8, 6:-6] += sign
         return flow.astype(np.float32)
@@ -134,7 +138,7 @@ def test_measured_sets_are_kept_and_gone_on_with(
 
 def test_the_benchmark_runs(tmp_path: Path, made_up: list[int]) -> None:
     overrides = [
-        f"cache={tmp_path}",
+        f"output={tmp_path}",
         "variants=[fmanet,phase_1,mm_cof]",
         "options.width=4",
         "schedule.steps=100",
@@ -150,7 +154,7 @@ def test_the_benchmark_runs(tmp_path: Path, made_up: list[int]) -> None:
         assert values[f"{name}_accuracy"].value < 0.7 and not values[f"{name}_accuracy"].above
     assert values["test_clips"].value == 38
     assert text.count("\n") == 6 and "| mm cof |" in text
-    assert len((tmp_path / "dual-phase-predictions.jsonl").read_text().splitlines()) == 4 * 38
+    assert len((tmp_path / "predictions-dual-phase.jsonl").read_text().splitlines()) == 4 * 38
     assert not (tmp_path / "dual-phase-runs").exists()
     with pytest.raises(UserError, match="variant 'both'"):
         run(BENCHMARK, ["variants=[both]"])

@@ -15,9 +15,9 @@ from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.mevqa import (
     Question,
     answer,
+    read_aus,
     read_label,
     read_questions,
-    read_units,
     scores,
     submission,
 )
@@ -38,12 +38,12 @@ def facts_of(questions: list[Question]) -> dict[str, Facts]:
     sides: dict[str, dict[int, str]] = defaultdict(dict)
     for question in questions:
         by_clip[question.clip][question.kind] = question
-        if question.kind == "side" and question.unit is not None:
-            sides[question.clip][question.unit] = question.answer[0].upper()
+        if question.kind == "side" and question.au is not None:
+            sides[question.clip][question.au] = question.answer[0].upper()
     return {
         clip: Facts(
             found["fine"].answer,
-            tuple(f"{sides[clip].get(n, '')}{n}" for n in read_units(found["aus"].answer)),
+            tuple(f"{sides[clip].get(n, '')}{n}" for n in read_aus(found["aus"].answer)),
             (),
         )
         for clip, found in by_clip.items()
@@ -55,20 +55,20 @@ def test_every_real_question_is_understood(real: list[Question]) -> None:
     assert len({q.clip for q in real}) == 145
     kinds = {q.kind for q in real}
     assert kinds == {"coarse", "fine", "aus", "au_yes_no", "side", "combined"}
-    assert all((q.unit is not None) == (q.kind in {"au_yes_no", "side"}) for q in real)
+    assert all((q.au is not None) == (q.kind in {"au_yes_no", "side"}) for q in real)
 
 
 def test_the_reference_facts_give_the_reference_answers(real: list[Question]) -> None:
-    """Word for word: classes, units, sides and the combined sentence.
+    """Word for word: classes, AUs, sides and the combined sentence.
 
-    One coding names its units out of order, in two answers: those have to name the same units.
+    One coding names its AUs out of order, in two answers: those have to name the same AUs.
     """
     facts = facts_of(real)
     wrong = [q for q in real if answer(q, facts[q.clip]) != q.answer]
     unlike = [q for q in wrong if q.kind != "au_yes_no"]
     assert {q.clip for q in unlike} <= {"sub12_EP09_02"}
-    assert all(read_units(answer(q, facts[q.clip])) == read_units(q.answer) for q in unlike)
-    # The few others ask about a unit that was coded in parts or in doubt.
+    assert all(read_aus(answer(q, facts[q.clip])) == read_aus(q.answer) for q in unlike)
+    # The few others ask about an AU that was coded in parts or in doubt.
     assert len(wrong) <= 0.02 * len(real)
 
 
@@ -82,8 +82,8 @@ def test_perfect_answers_get_perfect_labels(
     right = scores(real, {q.name: q.answer for q in real})
     names = ("coarse_uf1", "coarse_uar", "fine_uf1", "fine_uar", "yes_no_accuracy")
     assert [right[n] for n in names] == [1.0] * 5
-    said = {q.name: "negative" if q.kind == "coarse" else "neutral" for q in real}
-    poor = scores(real, said)
+    replies = {q.name: "negative" if q.kind == "coarse" else "neutral" for q in real}
+    poor = scores(real, replies)
     # By hand: 88 of 145 are negative, so F1 = 2 * 88 / (145 + 88) for one class of three.
     assert poor["coarse_uf1"] == pytest.approx(2 * 88 / (145 + 88) / 3)
     assert poor["coarse_uar"] == pytest.approx(1 / 3)
@@ -103,7 +103,7 @@ def test_the_submission_is_the_given_file_with_answers(tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     questions = read_questions(path)
-    assert [(q.dataset, q.kind, q.unit) for q in questions] == [
+    assert [(q.dataset, q.kind, q.au) for q in questions] == [
         ("casme3", "aus", None),
         ("casme3", "au_yes_no", 14),
     ]
@@ -141,7 +141,7 @@ def test_labels_are_read_from_sentences() -> None:
     assert read_label("It is Negative.", labels) == "negative"
     assert read_label("positive or negative", labels) is None
     assert read_label("happy", labels) is None
-    assert read_units("brow lowerer, lip corner puller") == (4, 12)
+    assert read_aus("brow lowerer, lip corner puller") == (4, 12)
 
 
 def test_text_scores() -> None:

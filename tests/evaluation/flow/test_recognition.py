@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deft_llm.data.simulated import SimulatedData, filmed
 from deft_llm.errors import UserError
 from deft_llm.evaluation.flow import recognition as flow_recognition
 from deft_llm.evaluation.flow.recognition import CLASSES, Frames, RecognitionSets, recognition_uf1
@@ -14,7 +15,6 @@ from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
 from deft_llm.motion.flow import flow_estimator
 from deft_llm.motion.measure import MotionSettings, averaged_frame, measure
 from deft_llm.simulator.scene.clips import draw_spec, render
-from deft_llm.unimer.build import SimulatedData, filmed
 
 SETS = RecognitionSets(
     train=SimulatedData(clips=3, identities=3, first_identity=1000, seed=1, workers=1),
@@ -53,7 +53,7 @@ def test_flow_that_tells_the_class_is_read_and_none_is_chance(
     assert read["moving"] == 1.0
     assert read["still"] < 0.4
     same = SETS.train.model_copy(update={"seed": 30})
-    with pytest.raises(UserError, match="train and test share own00100"):
+    with pytest.raises(UserError, match="train and test share subject own00100"):
         recognition_uf1({"still": still}, SETS.model_copy(update={"test": same}), tmp_path)
 
 

@@ -7,15 +7,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from deft_llm.data.simulated_test import TestClip
 
 from deft_llm import facs
-from deft_llm.data.features import REGION_COLUMNS, Packet
+from deft_llm.data.clip_dataset import MeasuredClip
+from deft_llm.data.features import REGION_COLUMNS, Features
 from deft_llm.evaluation.unimer.agreement_fit import Samples, fit, samples
 from deft_llm.evaluation.unimer.benchmark import (
-    Bars,
     record_of,
-    statement_figures,
+    statement_values,
     text_only_gain,
 )
 from deft_llm.simulator.scene.clip_spec import draw_spec
@@ -29,8 +28,8 @@ def _rows(leaky: bool) -> list[dict[str, object]]:
         answer = rng.choice(("yes", "no"))
         hint = answer if leaky else rng.choice(("yes", "no"))
         question = f"<clip>Is it {'shown' if hint == 'yes' else 'visible'} at {rng.randint(0, 9)}?"
-        said = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
-        rows.append({"subject": f"s{k % 40}", "kinds": ["au_yes_no"], "conversations": said})
+        turns = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+        rows.append({"subject": f"s{k % 40}", "kinds": ["au_yes_no"], "conversations": turns})
     return rows
 
 
@@ -56,7 +55,7 @@ def test_the_fit_weighs_what_matters_and_keeps_the_wanted_precision() -> None:
 
 
 @pytest.fixture
-def clip(make_packet: Callable[[int], Packet]) -> TestClip:
+def clip(make_features: Callable[[int], Features]) -> MeasuredClip:
     """Both mouth corners go up and outward by a pixel and come back; the left lid twitches."""
     spec = draw_spec(3, 3, emotion="happiness", aus=("12",))
     motion = np.zeros((len(facs.REGIONS), 2), np.float32)
@@ -74,12 +73,11 @@ def clip(make_packet: Callable[[int], Packet]) -> TestClip:
             *(("noise", np.full_like(size, 0.05)), ("active", size > 0.15)),
         ):
             table[phase, :, REGION_COLUMNS.index(column)] = values
-    return TestClip(spec, motion, {**make_packet(0), "regions": table.astype(np.float16)})
+    return MeasuredClip(spec, motion, {**make_features(0), "regions": table.astype(np.float16)})
 
 
-def test_statements_are_scored_against_exact_motion(clip: TestClip) -> None:
-    bars = Bars(precision=0.9, recall=0.5, answer_share=0.55, text_only_gain=0.05)
-    found = {f.name: f.value for f in statement_figures(bars, [clip], [record_of(clip)])}
+def test_statements_are_scored_against_exact_motion(clip: MeasuredClip) -> None:
+    found = statement_values([clip], [record_of(clip)])
     assert found["statement_precision"] == 1.0
     # Seven regions moved; the lid's motion is no AU's.
     assert found["statement_recall"] == pytest.approx(6 / 7)

@@ -10,13 +10,14 @@ import torch
 
 from deft_llm.errors import UserError
 from deft_llm.evaluation import benchmark as benchmarks
-from deft_llm.evaluation.flow.benchmark import Pair, audit, rigid_fit, tune, with_head
+from deft_llm.evaluation.flow.benchmark import require_unseen_faces, with_head
+from deft_llm.evaluation.flow.estimators import Pair, rigid_fit, tune
 from deft_llm.flow_models.pairs import PairData, PairStore, build_pairs
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
 from deft_llm.weights import save_network
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 _FEW = ("clips=6", "identities=3", "workers=1")
 DATA = PairData(clips=1, identities=1, crop=64, crops=1, workers=1)
 
@@ -45,10 +46,10 @@ def test_rigid_fit_is_no_better_than_least_squares_allow() -> None:
 
 
 def test_faces_are_kept_apart() -> None:
-    audit(DATA, DATA.model_copy(update={"first_identity": 1001}))
-    audit(DATA, DATA.model_copy(update={"head": "ict"}))
-    with pytest.raises(UserError, match="set the ranges apart"):
-        audit(DATA, DATA)
+    require_unseen_faces(DATA, DATA.model_copy(update={"first_identity": 1001}))
+    require_unseen_faces(DATA, DATA.model_copy(update={"head": "ict"}))
+    with pytest.raises(UserError, match="share subject own001000; set the ranges apart"):
+        require_unseen_faces(DATA, DATA)
 
 
 def test_without_the_other_head_it_says_so(
@@ -91,7 +92,7 @@ def test_whole_benchmark(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
             "presets={lk: [], dis: []}",
             *(f"recognition.{part}.{few}" for part in ("train", "test") for few in _FEW),
             f"networks={{srflow: {network}, all: {tmp_path / 'nowhere'}}}",
-            f"cache={tmp_path / 'cache'}",
+            f"output={tmp_path / 'output'}",
         ],
     )
     values = {figure.name: figure for figure in figures}

@@ -1,0 +1,196 @@
+"""Scores of replies on simulated clips: classes, AUs and claims against what is exactly known."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deft_llm import facs
+from deft_llm.answers import NOTHING, stated_claims
+from deft_llm.clip import Evidence
+from deft_llm.data.clip_dataset import MeasuredClip
+from deft_llm.deft.configuration_deft import NO_EMOTION
+from deft_llm.deft.inference.calibration import LABEL_SETS
+from deft_llm.evaluation.explanation.replies import Reply
+from deft_llm.metrics.classification import binary_f1, confusion_matrix, uf1
+from deft_llm.metrics.faithfulness import ClaimCounts, count_claims
+from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations
+from deft_llm.unimer.constraints import judge
+from deft_llm.unimer.simulated import ACCEPTED
+
+AMPLITUDES = (0.3, 0.6, 1.0, 1.8, 3.0001)  # canonical px, edges of the table's rows
+LEAST_AU_SHARE = 0.02  # an AU is scored when it is in this share of the coded combinations
+_SCHEMES = {"three": "3", "seven": "7-dfme"}  # label set -> name in facs.SCHEMES
+
+
+def class_of(spec: ClipSpec, label_set: str = "three") -> str | None:
+    """The class of a clip in the label set "three" or "seven"; None outside it."""
+    return facs.to_scheme(spec.emotion, _SCHEMES[label_set])
+
+
+def class_uf1(
+    clips: Sequence[MeasuredClip], predicted: Iterable[str | None], label_set: str = "three"
+) -> float:
+    """UF1 over the clips that have a class of the label set."""
+    return uf1(confusion(clips, predicted, label_set))
+
+
+def confusion(
+    clips: Sequence[MeasuredClip], predicted: Iterable[str | None], label_set: str = "three"
+) -> NDArray[np.int64]:
+    """Rows true, columns predicted, over the clips that have a class of the label set."""
+    rows = [(class_of(c.spec, label_set), p) for c, p in zip(clips, predicted, strict=True)]
+    kept = [(label, guess) for label, guess in rows if label is not None]
+    classes = LABEL_SETS[label_set][1]
+    return confusion_matrix([r[0] for r in kept], [r[1] for r in kept], classes)
+
+
+def labelled(
+    clips: Sequence[MeasuredClip], replies: Sequence[Reply], label_set: str
+) -> tuple[Tensor, Tensor]:
+    """Log-likelihoods (N, L) and true indices (N,) of the clips that have a label of the set.
+
+    Clips without a face have no likelihoods and are left out.
+
+    Args:
+        clips: The clips.
+        replies: The model's replies.
+        label_set: "coarse", "three" or "seven".
+    """
+    names = LABEL_SETS[label_set][1]
+    rows, wanted = [], []
+    for clip, reply in zip(clips, replies, strict=True):
+        if label_set == "coarse":
+            rest = NOTHING if not clip.spec.aus else "others"
+            label: str | None = class_of(clip.spec) or rest
+        else:
+            label = class_of(clip.spec, label_set)
+        values = reply.emotions if label_set == "seven" else reply.likelihoods
+        if label is not None and values:
+            rows.append([values[name] for name in names])
+            wanted.append(names.index(label))
+    return torch.tensor(rows).reshape(len(rows), len(names)), torch.tensor(wanted).long()
+
+
+def scored_aus(least_share: float = LEAST_AU_SHARE) -> list[int]:
+    """FACS numbers in at least that share of the coded combinations."""
+    counts: dict[int, float] = defaultdict(float)
+    total = 0.0
+    for table in combinations().values():
+        for code, count in table.items():
+            total += count
+            for number in {facs.au_number(au) for au in code.split("+")}:
+                counts[number] += count
+    return sorted(number for number, count in counts.items() if count / total >= least_share)
+
+
+def au_matrix(sets: Iterable[Iterable[str]], numbers: Sequence[int]) -> NDArray[np.bool_]:
+    """AU codes of N clips -> (N, K) bool, sides left aside."""
+    rows = [{facs.au_number(code) for code in codes} for codes in sets]
+    return np.array([[number in row for number in numbers] for row in rows], bool)
+
+
+def stated_au_f1(
+    clips: Sequence[MeasuredClip], replies: Sequence[Reply], numbers: Sequence[int]
+) -> NDArray[np.float64]:
+    """F1 (K,) of the AUs that the generated answers name."""
+    truth = au_matrix((clip.spec.aus for clip in clips), numbers)
+    return binary_f1(truth, au_matrix((reply.aus() for reply in replies), numbers))
+
+
+def claims(clips: Sequence[MeasuredClip], replies: Sequence[Reply]) -> ClaimCounts:
+    """Claims of the raw texts against exact motion, summed over clips."""
+    counts = (
+        count_claims(stated_claims(reply.text), clip.motion)
+        for clip, reply in zip(clips, replies, strict=True)
+    )
+    return sum(counts, ClaimCounts())
+
+
+def rule_claims(clips: Sequence[MeasuredClip]) -> ClaimCounts:
+    """What the instruction data's rule would state, given the true AUs and the measured flow.
+
+    It speaks only of motion that a coded AU explains, so its recall is about what a model that
+    learns from such statements can reach.
+    """
+    counts = ClaimCounts()
+    for clip in clips:
+        evidence: tuple[Evidence, ...] = ()
+        if clip.features is not None:
+            evidence = judge(clip.features["regions"], clip.spec.aus, least=ACCEPTED).evidence
+        stated = [(row.region, row.direction) for row in evidence]
+        counts += count_claims(stated, clip.motion)
+    return counts
+
+
+def named_without_au(clips: Sequence[MeasuredClip], replies: Sequence[Reply]) -> list[bool]:
+    """For each clip without any AU, whether it is given an emotion, by likelihood or in words."""
+    return [r.names_an_emotion() for c, r in zip(clips, replies, strict=True) if not c.spec.aus]
+
+
+def head_class(emotions: Sequence[str], reply: Reply, label_set: str = "three") -> str | None:
+    """What the emotion head makes likeliest among the classes of a label set.
+
+    Args:
+        emotions: The head's classes, "none" among them.
+        reply: Its probabilities.
+        label_set: "three" or "seven".
+    """
+    if reply.emotion_probabilities is None:
+        return None
+    total: dict[str, float] = defaultdict(float)
+    for name, value in zip(emotions, reply.emotion_probabilities, strict=True):
+        label = None if name == NO_EMOTION else facs.to_scheme(name, _SCHEMES[label_set])
+        if label is not None:
+            total[label] += float(value)
+    return max(total, key=total.__getitem__)
+
+
+def head_aus(
+    aus: Sequence[int], replies: Sequence[Reply], numbers: Sequence[int]
+) -> NDArray[np.bool_]:
+    """AUs (N, K) that the AU head makes likelier than not on some side.
+
+    Args:
+        aus: The head's AUs.
+        replies: N replies.
+        numbers: The K AUs that are asked for; the head never names one that it does not have.
+    """
+    rows = np.zeros((len(replies), len(numbers)), bool)
+    for row, reply in zip(rows, replies, strict=True):
+        for k, number in enumerate(numbers):
+            if reply.au_probabilities is not None and number in aus:
+                row[k] = reply.au_probabilities[aus.index(number)].max() > 0.5
+    return rows
+
+
+def amplitude_table(
+    clips: Sequence[MeasuredClip], replies: Sequence[Reply]
+) -> list[dict[str, str | int | float]]:
+    """Scores by peak displacement, clips with AUs only."""
+    rows: list[dict[str, str | int | float]] = []
+    for low, high in pairwise(AMPLITUDES):
+        kept = [
+            (c, r)
+            for c, r in zip(clips, replies, strict=True)
+            if c.spec.aus and low <= c.spec.peak_px < high
+        ]
+        some, theirs = [c for c, _ in kept], [r for _, r in kept]
+        counts = claims(some, theirs)
+        rows.append(
+            {
+                "peak px": f"{low:.1f}-{min(high, 3.0):.1f}",
+                "clips": len(kept),
+                "UF1": class_uf1(some, (r.likeliest("three") for r in theirs)),
+                "AU macro-F1": float(stated_au_f1(some, theirs, scored_aus()).mean()),
+                "claim precision": counts.precision,
+                "claim recall": counts.recall,
+            }
+        )
+    return rows

@@ -1,0 +1,37 @@
+"""Simulated benchmarks test on faces and clips that nothing was trained or tuned on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from deft_llm.leaks import Ids, require_disjoint
+from deft_llm.simulator.scene.clip_spec import ClipSpec
+
+logger = logging.getLogger(__name__)
+MEND = "set first_identity and seed of the two apart"
+
+
+def require_unseen(
+    train: Iterable[ClipSpec], test: Iterable[ClipSpec], what: str, mend: str = MEND
+) -> None:
+    """Refuse two sets of simulated clips that share a face or a clip.
+
+    Args:
+        train: The one.
+        test: The other.
+        what: What they are, for the message.
+        mend: How to keep them apart, for the message.
+
+    Raises:
+        UserError: Names one that they share.
+    """
+    tested = _ids(test)
+    require_disjoint(_ids(train), tested, what, mend)
+    counts = (len(tested["clip"]), len(tested["subject"]))
+    logger.info("%s: %d clips of %d faces are apart", what, *counts)
+
+
+def _ids(specs: Iterable[ClipSpec]) -> Ids:
+    specs = list(specs)
+    return {"subject": {s.subject for s in specs}, "clip": {s.name for s in specs}}

@@ -1,0 +1,122 @@
+"""Scores of recognizers, computed from rows of predictions alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm import facs
+from deft_llm.clip import Prediction
+from deft_llm.evaluation.recognition.entries import ModelEntry
+from deft_llm.metrics.classification import confusion_matrix, uf1
+from deft_llm.metrics.subjects import paired_difference, subject_matrices
+
+CLASSES = facs.THREE_CLASSES
+
+
+@dataclass(frozen=True)
+class Result:
+    """All rows of one entry.
+
+    Attributes:
+        name: Name of the entry.
+        entry: What was run.
+        rows: One for each seed and tested clip (draws of few subjects: for each fold and clip).
+    """
+
+    name: str
+    entry: ModelEntry
+    rows: Sequence[Prediction]
+
+    @cached_property
+    def runs(self) -> list[NDArray[np.int64]]:
+        """Per-subject confusion matrices (S, C, C + 1) of each seed."""
+        return [self._matrices([r for r in self.rows if r.seed == s]) for s in self.seeds]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the runs."""
+        return sorted({row.seed for row in self.rows})
+
+    def scores(self, dataset: str | None = None) -> list[float]:
+        """UF1 of each seed, on one dataset or all."""
+        return [
+            uf1(_matrix([r for r in self.rows if r.seed == s and dataset in (None, r.dataset)]))
+            for s in self.seeds
+        ]
+
+    def fold_scores(self) -> list[float]:
+        """UF1 of each fold by itself: for draws, each of which tests most clips."""
+        return [
+            uf1(_matrix([r for r in self.rows if r.fold == f]))
+            for f in sorted({row.fold for row in self.rows})
+        ]
+
+    def _matrices(self, rows: Sequence[Prediction]) -> NDArray[np.int64]:
+        return subject_matrices(
+            [f"{r.dataset}/{r.subject}" for r in rows],
+            [r.label for r in rows],
+            [r.predicted for r in rows],
+            CLASSES,
+        )
+
+
+def _matrix(rows: Sequence[Prediction]) -> NDArray[np.int64]:
+    return confusion_matrix([r.label for r in rows], [r.predicted for r in rows], CLASSES)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one figure, or a gain with both ends of its interval, is computed from.
+
+    Attributes:
+        kind: "uf1" (mean over seeds), "few" (mean over draws of training on few subjects), or
+            "gain" (paired by subject).
+        figure: Its name.
+        model: Entry.
+        over: The other entry of a gain.
+    """
+
+    kind: Literal["uf1", "few", "gain"]
+    figure: str
+    model: str
+    over: str = ""
+
+    def values(self, results: Mapping[str, Result], few: Mapping[str, Result]) -> dict[str, float]:
+        """Figures by name; none where an entry was not run."""
+        if self.kind == "few":
+            found = few.get(self.model)
+            return {} if found is None else {self.figure: float(np.mean(found.fold_scores()))}
+        if self.model not in results or (self.kind == "gain" and self.over not in results):
+            return {}
+        if self.kind == "uf1":
+            return {self.figure: float(np.mean(results[self.model].scores()))}
+        gain = paired_difference(results[self.model].runs, results[self.over].runs)
+        ends = {f"{self.figure}_low": gain.low, f"{self.figure}_high": gain.high}
+        return {self.figure: gain.value, **ends}
+
+
+def questions(models: Iterable[str], baseline: str) -> dict[str, Question]:
+    """Every figure that some entries can give -> how it is computed.
+
+    Args:
+        models: Names of the entries.
+        baseline: The one that ``<model>_gain`` is over.
+    """
+    models = list(models)
+    asked: list[Question] = []
+    for name in models:
+        asked += [
+            Question("uf1", f"{name}_uf1", name),
+            Question("few", f"{name}_few_subjects_uf1", name),
+            Question("gain", f"{name}_gain", name, baseline),
+            *(Question("gain", f"{name}_gain_over_{o}", name, o) for o in models),
+        ]
+    found = {question.figure: question for question in asked}
+    gains = [question for question in asked if question.kind == "gain"]
+    return found | {f"{q.figure}_{end}": q for q in gains for end in ("low", "high")}

@@ -1,0 +1,84 @@
+"""Rows of predictions, from which alone every table and figure of a benchmark is computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm import protocols
+from deft_llm.clip import Prediction
+from deft_llm.data.labelled import LabelledClips
+from deft_llm.evaluation.recognition.entries import ModelEntry
+from deft_llm.files import digest, read_lines, write_lines, write_text
+
+
+class PredictionRows:
+    """Predictions of one entry on disk, a file a fold, so that a stopped run goes on.
+
+    The folder's name holds a hash of all that decides them: entry, data, folds and weights.
+
+    Args:
+        folder: Where the entry's own folder is made.
+        name: Name of the entry.
+        entry: What is run.
+        data: Clips with their classes.
+        splits: The folds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        entry: ModelEntry,
+        data: LabelledClips,
+        splits: Sequence[protocols.Split],
+    ) -> None:
+        hidden: Any = {"note": True, "schedule": {"folds_at_once", "processes"}}
+        shown = entry.model_dump_json(exclude=hidden)
+        folds = [(s.train.tolist(), s.test.tolist()) for s in splits]
+        text = json.dumps([shown, data.digest(), folds, *entry.weights()])
+        key = digest(text)[:12]
+        self.folder, self.data = folder / f"{name}-{key}", data
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.folder / "entry.json", entry.model_dump_json(indent=1))
+
+    def _path(self, seed: int, fold: int) -> Path:
+        return self.folder / f"seed{seed}-fold{fold:03d}.jsonl"
+
+    def has(self, seed: int, fold: int) -> bool:
+        """Whether a fold is done."""
+        return self._path(seed, fold).is_file()
+
+    def write(
+        self, seed: int, fold: int, test: protocols.Indices, p: NDArray[np.float64], seconds: float
+    ) -> None:
+        """Keep the predictions of one fold: class probabilities ``p`` of the rows ``test``."""
+        lines = []
+        for row, values in zip(test, p, strict=True):
+            record = self.data.clips.records[row]
+            prediction = Prediction(
+                dataset=record.dataset,
+                subject=record.subject,
+                clip=record.clip,
+                fold=fold,
+                seed=seed,
+                label=self.data.classes[self.data.labels[row]],
+                predicted=self.data.classes[int(values.argmax())],
+                probabilities={
+                    name: round(float(value), 6)
+                    for name, value in zip(self.data.classes, values, strict=True)
+                },
+                seconds=round(seconds / len(test), 6),
+            )
+            lines.append(json.dumps(asdict(prediction)))
+        write_lines(self._path(seed, fold), lines)
+
+    def read(self, seed: int, fold: int) -> list[Prediction]:
+        """The predictions of one fold."""
+        return [Prediction(**row) for row in read_lines(self._path(seed, fold))]

@@ -1,0 +1,82 @@
+"""Temperatures are fitted on faces that nothing was trained or tested on, and then used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deft_llm.config import read_yaml
+from deft_llm.data.simulated import SimulatedData
+from deft_llm.deft.inference.calibration import Calibration
+from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.errors import UserError
+from deft_llm.evaluation.explanation import calibrate
+from tests.evaluation.explanation.conftest import BENCHMARKS, ROOT, SMALL, by_name
+
+
+@pytest.fixture
+def plan(several: Path, tmp_path: Path, tiny_checkpoint: Path) -> Path:
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    for file in tiny_checkpoint.iterdir():
+        (checkpoint / file.name).symlink_to(file)
+    values: dict[str, Any] = {
+        "checkpoint": str(checkpoint),
+        "recipes": [str(tmp_path / "recipe.yaml")],
+        "data": [{**SMALL, "clips": 40, "first_identity": 800000, "seed": 8000000}],
+        "apart_from": [str(several), str(BENCHMARKS / "simulated.yaml")],
+        "output": str(tmp_path / "output"),
+    }
+    path = tmp_path / "calibration.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path
+
+
+@pytest.mark.usefixtures("rendered")
+def test_calibration_is_fitted_and_used(plan: Path, tmp_path: Path) -> None:
+    figures, written = calibrate.calibrate(plan)
+    named = by_name(figures)
+    fitted = Calibration.load(tmp_path / "checkpoint")
+    assert written.parent == tmp_path / "checkpoint"
+    for name in ("coarse", "three", "seven"):
+        assert fitted.temperatures[name] == named[f"temperature_{name}"].value
+    assert fitted.fitted_on["clips"] == 40 and fitted.fitted_on["subjects"] <= 6
+    assert Explainer.load(tmp_path / "checkpoint").calibration == fitted
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ("data.0.first_identity=900000", "deft_simulated.yaml and validation share subject own9"),
+        ("data.0.first_identity=920000", "deft_simulated.yaml and validation share subject own92"),
+        ("data=[]", "no validation clips"),
+    ],
+)
+def test_tested_faces_are_no_validation_faces(
+    plan: Path, tmp_path: Path, change: str, word: str
+) -> None:
+    values = read_yaml(plan)
+    key, _, value = change.partition("=")
+    if key == "data":
+        values["data"] = []
+    else:
+        values["data"][0]["first_identity"] = int(value)
+    plan.write_text(yaml.safe_dump(values), encoding="utf-8")
+    with pytest.raises(UserError, match=word):
+        calibrate.calibrate(plan)
+    assert not (tmp_path / "checkpoint" / "calibration.json").exists()
+
+
+def test_the_pinned_plan_is_apart_from_the_benchmarks() -> None:
+    values = read_yaml(ROOT / "eval" / "calibration.yaml")
+    own = [SimulatedData(**s) for s in values["data"]]
+    for name in values["apart_from"]:
+        for tested in calibrate._tested(ROOT / name):
+            for data in own:
+                first, last = data.first_identity, data.first_identity + data.identities
+                assert last <= tested.first_identity or (
+                    first >= tested.first_identity + tested.identities
+                )
