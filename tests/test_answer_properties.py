@@ -6,24 +6,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from deft_llm.deft.grammar import END, START, TEXT, advance, options
-from deft_llm.unimer.dialogue import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deft_llm import facs
+from deft_llm.answers import (
     COARSE_LABELS,
-    AnswerWriter,
     Facts,
-    Templates,
     coarse_label,
     parse_structured_answer,
     stated_aus,
     stated_claims,
     stated_labels,
+    strength,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.unimer.constraints import strength
+from deft_llm.deft.inference.grammar import END, START, TEXT, advance, options
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
 # Nothing here depends on chance or on how fast the machine is.
 EXAMPLES = settings(

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from deft_llm.data.simulated import SimulatedData, specs
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -30,6 +29,7 @@ from deft_llm.clip import Evidence
 from deft_llm.data.features import pack
 from deft_llm.data.measuring import measure_video
 from deft_llm.data.records import ClipRecord
+from deft_llm.data.simulated import SimulatedData, specs
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches, as_messages
 from deft_llm.deft.tuning.model import train_only

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from deft_llm import facs
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.clip_shards import write_shards
 from deft_llm.data.features import REGION_COLUMNS, Features
+from deft_llm.data.records import ClipRecord
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.assemble import Assembly, assemble
-from deft_llm.data.clip_dataset import MeasuredClip
-from deft_llm.data.records import ClipRecord
 from deft_llm.unimer.judging import judged
 
 ROOT = Path(__file__).resolve().parents[2]
