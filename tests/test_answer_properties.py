@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -31,8 +30,7 @@ EXAMPLES = settings(
     max_examples=100,
     suppress_health_check=[HealthCheck.too_slow],
 )
-TEMPLATES = Path(__file__).resolve().parents[1] / "instruction_data" / "templates"
-WRITER = AnswerWriter(Templates(TEMPLATES))
+WRITER = AnswerWriter(Templates())
 LABELS = {*facs.EMOTIONS, *COARSE_LABELS}
 REGIONS = list(facs.REGIONS)
 
