@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -203,3 +204,23 @@ def test_bytes_are_allowed_or_not_however_they_are_cut(
     cut %= len(text) + 1
     first = advance(START, text[:cut])
     assert (advance(first, text[cut:]) if first else None) == advance(START, text)
+
+
+def test_deep_brackets_are_no_answer() -> None:
+    """JSON nested past the interpreter's depth is text like any other."""
+    deep = "[" * 100_000
+    assert parse_structured_answer(deep) is None
+    assert stated_claims(deep) == ()
+
+
+def test_letters_that_look_alike_are_others() -> None:
+    """``ſ`` and the Kelvin sign fold to s and k, and would pass for them."""
+    assert stated_labels("This is read as \u017furprise.") == ()
+    assert stated_aus("AU\uff11\uff12") == frozenset()
+
+
+@pytest.mark.parametrize("code", ["LR12", "1_2", "\uff11\uff12", " 12", "A12"])
+def test_an_au_code_is_digits_after_one_side(code: str) -> None:
+    record = {"aus": [code], "evidence": [], "class": "others", "rationale": "So it is."}
+    assert parse_structured_answer(json.dumps(record)) is None
+    assert parse_structured_answer(json.dumps({**record, "aus": ["L12"]})) is not None
