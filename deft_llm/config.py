@@ -124,7 +124,7 @@ def _chosen(node: list[Any], name: str, where: str, spread: list[str]) -> list[s
     return groups
 
 
-def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:
+def validate_settings(model: type[Model], values: dict[str, Any], where: str) -> Model:
     """Build a settings object.
 
     Raises:
@@ -147,7 +147,7 @@ def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:
 
 def load(model: type[Model], path: Path, overrides: Sequence[str] = ()) -> Model:
     """Read, override and validate a configuration file."""
-    return validate(model, apply_overrides(read_yaml(path), overrides), str(path))
+    return validate_settings(model, apply_overrides(read_yaml(path), overrides), str(path))
 
 
 def _as_written(location: tuple[Any, ...], values: Any) -> str:

@@ -1,9 +1,9 @@
 """Leaks: does a test set hold what a training set has seen, under whatever name?
 
 ``require_disjoint`` is the one check of every split: two sets may share no subject, no clip and no
-content. ``audit`` also looks at pictures. A test set can leak in three ways: the same name, the
-same content, or nearly the same picture (a frame of the same recording saved again). The first two
-are certain; the third is a suspicion to look at.
+content. ``find_leaks`` also looks at pictures. A test set can leak in three ways: the same name,
+the same content, or nearly the same picture (a frame of the same recording saved again). The first
+two are certain; the third is a suspicion to look at.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def perceptual_hashes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.bool_]:
     return np.array(rows)
 
 
-def audit(
+def find_leaks(
     splits: Sequence[Fold],
     clips: Sequence[str],
     images: Sequence[NDArray[np.uint8]],

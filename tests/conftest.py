@@ -53,7 +53,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as ``train.py`` leaves it in ``final/``, of a model that has learnt nothing."""
     import torch
 
-    from deft_llm.config import read_yaml, validate
+    from deft_llm.config import read_yaml, validate_settings
     from deft_llm.deft.tuning.model import build_model
     from deft_llm.deft.tuning.recipe import DeftRecipe
 
@@ -63,7 +63,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = {**values, "templates": str(ROOT / "deft_llm" / "unimer" / "templates")}
     values.pop("task")
     torch.manual_seed(0)
-    model, processor = build_model(validate(DeftRecipe, values, "smoke.yaml"), folder)
+    model, processor = build_model(validate_settings(DeftRecipe, values, "smoke.yaml"), folder)
     model.save_pretrained(folder / "final")
     processor.save_pretrained(folder / "final")
     return folder / "final"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deft_llm.config import Settings, apply_overrides, load, read_yaml, validate
+from deft_llm.config import Settings, apply_overrides, load, read_yaml, validate_settings
 from deft_llm.errors import UserError
 
 SMALL = Path(__file__).resolve().parents[1] / "train_configs" / "deft" / "small.yaml"
@@ -67,7 +67,7 @@ def test_the_last_override_of_a_key_wins() -> None:
 )
 def test_a_wrong_setting_is_one_line_with_its_key(values: dict[str, Any], parts: list[str]) -> None:
     with pytest.raises(UserError) as caught:
-        validate(Recipe, values, "recipe.yaml")
+        validate_settings(Recipe, values, "recipe.yaml")
     message = str(caught.value)
     assert message.startswith("recipe.yaml: ")
     assert "\n" not in message

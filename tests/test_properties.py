@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from deft_llm import facs
 from deft_llm.clip import Interval
 from deft_llm.config import apply_overrides
-from deft_llm.corpora.coding import Place, read_aus, read_emotion, read_interval
+from deft_llm.corpora.coding import RowPlace, read_aus, read_emotion, read_interval
 from deft_llm.corpora.report import Report
-from deft_llm.corpora.sheets import FRAME_FIELDS, Row
+from deft_llm.corpora.sheets import FRAME_FIELDS, SheetRow
 from deft_llm.errors import UserError
 
 # Nothing here depends on chance or on how fast the machine is.
@@ -134,7 +134,7 @@ def test_what_coders_write_is_read_as_meant(
 @EXAMPLES
 @given(au_like)
 def test_any_text_is_known_units_or_one_line(text: str) -> None:
-    place = Place(Report(), "sheet.csv", 2, "clip")
+    place = RowPlace(Report(), "sheet.csv", 2, "clip")
     found = read_aus(text, place)
     assert set(found) <= set(CODES) and facs.sort_aus(found) == found
     try:
@@ -149,8 +149,8 @@ def test_any_text_is_known_units_or_one_line(text: str) -> None:
 @EXAMPLES
 @given(st.tuples(frames, frames, frames) | st.tuples(*[frame_like] * 3), st.integers(0, 1))
 def test_any_cells_are_an_interval_or_a_dropped_row(cells: tuple[str, ...], first: int) -> None:
-    place = Place(Report(), "sheet.csv", 2, "clip")
-    row = Row(2, dict(zip(FRAME_FIELDS, map(str.strip, cells), strict=True)))
+    place = RowPlace(Report(), "sheet.csv", 2, "clip")
+    row = SheetRow(2, dict(zip(FRAME_FIELDS, map(str.strip, cells), strict=True)))
     interval = read_interval(row, place, first)
     assert (interval is None) == (place.report.count("dropped") == 1)
     if interval is not None:
@@ -160,10 +160,10 @@ def test_any_cells_are_an_interval_or_a_dropped_row(cells: tuple[str, ...], firs
 @EXAMPLES
 @given(st.tuples(*(st.integers(1, 400) for _ in FRAME_FIELDS)))
 def test_frames_in_order_are_read_as_written(coded: tuple[int, ...]) -> None:
-    place = Place(Report(), "sheet.csv", 2, "clip")
+    place = RowPlace(Report(), "sheet.csv", 2, "clip")
     onset, apex, offset = sorted(coded)
     assume(offset > onset)
-    row = Row(2, {"onset": str(onset), "apex": f"{apex}.0", "offset": str(offset)})
+    row = SheetRow(2, {"onset": str(onset), "apex": f"{apex}.0", "offset": str(offset)})
     assert read_interval(row, place, 1) == Interval(onset, apex, offset)
     assert not len(place.report)
 
@@ -173,7 +173,7 @@ def test_frames_in_order_are_read_as_written(coded: tuple[int, ...]) -> None:
 def test_any_word_is_an_emotion_of_the_corpus_or_one_line(word: str) -> None:
     own = {emotion: emotion for emotion in facs.EMOTIONS}
     try:
-        assert read_emotion(word, own, Place(Report(), "sheet.csv", 2, "clip")) in facs.EMOTIONS
+        assert read_emotion(word, own, RowPlace(Report(), "sheet.csv", 2, "clip")) in facs.EMOTIONS
     except UserError as error:
         assert word.lower() not in own and "\n" not in str(error)
 

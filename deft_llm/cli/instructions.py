@@ -73,7 +73,7 @@ def build(
     without --shard: conversations are written when all parts are there. The same seed gives the
     same bytes whatever the number of workers or shards.
     """
-    from deft_llm.config import validate
+    from deft_llm.config import validate_settings
     from deft_llm.data.clip_shards import Share
     from deft_llm.data.simulated import SimulatedData
     from deft_llm.unimer.answer_writer import Templates
@@ -89,8 +89,8 @@ def build(
         **{"head": head, "head_path": head_path, "workers": workers},
         **{"balanced_share": balanced_share, "neutral_share": neutral_share},
     }
-    data = validate(SimulatedData, {**drawn, **written}, "command line")
-    settings = validate(Assembly, written, "command line")
+    data = validate_settings(SimulatedData, {**drawn, **written}, "command line")
+    settings = validate_settings(Assembly, written, "command line")
     with resumable("the same command goes on after the last whole part"):
         _build(out, corpora or [], data, settings, share, wording)
 
@@ -104,7 +104,7 @@ def _build(
     templates: Templates,
 ) -> None:
     """Measure what is missing, then write conversations when all parts are there."""
-    from deft_llm.data.clip_shards import absent, claim
+    from deft_llm.data.clip_shards import absent, claim_recipe
     from deft_llm.data.prepared import open_prepared, unmeasured
     from deft_llm.unimer.assemble import assemble
     from deft_llm.unimer.coded import measure_corpus
@@ -112,7 +112,7 @@ def _build(
 
     elsewhere = {"workers", "head_path", "variants", "turns"}  # not what is drawn
     drawn = data.model_dump(exclude=elsewhere) if data.clips else None
-    claim(out, {"corpora": [str(listing) for listing in corpora], "simulated": drawn})
+    claim_recipe(out, {"corpora": [str(listing) for listing in corpora], "simulated": drawn})
     parts: list[str] = []
     refused: list[tuple[str, str]] = []
     for listing in corpora:
@@ -131,7 +131,7 @@ def _build(
 
 
 @app.command()
-def validate(
+def validate_settings(
     data: Folder, most: Annotated[int, typer.Option(help="problems to print")] = 50
 ) -> None:
     """Print what is wrong with a data folder by file, line and field; status 1 if anything is."""
@@ -178,14 +178,14 @@ def calibrate(
     from deft_llm import config
     from deft_llm.data.simulated import SimulatedData, simulated_clips
     from deft_llm.evaluation.unimer.agreement_fit import fit, samples
-    from deft_llm.unimer.agreement import WEIGHTS
+    from deft_llm.unimer.agreement import AGREEMENT_FILE
 
     log_progress()
     drawn = {"clips": clips, "identities": identities, "first_identity": first_identity}
     drawn["seed"] = seed
-    data = config.validate(SimulatedData, {**drawn, "workers": workers}, "command line")
+    data = config.validate_settings(SimulatedData, {**drawn, "workers": workers}, "command line")
     note = {**drawn, "precision_wanted": precision}
     weights = fit(samples(simulated_clips(data, cache)), precision, note)
-    path = out or WEIGHTS
+    path = out or AGREEMENT_FILE
     path.write_text(weights.to_json() + "\n", encoding="utf-8")
     print(f"wrote {path}")

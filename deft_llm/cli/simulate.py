@@ -32,10 +32,10 @@ def flow(
     workers: Annotated[int, typer.Option(help="processes; 0 takes all cores")] = 0,
 ) -> None:
     """Render pairs of faces with exact flow, masks and depth, in SRFlow's layout."""
-    from deft_llm.config import validate
+    from deft_llm.config import validate_settings
     from deft_llm.simulator.flow.dataset import FlowSettings, write_dataset
 
     counts = {"train": train, "val": val, "test": test, "per_subject": per_subject}
     values = {**counts, "head": head, "size": size, "seed": seed}
-    settings = validate(FlowSettings, values, "simulate flow")
+    settings = validate_settings(FlowSettings, values, "simulate flow")
     show("manifest", write_dataset(out, settings, workers or os.cpu_count() or 1, head_path))

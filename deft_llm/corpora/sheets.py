@@ -58,7 +58,7 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One row of data.
 
     Attributes:
@@ -73,7 +73,7 @@ class Row:
         return self.values.get(name, "")
 
 
-def read_sheet(path: Path, sheet: Sheet) -> list[Row]:
+def read_sheet(path: Path, sheet: Sheet) -> list[SheetRow]:
     """Rows of a sheet, empty ones left out.
 
     Args:
@@ -86,7 +86,7 @@ def read_sheet(path: Path, sheet: Sheet) -> list[Row]:
     cells = read_cells(path, sheet.worksheet)
     first, columns = _find_columns(path, cells, sheet)
     rows = [
-        Row(number, {name: as_text(_cell(line, k)) for name, k in columns.items()})
+        SheetRow(number, {name: as_text(_cell(line, k)) for name, k in columns.items()})
         for number, line in enumerate(cells[first:], first + 1)
     ]
     rows = [row for row in rows if any(row[name] for name in sheet.needed)]
@@ -190,7 +190,7 @@ def _find_columns(path: Path, cells: Cells, sheet: Sheet) -> tuple[int, dict[str
     return best
 
 
-def _check_shift(path: Path, rows: list[Row], sheet: Sheet) -> None:
+def _check_shift(path: Path, rows: list[SheetRow], sheet: Sheet) -> None:
     """Frame columns hold frame numbers; the clip's column does not hold nothing."""
     for name in (n for n in FRAME_FIELDS if n in sheet.columns):
         wrong = [row for row in rows if not _is_frame(row[name])]

@@ -86,7 +86,7 @@ class MeasuredClip:
 
 
 @dataclass(frozen=True)
-class Place:
+class ClipPlace:
     """Where the features of a clip are: a shard and the row in it."""
 
     shard: FeatureFile | InMemory
@@ -110,7 +110,7 @@ class ClipDataset(Sequence[MeasuredClip]):
     def __init__(
         self,
         records: Iterable[ClipRecord],
-        places: Iterable[Place | None],
+        places: Iterable[ClipPlace | None],
         truths: Iterable[Truth | None] | None = None,
         name: str = "clips",
     ) -> None:
@@ -130,7 +130,7 @@ class ClipDataset(Sequence[MeasuredClip]):
             UserError: If a file is missing, or two folders have a clip of the same id.
         """
         records: list[ClipRecord] = []
-        places: list[Place] = []
+        places: list[ClipPlace] = []
         shards: dict[Path, FeatureFile] = {}
         seen: dict[str, Path] = {}
         for folder in folders:
@@ -146,7 +146,7 @@ class ClipDataset(Sequence[MeasuredClip]):
                 if path not in shards:
                     shards[path] = FeatureFile(path)
                 records.append(record)
-                places.append(Place(shards[path], record.row, folder))
+                places.append(ClipPlace(shards[path], record.row, folder))
         return cls(records, places, name=", ".join(map(str, folders)))
 
     @classmethod
@@ -156,7 +156,7 @@ class ClipDataset(Sequence[MeasuredClip]):
         places = [
             None
             if clip.features is None
-            else Place(InMemory({n: x[None] for n, x in clip.features.items()}), 0)
+            else ClipPlace(InMemory({n: x[None] for n, x in clip.features.items()}), 0)
             for clip in clips
         ]
         return cls((c.record for c in clips), places, (c.truth for c in clips), name)
@@ -167,7 +167,7 @@ class ClipDataset(Sequence[MeasuredClip]):
     ) -> ClipDataset:
         """Clips whose features are stacked, (N, ...) each."""
         records, shard = list(records), InMemory(arrays)
-        return cls(records, (Place(shard, i) for i in range(len(records))), name=name)
+        return cls(records, (ClipPlace(shard, i) for i in range(len(records))), name=name)
 
     def __len__(self) -> int:
         return len(self.records)

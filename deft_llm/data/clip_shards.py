@@ -56,7 +56,7 @@ class Share:
 ALL = Share()
 
 
-def claim(folder: Path, recipe: Mapping[str, Any]) -> None:
+def claim_recipe(folder: Path, recipe: Mapping[str, Any]) -> None:
     """Note what a folder is built from, so that another build cannot go on in it unseen.
 
     Raises:

@@ -113,7 +113,7 @@ def _table_array(table: RegionTable) -> NDArray[np.float32]:
     return np.clip(np.stack(columns, axis=1), -1e4, 1e4)
 
 
-def mirror(features: Features) -> Features:
+def mirror_features(features: Features) -> Features:
     """What is measured of the clip mirrored left to right."""
     flow = features["flow"][..., ::-1].copy()
     flow[:, 0] *= -1

@@ -61,7 +61,7 @@ def read_flow_images(folder: Path) -> ClipDataset:
     return ClipDataset.of_arrays(records, {"flow_image": images}, str(folder))
 
 
-def audit(folder: Path) -> Report:
+def audit_flow_images(folder: Path) -> Report:
     """What the folder holds beside one test image per clip.
 
     Put down are: ``u_train`` sets, of which each image is a copy of another subject's test image;

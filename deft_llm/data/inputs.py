@@ -30,7 +30,7 @@ from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt
 
 Floats = NDArray[np.float32]
-Make = Callable[[NDArray[Any], int | None], Floats]
+MakeInput = Callable[[NDArray[Any], int | None], Floats]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Input:
         mirror: The input of left-right flipped clips, from that of the clips.
     """
 
-    sources: Mapping[str, Make]
+    sources: Mapping[str, MakeInput]
     mirror: Callable[[Tensor], Tensor]
 
 
@@ -91,7 +91,7 @@ INPUTS: dict[str, Input] = {
 }
 
 
-def source_of(name: str, features: Iterable[str], where: str) -> tuple[str, Make]:
+def source_of(name: str, features: Iterable[str], where: str) -> tuple[str, MakeInput]:
     """The feature that an input is made of, and how.
 
     Args:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from deft_llm.clip import Annotation, Interval
 from deft_llm.config import Settings
 from deft_llm.corpora.reading import Entry, Reading
-from deft_llm.data.clip_dataset import ClipDataset, Place
+from deft_llm.data.clip_dataset import ClipDataset, ClipPlace
 from deft_llm.data.feature_files import ClipFile
 from deft_llm.data.features import Features, FeatureSizes, pack
 from deft_llm.data.measuring import measure_coded
@@ -70,7 +70,7 @@ class PrepareSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Job:
+class MeasuringJob:
     """One clip to measure: its frames, and onset, apex and offset among them."""
 
     entry: Entry
@@ -99,7 +99,7 @@ class Prepared:
     cached: bool = False
 
 
-def plan(entry: Entry, settings: PrepareSettings) -> Job:
+def plan(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
     """Which frames of a clip's folder are read."""
     interval = entry.annotation.interval
     assert interval is not None and entry.folder is not None, entry
@@ -112,10 +112,10 @@ def plan(entry: Entry, settings: PrepareSettings) -> Job:
         remark = f"{settings.longest} frames are read; the offset is {interval.offset - last} later"
     apex = min(interval.apex, last)
     moved = Interval(interval.onset - start, apex - start, last - start)
-    return Job(entry, start, stop, moved, remark)
+    return MeasuringJob(entry, start, stop, moved, remark)
 
 
-def content_key(job: Job, settings: PrepareSettings) -> str:
+def content_key(job: MeasuringJob, settings: PrepareSettings) -> str:
     """SHA-256 over the bytes of the frames, their rate, the interval and the settings."""
     assert job.entry.folder is not None
     facts = [
@@ -168,7 +168,7 @@ def prepare(
 
 
 def _run(
-    jobs: Sequence[Job], cache: Path, settings: PrepareSettings, workers: int
+    jobs: Sequence[MeasuringJob], cache: Path, settings: PrepareSettings, workers: int
 ) -> Iterator[tuple[int, Prepared]]:
     """Rows as they are finished."""
     if workers <= 1:
@@ -193,7 +193,7 @@ def _run(
             pool.shutdown(cancel_futures=True)
 
 
-def prepare_one(job: Job, cache: Path, settings: PrepareSettings) -> Prepared:
+def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Prepared:
     """Measure one clip, or find it in the cache."""
     annotation = job.entry.annotation
     key = content_key(job, settings)
@@ -214,7 +214,7 @@ def prepare_one(job: Job, cache: Path, settings: PrepareSettings) -> Prepared:
     return Prepared(annotation, key, remark)
 
 
-def _measure(job: Job, settings: PrepareSettings) -> tuple[Features, str]:
+def _measure(job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, str]:
     """The packet of a clip, and what could not be seen."""
     entry = job.entry
     assert entry.folder is not None
@@ -260,7 +260,7 @@ def open_prepared(listing: Path) -> ClipDataset:
         # Two corpora may number their subjects and clips alike.
         clip, subject = (f"{coding.dataset}/{name}" for name in (coding.clip, coding.subject))
         records.append(replace(record, clip=clip, subject=subject))
-        places.append(Place(ClipFile(path, "prepare again"), 0))
+        places.append(ClipPlace(ClipFile(path, "prepare again"), 0))
     return ClipDataset(records, places, name=listing.stem)
 
 

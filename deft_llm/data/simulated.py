@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from deft_llm import facs
 from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE, Interval
-from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip, Place, Truth
+from deft_llm.data.clip_dataset import ClipDataset, ClipPlace, MeasuredClip, Truth
 from deft_llm.data.feature_files import FeatureFile, save_features
 from deft_llm.data.features import DEFAULT_SIZES, FeatureSizes, pack
 from deft_llm.data.measuring import CODED, align_coded
@@ -244,7 +244,7 @@ def _read(folder: Path, drawn: Sequence[ClipSpec]) -> ClipDataset:
     records, places, truths = [], [], []
     for spec, line in zip(drawn, read_lines(folder / "clips.jsonl"), strict=True):
         records.append(ClipRecord.of(spec.annotation(), spec=spec.to_json()))
-        places.append(Place(shard, row) if line["found"] else None)
+        places.append(ClipPlace(shard, row) if line["found"] else None)
         truths.append(Truth(spec, np.array(line["motion"], np.float32)))
         row += line["found"]
     return ClipDataset(records, places, truths, str(folder))

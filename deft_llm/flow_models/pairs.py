@@ -22,7 +22,7 @@ from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.performance import Curve
 from deft_llm.simulator.scene.sets import ClipSet
 
-SHARD = 40  # clips a file; an interruption loses at most this many
+PAIRS_PER_SHARD = 40  # clips a file; an interruption loses at most this many
 _QUALITIES = (16, 20, 24)  # CRF of the clips that are compressed
 _FACE_SHARE = 0.35  # of a crop, at least
 _TRIES = 20
@@ -162,7 +162,7 @@ def build_pairs(data: PairData, folder: Path, head: Head | None = None) -> None:
 
 
 def _shards(data: PairData, folder: Path) -> Shards:
-    return Shards(folder, "pairs", data.clips, SHARD)
+    return Shards(folder, "pairs", data.clips, PAIRS_PER_SHARD)
 
 
 class PairStore:

@@ -27,8 +27,8 @@ from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.performance import Blink, Curve, Gaze
 
-SHARD = 100  # clips a file; an interruption loses at most this many
-SIDE = 192  # px of a frame
+FACES_PER_SHARD = 100  # clips a file; an interruption loses at most this many
+FRAME_SIDE = 192  # px of a frame
 _INTEROCULAR = (32.0, 40.0)  # px in it
 _FPS = 30.0
 _COMPRESSED, _QUALITIES = 0.35, (18, 24, 30)
@@ -83,7 +83,7 @@ def face_specs(data: FaceData, number: int, head: Head) -> Iterator[ClipSpec]:
             data.seed + i,
             data.first_identity + int(rng.integers(data.identities)),
             head=head.name,
-            size=SIDE,
+            size=FRAME_SIDE,
             fps=_FPS,
             curve=Curve(data.frames, 0, data.frames - 1, data.frames, 1.0, 1.0),
             peak_px=float(np.exp(rng.uniform(*np.log(peaks)))),
@@ -176,7 +176,7 @@ def build_faces(data: FaceData, folder: Path, heads: dict[str, Head] | None = No
 def _shards(data: FaceData, folder: Path, number: int) -> Shards:
     """Those of one head."""
     clips = len(range(number, data.clips, len(data.heads)))
-    return Shards(folder, data.heads[number], clips, SHARD)
+    return Shards(folder, data.heads[number], clips, FACES_PER_SHARD)
 
 
 class FaceStore:
@@ -199,7 +199,7 @@ class FaceStore:
         opened = open_shards([file for part in shards for file in part.files])
         counts = [f.get_slice("points").get_shape()[0] for f in opened]
         ends = np.cumsum(counts)
-        self.image: NDArray[np.uint8] = np.empty((ends[-1], SIDE, SIDE), np.uint8)
+        self.image: NDArray[np.uint8] = np.empty((ends[-1], FRAME_SIDE, FRAME_SIDE), np.uint8)
         self.points: NDArray[np.float32] = np.empty((ends[-1], 68, 2), np.float32)
         for file, end, count in zip(opened, ends, counts, strict=True):
             self.image[end - count : end] = file.get_tensor("image")

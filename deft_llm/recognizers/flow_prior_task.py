@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deft_llm import facs
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.data.disturbed_flow import LabelledFlow, SimulatedFlowData, disturbed
 from deft_llm.recognizers.prior_flow import FlowPriorNet
 from deft_llm.training.loop import Batch, fit
@@ -70,7 +70,7 @@ def train(values: dict[str, Any], where: str) -> None:
         UserError: If the recipe is wrong, its folder belongs to another one, or a head's file is
             missing.
     """
-    recipe = validate(FlowPriorRecipe, values, where)
+    recipe = validate_settings(FlowPriorRecipe, values, where)
     claim_folder(recipe.output, recipe)
     left = [s for s in range(recipe.networks) if not _file(recipe, s).is_file()]
     if not left:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from deft_llm.errors import UserError
 from deft_llm.files import digest
-from deft_llm.motion.encoding import mirror
+from deft_llm.motion.encoding import mirror_flow
 from deft_llm.recognizers.base import Inputs, Recognizer
 from deft_llm.simulator.flow.images import AUS
 
@@ -134,7 +134,7 @@ class Prior:
         features, scores = [], []
         with torch.no_grad():
             for network in self.networks:
-                seen = [torch.from_numpy(f) for f in (flow, mirror(flow))]
+                seen = [torch.from_numpy(f) for f in (flow, mirror_flow(flow))]
                 described = [network.describe({"flow_uvs": x}) for x in seen]
                 features.append(torch.stack(described).mean(0) / len(self.networks) ** 0.5)
                 scores.append(torch.stack([network.emotion(d) for d in described]).mean(0))

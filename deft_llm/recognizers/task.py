@@ -27,7 +27,7 @@ from torch import Tensor
 
 from deft_llm import facs
 from deft_llm.clip import Prediction
-from deft_llm.config import Settings, validate
+from deft_llm.config import Settings, validate_settings
 from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.sources import ClipSource
 from deft_llm.errors import UserError
@@ -169,7 +169,7 @@ def train(values: dict[str, Any], where: str) -> None:
         UserError: If the recipe is wrong, a folder belongs to another recipe, or two sets share a
             subject.
     """
-    recipe = validate(RecognizerRecipe, values, where)
+    recipe = validate_settings(RecognizerRecipe, values, where)
     set_seed(recipe.seed)
     model = load_recognizer(recipe.recognizer, len(facs.THREE_CLASSES), **recipe.options)
     if isinstance(model, Recognizer) and recipe.schedule is None:

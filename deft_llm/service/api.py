@@ -9,7 +9,7 @@ from uuid import uuid4
 from deft_llm.clip import Interval
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.service.batch import explain_files, row_of
-from deft_llm.service.clip_service import Choice, ClipResult, ClipService
+from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import answer_record
 from deft_llm.service.long_video import Found, search_video
 from deft_llm.service.sessions import Sessions
@@ -49,7 +49,7 @@ class Api:
         self, video: File, model: str = "embedded", leave_out: list[str] | None = None
     ) -> dict[str, Any]:
         """Everything that is measured and said of a clip, as in a report's explanation.json."""
-        choice = Choice(model, tuple(leave_out or ()))
+        choice = ModelChoice(model, tuple(leave_out or ()))
         return self._with_clip([video], lambda p: self.service.explain(p[0], choice).record())
 
     def explain_interval(
@@ -58,9 +58,9 @@ class Api:
         """The same for frames of your own (0-based)."""
 
         def work(paths: list[Any]) -> dict[str, Any]:
-            seen = self.service.explain(paths[0], Choice(model))
+            seen = self.service.explain(paths[0], ModelChoice(model))
             interval = Interval(onset, apex, offset)
-            return self.service.explain_interval(seen, interval, Choice(model)).record()
+            return self.service.explain_interval(seen, interval, ModelChoice(model)).record()
 
         return self._with_clip([video], work)
 
@@ -77,7 +77,7 @@ class Api:
 
         ``earlier`` holds (question, answer) pairs of the same conversation.
         """
-        choice = Choice(model, tuple(leave_out or ()), temperature)
+        choice = ModelChoice(model, tuple(leave_out or ()), temperature)
         turns = [(asked, answered) for asked, answered in earlier or ()]
 
         def work(paths: list[Any]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Api:
         self, videos: list[File], model: str = "embedded", leave_out: list[str] | None = None
     ) -> list[dict[str, Any]]:
         """One row for each clip; a bad one has its reason as the remark."""
-        choice = Choice(model, tuple(leave_out or ()))
+        choice = ModelChoice(model, tuple(leave_out or ()))
         return self._with_clip(
             videos, lambda paths: [row for row, _ in explain_files(self.service, paths, choice)]
         )
@@ -102,7 +102,7 @@ class Api:
             [video],
             lambda p: [
                 found_row(found)
-                for _, new in search_video(self.service, p[0], Choice(model))
+                for _, new in search_video(self.service, p[0], ModelChoice(model))
                 for found in new
             ],
         )
@@ -112,7 +112,7 @@ class Api:
         return self._with_clip(
             [first, second],
             lambda paths: {
-                name: _compared(self.service.explain(path, Choice(model)))
+                name: _compared(self.service.explain(path, ModelChoice(model)))
                 for name, path in zip(("first", "second"), paths, strict=True)
             },
         )

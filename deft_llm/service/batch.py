@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from deft_llm.errors import UserError
-from deft_llm.service.clip_service import AS_USUAL, Choice, ClipResult, ClipService
+from deft_llm.service.clip_service import AS_USUAL, ClipResult, ClipService, ModelChoice
 from deft_llm.service.limits import public
 
 COLUMNS = (
@@ -40,7 +40,7 @@ def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
 
 
 def explain_files(
-    service: ClipService, paths: Sequence[Path], choice: Choice = AS_USUAL
+    service: ClipService, paths: Sequence[Path], choice: ModelChoice = AS_USUAL
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
     """Explain clips one by one; a bad one gets a row that says why, and the rest go on.
 

@@ -17,13 +17,13 @@ from deft_llm.media.video import read_clip
 from deft_llm.motion.measure import Measurement, measure
 from deft_llm.service.limits import LIMITS, Limits, check_video
 from deft_llm.service.models import EMBEDDED, Models
-from deft_llm.viz.report import ClipInfo, describe, write_report
+from deft_llm.viz.report import ClipInfo, report_values, write_report
 
 _MARKS = re.compile(r"[<>|]")  # of a model's own tags, which a question must not hold
 
 
 @dataclass(frozen=True)
-class Choice:
+class ModelChoice:
     """How a model is to be used.
 
     Attributes:
@@ -43,7 +43,7 @@ class Choice:
             raise UserError(f"temperature {self.temperature}: expected 0 to 2")
 
 
-AS_USUAL = Choice()
+AS_USUAL = ModelChoice()
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class ClipResult:
     explanation: Explanation
 
     def record(self) -> dict[str, Any]:
-        """Everything that is stated of the clip, JSON-ready (``viz.report.describe``)."""
-        return describe(self.measurement, self.explanation, self.info)
+        """Everything that is stated of the clip, JSON-ready (``viz.report.report_values``)."""
+        return report_values(self.measurement, self.explanation, self.info)
 
     def report(self) -> str:
         """The report as one HTML page; nothing stays on disk."""
@@ -79,7 +79,7 @@ class ClipService:
     def __init__(self, models: Models, limits: Limits = LIMITS) -> None:
         self.models, self.limits = models, limits
 
-    def explain(self, path: Path, choice: Choice = AS_USUAL) -> ClipResult:
+    def explain(self, path: Path, choice: ModelChoice = AS_USUAL) -> ClipResult:
         """Read, measure and explain a video file.
 
         Raises:
@@ -91,7 +91,7 @@ class ClipService:
         return self._seen(ClipInfo.of(clip), measurement, choice)
 
     def explain_interval(
-        self, seen: ClipResult, interval: Interval, choice: Choice = AS_USUAL
+        self, seen: ClipResult, interval: Interval, choice: ModelChoice = AS_USUAL
     ) -> ClipResult:
         """The same clip with other frames as onset, apex and offset.
 
@@ -100,7 +100,7 @@ class ClipService:
         """
         return self._seen(seen.info, measure(seen.measurement.aligned, interval), choice)
 
-    def _seen(self, info: ClipInfo, measurement: Measurement, choice: Choice) -> ClipResult:
+    def _seen(self, info: ClipInfo, measurement: Measurement, choice: ModelChoice) -> ClipResult:
         explainer = self.models.get(choice.model)
         return ClipResult(info, measurement, explainer.explain(measurement, choice.ablate))
 
@@ -127,7 +127,7 @@ class ClipService:
         seen: ClipResult,
         turns: Sequence[tuple[str, str]],
         question: str,
-        choice: Choice = AS_USUAL,
+        choice: ModelChoice = AS_USUAL,
     ) -> Iterator[str]:
         """Answer a question about a clip, as the words come.
 

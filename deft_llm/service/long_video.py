@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from deft_llm.data.measuring import measure_expressions
 from deft_llm.media.video import probe, read_clip
 from deft_llm.motion.measure import Measurement
-from deft_llm.service.clip_service import AS_USUAL, Choice, ClipResult, ClipService
+from deft_llm.service.clip_service import AS_USUAL, ClipResult, ClipService, ModelChoice
 from deft_llm.service.limits import check_video
 from deft_llm.viz.report import ClipInfo
 
@@ -43,7 +43,7 @@ class Found:
 
 
 def search_video(
-    service: ClipService, path: Path, choice: Choice = AS_USUAL
+    service: ClipService, path: Path, choice: ModelChoice = AS_USUAL
 ) -> Iterator[tuple[float, tuple[Found, ...]]]:
     """Go through a video.
 

@@ -14,7 +14,7 @@ from deft_llm.clip import Interval
 from deft_llm.errors import UserError
 from deft_llm.service import views
 from deft_llm.service.batch import COLUMNS, explain_files
-from deft_llm.service.clip_service import Choice, ClipResult, ClipService
+from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import link_sentences
 from deft_llm.service.limits import VIDEO_TYPES
 from deft_llm.service.long_video import search_video
@@ -34,14 +34,14 @@ class Page:
     def explain(self, key: str, video: File, model: str, leave_out: list[str]) -> tuple[Any, ...]:
         """A clip -> everything that is shown of it; starts a new conversation."""
         path = self.sessions.upload(key, video)
-        return self._show(key, self.service.explain(path, Choice(model, tuple(leave_out))))
+        return self._show(key, self.service.explain(path, ModelChoice(model, tuple(leave_out))))
 
     def measure_again(
         self, key: str, onset: int, apex: int, offset: int, model: str, leave_out: list[str]
     ) -> tuple[Any, ...]:
         """The same clip with the frames that were chosen."""
         seen = self.sessions.clip(key)
-        choice = Choice(model, tuple(leave_out))
+        choice = ModelChoice(model, tuple(leave_out))
         seen = self.service.explain_interval(seen, Interval(onset, apex, offset), choice)
         return self._show(key, seen)
 
@@ -71,12 +71,12 @@ class Page:
             if not session.waiting:  # another clip was explained meanwhile
                 return
             seen, turns = self.sessions.clip(key), session.turns
-            turn = cards.Turn(session.waiting.pop(0), ())
+            turn = cards.ChatTurn(session.waiting.pop(0), ())
             earlier = [(t.question, t.text) for t in turns]
             try:
-                choice = Choice(model, tuple(leave_out), temperature)
+                choice = ModelChoice(model, tuple(leave_out), temperature)
                 for text in self.service.answer(seen, earlier, turn.question, choice):
-                    turn = cards.Turn(turn.question, link_sentences(text, seen))
+                    turn = cards.ChatTurn(turn.question, link_sentences(text, seen))
                     unfinished = replace(turn, finished=False)
                     yield cards.conversation([*turns, unfinished, *_open(session.waiting)])
             except UserError:
@@ -99,7 +99,7 @@ class Page:
         rows: list[dict[str, Any]] = []
         records: list[dict[str, Any]] = []
         table: list[list[Any]] = []
-        for row, record in explain_files(self.service, paths, Choice(model)):
+        for row, record in explain_files(self.service, paths, ModelChoice(model)):
             rows.append(row)
             records.append(record or row)
             table = [[line[name] for name in COLUMNS] for line in rows]
@@ -110,7 +110,7 @@ class Page:
         """A long video -> its intervals, each explained where it was found."""
         path = self.sessions.upload(key, video)
         found: list[str] = []
-        for done, new in search_video(self.service, path, Choice(model)):
+        for done, new in search_video(self.service, path, ModelChoice(model)):
             found.append(views.intervals_view(new))
             yield "".join([*found, cards.remark(f"{100 * done:.0f} % looked at")])
         yield "".join(found) or cards.remark("Nothing moved above the noise.")
@@ -118,12 +118,12 @@ class Page:
     def compare(self, key: str, first: File, second: File, model: str) -> str:
         """Two clips side by side."""
         paths = [self.sessions.upload(key, file) for file in (first, second)]
-        return views.pair_view(*(self.service.explain(p, Choice(model)) for p in paths))
+        return views.pair_view(*(self.service.explain(p, ModelChoice(model)) for p in paths))
 
     def leave(self, key: str) -> None:
         """The tab was closed."""
         self.sessions.forget(key)
 
 
-def _open(questions: list[str]) -> list[cards.Turn]:
-    return [cards.Turn(question, (), finished=False) for question in questions]
+def _open(questions: list[str]) -> list[cards.ChatTurn]:
+    return [cards.ChatTurn(question, (), finished=False) for question in questions]

@@ -11,7 +11,7 @@ from typing import Any
 
 from deft_llm.errors import UserError
 from deft_llm.service.clip_service import ClipResult
-from deft_llm.viz.cards import Turn
+from deft_llm.viz.cards import ChatTurn
 
 MOST = 12  # sessions held at once: a clip of 200 frames takes 30 MB
 
@@ -29,7 +29,7 @@ class Session:
     """
 
     seen: ClipResult | None = None
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[ChatTurn] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     answering: Lock = field(default_factory=Lock)
     uploads: set[Path] = field(default_factory=set)

@@ -22,7 +22,7 @@ def clip_view(seen: ClipResult) -> tuple[str, str, str, str]:
     return (
         cards.reading(seen.info, measured, said, why),
         stage.face_stage(measured, said.evidence),
-        stage.region_table(measured, said.evidence),
+        stage.region_rows(measured, said.evidence),
         timeline(measured),
     )
 
@@ -55,7 +55,7 @@ def magnified_view(seen: ClipResult, factor: float) -> str:
     Raises:
         UserError: If the factor is out of range.
     """
-    return cards.film(magnify.magnified_video(seen.measurement, factor), factor)
+    return cards.film_card(magnify.magnified_video(seen.measurement, factor), factor)
 
 
 def intervals_view(found: Iterable[Found]) -> str:

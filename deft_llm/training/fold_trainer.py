@@ -27,7 +27,7 @@ from deft_llm.errors import UserError
 from deft_llm.training.schedule import LearningRate, Shape
 
 Inputs = dict[str, Tensor]
-Make = Callable[[], nn.Module]
+MakeNetwork = Callable[[], nn.Module]
 Mirror = Callable[[Inputs], Inputs]
 
 
@@ -65,7 +65,7 @@ class FoldSchedule(LearningRate):
 
 
 @dataclass(frozen=True)
-class Job:
+class FoldJob:
     """One network to train.
 
     Attributes:
@@ -84,7 +84,7 @@ class Job:
 class _Order:
     """The rows a job sees, step after step: permutations of its training rows, end to end."""
 
-    def __init__(self, job: Job, batch_size: int, flip_offset: int) -> None:
+    def __init__(self, job: FoldJob, batch_size: int, flip_offset: int) -> None:
         self.rng = np.random.default_rng([5, job.seed, job.fold])
         self.rows, self.size, self.flip_offset = job.train, batch_size, flip_offset
         self.left = np.empty(0, np.int64)
@@ -119,8 +119,8 @@ class FoldTrainer:
 
     def __init__(
         self,
-        make: Make,
-        jobs: Sequence[Job],
+        make: MakeNetwork,
+        jobs: Sequence[FoldJob],
         inputs: Inputs,
         labels: Tensor,
         schedule: FoldSchedule,
@@ -205,7 +205,7 @@ class FoldTrainer:
         return (each * self.weights.gather(1, labels)).mean(1)
 
 
-def _fresh(make: Make, job: Job) -> nn.Module:
+def _fresh(make: MakeNetwork, job: FoldJob) -> nn.Module:
     """A network with the initial weights of this job, leaving the global random state alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1_000_003 * job.seed + job.fold)

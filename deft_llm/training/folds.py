@@ -34,11 +34,11 @@ from tqdm import tqdm
 from deft_llm.errors import UserError
 from deft_llm.parallel import one_core
 from deft_llm.training.fold_trainer import (
+    FoldJob,
     FoldSchedule,
     FoldTrainer,
     Inputs,
-    Job,
-    Make,
+    MakeNetwork,
     Mirror,
 )
 
@@ -49,15 +49,15 @@ _LABELS = "labels"  # beside the inputs, none of which is called so
 
 
 def train_folds(
-    make: Make,
-    jobs: Sequence[Job],
+    make: MakeNetwork,
+    jobs: Sequence[FoldJob],
     inputs: Inputs,
     labels: Tensor,
     schedule: FoldSchedule,
     describe: str = "folds",
-    all_jobs: Sequence[Job] | None = None,
+    all_jobs: Sequence[FoldJob] | None = None,
     mirror: Mirror | None = None,
-) -> Generator[tuple[Job, NDArray[np.float64]], None, None]:
+) -> Generator[tuple[FoldJob, NDArray[np.float64]], None, None]:
     """Train every job and predict its test rows.
 
     Args:
@@ -111,13 +111,13 @@ class _Rows:
 class _Training:
     """How every job is trained."""
 
-    make: Make
+    make: MakeNetwork
     schedule: FoldSchedule
     steps: int
     mirror: Mirror | None
 
     def run(
-        self, rows: _Rows, jobs: Sequence[Job], stepped: Callable[[int], object]
+        self, rows: _Rows, jobs: Sequence[FoldJob], stepped: Callable[[int], object]
     ) -> Probabilities:
         """Train some jobs together; ``stepped`` is called after each step with their number."""
         trainer = FoldTrainer(
@@ -136,7 +136,7 @@ class _Training:
 class _Best:
     """Keeps, for each job, the prediction with the most hits on its test rows."""
 
-    def __init__(self, jobs: Sequence[Job], labels: Tensor) -> None:
+    def __init__(self, jobs: Sequence[FoldJob], labels: Tensor) -> None:
         self.truth = [labels.cpu().numpy()[job.test] for job in jobs]
         self.hits = [-1] * len(jobs)
         self.kept: Probabilities = [np.empty((0, 0))] * len(jobs)
@@ -151,10 +151,10 @@ class _Best:
 def _by_processes(
     training: _Training,
     rows: _Rows,
-    chunks: Sequence[Sequence[Job]],
+    chunks: Sequence[Sequence[FoldJob]],
     processes: int,
     bar: tqdm,
-) -> Iterator[tuple[Job, NDArray[np.float64]]]:
+) -> Iterator[tuple[FoldJob, NDArray[np.float64]]]:
     """Jobs with their probabilities, as they are finished."""
     context = get_context("spawn")
     stop, steps = context.Event(), context.Value("q", 0)
@@ -167,7 +167,7 @@ def _by_processes(
     pool = ProcessPoolExecutor(processes, context, _start_worker, common)
     # Not concurrent.futures.wait: Ctrl-C within it leaves futures locked for good.
     finished: SimpleQueue[Future[Probabilities]] = SimpleQueue()
-    waiting: dict[Future[Probabilities], Sequence[Job]] = {}
+    waiting: dict[Future[Probabilities], Sequence[FoldJob]] = {}
     try:
         for chunk in chunks:
             waiting[future := pool.submit(_train_here, chunk)] = chunk
@@ -216,7 +216,7 @@ def _start_worker(
     _here = training, _Rows(inputs, labels), stepped
 
 
-def _train_here(jobs: Sequence[Job]) -> Probabilities:
+def _train_here(jobs: Sequence[FoldJob]) -> Probabilities:
     assert _here is not None
     training, rows, stepped = _here
     return training.run(rows, jobs, stepped)

@@ -41,8 +41,8 @@ Floats = NDArray[np.float64]
 # vote each. On the clips that fit the weights, false candidates are regions that did move, told
 # with a wrong direction; 1.0 instead of 0.6 took recall at a precision of 0.97 from 0.66 to 0.71.
 PULL = 1.0
-WEIGHTS = Path(__file__).with_name("agreement.json")
-FEATURES: tuple[str, ...] = (
+AGREEMENT_FILE = Path(__file__).with_name("agreement.json")
+AGREEMENT_FEATURES: tuple[str, ...] = (
     *("bias", "z_rise", "z_both", "size", "coherence", "angle_rise", "angle_both"),
     *("opposed", "opposed_z", "twin", "twin_z", "unit", "unit_elsewhere"),
     *("upper_lid", "lower_lid", "lips", "lids_down"),
@@ -64,7 +64,7 @@ class Candidate:
         region: Index in ``facs.REGIONS``.
         direction: The direction that flow of both phases and label agree on.
         aus: Coded AUs that expect it.
-        features: (K,) values of ``FEATURES``.
+        features: (K,) values of ``AGREEMENT_FEATURES``.
     """
 
     region: int
@@ -74,7 +74,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Weights:
+class AgreementWeights:
     """A fitted score.
 
     Attributes:
@@ -100,7 +100,9 @@ class Weights:
         """The content of ``agreement.json``."""
         rows = {
             name: [round(float(x), 5) for x in (m, s, w)]
-            for name, m, s, w in zip(FEATURES, self.mean, self.scale, self.weights, strict=True)
+            for name, m, s, w in zip(
+                AGREEMENT_FEATURES, self.mean, self.scale, self.weights, strict=True
+            )
         }
         return json.dumps(
             {
@@ -112,17 +114,17 @@ class Weights:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Weights:
+    def from_json(cls, text: str) -> AgreementWeights:
         """Read ``agreement.json``."""
         values = json.loads(text)
-        table = np.array([values["mean_scale_weight"][name] for name in FEATURES], float)
+        table = np.array([values["mean_scale_weight"][name] for name in AGREEMENT_FEATURES], float)
         return cls(table[:, 0], table[:, 1], table[:, 2], values["threshold"], values["recipe"])
 
 
 @lru_cache(maxsize=1)
-def fitted() -> Weights:
+def fitted() -> AgreementWeights:
     """The weights that come with the project."""
-    return Weights.from_json(WEIGHTS.read_text(encoding="utf-8"))
+    return AgreementWeights.from_json(AGREEMENT_FILE.read_text(encoding="utf-8"))
 
 
 def candidates(regions: NDArray[Any], aus: Iterable[str]) -> list[Candidate]:

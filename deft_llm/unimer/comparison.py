@@ -12,13 +12,13 @@ from deft_llm.data.records import ClipRecord
 from deft_llm.unimer.answer_writer import AnswerWriter
 from deft_llm.unimer.conversation_sampler import Turn
 
-KINDS = ("compare_class", "compare_strength", "compare_aus")
+COMPARISON_KINDS = ("compare_class", "compare_strength", "compare_aus")
 _WINDOW = 64  # clips that a partner is sought among: memory stays flat
 _CLEARLY = 1.25  # the stronger clip moves at least this many times as far
 
 
 @dataclass(frozen=True)
-class Pair:
+class ClipPair:
     """Two clips and what is asked about them."""
 
     first: ClipRecord
@@ -26,7 +26,7 @@ class Pair:
     turns: tuple[Turn, ...]
 
 
-def pairs(records: Iterable[ClipRecord], writer: AnswerWriter, seed: int) -> Iterator[Pair]:
+def pairs(records: Iterable[ClipRecord], writer: AnswerWriter, seed: int) -> Iterator[ClipPair]:
     """Every second clip with a partner among the clips shortly before it.
 
     Half of the pairs are sought of one class, half of two.
@@ -41,7 +41,7 @@ def pairs(records: Iterable[ClipRecord], writer: AnswerWriter, seed: int) -> Ite
             if number % 2 and alike:
                 partner = rng.choice(alike)
                 turns = _turns(partner.facts(), record.facts(), writer, rng)
-                yield Pair(partner, record, turns)
+                yield ClipPair(partner, record, turns)
             window.append(record)
 
 
@@ -53,7 +53,7 @@ def _turns(
     first: Facts, second: Facts, writer: AnswerWriter, rng: random.Random
 ) -> tuple[Turn, ...]:
     said = []
-    for kind in rng.sample(KINDS, 2):
+    for kind in rng.sample(COMPARISON_KINDS, 2):
         question = rng.choice(writer.templates.questions[kind])
         answer = _answer(kind, first, second, writer)
         if answer is not None:

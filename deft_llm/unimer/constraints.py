@@ -25,7 +25,7 @@ from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE, Evidence
 from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.motion.evidence import MAX_ANGLE, moved_regions
 from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z
-from deft_llm.unimer.agreement import Weights, candidates, fitted
+from deft_llm.unimer.agreement import AgreementWeights, candidates, fitted
 
 SEEN_Z = 2.0
 RETURN_Z = 1.0  # least z of a falling phase that is put into words
@@ -61,7 +61,7 @@ def judge(
     regions: NDArray[Any],
     aus: Iterable[str],
     source: str = "",
-    weights: Weights | None = None,
+    weights: AgreementWeights | None = None,
     least: float | None = None,
 ) -> Agreement:
     """Apply the dual constraint to one clip.
@@ -90,7 +90,11 @@ def judge(
 
 
 def _agreed(
-    table: NDArray[np.float64], aus: tuple[str, ...], source: str, weights: Weights, least: float
+    table: NDArray[np.float64],
+    aus: tuple[str, ...],
+    source: str,
+    weights: AgreementWeights,
+    least: float,
 ) -> tuple[Evidence, ...]:
     found = candidates(table, aus)
     if not found:

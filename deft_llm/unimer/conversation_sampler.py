@@ -16,7 +16,7 @@ from deft_llm.clip import Evidence
 from deft_llm.unimer.answer_writer import AnswerWriter, Turn, stated_evidence, statements
 from deft_llm.unimer.balance import Balances, au_choice, label_choice
 
-WEIGHTS: dict[str, int] = {
+KIND_WEIGHTS: dict[str, int] = {
     **{
         "structured_answer": 4,
         "class": 4,
@@ -69,7 +69,7 @@ class ConversationSampler:
             turns: Number of questions.
             emotion_known: False leaves out every type whose answer names an emotion.
         """
-        weights = {k: w for k, w in WEIGHTS.items() if self._fits(k, facts, emotion_known)}
+        weights = {k: w for k, w in KIND_WEIGHTS.items() if self._fits(k, facts, emotion_known)}
         said: list[Turn] = []
         while len(said) < turns and weights:
             kind = rng.choices(list(weights), list(weights.values()))[0]

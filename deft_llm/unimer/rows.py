@@ -10,7 +10,7 @@ from typing import Any
 from deft_llm.clip import Evidence
 from deft_llm.data.records import ClipRecord
 from deft_llm.unimer.answer_writer import AnswerWriter, Turn
-from deft_llm.unimer.comparison import Pair
+from deft_llm.unimer.comparison import ClipPair
 
 ROLES = {"human": "user", "gpt": "assistant"}
 Row = dict[str, Any]
@@ -58,7 +58,7 @@ def conversation_row(
     return {**row, "mirrored": mirrored, "evidence": evidence}
 
 
-def pair_row(pair: Pair) -> Row:
+def pair_row(pair: ClipPair) -> Row:
     """A conversation about two clips; its evidence is that of both."""
     clips = (pair.first, pair.second)
     row = _row(f"{pair.first.clip}+{pair.second.clip}", clips, pair.turns)

@@ -16,7 +16,7 @@ from deft_llm.clip import Explanation
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.viz import overlay
-from deft_llm.viz.page import piece, render
+from deft_llm.viz.page import fill_template, piece
 from deft_llm.viz.report import ClipInfo, summary_line
 
 
@@ -40,7 +40,7 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Turn:
+class ChatTurn:
     """A question and its answer.
 
     Attributes:
@@ -82,12 +82,14 @@ def reading(
         HTML.
     """
     summary = summary_line(measurement, info)
-    return render("reading.html", info=info, summary=summary, said=explanation, rationale=rationale)
+    return fill_template(
+        "reading.html", info=info, summary=summary, said=explanation, rationale=rationale
+    )
 
 
-def conversation(turns: Sequence[Turn]) -> Markup:
+def conversation(turns: Sequence[ChatTurn]) -> Markup:
     """The turns so far, the newest last."""
-    return render("conversation.html", turns=turns)
+    return fill_template("conversation.html", turns=turns)
 
 
 def comparison(
@@ -116,7 +118,7 @@ def comparison(
         length = float(a.magnitude[i] * b.magnitude[i])
         alike = f"{along / length:+.2f}" if a.active[i] and b.active[i] else "–"
         rows.append((REGION_NAMES[i], _motion(a, i), _motion(b, i), alike))
-    return render("comparison.html", names=names, rows=rows)
+    return fill_template("comparison.html", names=names, rows=rows)
 
 
 def _motion(table: RegionTable, i: int) -> str:
@@ -125,9 +127,9 @@ def _motion(table: RegionTable, i: int) -> str:
     return f"{table.direction(i)} {table.magnitude[i]:.2f} px, z {table.z[i]:.1f}"
 
 
-def film(video: bytes, factor: float) -> Markup:
+def film_card(video: bytes, factor: float) -> Markup:
     """A magnified clip (``viz.magnify``) that plays by itself, its two halves named."""
-    return render("film.html", video=video, factor=factor)
+    return fill_template("film.html", video=video, factor=factor)
 
 
 def interval_card(
@@ -147,7 +149,9 @@ def interval_card(
     pair = np.concatenate([frames[interval.onset], frames[interval.apex]], axis=1)
     times = ", ".join(f"{k} {row[f'{k} s']:.2f} s" for k in ("onset", "apex", "offset"))
     picture = overlay.encode_png(pair)
-    return render("interval.html", picture=picture, times=times, row=row, rationale=rationale)
+    return fill_template(
+        "interval.html", picture=picture, times=times, row=row, rationale=rationale
+    )
 
 
 def downloads(files: Mapping[str, tuple[str, bytes, str]]) -> Markup:
@@ -156,14 +160,14 @@ def downloads(files: Mapping[str, tuple[str, bytes, str]]) -> Markup:
     Args:
         files: Words of the link -> (file name, content, media type).
     """
-    return render("downloads.html", files=files)
+    return fill_template("downloads.html", files=files)
 
 
 def remark(words: str, is_result: bool = False) -> Markup:
     """A line in small print; one that counts as a result lets the page show what waits for one."""
-    return render("remark.html", words=words, is_result=is_result)
+    return fill_template("remark.html", words=words, is_result=is_result)
 
 
 def side_by_side(stages: Sequence[Markup], table: Markup) -> Markup:
     """Two faces (``viz.stage.face_stage``) side by side above their comparison."""
-    return render("pair.html", stages=stages, comparison=table)
+    return fill_template("pair.html", stages=stages, comparison=table)

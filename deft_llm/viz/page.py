@@ -34,7 +34,7 @@ _ENVIRONMENT = Environment(
 _ENVIRONMENT.filters.update(data_uri=data_uri, au_title=au_title, au="AU{}".format)
 
 
-def render(template: str, **values: object) -> Markup:
+def fill_template(template: str, **values: object) -> Markup:
     """Fill in a file of ``templates/``.
 
     Args:

@@ -74,7 +74,7 @@ def write_report(
     """
     target = Path(folder)
     pictures = face_pictures(measurement, explanation.evidence)
-    record = describe(measurement, explanation, clip_info)
+    record = report_values(measurement, explanation, clip_info)
     html = _page(measurement, explanation, clip_info, pictures)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".report-") as name:
@@ -90,7 +90,7 @@ def write_report(
     return target / HTML
 
 
-def describe(
+def report_values(
     measurement: Measurement, explanation: Explanation, clip_info: ClipInfo
 ) -> dict[str, Any]:
     """Everything that the report states, as a JSON-ready dictionary.
@@ -147,7 +147,9 @@ def face_pictures(measurement: Measurement, evidence: Sequence[Evidence]) -> dic
             measurement.aligned.landmarks,
             floor=2.0 * float(np.median(measurement.noise)),
         ),
-        "regions that moved": overlay.region_arrows(onset, region_arrows(measurement, evidence)),
+        "regions that moved": overlay.draw_region_arrows(
+            onset, region_arrows(measurement, evidence)
+        ),
     }
 
 
@@ -194,7 +196,7 @@ def _page(
     pictures: dict[str, Image],
 ) -> str:
     alts = ("The aligned face", "The aligned face", "Heat over the face", "Arrows on the face")
-    return page.render(
+    return page.fill_template(
         "report.html",
         info=info,
         summary=summary_line(measurement, info),
@@ -214,7 +216,7 @@ def _page(
 
 
 def _curve(measurement: Measurement, theme: curves.Theme) -> bytes:
-    return curves.motion_curve(
+    return curves.draw_motion_curve(
         measurement.aligned.timestamps,
         measurement.curve,
         measurement.interval if measurement.found else None,

@@ -19,7 +19,7 @@ from deft_llm.clip import Evidence
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, region_masks
 from deft_llm.viz import overlay
-from deft_llm.viz.page import render
+from deft_llm.viz.page import fill_template
 from deft_llm.viz.report import interocular, region_arrows
 
 _BORDER = 0.5  # of a region's soft weight: its outline
@@ -74,7 +74,7 @@ def face_stage(measurement: Measurement, evidence: Sequence[Evidence]) -> Markup
     floor = 2.0 * float(np.median(measurement.noise))
     heat, top = overlay.heat_layer(measurement.flow_apex, aligned.landmarks, floor)
     arrows, factor = _arrows(measurement, evidence)
-    return render(
+    return fill_template(
         "stage.html",
         onset=encode_jpeg(aligned.frames[interval.onset]),
         apex=encode_jpeg(aligned.frames[interval.apex]),
@@ -131,7 +131,7 @@ def _arrows(
     return parts, factor
 
 
-def region_table(measurement: Measurement, evidence: Sequence[Evidence]) -> Markup:
+def region_rows(measurement: Measurement, evidence: Sequence[Evidence]) -> Markup:
     """Region by region, both phases, the strongest first; a row lights its region up.
 
     Args:
@@ -155,4 +155,4 @@ def region_table(measurement: Measurement, evidence: Sequence[Evidence]) -> Mark
         for name in [REGION_NAMES[i]]
         if rise.placed[i]
     ]
-    return render("regions.html", rows=rows, rise=rise, fall=fall, total=len(facs.REGIONS))
+    return fill_template("regions.html", rows=rows, rise=rise, fall=fall, total=len(facs.REGIONS))

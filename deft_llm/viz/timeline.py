@@ -13,7 +13,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from deft_llm.motion.measure import Measurement
-from deft_llm.viz.page import render
+from deft_llm.viz.page import fill_template
 from deft_llm.viz.report import curve_floor
 from deft_llm.viz.stage import encode_jpeg
 
@@ -37,7 +37,7 @@ def timeline(measurement: Measurement) -> Markup:
     curve, top = _curve(measurement, places)
     shown = np.arange(0, len(times), math.ceil(len(times) / MAX_FRAMES))
     shown = np.unique(np.r_[shown, list(moments.values())])
-    return render(
+    return fill_template(
         "timeline.html",
         found=measurement.found,
         start=times[0],

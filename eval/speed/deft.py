@@ -31,7 +31,7 @@ from deft_llm.data.measuring import measure_video
 from deft_llm.data.records import ClipRecord
 from deft_llm.data.simulated import SimulatedData, specs
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches, as_messages
+from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches, chat_messages
 from deft_llm.deft.tuning.model import train_only
 from deft_llm.deft.tuning.stages import DeftTrainer
 from deft_llm.errors import UserError
@@ -107,7 +107,7 @@ class Talks(Dataset):
                 rng = random.Random(f"{spec.seed}/{variant}")
                 turns = writer.conversation(record.facts(), rng, DATA.turns, known)
                 line = conversation_row("", record, False, turns)["conversations"]
-                ids, labels = explainer.processor.encode_conversation(as_messages(line))
+                ids, labels = explainer.processor.encode_conversation(chat_messages(line))
                 row = {"input_ids": ids, "labels": labels, "expert_tokens": self.tokens}
                 self.rows.append({**row, **targets(record, False)})
                 self.characters.append(sum(len(turn["value"]) for turn in line))

@@ -11,9 +11,9 @@ from openpyxl import load_workbook
 
 from deft_llm.clip import Interval
 from deft_llm.corpora.base import load_corpus
-from deft_llm.corpora.coding import Place, read_aus, read_interval
+from deft_llm.corpora.coding import RowPlace, read_aus, read_interval
 from deft_llm.corpora.report import Report
-from deft_llm.corpora.sheets import Row
+from deft_llm.corpora.sheets import SheetRow
 from deft_llm.corpora.synthetic import Written, write_corpus
 from deft_llm.errors import UserError
 
@@ -31,8 +31,8 @@ def casme2(tmp_path: Path) -> tuple[Path, tuple[Written, ...]]:
     return root, write_corpus("casme2", root, subjects=2, clips=3, renderer=tiny)
 
 
-def place() -> Place:
-    return Place(Report(), "sheet.xlsx", 7, "clip")
+def place() -> RowPlace:
+    return RowPlace(Report(), "sheet.xlsx", 7, "clip")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def place() -> Place:
 )
 def test_intervals(cells: tuple[str, str, str], expected: Interval | None, words: str) -> None:
     where = place()
-    row = Row(7, dict(zip(("onset", "apex", "offset"), cells, strict=True)))
+    row = SheetRow(7, dict(zip(("onset", "apex", "offset"), cells, strict=True)))
     assert read_interval(row, where, first_frame=1) == expected
     notes = [str(note) for note in where.report]
     assert any(words in note for note in notes) if words else not notes

@@ -12,7 +12,7 @@ import torch
 
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
 from deft_llm.data.feature_files import save_features
-from deft_llm.data.features import Features, mirror
+from deft_llm.data.features import Features, mirror_features
 from deft_llm.data.inputs import INPUTS, mirror_inputs
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
@@ -62,7 +62,9 @@ def test_mirrored_features_give_mirrored_inputs(
     in_memory: ClipDataset, make_features: MakeFeatures, side: int | None
 ) -> None:
     """Training on both sides rests on it: the input of the flipped clip is the flipped input."""
-    flipped = [MeasuredClip(record(i), mirror(features(make_features, i))) for i in range(COUNT)]
+    flipped = [
+        MeasuredClip(record(i), mirror_features(features(make_features, i))) for i in range(COUNT)
+    ]
     made = in_memory.inputs(list(INPUTS), side)
     mirrored = mirror_inputs({n: torch.from_numpy(x.copy()) for n, x in made.items()})
     for name, wanted in ClipDataset.of_clips(flipped).inputs(list(INPUTS), side).items():

@@ -16,7 +16,7 @@ from deft_llm.data.features import (
     REGION_COLUMNS,
     Features,
     FeatureSizes,
-    mirror,
+    mirror_features,
     pack,
     texture_indices,
 )
@@ -56,7 +56,7 @@ def moved() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
 
 
 def test_mirror_of_mirror_is_the_same(features: Features) -> None:
-    twice = mirror(mirror(features))
+    twice = mirror_features(mirror_features(features))
     assert twice.keys() == features.keys()
     for name, array in features.items():
         assert twice[name].dtype == array.dtype
@@ -65,20 +65,20 @@ def test_mirror_of_mirror_is_the_same(features: Features) -> None:
 
 def test_mirror_leaves_its_input_alone(features: Features) -> None:
     before = {name: array.copy() for name, array in features.items()}
-    for array in mirror(features).values():
+    for array in mirror_features(features).values():
         array[...] = 0
     for name, array in before.items():
         np.testing.assert_array_equal(features[name], array)
 
 
 def test_mirror_flips_u_alone(features: Features) -> None:
-    flow = mirror(features)["flow"]
+    flow = mirror_features(features)["flow"]
     np.testing.assert_array_equal(flow[:, 0], -features["flow"][:, 0, :, ::-1])
     np.testing.assert_array_equal(flow[:, 1:], features["flow"][:, 1:, :, ::-1])
 
 
 def test_mirror_swaps_the_regions_of_the_two_sides(features: Features) -> None:
-    mirrored, table = mirror(features)["regions"], features["regions"]
+    mirrored, table = mirror_features(features)["regions"], features["regions"]
     for i, name in enumerate(REGIONS):
         expected = table[:, REGIONS.index(facs.mirror_region(name))].copy()
         expected[:, U] *= -1
@@ -91,7 +91,7 @@ def test_the_packet_of_the_flipped_clip_is_the_mirrored_packet(
     frames, flows = moved
     flipped = flows[..., ::-1].copy()
     flipped[:, 0] *= -1
-    expected = mirror(pack(measurement(frames, flows)))
+    expected = mirror_features(pack(measurement(frames, flows)))
     found = pack(measurement(frames[:, :, ::-1].copy(), flipped))
     for name, array in expected.items():
         np.testing.assert_allclose(

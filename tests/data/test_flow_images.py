@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
-from deft_llm.data.flow_images import audit, clip_name, read_flow_images
+from deft_llm.data.flow_images import audit_flow_images, clip_name, read_flow_images
 from deft_llm.data.labelled import labelled, three_class
 from deft_llm.errors import UserError
 
@@ -43,7 +43,7 @@ def test_flow_images(flow: Path) -> None:
     assert [record.emotion for record in images.records] == [
         *("surprise", "negative", "positive", "surprise")
     ]
-    assert len(audit(flow)) == 0
+    assert len(audit_flow_images(flow)) == 0
 
 
 def test_training_copies_are_found(flow: Path) -> None:
@@ -57,7 +57,7 @@ def test_training_copies_are_found(flow: Path) -> None:
     copy("s01", 0, "s01_s1_ne_01", "s01")  # the fold's own test image
     write_image(flow, "006", "u_train", 0, "unknown", 9)
     assert len(read_flow_images(flow)) == 4
-    said = {(n.file, n.what.split(" ")[0]): n for n in audit(flow)}
+    said = {(n.file, n.what.split(" ")[0]): n for n in audit_flow_images(flow)}
     assert "2 of 3" in said["s01/u_train", "2"].what
     assert "leak" in said["s01/u_train", "1"].why
     assert "nobody's" in said["006/u_train", "1"].what
@@ -68,7 +68,7 @@ def test_equal_images_and_empty_subjects_are_noted(flow: Path) -> None:
     source = flow / "s01" / "u_test" / "0" / "s01_s1_ne_01 .png"
     shutil.copy(source, source.with_name("s01_s1_ne_02.png"))
     (flow / "s05" / "u_test").mkdir(parents=True)
-    what = [n.what for n in audit(flow)]
+    what = [n.what for n in audit_flow_images(flow)]
     assert what == ["s01_s1_ne_01 = s01_s1_ne_02", "no image in u_test"]
 
 
@@ -91,7 +91,7 @@ def test_published_flow(real: Path) -> None:
     labels = labelled(images, facs.THREE_CLASSES, three_class).labels
     assert np.bincount(labels[smic]).tolist() == [70, 51, 43]
     assert np.bincount(labels[~smic]).tolist() == [92, 26, 15]
-    assert len(audit(real / "megc2019_flow")) == 0
+    assert len(audit_flow_images(real / "megc2019_flow")) == 0
 
 
 def test_names_repeat_the_subject() -> None:

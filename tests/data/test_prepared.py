@@ -14,7 +14,14 @@ from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.corpora.synthetic import write_corpus
 from deft_llm.data import prepared as module
 from deft_llm.data.features import Features
-from deft_llm.data.prepared import Job, PrepareSettings, open_prepared, plan, prepare, unmeasured
+from deft_llm.data.prepared import (
+    MeasuringJob,
+    PrepareSettings,
+    open_prepared,
+    plan,
+    prepare,
+    unmeasured,
+)
 from deft_llm.errors import UserError
 from deft_llm.media.frames import list_frames
 
@@ -28,7 +35,7 @@ class Gauge:
         self.measured: list[str] = []
         self.stop_at = stop_at
 
-    def __call__(self, job: Job, settings: PrepareSettings) -> tuple[Features, str]:
+    def __call__(self, job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, str]:
         clip = job.entry.annotation.clip
         if len(self.measured) == self.stop_at:
             raise KeyboardInterrupt

@@ -24,7 +24,7 @@ from deft_llm.deft.inference.grammar import (
     END,
     START,
     TEXT,
-    Stage,
+    GrammarState,
     State,
     StructuredAnswerGrammar,
     StructuredAnswerLogits,
@@ -153,7 +153,7 @@ def test_special_tokens_are_never_allowed(any_tokenizer: PreTrainedTokenizerBase
 
 def test_no_option_begins_with_another() -> None:
     """Otherwise the automaton would not know where it is."""
-    stages, seen = [START.stage], set[Stage]()
+    stages, seen = [START.stage], set[GrammarState]()
     while stages and len(seen) < 400:
         stage = stages.pop()
         if stage in seen:

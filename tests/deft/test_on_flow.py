@@ -11,7 +11,7 @@ import torch
 from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier, as_trained
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.errors import UserError
-from deft_llm.motion.encoding import encode_flow, medsqrt, mirror, stretch
+from deft_llm.motion.encoding import encode_flow, medsqrt, mirror_flow, stretch
 from deft_llm.recognizers.base import load_recognizer
 
 
@@ -45,8 +45,8 @@ def test_enlarging_keeps_places_and_sides() -> None:
     pooled = torch.nn.functional.avg_pool2d(large.sign() * large**2, 2)
     named_aus = small.sign() * small**2
     assert np.corrcoef(pooled.flatten().numpy(), named_aus.flatten().numpy())[0, 1] > 0.9
-    flipped = as_trained(mirror(images), 56).numpy()
-    np.testing.assert_allclose(flipped, mirror(large.numpy()), atol=5e-3)
+    flipped = as_trained(mirror_flow(images), 56).numpy()
+    np.testing.assert_allclose(flipped, mirror_flow(large.numpy()), atol=5e-3)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_probabilities_do_not_hang_on_folds_or_labels(recognizer: DeftFlowClassi
 def test_a_class_has_no_side(recognizer: DeftFlowClassifier) -> None:
     images = np.random.default_rng(3).normal(size=(4, 3, 28, 28)).astype(np.float32)
     shares = recognizer.predict_proba({"flow_uvs": images})
-    np.testing.assert_allclose(shares, recognizer.predict_proba({"flow_uvs": mirror(images)}))
+    np.testing.assert_allclose(shares, recognizer.predict_proba({"flow_uvs": mirror_flow(images)}))
 
 
 def test_the_missing_fall_is_the_rise_backwards_or_nothing(

@@ -25,7 +25,7 @@ from transformers import (
     Qwen2Tokenizer,
 )
 
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.data.features import Features
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import IGNORE_INDEX, DeftProcessor
@@ -151,7 +151,7 @@ def _recipe(folder: Path) -> DeftRecipe:
         "experts": {"steps": 1},
         "instruct": {"steps": 1},
     }
-    return validate(DeftRecipe, values, "test")
+    return validate_settings(DeftRecipe, values, "test")
 
 
 def test_every_turn_is_taught_as_it_will_be_asked(

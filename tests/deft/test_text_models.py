@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.data.features import Features
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import DeftProcessor
@@ -66,7 +66,7 @@ def recipe(folder: Path, **text: Any) -> DeftRecipe:
         "experts": {"steps": 1},
         "instruct": {"steps": 1},
     }
-    return validate(DeftRecipe, values, "test")
+    return validate_settings(DeftRecipe, values, "test")
 
 
 @pytest.fixture

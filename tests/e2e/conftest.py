@@ -48,12 +48,12 @@ Film = Callable[[str, Frames], Path]
 @pytest.fixture(scope="session")
 def face() -> Frames:
     """A strong surprise, rendered once: (T, 288, 288, 3)."""
-    from deft_llm.simulator.scene.clips import draw_spec, render
+    from deft_llm.simulator.scene.clips import draw_spec, render_clip
 
     spec = draw_spec(
         3, 7, emotion="surprise", aus=("1", "2", "5"), peak_px=3.0, blink=None, fps=FPS
     )
-    return render(spec).clip.frames
+    return render_clip(spec).clip.frames
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from deft_llm import facs
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.feature_files import save_features
-from deft_llm.data.features import Features, mirror
+from deft_llm.data.features import Features, mirror_features
 from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
@@ -68,7 +68,7 @@ def test_an_epoch_shows_every_clip_once() -> None:
 
 def test_mirroring_is_that_of_features(make_features: Callable[[int], Features]) -> None:
     features = make_features(0)
-    pair = [features["flow"], mirror(features)["flow"]]
+    pair = [features["flow"], mirror_features(features)["flow"]]
     clips = clips_of(np.stack(pair).astype(np.float32), [0, 1], (1, 0))
     data = clips.batches(("flow_uvs", "flow_dual"))
     rows, flipped = torch.tensor([0, 1]), torch.tensor([True, False])

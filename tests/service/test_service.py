@@ -16,7 +16,7 @@ from deft_llm.errors import UserError
 from deft_llm.media.video import write_video
 from deft_llm.motion.measure import Measurement
 from deft_llm.service.batch import COLUMNS, row_of, to_csv
-from deft_llm.service.clip_service import Choice, ClipResult, ClipService
+from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import answer_record, link_sentences
 from deft_llm.service.limits import LIMITS, Limits, check_video, public
 from deft_llm.service.long_video import WINDOW, _windows
@@ -164,7 +164,7 @@ def test_two_models_stay_in_memory(models: Models, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("blank", "temperature"), [(("eyes",), 0.0), ((), -1.0), ((), 9.0)])
 def test_wrong_choices(ablate: tuple[str, ...], temperature: float) -> None:
     with pytest.raises(UserError, match="expected"):
-        Choice(ablate=ablate, temperature=temperature)
+        ModelChoice(ablate=ablate, temperature=temperature)
 
 
 # ------------------------------------------------------------------------------- sessions
@@ -235,7 +235,7 @@ def test_answers_keep_the_order_of_questions(
     asked: list[tuple[str, list[str]]] = []
 
     def answer(
-        _: ClipResult, turns: list[tuple[str, str]], question: str, __: Choice
+        _: ClipResult, turns: list[tuple[str, str]], question: str, __: ModelChoice
     ) -> Iterator[str]:
         asked.append((question, [before for before, _ in turns]))
         yield "The left"

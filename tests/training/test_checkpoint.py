@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning import train as deft
 from deft_llm.deft.tuning.export import export
@@ -40,7 +40,7 @@ def test_a_checkpoint_goes_on_learning(
 ) -> None:
     begun = load_file(tiny_checkpoint / "model.safetensors")
     values = {**going_on, "output": str(tmp_path / "run")}
-    fresh, processor = build_model(validate(DeftRecipe, values, "test"))
+    fresh, processor = build_model(validate_settings(DeftRecipe, values, "test"))
     assert all(torch.equal(x, begun[name]) for name, x in fresh.named_parameters() if name in begun)
     deft.train(values, "test")
     trained = load_file(tmp_path / "run" / "final" / "model.safetensors")

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from deft_llm import facs
-from deft_llm.config import read_yaml, validate
+from deft_llm.config import read_yaml, validate_settings
 from deft_llm.data.disturbed_flow import LabelledFlow
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier
@@ -46,7 +46,7 @@ def task(values: dict[str, Any], tiny_checkpoint: Path) -> FlowInstructionTask:
     aus = torch.zeros(12, len(AUS), 2)
     aus[:, AUS.index(12), 0] = 1  # on the left
     images = LabelledFlow(flow, torch.arange(12) % 3, aus)
-    recipe = validate(DeftFlowRecipe, values, "test")
+    recipe = validate_settings(DeftFlowRecipe, values, "test")
     return FlowInstructionTask(recipe, Explainer.load(tiny_checkpoint), images, images)
 
 

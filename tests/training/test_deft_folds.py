@@ -10,7 +10,7 @@ import torch
 
 from deft_llm.deft.tuning.lora_folds import DeftLora, balanced_rows
 from deft_llm.errors import UserError
-from deft_llm.motion.encoding import mirror
+from deft_llm.motion.encoding import mirror_flow
 from deft_llm.recognizers.base import load_recognizer
 
 TRUTH = np.arange(12, dtype=np.int64) % 3
@@ -50,7 +50,9 @@ def test_a_fold_is_learnt_and_the_next_begins_anew(tuned: DeftLora) -> None:
     after = tuned.predict_proba(given)
     chosen = np.log(after[np.arange(12), TRUTH]).mean()
     assert chosen > np.log(before[np.arange(12), TRUTH]).mean() + 0.3
-    np.testing.assert_allclose(after, tuned.predict_proba({"flow_uvs": mirror(images)}), atol=1e-5)
+    np.testing.assert_allclose(
+        after, tuned.predict_proba({"flow_uvs": mirror_flow(images)}), atol=1e-5
+    )
     # The model that every fold begins with is as it was, and the fold repeats itself.
     assert all(torch.equal(kept[n], x) for n, x in tuned.start.model.state_dict().items())
     tuned.fit(given, TRUTH)

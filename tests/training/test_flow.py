@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
 from deft_llm.flow_models import pairs as flow_data
-from deft_llm.flow_models.files import load_network
+from deft_llm.flow_models.files import load_flow_net
 from deft_llm.flow_models.first_flow import FirstFlowConfig
 from deft_llm.flow_models.pairs import PairData, PairStore, build_pairs, pair_specs
 from deft_llm.flow_models.task import FlowRecipe, FlowTask, augment
@@ -32,14 +32,14 @@ DATA = PairData(
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pairs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flow_data, "SHARD", 1)
+        patch.setattr(flow_data, "PAIRS_PER_SHARD", 1)
         build_pairs(DATA, folder)
     return folder
 
 
 @pytest.fixture
 def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> PairStore:
-    monkeypatch.setattr(flow_data, "SHARD", 1)
+    monkeypatch.setattr(flow_data, "PAIRS_PER_SHARD", 1)
     return PairStore(folder)
 
 
@@ -75,7 +75,7 @@ def test_augmented_pairs_are_pairs(store: PairStore) -> None:
 
 
 def test_pairs_are_made_once_and_mended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow_data, "SHARD", 1)
+    monkeypatch.setattr(flow_data, "PAIRS_PER_SHARD", 1)
     files = sorted(folder.glob("*.safetensors"))
     assert len(files) == 2
     bytes_before = files[1].read_bytes()
@@ -137,7 +137,7 @@ def test_batches_are_a_function_of_their_number(store: PairStore, tmp_path: Path
 def test_a_recipe_runs_and_starts_another(tmp_path: Path) -> None:
     output = tmp_path / "run"
     tasks.run(SMOKE, [f"output={output}"])
-    network = load_network(output / "final")
+    network = load_flow_net(output / "final")
     assert network.config.first == FirstFlowConfig(widths=(8, 12), windows=(2.5, 5.0))
     rows = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows if "loss" in r] == [1, 2, 3, 4]
@@ -152,12 +152,12 @@ def test_a_recipe_runs_and_starts_another(tmp_path: Path) -> None:
         "validation=null",
     ]
     tasks.run(SMOKE, [f"output={tuned}", "schedule.learning_rate=1e-9", *changes])
-    before, after = network.state_dict(), load_network(tuned / "final").state_dict()
+    before, after = network.state_dict(), load_flow_net(tuned / "final").state_dict()
     head = "update.head.after.2.weight"
     torch.testing.assert_close(before[head], after[head], atol=1e-6, rtol=0)
     aligned = tmp_path / "aligned"
     tasks.run(SMOKE, [f"output={aligned}", "model.first.aligned=true", *changes])
-    first = load_network(aligned / "final").config.first
+    first = load_flow_net(aligned / "final").config.first
     assert first is not None and first.aligned
     with pytest.raises(UserError, match="other sizes than the recipe's model"):
         tasks.run(SMOKE, [f"output={tmp_path / 'wide'}", "model.width=0.125", *changes])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.data.disturbed_flow import (
     Disturbance,
     LabelledFlow,
@@ -104,7 +104,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
 
 def test_every_image_comes_once_an_epoch(values: dict[str, Any], images: LabelledFlow) -> None:
     still = {"noise": 0, "misfit": 0, "unrelated": 0, "output": "unused"}
-    recipe = validate(FlowPriorRecipe, {**values, **still}, "test")
+    recipe = validate_settings(FlowPriorRecipe, {**values, **still}, "test")
     task = FlowPriorTask(recipe, 0, images, images)
     sizes = [len(task.batch(index)["labels"]) for index in range(6)]
     assert sizes == [8, 8, 6, 8, 8, 6]

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from deft_llm.errors import UserError
 from deft_llm.recognizers.base import Recognizer, load_recognizer
-from deft_llm.training.fold_trainer import FoldSchedule, FoldTrainer, Job
+from deft_llm.training.fold_trainer import FoldJob, FoldSchedule, FoldTrainer
 from deft_llm.training.folds import train_folds
 
 N = 40
@@ -37,10 +37,10 @@ def _mirror(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"flow_uvs": flipped}
 
 
-def _jobs() -> list[Job]:
+def _jobs() -> list[FoldJob]:
     rows = np.arange(N)
     tests = (rows[:5], rows[5:13], rows[13:16])
-    return [Job(i, 7, np.setdiff1d(rows, test), test) for i, test in enumerate(tests)]
+    return [FoldJob(i, 7, np.setdiff1d(rows, test), test) for i, test in enumerate(tests)]
 
 
 _SMALL: dict[str, dict[str, int]] = {"off_apexnet": {"hidden": 16}, "htnet": {"width": 16}}
@@ -52,7 +52,7 @@ def _make(name: str) -> Recognizer:
     return made
 
 
-def _alone(name: str, job: Job, schedule: FoldSchedule) -> list[float]:
+def _alone(name: str, job: FoldJob, schedule: FoldSchedule) -> list[float]:
     """An ordinary training loop on one fold: one network, one optimizer, one batch at a time."""
     inputs, labels = _material()
     torch.manual_seed(1_000_003 * job.seed + job.fold)

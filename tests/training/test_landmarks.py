@@ -16,7 +16,7 @@ from deft_llm.errors import UserError
 from deft_llm.landmark_models import faces as landmark_data
 from deft_llm.landmark_models.augment import disturb, sample
 from deft_llm.landmark_models.faces import FaceData, FaceStore, build_faces, face_specs
-from deft_llm.landmark_models.files import load_network
+from deft_llm.landmark_models.files import load_landmark_net
 from deft_llm.landmark_models.task import LandmarkRecipe, LandmarkTask
 from deft_llm.media.canonical import CANONICAL_LANDMARKS
 from deft_llm.metrics.landmarks import interocular
@@ -32,7 +32,7 @@ DATA = FaceData(clips=2, frames=2, identities=2, workers=1)
 @pytest.fixture(scope="module", autouse=True)
 def small_shards() -> object:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(landmark_data, "SHARD", 1)
+        patch.setattr(landmark_data, "FACES_PER_SHARD", 1)
         yield
 
 
@@ -233,7 +233,7 @@ def test_it_learns_one_batch(folder: Path, tmp_path: Path) -> None:
 def test_a_recipe_runs_and_starts_another(tmp_path: Path) -> None:
     output = tmp_path / "run"
     tasks.run(SMOKE, [f"output={output}"])
-    assert load_network(output / "final").config.side == 32
+    assert load_landmark_net(output / "final").config.side == 32
     rows = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows if "loss" in r] == [1, 2, 3, 4]
     assert rows[-1]["nme"] > 0 and rows[-1]["error_over_stated"] > 0

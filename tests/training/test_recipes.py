@@ -11,7 +11,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from safetensors import safe_open
 
-from deft_llm.config import read_yaml, validate
+from deft_llm.config import read_yaml, validate_settings
 from deft_llm.deft.tuning.cost import estimate_cost
 from deft_llm.deft.tuning.flow_instruction import DeftFlowRecipe
 from deft_llm.deft.tuning.recipe import DeftRecipe
@@ -48,7 +48,7 @@ def test_every_kind_of_machine_has_a_configuration() -> None:
 def test_a_recipe_is_valid(path: Path) -> None:
     values = read_yaml(path)
     kinds: dict[str, Any] = {"deft": DeftRecipe, "deft_flow": DeftFlowRecipe}
-    recipe: Any = validate(kinds[values.pop("task")], values, str(path))
+    recipe: Any = validate_settings(kinds[values.pop("task")], values, str(path))
     assert recipe.output.name == f"deft-{path.stem.replace('_', '-')}"
     assert (getattr(recipe, "device", "any") == "cuda") is ("7b" in path.stem)
 
@@ -56,7 +56,7 @@ def test_a_recipe_is_valid(path: Path) -> None:
 def test_the_tiny_recipe_leaves_out_what_came_later() -> None:
     values = read_yaml(CONFIGS / "deft" / "tiny.yaml")
     values.pop("task")
-    recipe = validate(DeftRecipe, values, "tiny.yaml")
+    recipe = validate_settings(DeftRecipe, values, "tiny.yaml")
     assert recipe.projectors.steps == 0
     assert not recipe.folders
     assert not recipe.model.get("backbones")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deft_llm.config import read_yaml, validate
+from deft_llm.config import read_yaml, validate_settings
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.deft.tuning import train as deft
 from deft_llm.deft.tuning.recipe import DeftRecipe
@@ -38,7 +38,7 @@ def test_every_set_is_built_in_a_folder_of_its_own(
     monkeypatch.setattr(
         deft, "build_simulated", lambda data, folder, templates: built.append((data.seed, folder))
     )
-    several = validate(DeftRecipe, recipe(tmp_path, data=SETS), "test")
+    several = validate_settings(DeftRecipe, recipe(tmp_path, data=SETS), "test")
     wanted = [(5_000_000, tmp_path / "data"), (6_000_000, tmp_path / "data-2")]
     assert deft.data_folders(several) == [folder for _, folder in wanted]
     assert built == wanted
@@ -46,7 +46,7 @@ def test_every_set_is_built_in_a_folder_of_its_own(
     (tmp_path / "data" / "clips.jsonl").touch()
     deft.data_folders(several)
     assert built[2:] == wanted[1:]
-    alone = validate(DeftRecipe, recipe(tmp_path, data=DRAWN), "test")
+    alone = validate_settings(DeftRecipe, recipe(tmp_path, data=DRAWN), "test")
     assert alone.simulated() == several.simulated()[:1]
 
 
@@ -100,7 +100,7 @@ def test_a_part_of_a_set_reads_the_same_files(data: Path, tmp_path: Path) -> Non
 
 def test_folders_are_used_by_all(tmp_path: Path) -> None:
     own = [{**SETS[0], "used_by": "experts"}]
-    made = validate(DeftRecipe, recipe(tmp_path, data=own, folders=["x"]), "test")
+    made = validate_settings(DeftRecipe, recipe(tmp_path, data=own, folders=["x"]), "test")
     assert made.folders_of("experts") == [tmp_path / "data", Path("x")]
     assert made.folders_of("language_model") == [Path("x")]
 
@@ -116,10 +116,10 @@ def test_folders_are_used_by_all(tmp_path: Path) -> None:
 def test_somebody_would_learn_nothing(used_by: str, words: str, tmp_path: Path) -> None:
     sets = [{**drawn, "used_by": used_by} for drawn in SETS]
     with pytest.raises(UserError, match=words):
-        validate(DeftRecipe, recipe(tmp_path, data=sets), "test")
+        validate_settings(DeftRecipe, recipe(tmp_path, data=sets), "test")
 
 
 def test_an_old_key_is_unknown(tmp_path: Path) -> None:
     old = [{**DRAWN, "teaches": "experts"}, SETS[1]]
     with pytest.raises(UserError, match=r"unknown key 'data\.0\.teaches'"):
-        validate(DeftRecipe, recipe(tmp_path, data=old), "test")
+        validate_settings(DeftRecipe, recipe(tmp_path, data=old), "test")

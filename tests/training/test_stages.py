@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, set_seed
 
-from deft_llm.config import read_yaml, validate
+from deft_llm.config import read_yaml, validate_settings
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.features import Features
 from deft_llm.deft.processing_deft import DeftFeatureExtractor, DeftProcessor
@@ -65,7 +65,7 @@ def run(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def built(values: dict[str, Any], output: Path, **changes: Any) -> tuple[Any, Any, DeftRecipe]:
     """The model as a run with these settings begins with it."""
-    recipe = validate(DeftRecipe, {**values, **changes, "output": str(output)}, "test")
+    recipe = validate_settings(DeftRecipe, {**values, **changes, "output": str(output)}, "test")
     set_seed(recipe.seed)
     model, processor = build_model(recipe, *recipe.folders)
     return model, processor, recipe

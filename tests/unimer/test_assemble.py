@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from deft_llm import facs
 from deft_llm.clip import Annotation, Interval
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
-from deft_llm.data.clip_shards import CLIPS_PER_SHARD, Share, absent, claim, write_shards
+from deft_llm.data.clip_shards import CLIPS_PER_SHARD, Share, absent, claim_recipe, write_shards
 from deft_llm.data.features import Features
 from deft_llm.data.prepared import open_prepared
 from deft_llm.data.records import ClipRecord
@@ -172,10 +172,10 @@ def test_the_audit_of_a_folder_with_itself_leaks(built: Path) -> None:
 
 
 def test_another_recipe_cannot_go_on_in_a_folder(tmp_path: Path) -> None:
-    claim(tmp_path, {"simulated": 100})
-    claim(tmp_path, {"simulated": 100})
+    claim_recipe(tmp_path, {"simulated": 100})
+    claim_recipe(tmp_path, {"simulated": 100})
     with pytest.raises(UserError, match="another folder"):
-        claim(tmp_path, {"simulated": 200})
+        claim_recipe(tmp_path, {"simulated": 200})
 
 
 # ---------------------------------------------------------------------------- corpora

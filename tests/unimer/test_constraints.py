@@ -11,11 +11,11 @@ import pytest
 from deft_llm import facs
 from deft_llm.answers import strength
 from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE
-from deft_llm.data.features import Features, mirror
+from deft_llm.data.features import Features, mirror_features
 from deft_llm.data.records import mirror_evidence
 from deft_llm.motion.evidence import AGREED_Z, MAX_ANGLE, explaining_aus, measured_evidence
 from deft_llm.motion.regions import ACTIVE_Z, RegionTable
-from deft_llm.unimer.agreement import FEATURES, Weights, candidates, fitted
+from deft_llm.unimer.agreement import AGREEMENT_FEATURES, AgreementWeights, candidates, fitted
 from deft_llm.unimer.constraints import SEEN_Z, judge
 
 MakeTable = Callable[..., RegionTable]
@@ -100,7 +100,7 @@ def test_the_mirrored_clip_gets_the_mirrored_judgement(
 ) -> None:
     features, aus = make_features(seed), ["L12", "4", "R1", "17", "7"]
     here = judge(features["regions"], aus)
-    there = judge(mirror(features)["regions"], [facs.mirror_au(code) for code in aus])
+    there = judge(mirror_features(features)["regions"], [facs.mirror_au(code) for code in aus])
     assert {(e.region, e.direction) for e in map(mirror_evidence, here.evidence)} == {
         (e.region, e.direction) for e in there.evidence
     }
@@ -108,9 +108,9 @@ def test_the_mirrored_clip_gets_the_mirrored_judgement(
 
 
 def test_the_weights_survive_json_and_weigh_every_feature() -> None:
-    again = Weights.from_json(fitted().to_json())
+    again = AgreementWeights.from_json(fitted().to_json())
     np.testing.assert_allclose(again.weights, fitted().weights)
-    assert len(again.weights) == len(FEATURES)
+    assert len(again.weights) == len(AGREEMENT_FEATURES)
     assert 0.5 < again.threshold < 1
     assert again.recipe["clips"] >= 300
 

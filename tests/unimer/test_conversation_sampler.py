@@ -17,7 +17,7 @@ from deft_llm.data.records import ClipRecord
 from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 from deft_llm.unimer.balance import LOOKALIKES, Balances, au_choice, label_choice, suggested
 from deft_llm.unimer.comparison import pairs
-from deft_llm.unimer.conversation_sampler import WEIGHTS, ConversationSampler
+from deft_llm.unimer.conversation_sampler import KIND_WEIGHTS, ConversationSampler
 from deft_llm.unimer.statistics import asked_au
 
 MakeRecord = Callable[[int], ClipRecord]
@@ -51,7 +51,7 @@ def test_every_type_comes_up_and_no_type_twice(
         assert len({turn.kind for turn in turns}) == len(turns) == 4
         assert turns == sampler.conversation(record.facts(), random.Random(seed), 4, True)
         asked.update(turn.kind for turn in turns)
-    assert set(asked) == set(WEIGHTS)
+    assert set(asked) == set(KIND_WEIGHTS)
 
 
 def test_what_an_answer_states_is_the_evidence_that_it_names(

@@ -19,7 +19,7 @@ from deft_llm.motion.flow import flow_estimator, to_grey
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, region_masks
 from deft_llm.viz import cards, magnify, overlay, page, stage
-from deft_llm.viz.cards import Sentence, Turn
+from deft_llm.viz.cards import ChatTurn, Sentence
 from deft_llm.viz.report import ClipInfo
 from deft_llm.viz.timeline import timeline
 
@@ -60,7 +60,7 @@ def test_numbers_of_a_region(make_measurement: MakeMeasurement) -> None:
 
 
 def test_regions_are_listed_strongest_first(make_measurement: MakeMeasurement) -> None:
-    html = stage.region_table(make_measurement(), MOVED)
+    html = stage.region_rows(make_measurement(), MOVED)
     names = re.findall(r'<tr[^>]*data-region="([a-z ]+)"', html)
     assert names[0] == "left inner brow" and sorted(names) == sorted(REGION_NAMES)
 
@@ -111,7 +111,7 @@ def test_texts_of_models_and_files_are_escaped(make_measurement: MakeMeasurement
     table = measurement.table_apex
     for html in (
         cards.reading(ClipInfo(BAD, 1, 1.0, 1.0), measurement, said, (sentence, Sentence(BAD))),
-        cards.conversation([Turn(BAD, (sentence, Sentence(BAD)))]),
+        cards.conversation([ChatTurn(BAD, (sentence, Sentence(BAD)))]),
         cards.comparison((BAD, BAD), (table, table), (said, said)),
         cards.interval_card(row, measurement, (sentence,)),
         cards.downloads({BAD: (f'"{BAD}', b"x", "text/plain")}),

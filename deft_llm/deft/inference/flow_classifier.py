@@ -25,7 +25,7 @@ from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
-from deft_llm.motion.encoding import encode_flow, mirror
+from deft_llm.motion.encoding import encode_flow, mirror_flow
 
 ABLATED = ("structure", "texture")
 _BATCH = 32
@@ -68,7 +68,7 @@ class DeftFlowClassifier:
             images = inputs["flow_uvs"][first : first + _BATCH]
             seen = [
                 self.explainer.likelihoods(self.encode(flow), "three").double()
-                for flow in (images, mirror(images))
+                for flow in (images, mirror_flow(images))
             ]
             both = torch.stack(seen).mean(0)
             parts.append(self.explainer.calibration.probabilities("three", both))

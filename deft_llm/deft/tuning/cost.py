@@ -19,7 +19,7 @@ from torch import nn
 from transformers import AutoConfig
 
 from deft_llm.answers import PIECES
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import SPECIAL_TOKENS
@@ -61,7 +61,7 @@ def estimate_cost(values: dict[str, Any], where: str) -> list[str]:
     Raises:
         UserError: If the recipe is wrong, or this machine cannot run it.
     """
-    recipe = validate(DeftRecipe, values, where)
+    recipe = validate_settings(DeftRecipe, values, where)
     require_machine(recipe, where)
     model = skeleton(recipe)
     counts = model.config.token_counts()

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from deft_llm import facs
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
-from deft_llm.data.features import mirror
+from deft_llm.data.features import mirror_features
 from deft_llm.data.records import ClipRecord
 from deft_llm.deft.configuration_deft import NO_EMOTION, DeftConfig
 from deft_llm.deft.processing_deft import (
@@ -86,7 +86,7 @@ class ClipTargets:
 def _shown(clip: MeasuredClip, mirrored: bool) -> dict[str, Any]:
     """What the experts see of a clip, or of its mirror image."""
     assert clip.features is not None, "a data folder holds measured clips alone"
-    return {"features": mirror(clip.features) if mirrored else clip.features}
+    return {"features": mirror_features(clip.features) if mirrored else clip.features}
 
 
 class ExpertDataset(Dataset):
@@ -188,7 +188,7 @@ class InstructionDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip, mirrored, turns = self.lines[index]
-        ids, labels = self.processor.encode_conversation(as_messages(turns))
+        ids, labels = self.processor.encode_conversation(chat_messages(turns))
         shown: dict[str, Any]
         if self.tokens is None:
             shown = _shown(self.clips.by_name(clip), mirrored)
@@ -202,7 +202,7 @@ class InstructionDataset(Dataset):
         }
 
 
-def as_messages(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+def chat_messages(turns: list[dict[str, str]]) -> list[dict[str, str]]:
     """LLaVA's conversation form -> chat messages."""
     roles = {"human": "user", "gpt": "assistant"}
     return [{"role": roles[turn["from"]], "content": turn["value"]} for turn in turns]

@@ -16,7 +16,7 @@ import yaml
 from peft import PeftModel
 from transformers import set_seed
 
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.deft.tuning.model import build_model
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.deft.tuning.stages import STAGES
@@ -68,7 +68,7 @@ def _finished(run: Path) -> tuple[DeftRecipe, Path]:
             f"{run}: no recipe.json; expected the folder of a run of train.py, task deft"
         )
     values = json.loads(path.read_text(encoding="utf-8"))
-    recipe = validate(DeftRecipe, {**values, "output": run}, str(path))
+    recipe = validate_settings(DeftRecipe, {**values, "output": run}, str(path))
     weights = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
     if not any((final / name).is_file() for name in weights):
         raise UserError(f"{final}: no weights; the run is not finished, call train.py again")

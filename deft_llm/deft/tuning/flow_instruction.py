@@ -22,7 +22,7 @@ from transformers import set_seed
 
 from deft_llm import facs
 from deft_llm.answers import Facts
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.data.disturbed_flow import LabelledFlow, SimulatedFlowData, disturbed
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.explainer import Explainer
@@ -72,7 +72,7 @@ def train(values: dict[str, Any], where: str) -> None:
     Raises:
         UserError: If the recipe is wrong, or the checkpoint or a head's file is missing.
     """
-    recipe = validate(DeftFlowRecipe, values, where)
+    recipe = validate_settings(DeftFlowRecipe, values, where)
     claim_folder(recipe.output, recipe)
     explainer = Explainer.load(recipe.checkpoint)
     use_all_cores()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor
 
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.deft.inference.calibration import LABEL_SETS
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier, Fall
@@ -26,7 +26,7 @@ from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import DeftProcessor, padded
 from deft_llm.deft.tuning.model import with_adapters
 from deft_llm.deft.tuning.recipe import TextModel
-from deft_llm.motion.encoding import mirror
+from deft_llm.motion.encoding import mirror_flow
 from deft_llm.training.loop import Batch, fit
 from deft_llm.training.schedule import Schedule
 
@@ -69,7 +69,7 @@ class DeftLora(DeftFlowClassifier):
         super().__init__(classes, checkpoint, fall)
         self.rank, self.batch_size, self.seed = rank, batch_size, seed
         rates = {"learning_rate": learning_rate, "shape": "cosine", "warmup": 0, "weight_decay": 0}
-        self.schedule = validate(Schedule, {"steps": steps, **rates}, "deft_lora")
+        self.schedule = validate_settings(Schedule, {"steps": steps, **rates}, "deft_lora")
         self.start = self.explainer
 
     def fit(self, inputs: dict[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> None:
@@ -88,7 +88,7 @@ class DeftLora(DeftFlowClassifier):
     @torch.no_grad()
     def _encoded(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
         """Expert tokens of N images and, behind them, of their mirror images."""
-        both = np.concatenate([flow_uvs, mirror(flow_uvs)])
+        both = np.concatenate([flow_uvs, mirror_flow(flow_uvs)])
         found = [self.encode(both[i : i + _ENCODED]) for i in range(0, len(both), _ENCODED)]
         return {name: torch.cat([tokens[name] for tokens in found]) for name in found[0]}
 

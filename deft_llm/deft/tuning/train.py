@@ -16,7 +16,7 @@ import torch
 from accelerate import PartialState
 from transformers import set_seed
 
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import DeftProcessor
@@ -41,7 +41,7 @@ from deft_llm.files import replacing_folder
 from deft_llm.training.machine import is_shared, process_state, use_all_cores, whole
 from deft_llm.training.run_folder import FINAL, claim_folder
 from deft_llm.unimer.answer_writer import Templates
-from deft_llm.unimer.audit import folder_records, require_disjoint
+from deft_llm.unimer.audit import folder_records, require_disjoint_records
 from deft_llm.unimer.simulated import build_simulated
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def train(values: dict[str, Any], where: str) -> None:
         UserError: If the recipe is wrong, the machine cannot run it, its output folder belongs to
             another recipe, or its data shares a subject with what is held out.
     """
-    recipe = validate(DeftRecipe, values, where)
+    recipe = validate_settings(DeftRecipe, values, where)
     require_machine(recipe, where)
     config = start_config(recipe)  # before hours of rendering
     final = recipe.output / FINAL
@@ -72,7 +72,7 @@ def train(values: dict[str, Any], where: str) -> None:
         folders = data_folders(recipe)
     clips = ClipDataset.open(*folders)
     for folder in recipe.held_out:
-        require_disjoint(clips.records, folder_records(folder))
+        require_disjoint_records(clips.records, folder_records(folder))
     require_sizes(clips, config)
     use_all_cores()
     set_seed(recipe.seed)

@@ -17,7 +17,7 @@ from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.references import training_draw
 from deft_llm.evaluation.explanation.replies import ask
-from deft_llm.evaluation.explanation.scores import labelled
+from deft_llm.evaluation.explanation.scores import labelled_scores
 from deft_llm.evaluation.faces import require_unseen
 from deft_llm.metrics.classification import expected_calibration_error
 from deft_llm.metrics.figures import Figure
@@ -68,7 +68,7 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
     replies = ask(explainer, clips, write=False)
     figures, temperatures = [], {}
     for name in LABEL_SETS:
-        likelihoods, labels = labelled(clips, replies, name)
+        likelihoods, labels = labelled_scores(clips, replies, name)
         temperatures[name] = fit_temperature(likelihoods, labels.tolist())
         figures.append(Figure(f"temperature_{name}", temperatures[name]))
         for when, fitted in (("before", {}), ("after", temperatures)):

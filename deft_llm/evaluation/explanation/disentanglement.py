@@ -25,7 +25,7 @@ from deft_llm.metrics.representation import cka, linear_probe
 LEAST_CLIPS = 20  # of a face in the identity probe
 
 
-def encoded(explainer: Explainer, clips: Sequence[MeasuredClip]) -> dict[str, Tensor]:
+def expert_tokens(explainer: Explainer, clips: Sequence[MeasuredClip]) -> dict[str, Tensor]:
     """Expert tokens (N, tokens, D) of the N clips in which a face was found."""
     shard = [clip.features for clip in clips if clip.features is not None]
     parts = [explainer.encode(shard[i : i + BATCH]) for i in range(0, len(shard), BATCH)]
@@ -55,7 +55,7 @@ def exchange(explainer: Explainer, tokens: dict[str, Tensor], seed: int) -> Exch
 
     Args:
         explainer: The model.
-        tokens: Of N clips (``encoded``), at least 2.
+        tokens: Of N clips (``expert_tokens``), at least 2.
         seed: Decides who is whose donor: a random round, so that nobody is their own.
     """
     clips = len(tokens["motion"])
@@ -87,7 +87,7 @@ def answers(explainer: Explainer, tokens: dict[str, Tensor]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Identity:
+class IdentityProbe:
     """How well a linear probe tells faces apart.
 
     Attributes:
@@ -101,7 +101,7 @@ class Identity:
     chance: float
 
 
-def identity_probe(explainer: Explainer, clips: Sequence[MeasuredClip]) -> Identity:
+def identity_probe(explainer: Explainer, clips: Sequence[MeasuredClip]) -> IdentityProbe:
     """Probe every expert, all of its tokens side by side.
 
     Raises:
@@ -115,9 +115,9 @@ def identity_probe(explainer: Explainer, clips: Sequence[MeasuredClip]) -> Ident
         raise UserError(
             f"{len(faces)} faces with {LEAST_CLIPS} clips; simulate more clips of each face"
         )
-    tokens = encoded(explainer, kept)
+    tokens = expert_tokens(explainer, kept)
     accuracy = {n: linear_probe(tokens[n].flatten(1).numpy(), labels) for n in EXPERTS}
-    return Identity(accuracy, len(faces), float(np.bincount(labels).max() / len(labels)))
+    return IdentityProbe(accuracy, len(faces), float(np.bincount(labels).max() / len(labels)))
 
 
 def alignment(tokens: dict[str, Tensor]) -> dict[tuple[str, str], float]:

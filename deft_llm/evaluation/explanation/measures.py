@@ -22,8 +22,8 @@ from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.evaluation.explanation.disentanglement import (
     alignment,
-    encoded,
     exchange,
+    expert_tokens,
     identity_probe,
 )
 from deft_llm.evaluation.explanation.references import BayesRule, logistic_regression_uf1
@@ -35,7 +35,7 @@ from deft_llm.evaluation.explanation.scores import (
     confusion,
     head_aus,
     head_class,
-    labelled,
+    labelled_scores,
     named_without_au,
     rule_claims,
     stated_au_f1,
@@ -105,7 +105,7 @@ def calibration(trial: Trial) -> Values:
     """Expected calibration error of the label likelihoods."""
     values: Values = {}
     for name in trial.label_sets:
-        likelihoods, wanted = labelled(trial.clips, trial.replies, name)
+        likelihoods, wanted = labelled_scores(trial.clips, trial.replies, name)
         probabilities = trial.explainer.calibration.probabilities(name, likelihoods)
         error = expected_calibration_error(probabilities.numpy(), wanted.numpy())
         values[f"{name}_ece"] = error
@@ -179,7 +179,7 @@ def structure_alone(trial: Trial) -> Values:
 
 def experts(trial: Trial) -> Values:
     """Exchanged motion, alignment of the experts, and the identity that each of them holds."""
-    tokens = encoded(trial.explainer, trial.clips)
+    tokens = expert_tokens(trial.explainer, trial.clips)
     swapped = exchange(trial.explainer, tokens, seed=0)
     faces = identity_probe(trial.explainer, trial.probe)
     return {

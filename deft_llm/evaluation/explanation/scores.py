@@ -51,7 +51,7 @@ def confusion(
     return confusion_matrix([r[0] for r in kept], [r[1] for r in kept], classes)
 
 
-def labelled(
+def labelled_scores(
     clips: Sequence[MeasuredClip], replies: Sequence[Reply], label_set: str
 ) -> tuple[Tensor, Tensor]:
     """Log-likelihoods (N, L) and true indices (N,) of the clips that have a label of the set.

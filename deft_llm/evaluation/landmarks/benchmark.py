@@ -34,9 +34,9 @@ from deft_llm.media.video import read_clip
 from deft_llm.metrics.figures import Figure
 from deft_llm.metrics.landmarks import (
     by_part,
-    calibration,
     interocular,
     landmark_errors,
+    stated_error_ratio,
     sureness,
 )
 from deft_llm.resources import embedded
@@ -143,7 +143,7 @@ def score(finder: NetworkFinder, store: FaceStore) -> Scores:
     return Scores(landmark_errors(np.concatenate(found), truth), sure)
 
 
-def judged(
+def judged_error(
     clip: Clip, track: FaceTrack, finder: LandmarkFinder, judge: YuNetFinder, every: int = 1
 ) -> NDArray[np.float64]:
     """Distance of the five points from the judge's, over the judge's eye distance.
@@ -174,7 +174,7 @@ def judged(
 def _values(name: str, scores: Scores) -> dict[str, float]:
     return {
         f"{name}_nme": float(scores.errors.mean()),
-        f"{name}_error_over_stated": calibration(scores.errors, scores.stated),
+        f"{name}_error_over_stated": stated_error_ratio(scores.errors, scores.stated),
     }
 
 
@@ -207,7 +207,7 @@ def _real(
         clip = read_clip(base / name, max_side=_MAX_SIDE)
         track = track_faces(clip)
         network, mean = (
-            judged(clip, track, by, judge, real.every) for by in (finder, MeanShapeFinder())
+            judged_error(clip, track, by, judge, real.every) for by in (finder, MeanShapeFinder())
         )
         found[name.name] = (network, mean)
     return found
@@ -218,7 +218,7 @@ def _simulated_table(rows: dict[str, Scores]) -> str:
         {
             "network, faces": name,
             **{part: f"{v:.4f}" for part, v in by_part(scores.errors).items()},
-            "error over stated": f"{calibration(scores.errors, scores.stated):.2f}",
+            "error over stated": f"{stated_error_ratio(scores.errors, scores.stated):.2f}",
             "rank correlation": f"{sureness(scores.errors, scores.stated):.2f}",
         }
         for name, scores in rows.items()

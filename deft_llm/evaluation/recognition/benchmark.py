@@ -26,9 +26,9 @@ from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.results import Result, questions
 from deft_llm.evaluation.recognition.runs import run_entry
-from deft_llm.evaluation.recognition.tables import Published, write_tables
+from deft_llm.evaluation.recognition.tables import PublishedScore, write_tables
 from deft_llm.files import write_text
-from deft_llm.leaks import audit
+from deft_llm.leaks import find_leaks
 from deft_llm.metrics.figures import Figure
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class RecognitionBenchmark(Benchmark):
     baseline: str
     few: FewSubjects | None = None
     figures: list[str] = Field(default_factory=list)
-    published: list[Published] = Field(default_factory=list)
+    published: list[PublishedScore] = Field(default_factory=list)
 
     def figure_names(self) -> list[str]:
         """See the base."""
@@ -137,7 +137,7 @@ class RecognitionBenchmark(Benchmark):
     def _splits(self, data: LabelledClips) -> list[protocols.Split]:
         people, datasets, subjects = data.clips.people, data.clips.datasets, data.clips.subjects
         make = {
-            "loso": lambda: protocols.composite(datasets, subjects),
+            "loso": lambda: protocols.composite_splits(datasets, subjects),
             "kfold": lambda: protocols.subject_kfold(people, self.folds),
             "cross_dataset": lambda: protocols.cross_dataset(datasets, subjects),
             "hold_out": lambda: protocols.hold_out(people, self.share),
@@ -145,13 +145,13 @@ class RecognitionBenchmark(Benchmark):
         splits = make[self.protocol]()
         protocols.require_classes(splits, data.labels, data.classes)
         for split in splits:
-            protocols.require_disjoint(split, people)
+            protocols.require_disjoint_subjects(split, people)
         return splits
 
     def _require_no_leak(self, splits: Sequence[protocols.Split], data: LabelledClips) -> None:
         """Write the leak audit beside the tables; a certain leak stops the run."""
         clips = data.clips.clips.tolist()
-        leaks = audit(splits, clips, list(data.clips.stack("flow_image")))
+        leaks = find_leaks(splits, clips, list(data.clips.stack("flow_image")))
         report = leaks.to_markdown(clips)
         logger.info("%s", report.splitlines()[0])
         if not leaks.clean:

@@ -29,7 +29,7 @@ from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.faces import require_unseen
 from deft_llm.evaluation.recognition.dual_phase_clips import (
-    CLASSES,
+    OFFSET_CLASSES,
     DualPhaseData,
     DualPhaseSet,
     dual_phase_set,
@@ -114,7 +114,7 @@ class DualPhaseBenchmark(Benchmark):
     ) -> _Answers:
         """Train one variant, or go on with it, and let it answer every test clip."""
         set_seed(seed)
-        model = load_recognizer("fmanet", len(CLASSES), **{**self.options, **VARIANTS[name]})
+        model = load_recognizer("fmanet", len(OFFSET_CLASSES), **{**self.options, **VARIANTS[name]})
         assert isinstance(model, Recognizer)
         task = RecognizerTask(model, train.clips, self.batch_size, seed)
         final = fit(task, self.schedule, runs / f"{name}-{seed}")
@@ -140,7 +140,7 @@ class _Answers:
 
 def _linear(train: DualPhaseSet, test: DualPhaseSet) -> _Answers:
     """A logistic regression on every pixel of both phases, as strong as on real flow images."""
-    model = LogisticDual(len(CLASSES))
+    model = LogisticDual(len(OFFSET_CLASSES))
     learnt, scored = (drawn.clips.clips.inputs(model.inputs) for drawn in (train, test))
     model.fit(learnt, train.clips.labels)
     started = time.perf_counter()
@@ -161,9 +161,9 @@ def _rows(name: str, seed: int, test: DualPhaseSet, answers: _Answers) -> list[d
             clip=spec.clip.name,
             fold=0,
             seed=seed,
-            label=CLASSES[label],
-            predicted=CLASSES[int(values.argmax())],
-            probabilities=dict(zip(CLASSES, values.tolist(), strict=True)),
+            label=OFFSET_CLASSES[label],
+            predicted=OFFSET_CLASSES[int(values.argmax())],
+            probabilities=dict(zip(OFFSET_CLASSES, values.tolist(), strict=True)),
             seconds=answers.seconds,
         )
         rows.append({"model": name, "parameters": answers.parameters, **asdict(row)})
@@ -186,7 +186,7 @@ def table(rows: Sequence[dict[str, Any]], px: dict[str, float]) -> pd.DataFrame:
     group: NDArray[np.intp] = np.digitize(frame["clip"].map(px).to_numpy(), _PX_EDGES)
     by_model = frame.groupby("model", sort=False)
     scores = by_model[["accuracy"]].mean()
-    for name in CLASSES:
+    for name in OFFSET_CLASSES:
         scores[name] = frame[frame["label"] == name].groupby("model")["accuracy"].mean()
     low, high = _PX_EDGES
     for k, name in enumerate((f"< {low} px", f"{low}-{high} px", f"> {high} px")):

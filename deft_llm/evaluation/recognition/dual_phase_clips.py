@@ -54,7 +54,7 @@ logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 
 GROUPS: dict[str, tuple[str, ...]] = {"brows": ("1", "2"), "mouth": ("12",)}
-CLASSES = ("the same lets go", "another lets go")
+OFFSET_CLASSES = ("the same lets go", "another lets go")
 _CURVE = Curve(frames=3, onset=0, apex=1, offset=2, rise=1.0, fall=1.0)
 _FPS = 10.0
 _POSED = 0.5  # level of both groups before the onset
@@ -88,7 +88,7 @@ class DualPhaseSpec:
 
     @property
     def label(self) -> int:
-        """Index of ``CLASSES``."""
+        """Index of ``OFFSET_CLASSES``."""
         return int(self.onset_group != self.offset_group)
 
     @property
@@ -157,7 +157,7 @@ def dual_phase_specs(data: DualPhaseData) -> Iterator[DualPhaseSpec]:
         yield DualPhaseSpec(clip, onset_group, offset_group)
 
 
-def film(drawn: DualPhaseSpec) -> SimulatedClip:
+def film_dual_phase(drawn: DualPhaseSpec) -> SimulatedClip:
     """Render one clip; equal recipes give equal bytes."""
     scene = _Stage(drawn, _head(drawn.clip.head))
     frames, landmarks = scene.film()
@@ -170,10 +170,10 @@ def _head(name: str) -> Head:
     return load_head(name)
 
 
-def observe(drawn: DualPhaseSpec, side: int) -> Floats | None:
+def dual_phase_flow(drawn: DualPhaseSpec, side: int) -> Floats | None:
     """Film and measure one clip: flow (2, 3, side, side), or None where no face was found."""
     try:
-        _, aligned = filmed(film(drawn))
+        _, aligned = filmed(film_dual_phase(drawn))
     except UserError as error:
         logger.warning("%s: %s", drawn.clip.name, error)
         return None
@@ -201,16 +201,16 @@ def dual_phase_set(data: DualPhaseData, cache: Path) -> DualPhaseSet:
     records = [ClipRecord.of(spec.clip.annotation()) for spec in kept]
     clips = ClipDataset.of_arrays(records, {"flow": flow[seen].astype(np.float32)}, str(folder))
     labels = np.array([spec.label for spec in kept])
-    return DualPhaseSet(kept, LabelledClips(clips, labels, CLASSES))
+    return DualPhaseSet(kept, LabelledClips(clips, labels, OFFSET_CLASSES))
 
 
 def _observe_all(specs: Sequence[DualPhaseSpec], data: DualPhaseData) -> Iterator[Arrays]:
-    """:func:`observe` on every clip, in order; one worker stays in this process."""
+    """:func:`dual_phase_flow` on every clip, in order; one worker stays in this process."""
     if data.workers <= 1:
-        yield from (_row(observe(spec, data.side), data.side) for spec in specs)
+        yield from (_row(dual_phase_flow(spec, data.side), data.side) for spec in specs)
         return
     with ProcessPoolExecutor(data.workers, get_context("spawn"), one_core) as pool:
-        flows = pool.map(observe, specs, [data.side] * len(specs), chunksize=4)
+        flows = pool.map(dual_phase_flow, specs, [data.side] * len(specs), chunksize=4)
         yield from (_row(flow, data.side) for flow in flows)
 
 

@@ -24,12 +24,12 @@ from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.rows import PredictionRows
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
-from deft_llm.training.fold_trainer import Job
+from deft_llm.training.fold_trainer import FoldJob
 from deft_llm.training.folds import train_folds
 
 logger = logging.getLogger(__name__)
 _INNER_FOLDS = 5
-Inputs = dict[str, NDArray[np.float32]]  # of all rows, by name
+InputArrays = dict[str, NDArray[np.float32]]  # of all rows, by name
 
 
 def run_entry(
@@ -80,7 +80,7 @@ def _run_networks(
     name: str,
     entry: ModelEntry,
     data: LabelledClips,
-    inputs: Inputs,
+    inputs: InputArrays,
     jobs: Sequence[tuple[int, protocols.Split]],
     left: Sequence[tuple[int, protocols.Split]],
     store: PredictionRows,
@@ -93,8 +93,8 @@ def _run_networks(
     make = partial(_network, entry, len(data.classes))
     tensors = {n: torch.from_numpy(np.ascontiguousarray(x)).to(device) for n, x in inputs.items()}
     labels = torch.from_numpy(data.labels).to(device)
-    whole = [Job(split.fold, seed, split.train, split.test) for seed, split in jobs]
-    todo = [Job(split.fold, seed, split.train, split.test) for seed, split in left]
+    whole = [FoldJob(split.fold, seed, split.train, split.test) for seed, split in jobs]
+    todo = [FoldJob(split.fold, seed, split.train, split.test) for seed, split in left]
     started = time.perf_counter()
     found = train_folds(make, todo, tensors, labels, entry.schedule, name, whole, mirror_inputs)
     with closing(found):
@@ -112,7 +112,7 @@ def _network(entry: ModelEntry, classes: int) -> Recognizer:
 def _run_classical(
     entry: ModelEntry,
     data: LabelledClips,
-    inputs: Inputs,
+    inputs: InputArrays,
     seed: int,
     split: protocols.Split,
     store: PredictionRows,
@@ -132,7 +132,7 @@ def _run_classical(
 def _inner_score(
     entry: ModelEntry,
     data: LabelledClips,
-    inputs: Inputs,
+    inputs: InputArrays,
     options: dict[str, Any],
     split: protocols.Split,
 ) -> float:
@@ -148,7 +148,7 @@ def _inner_score(
 def _fit_predict(
     entry: ModelEntry,
     data: LabelledClips,
-    inputs: Inputs,
+    inputs: InputArrays,
     options: dict[str, Any],
     train: protocols.Indices,
     test: protocols.Indices,

@@ -45,7 +45,7 @@ from deft_llm.parallel import one_core
 from deft_llm.simulator.flow.pairs import RenderedPair, pair_head, render_pair
 
 SPLITS = ("train", "val", "test")
-KINDS = ("camera", "depth", "flow", "mask", "occlusion", "render")
+FILE_KINDS = ("camera", "depth", "flow", "mask", "occlusion", "render")
 _FORMAT = 1
 # Faces that no other simulated set draws: those take their seeds from below.
 _IDENTITIES = (1_000_000, 10_000_000)
@@ -255,13 +255,13 @@ def _write_subject(
     head = pair_head(settings.head, head_path)
     partial = folder / ".partial" / subject.key
     shutil.rmtree(partial, ignore_errors=True)
-    for kind in KINDS:
+    for kind in FILE_KINDS:
         (partial / kind).mkdir(parents=True)
     for k in range(subject.pairs):
         seed = (settings.seed, subject.identity, k)
         _write_pair(partial, k, render_pair(seed, subject.identity, head, settings.size))
     files = {}
-    for kind in KINDS:
+    for kind in FILE_KINDS:
         place = folder / subject.split / kind / subject.name
         shutil.rmtree(place, ignore_errors=True)
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ from deft_llm.simulator.scene.clip_spec import combinations
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 
-SIDE = 28
+CODED_SIDE = 28
 AUS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24)
 """Action units that are told; rarer ones move the face unnamed."""
 _FINE = 3  # grid cells along each pixel of the image
@@ -263,7 +263,7 @@ class _Face:
 
     def _spread(self, place: Floats, motion: Floats, grey: Floats) -> tuple[Floats, Floats]:
         """Exact motion (2, G, G) and image (G, G) on the grid; small holes are filled."""
-        side = SIDE * _FINE
+        side = CODED_SIDE * _FINE
         middle = place[self.triangles].mean(1) * _FINE
         moved = motion[self.triangles].mean(1)
         cell = np.floor(middle).astype(np.int64)

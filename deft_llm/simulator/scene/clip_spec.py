@@ -28,7 +28,7 @@ from deft_llm.simulator.render.camera import (
 )
 from deft_llm.simulator.scene.distractors import (
     PROFILES,
-    Movement,
+    Distractor,
     Profile,
     draw_movements,
     one_side,
@@ -103,7 +103,7 @@ class ClipSpec:
     framing: Framing
     light: Light
     sensor: Sensor
-    movements: tuple[Movement, ...] = ()
+    movements: tuple[Distractor, ...] = ()
 
     @property
     def name(self) -> str:
@@ -149,7 +149,7 @@ class ClipSpec:
         for name, part in _PARTS.items():
             if values[name] is not None:
                 values[name] = part(**_tuples(values[name]))
-        values["movements"] = [Movement(**_tuples(m)) for m in values["movements"]]
+        values["movements"] = [Distractor(**_tuples(m)) for m in values["movements"]]
         return cls(**_tuples(values))
 
 

@@ -20,10 +20,10 @@ from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations, draw_spec
 from deft_llm.simulator.scene.scene import Scene
 
-__all__ = ["ClipSpec", "SimulatedClip", "combinations", "draw_spec", "render", "render_many"]
+__all__ = ["ClipSpec", "SimulatedClip", "combinations", "draw_spec", "render_clip", "render_many"]
 
 Floats = NDArray[np.float32]
-Result = TypeVar("Result")
+Rendered = TypeVar("Rendered")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _head(name: str) -> Head:
     return load_head(name)
 
 
-def render(spec: ClipSpec, head: Head | None = None) -> SimulatedClip:
+def render_clip(spec: ClipSpec, head: Head | None = None) -> SimulatedClip:
     """Render a recipe; equal recipes give equal bytes.
 
     Args:
@@ -94,10 +94,10 @@ def render(spec: ClipSpec, head: Head | None = None) -> SimulatedClip:
 
 def render_many(
     specs: Iterable[ClipSpec],
-    then: Callable[[SimulatedClip], Result],
+    then: Callable[[SimulatedClip], Rendered],
     workers: int = 1,
     head: Head | None = None,
-) -> Iterator[Result]:
+) -> Iterator[Rendered]:
     """Render recipes and do something with each clip, in parallel and in order.
 
     Args:
@@ -105,15 +105,15 @@ def render_many(
         then: Applied to each clip in the process that rendered it; a module-level function (or a
             partial of one), so that clips need not travel between processes.
         workers: Processes; 1 stays in this one.
-        head: As for :func:`render`.
+        head: As for :func:`render_clip`.
 
     Yields:
         ``then(render(spec))`` for each spec, in their order.
     """
     if workers <= 1:
-        yield from (then(render(spec, head)) for spec in specs)
+        yield from (then(render_clip(spec, head)) for spec in specs)
         return
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[Rendered]] = deque()
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(head,)
     ) as pool:
@@ -134,5 +134,5 @@ def _start_worker(head: Head | None) -> None:
     one_core()
 
 
-def _work(spec: ClipSpec, then: Callable[[SimulatedClip], Result]) -> Result:
-    return then(render(spec, _worker_head))
+def _work(spec: ClipSpec, then: Callable[[SimulatedClip], Rendered]) -> Rendered:
+    return then(render_clip(spec, _worker_head))

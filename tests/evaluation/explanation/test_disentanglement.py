@@ -21,8 +21,8 @@ from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.disentanglement import (
     alignment,
     answers,
-    encoded,
     exchange,
+    expert_tokens,
     identity_probe,
 )
 from tests.evaluation.explanation.conftest import SMALL
@@ -102,7 +102,7 @@ def test_identity_is_found_where_it_was_put(
 
 
 def test_alignment_is_of_every_pair(explainer: Explainer, clips: list[MeasuredClip]) -> None:
-    tokens = encoded(explainer, clips)
+    tokens = expert_tokens(explainer, clips)
     assert {len(values) for values in tokens.values()} == {len(clips) - 1}  # one shows no face
     same = {**tokens, "texture": tokens["motion"] * 2}
     assert alignment(same)["texture", "motion"] == pytest.approx(1.0)

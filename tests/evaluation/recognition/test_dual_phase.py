@@ -14,12 +14,12 @@ from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.recognition import dual_phase_clips
 from deft_llm.evaluation.recognition.dual_phase import table
 from deft_llm.evaluation.recognition.dual_phase_clips import (
-    CLASSES,
+    OFFSET_CLASSES,
     DualPhaseData,
     DualPhaseSpec,
     dual_phase_set,
     dual_phase_specs,
-    film,
+    film_dual_phase,
 )
 from deft_llm.media.canonical import CANONICAL_LANDMARKS
 
@@ -43,7 +43,7 @@ def moved() -> dict[tuple[int, int], np.ndarray]:
     found = {}
     for rise in (0, 1):
         for fall in (0, 1):
-            marks = film(replace(spec, onset_group=rise, offset_group=fall)).landmarks
+            marks = film_dual_phase(replace(spec, onset_group=rise, offset_group=fall)).landmarks
             scale = np.ptp(CANONICAL_LANDMARKS[36:48, 0]) / np.ptp(marks[0, 36:48, 0])
             found[rise, fall] = -scale * np.diff(marks[..., 1], axis=0)
     return found
@@ -74,7 +74,7 @@ def test_draws_are_balanced_and_repeatable() -> None:
     assert pairs.min() > 30
     assert (
         all(spec.label == (spec.onset_group != spec.offset_group) for spec in drawn)
-        and len(CLASSES) == 2
+        and len(OFFSET_CLASSES) == 2
     )
     px = [spec.motion_px for spec in drawn]
     assert 0.5 <= min(px) < 0.6 and 2.5 < max(px) <= 3.0
@@ -90,16 +90,16 @@ def test_sets_that_share_a_face_or_clip_are_refused() -> None:
 
 def test_tables_are_made_of_rows_alone() -> None:
     def row(label: int, guess: int, clip: str, model: str = "fmanet") -> dict[str, object]:
-        names = {"label": CLASSES[label], "predicted": CLASSES[guess]}
+        names = {"label": OFFSET_CLASSES[label], "predicted": OFFSET_CLASSES[guess]}
         return {"model": model, "clip": clip, "parameters": 10, **names}
 
     rows = [row(0, 0, "a"), row(1, 0, "b"), row(1, 0, "b"), row(1, 1, "a"), row(0, 1, "a", "sum")]
     scores = table(rows, {"a": 0.6, "b": 2.0})
     assert list(scores.index) == ["fmanet", "sum"]
-    shown = scores.loc["fmanet", ["accuracy", *CLASSES]].to_numpy(float)
+    shown = scores.loc["fmanet", ["accuracy", *OFFSET_CLASSES]].to_numpy(float)
     np.testing.assert_allclose(shown, [0.5, 1, 1 / 3])
     assert scores.loc["fmanet", "< 1.0 px"] == 1 and scores.loc["fmanet", "> 1.7 px"] == 0
-    assert scores.loc["sum", "accuracy"] == 0 and scores[CLASSES[1]].isna()["sum"]
+    assert scores.loc["sum", "accuracy"] == 0 and scores[OFFSET_CLASSES[1]].isna()["sum"]
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
             flow[phase, 1, top : top + 8, 6:-6] += sign
         return flow.astype(np.float32)
 
-    monkeypatch.setattr(dual_phase_clips, "observe", observe)
+    monkeypatch.setattr(dual_phase_clips, "dual_phase_flow", observe)
     yield calls
 
 

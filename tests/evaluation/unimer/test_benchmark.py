@@ -17,7 +17,7 @@ from deft_llm.evaluation.unimer.benchmark import (
     text_only_gain,
 )
 from deft_llm.simulator.scene.clip_spec import draw_spec
-from deft_llm.unimer.agreement import FEATURES
+from deft_llm.unimer.agreement import AGREEMENT_FEATURES
 from deft_llm.unimer.judging import judged
 
 
@@ -41,9 +41,9 @@ def test_a_question_that_gives_the_answer_away_is_found() -> None:
 
 def test_the_fit_weighs_what_matters_and_keeps_the_wanted_precision() -> None:
     rng = np.random.default_rng(0)
-    features = rng.normal(size=(3000, len(FEATURES)))
+    features = rng.normal(size=(3000, len(AGREEMENT_FEATURES)))
     features[:, 0] = 1.0
-    which = FEATURES.index("z_both")
+    which = AGREEMENT_FEATURES.index("z_both")
     true = rng.random(3000) < 1 / (1 + np.exp(-1.5 - 2.5 * features[:, which]))
     subjects = rng.integers(0, 40, 3000).astype(str)
     data = Samples(features, true, np.ones(3000, bool), subjects, 3000)
