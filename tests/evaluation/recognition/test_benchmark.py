@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from deft_llm.clip import Prediction
+from deft_llm import facs
 from deft_llm.data.flow_images import read_flow_images
+from deft_llm.data.labelled import labelled, three_class
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.recognition.benchmark import few_subject_splits
@@ -190,7 +192,7 @@ def test_reading_the_published_layout(bench: Path) -> None:
     assert images.clips[0] == "006_0_0"
     assert set(images.datasets[images.subjects == "s01"]) == {"SMIC"}
     assert set(images.datasets[images.subjects == "006"]) == {"SAMM"}
-    assert np.bincount(images.labels).tolist() == [10, 10, 10]
+    assert np.bincount(labelled(images, facs.THREE_CLASSES, three_class).labels).tolist() == [10, 10, 10]
 
 
 def test_reading_what_is_not_there(tmp_path: Path) -> None:
