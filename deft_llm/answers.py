@@ -94,7 +94,7 @@ def parse_structured_answer(text: str) -> dict[str, Any] | None:
                 for row in record["evidence"]
             )
         )
-    except (ValueError, KeyError, TypeError, AttributeError, UserError):
+    except (ValueError, KeyError, TypeError, AttributeError, UserError, RecursionError):
         return None
     return record if valid else None
 
@@ -104,7 +104,8 @@ _PAIRS = {f"both {PLURALS.get(part, part + 's')}": part for part in _PARTS}
 _CLAIM = re.compile(
     r"\b(" + "|".join([*map(re.escape, _PAIRS), *(f"the {name}" for name in facs.REGIONS)]) + r")"
     r" moves? (" + "|".join(sorted(facs.DIRECTIONS, key=len, reverse=True)) + r")\b",
-    re.IGNORECASE,
+    # ASCII: elsewhere a long s or a Kelvin sign would pass for a letter of a name.
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -131,7 +132,7 @@ _NAMES = "|".join(sorted(_LABELS, key=len, reverse=True))
 _READING = re.compile(
     rf"\b(?:read as|emotion is|class is) ({_NAMES})\b|^\W*({_NAMES})\W*$"
     r"|\bfits (none of the basic emotions)\b",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -141,7 +142,7 @@ def stated_labels(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name if name in _LABELS else "others" for name in found))
 
 
-_UNIT_NUMBER = re.compile(r"\bAU(\d{1,2})\b")
+_UNIT_NUMBER = re.compile(r"\bAU([0-9]{1,2})\b")
 
 
 def stated_aus(text: str) -> frozenset[int]:

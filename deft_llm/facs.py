@@ -327,6 +327,7 @@ class CodedAU:
         return f"{self.side}{self.number}"
 
 
+_CODE = re.compile(r"[LR]?([0-9]{1,3})")  # of an annotation, as parse_aus gives it
 _ATOM = re.compile(r"^([ALR]|A/[LR])?([TB])?\s*(\d{1,2})\s*([A-EX](?:/[A-E])?)?$")
 _NOT_AN_AU = {"soft focus"}
 
@@ -399,8 +400,14 @@ def parse_aus(code: str | int | float | None) -> tuple[CodedAU, ...]:
 
 
 def au_number(code: str) -> int:
-    """The FACS number of an annotation's code: ``"L12"`` -> 12."""
-    return int(code.lstrip("LR"))
+    """The FACS number of an annotation's code: ``"L12"`` -> 12.
+
+    Raises:
+        ValueError: For anything but digits, with or without one ``L`` or ``R`` before them.
+    """
+    if not (found := _CODE.fullmatch(code)):
+        raise ValueError(f"{code!r} is no AU code; expected one like '12' or 'L12'")
+    return int(found[1])
 
 
 def au_sides(code: str) -> tuple[Side, ...]:

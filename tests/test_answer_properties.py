@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from deft_llm.deft.grammar import END, START, TEXT, advance, options
-from deft_llm.unimer.dialogue import (
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deft_llm import facs
+from deft_llm.answers import (
     COARSE_LABELS,
-    AnswerWriter,
     Facts,
-    Templates,
     coarse_label,
     parse_structured_answer,
     stated_aus,
     stated_claims,
     stated_labels,
+    strength,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.unimer.constraints import strength
+from deft_llm.deft.inference.grammar import END, START, TEXT, advance, options
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
 # Nothing here depends on chance or on how fast the machine is.
 EXAMPLES = settings(
@@ -32,8 +31,7 @@ EXAMPLES = settings(
     max_examples=100,
     suppress_health_check=[HealthCheck.too_slow],
 )
-TEMPLATES = Path(__file__).resolve().parents[1] / "instruction_data" / "templates"
-WRITER = AnswerWriter(Templates(TEMPLATES))
+WRITER = AnswerWriter(Templates())
 LABELS = {*facs.EMOTIONS, *COARSE_LABELS}
 REGIONS = list(facs.REGIONS)
 
@@ -206,3 +204,23 @@ def test_bytes_are_allowed_or_not_however_they_are_cut(
     cut %= len(text) + 1
     first = advance(START, text[:cut])
     assert (advance(first, text[cut:]) if first else None) == advance(START, text)
+
+
+def test_deep_brackets_are_no_answer() -> None:
+    """JSON nested past the interpreter's depth is text like any other."""
+    deep = "[" * 100_000
+    assert parse_structured_answer(deep) is None
+    assert stated_claims(deep) == ()
+
+
+def test_letters_that_look_alike_are_others() -> None:
+    """``ſ`` and the Kelvin sign fold to s and k, and would pass for them."""
+    assert stated_labels("This is read as \u017furprise.") == ()
+    assert stated_aus("AU\uff11\uff12") == frozenset()
+
+
+@pytest.mark.parametrize("code", ["LR12", "1_2", "\uff11\uff12", " 12", "A12"])
+def test_an_au_code_is_digits_after_one_side(code: str) -> None:
+    record = {"aus": [code], "evidence": [], "class": "others", "rationale": "So it is."}
+    assert parse_structured_answer(json.dumps(record)) is None
+    assert parse_structured_answer(json.dumps({**record, "aus": ["L12"]})) is not None

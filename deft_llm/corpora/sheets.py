@@ -107,9 +107,17 @@ def read_cells(path: Path, worksheet: str | None = None) -> Cells:
     kind = path.suffix.lower()
     try:
         if kind == ".csv":
-            frame = pd.read_csv(path, header=None, dtype=str, keep_default_na=False)
+            frame = pd.read_csv(
+                path, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False
+            )
         else:
-            frame = pd.read_excel(path, sheet_name=worksheet or 0, header=None, dtype=object)
+            frame = pd.read_excel(
+                path,
+                sheet_name=worksheet or 0,
+                header=None,
+                dtype=object,
+                keep_default_na=False,
+            )
     except ImportError as error:
         raise UserError(
             f"{path}: reading {kind} needs a package that is not installed ({error}); "
@@ -117,7 +125,8 @@ def read_cells(path: Path, worksheet: str | None = None) -> Cells:
         ) from error
     except (ValueError, KeyError, OSError, SyntaxError, BadZipFile) as error:
         # SyntaxError: what the XML parser raises in a damaged .xlsx
-        raise UserError(f"{path}: not readable as a sheet ({error}); copy it again") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not readable as a sheet ({reason}); copy it again") from error
     return [list(line) for line in frame.itertuples(index=False)]
 
 

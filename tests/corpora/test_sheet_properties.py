@@ -173,3 +173,19 @@ def test_any_other_bytes_are_refused_by_name(folder: Path, data: bytes, workbook
     path.write_bytes(data)
     with pytest.raises(UserError, match=path.name):
         read_sheet(path, SHEET)
+
+
+def test_rows_keep_their_number_below_an_empty_line(folder: Path) -> None:
+    """A message about row 4 must lead to row 4 of the file."""
+    headers = list(HEADERS.values())
+    line = ["1"] * len(headers)
+    path = folder / "blank.csv"
+    path.write_text("\n".join([",".join(headers), ",".join(line), "", ",".join(line)]))
+    assert [row.number for row in read_sheet(path, SHEET)] == [2, 4]
+
+
+@pytest.mark.parametrize("text", ["NA", "None", "null", "nan"])
+def test_a_clip_named_like_nothing_keeps_its_name(folder: Path, text: str) -> None:
+    path = folder / "named.xlsx"
+    write_xlsx(path, [[text, "end"]])
+    assert texts(read_cells(path)) == [[text, "end"]]

@@ -154,9 +154,10 @@ def _claims(part: str) -> tuple[tuple[str, str], ...]:
         return stated_claims(part)
     try:
         row = json.loads(part)
-        return ((row["region"], row["direction"]),)
+        claim = row["region"], row["direction"]
     except (ValueError, KeyError):
         return ()
+    return (claim,) if all(isinstance(name, str) for name in claim) else ()
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:

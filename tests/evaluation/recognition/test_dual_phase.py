@@ -133,9 +133,7 @@ def test_measured_sets_are_kept_and_gone_on_with(
     shard.unlink()  # as if it had been interrupted
     again = dual_phase_set(data, tmp_path)
     assert len(made_up) == 40 + 16
-    np.testing.assert_array_equal(
-        first.clips.clips.stack("flow"), again.clips.clips.stack("flow")
-    )
+    np.testing.assert_array_equal(first.clips.clips.stack("flow"), again.clips.clips.stack("flow"))
 
 
 def test_the_benchmark_runs(tmp_path: Path, made_up: list[int]) -> None:

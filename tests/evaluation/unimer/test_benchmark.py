@@ -17,8 +17,8 @@ from deft_llm.evaluation.unimer.benchmark import (
     text_only_gain,
 )
 from deft_llm.simulator.scene.clip_spec import draw_spec
-from deft_llm.unimer.judging import judged
 from deft_llm.unimer.agreement import FEATURES
+from deft_llm.unimer.judging import judged
 
 
 def _rows(leaky: bool) -> list[dict[str, object]]:
@@ -73,7 +73,9 @@ def clip(make_features: Callable[[int], Features]) -> MeasuredClip:
             *(("noise", np.full_like(size, 0.05)), ("active", size > 0.15)),
         ):
             table[phase, :, REGION_COLUMNS.index(column)] = values
-    return MeasuredClip.simulated(spec, motion, {**make_features(0), "regions": table.astype(np.float16)})
+    return MeasuredClip.simulated(
+        spec, motion, {**make_features(0), "regions": table.astype(np.float16)}
+    )
 
 
 def test_statements_are_scored_against_exact_motion(clip: MeasuredClip) -> None:
