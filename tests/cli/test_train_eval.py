@@ -133,7 +133,8 @@ def test_a_smoke_recipe_trains_in_an_empty_folder(run: Run, here: Path) -> None:
 @pytest.mark.slow
 def test_a_benchmark_runs_in_an_empty_folder(run: Run, here: Path) -> None:
     """Embedded checkpoint and recipes are found, and cache and rows lie where the user is."""
-    result = run("eval", "simulated", "data.clips=4", "data.identities=4", "train_data=none")
+    few = ("data.own.clips=4", "data.own.identities=4", "train_data=none")
+    result = run("eval", "simulated", *few)
     assert result.status == 0, result.err
     assert "uf1 = " in result.out
     assert [path.name for path in here.iterdir()] == ["runs"]

@@ -161,7 +161,7 @@ def test_two_models_stay_in_memory(models: Models, tmp_path: Path) -> None:
     assert list(models._held) == ["mine", "other"]
 
 
-@pytest.mark.parametrize(("blank", "temperature"), [(("eyes",), 0.0), ((), -1.0), ((), 9.0)])
+@pytest.mark.parametrize(("ablate", "temperature"), [(("eyes",), 0.0), ((), -1.0), ((), 9.0)])
 def test_wrong_choices(ablate: tuple[str, ...], temperature: float) -> None:
     with pytest.raises(UserError, match="expected"):
         ModelChoice(ablate=ablate, temperature=temperature)
