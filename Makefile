@@ -68,7 +68,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "       the CUDA build, about 3 GB with its libraries)"; \
 	  $(PY) -m pip install --quiet -c $(VENV)/constraints.txt torch; \
 	fi; \
-	echo "setup: downloading what is missing of some 120 packages (about 450 MB in all), at the"; \
+	echo "setup: downloading what is missing of some 130 packages (about 450 MB in all), at the"; \
 	echo "       versions of constraints.txt: transformers, datasets, opencv, numba, gradio, ..."; \
 	$(PY) -m pip install --quiet -c $(VENV)/constraints.txt $(BUILDERS); \
 	$(PY) -m pip install --quiet -c $(VENV)/constraints.txt --no-build-isolation -e '.[$(EXTRAS)]'; \

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from deft_llm.deft.grammar import END, START, TEXT, advance, options
-from deft_llm.unimer.dialogue import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deft_llm import facs
+from deft_llm.answers import (
     COARSE_LABELS,
-    AnswerWriter,
     Facts,
-    Templates,
     coarse_label,
     parse_structured_answer,
     stated_aus,
     stated_claims,
     stated_labels,
+    strength,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.unimer.constraints import strength
+from deft_llm.deft.inference.grammar import END, START, TEXT, advance, options
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
 # Nothing here depends on chance or on how fast the machine is.
 EXAMPLES = settings(
@@ -32,8 +30,7 @@ EXAMPLES = settings(
     max_examples=100,
     suppress_health_check=[HealthCheck.too_slow],
 )
-TEMPLATES = Path(__file__).resolve().parents[1] / "instruction_data" / "templates"
-WRITER = AnswerWriter(Templates(TEMPLATES))
+WRITER = AnswerWriter(Templates())
 LABELS = {*facs.EMOTIONS, *COARSE_LABELS}
 REGIONS = list(facs.REGIONS)
 

@@ -11,7 +11,7 @@ from deft_llm.motion.flow import FLOW_METHODS
 from deft_llm.recognizers.base import RECOGNIZERS
 from deft_llm.registry import resolve
 from deft_llm.simulator.head import HEADS
-from deft_llm.training.tasks import PLANS, TASKS
+from deft_llm.training.tasks import COSTS, TASKS
 
 FAMILIES = {
     "benchmark": BENCHMARKS,
@@ -19,7 +19,7 @@ FAMILIES = {
     "flow method": FLOW_METHODS,
     "head": HEADS,
     "landmark finder": LANDMARK_FINDERS,
-    "plan": PLANS,
+    "plan": COSTS,
     "recognizer": RECOGNIZERS,
     "task": TASKS,
     "video backend": BACKENDS,

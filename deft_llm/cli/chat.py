@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deft_llm.cli.console import show
-from deft_llm.cli.explain import Checkpoint, ClipPath
+from deft_llm.cli.console import Checkpoint, ClipPath, show
 from deft_llm.resources import EMBEDDED
 
 if TYPE_CHECKING:

@@ -1,13 +1,20 @@
-"""What the commands share: labelled lines, progress of the library, a stop that can be resumed."""
+"""What the commands share: options, labelled lines, progress, a stop that can be resumed."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+ClipPath = Annotated[Path, typer.Argument(help="a video file, or a folder of frames")]
+Checkpoint = Annotated[
+    Path, typer.Option(help="folder of a model; embedded: the one that comes along")
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="also write the figures here")]
 COLUMN = 10  # width of the labels on the left
 
 

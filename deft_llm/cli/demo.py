@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from deft_llm import resources
-from deft_llm.cli.explain import Checkpoint
+from deft_llm.cli.console import Checkpoint
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 

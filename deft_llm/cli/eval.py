@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deft_llm import resources
-from deft_llm.cli.console import log_progress, resumable, show
+from deft_llm.cli.console import JsonFile, log_progress, resumable, show
 from deft_llm.metrics.figures import report
-
-JsonFile = Annotated[Path | None, typer.Option("--json", help="also write the figures here")]
 
 
 def evaluate(

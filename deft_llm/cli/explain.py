@@ -7,14 +7,9 @@ from typing import Annotated
 
 import typer
 
-from deft_llm.cli.console import show
+from deft_llm.cli.console import Checkpoint, ClipPath, show
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
-
-ClipPath = Annotated[Path, typer.Argument(help="a video file, or a folder of frames")]
-Checkpoint = Annotated[
-    Path, typer.Option(help="folder of a model; embedded: the one that comes along")
-]
 
 
 def explain(

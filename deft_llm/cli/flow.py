@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deft_llm.cli.console import log_progress, show
-from deft_llm.cli.eval import JsonFile
+from deft_llm.cli.console import JsonFile, log_progress, show
 
 if TYPE_CHECKING:
     from deft_llm.motion.flow import FlowEstimator

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from deft_llm.cli.console import log_progress, resumable
 from deft_llm.errors import UserError
+
+if TYPE_CHECKING:
+    from deft_llm.data.clip_shards import Share
+    from deft_llm.data.simulated import SimulatedData
+    from deft_llm.unimer.answer_writer import Templates
+    from deft_llm.unimer.assemble import Assembly
 
 app = typer.Typer(no_args_is_help=True, help="Instruction data: build, validate, audit.")
 
@@ -90,7 +96,12 @@ def build(
 
 
 def _build(
-    out: Path, corpora: list[Path], data: Any, settings: Any, shard: Any, templates: Any
+    out: Path,
+    corpora: list[Path],
+    data: SimulatedData,
+    settings: Assembly,
+    share: Share,
+    templates: Templates,
 ) -> None:
     """Measure what is missing, then write conversations when all parts are there."""
     from deft_llm.data.clip_shards import absent, claim
@@ -105,10 +116,10 @@ def _build(
     parts: list[str] = []
     refused: list[tuple[str, str]] = []
     for listing in corpora:
-        parts += measure_corpus(open_prepared(listing), listing.stem, out, shard)
+        parts += measure_corpus(open_prepared(listing), listing.stem, out, share)
         refused += unmeasured(listing)
     if data.clips:
-        parts += measure_simulated_parts(data, out, shard)
+        parts += measure_simulated_parts(data, out, share)
     if missing := absent(out, parts):
         print(f"{len(missing)} of {len(parts)} parts belong to other shards, e.g. {missing[0]}")
         return

@@ -114,17 +114,15 @@ def _table_array(table: RegionTable) -> NDArray[np.float32]:
 
 
 def mirror(features: Features) -> Features:
-    """The packet of the left-right flipped clip."""
+    """What is measured of the clip mirrored left to right."""
     flow = features["flow"][..., ::-1].copy()
     flow[:, 0] *= -1
     regions = features["regions"][:, _MIRRORED_REGIONS].copy()
     regions[..., REGION_COLUMNS.index("u")] *= -1
-    flipped = {
-        name: features[name][..., ::-1].copy() for name in ("texture", "frames") if name in features
-    }
+    images = {name: features[name][..., ::-1] for name in ("texture", "frames") if name in features}
     return {
         "onset": features["onset"][:, ::-1].copy(),
-        **flipped,
+        **{name: image.copy() for name, image in images.items()},
         "flow": flow,
         "regions": regions,
     }

@@ -84,6 +84,8 @@ def measure_expressions(clip: Clip, last: bool = True) -> Iterator[Measurement]:
         last: Whether the video ends with the stretch. Otherwise a movement that still goes on at
             its end is left to the stretch that follows.
     """
+    if len(clip) < 2:
+        return
     try:
         aligned = align(clip, track_faces(clip))
     except UserError:  # no face in this stretch

@@ -258,9 +258,8 @@ def open_prepared(listing: Path) -> ClipDataset:
                 f"{listing.parent}: clip {coding.clip} is missing from the cache; prepare again"
             )
         # Two corpora may number their subjects and clips alike.
-        named = {"clip": f"{coding.dataset}/{coding.clip}"}
-        named["subject"] = f"{coding.dataset}/{coding.subject}"
-        records.append(replace(record, **named))
+        clip, subject = (f"{coding.dataset}/{name}" for name in (coding.clip, coding.subject))
+        records.append(replace(record, clip=clip, subject=subject))
         places.append(Place(ClipFile(path, "prepare again"), 0))
     return ClipDataset(records, places, name=listing.stem)
 

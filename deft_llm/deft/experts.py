@@ -154,7 +154,7 @@ class DeftExperts(nn.Module):
         self.structure: nn.Module = make_backbone("structure", config) or StructureExpert(config)
         self.texture: nn.Module = make_backbone("texture", config) or TextureExpert(config)
         self.motion = MotionExpert(config, make_backbone("motion", config))
-        self.ablate = nn.ParameterDict(
+        self.blank = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(config.expert_dim)) for name in config.token_counts()}
         )
 
@@ -198,7 +198,7 @@ class DeftExperts(nn.Module):
     def _read(self, name: str, ablate: tuple[str, ...], *inputs: Tensor) -> Tensor:
         """Tokens of one expert; a blank one reads nothing."""
         if name in ablate:
-            return self.ablate[name].expand(len(inputs[0]), self.counts[name], -1)
+            return self.blank[name].expand(len(inputs[0]), self.counts[name], -1)
         tokens: Tensor = self.dropout(getattr(self, name)(*inputs))
         return tokens
 
@@ -213,5 +213,5 @@ class DeftExperts(nn.Module):
             off = torch.zeros(len(values), 1, 1, dtype=torch.bool, device=values.device)
             if self.training and self.expert_dropout > 0:
                 off = torch.rand(off.shape, device=values.device) < self.expert_dropout
-            kept[name] = torch.where(off, self.ablate[name].to(values.dtype), values)
+            kept[name] = torch.where(off, self.blank[name].to(values.dtype), values)
         return kept

@@ -178,6 +178,7 @@ def train(values: dict[str, Any], where: str) -> None:
     claim_folder(recipe.output, recipe)
     clips = {n: s.open(model.inputs, recipe.cache) for n, s in sources.items()}
     sets = {n: labelled(c, facs.THREE_CLASSES, three_class) for n, c in clips.items()}
+    answer: Callable[[LabelledClips], NDArray[np.floating]]
     if isinstance(model, Recognizer):
         answer = _train_network(recipe, model, sets).probabilities
     else:

@@ -31,8 +31,8 @@ class Api:
     ``UserError``.
     """
 
-    def __init__(self, bench: ClipService, sessions: Sessions) -> None:
-        self.bench, self.sessions = bench, sessions
+    def __init__(self, service: ClipService, sessions: Sessions) -> None:
+        self.service, self.sessions = service, sessions
 
     def _with_clip(self, files: Sequence[File], work: Callable[[list[Any]], Any]) -> Any:
         call = f"call-{uuid4().hex}"
@@ -43,14 +43,14 @@ class Api:
 
     def list_models(self) -> list[str]:
         """Models that may be named."""
-        return self.bench.models.names()
+        return self.service.models.names()
 
     def explain_clip(
         self, video: File, model: str = "embedded", leave_out: list[str] | None = None
     ) -> dict[str, Any]:
         """Everything that is measured and said of a clip, as in a report's explanation.json."""
         choice = Choice(model, tuple(leave_out or ()))
-        return self._with_clip([video], lambda p: self.bench.explain(p[0], choice).record())
+        return self._with_clip([video], lambda p: self.service.explain(p[0], choice).record())
 
     def explain_interval(
         self, video: File, onset: int, apex: int, offset: int, model: str = "embedded"
@@ -58,9 +58,9 @@ class Api:
         """The same for frames of your own (0-based)."""
 
         def work(paths: list[Any]) -> dict[str, Any]:
-            seen = self.bench.explain(paths[0], Choice(model))
+            seen = self.service.explain(paths[0], Choice(model))
             interval = Interval(onset, apex, offset)
-            return self.bench.explain_interval(seen, interval, Choice(model)).record()
+            return self.service.explain_interval(seen, interval, Choice(model)).record()
 
         return self._with_clip([video], work)
 
@@ -81,8 +81,8 @@ class Api:
         turns = [(asked, answered) for asked, answered in earlier or ()]
 
         def work(paths: list[Any]) -> dict[str, Any]:
-            seen = self.bench.explain(paths[0], choice)
-            said = list(self.bench.answer(seen, turns, question, choice))
+            seen = self.service.explain(paths[0], choice)
+            said = list(self.service.answer(seen, turns, question, choice))
             return answer_record(said[-1] if said else "", seen)
 
         return self._with_clip([video], work)
@@ -93,7 +93,7 @@ class Api:
         """One row for each clip; a bad one has its reason as the remark."""
         choice = Choice(model, tuple(leave_out or ()))
         return self._with_clip(
-            videos, lambda paths: [row for row, _ in explain_files(self.bench, paths, choice)]
+            videos, lambda paths: [row for row, _ in explain_files(self.service, paths, choice)]
         )
 
     def find_intervals(self, video: File, model: str = "embedded") -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ class Api:
             [video],
             lambda p: [
                 found_row(found)
-                for _, new in search_video(self.bench, p[0], Choice(model))
+                for _, new in search_video(self.service, p[0], Choice(model))
                 for found in new
             ],
         )
@@ -112,7 +112,7 @@ class Api:
         return self._with_clip(
             [first, second],
             lambda paths: {
-                name: _compared(self.bench.explain(path, Choice(model)))
+                name: _compared(self.service.explain(path, Choice(model)))
                 for name, path in zip(("first", "second"), paths, strict=True)
             },
         )

@@ -31,9 +31,9 @@ NOTE = (
 )
 
 
-def build(bench: ClipService, sessions: Sessions) -> gr.Blocks:
+def build(service: ClipService, sessions: Sessions) -> gr.Blocks:
     """The page and the API."""
-    page, api = Page(bench, sessions), Api(bench, sessions)
+    page, api = Page(service, sessions), Api(service, sessions)
     with gr.Blocks(title="deft_llm", analytics_enabled=False) as blocks:
         gr.Markdown(f"# deft_llm\nWhat moved in a face, and what it may mean.\n\n{NOTE}")
         with gr.Accordion("Model and settings", open=False), gr.Row():
@@ -41,7 +41,7 @@ def build(bench: ClipService, sessions: Sessions) -> gr.Blocks:
             calm = "0: the likeliest words each time; higher: livelier, less reliable"
             blind = "what the model is not shown: the resting face, its changing look, its motion"
             model = gr.Dropdown(
-                bench.models.names(),
+                service.models.names(),
                 value=EMBEDDED,
                 allow_custom_value=True,
                 label="Model",

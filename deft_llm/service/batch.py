@@ -40,12 +40,12 @@ def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
 
 
 def explain_files(
-    bench: ClipService, paths: Sequence[Path], choice: Choice = AS_USUAL
+    service: ClipService, paths: Sequence[Path], choice: Choice = AS_USUAL
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
     """Explain clips one by one; a bad one gets a row that says why, and the rest go on.
 
     Args:
-        bench: Limits and models.
+        service: Limits and models.
         paths: Video files.
         choice: How the model is to be used.
 
@@ -55,11 +55,11 @@ def explain_files(
     Raises:
         UserError: If there are none, or more than allowed.
     """
-    if not 0 < len(paths) <= bench.limits.files:
-        raise UserError(f"{len(paths)} files; expected 1 to {bench.limits.files} videos")
+    if not 0 < len(paths) <= service.limits.files:
+        raise UserError(f"{len(paths)} files; expected 1 to {service.limits.files} videos")
     for path in paths:
         try:
-            seen = bench.explain(path, choice)
+            seen = service.explain(path, choice)
         except UserError as error:
             yield {**dict.fromkeys(COLUMNS), "file": path.name, "remark": public(error)}, None
         else:

@@ -28,13 +28,13 @@ Files: TypeAlias = list[str] | None
 class Page:
     """What the page's controls do, for visitors that go by a key (their session)."""
 
-    def __init__(self, bench: ClipService, sessions: Sessions) -> None:
-        self.bench, self.sessions = bench, sessions
+    def __init__(self, service: ClipService, sessions: Sessions) -> None:
+        self.service, self.sessions = service, sessions
 
     def explain(self, key: str, video: File, model: str, leave_out: list[str]) -> tuple[Any, ...]:
         """A clip -> everything that is shown of it; starts a new conversation."""
         path = self.sessions.upload(key, video)
-        return self._show(key, self.bench.explain(path, Choice(model, tuple(leave_out))))
+        return self._show(key, self.service.explain(path, Choice(model, tuple(leave_out))))
 
     def measure_again(
         self, key: str, onset: int, apex: int, offset: int, model: str, leave_out: list[str]
@@ -42,7 +42,7 @@ class Page:
         """The same clip with the frames that were chosen."""
         seen = self.sessions.clip(key)
         choice = Choice(model, tuple(leave_out))
-        seen = self.bench.explain_interval(seen, Interval(onset, apex, offset), choice)
+        seen = self.service.explain_interval(seen, Interval(onset, apex, offset), choice)
         return self._show(key, seen)
 
     def _show(self, key: str, seen: ClipResult) -> tuple[Any, ...]:
@@ -59,7 +59,7 @@ class Page:
         """Accept a question: an empty box, and the conversation with the question in it."""
         self.sessions.clip(key)
         session = self.sessions.get(key)
-        session.waiting.append(self.bench.question(question))
+        session.waiting.append(self.service.question(question))
         return "", cards.conversation([*session.turns, *_open(session.waiting)])
 
     def answer(
@@ -75,7 +75,7 @@ class Page:
             earlier = [(t.question, t.text) for t in turns]
             try:
                 choice = Choice(model, tuple(leave_out), temperature)
-                for text in self.bench.answer(seen, earlier, turn.question, choice):
+                for text in self.service.answer(seen, earlier, turn.question, choice):
                     turn = cards.Turn(turn.question, link_sentences(text, seen))
                     unfinished = replace(turn, finished=False)
                     yield cards.conversation([*turns, unfinished, *_open(session.waiting)])
@@ -99,7 +99,7 @@ class Page:
         rows: list[dict[str, Any]] = []
         records: list[dict[str, Any]] = []
         table: list[list[Any]] = []
-        for row, record in explain_files(self.bench, paths, Choice(model)):
+        for row, record in explain_files(self.service, paths, Choice(model)):
             rows.append(row)
             records.append(record or row)
             table = [[line[name] for name in COLUMNS] for line in rows]
@@ -110,7 +110,7 @@ class Page:
         """A long video -> its intervals, each explained where it was found."""
         path = self.sessions.upload(key, video)
         found: list[str] = []
-        for done, new in search_video(self.bench, path, Choice(model)):
+        for done, new in search_video(self.service, path, Choice(model)):
             found.append(views.intervals_view(new))
             yield "".join([*found, cards.remark(f"{100 * done:.0f} % looked at")])
         yield "".join(found) or cards.remark("Nothing moved above the noise.")
@@ -118,7 +118,7 @@ class Page:
     def compare(self, key: str, first: File, second: File, model: str) -> str:
         """Two clips side by side."""
         paths = [self.sessions.upload(key, file) for file in (first, second)]
-        return views.pair_view(*(self.bench.explain(p, Choice(model)) for p in paths))
+        return views.pair_view(*(self.service.explain(p, Choice(model)) for p in paths))
 
     def leave(self, key: str) -> None:
         """The tab was closed."""

@@ -27,7 +27,7 @@ def one_clip(page: Page, settings: list[Any]) -> None:
     model, _, leave_out = settings
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
-            video = clip_input("Clip: one face, from the front", page.bench.limits.clip_seconds)
+            video = clip_input("Clip: one face, from the front", page.service.limits.clip_seconds)
             start = gr.Button("Explain", variant="primary", elem_id="explain")
             clips = sorted(resources.clips().glob("*.mp4"))
             names = [c.stem[3:] for c in clips]
@@ -72,11 +72,11 @@ def ask_panel(page: Page) -> tuple[gr.HTML, gr.Textbox]:
     """The conversation, and the box for the next question."""
     gr.Markdown("### Ask about the clip")
     chat = gr.HTML(cards.conversation([]), label="Conversation", elem_id="conversation")
-    most = page.bench.limits.question
+    most = page.service.limits.question
     question = gr.Textbox(
         label="Your question", max_length=most, submit_btn=True, elem_id="question"
     )
-    examples([[q] for q in page.bench.questions()], [question], "Questions to start with")
+    examples([[q] for q in page.service.questions()], [question], "Questions to start with")
     return chat, question
 
 
@@ -102,7 +102,7 @@ def clip_input(label: str, seconds: float) -> gr.Video:
 
 def many_clips(page: Page, model: gr.Dropdown) -> None:
     """The tabs for batches, long videos and comparisons."""
-    on, limits = waiting("long", 1), page.bench.limits
+    on, limits = waiting("long", 1), page.service.limits
     with gr.Tab("Batch", id="batch"):
         words = f"Many clips at once, up to {limits.files}: one row each, to be saved as a table."
         gr.Markdown(words, elem_classes="quiet")

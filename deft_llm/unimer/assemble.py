@@ -114,7 +114,7 @@ def assemble(
     total = settings.variants * statistics.clips
     with _Files(folder) as files:
         rows = conversations(clips, settings, templates)
-        for row in tqdm(rows, total=total, desc="conversations", au="row"):
+        for row in tqdm(rows, total=total, desc="conversations", unit="row"):
             files.write("train", row)
             statistics.count_row(row)
         for row in _extra(clips, statistics.left_out, settings, AnswerWriter(templates)):

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 ACCEPTED = 0.5
 
 
-def observe(simulated: SimulatedClip) -> MeasuredClip:
+def judge_simulated(simulated: SimulatedClip) -> MeasuredClip:
     """Measure a clip and note what may be said of it."""
     clip = measure_simulated(simulated, jitter=True, offset_phase=True)
     name = f"{SOURCE}-{simulated.spec.seed}"
@@ -49,7 +49,7 @@ def measure_simulated_parts(data: SimulatedData, folder: Path, shard: Share = AL
 
     def measured(drawn: Iterable[ClipSpec]) -> Iterator[MeasuredClip]:
         head = load_head(data.head, data.head_path) if data.head_path else None
-        return render_many(drawn, observe, data.workers, head)
+        return render_many(drawn, judge_simulated, data.workers, head)
 
     return write_shards("features", list(specs(data)), measured, folder, shard)
 

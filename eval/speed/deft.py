@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from deft_llm.unimer.build import SimulatedData, specs
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -29,7 +28,8 @@ from deft_llm import facs
 from deft_llm.clip import Evidence
 from deft_llm.data.features import pack
 from deft_llm.data.measuring import measure_video
-from deft_llm.data.records import ClipRecord, conversation_record
+from deft_llm.data.records import ClipRecord
+from deft_llm.data.simulated import SimulatedData, specs
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches, as_messages
 from deft_llm.deft.tuning.model import train_only
@@ -39,6 +39,7 @@ from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.measure import Measurement
 from deft_llm.resources import checkpoint
 from deft_llm.unimer.answer_writer import AnswerWriter, Templates
+from deft_llm.unimer.rows import conversation_row
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ROOT / "demo" / "clips"
@@ -105,7 +106,7 @@ class Talks(Dataset):
             for variant in range(DATA.variants):
                 rng = random.Random(f"{spec.seed}/{variant}")
                 turns = writer.conversation(record.facts(), rng, DATA.turns, known)
-                line = conversation_record("", record, False, turns)["conversations"]
+                line = conversation_row("", record, False, turns)["conversations"]
                 ids, labels = explainer.processor.encode_conversation(as_messages(line))
                 row = {"input_ids": ids, "labels": labels, "expert_tokens": self.tokens}
                 self.rows.append({**row, **targets(record, False)})

@@ -9,18 +9,21 @@ import resource
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from deft_llm import facs
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.clip_shards import write_shards
 from deft_llm.data.features import REGION_COLUMNS, Features
+from deft_llm.data.records import ClipRecord
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.assemble import Assembly, assemble
-from deft_llm.unimer.coded import CodedClip, record_of
+from deft_llm.unimer.judging import judged
 
 ROOT = Path(__file__).resolve().parents[2]
 _FLOOR = 0.05  # px
@@ -44,10 +47,10 @@ def cached(spec: ClipSpec) -> Features:
     return {"onset": small, "texture": small[None, ..., 0].astype(np.float16), "regions": table}
 
 
-def observe(spec: ClipSpec) -> CodedClip:
+def observe(spec: ClipSpec) -> MeasuredClip:
     """What judging a cached clip gives."""
-    features = cached(spec)
-    return CodedClip(spec.name, features, record_of(spec.annotation(), features))
+    clip = MeasuredClip(ClipRecord.of(spec.annotation()), cached(spec))
+    return replace(clip, record=judged(clip))
 
 
 def measured(clips: int, folder: Path, variants: int) -> tuple[float, float, float]:

@@ -11,10 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from deft_llm.unimer.build import SimulatedData
 from numpy.typing import NDArray
 
 from deft_llm.cli.instructions import build
+from deft_llm.data.simulated import SimulatedData
 from deft_llm.evaluation.flow.folder import score_folder
 from deft_llm.motion.flow_files import write_flow
 
@@ -143,8 +143,8 @@ def test_several_listings_follow_one_option(
         seen.append(path)
         return [path.stem]
 
-    monkeypatch.setattr("deft_llm.unimer.coded.open_prepared", lambda path: path)
-    monkeypatch.setattr("deft_llm.unimer.coded.unmeasured", lambda path: [])
+    monkeypatch.setattr("deft_llm.data.prepared.open_prepared", lambda path: path)
+    monkeypatch.setattr("deft_llm.data.prepared.unmeasured", lambda path: [])
     monkeypatch.setattr("deft_llm.unimer.coded.measure_corpus", measure)
     result = run("instructions", "build", "out", "--corpora", "a.jsonl", "b.jsonl", "--seed", "3")
     assert result.status == 0, result.err

@@ -61,7 +61,7 @@ def test_only_motion_speaks(recognizer: DeftFlowClassifier) -> None:
     tokens = recognizer.encode(images)
     experts = recognizer.explainer.model.experts
     for name in ("structure", "texture"):
-        assert torch.equal(tokens[name], experts.ablate[name].expand_as(tokens[name]))
+        assert torch.equal(tokens[name], experts.blank[name].expand_as(tokens[name]))
     assert not torch.equal(tokens["motion"][0], tokens["motion"][1])
 
 

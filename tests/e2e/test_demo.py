@@ -37,7 +37,7 @@ class Running:
     """A demo that serves."""
 
     blocks: gr.Blocks
-    bench: ClipService
+    service: ClipService
     address: str
     uploads: Path
     client: Client
@@ -53,11 +53,11 @@ def demo(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))
         patch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
-        bench = ClipService(Models(tiny_checkpoint), limits)
-        blocks = build(bench, Sessions(uploads))
+        service = ClipService(Models(tiny_checkpoint), limits)
+        blocks = build(service, Sessions(uploads))
         address = serve(blocks, limits, None, wait=False)
         client = Client(address, verbose=False, download_files=False)
-        yield Running(blocks, bench, address, uploads, client)
+        yield Running(blocks, service, address, uploads, client)
         blocks.close()
 
 
@@ -88,7 +88,7 @@ def test_functions_have_names_and_the_page_has_none(demo: Running) -> None:
 def test_a_clip_is_explained_as_in_the_library(demo: Running, clip: Path) -> None:
     before = demo.files()
     said = demo.client.predict(video=handle_file(clip), api_name="/explain_clip")
-    expected = demo.bench.explain(clip).record()
+    expected = demo.service.explain(clip).record()
     assert said["interval"] == expected["interval"] and said["found"]
     assert said["regions"] == expected["regions"]
     assert said["explanation"]["probabilities"].keys() == (
@@ -132,7 +132,7 @@ def test_other_frames_and_two_clips(demo: Running, clip: Path) -> None:
 
 def test_the_interval_of_a_long_video(demo: Running, clip: Path) -> None:
     (found,) = demo.client.predict(video=handle_file(clip), api_name="/find_intervals")
-    expected = demo.bench.explain(clip).measurement
+    expected = demo.service.explain(clip).measurement
     apex = float(expected.aligned.timestamps[expected.interval.apex])
     assert found["apex s"] == pytest.approx(apex, abs=0.05)
 
@@ -184,7 +184,7 @@ def test_a_fault_of_ours_shows_nothing_of_the_server(
         raise RuntimeError(f"secret of {ROOT}")
 
     before = demo.files()
-    monkeypatch.setattr(demo.bench, "explain", fail)
+    monkeypatch.setattr(demo.service, "explain", fail)
     with pytest.raises(Exception) as refused:
         demo.client.predict(video=handle_file(clip), api_name="/explain_clip")
     assert "secret" not in str(refused.value) and str(ROOT) not in str(refused.value)
@@ -195,7 +195,7 @@ def test_a_fault_of_ours_shows_nothing_of_the_server(
 def test_clips_that_are_too_long_and_other_types_are_refused(
     demo: Running, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo.bench, "limits", replace(demo.bench.limits, clip_seconds=0.1))
+    monkeypatch.setattr(demo.service, "limits", replace(demo.service.limits, clip_seconds=0.1))
     with pytest.raises(Exception, match=r"at most 0 s are read"):
         demo.client.predict(video=handle_file(clip), api_name="/explain_clip")
     page = tmp_path / "page.html"
@@ -218,7 +218,7 @@ def test_loopback_only_and_never_shared(
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
     monkeypatch.setenv("GRADIO_SHARE", "True")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    blocks = build(demo.bench, Sessions(tmp_path))
+    blocks = build(demo.service, Sessions(tmp_path))
     try:
         serve(blocks, LIMITS, None, wait=False)
         assert blocks.server_name == "127.0.0.1"
@@ -238,9 +238,9 @@ def test_model_output_is_text(
     demo: Running, clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     bad = "<script>alert(1)</script> The left inner brow moves up."
-    monkeypatch.setattr(demo.bench, "answer", lambda *_: iter([bad[:10], bad]))
-    page = Page(demo.bench, Sessions(tmp_path))
-    page.sessions.get("x").seen = demo.bench.explain(clip)
+    monkeypatch.setattr(demo.service, "answer", lambda *_: iter([bad[:10], bad]))
+    page = Page(demo.service, Sessions(tmp_path))
+    page.sessions.get("x").seen = demo.service.explain(clip)
     cleared, taken = page.take("x", "Why <b>?")
     *_, html = page.answer("x", "embedded", 0.0, [])
     assert cleared == "" and "<b>?" not in taken and 'class="turn open"' in taken

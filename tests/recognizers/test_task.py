@@ -151,7 +151,8 @@ def test_one_form_of_recipe_trains_and_scores_each_kind(
     """Dual flow at any side, flow at the 28 pixels that HTNet is made for, and frames."""
     for part in ("data", "test"):
         write_folder(tmp_path / part, with_frames(make_features), part)
-    changes = {part: tmp_path / part for part in ("data", "test")} | {"output": tmp_path / "run"}
+    changes: dict[str, object] = {part: tmp_path / part for part in ("data", "test")}
+    changes["output"] = tmp_path / "run"
     if name != "lbp_top":
         changes |= {"schedule.steps": 2, "batch_size": 4}
     if name == "fmanet":

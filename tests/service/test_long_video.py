@@ -22,7 +22,7 @@ Cut = Callable[[float, float], Path]
 
 
 @pytest.fixture
-def bench(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> ClipService:
+def service(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> ClipService:
     monkeypatch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
     return ClipService(Models(tiny_checkpoint))
 
@@ -40,16 +40,16 @@ def cut(tmp_path: Path) -> Cut:
 
 
 def test_two_expressions_one_second_apart_with_a_blink_between(
-    bench: ClipService, cut: Cut
+    service: ClipService, cut: Cut
 ) -> None:
-    found = [each for _, new in search_video(bench, cut(0.9, 2.6)) for each in new]
+    found = [each for _, new in search_video(service, cut(0.9, 2.6)) for each in new]
     assert [each.apex + 0.9 for each in found] == pytest.approx([1.16, 2.2], abs=0.1)
 
 
 @pytest.mark.slow
-def test_every_movement_is_told_once_and_no_blink(bench: ClipService) -> None:
+def test_every_movement_is_told_once_and_no_blink(service: ClipService) -> None:
     """Two of them lie one second apart in one window, and one of these in the next window too."""
-    parts = list(search_video(bench, VIDEO))
+    parts = list(search_video(service, VIDEO))
     shares, found = [share for share, _ in parts], [each for _, new in parts for each in new]
     assert shares == sorted(shares) and shares[-1] == 1.0
     assert [each.apex for each in found] == pytest.approx(list(APEXES), abs=0.1)
@@ -66,16 +66,16 @@ def test_every_movement_is_told_once_and_no_blink(bench: ClipService) -> None:
 
 @pytest.mark.parametrize(("start", "stop"), [(1.36, 1.8), (3.0, 4.0)])
 def test_a_blink_or_a_still_face_is_nothing(
-    bench: ClipService, cut: Cut, start: float, stop: float
+    service: ClipService, cut: Cut, start: float, stop: float
 ) -> None:
-    assert [new for _, new in search_video(bench, cut(start, stop))] == [()]
+    assert [new for _, new in search_video(service, cut(start, stop))] == [()]
 
 
 @pytest.mark.slow
 def test_an_expression_at_the_border_of_two_windows_is_told_whole(
-    bench: ClipService, cut: Cut
+    service: ClipService, cut: Cut
 ) -> None:
     """Cut off by the end of the first window, it is left to the second."""
-    found = [each for _, new in search_video(bench, cut(1.9, 5.6)) for each in new]
+    found = [each for _, new in search_video(service, cut(1.9, 5.6)) for each in new]
     assert [each.apex + 1.9 for each in found] == pytest.approx([2.2, 4.9], abs=0.1)
     assert all(each.offset - each.onset > 0.2 for each in found)

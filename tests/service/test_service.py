@@ -229,8 +229,8 @@ def test_answers_keep_the_order_of_questions(
     tmp_path: Path, seen: ClipResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A question that is asked while another is being answered waits, and nothing is lost."""
-    bench = ClipService(Models(tmp_path))
-    page = Page(bench, Sessions(tmp_path))
+    service = ClipService(Models(tmp_path))
+    page = Page(service, Sessions(tmp_path))
     page.sessions.get("x").seen = seen
     asked: list[tuple[str, list[str]]] = []
 
@@ -241,7 +241,7 @@ def test_answers_keep_the_order_of_questions(
         yield "The left"
         yield "The left inner brow moves up."
 
-    monkeypatch.setattr(bench, "answer", answer)
+    monkeypatch.setattr(service, "answer", answer)
     page.take("x", "first <clip> ")
     running = page.answer("x", "embedded", 0.0, [])
     assert next(running).count('class="turn open"') == 1

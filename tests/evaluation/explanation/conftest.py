@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deft_llm.config import read_yaml
-from deft_llm.data import simulated_test as simulated_clips
+from deft_llm.data import simulated as simulated_clips
 from deft_llm.data.features import Features
 from deft_llm.metrics.figures import Figure
 from deft_llm.simulator.scene.clip_spec import ClipSpec

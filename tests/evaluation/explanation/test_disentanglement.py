@@ -81,9 +81,11 @@ def clips(make_features: Callable[[int], Features]) -> list[MeasuredClip]:
         face = np.random.default_rng(spec.identity).integers(0, 240, (64, 64, 3))
         onset = (face + np.random.default_rng(spec.seed).integers(0, 15, face.shape)).astype("u1")
         found.append(
-            MeasuredClip(spec, np.zeros((20, 2), np.float32), {**features, "onset": onset})
+            MeasuredClip.simulated(
+                spec, np.zeros((20, 2), np.float32), {**features, "onset": onset}
+            )
         )
-    found[7] = MeasuredClip(found[7].spec, found[7].motion, None)
+    found[7] = MeasuredClip.simulated(found[7].spec, found[7].motion, None)
     return found
 
 

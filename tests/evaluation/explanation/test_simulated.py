@@ -14,7 +14,7 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.config import read_yaml
-from deft_llm.data import simulated_test as simulated_clips
+from deft_llm.data import simulated as simulated_clips
 from deft_llm.data.features import Features
 from deft_llm.data.simulated import SimulatedData, head_at_hand
 from deft_llm.deft.configuration_deft import EXPERTS

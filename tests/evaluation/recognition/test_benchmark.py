@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
+from deft_llm import facs
 from deft_llm.clip import Prediction
 from deft_llm.data.flow_images import read_flow_images
+from deft_llm.data.labelled import labelled, three_class
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.recognition.benchmark import few_subject_splits
@@ -39,7 +41,7 @@ def _write(folder: Path) -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     _write(tmp_path / "data" / "flow")
     monkeypatch.setenv("DEFT_DATA", str(tmp_path / "data"))
     values: dict[str, Any] = {
@@ -65,13 +67,13 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "lr_gain_over_net": {"least": 0.1},
         },
     }
-    path = tmp_path / "bench.yaml"
+    path = tmp_path / "service.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return path
 
 
-def test_a_run_from_images_to_tables(bench: Path) -> None:
-    figures, text = run(bench)
+def test_a_run_from_images_to_tables(service: Path) -> None:
+    figures, text = run(service)
     values = {f.name: f for f in figures}
     assert values["lr_uf1"].value == 1.0
     assert values["lr_few_subjects_uf1"].value > 0.9
@@ -81,7 +83,7 @@ def test_a_run_from_images_to_tables(bench: Path) -> None:
     assert values["lr_gain_over_net"].value == pytest.approx(-values["net_gain"].value)
     assert values["lr_gain_over_net"].reached
     assert "C by inner subject-wise validation" in text
-    out = bench.parent / "out"
+    out = service.parent / "out"
     with (out / "table.csv").open(encoding="utf-8") as file:
         rows = {row["model"]: row for row in csv.DictReader(file)}
     assert rows["lr"]["seeds"] == "1"  # nothing is random in it
@@ -94,35 +96,35 @@ def test_a_run_from_images_to_tables(bench: Path) -> None:
     assert (out / "leaks.md").read_text(encoding="utf-8").startswith("Leak audit over 30 rows")
 
 
-def test_done_folds_are_not_run_again(bench: Path) -> None:
-    run(bench, ["models=[net]"])
-    files = sorted((bench.parent / "out" / "rows").glob("net-*/*.jsonl"))
+def test_done_folds_are_not_run_again(service: Path) -> None:
+    run(service, ["models=[net]"])
+    files = sorted((service.parent / "out" / "rows").glob("net-*/*.jsonl"))
     assert len(files) == 10
     texts = [file.read_text(encoding="utf-8") for file in files]
     kept = [json.loads(text.splitlines()[0])["probabilities"] for text in texts]
     stamps = [file.stat().st_mtime_ns for file in files]
     files[3].unlink()
-    run(bench, ["models=[net]"])
+    run(service, ["models=[net]"])
     again = json.loads(files[3].read_text(encoding="utf-8").splitlines()[0])["probabilities"]
     assert again == pytest.approx(kept[3], abs=1e-4)  # the same as beside the others
     for i, file in enumerate(files):
         assert i == 3 or file.stat().st_mtime_ns == stamps[i]
 
 
-def test_changed_settings_are_run_anew(bench: Path) -> None:
-    run(bench, ["models=[net]"])
-    run(bench, ["models=[net]", "entries.net.schedule.epochs=1"])
-    assert len(list((bench.parent / "out" / "rows").glob("net-*"))) == 2
+def test_changed_settings_are_run_anew(service: Path) -> None:
+    run(service, ["models=[net]"])
+    run(service, ["models=[net]", "entries.net.schedule.epochs=1"])
+    assert len(list((service.parent / "out" / "rows").glob("net-*"))) == 2
 
 
-def test_a_model_that_needs_more_than_there_is(bench: Path) -> None:
+def test_a_model_that_needs_more_than_there_is(service: Path) -> None:
     with pytest.raises(UserError, match="lbp_top needs 'frames'"):
-        run(bench, ["models=[lbp]"])
+        run(service, ["models=[lbp]"])
 
 
-def test_the_oracle_is_asked_for_by_name_and_told_in_every_table(bench: Path) -> None:
-    _, text = run(bench, ["models=[lr,net]", "seeds=1", "oracle_epoch=true"])
-    out = bench.parent / "out"
+def test_the_oracle_is_asked_for_by_name_and_told_in_every_table(service: Path) -> None:
+    _, text = run(service, ["models=[lr,net]", "seeds=1", "oracle_epoch=true"])
+    out = service.parent / "out"
     with (out / "table.csv").open(encoding="utf-8") as file:
         rows = {row["model"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"lr", "oracle_net"}
@@ -132,65 +134,69 @@ def test_the_oracle_is_asked_for_by_name_and_told_in_every_table(bench: Path) ->
     assert "ORACLE" in text
 
 
-def test_hold_out_and_cross_dataset_test_what_they_say(bench: Path) -> None:
+def test_hold_out_and_cross_dataset_test_what_they_say(service: Path) -> None:
     fixed = ["models=[lr]", "entries.lr.choices={}", "few=null"]
-    run(bench, [*fixed, "protocol=cross_dataset"])
-    (rows,) = (bench.parent / "out" / "rows").iterdir()
+    run(service, [*fixed, "protocol=cross_dataset"])
+    (rows,) = (service.parent / "out" / "rows").iterdir()
     tested = [
         {json.loads(line)["dataset"] for line in file.read_text(encoding="utf-8").splitlines()}
         for file in sorted(rows.glob("*.jsonl"))
     ]
     assert tested == [{"SAMM"}, {"SMIC"}]
-    shutil.rmtree(bench.parent / "out")
-    run(bench, [*fixed, "protocol=hold_out", "share=0.4"])
-    (file,) = (bench.parent / "out" / "rows").glob("*/*.jsonl")
+    shutil.rmtree(service.parent / "out")
+    run(service, [*fixed, "protocol=hold_out", "share=0.4"])
+    (file,) = (service.parent / "out" / "rows").glob("*/*.jsonl")
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert len({line["subject"] for line in lines}) == 2
     assert len(lines) == 2 * 6
 
 
-def test_a_bar_of_an_unknown_model(bench: Path) -> None:
-    values = yaml.safe_load(bench.read_text(encoding="utf-8"))
+def test_a_bar_of_an_unknown_model(service: Path) -> None:
+    values = yaml.safe_load(service.read_text(encoding="utf-8"))
     values["bars"]["lr_gain_over_nett"] = values["bars"].pop("lr_gain_over_net")
-    bench.write_text(yaml.safe_dump(values), encoding="utf-8")
+    service.write_text(yaml.safe_dump(values), encoding="utf-8")
     with pytest.raises(UserError, match="'lr_gain_over_nett'; did you mean 'lr_gain_over_net'"):
-        run(bench)
+        run(service)
     with pytest.raises(UserError, match="figures: no figure 'lr_uf2'; did you mean 'lr_uf1'"):
-        run(bench, ["bars={}", "figures=[lr_uf2]"])
+        run(service, ["bars={}", "figures=[lr_uf2]"])
 
 
-def test_an_unknown_model(bench: Path) -> None:
+def test_an_unknown_model(service: Path) -> None:
     with pytest.raises(UserError, match="model 'svm'; expected some of lr, net, lbp"):
-        run(bench, ["models=[svm]"])
+        run(service, ["models=[svm]"])
 
 
-def test_a_copied_clip_stops_the_run(bench: Path) -> None:
-    place = bench.parent / "data" / "flow"
+def test_a_copied_clip_stops_the_run(service: Path) -> None:
+    place = service.parent / "data" / "flow"
     source = next((place / "s01" / "u_test" / "0").iterdir())
     (place / "s02" / "u_test" / "0" / "s02_s02_copy .png").write_bytes(source.read_bytes())
     with pytest.raises(UserError, match="2 equal contents"):
-        run(bench, ["models=[lr]"])
+        run(service, ["models=[lr]"])
 
 
-def test_a_class_of_one_subject(bench: Path) -> None:
-    place = bench.parent / "data" / "flow"
+def test_a_class_of_one_subject(service: Path) -> None:
+    place = service.parent / "data" / "flow"
     for subject in SUBJECTS[1:]:
         for file in (place / subject / "u_test" / "2").iterdir():
             file.unlink()
     with pytest.raises(UserError, match="no training clip of class 'surprise'"):
-        run(bench, ["models=[lr]"])
+        run(service, ["models=[lr]"])
 
 
 # ----------------------------------------------------------------------------- reading
 
 
-def test_reading_the_published_layout(bench: Path) -> None:
-    images = read_flow_images(bench.parent / "data" / "flow")
+def test_reading_the_published_layout(service: Path) -> None:
+    images = read_flow_images(service.parent / "data" / "flow")
     assert len(images) == 30
     assert images.clips[0] == "006_0_0"
     assert set(images.datasets[images.subjects == "s01"]) == {"SMIC"}
     assert set(images.datasets[images.subjects == "006"]) == {"SAMM"}
-    assert np.bincount(images.labels).tolist() == [10, 10, 10]
+    assert np.bincount(labelled(images, facs.THREE_CLASSES, three_class).labels).tolist() == [
+        10,
+        10,
+        10,
+    ]
 
 
 def test_reading_what_is_not_there(tmp_path: Path) -> None:
@@ -200,14 +206,14 @@ def test_reading_what_is_not_there(tmp_path: Path) -> None:
         read_flow_images(tmp_path)
 
 
-def test_reading_a_wrong_image(bench: Path) -> None:
-    file = next((bench.parent / "data" / "flow").glob("s01/u_test/0/*.png"))
+def test_reading_a_wrong_image(service: Path) -> None:
+    file = next((service.parent / "data" / "flow").glob("s01/u_test/0/*.png"))
     cv2.imwrite(str(file), np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(UserError, match="expected a 28x28 RGB PNG"):
-        read_flow_images(bench.parent / "data" / "flow")
+        read_flow_images(service.parent / "data" / "flow")
     file.write_bytes(b"")
     with pytest.raises(UserError, match="no image"):
-        read_flow_images(bench.parent / "data" / "flow")
+        read_flow_images(service.parent / "data" / "flow")
 
 
 # ------------------------------------------------------------------------------ tables
@@ -259,18 +265,18 @@ def test_rows_of_other_weights_are_other_rows(tmp_path: Path) -> None:
     assert seen[0] != seen[1]
 
 
-def test_deft_stands_in_the_same_table(bench: Path, tiny_checkpoint: Path) -> None:
+def test_deft_stands_in_the_same_table(service: Path, tiny_checkpoint: Path) -> None:
     """Without any real label: rows of every clip, a gain over the baseline, no fold learnt."""
     entry = {"recognizer": "deft", "options": {"checkpoint": str(tiny_checkpoint)}}
-    values = yaml.safe_load(bench.read_text(encoding="utf-8"))
+    values = yaml.safe_load(service.read_text(encoding="utf-8"))
     values |= {"entries": {**values["entries"], "deft": entry}, "models": ["lr", "deft"]}
     values["bars"] = {"deft_gain": {"least": -0.03}}
     values["few"] = None
-    bench.write_text(yaml.safe_dump(values), encoding="utf-8")
-    figures, text = run(bench)
+    service.write_text(yaml.safe_dump(values), encoding="utf-8")
+    figures, text = run(service)
     assert {"deft_gain", "deft_gain_low"} <= {f.name for f in figures}
     assert "| deft |" in text
-    rows = list((bench.parent / "out" / "rows").glob("deft-*/*.jsonl"))
+    rows = list((service.parent / "out" / "rows").glob("deft-*/*.jsonl"))
     assert len(rows) == len(SUBJECTS)
 
 

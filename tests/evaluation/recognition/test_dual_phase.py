@@ -127,13 +127,13 @@ def test_measured_sets_are_kept_and_gone_on_with(
     monkeypatch.setattr(dual_phase_clips, "_SHARD", 16)
     data = DATA.model_copy(update={"clips": 40, "side": 32})
     first = dual_phase_set(data, tmp_path)
-    assert len(made_up) == 40 and first.flow.shape == (38, 2, 3, 32, 32)
-    assert [spec.label for spec in first.specs] == first.labels.tolist()
+    assert len(made_up) == 40 and first.clips.clips.stack("flow").shape == (38, 2, 3, 32, 32)
+    assert [spec.label for spec in first.specs] == first.clips.labels.tolist()
     shard = next(tmp_path.glob("*/flow-00001.safetensors"))
     shard.unlink()  # as if it had been interrupted
     again = dual_phase_set(data, tmp_path)
     assert len(made_up) == 40 + 16
-    np.testing.assert_array_equal(first.flow, again.flow)
+    np.testing.assert_array_equal(first.clips.clips.stack("flow"), again.clips.clips.stack("flow"))
 
 
 def test_the_benchmark_runs(tmp_path: Path, made_up: list[int]) -> None:

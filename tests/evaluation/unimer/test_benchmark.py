@@ -13,12 +13,12 @@ from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.features import REGION_COLUMNS, Features
 from deft_llm.evaluation.unimer.agreement_fit import Samples, fit, samples
 from deft_llm.evaluation.unimer.benchmark import (
-    record_of,
     statement_values,
     text_only_gain,
 )
 from deft_llm.simulator.scene.clip_spec import draw_spec
 from deft_llm.unimer.agreement import FEATURES
+from deft_llm.unimer.judging import judged
 
 
 def _rows(leaky: bool) -> list[dict[str, object]]:
@@ -73,17 +73,19 @@ def clip(make_features: Callable[[int], Features]) -> MeasuredClip:
             *(("noise", np.full_like(size, 0.05)), ("active", size > 0.15)),
         ):
             table[phase, :, REGION_COLUMNS.index(column)] = values
-    return MeasuredClip(spec, motion, {**make_features(0), "regions": table.astype(np.float16)})
+    return MeasuredClip.simulated(
+        spec, motion, {**make_features(0), "regions": table.astype(np.float16)}
+    )
 
 
 def test_statements_are_scored_against_exact_motion(clip: MeasuredClip) -> None:
-    found = statement_values([clip], [record_of(clip)])
+    found = statement_values([clip], [judged(clip)])
     assert found["statement_precision"] == 1.0
     # Seven regions moved; the lid's motion is no AU's.
     assert found["statement_recall"] == pytest.approx(6 / 7)
     assert found["moved_regions_that_an_au_explains"] == pytest.approx(6 / 7)
     assert found["recall_of_those"] == 1.0
-    assert [row.region for row in record_of(clip).unexplained] == ["left upper lid"]
+    assert [row.region for row in judged(clip).unexplained] == ["left upper lid"]
     data = samples([clip])
     assert (len(data.true), data.all_moved) == (6, 7)
     assert data.true.all()
