@@ -10,17 +10,13 @@ subject. It exists so that published numbers can be compared like with like; tab
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
-from multiprocessing.synchronize import Event
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -31,14 +27,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from deft_llm.errors import UserError
-from deft_llm.parallel import one_core
+from deft_llm.parallel import parallel_map
 from deft_llm.recognizers.base import Inputs
 from deft_llm.training.fold_trainer import FoldSchedule, FoldTrainer, Job, Make
 
 Shares = list[NDArray[np.float64]]
 _AT_ONCE_ON_A_GPU = 16
-_LOOK_EVERY_S = 0.5
 _LABELS = "labels"  # beside the inputs, none of which is called so
 
 
@@ -69,7 +63,7 @@ def train_folds(
         (``contextlib.closing``) where it may be left early: that ends the processes.
 
     Raises:
-        UserError: If a process was ended from outside.
+        UserError: If a process was ended from outside, or cannot import what makes a network.
     """
     steps = schedule.steps(float(np.mean([len(job.train) for job in all_jobs or jobs])))
     at_once, processes = _plan(schedule, labels.device)
@@ -132,73 +126,60 @@ def _by_processes(
     work: _Work, chunks: Sequence[Sequence[Job]], processes: int, bar: tqdm
 ) -> Iterator[tuple[Job, NDArray[np.float64]]]:
     """Jobs with their shares, as they are finished."""
-    context = get_context("spawn")
-    stop, steps = context.Event(), context.Value("q", 0)
-    # By a file: of a process that dies while it is handed much, Python would wait for ever.
-    folder = TemporaryDirectory(prefix="deft-folds-")
-    material = Path(folder.name) / "material.safetensors"
-    given = {**work.inputs, _LABELS: work.labels}
-    save_file({name: np.ascontiguousarray(x.cpu().numpy()) for name, x in given.items()}, material)
-    common = (work.make, material, str(work.labels.device), work.schedule, work.steps, stop, steps)
-    pool = ProcessPoolExecutor(processes, context, _start_worker, common)
-    # Not concurrent.futures.wait: Ctrl-C within it leaves futures locked for good.
-    finished: SimpleQueue[Future[Shares]] = SimpleQueue()
-    waiting: dict[Future[Shares], Sequence[Job]] = {}
-    try:
-        for chunk in chunks:
-            waiting[future := pool.submit(_train_here, chunk)] = chunk
-            future.add_done_callback(finished.put)
-        while waiting:
-            with suppress(Empty):
-                future = finished.get(timeout=_LOOK_EVERY_S)
-                yield from zip(waiting.pop(future), future.result(), strict=True)
-            bar.update(steps.value - bar.n)
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a process that trained folds was ended, perhaps for lack of memory, or it could not "
-            "import what makes the network (which has to be in a module); run again to go on with "
-            "the folds that are left, with fewer processes (schedule.processes)"
-        ) from error
-    finally:
-        stop.set()  # Ctrl-C: folds in hand stop at their next step
-        pool.shutdown(cancel_futures=True)
-        folder.cleanup()
+    steps = get_context("spawn").Value("q", 0)
+    with TemporaryDirectory(prefix="deft-folds-") as folder:
+        material = Path(folder) / "material.safetensors"
+        given = {**work.inputs, _LABELS: work.labels}
+        arrays = {name: np.ascontiguousarray(x.cpu().numpy()) for name, x in given.items()}
+        save_file(arrays, material)
+        found = parallel_map(
+            _Remote(work.make, material, str(work.labels.device), work.schedule, work.steps),
+            enumerate(chunks),
+            processes,
+            ordered=False,
+            initializer=_count_in,
+            initargs=(steps,),
+            tick=lambda: bar.update(steps.value - bar.n),
+            advice=(
+                "run again to go on with the folds that are left, with fewer processes "
+                "(schedule.processes)"
+            ),
+        )
+        with closing(found):
+            for number, shares in found:
+                yield from zip(chunks[number], shares, strict=True)
 
 
-class _Stopped(Exception):
-    """The run ends before this fold does."""
+@dataclass(frozen=True)
+class _Remote:
+    """``_Work`` for other processes, which read inputs and labels from a file once."""
+
+    make: Make
+    material: Path
+    device: str
+    schedule: FoldSchedule
+    steps: int
+
+    @cached_property
+    def work(self) -> _Work:
+        tensors = load_file(self.material, self.device)
+        labels = tensors.pop(_LABELS)
+        return _Work(self.make, tensors, labels, self.schedule, self.steps)
+
+    def __call__(self, chunk: tuple[int, Sequence[Job]]) -> tuple[int, Shares]:
+        number, jobs = chunk
+        return number, self.work.train(jobs, _step_done)
 
 
-_here: tuple[_Work, Callable[[int], object]] | None = None
+_steps_done: Synchronized[int]
 
 
-def _start_worker(
-    make: Make,
-    material: Path,
-    device: str,
-    schedule: FoldSchedule,
-    steps: int,
-    stop: Event,
-    count: Synchronized[int],
-) -> None:
-    """Keep what all jobs share in this process, which leaves Ctrl-C to its parent."""
-    global _here
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    one_core()
-    torch.set_num_threads(1)  # torch was loaded before one_core could tell it
-    tensors = load_file(material, device)
-    labels = tensors.pop(_LABELS)
-
-    def stepped(jobs: int) -> None:
-        if stop.is_set():
-            raise _Stopped
-        with count.get_lock():
-            count.value += jobs
-
-    _here = _Work(make, tensors, labels, schedule, steps), stepped
+def _count_in(steps: Synchronized[int]) -> None:
+    """Keep the counter of steps that all processes share."""
+    global _steps_done
+    _steps_done = steps
 
 
-def _train_here(jobs: Sequence[Job]) -> Shares:
-    assert _here is not None
-    work, stepped = _here
-    return work.train(jobs, stepped)
+def _step_done(jobs: int) -> None:
+    with _steps_done.get_lock():
+        _steps_done.value += jobs
