@@ -10,17 +10,13 @@ subject. It exists so that published numbers can be compared like with like; tab
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
-from multiprocessing.synchronize import Event
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -31,8 +27,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from deft_llm.errors import UserError
-from deft_llm.parallel import one_core
+from deft_llm.parallel import parallel_map
 from deft_llm.training.fold_trainer import (
     FoldJob,
     FoldSchedule,
@@ -44,7 +39,6 @@ from deft_llm.training.fold_trainer import (
 
 Probabilities = list[NDArray[np.float64]]
 _AT_ONCE_ON_A_GPU = 16
-_LOOK_EVERY_S = 0.5
 _LABELS = "labels"  # beside the inputs, none of which is called so
 
 
@@ -77,8 +71,8 @@ def train_folds(
         (``contextlib.closing``) where it may be left early: that ends the processes.
 
     Raises:
-        UserError: If a process was ended from outside, or the schedule asks for flips and nothing
-            says how to mirror.
+        UserError: If a process was ended from outside or cannot import what makes a network, or the
+            schedule asks for flips and nothing says how to mirror.
     """
     steps = schedule.steps(float(np.mean([len(job.train) for job in all_jobs or jobs])))
     at_once, processes = _split(schedule, labels.device)
@@ -156,67 +150,58 @@ def _by_processes(
     bar: tqdm,
 ) -> Iterator[tuple[FoldJob, NDArray[np.float64]]]:
     """Jobs with their probabilities, as they are finished."""
-    context = get_context("spawn")
-    stop, steps = context.Event(), context.Value("q", 0)
-    # By a file: of a process that dies while it is handed much, Python would wait for ever.
-    folder = TemporaryDirectory(prefix="deft-folds-")
-    file = Path(folder.name) / "rows.safetensors"
-    given = {**rows.inputs, _LABELS: rows.labels}
-    save_file({name: np.ascontiguousarray(x.cpu().numpy()) for name, x in given.items()}, file)
-    common = (training, file, str(rows.labels.device), stop, steps)
-    pool = ProcessPoolExecutor(processes, context, _start_worker, common)
-    # Not concurrent.futures.wait: Ctrl-C within it leaves futures locked for good.
-    finished: SimpleQueue[Future[Probabilities]] = SimpleQueue()
-    waiting: dict[Future[Probabilities], Sequence[FoldJob]] = {}
-    try:
-        for chunk in chunks:
-            waiting[future := pool.submit(_train_here, chunk)] = chunk
-            future.add_done_callback(finished.put)
-        while waiting:
-            with suppress(Empty):
-                future = finished.get(timeout=_LOOK_EVERY_S)
-                yield from zip(waiting.pop(future), future.result(), strict=True)
-            bar.update(steps.value - bar.n)
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a process that trained folds was ended, perhaps for lack of memory, or it could not "
-            "import what makes the network (which has to be in a module); run again to go on with "
-            "the folds that are left, with fewer processes (schedule.processes)"
-        ) from error
-    finally:
-        stop.set()  # Ctrl-C: folds in hand stop at their next step
-        pool.shutdown(cancel_futures=True)
-        folder.cleanup()
+    steps = get_context("spawn").Value("q", 0)
+    with TemporaryDirectory(prefix="deft-folds-") as folder:
+        # By a file: every process reads it once, however many chunks it is given.
+        file = Path(folder) / "rows.safetensors"
+        given = {**rows.inputs, _LABELS: rows.labels}
+        save_file({name: np.ascontiguousarray(x.cpu().numpy()) for name, x in given.items()}, file)
+        found = parallel_map(
+            _Remote(training, file, str(rows.labels.device)),
+            enumerate(chunks),
+            processes,
+            ordered=False,
+            initializer=_count_in,
+            initargs=(steps,),
+            tick=lambda: bar.update(steps.value - bar.n),
+            advice=(
+                "run again to go on with the folds that are left, with fewer processes "
+                "(schedule.processes)"
+            ),
+        )
+        with closing(found):
+            for number, probabilities in found:
+                yield from zip(chunks[number], probabilities, strict=True)
 
 
-class _Stopped(Exception):
-    """The run ends before this fold does."""
+@dataclass(frozen=True)
+class _Remote:
+    """``_Training`` in another process, which reads inputs and labels from a file once."""
+
+    training: _Training
+    file: Path
+    device: str
+
+    @cached_property
+    def rows(self) -> _Rows:
+        inputs = load_file(self.file, self.device)
+        labels = inputs.pop(_LABELS)
+        return _Rows(inputs, labels)
+
+    def __call__(self, chunk: tuple[int, Sequence[FoldJob]]) -> tuple[int, Probabilities]:
+        number, jobs = chunk
+        return number, self.training.run(self.rows, jobs, _step_done)
 
 
-_here: tuple[_Training, _Rows, Callable[[int], object]] | None = None
+_steps_done: Synchronized[int]
 
 
-def _start_worker(
-    training: _Training, file: Path, device: str, stop: Event, count: Synchronized[int]
-) -> None:
-    """Keep what all jobs share in this process, which leaves Ctrl-C to its parent."""
-    global _here
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    one_core()
-    torch.set_num_threads(1)  # torch was loaded before one_core could tell it
-    inputs = load_file(file, device)
-    labels = inputs.pop(_LABELS)
-
-    def stepped(jobs: int) -> None:
-        if stop.is_set():
-            raise _Stopped
-        with count.get_lock():
-            count.value += jobs
-
-    _here = training, _Rows(inputs, labels), stepped
+def _count_in(steps: Synchronized[int]) -> None:
+    """Keep the counter of steps that all processes share."""
+    global _steps_done
+    _steps_done = steps
 
 
-def _train_here(jobs: Sequence[FoldJob]) -> Probabilities:
-    assert _here is not None
-    training, rows, stepped = _here
-    return training.run(rows, jobs, stepped)
+def _step_done(jobs: int) -> None:
+    with _steps_done.get_lock():
+        _steps_done.value += jobs

@@ -23,10 +23,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +40,7 @@ from deft_llm.data.shards import Arrays, Shards, open_shards
 from deft_llm.data.simulated import filmed
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import MotionSettings, measure
-from deft_llm.parallel import one_core
+from deft_llm.parallel import parallel_map
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
 from deft_llm.simulator.scene.clips import SimulatedClip
@@ -206,12 +204,8 @@ def dual_phase_set(data: DualPhaseData, cache: Path) -> DualPhaseSet:
 
 def _observe_all(specs: Sequence[DualPhaseSpec], data: DualPhaseData) -> Iterator[Arrays]:
     """:func:`dual_phase_flow` on every clip, in order; one worker stays in this process."""
-    if data.workers <= 1:
-        yield from (_row(dual_phase_flow(spec, data.side), data.side) for spec in specs)
-        return
-    with ProcessPoolExecutor(data.workers, get_context("spawn"), one_core) as pool:
-        flows = pool.map(dual_phase_flow, specs, [data.side] * len(specs), chunksize=4)
-        yield from (_row(flow, data.side) for flow in flows)
+    flows = parallel_map(partial(dual_phase_flow, side=data.side), specs, data.workers)
+    return (_row(flow, data.side) for flow in flows)
 
 
 def _row(flow: Floats | None, side: int) -> Arrays:
