@@ -83,9 +83,9 @@ def test_a_wrong_bar_is_named_before_anything_is_measured(
 def test_every_pinned_file_is_valid_and_its_bars_name_figures(path: Path) -> None:
     values = read_yaml(path)
     settings = registry.resolve(benchmarks.BENCHMARKS, values["benchmark"], "benchmark")
-    service = validate_settings(settings, values, str(path))
-    benchmarks._require_figures(service, path)
-    assert all(isinstance(bar, Bar) for bar in service.bars.values())
+    benchmark = validate_settings(settings, values, str(path))
+    benchmarks._require_figures(benchmark, path)
+    assert all(isinstance(bar, Bar) for bar in benchmark.bars.values())
 
 
 # ---------------------------------------------------------------------------- the script

@@ -16,9 +16,9 @@ from deft_llm.flow_models.pairs import PairData, PairStore, build_pairs
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
 from deft_llm.weights import save_network
+from tests.evaluation.flow.conftest import SETS
 
 ROOT = Path(__file__).resolve().parents[3]
-_FEW = ("clips=6", "identities=3", "workers=1")
 DATA = PairData(clips=1, identities=1, crop=64, crops=1, workers=1)
 
 
@@ -77,9 +77,11 @@ def test_tuning_takes_the_least_error(tmp_path: Path) -> None:
     assert chosen in ({}, {"damping": 1e9})
 
 
-def test_whole_benchmark(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_whole_benchmark(
+    tmp_path: Path, frames_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     torch.manual_seed(0)
-    config = SKFlowConfig(width=0.0625, stride=4, attention_pool=4, positions=0)
+    config = SKFlowConfig(width=0.0625, stride=4, attention_pool=4, positions=0, iterations=2)
     network = tmp_path / "network"
     network.mkdir()
     save_network(SKFlow(config.model_copy(update={"levels": 1, "radius": 1})), network)
@@ -90,9 +92,9 @@ def test_whole_benchmark(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
             *(f"tuning.{setting}" for setting in small),
             *(f"test.{setting}" for setting in [*small, "head=own"]),
             "presets={lk: [], dis: []}",
-            *(f"recognition.{part}.{few}" for part in ("train", "test") for few in _FEW),
+            f"recognition={SETS.model_dump_json()}",
             f"networks={{srflow: {network}, all: {tmp_path / 'nowhere'}}}",
-            f"output={tmp_path / 'output'}",
+            f"output={frames_folder}",
         ],
     )
     values = {figure.name: figure for figure in figures}

@@ -7,19 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_llm.data.simulated import SimulatedData, filmed
+from deft_llm.data.simulated import filmed
 from deft_llm.errors import UserError
 from deft_llm.evaluation.flow import recognition as flow_recognition
-from deft_llm.evaluation.flow.recognition import CLASSES, Frames, RecognitionSets, recognition_uf1
+from deft_llm.evaluation.flow.recognition import CLASSES, Frames, recognition_uf1
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
 from deft_llm.motion.flow import flow_estimator
 from deft_llm.motion.measure import MotionSettings, averaged_frame, measure
 from deft_llm.simulator.scene.clips import draw_spec, render_clip
-
-SETS = RecognitionSets(
-    train=SimulatedData(clips=3, identities=3, first_identity=1000, seed=1, workers=1),
-    test=SimulatedData(clips=3, identities=3, first_identity=2000, seed=20, workers=1),
-)
+from tests.evaluation.flow.conftest import SETS
 
 
 def marked(seed: int) -> Frames:
@@ -47,12 +43,12 @@ def still(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def test_flow_that_tells_the_class_is_read_and_none_is_chance(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    made = {1: marked(1), 20: marked(2)}
+    made = {SETS.train.seed: marked(1), SETS.test.seed: marked(2)}
     monkeypatch.setattr(flow_recognition, "frames_of", lambda data, cache: made[data.seed])
     read = recognition_uf1({"moving": moving, "still": still}, SETS, tmp_path)
     assert read["moving"] == 1.0
     assert read["still"] < 0.4
-    same = SETS.train.model_copy(update={"seed": 30})
+    same = SETS.train.model_copy(update={"seed": 300})
     with pytest.raises(UserError, match="train and test share subject own00100"):
         recognition_uf1({"still": still}, SETS.model_copy(update={"test": same}), tmp_path)
 
@@ -75,9 +71,12 @@ def test_frames_are_those_that_measure_takes_flow_between(tmp_path: Path) -> Non
     assert (np.sign(kept[0, :2]) == np.sign(centred))[strong].mean() > 0.999
 
 
-def test_clips_are_kept_and_those_without_a_class_left_out(tmp_path: Path) -> None:
-    first = flow_recognition.frames_of(SETS.train, tmp_path)
-    again = flow_recognition.frames_of(SETS.train, tmp_path)
-    assert set(first.labels) <= set(CLASSES)
-    assert len(first.labels) == len(first.images) <= 3
+def test_clips_are_kept_and_those_without_a_class_left_out(
+    frames_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = flow_recognition.frames_of(SETS.train, frames_folder)
+    monkeypatch.setattr(flow_recognition, "render_many", lambda *_, **__: pytest.fail("rendered"))
+    again = flow_recognition.frames_of(SETS.train, frames_folder)
+    assert first.labels == ["surprise", "negative"]
+    assert len(first.images) == 2 < SETS.train.clips
     np.testing.assert_array_equal(again.images, first.images)
