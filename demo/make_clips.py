@@ -24,7 +24,7 @@ FIRST_IDENTITY = 950_000  # apart from the training and the benchmark faces
 def long_spec() -> ClipSpec:
     """Seven seconds at 50 frames per second: raised brows, a blink, a smile, lowered brows."""
     fps = 50.0
-    curve = Curve(frames=350, onset=50, apex=58, offset=69, rise=1.0, fall=1.0)
+    curve = Curve(frames=350, onset=50, apex=58, offset=69, onset_skew=1.0, offset_skew=1.0)
     smile = Distractor("macro", ("6", "12"), (0.16, 0.16), start=2.0, duration=0.4)
     frown = Distractor("macro", ("4",), (0.3,), start=4.7, duration=0.4)
     return draw_spec(

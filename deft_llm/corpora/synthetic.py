@@ -180,7 +180,7 @@ def _at_rate(spec: ClipSpec, fps: float) -> ClipSpec:
         return replace(spec, fps=fps)
     onset, apex, offset = (round(t * factor) for t in (curve.onset, curve.apex, curve.offset))
     frames = offset + 1 + round((curve.frames - curve.offset - 1) * factor)
-    stretched = Curve(frames, onset, apex, offset, curve.rise, curve.fall)
+    stretched = Curve(frames, onset, apex, offset, curve.onset_skew, curve.offset_skew)
     return replace(spec, fps=fps, curve=stretched)
 
 

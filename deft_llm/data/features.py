@@ -50,9 +50,9 @@ DEFAULT_SIZES = FeatureSizes()
 
 def texture_indices(onset: int, apex: int, offset: int, count: int) -> list[int]:
     """Frames whose difference to the onset is kept: half up to the apex, half after it."""
-    rise = np.linspace(onset, apex, count // 2 + 1)[1:]
-    fall = np.linspace(apex, offset, count - count // 2 + 1)[1:]
-    return [round(float(i)) for i in (*rise, *fall)]
+    onset_phase = np.linspace(onset, apex, count // 2 + 1)[1:]
+    offset_phase = np.linspace(apex, offset, count - count // 2 + 1)[1:]
+    return [round(float(i)) for i in (*onset_phase, *offset_phase)]
 
 
 def pack(measurement: Measurement, sizes: FeatureSizes = DEFAULT_SIZES) -> Features:

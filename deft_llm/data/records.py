@@ -36,7 +36,7 @@ class ClipRecord:
         unexplained: Active regions that no coded AU explains; for hard negatives, never for words.
         label_only: Coded AUs without visible motion.
         score: Consistency of flow and coding, 0..1 (``constraints.Judgement``).
-        grade: "A", "B", "C", or "label-only".
+        agreement: "A", "B", "C", or "label-only".
         interval: Onset, apex and offset, frames of the clip.
         fps: Frames per second.
     """
@@ -56,7 +56,7 @@ class ClipRecord:
     unexplained: tuple[Evidence, ...] = ()
     label_only: tuple[str, ...] = ()
     score: float = 0.0
-    grade: str = "label-only"
+    agreement: str = "label-only"
     interval: Interval | None = None
     fps: float | None = None
 

@@ -51,7 +51,7 @@ ANSWER_FIELDS: dict[str, frozenset[str]] = {
     "au_absent": _AU,
     "phase_return": frozenset({"statements"}),
     **dict.fromkeys(("onset_time", "apex_time", "offset_time"), _TIME),
-    "duration": frozenset({"duration", "rise", "fall"}),
+    "duration": frozenset({"duration", "onset_phase", "offset_phase"}),
     "same_class": frozenset({"label"}),
     "other_class": frozenset({"label", "other"}),
     **dict.fromkeys(("stronger_first", "stronger_second"), frozenset({"first", "second"})),

@@ -1,7 +1,7 @@
 """The dual constraint: a region's motion is put into words only where flow and AU label agree.
 
-Place, direction and time have to agree: a coded AU moves that region, the rise from onset to apex
-goes its way (within ``MAX_ANGLE``), and the fall after the apex speaks for it too. How surely is a
+Place, direction and time have to agree: a coded AU moves that region, the onset phase goes
+its way (within ``MAX_ANGLE``), and the offset phase after the apex supports it. How surely is a
 fitted probability (``unimer/agreement.py``); statements below its threshold are not written. What
 is left over is kept apart and never put into words as fact: coded AUs without visible motion
 ("label only"), and regions that are active without any AU ("unexplained", for hard negatives).
@@ -40,13 +40,13 @@ class Agreement:
     """What a clip's flow and coding say together.
 
     Attributes:
-        evidence: Accepted statements about the rise, in the order of ``facs.REGIONS``.
-        returns: Accepted statements about the fall, of the same regions.
+        evidence: Accepted statements about the onset phase, in the order of ``facs.REGIONS``.
+        returns: Accepted statements about the offset phase, of the same regions.
         label_only: Coded AUs without any accepted motion.
         unexplained: Active regions that no coded AU explains.
         score: 0..1; half the share of the coded AUs that are seen, half the share of the active
             motion (z squared) that they explain.
-        grade: "A" from 0.8, "B" from 0.5, "C" below; "label-only" without any statement.
+        level: "A" from 0.8, "B" from 0.5, "C" below; "label-only" without any statement.
     """
 
     evidence: tuple[Evidence, ...]
@@ -54,7 +54,7 @@ class Agreement:
     label_only: tuple[str, ...]
     unexplained: tuple[Evidence, ...]
     score: float
-    grade: Level
+    level: Level
 
 
 def judge(
@@ -84,9 +84,9 @@ def judge(
     told = {code for row in evidence for code in row.aus}
     label_only = tuple(code for code in codes if code not in told)
     score = _score(table[0], evidence, codes, label_only)
-    grade = next(name for least, name in _LEVELS if score >= least) if evidence else "label-only"
+    level = next(name for least, name in _LEVELS if score >= least) if evidence else "label-only"
     returns = _returns(table[1], evidence)
-    return Agreement(evidence, returns, label_only, unexplained, score, grade)
+    return Agreement(evidence, returns, label_only, unexplained, score, level)
 
 
 def _agreed(
@@ -116,12 +116,14 @@ def _agreed(
     return rows if any(row.z >= SEEN_Z for row in rows) else ()
 
 
-def _returns(fall: NDArray[np.float64], evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
-    """The fall of the regions that were told to rise, where it goes back."""
+def _returns(
+    offset_phase: NDArray[np.float64], evidence: tuple[Evidence, ...]
+) -> tuple[Evidence, ...]:
+    """Offset motion of the regions with accepted onset motion, where it goes back."""
     rows = []
     for row in evidence:
         i, side = _NAMES.index(row.region), facs.REGIONS[row.region].side
-        u, v, size, z = (float(fall[i, k]) for k in (0, 1, _MAGNITUDE, _Z))
+        u, v, size, z = (float(offset_phase[i, k]) for k in (0, 1, _MAGNITUDE, _Z))
         if z < RETURN_Z or size < ACTIVE_PX:
             continue
         du, dv = facs.direction_vector(row.direction, side)
@@ -133,7 +135,7 @@ def _returns(fall: NDArray[np.float64], evidence: tuple[Evidence, ...]) -> tuple
 
 
 def _score(
-    rise: NDArray[np.float64],
+    onset_phase: NDArray[np.float64],
     evidence: tuple[Evidence, ...],
     aus: tuple[str, ...],
     label_only: tuple[str, ...],
@@ -141,8 +143,10 @@ def _score(
     if not evidence:
         return 0.0
     told = [_NAMES.index(row.region) for row in evidence]
-    active = np.flatnonzero((rise[:, _Z] >= ACTIVE_Z) & (rise[:, _MAGNITUDE] >= ACTIVE_PX))
-    energy = np.square(rise[:, _Z])
+    active = np.flatnonzero(
+        (onset_phase[:, _Z] >= ACTIVE_Z) & (onset_phase[:, _MAGNITUDE] >= ACTIVE_PX)
+    )
+    energy = np.square(onset_phase[:, _Z])
     counted = sorted({*told, *active.tolist()})
     explained = float(energy[told].sum() / energy[counted].sum())
     return 0.5 * (1 - len(label_only) / len(aus)) + 0.5 * explained

@@ -189,6 +189,6 @@ class ConversationSampler:
         return self.writer.text(
             "duration",
             duration=f"{(i.offset - i.onset) * ms:.0f} ms",
-            rise=f"{(i.apex - i.onset) * ms:.0f} ms",
-            fall=f"{(i.offset - i.apex) * ms:.0f} ms",
+            onset_phase=f"{(i.apex - i.onset) * ms:.0f} ms",
+            offset_phase=f"{(i.offset - i.apex) * ms:.0f} ms",
         )

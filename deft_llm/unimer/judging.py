@@ -23,12 +23,12 @@ def judged(clip: MeasuredClip, least: float | None = None, by_truth: bool = Fals
     record = clip.record
     assert clip.features is not None, f"{record.clip} was not measured"
     agreement = judge(clip.features["regions"], record.aus, record.dataset, least=least)
-    evidence, returns, grade = agreement.evidence, agreement.returns, agreement.grade
+    evidence, returns, level = agreement.evidence, agreement.returns, agreement.level
     if by_truth:
         assert clip.truth is not None and clip.truth.offset_phase is not None
         evidence = _held(evidence, clip.truth.onset_phase)
         returns = _held(returns, clip.truth.offset_phase)
-        grade = grade if evidence else "label-only"
+        level = level if evidence else "label-only"
     return replace(
         record,
         evidence=evidence,
@@ -36,7 +36,7 @@ def judged(clip: MeasuredClip, least: float | None = None, by_truth: bool = Fals
         unexplained=agreement.unexplained,
         label_only=agreement.label_only,
         score=agreement.score,
-        grade=grade,
+        agreement=level,
     )
 
 

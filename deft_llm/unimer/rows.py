@@ -35,7 +35,7 @@ def _row(identity: str, clips: Sequence[ClipRecord], turns: Sequence[Turn]) -> R
         "subjects": sorted({record.subject for record in clips}),
         "dataset": clips[0].dataset,
         "mirrored": False,
-        "grade": clips[0].grade,
+        "agreement": clips[0].agreement,
         "score": round(clips[0].score, 4),
         "conversations": values,
         "kinds": [turn.kind for turn in turns],

@@ -40,7 +40,7 @@ class Statistics:
         self.tables: dict[str, Counter[str]] = {
             name: Counter()
             for name in (
-                *("dataset", "grade", "emotion", "au", "label_only", "region", "kind", "class"),
+                *("dataset", "agreement", "emotion", "au", "label_only", "region", "kind", "class"),
                 *("asked_yes", "asked_no", "unexplained"),
             )
         }
@@ -53,7 +53,7 @@ class Statistics:
         self.subjects.add(record.subject)
         tables = self.tables
         tables["dataset"][record.dataset] += 1
-        tables["grade"][record.grade] += 1
+        tables["agreement"][record.agreement] += 1
         emotion = record.emotion or ("none" if record.emotion_known else "not coded")
         tables["emotion"][emotion] += 1
         tables["au"].update(f"AU{facs.au_number(code)}" for code in record.aus)
@@ -117,7 +117,7 @@ class Statistics:
 
         figure = Figure(figsize=(11, 11.5), layout="constrained")
         axes = figure.subplots(3, 2)
-        _bars(axes[0, 0], self.tables["grade"], "clips", "grade of flow against coding")
+        _bars(axes[0, 0], self.tables["agreement"], "clips", "agreement of flow and coding")
         _bars(axes[0, 1], self.tables["emotion"], "clips", "coded emotion")
         _bars(axes[1, 0], self.tables["kind"], "questions", "question types", lying=True)
         _asked(axes[1, 1], self.tables["asked_yes"], self.tables["asked_no"])

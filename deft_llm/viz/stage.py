@@ -141,7 +141,7 @@ def region_rows(measurement: Measurement, evidence: Sequence[Evidence]) -> Marku
     Returns:
         An HTML table.
     """
-    rise, fall = measurement.table_apex, measurement.table_offset
+    onset_phase, offset_phase = measurement.table_apex, measurement.table_offset
     aus = {row.region: " ".join(f"AU{code}" for code in row.aus) for row in evidence}
     rows = [
         {
@@ -151,8 +151,14 @@ def region_rows(measurement: Measurement, evidence: Sequence[Evidence]) -> Marku
             "fits": aus.get(name),
             "numbers": region_numbers(measurement, name, evidence),
         }
-        for i in np.argsort(-rise.z, kind="stable")
+        for i in np.argsort(-onset_phase.z, kind="stable")
         for name in [REGION_NAMES[i]]
-        if rise.placed[i]
+        if onset_phase.placed[i]
     ]
-    return fill_template("regions.html", rows=rows, rise=rise, fall=fall, total=len(facs.REGIONS))
+    return fill_template(
+        "regions.html",
+        rows=rows,
+        onset_phase=onset_phase,
+        offset_phase=offset_phase,
+        total=len(facs.REGIONS),
+    )

@@ -92,8 +92,10 @@ def test_the_missing_fall_is_the_rise_backwards_or_nothing(
         return {}
 
     monkeypatch.setattr(DeftForConditionalGeneration, "get_clip_features", spy)
-    for fall in ("opposite", "none"):
-        made = load_recognizer("deft", 3, checkpoint=str(tiny_checkpoint), fall=fall)
+    for offset_phase in ("opposite", "none"):
+        made = load_recognizer(
+            "deft", 3, checkpoint=str(tiny_checkpoint), offset_phase=offset_phase
+        )
         assert isinstance(made, DeftFlowClassifier)
         made.encode(medsqrt(stretch(flows(2))))
     opposite, none = seen
@@ -104,7 +106,11 @@ def test_the_missing_fall_is_the_rise_backwards_or_nothing(
 
 @pytest.mark.parametrize(
     ("classes", "options", "word"),
-    [(5, {}, "5 classes"), (3, {"fall": "up"}, "fall 'up'"), (3, {"checkpoint": "x"}, "config")],
+    [
+        (5, {}, "5 classes"),
+        (3, {"offset_phase": "up"}, "offset_phase 'up'"),
+        (3, {"checkpoint": "x"}, "config"),
+    ],
 )
 def test_wrong_options_are_named(
     tiny_checkpoint: Path, classes: int, options: dict[str, str], word: str

@@ -53,17 +53,21 @@ def make_table() -> MakeTable:
 
 @pytest.fixture(scope="session")
 def make_regions(make_table: MakeTable) -> MakeRegions:
-    """``make_regions({"chin": (0, -1)})``: region tables of a rise that goes back afterwards.
+    """``make_regions({"chin": (0, -1)})``: region tables of motion that goes back after the apex.
 
-    ``fall`` sets the motion after the apex; by default every region returns.
+    ``offset_phase`` sets the motion after the apex; by default every region returns.
     """
 
     def make(
         motion: Mapping[str, tuple[float, float]],
-        fall: Mapping[str, tuple[float, float]] | None = None,
+        offset_phase: Mapping[str, tuple[float, float]] | None = None,
         noise: float = 0.1,
     ) -> np.ndarray:
-        back = {name: (-u, -v) for name, (u, v) in motion.items()} if fall is None else fall
+        back = (
+            {name: (-u, -v) for name, (u, v) in motion.items()}
+            if offset_phase is None
+            else offset_phase
+        )
         tables = [make_table(phase, noise) for phase in (motion, back)]
         return np.stack(
             [

@@ -44,7 +44,7 @@ def test_an_au_explains_its_own_field(make_regions: MakeRegions, code: str) -> N
     }
     assert all(row.aus == (code,) and row.source == "casme2" for row in agreement.evidence)
     assert (agreement.label_only, agreement.unexplained) == ((), ())
-    assert agreement.grade == "A"
+    assert agreement.level == "A"
     assert agreement.score == pytest.approx(1.0)
 
 
@@ -54,7 +54,7 @@ def test_an_au_never_explains_its_antagonists_field(
 ) -> None:
     regions = make_regions(prior_field(one))
     agreement = judge(regions, [other])
-    assert (agreement.evidence, agreement.grade) == ((), "label-only")
+    assert (agreement.evidence, agreement.level) == ((), "label-only")
     assert agreement.label_only == (other,)
     assert {row.region for row in agreement.unexplained} == set(prior_field(one))
     both = judge(regions, [one, other])
@@ -67,7 +67,7 @@ def test_a_one_sided_au_explains_one_side(make_regions: MakeRegions) -> None:
     assert agreement.evidence
     assert {facs.REGIONS[row.region].side for row in agreement.evidence} == {"left"}
     assert {facs.REGIONS[row.region].side for row in agreement.unexplained} == {"right"}
-    assert agreement.grade != "A"
+    assert agreement.level != "A"
 
 
 def test_motion_that_goes_on_after_the_apex_is_less_sure(make_regions: MakeRegions) -> None:
@@ -83,8 +83,12 @@ def test_motion_that_goes_on_after_the_apex_is_less_sure(make_regions: MakeRegio
 
 
 def test_the_fall_is_told_where_it_goes_back(make_regions: MakeRegions) -> None:
-    rise = {"left mouth corner": (0.7, -0.7), "right mouth corner": (-0.7, -0.7), "chin": (0, 0)}
-    agreement = judge(make_regions(rise, {"left mouth corner": (-0.7, 0.7)}), ["12"])
+    onset_phase = {
+        "left mouth corner": (0.7, -0.7),
+        "right mouth corner": (-0.7, -0.7),
+        "chin": (0, 0),
+    }
+    agreement = judge(make_regions(onset_phase, {"left mouth corner": (-0.7, 0.7)}), ["12"])
     (row,) = agreement.returns
     assert (row.region, row.direction, row.phase) == (
         "left mouth corner",

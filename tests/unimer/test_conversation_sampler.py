@@ -160,9 +160,9 @@ def test_times_are_those_of_the_interval(
         assert turn is not None and f"{frame / 30:.2f} s (frame {frame})" in turn.answer
     turn = sampler.turn("duration", facts, rng)
     assert turn is not None
-    whole, rise, fall = (int(ms) for ms in re.findall(r"(\d+) ms", turn.answer))
+    whole, onset_phase, offset_phase = (int(ms) for ms in re.findall(r"(\d+) ms", turn.answer))
     assert whole == round((facts.interval.offset - facts.interval.onset) / 0.03)
-    assert abs(rise + fall - whole) <= 1
+    assert abs(onset_phase + offset_phase - whole) <= 1
     nothing = replace(facts, evidence=(), aus=(), emotion=None)
     turn = sampler.turn("apex_time", nothing, rng)
     assert turn is not None and not re.search(r"\d", turn.answer)

@@ -1,7 +1,7 @@
 """DEFT-LLM on precomputed flow images: the motion expert alone, no label of the data.
 
 Published flow images (``data/flow_images.py``) hold the direction of the motion from onset to
-apex and neither its amplitude, nor the fall after the apex, nor the face. Structure and texture
+apex and neither its amplitude, nor the motion after the apex, nor the face. Structure and texture
 are blanked, amplitude and region table are withheld as in training (``amplitude_dropout``). The
 class is the likeliest label of the language model.
 """
@@ -30,7 +30,7 @@ from deft_llm.motion.encoding import encode_flow, mirror_flow
 ABLATED = ("structure", "texture")
 _BATCH = 32
 _ANSWER = 60  # tokens of an answer that names AUs
-Fall = Literal["opposite", "none"]
+OffsetPhase = Literal["opposite", "none"]
 
 
 class DeftFlowClassifier:
@@ -39,20 +39,25 @@ class DeftFlowClassifier:
     Args:
         classes: Must be the three of MEGC2019.
         checkpoint: Folder of the model.
-        fall: What stands for the motion after the apex: "opposite", the rise backwards (a
+        offset_phase: What stands for the motion after the apex: "opposite", the onset
+            phase backwards (a
             micro-expression goes back the way it came; our choice), or "none", zeros.
     """
 
     inputs: tuple[str, ...] = ("flow_uvs",)
 
-    def __init__(self, classes: int, checkpoint: str, fall: Fall = "opposite") -> None:
+    def __init__(
+        self, classes: int, checkpoint: str, offset_phase: OffsetPhase = "opposite"
+    ) -> None:
         if classes != len(facs.THREE_CLASSES):
             raise UserError(
                 f"DEFT-LLM on flow: {classes} classes; expected {', '.join(facs.THREE_CLASSES)}"
             )
-        if fall not in ("opposite", "none"):
-            raise UserError(f"DEFT-LLM on flow: fall {fall!r}; expected 'opposite' or 'none'")
-        self.explainer, self.fall = _loaded(checkpoint), fall
+        if offset_phase not in ("opposite", "none"):
+            raise UserError(
+                f"DEFT-LLM on flow: offset_phase {offset_phase!r}; expected 'opposite' or 'none'"
+            )
+        self.explainer, self.offset_phase = _loaded(checkpoint), offset_phase
 
     def fit(self, inputs: dict[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> None:
         """Nothing is learnt from real labels."""
@@ -89,29 +94,33 @@ class DeftFlowClassifier:
     def encode(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
         """Expert tokens of flow images (N, 3, S, S) in the encoding ``medsqrt``."""
         model = self.explainer.model
-        return model.get_clip_features(ABLATED, **clip_inputs(model.config, flow_uvs, self.fall))
+        return model.get_clip_features(
+            ABLATED, **clip_inputs(model.config, flow_uvs, self.offset_phase)
+        )
 
 
 def clip_inputs(
-    config: DeftConfig, flow_uvs: NDArray[np.float32], fall: Fall = "opposite"
+    config: DeftConfig, flow_uvs: NDArray[np.float32], offset_phase: OffsetPhase = "opposite"
 ) -> dict[str, Tensor]:
     """The experts' inputs for flow images; all that the images do not hold is zero.
 
     Args:
         config: The model's.
         flow_uvs: (N, 3, S, S) in the encoding ``medsqrt``.
-        fall: See ``DeftFlowClassifier``.
+        offset_phase: See ``DeftFlowClassifier``.
     """
-    rise = as_trained(flow_uvs, config.map_size)
-    back = torch.zeros_like(rise)
-    if fall == "opposite":
-        back = rise * torch.tensor([-1.0, -1.0, 1.0]).view(3, 1, 1)  # strain has no direction
-    clips = len(rise)
+    onset_phase = as_trained(flow_uvs, config.map_size)
+    back = torch.zeros_like(onset_phase)
+    if offset_phase == "opposite":
+        back = onset_phase * torch.tensor([-1.0, -1.0, 1.0]).view(
+            3, 1, 1
+        )  # strain has no direction
+    clips = len(onset_phase)
     side, frames = config.texture_size, config.texture_frames
     return {
         "structure": torch.zeros(clips, 3, config.structure_size, config.structure_size),
         "texture": torch.zeros(clips, frames, side, side),
-        "flow": torch.stack([rise, back], dim=1),
+        "flow": torch.stack([onset_phase, back], dim=1),
         "flow_scale": torch.zeros(clips, 2, 4),
         "regions": torch.zeros(clips, 2, len(facs.REGIONS), len(REGION_COLUMNS)),
     }

@@ -20,7 +20,7 @@ from torch import Tensor
 from deft_llm.config import validate_settings
 from deft_llm.deft.inference.calibration import LABEL_SETS
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier, Fall
+from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier, OffsetPhase
 from deft_llm.deft.inference.scoring import answered
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import DeftProcessor, padded
@@ -44,7 +44,7 @@ class DeftLora(DeftFlowClassifier):
     Args:
         classes: Must be the three of MEGC2019.
         checkpoint: Folder of the model that each fold begins with.
-        fall: See ``DeftFlowClassifier``.
+        offset_phase: See ``DeftFlowClassifier``.
         rank: Of the adapters; their scale is twice the rank.
         steps: Steps of AdamW on a cosine.
         batch_size: Images a step.
@@ -59,14 +59,14 @@ class DeftLora(DeftFlowClassifier):
         self,
         classes: int,
         checkpoint: str,
-        fall: Fall = "opposite",
+        offset_phase: OffsetPhase = "opposite",
         rank: int = 8,
         steps: int = 60,
         batch_size: int = 24,
         learning_rate: float = 1.5e-3,
         seed: int = 0,
     ) -> None:
-        super().__init__(classes, checkpoint, fall)
+        super().__init__(classes, checkpoint, offset_phase)
         self.rank, self.batch_size, self.seed = rank, batch_size, seed
         rates = {"learning_rate": learning_rate, "shape": "cosine", "warmup": 0, "weight_decay": 0}
         self.schedule = validate_settings(Schedule, {"steps": steps, **rates}, "deft_lora")

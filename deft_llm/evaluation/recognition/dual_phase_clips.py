@@ -53,7 +53,7 @@ Floats = NDArray[np.float32]
 
 GROUPS: dict[str, tuple[str, ...]] = {"brows": ("1", "2"), "mouth": ("12",)}
 OFFSET_CLASSES = ("the same lets go", "another lets go")
-_CURVE = Curve(frames=3, onset=0, apex=1, offset=2, rise=1.0, fall=1.0)
+_CURVE = Curve(frames=3, onset=0, apex=1, offset=2, onset_skew=1.0, offset_skew=1.0)
 _FPS = 10.0
 _POSED = 0.5  # level of both groups before the onset
 _SHARD = 100  # clips a file; an interruption loses at most this many

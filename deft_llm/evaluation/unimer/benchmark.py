@@ -56,7 +56,7 @@ class UnimerBenchmark(Benchmark):
         """See the base."""
         return [
             *("statement_precision", "statement_recall", "moved_regions_that_an_au_explains"),
-            *("recall_of_those", "statements", *(f"grade_{name}" for name in _LEVELS)),
+            *("recall_of_those", "statements", *(f"agreement_{name}" for name in _LEVELS)),
             *("au_yes_share", "au_no_share", "au_answer_share_worst_unit"),
             *(f"text_only_gain_{kind}" for kind in _GUESSED),
         ]
@@ -91,7 +91,7 @@ def _claims(record: ClipRecord) -> list[tuple[str, str]]:
 def statement_values(
     clips: Sequence[MeasuredClip], records: Sequence[ClipRecord]
 ) -> dict[str, float]:
-    """Truth of the statements of some clips' records, clip by clip, and grades."""
+    """Truth of the statements of some clips' records, clip by clip, and levels of agreement."""
     pairs = list(zip(clips, records, strict=True))
     counts = sum((count_claims(_claims(r), c.motion) for c, r in pairs), ClaimCounts())
     moved = [(c, i) for c, _ in pairs for i in np.flatnonzero(np.hypot(*c.motion.T) >= MOVED_PX)]
@@ -100,15 +100,15 @@ def statement_values(
         bool(explaining_aus(names[i], float(c.motion[i, 0]), float(c.motion[i, 1]), c.spec.aus))
         for c, i in moved
     ]
-    grades = Counter(record.grade for record in records if record.aus)
-    coded = max(grades.total(), 1)
+    levels = Counter(record.agreement for record in records if record.aus)
+    coded = max(levels.total(), 1)
     return {
         "statement_precision": counts.precision,
         "statement_recall": counts.recall,
         "moved_regions_that_an_au_explains": float(np.mean(explained)),
         "recall_of_those": counts.told / max(sum(explained), 1),
         "statements": float(counts.claims),
-        **{f"grade_{name}": grades[name] / coded for name in _LEVELS},
+        **{f"agreement_{name}": levels[name] / coded for name in _LEVELS},
     }
 
 

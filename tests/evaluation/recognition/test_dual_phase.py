@@ -38,21 +38,21 @@ def still(spec: DualPhaseSpec) -> DualPhaseSpec:
 
 @pytest.fixture(scope="module")
 def moved() -> dict[tuple[int, int], np.ndarray]:
-    """(rise, fall) -> (2, 68) upward motion of the landmarks in both phases, canonical px."""
+    """(onset, offset) -> (2, 68) upward motion of the landmarks in both phases, canonical px."""
     spec = still(next(dual_phase_specs(DATA)))
     found = {}
-    for rise in (0, 1):
-        for fall in (0, 1):
-            marks = film_dual_phase(replace(spec, onset_group=rise, offset_group=fall)).landmarks
+    for onset in (0, 1):
+        for offset in (0, 1):
+            marks = film_dual_phase(replace(spec, onset_group=onset, offset_group=offset)).landmarks
             scale = np.ptp(CANONICAL_LANDMARKS[36:48, 0]) / np.ptp(marks[0, 36:48, 0])
-            found[rise, fall] = -scale * np.diff(marks[..., 1], axis=0)
+            found[onset, offset] = -scale * np.diff(marks[..., 1], axis=0)
     return found
 
 
 def test_one_group_rises_and_one_falls(moved: dict[tuple[int, int], np.ndarray]) -> None:
     groups = (BROWS, MOUTH)
-    for (rise, fall), motion in moved.items():
-        for phase, acting, sign in ((0, rise, 1), (1, fall, -1)):
+    for (onset, offset), motion in moved.items():
+        for phase, acting, sign in ((0, onset, 1), (1, offset, -1)):
             acted = (sign * motion[phase, groups[acting]]).max()
             rest = np.abs(motion[phase, groups[1 - acting]]).max()
             assert acted > 0.1 and rest < 0.1 * acted
