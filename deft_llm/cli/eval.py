@@ -52,7 +52,7 @@ def evaluate(
 
 
 def calibrate(
-    plan: Annotated[
+    file: Annotated[
         str, typer.Argument(help="a YAML file that names the model and validation faces")
     ] = "calibration",
     overrides: Annotated[
@@ -61,10 +61,10 @@ def calibrate(
 ) -> None:
     """Fit the temperatures of a checkpoint's label likelihoods on faces of their own."""
     changes = list(overrides or ())
-    if "=" in plan:  # only changes were given
-        plan, changes = "calibration", [plan, *changes]
+    if "=" in file:  # only changes were given
+        file, changes = "calibration", [file, *changes]
     log_progress()
-    path = resources.benchmark(plan)
+    path = resources.benchmark(file)
     from deft_llm.evaluation.explanation.calibrate import calibrate as fit
 
     figures, written = fit(path, changes)

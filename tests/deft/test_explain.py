@@ -135,7 +135,7 @@ def test_a_stream_may_be_left(explainer: Explainer, make_clip: Callable[[int], A
         ({"question": "  "}, "question is empty"),
         ({"temperature": -1.0}, "temperature -1"),
         ({"temperature": float("nan")}, "temperature nan"),
-        ({"blank": ("motoin",)}, "'motoin': expected one of structure, texture, motion"),
+        ({"ablate": ("motoin",)}, "'motoin': expected one of structure, texture, motion"),
     ],
 )
 def test_wrong_requests_are_named(
@@ -197,7 +197,7 @@ def test_the_text_is_written_for_the_class_of_the_likelihoods(
     assert coarse_label(record["emotion"]) == label
 
     wrong = record | {"rationale": "Read as fear, happiness. Together this is read as surprise."}
-    monkeypatch.setattr(explainer, "structured", lambda *_, **__: [json.dumps(wrong)])
+    monkeypatch.setattr(explainer, "structured_answers", lambda *_, **__: [json.dumps(wrong)])
     others = {"fear": "negative", "surprise": "surprise"}
     expected = tuple(name for name, coarse in others.items() if coarse != label)
     assert explainer.explain(make_clip(1)).contradicting == expected

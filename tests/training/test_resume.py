@@ -71,7 +71,7 @@ def test_a_leak_into_held_out_data_stops_the_run(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(deft, "build_model", reached)
-    expected = (UserError, "share 1 subject") if leaking else (KeyboardInterrupt, None)
+    expected = (UserError, "share subject") if leaking else (KeyboardInterrupt, None)
     with pytest.raises(expected[0], match=expected[1]):
         deft.train(recipe(tmp_path / "run", held_out=[str(held_out)]), "smoke.yaml")
 
@@ -213,7 +213,7 @@ def _build_in_two_goes(
     """Build, stopped after some clips, then build again; the seeds rendered in each go."""
     first: list[int] = []
     second: list[int] = []
-    monkeypatch.setattr(parts, "PART", 2)
+    monkeypatch.setattr(parts, "CLIPS_PER_SHARD", 2)
     monkeypatch.setattr(simulated, "render_many", _stopped_rendering(render_many, after, first))
     with pytest.raises(KeyboardInterrupt):
         build_simulated(data, folder, Templates(TEMPLATES))
@@ -229,7 +229,7 @@ def test_stopped_data_building_keeps_whole_shards(
     drawn: SimulatedData,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(parts, "PART", 2)
+    monkeypatch.setattr(parts, "CLIPS_PER_SHARD", 2)
     monkeypatch.setattr(simulated, "render_many", no_rendering)
     build_simulated(drawn, tmp_path / "whole", Templates(TEMPLATES))
     first, second = _build_in_two_goes(

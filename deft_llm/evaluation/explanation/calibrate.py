@@ -1,6 +1,6 @@
 """Fit the temperatures of a checkpoint's label likelihoods on validation faces.
 
-No model was trained on those faces, and no benchmark that the plan names tests on them. What was
+No model was trained on those faces, and no benchmark of ``apart_from`` tests on them. What was
 fitted goes into the checkpoint folder (``deft/inference/calibration.py``).
 """
 
@@ -23,7 +23,7 @@ from deft_llm.metrics.classification import expected_calibration_error
 from deft_llm.metrics.figures import Figure
 
 
-class CalibrationPlan(Settings):
+class CalibrationSettings(Settings):
     """``eval/benchmarks/calibration.yaml``.
 
     Attributes:
@@ -54,17 +54,17 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
     Raises:
         UserError: If validation faces are trained on or tested on, or nothing is left to fit on.
     """
-    plan = load(CalibrationPlan, path, overrides)
-    sets = [data for data in plan.data if head_at_hand(data.head)]
+    settings = load(CalibrationSettings, path, overrides)
+    sets = [data for data in settings.data if head_at_hand(data.head)]
     if not sets:
         raise UserError(f"{path}: no validation clips can be rendered; add a set of the head 'own'")
     drawn = [spec for data in sets for spec in specs(data)]
-    require_unseen(training_draw(plan.recipes), drawn, "training draw and validation")
-    for benchmark in plan.apart_from:
+    require_unseen(training_draw(settings.recipes), drawn, "training draw and validation")
+    for benchmark in settings.apart_from:
         for tested in _tested(benchmark):
             require_unseen(specs(tested), drawn, f"{benchmark} and validation")
-    clips = [clip for data in sets for clip in simulated_clips(data, plan.output)]
-    explainer = Explainer.load(plan.checkpoint)
+    explainer = Explainer.load(settings.checkpoint)  # a wrong folder fails before the rendering
+    clips = [clip for data in sets for clip in simulated_clips(data, settings.output)]
     replies = ask(explainer, clips, write=False)
     figures, temperatures = [], {}
     for name in LABEL_SETS:
@@ -80,7 +80,9 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
         "subjects": len({clip.spec.subject for clip in clips}),
         "sets": [data.model_dump(exclude={"workers", "variants", "turns"}) for data in sets],
     }
-    return figures, Calibration(temperatures, fitted_on).save(resources.checkpoint(plan.checkpoint))
+    return figures, Calibration(temperatures, fitted_on).save(
+        resources.checkpoint(settings.checkpoint)
+    )
 
 
 def _tested(benchmark: Path) -> list[SimulatedData]:

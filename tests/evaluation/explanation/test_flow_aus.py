@@ -50,7 +50,7 @@ def test_names_are_kept_beside_the_codings(
     monkeypatch.setattr(flow_aus, "read_flow_images", lambda folder: images)
     monkeypatch.setattr(flow_aus, "load_corpus", lambda name, folder: corpus)
     monkeypatch.setattr(flow_aus, "medsqrt", lambda images: images)
-    monkeypatch.setattr(DeftFlowClassifier, "units", lambda self, images: [frozenset({4, 12})])
+    monkeypatch.setattr(DeftFlowClassifier, "named_aus", lambda self, images: [frozenset({4, 12})])
     overrides = [f"checkpoint={tiny_checkpoint}", f"output={tmp_path}", "least=1"]
     figures, _ = run(BENCHMARK, overrides)
     assert {f.name: f.value for f in figures}["au_precision"] == 0.5

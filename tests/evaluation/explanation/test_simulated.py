@@ -15,7 +15,7 @@ import pytest
 from deft_llm import facs
 from deft_llm.config import read_yaml
 from deft_llm.data import simulated as simulated_clips
-from deft_llm.data.features import Features
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.simulated import SimulatedData, head_at_hand
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.errors import UserError
@@ -87,8 +87,9 @@ def test_one_model_on_one_set_gives_every_figure_by_its_own_name(
 
     noise = simulated_clips.render_many
 
-    def other_code(*arguments: Any) -> Iterator[tuple[Features | None, np.ndarray]]:
-        return ((features, motion + 1) for features, motion in noise(*arguments))
+    def other_code(*arguments: Any) -> Iterator[MeasuredClip]:
+        for clip in noise(*arguments):
+            yield MeasuredClip.simulated(clip.spec, clip.motion + 1, clip.features)
 
     monkeypatch.setattr(simulated_clips, "render_many", other_code)
     benchmarks.run(single, ["measures=[classes]", "bars={}", "names={}"])

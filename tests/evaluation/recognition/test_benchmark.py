@@ -63,7 +63,9 @@ def test_changed_settings_are_run_anew(done: Path) -> None:
 
 
 def test_a_model_that_needs_more_than_there_is(benchmark_file: Path) -> None:
-    with pytest.raises(UserError, match="lbp_top needs 'frames'"):
+    with pytest.raises(
+        UserError, match="'frames' is made of frames, and the clips were measured for flow_image"
+    ):
         run(benchmark_file, ["models=[lbp]"])
 
 
