@@ -197,7 +197,7 @@ def _stopped_rendering(
         for observed in render_many(specs, *rest):
             if len(seen) == after:
                 raise KeyboardInterrupt
-            seen.append(observed.spec.seed)
+            seen.append(int(observed.record.clip.rpartition("-")[2]))
             yield observed
 
     return render

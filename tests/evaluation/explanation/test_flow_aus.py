@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from deft_llm.clip import Annotation
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.records import ClipRecord
 from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
@@ -44,7 +46,11 @@ def test_the_old_name_of_the_benchmark_is_answered_with_the_new_one(tmp_path: Pa
 def test_names_are_kept_beside_the_codings(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = SimpleNamespace(clips=["006_1_2", "elsewhere"], images=np.zeros((2, 28, 28, 3)))
+    records = [
+        ClipRecord(clip=clip, subject="006", emotion=None, emotion_known=False, aus=())
+        for clip in ("006_1_2", "elsewhere")
+    ]
+    images = ClipDataset.of_arrays(records, {"flow_image": np.zeros((2, 28, 28, 3))}, "images")
     coding = Annotation("samm", "006", "006_1_2", aus=("L4", "7"))
     corpus = SimpleNamespace(read=lambda frames: SimpleNamespace(annotations=[coding]))
     monkeypatch.setattr(flow_aus, "read_flow_images", lambda folder: images)
