@@ -193,7 +193,7 @@ class ActionUnit:
     Attributes:
         number: FACS number.
         name: FACS name, lower case.
-        movements: Regions it moves; empty where nothing can be told from regional motion
+        movements: Regions it moves; empty where regional motion shows nothing
             (eye and head positions).
     """
 

@@ -1,4 +1,4 @@
-"""What the tests of several rooms share: an untrained DEFT-LLM on disk, packets, a moved face."""
+"""What the tests of several rooms share: an untrained DEFT-LLM on disk, features, a moved face."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_features() -> Callable[[int], Features]:
-    """Seed -> a packet of noise."""
+    """Seed -> features of noise."""
 
     def make(seed: int) -> Features:
         rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Measure every clip of a corpus once: read, align, measure, keep the packet.
+"""Measure every clip of a corpus once: read, align, measure, keep the features.
 
 Each clip is one safetensors file in the cache, named by a hash of the content of its frames, its
 interval and the settings, and put in place when it is whole: an interrupted run loses the clip in
@@ -39,7 +39,7 @@ from deft_llm.motion.measure import MotionSettings
 from deft_llm.parallel import for_a_while_on_one_core, one_core
 
 logger = logging.getLogger(__name__)
-# Raised whenever reading, aligning or measuring changes what a packet holds.
+# Raised whenever reading, aligning or measuring changes what features hold.
 VERSION = 1
 
 
@@ -215,7 +215,7 @@ def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Pr
 
 
 def _measure(job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, str]:
-    """The packet of a clip, and what could not be seen."""
+    """The features of a clip, and what could not be seen."""
     entry = job.entry
     assert entry.folder is not None
     fps = entry.annotation.fps or FOLDER_FPS

@@ -82,8 +82,8 @@ class Api:
 
         def work(paths: list[Any]) -> dict[str, Any]:
             seen = self.service.explain(paths[0], choice)
-            said = list(self.service.answer(seen, turns, question, choice))
-            return answer_record(said[-1] if said else "", seen)
+            answers = list(self.service.answer(seen, turns, question, choice))
+            return answer_record(answers[-1] if answers else "", seen)
 
         return self._with_clip([video], work)
 

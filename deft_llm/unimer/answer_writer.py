@@ -207,10 +207,10 @@ class AnswerWriter:
         if facts.emotion is None:
             return self.text("nothing")
         sentences: list[str] = []
-        told: set[str] = set()
+        stated: set[str] = set()
         for code in facts.aus:
-            own = [e for e in facts.evidence if code in e.aus and e.region not in told]
-            told.update(e.region for e in own)
+            own = [e for e in facts.evidence if code in e.aus and e.region not in stated]
+            stated.update(e.region for e in own)
             au = au_name(code)
             if any(code in e.aus for e in facts.evidence) and not own:
                 continue

@@ -1,6 +1,6 @@
 """A data folder and a published language model for the tests of training.
 
-Rendering is replaced by random packets.
+Rendering is replaced by random features.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def drawn() -> SimulatedData:
 def data(
     tmp_path_factory: pytest.TempPathFactory, no_rendering: Rendering, drawn: SimulatedData
 ) -> Path:
-    """A data folder, built by the real code on random packets."""
+    """A data folder, built by the real code on random features."""
     folder = tmp_path_factory.mktemp("data") / "data"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulated, "render_many", no_rendering)

@@ -1,6 +1,6 @@
 """A run that was stopped and called again ends in the very bytes of one that was not.
 
-Rendering is replaced by random packets (conftest), except in the slow test.
+Rendering is replaced by random features (conftest), except in the slow test.
 """
 
 from __future__ import annotations
