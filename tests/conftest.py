@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,14 @@ from deft_llm.motion.regions import REGION_NAMES, region_masks, region_table
 
 ROOT = Path(__file__).resolve().parents[1]
 MakeRecord = Callable[[int], ClipRecord]
+
+
+@pytest.fixture(autouse=True)
+def own_accelerator() -> Iterator[None]:
+    """Each run starts as in a process of its own: accelerate keeps the precision of the last."""
+    yield
+    if state := sys.modules.get("accelerate.state"):
+        state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -99,7 +99,7 @@ class Prepared:
     cached: bool = False
 
 
-def plan(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
+def measuring_job(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
     """Which frames of a clip's folder are read."""
     interval = entry.annotation.interval
     assert interval is not None and entry.folder is not None, entry
@@ -154,7 +154,7 @@ def prepare(
             f"{cache}: cannot be made ({error.strerror}); give another folder"
         ) from None
     settings = settings or PrepareSettings()
-    jobs = [plan(entry, settings) for entry in reading.entries]
+    jobs = [measuring_job(entry, settings) for entry in reading.entries]
     done: dict[int, Prepared] = {}
     with tqdm(total=len(jobs), desc=f"prepare {reading.name}", unit="clip") as progress:
         for index, row in _run(jobs, cache, settings, workers):

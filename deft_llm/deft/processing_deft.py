@@ -1,7 +1,7 @@
 """From a measured clip and words to the model's inputs.
 
-``DeftFeatureExtractor`` scales the features of a clip into the experts' inputs; ``DeftProcessor`` joins
-it with a tokenizer, expands ``<clip>`` into the experts' placeholder spans, and renders
+``DeftFeatureExtractor`` scales the features of a clip into the experts' inputs. ``DeftProcessor``
+joins it with a tokenizer, expands ``<clip>`` into the experts' placeholder spans, and renders
 conversations with the answers marked for the loss.
 """
 

@@ -257,7 +257,7 @@ class AnswerWriter:
 
     @staticmethod
     def _asked_au(present: set[int], rng: random.Random) -> int:
-        """A unit that is present in half of the cases, so that neither answer is a safe bet."""
+        """An AU that is present in half of the cases, so that neither answer is a safe bet."""
         if present and rng.random() < 0.5:
             return rng.choice(sorted(present))
         absent = [n for n, au in facs.ACTION_UNITS.items() if au.movements and n not in present]

@@ -102,7 +102,7 @@ def test_an_answer_comes_with_its_evidence(demo: Running, clip: Path) -> None:
         video=handle_file(clip),
         question="What moved?",
         earlier=[["Is this a face?", "yes"]],
-        leave_out=["texture"],
+        ablate=["texture"],
         api_name="/ask_about_clip",
     )
     assert answers["answer"] == answers["answer"].strip() or answers["sentences"]

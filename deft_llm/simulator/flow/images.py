@@ -125,10 +125,10 @@ def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> Sim
     head = load_head(settings.head, head_file(settings.head, settings.head_path))
     fields, labels, aus, faces = [], [], [], []
     drawn = tqdm(_draw_all(settings, head), total=settings.images, desc="flow", unit="image")
-    for field, label, units, face in drawn:
+    for field, label, coded, face in drawn:
         fields.append(field)
         labels.append(label)
-        aus.append(units)
+        aus.append(coded)
         faces.append(face)
     made = SimulatedFlow(
         stretch(np.stack(fields)), np.array(labels), np.stack(aus), np.array(faces)

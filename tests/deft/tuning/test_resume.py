@@ -26,7 +26,7 @@ from deft_llm.unimer import simulated
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.simulated import build_simulated
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = ROOT / "deft_llm" / "unimer" / "templates"
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from deft_llm import facs
@@ -24,15 +23,8 @@ from deft_llm.unimer import simulated
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.simulated import build_simulated
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = ROOT / "deft_llm" / "unimer" / "templates"
-
-
-@pytest.fixture(autouse=True)
-def own_accelerator() -> Iterator[None]:
-    """Each run starts as in a process of its own: accelerate keeps the precision of the last."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _observed(spec: ClipSpec, features: Features) -> MeasuredClip:
