@@ -12,9 +12,9 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder
 from deft_llm.media.frames import list_frames
 from deft_llm.media.video import FOLDER_FPS, read_clip
 from deft_llm.motion.measure import MotionSettings
-from deft_llm.parallel import for_a_while_on_one_core, one_core
+from deft_llm.parallel import for_a_while_on_one_core, parallel_map
 
 logger = logging.getLogger(__name__)
 # Raised whenever reading, aligning or measuring changes what features hold.
@@ -171,26 +171,20 @@ def _run(
     jobs: Sequence[MeasuringJob], cache: Path, settings: PrepareSettings, workers: int
 ) -> Iterator[tuple[int, Prepared]]:
     """Rows as they are finished."""
+    work = partial(_numbered, cache=cache, settings=settings)
     if workers <= 1:
         with for_a_while_on_one_core():
-            yield from ((i, prepare_one(job, cache, settings)) for i, job in enumerate(jobs))
+            yield from map(work, enumerate(jobs))
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_core) as pool:
-        waiting: dict[Future[Prepared], int] = {}
-        todo = iter(enumerate(jobs))
-        try:
-            while True:
-                for index, job in todo:
-                    waiting[pool.submit(prepare_one, job, cache, settings)] = index
-                    if len(waiting) >= 2 * workers:
-                        break
-                if not waiting:
-                    return
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    yield waiting.pop(future), future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with closing(parallel_map(work, enumerate(jobs), workers, ordered=False)) as found:
+        yield from found
+
+
+def _numbered(
+    job: tuple[int, MeasuringJob], cache: Path, settings: PrepareSettings
+) -> tuple[int, Prepared]:
+    """A row with its place in the corpus: other processes finish in any order."""
+    return job[0], prepare_one(job[1], cache, settings)
 
 
 def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Prepared:
@@ -208,8 +202,8 @@ def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Pr
     except UserError as error:
         write_text(failed, json.dumps({"problem": str(error)}))
         return Prepared(annotation, key, job.remark, str(error))
-    with replacing(file) as partial:
-        save_file(features, partial, {"clip": annotation.clip, "status": status})
+    with replacing(file) as half:
+        save_file(features, half, {"clip": annotation.clip, "status": status})
     remark = "; ".join(part for part in (job.remark, "" if status == "ok" else status) if part)
     return Prepared(annotation, key, remark)
 
