@@ -49,7 +49,7 @@ class UnimerBenchmark(Benchmark):
     """
 
     data: SimulatedData
-    templates: Path = Path("instruction_data/templates")
+    templates: Path | None = None
     assembly: Assembly = Assembly()
 
     def figure_names(self) -> list[str]:
