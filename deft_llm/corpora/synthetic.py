@@ -33,7 +33,7 @@ Mode = Literal["own", "rgb", "grey", "grey16", "rgba"]
 #: Emotions that the simulator has no AUs for -> those it shows in their place.
 _SHOWN = {"positive": "happiness", "negative": "disgust", "repression": "sadness"}
 #: Longest simulated clip, frames; real ones at 200 frames per second are longer.
-MAX_FRAMES = 60
+LONGEST_CLIP = 60
 _MEGC_PARTS = {"casme2": "CASME2", "smic_hs": "SMIC", "samm": "SAMM"}
 
 
@@ -175,7 +175,7 @@ def _plans(layout: Layout, fps: float, order: _Order) -> Iterator[tuple[ClipSpec
 def _at_rate(spec: ClipSpec, fps: float) -> ClipSpec:
     """The recipe at another frame rate, the expression as long as before where it fits."""
     curve = spec.curve
-    factor = min(fps / spec.fps, MAX_FRAMES / curve.frames)
+    factor = min(fps / spec.fps, LONGEST_CLIP / curve.frames)
     if factor <= 1:
         return replace(spec, fps=fps)
     onset, apex, offset = (round(t * factor) for t in (curve.onset, curve.apex, curve.offset))

@@ -35,7 +35,7 @@ class ClipRecord:
         returns: The same regions after the apex, where they go back.
         unexplained: Active regions that no coded AU explains; for hard negatives, never for words.
         label_only: Coded AUs without visible motion.
-        score: Consistency of flow and coding, 0..1 (``constraints.Judgement``).
+        score: Consistency of flow and coding, 0..1 (``constraints.Agreement``).
         agreement: "A", "B", "C", or "label-only".
         interval: Onset, apex and offset, frames of the clip.
         fps: Frames per second.

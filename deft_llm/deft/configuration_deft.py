@@ -11,6 +11,8 @@ from transformers import AutoConfig, PretrainedConfig
 
 from deft_llm import facs
 
+# Of labels without a loss: what torch's cross entropy ignores, and transformers' Trainer pads with.
+IGNORE_INDEX = -100
 EXPERTS: tuple[str, ...] = ("structure", "texture", "motion")
 DEFAULT_AUS: tuple[int, ...] = (
     *(1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 28, 38, 39, 43),

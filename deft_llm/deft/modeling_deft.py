@@ -21,10 +21,9 @@ from transformers.generation import GenerationMixin
 from transformers.utils import ModelOutput
 
 from deft_llm import facs
-from deft_llm.deft.configuration_deft import DeftConfig
+from deft_llm.deft.configuration_deft import IGNORE_INDEX, DeftConfig
 from deft_llm.deft.experts import DeftExperts
 
-IGNORE_INDEX = -100
 CLIP_INPUTS: tuple[str, ...] = ("structure", "texture", "flow", "flow_scale", "regions")
 
 

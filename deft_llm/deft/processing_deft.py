@@ -24,7 +24,7 @@ from transformers import (
 
 from deft_llm import facs
 from deft_llm.data.features import REGION_COLUMNS, Features
-from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
+from deft_llm.deft.configuration_deft import EXPERTS, IGNORE_INDEX, DeftConfig
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow
 
@@ -37,7 +37,6 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 CHAT_TOKENS: tuple[str, ...] = ("<|user|>", "<|assistant|>", "<|system|>", "<|end|>")
-IGNORE_INDEX = -100
 
 
 def placeholder(expert: str) -> str:

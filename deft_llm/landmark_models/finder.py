@@ -19,7 +19,7 @@ from deft_llm.media.landmarks import Landmarks
 from deft_llm.media.tracking import FaceTrack
 
 #: Frames of a clip that are looked at.
-MAX_FRAMES = 9
+FRAMES_LOOKED_AT = 9
 #: Times that the crop is cut anew around what was found in it.
 PASSES = 2
 
@@ -43,7 +43,7 @@ class NetworkFinder:
         UserError: If the folder holds no network.
     """
 
-    def __init__(self, folder: Path = WEIGHTS, frames: int = MAX_FRAMES) -> None:
+    def __init__(self, folder: Path = WEIGHTS, frames: int = FRAMES_LOOKED_AT) -> None:
         self.network: LandmarkNet = _network(folder)
         self.frames = frames
 

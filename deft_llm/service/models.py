@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
+from deft_llm.resources import EMBEDDED
 
-EMBEDDED = "embedded"
 _ADAPTER, _WHOLE = "adapter_config.json", "config.json"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _HELD = 2  # models kept in memory

@@ -19,7 +19,7 @@ from deft_llm.motion.measure import Measurement
 from deft_llm.viz.overlay import Image, face_mask
 
 FACTORS = (2.0, 20.0)  # least and most
-MAX_FRAMES = 48  # of a longer interval every k-th frame is shown
+MAGNIFIED_FRAMES = 48  # of a longer interval every k-th frame is shown
 FPS = 12.0  # slow enough to follow
 _SMOOTHING = 2.5  # px, SD of the Gaussian over the motion
 _ROUNDS = 6  # of the fixed-point iteration that turns a forward motion into a backward one
@@ -54,7 +54,7 @@ def magnified_frames(measurement: Measurement, factor: float) -> Image:
         factor: 2 to 20.
 
     Returns:
-        uint8 RGB (N, S, 2 S, 3), N at most ``MAX_FRAMES``: left as filmed, right magnified.
+        uint8 RGB (N, S, 2 S, 3), N at most ``MAGNIFIED_FRAMES``: left as filmed, right magnified.
 
     Raises:
         UserError: If the factor is out of range.
@@ -64,7 +64,7 @@ def magnified_frames(measurement: Measurement, factor: float) -> Image:
     aligned, interval = measurement.aligned, measurement.interval
     visible = np.flatnonzero(aligned.present)
     inside = visible[(visible >= interval.onset) & (visible <= interval.offset)]
-    step = -(-len(inside) // MAX_FRAMES)
+    step = -(-len(inside) // MAGNIFIED_FRAMES)
     estimator = flow_estimator()
     onset = aligned.frames[interval.onset]
     mask = face_mask(aligned.landmarks, onset.shape[0])

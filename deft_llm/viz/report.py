@@ -19,6 +19,7 @@ import numpy as np
 
 from deft_llm import __version__
 from deft_llm.clip import Clip, Evidence, Explanation
+from deft_llm.metrics.landmarks import interocular
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.onset_apex import REGION_WEIGHTS
 from deft_llm.motion.regions import REGION_NAMES, RegionTable, region_masks
@@ -114,7 +115,7 @@ def report_values(
         "interval": _moments(measurement),
         "head_motion_px": round(float(measurement.head_motion), 3),
         "landmark_uncertainty_px": round(measurement.aligned.placement_uncertainty, 3),
-        "interocular_px": round(interocular(measurement), 3),
+        "interocular_px": round(eye_distance(measurement), 3),
         "noise_pairs": measurement.noise_pairs,
         "regions": {
             "onset_to_apex": _rows(measurement.table_apex),
@@ -201,7 +202,7 @@ def _page(
         info=info,
         summary=summary_line(measurement, info),
         explanation=explanation,
-        interocular=interocular(measurement),
+        interocular=eye_distance(measurement),
         pictures=[
             {"caption": caption, "png": overlay.encode_png(picture), "alt": alt}
             for (caption, picture), alt in zip(pictures.items(), alts, strict=True)
@@ -238,7 +239,7 @@ def _facts(measurement: Measurement) -> dict[str, str]:
     aligned, pairs = measurement.aligned, measurement.noise_pairs
     moments = _moments(measurement)
     named = " · ".join(f"{k} {m['seconds']:.3f} s (frame {m['frame']})" for k, m in moments.items())
-    eyes = interocular(measurement)
+    eyes = eye_distance(measurement)
     floors = measurement.noise
     source = f"from {pairs} pairs of frames at rest" if pairs else "prior from the sensor noise"
     rows = {
@@ -261,12 +262,6 @@ def _moments(measurement: Measurement) -> dict[str, dict[str, Any]]:
     return {k: {"frame": t, "seconds": round(float(times[t]), 6)} for k, t in named.items()}
 
 
-def interocular(measurement: Measurement) -> float:
-    """Distance between the eye centres, canonical pixels."""
-    points = measurement.aligned.landmarks
-    return float(np.linalg.norm(points[42:48].mean(axis=0) - points[36:42].mean(axis=0)))
-
-
 def _rows(table: RegionTable) -> list[dict[str, Any]]:
     return [
         {
@@ -280,3 +275,8 @@ def _rows(table: RegionTable) -> list[dict[str, Any]]:
         }
         for i, name in enumerate(REGION_NAMES)
     ]
+
+
+def eye_distance(measurement: Measurement) -> float:
+    """Distance between the eye centres, canonical pixels."""
+    return float(interocular(measurement.aligned.landmarks))

@@ -20,7 +20,7 @@ from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, region_masks
 from deft_llm.viz import overlay
 from deft_llm.viz.page import fill_template
-from deft_llm.viz.report import interocular, region_arrows
+from deft_llm.viz.report import eye_distance, region_arrows
 
 _BORDER = 0.5  # of a region's soft weight: its outline
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
@@ -49,7 +49,7 @@ def region_numbers(measurement: Measurement, region: str, evidence: Sequence[Evi
     if not table.placed[i]:
         return f"{region}: its place is too uncertain to measure"
     size, z = float(table.magnitude[i]), float(table.z[i])
-    share = 100 * size / interocular(measurement)
+    share = 100 * size / eye_distance(measurement)
     line = (
         f"{region}: {table.direction(i)} {size:.2f} px ({share:.2f} % of the eye distance), "
         f"{z:.1f} times its noise"

@@ -17,7 +17,7 @@ from deft_llm.viz.page import fill_template
 from deft_llm.viz.report import curve_floor
 from deft_llm.viz.stage import encode_jpeg
 
-MAX_FRAMES = 160  # frames that travel to the browser; of a longer clip every k-th
+TIMELINE_FRAMES = 160  # frames that travel to the browser; of a longer clip every k-th
 _SIDE, _COLUMNS = 144, 10
 _WIDTH, _HEIGHT = 1000, 100  # of the drawing, which is stretched to its place
 
@@ -35,7 +35,7 @@ def timeline(measurement: Measurement) -> Markup:
     places = _places(times)
     moments = {"onset": interval.onset, "apex": interval.apex, "offset": interval.offset}
     curve, top = _curve(measurement, places)
-    shown = np.arange(0, len(times), math.ceil(len(times) / MAX_FRAMES))
+    shown = np.arange(0, len(times), math.ceil(len(times) / TIMELINE_FRAMES))
     shown = np.unique(np.r_[shown, list(moments.values())])
     return fill_template(
         "timeline.html",

@@ -70,7 +70,7 @@ class FlowAusBenchmark(Benchmark):
         clips = [str(images.clips[i]) for i in rows]
         coded = [in_sheet[clip] for clip in clips]
         self._write_rows(clips, coded, named)
-        values, table = scores(coded, named, self.least)
+        values, table = au_scores(coded, named, self.least)
         return self.with_bars(values), table
 
     def _write_rows(
@@ -85,7 +85,7 @@ class FlowAusBenchmark(Benchmark):
         write_lines(self.output / "predictions-flow-aus.jsonl", map(json.dumps, rows))
 
 
-def scores(
+def au_scores(
     coded: Sequence[Numbers], named: Sequence[Numbers], least: int
 ) -> tuple[dict[str, float], str]:
     """Figures and table of N clips.

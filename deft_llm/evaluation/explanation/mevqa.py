@@ -194,7 +194,7 @@ def read_label(text: str, labels: Sequence[str]) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-def scores(questions: Sequence[VqaQuestion], answers: Mapping[str, str]) -> dict[str, float]:
+def vqa_scores(questions: Sequence[VqaQuestion], answers: Mapping[str, str]) -> dict[str, float]:
     """The scores of the task, 0..1.
 
     Args:
