@@ -151,6 +151,7 @@ class Attention(nn.Module):
         height, width = query.shape[2:]
         rows = self.row_offsets(self._offsets(height, query.device))
         columns = self.column_offsets(self._offsets(width, query.device))
+        # x, y: row and column of the query; u, v: row and column of the key.
         vertical = torch.einsum("bcxy,xuc->bxyu", query, rows)[..., None]
         horizontal = torch.einsum("bcxy,yvc->bxyv", query, columns)[..., None, :]
         return (vertical + horizontal).flatten(3).flatten(1, 2)

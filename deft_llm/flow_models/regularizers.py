@@ -165,6 +165,7 @@ def stencils(mask: Tensor, operator: Operator) -> Tensor:
     """Where a stencil lies completely inside mask and image, (B, 2, H, W) bool: x, y."""
     mask = mask.bool()
     if operator == "difference":
+        # The padding is False: the last column (row) has no forward difference.
         across = F.pad(mask[..., :, 1:] & mask[..., :, :-1], (0, 1, 0, 0))
         down = F.pad(mask[..., 1:, :] & mask[..., :-1, :], (0, 0, 0, 1))
         return torch.stack([across, down], dim=1)
@@ -180,7 +181,7 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
 
 
 def _weighted(terms: Iterable[Tensor], gamma: float) -> Tensor:
-    """Sum of gamma^(N - 1 - i) times term i."""
+    """Sum of gamma^(N - 1 - i) times term i; the last update has weight 1."""
     parts = torch.stack(list(terms))
     powers = torch.arange(len(parts) - 1, -1, -1, device=parts.device, dtype=parts.dtype)
     return (gamma**powers * parts).sum()

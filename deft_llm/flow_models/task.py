@@ -149,6 +149,7 @@ def augment(pair: Arrays, rng: np.random.Generator, crop: int) -> Arrays:
     # About 1 % brightness change between the two images; gain and shift are common to both.
     flicker = np.array([1.0, np.exp(rng.normal(0, 0.01))], np.float32)[:, None, None, None]
     images = (images - 128) * np.float32(gain) + np.float32(128 + shift)
+    # Rounded and clipped, as 8-bit frames are.
     images = np.clip(np.rint(images * flicker), 0, 255)
     return {"images": images, "flow": flow, "mask": mask}
 

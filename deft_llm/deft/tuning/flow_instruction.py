@@ -103,6 +103,7 @@ class FlowInstructionTask:
         self.config: DeftConfig = explainer.model.config
         self.model: torch.nn.Module = explainer.model.train()
         self.writer = AnswerWriter(Templates(recipe.templates))
+        # A set smaller than a batch would otherwise have no complete batch.
         self.batch_size = min(recipe.batch_size, len(images))
         known = {number: k for k, number in enumerate(AUS)}
         self.columns = [known.get(number) for number in self.config.aus]
@@ -196,4 +197,5 @@ def codes(aus: Tensor) -> tuple[str, ...]:
     """AU codes for (K, 2) flags of ``AUS``, left and right."""
     side = {(1, 1): "", (1, 0): "L", (0, 1): "R"}
     marks = [(number, (int(row[0]), int(row[1]))) for number, row in zip(AUS, aus, strict=True)]
+    # (0, 0), an AU that is not active, is not in the table.
     return facs.sort_aus(f"{side[both]}{number}" for number, both in marks if both in side)

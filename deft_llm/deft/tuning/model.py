@@ -30,6 +30,7 @@ from deft_llm.errors import UserError
 from deft_llm.files import read_lines
 from deft_llm.unimer.answer_writer import Templates
 
+# Limited to the language model: vision backbones such as CLIP have layers of the same names.
 LORA_TARGETS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 MODULES: tuple[str, ...] = ("experts", "heads", "projectors", "language_model")
 _SENTENCES = 6000  # conversations that the tokenizer is trained on
@@ -153,6 +154,7 @@ def loading_options(text: TextModel) -> dict[str, Any]:
     elif text.quantize == 8:
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
     if text.quantize:  # quantize on the device that trains it
+        # Each process of a distributed run has a GPU of its own.
         gpu = int(os.environ.get("LOCAL_RANK", "0"))
         options["device_map"] = {"": gpu if torch.cuda.is_available() else "cpu"}
     return options
@@ -222,6 +224,7 @@ def lora_config(text: TextModel, tokenizer: PreTrainedTokenizerBase) -> LoraConf
         target_modules=LORA_TARGETS,
         # Each projector by name, because PEFT cannot wrap a ModuleDict.
         modules_to_save=["experts", *(f"projectors.{name}" for name in EXPERTS), "heads"],
+        # Trains these rows of the embedding matrix only.
         trainable_token_indices=tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)),
         task_type="CAUSAL_LM",
     )

@@ -146,6 +146,7 @@ class DeftRecipe(Settings):
     @field_validator("data", mode="before")
     @classmethod
     def _one_set_alone(cls, sets: Any) -> Any:
+        # A recipe may give a single set without a list.
         return [sets] if isinstance(sets, dict) else sets
 
     @field_validator("text_model")
@@ -180,6 +181,7 @@ class DeftRecipe(Settings):
     @field_validator("folders")
     @classmethod
     def _something_to_learn(cls, folders: list[Path], info: ValidationInfo) -> list[Path]:
+        # pydantic leaves out fields that failed their own validation; it reports those anyway.
         if folders or "data" not in info.data:
             return folders
         consumers = {data.used_by for data in info.data["data"] if data.clips}
