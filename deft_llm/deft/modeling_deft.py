@@ -68,7 +68,11 @@ class DeftMultiModalProjector(nn.Sequential):
 
 
 class DeftHeads(nn.Module):
-    """Discriminative heads: emotion from all experts, AUs and regions from their own tokens."""
+    """Discriminative heads for emotion, AUs and regions.
+
+    Emotion reads the pooled texture and motion tokens and the AU logits; AUs and regions each read
+    their own motion token.
+    """
 
     def __init__(self, config: DeftConfig) -> None:
         super().__init__()

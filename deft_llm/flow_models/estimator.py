@@ -96,7 +96,7 @@ def _tensor(image: NDArray[Any]) -> Tensor:
 
 
 def _cuts(length: int, tile: int, overlap: int) -> Iterator[slice]:
-    """Evenly spread slices that cover a side, none longer than a tile."""
+    """Evenly spread slices that cover a side, no longer than a tile."""
     if length <= tile:
         yield slice(0, length)
         return

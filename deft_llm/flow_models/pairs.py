@@ -63,7 +63,7 @@ def pair_specs(data: PairData, head: Head) -> Iterator[ClipSpec]:
     """The clip specifications, in order: ten frames each, from neutral to the apex and back."""
     for i in range(data.clips):
         seed = data.seed + i
-        # A stream of its own for each clip; draw_spec uses the streams [seed, 0..10].
+        # A separate stream per clip; draw_spec uses the streams [seed, 0..10].
         rng = np.random.default_rng([seed, 77])
         apex = int(rng.integers(3, 7))
         curve = Curve(10, 1, apex, 9, *(float(x) for x in rng.uniform(0.75, 1.3, 2)))

@@ -52,7 +52,7 @@ def similarity_flow(grey1: Tensor, grey2: Tensor, stride: int) -> Tensor:
         small1, small2 = (F.avg_pool2d(grey, pixels) for grey in (grey1, grey2))
         fields = _similarities(size, pixels, grey1)
         for _ in range(steps):
-            # motion and fields are in px of the full image; this level needs px of its own.
+            # motion and fields are in px of the full image; convert to px of this level.
             flow = torch.einsum("bp,pchw->bchw", motion, fields) / pixels
             carried = carry(small2, flow)
             difference = small1 - carried

@@ -129,7 +129,7 @@ def clip_inputs(
 
 @lru_cache(maxsize=2)
 def _loaded(checkpoint: str) -> Explainer:
-    # Cached: each fold makes a recognizer of its own, and all of them use the same checkpoint.
+    # Cached: each fold creates a new recognizer, and all of them use the same checkpoint.
     return Explainer.load(Path(checkpoint))
 
 

@@ -124,7 +124,7 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
     used["text_model"]["name_or_path"] = base
     used["checkpoint"] = begun
     used["folders"] = [folder.name for folder in recipe.folders]
-    # Paths of this machine do not belong into a published card.
+    # Paths of this machine do not belong in a published card.
     for data in used["data"]:
         data.pop("head_path")
     for backbone in used["model"].get("backbones", {}).values():

@@ -122,7 +122,7 @@ class FlowInstructionTask:
         rng = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + index)
         flow, aus = disturbed(images.flow[rows], images.aus[rows], self.recipe, rng)
         labels = images.labels[rows]
-        # Streams of their own, so that a change of the wording leaves the disturbances as they are.
+        # A separate stream, so that changes of the wording do not change the disturbances.
         words = random.Random(f"{self.recipe.seed}/{index}")
         conversations = [
             self._conversation(int(label), acting, words)

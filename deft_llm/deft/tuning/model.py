@@ -154,7 +154,7 @@ def loading_options(text: TextModel) -> dict[str, Any]:
     elif text.quantize == 8:
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
     if text.quantize:  # quantize on the device that trains it
-        # Each process of a distributed run has a GPU of its own.
+        # Each process of a distributed run has its own GPU.
         gpu = int(os.environ.get("LOCAL_RANK", "0"))
         options["device_map"] = {"": gpu if torch.cuda.is_available() else "cpu"}
     return options
