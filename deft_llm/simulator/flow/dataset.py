@@ -237,7 +237,7 @@ def _write_subject(
     files = {}
     for kind in FILE_KINDS:
         place = folder / subject.split / kind / subject.name
-        # os.replace() cannot replace a folder that has files, left by an interrupted run.
+        # os.replace() fails on a non-empty folder, and an interrupted run may have left one.
         shutil.rmtree(place, ignore_errors=True)
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(half / kind, place)

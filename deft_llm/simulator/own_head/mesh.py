@@ -106,7 +106,7 @@ def _feature_points() -> tuple[Array, dict[str, NDArray[np.int64]]]:
         level = np.stack([reach, np.full(400, y)], axis=1)
         rows[f"landmark{key}"] = np.array([[reach[shape.outline_share(level) < 0.985].max(), y]])
     midline = np.arange(-11.4, 11.5, 0.3)
-    # Keep free points of the midline away from fixed ones: slivers would bend badly.
+    # Keep the free points of the midline away from fixed ones, or slivers result.
     taken = np.array([p[1] for p in _LANDMARKS.values() if p[0] == 0.0])
     taken = np.concatenate([taken, [r[0, 1] for n, r in rows.items() if "lip" in n], [line[0]]])
     free = np.abs(midline[:, None] - taken).min(axis=1) > 0.16

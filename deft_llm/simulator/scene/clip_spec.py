@@ -139,9 +139,9 @@ class ClipSpec:
         Raises:
             UserError: If fields are missing or unknown.
         """
-        # Recipes of another version would silently render something else, so fields must match.
         values = json.loads(text)
         wanted = {field.name for field in fields(cls)}
+        # A missing field is an error even if it has a default: another version drew the spec.
         if set(values) != wanted:
             raise UserError(
                 f"clip spec with fields {sorted(values)}: expected {sorted(wanted)}; "
@@ -264,7 +264,7 @@ def draw_spec(
         sensor=draw_sensor(streams[8]),
         movements=draw_movements(streams[10], seconds, profile, aus),
     )
-    # `aus` and `emotion` in the overrides only restrict the draw above.
+    # The overrides hold emotion and AUs as requested; the spec holds them as resolved above.
     return replace(drawn, **{**overrides, "emotion": emotion, "aus": aus})
 
 
