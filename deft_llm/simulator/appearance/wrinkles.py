@@ -158,7 +158,7 @@ def crease(places: Places, look: Look) -> Wrinkles:
             strength = rng.uniform(0.6, 1.1)
             groove, slope = np.zeros(len(front)), np.zeros((len(front), 2))
             for curve in fold.curves:
-                # Mirror after the jitter: both sides jitter independently.
+                # Each side has its own jitter, so that no face is symmetric.
                 line = (np.array(curve) + rng.normal(0.0, 0.06, (len(curve), 2))) * out
                 width, depth = fold.width * rng.uniform(0.8, 1.2), rng.uniform(0.6, 1.0)
                 low, high = line.min(axis=0) - 3 * width, line.max(axis=0) + 3 * width

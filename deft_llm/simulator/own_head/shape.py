@@ -77,14 +77,13 @@ def disc_to_head(ab: Array) -> tuple[Array, Array, Array]:
     xy = np.stack([size * s * np.cos(phi), size * s * np.sin(phi) + CENTRE_Y], axis=1)
     down = np.maximum(0.0, -np.sin(phi)) ** 2 * smoothstep(-xy[:, 1], 2.0, 6.0)
     front = (1.0 - s ** (2.4 + 5.0 * down)) ** (0.5 - 0.14 * down)
-    # The clamp guards against a power of s that rounds to just above 1.
     back = np.sqrt(np.maximum(1.0 - s**2.4, 0.0))
     z = np.where(psi <= np.pi / 2, 9.1 * front, -8.8 * back) + 0.4
     return xy, psi, z
 
 
 def outline_share(xy: Array) -> Array:
-    """Relative radius of frontal positions (N, 2): 0 in the middle of the face, 1 on its outline."""
+    """Relative radius of frontal positions (N, 2): 0 at mid-face, 1 on the outline."""
     x, y = np.abs(xy[:, 0]), xy[:, 1] - CENTRE_Y
     share: Array = np.hypot(x, y) / outline(np.arctan2(y, x))
     return share
