@@ -95,8 +95,7 @@ class LandmarkNet(nn.Module):
             self.from_middle(middle), scale_factor=2.0, mode="bilinear", align_corners=False
         )
         features = self.mix(lifted + self.from_fine(fine))
-        # Softmax and centre of mass in float32: in half precision a sum over all cells is too
-        # coarse.
+        # Softmax in float32 even under autocast: it sums over all cells of the heatmap.
         heat = self.heat(features).flatten(2).float().softmax(-1)  # (B, N, cells)
         cells = features.shape[-1]
         step = crops.shape[-1] / cells

@@ -37,7 +37,7 @@ class LandmarkRecipe(Settings):
         validation: Faces for the scores in the log; None for no scores.
         start: Folder of a trained network to start from; None starts from scratch.
         model: Sizes of the network.
-        schedule: Length and learning rate of the training.
+        schedule: Steps, optimizer and learning rate of the training.
         batch_size: Crops per batch.
         warp: How far faces are bent in training (``augment.sample``), for proportions beyond
             those of the heads.
