@@ -1,4 +1,4 @@
-"""Materials and skin map of the ICT head, which has no textures: its map to the own head's atlas."""
+"""Materials and skin map of the ICT head, which has no textures of its own."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class ClipSet(Settings):
     seed: int
 
     def digest(self) -> str:
-        """Cache key of the settings."""
-        # The number of workers does not change the clips.
+        """Cache key of the settings, the same for any number of workers."""
+        # Subclasses may have `workers`, which does not change the clips.
         text = self.model_dump_json(exclude={"workers"})
         return digest(text)[:12]
