@@ -48,6 +48,7 @@ def lids(topology: OwnTopology, side: int) -> Lid:
     x, y = sign * topology.plane[:, 0], topology.plane[:, 1]
     margin = topology.plane[topology.margins[side]] * np.array([sign, 1.0])
     along = margin[0, ::-1, 0]  # from the inner to the outer corner, rising
+    # np.interp needs rising x; `at` counts from the outer corner, as the margins do.
     at = len(along) - 1 - np.interp(x, along, np.arange(len(along)))
     high, low = (np.interp(x, along, margin[i, ::-1, 1]) for i in (0, 1))
     upper = y > 0.5 * (high + low)

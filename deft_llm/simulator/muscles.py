@@ -252,6 +252,8 @@ def _gates(plane: Array, below: np.ndarray) -> list[Array]:
     lower = below_weight(plane, below)
     top, bottom = lip_borders(x)
     line = mouth_line(x)
+    # Share of the way from the mouth line to the border of the red. The two meet at the corner:
+    # 0.25 cm keeps the quotient finite.
     distance = np.where(
         y > line, (y - line) / (top - line + 0.25), (line - y) / (line - bottom + 0.25)
     )

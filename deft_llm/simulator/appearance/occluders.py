@@ -86,7 +86,7 @@ def _frame_of(points: Floats) -> tuple[Floats, Floats, Floats]:
     left, right = points[36:42].mean(0), points[42:48].mean(0)
     middle, across = (left + right) / 2, right - left
     # A turned head is narrower but not shorter, so the down axis comes from the face's height.
-    # The mean of nose base and lower lip lies 0.97 interocular below the eyes.
+    # From the eyes to the mean of nose base and lower lip it is about 0.97 interocular.
     down = points[[33, 57]].mean(0) - middle
     return middle, across, down / 0.97
 

@@ -117,7 +117,7 @@ def reflectance(melanin: float, blood: float) -> Array:
 
 
 def draw_look(rng: np.random.Generator) -> Look:
-    """Draw an identity's look; dark skin goes with dark hair and eyes."""
+    """Draw an identity's look; dark skin gets dark hair and eyes."""
     tone = rng.uniform(0.0, 1.0)
     melanin = MELANIN[0] * (MELANIN[1] / MELANIN[0]) ** tone
     blood = rng.uniform(0.002, 0.006)

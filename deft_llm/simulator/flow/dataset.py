@@ -44,7 +44,8 @@ from deft_llm.simulator.flow.pairs import RenderedPair, pair_head, render_pair
 SPLITS = ("train", "val", "test")
 FILE_KINDS = ("camera", "depth", "flow", "mask", "occlusion", "render")
 _FORMAT = 1
-# Other simulated sets take their face seeds from below this range, so no face is shared.
+# The defaults and recipes of other simulated sets have face seeds below this range, so that no
+# face is shared.
 _IDENTITIES = (1_000_000, 10_000_000)
 
 
