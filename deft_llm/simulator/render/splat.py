@@ -83,7 +83,7 @@ class Splats:
 
 @dataclass(frozen=True)
 class Raster:
-    """Result of one compositing pass; all but colour is 0 off the mask (surface: -1).
+    """Result of one compositing pass; depth, normal and flow are 0 off the mask, surface is -1.
 
     Attributes:
         colour: (H, W, C) weighted sum of the colours.
