@@ -98,7 +98,7 @@ def report_values(
     """Everything in the report, as a JSON-ready dictionary.
 
     Args:
-        measurement: What was measured.
+        measurement: The clip's measurement.
         explanation: The model's explanation.
         clip_info: The clip's name, length and rate.
 
@@ -130,7 +130,7 @@ def face_pictures(measurement: Measurement, evidence: Sequence[Evidence]) -> dic
     """The four pictures of a report.
 
     Args:
-        measurement: What was measured.
+        measurement: The clip's measurement.
         evidence: The regions that get an arrow.
 
     Returns:
@@ -162,7 +162,7 @@ def region_arrows(measurement: Measurement, evidence: Sequence[Evidence]) -> lis
     """Motion of each region from onset to apex, drawn from the region's centre.
 
     Args:
-        measurement: What was measured.
+        measurement: The clip's measurement.
         evidence: The regions that count as moved, so that the picture agrees with the table.
 
     Returns:

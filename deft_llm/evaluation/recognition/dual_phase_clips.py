@@ -54,7 +54,7 @@ Floats = NDArray[np.float32]
 
 GROUPS: dict[str, tuple[str, ...]] = {"brows": ("1", "2"), "mouth": ("12",)}
 OFFSET_CLASSES = ("the same lets go", "another lets go")
-# The three moments are neighbouring frames, so skew changes nothing: the levels are 0, 1, 0.
+# The three moments are neighbouring frames, so skew changes nothing: levels are 0, 1, 0.
 _CURVE = Curve(frames=3, onset=0, apex=1, offset=2, onset_skew=1.0, offset_skew=1.0)
 _FPS = 10.0
 _POSED = 0.5  # level of both groups before the onset
@@ -65,8 +65,8 @@ class DualPhaseData(ClipSet):
     """The clips to simulate.
 
     Attributes:
-        motion_px: Range, log-uniform, of ``DualPhaseSpec.motion_px``; a single AU makes half of that
-            to all of it.
+        motion_px: Range, log-uniform, of ``DualPhaseSpec.motion_px``; a single AU makes half
+            to all of that.
         side: Side of the flow maps, px.
         head: Name of the head model.
         workers: Processes.
