@@ -59,6 +59,7 @@ class Api:
         """The same for a given onset, apex and offset frame (0-based)."""
 
         def work(paths: list[Any]) -> dict[str, Any]:
+            # The first pass aligns the face; the given frames are then measured on it.
             seen = self.service.explain(paths[0], ModelChoice(model))
             interval = Interval(onset, apex, offset)
             return self.service.explain_interval(seen, interval, ModelChoice(model)).record()

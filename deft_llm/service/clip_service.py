@@ -143,6 +143,7 @@ class ClipService:
         Raises:
             UserError: If the question is empty or too long.
         """
+        # Checked here as well, since API calls come without ``Page.take``.
         question = self.question(question)
         explainer = self.models.get(choice.model)
         yield from explainer.stream(

@@ -120,6 +120,7 @@ def comparison(
     # The surest motion of either clip first.
     for i in sorted(either.tolist(), key=lambda k: -max(float(a.z[k]), float(b.z[k]))):
         along = float(a.u[i] * b.u[i] + a.v[i] * b.v[i])
+        # Used for active regions only, whose motion is never zero.
         length = float(a.magnitude[i] * b.magnitude[i])
         # Two regions at rest have no direction to compare, only noise.
         alike = f"{along / length:+.2f}" if a.active[i] and b.active[i] else "–"

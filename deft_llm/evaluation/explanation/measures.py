@@ -183,6 +183,7 @@ def structure_alone(trial: Trial) -> Values:
 def experts(trial: Trial) -> Values:
     """Motion exchange, alignment between experts, and how well each expert reveals identity."""
     tokens = expert_tokens(trial.explainer, trial.clips)
+    # A fixed seed, so that checkpoints are compared with the same donors.
     swapped = exchange(trial.explainer, tokens, seed=0)
     faces = identity_probe(trial.explainer, trial.probe)
     return {

@@ -186,6 +186,7 @@ class SimulatedBenchmark(Benchmark):
         started = time.perf_counter()
         replies = ask(explainer, clips, grammar=self.grammar)
         seconds = (time.perf_counter() - started) / len(clips)
+        # Written before anything is scored, so that a failing measure does not lose the replies.
         file = self.output / f"predictions-{name}-{test}.jsonl"
         write_rows(file, data.seed, clips, replies, seconds)
         probe = self.probe[test] if "experts" in self.measures else None

@@ -101,6 +101,7 @@ def _mcnemar(result: Result, baseline: Result) -> str:
     def first(of: Result) -> dict[str, Prediction]:
         return {f"{r.dataset}/{r.clip}": r for r in of.rows if r.seed == of.seeds[0]}
 
+    # Matched by clip: rows of two models need not be in the same order.
     ours, theirs = first(result), first(baseline)
     clips = sorted(ours)
     *_, p = mcnemar(
