@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 def confusion_matrix(
     labels: Sequence[str], predicted: Sequence[str | None], classes: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Counts (C, C + 1): true class by predicted class; the last column counts predictions of none.
+    """Counts (C, C + 1): true by predicted class; the last column is for all other predictions.
 
     Raises:
         ValueError: If a label is none of the classes, or the lengths differ.

@@ -122,7 +122,7 @@ def comparison(
         along = float(a.u[i] * b.u[i] + a.v[i] * b.v[i])
         # Used for active regions only, whose motion is never zero.
         length = float(a.magnitude[i] * b.magnitude[i])
-        # Two regions at rest have no direction to compare, only noise.
+        # A region at rest has no direction to compare, only noise.
         alike = f"{along / length:+.2f}" if a.active[i] and b.active[i] else "–"
         rows.append((REGION_NAMES[i], _motion(a, i), _motion(b, i), alike))
     return fill_template("comparison.html", names=names, rows=rows)

@@ -66,7 +66,8 @@ def flow_heat(
         floor: Noise level, pixels: motion below it stays clear as well.
 
     Returns:
-        The picture, with a colour bar from 0 to the 99.5th percentile of the face's motion.
+        The picture, with a colour bar from 0 to the 99.5th percentile of the face's motion, or to
+        twice the floor or 0.05 px if that is more.
     """
     heat, top = heat_layer(flow, landmarks, floor)
     grey = face.mean(axis=-1, keepdims=True) / 255.0
@@ -104,7 +105,7 @@ def heat_layer(
 
 def heat_colours(level: NDArray[np.floating]) -> NDArray[np.floating]:
     """Colours (..., 3) in 0..1 of levels from 0 (no motion) to 1 (the strongest)."""
-    # The lowest quarter of the colour map is nearly black and would darken the face.
+    # Without the darkest quarter of the colour map, or weak motion would darken the face.
     return np.asarray(matplotlib.colormaps[HEAT](0.25 + 0.75 * level))[..., :3]
 
 

@@ -134,7 +134,8 @@ def face_pictures(measurement: Measurement, evidence: Sequence[Evidence]) -> dic
         evidence: The regions that get an arrow.
 
     Returns:
-        Caption -> RGB picture: the first frame, the apex, motion as heat, arrows of the regions.
+        Caption -> RGB picture: onset, apex (first and furthest frame if no expression was found),
+        motion as heat, arrows of the regions.
     """
     frames, interval = measurement.aligned.frames, measurement.interval
     onset, apex = frames[interval.onset], frames[interval.apex]
@@ -232,7 +233,7 @@ def _curve(measurement: Measurement, theme: curves.Theme) -> bytes:
 
 
 def summary_line(measurement: Measurement, info: ClipInfo) -> str:
-    """Number of frames, rate, length, and the share of frames that show a face."""
+    """Number of frames, rate, length, and how many frames show a face."""
     seen = int(np.count_nonzero(measurement.aligned.present))
     return (
         f"{info.frames} frames at {info.fps:.4g} fps · {info.duration:.2f} s · "

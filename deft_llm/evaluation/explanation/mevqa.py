@@ -131,7 +131,7 @@ def answer(question: VqaQuestion, facts: Facts) -> str:
     """The answer in the task's own wording.
 
     Args:
-        question: Of the task.
+        question: A question of the task.
         facts: Known or predicted facts about its clip.
     """
     aus = ", ".join(AU_NAMES[n] for n in _present(facts)) or NOTHING
@@ -209,7 +209,7 @@ def scores(questions: Sequence[VqaQuestion], answers: Mapping[str, str]) -> dict
         answers: Question name -> the model's text.
 
     Returns:
-        ``coarse_uf1``, ``coarse_uar``, ``fine_uf1``, ``fine_uar`` over the pinned label sets,
+        ``coarse_uf1``, ``coarse_uar``, ``fine_uf1``, ``fine_uar`` over the fixed label sets,
         ``yes_no_accuracy``, ``bleu`` and ``rouge1`` over all answers.
 
     Raises:
