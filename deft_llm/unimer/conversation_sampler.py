@@ -2,8 +2,8 @@
 
 ``unimer/answer_writer.py`` answers the question types of DEFT-LLM's own recipe. This module adds
 the other Uni-MER types about one clip: side, combined sentence, counterfactual, the motion behind
-one AU, the offset phase, times, and questions that a clip cannot answer. ``unimer/comparison.py`` asks
-about two clips.
+one AU, the offset phase, times, and questions that a clip cannot answer. Questions about two clips
+are in ``unimer/comparison.py``.
 """
 
 from __future__ import annotations
