@@ -52,7 +52,7 @@ CASME3/
     }
 
     def identify(self, row: SheetRow) -> Identity:
-        """Subject "spNO.1", clip "spNO.1_a_355": video and onset, as a video has many."""
+        """Subject "spNO.1", clip "spNO.1_a_355": video and onset (videos have several)."""
         subject, video = row["subject"], row["clip"]
         inside = f"{subject}/{video}/color"
         places = (f"data/{inside}", inside, f"*/{inside}", f"*/*/{inside}")

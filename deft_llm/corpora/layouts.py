@@ -56,8 +56,8 @@ class Layout:
     folder: str
     frame: str
     words: Mapping[str, str]
-    # Where real folders start at a large frame number, so do these: a reader that takes frame
-    # numbers for indices then fails.
+    # Real folders often start at a large frame number. So do these, to catch a reader that takes
+    # frame numbers for indices.
     first: int = 1
     grey: bool = False
     per_video: int = 1

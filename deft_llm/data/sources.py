@@ -14,7 +14,7 @@ from deft_llm.data.features import DEFAULT_SIZES, FeatureSizes
 from deft_llm.data.prepared import open_prepared
 from deft_llm.data.simulated import SimulatedData, simulated_clips, specs
 
-FRAMES_SIDE = 64  # px of simulated frames, where a network asks for them
+FRAMES_SIDE = 64  # px of simulated frames, if a network reads frames
 
 
 class ClipSource(Settings):
@@ -57,8 +57,8 @@ class ClipSource(Settings):
         """Open the clips; simulated ones are measured first.
 
         Args:
-            inputs: Inputs that networks will read, which decides what is measured.
-            cache: Folder for simulated clips.
+            inputs: Inputs that networks will read; they decide which features are measured.
+            cache: Cache folder for simulated clips.
 
         Raises:
             UserError: If a file is missing.

@@ -182,7 +182,7 @@ class AnswerWriter:
         self.templates = templates
 
     def answer(self, kind: str, facts: Facts) -> str:
-        """The answer to one question type (yes/no questions: see ``yes_no``)."""
+        """The answer to one question type (for "au_yes_no": see ``turn``)."""
         return {
             "class": lambda: facts.coarse,
             "emotion": lambda: facts.emotion or NOTHING,

@@ -19,7 +19,7 @@ from deft_llm.answers import Facts
 from deft_llm.simulator.scene.clip_spec import combinations
 
 _STEPS = 60  # of the fit in Balance
-_MOST_YES = 0.9  # some "no" stays even where most clips have nothing that is true of them
+_MOST_YES = 0.9  # cap: keeps some "no" even if few clips have a true option
 HARD = 4.0  # weight of a hard negative; other negatives weigh 1
 LOOKALIKES: tuple[tuple[int, int], ...] = (
     *((6, 7), (1, 4), (12, 14), (15, 17)),  # pairs that coders confuse most

@@ -113,7 +113,7 @@ def _agreed(
         for c, p in zip(found, sure, strict=True)
         if p >= least
     )
-    # Weak statements are believable only beside a clearer one.
+    # Weak statements are only written together with a clearer one.
     return rows if any(row.z >= SEEN_Z for row in rows) else ()
 
 

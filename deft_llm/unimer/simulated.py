@@ -40,7 +40,7 @@ def judge_simulated(simulated: SimulatedClip) -> MeasuredClip:
 
 
 def measure_simulated_parts(data: SimulatedData, folder: Path, shard: Share = ALL) -> list[str]:
-    """Simulate and measure the parts of a shard; after an interruption, call again to resume.
+    """Simulate and measure the parts of a share; after an interruption, call again to resume.
 
     Returns:
         Names of all parts of the dataset (``data/clip_shards.py``).
