@@ -18,7 +18,7 @@ from deft_llm.files import write_lines
 
 SIZES = tuple(float(x) for x in np.geomspace(0.02, 8.0, 25))  # px, edges of the histogram
 _NAMES = {au.name: n for n, au in facs.ACTION_UNITS.items()}
-# Longest names first: alternation takes the first match, and a name may begin another.
+# Longest names first: alternation takes the first match, should one name begin with another.
 _UNIT = re.compile(r"AU(\d+)|" + "|".join(sorted(map(re.escape, _NAMES), key=len, reverse=True)))
 _REASONS = 20  # most left-out clips that the card lists
 
