@@ -184,7 +184,7 @@ def returning_intervals(
     just before an expression may be taken for its start.
 
     Args:
-        aligned: The aligned clip; at least one frame with a face.
+        aligned: The aligned clip; at least two frames with a face.
         trajectory: From ``track_regions``.
         floor: (R,) noise floors, px.
 
