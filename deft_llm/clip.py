@@ -42,6 +42,7 @@ class Interval:
             )
 
     def __contains__(self, frame: int) -> bool:
+        # Both ends count: intervals are inclusive.
         return self.onset <= frame <= self.offset
 
 

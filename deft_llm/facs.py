@@ -89,7 +89,8 @@ REGIONS: dict[str, Region] = _build_regions()
 
 # Unit vectors in (outward, down) for sided regions, (subject's left = image right, down) for
 # regions on the midline, keyed by octant.
-# Clockwise on the screen from outward, because v points down; octant() relies on this order.
+# From outward over down to inward and up; octant() relies on this order. Because v points down,
+# that is clockwise on the screen, but counter-clockwise on the subject's right (outward is -u).
 _D = math.sqrt(0.5)
 _SIDED = {
     "outward": (1.0, 0.0),
@@ -152,7 +153,7 @@ def direction_vector(name: str, side: Side) -> tuple[float, float]:
 
 
 def octant(name: str, side: Side) -> int:
-    """Octant 0..7 of a direction name, clockwise from outward (left) in steps of 45 degrees.
+    """Octant of a direction name in steps of 45 degrees: 0 outward (left), 2 down, 4 inward, 6 up.
 
     Raises:
         UserError: If the name does not exist for that side.
@@ -165,9 +166,9 @@ def octant(name: str, side: Side) -> int:
 
 def mirror_direction(name: str, side: Side) -> str:
     """The direction name after a left-right flip of the image; only midline names change."""
+    # Sided names are relative to the midline ("outward"), so a flip does not change them.
     if side != "middle":
         return name
-    # Sided names are relative to the midline ("outward") and survive a flip.
     swap = {"left": "right", "right": "left"}
     return " ".join(swap.get(word, word) for word in name.split())
 
@@ -337,8 +338,7 @@ class CodedAU:
 
 
 _CODE = re.compile(r"[LR]?([0-9]{1,3})")  # an annotation's code, as CodedAU.code writes it
-# Prefix (A/L: asymmetric, stronger left), lip part, number, intensity. "X" is accepted as an
-# intensity.
+# Prefix (A, L, R, A/L or A/R), lip part, number, intensity (X is accepted besides A to E).
 _ATOM = re.compile(r"^([ALR]|A/[LR])?([TB])?\s*(\d{1,2})\s*([A-EX](?:/[A-E])?)?$")
 _NOT_AN_AU = {"soft focus"}
 

@@ -46,6 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """The same for a folder, which must not exist yet; the temporary folder starts empty."""
     partial = folder.with_name(folder.name + _PARTIAL)
+    # No process id here: the next attempt has to find and delete what a failed one left.
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial  # kept after an error, for inspection; the next attempt deletes it
@@ -119,7 +120,7 @@ def claim(note: Path, settings: BaseModel, exclude: set[str], problem: str) -> N
     text = settings.model_dump_json(indent=1, exclude=exclude)
     if note.is_file() and note.read_text(encoding="utf-8") != text:
         raise UserError(f"{note.parent} {problem}")
-    write_text(note, text)
+    write_text(note, text)  # atomic: another process never reads half of it
 
 
 def digest(*parts: str | bytes | memoryview) -> str:

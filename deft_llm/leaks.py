@@ -164,6 +164,7 @@ def find_leaks(
     # product compares all pairs.
     signs = 2 * bits - 1
     differing = 0.5 - 0.5 * (signs @ signs.T) / bits.shape[1]
+    # Equal contents are certain leaks and already reported.
     equal = set(report.contents)
     for a, b in np.argwhere(apart & (differing <= near_bits)).tolist():
         if (a, b) not in equal:

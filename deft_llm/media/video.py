@@ -72,7 +72,8 @@ class VideoInfo:
 
     @property
     def variable_rate(self) -> bool:
-        """Whether a time step is off the median by more than rounding (2 ms or 10 %)."""
+        """Whether a time step differs from the median by more than both 2 ms and 10 %."""
+        # Containers round times, often to milliseconds; that is not a variable rate.
         steps = np.diff(self.timestamps)
         if len(steps) < 2:
             return False

@@ -67,6 +67,7 @@ def medsqrt(images: NDArray[Any]) -> Floats:
         (N, 3, S, S) float32, of the order of 1.
     """
     x = images.transpose(0, 3, 1, 2).astype(np.float32)
+    # Strain too is centred here: stretched images have lost its zero.
     x = x - np.median(x, axis=(2, 3), keepdims=True)
     scale = x.std((2, 3), keepdims=True)
     scale[:, 2:] = np.sqrt((x[:, 2:] ** 2).mean((2, 3), keepdims=True))
@@ -78,5 +79,7 @@ def medsqrt(images: NDArray[Any]) -> Floats:
 def mirror_flow(encoded: Floats) -> Floats:
     """Left-right flip of (N, 3, S, S): u changes its sign."""
     flipped = encoded[..., ::-1].copy()
+    # Channel 0 is u, which points to image right; v and strain do not depend on the side. The
+    # encoding keeps signs, so encoded flow can be flipped directly.
     flipped[:, 0] *= -1
     return flipped

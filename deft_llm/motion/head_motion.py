@@ -179,7 +179,7 @@ def rigid_zones(landmarks: NDArray[Any], height: int, width: int) -> FloatArray:
 @lru_cache(maxsize=16)
 def _samples(key: bytes | None, height: int, width: int) -> tuple[NDArray[Any], ...]:
     """Sampled pixels of the rigid zones: rows, columns, weight, centre (x, y), depth."""
-    # The step grows with the image, so that the fit costs the same at any size.
+    # The step grows with the image, so that the fit costs about the same at any size.
     step = max(1, round(_STRIDE * min(height, width) / 224))
     ys, xs = np.mgrid[step // 2 : height : step, step // 2 : width : step]
     if key is None:

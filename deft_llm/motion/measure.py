@@ -148,6 +148,7 @@ class MotionMeter:
         last = len(visible) - 1
         step = min(max(gap, 1), last)
         starts = np.unique(np.linspace(0, last - step, 4).astype(int))
+        # Steps count visible frames, so that each pair shows a face at both ends.
         pairs = [(int(visible[s]), int(visible[s + step])) for s in starts]
         return float(
             np.median(
@@ -173,9 +174,12 @@ class MotionMeter:
         """Noise floors (R,) and the number of frame pairs behind them."""
         pairs = noise.rest_pairs(interval, self.aligned.present)
         prior = self.prior(interval.onset, interval.apex - interval.onset, sigma)
+        # A median over a few pairs is too unsteady to divide by.
         if len(pairs) < noise.MIN_PAIRS:
             return prior, 0
         moved = np.stack([region_motion(self.flow(i, j), self.masks) for i, j in pairs])
+        # The pairs go through the same averaging, flow and head fit as the expression, so their
+        # motion holds every error of the method.
         return noise.combine(noise.robust_floor(moved), prior), len(pairs)
 
 
@@ -216,6 +220,7 @@ def measure(
         shown, score = strongest_interval(aligned, trajectory, floor)
         found = score >= DETECTION_Z
     else:
+        # A given interval counts as found: the annotator saw an expression there.
         shown = _visible_interval(interval, visible)
         sigma = meter.sensor_noise(shown.apex - shown.onset)
         if settings.curve:
@@ -271,7 +276,7 @@ def _visible_interval(interval: Interval, visible: NDArray[np.intp]) -> Interval
 
 
 def _span(path: FloatArray) -> float:
-    """Largest distance from the first frame, px."""
+    """Largest distance from the position in the first frame, px."""
     return float(np.linalg.norm(path - path[0], axis=1).max())
 
 

@@ -44,6 +44,7 @@ def bi_woof(encoded: Floats, blocks: int = 7, bins: int = 8) -> Floats:
     cells = count * blocks * blocks
     place = ((clip * blocks * blocks + block) * bins + orientation).ravel()
     histogram = np.bincount(place, weights=np.hypot(u, v).ravel(), minlength=cells * bins)
+    # Clip, block and orientation form one index, so one bincount serves all clips.
     inside = (clip * blocks * blocks + block).ravel()
     total = np.bincount(inside, weights=strain.ravel(), minlength=cells)
     mean = total / np.bincount(inside, minlength=cells)

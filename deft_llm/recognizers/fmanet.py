@@ -97,7 +97,10 @@ class PhaseFusion(nn.Module):
         means = torch.cat([onset_phase.mean((2, 3)), offset_phase.mean((2, 3))], dim=1)
         weights = self.net(means).unflatten(1, (2, -1)).softmax(dim=1)
         return torch.einsum(
-            "bpc,bpchw->bchw", weights, torch.stack([onset_phase, offset_phase], 1)
+            # b clip, p phase, c channel: the softmax runs over p, so each channel mixes the phases.
+            "bpc,bpchw->bchw",
+            weights,
+            torch.stack([onset_phase, offset_phase], 1),
         ), weights
 
 
@@ -205,6 +208,7 @@ class FMANet(Recognizer):
             fused, seen["weights"] = self.fusion(*maps)
         if self.attention is not None:
             where = self.attention(fused, torch.stack(magnitudes).mean(0))
+            # 1 + as in the gate: attention can raise cells but not remove them.
             fused, seen["attention"] = fused * (1 + where), where[:, 0]
         return fused, seen
 

@@ -42,6 +42,7 @@ class FlatLinear:
         """Learn from N clips; labels are class indices."""
         vectors = self._describe(inputs).astype(np.float64)
         wide = vectors.shape[0] < vectors.shape[1]
+        # With more clips than values there is nothing to reduce; the identity leaves them as is.
         self.turn = np.linalg.qr(vectors.T)[0] if wide else np.eye(vectors.shape[1])
         self._fit(vectors @ self.turn, labels)
 
@@ -104,6 +105,7 @@ class SvmFlow(FlatLinear):
 
     def _predict(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Softmax of twice the margins: a ranking, not calibrated probabilities."""
+        # One-against-rest machines have no common probability scale; the factor 2 only sharpens it.
         margins = np.stack([one.decision_function(vectors) for one in self.model], axis=1)
         probabilities: NDArray[np.float64] = softmax(2 * margins, axis=1)
         return probabilities

@@ -141,6 +141,7 @@ class Prior:
                 # Features are concatenated: the root keeps their squared length, and so the effect
                 # of the penalty, independent of the number of networks.
                 features.append(torch.stack(described).mean(0) / len(self.networks) ** 0.5)
+                # Logits are averaged, not probabilities, because the correction is added to logits.
                 scores.append(torch.stack([network.emotion(d) for d in described]).mean(0))
         rows: Floats = torch.cat([*features, torch.stack(scores).mean(0)], 1).numpy()
         return rows
