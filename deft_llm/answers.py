@@ -146,9 +146,9 @@ def stated_labels(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name if name in _LABELS else "others" for name in found))
 
 
-_UNIT_NUMBER = re.compile(r"\bAU([0-9]{1,2})\b")
+_AU_NUMBER = re.compile(r"\bAU([0-9]{1,2})\b")
 
 
 def stated_aus(text: str) -> frozenset[int]:
     """Numbers of all AUs that a text names as "AU12", whether FACS has them or not."""
-    return frozenset(map(int, _UNIT_NUMBER.findall(text)))
+    return frozenset(map(int, _AU_NUMBER.findall(text)))

@@ -178,30 +178,20 @@ def _run(
     jobs: Sequence[MeasuringJob], cache: Path, settings: PrepareSettings, workers: int
 ) -> Iterator[tuple[int, Prepared]]:
     """(index, row) in the order in which jobs finish."""
+    work = partial(_numbered, cache=cache, settings=settings)
     if workers <= 1:
         with for_a_while_on_one_core():
             yield from map(work, enumerate(jobs))
         return
-    # Not "fork", which would copy locks that threads of OpenCV or torch may hold.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_core) as pool:
-        waiting: dict[Future[Prepared], int] = {}
-        todo = iter(enumerate(jobs))
-        try:
-            while True:
-                # `todo` is one iterator, so each round continues where the last one stopped. Two
-                # jobs per worker keep all busy without submitting the whole corpus at once.
-                for index, job in todo:
-                    waiting[pool.submit(prepare_one, job, cache, settings)] = index
-                    if len(waiting) >= 2 * workers:
-                        break
-                if not waiting:
-                    return
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    yield waiting.pop(future), future.result()
-        finally:
-            # Also after Ctrl-C: drop queued jobs and wait for the running ones only.
-            pool.shutdown(cancel_futures=True)
+    with closing(parallel_map(work, enumerate(jobs), workers, ordered=False)) as found:
+        yield from found
+
+
+def _numbered(
+    job: tuple[int, MeasuringJob], cache: Path, settings: PrepareSettings
+) -> tuple[int, Prepared]:
+    """A row with its place in the corpus: other processes finish in any order."""
+    return job[0], prepare_one(job[1], cache, settings)
 
 
 def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Prepared:

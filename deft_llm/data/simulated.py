@@ -229,7 +229,7 @@ def simulated_clips(
         # The listing is written last and marks the dataset as complete, so it has to go first.
         (folder / "clips.jsonl").unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    clips = list(tqdm(_measured(drawn, work, data.workers), total=len(drawn), desc="test clips"))
+    clips = list(tqdm(_measured(drawn, work, data.workers), total=len(drawn), desc="clips"))
     for clip in clips:
         if clip.problem:
             logger.warning("%s: %s", clip.record.clip, clip.problem)

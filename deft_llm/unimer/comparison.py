@@ -78,9 +78,9 @@ def _answer(kind: str, first: Facts, second: Facts, writer: AnswerWriter) -> str
     shared = [code for code in first.aus if code in second.aus]
     return writer.text(
         "shared_aus",
-        shared=_units(shared),
-        first=_units([code for code in first.aus if code not in shared]),
-        second=_units([code for code in second.aus if code not in shared]),
+        shared=_au_list(shared),
+        first=_au_list([code for code in first.aus if code not in shared]),
+        second=_au_list([code for code in second.aus if code not in shared]),
     )
 
 
@@ -88,5 +88,5 @@ def _largest(facts: Facts) -> float:
     return max((row.magnitude for row in facts.evidence), default=0.0)
 
 
-def _units(codes: list[str]) -> str:
+def _au_list(codes: list[str]) -> str:
     return ", ".join(map(au_name, codes)) or "none"

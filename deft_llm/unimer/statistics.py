@@ -19,13 +19,13 @@ from deft_llm.files import write_lines
 SIZES = tuple(float(x) for x in np.geomspace(0.02, 8.0, 25))  # px, edges of the histogram
 _NAMES = {au.name: n for n, au in facs.ACTION_UNITS.items()}
 # Longest names first: alternation takes the first match, should one name begin with another.
-_UNIT = re.compile(r"AU(\d+)|" + "|".join(sorted(map(re.escape, _NAMES), key=len, reverse=True)))
+_AU = re.compile(r"AU(\d+)|" + "|".join(sorted(map(re.escape, _NAMES), key=len, reverse=True)))
 _REASONS = 20  # most left-out clips that the card lists
 
 
 def asked_au(question: str) -> int | None:
     """The AU number in a question, which names the AU by number or by name."""
-    match = _UNIT.search(question)
+    match = _AU.search(question)
     if match is None:
         return None
     return int(match[1]) if match[1] else _NAMES[match[0]]
@@ -176,16 +176,16 @@ class Statistics:
         return "\n".join(lines)
 
 
-def _bars(axis: Any, counts: Counter[str], au: str, title: str, lying: bool = False) -> None:
+def _bars(axis: Any, counts: Counter[str], label: str, title: str, lying: bool = False) -> None:
     names = [name for name, _ in counts.most_common()]
     values = [counts[name] for name in names]
     if lying:
         axis.barh(names[::-1], values[::-1], color="#0072B2")
-        axis.set_xlabel(au)
+        axis.set_xlabel(label)
         axis.tick_params(axis="y", labelsize=8)
     else:
         axis.bar(names, values, color="#0072B2")
-        axis.set_ylabel(au)
+        axis.set_ylabel(label)
         axis.tick_params(axis="x", labelrotation=30)
     axis.set_title(title)
 

@@ -270,13 +270,6 @@ def _moments(measurement: Measurement) -> dict[str, dict[str, Any]]:
     return {k: {"frame": t, "seconds": round(float(times[t]), 6)} for k, t in named.items()}
 
 
-def interocular(measurement: Measurement) -> float:
-    """Distance between the eye centres, canonical pixels."""
-    # iBUG points 36-41 are the subject's right eye, 42-47 the left one.
-    points = measurement.aligned.landmarks
-    return float(np.linalg.norm(points[42:48].mean(axis=0) - points[36:42].mean(axis=0)))
-
-
 def _rows(table: RegionTable) -> list[dict[str, Any]]:
     return [
         {

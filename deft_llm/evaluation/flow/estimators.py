@@ -30,7 +30,7 @@ class ScoredPair:
     mask: NDArray[np.bool_]
 
 
-def pairs_of(store: PairStore) -> Iterator[FlowPair]:
+def pairs_of(store: PairStore) -> Iterator[ScoredPair]:
     """The pairs of a store in which a face is visible."""
     for i in range(len(store)):
         row = store[i]
@@ -45,7 +45,9 @@ def errors_of(estimate: Estimate, store: PairStore, name: str) -> FlowErrors:
     return errors_of_fit(lambda pair: estimate(pair.first, pair.second), store, name)
 
 
-def errors_of_fit(fit: Callable[[FlowPair], FlowField], store: PairStore, name: str) -> FlowErrors:
+def errors_of_fit(
+    fit: Callable[[ScoredPair], FlowField], store: PairStore, name: str
+) -> FlowErrors:
     """Errors of a function that may also use the true flow, such as :func:`rigid_fit`."""
     pairs = tqdm(pairs_of(store), total=len(store), desc=name, unit="pair")
     return sum((flow_errors(fit(p), p.truth, p.mask) for p in pairs), FlowErrors())
@@ -56,7 +58,7 @@ def zero_flow(first: NDArray[Any], second: NDArray[Any]) -> FlowField:
     return np.zeros((2, *first.shape[:2]), np.float32)
 
 
-def rigid_fit(pair: FlowPair) -> FlowField:
+def rigid_fit(pair: ScoredPair) -> FlowField:
     """The rotation and shift in the image plane closest to the true flow.
 
     Least squares over the mask (Kabsch 1976): a bound for every estimator of rigid motion.

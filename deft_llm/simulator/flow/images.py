@@ -161,7 +161,7 @@ def _draw_all(
         codes, counts = table[label]
         code = codes[rng.choice(len(codes), p=counts)]
         acts = _activations(rng, code, settings, head.aus)
-        yield camera.flow(rng, acts, settings), label, _units(code), face
+        yield camera.flow(rng, acts, settings), label, _au_marks(code), face
 
 
 def _by_class() -> list[tuple[list[tuple[str, ...]], NDArray[np.float64]]]:
@@ -180,7 +180,7 @@ def _by_class() -> list[tuple[list[tuple[str, ...]], NDArray[np.float64]]]:
     return [(list(group), np.array(list(group.values())) / sum(group.values())) for group in found]
 
 
-def _units(codes: tuple[str, ...]) -> NDArray[np.uint8]:
+def _au_marks(codes: tuple[str, ...]) -> NDArray[np.uint8]:
     coded = np.zeros((len(AUS), 2), np.uint8)
     for code in codes:
         if facs.au_number(code) in AUS:
