@@ -109,10 +109,7 @@ def scan_packets(container: Any, stream: Any) -> PacketTable:
 
 def rewind(container: Any, stream: Any, table: PacketTable, start: int) -> None:
     """Seek to the last key frame from which frame `start` can be decoded."""
-    if start < len(table.pts):
-        target = int(table.pts[start])
-    else:
-        target = 0
+    target = int(table.pts[start]) if start < len(table.pts) else 0
     container.seek(target, stream=stream, backward=True)
 
 
