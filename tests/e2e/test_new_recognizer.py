@@ -10,7 +10,6 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from sys import modules
@@ -19,22 +18,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deft_llm.data.feature_files import save_features
 from deft_llm.data.features import Features
-from deft_llm.data.records import ClipRecord
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import DeftFeatureExtractor
 from deft_llm.evaluation.benchmark import run as run_benchmark
-from deft_llm.files import write_lines
 from deft_llm.recognizers.base import RECOGNIZERS
 from deft_llm.training import tasks
 from tests.evaluation.recognition.conftest import SUBJECTS, write_benchmark
+from tests.recognizers.conftest import write_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "adding_a_recognizer.md"
-EMOTIONS = ("happiness", "disgust", "surprise")
 
 
 def example() -> str:
@@ -56,19 +52,6 @@ def tiny_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     yield
 
 
-def clips(folder: Path, make: Callable[[int], Features], subject: str) -> Path:
-    """A folder of nine measured clips, as ``instructions build`` leaves them."""
-    folder.mkdir()
-    first = ClipRecord("", "", None, True, ("12",), (), "features-0.safetensors", 0, "")
-    records = [
-        replace(first, clip=f"c{i}", subject=f"{subject}{i}", emotion=EMOTIONS[i % 3], row=i)
-        for i in range(9)
-    ]
-    save_features(folder / "features-0.safetensors", [make(i) for i in range(9)])
-    write_lines(folder / "clips.jsonl", (record.to_json() for record in records))
-    return folder
-
-
 def test_the_page_shows_sixty_lines() -> None:
     assert len(example().splitlines()) <= 60
 
@@ -83,8 +66,8 @@ def test_one_file_and_one_line_are_enough(
     trained = tmp_path / "run" / "final"
     changes = {
         "recognizer": "tiny_flow",
-        "data": clips(tmp_path / "train", make_features, "s"),
-        "test": clips(tmp_path / "test", make_features, "t"),
+        "data": write_folder(tmp_path / "train", make_features, "s"),
+        "test": write_folder(tmp_path / "test", make_features, "t"),
         "output": tmp_path / "run",
         "batch_size": 4,
         "schedule.steps": 2,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +13,17 @@ from safetensors.torch import load_file
 
 from deft_llm import facs
 from deft_llm.data.clip_dataset import ClipDataset
-from deft_llm.data.feature_files import save_features
 from deft_llm.data.features import Features, mirror_features
 from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
-from deft_llm.files import write_lines
 from deft_llm.recognizers.base import load_recognizer
 from deft_llm.recognizers.task import RecognizerTask
 from deft_llm.training import tasks
+from tests.recognizers.conftest import write_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "train_configs" / "recognizers" / "fmanet.yaml"
-EMOTIONS = ("happiness", "disgust", "surprise", "others")
 
 
 def flows(count: int = 10) -> np.ndarray:
@@ -41,18 +38,6 @@ def clips_of(flow: np.ndarray, labels: Sequence[int], mirrored: tuple[int, int])
 
 def examples(count: int = 10) -> LabelledClips:
     return clips_of(flows(count), [i % 2 for i in range(count)], mirrored=(1, 0))
-
-
-def write_folder(folder: Path, make: Callable[[int], Features], subjects: str) -> Path:
-    folder.mkdir()
-    record = ClipRecord("", "", None, True, ("12",), (), "features-0.safetensors", 0, "")
-    records = [
-        replace(record, clip=f"c{i}", subject=f"{subjects}{i}", emotion=EMOTIONS[i % 4], row=i)
-        for i in range(12)
-    ]
-    save_features(folder / "features-0.safetensors", [make(i) for i in range(12)])
-    write_lines(folder / "clips.jsonl", (r.to_json() for r in records))
-    return folder
 
 
 def test_an_epoch_shows_every_clip_once() -> None:
