@@ -86,7 +86,7 @@ def _with(
         names: The way from here to what is set.
         value: What is set there.
         above: The way from the top to ``node``.
-        spread: Is told of every list that has the value set in several items.
+        spread: Called with every list that has the value set in several items.
     """
     if not names:
         return value

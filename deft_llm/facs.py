@@ -193,7 +193,7 @@ class ActionUnit:
     Attributes:
         number: FACS number.
         name: FACS name, lower case.
-        movements: Regions it moves; empty where nothing can be told from regional motion
+        movements: Regions it moves; empty where regional motion shows nothing
             (eye and head positions).
     """
 
@@ -348,7 +348,7 @@ def _parse_atom(text: str, code: str) -> CodedAU | None:
         )
     prefix, part, number, intensity = (g or "" for g in match.groups())
     if int(number) not in ACTION_UNITS:
-        raise UserError(f"AU code {code!r}: AU{number} is not a FACS unit that this project knows")
+        raise UserError(f"AU code {code!r}: AU{number} is not a FACS AU that this project knows")
     side = prefix.removeprefix("A").removeprefix("/")
     asymmetric = prefix.startswith("A")
     return CodedAU(int(number), side, part, asymmetric, intensity, reference, uncertain)
@@ -379,7 +379,7 @@ def parse_aus(code: str | int | float | None) -> tuple[CodedAU, ...]:
         The AUs in the order written.
 
     Raises:
-        UserError: If a part is no AU code, or no unit that is known.
+        UserError: If a part is no AU code, or no AU that is known.
     """
     text = "" if code is None else str(code).strip()
     if text.endswith(".0"):  # a spreadsheet's float

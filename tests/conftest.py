@@ -1,10 +1,11 @@
-"""What the tests of several rooms share: an untrained DEFT-LLM on disk, packets, a moved face."""
+"""What the tests of several rooms share: an untrained DEFT-LLM on disk, features, a moved face."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,14 @@ from deft_llm.motion.regions import REGION_NAMES, region_masks, region_table
 
 ROOT = Path(__file__).resolve().parents[1]
 MakeRecord = Callable[[int], ClipRecord]
+
+
+@pytest.fixture(autouse=True)
+def own_accelerator() -> Iterator[None]:
+    """Each run starts as in a process of its own: accelerate keeps the precision of the last."""
+    yield
+    if state := sys.modules.get("accelerate.state"):
+        state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -71,7 +80,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_features() -> Callable[[int], Features]:
-    """Seed -> a packet of noise."""
+    """Seed -> features of noise."""
 
     def make(seed: int) -> Features:
         rng = np.random.default_rng(seed)

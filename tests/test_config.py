@@ -172,8 +172,8 @@ def test_groups_beside_values_and_lists_inside_groups(caplog: pytest.LogCaptureF
     changed = apply_overrides(values, ["a.parts.x=5"])
     parts = [{"x": 5}, "odd", {"x": 5}]
     assert changed == {"a": [{"parts": parts}, 7, {"parts": {"x": 5}}, {"parts": {"x": 5}}]}
-    (said,) = caplog.messages
-    assert said.endswith("set in each of the 3 items of a, 2 items of a.0.parts")
+    (message,) = caplog.messages
+    assert message.endswith("set in each of the 3 items of a, 2 items of a.0.parts")
 
 
 def test_a_group_that_is_written_once_and_used_twice_is_changed_in_one_place() -> None:

@@ -141,12 +141,12 @@ def _dies(x: int) -> int:
 
 
 def test_a_process_that_dies_is_told() -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         list(parallel_map(_dies, range(20), 2, advice="run again with fewer --workers"))
     message = (
         "a worker process was ended, perhaps for lack of memory; run again with fewer --workers"
     )
-    assert str(told.value) == message
+    assert str(caught.value) == message
     assert not active_children()
 
 

@@ -34,9 +34,9 @@ def test_every_registered_name_is_there(kind: str, name: str) -> None:
 
 def test_an_unknown_name_costs_no_import_and_is_told_with_the_nearest() -> None:
     registry = {"lk": "no.such.module:Thing", "dis": "nor.this:One"}
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         resolve(registry, "lkk", "flow method", where="a.yaml")
     message = "a.yaml: unknown flow method 'lkk', expected one of lk, dis; did you mean 'lk'?"
-    assert str(told.value) == message
+    assert str(caught.value) == message
     with pytest.raises(UserError, match=r"^unknown flow method 'x', expected one of lk, dis$"):
         resolve(registry, "x", "flow method")

@@ -33,16 +33,17 @@ def flow(
     """Estimate the motion from one image to another; write it, and a colour picture beside it."""
     import numpy as np
 
+    from deft_llm.files import write_bytes
     from deft_llm.media.draw import middlebury_colours
     from deft_llm.media.frames import read_image
-    from deft_llm.motion.flow_files import check_writable, write_flow, write_whole
+    from deft_llm.motion.flow_files import check_writable, write_flow
     from deft_llm.viz.overlay import encode_png
 
     check_writable(out)
     motion = _estimator(method, weights)(read_image(a), read_image(b))
     picture = out.with_name(f"{out.stem}.colour.png")
     write_flow(out, motion)
-    write_whole(picture, encode_png(middlebury_colours(motion, scale)))
+    write_bytes(picture, encode_png(middlebury_colours(motion, scale)))
     length = np.hypot(*motion)
     show("motion", f"mean {length.mean():.3f} px · largest {length.max():.3f} px")
     show("flow", out)

@@ -131,7 +131,7 @@ def _build(
 
 
 @app.command()
-def validate_settings(
+def validate(
     data: Folder, most: Annotated[int, typer.Option(help="problems to print")] = 50
 ) -> None:
     """Print what is wrong with a data folder by file, line and field; status 1 if anything is."""

@@ -54,5 +54,5 @@ DFME/
         return Identity(f"dfme_{row['subject']}", clip, places)
 
     def aus_text(self, row: SheetRow) -> str:
-        """Units are separated by commas or by "+"."""
+        """AUs are separated by commas or by "+"."""
         return row["aus"].replace(",", "+").replace("AU", "")

@@ -57,7 +57,7 @@ class FourDme(Corpus):
         return Identity(f"4dme_{row['subject']}", row["clip"], places)
 
     def aus_text(self, row: SheetRow) -> str:
-        """From "AU4+AU7(k)" to "4": units marked (k) are held through the clip and do not move."""
+        """From "AU4+AU7(k)" to "4": AUs marked (k) are held through the clip and do not move."""
         aus = [au.strip() for au in re.split(r"[+,]", row["aus"]) if au.strip()]
         moving = [au.removeprefix("AU") for au in aus if not au.endswith("(k)")]
         return "+".join(moving)

@@ -1,7 +1,8 @@
 """A measured clip in compact form: what the cache keeps and what every network input is made of.
 
-A packet is a dictionary of small arrays. It is written to safetensors, so a corpus is decoded,
-aligned and measured once. Dimensions: P phases (onset→apex, apex→offset), R regions, F columns.
+The features of a clip are a dictionary of small arrays, written to safetensors, so that a corpus is
+decoded, aligned and measured once. Dimensions: P phases (onset→apex, apex→offset), R regions, F
+columns.
 """
 
 from __future__ import annotations

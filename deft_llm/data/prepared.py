@@ -1,4 +1,4 @@
-"""Measure every clip of a corpus once: read, align, measure, keep the packet.
+"""Measure every clip of a corpus once: read, align, measure, keep the features.
 
 Each clip is one safetensors file in the cache, named by a hash of the content of its frames, its
 interval and the settings, and put in place when it is whole: an interrupted run loses the clip in
@@ -12,9 +12,9 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +36,10 @@ from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder
 from deft_llm.media.frames import list_frames
 from deft_llm.media.video import FOLDER_FPS, read_clip
 from deft_llm.motion.measure import MotionSettings
-from deft_llm.parallel import for_a_while_on_one_core, one_core
+from deft_llm.parallel import for_a_while_on_one_core, parallel_map
 
 logger = logging.getLogger(__name__)
-# Raised whenever reading, aligning or measuring changes what a packet holds.
+# Raised whenever reading, aligning or measuring changes what features hold.
 VERSION = 1
 
 
@@ -99,7 +99,7 @@ class Prepared:
     cached: bool = False
 
 
-def plan(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
+def measuring_job(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
     """Which frames of a clip's folder are read."""
     interval = entry.annotation.interval
     assert interval is not None and entry.folder is not None, entry
@@ -154,7 +154,7 @@ def prepare(
             f"{cache}: cannot be made ({error.strerror}); give another folder"
         ) from None
     settings = settings or PrepareSettings()
-    jobs = [plan(entry, settings) for entry in reading.entries]
+    jobs = [measuring_job(entry, settings) for entry in reading.entries]
     done: dict[int, Prepared] = {}
     with tqdm(total=len(jobs), desc=f"prepare {reading.name}", unit="clip") as progress:
         for index, row in _run(jobs, cache, settings, workers):
@@ -171,26 +171,20 @@ def _run(
     jobs: Sequence[MeasuringJob], cache: Path, settings: PrepareSettings, workers: int
 ) -> Iterator[tuple[int, Prepared]]:
     """Rows as they are finished."""
+    work = partial(_numbered, cache=cache, settings=settings)
     if workers <= 1:
         with for_a_while_on_one_core():
-            yield from ((i, prepare_one(job, cache, settings)) for i, job in enumerate(jobs))
+            yield from map(work, enumerate(jobs))
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_core) as pool:
-        waiting: dict[Future[Prepared], int] = {}
-        todo = iter(enumerate(jobs))
-        try:
-            while True:
-                for index, job in todo:
-                    waiting[pool.submit(prepare_one, job, cache, settings)] = index
-                    if len(waiting) >= 2 * workers:
-                        break
-                if not waiting:
-                    return
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    yield waiting.pop(future), future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with closing(parallel_map(work, enumerate(jobs), workers, ordered=False)) as found:
+        yield from found
+
+
+def _numbered(
+    job: tuple[int, MeasuringJob], cache: Path, settings: PrepareSettings
+) -> tuple[int, Prepared]:
+    """A row with its place in the corpus: other processes finish in any order."""
+    return job[0], prepare_one(job[1], cache, settings)
 
 
 def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Prepared:
@@ -208,14 +202,14 @@ def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Pr
     except UserError as error:
         write_text(failed, json.dumps({"problem": str(error)}))
         return Prepared(annotation, key, job.remark, str(error))
-    with replacing(file) as partial:
-        save_file(features, partial, {"clip": annotation.clip, "status": status})
+    with replacing(file) as half:
+        save_file(features, half, {"clip": annotation.clip, "status": status})
     remark = "; ".join(part for part in (job.remark, "" if status == "ok" else status) if part)
     return Prepared(annotation, key, remark)
 
 
 def _measure(job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, str]:
-    """The packet of a clip, and what could not be seen."""
+    """The features of a clip, and what could not be seen."""
     entry = job.entry
     assert entry.folder is not None
     fps = entry.annotation.fps or FOLDER_FPS

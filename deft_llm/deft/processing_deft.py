@@ -1,7 +1,7 @@
 """From a measured clip and words to the model's inputs.
 
-``DeftFeatureExtractor`` scales a motion packet into the experts' inputs; ``DeftProcessor`` joins
-it with a tokenizer, expands ``<clip>`` into the experts' placeholder spans, and renders
+``DeftFeatureExtractor`` scales the features of a clip into the experts' inputs. ``DeftProcessor``
+joins it with a tokenizer, expands ``<clip>`` into the experts' placeholder spans, and renders
 conversations with the answers marked for the loss.
 """
 
@@ -54,7 +54,7 @@ def clip_span(config: DeftConfig) -> str:
 
 
 class DeftFeatureExtractor(FeatureExtractionMixin):
-    """Scales motion packets into the experts' inputs.
+    """Scales the features of clips into the experts' inputs.
 
     Attributes:
         texture_scale: Grey levels that become 1.
@@ -125,7 +125,7 @@ class DeftProcessor(ProcessorMixin):
         """Join the parts.
 
         Args:
-            feature_extractor: Scales packets.
+            feature_extractor: Scales features.
             tokenizer: Must know the placeholder tokens (``add_expert_tokens``).
             span: What ``<clip>`` expands to (``clip_span``).
             prompts: Name -> the question that a caller asks by that name.
@@ -147,13 +147,13 @@ class DeftProcessor(ProcessorMixin):
     def __call__(
         self, text: str | Sequence[str], clips: Features | Sequence[Features] | None = None
     ) -> BatchFeature:
-        """Rendered text with ``<clip>`` and the packets of those clips -> model inputs.
+        """Rendered text with ``<clip>`` and the features of those clips -> model inputs.
 
         Returns:
             ``input_ids`` and ``attention_mask`` (B, L), padded on the left, and the clip inputs.
 
         Raises:
-            UserError: If the number of ``<clip>`` marks and of packets differ.
+            UserError: If the number of ``<clip>`` marks and of clips differ.
         """
         texts = [text] if isinstance(text, str) else list(text)
         marks = sum(t.count(CLIP_TOKEN) for t in texts)

@@ -89,7 +89,7 @@ def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float
 
 
 def _aus(rng: np.random.Generator, coded_share: float, known: tuple[str, ...]) -> tuple[str, ...]:
-    """A coded combination, or one to three units at random, of one side or of both."""
+    """A coded combination, or one to three AUs at random, of one side or of both."""
     codes = sorted({code for table in combinations().values() for code in table})
     if rng.random() < coded_share:
         return tuple(str(rng.choice(codes)).split("+"))

@@ -116,7 +116,7 @@ def face_specs(data: FaceData, number: int, head: Head) -> Iterator[ClipSpec]:
 
 
 def _aus(rng: np.random.Generator, head: Head) -> tuple[str, ...]:
-    """None to four units at random, of one side or of both."""
+    """None to four AUs at random, of one side or of both."""
     chosen = rng.choice(head.aus, size=int(rng.integers(0, 5)), replace=False)
     return tuple(str(rng.choice(["", "", "", "L", "R"])) + str(number) for number in chosen)
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
-from deft_llm.files import write_bytes as write_whole
+from deft_llm.files import write_bytes
 
 FloatArray = NDArray[np.float32]
 _MAGIC = b"PIEH"  # 202021.25 as a little-endian float
@@ -69,7 +69,7 @@ def write_flow(
         raise UserError(f"{path}: known has shape {known.shape}; expected {flow.shape[1:]}")
     if not np.isfinite(flow[:, known]).all():
         raise UserError(f"{path}: the flow holds NaN or infinity; mark such pixels as not known")
-    write_whole(path, writer(np.where(known, flow, 0).astype("<f4"), known))
+    write_bytes(path, writer(np.where(known, flow, 0).astype("<f4"), known))
 
 
 def check_writable(path: Path) -> None:

@@ -46,10 +46,10 @@ class Api:
         return self.service.models.names()
 
     def explain_clip(
-        self, video: File, model: str = "embedded", leave_out: list[str] | None = None
+        self, video: File, model: str = "embedded", ablate: list[str] | None = None
     ) -> dict[str, Any]:
         """Everything that is measured and said of a clip, as in a report's explanation.json."""
-        choice = ModelChoice(model, tuple(leave_out or ()))
+        choice = ModelChoice(model, tuple(ablate or ()))
         return self._with_clip([video], lambda p: self.service.explain(p[0], choice).record())
 
     def explain_interval(
@@ -71,27 +71,27 @@ class Api:
         earlier: list[list[str]] | None = None,
         model: str = "embedded",
         temperature: float = 0.0,
-        leave_out: list[str] | None = None,
+        ablate: list[str] | None = None,
     ) -> dict[str, Any]:
         """An answer, and for each of its sentences the regions, what was measured, the verdict.
 
         ``earlier`` holds (question, answer) pairs of the same conversation.
         """
-        choice = ModelChoice(model, tuple(leave_out or ()), temperature)
+        choice = ModelChoice(model, tuple(ablate or ()), temperature)
         turns = [(asked, answered) for asked, answered in earlier or ()]
 
         def work(paths: list[Any]) -> dict[str, Any]:
             seen = self.service.explain(paths[0], choice)
-            said = list(self.service.answer(seen, turns, question, choice))
-            return answer_record(said[-1] if said else "", seen)
+            answers = list(self.service.answer(seen, turns, question, choice))
+            return answer_record(answers[-1] if answers else "", seen)
 
         return self._with_clip([video], work)
 
     def explain_batch(
-        self, videos: list[File], model: str = "embedded", leave_out: list[str] | None = None
+        self, videos: list[File], model: str = "embedded", ablate: list[str] | None = None
     ) -> list[dict[str, Any]]:
         """One row for each clip; a bad one has its reason as the remark."""
-        choice = ModelChoice(model, tuple(leave_out or ()))
+        choice = ModelChoice(model, tuple(ablate or ()))
         return self._with_clip(
             videos, lambda paths: [row for row, _ in explain_files(self.service, paths, choice)]
         )

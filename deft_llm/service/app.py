@@ -49,10 +49,10 @@ def build(service: ClipService, sessions: Sessions) -> gr.Blocks:
             )
             temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature of answers", info=calm)
             experts = list(EXPERTS)
-            leave_out = gr.CheckboxGroup(experts, label="Experts to leave out", info=blind)
+            ablate = gr.CheckboxGroup(experts, label="Experts to leave out", info=blind)
         with gr.Tabs():
             with gr.Tab("One clip", id="one"):
-                one_clip(page, [model, temperature, leave_out])
+                one_clip(page, [model, temperature, ablate])
             many_clips(page, model)
             with gr.Tab("What the numbers mean", id="meaning"):
                 gr.Markdown((ASSETS / "meaning.md").read_text(encoding="utf-8"))

@@ -22,19 +22,19 @@ _FORMULA = ("=", "+", "-", "@", "\t")  # a table program would run such a cell
 
 def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
     """A clip's line of a table, keys as ``COLUMNS``."""
-    said, m = seen.explanation, seen.measurement
+    explanation, m = seen.explanation, seen.measurement
     onset, apex, offset = (
         round(float(m.aligned.timestamps[t]), 4) if m.found else None
         for t in (m.interval.onset, m.interval.apex, m.interval.offset)
     )
-    top = said.evidence[0] if said.evidence else None
+    top = explanation.evidence[0] if explanation.evidence else None
     moved = f"{top.region} {top.direction} {top.magnitude:.2f} px, z {top.z:.1f}" if top else ""
-    sure = max(said.probabilities.values(), default=None)
+    sure = max(explanation.probabilities.values(), default=None)
     values = (
-        *(name, said.emotion or "none named", round(sure, 4) if sure is not None else None),
-        *(" ".join(f"AU{code}" for code in said.aus), moved, onset, apex, offset),
-        len(said.unsupported) + len(said.unseen_aus),
-        "" if said.status == "ok" else said.status,
+        *(name, explanation.emotion or "none named", round(sure, 4) if sure is not None else None),
+        *(" ".join(f"AU{code}" for code in explanation.aus), moved, onset, apex, offset),
+        len(explanation.unsupported) + len(explanation.unseen_aus),
+        "" if explanation.status == "ok" else explanation.status,
     )
     return dict(zip(COLUMNS, values, strict=True))
 

@@ -85,7 +85,7 @@ class ClipService:
         Raises:
             UserError: If it is over a limit, shows no face, or cannot be read.
         """
-        self.models.get(choice.model)  # a wrong name is told before the clip is looked at
+        self.models.get(choice.model)  # fail on an unknown model before doing any work
         check_video(path, self.limits)
         clip, measurement = measure_video(read_clip(path))
         return self._seen(ClipInfo.of(clip), measurement, choice)

@@ -53,7 +53,7 @@ def search_video(
         choice: How the model is to be used.
 
     Yields:
-        Share of the video that is done, and what its newest window holds that was not told of
+        Share of the video that is done, and what its newest window holds that was not reported
         before, in order of time: nothing where no motion stood above the noise or no face was
         found.
 
@@ -63,17 +63,17 @@ def search_video(
     check_video(path, service.limits, long=True)
     info = probe(path)
     times = info.timestamps
-    told: list[Found] = []
+    reported: list[Found] = []
     whole = ClipInfo(path.name, info.frames, info.fps, float(times[-1]))
     for start, stop in _windows(times):
         clip = read_clip(path, start=start, stop=stop)
         new: list[Found] = []
         for each in measure_expressions(clip, last=stop >= len(times)):
             place = _moments(each)
-            if not any(_same(place, (f.onset, f.apex, f.offset)) for f in told):
-                said = service.models.get(choice.model).explain(each, choice.ablate)
-                new.append(Found(*place, ClipResult(whole, each, said)))
-        told = [f for f in told if f.offset >= clip.timestamps[0]] + new
+            if not any(_same(place, (f.onset, f.apex, f.offset)) for f in reported):
+                explanation = service.models.get(choice.model).explain(each, choice.ablate)
+                new.append(Found(*place, ClipResult(whole, each, explanation)))
+        reported = [f for f in reported if f.offset >= clip.timestamps[0]] + new
         yield stop / len(times), tuple(new)
 
 

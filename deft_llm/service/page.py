@@ -31,17 +31,17 @@ class Page:
     def __init__(self, service: ClipService, sessions: Sessions) -> None:
         self.service, self.sessions = service, sessions
 
-    def explain(self, key: str, video: File, model: str, leave_out: list[str]) -> tuple[Any, ...]:
+    def explain(self, key: str, video: File, model: str, ablate: list[str]) -> tuple[Any, ...]:
         """A clip -> everything that is shown of it; starts a new conversation."""
         path = self.sessions.upload(key, video)
-        return self._show(key, self.service.explain(path, ModelChoice(model, tuple(leave_out))))
+        return self._show(key, self.service.explain(path, ModelChoice(model, tuple(ablate))))
 
     def measure_again(
-        self, key: str, onset: int, apex: int, offset: int, model: str, leave_out: list[str]
+        self, key: str, onset: int, apex: int, offset: int, model: str, ablate: list[str]
     ) -> tuple[Any, ...]:
         """The same clip with the frames that were chosen."""
         seen = self.sessions.clip(key)
-        choice = ModelChoice(model, tuple(leave_out))
+        choice = ModelChoice(model, tuple(ablate))
         seen = self.service.explain_interval(seen, Interval(onset, apex, offset), choice)
         return self._show(key, seen)
 
@@ -62,9 +62,7 @@ class Page:
         session.waiting.append(self.service.question(question))
         return "", cards.conversation([*session.turns, *_open(session.waiting)])
 
-    def answer(
-        self, key: str, model: str, temperature: float, leave_out: list[str]
-    ) -> Iterator[str]:
+    def answer(self, key: str, model: str, temperature: float, ablate: list[str]) -> Iterator[str]:
         """Answer the question that waits longest, word by word; earlier turns are remembered."""
         session = self.sessions.get(key)
         with session.answering:
@@ -74,7 +72,7 @@ class Page:
             turn = cards.ChatTurn(session.waiting.pop(0), ())
             earlier = [(t.question, t.text) for t in turns]
             try:
-                choice = ModelChoice(model, tuple(leave_out), temperature)
+                choice = ModelChoice(model, tuple(ablate), temperature)
                 for text in self.service.answer(seen, earlier, turn.question, choice):
                     turn = cards.ChatTurn(turn.question, link_sentences(text, seen))
                     unfinished = replace(turn, finished=False)

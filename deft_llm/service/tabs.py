@@ -24,7 +24,7 @@ WIDTHS: list[str | int] = [150, 105, 115, 115, 205, 85, 80, 90, 95, 180]
 
 def one_clip(page: Page, settings: list[Any]) -> None:
     """The tab for one clip: look, adjust, ask. What is "later" appears with the first result."""
-    model, _, leave_out = settings
+    model, _, ablate = settings
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
             video = clip_input("Clip: one face, from the front", page.service.limits.clip_seconds)
@@ -60,7 +60,7 @@ def one_clip(page: Page, settings: list[Any]) -> None:
         (start, page.explain, [video], [reading, face]),
         (again, page.measure_again, moments, [line, reading, face]),
     ):
-        given = [*given, model, leave_out]
+        given = [*given, model, ablate]
         done = button.click(asked(work), given, everything, **on, show_progress_on=place)
         done.success(asked(page.report), None, [links], **on, show_progress="hidden")
     taken = question.submit(asked(page.take), [question], [question, chat], **waiting("asked", 8))

@@ -17,12 +17,12 @@ from deft_llm.viz.timeline import timeline
 
 def clip_view(seen: ClipResult) -> tuple[str, str, str, str]:
     """Reading, face, regions and timeline of one clip."""
-    said, measured = seen.explanation, seen.measurement
-    why = link_sentences(said.rationale, seen)
+    explanation, measured = seen.explanation, seen.measurement
+    why = link_sentences(explanation.rationale, seen)
     return (
-        cards.reading(seen.info, measured, said, why),
-        stage.face_stage(measured, said.evidence),
-        stage.region_rows(measured, said.evidence),
+        cards.reading(seen.info, measured, explanation, why),
+        stage.face_stage(measured, explanation.evidence),
+        stage.region_rows(measured, explanation.evidence),
         timeline(measured),
     )
 

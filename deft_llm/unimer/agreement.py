@@ -39,7 +39,7 @@ from deft_llm.motion.regions import ACTIVE_PX
 Floats = NDArray[np.float64]
 
 # Weight of the expected direction beside the measured one in the direction that is named: one
-# vote each. On the clips that fit the weights, false candidates are regions that did move, told
+# vote each. On the clips that fit the weights, false candidates are regions that did move, named
 # with a wrong direction; 1.0 instead of 0.6 took recall at a precision of 0.97 from 0.66 to 0.71.
 PULL = 1.0
 AGREEMENT_FILE = Path(__file__).with_name("agreement.json")

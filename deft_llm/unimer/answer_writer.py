@@ -207,10 +207,10 @@ class AnswerWriter:
         if facts.emotion is None:
             return self.text("nothing")
         sentences: list[str] = []
-        told: set[str] = set()
+        stated: set[str] = set()
         for code in facts.aus:
-            own = [e for e in facts.evidence if code in e.aus and e.region not in told]
-            told.update(e.region for e in own)
+            own = [e for e in facts.evidence if code in e.aus and e.region not in stated]
+            stated.update(e.region for e in own)
             au = au_name(code)
             if any(code in e.aus for e in facts.evidence) and not own:
                 continue
@@ -257,7 +257,7 @@ class AnswerWriter:
 
     @staticmethod
     def _asked_au(present: set[int], rng: random.Random) -> int:
-        """A unit that is present in half of the cases, so that neither answer is a safe bet."""
+        """An AU that is present in half of the cases, so that neither answer is a safe bet."""
         if present and rng.random() < 0.5:
             return rng.choice(sorted(present))
         absent = [n for n, au in facs.ACTION_UNITS.items() if au.movements and n not in present]

@@ -52,13 +52,13 @@ def _coarse(record: ClipRecord) -> str:
 def _turns(
     first: Facts, second: Facts, writer: AnswerWriter, rng: random.Random
 ) -> tuple[Turn, ...]:
-    said = []
+    turns = []
     for kind in rng.sample(COMPARISON_KINDS, 2):
         question = rng.choice(writer.templates.questions[kind])
         answer = _answer(kind, first, second, writer)
         if answer is not None:
-            said.append(Turn(kind, question, answer))
-    return tuple(said)
+            turns.append(Turn(kind, question, answer))
+    return tuple(turns)
 
 
 def _answer(kind: str, first: Facts, second: Facts, writer: AnswerWriter) -> str | None:

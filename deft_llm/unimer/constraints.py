@@ -67,7 +67,7 @@ def judge(
     """Apply the dual constraint to one clip.
 
     Args:
-        regions: (P, R, F) region tables of its packet: onset to apex, apex to offset.
+        regions: (P, R, F) region tables of the clip: onset to apex, apex to offset.
         aus: Coded AUs.
         source: Where the coding comes from, for the evidence.
         weights: Of the score; None for the project's own.
@@ -81,8 +81,8 @@ def judge(
     codes, table = tuple(aus), np.asarray(regions, np.float64)
     evidence = _agreed(table, codes, source, weights, least)
     unexplained = tuple(row for row in _moved(table[0], codes) if not row.aus)
-    told = {code for row in evidence for code in row.aus}
-    label_only = tuple(code for code in codes if code not in told)
+    accepted = {code for row in evidence for code in row.aus}
+    label_only = tuple(code for code in codes if code not in accepted)
     score = _score(table[0], evidence, codes, label_only)
     level = next(name for least, name in _LEVELS if score >= least) if evidence else "label-only"
     returns = _returns(table[1], evidence)
@@ -142,13 +142,13 @@ def _score(
 ) -> float:
     if not evidence:
         return 0.0
-    told = [_NAMES.index(row.region) for row in evidence]
+    accepted = [_NAMES.index(row.region) for row in evidence]
     active = np.flatnonzero(
         (onset_phase[:, _Z] >= ACTIVE_Z) & (onset_phase[:, _MAGNITUDE] >= ACTIVE_PX)
     )
     energy = np.square(onset_phase[:, _Z])
-    counted = sorted({*told, *active.tolist()})
-    explained = float(energy[told].sum() / energy[counted].sum())
+    counted = sorted({*accepted, *active.tolist()})
+    explained = float(energy[accepted].sum() / energy[counted].sum())
     return 0.5 * (1 - len(label_only) / len(aus)) + 0.5 * explained
 
 

@@ -70,14 +70,14 @@ class ConversationSampler:
             emotion_known: False leaves out every type whose answer names an emotion.
         """
         weights = {k: w for k, w in KIND_WEIGHTS.items() if self._fits(k, facts, emotion_known)}
-        said: list[Turn] = []
-        while len(said) < turns and weights:
+        asked: list[Turn] = []
+        while len(asked) < turns and weights:
             kind = rng.choices(list(weights), list(weights.values()))[0]
             del weights[kind]
             turn = self.turn(kind, facts, rng)
             if turn is not None:
-                said.append(turn)
-        return said
+                asked.append(turn)
+        return asked
 
     def turn(self, kind: str, facts: Facts, rng: random.Random) -> Turn | None:
         """One question and answer; None where the type has nothing to ask of this clip."""
@@ -151,8 +151,8 @@ class ConversationSampler:
         if not own:
             answer = self.writer.text("au_unseen", au=au_name(code))
             return Turn("au_motion", question, answer)
-        told = Facts(None, (), tuple(facts.evidence[k] for k in own))
-        return Turn("au_motion", question, self.writer.motion(told), own)
+        accepted = Facts(None, (), tuple(facts.evidence[k] for k in own))
+        return Turn("au_motion", question, self.writer.motion(accepted), own)
 
     # ------------------------------------------------------------------- plain types
 

@@ -88,7 +88,7 @@ def _aus(codes: Any, field: str) -> Iterator[tuple[str, str]]:
     for k, code in enumerate(codes):
         text = code.lstrip("LR") if isinstance(code, str) else ""
         if not text.isdigit() or int(text) not in facs.ACTION_UNITS:
-            yield f"{field}[{k}]", f"got {code!r}, expected a FACS unit such as 12 or L12"
+            yield f"{field}[{k}]", f"got {code!r}, expected a FACS AU such as 12 or L12"
 
 
 def _evidence(rows: Any, name: str) -> Iterator[tuple[str, str]]:

@@ -83,7 +83,7 @@ def reading(
     """
     summary = summary_line(measurement, info)
     return fill_template(
-        "reading.html", info=info, summary=summary, said=explanation, rationale=rationale
+        "reading.html", info=info, summary=summary, explanation=explanation, rationale=rationale
     )
 
 
@@ -110,8 +110,12 @@ def comparison(
     a, b = tables
     either = np.flatnonzero(a.active | b.active)
     rows = [
-        ("emotion", *(said.emotion or "none named" for said in explanations), ""),
-        ("AUs", *(" ".join(f"AU{c}" for c in said.aus) or "–" for said in explanations), ""),
+        ("emotion", *(explanation.emotion or "none named" for explanation in explanations), ""),
+        (
+            "AUs",
+            *(" ".join(f"AU{c}" for c in explanation.aus) or "–" for explanation in explanations),
+            "",
+        ),
     ]
     for i in sorted(either.tolist(), key=lambda k: -max(float(a.z[k]), float(b.z[k]))):
         along = float(a.u[i] * b.u[i] + a.v[i] * b.v[i])

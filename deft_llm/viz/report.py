@@ -200,7 +200,7 @@ def _page(
         "report.html",
         info=info,
         summary=summary_line(measurement, info),
-        said=explanation,
+        explanation=explanation,
         interocular=interocular(measurement),
         pictures=[
             {"caption": caption, "png": overlay.encode_png(picture), "alt": alt}

@@ -30,7 +30,7 @@ _FLOOR = 0.05  # px
 
 
 def cached(spec: ClipSpec) -> Features:
-    """A small packet with a plausible region table."""
+    """Small features with a plausible region table."""
     rng = np.random.default_rng(spec.seed)
     moved = rng.normal(0, _FLOOR, (2, len(facs.REGIONS), 2))
     for code in spec.aus:

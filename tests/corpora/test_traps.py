@@ -215,8 +215,8 @@ def test_gaps_ends_and_renumbered_frames(casme2: tuple[Path, tuple[Written, ...]
     assert found[gap.annotation.clip] == Interval(apex.onset, apex.apex, apex.offset - 1)
     assert cut.annotation.clip not in found
     assert found[renumbered.annotation.clip] == span
-    said = {n.row: n.action for n in reading.report}
-    assert said == {2: "mended", 3: "dropped", 4: "mended"}
+    actions = {n.row: n.action for n in reading.report}
+    assert actions == {2: "mended", 3: "dropped", 4: "mended"}
 
 
 def test_frames_counted_from_zero(tmp_path: Path) -> None:
@@ -276,6 +276,6 @@ def test_megc2019_by_rule_and_by_list(tmp_path: Path) -> None:
     listing.write_text("\n".join([wrong, *lines[2:], "samm,99,099_1_1,0"]) + "\n")
     by_list = load_corpus("megc2019", tmp_path).read()
     assert by_list.annotations == by_rule.annotations[2:]
-    said = [n.why for n in by_list.report if n.action == "dropped"]
-    assert len(said) == 3
-    assert any("list says" in why for why in said) and any("not among" in why for why in said)
+    reasons = [n.why for n in by_list.report if n.action == "dropped"]
+    assert len(reasons) == 3
+    assert any("list says" in why for why in reasons) and any("not among" in why for why in reasons)

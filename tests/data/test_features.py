@@ -1,4 +1,4 @@
-"""A packet of the flipped clip is the flipped packet: training on both sides rests on it."""
+"""The features of the flipped clip are the flipped features: training on both sides rests on it."""
 
 from __future__ import annotations
 

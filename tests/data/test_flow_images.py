@@ -57,11 +57,11 @@ def test_training_copies_are_found(flow: Path) -> None:
     copy("s01", 0, "s01_s1_ne_01", "s01")  # the fold's own test image
     write_image(flow, "006", "u_train", 0, "unknown", 9)
     assert len(read_flow_images(flow)) == 4
-    said = {(n.file, n.what.split(" ")[0]): n for n in audit_flow_images(flow)}
-    assert "2 of 3" in said["s01/u_train", "2"].what
-    assert "leak" in said["s01/u_train", "1"].why
-    assert "nobody's" in said["006/u_train", "1"].what
-    assert len(said) == 3
+    notes = {(n.file, n.what.split(" ")[0]): n for n in audit_flow_images(flow)}
+    assert "2 of 3" in notes["s01/u_train", "2"].what
+    assert "leak" in notes["s01/u_train", "1"].why
+    assert "nobody's" in notes["006/u_train", "1"].what
+    assert len(notes) == 3
 
 
 def test_equal_images_and_empty_subjects_are_noted(flow: Path) -> None:

@@ -17,8 +17,8 @@ from deft_llm.data.features import Features
 from deft_llm.data.prepared import (
     MeasuringJob,
     PrepareSettings,
+    measuring_job,
     open_prepared,
-    plan,
     prepare,
     unmeasured,
 )
@@ -113,11 +113,11 @@ def test_the_window_of_a_long_video() -> None:
         return Entry(annotation, Path("folder"), frames)
 
     settings = PrepareSettings(lead=12, tail=5, longest=200)
-    job = plan(entry(100, 110, 130, 1000), settings)
+    job = measuring_job(entry(100, 110, 130, 1000), settings)
     assert (job.start, job.stop, job.interval) == (88, 136, Interval(12, 22, 42))
-    job = plan(entry(4, 6, 9, 11), settings)
+    job = measuring_job(entry(4, 6, 9, 11), settings)
     assert (job.start, job.stop, job.interval) == (0, 11, Interval(4, 6, 9))
-    job = plan(entry(5, 5, 3460, 5000), settings)
+    job = measuring_job(entry(5, 5, 3460, 5000), settings)
     assert (job.start, job.stop, job.interval) == (0, 200, Interval(5, 5, 199))
     assert "3261 later" in job.remark
 

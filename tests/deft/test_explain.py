@@ -1,4 +1,4 @@
-"""Answers of an untrained model about packets of noise: streams, the clip in hand, the grammar."""
+"""Answers of an untrained model about features of noise: streams, the clip in hand, the grammar."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def test_a_stream_grows_into_what_generate_writes(
     parts = list(explainer.stream(measurement, turns, QUESTION))
     assert 1 < len(parts) <= 12
     assert all(b.startswith(a) for a, b in pairwise(parts))
-    said = [text for turn in turns for text in turn]
+    answers = [text for turn in turns for text in turn]
     roles = ("user", "assistant") * 2
-    messages = [{"role": r, "content": c} for r, c in zip(roles, said, strict=True)]
+    messages = [{"role": r, "content": c} for r, c in zip(roles, answers, strict=True)]
     messages[0]["content"] = CLIP_TOKEN + messages[0]["content"]
     messages.append({"role": "user", "content": QUESTION})
     whole = explainer.generate(explainer.encode([measurement.features]), messages)[0]

@@ -77,8 +77,10 @@ def test_probabilities_do_not_hang_on_folds_or_labels(recognizer: DeftFlowClassi
 
 def test_a_class_has_no_side(recognizer: DeftFlowClassifier) -> None:
     images = np.random.default_rng(3).normal(size=(4, 3, 28, 28)).astype(np.float32)
-    shares = recognizer.predict_proba({"flow_uvs": images})
-    np.testing.assert_allclose(shares, recognizer.predict_proba({"flow_uvs": mirror_flow(images)}))
+    probabilities = recognizer.predict_proba({"flow_uvs": images})
+    np.testing.assert_allclose(
+        probabilities, recognizer.predict_proba({"flow_uvs": mirror_flow(images)})
+    )
 
 
 def test_the_missing_fall_is_the_rise_backwards_or_nothing(

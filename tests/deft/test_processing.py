@@ -154,8 +154,8 @@ def test_features_are_finite_and_of_one_size(make_features: MakeFeatures) -> Non
     """Stillness and a violent clip both stay in the range that a network can read."""
     still = {name: np.zeros_like(array) for name, array in make_features(0).items()}
     loud = {name: (array * 100).astype(array.dtype) for name, array in make_features(0).items()}
-    shares = [REGION_COLUMNS.index(name) for name in ("coherence", "active")]
-    loud["regions"][..., shares] = 1.0
+    columns = [REGION_COLUMNS.index(name) for name in ("coherence", "active")]
+    loud["regions"][..., columns] = 1.0
     features = DeftFeatureExtractor()([still, make_features(1), loud])
     for name, values in features.items():
         assert values.dtype == torch.float32

@@ -87,28 +87,28 @@ def test_functions_have_names_and_the_page_has_none(demo: Running) -> None:
 
 def test_a_clip_is_explained_as_in_the_library(demo: Running, clip: Path) -> None:
     before = demo.files()
-    said = demo.client.predict(video=handle_file(clip), api_name="/explain_clip")
+    answers = demo.client.predict(video=handle_file(clip), api_name="/explain_clip")
     expected = demo.service.explain(clip).record()
-    assert said["interval"] == expected["interval"] and said["found"]
-    assert said["regions"] == expected["regions"]
-    assert said["explanation"]["probabilities"].keys() == (
+    assert answers["interval"] == expected["interval"] and answers["found"]
+    assert answers["regions"] == expected["regions"]
+    assert answers["explanation"]["probabilities"].keys() == (
         expected["explanation"]["probabilities"].keys()
     )
     assert demo.files() == before, "the upload is gone once the answer is given"
 
 
 def test_an_answer_comes_with_its_evidence(demo: Running, clip: Path) -> None:
-    said = demo.client.predict(
+    answers = demo.client.predict(
         video=handle_file(clip),
         question="What moved?",
         earlier=[["Is this a face?", "yes"]],
-        leave_out=["texture"],
+        ablate=["texture"],
         api_name="/ask_about_clip",
     )
-    assert said["answer"] == said["answer"].strip() or said["sentences"]
+    assert answers["answer"] == answers["answer"].strip() or answers["sentences"]
     assert all(
         set(row) == {"text", "regions", "supported", "contradicts", "measured"}
-        for row in said["sentences"]
+        for row in answers["sentences"]
     )
 
 
@@ -122,8 +122,8 @@ def test_a_bad_file_of_a_batch_gets_its_reason(demo: Running, clip: Path, facele
 
 def test_other_frames_and_two_clips(demo: Running, clip: Path) -> None:
     frames = {"onset": 2, "apex": 8, "offset": 12}
-    said = demo.client.predict(video=handle_file(clip), **frames, api_name="/explain_interval")
-    assert {name: m["frame"] for name, m in said["interval"].items()} == frames
+    answers = demo.client.predict(video=handle_file(clip), **frames, api_name="/explain_interval")
+    assert {name: m["frame"] for name, m in answers["interval"].items()} == frames
     pair = demo.client.predict(
         first=handle_file(clip), second=handle_file(clip), api_name="/compare_clips"
     )

@@ -82,7 +82,7 @@ def test_clip_gives_summary_and_report(
 def test_what_the_motion_does_not_bear_out_is_marked(
     make_measurement: Callable[..., Measurement],
 ) -> None:
-    said = Explanation(
+    explanation = Explanation(
         "surprise",
         {"surprise": 1.0},
         {"1": 0.9, "L12": 0.2},
@@ -92,7 +92,7 @@ def test_what_the_motion_does_not_bear_out_is_marked(
         contradicting=("fear",),
     )
     clip = Clip("c", np.zeros((2, 8, 8, 3), np.uint8), np.array([0.0, 0.1]))
-    lines = list(summary(clip, make_measurement(), said))
+    lines = list(summary(clip, make_measurement(), explanation))
     assert [line.split(None, 1)[1] for line in lines if line.startswith("unproven")] == [
         "not borne out by the motion: the chin up",
         "no motion speaks for AU12 lip corner puller on the left",
@@ -183,11 +183,11 @@ def test_still_face_gets_no_emotion(
     assert NO_MOTION in emotion
     assert "interval" not in labels(result.out)
     text = (tmp_path / "out" / "still" / "explanation.json").read_text(encoding="utf-8")
-    said = json.loads(text)["explanation"]
-    assert said["emotion"] is None
-    assert not said["probabilities"]
-    assert not said["aus"]
-    assert not said["evidence"]
+    explanation = json.loads(text)["explanation"]
+    assert explanation["emotion"] is None
+    assert not explanation["probabilities"]
+    assert not explanation["aus"]
+    assert not explanation["evidence"]
 
 
 def test_questions_are_answered_in_order(deft_llm: DeftLlm, film: Film, face: Frames) -> None:
@@ -217,7 +217,7 @@ def test_chat_goes_on_until_it_is_left(
         except StopIteration:
             raise leave from None
 
-    def said(
+    def explanation(
         _: object, __: object, turns: list[tuple[str, str]], question: str, *___: object
     ) -> Iterator[str]:
         remembered.append(list(turns))
@@ -226,7 +226,7 @@ def test_chat_goes_on_until_it_is_left(
         yield f"Both inner brows move down. I am sure about {question}"
 
     monkeypatch.setattr("builtins.input", typed)
-    monkeypatch.setattr(Explainer, "stream", said)
+    monkeypatch.setattr(Explainer, "stream", explanation)
     result = deft_llm("chat", film("chat.mp4", face))
     assert result.status == 0, result.err
     assert "Traceback" not in result.err

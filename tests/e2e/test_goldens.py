@@ -33,16 +33,18 @@ def explanations(folder: Path) -> Any:
     found = {}
     for path in sorted((ROOT / "demo" / "clips").glob("*.mp4")):
         _, measurement = measure_video(path)
-        said = explainer.explain(measurement)
+        explanation = explainer.explain(measurement)
         i = measurement.interval
         found[path.stem] = {
             "interval": [i.onset, i.apex, i.offset],
-            "status": said.status,
-            "emotion": said.emotion,
-            "probabilities": said.probabilities,
-            "aus": said.aus,
-            "evidence": [[e.region, e.direction, e.magnitude, e.z, e.aus] for e in said.evidence],
-            "rationale": said.rationale,
+            "status": explanation.status,
+            "emotion": explanation.emotion,
+            "probabilities": explanation.probabilities,
+            "aus": explanation.aus,
+            "evidence": [
+                [e.region, e.direction, e.magnitude, e.z, e.aus] for e in explanation.evidence
+            ],
+            "rationale": explanation.rationale,
         }
     return found
 

@@ -50,8 +50,8 @@ def test_two_expressions_one_second_apart_with_a_blink_between(
 def test_every_movement_is_told_once_and_no_blink(service: ClipService) -> None:
     """Two of them lie one second apart in one window, and one of these in the next window too."""
     parts = list(search_video(service, VIDEO))
-    shares, found = [share for share, _ in parts], [each for _, new in parts for each in new]
-    assert shares == sorted(shares) and shares[-1] == 1.0
+    progress, found = [share for share, _ in parts], [each for _, new in parts for each in new]
+    assert progress == sorted(progress) and progress[-1] == 1.0
     assert [each.apex for each in found] == pytest.approx(list(APEXES), abs=0.1)
     assert len(parts[0][1]) == 2, "both of the first window"
     for each, region in zip(found, APEXES.values(), strict=True):

@@ -38,8 +38,8 @@ def grey(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def seen(make_measurement: MakeMeasurement) -> ClipResult:
-    said = Explanation("surprise", {"surprise": 0.9, "none": 0.1}, {"1": 0.9}, ())
-    return ClipResult(ClipInfo("=1+1.mp4", 12, 200.0, 0.06), make_measurement(), said)
+    explanation = Explanation("surprise", {"surprise": 0.9, "none": 0.1}, {"1": 0.9}, ())
+    return ClipResult(ClipInfo("=1+1.mp4", 12, 200.0, 0.06), make_measurement(), explanation)
 
 
 # --------------------------------------------------------------------------------- limits
@@ -286,8 +286,8 @@ def test_a_row_holds_the_clip_and_csv_no_formula(seen: ClipResult) -> None:
     assert (row["onset s"], row["apex s"], row["offset s"]) == (0.005, 0.025, 0.045)
     lines = to_csv([row]).decode().splitlines()
     assert lines[0] == ",".join(COLUMNS) and lines[1].startswith("'=1+1.mp4,")
-    said = replace(seen.explanation, unsupported=(("chin", "up"),), unseen_aus=("2", "L12"))
-    assert row_of("x", replace(seen, explanation=said))["unproven"] == 3
+    explanation = replace(seen.explanation, unsupported=(("chin", "up"),), unseen_aus=("2", "L12"))
+    assert row_of("x", replace(seen, explanation=explanation))["unproven"] == 3
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.9, 3.0, 7.3, 20.0])

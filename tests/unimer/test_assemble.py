@@ -97,8 +97,8 @@ def test_all_forms_hold_the_same(built: Path) -> None:
     for row, message, line in zip(rows, messages, table, strict=True):
         assert row["id"] == message["id"] == line["id"]
         assert message["messages"] == line["messages"]
-        said = [turn["value"] for turn in row["conversations"]]
-        assert said == [turn["content"] for turn in message["messages"]]
+        answers = [turn["value"] for turn in row["conversations"]]
+        assert answers == [turn["content"] for turn in message["messages"]]
         assert row["evidence"] == message["evidence"] == line["evidence"]
         assert row["stated"] == line["stated"]
 

@@ -94,7 +94,7 @@ def test_yes_and_no_are_even_for_every_unit(
     sampler: ConversationSampler, records: list[ClipRecord]
 ) -> None:
     """Else the name of a rare unit would give the answer away."""
-    said: dict[int, Counter[str]] = defaultdict(Counter)
+    by_number: dict[int, Counter[str]] = defaultdict(Counter)
     rng = random.Random(1)
     for record in records * 12:
         facts = record.facts()
@@ -104,10 +104,10 @@ def test_yes_and_no_are_even_for_every_unit(
         number = asked_au(turn.question)
         assert number is not None
         assert (turn.answer == "yes") == (number in {facs.au_number(c) for c in facts.aus})
-        said[number][turn.answer] += 1
-    total = sum(said.values(), Counter())
+        by_number[number][turn.answer] += 1
+    total = sum(by_number.values(), Counter())
     assert abs(total["yes"] / total.total() - 0.5) < 0.04
-    for number, answers in said.items():
+    for number, answers in by_number.items():
         if answers.total() >= 150:
             assert abs(answers["yes"] / answers.total() - 0.5) < 0.13, number
 
@@ -115,7 +115,7 @@ def test_yes_and_no_are_even_for_every_unit(
 def test_labels_are_asked_evenly_and_answered_truly(
     sampler: ConversationSampler, records: list[ClipRecord]
 ) -> None:
-    said: Counter[str] = Counter()
+    answers: Counter[str] = Counter()
     rng = random.Random(2)
     for record in records * 3:
         facts = record.facts()
@@ -126,8 +126,8 @@ def test_labels_are_asked_evenly_and_answered_truly(
         yes = turn.answer.startswith("Yes")
         assert yes == (asked == facts.emotion)
         assert yes or facts.emotion is None or facs.to_three(asked) != facs.to_three(facts.emotion)
-        said["yes" if yes else "no"] += 1
-    assert abs(said["yes"] / said.total() - 0.5) < 0.06
+        answers["yes" if yes else "no"] += 1
+    assert abs(answers["yes"] / answers.total() - 0.5) < 0.06
 
 
 def test_an_emotion_that_its_codings_share_is_not_spoken_against() -> None:
@@ -177,7 +177,7 @@ def test_what_a_face_cannot_tell_is_refused(
 
 
 def test_comparisons_are_true_and_balanced(records: list[ClipRecord], templates: Templates) -> None:
-    said: Counter[str] = Counter()
+    answers: Counter[str] = Counter()
     made = list(pairs(records, AnswerWriter(templates), seed=0))
     assert len(made) > CLIPS / 3
     for pair in made:
@@ -187,9 +187,9 @@ def test_comparisons_are_true_and_balanced(records: list[ClipRecord], templates:
             if turn.kind == "compare_class":
                 same = first.coarse == second.coarse
                 assert turn.answer.startswith("Yes" if same else "No")
-                said[turn.answer[:2]] += 1
+                answers[turn.answer[:2]] += 1
             if turn.kind == "compare_strength":
                 sizes = [max((e.magnitude for e in f.evidence), default=0) for f in (first, second)]
                 assert turn.answer.startswith("The first") == (sizes[0] > sizes[1])
-    assert 0.3 < said["Ye"] / said.total() < 0.7
+    assert 0.3 < answers["Ye"] / answers.total() < 0.7
     assert made == list(pairs(records, AnswerWriter(templates), seed=0))

@@ -104,15 +104,17 @@ def test_a_long_clip_travels_as_few_frames(make_measurement: MakeMeasurement) ->
 
 def test_texts_of_models_and_files_are_escaped(make_measurement: MakeMeasurement) -> None:
     measurement = make_measurement()
-    said = Explanation("surprise", {"surprise": 1.0}, {}, MOVED, status=BAD, rationale=BAD)
+    explanation = Explanation("surprise", {"surprise": 1.0}, {}, MOVED, status=BAD, rationale=BAD)
     sentence = Sentence(BAD, ("left inner brow",), False, f'"{BAD}')
     row: dict[str, str | float] = {"onset s": 0.1, "apex s": 0.2, "offset s": 0.3}
     row |= {"emotion": BAD, "aus": BAD, "strongest motion": BAD}
     table = measurement.table_apex
     for html in (
-        cards.reading(ClipInfo(BAD, 1, 1.0, 1.0), measurement, said, (sentence, Sentence(BAD))),
+        cards.reading(
+            ClipInfo(BAD, 1, 1.0, 1.0), measurement, explanation, (sentence, Sentence(BAD))
+        ),
         cards.conversation([ChatTurn(BAD, (sentence, Sentence(BAD)))]),
-        cards.comparison((BAD, BAD), (table, table), (said, said)),
+        cards.comparison((BAD, BAD), (table, table), (explanation, explanation)),
         cards.interval_card(row, measurement, (sentence,)),
         cards.downloads({BAD: (f'"{BAD}', b"x", "text/plain")}),
     ):
@@ -130,8 +132,8 @@ def test_no_template_switches_escaping_off() -> None:
 def test_pieces_within_a_piece_are_escaped_once(make_measurement: MakeMeasurement) -> None:
     measurement = make_measurement()
     face = stage.face_stage(measurement, MOVED)
-    said = Explanation("surprise", {"surprise": 1.0}, {}, MOVED)
-    table = cards.comparison((BAD, "b"), (measurement.table_apex,) * 2, (said, said))
+    explanation = Explanation("surprise", {"surprise": 1.0}, {}, MOVED)
+    table = cards.comparison((BAD, "b"), (measurement.table_apex,) * 2, (explanation, explanation))
     html = cards.side_by_side([face, face], table)
     assert html.count(face) == 2 and table in html
     assert "&lt;div" not in html and "&amp;lt;" not in html
@@ -154,9 +156,9 @@ def test_claims_are_links_and_bad_ones_are_marked() -> None:
 def test_comparison_says_whether_regions_move_alike(make_measurement: MakeMeasurement) -> None:
     up, down = make_measurement(0.8).table_apex, make_measurement(-0.8).table_apex
     still = make_measurement(0.0).table_apex
-    said = Explanation(None, {}, {}, ())
+    explanation = Explanation(None, {}, {}, ())
     for other, expected in ((up, "+1.00"), (down, "-1.00"), (still, "–")):
-        html = cards.comparison(("a", "b"), (up, other), (said, said))
+        html = cards.comparison(("a", "b"), (up, other), (explanation, explanation))
         row = re.search(r"left inner brow</th>(.*?)</tr>", html)[1]  # type: ignore[index]
         assert f'class="n">{expected}<' in row
 

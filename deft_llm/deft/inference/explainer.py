@@ -228,8 +228,8 @@ class Explainer:
             return Explanation(None, {}, {}, (), status=status)
         started = time.perf_counter()
         tokens = self._tokens(measurement, ablate)
-        said = self.answers(tokens, write=False)
-        probabilities = self.calibration.probabilities("coarse", said.log_likelihoods[0])
+        answered = self.answers(tokens, write=False)
+        probabilities = self.calibration.probabilities("coarse", answered.log_likelihoods[0])
         by_class = dict(zip(COARSE_LABELS, probabilities.tolist(), strict=True))
         best = max(by_class, key=by_class.__getitem__)
         (text,) = self.structured_answers(tokens, grammar=True, label=best)
@@ -241,7 +241,7 @@ class Explainer:
         return Explanation(
             emotion=None if best == NOTHING else best,
             probabilities=by_class,
-            aus={code: self._au_probability(said, code) for code in named},
+            aus={code: self._au_probability(answered, code) for code in named},
             evidence=tuple(sorted(evidence, key=lambda row: -row.magnitude)),
             claims=claims,
             unsupported=tuple(claim for claim in claims if not supported(table, *claim)),
@@ -254,11 +254,11 @@ class Explainer:
             seconds={"answer": time.perf_counter() - started},
         )
 
-    def _au_probability(self, said: Answers, code: str) -> float:
+    def _au_probability(self, answered: Answers, code: str) -> float:
         number = facs.au_number(code)
         if number not in self.model.config.aus:
             return 0.0
-        row = said.au_probabilities[0, self.model.config.aus.index(number)]
+        row = answered.au_probabilities[0, self.model.config.aus.index(number)]
         sides = facs.au_sides(code)
         return float(max(row[0 if side == "left" else 1] for side in sides))
 

@@ -77,19 +77,19 @@ class DeftFlowClassifier:
             ]
             both = torch.stack(seen).mean(0)
             parts.append(self.explainer.calibration.probabilities("three", both))
-        shares: NDArray[np.float64] = torch.cat(parts).numpy()
-        return shares
+        probabilities: NDArray[np.float64] = torch.cat(parts).numpy()
+        return probabilities
 
     @torch.inference_mode()
     def named_aus(self, flow_uvs: NDArray[np.float32]) -> list[frozenset[int]]:
         """Numbers of the AUs that the written answers name, for (N, 3, S, S) ``flow_uvs``."""
         question = self.explainer.processor.prompts["aus"]
         asked = [{"role": "user", "content": CLIP_TOKEN + question}]
-        said: list[str] = []
+        answers: list[str] = []
         for first in range(0, len(flow_uvs), _BATCH):
             tokens = self.encode(flow_uvs[first : first + _BATCH])
-            said += self.explainer.generate(tokens, asked, max_new_tokens=_ANSWER)
-        return [stated_aus(text) for text in said]
+            answers += self.explainer.generate(tokens, asked, max_new_tokens=_ANSWER)
+        return [stated_aus(text) for text in answers]
 
     def encode(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
         """Expert tokens of flow images (N, 3, S, S) in the encoding ``medsqrt``."""

@@ -119,7 +119,7 @@ class ExpertTokens:
 
         Args:
             model: A DEFT-LLM, adapters on it or not.
-            extractor: Scales packets.
+            extractor: Scales features.
             clips: Measured clips.
         """
         images = ExpertDataset(clips, model.config)

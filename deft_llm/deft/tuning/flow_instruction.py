@@ -3,7 +3,7 @@
 Such images (``simulator/flow/images.py``) show the direction of motion, but neither its amplitude,
 nor the region table, nor a face, so the motion expert speaks alone
 (``deft/inference/flow_classifier.py``). Questions ask for the class of three and for the action
-units, in the words of the instruction data; the motion expert's AU and emotion heads learn along.
+AUs, in the words of the instruction data; the motion expert's AU and emotion heads learn along.
 No real clip takes part.
 """
 

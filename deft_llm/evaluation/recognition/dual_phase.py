@@ -199,7 +199,7 @@ def _table(scores: pd.DataFrame) -> str:
     """The scores for people."""
     rows = []
     for name, row in scores.iterrows():
-        shares = {str(c): float(v) for c, v in row.items() if c != "parameters"}
+        numbers = {str(c): float(v) for c, v in row.items() if c != "parameters"}
         count = f"{row['parameters']:,.0f}"
-        rows.append({"model": str(name).replace("_", " "), **shares, "parameters": count})
+        rows.append({"model": str(name).replace("_", " "), **numbers, "parameters": count})
     return markdown(rows)

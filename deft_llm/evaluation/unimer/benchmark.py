@@ -49,7 +49,7 @@ class UnimerBenchmark(Benchmark):
     """
 
     data: SimulatedData
-    templates: Path = Path("instruction_data/templates")
+    templates: Path | None = None
     assembly: Assembly = Assembly()
 
     def figure_names(self) -> list[str]:
@@ -106,7 +106,7 @@ def statement_values(
         "statement_precision": counts.precision,
         "statement_recall": counts.recall,
         "moved_regions_that_an_au_explains": float(np.mean(explained)),
-        "recall_of_those": counts.told / max(sum(explained), 1),
+        "recall_of_those": counts.stated / max(sum(explained), 1),
         "statements": float(counts.claims),
         **{f"agreement_{name}": levels[name] / coded for name in _LEVELS},
     }

@@ -41,7 +41,7 @@ Floats = NDArray[np.float32]
 
 CODED_SIDE = 28
 AUS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24)
-"""Action units that are told; rarer ones move the face unnamed."""
+"""Action units that are named; rarer ones move the face unnamed."""
 _FINE = 3  # grid cells along each pixel of the image
 _SHOWN = [
     MATERIALS.index(m)
@@ -125,10 +125,10 @@ def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> Sim
     head = load_head(settings.head, head_file(settings.head, settings.head_path))
     fields, labels, aus, faces = [], [], [], []
     drawn = tqdm(_draw_all(settings, head), total=settings.images, desc="flow", unit="image")
-    for field, label, units, face in drawn:
+    for field, label, coded, face in drawn:
         fields.append(field)
         labels.append(label)
-        aus.append(units)
+        aus.append(coded)
         faces.append(face)
     made = SimulatedFlow(
         stretch(np.stack(fields)), np.array(labels), np.stack(aus), np.array(faces)
@@ -175,12 +175,12 @@ def _by_class() -> list[tuple[list[tuple[str, ...]], NDArray[np.float64]]]:
 
 
 def _units(codes: tuple[str, ...]) -> NDArray[np.uint8]:
-    told = np.zeros((len(AUS), 2), np.uint8)
+    coded = np.zeros((len(AUS), 2), np.uint8)
     for code in codes:
         if facs.au_number(code) in AUS:
             for side in facs.au_sides(code):
-                told[AUS.index(facs.au_number(code)), 0 if side == "left" else 1] = 1
-    return told
+                coded[AUS.index(facs.au_number(code)), 0 if side == "left" else 1] = 1
+    return coded
 
 
 def _activations(

@@ -21,7 +21,7 @@ from deft_llm.deft.tuning.flow_instruction import DeftFlowRecipe, FlowInstructio
 from deft_llm.errors import UserError
 from deft_llm.simulator.flow.images import AUS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RECIPE = read_yaml(ROOT / "train_configs" / "deft" / "megc_flow.yaml")
 
 

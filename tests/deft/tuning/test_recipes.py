@@ -18,7 +18,7 @@ from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
 from deft_llm.training import tasks
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = ROOT / "train_configs"
 ACCELERATE = sorted((CONFIGS / "accelerate").glob("*.yaml"))
 RECIPES = sorted((CONFIGS / "deft").glob("*.yaml"))

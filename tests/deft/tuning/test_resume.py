@@ -1,6 +1,6 @@
 """A run that was stopped and called again ends in the very bytes of one that was not.
 
-Rendering is replaced by random packets (conftest), except in the slow test.
+Rendering is replaced by random features (conftest), except in the slow test.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deft_llm.unimer import simulated
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.simulated import build_simulated
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = ROOT / "deft_llm" / "unimer" / "templates"
 
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.slow
 needs_deepspeed = pytest.mark.skipif(
     find_spec("deepspeed") is None, reason="needs the extra deepspeed"

@@ -160,14 +160,14 @@ def test_points_go_along_when_a_face_is_bent() -> None:
         cv2.circle(image, (round(float(x) * 16), round(float(y) * 16)), 64, 255, -1, cv2.LINE_AA, 4)
     off, moved = [], []
     for seed in range(20):
-        plain, bent = (
+        plain, reshaped = (
             sample(image, points, np.random.default_rng(seed), 96, warp=warp) for warp in (0, 0.03)
         )
-        moved.append(np.linalg.norm(bent[1] - plain[1], axis=1).mean())
-        for x, y in bent[1][marked]:
+        moved.append(np.linalg.norm(reshaped[1] - plain[1], axis=1).mean())
+        for x, y in reshaped[1][marked]:
             if 8 < x < 88 and 8 < y < 88:
                 rows, columns = np.mgrid[round(y) - 5 : round(y) + 6, round(x) - 5 : round(x) + 6]
-                light = bent[0][rows, columns] / 255
+                light = reshaped[0][rows, columns] / 255
                 place = [(light * axis).sum() / light.sum() for axis in (columns, rows)]
                 off.append(np.hypot(place[0] - x, place[1] - y))
     assert len(off) > 50 and np.mean(off) < 0.35 and max(off) < 1

@@ -17,7 +17,7 @@ from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DRAWN = {"clips": 5, "identities": 4, "seed": 5_000_000, "variants": 2, "turns": 2, "workers": 1}
 SETS = [DRAWN, {**DRAWN, "seed": 6_000_000}, {**DRAWN, "clips": 0}]
 

@@ -1,6 +1,6 @@
 """A data folder and a published language model for the tests of training.
 
-Rendering is replaced by random packets.
+Rendering is replaced by random features.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from deft_llm import facs
@@ -24,15 +23,8 @@ from deft_llm.unimer import simulated
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.simulated import build_simulated
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = ROOT / "deft_llm" / "unimer" / "templates"
-
-
-@pytest.fixture(autouse=True)
-def own_accelerator() -> Iterator[None]:
-    """Each run starts as in a process of its own: accelerate keeps the precision of the last."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _observed(spec: ClipSpec, features: Features) -> MeasuredClip:
@@ -86,7 +78,7 @@ def drawn() -> SimulatedData:
 def data(
     tmp_path_factory: pytest.TempPathFactory, no_rendering: Rendering, drawn: SimulatedData
 ) -> Path:
-    """A data folder, built by the real code on random packets."""
+    """A data folder, built by the real code on random features."""
     folder = tmp_path_factory.mktemp("data") / "data"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulated, "render_many", no_rendering)

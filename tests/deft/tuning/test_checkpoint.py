@@ -17,7 +17,7 @@ from deft_llm.deft.tuning.model import build_model, module_of
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HALF = {"weight_interpolation": 0.5}
 
 

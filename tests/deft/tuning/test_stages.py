@@ -29,7 +29,7 @@ from deft_llm.deft.tuning.model import build_model, module_of, train_only, with_
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SMOKE = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
 
 
