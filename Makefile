@@ -11,14 +11,19 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup explain demo test test-all quality results
+.PHONY: help setup explain demo test test-all lower-bounds quality docs results
 
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.deft-setup
 EXTRAS ?= dev,demo,decord,corpora,text
+# What building without isolation needs: ours, and setuptools for deepspeed.
+BUILDERS := hatchling editables setuptools
 OUT ?= out
 PYTEST_ARGS ?=
+# One process a core; a process takes up to 2 GB, hence no more than eight. One that is idle takes
+# tests from another's end, so that neighbours, which share fixtures, mostly stay together.
+PARALLEL := --numprocesses=auto --maxprocesses=8 --dist=worksteal --durations=10
 
 # The raw text of CLIP reaches the shell through the environment, so that spaces, quotes, dollar
 # signs and any alphabet arrive as they were typed.
@@ -31,7 +36,7 @@ export CLIP_PATH OUT_PATH
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
-	@echo "targets: setup explain demo test test-all quality results"
+	@echo "targets: setup explain demo test test-all lower-bounds quality docs results"
 
 setup: $(STAMP)
 
@@ -51,7 +56,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  "$$python" -m venv $(VENV); \
 	fi; \
 	torch=$$($(PY) -c 'import torch; v = torch.__version__; \
-	    print(v if tuple(map(int, v.split(".")[:2])) >= (2, 6) else "")' 2>/dev/null || true); \
+	    print(v if tuple(map(int, v.split(".")[:2])) >= (2, 9) else "")' 2>/dev/null || true); \
 	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt; \
 	if [[ -n "$$torch" ]]; then \
 	  echo "setup: keeping torch $$torch, which is already in $(VENV)"; \
@@ -63,9 +68,9 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "       the CUDA build, about 3 GB with its libraries)"; \
 	  $(PY) -m pip install --quiet -c $(VENV)/constraints.txt torch; \
 	fi; \
-	echo "setup: downloading what is missing of some 90 packages (about 450 MB in all), at the"; \
+	echo "setup: downloading what is missing of some 130 packages (about 450 MB in all), at the"; \
 	echo "       versions of constraints.txt: transformers, datasets, opencv, numba, gradio, ..."; \
-	$(PY) -m pip install --quiet -c $(VENV)/constraints.txt setuptools; \
+	$(PY) -m pip install --quiet -c $(VENV)/constraints.txt $(BUILDERS); \
 	$(PY) -m pip install --quiet -c $(VENV)/constraints.txt --no-build-isolation -e '.[$(EXTRAS)]'; \
 	touch $@; \
 	echo "setup: done"
@@ -80,15 +85,40 @@ demo: setup
 	@$(PY) demo/app.py
 
 test: setup
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest $(PARALLEL) --timeout=300 $(PYTEST_ARGS)
 
+# The slow ones train networks and build wheels.
 test-all: setup
-	$(PY) -m pytest -m "slow or not slow" $(PYTEST_ARGS)
+	$(PY) -m pytest -m "slow or not slow" $(PARALLEL) --timeout=3600 $(PYTEST_ARGS)
+
+# Prints every direct dependency at its lower bound; torch stays at the version that was tested.
+define LOWEST
+import re, tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+for need in sum(project["optional-dependencies"].values(), project["dependencies"]):
+    name, bound = re.match(r"([\w-]+).*?>=([\w.]+)", need).groups()
+    if name != "torch":
+        print(f"{name}=={bound}")
+endef
+export LOWEST
+LOWER := .venv-lower
+
+lower-bounds: setup
+	$(PY) -m venv --clear $(LOWER)
+	{ grep '^torch==' constraints.txt; $(PY) -c "$$LOWEST"; } > $(LOWER)/constraints.txt
+	$(LOWER)/bin/python -m pip install --quiet -c $(LOWER)/constraints.txt torch $(BUILDERS)
+	$(LOWER)/bin/python -m pip install --quiet -c $(LOWER)/constraints.txt --no-build-isolation \
+	  -e '.[$(EXTRAS)]'
+	$(LOWER)/bin/python -m pytest $(PARALLEL) --timeout=300 $(PYTEST_ARGS)
 
 quality: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: setup
+	$(PY) -m pip install --quiet -c $(VENV)/constraints.txt --no-build-isolation -e '.[docs]'
+	$(PY) -m mkdocs build --strict
 
 # Measures every figure again and writes eval/RESULTS.md from what was measured.
 results: setup

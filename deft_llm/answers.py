@@ -67,7 +67,7 @@ def coarse_label(label: str) -> str:
     return NOTHING if label == NOTHING else facs.to_three(label) or "others"
 
 
-def unit_name(code: str) -> str:
+def au_name(code: str) -> str:
     """For example "AU12 lip corner puller on the left"."""
     side = {"L": " on the left", "R": " on the right"}.get(code[0], "")
     return facs.ACTION_UNITS[facs.au_number(code)].label + side
@@ -78,7 +78,7 @@ def strength(magnitude: float) -> str:
     return next((word for limit, word in STRENGTHS if magnitude < limit), STRONGEST)
 
 
-def parse_triple(text: str) -> dict[str, Any] | None:
+def parse_structured_answer(text: str) -> dict[str, Any] | None:
     """Read a structured answer; None where it is no valid (class, evidence, rationale) record."""
     try:
         record = json.loads(text.strip())
@@ -94,7 +94,7 @@ def parse_triple(text: str) -> dict[str, Any] | None:
                 for row in record["evidence"]
             )
         )
-    except (ValueError, KeyError, TypeError, AttributeError, UserError):
+    except (ValueError, KeyError, TypeError, AttributeError, UserError, RecursionError):
         return None
     return record if valid else None
 
@@ -104,14 +104,15 @@ _PAIRS = {f"both {PLURALS.get(part, part + 's')}": part for part in _PARTS}
 _CLAIM = re.compile(
     r"\b(" + "|".join([*map(re.escape, _PAIRS), *(f"the {name}" for name in facs.REGIONS)]) + r")"
     r" moves? (" + "|".join(sorted(facs.DIRECTIONS, key=len, reverse=True)) + r")\b",
-    re.IGNORECASE,
+    # ASCII: elsewhere a long s or a Kelvin sign would pass for a letter of a name.
+    re.IGNORECASE | re.ASCII,
 )
 
 
 def stated_claims(text: str) -> tuple[tuple[str, str], ...]:
     """Every (region, direction) that a text states: JSON evidence and sentences alike."""
     claims: dict[tuple[str, str], None] = {}
-    record = parse_triple(text)
+    record = parse_structured_answer(text)
     if record is not None:
         for row in record["evidence"]:
             claims[(row["region"], row["direction"])] = None
@@ -131,7 +132,7 @@ _NAMES = "|".join(sorted(_LABELS, key=len, reverse=True))
 _READING = re.compile(
     rf"\b(?:read as|emotion is|class is) ({_NAMES})\b|^\W*({_NAMES})\W*$"
     r"|\bfits (none of the basic emotions)\b",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -141,9 +142,9 @@ def stated_labels(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name if name in _LABELS else "others" for name in found))
 
 
-_UNIT_NUMBER = re.compile(r"\bAU(\d{1,2})\b")
+_UNIT_NUMBER = re.compile(r"\bAU([0-9]{1,2})\b")
 
 
-def stated_units(text: str) -> frozenset[int]:
+def stated_aus(text: str) -> frozenset[int]:
     """Numbers of all AUs that a text names as "AU12", known to FACS or not."""
     return frozenset(map(int, _UNIT_NUMBER.findall(text)))

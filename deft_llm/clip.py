@@ -6,7 +6,6 @@ timestamps; motion is in pixels of the canonical 224-pixel face; left and right 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
+from deft_llm.files import digest
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,7 @@ class Clip:
 
     def content_hash(self) -> str:
         """SHA-256 over size and pixels: equal content, equal hash, whatever the file's name."""
-        digest = hashlib.sha256(str(self.frames.shape).encode())
-        digest.update(np.ascontiguousarray(self.frames).tobytes())
-        return digest.hexdigest()
+        return digest(str(self.frames.shape), np.ascontiguousarray(self.frames).data)
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ class Prediction:
     seconds: float
 
 
-RISE, FALL = "onset to apex", "apex to offset"
+ONSET_PHASE, OFFSET_PHASE = "onset to apex", "apex to offset"
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ class Evidence:
     magnitude: float
     z: float
     aus: tuple[str, ...] = ()
-    phase: str = RISE
+    phase: str = ONSET_PHASE
     source: str = ""
 
 

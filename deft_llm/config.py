@@ -6,6 +6,8 @@ answered with the nearest valid one.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -14,6 +16,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deft_llm.errors import UserError, did_you_mean
+
+logger = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -34,7 +38,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file; expected a YAML configuration")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an encoding, or no day: 2024-13-45
         raise UserError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds {type(values).__name__}; expected a mapping of settings")
@@ -42,11 +46,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Set dotted keys: ``["optim.lr=1e-3"]``.
+    """A copy of the settings with dotted keys set: ``["optim.lr=1e-3", "data.0.clips=500"]``.
+
+    A number names an item of a list, from 0. A name where a list stands is set in every item that
+    is a mapping, and the log says so where there are several. Nothing is appended: a list grows by
+    being given whole, as YAML.
 
     Raises:
-        UserError: If an override has no ``=``, is no YAML, or goes through a value that is no
-            mapping.
+        UserError: If an override has no ``=``, is no YAML, names an item that its list does not
+            have, or goes through a value that is neither a mapping nor a list of them.
     """
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -54,21 +62,69 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
             raise UserError(
                 f"override {override!r}: expected key=value, for example data.clips=100"
             )
-        *parents, last = key.split(".")
-        place = values
-        for name in parents:
-            child = place.setdefault(name, {})
-            if not isinstance(child, dict):
-                raise UserError(f"override {override!r}: {name!r} is a value, not a group")
-            place = child
         try:
-            place[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            value = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError):
             raise UserError(f"override {override!r}: {text!r} is not readable as YAML") from None
+        spread: list[str] = []
+        try:
+            values = _with(values, key.split("."), value, (), spread)
+        except UserError as error:
+            raise UserError(f"override {override!r}: {error}") from None
+        if spread:
+            logger.info("override %s: set in each of the %s", override, ", ".join(spread))
     return values
 
 
-def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:
+def _with(
+    node: Any, names: Sequence[str], value: Any, above: tuple[str, ...], spread: list[str]
+) -> Any:
+    """A copy of ``node`` with one value replaced, so that nodes which YAML aliases share part.
+
+    Args:
+        node: A group, a list or a value.
+        names: The way from here to what is set.
+        value: What is set there.
+        above: The way from the top to ``node``.
+        spread: Called with every list that has the value set in several items.
+    """
+    if not names:
+        return value
+    if isinstance(node, list):
+        items = _chosen(node, names[0], ".".join(above), spread)
+        rest = names[1:] if names[0] in items else names
+        return [
+            _with(item, rest, value, (*above, str(i)), spread) if str(i) in items else item
+            for i, item in enumerate(node)
+        ]
+    if isinstance(node, dict):
+        name, *rest = names
+        return {**node, name: _with(node.get(name, {}), rest, value, (*above, name), spread)}
+    raise UserError(f"{'.'.join(above)!r} is a value, not a group")
+
+
+def _chosen(node: list[Any], name: str, where: str, spread: list[str]) -> list[str]:
+    """Numbers of the items that a name in an override means: one item, or all that are groups."""
+    numbers = [str(i) for i in range(len(node))]
+    if name in numbers:
+        return [name]
+    count = f"{len(node)} item{'' if len(node) == 1 else 's'}"
+    if re.fullmatch(r"[+-]?\d+", name):
+        raise UserError(
+            f"{where!r} has {count}, counted from 0, and no item {name}; "
+            "to append one, give the whole list as YAML"
+        )
+    groups = [i for i in numbers if isinstance(node[int(i)], dict)]
+    if not groups:
+        raise UserError(
+            f"{where!r} is a list of {count}, none of them a group; give the whole list as YAML"
+        )
+    if len(groups) > 1:
+        spread.append(f"{len(groups)} items of {where}")
+    return groups
+
+
+def validate_settings(model: type[Model], values: dict[str, Any], where: str) -> Model:
     """Build a settings object.
 
     Raises:
@@ -91,7 +147,7 @@ def validate(model: type[Model], values: dict[str, Any], where: str) -> Model:
 
 def load(model: type[Model], path: Path, overrides: Sequence[str] = ()) -> Model:
     """Read, override and validate a configuration file."""
-    return validate(model, apply_overrides(read_yaml(path), overrides), str(path))
+    return validate_settings(model, apply_overrides(read_yaml(path), overrides), str(path))
 
 
 def _as_written(location: tuple[Any, ...], values: Any) -> str:
@@ -113,7 +169,7 @@ def _nearest(model: type[BaseModel], location: tuple[Any, ...]) -> str:
         if isinstance(name, int):  # an item of a list, whose model is in hand
             continue
         annotation = fields.model_fields[name].annotation if name in fields.model_fields else None
-        if get_origin(annotation) is list:
+        while get_origin(annotation) is list:
             annotation = get_args(annotation)[0]
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return ""

@@ -193,7 +193,7 @@ class ActionUnit:
     Attributes:
         number: FACS number.
         name: FACS name, lower case.
-        movements: Regions it moves; empty where nothing can be told from regional motion
+        movements: Regions it moves; empty where regional motion shows nothing
             (eye and head positions).
     """
 
@@ -217,8 +217,8 @@ def _au(number: int, name: str, **regions: str) -> ActionUnit:
 
 _IN, _OUT = "inward", "outward"
 ACTION_UNITS: dict[int, ActionUnit] = {
-    unit.number: unit
-    for unit in (
+    au.number: au
+    for au in (
         _au(1, "inner brow raiser", inner_brow="up", glabella="up"),
         _au(2, "outer brow raiser", outer_brow="up"),
         _au(
@@ -327,6 +327,7 @@ class CodedAU:
         return f"{self.side}{self.number}"
 
 
+_CODE = re.compile(r"[LR]?([0-9]{1,3})")  # of an annotation, as parse_aus gives it
 _ATOM = re.compile(r"^([ALR]|A/[LR])?([TB])?\s*(\d{1,2})\s*([A-EX](?:/[A-E])?)?$")
 _NOT_AN_AU = {"soft focus"}
 
@@ -347,7 +348,7 @@ def _parse_atom(text: str, code: str) -> CodedAU | None:
         )
     prefix, part, number, intensity = (g or "" for g in match.groups())
     if int(number) not in ACTION_UNITS:
-        raise UserError(f"AU code {code!r}: AU{number} is not a FACS unit that this project knows")
+        raise UserError(f"AU code {code!r}: AU{number} is not a FACS AU that this project knows")
     side = prefix.removeprefix("A").removeprefix("/")
     asymmetric = prefix.startswith("A")
     return CodedAU(int(number), side, part, asymmetric, intensity, reference, uncertain)
@@ -378,29 +379,35 @@ def parse_aus(code: str | int | float | None) -> tuple[CodedAU, ...]:
         The AUs in the order written.
 
     Raises:
-        UserError: If a part is no AU code, or no unit that is known.
+        UserError: If a part is no AU code, or no AU that is known.
     """
     text = "" if code is None else str(code).strip()
     if text.endswith(".0"):  # a spreadsheet's float
         text = text[:-2]
     if text in {"", "/", "0", "nan", "-"}:
         return ()
-    units: list[CodedAU] = []
+    aus: list[CodedAU] = []
     group = 0
     for part in _split_top_level(text):
         inner = part[1:-1] if part.startswith("(") and part.endswith(")") else part
         choices = re.split(r"\s+or\s+", inner)
         group += len(choices) > 1
         for choice in choices:
-            unit = _parse_atom(choice.strip(), text)
-            if unit is not None:
-                units.append(replace(unit, alternative=group if len(choices) > 1 else 0))
-    return tuple(units)
+            au = _parse_atom(choice.strip(), text)
+            if au is not None:
+                aus.append(replace(au, alternative=group if len(choices) > 1 else 0))
+    return tuple(aus)
 
 
 def au_number(code: str) -> int:
-    """The FACS number of an annotation's code: ``"L12"`` -> 12."""
-    return int(code.lstrip("LR"))
+    """The FACS number of an annotation's code: ``"L12"`` -> 12.
+
+    Raises:
+        ValueError: For anything but digits, with or without one ``L`` or ``R`` before them.
+    """
+    if not (found := _CODE.fullmatch(code)):
+        raise ValueError(f"{code!r} is no AU code; expected one like '12' or 'L12'")
+    return int(found[1])
 
 
 def au_sides(code: str) -> tuple[Side, ...]:
@@ -427,9 +434,9 @@ def expected_directions(code: str) -> dict[str, tuple[str, ...]]:
     Returns:
         Region name (with side) -> directions that agree, the main one first.
     """
-    unit = ACTION_UNITS[au_number(code)]
+    au = ACTION_UNITS[au_number(code)]
     expected: dict[str, tuple[str, ...]] = {}
-    for movement in unit.movements:
+    for movement in au.movements:
         if movement.region in REGIONS:
             expected[movement.region] = movement.directions
             continue

@@ -121,8 +121,12 @@ def claim(note: Path, settings: BaseModel, exclude: set[str], problem: str) -> N
     write_text(note, text)
 
 
-def digest(*parts: str | bytes) -> str:
-    """SHA-256 of some text or bytes, one after the other, as 64 hexadecimal digits."""
+def digest(*parts: str | bytes | memoryview) -> str:
+    """SHA-256 of some text or memory, one after the other, as 64 hexadecimal digits.
+
+    Args:
+        *parts: Text (UTF-8), bytes, or the ``data`` of a C-contiguous array.
+    """
     sha = hashlib.sha256()
     for part in parts:
         sha.update(part.encode() if isinstance(part, str) else part)
@@ -130,5 +134,6 @@ def digest(*parts: str | bytes) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    return digest(path.read_bytes())
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

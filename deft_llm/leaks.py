@@ -1,14 +1,13 @@
 """Leaks: does a test set hold what a training set has seen, under whatever name?
 
 ``require_disjoint`` is the one check of every split: two sets may share no subject, no clip and no
-content. ``audit`` also looks at pictures. A test set can leak in three ways: the same name, the
-same content, or nearly the same picture (a frame of the same recording saved again). The first two
-are certain; the third is a suspicion to look at.
+content. ``find_leaks`` also looks at pictures. A test set can leak in three ways: the same name,
+the same content, or nearly the same picture (a frame of the same recording saved again). The first
+two are certain; the third is a suspicion to look at.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
+from deft_llm.files import digest
 
 Ids = Mapping[str, Collection[str]]  # "subject", "clip", "content" ... -> those of a set
 _HASH_SIDE, _HASH_KEEP = 32, 8
@@ -106,10 +106,7 @@ class LeakReport:
 
 def content_hashes(images: Sequence[NDArray[np.uint8]]) -> list[str]:
     """SHA-256 of shape and pixels of each row."""
-    return [
-        hashlib.sha256(str(x.shape).encode() + np.ascontiguousarray(x).tobytes()).hexdigest()
-        for x in images
-    ]
+    return [digest(str(x.shape), np.ascontiguousarray(x).data) for x in images]
 
 
 def perceptual_hashes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.bool_]:
@@ -132,7 +129,7 @@ def perceptual_hashes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.bool_]:
     return np.array(rows)
 
 
-def audit(
+def find_leaks(
     splits: Sequence[Fold],
     clips: Sequence[str],
     images: Sequence[NDArray[np.uint8]],

@@ -60,7 +60,7 @@ def loso(subjects: Names, *, validation: float = 0.0, seed: int = 0) -> list[Spl
     return _by_groups(names, names, validation, seed)
 
 
-def composite(
+def composite_splits(
     datasets: Names, subjects: Names, *, validation: float = 0.0, seed: int = 0
 ) -> list[Split]:
     """Composite database evaluation (CDE, See et al., FG 2019): LOSO over datasets put together.
@@ -156,7 +156,7 @@ def require_classes(splits: Sequence[Split], labels: Indices, classes: Sequence[
             )
 
 
-def require_disjoint(split: Split, subjects: Names) -> None:
+def require_disjoint_subjects(split: Split, subjects: Names) -> None:
     """No subject may be in two sets of a split.
 
     Raises:

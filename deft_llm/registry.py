@@ -13,13 +13,14 @@ from typing import Any
 from deft_llm.errors import UserError, did_you_mean
 
 
-def resolve(registry: Mapping[str, str], name: str, kind: str) -> Any:
+def resolve(registry: Mapping[str, str], name: str, kind: str, where: str = "") -> Any:
     """The class or function behind a name.
 
     Args:
         registry: Name -> "module:attribute".
         name: What was asked for.
         kind: What the family is called, in the message: "flow method", "recognizer".
+        where: The file that names it, where there is one; begins the message.
 
     Raises:
         UserError: If the name is not registered; lists the names and the nearest one.
@@ -27,6 +28,7 @@ def resolve(registry: Mapping[str, str], name: str, kind: str) -> Any:
     if name not in registry:
         known = ", ".join(registry)
         hint = did_you_mean(name, registry)
-        raise UserError(f"{kind} {name!r}: expected one of {known}{hint}")
+        place = f"{where}: " if where else ""
+        raise UserError(f"{place}unknown {kind} {name!r}, expected one of {known}{hint}")
     module, _, attribute = registry[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.errors import UserError
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -77,7 +77,7 @@ def load_network(
         raise UserError(f"{folder}: not a saved {kind} network ({error})") from error
     if not isinstance(values, dict):
         raise UserError(f"{config}: holds {type(values).__name__}; expected a mapping of settings")
-    network = build(validate(settings, values, str(config)))
+    network = build(validate_settings(settings, values, str(config)))
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from deft_llm.media.video import write_video
 from deft_llm.simulator.scene.clip_spec import ClipSpec
-from deft_llm.simulator.scene.clips import draw_spec, render
-from deft_llm.simulator.scene.distractors import Movement
+from deft_llm.simulator.scene.clips import draw_spec, render_clip
+from deft_llm.simulator.scene.distractors import Distractor
 from deft_llm.simulator.scene.performance import Blink, Curve
 
 CLIPS = {
@@ -24,9 +24,9 @@ FIRST_IDENTITY = 950_000  # apart from the training and the benchmark faces
 def long_spec() -> ClipSpec:
     """Seven seconds at 50 frames per second: raised brows, a blink, a smile, lowered brows."""
     fps = 50.0
-    curve = Curve(frames=350, onset=50, apex=58, offset=69, rise=1.0, fall=1.0)
-    smile = Movement("macro", ("6", "12"), (0.16, 0.16), start=2.0, duration=0.4)
-    frown = Movement("macro", ("4",), (0.3,), start=4.7, duration=0.4)
+    curve = Curve(frames=350, onset=50, apex=58, offset=69, onset_skew=1.0, offset_skew=1.0)
+    smile = Distractor("macro", ("6", "12"), (0.16, 0.16), start=2.0, duration=0.4)
+    frown = Distractor("macro", ("4",), (0.3,), start=4.7, duration=0.4)
     return draw_spec(
         109,
         FIRST_IDENTITY + len(CLIPS),
@@ -52,7 +52,7 @@ def main() -> None:
     for path, spec in specs.items():
         if path.exists():
             continue
-        write_video(path, render(spec).clip.frames, spec.fps)
+        write_video(path, render_clip(spec).clip.frames, spec.fps)
         print(path)
 
 

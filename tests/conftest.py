@@ -1,8 +1,11 @@
-"""What the tests of several rooms share: an untrained DEFT-LLM on disk, packets, a moved face."""
+"""What the tests of several rooms share: an untrained DEFT-LLM on disk, features, a moved face."""
 
 from __future__ import annotations
 
 import json
+import os
+import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,14 +14,25 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
-from deft_llm.clip import Interval
-from deft_llm.data.features import REGION_COLUMNS, Packet
+from deft_llm.clip import OFFSET_PHASE, Evidence, Interval
+from deft_llm.data.features import REGION_COLUMNS, Features
+from deft_llm.data.records import ClipRecord
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
 from deft_llm.media.face import AlignedClip
+from deft_llm.motion.evidence import explaining_aus
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, region_masks, region_table
 
 ROOT = Path(__file__).resolve().parents[1]
+MakeRecord = Callable[[int], ClipRecord]
+
+
+@pytest.fixture(autouse=True)
+def own_accelerator() -> Iterator[None]:
+    """Each run starts as in a process of its own: accelerate keeps the precision of the last."""
+    yield
+    if state := sys.modules.get("accelerate.state"):
+        state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,8 +52,8 @@ def one_thread() -> Iterator[None]:
 def _instruction_lines() -> list[str]:
     """Conversations in the words of the instruction data, for the tokenizer."""
     moves = [f"The {name} moves {d}, slight." for name in facs.REGIONS for d in facs.DIRECTIONS]
-    units = [unit.label for unit in facs.ACTION_UNITS.values()]
-    texts = [*moves, *units, *facs.EMOTIONS, *facs.THREE_CLASSES, "others", "none"]
+    aus = [au.label for au in facs.ACTION_UNITS.values()]
+    texts = [*moves, *aus, *facs.EMOTIONS, *facs.THREE_CLASSES, "others", "none"]
     return [json.dumps({"conversations": [{"from": "gpt", "value": text}]}) for text in texts]
 
 
@@ -48,27 +62,27 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as ``train.py`` leaves it in ``final/``, of a model that has learnt nothing."""
     import torch
 
-    from deft_llm.config import read_yaml, validate
+    from deft_llm.config import read_yaml, validate_settings
     from deft_llm.deft.tuning.model import build_model
     from deft_llm.deft.tuning.recipe import DeftRecipe
 
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "train.jsonl").write_text("\n".join(_instruction_lines()), encoding="utf-8")
     values = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
-    values = {**values, "templates": str(ROOT / "instruction_data" / "templates")}
+    values = {**values, "templates": str(ROOT / "deft_llm" / "unimer" / "templates")}
     values.pop("task")
     torch.manual_seed(0)
-    model, processor = build_model(validate(DeftRecipe, values, "smoke.yaml"), folder)
+    model, processor = build_model(validate_settings(DeftRecipe, values, "smoke.yaml"), folder)
     model.save_pretrained(folder / "final")
     processor.save_pretrained(folder / "final")
     return folder / "final"
 
 
 @pytest.fixture(scope="session")
-def make_packet() -> Callable[[int], Packet]:
-    """Seed -> a packet of noise."""
+def make_features() -> Callable[[int], Features]:
+    """Seed -> features of noise."""
 
-    def make(seed: int) -> Packet:
+    def make(seed: int) -> Features:
         rng = np.random.default_rng(seed)
         table = (2, len(facs.REGIONS), len(REGION_COLUMNS))
         return {
@@ -119,6 +133,68 @@ def make_measurement() -> Callable[..., Measurement]:
             noise_pairs=0,
             sensor_noise=1.0,
             status="ok" if found else "no motion above the noise floor",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """Folder of real material."""
+    data = os.environ.get("DEFT_DATA")
+    if not data:
+        pytest.skip("set DEFT_DATA to the folder of test data")
+    return Path(data)
+
+
+def _evidence(aus: tuple[str, ...], rng: random.Random) -> tuple[Evidence, ...]:
+    """Some of the motion that the AUs may cause, in the order of ``facs.REGIONS``."""
+    rows = []
+    for name, region in facs.REGIONS.items():
+        directions = [d for code in aus for d in facs.expected_directions(code).get(name, ())]
+        if not directions or rng.random() < 0.3:
+            continue
+        direction = rng.choice(directions)
+        codes = explaining_aus(name, *facs.direction_vector(direction, region.side), aus)
+        magnitude, z = rng.uniform(0.05, 2), rng.uniform(2, 30)
+        rows.append(Evidence(name, direction, magnitude, z, facs.sort_aus(codes)))
+    return tuple(rows)
+
+
+def _returns(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """Every second region goes back."""
+    rows = []
+    for row in evidence[::2]:
+        side = facs.REGIONS[row.region].side
+        u, v = facs.direction_vector(row.direction, side)
+        back = facs.direction_name(-u, -v, side)
+        rows.append(Evidence(row.region, back, row.magnitude, row.z, row.aus, OFFSET_PHASE))
+    return tuple(rows)
+
+
+@pytest.fixture(scope="session")
+def make_record() -> MakeRecord:
+    """``make_record(seed)``: one to four AUs on random sides with some of their motion."""
+
+    def make(seed: int) -> ClipRecord:
+        rng = random.Random(seed)
+        numbers = rng.sample(sorted(facs.ACTION_UNITS), rng.randint(1, 4))
+        aus = facs.sort_aus(rng.choice(("", "L", "R")) + str(number) for number in numbers)
+        evidence = _evidence(aus, rng)
+        return ClipRecord(
+            clip=f"clip-{seed}",
+            subject=f"subject-{seed % 3}",
+            emotion=rng.choice(facs.EMOTIONS),
+            emotion_known=True,
+            aus=aus,
+            evidence=evidence,
+            shard="features-0.safetensors",
+            row=seed,
+            content=f"hash-{seed}",
+            spec='{"seed": 1}',
+            returns=_returns(evidence),
+            interval=Interval(10, 10 + rng.randint(2, 9), 30),
+            fps=30.0,
         )
 
     return make

@@ -25,12 +25,12 @@ CODES = [f"{side}{number}" for number in facs.ACTION_UNITS for side in ("", "L",
 
 def read(code: Any) -> list[str]:
     """Every attribute that is set, in a short form of the test's own."""
-    units = []
-    for unit in facs.parse_aus(code):
-        marks = ("~" * unit.asymmetric) + ("?" * unit.uncertain) + ("ref " * unit.reference)
-        group = f" or{unit.alternative}" if unit.alternative else ""
-        units.append(f"{marks}{unit.side}{unit.part}{unit.number}{unit.intensity.lower()}{group}")
-    return units
+    aus = []
+    for au in facs.parse_aus(code):
+        marks = ("~" * au.asymmetric) + ("?" * au.uncertain) + ("ref " * au.reference)
+        group = f" or{au.alternative}" if au.alternative else ""
+        aus.append(f"{marks}{au.side}{au.part}{au.number}{au.intensity.lower()}{group}")
+    return aus
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_an_unknown_code_is_one_clear_line(code: str) -> None:
 
 
 def test_the_code_of_a_unit_is_what_annotations_carry() -> None:
-    assert [unit.code for unit in facs.parse_aus("A/L12C+T28+ref(R7B)")] == ["L12", "28", "R7"]
+    assert [au.code for au in facs.parse_aus("A/L12C+T28+ref(R7B)")] == ["L12", "28", "R7"]
 
 
 def sheet_codes(name: str, column: str) -> list[Any]:

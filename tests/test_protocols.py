@@ -17,7 +17,7 @@ def _all() -> dict[str, tuple[list[protocols.Split], np.ndarray]]:
     return {
         "loso": (protocols.loso(SUBJECTS, validation=0.25, seed=1), SUBJECTS),
         "kfold": (protocols.subject_kfold(SUBJECTS, 4, validation=0.25, seed=1), SUBJECTS),
-        "composite": (protocols.composite(DATASETS, SAME, validation=0.25, seed=1), both),
+        "composite": (protocols.composite_splits(DATASETS, SAME, validation=0.25, seed=1), both),
         "cross": (protocols.cross_dataset(DATASETS, SAME, validation=0.25, seed=1), both),
         "hold-out": (protocols.hold_out(SUBJECTS, 0.3, validation=0.25, seed=1), SUBJECTS),
     }
@@ -27,7 +27,7 @@ def _all() -> dict[str, tuple[list[protocols.Split], np.ndarray]]:
 def test_no_subject_is_on_two_sides(name: str) -> None:
     splits, people = _all()[name]
     for split in splits:
-        protocols.require_disjoint(split, people)
+        protocols.require_disjoint_subjects(split, people)
         parts = [split.train, split.validation, split.test]
         assert all(len(part) for part in parts)
         assert sorted(np.concatenate(parts)) == list(range(len(people)))
@@ -96,4 +96,4 @@ def test_an_absent_class_is_named() -> None:
 def test_a_shared_subject_is_named() -> None:
     split = protocols.Split("x", 0, np.array([0, 1]), np.array([], int), np.array([2]))
     with pytest.raises(UserError, match=r"fold 0 \(x\): train and test share subject s01;"):
-        protocols.require_disjoint(split, SUBJECTS)
+        protocols.require_disjoint_subjects(split, SUBJECTS)

@@ -6,7 +6,6 @@ columns, mending codings, finding frames and checking counts are the same for al
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,12 +13,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from deft_llm.clip import Annotation, Interval
-from deft_llm.corpora.coding import Place, read_aus, read_emotion, read_interval
-from deft_llm.corpora.frames import FrameFolder, find_folder, locate, open_folder
-from deft_llm.corpora.reading import Entry, Identity, Published, Reading
+from deft_llm.corpora.coding import RowPlace, read_aus, read_emotion, read_interval
+from deft_llm.corpora.frames import FrameFolder, find_folder, locate_interval, open_folder
+from deft_llm.corpora.reading import Entry, Identity, PublishedCounts, Reading
 from deft_llm.corpora.report import Report
-from deft_llm.corpora.sheets import Row, Sheet, read_sheet
-from deft_llm.errors import UserError, did_you_mean
+from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet
+from deft_llm.errors import UserError
+from deft_llm.registry import resolve
 
 CORPORA: dict[str, str] = {
     "casme2": "deft_llm.corpora.casme2:Casme2",
@@ -40,7 +40,7 @@ CORPORA: dict[str, str] = {
 
 @dataclass(frozen=True)
 class _Clip:
-    row: Row
+    row: SheetRow
     identity: Identity
     annotation: Annotation
     interval: Interval
@@ -78,7 +78,7 @@ class Corpus(ABC):
     fps: ClassVar[float | None]
     first_frame: ClassVar[int] = 1
     schemes: ClassVar[tuple[str, ...]]
-    published: ClassVar[Published] = Published()
+    published: ClassVar[PublishedCounts] = PublishedCounts()
     sheet: ClassVar[Sheet]
     emotions: ClassVar[Mapping[str, str]]
 
@@ -100,18 +100,18 @@ class Corpus(ABC):
         )
 
     @abstractmethod
-    def identify(self, row: Row) -> Identity:
+    def identify(self, row: SheetRow) -> Identity:
         """Subject, clip and places of a row.
 
         Raises:
             UserError: If the cells cannot be read as such; the row is dropped.
         """
 
-    def aus_text(self, row: Row) -> str:
+    def aus_text(self, row: SheetRow) -> str:
         """The AU coding in the grammar of ``facs.parse_aus``."""
         return row["aus"]
 
-    def emotion(self, row: Row, place: Place) -> str | None:
+    def emotion(self, row: SheetRow, place: RowPlace) -> str | None:
         """The emotion of a row, or None where it has no single one.
 
         Raises:
@@ -119,7 +119,7 @@ class Corpus(ABC):
         """
         return read_emotion(row["emotion"], self.emotions, place)
 
-    def rows(self, path: Path) -> list[Row]:
+    def rows(self, path: Path) -> list[SheetRow]:
         """The rows of one sheet that are micro-expressions."""
         return read_sheet(path, self.sheet)
 
@@ -176,7 +176,7 @@ class Corpus(ABC):
                 report.add(path.name, row.number, str(error), "the row cannot be used", "dropped")
                 continue
             coded.subjects.add(identity.subject)
-            place = Place(report, path.name, row.number, identity.clip)
+            place = RowPlace(report, path.name, row.number, identity.clip)
             try:
                 emotion = self.emotion(row, place)
             except UserError as error:
@@ -220,7 +220,7 @@ class Corpus(ABC):
         bases = list(dict.fromkeys([self.root, coded.path.parent]))
         for clip in coded.clips.values():
             row, identity = clip.row.number, clip.identity
-            place = Place(report, coded.path.name, row, identity.clip)
+            place = RowPlace(report, coded.path.name, row, identity.clip)
             folder = find_folder(bases, identity.places)
             if folder is None:
                 place.say(f"no folder {identity.places[0]}", "no frames", "dropped")
@@ -231,7 +231,7 @@ class Corpus(ABC):
             except UserError as error:
                 place.say(str(error), "no frames", "dropped")
                 continue
-            interval = locate(clip.interval, found, self.first_frame, place)
+            interval = locate_interval(clip.interval, found, self.first_frame, place)
             if interval is not None:
                 annotation = replace(clip.annotation, interval=interval)
                 entries.append(Entry(annotation, folder, len(found.numbers), row))
@@ -260,11 +260,7 @@ def load_class(name: str) -> type[Corpus]:
     Raises:
         UserError: If the name is unknown; the nearest one is given.
     """
-    if name not in CORPORA:
-        hint = did_you_mean(name, CORPORA, cutoff=0.5)
-        raise UserError(f"unknown corpus {name!r}, expected one of {', '.join(CORPORA)}{hint}")
-    module, _, attribute = CORPORA[name].partition(":")
-    found: type[Corpus] = getattr(importlib.import_module(module), attribute)
+    found: type[Corpus] = resolve(CORPORA, name, "corpus")
     return found
 
 

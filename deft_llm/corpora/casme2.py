@@ -8,8 +8,8 @@ descriptions give them. That sheet has 28 clips of surprise where 25 are publish
 from __future__ import annotations
 
 from deft_llm.corpora.base import Corpus
-from deft_llm.corpora.reading import Identity, Published
-from deft_llm.corpora.sheets import CASME_COLUMNS, Row, Sheet
+from deft_llm.corpora.reading import Identity, PublishedCounts
+from deft_llm.corpora.sheets import CASME_COLUMNS, Sheet, SheetRow
 
 
 class Casme2(Corpus):
@@ -25,7 +25,7 @@ CASME2/
 """
     fps = 200.0
     schemes = ("3", "4", "5-casme2")
-    published = Published(
+    published = PublishedCounts(
         255,
         26,
         {
@@ -50,7 +50,7 @@ CASME2/
         )
     }
 
-    def identify(self, row: Row) -> Identity:
+    def identify(self, row: SheetRow) -> Identity:
         """Subject "sub01", clip "sub01_EP02_01f"."""
         subject = f"sub{row['subject'].removeprefix('sub').zfill(2)}"
         inside = f"{subject}/{row['clip']}"

@@ -9,8 +9,8 @@ offsets are hundreds of frames after the apex; they are left as coded.
 from __future__ import annotations
 
 from deft_llm.corpora.base import Corpus
-from deft_llm.corpora.reading import Identity, Published
-from deft_llm.corpora.sheets import Row, Sheet
+from deft_llm.corpora.reading import Identity, PublishedCounts
+from deft_llm.corpora.sheets import Sheet, SheetRow
 
 
 class Casme3(Corpus):
@@ -28,7 +28,7 @@ CASME3/
 """
     fps = 30.0
     schemes = ("3", "4", "7")
-    published = Published(860)
+    published = PublishedCounts(860)
     sheet = Sheet(
         ("cas(me)3_part_A_ME*.xlsx", "casme3*.xlsx", "cas(me)3_part_A_ME*.csv"),
         {
@@ -51,7 +51,7 @@ CASME3/
         "others": "others",
     }
 
-    def identify(self, row: Row) -> Identity:
+    def identify(self, row: SheetRow) -> Identity:
         """Subject "spNO.1", clip "spNO.1_a_355": a video has many, so the onset is in the name."""
         subject, video = row["subject"], row["clip"]
         inside = f"{subject}/{video}/color"

@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 
 from deft_llm.corpora.base import Corpus
-from deft_llm.corpora.reading import Identity, Published
-from deft_llm.corpora.sheets import Row, Sheet, as_text, read_cells
+from deft_llm.corpora.reading import Identity, PublishedCounts
+from deft_llm.corpora.sheets import Sheet, SheetRow, as_text, read_cells
 from deft_llm.errors import UserError
 
 
@@ -30,7 +30,7 @@ CASME_squared/
 """
     fps = 30.0
     schemes = ("3", "4")
-    published = Published(57)
+    published = PublishedCounts(57)
     sheet = Sheet(
         ("CAS(ME)*code_final*.xlsx", "code_final.xlsx"),
         {
@@ -44,7 +44,7 @@ CASME_squared/
     )
     emotions = {name: name for name in ("positive", "negative", "surprise", "others")}
 
-    def rows(self, path: Path) -> list[Row]:
+    def rows(self, path: Path) -> list[SheetRow]:
         """The micro-expressions; the two naming rules are read beside them."""
         self._people = {
             as_text(line[2]): re.sub(r"\D", "", as_text(line[0]))
@@ -55,7 +55,7 @@ CASME_squared/
         }
         return [r for r in super().rows(path) if r["type"].lower().startswith("micro")]
 
-    def identify(self, row: Row) -> Identity:
+    def identify(self, row: SheetRow) -> Identity:
         """Subject "s15", clip "s15_anger1_1": film, then the number of the expression in it."""
         number = self._people.get(row["subject"])
         film = row["clip"].split("_")[0]

@@ -21,12 +21,12 @@ from difflib import get_close_matches
 from deft_llm import facs
 from deft_llm.clip import Interval
 from deft_llm.corpora.report import Action, Report
-from deft_llm.corpora.sheets import FRAME_FIELDS, Row, frame_number
+from deft_llm.corpora.sheets import FRAME_FIELDS, SheetRow, frame_number
 from deft_llm.errors import UserError
 
 
 @dataclass(frozen=True)
-class Place:
+class RowPlace:
     """Where remarks about one row go."""
 
     report: Report
@@ -39,7 +39,7 @@ class Place:
         self.report.add(self.file, self.row, f"{self.clip}: {what}", why, action)
 
 
-def read_interval(row: Row, place: Place, first_frame: int) -> Interval | None:
+def read_interval(row: SheetRow, place: RowPlace, first_frame: int) -> Interval | None:
     """Onset, apex and offset in the sheet's own frame numbers; None where the row is dropped."""
     numbers: dict[str, int | None] = {}
     for name in FRAME_FIELDS:
@@ -59,7 +59,7 @@ def read_interval(row: Row, place: Place, first_frame: int) -> Interval | None:
 
 
 def _mend_interval(
-    onset: int, apex: int | None, offset: int | None, place: Place
+    onset: int, apex: int | None, offset: int | None, place: RowPlace
 ) -> Interval | None:
     shown = f"onset {onset}, apex {apex or '/'}, offset {offset or '/'}"
     if not apex:
@@ -80,28 +80,28 @@ def _mend_interval(
     return Interval(onset, apex, offset)
 
 
-def read_aus(text: str, place: Place) -> tuple[str, ...]:
+def read_aus(text: str, place: RowPlace) -> tuple[str, ...]:
     """AU codes with side, in order of number; see ``facs.parse_aus`` for what can be read."""
     try:
-        units = facs.parse_aus(text)
+        aus = facs.parse_aus(text)
     except UserError as error:
         place.say(f"AUs {text!r}", f"left empty ({error})", "mended")
         return ()
     chosen: list[str] = []
     groups: set[int] = set()
-    for unit in units:
-        if unit.reference:
-            place.say(f"AUs {text!r}", f"AU{unit.number} was there before the onset", "mended")
-        elif unit.alternative == 0:
-            chosen.append(unit.code)
-        elif unit.alternative not in groups:
-            groups.add(unit.alternative)
-            chosen.append(unit.code)
-            place.say(f"AUs {text!r}", f"coders left it open: the first, AU{unit.code}", "mended")
+    for au in aus:
+        if au.reference:
+            place.say(f"AUs {text!r}", f"AU{au.number} was there before the onset", "mended")
+        elif au.alternative == 0:
+            chosen.append(au.code)
+        elif au.alternative not in groups:
+            groups.add(au.alternative)
+            chosen.append(au.code)
+            place.say(f"AUs {text!r}", f"coders left it open: the first, AU{au.code}", "mended")
     return facs.sort_aus(chosen)
 
 
-def read_emotion(text: str, emotions: Mapping[str, str], place: Place) -> str:
+def read_emotion(text: str, emotions: Mapping[str, str], place: RowPlace) -> str:
     """The emotion behind the corpus's own word for it.
 
     Raises:

@@ -8,8 +8,8 @@ that annotations have none. Parts given out for challenges hold fewer clips.
 from __future__ import annotations
 
 from deft_llm.corpora.base import Corpus
-from deft_llm.corpora.reading import Identity, Published
-from deft_llm.corpora.sheets import Row, Sheet
+from deft_llm.corpora.reading import Identity, PublishedCounts
+from deft_llm.corpora.sheets import Sheet, SheetRow
 
 
 class Dfme(Corpus):
@@ -25,7 +25,7 @@ DFME/
 """
     fps = None
     schemes = ("3", "7-dfme")
-    published = Published(7526, 671)
+    published = PublishedCounts(7526, 671)
     sheet = Sheet(
         ("training_full*.xlsx", "DFME*.xlsx", "DFME*.csv", "dfme*.xlsx", "dfme*.csv"),
         {
@@ -47,12 +47,12 @@ DFME/
         )
     }
 
-    def identify(self, row: Row) -> Identity:
+    def identify(self, row: SheetRow) -> Identity:
         """Subject "dfme_1", clip as its folder is named."""
         clip = row["clip"]
         places = (f"DFME_train/{clip}", clip, f"*/{clip}", f"*/*/{clip}")
         return Identity(f"dfme_{row['subject']}", clip, places)
 
-    def aus_text(self, row: Row) -> str:
-        """Units are separated by commas or by "+"."""
+    def aus_text(self, row: SheetRow) -> str:
+        """AUs are separated by commas or by "+"."""
         return row["aus"].replace(",", "+").replace("AU", "")

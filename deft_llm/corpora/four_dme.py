@@ -11,9 +11,9 @@ import re
 
 from deft_llm import facs
 from deft_llm.corpora.base import Corpus
-from deft_llm.corpora.coding import Place, read_emotion
+from deft_llm.corpora.coding import RowPlace, read_emotion
 from deft_llm.corpora.reading import Identity
-from deft_llm.corpora.sheets import Row, Sheet
+from deft_llm.corpora.sheets import Sheet, SheetRow
 
 
 class FourDme(Corpus):
@@ -49,20 +49,20 @@ class FourDme(Corpus):
         "Others": "others",
     }
 
-    def identify(self, row: Row) -> Identity:
+    def identify(self, row: SheetRow) -> Identity:
         """Subject "4dme_01" (other corpora have an "s01"), clip as its folder is named."""
         inside = f"{row['subject']}/{row['clip']}"
         flat = row["clip"]
         places = (f"gray_micro/{inside}", f"gray_micro/{flat}", inside, f"*/{inside}", f"*/{flat}")
         return Identity(f"4dme_{row['subject']}", row["clip"], places)
 
-    def aus_text(self, row: Row) -> str:
-        """From "AU4+AU7(k)" to "4": units marked (k) are held through the clip and do not move."""
-        units = [unit.strip() for unit in re.split(r"[+,]", row["aus"]) if unit.strip()]
-        moving = [unit.removeprefix("AU") for unit in units if not unit.endswith("(k)")]
+    def aus_text(self, row: SheetRow) -> str:
+        """From "AU4+AU7(k)" to "4": AUs marked (k) are held through the clip and do not move."""
+        aus = [au.strip() for au in re.split(r"[+,]", row["aus"]) if au.strip()]
+        moving = [au.removeprefix("AU") for au in aus if not au.endswith("(k)")]
         return "+".join(moving)
 
-    def emotion(self, row: Row, place: Place) -> str | None:
+    def emotion(self, row: SheetRow, place: RowPlace) -> str | None:
         """The one emotion, or what several agree on."""
         words = [w.strip() for w in re.split(r"[+/,&]", row["emotion"]) if w.strip()]
         found = [read_emotion(word, self.emotions, place) for word in words or [""]]

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from deft_llm.clip import Interval
-from deft_llm.corpora.coding import Place
+from deft_llm.corpora.coding import RowPlace
 from deft_llm.errors import UserError
 from deft_llm.media.frames import list_frames
 
@@ -69,8 +69,8 @@ def find_folder(bases: Iterable[Path], places: Iterable[str]) -> Path | None:
     return None
 
 
-def locate(
-    interval: Interval, folder: FrameFolder, first_frame: int, place: Place
+def locate_interval(
+    interval: Interval, folder: FrameFolder, first_frame: int, place: RowPlace
 ) -> Interval | None:
     """The interval as places in the sorted folder, from 0.
 

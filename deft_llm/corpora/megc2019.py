@@ -15,10 +15,10 @@ from typing import ClassVar
 from deft_llm import facs
 from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.casme2 import Casme2
-from deft_llm.corpora.reading import Entry, Identity, Published, Reading
+from deft_llm.corpora.reading import Entry, Identity, PublishedCounts, Reading
 from deft_llm.corpora.report import Report
 from deft_llm.corpora.samm import Samm
-from deft_llm.corpora.sheets import Row, Sheet, read_sheet
+from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet
 from deft_llm.corpora.smic import SmicHs
 from deft_llm.errors import UserError
 
@@ -45,7 +45,7 @@ MEGC2019/
 """
     fps = None
     schemes = ("3",)
-    published = Published(442, 68, {"3": {"negative": 250, "positive": 109, "surprise": 83}})
+    published = PublishedCounts(442, 68, {"3": {"negative": 250, "positive": 109, "surprise": 83}})
     parts: ClassVar[dict[str, int]] = {"casme2": 145, "smic": 164, "samm": 133}
     sheet = Sheet(
         ("combined_3class_gt.csv", "combined_3class*.xlsx"),
@@ -54,7 +54,7 @@ MEGC2019/
     )
     emotions = {str(k): name for k, name in enumerate(facs.THREE_CLASSES)}
 
-    def identify(self, row: Row) -> Identity:
+    def identify(self, row: SheetRow) -> Identity:
         """Subject and clip as the part's own reader names them."""
         subject, clip = row["subject"], row["clip"]
         if row["dataset"] == "casme2":

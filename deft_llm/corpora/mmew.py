@@ -6,8 +6,8 @@ No real sheet was at hand: columns and folders are as public descriptions and lo
 from __future__ import annotations
 
 from deft_llm.corpora.base import Corpus
-from deft_llm.corpora.reading import Identity, Published
-from deft_llm.corpora.sheets import CASME_COLUMNS, Row, Sheet
+from deft_llm.corpora.reading import Identity, PublishedCounts
+from deft_llm.corpora.sheets import CASME_COLUMNS, Sheet, SheetRow
 
 
 class Mmew(Corpus):
@@ -23,7 +23,7 @@ MMEW/
 """
     fps = 90.0
     schemes = ("3", "4", "7")
-    published = Published(
+    published = PublishedCounts(
         300,
         36,
         {
@@ -50,7 +50,7 @@ MMEW/
         )
     }
 
-    def identify(self, row: Row) -> Identity:
+    def identify(self, row: SheetRow) -> Identity:
         """Subject "S01", clip as it is named."""
         subject = f"S{row['subject'].upper().removeprefix('S').zfill(2)}"
         kind, clip = row["emotion"].lower(), row["clip"]

@@ -46,7 +46,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedCounts:
     """Counts as published, for checking; empty where the specs at hand give none."""
 
     clips: int | None = None
@@ -74,7 +74,7 @@ class Reading:
     name: str
     entries: tuple[Entry, ...]
     report: Report
-    published: Published = Published()
+    published: PublishedCounts = PublishedCounts()
 
     @property
     def annotations(self) -> tuple[Annotation, ...]:

@@ -7,11 +7,11 @@ descriptions give them. Of 32 people who took part, 29 have a coded micro-expres
 from __future__ import annotations
 
 from deft_llm.corpora.base import Corpus
-from deft_llm.corpora.reading import Identity, Published
-from deft_llm.corpora.sheets import Row, Sheet
+from deft_llm.corpora.reading import Identity, PublishedCounts
+from deft_llm.corpora.sheets import Sheet, SheetRow
 from deft_llm.errors import UserError
 
-EMOTIONS = {
+SAMM_EMOTIONS = {
     "Anger": "anger",
     "Contempt": "contempt",
     "Disgust": "disgust",
@@ -35,7 +35,7 @@ MICRO_SHEET = Sheet(
 )
 
 
-def subject_of(row: Row) -> str:
+def subject_of(row: SheetRow) -> str:
     """Three digits, as the clip's name begins.
 
     Raises:
@@ -60,15 +60,15 @@ SAMM/
 """
     fps = 200.0
     schemes = ("3", "4", "5-samm")
-    published = Published(
+    published = PublishedCounts(
         159,
         None,
         {"5-samm": {"anger": 57, "contempt": 12, "happiness": 26, "surprise": 15, "others": 26}},
     )
     sheet = MICRO_SHEET
-    emotions = EMOTIONS
+    emotions = SAMM_EMOTIONS
 
-    def identify(self, row: Row) -> Identity:
+    def identify(self, row: SheetRow) -> Identity:
         """Subject "006", clip "006_1_2"."""
         subject = subject_of(row)
         inside = f"{subject}/{row['clip']}"

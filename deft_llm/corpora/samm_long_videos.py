@@ -11,10 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from deft_llm.corpora.base import Corpus
-from deft_llm.corpora.coding import Place, read_emotion
-from deft_llm.corpora.reading import Identity, Published
-from deft_llm.corpora.samm import EMOTIONS, MICRO_SHEET, subject_of
-from deft_llm.corpora.sheets import Row, Sheet, read_sheet
+from deft_llm.corpora.coding import RowPlace, read_emotion
+from deft_llm.corpora.reading import Identity, PublishedCounts
+from deft_llm.corpora.samm import MICRO_SHEET, SAMM_EMOTIONS, subject_of
+from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet
 
 
 class SammLongVideos(Corpus):
@@ -31,7 +31,7 @@ SAMM_Long_Videos/
 """
     fps = 200.0
     schemes = ("3", "4", "5-samm")
-    published = Published(159)
+    published = PublishedCounts(159)
     sheet = Sheet(
         ("SAMM_LongVideos*.xlsx", "SAMM_LongVideos*.csv"),
         {
@@ -44,23 +44,23 @@ SAMM_Long_Videos/
             "aus": ("Action Units",),
         },
     )
-    emotions = EMOTIONS
+    emotions = SAMM_EMOTIONS
 
-    def rows(self, path: Path) -> list[Row]:
+    def rows(self, path: Path) -> list[SheetRow]:
         """The micro-expressions; SAMM's own sheet is read beside them."""
         found = [p for pattern in MICRO_SHEET.patterns for p in sorted(path.parent.glob(pattern))]
         codes = read_sheet(found[-1], MICRO_SHEET) if found else []
         self._codes = {row["clip"]: row for row in codes}
         return [r for r in super().rows(path) if r["type"].lower().startswith("micro")]
 
-    def identify(self, row: Row) -> Identity:
+    def identify(self, row: SheetRow) -> Identity:
         """Subject "006", clip "006_1_2" in the video "006_1"."""
         subject = subject_of(row)
         video = "_".join(row["clip"].split("_")[:2])
         places = (f"SAMM_longvideos/{video}", video, f"*/{video}")
         return Identity(subject, row["clip"], places)
 
-    def emotion(self, row: Row, place: Place) -> str | None:
+    def emotion(self, row: SheetRow, place: RowPlace) -> str | None:
         """From SAMM's sheet; what the two sheets code differently is put down."""
         code = self._codes.get(row["clip"])
         if code is None:

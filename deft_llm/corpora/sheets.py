@@ -58,7 +58,7 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One row of data.
 
     Attributes:
@@ -73,7 +73,7 @@ class Row:
         return self.values.get(name, "")
 
 
-def read_sheet(path: Path, sheet: Sheet) -> list[Row]:
+def read_sheet(path: Path, sheet: Sheet) -> list[SheetRow]:
     """Rows of a sheet, empty ones left out.
 
     Args:
@@ -86,7 +86,7 @@ def read_sheet(path: Path, sheet: Sheet) -> list[Row]:
     cells = read_cells(path, sheet.worksheet)
     first, columns = _find_columns(path, cells, sheet)
     rows = [
-        Row(number, {name: as_text(_cell(line, k)) for name, k in columns.items()})
+        SheetRow(number, {name: as_text(_cell(line, k)) for name, k in columns.items()})
         for number, line in enumerate(cells[first:], first + 1)
     ]
     rows = [row for row in rows if any(row[name] for name in sheet.needed)]
@@ -107,9 +107,17 @@ def read_cells(path: Path, worksheet: str | None = None) -> Cells:
     kind = path.suffix.lower()
     try:
         if kind == ".csv":
-            frame = pd.read_csv(path, header=None, dtype=str, keep_default_na=False)
+            frame = pd.read_csv(
+                path, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False
+            )
         else:
-            frame = pd.read_excel(path, sheet_name=worksheet or 0, header=None, dtype=object)
+            frame = pd.read_excel(
+                path,
+                sheet_name=worksheet or 0,
+                header=None,
+                dtype=object,
+                keep_default_na=False,
+            )
     except ImportError as error:
         raise UserError(
             f"{path}: reading {kind} needs a package that is not installed ({error}); "
@@ -117,7 +125,8 @@ def read_cells(path: Path, worksheet: str | None = None) -> Cells:
         ) from error
     except (ValueError, KeyError, OSError, SyntaxError, BadZipFile) as error:
         # SyntaxError: what the XML parser raises in a damaged .xlsx
-        raise UserError(f"{path}: not readable as a sheet ({error}); copy it again") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not readable as a sheet ({reason}); copy it again") from error
     return [list(line) for line in frame.itertuples(index=False)]
 
 
@@ -181,7 +190,7 @@ def _find_columns(path: Path, cells: Cells, sheet: Sheet) -> tuple[int, dict[str
     return best
 
 
-def _check_shift(path: Path, rows: list[Row], sheet: Sheet) -> None:
+def _check_shift(path: Path, rows: list[SheetRow], sheet: Sheet) -> None:
     """Frame columns hold frame numbers; the clip's column does not hold nothing."""
     for name in (n for n in FRAME_FIELDS if n in sheet.columns):
         wrong = [row for row in rows if not _is_frame(row[name])]

@@ -61,10 +61,10 @@ def contact_sheet(entries: Sequence[Entry], columns: int = 2) -> NDArray[np.uint
 def _captions(entry: Entry) -> tuple[str, str]:
     a, i = entry.annotation, entry.annotation.interval
     assert i is not None
-    units = "AU " + "+".join(a.aus) if a.aus else "no AU coded"
+    aus = "AU " + "+".join(a.aus) if a.aus else "no AU coded"
     rate = f" at {a.fps:g} fps" if a.fps else ""
     span = f"onset {i.onset} · apex {i.apex} · offset {i.offset} of {entry.frames} frames{rate}"
-    return f"{a.clip} · {a.emotion or 'no emotion'} · {units}"[:76], span
+    return f"{a.clip} · {a.emotion or 'no emotion'} · {aus}"[:76], span
 
 
 def _tiles(entry: Entry) -> list[NDArray[np.uint8]]:

@@ -15,11 +15,11 @@ from typing import ClassVar
 
 from deft_llm.clip import Annotation, Interval
 from deft_llm.corpora.base import Corpus
-from deft_llm.corpora.coding import Place
+from deft_llm.corpora.coding import RowPlace
 from deft_llm.corpora.frames import open_folder
-from deft_llm.corpora.reading import Entry, Identity, Published, Reading
+from deft_llm.corpora.reading import Entry, Identity, PublishedCounts, Reading
 from deft_llm.corpora.report import Report
-from deft_llm.corpora.sheets import Row, Sheet
+from deft_llm.corpora.sheets import Sheet, SheetRow
 from deft_llm.errors import UserError
 
 _CLIP = re.compile(r"s(\d+)_(ne|po|sur)_(\d+)")
@@ -75,7 +75,7 @@ class Smic(Corpus):
         subject = f"s{int(match[1]):02d}"
         return subject, f"{subject}_{match[2]}_{match[3]}", cls.emotions[match[2]]
 
-    def identify(self, row: Row) -> Identity:
+    def identify(self, row: SheetRow) -> Identity:
         """Subject "s01", clip "s01_ne_02"; the class is part of the name."""
         return self._identify(row["clip"])
 
@@ -94,11 +94,11 @@ class Smic(Corpus):
         places = tuple(dict.fromkeys(head + tail for head in heads for tail in tails))
         return Identity(subject, name, places)
 
-    def aus_text(self, row: Row) -> str:
+    def aus_text(self, row: SheetRow) -> str:
         """SMIC has no AUs."""
         return ""
 
-    def emotion(self, row: Row, place: Place) -> str | None:
+    def emotion(self, row: SheetRow, place: RowPlace) -> str | None:
         """From the clip's name."""
         return self.names(row["clip"])[2]
 
@@ -143,7 +143,7 @@ class SmicHs(Smic, kind="HS"):
     """SMIC-HS, 100 frames per second."""
 
     fps = 100.0
-    published = Published(164, 16, {"3": {"negative": 70, "positive": 51, "surprise": 43}})
+    published = PublishedCounts(164, 16, {"3": {"negative": 70, "positive": 51, "surprise": 43}})
 
 
 class SmicVis(Smic, kind="VIS"):

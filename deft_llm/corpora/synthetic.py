@@ -7,7 +7,6 @@ which label follows the simulator's priors; words and layouts are in ``layouts.p
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +23,7 @@ from deft_llm.clip import Annotation, Interval
 from deft_llm.corpora.base import load_class
 from deft_llm.corpora.layouts import LAYOUTS, Layout, SheetLayout
 from deft_llm.errors import UserError
+from deft_llm.files import replacing
 from deft_llm.simulator.scene.clips import ClipSpec, SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.performance import Curve
 
@@ -180,7 +180,7 @@ def _at_rate(spec: ClipSpec, fps: float) -> ClipSpec:
         return replace(spec, fps=fps)
     onset, apex, offset = (round(t * factor) for t in (curve.onset, curve.apex, curve.offset))
     frames = offset + 1 + round((curve.frames - curve.offset - 1) * factor)
-    stretched = Curve(frames, onset, apex, offset, curve.rise, curve.fall)
+    stretched = Curve(frames, onset, apex, offset, curve.onset_skew, curve.offset_skew)
     return replace(spec, fps=fps, curve=stretched)
 
 
@@ -239,9 +239,8 @@ def _write_sheet(
         other = book.create_sheet(title)
         for values in lines:
             other.append(values)
-    partial_file = path.with_name(f".{path.name}.partial")
-    book.save(partial_file)
-    os.replace(partial_file, path)
+    with replacing(path) as partial_file:
+        book.save(partial_file)
 
 
 def _cell(text: str) -> str | int | None:
@@ -250,7 +249,5 @@ def _cell(text: str) -> str | int | None:
 
 
 def _write_csv(path: Path, rows: list[list[Any]]) -> None:
-    partial_file = path.with_name(f".{path.name}.partial")
-    with partial_file.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-    os.replace(partial_file, path)
+    with replacing(path) as partial_file, partial_file.open("w", newline="", encoding="utf-8") as f:
+        csv.writer(f).writerows(rows)

@@ -1,7 +1,8 @@
 """A measured clip in compact form: what the cache keeps and what every network input is made of.
 
-A packet is a dictionary of small arrays. It is written to safetensors, so a corpus is decoded,
-aligned and measured once. Dimensions: P phases (onset→apex, apex→offset), R regions, F columns.
+The features of a clip are a dictionary of small arrays, written to safetensors, so that a corpus is
+decoded, aligned and measured once. Dimensions: P phases (onset→apex, apex→offset), R regions, F
+columns.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import RegionTable
 from deft_llm.motion.strain import optical_strain
 
-Packet = dict[str, NDArray]
+Features = dict[str, NDArray]
 REGION_COLUMNS: tuple[str, ...] = (
     *("u", "v", "magnitude", "peak", "coherence", "noise", "z", "active"),
 )
@@ -26,23 +27,36 @@ _MIRRORED_REGIONS = [_REGION_NAMES.index(facs.mirror_region(name)) for name in _
 
 
 @dataclass(frozen=True)
-class PacketSizes:
-    """Sides in pixels and number of difference images."""
+class FeatureSizes:
+    """Sides in pixels and number of difference images.
+
+    Attributes:
+        structure: Side of the onset frame.
+        texture: Side of the differences to it.
+        texture_frames: Number of them.
+        flow: Side of the flow maps.
+        frames: Side of the frames themselves, the onset and those of the differences; 0 leaves
+            them out, since they take more room than all else.
+    """
 
     structure: int = 64
     texture: int = 48
     texture_frames: int = 8
     flow: int = 56
+    frames: int = 0
+
+
+DEFAULT_SIZES = FeatureSizes()
 
 
 def texture_indices(onset: int, apex: int, offset: int, count: int) -> list[int]:
     """Frames whose difference to the onset is kept: half up to the apex, half after it."""
-    rise = np.linspace(onset, apex, count // 2 + 1)[1:]
-    fall = np.linspace(apex, offset, count - count // 2 + 1)[1:]
-    return [round(float(i)) for i in (*rise, *fall)]
+    onset_phase = np.linspace(onset, apex, count // 2 + 1)[1:]
+    offset_phase = np.linspace(apex, offset, count - count // 2 + 1)[1:]
+    return [round(float(i)) for i in (*onset_phase, *offset_phase)]
 
 
-def pack(measurement: Measurement, sizes: PacketSizes = PacketSizes()) -> Packet:
+def pack(measurement: Measurement, sizes: FeatureSizes = DEFAULT_SIZES) -> Features:
     """Compress a measurement.
 
     Args:
@@ -52,7 +66,8 @@ def pack(measurement: Measurement, sizes: PacketSizes = PacketSizes()) -> Packet
     Returns:
         ``onset`` uint8 (S, S, 3) RGB; ``texture`` float16 (T, S, S) grey levels;
         ``flow`` float16 (P, 3, S, S): u, v in canonical px and strain; ``regions`` float16
-        (P, R, F) with the columns ``REGION_COLUMNS``.
+        (P, R, F) with the columns ``REGION_COLUMNS``; where asked for, ``frames`` uint8
+        (T + 1, S, S), the onset first.
     """
     frames, interval = measurement.aligned.frames, measurement.interval
     indices = texture_indices(interval.onset, interval.apex, interval.offset, sizes.texture_frames)
@@ -66,6 +81,9 @@ def pack(measurement: Measurement, sizes: PacketSizes = PacketSizes()) -> Packet
         for i in {interval.onset, *indices}
     }
     flows = (measurement.flow_apex, measurement.flow_offset)
+    shown = {}
+    if sizes.frames:
+        shown["frames"] = _grey_frames(frames[[interval.onset, *indices]], sizes.frames)
     return {
         "onset": cv2.resize(
             frames[interval.onset], (sizes.structure,) * 2, interpolation=cv2.INTER_AREA
@@ -75,7 +93,14 @@ def pack(measurement: Measurement, sizes: PacketSizes = PacketSizes()) -> Packet
         "regions": np.stack(
             [_table_array(table) for table in (measurement.table_apex, measurement.table_offset)]
         ).astype(np.float16),
+        **shown,
     }
+
+
+def _grey_frames(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """(T, H, W, 3) RGB -> (T, side, side) grey."""
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    return np.stack([cv2.resize(g, (side, side), interpolation=cv2.INTER_AREA) for g in grey])
 
 
 def flow_map(flow: NDArray[np.float32], side: int) -> NDArray[np.float32]:
@@ -89,15 +114,16 @@ def _table_array(table: RegionTable) -> NDArray[np.float32]:
     return np.clip(np.stack(columns, axis=1), -1e4, 1e4)
 
 
-def mirror(packet: Packet) -> Packet:
-    """The packet of the left-right flipped clip."""
-    flow = packet["flow"][..., ::-1].copy()
+def mirror_features(features: Features) -> Features:
+    """What is measured of the clip mirrored left to right."""
+    flow = features["flow"][..., ::-1].copy()
     flow[:, 0] *= -1
-    regions = packet["regions"][:, _MIRRORED_REGIONS].copy()
+    regions = features["regions"][:, _MIRRORED_REGIONS].copy()
     regions[..., REGION_COLUMNS.index("u")] *= -1
+    images = {name: features[name][..., ::-1] for name in ("texture", "frames") if name in features}
     return {
-        "onset": packet["onset"][:, ::-1].copy(),
-        "texture": packet["texture"][..., ::-1].copy(),
+        "onset": features["onset"][:, ::-1].copy(),
+        **{name: image.copy() for name, image in images.items()},
         "flow": flow,
         "regions": regions,
     }

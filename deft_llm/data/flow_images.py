@@ -9,9 +9,7 @@ only ``u_test`` is read; `audit` says what the copies are.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,51 +17,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm import facs
-from deft_llm.clip import Annotation
 from deft_llm.corpora.report import Report
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
+from deft_llm.files import digest
 
 SIDE = 28
 _TREE = "<subject>/u_test/<0, 1 or 2>/<clip>.png"
 
 
-@dataclass(frozen=True)
-class FlowImages:
-    """All images of a folder, ordered by subject, class and clip.
-
-    Attributes:
-        images: uint8 (N, 28, 28, 3), channels u, v, strain.
-        subjects: (N,) str.
-        clips: (N,) str, unique.
-        labels: (N,) int64, index in ``facs.THREE_CLASSES``.
-        datasets: (N,) str, "SMIC" for subjects ``sNN``, "SAMM" for ``NNN``, "CASME II" for
-            ``subNN``.
-    """
-
-    images: NDArray[np.uint8]
-    subjects: NDArray[np.str_]
-    clips: NDArray[np.str_]
-    labels: NDArray[np.int64]
-    datasets: NDArray[np.str_]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def annotations(self) -> tuple[Annotation, ...]:
-        """One per image: dataset, subject, clip and class; nothing else is known of them."""
-        rows = zip(self.datasets, self.subjects, self.clips, self.labels, strict=True)
-        return tuple(
-            Annotation(str(d), str(s), str(c), emotion=facs.THREE_CLASSES[int(k)])
-            for d, s, c, k in rows
-        )
-
-
-def read_flow_images(folder: Path) -> FlowImages:
+def read_flow_images(folder: Path) -> ClipDataset:
     """Read a folder of precomputed flow images.
 
     Args:
         folder: The folder that holds one folder per subject.
+
+    Returns:
+        Clips ordered by subject, class and clip, with the feature ``flow_image``: uint8
+        (28, 28, 3), channels u, v, strain. Of each are known the subject, the class (one of
+        ``facs.THREE_CLASSES``) and the corpus: "SMIC" for subjects ``sNN``, "SAMM" for ``NNN``,
+        "CASME II" for ``subNN``.
 
     Raises:
         UserError: If the folder or its images are missing, a clip is there twice, or an image is
@@ -77,16 +51,17 @@ def read_flow_images(folder: Path) -> FlowImages:
     if len(set(clips)) < len(clips):
         twice = next(c for c in clips if clips.count(c) > 1)
         raise UserError(f"{folder}: clip {twice} is there twice; keep one of its images")
-    return FlowImages(
-        np.stack([_read(path) for path in files]),
-        np.array(subjects),
-        np.array(clips),
-        np.array([_label(path) for path in files], np.int64),
-        np.array([_dataset(subject) for subject in subjects]),
-    )
+    records = [
+        ClipRecord(
+            clip, subject, facs.THREE_CLASSES[_label(path)], True, (), dataset=_dataset(subject)
+        )
+        for path, subject, clip in zip(files, subjects, clips, strict=True)
+    ]
+    images = np.stack([_read(path) for path in files])
+    return ClipDataset.of_arrays(records, {"flow_image": images}, str(folder))
 
 
-def audit(folder: Path) -> Report:
+def audit_flow_images(folder: Path) -> Report:
     """What the folder holds beside one test image per clip.
 
     Put down are: ``u_train`` sets, of which each image is a copy of another subject's test image;
@@ -100,9 +75,9 @@ def audit(folder: Path) -> Report:
     owners: dict[str, set[str]] = defaultdict(set)
     named: dict[str, list[str]] = defaultdict(list)
     for path in _files(folder, "u_test"):
-        digest = _digest(path)
-        owners[digest].add(path.parts[-4])
-        named[digest].append(clip_name(path.stem, path.parts[-4]))
+        content = _digest(path)
+        owners[content].add(path.parts[-4])
+        named[content].append(clip_name(path.stem, path.parts[-4]))
     for clips in named.values():
         if len(clips) > 1:
             why = "equal images under several names"
@@ -141,7 +116,7 @@ def _files(folder: Path, part: str, subject: str = "*") -> list[Path]:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(_read(path).tobytes()).hexdigest()
+    return digest(_read(path).tobytes())
 
 
 def clip_name(stem: str, subject: str) -> str:

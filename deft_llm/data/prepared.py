@@ -1,4 +1,4 @@
-"""Measure every clip of a corpus once: read, align, measure, keep the packet.
+"""Measure every clip of a corpus once: read, align, measure, keep the features.
 
 Each clip is one safetensors file in the cache, named by a hash of the content of its frames, its
 interval and the settings, and put in place when it is whole: an interrupted run loses the clip in
@@ -11,31 +11,35 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from pydantic import Field
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from deft_llm.clip import Annotation, Interval
 from deft_llm.config import Settings
 from deft_llm.corpora.reading import Entry, Reading
-from deft_llm.data.features import Packet, PacketSizes, pack
+from deft_llm.data.clip_dataset import ClipDataset, ClipPlace
+from deft_llm.data.feature_files import ClipFile
+from deft_llm.data.features import Features, FeatureSizes, pack
+from deft_llm.data.measuring import measure_coded
+from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
-from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder, align, track_faces
+from deft_llm.files import read_lines, replacing, write_lines, write_text
+from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder
 from deft_llm.media.frames import list_frames
 from deft_llm.media.video import FOLDER_FPS, read_clip
-from deft_llm.motion.measure import MotionSettings, measure
-from deft_llm.parallel import for_a_while_on_one_core, one_core
+from deft_llm.motion.measure import MotionSettings
+from deft_llm.parallel import for_a_while_on_one_core, parallel_map
 
 logger = logging.getLogger(__name__)
-#: Raised whenever reading, aligning or measuring changes what a packet holds.
+# Raised whenever reading, aligning or measuring changes what features hold.
 VERSION = 1
 
 
@@ -49,6 +53,7 @@ class PrepareSettings(Settings):
         longest: Frames of one clip at most; an offset beyond is cut, with a remark.
         max_side: Longer frames are scaled down to this many pixels.
         yunet: YuNet's ONNX file for finding faces; OpenCV's cascades without one.
+        frames: Side of the frames that are kept for networks that read them, px; 0 keeps none.
     """
 
     flow: str = "lk"
@@ -57,10 +62,15 @@ class PrepareSettings(Settings):
     longest: int = 200
     max_side: int = 1280
     yunet: Path | None = None
+    frames: int = Field(default=0, ge=0)
+
+    def sizes(self) -> FeatureSizes:
+        """Sizes of the features."""
+        return FeatureSizes(frames=self.frames)
 
 
 @dataclass(frozen=True)
-class Job:
+class MeasuringJob:
     """One clip to measure: its frames, and onset, apex and offset among them."""
 
     entry: Entry
@@ -89,7 +99,7 @@ class Prepared:
     cached: bool = False
 
 
-def plan(entry: Entry, settings: PrepareSettings) -> Job:
+def measuring_job(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
     """Which frames of a clip's folder are read."""
     interval = entry.annotation.interval
     assert interval is not None and entry.folder is not None, entry
@@ -102,15 +112,15 @@ def plan(entry: Entry, settings: PrepareSettings) -> Job:
         remark = f"{settings.longest} frames are read; the offset is {interval.offset - last} later"
     apex = min(interval.apex, last)
     moved = Interval(interval.onset - start, apex - start, last - start)
-    return Job(entry, start, stop, moved, remark)
+    return MeasuringJob(entry, start, stop, moved, remark)
 
 
-def content_key(job: Job, settings: PrepareSettings) -> str:
+def content_key(job: MeasuringJob, settings: PrepareSettings) -> str:
     """SHA-256 over the bytes of the frames, their rate, the interval and the settings."""
     assert job.entry.folder is not None
     facts = [
         *(VERSION, settings.model_dump(mode="json"), asdict(job.interval)),
-        *(asdict(PacketSizes()), job.entry.annotation.fps),
+        *(asdict(settings.sizes()), job.entry.annotation.fps),
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for file in list_frames(job.entry.folder)[job.start : job.stop]:
@@ -144,50 +154,40 @@ def prepare(
             f"{cache}: cannot be made ({error.strerror}); give another folder"
         ) from None
     settings = settings or PrepareSettings()
-    jobs = [plan(entry, settings) for entry in reading.entries]
+    jobs = [measuring_job(entry, settings) for entry in reading.entries]
     done: dict[int, Prepared] = {}
     with tqdm(total=len(jobs), desc=f"prepare {reading.name}", unit="clip") as progress:
         for index, row in _run(jobs, cache, settings, workers):
             done[index] = row
             progress.update()
     rows = [done[i] for i in range(len(jobs))]
-    lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
-    listing = cache / f"{reading.name}.jsonl"
-    partial = cache / f".{reading.name}.jsonl.partial"
-    partial.write_text(lines, encoding="utf-8")
-    os.replace(partial, listing)
+    write_lines(cache / f"{reading.name}.jsonl", (json.dumps(asdict(row)) for row in rows))
     bad = sum(bool(row.problem) for row in rows)
     logger.info("%d clips, %d cannot be measured", len(rows), bad)
     return rows
 
 
 def _run(
-    jobs: Sequence[Job], cache: Path, settings: PrepareSettings, workers: int
+    jobs: Sequence[MeasuringJob], cache: Path, settings: PrepareSettings, workers: int
 ) -> Iterator[tuple[int, Prepared]]:
     """Rows as they are finished."""
+    work = partial(_numbered, cache=cache, settings=settings)
     if workers <= 1:
         with for_a_while_on_one_core():
-            yield from ((i, prepare_one(job, cache, settings)) for i, job in enumerate(jobs))
+            yield from map(work, enumerate(jobs))
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_core) as pool:
-        waiting: dict[Future[Prepared], int] = {}
-        todo = iter(enumerate(jobs))
-        try:
-            while True:
-                for index, job in todo:
-                    waiting[pool.submit(prepare_one, job, cache, settings)] = index
-                    if len(waiting) >= 2 * workers:
-                        break
-                if not waiting:
-                    return
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    yield waiting.pop(future), future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with closing(parallel_map(work, enumerate(jobs), workers, ordered=False)) as found:
+        yield from found
 
 
-def prepare_one(job: Job, cache: Path, settings: PrepareSettings) -> Prepared:
+def _numbered(
+    job: tuple[int, MeasuringJob], cache: Path, settings: PrepareSettings
+) -> tuple[int, Prepared]:
+    """A row with its place in the corpus: other processes finish in any order."""
+    return job[0], prepare_one(job[1], cache, settings)
+
+
+def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Prepared:
     """Measure one clip, or find it in the cache."""
     annotation = job.entry.annotation
     key = content_key(job, settings)
@@ -197,78 +197,72 @@ def prepare_one(job: Job, cache: Path, settings: PrepareSettings) -> Prepared:
     if failed.is_file():
         problem = str(json.loads(failed.read_text(encoding="utf-8"))["problem"])
         return Prepared(annotation, key, job.remark, problem, cached=True)
-    partial = cache / f".{key}-{os.getpid()}.partial"
     try:
-        packet, status = _measure(job, settings)
+        features, status = _measure(job, settings)
     except UserError as error:
-        partial.write_text(json.dumps({"problem": str(error)}), encoding="utf-8")
-        os.replace(partial, failed)
+        write_text(failed, json.dumps({"problem": str(error)}))
         return Prepared(annotation, key, job.remark, str(error))
-    save_file(packet, partial, {"clip": annotation.clip, "status": status})
-    partial.chmod(0o644)  # save_file made it private
-    os.replace(partial, file)
+    with replacing(file) as half:
+        save_file(features, half, {"clip": annotation.clip, "status": status})
     remark = "; ".join(part for part in (job.remark, "" if status == "ok" else status) if part)
     return Prepared(annotation, key, remark)
 
 
-def _measure(job: Job, settings: PrepareSettings) -> tuple[Packet, str]:
-    """The packet of a clip, and what could not be seen."""
+def _measure(job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, str]:
+    """The features of a clip, and what could not be seen."""
     entry = job.entry
     assert entry.folder is not None
     fps = entry.annotation.fps or FOLDER_FPS
     clip = read_clip(
         entry.folder, start=job.start, stop=job.stop, max_side=settings.max_side, fps=fps
     )
-    track = track_faces(clip, _finder(settings), step=max(1, len(clip) // 4))
     motion = MotionSettings(flow=settings.flow, curve=False)
-    measurement = measure(align(clip, track), job.interval, motion)
-    packet = pack(measurement)
-    return {k: np.ascontiguousarray(v) for k, v in packet.items()}, measurement.status
+    measurement = measure_coded(clip, job.interval, motion, _finder(settings))
+    found = pack(measurement, settings.sizes())
+    return {k: np.ascontiguousarray(v) for k, v in found.items()}, measurement.status
 
 
 def _finder(settings: PrepareSettings) -> FaceFinder:
     return YuNetFinder(settings.yunet) if settings.yunet else HaarFinder()
 
 
-class PreparedCorpus:
-    """The clips of a prepared corpus that could be measured, read from the cache when asked for."""
+def open_prepared(listing: Path) -> ClipDataset:
+    """The clips of a prepared corpus that could be measured, in the order of the corpus.
 
-    def __init__(self, cache: Path, name: str) -> None:
-        """Read ``<name>.jsonl``.
+    Args:
+        listing: The ``<corpus>.jsonl`` in the cache that ``deft-llm corpora prepare`` wrote.
 
-        Raises:
-            UserError: If the corpus was not prepared, or files are missing from the cache.
-        """
-        listing = cache / f"{name}.jsonl"
-        if not listing.is_file():
-            raise UserError(f"{listing}: no such file; run: deft-llm corpora prepare")
-        rows = [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines()]
-        self.cache = cache
-        self.keys = {r["annotation"]["clip"]: r["key"] for r in rows if not r["problem"]}
-        self.annotations = tuple(_annotation(r["annotation"]) for r in rows if not r["problem"])
-        for clip, key in self.keys.items():
-            if not (cache / f"{key}.safetensors").is_file():
-                raise UserError(f"{cache}: clip {clip} is missing from the cache; prepare again")
+    Raises:
+        UserError: If the corpus was not prepared, or files are missing from the cache.
+    """
+    if not listing.is_file():
+        raise UserError(
+            f"{listing}: no such listing; prepare the corpus first (deft-llm corpora prepare) "
+            "and give the <corpus>.jsonl of its cache"
+        )
+    records, places = [], []
+    for row in read_lines(listing):
+        if row["problem"]:
+            continue
+        coding = _annotation(row["annotation"])
+        record = ClipRecord.of(coding)
+        path = listing.parent / f"{row['key']}.safetensors"
+        if not path.is_file():
+            raise UserError(
+                f"{listing.parent}: clip {coding.clip} is missing from the cache; prepare again"
+            )
+        # Two corpora may number their subjects and clips alike.
+        clip, subject = (f"{coding.dataset}/{name}" for name in (coding.clip, coding.subject))
+        records.append(replace(record, clip=clip, subject=subject))
+        places.append(ClipPlace(ClipFile(path, "prepare again"), 0))
+    return ClipDataset(records, places, name=listing.stem)
 
-    def __len__(self) -> int:
-        return len(self.annotations)
 
-    def __getitem__(self, clip: str) -> Packet:
-        """The packet of one clip; see ``data.features.pack``."""
-        return self._open(clip, None)
-
-    def stack(self, name: str) -> np.ndarray:
-        """One array of all clips, for example "flow" (N, P, 3, S, S), in their order."""
-        return np.stack([self._open(a.clip, name)[name] for a in self.annotations])
-
-    def _open(self, clip: str, name: str | None) -> Packet:
-        """Arrays from the file's memory map: one of them reads no other."""
-        path = self.cache / f"{self.keys[clip]}.safetensors"
-        try:
-            with safe_open(path, framework="numpy") as file:
-                return {n: file.get_tensor(n) for n in ([name] if name else file.keys())}
-        except SafetensorError as error:
-            raise UserError(f"{path}: damaged ({error}); delete it and prepare again") from error
+def unmeasured(listing: Path) -> Iterator[tuple[str, str]]:
+    """(clip, reason) of the clips that preparing could not measure."""
+    for line in read_lines(listing):
+        if line["problem"]:
+            yield f"{listing.stem}/{line['annotation']['clip']}", str(line["problem"])
 
 
 def _annotation(values: dict) -> Annotation:

@@ -1,34 +1,19 @@
-"""Uni-MER on disk: clips, conversations and packets.
+"""A clip's coding and what may be said of it: one line of a data folder's ``clips.jsonl``.
 
 A data folder holds ``clips.jsonl`` (one clip a line), ``train.jsonl`` (one conversation a line, in
-LLaVA's form, each statement with its evidence beside it) and ``packets-*.safetensors`` (the
-measured clips, ``data/features.py``). A line of ``train.jsonl``::
-
-    {"id": "simulated-17-0", "clip": "simulated-17", "subject": "own000042", "mirrored": false,
-     "conversations": [{"from": "human", "value": "<clip>Which action units are active?"},
-                       {"from": "gpt", "value": "AU12 lip corner puller"}],
-     "evidence": [{"region": "left mouth corner", "direction": "up and outward",
-                   "magnitude": 0.84, "z": 9.1, "aus": ["12"]}]}
+LLaVA's form; ``unimer/assemble.py``) and ``features-*.safetensors`` (the measured clips,
+``data/features.py``).
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
-
-import numpy as np
-from safetensors.numpy import load_file, save_file
 
 from deft_llm import facs
 from deft_llm.answers import Facts
-from deft_llm.clip import Evidence, Interval
-from deft_llm.data.features import Packet
-from deft_llm.errors import UserError
-from deft_llm.files import read_lines
+from deft_llm.clip import Annotation, Evidence, Interval
 
 
 @dataclass(frozen=True)
@@ -42,7 +27,7 @@ class ClipRecord:
         emotion_known: False where the AUs were drawn without an emotion.
         aus: Coded AUs.
         evidence: Statements on which flow and label agree.
-        packets: File name of its packets.
+        shard: File name of the shard that holds its features.
         row: Row in that file.
         content: SHA-256 of the decoded clip, for the leak audit.
         spec: Recipe of a simulated clip as JSON, else "".
@@ -51,7 +36,7 @@ class ClipRecord:
         unexplained: Active regions that no coded AU explains; for hard negatives, never for words.
         label_only: Coded AUs without visible motion.
         score: Consistency of flow and coding, 0..1 (``constraints.Judgement``).
-        grade: "A", "B", "C", or "label-only".
+        agreement: "A", "B", "C", or "label-only".
         interval: Onset, apex and offset, frames of the clip.
         fps: Frames per second.
     """
@@ -61,19 +46,40 @@ class ClipRecord:
     emotion: str | None
     emotion_known: bool
     aus: tuple[str, ...]
-    evidence: tuple[Evidence, ...]
-    packets: str
-    row: int
-    content: str
+    evidence: tuple[Evidence, ...] = ()
+    shard: str = ""
+    row: int = 0
+    content: str = ""
     spec: str = ""
     dataset: str = "simulated"
     returns: tuple[Evidence, ...] = ()
     unexplained: tuple[Evidence, ...] = ()
     label_only: tuple[str, ...] = ()
     score: float = 0.0
-    grade: str = "label-only"
+    agreement: str = "label-only"
     interval: Interval | None = None
     fps: float | None = None
+
+    @classmethod
+    def of(cls, coding: Annotation, **known: Any) -> ClipRecord:
+        """A record of a coded clip of which nothing is said yet.
+
+        Args:
+            coding: Who, what and when.
+            **known: Other fields: ``content``, ``spec``.
+        """
+        aus = facs.sort_aus(coding.aus)
+        return cls(
+            clip=coding.clip,
+            subject=coding.subject,
+            emotion=coding.emotion,
+            emotion_known=coding.emotion is not None or not aus,
+            aus=aus,
+            dataset=coding.dataset,
+            interval=coding.interval,
+            fps=coding.fps,
+            **known,
+        )
 
     def facts(self, mirrored: bool = False) -> Facts:
         """What may be said of it; a clip without any agreed motion gives no reason to speak."""
@@ -131,78 +137,3 @@ def mirror_evidence(row: Evidence) -> Evidence:
         phase=row.phase,
         source=row.source,
     )
-
-
-def conversation_record(
-    identity: str, record: ClipRecord, mirrored: bool, turns: Iterable[tuple[str, str]]
-) -> dict[str, Any]:
-    """One line for ``train.jsonl``."""
-    messages: list[dict[str, str]] = []
-    for question, answer in turns:
-        clip = "<clip>" if not messages else ""
-        messages.append({"from": "human", "value": clip + question})
-        messages.append({"from": "gpt", "value": answer})
-    return {
-        "id": identity,
-        "clip": record.clip,
-        "subject": record.subject,
-        "mirrored": mirrored,
-        "conversations": messages,
-        "evidence": [asdict(row) for row in record.facts(mirrored).evidence],
-    }
-
-
-def save_packets(path: Path, packets: list[Packet]) -> None:
-    """Stack packets into one safetensors file, put in place when it is whole."""
-    partial = path.with_suffix(".partial")
-    names = packets[0] if packets else ()
-    save_file({name: np.stack([p[name] for p in packets]) for name in names}, partial)
-    os.replace(partial, path)
-
-
-class PacketStore:
-    """Packets of data folders by clip id, held in memory as the small types they are saved in.
-
-    Attributes:
-        records: Clip id -> its record.
-    """
-
-    def __init__(self, *folders: Path) -> None:
-        """Read ``clips.jsonl`` and its packet files.
-
-        Raises:
-            UserError: If a file is missing, or two folders have a clip of the same id.
-        """
-        self.records: dict[str, ClipRecord] = {}
-        self._files: dict[Path, dict[str, np.ndarray]] = {}
-        self._places: dict[str, Path] = {}
-        for folder in folders:
-            for line in read_lines(folder / "clips.jsonl"):
-                record = ClipRecord.from_json(json.dumps(line))
-                if record.clip in self.records:
-                    raise UserError(
-                        f"{folder}: clip {record.clip!r} is also in "
-                        f"{self._places[record.clip].parent}; name each folder once, and give "
-                        "simulated ones seeds of their own"
-                    )
-                self.records[record.clip] = record
-                self._places[record.clip] = self._open(folder / record.packets)
-
-    def _open(self, path: Path) -> Path:
-        if path not in self._files:
-            if not path.is_file():
-                raise UserError(f"{path}: missing; build the data again")
-            self._files[path] = load_file(path)
-        return path
-
-    def of(self, *folders: Path) -> PacketStore:
-        """The clips that came from some of the folders; their packets are shared, not copied."""
-        part = PacketStore()
-        part._files, part._places = self._files, self._places
-        kept = (clip for clip in self.records if self._places[clip].parent in folders)
-        part.records = {clip: self.records[clip] for clip in kept}
-        return part
-
-    def __getitem__(self, clip: str) -> Packet:
-        arrays = self._files[self._places[clip]]
-        return {name: array[self.records[clip].row] for name, array in arrays.items()}

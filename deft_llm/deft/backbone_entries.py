@@ -41,7 +41,7 @@ class Backbone(Settings):
     std: list[float] = Field(default_factory=lambda: [0.5] * 3)
 
 
-def describe(expert: str, entry: Backbone) -> None:
+def fill_configuration(expert: str, entry: Backbone) -> None:
     """Fill in the configuration of a vision model that is to be built."""
     where = f"{expert} backbone"
     if not entry.config:

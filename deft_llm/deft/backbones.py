@@ -35,8 +35,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
-from deft_llm.config import validate
-from deft_llm.deft.backbone_entries import READS, Backbone, describe, look_up
+from deft_llm.config import validate_settings
+from deft_llm.deft.backbone_entries import READS, Backbone, fill_configuration, look_up
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.errors import UserError, did_you_mean
 from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
@@ -54,11 +54,11 @@ def resolve_backbones(config: DeftConfig) -> None:
             raise UserError(
                 f"backbones: {expert!r} is no expert, expected one of {', '.join(EXPERTS)}{hint}"
             )
-        entry = validate(Backbone, values, f"backbones.{expert}")
+        entry = validate_settings(Backbone, values, f"backbones.{expert}")
         if entry.name in RECOGNIZERS:
             _recognizer(expert, entry)
         elif entry.name is None:
-            describe(expert, entry)
+            fill_configuration(expert, entry)
             _try(expert, entry, config)
         elif not entry.config:
             look_up(expert, entry, RECOGNIZERS)

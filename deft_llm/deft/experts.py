@@ -173,7 +173,7 @@ class DeftExperts(nn.Module):
         flow: Tensor,
         flow_scale: Tensor,
         regions: Tensor,
-        blank_experts: tuple[str, ...] = (),
+        ablate: tuple[str, ...] = (),
     ) -> dict[str, Tensor]:
         """Tokens of each expert.
 
@@ -183,21 +183,21 @@ class DeftExperts(nn.Module):
             flow: (B, 2, 3, S, S).
             flow_scale: (B, 2, 4).
             regions: (B, 2, R, F).
-            blank_experts: Experts to replace by their blank token in every sample.
+            ablate: Experts to replace by their blank token in every sample.
 
         Returns:
             Expert name -> (B, N, D).
         """
         tokens = {
-            "structure": self._read("structure", blank_experts, structure),
-            "texture": self._read("texture", blank_experts, texture),
-            "motion": self._read("motion", blank_experts, flow, flow_scale, regions),
+            "structure": self._read("structure", ablate, structure),
+            "texture": self._read("texture", ablate, texture),
+            "motion": self._read("motion", ablate, flow, flow_scale, regions),
         }
         return self.dropped(tokens)
 
-    def _read(self, name: str, blank_experts: tuple[str, ...], *inputs: Tensor) -> Tensor:
+    def _read(self, name: str, ablate: tuple[str, ...], *inputs: Tensor) -> Tensor:
         """Tokens of one expert; a blank one reads nothing."""
-        if name in blank_experts:
+        if name in ablate:
             return self.blank[name].expand(len(inputs[0]), self.counts[name], -1)
         tokens: Tensor = self.dropout(getattr(self, name)(*inputs))
         return tokens

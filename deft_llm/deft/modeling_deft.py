@@ -24,7 +24,7 @@ from deft_llm import facs
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.experts import DeftExperts
 
-IGNORED = -100
+IGNORE_INDEX = -100
 CLIP_INPUTS: tuple[str, ...] = ("structure", "texture", "flow", "flow_scale", "regions")
 
 
@@ -53,7 +53,7 @@ class DeftOutput(ModelOutput):
     region_logits: Tensor | None = None
 
 
-class DeftProjector(nn.Sequential):
+class DeftMultiModalProjector(nn.Sequential):
     """LayerNorm and a two-layer perceptron (the form of LLaVA 1.5) from expert to text width."""
 
     def __init__(self, config: DeftConfig) -> None:
@@ -108,7 +108,7 @@ class MotionProjector(nn.Module):
 
     def __init__(self, config: DeftConfig) -> None:
         super().__init__()
-        self.tokens = DeftProjector(config)
+        self.tokens = DeftMultiModalProjector(config)
         self.verdicts = nn.Linear(2 + 1 + facs.OCTANTS, config.text_config.hidden_size)
 
     def forward(self, tokens: Tensor, verdicts: Tensor) -> Tensor:
@@ -157,8 +157,8 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.experts = DeftExperts(config)
         self.projectors = nn.ModuleDict(
             {
-                "structure": DeftProjector(config),
-                "texture": DeftProjector(config),
+                "structure": DeftMultiModalProjector(config),
+                "texture": DeftMultiModalProjector(config),
                 "motion": MotionProjector(config),
             }
         )
@@ -203,25 +203,40 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.config.text_config.vocab_size = embeddings.num_embeddings
         return embeddings
 
-    def encode_clips(
-        self, blank_experts: tuple[str, ...] = (), **clip: Tensor
-    ) -> dict[str, Tensor]:
+    def get_clip_features(self, ablate: tuple[str, ...] = (), **clip: Tensor) -> dict[str, Tensor]:
         """Expert tokens of the clips: name -> (clips, N, D); inputs as ``CLIP_INPUTS``."""
-        return self.experts(**clip, blank_experts=blank_experts)
+        return self.experts(**clip, ablate=ablate)
 
-    def _put_tokens(self, input_ids: Tensor, embeds: Tensor, tokens: dict[str, Tensor]) -> Tensor:
+    def get_placeholder_mask(
+        self, input_ids: Tensor, inputs_embeds: Tensor, expert: str, features: Tensor
+    ) -> Tensor:
+        """Where an expert's tokens go among the embeddings (B, L, W).
+
+        Args:
+            input_ids: (B, L).
+            inputs_embeds: (B, L, W).
+            expert: Its name.
+            features: (clips, N, W), what is to be put there.
+
+        Raises:
+            ValueError: If placeholders and tokens differ in number; names both.
+        """
+        mask = input_ids == self.config.placeholder_ids()[expert]
+        if int(mask.sum()) != features.shape[0] * features.shape[1]:
+            counts = mask.sum(1).tolist()
+            raise ValueError(
+                f"{expert} expert: placeholders per sample {counts} (sum {int(mask.sum())}), "
+                f"but {features.shape[0]} clips with {features.shape[1]} tokens each; was a "
+                "clip span truncated?"
+            )
+        return mask.unsqueeze(-1).expand_as(inputs_embeds)
+
+    def _merge(self, input_ids: Tensor, embeds: Tensor, tokens: dict[str, Tensor]) -> Tensor:
         """Replace the placeholders of each expert by its projected tokens."""
-        for name, token_id in self.config.placeholder_ids().items():
-            mask = input_ids == token_id
+        for name in self.config.placeholder_ids():
             features = self._projected(name, tokens).to(embeds.dtype)
-            if int(mask.sum()) != features.shape[0] * features.shape[1]:
-                counts = mask.sum(1).tolist()
-                raise ValueError(
-                    f"{name} expert: placeholders per sample {counts} (sum {int(mask.sum())}), "
-                    f"but {features.shape[0]} clips with {features.shape[1]} tokens each; was a "
-                    "clip span truncated?"
-                )
-            embeds = embeds.masked_scatter(mask.unsqueeze(-1), features)
+            mask = self.get_placeholder_mask(input_ids, embeds, name, features)
+            embeds = embeds.masked_scatter(mask, features)
         return embeds
 
     def _projected(self, name: str, tokens: dict[str, Tensor]) -> Tensor:
@@ -259,7 +274,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         emotion_labels: Tensor | None = None,
         au_labels: Tensor | None = None,
         region_labels: Tensor | None = None,
-        blank_experts: tuple[str, ...] = (),
+        ablate: tuple[str, ...] = (),
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> DeftOutput:
@@ -277,12 +292,12 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             flow: (clips, 2, 3, S, S).
             flow_scale: (clips, 2, 4).
             regions: (clips, 2, R, F).
-            expert_tokens: Output of ``encode_clips`` instead of the clip inputs; in training, whole
-                experts of it are dropped as they are of the clip inputs.
+            expert_tokens: Output of ``get_clip_features`` instead of the clip inputs; in training,
+                whole experts of it are dropped as they are of the clip inputs.
             emotion_labels: (clips,) class index, -100 where unknown.
             au_labels: (clips, K, 2) 0/1, or -1 where unknown.
             region_labels: (clips, R) 0 for nothing to say, 1 + octant, or -100 where unknown.
-            blank_experts: Experts to leave out.
+            ablate: Experts to leave out.
             num_items_in_batch: Answer tokens over all accumulated micro-batches.
             **kwargs: For the language model (``use_cache``, ``output_attentions`` …).
 
@@ -294,7 +309,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if structure is not None and expert_tokens is None:
             given = (structure, texture, flow, flow_scale, regions)
             clip = {n: t for n, t in zip(CLIP_INPUTS, given, strict=True) if t is not None}
-            expert_tokens = self.encode_clips(blank_experts, **clip)
+            expert_tokens = self.get_clip_features(ablate, **clip)
         elif expert_tokens is not None and self.training:
             expert_tokens = self.experts.dropped(expert_tokens)
         if expert_tokens is not None:
@@ -307,14 +322,14 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 terms.append(self.config.orthogonality_weight * orthogonality(expert_tokens))
             if num_items_in_batch is not None and labels is not None:
                 # Trainer does not divide such a loss by its accumulation steps.
-                share = (labels != IGNORED).sum() / num_items_in_batch
+                share = (labels != IGNORE_INDEX).sum() / num_items_in_batch
                 terms = [term * share for term in terms]
         text: Any = {}
         if input_ids is not None or inputs_embeds is not None:
             if inputs_embeds is None:
                 inputs_embeds = self.get_input_embeddings()(input_ids)
                 if expert_tokens is not None and input_ids is not None:
-                    inputs_embeds = self._put_tokens(input_ids, inputs_embeds, expert_tokens)
+                    inputs_embeds = self._merge(input_ids, inputs_embeds, expert_tokens)
             text = self.language_model(
                 inputs_embeds=inputs_embeds,
                 attention_mask=attention_mask,
@@ -366,7 +381,10 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def _region_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Summed over regions, for the reason of the AUs; mean over clips."""
         loss = F.cross_entropy(
-            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+            logits.float().flatten(0, 1),
+            labels.flatten(),
+            ignore_index=IGNORE_INDEX,
+            reduction="sum",
         )
         return self.config.region_weight * loss / len(logits)
 

@@ -1,7 +1,7 @@
 """From a measured clip and words to the model's inputs.
 
-``DeftFeatureExtractor`` scales a motion packet into the experts' inputs; ``DeftProcessor`` joins
-it with a tokenizer, expands ``<clip>`` into the experts' placeholder spans, and renders
+``DeftFeatureExtractor`` scales the features of a clip into the experts' inputs. ``DeftProcessor``
+joins it with a tokenizer, expands ``<clip>`` into the experts' placeholder spans, and renders
 conversations with the answers marked for the loss.
 """
 
@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from deft_llm import facs
-from deft_llm.data.features import REGION_COLUMNS, Packet
+from deft_llm.data.features import REGION_COLUMNS, Features
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow
@@ -37,7 +37,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 CHAT_TOKENS: tuple[str, ...] = ("<|user|>", "<|assistant|>", "<|system|>", "<|end|>")
-IGNORED = -100
+IGNORE_INDEX = -100
 
 
 def placeholder(expert: str) -> str:
@@ -54,7 +54,7 @@ def clip_span(config: DeftConfig) -> str:
 
 
 class DeftFeatureExtractor(FeatureExtractionMixin):
-    """Scales motion packets into the experts' inputs.
+    """Scales the features of clips into the experts' inputs.
 
     Attributes:
         texture_scale: Grey levels that become 1.
@@ -70,22 +70,22 @@ class DeftFeatureExtractor(FeatureExtractionMixin):
         self.texture_scale = texture_scale
         self.amplitude_floor = amplitude_floor
 
-    def __call__(self, packets: Packet | Sequence[Packet]) -> BatchFeature:
+    def __call__(self, clips: Features | Sequence[Features]) -> BatchFeature:
         """Packets -> float32 tensors, see ``DeftForConditionalGeneration.forward``."""
-        packets = [packets] if isinstance(packets, dict) else list(packets)
-        rows = [self._scale(packet) for packet in packets]
+        clips = [clips] if isinstance(clips, dict) else list(clips)
+        rows = [self._scale(features) for features in clips]
         stacked = {name: np.stack([row[name] for row in rows]) for name in self.model_input_names}
         return BatchFeature({k: torch.from_numpy(v) for k, v in stacked.items()})
 
-    def _scale(self, packet: Packet) -> dict[str, NDArray[np.float32]]:
-        flow, amplitude = encode_flow(packet["flow"])
-        texture = packet["texture"].astype(np.float32) / self.texture_scale
+    def _scale(self, features: Features) -> dict[str, NDArray[np.float32]]:
+        flow, amplitude = encode_flow(features["flow"])
+        texture = features["texture"].astype(np.float32) / self.texture_scale
         return {
-            "structure": packet["onset"].transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0,
+            "structure": features["onset"].transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0,
             "texture": np.sign(texture) * np.sqrt(np.abs(texture)),
             "flow": flow,
             "flow_scale": self._flow_scale(amplitude),
-            "regions": self._regions(packet["regions"].astype(np.float32)),
+            "regions": self._regions(features["regions"].astype(np.float32)),
         }
 
     def _flow_scale(self, amplitude: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -125,7 +125,7 @@ class DeftProcessor(ProcessorMixin):
         """Join the parts.
 
         Args:
-            feature_extractor: Scales packets.
+            feature_extractor: Scales features.
             tokenizer: Must know the placeholder tokens (``add_expert_tokens``).
             span: What ``<clip>`` expands to (``clip_span``).
             prompts: Name -> the question that a caller asks by that name.
@@ -145,22 +145,22 @@ class DeftProcessor(ProcessorMixin):
         super().__init__(feature_extractor, tokenizer, **kwargs)
 
     def __call__(
-        self, text: str | Sequence[str], packets: Packet | Sequence[Packet] | None = None
+        self, text: str | Sequence[str], clips: Features | Sequence[Features] | None = None
     ) -> BatchFeature:
-        """Rendered text with ``<clip>`` and the packets of those clips -> model inputs.
+        """Rendered text with ``<clip>`` and the features of those clips -> model inputs.
 
         Returns:
             ``input_ids`` and ``attention_mask`` (B, L), padded on the left, and the clip inputs.
 
         Raises:
-            UserError: If the number of ``<clip>`` marks and of packets differ.
+            UserError: If the number of ``<clip>`` marks and of clips differ.
         """
         texts = [text] if isinstance(text, str) else list(text)
         marks = sum(t.count(CLIP_TOKEN) for t in texts)
-        packets = [packets] if isinstance(packets, dict) else list(packets or [])
-        if marks != len(packets):
+        clips = [clips] if isinstance(clips, dict) else list(clips or [])
+        if marks != len(clips):
             raise UserError(
-                f"{marks} {CLIP_TOKEN} marks in the text, but {len(packets)} clips; "
+                f"{marks} {CLIP_TOKEN} marks in the text, but {len(clips)} clips; "
                 f"write {CLIP_TOKEN} once for each clip"
             )
         encoded = self.tokenizer(
@@ -171,8 +171,8 @@ class DeftProcessor(ProcessorMixin):
             return_tensors="pt",
         )
         data = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
-        if packets:
-            data.update(self.feature_extractor(packets))
+        if clips:
+            data.update(self.feature_extractor(clips))
         return BatchFeature(data)
 
     def chat(self, messages: list[dict[str, str]]) -> str:
@@ -204,7 +204,7 @@ class DeftProcessor(ProcessorMixin):
                     piece.replace(CLIP_TOKEN, self.span), add_special_tokens=False
                 )["input_ids"]
                 ids += tokens
-                labels += tokens if learn else [IGNORED] * len(tokens)
+                labels += tokens if learn else [IGNORE_INDEX] * len(tokens)
             before = answer
         return ids, labels
 
@@ -239,6 +239,6 @@ def padded(talks: Sequence[tuple[list[int], list[int]]], pad: int) -> dict[str, 
 
     return {
         "input_ids": torch.tensor([fill(ids, pad) for ids, _ in talks]),
-        "labels": torch.tensor([fill(labels, IGNORED) for _, labels in talks]),
+        "labels": torch.tensor([fill(labels, IGNORE_INDEX) for _, labels in talks]),
         "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
     }

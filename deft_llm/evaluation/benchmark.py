@@ -111,15 +111,15 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     """
     kind = str(read_yaml(path).get("benchmark"))
     settings: type[Benchmark] = registry.resolve(BENCHMARKS, kind, f"{path}: benchmark")
-    bench = load(settings, path, overrides)
-    _require_figures(bench, path)
-    return bench.measure()
+    service = load(settings, path, overrides)
+    _require_figures(service, path)
+    return service.measure()
 
 
-def _require_figures(bench: Benchmark, path: Path) -> None:
+def _require_figures(service: Benchmark, path: Path) -> None:
     """Fail before hours of measuring on a bar that no figure would ever be held against."""
-    known = bench.figure_names()
-    for name, bar in bench.bars.items():
+    known = service.figure_names()
+    for name, bar in service.bars.items():
         for figure in (name, bar.of or name):
             if figure not in known:
                 near = (

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft_llm.errors import UserError
-from deft_llm.flow_models.files import WEIGHTS, load_network
+from deft_llm.flow_models.files import WEIGHTS, load_flow_net
 from deft_llm.flow_models.skflow import SKFlow
 
 TILE = 512  # px; larger images are cut
 OVERLAP = 96  # px shared by neighbouring tiles, more than the network's attention to detail needs
 
-_network = lru_cache(maxsize=4)(load_network)
+_network = lru_cache(maxsize=4)(load_flow_net)
 
 
 class SRFlow:

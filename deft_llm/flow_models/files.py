@@ -11,6 +11,6 @@ WEIGHTS = Path(__file__).resolve().parent / "weights"
 """Where the project's own trained network lies."""
 
 
-def load_network(folder: Path = WEIGHTS) -> SKFlow:
+def load_flow_net(folder: Path = WEIGHTS) -> SKFlow:
     """Read a network, float32, in evaluation mode; see ``network_files.load_network``."""
     return network_files.load_network(folder, SKFlowConfig, SKFlow, "flow", "train.py")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from deft_llm.config import Settings
 from deft_llm.flow_models.photometric import (
-    FEATURES,
+    WINDOW_FEATURES,
     lucas_kanade_steps,
     similarity_flow,
     smooth_grey,
@@ -65,7 +65,7 @@ class FirstFlow(nn.Module):
             nn.Conv2d(_IMAGE, _IMAGE, 3, padding=1),
             nn.GELU(),
         )
-        self.enter = nn.Conv2d(FEATURES * count + 2 + _IMAGE, widths[0], 3, padding=1)
+        self.enter = nn.Conv2d(WINDOW_FEATURES * count + 2 + _IMAGE, widths[0], 3, padding=1)
         self.falling = nn.ModuleList(_Block(width) for width in widths)
         levels = list(pairwise(widths))
         self.coarser = nn.ModuleList(nn.Conv2d(a, b, 3, 2, padding=1) for a, b in levels)

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from deft_llm.data.shards import Arrays, Shards, claim_set, open_shards, settings_of
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations
 from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.performance import Curve
 from deft_llm.simulator.scene.sets import ClipSet
-from deft_llm.training.rendered import Arrays, Shards, claim_set, open_shards, settings_of
 
-SHARD = 40  # clips a file; an interruption loses at most this many
+PAIRS_PER_SHARD = 40  # clips a file; an interruption loses at most this many
 _QUALITIES = (16, 20, 24)  # CRF of the clips that are compressed
 _FACE_SHARE = 0.35  # of a crop, at least
 _TRIES = 20
@@ -89,7 +89,7 @@ def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float
 
 
 def _aus(rng: np.random.Generator, coded_share: float, known: tuple[str, ...]) -> tuple[str, ...]:
-    """A coded combination, or one to three units at random, of one side or of both."""
+    """A coded combination, or one to three AUs at random, of one side or of both."""
     codes = sorted({code for table in combinations().values() for code in table})
     if rng.random() < coded_share:
         return tuple(str(rng.choice(codes)).split("+"))
@@ -162,7 +162,7 @@ def build_pairs(data: PairData, folder: Path, head: Head | None = None) -> None:
 
 
 def _shards(data: PairData, folder: Path) -> Shards:
-    return Shards(folder, "pairs", data.clips, SHARD)
+    return Shards(folder, "pairs", data.clips, PAIRS_PER_SHARD)
 
 
 class PairStore:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FEATURES = 5  # of each window: u, v, two measures of the texture, one of what does not fit
+WINDOW_FEATURES = 5  # of each window: u, v, two measures of the texture, one of what does not fit
 _LUMA = (0.299, 0.587, 0.114)
 _SMOOTH = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # binomial, about SD 1 px
 _LIGHT = 3.0  # SD of the window over which a change of brightness is light, cells

@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from deft_llm.config import Settings, validate
+from deft_llm.config import Settings, validate_settings
+from deft_llm.data.shards import Arrays
 from deft_llm.errors import UserError
-from deft_llm.flow_models.files import load_network
+from deft_llm.flow_models.files import load_flow_net
 from deft_llm.flow_models.pairs import PairData, PairStore
 from deft_llm.flow_models.regularizers import FaceLosses, face_loss
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
-from deft_llm.training.loop import Batch, Schedule
-from deft_llm.training.rendered import Arrays, RenderedTask, train_rendered
-from deft_llm.training.runs import claim_folder
+from deft_llm.training.loop import Batch
+from deft_llm.training.rendered import RenderedTask, train_rendered
+from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.schedule import Schedule
 
 
 class FlowRecipe(Settings):
@@ -67,7 +69,7 @@ class FlowTask(RenderedTask[FlowRecipe, PairStore]):
         if start is None:
             return network
         try:
-            network.load_state_dict(load_network(start).state_dict())
+            network.load_state_dict(load_flow_net(start).state_dict())
         except RuntimeError as error:
             raise UserError(
                 f"start: the network in {start} has other sizes than the recipe's model; "
@@ -169,7 +171,7 @@ def train(values: dict[str, Any], where: str) -> None:
     Raises:
         UserError: If the recipe is wrong, or a folder belongs to another recipe.
     """
-    recipe = validate(FlowRecipe, values, where)
+    recipe = validate_settings(FlowRecipe, values, where)
     claim_folder(recipe.output, recipe)
     folder = recipe.pairs or recipe.output / "pairs"
     shown = f"pairs of {recipe.data.identities} faces, in crops of {recipe.crop} px"

@@ -75,14 +75,14 @@ def _warped(
     side = len(crop)
     centre = (side - 1) / 2
     axis = np.arange(side, dtype=np.float32) - np.float32(centre)
-    bent = cv2.resize(
+    reshaped = cv2.resize(
         rng.normal(0, sd, (_BENDS, _BENDS, 2)).astype(np.float32),
         (side, side),
         interpolation=cv2.INTER_CUBIC,
     )
     # Of a point at the crop's edge; a stretch moves it by as much as a bend.
     wide, high = rng.normal(0, sd / centre, 2).astype(np.float32)
-    shift = bent + np.stack(np.broadcast_arrays(wide * axis, high * axis[:, None]), -1)
+    shift = reshaped + np.stack(np.broadcast_arrays(wide * axis, high * axis[:, None]), -1)
     grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).astype(np.float32)
     source = grid + shift
     image = cv2.remap(crop, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from deft_llm.config import Settings
+from deft_llm.data.shards import Arrays, Shards, claim_set, open_shards, settings_of
 from deft_llm.media.video import decode_bytes, encode_h264
-from deft_llm.simulator.appearance.occluders import dress
+from deft_llm.simulator.appearance.occluders import add_occluders
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.ict_head.files import head_file
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.performance import Blink, Curve, Gaze
-from deft_llm.training.rendered import Arrays, Shards, claim_set, open_shards, settings_of
 
-SHARD = 100  # clips a file; an interruption loses at most this many
-SIDE = 192  # px of a frame
+FACES_PER_SHARD = 100  # clips a file; an interruption loses at most this many
+FRAME_SIDE = 192  # px of a frame
 _INTEROCULAR = (32.0, 40.0)  # px in it
 _FPS = 30.0
 _COMPRESSED, _QUALITIES = 0.35, (18, 24, 30)
@@ -83,7 +83,7 @@ def face_specs(data: FaceData, number: int, head: Head) -> Iterator[ClipSpec]:
             data.seed + i,
             data.first_identity + int(rng.integers(data.identities)),
             head=head.name,
-            size=SIDE,
+            size=FRAME_SIDE,
             fps=_FPS,
             curve=Curve(data.frames, 0, data.frames - 1, data.frames, 1.0, 1.0),
             peak_px=float(np.exp(rng.uniform(*np.log(peaks)))),
@@ -116,7 +116,7 @@ def face_specs(data: FaceData, number: int, head: Head) -> Iterator[ClipSpec]:
 
 
 def _aus(rng: np.random.Generator, head: Head) -> tuple[str, ...]:
-    """None to four units at random, of one side or of both."""
+    """None to four AUs at random, of one side or of both."""
     chosen = rng.choice(head.aus, size=int(rng.integers(0, 5)), replace=False)
     return tuple(str(rng.choice(["", "", "", "L", "R"])) + str(number) for number in chosen)
 
@@ -142,7 +142,7 @@ def render_faces(simulated: SimulatedClip) -> Arrays:
     """
     rng = np.random.default_rng([simulated.spec.seed, 80])
     masks = np.stack([simulated.exact_flow(t, t)[1] for t in range(len(simulated.clip))])
-    frames = dress(simulated.clip.frames, masks, simulated.landmarks, rng)
+    frames = add_occluders(simulated.clip.frames, masks, simulated.landmarks, rng)
     if rng.random() < _COMPRESSED:
         video = encode_h264(frames, _FPS, int(rng.choice(_QUALITIES)))
         frames = decode_bytes(video, simulated.clip.name).frames
@@ -176,7 +176,7 @@ def build_faces(data: FaceData, folder: Path, heads: dict[str, Head] | None = No
 def _shards(data: FaceData, folder: Path, number: int) -> Shards:
     """Those of one head."""
     clips = len(range(number, data.clips, len(data.heads)))
-    return Shards(folder, data.heads[number], clips, SHARD)
+    return Shards(folder, data.heads[number], clips, FACES_PER_SHARD)
 
 
 class FaceStore:
@@ -199,7 +199,7 @@ class FaceStore:
         opened = open_shards([file for part in shards for file in part.files])
         counts = [f.get_slice("points").get_shape()[0] for f in opened]
         ends = np.cumsum(counts)
-        self.image: NDArray[np.uint8] = np.empty((ends[-1], SIDE, SIDE), np.uint8)
+        self.image: NDArray[np.uint8] = np.empty((ends[-1], FRAME_SIDE, FRAME_SIDE), np.uint8)
         self.points: NDArray[np.float32] = np.empty((ends[-1], 68, 2), np.float32)
         for file, end, count in zip(opened, ends, counts, strict=True):
             self.image[end - count : end] = file.get_tensor("image")

@@ -11,7 +11,7 @@ WEIGHTS = Path(__file__).resolve().parent / "weights"
 """Where the project's own trained network lies."""
 
 
-def load_network(folder: Path = WEIGHTS) -> LandmarkNet:
+def load_landmark_net(folder: Path = WEIGHTS) -> LandmarkNet:
     """Read a network, float32, in evaluation mode; see ``network_files.load_network``."""
     return network_files.load_network(
         folder,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deft_llm import facs
 from deft_llm.clip import Clip
 from deft_llm.landmark_models.crops import cut, placed_by_box, placed_by_points
-from deft_llm.landmark_models.files import WEIGHTS, load_network
+from deft_llm.landmark_models.files import WEIGHTS, load_landmark_net
 from deft_llm.landmark_models.network import LandmarkNet
 from deft_llm.media.canonical import INTEROCULAR, invert, transform
 from deft_llm.media.landmarks import Landmarks
@@ -24,7 +24,7 @@ MAX_FRAMES = 9
 PASSES = 2
 
 Points = NDArray[np.float64]
-_network = lru_cache(maxsize=4)(load_network)
+_network = lru_cache(maxsize=4)(load_landmark_net)
 _MIRROR = np.array(facs.MIRROR_68)
 
 

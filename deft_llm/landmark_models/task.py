@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from deft_llm.config import Settings, validate
+from deft_llm.config import Settings, validate_settings
 from deft_llm.landmark_models.augment import disturb, sample
 from deft_llm.landmark_models.faces import FaceData, FaceStore
-from deft_llm.landmark_models.files import load_network
+from deft_llm.landmark_models.files import load_landmark_net
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
-from deft_llm.metrics.landmarks import calibration, interocular, landmark_errors
-from deft_llm.training.loop import Batch, Schedule
+from deft_llm.metrics.landmarks import interocular, landmark_errors, stated_error_ratio
+from deft_llm.training.loop import Batch
 from deft_llm.training.rendered import RenderedTask, train_rendered
-from deft_llm.training.runs import claim_folder
+from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.schedule import Schedule
 
 _EVALUATED = 64  # crops of one batch
 
@@ -61,7 +62,7 @@ class LandmarkTask(RenderedTask[LandmarkRecipe, FaceStore]):
 
     def network(self, start: Path | None) -> torch.nn.Module:
         """The network to start from, or a fresh one."""
-        return LandmarkNet(self.recipe.model) if start is None else load_network(start)
+        return LandmarkNet(self.recipe.model) if start is None else load_landmark_net(start)
 
     def batch(self, index: int) -> dict[str, Tensor]:
         """Faces drawn with replacement, augmented; a function of the seed and the number."""
@@ -101,7 +102,10 @@ class LandmarkTask(RenderedTask[LandmarkRecipe, FaceStore]):
             scale = placed.log_scale.double().exp().cpu().numpy() * side / 16
             stated.append(2 * scale / interocular(truth)[:, None])
         every, expected = np.concatenate(errors), np.concatenate(stated)
-        return {"nme": float(every.mean()), "error_over_stated": calibration(every, expected)}
+        return {
+            "nme": float(every.mean()),
+            "error_over_stated": stated_error_ratio(every, expected),
+        }
 
 
 def _stack(samples: Iterable[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> dict[str, Tensor]:
@@ -122,7 +126,7 @@ def train(values: dict[str, Any], where: str) -> None:
     Raises:
         UserError: If the recipe is wrong, or a folder belongs to another recipe.
     """
-    recipe = validate(LandmarkRecipe, values, where)
+    recipe = validate_settings(LandmarkRecipe, values, where)
     claim_folder(recipe.output, recipe)
     folder = recipe.faces or recipe.output / "faces"
     heads = ", ".join(recipe.data.heads)

@@ -15,7 +15,6 @@ What differs (measured by ``eval/speed/video.py``, see ``video.DEFAULT_BACKEND``
 
 from __future__ import annotations
 
-import importlib
 import io
 import itertools
 import logging
@@ -32,6 +31,7 @@ from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
 from deft_llm.media.selection import Decoded, Selection, shrink
+from deft_llm.registry import resolve
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +51,7 @@ def get_backend(name: str) -> Backend:
     Raises:
         UserError: If there is none of that name.
     """
-    if name not in BACKENDS:
-        raise UserError(f"video backend '{name}' is unknown; choose one of {', '.join(BACKENDS)}")
-    module, function = BACKENDS[name].split(":")
-    backend: Backend = getattr(importlib.import_module(module), function)
+    backend: Backend = resolve(BACKENDS, name, "video backend")
     return backend
 
 

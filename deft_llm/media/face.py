@@ -45,7 +45,7 @@ __all__ = [
     "align",
     "align_with",
     "landmark_finder",
-    "locate",
+    "locate_landmarks",
     "track_faces",
 ]
 
@@ -98,7 +98,9 @@ class AlignedClip:
         return float(np.sqrt(np.mean(np.square(self.landmark_uncertainty, dtype=np.float64))))
 
 
-def locate(clip: Clip, track: FaceTrack, finder: LandmarkFinder | None = None) -> Landmarks:
+def locate_landmarks(
+    clip: Clip, track: FaceTrack, finder: LandmarkFinder | None = None
+) -> Landmarks:
     """68 landmarks in the frame `reference_frame(track)`."""
     poses = head_poses(clip, track, reference_frame(track))
     return (finder or landmark_finder()).place(clip, track, poses)

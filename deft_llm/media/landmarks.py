@@ -7,7 +7,6 @@ off the landmarks are likely to be is part of the result.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
-from deft_llm.errors import UserError, did_you_mean
 from deft_llm.media.canonical import (
     CANONICAL_LANDMARKS,
     fit_similarity,
@@ -25,6 +23,7 @@ from deft_llm.media.canonical import (
 )
 from deft_llm.media.finders import load_cascade
 from deft_llm.media.tracking import FaceTrack
+from deft_llm.registry import resolve
 
 #: Eye centres in a face box: height, and distance over width (see `FaceBox`); means over two real
 #: and a dozen simulated people.
@@ -82,13 +81,7 @@ def landmark_finder(name: str = DEFAULT_FINDER, **parameters: Any) -> LandmarkFi
     Raises:
         UserError: If the name is not registered, or the network's weights are not there.
     """
-    if name not in LANDMARK_FINDERS:
-        hint = did_you_mean(name, LANDMARK_FINDERS)
-        known = ", ".join(LANDMARK_FINDERS)
-        raise UserError(f"landmark finder {name!r}: expected one of {known}{hint}")
-    module, _, attribute = LANDMARK_FINDERS[name].partition(":")
-    factory = getattr(importlib.import_module(module), attribute)
-    finder: LandmarkFinder = factory(**parameters)
+    finder: LandmarkFinder = resolve(LANDMARK_FINDERS, name, "landmark finder")(**parameters)
     return finder
 
 

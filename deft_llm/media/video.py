@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
-import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +31,7 @@ from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
 from deft_llm.errors import UserError
+from deft_llm.files import replacing
 from deft_llm.media import backends
 from deft_llm.media import frames as folders
 from deft_llm.media.selection import Decoded, Selection
@@ -258,16 +257,10 @@ def write_video(
     if not path.parent.is_dir():
         raise UserError(f"{path}: folder {path.parent} does not exist; make it first")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise UserError(f"{path}: cannot write here ({error.strerror})") from error
-    try:
-        with os.fdopen(handle, "w+b") as file:
+        with replacing(path) as partial, partial.open("w+b") as file:
             _encode(file, kind, frames, fps, crf)
-        os.chmod(name, 0o644)  # mkstemp made it private
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def encode_h264(frames: NDArray[np.uint8], fps: float, crf: int = 18) -> bytes:

@@ -29,14 +29,14 @@ class ClaimCounts:
     claims: int = 0
     right: int = 0
     moved: int = 0
-    told: int = 0
+    stated: int = 0
 
     def __add__(self, other: ClaimCounts) -> ClaimCounts:
         return ClaimCounts(
             self.claims + other.claims,
             self.right + other.right,
             self.moved + other.moved,
-            self.told + other.told,
+            self.stated + other.stated,
         )
 
     @property
@@ -46,8 +46,8 @@ class ClaimCounts:
 
     @property
     def recall(self) -> float:
-        """Regions rightly told over regions that moved; NaN when nothing moved."""
-        return self.told / self.moved if self.moved else math.nan
+        """Regions rightly named over regions that moved; NaN when nothing moved."""
+        return self.stated / self.moved if self.moved else math.nan
 
 
 def claim_holds(region: str, direction: str, motion: NDArray[np.float32]) -> bool:
@@ -68,13 +68,13 @@ def count_claims(claims: Sequence[tuple[str, str]], motion: NDArray[np.float32])
     """Score the claims about one clip.
 
     Args:
-        claims: (region, direction) pairs, from ``unimer.dialogue.stated_claims``.
+        claims: (region, direction) pairs, from ``unimer.answer_writer.stated_claims``.
         motion: (R, 2) exact head-compensated motion, canonical px.
     """
     right = [claim for claim in claims if claim_holds(*claim, motion)]
     moved = {_NAMES[i] for i in np.flatnonzero(np.hypot(*motion.T) >= MOVED_PX)}
-    told = moved & {region for region, _ in right}
-    return ClaimCounts(len(claims), len(right), len(moved), len(told))
+    stated = moved & {region for region, _ in right}
+    return ClaimCounts(len(claims), len(right), len(moved), len(stated))
 
 
 def hallucinated(code: str, coded: Iterable[str], motion: NDArray[np.float32]) -> bool:

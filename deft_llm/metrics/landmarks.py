@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deft_llm.errors import UserError
 
 #: Parts of the face by their points.
-PARTS = {
+LANDMARK_GROUPS = {
     "jaw": slice(0, 17),
     "brows": slice(17, 27),
     "nose": slice(27, 36),
@@ -52,11 +52,11 @@ def by_part(errors: Errors) -> dict[str, float]:
     """Mean error (NME) of all points and of each part."""
     return {
         "all": float(errors.mean()),
-        **{name: float(errors[:, points].mean()) for name, points in PARTS.items()},
+        **{name: float(errors[:, points].mean()) for name, points in LANDMARK_GROUPS.items()},
     }
 
 
-def calibration(errors: Errors, stated: Errors) -> float:
+def stated_error_ratio(errors: Errors, stated: Errors) -> float:
     """RMS error over the RMS error that was stated: 1 is honest, above 1 is too sure."""
     return float(np.sqrt((errors**2).mean() / (stated**2).mean()))
 

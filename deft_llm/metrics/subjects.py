@@ -22,7 +22,7 @@ _DRAWS = 2000
 
 
 @dataclass(frozen=True)
-class Interval:
+class ConfidenceInterval:
     """A value with its 95 % interval.
 
     Attributes:
@@ -67,7 +67,7 @@ def subject_mean(matrices: NDArray[np.int64], score: Score) -> float:
 
 def bootstrap(
     matrices: NDArray[np.int64], score: Score = uf1, draws: int = _DRAWS, seed: int = 0
-) -> Interval:
+) -> ConfidenceInterval:
     """The pooled score and its interval over subjects.
 
     Args:
@@ -87,7 +87,7 @@ def paired_difference(
     score: Score = uf1,
     draws: int = _DRAWS,
     seed: int = 0,
-) -> Interval:
+) -> ConfidenceInterval:
     """Mean score of our runs minus that of theirs, on the same drawn subjects.
 
     Args:
@@ -130,6 +130,6 @@ def _resampled(matrices: NDArray[np.int64], draws: int, seed: int) -> NDArray[np
     return np.einsum("bs,scd->bcd", times, matrices)
 
 
-def _interval(value: float, draws: Sequence[float] | NDArray[np.float64]) -> Interval:
+def _interval(value: float, draws: Sequence[float] | NDArray[np.float64]) -> ConfidenceInterval:
     low, high = np.quantile(np.asarray(draws), [0.025, 0.975])
-    return Interval(value, float(low), float(high))
+    return ConfidenceInterval(value, float(low), float(high))

@@ -72,7 +72,7 @@ def medsqrt(images: NDArray[Any]) -> Floats:
     return encoded
 
 
-def mirror(encoded: Floats) -> Floats:
+def mirror_flow(encoded: Floats) -> Floats:
     """Left-right flip of (N, 3, S, S): u changes its sign."""
     flipped = encoded[..., ::-1].copy()
     flipped[:, 0] *= -1

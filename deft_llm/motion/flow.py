@@ -17,7 +17,6 @@ alarms 74 % (DIS 56 %). What DIS loses, its smoothness term takes.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import Any, Protocol
 
@@ -25,7 +24,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.errors import UserError, did_you_mean
+from deft_llm.errors import UserError
+from deft_llm.registry import resolve
 
 FloatArray = NDArray[np.float32]
 
@@ -265,11 +265,7 @@ def flow_estimator(name: str = "lk", **parameters: Any) -> FlowEstimator:
     Raises:
         UserError: If the name is not registered, or the class has no such parameter.
     """
-    if name not in FLOW_METHODS:
-        hint = did_you_mean(name, FLOW_METHODS)
-        raise UserError(f"flow method {name!r}: expected one of {', '.join(FLOW_METHODS)}{hint}")
-    module, _, attribute = FLOW_METHODS[name].partition(":")
-    factory = getattr(importlib.import_module(module), attribute)
+    factory = resolve(FLOW_METHODS, name, "flow method")
     known = list(inspect.signature(factory).parameters)
     if unknown := sorted(set(parameters) - set(known)):
         raise UserError(f"flow method {name!r}: no parameter {unknown[0]!r}; it has {known}")

@@ -7,7 +7,6 @@ of KITTI 2012/2015, u = (value - 2^15) / 64 with a third channel that says where
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
+from deft_llm.files import write_bytes
 
 FloatArray = NDArray[np.float32]
 _MAGIC = b"PIEH"  # 202021.25 as a little-endian float
@@ -69,21 +69,7 @@ def write_flow(
         raise UserError(f"{path}: known has shape {known.shape}; expected {flow.shape[1:]}")
     if not np.isfinite(flow[:, known]).all():
         raise UserError(f"{path}: the flow holds NaN or infinity; mark such pixels as not known")
-    write_whole(path, writer(np.where(known, flow, 0).astype("<f4"), known))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then put it in place.
-
-    Raises:
-        UserError: If it cannot be written.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    write_bytes(path, writer(np.where(known, flow, 0).astype("<f4"), known))
 
 
 def check_writable(path: Path) -> None:

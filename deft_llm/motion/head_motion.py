@@ -110,9 +110,9 @@ def _depth(key: bytes, height: int, width: int) -> FloatArray:
     y = (xs - middle[0]) * down[0] + (ys - middle[1]) * down[1]
     x -= float(nose @ across) * np.clip(1 - (x / half) ** 2, 0, 1)  # a turned head's middle
     dome = np.sqrt(np.clip(1 - (x / half) ** 2 - ((y - 0.3 * half) / (1.5 * half)) ** 2, 0.02, 1))
-    rise = np.clip(y / max(tip, 1.0), 0, 1) * (y < tip)
-    rise += np.clip(1 - (y - tip) / (0.18 * half), 0, 1) * (y >= tip)
-    ridge = _NOSE * half * rise * np.exp(-0.5 * (x / (0.13 * half)) ** 2)
+    slope = np.clip(y / max(tip, 1.0), 0, 1) * (y < tip)
+    slope += np.clip(1 - (y - tip) / (0.18 * half), 0, 1) * (y >= tip)
+    ridge = _NOSE * half * slope * np.exp(-0.5 * (x / (0.13 * half)) ** 2)
     depth = half * dome + cv2.GaussianBlur(ridge, (0, 0), max(0.03 * half, 0.5))
     bridge = points[27]
     row = int(np.clip(round(bridge[1]), 0, height - 1))

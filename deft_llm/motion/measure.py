@@ -119,7 +119,7 @@ def averaged_frame(aligned: AlignedClip, t: int, gap: int, averaging: float) -> 
     return np.asarray(total / max(len(used), 1), np.float32)
 
 
-class _Gauge:
+class MotionMeter:
     """Flow between time-averaged frames of one clip."""
 
     def __init__(self, aligned: AlignedClip, settings: MotionSettings) -> None:
@@ -206,21 +206,21 @@ def measure(
             f"interval ends at frame {interval.offset}; the clip has {count} frames (0 to "
             f"{count - 1}); check the coding or the range that was read"
         )
-    gauge = _Gauge(aligned, settings)
+    meter = MotionMeter(aligned, settings)
     found, trajectory = True, None
     if interval is None:
-        trajectory, floor, sigma = gauge.watch()
+        trajectory, floor, sigma = meter.watch()
         shown, score = strongest_interval(aligned, trajectory, floor)
         found = score >= DETECTION_Z
     else:
         shown = _visible_interval(interval, visible)
-        sigma = gauge.sensor_noise(shown.apex - shown.onset)
+        sigma = meter.sensor_noise(shown.apex - shown.onset)
         if settings.curve:
-            trajectory = track_regions(aligned, shown.onset, gauge.estimator)
-    floors, pairs = gauge.floors(shown, sigma)
+            trajectory = track_regions(aligned, shown.onset, meter.estimator)
+    floors, pairs = meter.floors(shown, sigma)
     placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
-    flows = (gauge.flow(shown.onset, shown.apex), gauge.flow(shown.apex, shown.offset))
-    tables = [region_table(flow, gauge.masks, floors, placed) for flow in flows]
+    flows = (meter.flow(shown.onset, shown.apex), meter.flow(shown.apex, shown.offset))
+    tables = [region_table(flow, meter.masks, floors, placed) for flow in flows]
     found = found or int(tables[0].active.sum()) >= _ACTIVE_REGIONS
     return Measurement(
         aligned=aligned,
@@ -255,7 +255,7 @@ def expressions(
     """
     if np.count_nonzero(aligned.present) < 2:
         return ()
-    trajectory, floor, _ = _Gauge(aligned, settings).watch()
+    trajectory, floor, _ = MotionMeter(aligned, settings).watch()
     return returning_intervals(aligned, trajectory, floor)
 
 

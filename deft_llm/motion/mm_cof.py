@@ -63,19 +63,21 @@ def modulate(magnitude: Tensor, how: Modulation) -> Tensor:
     return (magnitude * gain).clamp(0, 1)
 
 
-def mm_cof(rise: Flow, fall: Flow, weight: float = 0.5, modulation: Modulation = "step") -> Flow:
+def mm_cof(
+    onset_phase: Flow, offset_phase: Flow, weight: float = 0.5, modulation: Modulation = "step"
+) -> Flow:
     """The magnitude-modulated combined optical flow of two phases.
 
     With normalised magnitudes M1, M2 and unit vectors d1, d2, the combined magnitude is
-    ``M = w M1 + (1 - w) M2``, the direction that of ``w M1 d1 - (1 - w) M2 d2``: the fall is
-    turned round, as it runs back what rose, and a phase has no say where it does not move. Each
-    phase is scaled by itself, so neither the unit of the flow nor a slower fall matters. What the
-    picture cannot tell, with ``w = 0.5``, is which of the phases moved.
+    ``M = w M1 + (1 - w) M2``, the direction that of ``w M1 d1 - (1 - w) M2 d2``. The offset
+    phase is subtracted because it undoes the onset phase; a phase that does not move somewhere
+    adds nothing there. Each phase is scaled by itself, so neither the unit of the flow nor a slower
+    offset phase matters. With ``w = 0.5`` the result cannot tell which of the phases moved.
 
     Args:
-        rise: (..., 2, H, W) flow onset to apex, u right and v down, any unit.
-        fall: The same, apex to offset.
-        weight: Share of the rise, 0..1. Without an offset frame: 1, and any ``fall``.
+        onset_phase: (..., 2, H, W) flow onset to apex, u right and v down, any unit.
+        offset_phase: The same, apex to offset.
+        weight: Share of the onset phase, 0..1. 1 without an offset frame, and any ``offset_phase``.
         modulation: See :func:`modulate`; "none" gives COF.
 
     Returns:
@@ -86,18 +88,24 @@ def mm_cof(rise: Flow, fall: Flow, weight: float = 0.5, modulation: Modulation =
     Raises:
         UserError: If the shapes are no flow or differ, or the weight is no share.
     """
-    if rise.shape != fall.shape or rise.ndim < 3 or rise.shape[-3] != 2:
+    if (
+        onset_phase.shape != offset_phase.shape
+        or onset_phase.ndim < 3
+        or onset_phase.shape[-3] != 2
+    ):
         raise UserError(
-            f"mm_cof: flows of shapes {tuple(rise.shape)} and {tuple(fall.shape)}; expected one "
-            "shape (..., 2, H, W): u and v of both phases"
+            f"mm_cof: flows of shapes {tuple(onset_phase.shape)} and "
+            f"{tuple(offset_phase.shape)}; expected one shape (..., 2, H, W): u, v of both phases"
         )
     if not 0 <= weight <= 1:
-        raise UserError(f"mm_cof: weight {weight}; expected a share of 0 to 1 for the rise")
-    if isinstance(rise, np.ndarray):
-        first, second = (torch.from_numpy(np.ascontiguousarray(f)) for f in (rise, fall))
+        raise UserError(f"mm_cof: weight {weight}; expected a share of 0 to 1 for the onset phase")
+    if isinstance(onset_phase, np.ndarray):
+        first, second = (
+            torch.from_numpy(np.ascontiguousarray(f)) for f in (onset_phase, offset_phase)
+        )
         return mm_cof(first, second, weight, modulation).numpy()
     total, direction = torch.zeros(()), torch.zeros(())
-    for flow, share in ((rise, weight), (fall, weight - 1)):
+    for flow, share in ((onset_phase, weight), (offset_phase, weight - 1)):
         size = length(flow)
         magnitude = unit_range(size)
         total = total + abs(share) * magnitude

@@ -248,17 +248,17 @@ def _significance(path: FloatArray) -> float:
     """
     scale = np.sqrt(REGION_WEIGHTS.sum())
     moments = scale * path.reshape(3, -1, 2)
-    rise = np.linalg.norm(moments[1] - moments[0], axis=1)
-    return _two_strongest(np.maximum(_excursion(moments), 0.5 * rise))
+    to_apex = np.linalg.norm(moments[1] - moments[0], axis=1)
+    return _two_strongest(np.maximum(_excursion(moments), 0.5 * to_apex))
 
 
 def _excursion(moments: FloatArray) -> FloatArray:
     """How far each region went and came back (R,), from where it was at three moments (3, R, 2)."""
     onset, apex, offset = moments
-    rise, fall, rest = (
+    to_apex, from_apex, rest = (
         np.linalg.norm(a - b, axis=1) for a, b in ((apex, onset), (apex, offset), (offset, onset))
     )
-    return np.asarray(0.5 * (rise + fall - rest), np.float32)
+    return np.asarray(0.5 * (to_apex + from_apex - rest), np.float32)
 
 
 def _two_strongest(excursion: FloatArray) -> float:
@@ -283,11 +283,11 @@ def _search(path: FloatArray, times: NDArray[np.float64], returning: bool = Fals
     for a in range(len(coarse)):
         before = slice(np.searchsorted(when, when[a] - WINDOW), a + 1)
         after = slice(a, np.searchsorted(when, when[a] + WINDOW, side="right"))
-        rise = np.linalg.norm(coarse[before] - coarse[a], axis=1)
-        fall = np.linalg.norm(coarse[after] - coarse[a], axis=1)
+        to_apex = np.linalg.norm(coarse[before] - coarse[a], axis=1)
+        from_apex = np.linalg.norm(coarse[after] - coarse[a], axis=1)
         back = _distances(coarse[before], coarse[after])
-        excursion = 0.5 * float(np.max(rise[:, None] + fall[None, :] - back))
-        value = excursion if returning else max(excursion, 0.5 * float(rise.max()))
+        excursion = 0.5 * float(np.max(to_apex[:, None] + from_apex[None, :] - back))
+        value = excursion if returning else max(excursion, 0.5 * float(to_apex.max()))
         if value > score:
             best, score = a, value
     return best * stride

@@ -1,26 +1,19 @@
 """What a recognizer is: the contract that makes it a baseline, a federated model and an expert.
 
-Inputs go by name, so that a loader can prepare what a recognizer asks for and nothing else.
-
-====================  ==========================================================================
-``flow_uvs``          (B, 3, S, S) float32: u, v, optical strain from onset to apex, encoded by
-                      ``motion.encoding``: ``encode_flow``, or ``medsqrt`` of published images
-``flow_dual``         (B, 2, 3, S, S): the same for onset to apex and apex to offset
-``frames``            (B, T, 3, S, S) float32 in 0..1, aligned faces
-====================  ==========================================================================
+Inputs go by name: a recognizer declares them, and ``data/inputs.py``, which lists them, makes them
+of measured clips. A network never opens a file.
 """
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deft_llm.errors import UserError, did_you_mean
+from deft_llm.registry import resolve
 
 Inputs = dict[str, Tensor]
 
@@ -30,10 +23,12 @@ class Recognizer(nn.Module, ABC):
 
     Attributes:
         inputs: Names of the inputs that it needs.
+        side: Side of the maps that it is made for, px; None takes any.
         feature_dim: Width D of its tokens.
     """
 
     inputs: ClassVar[tuple[str, ...]]
+    side: int | None = None
     feature_dim: int
 
     @abstractmethod
@@ -45,6 +40,7 @@ class Recognizer(nn.Module, ABC):
         """Class logits (B, classes)."""
 
 
+@runtime_checkable
 class ClassicalRecognizer(Protocol):
     """A recognizer without gradients: a baseline only.
 
@@ -72,7 +68,7 @@ RECOGNIZERS: dict[str, str] = {
     "prior_flow": "deft_llm.recognizers.prior_flow:PriorFlow",
     "fmanet": "deft_llm.recognizers.fmanet:FMANet",
     "htnet": "deft_llm.recognizers.htnet:HTNet",
-    "deft": "deft_llm.deft.inference.flow_classifier:DeftOnFlow",
+    "deft": "deft_llm.deft.inference.flow_classifier:DeftFlowClassifier",
     "deft_lora": "deft_llm.deft.tuning.lora_folds:DeftLora",
 }
 """Name -> "module:Class"; each class takes ``classes`` and its own keyword options. DEFT-LLM is
@@ -91,11 +87,6 @@ def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | Cla
     Raises:
         UserError: If the name is unknown.
     """
-    if name not in RECOGNIZERS:
-        hint = did_you_mean(name, RECOGNIZERS)
-        raise UserError(f"unknown recognizer {name!r}, expected one of {sorted(RECOGNIZERS)}{hint}")
-    module, _, attribute = RECOGNIZERS[name].partition(":")
-    made: Recognizer | ClassicalRecognizer = getattr(importlib.import_module(module), attribute)(
-        classes=classes, **options
-    )
+    made: Recognizer | ClassicalRecognizer
+    made = resolve(RECOGNIZERS, name, "recognizer")(classes=classes, **options)
     return made

@@ -1,12 +1,11 @@
 """Pre-training of ``recognizers.prior_flow`` on simulated flow: action units and emotions.
 
 No real clip takes part. Each network has a seed of its own for initial weights and data order;
-finished ones are kept, so a run that was stopped goes on with the next.
+finished ones are kept, and a run that was stopped goes on with the network that it was at.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -15,59 +14,49 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from pydantic import Field
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from deft_llm import facs
-from deft_llm.config import Settings, validate
-from deft_llm.motion.encoding import medsqrt
+from deft_llm.config import validate_settings
+from deft_llm.data.disturbed_flow import LabelledFlow, SimulatedFlowData, disturbed
 from deft_llm.recognizers.prior_flow import FlowPriorNet
-from deft_llm.simulator.flow.images import FlowImageSettings, simulate_flow
+from deft_llm.training.loop import Batch, fit
+from deft_llm.training.machine import use_all_cores
+from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.schedule import LearningRate, Schedule, Shape
 
 logger = logging.getLogger(__name__)
+_SMOOTHING = 0.1  # of the classes: codings of emotions disagree
 
 
-class Disturbance(Settings):
-    """What simulated flow images lack, put on in training.
-
-    Attributes:
-        noise: SD of the noise that is added to encoded flow.
-        misfit: SD of an image's shift, pixels; its scale varies by 5 % for each.
-        unrelated: Largest SD of smooth motion, in each channel, that belongs to no action unit.
-    """
-
-    noise: float = Field(default=0.25, ge=0)
-    misfit: float = Field(default=1.2, ge=0)
-    unrelated: float = Field(default=0.8, ge=0)
-
-
-class FlowPriorRecipe(Disturbance):
+class FlowPriorRecipe(SimulatedFlowData, LearningRate):
     """A file of ``train_configs/recognizers`` with ``task: flow_prior``.
 
     Attributes:
         output: Folder of the run.
-        draws: What to simulate; several heads may be mixed.
-        held_out: Images of the first draw's head, of other seeds, for a score by the way.
         networks: How many, seeds 0, 1, ...
         epochs: Passes over all images.
         batch_size: Images per step.
-        learning_rate: Peak of the cosine.
-        weight_decay: AdamW's.
-        unit_loss: Weight of the action units' loss beside the emotion's.
+        au_loss: Weight of the action units' loss beside the emotion's.
     """
 
     output: Path
-    draws: list[FlowImageSettings]
-    held_out: int = Field(default=300, ge=1)
     networks: int = Field(default=3, ge=1)
     epochs: int = Field(default=15, ge=1)
     batch_size: int = Field(default=64, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    shape: Shape = "whole_cosine"
     weight_decay: float = Field(default=0.05, ge=0)
-    unit_loss: float = Field(default=1.0, ge=0)
+    au_loss: float = Field(default=1.0, ge=0)
+
+    def schedule(self, images: int) -> Schedule:
+        """That of one network; it keeps its state after every epoch."""
+        epoch = math.ceil(images / self.batch_size)
+        rates = self.model_dump(include=set(LearningRate.model_fields))
+        return Schedule(steps=epoch * self.epochs, save_every=epoch, clip=0.0, **rates)
 
 
 def train(values: dict[str, Any], where: str) -> None:
@@ -78,108 +67,92 @@ def train(values: dict[str, Any], where: str) -> None:
         where: Its file, for messages.
 
     Raises:
-        UserError: If the recipe is wrong, or a head's file is missing.
+        UserError: If the recipe is wrong, its folder belongs to another one, or a head's file is
+            missing.
     """
-    recipe = validate(FlowPriorRecipe, values, where)
-    recipe.output.mkdir(parents=True, exist_ok=True)
+    recipe = validate_settings(FlowPriorRecipe, values, where)
+    claim_folder(recipe.output, recipe)
     left = [s for s in range(recipe.networks) if not _file(recipe, s).is_file()]
     if not left:
         logger.info("already finished: %d networks in %s", recipe.networks, recipe.output)
         return
-    flow, labels, units = material(recipe.draws, recipe.output)
-    first = recipe.draws[0]
-    other = first.model_copy(update={"images": recipe.held_out, "seed": first.seed + 1000})
-    held = material([other], recipe.output)
+    images, held_out = recipe.simulated(recipe.output / "data")
+    use_all_cores()
     for seed in left:
-        network = _train_one(recipe, seed, flow, labels, units)
-        with torch.no_grad():
-            logits = network({"flow_uvs": held[0]})
-        right = float((logits.argmax(1) == held[1]).float().mean())
-        logger.info("network %d: accuracy %.3f on simulated faces not seen", seed, right)
-        partial = _file(recipe, seed).with_suffix(".partial")
-        save_file(network.state_dict(), partial)
-        os.replace(partial, _file(recipe, seed))
-    text = json.dumps(recipe.model_dump(mode="json", exclude={"output": True}), indent=1)
-    (recipe.output / "recipe.json").write_text(text + "\n", encoding="utf-8")
+        logger.info("network %d of %d", seed + 1, recipe.networks)
+        task = FlowPriorTask(recipe, seed, images, held_out)
+        final = fit(task, recipe.schedule(len(images)), recipe.output / f"net{seed}")
+        if PartialState().is_main_process:
+            os.replace(final / "model.safetensors", _file(recipe, seed))
+            final.rmdir()
 
 
 def _file(recipe: FlowPriorRecipe, seed: int) -> Path:
     return recipe.output / f"net{seed}.safetensors"
 
 
-def _train_one(
-    recipe: FlowPriorRecipe, seed: int, flow: Tensor, labels: Tensor, units: Tensor
-) -> FlowPriorNet:
-    torch.manual_seed(seed)
-    network = FlowPriorNet(len(facs.THREE_CLASSES))
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay)
-    per_epoch = math.ceil(len(flow) / recipe.batch_size)
-    steps = per_epoch * recipe.epochs
-    for step in tqdm(range(steps), desc=f"network {seed}", unit="step"):
-        if step % per_epoch == 0:
-            order = torch.randperm(len(flow))
-        place = step % per_epoch * recipe.batch_size
-        rows = order[place : place + recipe.batch_size]
-        x, y = disturbed(flow[rows], units[rows], recipe)
-        for group in optimizer.param_groups:
-            rise = min(1.0, (step + 1) / (0.05 * steps + 1))
-            group["lr"] = recipe.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
-        described = network.describe({"flow_uvs": x})
-        loss = functional.cross_entropy(
-            network.emotion(described), labels[rows], label_smoothing=0.1
-        )
-        told = functional.binary_cross_entropy_with_logits(network.units(described), y.flatten(1))
-        optimizer.zero_grad(set_to_none=True)
-        (loss + recipe.unit_loss * told).backward()
-        optimizer.step()
-    return network.eval()
+class _BothHeads(nn.Module):
+    """Class and action unit logits in one forward pass, as training in several processes needs."""
+
+    def __init__(self, network: FlowPriorNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, classes) and (B, 2 K) of ``flow_uvs`` (B, 3, S, S)."""
+        features = self.network.describe({"flow_uvs": flow})
+        return self.network.emotion(features), self.network.aus(features)
 
 
-def disturbed(
-    flow: Tensor, units: Tensor, how: Disturbance, rng: torch.Generator | None = None
-) -> tuple[Tensor, Tensor]:
-    """Encoded images mirrored at random, moved, with unrelated motion and noise, some channels out.
+class FlowPriorTask:
+    """A network that learns from disturbed flow images, for ``training/loop.py``.
 
     Args:
-        flow: (B, 3, S, S).
-        units: (B, K, 2), left and right.
-        how: How strongly.
-        rng: Decides; None takes torch's own.
+        recipe: The recipe.
+        seed: Of initial weights, order and disturbances.
+        images: To learn from.
+        held_out: For the score of the log.
     """
-    count = len(flow)
-    flip = torch.rand(count, generator=rng) < 0.5
-    mirrored = flow.flip(-1) * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1)
-    x = torch.where(flip.view(-1, 1, 1, 1), mirrored, flow)
-    y = torch.where(flip.view(-1, 1, 1), units.flip(-1), units)
-    x = _moved(x, how.misfit, rng)
-    x = x + how.unrelated * torch.rand(count, 3, 1, 1, generator=rng) * _smooth_noise(x, rng)
-    x = x + how.noise * torch.randn(x.shape, generator=rng)
-    kept = torch.rand(count, 3, 1, 1, generator=rng) > 0.1
-    return x * kept, y
 
+    def __init__(
+        self, recipe: FlowPriorRecipe, seed: int, images: LabelledFlow, held_out: LabelledFlow
+    ) -> None:
+        torch.manual_seed(seed)  # of the drop-out too
+        self.network = FlowPriorNet(len(facs.THREE_CLASSES))
+        self.model: nn.Module = _BothHeads(self.network).train()
+        self.recipe, self.seed, self.images, self.held_out = recipe, seed, images, held_out
 
-def _moved(x: Tensor, misfit: float, rng: torch.Generator | None = None) -> Tensor:
-    """Each image scaled and shifted a little: no face finder puts the face where it belongs."""
-    count, side = len(x), x.shape[-1]
-    theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0] = 1 + 0.05 * misfit * torch.randn(count, generator=rng)
-    theta[:, 1, 1] = 1 + 0.05 * misfit * torch.randn(count, generator=rng)
-    theta[:, :, 2] = 2 / side * misfit * torch.randn(count, 2, generator=rng)
-    grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
-    return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    def batch(self, index: int) -> dict[str, Tensor]:
+        """Batch number ``index``: every image once an epoch, the last few in a smaller one."""
+        size = self.recipe.batch_size
+        epoch, place = divmod(index, math.ceil(len(self.images) / size))
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+        rows = torch.from_numpy(order[place * size :][:size])
+        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
+        flow, aus = disturbed(self.images.flow[rows], self.images.aus[rows], self.recipe, rng)
+        return {"flow_uvs": flow, "labels": self.images.labels[rows], "aus": aus.flatten(1)}
 
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy of the emotion, and of each action unit."""
+        classes, aus = self.model(batch["flow_uvs"])
+        emotion = functional.cross_entropy(classes, batch["labels"], label_smoothing=_SMOOTHING)
+        acting = functional.binary_cross_entropy_with_logits(aus, batch["aus"])
+        return {"loss": emotion + self.recipe.au_loss * acting, "emotion": emotion, "aus": acting}
 
-def _smooth_noise(x: Tensor, rng: torch.Generator | None = None) -> Tensor:
-    """Unit noise without detail finer than a quarter of the face; another in each channel."""
-    coarse = torch.randn(*x.shape[:2], 7, 7, generator=rng)
-    fine = functional.interpolate(coarse, x.shape[-2:], mode="bicubic", align_corners=False)
-    return fine / fine.std((2, 3), keepdim=True)
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> Tensor:
+        """Class logits (B, classes)."""
+        self.network.eval()
+        logits: Tensor = self.network({"flow_uvs": batch["flow_uvs"]})
+        return logits
 
+    def evaluate(self) -> dict[str, float]:
+        """Accuracy on simulated faces that were left out."""
+        device = next(self.network.parameters()).device
+        predicted = self.predict({"flow_uvs": self.held_out.flow.to(device)}).argmax(1).cpu()
+        return {"accuracy": float((predicted == self.held_out.labels).float().mean())}
 
-def material(draws: list[FlowImageSettings], folder: Path) -> tuple[Tensor, Tensor, Tensor]:
-    """Encoded flow (N, 3, 28, 28), labels (N,), sided AUs (N, K, 2) of all draws, kept."""
-    made = [simulate_flow(draw, folder / "data") for draw in draws]
-    flow = np.concatenate([medsqrt(m.images) for m in made])
-    labels = np.concatenate([m.labels for m in made])
-    units = np.concatenate([m.aus for m in made]).astype(np.float32)
-    return torch.from_numpy(flow), torch.from_numpy(labels), torch.from_numpy(units)
+    def save(self, folder: Path) -> None:
+        """The network's weights; ``prior_flow.load_priors`` knows the rest."""
+        state = {name: x.contiguous() for name, x in self.network.state_dict().items()}
+        save_file(state, folder / "model.safetensors")

@@ -10,7 +10,7 @@ are our own choice; weights start at random.
 B clips, C channels, (h, w) a feature map. The flow arrives encoded (``flow_dual``, signed square
 roots of u, v, strain; the strain is not used)::
 
-    rise, fall (B, 2, S, S) -> stem -> (B, C, h, w) -> x (1 + gate of |flow|)    each phase
+    both phases (B, 2, S, S) -> stem -> (B, C, h, w) -> x (1 + gate of |flow|)   each phase
     -> weighted sum of the phases, weights per clip and channel -> x (1 + attention)
     -> trunk -> mean -> dropout -> class logits
 """
@@ -91,11 +91,13 @@ class PhaseFusion(nn.Module):
             nn.Linear(2 * channels, hidden), nn.ReLU(), nn.Linear(hidden, 2 * channels)
         )
 
-    def forward(self, rise: Tensor, fall: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, onset_phase: Tensor, offset_phase: Tensor) -> tuple[Tensor, Tensor]:
         """Two maps (B, C, h, w) to their sum, and the weights (B, 2, C), which add up to 1."""
-        means = torch.cat([rise.mean((2, 3)), fall.mean((2, 3))], dim=1)
+        means = torch.cat([onset_phase.mean((2, 3)), offset_phase.mean((2, 3))], dim=1)
         weights = self.net(means).unflatten(1, (2, -1)).softmax(dim=1)
-        return torch.einsum("bpc,bpchw->bchw", weights, torch.stack([rise, fall], 1)), weights
+        return torch.einsum(
+            "bpc,bpchw->bchw", weights, torch.stack([onset_phase, offset_phase], 1)
+        ), weights
 
 
 class MotionAttention(nn.Module):
@@ -208,11 +210,16 @@ class FMANet(Recognizer):
     def _streams(self, encoded: Tensor) -> list[Tensor]:
         """The pictures (B, 3, S, S) that the stems see, one a stream."""
         flow = encoded[:, :, :2] * encoded[:, :, :2].abs()  # undo the signed square root
-        rise, fall = flow.unbind(1)
+        onset_phase, offset_phase = flow.unbind(1)
         if self.phases in ("cof", "mm_cof"):
             how: Literal["none", "step"] = "none" if self.phases == "cof" else "step"
-            return [_signed_sqrt(mm_cof(rise, fall, modulation=how))]
-        chosen = {"dual": [rise, fall], "first": [rise], "second": [fall], "sum": [rise + fall]}
+            return [_signed_sqrt(mm_cof(onset_phase, offset_phase, modulation=how))]
+        chosen = {
+            "dual": [onset_phase, offset_phase],
+            "first": [onset_phase],
+            "second": [offset_phase],
+            "sum": [onset_phase + offset_phase],
+        }
         return [
             _signed_sqrt(torch.cat([f, length(f)[:, None]], dim=1)) for f in chosen[self.phases]
         ]

@@ -70,6 +70,7 @@ class HTNet(Recognizer):
         self, classes: int, side: int = 28, width: int = 64, heads: int = 4, dropout: float = 0.1
     ) -> None:
         super().__init__()
+        self.side = side
         self.pad = _PATCH * _GRID - side
         if not 0 <= self.pad < 8:
             raise UserError(f"HTNet: flow of {side} pixels; expected a side of 25 to 32")

@@ -39,6 +39,7 @@ class OffApexNet(Recognizer):
         self, classes: int, side: int = 28, hidden: int = 1024, dropout: float = 0.5
     ) -> None:
         super().__init__()
+        self.side = side
         self.streams = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(1, _FILTERS[0], 5, padding=2),

@@ -11,7 +11,6 @@ Letters: N clips, B batch, S side, K action units.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +25,8 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor, nn
 
 from deft_llm.errors import UserError
-from deft_llm.motion.encoding import mirror
+from deft_llm.files import digest
+from deft_llm.motion.encoding import mirror_flow
 from deft_llm.recognizers.base import Inputs, Recognizer
 from deft_llm.simulator.flow.images import AUS
 
@@ -48,6 +48,7 @@ class FlowPriorNet(Recognizer):
 
     def __init__(self, classes: int, side: int = 28, dropout: float = 0.3) -> None:
         super().__init__()
+        self.side = side
         self.trunk = nn.Sequential(
             nn.Conv2d(3, _WIDTH // 2, 5, stride=2, padding=2),
             nn.ReLU(),
@@ -62,7 +63,7 @@ class FlowPriorNet(Recognizer):
             nn.Dropout(dropout), nn.Linear(cells * _WIDTH, 128), nn.ReLU(), nn.Dropout(dropout)
         )
         self.emotion = nn.Linear(128, classes)
-        self.units = nn.Linear(128, 2 * len(AUS))
+        self.aus = nn.Linear(128, 2 * len(AUS))
 
     def forward_features(self, inputs: Inputs) -> Tensor:
         """Tokens (B, 49, 48): one for each of the 7x7 cells."""
@@ -84,7 +85,7 @@ def load_priors(folder: Path, classes: int) -> list[FlowPriorNet]:
     """The networks that ``train_configs/recognizers/flow_prior.yaml`` leaves in a folder.
 
     Raises:
-        UserError: If there are none.
+        UserError: If there are none, or they are of another network.
     """
     files = sorted(folder.glob("net*.safetensors"))
     if not files:
@@ -96,13 +97,19 @@ def load_priors(folder: Path, classes: int) -> list[FlowPriorNet]:
     networks = []
     for file in files:
         network = FlowPriorNet(classes).eval()
-        network.load_state_dict(load_file(file))
+        try:
+            network.load_state_dict(load_file(file))
+        except RuntimeError as error:
+            raise UserError(
+                f"{file}: weights of another network; delete them and run train.py "
+                "train_configs/recognizers/flow_prior.yaml again"
+            ) from error
         networks.append(network)
     return networks
 
 
 class Prior:
-    """Networks that read clips; what they said of a clip is kept, as folds ask again and again.
+    """Networks that read clips; their answers are kept, as folds ask for a clip again and again.
 
     Args:
         networks: Pre-trained networks, whose answers are averaged.
@@ -110,11 +117,11 @@ class Prior:
 
     def __init__(self, networks: Sequence[FlowPriorNet]) -> None:
         self.networks = networks
-        self._kept: dict[bytes, Floats] = {}
+        self._kept: dict[str, Floats] = {}
 
     def __call__(self, flow: Floats) -> tuple[Floats, Floats]:
         """Features (N, D) and class scores (N, classes), averaged over mirror images."""
-        keys = [hashlib.sha256(clip.tobytes()).digest() for clip in flow]
+        keys = [digest(np.ascontiguousarray(clip).data) for clip in flow]
         new = [i for i, key in enumerate(keys) if key not in self._kept]
         if new:
             for i, row in zip(new, self._read(flow[new]), strict=True):
@@ -127,7 +134,7 @@ class Prior:
         features, scores = [], []
         with torch.no_grad():
             for network in self.networks:
-                seen = [torch.from_numpy(f) for f in (flow, mirror(flow))]
+                seen = [torch.from_numpy(f) for f in (flow, mirror_flow(flow))]
                 described = [network.describe({"flow_uvs": x}) for x in seen]
                 features.append(torch.stack(described).mean(0) / len(self.networks) ** 0.5)
                 scores.append(torch.stack([network.emotion(d) for d in described]).mean(0))
@@ -195,12 +202,12 @@ class PriorFlow:
         vectors, scores = self._describe(inputs["flow_uvs"])
         if self.correction is not None:
             scores = scores + vectors @ self.correction
-        shares: NDArray[np.float64] = softmax(scores, axis=1)
-        return shares
+        probabilities: NDArray[np.float64] = softmax(scores, axis=1)
+        return probabilities
 
     def _describe(self, flow: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Pixels, features and a one (N, D + 1); class scores (N, classes)."""
         features, scores = self.prior(flow)
         count = len(flow)
-        parts = [flow.reshape(count, -1), self.features * features, np.ones((count, 1))]
-        return np.concatenate(parts, axis=1).astype(np.float64), scores.astype(np.float64)
+        columns = [flow.reshape(count, -1), self.features * features, np.ones((count, 1))]
+        return np.concatenate(columns, axis=1).astype(np.float64), scores.astype(np.float64)

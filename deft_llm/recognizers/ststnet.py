@@ -41,6 +41,7 @@ class STSTNet(Recognizer):
 
     def __init__(self, classes: int, side: int = 28, dropout: float = 0.5) -> None:
         super().__init__()
+        self.side = side
         filters = sum(_FILTERS)
         self.streams = nn.Sequential(
             nn.Conv2d(3, filters, 3, padding=2, bias=False),

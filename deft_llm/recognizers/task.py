@@ -1,15 +1,18 @@
-"""Training of a recognizer on measured clips, on the one loop of ``training/loop.py``.
+"""Training of a recognizer on measured clips, by one form of recipe for all of them.
 
-A recipe trains on a data folder (``data/records.py``) with the three classes of MEGC2019.
-Benchmarks that make their own clips use the task directly. Mirroring is the one augmentation; it
-negates u, and may change the class.
+A network is trained on the one loop (``training/loop.py``); a classical recognizer is fitted at
+once. What it reads is what it declares (``data/inputs.py``). The classes are the three of MEGC2019;
+benchmarks with classes of their own use the task directly. Mirroring is the one augmentation.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,91 +22,24 @@ import torch.nn.functional as F
 from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors.torch import save_file
+from safetensors.torch import load_model, save_file
 from torch import Tensor
 
 from deft_llm import facs
-from deft_llm.config import Settings, validate
-from deft_llm.data.records import PacketStore
+from deft_llm.clip import Prediction
+from deft_llm.config import Settings, validate_settings
+from deft_llm.data.labelled import LabelledClips, labelled, three_class
+from deft_llm.data.sources import ClipSource
 from deft_llm.errors import UserError
+from deft_llm.files import write_lines, write_text
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
-from deft_llm.motion.encoding import encode_flow
-from deft_llm.recognizers.base import Recognizer, load_recognizer
-from deft_llm.training.loop import Batch, Schedule, fit
-from deft_llm.training.runs import claim_folder, use_all_cores
+from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
+from deft_llm.training.loop import Batch, fit
+from deft_llm.training.machine import use_all_cores
+from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
-Floats = NDArray[np.float32]
-
-# Name of an input -> what makes it of the packets' flow (N, 2, 3, S, S).
-INPUTS: dict[str, Callable[[NDArray[Any]], Floats]] = {
-    "flow_uvs": lambda flow: encode_flow(flow[:, 0])[0],
-    "flow_dual": lambda flow: encode_flow(flow)[0],
-}
-
-
-class Examples:
-    """Clips as a recognizer's inputs.
-
-    Attributes:
-        inputs: Name -> tensor (N, ...).
-        labels: (N,) class indices.
-        classes: Names of the classes.
-        mirrored: Class index -> that of the mirrored clip.
-    """
-
-    def __init__(
-        self,
-        flow: NDArray[Any],
-        labels: Sequence[int] | NDArray[np.int64],
-        classes: Sequence[str],
-        names: Sequence[str],
-        mirrored: Sequence[int] | None = None,
-    ) -> None:
-        """Encode flow.
-
-        Args:
-            flow: (N, 2, 3, S, S): u, v in px and strain, of both phases, as in a packet.
-            labels: (N,) class indices.
-            classes: Names of the classes.
-            names: Inputs to prepare.
-            mirrored: See above; None: mirroring leaves every class.
-
-        Raises:
-            UserError: If an input cannot be made of flow.
-        """
-        if missing := [name for name in names if name not in INPUTS]:
-            raise UserError(
-                f"input {missing[0]!r} cannot be made of measured flow; a recognizer on these "
-                f"clips may use {', '.join(INPUTS)}"
-            )
-        self.inputs = {name: torch.from_numpy(INPUTS[name](flow)) for name in names}
-        self.labels = torch.as_tensor(np.asarray(labels, np.int64))
-        self.classes = tuple(classes)
-        self.mirrored = torch.as_tensor(list(mirrored or range(len(classes))))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, rows: Tensor, flipped: Tensor) -> dict[str, Tensor]:
-        """Some clips, of which some are mirrored.
-
-        Args:
-            rows: (B,) indices.
-            flipped: (B,) bool.
-
-        Returns:
-            The inputs and "labels".
-        """
-        labels = self.labels[rows]
-        batch = {"labels": torch.where(flipped, self.mirrored[labels], labels)}
-        for name, values in self.inputs.items():
-            chosen = values[rows]
-            mirror = chosen.flip(-1)
-            mirror[..., 0, :, :] *= -1
-            shape = (-1, *[1] * (chosen.ndim - 1))
-            batch[name] = torch.where(flipped.view(shape), mirror, chosen)
-        return batch
 
 
 class RecognizerTask:
@@ -121,14 +57,16 @@ class RecognizerTask:
     def __init__(
         self,
         model: Recognizer,
-        train: Examples,
+        train: LabelledClips,
         batch_size: int,
         seed: int = 0,
-        held_out: Examples | None = None,
+        held_out: LabelledClips | None = None,
         description: dict[str, Any] | None = None,
     ) -> None:
         self.model: torch.nn.Module = model.train()
         self.train, self.held_out, self.seed = train, held_out, seed
+        self.examples = train.batches(model.inputs, model.side)
+        self.inputs, self.side = model.inputs, model.side
         self.batch_size = min(batch_size, len(train))
         self.description = description or {}
 
@@ -138,7 +76,7 @@ class RecognizerTask:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.train))
         rows = order[place * self.batch_size :][: self.batch_size]
         flipped = np.random.default_rng([self.seed, index, 1]).random(len(rows)) < 0.5
-        return self.train.batch(torch.from_numpy(rows), torch.from_numpy(flipped))
+        return self.examples.batch(torch.from_numpy(rows), torch.from_numpy(flipped))
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy and the share of right answers."""
@@ -153,8 +91,9 @@ class RecognizerTask:
         self.model.eval()
         return torch.softmax(self.model(_inputs(batch)).float(), dim=1)
 
-    def probabilities(self, examples: Examples) -> NDArray[np.float32]:
+    def probabilities(self, clips: LabelledClips) -> NDArray[np.float32]:
         """Class probabilities (N, classes) of a whole set, unmirrored."""
+        examples = clips.batches(self.inputs, self.side)
         device = next(self.model.parameters()).device
         parts = []
         for rows in torch.arange(len(examples)).split(self.batch_size):
@@ -166,10 +105,7 @@ class RecognizerTask:
         """UF1, UAR and accuracy on the held-out clips."""
         if self.held_out is None:
             return {}
-        names = self.held_out.classes
-        guesses = [names[i] for i in self.probabilities(self.held_out).argmax(1)]
-        matrix = confusion_matrix([names[i] for i in self.held_out.labels], guesses, names)
-        return {"uf1": uf1(matrix), "uar": uar(matrix), "accuracy": accuracy(matrix)}
+        return class_scores(self.held_out, self.probabilities(self.held_out))
 
     def save(self, folder: Path) -> None:
         """Weights, and a configuration that tells what they are of."""
@@ -184,96 +120,152 @@ def _inputs(batch: Batch) -> dict[str, Tensor]:
 
 
 class RecognizerRecipe(Settings):
-    """A file of ``train_configs/recognizers``.
+    """A file of ``train_configs/recognizers`` with ``task: recognizer``.
 
     Attributes:
         output: Folder of the run.
         seed: Seed of initial weights, order and augmentation.
         recognizer: A name of ``RECOGNIZERS``.
         options: Its keyword options.
-        data: Data folder to learn from, as ``instruction_data/build.py`` writes it.
-        validation: Data folder of other subjects for the scores of the log; None for none.
+        data: Clips to learn from.
+        validation: Clips of other subjects for the scores of the log; None for none.
+        test: Clips of yet other subjects that the finished recognizer is scored on; None for none.
         batch_size: Clips of a batch.
-        schedule: How long and how fast.
+        schedule: How long and how fast a network learns; a classical recognizer needs none.
+        cache: Where simulated clips are kept; recipes may share it.
     """
 
     output: Path
     seed: int = 0
     recognizer: str
     options: dict[str, Any] = Field(default_factory=dict)
-    data: Path
-    validation: Path | None = None
+    data: ClipSource
+    validation: ClipSource | None = None
+    test: ClipSource | None = None
     batch_size: int = Field(default=32, ge=2)
-    schedule: Schedule
+    schedule: Schedule | None = None
+    cache: Path = Path("runs/clips")
 
 
-def read_examples(store: PacketStore, names: Sequence[str], where: Path) -> Examples:
-    """The clips of a data folder whose emotion is one of the three classes.
-
-    Raises:
-        UserError: If there is none.
-    """
-    labelled = {
-        clip: facs.THREE_CLASSES.index(label)
-        for clip, record in store.records.items()
-        if record.emotion_known and (label := facs.to_three(record.emotion))
-    }
-    if not labelled:
-        raise UserError(
-            f"{where}: no clip with an emotion of {', '.join(facs.THREE_CLASSES)}; "
-            "expected a data folder with labelled clips"
-        )
-    flow = np.stack([store[clip]["flow"] for clip in labelled])
-    return Examples(flow, list(labelled.values()), facs.THREE_CLASSES, names)
+def class_scores(clips: LabelledClips, probabilities: NDArray[np.floating]) -> dict[str, float]:
+    """UF1, UAR and accuracy of class probabilities (N, classes)."""
+    names = clips.classes
+    predicted = [names[i] for i in probabilities.argmax(1)]
+    matrix = confusion_matrix([names[i] for i in clips.labels], predicted, names)
+    return {"uf1": uf1(matrix), "uar": uar(matrix), "accuracy": accuracy(matrix)}
 
 
 def train(values: dict[str, Any], where: str) -> None:
-    """Train a recognizer from a recipe; the entry of ``training/tasks.py``.
+    """Train a recognizer from a recipe, and score it; the entry of ``training/tasks.py``.
+
+    The folder ``final`` holds a network's weights and configuration and, with ``test`` clips,
+    ``predictions.jsonl`` (a row a clip) and ``scores.json``.
 
     Args:
         values: The recipe as read from YAML.
         where: Its file, for messages.
 
     Raises:
-        UserError: If the recipe is wrong, a folder belongs to another recipe, or training and
-            validation share a subject.
+        UserError: If the recipe is wrong, a folder belongs to another recipe, or two sets share a
+            subject.
     """
-    recipe = validate(RecognizerRecipe, values, where)
+    recipe = validate_settings(RecognizerRecipe, values, where)
     set_seed(recipe.seed)
     model = load_recognizer(recipe.recognizer, len(facs.THREE_CLASSES), **recipe.options)
-    if not isinstance(model, Recognizer):
-        raise UserError(f"{where}: recognizer {recipe.recognizer!r} has no gradients to train by")
-    folders = [recipe.data, *([recipe.validation] if recipe.validation else [])]
-    stores = [PacketStore(folder) for folder in folders]
-    _must_be_apart(stores, where)
-    examples = [read_examples(s, model.inputs, f) for s, f in zip(stores, folders, strict=True)]
+    if isinstance(model, Recognizer) and recipe.schedule is None:
+        raise UserError(f"{where}: {recipe.recognizer} is a network; give it a schedule (steps, …)")
+    sources = _sources(recipe, where)
     claim_folder(recipe.output, recipe)
+    clips = {n: s.open(model.inputs, recipe.cache) for n, s in sources.items()}
+    sets = {n: labelled(c, facs.THREE_CLASSES, three_class) for n, c in clips.items()}
+    answer: Callable[[LabelledClips], NDArray[np.floating]]
+    if isinstance(model, Recognizer):
+        answer = _train_network(recipe, model, sets).probabilities
+    else:
+        answer = _fit_classical(recipe, model, sets["data"])
+    if "test" in sets:
+        _score(recipe, sets["test"], answer)
+
+
+def _sources(recipe: RecognizerRecipe, where: str) -> dict[str, ClipSource]:
+    """The recipe's sources by name.
+
+    Raises:
+        UserError: If two of them share a subject.
+    """
+    names = ("data", "validation", "test")
+    sources = {n: s for n in names if (s := getattr(recipe, n)) is not None}
+    subjects = {name: source.subjects() for name, source in sources.items()}
+    for first, second in combinations(subjects, 2):
+        if both := subjects[first] & subjects[second]:
+            raise UserError(
+                f"{where}: {first} and {second} share subject {min(both)} and {len(both) - 1} "
+                "more; use clips of other subjects"
+            )
+    return sources
+
+
+def _train_network(
+    recipe: RecognizerRecipe, model: Recognizer, sets: dict[str, LabelledClips]
+) -> RecognizerTask:
+    """Train a network, or go on where it was stopped."""
+    assert recipe.schedule is not None
     use_all_cores()
+    description = {"recognizer": recipe.recognizer, "options": recipe.options}
     task = RecognizerTask(
-        model,
-        examples[0],
-        recipe.batch_size,
-        recipe.seed,
-        examples[1] if recipe.validation else None,
-        {"recognizer": recipe.recognizer, "options": recipe.options},
+        model, sets["data"], recipe.batch_size, recipe.seed, sets.get("validation"), description
     )
     logger.info(
         "%s · %d clips · %.2f M parameters · %s · effective batch %d · %d steps",
         recipe.recognizer,
-        len(examples[0]),
+        len(sets["data"]),
         sum(p.numel() for p in model.parameters()) / 1e6,
         torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         task.batch_size * recipe.schedule.accumulate,
         recipe.schedule.steps,
     )
-    logger.info("finished: %s", fit(task, recipe.schedule, recipe.output))
+    final = fit(task, recipe.schedule, recipe.output)
+    load_model(task.model, final / "model.safetensors")  # of a run that was finished before
+    logger.info("finished: %s", final)
+    return task
 
 
-def _must_be_apart(stores: Sequence[PacketStore], where: str) -> None:
-    subjects = [{record.subject for record in store.records.values()} for store in stores]
-    both = set.intersection(*subjects) if len(subjects) > 1 else set()
-    if both:
-        raise UserError(
-            f"{where}: data and validation share subject {min(both)} and {len(both) - 1} more; "
-            "use folders of other subjects"
+def _fit_classical(
+    recipe: RecognizerRecipe, model: ClassicalRecognizer, clips: LabelledClips
+) -> Callable[[LabelledClips], NDArray[np.floating]]:
+    """Fit a classical recognizer; what answers for it."""
+    logger.info("%s · %d clips", recipe.recognizer, len(clips))
+    model.fit(clips.clips.inputs(model.inputs), clips.labels)
+    return lambda asked: model.predict_proba(asked.clips.inputs(model.inputs))
+
+
+def _score(
+    recipe: RecognizerRecipe,
+    clips: LabelledClips,
+    answer: Callable[[LabelledClips], NDArray[np.floating]],
+) -> None:
+    """Write predictions and scores on the test clips."""
+    started = time.perf_counter()
+    probabilities = answer(clips)
+    seconds = (time.perf_counter() - started) / len(clips)
+    rows = []
+    for record, label, row in zip(clips.clips.records, clips.labels, probabilities, strict=True):
+        prediction = Prediction(
+            dataset=record.dataset,
+            subject=record.subject,
+            clip=record.clip,
+            fold=0,
+            seed=recipe.seed,
+            label=clips.classes[label],
+            predicted=clips.classes[int(row.argmax())],
+            probabilities=dict(zip(clips.classes, row.tolist(), strict=True)),
+            seconds=seconds,
         )
+        rows.append(json.dumps(asdict(prediction)))
+    final = recipe.output / "final"
+    final.mkdir(exist_ok=True)
+    write_lines(final / "predictions.jsonl", rows)
+    scores = class_scores(clips, probabilities)
+    write_text(final / "scores.json", json.dumps(scores, indent=1) + "\n")
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    logger.info("test: %d clips, %s", len(clips), shown)

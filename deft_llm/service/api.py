@@ -9,7 +9,7 @@ from uuid import uuid4
 from deft_llm.clip import Interval
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.service.batch import explain_files, row_of
-from deft_llm.service.clip_service import Choice, Seen, Workbench
+from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import answer_record
 from deft_llm.service.long_video import Found, search_video
 from deft_llm.service.sessions import Sessions
@@ -31,8 +31,8 @@ class Api:
     ``UserError``.
     """
 
-    def __init__(self, bench: Workbench, sessions: Sessions) -> None:
-        self.bench, self.sessions = bench, sessions
+    def __init__(self, service: ClipService, sessions: Sessions) -> None:
+        self.service, self.sessions = service, sessions
 
     def _with_clip(self, files: Sequence[File], work: Callable[[list[Any]], Any]) -> Any:
         call = f"call-{uuid4().hex}"
@@ -43,14 +43,14 @@ class Api:
 
     def list_models(self) -> list[str]:
         """Models that may be named."""
-        return self.bench.models.names()
+        return self.service.models.names()
 
     def explain_clip(
-        self, video: File, model: str = "embedded", leave_out: list[str] | None = None
+        self, video: File, model: str = "embedded", ablate: list[str] | None = None
     ) -> dict[str, Any]:
         """Everything that is measured and said of a clip, as in a report's explanation.json."""
-        choice = Choice(model, tuple(leave_out or ()))
-        return self._with_clip([video], lambda p: self.bench.explain(p[0], choice).record())
+        choice = ModelChoice(model, tuple(ablate or ()))
+        return self._with_clip([video], lambda p: self.service.explain(p[0], choice).record())
 
     def explain_interval(
         self, video: File, onset: int, apex: int, offset: int, model: str = "embedded"
@@ -58,9 +58,9 @@ class Api:
         """The same for frames of your own (0-based)."""
 
         def work(paths: list[Any]) -> dict[str, Any]:
-            seen = self.bench.explain(paths[0], Choice(model))
+            seen = self.service.explain(paths[0], ModelChoice(model))
             interval = Interval(onset, apex, offset)
-            return self.bench.explain_interval(seen, interval, Choice(model)).record()
+            return self.service.explain_interval(seen, interval, ModelChoice(model)).record()
 
         return self._with_clip([video], work)
 
@@ -71,29 +71,29 @@ class Api:
         earlier: list[list[str]] | None = None,
         model: str = "embedded",
         temperature: float = 0.0,
-        leave_out: list[str] | None = None,
+        ablate: list[str] | None = None,
     ) -> dict[str, Any]:
         """An answer, and for each of its sentences the regions, what was measured, the verdict.
 
         ``earlier`` holds (question, answer) pairs of the same conversation.
         """
-        choice = Choice(model, tuple(leave_out or ()), temperature)
+        choice = ModelChoice(model, tuple(ablate or ()), temperature)
         turns = [(asked, answered) for asked, answered in earlier or ()]
 
         def work(paths: list[Any]) -> dict[str, Any]:
-            seen = self.bench.explain(paths[0], choice)
-            said = list(self.bench.answer(seen, turns, question, choice))
-            return answer_record(said[-1] if said else "", seen)
+            seen = self.service.explain(paths[0], choice)
+            answers = list(self.service.answer(seen, turns, question, choice))
+            return answer_record(answers[-1] if answers else "", seen)
 
         return self._with_clip([video], work)
 
     def explain_batch(
-        self, videos: list[File], model: str = "embedded", leave_out: list[str] | None = None
+        self, videos: list[File], model: str = "embedded", ablate: list[str] | None = None
     ) -> list[dict[str, Any]]:
         """One row for each clip; a bad one has its reason as the remark."""
-        choice = Choice(model, tuple(leave_out or ()))
+        choice = ModelChoice(model, tuple(ablate or ()))
         return self._with_clip(
-            videos, lambda paths: [row for row, _ in explain_files(self.bench, paths, choice)]
+            videos, lambda paths: [row for row, _ in explain_files(self.service, paths, choice)]
         )
 
     def find_intervals(self, video: File, model: str = "embedded") -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ class Api:
             [video],
             lambda p: [
                 found_row(found)
-                for _, new in search_video(self.bench, p[0], Choice(model))
+                for _, new in search_video(self.service, p[0], ModelChoice(model))
                 for found in new
             ],
         )
@@ -112,13 +112,13 @@ class Api:
         return self._with_clip(
             [first, second],
             lambda paths: {
-                name: _compared(self.bench.explain(path, Choice(model)))
+                name: _compared(self.service.explain(path, ModelChoice(model)))
                 for name, path in zip(("first", "second"), paths, strict=True)
             },
         )
 
 
-def _compared(seen: Seen) -> dict[str, Any]:
+def _compared(seen: ClipResult) -> dict[str, Any]:
     table = seen.measurement.table_apex
     motion = {
         name: [round(float(value[i]), 4) for value in (table.u, table.v, table.z)]

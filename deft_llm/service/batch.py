@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from deft_llm.errors import UserError
-from deft_llm.service.clip_service import AS_USUAL, Choice, Seen, Workbench
+from deft_llm.service.clip_service import AS_USUAL, ClipResult, ClipService, ModelChoice
 from deft_llm.service.limits import public
 
 COLUMNS = (
@@ -20,32 +20,32 @@ COLUMNS = (
 _FORMULA = ("=", "+", "-", "@", "\t")  # a table program would run such a cell
 
 
-def row_of(name: str, seen: Seen) -> dict[str, Any]:
+def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
     """A clip's line of a table, keys as ``COLUMNS``."""
-    said, m = seen.explanation, seen.measurement
+    explanation, m = seen.explanation, seen.measurement
     onset, apex, offset = (
         round(float(m.aligned.timestamps[t]), 4) if m.found else None
         for t in (m.interval.onset, m.interval.apex, m.interval.offset)
     )
-    top = said.evidence[0] if said.evidence else None
+    top = explanation.evidence[0] if explanation.evidence else None
     moved = f"{top.region} {top.direction} {top.magnitude:.2f} px, z {top.z:.1f}" if top else ""
-    sure = max(said.probabilities.values(), default=None)
+    sure = max(explanation.probabilities.values(), default=None)
     values = (
-        *(name, said.emotion or "none named", round(sure, 4) if sure is not None else None),
-        *(" ".join(f"AU{code}" for code in said.aus), moved, onset, apex, offset),
-        len(said.unsupported) + len(said.unseen_aus),
-        "" if said.status == "ok" else said.status,
+        *(name, explanation.emotion or "none named", round(sure, 4) if sure is not None else None),
+        *(" ".join(f"AU{code}" for code in explanation.aus), moved, onset, apex, offset),
+        len(explanation.unsupported) + len(explanation.unseen_aus),
+        "" if explanation.status == "ok" else explanation.status,
     )
     return dict(zip(COLUMNS, values, strict=True))
 
 
 def explain_files(
-    bench: Workbench, paths: Sequence[Path], choice: Choice = AS_USUAL
+    service: ClipService, paths: Sequence[Path], choice: ModelChoice = AS_USUAL
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
     """Explain clips one by one; a bad one gets a row that says why, and the rest go on.
 
     Args:
-        bench: Limits and models.
+        service: Limits and models.
         paths: Video files.
         choice: How the model is to be used.
 
@@ -55,11 +55,11 @@ def explain_files(
     Raises:
         UserError: If there are none, or more than allowed.
     """
-    if not 0 < len(paths) <= bench.limits.files:
-        raise UserError(f"{len(paths)} files; expected 1 to {bench.limits.files} videos")
+    if not 0 < len(paths) <= service.limits.files:
+        raise UserError(f"{len(paths)} files; expected 1 to {service.limits.files} videos")
     for path in paths:
         try:
-            seen = bench.explain(path, choice)
+            seen = service.explain(path, choice)
         except UserError as error:
             yield {**dict.fromkeys(COLUMNS), "file": path.name, "remark": public(error)}, None
         else:

@@ -10,44 +10,44 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.clip import Explanation, Interval
+from deft_llm.data.measuring import measure_video
 from deft_llm.deft.configuration_deft import EXPERTS
-from deft_llm.deft.inference.explainer import observe
 from deft_llm.errors import UserError
 from deft_llm.media.video import read_clip
 from deft_llm.motion.measure import Measurement, measure
 from deft_llm.service.limits import LIMITS, Limits, check_video
 from deft_llm.service.models import EMBEDDED, Models
-from deft_llm.viz.report import ClipInfo, describe, write_report
+from deft_llm.viz.report import ClipInfo, report_values, write_report
 
 _MARKS = re.compile(r"[<>|]")  # of a model's own tags, which a question must not hold
 
 
 @dataclass(frozen=True)
-class Choice:
+class ModelChoice:
     """How a model is to be used.
 
     Attributes:
         model: A name of ``Models``.
-        blank: Experts to leave out, of "structure", "texture", "motion".
+        ablate: Experts to leave out, of "structure", "texture", "motion".
         temperature: 0 takes the likeliest word each time; for answers only.
     """
 
     model: str = EMBEDDED
-    blank: tuple[str, ...] = ()
+    ablate: tuple[str, ...] = ()
     temperature: float = 0.0
 
     def __post_init__(self) -> None:
-        if unknown := [name for name in self.blank if name not in EXPERTS]:
+        if unknown := [name for name in self.ablate if name not in EXPERTS]:
             raise UserError(f"expert {unknown[0]!r}: expected some of {', '.join(EXPERTS)}")
         if not 0.0 <= self.temperature <= 2.0:
             raise UserError(f"temperature {self.temperature}: expected 0 to 2")
 
 
-AS_USUAL = Choice()
+AS_USUAL = ModelChoice()
 
 
 @dataclass(frozen=True)
-class Seen:
+class ClipResult:
     """A clip that was looked at.
 
     Attributes:
@@ -61,8 +61,8 @@ class Seen:
     explanation: Explanation
 
     def record(self) -> dict[str, Any]:
-        """Everything that is stated of the clip, JSON-ready (``viz.report.describe``)."""
-        return describe(self.measurement, self.explanation, self.info)
+        """Everything that is stated of the clip, JSON-ready (``viz.report.report_values``)."""
+        return report_values(self.measurement, self.explanation, self.info)
 
     def report(self) -> str:
         """The report as one HTML page; nothing stays on disk."""
@@ -73,24 +73,26 @@ class Seen:
             return path.read_text(encoding="utf-8")
 
 
-class Workbench:
+class ClipService:
     """What can be done with a clip, over the models that may be loaded."""
 
     def __init__(self, models: Models, limits: Limits = LIMITS) -> None:
         self.models, self.limits = models, limits
 
-    def explain(self, path: Path, choice: Choice = AS_USUAL) -> Seen:
+    def explain(self, path: Path, choice: ModelChoice = AS_USUAL) -> ClipResult:
         """Read, measure and explain a video file.
 
         Raises:
             UserError: If it is over a limit, shows no face, or cannot be read.
         """
-        self.models.get(choice.model)  # a wrong name is told before the clip is looked at
+        self.models.get(choice.model)  # fail on an unknown model before doing any work
         check_video(path, self.limits)
-        clip, measurement = observe(read_clip(path))
+        clip, measurement = measure_video(read_clip(path))
         return self._seen(ClipInfo.of(clip), measurement, choice)
 
-    def explain_interval(self, seen: Seen, interval: Interval, choice: Choice = AS_USUAL) -> Seen:
+    def explain_interval(
+        self, seen: ClipResult, interval: Interval, choice: ModelChoice = AS_USUAL
+    ) -> ClipResult:
         """The same clip with other frames as onset, apex and offset.
 
         Raises:
@@ -98,9 +100,9 @@ class Workbench:
         """
         return self._seen(seen.info, measure(seen.measurement.aligned, interval), choice)
 
-    def _seen(self, info: ClipInfo, measurement: Measurement, choice: Choice) -> Seen:
+    def _seen(self, info: ClipInfo, measurement: Measurement, choice: ModelChoice) -> ClipResult:
         explainer = self.models.get(choice.model)
-        return Seen(info, measurement, explainer.explain(measurement, choice.blank))
+        return ClipResult(info, measurement, explainer.explain(measurement, choice.ablate))
 
     def questions(self) -> list[str]:
         """Questions that the embedded model was trained on."""
@@ -122,10 +124,10 @@ class Workbench:
 
     def answer(
         self,
-        seen: Seen,
+        seen: ClipResult,
         turns: Sequence[tuple[str, str]],
         question: str,
-        choice: Choice = AS_USUAL,
+        choice: ModelChoice = AS_USUAL,
     ) -> Iterator[str]:
         """Answer a question about a clip, as the words come.
 
@@ -144,5 +146,5 @@ class Workbench:
         question = self.question(question)
         explainer = self.models.get(choice.model)
         yield from explainer.stream(
-            seen.measurement, turns, question, choice.temperature, choice.blank
+            seen.measurement, turns, question, choice.temperature, choice.ablate
         )

@@ -8,12 +8,12 @@ from typing import Any
 from deft_llm.answers import NOTHING
 from deft_llm.deft.inference.claims import check_sentences, contradicting
 from deft_llm.motion.regions import REGION_NAMES
-from deft_llm.service.clip_service import Seen
+from deft_llm.service.clip_service import ClipResult
 from deft_llm.viz.cards import Sentence
 from deft_llm.viz.stage import region_numbers
 
 
-def link_sentences(text: str, seen: Seen) -> tuple[Sentence, ...]:
+def link_sentences(text: str, seen: ClipResult) -> tuple[Sentence, ...]:
     """Split an answer; each statement of motion gets its regions, numbers and a verdict.
 
     A sentence that concludes on another class than the one that was found gets a mark.
@@ -41,7 +41,7 @@ def link_sentences(text: str, seen: Seen) -> tuple[Sentence, ...]:
     return tuple(linked)
 
 
-def answer_record(text: str, seen: Seen) -> dict[str, Any]:
+def answer_record(text: str, seen: ClipResult) -> dict[str, Any]:
     """An answer with its evidence, JSON-ready: ``answer`` and one row for each sentence."""
     rows = [
         {

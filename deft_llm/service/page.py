@@ -14,7 +14,7 @@ from deft_llm.clip import Interval
 from deft_llm.errors import UserError
 from deft_llm.service import views
 from deft_llm.service.batch import COLUMNS, explain_files
-from deft_llm.service.clip_service import Choice, Seen, Workbench
+from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import link_sentences
 from deft_llm.service.limits import VIDEO_TYPES
 from deft_llm.service.long_video import search_video
@@ -28,24 +28,24 @@ Files: TypeAlias = list[str] | None
 class Page:
     """What the page's controls do, for visitors that go by a key (their session)."""
 
-    def __init__(self, bench: Workbench, sessions: Sessions) -> None:
-        self.bench, self.sessions = bench, sessions
+    def __init__(self, service: ClipService, sessions: Sessions) -> None:
+        self.service, self.sessions = service, sessions
 
-    def explain(self, key: str, video: File, model: str, leave_out: list[str]) -> tuple[Any, ...]:
+    def explain(self, key: str, video: File, model: str, ablate: list[str]) -> tuple[Any, ...]:
         """A clip -> everything that is shown of it; starts a new conversation."""
         path = self.sessions.upload(key, video)
-        return self._show(key, self.bench.explain(path, Choice(model, tuple(leave_out))))
+        return self._show(key, self.service.explain(path, ModelChoice(model, tuple(ablate))))
 
     def measure_again(
-        self, key: str, onset: int, apex: int, offset: int, model: str, leave_out: list[str]
+        self, key: str, onset: int, apex: int, offset: int, model: str, ablate: list[str]
     ) -> tuple[Any, ...]:
         """The same clip with the frames that were chosen."""
         seen = self.sessions.clip(key)
-        choice = Choice(model, tuple(leave_out))
-        seen = self.bench.explain_interval(seen, Interval(onset, apex, offset), choice)
+        choice = ModelChoice(model, tuple(ablate))
+        seen = self.service.explain_interval(seen, Interval(onset, apex, offset), choice)
         return self._show(key, seen)
 
-    def _show(self, key: str, seen: Seen) -> tuple[Any, ...]:
+    def _show(self, key: str, seen: ClipResult) -> tuple[Any, ...]:
         session, interval = self.sessions.get(key), seen.measurement.interval
         session.seen, session.turns, session.waiting = seen, [], []
         moments = (interval.onset, interval.apex, interval.offset)
@@ -59,24 +59,22 @@ class Page:
         """Accept a question: an empty box, and the conversation with the question in it."""
         self.sessions.clip(key)
         session = self.sessions.get(key)
-        session.waiting.append(self.bench.question(question))
+        session.waiting.append(self.service.question(question))
         return "", cards.conversation([*session.turns, *_open(session.waiting)])
 
-    def answer(
-        self, key: str, model: str, temperature: float, leave_out: list[str]
-    ) -> Iterator[str]:
+    def answer(self, key: str, model: str, temperature: float, ablate: list[str]) -> Iterator[str]:
         """Answer the question that waits longest, word by word; earlier turns are remembered."""
         session = self.sessions.get(key)
         with session.answering:
             if not session.waiting:  # another clip was explained meanwhile
                 return
             seen, turns = self.sessions.clip(key), session.turns
-            turn = cards.Turn(session.waiting.pop(0), ())
+            turn = cards.ChatTurn(session.waiting.pop(0), ())
             earlier = [(t.question, t.text) for t in turns]
             try:
-                choice = Choice(model, tuple(leave_out), temperature)
-                for text in self.bench.answer(seen, earlier, turn.question, choice):
-                    turn = cards.Turn(turn.question, link_sentences(text, seen))
+                choice = ModelChoice(model, tuple(ablate), temperature)
+                for text in self.service.answer(seen, earlier, turn.question, choice):
+                    turn = cards.ChatTurn(turn.question, link_sentences(text, seen))
                     unfinished = replace(turn, finished=False)
                     yield cards.conversation([*turns, unfinished, *_open(session.waiting)])
             except UserError:
@@ -99,31 +97,31 @@ class Page:
         rows: list[dict[str, Any]] = []
         records: list[dict[str, Any]] = []
         table: list[list[Any]] = []
-        for row, record in explain_files(self.bench, paths, Choice(model)):
+        for row, record in explain_files(self.service, paths, ModelChoice(model)):
             rows.append(row)
             records.append(record or row)
             table = [[line[name] for name in COLUMNS] for line in rows]
-            yield table, f'<p class="quiet result">{len(rows)} of {len(paths)}</p>'
+            yield table, cards.remark(f"{len(rows)} of {len(paths)}", is_result=True)
         yield table, views.table_links(rows, records)
 
     def search(self, key: str, video: File, model: str) -> Iterator[str]:
         """A long video -> its intervals, each explained where it was found."""
         path = self.sessions.upload(key, video)
-        page = ""
-        for done, new in search_video(self.bench, path, Choice(model)):
-            page += views.intervals_view(new)
-            yield f'{page}<p class="quiet">{100 * done:.0f} % looked at</p>'
-        yield page or '<p class="quiet">Nothing moved above the noise.</p>'
+        found: list[str] = []
+        for done, new in search_video(self.service, path, ModelChoice(model)):
+            found.append(views.intervals_view(new))
+            yield "".join([*found, cards.remark(f"{100 * done:.0f} % looked at")])
+        yield "".join(found) or cards.remark("Nothing moved above the noise.")
 
     def compare(self, key: str, first: File, second: File, model: str) -> str:
         """Two clips side by side."""
         paths = [self.sessions.upload(key, file) for file in (first, second)]
-        return views.pair_view(*(self.bench.explain(p, Choice(model)) for p in paths))
+        return views.pair_view(*(self.service.explain(p, ModelChoice(model)) for p in paths))
 
     def leave(self, key: str) -> None:
         """The tab was closed."""
         self.sessions.forget(key)
 
 
-def _open(questions: list[str]) -> list[cards.Turn]:
-    return [cards.Turn(question, (), finished=False) for question in questions]
+def _open(questions: list[str]) -> list[cards.ChatTurn]:
+    return [cards.ChatTurn(question, (), finished=False) for question in questions]

@@ -10,8 +10,8 @@ from threading import Lock
 from typing import Any
 
 from deft_llm.errors import UserError
-from deft_llm.service.clip_service import Seen
-from deft_llm.viz.cards import Turn
+from deft_llm.service.clip_service import ClipResult
+from deft_llm.viz.cards import ChatTurn
 
 MOST = 12  # sessions held at once: a clip of 200 frames takes 30 MB
 
@@ -28,8 +28,8 @@ class Session:
         uploads: Files to be deleted.
     """
 
-    seen: Seen | None = None
-    turns: list[Turn] = field(default_factory=list)
+    seen: ClipResult | None = None
+    turns: list[ChatTurn] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     answering: Lock = field(default_factory=Lock)
     uploads: set[Path] = field(default_factory=set)
@@ -62,7 +62,7 @@ class Sessions:
             self.forget(other)
         return session
 
-    def clip(self, key: str) -> Seen:
+    def clip(self, key: str) -> ClipResult:
         """The clip in hand.
 
         Raises:

@@ -8,26 +8,26 @@ from typing import Any
 
 from deft_llm.service.api import found_row
 from deft_llm.service.batch import to_csv, to_json
-from deft_llm.service.clip_service import Seen
+from deft_llm.service.clip_service import ClipResult
 from deft_llm.service.evidence import link_sentences
 from deft_llm.service.long_video import Found
 from deft_llm.viz import cards, magnify, stage
 from deft_llm.viz.timeline import timeline
 
 
-def clip_view(seen: Seen) -> tuple[str, str, str, str]:
+def clip_view(seen: ClipResult) -> tuple[str, str, str, str]:
     """Reading, face, regions and timeline of one clip."""
-    said, measured = seen.explanation, seen.measurement
-    why = link_sentences(said.rationale, seen)
+    explanation, measured = seen.explanation, seen.measurement
+    why = link_sentences(explanation.rationale, seen)
     return (
-        cards.reading(seen.info, measured, said, why),
-        stage.face_stage(measured, said.evidence),
-        stage.region_table(measured, said.evidence),
+        cards.reading(seen.info, measured, explanation, why),
+        stage.face_stage(measured, explanation.evidence),
+        stage.region_rows(measured, explanation.evidence),
         timeline(measured),
     )
 
 
-def report_links(seen: Seen) -> str:
+def report_links(seen: ClipResult) -> str:
     """Links that save the report, as a page and as numbers."""
     stem = Path(seen.info.name).stem
     page, numbers = seen.report().encode(), to_json([seen.record()])
@@ -49,13 +49,13 @@ def table_links(rows: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]
     )
 
 
-def magnified_view(seen: Seen, factor: float) -> str:
+def magnified_view(seen: ClipResult, factor: float) -> str:
     """The interval as filmed beside its motion magnified.
 
     Raises:
         UserError: If the factor is out of range.
     """
-    return cards.film(magnify.magnified_video(seen.measurement, factor), factor)
+    return cards.film_card(magnify.magnified_video(seen.measurement, factor), factor)
 
 
 def intervals_view(found: Iterable[Found]) -> str:
@@ -70,13 +70,13 @@ def intervals_view(found: Iterable[Found]) -> str:
     )
 
 
-def pair_view(first: Seen, second: Seen) -> str:
+def pair_view(first: ClipResult, second: ClipResult) -> str:
     """Two clips: their faces side by side, and what moved in either."""
     pair = (first, second)
-    stages = "".join(stage.face_stage(s.measurement, s.explanation.evidence) for s in pair)
+    stages = [stage.face_stage(s.measurement, s.explanation.evidence) for s in pair]
     table = cards.comparison(
         (first.info.name, second.info.name),
         (first.measurement.table_apex, second.measurement.table_apex),
         (first.explanation, second.explanation),
     )
-    return f'<div class="two">{stages}</div>{table}'
+    return cards.side_by_side(stages, table)

@@ -14,7 +14,6 @@ Letters: V vertices, F triangles.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.errors import UserError, did_you_mean
+from deft_llm.errors import UserError
+from deft_llm.registry import resolve
 from deft_llm.simulator.appearance.skin import Look
 
 FloatArray = NDArray[np.float32]
@@ -147,13 +147,9 @@ def load_head(name: str, path: Path | None = None) -> Head:
     Raises:
         UserError: an unknown name, or a missing or unreadable path.
     """
-    if name not in HEADS:
-        hint = did_you_mean(name, HEADS)
-        raise UserError(f"unknown head {name!r}, expected one of {sorted(HEADS)}{hint}")
+    factory = resolve(HEADS, name, "head")
     if name == "own" and path is not None:
         raise UserError(f"the head 'own' takes no file, got {path}; use the head 'ict' for a path")
-    module, _, attribute = HEADS[name].partition(":")
-    factory = getattr(importlib.import_module(module), attribute)
     head: Head = factory() if name == "own" else factory(path)
     return head
 

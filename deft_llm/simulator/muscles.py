@@ -100,7 +100,7 @@ class Sphincter(NamedTuple):
         )
 
 
-class Sheet(NamedTuple):
+class MuscleSheet(NamedTuple):
     """Fibres side by side: a zone of the subject's left half that moves in one direction, cm.
 
     Attributes:
@@ -134,90 +134,90 @@ class Sheet(NamedTuple):
         return moved
 
 
-Muscle = Linear | Sphincter | Sheet
+Muscle = Linear | Sphincter | MuscleSheet
 MUSCLES: dict[str, tuple[Muscle, ...]] = {
-    "1": (Sheet(1.5, 2.1, 2.4, 2.4, -0.03, 0.75), Sheet(1.8, 4.5, 2.6, 2.4, 0, 0.4)),
-    "2": (Sheet(4.7, 2.0, 2.4, 2.3, 0.05, 0.8), Sheet(4.3, 4.4, 2.4, 2.4, 0, 0.4)),
+    "1": (MuscleSheet(1.5, 2.1, 2.4, 2.4, -0.03, 0.75), MuscleSheet(1.8, 4.5, 2.6, 2.4, 0, 0.4)),
+    "2": (MuscleSheet(4.7, 2.0, 2.4, 2.3, 0.05, 0.8), MuscleSheet(4.3, 4.4, 2.4, 2.4, 0, 0.4)),
     "4": (
         Linear(0.3, 0.0, 2.0, 2.0, 0.62, 2.4, 34),  # corrugator
         Linear(0.0, -1.4, 0.5, 1.8, 0.3, 1.2, 26),  # procerus
-        Sheet(4.7, 1.9, 2.2, 1.6, -0.15, -0.4),  # orbicularis oculi, its part above the eye
+        MuscleSheet(4.7, 1.9, 2.2, 1.6, -0.15, -0.4),  # orbicularis oculi, its part above the eye
     ),
-    "5": (Sheet(3.2, 1.0, 1.8, 0.9, 0, 0.12),),
+    "5": (MuscleSheet(3.2, 1.0, 1.8, 0.9, 0, 0.12),),
     "6": (
         Sphincter(3.1, -0.2, 3.2, 2.4, 0.16, 0.02),  # orbicularis oculi
-        Sheet(3.9, -2.6, 2.7, 2.3, 0.12, 0.75, 0.15),
-        Sheet(5.1, -0.4, 1.5, 1.5, -0.05, 0.2),
+        MuscleSheet(3.9, -2.6, 2.7, 2.3, 0.12, 0.75, 0.15),
+        MuscleSheet(5.1, -0.4, 1.5, 1.5, -0.05, 0.2),
     ),
-    "7": (Sphincter(3.1, -0.2, 2.4, 1.5, 0.1, 0.03), Sheet(3.2, -0.8, 1.9, 0.9, 0, 0.1)),
+    "7": (Sphincter(3.1, -0.2, 2.4, 1.5, 0.1, 0.03), MuscleSheet(3.2, -0.8, 1.9, 0.9, 0, 0.1)),
     "8": (
-        Sheet(0.9, -6.3, 2.2, 1.5, 0, -0.35, 0.1, UPPER_RED),
-        Sheet(0.9, -7.6, 2.2, 1.5, 0, 0.35, 0.1, LOWER_RED),
+        MuscleSheet(0.9, -6.3, 2.2, 1.5, 0, -0.35, 0.1, UPPER_RED),
+        MuscleSheet(0.9, -7.6, 2.2, 1.5, 0, 0.35, 0.1, LOWER_RED),
     ),
     "9": (
         Linear(0.7, 0.4, 1.4, -4.4, 0.65, 2.2, 26),  # levator labii superioris alaeque nasi
         Linear(0.2, -2.2, 1.1, 1.7, 0.5, 1.6, 30),  # procerus and corrugator
-        Sheet(0.8, -1.2, 1.3, 2.2, 0, 0.25),
-        Sheet(1.3, -5.9, 1.9, 1.2, 0.02, 0.2, 0, UPPER),
+        MuscleSheet(0.8, -1.2, 1.3, 2.2, 0, 0.25),
+        MuscleSheet(1.3, -5.9, 1.9, 1.2, 0.02, 0.2, 0, UPPER),
     ),
     "10": (
         Linear(2.6, -1.6, 1.5, -6.1, 0.8, 1.9, 30, 0, UPPER),  # levator labii superioris
-        Sheet(1.6, -4.2, 1.4, 1.3, 0.08, 0.15),
+        MuscleSheet(1.6, -4.2, 1.4, 1.3, 0.08, 0.15),
     ),
     "12": (
         Linear(5.4, -2.7, 2.8, -6.8, 1.1, 3.6, 34, -0.1),  # zygomaticus major
-        Sheet(3.9, -3.2, 2.4, 2.0, 0.12, 0.42, 0.2),
+        MuscleSheet(3.9, -3.2, 2.4, 2.0, 0.12, 0.42, 0.2),
     ),
     "13": (
         Linear(3.0, -2.6, 2.8, -6.8, 0.8, 1.6, 26),  # levator anguli oris
-        Sheet(3.6, -3.3, 2.2, 1.9, 0, 0.45, 0.2),
+        MuscleSheet(3.6, -3.3, 2.2, 1.9, 0, 0.45, 0.2),
     ),
     "14": (Linear(6.3, -6.6, 2.9, -6.85, 0.62, 3.0, 26, -0.25),),  # buccinator
     "15": (
         Linear(3.5, -11.2, 2.85, -6.95, 0.8, 2.0, 30),  # depressor anguli oris
-        Sheet(1.3, -7.7, 1.7, 1.2, 0.02, -0.22, 0, LOWER),
+        MuscleSheet(1.3, -7.7, 1.7, 1.2, 0.02, -0.22, 0, LOWER),
     ),
     "16": (
         Linear(2.0, -11.6, 1.1, -7.7, 0.75, 1.9, 30, 0, LOWER),  # depressor labii inferioris
     ),
     "17": (
-        Sheet(0, -10.0, 3.0, 2.3, 0, 0.75, 0.15),
-        Sheet(0.8, -7.7, 2.5, 1.4, 0, 0.4, 0.15, LOWER_RED),
-        Sheet(2.9, -7.0, 1.7, 1.5, 0, 0.22),
+        MuscleSheet(0, -10.0, 3.0, 2.3, 0, 0.75, 0.15),
+        MuscleSheet(0.8, -7.7, 2.5, 1.4, 0, 0.4, 0.15, LOWER_RED),
+        MuscleSheet(2.9, -7.0, 1.7, 1.5, 0, 0.22),
     ),
     "18": (Sphincter(0, -7.0, 4.8, 3.0, 0.55, 0.0, 0.5),),  # orbicularis oris
     "20": (Linear(7.0, -7.9, 2.9, -6.9, 0.95, 3.2, 26),),  # risorius and platysma
     "22": (
-        Sheet(2.8, -6.85, 2.2, 1.7, -0.5, 0, 0.2),
-        Sheet(1.0, -6.3, 2.0, 1.4, -0.1, 0.4, 0.5, UPPER),
-        Sheet(1.0, -7.5, 2.0, 1.6, -0.1, -0.45, 0.5, LOWER),
+        MuscleSheet(2.8, -6.85, 2.2, 1.7, -0.5, 0, 0.2),
+        MuscleSheet(1.0, -6.3, 2.0, 1.4, -0.1, 0.4, 0.5, UPPER),
+        MuscleSheet(1.0, -7.5, 2.0, 1.6, -0.1, -0.45, 0.5, LOWER),
     ),
     "23": (
         Sphincter(0, -7.0, 4.6, 2.2, 0.32, 0.0),  # orbicularis oris
-        Sheet(1.0, -6.2, 2.0, 1.4, -0.12, -0.35, -0.1, UPPER_RED),
-        Sheet(1.0, -7.7, 2.0, 1.5, -0.12, 0.4, -0.1, LOWER_RED),
+        MuscleSheet(1.0, -6.2, 2.0, 1.4, -0.12, -0.35, -0.1, UPPER_RED),
+        MuscleSheet(1.0, -7.7, 2.0, 1.5, -0.12, 0.4, -0.1, LOWER_RED),
     ),
     "24": (
-        Sheet(0.9, -6.2, 2.4, 1.5, 0, -0.45, -0.1, UPPER_RED),
-        Sheet(0.9, -7.7, 2.4, 1.5, 0, 0.5, -0.1, LOWER_RED),
-        Sheet(0, -9.8, 2.6, 2.0, 0, 0.3, 0.05),
+        MuscleSheet(0.9, -6.2, 2.4, 1.5, 0, -0.45, -0.1, UPPER_RED),
+        MuscleSheet(0.9, -7.7, 2.4, 1.5, 0, 0.5, -0.1, LOWER_RED),
+        MuscleSheet(0, -9.8, 2.6, 2.0, 0, 0.3, 0.05),
     ),
     "25": (
-        Sheet(0.6, -6.5, 2.2, 1.3, 0, 0.22, 0, UPPER),
-        Sheet(0.6, -7.3, 2.2, 1.6, 0, -0.45, 0, LOWER),
+        MuscleSheet(0.6, -6.5, 2.2, 1.3, 0, 0.22, 0, UPPER),
+        MuscleSheet(0.6, -7.3, 2.2, 1.6, 0, -0.45, 0, LOWER),
     ),
-    "26": (Sheet(0, -11.2, 6.4, 5.6, 0, -1.0, -0.25, LOWER, 0.45),),
+    "26": (MuscleSheet(0, -11.2, 6.4, 5.6, 0, -1.0, -0.25, LOWER, 0.45),),
     "27": (
-        Sheet(0, -11.2, 6.4, 5.6, 0, -2.0, -0.5, LOWER, 0.5),
-        Sheet(2.8, -6.9, 1.9, 1.8, -0.2, -0.4),
-        Sheet(0.6, -6.5, 2.2, 1.3, 0, 0.15, 0, UPPER),
+        MuscleSheet(0, -11.2, 6.4, 5.6, 0, -2.0, -0.5, LOWER, 0.5),
+        MuscleSheet(2.8, -6.9, 1.9, 1.8, -0.2, -0.4),
+        MuscleSheet(0.6, -6.5, 2.2, 1.3, 0, 0.15, 0, UPPER),
     ),
     "28": (
-        Sheet(0.9, -6.2, 2.6, 1.4, 0, -0.5, -0.35, UPPER_RED),
-        Sheet(0.9, -7.7, 2.6, 1.5, 0, 0.65, -0.35, LOWER_RED),
+        MuscleSheet(0.9, -6.2, 2.6, 1.4, 0, -0.5, -0.35, UPPER_RED),
+        MuscleSheet(0.9, -7.7, 2.6, 1.5, 0, 0.65, -0.35, LOWER_RED),
     ),
-    "38": (Sheet(1.4, -4.3, 1.1, 1.2, 0.38, 0.05),),
-    "39": (Sheet(1.4, -4.3, 1.1, 1.2, -0.32, -0.03),),
+    "38": (MuscleSheet(1.4, -4.3, 1.1, 1.2, 0.38, 0.05),),
+    "39": (MuscleSheet(1.4, -4.3, 1.1, 1.2, -0.32, -0.03),),
     "43": (),
     "45": (),
 }

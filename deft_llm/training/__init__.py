@@ -1,1 +1,1 @@
-"""Training: every trainable thing, by its configuration."""
+"""The engine of every training: task protocol, loop, folds, schedule, Muon; it knows no system."""

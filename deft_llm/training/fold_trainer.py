@@ -3,7 +3,7 @@
 The parameters of all networks are stacked (``torch.func.stack_module_state``) and their forward
 passes run under ``vmap``; the gradient of the summed losses is the gradient of each, and AdamW is
 elementwise, so each network learns exactly what it would learn alone. What is random (initial
-weights, order of clips, flips, dropout) hangs on the seed and the fold, never on what trains
+weights, order of clips, flips, dropout) depends on the seed and the fold, never on what trains
 beside it. Every fold takes the same number of steps, of full batches, on a schedule fixed in
 advance: nothing is chosen on the test subject.
 
@@ -12,10 +12,8 @@ Letters: N rows, J jobs, B batch, C classes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -25,25 +23,24 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 
-from deft_llm.config import Settings
-from deft_llm.recognizers.base import Inputs, Recognizer
+from deft_llm.errors import UserError
+from deft_llm.training.schedule import LearningRate, Shape
 
-Make = Callable[[], Recognizer]
+Inputs = dict[str, Tensor]
+MakeNetwork = Callable[[], nn.Module]
+Mirror = Callable[[Inputs], Inputs]
 
 
-class FoldSchedule(Settings):
-    """How each network learns.
+class FoldSchedule(LearningRate):
+    """How each network learns, by AdamW.
 
     Attributes:
         epochs: Passes over the training clips; the number of steps follows from the mean size
             of the folds' training sets and is the same for all.
         batch_size: Clips per step.
-        learning_rate: Its peak.
-        shape: "constant", or "cosine": falls along a half cosine after a warm-up of 5 %.
-        weight_decay: AdamW's.
         label_smoothing: Of the cross-entropy.
         balanced: Weight classes inversely to their number in the training set.
-        flips: Show a clip or its mirror image at random (needs ``flow_uvs`` alone).
+        flips: Show a clip or its mirror image at random, where the caller says how to mirror.
         folds_at_once: Networks that train together as one computation; memory grows with it.
             None takes 1 on a CPU, where one network fills the caches, and 16 on a GPU.
         processes: Processes of one thread that share the folds. None takes as many as torch
@@ -53,8 +50,7 @@ class FoldSchedule(Settings):
 
     epochs: int = Field(default=60, ge=1)
     batch_size: int = Field(default=64, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    shape: Literal["constant", "cosine"] = "cosine"
+    shape: Shape = "cosine"
     weight_decay: float = Field(default=1e-2, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     balanced: bool = True
@@ -67,18 +63,9 @@ class FoldSchedule(Settings):
         """Optimizer steps for training sets of this mean size."""
         return max(1, round(self.epochs * rows / self.batch_size))
 
-    def rate(self, step: int, steps: int) -> float:
-        """Learning rate of a step, 0-based."""
-        if self.shape == "constant":
-            return self.learning_rate
-        warm = 0.05 * steps
-        if step < warm:
-            return self.learning_rate * (step + 1) / (warm + 1)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
-
 
 @dataclass(frozen=True)
-class Job:
+class FoldJob:
     """One network to train.
 
     Attributes:
@@ -97,7 +84,7 @@ class Job:
 class _Order:
     """The rows a job sees, step after step: permutations of its training rows, end to end."""
 
-    def __init__(self, job: Job, batch_size: int, flip_offset: int) -> None:
+    def __init__(self, job: FoldJob, batch_size: int, flip_offset: int) -> None:
         self.rng = np.random.default_rng([5, job.seed, job.fold])
         self.rows, self.size, self.flip_offset = job.train, batch_size, flip_offset
         self.left = np.empty(0, np.int64)
@@ -115,34 +102,35 @@ class FoldTrainer:
     """Networks of one kind, one per job, in training together.
 
     Args:
-        make: Builds a fresh network; its random state is set for each job.
+        make: Builds a fresh network from named inputs to logits; its random state is set for
+            each job.
         jobs: What to train.
-        inputs: Named inputs of all N rows, on the device to train on; floating inputs also give
-            the type of the weights.
+        inputs: Named inputs of all N rows, on the device to train on; the first also gives the
+            type of the weights.
         labels: Class indices (N,).
         schedule: How.
         steps: Optimizer steps; from the schedule and all jobs of the run, so that it does not
-            hang on which of them train together.
+            depend on which of them train together.
+        mirror: Named inputs -> those of the mirrored clips, whose classes stay; None: unknown.
+
+    Raises:
+        UserError: If the schedule asks for flips and nothing says how to mirror.
     """
 
     def __init__(
         self,
-        make: Make,
-        jobs: Sequence[Job],
+        make: MakeNetwork,
+        jobs: Sequence[FoldJob],
         inputs: Inputs,
         labels: Tensor,
         schedule: FoldSchedule,
         steps: int,
+        mirror: Mirror | None = None,
     ) -> None:
         self.jobs, self.schedule, self.steps = list(jobs), schedule, steps
-        self.inputs, self.labels = (
-            _with_mirror(inputs, labels)
-            if schedule.flips
-            else (
-                inputs,
-                labels,
-            )
-        )
+        self.inputs, self.labels = inputs, labels
+        if schedule.flips:
+            self.inputs, self.labels = _with_mirror(inputs, mirror), labels.repeat(2)
         device, dtype = labels.device, next(iter(inputs.values())).dtype
         networks = [_fresh(make, job).to(device=device, dtype=dtype) for job in self.jobs]
         self.network = networks[0]
@@ -187,8 +175,8 @@ class FoldTrainer:
         rows = torch.from_numpy(padded).to(self.labels.device)
         with torch.no_grad():
             logits = self._forward({name: x[rows] for name, x in self.inputs.items()})
-        shares = logits.softmax(-1).double().cpu().numpy()
-        return [shares[i, : len(job.test)] for i, job in enumerate(self.jobs)]
+        probabilities = logits.softmax(-1).double().cpu().numpy()
+        return [probabilities[i, : len(job.test)] for i, job in enumerate(self.jobs)]
 
     def _forward(self, inputs: Inputs) -> Tensor:
         """(J, B, ...) inputs -> logits (J, B, C)."""
@@ -217,7 +205,7 @@ class FoldTrainer:
         return (each * self.weights.gather(1, labels)).mean(1)
 
 
-def _fresh(make: Make, job: Job) -> nn.Module:
+def _fresh(make: MakeNetwork, job: FoldJob) -> nn.Module:
     """A network with the initial weights of this job, leaving the global random state alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1_000_003 * job.seed + job.fold)
@@ -231,10 +219,12 @@ def _class_weights(labels: Tensor, classes: int) -> Tensor:
     return torch.where(counts > 0, counts.sum() / (present * counts.clamp(min=1)), 0.0)
 
 
-def _with_mirror(inputs: Inputs, labels: Tensor) -> tuple[Inputs, Tensor]:
+def _with_mirror(inputs: Inputs, mirror: Mirror | None) -> Inputs:
     """Rows N..2N are the mirror images of rows 0..N."""
-    assert set(inputs) == {"flow_uvs"}, f"cannot mirror {sorted(inputs)}"
-    flow = inputs["flow_uvs"]
-    flipped = flow.flip(-1).clone()
-    flipped[:, 0] *= -1
-    return {"flow_uvs": torch.cat([flow, flipped])}, labels.repeat(2)
+    if mirror is None:
+        raise UserError(
+            f"schedule.flips: nothing says how {', '.join(inputs)} is mirrored; say flips: false"
+        )
+    mirrored = mirror(inputs)
+    assert mirrored.keys() == inputs.keys()
+    return {name: torch.cat([x, mirrored[name]]) for name, x in inputs.items()}

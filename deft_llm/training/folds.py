@@ -2,7 +2,7 @@
 
 On a GPU the networks of many folds train as one computation (``fold_trainer``). On a CPU a
 small network is bound by memory, not by the number of operators, so there the folds are shared
-out to processes of one thread each. A fold's result hangs on neither.
+out to processes of one thread each. A fold's result is the same either way.
 
 ``oracle_epoch`` reproduces the field's habit of keeping the epoch that is best on the test
 subject. It exists so that published numbers can be compared like with like; tables must name it.
@@ -10,17 +10,13 @@ subject. It exists so that published numbers can be compared like with like; tab
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
-from multiprocessing.synchronize import Event
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -31,26 +27,31 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from deft_llm.errors import UserError
-from deft_llm.parallel import one_core
-from deft_llm.recognizers.base import Inputs
-from deft_llm.training.fold_trainer import FoldSchedule, FoldTrainer, Job, Make
+from deft_llm.parallel import parallel_map
+from deft_llm.training.fold_trainer import (
+    FoldJob,
+    FoldSchedule,
+    FoldTrainer,
+    Inputs,
+    MakeNetwork,
+    Mirror,
+)
 
-Shares = list[NDArray[np.float64]]
+Probabilities = list[NDArray[np.float64]]
 _AT_ONCE_ON_A_GPU = 16
-_LOOK_EVERY_S = 0.5
 _LABELS = "labels"  # beside the inputs, none of which is called so
 
 
 def train_folds(
-    make: Make,
-    jobs: Sequence[Job],
+    make: MakeNetwork,
+    jobs: Sequence[FoldJob],
     inputs: Inputs,
     labels: Tensor,
     schedule: FoldSchedule,
     describe: str = "folds",
-    all_jobs: Sequence[Job] | None = None,
-) -> Generator[tuple[Job, NDArray[np.float64]], None, None]:
+    all_jobs: Sequence[FoldJob] | None = None,
+    mirror: Mirror | None = None,
+) -> Generator[tuple[FoldJob, NDArray[np.float64]], None, None]:
     """Train every job and predict its test rows.
 
     Args:
@@ -62,6 +63,7 @@ def train_folds(
         schedule: How.
         describe: Words for the progress bar.
         all_jobs: The whole run, where some of it is done already; fixes the number of steps.
+        mirror: Named inputs -> those of the mirrored clips; a module-level function as well.
 
     Yields:
         Each job with class probabilities (rows, C) of its test rows, as soon as they are known;
@@ -69,21 +71,22 @@ def train_folds(
         (``contextlib.closing``) where it may be left early: that ends the processes.
 
     Raises:
-        UserError: If a process was ended from outside.
+        UserError: If a process was ended from outside or cannot import what makes a network, or the
+            schedule asks for flips and nothing says how to mirror.
     """
     steps = schedule.steps(float(np.mean([len(job.train) for job in all_jobs or jobs])))
-    at_once, processes = _plan(schedule, labels.device)
+    at_once, processes = _split(schedule, labels.device)
     chunks = [jobs[i : i + at_once] for i in range(0, len(jobs), at_once)]
-    work = _Work(make, inputs, labels, schedule, steps)
+    training, rows = _Training(make, schedule, steps, mirror), _Rows(inputs, labels)
     with tqdm(total=steps * len(jobs), desc=describe, unit="step", unit_scale=True) as bar:
         if min(processes, len(chunks)) > 1:
-            yield from _by_processes(work, chunks, min(processes, len(chunks)), bar)
+            yield from _by_processes(training, rows, chunks, min(processes, len(chunks)), bar)
             return
         for chunk in chunks:
-            yield from zip(chunk, work.train(chunk, bar.update), strict=True)
+            yield from zip(chunk, training.run(rows, chunk, bar.update), strict=True)
 
 
-def _plan(schedule: FoldSchedule, device: torch.device) -> tuple[int, int]:
+def _split(schedule: FoldSchedule, device: torch.device) -> tuple[int, int]:
     """Networks at once, and processes."""
     cpu = device.type == "cpu"
     at_once = schedule.folds_at_once or (1 if cpu else _AT_ONCE_ON_A_GPU)
@@ -91,19 +94,30 @@ def _plan(schedule: FoldSchedule, device: torch.device) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What the training of every job has in common."""
+class _Rows:
+    """Named inputs of all rows, and their labels."""
 
-    make: Make
     inputs: Inputs
     labels: Tensor
+
+
+@dataclass(frozen=True)
+class _Training:
+    """How every job is trained."""
+
+    make: MakeNetwork
     schedule: FoldSchedule
     steps: int
+    mirror: Mirror | None
 
-    def train(self, jobs: Sequence[Job], stepped: Callable[[int], object]) -> Shares:
-        """Train some jobs together; ``stepped`` is told after each step how many took one."""
-        trainer = FoldTrainer(self.make, jobs, self.inputs, self.labels, self.schedule, self.steps)
-        best = _Best(jobs, self.labels) if self.schedule.oracle_epoch else None
+    def run(
+        self, rows: _Rows, jobs: Sequence[FoldJob], stepped: Callable[[int], object]
+    ) -> Probabilities:
+        """Train some jobs together; ``stepped`` is called after each step with their number."""
+        trainer = FoldTrainer(
+            self.make, jobs, rows.inputs, rows.labels, self.schedule, self.steps, self.mirror
+        )
+        best = _Best(jobs, rows.labels) if self.schedule.oracle_epoch else None
         every = max(1, self.steps // self.schedule.epochs)
         for done in range(1, self.steps + 1):
             trainer.step()
@@ -116,89 +130,78 @@ class _Work:
 class _Best:
     """Keeps, for each job, the prediction with the most hits on its test rows."""
 
-    def __init__(self, jobs: Sequence[Job], labels: Tensor) -> None:
+    def __init__(self, jobs: Sequence[FoldJob], labels: Tensor) -> None:
         self.truth = [labels.cpu().numpy()[job.test] for job in jobs]
         self.hits = [-1] * len(jobs)
-        self.kept: Shares = [np.empty((0, 0))] * len(jobs)
+        self.kept: Probabilities = [np.empty((0, 0))] * len(jobs)
 
     def offer(self, predictions: Sequence[NDArray[np.float64]]) -> None:
-        for i, (truth, shares) in enumerate(zip(self.truth, predictions, strict=True)):
-            hits = int((shares.argmax(1) == truth).sum())
+        for i, (truth, probabilities) in enumerate(zip(self.truth, predictions, strict=True)):
+            hits = int((probabilities.argmax(1) == truth).sum())
             if hits > self.hits[i]:
-                self.hits[i], self.kept[i] = hits, shares
+                self.hits[i], self.kept[i] = hits, probabilities
 
 
 def _by_processes(
-    work: _Work, chunks: Sequence[Sequence[Job]], processes: int, bar: tqdm
-) -> Iterator[tuple[Job, NDArray[np.float64]]]:
-    """Jobs with their shares, as they are finished."""
-    context = get_context("spawn")
-    stop, steps = context.Event(), context.Value("q", 0)
-    # By a file: of a process that dies while it is handed much, Python would wait for ever.
-    folder = TemporaryDirectory(prefix="deft-folds-")
-    material = Path(folder.name) / "material.safetensors"
-    given = {**work.inputs, _LABELS: work.labels}
-    save_file({name: np.ascontiguousarray(x.cpu().numpy()) for name, x in given.items()}, material)
-    common = (work.make, material, str(work.labels.device), work.schedule, work.steps, stop, steps)
-    pool = ProcessPoolExecutor(processes, context, _start_worker, common)
-    # Not concurrent.futures.wait: Ctrl-C within it leaves futures locked for good.
-    finished: SimpleQueue[Future[Shares]] = SimpleQueue()
-    waiting: dict[Future[Shares], Sequence[Job]] = {}
-    try:
-        for chunk in chunks:
-            waiting[future := pool.submit(_train_here, chunk)] = chunk
-            future.add_done_callback(finished.put)
-        while waiting:
-            with suppress(Empty):
-                future = finished.get(timeout=_LOOK_EVERY_S)
-                yield from zip(waiting.pop(future), future.result(), strict=True)
-            bar.update(steps.value - bar.n)
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a process that trained folds was ended, perhaps for lack of memory, or it could not "
-            "import what makes the network (which has to be in a module); run again to go on with "
-            "the folds that are left, with fewer processes (schedule.processes)"
-        ) from error
-    finally:
-        stop.set()  # Ctrl-C: folds in hand stop at their next step
-        pool.shutdown(cancel_futures=True)
-        folder.cleanup()
+    training: _Training,
+    rows: _Rows,
+    chunks: Sequence[Sequence[FoldJob]],
+    processes: int,
+    bar: tqdm,
+) -> Iterator[tuple[FoldJob, NDArray[np.float64]]]:
+    """Jobs with their probabilities, as they are finished."""
+    steps = get_context("spawn").Value("q", 0)
+    with TemporaryDirectory(prefix="deft-folds-") as folder:
+        # By a file: every process reads it once, however many chunks it is given.
+        file = Path(folder) / "rows.safetensors"
+        given = {**rows.inputs, _LABELS: rows.labels}
+        save_file({name: np.ascontiguousarray(x.cpu().numpy()) for name, x in given.items()}, file)
+        found = parallel_map(
+            _Remote(training, file, str(rows.labels.device)),
+            enumerate(chunks),
+            processes,
+            ordered=False,
+            initializer=_count_in,
+            initargs=(steps,),
+            tick=lambda: bar.update(steps.value - bar.n),
+            advice=(
+                "run again to go on with the folds that are left, with fewer processes "
+                "(schedule.processes)"
+            ),
+        )
+        with closing(found):
+            for number, probabilities in found:
+                yield from zip(chunks[number], probabilities, strict=True)
 
 
-class _Stopped(Exception):
-    """The run ends before this fold does."""
+@dataclass(frozen=True)
+class _Remote:
+    """``_Training`` in another process, which reads inputs and labels from a file once."""
+
+    training: _Training
+    file: Path
+    device: str
+
+    @cached_property
+    def rows(self) -> _Rows:
+        inputs = load_file(self.file, self.device)
+        labels = inputs.pop(_LABELS)
+        return _Rows(inputs, labels)
+
+    def __call__(self, chunk: tuple[int, Sequence[FoldJob]]) -> tuple[int, Probabilities]:
+        number, jobs = chunk
+        return number, self.training.run(self.rows, jobs, _step_done)
 
 
-_here: tuple[_Work, Callable[[int], object]] | None = None
+_steps_done: Synchronized[int]
 
 
-def _start_worker(
-    make: Make,
-    material: Path,
-    device: str,
-    schedule: FoldSchedule,
-    steps: int,
-    stop: Event,
-    count: Synchronized[int],
-) -> None:
-    """Keep what all jobs share in this process, which leaves Ctrl-C to its parent."""
-    global _here
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    one_core()
-    torch.set_num_threads(1)  # torch was loaded before one_core could tell it
-    tensors = load_file(material, device)
-    labels = tensors.pop(_LABELS)
-
-    def stepped(jobs: int) -> None:
-        if stop.is_set():
-            raise _Stopped
-        with count.get_lock():
-            count.value += jobs
-
-    _here = _Work(make, tensors, labels, schedule, steps), stepped
+def _count_in(steps: Synchronized[int]) -> None:
+    """Keep the counter of steps that all processes share."""
+    global _steps_done
+    _steps_done = steps
 
 
-def _train_here(jobs: Sequence[Job]) -> Shares:
-    assert _here is not None
-    work, stepped = _here
-    return work.train(jobs, stepped)
+def _step_done(jobs: int) -> None:
+    with _steps_done.get_lock():
+        _steps_done.value += jobs

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
-from deft_llm.training.runs import takes_bfloat16
+from deft_llm.training.machine import takes_bfloat16
 
 
 class WideMuon(Muon):
@@ -30,7 +30,7 @@ class WideMuon(Muon):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; a closure is called first, and what it gives is given back."""
+        """Run one step; if given, evaluate the closure first and return its value."""
         loss = _evaluated(closure)
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
@@ -53,7 +53,7 @@ class WideMuon(Muon):
 
 
 def _evaluated(closure: Callable[[], Any] | None) -> Any:
-    """What a step's closure gives, with gradients; None where there is none."""
+    """The value of a step's closure, with gradients; None without one."""
     if closure is None:
         return None
     with torch.enable_grad():
@@ -99,10 +99,10 @@ class MuonAdamW(Optimizer):
             ValueError: If a group of ``matrices`` holds vectors.
         """
         self.parts: list[Optimizer] = []
-        self.bent = [p for group in matrices for p in group["params"] if p.ndim > 2]
+        self.reshaped = [p for group in matrices for p in group["params"] if p.ndim > 2]
         if matrices:
             kind = Muon if takes_bfloat16(True) else WideMuon
-            with _flat(self.bent):
+            with _flat(self.reshaped):
                 self.parts.append(kind(matrices, adjust_lr_fn="match_rms_adamw"))
         if others:
             self.parts.append(AdamW(others, **adamw))
@@ -115,9 +115,9 @@ class MuonAdamW(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of both."""
+        """Run one step of both; if given, evaluate the closure first and return its value."""
         loss = _evaluated(closure)
-        with _flat(self.bent):
+        with _flat(self.reshaped):
             for part in self.parts:
                 part.step()
         return loss

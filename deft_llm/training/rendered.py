@@ -1,145 +1,25 @@
-"""What training on simulated sets has in common: shards that are rendered ahead, and the run.
-
-A set is a folder with a note of its settings (``<what>.json``) and numbered safetensors files of so
-many clips each. Which clips are in a file depends on the settings alone, never on workers.
-"""
+"""What trainings on rendered sets share: a task's network and sets, and the run from set to end."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
-import numpy as np
 import torch
 from accelerate.utils import set_seed
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
-from tqdm import tqdm
 
-from deft_llm.config import Settings
-from deft_llm.errors import UserError
-from deft_llm.training.loop import Schedule, Task, fit
-from deft_llm.training.runs import claim, use_all_cores
+from deft_llm.training.loop import Task, fit
+from deft_llm.training.machine import use_all_cores
+from deft_llm.training.run_folder import FINAL
+from deft_llm.training.schedule import Schedule
 from deft_llm.weights import Configured, save_network
 
 logger = logging.getLogger(__name__)
 
-Arrays = dict[str, NDArray[Any]]
-Data = TypeVar("Data", bound=Settings)
-Item = TypeVar("Item")
 Store = TypeVar("Store", bound=Sized)
-
-
-def claim_set(folder: Path, what: str, data: Settings) -> None:
-    """Note what a folder is rendered from, so that other settings cannot go on in it unseen.
-
-    Args:
-        folder: Of the set, made if need be.
-        what: Name of the note, and what the set holds: "pairs", "faces".
-        data: The settings; the number of workers and the place of a head's file leave no trace.
-
-    Raises:
-        UserError: If the folder holds a set of other settings.
-    """
-    problem = f"holds {what} of other settings; give a new folder or delete it"
-    claim(folder / f"{what}.json", data, {"workers", "head_file"}, problem)
-
-
-def settings_of(folder: Path, what: str, kind: type[Data]) -> Data:
-    """What :func:`claim_set` noted.
-
-    Raises:
-        UserError: If there is no note.
-    """
-    note = folder / f"{what}.json"
-    if not note.is_file():
-        raise UserError(f"{folder}: no {note.name}; expected a folder of rendered {what}")
-    return kind(**json.loads(note.read_text(encoding="utf-8")))
-
-
-@dataclass(frozen=True)
-class Shards:
-    """Files ``<prefix>-00000.safetensors`` and so on in a folder.
-
-    Attributes:
-        folder: Where they are.
-        prefix: Begins their names.
-        clips: Number of clips in all.
-        size: Clips of a file; an interruption loses at most this many.
-    """
-
-    folder: Path
-    prefix: str
-    clips: int
-    size: int
-
-    @property
-    def files(self) -> list[Path]:
-        """All files, there or not."""
-        count = -(-self.clips // self.size)
-        return [self.folder / f"{self.prefix}-{k:05d}.safetensors" for k in range(count)]
-
-    @property
-    def whole(self) -> bool:
-        """Whether all are there."""
-        return all(file.is_file() for file in self.files)
-
-    def render(
-        self, items: Sequence[Item], render: Callable[[Sequence[Item]], Iterable[Arrays]], what: str
-    ) -> None:
-        """Render what is not there yet; each file is written whole or not at all.
-
-        Args:
-            items: Recipe of every clip, in order.
-            render: Recipes -> the arrays of each, in order; those of a file are joined along the
-                first axis.
-            what: On the progress bar.
-        """
-        missing = {
-            file: items[k * self.size : (k + 1) * self.size]
-            for k, file in enumerate(self.files)
-            if not file.is_file()
-        }
-        wanted = list(chain.from_iterable(missing.values()))
-        if not wanted:
-            return
-        seen: Iterator[Arrays] = iter(
-            tqdm(render(wanted), total=len(wanted), desc=what, unit="clip")
-        )
-        for file, part in missing.items():
-            rows = list(islice(seen, len(part)))
-            # safetensors writes memory as it lies: an array in another order would be scrambled.
-            joined = {
-                name: np.ascontiguousarray(np.concatenate([row[name] for row in rows]))
-                for name in rows[0]
-            }
-            partial = file.with_suffix(".partial")
-            save_file(joined, partial)
-            os.replace(partial, file)
-
-
-def open_shards(files: Sequence[Path]) -> list[Any]:
-    """Open files of shards; their arrays are read when asked for.
-
-    Raises:
-        UserError: If one is missing or unreadable.
-    """
-    if missing := [file for file in files if not file.is_file()]:
-        folder, name = missing[0].parent, missing[0].name
-        raise UserError(f"{folder}: {name} is missing; run the same command again")
-    try:
-        return [safe_open(file, framework="numpy") for file in files]
-    except SafetensorError as error:
-        folder = files[0].parent
-        raise UserError(f"{folder}: a shard is not readable ({error}); delete it") from error
 
 
 class RenderedRecipe(Protocol):
@@ -204,7 +84,7 @@ def train_rendered(
         make_task: Recipe, training set, held-out set -> task.
         shown: What the set shows and what a batch is made of, for the log.
     """
-    final = recipe.output / "final"
+    final = recipe.output / FINAL
     if final.is_dir():
         logger.info("already finished at step %d: %s", recipe.schedule.steps, final)
         return

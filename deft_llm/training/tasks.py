@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from deft_llm.config import apply_overrides, read_yaml
-from deft_llm.errors import UserError, did_you_mean
+from deft_llm.errors import UserError
+from deft_llm.registry import resolve
 
-# name -> "module:function(values, where)", imported when asked for.
 TASKS: dict[str, str] = {
     "deft": "deft_llm.deft.tuning.train:train",
     "deft_flow": "deft_llm.deft.tuning.flow_instruction:train",
@@ -19,10 +18,10 @@ TASKS: dict[str, str] = {
     "landmarks": "deft_llm.landmark_models.task:train",
     "flow_prior": "deft_llm.recognizers.flow_prior_task:train",
 }
+"""Name -> "module:function(values, where)", imported when asked for."""
 
-
-# name -> "module:function(values, where) -> lines": what a run would cost.
-PLANS: dict[str, str] = {"deft": "deft_llm.deft.tuning.cost:plan"}
+COSTS: dict[str, str] = {"deft": "deft_llm.deft.tuning.cost:estimate_cost"}
+"""Name -> "module:function(values, where) -> lines": what a run would cost."""
 
 
 def run(path: Path, overrides: Sequence[str] = ()) -> None:
@@ -36,34 +35,25 @@ def run(path: Path, overrides: Sequence[str] = ()) -> None:
         UserError: If the file, the task or a setting is wrong.
     """
     values, name = _read(path, overrides)
-    task: Callable[..., None] = _resolve(TASKS[name])
-    task(values, str(path))
+    train: Callable[..., None] = resolve(TASKS, name, f"{path}: task")
+    train(values, str(path))
 
 
-def plan(path: Path, overrides: Sequence[str] = ()) -> list[str]:
+def estimate_cost(path: Path, overrides: Sequence[str] = ()) -> list[str]:
     """What a run would cost, in lines to print; nothing is trained or written.
 
     Raises:
-        UserError: As ``run``, or if the task has no plan.
+        UserError: As ``run``, or if nothing estimates the task's cost.
     """
     values, name = _read(path, overrides)
-    if name not in PLANS:
-        raise UserError(f"{path}: task {name} has no dry run; those that have: {', '.join(PLANS)}")
-    lines: list[str] = _resolve(PLANS[name])(values, str(path))
-    return lines
+    resolve(TASKS, name, f"{path}: task")  # a misspelt one is answered as by run
+    if name not in COSTS:
+        raise UserError(f"{path}: task {name} has no dry run; those that have: {', '.join(COSTS)}")
+    estimate: Callable[..., list[str]] = resolve(COSTS, name, "task")
+    return estimate(values, str(path))
 
 
 def _read(path: Path, overrides: Sequence[str]) -> tuple[dict[str, Any], str]:
     """The settings of a configuration and its task."""
     values = apply_overrides(read_yaml(path), overrides)
-    name = str(values.pop("task", None))
-    if name not in TASKS:
-        hint = did_you_mean(name, TASKS)
-        raise UserError(f"{path}: task {name!r}; expected one of {', '.join(TASKS)}{hint}")
-    return values, name
-
-
-def _resolve(place: str) -> Callable[..., Any]:
-    module, _, function = place.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return found
+    return values, str(values.pop("task", None))

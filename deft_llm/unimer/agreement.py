@@ -5,15 +5,16 @@ this is our own choice. A candidate is a region that a coded AU moves, moving ro
 onset to apex. Its score is the probability that the statement "this region moves in that
 direction" is true, by a logistic regression on what speaks for it in place, direction and time:
 
-- motion over noise floor, of the rise alone and of both phases (a true motion comes back after the
-  apex, so that ``(rise - fall) / 2`` holds it twice and the noise of apex pixels once);
-- the angle to the expected direction, of the rise and of both phases;
-- whether the fall opposes the rise;
+- motion over noise floor, of the onset phase alone and of both phases (true motion comes back after
+  the apex, so ``(onset - offset) / 2`` measures it twice and averages the noise of the frames at
+  rest);
+- the angle to the expected direction, of the onset phase and of both phases;
+- whether the offset phase opposes the onset phase;
 - the other side's region, where the AU is coded on both sides;
 - what the AU's other regions do.
 
 ``agreement.json`` holds the weights and the threshold with the recipe that made them
-(``instruction_data/calibrate.py``). Dimensions: P phases (rise, fall), R regions, F columns of
+(``instruction_data/calibrate.py``). Dimensions: P phases (onset, offset), R regions, F columns of
 ``data/features.py``.
 """
 
@@ -38,13 +39,13 @@ from deft_llm.motion.regions import ACTIVE_PX
 Floats = NDArray[np.float64]
 
 # Weight of the expected direction beside the measured one in the direction that is named: one
-# vote each. On the clips that fit the weights, false candidates are regions that did move, told
+# vote each. On the clips that fit the weights, false candidates are regions that did move, named
 # with a wrong direction; 1.0 instead of 0.6 took recall at a precision of 0.97 from 0.66 to 0.71.
 PULL = 1.0
-WEIGHTS = Path(__file__).with_name("agreement.json")
-FEATURES: tuple[str, ...] = (
-    *("bias", "z_rise", "z_both", "size", "coherence", "angle_rise", "angle_both"),
-    *("opposed", "opposed_z", "twin", "twin_z", "unit", "unit_elsewhere"),
+AGREEMENT_FILE = Path(__file__).with_name("agreement.json")
+AGREEMENT_FEATURES: tuple[str, ...] = (
+    *("bias", "z_onset_phase", "z_both", "size", "coherence", "angle_onset_phase", "angle_both"),
+    *("opposed", "opposed_z", "twin", "twin_z", "au", "au_elsewhere"),
     *("upper_lid", "lower_lid", "lips", "lids_down"),
 )
 _NAMES = list(facs.REGIONS)
@@ -64,7 +65,7 @@ class Candidate:
         region: Index in ``facs.REGIONS``.
         direction: The direction that flow of both phases and label agree on.
         aus: Coded AUs that expect it.
-        features: (K,) values of ``FEATURES``.
+        features: (K,) values of ``AGREEMENT_FEATURES``.
     """
 
     region: int
@@ -74,7 +75,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Weights:
+class AgreementWeights:
     """A fitted score.
 
     Attributes:
@@ -100,7 +101,9 @@ class Weights:
         """The content of ``agreement.json``."""
         rows = {
             name: [round(float(x), 5) for x in (m, s, w)]
-            for name, m, s, w in zip(FEATURES, self.mean, self.scale, self.weights, strict=True)
+            for name, m, s, w in zip(
+                AGREEMENT_FEATURES, self.mean, self.scale, self.weights, strict=True
+            )
         }
         return json.dumps(
             {
@@ -112,24 +115,24 @@ class Weights:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Weights:
+    def from_json(cls, text: str) -> AgreementWeights:
         """Read ``agreement.json``."""
         values = json.loads(text)
-        table = np.array([values["mean_scale_weight"][name] for name in FEATURES], float)
+        table = np.array([values["mean_scale_weight"][name] for name in AGREEMENT_FEATURES], float)
         return cls(table[:, 0], table[:, 1], table[:, 2], values["threshold"], values["recipe"])
 
 
 @lru_cache(maxsize=1)
-def fitted() -> Weights:
+def fitted() -> AgreementWeights:
     """The weights that come with the project."""
-    return Weights.from_json(WEIGHTS.read_text(encoding="utf-8"))
+    return AgreementWeights.from_json(AGREEMENT_FILE.read_text(encoding="utf-8"))
 
 
 def candidates(regions: NDArray[Any], aus: Iterable[str]) -> list[Candidate]:
     """The statements that flow and label both speak for, surely or not.
 
     Args:
-        regions: (P, R, F) region tables of a packet, rise and fall.
+        regions: (P, R, F) region tables of a measured clip, onset and offset phase.
         aus: Coded AUs.
 
     Returns:
@@ -137,19 +140,19 @@ def candidates(regions: NDArray[Any], aus: Iterable[str]) -> list[Candidate]:
     """
     codes = tuple(aus)
     table = np.asarray(regions, np.float64)
-    rise, fall = table[0, :, :2], table[1, :, :2]
-    both = (rise - fall) / 2
+    onset_phase, offset_phase = table[0, :, :2], table[1, :, :2]
+    both = (onset_phase - offset_phase) / 2
     floor = np.maximum(table[0, :, _NOISE], 1e-3)
-    pulls = {code: _pulls(code, rise, floor) for code in codes}
+    pulls = {code: _pulls(code, onset_phase, floor) for code in codes}
     found = []
     for i, name in enumerate(_NAMES):
         size = float(table[0, i, _MAGNITUDE])
         if size < ACTIVE_PX:
             continue
-        explaining = explaining_aus(name, float(rise[i, 0]), float(rise[i, 1]), codes)
+        explaining = explaining_aus(name, float(onset_phase[i, 0]), float(onset_phase[i, 1]), codes)
         if not explaining:
             continue
-        expected = _nearest(explaining, i, rise[i])
+        expected = _nearest(explaining, i, onset_phase[i])
         features = _features(i, table, both, floor, expected, explaining, pulls)
         u, v = _unit(both[i]) + PULL * expected
         direction = facs.direction_name(float(u), float(v), facs.REGIONS[name].side)
@@ -195,15 +198,15 @@ def _features(
     codes: tuple[str, ...],
     pulls: Mapping[str, Mapping[int, float]],
 ) -> Floats:
-    rise, fall, twin = table[0, :, :2], table[1, :, :2], _TWIN[i]
-    z = math.hypot(*rise[i]) / floor[i]
-    opposed = -_cosine(rise[i], fall[i])
+    onset_phase, offset_phase, twin = table[0, :, :2], table[1, :, :2], _TWIN[i]
+    z = math.hypot(*onset_phase[i]) / floor[i]
+    opposed = -_cosine(onset_phase[i], offset_phase[i])
     paired = twin != i and any(code[0] not in "LR" for code in codes)
-    twin_cosine = _cosine(rise[twin] * (-1.0, 1.0), rise[i]) if paired else 0.0
-    twin_z = min(math.hypot(*rise[twin]) / floor[twin], _LARGEST_Z)
+    twin_cosine = _cosine(onset_phase[twin] * (-1.0, 1.0), onset_phase[i]) if paired else 0.0
+    twin_z = min(math.hypot(*onset_phase[twin]) / floor[twin], _LARGEST_Z)
     name = _NAMES[i]
     lid = name.endswith("lid")
-    lids = abs(float(np.mean(rise[_UPPER_LIDS, 1] / floor[_UPPER_LIDS])))
+    lids = abs(float(np.mean(onset_phase[_UPPER_LIDS, 1] / floor[_UPPER_LIDS])))
     return np.array(
         [
             1.0,
@@ -211,7 +214,7 @@ def _features(
             math.log(math.hypot(*both[i]) / floor[i] + 0.1),
             math.log(table[0, i, _MAGNITUDE] + 0.02),
             table[0, i, _COHERENCE],
-            _cosine(rise[i], expected),
+            _cosine(onset_phase[i], expected),
             _cosine(both[i], expected),
             opposed,
             opposed * math.log1p(z),

@@ -13,28 +13,25 @@ import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TextIO
 
 from tqdm import tqdm
 
-from deft_llm.clip import Evidence
 from deft_llm.config import Settings
-from deft_llm.data.parts import left_out, records
+from deft_llm.data.clip_shards import left_out, records
 from deft_llm.data.records import ClipRecord
 from deft_llm.files import write_lines
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 from deft_llm.unimer.balance import Balances
-from deft_llm.unimer.comparison import Pair, pairs
-from deft_llm.unimer.dialogue import Templates, Writer
-from deft_llm.unimer.interview import Interview, Turn
+from deft_llm.unimer.comparison import pairs
+from deft_llm.unimer.conversation_sampler import ConversationSampler
+from deft_llm.unimer.rows import Row, as_messages, conversation_row, hidden_row, pair_row
 from deft_llm.unimer.statistics import Statistics
 from deft_llm.unimer.table import TableWriter
 
 logger = logging.getLogger(__name__)
-ROLES = {"human": "user", "gpt": "assistant"}
-Row = dict[str, Any]
 
 
 class Assembly(Settings):
@@ -51,73 +48,6 @@ class Assembly(Settings):
     variants: int = 8
     turns: int = 3
     comparisons: bool = True
-
-
-def _evidence(clip: str, rows: Sequence[Evidence]) -> list[Row]:
-    return [{"clip": clip, **asdict(row)} for row in rows]
-
-
-def _row(identity: str, clips: Sequence[ClipRecord], turns: Sequence[Turn]) -> Row:
-    """What all forms share."""
-    values: list[dict[str, str]] = []
-    for number, turn in enumerate(turns):
-        mark = "" if number else "<clip>" * len(clips)
-        values.append({"from": "human", "value": mark + turn.question})
-        values.append({"from": "gpt", "value": turn.answer})
-    return {
-        "id": identity,
-        "clip": clips[0].clip,
-        "clips": [record.clip for record in clips],
-        "subject": clips[0].subject,
-        "subjects": sorted({record.subject for record in clips}),
-        "dataset": clips[0].dataset,
-        "mirrored": False,
-        "grade": clips[0].grade,
-        "score": round(clips[0].score, 4),
-        "conversations": values,
-        "kinds": [turn.kind for turn in turns],
-        "stated": [list(turn.evidence) for turn in turns],
-        "evidence": [],
-    }
-
-
-def conversation_row(
-    identity: str, record: ClipRecord, mirrored: bool, turns: Sequence[Turn]
-) -> Row:
-    """A conversation about one clip.
-
-    Returns:
-        ``stated`` names for each question the places in ``evidence`` that its answer states.
-    """
-    facts = record.facts(mirrored)
-    row = _row(identity, (record,), turns)
-    evidence = _evidence(record.clip, (*facts.evidence, *facts.returns))
-    return {**row, "mirrored": mirrored, "evidence": evidence}
-
-
-def pair_row(pair: Pair) -> Row:
-    """A conversation about two clips; its evidence is that of both."""
-    clips = (pair.first, pair.second)
-    row = _row(f"{pair.first.clip}+{pair.second.clip}", clips, pair.turns)
-    evidence = [e for r in clips for e in _evidence(r.clip, r.facts().evidence)]
-    stated = [list(range(len(evidence))) if k == "compare_strength" else [] for k in row["kinds"]]
-    return {**row, "evidence": evidence, "stated": stated}
-
-
-def hidden_row(clip: str, writer: Writer, seed: int) -> Row:
-    """A question about a clip that shows no face, and the refusal to answer it."""
-    question = random.Random(f"{seed}/{clip}/hidden").choice(writer.templates.questions["hidden"])
-    record = ClipRecord(clip, "", None, True, (), (), "", 0, "", dataset="")
-    return _row(f"{clip}-hidden", (record,), [Turn("hidden", question, writer.text("hidden"))])
-
-
-def as_messages(row: Row) -> Row:
-    """The ``messages`` form of a row."""
-    kept = {name: value for name, value in row.items() if name != "conversations"}
-    messages = [
-        {"role": ROLES[turn["from"]], "content": turn["value"]} for turn in row["conversations"]
-    ]
-    return {**kept, "messages": messages}
 
 
 class _Files:
@@ -187,7 +117,7 @@ def assemble(
         for row in tqdm(rows, total=total, desc="conversations", unit="row"):
             files.write("train", row)
             statistics.count_row(row)
-        for row in _extra(clips, statistics.left_out, settings, Writer(templates)):
+        for row in _extra(clips, statistics.left_out, settings, AnswerWriter(templates)):
             files.write("extra", row)
             statistics.count_row(row)
     statistics.write(folder)
@@ -215,13 +145,13 @@ def conversations(
         templates: Wording.
     """
     balances = Balances.of((record.facts(), record.emotion_known) for record in clips)
-    interview = Interview(Writer(templates), balances)
+    sampler = ConversationSampler(AnswerWriter(templates), balances)
     for variant in range(settings.variants):
         mirrored = variant % 2 == 1
         for record in clips:
             rng = random.Random(f"{settings.seed}/{record.clip}/{variant}")
             facts = record.facts(mirrored)
-            turns = interview.conversation(facts, rng, settings.turns, record.emotion_known)
+            turns = sampler.conversation(facts, rng, settings.turns, record.emotion_known)
             yield conversation_row(f"{record.clip}-{variant}", record, mirrored, turns)
 
 
@@ -229,7 +159,7 @@ def _extra(
     clips: Iterable[ClipRecord],
     refused: Sequence[tuple[str, str]],
     settings: Assembly,
-    writer: Writer,
+    writer: AnswerWriter,
 ) -> Iterator[Row]:
     """Conversations about two clips, and about clips that show no face."""
     if settings.comparisons:

@@ -14,15 +14,15 @@ from deft_llm import leaks
 from deft_llm.data.records import ClipRecord
 from deft_llm.files import read_lines
 
-KINDS = ("subject", "clip", "content")
+ID_KINDS = ("subject", "clip", "content")
 
 
 def _ids(records: Iterable[ClipRecord]) -> leaks.Ids:
     records = list(records)
-    return {kind: {getattr(record, kind) for record in records} for kind in KINDS}
+    return {kind: {getattr(record, kind) for record in records} for kind in ID_KINDS}
 
 
-def shared(train: Iterable[ClipRecord], test: Iterable[ClipRecord]) -> dict[str, list[str]]:
+def shared_ids(train: Iterable[ClipRecord], test: Iterable[ClipRecord]) -> dict[str, list[str]]:
     """What two sets have in common: "subject", "clip" and "content" -> sorted values.
 
     An empty value (a clip whose content is not known) is shared with nobody.
@@ -30,7 +30,7 @@ def shared(train: Iterable[ClipRecord], test: Iterable[ClipRecord]) -> dict[str,
     return leaks.shared(_ids(train), _ids(test))
 
 
-def require_disjoint(train: Iterable[ClipRecord], test: Iterable[ClipRecord]) -> None:
+def require_disjoint_records(train: Iterable[ClipRecord], test: Iterable[ClipRecord]) -> None:
     """Refuse a leaking split.
 
     Raises:
@@ -55,5 +55,5 @@ def folder_records(folder: Path) -> Iterator[ClipRecord]:
 
 
 def audit(train: Path, test: Path) -> dict[str, list[str]]:
-    """``shared`` of two data folders."""
-    return shared(folder_records(train), folder_records(test))
+    """``shared_ids`` of two data folders."""
+    return shared_ids(folder_records(train), folder_records(test))

@@ -32,7 +32,7 @@ _ALIKE: dict[int, frozenset[int]] = {
 
 
 @dataclass(frozen=True)
-class Choice:
+class AnswerOptions:
     """What can be asked of one clip.
 
     Attributes:
@@ -47,7 +47,7 @@ class Choice:
 class Balance:
     """Chances of yes, and of every negative, fitted to a data set."""
 
-    def __init__(self, choices: Mapping[Choice, int]) -> None:
+    def __init__(self, choices: Mapping[AnswerOptions, int]) -> None:
         """Fit to how often each choice occurs."""
         self.options = sorted(
             {o for c in choices for o in c.yes} | {o for c in choices for o, _ in c.no}
@@ -81,7 +81,7 @@ class Balance:
             weights /= max(weights.max(initial=0.0), 1e-12)
         return weights
 
-    def ask(self, choice: Choice, rng: random.Random) -> tuple[str, bool] | None:
+    def ask(self, choice: AnswerOptions, rng: random.Random) -> tuple[str, bool] | None:
         """An option and whether it is true; None where nothing can be asked."""
         weights = [w * self.weights[self.index[o]] for o, w in choice.no]
         if not sum(weights):
@@ -91,7 +91,7 @@ class Balance:
         return rng.choices([o for o, _ in choice.no], weights)[0], False
 
 
-def unit_choice(facts: Facts) -> Choice:
+def au_choice(facts: Facts) -> AnswerOptions:
     """Which AUs can be asked about: FACS numbers as text, of those that move a region.
 
     Hard negatives look like a coded AU, or would explain motion that no coded AU explains.
@@ -101,10 +101,10 @@ def unit_choice(facts: Facts) -> Choice:
     alike = {other for n in present for other in _ALIKE[n]} | set(suggested(facts))
     no = tuple(
         (str(n), HARD if n in alike else 1.0)
-        for n, unit in facs.ACTION_UNITS.items()
-        if unit.movements and n not in present
+        for n, au in facs.ACTION_UNITS.items()
+        if au.movements and n not in present
     )
-    return Choice(tuple(map(str, seen)), no)
+    return AnswerOptions(tuple(map(str, seen)), no)
 
 
 def suggested(facts: Facts) -> tuple[int, ...]:
@@ -121,7 +121,7 @@ def suggested(facts: Facts) -> tuple[int, ...]:
     )
 
 
-def label_choice(facts: Facts) -> Choice:
+def label_choice(facts: Facts) -> AnswerOptions:
     """Which emotions can be asked about: the coded one, and those that the motion speaks against.
 
     An emotion is spoken against when no published coding of it (aggregates over CAS(ME)3 and
@@ -129,7 +129,7 @@ def label_choice(facts: Facts) -> Choice:
     """
     named = [e for e in facs.EMOTIONS if e != "others"]
     if facts.emotion is None:
-        return Choice((), tuple((e, 1.0) for e in named))
+        return AnswerOptions((), tuple((e, 1.0) for e in named))
     numbers = frozenset(facs.au_number(code) for code in facts.aus)
     against = [
         e
@@ -137,7 +137,7 @@ def label_choice(facts: Facts) -> Choice:
         if facs.to_three(e) != facs.to_three(facts.emotion) and not _shared(e, numbers)
     ]
     own = (facts.emotion,) if facts.emotion in named else ()
-    return Choice(own, tuple((e, 1.0) for e in against))
+    return AnswerOptions(own, tuple((e, 1.0) for e in against))
 
 
 _CODED = {
@@ -161,16 +161,16 @@ def _shared(emotion: str, numbers: frozenset[int]) -> bool:
 class Balances:
     """The balances of one data set."""
 
-    units: Balance
+    aus: Balance
     labels: Balance
 
     @classmethod
     def of(cls, all_facts: Iterable[tuple[Facts, bool]]) -> Balances:
         """Fit to the facts of every conversation, each with whether its emotion is known."""
-        units: Counter[Choice] = Counter()
-        labels: Counter[Choice] = Counter()
+        aus: Counter[AnswerOptions] = Counter()
+        labels: Counter[AnswerOptions] = Counter()
         for facts, emotion_known in all_facts:
-            units[unit_choice(facts)] += 1
+            aus[au_choice(facts)] += 1
             if emotion_known:
                 labels[label_choice(facts)] += 1
-        return cls(Balance(units), Balance(labels))
+        return cls(Balance(aus), Balance(labels))

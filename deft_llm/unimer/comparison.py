@@ -7,18 +7,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from deft_llm.answers import Facts, unit_name
+from deft_llm.answers import Facts, au_name
 from deft_llm.data.records import ClipRecord
-from deft_llm.unimer.dialogue import Writer
-from deft_llm.unimer.interview import Turn
+from deft_llm.unimer.answer_writer import AnswerWriter
+from deft_llm.unimer.conversation_sampler import Turn
 
-KINDS = ("compare_class", "compare_strength", "compare_aus")
+COMPARISON_KINDS = ("compare_class", "compare_strength", "compare_aus")
 _WINDOW = 64  # clips that a partner is sought among: memory stays flat
 _CLEARLY = 1.25  # the stronger clip moves at least this many times as far
 
 
 @dataclass(frozen=True)
-class Pair:
+class ClipPair:
     """Two clips and what is asked about them."""
 
     first: ClipRecord
@@ -26,7 +26,7 @@ class Pair:
     turns: tuple[Turn, ...]
 
 
-def pairs(records: Iterable[ClipRecord], writer: Writer, seed: int) -> Iterator[Pair]:
+def pairs(records: Iterable[ClipRecord], writer: AnswerWriter, seed: int) -> Iterator[ClipPair]:
     """Every second clip with a partner among the clips shortly before it.
 
     Half of the pairs are sought of one class, half of two.
@@ -41,7 +41,7 @@ def pairs(records: Iterable[ClipRecord], writer: Writer, seed: int) -> Iterator[
             if number % 2 and alike:
                 partner = rng.choice(alike)
                 turns = _turns(partner.facts(), record.facts(), writer, rng)
-                yield Pair(partner, record, turns)
+                yield ClipPair(partner, record, turns)
             window.append(record)
 
 
@@ -49,17 +49,19 @@ def _coarse(record: ClipRecord) -> str:
     return record.facts().coarse
 
 
-def _turns(first: Facts, second: Facts, writer: Writer, rng: random.Random) -> tuple[Turn, ...]:
-    said = []
-    for kind in rng.sample(KINDS, 2):
+def _turns(
+    first: Facts, second: Facts, writer: AnswerWriter, rng: random.Random
+) -> tuple[Turn, ...]:
+    turns = []
+    for kind in rng.sample(COMPARISON_KINDS, 2):
         question = rng.choice(writer.templates.questions[kind])
         answer = _answer(kind, first, second, writer)
         if answer is not None:
-            said.append(Turn(kind, question, answer))
-    return tuple(said)
+            turns.append(Turn(kind, question, answer))
+    return tuple(turns)
 
 
-def _answer(kind: str, first: Facts, second: Facts, writer: Writer) -> str | None:
+def _answer(kind: str, first: Facts, second: Facts, writer: AnswerWriter) -> str | None:
     """None where the two are too much alike to be ranked."""
     if kind == "compare_class":
         if first.coarse == second.coarse:
@@ -73,7 +75,7 @@ def _answer(kind: str, first: Facts, second: Facts, writer: Writer) -> str | Non
         return writer.text(name, first=f"{a:.1f}", second=f"{b:.1f}")
     shared = [code for code in first.aus if code in second.aus]
     return writer.text(
-        "shared_units",
+        "shared_aus",
         shared=_units(shared),
         first=_units([code for code in first.aus if code not in shared]),
         second=_units([code for code in second.aus if code not in shared]),
@@ -85,4 +87,4 @@ def _largest(facts: Facts) -> float:
 
 
 def _units(codes: list[str]) -> str:
-    return ", ".join(map(unit_name, codes)) or "none"
+    return ", ".join(map(au_name, codes)) or "none"

@@ -1,7 +1,7 @@
 """The dual constraint: a region's motion is put into words only where flow and AU label agree.
 
-Place, direction and time have to agree: a coded AU moves that region, the rise from onset to apex
-goes its way (within ``MAX_ANGLE``), and the fall after the apex speaks for it too. How surely is a
+Place, direction and time have to agree: a coded AU moves that region, the onset phase goes
+its way (within ``MAX_ANGLE``), and the offset phase after the apex supports it. How surely is a
 fitted probability (``unimer/agreement.py``); statements below its threshold are not written. What
 is left over is kept apart and never put into words as fact: coded AUs without visible motion
 ("label only"), and regions that are active without any AU ("unexplained", for hard negatives).
@@ -21,32 +21,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm import facs
-from deft_llm.clip import FALL, RISE, Evidence
+from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE, Evidence
 from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.motion.evidence import MAX_ANGLE, moved_regions
 from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z
-from deft_llm.unimer.agreement import Weights, candidates, fitted
+from deft_llm.unimer.agreement import AgreementWeights, candidates, fitted
 
 SEEN_Z = 2.0
 RETURN_Z = 1.0  # least z of a falling phase that is put into words
-Grade = Literal["A", "B", "C", "label-only"]
-_GRADES: tuple[tuple[float, Grade], ...] = ((0.8, "A"), (0.5, "B"), (0.0, "C"))
+Level = Literal["A", "B", "C", "label-only"]
+_LEVELS: tuple[tuple[float, Level], ...] = ((0.8, "A"), (0.5, "B"), (0.0, "C"))
 _NAMES = list(facs.REGIONS)
 _MAGNITUDE, _Z = REGION_COLUMNS.index("magnitude"), REGION_COLUMNS.index("z")
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Agreement:
     """What a clip's flow and coding say together.
 
     Attributes:
-        evidence: Accepted statements about the rise, in the order of ``facs.REGIONS``.
-        returns: Accepted statements about the fall, of the same regions.
+        evidence: Accepted statements about the onset phase, in the order of ``facs.REGIONS``.
+        returns: Accepted statements about the offset phase, of the same regions.
         label_only: Coded AUs without any accepted motion.
         unexplained: Active regions that no coded AU explains.
         score: 0..1; half the share of the coded AUs that are seen, half the share of the active
             motion (z squared) that they explain.
-        grade: "A" from 0.8, "B" from 0.5, "C" below; "label-only" without any statement.
+        level: "A" from 0.8, "B" from 0.5, "C" below; "label-only" without any statement.
     """
 
     evidence: tuple[Evidence, ...]
@@ -54,20 +54,20 @@ class Judgement:
     label_only: tuple[str, ...]
     unexplained: tuple[Evidence, ...]
     score: float
-    grade: Grade
+    level: Level
 
 
 def judge(
     regions: NDArray[Any],
     aus: Iterable[str],
     source: str = "",
-    weights: Weights | None = None,
+    weights: AgreementWeights | None = None,
     least: float | None = None,
-) -> Judgement:
+) -> Agreement:
     """Apply the dual constraint to one clip.
 
     Args:
-        regions: (P, R, F) region tables of its packet: onset to apex, apex to offset.
+        regions: (P, R, F) region tables of the clip: onset to apex, apex to offset.
         aus: Coded AUs.
         source: Where the coding comes from, for the evidence.
         weights: Of the score; None for the project's own.
@@ -81,16 +81,20 @@ def judge(
     codes, table = tuple(aus), np.asarray(regions, np.float64)
     evidence = _agreed(table, codes, source, weights, least)
     unexplained = tuple(row for row in _moved(table[0], codes) if not row.aus)
-    told = {code for row in evidence for code in row.aus}
-    label_only = tuple(code for code in codes if code not in told)
+    accepted = {code for row in evidence for code in row.aus}
+    label_only = tuple(code for code in codes if code not in accepted)
     score = _score(table[0], evidence, codes, label_only)
-    grade = next(name for least, name in _GRADES if score >= least) if evidence else "label-only"
+    level = next(name for least, name in _LEVELS if score >= least) if evidence else "label-only"
     returns = _returns(table[1], evidence)
-    return Judgement(evidence, returns, label_only, unexplained, score, grade)
+    return Agreement(evidence, returns, label_only, unexplained, score, level)
 
 
 def _agreed(
-    table: NDArray[np.float64], aus: tuple[str, ...], source: str, weights: Weights, least: float
+    table: NDArray[np.float64],
+    aus: tuple[str, ...],
+    source: str,
+    weights: AgreementWeights,
+    least: float,
 ) -> tuple[Evidence, ...]:
     found = candidates(table, aus)
     if not found:
@@ -103,7 +107,7 @@ def _agreed(
             magnitude=float(table[0, c.region, _MAGNITUDE]),
             z=float(table[0, c.region, _Z]),
             aus=c.aus,
-            phase=RISE,
+            phase=ONSET_PHASE,
             source=source,
         )
         for c, p in zip(found, sure, strict=True)
@@ -112,35 +116,39 @@ def _agreed(
     return rows if any(row.z >= SEEN_Z for row in rows) else ()
 
 
-def _returns(fall: NDArray[np.float64], evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
-    """The fall of the regions that were told to rise, where it goes back."""
+def _returns(
+    offset_phase: NDArray[np.float64], evidence: tuple[Evidence, ...]
+) -> tuple[Evidence, ...]:
+    """Offset motion of the regions with accepted onset motion, where it goes back."""
     rows = []
     for row in evidence:
         i, side = _NAMES.index(row.region), facs.REGIONS[row.region].side
-        u, v, size, z = (float(fall[i, k]) for k in (0, 1, _MAGNITUDE, _Z))
+        u, v, size, z = (float(offset_phase[i, k]) for k in (0, 1, _MAGNITUDE, _Z))
         if z < RETURN_Z or size < ACTIVE_PX:
             continue
         du, dv = facs.direction_vector(row.direction, side)
         if -(u * du + v * dv) < math.cos(math.radians(MAX_ANGLE)) * size:
             continue
         back = facs.direction_name(-du, -dv, side)
-        rows.append(Evidence(row.region, back, size, z, row.aus, FALL, row.source))
+        rows.append(Evidence(row.region, back, size, z, row.aus, OFFSET_PHASE, row.source))
     return tuple(rows)
 
 
 def _score(
-    rise: NDArray[np.float64],
+    onset_phase: NDArray[np.float64],
     evidence: tuple[Evidence, ...],
     aus: tuple[str, ...],
     label_only: tuple[str, ...],
 ) -> float:
     if not evidence:
         return 0.0
-    told = [_NAMES.index(row.region) for row in evidence]
-    active = np.flatnonzero((rise[:, _Z] >= ACTIVE_Z) & (rise[:, _MAGNITUDE] >= ACTIVE_PX))
-    energy = np.square(rise[:, _Z])
-    counted = sorted({*told, *active.tolist()})
-    explained = float(energy[told].sum() / energy[counted].sum())
+    accepted = [_NAMES.index(row.region) for row in evidence]
+    active = np.flatnonzero(
+        (onset_phase[:, _Z] >= ACTIVE_Z) & (onset_phase[:, _MAGNITUDE] >= ACTIVE_PX)
+    )
+    energy = np.square(onset_phase[:, _Z])
+    counted = sorted({*accepted, *active.tolist()})
+    explained = float(energy[accepted].sum() / energy[counted].sum())
     return 0.5 * (1 - len(label_only) / len(aus)) + 0.5 * explained
 
 

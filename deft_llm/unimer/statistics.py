@@ -17,12 +17,12 @@ from deft_llm.data.records import ClipRecord
 from deft_llm.files import write_lines
 
 SIZES = tuple(float(x) for x in np.geomspace(0.02, 8.0, 25))  # px, edges of the histogram
-_NAMES = {unit.name: n for n, unit in facs.ACTION_UNITS.items()}
+_NAMES = {au.name: n for n, au in facs.ACTION_UNITS.items()}
 _UNIT = re.compile(r"AU(\d+)|" + "|".join(sorted(map(re.escape, _NAMES), key=len, reverse=True)))
 _REASONS = 20  # clips left out that the card names
 
 
-def asked_unit(question: str) -> int | None:
+def asked_au(question: str) -> int | None:
     """The FACS number that a question is about, by number or name."""
     match = _UNIT.search(question)
     if match is None:
@@ -40,7 +40,7 @@ class Statistics:
         self.tables: dict[str, Counter[str]] = {
             name: Counter()
             for name in (
-                *("dataset", "grade", "emotion", "au", "label_only", "region", "kind", "class"),
+                *("dataset", "agreement", "emotion", "au", "label_only", "region", "kind", "class"),
                 *("asked_yes", "asked_no", "unexplained"),
             )
         }
@@ -53,7 +53,7 @@ class Statistics:
         self.subjects.add(record.subject)
         tables = self.tables
         tables["dataset"][record.dataset] += 1
-        tables["grade"][record.grade] += 1
+        tables["agreement"][record.agreement] += 1
         emotion = record.emotion or ("none" if record.emotion_known else "not coded")
         tables["emotion"][emotion] += 1
         tables["au"].update(f"AU{facs.au_number(code)}" for code in record.aus)
@@ -73,7 +73,7 @@ class Statistics:
             if kind == "class":
                 self.tables["class"][answered["value"]] += 1
             if kind == "au_yes_no":
-                number = asked_unit(asked["value"])
+                number = asked_au(asked["value"])
                 self.tables[f"asked_{answered['value']}"][f"AU{number}"] += 1
 
     def count_left_out(self, clip: str, problem: str) -> None:
@@ -117,7 +117,7 @@ class Statistics:
 
         figure = Figure(figsize=(11, 11.5), layout="constrained")
         axes = figure.subplots(3, 2)
-        _bars(axes[0, 0], self.tables["grade"], "clips", "grade of flow against coding")
+        _bars(axes[0, 0], self.tables["agreement"], "clips", "agreement of flow and coding")
         _bars(axes[0, 1], self.tables["emotion"], "clips", "coded emotion")
         _bars(axes[1, 0], self.tables["kind"], "questions", "question types", lying=True)
         _asked(axes[1, 1], self.tables["asked_yes"], self.tables["asked_no"])
@@ -169,16 +169,16 @@ class Statistics:
         return "\n".join(lines)
 
 
-def _bars(axis: Any, counts: Counter[str], unit: str, title: str, lying: bool = False) -> None:
+def _bars(axis: Any, counts: Counter[str], au: str, title: str, lying: bool = False) -> None:
     names = [name for name, _ in counts.most_common()]
     values = [counts[name] for name in names]
     if lying:
         axis.barh(names[::-1], values[::-1], color="#0072B2")
-        axis.set_xlabel(unit)
+        axis.set_xlabel(au)
         axis.tick_params(axis="y", labelsize=8)
     else:
         axis.bar(names, values, color="#0072B2")
-        axis.set_ylabel(unit)
+        axis.set_ylabel(au)
         axis.tick_params(axis="x", labelrotation=30)
     axis.set_title(title)
 

@@ -23,7 +23,7 @@ _EVIDENCE = pa.struct(
 )
 _FIELDS: dict[str, pa.DataType] = {
     **{"id": _TEXT, "clip": _TEXT, "clips": _TEXTS, "subject": _TEXT, "subjects": _TEXTS},
-    **{"dataset": _TEXT, "mirrored": pa.bool_(), "grade": _TEXT, "score": pa.float64()},
+    **{"dataset": _TEXT, "mirrored": pa.bool_(), "agreement": _TEXT, "score": pa.float64()},
     "kinds": _TEXTS,
     "stated": pa.list_(pa.list_(pa.int64())),
     "evidence": pa.list_(_EVIDENCE),

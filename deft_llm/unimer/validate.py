@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm import facs
-from deft_llm.clip import FALL, RISE
+from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines
 
@@ -64,14 +64,14 @@ def validate_folder(folder: Path) -> Iterator[Problem]:
 
 
 def _clip_problems(row: Row, folder: Path) -> Iterator[tuple[str, str]]:
-    for name in ("clip", "subject", "packets", "content"):
+    for name in ("clip", "subject", "shard", "content"):
         if not isinstance(row.get(name), str):
             yield name, f"got {row.get(name)!r}, expected text"
     if row.get("emotion") is not None and row["emotion"] not in facs.EMOTIONS:
         yield "emotion", f"got {row['emotion']!r}, expected one of {', '.join(facs.EMOTIONS)}"
     yield from _aus(row.get("aus"), "aus")
-    if isinstance(row.get("packets"), str) and not (folder / row["packets"]).is_file():
-        yield "packets", f"{row['packets']!r} is not in the folder"
+    if isinstance(row.get("shard"), str) and not (folder / row["shard"]).is_file():
+        yield "shard", f"{row['shard']!r} is not in the folder"
     interval = row.get("interval")
     if interval is not None:
         frames = [interval.get(k) for k in ("onset", "apex", "offset")]
@@ -88,7 +88,7 @@ def _aus(codes: Any, field: str) -> Iterator[tuple[str, str]]:
     for k, code in enumerate(codes):
         text = code.lstrip("LR") if isinstance(code, str) else ""
         if not text.isdigit() or int(text) not in facs.ACTION_UNITS:
-            yield f"{field}[{k}]", f"got {code!r}, expected a FACS unit such as 12 or L12"
+            yield f"{field}[{k}]", f"got {code!r}, expected a FACS AU such as 12 or L12"
 
 
 def _evidence(rows: Any, name: str) -> Iterator[tuple[str, str]]:
@@ -109,8 +109,11 @@ def _evidence(rows: Any, name: str) -> Iterator[tuple[str, str]]:
             value = row.get(number)
             if not isinstance(value, int | float) or not value >= 0:
                 yield f"{field}.{number}", f"got {value!r}, expected a number >= 0"
-        if row.get("phase", RISE) not in (RISE, FALL):
-            yield f"{field}.phase", f"got {row['phase']!r}, expected {RISE!r} or {FALL!r}"
+        if row.get("phase", ONSET_PHASE) not in (ONSET_PHASE, OFFSET_PHASE):
+            yield (
+                f"{field}.phase",
+                f"got {row['phase']!r}, expected {ONSET_PHASE!r} or {OFFSET_PHASE!r}",
+            )
         yield from _aus(row.get("aus"), f"{field}.aus")
 
 

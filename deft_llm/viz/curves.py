@@ -31,7 +31,7 @@ LIGHT = Theme("#ffffff", "#1d2430", "#6b7280", "#0072b2", "#c2410c", "#e8f0f7")
 DARK = Theme("#171b22", "#e6e9ee", "#98a1ae", "#56b4e9", "#ff9f4a", "#222c38")
 
 
-def motion_curve(
+def draw_motion_curve(
     timestamps: NDArray[np.float64],
     motion: NDArray[np.floating],
     interval: Interval | None,

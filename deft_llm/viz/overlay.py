@@ -124,7 +124,7 @@ def face_mask(landmarks: NDArray[np.floating], size: int) -> NDArray[np.float32]
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), 3.0), dtype=np.float32)
 
 
-def region_arrows(face: Image, arrows: Sequence[Arrow]) -> Image:
+def draw_region_arrows(face: Image, arrows: Sequence[Arrow]) -> Image:
     """The mean motion of each region as an arrow, magnified to be seen.
 
     Active regions get an arrow, the others a dot. The factor and a bar of known length stand in

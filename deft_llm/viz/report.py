@@ -74,7 +74,7 @@ def write_report(
     """
     target = Path(folder)
     pictures = face_pictures(measurement, explanation.evidence)
-    record = describe(measurement, explanation, clip_info)
+    record = report_values(measurement, explanation, clip_info)
     html = _page(measurement, explanation, clip_info, pictures)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".report-") as name:
@@ -90,7 +90,7 @@ def write_report(
     return target / HTML
 
 
-def describe(
+def report_values(
     measurement: Measurement, explanation: Explanation, clip_info: ClipInfo
 ) -> dict[str, Any]:
     """Everything that the report states, as a JSON-ready dictionary.
@@ -147,7 +147,9 @@ def face_pictures(measurement: Measurement, evidence: Sequence[Evidence]) -> dic
             measurement.aligned.landmarks,
             floor=2.0 * float(np.median(measurement.noise)),
         ),
-        "regions that moved": overlay.region_arrows(onset, region_arrows(measurement, evidence)),
+        "regions that moved": overlay.draw_region_arrows(
+            onset, region_arrows(measurement, evidence)
+        ),
     }
 
 
@@ -194,36 +196,33 @@ def _page(
     pictures: dict[str, Image],
 ) -> str:
     alts = ("The aligned face", "The aligned face", "Heat over the face", "Arrows on the face")
-    shown = {
-        caption: (overlay.encode_png(picture), f"{alt}: {caption}")
-        for (caption, picture), alt in zip(pictures.items(), alts, strict=True)
-    }
-    return page.fill_page(
-        title=page.text(info.name),
-        summary=page.text(summary_line(measurement, info)),
-        emotion=page.emotion(explanation),
-        aus=page.action_units(explanation),
-        why=page.why(explanation),
-        evidence=page.evidence_table(explanation.evidence, interocular(measurement)),
-        pictures=page.figures("The face", shown),
-        curve=_curve(measurement),
-        facts=page.facts(_facts(measurement)),
-        version=page.text(__version__),
+    return page.fill_template(
+        "report.html",
+        info=info,
+        summary=summary_line(measurement, info),
+        explanation=explanation,
+        interocular=interocular(measurement),
+        pictures=[
+            {"caption": caption, "png": overlay.encode_png(picture), "alt": alt}
+            for (caption, picture), alt in zip(pictures.items(), alts, strict=True)
+        ],
+        curve={
+            "light": _curve(measurement, curves.LIGHT),
+            "dark": _curve(measurement, curves.DARK),
+        },
+        facts=_facts(measurement),
+        version=__version__,
     )
 
 
-def _curve(measurement: Measurement) -> str:
-    light, dark = (
-        curves.motion_curve(
-            measurement.aligned.timestamps,
-            measurement.curve,
-            measurement.interval if measurement.found else None,
-            curve_floor(measurement),
-            theme,
-        )
-        for theme in (curves.LIGHT, curves.DARK)
+def _curve(measurement: Measurement, theme: curves.Theme) -> bytes:
+    return curves.draw_motion_curve(
+        measurement.aligned.timestamps,
+        measurement.curve,
+        measurement.interval if measurement.found else None,
+        curve_floor(measurement),
+        theme,
     )
-    return page.light_and_dark(light, dark, "Motion of the face over time, in pixels")
 
 
 def summary_line(measurement: Measurement, info: ClipInfo) -> str:

@@ -1,17 +1,17 @@
 """The face to be looked at in a browser: onset and apex, heat, arrows, regions one by one.
 
-Pieces of HTML that a page's own style sheet and script bring to life (``demo/``): an element with
-``data-region`` belongs to that region, wherever it stands, and lights up with the others. Every
-text that came from a file or a model is escaped; pictures are data URIs.
+Pieces of HTML that a page's own style sheet and script bring to life (``service/assets``): an
+element with ``data-region`` belongs to that region, wherever it stands, and lights up with the
+others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from deft_llm import facs
@@ -19,7 +19,7 @@ from deft_llm.clip import Evidence
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, region_masks
 from deft_llm.viz import overlay
-from deft_llm.viz.page import data_uri
+from deft_llm.viz.page import fill_template
 from deft_llm.viz.report import interocular, region_arrows
 
 _BORDER = 0.5  # of a region's soft weight: its outline
@@ -56,11 +56,11 @@ def region_numbers(measurement: Measurement, region: str, evidence: Sequence[Evi
     )
     if not table.active[i]:
         return f"{line}: not above the noise"
-    units = sorted({code for row in evidence if row.region == region for code in row.aus})
-    return line + (f"; fits {', '.join(f'AU{u}' for u in units)}" if units else "; no AU named")
+    aus = sorted({code for row in evidence if row.region == region for code in row.aus})
+    return line + (f"; fits {', '.join(f'AU{u}' for u in aus)}" if aus else "; no AU named")
 
 
-def face_stage(measurement: Measurement, evidence: Sequence[Evidence]) -> str:
+def face_stage(measurement: Measurement, evidence: Sequence[Evidence]) -> Markup:
     """The face with everything that can be laid over it.
 
     Args:
@@ -73,45 +73,27 @@ def face_stage(measurement: Measurement, evidence: Sequence[Evidence]) -> str:
     aligned, interval = measurement.aligned, measurement.interval
     floor = 2.0 * float(np.median(measurement.noise))
     heat, top = overlay.heat_layer(measurement.flow_apex, aligned.landmarks, floor)
-    layer = data_uri(overlay.encode_png(np.rint(heat * 255).astype(np.uint8)))
-    onset, apex = (
-        data_uri(encode_jpeg(aligned.frames[t]), "image/jpeg")
-        for t in (interval.onset, interval.apex)
-    )
-    size = aligned.frames.shape[1]
     arrows, factor = _arrows(measurement, evidence)
-    ramp = ", ".join(
-        f"rgb({', '.join(str(round(255 * c)) for c in colour)})"
-        for colour in overlay.heat_colours(np.linspace(0, 1, 6))
+    return fill_template(
+        "stage.html",
+        onset=encode_jpeg(aligned.frames[interval.onset]),
+        apex=encode_jpeg(aligned.frames[interval.apex]),
+        heat=overlay.encode_png(np.rint(heat * 255).astype(np.uint8)),
+        size=aligned.frames.shape[1],
+        outlines=_outlines(measurement, evidence),
+        arrows=arrows,
+        factor=factor,
+        ramp=np.rint(255 * overlay.heat_colours(np.linspace(0, 1, 6))).astype(int),
+        top=top,
     )
-    return f"""<div class="stage">
-<div class="face">
-<img class="onset" alt="The face at onset" src="{onset}">
-<img class="apex" alt="The face at the apex" src="{apex}">
-<img class="heat" alt="Motion as heat" src="{layer}">
-<svg viewBox="0 0 {size} {size}" role="group" aria-label="Regions of the face">
-<g class="regions">{_outlines(measurement, evidence)}</g>
-<g class="arrows" aria-hidden="true">{arrows}</g></svg>
-<span class="side left-side">subject’s right</span><span class="side right-side">left</span>
-</div>
-<div class="switches">
-<label class="compare"><span>onset</span><input type="range" min="0" max="100" value="0"
- aria-label="From the onset frame to the apex frame"><span>apex</span></label>
-<label><input type="checkbox" data-layer="heat" checked> heat</label>
-<label><input type="checkbox" data-layer="arrows" checked> arrows (×{factor})</label>
-<label><input type="checkbox" data-layer="regions" checked> regions</label>
-<span class="scale"><span>0</span><i style="background: linear-gradient(90deg, {ramp})"></i>
-<span>{top:.2g} px</span></span>
-</div>
-<p class="numbers" role="status">Point at a region, or choose a sentence or a row.</p>
-</div>"""
 
 
-def _outlines(measurement: Measurement, evidence: Sequence[Evidence]) -> str:
-    """One focusable outline per placed region, the ones that moved marked."""
+def _outlines(
+    measurement: Measurement, evidence: Sequence[Evidence]
+) -> Iterator[dict[str, str | bool]]:
+    """The outline of each placed region, the ones that moved marked."""
     masks = region_masks(measurement.aligned.landmarks, measurement.aligned.frames.shape[1])
     moved = {row.region for row in evidence}
-    parts = []
     for i in np.flatnonzero(measurement.table_apex.placed):
         name = REGION_NAMES[i]
         found, _ = cv2.findContours(
@@ -120,18 +102,18 @@ def _outlines(measurement: Measurement, evidence: Sequence[Evidence]) -> str:
         if not found:
             continue
         line = max(found, key=len).reshape(-1, 2)
-        points = " ".join(f"{x},{y}" for x, y in line)
-        kind = "region moved" if name in moved else "region"
-        words = escape(region_numbers(measurement, name, evidence))
-        parts.append(
-            f'<polygon class="{kind}" points="{points}" data-region="{name}" data-numbers="{words}"'
-            f' role="button" tabindex="0" aria-label="{words}"><title>{words}</title></polygon>'
-        )
-    return "".join(parts)
+        yield {
+            "region": name,
+            "moved": name in moved,
+            "points": " ".join(f"{x},{y}" for x, y in line),
+            "numbers": region_numbers(measurement, name, evidence),
+        }
 
 
-def _arrows(measurement: Measurement, evidence: Sequence[Evidence]) -> tuple[str, int]:
-    """The moved regions' arrows as SVG, and how many times too long they are drawn."""
+def _arrows(
+    measurement: Measurement, evidence: Sequence[Evidence]
+) -> tuple[list[dict[str, str]], int]:
+    """The moved regions' arrows as SVG shapes, and how many times too long they are drawn."""
     moving = [a for a in region_arrows(measurement, evidence) if a.active]
     factor = overlay.magnification(max((float(np.hypot(a.u, a.v)) for a in moving), default=0.0))
     parts = []
@@ -145,14 +127,11 @@ def _arrows(measurement: Measurement, evidence: Sequence[Evidence]) -> tuple[str
             for s in (-1, 1)
         )
         end = f"{x - 0.6 * head * du:.1f} {y - 0.6 * head * dv:.1f}"
-        parts.append(
-            f'<path class="shaft" d="M{a.x:.1f} {a.y:.1f}L{end}"/>'
-            f'<polygon class="head" points="{x:.1f},{y:.1f} {tip}"/>'
-        )
-    return "".join(parts), factor
+        parts.append({"shaft": f"M{a.x:.1f} {a.y:.1f}L{end}", "head": f"{x:.1f},{y:.1f} {tip}"})
+    return parts, factor
 
 
-def region_table(measurement: Measurement, evidence: Sequence[Evidence]) -> str:
+def region_rows(measurement: Measurement, evidence: Sequence[Evidence]) -> Markup:
     """Region by region, both phases, the strongest first; a row lights its region up.
 
     Args:
@@ -162,36 +141,24 @@ def region_table(measurement: Measurement, evidence: Sequence[Evidence]) -> str:
     Returns:
         An HTML table.
     """
-    rise, fall = measurement.table_apex, measurement.table_offset
-    units = {row.region: " ".join(f"AU{code}" for code in row.aus) for row in evidence}
-    rows = []
-    for i in np.argsort(-rise.z, kind="stable"):
-        name = REGION_NAMES[i]
-        if not rise.placed[i]:
-            continue
-        kind = ' class="moved"' if name in units else ""
-        words = escape(region_numbers(measurement, name, evidence))
-        rows.append(
-            f'<tr{kind} data-region="{name}" data-numbers="{words}">'
-            f'<th scope="row"><button type="button">{name}</button></th>'
-            f"<td>{rise.direction(i)}</td>{_number(rise.magnitude[i], 2)}{_number(rise.z[i], 1)}"
-            f"<td>{units.get(name) or '–'}</td>"
-            f"<td>{fall.direction(i) if fall.active[i] else '–'}</td>"
-            f"{_number(fall.magnitude[i], 2)}{_number(fall.z[i], 1)}</tr>"
-        )
-    head = (
-        '<tr><th rowspan="2" scope="col">region</th><th colspan="4" scope="colgroup">onset to apex'
-        '</th><th colspan="3" scope="colgroup">apex to offset</th></tr><tr>'
-        '<th scope="col">direction</th><th scope="col" class="n">px</th><th scope="col" class="n">z'
-        '</th><th scope="col">fits</th><th scope="col">direction</th><th scope="col" class="n">px'
-        '</th><th scope="col" class="n">z</th></tr>'
+    onset_phase, offset_phase = measurement.table_apex, measurement.table_offset
+    aus = {row.region: " ".join(f"AU{code}" for code in row.aus) for row in evidence}
+    rows = [
+        {
+            "i": i,
+            "region": name,
+            "moved": name in aus,
+            "fits": aus.get(name),
+            "numbers": region_numbers(measurement, name, evidence),
+        }
+        for i in np.argsort(-onset_phase.z, kind="stable")
+        for name in [REGION_NAMES[i]]
+        if onset_phase.placed[i]
+    ]
+    return fill_template(
+        "regions.html",
+        rows=rows,
+        onset_phase=onset_phase,
+        offset_phase=offset_phase,
+        total=len(facs.REGIONS),
     )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Motion of {len(rows)} '
-        f'of {len(facs.REGIONS)} regions"><table class="by-region"><thead>{head}</thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _number(value: np.floating, digits: int) -> str:
-    return f'<td class="n">{float(value):.{digits}f}</td>'

@@ -1,28 +1,28 @@
 """The motion curve as a timeline: onset, apex and offset to be moved, frames that follow.
 
-HTML for a page with a script (``demo/page.js``); see ``viz/stage.py``.
+HTML for a page with a script (``service/assets/page.js``); see ``viz/stage.py``.
 """
 
 from __future__ import annotations
 
-import json
 import math
 
 import cv2
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from deft_llm.motion.measure import Measurement
-from deft_llm.viz.page import data_uri
+from deft_llm.viz.page import fill_template
 from deft_llm.viz.report import curve_floor
 from deft_llm.viz.stage import encode_jpeg
 
 MAX_FRAMES = 160  # frames that travel to the browser; of a longer clip every k-th
 _SIDE, _COLUMNS = 144, 10
-_WIDTH, _HEIGHT = 1000.0, 100.0  # of the drawing, which is stretched to its place
+_WIDTH, _HEIGHT = 1000, 100  # of the drawing, which is stretched to its place
 
 
-def timeline(measurement: Measurement) -> str:
+def timeline(measurement: Measurement) -> Markup:
     """The curve with its three moments as sliders, and the frame at each of them.
 
     Args:
@@ -31,42 +31,36 @@ def timeline(measurement: Measurement) -> str:
     Returns:
         HTML. Positions are shares of the clip's duration, so that it fits any width.
     """
-    times = measurement.aligned.timestamps
+    times, interval = measurement.aligned.timestamps, measurement.interval
     places = _places(times)
-    interval = measurement.interval
     moments = {"onset": interval.onset, "apex": interval.apex, "offset": interval.offset}
-    band = (places[interval.onset], places[interval.offset])
     curve, top = _curve(measurement, places)
-    floor = _HEIGHT * (1 - curve_floor(measurement) / top)
-    marks = "".join(_mark(name, t, times, places) for name, t in moments.items())
-    shots = "".join(_shot(name, t, times) for name, t in moments.items())
     shown = np.arange(0, len(times), math.ceil(len(times) / MAX_FRAMES))
     shown = np.unique(np.r_[shown, list(moments.values())])
-    data = json.dumps(
-        {
+    return fill_template(
+        "timeline.html",
+        found=measurement.found,
+        start=times[0],
+        end=times[-1],
+        band=(places[interval.onset], places[interval.offset]),
+        width=_WIDTH,
+        height=_HEIGHT,
+        curve=curve,
+        top=top,
+        floor=_HEIGHT * (1 - curve_floor(measurement) / top),
+        moments=[
+            {"name": name, "frame": t, "seconds": times[t], "place": places[t]}
+            for name, t in moments.items()
+        ],
+        sheet=encode_jpeg(_contact_sheet(measurement.aligned.frames[shown])),
+        data={
             "times": [round(float(t), 4) for t in times],
             "places": [round(float(p), 5) for p in places],
             "shown": shown.tolist(),
             "columns": _COLUMNS,
             "rows": math.ceil(len(shown) / _COLUMNS),
-        }
+        },
     )
-    sheet = data_uri(encode_jpeg(_contact_sheet(measurement.aligned.frames[shown])), "image/jpeg")
-    verdict = "interval found" if measurement.found else "nothing above the noise: likeliest frames"
-    return f"""<div class="timeline" data-clip='{data}' style="--sheet:url({sheet})">
-<div class="curve-side"><div class="caption"><span>motion, up to {top:.2g} px</span>
-<span class="verdict">{verdict}</span></div>
-<div class="plot">
-<div class="band" style="left:{100 * band[0]:.3f}%;right:{100 * (1 - band[1]):.3f}%"></div>
-<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" role="img"
- aria-label="Motion of the face over time, in pixels">
-<line class="floor" x1="0" x2="{_WIDTH:.0f}" y1="{floor:.1f}" y2="{floor:.1f}"/>
-<path class="curve" d="{curve}"/></svg>
-{marks}</div>
-<div class="caption"><span>{times[0]:.2f} s</span><span>dashed: noise floor</span>
-<span>{times[-1]:.2f} s</span></div></div>
-<div class="shots">{shots}</div>
-</div>"""
 
 
 def _places(times: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -88,24 +82,6 @@ def _curve(measurement: Measurement, places: NDArray[np.float64]) -> tuple[str, 
         path.append(f"{pen}{_WIDTH * place:.1f} {_HEIGHT * (1 - value / top):.1f}")
         pen = "L"
     return "".join(path), top
-
-
-def _mark(name: str, frame: int, times: NDArray[np.float64], places: NDArray[np.float64]) -> str:
-    return (
-        f'<div class="mark {name}" data-mark="{name}" role="slider" tabindex="0" '
-        f'aria-label="{name}" aria-valuemin="0" aria-valuemax="{len(times) - 1}" '
-        f'aria-valuenow="{frame}" aria-valuetext="frame {frame}, {times[frame]:.3f} s" '
-        f'style="left:{100 * places[frame]:.3f}%"><b>{name}</b></div>'
-    )
-
-
-def _shot(name: str, frame: int, times: NDArray[np.float64]) -> str:
-    return (
-        f'<figure class="shot {name}" data-shot="{name}" data-frame="{frame}">'
-        f'<i role="img" aria-label="The face at the {name}"></i>'
-        f"<figcaption><b>{name}</b> <span>{times[frame]:.3f} s ({frame})</span></figcaption>"
-        "</figure>"
-    )
 
 
 def _contact_sheet(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

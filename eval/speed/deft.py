@@ -25,19 +25,21 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from deft_llm import facs
-from deft_llm.cli.main import CHECKPOINT
 from deft_llm.clip import Evidence
 from deft_llm.data.features import pack
-from deft_llm.data.records import ClipRecord, conversation_record
-from deft_llm.deft.inference.explainer import Explainer, observe
-from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches, as_messages
+from deft_llm.data.measuring import measure_video
+from deft_llm.data.records import ClipRecord
+from deft_llm.data.simulated import SimulatedData, specs
+from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches, chat_messages
 from deft_llm.deft.tuning.model import train_only
 from deft_llm.deft.tuning.stages import DeftTrainer
 from deft_llm.errors import UserError
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.measure import Measurement
-from deft_llm.unimer.build import SimulatedData, specs
-from deft_llm.unimer.dialogue import Templates, Writer
+from deft_llm.resources import checkpoint
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
+from deft_llm.unimer.rows import conversation_row
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ROOT / "demo" / "clips"
@@ -86,11 +88,11 @@ class Talks(Dataset):
     """
 
     def __init__(self, explainer: Explainer, measurement: Measurement) -> None:
-        packet = pack(measurement, explainer.sizes)
-        found = explainer.encode([packet])
+        features = pack(measurement, explainer.sizes)
+        found = explainer.encode([features])
         self.tokens = {name: tokens[0].clone() for name, tokens in found.items()}
         targets = ClipTargets(explainer.model.config)
-        writer = Writer(Templates(ROOT / "instruction_data" / "templates"))
+        writer = AnswerWriter(Templates())
         self.rows: list[dict[str, Any]] = []
         self.characters: list[int] = []
         for spec in specs(DATA):
@@ -104,8 +106,8 @@ class Talks(Dataset):
             for variant in range(DATA.variants):
                 rng = random.Random(f"{spec.seed}/{variant}")
                 turns = writer.conversation(record.facts(), rng, DATA.turns, known)
-                line = conversation_record("", record, False, turns)["conversations"]
-                ids, labels = explainer.processor.encode_conversation(as_messages(line))
+                line = conversation_row("", record, False, turns)["conversations"]
+                ids, labels = explainer.processor.encode_conversation(chat_messages(line))
                 row = {"input_ids": ids, "labels": labels, "expert_tokens": self.tokens}
                 self.rows.append({**row, **targets(record, False)})
                 self.characters.append(sum(len(turn["value"]) for turn in line))
@@ -206,7 +208,7 @@ def rates(explainer: Explainer, talks: Talks, collator: Collator) -> list[Figure
                     "callbacks": [counted],
                 }
                 if name == "ours":
-                    given.update(rates={}, parts=None)
+                    given.update(rates={}, modules=None)
                 (DeftTrainer if name == "ours" else Trainer)(**given).train()
             values.append(counted.rate)
     ours, peer = (statistics.median(found[name]) for name in ("ours", "peer"))
@@ -221,14 +223,14 @@ def main() -> int:
     """Measure, print medians."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    parser.add_argument("--checkpoint", type=Path, default=checkpoint())
     parser.add_argument("--clip", type=Path, default=min(CLIPS.glob("*.mp4")))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     try:
         explainer = Explainer.load(args.checkpoint)
-        _, measurement = observe(args.clip)
+        _, measurement = measure_video(args.clip)
         figures = chat(explainer, measurement, args.runs)
         figures.append(Figure("chat_peak_gb", _peak()))
         talks = Talks(explainer, measurement)

@@ -20,9 +20,9 @@ from urllib.request import urlopen
 
 from gradio_client import Client, handle_file
 
-from deft_llm.cli.main import CHECKPOINT
 from deft_llm.metrics.figures import Figure, report
-from deft_llm.service.clip_service import Workbench
+from deft_llm.resources import checkpoint
+from deft_llm.service.clip_service import ClipService
 from deft_llm.service.models import Models
 from deft_llm.service.views import clip_view
 
@@ -85,7 +85,7 @@ def memory(pid: int) -> float:
 
 def view() -> float:
     """Seconds that the page's pieces take to be made."""
-    seen = Workbench(Models(CHECKPOINT)).explain(CLIP)
+    seen = ClipService(Models(checkpoint())).explain(CLIP)
     clip_view(seen)
     started = time.perf_counter()
     clip_view(seen)

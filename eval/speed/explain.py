@@ -12,16 +12,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from deft_llm.cli.main import CHECKPOINT
-from deft_llm.deft.inference.explainer import Explainer, observe
+from deft_llm.data.measuring import measure_video
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.metrics.figures import Figure, report
+from deft_llm.resources import checkpoint
 from deft_llm.viz.report import ClipInfo, write_report
 
 
 def once(clip: Path, checkpoint: Path, folder: Path) -> dict[str, float]:
     """Seconds of each part of the work, the model's loading included."""
     marks = [time.perf_counter()]
-    video, measurement = observe(clip)
+    video, measurement = measure_video(clip)
     marks.append(time.perf_counter())
     explainer = Explainer.load(checkpoint)
     marks.append(time.perf_counter())
@@ -38,7 +39,7 @@ def main() -> int:
     """Measure several runs, print medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    parser.add_argument("--checkpoint", type=Path, default=checkpoint())
     parser.add_argument("--json", type=Path)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()

@@ -21,7 +21,7 @@ from deft_llm.errors import UserError
 from deft_llm.flow_models.files import WEIGHTS
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.flow import flow_estimator
-from deft_llm.simulator.scene.clips import draw_spec, render
+from deft_llm.simulator.scene.clips import draw_spec, render_clip
 
 SIZE = 224
 CORES = 2
@@ -29,7 +29,7 @@ CORES = 2
 
 def pair() -> list[NDArray[np.uint8]]:
     """Onset and apex of a simulated face, (224, 224, 3) each."""
-    simulated = render(draw_spec(3, 7, aus=("1", "2", "12"), peak_px=1.5, blink=None))
+    simulated = render_clip(draw_spec(3, 7, aus=("1", "2", "12"), peak_px=1.5, blink=None))
     curve, edge = simulated.spec.curve, (simulated.spec.size - SIZE) // 2
     inner = slice(edge, edge + SIZE)
     frames = simulated.clip.frames[[curve.onset, curve.apex], inner, inner]

@@ -26,7 +26,7 @@ from torch.nn import functional
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.protocols import loso
 from deft_llm.recognizers.ststnet import STSTNet
-from deft_llm.training.fold_trainer import FoldSchedule, FoldTrainer, Job
+from deft_llm.training.fold_trainer import FoldJob, FoldSchedule, FoldTrainer
 from deft_llm.training.folds import train_folds
 
 CLIPS, SUBJECTS, EPOCHS, BATCH = 297, 44, 300, 256
@@ -46,7 +46,7 @@ def seconds(run: Callable[[], object], device: torch.device, repeats: int) -> fl
     return float(np.median(taken[1:]))
 
 
-def plain_step(flow: Tensor, labels: Tensor, job: Job) -> Callable[[], None]:
+def plain_step(flow: Tensor, labels: Tensor, job: FoldJob) -> Callable[[], None]:
     """One step of the peer: gather a batch, forward, backward, AdamW."""
     network = STSTNet(3).to(flow.device)
     optimizer = torch.optim.AdamW(network.parameters())
@@ -62,7 +62,7 @@ def plain_step(flow: Tensor, labels: Tensor, job: Job) -> Callable[[], None]:
 
 
 def batched(
-    flow: Tensor, labels: Tensor, jobs: Sequence[Job], schedule: FoldSchedule, steps: int
+    flow: Tensor, labels: Tensor, jobs: Sequence[FoldJob], schedule: FoldSchedule, steps: int
 ) -> Callable[[], Tensor]:
     """One step of some folds at once."""
     inputs = {"flow_uvs": flow}
@@ -70,7 +70,7 @@ def batched(
 
 
 def by_processes(
-    flow: Tensor, labels: Tensor, jobs: Sequence[Job], schedule: FoldSchedule, steps: int
+    flow: Tensor, labels: Tensor, jobs: Sequence[FoldJob], schedule: FoldSchedule, steps: int
 ) -> float:
     """Seconds of the whole with the folds shared out to processes.
 
@@ -103,7 +103,7 @@ def main() -> int:
     flow = torch.randn(CLIPS, 3, 28, 28, generator=generator).to(device)
     labels = (torch.arange(CLIPS) % 3).to(device)
     subjects = [f"s{i % SUBJECTS:02d}" for i in range(CLIPS)]
-    jobs = [Job(s.fold, 0, s.train, s.test) for s in loso(subjects)]
+    jobs = [FoldJob(s.fold, 0, s.train, s.test) for s in loso(subjects)]
     schedule = FoldSchedule(epochs=EPOCHS, batch_size=BATCH, flips=False)
     steps = schedule.steps(float(np.mean([len(job.train) for job in jobs])))
     plain = seconds(plain_step(flow, labels, jobs[0]), device, args.steps) * steps * len(jobs)

@@ -23,7 +23,7 @@ import numpy as np
 from deft_llm.corpora.base import load_corpus
 from deft_llm.corpora.reading import Reading
 from deft_llm.corpora.synthetic import write_corpus
-from deft_llm.data.prepared import PreparedCorpus, prepare
+from deft_llm.data.prepared import open_prepared, prepare
 from deft_llm.metrics.figures import Figure, report
 
 NAME = "casme2"
@@ -60,7 +60,7 @@ def main() -> int:
         for run in range(args.runs):
             for workers, times in taken.items():
                 times.append(seconds_afresh(reading, folder / f"cache-{run}-{workers}", workers))
-        one, two = (PreparedCorpus(folder / f"cache-0-{w}", NAME) for w in (1, 2))
+        one, two = (open_prepared(folder / f"cache-0-{w}" / f"{NAME}.jsonl") for w in (1, 2))
         same = np.array_equal(one.stack("flow"), two.stack("flow"))
     first, second = (statistics.median(times) for times in taken.values())
     figures = [

@@ -9,25 +9,28 @@ import resource
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from deft_llm import facs
-from deft_llm.data.features import REGION_COLUMNS, Packet
-from deft_llm.data.parts import write_parts
+from deft_llm.data.clip_dataset import MeasuredClip
+from deft_llm.data.clip_shards import write_shards
+from deft_llm.data.features import REGION_COLUMNS, Features
+from deft_llm.data.records import ClipRecord
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.assemble import Assembly, assemble
-from deft_llm.unimer.coded import CodedClip, record_of
-from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.judging import judged
 
 ROOT = Path(__file__).resolve().parents[2]
 _FLOOR = 0.05  # px
 
 
-def cached(spec: ClipSpec) -> Packet:
-    """A small packet with a plausible region table."""
+def cached(spec: ClipSpec) -> Features:
+    """Small features with a plausible region table."""
     rng = np.random.default_rng(spec.seed)
     moved = rng.normal(0, _FLOOR, (2, len(facs.REGIONS), 2))
     for code in spec.aus:
@@ -44,10 +47,10 @@ def cached(spec: ClipSpec) -> Packet:
     return {"onset": small, "texture": small[None, ..., 0].astype(np.float16), "regions": table}
 
 
-def observe(spec: ClipSpec) -> CodedClip:
+def observe(spec: ClipSpec) -> MeasuredClip:
     """What judging a cached clip gives."""
-    packet = cached(spec)
-    return CodedClip(spec.name, packet, record_of(spec.annotation(), packet))
+    clip = MeasuredClip(ClipRecord.of(spec.annotation()), cached(spec))
+    return replace(clip, record=judged(clip))
 
 
 def measured(clips: int, folder: Path, variants: int) -> tuple[float, float, float]:
@@ -55,8 +58,8 @@ def measured(clips: int, folder: Path, variants: int) -> tuple[float, float, flo
     drawn = [draw_spec(seed, seed % 500) for seed in range(clips)]
     started, busy = time.perf_counter(), time.process_time()
     folder.mkdir(parents=True)
-    parts = write_parts("packets", drawn, lambda specs: map(observe, specs), folder)
-    templates = Templates(ROOT / "instruction_data" / "templates")
+    parts = write_shards("shard", drawn, lambda specs: map(observe, specs), folder)
+    templates = Templates()
     assemble(folder, parts, Assembly(variants=variants), templates)
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
     return seconds, busy, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,15 +17,6 @@ def tiny(spec: ClipSpec) -> NDArray[np.uint8]:
     """A few pixels, different in every frame and clip."""
     rng = np.random.default_rng(spec.seed)
     return rng.integers(0, 255, (spec.curve.frames, 4, 4, 3)).astype(np.uint8)
-
-
-@pytest.fixture(scope="session")
-def real() -> Path:
-    """Folder of real material."""
-    data = os.environ.get("DEFT_DATA")
-    if not data:
-        pytest.skip("set DEFT_DATA to the folder of test data")
-    return Path(data)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from deft_llm import facs
 from deft_llm.corpora.base import load_corpus
 from deft_llm.corpora.reading import Reading
 from deft_llm.data.flow_images import read_flow_images
+from deft_llm.data.labelled import labelled, three_class
 
 SHEETS = {
     "casme2": "CASME2-coding-20190701.xlsx",
@@ -70,9 +71,10 @@ def test_megc2019_is_its_published_list(real: Path, tmp_path: Path) -> None:
     ]
     images = read_flow_images(real / "megc2019_flow")
     datasets = [str(d).lower() for d in images.datasets]
+    labels_of_images = labelled(images, facs.THREE_CLASSES, three_class).labels
     listed += [
         list(row)
-        for row in zip(datasets, images.subjects, images.clips, images.labels, strict=True)
+        for row in zip(datasets, images.subjects, images.clips, labels_of_images, strict=True)
     ]
     with (tmp_path / "combined_3class_gt.csv").open("w", newline="") as target:
         csv.writer(target).writerows(listed)

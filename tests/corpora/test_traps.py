@@ -11,9 +11,9 @@ from openpyxl import load_workbook
 
 from deft_llm.clip import Interval
 from deft_llm.corpora.base import load_corpus
-from deft_llm.corpora.coding import Place, read_aus, read_interval
+from deft_llm.corpora.coding import RowPlace, read_aus, read_interval
 from deft_llm.corpora.report import Report
-from deft_llm.corpora.sheets import Row
+from deft_llm.corpora.sheets import SheetRow
 from deft_llm.corpora.synthetic import Written, write_corpus
 from deft_llm.errors import UserError
 
@@ -31,8 +31,8 @@ def casme2(tmp_path: Path) -> tuple[Path, tuple[Written, ...]]:
     return root, write_corpus("casme2", root, subjects=2, clips=3, renderer=tiny)
 
 
-def place() -> Place:
-    return Place(Report(), "sheet.xlsx", 7, "clip")
+def place() -> RowPlace:
+    return RowPlace(Report(), "sheet.xlsx", 7, "clip")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def place() -> Place:
 )
 def test_intervals(cells: tuple[str, str, str], expected: Interval | None, words: str) -> None:
     where = place()
-    row = Row(7, dict(zip(("onset", "apex", "offset"), cells, strict=True)))
+    row = SheetRow(7, dict(zip(("onset", "apex", "offset"), cells, strict=True)))
     assert read_interval(row, where, first_frame=1) == expected
     notes = [str(note) for note in where.report]
     assert any(words in note for note in notes) if words else not notes
@@ -215,8 +215,8 @@ def test_gaps_ends_and_renumbered_frames(casme2: tuple[Path, tuple[Written, ...]
     assert found[gap.annotation.clip] == Interval(apex.onset, apex.apex, apex.offset - 1)
     assert cut.annotation.clip not in found
     assert found[renumbered.annotation.clip] == span
-    said = {n.row: n.action for n in reading.report}
-    assert said == {2: "mended", 3: "dropped", 4: "mended"}
+    actions = {n.row: n.action for n in reading.report}
+    assert actions == {2: "mended", 3: "dropped", 4: "mended"}
 
 
 def test_frames_counted_from_zero(tmp_path: Path) -> None:
@@ -276,6 +276,6 @@ def test_megc2019_by_rule_and_by_list(tmp_path: Path) -> None:
     listing.write_text("\n".join([wrong, *lines[2:], "samm,99,099_1_1,0"]) + "\n")
     by_list = load_corpus("megc2019", tmp_path).read()
     assert by_list.annotations == by_rule.annotations[2:]
-    said = [n.why for n in by_list.report if n.action == "dropped"]
-    assert len(said) == 3
-    assert any("list says" in why for why in said) and any("not among" in why for why in said)
+    reasons = [n.why for n in by_list.report if n.action == "dropped"]
+    assert len(reasons) == 3
+    assert any("list says" in why for why in reasons) and any("not among" in why for why in reasons)

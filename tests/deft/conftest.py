@@ -21,7 +21,7 @@ from deft_llm.deft.processing_deft import (
     clip_span,
 )
 from deft_llm.deft.tokenizer import train_sentencepiece, wrap
-from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.answer_writer import Templates
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = {
@@ -39,7 +39,7 @@ TEXT = {
 @pytest.fixture(scope="session")
 def corpus() -> list[str]:
     """Sentences in the words of the instruction data."""
-    templates = Templates(ROOT / "instruction_data" / "templates")
+    templates = Templates(ROOT / "deft_llm" / "unimer" / "templates")
     questions = [text for texts in templates.questions.values() for text in texts]
     moves = [f"The {name} moves {d}, slight." for name in facs.REGIONS for d in facs.DIRECTIONS]
     units = [unit.label for unit in facs.ACTION_UNITS.values()]

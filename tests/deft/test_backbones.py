@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from deft_llm import facs
-from deft_llm.data.features import Packet
+from deft_llm.data.features import Features
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration, orthogonality
@@ -141,8 +141,8 @@ def backbone_of(model: nn.Module) -> ExpertBackbone:
 
 
 @pytest.fixture
-def clips(make_packet: Callable[[int], Packet]) -> dict[str, Tensor]:
-    return dict(DeftFeatureExtractor()([make_packet(0), make_packet(1)]))
+def clips(make_features: Callable[[int], Features]) -> dict[str, Tensor]:
+    return dict(DeftFeatureExtractor()([make_features(0), make_features(1)]))
 
 
 @torch.no_grad()
@@ -151,13 +151,13 @@ def test_a_backbone_reads_its_own_input_alone_and_is_saved_with_the_whole(
     config: DeftConfig, clips: dict[str, Tensor], tmp_path: Path, expert: str, kind: str
 ) -> None:
     model = build(config, expert, kind, tmp_path).eval()
-    tokens = model.encode_clips(**clips)
+    tokens = model.get_clip_features(**clips)
     counts = config.token_counts()
     assert {k: tuple(v.shape) for k, v in tokens.items()} == {
         name: (2, count, config.expert_dim) for name, count in counts.items()
     }
     for name, inputs in READS.items():
-        changed = model.encode_clips(**clips | {k: clips[k].flip(0) for k in inputs})
+        changed = model.get_clip_features(**clips | {k: clips[k].flip(0) for k in inputs})
         differs = {k for k, v in changed.items() if not torch.equal(v, tokens[k])}
         assert differs == {name}
     model.save_pretrained(tmp_path / "whole")
@@ -166,7 +166,7 @@ def test_a_backbone_reads_its_own_input_alone_and_is_saved_with_the_whole(
         tmp_path / "whole", output_loading_info=True
     )
     assert not any(report[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    for name, values in loaded.eval().encode_clips(**clips).items():
+    for name, values in loaded.eval().get_clip_features(**clips).items():
         assert torch.equal(values, tokens[name]), name
 
 

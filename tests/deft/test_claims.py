@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,7 @@ from deft_llm.answers import Facts, stated_claims
 from deft_llm.clip import Evidence
 from deft_llm.deft.inference.claims import check_sentences, contradicting, supported, unseen_aus
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
-from deft_llm.unimer.dialogue import Templates, Writer
-
-TEMPLATES = Path(__file__).resolve().parents[2] / "instruction_data" / "templates"
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
 
 def table(**motion: tuple[float, float]) -> RegionTable:
@@ -117,9 +114,9 @@ def facts() -> Facts:
     )
 
 
-@pytest.mark.parametrize("kind", ["motion", "why", "triple"])
+@pytest.mark.parametrize("kind", ["motion", "why", "structured_answer"])
 def test_sentences_hold_every_claim_of_the_answer(kind: str) -> None:
-    text = Writer(Templates(TEMPLATES)).turn(kind, facts(), random.Random(0))[1]
+    text = AnswerWriter(Templates()).turn(kind, facts(), random.Random(0))[1]
     checked = check_sentences(text, SMILE)
     claims = [(c.region, c.direction) for s in checked for c in s.claims]
     assert set(claims) == set(stated_claims(text))
@@ -134,9 +131,9 @@ def test_sentences_hold_every_claim_of_the_answer(kind: str) -> None:
     assert wrong and all("inner brow" in s for s in wrong)
 
 
-@pytest.mark.parametrize("kind", ["motion", "why", "triple"])
+@pytest.mark.parametrize("kind", ["motion", "why", "structured_answer"])
 def test_only_the_last_sentence_of_a_growing_answer_changes(kind: str) -> None:
-    text = Writer(Templates(TEMPLATES)).turn(kind, facts(), random.Random(0))[1]
+    text = AnswerWriter(Templates()).turn(kind, facts(), random.Random(0))[1]
     whole = [(s.start, s.end, s.verdict) for s in check_sentences(text, SMILE)]
     for length in range(len(text)):
         part = [(s.start, s.end, s.verdict) for s in check_sentences(text[:length], SMILE)][:-1]
@@ -178,3 +175,8 @@ def test_directions_are_those_of_the_side() -> None:
         for name in named:
             facs.direction_vector(name, facs.REGIONS[region].side)
         assert ("outward" in named) is (side != "middle")
+
+
+def test_a_row_of_lists_states_nothing() -> None:
+    row = '{"region": ["chin"], "direction": ["up"]}'
+    assert [sentence.claims for sentence in check_sentences(row, SMILE)] == [()]

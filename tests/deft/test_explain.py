@@ -1,4 +1,4 @@
-"""Answers of an untrained model about packets of noise: streams, the clip in hand, the grammar."""
+"""Answers of an untrained model about features of noise: streams, the clip in hand, the grammar."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from deft_llm.answers import COARSE_LABELS, NOTHING, coarse_label, parse_triple
-from deft_llm.data.features import Packet
+from deft_llm.answers import COARSE_LABELS, NOTHING, coarse_label, parse_structured_answer
+from deft_llm.data.features import Features
 from deft_llm.deft.inference import explainer as explain_module
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import CLIP_TOKEN
@@ -26,9 +26,9 @@ from .test_claims import SMILE, table
 QUESTION = "Which action units are active?"
 
 
-def clip(packet: Packet, regions: RegionTable = SMILE) -> Any:
+def clip(features: Features, regions: RegionTable = SMILE) -> Any:
     """A measurement as far as answering reads it."""
-    return SimpleNamespace(packet=packet, table_apex=regions, found=True, status="ok")
+    return SimpleNamespace(features=features, table_apex=regions, found=True, status="ok")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def explainer(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Explain
     An output layer of its own keeps it from repeating the last token for ever, and from bytes that
     are no text.
     """
-    monkeypatch.setattr(explain_module, "pack", lambda measurement, sizes: measurement.packet)
+    monkeypatch.setattr(explain_module, "pack", lambda measurement, sizes: measurement.features)
     monkeypatch.setattr(explain_module, "MAX_NEW_TOKENS", 12)
     explainer = Explainer.load(tiny_checkpoint)
     torch.manual_seed(0)
@@ -53,8 +53,8 @@ def explainer(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Explain
 
 
 @pytest.fixture
-def make_clip(make_packet: Callable[[int], Packet]) -> Callable[[int], Any]:
-    return lambda seed: clip(make_packet(seed))
+def make_clip(make_features: Callable[[int], Features]) -> Callable[[int], Any]:
+    return lambda seed: clip(make_features(seed))
 
 
 def test_a_stream_grows_into_what_generate_writes(
@@ -65,12 +65,12 @@ def test_a_stream_grows_into_what_generate_writes(
     parts = list(explainer.stream(measurement, turns, QUESTION))
     assert 1 < len(parts) <= 12
     assert all(b.startswith(a) for a, b in pairwise(parts))
-    said = [text for turn in turns for text in turn]
+    answers = [text for turn in turns for text in turn]
     roles = ("user", "assistant") * 2
-    messages = [{"role": r, "content": c} for r, c in zip(roles, said, strict=True)]
+    messages = [{"role": r, "content": c} for r, c in zip(roles, answers, strict=True)]
     messages[0]["content"] = CLIP_TOKEN + messages[0]["content"]
     messages.append({"role": "user", "content": QUESTION})
-    whole = explainer.generate(explainer.encode([measurement.packet]), messages)[0]
+    whole = explainer.generate(explainer.encode([measurement.features]), messages)[0]
     assert parts[-1] == whole.rstrip("\ufffd")
     assert explainer.chat(measurement, turns, QUESTION) == parts[-1]
     assert explainer.chat(make_clip(1), turns, QUESTION) != parts[-1]
@@ -83,16 +83,16 @@ def test_a_clip_is_encoded_once_for_all_questions(
     encoded: list[tuple[str, ...]] = []
     encode = explainer.encode
 
-    def counted(packets: Any, blank: tuple[str, ...] = ()) -> Any:
-        encoded.append(blank)
-        return encode(packets, blank)
+    def counted(clips: Any, ablate: tuple[str, ...] = ()) -> Any:
+        encoded.append(ablate)
+        return encode(clips, ablate)
 
     monkeypatch.setattr(explainer, "encode", counted)
     first, second = make_clip(0), make_clip(1)
     explainer.explain(first)
     fresh = explainer.chat(first, [], QUESTION)
     assert encoded == [()]
-    blanked = list(explainer.stream(first, [], QUESTION, blank=("motion",)))[-1]
+    blanked = list(explainer.stream(first, [], QUESTION, ablate=("motion",)))[-1]
     assert blanked != fresh
     assert explainer.chat(second, [], QUESTION) != fresh
     assert explainer.chat(first, [], QUESTION) == fresh
@@ -135,7 +135,7 @@ def test_a_stream_may_be_left(explainer: Explainer, make_clip: Callable[[int], A
         ({"question": "  "}, "question is empty"),
         ({"temperature": -1.0}, "temperature -1"),
         ({"temperature": float("nan")}, "temperature nan"),
-        ({"blank": ("motoin",)}, "'motoin': expected one of structure, texture, motion"),
+        ({"ablate": ("motoin",)}, "'motoin': expected one of structure, texture, motion"),
     ],
 )
 def test_wrong_requests_are_named(
@@ -146,13 +146,13 @@ def test_wrong_requests_are_named(
 
 
 def test_nothing_is_said_about_a_face_that_did_not_move(
-    explainer: Explainer, make_packet: Callable[[int], Packet], monkeypatch: pytest.MonkeyPatch
+    explainer: Explainer, make_features: Callable[[int], Features], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(*_: object, **__: object) -> None:
         raise AssertionError("the language model was asked")
 
     monkeypatch.setattr(explainer.model, "forward", asked)
-    still = clip(make_packet(0), table())
+    still = clip(make_features(0), table())
     assert list(explainer.stream(still, [], QUESTION)) == [f"{NO_MOTION} from onset to apex"]
     assert explainer.explain(still).emotion is None
 
@@ -165,15 +165,17 @@ def test_explain_writes_under_the_grammar(
     monkeypatch.setattr("deft_llm.deft.inference.grammar.RATIONALE_BYTES", 40)
     measurement = make_clip(2)
     explanation = explainer.explain(measurement)
-    assert explanation.parsed and parse_triple(explanation.raw) is not None
-    assert explanation.rationale == parse_triple(explanation.raw)["rationale"]  # type: ignore[index]
+    assert explanation.parsed and parse_structured_answer(explanation.raw) is not None
+    assert explanation.rationale == parse_structured_answer(explanation.raw)["rationale"]  # type: ignore[index]
     right = {("left mouth corner", "up and outward"), ("right mouth corner", "up and outward")}
     assert set(explanation.unsupported) <= set(explanation.claims)
     assert not set(explanation.unsupported) & right
-    tokens = explainer.encode([measurement.packet])
+    tokens = explainer.encode([measurement.features])
     monkeypatch.setattr(explain_module, "MAX_NEW_TOKENS", 40)
     free = explainer.answers(tokens).texts[0]
-    assert parse_triple(free) is None  # claims are scored on raw text: without the grammar
+    assert (
+        parse_structured_answer(free) is None
+    )  # claims are scored on raw text: without the grammar
 
 
 @pytest.mark.parametrize("label", COARSE_LABELS)
@@ -190,12 +192,12 @@ def test_the_text_is_written_for_the_class_of_the_likelihoods(
     monkeypatch.setattr(explain_module, "MAX_NEW_TOKENS", 900)
     monkeypatch.setattr("deft_llm.deft.inference.grammar.RATIONALE_BYTES", 40)
     explanation = explainer.explain(make_clip(0))
-    record = parse_triple(explanation.raw)
+    record = parse_structured_answer(explanation.raw)
     assert record is not None and record["class"] == label == (explanation.emotion or NOTHING)
     assert coarse_label(record["emotion"]) == label
 
     wrong = record | {"rationale": "Read as fear, happiness. Together this is read as surprise."}
-    monkeypatch.setattr(explainer, "structured", lambda *_, **__: [json.dumps(wrong)])
+    monkeypatch.setattr(explainer, "structured_answers", lambda *_, **__: [json.dumps(wrong)])
     others = {"fear": "negative", "surprise": "surprise"}
     expected = tuple(name for name, coarse in others.items() if coarse != label)
     assert explainer.explain(make_clip(1)).contradicting == expected

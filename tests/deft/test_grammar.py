@@ -17,25 +17,25 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from deft_llm import facs
-from deft_llm.answers import COARSE_LABELS, PIECES, Facts, coarse_label, parse_triple
+from deft_llm.answers import COARSE_LABELS, PIECES, Facts, coarse_label, parse_structured_answer
 from deft_llm.clip import Evidence
 from deft_llm.deft.inference import grammar as grammar_module
 from deft_llm.deft.inference.grammar import (
     END,
     START,
     TEXT,
-    Stage,
+    GrammarState,
     State,
-    TripleGrammar,
-    TripleLogits,
+    StructuredAnswerGrammar,
+    StructuredAnswerLogits,
     advance,
     options,
 )
 from deft_llm.deft.tokenizer import wrap
 from deft_llm.errors import UserError
-from deft_llm.unimer.dialogue import Templates, Writer
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "instruction_data" / "templates"
+TEMPLATES = Path(__file__).resolve().parents[2] / "deft_llm" / "unimer" / "templates"
 
 
 @pytest.fixture(params=["pieces", "sentencepiece", "byte level"])
@@ -56,21 +56,21 @@ def any_tokenizer(
 
 
 def _answers() -> Iterator[str]:
-    writer = Writer(Templates(TEMPLATES))
+    writer = AnswerWriter(Templates(TEMPLATES))
     rows = tuple(
         Evidence(name, facs.directions(region.side)[i % 8], 0.1 + 0.1 * i, 5.0, ("12",))
         for i, (name, region) in enumerate(facs.REGIONS.items())
     )
     for emotion in (*facs.EMOTIONS, *facs.THREE_CLASSES, None):
         for aus in (("12",), ("L1", "R4", "17"), ()):
-            yield writer.answer("triple", Facts(emotion, aus, rows[: 3 * len(aus)]))
+            yield writer.answer("structured_answer", Facts(emotion, aus, rows[: 3 * len(aus)]))
 
 
 def test_every_answer_of_the_instruction_data_is_allowed(
     any_tokenizer: PreTrainedTokenizerBase,
 ) -> None:
     """And the grammar reads the tokens as the tokenizer writes them."""
-    grammar = TripleGrammar(any_tokenizer, (any_tokenizer.eos_token_id,))
+    grammar = StructuredAnswerGrammar(any_tokenizer, (any_tokenizer.eos_token_id,))
     for text in _answers():
         state = START
         ids = any_tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -90,8 +90,8 @@ def test_random_scores_give_a_readable_answer(
     """Two rows at once, each with its own state; the prompt is none of the grammar's business."""
     monkeypatch.setattr(grammar_module, "RATIONALE_BYTES", 60)
     end = any_tokenizer.eos_token_id
-    grammar = TripleGrammar(any_tokenizer, (end,))
-    bound = TripleLogits(grammar, prompt_length=2)
+    grammar = StructuredAnswerGrammar(any_tokenizer, (end,))
+    bound = StructuredAnswerLogits(grammar, prompt_length=2)
     generator = torch.Generator().manual_seed(seed)
     ids = torch.tensor([[5, 6], [7, 8]])
     for _ in range(3000):
@@ -101,7 +101,7 @@ def test_random_scores_give_a_readable_answer(
             break
     for row in ids[:, 2:].tolist():
         text = any_tokenizer.decode(row[: row.index(end)])
-        record = parse_triple(text)
+        record = parse_structured_answer(text)
         assert record is not None, text
         assert facs.to_three(record["emotion"] if record["class"] != "none" else None) in (
             *(record["class"], None),
@@ -119,13 +119,15 @@ def test_a_given_class_is_the_one_that_is_named(
     """And the emotion is one of that class, whatever the scores prefer."""
     monkeypatch.setattr(grammar_module, "RATIONALE_BYTES", 20)
     end = any_tokenizer.eos_token_id
-    bound = TripleLogits(TripleGrammar(any_tokenizer, (end,)), prompt_length=1, label=label)
+    bound = StructuredAnswerLogits(
+        StructuredAnswerGrammar(any_tokenizer, (end,)), prompt_length=1, label=label
+    )
     generator = torch.Generator().manual_seed(0)
     ids = torch.tensor([[5]])
     while ids.shape[1] < 3000 and ids[0, -1] != end:
         scores = torch.randn(1, len(any_tokenizer), generator=generator)
         ids = torch.cat([ids, bound(ids, scores).argmax(-1, keepdim=True)], dim=1)
-    record = parse_triple(any_tokenizer.decode(ids[0, 1:-1]))
+    record = parse_structured_answer(any_tokenizer.decode(ids[0, 1:-1]))
     assert record is not None and record["class"] == label
     assert coarse_label(record["emotion"]) == label
 
@@ -134,7 +136,7 @@ def test_allowed_tokens_are_those_that_do_not_break_the_answer(
     any_tokenizer: PreTrainedTokenizerBase,
 ) -> None:
     """The shortcut through the sorted vocabulary finds what trying every token finds."""
-    grammar = TripleGrammar(any_tokenizer, (any_tokenizer.eos_token_id,))
+    grammar = StructuredAnswerGrammar(any_tokenizer, (any_tokenizer.eos_token_id,))
     text = json.dumps(json.loads(next(_answers())) | {"rationale": 'a "b" \\ \u00e9'}).encode()
     rng = random.Random(0)
     for cut in rng.sample(range(len(text)), 40):
@@ -145,13 +147,13 @@ def test_allowed_tokens_are_those_that_do_not_break_the_answer(
 
 
 def test_special_tokens_are_never_allowed(any_tokenizer: PreTrainedTokenizerBase) -> None:
-    grammar = TripleGrammar(any_tokenizer, (any_tokenizer.eos_token_id,))
+    grammar = StructuredAnswerGrammar(any_tokenizer, (any_tokenizer.eos_token_id,))
     assert not set(any_tokenizer.all_special_ids) & grammar.bytes.keys()
 
 
 def test_no_option_begins_with_another() -> None:
     """Otherwise the automaton would not know where it is."""
-    stages, seen = [START.stage], set[Stage]()
+    stages, seen = [START.stage], set[GrammarState]()
     while stages and len(seen) < 400:
         stage = stages.pop()
         if stage in seen:
@@ -203,4 +205,4 @@ def test_a_vocabulary_that_cannot_write_json_is_named() -> None:
     backend = Tokenizer(models.WordLevel({"a": 0, "<unk>": 1, "</s>": 2}, unk_token="<unk>"))
     poor = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", unk_token="<unk>")
     with pytest.raises(UserError, match=r"no token for the start of '.*class"):
-        TripleGrammar(poor, (2,)).allowed(START)
+        StructuredAnswerGrammar(poor, (2,)).allowed(START)

@@ -12,13 +12,13 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from deft_llm import facs
-from deft_llm.data.features import Packet
+from deft_llm.data.features import Features
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
-from deft_llm.deft.processing_deft import IGNORED, DeftProcessor
+from deft_llm.deft.processing_deft import IGNORE_INDEX, DeftProcessor
 from deft_llm.deft.tuning.datasets import Collator
 
-MakePacket = Callable[[int], Packet]
+MakeFeatures = Callable[[int], Features]
 Inputs = dict[str, Tensor]
 INPUTS_OF = {
     "structure": ("structure",),
@@ -28,19 +28,19 @@ INPUTS_OF = {
 QUESTIONS = ["<clip>Why?", "<clip>Which action units are active?"]
 
 
-def ask(processor: DeftProcessor, make_packet: MakePacket, clips: int = 2) -> Inputs:
+def ask(processor: DeftProcessor, make_features: MakeFeatures, clips: int = 2) -> Inputs:
     texts = [processor.chat([{"role": "user", "content": q}]) for q in QUESTIONS[:clips]]
-    return dict(processor(texts, [make_packet(i) for i in range(clips)]))
+    return dict(processor(texts, [make_features(i) for i in range(clips)]))
 
 
 @pytest.fixture
-def inputs(processor: DeftProcessor, make_packet: MakePacket) -> Inputs:
-    return ask(processor, make_packet)
+def inputs(processor: DeftProcessor, make_features: MakeFeatures) -> Inputs:
+    return ask(processor, make_features)
 
 
 @pytest.fixture
 def rows(
-    processor: DeftProcessor, config: DeftConfig, make_packet: MakePacket
+    processor: DeftProcessor, config: DeftConfig, make_features: MakeFeatures
 ) -> list[dict[str, Any]]:
     """Four training samples whose answers have equally many tokens, one without an emotion."""
     turns = [
@@ -55,7 +55,7 @@ def rows(
         {
             "input_ids": ids,
             "labels": labels,
-            "packet": make_packet(i),
+            "features": make_features(i),
             "emotion_labels": i,
             "au_labels": aus[i],
             "region_labels": regions[i],
@@ -111,11 +111,11 @@ def test_a_step_with_the_cache_has_the_logits_of_the_whole(
 
 @torch.no_grad()
 def test_a_clip_in_a_batch_answers_as_it_does_alone(
-    model: DeftForConditionalGeneration, processor: DeftProcessor, make_packet: MakePacket
+    model: DeftForConditionalGeneration, processor: DeftProcessor, make_features: MakeFeatures
 ) -> None:
     """Left padding and the order of the clips must not leak into an answer."""
-    batch = model(**ask(processor, make_packet, clips=2)).logits[0, -1]
-    alone = model(**ask(processor, make_packet, clips=1)).logits[0, -1]
+    batch = model(**ask(processor, make_features, clips=2)).logits[0, -1]
+    alone = model(**ask(processor, make_features, clips=1)).logits[0, -1]
     torch.testing.assert_close(batch, alone, atol=1e-4, rtol=1e-3)
 
 
@@ -124,7 +124,7 @@ def test_expert_tokens_may_be_encoded_once(
     model: DeftForConditionalGeneration, inputs: Inputs
 ) -> None:
     """Several questions about one clip share its expert tokens."""
-    tokens = model.encode_clips(**clip_of(inputs))
+    tokens = model.get_clip_features(**clip_of(inputs))
     words = {k: v for k, v in inputs.items() if k not in CLIP_INPUTS}
     assert torch.equal(model(**words, expert_tokens=tokens).logits, model(**inputs).logits)
     options: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False}
@@ -208,9 +208,9 @@ def test_experts_read_their_own_inputs_alone(
     model: DeftForConditionalGeneration, inputs: Inputs, expert: str
 ) -> None:
     """Identity and motion are kept apart by what each expert gets to see."""
-    before = model.encode_clips(**clip_of(inputs))
+    before = model.get_clip_features(**clip_of(inputs))
     changed = with_other(inputs, INPUTS_OF[expert])
-    after = model.encode_clips(**clip_of(changed))
+    after = model.get_clip_features(**clip_of(changed))
     for name in EXPERTS:
         assert before[name].shape == (2, model.config.token_counts()[name], 16)
         assert torch.equal(before[name], after[name]) == (name != expert)
@@ -222,8 +222,8 @@ def test_a_blanked_expert_sees_nothing(
     model: DeftForConditionalGeneration, inputs: Inputs, expert: str
 ) -> None:
     changed = with_other(inputs, INPUTS_OF[expert])
-    one = model(**inputs, blank_experts=(expert,))
-    two = model(**changed, blank_experts=(expert,))
+    one = model(**inputs, ablate=(expert,))
+    two = model(**changed, ablate=(expert,))
     for name in ("logits", "emotion_logits", "au_logits"):
         assert torch.equal(one[name], two[name]), name
     assert not torch.equal(model(**inputs).logits, model(**changed).logits)
@@ -232,7 +232,7 @@ def test_a_blanked_expert_sees_nothing(
 
 @torch.no_grad()
 def test_generation_blanks_experts_too(model: DeftForConditionalGeneration, inputs: Inputs) -> None:
-    options: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False, "blank_experts": EXPERTS}
+    options: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False, "ablate": EXPERTS}
     one = model.generate(**inputs, **options)
     assert torch.equal(one, model.generate(**with_other(inputs, CLIP_INPUTS), **options))
 
@@ -243,9 +243,10 @@ def test_drop_out_blanks_whole_experts_in_training_alone(
     clip = clip_of(inputs)
     model.experts.expert_dropout = 1.0
     assert not torch.equal(
-        model.eval().encode_clips(**clip)["motion"], model.train().encode_clips(**clip)["motion"]
+        model.eval().get_clip_features(**clip)["motion"],
+        model.train().get_clip_features(**clip)["motion"],
     )
-    for name, tokens in model.train().encode_clips(**clip).items():
+    for name, tokens in model.train().get_clip_features(**clip).items():
         assert torch.equal(tokens, model.experts.blank[name].expand_as(tokens))
 
 
@@ -273,7 +274,7 @@ def test_accumulated_gradients_equal_those_of_one_batch(
     model: DeftForConditionalGeneration, rows: list[dict[str, Any]], collator: Collator
 ) -> None:
     """Language model and heads; ``num_items_in_batch`` is what Trainer passes."""
-    tokens = sum(label != IGNORED for row in rows for label in row["labels"])
+    tokens = sum(label != IGNORE_INDEX for row in rows for label in row["labels"])
     whole = model(**collator(rows))
     whole.loss.backward()
     expected = gradients(model)
@@ -307,7 +308,7 @@ def test_padding_on_the_right_changes_no_loss(
     batch = collator(rows[:1])
     longer = batch | {
         name: torch.nn.functional.pad(batch[name], (0, 5), value=value)
-        for name, value in (("input_ids", 0), ("attention_mask", 0), ("labels", IGNORED))
+        for name, value in (("input_ids", 0), ("attention_mask", 0), ("labels", IGNORE_INDEX))
     }
     torch.testing.assert_close(model(**longer).loss, alone, atol=1e-5, rtol=1e-4)
 
@@ -315,15 +316,15 @@ def test_padding_on_the_right_changes_no_loss(
 def test_unknown_labels_carry_no_loss(model: DeftForConditionalGeneration, inputs: Inputs) -> None:
     clip = clip_of(inputs)
     unknown = torch.full((2, len(model.config.aus), 2), -1.0)
-    unspoken = torch.full((2, len(facs.REGIONS)), IGNORED)
+    unspoken = torch.full((2, len(facs.REGIONS)), IGNORE_INDEX)
     output = model(
         **clip,
-        emotion_labels=torch.tensor([IGNORED, IGNORED]),
+        emotion_labels=torch.tensor([IGNORE_INDEX, IGNORE_INDEX]),
         au_labels=unknown,
         region_labels=unspoken,
     )
     assert output.loss == 0
-    one = model(**clip, emotion_labels=torch.tensor([3, IGNORED])).loss
+    one = model(**clip, emotion_labels=torch.tensor([3, IGNORE_INDEX])).loss
     first = {name: values[:1] for name, values in clip.items()}
     torch.testing.assert_close(one, model(**first, emotion_labels=torch.tensor([3])).loss)
 
@@ -348,7 +349,7 @@ def test_the_loss_is_the_sum_of_its_weighted_parts(
 def test_motion_tokens_carry_their_own_word(
     model: DeftForConditionalGeneration, inputs: Inputs, processor: DeftProcessor
 ) -> None:
-    tokens = model.encode_clips(**clip_of(inputs))
+    tokens = model.get_clip_features(**clip_of(inputs))
     named = model._projected("motion", tokens)
     names, model.config.motion_names = model.config.motion_names, []
     words = model.get_input_embeddings().weight
@@ -363,7 +364,7 @@ def test_motion_tokens_carry_their_own_word(
 def test_verdicts_are_what_the_heads_say(
     model: DeftForConditionalGeneration, inputs: Inputs
 ) -> None:
-    output, tokens = model(**clip_of(inputs)), model.encode_clips(**clip_of(inputs))
+    output, tokens = model(**clip_of(inputs)), model.get_clip_features(**clip_of(inputs))
     verdicts, units = model.heads.verdicts(tokens), len(model.config.aus)
     torch.testing.assert_close(verdicts[:, :units, :2], output.au_logits.sigmoid())
     torch.testing.assert_close(verdicts[:, units:, 2:], output.region_logits.softmax(-1))

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from deft_llm.deft.inference.flow_classifier import DeftOnFlow, as_trained
+from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier, as_trained
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.errors import UserError
-from deft_llm.motion.encoding import encode_flow, medsqrt, mirror, stretch
+from deft_llm.motion.encoding import encode_flow, medsqrt, mirror_flow, stretch
 from deft_llm.recognizers.base import load_recognizer
 
 
@@ -43,20 +43,20 @@ def test_enlarging_keeps_places_and_sides() -> None:
     images = medsqrt(stretch(flows(3)))
     small, large = as_trained(images, 28), as_trained(images, 56)
     pooled = torch.nn.functional.avg_pool2d(large.sign() * large**2, 2)
-    units = small.sign() * small**2
-    assert np.corrcoef(pooled.flatten().numpy(), units.flatten().numpy())[0, 1] > 0.9
-    flipped = as_trained(mirror(images), 56).numpy()
-    np.testing.assert_allclose(flipped, mirror(large.numpy()), atol=5e-3)
+    named_aus = small.sign() * small**2
+    assert np.corrcoef(pooled.flatten().numpy(), named_aus.flatten().numpy())[0, 1] > 0.9
+    flipped = as_trained(mirror_flow(images), 56).numpy()
+    np.testing.assert_allclose(flipped, mirror_flow(large.numpy()), atol=5e-3)
 
 
 @pytest.fixture
-def recognizer(tiny_checkpoint: Path) -> DeftOnFlow:
+def recognizer(tiny_checkpoint: Path) -> DeftFlowClassifier:
     made = load_recognizer("deft", 3, checkpoint=str(tiny_checkpoint))
-    assert isinstance(made, DeftOnFlow)
+    assert isinstance(made, DeftFlowClassifier)
     return made
 
 
-def test_only_motion_speaks(recognizer: DeftOnFlow) -> None:
+def test_only_motion_speaks(recognizer: DeftFlowClassifier) -> None:
     images = medsqrt(stretch(flows(5)))
     tokens = recognizer.encode(images)
     experts = recognizer.explainer.model.experts
@@ -65,7 +65,7 @@ def test_only_motion_speaks(recognizer: DeftOnFlow) -> None:
     assert not torch.equal(tokens["motion"][0], tokens["motion"][1])
 
 
-def test_probabilities_do_not_hang_on_folds_or_labels(recognizer: DeftOnFlow) -> None:
+def test_probabilities_do_not_hang_on_folds_or_labels(recognizer: DeftFlowClassifier) -> None:
     images = medsqrt(stretch(flows(40)))
     whole = recognizer.predict_proba({"flow_uvs": images})
     assert whole.shape == (40, 3)
@@ -75,10 +75,12 @@ def test_probabilities_do_not_hang_on_folds_or_labels(recognizer: DeftOnFlow) ->
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-4)
 
 
-def test_a_class_has_no_side(recognizer: DeftOnFlow) -> None:
+def test_a_class_has_no_side(recognizer: DeftFlowClassifier) -> None:
     images = np.random.default_rng(3).normal(size=(4, 3, 28, 28)).astype(np.float32)
-    shares = recognizer.predict_proba({"flow_uvs": images})
-    np.testing.assert_allclose(shares, recognizer.predict_proba({"flow_uvs": mirror(images)}))
+    probabilities = recognizer.predict_proba({"flow_uvs": images})
+    np.testing.assert_allclose(
+        probabilities, recognizer.predict_proba({"flow_uvs": mirror_flow(images)})
+    )
 
 
 def test_the_missing_fall_is_the_rise_backwards_or_nothing(
@@ -86,15 +88,17 @@ def test_the_missing_fall_is_the_rise_backwards_or_nothing(
 ) -> None:
     seen: list[torch.Tensor] = []
 
-    def spy(_: object, blank: tuple[str, ...], **clip: torch.Tensor) -> dict[str, torch.Tensor]:
+    def spy(_: object, ablate: tuple[str, ...], **clip: torch.Tensor) -> dict[str, torch.Tensor]:
         assert not clip["regions"].any() and not clip["flow_scale"].any()
         seen.append(clip["flow"])
         return {}
 
-    monkeypatch.setattr(DeftForConditionalGeneration, "encode_clips", spy)
-    for fall in ("opposite", "none"):
-        made = load_recognizer("deft", 3, checkpoint=str(tiny_checkpoint), fall=fall)
-        assert isinstance(made, DeftOnFlow)
+    monkeypatch.setattr(DeftForConditionalGeneration, "get_clip_features", spy)
+    for offset_phase in ("opposite", "none"):
+        made = load_recognizer(
+            "deft", 3, checkpoint=str(tiny_checkpoint), offset_phase=offset_phase
+        )
+        assert isinstance(made, DeftFlowClassifier)
         made.encode(medsqrt(stretch(flows(2))))
     opposite, none = seen
     torch.testing.assert_close(opposite[:, 1, :2], -opposite[:, 0, :2])
@@ -104,7 +108,11 @@ def test_the_missing_fall_is_the_rise_backwards_or_nothing(
 
 @pytest.mark.parametrize(
     ("classes", "options", "word"),
-    [(5, {}, "5 classes"), (3, {"fall": "up"}, "fall 'up'"), (3, {"checkpoint": "x"}, "config")],
+    [
+        (5, {}, "5 classes"),
+        (3, {"offset_phase": "up"}, "offset_phase 'up'"),
+        (3, {"checkpoint": "x"}, "config"),
+    ],
 )
 def test_wrong_options_are_named(
     tiny_checkpoint: Path, classes: int, options: dict[str, str], word: str

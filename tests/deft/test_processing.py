@@ -10,10 +10,10 @@ import pytest
 import torch
 from transformers import AutoProcessor
 
-from deft_llm.data.features import REGION_COLUMNS, Packet
+from deft_llm.data.features import REGION_COLUMNS, Features
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.deft.processing_deft import (
-    IGNORED,
+    IGNORE_INDEX,
     SPECIAL_TOKENS,
     DeftFeatureExtractor,
     DeftProcessor,
@@ -23,7 +23,7 @@ from deft_llm.deft.processing_deft import (
 )
 from deft_llm.errors import UserError
 
-MakePacket = Callable[[int], Packet]
+MakeFeatures = Callable[[int], Features]
 CONVERSATION = [
     {"role": "user", "content": "<clip>What moved?"},
     {"role": "assistant", "content": "The chin moves up, slight."},
@@ -37,10 +37,10 @@ def question(processor: DeftProcessor, text: str = "<clip>Why?") -> str:
 
 
 def test_placeholders_are_as_many_as_tokens(
-    processor: DeftProcessor, config: DeftConfig, make_packet: MakePacket
+    processor: DeftProcessor, config: DeftConfig, make_features: MakeFeatures
 ) -> None:
     texts = [question(processor), question(processor, "<clip>What is the coarse class?")]
-    inputs = processor(texts, [make_packet(0), make_packet(1)])
+    inputs = processor(texts, [make_features(0), make_features(1)])
     for name, count in config.token_counts().items():
         token = config.placeholder_ids()[name]
         assert token == processor.tokenizer.convert_tokens_to_ids(placeholder(name))
@@ -50,11 +50,11 @@ def test_placeholders_are_as_many_as_tokens(
 
 
 def test_padding_is_on_the_left_and_masked(
-    processor: DeftProcessor, make_packet: MakePacket
+    processor: DeftProcessor, make_features: MakeFeatures
 ) -> None:
     inputs = processor(
         [question(processor), question(processor, "<clip>Explain the expression.")],
-        [make_packet(0), make_packet(1)],
+        [make_features(0), make_features(1)],
     )
     mask = inputs["attention_mask"]
     assert mask[1].all()
@@ -70,10 +70,10 @@ def test_the_chat_ends_where_the_answer_begins(processor: DeftProcessor) -> None
 
 @pytest.mark.parametrize(("text", "clips"), [("<clip>a", 0), ("a", 1), ("<clip><clip>a", 1)])
 def test_clips_and_marks_must_agree(
-    processor: DeftProcessor, make_packet: MakePacket, text: str, clips: int
+    processor: DeftProcessor, make_features: MakeFeatures, text: str, clips: int
 ) -> None:
     with pytest.raises(UserError) as caught:
-        processor(text, [make_packet(i) for i in range(clips)])
+        processor(text, [make_features(i) for i in range(clips)])
     assert f"{text.count('<clip>')} <clip> marks" in str(caught.value)
     assert f"but {clips} clips" in str(caught.value)
 
@@ -85,8 +85,8 @@ def test_words_alone_need_no_clip(processor: DeftProcessor) -> None:
 def test_only_answers_are_learned(processor: DeftProcessor) -> None:
     ids, labels = processor.encode_conversation(CONVERSATION)
     assert len(ids) == len(labels)
-    assert all(label in (IGNORED, token) for token, label in zip(ids, labels, strict=True))
-    learned = processor.tokenizer.decode([label for label in labels if label != IGNORED])
+    assert all(label in (IGNORE_INDEX, token) for token, label in zip(ids, labels, strict=True))
+    learned = processor.tokenizer.decode([label for label in labels if label != IGNORE_INDEX])
     assert learned == "The chin moves up, slight.<|end|>AU17 chin raiser<|end|>"
 
 
@@ -97,13 +97,13 @@ def test_a_conversation_is_the_chat_template_with_clips_in_place(processor: Deft
 
 
 def test_the_prompt_in_training_is_the_prompt_in_use(
-    processor: DeftProcessor, make_packet: MakePacket
+    processor: DeftProcessor, make_features: MakeFeatures
 ) -> None:
     """A different split at the border would ask the model for something it never saw."""
     ids, labels = processor.encode_conversation(CONVERSATION[:2])
-    asked = processor(processor.chat(CONVERSATION[:1]), make_packet(0))["input_ids"][0].tolist()
+    asked = processor(processor.chat(CONVERSATION[:1]), make_features(0))["input_ids"][0].tolist()
     assert ids[: len(asked)] == asked
-    assert labels[: len(asked)] == [IGNORED] * len(asked)
+    assert labels[: len(asked)] == [IGNORE_INDEX] * len(asked)
     assert labels[len(asked)] == ids[len(asked)]
 
 
@@ -133,7 +133,7 @@ def test_the_chat_tokens_outlive_the_experts_tokens(processor: DeftProcessor) ->
 
 
 def test_a_saved_processor_is_the_same(
-    processor: DeftProcessor, config: DeftConfig, make_packet: MakePacket, tmp_path: Path
+    processor: DeftProcessor, config: DeftConfig, make_features: MakeFeatures, tmp_path: Path
 ) -> None:
     processor.feature_extractor.texture_scale = 5.0
     processor.save_pretrained(tmp_path)
@@ -143,56 +143,56 @@ def test_a_saved_processor_is_the_same(
     assert loaded.span == processor.span == clip_span(config)
     assert loaded.prompts == processor.prompts
     assert loaded.encode_conversation(CONVERSATION) == processor.encode_conversation(CONVERSATION)
-    expected = processor(question(processor), make_packet(0))
-    found = loaded(question(loaded), make_packet(0))
+    expected = processor(question(processor), make_features(0))
+    found = loaded(question(loaded), make_features(0))
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         assert torch.equal(found[name], values), name
 
 
-def test_features_are_finite_and_of_one_size(make_packet: MakePacket) -> None:
+def test_features_are_finite_and_of_one_size(make_features: MakeFeatures) -> None:
     """Stillness and a violent clip both stay in the range that a network can read."""
-    still = {name: np.zeros_like(array) for name, array in make_packet(0).items()}
-    loud = {name: (array * 100).astype(array.dtype) for name, array in make_packet(0).items()}
-    shares = [REGION_COLUMNS.index(name) for name in ("coherence", "active")]
-    loud["regions"][..., shares] = 1.0
-    features = DeftFeatureExtractor()([still, make_packet(1), loud])
+    still = {name: np.zeros_like(array) for name, array in make_features(0).items()}
+    loud = {name: (array * 100).astype(array.dtype) for name, array in make_features(0).items()}
+    columns = [REGION_COLUMNS.index(name) for name in ("coherence", "active")]
+    loud["regions"][..., columns] = 1.0
+    features = DeftFeatureExtractor()([still, make_features(1), loud])
     for name, values in features.items():
         assert values.dtype == torch.float32
         assert values.isfinite().all(), name
         assert values.abs().max() < 30, name
 
 
-def test_an_unplaced_region_does_not_spoil_a_clip(make_packet: MakePacket) -> None:
-    packet = make_packet(0)
-    packet["regions"][:, 3] = np.nan
-    regions = DeftFeatureExtractor()(packet)["regions"]
+def test_an_unplaced_region_does_not_spoil_a_clip(make_features: MakeFeatures) -> None:
+    features = make_features(0)
+    features["regions"][:, 3] = np.nan
+    regions = DeftFeatureExtractor()(features)["regions"]
     assert regions.isfinite().all()
     assert (regions[0, :, 3] == 0).all()
 
 
-def test_flow_encoding_forgets_size_and_the_scale_keeps_it(make_packet: MakePacket) -> None:
-    packet = make_packet(0)
-    packet["flow"] = packet["flow"].astype(np.float32)
-    double = packet | {"flow": 2 * packet["flow"]}
-    one, two = DeftFeatureExtractor()(packet), DeftFeatureExtractor()(double)
+def test_flow_encoding_forgets_size_and_the_scale_keeps_it(make_features: MakeFeatures) -> None:
+    features = make_features(0)
+    features["flow"] = features["flow"].astype(np.float32)
+    double = features | {"flow": 2 * features["flow"]}
+    one, two = DeftFeatureExtractor()(features), DeftFeatureExtractor()(double)
     torch.testing.assert_close(one["flow"], two["flow"], atol=5e-3, rtol=0)
     assert (two["flow_scale"][..., :3] > one["flow_scale"][..., :3] + 0.5).all()
     assert (one["flow_scale"][..., 3] == 1).all()
 
 
-def test_a_drift_of_the_whole_face_is_removed(make_packet: MakePacket) -> None:
-    packet = make_packet(0)
-    packet["flow"] = packet["flow"].astype(np.float32)
-    drift = packet["flow"] + np.array([0.7, -0.3, 0.0], np.float32)[:, None, None]
-    one, two = (DeftFeatureExtractor()(p) for p in (packet, packet | {"flow": drift}))
+def test_a_drift_of_the_whole_face_is_removed(make_features: MakeFeatures) -> None:
+    features = make_features(0)
+    features["flow"] = features["flow"].astype(np.float32)
+    drift = features["flow"] + np.array([0.7, -0.3, 0.0], np.float32)[:, None, None]
+    one, two = (DeftFeatureExtractor()(p) for p in (features, features | {"flow": drift}))
     torch.testing.assert_close(one["flow"], two["flow"], atol=2e-3, rtol=0)
 
 
-def test_the_sign_of_motion_survives(make_packet: MakePacket) -> None:
-    packet = make_packet(0)
-    mirrored = packet | {"regions": packet["regions"].copy()}
+def test_the_sign_of_motion_survives(make_features: MakeFeatures) -> None:
+    features = make_features(0)
+    mirrored = features | {"regions": features["regions"].copy()}
     mirrored["regions"][..., REGION_COLUMNS.index("u")] *= -1
-    one, two = (DeftFeatureExtractor()(p)["regions"] for p in (packet, mirrored))
+    one, two = (DeftFeatureExtractor()(p)["regions"] for p in (features, mirrored))
     torch.testing.assert_close(one[..., 0], -two[..., 0])
     assert torch.equal(one[..., 1:], two[..., 1:])

@@ -25,10 +25,10 @@ from transformers import (
     Qwen2Tokenizer,
 )
 
-from deft_llm.config import validate
-from deft_llm.data.features import Packet
+from deft_llm.config import validate_settings
+from deft_llm.data.features import Features
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.deft.processing_deft import IGNORED, DeftProcessor
+from deft_llm.deft.processing_deft import IGNORE_INDEX, DeftProcessor
 from deft_llm.deft.tuning.datasets import Collator
 from deft_llm.deft.tuning.model import build_model
 from deft_llm.deft.tuning.recipe import DeftRecipe
@@ -144,14 +144,14 @@ def built(family: str, corpus: list[str], tmp_path: Path) -> tuple[Any, DeftProc
 def _recipe(folder: Path) -> DeftRecipe:
     values = {
         "output": "unused",
-        "templates": ROOT / "instruction_data" / "templates",
+        "templates": ROOT / "deft_llm" / "unimer" / "templates",
         "data": {"clips": 1, "identities": 1},
         "text_model": {"name_or_path": str(folder)},
         "model": {"expert_dim": 16, "aus": [1, 12]},
         "experts": {"steps": 1},
         "instruct": {"steps": 1},
     }
-    return validate(DeftRecipe, values, "test")
+    return validate_settings(DeftRecipe, values, "test")
 
 
 def test_every_turn_is_taught_as_it_will_be_asked(
@@ -162,17 +162,17 @@ def test_every_turn_is_taught_as_it_will_be_asked(
     ids, labels = processor.encode_conversation(TALK)
     end = FAMILIES[family][3]
     learned = [TALK[i]["content"] + end for i in (1, 3)]
-    assert decode([i for i in labels if i != IGNORED]) == "".join(learned)
+    assert decode([i for i in labels if i != IGNORE_INDEX]) == "".join(learned)
     for turn, answer in zip((1, 3), learned, strict=True):
         prompt = processor.chat(TALK[:turn]).replace("<clip>", processor.span)
         whole = processor.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         assert ids[: len(whole)] == whole
         taught = labels[len(whole) :]
-        assert decode([i for i in taught if i != IGNORED]).startswith(answer)
+        assert decode([i for i in taught if i != IGNORE_INDEX]).startswith(answer)
 
 
 def test_conversations_of_unequal_length_make_a_batch(
-    built: tuple[Any, DeftProcessor], make_packet: Callable[[int], Packet]
+    built: tuple[Any, DeftProcessor], make_features: Callable[[int], Features]
 ) -> None:
     model, processor = built
     rows: list[dict[str, Any]] = []
@@ -183,7 +183,7 @@ def test_conversations_of_unequal_length_make_a_batch(
             "au_labels": torch.zeros(2, 2).numpy(),
             "region_labels": torch.zeros(20, dtype=torch.long).numpy(),
         }
-        rows.append({"input_ids": ids, "labels": labels, "packet": make_packet(i), **targets})
+        rows.append({"input_ids": ids, "labels": labels, "features": make_features(i), **targets})
     batch = Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)(rows)
     assert batch["attention_mask"].sum(1).tolist() == [len(row["input_ids"]) for row in rows]
     del batch["region_labels"]

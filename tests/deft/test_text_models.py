@@ -17,14 +17,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from deft_llm.config import validate
-from deft_llm.data.features import Packet
+from deft_llm.config import validate_settings
+from deft_llm.data.features import Features
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.model import build_model, lora_config
 from deft_llm.deft.tuning.recipe import DeftRecipe, TextModel
 
-MakePacket = Callable[[int], Packet]
+MakeFeatures = Callable[[int], Features]
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {
     "hidden_size": 32,
@@ -59,14 +59,14 @@ def save_text_model(
 def recipe(folder: Path, **text: Any) -> DeftRecipe:
     values = {
         "output": "unused",
-        "templates": ROOT / "instruction_data" / "templates",
+        "templates": ROOT / "deft_llm" / "unimer" / "templates",
         "data": {"clips": 1, "identities": 1},
         "text_model": {"name_or_path": str(folder), **text},
         "model": {"expert_dim": 16, "expert_dropout": 0.0, "aus": [1, 12]},
         "experts": {"steps": 1},
         "instruct": {"steps": 1},
     }
-    return validate(DeftRecipe, values, "test")
+    return validate_settings(DeftRecipe, values, "test")
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ def text_folder(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> Path:
     return save_text_model(tmp_path / "text", tokenizer, "qwen3", tied=True)
 
 
-def ask(processor: DeftProcessor, make_packet: MakePacket) -> dict[str, Tensor]:
+def ask(processor: DeftProcessor, make_features: MakeFeatures) -> dict[str, Tensor]:
     text = processor.chat([{"role": "user", "content": "<clip>Why?"}])
-    return dict(processor([text, text], [make_packet(0), make_packet(1)]))
+    return dict(processor([text, text], [make_features(0), make_features(1)]))
 
 
 # ----------------------------------------------------------------------- from_text_model
@@ -104,14 +104,14 @@ def test_a_published_language_model_keeps_its_own_voice(
 @pytest.mark.parametrize(("family", "tied"), FAMILIES)
 def test_a_saved_whole_gives_equal_logits(
     tokenizer: PreTrainedTokenizerBase,
-    make_packet: MakePacket,
+    make_features: MakeFeatures,
     tmp_path: Path,
     family: str,
     tied: bool,
 ) -> None:
     folder = save_text_model(tmp_path / "text", tokenizer, family, tied)
     model, processor = build_model(recipe(folder), tmp_path)
-    inputs = ask(processor, make_packet)
+    inputs = ask(processor, make_features)
     expected = model.eval()(**inputs).logits
     model.save_pretrained(tmp_path / "whole")
     loaded, report = AutoModelForImageTextToText.from_pretrained(
@@ -149,11 +149,11 @@ def train_one_step(model: Any, inputs: dict[str, Tensor]) -> None:
 
 
 def test_adapters_and_the_new_parts_train_and_nothing_else(
-    text_folder: Path, make_packet: MakePacket
+    text_folder: Path, make_features: MakeFeatures
 ) -> None:
     model, processor = adapted(text_folder)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    train_one_step(model, ask(processor, make_packet))
+    train_one_step(model, ask(processor, make_features))
     changed = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
     trainable = {n for n, p in model.named_parameters() if p.requires_grad}
     assert changed <= trainable
@@ -173,7 +173,7 @@ def test_adapters_and_the_new_parts_train_and_nothing_else(
 @pytest.mark.parametrize(("family", "tied"), [("qwen3", True), ("llama", False)])
 def test_an_adapter_folder_is_complete(
     tokenizer: PreTrainedTokenizerBase,
-    make_packet: MakePacket,
+    make_features: MakeFeatures,
     tmp_path: Path,
     family: str,
     tied: bool,
@@ -181,7 +181,7 @@ def test_an_adapter_folder_is_complete(
     """On a base whose experts and new tokens were drawn with another seed."""
     text_folder = save_text_model(tmp_path / "text", tokenizer, family, tied)
     model, processor = adapted(text_folder)
-    inputs = ask(processor, make_packet)
+    inputs = ask(processor, make_features)
     expected = model(**inputs)
     model.save_pretrained(tmp_path / "adapter")
     torch.manual_seed(99)
@@ -194,10 +194,10 @@ def test_an_adapter_folder_is_complete(
 
 @torch.no_grad()
 def test_merged_adapters_give_equal_logits(
-    text_folder: Path, make_packet: MakePacket, tmp_path: Path
+    text_folder: Path, make_features: MakeFeatures, tmp_path: Path
 ) -> None:
     model, processor = adapted(text_folder)
-    inputs = ask(processor, make_packet)
+    inputs = ask(processor, make_features)
     expected = model(**inputs)
     merged = model.merge_and_unload()
     assert isinstance(merged, DeftForConditionalGeneration)
@@ -210,10 +210,10 @@ def test_merged_adapters_give_equal_logits(
 
 
 @torch.no_grad()
-def test_adapters_start_neutral(text_folder: Path, make_packet: MakePacket) -> None:
+def test_adapters_start_neutral(text_folder: Path, make_features: MakeFeatures) -> None:
     torch.manual_seed(0)
     model, processor = build_model(recipe(text_folder), text_folder)
-    inputs = ask(processor, make_packet)
+    inputs = ask(processor, make_features)
     expected = model.eval()(**inputs).logits
     wrapped = get_peft_model(model, lora_config(TextModel(lora_rank=4), processor.tokenizer))
     wrapped.eval()

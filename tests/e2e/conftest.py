@@ -48,12 +48,12 @@ Film = Callable[[str, Frames], Path]
 @pytest.fixture(scope="session")
 def face() -> Frames:
     """A strong surprise, rendered once: (T, 288, 288, 3)."""
-    from deft_llm.simulator.scene.clips import draw_spec, render
+    from deft_llm.simulator.scene.clips import draw_spec, render_clip
 
     spec = draw_spec(
         3, 7, emotion="surprise", aus=("1", "2", "5"), peak_px=3.0, blink=None, fps=FPS
     )
-    return render(spec).clip.frames
+    return render_clip(spec).clip.frames
 
 
 @pytest.fixture
@@ -102,14 +102,17 @@ def deft_llm(
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The demo as ``make demo`` starts it, in a process of its own; nothing is left of it."""
-    temporary = tmp_path_factory.mktemp("tmp")
+    """The demo as ``make demo`` starts it, from an empty folder, in a process of its own.
+
+    Nothing is left of it.
+    """
+    temporary, empty = tmp_path_factory.mktemp("tmp"), tmp_path_factory.mktemp("empty")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, str(ROOT / "demo" / "app.py"), "--port", str(port)]
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
-    server = subprocess.Popen(command, env=environment)
+    server = subprocess.Popen(command, env=environment, cwd=empty)
     page = f"http://127.0.0.1:{port}/"
     for _ in range(600):
         try:
@@ -121,7 +124,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield page
     server.send_signal(2)  # Ctrl-C
     server.wait(60)
-    assert [path for path in temporary.rglob("*") if path.is_file()] == [], "files are left"
+    left = [path for folder in (temporary, empty) for path in folder.rglob("*") if path.is_file()]
+    assert left == [], "files are left"
 
 
 @pytest.fixture(scope="session")

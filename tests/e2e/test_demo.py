@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gradio as gr
@@ -17,7 +15,9 @@ import pytest
 from gradio_client import Client, handle_file
 
 from deft_llm.media.video import write_video
-from deft_llm.service.clip_service import Workbench
+from deft_llm.service.app import build, serve
+from deft_llm.service.clip_service import ClipService
+from deft_llm.service.events import asked
 from deft_llm.service.limits import LIMITS
 from deft_llm.service.models import Models
 from deft_llm.service.page import Page
@@ -36,9 +36,8 @@ FUNCTIONS = {
 class Running:
     """A demo that serves."""
 
-    app: ModuleType
     blocks: gr.Blocks
-    bench: Workbench
+    service: ClipService
     address: str
     uploads: Path
     client: Client
@@ -49,20 +48,16 @@ class Running:
 
 @pytest.fixture(scope="module")
 def demo(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    spec = importlib.util.spec_from_file_location("demo_app", ROOT / "demo" / "app.py")
-    assert spec is not None and spec.loader is not None
-    app = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(app)
     uploads = tmp_path_factory.mktemp("uploads")
     limits = replace(LIMITS, file_bytes=2_000_000, files=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(uploads))
         patch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
-        bench = Workbench(Models(tiny_checkpoint), limits)
-        blocks = app.build(bench, Sessions(uploads))
-        address = app.serve(blocks, limits, None, wait=False)
+        service = ClipService(Models(tiny_checkpoint), limits)
+        blocks = build(service, Sessions(uploads))
+        address = serve(blocks, limits, None, wait=False)
         client = Client(address, verbose=False, download_files=False)
-        yield Running(app, blocks, bench, address, uploads, client)
+        yield Running(blocks, service, address, uploads, client)
         blocks.close()
 
 
@@ -92,28 +87,28 @@ def test_functions_have_names_and_the_page_has_none(demo: Running) -> None:
 
 def test_a_clip_is_explained_as_in_the_library(demo: Running, clip: Path) -> None:
     before = demo.files()
-    said = demo.client.predict(video=handle_file(clip), api_name="/explain_clip")
-    expected = demo.bench.explain(clip).record()
-    assert said["interval"] == expected["interval"] and said["found"]
-    assert said["regions"] == expected["regions"]
-    assert said["explanation"]["probabilities"].keys() == (
+    answers = demo.client.predict(video=handle_file(clip), api_name="/explain_clip")
+    expected = demo.service.explain(clip).record()
+    assert answers["interval"] == expected["interval"] and answers["found"]
+    assert answers["regions"] == expected["regions"]
+    assert answers["explanation"]["probabilities"].keys() == (
         expected["explanation"]["probabilities"].keys()
     )
     assert demo.files() == before, "the upload is gone once the answer is given"
 
 
 def test_an_answer_comes_with_its_evidence(demo: Running, clip: Path) -> None:
-    said = demo.client.predict(
+    answers = demo.client.predict(
         video=handle_file(clip),
         question="What moved?",
         earlier=[["Is this a face?", "yes"]],
-        leave_out=["texture"],
+        ablate=["texture"],
         api_name="/ask_about_clip",
     )
-    assert said["answer"] == said["answer"].strip() or said["sentences"]
+    assert answers["answer"] == answers["answer"].strip() or answers["sentences"]
     assert all(
         set(row) == {"text", "regions", "supported", "contradicts", "measured"}
-        for row in said["sentences"]
+        for row in answers["sentences"]
     )
 
 
@@ -127,8 +122,8 @@ def test_a_bad_file_of_a_batch_gets_its_reason(demo: Running, clip: Path, facele
 
 def test_other_frames_and_two_clips(demo: Running, clip: Path) -> None:
     frames = {"onset": 2, "apex": 8, "offset": 12}
-    said = demo.client.predict(video=handle_file(clip), **frames, api_name="/explain_interval")
-    assert {name: m["frame"] for name, m in said["interval"].items()} == frames
+    answers = demo.client.predict(video=handle_file(clip), **frames, api_name="/explain_interval")
+    assert {name: m["frame"] for name, m in answers["interval"].items()} == frames
     pair = demo.client.predict(
         first=handle_file(clip), second=handle_file(clip), api_name="/compare_clips"
     )
@@ -137,7 +132,7 @@ def test_other_frames_and_two_clips(demo: Running, clip: Path) -> None:
 
 def test_the_interval_of_a_long_video(demo: Running, clip: Path) -> None:
     (found,) = demo.client.predict(video=handle_file(clip), api_name="/find_intervals")
-    expected = demo.bench.explain(clip).measurement
+    expected = demo.service.explain(clip).measurement
     apex = float(expected.aligned.timestamps[expected.interval.apex])
     assert found["apex s"] == pytest.approx(apex, abs=0.05)
 
@@ -147,7 +142,12 @@ def test_the_interval_of_a_long_video(demo: Running, clip: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/etc/hostname", ROOT / "demo/app.py", ROOT / "demo/checkpoint/config.json", "../app.py"],
+    [
+        "/etc/hostname",
+        ROOT / "demo/app.py",
+        ROOT / "deft_llm/deft/checkpoint/config.json",
+        "../app.py",
+    ],
 )
 def test_no_file_of_the_server_is_served(demo: Running, path: Path | str) -> None:
     answer = httpx.get(f"{demo.address}gradio_api/file={path}")
@@ -184,7 +184,7 @@ def test_a_fault_of_ours_shows_nothing_of_the_server(
         raise RuntimeError(f"secret of {ROOT}")
 
     before = demo.files()
-    monkeypatch.setattr(demo.bench, "explain", fail)
+    monkeypatch.setattr(demo.service, "explain", fail)
     with pytest.raises(Exception) as refused:
         demo.client.predict(video=handle_file(clip), api_name="/explain_clip")
     assert "secret" not in str(refused.value) and str(ROOT) not in str(refused.value)
@@ -195,7 +195,7 @@ def test_a_fault_of_ours_shows_nothing_of_the_server(
 def test_clips_that_are_too_long_and_other_types_are_refused(
     demo: Running, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo.bench, "limits", replace(demo.bench.limits, clip_seconds=0.1))
+    monkeypatch.setattr(demo.service, "limits", replace(demo.service.limits, clip_seconds=0.1))
     with pytest.raises(Exception, match=r"at most 0 s are read"):
         demo.client.predict(video=handle_file(clip), api_name="/explain_clip")
     page = tmp_path / "page.html"
@@ -218,9 +218,9 @@ def test_loopback_only_and_never_shared(
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
     monkeypatch.setenv("GRADIO_SHARE", "True")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    blocks = demo.app.build(demo.bench, Sessions(tmp_path))
+    blocks = build(demo.service, Sessions(tmp_path))
     try:
-        demo.app.serve(blocks, LIMITS, None, wait=False)
+        serve(blocks, LIMITS, None, wait=False)
         assert blocks.server_name == "127.0.0.1"
         assert not blocks.share and blocks.share_url is None
         assert not blocks.allowed_paths
@@ -238,14 +238,14 @@ def test_model_output_is_text(
     demo: Running, clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     bad = "<script>alert(1)</script> The left inner brow moves up."
-    monkeypatch.setattr(demo.bench, "answer", lambda *_: iter([bad[:10], bad]))
-    page = Page(demo.bench, Sessions(tmp_path))
-    page.sessions.get("x").seen = demo.bench.explain(clip)
-    cleared, asked = page.take("x", "Why <b>?")
+    monkeypatch.setattr(demo.service, "answer", lambda *_: iter([bad[:10], bad]))
+    page = Page(demo.service, Sessions(tmp_path))
+    page.sessions.get("x").seen = demo.service.explain(clip)
+    cleared, taken = page.take("x", "Why <b>?")
     *_, html = page.answer("x", "embedded", 0.0, [])
-    assert cleared == "" and "<b>?" not in asked and 'class="turn open"' in asked
+    assert cleared == "" and "<b>?" not in taken and 'class="turn open"' in taken
     assert "<script" not in html and "&lt;script&gt;" in html and 'class="turn open"' not in html
     visitor = gr.Request(session_hash="x")
     with pytest.raises(gr.Error) as error:
-        demo.app.asked(page.explain)(visitor, "/<img src=x>.mp4", "embedded", [])
+        asked(page.explain)(visitor, "/<img src=x>.mp4", "embedded", [])
     assert "<img" not in str(error.value)

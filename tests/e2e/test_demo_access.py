@@ -101,8 +101,8 @@ def test_three_at_once_see_their_place(visit: Visit) -> None:
     pages[0].locator("#compare-both").wait_for()
     for page in pages:
         page.locator(".reading .answer").wait_for(state="attached")
-    told = [page.evaluate("() => [...window.queued]") for page in pages]
-    assert any(re.fullmatch(r"queue: 1/1", text) for texts in told for text in texts), told
+    queued = [page.evaluate("() => [...window.queued]") for page in pages]
+    assert any(re.fullmatch(r"queue: 1/1", text) for texts in queued for text in texts), queued
 
 
 def test_a_second_look_replaces_the_first(visit: Visit) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deft_llm.cli.main import summary
+from deft_llm.cli.summary import summary
 from deft_llm.clip import Clip, Explanation
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.motion.measure import NO_MOTION, Measurement
@@ -82,7 +82,7 @@ def test_clip_gives_summary_and_report(
 def test_what_the_motion_does_not_bear_out_is_marked(
     make_measurement: Callable[..., Measurement],
 ) -> None:
-    said = Explanation(
+    explanation = Explanation(
         "surprise",
         {"surprise": 1.0},
         {"1": 0.9, "L12": 0.2},
@@ -92,7 +92,7 @@ def test_what_the_motion_does_not_bear_out_is_marked(
         contradicting=("fear",),
     )
     clip = Clip("c", np.zeros((2, 8, 8, 3), np.uint8), np.array([0.0, 0.1]))
-    lines = list(summary(clip, make_measurement(), said))
+    lines = list(summary(clip, make_measurement(), explanation))
     assert [line.split(None, 1)[1] for line in lines if line.startswith("unproven")] == [
         "not borne out by the motion: the chin up",
         "no motion speaks for AU12 lip corner puller on the left",
@@ -149,10 +149,10 @@ def test_cut_recording(deft_llm: DeftLlm, film: Film, face: Frames, tmp_path: Pa
     front = str(tmp_path / "front.mp4")
     with av.open(str(whole)) as old, av.open(front, "w", options={"movflags": "faststart"}) as new:
         stream = new.add_stream_from_template(old.streams.video[0])
-        for packet in old.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                new.mux(packet)
+        for features in old.demux(video=0):
+            if features.dts is not None:
+                features.stream = stream
+                new.mux(features)
     data = Path(front).read_bytes()
     cut.write_bytes(data[: int(0.7 * len(data))])
     result = deft_llm("explain", cut)
@@ -183,11 +183,11 @@ def test_still_face_gets_no_emotion(
     assert NO_MOTION in emotion
     assert "interval" not in labels(result.out)
     text = (tmp_path / "out" / "still" / "explanation.json").read_text(encoding="utf-8")
-    said = json.loads(text)["explanation"]
-    assert said["emotion"] is None
-    assert not said["probabilities"]
-    assert not said["aus"]
-    assert not said["evidence"]
+    explanation = json.loads(text)["explanation"]
+    assert explanation["emotion"] is None
+    assert not explanation["probabilities"]
+    assert not explanation["aus"]
+    assert not explanation["evidence"]
 
 
 def test_questions_are_answered_in_order(deft_llm: DeftLlm, film: Film, face: Frames) -> None:
@@ -217,7 +217,7 @@ def test_chat_goes_on_until_it_is_left(
         except StopIteration:
             raise leave from None
 
-    def said(
+    def explanation(
         _: object, __: object, turns: list[tuple[str, str]], question: str, *___: object
     ) -> Iterator[str]:
         remembered.append(list(turns))
@@ -226,7 +226,7 @@ def test_chat_goes_on_until_it_is_left(
         yield f"Both inner brows move down. I am sure about {question}"
 
     monkeypatch.setattr("builtins.input", typed)
-    monkeypatch.setattr(Explainer, "stream", said)
+    monkeypatch.setattr(Explainer, "stream", explanation)
     result = deft_llm("chat", film("chat.mp4", face))
     assert result.status == 0, result.err
     assert "Traceback" not in result.err

@@ -26,22 +26,25 @@ Golden = Callable[[Path], Any]
 
 def explanations(folder: Path) -> Any:
     """Every example clip, explained by the embedded checkpoint."""
-    from deft_llm.deft.inference.explainer import Explainer, observe
+    from deft_llm.data.measuring import measure_video
+    from deft_llm.deft.inference.explainer import Explainer
 
-    explainer = Explainer.load(ROOT / "demo" / "checkpoint")
+    explainer = Explainer.load(ROOT / "deft_llm" / "deft" / "checkpoint")
     found = {}
     for path in sorted((ROOT / "demo" / "clips").glob("*.mp4")):
-        _, measurement = observe(path)
-        said = explainer.explain(measurement)
+        _, measurement = measure_video(path)
+        explanation = explainer.explain(measurement)
         i = measurement.interval
         found[path.stem] = {
             "interval": [i.onset, i.apex, i.offset],
-            "status": said.status,
-            "emotion": said.emotion,
-            "probabilities": said.probabilities,
-            "aus": said.aus,
-            "evidence": [[e.region, e.direction, e.magnitude, e.z, e.aus] for e in said.evidence],
-            "rationale": said.rationale,
+            "status": explanation.status,
+            "emotion": explanation.emotion,
+            "probabilities": explanation.probabilities,
+            "aus": explanation.aus,
+            "evidence": [
+                [e.region, e.direction, e.magnitude, e.z, e.aus] for e in explanation.evidence
+            ],
+            "rationale": explanation.rationale,
         }
     return found
 
@@ -51,7 +54,9 @@ def simulated_scores(folder: Path) -> Any:
     from deft_llm.evaluation.benchmark import run
 
     path = ROOT / "eval" / "benchmarks" / "simulated.yaml"
-    figures, _ = run(path, ["data.own.clips=60", f"output={folder}", f"train_data={folder / 'none'}"])
+    figures, _ = run(
+        path, ["data.own.clips=60", f"output={folder}", f"train_data={folder / 'none'}"]
+    )
     return {figure.name: figure.value for figure in figures}
 
 

@@ -14,7 +14,7 @@ import torch
 
 from deft_llm.errors import UserError
 from deft_llm.flow_models.estimator import SRFlow, _cuts
-from deft_llm.flow_models.files import load_network
+from deft_llm.flow_models.files import load_flow_net
 from deft_llm.flow_models.skflow import SKFlow
 from deft_llm.motion.flow import flow_estimator
 from deft_llm.weights import save_network
@@ -94,7 +94,7 @@ def test_wrong_input_is_named(tiny_folder: Path) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_saved_and_loaded(tiny: SKFlow, tmp_path: Path, dtype: torch.dtype) -> None:
     save_network(tiny, tmp_path, dtype)
-    loaded = load_network(tmp_path)
+    loaded = load_flow_net(tmp_path)
     assert loaded.config == tiny.config and not loaded.training
     images = torch.rand(1, 3, 48, 48) * 255
     tolerance = 0 if dtype == torch.float32 else 0.02
@@ -105,18 +105,18 @@ def test_saved_and_loaded(tiny: SKFlow, tmp_path: Path, dtype: torch.dtype) -> N
 
 def test_broken_folders_are_named(tiny_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.json: no such file"):
-        load_network(tmp_path)
+        load_flow_net(tmp_path)
     copy = tmp_path / "copy"
     shutil.copytree(tiny_folder, copy)
     values = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**values, "width": 0.125}))
     with pytest.raises(UserError, match="does not fit"):
-        load_network(copy)
+        load_flow_net(copy)
     (copy / "config.json").write_text(json.dumps({**values, "widht": 1}))
     with pytest.raises(UserError, match="did you mean 'width'"):
-        load_network(copy)
+        load_flow_net(copy)
     (copy / "config.json").write_text(json.dumps(values))
     data = (copy / "model.safetensors").read_bytes()
     (copy / "model.safetensors").write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match="not a saved flow network"):
-        load_network(copy)
+        load_flow_net(copy)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deft_llm.flow_models.photometric import (
-    FEATURES,
+    WINDOW_FEATURES,
     carry,
     lucas_kanade_steps,
     similarity_flow,
@@ -25,7 +25,7 @@ def steps_of(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 @pytest.mark.parametrize("shift", [(0.1, 0.0), (0.0, -0.2), (-0.15, 0.1)])
 def test_steps_are_the_motion(shift: tuple[float, float]) -> None:
     steps, features = steps_of(batch(waves(64, 80)), batch(waves(64, 80, *shift)))
-    assert steps.shape == (1, 2, 2, 16, 20) and features.shape == (1, 2 * FEATURES, 16, 20)
+    assert steps.shape == (1, 2, 2, 16, 20) and features.shape == (1, 2 * WINDOW_FEATURES, 16, 20)
     for window in steps[0]:
         assert window[:, 4:-4, 4:-4].mean((1, 2)).tolist() == pytest.approx(shift, abs=0.02)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from deft_llm.errors import UserError
-from deft_llm.landmark_models.files import load_network
+from deft_llm.landmark_models.files import load_landmark_net
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
 from deft_llm.weights import save_network
 
@@ -75,13 +75,13 @@ def test_default_network_is_small(tmp_path: Path) -> None:
 
 def test_network_comes_back(network: LandmarkNet, tmp_path: Path) -> None:
     save_network(network, tmp_path)
-    again = load_network(tmp_path)
+    again = load_landmark_net(tmp_path)
     assert torch.equal(again(crops()).points, network(crops()).points)
     (tmp_path / "config.json").write_text('{"side": 32, "width": 8, "blocks": 1}')
     with pytest.raises(UserError, match="does not fit"):
-        load_network(tmp_path)
+        load_landmark_net(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"x" * 50)
     with pytest.raises(UserError, match="not a saved landmark network"):
-        load_network(tmp_path)
+        load_landmark_net(tmp_path)
     with pytest.raises(UserError, match="no such file"):
-        load_network(tmp_path / "nowhere")
+        load_landmark_net(tmp_path / "nowhere")

@@ -32,7 +32,7 @@ from deft_llm.media.face import (
     warp_frame,
 )
 from deft_llm.media.video import clip_from_array, read_clip
-from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render
+from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_clip
 
 DATA = os.environ.get("DEFT_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="set DEFT_DATA to the development data")
@@ -67,7 +67,7 @@ def box(x: float = 10, w: float = 40, score: float = 1.0) -> FaceBox:
 
 @cache
 def simulated(seed: int) -> SimulatedClip:
-    return render(draw_spec(seed))
+    return render_clip(draw_spec(seed))
 
 
 @cache

@@ -59,14 +59,14 @@ def test_counts() -> None:
     moved = motion(
         chin=(0.0, -1.0), left_cheek=(0.0, -2 * MOVED_PX), glabella=(0.0, 0.9 * MOVED_PX)
     )
-    told = [
+    stated = [
         ("chin", "up"),
         ("chin", "up"),  # said twice: two claims, one region
         ("glabella", "down"),  # right, but too small to be missed
         ("right cheek", "up"),  # at rest
     ]
-    counts = count_claims(told, moved)
-    assert counts == ClaimCounts(claims=4, right=3, moved=2, told=1)
+    counts = count_claims(stated, moved)
+    assert counts == ClaimCounts(claims=4, right=3, moved=2, stated=1)
     assert counts.precision == 3 / 4
     assert counts.recall == 1 / 2
 
@@ -91,7 +91,7 @@ def test_mirrored_clip_scores_the_same(seed: int) -> None:
     rng = np.random.default_rng(seed)
     moved = rng.normal(0, 0.3, (len(NAMES), 2)).astype(np.float32)
     u, v = rng.normal(0, 1, (2, len(NAMES)))
-    told = [
+    stated = [
         (name, facs.direction_name(u[i], v[i], facs.REGIONS[name].side))
         for i, name in enumerate(NAMES)
     ]
@@ -100,9 +100,9 @@ def test_mirrored_clip_scores_the_same(seed: int) -> None:
         flipped[NAMES.index(facs.mirror_region(name))] = moved[i] * [-1, 1]
     mirrored = [
         (facs.mirror_region(name), facs.mirror_direction(direction, facs.REGIONS[name].side))
-        for name, direction in told
+        for name, direction in stated
     ]
-    assert count_claims(mirrored, flipped) == count_claims(told, moved)
+    assert count_claims(mirrored, flipped) == count_claims(stated, moved)
 
 
 def test_an_au_is_hallucinated_without_coding_and_motion() -> None:

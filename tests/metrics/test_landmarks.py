@@ -8,11 +8,11 @@ import pytest
 from deft_llm.errors import UserError
 from deft_llm.media.canonical import CANONICAL_LANDMARKS
 from deft_llm.metrics.landmarks import (
-    PARTS,
+    LANDMARK_GROUPS,
     by_part,
-    calibration,
     interocular,
     landmark_errors,
+    stated_error_ratio,
     sureness,
 )
 
@@ -31,7 +31,7 @@ def test_errors_are_in_eye_distances() -> None:
 
 
 def test_parts_are_all_points_once() -> None:
-    covered = [i for points in PARTS.values() for i in range(68)[points]]
+    covered = [i for points in LANDMARK_GROUPS.values() for i in range(68)[points]]
     assert covered == list(range(68))
 
 
@@ -39,8 +39,8 @@ def test_calibration_of_honest_errors_is_one() -> None:
     rng = np.random.default_rng(0)
     stated = rng.uniform(0.02, 0.1, (400, 68))
     errors = np.hypot(*rng.normal(0, stated / np.sqrt(2), (2, 400, 68)))
-    assert calibration(errors, stated) == pytest.approx(1, abs=0.02)
-    assert calibration(3 * errors, stated) == pytest.approx(3, abs=0.06)
+    assert stated_error_ratio(errors, stated) == pytest.approx(1, abs=0.02)
+    assert stated_error_ratio(3 * errors, stated) == pytest.approx(3, abs=0.06)
     assert 0.3 < sureness(errors, stated) < 0.9
     assert sureness(errors, errors**3) == pytest.approx(1)
     assert np.isnan(sureness(errors, np.ones_like(errors)))

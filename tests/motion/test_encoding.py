@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deft_llm.motion.encoding import encode_flow, medsqrt, mirror, stretch
+from deft_llm.motion.encoding import encode_flow, medsqrt, mirror_flow, stretch
 
 
 def test_golden_value() -> None:
@@ -82,6 +82,8 @@ def test_stretch_fills_the_range_and_survives_no_motion() -> None:
 def test_mirroring_twice_is_nothing_and_commutes_with_encoding() -> None:
     flow = _flow()
     encoded = medsqrt(flow.transpose(0, 2, 3, 1))
-    np.testing.assert_array_equal(mirror(mirror(encoded)), encoded)
+    np.testing.assert_array_equal(mirror_flow(mirror_flow(encoded)), encoded)
     flipped = flow[..., ::-1] * np.array([-1, 1, 1]).reshape(3, 1, 1)
-    np.testing.assert_allclose(mirror(encoded), medsqrt(flipped.transpose(0, 2, 3, 1)), atol=1e-4)
+    np.testing.assert_allclose(
+        mirror_flow(encoded), medsqrt(flipped.transpose(0, 2, 3, 1)), atol=1e-4
+    )

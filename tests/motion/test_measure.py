@@ -21,9 +21,9 @@ CORNER = REGION_NAMES.index("left mouth corner")
 
 def profile() -> np.ndarray:
     t = np.arange(FRAMES)
-    rise = np.clip((t - TRUE.onset) / (TRUE.apex - TRUE.onset), 0, 1)
-    fall = np.clip((TRUE.offset - t) / (TRUE.offset - TRUE.apex), 0, 1)
-    share = np.minimum(rise, fall)
+    onset_phase = np.clip((t - TRUE.onset) / (TRUE.apex - TRUE.onset), 0, 1)
+    offset_phase = np.clip((TRUE.offset - t) / (TRUE.offset - TRUE.apex), 0, 1)
+    share = np.minimum(onset_phase, offset_phase)
     return share * share * (3 - 2 * share)
 
 

@@ -116,8 +116,8 @@ def test_fusion_weights_decide_which_phase_counts() -> None:
         assert last.bias is not None
         last.weight.zero_()
         last.bias[:8], last.bias[8:] = 40.0, -40.0
-        rise = net.stems[0](net._streams(flow["flow_dual"])[0])
-        torch.testing.assert_close(net._attended(flow)[0], rise)
+        onset_phase = net.stems[0](net._streams(flow["flow_dual"])[0])
+        torch.testing.assert_close(net._attended(flow)[0], onset_phase)
 
 
 def test_every_part_learns() -> None:

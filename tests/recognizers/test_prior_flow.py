@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from deft_llm.errors import UserError
-from deft_llm.motion.encoding import mirror
+from deft_llm.motion.encoding import mirror_flow
 from deft_llm.recognizers.base import Recognizer, load_recognizer
 from deft_llm.recognizers.prior_flow import FlowPriorNet, PriorFlow, load_priors
 from deft_llm.training.tasks import run
@@ -65,7 +65,7 @@ def test_simulation_alone_never_reads_a_label(folder: Path) -> None:
     np.testing.assert_array_equal(answers[0], answers[1])
     np.testing.assert_allclose(answers[0].sum(1), 1)
     # Emotion has no side: a clip and its mirror image are answered alike.
-    mirrored = model.predict_proba({"flow_uvs": mirror(flow)})
+    mirrored = model.predict_proba({"flow_uvs": mirror_flow(flow)})
     np.testing.assert_allclose(mirrored, answers[0], atol=1e-5)
 
 

@@ -140,9 +140,9 @@ def test_classical_recognizers_learn(name: str) -> None:
     model = load_recognizer(name, 3)
     assert not isinstance(model, Recognizer)
     model.fit({"flow_uvs": flow[:45]}, labels[:45])
-    shares = model.predict_proba({"flow_uvs": flow[45:]})
-    np.testing.assert_allclose(shares.sum(1), 1)
-    assert (shares.argmax(1) == labels[45:]).mean() > 0.9
+    probabilities = model.predict_proba({"flow_uvs": flow[45:]})
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    assert (probabilities.argmax(1) == labels[45:]).mean() > 0.9
 
 
 def test_a_sum_over_both_phases_tells_no_relation_between_them() -> None:

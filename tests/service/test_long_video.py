@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deft_llm.media.video import read_clip, write_video
-from deft_llm.service.clip_service import Workbench
+from deft_llm.service.clip_service import ClipService
 from deft_llm.service.long_video import WINDOW, search_video
 from deft_llm.service.models import Models
 
@@ -22,9 +22,9 @@ Cut = Callable[[float, float], Path]
 
 
 @pytest.fixture
-def bench(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Workbench:
+def service(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> ClipService:
     monkeypatch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 8)
-    return Workbench(Models(tiny_checkpoint))
+    return ClipService(Models(tiny_checkpoint))
 
 
 @pytest.fixture
@@ -39,17 +39,19 @@ def cut(tmp_path: Path) -> Cut:
     return write
 
 
-def test_two_expressions_one_second_apart_with_a_blink_between(bench: Workbench, cut: Cut) -> None:
-    found = [each for _, new in search_video(bench, cut(0.9, 2.6)) for each in new]
+def test_two_expressions_one_second_apart_with_a_blink_between(
+    service: ClipService, cut: Cut
+) -> None:
+    found = [each for _, new in search_video(service, cut(0.9, 2.6)) for each in new]
     assert [each.apex + 0.9 for each in found] == pytest.approx([1.16, 2.2], abs=0.1)
 
 
 @pytest.mark.slow
-def test_every_movement_is_told_once_and_no_blink(bench: Workbench) -> None:
+def test_every_movement_is_told_once_and_no_blink(service: ClipService) -> None:
     """Two of them lie one second apart in one window, and one of these in the next window too."""
-    parts = list(search_video(bench, VIDEO))
-    shares, found = [share for share, _ in parts], [each for _, new in parts for each in new]
-    assert shares == sorted(shares) and shares[-1] == 1.0
+    parts = list(search_video(service, VIDEO))
+    progress, found = [share for share, _ in parts], [each for _, new in parts for each in new]
+    assert progress == sorted(progress) and progress[-1] == 1.0
     assert [each.apex for each in found] == pytest.approx(list(APEXES), abs=0.1)
     assert len(parts[0][1]) == 2, "both of the first window"
     for each, region in zip(found, APEXES.values(), strict=True):
@@ -64,16 +66,16 @@ def test_every_movement_is_told_once_and_no_blink(bench: Workbench) -> None:
 
 @pytest.mark.parametrize(("start", "stop"), [(1.36, 1.8), (3.0, 4.0)])
 def test_a_blink_or_a_still_face_is_nothing(
-    bench: Workbench, cut: Cut, start: float, stop: float
+    service: ClipService, cut: Cut, start: float, stop: float
 ) -> None:
-    assert [new for _, new in search_video(bench, cut(start, stop))] == [()]
+    assert [new for _, new in search_video(service, cut(start, stop))] == [()]
 
 
 @pytest.mark.slow
 def test_an_expression_at_the_border_of_two_windows_is_told_whole(
-    bench: Workbench, cut: Cut
+    service: ClipService, cut: Cut
 ) -> None:
     """Cut off by the end of the first window, it is left to the second."""
-    found = [each for _, new in search_video(bench, cut(1.9, 5.6)) for each in new]
+    found = [each for _, new in search_video(service, cut(1.9, 5.6)) for each in new]
     assert [each.apex + 1.9 for each in found] == pytest.approx([2.2, 4.9], abs=0.1)
     assert all(each.offset - each.onset > 0.2 for each in found)

@@ -16,7 +16,7 @@ from deft_llm.errors import UserError
 from deft_llm.media.video import write_video
 from deft_llm.motion.measure import Measurement
 from deft_llm.service.batch import COLUMNS, row_of, to_csv
-from deft_llm.service.clip_service import Choice, Seen, Workbench
+from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import answer_record, link_sentences
 from deft_llm.service.limits import LIMITS, Limits, check_video, public
 from deft_llm.service.long_video import WINDOW, _windows
@@ -37,9 +37,9 @@ def grey(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def seen(make_measurement: MakeMeasurement) -> Seen:
-    said = Explanation("surprise", {"surprise": 0.9, "none": 0.1}, {"1": 0.9}, ())
-    return Seen(ClipInfo("=1+1.mp4", 12, 200.0, 0.06), make_measurement(), said)
+def seen(make_measurement: MakeMeasurement) -> ClipResult:
+    explanation = Explanation("surprise", {"surprise": 0.9, "none": 0.1}, {"1": 0.9}, ())
+    return ClipResult(ClipInfo("=1+1.mp4", 12, 200.0, 0.06), make_measurement(), explanation)
 
 
 # --------------------------------------------------------------------------------- limits
@@ -161,10 +161,10 @@ def test_two_models_stay_in_memory(models: Models, tmp_path: Path) -> None:
     assert list(models._held) == ["mine", "other"]
 
 
-@pytest.mark.parametrize(("blank", "temperature"), [(("eyes",), 0.0), ((), -1.0), ((), 9.0)])
-def test_wrong_choices(blank: tuple[str, ...], temperature: float) -> None:
+@pytest.mark.parametrize(("ablate", "temperature"), [(("eyes",), 0.0), ((), -1.0), ((), 9.0)])
+def test_wrong_choices(ablate: tuple[str, ...], temperature: float) -> None:
     with pytest.raises(UserError, match="expected"):
-        Choice(blank=blank, temperature=temperature)
+        ModelChoice(ablate=ablate, temperature=temperature)
 
 
 # ------------------------------------------------------------------------------- sessions
@@ -226,20 +226,22 @@ def test_sessions_do_not_pile_up(tmp_path: Path) -> None:
 
 
 def test_answers_keep_the_order_of_questions(
-    tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, seen: ClipResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A question that is asked while another is being answered waits, and nothing is lost."""
-    bench = Workbench(Models(tmp_path))
-    page = Page(bench, Sessions(tmp_path))
+    service = ClipService(Models(tmp_path))
+    page = Page(service, Sessions(tmp_path))
     page.sessions.get("x").seen = seen
     asked: list[tuple[str, list[str]]] = []
 
-    def answer(_: Seen, turns: list[tuple[str, str]], question: str, __: Choice) -> Iterator[str]:
+    def answer(
+        _: ClipResult, turns: list[tuple[str, str]], question: str, __: ModelChoice
+    ) -> Iterator[str]:
         asked.append((question, [before for before, _ in turns]))
         yield "The left"
         yield "The left inner brow moves up."
 
-    monkeypatch.setattr(bench, "answer", answer)
+    monkeypatch.setattr(service, "answer", answer)
     page.take("x", "first <clip> ")
     running = page.answer("x", "embedded", 0.0, [])
     assert next(running).count('class="turn open"') == 1
@@ -256,7 +258,7 @@ def test_answers_keep_the_order_of_questions(
 # ------------------------------------------------------------------ evidence, batch, windows
 
 
-def test_sentences_make_up_the_text_again(seen: Seen) -> None:
+def test_sentences_make_up_the_text_again(seen: ClipResult) -> None:
     text = "\nThe left inner brow moves up: AU1.  The chin moves down. Read as surprise. "
     linked = link_sentences(text, seen)
     assert "".join(sentence.text for sentence in linked) == text
@@ -278,14 +280,14 @@ def test_sentences_make_up_the_text_again(seen: Seen) -> None:
     assert link_sentences("", seen)[0].text == ""
 
 
-def test_a_row_holds_the_clip_and_csv_no_formula(seen: Seen) -> None:
+def test_a_row_holds_the_clip_and_csv_no_formula(seen: ClipResult) -> None:
     row = row_of(seen.info.name, seen)
     assert row["emotion"] == "surprise" and row["probability"] == 0.9
     assert (row["onset s"], row["apex s"], row["offset s"]) == (0.005, 0.025, 0.045)
     lines = to_csv([row]).decode().splitlines()
     assert lines[0] == ",".join(COLUMNS) and lines[1].startswith("'=1+1.mp4,")
-    said = replace(seen.explanation, unsupported=(("chin", "up"),), unseen_aus=("2", "L12"))
-    assert row_of("x", replace(seen, explanation=said))["unproven"] == 3
+    explanation = replace(seen.explanation, unsupported=(("chin", "up"),), unseen_aus=("2", "L12"))
+    assert row_of("x", replace(seen, explanation=explanation))["unproven"] == 3
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.9, 3.0, 7.3, 20.0])

@@ -15,7 +15,7 @@ from deft_llm.simulator.scene.clips import (
     SimulatedClip,
     combinations,
     draw_spec,
-    render,
+    render_clip,
     render_many,
 )
 from deft_llm.simulator.scene.performance import Curve, HeadMotion
@@ -33,7 +33,7 @@ def smile(ellipsoid: Head) -> SimulatedClip:
     """A smile of the stand-in head, 2 px at the apex, under a moving head."""
     spec = draw_spec(5, 1, aus=("12",), emotion="happiness", peak_px=2.0, size=192, blink=None)
     framing = Framing(50.0, 80.0, (0.5, 0.4))
-    return render(replace(spec, framing=framing), ellipsoid)
+    return render_clip(replace(spec, framing=framing), ellipsoid)
 
 
 def test_the_shares_of_the_benchmark(specs: list[ClipSpec]) -> None:
@@ -151,7 +151,7 @@ def test_compression_keeps_frames_and_times(smile: SimulatedClip) -> None:
 
 def test_a_clip_without_aus_has_a_still_face(ellipsoid: Head) -> None:
     spec = draw_spec(2, 1, emotion=None, size=96, blink=None)
-    clip = render(replace(spec, framing=Framing(25.0, 80.0, (0.5, 0.4))), ellipsoid)
+    clip = render_clip(replace(spec, framing=Framing(25.0, 80.0, (0.5, 0.4))), ellipsoid)
     flow, _ = clip.exact_flow(0, spec.curve.apex)
     assert not flow.any()
 
@@ -159,7 +159,7 @@ def test_a_clip_without_aus_has_a_still_face(ellipsoid: Head) -> None:
 def test_same_recipe_same_bytes_in_this_and_in_other_processes() -> None:
     head_motion = HeadMotion((0.0, 0.0, 0.0), 1.0, 0.2, 0.02, 1)
     specs = [draw_spec(s, s, motion=head_motion, size=96, curve=SHORT) for s in range(2)]
-    here = [render(spec).clip.content_hash() for spec in specs]
+    here = [render_clip(spec).clip.content_hash() for spec in specs]
     again = list(render_many(specs, operator.attrgetter("clip"), workers=1))
     there = list(render_many(specs, operator.attrgetter("clip"), workers=2))
     assert here == [clip.content_hash() for clip in again]
@@ -172,7 +172,7 @@ def test_opencv_finds_the_rendered_faces() -> None:
     found = 0
     for seed in range(6):
         spec = draw_spec(seed, 50 + seed, curve=SHORT)
-        frame = render(spec).clip.frames[spec.curve.apex]
+        frame = render_clip(spec).clip.frames[spec.curve.apex]
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
         found += len(finder.detectMultiScale(grey, 1.1, 5, minSize=(80, 80))) == 1
     assert found == 6

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deft_llm.simulator.muscles import Linear, Sheet, Sphincter
+from deft_llm.simulator.muscles import Linear, MuscleSheet, Sphincter
 
 ZYGOMATIC = Linear(5.0, -3.0, 3.0, -7.0, pull=1.0, beyond=2.0, spread=30.0)
 FIBRE = np.array([-2.0, -4.0])
@@ -55,6 +55,6 @@ def test_a_sphincter_draws_its_ellipse_together_without_folding() -> None:
 
 def test_a_sheet_moves_its_zone_one_way() -> None:
     x = np.array([0.0, 0.5, 1.0, 1.5])
-    moved = Sheet(0, 0, 1.0, 2.0, 0.0, 0.7, 0.1).displacement(x, 0 * x)
+    moved = MuscleSheet(0, 0, 1.0, 2.0, 0.0, 0.7, 0.1).displacement(x, 0 * x)
     np.testing.assert_allclose(moved[:, 1], [0.7, 0.35, 0, 0], atol=1e-9)
     np.testing.assert_allclose(moved[:, 2], moved[:, 1] / 7)

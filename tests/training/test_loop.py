@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +13,8 @@ from torch import Tensor, nn
 
 from deft_llm.errors import UserError
 from deft_llm.training import loop
-from deft_llm.training.loop import Schedule, fit
+from deft_llm.training.loop import fit
+from deft_llm.training.schedule import Schedule
 
 
 class Line:
@@ -119,11 +119,15 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     assert not (tmp_path / "final").exists()
 
 
-@pytest.mark.parametrize("shape", ["onecycle", "cosine"])
-def test_rates(shape: Any) -> None:
-    schedule = Schedule(steps=100, learning_rate=0.5, warmup=0.1, shape=shape)
-    rates = [schedule.rate(step) for step in range(100)]
-    assert max(rates) == pytest.approx(0.5) and rates.index(max(rates)) == 10
-    assert rates[0] < 0.1 and rates[99] < 0.01
-    assert all(a < b for a, b in pairwise(rates[:11]))
-    assert all(a > b for a, b in pairwise(rates[10:]))
+def test_a_run_without_a_folder_learns_the_same_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    schedule = Schedule(steps=6, save_every=2, log_every=2)
+    task = Line()
+    fit(task, schedule, None, cpu=True)
+    final = fit(Line(), schedule, tmp_path / "kept", cpu=True)
+    kept = load_file(final / "model.safetensors")
+    assert all(torch.equal(x, kept[name]) for name, x in task.model.state_dict().items())
+    assert not list((tmp_path / "here").iterdir())

@@ -4,44 +4,47 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save_file
 
 from deft_llm import facs
 from deft_llm.clip import Annotation, Interval
-from deft_llm.data.features import Packet
-from deft_llm.data.parts import PART, Shard, absent, claim, write_parts
-from deft_llm.data.records import ClipRecord, PacketStore
+from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
+from deft_llm.data.clip_shards import CLIPS_PER_SHARD, Share, absent, claim_recipe, write_shards
+from deft_llm.data.features import Features
+from deft_llm.data.prepared import open_prepared
+from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
-from deft_llm.files import read_lines
+from deft_llm.files import read_lines, write_lines
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.assemble import Assembly, assemble
 from deft_llm.unimer.audit import audit
-from deft_llm.unimer.coded import CodedClip, measure_corpus, open_prepared, problem_of
-from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.coded import measure_corpus, problem_of
 from deft_llm.unimer.validate import validate_folder
 
 MakeRecord = Callable[[int], ClipRecord]
-MakePacket = Callable[[int], Packet]
-CLIPS = 2 * PART + 20
+MakeFeatures = Callable[[int], Features]
+CLIPS = 2 * CLIPS_PER_SHARD + 20
 SETTINGS = Assembly(seed=3, variants=2, turns=3)
-Observe = Callable[[Iterable[int]], Iterator[CodedClip]]
+Observe = Callable[[Iterable[int]], Iterator[MeasuredClip]]
 
 
 @pytest.fixture(scope="module")
 def observe(make_record: MakeRecord) -> Observe:
     """Clips without pictures; every 50th shows no face."""
 
-    def one(seed: int) -> CodedClip:
+    def one(seed: int) -> MeasuredClip:
         if seed % 50 == 7:
-            return CodedClip(f"clip-{seed}", None, None, "no face was found")
+            return MeasuredClip(make_record(seed), None, "no face was found")
         record = make_record(seed)
         if seed % 5 == 0:
             record = replace(record, evidence=(), returns=())
-        return CodedClip(record.clip, {"regions": np.zeros((2, 3), np.float16)}, record)
+        return MeasuredClip(record, {"regions": np.zeros((2, 3), np.float16)})
 
     return lambda seeds: map(one, seeds)
 
@@ -49,7 +52,7 @@ def observe(make_record: MakeRecord) -> Observe:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, observe: Observe, templates: Templates) -> Path:
     folder = tmp_path_factory.mktemp("built")
-    parts = write_parts("packets", range(CLIPS), observe, folder)
+    parts = write_shards("features", range(CLIPS), observe, folder)
     assemble(folder, parts, SETTINGS, templates, [("x/1", "the file does not decode")])
     return folder
 
@@ -63,27 +66,27 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_shards_and_interruptions_leave_no_trace(
     built: Path, tmp_path: Path, observe: Observe, templates: Templates
 ) -> None:
-    def stopped(seeds: Iterable[int]) -> Iterator[CodedClip]:
+    def stopped(seeds: Iterable[int]) -> Iterator[MeasuredClip]:
         for seed, clip in zip(seeds, observe(range(CLIPS)), strict=False):
-            if seed == PART + 3:
+            if seed == CLIPS_PER_SHARD + 3:
                 raise KeyboardInterrupt
             yield clip
 
     with pytest.raises(KeyboardInterrupt):
-        write_parts("packets", range(CLIPS), stopped, tmp_path)
+        write_shards("features", range(CLIPS), stopped, tmp_path)
     for index in (3, 1, 2):
-        parts = write_parts("packets", range(CLIPS), observe, tmp_path, Shard(index, 3))
+        parts = write_shards("features", range(CLIPS), observe, tmp_path, Share(index, 3))
     assert not absent(tmp_path, parts)
     assemble(tmp_path, parts, SETTINGS, templates, [("x/1", "the file does not decode")])
     assert contents(tmp_path) == contents(built)
 
 
 def test_a_shard_measures_its_share_alone(tmp_path: Path, observe: Observe) -> None:
-    parts = write_parts("packets", range(CLIPS), observe, tmp_path, Shard.parse("2/3"))
+    parts = write_shards("features", range(CLIPS), observe, tmp_path, Share.parse("2/3"))
     assert absent(tmp_path, parts) == [parts[0], parts[2]]
     for wrong in ("0/2", "3/2", "1", "a/b", "1/"):
         with pytest.raises(UserError, match="shard"):
-            Shard.parse(wrong)
+            Share.parse(wrong)
 
 
 def test_all_forms_hold_the_same(built: Path) -> None:
@@ -94,8 +97,8 @@ def test_all_forms_hold_the_same(built: Path) -> None:
     for row, message, line in zip(rows, messages, table, strict=True):
         assert row["id"] == message["id"] == line["id"]
         assert message["messages"] == line["messages"]
-        said = [turn["value"] for turn in row["conversations"]]
-        assert said == [turn["content"] for turn in message["messages"]]
+        answers = [turn["value"] for turn in row["conversations"]]
+        assert answers == [turn["content"] for turn in message["messages"]]
         assert row["evidence"] == message["evidence"] == line["evidence"]
         assert row["stated"] == line["stated"]
 
@@ -116,7 +119,7 @@ def test_what_was_left_out_is_counted_and_a_hidden_face_refused(built: Path) -> 
     assert all("hidden" in row["conversations"][1]["value"] for row in hidden)
     counts = json.loads((built / "statistics.json").read_text())
     assert counts["left_out"] == len(left)
-    assert counts["clips"] == CLIPS - len(hidden) == len(PacketStore(built).records)
+    assert counts["clips"] == CLIPS - len(hidden) == len(ClipDataset.open(built))
     assert (built / "statistics.png").stat().st_size > 10_000
     assert "does not decode" in (built / "README.md").read_text()
 
@@ -131,7 +134,7 @@ def test_a_finished_folder_is_valid(built: Path) -> None:
         ("clips", {"emotion": "joy"}, "emotion"),
         ("clips", {"aus": ["99"]}, "aus[0]"),
         ("clips", {"interval": {"onset": 9, "apex": 5, "offset": 20}}, "interval"),
-        ("clips", {"packets": "none.safetensors"}, "packets"),
+        ("clips", {"shard": "none.safetensors"}, "shard"),
         ("train", {"clip": "unknown"}, "clip"),
         ("train", {"conversations": []}, "conversations"),
         ("train", {"conversations": [{"from": "gpt", "value": "a"}] * 2}, "conversations[0].from"),
@@ -169,39 +172,40 @@ def test_the_audit_of_a_folder_with_itself_leaks(built: Path) -> None:
 
 
 def test_another_recipe_cannot_go_on_in_a_folder(tmp_path: Path) -> None:
-    claim(tmp_path, {"simulated": 100})
-    claim(tmp_path, {"simulated": 100})
+    claim_recipe(tmp_path, {"simulated": 100})
+    claim_recipe(tmp_path, {"simulated": 100})
     with pytest.raises(UserError, match="another folder"):
-        claim(tmp_path, {"simulated": 200})
+        claim_recipe(tmp_path, {"simulated": 200})
 
 
 # ---------------------------------------------------------------------------- corpora
 
 
-class Corpus:
-    """A prepared corpus of three clips, one of which is missing from the cache."""
-
-    def __init__(self, make_packet: MakePacket) -> None:
-        interval = Interval(3, 6, 12)
-        self.make_packet = make_packet
-        self.annotations = (
-            Annotation("casme2", "sub01", "a", interval, ("12",), "happiness", 200.0),
-            Annotation("casme2", "sub01", "b", interval, ("4",), "disgust", 200.0),
-            Annotation("casme2", "sub02", "c", interval, ("4",), "joy", 200.0),
-        )
-
-    def __getitem__(self, clip: str) -> Packet:
-        if clip == "b":
-            raise UserError("damaged")
-        return self.make_packet(0)
+def prepared(folder: Path, features: Features) -> Path:
+    """The cache of a corpus of three clips, of which one file is damaged; its listing."""
+    interval = Interval(3, 6, 12)
+    codings = (
+        Annotation("casme2", "sub01", "a", interval, ("12",), "happiness", 200.0),
+        Annotation("casme2", "sub01", "b", interval, ("4",), "disgust", 200.0),
+        Annotation("casme2", "sub02", "c", interval, ("4",), "joy", 200.0),
+    )
+    rows = []
+    for coding in codings:
+        save_file(features, folder / f"key-{coding.clip}.safetensors")
+        row = {"annotation": asdict(coding), "key": f"key-{coding.clip}", "problem": ""}
+        rows.append(json.dumps(row))
+    (folder / "key-b.safetensors").write_bytes(b"damaged")
+    write_lines(folder / "casme2.jsonl", rows)
+    return folder / "casme2.jsonl"
 
 
 def test_a_prepared_corpus_becomes_records(
-    tmp_path: Path, make_packet: MakePacket, templates: Templates
+    tmp_path: Path, make_features: MakeFeatures, templates: Templates
 ) -> None:
-    parts = measure_corpus(Corpus(make_packet), "casme2", tmp_path)
+    corpus = open_prepared(prepared(tmp_path, make_features(0)))
+    parts = measure_corpus(corpus, "casme2", tmp_path)
     found = assemble(tmp_path, parts, SETTINGS, templates)
-    (record,) = PacketStore(tmp_path).records.values()
+    (record,) = ClipDataset.open(tmp_path).records
     assert (record.clip, record.subject, record.dataset) == ("casme2/a", "casme2/sub01", "casme2")
     assert {row.source for row in record.evidence} <= {"casme2"}
     assert [clip for clip, _ in found.left_out] == ["casme2/b", "casme2/c"]

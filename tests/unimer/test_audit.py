@@ -9,7 +9,7 @@ import pytest
 
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
-from deft_llm.unimer.audit import require_disjoint, shared
+from deft_llm.unimer.audit import require_disjoint_records, shared_ids
 
 MakeRecord = Callable[[int], ClipRecord]
 
@@ -23,8 +23,8 @@ def split(make_record: MakeRecord) -> tuple[list[ClipRecord], list[ClipRecord]]:
 
 def test_a_clean_split_passes(split: tuple[list[ClipRecord], list[ClipRecord]]) -> None:
     train, test = split
-    require_disjoint(train, test)
-    assert shared(train, test) == {"subject": [], "clip": [], "content": []}
+    require_disjoint_records(train, test)
+    assert shared_ids(train, test) == {"subject": [], "clip": [], "content": []}
 
 
 @pytest.mark.parametrize("name", ["subject", "clip", "content"])
@@ -34,13 +34,13 @@ def test_each_kind_of_leak_is_found_and_named(
     train, test = split
     value = getattr(train[1], name)
     leaked = [test[0], replace(test[1], **{name: value})]
-    assert shared(train, leaked)[name] == [value]
+    assert shared_ids(train, leaked)[name] == [value]
     with pytest.raises(UserError, match=rf"share {name} {value};"):
-        require_disjoint(train, leaked)
+        require_disjoint_records(train, leaked)
 
 
 def test_a_copy_under_another_name_is_found(make_record: MakeRecord) -> None:
     """Renamed files of renamed subjects: the content hash still tells."""
     original = make_record(0)
     copy = replace(original, clip="other", subject="other")
-    assert shared(iter([original]), iter([copy]))["content"] == [original.content]
+    assert shared_ids(iter([original]), iter([copy]))["content"] == [original.content]

@@ -10,17 +10,17 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.answers import strength
-from deft_llm.clip import FALL, RISE
-from deft_llm.data.features import Packet, mirror
+from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE
+from deft_llm.data.features import Features, mirror_features
 from deft_llm.data.records import mirror_evidence
 from deft_llm.motion.evidence import AGREED_Z, MAX_ANGLE, explaining_aus, measured_evidence
 from deft_llm.motion.regions import ACTIVE_Z, RegionTable
-from deft_llm.unimer.agreement import FEATURES, Weights, candidates, fitted
+from deft_llm.unimer.agreement import AGREEMENT_FEATURES, AgreementWeights, candidates, fitted
 from deft_llm.unimer.constraints import SEEN_Z, judge
 
 MakeTable = Callable[..., RegionTable]
 MakeRegions = Callable[..., np.ndarray]
-VISIBLE = [f"{s}{n}" for n, unit in facs.ACTION_UNITS.items() if unit.movements for s in ("", "L")]
+VISIBLE = [f"{s}{n}" for n, au in facs.ACTION_UNITS.items() if au.movements for s in ("", "L")]
 # Muscles that pull the same part opposite ways.
 ANTAGONISTS = [
     *(("1", "4"), ("2", "4"), ("5", "43"), ("5", "45"), ("5", "7"), ("12", "15"), ("12", "18")),
@@ -38,14 +38,14 @@ def prior_field(code: str) -> dict[str, tuple[float, float]]:
 
 @pytest.mark.parametrize("code", VISIBLE)
 def test_an_au_explains_its_own_field(make_regions: MakeRegions, code: str) -> None:
-    judgement = judge(make_regions(prior_field(code)), [code], "casme2")
-    assert {row.region: row.direction for row in judgement.evidence} == {
+    agreement = judge(make_regions(prior_field(code)), [code], "casme2")
+    assert {row.region: row.direction for row in agreement.evidence} == {
         region: names[0] for region, names in facs.expected_directions(code).items()
     }
-    assert all(row.aus == (code,) and row.source == "casme2" for row in judgement.evidence)
-    assert (judgement.label_only, judgement.unexplained) == ((), ())
-    assert judgement.grade == "A"
-    assert judgement.score == pytest.approx(1.0)
+    assert all(row.aus == (code,) and row.source == "casme2" for row in agreement.evidence)
+    assert (agreement.label_only, agreement.unexplained) == ((), ())
+    assert agreement.level == "A"
+    assert agreement.score == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("one", "other"), [*ANTAGONISTS, *((b, a) for a, b in ANTAGONISTS)])
@@ -53,21 +53,21 @@ def test_an_au_never_explains_its_antagonists_field(
     make_regions: MakeRegions, one: str, other: str
 ) -> None:
     regions = make_regions(prior_field(one))
-    judgement = judge(regions, [other])
-    assert (judgement.evidence, judgement.grade) == ((), "label-only")
-    assert judgement.label_only == (other,)
-    assert {row.region for row in judgement.unexplained} == set(prior_field(one))
+    agreement = judge(regions, [other])
+    assert (agreement.evidence, agreement.level) == ((), "label-only")
+    assert agreement.label_only == (other,)
+    assert {row.region for row in agreement.unexplained} == set(prior_field(one))
     both = judge(regions, [one, other])
     assert all(row.aus == (one,) for row in both.evidence)
     assert both.label_only == (other,)
 
 
 def test_a_one_sided_au_explains_one_side(make_regions: MakeRegions) -> None:
-    judgement = judge(make_regions(prior_field("12")), ["L12"])
-    assert judgement.evidence
-    assert {facs.REGIONS[row.region].side for row in judgement.evidence} == {"left"}
-    assert {facs.REGIONS[row.region].side for row in judgement.unexplained} == {"right"}
-    assert judgement.grade != "A"
+    agreement = judge(make_regions(prior_field("12")), ["L12"])
+    assert agreement.evidence
+    assert {facs.REGIONS[row.region].side for row in agreement.evidence} == {"left"}
+    assert {facs.REGIONS[row.region].side for row in agreement.unexplained} == {"right"}
+    assert agreement.level != "A"
 
 
 def test_motion_that_goes_on_after_the_apex_is_less_sure(make_regions: MakeRegions) -> None:
@@ -83,20 +83,28 @@ def test_motion_that_goes_on_after_the_apex_is_less_sure(make_regions: MakeRegio
 
 
 def test_the_fall_is_told_where_it_goes_back(make_regions: MakeRegions) -> None:
-    rise = {"left mouth corner": (0.7, -0.7), "right mouth corner": (-0.7, -0.7), "chin": (0, 0)}
-    judgement = judge(make_regions(rise, {"left mouth corner": (-0.7, 0.7)}), ["12"])
-    (row,) = judgement.returns
-    assert (row.region, row.direction, row.phase) == ("left mouth corner", "down and inward", FALL)
-    assert {row.phase for row in judgement.evidence} == {RISE}
+    onset_phase = {
+        "left mouth corner": (0.7, -0.7),
+        "right mouth corner": (-0.7, -0.7),
+        "chin": (0, 0),
+    }
+    agreement = judge(make_regions(onset_phase, {"left mouth corner": (-0.7, 0.7)}), ["12"])
+    (row,) = agreement.returns
+    assert (row.region, row.direction, row.phase) == (
+        "left mouth corner",
+        "down and inward",
+        OFFSET_PHASE,
+    )
+    assert {row.phase for row in agreement.evidence} == {ONSET_PHASE}
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_mirrored_clip_gets_the_mirrored_judgement(
-    make_packet: Callable[[int], Packet], seed: int
+    make_features: Callable[[int], Features], seed: int
 ) -> None:
-    packet, aus = make_packet(seed), ["L12", "4", "R1", "17", "7"]
-    here = judge(packet["regions"], aus)
-    there = judge(mirror(packet)["regions"], [facs.mirror_au(code) for code in aus])
+    features, aus = make_features(seed), ["L12", "4", "R1", "17", "7"]
+    here = judge(features["regions"], aus)
+    there = judge(mirror_features(features)["regions"], [facs.mirror_au(code) for code in aus])
     assert {(e.region, e.direction) for e in map(mirror_evidence, here.evidence)} == {
         (e.region, e.direction) for e in there.evidence
     }
@@ -104,9 +112,9 @@ def test_the_mirrored_clip_gets_the_mirrored_judgement(
 
 
 def test_the_weights_survive_json_and_weigh_every_feature() -> None:
-    again = Weights.from_json(fitted().to_json())
+    again = AgreementWeights.from_json(fitted().to_json())
     np.testing.assert_allclose(again.weights, fitted().weights)
-    assert len(again.weights) == len(FEATURES)
+    assert len(again.weights) == len(AGREEMENT_FEATURES)
     assert 0.5 < again.threshold < 1
     assert again.recipe["clips"] >= 300
 
@@ -161,8 +169,8 @@ def test_unexplained_motion_is_measured_but_not_agreed(
     assert (row.region, row.direction, row.aus) == ("chin", "down and left", ())
     assert row.magnitude == pytest.approx(0.5)
     assert row.z == pytest.approx(5.0)
-    judgement = judge(make_regions({"chin": (0.3, 0.4)}), ["17"])
-    assert (judgement.evidence, [e.region for e in judgement.unexplained]) == ((), ["chin"])
+    agreement = judge(make_regions({"chin": (0.3, 0.4)}), ["17"])
+    assert (agreement.evidence, [e.region for e in agreement.unexplained]) == ((), ["chin"])
 
 
 def test_evidence_comes_in_the_order_of_the_regions(make_table: MakeTable) -> None:

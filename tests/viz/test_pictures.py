@@ -51,8 +51,8 @@ def test_heat_ignores_the_background() -> None:
 
 
 def test_arrow_points_where_the_region_moved() -> None:
-    still = overlay.region_arrows(FACE, [])
-    picture = overlay.region_arrows(FACE, [Arrow(150.0, 100.0, 0.0, -0.8, True)])
+    still = overlay.draw_region_arrows(FACE, [])
+    picture = overlay.draw_region_arrows(FACE, [Arrow(150.0, 100.0, 0.0, -0.8, True)])
     yellow = (picture[..., 0] > 200) & (picture[..., 2] < 80)
     yellow[ZOOM * 190 :] = False  # the legend
     ys, xs = np.nonzero(yellow)
@@ -86,8 +86,8 @@ def test_png_holds_the_same_pixels() -> None:
 def test_curve_marks_the_apex_at_its_time(theme: curves.Theme) -> None:
     times = np.arange(100) / 100
     motion = np.exp(-(((times - 0.4) / 0.1) ** 2))
-    bare = _decode(curves.motion_curve(times, motion, None, theme=theme)).astype(int)
-    marked = _decode(curves.motion_curve(times, motion, Interval(20, 40, 70), theme=theme))
+    bare = _decode(curves.draw_motion_curve(times, motion, None, theme=theme)).astype(int)
+    marked = _decode(curves.draw_motion_curve(times, motion, Interval(20, 40, 70), theme=theme))
     column = np.abs(marked.astype(int) - bare).sum(axis=(0, 2)).argmax()
     width = marked.shape[1]
     # Axes span 0.075 to 0.98 of the width; the limits are padded by 1 %.
@@ -98,16 +98,18 @@ def test_curve_marks_the_apex_at_its_time(theme: curves.Theme) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_curve_of_a_very_short_clip(count: int) -> None:
     times, motion = np.arange(count) / 30, np.linspace(0, 1, count)
-    assert _decode(curves.motion_curve(times, motion, Interval(0, 0, count - 1))).size
+    assert _decode(curves.draw_motion_curve(times, motion, Interval(0, 0, count - 1))).size
 
 
 def test_curve_with_frames_without_a_face() -> None:
     motion = np.linspace(0, 1, 20)
     motion[-4:] = np.nan
-    assert _decode(curves.motion_curve(np.arange(20) / 30, motion, None, 0.1)).size
-    assert _decode(curves.motion_curve(np.arange(20) / 30, np.full(20, np.nan), None, 0.1)).size
+    assert _decode(curves.draw_motion_curve(np.arange(20) / 30, motion, None, 0.1)).size
+    assert _decode(
+        curves.draw_motion_curve(np.arange(20) / 30, np.full(20, np.nan), None, 0.1)
+    ).size
 
 
 def test_curve_needs_one_time_per_value() -> None:
     with pytest.raises(ValueError, match="3 timestamps for 2"):
-        curves.motion_curve(np.arange(3.0), np.zeros(2), None)
+        curves.draw_motion_curve(np.arange(3.0), np.zeros(2), None)

@@ -91,13 +91,13 @@ def test_texts_of_files_and_models_are_escaped(written: Path) -> None:
 
 
 def test_probabilities_are_listed_from_the_largest() -> None:
-    html = page.emotion(_explanation())
+    html = page.piece("emotion", _explanation())
     order = [html.index(f"<dt>{name}") for name in ("surprise", "negative", "positive")]
     assert order == sorted(order)
 
 
 def test_percent_is_of_the_interocular_distance() -> None:
-    html = page.evidence_table(_explanation().evidence, interocular=80.0)
+    html = page.piece("evidence", _explanation().evidence, 80.0)
     assert re.findall(r'class="n">([\d.]+)<', html) == ["0.80", "1.00", "16.0"]
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,13 +18,14 @@ from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.motion.flow import flow_estimator, to_grey
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, region_masks
-from deft_llm.viz import cards, magnify, overlay, stage
-from deft_llm.viz.cards import Sentence, Turn
+from deft_llm.viz import cards, magnify, overlay, page, stage
+from deft_llm.viz.cards import ChatTurn, Sentence
 from deft_llm.viz.report import ClipInfo
 from deft_llm.viz.timeline import timeline
 
 MakeMeasurement = Callable[..., Measurement]
 MOVED = (Evidence("left inner brow", "up", 0.8, 16.0, ("1",)),)
+TEMPLATES = Path(page.__file__).parent / "templates"
 BAD = "<img src=x onerror=alert(1)>"
 
 
@@ -58,7 +60,7 @@ def test_numbers_of_a_region(make_measurement: MakeMeasurement) -> None:
 
 
 def test_regions_are_listed_strongest_first(make_measurement: MakeMeasurement) -> None:
-    html = stage.region_table(make_measurement(), MOVED)
+    html = stage.region_rows(make_measurement(), MOVED)
     names = re.findall(r'<tr[^>]*data-region="([a-z ]+)"', html)
     assert names[0] == "left inner brow" and sorted(names) == sorted(REGION_NAMES)
 
@@ -102,20 +104,39 @@ def test_a_long_clip_travels_as_few_frames(make_measurement: MakeMeasurement) ->
 
 def test_texts_of_models_and_files_are_escaped(make_measurement: MakeMeasurement) -> None:
     measurement = make_measurement()
-    said = Explanation("surprise", {"surprise": 1.0}, {}, MOVED, status=BAD, rationale=BAD)
+    explanation = Explanation("surprise", {"surprise": 1.0}, {}, MOVED, status=BAD, rationale=BAD)
     sentence = Sentence(BAD, ("left inner brow",), False, f'"{BAD}')
     row: dict[str, str | float] = {"onset s": 0.1, "apex s": 0.2, "offset s": 0.3}
     row |= {"emotion": BAD, "aus": BAD, "strongest motion": BAD}
     table = measurement.table_apex
     for html in (
-        cards.reading(ClipInfo(BAD, 1, 1.0, 1.0), measurement, said, (sentence, Sentence(BAD))),
-        cards.conversation([Turn(BAD, (sentence, Sentence(BAD)))]),
-        cards.comparison((BAD, BAD), (table, table), (said, said)),
+        cards.reading(
+            ClipInfo(BAD, 1, 1.0, 1.0), measurement, explanation, (sentence, Sentence(BAD))
+        ),
+        cards.conversation([ChatTurn(BAD, (sentence, Sentence(BAD)))]),
+        cards.comparison((BAD, BAD), (table, table), (explanation, explanation)),
         cards.interval_card(row, measurement, (sentence,)),
         cards.downloads({BAD: (f'"{BAD}', b"x", "text/plain")}),
     ):
         assert "<img src=x" not in html and "&lt;img src=x" in html
         assert not re.search(r'="[^"]*"<', html), "a quote ended an attribute"
+
+
+def test_no_template_switches_escaping_off() -> None:
+    templates = sorted(TEMPLATES.glob("*.html"))
+    assert templates
+    for path in templates:
+        assert not re.search(r"\|\s*safe\b|autoescape", path.read_text(encoding="utf-8")), path.name
+
+
+def test_pieces_within_a_piece_are_escaped_once(make_measurement: MakeMeasurement) -> None:
+    measurement = make_measurement()
+    face = stage.face_stage(measurement, MOVED)
+    explanation = Explanation("surprise", {"surprise": 1.0}, {}, MOVED)
+    table = cards.comparison((BAD, "b"), (measurement.table_apex,) * 2, (explanation, explanation))
+    html = cards.side_by_side([face, face], table)
+    assert html.count(face) == 2 and table in html
+    assert "&lt;div" not in html and "&amp;lt;" not in html
 
 
 def test_claims_are_links_and_bad_ones_are_marked() -> None:
@@ -128,16 +149,16 @@ def test_claims_are_links_and_bad_ones_are_marked() -> None:
     )
     assert re.findall(r'class="(claim[a-z ]*)"', html) == ["claim", "claim unproven"]
     assert 'data-region="left inner brow|right inner brow"' in html
-    assert html.count(cards.UNPROVEN) == 1
+    assert html.count("not borne out by the motion") == 1
     assert html.endswith("This is read as surprise.")
 
 
 def test_comparison_says_whether_regions_move_alike(make_measurement: MakeMeasurement) -> None:
     up, down = make_measurement(0.8).table_apex, make_measurement(-0.8).table_apex
     still = make_measurement(0.0).table_apex
-    said = Explanation(None, {}, {}, ())
+    explanation = Explanation(None, {}, {}, ())
     for other, expected in ((up, "+1.00"), (down, "-1.00"), (still, "–")):
-        html = cards.comparison(("a", "b"), (up, other), (said, said))
+        html = cards.comparison(("a", "b"), (up, other), (explanation, explanation))
         row = re.search(r"left inner brow</th>(.*?)</tr>", html)[1]  # type: ignore[index]
         assert f'class="n">{expected}<' in row
 

@@ -8,7 +8,6 @@ holds them with what they were fitted on; without the file every temperature is 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 from deft_llm import facs
 from deft_llm.answers import COARSE_LABELS
 from deft_llm.errors import UserError
+from deft_llm.files import write_text
 
 FILE = "calibration.json"
 RANGE = (0.05, 20.0)  # of a temperature
@@ -76,10 +76,8 @@ class Calibration:
     def save(self, folder: Path) -> Path:
         """Write the file, in place when it is whole."""
         path = folder / FILE
-        partial = path.with_suffix(".partial")
         values = {"temperatures": self.temperatures, "fitted_on": self.fitted_on}
-        partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        write_text(path, json.dumps(values, indent=1) + "\n")
         return path
 
     def probabilities(self, label_set: str, log_likelihoods: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deft_llm import facs
-from deft_llm.answers import coarse_label, stated_claims, stated_labels, stated_units
+from deft_llm.answers import coarse_label, stated_aus, stated_claims, stated_labels
 from deft_llm.clip import Evidence
 from deft_llm.errors import UserError
 from deft_llm.motion.evidence import AGREED_Z, measured_evidence
@@ -76,7 +76,7 @@ def unseen_aus(named: Iterable[str], rationale: str, table: RegionTable) -> tupl
     """
     codes = set(named)
     listed = {facs.au_number(code) for code in codes}
-    codes |= {str(n) for n in stated_units(rationale) - listed if n in facs.ACTION_UNITS}
+    codes |= {str(n) for n in stated_aus(rationale) - listed if n in facs.ACTION_UNITS}
     judged = facs.sort_aus(code for code in codes if facs.expected_directions(code))
     seen = {code for row in measured_evidence(table, judged, AGREED_Z) for code in row.aus}
     return tuple(code for code in judged if code not in seen)
@@ -136,7 +136,7 @@ def check_sentences(text: str, table: RegionTable) -> tuple[CheckedSentence, ...
     Returns:
         In the order of the text; spans do not overlap, and what lies between them has no words.
     """
-    codes = facs.sort_aus(str(n) for n in stated_units(text) if n in facs.ACTION_UNITS)
+    codes = facs.sort_aus(str(n) for n in stated_aus(text) if n in facs.ACTION_UNITS)
     measured = {row.region: row for row in measured_evidence(table, codes, AGREED_Z)}
     sentences = []
     for start, end in _spans(text):
@@ -154,9 +154,10 @@ def _claims(part: str) -> tuple[tuple[str, str], ...]:
         return stated_claims(part)
     try:
         row = json.loads(part)
-        return ((row["region"], row["direction"]),)
+        claim = row["region"], row["direction"]
     except (ValueError, KeyError):
         return ()
+    return (claim,) if all(isinstance(name, str) for name in claim) else ()
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:

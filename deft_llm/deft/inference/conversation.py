@@ -21,7 +21,7 @@ from deft_llm.errors import UserError
 HALF_A_LETTER = "\ufffd"  # what tokenizers make of bytes whose letter is not complete
 
 
-def check_request(question: str, temperature: float, blank: Sequence[str]) -> None:
+def check_request(question: str, temperature: float, ablate: Sequence[str]) -> None:
     """Refuse what cannot be answered.
 
     Raises:
@@ -31,7 +31,7 @@ def check_request(question: str, temperature: float, blank: Sequence[str]) -> No
         raise UserError("the question is empty; ask for example: Which action units are active?")
     if not 0 <= temperature < math.inf:
         raise UserError(f"temperature {temperature}: expected 0 (the likeliest words) or above")
-    if unknown := sorted(set(blank) - set(EXPERTS)):
+    if unknown := sorted(set(ablate) - set(EXPERTS)):
         raise UserError(f"expert {unknown[0]!r}: expected one of {', '.join(EXPERTS)}")
 
 
@@ -83,7 +83,7 @@ def draw_tokens(
     Args:
         model: The model.
         prompt: (1, L) token ids with the placeholders of one clip.
-        expert_tokens: ``model.encode_clips`` of that clip.
+        expert_tokens: ``model.get_clip_features`` of that clip.
         temperature: 0 takes the likeliest token; above, tokens are drawn.
     """
     step, cache = prompt.to(model.device), None

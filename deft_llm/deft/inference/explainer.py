@@ -21,10 +21,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import LogitsProcessorList
 
-from deft_llm import facs
-from deft_llm.answers import COARSE_LABELS, NOTHING, parse_triple, stated_claims
-from deft_llm.clip import Clip, Explanation
-from deft_llm.data.features import Packet, PacketSizes, pack
+from deft_llm import facs, resources
+from deft_llm.answers import COARSE_LABELS, NOTHING, parse_structured_answer, stated_claims
+from deft_llm.clip import Explanation
+from deft_llm.data.features import Features, FeatureSizes, pack
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration
 from deft_llm.deft.inference.claims import contradicting, supported, unseen_aus
 from deft_llm.deft.inference.conversation import (
@@ -33,15 +33,14 @@ from deft_llm.deft.inference.conversation import (
     draw_tokens,
     fitting_prompt,
 )
-from deft_llm.deft.inference.grammar import TripleGrammar, TripleLogits
+from deft_llm.deft.inference.grammar import StructuredAnswerGrammar, StructuredAnswerLogits
 from deft_llm.deft.inference.scoring import label_log_likelihoods
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.errors import UserError
-from deft_llm.media.face import align, track_faces
-from deft_llm.media.video import read_clip
 from deft_llm.motion.evidence import measured_evidence
-from deft_llm.motion.measure import NO_MOTION, Measurement, measure
+from deft_llm.motion.measure import NO_MOTION, Measurement
+from deft_llm.resources import EMBEDDED
 
 MAX_NEW_TOKENS = 480
 MACRO_PX = 6.0  # canonical px, twice the largest motion of the simulated micro-expressions
@@ -64,7 +63,7 @@ def require_whole(folder: Path) -> None:
         if not (folder / name).is_file():
             raise UserError(
                 f"checkpoint {folder}: no {name}; expected the folder that train.py writes "
-                "as final/, or demo/checkpoint"
+                "as final/"
             )
 
 
@@ -98,17 +97,21 @@ class Explainer:
         self.calibration = calibration or Calibration()
         self._in_hand: tuple[Measurement, tuple[str, ...], dict[str, Tensor]] | None = None
         config = model.config
-        self.sizes = PacketSizes(
+        self.sizes = FeatureSizes(
             config.structure_size, config.texture_size, config.texture_frames, config.map_size
         )
 
     @classmethod
-    def load(cls, folder: Path) -> Explainer:
+    def load(cls, folder: str | Path = EMBEDDED) -> Explainer:
         """Read a checkpoint folder.
+
+        Args:
+            folder: The folder; "embedded" is the checkpoint that comes with the package.
 
         Raises:
             UserError: If the folder or a part of it is missing or damaged.
         """
+        folder = resources.checkpoint(folder)
         require_whole(folder)
         try:
             model = DeftForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
@@ -121,17 +124,17 @@ class Explainer:
         return cls(model, processor, Calibration.load(folder))
 
     @torch.inference_mode()
-    def encode(self, packets: Sequence[Packet], blank: tuple[str, ...] = ()) -> dict[str, Tensor]:
-        """Expert tokens of some clips; ``blank`` names experts to leave out."""
-        inputs = self.processor.feature_extractor(list(packets))
+    def encode(self, clips: Sequence[Features], ablate: tuple[str, ...] = ()) -> dict[str, Tensor]:
+        """Expert tokens of some clips; ``ablate`` names experts to leave out."""
+        inputs = self.processor.feature_extractor(list(clips))
         clip = {name: inputs[name].to(self.model.device) for name in CLIP_INPUTS}
-        return self.model.encode_clips(blank, **clip)
+        return self.model.get_clip_features(ablate, **clip)
 
-    def _tokens(self, measurement: Measurement, blank: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    def _tokens(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """Expert tokens of the clip in hand, encoded once."""
         kept = self._in_hand
-        if kept is None or kept[0] is not measurement or kept[1] != blank:
-            kept = (measurement, blank, self.encode([pack(measurement, self.sizes)], blank))
+        if kept is None or kept[0] is not measurement or kept[1] != ablate:
+            kept = (measurement, ablate, self.encode([pack(measurement, self.sizes)], ablate))
             self._in_hand = kept
         return kept[2]
 
@@ -143,9 +146,9 @@ class Explainer:
         return tuple(ids) if isinstance(ids, list) else (ids,)
 
     @cached_property
-    def grammar(self) -> TripleGrammar:
+    def grammar(self) -> StructuredAnswerGrammar:
         """Of the structured answer."""
-        return TripleGrammar(self.processor.tokenizer, self.end_ids)
+        return StructuredAnswerGrammar(self.processor.tokenizer, self.end_ids)
 
     @torch.inference_mode()
     def generate(
@@ -172,7 +175,7 @@ class Explainer:
         prompt = self.processor.chat(messages).replace(CLIP_TOKEN, self.processor.span)
         inputs = self.processor([prompt] * clips).to(self.model.device)
         length = inputs["input_ids"].shape[1]
-        bound = [TripleLogits(self.grammar, length, label)] if grammar else []
+        bound = [StructuredAnswerLogits(self.grammar, length, label)] if grammar else []
         written = self.model.generate(
             **inputs,
             expert_tokens=tokens,
@@ -206,29 +209,31 @@ class Explainer:
         """
         likelihoods = self.likelihoods(tokens, "coarse")
         emotion, aus = self.model.heads(tokens)
-        texts = self.structured(tokens, grammar) if write else [""] * len(likelihoods)
+        texts = self.structured_answers(tokens, grammar) if write else [""] * len(likelihoods)
         return Answers(likelihoods, texts, aus.sigmoid(), emotion.softmax(-1))
 
-    def structured(
+    def structured_answers(
         self, tokens: dict[str, Tensor], grammar: bool = False, label: str = ""
     ) -> list[str]:
         """Structured answers about B encoded clips; arguments as of ``generate``."""
-        asked = [{"role": "user", "content": CLIP_TOKEN + self.processor.prompts["triple"]}]
+        asked = [
+            {"role": "user", "content": CLIP_TOKEN + self.processor.prompts["structured_answer"]}
+        ]
         return self.generate(tokens, asked, grammar, label)
 
-    def explain(self, measurement: Measurement, blank: tuple[str, ...] = ()) -> Explanation:
-        """Explain one measured clip; ``blank`` names experts to leave out."""
+    def explain(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> Explanation:
+        """Explain one measured clip; ``ablate`` names experts to leave out."""
         table, status = measurement.table_apex, nothing_seen(measurement)
         if status:
             return Explanation(None, {}, {}, (), status=status)
         started = time.perf_counter()
-        tokens = self._tokens(measurement, blank)
-        said = self.answers(tokens, write=False)
-        probabilities = self.calibration.probabilities("coarse", said.log_likelihoods[0])
+        tokens = self._tokens(measurement, ablate)
+        answered = self.answers(tokens, write=False)
+        probabilities = self.calibration.probabilities("coarse", answered.log_likelihoods[0])
         by_class = dict(zip(COARSE_LABELS, probabilities.tolist(), strict=True))
         best = max(by_class, key=by_class.__getitem__)
-        (text,) = self.structured(tokens, grammar=True, label=best)
-        record = parse_triple(text)
+        (text,) = self.structured_answers(tokens, grammar=True, label=best)
+        record = parse_structured_answer(text)
         named = tuple(record["aus"]) if record else ()
         rationale = record["rationale"] if record else text
         claims = stated_claims(text)
@@ -236,7 +241,7 @@ class Explainer:
         return Explanation(
             emotion=None if best == NOTHING else best,
             probabilities=by_class,
-            aus={code: self._au_probability(said, code) for code in named},
+            aus={code: self._au_probability(answered, code) for code in named},
             evidence=tuple(sorted(evidence, key=lambda row: -row.magnitude)),
             claims=claims,
             unsupported=tuple(claim for claim in claims if not supported(table, *claim)),
@@ -249,11 +254,11 @@ class Explainer:
             seconds={"answer": time.perf_counter() - started},
         )
 
-    def _au_probability(self, said: Answers, code: str) -> float:
+    def _au_probability(self, answered: Answers, code: str) -> float:
         number = facs.au_number(code)
         if number not in self.model.config.aus:
             return 0.0
-        row = said.au_probabilities[0, self.model.config.aus.index(number)]
+        row = answered.au_probabilities[0, self.model.config.aus.index(number)]
         sides = facs.au_sides(code)
         return float(max(row[0 if side == "left" else 1] for side in sides))
 
@@ -270,7 +275,7 @@ class Explainer:
         turns: Sequence[tuple[str, str]],
         question: str,
         temperature: float = 0.0,
-        blank: tuple[str, ...] = (),
+        ablate: tuple[str, ...] = (),
     ) -> Iterator[str]:
         """Answer a question about a clip while it is being written.
 
@@ -282,7 +287,7 @@ class Explainer:
             turns: Earlier (question, answer) pairs.
             question: The new question.
             temperature: 0 takes the likeliest token; above, tokens are drawn (torch's generator).
-            blank: Experts to leave out.
+            ablate: Experts to leave out.
 
         Yields:
             The answer so far, longer each time.
@@ -291,13 +296,13 @@ class Explainer:
             UserError: If the question is empty or too long, the temperature is negative, or an
                 expert's name is unknown.
         """
-        check_request(question, temperature, blank)
+        check_request(question, temperature, ablate)
         if silence := nothing_seen(measurement):
             yield silence
             return
         limit = self.model.config.text_config.max_position_embeddings
         prompt = fitting_prompt(self.processor, turns, question, limit, MAX_NEW_TOKENS)
-        tokens = self._tokens(measurement, blank)
+        tokens = self._tokens(measurement, ablate)
         written: list[int] = []
         for token in draw_tokens(self.model, prompt, tokens, temperature):
             if token in self.end_ids:
@@ -328,24 +333,3 @@ def _remarks(measurement: Measurement) -> str:
         "micro-expressions of 0.3 to 3 px, so do not rely on its reading"
     )
     return remark if measurement.status == "ok" else f"{measurement.status}; {remark}"
-
-
-def observe(source: Path | str | Clip) -> tuple[Clip, Measurement]:
-    """Read a video, find and align its face, measure its motion.
-
-    Args:
-        source: A video file, a folder of frames, or a clip.
-
-    Returns:
-        The clip and what was measured on it.
-
-    Raises:
-        UserError: If it is no video, shows no face, or is too short to show motion.
-    """
-    clip = source if isinstance(source, Clip) else read_clip(source)
-    if len(clip) < 2:
-        raise UserError(
-            f"clip {clip.name}: {len(clip)} frame; expected at least 2 to see motion; "
-            "give the video, or the folder of all its frames"
-        )
-    return clip, measure(align(clip, track_faces(clip)))

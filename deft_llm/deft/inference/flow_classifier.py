@@ -1,7 +1,7 @@
 """DEFT-LLM on precomputed flow images: the motion expert alone, no label of the data.
 
 Published flow images (``data/flow_images.py``) hold the direction of the motion from onset to
-apex and neither its amplitude, nor the fall after the apex, nor the face. Structure and texture
+apex and neither its amplitude, nor the motion after the apex, nor the face. Structure and texture
 are blanked, amplitude and region table are withheld as in training (``amplitude_dropout``). The
 class is the likeliest label of the language model.
 """
@@ -19,40 +19,45 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft_llm import facs
-from deft_llm.answers import stated_units
+from deft_llm.answers import stated_aus
 from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
-from deft_llm.motion.encoding import encode_flow, mirror
+from deft_llm.motion.encoding import encode_flow, mirror_flow
 
-BLANK = ("structure", "texture")
+ABLATED = ("structure", "texture")
 _BATCH = 32
 _ANSWER = 60  # tokens of an answer that names AUs
-Fall = Literal["opposite", "none"]
+OffsetPhase = Literal["opposite", "none"]
 
 
-class DeftOnFlow:
+class DeftFlowClassifier:
     """A classical recognizer (``recognizers/base.py``) that learns nothing from its folds.
 
     Args:
         classes: Must be the three of MEGC2019.
         checkpoint: Folder of the model.
-        fall: What stands for the motion after the apex: "opposite", the rise backwards (a
+        offset_phase: What stands for the motion after the apex: "opposite", the onset
+            phase backwards (a
             micro-expression goes back the way it came; our choice), or "none", zeros.
     """
 
     inputs: tuple[str, ...] = ("flow_uvs",)
 
-    def __init__(self, classes: int, checkpoint: str, fall: Fall = "opposite") -> None:
+    def __init__(
+        self, classes: int, checkpoint: str, offset_phase: OffsetPhase = "opposite"
+    ) -> None:
         if classes != len(facs.THREE_CLASSES):
             raise UserError(
                 f"DEFT-LLM on flow: {classes} classes; expected {', '.join(facs.THREE_CLASSES)}"
             )
-        if fall not in ("opposite", "none"):
-            raise UserError(f"DEFT-LLM on flow: fall {fall!r}; expected 'opposite' or 'none'")
-        self.explainer, self.fall = _loaded(checkpoint), fall
+        if offset_phase not in ("opposite", "none"):
+            raise UserError(
+                f"DEFT-LLM on flow: offset_phase {offset_phase!r}; expected 'opposite' or 'none'"
+            )
+        self.explainer, self.offset_phase = _loaded(checkpoint), offset_phase
 
     def fit(self, inputs: dict[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> None:
         """Nothing is learnt from real labels."""
@@ -68,50 +73,54 @@ class DeftOnFlow:
             images = inputs["flow_uvs"][first : first + _BATCH]
             seen = [
                 self.explainer.likelihoods(self.encode(flow), "three").double()
-                for flow in (images, mirror(images))
+                for flow in (images, mirror_flow(images))
             ]
             both = torch.stack(seen).mean(0)
             parts.append(self.explainer.calibration.probabilities("three", both))
-        shares: NDArray[np.float64] = torch.cat(parts).numpy()
-        return shares
+        probabilities: NDArray[np.float64] = torch.cat(parts).numpy()
+        return probabilities
 
     @torch.inference_mode()
-    def units(self, flow_uvs: NDArray[np.float32]) -> list[frozenset[int]]:
+    def named_aus(self, flow_uvs: NDArray[np.float32]) -> list[frozenset[int]]:
         """Numbers of the AUs that the written answers name, for (N, 3, S, S) ``flow_uvs``."""
         question = self.explainer.processor.prompts["aus"]
         asked = [{"role": "user", "content": CLIP_TOKEN + question}]
-        said: list[str] = []
+        answers: list[str] = []
         for first in range(0, len(flow_uvs), _BATCH):
             tokens = self.encode(flow_uvs[first : first + _BATCH])
-            said += self.explainer.generate(tokens, asked, max_new_tokens=_ANSWER)
-        return [stated_units(text) for text in said]
+            answers += self.explainer.generate(tokens, asked, max_new_tokens=_ANSWER)
+        return [stated_aus(text) for text in answers]
 
     def encode(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
         """Expert tokens of flow images (N, 3, S, S) in the encoding ``medsqrt``."""
         model = self.explainer.model
-        return model.encode_clips(BLANK, **clip_inputs(model.config, flow_uvs, self.fall))
+        return model.get_clip_features(
+            ABLATED, **clip_inputs(model.config, flow_uvs, self.offset_phase)
+        )
 
 
 def clip_inputs(
-    config: DeftConfig, flow_uvs: NDArray[np.float32], fall: Fall = "opposite"
+    config: DeftConfig, flow_uvs: NDArray[np.float32], offset_phase: OffsetPhase = "opposite"
 ) -> dict[str, Tensor]:
     """The experts' inputs for flow images; all that the images do not hold is zero.
 
     Args:
         config: The model's.
         flow_uvs: (N, 3, S, S) in the encoding ``medsqrt``.
-        fall: See ``DeftOnFlow``.
+        offset_phase: See ``DeftFlowClassifier``.
     """
-    rise = as_trained(flow_uvs, config.map_size)
-    back = torch.zeros_like(rise)
-    if fall == "opposite":
-        back = rise * torch.tensor([-1.0, -1.0, 1.0]).view(3, 1, 1)  # strain has no direction
-    clips = len(rise)
+    onset_phase = as_trained(flow_uvs, config.map_size)
+    back = torch.zeros_like(onset_phase)
+    if offset_phase == "opposite":
+        back = onset_phase * torch.tensor([-1.0, -1.0, 1.0]).view(
+            3, 1, 1
+        )  # strain has no direction
+    clips = len(onset_phase)
     side, frames = config.texture_size, config.texture_frames
     return {
         "structure": torch.zeros(clips, 3, config.structure_size, config.structure_size),
         "texture": torch.zeros(clips, frames, side, side),
-        "flow": torch.stack([rise, back], dim=1),
+        "flow": torch.stack([onset_phase, back], dim=1),
         "flow_scale": torch.zeros(clips, 2, 4),
         "regions": torch.zeros(clips, 2, len(facs.REGIONS), len(REGION_COLUMNS)),
     }
@@ -128,7 +137,7 @@ def as_trained(flow_uvs: NDArray[np.float32], side: int) -> Tensor:
     The square root is undone before the images are enlarged. Strain is never negative and zero
     somewhere, so that its least value is its zero, which ``medsqrt`` has moved to the median.
     """
-    units = torch.from_numpy(np.sign(flow_uvs) * flow_uvs**2)
-    units[:, 2] -= units[:, 2].amin((1, 2), keepdim=True)
-    larger = F.interpolate(units, size=(side, side), mode="bilinear", align_corners=False)
+    named_aus = torch.from_numpy(np.sign(flow_uvs) * flow_uvs**2)
+    named_aus[:, 2] -= named_aus[:, 2].amin((1, 2), keepdim=True)
+    larger = F.interpolate(named_aus, size=(side, side), mode="bilinear", align_corners=False)
     return torch.from_numpy(encode_flow(larger.numpy())[0])

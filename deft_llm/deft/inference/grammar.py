@@ -52,7 +52,7 @@ _TEXT = re.compile(
 )
 
 
-class Stage(NamedTuple):
+class GrammarState(NamedTuple):
     """Where in the answer.
 
     Attributes:
@@ -72,12 +72,12 @@ class Stage(NamedTuple):
 class State(NamedTuple):
     """A stage, what was written of it, and the length of the rationale so far (bytes)."""
 
-    stage: Stage
+    stage: GrammarState
     written: bytes = b""
     length: int = 0
 
 
-START, TEXT, END = State(Stage("class")), Stage("text"), Stage("end")
+START, TEXT, END = State(GrammarState("class")), GrammarState("text"), GrammarState("end")
 
 
 def _emotions(label: str) -> tuple[str, ...]:
@@ -89,38 +89,38 @@ def _emotions(label: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=_STATES)
-def options(stage: Stage) -> dict[bytes, Stage]:
+def options(stage: GrammarState) -> dict[bytes, GrammarState]:
     """What may be written next, and where it leads; none begins with another."""
     return {text.encode(): after for text, after in _options(stage)}
 
 
-def _options(stage: Stage) -> Iterator[tuple[str, Stage]]:
+def _options(stage: GrammarState) -> Iterator[tuple[str, GrammarState]]:
     comma = "" if stage.first else ", "
     if stage.name == "class":
         for label in (stage.value,) if stage.value else COARSE_LABELS:
             # Tokenizers of the sentencepiece kind may open an answer with a space.
-            yield f'{{"class": "{label}", "emotion": "', Stage("emotion", label)
-            yield f' {{"class": "{label}", "emotion": "', Stage("emotion", label)
+            yield f'{{"class": "{label}", "emotion": "', GrammarState("emotion", label)
+            yield f' {{"class": "{label}", "emotion": "', GrammarState("emotion", label)
     elif stage.name == "emotion":
         for emotion in _emotions(stage.value):
-            yield f'{emotion}", "aus": [', Stage("aus", first=True)
+            yield f'{emotion}", "aus": [', GrammarState("aus", first=True)
     elif stage.name == "aus":
         for number in map(str, facs.ACTION_UNITS):
-            after = Stage("aus", used=stage.used | {number})
+            after = GrammarState("aus", used=stage.used | {number})
             for side in ("", "L", "R") if number not in stage.used else ():
                 yield f'{comma}"{side}{number}"', after
-        yield '], "evidence": [', Stage("rows", first=True)
+        yield '], "evidence": [', GrammarState("rows", first=True)
     elif stage.name == "rows":
         for region in facs.REGIONS.keys() - stage.used:
-            after = Stage("direction", region, stage.used | {region})
+            after = GrammarState("direction", region, stage.used | {region})
             yield f'{comma}{{"region": "{region}", "direction": "', after
         yield '], "rationale": "', TEXT
     elif stage.name == "direction":
         for way in facs.directions(facs.REGIONS[stage.value].side):
-            yield f'{way}", "strength": "', Stage("strength", used=stage.used)
+            yield f'{way}", "strength": "', GrammarState("strength", used=stage.used)
     elif stage.name == "strength":
         for word in (*(word for _, word in STRENGTHS), STRONGEST):
-            yield f'{word}"}}', Stage("rows", used=stage.used)
+            yield f'{word}"}}', GrammarState("rows", used=stage.used)
     elif stage.name == "close":
         yield "}", END
 
@@ -134,7 +134,7 @@ def advance(state: State, data: bytes) -> State | None:
             if match is None:
                 return None
             if match["quote"]:
-                return State(END if match["end"] else Stage("close"))
+                return State(END if match["end"] else GrammarState("close"))
             return State(TEXT, match["part"] or b"", length + len(data))
         for text, after in options(stage).items():
             rest = text.removeprefix(written) if text.startswith(written) else b""
@@ -176,7 +176,7 @@ def _gpt2_characters() -> dict[int, str]:
     return {**{b: chr(b) for b in plain}, **{b: chr(256 + k) for k, b in enumerate(rest)}}
 
 
-class TripleGrammar:
+class StructuredAnswerGrammar:
     """The grammar over one tokenizer's vocabulary."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, end_ids: tuple[int, ...]) -> None:
@@ -239,10 +239,12 @@ class TripleGrammar:
                     yield token
 
 
-class TripleLogits(LogitsProcessor):
+class StructuredAnswerLogits(LogitsProcessor):
     """Sets the scores of all tokens that would break the answer to minus infinity."""
 
-    def __init__(self, grammar: TripleGrammar, prompt_length: int, label: str = "") -> None:
+    def __init__(
+        self, grammar: StructuredAnswerGrammar, prompt_length: int, label: str = ""
+    ) -> None:
         """For one call of ``generate``.
 
         Args:
@@ -251,7 +253,7 @@ class TripleLogits(LogitsProcessor):
             label: The class that the answer has to name; empty: any.
         """
         self.grammar, self.prompt_length = grammar, prompt_length
-        self.states: dict[tuple[int, ...], State | None] = {(): State(Stage("class", label))}
+        self.states: dict[tuple[int, ...], State | None] = {(): State(GrammarState("class", label))}
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (B, V) of the next token after ``input_ids`` (B, L), masked."""

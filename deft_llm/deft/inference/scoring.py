@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
-from deft_llm.deft.processing_deft import CLIP_TOKEN, IGNORED, DeftProcessor, padded
+from deft_llm.deft.processing_deft import CLIP_TOKEN, IGNORE_INDEX, DeftProcessor, padded
 
 
 def answered(
@@ -38,7 +38,7 @@ def label_log_likelihoods(
     Args:
         model: The model.
         processor: Its processor.
-        expert_tokens: ``model.encode_clips`` of B clips.
+        expert_tokens: ``model.get_clip_features`` of B clips.
         question: Asked of each clip by itself.
         labels: L answers.
 
@@ -56,4 +56,4 @@ def label_log_likelihoods(
     )
     log_probs = output.logits[:, :-1].float().log_softmax(-1)
     picked = log_probs.gather(-1, wanted.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-    return (picked * (wanted != IGNORED)).sum(1).view(clips, len(labels))
+    return (picked * (wanted != IGNORE_INDEX)).sum(1).view(clips, len(labels))

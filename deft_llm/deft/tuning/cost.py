@@ -19,11 +19,11 @@ from torch import nn
 from transformers import AutoConfig
 
 from deft_llm.answers import PIECES
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import SPECIAL_TOKENS
-from deft_llm.deft.tuning.model import LORA_TARGETS, PARTS, start_config, train_only
+from deft_llm.deft.tuning.model import LORA_TARGETS, MODULES, start_config, train_only
 from deft_llm.deft.tuning.recipe import DeftRecipe, Stage, require_machine
 from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.errors import UserError
@@ -39,7 +39,7 @@ class StageCost:
     """What one stage trains and needs.
 
     Attributes:
-        trained: Part -> trainable parameters.
+        trained: Module -> trainable parameters.
         weights: Bytes of all weights.
         states: Bytes of gradients and AdamW's moments.
         activations: Bytes kept for the backward pass of one micro-batch.
@@ -51,7 +51,7 @@ class StageCost:
     activations: float
 
 
-def plan(values: dict[str, Any], where: str) -> list[str]:
+def estimate_cost(values: dict[str, Any], where: str) -> list[str]:
     """The lines that ``train.py --dry-run`` prints.
 
     Args:
@@ -61,7 +61,7 @@ def plan(values: dict[str, Any], where: str) -> list[str]:
     Raises:
         UserError: If the recipe is wrong, or this machine cannot run it.
     """
-    recipe = validate(DeftRecipe, values, where)
+    recipe = validate_settings(DeftRecipe, values, where)
     require_machine(recipe, where)
     model = skeleton(recipe)
     counts = model.config.token_counts()
@@ -71,7 +71,7 @@ def plan(values: dict[str, Any], where: str) -> list[str]:
         + ", ".join(f"{name} {count}" for name, count in counts.items())
         + f", tags {2 * len(EXPERTS)}); conversations are reckoned with {WORDS} more",
         "parameters       "
-        + ", ".join(f"{part} {_number(_size(getattr(model, part)))}" for part in PARTS),
+        + ", ".join(f"{name} {_number(_size(getattr(model, name)))}" for name in MODULES),
     ]
     for name in STAGES:
         stage: Stage = getattr(recipe, name)
@@ -79,7 +79,7 @@ def plan(values: dict[str, Any], where: str) -> list[str]:
             lines.append(f"{name:<17}left out")
             continue
         cost = stage_cost(recipe, name, model)
-        trained = ", ".join(f"{part} {_number(n)}" for part, n in cost.trained.items() if n)
+        trained = ", ".join(f"{module} {_number(n)}" for module, n in cost.trained.items() if n)
         total = cost.weights + cost.states + cost.activations
         lines.append(
             f"{name:<17}{stage.steps} steps of {stage.batch_size * stage.accumulate}; trains "
@@ -129,15 +129,15 @@ def stage_cost(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneratio
     stage: Stage = getattr(recipe, name)
     lora = name == "instruct" and recipe.text_model.lora_rank > 0
     kept = ("experts", "heads") if name == "instruct" and stage.freeze_experts else ()
-    parts = {"experts": ("experts", "heads"), "projectors": ("projectors",), "instruct": PARTS}
-    trained = {part for part in parts[name] if part not in kept}
+    modules = {"experts": ("experts", "heads"), "projectors": ("projectors",), "instruct": MODULES}
+    trained = {module for module in modules[name] if module not in kept}
     train_only(model, trained - {"language_model"} if lora else trained)
-    counts = {part: _size(getattr(model, part), trained_only=True) for part in PARTS}
+    counts = {m: _size(getattr(model, m), trained_only=True) for m in MODULES}
     if lora:
         counts["language_model"] = adapter_size(model, recipe.text_model.lora_rank)
     element = _element(recipe)
     whole_text = name == "instruct" and not lora
-    others = sum(n for part, n in counts.items() if part != "language_model")
+    others = sum(n for module, n in counts.items() if module != "language_model")
     text_states = counts["language_model"] * 3 * (element if whole_text else 4)
     return StageCost(
         trained=counts,
@@ -181,7 +181,7 @@ def _weights(recipe: DeftRecipe, model: DeftForConditionalGeneration) -> float:
         layers = (m for m in text.modules() if isinstance(m, nn.Linear) and m is not output)
         matrices = sum(m.weight.numel() for m in layers)
     packed = matrices * _QUANTIZED[recipe.text_model.quantize] if recipe.text_model.quantize else 0
-    others = sum(_size(getattr(model, part)) for part in PARTS if part != "language_model")
+    others = sum(_size(getattr(model, m)) for m in MODULES if m != "language_model")
     return packed + element * (_size(text) - matrices) + 4.0 * others
 
 

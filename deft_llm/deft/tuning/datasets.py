@@ -11,12 +11,13 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from deft_llm import facs
-from deft_llm.data.features import mirror
-from deft_llm.data.records import ClipRecord, PacketStore
+from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
+from deft_llm.data.features import mirror_features
+from deft_llm.data.records import ClipRecord
 from deft_llm.deft.configuration_deft import NO_EMOTION, DeftConfig
 from deft_llm.deft.processing_deft import (
     CLIP_TOKEN,
-    IGNORED,
+    IGNORE_INDEX,
     DeftFeatureExtractor,
     DeftProcessor,
     padded,
@@ -27,7 +28,7 @@ from deft_llm.files import read_lines
 _ENCODED = 32  # clips at a time
 
 
-def require_sizes(store: PacketStore, config: DeftConfig) -> None:
+def require_sizes(clips: ClipDataset, config: DeftConfig) -> None:
     """Refuse clips that were measured for a model of other sizes.
 
     Raises:
@@ -39,15 +40,20 @@ def require_sizes(store: PacketStore, config: DeftConfig) -> None:
         "texture_size": config.texture_size,
         "map_size": config.map_size,
     }
-    for clip in store.records:
-        packet = store[clip]
-        sides = (packet["onset"].shape[0], *packet["texture"].shape[:2], packet["flow"].shape[-1])
+    for clip in clips:
+        features = clip.features
+        assert features is not None, "a data folder holds measured clips alone"
+        sides = (
+            features["onset"].shape[0],
+            *features["texture"].shape[:2],
+            features["flow"].shape[-1],
+        )
         found = dict(zip(wanted, sides, strict=True))
         if found != wanted:
             name = next(name for name in wanted if found[name] != wanted[name])
             raise UserError(
-                f"clip {clip!r} was measured with {name} {found[name]}, the recipe's model has "
-                f"{wanted[name]}; set model.{name}={found[name]}"
+                f"clip {clip.record.clip!r} was measured with {name} {found[name]}, the recipe's "
+                f"model has {wanted[name]}; set model.{name}={found[name]}"
             )
 
 
@@ -56,30 +62,38 @@ class ClipTargets:
 
     def __init__(self, config: DeftConfig) -> None:
         self.emotions = {name: i for i, name in enumerate(config.emotions)}
-        self.units = {number: i for i, number in enumerate(config.aus)}
+        self.aus = {number: i for i, number in enumerate(config.aus)}
         self.regions = {name: i for i, name in enumerate(facs.REGIONS)}
 
     def __call__(self, record: ClipRecord, mirrored: bool) -> dict[str, Any]:
         """Targets of a record, or of its mirror image."""
-        labels = np.zeros((len(self.units), 2), np.float32)
+        labels = np.zeros((len(self.aus), 2), np.float32)
         for code in record.aus:
             code = facs.mirror_au(code) if mirrored else code
-            row = self.units.get(facs.au_number(code))
+            row = self.aus.get(facs.au_number(code))
             for side in facs.au_sides(code) if row is not None else ():
                 labels[row, 0 if side == "left" else 1] = 1.0
         regions = np.zeros(len(facs.REGIONS), np.int64)
         for seen in record.facts(mirrored).evidence:
             side = facs.REGIONS[seen.region].side
             regions[self.regions[seen.region]] = 1 + facs.octant(seen.direction, side)
-        emotion = self.emotions[record.emotion or NO_EMOTION] if record.emotion_known else IGNORED
+        emotion = (
+            self.emotions[record.emotion or NO_EMOTION] if record.emotion_known else IGNORE_INDEX
+        )
         return {"emotion_labels": emotion, "au_labels": labels, "region_labels": regions}
+
+
+def _shown(clip: MeasuredClip, mirrored: bool) -> dict[str, Any]:
+    """What the experts see of a clip, or of its mirror image."""
+    assert clip.features is not None, "a data folder holds measured clips alone"
+    return {"features": mirror_features(clip.features) if mirrored else clip.features}
 
 
 class ExpertDataset(Dataset):
     """Every clip and its mirror image, without words."""
 
-    def __init__(self, store: PacketStore, config: DeftConfig) -> None:
-        self.store, self.clips = store, list(store.records)
+    def __init__(self, clips: ClipDataset, config: DeftConfig) -> None:
+        self.clips = clips
         self.targets = ClipTargets(config)
 
     def __len__(self) -> int:
@@ -91,11 +105,7 @@ class ExpertDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip, mirrored = self.clips[index // 2], index % 2 == 1
-        packet = self.store[clip]
-        return {
-            "packet": mirror(packet) if mirrored else packet,
-            **self.targets(self.store.records[clip], mirrored),
-        }
+        return {**_shown(clip, mirrored), **self.targets(clip.record, mirrored)}
 
 
 class ExpertTokens:
@@ -104,31 +114,33 @@ class ExpertTokens:
     They are held in memory: 27 kB a clip and image at the tiny recipe's width, float32.
     """
 
-    def __init__(self, model: Any, extractor: DeftFeatureExtractor, store: PacketStore) -> None:
-        """Encode all clips of a store as in use: no drop-out.
+    def __init__(self, model: Any, extractor: DeftFeatureExtractor, clips: ClipDataset) -> None:
+        """Encode all clips as in use: no drop-out.
 
         Args:
             model: A DEFT-LLM, adapters on it or not.
-            extractor: Scales packets.
-            store: Measured clips.
+            extractor: Scales features.
+            clips: Measured clips.
         """
-        clips = ExpertDataset(store, model.config)
-        self.rows = {clip: i for i, clip in enumerate(clips.clips)}
+        images = ExpertDataset(clips, model.config)
+        self.row_of = clips.row_of
         parts: list[dict[str, torch.Tensor]] = []
         training = model.training
         model.eval()
         with torch.inference_mode():
-            for first in range(0, len(clips), _ENCODED):
-                indices = range(first, min(first + _ENCODED, len(clips)))
-                inputs = extractor([clips[i]["packet"] for i in indices])
-                found = model.encode_clips(**{n: x.to(model.device) for n, x in inputs.items()})
+            for first in range(0, len(images), _ENCODED):
+                indices = range(first, min(first + _ENCODED, len(images)))
+                inputs = extractor([images[i]["features"] for i in indices])
+                found = model.get_clip_features(
+                    **{n: x.to(model.device) for n, x in inputs.items()}
+                )
                 parts.append({name: tokens.cpu() for name, tokens in found.items()})
         model.train(training)
         self.tokens = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def __call__(self, clip: str, mirrored: bool) -> dict[str, torch.Tensor]:
         """Expert -> tokens (N, D) of a clip, or of its mirror image."""
-        row = 2 * self.rows[clip] + mirrored
+        row = 2 * self.row_of(clip) + mirrored
         return {name: tokens[row] for name, tokens in self.tokens.items()}
 
 
@@ -142,16 +154,16 @@ class InstructionDataset(Dataset):
     def __init__(
         self,
         folders: Sequence[Path],
-        store: PacketStore,
+        clips: ClipDataset,
         processor: DeftProcessor,
         config: DeftConfig,
     ) -> None:
         """Read the conversations.
 
         Raises:
-            UserError: If one is not about exactly one clip of the store.
+            UserError: If one is not about exactly one of the clips.
         """
-        self.store, self.processor = store, processor
+        self.clips, self.processor = clips, processor
         self.tokens: ExpertTokens | None = None
         self.targets = ClipTargets(config)
         self.lines: list[tuple[str, bool, list[dict[str, str]]]] = []
@@ -159,7 +171,7 @@ class InstructionDataset(Dataset):
             for line in read_lines(folder / "train.jsonl"):
                 turns = line["conversations"]
                 marks = sum(turn["value"].count(CLIP_TOKEN) for turn in turns)
-                if marks != 1 or line["clip"] not in store.records:
+                if marks != 1 or line["clip"] not in clips:
                     raise UserError(
                         f"{folder / 'train.jsonl'}: conversation {line.get('id')!r} has {marks} "
                         f"{CLIP_TOKEN} marks, clip {line['clip']!r}; expected one mark, and a clip "
@@ -176,22 +188,21 @@ class InstructionDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip, mirrored, turns = self.lines[index]
-        ids, labels = self.processor.encode_conversation(as_messages(turns))
+        ids, labels = self.processor.encode_conversation(chat_messages(turns))
         shown: dict[str, Any]
         if self.tokens is None:
-            packet = self.store[clip]
-            shown = {"packet": mirror(packet) if mirrored else packet}
+            shown = _shown(self.clips.by_name(clip), mirrored)
         else:
             shown = {"expert_tokens": self.tokens(clip, mirrored)}
         return {
             "input_ids": ids,
             "labels": labels,
             **shown,
-            **self.targets(self.store.records[clip], mirrored),
+            **self.targets(self.clips.records[self.clips.row_of(clip)], mirrored),
         }
 
 
-def as_messages(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+def chat_messages(turns: list[dict[str, str]]) -> list[dict[str, str]]:
     """LLaVA's conversation form -> chat messages."""
     roles = {"human": "user", "gpt": "assistant"}
     return [{"role": roles[turn["from"]], "content": turn["value"]} for turn in turns]
@@ -210,7 +221,7 @@ class Collator:
             tokens = [row["expert_tokens"] for row in rows]
             batch["expert_tokens"] = {n: torch.stack([t[n] for t in tokens]) for n in tokens[0]}
         else:
-            batch.update(self.extractor([row["packet"] for row in rows]))
+            batch.update(self.extractor([row["features"] for row in rows]))
         batch["emotion_labels"] = torch.tensor([row["emotion_labels"] for row in rows])
         for name in ("au_labels", "region_labels"):
             batch[name] = torch.from_numpy(np.stack([row[name] for row in rows]))

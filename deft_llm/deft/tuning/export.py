@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ import yaml
 from peft import PeftModel
 from transformers import set_seed
 
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
 from deft_llm.deft.tuning.model import build_model
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.errors import UserError
+from deft_llm.files import replacing_folder
 
 logger = logging.getLogger(__name__)
 _PARTS = ("processor_config.json", "tokenizer.json")
@@ -47,19 +47,16 @@ def export(run: Path, out: Path, merge: bool = False, figures: Path | None = Non
         raise UserError(f"{out}: exists already; give a new folder")
     adapters = (final / "adapter_config.json").is_file()
     rows = _read_figures(figures)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(final, partial)
-    if adapters and merge:
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
-            (partial / name).unlink()
-        _merged(recipe, final).save_pretrained(partial)
-    elif merge:
-        logger.info("%s: trained whole, there is nothing to merge", run)
-    (partial / "README.md").write_text(
-        card(recipe, run, rows, adapters and not merge), encoding="utf-8"
-    )
-    os.replace(partial, out)
+    with replacing_folder(out) as partial:
+        shutil.copytree(final, partial, dirs_exist_ok=True)
+        if adapters and merge:
+            for name in ("adapter_config.json", "adapter_model.safetensors"):
+                (partial / name).unlink()
+            _merged(recipe, final).save_pretrained(partial)
+        elif merge:
+            logger.info("%s: trained whole, there is nothing to merge", run)
+        text = card(recipe, run, rows, adapters and not merge)
+        (partial / "README.md").write_text(text, encoding="utf-8")
     return out
 
 
@@ -71,7 +68,7 @@ def _finished(run: Path) -> tuple[DeftRecipe, Path]:
             f"{run}: no recipe.json; expected the folder of a run of train.py, task deft"
         )
     values = json.loads(path.read_text(encoding="utf-8"))
-    recipe = validate(DeftRecipe, {**values, "output": run}, str(path))
+    recipe = validate_settings(DeftRecipe, {**values, "output": run}, str(path))
     weights = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
     if not any((final / name).is_file() for name in weights):
         raise UserError(f"{final}: no weights; the run is not finished, call train.py again")

@@ -3,7 +3,7 @@
 Such images (``simulator/flow/images.py``) show the direction of motion, but neither its amplitude,
 nor the region table, nor a face, so the motion expert speaks alone
 (``deft/inference/flow_classifier.py``). Questions ask for the class of three and for the action
-units, in the words of the instruction data; the motion expert's AU and emotion heads learn along.
+AUs, in the words of the instruction data; the motion expert's AU and emotion heads learn along.
 No real clip takes part.
 """
 
@@ -22,32 +22,32 @@ from transformers import set_seed
 
 from deft_llm import facs
 from deft_llm.answers import Facts
-from deft_llm.config import validate
+from deft_llm.config import validate_settings
+from deft_llm.data.disturbed_flow import LabelledFlow, SimulatedFlowData, disturbed
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.deft.inference.flow_classifier import BLANK, clip_inputs
+from deft_llm.deft.inference.flow_classifier import ABLATED, clip_inputs
 from deft_llm.deft.processing_deft import CLIP_TOKEN, padded
 from deft_llm.metrics.classification import confusion_matrix, uf1
-from deft_llm.recognizers.flow_prior_task import Disturbance, disturbed, material
-from deft_llm.simulator.flow.images import AUS, FlowImageSettings
-from deft_llm.training.loop import Batch, Schedule, fit
-from deft_llm.training.runs import claim_folder, use_all_cores
-from deft_llm.unimer.dialogue import Templates, Writer
+from deft_llm.simulator.flow.images import AUS
+from deft_llm.training.loop import Batch, fit
+from deft_llm.training.machine import use_all_cores
+from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.schedule import Schedule
+from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
 logger = logging.getLogger(__name__)
 _SCORED = 64  # held-out images at a time
 
 
-class DeftFlowRecipe(Disturbance):
+class DeftFlowRecipe(SimulatedFlowData):
     """A file of ``train_configs/deft`` with ``task: deft_flow``.
 
     Attributes:
         output: Folder of the run.
         checkpoint: The model that goes on learning.
-        draws: Images to simulate; several heads may be mixed.
-        held_out: Images of the first draw's head, of other seeds, for the log's scores.
         seed: Of order, disturbances and wording.
-        templates: Folder with the wording.
+        templates: Folder with the wording; None: the package's own.
         batch_size: Images a step, one question each.
         class_share: Share of the questions that ask for the class; the others ask for AUs.
         schedule: How long and how fast.
@@ -55,10 +55,8 @@ class DeftFlowRecipe(Disturbance):
 
     output: Path
     checkpoint: Path
-    draws: list[FlowImageSettings]
-    held_out: int = Field(default=300, ge=1)
     seed: int = 0
-    templates: Path = Path("instruction_data/templates")
+    templates: Path | None = None
     batch_size: int = Field(default=32, ge=1)
     class_share: float = Field(default=0.6, ge=0, le=1)
     schedule: Schedule
@@ -74,42 +72,38 @@ def train(values: dict[str, Any], where: str) -> None:
     Raises:
         UserError: If the recipe is wrong, or the checkpoint or a head's file is missing.
     """
-    recipe = validate(DeftFlowRecipe, values, where)
+    recipe = validate_settings(DeftFlowRecipe, values, where)
     claim_folder(recipe.output, recipe)
     explainer = Explainer.load(recipe.checkpoint)
     use_all_cores()
     set_seed(recipe.seed)
-    first = recipe.draws[0]
-    other = first.model_copy(update={"images": recipe.held_out, "seed": first.seed + 1000})
-    task = FlowTalk(
-        recipe, explainer, material(recipe.draws, recipe.output), material([other], recipe.output)
-    )
+    task = FlowInstructionTask(recipe, explainer, *recipe.simulated(recipe.output / "data"))
     fit(task, recipe.schedule, recipe.output, cpu=not torch.cuda.is_available())
 
 
-class FlowTalk:
-    """Questions about flow images, for ``training/loop.py``.
+class FlowInstructionTask:
+    """Questions about flow images and their answers, for ``training/loop.py``.
 
     Args:
         recipe: The recipe.
         explainer: Model and processor.
-        images: Flow (N, 3, S, S), classes (N,) and sided AUs (N, K, 2) to learn from.
-        held_out: The same of other faces.
+        images: Images to learn from.
+        held_out: Images of other faces.
     """
 
     def __init__(
         self,
         recipe: DeftFlowRecipe,
         explainer: Explainer,
-        images: tuple[Tensor, Tensor, Tensor],
-        held_out: tuple[Tensor, Tensor, Tensor],
+        images: LabelledFlow,
+        held_out: LabelledFlow,
     ) -> None:
         self.recipe, self.explainer, self.processor = recipe, explainer, explainer.processor
         self.images, self.held_out = images, held_out
         self.config: DeftConfig = explainer.model.config
         self.model: torch.nn.Module = explainer.model.train()
-        self.writer = Writer(Templates(recipe.templates))
-        self.batch_size = min(recipe.batch_size, len(images[0]))
+        self.writer = AnswerWriter(Templates(recipe.templates))
+        self.batch_size = min(recipe.batch_size, len(images))
         known = {number: k for k, number in enumerate(AUS)}
         self.columns = [known.get(number) for number in self.config.aus]
         three = {name: i for i, name in enumerate(facs.THREE_CLASSES)}
@@ -119,26 +113,30 @@ class FlowTalk:
 
     def batch(self, index: int) -> dict[str, Tensor]:
         """Batch number ``index``: every image once an epoch, the last few left out."""
-        flow, labels, units = self.images
-        epoch, place = divmod(index, len(flow) // self.batch_size)
-        order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(flow))
+        images = self.images
+        epoch, place = divmod(index, len(images) // self.batch_size)
+        order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(images))
         rows = torch.from_numpy(order[place * self.batch_size :][: self.batch_size])
         rng = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + index)
-        x, y = disturbed(flow[rows], units[rows], self.recipe, rng)
+        flow, aus = disturbed(images.flow[rows], images.aus[rows], self.recipe, rng)
+        labels = images.labels[rows]
         words = random.Random(f"{self.recipe.seed}/{index}")
-        talks = [
-            self._talk(int(label), told, words) for label, told in zip(labels[rows], y, strict=True)
+        conversations = [
+            self._conversation(int(label), acting, words)
+            for label, acting in zip(labels, aus, strict=True)
         ]
         return {
-            **clip_inputs(self.config, x.numpy()),
-            **padded(talks, self.processor.tokenizer.pad_token_id),
-            "classes": labels[rows],
-            "au_labels": self._au_labels(y),
+            **clip_inputs(self.config, flow.numpy()),
+            **padded(conversations, self.processor.tokenizer.pad_token_id),
+            "classes": labels,
+            "au_labels": self._au_labels(aus),
         }
 
-    def _talk(self, label: int, units: Tensor, rng: random.Random) -> tuple[list[int], list[int]]:
+    def _conversation(
+        self, label: int, aus: Tensor, rng: random.Random
+    ) -> tuple[list[int], list[int]]:
         """One question and its answer: ids and labels."""
-        facts = Facts(facs.THREE_CLASSES[label], codes(units), ())
+        facts = Facts(facs.THREE_CLASSES[label], codes(aus), ())
         kind = "class" if rng.random() < self.recipe.class_share else "aus"
         question, answer = self.writer.turn(kind, facts, rng)
         return self.processor.encode_conversation(
@@ -148,18 +146,18 @@ class FlowTalk:
             ]
         )
 
-    def _au_labels(self, units: Tensor) -> Tensor:
-        """(B, K', 2) for the model's AUs; -1 where the images do not tell."""
-        told = torch.full((len(units), len(self.columns), 2), -1.0)
+    def _au_labels(self, aus: Tensor) -> Tensor:
+        """(B, K', 2) for the model's AUs; -1 for those that no image is labelled with."""
+        labels = torch.full((len(aus), len(self.columns), 2), -1.0)
         for row, column in enumerate(self.columns):
             if column is not None:
-                told[:, row] = units[:, column]
-        return told
+                labels[:, row] = aus[:, column]
+        return labels
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The model's own loss, and the emotion head's over the emotions of each class."""
         given = {name: x for name, x in batch.items() if name != "classes"}
-        output = self.model(**given, blank_experts=BLANK)
+        output = self.model(**given, ablate=ABLATED)
         fine = output.emotion_logits.float().log_softmax(-1)
         coarse = self.coarse.to(fine.device)
         groups = [fine[:, coarse == c].logsumexp(1) for c in range(len(facs.THREE_CLASSES))]
@@ -171,20 +169,19 @@ class FlowTalk:
         """Likeliest of the three classes (B,), by label likelihood."""
         self.explainer.model.eval()
         clip = {n: batch[n] for n in ("structure", "texture", "flow", "flow_scale", "regions")}
-        tokens = self.explainer.model.encode_clips(BLANK, **clip)
+        tokens = self.explainer.model.get_clip_features(ABLATED, **clip)
         return self.explainer.likelihoods(tokens, "three").argmax(1)
 
     def evaluate(self) -> dict[str, float]:
         """UF1 on the held-out images."""
-        flow, labels, _ = self.held_out
         device = self.explainer.model.device
-        said: list[int] = []
-        for part in flow.split(_SCORED):
-            inputs = clip_inputs(self.config, part.numpy())
-            said += self.predict({n: x.to(device) for n, x in inputs.items()}).tolist()
+        predicted: list[int] = []
+        for flow in self.held_out.flow.split(_SCORED):
+            inputs = clip_inputs(self.config, flow.numpy())
+            predicted += self.predict({n: x.to(device) for n, x in inputs.items()}).tolist()
         names = facs.THREE_CLASSES
-        matrix = confusion_matrix([names[i] for i in labels], [names[i] for i in said], names)
-        return {"uf1": uf1(matrix)}
+        truth = [names[i] for i in self.held_out.labels]
+        return {"uf1": uf1(confusion_matrix(truth, [names[i] for i in predicted], names))}
 
     def save(self, folder: Path) -> None:
         """A checkpoint folder like the one that it began with; temperatures must be fitted anew."""
@@ -192,8 +189,8 @@ class FlowTalk:
         self.processor.save_pretrained(folder)
 
 
-def codes(units: Tensor) -> tuple[str, ...]:
+def codes(aus: Tensor) -> tuple[str, ...]:
     """AU codes of (K, 2) marks, left and right, of ``AUS``."""
     side = {(1, 1): "", (1, 0): "L", (0, 1): "R"}
-    marks = [(number, (int(row[0]), int(row[1]))) for number, row in zip(AUS, units, strict=True)]
+    marks = [(number, (int(row[0]), int(row[1]))) for number, row in zip(AUS, aus, strict=True)]
     return facs.sort_aus(f"{side[both]}{number}" for number, both in marks if both in side)

@@ -8,37 +8,43 @@ go on the language model, and are merged into a copy of it for the fold's test c
 from __future__ import annotations
 
 import copy
-import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peft import PeftModel
 from torch import Tensor
 
+from deft_llm.config import validate_settings
 from deft_llm.deft.inference.calibration import LABEL_SETS
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.deft.inference.flow_classifier import DeftOnFlow, Fall
+from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier, OffsetPhase
 from deft_llm.deft.inference.scoring import answered
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
-from deft_llm.deft.processing_deft import padded
+from deft_llm.deft.processing_deft import DeftProcessor, padded
 from deft_llm.deft.tuning.model import with_adapters
 from deft_llm.deft.tuning.recipe import TextModel
-from deft_llm.motion.encoding import mirror
+from deft_llm.motion.encoding import mirror_flow
+from deft_llm.training.loop import Batch, fit
+from deft_llm.training.schedule import Schedule
 
 LABELS = "three"
 _ENCODED = 64  # images at a time
+_EXPERT = "expert_tokens."  # begins the names of the experts' tokens in a batch
 
 
-class DeftLora(DeftOnFlow):
+class DeftLora(DeftFlowClassifier):
     """A classical recognizer (``recognizers/base.py``): LoRA tuning on what a fold may see.
 
     Every step draws each class as often as the others: the score is a mean over classes. Images
-    and their mirror images are seen alike. Settings are our own, chosen on simulated people.
+    and their mirror images come equally often. Settings are our own, chosen on simulated people.
 
     Args:
         classes: Must be the three of MEGC2019.
         checkpoint: Folder of the model that each fold begins with.
-        fall: See ``DeftOnFlow``.
+        offset_phase: See ``DeftFlowClassifier``.
         rank: Of the adapters; their scale is twice the rank.
         steps: Steps of AdamW on a cosine.
         batch_size: Images a step.
@@ -46,64 +52,113 @@ class DeftLora(DeftOnFlow):
         seed: Of adapters and order.
 
     Raises:
-        UserError: If the checkpoint cannot be read, or classes or fall are others.
+        UserError: If the checkpoint cannot be read, or a setting is none that it knows.
     """
 
     def __init__(
         self,
         classes: int,
         checkpoint: str,
-        fall: Fall = "opposite",
+        offset_phase: OffsetPhase = "opposite",
         rank: int = 8,
         steps: int = 60,
         batch_size: int = 24,
         learning_rate: float = 1.5e-3,
         seed: int = 0,
     ) -> None:
-        super().__init__(classes, checkpoint, fall)
-        self.rank, self.steps, self.batch_size = rank, steps, batch_size
-        self.learning_rate, self.seed = learning_rate, seed
+        super().__init__(classes, checkpoint, offset_phase)
+        self.rank, self.batch_size, self.seed = rank, batch_size, seed
+        rates = {"learning_rate": learning_rate, "shape": "cosine", "warmup": 0, "weight_decay": 0}
+        self.schedule = validate_settings(Schedule, {"steps": steps, **rates}, "deft_lora")
         self.start = self.explainer
 
     def fit(self, inputs: dict[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> None:
         """Tune a copy of the model on N clips; labels are class indices (N,)."""
         torch.manual_seed(self.seed)
         tokens, processor = self._encoded(inputs["flow_uvs"]), self.start.processor
-        model = copy.deepcopy(self.start.model)
         text = TextModel(lora_rank=self.rank, lora_alpha=2 * self.rank)
-        tuned = with_adapters(model, text, processor.tokenizer, freeze_experts=True)
-        trained = [p for p in tuned.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=0.0)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        tuned = with_adapters(
+            copy.deepcopy(self.start.model), text, processor.tokenizer, freeze_experts=True
         )
-        kind, names = LABEL_SETS[LABELS]
-        talks = answered(processor, processor.prompts[kind], names)
-        rng = np.random.default_rng(self.seed)
-        for _ in range(self.steps):
-            rows = self._drawn(labels, rng)
-            # Mirror images lie behind the images themselves.
-            seen = torch.from_numpy(rows + len(labels) * rng.integers(0, 2, len(rows)))
-            batch = padded([talks[labels[row]] for row in rows], processor.tokenizer.pad_token_id)
-            given = {name: part[seen] for name, part in tokens.items()}
-            loss = tuned(**batch, expert_tokens=given).loss
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            schedule.step()
+        task = FoldTask(tuned, processor, tokens, labels, self.batch_size, self.seed)
+        fit(task, self.schedule, None, cpu=True)  # where the model is that explains
         merged: DeftForConditionalGeneration = tuned.merge_and_unload()
         self.explainer = Explainer(merged, processor, self.start.calibration)
 
     @torch.no_grad()
     def _encoded(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
         """Expert tokens of N images and, behind them, of their mirror images."""
-        both = np.concatenate([flow_uvs, mirror(flow_uvs)])
-        parts = [self.encode(both[i : i + _ENCODED]) for i in range(0, len(both), _ENCODED)]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        both = np.concatenate([flow_uvs, mirror_flow(flow_uvs)])
+        found = [self.encode(both[i : i + _ENCODED]) for i in range(0, len(both), _ENCODED)]
+        return {name: torch.cat([tokens[name] for tokens in found]) for name in found[0]}
 
-    def _drawn(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Rows of one step: of each class in turn, whichever the fold has."""
-        present = np.unique(labels)
-        kinds = present[np.arange(self.batch_size) % len(present)]
-        return np.array([rng.choice(np.flatnonzero(labels == kind)) for kind in kinds])
+
+class FoldTask:
+    """A fold's clips, asked for their class, for ``training/loop.py``.
+
+    Args:
+        model: DEFT-LLM under adapters.
+        processor: Its processor.
+        tokens: Expert -> tokens (2 N, T, D) of N clips and, behind them, of their mirror images.
+        labels: Class indices (N,).
+        batch_size: Clips a step.
+        seed: Of their order.
+    """
+
+    def __init__(
+        self,
+        model: PeftModel,
+        processor: DeftProcessor,
+        tokens: dict[str, Tensor],
+        labels: NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.model: torch.nn.Module = model
+        self.adapted, self.tokens, self.labels = model, tokens, labels
+        self.batch_size, self.seed = batch_size, seed
+        kind, names = LABEL_SETS[LABELS]
+        self.conversations = answered(processor, processor.prompts[kind], names)
+        self.pad = processor.tokenizer.pad_token_id
+
+    def batch(self, index: int) -> dict[str, Tensor]:
+        """Batch number ``index``: conversations about clips, each mirrored or not by chance."""
+        rng = np.random.default_rng([self.seed, index])
+        rows = balanced_rows(self.labels, self.batch_size, rng)
+        shown = torch.from_numpy(rows + len(self.labels) * rng.integers(0, 2, len(rows)))
+        return {
+            **padded([self.conversations[self.labels[row]] for row in rows], self.pad),
+            **{f"{_EXPERT}{name}": tokens[shown] for name, tokens in self.tokens.items()},
+        }
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """The language model's loss on the answers."""
+        return {"loss": self._output(batch).loss}
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> Tensor:
+        """Logits of the conversations' tokens (B, L, vocabulary)."""
+        logits: Tensor = self._output(batch).logits
+        return logits
+
+    def _output(self, batch: Batch) -> Any:
+        words = {name: x for name, x in batch.items() if not name.startswith(_EXPERT)}
+        tokens = {n.removeprefix(_EXPERT): x for n, x in batch.items() if n.startswith(_EXPERT)}
+        return self.model(**words, expert_tokens=tokens)
+
+    def evaluate(self) -> dict[str, float]:
+        """Nothing of a fold is left out to be scored."""
+        return {}
+
+    def save(self, folder: Path) -> None:
+        """The adapters."""
+        self.adapted.save_pretrained(folder)
+
+
+def balanced_rows(
+    labels: NDArray[np.int64], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Rows drawn with replacement, of each class in turn, whichever there are."""
+    present = np.unique(labels)
+    classes = present[np.arange(count) % len(present)]
+    return np.array([rng.choice(np.flatnonzero(labels == c)) for c in classes])

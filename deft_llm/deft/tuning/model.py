@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
 
+from deft_llm import resources
 from deft_llm.answers import PIECES
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
@@ -27,10 +28,10 @@ from deft_llm.deft.tokenizer import train_sentencepiece, wrap
 from deft_llm.deft.tuning.recipe import DeftRecipe, TextModel
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines
-from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.answer_writer import Templates
 
 LORA_TARGETS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-PARTS: tuple[str, ...] = ("experts", "heads", "projectors", "language_model")
+MODULES: tuple[str, ...] = ("experts", "heads", "projectors", "language_model")
 _SENTENCES = 6000  # conversations that the tokenizer is trained on
 
 
@@ -41,8 +42,9 @@ def start_config(recipe: DeftRecipe) -> DeftConfig:
         UserError: If its checkpoint cannot be read, or a backbone is unknown.
     """
     if recipe.checkpoint:
-        require_whole(recipe.checkpoint)
-        config = DeftConfig.from_pretrained(recipe.checkpoint)
+        folder = resources.checkpoint(recipe.checkpoint)
+        require_whole(folder)
+        config = DeftConfig.from_pretrained(folder)
     else:
         config = DeftConfig(**recipe.model)
     resolve_backbones(config)
@@ -109,10 +111,10 @@ def build_model(
 
 def _ends(model: DeftForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Tokens that end an answer: the model's own, and what its chat template writes after one."""
-    said = "yes"
-    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}]
+    answer = "yes"
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}]
     closed = tokenizer.apply_chat_template(turns, tokenize=False)
-    after = closed[closed.rindex(said) + len(said) :]
+    after = closed[closed.rindex(answer) + len(answer) :]
     own = model.generation_config.eos_token_id
     ids = own if isinstance(own, list) else [own] if own is not None else []
     return list(dict.fromkeys([*ids, *tokenizer(after, add_special_tokens=False)["input_ids"][:1]]))
@@ -169,11 +171,11 @@ def backbones(model: torch.nn.Module) -> Iterator[ExpertBackbone]:
     return (module for module in model.modules() if isinstance(module, ExpertBackbone))
 
 
-def train_only(model: DeftForConditionalGeneration, parts: Iterable[str]) -> None:
-    """Let some of ``PARTS`` be trained; frozen backbones never are."""
+def train_only(model: DeftForConditionalGeneration, modules: Iterable[str]) -> None:
+    """Let some of ``MODULES`` be trained; frozen backbones never are."""
     model.requires_grad_(False)
-    for part in parts:
-        getattr(model, part).requires_grad_(True)
+    for name in modules:
+        getattr(model, name).requires_grad_(True)
     for backbone in backbones(model):
         backbone.freeze()
 
@@ -195,15 +197,15 @@ def with_adapters(
     wrapped = get_peft_model(model, lora_config(text, tokenizer))
     if freeze_experts:
         for name, parameter in wrapped.named_parameters():
-            if part_of(name) in ("experts", "heads"):
+            if module_of(name) in ("experts", "heads"):
                 parameter.requires_grad_(False)
     for backbone in backbones(wrapped):
         backbone.freeze()
     return wrapped
 
 
-def part_of(name: str) -> str:
-    """Which of ``PARTS`` a parameter belongs to, under adapters too."""
+def module_of(name: str) -> str:
+    """Which of ``MODULES`` a parameter belongs to, under adapters too."""
     return name.removeprefix("base_model.model.").partition(".")[0]
 
 

@@ -10,11 +10,12 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 
 from deft_llm.config import Settings
+from deft_llm.data.simulated import SimulatedData
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.errors import UserError, did_you_mean
-from deft_llm.unimer.build import SimulatedData
+from deft_llm.training.schedule import Schedule
 
-Part = Literal["experts", "heads", "projectors", "language_model"]
+ModuleName = Literal["experts", "heads", "projectors", "language_model"]
 Reporter = Literal["tensorboard", "wandb", "trackio"]
 
 
@@ -53,55 +54,47 @@ class TextModel(Settings):
         return bits
 
 
-class Stage(Settings):
-    """One stage of training.
+class Stage(Schedule):
+    """One stage of training, on ``transformers.Trainer``.
 
     Attributes:
         steps: Optimizer steps; 0 leaves the stage out.
         batch_size: Clips (experts) or conversations (projectors, instruct) per step and process.
-        accumulate: Micro-batches per optimizer step.
-        learning_rate: Peak of the cosine schedule.
-        learning_rates: Part of the model -> its own peak. Adapters count as the language model.
-        warmup: Share of the steps with a rising rate.
-        weight_decay: The optimizer's.
-        optimizer: "adamw", or "muon" for the matrices with AdamW for the rest.
-        bf16: Run under bfloat16 autocast, where the machine is fast at it (``takes_bfloat16``).
+        learning_rates: Module of the model -> its own peak. Adapters count as the language model.
         gradient_checkpointing: Compute the language model's activations again in the backward
             pass instead of keeping them.
-        log_every: Steps between rows of the log.
-        save_every: Steps between checkpoints.
         freeze_experts: Leave experts and heads as they are (instruct only).
+        evaluate_every: A stage is not evaluated.
+        loaders: Batches are prepared in this process.
     """
 
     steps: int = Field(ge=0)
     batch_size: int = Field(default=32, ge=1)
-    accumulate: int = Field(default=1, ge=1)
-    learning_rate: float = 1e-3
-    learning_rates: dict[Part, float] = Field(default_factory=dict)
-    warmup: float = 0.05
-    weight_decay: float = 0.01
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    learning_rates: dict[ModuleName, float] = Field(default_factory=dict)
+    shape: Literal["constant", "onecycle", "cosine"] = "cosine"
+    weight_decay: float = Field(default=0.01, ge=0)
     bf16: bool = True
     gradient_checkpointing: bool = False
-    log_every: int = Field(default=20, ge=1)
-    save_every: int = 200
+    save_every: int = Field(default=200, ge=1)
     freeze_experts: bool = False
+    evaluate_every: Literal[0] = 0
+    loaders: Literal[0] = 0
 
 
-Pupil = Literal["experts", "language_model"]
+Consumer = Literal["experts", "language_model"]
 
 
-class TaughtSet(SimulatedData):
+class TrainingSet(SimulatedData):
     """A set to simulate, and who learns from it.
 
-    What experts say of clips that they learned from is surer than what they say of new ones, and a
-    language model that hears only the former leans on it; so each may have clips of its own.
+    Experts are surer of clips that they learned from than of new ones, and a language model that
+    hears only the former leans on it; so each may have clips of its own.
 
     Attributes:
-        teaches: "experts" (stage 1), "language_model" (stages 2 and 3), or "all".
+        used_by: "experts" (stage 1), "language_model" (stages 2 and 3), or "all".
     """
 
-    teaches: Literal[Pupil, "all"] = "all"
+    used_by: Literal[Consumer, "all"] = "all"
 
 
 class DeftRecipe(Settings):
@@ -110,14 +103,13 @@ class DeftRecipe(Settings):
     Attributes:
         output: Folder of the run.
         seed: Seed of data order, initial weights and drop-out.
-        templates: Folder with the wording.
+        templates: Folder with the wording; None: the package's own.
         data: What to simulate, a set or several; nothing where there are ``folders`` alone.
-        folders: Data folders that ``instruction_data/build.py`` wrote, to learn from as well; they
-            teach all.
-        checkpoint: A whole DEFT-LLM to go on from, which brings its language model and its
-            ``DeftConfig`` along; None builds one.
-        average: Share of the trained weights in those that are saved, the rest being the
-            ``checkpoint``'s (Wortsman et al. 2022, WiSE-FT): what was learnt last no longer
+        folders: Data folders that ``instruction_data/build.py`` wrote, used by all as well.
+        checkpoint: A whole DEFT-LLM to go on from ("embedded": the package's), which brings its
+            language model and its ``DeftConfig`` along; None builds one.
+        weight_interpolation: Share of the trained weights in those that are saved, the rest being
+            the ``checkpoint``'s (Wortsman et al. 2022, WiSE-FT): what was learnt last no longer
             pushes out what was known. 1 saves the trained weights.
         text_model: The language model; beside a ``checkpoint``, adapters on it alone.
         model: Fields of ``DeftConfig``; nothing beside a ``checkpoint``.
@@ -133,11 +125,11 @@ class DeftRecipe(Settings):
 
     output: Path
     seed: int = 0
-    templates: Path = Path("instruction_data/templates")
-    data: list[TaughtSet] = Field(default_factory=list)
+    templates: Path | None = None
+    data: list[TrainingSet] = Field(default_factory=list)
     folders: list[Path] = Field(default_factory=list, validate_default=True)
     checkpoint: Path | None = None
-    average: float = Field(default=1.0, gt=0, le=1)
+    weight_interpolation: float = Field(default=1.0, gt=0, le=1)
     text_model: TextModel = Field(default=TextModel(), validate_default=True)
     model: dict[str, Any] = Field(default_factory=dict)
     experts: Stage
@@ -160,10 +152,12 @@ class DeftRecipe(Settings):
         if info.data.get("checkpoint"):
             if given:
                 raise ValueError("a checkpoint has its own: leave out name_or_path and config")
-            if text.lora_rank and info.data.get("average", 1.0) < 1:
-                raise ValueError("adapters are not averaged: leave out average, or lora_rank")
-        elif info.data.get("average", 1.0) < 1:
-            raise ValueError("average needs a checkpoint to average with")
+            if text.lora_rank and info.data.get("weight_interpolation", 1.0) < 1:
+                raise ValueError(
+                    "adapters are not interpolated: leave out weight_interpolation, or lora_rank"
+                )
+        elif info.data.get("weight_interpolation", 1.0) < 1:
+            raise ValueError("weight_interpolation needs a checkpoint to interpolate with")
         elif not given:
             raise ValueError("no language model: give name_or_path, config, or a checkpoint")
         return text
@@ -185,23 +179,26 @@ class DeftRecipe(Settings):
     def _something_to_learn(cls, folders: list[Path], info: ValidationInfo) -> list[Path]:
         if folders or "data" not in info.data:
             return folders
-        taught = {data.teaches for data in info.data["data"] if data.clips}
-        if not taught:
+        consumers = {data.used_by for data in info.data["data"] if data.clips}
+        if not consumers:
             raise ValueError("nothing to learn from: give data.clips, folders, or both")
-        if len(taught) == 1 and "all" not in taught:
-            raise ValueError(f"all sets teach {taught.pop()} alone; let one teach the other too")
+        if len(consumers) == 1 and "all" not in consumers:
+            raise ValueError(
+                f"all sets are used by {consumers.pop()} alone; let the other use one as well"
+            )
         return folders
 
-    def simulated(self) -> list[tuple[TaughtSet, Path]]:
+    def simulated(self) -> list[tuple[TrainingSet, Path]]:
         """The sets to simulate, each with its folder: data, data-2, data-3."""
         folders = (self.output / f"data-{i}" for i in range(2, len(self.data) + 1))
         pairs = zip(self.data, (self.output / "data", *folders), strict=False)
         return [(data, folder) for data, folder in pairs if data.clips]
 
-    def folders_of(self, pupil: Pupil) -> list[Path]:
+    def folders_of(self, consumer: Consumer) -> list[Path]:
         """The folders that one learns from."""
-        taught = [folder for data, folder in self.simulated() if data.teaches in (pupil, "all")]
-        return [*taught, *self.folders]
+        users = (consumer, "all")
+        own = [folder for data, folder in self.simulated() if data.used_by in users]
+        return [*own, *self.folders]
 
 
 def require_machine(recipe: DeftRecipe, where: str) -> None:

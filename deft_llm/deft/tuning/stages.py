@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import time
 from collections import defaultdict
@@ -22,23 +21,26 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from deft_llm.deft.tuning.datasets import Collator, LengthGroupedBatches
-from deft_llm.deft.tuning.model import part_of
+from deft_llm.deft.tuning.model import module_of
 from deft_llm.deft.tuning.recipe import DeftRecipe, Stage
 from deft_llm.errors import UserError
+from deft_llm.files import replacing
+from deft_llm.training.machine import sharded_on_cpu, takes_bfloat16
 from deft_llm.training.muon import MuonAdamW, matrices_of
-from deft_llm.training.runs import sharded_on_cpu, takes_bfloat16
 
 logger = logging.getLogger(__name__)
+# Trainer's own schedules, which begin their rise at 0.
+_SHAPES = {"constant": "constant", "onecycle": "linear", "cosine": "cosine"}
 STAGES: tuple[str, ...] = ("experts", "projectors", "instruct")
 
 
 class DeftTrainer(Trainer):
-    """Trainer with length-grouped batches, a learning rate per part, and lean checkpoints.
+    """Trainer with length-grouped batches, a learning rate per module, and lean checkpoints.
 
     Args:
-        rates: Part of the model -> its peak rate, where it has one of its own.
+        rates: Module of the model -> its peak rate, where it has one of its own.
         muon: Train the matrices of linear layers by Muon, the rest by AdamW.
-        parts: What checkpoints hold, all else being as it was built; None: everything.
+        modules: What checkpoints hold, all else being as it was built; None: everything.
         **kwargs: Trainer's.
     """
 
@@ -48,11 +50,11 @@ class DeftTrainer(Trainer):
         self,
         *,
         rates: dict[str, float],
-        parts: tuple[str, ...] | None,
+        modules: tuple[str, ...] | None,
         muon: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.rates, self.parts, self.muon = rates, parts, muon
+        self.rates, self.modules, self.muon = rates, modules, muon
         super().__init__(**kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -63,7 +65,7 @@ class DeftTrainer(Trainer):
         return order
 
     def create_optimizer(self, model: Any = None) -> Any:
-        """Each part with a rate of its own is a group, scheduled from that peak.
+        """Each module with a rate of its own is a group, scheduled from that peak.
 
         Raises:
             UserError: If Muon is wanted where no process holds a whole matrix.
@@ -84,7 +86,7 @@ class DeftTrainer(Trainer):
             groups: dict[tuple[bool, float, float], list[Tensor]] = defaultdict(list)
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
-                    rate = self.rates.get(part_of(name), self.args.learning_rate)
+                    rate = self.rates.get(module_of(name), self.args.learning_rate)
                     decay = self.args.weight_decay if name in decayed else 0.0
                     groups[id(parameter) in matrices, rate, decay].append(parameter)
             rows: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
@@ -99,13 +101,13 @@ class DeftTrainer(Trainer):
         return self.optimizer
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        if self.parts is None:
+        if self.modules is None:
             super()._save(output_dir, state_dict)
             return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         state = self.model.state_dict() if state_dict is None else state_dict
-        save_file(only(state, self.parts), folder / "model.safetensors", {"format": "pt"})
+        save_file(only(state, self.modules), folder / "model.safetensors", {"format": "pt"})
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # A run that was stopped after its last step would take one more when it is called again.
@@ -115,13 +117,13 @@ class DeftTrainer(Trainer):
         super()._run_epoch(*args, **kwargs)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        if self.parts is None:  # else what a checkpoint lacks is meant
+        if self.modules is None:  # else what a checkpoint lacks is meant
             super()._issue_warnings_after_load(load_result)
 
 
-def only(state: dict[str, Tensor], parts: tuple[str, ...]) -> dict[str, Tensor]:
-    """The weights of some parts."""
-    return {name: x.contiguous() for name, x in state.items() if part_of(name) in parts}
+def only(state: dict[str, Tensor], modules: tuple[str, ...]) -> dict[str, Tensor]:
+    """The weights of some modules."""
+    return {name: x.contiguous() for name, x in state.items() if module_of(name) in modules}
 
 
 class OrderOfEpoch(TrainerCallback):
@@ -182,10 +184,10 @@ def arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArgumen
         per_device_train_batch_size=stage.batch_size,
         gradient_accumulation_steps=stage.accumulate,
         learning_rate=stage.learning_rate,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=_SHAPES[stage.shape],
         warmup_steps=round(stage.warmup * stage.steps),
         weight_decay=stage.weight_decay,
-        max_grad_norm=1.0,
+        max_grad_norm=stage.clip,
         bf16=takes_bfloat16(stage.bf16),
         use_cpu=not (torch.cuda.is_available() or sharded_on_cpu()),
         logging_steps=stage.log_every,
@@ -209,7 +211,7 @@ def run_stage(
     data: Dataset,
     collator: Collator,
     recipe: DeftRecipe,
-    parts: tuple[str, ...] | None = None,
+    modules: tuple[str, ...] | None = None,
 ) -> None:
     """Train one stage, from its last checkpoint if there is one.
 
@@ -219,14 +221,14 @@ def run_stage(
         data: What to learn from.
         collator: Makes batches of it.
         recipe: The recipe.
-        parts: What the stage leaves in ``<name>.safetensors``, from which it is known to be done
+        modules: What the stage leaves in ``<name>.safetensors``, from which it is known to be done
             when called again; None for a stage whose model is saved whole by the caller.
     """
     stage: Stage = getattr(recipe, name)
     if not stage.steps:
         return
     done = recipe.output / f"{name}.safetensors"
-    if parts and done.is_file():
+    if modules and done.is_file():
         model.load_state_dict(load_file(done), strict=False)
         return
     folder = recipe.output / name
@@ -234,7 +236,7 @@ def run_stage(
     trainer = DeftTrainer(
         rates={str(part): rate for part, rate in stage.learning_rates.items()},
         muon=stage.optimizer == "muon",
-        parts=parts,
+        modules=modules,
         model=model,
         args=arguments(recipe, stage, folder),
         train_dataset=data,
@@ -251,11 +253,10 @@ def run_stage(
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=checkpoint)
     logger.info("stage %s: %d steps in %.0f s", name, stage.steps, time.monotonic() - started)
-    if parts:
+    if modules:
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         if PartialState().is_main_process:
-            partial = done.with_suffix(".partial")
-            save_file(only(state, parts), partial)
-            os.replace(partial, done)
+            with replacing(done) as partial:
+                save_file(only(state, modules), partial)
     if trainer.is_deepspeed_enabled:
         trainer.model_wrapped.destroy()  # or its hooks would meet those of the next stage

@@ -9,8 +9,6 @@ schedule nor sizes, they are our own.
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,8 @@ import torch
 from accelerate import PartialState
 from transformers import set_seed
 
-from deft_llm.config import validate
-from deft_llm.data.records import PacketStore
+from deft_llm.config import validate_settings
+from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.datasets import (
@@ -30,7 +28,7 @@ from deft_llm.deft.tuning.datasets import (
     require_sizes,
 )
 from deft_llm.deft.tuning.model import (
-    PARTS,
+    MODULES,
     build_model,
     start_config,
     train_only,
@@ -39,10 +37,12 @@ from deft_llm.deft.tuning.model import (
 from deft_llm.deft.tuning.recipe import DeftRecipe, require_machine
 from deft_llm.deft.tuning.stages import run_stage
 from deft_llm.errors import UserError
-from deft_llm.training.runs import claim_folder, is_shared, process_state, use_all_cores, whole
-from deft_llm.unimer.audit import folder_records, require_disjoint
-from deft_llm.unimer.build import build_simulated
-from deft_llm.unimer.dialogue import Templates
+from deft_llm.files import replacing_folder
+from deft_llm.training.machine import is_shared, process_state, use_all_cores, whole
+from deft_llm.training.run_folder import FINAL, claim_folder
+from deft_llm.unimer.answer_writer import Templates
+from deft_llm.unimer.audit import folder_records, require_disjoint_records
+from deft_llm.unimer.simulated import build_simulated
 
 logger = logging.getLogger(__name__)
 ENCODERS = ("experts", "heads")
@@ -59,10 +59,10 @@ def train(values: dict[str, Any], where: str) -> None:
         UserError: If the recipe is wrong, the machine cannot run it, its output folder belongs to
             another recipe, or its data shares a subject with what is held out.
     """
-    recipe = validate(DeftRecipe, values, where)
+    recipe = validate_settings(DeftRecipe, values, where)
     require_machine(recipe, where)
     config = start_config(recipe)  # before hours of rendering
-    final = recipe.output / "final"
+    final = recipe.output / FINAL
     state = process_state()
     with state.main_process_first():
         claim_folder(recipe.output, recipe)
@@ -70,34 +70,34 @@ def train(values: dict[str, Any], where: str) -> None:
             logger.info("already finished at step %d: %s", recipe.instruct.steps, final)
             return
         folders = data_folders(recipe)
-    store = PacketStore(*folders)
+    clips = ClipDataset.open(*folders)
     for folder in recipe.held_out:
-        require_disjoint(store.records.values(), folder_records(folder))
-    require_sizes(store, config)
+        require_disjoint_records(clips.records, folder_records(folder))
+    require_sizes(clips, config)
     use_all_cores()
     set_seed(recipe.seed)
     model, processor = build_model(recipe, *folders)
-    _banner(recipe, model, store)
+    _banner(recipe, model, clips)
     collator = Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)
     train_only(model, ENCODERS)
-    clips = ExpertDataset(store.of(*recipe.folders_of("experts")), model.config)
-    run_stage("experts", model, clips, collator, recipe, ENCODERS)
+    shown = ExpertDataset(clips.from_folders(*recipe.folders_of("experts")), model.config)
+    run_stage("experts", model, shown, collator, recipe, ENCODERS)
     folders = recipe.folders_of("language_model")
-    store = store.of(*folders)
-    conversations = InstructionDataset(folders, store, processor, model.config)
+    clips = clips.from_folders(*folders)
+    conversations = InstructionDataset(folders, clips, processor, model.config)
     train_only(model, ("projectors",))
     if recipe.projectors.steps or recipe.instruct.freeze_experts:
         model.experts.to(state.device)
         with whole(model.experts):
-            conversations.tokens = ExpertTokens(model, processor.feature_extractor, store)
+            conversations.tokens = ExpertTokens(model, processor.feature_extractor, clips)
     run_stage("projectors", model, conversations, collator, recipe, ("projectors",))
     if not recipe.instruct.freeze_experts:
         conversations.tokens = None
     tuned = _to_be_tuned(recipe, model, processor)
     run_stage("instruct", tuned, conversations, collator, recipe)
     with whole(tuned):
-        if recipe.checkpoint and recipe.average < 1:
-            average(tuned, recipe.checkpoint, recipe.average)
+        if recipe.checkpoint and recipe.weight_interpolation < 1:
+            interpolate_weights(tuned, recipe.checkpoint, recipe.weight_interpolation)
         if not (recipe.text_model.lora_rank or is_shared(tuned)):
             tuned = tuned.to(getattr(torch, recipe.save_dtype))
         if state.is_main_process:
@@ -107,7 +107,7 @@ def train(values: dict[str, Any], where: str) -> None:
 
 
 @torch.no_grad()
-def average(model: Any, checkpoint: Path, share: float) -> None:
+def interpolate_weights(model: Any, checkpoint: Path, share: float) -> None:
     """Move a trained model's weights back towards those that it began with.
 
     Args:
@@ -119,7 +119,9 @@ def average(model: Any, checkpoint: Path, share: float) -> None:
         UserError: If processes share the weights between them (DeepSpeed's ZeRO-3).
     """
     if is_shared(model):
-        raise UserError("average needs whole weights, ZeRO-3 cuts them; say average=1")
+        raise UserError(
+            "weight_interpolation needs whole weights, ZeRO-3 cuts them; say weight_interpolation=1"
+        )
     begun = Explainer.load(checkpoint).model.state_dict()
     seen: set[int] = set()
     for name, weight in model.state_dict().items():
@@ -142,16 +144,16 @@ def _to_be_tuned(recipe: DeftRecipe, model: Any, processor: DeftProcessor) -> An
     frozen = recipe.instruct.freeze_experts
     if recipe.text_model.lora_rank:
         return with_adapters(model, recipe.text_model, processor.tokenizer, frozen)
-    train_only(model, (part for part in PARTS if not (frozen and part in ENCODERS)))
+    train_only(model, (name for name in MODULES if not (frozen and name in ENCODERS)))
     return model
 
 
-def _banner(recipe: DeftRecipe, model: torch.nn.Module, store: PacketStore) -> None:
+def _banner(recipe: DeftRecipe, model: torch.nn.Module, clips: ClipDataset) -> None:
     size = sum(p.numel() for p in model.parameters())
     logger.info(
         "%d clips · %d subjects · %.2f M parameters · %s · effective batch %d · %d + %d + %d steps",
-        len(store.records),
-        len({record.subject for record in store.records.values()}),
+        len(clips),
+        len({record.subject for record in clips.records}),
         size / 1e6,
         f"{torch.cuda.get_device_name()}" if torch.cuda.is_available() else "CPU",
         recipe.instruct.batch_size * recipe.instruct.accumulate * PartialState().num_processes,
@@ -163,8 +165,6 @@ def _banner(recipe: DeftRecipe, model: torch.nn.Module, store: PacketStore) -> N
 
 def save_whole(model: Any, processor: DeftProcessor, folder: Path) -> None:
     """Save model and processor under a temporary name, then put them in place."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    processor.save_pretrained(partial)
-    os.replace(partial, folder)
+    with replacing_folder(folder) as partial:
+        model.save_pretrained(partial)
+        processor.save_pretrained(partial)

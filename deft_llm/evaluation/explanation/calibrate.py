@@ -1,6 +1,6 @@
 """Fit the temperatures of a checkpoint's label likelihoods on validation faces.
 
-No model was trained on those faces, and no benchmark that the plan names tests on them. What was
+No model was trained on those faces, and no benchmark of ``apart_from`` tests on them. What was
 fitted goes into the checkpoint folder (``deft/inference/calibration.py``).
 """
 
@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from deft_llm import resources
 from deft_llm.config import Settings, load, read_yaml
-from deft_llm.data.simulated_test import head_at_hand, test_clips
+from deft_llm.data.simulated import SimulatedData, head_at_hand, simulated_clips, specs
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration, fit_temperature
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.references import training_draw
 from deft_llm.evaluation.explanation.replies import ask
-from deft_llm.evaluation.explanation.scores import labelled
+from deft_llm.evaluation.explanation.scores import labelled_scores
 from deft_llm.evaluation.faces import require_unseen
 from deft_llm.metrics.classification import expected_calibration_error
 from deft_llm.metrics.figures import Figure
-from deft_llm.unimer.build import SimulatedData, specs
 
 
-class CalibrationPlan(Settings):
-    """``eval/calibration.yaml``.
+class CalibrationSettings(Settings):
+    """``eval/benchmarks/calibration.yaml``.
 
     Attributes:
-        checkpoint: Folder of the model; gets the file.
+        checkpoint: Folder of the model, which gets the file; "embedded": the package's.
         recipes: What it was trained by.
         data: Sets of validation clips; those of a head that is not at hand are left out.
         apart_from: Benchmark files whose ``data`` shares no face with the validation clips.
@@ -45,7 +45,7 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
     """Fit the temperatures and write them.
 
     Args:
-        path: ``eval/calibration.yaml``.
+        path: ``eval/benchmarks/calibration.yaml``, or a file like it.
         overrides: Dotted changes.
 
     Returns:
@@ -54,21 +54,21 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
     Raises:
         UserError: If validation faces are trained on or tested on, or nothing is left to fit on.
     """
-    plan = load(CalibrationPlan, path, overrides)
-    sets = [data for data in plan.data if head_at_hand(data.head)]
+    settings = load(CalibrationSettings, path, overrides)
+    sets = [data for data in settings.data if head_at_hand(data.head)]
     if not sets:
         raise UserError(f"{path}: no validation clips can be rendered; add a set of the head 'own'")
     drawn = [spec for data in sets for spec in specs(data)]
-    require_unseen(training_draw(plan.recipes), drawn, "training draw and validation")
-    for benchmark in plan.apart_from:
+    require_unseen(training_draw(settings.recipes), drawn, "training draw and validation")
+    for benchmark in settings.apart_from:
         for tested in _tested(benchmark):
             require_unseen(specs(tested), drawn, f"{benchmark} and validation")
-    clips = [clip for data in sets for clip in test_clips(data, plan.output)]
-    explainer = Explainer.load(plan.checkpoint)
+    explainer = Explainer.load(settings.checkpoint)  # a wrong folder fails before the rendering
+    clips = [clip for data in sets for clip in simulated_clips(data, settings.output)]
     replies = ask(explainer, clips, write=False)
     figures, temperatures = [], {}
     for name in LABEL_SETS:
-        likelihoods, labels = labelled(clips, replies, name)
+        likelihoods, labels = labelled_scores(clips, replies, name)
         temperatures[name] = fit_temperature(likelihoods, labels.tolist())
         figures.append(Figure(f"temperature_{name}", temperatures[name]))
         for when, fitted in (("before", {}), ("after", temperatures)):
@@ -80,12 +80,14 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
         "subjects": len({clip.spec.subject for clip in clips}),
         "sets": [data.model_dump(exclude={"workers", "variants", "turns"}) for data in sets],
     }
-    return figures, Calibration(temperatures, fitted_on).save(plan.checkpoint)
+    return figures, Calibration(temperatures, fitted_on).save(
+        resources.checkpoint(settings.checkpoint)
+    )
 
 
 def _tested(benchmark: Path) -> list[SimulatedData]:
     """The sets of a benchmark file; ``data`` and ``probe`` hold one, or several by name."""
-    values = read_yaml(benchmark)
+    values = read_yaml(resources.benchmark(benchmark))
     sets: list[SimulatedData] = []
     for key in ("data", "probe"):
         part = values.get(key, {})

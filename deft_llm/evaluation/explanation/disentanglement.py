@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deft_llm.data.simulated_test import TestClip
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
@@ -25,10 +25,10 @@ from deft_llm.metrics.representation import cka, linear_probe
 LEAST_CLIPS = 20  # of a face in the identity probe
 
 
-def encoded(explainer: Explainer, clips: Sequence[TestClip]) -> dict[str, Tensor]:
+def expert_tokens(explainer: Explainer, clips: Sequence[MeasuredClip]) -> dict[str, Tensor]:
     """Expert tokens (N, tokens, D) of the N clips in which a face was found."""
-    packets = [clip.packet for clip in clips if clip.packet is not None]
-    parts = [explainer.encode(packets[i : i + BATCH]) for i in range(0, len(packets), BATCH)]
+    shard = [clip.features for clip in clips if clip.features is not None]
+    parts = [explainer.encode(shard[i : i + BATCH]) for i in range(0, len(shard), BATCH)]
     return {name: torch.cat([part[name] for part in parts]) for name in EXPERTS}
 
 
@@ -55,7 +55,7 @@ def exchange(explainer: Explainer, tokens: dict[str, Tensor], seed: int) -> Exch
 
     Args:
         explainer: The model.
-        tokens: Of N clips (``encoded``), at least 2.
+        tokens: Of N clips (``expert_tokens``), at least 2.
         seed: Decides who is whose donor: a random round, so that nobody is their own.
     """
     clips = len(tokens["motion"])
@@ -87,7 +87,7 @@ def answers(explainer: Explainer, tokens: dict[str, Tensor]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Identity:
+class IdentityProbe:
     """How well a linear probe tells faces apart.
 
     Attributes:
@@ -101,13 +101,13 @@ class Identity:
     chance: float
 
 
-def identity_probe(explainer: Explainer, clips: Sequence[TestClip]) -> Identity:
+def identity_probe(explainer: Explainer, clips: Sequence[MeasuredClip]) -> IdentityProbe:
     """Probe every expert, all of its tokens side by side.
 
     Raises:
         UserError: If fewer than two faces have enough clips.
     """
-    shown = [clip for clip in clips if clip.packet is not None]
+    shown = [clip for clip in clips if clip.features is not None]
     count = Counter(clip.spec.subject for clip in shown)
     kept = [clip for clip in shown if count[clip.spec.subject] >= LEAST_CLIPS]
     faces, labels = np.unique([clip.spec.subject for clip in kept], return_inverse=True)
@@ -115,9 +115,9 @@ def identity_probe(explainer: Explainer, clips: Sequence[TestClip]) -> Identity:
         raise UserError(
             f"{len(faces)} faces with {LEAST_CLIPS} clips; simulate more clips of each face"
         )
-    tokens = encoded(explainer, kept)
+    tokens = expert_tokens(explainer, kept)
     accuracy = {n: linear_probe(tokens[n].flatten(1).numpy(), labels) for n in EXPERTS}
-    return Identity(accuracy, len(faces), float(np.bincount(labels).max() / len(labels)))
+    return IdentityProbe(accuracy, len(faces), float(np.bincount(labels).max() / len(labels)))
 
 
 def alignment(tokens: dict[str, Tensor]) -> dict[tuple[str, str], float]:

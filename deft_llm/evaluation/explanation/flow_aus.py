@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from deft_llm import facs
 from deft_llm.corpora.base import load_corpus
 from deft_llm.data.flow_images import read_flow_images
-from deft_llm.deft.inference.flow_classifier import DeftOnFlow
+from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.tables import markdown
@@ -65,8 +65,8 @@ class FlowAusBenchmark(Benchmark):
         if not rows:
             raise UserError(f"{self.codings}: no image of {self.data} is a clip of SAMM")
         logger.info("%d images are clips of SAMM's sheet", len(rows))
-        model = DeftOnFlow(len(facs.THREE_CLASSES), str(self.checkpoint))
-        named = model.units(medsqrt(images.images[rows]))
+        model = DeftFlowClassifier(len(facs.THREE_CLASSES), str(self.checkpoint))
+        named = model.named_aus(medsqrt(images.stack("flow_image")[rows]))
         clips = [str(images.clips[i]) for i in rows]
         coded = [in_sheet[clip] for clip in clips]
         self._write_rows(clips, coded, named)

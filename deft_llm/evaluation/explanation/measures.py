@@ -14,12 +14,12 @@ from itertools import combinations, product
 import numpy as np
 
 from deft_llm import facs
-from deft_llm.answers import parse_triple
+from deft_llm.answers import parse_structured_answer
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.evaluation.explanation.disentanglement import (
     alignment,
-    encoded,
     exchange,
+    expert_tokens,
     identity_probe,
 )
 from deft_llm.evaluation.explanation.references import BayesRule, logistic_regression_uf1
@@ -30,7 +30,7 @@ from deft_llm.evaluation.explanation.scores import (
     confusion,
     head_aus,
     head_class,
-    labelled,
+    labelled_scores,
     named_without_au,
     rule_claims,
     stated_au_f1,
@@ -64,7 +64,7 @@ def calibration(trial: Trial) -> Values:
     """Expected calibration error of the label likelihoods."""
     values: Values = {}
     for name in trial.label_sets:
-        likelihoods, wanted = labelled(trial.clips, trial.replies, name)
+        likelihoods, wanted = labelled_scores(trial.clips, trial.replies, name)
         probabilities = trial.explainer.calibration.probabilities(name, likelihoods)
         error = expected_calibration_error(probabilities.numpy(), wanted.numpy())
         values[f"{name}_ece"] = error
@@ -81,7 +81,7 @@ def breakdown(trial: Trial) -> Values:
         **{f"f1_{name}": float(value) for name, value in f1},
         "uf1_none_is_an_error": class_uf1(trial.clips, (r.best() for r in trial.replies)),
         **{f"f1_au{n}": float(v) for n, v in zip(trial.numbers, au_f1, strict=True)},
-        "clips_without_face": float(sum(clip.packet is None for clip in trial.clips)),
+        "clips_without_face": float(sum(clip.features is None for clip in trial.clips)),
     }
 
 
@@ -89,7 +89,7 @@ def text(trial: Trial) -> Values:
     """AUs and claims of the generated text, and whether it can be parsed."""
     counts = claims(trial.clips, trial.replies)
     au_f1 = stated_au_f1(trial.clips, trial.replies, trial.numbers)
-    parsed = [parse_triple(r.text) is not None for r in trial.replies if r.likelihoods]
+    parsed = [parse_structured_answer(r.text) is not None for r in trial.replies if r.likelihoods]
     return {
         "au_macro_f1": float(au_f1.mean()),
         "claim_precision": counts.precision,
@@ -138,7 +138,7 @@ def structure_alone(trial: Trial) -> Values:
 
 def experts(trial: Trial) -> Values:
     """Exchanged motion, alignment of the experts, and the identity that each of them holds."""
-    tokens = encoded(trial.explainer, trial.clips)
+    tokens = expert_tokens(trial.explainer, trial.clips)
     swapped = exchange(trial.explainer, tokens, seed=0)
     faces = identity_probe(trial.explainer, trial.probe)
     return {

@@ -51,7 +51,7 @@ _FORMS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 
 
 @dataclass(frozen=True)
-class Question:
+class VqaQuestion:
     """One row.
 
     Attributes:
@@ -75,13 +75,13 @@ class Question:
     row: Mapping[str, Any]
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_questions(path: Path) -> list[VqaQuestion]:
     """Read a file of the task, training or test.
 
     Raises:
         UserError: If the file is missing, or a field is; names file, line and field.
     """
-    questions: list[Question] = []
+    questions: list[VqaQuestion] = []
     seen: set[str] = set()
     for number, row in enumerate(read_lines(path), 1):
         where = f"{path}, line {number}"
@@ -100,7 +100,7 @@ def read_questions(path: Path) -> list[Question]:
             raise UserError(f"{where}, dataset: got {dataset!r}, expected one of {known}")
         kind, au = _kind(row["question"], where)
         questions.append(
-            Question(
+            VqaQuestion(
                 *(name, row[fields[1]], dataset, kind, au, row["question"]),
                 str(row.get("answer") or ""),
                 row,
@@ -125,7 +125,7 @@ def _kind(question: str, where: str) -> tuple[Kind, int | None]:
 # ------------------------------------------------------------------------------ answering
 
 
-def answer(question: Question, facts: Facts) -> str:
+def answer(question: VqaQuestion, facts: Facts) -> str:
     """The answer in the task's own wording.
 
     Args:
@@ -155,7 +155,7 @@ def _present(facts: Facts) -> list[int]:
     return sorted({facs.au_number(code) for code in facts.aus})
 
 
-def read_aus(text: str) -> tuple[int, ...]:
+def named_aus(text: str) -> tuple[int, ...]:
     """The action units that an answer names, by the task's names."""
     found = [
         n for name, n in _NUMBERS.items() if re.search(rf"\b{re.escape(name)}\b", text.lower())
@@ -163,7 +163,7 @@ def read_aus(text: str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def submission(path: Path, questions: Iterable[Question], answers: Mapping[str, str]) -> None:
+def submission(path: Path, questions: Iterable[VqaQuestion], answers: Mapping[str, str]) -> None:
     """Write the file to hand in: every row as given, with its answer.
 
     Raises:
@@ -177,7 +177,7 @@ def submission(path: Path, questions: Iterable[Question], answers: Mapping[str, 
     write_lines(path, lines)
 
 
-def _answer_to(question: Question, answers: Mapping[str, str]) -> str:
+def _answer_to(question: VqaQuestion, answers: Mapping[str, str]) -> str:
     text = answers.get(question.name, "").strip()
     if not text:
         raise UserError(f"question {question.name}: no answer; expected a text for each question")
@@ -194,7 +194,7 @@ def read_label(text: str, labels: Sequence[str]) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-def scores(questions: Sequence[Question], answers: Mapping[str, str]) -> dict[str, float]:
+def scores(questions: Sequence[VqaQuestion], answers: Mapping[str, str]) -> dict[str, float]:
     """The scores of the task, 0..1.
 
     Args:
@@ -223,7 +223,7 @@ def scores(questions: Sequence[Question], answers: Mapping[str, str]) -> dict[st
 
 
 def _labels(
-    kind: str, labels: Sequence[str], questions: Sequence[Question], texts: Sequence[str]
+    kind: str, labels: Sequence[str], questions: Sequence[VqaQuestion], texts: Sequence[str]
 ) -> Any:
     truth, predicted = [], []
     for question, text in zip(questions, texts, strict=True):

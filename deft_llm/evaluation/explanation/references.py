@@ -16,16 +16,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from deft_llm import facs
+from deft_llm import facs, resources
 from deft_llm.config import load
-from deft_llm.data.features import Packet
-from deft_llm.data.records import PacketStore
-from deft_llm.data.simulated_test import TestClip
+from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
+from deft_llm.data.features import Features
+from deft_llm.data.simulated import specs
 from deft_llm.deft.processing_deft import DeftFeatureExtractor
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.evaluation.explanation.scores import class_of, class_uf1
 from deft_llm.simulator.scene.clip_spec import ClipSpec
-from deft_llm.unimer.build import specs
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class _RecipeFile(DeftRecipe):
 
 def training_draw(recipes: Iterable[Path]) -> list[ClipSpec]:
     """The simulated clips that recipes train on, one after the other."""
-    sets = [data for recipe in recipes for data in load(_RecipeFile, recipe).data]
+    sets = [data for name in recipes for data in load(_RecipeFile, resources.recipe(name)).data]
     return [spec for data in sets for spec in specs(data)]
 
 
@@ -80,7 +79,7 @@ class BayesRule:
         return max(scores, key=scores.__getitem__)
 
 
-def logistic_regression_uf1(folder: Path, clips: Sequence[TestClip]) -> float:
+def logistic_regression_uf1(folder: Path, clips: Sequence[MeasuredClip]) -> float:
     """UF1 of a logistic regression on the same flow, trained on a recipe's clips.
 
     It reads the flow of the onset phase, ``flow_uvs`` at 14x14 cells, and its log amplitude.
@@ -95,24 +94,22 @@ def logistic_regression_uf1(folder: Path, clips: Sequence[TestClip]) -> float:
     if not (folder / "clips.jsonl").is_file():
         logger.warning("no %s: the logistic regression is left out (train first)", folder)
         return float("nan")
-    store = PacketStore(folder)
-    known = [
-        (record, label)
-        for record in store.records.values()
-        if (label := facs.to_three(record.emotion)) is not None
-    ]
-    inputs = np.stack([_flow_vector(store[record.clip]) for record, _ in known])
+    learnt = ClipDataset.open(folder)
+    known = [(i, facs.to_three(record.emotion)) for i, record in enumerate(learnt.records)]
+    known = [(i, label) for i, label in known if label is not None]
+    inputs = np.stack([_flow_vector(learnt[i].features) for i, _ in known])
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=2000))
     model.fit(inputs, [label for _, label in known])
     predicted = [
-        str(model.predict(_flow_vector(c.packet)[None])[0]) if c.packet is not None else None
+        str(model.predict(_flow_vector(c.features)[None])[0]) if c.features is not None else None
         for c in clips
     ]
     return class_uf1(clips, predicted)
 
 
-def _flow_vector(packet: Packet) -> NDArray[np.float32]:
-    features = DeftFeatureExtractor()(packet)
+def _flow_vector(measured: Features | None) -> NDArray[np.float32]:
+    assert measured is not None
+    features = DeftFeatureExtractor()(measured)
     flow = features["flow"][0, 0].numpy()
     pooled = flow.reshape(3, 14, 4, 14, 4).mean((2, 4))
     # The fourth value only marks that amplitudes are known.

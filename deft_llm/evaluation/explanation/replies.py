@@ -13,9 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deft_llm import facs
-from deft_llm.answers import COARSE_LABELS, NOTHING, parse_triple
+from deft_llm.answers import COARSE_LABELS, NOTHING, parse_structured_answer
 from deft_llm.clip import Prediction
-from deft_llm.data.simulated_test import TestClip
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.deft.inference.calibration import LABEL_SETS
 from deft_llm.deft.inference.explainer import Answers, Explainer
 from deft_llm.files import write_lines
@@ -53,18 +53,18 @@ class Reply:
 
     def aus(self) -> list[str]:
         """AU codes of the generated answer; none where it does not parse."""
-        record = parse_triple(self.text)
+        record = parse_structured_answer(self.text)
         return list(record["aus"]) if record else []
 
     def names_an_emotion(self) -> bool:
         """Whether label likelihood or text speak of any expression at all."""
-        record = parse_triple(self.text)
+        record = parse_structured_answer(self.text)
         return self.best() != NOTHING or (record is not None and record["class"] != NOTHING)
 
 
 def ask(
     explainer: Explainer,
-    clips: Sequence[TestClip],
+    clips: Sequence[MeasuredClip],
     ablate: tuple[str, ...] = (),
     write: bool = True,
     grammar: bool = False,
@@ -79,11 +79,11 @@ def ask(
         grammar: Generate it under the grammar; scores of such texts have to say so.
     """
     replies = [Reply({}, "", None, None) for _ in clips]
-    shown = [(i, clip.packet) for i, clip in enumerate(clips) if clip.packet is not None]
+    shown = [(i, clip.features) for i, clip in enumerate(clips) if clip.features is not None]
     name = "answers" if write else f"without {' and '.join(ablate)}"
     for first in tqdm(range(0, len(shown), BATCH), desc=name, unit="batch"):
-        rows, packets = zip(*shown[first : first + BATCH], strict=True)
-        tokens = explainer.encode(packets, ablate)
+        rows, shard = zip(*shown[first : first + BATCH], strict=True)
+        tokens = explainer.encode(shard, ablate)
         answers = explainer.answers(tokens, write, grammar)
         emotions = explainer.likelihoods(tokens, "seven")
         for k, i in enumerate(rows):
@@ -102,7 +102,7 @@ def _reply(answers: Answers, emotions: Tensor, k: int) -> Reply:
 
 
 def write_rows(
-    path: Path, seed: int, clips: Sequence[TestClip], replies: Sequence[Reply], seconds: float
+    path: Path, seed: int, clips: Sequence[MeasuredClip], replies: Sequence[Reply], seconds: float
 ) -> None:
     """One ``Prediction`` a line, with the text."""
     lines = []

@@ -14,15 +14,15 @@ from torch import Tensor
 from deft_llm import facs
 from deft_llm.answers import NOTHING, stated_claims
 from deft_llm.clip import Evidence
-from deft_llm.data.simulated_test import TestClip
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.deft.configuration_deft import NO_EMOTION
 from deft_llm.deft.inference.calibration import LABEL_SETS
 from deft_llm.evaluation.explanation.replies import Reply
 from deft_llm.metrics.classification import binary_f1, confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import ClaimCounts, count_claims
 from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations
-from deft_llm.unimer.build import TOLD
 from deft_llm.unimer.constraints import judge
+from deft_llm.unimer.simulated import ACCEPTED
 
 AMPLITUDES = (0.3, 0.6, 1.0, 1.8, 3.0001)  # canonical px, edges of the table's rows
 LEAST_AU_SHARE = 0.02  # an AU is scored when it is in this share of the coded combinations
@@ -35,14 +35,14 @@ def class_of(spec: ClipSpec, label_set: str = "three") -> str | None:
 
 
 def class_uf1(
-    clips: Sequence[TestClip], predicted: Iterable[str | None], label_set: str = "three"
+    clips: Sequence[MeasuredClip], predicted: Iterable[str | None], label_set: str = "three"
 ) -> float:
     """UF1 over the clips that have a class of the label set."""
     return uf1(confusion(clips, predicted, label_set))
 
 
 def confusion(
-    clips: Sequence[TestClip], predicted: Iterable[str | None], label_set: str = "three"
+    clips: Sequence[MeasuredClip], predicted: Iterable[str | None], label_set: str = "three"
 ) -> NDArray[np.int64]:
     """Rows true, columns predicted, over the clips that have a class of the label set."""
     rows = [(class_of(c.spec, label_set), p) for c, p in zip(clips, predicted, strict=True)]
@@ -51,8 +51,8 @@ def confusion(
     return confusion_matrix([r[0] for r in kept], [r[1] for r in kept], classes)
 
 
-def labelled(
-    clips: Sequence[TestClip], replies: Sequence[Reply], label_set: str
+def labelled_scores(
+    clips: Sequence[MeasuredClip], replies: Sequence[Reply], label_set: str
 ) -> tuple[Tensor, Tensor]:
     """Log-likelihoods (N, L) and true indices (N,) of the clips that have a label of the set.
 
@@ -97,14 +97,14 @@ def au_matrix(sets: Iterable[Iterable[str]], numbers: Sequence[int]) -> NDArray[
 
 
 def stated_au_f1(
-    clips: Sequence[TestClip], replies: Sequence[Reply], numbers: Sequence[int]
+    clips: Sequence[MeasuredClip], replies: Sequence[Reply], numbers: Sequence[int]
 ) -> NDArray[np.float64]:
     """F1 (K,) of the AUs that the generated answers name."""
     truth = au_matrix((clip.spec.aus for clip in clips), numbers)
     return binary_f1(truth, au_matrix((reply.aus() for reply in replies), numbers))
 
 
-def claims(clips: Sequence[TestClip], replies: Sequence[Reply]) -> ClaimCounts:
+def claims(clips: Sequence[MeasuredClip], replies: Sequence[Reply]) -> ClaimCounts:
     """Claims of the raw texts against exact motion, summed over clips."""
     counts = (
         count_claims(stated_claims(reply.text), clip.motion)
@@ -113,7 +113,7 @@ def claims(clips: Sequence[TestClip], replies: Sequence[Reply]) -> ClaimCounts:
     return sum(counts, ClaimCounts())
 
 
-def rule_claims(clips: Sequence[TestClip]) -> ClaimCounts:
+def rule_claims(clips: Sequence[MeasuredClip]) -> ClaimCounts:
     """What the instruction data's rule would state, given the true AUs and the measured flow.
 
     It speaks only of motion that a coded AU explains, so its recall is about what a model that
@@ -122,14 +122,14 @@ def rule_claims(clips: Sequence[TestClip]) -> ClaimCounts:
     counts = ClaimCounts()
     for clip in clips:
         evidence: tuple[Evidence, ...] = ()
-        if clip.packet is not None:
-            evidence = judge(clip.packet["regions"], clip.spec.aus, least=TOLD).evidence
+        if clip.features is not None:
+            evidence = judge(clip.features["regions"], clip.spec.aus, least=ACCEPTED).evidence
         stated = [(row.region, row.direction) for row in evidence]
         counts += count_claims(stated, clip.motion)
     return counts
 
 
-def named_without_au(clips: Sequence[TestClip], replies: Sequence[Reply]) -> list[bool]:
+def named_without_au(clips: Sequence[MeasuredClip], replies: Sequence[Reply]) -> list[bool]:
     """For each clip without any AU, whether it is given an emotion, by likelihood or in words."""
     return [r.names_an_emotion() for c, r in zip(clips, replies, strict=True) if not c.spec.aus]
 
@@ -171,7 +171,7 @@ def head_aus(
 
 
 def amplitude_table(
-    clips: Sequence[TestClip], replies: Sequence[Reply]
+    clips: Sequence[MeasuredClip], replies: Sequence[Reply]
 ) -> list[dict[str, str | int | float]]:
     """Scores by peak displacement, clips with AUs only."""
     rows: list[dict[str, str | int | float]] = []

@@ -21,9 +21,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from deft_llm import facs
+from deft_llm import facs, resources
 from deft_llm.config import Settings
-from deft_llm.data.simulated_test import even_specs, head_at_hand, test_clips
+from deft_llm.data.simulated import SimulatedData, even_specs, head_at_hand, simulated_clips, specs
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError, did_you_mean
 from deft_llm.evaluation.benchmark import Benchmark
@@ -47,7 +47,6 @@ from deft_llm.evaluation.faces import require_unseen
 from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.figures import Figure
 from deft_llm.simulator.scene.clip_spec import ClipSpec
-from deft_llm.unimer.build import SimulatedData, specs
 
 logger = logging.getLogger(__name__)
 LEFT_OUT = "left_out"
@@ -66,7 +65,7 @@ class TrainedModel(Settings):
     """A checkpoint to test.
 
     Attributes:
-        checkpoint: Its folder.
+        checkpoint: Its folder; "embedded": the package's.
         recipes: What it was trained by: their training draw fits the ceilings, and shares no face
             with the tests.
         tests: Names of the test sets.
@@ -163,7 +162,7 @@ class SimulatedBenchmark(Benchmark):
             return self._pairs, 0
         found = []
         for name, test in self._pairs:
-            folder = self.models[name].checkpoint
+            folder = resources.checkpoint(self.models[name].checkpoint)
             if not folder.is_dir():
                 logger.warning("model %r is left out: no checkpoint %s", name, folder)
             elif head_at_hand(self.data[test].head):
@@ -184,7 +183,7 @@ class SimulatedBenchmark(Benchmark):
 
     def _trial(self, name: str, test: str, explainer: Explainer, train: list[ClipSpec]) -> Trial:
         data = self.data[test]
-        clips = test_clips(data, self.output)
+        clips = simulated_clips(data, self.output)
         started = time.perf_counter()
         replies = ask(explainer, clips, grammar=self.grammar)
         seconds = (time.perf_counter() - started) / len(clips)
@@ -198,7 +197,7 @@ class SimulatedBenchmark(Benchmark):
             replies,
             self.label_sets,
             scored_aus(self.least_au_share),
-            () if probe is None else test_clips(probe, self.output, even=True),
+            () if probe is None else simulated_clips(probe, self.output, even=True),
             self.train_data,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from deft_llm.data.simulated_test import TestClip
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.evaluation.explanation.replies import Reply, ask
 from deft_llm.evaluation.explanation.scores import class_uf1
@@ -31,11 +31,11 @@ class Trial:
 
     explainer: Explainer
     train: Sequence[ClipSpec]
-    clips: Sequence[TestClip]
+    clips: Sequence[MeasuredClip]
     replies: Sequence[Reply]
     label_sets: Sequence[str]
     numbers: Sequence[int]
-    probe: Sequence[TestClip] = ()
+    probe: Sequence[MeasuredClip] = ()
     train_data: Path | None = None
 
     @cached_property

@@ -26,11 +26,13 @@ from deft_llm.evaluation.flow.estimators import (
 )
 from deft_llm.evaluation.flow.recognition import RecognitionSets, recognition_uf1
 from deft_llm.evaluation.tables import markdown
+from deft_llm.flow_models.files import WEIGHTS
 from deft_llm.flow_models.pairs import PairData, PairStore
 from deft_llm.leaks import Ids, require_disjoint
 from deft_llm.metrics.figures import Figure
 from deft_llm.metrics.flow import BINS, FlowErrors
 from deft_llm.motion.flow import flow_estimator
+from deft_llm.resources import embedded
 from deft_llm.simulator.ict_head.files import ict_file
 
 logger = logging.getLogger(__name__)
@@ -97,7 +99,8 @@ class FlowBenchmark(Benchmark):
             parameters, _ = tune(method, choices, tuning)
             logger.info("%s: %s", method, parameters or "its own preset")
             found[method] = flow_estimator(method, **parameters)
-        for name, folder in self.networks.items():
+        for name, given in self.networks.items():
+            folder = embedded(given, WEIGHTS)
             if (folder / "model.safetensors").is_file():
                 found[name] = flow_estimator("srflow", folder=folder)
             else:

@@ -14,30 +14,30 @@ from deft_llm.flow_models.pairs import PairStore
 from deft_llm.metrics.flow import FlowErrors, flow_errors
 from deft_llm.motion.flow import flow_estimator
 
-Flow = NDArray[np.float32]
-Estimate = Callable[[NDArray[Any], NDArray[Any]], Flow]
+FlowField = NDArray[np.float32]
+Estimate = Callable[[NDArray[Any], NDArray[Any]], FlowField]
 """Two images (H, W) or (H, W, 3) in 0..255 -> flow (2, H, W), px."""
 SMALL = "under_2px"  # the group that tuning and bars are about
 
 
 @dataclass(frozen=True)
-class Pair:
+class FlowPair:
     """Two images uint8 (H, W, 3), true flow (2, H, W) px, mask (H, W)."""
 
     first: NDArray[np.uint8]
     second: NDArray[np.uint8]
-    truth: Flow
+    truth: FlowField
     mask: NDArray[np.bool_]
 
 
-def pairs_of(store: PairStore) -> Iterator[Pair]:
+def pairs_of(store: PairStore) -> Iterator[FlowPair]:
     """The pairs of a store that show any face."""
     for i in range(len(store)):
         row = store[i]
         first, second = (np.ascontiguousarray(im.transpose(1, 2, 0)) for im in row["images"])
         if row["mask"].any():
             truth = row["flow"].astype(np.float32)
-            yield Pair(first, second, truth, row["mask"].astype(bool))
+            yield FlowPair(first, second, truth, row["mask"].astype(bool))
 
 
 def errors_of(estimate: Estimate, store: PairStore, name: str) -> FlowErrors:
@@ -45,18 +45,18 @@ def errors_of(estimate: Estimate, store: PairStore, name: str) -> FlowErrors:
     return errors_of_fit(lambda pair: estimate(pair.first, pair.second), store, name)
 
 
-def errors_of_fit(fit: Callable[[Pair], Flow], store: PairStore, name: str) -> FlowErrors:
+def errors_of_fit(fit: Callable[[FlowPair], FlowField], store: PairStore, name: str) -> FlowErrors:
     """Errors of what may also see the truth, such as :func:`rigid_fit`."""
     pairs = tqdm(pairs_of(store), total=len(store), desc=name, unit="pair")
     return sum((flow_errors(fit(p), p.truth, p.mask) for p in pairs), FlowErrors())
 
 
-def zero_flow(first: NDArray[Any], second: NDArray[Any]) -> Flow:
+def zero_flow(first: NDArray[Any], second: NDArray[Any]) -> FlowField:
     """No motion at all: what an estimator has to beat."""
     return np.zeros((2, *first.shape[:2]), np.float32)
 
 
-def rigid_fit(pair: Pair) -> Flow:
+def rigid_fit(pair: FlowPair) -> FlowField:
     """The rotation and shift in the image plane that come nearest to the true flow.
 
     Least squares over the mask (Kabsch 1976): what no estimator of rigid motion can surpass.

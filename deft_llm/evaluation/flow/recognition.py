@@ -22,6 +22,8 @@ from tqdm import tqdm
 from deft_llm import facs
 from deft_llm.config import Settings
 from deft_llm.data.features import flow_map
+from deft_llm.data.shards import Arrays, Shards, open_shards
+from deft_llm.data.simulated import SimulatedData, filmed, specs
 from deft_llm.errors import UserError
 from deft_llm.evaluation.faces import require_unseen
 from deft_llm.evaluation.flow.estimators import Estimate
@@ -33,8 +35,6 @@ from deft_llm.motion.measure import MotionSettings, averaged_frame
 from deft_llm.recognizers.linear import LogisticFlow
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, render_many
-from deft_llm.training.rendered import Arrays, Shards, open_shards
-from deft_llm.unimer.build import SimulatedData, filmed, specs
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
@@ -84,7 +84,7 @@ def frames_of(data: SimulatedData, cache: Path) -> Frames:
     drawn = [spec for spec in specs(data) if _class_of(spec)]
     shards = Shards(folder, "frames", len(drawn), _SHARD)
     shards.render(
-        drawn, partial(render_many, then=film, workers=data.workers), "clips for recognition"
+        drawn, partial(render_many, then=film_pairs, workers=data.workers), "clips for recognition"
     )
     files = open_shards(shards.files)
     images, landmarks, seen = (
@@ -99,7 +99,7 @@ def _class_of(spec: ClipSpec) -> str | None:
     return facs.to_scheme(spec.emotion, "3")
 
 
-def film(simulated: SimulatedClip) -> Arrays:
+def film_pairs(simulated: SimulatedClip) -> Arrays:
     """Onset and apex of one clip, one row each; zeros where no face was found."""
     try:
         _, aligned = filmed(simulated)
@@ -121,7 +121,7 @@ def _row(images: NDArray[Any], landmarks: NDArray[Any], seen: bool) -> Arrays:
     }
 
 
-def encoded(estimate: Estimate, frames: Frames, side: int, name: str) -> Floats:
+def encoded_flow(estimate: Estimate, frames: Frames, side: int, name: str) -> Floats:
     """What the classifier reads: head motion removed, made small, encoded, (N, 3, side, side)."""
     rows, head_model = [], MotionSettings().head_model
     pairs = zip(frames.images, frames.landmarks, strict=True)
@@ -149,7 +149,7 @@ def recognition_uf1(
     train, test = (frames_of(data, cache) for data in (sets.train, sets.test))
     scores = {}
     for name, estimate in estimates.items():
-        fitted_on, scored_on = (encoded(estimate, f, sets.side, name) for f in (train, test))
+        fitted_on, scored_on = (encoded_flow(estimate, f, sets.side, name) for f in (train, test))
         scores[name] = _uf1(fitted_on, scored_on, train, test)
     return scores
 

@@ -24,6 +24,7 @@ from deft_llm.evaluation.tables import markdown
 from deft_llm.landmark_models.augment import jitter
 from deft_llm.landmark_models.crops import placed_by_points
 from deft_llm.landmark_models.faces import FaceData, FaceStore
+from deft_llm.landmark_models.files import WEIGHTS
 from deft_llm.landmark_models.finder import NetworkFinder
 from deft_llm.media.canonical import five_points, transform
 from deft_llm.media.face import MeanShapeFinder, YuNetFinder, align, track_faces
@@ -33,11 +34,12 @@ from deft_llm.media.video import read_clip
 from deft_llm.metrics.figures import Figure
 from deft_llm.metrics.landmarks import (
     by_part,
-    calibration,
     interocular,
     landmark_errors,
+    stated_error_ratio,
     sureness,
 )
+from deft_llm.resources import embedded
 from deft_llm.simulator.ict_head.files import ict_file
 
 logger = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ class LandmarkBenchmark(Benchmark):
     interocular distances.
 
     Attributes:
-        network: Folder of the committed network.
+        network: Folder of the committed network; "embedded": the package's.
         one_head: Folder of a network that was trained on the head "own" alone.
         held_out: Unseen faces of the committed network's heads.
         other_head: Faces of the other head.
@@ -93,7 +95,7 @@ class LandmarkBenchmark(Benchmark):
         """See the base."""
         values: dict[str, float] = {}
         rows: dict[str, Scores] = {}
-        finder = NetworkFinder(self.network)
+        finder = NetworkFinder(embedded(self.network, WEIGHTS))
         if (store := _faces(self.held_out, self.output / "held-out")) is not None:
             rows["both heads, unseen faces"] = scores = score(finder, store)
             values |= _values("held_out", scores)
@@ -141,7 +143,7 @@ def score(finder: NetworkFinder, store: FaceStore) -> Scores:
     return Scores(landmark_errors(np.concatenate(found), truth), sure)
 
 
-def judged(
+def judged_error(
     clip: Clip, track: FaceTrack, finder: LandmarkFinder, judge: YuNetFinder, every: int = 1
 ) -> NDArray[np.float64]:
     """Distance of the five points from the judge's, over the judge's eye distance.
@@ -172,7 +174,7 @@ def judged(
 def _values(name: str, scores: Scores) -> dict[str, float]:
     return {
         f"{name}_nme": float(scores.errors.mean()),
-        f"{name}_error_over_stated": calibration(scores.errors, scores.stated),
+        f"{name}_error_over_stated": stated_error_ratio(scores.errors, scores.stated),
     }
 
 
@@ -205,7 +207,7 @@ def _real(
         clip = read_clip(base / name, max_side=_MAX_SIDE)
         track = track_faces(clip)
         network, mean = (
-            judged(clip, track, by, judge, real.every) for by in (finder, MeanShapeFinder())
+            judged_error(clip, track, by, judge, real.every) for by in (finder, MeanShapeFinder())
         )
         found[name.name] = (network, mean)
     return found
@@ -216,7 +218,7 @@ def _simulated_table(rows: dict[str, Scores]) -> str:
         {
             "network, faces": name,
             **{part: f"{v:.4f}" for part, v in by_part(scores.errors).items()},
-            "error over stated": f"{calibration(scores.errors, scores.stated):.2f}",
+            "error over stated": f"{stated_error_ratio(scores.errors, scores.stated):.2f}",
             "rank correlation": f"{sureness(scores.errors, scores.stated):.2f}",
         }
         for name, scores in rows.items()

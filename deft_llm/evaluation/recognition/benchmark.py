@@ -19,17 +19,17 @@ from pydantic import Field
 
 from deft_llm import facs, protocols
 from deft_llm.config import Settings
-from deft_llm.data.flow_images import FlowImages, read_flow_images
+from deft_llm.data.flow_images import read_flow_images
+from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.errors import UserError, did_you_mean
 from deft_llm.evaluation.benchmark import Benchmark
-from deft_llm.evaluation.recognition.entries import BenchmarkData, ModelEntry
+from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.results import Result, questions
 from deft_llm.evaluation.recognition.runs import run_entry
-from deft_llm.evaluation.recognition.tables import Published, write_tables
+from deft_llm.evaluation.recognition.tables import PublishedScore, write_tables
 from deft_llm.files import write_text
-from deft_llm.leaks import audit
+from deft_llm.leaks import find_leaks
 from deft_llm.metrics.figures import Figure
-from deft_llm.motion.encoding import medsqrt
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class RecognitionBenchmark(Benchmark):
     baseline: str
     few: FewSubjects | None = None
     figures: list[str] = Field(default_factory=list)
-    published: list[Published] = Field(default_factory=list)
+    published: list[PublishedScore] = Field(default_factory=list)
 
     def figure_names(self) -> list[str]:
         """See the base."""
@@ -96,10 +96,9 @@ class RecognitionBenchmark(Benchmark):
         names = self.models or list(self.entries)
         if self.oracle_epoch:
             names = [self._with_oracle(name) for name in names]
-        images = _read(self.data)
-        data = _benchmark_data(images)
+        data = _read(self.data)
         splits = self._splits(data)
-        self._require_no_leak(splits, images)
+        self._require_no_leak(splits, data)
         results = {
             name: Result(
                 name,
@@ -135,24 +134,24 @@ class RecognitionBenchmark(Benchmark):
         self.entries[f"oracle_{name}"] = self.entries[name].model_copy(update={"schedule": chosen})
         return f"oracle_{name}"
 
-    def _splits(self, data: BenchmarkData) -> list[protocols.Split]:
-        people = data.people
+    def _splits(self, data: LabelledClips) -> list[protocols.Split]:
+        people, datasets, subjects = data.clips.people, data.clips.datasets, data.clips.subjects
         make = {
-            "loso": lambda: protocols.composite(data.datasets, data.subjects),
+            "loso": lambda: protocols.composite_splits(datasets, subjects),
             "kfold": lambda: protocols.subject_kfold(people, self.folds),
-            "cross_dataset": lambda: protocols.cross_dataset(data.datasets, data.subjects),
+            "cross_dataset": lambda: protocols.cross_dataset(datasets, subjects),
             "hold_out": lambda: protocols.hold_out(people, self.share),
         }
         splits = make[self.protocol]()
         protocols.require_classes(splits, data.labels, data.classes)
         for split in splits:
-            protocols.require_disjoint(split, people)
+            protocols.require_disjoint_subjects(split, people)
         return splits
 
-    def _require_no_leak(self, splits: Sequence[protocols.Split], images: FlowImages) -> None:
+    def _require_no_leak(self, splits: Sequence[protocols.Split], data: LabelledClips) -> None:
         """Write the leak audit beside the tables; a certain leak stops the run."""
-        clips = images.clips.tolist()
-        leaks = audit(splits, clips, list(images.images))
+        clips = data.clips.clips.tolist()
+        leaks = find_leaks(splits, clips, list(data.clips.stack("flow_image")))
         report = leaks.to_markdown(clips)
         logger.info("%s", report.splitlines()[0])
         if not leaks.clean:
@@ -160,11 +159,12 @@ class RecognitionBenchmark(Benchmark):
         self.output.mkdir(parents=True, exist_ok=True)
         write_text(self.output / "leaks.md", report + "\n")
 
-    def _few_subjects(self, data: BenchmarkData, names: Sequence[str]) -> dict[str, Result]:
+    def _few_subjects(self, data: LabelledClips, names: Sequence[str]) -> dict[str, Result]:
         """Results of the draws, each a fold of its own; scores are averaged over draws."""
         if self.few is None:
             return {}
-        splits = few_subject_splits(data.subjects, data.labels, self.few.subjects, self.few.draws)
+        subjects = data.clips.subjects
+        splits = few_subject_splits(subjects, data.labels, self.few.subjects, self.few.draws)
         folder = self.output / f"rows-{self.few.subjects}-subjects"
         return {
             name: Result(
@@ -177,22 +177,11 @@ class RecognitionBenchmark(Benchmark):
         }
 
 
-def _read(data: Path) -> FlowImages:
+def _read(data: Path) -> LabelledClips:
     root = os.environ.get("DEFT_DATA")
     if not root and not data.is_absolute():
         raise UserError(f"data {data}: set DEFT_DATA to the folder that holds it")
-    return read_flow_images(Path(root or ".") / data)
-
-
-def _benchmark_data(images: FlowImages) -> BenchmarkData:
-    return BenchmarkData(
-        {"flow_uvs": medsqrt(images.images)},
-        images.labels,
-        images.subjects,
-        images.clips,
-        images.datasets,
-        facs.THREE_CLASSES,
-    )
+    return labelled(read_flow_images(Path(root or ".") / data), facs.THREE_CLASSES, three_class)
 
 
 def few_subject_splits(

@@ -29,7 +29,7 @@ from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.faces import require_unseen
 from deft_llm.evaluation.recognition.dual_phase_clips import (
-    CLASSES,
+    OFFSET_CLASSES,
     DualPhaseData,
     DualPhaseSet,
     dual_phase_set,
@@ -40,10 +40,11 @@ from deft_llm.files import write_lines
 from deft_llm.metrics.figures import Figure
 from deft_llm.recognizers.base import Recognizer, load_recognizer
 from deft_llm.recognizers.linear import LogisticDual
-from deft_llm.recognizers.task import Examples, RecognizerTask
+from deft_llm.recognizers.task import RecognizerTask
 from deft_llm.simulator.scene.clip_spec import ClipSpec
-from deft_llm.training.loop import Schedule, fit
-from deft_llm.training.runs import use_all_cores
+from deft_llm.training.loop import fit
+from deft_llm.training.machine import use_all_cores
+from deft_llm.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
@@ -113,13 +114,13 @@ class DualPhaseBenchmark(Benchmark):
     ) -> _Answers:
         """Train one variant, or go on with it, and let it answer every test clip."""
         set_seed(seed)
-        model = load_recognizer("fmanet", len(CLASSES), **{**self.options, **VARIANTS[name]})
+        model = load_recognizer("fmanet", len(OFFSET_CLASSES), **{**self.options, **VARIANTS[name]})
         assert isinstance(model, Recognizer)
-        task = RecognizerTask(model, _examples(train, model), self.batch_size, seed)
+        task = RecognizerTask(model, train.clips, self.batch_size, seed)
         final = fit(task, self.schedule, runs / f"{name}-{seed}")
         load_model(task.model, final / "model.safetensors")  # of a run that was finished before
         started = time.perf_counter()
-        probabilities = task.probabilities(_examples(test, model))
+        probabilities = task.probabilities(test.clips)
         seconds = (time.perf_counter() - started) / len(probabilities)
         return _Answers(probabilities, sum(p.numel() for p in model.parameters()), seconds)
 
@@ -139,12 +140,9 @@ class _Answers:
 
 def _linear(train: DualPhaseSet, test: DualPhaseSet) -> _Answers:
     """A logistic regression on every pixel of both phases, as strong as on real flow images."""
-    model = LogisticDual(len(CLASSES))
-    learnt, scored = (
-        {name: x.numpy() for name, x in _examples(clips, model).inputs.items()}
-        for clips in (train, test)
-    )
-    model.fit(learnt, train.labels)
+    model = LogisticDual(len(OFFSET_CLASSES))
+    learnt, scored = (drawn.clips.clips.inputs(model.inputs) for drawn in (train, test))
+    model.fit(learnt, train.clips.labels)
     started = time.perf_counter()
     probabilities = model.predict_proba(scored)
     seconds = (time.perf_counter() - started) / len(probabilities)
@@ -154,25 +152,22 @@ def _linear(train: DualPhaseSet, test: DualPhaseSet) -> _Answers:
 def _rows(name: str, seed: int, test: DualPhaseSet, answers: _Answers) -> list[dict[str, Any]]:
     """A ``Prediction`` for every test clip, with the model's name and size."""
     rows = []
-    for spec, label, values in zip(test.specs, test.labels, answers.probabilities, strict=True):
+    for spec, label, values in zip(
+        test.specs, test.clips.labels, answers.probabilities, strict=True
+    ):
         row = Prediction(
             dataset="dual_phase",
             subject=spec.clip.subject,
             clip=spec.clip.name,
             fold=0,
             seed=seed,
-            label=CLASSES[label],
-            predicted=CLASSES[int(values.argmax())],
-            probabilities=dict(zip(CLASSES, values.tolist(), strict=True)),
+            label=OFFSET_CLASSES[label],
+            predicted=OFFSET_CLASSES[int(values.argmax())],
+            probabilities=dict(zip(OFFSET_CLASSES, values.tolist(), strict=True)),
             seconds=answers.seconds,
         )
         rows.append({"model": name, "parameters": answers.parameters, **asdict(row)})
     return rows
-
-
-def _examples(clips: DualPhaseSet, model: Recognizer | LogisticDual) -> Examples:
-    """Mirroring leaves the classes: they do not tell left from right."""
-    return Examples(clips.flow, clips.labels, CLASSES, model.inputs)
 
 
 def table(rows: Sequence[dict[str, Any]], px: dict[str, float]) -> pd.DataFrame:
@@ -191,7 +186,7 @@ def table(rows: Sequence[dict[str, Any]], px: dict[str, float]) -> pd.DataFrame:
     group: NDArray[np.intp] = np.digitize(frame["clip"].map(px).to_numpy(), _PX_EDGES)
     by_model = frame.groupby("model", sort=False)
     scores = by_model[["accuracy"]].mean()
-    for name in CLASSES:
+    for name in OFFSET_CLASSES:
         scores[name] = frame[frame["label"] == name].groupby("model")["accuracy"].mean()
     low, high = _PX_EDGES
     for k, name in enumerate((f"< {low} px", f"{low}-{high} px", f"> {high} px")):
@@ -204,7 +199,7 @@ def _table(scores: pd.DataFrame) -> str:
     """The scores for people."""
     rows = []
     for name, row in scores.iterrows():
-        shares = {str(c): float(v) for c, v in row.items() if c != "parameters"}
+        numbers = {str(c): float(v) for c, v in row.items() if c != "parameters"}
         count = f"{row['parameters']:,.0f}"
-        rows.append({"model": str(name).replace("_", " "), **shares, "parameters": count})
+        rows.append({"model": str(name).replace("_", " "), **numbers, "parameters": count})
     return markdown(rows)

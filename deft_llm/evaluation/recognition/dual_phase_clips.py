@@ -23,10 +23,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +32,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
-from deft_llm.data.features import PacketSizes, pack
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.features import FeatureSizes, pack
+from deft_llm.data.labelled import LabelledClips
+from deft_llm.data.records import ClipRecord
+from deft_llm.data.shards import Arrays, Shards, open_shards
+from deft_llm.data.simulated import filmed
 from deft_llm.errors import UserError
 from deft_llm.motion.measure import MotionSettings, measure
-from deft_llm.parallel import one_core
+from deft_llm.parallel import parallel_map
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
 from deft_llm.simulator.scene.clips import SimulatedClip
 from deft_llm.simulator.scene.performance import Curve
 from deft_llm.simulator.scene.scene import Scene
 from deft_llm.simulator.scene.sets import ClipSet
-from deft_llm.training.rendered import Arrays, Shards, open_shards
-from deft_llm.unimer.build import filmed
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 
 GROUPS: dict[str, tuple[str, ...]] = {"brows": ("1", "2"), "mouth": ("12",)}
-CLASSES = ("the same lets go", "another lets go")
-_CURVE = Curve(frames=3, onset=0, apex=1, offset=2, rise=1.0, fall=1.0)
+OFFSET_CLASSES = ("the same lets go", "another lets go")
+_CURVE = Curve(frames=3, onset=0, apex=1, offset=2, onset_skew=1.0, offset_skew=1.0)
 _FPS = 10.0
 _POSED = 0.5  # level of both groups before the onset
 _SHARD = 100  # clips a file; an interruption loses at most this many
@@ -85,7 +86,7 @@ class DualPhaseSpec:
 
     @property
     def label(self) -> int:
-        """Index of ``CLASSES``."""
+        """Index of ``OFFSET_CLASSES``."""
         return int(self.onset_group != self.offset_group)
 
     @property
@@ -100,14 +101,12 @@ class DualPhaseSet:
 
     Attributes:
         specs: Their recipes; clips without a face are left out.
-        flow: (N, 2, 3, S, S) float32: u, v in canonical px and strain, onset to apex and apex to
-            offset.
-        labels: (N,) indices of ``CLASSES``.
+        clips: Their flow and classes. Mirroring leaves the classes: they do not tell left from
+            right.
     """
 
     specs: tuple[DualPhaseSpec, ...]
-    flow: Floats
-    labels: NDArray[np.int64]
+    clips: LabelledClips
 
 
 class _Stage(Scene):
@@ -156,7 +155,7 @@ def dual_phase_specs(data: DualPhaseData) -> Iterator[DualPhaseSpec]:
         yield DualPhaseSpec(clip, onset_group, offset_group)
 
 
-def film(drawn: DualPhaseSpec) -> SimulatedClip:
+def film_dual_phase(drawn: DualPhaseSpec) -> SimulatedClip:
     """Render one clip; equal recipes give equal bytes."""
     scene = _Stage(drawn, _head(drawn.clip.head))
     frames, landmarks = scene.film()
@@ -169,15 +168,15 @@ def _head(name: str) -> Head:
     return load_head(name)
 
 
-def observe(drawn: DualPhaseSpec, side: int) -> Floats | None:
+def dual_phase_flow(drawn: DualPhaseSpec, side: int) -> Floats | None:
     """Film and measure one clip: flow (2, 3, side, side), or None where no face was found."""
     try:
-        _, aligned = filmed(film(drawn))
+        _, aligned = filmed(film_dual_phase(drawn))
     except UserError as error:
         logger.warning("%s: %s", drawn.clip.name, error)
         return None
     measurement = measure(aligned, _CURVE.interval, MotionSettings(curve=False))
-    return pack(measurement, PacketSizes(flow=side))["flow"].astype(np.float32)
+    return pack(measurement, FeatureSizes(flow=side))["flow"].astype(np.float32)
 
 
 def dual_phase_set(data: DualPhaseData, cache: Path) -> DualPhaseSet:
@@ -197,18 +196,16 @@ def dual_phase_set(data: DualPhaseData, cache: Path) -> DualPhaseSet:
         np.concatenate([file.get_tensor(name) for file in files]) for name in ("flow", "seen")
     )
     kept = tuple(spec for spec, there in zip(drawn, seen, strict=True) if there)
+    records = [ClipRecord.of(spec.clip.annotation()) for spec in kept]
+    clips = ClipDataset.of_arrays(records, {"flow": flow[seen].astype(np.float32)}, str(folder))
     labels = np.array([spec.label for spec in kept])
-    return DualPhaseSet(kept, flow[seen].astype(np.float32), labels)
+    return DualPhaseSet(kept, LabelledClips(clips, labels, OFFSET_CLASSES))
 
 
 def _observe_all(specs: Sequence[DualPhaseSpec], data: DualPhaseData) -> Iterator[Arrays]:
-    """:func:`observe` on every clip, in order; one worker stays in this process."""
-    if data.workers <= 1:
-        yield from (_row(observe(spec, data.side), data.side) for spec in specs)
-        return
-    with ProcessPoolExecutor(data.workers, get_context("spawn"), one_core) as pool:
-        flows = pool.map(observe, specs, [data.side] * len(specs), chunksize=4)
-        yield from (_row(flow, data.side) for flow in flows)
+    """:func:`dual_phase_flow` on every clip, in order; one worker stays in this process."""
+    flows = parallel_map(partial(dual_phase_flow, side=data.side), specs, data.workers)
+    return (_row(flow, data.side) for flow in flows)
 
 
 def _row(flow: Floats | None, side: int) -> Arrays:

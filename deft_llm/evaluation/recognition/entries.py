@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from deft_llm import protocols
 from deft_llm.config import Settings
-from deft_llm.files import digest, file_digest
+from deft_llm.files import file_digest
 from deft_llm.training.fold_trainer import FoldSchedule
 
 
@@ -52,38 +48,3 @@ class ModelEntry(Settings):
         ]
         files = [file for folder in folders for file in sorted(folder.glob("*.safetensors"))]
         return [file_digest(file) for file in files]
-
-
-@dataclass(frozen=True)
-class BenchmarkData:
-    """What every model of a benchmark is given, N rows.
-
-    Attributes:
-        inputs: Named inputs.
-        labels: Class indices (N,).
-        subjects: (N,).
-        clips: (N,), unique.
-        datasets: (N,).
-        classes: Their names.
-    """
-
-    inputs: dict[str, NDArray[np.float32]]
-    labels: NDArray[np.int64]
-    subjects: NDArray[np.str_]
-    clips: NDArray[np.str_]
-    datasets: NDArray[np.str_]
-    classes: tuple[str, ...]
-
-    def digest(self) -> str:
-        """A hash of everything, so that kept rows belong to this data."""
-        arrays = (*self.inputs.values(), self.labels, self.subjects, self.clips)
-        return digest(*(np.ascontiguousarray(array).tobytes() for array in arrays))
-
-    @property
-    def people(self) -> NDArray[np.str_]:
-        """Subjects with their datasets (N,): equal names in two datasets are two people."""
-        return np.char.add(np.char.add(self.datasets, "/"), self.subjects)
-
-    def taken(self, rows: protocols.Indices) -> dict[str, NDArray[np.float32]]:
-        """The inputs of some rows."""
-        return {name: array[rows] for name, array in self.inputs.items()}

@@ -71,7 +71,7 @@ def _matrix(rows: Sequence[Prediction]) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Question:
+class FigureSource:
     """What one figure, or a gain with both ends of its interval, is computed from.
 
     Attributes:
@@ -101,7 +101,7 @@ class Question:
         return {self.figure: gain.value, **ends}
 
 
-def questions(models: Iterable[str], baseline: str) -> dict[str, Question]:
+def questions(models: Iterable[str], baseline: str) -> dict[str, FigureSource]:
     """Every figure that some entries can give -> how it is computed.
 
     Args:
@@ -109,13 +109,13 @@ def questions(models: Iterable[str], baseline: str) -> dict[str, Question]:
         baseline: The one that ``<model>_gain`` is over.
     """
     models = list(models)
-    asked: list[Question] = []
+    asked: list[FigureSource] = []
     for name in models:
         asked += [
-            Question("uf1", f"{name}_uf1", name),
-            Question("few", f"{name}_few_subjects_uf1", name),
-            Question("gain", f"{name}_gain", name, baseline),
-            *(Question("gain", f"{name}_gain_over_{o}", name, o) for o in models),
+            FigureSource("uf1", f"{name}_uf1", name),
+            FigureSource("few", f"{name}_few_subjects_uf1", name),
+            FigureSource("gain", f"{name}_gain", name, baseline),
+            *(FigureSource("gain", f"{name}_gain_over_{o}", name, o) for o in models),
         ]
     found = {question.figure: question for question in asked}
     gains = [question for question in asked if question.kind == "gain"]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from deft_llm import protocols
 from deft_llm.clip import Prediction
-from deft_llm.evaluation.recognition.entries import BenchmarkData, ModelEntry
+from deft_llm.data.labelled import LabelledClips
+from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.files import digest, read_lines, write_lines, write_text
 
 
@@ -26,7 +27,7 @@ class PredictionRows:
         folder: Where the entry's own folder is made.
         name: Name of the entry.
         entry: What is run.
-        data: Inputs and labels.
+        data: Clips with their classes.
         splits: The folds.
     """
 
@@ -35,7 +36,7 @@ class PredictionRows:
         folder: Path,
         name: str,
         entry: ModelEntry,
-        data: BenchmarkData,
+        data: LabelledClips,
         splits: Sequence[protocols.Split],
     ) -> None:
         hidden: Any = {"note": True, "schedule": {"folds_at_once", "processes"}}
@@ -60,10 +61,11 @@ class PredictionRows:
         """Keep the predictions of one fold: class probabilities ``p`` of the rows ``test``."""
         lines = []
         for row, values in zip(test, p, strict=True):
+            record = self.data.clips.records[row]
             prediction = Prediction(
-                dataset=str(self.data.datasets[row]),
-                subject=str(self.data.subjects[row]),
-                clip=str(self.data.clips[row]),
+                dataset=record.dataset,
+                subject=record.subject,
+                clip=record.clip,
                 fold=fold,
                 seed=seed,
                 label=self.data.classes[self.data.labels[row]],

@@ -17,22 +17,25 @@ from tqdm import tqdm
 
 from deft_llm import protocols
 from deft_llm.clip import Prediction
+from deft_llm.data.inputs import mirror_inputs
+from deft_llm.data.labelled import LabelledClips
 from deft_llm.errors import UserError
-from deft_llm.evaluation.recognition.entries import BenchmarkData, ModelEntry
+from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.rows import PredictionRows
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
-from deft_llm.training.fold_trainer import Job
+from deft_llm.training.fold_trainer import FoldJob
 from deft_llm.training.folds import train_folds
 
 logger = logging.getLogger(__name__)
 _INNER_FOLDS = 5
+InputArrays = dict[str, NDArray[np.float32]]  # of all rows, by name
 
 
 def run_entry(
     name: str,
     entry: ModelEntry,
-    data: BenchmarkData,
+    data: LabelledClips,
     splits: Sequence[protocols.Split],
     seeds: int,
     folder: Path,
@@ -42,7 +45,7 @@ def run_entry(
     Args:
         name: Name of the entry, for messages and files.
         entry: What to run.
-        data: Inputs and labels.
+        data: Clips with their classes.
         splits: The folds.
         seeds: Number of runs; 1 is used where nothing is random.
         folder: Where rows are kept, a file for each fold and seed.
@@ -54,11 +57,11 @@ def run_entry(
         UserError: If the recognizer needs an input that this data has not.
     """
     sample = load_recognizer(entry.recognizer, len(data.classes), **entry.options)
-    if absent := [i for i in sample.inputs if i not in data.inputs]:
-        raise UserError(
-            f"model {name}: {entry.recognizer} needs {absent[0]!r}, and this benchmark has "
-            f"{', '.join(data.inputs)}; leave it out with --models"
-        )
+    side = sample.side if isinstance(sample, Recognizer) else None
+    try:
+        inputs = data.clips.inputs(sample.inputs, side)
+    except UserError as error:
+        raise UserError(f"model {name}: {error}; leave it out with --models") from error
     random = isinstance(sample, Recognizer) or entry.seeded
     store = PredictionRows(folder, name, entry, data, splits)
     jobs = [(seed, split) for seed in range(seeds if random else 1) for split in splits]
@@ -66,17 +69,18 @@ def run_entry(
     if left and len(left) < len(jobs):
         logger.info("%s: %d of %d folds are done already", name, len(jobs) - len(left), len(jobs))
     if isinstance(sample, Recognizer):
-        _run_networks(name, entry, data, jobs, left, store)
+        _run_networks(name, entry, data, inputs, jobs, left, store)
     else:
         for seed, split in tqdm(left, desc=name, unit="fold"):
-            _run_classical(entry, data, seed, split, store)
+            _run_classical(entry, data, inputs, seed, split, store)
     return [row for seed, split in jobs for row in store.read(seed, split.fold)]
 
 
 def _run_networks(
     name: str,
     entry: ModelEntry,
-    data: BenchmarkData,
+    data: LabelledClips,
+    inputs: InputArrays,
     jobs: Sequence[tuple[int, protocols.Split]],
     left: Sequence[tuple[int, protocols.Split]],
     store: PredictionRows,
@@ -87,12 +91,13 @@ def _run_networks(
         raise UserError(f"model {name}: a network needs a schedule (epochs, learning_rate, ...)")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     make = partial(_network, entry, len(data.classes))
-    inputs = {n: torch.from_numpy(data.inputs[n]).to(device) for n in make().inputs}
+    tensors = {n: torch.from_numpy(np.ascontiguousarray(x)).to(device) for n, x in inputs.items()}
     labels = torch.from_numpy(data.labels).to(device)
-    whole = [Job(split.fold, seed, split.train, split.test) for seed, split in jobs]
-    todo = [Job(split.fold, seed, split.train, split.test) for seed, split in left]
+    whole = [FoldJob(split.fold, seed, split.train, split.test) for seed, split in jobs]
+    todo = [FoldJob(split.fold, seed, split.train, split.test) for seed, split in left]
     started = time.perf_counter()
-    with closing(train_folds(make, todo, inputs, labels, entry.schedule, name, whole)) as found:
+    found = train_folds(make, todo, tensors, labels, entry.schedule, name, whole, mirror_inputs)
+    with closing(found):
         for done, (job, p) in enumerate(found, 1):
             seconds = (time.perf_counter() - started) / done
             store.write(job.seed, job.fold, job.test, p, seconds)
@@ -105,26 +110,36 @@ def _network(entry: ModelEntry, classes: int) -> Recognizer:
 
 
 def _run_classical(
-    entry: ModelEntry, data: BenchmarkData, seed: int, split: protocols.Split, store: PredictionRows
+    entry: ModelEntry,
+    data: LabelledClips,
+    inputs: InputArrays,
+    seed: int,
+    split: protocols.Split,
+    store: PredictionRows,
 ) -> None:
     started = time.perf_counter()
     options = dict(entry.options)
     if entry.seeded:
         options["seed"] = seed
     for option, values in entry.choices.items():
-        scores = [_inner_score(entry, data, {**options, option: value}, split) for value in values]
+        tried = [{**options, option: value} for value in values]
+        scores = [_inner_score(entry, data, inputs, each, split) for each in tried]
         options[option] = values[int(np.argmax(scores))]
-    p = _fit_predict(entry, data, options, split.train, split.test)
+    p = _fit_predict(entry, data, inputs, options, split.train, split.test)
     store.write(seed, split.fold, split.test, p, time.perf_counter() - started)
 
 
 def _inner_score(
-    entry: ModelEntry, data: BenchmarkData, options: dict[str, Any], split: protocols.Split
+    entry: ModelEntry,
+    data: LabelledClips,
+    inputs: InputArrays,
+    options: dict[str, Any],
+    split: protocols.Split,
 ) -> float:
     """UF1 pooled over subject-wise folds of the training set."""
     labels, predicted = [], []
-    for train, held in protocols.inner_folds(data.people, split.train, _INNER_FOLDS):
-        p = _fit_predict(entry, data, options, train, held)
+    for train, held in protocols.inner_folds(data.clips.people, split.train, _INNER_FOLDS):
+        p = _fit_predict(entry, data, inputs, options, train, held)
         labels += [data.classes[i] for i in data.labels[held]]
         predicted += [data.classes[i] for i in p.argmax(1)]
     return uf1(confusion_matrix(labels, predicted, data.classes))
@@ -132,7 +147,8 @@ def _inner_score(
 
 def _fit_predict(
     entry: ModelEntry,
-    data: BenchmarkData,
+    data: LabelledClips,
+    inputs: InputArrays,
     options: dict[str, Any],
     train: protocols.Indices,
     test: protocols.Indices,
@@ -140,5 +156,5 @@ def _fit_predict(
     model = load_recognizer(entry.recognizer, len(data.classes), **options)
     assert not isinstance(model, Recognizer)
     classical: ClassicalRecognizer = model
-    classical.fit(data.taken(train), data.labels[train])
-    return classical.predict_proba(data.taken(test))
+    classical.fit({n: x[train] for n, x in inputs.items()}, data.labels[train])
+    return classical.predict_proba({n: x[test] for n, x in inputs.items()})

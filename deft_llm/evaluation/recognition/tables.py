@@ -16,7 +16,7 @@ from deft_llm.evaluation.tables import markdown, write_table
 from deft_llm.files import write_bytes, write_text
 from deft_llm.metrics.classification import accuracy, uar, weighted_f1
 from deft_llm.metrics.subjects import (
-    Interval,
+    ConfidenceInterval,
     Score,
     bootstrap,
     mcnemar,
@@ -26,7 +26,7 @@ from deft_llm.metrics.subjects import (
 from deft_llm.viz.confusion import confusion_plot
 
 
-class Published(Settings):
+class PublishedScore(Settings):
     """A number from a paper, or one measured elsewhere.
 
     Attributes:
@@ -89,7 +89,7 @@ def _spread(values: Sequence[float]) -> float | str:
     return float(np.std(values, ddof=1)) if len(values) > 1 else ""
 
 
-def _signed(gain: Interval) -> str:
+def _signed(gain: ConfidenceInterval) -> str:
     return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
 
 
@@ -114,7 +114,7 @@ def write_tables(
     results: Mapping[str, Result],
     few: Mapping[str, Result],
     baseline: str,
-    published: Sequence[Published],
+    published: Sequence[PublishedScore],
 ) -> str:
     """Write ``table.md``, ``.tex``, ``.csv``, ``leaderboard.md`` and a plot per entry.
 
@@ -151,7 +151,7 @@ def _few_cells(result: Result) -> dict[str, object]:
     }
 
 
-def leaderboard(results: Mapping[str, Result], published: Sequence[Published]) -> str:
+def leaderboard(results: Mapping[str, Result], published: Sequence[PublishedScore]) -> str:
     """Our measured numbers beside published ones, with how each was selected."""
     selection = "how epoch and settings were chosen"
     rows: list[dict[str, object]] = []

@@ -1,8 +1,8 @@
 """Fit the score of the dual constraint on simulated clips, where the exact motion is known.
 
-A logistic regression over ``unimer.agreement.FEATURES`` says how likely a statement is true; the
-threshold is the least one whose statements reach a wanted precision out of fold (clips of one
-subject stay in one fold). Nothing of the benchmark's clips is used.
+A logistic regression over ``unimer.agreement.AGREEMENT_FEATURES`` says how likely a statement is
+true; the threshold is the least one whose statements reach a wanted precision out of fold (clips
+of one subject stay in one fold). Nothing of the benchmark's clips is used.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from deft_llm import facs
-from deft_llm.data.simulated_test import TestClip
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.metrics.faithfulness import MOVED_PX, claim_holds
-from deft_llm.unimer.agreement import FEATURES, Weights, candidates
+from deft_llm.unimer.agreement import AGREEMENT_FEATURES, AgreementWeights, candidates
 
 logger = logging.getLogger(__name__)
 FOLDS = 5
@@ -46,15 +46,15 @@ class Samples:
     all_moved: int
 
 
-def samples(clips: Sequence[TestClip]) -> Samples:
+def samples(clips: Sequence[MeasuredClip]) -> Samples:
     """Candidates of every clip in which a face was found."""
     features, true, moved, subjects, total = [], [], [], [], 0
     for clip in clips:
-        if clip.packet is None:
+        if clip.features is None:
             continue
         length = np.hypot(*clip.motion.T)
         total += int((length >= MOVED_PX).sum())
-        for c in candidates(clip.packet["regions"], clip.spec.aus):
+        for c in candidates(clip.features["regions"], clip.spec.aus):
             features.append(c.features)
             true.append(claim_holds(_NAMES[c.region], c.direction, clip.motion))
             moved.append(length[c.region] >= MOVED_PX)
@@ -62,7 +62,7 @@ def samples(clips: Sequence[TestClip]) -> Samples:
     return Samples(np.stack(features), np.array(true), np.array(moved), np.array(subjects), total)
 
 
-def fit(data: Samples, precision: float, recipe: dict[str, Any]) -> Weights:
+def fit(data: Samples, precision: float, recipe: dict[str, Any]) -> AgreementWeights:
     """Weights and threshold.
 
     Args:
@@ -90,15 +90,17 @@ def fit(data: Samples, precision: float, recipe: dict[str, Any]) -> Weights:
         "recall_out_of_fold": round(recall, 4),
         "candidates": len(order),
     }
-    return Weights(whole.mean, whole.scale, whole.weights, float(held_out[order[last]]), notes)
+    return AgreementWeights(
+        whole.mean, whole.scale, whole.weights, float(held_out[order[last]]), notes
+    )
 
 
-def _regression(features: NDArray[np.float64], true: NDArray[np.bool_]) -> Weights:
+def _regression(features: NDArray[np.float64], true: NDArray[np.bool_]) -> AgreementWeights:
     mean, scale = features.mean(0), features.std(0)
     mean[0], scale[0] = 0.0, 1.0  # the bias
     scale[scale == 0] = 1.0
     model = LogisticRegression(C=1.0, max_iter=1000)
     model.fit((features - mean)[:, 1:] / scale[1:], true)
     weights = np.concatenate([model.intercept_, model.coef_[0]])
-    assert len(weights) == len(FEATURES)
-    return Weights(mean, scale, weights, 0.5, {})
+    assert len(weights) == len(AGREEMENT_FEATURES)
+    return AgreementWeights(mean, scale, weights, 0.5, {})

@@ -9,7 +9,6 @@ questions alone, on half of the subjects, and tested on the other half, both way
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,21 +19,22 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from deft_llm import facs
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.records import ClipRecord
-from deft_llm.data.simulated_test import TestClip, test_clips
+from deft_llm.data.simulated import SimulatedData, simulated_clips
 from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.tables import markdown
+from deft_llm.files import digest
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import MOVED_PX, ClaimCounts, count_claims
 from deft_llm.metrics.figures import Figure
 from deft_llm.motion.evidence import explaining_aus
+from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.assemble import Assembly, Row, conversations
-from deft_llm.unimer.build import SOURCE, SimulatedData
-from deft_llm.unimer.constraints import judge
-from deft_llm.unimer.dialogue import Templates
+from deft_llm.unimer.judging import judged
 from deft_llm.unimer.statistics import Statistics
 
-_GRADES = ("A", "B", "C", "label-only")
+_LEVELS = ("A", "B", "C", "label-only")
 _GUESSED = ("class", "emotion", "au_yes_no", "counterfactual", "side")
 _DRAWS = 20  # random guessers by the class shares, averaged
 
@@ -49,22 +49,23 @@ class UnimerBenchmark(Benchmark):
     """
 
     data: SimulatedData
-    templates: Path = Path("instruction_data/templates")
+    templates: Path | None = None
     assembly: Assembly = Assembly()
 
     def figure_names(self) -> list[str]:
         """See the base."""
         return [
             *("statement_precision", "statement_recall", "moved_regions_that_an_au_explains"),
-            *("recall_of_those", "statements", *(f"grade_{name}" for name in _GRADES)),
+            *("recall_of_those", "statements", *(f"agreement_{name}" for name in _LEVELS)),
             *("au_yes_share", "au_no_share", "au_answer_share_worst_unit"),
             *(f"text_only_gain_{kind}" for kind in _GUESSED),
         ]
 
     def measure(self) -> tuple[list[Figure], str]:
         """See the base."""
-        clips = [clip for clip in test_clips(self.data, self.output) if clip.packet is not None]
-        records = [record_of(clip) for clip in clips]
+        clips = list(simulated_clips(self.data, self.output).measured())
+        # Exact motion does not come into the statements: it judges them.
+        records = [judged(clip) for clip in clips]
         values = statement_values(clips, records) | self._answer_values(records)
         return self.with_bars(values), markdown(_region_rows(clips, records))
 
@@ -83,37 +84,14 @@ class UnimerBenchmark(Benchmark):
         }
 
 
-def record_of(clip: TestClip) -> ClipRecord:
-    """A test clip under the dual constraint; exact motion does not come into it."""
-    assert clip.packet is not None
-    spec = clip.spec
-    judgement = judge(clip.packet["regions"], spec.aus, SOURCE)
-    return ClipRecord(
-        clip=spec.name,
-        subject=spec.subject,
-        emotion=spec.emotion,
-        emotion_known=spec.emotion is not None or not spec.aus,
-        aus=facs.sort_aus(spec.aus),
-        evidence=judgement.evidence,
-        packets="",
-        row=0,
-        content="",
-        returns=judgement.returns,
-        unexplained=judgement.unexplained,
-        label_only=judgement.label_only,
-        score=judgement.score,
-        grade=judgement.grade,
-        interval=spec.curve.interval,
-        fps=spec.fps,
-    )
-
-
 def _claims(record: ClipRecord) -> list[tuple[str, str]]:
     return [(row.region, row.direction) for row in record.evidence]
 
 
-def statement_values(clips: Sequence[TestClip], records: Sequence[ClipRecord]) -> dict[str, float]:
-    """Truth of the statements of some clips' records, clip by clip, and grades."""
+def statement_values(
+    clips: Sequence[MeasuredClip], records: Sequence[ClipRecord]
+) -> dict[str, float]:
+    """Truth of the statements of some clips' records, clip by clip, and levels of agreement."""
     pairs = list(zip(clips, records, strict=True))
     counts = sum((count_claims(_claims(r), c.motion) for c, r in pairs), ClaimCounts())
     moved = [(c, i) for c, _ in pairs for i in np.flatnonzero(np.hypot(*c.motion.T) >= MOVED_PX)]
@@ -122,20 +100,20 @@ def statement_values(clips: Sequence[TestClip], records: Sequence[ClipRecord]) -
         bool(explaining_aus(names[i], float(c.motion[i, 0]), float(c.motion[i, 1]), c.spec.aus))
         for c, i in moved
     ]
-    grades = Counter(record.grade for record in records if record.aus)
-    coded = max(grades.total(), 1)
+    levels = Counter(record.agreement for record in records if record.aus)
+    coded = max(levels.total(), 1)
     return {
         "statement_precision": counts.precision,
         "statement_recall": counts.recall,
         "moved_regions_that_an_au_explains": float(np.mean(explained)),
-        "recall_of_those": counts.told / max(sum(explained), 1),
+        "recall_of_those": counts.stated / max(sum(explained), 1),
         "statements": float(counts.claims),
-        **{f"grade_{name}": grades[name] / coded for name in _GRADES},
+        **{f"agreement_{name}": levels[name] / coded for name in _LEVELS},
     }
 
 
 def _region_rows(
-    clips: Sequence[TestClip], records: Sequence[ClipRecord]
+    clips: Sequence[MeasuredClip], records: Sequence[ClipRecord]
 ) -> list[dict[str, object]]:
     """Counts of each kind of region, the left and the right one together."""
     rows: list[dict[str, object]] = []
@@ -196,9 +174,7 @@ def text_only_gain(rows: Sequence[Row], kind: str) -> float:
         The difference; NaN where a type was not asked often enough.
     """
     asked = list(_asked(rows, kind))
-    second = np.array(
-        [int(hashlib.sha256(s.encode()).hexdigest(), 16) % 2 == 1 for s, _, _ in asked], bool
-    )
+    second = np.array([int(digest(s), 16) % 2 == 1 for s, _, _ in asked], bool)
     questions = np.array([q for _, q, _ in asked], object)
     answers = np.array([a for _, _, a in asked], object)
     classes = sorted(set(answers))

@@ -92,8 +92,8 @@ def _paths(marks: Array, rng: np.random.Generator) -> list[tuple[Array, bool]]:
 
 def _curved(x: Array | float, gap: float, front: float) -> Array:
     """Depth of the frame: it bends back a little towards the temples."""
-    bent: Array = front - 0.5 * (np.asarray(x) / (2.0 * gap)) ** 2
-    return bent
+    reshaped: Array = front - 0.5 * (np.asarray(x) / (2.0 * gap)) ** 2
+    return reshaped
 
 
 def _tube(path: Array, radius: float, closed: bool) -> tuple[Array, NDArray[np.int64]]:

@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 _ROOM, _HAIR, _GLASSES, _BEARD, _TEETH, _THING = 0.85, 0.75, 0.25, 0.25, 0.8, 0.25
 
 
-def dress(
+def add_occluders(
     frames: NDArray[np.uint8],
     masks: NDArray[np.bool_],
     landmarks: Floats,

@@ -18,7 +18,7 @@ from deft_llm.simulator.head import MATERIALS, FloatArray, IntArray, SkinMap
 from deft_llm.simulator.own_head import shape
 from deft_llm.simulator.own_head.shape import Array, bump, smoothstep
 
-PARTS = ("skin", "eye_white", "mouth", "teeth", "nostril", "glasses")
+GIVEN_MATERIALS = ("skin", "eye_white", "mouth", "teeth", "nostril", "glasses")
 """Materials that a head gives to whole triangles; the painting makes the others out of them."""
 PUPIL, COLLARETTE = 0.34, 0.52  # radii on the iris, whose edge is at 1
 _BANK = 1 << 12
@@ -35,7 +35,7 @@ class Places:
         base: (N, 3) albedo of the bare skin there, linear.
         over: (N,) height above the hairline, cm.
         front: (N,) 1 on the front of the head, 0 behind it.
-        part: (N,) index in `MATERIALS`, one of `PARTS`.
+        part: (N,) index in `MATERIALS`, one of `GIVEN_MATERIALS`.
     """
 
     atlas: Array
@@ -63,7 +63,7 @@ class Surface:
 def part_of(material: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The part that painted materials belong to: brows, lips and hair are skin, an iris is eye."""
     table = np.zeros(len(MATERIALS), np.uint8)
-    for name in PARTS:
+    for name in GIVEN_MATERIALS:
         table[MATERIALS.index(name)] = MATERIALS.index(name)
     table[[MATERIALS.index("iris"), MATERIALS.index("pupil")]] = MATERIALS.index("eye_white")
     return table[material]

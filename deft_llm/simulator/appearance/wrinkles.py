@@ -32,7 +32,7 @@ _LIMIT = 1.3
 
 
 @dataclass(frozen=True)
-class Fold:
+class SkinFold:
     """A group of curves on the subject's left half that deepen together.
 
     Attributes:
@@ -48,23 +48,23 @@ class Fold:
     rest: float = 1.0
 
 
-FOLDS: dict[str, Fold] = {
-    "forehead, middle": Fold(
+SKIN_FOLDS: dict[str, SkinFold] = {
+    "forehead, middle": SkinFold(
         tuple(((0.0, y), (1.2, y + 0.12), (2.4, y + 0.2), (3.2, y + 0.1)) for y in (3.5, 4.4, 5.3)),
         {"1": 0.9},
     ),
-    "forehead, sides": Fold(
+    "forehead, sides": SkinFold(
         tuple(((2.6, y + 0.2), (3.6, y + 0.15), (5.0, y - 0.3)) for y in (3.5, 4.4, 5.3)),
         {"2": 0.9},
     ),
-    "glabella": Fold((((0.55, 0.9), (0.62, 1.8), (0.8, 2.9)),), {"4": 1.0, "9": 0.3}),
-    "nose root": Fold(
+    "glabella": SkinFold((((0.55, 0.9), (0.62, 1.8), (0.8, 2.9)),), {"4": 1.0, "9": 0.3}),
+    "nose root": SkinFold(
         (((0.0, -0.1), (0.8, 0.1)), ((0.0, -0.65), (0.75, -0.5))), {"9": 0.9, "4": 0.25}, 0.1, 0.3
     ),
-    "bunny lines": Fold(
+    "bunny lines": SkinFold(
         (((0.75, -0.9), (1.15, -1.7)), ((0.95, -0.6), (1.5, -1.3))), {"9": 0.8}, 0.09, 0.2
     ),
-    "crow's feet": Fold(
+    "crow's feet": SkinFold(
         (
             ((4.75, 0.25), (5.4, 0.6), (6.0, 0.75)),
             ((4.8, -0.05), (5.6, -0.1), (6.2, -0.2)),
@@ -73,24 +73,24 @@ FOLDS: dict[str, Fold] = {
         {"6": 0.9, "12": 0.2},
         0.1,
     ),
-    "lower lid": Fold(
+    "lower lid": SkinFold(
         (((1.9, -0.85), (3.0, -1.15), (4.3, -0.9)),), {"6": 0.7, "7": 0.5, "12": 0.15}, 0.11, 0.8
     ),
-    "nasolabial": Fold(
+    "nasolabial": SkinFold(
         (((1.75, -4.1), (2.3, -4.9), (2.95, -5.8), (3.4, -6.7)),),
         {"12": 0.65, "10": 0.7, "9": 0.5, "6": 0.3, "13": 0.6, "20": 0.4},
         0.2,
     ),
-    "mouth corner": Fold(
+    "mouth corner": SkinFold(
         (((2.95, -7.1), (3.15, -7.8), (3.1, -8.4)),), {"15": 0.9, "14": 0.7, "20": 0.4}, 0.11, 0.6
     ),
-    "dimple": Fold(
+    "dimple": SkinFold(
         (((3.35, -6.3), (3.55, -6.8), (3.4, -7.3)),), {"14": 0.9, "12": 0.25}, 0.12, 0.1
     ),
-    "below the lip": Fold(
+    "below the lip": SkinFold(
         (((0.0, -8.55), (0.9, -8.5), (1.6, -8.25)),), {"17": 0.8, "24": 0.4, "23": 0.4}, 0.16, 0.4
     ),
-    "chin": Fold(
+    "chin": SkinFold(
         (((0.2, -9.5), (0.7, -9.7)), ((0.1, -10.1), (0.6, -10.3)), ((0.9, -9.3), (1.3, -9.7))),
         {"17": 0.7},
         0.12,
@@ -119,7 +119,7 @@ class Wrinkles:
         """Depth of each sided fold, 0..1.3, under sided or bare AU codes; zeros are left out."""
         deep = {}
         for name in self.index:
-            fold = FOLDS[name[1:]]
+            fold = SKIN_FOLDS[name[1:]]
             pull = sum(
                 share * max(0.0, activations.get(name[0] + au, 0.0) + activations.get(au, 0.0))
                 for au, share in fold.aus.items()
@@ -150,7 +150,7 @@ def crease(places: Places, look: Look) -> Wrinkles:
     points = places.atlas[front]
     sides = dict(zip("LR", side_weights(points[:, 0], 0.25), strict=True))
     index, tilt, shade = {}, {}, {}
-    for name, fold in FOLDS.items():
+    for name, fold in SKIN_FOLDS.items():
         for side in "LR":
             out = np.array([1.0 if side == "L" else -1.0, 1.0])
             strength = rng.uniform(0.6, 1.1)

@@ -17,17 +17,13 @@ when it is whole; what it consists of is noted in ``OUT/.progress`` until the ma
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import signal
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +36,13 @@ from tqdm import tqdm
 from deft_llm import __version__
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
+from deft_llm.files import file_digest, write_text
 from deft_llm.motion.flow_files import write_flow
-from deft_llm.parallel import one_core
+from deft_llm.parallel import parallel_map
 from deft_llm.simulator.flow.pairs import RenderedPair, pair_head, render_pair
 
 SPLITS = ("train", "val", "test")
-KINDS = ("camera", "depth", "flow", "mask", "occlusion", "render")
+FILE_KINDS = ("camera", "depth", "flow", "mask", "occlusion", "render")
 _FORMAT = 1
 # Faces that no other simulated set draws: those take their seeds from below.
 _IDENTITIES = (1_000_000, 10_000_000)
@@ -151,9 +148,17 @@ def _write_all(
     known = _begin(folder, settings)
     notes = {s.key: _note(folder, s, known.get(s.key, {})) for s in todo}
     missing = [s for s in todo if notes[s.key] is None]
-    with tqdm(total=sum(s.pairs for s in todo), desc="simulate flow", unit="pair") as bar:
-        bar.update(sum(s.pairs for s in todo) - sum(s.pairs for s in missing))
-        for subject, files in _written(folder, settings, missing, workers, head_path):
+    written = parallel_map(
+        partial(_write_subject, folder=folder, settings=settings, head_path=head_path),
+        missing,
+        min(workers, len(missing)),
+        ordered=False,
+        advice="run again to go on, with fewer --workers",
+    )
+    pairs = sum(s.pairs for s in todo)
+    with closing(written), tqdm(total=pairs, desc="simulate flow", unit="pair") as bar:
+        bar.update(pairs - sum(s.pairs for s in missing))
+        for subject, files in written:
             notes[subject.key] = files
             bar.update(subject.pairs)
     files = {name: digest for s in todo for name, digest in (notes[s.key] or {}).items()}
@@ -211,68 +216,31 @@ def _note(folder: Path, subject: Subject, known: dict[str, str]) -> dict[str, st
     return files if whole else None
 
 
-def _written(
-    folder: Path,
-    settings: FlowSettings,
-    missing: list[Subject],
-    workers: int,
-    head_path: Path | None,
-) -> Iterator[tuple[Subject, dict[str, str]]]:
-    """Write subjects, and yield each with its files once it is in place."""
-    if workers <= 1 or len(missing) <= 1:
-        for subject in missing:
-            yield subject, _write_subject(folder, settings, subject, head_path)
-        return
-    pool = ProcessPoolExecutor(
-        min(workers, len(missing)), mp_context=get_context("spawn"), initializer=_start_worker
-    )
-    try:
-        waiting = {
-            pool.submit(_write_subject, folder, settings, subject, head_path): subject
-            for subject in missing
-        }
-        for done in as_completed(waiting):
-            yield waiting[done], done.result()
-    except BrokenProcessPool as error:
-        raise UserError(
-            f"{folder}: a worker was ended, perhaps for lack of memory; run again to go on, with "
-            "fewer --workers"
-        ) from error
-    finally:
-        # Ctrl-C: what is being written is finished, the rest is left for the next run.
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    one_core()
-
-
 def _write_subject(
-    folder: Path, settings: FlowSettings, subject: Subject, head_path: Path | None
-) -> dict[str, str]:
-    """Render and write one subject: its files, relative to ``folder``, and their SHA-256."""
+    subject: Subject, folder: Path, settings: FlowSettings, head_path: Path | None
+) -> tuple[Subject, dict[str, str]]:
+    """Render and write one subject; with its files, relative to ``folder``, and their SHA-256."""
     head = pair_head(settings.head, head_path)
-    partial = folder / ".partial" / subject.key
-    shutil.rmtree(partial, ignore_errors=True)
-    for kind in KINDS:
-        (partial / kind).mkdir(parents=True)
+    half = folder / ".partial" / subject.key
+    shutil.rmtree(half, ignore_errors=True)
+    for kind in FILE_KINDS:
+        (half / kind).mkdir(parents=True)
     for k in range(subject.pairs):
         seed = (settings.seed, subject.identity, k)
-        _write_pair(partial, k, render_pair(seed, subject.identity, head, settings.size))
+        _write_pair(half, k, render_pair(seed, subject.identity, head, settings.size))
     files = {}
-    for kind in KINDS:
+    for kind in FILE_KINDS:
         place = folder / subject.split / kind / subject.name
         shutil.rmtree(place, ignore_errors=True)
         place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(partial / kind, place)
+        os.replace(half / kind, place)
         for path in sorted(place.iterdir()):
             name = path.relative_to(folder).as_posix()
-            files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    shutil.rmtree(partial)
+            files[name] = file_digest(path)
+    shutil.rmtree(half)
     (folder / ".progress").mkdir(exist_ok=True)
     _write_json(folder / ".progress" / f"{subject.key}.json", files)
-    return files
+    return subject, files
 
 
 def _write_pair(folder: Path, k: int, pair: RenderedPair) -> None:
@@ -297,6 +265,4 @@ def _write_npy(path: Path, array: NDArray[Any]) -> None:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(values, indent=1) + "\n")

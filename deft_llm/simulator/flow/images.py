@@ -15,9 +15,7 @@ Letters: N images, V vertices, K action units.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ from tqdm import tqdm
 
 from deft_llm import facs
 from deft_llm.config import Settings
+from deft_llm.files import digest, replacing
 from deft_llm.motion.encoding import stretch
 from deft_llm.motion.strain import optical_strain
 from deft_llm.simulator.head import MATERIALS, Head, HeadMesh, load_head
@@ -40,9 +39,9 @@ from deft_llm.simulator.scene.clip_spec import combinations
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 
-SIDE = 28
+CODED_SIDE = 28
 AUS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24)
-"""Action units that are told; rarer ones move the face unnamed."""
+"""Action units that are named; rarer ones move the face unnamed."""
 _FINE = 3  # grid cells along each pixel of the image
 _SHOWN = [
     MATERIALS.index(m)
@@ -120,25 +119,24 @@ def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> Sim
     text = settings.model_dump_json(exclude={"head_path"})
     file = None
     if cache is not None:
-        file = cache / f"flow-{hashlib.sha256(text.encode()).hexdigest()[:12]}.safetensors"
+        file = cache / f"flow-{digest(text)[:12]}.safetensors"
         if file.is_file():
             return SimulatedFlow(**load_file(file))
     head = load_head(settings.head, head_file(settings.head, settings.head_path))
     fields, labels, aus, faces = [], [], [], []
     drawn = tqdm(_draw_all(settings, head), total=settings.images, desc="flow", unit="image")
-    for field, label, units, face in drawn:
+    for field, label, coded, face in drawn:
         fields.append(field)
         labels.append(label)
-        aus.append(units)
+        aus.append(coded)
         faces.append(face)
     made = SimulatedFlow(
         stretch(np.stack(fields)), np.array(labels), np.stack(aus), np.array(faces)
     )
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        save_file(vars(made), partial)
-        os.replace(partial, file)
+        with replacing(file) as partial:
+            save_file(vars(made), partial)
     return made
 
 
@@ -177,12 +175,12 @@ def _by_class() -> list[tuple[list[tuple[str, ...]], NDArray[np.float64]]]:
 
 
 def _units(codes: tuple[str, ...]) -> NDArray[np.uint8]:
-    told = np.zeros((len(AUS), 2), np.uint8)
+    coded = np.zeros((len(AUS), 2), np.uint8)
     for code in codes:
         if facs.au_number(code) in AUS:
             for side in facs.au_sides(code):
-                told[AUS.index(facs.au_number(code)), 0 if side == "left" else 1] = 1
-    return told
+                coded[AUS.index(facs.au_number(code)), 0 if side == "left" else 1] = 1
+    return coded
 
 
 def _activations(
@@ -265,7 +263,7 @@ class _Face:
 
     def _spread(self, place: Floats, motion: Floats, grey: Floats) -> tuple[Floats, Floats]:
         """Exact motion (2, G, G) and image (G, G) on the grid; small holes are filled."""
-        side = SIDE * _FINE
+        side = CODED_SIDE * _FINE
         middle = place[self.triangles].mean(1) * _FINE
         moved = motion[self.triangles].mean(1)
         cell = np.floor(middle).astype(np.int64)

@@ -6,7 +6,7 @@
 
 The public text shows these names (SRFlow, arXiv 2601.06479, and the list of files of SRFlow3D);
 that a flow leads to the next frame is our reading. Other folders (camera, depth ...) are let be.
-`flow_dataset.py` writes this layout.
+``dataset.py`` writes this layout, ``deft-llm flow-score`` reads it.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from deft_llm.simulator.own_head import shape
 from deft_llm.simulator.own_head.identity import shape_modes, shape_weights
 from deft_llm.simulator.own_head.mesh import own_topology
 from deft_llm.simulator.own_head.paint import hair_thickness, parts, skin_map
-from deft_llm.simulator.own_head.parts import PARTS
+from deft_llm.simulator.own_head.parts import SHELLS
 from deft_llm.simulator.own_head.shape import Array
 
 
@@ -46,7 +46,7 @@ class OwnHead:
         }
         self._lids = [lids(self._mesh, side) for side in (0, 1)]
         self._eyeballs = [
-            np.flatnonzero(self._mesh.part == PARTS.index(f"{side} eye"))
+            np.flatnonzero(self._mesh.part == SHELLS.index(f"{side} eye"))
             for side in ("left", "right")
         ]
 

@@ -237,7 +237,7 @@ def _assemble(
     for name, points, cells, anchor in parts.all_parts():
         vertices.append(points)
         triangles.append(cells + start)
-        labels.append(np.full(len(points), parts.PARTS.index(name)))
+        labels.append(np.full(len(points), parts.SHELLS.index(name)))
         planes.append(points[:, :2] if anchor is None else np.tile(anchor, (len(points), 1)))
         start += len(points)
     extra = start - len(skull)

@@ -9,7 +9,7 @@ from deft_llm.simulator.appearance.skin import Look, bare_skin
 from deft_llm.simulator.head import MATERIALS, SkinMap
 from deft_llm.simulator.own_head import shape
 from deft_llm.simulator.own_head.mesh import OwnTopology
-from deft_llm.simulator.own_head.parts import PARTS
+from deft_llm.simulator.own_head.parts import SHELLS
 from deft_llm.simulator.own_head.shape import Array, smoothstep
 
 IRIS_ANGLE = 0.505  # of the limbus on the eyeball, radians: an iris of 11.8 mm
@@ -21,12 +21,12 @@ def skin_map(topology: OwnTopology, look: Look) -> SkinMap:
     front = topology.psi < np.pi / 2
     atlas = topology.plane.copy()
     for name, side in (("left eye", 0), ("right eye", 1)):
-        ball = topology.part == PARTS.index(name)
+        ball = topology.part == SHELLS.index(name)
         ray = topology.reference[ball] - topology.eyes[side]
         atlas[ball] = ray[:, :2] / (shape.EYEBALL_RADIUS * np.sin(IRIS_ANGLE))
     over = np.where(topology.part == 0, over_hairline(topology.reference, front, look), -9.0)
     base = bare_skin(topology.reference, topology.plane, front, look)
-    neck = topology.part == PARTS.index("neck")
+    neck = topology.part == SHELLS.index("neck")
     under_chin = 0.85 - 0.35 * smoothstep(-topology.reference[:, 1], 12.0, 16.0)
     base[neck] *= under_chin[neck, None]
     return SkinMap(
@@ -41,9 +41,9 @@ def skin_map(topology: OwnTopology, look: Look) -> SkinMap:
 def parts(topology: OwnTopology) -> NDArray[np.uint8]:
     """(F,) index in `MATERIALS`, one of `texture.PARTS`, of every triangle."""
     part = topology.part[topology.triangles[:, 0]]
-    table = np.zeros(len(PARTS), np.uint8)
+    table = np.zeros(len(SHELLS), np.uint8)
     for name, kind in _PARTS.items():
-        table[PARTS.index(name)] = MATERIALS.index(kind)
+        table[SHELLS.index(name)] = MATERIALS.index(kind)
     material = table[part]
     centre = topology.reference[topology.triangles].mean(axis=1)
     front = topology.psi[topology.triangles].mean(axis=1) < np.pi / 2

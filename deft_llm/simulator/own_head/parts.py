@@ -11,9 +11,9 @@ from deft_llm.facs import MIRROR_68
 from deft_llm.simulator.own_head import shape
 from deft_llm.simulator.own_head.shape import Array
 
-__all__ = ["EYE_RINGS", "EYE_SEGMENTS", "MIRROR_68", "PARTS", "all_parts"]
+__all__ = ["EYE_RINGS", "EYE_SEGMENTS", "MIRROR_68", "SHELLS", "all_parts"]
 
-PARTS = ("skull", "left eye", "right eye", "mouth", "teeth", "left ear", "right ear", "neck")
+SHELLS = ("skull", "left eye", "right eye", "mouth", "teeth", "left ear", "right ear", "neck")
 EYE_SEGMENTS = 24
 EYE_RINGS = (0.08, 0.165, 0.25, 0.35, 0.45, 0.5, 0.6, 0.75, 0.95, 1.15, 1.35)
 """Polar angles of the eyeball's rings, radians; the iris reaches to 0.505."""

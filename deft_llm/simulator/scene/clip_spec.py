@@ -28,7 +28,7 @@ from deft_llm.simulator.render.camera import (
 )
 from deft_llm.simulator.scene.distractors import (
     PROFILES,
-    Movement,
+    Distractor,
     Profile,
     draw_movements,
     one_side,
@@ -52,8 +52,8 @@ BLINK_SHARE = 0.4
 GAZE_SHARE = 0.4
 MAX_FRAMES = 36
 FRAME_RATES = (30.0, 40.0, 50.0, 60.0, 75.0, 90.0, 100.0)
-_RISE_SECONDS = (0.07, 0.32)
-_FALL_SECONDS = (0.07, 0.5)
+_ONSET_SECONDS = (0.07, 0.32)
+_OFFSET_SECONDS = (0.07, 0.5)
 _IDENTITIES = 100_000
 
 Combinations = Mapping[str, Mapping[str, float]]
@@ -103,7 +103,7 @@ class ClipSpec:
     framing: Framing
     light: Light
     sensor: Sensor
-    movements: tuple[Movement, ...] = ()
+    movements: tuple[Distractor, ...] = ()
 
     @property
     def name(self) -> str:
@@ -149,7 +149,7 @@ class ClipSpec:
         for name, part in _PARTS.items():
             if values[name] is not None:
                 values[name] = part(**_tuples(values[name]))
-        values["movements"] = [Movement(**_tuples(m)) for m in values["movements"]]
+        values["movements"] = [Distractor(**_tuples(m)) for m in values["movements"]]
         return cls(**_tuples(values))
 
 
@@ -304,18 +304,22 @@ def _draw_curve(rng: np.random.Generator) -> tuple[float, Curve]:
     names = sorted(durations)
     counts = np.array([durations[n]["n"] for n in names], float)
     corpus = durations[names[rng.choice(len(names), p=counts / counts.sum())]]
-    rise = draw_duration(rng, corpus["onset_to_apex_quantiles_05_25_50_75_95"], _RISE_SECONDS)
-    fall = draw_duration(rng, corpus["apex_to_offset_quantiles_05_25_50_75_95"], _FALL_SECONDS)
-    fps = float(rng.choice([rate for rate in FRAME_RATES if 3 <= rise * rate <= 12]))
+    onset_seconds = draw_duration(
+        rng, corpus["onset_to_apex_quantiles_05_25_50_75_95"], _ONSET_SECONDS
+    )
+    offset_seconds = draw_duration(
+        rng, corpus["apex_to_offset_quantiles_05_25_50_75_95"], _OFFSET_SECONDS
+    )
+    fps = float(rng.choice([rate for rate in FRAME_RATES if 3 <= onset_seconds * rate <= 12]))
     lead, tail = int(rng.integers(10, 13)), int(rng.integers(3, 6))
-    up = max(3, round(rise * fps))
-    down = int(np.clip(round(fall * fps), 4, MAX_FRAMES - lead - tail - up - 1))
+    up = max(3, round(onset_seconds * fps))
+    down = int(np.clip(round(offset_seconds * fps), 4, MAX_FRAMES - lead - tail - up - 1))
     tail += max(0, 24 - (lead + up + down + tail + 1))
     return fps, Curve(
         frames=lead + up + down + tail + 1,
         onset=lead,
         apex=lead + up,
         offset=lead + up + down,
-        rise=float(rng.uniform(0.75, 1.3)),
-        fall=float(rng.uniform(0.75, 1.3)),
+        onset_skew=float(rng.uniform(0.75, 1.3)),
+        offset_skew=float(rng.uniform(0.75, 1.3)),
     )

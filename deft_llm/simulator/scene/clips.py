@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from multiprocessing import get_context
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -15,15 +12,15 @@ from numpy.typing import NDArray
 
 from deft_llm.clip import Annotation, Clip
 from deft_llm.media.video import decode_bytes, encode_h264
-from deft_llm.parallel import one_core
+from deft_llm.parallel import parallel_map
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations, draw_spec
 from deft_llm.simulator.scene.scene import Scene
 
-__all__ = ["ClipSpec", "SimulatedClip", "combinations", "draw_spec", "render", "render_many"]
+__all__ = ["ClipSpec", "SimulatedClip", "combinations", "draw_spec", "render_clip", "render_many"]
 
 Floats = NDArray[np.float32]
-Result = TypeVar("Result")
+Rendered = TypeVar("Rendered")
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def _head(name: str) -> Head:
     return load_head(name)
 
 
-def render(spec: ClipSpec, head: Head | None = None) -> SimulatedClip:
+def render_clip(spec: ClipSpec, head: Head | None = None) -> SimulatedClip:
     """Render a recipe; equal recipes give equal bytes.
 
     Args:
@@ -94,10 +91,10 @@ def render(spec: ClipSpec, head: Head | None = None) -> SimulatedClip:
 
 def render_many(
     specs: Iterable[ClipSpec],
-    then: Callable[[SimulatedClip], Result],
+    then: Callable[[SimulatedClip], Rendered],
     workers: int = 1,
     head: Head | None = None,
-) -> Iterator[Result]:
+) -> Iterator[Rendered]:
     """Render recipes and do something with each clip, in parallel and in order.
 
     Args:
@@ -105,34 +102,18 @@ def render_many(
         then: Applied to each clip in the process that rendered it; a module-level function (or a
             partial of one), so that clips need not travel between processes.
         workers: Processes; 1 stays in this one.
-        head: As for :func:`render`.
+        head: As for :func:`render_clip`.
 
-    Yields:
-        ``then(render(spec))`` for each spec, in their order.
+    Returns:
+        ``then(render_clip(spec))`` for each spec, in their order.
+
+    Raises:
+        UserError: As for :func:`render_clip`, or if a process was ended from outside.
     """
-    if workers <= 1:
-        yield from (then(render(spec, head)) for spec in specs)
-        return
-    waiting: deque[Future[Result]] = deque()
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(head,)
-    ) as pool:
-        for spec in specs:
-            waiting.append(pool.submit(_work, spec, then))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return parallel_map(partial(_rendered, then=then, head=head), specs, workers)
 
 
-_worker_head: Head | None = None
-
-
-def _start_worker(head: Head | None) -> None:
-    global _worker_head
-    _worker_head = head
-    one_core()
-
-
-def _work(spec: ClipSpec, then: Callable[[SimulatedClip], Result]) -> Result:
-    return then(render(spec, _worker_head))
+def _rendered(
+    spec: ClipSpec, then: Callable[[SimulatedClip], Rendered], head: Head | None
+) -> Rendered:
+    return then(render_clip(spec, head))

@@ -30,7 +30,7 @@ _NOD = (0.3, 1.5)  # degrees
 
 
 @dataclass(frozen=True)
-class Movement:
+class Distractor:
     """One movement of some AUs besides the expression.
 
     Attributes:
@@ -106,7 +106,7 @@ PROFILES = {
 
 def draw_movements(
     rng: np.random.Generator, seconds: float, profile: Profile, taken: tuple[str, ...]
-) -> tuple[Movement, ...]:
+) -> tuple[Distractor, ...]:
     """The distractors of one clip.
 
     Args:
@@ -117,16 +117,16 @@ def draw_movements(
             the annotation stays right.
     """
     swallow, speech, macro = rng.random(3) < (profile.swallow, profile.speech, profile.macro)
-    drawn: list[Movement] = []
+    drawn: list[Distractor] = []
     if swallow:
         size = rng.uniform(0.15, 0.4)
         start, lasting = rng.uniform(-0.3, 0.8) * seconds, rng.uniform(0.5, 1.0)
         jaw, lip, chin = (rng.uniform(*share) for share in _SWALLOW)
         mouth = (float(size), float(lip * size), float(-jaw))
-        drawn.append(Movement("swallow", ("24", "28", "26"), mouth, start, 0.8 * lasting))
+        drawn.append(Distractor("swallow", ("24", "28", "26"), mouth, start, 0.8 * lasting))
         nod = float(np.radians(rng.uniform(*_NOD)))
         later = (start + 0.25 * lasting, 0.75 * lasting)
-        drawn.append(Movement("swallow", ("17",), (float(chin * size),), *later, nod=nod))
+        drawn.append(Distractor("swallow", ("17",), (float(chin * size),), *later, nod=nod))
     if speech:
         start, lasting = rng.uniform(-0.5, 0.5) * seconds, rng.uniform(0.4, 1.0) * seconds + 0.2
         rate, size = rng.uniform(3.0, 6.0), rng.uniform(0.1, 0.45)
@@ -138,14 +138,14 @@ def draw_movements(
         ):
             peak = tuple(float(size * share * f) for f in rng.uniform(0.6, 1.0, len(aus)))
             phase = float(turn[len(drawn) % 3])
-            drawn.append(Movement("speech", aus, peak, start, lasting, rate * pace, phase))
+            drawn.append(Distractor("speech", aus, peak, start, lasting, rate * pace, phase))
     if macro:
         numbers = {code.lstrip("LR") for code in taken}
         free = [aus for aus in _GESTURES if not numbers & set(aus)]
         gesture = free[rng.integers(len(free))] if free else ()
         peak = tuple(float(f) for f in rng.uniform(0.25, 0.8, len(gesture)))
         start, lasting = rng.uniform(-0.5, 0.7) * seconds, rng.uniform(0.5, 2.5)
-        drawn.append(Movement("macro", gesture, peak, start, lasting))
+        drawn.append(Distractor("macro", gesture, peak, start, lasting))
     return tuple(drawn)
 
 

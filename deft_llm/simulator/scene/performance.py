@@ -27,16 +27,16 @@ class Curve:
         onset: Last neutral frame.
         apex: Frame of the full expression.
         offset: First frame that is neutral again.
-        rise: Skew of the onset phase; below 1 is a fast start.
-        fall: Skew of the offset phase.
+        onset_skew: Skew of the onset phase; below 1 is a fast start.
+        offset_skew: Skew of the offset phase.
     """
 
     frames: int
     onset: int
     apex: int
     offset: int
-    rise: float
-    fall: float
+    onset_skew: float
+    offset_skew: float
 
     @property
     def interval(self) -> Interval:
@@ -48,7 +48,7 @@ class Curve:
         t = np.arange(self.frames, dtype=np.float64)
         up = np.clip((t - self.onset) / (self.apex - self.onset), 0, 1)
         down = np.clip((self.offset - t) / (self.offset - self.apex), 0, 1)
-        phase = np.where(t <= self.apex, up**self.rise, down**self.fall)
+        phase = np.where(t <= self.apex, up**self.onset_skew, down**self.offset_skew)
         return (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)
 
 

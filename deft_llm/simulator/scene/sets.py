@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from pydantic import Field
 
 from deft_llm.config import Settings
+from deft_llm.files import digest
 
 
 class ClipSet(Settings):
@@ -27,4 +26,4 @@ class ClipSet(Settings):
     def digest(self) -> str:
         """A short name of the settings, the same for any number of workers: what a cache is by."""
         text = self.model_dump_json(exclude={"workers"})
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return digest(text)[:12]

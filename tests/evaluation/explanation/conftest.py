@@ -1,4 +1,4 @@
-"""Small versions of the pinned files on an untrained model; random packets replace rendering."""
+"""Small versions of the pinned files on an untrained model; random features replace rendering."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from deft_llm.config import read_yaml
-from deft_llm.data import simulated_test as simulated_clips
-from deft_llm.data.features import Packet
+from deft_llm.data import simulated as simulated_clips
+from deft_llm.data.clip_dataset import MeasuredClip
+from deft_llm.data.features import Features
 from deft_llm.metrics.figures import Figure
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 
@@ -43,22 +44,22 @@ def by_name(figures: list[Figure]) -> dict[str, Figure]:
 
 
 @pytest.fixture
-def rendered(make_packet: Callable[[int], Packet], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def rendered(
+    make_features: Callable[[int], Features], monkeypatch: pytest.MonkeyPatch
+) -> list[int]:
     """Replaces rendering by noise; seeds of the clips that were asked for.
 
-    A packet's onset frame tells the face.
+    The onset frame tells the face.
     """
     seeds: list[int] = []
 
-    def no_rendering(
-        drawn: Iterable[ClipSpec], *_: object
-    ) -> Iterator[tuple[Packet | None, np.ndarray]]:
+    def no_rendering(drawn: Iterable[ClipSpec], *_: object) -> Iterator[MeasuredClip]:
         for spec in drawn:
             seeds.append(spec.seed)
             motion = np.random.default_rng(spec.seed).normal(0, 0.3, (20, 2)).astype(np.float32)
             face = np.random.default_rng(spec.identity).integers(0, 255, (64, 64, 3))
-            packet = {**make_packet(spec.seed), "onset": face.astype(np.uint8)}
-            yield None if spec.seed == NO_FACE else packet, motion
+            features = {**make_features(spec.seed), "onset": face.astype(np.uint8)}
+            yield MeasuredClip.simulated(spec, motion, None if spec.seed == NO_FACE else features)
 
     monkeypatch.setattr(simulated_clips, "render_many", no_rendering)
     return seeds
@@ -73,9 +74,8 @@ def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """What the model is said to be trained by."""
-    values = {**read_yaml(SMOKE), "templates": str(ROOT / "instruction_data" / "templates")}
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    path.write_bytes(SMOKE.read_bytes())
     return path
 
 

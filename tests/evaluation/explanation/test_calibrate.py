@@ -9,16 +9,16 @@ import pytest
 import yaml
 
 from deft_llm.config import read_yaml
+from deft_llm.data.simulated import SimulatedData
 from deft_llm.deft.inference.calibration import Calibration
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation import calibrate
-from deft_llm.unimer.build import SimulatedData
 from tests.evaluation.explanation.conftest import BENCHMARKS, ROOT, SMALL, by_name
 
 
 @pytest.fixture
-def plan(several: Path, tmp_path: Path, tiny_checkpoint: Path) -> Path:
+def settings(several: Path, tmp_path: Path, tiny_checkpoint: Path) -> Path:
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
     for file in tiny_checkpoint.iterdir():
@@ -36,8 +36,8 @@ def plan(several: Path, tmp_path: Path, tiny_checkpoint: Path) -> Path:
 
 
 @pytest.mark.usefixtures("rendered")
-def test_calibration_is_fitted_and_used(plan: Path, tmp_path: Path) -> None:
-    figures, written = calibrate.calibrate(plan)
+def test_calibration_is_fitted_and_used(settings: Path, tmp_path: Path) -> None:
+    figures, written = calibrate.calibrate(settings)
     named = by_name(figures)
     fitted = Calibration.load(tmp_path / "checkpoint")
     assert written.parent == tmp_path / "checkpoint"
@@ -56,22 +56,22 @@ def test_calibration_is_fitted_and_used(plan: Path, tmp_path: Path) -> None:
     ],
 )
 def test_tested_faces_are_no_validation_faces(
-    plan: Path, tmp_path: Path, change: str, word: str
+    settings: Path, tmp_path: Path, change: str, word: str
 ) -> None:
-    values = read_yaml(plan)
+    values = read_yaml(settings)
     key, _, value = change.partition("=")
     if key == "data":
         values["data"] = []
     else:
         values["data"][0]["first_identity"] = int(value)
-    plan.write_text(yaml.safe_dump(values), encoding="utf-8")
+    settings.write_text(yaml.safe_dump(values), encoding="utf-8")
     with pytest.raises(UserError, match=word):
-        calibrate.calibrate(plan)
+        calibrate.calibrate(settings)
     assert not (tmp_path / "checkpoint" / "calibration.json").exists()
 
 
 def test_the_pinned_plan_is_apart_from_the_benchmarks() -> None:
-    values = read_yaml(ROOT / "eval" / "calibration.yaml")
+    values = read_yaml(ROOT / "eval" / "benchmarks" / "calibration.yaml")
     own = [SimulatedData(**s) for s in values["data"]]
     for name in values["apart_from"]:
         for tested in calibrate._tested(ROOT / name):

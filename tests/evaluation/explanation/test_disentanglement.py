@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from deft_llm.data.features import Packet
-from deft_llm.data.simulated_test import TestClip, even_specs
+from deft_llm.data.clip_dataset import MeasuredClip
+from deft_llm.data.features import Features
+from deft_llm.data.simulated import SimulatedData, even_specs
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.disentanglement import (
     alignment,
     answers,
-    encoded,
     exchange,
+    expert_tokens,
     identity_probe,
 )
-from deft_llm.unimer.build import SimulatedData
 from tests.evaluation.explanation.conftest import SMALL
 
 
@@ -73,19 +73,25 @@ def explainer(tiny_checkpoint: Path) -> Explainer:
 
 
 @pytest.fixture
-def clips(make_packet: Callable[[int], Packet]) -> list[TestClip]:
+def clips(make_features: Callable[[int], Features]) -> list[MeasuredClip]:
     """20 clips of each of three faces, one without a face; the face is in the onset frame."""
     found = []
     for spec in even_specs(SimulatedData(**{**SMALL, "clips": 60, "identities": 3})):
-        packet = make_packet(spec.seed)
+        features = make_features(spec.seed)
         face = np.random.default_rng(spec.identity).integers(0, 240, (64, 64, 3))
         onset = (face + np.random.default_rng(spec.seed).integers(0, 15, face.shape)).astype("u1")
-        found.append(TestClip(spec, np.zeros((20, 2), np.float32), {**packet, "onset": onset}))
-    found[7] = TestClip(found[7].spec, found[7].motion, None)
+        found.append(
+            MeasuredClip.simulated(
+                spec, np.zeros((20, 2), np.float32), {**features, "onset": onset}
+            )
+        )
+    found[7] = MeasuredClip.simulated(found[7].spec, found[7].motion, None)
     return found
 
 
-def test_identity_is_found_where_it_was_put(explainer: Explainer, clips: list[TestClip]) -> None:
+def test_identity_is_found_where_it_was_put(
+    explainer: Explainer, clips: list[MeasuredClip]
+) -> None:
     found = identity_probe(explainer, clips)
     assert found.faces == 2  # the third lost a clip and has 19
     assert found.chance == pytest.approx(0.5)
@@ -95,8 +101,8 @@ def test_identity_is_found_where_it_was_put(explainer: Explainer, clips: list[Te
         identity_probe(explainer, clips[:30])
 
 
-def test_alignment_is_of_every_pair(explainer: Explainer, clips: list[TestClip]) -> None:
-    tokens = encoded(explainer, clips)
+def test_alignment_is_of_every_pair(explainer: Explainer, clips: list[MeasuredClip]) -> None:
+    tokens = expert_tokens(explainer, clips)
     assert {len(values) for values in tokens.values()} == {len(clips) - 1}  # one shows no face
     same = {**tokens, "texture": tokens["motion"] * 2}
     assert alignment(same)["texture", "motion"] == pytest.approx(1.0)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from deft_llm.clip import Annotation
-from deft_llm.deft.inference.flow_classifier import DeftOnFlow
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.records import ClipRecord
+from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.explanation import flow_aus
@@ -44,13 +46,17 @@ def test_the_old_name_of_the_benchmark_is_answered_with_the_new_one(tmp_path: Pa
 def test_names_are_kept_beside_the_codings(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = SimpleNamespace(clips=["006_1_2", "elsewhere"], images=np.zeros((2, 28, 28, 3)))
+    records = [
+        ClipRecord(clip=clip, subject="006", emotion=None, emotion_known=False, aus=())
+        for clip in ("006_1_2", "elsewhere")
+    ]
+    images = ClipDataset.of_arrays(records, {"flow_image": np.zeros((2, 28, 28, 3))}, "images")
     coding = Annotation("samm", "006", "006_1_2", aus=("L4", "7"))
     corpus = SimpleNamespace(read=lambda frames: SimpleNamespace(annotations=[coding]))
     monkeypatch.setattr(flow_aus, "read_flow_images", lambda folder: images)
     monkeypatch.setattr(flow_aus, "load_corpus", lambda name, folder: corpus)
     monkeypatch.setattr(flow_aus, "medsqrt", lambda images: images)
-    monkeypatch.setattr(DeftOnFlow, "units", lambda self, images: [frozenset({4, 12})])
+    monkeypatch.setattr(DeftFlowClassifier, "named_aus", lambda self, images: [frozenset({4, 12})])
     overrides = [f"checkpoint={tiny_checkpoint}", f"output={tmp_path}", "least=1"]
     figures, _ = run(BENCHMARK, overrides)
     assert {f.name: f.value for f in figures}["au_precision"] == 0.5
@@ -61,8 +67,8 @@ def test_names_are_kept_beside_the_codings(
 def test_aus_are_read_from_the_written_answer(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = DeftOnFlow(3, str(tiny_checkpoint))
+    model = DeftFlowClassifier(3, str(tiny_checkpoint))
     answers = ["AU4 brow lowerer, AU12 lip corner puller on the left", "No action unit."]
     monkeypatch.setattr(model.explainer, "generate", lambda *_, **__: answers)
     images = np.zeros((2, 3, 28, 28), np.float32)
-    assert model.units(images) == [{4, 12}, frozenset()]
+    assert model.named_aus(images) == [{4, 12}, frozenset()]

@@ -13,9 +13,9 @@ import pytest
 from deft_llm.answers import Facts
 from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.mevqa import (
-    Question,
+    VqaQuestion,
     answer,
-    read_aus,
+    named_aus,
     read_label,
     read_questions,
     scores,
@@ -25,16 +25,16 @@ from deft_llm.metrics import text
 
 
 @pytest.fixture(scope="module")
-def real() -> list[Question]:
+def real() -> list[VqaQuestion]:
     data = os.environ.get("DEFT_DATA")
     if not data:
         pytest.skip("DEFT_DATA is not set")
     return read_questions(Path(data) / "mevqa" / "casme2_mevqa.jsonl")
 
 
-def facts_of(questions: list[Question]) -> dict[str, Facts]:
+def facts_of(questions: list[VqaQuestion]) -> dict[str, Facts]:
     """What the reference answers say of each clip."""
-    by_clip: dict[str, dict[str, Question]] = defaultdict(dict)
+    by_clip: dict[str, dict[str, VqaQuestion]] = defaultdict(dict)
     sides: dict[str, dict[int, str]] = defaultdict(dict)
     for question in questions:
         by_clip[question.clip][question.kind] = question
@@ -43,14 +43,14 @@ def facts_of(questions: list[Question]) -> dict[str, Facts]:
     return {
         clip: Facts(
             found["fine"].answer,
-            tuple(f"{sides[clip].get(n, '')}{n}" for n in read_aus(found["aus"].answer)),
+            tuple(f"{sides[clip].get(n, '')}{n}" for n in named_aus(found["aus"].answer)),
             (),
         )
         for clip, found in by_clip.items()
     }
 
 
-def test_every_real_question_is_understood(real: list[Question]) -> None:
+def test_every_real_question_is_understood(real: list[VqaQuestion]) -> None:
     assert len(real) == 911
     assert len({q.clip for q in real}) == 145
     kinds = {q.kind for q in real}
@@ -58,7 +58,7 @@ def test_every_real_question_is_understood(real: list[Question]) -> None:
     assert all((q.au is not None) == (q.kind in {"au_yes_no", "side"}) for q in real)
 
 
-def test_the_reference_facts_give_the_reference_answers(real: list[Question]) -> None:
+def test_the_reference_facts_give_the_reference_answers(real: list[VqaQuestion]) -> None:
     """Word for word: classes, AUs, sides and the combined sentence.
 
     One coding names its AUs out of order, in two answers: those have to name the same AUs.
@@ -67,13 +67,13 @@ def test_the_reference_facts_give_the_reference_answers(real: list[Question]) ->
     wrong = [q for q in real if answer(q, facts[q.clip]) != q.answer]
     unlike = [q for q in wrong if q.kind != "au_yes_no"]
     assert {q.clip for q in unlike} <= {"sub12_EP09_02"}
-    assert all(read_aus(answer(q, facts[q.clip])) == read_aus(q.answer) for q in unlike)
+    assert all(named_aus(answer(q, facts[q.clip])) == named_aus(q.answer) for q in unlike)
     # The few others ask about an AU that was coded in parts or in doubt.
     assert len(wrong) <= 0.02 * len(real)
 
 
 def test_perfect_answers_get_perfect_labels(
-    real: list[Question], monkeypatch: pytest.MonkeyPatch
+    real: list[VqaQuestion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deft_llm.evaluation.explanation import mevqa
 
@@ -141,7 +141,7 @@ def test_labels_are_read_from_sentences() -> None:
     assert read_label("It is Negative.", labels) == "negative"
     assert read_label("positive or negative", labels) is None
     assert read_label("happy", labels) is None
-    assert read_aus("brow lowerer, lip corner puller") == (4, 12)
+    assert named_aus("brow lowerer, lip corner puller") == (4, 12)
 
 
 def test_text_scores() -> None:

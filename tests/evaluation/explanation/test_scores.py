@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from deft_llm import facs
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.features import REGION_COLUMNS
-from deft_llm.data.simulated_test import TestClip
+from deft_llm.data.simulated import SimulatedData, specs
 from deft_llm.evaluation.explanation.references import BayesRule
 from deft_llm.evaluation.explanation.replies import Reply
 from deft_llm.evaluation.explanation.scores import (
@@ -18,7 +19,6 @@ from deft_llm.evaluation.explanation.scores import (
 )
 from deft_llm.metrics.faithfulness import ClaimCounts
 from deft_llm.simulator.scene.clip_spec import PEAK_PX, ClipSpec, draw_spec
-from deft_llm.unimer.build import SimulatedData, specs
 
 
 def _spec(seed: int, emotion: str | None, *aus: str) -> ClipSpec:
@@ -70,7 +70,7 @@ def test_every_peak_falls_in_one_row() -> None:
     assert list(edges) == sorted(edges)
     assert edges[0] <= PEAK_PX[0] and PEAK_PX[1] < edges[-1]
     clips = [
-        TestClip(spec, np.zeros((20, 2), np.float32), None)
+        MeasuredClip.simulated(spec, np.zeros((20, 2), np.float32), None)
         for spec in specs(SimulatedData(clips=200, identities=10))
     ]
     replies = [Reply({}, "", None, None) for _ in clips]
@@ -107,8 +107,8 @@ def test_the_rule_states_moved_regions_that_an_au_explains() -> None:
     regions[..., REGION_COLUMNS.index("coherence")] = 1.0
     regions[..., REGION_COLUMNS.index("noise")] = 0.04
     regions[..., REGION_COLUMNS.index("z")] = regions[..., REGION_COLUMNS.index("magnitude")] / 0.04
-    smile = TestClip(_spec(1, "happiness", "12"), motion, {"regions": regions})
-    still = TestClip(_spec(2, None), motion, {"regions": regions})
-    unseen = TestClip(_spec(3, "happiness", "12"), motion, None)
+    smile = MeasuredClip.simulated(_spec(1, "happiness", "12"), motion, {"regions": regions})
+    still = MeasuredClip.simulated(_spec(2, None), motion, {"regions": regions})
+    unseen = MeasuredClip.simulated(_spec(3, "happiness", "12"), motion, None)
     assert rule_claims([smile]) == ClaimCounts(2, 2, 4, 2)
     assert rule_claims([still, unseen]) == ClaimCounts(0, 0, 8, 0)

@@ -14,16 +14,15 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.config import read_yaml
-from deft_llm.data import simulated_test as simulated_clips
-from deft_llm.data.features import Packet
-from deft_llm.data.simulated_test import head_at_hand
+from deft_llm.data import simulated as simulated_clips
+from deft_llm.data.clip_dataset import MeasuredClip
+from deft_llm.data.simulated import SimulatedData, head_at_hand
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.errors import UserError
 from deft_llm.evaluation import benchmark as benchmarks
 from deft_llm.evaluation.explanation.measures import figure_names
 from deft_llm.evaluation.explanation.scores import scored_aus
 from deft_llm.metrics.figures import Figure
-from deft_llm.unimer.build import SimulatedData
 from tests.evaluation.explanation.conftest import BENCHMARKS, SMALL, SMOKE, by_name
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
@@ -88,8 +87,9 @@ def test_one_model_on_one_set_gives_every_figure_by_its_own_name(
 
     noise = simulated_clips.render_many
 
-    def other_code(*arguments: Any) -> Iterator[tuple[Packet | None, np.ndarray]]:
-        return ((packet, motion + 1) for packet, motion in noise(*arguments))
+    def other_code(*arguments: Any) -> Iterator[MeasuredClip]:
+        for clip in noise(*arguments):
+            yield MeasuredClip.simulated(clip.spec, clip.motion + 1, clip.features)
 
     monkeypatch.setattr(simulated_clips, "render_many", other_code)
     benchmarks.run(single, ["measures=[classes]"])

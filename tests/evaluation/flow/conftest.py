@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from deft_llm.data.simulated import SimulatedData
 from deft_llm.evaluation.flow.recognition import RecognitionSets
-from deft_llm.unimer.build import SimulatedData
 
 # Of the training clips one is of surprise, one is negative and one has no class. Of the test clips
 # one is negative and one is of surprise, so that whoever answers one class alone has one right.

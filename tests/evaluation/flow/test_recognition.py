@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deft_llm.data.simulated import filmed
 from deft_llm.errors import UserError
 from deft_llm.evaluation.flow import recognition as flow_recognition
 from deft_llm.evaluation.flow.recognition import CLASSES, Frames, recognition_uf1
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
 from deft_llm.motion.flow import flow_estimator
 from deft_llm.motion.measure import MotionSettings, averaged_frame, measure
-from deft_llm.simulator.scene.clips import draw_spec, render
-from deft_llm.unimer.build import filmed
+from deft_llm.simulator.scene.clips import draw_spec, render_clip
 from tests.evaluation.flow.conftest import SETS
 
 
@@ -56,15 +56,15 @@ def test_flow_that_tells_the_class_is_read_and_none_is_chance(
 def test_frames_are_those_that_measure_takes_flow_between(tmp_path: Path) -> None:
     """Kept frames give the flow of ``measure`` but for the rounding of grey levels."""
     spec = draw_spec(5, 7)
-    simulated = render(spec)
-    row = flow_recognition.film(simulated)
+    simulated = render_clip(spec)
+    row = flow_recognition.film_pairs(simulated)
     _, aligned = filmed(simulated)
     interval = spec.curve.interval
     gap = interval.apex - interval.onset
     frame = averaged_frame(aligned, interval.apex, gap, MotionSettings().averaging)
     np.testing.assert_allclose(row["images"][0, 1] / 256, frame, atol=1 / 256)
     frames = Frames(row["images"], row["landmarks"], ["negative"])
-    kept = flow_recognition.encoded(flow_estimator("lk"), frames, CANONICAL_SIZE, "lk")
+    kept = flow_recognition.encoded_flow(flow_estimator("lk"), frames, CANONICAL_SIZE, "lk")
     whole = measure(aligned, interval, MotionSettings(curve=False)).flow_apex
     centred = whole - np.median(whole, axis=(1, 2), keepdims=True)
     strong = np.abs(centred) > np.abs(centred).max() / 4

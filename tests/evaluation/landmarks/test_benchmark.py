@@ -11,7 +11,7 @@ import torch
 from deft_llm.clip import Clip
 from deft_llm.errors import UserError
 from deft_llm.evaluation import benchmark as benchmarks
-from deft_llm.evaluation.landmarks.benchmark import FIVE, judged
+from deft_llm.evaluation.landmarks.benchmark import FIVE, judged_error
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, five_points, transform
 from deft_llm.media.finders import FaceBox
@@ -46,12 +46,12 @@ def test_distance_from_the_judge() -> None:
     frame = rng.integers(0, 256, (240, 260, 3)).astype(np.uint8)
     clip = clip_from_array(np.repeat(frame[None], 6, 0), 30, "still")
     track = FaceTrack(np.tile([45.0, 30, 150, 150], (6, 1)), np.ones(6, bool))
-    errors = judged(clip, track, Finder(), Judge((3.0, 4.0)))  # type: ignore[arg-type]
+    errors = judged_error(clip, track, Finder(), Judge((3.0, 4.0)))  # type: ignore[arg-type]
     five = five_points(POINTS)
     np.testing.assert_allclose(errors, 5 / np.linalg.norm(five[1] - five[0]), rtol=1e-3)
     assert len(errors) == len(FIVE)
     with pytest.raises(UserError, match="sees no face"):
-        judged(clip, track, Finder(), Judge((0, 0), blind=True))  # type: ignore[arg-type]
+        judged_error(clip, track, Finder(), Judge((0, 0), blind=True))  # type: ignore[arg-type]
 
 
 def test_benchmark_without_data(

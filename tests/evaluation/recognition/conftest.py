@@ -58,13 +58,13 @@ def write_benchmark(folder: Path) -> Path:
             "lr_gain_over_net": {"least": 0.1},
         },
     }
-    path = folder / "bench.yaml"
+    path = folder / "benchmark_file.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return path
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def benchmark_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file, nothing of it run."""
     monkeypatch.setenv("DEFT_DATA", str(tmp_path / "data"))
     return write_benchmark(tmp_path)
@@ -81,7 +81,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Figu
 
 
 @pytest.fixture
-def done(bench: Path, first_run: tuple[Path, list[Figure], str]) -> Path:
+def done(benchmark_file: Path, first_run: tuple[Path, list[Figure], str]) -> Path:
     """The file, with the rows of the first run: what is asked for again is not computed again."""
-    shutil.copytree(first_run[0].parent / "out", bench.parent / "out")
-    return bench
+    shutil.copytree(first_run[0].parent / "out", benchmark_file.parent / "out")
+    return benchmark_file

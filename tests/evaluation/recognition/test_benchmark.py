@@ -62,9 +62,11 @@ def test_changed_settings_are_run_anew(done: Path) -> None:
     assert len(list((done.parent / "out" / "rows").glob("net-*"))) == 2
 
 
-def test_a_model_that_needs_more_than_there_is(bench: Path) -> None:
-    with pytest.raises(UserError, match="lbp_top needs 'frames'"):
-        run(bench, ["models=[lbp]"])
+def test_a_model_that_needs_more_than_there_is(benchmark_file: Path) -> None:
+    with pytest.raises(
+        UserError, match="'frames' is made of frames, and the clips were measured for flow_image"
+    ):
+        run(benchmark_file, ["models=[lbp]"])
 
 
 def test_the_oracle_is_asked_for_by_name_and_named_in_every_table(done: Path) -> None:
@@ -79,53 +81,53 @@ def test_the_oracle_is_asked_for_by_name_and_named_in_every_table(done: Path) ->
     assert "ORACLE" in text
 
 
-def test_hold_out_and_cross_dataset_test_what_they_say(bench: Path) -> None:
+def test_hold_out_and_cross_dataset_test_what_they_say(benchmark_file: Path) -> None:
     fixed = ["models=[lr]", "entries.lr.choices={}", "few=null"]
-    run(bench, [*fixed, "protocol=cross_dataset"])
-    (rows,) = (bench.parent / "out" / "rows").iterdir()
+    run(benchmark_file, [*fixed, "protocol=cross_dataset"])
+    (rows,) = (benchmark_file.parent / "out" / "rows").iterdir()
     tested = [
         {json.loads(line)["dataset"] for line in file.read_text(encoding="utf-8").splitlines()}
         for file in sorted(rows.glob("*.jsonl"))
     ]
     assert tested == [{"SAMM"}, {"SMIC"}]
-    shutil.rmtree(bench.parent / "out")
-    run(bench, [*fixed, "protocol=hold_out", "share=0.4"])
-    (file,) = (bench.parent / "out" / "rows").glob("*/*.jsonl")
+    shutil.rmtree(benchmark_file.parent / "out")
+    run(benchmark_file, [*fixed, "protocol=hold_out", "share=0.4"])
+    (file,) = (benchmark_file.parent / "out" / "rows").glob("*/*.jsonl")
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert len({line["subject"] for line in lines}) == 2
     assert len(lines) == 2 * 6
 
 
-def test_a_bar_of_an_unknown_model(bench: Path) -> None:
-    values = yaml.safe_load(bench.read_text(encoding="utf-8"))
+def test_a_bar_of_an_unknown_model(benchmark_file: Path) -> None:
+    values = yaml.safe_load(benchmark_file.read_text(encoding="utf-8"))
     values["bars"]["lr_gain_over_nett"] = values["bars"].pop("lr_gain_over_net")
-    bench.write_text(yaml.safe_dump(values), encoding="utf-8")
+    benchmark_file.write_text(yaml.safe_dump(values), encoding="utf-8")
     with pytest.raises(UserError, match="'lr_gain_over_nett'; did you mean 'lr_gain_over_net'"):
-        run(bench)
+        run(benchmark_file)
     with pytest.raises(UserError, match="figures: no figure 'lr_uf2'; did you mean 'lr_uf1'"):
-        run(bench, ["bars={}", "figures=[lr_uf2]"])
+        run(benchmark_file, ["bars={}", "figures=[lr_uf2]"])
 
 
-def test_an_unknown_model(bench: Path) -> None:
+def test_an_unknown_model(benchmark_file: Path) -> None:
     with pytest.raises(UserError, match="model 'svm'; expected some of lr, net, lbp"):
-        run(bench, ["models=[svm]"])
+        run(benchmark_file, ["models=[svm]"])
 
 
-def test_a_copied_clip_stops_the_run(bench: Path) -> None:
-    place = bench.parent / "data" / "flow"
+def test_a_copied_clip_stops_the_run(benchmark_file: Path) -> None:
+    place = benchmark_file.parent / "data" / "flow"
     source = next((place / "s01" / "u_test" / "0").iterdir())
     (place / "s02" / "u_test" / "0" / "s02_s02_copy .png").write_bytes(source.read_bytes())
     with pytest.raises(UserError, match="2 equal contents"):
-        run(bench, ["models=[lr]"])
+        run(benchmark_file, ["models=[lr]"])
 
 
-def test_a_class_of_one_subject(bench: Path) -> None:
-    place = bench.parent / "data" / "flow"
+def test_a_class_of_one_subject(benchmark_file: Path) -> None:
+    place = benchmark_file.parent / "data" / "flow"
     for subject in SUBJECTS[1:]:
         for file in (place / subject / "u_test" / "2").iterdir():
             file.unlink()
     with pytest.raises(UserError, match="no training clip of class 'surprise'"):
-        run(bench, ["models=[lr]"])
+        run(benchmark_file, ["models=[lr]"])
 
 
 def test_deft_stands_in_the_same_table(done: Path, tiny_checkpoint: Path) -> None:

@@ -14,12 +14,12 @@ from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.recognition import dual_phase_clips
 from deft_llm.evaluation.recognition.dual_phase import table
 from deft_llm.evaluation.recognition.dual_phase_clips import (
-    CLASSES,
+    OFFSET_CLASSES,
     DualPhaseData,
     DualPhaseSpec,
     dual_phase_set,
     dual_phase_specs,
-    film,
+    film_dual_phase,
 )
 from deft_llm.media.canonical import CANONICAL_LANDMARKS
 
@@ -38,21 +38,21 @@ def still(spec: DualPhaseSpec) -> DualPhaseSpec:
 
 @pytest.fixture(scope="module")
 def moved() -> dict[tuple[int, int], np.ndarray]:
-    """(rise, fall) -> (2, 68) upward motion of the landmarks in both phases, canonical px."""
+    """(onset, offset) -> (2, 68) upward motion of the landmarks in both phases, canonical px."""
     spec = still(next(dual_phase_specs(DATA)))
     found = {}
-    for rise in (0, 1):
-        for fall in (0, 1):
-            marks = film(replace(spec, onset_group=rise, offset_group=fall)).landmarks
+    for onset in (0, 1):
+        for offset in (0, 1):
+            marks = film_dual_phase(replace(spec, onset_group=onset, offset_group=offset)).landmarks
             scale = np.ptp(CANONICAL_LANDMARKS[36:48, 0]) / np.ptp(marks[0, 36:48, 0])
-            found[rise, fall] = -scale * np.diff(marks[..., 1], axis=0)
+            found[onset, offset] = -scale * np.diff(marks[..., 1], axis=0)
     return found
 
 
 def test_one_group_rises_and_one_falls(moved: dict[tuple[int, int], np.ndarray]) -> None:
     groups = (BROWS, MOUTH)
-    for (rise, fall), motion in moved.items():
-        for phase, acting, sign in ((0, rise, 1), (1, fall, -1)):
+    for (onset, offset), motion in moved.items():
+        for phase, acting, sign in ((0, onset, 1), (1, offset, -1)):
             acted = (sign * motion[phase, groups[acting]]).max()
             rest = np.abs(motion[phase, groups[1 - acting]]).max()
             assert acted > 0.1 and rest < 0.1 * acted
@@ -74,7 +74,7 @@ def test_draws_are_balanced_and_repeatable() -> None:
     assert pairs.min() > 30
     assert (
         all(spec.label == (spec.onset_group != spec.offset_group) for spec in drawn)
-        and len(CLASSES) == 2
+        and len(OFFSET_CLASSES) == 2
     )
     px = [spec.motion_px for spec in drawn]
     assert 0.5 <= min(px) < 0.6 and 2.5 < max(px) <= 3.0
@@ -90,16 +90,16 @@ def test_sets_that_share_a_face_or_clip_are_refused() -> None:
 
 def test_tables_are_made_of_rows_alone() -> None:
     def row(label: int, guess: int, clip: str, model: str = "fmanet") -> dict[str, object]:
-        names = {"label": CLASSES[label], "predicted": CLASSES[guess]}
+        names = {"label": OFFSET_CLASSES[label], "predicted": OFFSET_CLASSES[guess]}
         return {"model": model, "clip": clip, "parameters": 10, **names}
 
     rows = [row(0, 0, "a"), row(1, 0, "b"), row(1, 0, "b"), row(1, 1, "a"), row(0, 1, "a", "sum")]
     scores = table(rows, {"a": 0.6, "b": 2.0})
     assert list(scores.index) == ["fmanet", "sum"]
-    shown = scores.loc["fmanet", ["accuracy", *CLASSES]].to_numpy(float)
+    shown = scores.loc["fmanet", ["accuracy", *OFFSET_CLASSES]].to_numpy(float)
     np.testing.assert_allclose(shown, [0.5, 1, 1 / 3])
     assert scores.loc["fmanet", "< 1.0 px"] == 1 and scores.loc["fmanet", "> 1.7 px"] == 0
-    assert scores.loc["sum", "accuracy"] == 0 and scores[CLASSES[1]].isna()["sum"]
+    assert scores.loc["sum", "accuracy"] == 0 and scores[OFFSET_CLASSES[1]].isna()["sum"]
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
             flow[phase, 1, top : top + 8, 6:-6] += sign
         return flow.astype(np.float32)
 
-    monkeypatch.setattr(dual_phase_clips, "observe", observe)
+    monkeypatch.setattr(dual_phase_clips, "dual_phase_flow", observe)
     yield calls
 
 
@@ -127,13 +127,13 @@ def test_measured_sets_are_kept_and_gone_on_with(
     monkeypatch.setattr(dual_phase_clips, "_SHARD", 16)
     data = DATA.model_copy(update={"clips": 40, "side": 32})
     first = dual_phase_set(data, tmp_path)
-    assert len(made_up) == 40 and first.flow.shape == (38, 2, 3, 32, 32)
-    assert [spec.label for spec in first.specs] == first.labels.tolist()
+    assert len(made_up) == 40 and first.clips.clips.stack("flow").shape == (38, 2, 3, 32, 32)
+    assert [spec.label for spec in first.specs] == first.clips.labels.tolist()
     shard = next(tmp_path.glob("*/flow-00001.safetensors"))
     shard.unlink()  # as if it had been interrupted
     again = dual_phase_set(data, tmp_path)
     assert len(made_up) == 40 + 16
-    np.testing.assert_array_equal(first.flow, again.flow)
+    np.testing.assert_array_equal(first.clips.clips.stack("flow"), again.clips.clips.stack("flow"))
 
 
 def test_the_benchmark_runs(tmp_path: Path, made_up: list[int]) -> None:

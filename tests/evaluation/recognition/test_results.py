@@ -12,7 +12,7 @@ from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.benchmark import few_subject_splits
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.results import Result, questions
-from deft_llm.evaluation.recognition.tables import Published, leaderboard, table_rows
+from deft_llm.evaluation.recognition.tables import PublishedScore, leaderboard, table_rows
 
 
 def _result(name: str, oracle: bool = False) -> Result:
@@ -32,7 +32,7 @@ def test_an_oracle_is_called_one_everywhere() -> None:
     rows = {row["model"]: str(row["selection"]) for row in table_rows(results, "honest")}
     assert rows["honest"] == "fixed schedule"
     assert rows["peeked"].startswith("ORACLE")
-    number = Published(model="X", uf1=0.5, data="442 clips", selection="unknown", source="[1]")
+    number = PublishedScore(model="X", uf1=0.5, data="442 clips", selection="unknown", source="[1]")
     page = leaderboard(results, [number])
     assert "| peeked | 1.000 | 1.000 | 3 clips | ORACLE: best epoch on the test subject |" in page
     assert page.index("peeked") < page.index("| X | 0.500 |")

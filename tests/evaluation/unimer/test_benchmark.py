@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
-from deft_llm.data.features import REGION_COLUMNS, Packet
-from deft_llm.data.simulated_test import TestClip
+from deft_llm.data.clip_dataset import MeasuredClip
+from deft_llm.data.features import REGION_COLUMNS, Features
 from deft_llm.evaluation.unimer.agreement_fit import Samples, fit, samples
 from deft_llm.evaluation.unimer.benchmark import (
-    record_of,
     statement_values,
     text_only_gain,
 )
 from deft_llm.simulator.scene.clip_spec import draw_spec
-from deft_llm.unimer.agreement import FEATURES
+from deft_llm.unimer.agreement import AGREEMENT_FEATURES
+from deft_llm.unimer.judging import judged
 
 
 def _rows(leaky: bool) -> list[dict[str, object]]:
@@ -41,9 +41,9 @@ def test_a_question_that_gives_the_answer_away_is_found() -> None:
 
 def test_the_fit_weighs_what_matters_and_keeps_the_wanted_precision() -> None:
     rng = np.random.default_rng(0)
-    features = rng.normal(size=(3000, len(FEATURES)))
+    features = rng.normal(size=(3000, len(AGREEMENT_FEATURES)))
     features[:, 0] = 1.0
-    which = FEATURES.index("z_both")
+    which = AGREEMENT_FEATURES.index("z_both")
     true = rng.random(3000) < 1 / (1 + np.exp(-1.5 - 2.5 * features[:, which]))
     subjects = rng.integers(0, 40, 3000).astype(str)
     data = Samples(features, true, np.ones(3000, bool), subjects, 3000)
@@ -55,7 +55,7 @@ def test_the_fit_weighs_what_matters_and_keeps_the_wanted_precision() -> None:
 
 
 @pytest.fixture
-def clip(make_packet: Callable[[int], Packet]) -> TestClip:
+def clip(make_features: Callable[[int], Features]) -> MeasuredClip:
     """Both mouth corners go up and outward by a pixel and come back; the left lid twitches."""
     spec = draw_spec(3, 3, emotion="happiness", aus=("12",))
     motion = np.zeros((len(facs.REGIONS), 2), np.float32)
@@ -73,17 +73,19 @@ def clip(make_packet: Callable[[int], Packet]) -> TestClip:
             *(("noise", np.full_like(size, 0.05)), ("active", size > 0.15)),
         ):
             table[phase, :, REGION_COLUMNS.index(column)] = values
-    return TestClip(spec, motion, {**make_packet(0), "regions": table.astype(np.float16)})
+    return MeasuredClip.simulated(
+        spec, motion, {**make_features(0), "regions": table.astype(np.float16)}
+    )
 
 
-def test_statements_are_scored_against_exact_motion(clip: TestClip) -> None:
-    found = statement_values([clip], [record_of(clip)])
+def test_statements_are_scored_against_exact_motion(clip: MeasuredClip) -> None:
+    found = statement_values([clip], [judged(clip)])
     assert found["statement_precision"] == 1.0
     # Seven regions moved; the lid's motion is no AU's.
     assert found["statement_recall"] == pytest.approx(6 / 7)
     assert found["moved_regions_that_an_au_explains"] == pytest.approx(6 / 7)
     assert found["recall_of_those"] == 1.0
-    assert [row.region for row in record_of(clip).unexplained] == ["left upper lid"]
+    assert [row.region for row in judged(clip).unexplained] == ["left upper lid"]
     data = samples([clip])
     assert (len(data.true), data.all_moved) == (6, 7)
     assert data.true.all()

@@ -1,0 +1,71 @@
+"""``deft-llm chat``: questions about a clip, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deft_llm.cli.console import Checkpoint, ClipPath, show
+from deft_llm.resources import EMBEDDED
+
+if TYPE_CHECKING:
+    from deft_llm.motion.measure import Measurement
+
+UNSUPPORTED = "[not borne out by the motion]"
+
+
+def chat(
+    clip: ClipPath,
+    checkpoint: Checkpoint = Path(EMBEDDED),
+    temperature: Annotated[
+        float, typer.Option(help="0: always the likeliest words; 0.7: livelier")
+    ] = 0.0,
+) -> None:
+    """Ask about a clip, question by question; Ctrl-D, or Ctrl-C, or an empty line ends it."""
+    from transformers.utils import logging as transformers_logging
+
+    from deft_llm.cli.summary import clip_line, face_line
+    from deft_llm.data.measuring import measure_video
+    from deft_llm.deft.inference.explainer import Explainer
+
+    transformers_logging.disable_progress_bar()
+    video, measurement = measure_video(clip)
+    explainer = Explainer.load(checkpoint)
+    show("clip", clip_line(video))
+    show("face", face_line(measurement))
+    turns: list[tuple[str, str]] = []
+    try:
+        while question := input("\n> ").strip():
+            answer = explainer.stream(measurement, turns, question, temperature)
+            turns.append((question, say(answer, measurement)))
+    except (EOFError, KeyboardInterrupt):
+        print()
+
+
+def say(answers: Iterator[str], measurement: Measurement) -> str:
+    """Print a growing answer; each sentence is held against the motion before it is shown.
+
+    Args:
+        answers: The answer so far, again and again.
+        measurement: What moved.
+
+    Returns:
+        The whole answer, without the marks.
+    """
+    from deft_llm.deft.inference.claims import check_sentences
+
+    answer, shown = "", 0
+    for text, whole in chain(((text, False) for text in answers), [("", True)]):
+        answer = text or answer
+        sentences = check_sentences(answer, measurement.table_apex)
+        for sentence in sentences if whole else sentences[:-1]:  # the last one still grows
+            if sentence.end > shown:
+                mark = f" {UNSUPPORTED}" if sentence.verdict == "unsupported" else ""
+                print(answer[shown : sentence.end] + mark, end="", flush=True)
+                shown = sentence.end
+    print(answer[shown:])
+    return answer

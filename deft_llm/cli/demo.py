@@ -1,0 +1,29 @@
+"""``deft-llm demo``, also ``demo/app.py``: the page, on this machine alone."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deft_llm import resources
+from deft_llm.cli.console import Checkpoint
+from deft_llm.errors import UserError
+from deft_llm.resources import EMBEDDED
+
+
+def demo(
+    checkpoint: Checkpoint = Path(EMBEDDED),
+    models: Annotated[
+        Path | None, typer.Option(help="folder of models that may be chosen as well")
+    ] = None,
+    port: Annotated[int, typer.Option(help="port on this machine")] = 7860,
+) -> None:
+    """Open a page in the browser: a clip, what moved in it, and questions about it."""
+    if find_spec("gradio") is None:
+        raise UserError("the demo needs gradio; get it with: pip install 'deft-llm[demo]'")
+    from deft_llm.service.app import run
+
+    run(resources.checkpoint(checkpoint), models, port)

@@ -1,0 +1,72 @@
+"""``deft-llm eval`` and ``calibrate``, also ``eval/run.py`` and ``eval/calibrate.py``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deft_llm import resources
+from deft_llm.cli.console import JsonFile, log_progress, resumable, show
+from deft_llm.metrics.figures import report
+
+
+def evaluate(
+    benchmark: Annotated[str, typer.Argument(help="a YAML file, or one of ours: simulated")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="dotted changes, e.g. checkpoint=runs/x/final")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(help="entries to run, e.g. ststnet,htnet (recognition)")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="runs of each model (recognition)")] = None,
+    oracle_epoch: Annotated[
+        bool,
+        typer.Option(
+            "--oracle-epoch",
+            help="keep the epoch that is best on the test subject, as much of the field does; "
+            "every table says so (recognition)",
+        ),
+    ] = False,
+    json_file: JsonFile = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="end with status 1 when a figure falls short")
+    ] = False,
+) -> None:
+    """Run a benchmark: print its tables, then its figures with their bars."""
+    log_progress()
+    changes = list(overrides or ())
+    if models is not None:
+        changes.append(f"models=[{models}]")
+    if seeds is not None:
+        changes.append(f"seeds={seeds}")
+    if oracle_epoch:
+        changes.append("oracle_epoch=true")
+    path = resources.benchmark(benchmark)
+    from deft_llm.evaluation.benchmark import run
+
+    with resumable("the same command goes on with what is left"):
+        figures, tables = run(path, changes)
+    print(tables, end="\n\n")
+    raise typer.Exit(report(figures, json_file, check))
+
+
+def calibrate(
+    file: Annotated[
+        str, typer.Argument(help="a YAML file that names the model and validation faces")
+    ] = "calibration",
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="dotted changes, e.g. checkpoint=runs/x/final")
+    ] = None,
+) -> None:
+    """Fit the temperatures of a checkpoint's label likelihoods on faces of their own."""
+    changes = list(overrides or ())
+    if "=" in file:  # only changes were given
+        file, changes = "calibration", [file, *changes]
+    log_progress()
+    path = resources.benchmark(file)
+    from deft_llm.evaluation.explanation.calibrate import calibrate as fit
+
+    figures, written = fit(path, changes)
+    show("written", written)
+    report(figures)

@@ -1,0 +1,55 @@
+"""``deft-llm explain``: the main job, a clip in and a report of the evidence out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deft_llm.cli.console import Checkpoint, ClipPath, show
+from deft_llm.errors import UserError
+from deft_llm.resources import EMBEDDED
+
+
+def explain(
+    clip: ClipPath,
+    out: Annotated[Path, typer.Option(help="folder for the report's own folder")] = Path("out"),
+    checkpoint: Checkpoint = Path(EMBEDDED),
+    ask: Annotated[
+        list[str] | None, typer.Option(help="a question about the clip; again for the next one")
+    ] = None,
+) -> None:
+    """Name the emotion and the action units of a clip, and write a report of the evidence."""
+    from transformers.utils import logging as transformers_logging
+
+    from deft_llm.cli.chat import say
+    from deft_llm.cli.summary import summary
+    from deft_llm.data.measuring import measure_video
+    from deft_llm.deft.inference.explainer import Explainer
+    from deft_llm.viz.report import ClipInfo, write_report
+
+    transformers_logging.disable_progress_bar()
+    video, measurement = measure_video(clip)
+    explainer = Explainer.load(checkpoint)
+    explanation = explainer.explain(measurement)
+    info = ClipInfo.of(video)
+    folder = out / _folder_name(info.name)
+    try:
+        report = write_report(folder, measurement, explanation, clip_info=info)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot write the report ({error.strerror}); give another folder with --out"
+        ) from error
+    for line in summary(video, measurement, explanation):
+        print(line)
+    show("report", report)
+    turns: list[tuple[str, str]] = []
+    for question in ask or ():
+        print(f"\n> {question}")
+        turns.append((question, say(explainer.stream(measurement, turns, question), measurement)))
+
+
+def _folder_name(name: str) -> str:
+    """The clip's name without its ending, safe as one folder's name."""
+    return Path(name).stem.strip(". ") or "clip"

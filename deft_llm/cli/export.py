@@ -1,0 +1,24 @@
+"""``deft-llm export``: a trained model for others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deft_llm.cli.console import show
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="folder of a finished training run, task deft")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="new folder")],
+    merge: Annotated[bool, typer.Option("--merge", help="put adapters into the weights")] = False,
+    figures: Annotated[
+        Path | None, typer.Option(help="what eval --json wrote, for the model card")
+    ] = None,
+) -> None:
+    """Write a trained model for others: weights, processor and model card."""
+    from deft_llm.deft.tuning.export import export as write
+
+    show("model", write(run, out, merge, figures))

@@ -1,0 +1,73 @@
+"""``deft-llm flow`` and ``flow-score``: motion between two images, and how far from the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deft_llm.cli.console import JsonFile, log_progress, show
+
+if TYPE_CHECKING:
+    from deft_llm.motion.flow import FlowEstimator
+
+Method = Annotated[
+    str | None, typer.Option(help="lk (the default), dis, tvl1, farneback or srflow")
+]
+Weights = Annotated[
+    Path | None, typer.Option(help="folder of a trained network; the method is srflow then")
+]
+
+
+def flow(
+    a: Annotated[Path, typer.Argument(help="the first image")],
+    b: Annotated[Path, typer.Argument(help="the second image, of the same size")],
+    out: Annotated[Path, typer.Option("-o", "--out", help=".flo, .pfm or KITTI .png to write")],
+    method: Method = None,
+    weights: Weights = None,
+    scale: Annotated[
+        float | None, typer.Option(help="px of full colour; default: the largest motion")
+    ] = None,
+) -> None:
+    """Estimate the motion from one image to another; write it, and a colour picture beside it."""
+    import numpy as np
+
+    from deft_llm.files import write_bytes
+    from deft_llm.media.draw import middlebury_colours
+    from deft_llm.media.frames import read_image
+    from deft_llm.motion.flow_files import check_writable, write_flow
+    from deft_llm.viz.overlay import encode_png
+
+    check_writable(out)
+    motion = _estimator(method, weights)(read_image(a), read_image(b))
+    picture = out.with_name(f"{out.stem}.colour.png")
+    write_flow(out, motion)
+    write_bytes(picture, encode_png(middlebury_colours(motion, scale)))
+    length = np.hypot(*motion)
+    show("motion", f"mean {length.mean():.3f} px · largest {length.max():.3f} px")
+    show("flow", out)
+    show("picture", picture)
+
+
+def flow_score(
+    folder: Annotated[Path, typer.Argument(help="dataset in SRFlow's layout")],
+    split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    method: Method = None,
+    weights: Weights = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Score an estimator on pairs with exact flow: endpoint error (EPE) by place and motion."""
+    from deft_llm.evaluation.flow.folder import score_folder
+    from deft_llm.metrics.figures import report
+
+    log_progress()
+    report(score_folder(folder, split, _estimator(method, weights)), json_file)
+
+
+def _estimator(method: str | None, weights: Path | None) -> FlowEstimator:
+    from deft_llm.motion.flow import flow_estimator
+
+    if weights is None:
+        return flow_estimator(method or "lk")
+    return flow_estimator(method or "srflow", folder=weights)

@@ -1,0 +1,191 @@
+"""``deft-llm instructions``, also ``instruction_data/*.py``: Uni-MER's instruction data."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from deft_llm.cli.console import log_progress, resumable
+from deft_llm.errors import UserError
+
+if TYPE_CHECKING:
+    from deft_llm.data.clip_shards import Share
+    from deft_llm.data.simulated import SimulatedData
+    from deft_llm.unimer.answer_writer import Templates
+    from deft_llm.unimer.assemble import Assembly
+
+app = typer.Typer(no_args_is_help=True, help="Instruction data: build, validate, audit.")
+
+Folder = Annotated[Path, typer.Argument(help="data folder")]
+Workers = Annotated[int, typer.Option(help="processes")]
+FirstIdentity = Annotated[int, typer.Option(help="number of the first simulated face")]
+
+
+class _ManyListings(TyperCommand):
+    """Takes ``--corpora a.jsonl b.jsonl`` as ``--corpora a.jsonl --corpora b.jsonl``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        listing = False
+        for arg in args:
+            if arg.startswith("-"):
+                listing = arg == "--corpora"
+                if listing:
+                    continue
+            elif listing:
+                spread.append("--corpora")
+            spread.append(arg)
+        return super().parse_args(ctx, spread)
+
+
+@app.command(cls=_ManyListings)
+def build(
+    out: Annotated[Path, typer.Argument(help="data folder to write")],
+    corpora: Annotated[
+        list[Path] | None, typer.Option(help="prepared listings, one or several")
+    ] = None,
+    simulated: Annotated[int, typer.Option(help="number of simulated clips")] = 0,
+    identities: Annotated[int, typer.Option(help="simulated faces")] = 300,
+    first_identity: FirstIdentity = 1_000,
+    head: Annotated[str, typer.Option(help="head model of the simulated faces")] = "own",
+    head_path: Annotated[
+        Path | None, typer.Option(help="its file or folder, where it needs one")
+    ] = None,
+    balanced_share: Annotated[float, typer.Option(help="with an AU drawn evenly")] = 0.0,
+    neutral_share: Annotated[float, typer.Option(help="without any AU")] = 0.1,
+    seed: Annotated[int, typer.Option(help="same seed, same bytes")] = 1_000_000,
+    variants: Annotated[int, typer.Option(help="conversations per clip")] = 8,
+    turns: Annotated[int, typer.Option(help="questions per conversation")] = 3,
+    workers: Workers = 2,
+    shard: Annotated[str, typer.Option(help="i/n: this machine's share of the measuring")] = "1/1",
+    templates: Annotated[
+        Path | None, typer.Option(help="folder with the wording; default: our own")
+    ] = None,
+) -> None:
+    """Build instruction data from licensed corpora, simulated clips, or both.
+
+    Run it again after an interruption to go on. On many machines, give each its share of the
+    measuring (--shard 2/8), copy the features-* files into one folder and run it there once more,
+    without --shard: conversations are written when all parts are there. The same seed gives the
+    same bytes whatever the number of workers or shards.
+    """
+    from deft_llm.config import validate_settings
+    from deft_llm.data.clip_shards import Share
+    from deft_llm.data.simulated import SimulatedData
+    from deft_llm.unimer.answer_writer import Templates
+    from deft_llm.unimer.assemble import Assembly
+
+    log_progress()
+    share, wording = Share.parse(shard), Templates(templates)
+    if not corpora and not simulated:
+        raise UserError("nothing to build from; give --corpora, --simulated N, or both")
+    written = {"seed": seed, "variants": variants, "turns": turns}
+    drawn = {
+        **{"clips": simulated, "identities": identities, "first_identity": first_identity},
+        **{"head": head, "head_path": head_path, "workers": workers},
+        **{"balanced_share": balanced_share, "neutral_share": neutral_share},
+    }
+    data = validate_settings(SimulatedData, {**drawn, **written}, "command line")
+    settings = validate_settings(Assembly, written, "command line")
+    with resumable("the same command goes on after the last whole part"):
+        _build(out, corpora or [], data, settings, share, wording)
+
+
+def _build(
+    out: Path,
+    corpora: list[Path],
+    data: SimulatedData,
+    settings: Assembly,
+    share: Share,
+    templates: Templates,
+) -> None:
+    """Measure what is missing, then write conversations when all parts are there."""
+    from deft_llm.data.clip_shards import absent, claim_recipe
+    from deft_llm.data.prepared import open_prepared, unmeasured
+    from deft_llm.unimer.assemble import assemble
+    from deft_llm.unimer.coded import measure_corpus
+    from deft_llm.unimer.simulated import measure_simulated_parts
+
+    elsewhere = {"workers", "head_path", "variants", "turns"}  # not what is drawn
+    drawn = data.model_dump(exclude=elsewhere) if data.clips else None
+    claim_recipe(out, {"corpora": [str(listing) for listing in corpora], "simulated": drawn})
+    parts: list[str] = []
+    refused: list[tuple[str, str]] = []
+    for listing in corpora:
+        parts += measure_corpus(open_prepared(listing), listing.stem, out, share)
+        refused += unmeasured(listing)
+    if data.clips:
+        parts += measure_simulated_parts(data, out, share)
+    if missing := absent(out, parts):
+        print(f"{len(missing)} of {len(parts)} parts belong to other shards, e.g. {missing[0]}")
+        return
+    found = assemble(out, parts, settings, templates, refused)
+    print(
+        f"{out}: {found.conversations} conversations about {found.clips} clips of "
+        f"{len(found.subjects)} subjects; {len(found.left_out)} clips left out"
+    )
+
+
+@app.command()
+def validate(
+    data: Folder, most: Annotated[int, typer.Option(help="problems to print")] = 50
+) -> None:
+    """Print what is wrong with a data folder by file, line and field; status 1 if anything is."""
+    from deft_llm.unimer.validate import validate_folder
+
+    problems = list(islice(validate_folder(data), most))
+    for problem in problems:
+        print(problem)
+    print(f"{data}: {len(problems) or 'no'} problems")
+    raise typer.Exit(int(bool(problems)))
+
+
+@app.command()
+def audit(train: Folder, test: Folder) -> None:
+    """Do two data folders share a subject, a clip or a content hash? Status 1 when they do."""
+    from deft_llm.unimer.audit import audit as compare
+
+    found = compare(train, test)
+    for name, values in found.items():
+        examples = f", for example {', '.join(values[:3])}" if values else ""
+        print(f"shared {name}s: {len(values)}{examples}")
+    raise typer.Exit(int(any(found.values())))
+
+
+@app.command()
+def calibrate(
+    clips: Annotated[int, typer.Option(help="simulated clips")] = 600,
+    identities: Annotated[int, typer.Option(help="simulated faces")] = 120,
+    first_identity: FirstIdentity = 500_000,
+    seed: Annotated[int, typer.Option(help="same seed, same weights")] = 5_000_000,
+    precision: Annotated[float, typer.Option(help="wanted, out of fold")] = 0.97,
+    workers: Workers = 2,
+    cache: Annotated[Path, typer.Option(help="where measured clips are kept")] = Path(
+        "runs/calibration"
+    ),
+    out: Annotated[
+        Path | None, typer.Option(help="file to write; default: the package's own weights")
+    ] = None,
+) -> None:
+    """Fit the score of the dual constraint anew, on faces that nothing else uses.
+
+    Run it when simulator, flow or features change.
+    """
+    from deft_llm import config
+    from deft_llm.data.simulated import SimulatedData, simulated_clips
+    from deft_llm.evaluation.unimer.agreement_fit import fit, samples
+    from deft_llm.unimer.agreement import AGREEMENT_FILE
+
+    log_progress()
+    drawn = {"clips": clips, "identities": identities, "first_identity": first_identity}
+    drawn["seed"] = seed
+    data = config.validate_settings(SimulatedData, {**drawn, "workers": workers}, "command line")
+    note = {**drawn, "precision_wanted": precision}
+    weights = fit(samples(simulated_clips(data, cache)), precision, note)
+    path = out or AGREEMENT_FILE
+    path.write_text(weights.to_json() + "\n", encoding="utf-8")
+    print(f"wrote {path}")

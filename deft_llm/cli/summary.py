@@ -1,0 +1,87 @@
+"""The lines that the terminal shows of an explained clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deft_llm import facs
+from deft_llm.answers import NOTHING, au_name
+from deft_llm.cli.console import COLUMN
+from deft_llm.clip import Clip, Explanation
+from deft_llm.motion.measure import Measurement
+
+
+def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> Iterator[str]:
+    """The lines that the terminal shows, labels in a column."""
+    yield from _block("clip", [clip_line(video)])
+    yield from _block("face", [face_line(measurement)])
+    if measurement.found:
+        yield from _block("interval", [_interval_line(measurement)])
+    yield from _block("emotion", [_emotion_line(explanation)])
+    if explanation.aus:
+        named = [f"{au_name(code)} {p:.2f}" for code, p in explanation.aus.items()]
+        yield from _block("AUs", [" · ".join(named)])
+    yield from _block("evidence", _evidence_lines(explanation))
+    if explanation.rationale:
+        yield from _block("why", [explanation.rationale])
+    if explanation.unsupported:
+        claims = [f"the {region} {direction}" for region, direction in explanation.unsupported]
+        yield from _block("unproven", ["not borne out by the motion: " + "; ".join(claims)])
+    if explanation.unseen_aus:
+        names = ", ".join(map(au_name, explanation.unseen_aus))
+        yield from _block("unproven", [f"no motion speaks for {names}"])
+    if explanation.contradicting:
+        names = ", ".join(explanation.contradicting)
+        yield from _block("unproven", [f"not the class that was found: {names}"])
+    if explanation.status != "ok":
+        yield from _block("note", [explanation.status])
+
+
+def _block(label: str, lines: list[str]) -> Iterator[str]:
+    for i, line in enumerate(lines):
+        yield f"{label if i == 0 else '':<{COLUMN}}{line}"
+
+
+def clip_line(video: Clip) -> str:
+    """Name, frames, rate and length."""
+    name = video.source.name if video.source is not None else video.name
+    return f"{name} · {len(video)} frames at {video.fps:.0f} fps · {video.duration:.2f} s"
+
+
+def face_line(measurement: Measurement) -> str:
+    """In how many frames there is a face, and how well it was placed."""
+    present = int(measurement.aligned.present.sum())
+    total = len(measurement.aligned)
+    unsure = measurement.aligned.placement_uncertainty
+    return (
+        f"{present}/{total} frames · head moved {measurement.head_motion:.1f} px, removed · "
+        f"landmarks within about {unsure:.1f} px"
+    )
+
+
+def _interval_line(measurement: Measurement) -> str:
+    times = measurement.aligned.timestamps - measurement.aligned.timestamps[0]
+    interval = measurement.interval
+    moments = [("onset", interval.onset), ("apex", interval.apex), ("offset", interval.offset)]
+    return " · ".join(f"{name} {times[i]:.3f} s ({i})" for name, i in moments)
+
+
+def _emotion_line(explanation: Explanation) -> str:
+    if not explanation.probabilities:
+        return f"none named: {explanation.status}"
+    ranked = sorted(explanation.probabilities.items(), key=lambda item: -item[1])
+    shown = [f"{name} {p:.2f}" for name, p in ranked if p >= 0.005]
+    lead = "" if explanation.emotion else f"{NOTHING} named · "
+    return lead + " · ".join(shown)
+
+
+def _evidence_lines(explanation: Explanation) -> list[str]:
+    width = max(map(len, facs.REGIONS))
+    lines = []
+    for row in explanation.evidence:
+        aus = " ".join(f"AU{code}" for code in row.aus) or "no AU explains it"
+        lines.append(
+            f"{row.region:<{width}}  {row.direction:<16}  {row.magnitude:5.2f} px   "
+            f"z {row.z:5.1f}   {aus}"
+        )
+    return lines or ["no region moved above its noise floor"]

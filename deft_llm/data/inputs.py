@@ -1,0 +1,124 @@
+"""The inputs that networks declare: how each is made from measured clips, mirrored and resized.
+
+A recognizer names its inputs (``recognizers/base.py``) and gets them by these names, in training,
+in benchmarks, in the federation and as an expert of DEFT-LLM. An input is a row here: another one
+needs no change anywhere else.
+
+==============  =================================================================================
+``flow_uvs``    (N, 3, S, S): u, v and optical strain from onset to apex, encoded by
+                ``motion/encoding.py``
+``flow_dual``   (N, 2, 3, S, S): the same for the onset phase and the offset phase
+``frames``      (N, T, 3, S, S) in 0..1: the aligned face, the onset first
+==============  =================================================================================
+
+Dimensions: N clips, T frames, S side in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deft_llm.errors import UserError
+from deft_llm.motion.encoding import encode_flow, medsqrt
+
+Floats = NDArray[np.float32]
+MakeInput = Callable[[NDArray[Any], int | None], Floats]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One named input.
+
+    Attributes:
+        sources: Feature of a measured clip (``data/features.py``) -> what makes the input of that
+            feature of N clips and a side in pixels (None keeps the feature's own), the preferred
+            feature first.
+        mirror: The input of left-right flipped clips, from that of the clips.
+    """
+
+    sources: Mapping[str, MakeInput]
+    mirror: Callable[[Tensor], Tensor]
+
+
+def _resized(maps: NDArray[Any], side: int | None) -> Floats:
+    """Maps (..., S, S) at another side; means over pixels, so that no motion is lost."""
+    maps = np.asarray(maps, np.float32)
+    if side is None or maps.shape[-1] == side:
+        return maps
+    flat = torch.from_numpy(np.ascontiguousarray(maps.reshape(-1, 1, *maps.shape[-2:])))
+    small = F.interpolate(flat, (side, side), mode="area")
+    return np.asarray(small.numpy().reshape(*maps.shape[:-2], side, side), np.float32)
+
+
+def _flow_uvs(flow: NDArray[Any], side: int | None) -> Floats:
+    return encode_flow(_resized(flow[:, 0], side))[0]
+
+
+def _flow_dual(flow: NDArray[Any], side: int | None) -> Floats:
+    return encode_flow(_resized(flow, side))[0]
+
+
+def _published(images: NDArray[Any], side: int | None) -> Floats:
+    if side not in (None, images.shape[1]):
+        images = _resized(images.transpose(0, 3, 1, 2), side).transpose(0, 2, 3, 1)
+    return medsqrt(images)
+
+
+def _frames(frames: NDArray[Any], side: int | None) -> Floats:
+    grey = _resized(frames, side)[:, :, None] / np.float32(255)
+    return np.broadcast_to(grey, (*grey.shape[:2], 3, *grey.shape[3:]))
+
+
+def _mirror_flow(flow: Tensor) -> Tensor:
+    flipped = flow.flip(-1)
+    flipped[..., 0, :, :] *= -1  # what moves to the image's right moves to its left
+    return flipped
+
+
+INPUTS: dict[str, Input] = {
+    # Published images hold what is left of the flow after stretching: the encoding is the same.
+    "flow_uvs": Input({"flow": _flow_uvs, "flow_image": _published}, _mirror_flow),
+    "flow_dual": Input({"flow": _flow_dual}, _mirror_flow),
+    "frames": Input({"frames": _frames}, lambda frames: frames.flip(-1)),
+}
+
+
+def source_of(name: str, features: Iterable[str], where: str) -> tuple[str, MakeInput]:
+    """The feature that an input is made of, and how.
+
+    Args:
+        name: Of the input.
+        features: What the clips were measured for.
+        where: What the clips are, in messages.
+
+    Raises:
+        UserError: If the input is unknown, or the clips lack what it is made of.
+    """
+    if name not in INPUTS:
+        raise UserError(
+            f"input {name!r} is made by nothing; a network may declare {', '.join(INPUTS)}"
+        )
+    there = list(features)
+    for feature, make in INPUTS[name].sources.items():
+        if feature in there:
+            return feature, make
+    wanted = " or ".join(INPUTS[name].sources)
+    possible = [n for n, made in INPUTS.items() if set(made.sources) & set(there)]
+    raise UserError(
+        f"{where}: input {name!r} is made of {wanted}, and the clips were measured for "
+        f"{', '.join(there)}; measure them again with {wanted}, or take a model that reads "
+        f"{', '.join(possible) or 'these'}"
+    )
+
+
+def mirror_inputs(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Named inputs (B, ...) of the left-right flipped clips."""
+    return {name: INPUTS[name].mirror(x) for name, x in inputs.items()}

@@ -1,0 +1,259 @@
+"""Simulated clips, measured as a user's are: rendered, filmed through H.264, found, aligned.
+
+The exact motion is never an input. It is kept beside what was measured, as the judge: of statements
+in the instruction data, and of what a model says.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from tqdm import tqdm
+
+from deft_llm import facs
+from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE, Interval
+from deft_llm.data.clip_dataset import ClipDataset, ClipPlace, MeasuredClip, Truth
+from deft_llm.data.feature_files import FeatureFile, save_features
+from deft_llm.data.features import DEFAULT_SIZES, FeatureSizes, pack
+from deft_llm.data.measuring import CODED, align_coded
+from deft_llm.data.records import ClipRecord
+from deft_llm.errors import UserError
+from deft_llm.files import digest, read_lines, write_lines
+from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE, fit_similarity, transform
+from deft_llm.media.face import AlignedClip
+from deft_llm.motion.measure import measure
+from deft_llm.motion.regions import region_masks, region_motion
+from deft_llm.simulator.head import load_head
+from deft_llm.simulator.ict_head.files import ict_file
+from deft_llm.simulator.scene.clip_spec import NEUTRAL_SHARE, ClipSpec
+from deft_llm.simulator.scene.clips import SimulatedClip, combinations, draw_spec, render_many
+from deft_llm.simulator.scene.sets import ClipSet
+
+logger = logging.getLogger(__name__)
+VIDEO_CRF = 18
+SOURCE = "simulated"
+
+
+class SimulatedData(ClipSet):
+    """What to simulate.
+
+    Attributes:
+        balanced_share: Share of clips that are drawn from an AU chosen evenly, which teach rare
+            AUs; the emotions given an AU combination stay those of the codings.
+        neutral_share: Share of the other clips that show no AU; from them a model learns when to
+            name no emotion.
+        variants: Conversations per clip; every other one is mirrored.
+        turns: Questions per conversation.
+        head: Name of the head model.
+        head_path: Its file or folder, where it needs one ("ict").
+        workers: Processes.
+    """
+
+    seed: int = 1_000_000
+    balanced_share: float = 0.0
+    neutral_share: float = Field(default=NEUTRAL_SHARE, ge=0, le=1)
+    variants: int = 8
+    turns: int = 3
+    head: str = "own"
+    head_path: Path | None = None
+    workers: int = 2
+
+
+def specs(data: SimulatedData) -> Iterator[ClipSpec]:
+    """The recipes of a set, in order."""
+    for i in range(data.clips):
+        seed = data.seed + i
+        rng = np.random.default_rng([seed, 99])
+        identity = data.first_identity + int(rng.integers(data.identities))
+        drawn = _balanced_expression(rng) if rng.random() < data.balanced_share else {}
+        yield draw_spec(seed, identity, neutral_share=data.neutral_share, head=data.head, **drawn)
+
+
+def _balanced_expression(rng: np.random.Generator) -> dict[str, Any]:
+    """An AU drawn evenly, a coded combination that holds it (sides as coded), and an emotion.
+
+    The emotion is drawn as often as the codings give it to that combination: rare AUs become
+    frequent, and what an AU combination says of the emotion stays as it was.
+    """
+    table = combinations()
+    codes = sorted({code for counts in table.values() for code in counts})
+    numbers = sorted({facs.au_number(au) for code in codes for au in code.split("+")})
+    number = int(rng.choice(numbers))
+    holding = [c for c in codes if number in {facs.au_number(au) for au in c.split("+")}]
+    code = str(rng.choice(holding))
+    emotions = sorted(e for e in table if code in table[e])
+    counts = np.array([table[e][code] for e in emotions], float)
+    emotion = str(rng.choice(emotions, p=counts / counts.sum()))
+    return {"aus": tuple(code.split("+")), "emotion": emotion}
+
+
+def even_specs(data: SimulatedData) -> list[ClipSpec]:
+    """Recipes in which the faces take turns: ``clips / identities`` of each."""
+    return [
+        draw_spec(data.seed + i, data.first_identity + i % data.identities, head=data.head)
+        for i in range(data.clips)
+    ]
+
+
+def head_at_hand(name: str) -> bool:
+    """Whether a head can be rendered; says once where the file of another is looked for."""
+    if name == "own" or ict_file() is not None:
+        return True
+    logger.warning(
+        "clips of the head %r are left out: set DEFT_ICT to its file, or DEFT_DATA to the folder "
+        "around ict_facekit/",
+        name,
+    )
+    return False
+
+
+def filmed(simulated: SimulatedClip) -> tuple[str, AlignedClip]:
+    """A simulated clip through codec and face finder: content hash and aligned face.
+
+    Raises:
+        UserError: If no face is found in it.
+    """
+    clip = simulated.encoded(VIDEO_CRF)
+    return clip.content_hash(), align_coded(clip)
+
+
+def measure_simulated(
+    simulated: SimulatedClip,
+    jitter: bool = False,
+    sizes: FeatureSizes = DEFAULT_SIZES,
+    offset_phase: bool = False,
+) -> MeasuredClip:
+    """Film and measure a clip; where no face is found, the result says so.
+
+    Args:
+        simulated: The clip.
+        jitter: Move onset, apex and offset by up to one or two frames: users' intervals are no
+            better. Otherwise the coded ones are taken.
+        sizes: Of the features.
+        offset_phase: Also keep the exact motion after the apex.
+    """
+    spec = simulated.spec
+    after = true_motion(simulated, OFFSET_PHASE) if offset_phase else None
+    truth = Truth(spec, true_motion(simulated), after)
+    record = ClipRecord.of(spec.annotation(), spec=spec.to_json())
+    try:
+        content, aligned = filmed(simulated)
+    except UserError as error:
+        return MeasuredClip(record, None, str(error), truth)
+    interval = spec.curve.interval
+    if jitter:
+        interval = _jittered(interval, len(aligned), np.random.default_rng([spec.seed, 98]))
+    measurement = measure(aligned, interval, CODED)
+    record = replace(record, content=content, interval=measurement.interval)
+    return MeasuredClip(record, pack(measurement, sizes), truth=truth)
+
+
+def _jittered(interval: Interval, frames: int, rng: np.random.Generator) -> Interval:
+    onset = int(np.clip(interval.onset + rng.integers(-1, 2), 0, frames - 3))
+    apex = int(np.clip(interval.apex + rng.integers(-1, 2), onset + 1, frames - 2))
+    offset = int(np.clip(interval.offset + rng.integers(-2, 3), apex + 1, frames - 1))
+    return Interval(onset, apex, offset)
+
+
+def true_motion(simulated: SimulatedClip, phase: str = ONSET_PHASE) -> NDArray[np.float32]:
+    """Exact head-compensated motion of every region, onset to apex or apex to offset.
+
+    Returns:
+        (R, 2) in canonical pixels, the face placed by its exact landmarks.
+    """
+    interval = simulated.spec.curve.interval
+    first, last = (
+        (interval.onset, interval.apex)
+        if phase == ONSET_PHASE
+        else (interval.apex, interval.offset)
+    )
+    flow, mask = simulated.exact_flow(first, last, compensated=True)
+    landmarks = simulated.landmarks[first]
+    matrix = fit_similarity(landmarks.astype(np.float64), CANONICAL_LANDMARKS)
+    return region_motion(
+        _canonical_flow(flow * mask, matrix),
+        region_masks(transform(matrix, landmarks).astype(np.float32), CANONICAL_SIZE),
+    )
+
+
+def _canonical_flow(flow: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Carry a flow (2, H, W) to the canonical square by a similarity (2, 3)."""
+    size = (CANONICAL_SIZE, CANONICAL_SIZE)
+    u, v = (cv2.warpAffine(channel, matrix, size, flags=cv2.INTER_LINEAR) for channel in flow)
+    turn = matrix[:, :2].astype(np.float32)
+    return np.stack([turn[0, 0] * u + turn[0, 1] * v, turn[1, 0] * u + turn[1, 1] * v])
+
+
+def simulated_clips(
+    data: SimulatedData, cache: Path, even: bool = False, sizes: FeatureSizes = DEFAULT_SIZES
+) -> ClipDataset:
+    """Simulate and measure a set with its truth, once; kept in ``cache``.
+
+    The first clip is measured again each time: when it differs from the kept one, the simulator
+    or the measurement has changed, and all are made anew.
+
+    Args:
+        data: What to simulate.
+        cache: Folder; a subfolder by the hash of ``data``.
+        even: Faces take turns (``even_specs``) instead of being drawn.
+        sizes: Of the features.
+    """
+    kind = "even" if even else "simulated"
+    if sizes != DEFAULT_SIZES:
+        kind += "-" + digest(json.dumps(asdict(sizes)))[:6]
+    folder = cache / f"{kind}-{data.digest()}"
+    work = partial(measure_simulated, sizes=sizes)
+    drawn = even_specs(data) if even else list(specs(data))
+    if (folder / "clips.jsonl").is_file():
+        kept = _read(folder, drawn)
+        if _equal(kept[0], next(_measured(drawn[:1], work, 1))):
+            return kept
+        logger.warning("%s was measured by other code: measured again", folder)
+        (folder / "clips.jsonl").unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = list(tqdm(_measured(drawn, work, data.workers), total=len(drawn), desc="test clips"))
+    for clip in clips:
+        if clip.problem:
+            logger.warning("%s: %s", clip.record.clip, clip.problem)
+    save_features(folder / "features.safetensors", [c.features for c in clips if c.features])
+    lines = ({"motion": c.motion.tolist(), "found": c.features is not None} for c in clips)
+    write_lines(folder / "clips.jsonl", map(json.dumps, lines))
+    return ClipDataset.of_clips(clips, str(folder))
+
+
+def _measured(
+    drawn: Sequence[ClipSpec], work: Callable[[SimulatedClip], MeasuredClip], workers: int
+) -> Iterator[MeasuredClip]:
+    name = drawn[0].head
+    head = None if name == "own" else load_head(name, ict_file())
+    return render_many(drawn, work, workers, head)
+
+
+def _read(folder: Path, drawn: Sequence[ClipSpec]) -> ClipDataset:
+    shard, row = FeatureFile(folder / "features.safetensors"), 0
+    records, places, truths = [], [], []
+    for spec, line in zip(drawn, read_lines(folder / "clips.jsonl"), strict=True):
+        records.append(ClipRecord.of(spec.annotation(), spec=spec.to_json()))
+        places.append(ClipPlace(shard, row) if line["found"] else None)
+        truths.append(Truth(spec, np.array(line["motion"], np.float32)))
+        row += line["found"]
+    return ClipDataset(records, places, truths, str(folder))
+
+
+def _equal(a: MeasuredClip, b: MeasuredClip) -> bool:
+    if (a.features is None) != (b.features is None) or not np.array_equal(a.motion, b.motion):
+        return False
+    if a.features is None or b.features is None:
+        return True
+    pairs = ((values, b.features[name]) for name, values in a.features.items())
+    return all(np.array_equal(x, y, equal_nan=x.dtype.kind == "f") for x, y in pairs)

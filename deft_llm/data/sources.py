@@ -1,0 +1,72 @@
+"""Where a recipe's clips come from: a data folder, a prepared corpus, or the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
+
+from deft_llm.config import Settings
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.features import DEFAULT_SIZES, FeatureSizes
+from deft_llm.data.prepared import open_prepared
+from deft_llm.data.simulated import SimulatedData, simulated_clips, specs
+
+FRAMES_SIDE = 64  # px of simulated frames, where a network asks for them
+
+
+class ClipSource(Settings):
+    """One of the three; a bare path is a data folder.
+
+    Attributes:
+        folder: As ``deft-llm instructions build`` writes it.
+        prepared: ``<corpus>.jsonl`` in the cache of ``deft-llm corpora prepare``.
+        simulated: What to simulate; measured once and kept beside the run.
+    """
+
+    folder: Path | None = None
+    prepared: Path | None = None
+    simulated: SimulatedData | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_path(cls, values: Any) -> Any:
+        return {"folder": values} if isinstance(values, str | Path) else values
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> ClipSource:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"{len(given)} sources; give one of folder, prepared and simulated")
+        return self
+
+    def subjects(self) -> set[str]:
+        """Who is seen in the clips; nothing is measured for it.
+
+        Raises:
+            UserError: If a file is missing.
+        """
+        if self.simulated is not None:
+            return {spec.subject for spec in specs(self.simulated)}
+        return set(self.open((), Path()).subjects.tolist())
+
+    def open(self, inputs: Iterable[str], cache: Path) -> ClipDataset:
+        """The clips, measured first where they are simulated.
+
+        Args:
+            inputs: What networks will read of them, which decides what is measured.
+            cache: Folder for simulated clips.
+
+        Raises:
+            UserError: If a file is missing.
+        """
+        if self.folder is not None:
+            return ClipDataset.open(self.folder)
+        if self.prepared is not None:
+            return open_prepared(self.prepared)
+        assert self.simulated is not None
+        wants_frames = "frames" in set(inputs)
+        sizes = FeatureSizes(frames=FRAMES_SIDE) if wants_frames else DEFAULT_SIZES
+        return simulated_clips(self.simulated, cache, sizes=sizes)

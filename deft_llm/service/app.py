@@ -1,0 +1,121 @@
+"""The demo: a clip, what moved in it, what that may mean, and questions about it.
+
+Serves this machine alone. Needs the extra ``demo`` (gradio).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from deft_llm.deft.configuration_deft import EXPERTS
+from deft_llm.errors import UserError
+from deft_llm.service.api import Api
+from deft_llm.service.clip_service import ClipService
+from deft_llm.service.events import asked, reported
+from deft_llm.service.limits import LIMITS, Limits
+from deft_llm.service.models import EMBEDDED, Models
+from deft_llm.service.page import Page
+from deft_llm.service.sessions import Sessions
+from deft_llm.service.tabs import ASSETS, many_clips, one_clip
+
+NOTE = (
+    "Micro-expressions are weak evidence; nothing here is a ground for decisions about people. "
+    "The video stays on this machine and is deleted when you leave."
+)
+
+
+def build(service: ClipService, sessions: Sessions) -> gr.Blocks:
+    """The page and the API."""
+    page, api = Page(service, sessions), Api(service, sessions)
+    with gr.Blocks(title="deft_llm", analytics_enabled=False) as blocks:
+        gr.Markdown(f"# deft_llm\nWhat moved in a face, and what it may mean.\n\n{NOTE}")
+        with gr.Accordion("Model and settings", open=False), gr.Row():
+            hint = "the embedded one, a folder that was allowed at the start, or a hub name"
+            calm = "0: the likeliest words each time; higher: livelier, less reliable"
+            blind = "what the model is not shown: the resting face, its changing look, its motion"
+            model = gr.Dropdown(
+                service.models.names(),
+                value=EMBEDDED,
+                allow_custom_value=True,
+                label="Model",
+                info=hint,
+            )
+            temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature of answers", info=calm)
+            experts = list(EXPERTS)
+            ablate = gr.CheckboxGroup(experts, label="Experts to leave out", info=blind)
+        with gr.Tabs():
+            with gr.Tab("One clip", id="one"):
+                one_clip(page, [model, temperature, ablate])
+            many_clips(page, model)
+            with gr.Tab("What the numbers mean", id="meaning"):
+                gr.Markdown((ASSETS / "meaning.md").read_text(encoding="utf-8"))
+        for name in (n for n in vars(Api) if not n.startswith("_")):
+            gr.api(
+                reported(getattr(api, name)),
+                api_name=name,
+                concurrency_id="compute",
+                concurrency_limit=2,
+            )
+        blocks.unload(asked(page.leave))
+    sessions.spare_present()
+    return blocks
+
+
+def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True) -> str:
+    """Open the page on loopback, for this machine only.
+
+    Returns:
+        Its address (at once if ``wait`` is False).
+
+    Raises:
+        OSError: If the port is taken.
+    """
+    # A foreign name that is made to point at loopback (DNS rebinding) gets no answer.
+    here = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    fonts = ["system-ui", "sans-serif"]  # of the visitor's machine: none is fetched
+    _, address, _ = blocks.queue(max_size=24).launch(
+        server_name="127.0.0.1",
+        server_port=port,
+        share=False,
+        prevent_thread_lock=not wait,
+        max_file_size=limits.file_bytes,
+        footer_links=["api", "settings"],
+        run_history=False,
+        enable_monitoring=False,
+        app_kwargs={"middleware": [here]},
+        theme=gr.themes.Default(primary_hue="blue", font=fonts, font_mono=["monospace"]),
+        css_paths=ASSETS / "page.css",
+        js=(ASSETS / "page.js").read_text(encoding="utf-8"),
+        quiet=not wait,
+    )
+    return str(address)
+
+
+def run(checkpoint: Path, models: Path | None, port: int) -> None:
+    """Load the model and serve the page until Ctrl-C; no upload outlives the call.
+
+    Args:
+        checkpoint: Folder of the model that is called "embedded" on the page.
+        models: Folder of models that may be chosen as well.
+        port: Port on loopback.
+
+    Raises:
+        UserError: If the checkpoint cannot be read, or the port is taken.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: tidily
+    with tempfile.TemporaryDirectory(prefix="deft-demo-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and examples; gone at the end
+        allowed = Models(checkpoint, models)
+        allowed.get(EMBEDDED)
+        blocks = build(ClipService(allowed), Sessions(Path(folder)))
+        try:
+            serve(blocks, LIMITS, port)
+        except OSError as error:
+            raise UserError(f"port {port}: {error}; give another with --port") from error

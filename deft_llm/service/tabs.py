@@ -1,0 +1,150 @@
+"""The page's tabs: controls, and what happens when they are used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from deft_llm import resources
+from deft_llm.service.batch import COLUMNS
+from deft_llm.service.events import asked, waiting
+from deft_llm.service.limits import VIDEO_TYPES
+from deft_llm.service.page import Page
+from deft_llm.viz import cards
+from deft_llm.viz.magnify import FACTORS
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+"""Style sheet, script and texts of the page."""
+
+# Of the batch table's columns, px.
+WIDTHS: list[str | int] = [150, 105, 115, 115, 205, 85, 80, 90, 95, 180]
+
+
+def one_clip(page: Page, settings: list[Any]) -> None:
+    """The tab for one clip: look, adjust, ask. What is "later" appears with the first result."""
+    model, _, ablate = settings
+    with gr.Row():
+        with gr.Column(scale=5, min_width=320):
+            video = clip_input("Clip: one face, from the front", page.service.limits.clip_seconds)
+            start = gr.Button("Explain", variant="primary", elem_id="explain")
+            clips = sorted(resources.clips().glob("*.mp4"))
+            names = [c.stem[3:] for c in clips]
+            examples([[str(c)] for c in clips], [video], "Examples (rendered faces)", names)
+            reading = gr.HTML(label="Reading")
+            links = gr.HTML(label="Downloads", elem_classes="later")
+            with gr.Column(elem_classes="later"):
+                chat, question = ask_panel(page)
+        with gr.Column(scale=6, min_width=320):
+            welcome = (ASSETS / "start.html").read_text(encoding="utf-8")
+            face = gr.HTML(welcome, label="Face", elem_id="face")
+            regions = gr.HTML(label="Regions", elem_classes="later")
+    with gr.Column(elem_classes="later"):
+        line = gr.HTML(label="Timeline")
+        with gr.Row(elem_classes="moments"):
+            moments = [
+                gr.Number(0, label=f"{name} (frame)", precision=0, minimum=0, elem_id=name.lower())
+                for name in ("Onset", "Apex", "Offset")
+            ]
+            again = gr.Button("Measure these frames", elem_id="again")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                words = "Motion magnified: how many times"
+                factor = gr.Slider(*FACTORS, 8, step=1, label=words, elem_id="factor")
+                enlarge = gr.Button("Magnify", elem_id="magnify")
+            film = gr.HTML(label="Magnified motion", scale=3)
+    everything = [reading, face, regions, line, *moments, chat, film, links]
+    on = waiting("compute", 2)
+    for button, work, given, place in (
+        (start, page.explain, [video], [reading, face]),
+        (again, page.measure_again, moments, [line, reading, face]),
+    ):
+        given = [*given, model, ablate]
+        done = button.click(asked(work), given, everything, **on, show_progress_on=place)
+        done.success(asked(page.report), None, [links], **on, show_progress="hidden")
+    taken = question.submit(asked(page.take), [question], [question, chat], **waiting("asked", 8))
+    taken.success(asked(page.answer), settings, [chat], **on, trigger_mode="multiple")
+    enlarge.click(asked(page.magnify), [factor], [film], **on)
+
+
+def ask_panel(page: Page) -> tuple[gr.HTML, gr.Textbox]:
+    """The conversation, and the box for the next question."""
+    gr.Markdown("### Ask about the clip")
+    chat = gr.HTML(cards.conversation([]), label="Conversation", elem_id="conversation")
+    most = page.service.limits.question
+    question = gr.Textbox(
+        label="Your question", max_length=most, submit_btn=True, elem_id="question"
+    )
+    examples([[q] for q in page.service.questions()], [question], "Questions to start with")
+    return chat, question
+
+
+def examples(
+    rows: list[list[str]], into: list[Any], label: str, names: list[str] | None = None
+) -> None:
+    """Buttons that fill controls in, if there are any; none of them is part of the API."""
+    if rows:
+        gr.Examples(rows, into, label=label, example_labels=names, api_visibility="private")
+
+
+def clip_input(label: str, seconds: float) -> gr.Video:
+    """A place for a video of at most so many seconds: dropped, chosen, or recorded."""
+    camera = gr.WebcamOptions(mirror=False)  # the subject's left must stay the subject's left
+    length = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return gr.Video(
+        label=f"{label} (up to {length})",
+        sources=["upload", "webcam"],
+        webcam_options=camera,
+        elem_classes="clip",
+    )
+
+
+def many_clips(page: Page, model: gr.Dropdown) -> None:
+    """The tabs for batches, long videos and comparisons."""
+    on, limits = waiting("long", 1), page.service.limits
+    with gr.Tab("Batch", id="batch"):
+        words = f"Many clips at once, up to {limits.files}: one row each, to be saved as a table."
+        gr.Markdown(words, elem_classes="quiet")
+        with gr.Row():
+            kinds = list(VIDEO_TYPES)
+            files = gr.File(
+                label="Clips", file_count="multiple", file_types=kinds, elem_id="batch-files"
+            )
+            folder = gr.File(label="Or a folder of clips", file_count="directory")
+        run = gr.Button("Explain all", variant="primary", elem_id="explain-all")
+        saved = gr.HTML(label="Downloads")
+        with gr.Column(elem_classes="later"):
+            table = gr.Dataframe(
+                headers=list(COLUMNS),
+                label="Clips",
+                interactive=False,
+                wrap=True,
+                column_widths=WIDTHS,
+            )
+        chosen = [files, folder, model]
+        run.click(asked(page.batch), chosen, [table, saved], **on, show_progress_on=[saved])
+    with gr.Tab("Long video", id="long"):
+        gr.Markdown((ASSETS / "long.md").read_text(encoding="utf-8"), elem_classes="quiet")
+        video = clip_input("Video", limits.video_seconds)
+        find = gr.Button("Find and explain", variant="primary", elem_id="find")
+        long = sorted((resources.clips() / "long").glob("*.mp4"))
+        examples(
+            [[str(clip)] for clip in long],
+            [video],
+            "Example",
+            [c.stem.replace("_", ", ") for c in long],
+        )
+        found = gr.HTML(label="Intervals")
+        find.click(asked(page.search), [video, model], [found], **on)
+    with gr.Tab("Compare", id="compare"):
+        gr.Markdown("Two clips side by side: what moved in either.", elem_classes="quiet")
+        with gr.Row():
+            pair = [clip_input(f"{name} clip", limits.clip_seconds) for name in ("First", "Second")]
+        both = gr.Button("Compare", variant="primary", elem_id="compare-both")
+        clips = [resources.clips() / name for name in ("01_surprise.mp4", "02_happiness.mp4")]
+        both_there = all(clip.is_file() for clip in clips)
+        rows = [[str(clip) for clip in clips]] if both_there else []
+        examples(rows, pair, "Example", ["surprise, happiness"])
+        compared = gr.HTML(label="Comparison")
+        both.click(asked(page.compare), [*pair, model], [compared], **on)

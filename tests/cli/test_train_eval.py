@@ -1,0 +1,140 @@
+"""``deft-llm train``, ``eval`` and ``calibrate``: names, options in any order, and how they end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deft_llm import resources
+from deft_llm.evaluation import benchmark
+from deft_llm.evaluation.explanation import calibrate
+from deft_llm.metrics.figures import Figure
+from deft_llm.training import tasks
+
+from .conftest import Run
+
+Calls = list[tuple[Path, list[str]]]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """What the library is called with; nothing is trained or measured, and one bar is missed."""
+    seen: Calls = []
+
+    def note(result: Any) -> Any:
+        def call(path: Path, overrides: Sequence[str] = ()) -> Any:
+            seen.append((path, list(overrides)))
+            return result
+
+        return call
+
+    figures = [Figure("uf1", 0.8, 0.85), Figure("parsed", 1.0, 0.99)]
+    monkeypatch.setattr(tasks, "run", note(None))
+    monkeypatch.setattr(benchmark, "run", note((figures, "| a table |")))
+    monkeypatch.setattr(calibrate, "calibrate", note(([Figure("ece", 0.01)], Path("c.json"))))
+    return seen
+
+
+@pytest.mark.parametrize("form", ["train_configs/deft/smoke.yaml", "deft/smoke.yaml", "deft/smoke"])
+def test_a_recipe_of_ours_is_trained_from_anywhere(run: Run, calls: Calls, form: str) -> None:
+    result = run("train", form, "output=runs/x", "data.clips=8")
+    assert (result.status, result.out) == (0, "")
+    assert calls == [(resources.recipe("deft/smoke"), ["output=runs/x", "data.clips=8"])]
+
+
+def test_the_dry_run_writes_nothing_and_options_come_in_any_order(run: Run, here: Path) -> None:
+    first = run("train", "--dry-run", "deft/tiny", "output=runs/x", "experts.steps=3")
+    last = run("train", "deft/tiny", "output=runs/x", "--dry-run", "experts.steps=3")
+    assert first.status == 0, first.err
+    assert first.out == last.out and "experts          3 steps of 64" in first.out
+    assert not list(here.iterdir())
+
+
+def test_a_stopped_training_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tasks, "run", stop)
+    result = run("train", "deft/smoke")
+    assert (result.status, result.out) == (130, "")
+    assert "the same command goes on from the last checkpoint" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train", "deft/smokey"), "did you mean deft/smoke"),
+        (("train", "deft/smoke", "outputs=runs/x"), "did you mean 'output'"),
+        (("train", "flow/smoke", "--dry-run"), "task flow has no dry run"),
+        (("eval", "simulatid"), "did you mean simulated"),
+        (("eval", "calibration"), "expected one of simulated"),
+        (("calibrate", "checkpoint=nowhere", "data=[]"), "no validation clips"),
+        (("demo", "--checkpoint", "nowhere"), "checkpoint nowhere: no config.json"),
+        (("export", "nowhere", "-o", "out"), "nowhere: no recipe.json"),
+    ],
+)
+def test_wrong_input_gets_one_line(
+    run: Run, here: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    result = run(*arguments)
+    assert (result.status, result.out) == (2, "")
+    assert len(result.err.splitlines()) == 1 and words in result.err
+    assert not list(here.iterdir())
+
+
+def test_a_benchmark_prints_tables_then_figures(run: Run, calls: Calls, here: Path) -> None:
+    options = ("--json", "f.json", "--models", "ststnet,htnet", "--seeds", "2", "--oracle-epoch")
+    result = run("eval", "megc2019_flow", *options, "folds=3")
+    assert result.status == 0, result.err
+    assert result.out.splitlines()[0] == "| a table |"
+    assert result.out.splitlines()[-2:] == [
+        "uf1 = 0.8 (bar >= 0.85)  MISSED",
+        "parsed = 1 (bar >= 0.99)",
+    ]
+    wanted = ["folds=3", "models=[ststnet,htnet]", "seeds=2", "oracle_epoch=true"]
+    assert calls == [(resources.benchmark("megc2019_flow"), wanted)]
+    assert [row["name"] for row in json.loads((here / "f.json").read_text())] == ["uf1", "parsed"]
+    assert run("eval", "--check", "simulated").status == 1
+
+
+def test_a_calibration_needs_no_plan_of_its_own(run: Run, calls: Calls, here: Path) -> None:
+    own = here / "mine.yaml"
+    own.write_text("checkpoint: runs/x\n", encoding="utf-8")
+    assert run("calibrate", "checkpoint=runs/x", "data=[]").status == 0
+    assert run("calibrate", "mine.yaml", "data=[]").status == 0
+    plan = resources.benchmark("calibration")
+    assert calls == [(plan, ["checkpoint=runs/x", "data=[]"]), (Path("mine.yaml"), ["data=[]"])]
+
+
+def test_the_demo_without_gradio_says_how_to_get_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deft_llm.cli.demo.find_spec", lambda name: None)
+    result = run("demo")
+    assert result.status == 2
+    assert result.err == (
+        "deft-llm: the demo needs gradio; get it with: pip install 'deft-llm[demo]'\n"
+    )
+
+
+@pytest.mark.slow
+def test_a_smoke_recipe_trains_in_an_empty_folder(run: Run, here: Path) -> None:
+    """All that it needs comes with the package; all that it makes lies where the user is."""
+    result = run("train", "deft/smoke")
+    assert result.status == 0, result.err
+    assert [path.name for path in here.iterdir()] == ["runs"]
+    assert (here / "runs" / "deft-smoke" / "final" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_a_benchmark_runs_in_an_empty_folder(run: Run, here: Path) -> None:
+    """Embedded checkpoint and recipes are found, and cache and rows lie where the user is."""
+    few = ("data.own.clips=4", "data.own.identities=4", "train_data=none")
+    result = run("eval", "simulated", *few)
+    assert result.status == 0, result.err
+    assert "uf1 = " in result.out
+    assert [path.name for path in here.iterdir()] == ["runs"]

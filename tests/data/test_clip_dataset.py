@@ -1,0 +1,114 @@
+"""What a network is fed: the same from every source, mirrored as the clip is, by name alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
+from deft_llm.data.feature_files import save_features
+from deft_llm.data.features import Features, mirror_features
+from deft_llm.data.inputs import INPUTS, mirror_inputs
+from deft_llm.data.records import ClipRecord
+from deft_llm.errors import UserError
+from deft_llm.files import write_lines
+from deft_llm.motion.encoding import stretch
+
+MakeFeatures = Callable[[int], Features]
+COUNT = 5
+
+
+def features(make: MakeFeatures, seed: int) -> Features:
+    rng = np.random.default_rng(seed)
+    return {**make(seed), "frames": rng.integers(0, 255, (9, 32, 32)).astype(np.uint8)}
+
+
+def record(i: int) -> ClipRecord:
+    return ClipRecord(f"c{i}", f"s{i % 2}", "happiness", True, ("12",), dataset="d")
+
+
+@pytest.fixture
+def in_memory(make_features: MakeFeatures) -> ClipDataset:
+    clips = [MeasuredClip(record(i), features(make_features, i)) for i in range(COUNT)]
+    return ClipDataset.of_clips(clips)
+
+
+def test_a_folder_and_memory_hand_out_the_same(
+    in_memory: ClipDataset, make_features: MakeFeatures, tmp_path: Path
+) -> None:
+    rows = [features(make_features, i) for i in range(COUNT)]
+    save_features(tmp_path / "a.safetensors", rows)
+    lines = (
+        ClipRecord(**{**vars(record(i)), "shard": "a.safetensors", "row": i}).to_json()
+        for i in range(COUNT)
+    )
+    write_lines(tmp_path / "clips.jsonl", lines)
+    opened = ClipDataset.open(tmp_path)
+    assert opened.clips.tolist() == in_memory.clips.tolist()
+    for name in INPUTS:
+        assert np.array_equal(opened.inputs([name])[name], in_memory.inputs([name])[name])
+    part = opened.subset([3, 1])
+    assert part.clips.tolist() == ["c3", "c1"]
+    assert np.array_equal(part.stack("flow"), in_memory.stack("flow")[[3, 1]])
+
+
+@pytest.mark.parametrize("side", [None, 28])
+def test_mirrored_features_give_mirrored_inputs(
+    in_memory: ClipDataset, make_features: MakeFeatures, side: int | None
+) -> None:
+    """Training on both sides rests on it: the input of the flipped clip is the flipped input."""
+    flipped = [
+        MeasuredClip(record(i), mirror_features(features(make_features, i))) for i in range(COUNT)
+    ]
+    made = in_memory.inputs(list(INPUTS), side)
+    mirrored = mirror_inputs({n: torch.from_numpy(x.copy()) for n, x in made.items()})
+    for name, wanted in ClipDataset.of_clips(flipped).inputs(list(INPUTS), side).items():
+        np.testing.assert_allclose(mirrored[name].numpy(), wanted, atol=2e-5)
+
+
+def test_published_images_and_measured_flow_mean_the_same(in_memory: ClipDataset) -> None:
+    """Stretched images lost gain and offset, which the encoding takes out anyhow."""
+    flow = in_memory.stack("flow").astype(np.float32)[:, 0]
+    images = ClipDataset.of_arrays(in_memory.records, {"flow_image": stretch(flow)})
+    uv = [clips.inputs(["flow_uvs"])["flow_uvs"][:, :2] for clips in (in_memory, images)]
+    assert np.corrcoef(uv[0].ravel(), uv[1].ravel())[0, 1] > 0.99
+
+
+def test_sides_are_those_asked_for(in_memory: ClipDataset) -> None:
+    made = in_memory.inputs(["flow_uvs", "flow_dual", "frames"], side=24)
+    assert made["flow_uvs"].shape == (COUNT, 3, 24, 24)
+    assert made["flow_dual"].shape == (COUNT, 2, 3, 24, 24)
+    assert made["frames"].shape == (COUNT, 9, 3, 24, 24)
+    assert 0 <= made["frames"].min() < made["frames"].max() <= 1
+
+
+def test_what_could_not_be_measured_stays_a_row(make_features: MakeFeatures) -> None:
+    clips = ClipDataset.of_clips(
+        [MeasuredClip(record(0), make_features(0)), MeasuredClip(record(1), None, "no face")]
+    )
+    assert clips.found == (True, False) and clips[1].features is None
+    assert len(clips.measured()) == 1
+    with pytest.raises(UserError, match="c1 could not be measured"):
+        clips.stack("flow")
+
+
+def test_two_folders_with_one_clip_are_refused(make_features: MakeFeatures, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        save_features(tmp_path / name / "p.safetensors", [make_features(0)])
+        row = replace(record(0), shard="p.safetensors")
+        write_lines(tmp_path / name / "clips.jsonl", [row.to_json()])
+    with pytest.raises(UserError, match="'c0' is also in"):
+        ClipDataset.open(tmp_path / "a", tmp_path / "b")
+
+
+def test_an_unknown_input_names_those_that_exist(in_memory: ClipDataset) -> None:
+    with pytest.raises(UserError, match="may declare flow_uvs, flow_dual, frames"):
+        in_memory.inputs(["views"])
+    with pytest.raises(UserError, match=r"no feature 'events'; the clips have .*flow"):
+        in_memory.stack("events")

@@ -1,0 +1,156 @@
+"""The cache: nothing twice, nothing half-written, the same by one process and by two."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm.clip import Annotation, Interval
+from deft_llm.corpora.base import load_corpus
+from deft_llm.corpora.reading import Entry, Reading
+from deft_llm.corpora.synthetic import write_corpus
+from deft_llm.data import prepared as module
+from deft_llm.data.features import Features
+from deft_llm.data.prepared import (
+    MeasuringJob,
+    PrepareSettings,
+    measuring_job,
+    open_prepared,
+    prepare,
+    unmeasured,
+)
+from deft_llm.errors import UserError
+from deft_llm.media.frames import list_frames
+
+from ..corpora.conftest import tiny
+
+
+class Gauge:
+    """Stands in for alignment and measurement, counts its calls, and stops when told to."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.measured: list[str] = []
+        self.stop_at = stop_at
+
+    def __call__(self, job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, str]:
+        clip = job.entry.annotation.clip
+        if len(self.measured) == self.stop_at:
+            raise KeyboardInterrupt
+        self.measured.append(clip)
+        if clip.endswith("02f"):
+            raise UserError("no face")
+        return {"flow": np.full((2, 3), len(self.measured), np.float16)}, "ok"
+
+
+@pytest.fixture
+def reading(tmp_path: Path) -> Reading:
+    write_corpus("casme2", tmp_path / "corpus", subjects=2, clips=3, renderer=tiny)
+    return load_corpus("casme2", tmp_path / "corpus").read()
+
+
+def test_an_interrupted_run_goes_on(
+    reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, first = tmp_path / "cache", Gauge(stop_at=3)
+    monkeypatch.setattr(module, "_measure", first)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(reading, cache)
+    assert not (cache / "casme2.jsonl").exists() and not list(cache.glob(".*partial"))
+    second = Gauge()
+    monkeypatch.setattr(module, "_measure", second)
+    rows = prepare(reading, cache)
+    # what was done stays done; only the clip in hand is measured again
+    assert first.measured + second.measured == [a.clip for a in reading.annotations]
+    assert [row.cached for row in rows] == [True] * 3 + [False] * 3
+    assert [row.annotation for row in rows] == list(reading.annotations)
+
+
+def test_what_cannot_be_measured_is_listed(
+    reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_measure", Gauge())
+    for _ in range(2):
+        rows = prepare(reading, tmp_path / "cache")
+        assert [row.problem for row in rows] == ["", "no face", ""] * 2
+    clips = open_prepared(tmp_path / "cache" / "casme2.jsonl")
+    kept = [a for a in reading.annotations if not a.clip.endswith("02f")]
+    assert clips.clips.tolist() == [f"casme2/{a.clip}" for a in kept]
+    assert [(r.aus, r.emotion, r.interval) for r in clips.records] == [
+        (a.aus, a.emotion, a.interval) for a in kept
+    ]
+    assert clips.stack("flow")[:, 0, 0].tolist() == [1, 3, 4, 6]
+    found = clips.by_name(f"casme2/{kept[1].clip}").features
+    assert found is not None and found["flow"][0, 0] == 3
+    assert len(list(unmeasured(tmp_path / "cache" / "casme2.jsonl"))) == 2
+
+
+def test_settings_and_content_are_the_key(
+    reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gauge = Gauge()
+    monkeypatch.setattr(module, "_measure", gauge)
+    prepare(reading, tmp_path / "cache")
+    prepare(reading, tmp_path / "cache", PrepareSettings(flow="dis"))
+    assert len(gauge.measured) == 12
+    folder = reading.entries[0].folder
+    assert folder is not None
+    moved = folder.rename(folder.with_name("EP99_01f"))
+    entries = (Entry(reading.entries[0].annotation, moved, reading.entries[0].frames),)
+    assert prepare(Reading("casme2", entries, reading.report), tmp_path / "cache")[0].cached
+    interval = reading.annotations[0].interval
+    assert interval is not None
+    frame = list_frames(moved)[interval.apex]
+    frame.write_bytes(frame.read_bytes() + b"\0")
+    assert not prepare(Reading("casme2", entries, reading.report), tmp_path / "cache")[0].cached
+
+
+def test_the_window_of_a_long_video() -> None:
+    def entry(onset: int, apex: int, offset: int, frames: int) -> Entry:
+        annotation = Annotation("d", "s", "c", Interval(onset, apex, offset))
+        return Entry(annotation, Path("folder"), frames)
+
+    settings = PrepareSettings(lead=12, tail=5, longest=200)
+    job = measuring_job(entry(100, 110, 130, 1000), settings)
+    assert (job.start, job.stop, job.interval) == (88, 136, Interval(12, 22, 42))
+    job = measuring_job(entry(4, 6, 9, 11), settings)
+    assert (job.start, job.stop, job.interval) == (0, 11, Interval(4, 6, 9))
+    job = measuring_job(entry(5, 5, 3460, 5000), settings)
+    assert (job.start, job.stop, job.interval) == (0, 200, Interval(5, 5, 199))
+    assert "3261 later" in job.remark
+
+
+def test_a_cache_that_is_not_whole(
+    reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    with pytest.raises(UserError, match="corpora prepare"):
+        open_prepared(cache / "casme2.jsonl")
+    monkeypatch.setattr(module, "_measure", Gauge())
+    rows = prepare(reading, cache)
+    file = cache / f"{rows[0].key}.safetensors"
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(UserError, match="damaged"):
+        open_prepared(cache / "casme2.jsonl")[0]
+    file.unlink()
+    with pytest.raises(UserError, match="missing from the cache"):
+        open_prepared(cache / "casme2.jsonl")
+    with pytest.raises(UserError, match="without frames"):
+        prepare(Reading("casme2", (Entry(reading.annotations[0]),), reading.report), cache)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_and_faces_are_found(tmp_path: Path) -> None:
+    write_corpus("casme3", tmp_path / "corpus", subjects=2, clips=2)
+    reading = load_corpus("casme3", tmp_path / "corpus").read()
+    for workers in (1, 2):
+        rows = prepare(reading, tmp_path / f"cache{workers}", workers=workers)
+        assert not any(row.problem for row in rows)
+    one, two = (open_prepared(tmp_path / f"cache{w}" / "casme3.jsonl") for w in (1, 2))
+    for name, shape in (("flow", (4, 2, 3, 56, 56)), ("regions", (4, 2, 20, 8))):
+        assert one.stack(name).shape == shape
+        assert np.array_equal(one.stack(name), two.stack(name))
+    lines = [json.loads(x) for x in (tmp_path / "cache2" / "casme3.jsonl").open(encoding="utf-8")]
+    assert [line["annotation"]["clip"] for line in lines] == [a.clip for a in reading.annotations]
