@@ -1,6 +1,6 @@
-"""DEFT-LLM: the emotion, the action units and an explanation bound to measured motion.
+"""DEFT-LLM: emotion, AUs and an explanation based on measured motion.
 
-Importing the package costs nothing; import the part that is needed
+Importing the package loads nothing else; import the modules that you need
 (``deft_llm.media.video``, ``deft_llm.motion.measure``, ``deft_llm.deft`` ...).
 """
 

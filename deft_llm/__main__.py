@@ -6,14 +6,13 @@ from deft_llm.errors import UserError
 
 
 def main(*command: str, name: str = "deft-llm") -> None:
-    """Run the command line; user errors become one line and status 2, Ctrl-C status 130.
-
-    The command line is imported inside: stopping it that early leaves no traceback either.
+    """Run the command line; user errors print one line and exit with 2, Ctrl-C exits with 130.
 
     Args:
-        *command: A command that the arguments belong to, where a script stands for it.
-        name: What messages begin with.
+        *command: The command to run, for scripts that stand for one command.
+        name: Program name at the start of error messages.
     """
+    # Imports inside the block: Ctrl-C during the slow imports leaves no traceback either.
     try:
         import logging
 

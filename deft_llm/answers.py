@@ -1,8 +1,8 @@
-"""Labels, structured answers and what they state: the words that data, model and scores share.
+"""Labels and structured answers: the vocabulary shared by data, model and scores.
 
 A structured answer is a JSON object with a class, an emotion, AU codes, evidence (region,
-direction, strength) and a rationale. ``parse_structured_answer`` and ``stated_claims`` read an
-answer back into what can be scored; the wording itself lives in ``unimer``.
+direction, strength) and a rationale. ``parse_structured_answer`` and ``stated_claims`` parse an
+answer for scoring; the wording itself is in ``unimer``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from deft_llm.errors import UserError
 
 NOTHING = "none"
 COARSE_LABELS: tuple[str, ...] = (*facs.THREE_CLASSES, "others", NOTHING)
-# One token each for the tiny tokenizer: the fixed parts of the structured answer, and the terms
-# that carry its content, so that one decision of the model is one token.
+# The tiny tokenizer has one token for each of these: the fixed parts of the structured answer and
+# the terms of its content, so that each decision of the model is a single token.
 _TERMS = (*facs.REGIONS, *(d for d in facs.DIRECTIONS if " " in d))
 PIECES: tuple[str, ...] = (
     *('{"class": "', '", "emotion": "', '", "aus": [', '], "evidence": [', '], "rationale": "'),
@@ -29,23 +29,23 @@ PIECES: tuple[str, ...] = (
     *(f" {term}" for term in _TERMS),
 )
 PLURALS = {"upper lip": "halves of the upper lip", "lower lip": "halves of the lower lip"}
-# A word for a magnitude in canonical pixels: our own limits.
+# Upper limits of magnitude in canonical pixels for each word: our own choice.
 STRENGTHS: tuple[tuple[float, str], ...] = ((0.4, "slight"), (1.0, "moderate"))
 STRONGEST = "marked"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What may be said of one clip.
+    """The facts that a text about one clip may state.
 
     Attributes:
         emotion: Fine label, or None for no expression (or none visible).
         aus: Coded AUs.
         evidence: Statements on which flow and label agree, in the order of ``facs.REGIONS``.
-        returns: The same regions after the apex, where they go back.
-        unexplained: Active regions that no coded AU explains; never put into words.
-        interval: Onset, apex and offset, frames of the clip; None where they are not known.
-        fps: Frames per second; None where it is not known.
+        returns: The same regions in the offset phase, if they move back.
+        unexplained: Active regions that no coded AU explains; texts never mention them.
+        interval: Onset, apex and offset, frames of the clip; None if unknown.
+        fps: Frames per second; None if unknown.
     """
 
     emotion: str | None
@@ -63,7 +63,7 @@ class Facts:
 
 
 def coarse_label(label: str) -> str:
-    """The member of ``COARSE_LABELS`` that an emotion, or one of them, belongs to."""
+    """The member of ``COARSE_LABELS`` for an emotion or a coarse label."""
     return NOTHING if label == NOTHING else facs.to_three(label) or "others"
 
 
@@ -79,7 +79,9 @@ def strength(magnitude: float) -> str:
 
 
 def parse_structured_answer(text: str) -> dict[str, Any] | None:
-    """Read a structured answer; None where it is no valid (class, evidence, rationale) record."""
+    """Parse a structured answer; None if it is not a valid record."""
+    # The text comes from a model, so anything can be in it: every failure means "not valid". Deep
+    # nesting overflows the JSON parser, hence RecursionError.
     try:
         record = json.loads(text.strip())
         valid = (
@@ -90,6 +92,7 @@ def parse_structured_answer(text: str) -> dict[str, Any] | None:
             and all(facs.au_number(code) in facs.ACTION_UNITS for code in record["aus"])
             and all(
                 row["region"] in facs.REGIONS
+                # Raises for a direction that this side of the face does not have.
                 and facs.direction_vector(row["direction"], facs.REGIONS[row["region"]].side)
                 for row in record["evidence"]
             )
@@ -103,15 +106,16 @@ _PARTS = sorted({name.partition(" ")[2] for name in facs.REGIONS if " " in name}
 _PAIRS = {f"both {PLURALS.get(part, part + 's')}": part for part in _PARTS}
 _CLAIM = re.compile(
     r"\b(" + "|".join([*map(re.escape, _PAIRS), *(f"the {name}" for name in facs.REGIONS)]) + r")"
+    # Longest first: "up and outward" must not match as "up".
     r" moves? (" + "|".join(sorted(facs.DIRECTIONS, key=len, reverse=True)) + r")\b",
-    # ASCII: elsewhere a long s or a Kelvin sign would pass for a letter of a name.
+    # ASCII: otherwise, ignoring case, a long s or a Kelvin sign would match the letters s and k.
     re.IGNORECASE | re.ASCII,
 )
 
 
 def stated_claims(text: str) -> tuple[tuple[str, str], ...]:
-    """Every (region, direction) that a text states: JSON evidence and sentences alike."""
-    claims: dict[tuple[str, str], None] = {}
+    """Every (region, direction) that a text states, in JSON evidence or in sentences."""
+    claims: dict[tuple[str, str], None] = {}  # a dict as an ordered set
     record = parse_structured_answer(text)
     if record is not None:
         for row in record["evidence"]:
@@ -137,7 +141,7 @@ _READING = re.compile(
 
 
 def stated_labels(text: str) -> tuple[str, ...]:
-    """Every emotion or class that a text concludes on: "read as disgust", or the bare word."""
+    """Every emotion or class that a text concludes: "read as disgust", or the bare word."""
     found = ("".join(groups).lower() for groups in _READING.findall(text))
     return tuple(dict.fromkeys(name if name in _LABELS else "others" for name in found))
 
@@ -146,5 +150,5 @@ _UNIT_NUMBER = re.compile(r"\bAU([0-9]{1,2})\b")
 
 
 def stated_aus(text: str) -> frozenset[int]:
-    """Numbers of all AUs that a text names as "AU12", known to FACS or not."""
+    """Numbers of all AUs that a text names as "AU12", whether FACS has them or not."""
     return frozenset(map(int, _UNIT_NUMBER.findall(text)))

@@ -1,4 +1,4 @@
-"""The nouns that every part passes around: clips, intervals, annotations, predictions, evidence.
+"""Data types used by all parts: clips, intervals, annotations, predictions, evidence.
 
 Frame indices are 0-based and intervals are inclusive; times are seconds from the container's
 timestamps; motion is in pixels of the canonical 224-pixel face; left and right are the subject's.
@@ -27,7 +27,7 @@ class Interval:
         offset: Last frame of the motion, inclusive.
 
     Raises:
-        UserError: If the three frames are not in order or negative.
+        UserError: If the three frames are out of order or negative.
     """
 
     onset: int
@@ -42,6 +42,7 @@ class Interval:
             )
 
     def __contains__(self, frame: int) -> bool:
+        # Both ends count: intervals are inclusive.
         return self.onset <= frame <= self.offset
 
 
@@ -53,7 +54,7 @@ class Clip:
         name: A short name for messages and tables.
         frames: uint8 RGB, shape (T, H, W, 3).
         timestamps: Seconds, shape (T,), strictly increasing.
-        source: The file or folder it was read from, if any.
+        source: The file or folder that it was read from, if any.
     """
 
     name: str
@@ -79,17 +80,19 @@ class Clip:
     @property
     def fps(self) -> float:
         """Frames per second from the median time step; 0 for a single frame."""
+        # The median: a dropped frame leaves a long step that would lower the mean rate.
         return float(1.0 / np.median(np.diff(self.timestamps))) if len(self) > 1 else 0.0
 
     @property
     def duration(self) -> float:
-        """Seconds from the first frame to the end of the last one."""
+        """Seconds from the start of the first frame to the end of the last one."""
         if len(self) < 2:
             return 0.0
         return float(self.timestamps[-1] - self.timestamps[0]) + 1.0 / self.fps
 
     def content_hash(self) -> str:
-        """SHA-256 over size and pixels: equal content, equal hash, whatever the file's name."""
+        """SHA-256 over size and pixels; independent of the file name."""
+        # The shape is hashed too: the same bytes in another shape are another clip.
         return digest(str(self.frames.shape), np.ascontiguousarray(self.frames).data)
 
 
@@ -101,10 +104,10 @@ class Annotation:
         dataset: Corpus name.
         subject: Subject id, unique inside the corpus.
         clip: Clip id, unique inside the corpus.
-        interval: Onset, apex and offset, or None where nothing was coded.
-        aus: AU codes with the side where one was coded: ``("1", "L12")``; bare = both sides.
-        emotion: One of ``facs.EMOTIONS``, or of ``facs.THREE_CLASSES`` where the corpus codes no
-            finer; None for a clip without expression.
+        interval: Onset, apex and offset, or None if nothing was coded.
+        aus: AU codes, with the side if one was coded: ``("1", "L12")``; bare means both sides.
+        emotion: One of ``facs.EMOTIONS``, or of ``facs.THREE_CLASSES`` if the corpus has only
+            coarse labels; None for a clip without expression.
         fps: Nominal frame rate, if the corpus states one.
     """
 
@@ -119,7 +122,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One row of results; every table is computed from such rows alone."""
+    """One row of results; every table is computed from these rows alone."""
 
     dataset: str
     subject: str
@@ -144,9 +147,9 @@ class Evidence:
         direction: A direction name of ``facs.direction_name``.
         magnitude: Mean motion, pixels of the canonical face.
         z: Motion over the region's own noise floor.
-        aus: AU codes that explain it; empty where none does.
-        phase: ``RISE`` or ``FALL``.
-        source: Where those codes come from: a corpus, "simulated"; "" for measured motion alone.
+        aus: AU codes that explain it; empty if none does.
+        phase: ``ONSET_PHASE`` or ``OFFSET_PHASE``.
+        source: Where the codes come from: a corpus or "simulated"; "" for measured motion alone.
     """
 
     region: str
@@ -160,20 +163,20 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What DEFT-LLM says of one clip.
+    """DEFT-LLM's result for one clip.
 
     Attributes:
-        emotion: The class with the highest label likelihood, or None when nothing moved.
+        emotion: The class with the highest label likelihood, or None if nothing moved.
         probabilities: Class name -> probability (calibrated label likelihood), summing to 1.
-        aus: AU code -> probability of the AU head, for the AUs that the answer names.
+        aus: AU code -> probability from the AU head, for the AUs that the answer names.
         evidence: Measured motion of the regions that moved, strongest first.
-        claims: (region, direction) pairs as the model stated them in its raw text.
+        claims: (region, direction) pairs as stated in the model's raw text.
         unsupported: Claims that the measured motion does not support.
-        contradicting: Labels that the rationale names and that are of another class.
-        unseen_aus: AUs that the answer names and that no measured motion speaks for.
+        contradicting: Labels in the rationale that belong to another class.
+        unseen_aus: AUs in the answer that no measured motion supports.
         rationale: The model's explanation in words.
         raw: The generated text (under ``deft/inference/grammar.py``, given the class), unchecked.
-        status: "ok", or what could not be seen.
+        status: "ok", or what could not be measured.
     """
 
     emotion: str | None

@@ -1,7 +1,7 @@
 """YAML and dotted overrides -> validated pydantic models.
 
-Values are cast by the field's type (PyYAML reads ``1e-4`` as a string); an unknown key is
-answered with the nearest valid one.
+Values are cast to the field's type (PyYAML reads ``1e-4`` as a string). For an unknown key the
+error suggests the nearest valid one.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        UserError: If the file is missing, no YAML, or no mapping.
+        UserError: If the file is missing, not YAML, or not a mapping.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a YAML configuration")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: an encoding, or no day: 2024-13-45
+    # ValueError: a wrong encoding, or an impossible date such as 2024-13-45.
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds {type(values).__name__}; expected a mapping of settings")
@@ -48,13 +49,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """A copy of the settings with dotted keys set: ``["optim.lr=1e-3", "data.0.clips=500"]``.
 
-    A number names an item of a list, from 0. A name where a list stands is set in every item that
-    is a mapping, and the log says so where there are several. Nothing is appended: a list grows by
-    being given whole, as YAML.
+    A number selects an item of a list, counted from 0. A name applied to a list is set in every
+    item that is a mapping; if there are several, this is logged. Items cannot be appended: to
+    extend a list, give the whole list as YAML.
 
     Raises:
-        UserError: If an override has no ``=``, is no YAML, names an item that its list does not
-            have, or goes through a value that is neither a mapping nor a list of them.
+        UserError: If an override has no ``=``, is not YAML, names a missing list item, or passes
+            through a value that is neither a mapping nor a list of mappings.
     """
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -79,19 +80,21 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
 def _with(
     node: Any, names: Sequence[str], value: Any, above: tuple[str, ...], spread: list[str]
 ) -> Any:
-    """A copy of ``node`` with one value replaced, so that nodes which YAML aliases share part.
+    """A copy of ``node`` with one value replaced; nodes shared by YAML aliases are separated.
 
     Args:
         node: A group, a list or a value.
-        names: The way from here to what is set.
-        value: What is set there.
-        above: The way from the top to ``node``.
-        spread: Called with every list that has the value set in several items.
+        names: Remaining keys from ``node`` to the value.
+        value: The new value.
+        above: Keys from the top to ``node``, for messages.
+        spread: Collects every list in which the value was set in several items.
     """
     if not names:
         return value
     if isinstance(node, list):
         items = _chosen(node, names[0], ".".join(above), spread)
+        # A number is used up by choosing the item; a name is still to be looked up inside each
+        # item.
         rest = names[1:] if names[0] in items else names
         return [
             _with(item, rest, value, (*above, str(i)), spread) if str(i) in items else item
@@ -104,7 +107,7 @@ def _with(
 
 
 def _chosen(node: list[Any], name: str, where: str, spread: list[str]) -> list[str]:
-    """Numbers of the items that a name in an override means: one item, or all that are groups."""
+    """Numbers of the list items that a name in an override selects: one item, or all groups."""
     numbers = [str(i) for i in range(len(node))]
     if name in numbers:
         return [name]
@@ -128,13 +131,13 @@ def validate_settings(model: type[Model], values: dict[str, Any], where: str) ->
     """Build a settings object.
 
     Raises:
-        UserError: One line that names the key, what was got and what was expected.
+        UserError: One line with the key, the value and what was expected.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
         errors = error.errors()
-        # A misspelt key also leaves its own field missing: the spelling is what to mend.
+        # A misspelt key also makes its field missing. Report the spelling, which is the cause.
         first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
         key = _as_written(first["loc"], values)
         if first["type"] == "extra_forbidden":
@@ -151,7 +154,9 @@ def load(model: type[Model], path: Path, overrides: Sequence[str] = ()) -> Model
 
 
 def _as_written(location: tuple[Any, ...], values: Any) -> str:
-    """A place as a dotted key; no index where one item was written instead of a list."""
+    """An error location as a dotted key, without an index where a single item was written."""
+    # A single mapping may stand for a list of one: pydantic then reports an index that the user
+    # never wrote.
     parts = []
     for part in location:
         if isinstance(part, int) and isinstance(values, dict):
@@ -163,10 +168,10 @@ def _as_written(location: tuple[Any, ...], values: Any) -> str:
 
 
 def _nearest(model: type[BaseModel], location: tuple[Any, ...]) -> str:
-    """A hint with the valid key that looks most like the unknown one."""
+    """A hint with the valid key that is most similar to the unknown one."""
     fields: Any = model
     for name in location[:-1]:
-        if isinstance(name, int):  # an item of a list, whose model is in hand
+        if isinstance(name, int):  # a list item: the list's item model was already found
             continue
         annotation = fields.model_fields[name].annotation if name in fields.model_fields else None
         while get_origin(annotation) is list:

@@ -1,9 +1,9 @@
 """The Facial Action Coding System as this project uses it: AUs, regions, directions, emotions.
 
 Names follow the FACS manual (Ekman, Friesen and Hager, 2002). The regions and the expected
-direction of each AU are our own reading of its appearance changes; they bind every sentence of
-an explanation to motion, so the simulator, the instruction data and the scoring all read them
-from here.
+direction of each AU are our own reading of the appearance changes in the manual. The simulator,
+the instruction data and the scoring all use these definitions, because they link each sentence
+of an explanation to measured motion.
 
 Image axes: u to the right, v down. Left and right are the subject's, so the subject's left is
 image right. Offsets and sizes of regions are in units of the interocular distance.
@@ -44,6 +44,7 @@ class Region:
 
 
 # Subject's right side (image left): name -> anchors, offset, half size.
+# Only one side is written out; _build_regions mirrors it, so both sides stay symmetric.
 _RIGHT = {
     "inner brow": ((20, 21), (0.0, -0.02), (0.17, 0.11)),
     "outer brow": ((17, 18, 19), (0.0, -0.03), (0.18, 0.11)),
@@ -74,6 +75,7 @@ def _build_regions() -> dict[str, Region]:
     regions = {}
     for name, (anchors, (dx, dy), size) in _RIGHT.items():
         mirrored = tuple(MIRROR_68[a] for a in anchors)
+        # A mirrored offset changes sign in x only.
         regions[f"left {name}"] = Region(f"left {name}", "left", mirrored, (-dx, dy), size)
         regions[f"right {name}"] = Region(f"right {name}", "right", anchors, (dx, dy), size)
     regions["glabella"] = Region("glabella", "middle", (21, 22), (0.0, 0.02), (0.13, 0.12))
@@ -87,6 +89,8 @@ REGIONS: dict[str, Region] = _build_regions()
 
 # Unit vectors in (outward, down) for sided regions, (subject's left = image right, down) for
 # regions on the midline, keyed by octant.
+# From outward over down to inward and up; octant() relies on this order. Because v points down,
+# that is clockwise on the screen, but counter-clockwise on the subject's right (outward is -u).
 _D = math.sqrt(0.5)
 _SIDED = {
     "outward": (1.0, 0.0),
@@ -111,16 +115,18 @@ def _table(side: Side) -> dict[str, tuple[float, float]]:
 
 
 def _outward_sign(side: Side) -> float:
+    # The subject's right is image left, so outward means -u there. Midline regions are named by the
+    # subject's left, which is image right (+u).
     return -1.0 if side == "right" else 1.0
 
 
 def directions(side: Side) -> tuple[str, ...]:
-    """The direction names of regions on that side, by octant."""
+    """Direction names for regions on that side, ordered by octant."""
     return tuple(_table(side))
 
 
 def direction_name(u: float, v: float, side: Side) -> str:
-    """The octant of a motion in words.
+    """Name the octant of a motion.
 
     Args:
         u: Motion to the image's right, any unit.
@@ -130,12 +136,14 @@ def direction_name(u: float, v: float, side: Side) -> str:
     Returns:
         A name such as "up" or "up and outward" ("up and left" for regions on the midline).
     """
+    # Each octant is centred on its direction. atan2 is negative for upward motion; % 8 brings those
+    # octants to 4..7.
     number = round(math.atan2(v, u * _outward_sign(side)) / (math.pi / 4)) % 8
     return directions(side)[number]
 
 
 def direction_vector(name: str, side: Side) -> tuple[float, float]:
-    """The unit vector (u, v) in image axes that a direction name stands for.
+    """Unit vector (u, v) in image axes for a direction name.
 
     Raises:
         UserError: If the name does not exist for that side.
@@ -145,7 +153,7 @@ def direction_vector(name: str, side: Side) -> tuple[float, float]:
 
 
 def octant(name: str, side: Side) -> int:
-    """Number 0..7 of a direction name: outward (left), clockwise in steps of 45 degrees.
+    """Octant of a direction name in steps of 45 degrees: 0 outward (left), 2 down, 4 inward, 6 up.
 
     Raises:
         UserError: If the name does not exist for that side.
@@ -157,7 +165,8 @@ def octant(name: str, side: Side) -> int:
 
 
 def mirror_direction(name: str, side: Side) -> str:
-    """The direction name after a left-right flip of the image (changes on the midline only)."""
+    """The direction name after a left-right flip of the image; only midline names change."""
+    # Sided names are relative to the midline ("outward"), so a flip does not change them.
     if side != "middle":
         return name
     swap = {"left": "right", "right": "left"}
@@ -165,7 +174,7 @@ def mirror_direction(name: str, side: Side) -> str:
 
 
 def mirror_region(name: str) -> str:
-    """The region at the same place on the other side of the face."""
+    """The matching region on the other side of the face; midline regions map to themselves."""
     side, _, rest = name.partition(" ")
     return {"left": f"right {rest}", "right": f"left {rest}"}.get(side, name)
 
@@ -179,7 +188,7 @@ class Movement:
 
     Attributes:
         region: Region name without its side ("inner brow"), or a midline region.
-        directions: Directions that agree with the AU, the main one first.
+        directions: Directions that agree with the AU, main direction first.
     """
 
     region: str
@@ -193,8 +202,8 @@ class ActionUnit:
     Attributes:
         number: FACS number.
         name: FACS name, lower case.
-        movements: Regions it moves; empty where regional motion shows nothing
-            (eye and head positions).
+        movements: Regions it moves; empty if it is not visible in region motion, for example
+            eye and head positions.
     """
 
     number: int
@@ -209,6 +218,7 @@ class ActionUnit:
 
 def _au(number: int, name: str, **regions: str) -> ActionUnit:
     movements = []
+    # Keyword names cannot hold spaces, hence the underscores; "|" separates the directions.
     for region, directions in regions.items():
         names = tuple(d.strip() for d in directions.split("|"))
         movements.append(Movement(region.replace("_", " "), names))
@@ -305,11 +315,11 @@ class CodedAU:
         number: FACS number.
         side: "L", "R" or "" (both sides or unspecified).
         part: "T" (top), "B" (bottom) or "" for lip AUs coded on one lip only.
-        asymmetric: Coded with the prefix A: on both sides, unequally.
-        intensity: "A" to "E", "A/B" between two, or "".
-        reference: Written as ``ref(…)``: present already in the reference frame.
+        asymmetric: Coded with the prefix A: on both sides, with unequal strength.
+        intensity: "A" to "E", "A/B" for between two levels, or "".
+        reference: Written as ``ref(…)``: already present in the reference frame.
         uncertain: Written with a question mark.
-        alternative: Members of one "or" group share a number > 0; 0 stands alone.
+        alternative: Members of one "or" group share a number > 0; 0 means not in a group.
     """
 
     number: int
@@ -323,17 +333,19 @@ class CodedAU:
 
     @property
     def code(self) -> str:
-        """Side and number, the form that annotations carry: "12" or "L12"."""
+        """Side and number, as used in annotations: "12" or "L12"."""
         return f"{self.side}{self.number}"
 
 
-_CODE = re.compile(r"[LR]?([0-9]{1,3})")  # of an annotation, as parse_aus gives it
+_CODE = re.compile(r"[LR]?([0-9]{1,3})")  # an annotation's code, as CodedAU.code writes it
+# Prefix (A, L, R, A/L or A/R), lip part, number, intensity (X is accepted besides A to E).
 _ATOM = re.compile(r"^([ALR]|A/[LR])?([TB])?\s*(\d{1,2})\s*([A-EX](?:/[A-E])?)?$")
 _NOT_AN_AU = {"soft focus"}
 
 
 def _parse_atom(text: str, code: str) -> CodedAU | None:
     reference = False
+    # ref(...) and "?" wrap the code, so they are removed before the code itself is matched.
     if match := re.fullmatch(r"ref\s*\((.*)\)", text, flags=re.IGNORECASE):
         text, reference = match.group(1).strip(), True
     uncertain = "?" in text
@@ -349,6 +361,7 @@ def _parse_atom(text: str, code: str) -> CodedAU | None:
     prefix, part, number, intensity = (g or "" for g in match.groups())
     if int(number) not in ACTION_UNITS:
         raise UserError(f"AU code {code!r}: AU{number} is not a FACS AU that this project knows")
+    # "A", "A/L" and "A/R" become "", "L" and "R".
     side = prefix.removeprefix("A").removeprefix("/")
     asymmetric = prefix.startswith("A")
     return CodedAU(int(number), side, part, asymmetric, intensity, reference, uncertain)
@@ -368,21 +381,21 @@ def _split_top_level(text: str) -> list[str]:
 
 
 def parse_aus(code: str | int | float | None) -> tuple[CodedAU, ...]:
-    """Read an AU coding as the published sheets write it.
+    """Parse an AU coding in the notation of the published sheets.
 
     Args:
         code: For example ``"R12"``, ``"L1+L2"``, ``"(R6 or R12)+R15"``, ``"A9+12"``,
-            ``"T28+14"``, ``"ref(7B)+43"``, ``"10A/B"``, ``"4?"``, a bare number; ``None``,
-            ``""``, ``"/"`` and ``"0"`` mean that nothing was coded.
+            ``"T28+14"``, ``"ref(7B)+43"``, ``"10A/B"``, ``"4?"``, or a bare number; ``None``,
+            ``""``, ``"/"``, ``"0"``, ``"nan"`` and ``"-"`` mean that nothing was coded.
 
     Returns:
         The AUs in the order written.
 
     Raises:
-        UserError: If a part is no AU code, or no AU that is known.
+        UserError: If a part is not a valid AU code, or names an unknown AU.
     """
     text = "" if code is None else str(code).strip()
-    if text.endswith(".0"):  # a spreadsheet's float
+    if text.endswith(".0"):  # spreadsheets store a bare number as a float
         text = text[:-2]
     if text in {"", "/", "0", "nan", "-"}:
         return ()
@@ -391,6 +404,7 @@ def parse_aus(code: str | int | float | None) -> tuple[CodedAU, ...]:
     for part in _split_top_level(text):
         inner = part[1:-1] if part.startswith("(") and part.endswith(")") else part
         choices = re.split(r"\s+or\s+", inner)
+        # Group numbers start at 1, because 0 marks an AU outside any group.
         group += len(choices) > 1
         for choice in choices:
             au = _parse_atom(choice.strip(), text)
@@ -403,7 +417,7 @@ def au_number(code: str) -> int:
     """The FACS number of an annotation's code: ``"L12"`` -> 12.
 
     Raises:
-        ValueError: For anything but digits, with or without one ``L`` or ``R`` before them.
+        ValueError: If the code is not one to three digits, optionally after ``L`` or ``R``.
     """
     if not (found := _CODE.fullmatch(code)):
         raise ValueError(f"{code!r} is no AU code; expected one like '12' or 'L12'")
@@ -411,7 +425,7 @@ def au_number(code: str) -> int:
 
 
 def au_sides(code: str) -> tuple[Side, ...]:
-    """The sides on which a code acts: ``"L12"`` -> ("left",); a bare number -> both."""
+    """The sides that a code refers to: ``"L12"`` -> ("left",); a bare number -> both."""
     if code.startswith("L"):
         return ("left",)
     return ("right",) if code.startswith("R") else ("left", "right")
@@ -424,19 +438,21 @@ def mirror_au(code: str) -> str:
 
 
 def sort_aus(codes: Iterable[str]) -> tuple[str, ...]:
-    """Codes in order of number, then both sides, left, right."""
+    """Sort codes by number, then by side: both, left, right. Duplicates are removed."""
+    # False sorts before True: a bare code gives (False, False), L (False, True), R (True, False).
     return tuple(sorted(set(codes), key=lambda c: (au_number(c), c[0] == "R", c[0] == "L")))
 
 
 def expected_directions(code: str) -> dict[str, tuple[str, ...]]:
-    """Where one coded AU should be seen and which way.
+    """Regions that a coded AU should move, and their expected directions.
 
     Returns:
-        Region name (with side) -> directions that agree, the main one first.
+        Region name (with side) -> directions that agree with the AU, main direction first.
     """
     au = ACTION_UNITS[au_number(code)]
     expected: dict[str, tuple[str, ...]] = {}
     for movement in au.movements:
+        # Only midline regions are in REGIONS without a side; they move whichever side was coded.
         if movement.region in REGIONS:
             expected[movement.region] = movement.directions
             continue
@@ -474,18 +490,19 @@ SCHEMES: dict[str, tuple[str, ...]] = {
     "7": ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "others"),
     "7-dfme": ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"),
 }
-"""Label schemes by name. Three and four classes merge emotions (MEGC2019; CAS(ME)3 adds "others");
-the larger ones are the emotions themselves, and clips of any other emotion are left out."""
+"""Label schemes by name. The schemes with three and four classes merge emotions (MEGC2019;
+CAS(ME)3 adds "others"). The larger schemes use the emotions themselves and leave out clips of any
+other emotion."""
 
 
 def to_three(emotion: str | None) -> str | None:
     """MEGC2019's three-class scheme; None for "others" and for clips without expression.
 
     Args:
-        emotion: One of ``EMOTIONS``, or of ``THREE_CLASSES`` where a corpus codes no finer.
+        emotion: One of ``EMOTIONS``, or of ``THREE_CLASSES`` if the corpus has only coarse labels.
 
     Raises:
-        UserError: If the emotion is none of these.
+        UserError: If the emotion is unknown.
     """
     if emotion in THREE_CLASSES:
         return emotion
@@ -495,7 +512,7 @@ def to_three(emotion: str | None) -> str | None:
 
 
 def to_scheme(emotion: str | None, scheme: str) -> str | None:
-    """The class of an emotion in one of ``SCHEMES``; None where the scheme has no such class.
+    """The class of an emotion in one of ``SCHEMES``, or None if the scheme has no such class.
 
     Raises:
         UserError: If scheme or emotion is unknown.
@@ -503,5 +520,6 @@ def to_scheme(emotion: str | None, scheme: str) -> str | None:
     if scheme not in SCHEMES:
         raise UserError(f"label scheme {scheme!r}: expected one of {', '.join(SCHEMES)}")
     merged = to_three(emotion)
+    # Only schemes "3" and "4" merge; "others" has no merged class and keeps its name.
     label = emotion if merged is None or not scheme.startswith(("3", "4")) else merged
     return label if label in SCHEMES[scheme] else None

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: write-then-rename, JSON lines, claims of a folder, digests."""
+"""Atomic files (write, then rename), JSON lines, claims of a folder, digests."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ _PARTIAL = ".partial"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place when the block ends well.
+    """A temporary file beside ``path`` that replaces it when the block succeeds.
 
-    Whatever ends the block otherwise (an error, Ctrl-C) removes it again, so that a file is never
-    half written. The process id in its name keeps two writers of one file apart.
+    If the block fails (an error, Ctrl-C), the temporary file is removed, so that ``path`` is never
+    half written. Its name contains the process id, so two processes can write the same file.
 
     Args:
         path: The file; its folder must exist.
 
     Yields:
-        The temporary file's path; the block writes it.
+        The path of the temporary file; the block writes it.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     try:
         yield partial
-        # safetensors makes its files private; what is kept is as readable as any other file.
+        # safetensors makes its files private; give them the usual permissions.
         partial.chmod(0o666 & ~_umask())
+        # Atomic, because both are in one folder and so on one file system.
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -43,32 +44,33 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """The same for a folder, which must not exist yet; the temporary one begins empty."""
+    """The same for a folder, which must not exist yet; the temporary folder starts empty."""
     partial = folder.with_name(folder.name + _PARTIAL)
+    # No process id here: the next attempt has to find and delete what a failed one left.
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial  # left behind after an error, for a look; the next attempt begins anew
+    yield partial  # kept after an error, for inspection; the next attempt deletes it
     os.replace(partial, folder)
 
 
 def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
+    """The file mode mask of the process, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all.
+    """Write a file atomically.
 
     Raises:
-        UserError: If it cannot be written.
+        UserError: If the file cannot be written.
     """
     try:
         with replacing(path) as partial:
@@ -78,7 +80,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a file of lines as they come, whole or not at all."""
+    """Write lines to a file as they arrive; the file appears only when all are written."""
     with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.writelines(line + "\n" for line in lines)
 
@@ -87,7 +89,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Read a JSON-lines file.
 
     Raises:
-        UserError: If the file is missing, or a line is no JSON object (named by number).
+        UserError: If the file is missing, or a line is not a JSON object; names the line number.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; build the data first")
@@ -103,29 +105,29 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def claim(note: Path, settings: BaseModel, exclude: set[str], problem: str) -> None:
-    """Note what a folder is made from, so that other settings cannot go on in it unseen.
+    """Record the settings of a folder, and fail if it was made with other settings.
 
     Args:
-        note: The file; its folder is made if need be.
-        settings: What to note.
+        note: The file that holds the settings; its folder is created if necessary.
+        settings: The settings to record.
         exclude: Fields that may change.
-        problem: What to say of the folder when it was made from something else.
+        problem: Error message after the folder's name, if its settings differ.
 
     Raises:
-        UserError: If the folder was made from something else.
+        UserError: If the folder was made with other settings.
     """
     note.parent.mkdir(parents=True, exist_ok=True)
     text = settings.model_dump_json(indent=1, exclude=exclude)
     if note.is_file() and note.read_text(encoding="utf-8") != text:
         raise UserError(f"{note.parent} {problem}")
-    write_text(note, text)
+    write_text(note, text)  # atomic: another process never reads half of it
 
 
 def digest(*parts: str | bytes | memoryview) -> str:
-    """SHA-256 of some text or memory, one after the other, as 64 hexadecimal digits.
+    """SHA-256 of the concatenated parts, as 64 hexadecimal digits.
 
     Args:
-        *parts: Text (UTF-8), bytes, or the ``data`` of a C-contiguous array.
+        *parts: Text (hashed as UTF-8), bytes, or the ``data`` of a C-contiguous array.
     """
     sha = hashlib.sha256()
     for part in parts:

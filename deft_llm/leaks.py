@@ -1,9 +1,9 @@
-"""Leaks: does a test set hold what a training set has seen, under whatever name?
+"""Leaks: find test data that is also in the training set, under any name.
 
-``require_disjoint`` is the one check of every split: two sets may share no subject, no clip and no
-content. ``find_leaks`` also looks at pictures. A test set can leak in three ways: the same name,
+``require_disjoint`` is the check of every split: two sets may share no subject, no clip and no
+content. ``find_leaks`` also compares pictures. A test set can leak in three ways: the same name,
 the same content, or nearly the same picture (a frame of the same recording saved again). The first
-two are certain; the third is a suspicion to look at.
+two are certain; the third needs a person to look at it.
 """
 
 from __future__ import annotations
@@ -20,48 +20,48 @@ from numpy.typing import NDArray
 from deft_llm.errors import UserError
 from deft_llm.files import digest
 
-Ids = Mapping[str, Collection[str]]  # "subject", "clip", "content" ... -> those of a set
+Ids = Mapping[str, Collection[str]]  # "subject", "clip", "content" ... -> ids of a set
 _HASH_SIDE, _HASH_KEEP = 32, 8
 NEAR_BITS = 0.06
-"""Share of a perceptual hash's bits that may differ in a near-duplicate: our own choice, at which
-a picture re-encoded with JPEG is found and different clips of one person mostly are not."""
+"""Largest share of differing hash bits in a near-duplicate. Our own choice: it finds a picture
+re-encoded with JPEG, and mostly does not report different clips of one person."""
 
 
 class Fold(Protocol):
-    """Row indices of a fold; ``protocols.Split`` is one (and imports this module)."""
+    """Row indices of a fold, as in ``protocols.Split`` (which imports this module)."""
 
     @property
     def train(self) -> NDArray[np.int64]:
-        """Rows to learn from."""
+        """Training rows."""
 
     @property
     def validation(self) -> NDArray[np.int64]:
-        """Rows to choose on."""
+        """Validation rows."""
 
     @property
     def test(self) -> NDArray[np.int64]:
-        """Rows to score."""
+        """Test rows."""
 
 
 def shared(train: Ids, test: Ids) -> dict[str, list[str]]:
-    """What two sets have in common: each kind of id -> sorted values.
+    """Ids that two sets share: each kind of id -> sorted values.
 
-    An empty id (the content of a clip that was never read) is shared with nobody.
+    Empty ids (the content of a clip that was never read) are ignored.
     """
     return {kind: sorted((set(ids) & set(test[kind])) - {""}) for kind, ids in train.items()}
 
 
 def require_disjoint(train: Ids, test: Ids, what: str, mend: str) -> None:
-    """Refuse two sets that share a subject, a clip or a content.
+    """Reject two sets that share a subject, a clip or content.
 
     Args:
-        train: Ids of the one set, by kind.
-        test: Ids of the other, of the same kinds.
-        what: What the two sets are, for the message: "training draw and test".
-        mend: How to mend it, for the message.
+        train: Ids of the first set, by kind.
+        test: Ids of the second set, with the same kinds.
+        what: Name of the two sets in the message: "training draw and test".
+        mend: How to fix it, for the message.
 
     Raises:
-        UserError: Names the kind, one of the shared ids and how many there are.
+        UserError: If they share an id; names the kind, one shared id and their number.
     """
     for kind, both in shared(train, test).items():
         if both:
@@ -71,13 +71,13 @@ def require_disjoint(train: Ids, test: Ids, what: str, mend: str) -> None:
 
 @dataclass(frozen=True)
 class LeakReport:
-    """Pairs of rows, (train, test), of which the two should not be apart.
+    """Pairs of rows (train, test) that should not be on both sides of a split.
 
     Attributes:
-        names: Rows of equal clip name.
-        contents: Rows of equal content.
-        near: Rows whose pictures are nearly equal, with the share of bits that differ.
-        rows: Number of rows that were looked at.
+        names: Pairs with equal clip names.
+        contents: Pairs with equal content.
+        near: Pairs with nearly equal pictures, with the share of hash bits that differ.
+        rows: Number of rows that were compared.
     """
 
     rows: int
@@ -87,11 +87,11 @@ class LeakReport:
 
     @property
     def clean(self) -> bool:
-        """Whether no certain leak was found; near-duplicates are for a person to judge."""
+        """Whether no certain leak was found; near-duplicates need a person's judgement."""
         return not self.names and not self.contents
 
     def to_markdown(self, clips: Sequence[str]) -> str:
-        """A short report with the first pairs of each kind."""
+        """A short report with the first ten pairs of each kind."""
         lines = [
             f"Leak audit over {self.rows} rows: {len(self.names)} equal names, "
             f"{len(self.contents)} equal contents, {len(self.near)} near-duplicate pairs "
@@ -110,7 +110,7 @@ def content_hashes(images: Sequence[NDArray[np.uint8]]) -> list[str]:
 
 
 def perceptual_hashes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.bool_]:
-    """Signs of the low cosine frequencies of each channel, without the mean.
+    """Perceptual hash: signs of the low DCT coefficients of each channel, without the mean.
 
     Args:
         images: (H, W, C) uint8 each, of any size and the same number of channels.
@@ -120,6 +120,7 @@ def perceptual_hashes(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.bool_]:
     """
     rows = []
     for image in images:
+        # Low frequencies of a small copy survive resizing and compression; their signs ignore gain.
         small = cv2.resize(image, (_HASH_SIDE, _HASH_SIDE), interpolation=cv2.INTER_AREA)
         channels = small.reshape(_HASH_SIDE, _HASH_SIDE, -1).astype(np.float32)
         low = [
@@ -135,7 +136,7 @@ def find_leaks(
     images: Sequence[NDArray[np.uint8]],
     near_bits: float = NEAR_BITS,
 ) -> LeakReport:
-    """Compare every test row with the rows that its fold trains or chooses on.
+    """Compare every test row with the training and validation rows of its fold.
 
     Args:
         splits: The folds.
@@ -144,7 +145,7 @@ def find_leaks(
         near_bits: See ``NEAR_BITS``.
 
     Raises:
-        UserError: If there is not one name and one picture for each row.
+        UserError: If the numbers of names and pictures differ.
     """
     if len(clips) != len(images):
         raise UserError(f"{len(clips)} names for {len(images)} images; expected one for each")
@@ -159,8 +160,11 @@ def find_leaks(
         for rows in groups.values():
             found += [(a, b) for a in rows for b in rows if apart[a, b]]
     bits = perceptual_hashes(images).astype(np.float32)
+    # With signs of +1 and -1, a dot product is equal minus differing bits; one float32 matrix
+    # product compares all pairs.
     signs = 2 * bits - 1
     differing = 0.5 - 0.5 * (signs @ signs.T) / bits.shape[1]
+    # Equal contents are certain leaks and already reported.
     equal = set(report.contents)
     for a, b in np.argwhere(apart & (differing <= near_bits)).tolist():
         if (a, b) not in equal:

@@ -1,10 +1,10 @@
-"""One pool of processes on one core each, for everything that is done to many items.
+"""A pool of processes with one core each, for any work on many items.
 
-Each process has a thread here, which starts it, sends it an item and waits for the result, in turn,
-and ends it. So the two never write to each other at once and wait for ever, however large items
-and results are; a process that dies is the end of its pipe, at any moment of its life; and Ctrl-C,
-which comes in the main thread, finds that one waiting on a queue. (``concurrent.futures`` can hang
-on a process that dies while it is handed much, and lets those at work finish.)
+Each process is driven by a thread of the parent, which starts it, sends one item at a time, waits
+for the result, and ends it. Sending and receiving alternate, so the two sides cannot block each
+other, however large items and results are. If a process dies, its pipe closes and the thread
+notices. Ctrl-C arrives in the main thread, which only waits on a queue. (``concurrent.futures``
+can hang when a process dies while it receives a large item, and it lets running items finish.)
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from deft_llm.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_AHEAD = 2  # items read for each worker: the next one waits when a worker is done
-_LOOK_EVERY_S = 0.2
-_GRACE_S = 5.0  # for a worker to leave by itself, its temporary files removed
+_AHEAD = 2  # items read for each worker, so that a free worker finds the next one ready
+_LOOK_EVERY_S = 0.2  # how soon a waiting thread notices close(), and how often tick is called
+_GRACE_S = 5.0  # time for a worker to exit by itself and remove its temporary files
 
 
 def parallel_map(
@@ -46,29 +46,29 @@ def parallel_map(
     tick: Callable[[], object] | None = None,
     advice: str = "run again with fewer workers",
 ) -> Generator[Result, None, None]:
-    """Apply a function to every item, in processes of one thread each.
+    """Apply a function to every item in processes with one thread each.
 
-    Ctrl-C, an error and closing the generator end the processes at once, in the middle of an item.
+    Ctrl-C, an error and closing the generator stop the processes at once, even inside an item.
 
     Args:
         function: A module-level function, or a partial of one. It is sent to each process once,
-            so what a partial holds may be large.
-        items: Read a few ahead only.
-        workers: Processes at most; with 1 or fewer everything is done in this one.
-        ordered: Give results in the order of the items, or else as they are finished.
+            so the arguments in a partial may be large.
+        items: Read only a few items ahead.
+        workers: Maximum number of processes; with 1 or fewer everything runs in this process.
+        ordered: Yield results in the order of the items, otherwise as they finish.
         initializer: Called first in each process.
         initargs: Its arguments, which may be ``multiprocessing``'s shared values; they must be
             small.
-        tick: Called a few times a second while other processes work, as for a progress bar.
-        advice: How to go on after a process was ended from outside, for the message.
+        tick: Called a few times a second while other processes work, for example by a progress bar.
+        advice: What to do after a process was killed from outside, for the error message.
 
     Yields:
         ``function(item)`` for each item.
 
     Raises:
-        UserError: If a process was ended from outside, or cannot import the function.
-        Exception: What the function raised, once the results before it were given; the traceback
-            in the process is a note on it.
+        UserError: If a process was killed from outside, or cannot import the function.
+        Exception: What the function raised, after the results before it were yielded; the
+            traceback of the process is attached as a note.
     """
     if workers <= 1:
         if initializer is not None:
@@ -91,17 +91,19 @@ def _results(
     read = given = 0
     finished: dict[int, Future[Result]] = {}
     while True:
+        # Items in flight are bounded, so an endless or lazy source is not read into memory.
         for item in islice(items, _AHEAD * pool.workers - (read - given)):
             pool.put(read, item)
             read += 1
         if given == read:
             return
+        # In order: wait for the next index. Otherwise: take whichever finished first.
         turn = given if ordered else next(iter(finished), given)
         if turn in finished:
             yield finished.pop(turn).result()
             given += 1
             continue
-        with suppress(Empty):  # waiting without a limit would hold up Ctrl-C on Windows
+        with suppress(Empty):  # without a timeout, Ctrl-C would not interrupt the wait on Windows
             index, outcome = pool.done.get(timeout=_LOOK_EVERY_S)
             finished[index] = outcome
         if tick is not None:
@@ -109,7 +111,7 @@ def _results(
 
 
 class _Pool(Generic[Item, Result]):
-    """Threads with a process each; more of them as there is work, up to a limit."""
+    """Threads with one process each, started as work arrives, up to a limit."""
 
     def __init__(
         self,
@@ -127,7 +129,7 @@ class _Pool(Generic[Item, Result]):
         self.closing = Event()
 
     def put(self, index: int, item: Item) -> None:
-        """Have an item done by the next process that is free."""
+        """Queue an item for the next free process."""
         self.todo.put((index, item))
         if len(self.threads) < self.workers:
             thread = Thread(target=self._serve, daemon=True)
@@ -135,13 +137,15 @@ class _Pool(Generic[Item, Result]):
             self.threads.append(thread)
 
     def _serve(self) -> None:
-        """Hand a process one item after the other; up to the first error, which ends them all."""
+        """Send items to one process, one at a time; the first error stops all processes."""
         _deaf_to_ctrl_c()
         worker: _Worker | None = None
         for index, item in iter(self.todo.get, None):
             outcome: Future[Result] = Future()
             try:
                 if worker is None:
+                    # Started inside the try block, so that a failing start reaches the caller as an
+                    # outcome.
                     worker = _Worker(*self.start)
                     self._ask(worker, self.function)
                 outcome.set_result(self._ask(worker, item))
@@ -151,7 +155,7 @@ class _Pool(Generic[Item, Result]):
             if outcome.exception() is not None:
                 break
         else:
-            self.todo.put(None)  # for the other threads
+            self.todo.put(None)  # one sentinel serves all threads: each passes it on
         if worker is not None:
             worker.end()
 
@@ -171,7 +175,7 @@ class _Pool(Generic[Item, Result]):
         return result
 
     def close(self) -> None:
-        """End all processes; those at work are interrupted."""
+        """End all processes, interrupting those that are working."""
         self.closing.set()
         self.todo.put(None)
         for thread in self.threads:
@@ -179,19 +183,20 @@ class _Pool(Generic[Item, Result]):
 
 
 class _Worker:
-    """A process and this end of its pipe."""
+    """A process and the parent's end of its pipe."""
 
     def __init__(
         self, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]
     ) -> None:
+        # Not fork: this process has threads, and a forked copy of their locks can deadlock.
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        # A daemon: it goes with this process where the generator was never closed.
+        # A daemon, so that it ends with this process even if the generator was never closed.
         self.process = context.Process(
             target=_work, args=(theirs, initializer, initargs), daemon=True
         )
         self.process.start()
-        theirs.close()  # held by the process alone, so that its death is the end of the pipe
+        theirs.close()  # only the child holds it now, so the pipe closes when the child dies
 
     def end(self) -> None:
         self.process.terminate()
@@ -203,25 +208,25 @@ class _Worker:
 
 
 def _deaf_to_ctrl_c() -> None:
-    """Let processes that this thread starts ignore Ctrl-C from their first moment on.
+    """Make processes that this thread starts ignore Ctrl-C from the beginning.
 
-    Python takes a moment to start and would print a traceback if it were stopped in it.
+    Python takes a moment to start and would print a traceback if it were interrupted meanwhile.
     """
     if sys.platform != "win32":
         from multiprocessing import resource_tracker
 
-        resource_tracker.ensure_running()  # or the first process would undo what follows
+        resource_tracker.ensure_running()  # starting it later would unblock SIGINT again
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _work(
     pipe: Connection, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]
 ) -> None:
-    """A worker's life: a function comes through the pipe, then items; answers go back."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
+    """Main loop of a worker: receive the function, then items, and send back the results."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     signal.signal(signal.SIGTERM, _leave)
     one_core()
-    with suppress(EOFError, OSError):  # of the pipe: the parent is gone
+    with suppress(EOFError, OSError):  # the pipe is closed: the parent has exited
         try:
             function = _receive_function(pipe)
             if initializer is not None:
@@ -239,7 +244,7 @@ def _work(
 
 
 def _leave(*_: object) -> None:
-    """Leave by an exception, so that what is half done is cleared away on the way out."""
+    """Exit by an exception, so that context managers can remove unfinished files."""
     sys.exit()
 
 
@@ -255,14 +260,15 @@ def _receive_function(pipe: Connection) -> Callable[[Any], Any]:
 
 
 def _with_traceback(error: Exception) -> Exception:
+    # Pickling an exception drops its traceback but keeps its notes.
     error.add_note(f"in a worker process:\n{traceback.format_exc()}")
     return error
 
 
 def one_core() -> None:
-    """Keep this process to one core, as a worker of a pool: threads would only get in the way.
+    """Limit this process to one core, because the pool already fills the cores with processes.
 
-    Libraries that are loaded later, torch among them, read the environment.
+    Libraries that are loaded later, including torch, read the environment variable.
     """
     os.environ["OMP_NUM_THREADS"] = "1"
     cv2.setNumThreads(1)
@@ -273,8 +279,8 @@ def one_core() -> None:
 
 @contextmanager
 def for_a_while_on_one_core() -> Iterator[None]:
-    """One core for a process that goes on with something else afterwards."""
-    import torch  # noqa: F401  # loaded now, so that it is limited too
+    """Limit this process to one core for the duration of the block."""
+    import torch  # noqa: F401  # import it first, so that the limit covers its thread pool too
 
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)

@@ -1,11 +1,12 @@
-"""Who is trained on and who is tested: every split of the project is made here.
+"""Evaluation protocols: every train/validation/test split of the project is made here.
 
-A split is three sets of row indices that share no subject. A model sees ``train``; choices (an
-epoch, a setting) are made on ``validation`` or by :func:`inner_folds` of ``train``; ``test`` is
-for the score alone.
+A split is three sets of row indices that share no subject. A model trains on ``train``; choices
+(an epoch, a setting) are made on ``validation`` or with :func:`inner_folds` of ``train``; ``test``
+is only for the score.
 
-Choosing the epoch on the test subject, a habit of this field, lifts published networks by 0.07 to
-0.17 UF1; no function here offers it (``training.folds`` can reproduce it, under its own name).
+Choosing the epoch on the test subject, which is common in this field, raises published networks by
+0.07 to 0.17 UF1. No function here does it (``training.folds`` can reproduce it, under its own
+name).
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ class Split:
     """One fold.
 
     Attributes:
-        name: What is tested, for example "s01" or "SMIC".
+        name: The tested subject or dataset, for example "s01" or "SMIC".
         fold: Its number.
         train: Row indices.
-        validation: Row indices; empty where nothing is chosen on them.
+        validation: Row indices; empty if no validation set was asked for.
         test: Row indices.
     """
 
@@ -47,11 +48,11 @@ def loso(subjects: Names, *, validation: float = 0.0, seed: int = 0) -> list[Spl
 
     Args:
         subjects: Subject of each row.
-        validation: Share of the other subjects that is set aside for validation.
+        validation: Share of the other subjects to set aside for validation.
         seed: Seed of that choice.
 
     Returns:
-        A split for each subject, in order of name.
+        One split for each subject, sorted by name.
 
     Raises:
         UserError: If there are fewer than two subjects (three with validation).
@@ -63,10 +64,10 @@ def loso(subjects: Names, *, validation: float = 0.0, seed: int = 0) -> list[Spl
 def composite_splits(
     datasets: Names, subjects: Names, *, validation: float = 0.0, seed: int = 0
 ) -> list[Split]:
-    """Composite database evaluation (CDE, See et al., FG 2019): LOSO over datasets put together.
+    """Composite database evaluation (CDE, See et al., FG 2019): LOSO over merged datasets.
 
     Args:
-        datasets: Dataset of each row; equal subject names of two datasets are two people.
+        datasets: Dataset of each row; the same subject name in two datasets means two people.
         subjects: Subject of each row.
         validation: See :func:`loso`.
         seed: See :func:`loso`.
@@ -78,7 +79,7 @@ def composite_splits(
 def subject_kfold(
     subjects: Names, folds: int, *, validation: float = 0.0, seed: int = 0
 ) -> list[Split]:
-    """Subjects dealt into folds at random, of like numbers of rows.
+    """Assign subjects to folds at random, with similar numbers of rows in each fold.
 
     Raises:
         UserError: If there are fewer subjects than folds, or fewer than two folds.
@@ -90,10 +91,10 @@ def subject_kfold(
 def cross_dataset(
     datasets: Names, subjects: Names, *, validation: float = 0.0, seed: int = 0
 ) -> list[Split]:
-    """Train on all datasets but one, test on that one.
+    """Train on all datasets but one and test on that one, for each dataset.
 
     Raises:
-        UserError: If there is one dataset only.
+        UserError: If there is only one dataset.
     """
     names = np.char.add(np.char.add(np.asarray(datasets, str), "/"), np.asarray(subjects, str))
     return _by_groups(names, np.asarray(datasets, str), validation, seed)
@@ -102,7 +103,7 @@ def cross_dataset(
 def hold_out(
     subjects: Names, share: float, *, validation: float = 0.0, seed: int = 0
 ) -> list[Split]:
-    """One split: a share of the subjects, drawn at random, is tested.
+    """One split that tests a random share of the subjects.
 
     Raises:
         UserError: If the share leaves no subject to train or to test on.
@@ -115,6 +116,7 @@ def hold_out(
             f"hold-out share {share} of {len(people)} subjects tests {count}; expected to test "
             "at least one and to leave one"
         )
+    # The first number separates the random streams: 1 deals folds, 2 picks validation, 3 holds out.
     chosen = np.random.default_rng([3, seed]).permutation(people)[:count]
     test = np.isin(names, chosen)
     return [_split("hold-out", 0, names, test, validation, seed)]
@@ -128,11 +130,11 @@ def inner_folds(
     Args:
         subjects: Subject of every row of the whole set.
         rows: The training rows.
-        folds: Number of folds; as many as there are subjects if those are fewer.
-        seed: Seed of the deal.
+        folds: Number of folds, limited to the number of subjects.
+        seed: Seed of the assignment to folds.
 
     Yields:
-        (train, validation) row indices, subject-disjoint, both parts of ``rows``.
+        (train, validation) row indices without a common subject, both taken from ``rows``.
     """
     names = np.asarray(subjects)[rows]
     dealt = _deal(names, min(folds, len(np.unique(names))), seed)
@@ -141,10 +143,10 @@ def inner_folds(
 
 
 def require_classes(splits: Sequence[Split], labels: Indices, classes: Sequence[str]) -> None:
-    """Every training set must hold every class.
+    """Check that every training set contains every class.
 
     Raises:
-        UserError: Naming the fold and the class that is absent from its training set.
+        UserError: If one does not; names the fold and the missing class.
     """
     for split in splits:
         counts = np.bincount(labels[split.train], minlength=len(classes))
@@ -157,10 +159,10 @@ def require_classes(splits: Sequence[Split], labels: Indices, classes: Sequence[
 
 
 def require_disjoint_subjects(split: Split, subjects: Names) -> None:
-    """No subject may be in two sets of a split.
+    """Check that no subject is in two sets of a split.
 
     Raises:
-        UserError: Naming a subject that is.
+        UserError: If one is; names the subject.
     """
     names = np.asarray(subjects)
     for a, b in (("train", "test"), ("validation", "test"), ("train", "validation")):
@@ -173,7 +175,7 @@ def require_disjoint_subjects(split: Split, subjects: Names) -> None:
 
 
 def _deal(names: NDArray[np.str_], folds: int, seed: int) -> Indices:
-    """Fold of each row: subjects in random order, each to the fold with the fewest rows."""
+    """Fold of each row: subjects in random order, each added to the fold with the fewest rows."""
     people, counts = np.unique(names, return_counts=True)
     if not 2 <= folds <= len(people):
         raise UserError(
@@ -183,7 +185,8 @@ def _deal(names: NDArray[np.str_], folds: int, seed: int) -> Indices:
     load = np.zeros(folds)
     dealt: dict[str, int] = {}
     for i in np.random.default_rng([1, seed]).permutation(len(people)):
-        # An empty fold comes first, so that none stays empty.
+        # lexsort sorts by its last key first: empty folds come before loaded ones, so that no
+        # fold stays empty.
         fold = int(np.lexsort((load, load > 0))[0])
         dealt[str(people[i])] = fold
         load[fold] += counts[i]
@@ -216,6 +219,7 @@ def _split(
     seed: int,
 ) -> Split:
     others = np.unique(people[~test])
+    # Groups need not be people: one that cuts through a person's rows would leak that person.
     if shared := sorted(set(others) & set(people[test])):
         raise UserError(f"fold {name}: subject {shared[0]} has rows inside and outside of it")
     count = max(1, round(validation * len(others))) if validation > 0 else 0
@@ -224,6 +228,7 @@ def _split(
             f"fold {name}: validation share {validation} of {len(others)} subjects leaves none "
             "to train on; make it smaller or 0"
         )
+    # The fold is part of the seed: each fold gets its own validation subjects.
     chosen = np.random.default_rng([2, seed, fold]).permutation(others)[:count]
     held = np.isin(people, chosen)
     rows = np.arange(len(people))

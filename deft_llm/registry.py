@@ -1,7 +1,7 @@
-"""One lazy resolver for every family's registry: name -> "module:Class".
+"""Lazy resolver for all registries: name -> "module:Class".
 
-A registry is a small dict of strings, so that naming a part costs no import and a lower part can
-name a higher one. The module is imported when the part is asked for.
+A registry is a small dict of strings, so that listing a class needs no import and a lower layer
+can name a class of a higher one. The module is imported when the name is resolved.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ def resolve(registry: Mapping[str, str], name: str, kind: str, where: str = "") 
 
     Args:
         registry: Name -> "module:attribute".
-        name: What was asked for.
-        kind: What the family is called, in the message: "flow method", "recognizer".
-        where: The file that names it, where there is one; begins the message.
+        name: The requested name.
+        kind: Kind of thing for the message: "flow method", "recognizer".
+        where: The file that contains the name, if any; starts the message.
 
     Raises:
         UserError: If the name is not registered; lists the names and the nearest one.

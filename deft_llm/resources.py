@@ -1,8 +1,8 @@
-"""What comes with the package and is found from any folder: checkpoint, wording, recipes, clips.
+"""Files shipped with the package, found from any folder: checkpoint, templates, recipes, clips.
 
-The wheel holds the repository's ``train_configs``, ``eval/benchmarks`` and ``demo/clips`` in
-``deft_llm/resources``; a checkout has them beside the package. A file or folder of the user's own
-goes first.
+The wheel contains the repository's ``train_configs``, ``eval/benchmarks`` and ``demo/clips`` in
+``deft_llm/resources``; a checkout has them beside the package. A user's own file or folder takes
+precedence.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from pathlib import Path
 from deft_llm.errors import UserError
 
 EMBEDDED = "embedded"
-"""Says in a recipe, a benchmark or an option: the trained network that comes with the package."""
+"""In a recipe, a benchmark or an option: use the trained network that comes with the package."""
 
 _PACKAGE = Path(__file__).resolve().parent
-# What only `accelerate launch --config_file` reads.
+# Folders whose YAML files are not recipes: only `accelerate launch --config_file` reads them.
 _NO_RECIPES = frozenset({"accelerate", "deepspeed"})
 
 
 def checkpoint(folder: str | Path = EMBEDDED) -> Path:
-    """The folder of a DEFT-LLM: "embedded", or a folder of the user's own, which is not checked."""
+    """The folder of a DEFT-LLM: "embedded", or the user's own folder, which is not checked."""
     return embedded(folder, _PACKAGE / "deft" / "checkpoint")
 
 
 def embedded(folder: str | Path, own: Path) -> Path:
-    """A folder as it is given, or the package's own where "embedded" names no folder here."""
+    """The given folder, or the package's own for "embedded" unless a folder of that name exists."""
     path = Path(folder)
     return own if str(path) == EMBEDDED and not path.exists() else path
 
 
 def templates() -> Path:
-    """The folder with the wording of questions and answers."""
+    """The folder with the templates of questions and answers."""
     return _PACKAGE / "unimer" / "templates"
 
 
 def clips() -> Path:
-    """The folder of example clips, rendered; ``long/`` in it holds longer ones."""
+    """The folder of rendered example clips; its subfolder ``long`` contains longer ones."""
     return _shipped("clips", "demo/clips")
 
 
@@ -45,26 +45,26 @@ def recipe(name: str | Path) -> Path:
     """The file of a recipe.
 
     Args:
-        name: A file, or a recipe of ours in any of its forms: ``train_configs/deft/smoke.yaml``,
+        name: A file, or a shipped recipe in any of these forms: ``train_configs/deft/smoke.yaml``,
             ``deft/smoke.yaml``, ``deft/smoke``.
 
     Raises:
-        UserError: If there is neither; names the nearest recipes.
+        UserError: If there is no such file or recipe; names the nearest recipes.
     """
     return _find(name, _shipped("train_configs", "train_configs"), "train_configs", "recipe")
 
 
 def benchmark(name: str | Path) -> Path:
-    """The file of a benchmark, in the same way: ``eval/benchmarks/simulated.yaml``, ``simulated``.
+    """The file of a benchmark, found in the same way: ``eval/benchmarks/simulated.yaml``.
 
     Raises:
-        UserError: If there is none; names the nearest benchmarks.
+        UserError: If there is no such file or benchmark; names the nearest benchmarks.
     """
     return _find(name, _shipped("benchmarks", "eval/benchmarks"), "eval/benchmarks", "benchmark")
 
 
 def _shipped(name: str, beside: str) -> Path:
-    """A folder inside the wheel's package, or the repository's own beside the package."""
+    """A folder inside the installed package, or in the repository beside the package."""
     inside = _PACKAGE / "resources" / name
     return inside if inside.is_dir() else _PACKAGE.parent / beside
 
@@ -86,7 +86,8 @@ def _find(name: str | Path, folder: Path, prefix: str, kind: str) -> Path:
 
 
 def _nearest(wanted: str, known: dict[str, Path]) -> str:
-    """The end of the message: what looks like it, or everything there is."""
+    """The end of the message: similar names, or all names."""
+    # The right file name in the wrong folder is a better hint than a similar spelling.
     last = wanted.rpartition("/")[2]
     same = [name for name in known if name.rpartition("/")[2] == last]
     near = same or get_close_matches(wanted, known, n=3, cutoff=0.5)

@@ -21,7 +21,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Configured(Protocol):
-    """A network that keeps what it was built from."""
+    """A network that keeps its configuration."""
 
     @property
     def config(self) -> BaseModel:
@@ -36,9 +36,10 @@ def save_network(network: Configured, folder: Path, dtype: torch.dtype = torch.f
 
     Args:
         network: The network.
-        folder: Where to.
-        dtype: Type of the stored weights.
+        folder: The folder.
+        dtype: Type of the stored floating-point weights.
     """
+    # Integer buffers keep their type. safetensors rejects tensors that are not contiguous.
     state = {
         name: (x.to(dtype) if x.is_floating_point() else x).contiguous()
         for name, x in network.state_dict().items()
@@ -51,17 +52,17 @@ def save_network(network: Configured, folder: Path, dtype: torch.dtype = torch.f
 def load_network(
     folder: Path, settings: type[Config], build: Callable[[Config], Network], kind: str, maker: str
 ) -> Network:
-    """Read a network, float32, in evaluation mode.
+    """Load a network as float32 in evaluation mode.
 
     Args:
         folder: Its folder.
         settings: Type of its configuration.
-        build: Makes the network from its configuration.
-        kind: What the network is for, in messages.
-        maker: The command that writes such a folder, in messages.
+        build: Builds the network from its configuration.
+        kind: The network's purpose, for messages.
+        maker: The command that writes such a folder, for messages.
 
     Raises:
-        UserError: If a file is missing or unreadable, or weights and configuration do not agree.
+        UserError: If a file is missing or unreadable, or weights and configuration do not match.
     """
     config, weights = folder / "config.json", folder / "model.safetensors"
     for path in (config, weights):
@@ -81,6 +82,6 @@ def load_network(
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300]  # torch lists every key, on many lines
         raise UserError(f"{weights}: does not fit its config.json ({reason})") from error
     return network.float().eval()

@@ -1,4 +1,4 @@
-"""``deft-llm chat``: questions about a clip, one after the other."""
+"""``deft-llm chat``: ask questions about a clip, one after the other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def chat(
         float, typer.Option(help="0: always the likeliest words; 0.7: livelier")
     ] = 0.0,
 ) -> None:
-    """Ask about a clip, question by question; Ctrl-D, or Ctrl-C, or an empty line ends it."""
+    """Ask about a clip, question by question; Ctrl-D, Ctrl-C or an empty line ends it."""
     from transformers.utils import logging as transformers_logging
 
     from deft_llm.cli.summary import clip_line, face_line
@@ -47,22 +47,23 @@ def chat(
 
 
 def say(answers: Iterator[str], measurement: Measurement) -> str:
-    """Print a growing answer; each sentence is held against the motion before it is shown.
+    """Print a growing answer; each sentence is checked against the motion before it is shown.
 
     Args:
-        answers: The answer so far, again and again.
-        measurement: What moved.
+        answers: The answer so far, each time it grows.
+        measurement: The measured motion.
 
     Returns:
-        The whole answer, without the marks.
+        The complete answer, without the marks.
     """
     from deft_llm.deft.inference.claims import check_sentences
 
     answer, shown = "", 0
+    # The extra item at the end prints the last sentence, once it is known to be complete.
     for text, whole in chain(((text, False) for text in answers), [("", True)]):
         answer = text or answer
         sentences = check_sentences(answer, measurement.table_apex)
-        for sentence in sentences if whole else sentences[:-1]:  # the last one still grows
+        for sentence in sentences if whole else sentences[:-1]:  # the last may still grow
             if sentence.end > shown:
                 mark = f" {UNSUPPORTED}" if sentence.verdict == "unsupported" else ""
                 print(answer[shown : sentence.end] + mark, end="", flush=True)

@@ -1,4 +1,4 @@
-"""What the commands share: options, labelled lines, progress, a stop that can be resumed."""
+"""Shared parts of the commands: options, labelled lines, progress, resumable stops."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ def show(label: str, text: object) -> None:
 
 
 def log_progress(times: bool = False) -> None:
-    """Let the library's progress through to the terminal, with the time of day if asked for."""
+    """Show the library's log messages on the terminal, with the time of day if requested."""
     form = "%(asctime)s %(message)s" if times else "%(message)s"
+    # force: a library may have configured logging already, and basicConfig would then do nothing.
     logging.basicConfig(level=logging.INFO, format=form, datefmt="%H:%M:%S", force=True)
 
 
 @contextmanager
 def resumable(how: str) -> Iterator[None]:
-    """Around work that goes on later: Ctrl-C says how, and ends with status 130."""
+    """Wrap work that can be resumed: Ctrl-C prints how, and exits with status 130."""
     try:
         yield
     except KeyboardInterrupt:
         typer.echo(f"stopped; {how}", err=True)
+        # 128 + SIGINT, as shells report it.
         raise typer.Exit(130) from None

@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Datasets: check, show, prepare, si
 
 Folder = Annotated[Path, typer.Argument(help="folder of the dataset")]
 Name = Annotated[str, typer.Option(help=f"one of {', '.join(CORPORA)}")]
-_SHOWN = 20  # lines of the report
+_SHOWN = 20  # lines of the report, unless --all is given
 
 
 @app.command()
@@ -28,7 +28,7 @@ def check(
     everything: Annotated[bool, typer.Option("--all", help="print the whole report")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the report here")] = None,
 ) -> None:
-    """Read sheets and folders; print counts, and every row that was mended or dropped."""
+    """Read sheets and folders; print counts, and all rows that were mended or dropped."""
     corpus = load_corpus(name, folder)
     reading = corpus.read(frames)
     for line in lines(reading, corpus.schemes):
@@ -43,7 +43,7 @@ def check(
 
 
 def lines(reading: Reading, schemes: tuple[str, ...]) -> list[str]:
-    """What was read: clips, classes of each scheme, checks against published counts."""
+    """Summary of a reading: clips, classes of each scheme, checks against published counts."""
     subjects = len({a.subject for a in reading.annotations})
     found = [f"{reading.name}: {len(reading.entries)} clips of {subjects} subjects"]
     for scheme in schemes:
@@ -78,7 +78,7 @@ def prepare(
     workers: Annotated[int, typer.Option(help="processes", min=1)] = os.cpu_count() or 1,
     yunet: Annotated[Path | None, typer.Option(help="YuNet's ONNX, to find faces")] = None,
 ) -> None:
-    """Measure every clip once, into the cache; call again after an interruption to go on."""
+    """Measure every clip once, into the cache; after an interruption, call again to resume."""
     from deft_llm.data.prepared import PrepareSettings
     from deft_llm.data.prepared import prepare as run
 
@@ -107,7 +107,7 @@ def simulate(
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file in one go."""
+    """Write a file completely or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_bytes(data)

@@ -1,4 +1,4 @@
-"""``deft-llm demo``, also ``demo/app.py``: the page, on this machine alone."""
+"""``deft-llm demo``, also ``demo/app.py``: the demo page, served on this machine only."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def demo(
     """Open a page in the browser: a clip, what moved in it, and questions about it."""
     if find_spec("gradio") is None:
         raise UserError("the demo needs gradio; get it with: pip install 'deft-llm[demo]'")
+    # Imports gradio, an optional dependency, so only after the check above.
     from deft_llm.service.app import run
 
     run(resources.checkpoint(checkpoint), models, port)

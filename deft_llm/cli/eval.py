@@ -33,7 +33,7 @@ def evaluate(
         bool, typer.Option("--check", help="end with status 1 when a figure falls short")
     ] = False,
 ) -> None:
-    """Run a benchmark: print its tables, then its figures with their bars."""
+    """Run a benchmark; print its tables, then its figures with their targets."""
     log_progress()
     changes = list(overrides or ())
     if models is not None:
@@ -42,6 +42,7 @@ def evaluate(
         changes.append(f"seeds={seeds}")
     if oracle_epoch:
         changes.append("oracle_epoch=true")
+    # An unknown benchmark fails here, before the slow imports.
     path = resources.benchmark(benchmark)
     from deft_llm.evaluation.benchmark import run
 
@@ -59,9 +60,9 @@ def calibrate(
         list[str] | None, typer.Argument(help="dotted changes, e.g. checkpoint=runs/x/final")
     ] = None,
 ) -> None:
-    """Fit the temperatures of a checkpoint's label likelihoods on faces of their own."""
+    """Fit the temperatures of a checkpoint's label likelihoods on separate faces."""
     changes = list(overrides or ())
-    if "=" in file:  # only changes were given
+    if "=" in file:  # no file was given, so the first override was parsed as one
         file, changes = "calibration", [file, *changes]
     log_progress()
     path = resources.benchmark(file)

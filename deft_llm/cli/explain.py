@@ -1,4 +1,4 @@
-"""``deft-llm explain``: the main job, a clip in and a report of the evidence out."""
+"""``deft-llm explain``: the main command, from a clip to a report of the evidence."""
 
 from __future__ import annotations
 
@@ -51,5 +51,7 @@ def explain(
 
 
 def _folder_name(name: str) -> str:
-    """The clip's name without its ending, safe as one folder's name."""
+    """The clip's name without suffix, safe as a folder name."""
+    # A stem of dots would name the output folder or its parent; Windows rejects a trailing dot or
+    # blank.
     return Path(name).stem.strip(". ") or "clip"

@@ -1,4 +1,4 @@
-"""``deft-llm export``: a trained model for others."""
+"""``deft-llm export``: package a trained model for distribution."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def export(
         Path | None, typer.Option(help="what eval --json wrote, for the model card")
     ] = None,
 ) -> None:
-    """Write a trained model for others: weights, processor and model card."""
+    """Export a trained model for distribution: weights, processor and model card."""
     from deft_llm.deft.tuning.export import export as write
 
     show("model", write(run, out, merge, figures))

@@ -1,4 +1,4 @@
-"""``deft-llm flow`` and ``flow-score``: motion between two images, and how far from the truth."""
+"""``deft-llm flow`` and ``flow-score``: motion between two images, and its error."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def flow(
     from deft_llm.motion.flow_files import check_writable, write_flow
     from deft_llm.viz.overlay import encode_png
 
+    # Before the estimation, which can take long with a network.
     check_writable(out)
     motion = _estimator(method, weights)(read_image(a), read_image(b))
     picture = out.with_name(f"{out.stem}.colour.png")

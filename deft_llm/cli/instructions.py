@@ -26,9 +26,10 @@ FirstIdentity = Annotated[int, typer.Option(help="number of the first simulated 
 
 
 class _ManyListings(TyperCommand):
-    """Takes ``--corpora a.jsonl b.jsonl`` as ``--corpora a.jsonl --corpora b.jsonl``."""
+    """Reads ``--corpora a.jsonl b.jsonl`` as ``--corpora a.jsonl --corpora b.jsonl``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # click options take one value each, so repeat the option before every value.
         spread: list[str] = []
         listing = False
         for arg in args:
@@ -68,10 +69,10 @@ def build(
 ) -> None:
     """Build instruction data from licensed corpora, simulated clips, or both.
 
-    Run it again after an interruption to go on. On many machines, give each its share of the
+    After an interruption, run it again to resume. On several machines, give each a share of the
     measuring (--shard 2/8), copy the features-* files into one folder and run it there once more,
-    without --shard: conversations are written when all parts are there. The same seed gives the
-    same bytes whatever the number of workers or shards.
+    without --shard: conversations are written when all parts exist. The same seed gives the same
+    bytes for any number of workers or shards.
     """
     from deft_llm.config import validate_settings
     from deft_llm.data.clip_shards import Share
@@ -103,14 +104,16 @@ def _build(
     share: Share,
     templates: Templates,
 ) -> None:
-    """Measure what is missing, then write conversations when all parts are there."""
+    """Measure the missing parts; write conversations once all parts exist."""
     from deft_llm.data.clip_shards import absent, claim_recipe
     from deft_llm.data.prepared import open_prepared, unmeasured
     from deft_llm.unimer.assemble import assemble
     from deft_llm.unimer.coded import measure_corpus
     from deft_llm.unimer.simulated import measure_simulated_parts
 
-    elsewhere = {"workers", "head_path", "variants", "turns"}  # not what is drawn
+    # These do not change the measured clips and may differ when a build is resumed: machines differ
+    # in workers and paths, and conversations are always written anew.
+    elsewhere = {"workers", "head_path", "variants", "turns"}
     drawn = data.model_dump(exclude=elsewhere) if data.clips else None
     claim_recipe(out, {"corpora": [str(listing) for listing in corpora], "simulated": drawn})
     parts: list[str] = []
@@ -134,7 +137,7 @@ def _build(
 def validate(
     data: Folder, most: Annotated[int, typer.Option(help="problems to print")] = 50
 ) -> None:
-    """Print what is wrong with a data folder by file, line and field; status 1 if anything is."""
+    """Print every problem of a data folder by file, line and field; status 1 if there is any."""
     from deft_llm.unimer.validate import validate_folder
 
     problems = list(islice(validate_folder(data), most))
@@ -146,7 +149,7 @@ def validate(
 
 @app.command()
 def audit(train: Folder, test: Folder) -> None:
-    """Do two data folders share a subject, a clip or a content hash? Status 1 when they do."""
+    """Check if two data folders share a subject, clip or content hash; status 1 if they do."""
     from deft_llm.unimer.audit import audit as compare
 
     found = compare(train, test)
@@ -171,7 +174,7 @@ def calibrate(
         Path | None, typer.Option(help="file to write; default: the package's own weights")
     ] = None,
 ) -> None:
-    """Fit the score of the dual constraint anew, on faces that nothing else uses.
+    """Refit the score of the dual constraint, on faces that nothing else uses.
 
     Run it when simulator, flow or features change.
     """

@@ -1,6 +1,6 @@
-"""The command line: ``deft-llm`` and its commands, one file a group.
+"""The command line: ``deft-llm`` and its commands, one file for each group.
 
-A command imports what it needs when it runs, so that ``--help`` answers at once.
+A command imports what it needs when it runs, so that ``--help`` is fast.
 """
 
 from __future__ import annotations

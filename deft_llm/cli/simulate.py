@@ -1,4 +1,4 @@
-"""``deft-llm simulate``: simulated data, written to disk."""
+"""``deft-llm simulate``: write simulated data to disk."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from deft_llm.cli.console import show
 app = typer.Typer(no_args_is_help=True, help="Write simulated data.")
 
 
+# typer turns an app with a single command into that command; a callback keeps it a group.
 @app.callback()
 def _group() -> None:
     """Write simulated data."""

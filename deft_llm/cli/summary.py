@@ -1,4 +1,4 @@
-"""The lines that the terminal shows of an explained clip."""
+"""The terminal output for an explained clip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deft_llm.motion.measure import Measurement
 
 
 def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> Iterator[str]:
-    """The lines that the terminal shows, labels in a column."""
+    """The lines of the output, with labels in a column."""
     yield from _block("clip", [clip_line(video)])
     yield from _block("face", [face_line(measurement)])
     if measurement.found:
@@ -49,7 +49,7 @@ def clip_line(video: Clip) -> str:
 
 
 def face_line(measurement: Measurement) -> str:
-    """In how many frames there is a face, and how well it was placed."""
+    """Frames with a face, head motion, and the uncertainty of the landmarks."""
     present = int(measurement.aligned.present.sum())
     total = len(measurement.aligned)
     unsure = measurement.aligned.placement_uncertainty
@@ -60,6 +60,7 @@ def face_line(measurement: Measurement) -> str:
 
 
 def _interval_line(measurement: Measurement) -> str:
+    # Timestamps of a video need not start at 0.
     times = measurement.aligned.timestamps - measurement.aligned.timestamps[0]
     interval = measurement.interval
     moments = [("onset", interval.onset), ("apex", interval.apex), ("offset", interval.offset)]
@@ -70,6 +71,7 @@ def _emotion_line(explanation: Explanation) -> str:
     if not explanation.probabilities:
         return f"none named: {explanation.status}"
     ranked = sorted(explanation.probabilities.items(), key=lambda item: -item[1])
+    # Below 0.005 a probability would print as 0.00.
     shown = [f"{name} {p:.2f}" for name, p in ranked if p >= 0.005]
     lead = "" if explanation.emotion else f"{NOTHING} named · "
     return lead + " · ".join(shown)

@@ -1,4 +1,4 @@
-"""``deft-llm train``, also ``train.py``: anything that can be trained, by its recipe."""
+"""``deft-llm train``, also ``train.py``: train any model by its recipe."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ def train(
         bool, typer.Option("--dry-run", help="print what it would cost, and stop")
     ] = False,
 ) -> None:
-    """Train what a recipe describes; after a stop, the same command goes on.
+    """Train what a recipe describes; after a stop, the same command resumes.
 
     On several GPUs or machines: accelerate launch -m deft_llm train RECIPE.
     """
     log_progress(times=True)
+    # An unknown recipe fails here, before the slow imports.
     path = resources.recipe(recipe)
     from deft_llm.training.tasks import estimate_cost, run
 

@@ -1,1 +1,1 @@
-"""Datasets: one file each, from official sheets and folders to annotations and frames."""
+"""Datasets, one file each: from official sheets and folders to annotations and frames."""

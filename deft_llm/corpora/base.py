@@ -1,7 +1,7 @@
-"""What a corpus is: sheets and folders in, annotations with frames and a report out.
+"""Base class of all corpora: reads sheets and folders into annotations with frames and a report.
 
-A corpus states its layout in a few class attributes and says, row by row, who and where; finding
-columns, mending codings, finding frames and checking counts are the same for all.
+A subclass declares its layout in class attributes and gives subject, clip and folders of each row.
+Finding columns, mending codings, finding frames and checking counts are shared.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Clip:
 
 @dataclass
 class _Coded:
-    """One sheet's codings by clip, and every subject that it names."""
+    """One sheet's codings by clip, and every subject in it."""
 
     path: Path
     clips: dict[str, _Clip] = field(default_factory=dict)
@@ -60,14 +60,14 @@ class Corpus(ABC):
 
     Attributes:
         name: Key in ``CORPORA``.
-        title: As its authors write it.
-        licence: Whom to ask for it.
-        tree: The layout that is expected, for error messages.
-        fps: Frames per second; None where it differs from clip to clip.
-        first_frame: The sheet's number of a video's first frame.
-        schemes: Label schemes that make sense for it.
-        published: Counts to check.
-        sheet: Its official sheet.
+        title: Its name as the authors write it.
+        licence: Whom to ask for access.
+        tree: Expected folder layout, for error messages.
+        fps: Frames per second; None if it differs between clips.
+        first_frame: Number that the sheet gives the first frame of a video.
+        schemes: Label schemes that apply to it.
+        published: Published counts to check against.
+        sheet: Layout of its official sheet.
         emotions: The sheet's words for emotions -> ours.
     """
 
@@ -83,10 +83,10 @@ class Corpus(ABC):
     emotions: ClassVar[Mapping[str, str]]
 
     def __init__(self, root: Path | str) -> None:
-        """Take the corpus folder.
+        """Open a corpus folder.
 
         Raises:
-            UserError: If it is not there; the message shows the expected tree.
+            UserError: If the folder is missing; the message shows the expected tree.
         """
         self.root = Path(root)
         if not self.root.is_dir():
@@ -101,18 +101,18 @@ class Corpus(ABC):
 
     @abstractmethod
     def identify(self, row: SheetRow) -> Identity:
-        """Subject, clip and places of a row.
+        """Subject, clip and candidate folders of a row.
 
         Raises:
-            UserError: If the cells cannot be read as such; the row is dropped.
+            UserError: If the cells are not readable; the row is dropped.
         """
 
     def aus_text(self, row: SheetRow) -> str:
-        """The AU coding in the grammar of ``facs.parse_aus``."""
+        """The AU coding of a row, in the grammar of ``facs.parse_aus``."""
         return row["aus"]
 
     def emotion(self, row: SheetRow, place: RowPlace) -> str | None:
-        """The emotion of a row, or None where it has no single one.
+        """The emotion of a row, or None if it has no single one.
 
         Raises:
             UserError: If the word is unknown; the row is dropped.
@@ -124,7 +124,7 @@ class Corpus(ABC):
         return read_sheet(path, self.sheet)
 
     def sheets(self) -> list[Path]:
-        """Official sheets beneath the folder: the newest by name first.
+        """Official sheets in the folder, the newest first.
 
         Raises:
             UserError: If there is none.
@@ -133,16 +133,18 @@ class Corpus(ABC):
         for pattern in self.sheet.patterns:
             for depth in ("", "*/", "*/*/"):
                 found.update(p for p in self.root.glob(depth + pattern) if p.is_file())
+        # "~$..." is the lock file of a sheet that is open in Excel.
         paths = [p for p in found if not p.name.startswith(("~", "."))]
         if not paths:
             raise self._missing(f"{self.root}: no sheet {' or '.join(self.sheet.patterns)}")
+        # File names carry a date or version, so the last name is the newest sheet.
         return sorted(paths, key=lambda p: (p.name, str(p)), reverse=True)
 
     def read(self, frames: bool = True) -> Reading:
         """Read the sheet and find the frames.
 
         Args:
-            frames: Look for the frames too; a clip without frames is dropped then.
+            frames: Also look for the frames; clips without frames are then dropped.
 
         Raises:
             UserError: If sheet or columns are missing, columns are shifted, or no clip is left.
@@ -152,6 +154,7 @@ class Corpus(ABC):
         coded = self._code(path, report)
         for other in others:
             try:
+                # Other sheets only serve for comparison, so their own remarks are discarded.
                 second = self._code(other, Report())
             except UserError as error:
                 report.add(other.name, None, str(error), f"{path.name} is used alone", "noted")
@@ -166,7 +169,7 @@ class Corpus(ABC):
         return Reading(self.name, tuple(entries), report, self.published)
 
     def _code(self, path: Path, report: Report) -> _Coded:
-        """Codings in the sheet's frame numbers, with mended cells."""
+        """Codings of one sheet after mending, in the sheet's frame numbers."""
         rows = self.rows(path)
         coded, unknown = _Coded(path), 0
         for row in rows:
@@ -196,6 +199,7 @@ class Corpus(ABC):
                     self.name, identity.subject, identity.clip, interval, aus, emotion, self.fps
                 )
                 coded.clips[identity.clip] = _Clip(row, identity, annotation, interval)
+        # Single typos are dropped row by row; if half of the words are unknown, the sheet is wrong.
         if rows and 2 * unknown >= len(rows):
             raise UserError(
                 f"{path}: {unknown} of {len(rows)} rows have no known emotion, the first "
@@ -205,7 +209,7 @@ class Corpus(ABC):
         return coded
 
     def _from_first(self, coded: _Coded) -> list[Entry]:
-        """Entries without folders: frames counted from the corpus's first."""
+        """Entries without folders; frames are counted from the corpus's first frame number."""
         by, entries = self.first_frame, []
         for clip in coded.clips.values():
             i = clip.interval
@@ -216,7 +220,8 @@ class Corpus(ABC):
     def _attach(self, coded: _Coded, report: Report) -> list[Entry]:
         """Entries with their folders of frames."""
         entries = []
-        opened: dict[Path, FrameFolder] = {}  # long videos hold many clips
+        opened: dict[Path, FrameFolder] = {}  # a long video has many clips: list it once
+        # The sheet may lie in a subfolder beside the frames.
         bases = list(dict.fromkeys([self.root, coded.path.parent]))
         for clip in coded.clips.values():
             row, identity = clip.row.number, clip.identity
@@ -239,7 +244,7 @@ class Corpus(ABC):
 
 
 def _compare(coded: _Coded, others: _Coded, report: Report) -> None:
-    """Put down where two sheets of one corpus disagree; the first is used."""
+    """Report where two sheets of one corpus disagree; the first is used."""
     file, other = coded.path.name, others.path.name
     for name, clip in coded.clips.items():
         if name not in others.clips:
@@ -247,6 +252,7 @@ def _compare(coded: _Coded, others: _Coded, report: Report) -> None:
             continue
         theirs = others.clips[name].row.values
         for column, value in clip.row.values.items():
+            # An empty cell is no contradiction.
             if value and theirs.get(column) and value != theirs[column]:
                 why = f"{other} says {theirs[column]}; {file} is used"
                 report.add(file, clip.row.number, f"{name}: {column} {value}", why, "noted")
@@ -255,17 +261,17 @@ def _compare(coded: _Coded, others: _Coded, report: Report) -> None:
 
 
 def load_class(name: str) -> type[Corpus]:
-    """A corpus's class by name.
+    """The class of a corpus by name.
 
     Raises:
-        UserError: If the name is unknown; the nearest one is given.
+        UserError: If the name is unknown; the message suggests the nearest one.
     """
     found: type[Corpus] = resolve(CORPORA, name, "corpus")
     return found
 
 
 def load_corpus(name: str, root: Path | str) -> Corpus:
-    """A corpus by name, in its folder.
+    """Open a corpus by name.
 
     Raises:
         UserError: If the name is unknown or the folder is missing.

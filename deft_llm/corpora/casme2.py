@@ -1,8 +1,8 @@
 """CASME II (Yan et al. 2014): 255 clips of 26 subjects, 200 frames per second, 640x480 colour.
 
-Columns, codings and counts are those of the real sheet of 2019-07-01; the folders are as published
-descriptions give them. That sheet has 28 clips of surprise where 25 are published: three of subject
-24 are not in MEGC2019's list either.
+Columns, codings and counts are those of the real sheet of 2019-07-01; the folders follow published
+descriptions. That sheet has 28 clips of surprise, but 25 are published: three of subject 24 are not
+in MEGC2019's list either.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """CAS(ME)3, part A (Li et al. 2022): long videos at 30 frames per second, 860 coded clips.
 
 Columns, codings and the number of rows are those of the real sheet (version 2, "JpgIndex"); the
-folders are as published descriptions give them. Class counts are not published in the specs at
-hand: only consistency is checked. Files are numbered from 1; one onset of the sheet is 0. Some
-offsets are hundreds of frames after the apex; they are left as coded.
+folders follow published descriptions. The sources at hand give no class counts, so only consistency
+is checked. Files are numbered from 1; one onset of the sheet is 0. Some offsets are hundreds of
+frames after the apex; they are kept as coded.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CASME3/
     }
 
     def identify(self, row: SheetRow) -> Identity:
-        """Subject "spNO.1", clip "spNO.1_a_355": a video has many, so the onset is in the name."""
+        """Subject "spNO.1", clip "spNO.1_a_355": video and onset (videos have several)."""
         subject, video = row["subject"], row["clip"]
         inside = f"{subject}/{video}/color"
         places = (f"data/{inside}", inside, f"*/{inside}", f"*/*/{inside}")

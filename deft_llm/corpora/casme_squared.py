@@ -1,9 +1,9 @@
 """CAS(ME)2 (Qu et al. 2018): long videos at 30 frames per second, 57 micro-expressions.
 
-No real sheet was at hand: the three worksheets and the folders are as public descriptions and
-loaders give them. Rows of macro-expressions are left out; a row whose onset is 0 lies before its
-video and is dropped; an offset of 0 means the apex (both as loaders of the field do). Only the
-number of micro-expressions is published in the specs at hand.
+No real sheet was available: the three worksheets and the folders follow public descriptions and
+loaders. Rows of macro-expressions are skipped; a row whose onset is 0 lies before its video and is
+dropped; an offset of 0 means the apex (both as in the field's loaders). The sources at hand give
+only the number of micro-expressions.
 """
 
 from __future__ import annotations
@@ -45,11 +45,13 @@ CASME_squared/
     emotions = {name: name for name in ("positive", "negative", "surprise", "others")}
 
     def rows(self, path: Path) -> list[SheetRow]:
-        """The micro-expressions; the two naming rules are read beside them."""
+        """The rows of micro-expressions; also reads the two worksheets with naming rules."""
+        # Rule 1: subject in the sheet ("1") -> number in folder names ("15").
         self._people = {
             as_text(line[2]): re.sub(r"\D", "", as_text(line[0]))
             for line in read_cells(path, "naming rule1")
         }
+        # Rule 2: film in the sheet ("anger1") -> its four-digit code in folder names.
         self._films = {
             as_text(line[1]): as_text(line[0]).zfill(4) for line in read_cells(path, "naming rule2")
         }

@@ -1,15 +1,14 @@
-"""From the cells of one row to an annotation, and what to do where a cell cannot be meant.
+"""From the cells of one row to an annotation, with rules for mending implausible cells.
 
-The rules are our own; each use of one is a line of the report:
+The rules are our own; the report lists each use:
 
-- apex missing, or outside onset..offset: the frame halfway between them;
-- offset missing, 0 or before the onset: the apex, so that there is no falling phase;
+- apex missing, or outside onset..offset: the middle of both;
+- offset missing, 0 or before the onset: the apex, so that the clip has no offset phase;
 - onset missing, or apex and offset both missing: the row is dropped;
-- an onset before the first frame: the first frame;
-- "R12 or R14": the first; ``ref(...)``: left out, since it did not move; a code that cannot be
-  read: no AUs;
-- an emotion in another spelling: read where only upper and lower case differ; else the row is
-  dropped.
+- onset before the first frame: the first frame;
+- "R12 or R14": the first; ``ref(...)``: omitted, because it did not move; an unreadable code: no
+  AUs;
+- emotion in another spelling: accepted if only case differs; otherwise the row is dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from deft_llm.errors import UserError
 
 @dataclass(frozen=True)
 class RowPlace:
-    """Where remarks about one row go."""
+    """A row of a sheet, for remarks in the report."""
 
     report: Report
     file: str
@@ -35,12 +34,12 @@ class RowPlace:
     clip: str
 
     def say(self, what: str, why: str, action: Action) -> None:
-        """Put down a remark about the row."""
+        """Add a remark about the row to the report."""
         self.report.add(self.file, self.row, f"{self.clip}: {what}", why, action)
 
 
 def read_interval(row: SheetRow, place: RowPlace, first_frame: int) -> Interval | None:
-    """Onset, apex and offset in the sheet's own frame numbers; None where the row is dropped."""
+    """Onset, apex and offset in the sheet's frame numbers; None if the row is dropped."""
     numbers: dict[str, int | None] = {}
     for name in FRAME_FIELDS:
         try:
@@ -63,7 +62,7 @@ def _mend_interval(
 ) -> Interval | None:
     shown = f"onset {onset}, apex {apex or '/'}, offset {offset or '/'}"
     if not apex:
-        apex = None
+        apex = None  # some sheets write 0 for "not coded"
     if not offset or offset < onset:
         if apex is None or apex < onset:
             place.say(shown, "neither apex nor offset lies after the onset", "dropped")
@@ -81,13 +80,14 @@ def _mend_interval(
 
 
 def read_aus(text: str, place: RowPlace) -> tuple[str, ...]:
-    """AU codes with side, in order of number; see ``facs.parse_aus`` for what can be read."""
+    """AU codes with side, in order of number; ``facs.parse_aus`` defines the grammar."""
     try:
         aus = facs.parse_aus(text)
     except UserError as error:
         place.say(f"AUs {text!r}", f"left empty ({error})", "mended")
         return ()
     chosen: list[str] = []
+    # Members of one "or" group share a number > 0; only the first of a group is used.
     groups: set[int] = set()
     for au in aus:
         if au.reference:
@@ -102,10 +102,10 @@ def read_aus(text: str, place: RowPlace) -> tuple[str, ...]:
 
 
 def read_emotion(text: str, emotions: Mapping[str, str], place: RowPlace) -> str:
-    """The emotion behind the corpus's own word for it.
+    """Translate the corpus's word for an emotion.
 
     Raises:
-        UserError: If the word is not one of the corpus; the nearest one is given.
+        UserError: If the corpus has no such word; the message suggests the nearest one.
     """
     if text in emotions:
         return emotions[text]

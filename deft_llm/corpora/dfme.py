@@ -1,8 +1,8 @@
 """DFME (Zhao et al. 2023): 7,526 clips of 671 people, seven emotions.
 
-No real sheet was at hand: columns and folders are as public descriptions and loaders give them.
-Clips were filmed at 200 to 500 frames per second; which at which rate is not known from those, so
-that annotations have none. Parts given out for challenges hold fewer clips.
+No real sheet was available: columns and folders follow public descriptions and loaders.
+Clips were filmed at 200 to 500 frames per second; these sources do not give the rate of each clip,
+so annotations have none. Parts released for challenges have fewer clips.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ DFME/
             "emotion": ("Emotion", "emotion_type"),
             "aus": ("Action Units", "AUs", "AU"),
         },
+        # The AU column is optional; the name of the sheet ("with_AU") suggests others without it.
         frozenset({"subject", "clip", "onset", "apex", "offset", "emotion"}),
     )
     emotions = {
@@ -48,11 +49,11 @@ DFME/
     }
 
     def identify(self, row: SheetRow) -> Identity:
-        """Subject "dfme_1", clip as its folder is named."""
+        """Subject "dfme_1"; the clip has the name of its folder."""
         clip = row["clip"]
         places = (f"DFME_train/{clip}", clip, f"*/{clip}", f"*/*/{clip}")
         return Identity(f"dfme_{row['subject']}", clip, places)
 
     def aus_text(self, row: SheetRow) -> str:
-        """AUs are separated by commas or by "+"."""
+        """The AUs of a row, which are separated by commas or by "+"."""
         return row["aus"].replace(",", "+").replace("AU", "")

@@ -1,8 +1,8 @@
 """4DME (Li et al. 2022), the grey videos at 60 frames per second.
 
-No real sheet was at hand: columns and folders are as public descriptions and loaders give them.
-4DME allows several emotions for a clip; such a clip keeps its AUs and the class on which all its
-emotions agree in three classes, or none. No counts are published in the specs at hand.
+No real sheet was available: columns and folders follow public descriptions and loaders.
+4DME allows several emotions for a clip; such a clip keeps its AUs and the coarse class that all its
+emotions share, or none. The sources at hand give no counts.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class FourDme(Corpus):
     }
 
     def identify(self, row: SheetRow) -> Identity:
-        """Subject "4dme_01" (other corpora have an "s01"), clip as its folder is named."""
+        """Subject "4dme_01", since other corpora have an "s01"; clip named like its folder."""
         inside = f"{row['subject']}/{row['clip']}"
         flat = row["clip"]
         places = (f"gray_micro/{inside}", f"gray_micro/{flat}", inside, f"*/{inside}", f"*/{flat}")
@@ -63,8 +63,9 @@ class FourDme(Corpus):
         return "+".join(moving)
 
     def emotion(self, row: SheetRow, place: RowPlace) -> str | None:
-        """The one emotion, or what several agree on."""
+        """The single emotion, or the coarse class that several share."""
         words = [w.strip() for w in re.split(r"[+/,&]", row["emotion"]) if w.strip()]
+        # An empty cell is read as "", which raises the usual error about an unknown word.
         found = [read_emotion(word, self.emotions, place) for word in words or [""]]
         if len(found) == 1:
             return found[0]

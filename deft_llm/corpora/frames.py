@@ -1,7 +1,7 @@
-"""The frames behind a coding: which folder, and which file is which frame number.
+"""The frames of a coding: the folder, and the file of each frame number.
 
-Sheets count frames as the files are named, so that a file is found by the number in its name; an
-annotation carries its place in the sorted folder, from 0.
+Sheets use the frame numbers in the file names, so a file is found by the number in its name. An
+annotation has the file's index in the sorted folder instead, from 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deft_llm.corpora.coding import RowPlace
 from deft_llm.errors import UserError
 from deft_llm.media.frames import list_frames
 
-#: A frame number this far beyond the ends of a folder is taken for the end.
+#: A frame number at most this far outside a folder is mapped to its first or last frame.
 _SLACK = 2
 
 
@@ -28,7 +28,7 @@ class FrameFolder:
 
     Attributes:
         path: The folder.
-        numbers: The number in each file's name, in the order in which frames are read.
+        numbers: The number in each file's name, in reading order.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class FrameFolder:
 
 
 def number_of(name: str) -> int | None:
-    """The frame number in a file's stem: its last digits ("006_05562" -> 5562)."""
+    """The frame number in a file's stem: the last group of digits ("006_05562" -> 5562)."""
     digits = re.findall(r"\d+", name)
     return int(digits[-1]) if digits else None
 
@@ -59,6 +59,7 @@ def find_folder(bases: Iterable[Path], places: Iterable[str]) -> Path | None:
     """The first of `places` (globs relative to a base) that is a folder."""
     for base in bases:
         for place in places:
+            # Test plain paths directly; globbing is slow in large corpora.
             if not any(char in place for char in "*?["):
                 if (base / place).is_dir():
                     return base / place
@@ -72,18 +73,20 @@ def find_folder(bases: Iterable[Path], places: Iterable[str]) -> Path | None:
 def locate_interval(
     interval: Interval, folder: FrameFolder, first_frame: int, place: RowPlace
 ) -> Interval | None:
-    """The interval as places in the sorted folder, from 0.
+    """The interval as indices into the sorted folder, from 0.
 
     Args:
         interval: In the sheet's frame numbers.
         folder: The frames.
-        first_frame: What the corpus calls the first frame of a video, 0 or 1.
-        place: Where remarks go.
+        first_frame: The corpus's number of the first frame of a video, 0 or 1.
+        place: Row that remarks refer to.
 
     Returns:
-        The interval, or None where a frame is not there.
+        The interval, or None if a frame is missing.
     """
     numbers = folder.numbers
+    # Two known inconsistencies: a folder counted from 0 where the sheet counts from 1, and a folder
+    # with exactly the coded frames, renumbered.
     shift = 0
     if first_frame == 1 and numbers[0] == 0:
         shift = -1
@@ -115,7 +118,8 @@ def locate_interval(
 
 
 def _index(number: int, numbers: tuple[int, ...]) -> int | None:
-    """Place of a frame number: itself, or the next one there is; None far outside."""
+    """Index of a frame number, or of the next existing one; None if it is far outside."""
     if not numbers[0] - _SLACK <= number <= numbers[-1] + _SLACK:
         return None
+    # bisect gives len(numbers) for a number just after the last frame.
     return min(bisect_left(numbers, number), len(numbers) - 1)

@@ -1,10 +1,10 @@
-"""How each corpus lies on disk, as formats to write: the mirror image of the readers.
+"""The layout of each corpus on disk, as formats for writing: the counterpart of the readers.
 
-The formats are kept apart from the readers on purpose, so that one checks the other. Fields:
+The formats are deliberately separate from the readers, so that each checks the other. Fields:
 ``s`` subject number, ``t`` a second number of the subject, ``k`` clip number of the subject (from
 1), ``v`` number of its video, ``letter`` the video as a letter, ``n`` frame number, ``onset``,
-``apex``, ``offset`` in the sheet's numbers, ``frames`` the length of the expression, ``aus``,
-``word`` the sheet's word for the emotion.
+``apex``, ``offset`` in the sheet's frame numbers, ``frames`` the length of the expression,
+``aus`` the AU coding, ``word`` the sheet's word for the emotion.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class SheetLayout:
     """One sheet.
 
     Attributes:
-        file: Its name.
-        columns: (header, format of the cell) in order; an empty header for an empty column.
+        file: File name.
+        columns: (header, cell format) in order; an empty column has an empty header.
         preamble: Lines of text above the header.
-        header: Whether there is a header row.
+        header: Whether the sheet has a header row.
     """
 
     file: str
@@ -40,13 +40,13 @@ class Layout:
         sheets: Its sheets.
         subject: Format of the annotation's subject.
         clip: Format of the annotation's clip.
-        folder: Format of the folder of frames.
-        frame: Format of a frame's file name; its ending decides the format.
-        words: The sheet's words for emotions -> ours, as it will be annotated.
+        folder: Format of the path to the frames.
+        frame: Format of a frame's file name; the suffix decides the image format.
+        words: The sheet's words for emotions -> the emotion that the reader should annotate.
         first: Number of the folder's first frame.
         grey: Whether frames are grey.
-        per_video: Expressions in one folder of frames.
-        naming_rules: Whether the first sheet has CAS(ME)2's two worksheets of names.
+        per_video: Number of expressions in one folder of frames.
+        naming_rules: Whether to write CAS(ME)2's two worksheets that map names.
         codes_aus: Whether the corpus codes AUs.
     """
 
@@ -56,6 +56,8 @@ class Layout:
     folder: str
     frame: str
     words: Mapping[str, str]
+    # Real folders often start at a large frame number. So do these, to catch a reader that takes
+    # frame numbers for indices.
     first: int = 1
     grey: bool = False
     per_video: int = 1
@@ -123,6 +125,7 @@ LAYOUTS: dict[str, Layout] = {
             SheetLayout(
                 "CASME2-coding-20190701.xlsx",
                 (
+                    # The official sheet has two empty columns; a reader must skip them.
                     *(("Subject", "{s:02d}"), ("Filename", "EP{v:02d}_{k:02d}f"), ("", "")),
                     *_FRAMES,
                     *(("", ""), ("Action Units", "{aus}"), ("Estimated Emotion", "{word}")),
@@ -197,6 +200,7 @@ LAYOUTS: dict[str, Layout] = {
             ),
         ),
         "spNO.{s}",
+        # A video has several expressions, so only the onset makes the clip unique.
         "spNO.{s}_{letter}_{onset}",
         "data/spNO.{s}/{letter}/color",
         "{n}.jpg",
@@ -218,6 +222,7 @@ LAYOUTS: dict[str, Layout] = {
                 ),
                 ("SAMM Long Videos Dataset - FACS Codes", "", "Symbol Key:", ""),
             ),
+            # This sheet has no emotions; the reader joins them from SAMM's own sheet.
             _SAMM_SHEET,
         ),
         "{s:03d}",
@@ -267,4 +272,4 @@ LAYOUTS: dict[str, Layout] = {
         _same("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"),
     ),
 }
-"""Corpus -> layout; megc2019 is made of three of them."""
+"""Corpus -> layout; megc2019 is composed of three of them."""

@@ -1,10 +1,10 @@
 """MEGC2019's composite (See et al. 2019): CASME II + SMIC-HS + SAMM, 442 clips of 68 subjects.
 
 The organizers' list (``combined_3class_gt.csv``: dataset, subject, clip, class) decides which clips
-belong. Without it the paper's rule is used: CASME II's disgust and repression, SAMM's anger,
-contempt, disgust, fear and sadness are negative, happiness is positive, surprise is surprise, all
-else is left out. On CASME II's sheet of 2019 the rule leaves five clips more than were published,
-and the check of counts says so.
+are included. Without it the paper's rule is used: CASME II's disgust and repression, SAMM's anger,
+contempt, disgust, fear and sadness are negative, happiness is positive, surprise is surprise,
+everything else is excluded. On CASME II's sheet of 2019 the rule keeps five clips more than were
+published, and the check of counts reports it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet
 from deft_llm.corpora.smic import SmicHs
 from deft_llm.errors import UserError
 
-#: The list's name for a part, its reader, folders that it may lie in.
+#: Name of a part in the list, its reader, possible folder names.
 _PARTS: tuple[tuple[str, type[Corpus], tuple[str, ...]], ...] = (
     ("casme2", Casme2, ("CASME2", "CASMEII", "CASME II", "casme2")),
     ("smic", SmicHs, ("SMIC", "smic")),
     ("samm", Samm, ("SAMM", "samm")),
 )
-#: Negative emotions that the paper's rule leaves out.
+#: Negative emotions that the paper's rule excludes.
 _LEFT_OUT = {"casme2": {"sadness", "fear"}}
 
 
@@ -46,6 +46,7 @@ MEGC2019/
     fps = None
     schemes = ("3",)
     published = PublishedCounts(442, 68, {"3": {"negative": 250, "positive": 109, "surprise": 83}})
+    # Published clips of each part; they sum to 442.
     parts: ClassVar[dict[str, int]] = {"casme2": 145, "smic": 164, "samm": 133}
     sheet = Sheet(
         ("combined_3class_gt.csv", "combined_3class*.xlsx"),
@@ -58,6 +59,7 @@ MEGC2019/
         """Subject and clip as the part's own reader names them."""
         subject, clip = row["subject"], row["clip"]
         if row["dataset"] == "casme2":
+            # Accept "1" and "sub01": ids have to equal those of the part's reader.
             subject = f"sub{subject.removeprefix('sub').zfill(2)}"
             return Identity(subject, f"{subject}_{clip}", ())
         if row["dataset"] == "samm":
@@ -65,7 +67,7 @@ MEGC2019/
         return Identity(*SmicHs.names(clip)[:2], ())
 
     def read(self, frames: bool = True) -> Reading:
-        """Read the three corpora and keep what belongs to the composite.
+        """Read the three corpora and keep the clips of the composite.
 
         Raises:
             UserError: If one of the three is missing or cannot be read.
@@ -75,6 +77,7 @@ MEGC2019/
         for name, reader, folders in _PARTS:
             reading = reader(self._folder(name, folders)).read(frames)
             report.extend(reading.report)
+            # The rule applies with the list as well: a clip needs one of the three classes.
             kept = [e for e in reading.entries if _belongs(name, e)]
             if listed is not None:
                 kept = _by_list(kept, listed[name], name, report)
@@ -117,7 +120,7 @@ def _belongs(name: str, entry: Entry) -> bool:
 def _by_list(
     entries: list[Entry], listed: dict[str, str], name: str, report: Report
 ) -> list[Entry]:
-    """What the list names; where list and sheet disagree on the class, the clip is dropped."""
+    """The clips in the list; a clip whose class differs between list and sheet is dropped."""
     kept, found = [], {entry.annotation.clip for entry in entries}
     for entry in entries:
         clip, label = entry.annotation.clip, facs.to_three(entry.annotation.emotion)

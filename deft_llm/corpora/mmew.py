@@ -1,6 +1,6 @@
 """MMEW (Ben et al. 2021): 300 micro-expressions of 36 subjects, 90 frames per second, colour.
 
-No real sheet was at hand: columns and folders are as public descriptions and loaders give them.
+No real sheet was available: columns and folders follow public descriptions and loaders.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ MMEW/
     }
 
     def identify(self, row: SheetRow) -> Identity:
-        """Subject "S01", clip as it is named."""
+        """Subject "S01"; the clip keeps its name."""
         subject = f"S{row['subject'].upper().removeprefix('S').zfill(2)}"
+        # In both known layouts the emotion is part of the path.
         kind, clip = row["emotion"].lower(), row["clip"]
         tails = (f"{kind}/{clip}", f"{subject}/{kind}/{clip}", f"{subject}/{clip}")
         heads = ("Micro_Expression/", "MMEW/Micro_Expression/", "*/Micro_Expression/", "")

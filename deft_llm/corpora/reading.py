@@ -1,4 +1,4 @@
-"""What reading a corpus gives: entries, the report, and counts beside the published ones."""
+"""The result of reading a corpus: entries, report, and checks against published counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deft_llm.corpora.report import Report
 
 @dataclass(frozen=True)
 class Identity:
-    """Who and where: what only the corpus's own file knows.
+    """Subject, clip and folders of a row, which each corpus derives in its own way.
 
     Attributes:
         subject: Unique over all corpora as the field writes it ("sub01", "006", "s01").
@@ -33,10 +33,10 @@ class Entry:
 
     Attributes:
         annotation: Its coding. The interval counts the files of `folder` from 0; without a folder
-            it counts from the corpus's first frame.
-        folder: Folder of frames, or None where frames were not asked for.
+            it counts from the corpus's first frame number.
+        folder: Folder of frames, or None if frames were not requested.
         frames: Number of frames in the folder.
-        row: Row of the sheet, from 1; 0 where the corpus has no sheet.
+        row: Row of the sheet, from 1; 0 if the corpus has no sheet.
     """
 
     annotation: Annotation
@@ -47,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class PublishedCounts:
-    """Counts as published, for checking; empty where the specs at hand give none."""
+    """Published counts, for checking; empty where the sources at hand give none."""
 
     clips: int | None = None
     subjects: int | None = None
@@ -56,7 +56,7 @@ class PublishedCounts:
 
 @dataclass(frozen=True)
 class Check:
-    """One count beside the published one."""
+    """A count and the published one."""
 
     what: str
     found: int
@@ -69,7 +69,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Reading:
-    """What came out of a corpus folder."""
+    """A corpus folder as it was read."""
 
     name: str
     entries: tuple[Entry, ...]
@@ -82,12 +82,12 @@ class Reading:
         return tuple(entry.annotation for entry in self.entries)
 
     def classes(self, scheme: str) -> dict[str, int]:
-        """Clips per class of a label scheme; those without a class are left out."""
+        """Clips per class of a label scheme; clips without a class are not counted."""
         labels = Counter(facs.to_scheme(a.emotion, scheme) for a in self.annotations)
         return {name: labels[name] for name in facs.SCHEMES[scheme]}
 
     def checks(self) -> Iterator[Check]:
-        """Every published count beside what was read."""
+        """Every published count with the count that was read."""
         published = self.published
         if published.clips is not None:
             yield Check("clips", len(self.entries), published.clips)

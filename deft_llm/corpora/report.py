@@ -1,4 +1,4 @@
-"""What a reader mended, dropped or remarked on: no row changes silently."""
+"""Everything that a reader mended, dropped or noted: no row changes silently."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Note:
 
     Attributes:
         file: Name of the sheet or folder.
-        row: Row as the spreadsheet numbers it, from 1 and with its header; None for a folder.
+        row: Row number in the spreadsheet, from 1 and counting the header; None for a folder.
         what: What was found.
-        why: Why it cannot stand, or what was put in its place.
-        action: "mended" (used with a change), "dropped" (not used), "noted" (used as it is).
+        why: Why it is not used, or what replaces it.
+        action: "mended" (used with a change), "dropped" (not used), "noted" (used unchanged).
     """
 
     file: str
@@ -40,11 +40,11 @@ class Report:
     notes: list[Note] = field(default_factory=list)
 
     def add(self, file: str, row: int | None, what: str, why: str, action: Action) -> None:
-        """Put down one remark."""
+        """Add one remark."""
         self.notes.append(Note(file, row, what, why, action))
 
     def extend(self, notes: Iterable[Note]) -> None:
-        """Take over remarks."""
+        """Add several remarks."""
         self.notes.extend(notes)
 
     def __iter__(self) -> Iterator[Note]:
@@ -54,7 +54,7 @@ class Report:
         return len(self.notes)
 
     def count(self, action: Action) -> int:
-        """How many remarks of one kind."""
+        """Number of remarks with this action."""
         return sum(note.action == action for note in self.notes)
 
     def summary(self) -> str:

@@ -1,7 +1,7 @@
 """SAMM (Davison et al. 2016): 159 clips, 200 frames per second, 2040x1088 grey.
 
-Columns, codings and counts are those of the real sheet (version 2); the folders are as published
-descriptions give them. Of 32 people who took part, 29 have a coded micro-expression.
+Columns, codings and counts are those of the real sheet (version 2); the folders follow published
+descriptions. Of 32 participants, 29 have a coded micro-expression.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ MICRO_SHEET = Sheet(
 
 
 def subject_of(row: SheetRow) -> str:
-    """Three digits, as the clip's name begins.
+    """The subject as three digits, the form in clip names.
 
     Raises:
         UserError: If the clip belongs to another subject.
     """
+    # A numeric cell loses its leading zeros.
     subject = row["subject"].zfill(3)
     if not row["clip"].startswith(f"{subject}_"):
         raise UserError(f"clip {row['clip']!r} in a row of subject {subject}")

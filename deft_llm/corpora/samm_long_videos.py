@@ -1,8 +1,8 @@
 """SAMM Long Videos (Yap et al. 2020): long videos at 200 frames per second.
 
-The columns are those of the real sheet (version 3), of which only a copy with dummy rows was at
-hand; the folders are as public descriptions give them. Emotions stand in SAMM's own sheet, which
-is joined by the clip's name where it lies beside this one; without it clips have AUs alone. An apex
+The columns are those of the real sheet (version 3), of which only a copy with dummy rows was
+available; the folders follow public descriptions. The emotions are in SAMM's own sheet, which is
+joined by clip name if it is in the same folder; without it, clips have AUs but no emotion. An apex
 of -1 is not coded. The number of micro-expressions, 159, follows from published spotting counts.
 """
 
@@ -47,7 +47,7 @@ SAMM_Long_Videos/
     emotions = SAMM_EMOTIONS
 
     def rows(self, path: Path) -> list[SheetRow]:
-        """The micro-expressions; SAMM's own sheet is read beside them."""
+        """The rows of micro-expressions; also reads SAMM's own sheet."""
         found = [p for pattern in MICRO_SHEET.patterns for p in sorted(path.parent.glob(pattern))]
         codes = read_sheet(found[-1], MICRO_SHEET) if found else []
         self._codes = {row["clip"]: row for row in codes}
@@ -56,12 +56,13 @@ SAMM_Long_Videos/
     def identify(self, row: SheetRow) -> Identity:
         """Subject "006", clip "006_1_2" in the video "006_1"."""
         subject = subject_of(row)
+        # Clip 006_1_2 is the second expression in video 006_1.
         video = "_".join(row["clip"].split("_")[:2])
         places = (f"SAMM_longvideos/{video}", video, f"*/{video}")
         return Identity(subject, row["clip"], places)
 
     def emotion(self, row: SheetRow, place: RowPlace) -> str | None:
-        """From SAMM's sheet; what the two sheets code differently is put down."""
+        """The emotion in SAMM's sheet; differences between the two sheets are reported."""
         code = self._codes.get(row["clip"])
         if code is None:
             place.say("not in SAMM's own sheet", "no emotion, AUs alone", "noted")

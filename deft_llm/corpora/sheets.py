@@ -1,7 +1,7 @@
-"""Official sheets: find the header, find each column by its name, say what does not fit.
+"""Official sheets: find the header and each column by its name, and report what does not fit.
 
-A column is found wherever it stands. A sheet whose values stand beside their headers (a cell
-inserted or deleted) is refused with the column's name, because a guess would label faces wrongly.
+The order of columns does not matter. A sheet whose values are shifted against their headers (a cell
+inserted or deleted) is refused with the column's name, because a guess would mislabel faces.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from deft_llm.errors import UserError
 
 Cells = list[list[Any]]
 FRAME_FIELDS = ("onset", "apex", "offset")
-#: What sheets write where a frame was not coded.
+#: Cell values that mean "frame not coded".
 NOT_CODED = frozenset({"", "/", "-", "-1", "nan", "none", "?"})
-#: The columns of CASME II's sheet, and of those that were made after it.
+#: Columns of CASME II's sheet and of sheets modelled on it.
 CASME_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "subject": ("Subject",),
     "clip": ("Filename",),
@@ -35,14 +35,14 @@ CASME_COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Sheet:
-    """How one official sheet is laid out.
+    """Layout of one official sheet.
 
     Attributes:
-        patterns: File names (globs), searched for beneath the corpus folder.
-        columns: Field -> headers it is known under. Without a header row: fields in order.
-        required: Fields whose column must be there; all by default.
+        patterns: File names (globs), searched for in the corpus folder.
+        columns: Field -> possible headers. Without a header row, fields are in column order.
+        required: Fields whose column must exist; all by default.
         worksheet: Name of the worksheet; the first by default.
-        header: False for a sheet that starts with its first row of data.
+        header: False for a sheet without a header row.
     """
 
     patterns: tuple[str, ...]
@@ -53,7 +53,7 @@ class Sheet:
 
     @property
     def needed(self) -> frozenset[str]:
-        """Fields whose column must be there."""
+        """Fields whose column must exist."""
         return self.required or frozenset(self.columns)
 
 
@@ -62,8 +62,8 @@ class SheetRow:
     """One row of data.
 
     Attributes:
-        number: As the spreadsheet numbers it, from 1.
-        values: Field -> cell as text without outer blanks; "" where it is empty.
+        number: Row number in the spreadsheet, from 1.
+        values: Field -> cell as stripped text; "" for an empty cell.
     """
 
     number: int
@@ -74,7 +74,7 @@ class SheetRow:
 
 
 def read_sheet(path: Path, sheet: Sheet) -> list[SheetRow]:
-    """Rows of a sheet, empty ones left out.
+    """Rows of a sheet, without empty ones.
 
     Args:
         path: An .xlsx, .xls or .csv file.
@@ -97,18 +97,24 @@ def read_sheet(path: Path, sheet: Sheet) -> list[SheetRow]:
 
 
 def read_cells(path: Path, worksheet: str | None = None) -> Cells:
-    """All cells of one worksheet, as the file types them.
+    """All cells of one worksheet, with the types of the file.
 
     Raises:
         UserError: If the file cannot be read or has no such worksheet.
     """
-    import pandas as pd
+    import pandas as pd  # here, because the import is slow
 
     kind = path.suffix.lower()
     try:
         if kind == ".csv":
             frame = pd.read_csv(
-                path, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False
+                # As text, so that "06" keeps its zero; blank lines stay, so that row numbers are
+                # those of the file.
+                path,
+                header=None,
+                dtype=str,
+                keep_default_na=False,
+                skip_blank_lines=False,
             )
         else:
             frame = pd.read_excel(
@@ -124,7 +130,7 @@ def read_cells(path: Path, worksheet: str | None = None) -> Cells:
             "pip install 'deft-llm[corpora]', or save the sheet as .csv"
         ) from error
     except (ValueError, KeyError, OSError, SyntaxError, BadZipFile) as error:
-        # SyntaxError: what the XML parser raises in a damaged .xlsx
+        # The XML parser raises SyntaxError on a damaged .xlsx.
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not readable as a sheet ({reason}); copy it again") from error
     return [list(line) for line in frame.itertuples(index=False)]
@@ -140,11 +146,12 @@ def as_text(cell: Any) -> str:
 
 
 def frame_number(text: str) -> int | None:
-    """A frame number, or None where it was not coded.
+    """A frame number, or None if the frame was not coded.
 
     Raises:
         ValueError: For any other text.
     """
+    # A text cell may hold "12.0", left over from a spreadsheet's float.
     return None if text.lower() in NOT_CODED else int(text.removesuffix(".0"))
 
 
@@ -153,6 +160,7 @@ def _cell(line: Sequence[Any], k: int) -> Any:
 
 
 def _key(header: Any) -> str:
+    # Releases of a sheet differ in case, blanks, underscores and quotes of their headers.
     return re.sub(r"[\s_'\"]+", "", as_text(header)).casefold()
 
 
@@ -168,6 +176,8 @@ def _find_columns(path: Path, cells: Cells, sheet: Sheet) -> tuple[int, dict[str
         return 0, {name: k for k, name in enumerate(sheet.columns)}
     accepted = {name: {_key(h) for h in headers} for name, headers in sheet.columns.items()}
     best: tuple[int, dict[str, int]] = (0, {})
+    # Some sheets have a preamble (SAMM explains its symbols), so the header is the row among the
+    # first 60 that matches the most columns.
     for index, line in enumerate(cells[:60]):
         keys = [_key(cell) for cell in line]
         found = {
@@ -191,15 +201,17 @@ def _find_columns(path: Path, cells: Cells, sheet: Sheet) -> tuple[int, dict[str
 
 
 def _check_shift(path: Path, rows: list[SheetRow], sheet: Sheet) -> None:
-    """Frame columns hold frame numbers; the clip's column does not hold nothing."""
+    """Check that frame columns hold frame numbers and that clip names are not empty."""
     for name in (n for n in FRAME_FIELDS if n in sheet.columns):
         wrong = [row for row in rows if not _is_frame(row[name])]
+        # A single bad cell is mended or dropped later; half of a column means a shift.
         if 2 * len(wrong) >= len(rows):
             header = sheet.columns[name][0] if sheet.header else name
             raise UserError(
                 f"{path}, row {wrong[0].number}: column {header!r} holds {wrong[0][name]!r}; "
                 "expected a frame number: the columns are shifted; compare with the official sheet"
             )
+    # Empty passes as "not coded", but no sheet leaves out most onsets.
     if "onset" in sheet.needed and 2 * sum(row["onset"] == "" for row in rows) >= len(rows):
         raise UserError(f"{path}: the onset column is mostly empty: the columns are shifted")
     if all(not row["clip"] for row in rows):

@@ -1,4 +1,4 @@
-"""A contact sheet: onset, apex and offset of some clips, for looking at what was read."""
+"""A contact sheet: onset, apex and offset of some clips, to check what was read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def choose(entries: Sequence[Entry], count: int) -> list[Entry]:
 
 
 def contact_sheet(entries: Sequence[Entry], columns: int = 2) -> NDArray[np.uint8]:
-    """Three frames a clip with its coding above them.
+    """Three frames per clip with its coding above them.
 
     Args:
         entries: At least one, read with frames.
@@ -43,6 +43,7 @@ def contact_sheet(entries: Sequence[Entry], columns: int = 2) -> NDArray[np.uint
     for i, entry in enumerate(entries):
         row, column = divmod(i, columns)
         left, top = column * (3 * _TILE + gap), row * (_TILE + head)
+        # Matplotlib measures from the bottom, the layout here from the top.
         bottom = 1 - (top + head + _TILE) / height
         axes = figure.add_axes((left / width, bottom, 3 * _TILE / width, _TILE / height))
         axes.imshow(np.concatenate(_tiles(entry), axis=1))
@@ -53,6 +54,7 @@ def contact_sheet(entries: Sequence[Entry], columns: int = 2) -> NDArray[np.uint
                 left / width, 1 - (top + below) / height, text, fontsize=7, weight=weight,
                 va="center", color="#222",
             )  # fmt: skip
+    # Draw to memory: no display and no global pyplot state.
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
@@ -64,6 +66,7 @@ def _captions(entry: Entry) -> tuple[str, str]:
     aus = "AU " + "+".join(a.aus) if a.aus else "no AU coded"
     rate = f" at {a.fps:g} fps" if a.fps else ""
     span = f"onset {i.onset} · apex {i.apex} · offset {i.offset} of {entry.frames} frames{rate}"
+    # 76 characters fit above three tiles at this font size.
     return f"{a.clip} · {a.emotion or 'no emotion'} · {aus}"[:76], span
 
 

@@ -1,10 +1,10 @@
 """SMIC (Li et al. 2013): three classes without AUs; high speed, colour and near infrared.
 
-Read from a real sheet: subject, clip, onset, apex and offset of HS (an apex coding that others
-published: 164 rows, of which 7 lack the offset). The authors' own sheets, which have no apex, and
-the folders are as published descriptions give them; without any sheet the folders alone are read,
-first frame to last. The apex is the middle where none is coded. Counts of VIS and NIR are not
-published in the specs at hand.
+Checked against a real sheet: subject, clip, onset, apex and offset of HS (an apex coding published
+by others: 164 rows, 7 of them without offset). The authors' own sheets, which have no apex, and the
+folders follow published descriptions. Without any sheet the folders alone are read, from first
+frame to last. Without a coded apex the middle frame is used. The sources at hand give no counts for
+VIS and NIR.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SMIC/
 
 
 class Smic(Corpus):
-    """What the three cameras share; ``kind`` is theirs: "HS", "VIS" or "NIR"."""
+    """Shared code of the three cameras; ``kind`` is "HS", "VIS" or "NIR"."""
 
     kind: ClassVar[str]
     licence = "the Center for Machine Vision, University of Oulu (Li et al., IEEE FG 2013)"
@@ -64,10 +64,10 @@ class Smic(Corpus):
 
     @classmethod
     def names(cls, clip: str) -> tuple[str, str, str]:
-        """Subject "s01", clip "s01_ne_02" and emotion behind "s01_ne_02" or "s1_ne_02".
+        """Subject "s01", clip "s01_ne_02" and emotion from "s01_ne_02" or "s1_ne_02".
 
         Raises:
-            UserError: If it is no such name.
+            UserError: If the name has another form.
         """
         match = _CLIP.fullmatch(clip)
         if match is None:
@@ -76,12 +76,14 @@ class Smic(Corpus):
         return subject, f"{subject}_{match[2]}_{match[3]}", cls.emotions[match[2]]
 
     def identify(self, row: SheetRow) -> Identity:
-        """Subject "s01", clip "s01_ne_02"; the class is part of the name."""
+        """Subject "s01", clip "s01_ne_02"; the name includes the class."""
         return self._identify(row["clip"])
 
     def _identify(self, clip: str) -> Identity:
         subject, name, emotion = self.names(clip)
         kind = self.kind
+        # Releases differ in their folders: all combinations of head and tail are tried in this
+        # order.
         heads = (
             *(f"{kind}_long/SMIC_{kind}_E/", f"SMIC_all_raw/{kind}/", f"SMIC_all_cropped/{kind}/"),
             *(f"{kind}_long/SMIC-{kind}-E/{kind}/", f"{kind}/", "", "*/"),
@@ -95,26 +97,27 @@ class Smic(Corpus):
         return Identity(subject, name, places)
 
     def aus_text(self, row: SheetRow) -> str:
-        """SMIC has no AUs."""
+        """Empty: SMIC has no AUs."""
         return ""
 
     def emotion(self, row: SheetRow, place: RowPlace) -> str | None:
-        """From the clip's name."""
+        """The emotion in the clip's name."""
         return self.names(row["clip"])[2]
 
     def read(self, frames: bool = True) -> Reading:
-        """As every corpus; without a sheet, from the folders."""
+        """Read the sheet like every corpus; without a sheet, read the folders alone."""
         try:
             self.sheets()
         except UserError:
             reading = self._from_folders()
+            # Neither sheet nor folders: the error about the sheet shows the expected layout.
             if reading is None:
                 raise
             return reading
         return super().read(frames)
 
     def _from_folders(self) -> Reading | None:
-        """Each folder of a clip is one expression from its first frame to its last."""
+        """Entries from the folders; each is one expression from its first frame to its last."""
         report, entries = Report(), []
         for folder in self._clip_folders():
             identity, count = self._identify(folder.name), len(open_folder(folder).numbers)

@@ -1,7 +1,7 @@
 """Simulated clips in each corpus's own layout: sheets, folders, names, bit depth.
 
-Whatever reads a corpus or scores on one runs on this without a licence. Which motion belongs to
-which label follows the simulator's priors; words and layouts are in ``layouts.py``.
+Code that reads a corpus or evaluates on one can run on these clips without a licence. The motion of
+each label follows the simulator's priors; words and layouts are in ``layouts.py``.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from deft_llm.simulator.scene.performance import Curve
 Frames = NDArray[np.uint8]
 Renderer = Callable[[ClipSpec], Frames]
 Mode = Literal["own", "rgb", "grey", "grey16", "rgba"]
-#: Emotions that the simulator has no AUs for -> those it shows in their place.
+#: Emotions that the simulator has no AUs for -> those that it shows instead.
 _SHOWN = {"positive": "happiness", "negative": "disgust", "repression": "sadness"}
-#: Longest simulated clip, frames; real ones at 200 frames per second are longer.
-MAX_FRAMES = 60
+#: Longest simulated clip, frames: keeps rendering fast; real clips at 200 fps are longer.
+LONGEST_CLIP = 60
 _MEGC_PARTS = {"casme2": "CASME2", "smic_hs": "SMIC", "samm": "SAMM"}
 
 
 @dataclass(frozen=True)
 class Written:
-    """One clip as it was written: what a reader has to give back.
+    """One clip as it was written, which a reader has to reproduce.
 
     Attributes:
-        annotation: With its interval in places of the folder, from 0.
-        folder: Where its frames are.
-        spec: What was simulated.
+        annotation: Its coding; the interval counts the files of the folder from 0.
+        folder: Folder of its frames.
+        spec: Recipe of the simulated clip.
     """
 
     annotation: Annotation
@@ -67,23 +67,23 @@ def write_corpus(
 
     Args:
         name: A key of ``CORPORA``.
-        root: New or empty folder for it.
+        root: Output folder, new or empty.
         subjects: Number of subjects.
         clips: Clips per subject, at least 2; an even number fills every long video.
-        seed: Draws of it.
+        seed: Random seed.
         renderer: Recipe -> frames uint8 RGB (T, H, W, 3) with T = ``spec.curve.frames``; None for
             the simulator.
-        mode: Pixels of the files: "own" as the corpus has them, or PNG in 8-bit colour, 8- or
-            16-bit grey, or with alpha.
-        workers: Processes that render, without `renderer`.
+        mode: Pixel format: "own" for that of the corpus, or PNG in 8-bit colour, 8- or 16-bit
+            grey, or colour with alpha.
+        workers: Processes that render; ignored with `renderer`.
 
     Returns:
-        What was written, in the order of the sheet.
+        The clips written, in the order of the sheet.
 
     Raises:
         UserError: If the corpus is unknown or the folder is not empty.
     """
-    load_class(name)
+    load_class(name)  # fails on an unknown name before anything is written
     if root.exists() and any(root.iterdir()):
         raise UserError(f"{root}: not empty; give a new folder for the simulated corpus")
     order = _Order(subjects, clips, seed, renderer, mode, workers)
@@ -91,6 +91,7 @@ def write_corpus(
         return _write(name, root, order)
     written: list[Written] = []
     for i, (part, folder) in enumerate(_MEGC_PARTS.items()):
+        # Seeds decide faces too, so the offset keeps the subjects of the parts distinct.
         written += _write(part, root / folder, replace(order, seed=seed + 1000 * i))
     kept = [w for w in written if facs.to_three(w.annotation.emotion) is not None]
     _write_csv(root / "combined_3class_gt.csv", [_megc_row(w.annotation) for w in kept])
@@ -101,13 +102,14 @@ def _megc_row(annotation: Annotation) -> list[Any]:
     label = facs.to_three(annotation.emotion)
     assert label is not None
     dataset = annotation.dataset.removesuffix("_hs")
+    # The list names CASME II's clips without their subject.
     clip = annotation.clip.removeprefix(f"{annotation.subject}_" if dataset == "casme2" else "")
     return [dataset, annotation.subject, clip, facs.THREE_CLASSES.index(label)]
 
 
 @dataclass(frozen=True)
 class _Order:
-    """What is asked for; see `write_corpus`."""
+    """The arguments of `write_corpus`."""
 
     subjects: int
     clips: int
@@ -130,7 +132,9 @@ def _write(name: str, root: Path, order: _Order) -> tuple[Written, ...]:
     written: list[Written] = []
     rows: list[dict[str, Any]] = []
     pairs = zip(plans, rendered, strict=True)
+    # One group per folder of frames; clips are rendered as they are taken from the iterator.
     while group := list(islice(pairs, layout.per_video)):
+        # The clips of a long video follow each other in one folder; `start` counts its frames.
         start, folder = 0, root / layout.folder.format(**group[0][0][1])
         folder.mkdir(parents=True, exist_ok=True)
         for (spec, fields), frames in group:
@@ -157,7 +161,7 @@ def _write(name: str, root: Path, order: _Order) -> tuple[Written, ...]:
 
 
 def _plans(layout: Layout, fps: float, order: _Order) -> Iterator[tuple[ClipSpec, dict[str, Any]]]:
-    """A recipe and the fields of its row for every clip; labels in turn, videos filled in turn."""
+    """Recipe and row fields of every clip; cycles through the labels and fills each video."""
     words = list(layout.words)
     for i in range(order.subjects * order.clips):
         subject, k = divmod(i, order.clips)
@@ -166,6 +170,7 @@ def _plans(layout: Layout, fps: float, order: _Order) -> Iterator[tuple[ClipSpec
         shown = _SHOWN.get(emotion, emotion)
         drawn = draw_spec(order.seed + i, identity=order.seed + subject, emotion=shown)
         video = 1 + k // layout.per_video
+        # CAS(ME)2 numbers a subject differently in sheet and folders, hence a second number.
         fields: dict[str, Any] = {"s": subject + 1, "t": subject + 15, "k": k + 1, "v": video}
         fields |= {"letter": chr(ord("a") + video - 1), "word": word, "n": 0}
         fields["aus"] = "+".join(facs.sort_aus(drawn.aus))
@@ -173,9 +178,10 @@ def _plans(layout: Layout, fps: float, order: _Order) -> Iterator[tuple[ClipSpec
 
 
 def _at_rate(spec: ClipSpec, fps: float) -> ClipSpec:
-    """The recipe at another frame rate, the expression as long as before where it fits."""
+    """The recipe at another frame rate; the expression keeps its duration if frames allow."""
     curve = spec.curve
-    factor = min(fps / spec.fps, MAX_FRAMES / curve.frames)
+    factor = min(fps / spec.fps, LONGEST_CLIP / curve.frames)
+    # Frames are never removed; only the nominal rate changes.
     if factor <= 1:
         return replace(spec, fps=fps)
     onset, apex, offset = (round(t * factor) for t in (curve.onset, curve.apex, curve.offset))
@@ -202,9 +208,10 @@ def _write_frames(
 
 
 def _pixels(frame: Frames, mode: Mode) -> NDArray[Any]:
-    """An RGB frame as OpenCV writes it in one of the modes."""
+    """An RGB frame converted to a mode; colour in BGR order, as OpenCV writes it."""
     if mode in ("grey", "grey16"):
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        # 255 * 257 = 65535: the full range of 16 bits.
         return grey if mode == "grey" else grey.astype(np.uint16) * 257
     return cv2.cvtColor(frame, cv2.COLOR_RGB2BGRA if mode == "rgba" else cv2.COLOR_RGB2BGR)
 
@@ -244,7 +251,7 @@ def _write_sheet(
 
 
 def _cell(text: str) -> str | int | None:
-    """Numbers as numbers, as in the official sheets; "06" stays text."""
+    """A number as a number, as in the official sheets; "06" stays text."""
     return int(text) if text.isdigit() and str(int(text)) == text else text or None
 
 

@@ -1,1 +1,1 @@
-"""Measured clips: what every network is fed from, and how it is made and kept."""
+"""Measured clips: the source of all network inputs, and how they are made and stored."""

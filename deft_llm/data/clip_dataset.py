@@ -1,10 +1,10 @@
-"""Measured clips: one row a clip, whatever it came from, and what networks read of them.
+"""Measured clips of any origin, one row per clip, and the network inputs made from them.
 
-A ``ClipDataset`` opens data folders (``clips.jsonl`` and shards of features), a prepared corpus, or
-holds clips in memory. Its rows say who and what was coded, hold the measured features and, of a
-simulated clip, the truth. ``inputs`` makes what a network declares (``data/inputs.py``), and
-``data/labelled.py`` adds classes. Features are memory-mapped: a set costs no memory until its rows
-are read.
+A ``ClipDataset`` opens data folders (``clips.jsonl`` and shards of features) or a prepared corpus,
+or holds clips in memory. A row has the coding, the measured features and, for a simulated clip, the
+ground truth. ``inputs`` makes the inputs that a network declares (``data/inputs.py``);
+``data/labelled.py`` adds classes. Features are memory-mapped, so a dataset uses no memory until its
+rows are read.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Truth:
-    """What a simulated clip really shows.
+    """Ground truth of a simulated clip.
 
     Attributes:
         spec: Its recipe.
         onset_phase: (R, 2) exact head-compensated motion of the regions, onset to apex, canonical
             px (``data/simulated.py``).
-        offset_phase: The same from apex to offset; None where it was not asked for.
+        offset_phase: The same from apex to offset; None if not requested.
     """
 
     spec: ClipSpec
@@ -48,13 +48,13 @@ class Truth:
 
 @dataclass(frozen=True)
 class MeasuredClip:
-    """One clip and what became of it.
+    """One clip with its measured features, or the reason why it has none.
 
     Attributes:
-        record: Coding, and what may be said of it.
-        features: What was measured (``data/features.py``); None where it could not be.
-        problem: Why it could not be measured, or "".
-        truth: Of a simulated clip, where it is known.
+        record: Coding, and the statements that flow and coding agree on.
+        features: Measured features (``data/features.py``); None if measuring failed.
+        problem: Why measuring failed, or "".
+        truth: Ground truth of a simulated clip, if known.
     """
 
     record: ClipRecord
@@ -66,7 +66,7 @@ class MeasuredClip:
     def simulated(
         cls, spec: ClipSpec, motion: Floats, features: Features | None, **known: Any
     ) -> MeasuredClip:
-        """A simulated clip by its recipe and exact motion; ``known`` are fields of the record."""
+        """A simulated clip from recipe and exact motion; ``known`` sets fields of the record."""
         return cls(ClipRecord.of(spec.annotation(), **known), features, truth=Truth(spec, motion))
 
     @property
@@ -87,7 +87,7 @@ class MeasuredClip:
 
 @dataclass(frozen=True)
 class ClipPlace:
-    """Where the features of a clip are: a shard and the row in it."""
+    """Location of a clip's features: a shard and the row in it."""
 
     shard: FeatureFile | InMemory
     row: int
@@ -98,10 +98,10 @@ class ClipDataset(Sequence[MeasuredClip]):
     """Measured clips in a fixed order.
 
     Args:
-        records: One a clip.
-        places: Where the features of each are; None where it could not be measured.
-        truths: Of simulated clips.
-        name: What the set is, in messages.
+        records: One per clip.
+        places: Location of each clip's features; None for a clip that could not be measured.
+        truths: Ground truth of simulated clips.
+        name: Name of the dataset in messages.
 
     Attributes:
         records: As given.
@@ -124,17 +124,19 @@ class ClipDataset(Sequence[MeasuredClip]):
 
     @classmethod
     def open(cls, *folders: Path) -> ClipDataset:
-        """The clips of data folders, as ``unimer`` or ``deft-llm instructions build`` leave them.
+        """The clips of data folders that ``unimer`` or ``deft-llm instructions build`` wrote.
 
         Raises:
             UserError: If a file is missing, or two folders have a clip of the same id.
         """
         records: list[ClipRecord] = []
         places: list[ClipPlace] = []
+        # One open file per shard: all of its clips share the memory map.
         shards: dict[Path, FeatureFile] = {}
         seen: dict[str, Path] = {}
         for folder in folders:
             for line in read_lines(folder / "clips.jsonl"):
+                # read_lines names the number of a broken line; from_json takes text.
                 record = ClipRecord.from_json(json.dumps(line))
                 if record.clip in seen:
                     raise UserError(
@@ -151,8 +153,9 @@ class ClipDataset(Sequence[MeasuredClip]):
 
     @classmethod
     def of_clips(cls, clips: Iterable[MeasuredClip], name: str = "clips") -> ClipDataset:
-        """Clips that are at hand, in memory."""
+        """A dataset of clips in memory."""
         clips = list(clips)
+        # Each clip becomes a shard with one row, hence the leading axis.
         places = [
             None
             if clip.features is None
@@ -165,7 +168,7 @@ class ClipDataset(Sequence[MeasuredClip]):
     def of_arrays(
         cls, records: Iterable[ClipRecord], arrays: Mapping[str, NDArray[Any]], name: str = "clips"
     ) -> ClipDataset:
-        """Clips whose features are stacked, (N, ...) each."""
+        """A dataset of features that are already stacked, (N, ...) each."""
         records, shard = list(records), InMemory(arrays)
         return cls(records, (ClipPlace(shard, i) for i in range(len(records))), name=name)
 
@@ -178,6 +181,7 @@ class ClipDataset(Sequence[MeasuredClip]):
     def __getitem__(self, index: slice) -> ClipDataset: ...
     def __getitem__(self, index: int | slice) -> MeasuredClip | ClipDataset:
         if isinstance(index, slice):
+            # Slicing a range resolves negative and missing bounds.
             return self.subset(range(len(self))[index])
         place = self._places[index]
         found = None
@@ -191,6 +195,7 @@ class ClipDataset(Sequence[MeasuredClip]):
     @cached_property
     def features(self) -> tuple[str, ...]:
         """Names of the features that every measured clip has."""
+        # Only the first measured clip is asked; asking all of them would open every file.
         first = next((place for place in self._places if place is not None), None)
         return first.shard.names if first else ()
 
@@ -200,7 +205,7 @@ class ClipDataset(Sequence[MeasuredClip]):
         return tuple(place is not None for place in self._places)
 
     def subset(self, rows: Iterable[int]) -> ClipDataset:
-        """Some of the clips; features are shared, not copied."""
+        """A selection of the clips; features are shared, not copied."""
         chosen = [int(row) for row in rows]
         return ClipDataset(
             (self.records[i] for i in chosen),
@@ -210,7 +215,7 @@ class ClipDataset(Sequence[MeasuredClip]):
         )
 
     def from_folders(self, *folders: Path) -> ClipDataset:
-        """The clips that came from some of the folders."""
+        """The clips that came from these folders."""
         places = enumerate(self._places)
         return self.subset(i for i, p in places if p is not None and p.folder in folders)
 
@@ -228,7 +233,7 @@ class ClipDataset(Sequence[MeasuredClip]):
         return self._index[clip]
 
     def by_name(self, clip: str) -> MeasuredClip:
-        """The clip of an id."""
+        """The clip with this id."""
         return self[self._index[clip]]
 
     # ------------------------------------------------------------------------ columns
@@ -245,19 +250,19 @@ class ClipDataset(Sequence[MeasuredClip]):
 
     @property
     def datasets(self) -> NDArray[np.str_]:
-        """Corpora (N,)."""
+        """Corpus of each clip (N,)."""
         return np.array([record.dataset for record in self.records], np.str_)
 
     @property
     def people(self) -> NDArray[np.str_]:
-        """Subjects with their corpus (N,): two corpora may number their subjects alike."""
+        """Corpus and subject (N,): two corpora may use the same subject numbers."""
         return np.array([f"{r.dataset}/{r.subject}" for r in self.records], np.str_)
 
     def stack(self, feature: str) -> NDArray[Any]:
         """One feature of all clips (N, ...).
 
         Raises:
-            UserError: If the clips were not measured for it, or some could not be measured.
+            UserError: If the clips lack the feature, or some could not be measured.
         """
         if feature not in self.features:
             raise UserError(
@@ -273,11 +278,11 @@ class ClipDataset(Sequence[MeasuredClip]):
     # ------------------------------------------------------------------- for networks
 
     def inputs(self, names: Sequence[str], side: int | None = None) -> dict[str, Floats]:
-        """What a network declares, of all clips.
+        """The inputs that a network declares, for all clips.
 
         Args:
-            names: Inputs (``data/inputs.py``).
-            side: Side of maps, px; None keeps that of the features.
+            names: Names of inputs (``data/inputs.py``).
+            side: Side of the maps, px; None keeps that of the features.
 
         Returns:
             Name -> float32 (N, ...).
@@ -285,5 +290,6 @@ class ClipDataset(Sequence[MeasuredClip]):
         Raises:
             UserError: If an input is unknown or cannot be made of these clips.
         """
+        # Resolve all names first: an impossible input fails before any feature is read.
         sources = {name: source_of(name, self.features, self.name) for name in names}
         return {name: make(self.stack(feature), side) for name, (feature, make) in sources.items()}

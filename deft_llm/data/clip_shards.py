@@ -1,8 +1,8 @@
-"""Measured clips in shards: what makes a build resumable, and one build of many machines' work.
+"""Measured clips in shards, so that a build can be resumed and split over machines.
 
-A shard is ``<name>.safetensors`` (features), ``<name>.jsonl`` (a ``ClipRecord`` a line, written
-last) and, where clips could not be used, ``<name>.left_out.jsonl`` with the reason of each. Which
-clips are in a shard depends on the order of the clips alone, never on workers or machines.
+A shard is ``<name>.safetensors`` (features), ``<name>.jsonl`` (one ``ClipRecord`` per line, written
+last) and, if clips failed, ``<name>.left_out.jsonl`` with the reason of each. The clips of a shard
+depend on the order of the clips only, never on workers or machines.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Share:
-    """A machine's share of a build: ``index`` of ``count``, from 1; 1/1 is all of it."""
+    """A machine's share of a build: ``index`` of ``count``, from 1; 1/1 is the whole build."""
 
     index: int = 1
     count: int = 1
 
     @classmethod
     def parse(cls, text: str) -> Share:
-        """Read "2/8".
+        """Parse a share such as "2/8".
 
         Raises:
-            UserError: If it is no share.
+            UserError: If the text is no share.
         """
         index, _, count = text.partition("/")
         if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
@@ -49,7 +49,8 @@ class Share:
         return cls(int(index), int(count))
 
     def of(self, names: Sequence[str]) -> list[str]:
-        """Its names."""
+        """The names in this share."""
+        # Every count-th name: shares differ by at most one shard.
         return list(names[self.index - 1 :: self.count])
 
 
@@ -57,10 +58,10 @@ ALL = Share()
 
 
 def claim_recipe(folder: Path, recipe: Mapping[str, Any]) -> None:
-    """Note what a folder is built from, so that another build cannot go on in it unseen.
+    """Record the recipe of a folder, so that a build with another recipe cannot continue in it.
 
     Raises:
-        UserError: If the folder was begun with another recipe.
+        UserError: If the folder was started with another recipe.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, text = folder / "build.json", json.dumps(recipe, sort_keys=True)
@@ -73,7 +74,7 @@ def claim_recipe(folder: Path, recipe: Mapping[str, Any]) -> None:
 
 
 def shard_names(prefix: str, clips: int) -> list[str]:
-    """Names of the shards of so many clips: "features-00000", ..."""
+    """Names of the shards of this many clips: "features-00000", ..."""
     return [f"{prefix}-{k:05d}" for k in range(-(-clips // CLIPS_PER_SHARD))]
 
 
@@ -84,17 +85,17 @@ def write_shards(
     folder: Path,
     share: Share = ALL,
 ) -> list[str]:
-    """Measure the shards of a shard that are not there yet.
+    """Measure the missing shards of a machine's share.
 
     Args:
-        prefix: Begins the shards' names.
-        items: What to measure, all of it, in order.
-        measure: Items -> a ``MeasuredClip`` for each, in order.
-        folder: Where to.
-        share: Which shards are this machine's.
+        prefix: Prefix of the shards' names.
+        items: All items to measure, in order.
+        measure: Items -> one ``MeasuredClip`` each, in order.
+        folder: Output folder.
+        share: The shards that this machine measures.
 
     Returns:
-        Names of all shards, those of other shards among them.
+        Names of all shards, including those of other machines.
     """
     names = shard_names(prefix, len(items))
     missing = {
@@ -104,6 +105,8 @@ def write_shards(
     }
     total = sum(map(len, missing.values()))
     if missing:
+        # One call for all missing shards, so that workers need not start again for each. Results
+        # come in order and are cut into shards below.
         outcomes = measure(chain.from_iterable(missing.values()))
         with tqdm(total=total, desc=prefix, unit="clip") as progress:
             for name, shard in missing.items():
@@ -125,17 +128,19 @@ def _write(outcomes: Iterable[MeasuredClip], folder: Path, name: str) -> None:
             logger.warning("%s left out: %s", clip.record.clip, clip.problem)
             left_out.append(json.dumps({"clip": clip.record.clip, "problem": clip.problem}))
             continue
+        # Clips left out take no row, so the row is not the position in the shard.
         placed = replace(clip.record, shard=f"{name}.safetensors", row=len(rows))
         lines.append(placed.to_json())
         rows.append(clip.features)
     save_features(folder / f"{name}.safetensors", rows)
     if left_out:
         write_lines(folder / f"{name}.left_out.jsonl", left_out)
+    # Last, because its existence marks the shard as complete.
     write_lines(folder / f"{name}.jsonl", lines)
 
 
 def absent(folder: Path, names: Iterable[str]) -> list[str]:
-    """Parts that are not in the folder."""
+    """Parts that the folder does not have yet."""
     return [name for name in names if not (folder / f"{name}.jsonl").is_file()]
 
 
@@ -147,7 +152,7 @@ def records(folder: Path, names: Iterable[str]) -> Iterator[ClipRecord]:
 
 
 def left_out(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(clip, reason) of the clips that could not be used."""
+    """(clip, reason) of the clips that failed."""
     for name in names:
         path = folder / f"{name}.left_out.jsonl"
         if path.is_file():

@@ -1,9 +1,9 @@
-"""Simulated flow images to learn from, with what they lack put on anew in every batch.
+"""Simulated flow images for training, with random disturbances added in every batch.
 
-Simulated flow is cleaner than an estimator's on real faces, and every face lies where it belongs;
-so training adds noise, smooth motion that belongs to no action unit, and misplaced faces.
+Simulated flow is cleaner than an estimator's on real faces, and every face is perfectly aligned; so
+training adds noise, smooth motion that belongs to no action unit, and misalignment.
 
-Letters: N images, B batch, S side, K action units of ``simulator.flow.images.AUS``.
+Dimensions: N images, B batch, S side, K action units of ``simulator.flow.images.AUS``.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from deft_llm.config import Settings
 from deft_llm.motion.encoding import medsqrt
 from deft_llm.simulator.flow.images import FlowImageSettings, simulate_flow
 
-_HELD_OUT_SEEDS = 1000  # beyond those of the images to learn from
-_SCALE = 0.05  # SD of an image's scale, for a shift of one pixel
-_LEFT_OUT = 0.1  # of the channels
-_COARSE = 7  # cells of the smooth motion, each way
+_HELD_OUT_SEEDS = 1000  # offset from the seed of the training images
+_SCALE = 0.05  # SD of an image's scale for a misfit of one pixel
+_LEFT_OUT = 0.1  # share of channels set to zero
+_COARSE = 7  # cells of the smooth motion along each side
 
 
 class Disturbance(Settings):
-    """What simulated flow images lack, put on in training.
+    """Strength of the disturbances added in training.
 
     Attributes:
-        noise: SD of the noise that is added to encoded flow.
-        misfit: SD of an image's shift, pixels; its scale varies by 5 % for each.
-        unrelated: Largest SD of smooth motion, in each channel, that belongs to no action unit.
+        noise: SD of the noise added to encoded flow.
+        misfit: SD of an image's shift, pixels; the SD of its scale is 5 % per pixel of misfit.
+        unrelated: Largest SD, in each channel, of smooth motion that belongs to no action unit.
     """
 
     noise: float = Field(default=0.25, ge=0)
@@ -43,12 +43,12 @@ class Disturbance(Settings):
 
 @dataclass(frozen=True)
 class LabelledFlow:
-    """Encoded flow images with what acts in them.
+    """Encoded flow images with their labels.
 
     Attributes:
         flow: (N, 3, S, S) float32, encoded by ``medsqrt``.
         labels: (N,) int64, index in ``facs.THREE_CLASSES``.
-        aus: (N, K, 2) float32, 1 where an action unit acts on the subject's left, right.
+        aus: (N, K, 2) float32, 1 if the action unit acts on the subject's (left, right).
     """
 
     flow: Tensor
@@ -60,18 +60,18 @@ class LabelledFlow:
 
 
 class SimulatedFlowData(Disturbance):
-    """Flow images to learn from, and of faces left out.
+    """Flow images for training, and held-out ones.
 
     Attributes:
         draws: What to simulate; several heads may be mixed.
-        held_out: Images of the first draw's head, of other seeds, for scores.
+        held_out: Number of images for evaluation, of the first draw's head and other seeds.
     """
 
     draws: list[FlowImageSettings]
     held_out: int = Field(default=300, ge=1)
 
     def simulated(self, cache: Path) -> tuple[LabelledFlow, LabelledFlow]:
-        """The images to learn from and the held-out ones; finished draws are kept.
+        """The training images and the held-out ones; finished draws are cached.
 
         Raises:
             UserError: If a head or its file does not exist.
@@ -94,42 +94,46 @@ def _simulated(draws: list[FlowImageSettings], cache: Path) -> LabelledFlow:
 def disturbed(
     flow: Tensor, aus: Tensor, how: Disturbance, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Mirror images at random, move them, add unrelated motion and noise, leave channels out.
+    """Mirror images at random, shift and scale them, add motion and noise, drop channels.
 
     Args:
         flow: (B, 3, S, S), encoded.
         aus: (B, K, 2), left and right.
-        how: How strongly.
-        rng: Where chance comes from.
+        how: Strength of the disturbances.
+        rng: Source of randomness.
 
     Returns:
-        The same, disturbed.
+        Disturbed flow and AUs, of the same shapes.
     """
     count = len(flow)
     flip = torch.rand(count, generator=rng) < 0.5
+    # u points right, so it changes sign; v and strain do not. Sides of the AUs swap with it.
     mirrored = flow.flip(-1) * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1)
     x = torch.where(flip.view(-1, 1, 1, 1), mirrored, flow)
     y = torch.where(flip.view(-1, 1, 1), aus.flip(-1), aus)
     x = moved(x, how.misfit, rng)
     x = x + how.unrelated * torch.rand(count, 3, 1, 1, generator=rng) * smooth_noise(x, rng)
+    # After the shift: interpolation would smooth the noise.
     x = x + how.noise * torch.randn(x.shape, generator=rng)
     kept = torch.rand(count, 3, 1, 1, generator=rng) > _LEFT_OUT
     return x * kept, y
 
 
 def moved(x: Tensor, misfit: float, rng: torch.Generator) -> Tensor:
-    """Each image scaled and shifted a little: no face finder puts the face where it belongs."""
+    """Scale and shift each image a little, because no face finder aligns faces perfectly."""
     count, side = len(x), x.shape[-1]
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0] = 1 + _SCALE * misfit * torch.randn(count, generator=rng)
     theta[:, 1, 1] = 1 + _SCALE * misfit * torch.randn(count, generator=rng)
+    # affine_grid uses -1..1 over the side, so a pixel is 2 / side.
     theta[:, :, 2] = 2 / side * misfit * torch.randn(count, 2, generator=rng)
     grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
     return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
 def smooth_noise(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Unit noise without detail finer than a quarter of the face; another in each channel."""
+    """Noise of unit SD without detail finer than a quarter of the face, drawn per channel."""
     coarse = torch.randn(*x.shape[:2], _COARSE, _COARSE, generator=rng)
     fine = functional.interpolate(coarse, x.shape[-2:], mode="bicubic", align_corners=False)
+    # Interpolation lowers the variance; restore unit SD.
     return fine / fine.std((2, 3), keepdim=True)

@@ -1,4 +1,4 @@
-"""Features of clips on disk: shards of many clips, files of one, and those still in memory."""
+"""Features of clips: shards of many clips, files of one clip, and features in memory."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from deft_llm.files import replacing
 
 
 class FeatureFile:
-    """The features of some clips in one safetensors file, read from its memory map when asked for.
+    """The features of some clips in one safetensors file, memory-mapped and read on access.
 
     Args:
         path: The file.
-        again: What makes a missing or damaged file anew, in messages.
+        again: How to recreate a missing or damaged file, for messages.
 
     Raises:
-        UserError: If it is missing.
+        UserError: If the file is missing.
     """
 
     def __init__(self, path: Path, again: str = "build the data again") -> None:
@@ -36,6 +36,7 @@ class FeatureFile:
     @cached_property
     def _file(self) -> Any:
         try:
+            # Opened on first use: a dataset may refer to thousands of files.
             return safe_open(self.path, framework="numpy")
         except SafetensorError as error:
             raise UserError(
@@ -57,19 +58,20 @@ class FeatureFile:
         Raises:
             UserError: If the file is damaged.
         """
+        # get_slice reads one row, get_tensor would read the whole shard.
         return np.asarray(self._file.get_slice(name)[index])
 
 
 class ClipFile(FeatureFile):
-    """The features of one clip alone, as a prepared corpus keeps them."""
+    """The features of a single clip, as a prepared corpus stores them."""
 
     def row(self, name: str, index: int) -> NDArray[Any]:
-        """The array; there is no other row."""
+        """The clip's array; ``index`` is ignored."""
         return np.asarray(self._file.get_tensor(name))
 
 
 class InMemory:
-    """Features of clips that are at hand."""
+    """Features of clips in memory."""
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self.arrays, self.names = arrays, tuple(arrays)
@@ -80,7 +82,7 @@ class InMemory:
 
 
 def save_features(path: Path, rows: Sequence[Features]) -> None:
-    """Stack the features of some clips into one safetensors file, whole or not at all."""
+    """Stack the features of some clips into one safetensors file, written completely or not."""
     names = rows[0] if rows else ()
     with replacing(path) as partial:
         save_file({name: np.stack([row[name] for row in rows]) for name in names}, partial)

@@ -1,4 +1,4 @@
-"""A measured clip in compact form: what the cache keeps and what every network input is made of.
+"""Features: a measured clip in compact form, stored in the cache and the source of network inputs.
 
 The features of a clip are a dictionary of small arrays, written to safetensors, so that a corpus is
 decoded, aligned and measured once. Dimensions: P phases (onset→apex, apex→offset), R regions, F
@@ -32,11 +32,11 @@ class FeatureSizes:
 
     Attributes:
         structure: Side of the onset frame.
-        texture: Side of the differences to it.
-        texture_frames: Number of them.
+        texture: Side of the difference images to the onset frame.
+        texture_frames: Number of difference images.
         flow: Side of the flow maps.
-        frames: Side of the frames themselves, the onset and those of the differences; 0 leaves
-            them out, since they take more room than all else.
+        frames: Side of the onset frame and the frames of the differences, stored as such; 0 omits
+            them, because they need more space than everything else.
     """
 
     structure: int = 64
@@ -50,7 +50,9 @@ DEFAULT_SIZES = FeatureSizes()
 
 
 def texture_indices(onset: int, apex: int, offset: int, count: int) -> list[int]:
-    """Frames whose difference to the onset is kept: half up to the apex, half after it."""
+    """Frames whose difference to the onset is stored: half up to the apex, half after it."""
+    # [1:] drops the onset, whose difference to itself is zero, and the second apex. Phases shorter
+    # than their count repeat frames.
     onset_phase = np.linspace(onset, apex, count // 2 + 1)[1:]
     offset_phase = np.linspace(apex, offset, count - count // 2 + 1)[1:]
     return [round(float(i)) for i in (*onset_phase, *offset_phase)]
@@ -66,12 +68,13 @@ def pack(measurement: Measurement, sizes: FeatureSizes = DEFAULT_SIZES) -> Featu
     Returns:
         ``onset`` uint8 (S, S, 3) RGB; ``texture`` float16 (T, S, S) grey levels;
         ``flow`` float16 (P, 3, S, S): u, v in canonical px and strain; ``regions`` float16
-        (P, R, F) with the columns ``REGION_COLUMNS``; where asked for, ``frames`` uint8
+        (P, R, F) with the columns ``REGION_COLUMNS``; if requested, ``frames`` uint8
         (T + 1, S, S), the onset first.
     """
     frames, interval = measurement.aligned.frames, measurement.interval
     indices = texture_indices(interval.onset, interval.apex, interval.offset, sizes.texture_frames)
     side = (sizes.texture, sizes.texture)
+    # float32 before resizing: rounding to grey levels would hide differences below one level.
     grey = {
         i: cv2.resize(
             cv2.cvtColor(frames[i], cv2.COLOR_RGB2GRAY).astype(np.float32),
@@ -105,19 +108,24 @@ def _grey_frames(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def flow_map(flow: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """(2, H, W) flow in px -> (3, side, side): u, v in px of the full face, strain."""
+    # Strain is a derivative, so it is computed at full resolution. INTER_AREA averages, which keeps
+    # the mean motion and the unit (px of the full face).
     channels = np.concatenate([flow, optical_strain(flow)[None]])
     return np.stack([cv2.resize(c, (side, side), interpolation=cv2.INTER_AREA) for c in channels])
 
 
 def _table_array(table: RegionTable) -> NDArray[np.float32]:
     columns = [np.asarray(getattr(table, name), np.float32) for name in REGION_COLUMNS]
+    # float16 overflows above 65504, which z can reach where the noise floor is almost zero.
     return np.clip(np.stack(columns, axis=1), -1e4, 1e4)
 
 
 def mirror_features(features: Features) -> Features:
-    """What is measured of the clip mirrored left to right."""
+    """The features of the clip mirrored left to right."""
     flow = features["flow"][..., ::-1].copy()
+    # u points right and changes sign; v and strain do not.
     flow[:, 0] *= -1
+    # Left and right regions swap places as well.
     regions = features["regions"][:, _MIRRORED_REGIONS].copy()
     regions[..., REGION_COLUMNS.index("u")] *= -1
     images = {name: features[name][..., ::-1] for name in ("texture", "frames") if name in features}

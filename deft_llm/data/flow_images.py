@@ -1,10 +1,10 @@
 """Precomputed onset-to-apex flow images in the layout that STSTNet and HTNet publish.
 
 ``<subject>/u_test/<0 negative, 1 positive, 2 surprise>/<clip>.png``: 28x28, file channels
-R = u, G = v, B = optical strain, each stretched to 0..255 on its own. The published folders may
+R = u, G = v, B = optical strain, each stretched to 0..255 separately. The published folders may
 also hold ``u_train``: copies of the other subjects' test images, one set per fold. Reading every
-image beneath the folder would put each clip into its own training set some sixty times, so that
-only ``u_test`` is read; `audit` says what the copies are.
+image in the folder would put each clip into its own training set some sixty times, so only
+``u_test`` is read; `audit_flow_images` reports what the copies are.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ def read_flow_images(folder: Path) -> ClipDataset:
 
     Returns:
         Clips ordered by subject, class and clip, with the feature ``flow_image``: uint8
-        (28, 28, 3), channels u, v, strain. Of each are known the subject, the class (one of
-        ``facs.THREE_CLASSES``) and the corpus: "SMIC" for subjects ``sNN``, "SAMM" for ``NNN``,
+        (28, 28, 3), channels u, v, strain. The records have subject, class (one of
+        ``facs.THREE_CLASSES``) and corpus: "SMIC" for subjects ``sNN``, "SAMM" for ``NNN``,
         "CASME II" for ``subNN``.
 
     Raises:
-        UserError: If the folder or its images are missing, a clip is there twice, or an image is
-            no 28x28 RGB PNG.
+        UserError: If the folder or its images are missing, a clip occurs twice, or an image is no
+            28x28 RGB PNG.
     """
     files = _files(folder, "u_test")
     if not files:
         raise UserError(f"{folder}: no images; expected {_TREE}")
+    # <subject>/u_test/<class>/<clip>.png
     subjects = [path.parts[-4] for path in files]
     clips = [clip_name(path.stem, subject) for path, subject in zip(files, subjects, strict=True)]
     if len(set(clips)) < len(clips):
@@ -62,16 +63,17 @@ def read_flow_images(folder: Path) -> ClipDataset:
 
 
 def audit_flow_images(folder: Path) -> Report:
-    """What the folder holds beside one test image per clip.
+    """Report what the folder holds besides one test image per clip.
 
-    Put down are: ``u_train`` sets, of which each image is a copy of another subject's test image;
-    training images of the fold's own test subject (a leak); training images that are nobody's test
-    image; equal test images of different clips; subjects without an image.
+    Reported are ``u_train`` images that are copies of another subject's test image, training images
+    of the fold's own test subject (a leak), training images that match no test image, equal test
+    images of different clips, and subjects without an image.
 
     Raises:
         UserError: If the folder is missing.
     """
     report = Report()
+    # By content, because names do not prove that an image is a copy.
     owners: dict[str, set[str]] = defaultdict(set)
     named: dict[str, list[str]] = defaultdict(list)
     for path in _files(folder, "u_test"):
@@ -92,6 +94,7 @@ def audit_flow_images(folder: Path) -> Report:
 
 
 def _audit_train(subject: str, found: list[set[str]], report: Report) -> None:
+    # An image that both the subject and others have counts as a leak, not as a copy.
     own = sum(subject in owners for owners in found)
     copies = sum(bool(owners - {subject}) and subject not in owners for owners in found)
     place, total = f"{subject}/u_train", len(found)
@@ -116,11 +119,12 @@ def _files(folder: Path, part: str, subject: str = "*") -> list[Path]:
 
 
 def _digest(path: Path) -> str:
+    # Of the pixels: the same image may be compressed differently.
     return digest(_read(path).tobytes())
 
 
 def clip_name(stem: str, subject: str) -> str:
-    """``"s11_s11_sur_01 "`` -> ``"s11_sur_01"``: the published names repeat the subject."""
+    """``"s11_s11_sur_01 "`` -> ``"s11_sur_01"``: published names repeat the subject."""
     name = stem.strip().removeprefix(f"{subject}_")
     return name if name.startswith(subject) else f"{subject}_{name}"
 
@@ -135,14 +139,17 @@ def _label(path: Path) -> int:
 def _dataset(subject: str) -> str:
     if subject.startswith("sub"):
         return "CASME II"
+    # "sub" was tested first: it begins with "s" too.
     return "SMIC" if subject.startswith("s") else "SAMM"
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
+    # cv2.imread cannot open every path on Windows; decoding from memory can.
     data = np.fromfile(path, np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if image is None or image.shape != (SIDE, SIDE, 3) or image.dtype != np.uint8:
         got = "no image" if image is None else f"{image.dtype} {image.shape}"
         raise UserError(f"{path}: {got}; expected a {SIDE}x{SIDE} RGB PNG of 8 bits")
+    # OpenCV decodes to BGR; R, G, B hold u, v, strain.
     rgb: NDArray[np.uint8] = np.ascontiguousarray(image[..., ::-1])
     return rgb

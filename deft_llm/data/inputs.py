@@ -1,8 +1,8 @@
-"""The inputs that networks declare: how each is made from measured clips, mirrored and resized.
+"""Network inputs: how each is made from measured clips, resized and mirrored.
 
-A recognizer names its inputs (``recognizers/base.py``) and gets them by these names, in training,
-in benchmarks, in the federation and as an expert of DEFT-LLM. An input is a row here: another one
-needs no change anywhere else.
+A recognizer declares its inputs by name (``recognizers/base.py``) and gets them by these names in
+training, in benchmarks, in the federation and as an expert of DEFT-LLM. To add an input, add a row
+to ``INPUTS``; nothing else changes.
 
 ==============  =================================================================================
 ``flow_uvs``    (N, 3, S, S): u, v and optical strain from onset to apex, encoded by
@@ -38,10 +38,10 @@ class Input:
     """One named input.
 
     Attributes:
-        sources: Feature of a measured clip (``data/features.py``) -> what makes the input of that
-            feature of N clips and a side in pixels (None keeps the feature's own), the preferred
-            feature first.
-        mirror: The input of left-right flipped clips, from that of the clips.
+        sources: Feature of a measured clip (``data/features.py``) -> function that makes the input
+            from that feature of N clips and a side in pixels (None keeps the feature's side); the
+            preferred feature first.
+        mirror: Turns the input of clips into that of the left-right flipped clips.
     """
 
     sources: Mapping[str, MakeInput]
@@ -49,16 +49,19 @@ class Input:
 
 
 def _resized(maps: NDArray[Any], side: int | None) -> Floats:
-    """Maps (..., S, S) at another side; means over pixels, so that no motion is lost."""
+    """Maps (..., S, S) at another side; averaged over pixels, so that no motion is lost."""
     maps = np.asarray(maps, np.float32)
     if side is None or maps.shape[-1] == side:
         return maps
+    # interpolate takes (N, C, H, W), so all leading axes are folded into one.
     flat = torch.from_numpy(np.ascontiguousarray(maps.reshape(-1, 1, *maps.shape[-2:])))
     small = F.interpolate(flat, (side, side), mode="area")
     return np.asarray(small.numpy().reshape(*maps.shape[:-2], side, side), np.float32)
 
 
 def _flow_uvs(flow: NDArray[Any], side: int | None) -> Floats:
+    # Phase 0 is onset to apex. The second result, the amplitude, is dropped because published flow
+    # images have lost it.
     return encode_flow(_resized(flow[:, 0], side))[0]
 
 
@@ -67,6 +70,7 @@ def _flow_dual(flow: NDArray[Any], side: int | None) -> Floats:
 
 
 def _published(images: NDArray[Any], side: int | None) -> Floats:
+    # Images are (N, S, S, 3); _resized wants the maps last.
     if side not in (None, images.shape[1]):
         images = _resized(images.transpose(0, 3, 1, 2), side).transpose(0, 2, 3, 1)
     return medsqrt(images)
@@ -74,17 +78,18 @@ def _published(images: NDArray[Any], side: int | None) -> Floats:
 
 def _frames(frames: NDArray[Any], side: int | None) -> Floats:
     grey = _resized(frames, side)[:, :, None] / np.float32(255)
+    # Networks expect three channels. A view costs no memory.
     return np.broadcast_to(grey, (*grey.shape[:2], 3, *grey.shape[3:]))
 
 
 def _mirror_flow(flow: Tensor) -> Tensor:
     flipped = flow.flip(-1)
-    flipped[..., 0, :, :] *= -1  # what moves to the image's right moves to its left
+    flipped[..., 0, :, :] *= -1  # u points to the image's right, so it changes sign
     return flipped
 
 
 INPUTS: dict[str, Input] = {
-    # Published images hold what is left of the flow after stretching: the encoding is the same.
+    # Published images are stretched flow; the encoding ignores the gain and offset of the stretch.
     "flow_uvs": Input({"flow": _flow_uvs, "flow_image": _published}, _mirror_flow),
     "flow_dual": Input({"flow": _flow_dual}, _mirror_flow),
     "frames": Input({"frames": _frames}, lambda frames: frames.flip(-1)),
@@ -92,15 +97,15 @@ INPUTS: dict[str, Input] = {
 
 
 def source_of(name: str, features: Iterable[str], where: str) -> tuple[str, MakeInput]:
-    """The feature that an input is made of, and how.
+    """The feature that an input is made from, and the function that makes it.
 
     Args:
-        name: Of the input.
-        features: What the clips were measured for.
-        where: What the clips are, in messages.
+        name: Name of the input.
+        features: Features that the clips have.
+        where: Name of the clips in messages.
 
     Raises:
-        UserError: If the input is unknown, or the clips lack what it is made of.
+        UserError: If the input is unknown, or the clips lack the features it is made from.
     """
     if name not in INPUTS:
         raise UserError(

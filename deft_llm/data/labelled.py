@@ -1,4 +1,4 @@
-"""Clips with classes, and their inputs as tensors: what recognizers learn from."""
+"""Clips with classes and their inputs as tensors, for training recognizers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from deft_llm.files import digest
 
 @dataclass(frozen=True)
 class LabelledClips:
-    """Clips with a class each, as recognizers learn from them.
+    """Clips with one class each, for training recognizers.
 
     Attributes:
         clips: N measured clips.
         labels: (N,) class indices.
         classes: Names of the classes.
-        mirrored: Class -> that of the mirrored clip; None: mirroring leaves every class.
+        mirrored: Class -> class of the mirrored clip; None if mirroring changes no class.
     """
 
     clips: ClipDataset
@@ -38,11 +38,11 @@ class LabelledClips:
         return len(self.labels)
 
     def subset(self, rows: NDArray[np.int64]) -> LabelledClips:
-        """Some of the clips."""
+        """A selection of the clips."""
         return replace(self, clips=self.clips.subset(rows), labels=self.labels[rows])
 
     def digest(self) -> str:
-        """A hash of the features and the coding, by which kept results belong to these clips."""
+        """A hash of features, labels, subjects and clip ids: the key of cached results."""
         columns = (self.clips.subjects, self.clips.clips)
         arrays = [self.clips.stack(name) for name in self.clips.features]
         parts = [np.ascontiguousarray(x).tobytes() for x in (*arrays, self.labels, *columns)]
@@ -66,7 +66,7 @@ class LabelledInputs:
     Attributes:
         inputs: Name -> (N, ...).
         labels: (N,).
-        mirrored: Class index -> that of the mirrored clip.
+        mirrored: Class index -> class index of the mirrored clip.
     """
 
     inputs: dict[str, Tensor]
@@ -77,7 +77,7 @@ class LabelledInputs:
         return len(self.labels)
 
     def batch(self, rows: Tensor, flipped: Tensor) -> dict[str, Tensor]:
-        """Some clips, of which some are mirrored.
+        """A batch of clips, some of them mirrored.
 
         Args:
             rows: (B,) indices.
@@ -88,9 +88,11 @@ class LabelledInputs:
         """
         labels = self.labels[rows]
         chosen = {name: values[rows] for name, values in self.inputs.items()}
+        # Mirror all and select: branch-free, and cheap for a batch.
         mirror = mirror_inputs(chosen)
         batch = {"labels": torch.where(flipped, self.mirrored[labels], labels)}
         for name, values in chosen.items():
+            # Broadcast the choice over all but the first axis.
             shape = (-1, *[1] * (values.ndim - 1))
             batch[name] = torch.where(flipped.view(shape), mirror[name], values)
         return batch
@@ -102,7 +104,7 @@ def labelled(
     """The measured clips that have a class.
 
     Args:
-        clips: Where they are looked for.
+        clips: Clips to select from.
         classes: Names of the classes.
         label_of: Record -> one of them, or None.
 
@@ -125,5 +127,5 @@ def labelled(
 
 
 def three_class(record: ClipRecord) -> str | None:
-    """The class of three of a record whose emotion is known (for ``labelled``)."""
+    """The three-class label of a record, None if its emotion is not known (for ``labelled``)."""
     return facs.to_three(record.emotion) if record.emotion_known else None

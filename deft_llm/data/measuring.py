@@ -1,7 +1,7 @@
-"""From a video to what is measured on it: read, find the face, align, measure. The one way there.
+"""Measure a video: read it, find the face, align it, measure the motion.
 
-A user's clip, a coded clip of a corpus, a simulated one and a stretch of a long video all come
-through here, so that training and use see the same motion.
+User clips, coded clips of a corpus, simulated clips and windows of a long video all take this path,
+so that training and inference see the same motion.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from deft_llm.media.face import AlignedClip, FaceFinder, align, track_faces
 from deft_llm.media.video import read_clip
 from deft_llm.motion.measure import Measurement, MotionSettings, expressions, measure
 
-# A coded interval is given and its curve is not looked at, which takes half the time.
+# For coded intervals: they do not need the motion curve, which takes half of the time.
 CODED = MotionSettings(curve=False)
-_LOOKS = 4  # frames of a coded clip, beside the last, in which the face is searched
+_LOOKS = 4  # frames of a coded clip, besides the last, in which the face is detected
 
 
 def measure_video(source: Path | str | Clip) -> tuple[Clip, Measurement]:
-    """Read a video, find and align its face, measure its strongest movement.
+    """Read a video, find and align the face, and measure the strongest movement.
 
     Args:
         source: A video file, a folder of frames, or a clip.
 
     Returns:
-        The clip and what was measured on it.
+        The clip and its measurement.
 
     Raises:
-        UserError: If it is no video, shows no face, or is too short to show motion.
+        UserError: If the source is no video, shows no face, or is too short to show motion.
     """
     clip = source if isinstance(source, Clip) else read_clip(source)
     if len(clip) < 2:
@@ -44,14 +44,14 @@ def measure_video(source: Path | str | Clip) -> tuple[Clip, Measurement]:
 
 
 def align_coded(clip: Clip, finder: FaceFinder | None = None) -> AlignedClip:
-    """The aligned face of a short, coded clip, in which the head hardly moves.
+    """Align the face of a short, coded clip, in which the head hardly moves.
 
     Args:
         clip: The clip.
         finder: Face finder; None for OpenCV's cascades.
 
     Raises:
-        UserError: If no face is found in it.
+        UserError: If no face is found.
     """
     return align(clip, track_faces(clip, finder, step=max(1, len(clip) // _LOOKS)))
 
@@ -77,19 +77,20 @@ def measure_coded(
 
 
 def measure_expressions(clip: Clip, last: bool = True) -> Iterator[Measurement]:
-    """Every movement of some video that comes and goes, each measured between its neighbours.
+    """Measure every movement of a video window that comes and goes, between its neighbours.
 
     Args:
-        clip: Some seconds; may hold several movements, or none, or no face.
-        last: Whether the video ends with the stretch. Otherwise a movement that still goes on at
-            its end is left to the stretch that follows.
+        clip: Some seconds of video, with any number of movements or without a face.
+        last: Whether the video ends with this window. Otherwise a movement that continues at the
+            end of the window is left to the next window.
     """
     if len(clip) < 2:
         return
     try:
         aligned = align(clip, track_faces(clip))
-    except UserError:  # no face in this stretch
+    except UserError:  # no face in this window
         return
+    # The last frame that shows a face, where a movement that is cut off ends.
     intervals, end = expressions(aligned), int(np.flatnonzero(aligned.present)[-1])
     before = (0, *(interval.offset for interval in intervals[:-1]))
     after = (*(interval.onset for interval in intervals[1:]), len(clip) - 1)
@@ -97,7 +98,7 @@ def measure_expressions(clip: Clip, last: bool = True) -> Iterator[Measurement]:
         if interval.offset == end and not last:
             continue
         moments = (interval.onset, interval.apex, interval.offset)
-        # Rest is looked for between the neighbours alone: their motion is no noise.
+        # Cut at the neighbours, so that their motion does not count as noise of the face at rest.
         part = aligned.part(first, final + 1)
         measured = measure(part, Interval(*(t - first for t in moments)))
         if measured.table_apex.active.any():

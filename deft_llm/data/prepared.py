@@ -1,9 +1,9 @@
-"""Measure every clip of a corpus once: read, align, measure, keep the features.
+"""Measure every clip of a corpus once: read, align, measure, store the features.
 
-Each clip is one safetensors file in the cache, named by a hash of the content of its frames, its
-interval and the settings, and put in place when it is whole: an interrupted run loses the clip in
-hand, and the same clip is never measured twice, whatever it is called. A clip that cannot be
-measured leaves its reason there instead. ``<corpus>.jsonl`` lists all clips of the last run.
+Each clip is one safetensors file in the cache, named by a hash of its frames, its interval and the
+settings, and renamed into place when complete. An interrupted run loses only the clips in progress,
+and the same clip is never measured twice, whatever its name. For a clip that cannot be measured the
+cache stores the reason. ``<corpus>.jsonl`` lists all clips of the last run.
 """
 
 from __future__ import annotations
@@ -39,21 +39,22 @@ from deft_llm.motion.measure import MotionSettings
 from deft_llm.parallel import for_a_while_on_one_core, parallel_map
 
 logger = logging.getLogger(__name__)
-# Raised whenever reading, aligning or measuring changes what features hold.
+# Part of the cache key: increase it when a change to reading, aligning or measuring changes the
+# features.
 VERSION = 1
 
 
 class PrepareSettings(Settings):
-    """How clips are measured; each is part of the cache's key.
+    """How clips are measured; every setting is part of the cache key.
 
     Attributes:
         flow: A name of ``motion.flow.FLOW_METHODS``.
-        lead: Frames before the onset that are read too: rest, for the noise floor.
-        tail: Frames after the offset.
-        longest: Frames of one clip at most; an offset beyond is cut, with a remark.
-        max_side: Longer frames are scaled down to this many pixels.
-        yunet: YuNet's ONNX file for finding faces; OpenCV's cascades without one.
-        frames: Side of the frames that are kept for networks that read them, px; 0 keeps none.
+        lead: Frames read before the onset: the face at rest, for the noise floor.
+        tail: Frames read after the offset.
+        longest: Most frames read per clip; a later offset is moved to the last one, with a remark.
+        max_side: Frames with a longer side are scaled down to this many pixels.
+        yunet: YuNet's ONNX file for finding faces; None uses OpenCV's cascades.
+        frames: Side of the frames stored for networks that read frames, px; 0 stores none.
     """
 
     flow: str = "lk"
@@ -71,7 +72,7 @@ class PrepareSettings(Settings):
 
 @dataclass(frozen=True)
 class MeasuringJob:
-    """One clip to measure: its frames, and onset, apex and offset among them."""
+    """One clip to measure: the frames to read, and the interval counted from the first of them."""
 
     entry: Entry
     start: int
@@ -86,10 +87,10 @@ class Prepared:
 
     Attributes:
         annotation: Its coding.
-        key: Name of its file in the cache, without ending.
-        remark: "" or what was cut or could not be seen.
-        problem: "" or why it could not be measured.
-        cached: Whether the cache had it.
+        key: Name of its file in the cache, without suffix.
+        remark: What was cut or not visible, or "".
+        problem: Why measuring failed, or "".
+        cached: Whether the result came from the cache.
     """
 
     annotation: Annotation
@@ -100,16 +101,18 @@ class Prepared:
 
 
 def measuring_job(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
-    """Which frames of a clip's folder are read."""
+    """The frames of a clip's folder to read, and the interval among them."""
     interval = entry.annotation.interval
     assert interval is not None and entry.folder is not None, entry
     start = max(0, interval.onset - settings.lead)
+    # The offset is inclusive, stop is not.
     stop = min(entry.frames, interval.offset + 1 + settings.tail)
     last, remark = interval.offset, ""
     if stop - start > settings.longest:
         stop = start + settings.longest
         last = min(last, stop - 1)
         remark = f"{settings.longest} frames are read; the offset is {interval.offset - last} later"
+    # In a clip that was cut, the apex may lie after the last frame read.
     apex = min(interval.apex, last)
     moved = Interval(interval.onset - start, apex - start, last - start)
     return MeasuringJob(entry, start, stop, moved, remark)
@@ -118,12 +121,15 @@ def measuring_job(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
 def content_key(job: MeasuringJob, settings: PrepareSettings) -> str:
     """SHA-256 over the bytes of the frames, their rate, the interval and the settings."""
     assert job.entry.folder is not None
+    # The rate is in the key because frames are averaged over seconds before flow; the sizes are in
+    # it because their defaults are in code, not in the settings.
     facts = [
         *(VERSION, settings.model_dump(mode="json"), asdict(job.interval)),
         *(asdict(settings.sizes()), job.entry.annotation.fps),
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for file in list_frames(job.entry.folder)[job.start : job.stop]:
+        # Hash each file by itself, so that the boundaries between files count.
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 
@@ -135,12 +141,12 @@ def prepare(
 
     Args:
         reading: A corpus that was read with its frames.
-        cache: Folder of the cache; may serve several corpora.
+        cache: Folder of the cache; several corpora may share it.
         settings: How to measure; None for the defaults.
         workers: Processes, one core each.
 
     Returns:
-        One row per clip, in the order of the corpus; also in ``<corpus>.jsonl`` in the cache.
+        One row per clip, in corpus order; also written to ``<corpus>.jsonl`` in the cache.
 
     Raises:
         UserError: If the corpus was read without frames, or the cache cannot be written.
@@ -160,6 +166,7 @@ def prepare(
         for index, row in _run(jobs, cache, settings, workers):
             done[index] = row
             progress.update()
+    # Jobs finish in any order; the listing keeps the order of the corpus.
     rows = [done[i] for i in range(len(jobs))]
     write_lines(cache / f"{reading.name}.jsonl", (json.dumps(asdict(row)) for row in rows))
     bad = sum(bool(row.problem) for row in rows)
@@ -170,30 +177,41 @@ def prepare(
 def _run(
     jobs: Sequence[MeasuringJob], cache: Path, settings: PrepareSettings, workers: int
 ) -> Iterator[tuple[int, Prepared]]:
-    """Rows as they are finished."""
-    work = partial(_numbered, cache=cache, settings=settings)
+    """(index, row) in the order in which jobs finish."""
     if workers <= 1:
         with for_a_while_on_one_core():
             yield from map(work, enumerate(jobs))
         return
-    with closing(parallel_map(work, enumerate(jobs), workers, ordered=False)) as found:
-        yield from found
-
-
-def _numbered(
-    job: tuple[int, MeasuringJob], cache: Path, settings: PrepareSettings
-) -> tuple[int, Prepared]:
-    """A row with its place in the corpus: other processes finish in any order."""
-    return job[0], prepare_one(job[1], cache, settings)
+    # Not "fork", which would copy locks that threads of OpenCV or torch may hold.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_core) as pool:
+        waiting: dict[Future[Prepared], int] = {}
+        todo = iter(enumerate(jobs))
+        try:
+            while True:
+                # `todo` is one iterator, so each round continues where the last one stopped. Two
+                # jobs per worker keep all busy without submitting the whole corpus at once.
+                for index, job in todo:
+                    waiting[pool.submit(prepare_one, job, cache, settings)] = index
+                    if len(waiting) >= 2 * workers:
+                        break
+                if not waiting:
+                    return
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    yield waiting.pop(future), future.result()
+        finally:
+            # Also after Ctrl-C: drop queued jobs and wait for the running ones only.
+            pool.shutdown(cancel_futures=True)
 
 
 def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Prepared:
-    """Measure one clip, or find it in the cache."""
+    """Measure one clip, or take its result from the cache."""
     annotation = job.entry.annotation
     key = content_key(job, settings)
     file, failed = cache / f"{key}.safetensors", cache / f"{key}.failed.json"
     if file.is_file():
         return Prepared(annotation, key, job.remark, cached=True)
+    # Failures are cached too: a clip without a face would be searched again on every run.
     if failed.is_file():
         problem = str(json.loads(failed.read_text(encoding="utf-8"))["problem"])
         return Prepared(annotation, key, job.remark, problem, cached=True)
@@ -209,16 +227,18 @@ def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Pr
 
 
 def _measure(job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, str]:
-    """The features of a clip, and what could not be seen."""
+    """The features of a clip, and the measurement's status."""
     entry = job.entry
     assert entry.folder is not None
     fps = entry.annotation.fps or FOLDER_FPS
     clip = read_clip(
         entry.folder, start=job.start, stop=job.stop, max_side=settings.max_side, fps=fps
     )
+    # The interval is coded, so the motion curve is not needed; it takes half the time.
     motion = MotionSettings(flow=settings.flow, curve=False)
     measurement = measure_coded(clip, job.interval, motion, _finder(settings))
     found = pack(measurement, settings.sizes())
+    # safetensors writes raw memory, so a strided view would be stored scrambled.
     return {k: np.ascontiguousarray(v) for k, v in found.items()}, measurement.status
 
 
@@ -227,10 +247,10 @@ def _finder(settings: PrepareSettings) -> FaceFinder:
 
 
 def open_prepared(listing: Path) -> ClipDataset:
-    """The clips of a prepared corpus that could be measured, in the order of the corpus.
+    """The measured clips of a prepared corpus, in the order of the corpus.
 
     Args:
-        listing: The ``<corpus>.jsonl`` in the cache that ``deft-llm corpora prepare`` wrote.
+        listing: ``<corpus>.jsonl`` in the cache, written by ``deft-llm corpora prepare``.
 
     Raises:
         UserError: If the corpus was not prepared, or files are missing from the cache.
@@ -251,7 +271,7 @@ def open_prepared(listing: Path) -> ClipDataset:
             raise UserError(
                 f"{listing.parent}: clip {coding.clip} is missing from the cache; prepare again"
             )
-        # Two corpora may number their subjects and clips alike.
+        # Two corpora may use the same names for subjects and clips.
         clip, subject = (f"{coding.dataset}/{name}" for name in (coding.clip, coding.subject))
         records.append(replace(record, clip=clip, subject=subject))
         places.append(ClipPlace(ClipFile(path, "prepare again"), 0))
@@ -259,7 +279,7 @@ def open_prepared(listing: Path) -> ClipDataset:
 
 
 def unmeasured(listing: Path) -> Iterator[tuple[str, str]]:
-    """(clip, reason) of the clips that preparing could not measure."""
+    """(clip, reason) of the clips that could not be measured."""
     for line in read_lines(listing):
         if line["problem"]:
             yield f"{listing.stem}/{line['annotation']['clip']}", str(line["problem"])

@@ -1,7 +1,7 @@
-"""A clip's coding and what may be said of it: one line of a data folder's ``clips.jsonl``.
+"""A clip's coding and accepted statements: one line of a data folder's ``clips.jsonl``.
 
-A data folder holds ``clips.jsonl`` (one clip a line), ``train.jsonl`` (one conversation a line, in
-LLaVA's form; ``unimer/assemble.py``) and ``features-*.safetensors`` (the measured clips,
+A data folder holds ``clips.jsonl`` (one clip per line), ``train.jsonl`` (one conversation per line,
+in LLaVA's format; ``unimer/assemble.py``) and ``features-*.safetensors`` (the measured clips,
 ``data/features.py``).
 """
 
@@ -22,9 +22,9 @@ class ClipRecord:
 
     Attributes:
         clip: Id, unique in the data folder.
-        subject: Unit that splits keep apart.
+        subject: Subject; splits never put one subject on both sides.
         emotion: Coded emotion; None for a clip without expression.
-        emotion_known: False where the AUs were drawn without an emotion.
+        emotion_known: False if AUs are coded without an emotion.
         aus: Coded AUs.
         evidence: Statements on which flow and label agree.
         shard: File name of the shard that holds its features.
@@ -32,12 +32,12 @@ class ClipRecord:
         content: SHA-256 of the decoded clip, for the leak audit.
         spec: Recipe of a simulated clip as JSON, else "".
         dataset: Corpus, or "simulated".
-        returns: The same regions after the apex, where they go back.
-        unexplained: Active regions that no coded AU explains; for hard negatives, never for words.
+        returns: Statements about the offset phase: the same regions moving back.
+        unexplained: Active regions that no coded AU explains; for hard negatives, never stated.
         label_only: Coded AUs without visible motion.
-        score: Consistency of flow and coding, 0..1 (``constraints.Judgement``).
+        score: Consistency of flow and coding, 0..1 (``constraints.Agreement``).
         agreement: "A", "B", "C", or "label-only".
-        interval: Onset, apex and offset, frames of the clip.
+        interval: Onset, apex and offset as frames of the clip.
         fps: Frames per second.
     """
 
@@ -62,10 +62,10 @@ class ClipRecord:
 
     @classmethod
     def of(cls, coding: Annotation, **known: Any) -> ClipRecord:
-        """A record of a coded clip of which nothing is said yet.
+        """A record of a coded clip, without statements yet.
 
         Args:
-            coding: Who, what and when.
+            coding: Subject, labels and interval.
             **known: Other fields: ``content``, ``spec``.
         """
         aus = facs.sort_aus(coding.aus)
@@ -73,6 +73,7 @@ class ClipRecord:
             clip=coding.clip,
             subject=coding.subject,
             emotion=coding.emotion,
+            # No emotion and no AU: a neutral clip, whose emotion is known to be none.
             emotion_known=coding.emotion is not None or not aus,
             aus=aus,
             dataset=coding.dataset,
@@ -82,9 +83,10 @@ class ClipRecord:
         )
 
     def facts(self, mirrored: bool = False) -> Facts:
-        """What may be said of it; a clip without any agreed motion gives no reason to speak."""
+        """What answers may state; without agreed motion, neither emotion nor AUs."""
         unexplained = _seen(self.unexplained, mirrored)
         if not self.evidence:
+            # The labels may be right, but a model trained on them would learn to invent reasons.
             return Facts(None, (), (), (), unexplained, self.interval, self.fps)
         return Facts(
             self.emotion,
@@ -119,9 +121,10 @@ _ORDER = {name: i for i, name in enumerate(facs.REGIONS)}
 
 
 def _seen(rows: tuple[Evidence, ...], mirrored: bool) -> tuple[Evidence, ...]:
-    """Rows in the order of the regions, sides exchanged for the mirrored clip."""
+    """Rows in the order of ``facs.REGIONS``; for the mirrored clip, with sides swapped."""
     if not mirrored:
         return rows
+    # Swapping left and right breaks the order of the regions, so sort again.
     return tuple(sorted(map(mirror_evidence, rows), key=lambda row: _ORDER[row.region]))
 
 

@@ -1,7 +1,7 @@
-"""Sets that are rendered ahead of training, as numbered safetensors files of so many clips each.
+"""Datasets rendered before training, as numbered safetensors files with a fixed number of clips.
 
-A set is a folder with a note of its settings (``<what>.json``) and its shards. Which clips are in a
-shard depends on the settings alone, never on workers.
+A dataset is a folder with a record of its settings (``<what>.json``) and its shards. The clips of a
+shard depend on the settings only, never on workers.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ Item = TypeVar("Item")
 
 
 def claim_set(folder: Path, what: str, data: Settings) -> None:
-    """Note what a folder is rendered from, so that other settings cannot go on in it unseen.
+    """Record the settings of a folder, so that a run with other settings cannot continue in it.
 
     Args:
-        folder: Of the set, made if need be.
-        what: Name of the note, and what the set holds: "pairs", "faces".
-        data: The settings; the number of workers and the place of a head's file leave no trace.
+        folder: Folder of the dataset; created if missing.
+        what: Content of the dataset and name of the settings file: "pairs", "faces".
+        data: The settings; the number of workers and the path of a head's file are not recorded.
 
     Raises:
-        UserError: If the folder holds a set of other settings.
+        UserError: If the folder holds a dataset with other settings.
     """
     problem = f"holds {what} of other settings; give a new folder or delete it"
     claim(folder / f"{what}.json", data, {"workers", "head_file"}, problem)
 
 
 def settings_of(folder: Path, what: str, kind: type[Data]) -> Data:
-    """What :func:`claim_set` noted.
+    """The settings that :func:`claim_set` recorded.
 
     Raises:
-        UserError: If there is no note.
+        UserError: If there are none.
     """
     note = folder / f"{what}.json"
     if not note.is_file():
@@ -60,10 +60,10 @@ class Shards:
     """Files ``<prefix>-00000.safetensors`` and so on in a folder.
 
     Attributes:
-        folder: Where they are.
-        prefix: Begins their names.
-        clips: Number of clips in all.
-        size: Clips of a file; an interruption loses at most this many.
+        folder: Their folder.
+        prefix: Prefix of their names.
+        clips: Total number of clips.
+        size: Clips per file; an interruption loses at most this many.
     """
 
     folder: Path
@@ -73,31 +73,32 @@ class Shards:
 
     @property
     def files(self) -> list[Path]:
-        """All files, there or not."""
+        """All files, whether they exist or not."""
         count = -(-self.clips // self.size)
         return [self.folder / f"{self.prefix}-{k:05d}.safetensors" for k in range(count)]
 
     @property
     def whole(self) -> bool:
-        """Whether all are there."""
+        """Whether all files exist."""
         return all(file.is_file() for file in self.files)
 
     def render(
         self, items: Sequence[Item], render: Callable[[Sequence[Item]], Iterable[Arrays]], what: str
     ) -> None:
-        """Render what is not there yet; each file is written whole or not at all.
+        """Render the missing files; each is written completely or not at all.
 
         Args:
             items: Recipe of every clip, in order.
-            render: Recipes -> the arrays of each, in order; those of a file are joined along the
-                first axis.
-            what: On the progress bar.
+            render: Recipes -> the arrays of each, in order; a file holds them concatenated along
+                the first axis.
+            what: Label of the progress bar.
         """
         missing = {
             file: items[k * self.size : (k + 1) * self.size]
             for k, file in enumerate(self.files)
             if not file.is_file()
         }
+        # One call of `render` for all missing files, so that its workers start once.
         wanted = list(chain.from_iterable(missing.values()))
         if not wanted:
             return
@@ -106,7 +107,7 @@ class Shards:
         )
         for file, part in missing.items():
             rows = list(islice(seen, len(part)))
-            # safetensors writes memory as it lies: an array in another order would be scrambled.
+            # safetensors writes raw memory: an array in another order would be scrambled.
             joined = {
                 name: np.ascontiguousarray(np.concatenate([row[name] for row in rows]))
                 for name in rows[0]
@@ -116,10 +117,10 @@ class Shards:
 
 
 def open_shards(files: Sequence[Path]) -> list[Any]:
-    """Open files of shards; their arrays are read when asked for.
+    """Open shard files; arrays are read on access.
 
     Raises:
-        UserError: If one is missing or unreadable.
+        UserError: If a file is missing or unreadable.
     """
     if missing := [file for file in files if not file.is_file()]:
         folder, name = missing[0].parent, missing[0].name

@@ -1,7 +1,7 @@
-"""Simulated clips, measured as a user's are: rendered, filmed through H.264, found, aligned.
+"""Simulated clips, measured like a user's: rendered, encoded as H.264, face found, aligned.
 
-The exact motion is never an input. It is kept beside what was measured, as the judge: of statements
-in the instruction data, and of what a model says.
+The exact motion is never an input. It is stored beside the features as ground truth, to check the
+statements in the instruction data and the answers of a model.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from deft_llm.simulator.scene.clips import SimulatedClip, combinations, draw_spe
 from deft_llm.simulator.scene.sets import ClipSet
 
 logger = logging.getLogger(__name__)
+# x264 quality: nearly lossless to the eye, but with real codec noise.
 VIDEO_CRF = 18
 SOURCE = "simulated"
 
@@ -48,15 +49,15 @@ class SimulatedData(ClipSet):
     """What to simulate.
 
     Attributes:
-        balanced_share: Share of clips that are drawn from an AU chosen evenly, which teach rare
-            AUs; the emotions given an AU combination stay those of the codings.
-        neutral_share: Share of the other clips that show no AU; from them a model learns when to
-            name no emotion.
-        variants: Conversations per clip; every other one is mirrored.
+        balanced_share: Share of clips whose AU is drawn uniformly, so that rare AUs are learned;
+            P(emotion | AU combination) stays that of the codings.
+        neutral_share: Share of the other clips without any AU; they teach a model when to name no
+            emotion.
+        variants: Conversations per clip; every second one is about the mirrored clip.
         turns: Questions per conversation.
         head: Name of the head model.
-        head_path: Its file or folder, where it needs one ("ict").
-        workers: Processes.
+        head_path: Its file or folder, if it needs one ("ict").
+        workers: Number of processes.
     """
 
     seed: int = 1_000_000
@@ -70,9 +71,11 @@ class SimulatedData(ClipSet):
 
 
 def specs(data: SimulatedData) -> Iterator[ClipSpec]:
-    """The recipes of a set, in order."""
+    """The recipes of a dataset, in order."""
     for i in range(data.clips):
         seed = data.seed + i
+        # draw_spec uses the streams [seed, 0..10]; 99 here and 98 in measure_simulated are apart
+        # from them.
         rng = np.random.default_rng([seed, 99])
         identity = data.first_identity + int(rng.integers(data.identities))
         drawn = _balanced_expression(rng) if rng.random() < data.balanced_share else {}
@@ -80,12 +83,13 @@ def specs(data: SimulatedData) -> Iterator[ClipSpec]:
 
 
 def _balanced_expression(rng: np.random.Generator) -> dict[str, Any]:
-    """An AU drawn evenly, a coded combination that holds it (sides as coded), and an emotion.
+    """A uniformly drawn AU, a coded combination that contains it (sides as coded), an emotion.
 
-    The emotion is drawn as often as the codings give it to that combination: rare AUs become
-    frequent, and what an AU combination says of the emotion stays as it was.
+    The emotion is drawn by how often the codings give it to that combination: rare AUs become
+    frequent, and the emotion that an AU combination implies does not change.
     """
     table = combinations()
+    # Sorted, because the order of a set of strings differs between processes.
     codes = sorted({code for counts in table.values() for code in counts})
     numbers = sorted({facs.au_number(au) for code in codes for au in code.split("+")})
     number = int(rng.choice(numbers))
@@ -98,7 +102,7 @@ def _balanced_expression(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def even_specs(data: SimulatedData) -> list[ClipSpec]:
-    """Recipes in which the faces take turns: ``clips / identities`` of each."""
+    """Recipes that cycle through the faces: ``clips / identities`` clips of each."""
     return [
         draw_spec(data.seed + i, data.first_identity + i % data.identities, head=data.head)
         for i in range(data.clips)
@@ -106,7 +110,7 @@ def even_specs(data: SimulatedData) -> list[ClipSpec]:
 
 
 def head_at_hand(name: str) -> bool:
-    """Whether a head can be rendered; says once where the file of another is looked for."""
+    """Whether a head can be rendered; if not, logs where its file is expected."""
     if name == "own" or ict_file() is not None:
         return True
     logger.warning(
@@ -118,10 +122,10 @@ def head_at_hand(name: str) -> bool:
 
 
 def filmed(simulated: SimulatedClip) -> tuple[str, AlignedClip]:
-    """A simulated clip through codec and face finder: content hash and aligned face.
+    """Encode a simulated clip and find its face: content hash and aligned clip.
 
     Raises:
-        UserError: If no face is found in it.
+        UserError: If no face is found.
     """
     clip = simulated.encoded(VIDEO_CRF)
     return clip.content_hash(), align_coded(clip)
@@ -133,14 +137,14 @@ def measure_simulated(
     sizes: FeatureSizes = DEFAULT_SIZES,
     offset_phase: bool = False,
 ) -> MeasuredClip:
-    """Film and measure a clip; where no face is found, the result says so.
+    """Encode and measure a clip; without a face, the result holds the reason.
 
     Args:
         simulated: The clip.
-        jitter: Move onset, apex and offset by up to one or two frames: users' intervals are no
-            better. Otherwise the coded ones are taken.
-        sizes: Of the features.
-        offset_phase: Also keep the exact motion after the apex.
+        jitter: Shift onset and apex by up to one frame and the offset by up to two, because users'
+            intervals are no more exact. Otherwise the coded frames are used.
+        sizes: Sizes of the features.
+        offset_phase: Also store the exact motion of the offset phase.
     """
     spec = simulated.spec
     after = true_motion(simulated, OFFSET_PHASE) if offset_phase else None
@@ -159,6 +163,7 @@ def measure_simulated(
 
 
 def _jittered(interval: Interval, frames: int, rng: np.random.Generator) -> Interval:
+    # The clamps keep onset < apex < offset inside the clip.
     onset = int(np.clip(interval.onset + rng.integers(-1, 2), 0, frames - 3))
     apex = int(np.clip(interval.apex + rng.integers(-1, 2), onset + 1, frames - 2))
     offset = int(np.clip(interval.offset + rng.integers(-2, 3), apex + 1, frames - 1))
@@ -169,7 +174,7 @@ def true_motion(simulated: SimulatedClip, phase: str = ONSET_PHASE) -> NDArray[n
     """Exact head-compensated motion of every region, onset to apex or apex to offset.
 
     Returns:
-        (R, 2) in canonical pixels, the face placed by its exact landmarks.
+        (R, 2) in canonical pixels; the face is aligned by its exact landmarks.
     """
     interval = simulated.spec.curve.interval
     first, last = (
@@ -187,9 +192,10 @@ def true_motion(simulated: SimulatedClip, phase: str = ONSET_PHASE) -> NDArray[n
 
 
 def _canonical_flow(flow: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Carry a flow (2, H, W) to the canonical square by a similarity (2, 3)."""
+    """Warp a flow (2, H, W) to the canonical square by a similarity (2, 3)."""
     size = (CANONICAL_SIZE, CANONICAL_SIZE)
     u, v = (cv2.warpAffine(channel, matrix, size, flags=cv2.INTER_LINEAR) for channel in flow)
+    # Vectors also rotate and scale with the face; the translation moves only their position.
     turn = matrix[:, :2].astype(np.float32)
     return np.stack([turn[0, 0] * u + turn[0, 1] * v, turn[1, 0] * u + turn[1, 1] * v])
 
@@ -197,18 +203,19 @@ def _canonical_flow(flow: NDArray[np.float32], matrix: NDArray[np.float64]) -> N
 def simulated_clips(
     data: SimulatedData, cache: Path, even: bool = False, sizes: FeatureSizes = DEFAULT_SIZES
 ) -> ClipDataset:
-    """Simulate and measure a set with its truth, once; kept in ``cache``.
+    """Simulate and measure a dataset with its ground truth, once, and store it in ``cache``.
 
-    The first clip is measured again each time: when it differs from the kept one, the simulator
-    or the measurement has changed, and all are made anew.
+    The first clip is measured again on every call. If it differs from the stored one, the simulator
+    or the measurement has changed, and all clips are measured again.
 
     Args:
         data: What to simulate.
-        cache: Folder; a subfolder by the hash of ``data``.
-        even: Faces take turns (``even_specs``) instead of being drawn.
-        sizes: Of the features.
+        cache: Cache folder; the dataset's subfolder is named by the hash of ``data``.
+        even: Cycle through the faces (``even_specs``) instead of drawing them.
+        sizes: Sizes of the features.
     """
     kind = "even" if even else "simulated"
+    # The hash of `data` does not include the sizes.
     if sizes != DEFAULT_SIZES:
         kind += "-" + digest(json.dumps(asdict(sizes)))[:6]
     folder = cache / f"{kind}-{data.digest()}"
@@ -219,6 +226,7 @@ def simulated_clips(
         if _equal(kept[0], next(_measured(drawn[:1], work, 1))):
             return kept
         logger.warning("%s was measured by other code: measured again", folder)
+        # The listing is written last and marks the dataset as complete, so it has to go first.
         (folder / "clips.jsonl").unlink()
     folder.mkdir(parents=True, exist_ok=True)
     clips = list(tqdm(_measured(drawn, work, data.workers), total=len(drawn), desc="test clips"))
@@ -235,6 +243,7 @@ def _measured(
     drawn: Sequence[ClipSpec], work: Callable[[SimulatedClip], MeasuredClip], workers: int
 ) -> Iterator[MeasuredClip]:
     name = drawn[0].head
+    # Workers load our own head by its name; another head needs a file, so it is sent to them.
     head = None if name == "own" else load_head(name, ict_file())
     return render_many(drawn, work, workers, head)
 
@@ -246,7 +255,7 @@ def _read(folder: Path, drawn: Sequence[ClipSpec]) -> ClipDataset:
         records.append(ClipRecord.of(spec.annotation(), spec=spec.to_json()))
         places.append(ClipPlace(shard, row) if line["found"] else None)
         truths.append(Truth(spec, np.array(line["motion"], np.float32)))
-        row += line["found"]
+        row += line["found"]  # the shard has rows only for clips with features
     return ClipDataset(records, places, truths, str(folder))
 
 

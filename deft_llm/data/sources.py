@@ -1,4 +1,4 @@
-"""Where a recipe's clips come from: a data folder, a prepared corpus, or the simulator."""
+"""Sources of a recipe's clips: a data folder, a prepared corpus, or the simulator."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from deft_llm.data.features import DEFAULT_SIZES, FeatureSizes
 from deft_llm.data.prepared import open_prepared
 from deft_llm.data.simulated import SimulatedData, simulated_clips, specs
 
-FRAMES_SIDE = 64  # px of simulated frames, where a network asks for them
+FRAMES_SIDE = 64  # px of simulated frames, if a network reads frames
 
 
 class ClipSource(Settings):
-    """One of the three; a bare path is a data folder.
+    """Exactly one of three sources; a bare path is a data folder.
 
     Attributes:
-        folder: As ``deft-llm instructions build`` writes it.
+        folder: Data folder written by ``deft-llm instructions build``.
         prepared: ``<corpus>.jsonl`` in the cache of ``deft-llm corpora prepare``.
-        simulated: What to simulate; measured once and kept beside the run.
+        simulated: What to simulate; measured once and cached beside the run.
     """
 
     folder: Path | None = None
@@ -43,21 +43,22 @@ class ClipSource(Settings):
         return self
 
     def subjects(self) -> set[str]:
-        """Who is seen in the clips; nothing is measured for it.
+        """The subjects of the clips, found without measuring anything.
 
         Raises:
             UserError: If a file is missing.
         """
         if self.simulated is not None:
             return {spec.subject for spec in specs(self.simulated)}
+        # Folders and prepared corpora use neither inputs nor cache.
         return set(self.open((), Path()).subjects.tolist())
 
     def open(self, inputs: Iterable[str], cache: Path) -> ClipDataset:
-        """The clips, measured first where they are simulated.
+        """Open the clips; simulated ones are measured first.
 
         Args:
-            inputs: What networks will read of them, which decides what is measured.
-            cache: Folder for simulated clips.
+            inputs: Inputs that networks will read; they decide which features are measured.
+            cache: Cache folder for simulated clips.
 
         Raises:
             UserError: If a file is missing.
@@ -68,5 +69,6 @@ class ClipSource(Settings):
             return open_prepared(self.prepared)
         assert self.simulated is not None
         wants_frames = "frames" in set(inputs)
+        # Frames are stored only on demand: they need more space than all other features.
         sizes = FeatureSizes(frames=FRAMES_SIDE) if wants_frames else DEFAULT_SIZES
         return simulated_clips(self.simulated, cache, sizes=sizes)

@@ -1,4 +1,4 @@
-"""What a configuration says of an expert's backbone (``backbones.py``), looked up and checked."""
+"""Settings of an expert's backbone (``backbones.py``): look-up and checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers.image_processing_base import ImageProcessingMixin
 from deft_llm.config import Settings
 from deft_llm.errors import UserError, did_you_mean
 
-# What a recognizer may read to be the backbone of an expert.
+# Inputs of a recognizer with which it can be the backbone of an expert.
 READS = {"structure": (), "texture": ("frames",), "motion": ("flow_uvs", "flow_dual")}
 
 
@@ -20,16 +20,16 @@ class Backbone(Settings):
     """One entry of ``DeftConfig.backbones``.
 
     Attributes:
-        name: A recognizer, or a hub name or folder of a vision model; None builds the vision model
-            that ``config`` describes.
-        frozen: Leave its weights as they were loaded.
-        options: Of a recognizer.
-        weights: Trained weights of a recognizer or of a built model: a safetensors file, or the
-            folder it lies in.
-        config: ``model_type`` and sizes of a vision model; of a named one filled in when it is
-            looked up, so that a saved DEFT-LLM needs the hub no more.
-        mean: Per channel, of the images it was trained on; filled in as well.
-        std: Likewise.
+        name: A recognizer, or a hub name or folder of a vision model; None builds a vision model
+            from ``config``.
+        frozen: Do not train its weights.
+        options: Options of a recognizer.
+        weights: Trained weights of a recognizer or of a new vision model: a safetensors file, or
+            its folder.
+        config: ``model_type`` and sizes of a vision model; filled in for a named model when it is
+            looked up, so that a saved DEFT-LLM no longer needs the hub.
+        mean: Mean per channel of the model's training images; filled in as well.
+        std: Standard deviation per channel, likewise.
     """
 
     name: str | None = None
@@ -42,7 +42,7 @@ class Backbone(Settings):
 
 
 def fill_configuration(expert: str, entry: Backbone) -> None:
-    """Fill in the configuration of a vision model that is to be built."""
+    """Check and complete the configuration of a vision model to be built."""
     where = f"{expert} backbone"
     if not entry.config:
         raise UserError(f"{where}: neither name nor config; give one of them")
@@ -57,6 +57,7 @@ def fill_configuration(expert: str, entry: Backbone) -> None:
             f"{where}: config.model_type {kind!r} is none that transformers knows; expected vit or "
             "dinov2 (structure), videomae (texture)"
         )
+    # transformers accepts unknown fields silently, so check for misspelt ones here.
     known = sorted({*AutoConfig.for_model(kind).to_dict(), "model_type"})
     for name in entry.config:
         if name not in known:
@@ -66,7 +67,7 @@ def fill_configuration(expert: str, entry: Backbone) -> None:
 
 
 def look_up(expert: str, entry: Backbone, others: Iterable[str]) -> None:
-    """Read configuration and image statistics of a vision model; ``others`` may have been meant."""
+    """Read configuration and image statistics of a vision model; suggests ``others`` on failure."""
     try:
         whole = AutoConfig.from_pretrained(entry.name)
     except (OSError, ValueError) as error:
@@ -81,9 +82,10 @@ def look_up(expert: str, entry: Backbone, others: Iterable[str]) -> None:
 
 
 def _vision_part(expert: str, where: str, whole: Any) -> Any:
-    """The image tower of CLIP and its like, or the vision model itself; of the expert's kind."""
+    """The image tower of a CLIP-like model, or the vision model itself; checks that it fits."""
     vision: Any = getattr(whole, "vision_config", whole)
     kind = "VideoMAE" if expert == "texture" else "an image model (CLIP, SigLIP, DINOv2, ViT)"
+    # By fields, not by type, so that new architectures of the same form are accepted.
     is_video = hasattr(vision, "tubelet_size")
     is_image = hasattr(vision, "image_size") and hasattr(vision, "patch_size") and not is_video
     if expert == "motion" or not (is_video if expert == "texture" else is_image):

@@ -1,22 +1,22 @@
-"""Backbones of the experts by configuration: vision networks, and the recognizers.
+"""Configurable backbones of the experts: vision networks and recognizers.
 
-``DeftConfig.backbones`` names what reads an expert's input in place of the own small network. It
-is given the very tensor that the own network is given, so the experts' inputs stay disjoint:
+``DeftConfig.backbones`` names the network that replaces an expert's own small one. It gets the
+same input tensor as the network it replaces, so the experts' inputs stay disjoint:
 
 =============  =================================================================================
 ``structure``  an image model (CLIP, SigLIP, DINOv2, ViT): the onset frame
-``texture``    VideoMAE, or a recognizer that reads ``frames``: the differences to the onset, as
-               grey levels around the middle
+``texture``    VideoMAE, or a recognizer that reads ``frames``: the differences to the onset; a
+               recognizer gets them as grey levels around the middle
 ``motion``     a recognizer that reads ``flow_uvs`` or ``flow_dual``: the flow, in place of the
                flow map's network; AU queries and region table stay as they are
 =============  =================================================================================
 
-A vision network is published (``name``, of the hub or a folder), or built here from a ``config`` of
-its kind and trained with the experts: ``{config: {model_type: vit, hidden_size: 64, …}, frozen:
-false}`` is an own small ViT, ``model_type: videomae`` an own network on cubes of space and time.
+A vision network is either a published one (``name``, a hub name or a folder), or built from a
+``config`` and trained with the experts: ``{config: {model_type: vit, hidden_size: 64, …}, frozen:
+false}`` builds a small ViT, ``model_type: videomae`` a network on space-time cubes.
 
-The paper names no backbones; sizes are brought to the backbone's by interpolation, its tokens to
-the expert's number by pooling and to its width by a linear layer (our own choice).
+The paper names no backbones. Inputs are interpolated to the backbone's size; its tokens are pooled
+to the expert's number of tokens and mapped to its width by a linear layer (our own choice).
 
 Dimensions: B clips, N tokens, D expert width, T frames, S side.
 """
@@ -43,10 +43,11 @@ from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
 
 
 def resolve_backbones(config: DeftConfig) -> None:
-    """Check the named backbones and note in the configuration what builds them again.
+    """Check the configured backbones and complete their configuration, so that it rebuilds them.
 
     Raises:
-        UserError: If an expert or a backbone is unknown, or reads what its expert does not have.
+        UserError: If an expert or a backbone is unknown, or the backbone needs an input that its
+            expert does not have.
     """
     for expert, values in config.backbones.items():
         if expert not in EXPERTS:
@@ -60,13 +61,14 @@ def resolve_backbones(config: DeftConfig) -> None:
         elif entry.name is None:
             fill_configuration(expert, entry)
             _try(expert, entry, config)
+        # A filled config comes from a saved model; looking it up again would need the hub.
         elif not entry.config:
             look_up(expert, entry, RECOGNIZERS)
         config.backbones[expert] = entry.model_dump()
 
 
 def _try(expert: str, entry: Backbone, config: DeftConfig) -> None:
-    """Build a described vision model and read an empty clip by it, without any memory."""
+    """Build a configured vision model on the meta device and run an empty clip through it."""
     sides = {
         "structure": (1, 3, config.structure_size, config.structure_size),
         "texture": (1, config.texture_frames, config.texture_size, config.texture_size),
@@ -84,7 +86,8 @@ def _try(expert: str, entry: Backbone, config: DeftConfig) -> None:
 
 
 def _recognizer(expert: str, entry: Backbone) -> Recognizer:
-    """A fresh recognizer that can serve an expert."""
+    """A fresh recognizer that fits an expert's input."""
+    # Only forward_features is used; the class head needs some size to be built.
     options = {"classes": 3, **entry.options}
     try:
         made = load_recognizer(str(entry.name), **options)
@@ -105,7 +108,7 @@ def _recognizer(expert: str, entry: Backbone) -> Recognizer:
 
 
 class ExpertBackbone(nn.Module):
-    """What the backbones share: a network, perhaps frozen, and a linear layer to width D."""
+    """Base class: a network, optionally frozen, and a linear layer to width D."""
 
     def __init__(self, net: nn.Module, entry: Backbone, inner: int, width: int) -> None:
         super().__init__()
@@ -114,19 +117,19 @@ class ExpertBackbone(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> ExpertBackbone:
-        """A frozen network stays in evaluation mode: no drop-out, no running statistics."""
+        """Keep a frozen network in evaluation mode: no dropout, no running-statistics updates."""
         super().train(mode)
         if self.frozen:
             self.net.eval()
         return self
 
     def freeze(self) -> None:
-        """Take a frozen network out of what is trained."""
+        """Exclude a frozen network from training."""
         if self.frozen:
             self.net.requires_grad_(False)
 
     def load(self) -> None:
-        """Put in the weights that the entry names; a saved DEFT-LLM holds them itself.
+        """Load the weights named in the entry; not needed for a saved DEFT-LLM, which holds them.
 
         Raises:
             UserError: If they are missing or do not fit.
@@ -146,10 +149,12 @@ class ExpertBackbone(nn.Module):
                     f"backbone {entry.name or entry.config['model_type']}: {path} does not fit "
                     f"({reason}); expected model.safetensors of the same network and sizes"
                 ) from error
+        # from_pretrained returns a new module in evaluation mode; bring it to this module's mode.
         self.train(self.training)
 
     def read(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Tokens (B, N, D) of what the network is given."""
+        """Tokens (B, N, D) of the network's input."""
+        # A frozen network keeps no activations; the projection after it still gets gradients.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             if isinstance(self.net, Recognizer):
                 tokens = self.net.forward_features(*args)
@@ -164,7 +169,7 @@ def _vision_net(entry: Backbone) -> Any:
 
 
 class ImageBackbone(ExpertBackbone):
-    """An image model on the onset frame; its patch tokens are pooled to a square of N."""
+    """An image model on the onset frame; its patch tokens are pooled to a square grid of N."""
 
     def __init__(self, entry: Backbone, config: DeftConfig) -> None:
         net = _vision_net(entry)
@@ -179,17 +184,21 @@ class ImageBackbone(ExpertBackbone):
             structure.new_tensor(v).view(3, 1, 1) for v in (self.entry.mean, self.entry.std)
         )
         image = F.interpolate(
-            (structure + 1) / 2, (self.side,) * 2, mode="bilinear", antialias=True
+            # To 0..1, the range that the published mean and SD refer to.
+            (structure + 1) / 2,
+            (self.side,) * 2,
+            mode="bilinear",
+            antialias=True,
         )
         tokens = self.read(pixel_values=(image - mean) / std)
-        # Class and register tokens come before the patches.
+        # Class and register tokens come before the patches, so take the last ones.
         patches = tokens[:, -(self.grid**2) :].transpose(1, 2).unflatten(2, (self.grid, self.grid))
         pooled: Tensor = self.pool(patches).flatten(2).transpose(1, 2)
         return pooled
 
 
 class VideoBackbone(ExpertBackbone):
-    """VideoMAE on the differences to the onset; its tokens are pooled over space, then time."""
+    """VideoMAE on the differences to the onset; pools its tokens over space, then over time."""
 
     def __init__(self, entry: Backbone, config: DeftConfig) -> None:
         net = _vision_net(entry)
@@ -209,7 +218,7 @@ class VideoBackbone(ExpertBackbone):
 
 
 class FramesBackbone(ExpertBackbone):
-    """A recognizer of frames on the differences to the onset."""
+    """A recognizer that reads ``frames``, on the differences to the onset."""
 
     def __init__(self, entry: Backbone, config: DeftConfig) -> None:
         net = _recognizer("texture", entry)
@@ -218,6 +227,7 @@ class FramesBackbone(ExpertBackbone):
 
     def forward(self, texture: Tensor) -> Tensor:
         """Differences to the onset (B, T, S, S) -> tokens (B, N, D)."""
+        # Recognizers expect images in 0..1; no change becomes mid-grey.
         grey = (0.5 + texture / 2).clamp(0, 1).unsqueeze(2)
         tokens = self.read({"frames": grey.expand(-1, -1, 3, -1, -1)})
         pooled: Tensor = self.pool(tokens.transpose(1, 2)).transpose(1, 2)
@@ -225,7 +235,7 @@ class FramesBackbone(ExpertBackbone):
 
 
 class FlowBackbone(ExpertBackbone):
-    """A recognizer of flow; its tokens stand where the flow map's cells stood.
+    """A recognizer that reads flow; its tokens replace the cells of the flow map.
 
     Attributes:
         cells: Number N of its tokens.
@@ -234,9 +244,11 @@ class FlowBackbone(ExpertBackbone):
     def __init__(self, entry: Backbone, config: DeftConfig) -> None:
         net = _recognizer("motion", entry)
         super().__init__(net, entry, net.feature_dim, config.expert_dim)
+        # A recognizer with a fixed input size has a ``side`` argument; others take any size.
         side = inspect.signature(type(net)).parameters.get("side")
         default = config.map_size if side is None else side.default
         self.side = int(entry.options.get("side", default))
+        # The number of tokens is known only from a forward pass.
         with torch.no_grad():
             empty = torch.zeros(1, 2, 3, config.map_size, config.map_size)
             self.cells = net.eval().forward_features(self._inputs(empty)).shape[1]
@@ -245,6 +257,7 @@ class FlowBackbone(ExpertBackbone):
     def _inputs(self, flow: Tensor) -> dict[str, Tensor]:
         if flow.shape[-1] != self.side:
             shape = flow.shape[:3]
+            # No rescaling of the values: encoded flow is relative to its SD, not in pixels.
             resized = F.interpolate(flow.flatten(0, 1), (self.side,) * 2, mode="area")
             flow = resized.view(*shape, self.side, self.side)
         return {"flow_uvs": flow[:, 0], "flow_dual": flow}
@@ -255,7 +268,7 @@ class FlowBackbone(ExpertBackbone):
 
 
 def make_backbone(expert: str, config: DeftConfig) -> Any:
-    """The backbone that a configuration names for an expert; None for the own network."""
+    """The configured backbone of an expert; None if the expert uses its own network."""
     if expert not in config.backbones:
         return None
     entry = Backbone.model_validate(config.backbones[expert])

@@ -1,6 +1,6 @@
 """Configuration of DEFT-LLM.
 
-DEFT-LLM (arXiv 2511.10948) publishes neither code nor sizes. Every number here is our choice.
+DEFT-LLM (arXiv 2511.10948) publishes neither code nor sizes. Every number here is our own choice.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from transformers import AutoConfig, PretrainedConfig
 
 from deft_llm import facs
 
+# Of labels without a loss: what torch's cross entropy ignores, and transformers' Trainer pads with.
+IGNORE_INDEX = -100
 EXPERTS: tuple[str, ...] = ("structure", "texture", "motion")
 DEFAULT_AUS: tuple[int, ...] = (
     *(1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 28, 38, 39, 43),
@@ -23,35 +25,35 @@ DEFAULT_EMOTIONS: tuple[str, ...] = (
 
 
 class DeftConfig(PretrainedConfig):
-    """Everything that fixes the shape of a DEFT-LLM.
+    """Sizes, labels and loss weights of a DEFT-LLM.
 
     Attributes:
         text_config: Configuration of any causal language model.
         expert_dim: Width D of the experts' tokens.
         structure_size: Side of the onset image in pixels.
         structure_tokens: Tokens of the structure expert, a square number.
-        texture_frames: Differences to the onset that the texture expert reads.
+        texture_frames: Number of difference images that the texture expert reads.
         texture_size: Side of a difference image.
         texture_tokens: Tokens of the texture expert.
         map_size: Side of the flow map.
-        region_features: Numbers per region and phase in the region motion table.
+        region_features: Columns per region and phase in the region motion table.
         motion_layers: Attention layers of the motion expert.
         aus: FACS numbers, one motion query each.
         emotions: Classes of the emotion head, the last one "none".
-        expert_dropout: Probability with which training blanks each expert of a sample.
-        amplitude_dropout: Probability with which training withholds the amplitude of the flow, and
-            by itself the region table: published flow images have neither.
-        dropout: Of single values in the experts' tokens.
+        expert_dropout: Probability that training blanks an expert, for each sample and expert.
+        amplitude_dropout: Probability that training withholds the amplitude of the flow and,
+            drawn separately, the region table: published flow images have neither.
+        dropout: Dropout of single values in the experts' tokens.
         emotion_weight: Weight of the emotion head's cross-entropy.
         au_weight: Weight of the AU head's binary cross-entropy.
-        region_weight: Weight of the region head's cross-entropy, which binds the region tokens to
-            what may be said of their region (motion-text alignment).
+        region_weight: Weight of the region head's cross-entropy, which aligns the region tokens
+            with the statements about their region (motion-text alignment).
         orthogonality_weight: Weight of the experts' disentanglement loss (``orthogonality``).
-        backbones: Expert -> what reads its input in place of the own network
+        backbones: Expert -> settings of the network that replaces its own
             (``deft/backbones.py``).
-        motion_names: Token ids of what each motion token is about, AUs then regions, in the
-            language model's words; empty gives the tokens no names.
-        *_token_id: Placeholder ids that the expert tokens replace.
+        motion_names: Token ids of the name of each motion token, AUs then regions, in the
+            language model's vocabulary; empty adds no names.
+        *_token_id: Ids of the placeholder tokens.
     """
 
     model_type = "deft"
@@ -98,6 +100,7 @@ class DeftConfig(PretrainedConfig):
         self.map_size = map_size
         self.region_features = region_features
         self.motion_layers = motion_layers
+        # Lists rather than tuples, as JSON reads them back.
         self.aus = list(aus)
         self.emotions = list(emotions)
         self.expert_dropout = expert_dropout
@@ -112,12 +115,13 @@ class DeftConfig(PretrainedConfig):
         self.structure_token_id = structure_token_id
         self.texture_token_id = texture_token_id
         self.motion_token_id = motion_token_id
+        # transformers reads this flag from the outer configuration.
         kwargs.setdefault("tie_word_embeddings", bool(text.tie_word_embeddings))
         super().__init__(**kwargs)
 
     @property
     def motion_tokens(self) -> int:
-        """One token per AU query, then one per face region."""
+        """Tokens of the motion expert: one per AU query, then one per face region."""
         return len(self.aus) + len(facs.REGIONS)
 
     def token_counts(self) -> dict[str, int]:

@@ -1,10 +1,10 @@
 """The three expert encoders: structure, dynamic texture, motion semantics.
 
-Each sees what the others do not, so that identity and motion are kept apart at the input:
-structure reads the onset frame alone, dynamic texture the differences to the onset, motion
-semantics the head-compensated flow and the region motion table. The paper (arXiv 2511.10948)
-names the experts and no architecture; these small networks are our own. ``deft/backbones.py`` has
-what may stand in their place.
+The experts have disjoint inputs, which separates identity from motion: structure reads the onset
+frame alone, dynamic texture the differences to the onset, motion semantics the head-compensated
+flow and the region motion table. The paper (arXiv 2511.10948) names the experts but no
+architecture; these small networks are our own choice. ``deft/backbones.py`` has the networks that
+can replace them.
 
 Dimensions: B clips, D expert width, K AU queries, R regions, T texture frames, S map side.
 """
@@ -20,6 +20,7 @@ from deft_llm.deft.configuration_deft import DeftConfig
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    # Group norm, because batch statistics would depend on the clips drawn together.
     groups = max(1, outputs // 16)
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
@@ -48,7 +49,7 @@ class StructureExpert(nn.Module):
 
 
 class TextureExpert(nn.Module):
-    """Change of appearance over time: a CNN per difference image, then mixing over time."""
+    """Change of appearance over time: a CNN per difference image, then convolutions over time."""
 
     def __init__(self, config: DeftConfig) -> None:
         super().__init__()
@@ -56,6 +57,7 @@ class TextureExpert(nn.Module):
         self.frame_net = nn.Sequential(
             _conv(1, 16, stride=2), _conv(16, 32, stride=2), _conv(32, 48), _conv(48, 48, stride=2)
         )
+        # Three of the four convolutions have stride 2.
         self.cells = (config.texture_size // 8) ** 2
         self.frame_proj = nn.Linear(48 * self.cells, width)
         self.time_net = nn.Sequential(
@@ -69,12 +71,13 @@ class TextureExpert(nn.Module):
         """Differences to the onset (B, T, S, S) -> tokens (B, N, D)."""
         batch, frames = texture.shape[:2]
         maps = self.frame_net(texture.flatten(0, 1).unsqueeze(1))
+        # Flatten rather than pool: where the skin changed matters.
         tokens = self.frame_proj(maps.flatten(1)).view(batch, frames, -1)
         return self.time_net(tokens.transpose(1, 2)).transpose(1, 2)
 
 
 class _QueryBlock(nn.Module):
-    """Attention of the queries to one another and to the flow map, then a feed-forward layer."""
+    """Attention of the queries to each other and to the flow map, then a feed-forward layer."""
 
     def __init__(self, width: int, heads: int = 4) -> None:
         super().__init__()
@@ -93,7 +96,7 @@ class _QueryBlock(nn.Module):
 
 
 class MotionExpert(nn.Module):
-    """What moved where: flow maps and the region table, read by a query per AU and per region."""
+    """Motion encoder: one query per AU and per region reads the flow maps and the region table."""
 
     def __init__(self, config: DeftConfig, backbone: FlowBackbone | None = None) -> None:
         super().__init__()
@@ -104,7 +107,9 @@ class MotionExpert(nn.Module):
             _conv(6, 32, stride=2), _conv(32, 64), _conv(64, 96, stride=2), _conv(96, width)
         )
         cells = backbone.cells if backbone else (config.map_size // 4) ** 2
+        # 0.02: the usual initial SD of transformer embeddings.
         self.map_position = nn.Parameter(torch.randn(cells, width) * 0.02)
+        # 8: two phases, each with the log amplitude of u, v, strain and the availability flag.
         self.amplitude = nn.Linear(8, width)
         self.region_net = nn.Sequential(
             nn.Linear(2 * config.region_features, width), nn.GELU(), nn.Linear(width, width)
@@ -124,10 +129,12 @@ class MotionExpert(nn.Module):
         Returns:
             Tokens (B, K + R, D): the AU queries, then the regions.
         """
+        # Drawn separately, so that the network also learns from clips that lack only one of them.
         flow_scale, regions = self._withhold(flow_scale), self._withhold(regions)
         if isinstance(self.map_net, FlowBackbone):
             maps = self.map_net(flow)
         else:
+            # Both phases as 6 channels of one map, so that a cell sees the motion and its return.
             maps = self.map_net(flow.flatten(1, 2)).flatten(2).transpose(1, 2)
         maps = maps + self.map_position + self.amplitude(flow_scale.flatten(1)).unsqueeze(1)
         table = self.region_net(regions.transpose(1, 2).flatten(2)) + self.region_position
@@ -137,7 +144,7 @@ class MotionExpert(nn.Module):
         return tokens
 
     def _withhold(self, values: Tensor) -> Tensor:
-        """Blank an input of some samples in training; all zeros, its availability flag too."""
+        """In training, set an input to zero for some samples, including its availability flag."""
         if not self.training or self.withheld <= 0:
             return values
         shape = (len(values), *(1,) * (values.dim() - 1))
@@ -145,7 +152,7 @@ class MotionExpert(nn.Module):
 
 
 class DeftExperts(nn.Module):
-    """The three experts with a learned blank token each, for drop-out and ablation."""
+    """The three experts, each with a learned blank token for expert dropout and ablation."""
 
     def __init__(self, config: DeftConfig) -> None:
         super().__init__()
@@ -159,7 +166,7 @@ class DeftExperts(nn.Module):
         )
 
     def train(self, mode: bool = True) -> DeftExperts:
-        """Frozen encoders stay in evaluation mode; in training, whole experts are still dropped."""
+        """Keep frozen encoders in evaluation mode; expert dropout still applies in training."""
         super().train(mode)
         if not any(parameter.requires_grad for parameter in self.parameters()):
             for child in self.children():
@@ -183,7 +190,7 @@ class DeftExperts(nn.Module):
             flow: (B, 2, 3, S, S).
             flow_scale: (B, 2, 4).
             regions: (B, 2, R, F).
-            ablate: Experts to replace by their blank token in every sample.
+            ablate: Experts to replace by their blank token in all samples.
 
         Returns:
             Expert name -> (B, N, D).
@@ -196,17 +203,17 @@ class DeftExperts(nn.Module):
         return self.dropped(tokens)
 
     def _read(self, name: str, ablate: tuple[str, ...], *inputs: Tensor) -> Tensor:
-        """Tokens of one expert; a blank one reads nothing."""
+        """Tokens of one expert; an ablated one does not read its input."""
         if name in ablate:
             return self.blank[name].expand(len(inputs[0]), self.counts[name], -1)
         tokens: Tensor = self.dropout(getattr(self, name)(*inputs))
         return tokens
 
     def dropped(self, tokens: dict[str, Tensor]) -> dict[str, Tensor]:
-        """In training, whole experts of some samples give way to their blank token.
+        """Expert dropout: in training, replace whole experts of some samples by their blank token.
 
         Args:
-            tokens: Expert name -> (B, N, D), also such as were encoded before.
+            tokens: Expert name -> (B, N, D); precomputed tokens are allowed.
         """
         kept = {}
         for name, values in tokens.items():

@@ -1,9 +1,10 @@
-"""DEFT-LLM in transformers' own terms.
+"""DEFT-LLM as a transformers model.
 
-Expert tokens pass a projector each and replace placeholder tokens in the prompt of any causal
-language model; two discriminative heads read the same experts. The hybrid loss is the language
-model's cross-entropy on the answers plus the heads' (arXiv 2511.10948 states "hybrid
-discriminative + generative"; the weights are ours).
+One projector per expert maps the expert tokens to the language model's width; they replace
+placeholder tokens in the prompt of any causal language model. Discriminative heads read the same
+expert tokens. The hybrid loss is the language model's cross-entropy on the answers plus the heads'
+losses (arXiv 2511.10948 states "hybrid discriminative + generative"; the weights are our own
+choice).
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from transformers.generation import GenerationMixin
 from transformers.utils import ModelOutput
 
 from deft_llm import facs
-from deft_llm.deft.configuration_deft import DeftConfig
+from deft_llm.deft.configuration_deft import IGNORE_INDEX, DeftConfig
 from deft_llm.deft.experts import DeftExperts
 
-IGNORE_INDEX = -100
 CLIP_INPUTS: tuple[str, ...] = ("structure", "texture", "flow", "flow_scale", "regions")
 
 
@@ -33,14 +33,14 @@ class DeftOutput(ModelOutput):
     """Output of one forward pass.
 
     Attributes:
-        loss: Hybrid loss; None without labels of any kind.
+        loss: Hybrid loss; None if no labels were given.
         logits: (B, L, V), or None when no text was given.
         past_key_values: Cache of the language model.
         hidden_states: Of the language model, on request.
         attentions: Of the language model, on request.
         emotion_logits: (clips, emotions).
         au_logits: (clips, K, 2), left and right.
-        region_logits: (clips, R, 1 + 8): nothing to say, or the octant (``facs.octant``).
+        region_logits: (clips, R, 1 + 8): no motion, or the octant (``facs.octant``).
     """
 
     loss: Tensor | None = None
@@ -67,7 +67,11 @@ class DeftMultiModalProjector(nn.Sequential):
 
 
 class DeftHeads(nn.Module):
-    """Discriminative heads: emotion from all experts, AUs and regions from their own tokens."""
+    """Discriminative heads for emotion, AUs and regions.
+
+    Emotion reads the pooled texture and motion tokens and the AU logits; AUs and regions each read
+    their own motion token.
+    """
 
     def __init__(self, config: DeftConfig) -> None:
         super().__init__()
@@ -90,21 +94,23 @@ class DeftHeads(nn.Module):
         return self.emotion(torch.cat(pooled, dim=-1)), au_logits
 
     def regions(self, tokens: dict[str, Tensor]) -> Tensor:
-        """Expert tokens -> what may be said of each region, logits (B, R, 1 + 8)."""
+        """Expert tokens -> region logits (B, R, 1 + 8): no motion, or the octant."""
         return self.region(tokens["motion"][:, self.num_aus :])
 
     def verdicts(self, tokens: dict[str, Tensor]) -> Tensor:
-        """What the heads read from each motion token: probabilities (B, K + R, 2 + 1 + 8).
+        """Head outputs for each motion token, as probabilities (B, K + R, 2 + 1 + 8).
 
-        Both sides of an AU, then the statements about a region; what is not a token's own is 0.
+        The first two columns are the sides of an AU, the others the region classes. An AU token
+        has zeros in the region columns and a region token has zeros in the AU columns.
         """
+        # Sigmoid for AUs, because several can be active at once; a region has exactly one class.
         aus = self.au(tokens["motion"][:, : self.num_aus]).sigmoid()
         regions = self.regions(tokens).softmax(-1)
         return torch.cat([F.pad(aus, (0, regions.shape[-1])), F.pad(regions, (2, 0))], dim=1)
 
 
 class MotionProjector(nn.Module):
-    """The projector of motion tokens, which also hands on what the heads read from each."""
+    """Projector of the motion tokens; adds the heads' outputs for each token."""
 
     def __init__(self, config: DeftConfig) -> None:
         super().__init__()
@@ -118,14 +124,15 @@ class MotionProjector(nn.Module):
 
 
 def orthogonality(tokens: dict[str, Tensor]) -> Tensor:
-    """How much the experts say the same: 0 where their pooled tokens share no direction.
+    """Overlap of the experts' features; 0 if their pooled tokens share no direction.
 
-    Every expert's mean token, centred over the batch and brought to length 1, gives Z (B, D); the
-    sum over pairs of experts of ``||Zi^T Zj||_F^2 / B^2``, in 0..3. A batch of one says nothing: 0.
+    Z (B, D) is an expert's mean token, centred over the batch and scaled to length 1. The loss is
+    the sum over pairs of experts of ``||Zi^T Zj||_F^2 / B^2``, in 0..3. It is 0 for a batch of one.
 
     Args:
         tokens: Expert -> (B, N, D).
     """
+    # float32: differences to the batch mean and their squares lose too much in bfloat16.
     pooled = [values.float().mean(1) for values in tokens.values()]
     unit = [F.normalize(values - values.mean(0), dim=-1) for values in pooled]
     pairs = [(a.T @ b).square().sum() for a, b in combinations(unit, 2)]
@@ -133,7 +140,7 @@ def orthogonality(tokens: dict[str, Tensor]) -> Tensor:
 
 
 class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
-    """The whole model; see the module's docstring."""
+    """The complete model; see the module docstring."""
 
     config_class = DeftConfig
     base_model_prefix = "language_model"
@@ -142,16 +149,17 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
     _supports_flash_attn = True
     _no_split_modules: list[str] = []
     main_input_name = "input_ids"
-    # PEFT looks for the language model's tied weights only where the whole has such a mapping.
+    # PEFT searches for the language model's tied weights only if the outer model has this mapping.
     _tied_weights_keys: dict[str, str] = {}
     accepts_loss_kwargs = True
 
     def __init__(self, config: DeftConfig, empty_text_model: bool = False) -> None:
-        """Build it.
+        """Build the model.
 
         Args:
-            config: Its shape.
-            empty_text_model: Give the language model no memory: another takes its place.
+            config: Sizes of the model.
+            empty_text_model: Build the language model on the meta device, without memory, because
+                the caller replaces it.
         """
         super().__init__(config)
         self.experts = DeftExperts(config)
@@ -171,16 +179,18 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def from_text_model(
         cls, name_or_path: str, config: DeftConfig, **kwargs: Any
     ) -> DeftForConditionalGeneration:
-        """Put fresh experts in front of a pre-trained language model.
+        """Put freshly initialised experts in front of a pre-trained language model.
 
         Args:
             name_or_path: Hub name or folder of any causal language model.
-            config: Its ``text_config`` is replaced by the loaded model's.
+            config: Model configuration; ``text_config`` is replaced by the loaded model's.
             **kwargs: For ``AutoModelForCausalLM.from_pretrained`` (dtype, quantisation).
         """
         language_model = AutoModelForCausalLM.from_pretrained(name_or_path, **kwargs)
         config.text_config = language_model.config
         config.tie_word_embeddings = bool(config.text_config.tie_word_embeddings)
+        # The meta device avoids holding a second, random language model in memory until it is
+        # replaced.
         model = cls(config, empty_text_model=True)
         model.language_model = language_model
         return model
@@ -198,7 +208,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return self.language_model.get_output_embeddings()
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
-        """Resize the language model's vocabulary and note it in both configurations."""
+        """Resize the language model's vocabulary and update ``text_config`` to match."""
         embeddings = self.language_model.resize_token_embeddings(*args, **kwargs)
         self.config.text_config.vocab_size = embeddings.num_embeddings
         return embeddings
@@ -210,16 +220,16 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def get_placeholder_mask(
         self, input_ids: Tensor, inputs_embeds: Tensor, expert: str, features: Tensor
     ) -> Tensor:
-        """Where an expert's tokens go among the embeddings (B, L, W).
+        """Mask (B, L, W) of the embeddings that an expert's tokens replace.
 
         Args:
             input_ids: (B, L).
             inputs_embeds: (B, L, W).
-            expert: Its name.
-            features: (clips, N, W), what is to be put there.
+            expert: Name of the expert.
+            features: (clips, N, W), the expert's projected tokens.
 
         Raises:
-            ValueError: If placeholders and tokens differ in number; names both.
+            ValueError: If the numbers of placeholders and tokens differ; names both.
         """
         mask = input_ids == self.config.placeholder_ids()[expert]
         if int(mask.sum()) != features.shape[0] * features.shape[1]:
@@ -232,22 +242,26 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return mask.unsqueeze(-1).expand_as(inputs_embeds)
 
     def _merge(self, input_ids: Tensor, embeds: Tensor, tokens: dict[str, Tensor]) -> Tensor:
-        """Replace the placeholders of each expert by its projected tokens."""
+        """Replace each expert's placeholders by its projected tokens."""
         for name in self.config.placeholder_ids():
             features = self._projected(name, tokens).to(embeds.dtype)
             mask = self.get_placeholder_mask(input_ids, embeds, name, features)
+            # masked_scatter fills in row-major order, so clips must come in their order of
+            # appearance.
             embeds = embeds.masked_scatter(mask, features)
         return embeds
 
     def _projected(self, name: str, tokens: dict[str, Tensor]) -> Tensor:
-        """Tokens of an expert in the language model's width.
+        """Tokens of an expert, projected to the language model's width.
 
-        A motion token carries the language model's own word for its AU or region, so that the
-        words of an answer find the token that they are about (our own choice).
+        The language model's own embedding of the AU or region name is added to each motion token,
+        so that words in an answer can attend to the matching token (our own choice).
         """
         if name != "motion":
             projected: Tensor = self.projectors[name](tokens[name])
             return projected
+        # Detached: the language model's loss must not change what the heads learn from their
+        # labels.
         verdicts = self.heads.verdicts(tokens).detach()
         features: Tensor = self.projectors[name](tokens[name], verdicts)
         names = self.config.motion_names
@@ -255,6 +269,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             return features
         flat = torch.tensor([i for ids in names for i in ids], device=features.device)
         words = self.get_input_embeddings()(flat).split([len(ids) for ids in names])
+        # A name can have several text tokens; their mean is one vector for one motion token.
         return features + torch.stack([word.mean(0) for word in words])
 
     def forward(
@@ -284,25 +299,25 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             input_ids: (B, L) with placeholders for the expert tokens; None runs the heads only.
             attention_mask: (B, L).
             position_ids: (B, L).
-            past_key_values: Cache; clip inputs go with the first step only.
+            past_key_values: Cache; clip inputs are passed with the first step only.
             inputs_embeds: (B, L, W) instead of ``input_ids``.
             labels: (B, L), -100 outside the answers.
-            structure: (clips, 3, S, S); with the four below, the clips in order of appearance.
+            structure: (clips, 3, S, S); this and the next four hold clips in order of appearance.
             texture: (clips, T, S, S).
             flow: (clips, 2, 3, S, S).
             flow_scale: (clips, 2, 4).
             regions: (clips, 2, R, F).
-            expert_tokens: Output of ``get_clip_features`` instead of the clip inputs; in training,
-                whole experts of it are dropped as they are of the clip inputs.
+            expert_tokens: Output of ``get_clip_features`` instead of the clip inputs; expert
+                dropout applies to it in training as well.
             emotion_labels: (clips,) class index, -100 where unknown.
             au_labels: (clips, K, 2) 0/1, or -1 where unknown.
-            region_labels: (clips, R) 0 for nothing to say, 1 + octant, or -100 where unknown.
-            ablate: Experts to leave out.
+            region_labels: (clips, R) 0 for no motion, 1 + octant, or -100 where unknown.
+            ablate: Experts to ablate.
             num_items_in_batch: Answer tokens over all accumulated micro-batches.
             **kwargs: For the language model (``use_cache``, ``output_attentions`` …).
 
         Raises:
-            ValueError: If placeholders and expert tokens differ in number.
+            ValueError: If the numbers of placeholders and expert tokens differ.
         """
         emotion_logits = au_logits = region_logits = None
         terms: list[Tensor] = []
@@ -321,7 +336,8 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             if terms and self.config.orthogonality_weight:
                 terms.append(self.config.orthogonality_weight * orthogonality(expert_tokens))
             if num_items_in_batch is not None and labels is not None:
-                # Trainer does not divide such a loss by its accumulation steps.
+                # Given num_items_in_batch, Trainer does not divide the loss by the accumulation
+                # steps; weight the head losses by this micro-batch's share of answer tokens.
                 share = (labels != IGNORE_INDEX).sum() / num_items_in_batch
                 terms = [term * share for term in terms]
         text: Any = {}
@@ -347,6 +363,8 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
                     )
                 )
         return DeftOutput(
+            # float32: under autocast or a bfloat16 model the terms can differ in dtype, and stack
+            # needs one.
             loss=torch.stack([t.float() for t in terms]).sum() if terms else None,
             logits=text.get("logits"),
             past_key_values=text.get("past_key_values"),
@@ -365,21 +383,24 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         au_labels: Tensor | None,
     ) -> list[Tensor]:
         terms = []
+        # cross_entropy gives NaN if every label is ignored.
         if emotion_labels is not None and bool((emotion_labels >= 0).any()):
             cross_entropy = F.cross_entropy(emotion_logits.float(), emotion_labels)
             terms.append(self.config.emotion_weight * cross_entropy)
         if au_labels is not None:
+            # The clamp below only makes -1 a valid target; the mask removes those entries from the
+            # loss.
             known = au_labels >= 0
             bce = F.binary_cross_entropy_with_logits(
                 au_logits.float(), au_labels.clamp(min=0).float(), reduction="none"
             )
-            # Summed over AUs: a clip shows one or two of them, and a mean would drown those.
+            # Sum over AUs: a clip shows one or two of them, and a mean would dilute their loss.
             per_clip = (bce * known).sum((1, 2))
             terms.append(self.config.au_weight * per_clip.mean())
         return terms
 
     def _region_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Summed over regions, for the reason of the AUs; mean over clips."""
+        """Region loss: sum over regions, as for the AUs, and mean over clips."""
         loss = F.cross_entropy(
             logits.float().flatten(0, 1),
             labels.flatten(),
@@ -391,7 +412,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, is_first_iteration: bool = False, **kwargs: Any
     ) -> dict[str, Any]:
-        """Pass the clip with the first step only; later steps find it in the cache."""
+        """Pass the clip inputs with the first step only; later steps have them in the cache."""
         inputs = super().prepare_inputs_for_generation(
             input_ids, is_first_iteration=is_first_iteration, **kwargs
         )

@@ -1,8 +1,8 @@
-"""From a measured clip and words to the model's inputs.
+"""Convert measured clips and text to model inputs.
 
-``DeftFeatureExtractor`` scales the features of a clip into the experts' inputs. ``DeftProcessor``
-joins it with a tokenizer, expands ``<clip>`` into the experts' placeholder spans, and renders
-conversations with the answers marked for the loss.
+``DeftFeatureExtractor`` scales the features of a clip to the experts' inputs. ``DeftProcessor``
+combines it with a tokenizer, expands ``<clip>`` into the experts' placeholder spans, and encodes
+conversations with labels on the answers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from transformers import (
 
 from deft_llm import facs
 from deft_llm.data.features import REGION_COLUMNS, Features
-from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
+from deft_llm.deft.configuration_deft import EXPERTS, IGNORE_INDEX, DeftConfig
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow
 
@@ -37,16 +37,15 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 CHAT_TOKENS: tuple[str, ...] = ("<|user|>", "<|assistant|>", "<|system|>", "<|end|>")
-IGNORE_INDEX = -100
 
 
 def placeholder(expert: str) -> str:
-    """The token that stands for one token of an expert."""
+    """The placeholder token for one token of an expert."""
     return f"<{expert}_token>"
 
 
 def clip_span(config: DeftConfig) -> str:
-    """The text that stands for one clip: every expert's placeholders inside its tags."""
+    """The text that represents one clip: every expert's placeholders inside its tags."""
     return "".join(
         f"<{name}>{placeholder(name) * count}</{name}>"
         for name, count in config.token_counts().items()
@@ -54,11 +53,11 @@ def clip_span(config: DeftConfig) -> str:
 
 
 class DeftFeatureExtractor(FeatureExtractionMixin):
-    """Scales the features of clips into the experts' inputs.
+    """Scales the features of clips to the experts' inputs.
 
     Attributes:
-        texture_scale: Grey levels that become 1.
-        amplitude_floor: Pixels added before a logarithm.
+        texture_scale: Difference in grey levels that is scaled to 1.
+        amplitude_floor: Pixels added to amplitudes before the logarithm.
     """
 
     model_input_names = ["structure", "texture", "flow", "flow_scale", "regions"]
@@ -71,7 +70,7 @@ class DeftFeatureExtractor(FeatureExtractionMixin):
         self.amplitude_floor = amplitude_floor
 
     def __call__(self, clips: Features | Sequence[Features]) -> BatchFeature:
-        """Packets -> float32 tensors, see ``DeftForConditionalGeneration.forward``."""
+        """Features -> float32 tensors, see ``DeftForConditionalGeneration.forward``."""
         clips = [clips] if isinstance(clips, dict) else list(clips)
         rows = [self._scale(features) for features in clips]
         stacked = {name: np.stack([row[name] for row in rows]) for name in self.model_input_names}
@@ -82,6 +81,7 @@ class DeftFeatureExtractor(FeatureExtractionMixin):
         texture = features["texture"].astype(np.float32) / self.texture_scale
         return {
             "structure": features["onset"].transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0,
+            # The signed square root keeps large differences (a blink) from drowning faint ones.
             "texture": np.sign(texture) * np.sqrt(np.abs(texture)),
             "flow": flow,
             "flow_scale": self._flow_scale(amplitude),
@@ -89,13 +89,15 @@ class DeftFeatureExtractor(FeatureExtractionMixin):
         }
 
     def _flow_scale(self, amplitude: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logarithm of the amplitudes (P, 3) and a mark that they are known: (P, 4)."""
+        """Logarithm of the amplitudes (P, 3) and an availability flag: (P, 4)."""
         logs = np.log(amplitude + self.amplitude_floor)
         scale = np.concatenate([logs, np.ones((len(logs), 1), np.float32)], axis=1)
         return scale.astype(np.float32)
 
     def _regions(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Columns brought to comparable ranges (arcsinh and logarithm for long tails)."""
+        """Scale the columns to comparable ranges (arcsinh and logarithm for long tails)."""
+        # arcsinh where values have a sign or can be zero: linear below the divisor, logarithmic
+        # above.
         columns = {name: table[..., i] for i, name in enumerate(REGION_COLUMNS)}
         scaled = {
             "u": np.arcsinh(columns["u"] / 0.1),
@@ -112,7 +114,7 @@ class DeftFeatureExtractor(FeatureExtractionMixin):
 
 
 class DeftProcessor(ProcessorMixin):
-    """Tokenizer and feature extractor behind one call."""
+    """Tokenizer and feature extractor combined."""
 
     def __init__(
         self,
@@ -122,17 +124,17 @@ class DeftProcessor(ProcessorMixin):
         prompts: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Join the parts.
+        """Combine a feature extractor and a tokenizer.
 
         Args:
             feature_extractor: Scales features.
             tokenizer: Must know the placeholder tokens (``add_expert_tokens``).
-            span: What ``<clip>`` expands to (``clip_span``).
-            prompts: Name -> the question that a caller asks by that name.
+            span: Text that replaces ``<clip>`` (``clip_span``).
+            prompts: Name -> question text.
             **kwargs: For ``ProcessorMixin``.
 
         Raises:
-            UserError: If the tokenizer does not know a token of the span.
+            UserError: If the tokenizer lacks a token of the span.
         """
         known = tokenizer.get_vocab()
         if missing := [t for t in SPECIAL_TOKENS if t in span and t not in known]:
@@ -153,7 +155,7 @@ class DeftProcessor(ProcessorMixin):
             ``input_ids`` and ``attention_mask`` (B, L), padded on the left, and the clip inputs.
 
         Raises:
-            UserError: If the number of ``<clip>`` marks and of clips differ.
+            UserError: If the numbers of ``<clip>`` marks and clips differ.
         """
         texts = [text] if isinstance(text, str) else list(text)
         marks = sum(t.count(CLIP_TOKEN) for t in texts)
@@ -165,6 +167,7 @@ class DeftProcessor(ProcessorMixin):
             )
         encoded = self.tokenizer(
             [t.replace(CLIP_TOKEN, self.span) for t in texts],
+            # The chat template has written the special tokens already.
             add_special_tokens=False,
             padding=True,
             padding_side="left",
@@ -176,27 +179,28 @@ class DeftProcessor(ProcessorMixin):
         return BatchFeature(data)
 
     def chat(self, messages: list[dict[str, str]]) -> str:
-        """Render messages (role, content) with the turn of the assistant opened."""
+        """Render messages (role, content), followed by the start of an assistant turn."""
         return self.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
 
     def encode_conversation(self, messages: list[dict[str, str]]) -> tuple[list[int], list[int]]:
-        """Token ids and labels of a conversation; only the assistant's words are labelled.
+        """Token ids and labels of a conversation; only the assistant's text is labelled.
 
-        Each turn is tokenized by itself, so that the border between question and answer is a
-        border between tokens with every tokenizer. Templates may write the last answer otherwise
-        than earlier ones (Qwen3 opens it with an empty thought): what is learned is the answer
-        and what closes it, after the prompt that ``chat`` makes.
+        Each turn is tokenized separately, so that no token spans question and answer, whatever
+        the tokenizer. Templates may render the last answer differently from earlier ones (Qwen3
+        opens it with an empty thought), so the labels cover the answer and its end token, after
+        the prompt that ``chat`` renders.
         """
         ids: list[int] = []
         labels: list[int] = []
-        before = ""  # the answer before, closed
+        before = ""  # the previous answer with its end token
         for i, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
             opened = self.chat(messages[:i])
             closed = self.tokenizer.apply_chat_template(messages[: i + 1], tokenize=False)
+            # The last occurrence: the same words may stand in an earlier turn.
             answer = closed[closed.rindex(message["content"]) :]
             asked = opened[opened.rindex(before) + len(before) :] if before else opened
             for piece, learn in ((asked, False), (answer, True)):
@@ -210,10 +214,10 @@ class DeftProcessor(ProcessorMixin):
 
 
 def add_expert_tokens(tokenizer: PreTrainedTokenizerBase, config: DeftConfig) -> int:
-    """Teach a tokenizer the placeholder tokens; note their ids and the motion tokens' names.
+    """Add the placeholder tokens to a tokenizer; store their ids and the motion names in config.
 
     Returns:
-        How many tokens were new; resize the model's embeddings when there are any.
+        Number of new tokens; resize the model's embeddings if it is not zero.
     """
     added = tokenizer.add_special_tokens(
         {"extra_special_tokens": list(SPECIAL_TOKENS)}, replace_extra_special_tokens=False
@@ -230,7 +234,7 @@ AutoProcessor.register(DeftConfig, DeftProcessor)
 
 
 def padded(talks: Sequence[tuple[list[int], list[int]]], pad: int) -> dict[str, torch.Tensor]:
-    """Ids and labels of B conversations, padded on the right, with their mask, each (B, L)."""
+    """Ids, labels and mask of B conversations, padded on the right, each (B, L)."""
     lengths = torch.tensor([len(ids) for ids, _ in talks])
     longest = int(lengths.max())
 

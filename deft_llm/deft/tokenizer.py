@@ -1,9 +1,8 @@
-"""The tiny default's tokenizer: a sentencepiece BPE model trained on the instruction text.
+"""Tokenizer of the tiny default model: sentencepiece BPE, trained on the instruction text.
 
-Pre-trained language models bring a tokenizer of their own; this one is for the text model that
-is built from a configuration and trained from nothing. BPE rather than a unigram model: on text
-made from templates the unigram model falls apart into syllables (a conversation has 40 % more
-tokens).
+Pre-trained language models have their own tokenizer; this one is for the text model that is built
+from a configuration and trained from scratch. BPE is used because, on template text, a unigram
+model splits words into syllables (a conversation has 40 % more tokens).
 """
 
 from __future__ import annotations
@@ -37,12 +36,14 @@ def train_sentencepiece(
         model_writer=buffer,
         model_type="bpe",
         vocab_size=vocab_size,
+        # A small corpus may not have enough different pairs for vocab_size pieces.
         hard_vocab_limit=False,
         byte_fallback=True,
         split_digits=True,
         add_dummy_prefix=False,
         remove_extra_whitespaces=False,
         normalization_rule_name="identity",
+        # One thread, so that the result cannot depend on the number of cores.
         num_threads=1,
         bos_id=-1,
         eos_id=-1,
@@ -56,13 +57,14 @@ def train_sentencepiece(
 def wrap(
     model: sentencepiece.SentencePieceProcessor, whole_pieces: tuple[str, ...] = ()
 ) -> PreTrainedTokenizerFast:
-    """The same model as a transformers tokenizer with a chat template.
+    """Convert a sentencepiece model to a transformers tokenizer with a chat template.
 
     Args:
         model: A trained sentencepiece model.
-        whole_pieces: Strings that are one token each (the fixed parts of a JSON answer).
+        whole_pieces: Strings to encode as one token each (the fixed parts of a JSON answer).
     """
     ids = {model.id_to_piece(i): i for i in range(model.vocab_size())}
+    # Bytes, unknown and control pieces are never the result of a merge.
     scores = {
         piece: model.get_score(i)
         for piece, i in ids.items()
@@ -81,6 +83,7 @@ def wrap(
         unk_token=UNKNOWN,
         eos_token=END,
         extra_special_tokens=[t for t in (*CHAT_TOKENS, CLIP_TOKEN) if t != END],
+        # Left, so that generation continues directly after the prompt in every row.
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )

@@ -1,1 +1,1 @@
-"""Benchmarks: what is measured, on which clips, against which bars."""
+"""Benchmarks: measures, clips and bars."""

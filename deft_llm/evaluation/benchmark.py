@@ -1,7 +1,7 @@
-"""What every benchmark shares: its settings, its bars, and how a file of ``eval/benchmarks`` runs.
+"""Base of all benchmarks: settings, bars, and running a file of ``eval/benchmarks``.
 
-A benchmark is a settings class with a ``measure`` method that gives numbers by name. Bars are
-stated in the file, by the same names, and are held against the numbers here alone.
+A benchmark is a settings class with a ``measure`` method that returns numbers by name. Bars are
+set in the file, under the same names, and are compared with the numbers only here.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ BENCHMARKS: dict[str, str] = {
 
 
 class Bar(Settings):
-    """What one figure has to reach: ``{least: 0.8}``, or ``{most: 0.25, of: other_figure}``.
+    """The bar of one figure: ``{least: 0.8}``, or ``{most: 0.25, of: other_figure}``.
 
     Attributes:
-        least: The figure has to be at least this.
-        most: It may be at most this; one of the two is given.
-        of: Another figure of the benchmark, of which ``least`` or ``most`` is then a multiple.
+        least: Minimum of the figure.
+        most: Maximum of the figure; exactly one of the two is given.
+        of: Another figure of the benchmark; ``least`` or ``most`` is then a multiple of it.
     """
 
     least: float | None = None
@@ -63,8 +63,8 @@ class Benchmark(Settings):
 
     Attributes:
         benchmark: A name of ``BENCHMARKS``.
-        bars: Figure -> what it has to reach; a figure without a bar is reported only.
-        output: Where measured clips, unfinished runs, predictions and tables are kept.
+        bars: Figure -> its bar; a figure without one is only reported.
+        output: Folder for measured clips, unfinished runs, predictions and tables.
     """
 
     benchmark: str
@@ -73,11 +73,11 @@ class Benchmark(Settings):
 
     @abstractmethod
     def figure_names(self) -> Collection[str]:
-        """All figures that bars may name; those of parts that are left out are among them."""
+        """All figures that bars may name, including those of parts that are skipped."""
 
     @abstractmethod
     def measure(self) -> tuple[list[Figure], str]:
-        """Run.
+        """Run the benchmark.
 
         Returns:
             The figures, with their bars, and tables as Markdown.
@@ -87,7 +87,7 @@ class Benchmark(Settings):
         """
 
     def with_bars(self, values: Mapping[str, float]) -> list[Figure]:
-        """Numbers by name -> figures with the bars of this benchmark."""
+        """Turn numbers by name into figures with the bars of this benchmark."""
         return [
             self.bars[name].figure(name, value, values)
             if name in self.bars
@@ -107,8 +107,9 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
         The figures, and tables as Markdown.
 
     Raises:
-        UserError: If the file is wrong, or what :meth:`Benchmark.measure` finds amiss.
+        UserError: If the file is wrong, or as for :meth:`Benchmark.measure`.
     """
+    # The file is read twice: its kind decides the class that then checks all of it.
     kind = str(read_yaml(path).get("benchmark"))
     settings: type[Benchmark] = registry.resolve(BENCHMARKS, kind, f"{path}: benchmark")
     service = load(settings, path, overrides)
@@ -117,7 +118,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
 
 
 def _require_figures(service: Benchmark, path: Path) -> None:
-    """Fail before hours of measuring on a bar that no figure would ever be held against."""
+    """Fail before hours of measuring if a bar names an unknown figure."""
     known = service.figure_names()
     for name, bar in service.bars.items():
         for figure in (name, bar.of or name):

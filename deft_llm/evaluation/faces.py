@@ -1,4 +1,4 @@
-"""Simulated benchmarks test on faces and clips that nothing was trained or tuned on."""
+"""Check that simulated benchmarks test only on faces and clips unseen in training and tuning."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def require_unseen(
     """Refuse two sets of simulated clips that share a face or a clip.
 
     Args:
-        train: The one.
-        test: The other.
-        what: What they are, for the message.
-        mend: How to keep them apart, for the message.
+        train: One set.
+        test: The other set.
+        what: Description of the sets, for the message.
+        mend: How to separate them, for the message.
 
     Raises:
-        UserError: Names one that they share.
+        UserError: If they overlap; names a shared face or clip.
     """
     tested = _ids(test)
     require_disjoint(_ids(train), tested, what, mend)
@@ -33,5 +33,6 @@ def require_unseen(
 
 
 def _ids(specs: Iterable[ClipSpec]) -> Ids:
+    # May be an iterator, and is read twice.
     specs = list(specs)
     return {"subject": {s.subject for s in specs}, "clip": {s.name for s in specs}}

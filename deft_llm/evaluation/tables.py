@@ -10,7 +10,7 @@ from pathlib import Path
 from deft_llm.files import write_text
 
 Rows = Sequence[Mapping[str, object]]
-"""The first row names the columns of all; of numbers with a fraction, three decimals are shown."""
+"""The first row names the columns of all rows; floats are shown with three decimals."""
 
 
 def _cells(rows: Rows) -> list[list[str]]:
@@ -45,6 +45,7 @@ def _escaped(text: str) -> str:
 def comma_separated(rows: Rows) -> str:
     """CSV with a header."""
     buffer = io.StringIO()
+    # By default ``csv`` ends lines with "\r\n".
     csv.writer(buffer, lineterminator="\n").writerows(_cells(rows))
     return buffer.getvalue()
 
@@ -57,5 +58,5 @@ _FORMATS: dict[str, Callable[[Rows], str]] = {
 
 
 def write_table(path: Path, rows: Rows) -> None:
-    """Write a table, whole or not at all, as the file's ending asks: .md, .tex or .csv."""
+    """Write a table atomically, in the format of the file's extension: .md, .tex or .csv."""
     write_text(path, _FORMATS[path.suffix](rows))

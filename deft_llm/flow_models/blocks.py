@@ -46,7 +46,7 @@ class Encoder(nn.Module):
         widths: Channels of the three stages.
         out: Output channels.
         norm: "instance" or "batch".
-        stride: 8, or 4 where the last stage keeps its resolution.
+        stride: 8, or 4 if the last stage keeps its resolution.
     """
 
     def __init__(self, widths: Sequence[int], out: int, norm: str, stride: int) -> None:
@@ -65,6 +65,7 @@ class Encoder(nn.Module):
         self.project = nn.Conv2d(third, out, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
+                # RAFT's initialisation.
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,6 +85,7 @@ class SuperKernelBlock(nn.Module):
 
     def __init__(self, channels: int, out: int, kernels: Sequence[int]) -> None:
         super().__init__()
+        # The published expansion of SKFlow's feed-forward layers.
         wide = int(1.5 * channels)
         self.before = _feed_forward(channels, wide, channels)
         self.depthwise = nn.ModuleList(
@@ -103,7 +105,7 @@ class SuperKernelBlock(nn.Module):
 
 
 def _depthwise(convolution: nn.Module, x: Tensor) -> Tensor:
-    """A depthwise convolution; that of one pixel as the scaling it is, many times faster."""
+    """A depthwise convolution; a 1x1 kernel is computed as a scaling, many times faster."""
     assert isinstance(convolution, nn.Conv2d) and convolution.bias is not None
     if convolution.kernel_size != (1, 1):
         out: Tensor = convolution(x)
@@ -116,14 +118,14 @@ def _feed_forward(channels: int, wide: int, out: int) -> nn.Sequential:
 
 
 class Attention(nn.Module):
-    """Which positions belong together: one head, softmax over the whole grid.
+    """Attention between grid positions: one head, softmax over the whole grid.
 
     Args:
-        channels: Context channels, and those of queries and keys.
-        positions: Largest side of a grid that relative positions are learnt for; 0 leaves the
-            embeddings out. The published weights hold them whether they are used or not.
+        channels: Channels of the context, the queries and the keys.
+        positions: Largest grid side with learnt relative positions; 0 leaves the embeddings out.
+            The published weights contain them even if they are not used.
         by: What is compared, "content", "position" or "both".
-        pool: Positions are gathered in squares of this side: keys and values are their means.
+        pool: Side of the squares of positions over which keys and values are averaged.
     """
 
     def __init__(self, channels: int, positions: int, by: str, pool: int = 1) -> None:
@@ -149,22 +151,25 @@ class Attention(nn.Module):
         height, width = query.shape[2:]
         rows = self.row_offsets(self._offsets(height, query.device))
         columns = self.column_offsets(self._offsets(width, query.device))
+        # x, y: row and column of the query; u, v: row and column of the key.
         vertical = torch.einsum("bcxy,xuc->bxyu", query, rows)[..., None]
         horizontal = torch.einsum("bcxy,yvc->bxyv", query, columns)[..., None, :]
         return (vertical + horizontal).flatten(3).flatten(1, 2)
 
     def _offsets(self, size: int, device: torch.device) -> Tensor:
         place = torch.arange(size, device=device)
+        # Shifted, so that the most negative offset has index 0.
         return place[None] - place[:, None] + self.reach - 1
 
 
 class Aggregate(nn.Module):
-    """Motion features gathered from where the attention looks; starts as the identity."""
+    """Adds motion features gathered by the attention; starts as the identity."""
 
     def __init__(self, channels: int, pool: int = 1) -> None:
         super().__init__()
         self.pool = pool
         self.value = nn.Conv2d(channels, channels, 1, bias=False)
+        # Zero at first, as in GMA: aggregation fades in during training.
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, attention: Tensor, motion: Tensor) -> Tensor:
@@ -175,5 +180,5 @@ class Aggregate(nn.Module):
 
 
 def pooled(x: Tensor, side: int) -> Tensor:
-    """Means over squares of a side; those at the edges may be smaller."""
+    """Means over squares of a given side; squares at the edges may be smaller."""
     return x if side == 1 else F.avg_pool2d(x, side, ceil_mode=True, count_include_pad=False)

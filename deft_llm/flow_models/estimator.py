@@ -16,22 +16,23 @@ from deft_llm.errors import UserError
 from deft_llm.flow_models.files import WEIGHTS, load_flow_net
 from deft_llm.flow_models.skflow import SKFlow
 
-TILE = 512  # px; larger images are cut
-OVERLAP = 96  # px shared by neighbouring tiles, more than the network's attention to detail needs
+TILE = 512  # px; larger images are split into tiles
+OVERLAP = 96  # px shared by adjacent tiles, more than the network needs as context
 
+# Cached, so that all estimators of a process share one network per folder.
 _network = lru_cache(maxsize=4)(load_flow_net)
 
 
 class SRFlow:
-    """Flow by a network trained on faces.
+    """Flow estimator with a network trained on faces.
 
-    A pair larger than a tile is cut into overlapping tiles, whose flows are blended by weights
-    that fall to the tiles' edges: memory does not grow with the image.
+    A pair larger than a tile is split into overlapping tiles. Their flows are blended with weights
+    that fall off towards the tiles' edges, so memory does not grow with the image.
 
     Args:
-        folder: Folder of the weights; the project's own if None.
-        tile: Largest side that goes through the network at once, px.
-        overlap: Pixels that neighbouring tiles share.
+        folder: Folder of the weights; the project's own by default.
+        tile: Largest side passed through the network at once, px.
+        overlap: Pixels shared by adjacent tiles.
 
     Raises:
         UserError: If the folder holds no network.
@@ -47,7 +48,7 @@ class SRFlow:
         """Flow from ``a`` to ``b``; see :class:`deft_llm.motion.flow.FlowEstimator`.
 
         Raises:
-            UserError: If the sizes differ, or an image is no image or not finite.
+            UserError: If the sizes differ, or an image has a wrong type or shape or is not finite.
         """
         first, second = _tensor(a), _tensor(b)
         if first.shape[1:] != second.shape[1:]:
@@ -78,7 +79,7 @@ class SRFlow:
 
 
 def _tensor(image: NDArray[Any]) -> Tensor:
-    """RGB (H, W, 3) or grey (H, W) in 0..255 -> (3, H, W), uint8 as it is or float32."""
+    """RGB (H, W, 3) or grey (H, W) in 0..255 -> (3, H, W), uint8 unchanged or float32."""
     if image.dtype != np.uint8 and image.dtype not in (np.float32, np.float64):
         raise UserError(f"flow: an image of {image.dtype}; expected uint8, or floats in 0..255")
     if image.dtype != np.uint8:
@@ -95,10 +96,11 @@ def _tensor(image: NDArray[Any]) -> Tensor:
 
 
 def _cuts(length: int, tile: int, overlap: int) -> Iterator[slice]:
-    """Slices no longer than a tile that cover a side, evenly spread."""
+    """Evenly spread slices that cover a side, no longer than a tile."""
     if length <= tile:
         yield slice(0, length)
         return
+    # Ceiling division: the fewest tiles that overlap by at least ``overlap``.
     count = -(-(length - overlap) // (tile - overlap))
     for k in range(count):
         start = round(k * (length - tile) / (count - 1))
@@ -106,8 +108,9 @@ def _cuts(length: int, tile: int, overlap: int) -> Iterator[slice]:
 
 
 def _fade(cut: slice, length: int, overlap: int) -> NDArray[np.float32]:
-    """Weights along a tile: 1, falling over the overlap to edges that are not the image's."""
+    """Blending weights along a tile: 1, falling over the overlap to the tile's inner edges."""
     at = np.arange(cut.start, cut.stop)
+    # The + 1 keeps every weight above zero, because the flow is divided by their sum.
     before = np.ones(len(at)) if cut.start == 0 else (at - cut.start + 1) / overlap
     after = np.ones(len(at)) if cut.stop == length else (cut.stop - at) / overlap
     return np.minimum(1, np.minimum(before, after)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Where trained flow networks lie, and how one is read."""
+"""Location and loading of trained flow networks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from deft_llm import weights as network_files
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
-"""Where the project's own trained network lies."""
+"""Folder of the project's own trained network."""
 
 
 def load_flow_net(folder: Path = WEIGHTS) -> SKFlow:
-    """Read a network, float32, in evaluation mode; see ``network_files.load_network``."""
+    """Load a network in float32 and evaluation mode; see ``network_files.load_network``."""
     return network_files.load_network(folder, SKFlowConfig, SKFlow, "flow", "train.py")

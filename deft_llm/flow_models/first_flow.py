@@ -1,9 +1,9 @@
-"""A first flow for SRFlowNet: a U-Net that reads what brightness alone says of the motion.
+"""A first flow for SRFlowNet: a U-Net on photometric evidence (``photometric.py``).
 
-Correlations of features tell motion of a tenth of a pixel apart only after very long training. A
-few passes of this network start from Lucas-Kanade steps at several window sizes and learn, from
-the texture and from the face around it, where to trust which and what to put where there is
-none; SKFlow's updates go on from there. Our own addition, for the small network.
+Feature correlations resolve motion of a tenth of a pixel only after very long training. A few
+passes of this network combine Lucas-Kanade steps at several window sizes. From the texture and the
+surrounding face, it learns which steps to trust and what to predict where there is no texture.
+SKFlow's updates continue from this flow. This is our own addition, for the small network.
 
 Letters: B batch, C channels, H x W pixels, h x w cells of ``STRIDE`` pixels.
 """
@@ -26,20 +26,20 @@ from deft_llm.flow_models.photometric import (
 )
 
 STRIDE = 4
-_GATE = 0.75  # share of each Lucas-Kanade step, over all windows, before any training
+_GATE = 0.75  # sum of the windows' gates before training; below 1 damps the steps
 _IMAGE = 32  # channels of the face's own features
 
 
 class FirstFlowConfig(Settings):
-    """Sizes.
+    """Sizes of the first flow's network.
 
     Attributes:
         widths: Channels of the levels of the U-Net, fine to coarse.
         windows: Standard deviations, px, of the windows of the Lucas-Kanade steps.
-        passes: How often the flow is put on; the same weights each time.
-        aligned: In use, start from the similarity that fits the whole image. Training starts from
-            no motion all the same: the larger motion that is left to learn from makes the better
-            network (on held-out faces 0.047 px, 0.054 when trained on with it, 0.052 without).
+        passes: Number of refinement passes, with shared weights.
+        aligned: At inference, start from the similarity that fits the whole image. Training still
+            starts from zero flow, because learning from the larger motion gives the better network
+            (on held-out faces 0.047 px; 0.054 px if trained further with it; 0.052 px without it).
     """
 
     widths: tuple[int, ...] = Field(default=(48, 72, 96, 128), min_length=1)
@@ -72,6 +72,7 @@ class FirstFlow(nn.Module):
         self.bottom = _Block(widths[-1])
         self.finer = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in reversed(levels))
         self.rising = nn.ModuleList(_Block(a) for a, _ in reversed(levels))
+        # Two channels change the flow, the others gate the windows' steps.
         self.leave = nn.Conv2d(widths[0], 2 + count, 3, padding=1)
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.weight)
@@ -83,7 +84,7 @@ class FirstFlow(nn.Module):
 
         Args:
             images1: (B, 3, H, W) in 0..255, sides multiples of ``STRIDE``.
-            images2: Like it.
+            images2: The same shape and range.
 
         Returns:
             Flows (B, 2, h, w) in px of the images; the last is the best.
@@ -97,6 +98,7 @@ class FirstFlow(nn.Module):
             flow = face.new_zeros(len(face), 2, *face.shape[2:])
         flows = []
         for _ in range(self.config.passes):
+            # No gradient through warping and Lucas-Kanade: each pass learns from its own output.
             flow = flow.detach()
             with torch.no_grad():
                 steps, evidence = lucas_kanade_steps(
@@ -109,7 +111,7 @@ class FirstFlow(nn.Module):
         return flows
 
     def _judge(self, x: Tensor) -> Tensor:
-        """The U-Net: a change of the flow, and a gate for the step of each window."""
+        """Run the U-Net: a change of the flow and a gate for each window's step."""
         x = self.enter(x)
         kept = []
         for block, coarser in zip(self.falling[:-1], self.coarser, strict=True):
@@ -117,6 +119,7 @@ class FirstFlow(nn.Module):
             x = coarser(kept[-1])
         x = self.bottom(self.falling[-1](x))
         for block, finer, seen in zip(self.rising, self.finer, kept[::-1], strict=True):
+            # With an odd number of cells, the finer level is not exactly twice as large.
             x = F.interpolate(finer(x), size=seen.shape[2:], mode="bilinear", align_corners=False)
             x = block(x + seen)
         out: Tensor = self.leave(x)
@@ -124,9 +127,9 @@ class FirstFlow(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions beside a skip connection, normalised over the channels of each cell.
+    """Two 3x3 convolutions with a skip connection, normalised over the channels of each cell.
 
-    Statistics over the image would change with the crop, and with how much of it is face.
+    Statistics over the image would depend on the crop and on the share of it that is face.
     """
 
     def __init__(self, width: int) -> None:

@@ -1,7 +1,7 @@
 """Pairs of simulated frames with exact flow, rendered ahead of training and kept as shards.
 
-What makes them hard is what makes real ones hard: motion of a fraction of a pixel on skin with
-little texture, sensor noise, compression, a head that drifts. Distributions are our own.
+The pairs have the difficulties of real ones: sub-pixel motion on skin with little texture, sensor
+noise, compression, head drift. The distributions are our own choice.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.performance import Curve
 from deft_llm.simulator.scene.sets import ClipSet
 
-PAIRS_PER_SHARD = 40  # clips a file; an interruption loses at most this many
-_QUALITIES = (16, 20, 24)  # CRF of the clips that are compressed
-_FACE_SHARE = 0.35  # of a crop, at least
-_TRIES = 20
+PAIRS_PER_SHARD = 40  # clips per file; an interruption loses at most this many
+_QUALITIES = (16, 20, 24)  # CRF of the compressed clips
+_FACE_SHARE = 0.35  # least share of face pixels in a crop
+_TRIES = 20  # bound the search: a frame may show too little face for any crop
 
 _ARRAYS = ("images", "flow", "mask")
 
 
 class PairData(ClipSet):
-    """What to render, in short clips.
+    """Settings of a set of pairs, rendered as short clips.
 
     Attributes:
         head: Name of the head model.
-        head_file: Its file, for a head that needs one.
+        head_file: File of the head model, if it needs one.
         peak_px: Range of the largest motion of skin, log-uniform, canonical px.
         drift_px: Range of the head's motion over a clip, log-uniform.
         still_share: Share of clips in which the head does not move at all.
         compressed_share: Share of clips that go through H.264.
         coded_share: Share of clips with AUs as coded in corpora; the others have random ones.
         crop: Side of a crop, px; 0 keeps whole frames.
-        crops: Crops of each pair of frames.
-        workers: Processes.
+        crops: Crops per pair of frames.
+        workers: Number of processes.
     """
 
     seed: int = 2_000_000
@@ -60,9 +60,10 @@ class PairData(ClipSet):
 
 
 def pair_specs(data: PairData, head: Head) -> Iterator[ClipSpec]:
-    """The recipes of the clips, in order: ten frames each, rest to apex and back."""
+    """The clip specifications, in order: ten frames each, from neutral to the apex and back."""
     for i in range(data.clips):
         seed = data.seed + i
+        # A separate stream per clip; draw_spec uses the streams [seed, 0..10].
         rng = np.random.default_rng([seed, 77])
         apex = int(rng.integers(3, 7))
         curve = Curve(10, 1, apex, 9, *(float(x) for x in rng.uniform(0.75, 1.3, 2)))
@@ -75,6 +76,7 @@ def pair_specs(data: PairData, head: Head) -> Iterator[ClipSpec]:
             aus=_aus(rng, data.coded_share, head.aus),
         )
         moves = rng.random() >= data.still_share
+        # Drawn for still clips too, so that still_share does not shift the random stream.
         drift = _log_uniform(rng, data.drift_px)
         motion = replace(
             spec.motion,
@@ -89,16 +91,17 @@ def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float
 
 
 def _aus(rng: np.random.Generator, coded_share: float, known: tuple[str, ...]) -> tuple[str, ...]:
-    """A coded combination, or one to three AUs at random, of one side or of both."""
+    """A coded AU combination, or one to three random AUs, each on one side or both."""
     codes = sorted({code for table in combinations().values() for code in table})
     if rng.random() < coded_share:
         return tuple(str(rng.choice(codes)).split("+"))
     chosen = rng.choice(known, size=int(rng.integers(1, 4)), replace=False)
+    # The empty string is listed twice: half of the AUs are bilateral.
     return tuple(str(rng.choice(["", "", "L", "R"])) + str(number) for number in chosen)
 
 
 def render_pairs(simulated: SimulatedClip, data: PairData) -> Arrays:
-    """Pairs of one clip: onset to apex, apex to offset, two neighbours, and any two frames.
+    """Pairs of one clip: onset to apex, apex to offset, adjacent frames, and two random frames.
 
     Returns:
         ``images`` uint8 (N, 2, 3, S, S), ``flow`` float16 (N, 2, S, S) in px with the head's
@@ -119,6 +122,8 @@ def render_pairs(simulated: SimulatedClip, data: PairData) -> Arrays:
         (step, step + 1),
         (int(first), int(second)),
     ):
+        # Not compensated: the network sees the frames with head motion and has to estimate it as
+        # well.
         flow, mask = simulated.exact_flow(i, j, compensated=False)
         for _ in range(data.crops if data.crop else 1):
             y, x, side = _place(rng, mask, data.crop)
@@ -130,7 +135,7 @@ def render_pairs(simulated: SimulatedClip, data: PairData) -> Arrays:
 
 
 def _place(rng: np.random.Generator, mask: NDArray[np.bool_], crop: int) -> tuple[int, int, int]:
-    """Corner (y, x) and side of a crop that shows enough face, the last tried where none does."""
+    """Corner (y, x) and side of a crop with enough face; the last one tried if none has."""
     size = mask.shape[0]
     side = min(crop, size) or size
     y = x = 0
@@ -142,15 +147,15 @@ def _place(rng: np.random.Generator, mask: NDArray[np.bool_], crop: int) -> tupl
 
 
 def build_pairs(data: PairData, folder: Path, head: Head | None = None) -> None:
-    """Render all shards that are not there yet; each is written whole or not at all.
+    """Render all missing shards; each file is written atomically.
 
     Args:
-        data: What to render.
-        folder: Where to; one of its own for these settings.
-        head: The head; loaded by ``data.head`` if None.
+        data: Settings of the set.
+        folder: Output folder, used for these settings only.
+        head: The head; ``data.head`` is loaded if None.
 
     Raises:
-        UserError: If the folder holds pairs of other settings, or the head cannot be had.
+        UserError: If the folder holds pairs of other settings, or the head cannot be loaded.
     """
     claim_set(folder, "pairs", data)
     shards = _shards(data, folder)
@@ -166,23 +171,24 @@ def _shards(data: PairData, folder: Path) -> Shards:
 
 
 class PairStore:
-    """Rendered pairs by number, read from disk when asked for.
+    """Rendered pairs by number, read from disk on access.
 
     Args:
-        folder: Filled by :func:`build_pairs`.
+        folder: Folder that :func:`build_pairs` has filled.
 
     Raises:
-        UserError: If the folder holds no whole set of pairs.
+        UserError: If the folder holds no complete set of pairs.
     """
 
     def __init__(self, folder: Path) -> None:
         self._open = open_shards(_shards(settings_of(folder, "pairs", PairData), folder).files)
+        # get_slice reads the header only; the pairs themselves stay on disk.
         counts = [f.get_slice("mask").get_shape()[0] for f in self._open]
         self.starts = np.concatenate([[0], np.cumsum(counts)])
 
     @classmethod
     def rendered(cls, data: PairData, folder: Path) -> PairStore:
-        """The pairs of a folder, rendered first where they are not there; see `build_pairs`."""
+        """Open the pairs of a folder, rendering missing ones first; see `build_pairs`."""
         build_pairs(data, folder)
         return cls(folder)
 

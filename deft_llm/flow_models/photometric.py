@@ -1,8 +1,10 @@
-"""What brightness alone says of motion: of the whole image, and of what is left in each part of it.
+"""Motion from brightness alone: one similarity for the whole image, then local steps.
 
-The linearised brightness constancy measures motion of a fraction of a pixel directly. The head's
-motion is found first, as one similarity; a network (`first_flow.py`) then learns where to trust
-Lucas-Kanade steps for the rest. Nothing in here is learnt.
+The linearised brightness constancy equation measures sub-pixel motion directly. The head's motion
+is estimated first, as one similarity transform; a network (`first_flow.py`) then learns where to
+trust Lucas-Kanade steps for the remaining motion. This module has no learnt parameters.
+
+Flow has u to the right and v down.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WINDOW_FEATURES = 5  # of each window: u, v, two measures of the texture, one of what does not fit
+WINDOW_FEATURES = 5  # per window: u, v, two measures of the texture, one of the residual
 _LUMA = (0.299, 0.587, 0.114)
 _SMOOTH = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # binomial, about SD 1 px
-_LIGHT = 3.0  # SD of the window over which a change of brightness is light, cells
+_LIGHT = 3.0  # SD, cells: brightness changes common to such a window count as changes of light
 _DAMPING = 4.0  # added to the structure tensor, squared grey levels per px
-_LONGEST = 4.0  # px a step may have
-_ALIGNMENT = ((8, 4), (4, 3), (2, 2))  # pixels that are averaged, and steps on them
-_OUTLIER = 5.0  # squared grey levels of difference that halve a pixel's weight
+_LONGEST = 4.0  # largest step per component, px
+_ALIGNMENT = ((8, 4), (4, 3), (2, 2))  # (pixels averaged per side, steps), coarse to fine
+_OUTLIER = 5.0  # squared difference in grey levels that halves a pixel's weight
 
 
 def smooth_grey(images: Tensor) -> Tensor:
@@ -31,15 +33,15 @@ def smooth_grey(images: Tensor) -> Tensor:
 
 
 def similarity_flow(grey1: Tensor, grey2: Tensor, stride: int) -> Tensor:
-    """The shift, turn and zoom of the image plane that fits best: mostly the head's motion.
+    """The best-fitting shift, rotation and zoom of the image plane: mostly the head's motion.
 
-    Gauss-Newton steps from coarse to fine (Lucas and Kanade 1981) under Geman and McClure's
-    weights, so that a face that is not still, or a background that is, counts little.
+    Gauss-Newton steps from coarse to fine (Lucas and Kanade 1981) with Geman and McClure's
+    weights, so that facial motion and a still background have little influence.
 
     Args:
-        grey1: (B, 1, H, W) of :func:`smooth_grey`.
-        grey2: Like it.
-        stride: Pixels of a cell.
+        grey1: (B, 1, H, W) from :func:`smooth_grey`.
+        grey2: The same shape and source.
+        stride: Pixels per cell.
 
     Returns:
         Flow (B, 2, H / stride, W / stride), px of the images.
@@ -50,15 +52,19 @@ def similarity_flow(grey1: Tensor, grey2: Tensor, stride: int) -> Tensor:
         small1, small2 = (F.avg_pool2d(grey, pixels) for grey in (grey1, grey2))
         fields = _similarities(size, pixels, grey1)
         for _ in range(steps):
+            # motion and fields are in px of the full image; convert to px of this level.
             flow = torch.einsum("bp,pchw->bchw", motion, fields) / pixels
             carried = carry(small2, flow)
             difference = small1 - carried
+            # Without the mean, a change of brightness between the frames is not taken for motion.
             difference = difference - difference.mean((2, 3), keepdim=True)
             weight = _OUTLIER / (_OUTLIER + difference**2)
+            # The gradient of the mean image makes the linearisation symmetric in the two images.
             dx, dy = _gradients((small1 + carried) / 2)
             along = (dx * fields[:, 0] + dy * fields[:, 1]).flatten(2) / pixels
             weighted = (weight.flatten(2) * along) @ along.transpose(1, 2)
             wanted = (weight * difference).flatten(2) @ along.transpose(1, 2)
+            # Damping keeps the system solvable on images without texture.
             damping = _DAMPING * torch.eye(4, device=motion.device, dtype=motion.dtype)
             step = torch.linalg.solve(weighted + damping, wanted.transpose(1, 2))
             motion = motion + step[..., 0]
@@ -66,8 +72,9 @@ def similarity_flow(grey1: Tensor, grey2: Tensor, stride: int) -> Tensor:
 
 
 def _similarities(size: Sequence[int], pixels: int, like: Tensor) -> Tensor:
-    """Shift to the right and down, zoom and turn about the middle: flows (4, 2, h, w), px."""
+    """Basis flows (4, 2, h, w) in px: shift right, shift down, zoom and turn about the centre."""
     height, width = (n // pixels for n in size)
+    # Zoom and turn are scaled to 1 px at half the longer side, to be comparable to the shifts.
     scale = 2 / max(size)
     y, x = torch.meshgrid(
         *(
@@ -84,24 +91,25 @@ def _similarities(size: Sequence[int], pixels: int, like: Tensor) -> Tensor:
 def lucas_kanade_steps(
     grey1: Tensor, grey2: Tensor, flow: Tensor, stride: int, windows: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """Steps that would carry on from a flow, at several window sizes.
+    """Lucas-Kanade steps to add to a flow, at several window sizes.
 
     Args:
-        grey1: (B, 1, H, W) of :func:`smooth_grey`, sides multiples of ``stride``.
-        grey2: Like it.
-        flow: (B, 2, h, w) so far, px of the images; h = H / stride.
-        stride: Pixels of a cell.
+        grey1: (B, 1, H, W) from :func:`smooth_grey`, sides multiples of ``stride``.
+        grey2: The same shape and source.
+        flow: Current flow (B, 2, h, w), px of the images; h = H / stride.
+        stride: Pixels per cell.
         windows: K standard deviations of Gaussian windows, px.
 
     Returns:
-        Steps (B, K, 2, h, w) in px, and features (B, 5 K, h, w): the steps; logarithms of the
-        structure tensor's trace and of its smaller eigenvalue, bounded from below by the damping;
-        and of the squared difference that remains.
+        Steps (B, K, 2, h, w) in px, and features (B, 5 K, h, w): the steps, and the logarithms of
+        the structure tensor's trace, of its smaller eigenvalue (both bounded below by the damping)
+        and of the remaining squared difference.
     """
     height, width = grey1.shape[2:]
     dense = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
     carried = carry(grey2, dense)
     difference = grey1 - carried
+    # Removes smooth changes of brightness, as from shading, that constancy would read as motion.
     light = _gaussian(F.avg_pool2d(difference, stride), _LIGHT)
     difference = difference - F.interpolate(light, size=(height, width), mode="bilinear")
     dx, dy = _gradients((grey1 + carried) / 2)
@@ -110,18 +118,21 @@ def lucas_kanade_steps(
     steps, features = [], []
     for window in windows:
         xx, xy, yy, bx, by, rest = _gaussian(pooled, window / stride).chunk(6, dim=1)
+        # Damping shrinks steps where there is little texture, and keeps the determinant positive.
         xx, yy = xx + _DAMPING, yy + _DAMPING
         determinant, trace = xx * yy - xy * xy, xx + yy
         step = torch.cat([yy * bx - xy * by, xx * by - xy * bx], dim=1) / determinant
         step = step.clamp(-_LONGEST, _LONGEST)
+        # determinant / trace is about the smaller eigenvalue, without a square root.
         measures = torch.cat([trace, determinant / trace, rest + 0.1], dim=1)
         steps.append(step)
+        # Divided by 4 to bring the logarithms to the range of the steps.
         features += [step, measures.log() / 4]
     return torch.stack(steps, dim=1), torch.cat(features, dim=1)
 
 
 def carry(image: Tensor, flow: Tensor) -> Tensor:
-    """The image seen along the flow, ``image(x + flow(x))``, bilinear, edges repeated.
+    """Warp an image backwards along a flow: ``image(x + flow(x))``, bilinear, edges repeated.
 
     Args:
         image: (B, C, H, W).
@@ -133,6 +144,7 @@ def carry(image: Tensor, flow: Tensor) -> Tensor:
         torch.arange(width, device=flow.device, dtype=flow.dtype),
         indexing="ij",
     )
+    # Pixel centres in grid_sample's coordinates for align_corners=False.
     across = (2 * (x + flow[:, 0]) + 1) / width - 1
     down = (2 * (y + flow[:, 1]) + 1) / height - 1
     grid = torch.stack([across, down], dim=-1)
@@ -148,6 +160,7 @@ def _gradients(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gaussian(image: Tensor, sigma: float) -> Tensor:
+    # 2.5 SD hold about 99 % of the weight.
     reach = max(1, math.ceil(2.5 * sigma))
     at = torch.arange(-reach, reach + 1, device=image.device, dtype=image.dtype)
     kernel = torch.exp(-0.5 * (at / sigma) ** 2)
@@ -155,7 +168,7 @@ def _gaussian(image: Tensor, sigma: float) -> Tensor:
 
 
 def _separable(image: Tensor, kernel: Tensor) -> Tensor:
-    """Both axes by one odd kernel, edges repeated."""
+    """Filter both axes with one kernel of odd length, edges repeated."""
     channels, reach = image.shape[1], len(kernel) // 2
     row = kernel.reshape(1, 1, 1, -1).expand(channels, 1, 1, -1)
     image = F.pad(image, (reach, reach, reach, reach), mode="replicate")

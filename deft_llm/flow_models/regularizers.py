@@ -1,11 +1,11 @@
 """Losses for facial flow: sequence, mask, gradient matching and total variation.
 
-SRFlow (arXiv 2601.06479) constrains flow by masks and by gradients, which it takes as differences
-or with Sobel's operator; its formulas and weights are not public, so both are ours. The sequence
-loss is RAFT's (Teed and Deng, ECCV 2020). Every term is switched off by a weight of zero.
+SRFlow (arXiv 2601.06479) constrains flow by masks and by gradients, computed as differences or
+with the Sobel operator. Its formulas and weights are not public; both are our own choice. The
+sequence loss is RAFT's (Teed and Deng, ECCV 2020). A weight of zero switches a term off.
 
-Masked terms are means over the pixels, or the stencils, that lie wholly inside the mask: at the
-silhouette flow drops to zero, and a stencil across it would pull the border's flow along.
+Masked terms are means over the pixels or stencils that lie completely inside the mask: flow drops
+to zero at the silhouette, and a stencil across it would distort the flow along the border.
 
 Letters: B batch, H x W pixels; flow (B, 2, H, W) in px; masks (B, H, W), bool or 0..1.
 """
@@ -24,18 +24,18 @@ from deft_llm.config import Settings
 from deft_llm.errors import UserError
 
 Operator = Literal["difference", "sobel"]
-_LONGEST = 400.0  # px; RAFT trusts no longer motion
+_LONGEST = 400.0  # px; as in RAFT, longer true motion is left out
 
 
 class FaceLosses(Settings):
     """Weights of the terms.
 
     Attributes:
-        gamma: Each update counts this much of the one after it.
+        gamma: Weight of an update relative to the next one.
         mask: Weight of "the background does not move".
         gradient: Weight of "gradients as in the truth".
         tv: Weight of "gradients are small".
-        operator: How gradients are taken.
+        operator: Operator that computes the gradients.
     """
 
     gamma: float = Field(default=0.8, gt=0, le=1)
@@ -57,7 +57,7 @@ def face_loss(
         weights: Weights; a term with weight zero is not computed.
 
     Returns:
-        "loss", and "sequence", "mask", "gradient", "tv" unweighted where they are on.
+        "loss", and those of "sequence", "mask", "gradient" and "tv" that are on, unweighted.
 
     Raises:
         UserError: If shapes differ, no prediction is given, or the truth is not finite.
@@ -77,7 +77,7 @@ def face_loss(
 
 
 def check_batch(flows: Sequence[Tensor], truth: Tensor, mask: Tensor) -> None:
-    """Refuse what the losses would broadcast or average silently.
+    """Reject inputs that the losses would silently broadcast or average.
 
     Raises:
         UserError: If shapes differ, no prediction is given, or the truth is not finite.
@@ -102,7 +102,7 @@ def check_batch(flows: Sequence[Tensor], truth: Tensor, mask: Tensor) -> None:
 
 
 def sequence_loss(flows: Sequence[Tensor], truth: Tensor, gamma: float = 0.8) -> Tensor:
-    """RAFT's: weighted mean of |u - u*| + |v - v*| over pixels that move less than 400 px."""
+    """RAFT's loss: weighted mean of |u - u*| + |v - v*| over pixels that move less than 400 px."""
     valid = truth.norm(dim=1) < _LONGEST
     return _weighted((masked_mean((f - truth).abs().sum(1), valid) for f in flows), gamma)
 
@@ -151,6 +151,8 @@ def derivatives(flow: Tensor, operator: Operator) -> Tensor:
         dx = F.pad(flow[..., :, 1:] - flow[..., :, :-1], (0, 1, 0, 0))
         dy = F.pad(flow[..., 1:, :] - flow[..., :-1, :], (0, 0, 0, 1))
         return torch.stack([dx, dy], dim=1)
+    # Separable Sobel: smooth (1, 2, 1) across the derivative's axis, then difference. The factor
+    # 1/8 gives px per px.
     p = F.pad(flow, (1, 1, 1, 1), mode="replicate")
     down = (p[..., :-2, :] + 2 * p[..., 1:-1, :] + p[..., 2:, :]) / 8
     across = (p[..., :-2] + 2 * p[..., 1:-1] + p[..., 2:]) / 8
@@ -160,24 +162,26 @@ def derivatives(flow: Tensor, operator: Operator) -> Tensor:
 
 
 def stencils(mask: Tensor, operator: Operator) -> Tensor:
-    """Where a stencil lies wholly inside the mask and the image, (B, 2, H, W) bool: x, y."""
+    """Where a stencil lies completely inside mask and image, (B, 2, H, W) bool: x, y."""
     mask = mask.bool()
     if operator == "difference":
+        # The padding is False: the last column (row) has no forward difference.
         across = F.pad(mask[..., :, 1:] & mask[..., :, :-1], (0, 1, 0, 0))
         down = F.pad(mask[..., 1:, :] & mask[..., :-1, :], (0, 0, 0, 1))
         return torch.stack([across, down], dim=1)
     outside = F.pad((~mask).float()[:, None], (1, 1, 1, 1), value=1.0)
+    # Erosion of the mask, as a maximum over its complement.
     eroded = F.max_pool2d(outside, 3, stride=1) == 0
     return eroded.expand(-1, 2, -1, -1)
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid places; zero, with a gradient of zero, where there are none."""
+    """Mean over the valid positions; zero with zero gradient if there are none."""
     return (values * valid).sum() / valid.sum().clamp(min=1)
 
 
 def _weighted(terms: Iterable[Tensor], gamma: float) -> Tensor:
-    """Sum of gamma^(N - 1 - i) times term i."""
+    """Sum of gamma^(N - 1 - i) times term i; the last update has weight 1."""
     parts = torch.stack(list(terms))
     powers = torch.arange(len(parts) - 1, -1, -1, device=parts.device, dtype=parts.dtype)
     return (gamma**powers * parts).sum()

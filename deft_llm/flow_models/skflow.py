@@ -1,9 +1,9 @@
 """SRFlowNet's network: SKFlow, in its published size and in a small one for sub-pixel motion.
 
 SRFlow (arXiv 2601.06479) trains SKFlow (arXiv 2205.14623) with face losses; the losses are in
-``regularizers.py``. The defaults build the published network, 6,273,149 parameters. Our own are
-the width multiplier, the finer grid (``stride=4``) and the first flow (``first_flow.py``): with it
-the network starts as a damped Lucas-Kanade and learns what to change.
+``regularizers.py``. The defaults build the published network, 6,273,149 parameters. The width
+multiplier, the finer grid (``stride=4``) and the first flow (``first_flow.py``) are our own
+choice: with the first flow, the network starts as a damped Lucas-Kanade and learns corrections.
 
 Letters: B batch, C channels, H x W pixels, h x w positions of the feature grid.
 """
@@ -23,7 +23,7 @@ from deft_llm.errors import UserError
 from deft_llm.flow_models.blocks import Aggregate, Attention, Encoder, SuperKernelBlock, pooled
 from deft_llm.flow_models.first_flow import FirstFlow, FirstFlowConfig
 
-_COARSE = 8  # px of a cell of the correlation
+_COARSE = 8  # px per cell of the correlation
 
 
 class SKFlowConfig(Settings):
@@ -31,16 +31,16 @@ class SKFlowConfig(Settings):
 
     Attributes:
         width: Multiplies every number of channels.
-        stride: Pixels of a cell of the grid that is updated; correlation stays at 8.
-        attention_pool: Cells that attention gathers as one, a side; 1 for each alone.
+        stride: Pixels per cell of the updated grid; correlation stays at 8.
+        attention_pool: Side, in cells, of the squares that attention averages; 1 for no pooling.
         levels: Levels of the correlation pyramid.
-        radius: Cells that are looked up around the present match, on each level.
+        radius: Lookup radius around the current match in cells, on each level.
         encoder_kernels: Depthwise kernels of the motion encoder and of the flow head.
-        update_kernels: Those of the update.
+        update_kernels: Depthwise kernels of the state update.
         attention: What the attention compares.
         positions: Largest grid side with learnt relative positions; 0 for none.
-        first: Network of the flow that the updates start from; None starts from no motion.
-        iterations: Updates when not said otherwise.
+        first: Network for the flow that the updates start from; None starts from zero flow.
+        iterations: Default number of updates.
     """
 
     width: float = Field(default=1.0, gt=0)
@@ -84,7 +84,7 @@ class SKFlow(nn.Module):
         self.first = None if c.first is None else FirstFlow(c.first)
 
     def ends(self) -> list[nn.Module]:
-        """The layers that read pixels or write what is answered."""
+        """First and last layers: those that read pixels or write the output."""
         found: list[nn.Module] = [self.features.stem, self.context.stem]
         found += [self.update.head.after[-1], self.update.mask[-1]]
         return found if self.first is None else [*found, self.first.image[0], self.first.leave]
@@ -96,14 +96,14 @@ class SKFlow(nn.Module):
 
         Args:
             images1: (B, 3, H, W) in 0..255; any size, edges are repeated up to whole cells.
-            images2: Like it.
+            images2: The same shape and range.
             iterations: Number of updates; the config's if None.
 
         Returns:
             Flows (B, 2, H, W) in px; the last is the best.
 
         Raises:
-            UserError: If the shapes differ, or are no batch of RGB images.
+            UserError: If the shapes differ, or the inputs are not batches of RGB images.
         """
         if images1.shape != images2.shape or images1.dim() != 4 or images1.shape[1] != 3:
             raise UserError(
@@ -111,7 +111,7 @@ class SKFlow(nn.Module):
                 "expected two equal shapes (B, 3, H, W)"
             )
         height, width = images1.shape[2:]
-        # Whole cells, and two of them at least: one value alone cannot be normalised.
+        # Whole cells, and at least two: instance norm cannot normalise a single value.
         pad = [max(2 * _COARSE, n + -n % _COARSE) - n for n in (width, height)]
         edges = (pad[0] // 2, pad[0] - pad[0] // 2, pad[1] // 2, pad[1] - pad[1] // 2)
         images1, images2 = (F.pad(im, edges, mode="replicate") for im in (images1, images2))
@@ -126,13 +126,14 @@ class SKFlow(nn.Module):
     def _iterate(self, images1: Tensor, images2: Tensor, iterations: int) -> list[Tensor]:
         c = self.config
         scaled1, scaled2 = (2 * images / 255 - 1 for images in (images1, images2))
+        # One call for both images; instance norm keeps their statistics apart.
         both = self.features(torch.cat([scaled1, scaled2]))
         features1, features2 = both.chunk(2)
         pyramid = correlation_pyramid(features1, features2, c.levels)
         state, context = self.context(scaled1).split(self.hidden, dim=1)
         state, context = torch.tanh(state), torch.relu(context)
         attention = self.attention(context)
-        flow = state.new_zeros(len(state), 2, *state.shape[2:])  # cells
+        flow = state.new_zeros(len(state), 2, *state.shape[2:])  # in cells, u right, v down
         flows = []
         if self.first is not None:
             size, grid = images1.shape[2:], state.shape[2:]
@@ -140,7 +141,9 @@ class SKFlow(nn.Module):
             flows = [_resized(guess, size) for guess in guesses]
             flow = _resized(guesses[-1], grid) / c.stride
         for _ in range(iterations):
+            # As in RAFT, gradients do not flow through the flow of earlier updates.
             flow = flow.detach()
+            # Average to the grid of the correlation, and convert the values to its 8 px cells.
             coarse = pooled(flow, _COARSE // c.stride) * (c.stride / _COARSE)
             looked_up = look_up(pyramid, coarse, c.radius)
             state, change, mask = self.update(state, context, attention, looked_up, flow)
@@ -165,6 +168,7 @@ class _Update(nn.Module):
             SuperKernelBlock(wide, correlation, big),
         )
         self.flow = nn.Sequential(nn.Conv2d(2, hidden, 1), SuperKernelBlock(hidden, half, big))
+        # Two channels fewer: forward appends the flow itself.
         self.motion = SuperKernelBlock(correlation + half, hidden - 2, big)
         self.aggregate = Aggregate(hidden, c.attention_pool)
         self.state = SuperKernelBlock(4 * hidden, hidden, small)
@@ -172,7 +176,7 @@ class _Update(nn.Module):
         self.mask = nn.Sequential(
             nn.Conv2d(hidden, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, 9 * c.stride**2, 1)
         )
-        if c.first is not None:  # a first flow stays as it is until the updates know better
+        if c.first is not None:  # zero updates at first, so that they do not spoil the first flow
             last = self.head.after[-1]
             assert isinstance(last, nn.Conv2d) and last.bias is not None
             nn.init.zeros_(last.weight)
@@ -195,16 +199,17 @@ class _Update(nn.Module):
         motion = torch.cat([self.motion(seen), flow], dim=1)
         gathered = self.aggregate(attention, motion)
         state = self.state(torch.cat([state, context, motion, gathered], dim=1))
+        # RAFT's factor, which balances the gradients of the mask.
         return state, self.head(state), 0.25 * self.mask(state)
 
 
 def _resized(flow: Tensor, size: Sequence[int]) -> Tensor:
-    """The same field on another grid."""
+    """Resample a flow field to another grid; its values stay in their units."""
     return F.interpolate(flow, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def correlation_pyramid(features1: Tensor, features2: Tensor, levels: int) -> list[Tensor]:
-    """All-pairs dot products over the root of C, averaged 2 x 2 from level to level.
+    """All-pairs dot products divided by the square root of C, averaged 2 x 2 per level.
 
     Returns:
         For each level (B h w, 1, h / 2^l, w / 2^l).
@@ -213,14 +218,14 @@ def correlation_pyramid(features1: Tensor, features2: Tensor, levels: int) -> li
     product = features1.flatten(2).transpose(1, 2) @ features2.flatten(2) / channels**0.5
     pyramid = [product.reshape(batch * height * width, 1, height, width)]
     while len(pyramid) < levels:
-        # A side of one cell cannot be halved; small images end so.
+        # Small images: a side of one cell cannot be halved any more.
         rows, columns = (max(1, n // 2) for n in pyramid[-1].shape[2:])
         pyramid.append(F.adaptive_avg_pool2d(pyramid[-1], (rows, columns)))
     return pyramid
 
 
 def look_up(pyramid: list[Tensor], flow: Tensor, radius: int) -> Tensor:
-    """Correlation around the present match on every level, (B, levels (2 radius + 1)^2, h, w)."""
+    """Correlation around the current match on every level, (B, levels (2 radius + 1)^2, h, w)."""
     batch, _, height, width = flow.shape
     y, x = torch.meshgrid(
         torch.arange(height, device=flow.device, dtype=flow.dtype),
@@ -232,8 +237,9 @@ def look_up(pyramid: list[Tensor], flow: Tensor, radius: int) -> Tensor:
     around = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1)
     rows = []
     for level, correlation in enumerate(pyramid):
+        # (width, height): grid_sample expects x first.
         size = flow.new_tensor(correlation.shape[:1:-1])
-        # Averaging puts cell i of a level at (i + 0.5) 2^l - 0.5 of the finest.
+        # Averaging puts cell i of level l at (i + 0.5) 2^l - 0.5 on the finest grid; invert that.
         centre = (match + 0.5) / 2**level - 0.5
         grid = (2 * (centre + around) + 1) / size - 1
         found = F.grid_sample(correlation, grid, align_corners=False)
@@ -242,18 +248,19 @@ def look_up(pyramid: list[Tensor], flow: Tensor, radius: int) -> Tensor:
 
 
 def upsample_convex(flow: Tensor, mask: Tensor, stride: int) -> Tensor:
-    """Each pixel a convex combination of the 3 x 3 cells around it.
+    """Upsample: each pixel is a convex combination of the 3 x 3 cells around it.
 
     Args:
         flow: (B, 2, h, w), px.
         mask: (B, 9 stride^2, h, w), logits of the weights.
-        stride: Pixels of a cell.
+        stride: Pixels per cell.
 
     Returns:
         (B, 2, stride h, stride w), px.
     """
     batch, _, height, width = flow.shape
     weights = torch.softmax(mask.reshape(batch, 1, 9, stride, stride, height, width), dim=2)
+    # RAFT pads with zeros here, which would pull the flow at the image border towards zero.
     around = F.unfold(F.pad(flow, (1, 1, 1, 1), mode="replicate"), 3)
     around = around.reshape(batch, 2, 9, 1, 1, height, width)
     dense = (weights * around).sum(2).permute(0, 1, 4, 2, 5, 3)

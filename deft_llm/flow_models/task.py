@@ -1,6 +1,6 @@
 """Training of SRFlowNet on simulated pairs, with the face losses.
 
-Augmentation, schedule and sizes are our own (the paper's are not public).
+Augmentation, schedule and sizes are our own choice (the paper's are not public).
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ class FlowRecipe(Settings):
         output: Folder of the run.
         seed: Seed of initial weights, data order and augmentation.
         data: Pairs to render.
-        pairs: Folder of the rendered pairs, which recipes may share; None: inside ``output``.
+        pairs: Folder of the rendered pairs, which recipes may share; None puts it in ``output``.
         validation: Pairs of other faces for the scores in the log; None for no scores.
-        start: Folder of a trained network of the same sizes to go on from; None starts anew.
-        model: Sizes of the network, and where its flow starts.
+        start: Folder of a trained network of the same sizes to start from; None starts from
+            random weights.
+        model: Sizes of the network, and its first flow.
         losses: Weights of the loss terms.
-        schedule: How long and how fast.
-        batch_size: Crops of one batch.
+        schedule: Training settings.
+        batch_size: Crops per batch.
         crop: Side of the crops cut from those on disk, px.
         save_dtype: Type of the saved weights.
     """
@@ -64,7 +65,7 @@ class FlowTask(RenderedTask[FlowRecipe, PairStore]):
     """SKFlow, the face losses and the pairs."""
 
     def network(self, start: Path | None) -> torch.nn.Module:
-        """One of the recipe's sizes, with the weights to start from if there are any."""
+        """A network of the recipe's sizes, with the weights from ``start`` if given."""
         network = SKFlow(self.recipe.model)
         if start is None:
             return network
@@ -78,7 +79,7 @@ class FlowTask(RenderedTask[FlowRecipe, PairStore]):
         return network
 
     def batch(self, index: int) -> dict[str, Tensor]:
-        """Crops drawn with replacement, augmented; a function of the seed and the number."""
+        """Augmented crops, drawn with replacement; a function of the seed and ``index``."""
         rng = np.random.default_rng([self.recipe.seed, index])
         chosen = rng.integers(len(self.store), size=self.recipe.batch_size)
         return _stack([augment(self.store[int(i)], rng, self.recipe.crop) for i in chosen])
@@ -86,6 +87,7 @@ class FlowTask(RenderedTask[FlowRecipe, PairStore]):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Forward pass and losses."""
         flows = self.model(batch["images1"], batch["images2"])
+        # float32 for the sums and means of the losses, as autocast may give bfloat16.
         return face_loss([f.float() for f in flows], batch["flow"], batch["mask"], self.losses)
 
     @property
@@ -101,7 +103,7 @@ class FlowTask(RenderedTask[FlowRecipe, PairStore]):
         return flow
 
     def evaluate(self) -> dict[str, float]:
-        """Endpoint error on held-out faces, of the network and of no flow at all."""
+        """Endpoint error on held-out faces, of the network and of zero flow."""
         if self.held_out is None:
             return {}
         device = next(self.model.parameters()).device
@@ -118,12 +120,12 @@ class FlowTask(RenderedTask[FlowRecipe, PairStore]):
 
 
 def augment(pair: Arrays, rng: np.random.Generator, crop: int) -> Arrays:
-    """A random cut, mirrored at random, with light and contrast of its own.
+    """A random crop, randomly mirrored and transposed, with random brightness and contrast.
 
     Args:
-        pair: Of a :class:`PairStore`.
-        rng: Where chance comes from.
-        crop: Side of the cut; no larger than the pair.
+        pair: Item of a :class:`PairStore`.
+        rng: Random generator.
+        crop: Side of the crop; limited to the size of the pair.
 
     Returns:
         The same arrays; ``images`` are float32 in 0..255.
@@ -134,16 +136,20 @@ def augment(pair: Arrays, rng: np.random.Generator, crop: int) -> Arrays:
     cut = (..., slice(y, y + side), slice(x, x + side))
     images = pair["images"][cut].astype(np.float32)
     flow, mask = pair["flow"][cut].astype(np.float32), pair["mask"][cut]
+    # Mirrored left to right, u changes its sign; mirrored top to bottom, v does (-1 * _MIRROR).
     if rng.random() < 0.5:
         images, flow, mask = images[..., ::-1], flow[..., ::-1] * _MIRROR, mask[..., ::-1]
     if rng.random() < 0.5:
         images, flow, mask = images[..., ::-1, :], -flow[..., ::-1, :] * _MIRROR, mask[..., ::-1, :]
+    # Transposed, u and v change places.
     if rng.random() < 0.5:
         turned = flow.swapaxes(-1, -2)[::-1]
         images, flow, mask = images.swapaxes(-1, -2), turned, mask.T
     gain, shift = np.exp(rng.normal(0, 0.2)), rng.normal(0, 15)
+    # About 1 % brightness change between the two images; gain and shift are common to both.
     flicker = np.array([1.0, np.exp(rng.normal(0, 0.01))], np.float32)[:, None, None, None]
     images = (images - 128) * np.float32(gain) + np.float32(128 + shift)
+    # Rounded and clipped, as 8-bit frames are.
     images = np.clip(np.rint(images * flicker), 0, 255)
     return {"images": images, "flow": flow, "mask": mask}
 

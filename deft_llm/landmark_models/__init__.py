@@ -1,1 +1,1 @@
-"""The project's own landmark finder: a small network and its use on clips."""
+"""The project's own landmark finder: a small network and its application to clips."""

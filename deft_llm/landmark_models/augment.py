@@ -1,7 +1,7 @@
-"""What a crop goes through on its way from a simulated face to one that a camera might show.
+"""Augmentation of crops from simulated faces.
 
-Crops vary by as much as face boxes are off; grey levels by more than cameras do, since rendered
-skin is what must not be learnt by heart. Distributions are our own.
+Crops vary as much as face boxes are inaccurate. Grey levels vary more than between cameras, so
+that the network does not learn the look of rendered skin. Distributions are our own.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Points = NDArray[np.floating]
 _MIRROR = np.array(facs.MIRROR_68)
 # SDs of the crop's place (box widths), of the log of its size, and of its tilt (rad).
 _SHIFT, _ZOOM, _TILT = 0.06, 0.11, 0.16
-_BENDS = 4  # by 4 independent displacements of a bent face
-_ROUNDS = 6  # of the search for where its landmarks went
+_BENDS = 4  # a face is bent by a grid of 4 x 4 independent displacements
+_ROUNDS = 6  # iterations that find where the landmarks moved
 
 
 def jitter(placement: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """A placement (2, 3) as a careless face finder would give it."""
+    """Disturb a placement (2, 3) like an inaccurate face finder."""
     shift = np.clip(rng.normal(0, _SHIFT, 2), -2 * _SHIFT, 2 * _SHIFT) * BOX
     zoom = np.exp(np.clip(rng.normal(0, _ZOOM), -2 * _ZOOM, 2 * _ZOOM))
     tilt = rng.normal(0, _TILT)
@@ -43,19 +43,19 @@ def sample(
     disturb: Callable[[Grey, np.random.Generator], Grey] | None = None,
     warp: float = 0.0,
 ) -> tuple[Grey, NDArray[np.float32]]:
-    """One crop for the network.
+    """Cut one augmented crop for the network.
 
     Args:
         image: uint8 grey (H, W).
-        points: (68, 2), px of it.
-        rng: Where chance comes from.
-        side: Of the crop, px.
-        disturb: What happens to its grey levels; half of the disturbed crops are mirrored.
-        warp: SD of the smooth displacements that make another face of it, shares of the side;
-            the landmarks go along. 0 leaves the face as it is.
+        points: (68, 2), px of the image.
+        rng: Source of randomness.
+        side: Side of the crop, px.
+        disturb: Changes the grey levels; half of the disturbed crops are also mirrored.
+        warp: SD of the smooth displacements that change the face's proportions, as a share of
+            the side; the landmarks move along. 0 leaves the face as it is.
 
     Returns:
-        Crop uint8 (side, side), points float32 (68, 2) in px of it.
+        Crop uint8 (side, side), and points float32 (68, 2) in px of the crop.
     """
     crop, matrix = cut(image, jitter(placed_by_points(points), rng), side)
     found = transform(matrix, points)
@@ -64,6 +64,7 @@ def sample(
     if disturb is not None:
         crop = disturb(crop, rng)
         if rng.random() < 0.5:
+            # Mirrored left landmarks are right ones: _MIRROR puts them in order again.
             crop, found = crop[:, ::-1], found[_MIRROR] * (-1, 1) + (side - 1, 0)
     return np.ascontiguousarray(crop), found.astype(np.float32)
 
@@ -71,7 +72,7 @@ def sample(
 def _warped(
     crop: Grey, points: NDArray[np.float64], sd: float, rng: np.random.Generator
 ) -> tuple[Grey, NDArray[np.float64]]:
-    """Stretch and bend a face: longer chins, higher brows, other proportions than any head has."""
+    """Stretch and bend a face: longer chins, higher brows, proportions that no head has."""
     side = len(crop)
     centre = (side - 1) / 2
     axis = np.arange(side, dtype=np.float32) - np.float32(centre)
@@ -80,13 +81,14 @@ def _warped(
         (side, side),
         interpolation=cv2.INTER_CUBIC,
     )
-    # Of a point at the crop's edge; a stretch moves it by as much as a bend.
+    # The SD is per px from the centre: at the crop's edge a stretch moves as much as a bend.
     wide, high = rng.normal(0, sd / centre, 2).astype(np.float32)
     shift = reshaped + np.stack(np.broadcast_arrays(wide * axis, high * axis[:, None]), -1)
     grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).astype(np.float32)
     source = grid + shift
     image = cv2.remap(crop, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    # What was at q is now where p + shift(p) = q; the field is smooth, so that few rounds will do.
+    # remap shows at p what was at p + shift(p), so a landmark q moves to the p that solves
+    # p + shift(p) = q. The field is smooth, so a few fixed-point iterations are enough.
     moved = points.copy()
     for _ in range(_ROUNDS):
         at = moved.astype(np.float32)[None]
@@ -95,7 +97,7 @@ def _warped(
 
 
 def disturb(crop: Grey, rng: np.random.Generator) -> Grey:
-    """Light, tones, shadows, blur, noise, fewer pixels, compression, and patches that hide."""
+    """Change light and tones; add shadows, blur, noise, compression and occluding patches."""
     side = len(crop)
     image = crop.astype(np.float32)
     if rng.random() < 0.5:
@@ -116,6 +118,7 @@ def disturb(crop: Grey, rng: np.random.Generator) -> Grey:
         height, width = rng.integers(side // 16, side // 3, 2)
         grey[y : y + height, x : x + width] = rng.integers(0, 256)
     if rng.random() < 0.4:
+        # Last, as in a camera: the artefacts must not be blurred or rescaled.
         quality = [int(cv2.IMWRITE_JPEG_QUALITY), int(rng.integers(8, 80))]
         coded = cv2.imencode(".jpg", grey, quality)[1]
         grey = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8)
@@ -123,7 +126,7 @@ def disturb(crop: Grey, rng: np.random.Generator) -> Grey:
 
 
 def _tones(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A tone curve through random points; it rises, but for one in ten."""
+    """Apply a random rising tone curve; one in ten is inverted."""
     steps = rng.dirichlet(np.full(6, 1.5))
     curve = np.concatenate([[0], np.cumsum(steps)]) * 255
     if rng.random() < 0.1:
@@ -133,7 +136,7 @@ def _tones(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.f
 
 
 def _shadow(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
-    """A factor that falls across the face, softly or at an edge."""
+    """A brightness factor that falls across the face, gradually or at an edge."""
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     angle, place = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.4)
     along = np.cos(angle) * x + np.sin(angle) * y + 0.3 * rng.normal() * (x * y)
@@ -142,7 +145,7 @@ def _shadow(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
 
 
 def _clouds(rng: np.random.Generator, side: int, strength: float) -> NDArray[np.float32]:
-    """Smooth spots of a random size."""
+    """Smooth bright and dark spots of a random size."""
     cells = int(rng.integers(3, 24))
     noise = rng.standard_normal((cells, cells)).astype(np.float32)
     scale = np.float32(rng.exponential(0.5) * strength)
@@ -150,7 +153,7 @@ def _clouds(rng: np.random.Generator, side: int, strength: float) -> NDArray[np.
 
 
 def _unsharp(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Out of focus, moved, too few pixels, or sharpened."""
+    """Defocus, motion blur, low resolution, or sharpening."""
     side, kind = len(image), rng.integers(4)
     if kind == 0:
         return np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 2.0))))
@@ -158,6 +161,7 @@ def _unsharp(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
         length = int(rng.integers(3, 8))
         kernel = np.zeros((length, length), np.float32)
         end = rng.uniform(0, length, 2).astype(int)
+        # A line from the kernel's middle in a random direction: linear motion.
         cv2.line(kernel, (int(end[0]), int(end[1])), (length // 2, length // 2), 1.0)
         return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()))
     if kind == 2:

@@ -1,7 +1,7 @@
-"""The square that the network sees: a face box enlarged, upright, in grey.
+"""The crop that the network sees: an enlarged, upright face box in grey.
 
-A placement is a similarity transform (2, 3) from canonical pixels to the image. A face box says
-one without tilt; 68 points say one with it.
+A placement is a similarity transform (2, 3) from canonical pixels to the image. A face box gives
+one without tilt, 68 points give one with tilt.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from deft_llm.media.landmarks import EYE_DISTANCE, EYE_HEIGHT
 #: Side of a face box on the canonical face, px.
 BOX = INTEROCULAR / EYE_DISTANCE
 #: Side of the crop, in box widths: room for a chin that the box leaves out, and for a box that is
-#: a tenth off.
+#: off by a tenth.
 ENLARGED = 1.5
-_BELOW = 0.08  # the crop's centre under the box's, in box widths
+_BELOW = 0.08  # distance of the crop's centre below the box's, in box widths
 
 _EYES = five_points(CANONICAL_LANDMARKS)[:2].mean(axis=0)
 _BOX_CENTRE = _EYES + np.array([0.0, (0.5 - EYE_HEIGHT) * BOX])
@@ -33,7 +33,7 @@ _CENTRE = _BOX_CENTRE + np.array([0.0, _BELOW * BOX])
 
 
 def placed_by_box(box: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The placement (2, 3) that a face box (x, y, w, h) says; see ``media.finders.FaceBox``."""
+    """The placement (2, 3) of a face box (x, y, w, h); see ``media.finders.FaceBox``."""
     scale = float(box[2]) / BOX
     centre = np.array([box[0] + box[2] / 2, box[1] + box[3] / 2])
     return np.column_stack([scale * np.eye(2), centre - scale * _BOX_CENTRE])
@@ -60,11 +60,11 @@ def cut(
     Args:
         image: uint8 RGB (H, W, 3) or grey (H, W).
         placement: (2, 3) from canonical to image pixels.
-        side: Of the crop, px.
+        side: Side of the crop, px.
 
     Returns:
-        Grey uint8 (side, side), what lies outside the image repeated from its border; and the
-        matrix (2, 3) from image to crop pixels.
+        Grey uint8 (side, side), with the border repeated outside the image; and the matrix (2, 3)
+        from image to crop pixels.
     """
     matrix = to_crop(placement, side)
     if image.ndim == 3:
@@ -72,12 +72,12 @@ def cut(
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     first = matrix
     if scale < 0.5:
-        # bilinear sampling skips pixels when it shrinks: average over areas first
+        # Bilinear sampling skips pixels when it shrinks an image: average over areas first.
         height, width = image.shape
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         sx, sy = size[0] / width, size[1] / height
-        # pixel centres: x' = sx (x + 1/2) - 1/2
+        # Pixel centres are integers, so resizing maps x to sx (x + 1/2) - 1/2; this is its inverse.
         back = np.array([[1 / sx, 0, (1 / sx - 1) / 2], [0, 1 / sy, (1 / sy - 1) / 2]])
         first = compose(matrix, back)
     crop = cv2.warpAffine(

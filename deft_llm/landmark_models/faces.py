@@ -1,9 +1,9 @@
-"""Simulated faces with exact landmarks, rendered ahead of training and kept as shards.
+"""Simulated faces with exact landmarks, rendered before training and stored as shards.
 
-Rendered skin is cleaner than any camera's, and the simulated heads wear nothing: so backgrounds,
-hair, glasses and things before the face are painted on, and tones are drawn at random. Poses, AUs
-up to macro-expressions, gaze and closed eyes go far beyond those of micro-expression clips. All
-distributions are our own.
+Rendered skin is cleaner than any camera's, and the simulated heads lack most occluders. So
+backgrounds, hair, glasses and objects in front of the face are painted on, and the conversion to
+grey is random. Poses, AUs up to macro-expressions, gaze and closed eyes go far beyond those of
+micro-expression clips. All distributions are our own.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.performance import Blink, Curve, Gaze
 
-FACES_PER_SHARD = 100  # clips a file; an interruption loses at most this many
+FACES_PER_SHARD = 100  # clips per file; an interruption loses at most this many
 FRAME_SIDE = 192  # px of a frame
-_INTEROCULAR = (32.0, 40.0)  # px in it
+_INTEROCULAR = (32.0, 40.0)  # px in the frame
 _FPS = 30.0
 _COMPRESSED, _QUALITIES = 0.35, (18, 24, 30)
 _LAUGH, _LAUGH_PX = ("6", "12", "25", "26"), (8.0, 32.0)  # log-uniform, canonical px
 
 
 class FaceData(Settings):
-    """What to render.
+    """Settings of a set of faces.
 
     Attributes:
-        clips: Number of faces filmed; clip ``i`` shows head ``heads[i % len(heads)]``.
-        frames: Frames of each: one pose and light, an expression from rest to its apex.
+        clips: Number of clips; clip ``i`` shows head ``heads[i % len(heads)]``.
+        frames: Frames per clip: one pose and light, an expression from rest to its apex.
         identities: Number of identities of each head.
         first_identity: Seed of the first; sets with disjoint ranges share no face.
         seed: Seed of the first clip.
         heads: Names of head models.
-        head_file: The file of the head that needs one.
+        head_file: File of the head model, for heads that need one.
         peak_px: Range of the largest motion of skin at the apex, log-uniform, canonical px.
-        turn: SDs of yaw and pitch, degrees; cut off at two and a half of them.
-        laughs: Share of clips that go from rest to a broad smile with open lips, which AUs drawn
-            one by one hardly ever give.
-        workers: Processes.
+        turn: SDs of yaw and pitch, degrees; clipped at 2.5 SDs.
+        laughs: Share of clips that go from rest to a broad smile with open lips, which randomly
+            drawn AUs almost never give.
+        workers: Number of processes.
     """
 
     clips: int = Field(ge=1)
@@ -71,13 +71,15 @@ def face_specs(data: FaceData, number: int, head: Head) -> Iterator[ClipSpec]:
 
     Args:
         data: What to render.
-        number: Of the head in ``data.heads``.
-        head: The head itself.
+        number: Index of the head in ``data.heads``.
+        head: The head model.
     """
     for i in range(number, data.clips, len(data.heads)):
         rng = np.random.default_rng([data.seed + i, 79])
+        # A stream of its own: changing the share of laughs leaves all other draws as they are.
         laughs = np.random.default_rng([data.seed + i, 81]).random() < data.laughs
         peaks = _LAUGH_PX if laughs else data.peak_px
+        # Drawn for a laugh as well, so that the stream advances equally for every clip.
         aus = _aus(rng, head)
         spec = draw_spec(
             data.seed + i,
@@ -100,6 +102,7 @@ def face_specs(data: FaceData, number: int, head: Head) -> Iterator[ClipSpec]:
                 spec.motion,
                 rest=(float(rest[0]), float(rest[1]), spec.motion.rest[2]),
                 drift=float(rng.uniform(0, 12)),
+                # Nearly all of the drift is rotation, so the pose varies within a clip.
                 turn=0.9,
             ),
             framing=replace(
@@ -116,13 +119,13 @@ def face_specs(data: FaceData, number: int, head: Head) -> Iterator[ClipSpec]:
 
 
 def _aus(rng: np.random.Generator, head: Head) -> tuple[str, ...]:
-    """None to four AUs at random, of one side or of both."""
+    """Zero to four random AUs, one-sided or on both sides."""
     chosen = rng.choice(head.aus, size=int(rng.integers(0, 5)), replace=False)
     return tuple(str(rng.choice(["", "", "", "L", "R"])) + str(number) for number in chosen)
 
 
 def _eyelids(rng: np.random.Generator) -> Blink | None:
-    """In half of the clips lids that are anywhere between open and closed."""
+    """In half of the clips, lids anywhere between open and closed."""
     if rng.random() < 0.5:
         return None
     depth, uneven = rng.uniform(0.3, 1.0), rng.uniform(0.8, 1.0)
@@ -135,17 +138,20 @@ def _gaze(rng: np.random.Generator) -> Gaze:
 
 
 def render_faces(simulated: SimulatedClip) -> Arrays:
-    """Frames of one clip, dressed, each in random tones.
+    """Frames of one clip with occluders, each converted to grey with random weights.
 
     Returns:
         ``image`` uint8 grey (T, SIDE, SIDE) and ``points`` float32 (T, 68, 2), px.
     """
     rng = np.random.default_rng([simulated.spec.seed, 80])
+    # The flow of a frame to itself is computed for its mask only.
     masks = np.stack([simulated.exact_flow(t, t)[1] for t in range(len(simulated.clip))])
     frames = add_occluders(simulated.clip.frames, masks, simulated.landmarks, rng)
     if rng.random() < _COMPRESSED:
         video = encode_h264(frames, _FPS, int(rng.choice(_QUALITIES)))
+        # Through a real codec: its blocks and blur differ from JPEG's, which augmentation adds.
         frames = decode_bytes(video, simulated.clip.name).frames
+    # Random weights of R, G, B per frame imitate cameras with other spectral responses.
     tones = rng.dirichlet((1.2, 2.0, 0.8), len(frames))
     grey = np.einsum("thwc,tc->thw", frames.astype(np.float32), tones.astype(np.float32))
     points = simulated.landmarks.astype(np.float32)
@@ -153,15 +159,15 @@ def render_faces(simulated: SimulatedClip) -> Arrays:
 
 
 def build_faces(data: FaceData, folder: Path, heads: dict[str, Head] | None = None) -> None:
-    """Render all shards that are not there yet; each is written whole or not at all.
+    """Render all missing shards; each is written completely or not at all.
 
     Args:
         data: What to render.
-        folder: Where to; one of its own for these settings.
-        heads: Head models by name; those not given are loaded.
+        folder: Target folder, used for these settings only.
+        heads: Head models by name; the others are loaded.
 
     Raises:
-        UserError: If the folder holds faces of other settings, or a head cannot be had.
+        UserError: If the folder holds faces of other settings, or a head cannot be loaded.
     """
     claim_set(folder, "faces", data)
     for number, name in enumerate(data.heads):
@@ -174,23 +180,23 @@ def build_faces(data: FaceData, folder: Path, heads: dict[str, Head] | None = No
 
 
 def _shards(data: FaceData, folder: Path, number: int) -> Shards:
-    """Those of one head."""
+    """Shards of one head."""
     clips = len(range(number, data.clips, len(data.heads)))
     return Shards(folder, data.heads[number], clips, FACES_PER_SHARD)
 
 
 class FaceStore:
-    """Rendered faces by number, in memory (37 kB a face).
+    """Rendered faces by index, in memory (37 kB per face).
 
     Attributes:
         image: uint8 grey (N, SIDE, SIDE).
         points: float32 (N, 68, 2), px.
 
     Args:
-        folder: Filled by :func:`build_faces`.
+        folder: A folder filled by :func:`build_faces`.
 
     Raises:
-        UserError: If the folder holds no whole set of faces.
+        UserError: If the folder does not hold a complete set of faces.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -198,6 +204,7 @@ class FaceStore:
         shards = (_shards(data, folder, number) for number in range(len(data.heads)))
         opened = open_shards([file for part in shards for file in part.files])
         counts = [f.get_slice("points").get_shape()[0] for f in opened]
+        # Counts come from the headers, so that each tensor is read once, into its final place.
         ends = np.cumsum(counts)
         self.image: NDArray[np.uint8] = np.empty((ends[-1], FRAME_SIDE, FRAME_SIDE), np.uint8)
         self.points: NDArray[np.float32] = np.empty((ends[-1], 68, 2), np.float32)
@@ -207,7 +214,7 @@ class FaceStore:
 
     @classmethod
     def rendered(cls, data: FaceData, folder: Path) -> FaceStore:
-        """The faces of a folder, rendered first where they are not there; see `build_faces`."""
+        """Load the faces of a folder after rendering the missing ones; see `build_faces`."""
         build_faces(data, folder)
         return cls(folder)
 

@@ -1,4 +1,4 @@
-"""Where trained landmark networks lie, and how one is read."""
+"""Location and loading of trained landmark networks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from deft_llm import weights as network_files
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
-"""Where the project's own trained network lies."""
+"""Folder of the project's own trained network."""
 
 
 def load_landmark_net(folder: Path = WEIGHTS) -> LandmarkNet:

@@ -1,4 +1,4 @@
-"""The trained network as a landmark finder: "network" in ``media/landmarks.py``'s registry."""
+"""The trained network as a landmark finder: "network" in the registry of ``media/landmarks.py``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from deft_llm.media.canonical import INTEROCULAR, invert, transform
 from deft_llm.media.landmarks import Landmarks
 from deft_llm.media.tracking import FaceTrack
 
-#: Frames of a clip that are looked at.
-MAX_FRAMES = 9
-#: Times that the crop is cut anew around what was found in it.
+#: Number of frames of a clip that the network sees.
+FRAMES_LOOKED_AT = 9
+#: Number of passes; each cuts the crop around the landmarks of the one before.
 PASSES = 2
 
 Points = NDArray[np.float64]
+# Cached by folder, so that the finders of a process share the weights.
 _network = lru_cache(maxsize=4)(load_landmark_net)
 _MIRROR = np.array(facs.MIRROR_68)
 
@@ -31,27 +32,27 @@ _MIRROR = np.array(facs.MIRROR_68)
 class NetworkFinder:
     """Landmarks by a network trained on simulated faces.
 
-    Every chosen frame is looked at on its own, as it is and mirrored; all are carried to the
-    reference frame by the head's pose, and the median over them is taken, so that neither a blink
-    nor jitter moves the face.
+    The network sees each chosen frame separately, as it is and mirrored. The head pose maps all
+    landmarks to the reference frame. Their median over the frames is the result, so neither a
+    blink nor jitter moves the face.
 
     Args:
-        folder: Folder of the weights; the project's own if None is given.
-        frames: Frames that are looked at, at most.
+        folder: Folder of the weights; by default the project's own.
+        frames: Maximum number of frames used.
 
     Raises:
-        UserError: If the folder holds no network.
+        UserError: If the folder does not hold a network.
     """
 
-    def __init__(self, folder: Path = WEIGHTS, frames: int = MAX_FRAMES) -> None:
+    def __init__(self, folder: Path = WEIGHTS, frames: int = FRAMES_LOOKED_AT) -> None:
         self.network: LandmarkNet = _network(folder)
         self.frames = frames
 
     def place(self, clip: Clip, track: FaceTrack, poses: NDArray[np.float64]) -> Landmarks:
         """See `media.landmarks.LandmarkFinder`.
 
-        The uncertainty of a point holds three things: what the network says, how far the frames
-        differ, and how far a face and its mirror image do.
+        The uncertainty of a point combines three parts: the error that the network predicts, the
+        disagreement between frames, and that between a face and its mirror image.
         """
         present = np.flatnonzero(track.present)
         spread_out = np.linspace(0, len(present) - 1, self.frames).round().astype(int)
@@ -60,7 +61,9 @@ class NetworkFinder:
         points, errors = self.find([clip.frames[i] for i in chosen], placements)
         carried = np.stack([transform(poses[i], p) for i, p in zip(chosen, points, strict=True)])
         median = np.median(carried, axis=0)
+        # A median here as well: one blink must not make the lids uncertain.
         wander = np.median(np.linalg.norm(carried - median, axis=-1), axis=0)
+        # The poses scale the face, and so its errors.
         zoom = np.sqrt(np.abs(np.linalg.det(poses[chosen][:, :, :2])))[:, None]
         unit = _interocular(median)
         expected = np.hypot(np.median(errors * zoom, axis=0), wander) / unit
@@ -73,10 +76,11 @@ class NetworkFinder:
 
         Args:
             images: RGB (H, W, 3) or grey (H, W).
-            placements: For each, (2, 3) from canonical to its pixels, roughly; see ``crops``.
+            placements: For each image, an approximate (2, 3) from canonical to its pixels; see
+                ``crops``.
 
         Returns:
-            Points (K, 68, 2) in pixels of the images, and the RMS error to expect of each,
+            Points (K, 68, 2) in pixels of the images, and the expected RMS error of each,
             (K, 68), pixels.
         """
         for _ in range(PASSES):
@@ -93,8 +97,10 @@ class NetworkFinder:
         both = np.concatenate([crops, crops[:, :, ::-1]])
         found, scale = self._run(both)
         plain, mirrored = np.split(found, 2)
+        # Back to the unmirrored crop, with left and right landmarks swapped.
         mirrored = mirrored[:, _MIRROR] * (-1, 1) + (side - 1, 0)
         scale = (scale[: len(crops)] + scale[len(crops) :][:, _MIRROR]) / 2
+        # 2 b is the expected RMS error; half the disagreement is each one's distance from the mean.
         errors = np.hypot(2 * scale, np.linalg.norm(plain - mirrored, axis=-1) / 2)
         middle = (plain + mirrored) / 2
         back = [invert(matrix) for _, matrix in cuts]
@@ -112,6 +118,6 @@ class NetworkFinder:
 
 
 def _interocular(points: Points) -> float:
-    """Px of one interocular distance: by the whole face, since a turned one is narrower."""
+    """Interocular distance in px, from the whole face, since a turned face is narrower."""
     matrix = placed_by_points(points)
     return INTEROCULAR * float(np.hypot(matrix[0, 0], matrix[1, 0]))

@@ -1,10 +1,10 @@
-"""A small network that places 68 landmarks in a crop and says how sure it is of each.
+"""A small network that finds 68 landmarks in a crop and predicts the error of each.
 
-An hourglass of one level with residual blocks; each landmark is the centre of mass of a heatmap
-(integral regression, Sun et al., ECCV 2018), its scale that of a Laplace distribution, read from
-the features under the heatmap (our own choice, as are all sizes). It sees grey levels twice: over
-the mean and spread of the whole crop, and of their neighbourhood, in which light and skin tone are
-gone.
+A one-level hourglass with residual blocks. Each landmark is the centre of mass of a heatmap
+(integral regression, Sun et al., ECCV 2018). Its error is the scale of a Laplace distribution,
+read from the features under the heatmap (our own choice, as are all sizes). The network sees grey
+levels twice: normalised by the mean and spread of the whole crop, and by those of the
+neighbourhood, which removes light and skin tone.
 
 B crops, S side in px, C channels, N = 68.
 """
@@ -29,7 +29,7 @@ class LandmarkConfig(Settings):
 
     Attributes:
         side: Side of the crops, px; a multiple of 16.
-        width: Channels at a quarter of the side; twice and four times that below.
+        width: Channels at a quarter of the side; twice and four times as many below.
         blocks: Residual blocks on each level.
     """
 
@@ -39,12 +39,12 @@ class LandmarkConfig(Settings):
 
 
 class Placed(NamedTuple):
-    """What the network says.
+    """Output of the network.
 
     Attributes:
         points: (B, N, 2), px of the crop, x before y.
-        log_scale: (B, N), log of the Laplace scale b of either coordinate in sixteenths of the
-            crop's side; the RMS error to expect of a point is 2 b.
+        log_scale: (B, N), log of the Laplace scale b of either coordinate, in sixteenths of the
+            crop's side; the expected RMS error of a point is 2 b.
     """
 
     points: Tensor
@@ -55,7 +55,7 @@ class LandmarkNet(nn.Module):
     """The network; see the module's docstring.
 
     Args:
-        config: Its sizes.
+        config: Sizes of the network.
     """
 
     def __init__(self, config: LandmarkConfig) -> None:
@@ -77,11 +77,12 @@ class LandmarkNet(nn.Module):
             nn.Conv2d(2 * w, 2 * w, 3, 1, 1, bias=False), nn.BatchNorm2d(2 * w), nn.ReLU()
         )
         self.heat = nn.Conv2d(2 * w, POINTS, 1)
+        # Zero weights: at the start every crop gets the same error, that of the bias.
         self.sureness = nn.Parameter(torch.zeros(POINTS, 2 * w))
         self.sureness_bias = nn.Parameter(torch.full((POINTS,), -1.0))
 
     def forward(self, crops: Tensor) -> Placed:
-        """Place landmarks.
+        """Find the landmarks.
 
         Args:
             crops: (B, 1, S, S), grey levels 0..255, any floating or uint8 type.
@@ -94,9 +95,11 @@ class LandmarkNet(nn.Module):
             self.from_middle(middle), scale_factor=2.0, mode="bilinear", align_corners=False
         )
         features = self.mix(lifted + self.from_fine(fine))
+        # Softmax in float32 even under autocast: it sums over all cells of the heatmap.
         heat = self.heat(features).flatten(2).float().softmax(-1)  # (B, N, cells)
         cells = features.shape[-1]
         step = crops.shape[-1] / cells
+        # Pixel coordinates of the cells' centres; pixel centres are integers.
         places = (torch.arange(cells, device=crops.device) + 0.5) * step - 0.5
         grid = torch.stack(torch.meshgrid(places, places, indexing="xy"), -1).view(-1, 2)
         under = torch.einsum("bnk,bck->bnc", heat, features.flatten(2).float())
@@ -105,8 +108,9 @@ class LandmarkNet(nn.Module):
 
 
 def _views(crops: Tensor) -> Tensor:
-    """Grey levels over global and over local mean and spread: (B, 2, S, S)."""
+    """Grey levels normalised by global and by local mean and spread: (B, 2, S, S)."""
     mean = crops.mean((2, 3), keepdim=True)
+    # 4 grey levels keep the noise of flat crops from being blown up.
     spread = crops.std((2, 3), keepdim=True) + 4.0
     detail = crops - _around(crops)
     local = detail / (_around(detail * detail).sqrt() + 4.0)
@@ -114,7 +118,7 @@ def _views(crops: Tensor) -> Tensor:
 
 
 def _around(x: Tensor) -> Tensor:
-    """Mean over the neighbourhood, about a quarter of the side: three by three blocks, smoothed."""
+    """Mean over a neighbourhood of 3 x 3 blocks, each a sixteenth of the side, interpolated."""
     blocks = F.avg_pool2d(x, x.shape[-1] // 16)
     smooth = F.avg_pool2d(blocks, 3, 1, 1, count_include_pad=False)
     return F.interpolate(smooth, size=x.shape[-2:], mode="bilinear", align_corners=False)
@@ -142,21 +146,23 @@ def _blocks(before: int, after: int, stride: int, count: int) -> nn.Sequential:
 
 
 def laplace_loss(placed: Placed, points: Tensor, side: int) -> dict[str, Tensor]:
-    """Negative log likelihood under Laplace errors, and the plain distance that steadies it.
+    """Negative log likelihood under Laplace errors, plus the plain distance for stability.
 
     Args:
-        placed: What the network says.
-        points: (B, N, 2) true, px of the crop; points outside the crop do not count.
-        side: Of the crop, px.
+        placed: Output of the network.
+        points: (B, N, 2) true, px of the crop; points outside the crop are ignored.
+        side: Side of the crop, px.
 
     Returns:
         "loss"; "distance", the mean error in px; "nll".
     """
     inside = ((points >= 0) & (points <= side - 1)).all(-1)
     error = (placed.points - points).abs() * (16 / side)
+    # Two coordinates share one scale b: |e| / b + log b each; constants are left out.
     nll = error.sum(-1) * torch.exp(-placed.log_scale) + 2 * placed.log_scale
     plain = error.sum(-1)
     distance = (placed.points - points).norm(dim=-1)
+    # A batch without any point inside must not divide by 0.
     count = inside.sum().clamp_min(1)
     nll, plain, distance = (((x * inside).sum() / count) for x in (nll, plain, distance))
     return {"loss": nll + plain, "distance": distance.detach(), "nll": nll.detach()}

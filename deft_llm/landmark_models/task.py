@@ -1,4 +1,4 @@
-"""Training of the landmark network on simulated faces, with what real pictures go through."""
+"""Training of the landmark network on augmented simulated faces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.run_folder import claim_folder
 from deft_llm.training.schedule import Schedule
 
-_EVALUATED = 64  # crops of one batch
+_EVALUATED = 64  # crops per evaluation batch
 
 
 class LandmarkRecipe(Settings):
@@ -35,11 +35,11 @@ class LandmarkRecipe(Settings):
         data: Faces to render.
         faces: Folder of the rendered faces, which recipes may share; None: inside ``output``.
         validation: Faces for the scores in the log; None for no scores.
-        start: Folder of a trained network to go on from; None starts anew.
+        start: Folder of a trained network to start from; None starts from scratch.
         model: Sizes of the network.
-        schedule: How long and how fast.
-        batch_size: Crops of one batch.
-        warp: How far faces are bent in training (``landmark_augment.sample``): proportions beyond
+        schedule: Steps, optimizer and learning rate of the training.
+        batch_size: Crops per batch.
+        warp: How far faces are bent in training (``augment.sample``), for proportions beyond
             those of the heads.
         save_dtype: Type of the saved weights.
     """
@@ -61,11 +61,12 @@ class LandmarkTask(RenderedTask[LandmarkRecipe, FaceStore]):
     """The network, its loss and the faces."""
 
     def network(self, start: Path | None) -> torch.nn.Module:
-        """The network to start from, or a fresh one."""
+        """The network to start from, or a new one."""
         return LandmarkNet(self.recipe.model) if start is None else load_landmark_net(start)
 
     def batch(self, index: int) -> dict[str, Tensor]:
-        """Faces drawn with replacement, augmented; a function of the seed and the number."""
+        """Augmented faces drawn with replacement; depends only on the seed and the index."""
+        # By index, so that a resumed run draws the batches that it would have drawn.
         rng = np.random.default_rng([self.recipe.seed, index])
         chosen = rng.integers(len(self.store), size=self.recipe.batch_size)
         side, warp, store = self.recipe.model.side, self.recipe.warp, self.store
@@ -86,11 +87,12 @@ class LandmarkTask(RenderedTask[LandmarkRecipe, FaceStore]):
         return placed
 
     def evaluate(self) -> dict[str, float]:
-        """Mean error on held-out faces, in interocular distances; one look at a jittered box."""
+        """Mean error on held-out faces, in interocular distances; one pass on a jittered box."""
         if self.held_out is None:
             return {}
         device = next(self.model.parameters()).device
         side, store = self.recipe.model.side, self.held_out
+        # The same jitter every time, so that scores of one run are comparable.
         rng = np.random.default_rng(0)
         errors, stated = [], []
         for first in range(0, len(store), _EVALUATED):
@@ -100,6 +102,7 @@ class LandmarkTask(RenderedTask[LandmarkRecipe, FaceStore]):
             truth = batch["points"].double().numpy()
             errors.append(landmark_errors(placed.points.double().cpu().numpy(), truth))
             scale = placed.log_scale.double().exp().cpu().numpy() * side / 16
+            # 2 b is the RMS error of a point, see `network.Placed`.
             stated.append(2 * scale / interocular(truth)[:, None])
         every, expected = np.concatenate(errors), np.concatenate(stated)
         return {
@@ -121,10 +124,10 @@ def train(values: dict[str, Any], where: str) -> None:
 
     Args:
         values: The recipe as read from YAML.
-        where: Its file, for messages.
+        where: File of the recipe, for messages.
 
     Raises:
-        UserError: If the recipe is wrong, or a folder belongs to another recipe.
+        UserError: If the recipe is invalid, or a folder belongs to another recipe.
     """
     recipe = validate_settings(LandmarkRecipe, values, where)
     claim_folder(recipe.output, recipe)

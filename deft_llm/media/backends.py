@@ -1,16 +1,16 @@
 """Video decoders behind one signature: PyAV, decord and OpenCV.
 
-A backend is a function ``(source, name, selection) -> Decoded``. All of them give the frames whose
-index lies in the selection's range, as RGB, with the container's own timestamps counted from the
-first frame of the video. The index counts the frames that a player would show: frames that an edit
-list hides do not count.
+A backend is a function ``(source, name, selection) -> Decoded``. Each returns the frames whose
+index is in the selection's range, as RGB, with the container's own timestamps relative to the
+first frame of the video. The index counts the frames that a player would show: frames hidden by an
+edit list do not count.
 
-What differs (measured by ``eval/speed/video.py``, see ``video.DEFAULT_BACKEND``):
+Differences (measured by ``eval/speed/video.py``, see ``video.DEFAULT_BACKEND``):
 
-- PyAV knows every timestamp before it decodes, so that a range starts at the nearest key frame,
-  and it honours edit lists and rotation.
+- PyAV knows every timestamp before it decodes, so it can start a range at the nearest key frame.
+  It also applies edit lists and rotation.
 - OpenCV decodes (but does not convert) everything before the range.
-- decord counts frames that an edit list hides; they are dropped here by their negative time.
+- decord counts frames hidden by an edit list; they are dropped here by their negative time.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ Backend = Callable[["Path | bytes", str, Selection], Decoded]
 
 
 def get_backend(name: str) -> Backend:
-    """The reading function called `name`.
+    """The backend function for a name.
 
     Raises:
-        UserError: If there is none of that name.
+        UserError: If the name is unknown.
     """
     backend: Backend = resolve(BACKENDS, name, "video backend")
     return backend
@@ -59,7 +59,7 @@ def open_container(source: Path | bytes, name: str) -> Any:
     """Open a video with PyAV.
 
     Raises:
-        UserError: If it is no video, or holds no video stream.
+        UserError: If it is not a video, or has no video stream.
     """
     try:
         container = av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source))
@@ -76,12 +76,12 @@ def open_container(source: Path | bytes, name: str) -> Any:
 
 @dataclass(frozen=True)
 class PacketTable:
-    """Times of all frames, from the packets alone (nothing is decoded).
+    """Times of all frames, read from the packets without decoding.
 
     Attributes:
-        pts: Presentation times of the frames that are shown, in units of the stream's time base,
-            sorted; empty where the container states none.
-        packets: Number of packets, hidden ones included.
+        pts: Presentation times of the shown frames, in units of the stream's time base, sorted;
+            empty if the container does not state all of them.
+        packets: Number of packets, including hidden ones.
     """
 
     pts: NDArray[np.int64]
@@ -89,24 +89,26 @@ class PacketTable:
 
 
 def scan_packets(container: Any, stream: Any) -> PacketTable:
-    """Read the frame times of `stream`; the container stands at its end afterwards."""
+    """Read the frame times of `stream`; leaves the container at its end."""
     times: list[int | None] = []
     packets = 0
     try:
         for packet in container.demux(stream):
-            if packet.size:
+            if packet.size:  # demux ends with an empty packet for flushing
                 packets += 1
-                if not packet.is_discard:
+                if not packet.is_discard:  # an edit list marks hidden frames like this
                     times.append(packet.pts)
     except av.FFmpegError as error:
         logger.debug("packet scan ended early: %s", error)
     known = [t for t in times if t is not None]
+    # Packets come in decoding order; with B-frames their times must be sorted. If times are missing
+    # or repeated, they cannot number the frames, so the table stays empty.
     pts = np.unique(np.asarray(known, np.int64)) if len(known) == len(times) else np.empty(0, int)
     return PacketTable(pts if len(pts) == len(times) else np.empty(0, np.int64), packets)
 
 
 def rewind(container: Any, stream: Any, table: PacketTable, start: int) -> None:
-    """Put the container at the last key frame from which frame `start` can be decoded."""
+    """Seek to the last key frame from which frame `start` can be decoded."""
     if start < len(table.pts):
         target = int(table.pts[start]) if start else int(table.pts[0])
     else:
@@ -117,7 +119,7 @@ def rewind(container: Any, stream: Any, table: PacketTable, start: int) -> None:
 def _numbered(
     container: Any, stream: Any, table: PacketTable, problems: list[str]
 ) -> Iterator[tuple[int, Any]]:
-    """Decoded frames with their index; damaged ones are dropped and noted in `problems`."""
+    """Decoded frames with their index; damaged frames are dropped and noted in `problems`."""
     counter = itertools.count()
     frames = container.decode(stream)
     while True:
@@ -130,6 +132,7 @@ def _numbered(
             return
         index = next(counter)
         if len(table.pts):
+            # After a seek, counting would be wrong: the time says which frame this is.
             index = int(np.searchsorted(table.pts, frame.pts)) if frame.pts is not None else index
         if frame.is_corrupt:
             problems.append(f"frame {index} is damaged")
@@ -138,10 +141,11 @@ def _numbered(
 
 
 def _to_rgb(frame: Any, converter: VideoReformatter, selection: Selection) -> NDArray[np.uint8]:
-    """Convert a PyAV frame to RGB, turned upright, scaled down where asked."""
-    # one converter for the clip: `frame.to_ndarray` alone makes a new one each time, 4x slower
+    """Convert a PyAV frame to RGB, upright, scaled down if asked."""
+    # One converter for the clip: `frame.to_ndarray` makes a new one for each frame, 4x slower.
     rgb = np.asarray(converter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
     rgb = shrink(rgb, selection)
+    # Shrink before turning, to turn fewer pixels. FFmpeg and rot90 both count counter-clockwise.
     turns = round(getattr(frame, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 
@@ -162,7 +166,7 @@ def read_pyav(source: Path | bytes, name: str, selection: Selection) -> Decoded:
         converter = VideoReformatter()
         rate = stream.average_rate or stream.guessed_rate or 25
         for index, frame in _numbered(container, stream, table, problems):
-            if index >= wanted.stop:
+            if index >= wanted.stop:  # frames come in order of display
                 break
             result.original_size = (frame.height, frame.width)
             if index not in wanted:
@@ -175,7 +179,7 @@ def read_pyav(source: Path | bytes, name: str, selection: Selection) -> Decoded:
 
 
 def read_opencv(source: Path | bytes, name: str, selection: Selection) -> Decoded:
-    """Read with OpenCV's VideoCapture: decodes from the first frame, converts the wanted ones."""
+    """Read with OpenCV's VideoCapture: decodes from the first frame, converts selected frames."""
     if isinstance(source, bytes):
         raise UserError(f"{name}: the opencv backend reads files only; use pyav for bytes")
     capture = cv2.VideoCapture(str(source))
@@ -183,6 +187,8 @@ def read_opencv(source: Path | bytes, name: str, selection: Selection) -> Decode
     try:
         first = 0.0
         for index in itertools.count():
+            # grab() decodes, retrieve() converts to BGR. Seeking by frame number is not exact in
+            # OpenCV.
             if index >= wanted.stop or not capture.grab():
                 break
             result.available = index + 1
@@ -215,7 +221,7 @@ def read_decord(source: Path | bytes, name: str, selection: Selection) -> Decode
             io.BytesIO(source) if isinstance(source, bytes) else str(source)
         )
         times = np.asarray(reader.get_frame_timestamp(range(len(reader))), np.float64)[:, 0]
-        # an edit list hides frames at negative times; decord skips them but counts them
+        # An edit list hides frames at negative times; decord skips them but counts them.
         times = times[times >= 0]
         result = Decoded(original_size=reader[0].shape[:2], available=len(times))
         for index in range(len(times))[selection.start : selection.stop : selection.stride]:

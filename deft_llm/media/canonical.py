@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 #: Side of the canonical image, pixels.
 CANONICAL_SIZE = 224
-#: Distance of the eye centres in it, pixels: the unit in which a person reads motion.
+#: Distance of the eye centres in it, pixels; relates motion in pixels to the size of a face.
 INTEROCULAR = 80.0
 
 _MIDLINE = (CANONICAL_SIZE - 1) / 2
@@ -43,8 +43,9 @@ def _mirrored(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]
 
 
 def _mean_shape() -> NDArray[np.float32]:
-    """Put the half shapes together in iBUG order, (68, 2)."""
-    # the image-left eye starts at its outer corner, the image-right one at its inner corner
+    """Assemble the half shapes in iBUG order, (68, 2)."""
+    # iBUG numbers each eye from its image-left corner: the outer corner of the image-left eye, the
+    # inner corner of the image-right eye.
     left_eye = [_mirrored(_EYE)[i] for i in (3, 2, 1, 0, 5, 4)]
     mouth = [
         *_mirrored(_OUTER_LIP),
@@ -64,7 +65,7 @@ def _mean_shape() -> NDArray[np.float32]:
     jaw = [*_mirrored(_JAW), _CHIN, *_JAW[::-1]]
     points = [*jaw, *_mirrored(_BROW[::-1]), *_BROW, *nose, *left_eye, *_EYE, *mouth]
     shape = np.add(points, (_MIDLINE, _EYE_LINE)).astype(np.float32)
-    shape.setflags(write=False)
+    shape.setflags(write=False)  # a module constant that all parts share
     return shape
 
 
@@ -87,7 +88,7 @@ def five_points(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
 def fit_similarity(
     source: NDArray[np.floating], target: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Least-squares rotation, scale and shift that take `source` to `target`.
+    """Least-squares rotation, scale and shift that map `source` to `target`.
 
     Args:
         source: (N, 2) points, N >= 2, not all the same.
@@ -98,6 +99,8 @@ def fit_similarity(
     """
     centre, goal = source.mean(axis=0), target.mean(axis=0)
     p, q = source - centre, target - goal
+    # Closed form for four parameters. With centred points it cannot become a reflection, unlike a
+    # general Procrustes fit.
     a = float((p * q).sum() / (p**2).sum())
     b = float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum() / (p**2).sum())
     linear = np.array([[a, -b], [b, a]])

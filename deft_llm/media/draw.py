@@ -1,4 +1,4 @@
-"""Drawing on frames: flow as colour, arrows, landmarks, boxes. Every function gives a new image.
+"""Drawing on frames: flow as colour, arrows, landmarks, boxes. Every function returns a new image.
 
 Images are uint8 RGB (H, W, 3); flow is (2, H, W) in pixels, u to the right and v down.
 """
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-# Okabe and Ito's colours: told apart with any colour vision
+# Okabe and Ito's colours, which people with colour blindness can also distinguish.
 SKY: Colour = (86, 180, 233)
 YELLOW: Colour = (240, 228, 66)
 VERMILION: Colour = (213, 94, 0)
 
-# iBUG order: first and last index of each line, and whether it closes
+# iBUG order: first and last index of each line, and whether it is closed.
 _LINES = (
     (0, 16, False),
     (17, 21, False),
@@ -29,7 +29,7 @@ _LINES = (
     (48, 59, True),
     (60, 67, True),
 )
-# sub-pixel drawing: OpenCV takes fixed-point coordinates with this many fractional bits
+# Sub-pixel drawing: OpenCV takes fixed-point coordinates with this many fractional bits.
 _SHIFT = 4
 
 
@@ -44,7 +44,8 @@ def flow_colours(flow: NDArray[np.floating], scale: float | None = None) -> Imag
     """
     magnitude = np.hypot(flow[0], flow[1])
     if scale is None:
-        scale = float(np.percentile(magnitude, 99))
+        scale = float(np.percentile(magnitude, 99))  # not the maximum: single wild pixels
+    # OpenCV stores 8-bit hue in steps of two degrees, 0..179; rounding can give 180, which wraps.
     hue = np.degrees(np.arctan2(flow[1], flow[0])) % 360 / 2
     value = 255 * np.clip(magnitude / max(scale, 1e-6), 0, 1)
     hsv = np.stack([hue % 180, np.full_like(hue, 255), value], axis=-1).round().astype(np.uint8)
@@ -52,7 +53,7 @@ def flow_colours(flow: NDArray[np.floating], scale: float | None = None) -> Imag
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
 
 
-# Baker's wheel: steps from red to yellow, green, cyan, blue, magenta and back
+# Baker's wheel: steps from red to yellow, green, cyan, blue, magenta and back.
 _WHEEL_STEPS = (15, 6, 4, 11, 13, 6)
 _WHEEL_CORNERS = (
     (255, 0, 0),
@@ -84,6 +85,7 @@ def middlebury_colours(flow: NDArray[np.floating], scale: float | None = None) -
     )
     magnitude = np.hypot(flow[0], flow[1])
     radius = magnitude / max(float(magnitude.max()) if scale is None else scale, 1e-6)
+    # Negated as in the reference code, so that the wheel starts with red at image right.
     place = (np.arctan2(-flow[1], -flow[0]) / np.pi + 1) / 2 * (len(wheel) - 1)
     low = place.astype(int)
     share = (place - low)[..., None]
@@ -96,7 +98,7 @@ def middlebury_colours(flow: NDArray[np.floating], scale: float | None = None) -
 def flow_overlay(
     image: Image, flow: NDArray[np.floating], scale: float | None = None, opacity: float = 0.6
 ) -> Image:
-    """`flow_colours` over the grey image, the stronger the motion the more of it."""
+    """`flow_colours` over the grey image; stronger motion is more opaque."""
     colours = flow_colours(flow, scale).astype(np.float32)
     grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
     weight = opacity * colours.max(axis=-1, keepdims=True) / 255
@@ -110,7 +112,7 @@ def arrows(
     magnify: float = 1.0,
     colour: Colour = YELLOW,
 ) -> Image:
-    """Arrows from `starts` (N, 2) along `vectors` (N, 2), both pixels, `magnify` times as long."""
+    """Arrows from `starts` (N, 2) along `vectors` (N, 2), in pixels, `magnify` times as long."""
     picture = image.copy()
     for start, end in zip(_fixed(starts), _fixed(starts + magnify * vectors), strict=True):
         cv2.arrowedLine(picture, start, end, colour, 1, cv2.LINE_AA, _SHIFT, tipLength=0.3)
@@ -118,7 +120,7 @@ def arrows(
 
 
 def landmark_lines(image: Image, landmarks: NDArray[np.floating], colour: Colour = SKY) -> Image:
-    """The 68 landmarks joined to jaw, brows, nose, eyes and mouth."""
+    """The 68 landmarks as lines along jaw, brows, nose, eyes and mouth."""
     picture = image.copy()
     for first, last, closed in _LINES:
         line = np.array(_fixed(landmarks[first : last + 1]), np.int32)

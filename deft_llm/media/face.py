@@ -1,9 +1,9 @@
-"""Faces: find, follow, place 68 landmarks, align to the canonical 224-pixel face.
+"""Faces: find, track, place 68 landmarks, align to the canonical 224-pixel face.
 
-The way through: `track_faces` says where the face is, `align` measures the head's pose, places the
-landmarks (`locate`) and warps every frame.
+`track_faces` finds the face in every frame; `align` measures the head pose, places the landmarks
+with a `LandmarkFinder` and warps every frame.
 
-Legend: T frames; frame pixels belong to the clip, canonical pixels to the 224 x 224 square.
+T frames; frame pixels are pixels of the clip, canonical pixels those of the 224 x 224 square.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ POSE_SMOOTHING = 0.1
 
 @dataclass(frozen=True)
 class AlignedClip:
-    """A clip in which the face stands still on the canonical square.
+    """A clip warped so that the face stays in place on the canonical square.
 
     Attributes:
         name: The clip's name.
@@ -70,8 +70,8 @@ class AlignedClip:
         landmark_uncertainty: float32 (68,), RMS error to expect of each landmark, canonical
             pixels.
         timestamps: (T,) seconds.
-        constant: Whether one transform served all frames.
-        landmark_method: What the landmarks rest on.
+        constant: Whether all frames share one transform.
+        landmark_method: How the landmarks were found (`Landmarks.method`).
     """
 
     name: str
@@ -88,7 +88,7 @@ class AlignedClip:
         return len(self.frames)
 
     def part(self, start: int, stop: int) -> AlignedClip:
-        """Frames ``start`` to ``stop`` - 1, with their times as they are."""
+        """Frames ``start`` to ``stop`` - 1, with unchanged timestamps."""
         of_frames = ("frames", "present", "transforms", "timestamps")
         return replace(self, **{name: getattr(self, name)[start:stop] for name in of_frames})
 
@@ -101,7 +101,7 @@ class AlignedClip:
 def locate_landmarks(
     clip: Clip, track: FaceTrack, finder: LandmarkFinder | None = None
 ) -> Landmarks:
-    """68 landmarks in the frame `reference_frame(track)`."""
+    """Find 68 landmarks in the frame `reference_frame(track)`."""
     poses = head_poses(clip, track, reference_frame(track))
     return (finder or landmark_finder()).place(clip, track, poses)
 
@@ -109,9 +109,9 @@ def locate_landmarks(
 def align(clip: Clip, track: FaceTrack, finder: LandmarkFinder | None = None) -> AlignedClip:
     """Align the tracked face of a clip.
 
-    A head that stays within 3 % of the face's width gets one constant transform, so that alignment
-    adds no motion at all. For a head that moves more, the pose of each frame is used, smoothed over
-    0.1 s; what the smoothing leaves is head motion for `motion.head_motion` to remove.
+    If the head stays within 3 % of the face's width, all frames share one transform, so that
+    alignment adds no motion. Otherwise each frame has its own pose, smoothed over 0.1 s;
+    `motion.head_motion` removes the head motion that remains.
 
     Args:
         clip: The clip.
@@ -119,7 +119,7 @@ def align(clip: Clip, track: FaceTrack, finder: LandmarkFinder | None = None) ->
         finder: Places the landmarks; None for `landmark_finder()`.
 
     Raises:
-        UserError: If the default finder's weights are not there.
+        UserError: If the default finder's weights are missing.
     """
     reference = reference_frame(track)
     poses = head_poses(clip, track, reference)
@@ -127,10 +127,12 @@ def align(clip: Clip, track: FaceTrack, finder: LandmarkFinder | None = None) ->
     away = excursion(poses[track.present], track.boxes[reference])
     constant = away <= STILL_HEAD
     if constant:
+        # The median pose: the head's usual place, unaffected by frames that were tracked badly.
         poses = np.repeat(np.median(poses[track.present], axis=0)[None], len(clip), axis=0)
     else:
         logger.info("clip %s: head moves %.0f %% of its width", clip.name, 100 * away)
         poses = _smooth(poses, clip.timestamps)
+    # A similarity only: an affine fit would change the face's proportions and distort motion.
     to_canonical = fit_similarity(found.points, CANONICAL_LANDMARKS)
     transforms = np.stack([compose(to_canonical, pose) for pose in poses])
     landmarks = transform(to_canonical, found.points).astype(np.float32)
@@ -140,10 +142,10 @@ def align(clip: Clip, track: FaceTrack, finder: LandmarkFinder | None = None) ->
 def align_with(
     clip: Clip, landmarks: NDArray[np.floating], uncertainty: float = 0.0
 ) -> AlignedClip:
-    """Align a clip whose landmarks are known, by one constant transform.
+    """Align a clip with known landmarks by one constant transform.
 
     Args:
-        clip: The clip; every frame has the face.
+        clip: The clip; every frame shows the face.
         landmarks: (68, 2) in frame pixels, for example the simulator's exact ones.
         uncertainty: Their RMS error, canonical pixels.
     """
@@ -183,7 +185,7 @@ def warp_frame(frame: NDArray[np.uint8], matrix: NDArray[np.floating]) -> NDArra
     """Warp a frame (H, W, 3) to the canonical square by a (2, 3) matrix, without aliasing."""
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.75:
-        # bilinear sampling skips pixels when it shrinks: blur to the new pixel's size first
+        # Bilinear sampling skips pixels when it shrinks: blur to the size of a new pixel first.
         frame = np.asarray(cv2.GaussianBlur(frame, (0, 0), 0.5 * np.sqrt(scale**-2 - 1)), np.uint8)
     size = (CANONICAL_SIZE, CANONICAL_SIZE)
     warped = cv2.warpAffine(
@@ -191,18 +193,20 @@ def warp_frame(frame: NDArray[np.uint8], matrix: NDArray[np.floating]) -> NDArra
         np.asarray(matrix, np.float64),
         size,
         flags=cv2.INTER_LINEAR,
+        # Replicate: a black border would give flow a hard edge that moves with the transform.
         borderMode=cv2.BORDER_REPLICATE,
     )
     return np.asarray(warped, np.uint8)
 
 
 def _smooth(poses: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Low-pass poses (T, 2, 3) over time; odd reflection keeps a steady drift at the ends."""
+    """Smooth poses (T, 2, 3) over time; odd reflection preserves a steady drift at the ends."""
     if len(poses) < 3:
         return poses
     sigma = POSE_SMOOTHING / float(np.median(np.diff(times)))
     radius = min(len(poses) - 1, max(1, round(3 * sigma)))
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-3)) ** 2)
+    # Averaging matrix entries is accurate here, since neighbouring poses differ by small angles.
     flat = poses.reshape(len(poses), 6)
     head = 2 * flat[0] - flat[radius:0:-1]
     tail = 2 * flat[-1] - flat[-2 : -radius - 2 : -1]

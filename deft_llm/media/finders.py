@@ -17,16 +17,16 @@ from deft_llm.errors import UserError
 class FaceBox:
     """One face in one image.
 
-    The box is square and means the same whichever finder made it: the box of OpenCV's frontal
-    cascades, from the middle of the forehead to just below the lips, cheek to cheek; on average the
-    eye centres lie at 0.40 of its height and 0.385 of its width apart.
+    The box is square and has the same meaning for every finder: the box of OpenCV's frontal
+    cascades, from the middle of the forehead to just below the lips, cheek to cheek. On average the
+    eye centres are at 0.40 of its height and 0.385 of its width apart.
 
     Attributes:
         x: Left edge, pixels; may lie outside the image.
         y: Top edge, pixels.
         w: Width, pixels.
         h: Height, pixels.
-        score: Confidence, higher is surer; comparable only between boxes of one finder.
+        score: Confidence, higher is better; comparable only between boxes of one finder.
         landmarks5: Eye centres, nose tip, mouth corners, image-left first, (5, 2), or None.
     """
 
@@ -44,10 +44,10 @@ class FaceBox:
 
 
 class FaceFinder(Protocol):
-    """Whatever finds faces in an image."""
+    """Interface of face finders."""
 
     def find(self, image: NDArray[np.uint8]) -> list[FaceBox]:
-        """Faces in an RGB image (H, W, 3), surest first; empty where there is none."""
+        """Faces in an RGB image (H, W, 3), highest score first; empty if there is none."""
         ...
 
 
@@ -62,13 +62,13 @@ def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 class HaarFinder:
     """Frontal faces by OpenCV's Haar cascade; needs no file beyond OpenCV's wheel.
 
-    Only ``frontalface_alt2``: ``frontalface_default`` finds hardly more faces, but also followed a
-    turning globe for 259 of 901 frames. Where nothing is found the image is tried with a margin
-    around it, since the corpora's cropped faces fill the whole frame and the cascade wants some
-    forehead and chin.
+    Only ``frontalface_alt2``: ``frontalface_default`` finds hardly more faces, but also tracked a
+    turning globe for 259 of 901 frames. If nothing is found, the search is repeated with a margin
+    around the image, because the cropped faces of the corpora fill the whole frame and the cascade
+    needs some forehead and chin.
 
     Args:
-        working_side: The longer side of the image that is searched, pixels.
+        working_side: Longer side of the image during the search, pixels.
         min_face: Smallest face, as a share of the image's shorter side.
     """
 
@@ -80,11 +80,12 @@ class HaarFinder:
         self._cascade = load_cascade("haarcascade_frontalface_alt2")
 
     def find(self, image: NDArray[np.uint8]) -> list[FaceBox]:
-        """Faces in an RGB image (H, W, 3), surest first."""
+        """Faces in an RGB image (H, W, 3), highest score first."""
         height, width = image.shape[:2]
         scale = min(1.0, self.working_side / max(height, width))
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        # Histogram equalisation is the usual preparation for OpenCV's cascades.
         grey = cv2.equalizeHist(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
         for border in (0, round(self.MARGIN * max(size))):
             padded = cv2.copyMakeBorder(grey, border, border, border, border, cv2.BORDER_REPLICATE)
@@ -96,8 +97,9 @@ class HaarFinder:
     def _detect(
         self, grey: NDArray[np.uint8], border: int, scale: float, short_side: int
     ) -> list[FaceBox]:
-        """Faces in a prepared image, in pixels of the original one."""
+        """Faces in a prepared image, in pixels of the original image."""
         smallest = max(20, round(self.min_face * short_side))
+        # The "3" variant also returns the last stage's weight, which serves as the score.
         boxes, _, weights = self._cascade.detectMultiScale3(
             grey, 1.1, 4, minSize=(smallest, smallest), outputRejectLevels=True
         )
@@ -114,14 +116,14 @@ class YuNetFinder:
 
     Args:
         path: The ONNX file, for example ``yunet_n_640_640.onnx`` of libfacedetection.
-        min_score: Faces less sure than this are dropped, 0 to 1.
-        working_side: The longer side of the image that is searched, pixels.
+        min_score: Faces with a lower score are dropped, 0 to 1.
+        working_side: Longer side of the image during the search, pixels.
 
     Raises:
         UserError: If the file is missing or OpenCV cannot load it.
     """
 
-    # its box, hairline to chin, against the cascades' one; medians over two portrait clips
+    # YuNet's box (hairline to chin) relative to the cascades' box; medians over two portrait clips.
     BOX_SCALE, BOX_CENTRE = 0.91, 0.49
 
     def __init__(self, path: Path | str, min_score: float = 0.7, working_side: int = 640) -> None:
@@ -140,7 +142,7 @@ class YuNetFinder:
             ) from error
 
     def find(self, image: NDArray[np.uint8]) -> list[FaceBox]:
-        """Faces in an RGB image (H, W, 3), surest first, each with `landmarks5`."""
+        """Faces in an RGB image (H, W, 3), highest score first, each with `landmarks5`."""
         height, width = image.shape[:2]
         scale = min(1.0, self.working_side / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -153,6 +155,8 @@ class YuNetFinder:
 
     def _box(self, row: NDArray[np.float32], scale: float) -> FaceBox:
         x, y, w, h = np.asarray(row[:4], np.float64) / scale
+        # Make YuNet's box the cascades' square (see FaceBox), so that both finders can be
+        # exchanged.
         side = self.BOX_SCALE * h
         left, top = x + w / 2 - side / 2, y + self.BOX_CENTRE * h - side / 2
         points = np.asarray(row[4:14], np.float64).reshape(5, 2) / scale
@@ -160,11 +164,12 @@ class YuNetFinder:
 
 
 def load_cascade(name: str) -> cv2.CascadeClassifier:
-    """One of OpenCV's cascades, from its wheel.
+    """Load a cascade from OpenCV's wheel.
 
     Raises:
-        UserError: If this OpenCV does not carry it.
+        UserError: If this OpenCV does not include it.
     """
+    # A missing file raises nothing: the classifier is just empty.
     path = Path(cv2.__file__).parent / "data" / f"{name}.xml"
     cascade = cv2.CascadeClassifier(str(path))
     if cascade.empty():

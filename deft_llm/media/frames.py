@@ -1,4 +1,4 @@
-"""Folders of frames: one image per frame, sorted the way people number them."""
+"""Folders of frames: one image per frame, in natural order (2 before 10)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 def natural_key(path: Path) -> list[tuple[int, int | str]]:
     """Sort key under which ``img9`` comes before ``img10``."""
     parts = re.split(r"(\d+)", path.name.lower())
+    # The leading 0 or 1 keeps a number from being compared with text, which Python refuses.
     return [(0, int(p)) if p.isdigit() else (1, p) for p in parts if p]
 
 
 def list_frames(folder: Path) -> list[Path]:
-    """The images of a folder in natural order; hidden files are left out.
+    """The images of a folder in natural order, without hidden files.
 
     Raises:
         UserError: If there is no image.
@@ -39,17 +40,17 @@ def list_frames(folder: Path) -> list[Path]:
 
 
 def to_rgb8(image: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
-    """Bring an RGB, RGBA or grey image of 8 or 16 bits to uint8 RGB.
+    """Convert an RGB, RGBA or grey image of 8 or 16 bits to uint8 RGB.
 
     Args:
         image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); uint8 or uint16. Alpha is dropped.
-        name: What to call it in an error.
+        name: Its name in error messages.
 
     Raises:
-        UserError: For another depth or number of channels.
+        UserError: If the depth or the number of channels is not one of these.
     """
     if image.dtype == np.uint16:
-        # 65535 = 257 * 255; the half makes it round to nearest
+        # 65535 = 257 * 255; adding half of 257 rounds to nearest.
         image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise UserError(f"{name}: {image.dtype} {image.shape}; expected an image of 8 or 16 bits")
@@ -67,7 +68,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         UserError: If it cannot be decoded.
     """
     try:
-        # cv2.imread fails on non-ASCII paths on some platforms; bytes do not
+        # cv2.imread fails on non-ASCII paths on some platforms; decoding bytes does not.
         data = np.fromfile(path, np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     except (OSError, cv2.error) as error:
@@ -75,7 +76,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if image is None:
         raise UserError(f"{path}: not a readable image; replace it or remove it from the folder")
     if image.ndim == 3 and image.shape[2] in (3, 4):
-        image = image[:, :, [2, 1, 0]]
+        image = image[:, :, [2, 1, 0]]  # OpenCV decodes to BGR; this also drops alpha
     return to_rgb8(np.asarray(image), str(path))
 
 
@@ -84,7 +85,7 @@ def read_folder(folder: Path, selection: Selection, fps: float) -> Decoded:
 
     Args:
         folder: Images of one size, one per frame.
-        selection: Which frames; the others are not opened.
+        selection: Which frames to read; the others are not opened.
         fps: Frames per second, since images carry no time.
 
     Raises:

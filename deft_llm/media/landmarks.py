@@ -1,8 +1,8 @@
-"""68 landmarks for one frame of a track, by a finder of the registry.
+"""68 landmarks for one frame of a track, from a finder in the registry.
 
-"mean" places the canonical mean shape by what the face finder gave, so individual proportions are
-not seen. "network" looks: a trained network, which lives above in ``landmark_models``. How far
-off the landmarks are likely to be is part of the result.
+"mean" fits the canonical mean shape to the face finder's output, so it ignores individual
+proportions. "network" is a trained network in ``landmark_models``. The result includes the expected
+error of the landmarks.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from deft_llm.registry import resolve
 #: Eye centres in a face box: height, and distance over width (see `FaceBox`); means over two real
 #: and a dozen simulated people.
 EYE_HEIGHT, EYE_DISTANCE = 0.402, 0.385
-#: The eyes are looked for in at most this many frames.
+#: The eyes are searched for in at most this many frames.
 MAX_EYE_FRAMES = 7
-#: RMS errors to expect of brow, eye, nose and mouth landmarks, shares of the interocular distance.
-#: Measured on 24 simulated heads: box alone 0.063, eyes and box 0.062, YuNet's points 0.085 (0.045
-#: of mean residual at its own points on portraits). A box alone has no tilt, hence its surcharge.
+#: Expected RMS errors of brow, eye, nose and mouth landmarks, shares of the interocular distance.
+#: Measured on 24 simulated heads: box alone 0.063, eyes and box 0.062, YuNet's points 0.085 (mean
+#: residual of 0.045 at its own points on portraits). A box alone has no tilt, hence its higher
+#: value.
 UNCERTAINTY = {"box": 0.08, "eyes": 0.065, "five points": 0.065}
 
 
@@ -44,7 +45,7 @@ class Landmarks:
         points: float64 (68, 2), pixels of the reference frame, iBUG order.
         uncertainty: float64 (68,), RMS error to expect of each landmark, as a share of the
             interocular distance.
-        method: What they rest on: "box", "eyes", "five points", or a finder's name.
+        method: What they were placed by: "box", "eyes", "five points", or a finder's name.
     """
 
     points: NDArray[np.float64]
@@ -53,33 +54,33 @@ class Landmarks:
 
 
 class LandmarkFinder(Protocol):
-    """Whatever places 68 landmarks."""
+    """Interface of landmark finders."""
 
     def place(self, clip: Clip, track: FaceTrack, poses: NDArray[np.float64]) -> Landmarks:
-        """Landmarks in the reference frame, to which `poses` (T, 2, 3) take every frame."""
+        """Landmarks in the reference frame; `poses` (T, 2, 3) map every frame to it."""
         ...
 
 
-# name -> "module:Class", imported when asked for
+# Name -> "module:Class", imported on first use: importing this module loads no torch.
 LANDMARK_FINDERS: dict[str, str] = {
     "network": "deft_llm.landmark_models.finder:NetworkFinder",
     "mean": "deft_llm.media.landmarks:MeanShapeFinder",
 }
 
 
-#: The finder where none is named.
+#: The finder used when none is named.
 DEFAULT_FINDER = "network"
 
 
 def landmark_finder(name: str = DEFAULT_FINDER, **parameters: Any) -> LandmarkFinder:
-    """A landmark finder by its name in ``LANDMARK_FINDERS``.
+    """Make a landmark finder by its name in ``LANDMARK_FINDERS``.
 
     Args:
         name: The name.
         **parameters: Arguments of its class.
 
     Raises:
-        UserError: If the name is not registered, or the network's weights are not there.
+        UserError: If the name is not registered, or the network's weights are missing.
     """
     finder: LandmarkFinder = resolve(LANDMARK_FINDERS, name, "landmark finder")(**parameters)
     return finder
@@ -88,8 +89,8 @@ def landmark_finder(name: str = DEFAULT_FINDER, **parameters: Any) -> LandmarkFi
 class MeanShapeFinder:
     """The canonical mean face placed by five points, else by both eyes, else by the box.
 
-    Every measurement is carried to the reference frame by the head's pose and the median over the
-    detections is taken, so that one bad detection does not move the face.
+    Every measurement is mapped to the reference frame by the head pose, and the median over the
+    detections is used, so that one bad detection does not move the face.
     """
 
     def place(self, clip: Clip, track: FaceTrack, poses: NDArray[np.float64]) -> Landmarks:
@@ -124,7 +125,7 @@ class MeanShapeFinder:
         poses: NDArray[np.float64],
         by_box: NDArray[np.float64],
     ) -> NDArray[np.float64] | None:
-        """Both eye centres in the reference frame (2, 2), or None where they do not agree."""
+        """Both eye centres in the reference frame (2, 2), or None if the detections disagree."""
         seeker = EyeFinder()
         spread_out = np.linspace(0, len(track.detections) - 1, MAX_EYE_FRAMES).round().astype(int)
         chosen = [track.detections[i] for i in np.unique(spread_out)]
@@ -137,13 +138,17 @@ class MeanShapeFinder:
         spread = np.median(np.linalg.norm(np.asarray(pairs) - pair, axis=-1))
         apart = float(np.linalg.norm(pair[1] - pair[0])) / width
         off = float(np.linalg.norm(pair.mean(axis=0) - by_box.mean(axis=0))) / width
+        # Cascades also fire on brows and nostrils: eyes must agree over time and roughly with the
+        # box.
         if spread > 0.1 * width or not 0.75 < apart < 1.3 or off > 0.3:
             return None
         return pair
 
 
 def _blend(eyes: NDArray[np.float64], by_box: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Eye centres with the tilt of the eyes, and the mean place and distance of both sources."""
+    """Eye centres with the tilt of the eyes, and the mean position and distance of both sources."""
+    # Boxes are upright, so only the eyes know the tilt. Distances are averaged geometrically,
+    # because they act as a scale.
     middle = (eyes.mean(axis=0) + by_box.mean(axis=0)) / 2
     along = eyes[1] - eyes[0]
     length, by_box_length = np.linalg.norm(along), np.linalg.norm(by_box[1] - by_box[0])
@@ -152,7 +157,7 @@ def _blend(eyes: NDArray[np.float64], by_box: NDArray[np.float64]) -> NDArray[np
 
 
 def _eyes_in_box(box: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where a box says that the eye centres are, (2, 2)."""
+    """Eye centres expected from a face box, (2, 2)."""
     x, y, w, h = box
     half = EYE_DISTANCE / 2
     return np.array(
@@ -163,9 +168,10 @@ def _eyes_in_box(box: NDArray[np.float64]) -> NDArray[np.float64]:
 class EyeFinder:
     """Eye centres by OpenCV's eye cascades inside a face box."""
 
-    # the face box is searched at this width, pixels; eyes are then about 36 pixels wide
+    # The face box is searched at this width, pixels; eyes are then about 36 pixels wide.
     WORKING_WIDTH = 160
-    # their boxes sit low and close together, shares of the eyes' distance (against YuNet's points)
+    # The cascades' eye boxes are too low and too close together compared with YuNet's points;
+    # shares of the eye distance.
     DROP, DISTANCE = 0.03, 0.94
 
     def __init__(self) -> None:
@@ -177,7 +183,7 @@ class EyeFinder:
         """Centres of the image-left and image-right eye (2, 2) in pixels, or None."""
         x, y, w = box[:3]
         scale = self.WORKING_WIDTH / w
-        # the upper part of the box, cut out with sub-pixel precision
+        # Only the upper 62 % of the box, to leave out the mouth. Cut with sub-pixel precision.
         size = (self.WORKING_WIDTH, round(0.62 * self.WORKING_WIDTH))
         cut = np.array([[scale, 0, -x * scale], [0, scale, -y * scale]])
         upper = cv2.warpAffine(image, cut, size, borderMode=cv2.BORDER_REPLICATE)
@@ -193,7 +199,7 @@ class EyeFinder:
         return None
 
     def _pair(self, centres: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """The two candidates nearest to where the eyes of a face box are."""
+        """The two candidates nearest to the expected eye centres of a face box."""
         expected = _eyes_in_box(np.array([0.0, 0.0, self.WORKING_WIDTH, self.WORKING_WIDTH]))
         if len(centres) < 2:
             return None

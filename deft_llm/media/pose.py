@@ -1,8 +1,8 @@
-"""Where the head goes: a similarity transform from every frame to one reference frame.
+"""Head pose: a similarity transform from every frame to one reference frame.
 
 Face boxes jitter by a few per cent, which is more than a micro-expression moves. So the pose is
-measured on the image: corner points of the face are followed by pyramidal Lucas-Kanade from the
-reference frame, and a similarity transform is fitted to them by RANSAC.
+measured on the image: corner points of the face are tracked from the reference frame by pyramidal
+Lucas-Kanade, and a similarity transform is fitted to them by RANSAC.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from deft_llm.clip import Clip
 from deft_llm.media.canonical import compose, fit_similarity, transform
 from deft_llm.media.tracking import FaceTrack
 
-#: Points are followed at the scale where the face box is this wide, pixels.
+#: Points are tracked at the scale where the face box is this wide, pixels.
 WORKING_WIDTH = 160
-#: Fewer points than this, or less than this share of them, on one motion: start a new key frame.
+#: With fewer inliers than this number, or this share of the points, a new key frame is started.
 MIN_POINTS, MIN_SHARE = 12, 0.4
-#: A pose that carries the box further off its place than this share of its width is not believed.
+#: A pose that maps the box further from its place than this share of its width is rejected.
 MAX_DISAGREEMENT = 0.25
 
 
 def reference_frame(track: FaceTrack) -> int:
-    """The frame whose box lies nearest to the median box: the head's usual place."""
+    """The frame whose box is nearest to the median box, the usual position of the head."""
+    # Infinity where there is no face, so that argmin never picks such a frame.
     boxes = np.where(track.present[:, None], track.boxes, np.inf)
     median = np.nanmedian(track.boxes[track.present], axis=0)
     return int(np.argmin(np.abs(boxes - median).sum(axis=1)))
@@ -39,6 +40,7 @@ def head_poses(clip: Clip, track: FaceTrack, reference: int) -> NDArray[np.float
     poses = np.full((len(clip), 2, 3), np.nan)
     poses[reference] = np.eye(2, 3)
     present = np.flatnonzero(track.present)
+    # Forwards, then backwards from the reference: each frame is a neighbour of the one before.
     for order in (present[present > reference], present[present < reference][::-1]):
         follower.restart(reference, poses[reference])
         for index in order:
@@ -48,16 +50,16 @@ def head_poses(clip: Clip, track: FaceTrack, reference: int) -> NDArray[np.float
 
 
 class _Follower:
-    """Follows the face from a key frame; the key frame moves on when too few points hold."""
+    """Tracks the face from a key frame; moves the key frame on when too few points are left."""
 
     def __init__(self, clip: Clip, track: FaceTrack, reference: int) -> None:
         self.clip, self.track = clip, track
         self.home = _corners_of(track.boxes[reference])
         width = float(np.nanmedian(track.boxes[:, 2]))
-        self.scale = min(1.0, WORKING_WIDTH / width)
+        self.scale = min(1.0, WORKING_WIDTH / width)  # never enlarge: that adds no detail
 
     def restart(self, index: int, pose: NDArray[np.float64]) -> None:
-        """Take frame `index`, whose pose is known, as key frame."""
+        """Make frame `index`, whose pose is known, the key frame."""
         self.key_image, self.key_pose = self._grey(index), pose
         self.points = self._corners(index)
         self.guess = self.points.copy()
@@ -65,6 +67,8 @@ class _Follower:
 
     def follow(self, index: int) -> NDArray[np.float64]:
         """The pose of frame `index`, a neighbour of the last one."""
+        # All frames are tracked from one key frame as long as possible: each new key frame adds
+        # its error. The fallbacks are a new key frame, then the box alone.
         pose = self._tracked(index)
         if pose is None and self.last_pose is not self.key_pose:
             self.restart(self.last, self.last_pose)
@@ -76,7 +80,7 @@ class _Follower:
         return pose
 
     def _tracked(self, index: int) -> NDArray[np.float64] | None:
-        """The pose by the followed points; None where too few hold or the box contradicts."""
+        """The pose from the tracked points; None if too few are left or the box contradicts it."""
         step = self._step(index)
         if step is None:
             return None
@@ -86,10 +90,12 @@ class _Follower:
         return pose if np.linalg.norm(away, axis=1).mean() < limit else None
 
     def _step(self, index: int) -> NDArray[np.float64] | None:
-        """Transform from frame `index` to the key frame, or None where too few points hold."""
+        """Transform from frame `index` to the key frame, or None if too few points are left."""
         if len(self.points) < MIN_POINTS:
             return None
         image = self._grey(index)
+        # The last result is the initial guess, so the search stays short even far from the key
+        # frame.
         moved, status, _ = cv2.calcOpticalFlowPyrLK(
             self.key_image,
             image,
@@ -109,7 +115,7 @@ class _Follower:
             return None
         self.guess = np.asarray(moved, np.float32)
         step = np.asarray(matrix, np.float64)
-        step[:, 2] /= self.scale
+        step[:, 2] /= self.scale  # only the shift depends on the working scale
         return step
 
     def _grey(self, index: int) -> NDArray[np.uint8]:
@@ -124,6 +130,7 @@ class _Follower:
 
     def _corners(self, index: int) -> NDArray[np.float32]:
         """Corner points of the inner face, (N, 1, 2), at working scale."""
+        # An ellipse inside the box: points on hair and background would not move with the face.
         x, y, w, h = self.track.boxes[index] * self.scale
         mask = np.zeros(self.key_image.shape[:2], np.uint8)
         centre = (round(x + w / 2), round(y + h / 2))
@@ -138,10 +145,10 @@ def _corners_of(box: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def excursion(poses: NDArray[np.float64], box: NDArray[np.float64]) -> float:
-    """How far the head strays from its median place, as a share of the box's width.
+    """How far the head moves from its median position, as a share of the box's width.
 
-    Of the way that the farthest box corner goes, the 95th percentile over time: a single frame
-    that was followed badly does not count as motion.
+    The 95th percentile over time of the distance of the farthest box corner, so that a single
+    badly tracked frame does not count as motion.
 
     Args:
         poses: (T, 2, 3) from each frame to the reference frame.

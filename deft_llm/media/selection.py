@@ -1,4 +1,4 @@
-"""What to read of a video, and what was read."""
+"""Which frames to read from a video, and the result of reading."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MAX_CLIP_BYTES = 6 * 2**30
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames to keep: ``range(start, stop, stride)``, and how large.
+    """Which frames to keep (``range(start, stop, stride)``) and their size.
 
     Attributes:
         start: First frame, 0-based.
         stop: One past the last frame; None for the end of the video.
-        stride: Every how many frames.
+        stride: Keep every `stride`-th frame.
         max_side: Longest side of a kept frame in pixels; None for the original size.
     """
 
@@ -33,7 +33,7 @@ class Selection:
 
     @property
     def wanted(self) -> range:
-        """The frame indices, up to a very large one where the end is open."""
+        """The frame indices; without a stop, up to a very large number."""
         return range(self.start, sys.maxsize if self.stop is None else self.stop, self.stride)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
@@ -46,14 +46,14 @@ class Selection:
 
 @dataclass
 class Decoded:
-    """What a backend hands back.
+    """Result of a backend.
 
     Attributes:
         frames: RGB frames, each uint8 (H, W, 3).
         seconds: Time of each kept frame, counted from the first frame of the video.
         original_size: (height, width) in the file.
-        available: Number of frames in the whole clip, as far as known.
-        problem: What went wrong on the way, if frames were lost; None for a clean read.
+        available: Number of frames in the whole clip, if known.
+        problem: What went wrong if frames were lost; None for a clean read.
     """
 
     frames: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -67,8 +67,10 @@ class Decoded:
         """Keep one frame.
 
         Raises:
-            UserError: When the clip outgrows ``MAX_CLIP_BYTES``.
+            UserError: If the clip exceeds ``MAX_CLIP_BYTES``.
         """
+        # Checked for each frame: the frame count of a container is not reliable enough to check
+        # beforehand.
         self.frames.append(frame)
         self.seconds.append(seconds)
         self._bytes += frame.nbytes

@@ -1,4 +1,4 @@
-"""One face followed through a clip: detections linked by overlap, gaps filled in between."""
+"""Track one face through a clip: link detections by overlap and interpolate between them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from deft_llm.media.finders import FaceBox, FaceFinder, HaarFinder, overlap
 
 logger = logging.getLogger(__name__)
 
-#: A face counts only where a track covers this share of the frames in a row.
+#: A track must cover at least this share of the clip's frames in a row.
 MIN_COVERAGE = 0.2
-#: Boxes of neighbouring detections belong together from this intersection over union on.
+#: Smallest intersection over union of neighbouring detections of one face.
 MIN_OVERLAP = 0.4
 #: A track survives this many missed detections in a row.
 MAX_MISSES = 2
@@ -24,12 +24,12 @@ MAX_MISSES = 2
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """Where the face is.
+    """Position of the face in every frame.
 
     Attributes:
-        boxes: (T, 4) x, y, w, h in pixels, interpolated between detections; NaN where absent.
+        boxes: (T, 4) x, y, w, h in pixels, interpolated between detections; NaN without a face.
         present: (T,) bool, which frames have a face.
-        detections: Frame index and box as the finder gave them, in order of time.
+        detections: Frame index and box as returned by the finder, in order of time.
     """
 
     boxes: NDArray[np.float64]
@@ -38,14 +38,14 @@ class FaceTrack:
 
 
 def default_step(frames: int, fps: float) -> int:
-    """Detect every how many frames: five times a second, but eight times a clip at least."""
+    """Frames between detections: five detections a second, and at least eight in a clip."""
     return max(1, min(frames // 8, round(fps / 5)))
 
 
 def track_faces(clip: Clip, finder: FaceFinder | None = None, step: int | None = None) -> FaceTrack:
-    """Follow the main face through a clip.
+    """Track the main face through a clip.
 
-    Where several faces hold, the one with the largest sum of box widths over time is taken.
+    Of several faces, the one with the largest sum of box widths over time is used.
 
     Args:
         clip: The clip.
@@ -53,7 +53,7 @@ def track_faces(clip: Clip, finder: FaceFinder | None = None, step: int | None =
         step: Detect on every `step`-th frame and on the last; None for `default_step`.
 
     Raises:
-        UserError: If no face holds for a fifth of the frames in a row.
+        UserError: If no face is tracked for a fifth of the frames in a row.
     """
     finder = finder or HaarFinder()
     step = step or default_step(len(clip), clip.fps)
@@ -79,7 +79,7 @@ Detections = list[tuple[int, FaceBox]]
 
 
 def _link(found: list[tuple[int, list[FaceBox]]], step: int) -> list[Detections]:
-    """Chains of boxes that overlap from one detection to the next."""
+    """Link boxes that overlap from one detection to the next into tracks."""
     tracks: list[Detections] = []
     for index, boxes in found:
         free = [t for t in tracks if index - t[-1][0] <= step * (MAX_MISSES + 1)]
@@ -88,6 +88,7 @@ def _link(found: list[tuple[int, list[FaceBox]]], step: int) -> list[Detections]
             score, best = max(scored, key=lambda item: item[0], default=(0.0, []))
             if score >= MIN_OVERLAP:
                 best.append((index, box))
+                # Identity, not equality: a track takes at most one box of a frame.
                 free = [t for t in free if t is not best]
             else:
                 tracks.append([(index, box)])
@@ -101,7 +102,7 @@ def _holds(track: Detections, frames: int, step: int) -> bool:
 
 
 def _seek_ends(track: Detections, samples: list[int], clip: Clip, finder: FaceFinder) -> None:
-    """Lengthen a track in place to the frames where the face comes and goes, by bisection."""
+    """Extend a track in place to the frames where the face appears and leaves, by bisection."""
     before = [i for i in samples if i < track[0][0]][-1:]
     after = [i for i in samples if i > track[-1][0]][:1]
     for end, without in ((0, before), (-1, after)):
@@ -120,7 +121,7 @@ def _seek_ends(track: Detections, samples: list[int], clip: Clip, finder: FaceFi
 
 
 def _fill(track: Detections, frames: int) -> FaceTrack:
-    """Interpolate the boxes between detections; outside the track there is no face."""
+    """Interpolate the boxes between detections; no face outside the track."""
     known = np.array([index for index, _ in track])
     corners = _median3(np.stack([box.corners for _, box in track]))
     present = np.zeros(frames, bool)
@@ -132,7 +133,7 @@ def _fill(track: Detections, frames: int) -> FaceTrack:
 
 
 def _median3(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Running median of three along the first axis; takes single wild boxes out."""
+    """Running median of three along the first axis; removes single outlier boxes."""
     if len(values) < 3:
         return values
     middle = np.median(np.stack([values[:-2], values[1:-1], values[2:]]), axis=0)

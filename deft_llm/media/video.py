@@ -1,10 +1,10 @@
 """Read and write clips: video files, folders of frames, arrays.
 
-One reader serves all: `read_clip` takes a video file or a folder of frames and gives a `Clip` with
-the true timestamps of the container, whether its rate is constant or varies.
+`read_clip` reads a video file or a folder of frames and returns a `Clip` with the container's true
+timestamps, for constant and variable frame rates.
 
-The default backend is PyAV, by the measurement of `eval/speed/video.py` (two cores, 640x360 H.264,
-400 frames; frame counts and times over two generated files and six real ones):
+The default backend is PyAV. `eval/speed/video.py` measured (two cores, 640x360 H.264, 400 frames;
+frame counts and times over two generated files and six real ones):
 
 ==========  ==============  =================  ==========================
 backend     frames per s    20 late frames     frame counts, times right
@@ -39,21 +39,21 @@ from deft_llm.media.selection import Decoded, Selection
 logger = logging.getLogger(__name__)
 
 DEFAULT_BACKEND = "pyav"
-#: Enough for a face: longer sides are scaled down on read (a 4-K frame takes 25 MB, this one 3).
+#: Longer sides are scaled down on read: enough for a face, and 3 MB a frame, where 4K takes 25.
 FACE_MAX_SIDE = 1280
 #: Rate of a folder of frames when nobody states it (CASME II, SAMM).
 FOLDER_FPS = 200.0
-#: OpenCV's number of AVX-512F; AVX-512 implies AVX2.
+#: OpenCV's feature number for AVX-512F, which it does not name; AVX-512 implies AVX2.
 _CPU_AVX512 = 13
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video or folder holds, found without decoding it.
+    """Contents of a video or folder, found without decoding it.
 
     Attributes:
-        frames: Number of frames that are shown.
-        width: Pixels as stored, before any rotation that the container asks for.
+        frames: Number of frames that a player shows.
+        width: Pixels as stored, before any rotation in the container's metadata.
         height: The same.
         timestamps: Seconds from the first frame, (frames,).
         codec: Name of the codec, or of the image format.
@@ -72,7 +72,8 @@ class VideoInfo:
 
     @property
     def variable_rate(self) -> bool:
-        """Whether time steps differ by more than a container's rounding (2 ms and 10 %)."""
+        """Whether a time step differs from the median by more than both 2 ms and 10 %."""
+        # Containers round times, often to milliseconds; that is not a variable rate.
         steps = np.diff(self.timestamps)
         if len(steps) < 2:
             return False
@@ -106,6 +107,7 @@ def probe(path: Path | str, *, fps: float | None = None) -> VideoInfo:
         table = backends.scan_packets(container, stream)
         times = np.asarray((table.pts - table.pts[:1]) * float(stream.time_base), np.float64)
         if not len(times):
+            # A container without timestamps (raw streams): assume its average rate, else 25 fps.
             times = np.arange(table.packets) / float(stream.average_rate or 25)
         context = stream.codec_context
         return VideoInfo(len(times), context.width, context.height, times, context.name)
@@ -124,19 +126,19 @@ def read_clip(
     """Read a video file or a folder of frames.
 
     Args:
-        path: A video file, or a folder with one image per frame (sorted as people number them).
+        path: A video file, or a folder with one image per frame, in natural order (2 before 10).
         start: First frame, 0-based.
         stop: One past the last frame; None for the end.
         stride: Keep every `stride`-th frame of the range.
         backend: "pyav", "opencv", "decord", or "auto" for the measured default.
         max_side: Frames whose longer side exceeds this many pixels are scaled down; None: never.
-        fps: Frames per second of a folder of frames (default 200). A video has its own times.
+        fps: Frames per second of a folder of frames (default 200); videos use their own times.
 
     Returns:
         Frames uint8 RGB (T, H, W, 3) and their times in seconds from the first frame of the video.
 
     Raises:
-        UserError: If nothing can be read, the range is empty, or the frames outgrow memory.
+        UserError: If nothing can be read, the range is empty, or the frames need too much memory.
     """
     path = _existing(path)
     if start < 0 or stride < 1 or (stop is not None and stop <= start):
@@ -170,8 +172,9 @@ def decode_bytes(data: bytes, name: str, *, max_side: int | None = None) -> Clip
 def _to_clip(
     decoded: Decoded, name: str, label: str, source: Path | None, selection: Selection
 ) -> Clip:
-    """Check what a backend gave, say what was lost or scaled, and make the clip."""
+    """Check a backend's result, log lost or scaled frames, and make the clip."""
     if not decoded.frames:
+        # A range past the end is the user's mistake; no frame at all is a broken file.
         if 0 < decoded.available <= selection.start:
             raise UserError(
                 f"{label}: no frame in the range from {selection.start}; the clip has "
@@ -198,7 +201,7 @@ def _to_clip(
 
 
 def _increasing(times: NDArray[np.float64], label: str) -> NDArray[np.float64]:
-    """Times as they are, or evenly spaced over the same span where they are unusable."""
+    """Times unchanged if they increase, else evenly spaced by the median positive step."""
     steps = np.diff(times)
     if np.all(steps > 0):
         return times
@@ -209,7 +212,7 @@ def _increasing(times: NDArray[np.float64], label: str) -> NDArray[np.float64]:
 
 
 def clip_from_array(frames: NDArray[np.generic], fps: float, name: str) -> Clip:
-    """Make a clip of an array.
+    """Make a clip from an array.
 
     Args:
         frames: (T, H, W), (T, H, W, 1), (T, H, W, 3) or (T, H, W, 4), uint8 or uint16.
@@ -217,7 +220,7 @@ def clip_from_array(frames: NDArray[np.generic], fps: float, name: str) -> Clip:
         name: Name of the clip.
 
     Raises:
-        UserError: For another shape or depth, or `fps` not above zero.
+        UserError: If shape or depth is not one of these, or `fps` is not above zero.
     """
     if fps <= 0 or frames.ndim not in (3, 4) or not len(frames):
         raise UserError(
@@ -233,9 +236,9 @@ def write_video(
 ) -> None:
     """Write H.264, yuv420p, in an MP4.
 
-    A file appears under its name only when it is complete. Odd sizes are padded by one row or
-    column (the last one repeated), since 4:2:0 has even sizes only. The same frames give the same
-    bytes on any number of cores.
+    A file appears under its name only when it is complete. Odd sizes are padded by repeating the
+    last row or column, because 4:2:0 needs even sizes. The same frames give the same bytes on any
+    number of cores.
 
     Args:
         target: Path ending in .mp4, .mov or .mkv, or a seekable binary buffer (MP4).
@@ -244,7 +247,7 @@ def write_video(
         crf: Constant rate factor of x264, 0 (best) to 51.
 
     Raises:
-        UserError: If the frames have another shape, or the file cannot be written.
+        UserError: If the frames have a wrong shape, or the file cannot be written.
     """
     _check_writable(frames, fps, crf)
     if not isinstance(target, (str, Path)):
@@ -281,13 +284,14 @@ def _check_writable(frames: NDArray[np.uint8], fps: float, crf: int) -> None:
 
 def _encode(target: Any, kind: str, frames: NDArray[np.uint8], fps: float, crf: int) -> None:
     """Encode into an open, seekable binary file."""
+    # Fraction(29.97) has a denominator near 2^45; FFmpeg stores rates as 32-bit integers.
     rate = Fraction(fps).limit_denominator(10_000)
     pad_h, pad_w = frames.shape[1] % 2, frames.shape[2] % 2
     with av.open(target, mode="w", format=kind) as container:
-        # one thread: x264's output depends on the number of threads
+        # One thread: x264's output depends on the number of threads.
         options = {"crf": str(crf), "threads": "1"}
         if cv2.checkHardwareSupport(_CPU_AVX512):
-            # its AVX-512 code for "mbtree" lets stray memory into the result: x264 build 165
+            # x264 build 165: the AVX-512 code of "mbtree" reads stray memory, so the bytes vary.
             options["x264-params"] = "asm=AVX2"
         stream: Any = container.add_stream("libx264", rate=rate, options=options)
         stream.pix_fmt = "yuv420p"
@@ -297,4 +301,4 @@ def _encode(target: Any, kind: str, frames: NDArray[np.uint8], fps: float, crf: 
             picture = av.VideoFrame.from_ndarray(even, format="rgb24")
             picture.pts, picture.time_base = index, 1 / rate
             container.mux(stream.encode(picture))
-        container.mux(stream.encode())
+        container.mux(stream.encode())  # flush: x264 holds frames back for look-ahead

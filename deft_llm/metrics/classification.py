@@ -1,8 +1,8 @@
 """Scores of closed-set classification, from one pooled confusion matrix.
 
 UF1 and UAR as MEGC defines them (See et al., FG 2019): per-class F1 and recall from counts pooled
-over all folds, then the plain mean over the pinned classes. A prediction outside the classes is
-an error of its true class and no class of its own.
+over all folds, then the unweighted mean over the fixed classes. A prediction outside the classes
+counts as an error of its true class and does not add a class.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 def confusion_matrix(
     labels: Sequence[str], predicted: Sequence[str | None], classes: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Counts (C, C + 1): true class by predicted class; the last column is "none of them".
+    """Counts (C, C + 1): true by predicted class; the last column is for all other predictions.
 
     Raises:
         ValueError: If a label is none of the classes, or the lengths differ.
@@ -26,14 +26,16 @@ def confusion_matrix(
     for label, guess in zip(labels, predicted, strict=True):
         if label not in index:
             raise ValueError(f"label {label!r} is none of {list(classes)}")
+        # None and labels outside the classes both go to the last column.
         matrix[index[label], index.get(guess or "", len(classes))] += 1
     return matrix
 
 
 def f1_per_class(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
-    """F1 of every class (C,): 2 TP / (2 TP + FP + FN); 0 for a class never seen nor guessed."""
+    """F1 of every class (C,): 2 TP / (2 TP + FP + FN); 0 if never true or predicted."""
     hits = np.diag(matrix).astype(float)
     guessed = matrix[:, : len(matrix)].sum(0)
+    # At least 1: a class without clips and guesses scores 0/1, not NaN.
     return 2 * hits / np.maximum(guessed + matrix.sum(1), 1)
 
 
@@ -53,9 +55,9 @@ def accuracy(matrix: NDArray[np.int64]) -> float:
 
 
 def weighted_f1(matrix: NDArray[np.int64]) -> float:
-    """Mean of the classes' F1, weighted by how often each is true; 0..1.
+    """Mean of the classes' F1, weighted by class frequency; 0..1.
 
-    What many papers of this field print as plain "F1" for one dataset.
+    Many papers in this field report it as plain "F1" for one dataset.
     """
     return float(f1_per_class(matrix) @ matrix.sum(1) / max(int(matrix.sum()), 1))
 
@@ -69,10 +71,10 @@ def binary_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray
 def expected_calibration_error(
     probabilities: NDArray[np.floating], labels: NDArray[np.int64], bins: int = 15
 ) -> float:
-    """How far confidence and accuracy lie apart, 0..1 (Naeini et al., AAAI 2015).
+    """Expected calibration error, 0..1 (Naeini et al., AAAI 2015).
 
-    Guesses are sorted by the probability of the likeliest class into bins of equal width; the
-    error is the mean over bins of |accuracy - mean confidence|, weighted by their guesses.
+    Predictions are binned by the probability of the likeliest class, in bins of equal width; the
+    error is the mean over bins of |accuracy - mean confidence|, weighted by the bins' counts.
 
     Args:
         probabilities: (N, C), rows summing to 1.
@@ -80,6 +82,8 @@ def expected_calibration_error(
         bins: Number of bins.
     """
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    # A confidence of exactly 1 belongs to the last bin, not to one past it.
     index = np.minimum((confidence * bins).astype(int), bins - 1)
+    # Summed, not averaged, per bin: the weight of a bin cancels its division by its count.
     sums = np.bincount(index, confidence - right, minlength=bins)
     return float(np.abs(sums).sum() / max(len(labels), 1))

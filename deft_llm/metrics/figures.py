@@ -1,4 +1,4 @@
-"""Figures: named numbers with a bar, printed last by every measuring script."""
+"""Figures: named numbers with a bar, which every measuring script prints last."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Figure:
     """One measured number.
 
     Attributes:
-        name: What it is, for example "uf1".
-        value: As measured.
-        bar: What it should reach; None where it is only reported.
-        above: Whether reaching means at least (True) or at most (False).
+        name: For example "uf1".
+        value: Measured value.
+        bar: Value to reach; None if the figure is only reported.
+        above: Whether the bar is a minimum (True) or a maximum (False).
     """
 
     name: str
@@ -27,7 +27,7 @@ class Figure:
 
     @property
     def reached(self) -> bool:
-        """Whether the bar is met; NaN never is."""
+        """Whether the bar is met; NaN never meets one."""
         if self.bar is None:
             return True
         return self.value >= self.bar if self.above else self.value <= self.bar
@@ -41,17 +41,18 @@ class Figure:
 
 
 def report(figures: Iterable[Figure], json_file: Path | None = None, check: bool = False) -> int:
-    """Print figures, write them, and say by the exit status whether all bars are met.
+    """Print figures, write them to a file, and return an exit status.
 
     Args:
-        figures: In order.
-        json_file: Also written there as a list.
-        check: Return 1 when one falls short.
+        figures: Figures, in order.
+        json_file: File to write the figures to, as a list.
+        check: Return 1 if a bar is missed.
     """
     figures = list(figures)
     for figure in figures:
         print(figure)
     if json_file is not None:
+        # JSON has no NaN.
         rows = [
             {**asdict(f), "value": None if math.isnan(f.value) else f.value, "reached": f.reached}
             for f in figures

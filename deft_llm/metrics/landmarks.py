@@ -1,6 +1,6 @@
-"""How far found landmarks are from the true ones, and whether they are as sure as they say.
+"""Errors of found landmarks, and how well the stated errors match them.
 
-Errors are distances over the interocular distance, that of the eye centres (the means of the six
+Errors are distances over the interocular distance, between the eye centres (the means of the six
 points of each eye). K faces, 68 points in iBUG order.
 """
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
 
-#: Parts of the face by their points.
+#: Parts of the face, as slices of the 68 points.
 LANDMARK_GROUPS = {
     "jaw": slice(0, 17),
     "brows": slice(17, 27),
@@ -24,7 +24,7 @@ Errors = NDArray[np.float64]
 
 
 def interocular(points: NDArray[np.floating]) -> Errors:
-    """Distance of the eye centres of (..., 68, 2) points, (...)."""
+    """Distance between the eye centres of (..., 68, 2) points, (...)."""
     apart = points[..., 42:48, :].mean(axis=-2) - points[..., 36:42, :].mean(axis=-2)
     return np.asarray(np.linalg.norm(apart, axis=-1), np.float64)
 
@@ -37,7 +37,7 @@ def landmark_errors(found: NDArray[np.floating], truth: NDArray[np.floating]) ->
         truth: (K, 68, 2), px.
 
     Raises:
-        UserError: If the shapes are not these, or a found point is not finite.
+        UserError: If the shapes are wrong, or a found point is not finite.
     """
     if found.shape != truth.shape or found.ndim != 3 or found.shape[1:] != (68, 2):
         raise UserError(
@@ -57,16 +57,17 @@ def by_part(errors: Errors) -> dict[str, float]:
 
 
 def stated_error_ratio(errors: Errors, stated: Errors) -> float:
-    """RMS error over the RMS error that was stated: 1 is honest, above 1 is too sure."""
+    """Actual RMS error over stated RMS error: 1 is calibrated, above 1 is overconfident."""
     return float(np.sqrt((errors**2).mean() / (stated**2).mean()))
 
 
 def sureness(errors: Errors, stated: Errors) -> float:
-    """Spearman's correlation of stated and actual errors: whether unsure points are the bad ones.
+    """Spearman's correlation of stated and actual errors: do uncertain points have large errors?
 
     Returns:
-        -1..1; NaN where either is constant.
+        -1..1; NaN if either is constant.
     """
+    # Sorting twice gives ranks; ties, rare among floats, get neighbouring ones.
     first, second = (np.argsort(np.argsort(x.ravel())).astype(np.float64) for x in (errors, stated))
     if np.ptp(errors) == 0 or np.ptp(stated) == 0:
         return float("nan")

@@ -1,4 +1,4 @@
-"""What representations hold and share: a linear probe, and centred kernel alignment.
+"""Information in representations: a linear probe, and centred kernel alignment.
 
 Dimensions: N samples, P and Q features.
 """
@@ -16,15 +16,15 @@ Floats = NDArray[np.floating]
 
 
 def linear_probe(features: Floats, labels: NDArray[np.int64], folds: int = 5) -> float:
-    """Accuracy of a linear classifier on samples that it was not fitted on, 0..1.
+    """Cross-validated accuracy of a linear classifier, 0..1.
 
-    Ridge regression onto the classes, its penalty chosen inside each fold's training part; it has
-    a closed form, so that no schedule decides what can be read from a representation.
+    Ridge regression onto the classes, with the penalty chosen inside each fold's training part. It
+    has a closed form, so the result does not depend on a training schedule.
 
     Args:
         features: (N, P), standardised here.
         labels: (N,) classes, at least ``folds`` samples of each.
-        folds: Of the cross-validation, drawn with a fixed seed.
+        folds: Number of cross-validation folds, drawn with a fixed seed.
     """
     probe = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=np.logspace(0, 6, 7)))
     parts = StratifiedKFold(folds, shuffle=True, random_state=0)
@@ -34,8 +34,8 @@ def linear_probe(features: Floats, labels: NDArray[np.int64], folds: int = 5) ->
 def cka(a: Floats, b: Floats) -> float:
     """Linear centred kernel alignment, about 0 (nothing in common) to 1 (equal up to rotation).
 
-    Kornblith et al. (ICML 2019) with the unbiased estimate of HSIC by Song et al. (JMLR 2012),
-    without which wide representations of few samples look alike.
+    Kornblith et al. (ICML 2019) with the unbiased estimate of HSIC by Song et al. (JMLR 2012);
+    with the biased one, wide representations of few samples look alike.
 
     Args:
         a: (N, P), N at least 4.
@@ -45,10 +45,12 @@ def cka(a: Floats, b: Floats) -> float:
     for features in (a, b):
         centred = np.asarray(features, np.float64) - np.mean(features, axis=0, dtype=np.float64)
         kernel = centred @ centred.T
+        # The unbiased estimate leaves out each sample's product with itself.
         np.fill_diagonal(kernel, 0.0)
         kernels.append(kernel)
     first, second = kernels
     scale = _hsic(first, first) * _hsic(second, second)
+    # Unbiased estimates may be negative or zero when there is nothing but noise.
     return float(_hsic(first, second) / np.sqrt(scale)) if scale > 0 else 0.0
 
 

@@ -1,7 +1,7 @@
-"""How sure is a score? Intervals by bootstrap over subjects, and tests between two models.
+"""Uncertainty of scores: bootstrap intervals over subjects, and tests between two models.
 
-Clips of one subject are alike, so the subject is what is drawn again, not the clip. Resampled
-scores come from confusion matrices summed over the drawn subjects, with multiplicity.
+Clips of one subject are correlated, so subjects are resampled, not clips. Resampled scores come
+from confusion matrices summed over the drawn subjects, with multiplicity.
 
 Letters: S subjects, C classes, B bootstrap draws.
 """
@@ -45,8 +45,9 @@ def subject_matrices(
     predicted: Sequence[str | None],
     classes: Sequence[str],
 ) -> NDArray[np.int64]:
-    """A confusion matrix for each subject, (S, C, C + 1), subjects in order of name."""
+    """A confusion matrix for each subject, (S, C, C + 1), subjects sorted by name."""
     names = np.asarray(subjects)
+    # Objects, not strings: a guess may be None, which a string array would turn into "None".
     truth, guesses = np.asarray(labels, object), np.asarray(predicted, object)
     return np.stack(
         [
@@ -57,10 +58,10 @@ def subject_matrices(
 
 
 def subject_mean(matrices: NDArray[np.int64], score: Score) -> float:
-    """Mean over subjects of each one's own score.
+    """Mean over subjects of each subject's own score.
 
-    Not the pooled score of MEGC: a subject without a class has no F1 for it, which this mean
-    counts as 0, so it lies lower and is not to be compared with pooled ones.
+    Not the pooled score of MEGC: for a class that a subject does not have, F1 counts as 0 here, so
+    this mean is lower and must not be compared with pooled scores.
     """
     return float(np.mean([score(matrix) for matrix in matrices]))
 
@@ -71,8 +72,8 @@ def bootstrap(
     """The pooled score and its interval over subjects.
 
     Args:
-        matrices: (S, C, C + 1) of one model. Several runs (seeds) of it may be added up first:
-            then the interval is that of the score of their pooled predictions.
+        matrices: (S, C, C + 1) of one model. Several runs (seeds) may be summed first; the
+            interval is then for the score of their pooled predictions.
         score: A score of ``metrics.classification``.
         draws: Bootstrap draws.
         seed: Seed of the draws.
@@ -98,6 +99,8 @@ def paired_difference(
         seed: Seed of the draws.
     """
 
+    # The same seed for every run on both sides: each draw takes the same subjects, which is what
+    # pairs the difference.
     def means(runs: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
         return np.mean([[score(m) for m in _resampled(r, draws, seed)] for r in runs], axis=0)
 
@@ -109,15 +112,16 @@ def paired_difference(
 def mcnemar(
     labels: Sequence[str], ours: Sequence[str | None], theirs: Sequence[str | None]
 ) -> tuple[int, int, float]:
-    """McNemar's exact test on the clips of which just one model is right.
+    """McNemar's exact test on the clips that exactly one of the models gets right.
 
     Returns:
-        Clips that only we have right, clips that only they have right, two-sided p.
+        Number of clips that only ours gets right, that only theirs gets right, two-sided p.
     """
     pairs = list(zip(labels, ours, theirs, strict=True))
     only_ours = sum(a == label != b for label, a, b in pairs)
     only_theirs = sum(b == label != a for label, a, b in pairs)
     total = only_ours + only_theirs
+    # Binomial tail at one half, doubled below; it exceeds 1 when the counts are equal.
     tail = sum(math.comb(total, k) for k in range(min(only_ours, only_theirs) + 1)) / 2**total
     return only_ours, only_theirs, min(1.0, 2 * tail)
 
@@ -126,6 +130,7 @@ def _resampled(matrices: NDArray[np.int64], draws: int, seed: int) -> NDArray[np
     """Sums over subjects drawn with replacement, (B, C, C + 1)."""
     count = len(matrices)
     rng = np.random.default_rng([4, seed])
+    # How often each subject is drawn; the counts are all that a sum with replacement needs.
     times = rng.multinomial(count, np.full(count, 1 / count), size=draws)
     return np.einsum("bs,scd->bcd", times, matrices)
 

@@ -1,6 +1,6 @@
 """Scores of generated text against a reference: BLEU (sacrebleu) and ROUGE-1 (rouge-score).
 
-Both over lower-cased text, 0..1. ME-VQA names the two without their settings; ours are sacrebleu's
+Both on lower-cased text, 0..1. ME-VQA names the two scores without settings; ours are sacrebleu's
 defaults (13a tokens, 4-grams, exponential smoothing) over the whole set, and ROUGE-1's F1 with
 stemming, averaged over answers.
 """
@@ -17,6 +17,7 @@ from deft_llm.errors import UserError
 
 
 def _module(name: str, package: str) -> ModuleType:
+    # Imported on use: both packages are optional.
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -38,6 +39,7 @@ def bleu(predicted: Sequence[str], references: Sequence[str]) -> float:
     """
     _check(predicted, references)
     score = _module("sacrebleu", "sacrebleu").corpus_bleu(_lower(predicted), [_lower(references)])
+    # sacrebleu gives per cent.
     return float(score.score) / 100.0
 
 
@@ -51,6 +53,7 @@ def rouge1(predicted: Sequence[str], references: Sequence[str]) -> float:
     _check(predicted, references)
     module = _module("rouge_score.rouge_scorer", "rouge-score")
     scorer = module.RougeScorer(["rouge1"], use_stemmer=True)
+    # The scorer takes the reference first, unlike sacrebleu.
     pairs = zip(_lower(references), _lower(predicted), strict=True)
     return float(np.mean([scorer.score(r, p)["rouge1"].fmeasure for r, p in pairs]))
 

@@ -1,7 +1,8 @@
 """Regions that moved, and the AUs that explain their motion.
 
-An AU explains a region's motion when it expects that region to move within ``MAX_ANGLE`` of the
-measured direction (``facs.expected_directions``). The angle and the least z of a claim are our own.
+An AU explains a region's motion if one of its expected directions for that region
+(``facs.expected_directions``) is within ``MAX_ANGLE`` of the measured one. The angle and the
+smallest z of a claim are our own choice.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z, RegionTable
 
 Floats = NDArray[np.float64]
 MAX_ANGLE = 60.0  # degrees between the measured and an expected direction
-AGREED_Z = 1.0  # least z of motion that a model's claim may rest on
+AGREED_Z = 1.0  # smallest z of motion that can support a model's claim
 _INDEX = {name: i for i, name in enumerate(facs.REGIONS)}
 
 
 @lru_cache(maxsize=4096)
 def expected_vectors(code: str) -> dict[int, Floats]:
-    """Region index -> unit vectors (D, 2) of the directions that the AU gives it."""
+    """Region index -> unit vectors (D, 2) of the directions that the AU expects there."""
     return {
         _INDEX[region]: np.array(
             [facs.direction_vector(name, facs.REGIONS[region].side) for name in names]
@@ -35,7 +36,7 @@ def expected_vectors(code: str) -> dict[int, Floats]:
 
 
 def explaining_aus(region: str, u: float, v: float, aus: Iterable[str]) -> tuple[str, ...]:
-    """The coded AUs that a motion agrees with.
+    """The coded AUs that agree with a motion.
 
     Args:
         region: A key of ``facs.REGIONS``.
@@ -49,6 +50,7 @@ def explaining_aus(region: str, u: float, v: float, aus: Iterable[str]) -> tuple
     length, index = math.hypot(u, v), _INDEX[region]
     if length == 0.0:
         return ()
+    # Compare projections instead of angles: one product for all directions, and no arccos.
     least = math.cos(math.radians(MAX_ANGLE)) * length
     moved = np.array([u, v])
     return tuple(
@@ -62,12 +64,12 @@ def explaining_aus(region: str, u: float, v: float, aus: Iterable[str]) -> tuple
 def measured_evidence(
     table: RegionTable, aus: Iterable[str], least_z: float = ACTIVE_Z
 ) -> tuple[Evidence, ...]:
-    """The regions that moved, with the AUs that explain it (none: unexplained motion).
+    """The regions that moved, with the AUs that explain their motion (possibly none).
 
     Args:
         table: Region motion from onset to apex.
         aus: AU codes that may explain it.
-        least_z: Motion over noise floor from which a region counts.
+        least_z: Smallest motion over noise floor at which a region counts.
 
     Returns:
         In the order of ``facs.REGIONS``.
@@ -83,8 +85,8 @@ def moved_regions(
     aus: Iterable[str],
     least_z: float = ACTIVE_Z,
 ) -> tuple[Evidence, ...]:
-    """``measured_evidence`` of the columns of a region table, each (R,)."""
-    rows, codes = [], tuple(aus)
+    """``measured_evidence`` from the columns of a region table, each (R,)."""
+    rows, codes = [], tuple(aus)  # a tuple: an iterator would be used up by the first region
     for i, (name, region) in enumerate(facs.REGIONS.items()):
         if z[i] < least_z or magnitude[i] < ACTIVE_PX:
             continue

@@ -1,18 +1,18 @@
 """Optical flow behind one interface: classical estimators with presets for sub-pixel motion.
 
-A trained network ("srflow") is named in the registry and lives above, in ``flow_models``.
+The registry also names a trained network, "srflow", which is in ``flow_models``.
 
 Every estimator maps two images of one size to ``(2, H, W)`` float32 pixels, ``u`` to the right
 and ``v`` down, such that ``b(x + u, y + v)`` shows what ``a(x, y)`` shows.
 
-OpenCV's estimators see grey images normalised locally (``local_normalise``): cheeks and forehead,
-whose contrast is a few grey levels, then use the eight bits that they work in. The default,
-``LucasKanadeFlow``, works on floats and needs none of it.
+OpenCV's estimators work on 8-bit images, so they get locally normalised grey images
+(``local_normalise``): the few grey levels of contrast on cheeks and forehead then use the full
+range. The default, ``LucasKanadeFlow``, works on floats and does not need this.
 
 Measured on 24 simulated clips through H.264 (motion 0.3-3 px at the peak, region means, exact
 landmarks): share of the true motion that is found 0.93 (DIS 0.62, Farnebäck 0.48), direction
 within 45 degrees in 93 % of the regions that moved 0.1 px (DIS 88 %), regions found at 5 % false
-alarms 74 % (DIS 56 %). What DIS loses, its smoothness term takes.
+alarms 74 % (DIS 56 %). DIS loses this motion to its smoothness term.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from deft_llm.registry import resolve
 
 FloatArray = NDArray[np.float32]
 
-# Local normalisation: Gaussian window (px), contrast below which texture is left alone (grey
-# levels), and the grey levels that one local SD is mapped to.
+# Local normalisation: SD of the Gaussian window (px), contrast added in quadrature so that flat
+# areas are not amplified without limit (grey levels), and grey levels that one local SD maps to.
 _WINDOW, _CONTRAST, _GAIN = 10.0, 6.0, 45.0
 
 
@@ -50,13 +50,13 @@ class FlowEstimator(Protocol):
             float32 (2, H, W), pixels; finite everywhere.
 
         Raises:
-            UserError: If the sizes differ or an image is no image.
+            UserError: If the sizes differ or an array is not an image.
         """
         ...
 
 
 def to_grey(image: NDArray[Any]) -> FloatArray:
-    """Luma of an RGB image, or a grey image as it is: float32 (H, W) in 0..255.
+    """Luma of an RGB image, or a grey image unchanged: float32 (H, W) in 0..255.
 
     Raises:
         UserError: If the array is neither (H, W) nor (H, W, 3).
@@ -79,7 +79,7 @@ def local_normalise(grey: FloatArray) -> NDArray[np.uint8]:
 
 
 class _Checked:
-    """Shared checks; a subclass computes flow between float32 grey images."""
+    """Shared checks; subclasses compute flow between float32 grey images."""
 
     name: str
 
@@ -90,6 +90,7 @@ class _Checked:
                 "expected one size; align or resize the clip first"
             )
         flow = self._flow(to_grey(a), to_grey(b))
+        # One non-finite pixel would spoil the mean of a whole region.
         return np.ascontiguousarray(np.nan_to_num(flow), dtype=np.float32)
 
     def _flow(self, a: FloatArray, b: FloatArray) -> FloatArray:
@@ -97,9 +98,10 @@ class _Checked:
 
 
 class _OpenCVFlow(_Checked):
-    """An estimator of OpenCV on locally normalised images."""
+    """An OpenCV estimator applied to locally normalised images."""
 
     def _flow(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        # OpenCV puts u and v last; everywhere else in this project they come first.
         return self._calc(local_normalise(a), local_normalise(b)).transpose(2, 0, 1)
 
     def _calc(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[Any]:
@@ -110,12 +112,12 @@ class DISFlow(_OpenCVFlow):
     """Dense inverse search (Kroeger et al., ECCV 2016).
 
     Stops at half resolution and refines there. On noisy (2.5 grey levels), H.264-coded faces with
-    0.1 / 1 / 3 px of motion the endpoint error is 0.08 / 0.11 / 0.16 px (0.19 / 0.25 / 0.47 with
-    no flow at all); the finest scale costs three times the time for 0.11 / 0.13 / 0.17 px. About
-    10 ms for a 224x224 pair on one core, preparation included.
+    0.1 / 1 / 3 px of motion the endpoint error is 0.08 / 0.11 / 0.16 px (0.19 / 0.25 / 0.47 for
+    zero flow). The finest scale takes three times as long and is worse: 0.11 / 0.13 / 0.17 px.
+    About 10 ms for a 224x224 pair on one core, including normalisation.
 
     Args:
-        finest: Scale it stops at; 0 is full resolution.
+        finest: Scale at which the search stops; 0 is full resolution.
         alpha: Weight of smoothness in the refinement.
         refinements: Iterations of the refinement.
     """
@@ -140,13 +142,13 @@ class LucasKanadeFlow(_Checked):
     """Dense, iterative Lucas-Kanade on an image pyramid, the default.
 
     Lucas and Kanade (IJCAI 1981) in the pyramidal form of Bouguet (2000), solved at every pixel
-    with a Gaussian window. The difference image loses its local mean, so that a slow change of
-    light is no motion. Parameters are ours, set on simulated clips.
+    with a Gaussian window. The local mean is removed from the difference image, so that a slow
+    change of light is not read as motion. We chose the parameters on simulated clips.
 
     Args:
         window: SD of the Gaussian window, px of each level.
-        damping: Added to the structure tensor, squared grey levels per px.
-        iterations: From the coarsest level down.
+        damping: Added to the diagonal of the structure tensor, squared grey levels per px.
+        iterations: Steps on each pyramid level, coarsest first.
     """
 
     name = "lk"
@@ -160,6 +162,7 @@ class LucasKanadeFlow(_Checked):
         self.window, self.damping, self.iterations = window, damping, iterations
 
     def _flow(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        # The blur lowers sensor noise on the finest level; pyrDown blurs the others.
         pyramid = [tuple(cv2.GaussianBlur(image, (0, 0), 1.0) for image in (a, b))]
         while len(pyramid) < len(self.iterations):
             pyramid.append(tuple(cv2.pyrDown(image) for image in pyramid[-1]))
@@ -167,20 +170,24 @@ class LucasKanadeFlow(_Checked):
         for (first, second), count in zip(reversed(pyramid), self.iterations, strict=True):
             height, width = first.shape
             if flow.shape[:2] != first.shape:
-                flow = 2 * cv2.resize(flow, (width, height))
+                flow = 2 * cv2.resize(flow, (width, height))  # px of the finer level
             flow = self._refine(first, second, flow, count)
         return flow.transpose(2, 0, 1)
 
     def _refine(self, a: FloatArray, b: FloatArray, flow: FloatArray, count: int) -> FloatArray:
-        """Gauss-Newton steps on one level; gradients of ``a`` alone, so one structure tensor."""
+        """Gauss-Newton steps on one level; one structure tensor, from the gradients of ``a``."""
         height, width = a.shape
         x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        # Scharr's weights (3 + 10 + 3) over a distance of 2 px sum to 32: grey levels per px.
         dx = cv2.Scharr(a, cv2.CV_32F, 1, 0, scale=1 / 32)
         dy = cv2.Scharr(a, cv2.CV_32F, 0, 1, scale=1 / 32)
         xx, xy, yy = cv2.split(self._mean(cv2.merge([dx * dx, dx * dy, dy * dy])))
+        # Damping keeps the 2x2 system solvable where there is no texture; flow there tends to zero.
         xx, yy = xx + self.damping, yy + self.damping
         determinant = xx * yy - xy * xy
         for _ in range(count):
+            # Cubic, not linear: linear interpolation blurs and biases steps of a fraction of a
+            # pixel.
             carried = cv2.remap(
                 b,
                 x + flow[..., 0],
@@ -203,9 +210,9 @@ class TVL1Flow(_OpenCVFlow):
     """TV-L1 (Zach, Pock and Bischof, DAGM 2007), reduced to about 90 ms a pair.
 
     Args:
-        weight: Of brightness constancy against total variation.
-        theta: Coupling of the two.
-        warps: Times that the image is warped on each scale.
+        weight: Weight of brightness constancy against total variation.
+        theta: Coupling of the two terms.
+        warps: Number of warps on each scale.
     """
 
     name = "tvl1"
@@ -218,7 +225,7 @@ class TVL1Flow(_OpenCVFlow):
             nscales=3,
             warps=warps,
             epsilon=0.02,
-            innnerIterations=10,
+            innnerIterations=10,  # OpenCV spells it with three n
             outerIterations=4,
             scaleStep=0.5,
             medianFiltering=1,
@@ -233,8 +240,8 @@ class FarnebackFlow(_OpenCVFlow):
 
     Args:
         window: Side of the averaging window, px.
-        neighbours: Side of the neighbourhood that a polynomial is fitted to, px.
-        spread: SD of the weights in it, px.
+        neighbours: Side of the neighbourhood for the polynomial fit, px.
+        spread: SD of the weights in that neighbourhood, px.
     """
 
     name = "farneback"
@@ -256,11 +263,11 @@ FLOW_METHODS: dict[str, str] = {
 
 
 def flow_estimator(name: str = "lk", **parameters: Any) -> FlowEstimator:
-    """A new estimator by its name in ``FLOW_METHODS``.
+    """Make a new estimator by its name in ``FLOW_METHODS``.
 
     Args:
         name: The name.
-        **parameters: Arguments of its class, in place of the presets.
+        **parameters: Arguments of its class; they replace the presets.
 
     Raises:
         UserError: If the name is not registered, or the class has no such parameter.

@@ -2,7 +2,7 @@
 
 Flow is float32 (2, H, W) in px everywhere in this project, ``u`` to the right and ``v`` down.
 Formats: Baker et al., IJCV 2011 (``.flo``); P. Debevec's portable float map; the development kit
-of KITTI 2012/2015, u = (value - 2^15) / 64 with a third channel that says where flow is known.
+of KITTI 2012/2015, u = (value - 2^15) / 64, with a third channel that marks known flow.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from deft_llm.files import write_bytes
 
 FloatArray = NDArray[np.float32]
 _MAGIC = b"PIEH"  # 202021.25 as a little-endian float
-_LARGEST = 1 << 28  # pixels; more is a broken header
+_LARGEST = 1 << 28  # pixels; more means a broken header
 _KITTI_ZERO, _KITTI_STEP = 32768.0, 64.0
 
 
 def read_flow(path: Path) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Read flow by the file's ending.
+    """Read flow in the format of the file extension.
 
     Args:
         path: ``.flo``, ``.pfm`` or ``.png``.
 
     Returns:
-        Flow (2, H, W) in px, and where it is known (H, W). Middlebury marks unknown flow by
-        values beyond 1e9; those, and what is not finite, are 0 in the flow.
+        Flow (2, H, W) in px, and a mask of known flow (H, W). Middlebury marks unknown flow by
+        values beyond 1e9; these and non-finite values are set to 0.
 
     Raises:
-        UserError: If the file is missing, truncated, of another format or without flow.
+        UserError: If the file is missing, truncated, or not in the format of its extension.
     """
     reader = _FORMATS[_ending(path)][0]
     if not path.is_file():
@@ -49,16 +49,16 @@ def read_flow(path: Path) -> tuple[FloatArray, NDArray[np.bool_]]:
 def write_flow(
     path: Path, flow: NDArray[np.floating[Any]], known: NDArray[np.bool_] | None = None
 ) -> None:
-    """Write flow by the file's ending; whole or not at all.
+    """Write flow in the format of the file extension; the file is complete or absent.
 
     Args:
         path: ``.flo``, ``.pfm`` or ``.png``; the folder must exist.
         flow: (2, H, W), px.
-        known: (H, W), kept by KITTI's format only; everywhere if None.
+        known: (H, W) mask of known flow, stored only by KITTI's format; None means everywhere.
 
     Raises:
         UserError: If the shape is wrong, a known value is not finite, flow is too long for KITTI
-            (±512 px), the ending is none of these, or the file cannot be written.
+            (±512 px), the extension is unknown, or the file cannot be written.
     """
     check_writable(path)
     writer = _FORMATS[_ending(path)][1]
@@ -73,10 +73,10 @@ def write_flow(
 
 
 def check_writable(path: Path) -> None:
-    """Say before long work that a file could not be written after it.
+    """Fail on an unwritable path before long work starts.
 
     Raises:
-        UserError: If the ending is none of flow, or the folder does not exist.
+        UserError: If the extension is not a flow format, or the folder does not exist.
     """
     _ending(path)
     if not path.parent.is_dir():
@@ -130,8 +130,9 @@ def _read_pfm(path: Path) -> tuple[FloatArray, NDArray[np.bool_]]:
     except ValueError:
         raise UserError(f"{path}: its header has no readable size and scale") from None
     _check_size(path, width, height)
+    # The sign of the scale gives the byte order: negative is little-endian.
     values = _floats(path, lines[3], "<f4" if scale < 0 else ">f4", height * width * 3)
-    # Rows run from the bottom to the top.
+    # Rows run from bottom to top; the third channel is unused.
     flow = values.reshape(height, width, 3)[::-1, :, :2].transpose(2, 0, 1)
     return flow.astype(np.float32), np.ones((height, width), bool)
 
@@ -151,6 +152,7 @@ def _read_kitti(path: Path) -> tuple[FloatArray, NDArray[np.bool_]]:
     if image is None or image.dtype != np.uint16 or image.ndim != 3 or image.shape[2] != 3:
         got = "no readable picture" if image is None else f"a {image.dtype} picture {image.shape}"
         raise UserError(f"{path}: {got}; expected KITTI flow, a PNG of three 16-bit channels")
+    # OpenCV reads blue, green, red: KITTI's u is red, v green, and the mask blue.
     blue_green_red = image.astype(np.float32)
     flow = (blue_green_red[..., :0:-1] - _KITTI_ZERO) / _KITTI_STEP
     return flow.transpose(2, 0, 1), blue_green_red[..., 0] > 0

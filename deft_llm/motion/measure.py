@@ -1,4 +1,4 @@
-"""Everything that is measured on one aligned clip: interval, flow, head motion, region tables.
+"""Measure one aligned clip: interval, flow, head motion and region tables.
 
 All motion is in pixels of the canonical face. T frames, R regions, H = W = 224.
 """
@@ -43,18 +43,18 @@ NO_MOTION = "no motion above the noise floor"
 
 @dataclass(frozen=True)
 class MotionSettings:
-    """How motion is measured; the same in training and in use.
+    """How motion is measured; training and inference use the same settings.
 
     Attributes:
         flow: A name of ``flow.FLOW_METHODS``.
         head_model: A model of ``head_motion``: "rigid", "similarity" or "affine".
         averaging: Seconds on each side of a frame over which frames are averaged before flow
-            (none below 30 frames per second), at most two frames on each side, and never frames
-            that the other end of the flow may be averaged over as well. On 60 simulated
-            clips of 30 to 100 frames per second, 34 ms in place of 12.5 ms took the regions whose
-            direction is right within 45 degrees from 82 to 87 %, and the amplitude found from 78
-            to 70 %.
-        curve: Follow every frame. Without it a given interval is measured in half the time, and
+            (none below 30 frames per second). At most two frames on each side, and never a frame
+            that the average at the other end of the flow may also contain. On 60 simulated
+            clips of 30 to 100 frames per second, 34 ms instead of 12.5 ms raised the share of
+            regions with a direction right within 45 degrees from 82 to 87 %, and lowered the
+            share of the true amplitude that is found from 78 to 70 %.
+        curve: Track every frame. Without it, measuring a given interval takes half the time, and
             the curve and the head motion of the clip are NaN.
     """
 
@@ -66,13 +66,13 @@ class MotionSettings:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured on one clip.
+    """Measurements of one clip.
 
     Attributes:
-        aligned: The clip it was measured on.
-        interval: Given or found; of a clip without motion, the likeliest frames.
-        found: True if the interval was given, or found above the noise: by its excursion
-            (``DETECTION_Z``), or by two regions that are active from onset to apex.
+        aligned: The clip that was measured.
+        interval: Given or found; for a clip without motion, the most likely frames.
+        found: True if the interval was given, or is above the noise: its excursion reaches
+            ``DETECTION_Z``, or at least two regions are active from onset to apex.
         flow_apex: (2, H, W) flow onset -> apex without head motion, px.
         flow_offset: (2, H, W) flow apex -> offset without head motion, px.
         table_apex: Regions from onset to apex.
@@ -80,9 +80,9 @@ class Measurement:
         curve: (T,) region motion from the onset frame, px (``motion_curve``); NaN without face.
         head_motion: Largest displacement of the head over the clip, px.
         noise: (R,) noise floors, px.
-        noise_pairs: Pairs of frames behind the floors; 0 when they are the prior.
+        noise_pairs: Number of frame pairs used for the floors; 0 if the floors are the prior.
         sensor_noise: Noise of a (time-averaged) frame, grey levels.
-        status: "ok", or what could not be seen.
+        status: "ok", or what could not be measured.
     """
 
     aligned: AlignedClip
@@ -101,17 +101,18 @@ class Measurement:
 
 
 def averaged_frame(aligned: AlignedClip, t: int, gap: int, averaging: float) -> FloatArray:
-    """A frame averaged with its neighbours, as flow is taken from or to it.
+    """A frame averaged with its neighbours, as input to the flow estimator.
 
     Args:
         aligned: The clip.
         t: The frame.
-        gap: How far away the frame is that it will be compared with, frames.
+        gap: Distance to the frame it will be compared with, frames.
         averaging: Seconds on each side; see :class:`MotionSettings`.
 
     Returns:
         (H, W) grey levels.
     """
+    # A radius of (gap - 1) // 2 keeps the two averages disjoint: a shared frame would hide motion.
     times, most = aligned.timestamps, min(2, max(gap - 1, 0) // 2)
     near = range(max(0, t - most), min(len(times), t + most + 1))
     used = [k for k in near if aligned.present[k] and abs(times[k] - times[t]) <= averaging + 1e-6]
@@ -142,11 +143,12 @@ class MotionMeter:
         return remove_head_motion(flow, landmarks, model)[0]
 
     def sensor_noise(self, gap: int) -> float:
-        """Median noise of frames ``gap`` apart, grey levels."""
+        """Median noise over up to four pairs of frames ``gap`` apart, grey levels."""
         visible = np.flatnonzero(self.aligned.present)
         last = len(visible) - 1
         step = min(max(gap, 1), last)
         starts = np.unique(np.linspace(0, last - step, 4).astype(int))
+        # Steps count visible frames, so that each pair shows a face at both ends.
         pairs = [(int(visible[s]), int(visible[s + step])) for s in starts]
         return float(
             np.median(
@@ -155,24 +157,29 @@ class MotionMeter:
         )
 
     def watch(self) -> tuple[Trajectory, FloatArray, float]:
-        """For finding intervals: where regions were, noise floors (R,), sensor noise."""
+        """What finding intervals needs: trajectory, noise floors (R,) and sensor noise."""
         visible = np.flatnonzero(self.aligned.present)
+        # No interval is known yet: the middle frame keeps the chain of key frames short on both
+        # sides.
         middle, gap = int(visible[len(visible) // 2]), len(visible) // 3
         sigma = self.sensor_noise(gap)
         trajectory = track_regions(self.aligned, middle, self.estimator)
         return trajectory, self.prior(middle, gap, sigma), sigma
 
     def prior(self, frame: int, gap: int, sigma: float) -> FloatArray:
-        """Floors from the sensor noise, of flow between frames ``gap`` apart."""
+        """Noise floors (R,) from the sensor noise, for flow between frames ``gap`` apart."""
         return noise.prior_floor(self.image(frame, gap), self.masks, sigma)
 
     def floors(self, interval: Interval, sigma: float) -> tuple[FloatArray, int]:
-        """Noise floors (R,) and the number of pairs they rest on."""
+        """Noise floors (R,) and the number of frame pairs behind them."""
         pairs = noise.rest_pairs(interval, self.aligned.present)
         prior = self.prior(interval.onset, interval.apex - interval.onset, sigma)
+        # A median over a few pairs is too unsteady to divide by.
         if len(pairs) < noise.MIN_PAIRS:
             return prior, 0
         moved = np.stack([region_motion(self.flow(i, j), self.masks) for i, j in pairs])
+        # The pairs go through the same averaging, flow and head fit as the expression, so their
+        # motion holds every error of the method.
         return noise.combine(noise.robust_floor(moved), prior), len(pairs)
 
 
@@ -186,11 +193,11 @@ def measure(
     Args:
         aligned: Canonical frames with landmarks.
         interval: Annotated onset, apex and offset; found from the motion when not given.
-            A frame of it without a face is replaced by the nearest frame that has one.
+            If one of these frames shows no face, the nearest frame with a face is used.
         settings: Flow method, head model, averaging.
 
     Returns:
-        The measurement; ``status`` tells what could not be seen.
+        The measurement; ``status`` says what could not be measured.
 
     Raises:
         UserError: If fewer than two frames show a face, or the interval ends after the clip.
@@ -213,6 +220,7 @@ def measure(
         shown, score = strongest_interval(aligned, trajectory, floor)
         found = score >= DETECTION_Z
     else:
+        # A given interval counts as found: the annotator saw an expression there.
         shown = _visible_interval(interval, visible)
         sigma = meter.sensor_noise(shown.apex - shown.onset)
         if settings.curve:
@@ -221,6 +229,8 @@ def measure(
     placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
     flows = (meter.flow(shown.onset, shown.apex), meter.flow(shown.apex, shown.offset))
     tables = [region_table(flow, meter.masks, floors, placed) for flow in flows]
+    # The tables use the finer flow and the measured floors, so they can confirm a motion that the
+    # half-size search scored too low.
     found = found or int(tables[0].active.sum()) >= _ACTIVE_REGIONS
     return Measurement(
         aligned=aligned,
@@ -244,14 +254,15 @@ def measure(
 def expressions(
     aligned: AlignedClip, settings: MotionSettings = MotionSettings()
 ) -> tuple[Interval, ...]:
-    """All expressions of a stretch of video, one after the other; each has to come and go.
+    """All expressions in a stretch of video, in order; each has to come and go.
 
     Args:
-        aligned: Canonical frames with landmarks, some seconds.
+        aligned: Canonical frames with landmarks, some seconds long.
         settings: How motion is measured.
 
     Returns:
-        Their intervals (``onset_apex.returning_intervals``); none where no two frames show a face.
+        Their intervals (``onset_apex.returning_intervals``); empty if fewer than two frames show
+        a face.
     """
     if np.count_nonzero(aligned.present) < 2:
         return ()
@@ -265,7 +276,7 @@ def _visible_interval(interval: Interval, visible: NDArray[np.intp]) -> Interval
 
 
 def _span(path: FloatArray) -> float:
-    """Largest distance from the first frame, px."""
+    """Largest distance from the position in the first frame, px."""
     return float(np.linalg.norm(path - path[0], axis=1).max())
 
 

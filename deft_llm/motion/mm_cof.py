@@ -1,12 +1,12 @@
-"""MM-COF: the flow of both phases of an expression in one picture (arXiv 2510.07810).
+"""MM-COF: the flow of both phases of an expression in one image (arXiv 2510.07810).
 
-Public of the paper are the abstract and summaries. From them: magnitudes of both flows, each
-min-max normalised over the image; their weighted sum; a modulation that keeps strong motion and
-suppresses weak one. Weights, threshold, gains and the coding of direction are not public and are
-our own choice, as is the form of the predecessor COF (arXiv 2510.15471): here MM-COF without its
-modulation.
+Only the abstract and summaries of the paper are public. From them: the magnitudes of both flows,
+each min-max normalised over the image; their weighted sum; a modulation that keeps strong motion
+and suppresses weak motion. Weights, threshold, gains and the coding of direction are not public
+and are our own choice, as is the form of the predecessor COF (arXiv 2510.15471): here MM-COF
+without its modulation.
 
-Everything runs on PyTorch, lets gradients through, and takes and gives NumPy arrays as well.
+Everything runs on PyTorch, passes gradients, and also accepts and returns NumPy arrays.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Modulation = Literal["step", "smooth", "none"]
 QUANTILE = 0.75  # of the combined magnitude, over the image: where strong motion begins
 GAINS = (0.5, 1.5)  # of weak and of strong motion
 SLOPE = 10.0  # of the smooth modulation
-_LEAST = 1e-6  # a range or length below it counts as none
+_LEAST = 1e-6  # a smaller range or length counts as zero
 
 
 def unit_range(magnitude: Tensor) -> Tensor:
@@ -38,6 +38,8 @@ def unit_range(magnitude: Tensor) -> Tensor:
 
 def length(flow: Tensor) -> Tensor:
     """Magnitude (..., H, W) of a flow (..., 2, H, W); its gradient at rest is 0, not NaN."""
+    # The gradient of sqrt(0) is infinite, and `where` alone would still multiply it by 0 into NaN:
+    # so the root itself must never see a 0.
     square = flow.square().sum(-3)
     still = square == 0
     return torch.where(still, 0.0, torch.where(still, 1.0, square).sqrt())
@@ -48,8 +50,8 @@ def modulate(magnitude: Tensor, how: Modulation) -> Tensor:
 
     Args:
         magnitude: (..., H, W) in 0..1.
-        how: "step": times ``GAINS``, split at the ``QUANTILE`` of the image; "smooth": times a
-            sigmoid about it; "none": as it is.
+        how: "step" multiplies by ``GAINS``, split at the ``QUANTILE`` of the image; "smooth"
+            multiplies by a sigmoid around it; "none" changes nothing.
 
     Returns:
         (..., H, W) in 0..1.
@@ -69,24 +71,25 @@ def mm_cof(
     """The magnitude-modulated combined optical flow of two phases.
 
     With normalised magnitudes M1, M2 and unit vectors d1, d2, the combined magnitude is
-    ``M = w M1 + (1 - w) M2``, the direction that of ``w M1 d1 - (1 - w) M2 d2``. The offset
-    phase is subtracted because it undoes the onset phase; a phase that does not move somewhere
-    adds nothing there. Each phase is scaled by itself, so neither the unit of the flow nor a slower
-    offset phase matters. With ``w = 0.5`` the result cannot tell which of the phases moved.
+    ``M = w M1 + (1 - w) M2``, and the direction is that of ``w M1 d1 - (1 - w) M2 d2``. The offset
+    phase is subtracted because it undoes the onset phase; where a phase does not move, it adds
+    nothing. Each phase is scaled separately, so neither the unit of the flow nor a slower offset
+    phase matters. With ``w = 0.5`` the result does not show which of the phases moved.
 
     Args:
         onset_phase: (..., 2, H, W) flow onset to apex, u right and v down, any unit.
         offset_phase: The same, apex to offset.
-        weight: Share of the onset phase, 0..1. 1 without an offset frame, and any ``offset_phase``.
+        weight: Share of the onset phase, 0..1. Without an offset frame, use 1 and any
+            ``offset_phase``.
         modulation: See :func:`modulate`; "none" gives COF.
 
     Returns:
         (..., 3, H, W): ``m cos t, m sin t, m`` with the modulated magnitude m in 0..1 and the
         direction t; 0 where nothing moved. An array for arrays, else a tensor. Where the phases
-        contradict each other exactly, the first two channels are 0.
+        cancel exactly, the first two channels are 0.
 
     Raises:
-        UserError: If the shapes are no flow or differ, or the weight is no share.
+        UserError: If the shapes differ or are not flow, or the weight is not in 0..1.
     """
     if (
         onset_phase.shape != offset_phase.shape
@@ -105,6 +108,8 @@ def mm_cof(
         )
         return mm_cof(first, second, weight, modulation).numpy()
     total, direction = torch.zeros(()), torch.zeros(())
+    # weight - 1 is -(1 - weight): the offset phase is subtracted from the direction, while abs()
+    # adds it to the magnitude.
     for flow, share in ((onset_phase, weight), (offset_phase, weight - 1)):
         size = length(flow)
         magnitude = unit_range(size)

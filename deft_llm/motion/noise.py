@@ -1,14 +1,14 @@
-"""Noise floors of region motion: from frames outside the expression, and from the sensor.
+"""Noise floors of region motion, from frames outside the expression and from sensor noise.
 
 The floor of a region is the robust SD of one component of its head-compensated mean motion over
-pairs of frames outside onset-offset: ``1.4826 * median(|u|, |v|)``, both components pooled and
-taken about zero, because a region at rest moves by zero; an SD about the median would forgive a
+pairs of frames outside onset-offset: ``1.4826 * median(|u|, |v|)``. Both components are pooled and
+taken about zero, because a region at rest does not move; an SD about the median would hide a
 steady bias. With fewer than ``MIN_PAIRS`` such pairs the floor is a prior from the sensor noise.
 
-A video codec freezes noise and skips motion that it deems too small to send: pairs at rest then
-look quieter than the truth (17 % of still regions came out active on simulated clips through
-H.264 at CRF 18). So the part of the prior that ten pairs cannot see is added in quadrature
-(``_SYSTEMATIC``); 2 % of the still regions are then active, brows to chin, lids apart.
+A video codec freezes noise and skips motion that is too small to encode, so pairs at rest look
+quieter than they are (17 % of still regions came out active on simulated clips through H.264 at
+CRF 18). The part of the prior that ten pairs cannot show is therefore added in quadrature
+(``_SYSTEMATIC``); then 2 % of the still regions are active, from brows to chin without lids.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ FloatArray = NDArray[np.float32]
 MIN_PAIRS = 8
 MAX_PAIRS = 10
 
-# Floor = C * noise / RMS grey gradient of the region, in px, with the sensor's noise and a constant
-# share for what the codec hides added in quadrature. C was set on 30 simulated clips without any
-# AU (head drift and turns, sensor noise of 1-3 grey levels, 30-100 fps, CRF 18): 2 % active.
+# Floor = C * noise / RMS grey gradient of the region, in px. The noise is the sensor's, with a
+# constant for what the codec hides added in quadrature. C was set on 30 simulated clips without
+# any AU (head drift and turns, sensor noise of 1-3 grey levels, 30-100 fps, CRF 18): 2 % active.
 _PRIOR = 0.24
 _SYSTEMATIC = 0.15
 _CODEC_GREY = 1.5
-_MIN_FLOOR = 0.004  # px: below this the estimator, not the sensor, is the limit
+_MIN_FLOOR = 0.004  # px; below this the flow estimator is the limit, not the sensor
 
 
 def rest_pairs(interval: Interval, present: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -41,28 +41,29 @@ def rest_pairs(interval: Interval, present: NDArray[np.bool_]) -> list[tuple[int
 
     Args:
         interval: The expression.
-        present: (T,) frames that show the face.
+        present: (T,) bool, frames that show the face.
 
     Returns:
-        Up to ``MAX_PAIRS`` pairs (i, j), i < j, gap between half and twice apex - onset, the
-        closest gaps first in choice, spread over the clip. Deterministic.
+        Up to ``MAX_PAIRS`` pairs (i, j), i < j, with a gap between half and twice apex - onset.
+        Pairs with the closest gaps are preferred and spread over the clip. Deterministic.
     """
     gap = max(interval.apex - interval.onset, 1)
     rest = [t for t in np.flatnonzero(present) if int(t) not in interval]
     pairs = [(int(i), int(j)) for i in rest for j in rest if max(1, gap / 2) <= j - i <= 2 * gap]
     pairs.sort(key=lambda p: (abs(p[1] - p[0] - gap), p))
+    # Three times as many candidates as needed, in order of time, so that the picks spread out.
     pool = sorted(pairs[: 3 * MAX_PAIRS])
     picks = np.unique(np.linspace(0, len(pool) - 1, min(MAX_PAIRS, len(pool))).round())
     return [pool[int(k)] for k in picks] if pool else []
 
 
 def combine(pairs: FloatArray, prior: FloatArray) -> FloatArray:
-    """The floor from pairs at rest, and what such pairs cannot see, in quadrature."""
+    """Floor from pairs at rest, plus the part of the prior that they cannot show, in quadrature."""
     return np.hypot(pairs, prior * (_SYSTEMATIC / _PRIOR)).astype(np.float32)
 
 
 def robust_floor(motion: FloatArray) -> FloatArray:
-    """Floor of every region from its motion over pairs of frames at rest.
+    """Floor of every region from its motion over frame pairs at rest.
 
     Args:
         motion: (P, R, 2), pixels.
@@ -77,12 +78,12 @@ def robust_floor(motion: FloatArray) -> FloatArray:
 def sensor_noise(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Noise of one image from the difference of two, in grey levels.
 
-    Motion and lighting are smooth, noise is not: the difference is high-passed and its SD taken
-    robustly (1.4826 MAD), divided by sqrt(2).
+    Motion and lighting are smooth and noise is not, so the difference is high-passed. Its robust
+    SD (1.4826 MAD) is divided by sqrt(2), because the difference holds the noise of two images.
 
     Args:
         a: uint8 RGB or grey image.
-        b: The same size, another time.
+        b: An image of the same size at another time.
 
     Returns:
         SD in grey levels.
@@ -95,8 +96,8 @@ def sensor_noise(a: NDArray[Any], b: NDArray[Any]) -> float:
 def prior_floor(grey: FloatArray, masks: FloatArray, sigma: float) -> FloatArray:
     """Floor of every region from the sensor noise of the clip.
 
-    The error of a least-squares flow over a region goes with noise over texture: ``0.24 *
-    hypot(sigma, 1.5) / g`` with ``g`` the region's RMS gradient, grey levels per pixel.
+    The error of a least-squares flow over a region is proportional to noise over texture: ``0.24 *
+    hypot(sigma, 1.5) / g``, where ``g`` is the region's RMS gradient, grey levels per pixel.
 
     Args:
         grey: (H, W) one image of the clip, 0..255.
@@ -107,10 +108,12 @@ def prior_floor(grey: FloatArray, masks: FloatArray, sigma: float) -> FloatArray
         (R,) pixels, one SD of one component.
     """
     smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
+    # Sobel's weights (1 + 2 + 1) over a distance of 2 px sum to 8: grey levels per px.
     dx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8)
     dy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
     energy = (dx * dx + dy * dy).ravel() / 2
     total = np.maximum(masks.sum(axis=(1, 2)), 1e-6)
     gradient = np.sqrt(masks.reshape(len(masks), -1) @ energy / total)
+    # At least 0.5 grey levels per px: a region without texture would get an unbounded floor.
     floor = _PRIOR * np.hypot(sigma, _CODEC_GREY) / np.maximum(gradient, 0.5)
     return np.maximum(floor, _MIN_FLOOR).astype(np.float32)

@@ -1,9 +1,10 @@
-"""Onset, apex and offset of a clip that nobody annotated, from how its regions moved.
+"""Find onset, apex and offset of an unannotated clip from its region motion.
 
-Every frame's region motion is measured against a key frame (a key each second, chained), at
-half size. An apex is where the face has gone furthest *and come back*: the excursion
-``(D(o, a) + D(a, f) - D(o, f)) / 2`` over frames o before and f after a, with D the distance of
-two frames in region motion. A steady drift has no excursion, however far it goes.
+The region motion of every frame is measured against a key frame at half size; there is a key
+frame each second, and the key frames are chained. An apex is where the face has moved furthest
+*and come back*: the excursion ``(D(o, a) + D(a, f) - D(o, f)) / 2`` over frames o before and f
+after a, where D is the distance of two frames in region motion. A steady drift has no excursion,
+however far it goes.
 On simulated clips with a peak above 1 px (30-100 fps, H.264, half of them with a blink) the median
 errors are 0.02 s (apex), 0.03-0.06 s (onset) and 0.02-0.05 s (offset).
 Our own method; durations after Yan et al., "How fast are the leaked facial expressions?"
@@ -38,10 +39,11 @@ MAX_RATE = 100.0  # frames per second at which apexes are searched for
 LEAVE = 0.15  # onset and offset: share of the apex's motion
 DETECTION_Z = 4.0  # excursion of the two strongest regions, in noise floors
 _KEY_SPACING = 1.0  # s
+# Half of the canonical 224 px: a quarter of the pixels, since flow runs on every frame.
 _SIZE = 112
 _FEW = 4  # frames; nothing can be smoothed or compared over time
 
-# Blinks and gaze move the lids more than any micro-expression does: lids do not count.
+# Lids get no weight: blinks and gaze move them more than any micro-expression does.
 REGION_WEIGHTS: FloatArray = np.array(
     [0.0 if name.endswith("lid") else 1.0 for name in facs.REGIONS], np.float32
 )
@@ -56,7 +58,7 @@ _DRAG = 1 / 3
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Where regions and head were over time, in canonical pixels, relative to one frame.
+    """Positions of regions and head over time, in canonical pixels, relative to one frame.
 
     Attributes:
         regions: (T, R, 2) head-compensated region motion; NaN in frames without a face.
@@ -74,7 +76,8 @@ def track_regions(
 
     Args:
         aligned: The aligned clip.
-        reference: The frame that is at rest by definition; the nearest one with a face.
+        reference: The frame that defines zero motion. If it shows no face, the nearest frame
+            with a face is used.
         estimator: Flow method, default ``flow_estimator()``.
 
     Returns:
@@ -88,6 +91,7 @@ def track_regions(
     if visible.size == 0:
         return Trajectory(regions, head)
     scale = aligned.frames.shape[1] / _SIZE
+    # Pixel centres are at whole numbers, so scaling needs the half-pixel shift.
     landmarks = (aligned.landmarks + 0.5) / scale - 0.5
     masks = region_masks(landmarks, _SIZE)
     images = {int(t): _small_grey(aligned.frames[t]) for t in visible}
@@ -96,9 +100,12 @@ def track_regions(
         if i == j:
             return np.zeros(regions.shape[1:], np.float32), np.zeros(2, np.float32)
         flow, motion = remove_head_motion(estimator(images[i], images[j]), landmarks)
+        # Back to canonical pixels: flow was measured on the smaller image.
         return region_motion(flow, masks) * scale, np.array(motion.translation) * scale
 
     keys = _key_frames(aligned.timestamps, visible, reference)
+    # Key frames are chained outwards from the reference, so errors add up once a second, not once a
+    # frame.
     start = int(np.argmin(np.abs(keys - reference)))
     regions[keys[start]], head[keys[start]] = 0.0, 0.0
     for order in (range(start, len(keys) - 1), range(start, 0, -1)):
@@ -108,6 +115,8 @@ def track_regions(
             regions[j], head[j] = regions[i] + moved, head[i] + shifted
     times = aligned.timestamps
     for t in visible:
+        # Other frames are measured against the nearest key: at most about half a second of flow
+        # each.
         key = int(keys[np.argmin(np.abs(times[keys] - times[t]))])
         if key != t:
             moved, shifted = step(key, int(t))
@@ -122,8 +131,9 @@ def _small_grey(frame: NDArray[np.uint8]) -> FloatArray:
 def _key_frames(
     times: NDArray[np.float64], visible: NDArray[np.intp], reference: int
 ) -> NDArray[np.intp]:
-    """Visible frames about one second apart, the one nearest to the reference among them."""
+    """Visible frames about one second apart, including the one nearest to the reference."""
     first = int(visible[np.argmin(np.abs(visible - reference))])
+    # The 1e-9 keeps an end point that falls exactly on the grid, which arange would leave out.
     low = np.arange(times[first], times[visible[0]] - 1e-9, -_KEY_SPACING)
     high = np.arange(times[first], times[visible[-1]] + 1e-9, _KEY_SPACING)
     wanted = np.concatenate([low, high])
@@ -135,7 +145,7 @@ def strongest_interval(
 ) -> tuple[Interval, float]:
     """The most likely expression of a clip, and how clearly it stands out.
 
-    Of 2 to 4 frames, onset is the first, offset the last and apex the one that moved furthest.
+    With 2 to 4 frames, onset is the first, offset the last and apex the one that moved furthest.
 
     Args:
         aligned: The aligned clip; at least two frames with a face.
@@ -144,7 +154,7 @@ def strongest_interval(
             count less.
 
     Returns:
-        The interval, and how far its two strongest regions went and came back, in their noise
+        The interval, and the excursion of its two strongest regions in units of their noise
         floors. On simulated clips (30 of a kind) about 80 % of those without any AU stay below
         ``DETECTION_Z``, and about 80 % of those with more than 1 px of expression are above it.
     """
@@ -166,26 +176,27 @@ def returning_intervals(
 ) -> tuple[Interval, ...]:
     """Every expression of a clip that comes and goes, for clips that may hold several or none.
 
-    The strongest is looked for, then the strongest in what is left before and after it, until
-    nothing reaches ``DETECTION_Z``. Motion without a return does not count here: the tail of an
-    expression that was found, and the part of one that the clip's end cuts off, only fade or rise.
-    A blink is passed over: what moves beside the eyes has to go further than lids drag it along.
-    Two expressions whose apexes lie within ``WINDOW`` of each other may be taken for one, and a
-    blink just before an expression for its start.
+    Finds the strongest expression, then searches the frames before and after it in the same way,
+    until nothing reaches ``DETECTION_Z``. Motion must return: the tail of an expression that was
+    already found only fades, and one that the clip's end cuts off only rises; neither counts.
+    Blinks are skipped: regions beside the eyes must move further than the lids drag them.
+    Two expressions whose apexes lie within ``WINDOW`` of each other may be merged, and a blink
+    just before an expression may be taken for its start.
 
     Args:
-        aligned: The aligned clip; at least one frame with a face.
+        aligned: The aligned clip; at least two frames with a face.
         trajectory: From ``track_regions``.
         floor: (R,) noise floors, px.
 
     Returns:
-        Intervals in order of time that share no more than a border frame.
+        Intervals in order of time; neighbours share at most a border frame.
     """
     visible = np.flatnonzero(aligned.present)
     times = aligned.timestamps[visible]
     regions = _smooth(trajectory.regions[visible].reshape(len(visible), -1), times)
     regions = regions.reshape(len(visible), -1, 2)
     path = _weighted(regions, floor)
+    # A work list in place of recursion: a long video can hold many expressions.
     found, left = [], [(0, len(visible))]
     while left:
         first, stop = left.pop()
@@ -198,6 +209,8 @@ def returning_intervals(
         moved = _excursion(regions[moments])
         if _two_strongest(moved / floor) < DETECTION_Z:
             continue
+        # A blink is removed from the search as well, so that the frames around it are still
+        # searched.
         left += [(first, moments[0] + 1), (moments[2], stop)]
         if _two_strongest((moved - _dragged(moved)) / floor) >= DETECTION_Z:
             found.append(Interval(*(int(visible[t]) for t in moments)))
@@ -205,30 +218,30 @@ def returning_intervals(
 
 
 def motion_curve(trajectory: Trajectory, reference: int) -> FloatArray:
-    """Distance of every frame's region motion to the reference frame's.
+    """Distance between the region motion of every frame and that of the reference frame.
 
     Args:
         trajectory: From ``track_regions``.
         reference: Frame of zero motion, usually the onset.
 
     Returns:
-        (T,) pixels, root mean square over the regions (lids left out); NaN where there is
-        no face.
+        (T,) pixels, root mean square over the regions without lids; NaN in frames without a face.
     """
     path = _weighted(trajectory.regions, np.ones(len(REGION_WEIGHTS), np.float32))
     return np.linalg.norm(path - path[reference], axis=1).astype(np.float32)
 
 
 def _weighted(regions: FloatArray, floor: FloatArray) -> FloatArray:
-    """(T, R, 2) -> (T, 2R): motion over its floor; the norm is the RMS over the regions."""
+    """(T, R, 2) -> (T, 2R): motion over its floor, weighted so that the norm is an RMS."""
     weights = np.sqrt(REGION_WEIGHTS / REGION_WEIGHTS.sum()) / floor
     return (regions * weights[:, None]).reshape(len(regions), -1)
 
 
 def _smooth(path: FloatArray, times: NDArray[np.float64]) -> FloatArray:
-    """Gaussian over time in seconds, correct for a variable frame rate."""
+    """Gaussian smoothing over time in seconds, correct for a variable frame rate."""
     reach = int(np.ceil(3 * SMOOTHING / max(float(np.median(np.diff(times))), 1e-6)))
     reach = min(reach, len(path) - 1)
+    # A loop over shifts, weighted by the true time gaps: a fixed kernel would assume even spacing.
     total = np.zeros_like(path)
     mass = np.zeros((len(path), 1), np.float32)
     for shift in range(-reach, reach + 1):
@@ -242,10 +255,11 @@ def _smooth(path: FloatArray, times: NDArray[np.float64]) -> FloatArray:
 
 
 def _significance(path: FloatArray) -> float:
-    """Excursion of the two strongest regions at onset, apex, offset, in noise floors.
+    """Excursion of the two strongest regions at onset, apex and offset, in noise floors.
 
     A rise without a return counts half.
     """
+    # Undoes the RMS weight of _weighted, so that each region is in its own noise floors again.
     scale = np.sqrt(REGION_WEIGHTS.sum())
     moments = scale * path.reshape(3, -1, 2)
     to_apex = np.linalg.norm(moments[1] - moments[0], axis=1)
@@ -253,7 +267,7 @@ def _significance(path: FloatArray) -> float:
 
 
 def _excursion(moments: FloatArray) -> FloatArray:
-    """How far each region went and came back (R,), from where it was at three moments (3, R, 2)."""
+    """How far each region moved and came back (R,), from positions at three moments (3, R, 2)."""
     onset, apex, offset = moments
     to_apex, from_apex, rest = (
         np.linalg.norm(a - b, axis=1) for a, b in ((apex, onset), (apex, offset), (offset, onset))
@@ -262,21 +276,22 @@ def _excursion(moments: FloatArray) -> FloatArray:
 
 
 def _two_strongest(excursion: FloatArray) -> float:
-    """Mean of the two largest values of (R,), lids left out."""
+    """Mean of the two largest values of (R,) without lids."""
     return float(np.sort(excursion[REGION_WEIGHTS > 0])[-2:].mean())
 
 
 def _dragged(excursion: FloatArray) -> FloatArray:
-    """The most that blinking moves the regions beside the eyes, (R,) px."""
+    """Upper bound of the motion that a blink causes in the regions beside the eyes, (R,) px."""
     return np.asarray(_DRAG * excursion[_UPPER_LIDS].max() * _BESIDE_EYES, np.float32)
 
 
 def _search(path: FloatArray, times: NDArray[np.float64], returning: bool = False) -> int:
     """The frame of the largest excursion.
 
-    A clip may end before the face has come back: a rise without a return counts half, or with
-    ``returning`` not at all.
+    A clip may end before the face has come back, so a rise without a return counts half, or not
+    at all with ``returning``.
     """
+    # The search compares all pairs in a window, so its cost grows with the cube of the frame rate.
     stride = max(1, round(1.0 / MAX_RATE / max(float(np.median(np.diff(times))), 1e-6)))
     coarse, when = path[::stride], times[::stride]
     best, score = 0, -1.0
@@ -294,6 +309,8 @@ def _search(path: FloatArray, times: NDArray[np.float64], returning: bool = Fals
 
 
 def _distances(a: FloatArray, b: FloatArray) -> FloatArray:
+    # Expanded square: one matrix product, no (A, B, 2R) array. Rounding can make it slightly
+    # negative, hence the clamp below.
     squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * a @ b.T
     return np.sqrt(np.maximum(squared, 0.0))
 
@@ -301,9 +318,9 @@ def _distances(a: FloatArray, b: FloatArray) -> FloatArray:
 def _borders(path: FloatArray, times: NDArray[np.float64], apex: int) -> tuple[int, int]:
     """First and last frame of the motion around an apex.
 
-    Motion is projected on the line from the stillest frame before the apex to the apex; onset
-    and offset are where it has ``LEAVE`` of the apex's value (offset: the least value reached,
-    when it never comes down so far).
+    Motion is projected on the line from the frame before the apex that is furthest from it to the
+    apex. Onset and offset are where the projection has ``LEAVE`` of its value at the apex. If it
+    never falls that far after the apex, the offset is where it is smallest.
     """
     first = int(np.searchsorted(times, times[apex] - WINDOW))
     last = int(np.searchsorted(times, times[apex] + WINDOW, side="right")) - 1
@@ -311,6 +328,7 @@ def _borders(path: FloatArray, times: NDArray[np.float64], apex: int) -> tuple[i
     start = first + int(np.argmax(before))
     line = path[apex] - path[start]
     share = (path - path[start]) @ line / max(float(line @ line), 1e-12)
+    # The last low frame before the apex, the first low one after it: the shortest interval.
     low = np.flatnonzero(share[start : apex + 1] <= LEAVE)
     onset = start + int(low[-1]) if low.size else start
     tail = share[apex : last + 1]

@@ -1,7 +1,7 @@
-"""The region motion table: how far each part of the face moved, which way, how surely.
+"""The region motion table: distance, direction and significance of each region's motion.
 
-R regions are those of ``facs.REGIONS`` in their order; H, W are the canonical face's. Motion is
-in pixels of the canonical face after head motion is removed.
+R regions are those of ``facs.REGIONS``, in that order; H, W are the size of the canonical face.
+Motion is in pixels of the canonical face after head motion is removed.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class RegionTable:
         v: Mean motion down, px.
         magnitude: Length of the mean motion, px.
         peak: 90th percentile of the pixels' motion, px.
-        coherence: ``|sum f| / sum |f|``, 0 (pixels cancel) to 1 (all move one way).
+        coherence: ``|sum f| / sum |f|``, 0 (pixels cancel) to 1 (all move the same way).
         noise: Noise floor, px: the robust SD of one component of the mean motion when the
             region is at rest.
         z: ``magnitude / noise``. At rest, with Gaussian components, it follows a Rayleigh
             distribution: z >= 3 in 1.1 % of the regions.
         active: ``z >= 3`` and ``magnitude >= 0.02`` px.
-        placed: False where the landmarks are too uncertain for the region to say anything;
-            its motion is then all zeros.
+        placed: False if the landmarks are too uncertain to measure the region; its motion is
+            then all zeros.
     """
 
     u: FloatArray
@@ -79,14 +79,14 @@ def region_masks(landmarks: NDArray[Any], size: int | tuple[int, int] = 224) -> 
         size: Side of a square image, or (height, width).
 
     Returns:
-        (R, H, W) float32, 0..1; read-only, because it is cached.
+        (R, H, W) float32, 0..1; read-only because it is cached.
     """
     key = np.ascontiguousarray(landmarks, dtype=np.float32).tobytes()
     return _masks(key, *_size(size))
 
 
 def region_radius(landmarks: NDArray[Any], points: NDArray[Any]) -> FloatArray:
-    """How far points lie from the centre of every region: 0 there, 1 on its border.
+    """Distance of points from the centre of every region: 0 at the centre, 1 on the border.
 
     Args:
         landmarks: (68, 2) pixels, iBUG order.
@@ -96,6 +96,7 @@ def region_radius(landmarks: NDArray[Any], points: NDArray[Any]) -> FloatArray:
         (R, ...) float32; the lines of equal radius are rounded boxes.
     """
     eyes = landmarks[42:48].mean(0) - landmarks[36:42].mean(0)
+    # The eye line points to image right, from the subject's right eye (36-41) to the left one.
     iod = max(float(np.hypot(*eyes)), 1.0)
     right = eyes / iod
     down = np.array([-right[1], right[0]])
@@ -106,7 +107,9 @@ def region_radius(landmarks: NDArray[Any], points: NDArray[Any]) -> FloatArray:
         cx, cy = landmarks[list(region.anchors)].mean(0) + offset * iod
         across = ((xs - cx) * right[0] + (ys - cy) * right[1]) / (region.half_size[0] * iod)
         along = ((xs - cx) * down[0] + (ys - cy) * down[1]) / (region.half_size[1] * iod)
-        across, along = across * across, along * along  # powers of an array are ten times slower
+        # The fourth-power norm gives rounded boxes. Products and roots, because powers of an array
+        # are ten times slower.
+        across, along = across * across, along * along
         each[...] = np.sqrt(np.sqrt(across * across + along * along))
     return radius
 
@@ -115,20 +118,22 @@ def region_radius(landmarks: NDArray[Any], points: NDArray[Any]) -> FloatArray:
 def _masks(key: bytes, height: int, width: int) -> FloatArray:
     points = np.frombuffer(key, np.float32).reshape(68, 2)
     pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
+    # Weight 1 inside radius 0.8, 0.5 on the border, 0 beyond 1.2. Soft edges make the mean of a
+    # region less sensitive to small landmark errors.
     masks = np.clip((1.2 - region_radius(points, pixels.astype(np.float32))) / 0.4, 0.0, 1.0)
     masks.setflags(write=False)
     return masks
 
 
 def regions_placed(landmarks: NDArray[Any], uncertainty: NDArray[Any] | float) -> NDArray[np.bool_]:
-    """Regions whose place is surer than half their smaller side.
+    """Regions whose position error is at most half of their smaller side.
 
-    A region is as unsure as its anchors are in the root mean square: what makes one point of a
-    part err makes its neighbours err too, so nothing is gained by their number.
+    The error of a region is the root mean square over its anchors. It is not divided by their
+    number, because neighbouring landmarks err together.
 
     Args:
         landmarks: (68, 2) pixels.
-        uncertainty: RMS error to expect of each landmark (68,), or of any, pixels.
+        uncertainty: Expected RMS error of each landmark (68,), or one value for all, pixels.
 
     Returns:
         (R,) bool.
@@ -153,7 +158,7 @@ def region_motion(flow: FloatArray, masks: FloatArray) -> FloatArray:
     """
     flat = masks.reshape(len(masks), -1)
     total = flat.sum(axis=1, keepdims=True)
-    # einsum, not BLAS: its threads cost more than so thin a product when cores are shared.
+    # einsum, not BLAS: when cores are shared, its threads cost more than this thin product.
     moved = np.einsum("rp,cp->rc", flat, flow.reshape(2, -1)) / np.maximum(total, 1e-6)
     return moved.astype(np.float32)
 
@@ -170,7 +175,7 @@ def region_table(
         flow: (2, H, W), pixels.
         masks: (R, H, W) weights.
         noise: (R,) noise floors, pixels.
-        placed: (R,) False masks a region; default all True.
+        placed: (R,) False excludes a region; default all True.
 
     Returns:
         The table.
@@ -194,6 +199,7 @@ def region_table(
         active=np.zeros(len(masks), bool),
         placed=placed,
     )
+    # From the float32 z of the table, so that `active` always agrees with the stored values.
     return replace(table, active=(table.z >= ACTIVE_Z) & (magnitude >= ACTIVE_PX))
 
 

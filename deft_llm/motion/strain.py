@@ -1,4 +1,4 @@
-"""Optical strain: how much the skin deforms, blind to rigid motion."""
+"""Optical strain: how much the skin deforms, regardless of rigid motion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def optical_strain(flow: NDArray[Any]) -> NDArray[np.float32]:
     Returns:
         (H, W) float32, dimensionless, >= 0.
     """
-    u_y, u_x = np.gradient(flow[0])
+    u_y, u_x = np.gradient(flow[0])  # rows first: the derivative along y comes before x
     v_y, v_x = np.gradient(flow[1])
     shear = 0.5 * (u_y + v_x)
     return np.sqrt(u_x**2 + v_y**2 + 2 * shear**2).astype(np.float32)

@@ -1,1 +1,1 @@
-"""Micro-expression recognizers: one file for each paper, one contract for all."""
+"""Micro-expression recognizers: one file for each paper, one interface for all."""

@@ -1,7 +1,7 @@
-"""What a recognizer is: the contract that makes it a baseline, a federated model and an expert.
+"""The recognizer interface, shared by baselines, federated models and experts.
 
-Inputs go by name: a recognizer declares them, and ``data/inputs.py``, which lists them, makes them
-of measured clips. A network never opens a file.
+A recognizer declares its inputs by name; ``data/inputs.py`` lists them and computes them from
+measured clips. A network never opens a file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Recognizer(nn.Module, ABC):
 
     Attributes:
         inputs: Names of the inputs that it needs.
-        side: Side of the maps that it is made for, px; None takes any.
+        side: Side of its input maps, px; None accepts any.
         feature_dim: Width D of its tokens.
     """
 
@@ -42,7 +42,7 @@ class Recognizer(nn.Module, ABC):
 
 @runtime_checkable
 class ClassicalRecognizer(Protocol):
-    """A recognizer without gradients: a baseline only.
+    """A recognizer without gradients; it can only serve as a baseline.
 
     Attributes:
         inputs: Names of the inputs that it needs.
@@ -72,17 +72,16 @@ RECOGNIZERS: dict[str, str] = {
     "deft_lora": "deft_llm.deft.tuning.lora_folds:DeftLora",
 }
 """Name -> "module:Class"; each class takes ``classes`` and its own keyword options. DEFT-LLM is
-among them by name alone, as it is and tuned in each fold, so that its rows stand in the same
-tables."""
+included, both as it is and tuned in each fold, so that its rows are in the same tables."""
 
 
 def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | ClassicalRecognizer:
-    """A fresh recognizer by name.
+    """Make a new recognizer by name.
 
     Args:
         name: A key of ``RECOGNIZERS``.
         classes: Number of classes.
-        **options: Of that recognizer.
+        **options: Keyword options of that recognizer.
 
     Raises:
         UserError: If the name is unknown.

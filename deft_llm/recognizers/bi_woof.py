@@ -2,10 +2,10 @@
 
 S.-T. Liong et al., "Less is more: micro-expression recognition from video using apex frame",
 Signal Processing: Image Communication 62 (2018). In each block of a grid, the orientations of the
-flow vectors are counted in 8 bins, each vector with the weight of its magnitude; the histogram of
-a block is then weighted by the block's mean optical strain. Our own choice: blocks of 4 pixels at
-28x28 (7x7 of them), the histogram of the whole face scaled to unit length, a logistic regression.
-From images whose channels were stretched apart, u and v are taken at equal strength.
+flow vectors are counted in 8 bins, each vector weighted by its magnitude; the histogram of a block
+is then weighted by the block's mean optical strain. Our own choice: blocks of 4 pixels at 28x28
+(7x7 of them), the histogram of the whole face scaled to unit length, a logistic regression. For
+images whose channels were stretched separately, u and v are treated as equally strong.
 
 Letters: N clips, S side.
 """
@@ -24,7 +24,7 @@ def bi_woof(encoded: Floats, blocks: int = 7, bins: int = 8) -> Floats:
     """The descriptor of encoded flow.
 
     Args:
-        encoded: (N, 3, S, S) as ``motion.encoding.medsqrt`` makes it; the root is undone here.
+        encoded: (N, 3, S, S) from ``motion.encoding.medsqrt``; the root is undone here.
         blocks: Blocks along each side.
         bins: Orientations; the first is centred on image right, then clockwise.
 
@@ -33,6 +33,7 @@ def bi_woof(encoded: Floats, blocks: int = 7, bins: int = 8) -> Floats:
     """
     flow = np.sign(encoded) * encoded**2
     u, v, strain = flow[:, 0], flow[:, 1], flow[:, 2]
+    # The encoding centred the strain; a weight must not be negative, so start it at zero again.
     strain = strain - strain.min((1, 2), keepdims=True)
     count, side = len(flow), flow.shape[-1]
     turn = np.arctan2(v, u) / (2 * np.pi) * bins
@@ -43,6 +44,7 @@ def bi_woof(encoded: Floats, blocks: int = 7, bins: int = 8) -> Floats:
     cells = count * blocks * blocks
     place = ((clip * blocks * blocks + block) * bins + orientation).ravel()
     histogram = np.bincount(place, weights=np.hypot(u, v).ravel(), minlength=cells * bins)
+    # Clip, block and orientation form one index, so one bincount serves all clips.
     inside = (clip * blocks * blocks + block).ravel()
     total = np.bincount(inside, weights=strain.ravel(), minlength=cells)
     mean = total / np.bincount(inside, minlength=cells)

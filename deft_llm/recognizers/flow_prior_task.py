@@ -1,7 +1,7 @@
-"""Pre-training of ``recognizers.prior_flow`` on simulated flow: action units and emotions.
+"""Pre-train ``recognizers.prior_flow`` on simulated flow: AUs and emotions.
 
-No real clip takes part. Each network has a seed of its own for initial weights and data order;
-finished ones are kept, and a run that was stopped goes on with the network that it was at.
+No real clip is used. Each network has its own seed for initial weights and data order. Finished
+networks are kept, and a stopped run resumes with the network that was being trained.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from deft_llm.training.run_folder import claim_folder
 from deft_llm.training.schedule import LearningRate, Schedule, Shape
 
 logger = logging.getLogger(__name__)
-_SMOOTHING = 0.1  # of the classes: codings of emotions disagree
+_SMOOTHING = 0.1  # label smoothing: coders of emotions disagree
 
 
 class FlowPriorRecipe(SimulatedFlowData, LearningRate):
@@ -38,10 +38,10 @@ class FlowPriorRecipe(SimulatedFlowData, LearningRate):
 
     Attributes:
         output: Folder of the run.
-        networks: How many, seeds 0, 1, ...
+        networks: Number of networks, with seeds 0, 1, ...
         epochs: Passes over all images.
         batch_size: Images per step.
-        au_loss: Weight of the action units' loss beside the emotion's.
+        au_loss: Weight of the AU loss relative to the emotion loss.
     """
 
     output: Path
@@ -53,22 +53,22 @@ class FlowPriorRecipe(SimulatedFlowData, LearningRate):
     au_loss: float = Field(default=1.0, ge=0)
 
     def schedule(self, images: int) -> Schedule:
-        """That of one network; it keeps its state after every epoch."""
+        """Schedule of one network, with a saved state after every epoch."""
         epoch = math.ceil(images / self.batch_size)
         rates = self.model_dump(include=set(LearningRate.model_fields))
         return Schedule(steps=epoch * self.epochs, save_every=epoch, clip=0.0, **rates)
 
 
 def train(values: dict[str, Any], where: str) -> None:
-    """Train the networks of a recipe; the entry of ``training/tasks.py``.
+    """Train the networks of a recipe; ``training/tasks.py`` calls this.
 
     Args:
         values: The recipe as read from YAML.
         where: Its file, for messages.
 
     Raises:
-        UserError: If the recipe is wrong, its folder belongs to another one, or a head's file is
-            missing.
+        UserError: If the recipe is wrong, its folder belongs to another recipe, or a head's file
+            is missing.
     """
     recipe = validate_settings(FlowPriorRecipe, values, where)
     claim_folder(recipe.output, recipe)
@@ -82,6 +82,7 @@ def train(values: dict[str, Any], where: str) -> None:
         logger.info("network %d of %d", seed + 1, recipe.networks)
         task = FlowPriorTask(recipe, seed, images, held_out)
         final = fit(task, recipe.schedule(len(images)), recipe.output / f"net{seed}")
+        # One process moves the file. The move is atomic, so a network file is always complete.
         if PartialState().is_main_process:
             os.replace(final / "model.safetensors", _file(recipe, seed))
             final.rmdir()
@@ -92,7 +93,7 @@ def _file(recipe: FlowPriorRecipe, seed: int) -> Path:
 
 
 class _BothHeads(nn.Module):
-    """Class and action unit logits in one forward pass, as training in several processes needs."""
+    """Class and AU logits in one forward pass, as required by training in several processes."""
 
     def __init__(self, network: FlowPriorNet) -> None:
         super().__init__()
@@ -105,35 +106,36 @@ class _BothHeads(nn.Module):
 
 
 class FlowPriorTask:
-    """A network that learns from disturbed flow images, for ``training/loop.py``.
+    """Training of one network on disturbed flow images, for ``training/loop.py``.
 
     Args:
         recipe: The recipe.
-        seed: Of initial weights, order and disturbances.
-        images: To learn from.
-        held_out: For the score of the log.
+        seed: Seed of initial weights, order and disturbances.
+        images: Training images.
+        held_out: Images for the logged score.
     """
 
     def __init__(
         self, recipe: FlowPriorRecipe, seed: int, images: LabelledFlow, held_out: LabelledFlow
     ) -> None:
-        torch.manual_seed(seed)  # of the drop-out too
+        torch.manual_seed(seed)  # also seeds dropout, which uses the global stream
         self.network = FlowPriorNet(len(facs.THREE_CLASSES))
         self.model: nn.Module = _BothHeads(self.network).train()
         self.recipe, self.seed, self.images, self.held_out = recipe, seed, images, held_out
 
     def batch(self, index: int) -> dict[str, Tensor]:
-        """Batch number ``index``: every image once an epoch, the last few in a smaller one."""
+        """Batch number ``index``: every image once an epoch; the last batch may be smaller."""
         size = self.recipe.batch_size
         epoch, place = divmod(index, math.ceil(len(self.images) / size))
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
         rows = torch.from_numpy(order[place * size :][:size])
+        # A torch seed is one integer: the large factor keeps the streams of two networks apart.
         rng = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         flow, aus = disturbed(self.images.flow[rows], self.images.aus[rows], self.recipe, rng)
         return {"flow_uvs": flow, "labels": self.images.labels[rows], "aus": aus.flatten(1)}
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the emotion, and of each action unit."""
+        """Cross-entropy of the emotion, and binary cross-entropy of each AU."""
         classes, aus = self.model(batch["flow_uvs"])
         emotion = functional.cross_entropy(classes, batch["labels"], label_smoothing=_SMOOTHING)
         acting = functional.binary_cross_entropy_with_logits(aus, batch["aus"])
@@ -147,12 +149,12 @@ class FlowPriorTask:
         return logits
 
     def evaluate(self) -> dict[str, float]:
-        """Accuracy on simulated faces that were left out."""
+        """Accuracy on held-out simulated faces."""
         device = next(self.network.parameters()).device
         predicted = self.predict({"flow_uvs": self.held_out.flow.to(device)}).argmax(1).cpu()
         return {"accuracy": float((predicted == self.held_out.labels).float().mean())}
 
     def save(self, folder: Path) -> None:
-        """The network's weights; ``prior_flow.load_priors`` knows the rest."""
+        """Write the weights; ``prior_flow.load_priors`` builds the matching network."""
         state = {name: x.contiguous() for name, x in self.network.state_dict().items()}
         save_file(state, folder / "model.safetensors")

@@ -1,13 +1,13 @@
 """FMANet: both phases of an expression, gated by motion, fused and attended (arXiv 2510.07810).
 
 Nguyen et al., "FMANet: A Novel Dual-Phase Optical Flow Approach with Fusion Motion Attention
-Network for Robust Micro-expression Recognition". Public are the abstract and summaries: two
-streams over the flows onset to apex and apex to offset, a magnitude modulation that is learnt
-where MM-COF has a fixed one, adaptive fusion of the phases, attention to regions that move, a
-classifier under cross-entropy. The ResNet-18 layout, every block's inside, sizes and the ablations
-are our own choice; weights start at random.
+Network for Robust Micro-expression Recognition". Only the abstract and summaries are public. They
+describe two streams over the flows onset to apex and apex to offset, a learnt magnitude modulation
+(MM-COF has a fixed one), adaptive fusion of the phases, attention to regions that move, and a
+classifier trained with cross-entropy. The ResNet-18 layout, the inside of every block, the sizes
+and the ablations are our own choice; weights start at random.
 
-B clips, C channels, (h, w) a feature map. The flow arrives encoded (``flow_dual``, signed square
+B clips, C channels, (h, w) a feature map. The flow is encoded (``flow_dual``, signed square
 roots of u, v, strain; the strain is not used)::
 
     both phases (B, 2, S, S) -> stem -> (B, C, h, w) -> x (1 + gate of |flow|)   each phase
@@ -58,6 +58,7 @@ def layer(before: int, after: int, stride: int) -> nn.Sequential:
 
 def stem(width: int) -> nn.Sequential:
     """ResNet-18 up to its second layer: (B, 3, S, S) to (B, 2 width, S / 8, S / 8)."""
+    # Phases are fused after the second layer, where maps still have S / 8 cells along a side.
     return nn.Sequential(
         nn.Conv2d(3, width, 7, 2, 3, bias=False),
         nn.BatchNorm2d(width),
@@ -69,7 +70,7 @@ def stem(width: int) -> nn.Sequential:
 
 
 class MagnitudeGate(nn.Module):
-    """The learnt magnitude modulation: a map in 0..1 from the normalised magnitude."""
+    """Learnt magnitude modulation: a map in 0..1 from the normalised magnitude."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class MagnitudeGate(nn.Module):
 
 
 class PhaseFusion(nn.Module):
-    """Weights of the two phases, for each clip and channel: MM-COF's theta, learnt."""
+    """Learnt weights of the two phases for each clip and channel, in place of MM-COF's theta."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -92,16 +93,19 @@ class PhaseFusion(nn.Module):
         )
 
     def forward(self, onset_phase: Tensor, offset_phase: Tensor) -> tuple[Tensor, Tensor]:
-        """Two maps (B, C, h, w) to their sum, and the weights (B, 2, C), which add up to 1."""
+        """Weighted sum of two maps (B, C, h, w), and the weights (B, 2, C), which sum to 1."""
         means = torch.cat([onset_phase.mean((2, 3)), offset_phase.mean((2, 3))], dim=1)
         weights = self.net(means).unflatten(1, (2, -1)).softmax(dim=1)
         return torch.einsum(
-            "bpc,bpchw->bchw", weights, torch.stack([onset_phase, offset_phase], 1)
+            # b clip, p phase, c channel: the softmax runs over p, so each channel mixes the phases.
+            "bpc,bpchw->bchw",
+            weights,
+            torch.stack([onset_phase, offset_phase], 1),
         ), weights
 
 
 class MotionAttention(nn.Module):
-    """Where to look, from the features and from where the face moved: a map in 0..1."""
+    """Spatial attention from the features and the magnitude of motion: a map in 0..1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +118,7 @@ class MotionAttention(nn.Module):
 
 
 class FMANet(Recognizer):
-    """The network, and what is left of it without its parts.
+    """The network; options remove its parts for ablation.
 
     Attributes:
         feature_dim: Width of the tokens, ``8 * width``.
@@ -132,21 +136,21 @@ class FMANet(Recognizer):
         shared_stem: bool = True,
         dropout: float = 0.5,
     ) -> None:
-        """Build it; 11.2 million parameters as it stands.
+        """Build the network; 11.2 million parameters by default.
 
         Args:
             classes: Number of classes.
             width: Channels of the first layer; 64 is ResNet-18's.
-            phases: "dual" fuses both phases; the others are one stream without fusion: of the
-                "first" or the "second" phase, of their "sum" (flows added), or of the fixed
+            phases: "dual" fuses both phases. The others use one stream without fusion, over the
+                "first" or the "second" phase, their "sum" (flows added), or the fixed
                 descriptors "cof" and "mm_cof".
             gate: Modulate features by magnitude.
             attention: Attend to moving regions.
-            shared_stem: One stem for both phases; otherwise each has its own.
-            dropout: Before the classifier.
+            shared_stem: Use one stem for both phases; otherwise each has its own.
+            dropout: Rate before the classifier.
 
         Raises:
-            UserError: If ``phases`` is none of these.
+            UserError: If ``phases`` is unknown.
         """
         super().__init__()
         if phases not in PHASES:
@@ -168,33 +172,33 @@ class FMANet(Recognizer):
         return logits
 
     def forward_features(self, inputs: Inputs) -> Tensor:
-        """Tokens (B, N, D): the cells of the last map, row by row; (S / 32)² of them."""
+        """Tokens (B, N, D): the (S / 32)² cells of the last map, row by row."""
         tokens: Tensor = self.trunk(self._attended(inputs)[0]).flatten(2).transpose(1, 2)
         return tokens
 
     @torch.no_grad()
     def inspect(self, inputs: Inputs) -> dict[str, Tensor]:
-        """What the network weighs, for pictures.
+        """Gates, fusion weights and attention, for plots.
 
         Returns:
-            Of those that it has: "gates" (B, phases, h, w), "weights" (B, 2, C) and "attention"
-            (B, h, w), each in 0..1.
+            "gates" (B, phases, h, w), "weights" (B, 2, C) and "attention" (B, h, w), each in 0..1;
+            without the parts that this network lacks.
         """
         return self._attended(inputs)[1]
 
     def _attended(self, inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
-        """The map that the trunk sees (B, C, h, w), and what shaped it."""
+        """Input of the trunk (B, C, h, w), and the maps and weights that shaped it."""
         maps: list[Tensor] = []
         magnitudes: list[Tensor] = []
         gates: list[Tensor] = []
         seen: dict[str, Tensor] = {}
         for k, picture in enumerate(self._streams(inputs["flow_dual"])):
             x = self.stems[k % len(self.stems)](picture)
-            # The pictures' third channel is the square root of the magnitude.
+            # Undo the square root first: the third channel is the root of the magnitude.
             moved = unit_range(F.adaptive_avg_pool2d(picture[:, 2:].square(), x.shape[-2:]))
             if self.gate is not None:
                 gates.append(self.gate(moved))
-                x = x * (1 + gates[-1])
+                x = x * (1 + gates[-1])  # 1 +: still regions keep their features, moving ones gain
             maps.append(x)
             magnitudes.append(moved)
         if gates:
@@ -204,12 +208,14 @@ class FMANet(Recognizer):
             fused, seen["weights"] = self.fusion(*maps)
         if self.attention is not None:
             where = self.attention(fused, torch.stack(magnitudes).mean(0))
+            # 1 + as in the gate: attention can raise cells but not remove them.
             fused, seen["attention"] = fused * (1 + where), where[:, 0]
         return fused, seen
 
     def _streams(self, encoded: Tensor) -> list[Tensor]:
-        """The pictures (B, 3, S, S) that the stems see, one a stream."""
-        flow = encoded[:, :, :2] * encoded[:, :, :2].abs()  # undo the signed square root
+        """Input images (B, 3, S, S) of the stems, one for each stream."""
+        # Undo the signed square root: phases must be added and combined as linear flow.
+        flow = encoded[:, :, :2] * encoded[:, :, :2].abs()
         onset_phase, offset_phase = flow.unbind(1)
         if self.phases in ("cof", "mm_cof"):
             how: Literal["none", "step"] = "none" if self.phases == "cof" else "step"

@@ -1,12 +1,11 @@
 """A hierarchical transformer on flow, after HTNet.
 
 Z. Wang et al., "HTNet for micro-expression recognition", Neurocomputing 602 (2024): attention
-inside four areas of the face first, then between them, with a convolution and pooling that join
+first inside four areas of the face, then between them, with a convolution and pooling that merge
 2x2 neighbours from level to level. Reproduced: that hierarchy. Our own choice: size (0.2 million
-parameters; the published network, made for 28x28 as well, has hundreds of times more), fine
-patches of 4x4 pixels, and one token per patch, so that attention has something to attend to (in
-the published code each block of the first level is a single token, of which query and key never
-receive a gradient).
+parameters; the published network, also for 28x28, has hundreds of times more), fine patches of 4x4
+pixels, and one token per patch, so that attention has more than one token (in the published code
+each block of the first level is a single token, so query and key never receive a gradient).
 
 Letters: B batch, S side, D width.
 """
@@ -43,6 +42,7 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         *lead, length, width = x.shape
         parts = self.qkv(self.norm(x)).view(*lead, length, 3, self.heads, width // self.heads)
+        # (..., L, 3, heads, d) to (..., heads, 3, L, d): heads become a batch dimension.
         query, key, value = parts.transpose(-2, -4).unbind(-3)
         weights = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(-1)
         mixed = (weights @ value).transpose(-2, -3).flatten(-2)
@@ -55,7 +55,7 @@ class HTNet(Recognizer):
 
     Args:
         classes: Number of classes.
-        side: Side of the flow, pixels; 25 to 32 (it is padded to 32).
+        side: Side of the flow, pixels; 25 to 32 (padded to 32).
         width: Width D of the tokens.
         heads: Attention heads.
         dropout: Rate after attention and feed-forward layers.
@@ -83,6 +83,7 @@ class HTNet(Recognizer):
 
     def forward_features(self, inputs: Inputs) -> Tensor:
         """Tokens (B, 4, D): the four quarters of the face."""
+        # Zero padding on all sides keeps the face centred on the grid; zero means no motion.
         low, high = self.pad // 2, self.pad - self.pad // 2
         flow = functional.pad(inputs["flow_uvs"], (low, high, low, high))
         cells = flow.unflatten(2, (_GRID, _PATCH)).unflatten(4, (_GRID, _PATCH))

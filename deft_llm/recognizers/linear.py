@@ -1,8 +1,8 @@
 """Linear baselines on encoded flow: logistic regression and a linear support vector machine.
 
-Nothing here is from one paper. On well encoded flow (``motion.encoding.medsqrt``) they stand
-above most published networks once the epoch is not chosen on the test subject, so they are the
-first rows of every table.
+Not from a paper. On well encoded flow (``motion.encoding.medsqrt``) they score above most
+published networks if the epoch is not chosen on the test subject, so they are the first rows of
+every table.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Floats = NDArray[np.float32]
 class FlatLinear:
     """A logistic regression on one vector per clip, in the coordinates of the training span.
 
-    The turn into that span changes no linear model, whose L2 penalty only sees lengths, but
-    makes fitting cost as many values as there are clips, not as the vector has.
+    The rotation into that span does not change a linear model, because its L2 penalty depends only
+    on lengths. It reduces the number of coefficients to the number of clips.
 
     Args:
         classes: Number of classes.
@@ -42,16 +42,17 @@ class FlatLinear:
         """Learn from N clips; labels are class indices."""
         vectors = self._describe(inputs).astype(np.float64)
         wide = vectors.shape[0] < vectors.shape[1]
+        # With more clips than values there is nothing to reduce; the identity leaves them as is.
         self.turn = np.linalg.qr(vectors.T)[0] if wide else np.eye(vectors.shape[1])
         self._fit(vectors @ self.turn, labels)
 
     def predict_proba(self, inputs: dict[str, Floats]) -> NDArray[np.float64]:
-        """Class probabilities (N, classes); 0 for a class that was never seen."""
+        """Class probabilities (N, classes); 0 for a class without training clips."""
         return self._predict(self._describe(inputs).astype(np.float64) @ self.turn)
 
     def _describe(self, inputs: dict[str, Floats]) -> Floats:
         """Inputs -> one vector per clip (N, D)."""
-        (flow,) = (inputs[name] for name in self.inputs)
+        (flow,) = (inputs[name] for name in self.inputs)  # subclasses declare another input
         return flow.reshape(len(flow), -1)
 
     def _fit(self, vectors: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
@@ -59,6 +60,7 @@ class FlatLinear:
 
     def _predict(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         probabilities = np.zeros((len(vectors), self.classes))
+        # scikit-learn has columns only for the classes it saw in fit.
         probabilities[:, self.model.classes_] = self.model.predict_proba(vectors)
         return probabilities
 
@@ -84,7 +86,7 @@ class LogisticFlow(FlatLinear):
 
 
 class LogisticDual(FlatLinear):
-    """The same on both phases: what each says by itself, added up."""
+    """The same on both phases; the logits of the two phases add up."""
 
     inputs = ("flow_dual",)
 
@@ -102,7 +104,8 @@ class SvmFlow(FlatLinear):
             one.fit(vectors, labels == i)
 
     def _predict(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Softmax of twice the margins: an order, not calibrated probabilities."""
+        """Softmax of twice the margins: a ranking, not calibrated probabilities."""
+        # One-against-rest machines have no common probability scale; the factor 2 only sharpens it.
         margins = np.stack([one.decision_function(vectors) for one in self.model], axis=1)
         probabilities: NDArray[np.float64] = softmax(2 * margins, axis=1)
         return probabilities

@@ -4,7 +4,7 @@ Y. S. Gan et al., "OFF-ApexNet on Micro-expression Recognition System", Signal P
 Communication 74 (2019). One stream for u, one for v: 5x5 convolutions of 6 and 16 filters, each
 followed by 2x2 max pooling, then both streams joined and two fully connected layers of 1,024.
 Reproduced: layout and sizes (7x7x16 values a stream at 28x28). Our own choice: ReLU, and dropout
-before the last layer, of which the paper says nothing.
+before the last layer, which the paper does not specify.
 
 Letters: B batch, S side.
 """
@@ -61,8 +61,8 @@ class OffApexNet(Recognizer):
         )
 
     def forward_features(self, inputs: Inputs) -> Tensor:
-        """Tokens (B, 49, 32): one for each of the 7x7 cells."""
-        flow = inputs["flow_uvs"]
+        """Tokens (B, 49, 32): one for each of the 7x7 cells at 28x28."""
+        flow = inputs["flow_uvs"]  # two streams: u and v; the strain channel is not used
         maps = torch.cat([s(flow[:, i : i + 1]) for i, s in enumerate(self.streams)], dim=1)
         return maps.flatten(2).transpose(1, 2)
 

@@ -1,12 +1,12 @@
-"""Our own recognizer on flow: it has seen simulated action units before it sees a label.
+"""Our own recognizer on flow, pre-trained on simulated AUs before it sees a real label.
 
-Free of any paper. A small convolutional network learns, on flow of simulated faces alone, which
-action units act on which side and what emotion that combination was coded as. On real clips its
-weights stay as they are; a logistic regression on pixels and on the network's features is fitted
-inside each fold as a correction that is added to the network's own class scores. Its penalty
-pulls it to zero, so few labels change little, and with no real label the scores are the answer.
+Not from a paper. A small convolutional network learns, only from the flow of simulated faces,
+which AUs act on which side and which emotion that combination was coded as. Its weights are frozen
+on real clips. In each fold a logistic regression on pixels and on the network's features is fitted
+as a correction that is added to the network's class scores. The L2 penalty pulls the correction to
+zero, so few labels change little; without real labels the network's scores are the answer.
 
-Letters: N clips, B batch, S side, K action units.
+Letters: N clips, B batch, S side, K AUs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WIDTH = 48
 
 
 class FlowPriorNet(Recognizer):
-    """Flow to emotion and to sided action units; 0.35 million parameters.
+    """Predicts emotion and sided AUs from flow; 0.35 million parameters.
 
     Args:
         classes: Number of classes.
@@ -63,10 +63,11 @@ class FlowPriorNet(Recognizer):
             nn.Dropout(dropout), nn.Linear(cells * _WIDTH, 128), nn.ReLU(), nn.Dropout(dropout)
         )
         self.emotion = nn.Linear(128, classes)
+        # One logit for each AU and side; used only in pre-training.
         self.aus = nn.Linear(128, 2 * len(AUS))
 
     def forward_features(self, inputs: Inputs) -> Tensor:
-        """Tokens (B, 49, 48): one for each of the 7x7 cells."""
+        """Tokens (B, 49, 48): one for each of the 7x7 cells at 28x28."""
         maps: Tensor = self.trunk(inputs["flow_uvs"])
         return maps.flatten(2).transpose(1, 2)
 
@@ -82,10 +83,10 @@ class FlowPriorNet(Recognizer):
 
 
 def load_priors(folder: Path, classes: int) -> list[FlowPriorNet]:
-    """The networks that ``train_configs/recognizers/flow_prior.yaml`` leaves in a folder.
+    """Load the networks that ``train_configs/recognizers/flow_prior.yaml`` wrote to a folder.
 
     Raises:
-        UserError: If there are none, or they are of another network.
+        UserError: If there are none, or their weights do not fit.
     """
     files = sorted(folder.glob("net*.safetensors"))
     if not files:
@@ -109,10 +110,10 @@ def load_priors(folder: Path, classes: int) -> list[FlowPriorNet]:
 
 
 class Prior:
-    """Networks that read clips; their answers are kept, as folds ask for a clip again and again.
+    """Applies the networks to clips and caches the results, because folds repeat the same clips.
 
     Args:
-        networks: Pre-trained networks, whose answers are averaged.
+        networks: Pre-trained networks; their class scores are averaged.
     """
 
     def __init__(self, networks: Sequence[FlowPriorNet]) -> None:
@@ -120,7 +121,8 @@ class Prior:
         self._kept: dict[str, Floats] = {}
 
     def __call__(self, flow: Floats) -> tuple[Floats, Floats]:
-        """Features (N, D) and class scores (N, classes), averaged over mirror images."""
+        """Features (N, D) and class scores (N, classes), averaged over both mirror images."""
+        # Keyed by content: the same clip has another row number in every fold.
         keys = [digest(np.ascontiguousarray(clip).data) for clip in flow]
         new = [i for i, key in enumerate(keys) if key not in self._kept]
         if new:
@@ -136,12 +138,16 @@ class Prior:
             for network in self.networks:
                 seen = [torch.from_numpy(f) for f in (flow, mirror_flow(flow))]
                 described = [network.describe({"flow_uvs": x}) for x in seen]
+                # Features are concatenated: the root keeps their squared length, and so the effect
+                # of the penalty, independent of the number of networks.
                 features.append(torch.stack(described).mean(0) / len(self.networks) ** 0.5)
+                # Logits are averaged, not probabilities, because the correction is added to logits.
                 scores.append(torch.stack([network.emotion(d) for d in described]).mean(0))
         rows: Floats = torch.cat([*features, torch.stack(scores).mean(0)], 1).numpy()
         return rows
 
 
+# Every fold builds a new PriorFlow; all share one Prior with its cached answers.
 @lru_cache(maxsize=8)
 def _load_prior(folder: Path, classes: int, seed: int | None) -> Prior:
     networks = load_priors(folder, classes)
@@ -154,10 +160,10 @@ class PriorFlow:
     Args:
         classes: Number of classes.
         weights: Folder of pre-trained networks.
-        C: Inverse strength of the L2 penalty on the correction, offsets included.
-        features: Weight of the networks' features beside the pixels.
-        real: False answers by the simulation-trained scores alone and never looks at a label.
-        seed: Which network (modulo their number); None takes the mean of all.
+        C: Inverse strength of the L2 penalty on the correction, including its offsets.
+        features: Scale of the networks' features relative to the pixels.
+        real: If False, only the simulation-trained scores are used and no label is read.
+        seed: Which network to use (modulo their number); None uses all of them.
     """
 
     inputs: tuple[str, ...] = ("flow_uvs",)
@@ -176,13 +182,16 @@ class PriorFlow:
         self.correction: NDArray[np.float64] | None = None  # (D + 1, classes)
 
     def fit(self, inputs: dict[str, Floats], labels: NDArray[np.int64]) -> None:
-        """Learn from N clips, classes weighted inversely to their number."""
+        """Fit the correction on N clips, with classes weighted inversely to their frequency."""
         if not self.real:
             return
         vectors, scores = self._describe(inputs["flow_uvs"])
-        turn = np.linalg.qr(vectors.T)[0]  # the span of the clips holds the solution
+        # With an L2 penalty the solution lies in the span of the clips (representer theorem), so
+        # it is found with as many unknowns as there are clips, not values in a vector.
+        turn = np.linalg.qr(vectors.T)[0]
         span = vectors @ turn
         counts = np.bincount(labels, minlength=self.classes)
+        # As scikit-learn's "balanced" weights, over the classes that occur.
         each = (len(labels) / ((counts > 0).sum() * np.maximum(counts, 1)))[labels]
         truth = np.eye(self.classes)[labels]
 
@@ -193,6 +202,7 @@ class PriorFlow:
             slope = self.C * span.T @ ((np.exp(logs) - truth) * each[:, None]) + weight
             return value + 0.5 * float((weight**2).sum()), slope.ravel()
 
+        # Zero is the network's own answer.
         start = np.zeros(span.shape[1] * self.classes)
         found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200})
         self.correction = turn @ found.x.reshape(span.shape[1], self.classes)
@@ -206,7 +216,7 @@ class PriorFlow:
         return probabilities
 
     def _describe(self, flow: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Pixels, features and a one (N, D + 1); class scores (N, classes)."""
+        """Vectors (N, D + 1) of pixels, features and a constant 1; class scores (N, classes)."""
         features, scores = self.prior(flow)
         count = len(flow)
         columns = [flow.reshape(count, -1), self.features * features, np.ones((count, 1))]

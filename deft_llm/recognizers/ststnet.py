@@ -6,11 +6,11 @@ channels, each with batch normalisation, ReLU, 3x3 max pooling of stride 3 and d
 average pooling and one linear layer over 5x5x16 = 400 values. Reproduced: the layout and sizes.
 Our own choice where the paper is silent or published code differs: padding 2 (it gives the
 paper's 5x5x16), the dropout rate, and no bias before a normalisation that would remove it (its
-gradient is rounding noise, which Adam blows up).
+gradient is rounding noise, which Adam amplifies).
 
-Computed otherwise, with the same result: the streams read the same input and every step up to
-their concatenation treats each filter by itself, so one convolution of 16 filters is all three;
-and ReLU after max pooling is ReLU before it, on a ninth of the values.
+Two steps are computed differently, with the same result. The streams read the same input and every
+step up to their concatenation treats each filter separately, so one convolution of 16 filters
+replaces all three. ReLU comes after max pooling instead of before it, on a ninth of the values.
 
 Letters: B batch, S side.
 """
@@ -51,11 +51,12 @@ class STSTNet(Recognizer):
             SeededDropout(dropout),
         )
         self.pool = nn.AvgPool2d(2)
+        # The convolution gives side + 2, max pooling (side + 1) // 3 + 1, average pooling half.
         cells = ((side + 1) // 3 + 1) // 2
         self.head = nn.Linear(cells * cells * self.feature_dim, classes)
 
     def forward_features(self, inputs: Inputs) -> Tensor:
-        """Tokens (B, 25, 16): one for each of the 5x5 cells."""
+        """Tokens (B, 25, 16): one for each of the 5x5 cells at 28x28."""
         maps: Tensor = self.pool(self.streams(inputs["flow_uvs"]))
         return maps.flatten(2).transpose(1, 2)
 

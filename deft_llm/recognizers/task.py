@@ -1,8 +1,9 @@
-"""Training of a recognizer on measured clips, by one form of recipe for all of them.
+"""Train a recognizer on measured clips; all recognizers share one recipe format.
 
-A network is trained on the one loop (``training/loop.py``); a classical recognizer is fitted at
-once. What it reads is what it declares (``data/inputs.py``). The classes are the three of MEGC2019;
-benchmarks with classes of their own use the task directly. Mirroring is the one augmentation.
+Networks use the shared training loop (``training/loop.py``); classical recognizers are fitted in
+one call. A recognizer declares the inputs that it reads (``data/inputs.py``). The classes are the
+three of MEGC2019; benchmarks with other classes use the task directly. Mirroring is the only
+augmentation.
 """
 
 from __future__ import annotations
@@ -43,15 +44,15 @@ logger = logging.getLogger(__name__)
 
 
 class RecognizerTask:
-    """A recognizer under cross-entropy.
+    """Trains a recognizer with cross-entropy.
 
     Args:
         model: The network.
-        train: Clips to learn from.
-        batch_size: Clips of a batch; at most all of them.
-        seed: Of the order and of mirroring.
-        held_out: Clips for the scores of the log; None for no scores.
-        description: What :meth:`save` writes beside the weights.
+        train: Training clips.
+        batch_size: Clips per batch, limited to the number of clips.
+        seed: Seed of clip order and mirroring.
+        held_out: Clips for the logged scores; None for no scores.
+        description: Extra entries of the ``config.json`` that :meth:`save` writes.
     """
 
     def __init__(
@@ -71,18 +72,21 @@ class RecognizerTask:
         self.description = description or {}
 
     def batch(self, index: int) -> dict[str, Tensor]:
-        """Batch number ``index``: every clip once an epoch, the last few left out."""
+        """Batch number ``index``: each clip at most once an epoch, without a partial last batch."""
+        # A pure function of the index: a resumed run gets the same batches without replaying them.
         epoch, place = divmod(index, len(self.train) // self.batch_size)
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.train))
         rows = order[place * self.batch_size :][: self.batch_size]
+        # The third number separates this stream from the one of the order.
         flipped = np.random.default_rng([self.seed, index, 1]).random(len(rows)) < 0.5
         return self.examples.batch(torch.from_numpy(rows), torch.from_numpy(flipped))
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy and the share of right answers."""
+        """Cross-entropy and accuracy."""
         labels = batch["labels"]
         logits = self.model(_inputs(batch))
         right = (logits.argmax(1) == labels).float().mean()
+        # float(): under mixed precision the logits may be half precision.
         return {"loss": F.cross_entropy(logits.float(), labels), "accuracy": right}
 
     @torch.no_grad()
@@ -92,7 +96,7 @@ class RecognizerTask:
         return torch.softmax(self.model(_inputs(batch)).float(), dim=1)
 
     def probabilities(self, clips: LabelledClips) -> NDArray[np.float32]:
-        """Class probabilities (N, classes) of a whole set, unmirrored."""
+        """Class probabilities (N, classes) of a whole set, without mirroring."""
         examples = clips.batches(self.inputs, self.side)
         device = next(self.model.parameters()).device
         parts = []
@@ -108,7 +112,8 @@ class RecognizerTask:
         return class_scores(self.held_out, self.probabilities(self.held_out))
 
     def save(self, folder: Path) -> None:
-        """Weights, and a configuration that tells what they are of."""
+        """Write the weights, and a configuration that describes them."""
+        # safetensors rejects tensors that are not contiguous.
         state = {name: x.contiguous() for name, x in self.model.state_dict().items()}
         save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
         text = json.dumps({"classes": self.train.classes, **self.description}, indent=1)
@@ -124,15 +129,15 @@ class RecognizerRecipe(Settings):
 
     Attributes:
         output: Folder of the run.
-        seed: Seed of initial weights, order and augmentation.
+        seed: Seed of initial weights, clip order and augmentation.
         recognizer: A name of ``RECOGNIZERS``.
         options: Its keyword options.
-        data: Clips to learn from.
-        validation: Clips of other subjects for the scores of the log; None for none.
-        test: Clips of yet other subjects that the finished recognizer is scored on; None for none.
-        batch_size: Clips of a batch.
-        schedule: How long and how fast a network learns; a classical recognizer needs none.
-        cache: Where simulated clips are kept; recipes may share it.
+        data: Training clips.
+        validation: Clips of other subjects for the logged scores; None for none.
+        test: Clips of yet other subjects to score the finished recognizer on; None for none.
+        batch_size: Clips per batch.
+        schedule: Training length and learning rate of a network; classical recognizers need none.
+        cache: Folder for simulated clips; recipes may share it.
     """
 
     output: Path
@@ -156,10 +161,10 @@ def class_scores(clips: LabelledClips, probabilities: NDArray[np.floating]) -> d
 
 
 def train(values: dict[str, Any], where: str) -> None:
-    """Train a recognizer from a recipe, and score it; the entry of ``training/tasks.py``.
+    """Train a recognizer from a recipe and score it; ``training/tasks.py`` calls this.
 
-    The folder ``final`` holds a network's weights and configuration and, with ``test`` clips,
-    ``predictions.jsonl`` (a row a clip) and ``scores.json``.
+    The folder ``final`` gets a network's weights and configuration and, with ``test`` clips,
+    ``predictions.jsonl`` (one row for each clip) and ``scores.json``.
 
     Args:
         values: The recipe as read from YAML.
@@ -170,10 +175,11 @@ def train(values: dict[str, Any], where: str) -> None:
             subject.
     """
     recipe = validate_settings(RecognizerRecipe, values, where)
-    set_seed(recipe.seed)
+    set_seed(recipe.seed)  # before the model is built: the initial weights depend on it
     model = load_recognizer(recipe.recognizer, len(facs.THREE_CLASSES), **recipe.options)
     if isinstance(model, Recognizer) and recipe.schedule is None:
         raise UserError(f"{where}: {recipe.recognizer} is a network; give it a schedule (steps, …)")
+    # Check for shared subjects before any clip is rendered or measured.
     sources = _sources(recipe, where)
     claim_folder(recipe.output, recipe)
     clips = {n: s.open(model.inputs, recipe.cache) for n, s in sources.items()}
@@ -188,10 +194,10 @@ def train(values: dict[str, Any], where: str) -> None:
 
 
 def _sources(recipe: RecognizerRecipe, where: str) -> dict[str, ClipSource]:
-    """The recipe's sources by name.
+    """The clip sources of a recipe by name.
 
     Raises:
-        UserError: If two of them share a subject.
+        UserError: If two sources share a subject.
     """
     names = ("data", "validation", "test")
     sources = {n: s for n in names if (s := getattr(recipe, n)) is not None}
@@ -208,7 +214,7 @@ def _sources(recipe: RecognizerRecipe, where: str) -> dict[str, ClipSource]:
 def _train_network(
     recipe: RecognizerRecipe, model: Recognizer, sets: dict[str, LabelledClips]
 ) -> RecognizerTask:
-    """Train a network, or go on where it was stopped."""
+    """Train a network, or resume a stopped run."""
     assert recipe.schedule is not None
     use_all_cores()
     description = {"recognizer": recipe.recognizer, "options": recipe.options}
@@ -225,7 +231,8 @@ def _train_network(
         recipe.schedule.steps,
     )
     final = fit(task, recipe.schedule, recipe.output)
-    load_model(task.model, final / "model.safetensors")  # of a run that was finished before
+    # If the run was already finished, fit() returns without training: load what it saved.
+    load_model(task.model, final / "model.safetensors")
     logger.info("finished: %s", final)
     return task
 
@@ -233,7 +240,7 @@ def _train_network(
 def _fit_classical(
     recipe: RecognizerRecipe, model: ClassicalRecognizer, clips: LabelledClips
 ) -> Callable[[LabelledClips], NDArray[np.floating]]:
-    """Fit a classical recognizer; what answers for it."""
+    """Fit a classical recognizer and return the function that predicts with it."""
     logger.info("%s · %d clips", recipe.recognizer, len(clips))
     model.fit(clips.clips.inputs(model.inputs), clips.labels)
     return lambda asked: model.predict_proba(asked.clips.inputs(model.inputs))
@@ -247,7 +254,7 @@ def _score(
     """Write predictions and scores on the test clips."""
     started = time.perf_counter()
     probabilities = answer(clips)
-    seconds = (time.perf_counter() - started) / len(clips)
+    seconds = (time.perf_counter() - started) / len(clips)  # the mean, because clips run in batches
     rows = []
     for record, label, row in zip(clips.clips.records, clips.labels, probabilities, strict=True):
         prediction = Prediction(

@@ -1,1 +1,1 @@
-"""What a front end stands on: limits on what is read, choice of a model, one clip or many."""
+"""The demo and what it needs: input limits, choice of a model, one clip or many."""

@@ -1,4 +1,4 @@
-"""What a program may ask of a running demo: plain values in, JSON-ready values out."""
+"""The API of a running demo: plain values in, JSON-ready values out."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ File = dict[str, Any]
 
 
 def found_row(found: Found) -> dict[str, Any]:
-    """An interval of a long video with its reading; times in seconds of the whole video."""
+    """An interval of a long video with its reading; times in seconds from the video's start."""
     row = row_of(found.seen.info.name, found.seen)
     times = {"onset s": found.onset, "apex s": found.apex, "offset s": found.offset}
     return {**row, **{name: round(value, 4) for name, value in times.items()}}
 
 
 class Api:
-    """The functions of the demo by name; every call stands alone and keeps nothing.
+    """The API's functions by name; calls are independent and keep no state.
 
-    A video is an uploaded file, ``gradio_client.handle_file(path)``. Errors a user can mend are
-    ``UserError``.
+    A video is an uploaded file, ``gradio_client.handle_file(path)``. Mistakes that the user can fix
+    raise ``UserError``.
     """
 
     def __init__(self, service: ClipService, sessions: Sessions) -> None:
         self.service, self.sessions = service, sessions
 
     def _with_clip(self, files: Sequence[File], work: Callable[[list[Any]], Any]) -> Any:
+        # A session for this call alone: forgetting it deletes the uploads, even after an error.
         call = f"call-{uuid4().hex}"
         try:
             return work([self.sessions.upload(call, file) for file in files])
@@ -42,22 +43,23 @@ class Api:
             self.sessions.forget(call)
 
     def list_models(self) -> list[str]:
-        """Models that may be named."""
+        """Names of the allowed models."""
         return self.service.models.names()
 
     def explain_clip(
         self, video: File, model: str = "embedded", ablate: list[str] | None = None
     ) -> dict[str, Any]:
-        """Everything that is measured and said of a clip, as in a report's explanation.json."""
+        """All results of a clip, as in a report's explanation.json."""
         choice = ModelChoice(model, tuple(ablate or ()))
         return self._with_clip([video], lambda p: self.service.explain(p[0], choice).record())
 
     def explain_interval(
         self, video: File, onset: int, apex: int, offset: int, model: str = "embedded"
     ) -> dict[str, Any]:
-        """The same for frames of your own (0-based)."""
+        """The same for a given onset, apex and offset frame (0-based)."""
 
         def work(paths: list[Any]) -> dict[str, Any]:
+            # The first pass aligns the face; the given frames are then measured on it.
             seen = self.service.explain(paths[0], ModelChoice(model))
             interval = Interval(onset, apex, offset)
             return self.service.explain_interval(seen, interval, ModelChoice(model)).record()
@@ -73,7 +75,7 @@ class Api:
         temperature: float = 0.0,
         ablate: list[str] | None = None,
     ) -> dict[str, Any]:
-        """An answer, and for each of its sentences the regions, what was measured, the verdict.
+        """An answer, with the regions, measurements and verdict for each sentence.
 
         ``earlier`` holds (question, answer) pairs of the same conversation.
         """
@@ -82,6 +84,7 @@ class Api:
 
         def work(paths: list[Any]) -> dict[str, Any]:
             seen = self.service.explain(paths[0], choice)
+            # The stream gives the answer so far each time; only its last state is complete.
             answers = list(self.service.answer(seen, turns, question, choice))
             return answer_record(answers[-1] if answers else "", seen)
 
@@ -90,7 +93,7 @@ class Api:
     def explain_batch(
         self, videos: list[File], model: str = "embedded", ablate: list[str] | None = None
     ) -> list[dict[str, Any]]:
-        """One row for each clip; a bad one has its reason as the remark."""
+        """One row for each clip; for a clip that fails, the remark gives the reason."""
         choice = ModelChoice(model, tuple(ablate or ()))
         return self._with_clip(
             videos, lambda paths: [row for row, _ in explain_files(self.service, paths, choice)]
@@ -108,7 +111,7 @@ class Api:
         )
 
     def compare_clips(self, first: File, second: File, model: str = "embedded") -> dict[str, Any]:
-        """Two clips: their rows, and for each region motion (u, v) in pixels and z."""
+        """Two clips: their rows, and for each region motion (u right, v down) in pixels, and z."""
         return self._with_clip(
             [first, second],
             lambda paths: {

@@ -1,6 +1,6 @@
-"""The demo: a clip, what moved in it, what that may mean, and questions about it.
+"""The demo: explain a clip, show what moved in it, and answer questions about it.
 
-Serves this machine alone. Needs the extra ``demo`` (gradio).
+Reachable from this machine only. Needs the extra ``demo`` (gradio).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NOTE = (
 
 
 def build(service: ClipService, sessions: Sessions) -> gr.Blocks:
-    """The page and the API."""
+    """Build the page and the API."""
     page, api = Page(service, sessions), Api(service, sessions)
     with gr.Blocks(title="deft_llm", analytics_enabled=False) as blocks:
         gr.Markdown(f"# deft_llm\nWhat moved in a face, and what it may mean.\n\n{NOTE}")
@@ -57,6 +57,7 @@ def build(service: ClipService, sessions: Sessions) -> gr.Blocks:
             with gr.Tab("What the numbers mean", id="meaning"):
                 gr.Markdown((ASSETS / "meaning.md").read_text(encoding="utf-8"))
         for name in (n for n in vars(Api) if not n.startswith("_")):
+            # One queue with the buttons for single clips: two jobs at once, whoever asks.
             gr.api(
                 reported(getattr(api, name)),
                 api_name=name,
@@ -64,22 +65,26 @@ def build(service: ClipService, sessions: Sessions) -> gr.Blocks:
                 concurrency_limit=2,
             )
         blocks.unload(asked(page.leave))
+    # After the blocks are built: by now Gradio has copied the examples into the upload folder.
     sessions.spare_present()
     return blocks
 
 
 def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True) -> str:
-    """Open the page on loopback, for this machine only.
+    """Serve the page on loopback, for this machine only.
 
     Returns:
-        Its address (at once if ``wait`` is False).
+        The page's address; without ``wait`` immediately, otherwise after the server has stopped.
 
     Raises:
         OSError: If the port is taken.
     """
-    # A foreign name that is made to point at loopback (DNS rebinding) gets no answer.
+    # Refuse requests for a foreign host name that points to loopback (DNS rebinding).
     here = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    fonts = ["system-ui", "sans-serif"]  # of the visitor's machine: none is fetched
+    fonts = [
+        "system-ui",
+        "sans-serif",
+    ]  # the visitor's own; no font is fetched
     _, address, _ = blocks.queue(max_size=24).launch(
         server_name="127.0.0.1",
         server_port=port,
@@ -99,20 +104,22 @@ def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True
 
 
 def run(checkpoint: Path, models: Path | None, port: int) -> None:
-    """Load the model and serve the page until Ctrl-C; no upload outlives the call.
+    """Load the model and serve the page until Ctrl-C; all uploads are deleted at the end.
 
     Args:
-        checkpoint: Folder of the model that is called "embedded" on the page.
-        models: Folder of models that may be chosen as well.
+        checkpoint: Folder of the model named "embedded" on the page.
+        models: Folder of further models to choose from.
         port: Port on loopback.
 
     Raises:
         UserError: If the checkpoint cannot be read, or the port is taken.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: tidily
+    # Raises KeyboardInterrupt, as Ctrl-C does; by default SIGTERM would leave the uploads on disk.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="deft-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and examples; gone at the end
+        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and examples; set before blocks are built
         allowed = Models(checkpoint, models)
+        # A bad checkpoint fails now, not at the first visitor's clip.
         allowed.get(EMBEDDED)
         blocks = build(ClipService(allowed), Sessions(Path(folder)))
         try:

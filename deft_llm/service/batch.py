@@ -1,4 +1,4 @@
-"""Many clips: one row for each, whatever becomes of it."""
+"""Many clips: one row for each, even if it fails."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ COLUMNS = (
     *("file", "emotion", "probability", "aus", "strongest motion", "onset s", "apex s", "offset s"),
     *("unproven", "remark"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t")  # a table program would run such a cell
+_FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would run such a cell as a formula
 
 
 def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
-    """A clip's line of a table, keys as ``COLUMNS``."""
+    """A clip's table row, keyed by ``COLUMNS``."""
     explanation, m = seen.explanation, seen.measurement
     onset, apex, offset = (
+        # Without an expression the interval is only the compared pair, so no times are given.
         round(float(m.aligned.timestamps[t]), 4) if m.found else None
         for t in (m.interval.onset, m.interval.apex, m.interval.offset)
     )
@@ -42,18 +43,18 @@ def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
 def explain_files(
     service: ClipService, paths: Sequence[Path], choice: ModelChoice = AS_USUAL
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
-    """Explain clips one by one; a bad one gets a row that says why, and the rest go on.
+    """Explain clips one by one; a clip that fails gets a row with the reason.
 
     Args:
         service: Limits and models.
         paths: Video files.
-        choice: How the model is to be used.
+        choice: Model and options.
 
     Yields:
-        The row, and everything that is stated of the clip (None for a bad one).
+        The row, and all results of the clip (None if it failed).
 
     Raises:
-        UserError: If there are none, or more than allowed.
+        UserError: If there are no files, or more than allowed.
     """
     if not 0 < len(paths) <= service.limits.files:
         raise UserError(f"{len(paths)} files; expected 1 to {service.limits.files} videos")
@@ -67,7 +68,7 @@ def explain_files(
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> bytes:
-    """Rows as CSV; text that a table program would take for a formula is quoted."""
+    """Rows as CSV; text that a spreadsheet would take for a formula gets an apostrophe in front."""
     safe = [
         {k: f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v for k, v in r.items()}
         for r in rows
@@ -76,5 +77,5 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> bytes:
 
 
 def to_json(records: Sequence[dict[str, Any]]) -> bytes:
-    """Everything that is stated of the clips, as JSON."""
+    """All results of the clips, as JSON."""
     return (json.dumps(list(records), indent=2, ensure_ascii=False) + "\n").encode("utf-8")

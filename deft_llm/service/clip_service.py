@@ -19,17 +19,17 @@ from deft_llm.service.limits import LIMITS, Limits, check_video
 from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.viz.report import ClipInfo, report_values, write_report
 
-_MARKS = re.compile(r"[<>|]")  # of a model's own tags, which a question must not hold
+_MARKS = re.compile(r"[<>|]")  # a question must not contain a model's own tags
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """How a model is to be used.
+    """Model and options of one request.
 
     Attributes:
         model: A name of ``Models``.
         ablate: Experts to leave out, of "structure", "texture", "motion".
-        temperature: 0 takes the likeliest word each time; for answers only.
+        temperature: 0 always takes the most likely token; used for answers only.
     """
 
     model: str = EMBEDDED
@@ -48,12 +48,12 @@ AS_USUAL = ModelChoice()
 
 @dataclass(frozen=True)
 class ClipResult:
-    """A clip that was looked at.
+    """A measured and explained clip.
 
     Attributes:
         info: Name, length and rate.
-        measurement: What was measured.
-        explanation: What the model said.
+        measurement: The measurement.
+        explanation: The model's explanation.
     """
 
     info: ClipInfo
@@ -61,11 +61,11 @@ class ClipResult:
     explanation: Explanation
 
     def record(self) -> dict[str, Any]:
-        """Everything that is stated of the clip, JSON-ready (``viz.report.report_values``)."""
+        """All results of the clip, JSON-ready (``viz.report.report_values``)."""
         return report_values(self.measurement, self.explanation, self.info)
 
     def report(self) -> str:
-        """The report as one HTML page; nothing stays on disk."""
+        """The report as one HTML page; no file is kept."""
         with tempfile.TemporaryDirectory(prefix="deft-") as folder:
             path = write_report(
                 Path(folder) / "report", self.measurement, self.explanation, clip_info=self.info
@@ -74,7 +74,7 @@ class ClipResult:
 
 
 class ClipService:
-    """What can be done with a clip, over the models that may be loaded."""
+    """Operations on a clip, with any of the allowed models."""
 
     def __init__(self, models: Models, limits: Limits = LIMITS) -> None:
         self.models, self.limits = models, limits
@@ -110,7 +110,7 @@ class ClipService:
         return [prompts[name] for name in ("motion", "aus", "why", "class") if name in prompts]
 
     def question(self, text: str) -> str:
-        """A question without a model's own tags.
+        """Clean a question: remove a model's own tags.
 
         Raises:
             UserError: If it is empty or too long.
@@ -129,12 +129,12 @@ class ClipService:
         question: str,
         choice: ModelChoice = AS_USUAL,
     ) -> Iterator[str]:
-        """Answer a question about a clip, as the words come.
+        """Stream the answer to a question about a clip.
 
         Args:
             seen: The clip.
             turns: Earlier (question, answer) pairs.
-            question: The new one.
+            question: The new question.
             choice: Model, experts to leave out, temperature.
 
         Yields:
@@ -143,6 +143,7 @@ class ClipService:
         Raises:
             UserError: If the question is empty or too long.
         """
+        # Checked here as well, since API calls come without ``Page.take``.
         question = self.question(question)
         explainer = self.models.get(choice.model)
         yield from explainer.stream(

@@ -1,4 +1,4 @@
-"""Events of the page and functions of the API: who asked, where they wait, what a mistake shows."""
+"""Wrappers for page events and API functions: session key, queue, and error messages."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from deft_llm.service.limits import public
 
 @contextmanager
 def shown() -> Iterator[None]:
-    """A mistake of the user becomes a message on the page: one line, no paths, no HTML."""
+    """Show a user's mistake as a message on the page, without local paths and with HTML escaped."""
     try:
         yield
     except UserError as error:
+        # Gradio shows messages as HTML, and a file's name may hold any.
         raise gr.Error(html.escape(public(error), quote=False), duration=20) from None
 
 
 def asked(work: Callable[..., Any]) -> Callable[..., Any]:
-    """A control's function for one that takes the visitor's key first; streams stay streams."""
+    """Wrap a function that takes the session key first; a generator stays a generator."""
 
+    # Gradio fills in the parameter that is annotated as a request, and streams only from a function
+    # that it sees to be a generator function: hence two wrappers.
     def call(visitor: gr.Request, *values: Any) -> Any:
         with shown():
             return work(visitor.session_hash, *values)
@@ -39,8 +42,9 @@ def asked(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def reported(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of the API whose user errors reach the caller."""
+    """Wrap an API function so that user errors reach the caller as messages."""
 
+    # ``gr.api`` reads names, types and documentation from the function's signature.
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         with shown():
@@ -50,5 +54,5 @@ def reported(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def waiting(queue: str, at_once: int) -> dict[str, Any]:
-    """Options of an event that waits its turn in a queue, and is no part of the API."""
+    """Options of an event that waits in a queue and is not part of the API."""
     return {"concurrency_id": queue, "concurrency_limit": at_once, "api_visibility": "private"}

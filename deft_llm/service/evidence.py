@@ -1,4 +1,4 @@
-"""Sentences of an answer joined to what was measured where they point."""
+"""Links the sentences of an answer to the measurements they refer to."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from deft_llm.viz.stage import region_numbers
 
 
 def link_sentences(text: str, seen: ClipResult) -> tuple[Sentence, ...]:
-    """Split an answer; each statement of motion gets its regions, numbers and a verdict.
+    """Split an answer; each statement of motion gets its regions, measurements and a verdict.
 
-    A sentence that concludes on another class than the one that was found gets a mark.
+    A sentence that concludes on a class other than the one found is marked.
 
     Args:
-        text: What a model wrote.
-        seen: The clip that it wrote about.
+        text: A model's answer.
+        seen: The clip it is about.
 
     Returns:
         Sentences that make up the text again when joined.
@@ -29,6 +29,8 @@ def link_sentences(text: str, seen: ClipResult) -> tuple[Sentence, ...]:
     checked = check_sentences(text, seen.measurement.table_apex)
     if not checked:
         return (Sentence(text),)
+    # Each piece runs up to the next sentence, so that white space is kept and the pieces join to
+    # the text.
     borders = [0, *(sentence.start for sentence in checked[1:]), len(text)]
     linked = []
     for sentence, (start, end) in zip(checked, pairwise(borders), strict=True):
@@ -42,11 +44,12 @@ def link_sentences(text: str, seen: ClipResult) -> tuple[Sentence, ...]:
 
 
 def answer_record(text: str, seen: ClipResult) -> dict[str, Any]:
-    """An answer with its evidence, JSON-ready: ``answer`` and one row for each sentence."""
+    """An answer with its evidence, JSON-ready: ``answer``, and one row per sentence."""
     rows = [
         {
             "text": sentence.text.strip(),
             "regions": list(sentence.regions),
+            # A sentence without claims about motion was not checked: null, not true.
             "supported": sentence.supported if sentence.regions else None,
             "contradicts": sentence.contradicts or None,
             "measured": sentence.numbers,

@@ -1,4 +1,4 @@
-"""What a front end accepts, checked before anything is decoded, and errors fit for strangers."""
+"""Input limits of a front end, checked before decoding, and error messages safe to show."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 from deft_llm.errors import UserError
 from deft_llm.media.video import FACE_MAX_SIDE, probe
 
-#: Containers that are read; by their ending, and then by what is in them.
+#: Accepted containers, checked by file extension and then by content.
 VIDEO_TYPES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 _MEGABYTE = 1_000_000
-# A path of two or more parts, from the root or a drive; what a sentence has of "/" is shorter.
+# A path of two or more parts, from the root or a drive. A slash in a sentence has fewer parts.
 _PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\s\\/:;,'\"]+)+[\\/]([^\s\\/:;,'\"]+)")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that one request may ask for.
+    """Limits of one request.
 
     Attributes:
         file_bytes: Size of a file.
-        clip_seconds: Length of a clip that is explained as one.
-        video_seconds: Length of a video that is searched for intervals.
-        decoded_bytes: Memory that a clip's frames may take at once.
-        files: Files of a batch.
-        question: Characters of a question.
+        clip_seconds: Length of a single clip.
+        video_seconds: Length of a long video that is searched for intervals.
+        decoded_bytes: Memory for a clip's decoded frames.
+        files: Files in a batch.
+        question: Characters in a question.
     """
 
     file_bytes: int = 200 * _MEGABYTE
@@ -41,15 +41,15 @@ LIMITS = Limits()
 
 
 def check_video(path: Path, limits: Limits, *, long: bool = False) -> None:
-    """Refuse a file that is of another type, too large or too long; nothing is decoded.
+    """Refuse a file of another type, or one that is too large or too long, without decoding it.
 
     Args:
         path: The uploaded file.
-        limits: What is allowed.
-        long: Whether it is to be searched piece by piece (``video_seconds`` counts then).
+        limits: The limits.
+        long: Whether it is a long video, searched window by window (``video_seconds`` applies).
 
     Raises:
-        UserError: What was got and what is allowed; the file goes by its name alone.
+        UserError: States the value and the limit; names the file without its folder.
     """
     if path.suffix.lower() not in VIDEO_TYPES:
         raise UserError(f"{path.name}: expected a video ({', '.join(VIDEO_TYPES)})")
@@ -67,6 +67,8 @@ def check_video(path: Path, limits: Limits, *, long: bool = False) -> None:
     if seconds > most:
         hint = "cut it" if long else "cut it, or take the page for long videos"
         raise UserError(f"{path.name}: {seconds:.0f} s; at most {most:.0f} s are read; {hint}")
+    # What ``read_clip`` keeps: RGB frames, scaled down to this side. A long video is read by
+    # windows and never held as a whole.
     scale = min(1.0, FACE_MAX_SIDE / max(info.width, info.height, 1))
     decoded = int(info.frames * info.width * info.height * scale**2 * 3)
     if not long and decoded > limits.decoded_bytes:
@@ -78,5 +80,5 @@ def check_video(path: Path, limits: Limits, *, long: bool = False) -> None:
 
 
 def public(error: UserError | str) -> str:
-    """A message without paths of this machine: files and folders go by their last name."""
+    """An error message without local paths: files and folders are named without their parents."""
     return _PATH.sub(r"\1", str(error))

@@ -1,9 +1,10 @@
-"""Intervals in a long video: looked for window by window, each explained where it was found.
+"""Intervals in a long video, searched window by window and explained as they are found.
 
-Windows of ``WINDOW`` seconds overlap by ``OVERLAP``, more than an expression lasts, so that every
-one lies whole in some window; only one window is in memory. Of a window all expressions are taken
-that come and go above the noise (``data.measuring.measure_expressions``). Speech is motion that
-comes and goes as well. Window lengths are our own choice.
+Windows of ``WINDOW`` seconds overlap by ``OVERLAP``, longer than an expression lasts, so every
+expression lies entirely in some window; only one window is in memory at a time. In each window all
+expressions are taken that rise above the noise and return
+(``data.measuring.measure_expressions``). Speech also rises and returns, so it is found as well.
+Window lengths are our own choice.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Found:
         onset: Seconds from the start of the video.
         apex: The same.
         offset: The same.
-        seen: The stretch of video around it, measured and explained.
+        seen: The part of the video around it, measured and explained.
     """
 
     onset: float
@@ -45,20 +46,19 @@ class Found:
 def search_video(
     service: ClipService, path: Path, choice: ModelChoice = AS_USUAL
 ) -> Iterator[tuple[float, tuple[Found, ...]]]:
-    """Go through a video.
+    """Search a video for intervals.
 
     Args:
         service: Limits and models.
         path: The video.
-        choice: How the model is to be used.
+        choice: Model and options.
 
     Yields:
-        Share of the video that is done, and what its newest window holds that was not reported
-        before, in order of time: nothing where no motion stood above the noise or no face was
-        found.
+        Share of the video searched so far, and the new intervals of the latest window, in order of
+        time; none if no motion was above the noise or no face was found.
 
     Raises:
-        UserError: If the video cannot be read or is over a limit.
+        UserError: If the video cannot be read or exceeds a limit.
     """
     check_video(path, service.limits, long=True)
     info = probe(path)
@@ -73,6 +73,7 @@ def search_video(
             if not any(_same(place, (f.onset, f.apex, f.offset)) for f in reported):
                 explanation = service.models.get(choice.model).explain(each, choice.ablate)
                 new.append(Found(*place, ClipResult(whole, each, explanation)))
+        # Later windows start later still, so what ended before this one cannot turn up again.
         reported = [f for f in reported if f.offset >= clip.timestamps[0]] + new
         yield stop / len(times), tuple(new)
 
@@ -81,8 +82,11 @@ def _windows(times: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
     """First frame and one past the last of each window."""
     begin = float(times[0])
     while True:
+        # The tolerance keeps a frame whose time misses the border by rounding.
         start = int(np.searchsorted(times, begin - 1e-6))
         stop = int(np.searchsorted(times, begin + WINDOW))
+        # Motion needs two frames; a gap in the video may leave a window empty. The last window is
+        # widened instead of skipped, so that progress reaches the end.
         if stop - start > 1 or stop >= len(times):
             yield min(start, max(stop - 2, 0)), max(stop, 1)
         if stop >= len(times):
@@ -100,5 +104,5 @@ def _moments(measurement: Measurement) -> tuple[float, float, float]:
 
 
 def _same(a: tuple[float, float, float], b: tuple[float, float, float]) -> bool:
-    """Whether two windows saw one expression: the apex of one lies inside the other."""
+    """Whether two windows found the same expression: the apex of one lies inside the other."""
     return a[0] <= b[1] <= a[2] or b[0] <= a[1] <= b[2]

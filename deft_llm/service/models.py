@@ -1,7 +1,7 @@
-"""Which models a front end may load: the embedded one, those of one folder, those on the hub.
+"""Models a front end may load: the embedded one, those in one folder, and cached hub models.
 
-A name never becomes a path outside the allowed folder, whatever it says ("..", absolute paths,
-links that lead out). Nothing is downloaded: a hub name stands for what the hub client holds.
+No name resolves to a path outside the allowed folder ("..", absolute paths and links that lead out
+are refused). Nothing is downloaded: a hub name refers to the hub client's local cache.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
+from deft_llm.resources import EMBEDDED
 
-EMBEDDED = "embedded"
 _ADAPTER, _WHOLE = "adapter_config.json", "config.json"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _HELD = 2  # models kept in memory
@@ -29,12 +29,12 @@ class Models:
     """Loads models by name and keeps the last two."""
 
     def __init__(self, embedded: Path, folder: Path | None = None) -> None:
-        """Say what is allowed.
+        """Set the allowed models.
 
         Args:
             embedded: The checkpoint that comes with the project.
-            folder: Everything below it may be loaded; None: nothing else than the embedded one
-                and the hub client's own store.
+            folder: Everything below it may be loaded; None allows only the embedded model and the
+                hub client's cache.
         """
         self.embedded = embedded
         self.folder = folder.resolve() if folder is not None else None
@@ -49,16 +49,18 @@ class Models:
             path.parent.relative_to(self.folder).as_posix()
             for name in (_WHOLE, _ADAPTER)
             for path in self.folder.rglob(name)
+            # Links may lead out of the folder; "checkpoint-N" are the steps of a training run.
             if self._inside(path.parent) and "checkpoint-" not in path.parent.name
         }
         return [EMBEDDED, *sorted(found - {"."})]
 
     def get(self, name: str) -> Explainer:
-        """The model of that name, from memory or from disk.
+        """The named model, from memory or from disk.
 
         Raises:
-            UserError: If the name is not allowed, or there is no model of that name.
+            UserError: If the name is not allowed or no such model exists.
         """
+        # Held while loading, or two requests would load the same model twice.
         with self._lock:
             if name not in self._held:
                 self._held[name] = self._load(name)
@@ -68,13 +70,13 @@ class Models:
             return self._held[name]
 
     def resolve(self, name: str) -> Path:
-        """The folder that a name stands for.
+        """The folder of a named model.
 
         Args:
             name: "embedded", a folder below the allowed one, or a hub name "owner/model".
 
         Raises:
-            UserError: As ``get``; the message holds no path of this machine.
+            UserError: As ``get``; the message contains no local path.
         """
         if name == EMBEDDED:
             return self.embedded
@@ -96,6 +98,7 @@ class Models:
         )
 
     def _local(self, name: str) -> Path | None:
+        # An empty name would be the folder itself, and ``resolve`` fails on a NUL.
         if self.folder is None or not name.strip() or "\0" in name:
             return None
         path = (self.folder / name).resolve()
@@ -121,8 +124,10 @@ class Models:
         base = self.embedded if base_name == str(self.embedded) else self.resolve(base_name)
         if (base / _ADAPTER).is_file():
             raise UserError(f"adapter {name}: its base is an adapter itself; merge that one first")
+        # Imported late: only adapters need it.
         from peft import PeftModel
 
+        # A fresh copy of the base, never one in memory: merging changes its weights in place.
         explainer = Explainer.load(base)
         try:
             merged = PeftModel.from_pretrained(explainer.model, folder).merge_and_unload()

@@ -1,6 +1,6 @@
-"""What the demo's page does when it is used: values of its controls in, HTML out.
+"""Event handlers of the demo's page: values of its controls in, HTML out.
 
-Mistakes of a visitor are ``UserError``; the front end shows them (``limits.public``).
+User mistakes raise ``UserError``; the front end shows them (``limits.public``).
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ Files: TypeAlias = list[str] | None
 
 
 class Page:
-    """What the page's controls do, for visitors that go by a key (their session)."""
+    """Handlers of the page's controls; a visitor is identified by a session key."""
 
     def __init__(self, service: ClipService, sessions: Sessions) -> None:
         self.service, self.sessions = service, sessions
 
     def explain(self, key: str, video: File, model: str, ablate: list[str]) -> tuple[Any, ...]:
-        """A clip -> everything that is shown of it; starts a new conversation."""
+        """Explain a clip and return everything the page shows of it; starts a new conversation."""
         path = self.sessions.upload(key, video)
         return self._show(key, self.service.explain(path, ModelChoice(model, tuple(ablate))))
 
     def measure_again(
         self, key: str, onset: int, apex: int, offset: int, model: str, ablate: list[str]
     ) -> tuple[Any, ...]:
-        """The same clip with the frames that were chosen."""
+        """The same clip with the chosen frames as onset, apex and offset."""
         seen = self.sessions.clip(key)
         choice = ModelChoice(model, tuple(ablate))
         seen = self.service.explain_interval(seen, Interval(onset, apex, offset), choice)
@@ -52,22 +52,24 @@ class Page:
         return (*views.clip_view(seen), *moments, cards.conversation([]), "", "")
 
     def report(self, key: str) -> str:
-        """Links to the report of the clip in hand."""
+        """Links to the report of the current clip."""
         return views.report_links(self.sessions.clip(key))
 
     def take(self, key: str, question: str) -> tuple[str, str]:
-        """Accept a question: an empty box, and the conversation with the question in it."""
+        """Accept a question: returns an empty box, and the conversation including the question."""
         self.sessions.clip(key)
         session = self.sessions.get(key)
         session.waiting.append(self.service.question(question))
         return "", cards.conversation([*session.turns, *_open(session.waiting)])
 
     def answer(self, key: str, model: str, temperature: float, ablate: list[str]) -> Iterator[str]:
-        """Answer the question that waits longest, word by word; earlier turns are remembered."""
+        """Stream the answer to the oldest waiting question, with the earlier turns as context."""
         session = self.sessions.get(key)
         with session.answering:
             if not session.waiting:  # another clip was explained meanwhile
                 return
+            # This list object: explaining another clip gives the session a new list, so an answer
+            # that is still running goes to the old conversation.
             seen, turns = self.sessions.clip(key), session.turns
             turn = cards.ChatTurn(session.waiting.pop(0), ())
             earlier = [(t.question, t.text) for t in turns]
@@ -77,6 +79,7 @@ class Page:
                     turn = cards.ChatTurn(turn.question, link_sentences(text, seen))
                     unfinished = replace(turn, finished=False)
                     yield cards.conversation([*turns, unfinished, *_open(session.waiting)])
+            # The question has left the queue: show the conversation without it, then the error.
             except UserError:
                 yield cards.conversation([*turns, *_open(session.waiting)])
                 raise
@@ -84,13 +87,14 @@ class Page:
             yield cards.conversation([*turns, *_open(session.waiting)])
 
     def magnify(self, key: str, factor: float) -> str:
-        """The interval as filmed and with its motion magnified."""
+        """The interval as filmed and magnified."""
         return views.magnified_view(self.sessions.clip(key), factor)
 
     def batch(
         self, key: str, files: Files, folder: Files, model: str
     ) -> Iterator[tuple[list[list[Any]], str]]:
-        """Files -> a table that grows, then links to it as CSV and JSON."""
+        """Explain files one by one: yields the growing table, then links to it as CSV and JSON."""
+        # A folder may hold other files; those chosen one by one are checked, and refused by name.
         videos = [f for f in folder or [] if Path(f).suffix.lower() in VIDEO_TYPES]
         named = [*(files or []), *videos]
         paths = [self.sessions.upload(key, file) for file in named]
@@ -105,7 +109,7 @@ class Page:
         yield table, views.table_links(rows, records)
 
     def search(self, key: str, video: File, model: str) -> Iterator[str]:
-        """A long video -> its intervals, each explained where it was found."""
+        """Find and explain the intervals of a long video, as they are found."""
         path = self.sessions.upload(key, video)
         found: list[str] = []
         for done, new in search_video(self.service, path, ModelChoice(model)):

@@ -1,4 +1,4 @@
-"""What a visitor's session holds, and its end: nothing of it stays in memory or on disk."""
+"""Visitor sessions: their clips and uploads, which are deleted when the session ends."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Session:
     """One visitor's clip, questions and uploaded files.
 
     Attributes:
-        seen: The clip in hand.
-        turns: Questions that were answered.
-        waiting: Questions that were not, in order.
-        answering: Held while one is answered, so that answers keep the order of questions.
-        uploads: Files to be deleted.
+        seen: The current clip.
+        turns: Answered questions.
+        waiting: Unanswered questions, in order.
+        answering: Held while a question is answered, so that answers come in order.
+        uploads: Files to delete with the session.
     """
 
     seen: ClipResult | None = None
@@ -36,10 +36,10 @@ class Session:
 
 
 class Sessions:
-    """Sessions by key; the one that was idle longest goes first when there are too many."""
+    """Sessions by key; beyond ``MOST``, the one idle for longest is dropped."""
 
     def __init__(self, uploads: Path) -> None:
-        """Say where uploads lie: no other file is ever read for a visitor, or deleted."""
+        """Set the upload folder: no file outside it is ever read for a visitor, or deleted."""
         self.folder = uploads.resolve()
         self._spared: frozenset[Path] = frozenset()
         self._held: OrderedDict[str, Session] = OrderedDict()
@@ -49,24 +49,25 @@ class Sessions:
         return len(self._held)
 
     def spare_present(self) -> None:
-        """What lies in the folder now (examples) is everybody's, and outlives all sessions."""
+        """Mark the files now in the folder (examples) as shared: no session deletes them."""
         self._spared = frozenset(path for path in self.folder.rglob("*") if path.is_file())
 
     def get(self, key: str) -> Session:
-        """The session of that key, new if there is none."""
+        """The session with this key; created if missing."""
         with self._lock:
             session = self._held.setdefault(key, Session())
             self._held.move_to_end(key)
             idle = list(self._held)[:-MOST]
+        # Outside the lock, which ``forget`` takes itself and which is not reentrant.
         for other in idle:
             self.forget(other)
         return session
 
     def clip(self, key: str) -> ClipResult:
-        """The clip in hand.
+        """The current clip.
 
         Raises:
-            UserError: If none was explained yet.
+            UserError: If no clip has been explained yet.
         """
         seen = self.get(key).seen
         if seen is None:
@@ -74,18 +75,19 @@ class Sessions:
         return seen
 
     def upload(self, key: str, file: str | Mapping[str, Any] | None) -> Path:
-        """The path of an uploaded file, which is deleted with the session.
+        """The path of an uploaded file; the file is deleted with the session.
 
         Args:
             key: The session.
             file: A path, or the record of a file with its ``path``.
 
         Raises:
-            UserError: If there is none, or it is not an uploaded one.
+            UserError: If no file is given, or it is not an uploaded one.
         """
         named = file.get("path") if isinstance(file, Mapping) else file
         if not isinstance(named, str) or not named:
             raise UserError("no clip: upload a video, record one, or take an example")
+        # Resolved first, so that neither ".." nor a link leads out of the upload folder.
         path = Path(named).resolve()
         if not path.is_relative_to(self.folder) or not path.is_file():
             raise UserError(f"{path.name}: not an uploaded file; upload it first")
@@ -93,11 +95,13 @@ class Sessions:
         return path
 
     def forget(self, key: str) -> None:
-        """End a session: its clip leaves memory, its uploads the disk, if no other holds them."""
+        """End a session: drop its clip, and delete its uploads unless another session uses them."""
         with self._lock:
             session = self._held.pop(key, None)
+            # Gradio stores equal files once, so two visitors may share a path.
             others = {path for held in self._held.values() for path in held.uploads}
         for path in (session.uploads - others - self._spared) if session else ():
             path.unlink(missing_ok=True)
+            # Each upload lies in a folder of its own, which would be left behind empty.
             if path.parent != self.folder and not any(path.parent.iterdir()):
                 path.parent.rmdir()

@@ -1,4 +1,4 @@
-"""The page's tabs: controls, and what happens when they are used."""
+"""The page's tabs: controls and their events."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from deft_llm.viz.magnify import FACTORS
 ASSETS = Path(__file__).resolve().parent / "assets"
 """Style sheet, script and texts of the page."""
 
-# Of the batch table's columns, px.
+# Column widths of the batch table, px.
 WIDTHS: list[str | int] = [150, 105, 115, 115, 205, 85, 80, 90, 95, 180]
 
 
 def one_clip(page: Page, settings: list[Any]) -> None:
-    """The tab for one clip: look, adjust, ask. What is "later" appears with the first result."""
+    """The tab for one clip. Elements of class "later" appear with the first result."""
     model, _, ablate = settings
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
             video = clip_input("Clip: one face, from the front", page.service.limits.clip_seconds)
             start = gr.Button("Explain", variant="primary", elem_id="explain")
             clips = sorted(resources.clips().glob("*.mp4"))
+            # File names start with a number that orders them, such as "01_".
             names = [c.stem[3:] for c in clips]
             examples([[str(c)] for c in clips], [video], "Examples (rendered faces)", names)
             reading = gr.HTML(label="Reading")
@@ -62,14 +63,17 @@ def one_clip(page: Page, settings: list[Any]) -> None:
     ):
         given = [*given, model, ablate]
         done = button.click(asked(work), given, everything, **on, show_progress_on=place)
+        # In a second step, so that the result is shown before the report has been built.
         done.success(asked(page.report), None, [links], **on, show_progress="hidden")
+    # Taking a question costs nothing, so it does not wait in the queue of the models. "multiple":
+    # by default Gradio drops an event while another one is running.
     taken = question.submit(asked(page.take), [question], [question, chat], **waiting("asked", 8))
     taken.success(asked(page.answer), settings, [chat], **on, trigger_mode="multiple")
     enlarge.click(asked(page.magnify), [factor], [film], **on)
 
 
 def ask_panel(page: Page) -> tuple[gr.HTML, gr.Textbox]:
-    """The conversation, and the box for the next question."""
+    """The conversation and the input box for the next question."""
     gr.Markdown("### Ask about the clip")
     chat = gr.HTML(cards.conversation([]), label="Conversation", elem_id="conversation")
     most = page.service.limits.question
@@ -83,14 +87,14 @@ def ask_panel(page: Page) -> tuple[gr.HTML, gr.Textbox]:
 def examples(
     rows: list[list[str]], into: list[Any], label: str, names: list[str] | None = None
 ) -> None:
-    """Buttons that fill controls in, if there are any; none of them is part of the API."""
+    """Example buttons that fill in controls, if there are any rows; not part of the API."""
     if rows:
         gr.Examples(rows, into, label=label, example_labels=names, api_visibility="private")
 
 
 def clip_input(label: str, seconds: float) -> gr.Video:
-    """A place for a video of at most so many seconds: dropped, chosen, or recorded."""
-    camera = gr.WebcamOptions(mirror=False)  # the subject's left must stay the subject's left
+    """A video input, by upload or webcam; its label states the limit in seconds."""
+    camera = gr.WebcamOptions(mirror=False)  # mirroring would swap the subject's left and right
     length = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
     return gr.Video(
         label=f"{label} (up to {length})",
@@ -102,6 +106,7 @@ def clip_input(label: str, seconds: float) -> gr.Video:
 
 def many_clips(page: Page, model: gr.Dropdown) -> None:
     """The tabs for batches, long videos and comparisons."""
+    # A queue of its own: one long job at a time, and single clips do not wait behind it.
     on, limits = waiting("long", 1), page.service.limits
     with gr.Tab("Batch", id="batch"):
         words = f"Many clips at once, up to {limits.files}: one row each, to be saved as a table."

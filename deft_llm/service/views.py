@@ -1,4 +1,4 @@
-"""The pieces of a page for what was looked at: each a finished HTML string."""
+"""The page's parts for explained clips, each a finished HTML string."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def clip_view(seen: ClipResult) -> tuple[str, str, str, str]:
 
 
 def report_links(seen: ClipResult) -> str:
-    """Links that save the report, as a page and as numbers."""
+    """Links that save the report, as HTML and as JSON."""
     stem = Path(seen.info.name).stem
     page, numbers = seen.report().encode(), to_json([seen.record()])
     return cards.downloads(
@@ -40,7 +40,7 @@ def report_links(seen: ClipResult) -> str:
 
 
 def table_links(rows: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]]) -> str:
-    """Links that save a batch, as a table and with everything that is stated."""
+    """Links that save a batch: the table as CSV, all results as JSON."""
     return cards.downloads(
         {
             "Table (CSV)": ("clips.csv", to_csv(rows), "text/csv"),
@@ -50,7 +50,7 @@ def table_links(rows: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]
 
 
 def magnified_view(seen: ClipResult, factor: float) -> str:
-    """The interval as filmed beside its motion magnified.
+    """The interval as filmed and magnified, side by side.
 
     Raises:
         UserError: If the factor is out of range.

@@ -1,1 +1,1 @@
-"""Renders clips of a face whose motion is known exactly: heads, performances, splatting, camera."""
+"""Render clips of faces with exactly known motion: heads, performances, splatting, camera."""

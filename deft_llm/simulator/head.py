@@ -1,13 +1,13 @@
-"""Heads: what every face model of the simulator offers, and how to get one by name.
+"""Heads: the interface of the simulator's face models, and how to load one by name.
 
-A head makes identities (`HeadMesh`) from seeds and moves their vertices by facial action units.
-Two exist: "own" (`own_head.py`, needs no file) and "ict" (`ict_head.py`, needs the ICT-FaceKit
+A head makes identities (`HeadMesh`) from seeds and moves their vertices by AUs. There are two:
+"own" (`own_head/head.py`, needs no file) and "ict" (`ict_head/head.py`, needs the ICT-FaceKit
 files).
 
-Frame of reference, the same for every head: centimetres; +x to the subject's left (image right),
-+y up, +z towards the camera; the origin lies in the mid-sagittal plane at the height of the eyes,
-8.5 cm behind the eye openings, near the middle of the head, so that turning the head about the
-origin looks natural.
+All heads share one frame of reference, in centimetres: +x to the subject's left (image right), +y
+up, +z towards the camera. The origin lies in the mid-sagittal plane at the height of the eyes,
+8.5 cm behind the eye openings. That is near the middle of the head, so a rotation about the origin
+looks natural.
 
 Letters: V vertices, F triangles.
 """
@@ -54,12 +54,12 @@ HEADS = {
 
 @dataclass(frozen=True)
 class SkinMap:
-    """What `texture.paint` and the wrinkles need to know of an identity's vertices.
+    """Per-vertex data of an identity that `texture.paint` and the wrinkles need.
 
     Attributes:
-        atlas: (V, 2) float32, position on the reference face of `own_shape`, frontal plane, cm,
-            the same for all identities; on eyeballs the direction from the ball's centre at rest,
-            (x, y), of length 1 on the edge of the iris.
+        atlas: (V, 2) float32, position on the reference face of `own_head/shape.py`, frontal
+            plane, cm, the same for all identities; on eyeballs the direction (x, y) from the
+            ball's centre at rest, of length 1 on the edge of the iris.
         base: (V, 3) float32 linear albedo of the bare skin.
         over: (V,) float32 height above the hairline, cm; negative where no hair grows.
         front: (V,) float32, 1 on the front of the head.
@@ -78,14 +78,14 @@ class HeadMesh:
     """One identity, neutral expression, eyes open and looking ahead.
 
     Attributes:
-        vertices: (V, 3) float32, cm, in the frame that the module's docstring states.
+        vertices: (V, 3) float32, cm, in the frame of the module's docstring.
         triangles: (F, 3) int32, wound so that the normals point outwards.
         uvs: (V, 2) float32 in 0..1, a front-facing unwrapping.
         material: (F,) uint8 index in `MATERIALS`.
         colors: (F, 3) float32 linear RGB albedo in 0..1.
         landmarks: (68,) int32 vertex indices in the iBUG order as seen in the image
             (0-16 jaw from image left, the subject's right; 36-41 the subject's right eye).
-        skin: how to texture it finer than by triangles; None for a head in plain `colors`.
+        skin: data for texture finer than the triangles; None for a head with plain `colors`.
     """
 
     vertices: FloatArray
@@ -98,15 +98,15 @@ class HeadMesh:
 
 
 class Head(Protocol):
-    """A face model: identities from seeds, deformation by action units."""
+    """A face model: identities from seeds, deformation by AUs."""
 
     @property
     def name(self) -> str:
-        """The registry's name of this head."""
+        """Name of this head in the registry."""
 
     @property
     def aus(self) -> tuple[str, ...]:
-        """Numbers of the action units that `deform` knows, for instance ("1", "2")."""
+        """Numbers of the AUs that `deform` knows, for instance ("1", "2")."""
 
     def identity(self, seed: int) -> HeadMesh:
         """The identity of a seed: the same seed gives the same arrays."""
@@ -133,19 +133,19 @@ class Head(Protocol):
             (V, 3) float32, cm.
 
         Raises:
-            UserError: an AU that this head does not have, or a mesh of another head.
+            UserError: the head does not have an AU, or the mesh belongs to another head.
         """
 
 
 def load_head(name: str, path: Path | None = None) -> Head:
-    """A head by its registry name.
+    """Load a head by its registry name.
 
     Args:
         name: "own" or "ict".
         path: the head's file or folder; only "ict" takes (and needs) one.
 
     Raises:
-        UserError: an unknown name, or a missing or unreadable path.
+        UserError: the name is unknown, or the path is missing or unreadable.
     """
     factory = resolve(HEADS, name, "head")
     if name == "own" and path is not None:
@@ -155,13 +155,13 @@ def load_head(name: str, path: Path | None = None) -> Head:
 
 
 def split_sides(activations: Mapping[str, float], aus: tuple[str, ...]) -> dict[str, float]:
-    """Sided AU activations: a bare code becomes its left and its right half, halves add up.
+    """Split AU activations by side: a code without a side acts on both; activations add up.
 
     Returns:
         "L<number>" and "R<number>" to activation; zeros are left out.
 
     Raises:
-        UserError: a code whose number is not in `aus`, or an activation that is not finite.
+        UserError: an AU number is not in `aus`, or an activation is not finite.
     """
     sided: dict[str, float] = {}
     for code, value in activations.items():
@@ -180,9 +180,11 @@ def vertex_normals(
 ) -> NDArray[np.float64]:
     """Unit normals (V, 3), area-weighted over the triangles around each vertex."""
     a, b, c = (vertices[triangles[:, i]].astype(np.float64) for i in range(3))
+    # Not normalised: its length is twice the area, which is the weight.
     normal = np.cross(b - a, c - a)
     total = np.zeros((len(vertices), 3))
     for i in range(3):
+        # `+=` with repeated indices would count each vertex only once.
         np.add.at(total, triangles[:, i], normal)
     length = np.linalg.norm(total, axis=1, keepdims=True)
     unit: NDArray[np.float64] = total / np.maximum(length, 1e-12)

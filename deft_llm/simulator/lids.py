@@ -1,4 +1,4 @@
-"""Eyelids that slide over the eyeball, and eyeballs that turn."""
+"""Eyelids that slide over the eyeball, and the rotation of eyeballs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Lid:
     """The lids of one eye.
 
     Attributes:
-        vertices: (N,) vertices that follow a margin.
+        vertices: (N,) vertices that move with a margin.
         weight: (N,) 1 at the margin, 0 out of reach.
         upper: (N,) True for the upper lid.
         at: (N,) position along the margins, in steps from the outer corner.
@@ -35,7 +35,8 @@ class Lid:
     margins: NDArray[np.int64]
 
     def closure(self, points: Array, upper: float, lower: float) -> Array:
-        """(N,) vertical displacement for margins that close by shares of the opening."""
+        """(N,) vertical displacement; upper and lower are closures as shares of the opening."""
+        # Negative while the eye is open: lower minus upper margin, so the upper lid moves down.
         gap = points[self.margins[1], 1] - points[self.margins[0], 1]
         here = np.interp(self.at, np.arange(len(gap)), gap)
         return np.where(self.upper, upper, -lower) * self.weight * here
@@ -47,6 +48,7 @@ def lids(topology: OwnTopology, side: int) -> Lid:
     x, y = sign * topology.plane[:, 0], topology.plane[:, 1]
     margin = topology.plane[topology.margins[side]] * np.array([sign, 1.0])
     along = margin[0, ::-1, 0]  # from the inner to the outer corner, rising
+    # np.interp needs rising x; `at` counts from the outer corner, as the margins do.
     at = len(along) - 1 - np.interp(x, along, np.arange(len(along)))
     high, low = (np.interp(x, along, margin[i, ::-1, 1]) for i in (0, 1))
     upper = y > 0.5 * (high + low)
@@ -61,14 +63,15 @@ def lids(topology: OwnTopology, side: int) -> Lid:
 
 
 def lid_positions(upper: float, lower: float, pitch: float) -> tuple[float, float]:
-    """Closure of both lids with the gaze's share, so that they meet and never cross."""
+    """Closure of both lids, moved by the gaze and clipped so that they never cross."""
     lower = float(np.clip(lower + GAZE_LIFT_LOWER * pitch, -0.4, 1.0))
+    # The upper lid can close only what the lower one leaves open.
     upper = float(np.clip(upper - GAZE_LIFT * pitch, -0.7, 1.0 - lower))
     return upper, lower
 
 
 def turn(points: Array, centre: Array, yaw: float, pitch: float) -> Array:
-    """Turn points about a centre; positive yaw to +x, positive pitch up (radians)."""
+    """Rotate points about a centre; positive yaw to +x, positive pitch up (radians)."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     tilt = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     swing = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])

@@ -1,15 +1,15 @@
 """Displacement fields of the action units: Waters' muscles on a face in frontal coordinates.
 
 K. Waters, "A muscle model for animating three-dimensional facial expression" (SIGGRAPH 1987):
-a linear muscle pulls the skin of a sector towards its attachment on the bone, a sphincter draws
-an ellipse together; sheets, whose fibres run side by side, are those of F. I. Parke, K. Waters,
-"Computer Facial Animation" (1996). Ours are: the angular falloff, which reaches zero at the
+a linear muscle pulls the skin of a sector towards its attachment on the bone, and a sphincter
+contracts an ellipse. Sheets, whose fibres run side by side, are those of F. I. Parke, K. Waters,
+"Computer Facial Animation" (1996). Our own choices: the angular falloff, which reaches zero at the
 sector's edge (a plain cosine tears the skin there); sheets with a raised cosine in an ellipse,
-which also stand for skin that is pushed ahead (cheeks in a smile) and for the jaw; gates at the
-mouth line, so that the lips can part; and the table, where attachments and insertions follow
-anatomy, what each AU moves and where to follows FACS (`deft_llm.facs`), and sizes are those of
-macro-expressions, 0.3 to 1.2 cm at the peak. The eyelids are not in this table: they slide over
-the eyeball (`lids.py`), driven by `LID_ACTIONS`.
+which also model skin that is pushed ahead (cheeks in a smile) and the jaw; gates at the mouth
+line, so that the lips can part; and the table. In the table, attachments and insertions follow
+anatomy, the area and direction of each AU follow FACS (`deft_llm.facs`), and sizes are those of
+macro-expressions, 0.3 to 1.2 cm at the peak. The table does not contain the eyelids: they slide
+over the eyeball (`lids.py`), driven by `LID_ACTIONS`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import numpy as np
 from deft_llm.simulator.own_head.shape import Array, lip_borders, mouth_line, smoothstep
 
 ALL, UPPER, LOWER, UPPER_RED, LOWER_RED = range(5)
-"""Gates: everything; only above or only below the mouth line; likewise, but the line itself
-stays (lips that grow thinner)."""
+"""Gates: everything; only above or only below the mouth line; the same two with the line itself
+fixed (lips that become thinner)."""
 
 
 class Linear(NamedTuple):
-    """A muscle of the subject's left half from bone to skin, all cm and degrees.
+    """A muscle of the subject's left half from bone to skin; lengths in cm, angles in degrees.
 
     Attributes:
         x: attachment on the bone, outward from the midline.
@@ -34,10 +34,10 @@ class Linear(NamedTuple):
         to_x: insertion in the skin.
         to_y: insertion.
         pull: displacement at the insertion, towards the attachment.
-        beyond: how far behind the insertion the pull ends.
+        beyond: distance behind the insertion at which the pull ends.
         spread: half angle of the sector seen from the attachment.
         forth: displacement towards the camera.
-        gate: what of the mouth it moves.
+        gate: side of the mouth line that it moves.
     """
 
     x: float
@@ -55,9 +55,11 @@ class Linear(NamedTuple):
         fibre = np.array([self.to_x - self.x, self.to_y - self.y])
         reach = float(np.linalg.norm(fibre))
         away = np.stack([x - self.x, y - self.y], axis=1)
+        # The clamps guard the attachment itself, and arccos against rounding.
         distance = np.maximum(np.linalg.norm(away, axis=1), 1e-6)
         angle = np.arccos(np.clip(away @ fibre / (distance * reach), -1.0, 1.0))
         angular = np.cos(0.5 * np.pi * np.minimum(angle / np.radians(self.spread), 1.0)) ** 2
+        # The pull grows from 0 at the bone to its full size at the insertion.
         near = np.cos(0.5 * np.pi * (1.0 - np.minimum(distance / reach, 1.0)))
         far = np.cos(0.5 * np.pi * np.clip((distance - reach) / self.beyond, 0.0, 1.0)) ** 2
         weight = angular * near * far
@@ -68,17 +70,17 @@ class Linear(NamedTuple):
 
 
 class Sphincter(NamedTuple):
-    """A ring of muscle that draws its ellipse together.
+    """A ring muscle that contracts its ellipse.
 
     Attributes:
         x: centre, outward from the midline.
         y: centre, up.
         rx: half width.
         ry: half height.
-        across: share of its horizontal distance from the centre that a point near it loses.
-        down: likewise, vertical.
+        across: share of its horizontal distance that a point near the centre loses.
+        down: the same for the vertical distance.
         forth: displacement of the centre towards the camera.
-        gate: what of the mouth it moves.
+        gate: side of the mouth line that it moves.
     """
 
     x: float
@@ -94,6 +96,7 @@ class Sphincter(NamedTuple):
         """(N, 3): outward, up, towards the camera."""
         dx, dy = x - self.x, y - self.y
         weight = np.maximum(0.0, 1.0 - np.hypot(dx / self.rx, dy / self.ry))
+        # Flat at the centre, so that the middle contracts as a whole.
         weight = weight * (2.0 - weight)
         return np.column_stack(
             [-self.across * weight * dx, -self.down * weight * dy, self.forth * weight]
@@ -111,8 +114,8 @@ class MuscleSheet(NamedTuple):
         out: displacement outward.
         up: displacement up.
         forth: displacement towards the camera.
-        gate: what of the mouth it moves.
-        flat: fraction of the zone that moves in full.
+        gate: side of the mouth line that it moves.
+        flat: fraction of the zone that moves by the full displacement.
     """
 
     x: float
@@ -230,14 +233,16 @@ LID_ACTIONS: dict[str, tuple[float, float]] = {
     "43": (0.86, 0.14),
     "45": (0.86, 0.14),
 }
-"""AU -> how far the (upper, lower) lid margin closes, as a fraction of the eye's opening."""
+"""AU -> closure of the (upper, lower) lid margin, as a fraction of the eye's opening."""
 
 
 def below_weight(plane: Array, below: np.ndarray) -> Array:
-    """How much vertices belong to the lower lip and jaw: 0 above the mouth line, 1 below (N,)."""
+    """Weight (N,) of the lower lip and jaw: 0 above the mouth line, 1 below."""
     x, y = np.abs(plane[:, 0]), plane[:, 1]
+    # A sharp step between the lips; beside the mouth, where the skin is whole, a wide one.
     blur = 0.03 + 0.8 * smoothstep(x, 2.2, 4.5)
     weight = smoothstep(0.5 + 0.5 * (mouth_line(x) - y) / blur)
+    # The line's vertices exist twice at one place: only `below` separates them.
     on_line = (np.abs(mouth_line(x) - y) < 1e-3) & (x < 2.65)
     return np.where(on_line, below.astype(float), weight)
 
@@ -247,6 +252,8 @@ def _gates(plane: Array, below: np.ndarray) -> list[Array]:
     lower = below_weight(plane, below)
     top, bottom = lip_borders(x)
     line = mouth_line(x)
+    # Share of the way from the mouth line to the border of the red. The two meet at the corner:
+    # 0.25 cm keeps the quotient finite.
     distance = np.where(
         y > line, (y - line) / (top - line + 0.25), (line - y) / (line - bottom + 0.25)
     )
@@ -267,6 +274,7 @@ def au_fields(plane: Array, normals: Array, below: np.ndarray) -> dict[str, Arra
     """
     gates = _gates(plane, below)
     x, y = np.abs(plane[:, 0]), plane[:, 1]
+    # A smooth sign of x: displacements outward vanish on the midline without a jump.
     outward = plane[:, 0] / np.sqrt(plane[:, 0] ** 2 + 0.35**2)
     fields = {}
     for au, muscles in MUSCLES.items():
@@ -274,6 +282,7 @@ def au_fields(plane: Array, normals: Array, below: np.ndarray) -> dict[str, Arra
         for m in muscles:
             pull = m.displacement(x, y) * gates[m.gate][:, None]
             pull[:, 0] *= outward
+            # Pulled skin slides along the curved face, so it also moves in depth.
             pull[:, 2] -= 0.7 * _rise(normals, pull)
             total += pull
         fields[au] = total
@@ -281,13 +290,13 @@ def au_fields(plane: Array, normals: Array, below: np.ndarray) -> dict[str, Arra
 
 
 def _rise(normals: Array, pull: Array) -> Array:
-    """How far the surface falls back along pulls (N, 3), limited where it is steep."""
+    """How far the surface recedes along the pulls (N, 3), limited where it is steep."""
     slope = (normals[:, :2] * pull[:, :2]).sum(axis=1) / np.maximum(normals[:, 2], 0.35)
     limit = 0.6 * np.linalg.norm(pull[:, :2], axis=1)
     return np.clip(slope, -limit, limit)
 
 
 def side_weights(x: Array, blur: float = 0.6) -> Array:
-    """(2, N) shares of the subject's (left, right) half; they add up to 1 and cross at x = 0."""
+    """(2, N) weights of the subject's (left, right) half; they sum to 1 and cross at x = 0."""
     left = smoothstep(x, -blur, blur)
     return np.stack([left, 1.0 - left])

@@ -1,1 +1,1 @@
-"""The engine of every training: task protocol, loop, folds, schedule, Muon; it knows no system."""
+"""Training engine, independent of the models: task protocol, loop, folds, schedule, Muon."""

@@ -1,11 +1,11 @@
 """Fold-parallel training: the folds and seeds of a small network train as one computation.
 
 The parameters of all networks are stacked (``torch.func.stack_module_state``) and their forward
-passes run under ``vmap``; the gradient of the summed losses is the gradient of each, and AdamW is
-elementwise, so each network learns exactly what it would learn alone. What is random (initial
-weights, order of clips, flips, dropout) depends on the seed and the fold, never on what trains
-beside it. Every fold takes the same number of steps, of full batches, on a schedule fixed in
-advance: nothing is chosen on the test subject.
+passes run under ``vmap``. The gradient of the summed losses is each network's own gradient, and
+AdamW is elementwise, so each network learns exactly what it would learn alone. Everything random
+(initial weights, order of clips, flips, dropout) depends on the seed and the fold, not on the
+networks trained alongside. Every fold takes the same number of steps, of full batches, on a
+schedule fixed in advance: nothing is selected on the test subject.
 
 Letters: N rows, J jobs, B batch, C classes.
 """
@@ -32,20 +32,21 @@ Mirror = Callable[[Inputs], Inputs]
 
 
 class FoldSchedule(LearningRate):
-    """How each network learns, by AdamW.
+    """Training settings of each network, with AdamW.
 
     Attributes:
         epochs: Passes over the training clips; the number of steps follows from the mean size
             of the folds' training sets and is the same for all.
         batch_size: Clips per step.
-        label_smoothing: Of the cross-entropy.
-        balanced: Weight classes inversely to their number in the training set.
-        flips: Show a clip or its mirror image at random, where the caller says how to mirror.
+        label_smoothing: Label smoothing of the cross-entropy.
+        balanced: Weight classes inversely to their frequency in the training set.
+        flips: Draw each clip or its mirror image at random; needs ``mirror`` from the caller.
         folds_at_once: Networks that train together as one computation; memory grows with it.
             None takes 1 on a CPU, where one network fills the caches, and 16 on a GPU.
-        processes: Processes of one thread that share the folds. None takes as many as torch
-            would take threads on a CPU, and 1 on a GPU.
-        oracle_epoch: Keep the epoch that is best on the test rows. Never for honest numbers.
+        processes: Single-threaded processes that share the folds. None takes torch's number of
+            threads on a CPU, and 1 on a GPU.
+        oracle_epoch: Keep the epoch that is best on the test rows. Never use it for reported
+            results.
     """
 
     epochs: int = Field(default=60, ge=1)
@@ -72,7 +73,7 @@ class FoldJob:
         fold: Number of the fold.
         seed: Seed of the run.
         train: Row indices.
-        test: Row indices that are predicted afterwards.
+        test: Row indices to predict after training.
     """
 
     fold: int
@@ -82,14 +83,16 @@ class FoldJob:
 
 
 class _Order:
-    """The rows a job sees, step after step: permutations of its training rows, end to end."""
+    """The rows of a job's batches: permutations of its training rows, one after another."""
 
     def __init__(self, job: FoldJob, batch_size: int, flip_offset: int) -> None:
+        # A stream per job; the leading 5 keeps it apart from other streams with the same seed.
         self.rng = np.random.default_rng([5, job.seed, job.fold])
         self.rows, self.size, self.flip_offset = job.train, batch_size, flip_offset
         self.left = np.empty(0, np.int64)
 
     def __call__(self) -> NDArray[np.int64]:
+        # A batch may span two permutations, so that every batch is full.
         while len(self.left) < self.size:
             self.left = np.concatenate([self.left, self.rng.permutation(self.rows)])
         taken, self.left = self.left[: self.size], self.left[self.size :]
@@ -99,22 +102,22 @@ class _Order:
 
 
 class FoldTrainer:
-    """Networks of one kind, one per job, in training together.
+    """Trains networks of the same architecture together, one per job.
 
     Args:
-        make: Builds a fresh network from named inputs to logits; its random state is set for
-            each job.
-        jobs: What to train.
-        inputs: Named inputs of all N rows, on the device to train on; the first also gives the
-            type of the weights.
+        make: Builds a fresh network from named inputs to logits; the random seed is set for each
+            job.
+        jobs: The networks to train.
+        inputs: Named inputs of all N rows, on the training device; the first one's dtype is used
+            for the weights.
         labels: Class indices (N,).
-        schedule: How.
-        steps: Optimizer steps; from the schedule and all jobs of the run, so that it does not
-            depend on which of them train together.
-        mirror: Named inputs -> those of the mirrored clips, whose classes stay; None: unknown.
+        schedule: Training settings.
+        steps: Optimizer steps; computed from the schedule and all jobs of the run, so that it does
+            not depend on which of them train together.
+        mirror: Named inputs -> those of the mirrored clips, whose classes stay; None if unknown.
 
     Raises:
-        UserError: If the schedule asks for flips and nothing says how to mirror.
+        UserError: If the schedule asks for flips but ``mirror`` is None.
     """
 
     def __init__(
@@ -154,10 +157,11 @@ class FoldTrainer:
         self.done = 0
 
     def step(self) -> Tensor:
-        """One optimizer step of every network; their losses (J,)."""
+        """Take one optimizer step for every network; returns their losses (J,)."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.done, self.steps)
         rows = torch.from_numpy(np.stack([order() for order in self.orders])).to(self.labels.device)
+        # Only the mode and the structure of this module are used; weights are passed to each call.
         self.network.train()
         logits = self._forward({name: x[rows] for name, x in self.inputs.items()})
         losses = self._losses(logits, self.labels[rows])
@@ -171,16 +175,18 @@ class FoldTrainer:
         """Class probabilities (rows, C) on each job's test rows."""
         self.network.eval()
         longest = max(len(job.test) for job in self.jobs)
+        # np.resize repeats the rows up to the longest test set; the repeats are cut off below.
         padded = np.stack([np.resize(job.test, longest) for job in self.jobs])
         rows = torch.from_numpy(padded).to(self.labels.device)
         with torch.no_grad():
             logits = self._forward({name: x[rows] for name, x in self.inputs.items()})
+        # float64, as all recognizers give their probabilities.
         probabilities = logits.softmax(-1).double().cpu().numpy()
         return [probabilities[i, : len(job.test)] for i, job in enumerate(self.jobs)]
 
     def _forward(self, inputs: Inputs) -> Tensor:
         """(J, B, ...) inputs -> logits (J, B, C)."""
-        if len(self.jobs) == 1:  # without vmap, whose grouped operators are slower on a CPU
+        if len(self.jobs) == 1:  # no vmap: its grouped operators are slower on a CPU
             state = tuple({k: v[0] for k, v in s.items()} for s in (self.params, self.buffers))
             alone: Tensor = functional_call(
                 self.network, state, ({n: x[0] for n, x in inputs.items()},)
@@ -191,6 +197,7 @@ class FoldTrainer:
             logits: Tensor = functional_call(self.network, (params, buffers), (x,))
             return logits
 
+        # "error": torch's own dropout would depend on the networks that train together.
         logits: Tensor = vmap(one, randomness="error")(self.params, self.buffers, inputs)
         return logits
 
@@ -206,21 +213,22 @@ class FoldTrainer:
 
 
 def _fresh(make: MakeNetwork, job: FoldJob) -> nn.Module:
-    """A network with the initial weights of this job, leaving the global random state alone."""
+    """A network with this job's initial weights; the global random state is unchanged."""
     with torch.random.fork_rng(devices=[]):
+        # A large prime factor, so that no two pairs of seed and fold share a seed.
         torch.manual_seed(1_000_003 * job.seed + job.fold)
         return make()
 
 
 def _class_weights(labels: Tensor, classes: int) -> Tensor:
-    """Inverse class frequencies with mean 1 over the clips; 0 for an absent class."""
+    """Inverse class frequencies with mean 1 over the clips; 0 for a class without clips."""
     counts = torch.bincount(labels, minlength=classes).double()
     present = (counts > 0).sum()
     return torch.where(counts > 0, counts.sum() / (present * counts.clamp(min=1)), 0.0)
 
 
 def _with_mirror(inputs: Inputs, mirror: Mirror | None) -> Inputs:
-    """Rows N..2N are the mirror images of rows 0..N."""
+    """Append the mirror images: rows N..2N mirror rows 0..N."""
     if mirror is None:
         raise UserError(
             f"schedule.flips: nothing says how {', '.join(inputs)} is mirrored; say flips: false"

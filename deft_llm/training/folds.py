@@ -1,11 +1,11 @@
-"""Training the networks of all folds and seeds: batched, by processes, or both.
+"""Train the networks of all folds and seeds: batched, in several processes, or both.
 
 On a GPU the networks of many folds train as one computation (``fold_trainer``). On a CPU a
-small network is bound by memory, not by the number of operators, so there the folds are shared
-out to processes of one thread each. A fold's result is the same either way.
+small network is bound by memory, not by the number of operators, so the folds are distributed
+over single-threaded processes. A fold's result is the same either way.
 
-``oracle_epoch`` reproduces the field's habit of keeping the epoch that is best on the test
-subject. It exists so that published numbers can be compared like with like; tables must name it.
+``oracle_epoch`` reproduces the common practice of keeping the epoch that is best on the test
+subject. It exists for a fair comparison with published numbers; tables must state its use.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from deft_llm.training.fold_trainer import (
 
 Probabilities = list[NDArray[np.float64]]
 _AT_ONCE_ON_A_GPU = 16
-_LABELS = "labels"  # beside the inputs, none of which is called so
+_LABELS = "labels"  # key in the file of inputs; no input has this name
 
 
 def train_folds(
@@ -55,25 +55,26 @@ def train_folds(
     """Train every job and predict its test rows.
 
     Args:
-        make: Builds a fresh network; a module-level function or a partial of one, where several
-            processes share the work.
-        jobs: What is still to be trained.
-        inputs: Named inputs of all rows, on the device to train on.
+        make: Builds a fresh network; with several processes, a module-level function or a partial
+            of one.
+        jobs: Jobs still to be trained.
+        inputs: Named inputs of all rows, on the training device.
         labels: Class indices (N,), same device.
-        schedule: How.
-        describe: Words for the progress bar.
-        all_jobs: The whole run, where some of it is done already; fixes the number of steps.
-        mirror: Named inputs -> those of the mirrored clips; a module-level function as well.
+        schedule: Training settings.
+        describe: Label of the progress bar.
+        all_jobs: All jobs of the run, if some are done already; fixes the number of steps.
+        mirror: Named inputs -> those of the mirrored clips; same restriction as ``make``.
 
     Yields:
-        Each job with class probabilities (rows, C) of its test rows, as soon as they are known;
-        with several processes in the order in which they are finished. Close the generator
-        (``contextlib.closing``) where it may be left early: that ends the processes.
+        Each job with class probabilities (rows, C) of its test rows, as soon as they are ready;
+        with several processes in order of completion. Use ``contextlib.closing`` if the generator
+        may be abandoned early, which ends the processes.
 
     Raises:
-        UserError: If a process was ended from outside or cannot import what makes a network, or the
-            schedule asks for flips and nothing says how to mirror.
+        UserError: If a process was ended from outside or cannot import ``make``, or the schedule
+            asks for flips but ``mirror`` is None.
     """
+    # From all jobs, so that a resumed run trains the remaining folds for as many steps.
     steps = schedule.steps(float(np.mean([len(job.train) for job in all_jobs or jobs])))
     at_once, processes = _split(schedule, labels.device)
     chunks = [jobs[i : i + at_once] for i in range(0, len(jobs), at_once)]
@@ -87,7 +88,7 @@ def train_folds(
 
 
 def _split(schedule: FoldSchedule, device: torch.device) -> tuple[int, int]:
-    """Networks at once, and processes."""
+    """Number of networks per computation, and of processes."""
     cpu = device.type == "cpu"
     at_once = schedule.folds_at_once or (1 if cpu else _AT_ONCE_ON_A_GPU)
     return at_once, schedule.processes or (torch.get_num_threads() if cpu else 1)
@@ -103,7 +104,7 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Training:
-    """How every job is trained."""
+    """The settings that all jobs share."""
 
     make: MakeNetwork
     schedule: FoldSchedule
@@ -118,6 +119,7 @@ class _Training:
             self.make, jobs, rows.inputs, rows.labels, self.schedule, self.steps, self.mirror
         )
         best = _Best(jobs, rows.labels) if self.schedule.oracle_epoch else None
+        # Steps in an epoch of the mean training set, as the folds differ in size.
         every = max(1, self.steps // self.schedule.epochs)
         for done in range(1, self.steps + 1):
             trainer.step()
@@ -128,7 +130,7 @@ class _Training:
 
 
 class _Best:
-    """Keeps, for each job, the prediction with the most hits on its test rows."""
+    """Keeps each job's prediction with the most correct test rows."""
 
     def __init__(self, jobs: Sequence[FoldJob], labels: Tensor) -> None:
         self.truth = [labels.cpu().numpy()[job.test] for job in jobs]
@@ -149,10 +151,12 @@ def _by_processes(
     processes: int,
     bar: tqdm,
 ) -> Iterator[tuple[FoldJob, NDArray[np.float64]]]:
-    """Jobs with their probabilities, as they are finished."""
+    """Jobs with their probabilities, in order of completion."""
+    # The context of parallel_map's processes; a shared value of another context cannot be passed
+    # on.
     steps = get_context("spawn").Value("q", 0)
     with TemporaryDirectory(prefix="deft-folds-") as folder:
-        # By a file: every process reads it once, however many chunks it is given.
+        # In a file, so that every process reads the inputs once, however many chunks it gets.
         file = Path(folder) / "rows.safetensors"
         given = {**rows.inputs, _LABELS: rows.labels}
         save_file({name: np.ascontiguousarray(x.cpu().numpy()) for name, x in given.items()}, file)
@@ -176,7 +180,7 @@ def _by_processes(
 
 @dataclass(frozen=True)
 class _Remote:
-    """``_Training`` in another process, which reads inputs and labels from a file once."""
+    """Runs ``_Training`` in another process; reads inputs and labels from a file once."""
 
     training: _Training
     file: Path
@@ -193,11 +197,12 @@ class _Remote:
         return number, self.training.run(self.rows, jobs, _step_done)
 
 
+# A global, because a shared value can be passed to a process only when it starts.
 _steps_done: Synchronized[int]
 
 
 def _count_in(steps: Synchronized[int]) -> None:
-    """Keep the counter of steps that all processes share."""
+    """Store the shared step counter in this process."""
     global _steps_done
     _steps_done = steps
 

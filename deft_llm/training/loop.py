@@ -1,8 +1,8 @@
-"""One loop for every task that is no language model: accelerate, checkpoints, bit-equal resume.
+"""Training loop for all tasks outside ``transformers.Trainer``: checkpoints, bit-equal resume.
 
-A task joins a model, its loss and its data. The loop knows steps: batch ``i`` is a function of
-``i`` alone and the learning rate one of the step, so a run that was stopped goes on from its last
-checkpoint bit for bit.
+A task combines a model, its loss and its data. Batch ``i`` is a function of ``i`` alone, and the
+learning rate a function of the step, so an interrupted run resumes from its last checkpoint with
+bit-equal results.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Task(Protocol):
     model: nn.Module
 
     def batch(self, index: int) -> dict[str, Tensor]:
-        """Training batch number ``index``, the same whenever it is asked for."""
+        """Training batch number ``index``; the same at every call."""
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses by name: what "loss" holds is minimised, the rest is for the log."""
+        """Losses by name: "loss" is minimised, the others are only logged."""
 
     def predict(self, batch: Batch) -> Any:
-        """The model's answer to a batch, without gradients."""
+        """The model's output for a batch, without gradients."""
 
     def evaluate(self) -> dict[str, float]:
         """Scores on held-out data; may be empty."""
@@ -53,14 +53,14 @@ class Task(Protocol):
 
 @runtime_checkable
 class HasEnds(Protocol):
-    """A network that knows which of its layers Muon leaves to AdamW."""
+    """A network that names the layers that Muon leaves to AdamW."""
 
     def ends(self) -> list[nn.Module]:
-        """The layers that read pixels or write what is answered."""
+        """First and last layers: those that read pixels or write the output."""
 
 
 class _Batches(Dataset[dict[str, Tensor]]):
-    """The batches of one process from a given step on."""
+    """The batches of one process, from a given step onwards."""
 
     def __init__(self, task: Task, schedule: Schedule, start: int, rank: int, world: int) -> None:
         self.task, self.rank, self.world = task, rank, world
@@ -70,6 +70,7 @@ class _Batches(Dataset[dict[str, Tensor]]):
         return self.count - self.first
 
     def __getitem__(self, i: int) -> dict[str, Tensor]:
+        # Processes take turns in one sequence of batches, so each batch is used once.
         return self.task.batch((self.first + i) * self.world + self.rank)
 
 
@@ -78,22 +79,22 @@ def fit(task: Task, schedule: Schedule, output: Path, cpu: bool = False) -> Path
 @overload
 def fit(task: Task, schedule: Schedule, output: None, cpu: bool = False) -> None: ...
 def fit(task: Task, schedule: Schedule, output: Path | None, cpu: bool = False) -> Path | None:
-    """Train a task in its own folder, or go on where it was stopped.
+    """Train a task in its own folder, resuming if it was interrupted.
 
     Writes ``log.jsonl``, ``checkpoint-N`` folders, and at the end ``final``.
 
     Args:
-        task: What to train.
-        schedule: How.
+        task: The task to train.
+        schedule: Training settings.
         output: Folder of the run; None writes nothing and shows no progress bar, for a short run
-            that is part of something larger.
-        cpu: Leave accelerators alone.
+            that is part of a larger one.
+        cpu: Train on the CPU even if there is an accelerator.
 
     Returns:
         The folder ``final``, or None without an output folder.
 
     Raises:
-        UserError: If the loss is no longer finite.
+        UserError: If the loss becomes NaN or infinite.
     """
     final = None if output is None else output / FINAL
     if final is not None and final.is_dir():
@@ -106,6 +107,7 @@ def fit(task: Task, schedule: Schedule, output: Path | None, cpu: bool = False) 
     model, optimizer = accelerator.prepare(task.model, optimizer)
     task.model = model
     run = RunFolder(output, accelerator)
+    # After prepare: accelerate restores only the objects that it has prepared.
     start = run.resume()
     batches = _batches(task, schedule, start, accelerator)
     shown = tqdm(
@@ -122,6 +124,8 @@ def fit(task: Task, schedule: Schedule, output: Path | None, cpu: bool = False) 
         losses = _step(accelerator, task, optimizer, batches, schedule)
         done = step + 1
         if done % schedule.log_every == 0 or done == schedule.steps:
+            # float() waits for the GPU, so losses are read and checked on logging and saving steps
+            # only.
             values = {name: float(value) for name, value in losses.items()}
             _must_be_finite(values["loss"], done, output)
             run.log({"step": done, "lr": schedule.rate(step, schedule.steps), **values})
@@ -153,9 +157,10 @@ def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
 def _batches(
     task: Task, schedule: Schedule, start: int, accelerator: Accelerator
 ) -> Iterator[dict[str, Tensor]]:
-    """This process's batches, from a step on."""
+    """This process's batches, from a given step onwards."""
     data = _Batches(task, schedule, start, accelerator.process_index, accelerator.num_processes)
-    # A generator of its own: starting to iterate would draw from the state just restored.
+    # A separate generator: DataLoader draws a seed when iteration starts, which would advance the
+    # global random state that was just restored.
     return iter(
         DataLoader(data, batch_size=None, num_workers=schedule.loaders, generator=torch.Generator())
     )
@@ -168,11 +173,12 @@ def _step(
     batches: Iterator[dict[str, Tensor]],
     schedule: Schedule,
 ) -> dict[str, Tensor]:
-    """One optimizer step over ``accumulate`` batches; the mean of each loss."""
+    """Take one optimizer step over ``accumulate`` batches; returns the mean of each loss."""
     total: dict[str, Tensor] = {}
     for k in range(schedule.accumulate):
         batch = {name: x.to(accelerator.device) for name, x in next(batches).items()}
         last = k + 1 == schedule.accumulate
+        # Processes exchange gradients once per step, with the last batch.
         with nullcontext() if last else accelerator.no_sync(task.model), accelerator.autocast():
             losses = task.training_step(batch)
             accelerator.backward(losses["loss"] / schedule.accumulate)
@@ -186,7 +192,7 @@ def _step(
 
 
 def _evaluate(task: Task, step: int, run: RunFolder) -> None:
-    """Log the task's scores, where it has any."""
+    """Log the task's scores, if it has any."""
     if scores := task.evaluate():
         run.log({"step": step, **scores})
         text = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())

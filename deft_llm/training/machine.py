@@ -1,4 +1,4 @@
-"""The machine that a run has: its processes, cores, GPU, and what it is fast at."""
+"""Properties of the machine: processes, cores, GPU, and whether bfloat16 is fast."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ import torch
 from accelerate import PartialState
 
 logger = logging.getLogger(__name__)
-_NARROW = ("NO AVX", "DEFAULT", "AVX2")
+_NARROW = ("NO AVX", "DEFAULT", "AVX2")  # torch's names for CPU capabilities below AVX-512
 
 
 def sharded_on_cpu() -> bool:
-    """Whether DeepSpeed is to run without a GPU."""
+    """Whether DeepSpeed is enabled on a machine without a GPU."""
+    # The variable that ``accelerate launch`` sets; no Accelerator exists yet that could be asked.
     wanted = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
     return wanted and not torch.cuda.is_available()
 
 
 def process_state() -> PartialState:
-    """This process among the others, on the machine's GPU or its CPU.
+    """The state of this process in a distributed run, on a GPU or the CPU.
 
-    With ``cpu=True``, accelerate silently leaves DeepSpeed out; without it, accelerate finds no
-    backend for more than one process.
+    DeepSpeed without a GPU needs an explicit backend: with ``cpu=True`` accelerate silently skips
+    DeepSpeed, and without it accelerate finds no backend for more than one process.
     """
     if sharded_on_cpu():
         return PartialState(backend="gloo")
@@ -33,31 +34,32 @@ def process_state() -> PartialState:
 
 
 def is_shared(module: torch.nn.Module) -> bool:
-    """Whether ZeRO-3 leaves each process a share of the weights."""
+    """Whether ZeRO-3 has split the weights between the processes."""
     return any(hasattr(p, "ds_id") for p in module.parameters())
 
 
 def whole(module: torch.nn.Module) -> AbstractContextManager[Any]:
-    """Gather all weights of a module, if they are shared; all processes must enter together."""
+    """Gather a module's weights if ZeRO-3 has split them; all processes must enter together."""
     if not is_shared(module):
         return nullcontext()
+    # Imported on use: DeepSpeed is optional.
     zero: Any = importlib.import_module("deepspeed.runtime.zero")
     gathered: AbstractContextManager[Any] = zero.GatheredParameters(list(module.parameters()))
     return gathered
 
 
 def use_all_cores() -> None:
-    """Use every core: on a CPU ``accelerate launch`` leaves even a lone process one thread."""
+    """Use all cores: on a CPU, ``accelerate launch`` gives even a single process one thread."""
     if not torch.cuda.is_available():
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         torch.set_num_threads(max(1, _cores() // processes))
 
 
 def takes_bfloat16(wanted: bool) -> bool:
-    """Whether to run under bfloat16 autocast: if it is wanted and this machine is fast at it.
+    """Whether to run under bfloat16 autocast: if it is wanted and fast on this machine.
 
-    A CPU without AVX-512 has no kernels for it (a step of the experts took 10 s, in float32
-    1.3 s), so that float32 is used there, which is logged.
+    A CPU without AVX-512 has no bfloat16 kernels (a step of the experts took 10 s instead of 1.3 s
+    in float32), so float32 is used there; this is logged.
     """
     slow = not torch.cuda.is_available() and torch.backends.cpu.get_cpu_capability() in _NARROW
     if wanted and slow:
@@ -66,7 +68,7 @@ def takes_bfloat16(wanted: bool) -> bool:
 
 
 def _cores() -> int:
-    """Cores that this process may use, which a container or taskset limits."""
+    """Cores that this process may use; a container or taskset can limit them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

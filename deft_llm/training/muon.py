@@ -1,12 +1,13 @@
 """Muon for the matrices of a network and AdamW for the rest, as one optimizer.
 
-Muon (Jordan 2024) brings the momentum of a weight matrix to orthogonality before the step. The
-weights of a convolution are taken as the matrix from all that it sees to its outputs. The step is
-scaled to the size of AdamW's (arXiv 2502.16982), so that one learning rate serves both.
+Muon (Jordan 2024) orthogonalizes the momentum of a weight matrix before the step. The weights of
+a convolution are treated as a matrix from all its inputs to its outputs. The step is scaled to
+the size of AdamW's (arXiv 2502.16982), so that both use the same learning rate.
 
-Against AdamW alone, at equal steps: loss on structured answers about clips left out 0.22 nats a
-token for 0.31 (the tiny recipe's conversations, 500 steps), endpoint error on faces left out 0.060
-px for 0.067 (an early form of the first flow in `flow_models/first_flow.py`, 600 steps).
+Compared with AdamW alone at equal steps: loss on structured answers about held-out clips 0.22
+nats per token instead of 0.31 (the tiny recipe's conversations, 500 steps), endpoint error on
+held-out faces 0.060 px instead of 0.067 (an early form of the first flow in
+`flow_models/first_flow.py`, 600 steps).
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from deft_llm.training.machine import takes_bfloat16
 
 
 class WideMuon(Muon):
-    """torch's Muon with its iteration in float32, not bfloat16: for CPUs that are slow at that.
+    """torch's Muon with its iteration in float32, for CPUs on which bfloat16 is slow.
 
-    There a step of the tiny recipe's language model takes 0.7 s for 3.5 s.
+    On such a CPU, a step of the tiny recipe's language model takes 0.7 s instead of 3.5 s.
     """
 
     @torch.no_grad()
@@ -41,6 +42,8 @@ class WideMuon(Muon):
                 if "momentum_buffer" not in state:
                     state["momentum_buffer"] = torch.zeros_like(weight.grad)
                 kept = state["momentum_buffer"].lerp_(weight.grad, 1 - momentum)
+                # Nesterov momentum, as in torch's Muon: the gradient moved towards its running
+                # mean.
                 update = orthogonal(
                     weight.grad.lerp(kept, momentum),
                     group["ns_coefficients"],
@@ -48,6 +51,7 @@ class WideMuon(Muon):
                     group["eps"],
                 )
                 weight.mul_(1 - lr * group["weight_decay"])
+                # Matches the RMS of AdamW's update ("match_rms_adamw" in torch).
                 weight.add_(update, alpha=-0.2 * lr * max(weight.shape) ** 0.5)
         return loss
 
@@ -67,13 +71,15 @@ def orthogonal(
 
     Args:
         matrix: (M, N), float32.
-        coefficients: Of the quintic polynomial.
-        steps: How often it is applied.
-        eps: Least norm that is divided by.
+        coefficients: Coefficients of the quintic polynomial.
+        steps: Number of iterations.
+        eps: Lower bound of the norm in the division.
     """
     a, b, c = coefficients
+    # Transpose tall matrices, so that the Gram matrix has the shorter side.
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
+    # The Frobenius norm bounds the largest singular value, as the iteration requires at most 1.
     x = x / x.norm().clamp(min=eps)
     for _ in range(steps):
         gram = x @ x.T
@@ -87,7 +93,7 @@ class MuonAdamW(Optimizer):
     def __init__(
         self, matrices: list[dict[str, Any]], others: list[dict[str, Any]], **adamw: Any
     ) -> None:
-        """Join them.
+        """Create both optimizers.
 
         Args:
             matrices: Groups of parameters of two dimensions or more (outputs first), with ``lr``
@@ -106,11 +112,13 @@ class MuonAdamW(Optimizer):
                 self.parts.append(kind(matrices, adjust_lr_fn="match_rms_adamw"))
         if others:
             self.parts.append(AdamW(others, **adamw))
+        # Copies, because Optimizer's constructor changes the groups it is given; _join replaces
+        # them.
         super().__init__([dict(group) for part in self.parts for group in part.param_groups], {})
         self._join()
 
     def _join(self) -> None:
-        """Let a scheduler's writes reach the parts: their groups are this optimizer's."""
+        """Share the parts' groups, so that a scheduler's changes reach the parts."""
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     @torch.no_grad()
@@ -127,7 +135,7 @@ class MuonAdamW(Optimizer):
         return {"parts": [part.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the states of both parts."""
+        """Restore the states of both parts."""
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._join()
@@ -135,9 +143,10 @@ class MuonAdamW(Optimizer):
 
 @contextmanager
 def _flat(weights: Iterable[nn.Parameter]) -> Iterator[None]:
-    """The weights of convolutions, and their gradients, as matrices for a while."""
+    """Temporarily reshape the weights of convolutions and their gradients to matrices."""
     shapes = [(weight, weight.shape) for weight in weights]
     for weight, _ in shapes:
+        # torch requires the gradient to have its weight's shape; take it off while that changes.
         gradient, weight.grad = weight.grad, None
         weight.data = weight.data.flatten(1)
         weight.grad = None if gradient is None else gradient.flatten(1)
@@ -155,12 +164,12 @@ def matrices_of(
     but: Iterable[nn.Module | None] = (),
     kinds: tuple[type[nn.Module], ...] = (nn.Linear,),
 ) -> set[int]:
-    """Ids of the weights that Muon is meant for: those of layers between hidden values.
+    """Ids of the weights for Muon: those of hidden layers.
 
     Args:
         model: The network.
-        but: Layers to leave out: those that read pixels, or read out classes, words or motion.
-        kinds: Kinds of layers. Convolutions in groups are left out, as their weights mix nothing.
+        but: Layers to exclude: those that read pixels or output classes, words or motion.
+        kinds: Types of layers. Grouped convolutions are excluded, as they do not mix channels.
     """
     left_out = {id(layer) for layer in but}
     return {

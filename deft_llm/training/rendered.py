@@ -1,4 +1,4 @@
-"""What trainings on rendered sets share: a task's network and sets, and the run from set to end."""
+"""Shared parts of trainings on rendered sets: the task's base class, and the complete run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Store = TypeVar("Store", bound=Sized)
 
 
 class RenderedRecipe(Protocol):
-    """What a recipe on rendered sets has, whatever it trains."""
+    """Fields of every recipe that trains on rendered sets."""
 
     output: Path
     seed: int
@@ -45,12 +45,12 @@ Recipe = TypeVar("Recipe", bound=RenderedRecipe)
 
 
 class RenderedTask(ABC, Generic[Recipe, Store]):
-    """A network and the sets it learns from and is scored on; half of a ``Task``.
+    """Network, training set and held-out set; subclasses add the rest of a ``Task``.
 
     Args:
         recipe: The recipe.
         store: Training set.
-        held_out: Set for the scores of the log.
+        held_out: Set for the scores in the log.
     """
 
     def __init__(self, recipe: Recipe, store: Store, held_out: Store | None = None) -> None:
@@ -60,10 +60,10 @@ class RenderedTask(ABC, Generic[Recipe, Store]):
 
     @abstractmethod
     def network(self, start: Path | None) -> torch.nn.Module:
-        """The network saved in a folder, or a fresh one."""
+        """The network saved in a folder, or a new one."""
 
     def save(self, folder: Path) -> None:
-        """Weights and configuration."""
+        """Save weights and configuration."""
         network = cast(Configured, self.model)
         save_network(network, folder, getattr(torch, self.recipe.save_dtype))
 
@@ -75,16 +75,17 @@ def train_rendered(
     make_task: Callable[[Recipe, Store, Store | None], Task],
     shown: str,
 ) -> None:
-    """Render what is missing, then train or go on; a finished run is left as it is.
+    """Render missing sets, then train or resume; does nothing if the run is finished.
 
     Args:
         recipe: The recipe; its folder is claimed already.
-        folder: Of the training set.
-        load: Settings and folder -> the set, rendered first where need be.
+        folder: Folder of the training set.
+        load: Settings and folder -> the set, rendered if missing.
         make_task: Recipe, training set, held-out set -> task.
-        shown: What the set shows and what a batch is made of, for the log.
+        shown: Description of the set and a batch, for the log.
     """
     final = recipe.output / FINAL
+    # Checked before the sets are opened, as missing ones would be rendered again.
     if final.is_dir():
         logger.info("already finished at step %d: %s", recipe.schedule.steps, final)
         return
@@ -93,6 +94,7 @@ def train_rendered(
     if recipe.validation is not None:
         held_out = load(recipe.validation, recipe.output / "validation")
     use_all_cores()
+    # After rendering, so that the initial weights do not depend on what was rendered in this run.
     set_seed(recipe.seed)
     task = make_task(recipe, store, held_out)
     logger.info(

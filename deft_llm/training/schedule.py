@@ -1,4 +1,4 @@
-"""How fast and how long to learn: the settings that all trainings share, and the rate of a step."""
+"""Learning rate and length of training: the settings that all trainings share."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Shape = Literal["constant", "onecycle", "cosine", "whole_cosine"]
 
 
 class LearningRate(Settings):
-    """How fast to learn, whatever a run is counted in.
+    """Learning rate and weight decay, independent of the length of the run.
 
     Attributes:
-        learning_rate: Its peak.
+        learning_rate: Peak learning rate.
         shape: "constant" stays at the peak from the first step on. "onecycle" falls linearly and
             "cosine" along half a cosine, both after the warm-up. "whole_cosine" is half a cosine
-            over all steps, which the warm-up damps at its beginning.
+            over all steps, damped by the warm-up at the beginning.
         warmup: Share of the steps with a rising rate.
-        weight_decay: The optimizer's.
+        weight_decay: Weight decay of the optimizer.
     """
 
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -30,11 +30,12 @@ class LearningRate(Settings):
     weight_decay: float = Field(default=1e-4, ge=0)
 
     def rate(self, step: int, steps: int) -> float:
-        """Learning rate of a step, 0-based, of a run of so many steps."""
+        """Learning rate of a 0-based step in a run of ``steps`` steps."""
         if self.shape == "constant":
             return self.learning_rate
         peak, rising = self.learning_rate, self.warmup * steps
         if step < rising:
+            # + 1, so that the first step already has a rate above zero.
             peak = peak * (step + 1) / (rising + 1)
             if self.shape != "whole_cosine":
                 return peak
@@ -45,18 +46,18 @@ class LearningRate(Settings):
 
 
 class Schedule(LearningRate):
-    """How fast and how long to learn, in optimizer steps.
+    """Training schedule in optimizer steps.
 
     Attributes:
         steps: Optimizer steps.
         accumulate: Batches per optimizer step.
         optimizer: "adamw", or "muon" for linear layers and convolutions with AdamW for the rest.
-        clip: Largest norm of the gradient; 0 leaves it.
-        bf16: Run under bfloat16 autocast, where the machine is fast at it (``takes_bfloat16``).
+        clip: Largest norm of the gradient; 0 does not clip.
+        bf16: Run under bfloat16 autocast if the machine is fast at it (``takes_bfloat16``).
         save_every: Steps between checkpoints.
         log_every: Steps between rows of the log.
         evaluate_every: Steps between evaluations; 0 evaluates at the end only.
-        loaders: Processes that prepare batches; 0 prepares them in this one.
+        loaders: Processes that prepare batches; 0 prepares them in the training process.
     """
 
     steps: int = Field(ge=1)

@@ -1,4 +1,4 @@
-"""What ``train.py`` can train, by the ``task`` key of its YAML."""
+"""The tasks of ``train.py``, selected by the ``task`` key of its YAML."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ TASKS: dict[str, str] = {
     "landmarks": "deft_llm.landmark_models.task:train",
     "flow_prior": "deft_llm.recognizers.flow_prior_task:train",
 }
-"""Name -> "module:function(values, where)", imported when asked for."""
+"""Name -> "module:function(values, where)", imported on use."""
 
 COSTS: dict[str, str] = {"deft": "deft_llm.deft.tuning.cost:estimate_cost"}
-"""Name -> "module:function(values, where) -> lines": what a run would cost."""
+"""Name -> "module:function(values, where) -> lines": the estimated cost of a run."""
 
 
 def run(path: Path, overrides: Sequence[str] = ()) -> None:
-    """Train what a configuration describes.
+    """Train from a configuration file.
 
     Args:
         path: A file of ``train_configs/``.
@@ -40,13 +40,13 @@ def run(path: Path, overrides: Sequence[str] = ()) -> None:
 
 
 def estimate_cost(path: Path, overrides: Sequence[str] = ()) -> list[str]:
-    """What a run would cost, in lines to print; nothing is trained or written.
+    """Estimate the cost of a run, as lines to print; nothing is trained or written.
 
     Raises:
-        UserError: As ``run``, or if nothing estimates the task's cost.
+        UserError: As ``run``, or if the task has no cost estimate.
     """
     values, name = _read(path, overrides)
-    resolve(TASKS, name, f"{path}: task")  # a misspelt one is answered as by run
+    resolve(TASKS, name, f"{path}: task")  # a misspelt task gets the same message as in run
     if name not in COSTS:
         raise UserError(f"{path}: task {name} has no dry run; those that have: {', '.join(COSTS)}")
     estimate: Callable[..., list[str]] = resolve(COSTS, name, "task")

@@ -1,7 +1,7 @@
 """Questions and answers about one clip, from its evidence and its labels.
 
-The wording lives in ``unimer/templates``; this module fills it in, ``answers.py`` reads
-an answer back.
+The wording is in ``unimer/templates``; this module fills it in, and ``answers.py`` parses
+answers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
 from deft_llm.resources import templates as own_templates
 
-# What DEFT-LLM's own recipe trains on; unimer/conversation_sampler.py has all types. An answer of
-# one word is asked for more often, as it weighs one token in the loss.
+# Question types of DEFT-LLM's own recipe; unimer/conversation_sampler.py has all types. "class"
+# and "emotion" are asked often because a one-word answer weighs about one token in the loss.
 _QUESTION_WEIGHTS = {
     **{"structured_answer": 8, "class": 8, "emotion": 4},
     **{"motion": 3, "aus": 3, "why": 3, "au_yes_no": 2},
@@ -33,7 +33,8 @@ _AU = frozenset({"number", "name"})
 _STATEMENT = frozenset({"where", "moves", "direction"})
 _TIME = frozenset({"time", "frame"})
 _LABELS = frozenset({"aus", "emotion", "label"})
-# Fields that are filled in; a template with any other would fail in the middle of a build.
+# Fields that the code fills in. Templates are checked against them when they are loaded, because
+# an unknown field would otherwise raise KeyError in the middle of a build.
 QUESTION_FIELDS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("au_yes_no", "side", "au_motion"), _AU),
     "counterfactual": frozenset({"emotion"}),
@@ -85,7 +86,7 @@ class Templates:
         """Read ``questions.yaml`` and ``answers.yaml``.
 
         Args:
-            folder: Where they lie; None: the wording that comes with the package.
+            folder: Folder of both files; None for the wording in the package.
 
         Raises:
             UserError: If a file is missing, lacks an entry, or an entry has an unknown field.
@@ -132,17 +133,21 @@ def _check_fields(path: Path, name: str, text: Any, known: frozenset[str]) -> No
 
 
 def statements(evidence: Sequence[Evidence]) -> list[tuple[str, str, str, str]]:
-    """Join equal motion of a left and a right region: (where, moves, direction, strength)."""
+    """Evidence as (where, moves, direction, strength); equal left and right motion is joined."""
+    # Directions of sided regions are "inward" or "outward", so symmetric motion has the same
+    # name on both sides.
     by_region = {row.region: row for row in evidence}
     rows, done = [], set()
     for row in evidence:
         if row.region in done:
             continue
         twin = by_region.get(facs.mirror_region(row.region))
+        # A midline region (glabella, chin) is its own mirror image.
         same = twin is not None and twin is not row and twin.direction == row.direction
         done.add(row.region)
         if same and twin is not None:
             done.add(twin.region)
+            # The region's name without its side.
             part = row.region.partition(" ")[2]
             where = f"Both {PLURALS.get(part, part + 's')}"
             magnitude = (row.magnitude + twin.magnitude) / 2
@@ -159,9 +164,9 @@ class Turn:
 
     Attributes:
         kind: Question type.
-        question: As asked.
-        answer: As answered.
-        evidence: Places in ``Facts.evidence + Facts.returns`` that the answer states.
+        question: Text of the question.
+        answer: Text of the answer.
+        evidence: Indices into ``Facts.evidence + Facts.returns`` of what the answer states.
     """
 
     kind: str
@@ -177,7 +182,7 @@ class AnswerWriter:
         self.templates = templates
 
     def answer(self, kind: str, facts: Facts) -> str:
-        """The answer to one question type (yes/no questions: see ``yes_no``)."""
+        """The answer to one question type (for "au_yes_no": see ``turn``)."""
         return {
             "class": lambda: facts.coarse,
             "emotion": lambda: facts.emotion or NOTHING,
@@ -187,6 +192,7 @@ class AnswerWriter:
             "structured_answer": lambda: self._structured_answer(facts),
         }[kind]()
 
+    # `name` is positional-only because a template field is called "name" too.
     def text(self, name: str, /, **fields: str) -> str:
         """One sentence of the templates."""
         return self.templates.answers[name].format(**fields)
@@ -203,15 +209,18 @@ class AnswerWriter:
         )
 
     def rationale(self, facts: Facts) -> str:
-        """One sentence for each AU with the motion it rests on, then the reading."""
+        """One sentence for each AU with the motion that supports it, then the emotion."""
         if facts.emotion is None:
             return self.text("nothing")
         sentences: list[str] = []
+        # Regions already described: one that two AUs explain is described once, with the first AU.
         stated: set[str] = set()
         for code in facts.aus:
             own = [e for e in facts.evidence if code in e.aus and e.region not in stated]
             stated.update(e.region for e in own)
             au = au_name(code)
+            # All motion of this AU was described with earlier AUs; a sentence that calls the AU
+            # unseen would be wrong.
             if any(code in e.aus for e in facts.evidence) and not own:
                 continue
             if not own:
@@ -228,6 +237,8 @@ class AnswerWriter:
         return " ".join([*sentences, self.text("conclusion", emotion=facts.emotion)])
 
     def _structured_answer(self, facts: Facts) -> str:
+        # The default separators matter: the tokenizer has tokens for exactly these pieces
+        # (answers.PIECES).
         return json.dumps(
             {
                 "class": facts.coarse,
@@ -257,9 +268,10 @@ class AnswerWriter:
 
     @staticmethod
     def _asked_au(present: set[int], rng: random.Random) -> int:
-        """An AU that is present in half of the cases, so that neither answer is a safe bet."""
+        """An AU that is present in half of the cases, so that yes and no are equally frequent."""
         if present and rng.random() < 0.5:
             return rng.choice(sorted(present))
+        # AUs without movements (such as eye and head positions) never show in region motion.
         absent = [n for n, au in facs.ACTION_UNITS.items() if au.movements and n not in present]
         return rng.choice(absent)
 
@@ -269,10 +281,10 @@ class AnswerWriter:
         """Several turns of different question types.
 
         Args:
-            facts: What may be said.
-            rng: Decides types and phrasings.
+            facts: What the answers may state.
+            rng: Draws types and phrasings.
             turns: Number of questions.
-            emotion_known: False for a clip whose AUs were drawn without an emotion: questions
+            emotion_known: False for a clip whose AUs were drawn without an emotion; question types
                 whose answer names an emotion are left out.
         """
         weights = dict(_QUESTION_WEIGHTS)
@@ -280,6 +292,7 @@ class AnswerWriter:
             for kind in ("structured_answer", "class", "emotion", "why"):
                 del weights[kind]
         kinds: list[str] = []
+        # Weighted draw without repetition: a type drawn again is rejected.
         while len(kinds) < min(turns, len(weights)):
             kind = rng.choices(list(weights), weights=list(weights.values()))[0]
             if kind not in kinds:
@@ -290,9 +303,11 @@ class AnswerWriter:
 
 
 def stated_evidence(kind: str, facts: Facts) -> tuple[int, ...]:
-    """The evidence that the answer to a question type states."""
+    """Indices into ``evidence + returns`` of what the answer to a question type states."""
+    # This answer states the offset-phase rows, which follow the onset-phase rows.
     if kind == "phases":
         return tuple(range(len(facts.evidence), len(facts.evidence) + len(facts.returns)))
     states = {"motion", "why", "structured_answer", "counterfactual"}
+    # Without an emotion, "why" and "counterfactual" are answered without naming any motion.
     speaks = facts.emotion is not None or kind in {"motion", "structured_answer"}
     return tuple(range(len(facts.evidence))) if kind in states and speaks else ()

@@ -1,8 +1,8 @@
-"""From measured parts to the finished data set: conversations in every form, counts, card.
+"""From measured parts to the finished dataset: conversations in all formats, counts, card.
 
-Clips are read one at a time and written as they come, so memory does not grow with the data.
-``train.jsonl`` (LLaVA's form) is what DEFT-LLM trains on; ``messages.jsonl`` and ``parquet/`` hold
-the same conversations and those of ``extra.jsonl``: about two clips, or about a hidden face.
+Clips are read and written one at a time, so memory does not grow with the data. DEFT-LLM trains on
+``train.jsonl`` (LLaVA's format); ``messages.jsonl`` and ``parquet/`` hold the same conversations
+and those of ``extra.jsonl``, which are about two clips or about a hidden face.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Assembly(Settings):
     """How conversations are written.
 
     Attributes:
-        seed: Seed of all choices.
-        variants: Conversations per clip; every other one is about the mirrored clip.
+        seed: Seed of all random choices.
+        variants: Conversations per clip; every second one is about the mirrored clip.
         turns: Questions per conversation.
-        comparisons: Also compare clips in pairs.
+        comparisons: Also write conversations about pairs of clips.
     """
 
     seed: int = 0
@@ -51,7 +51,7 @@ class Assembly(Settings):
 
 
 class _Files:
-    """The open files of a data set, put in place together when all is written."""
+    """The open files of a dataset, renamed into place together when all rows are written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,6 +71,7 @@ class _Files:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # Close first: Windows cannot rename an open file.
         self.stack.__exit__(kind, error, trace)
         if kind is None:
             for name in self.files:
@@ -78,7 +79,7 @@ class _Files:
                 os.replace(self.folder / f"{name}.jsonl.partial", path)
 
     def write(self, name: str, row: Row) -> None:
-        """Write a row to train or extra, and in the other forms."""
+        """Write a row to ``train`` or ``extra``, and to the other formats."""
         messages = as_messages(row)
         self.files[name].write(json.dumps(row) + "\n")
         self.files["messages"].write(json.dumps(messages) + "\n")
@@ -97,12 +98,12 @@ def assemble(
     Args:
         folder: Data folder that holds the parts.
         parts: Their names, in order.
-        settings: How.
+        settings: How to write them.
         templates: Wording.
-        refused: (clip, reason) of clips that never got as far as a part.
+        refused: (clip, reason) of clips that failed before they reached a part.
 
     Returns:
-        What was counted; also in ``statistics.json``, with plots and card beside it.
+        The counts, also written to ``statistics.json``, with plots and card beside it.
     """
     clips = PartRecords(folder, parts)
     write_lines(folder / "clips.jsonl", (record.to_json() for record in clips))
@@ -125,7 +126,7 @@ def assemble(
 
 
 class PartRecords:
-    """The records of some parts, read anew each time they are gone through."""
+    """The records of some parts, read from disk on each iteration."""
 
     def __init__(self, folder: Path, parts: Sequence[str]) -> None:
         self.folder, self.parts = folder, parts
@@ -137,18 +138,20 @@ class PartRecords:
 def conversations(
     clips: Iterable[ClipRecord], settings: Assembly, templates: Templates
 ) -> Iterator[Row]:
-    """Every variant of every clip, variants of one clip far apart.
+    """Every variant of every clip, the variants of one clip far apart.
 
     Args:
-        clips: Gone through once for the balance of answers, and once for each variant.
-        settings: How.
+        clips: Iterated once for the balance of answers, and once for each variant.
+        settings: How to write them.
         templates: Wording.
     """
     balances = Balances.of((record.facts(), record.emotion_known) for record in clips)
     sampler = ConversationSampler(AnswerWriter(templates), balances)
+    # Variants in the outer loop: neighbouring rows are about different clips.
     for variant in range(settings.variants):
         mirrored = variant % 2 == 1
         for record in clips:
+            # A stream per conversation: adding a clip does not shift the draws of the others.
             rng = random.Random(f"{settings.seed}/{record.clip}/{variant}")
             facts = record.facts(mirrored)
             turns = sampler.conversation(facts, rng, settings.turns, record.emotion_known)
@@ -161,9 +164,10 @@ def _extra(
     settings: Assembly,
     writer: AnswerWriter,
 ) -> Iterator[Row]:
-    """Conversations about two clips, and about clips that show no face."""
+    """Conversations about two clips, and about clips in which no face was found."""
     if settings.comparisons:
         yield from (pair_row(pair) for pair in pairs(clips, writer, settings.seed) if pair.turns)
     for clip, problem in refused:
+        # Messages about a missing face contain the word; other failures get no conversation.
         if "face" in problem:
             yield hidden_row(clip, writer, settings.seed)

@@ -1,7 +1,7 @@
-"""The leak audit: no subject, clip or content may stand on both sides of a split.
+"""The leak audit: no subject, clip or content may be on both sides of a split.
 
 As a command: ``python instruction_data/audit.py TRAIN TEST``. As a gate: training compares its
-data with the folders that a recipe holds out, and the simulated benchmarks compare their draw.
+data with the folders that a recipe holds out, and the simulated benchmarks compare their clips.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ ID_KINDS = ("subject", "clip", "content")
 
 
 def _ids(records: Iterable[ClipRecord]) -> leaks.Ids:
+    # An iterator would be exhausted after the first kind of id.
     records = list(records)
     return {kind: {getattr(record, kind) for record in records} for kind in ID_KINDS}
 
 
 def shared_ids(train: Iterable[ClipRecord], test: Iterable[ClipRecord]) -> dict[str, list[str]]:
-    """What two sets have in common: "subject", "clip" and "content" -> sorted values.
+    """Ids that two datasets share: "subject", "clip" and "content" -> sorted values.
 
-    An empty value (a clip whose content is not known) is shared with nobody.
+    Empty values (clips of unknown content) are never counted as shared.
     """
     return leaks.shared(_ids(train), _ids(test))
 
 
 def require_disjoint_records(train: Iterable[ClipRecord], test: Iterable[ClipRecord]) -> None:
-    """Refuse a leaking split.
+    """Raise an error for a split that leaks.
 
     Raises:
-        UserError: If a subject, clip or content hash is on both sides; names one.
+        UserError: If a subject, clip or content hash is on both sides; the message names one.
     """
     leaks.require_disjoint(
         _ids(train),

@@ -1,8 +1,8 @@
-"""Yes and no in equal shares, for every single thing that is asked about.
+"""Equal shares of yes and no, for every AU and every emotion that is asked about.
 
-If frequent AUs were asked about where they are present and rare ones where they are absent, the
-question would give the answer away. So the chances of the negatives are fitted: over the whole
-data set every option gets as many expected "no" as "yes".
+If frequent AUs were asked about when present and rare ones when absent, the question would reveal
+the answer. So the probabilities of the negatives are fitted: over the whole dataset, every option
+gets as many expected "no" as "yes".
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from deft_llm import facs
 from deft_llm.answers import Facts
 from deft_llm.simulator.scene.clip_spec import combinations
 
-_STEPS = 60
-_MOST_YES = 0.9
-HARD = 4.0  # how much likelier a hard negative is asked about than another
+_STEPS = 60  # of the fit in Balance
+_MOST_YES = 0.9  # cap: keeps some "no" even if few clips have a true option
+HARD = 4.0  # weight of a hard negative; other negatives weigh 1
 LOOKALIKES: tuple[tuple[int, int], ...] = (
-    *((6, 7), (1, 4), (12, 14), (15, 17)),  # the pairs that coders confuse most
+    *((6, 7), (1, 4), (12, 14), (15, 17)),  # pairs that coders confuse most
     *((1, 2), (9, 10), (20, 14), (23, 24), (16, 25), (26, 25), (43, 45), (5, 7), (12, 13)),
 )
 _ALIKE: dict[int, frozenset[int]] = {
@@ -33,11 +33,11 @@ _ALIKE: dict[int, frozenset[int]] = {
 
 @dataclass(frozen=True)
 class AnswerOptions:
-    """What can be asked of one clip.
+    """The options (AUs or emotions) that one clip can be asked about.
 
     Attributes:
-        yes: Options that are true of it.
-        no: (option, weight) of those that are not; a hard negative weighs more.
+        yes: Options that are true of the clip.
+        no: (option, weight) of options that are not; hard negatives weigh more.
     """
 
     yes: tuple[str, ...]
@@ -45,10 +45,10 @@ class AnswerOptions:
 
 
 class Balance:
-    """Chances of yes, and of every negative, fitted to a data set."""
+    """Probabilities of a yes question and of every negative, fitted to a dataset."""
 
     def __init__(self, choices: Mapping[AnswerOptions, int]) -> None:
-        """Fit to how often each choice occurs."""
+        """Fit to the number of clips with each set of options."""
         self.options = sorted(
             {o for c in choices for o in c.yes} | {o for c in choices for o, _ in c.no}
         )
@@ -58,31 +58,39 @@ class Balance:
         no = np.zeros_like(yes)
         for row, choice in enumerate(choices):
             for option in choice.yes:
+                # ask() draws uniformly among the true options.
                 yes[row, self.index[option]] = 1 / len(choice.yes)
             for option, weight in choice.no:
                 no[row, self.index[option]] = weight
-        # A clip of which nothing can be denied that is true elsewhere is not asked about.
+        # Options that are true of no clip get weight 0 below. A clip whose negatives are all such
+        # options cannot be asked about.
         counts = counts * no[:, yes.any(0)].any(1)
         some = counts[yes.any(1)].sum() if len(counts) else 0.0
+        # Clips without a true option can only get "no", so the others get "yes" more often than in
+        # half of the cases, for one half over all clips.
         self.chance = min(_MOST_YES, 0.5 * counts.sum() / some) if some else 0.0
         said_yes = self.chance * yes.any(1)
+        # Expected number of "yes" per option, which the number of "no" should equal.
         wanted = (counts * said_yes) @ yes
         self.weights = self._fit(no, counts * (1 - said_yes), wanted)
 
     @staticmethod
     def _fit(no: np.ndarray, asks: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        """Weight of each option so that the expected "no" of each meets what is wanted."""
+        """Weights of the options for which the expected number of "no" of each is ``wanted``."""
         weights = wanted.copy()
         for _ in range(_STEPS):
             share = no * weights
             share /= np.maximum(share.sum(1, keepdims=True), 1e-12)
             got = asks @ share
+            # Fixed-point iteration: the square root damps it, because raising one option lowers the
+            # others of the same clip.
             weights *= np.sqrt(wanted / np.maximum(got, 1e-9))
+            # Only ratios matter; normalizing keeps the numbers in range.
             weights /= max(weights.max(initial=0.0), 1e-12)
         return weights
 
     def ask(self, choice: AnswerOptions, rng: random.Random) -> tuple[str, bool] | None:
-        """An option and whether it is true; None where nothing can be asked."""
+        """An option and whether it is true of the clip; None if nothing can be asked."""
         weights = [w * self.weights[self.index[o]] for o, w in choice.no]
         if not sum(weights):
             return None
@@ -92,9 +100,9 @@ class Balance:
 
 
 def au_choice(facts: Facts) -> AnswerOptions:
-    """Which AUs can be asked about: FACS numbers as text, of those that move a region.
+    """The AUs that can be asked about: FACS numbers as text, of AUs that move a region.
 
-    Hard negatives look like a coded AU, or would explain motion that no coded AU explains.
+    A hard negative resembles a coded AU, or would explain motion that no coded AU explains.
     """
     present = {facs.au_number(code) for code in facts.aus}
     seen = [n for n in sorted(present) if facs.ACTION_UNITS[n].movements]
@@ -108,7 +116,7 @@ def au_choice(facts: Facts) -> AnswerOptions:
 
 
 def suggested(facts: Facts) -> tuple[int, ...]:
-    """AUs, not coded, that unexplained motion could be taken for."""
+    """Uncoded AUs that expect some of the unexplained motion."""
     if not facts.unexplained:
         return ()
     moved = {(row.region, row.direction) for row in facts.unexplained}
@@ -122,10 +130,10 @@ def suggested(facts: Facts) -> tuple[int, ...]:
 
 
 def label_choice(facts: Facts) -> AnswerOptions:
-    """Which emotions can be asked about: the coded one, and those that the motion speaks against.
+    """The emotions that can be asked about: the coded one, and those that contradict the motion.
 
-    An emotion is spoken against when no published coding of it (aggregates over CAS(ME)3 and
-    DFME) shares half of the AUs, and it falls in another coarse class. "others" is not asked.
+    An emotion contradicts the motion if no published coding of it (aggregates over CAS(ME)3 and
+    DFME) shares half of the AUs and it belongs to another coarse class. "others" is not asked.
     """
     named = [e for e in facs.EMOTIONS if e != "others"]
     if facts.emotion is None:
@@ -144,6 +152,7 @@ _CODED = {
     emotion: [frozenset(facs.au_number(au) for au in code.split("+")) for code in table]
     for emotion, table in combinations().items()
 }
+# Clips repeat the same AU combinations, so results are cached.
 _SHARED: dict[tuple[str, frozenset[int]], bool] = {}
 
 
@@ -159,14 +168,14 @@ def _shared(emotion: str, numbers: frozenset[int]) -> bool:
 
 @dataclass(frozen=True)
 class Balances:
-    """The balances of one data set."""
+    """The balances of one dataset."""
 
     aus: Balance
     labels: Balance
 
     @classmethod
     def of(cls, all_facts: Iterable[tuple[Facts, bool]]) -> Balances:
-        """Fit to the facts of every conversation, each with whether its emotion is known."""
+        """Fit to (facts, emotion_known) of every clip."""
         aus: Counter[AnswerOptions] = Counter()
         labels: Counter[AnswerOptions] = Counter()
         for facts, emotion_known in all_facts:

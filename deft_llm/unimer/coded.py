@@ -1,4 +1,4 @@
-"""Clips of licensed corpora, measured by ``deft-llm corpora prepare``, as Uni-MER records."""
+"""Uni-MER records of licensed corpora, which ``deft-llm corpora prepare`` has measured."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from deft_llm.unimer.judging import judged
 
 
 def content_hash(features: Features) -> str:
-    """SHA-256 over what was measured: the same frames give the same hash under any name."""
+    """SHA-256 of measured features: the same frames give the same hash under any name."""
+    # "onset" and "texture" come from the pixels alone and suffice to recognize the frames.
     return digest(*(features[name].tobytes() for name in ("onset", "texture")))
 
 
 def problem_of(coding: Annotation | ClipRecord) -> str:
-    """Why a coding cannot be used, or ""."""
+    """The reason why a coding cannot be used, or ""."""
     if coding.emotion is not None and coding.emotion not in facs.EMOTIONS:
         return f"emotion {coding.emotion!r} is none of {', '.join(facs.EMOTIONS)}"
     for code in coding.aus:
@@ -34,7 +35,7 @@ def problem_of(coding: Annotation | ClipRecord) -> str:
 
 
 def _judged(clip: MeasuredClip) -> MeasuredClip:
-    """A coded clip under the dual constraint, or the reason why it cannot be used."""
+    """Apply the dual constraint to a coded clip, or give the reason why it cannot be used."""
     if problem := problem_of(clip.record):
         return replace(clip, features=None, problem=problem)
     assert clip.features is not None, "a prepared corpus hands out measured clips alone"
@@ -42,7 +43,7 @@ def _judged(clip: MeasuredClip) -> MeasuredClip:
 
 
 def _read(corpus: ClipDataset, row: int) -> MeasuredClip:
-    """A clip of the corpus; one whose file is damaged is left out, with the reason."""
+    """A clip of the corpus; a damaged file gives a clip without features, with the reason."""
     try:
         return _judged(corpus[row])
     except UserError as error:
@@ -50,10 +51,11 @@ def _read(corpus: ClipDataset, row: int) -> MeasuredClip:
 
 
 def measure_corpus(corpus: ClipDataset, name: str, folder: Path, shard: Share = ALL) -> list[str]:
-    """Write the parts of a prepared corpus; see ``parts.write_shards``."""
+    """Write the parts of a prepared corpus; see ``clip_shards.write_shards``."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def measured(rows: Iterable[int]) -> Iterator[MeasuredClip]:
+        # No processes: features are measured already, and judging them is fast.
         return (_read(corpus, row) for row in rows)
 
     return write_shards(f"features-{name}", range(len(corpus)), measured, folder, shard)

@@ -13,13 +13,13 @@ from deft_llm.unimer.answer_writer import AnswerWriter
 from deft_llm.unimer.conversation_sampler import Turn
 
 COMPARISON_KINDS = ("compare_class", "compare_strength", "compare_aus")
-_WINDOW = 64  # clips that a partner is sought among: memory stays flat
-_CLEARLY = 1.25  # the stronger clip moves at least this many times as far
+_WINDOW = 64  # previous clips among which a partner is chosen; bounds the memory
+_CLEARLY = 1.25  # minimum ratio of motion for one clip to count as stronger
 
 
 @dataclass(frozen=True)
 class ClipPair:
-    """Two clips and what is asked about them."""
+    """Two clips and the conversation about them."""
 
     first: ClipRecord
     second: ClipRecord
@@ -27,15 +27,16 @@ class ClipPair:
 
 
 def pairs(records: Iterable[ClipRecord], writer: AnswerWriter, seed: int) -> Iterator[ClipPair]:
-    """Every second clip with a partner among the clips shortly before it.
+    """Pair every second clip with one of the clips shortly before it.
 
-    Half of the pairs are sought of one class, half of two.
+    Half of the pairs are drawn from the same class, half from different classes.
     """
     window: deque[ClipRecord] = deque(maxlen=_WINDOW)
     for number, record in enumerate(records):
         rng = random.Random(f"{seed}/{record.clip}/pair")
         if record.emotion_known:
             others = [r for r in window if r.subject != record.subject]
+            # Otherwise most pairs would differ in class, and "different" would be a safe answer.
             wanted = rng.random() < 0.5
             alike = [r for r in others if (_coarse(r) == _coarse(record)) == wanted]
             if number % 2 and alike:
@@ -62,13 +63,14 @@ def _turns(
 
 
 def _answer(kind: str, first: Facts, second: Facts, writer: AnswerWriter) -> str | None:
-    """None where the two are too much alike to be ranked."""
+    """The answer; None if the two clips are too similar to be ranked."""
     if kind == "compare_class":
         if first.coarse == second.coarse:
             return writer.text("same_class", label=first.coarse)
         return writer.text("other_class", label=first.coarse, other=second.coarse)
     if kind == "compare_strength":
         a, b = _largest(first), _largest(second)
+        # The second test covers two clips without motion, for which the first is 0 < 0.
         if max(a, b) < _CLEARLY * min(a, b) or a == b:
             return None
         name = "stronger_first" if a > b else "stronger_second"

@@ -1,13 +1,13 @@
-"""The dual constraint: a region's motion is put into words only where flow and AU label agree.
+"""The dual constraint: a region's motion is stated only where flow and AU label agree.
 
-Place, direction and time have to agree: a coded AU moves that region, the onset phase goes
-its way (within ``MAX_ANGLE``), and the offset phase after the apex supports it. How surely is a
-fitted probability (``unimer/agreement.py``); statements below its threshold are not written. What
-is left over is kept apart and never put into words as fact: coded AUs without visible motion
-("label only"), and regions that are active without any AU ("unexplained", for hard negatives).
+Place, direction and time have to agree: a coded AU moves the region, the onset-phase motion has the
+expected direction (within ``MAX_ANGLE``), and the offset phase supports it. A fitted probability
+(``unimer/agreement.py``) scores the agreement; statements below its threshold are not written. The
+rest is stored separately and never stated as fact: coded AUs without visible motion ("label only"),
+and regions that are active without any AU ("unexplained", for hard negatives).
 
-"Active" (``regions.ACTIVE_Z``, 3) judges a region by itself, without a label. A clip is spoken of
-at all only when one agreed region reaches ``SEEN_Z``.
+"Active" (``regions.ACTIVE_Z``, 3) judges a region by its motion alone, without a label. A clip gets
+statements only if at least one agreed region reaches ``SEEN_Z``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z
 from deft_llm.unimer.agreement import AgreementWeights, candidates, fitted
 
 SEEN_Z = 2.0
-RETURN_Z = 1.0  # least z of a falling phase that is put into words
+RETURN_Z = 1.0  # minimum z for a statement about the offset phase
 Level = Literal["A", "B", "C", "label-only"]
 _LEVELS: tuple[tuple[float, Level], ...] = ((0.8, "A"), (0.5, "B"), (0.0, "C"))
 _NAMES = list(facs.REGIONS)
@@ -37,15 +37,15 @@ _MAGNITUDE, _Z = REGION_COLUMNS.index("magnitude"), REGION_COLUMNS.index("z")
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a clip's flow and coding say together.
+    """The statements of a clip on which flow and coding agree, and the rest.
 
     Attributes:
         evidence: Accepted statements about the onset phase, in the order of ``facs.REGIONS``.
-        returns: Accepted statements about the offset phase, of the same regions.
+        returns: Accepted statements about the offset phase of the same regions.
         label_only: Coded AUs without any accepted motion.
         unexplained: Active regions that no coded AU explains.
-        score: 0..1; half the share of the coded AUs that are seen, half the share of the active
-            motion (z squared) that they explain.
+        score: 0..1; the mean of the share of coded AUs with accepted motion and the share of the
+            active motion (z squared) that accepted statements explain.
         level: "A" from 0.8, "B" from 0.5, "C" below; "label-only" without any statement.
     """
 
@@ -69,12 +69,12 @@ def judge(
     Args:
         regions: (P, R, F) region tables of the clip: onset to apex, apex to offset.
         aus: Coded AUs.
-        source: Where the coding comes from, for the evidence.
-        weights: Of the score; None for the project's own.
-        least: Least probability of a statement that is written; None for that of the weights.
+        source: Source of the coding, stored with the evidence.
+        weights: Fitted score; None for the project's own.
+        least: Minimum probability of a statement; None for the threshold of the weights.
 
     Returns:
-        The judgement.
+        The agreement.
     """
     weights = weights or fitted()
     least = weights.threshold if least is None else least
@@ -113,13 +113,14 @@ def _agreed(
         for c, p in zip(found, sure, strict=True)
         if p >= least
     )
+    # Weak statements are only written together with a clearer one.
     return rows if any(row.z >= SEEN_Z for row in rows) else ()
 
 
 def _returns(
     offset_phase: NDArray[np.float64], evidence: tuple[Evidence, ...]
 ) -> tuple[Evidence, ...]:
-    """Offset motion of the regions with accepted onset motion, where it goes back."""
+    """Statements about the offset phase: regions with accepted onset motion that move back."""
     rows = []
     for row in evidence:
         i, side = _NAMES.index(row.region), facs.REGIONS[row.region].side
@@ -127,6 +128,7 @@ def _returns(
         if z < RETURN_Z or size < ACTIVE_PX:
             continue
         du, dv = facs.direction_vector(row.direction, side)
+        # The motion has to be within MAX_ANGLE of the opposite direction: -cos(angle) * length.
         if -(u * du + v * dv) < math.cos(math.radians(MAX_ANGLE)) * size:
             continue
         back = facs.direction_name(-du, -dv, side)
@@ -146,7 +148,9 @@ def _score(
     active = np.flatnonzero(
         (onset_phase[:, _Z] >= ACTIVE_Z) & (onset_phase[:, _MAGNITUDE] >= ACTIVE_PX)
     )
+    # Squared z: strong motion that no statement explains costs more than noise.
     energy = np.square(onset_phase[:, _Z])
+    # Accepted regions count even below the "active" limit.
     counted = sorted({*accepted, *active.tolist()})
     explained = float(energy[accepted].sum() / energy[counted].sum())
     return 0.5 * (1 - len(label_only) / len(aus)) + 0.5 * explained

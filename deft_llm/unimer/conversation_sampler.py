@@ -1,8 +1,9 @@
-"""Conversations over every question type, each answer with the evidence that it rests on.
+"""Conversations over every question type, each answer with the evidence that it states.
 
-``unimer/answer_writer.py`` answers what DEFT-LLM's own recipe asks. Here are the other types of
-Uni-MER about one clip: side, combined sentence, counterfactual, the motion behind one AU, the
-offset phase, times, and what cannot be told. ``unimer/comparison.py`` asks about two clips.
+``unimer/answer_writer.py`` answers the question types of DEFT-LLM's own recipe. This module adds
+the other Uni-MER types about one clip: side, combined sentence, counterfactual, the motion behind
+one AU, the offset phase, times, and questions that a clip cannot answer. Questions about two clips
+are in ``unimer/comparison.py``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _NAMES_EMOTION = frozenset(
     {"structured_answer", "class", "emotion", "why", "combined", "counterfactual"}
 )
 _TIMES = frozenset({"onset_time", "apex_time", "offset_time", "duration"})
-_ABSENT = 0.2  # share of the questions for the motion of an AU that is not there
+_ABSENT = 0.2  # share of "au_motion" questions that ask about an AU that is not coded
 
 
 class ConversationSampler:
@@ -53,6 +54,7 @@ class ConversationSampler:
             "duration": self._duration,
             "beyond": lambda _: writer.text("beyond"),
             **{
+                # kind=kind binds the loop variable now, not when the lambda is called.
                 kind: lambda facts, kind=kind: self._time(kind, facts)  # type: ignore[misc]
                 for kind in ("onset_time", "apex_time", "offset_time")
             },
@@ -64,8 +66,8 @@ class ConversationSampler:
         """Several turns of different types.
 
         Args:
-            facts: What may be said.
-            rng: Decides types, phrasings and what is asked about.
+            facts: What the answers may state.
+            rng: Draws types, phrasings and what is asked about.
             turns: Number of questions.
             emotion_known: False leaves out every type whose answer names an emotion.
         """
@@ -73,6 +75,7 @@ class ConversationSampler:
         asked: list[Turn] = []
         while len(asked) < turns and weights:
             kind = rng.choices(list(weights), list(weights.values()))[0]
+            # A type is tried once: it neither repeats nor is retried if it has no question here.
             del weights[kind]
             turn = self.turn(kind, facts, rng)
             if turn is not None:
@@ -80,7 +83,7 @@ class ConversationSampler:
         return asked
 
     def turn(self, kind: str, facts: Facts, rng: random.Random) -> Turn | None:
-        """One question and answer; None where the type has nothing to ask of this clip."""
+        """One question and answer; None if the type has no question for this clip."""
         if kind in self._special:
             return self._special[kind](facts, rng)
         question = rng.choice(self.writer.templates.questions[kind])
@@ -122,7 +125,7 @@ class ConversationSampler:
         code = rng.choice([code for code in facts.aus if code[0] in "LR"])
         both = {f"{side}{facs.au_number(code)}" for side in "LR"} | {str(facs.au_number(code))}
         if len(both & set(facts.aus)) > 1:
-            return None  # coded on both sides after all
+            return None  # coded on both sides, so that the question has no single answer
         answer = self.writer.text("side_left" if code[0] == "L" else "side_right")
         return Turn("side", self._ask_au("side", facs.au_number(code), rng), answer)
 
@@ -151,6 +154,7 @@ class ConversationSampler:
         if not own:
             answer = self.writer.text("au_unseen", au=au_name(code))
             return Turn("au_motion", question, answer)
+        # motion() reads nothing but the evidence.
         accepted = Facts(None, (), tuple(facts.evidence[k] for k in own))
         return Turn("au_motion", question, self.writer.motion(accepted), own)
 
@@ -177,6 +181,7 @@ class ConversationSampler:
         return ", ".join(part[0].lower() + part[1:] for part in parts)
 
     def _time(self, kind: str, facts: Facts) -> str:
+        # Without agreed motion the coded times cannot be seen in the clip.
         if not facts.evidence or facts.interval is None or not facts.fps:
             return self.writer.text("no_time")
         frame = getattr(facts.interval, kind.removesuffix("_time"))

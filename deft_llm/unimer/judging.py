@@ -1,4 +1,4 @@
-"""Measured clips under the dual constraint: where a record learns what may be said."""
+"""The dual constraint applied to measured clips: adds accepted statements to their records."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from deft_llm.unimer.constraints import judge
 
 
 def judged(clip: MeasuredClip, least: float | None = None, by_truth: bool = False) -> ClipRecord:
-    """The record of a clip with what flow and coding say together.
+    """The record of a clip with the statements on which flow and coding agree.
 
     Args:
-        clip: Measured.
-        least: Least probability of a statement that is written; None for the fitted one.
-        by_truth: Leave out statements that the exact motion of a simulated clip contradicts; its
-            motion in both phases must be known.
+        clip: A measured clip.
+        least: Minimum probability of a statement; None for the fitted threshold.
+        by_truth: Remove statements that the exact motion of a simulated clip contradicts; the
+            exact motion of both phases must be known.
     """
     record = clip.record
     assert clip.features is not None, f"{record.clip} was not measured"
@@ -28,6 +28,7 @@ def judged(clip: MeasuredClip, least: float | None = None, by_truth: bool = Fals
         assert clip.truth is not None and clip.truth.offset_phase is not None
         evidence = _held(evidence, clip.truth.onset_phase)
         returns = _held(returns, clip.truth.offset_phase)
+        # Score and level are still those of the flow: exact motion only removes statements.
         level = level if evidence else "label-only"
     return replace(
         record,
@@ -41,5 +42,5 @@ def judged(clip: MeasuredClip, least: float | None = None, by_truth: bool = Fals
 
 
 def _held(rows: tuple[Evidence, ...], motion: Floats) -> tuple[Evidence, ...]:
-    """The statements that exact motion does not contradict."""
+    """The statements that the exact motion confirms."""
     return tuple(row for row in rows if claim_holds(row.region, row.direction, motion))

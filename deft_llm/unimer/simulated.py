@@ -1,6 +1,6 @@
-"""Uni-MER from simulated clips: what is said of them, and the data folder of DEFT-LLM's recipes.
+"""Uni-MER from simulated clips: their statements, and the data folder of DEFT-LLM's recipes.
 
-A statement that the exact motion contradicts is not written.
+Statements that the exact motion contradicts are not written.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from deft_llm.unimer.judging import judged
 from deft_llm.unimer.rows import conversation_row
 
 logger = logging.getLogger(__name__)
-# Least probability of a statement here, where exact motion throws out what is wrong.
+# Minimum probability of a statement. It can be low, because exact motion removes wrong ones.
 ACCEPTED = 0.5
 
 
 def judge_simulated(simulated: SimulatedClip) -> MeasuredClip:
-    """Measure a clip and note what may be said of it."""
+    """Measure a simulated clip and record its accepted statements."""
     clip = measure_simulated(simulated, jitter=True, offset_phase=True)
     name = f"{SOURCE}-{simulated.spec.seed}"
     if clip.features is None:
@@ -40,14 +40,15 @@ def judge_simulated(simulated: SimulatedClip) -> MeasuredClip:
 
 
 def measure_simulated_parts(data: SimulatedData, folder: Path, shard: Share = ALL) -> list[str]:
-    """Simulate and measure the parts of a shard; call again to go on after an interruption.
+    """Simulate and measure the parts of a share; after an interruption, call again to resume.
 
     Returns:
-        Names of all parts of the set (``data/clip_shards.py``).
+        Names of all parts of the dataset (``data/clip_shards.py``).
     """
     folder.mkdir(parents=True, exist_ok=True)
 
     def measured(drawn: Iterable[ClipSpec]) -> Iterator[MeasuredClip]:
+        # Without a path, each worker loads the head by its name.
         head = load_head(data.head, data.head_path) if data.head_path else None
         return render_many(drawn, judge_simulated, data.workers, head)
 
@@ -55,16 +56,17 @@ def measure_simulated_parts(data: SimulatedData, folder: Path, shard: Share = AL
 
 
 def build_simulated(data: SimulatedData, folder: Path, templates: Templates) -> None:
-    """Write the data folder of DEFT-LLM's own recipe; call again to go on after an interruption.
+    """Write the data folder of DEFT-LLM's own recipe; after an interruption, call again to resume.
 
     Args:
         data: What to simulate.
-        folder: Where to; see ``data/records.py`` for its files.
+        folder: Output folder; ``data/records.py`` lists its files.
         templates: Wording.
     """
     parts = measure_simulated_parts(data, folder)
     measured = list(records(folder, parts))
     logger.info("%d of %d clips measured", len(measured), data.clips)
+    # clips.jsonl comes last: without it, the folder does not open as a dataset.
     write_lines(folder / "train.jsonl", _conversations(measured, data, AnswerWriter(templates)))
     write_lines(folder / "clips.jsonl", (record.to_json() for record in measured))
 
@@ -72,7 +74,7 @@ def build_simulated(data: SimulatedData, folder: Path, templates: Templates) -> 
 def _conversations(
     measured: list[ClipRecord], data: SimulatedData, writer: AnswerWriter
 ) -> Iterator[str]:
-    """Every variant of every clip, variants of one clip far apart."""
+    """Every variant of every clip, the variants of one clip far apart."""
     for variant in range(data.variants):
         for record in measured:
             rng = random.Random(f"{data.seed}/{record.clip}/{variant}")

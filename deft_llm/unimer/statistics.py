@@ -1,4 +1,4 @@
-"""What is in a data set: counts, plots, and the data card that goes with it."""
+"""Counts and plots of a dataset, and its data card."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from deft_llm.files import write_lines
 
 SIZES = tuple(float(x) for x in np.geomspace(0.02, 8.0, 25))  # px, edges of the histogram
 _NAMES = {au.name: n for n, au in facs.ACTION_UNITS.items()}
+# Longest names first: alternation takes the first match, should one name begin with another.
 _UNIT = re.compile(r"AU(\d+)|" + "|".join(sorted(map(re.escape, _NAMES), key=len, reverse=True)))
-_REASONS = 20  # clips left out that the card names
+_REASONS = 20  # most left-out clips that the card lists
 
 
 def asked_au(question: str) -> int | None:
-    """The FACS number that a question is about, by number or name."""
+    """The AU number in a question, which names the AU by number or by name."""
     match = _UNIT.search(question)
     if match is None:
         return None
@@ -31,7 +32,7 @@ def asked_au(question: str) -> int | None:
 
 
 class Statistics:
-    """Counts over clips and conversations; only counts are held."""
+    """Counts over clips and conversations; the rows themselves are not kept in memory."""
 
     def __init__(self) -> None:
         self.clips = 0
@@ -61,11 +62,12 @@ class Statistics:
         tables["region"].update(row.region for row in record.evidence)
         tables["unexplained"].update(row.region for row in record.unexplained)
         for row in record.evidence:
+            # Magnitudes beyond the edges are counted in the first or last bin.
             place = int(np.searchsorted(SIZES, row.magnitude)) - 1
             self.sizes[min(max(place, 0), len(self.sizes) - 1)] += 1
 
     def count_row(self, row: Mapping[str, Any]) -> None:
-        """Add a conversation (a row of ``unimer/assemble.py``)."""
+        """Add a conversation (a row from ``unimer/assemble.py``)."""
         self.conversations += 1
         turns = row["conversations"]
         for kind, asked, answered in zip(row["kinds"], turns[::2], turns[1::2], strict=True):
@@ -96,7 +98,9 @@ class Statistics:
             "left_out": len(self.left_out),
             **{name: dict(sorted(counts.items())) for name, counts in self.tables.items()},
             "statement_px": {
-                f"{low:.3g}": count for low, count in zip(SIZES, self.sizes, strict=False)
+                # There is one edge more than bins; each bin is named by its lower edge.
+                f"{low:.3g}": count
+                for low, count in zip(SIZES, self.sizes, strict=False)
             },
         }
 
@@ -113,6 +117,7 @@ class Statistics:
 
     def plot(self, path: Path) -> None:
         """Draw the counts."""
+        # Figure without pyplot: no global state and no display needed.
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(11, 11.5), layout="constrained")
@@ -125,6 +130,8 @@ class Statistics:
         axes[2, 1].stairs(self.sizes, SIZES, fill=True, color="#0072B2")
         axes[2, 1].set(xscale="log", xlabel="motion, canonical px", ylabel="statements")
         axes[2, 1].set_title("size of the stated motion")
+        # The suffix stays .png because savefig derives the format from it. "Software" would write
+        # the matplotlib version into the file: equal data should give equal bytes.
         partial = path.with_suffix(".partial.png")
         figure.savefig(partial, dpi=90, metadata={"Software": None})
         partial.replace(path)

@@ -1,4 +1,4 @@
-"""Conversations as Parquet that ``datasets.load_dataset`` reads with its types."""
+"""Conversations as Parquet files that ``datasets.load_dataset`` reads with typed columns."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROWS = 20_000  # a file
-_BATCH = 500  # rows held before they are written
+ROWS = 20_000  # per file; a multiple of _BATCH, because a file is closed between batches
+_BATCH = 500  # rows kept in memory before they are written
 _TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
 _EVIDENCE = pa.struct(
     [
@@ -33,7 +33,7 @@ SCHEMA = pa.schema(list(_FIELDS.items()))
 
 
 class TableWriter:
-    """Writes rows to ``<folder>/train-00000.parquet`` and so on; the folder appears when whole."""
+    """Writes ``<folder>/train-00000.parquet`` and so on; the folder appears when complete."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.partial = folder, folder.with_name(folder.name + ".partial")
@@ -57,6 +57,7 @@ class TableWriter:
         if self.file is not None:
             self.file.close()
         if kind is None:
+            # A folder cannot be renamed over an existing one that is not empty.
             shutil.rmtree(self.folder, ignore_errors=True)
             self.partial.rename(self.folder)
 
@@ -67,6 +68,8 @@ class TableWriter:
             self._flush()
 
     def _flush(self) -> None:
+        # With no row at all, still write one file with the schema, so that the folder can be
+        # loaded.
         if not self.rows and self.file is not None:
             return
         if self.written % ROWS == 0:
@@ -75,6 +78,7 @@ class TableWriter:
             name = f"train-{self.written // ROWS:05d}.parquet"
             self.file = pq.ParquetWriter(self.partial / name, SCHEMA, compression="zstd")
         assert self.file is not None
+        # The explicit schema matters: types inferred from empty lists would differ between batches.
         self.file.write_table(pa.Table.from_pylist(self.rows, SCHEMA))
         self.written += len(self.rows)
         self.rows = []

@@ -1,4 +1,4 @@
-"""Check a data folder: every problem is named by file, line and field."""
+"""Validate a data folder: every problem is reported with file, line and field."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem of a data folder.
 
     Attributes:
         file: Name of the file.
         line: From 1.
         field: For example "evidence[2].direction".
-        what: What was got and what was expected.
+        what: What was found and what was expected.
     """
 
     file: str
@@ -37,7 +37,7 @@ class Problem:
 
 
 def validate_folder(folder: Path) -> Iterator[Problem]:
-    """Every problem of a data folder, in order.
+    """All problems of a data folder, in order.
 
     Raises:
         UserError: If ``clips.jsonl`` or ``train.jsonl`` is missing, or a line is no JSON object.
@@ -52,10 +52,13 @@ def validate_folder(folder: Path) -> Iterator[Problem]:
             clips.add(row["clip"])
     checks: dict[str, Callable[[Row], Iterator[tuple[str, str]]]] = {
         "train.jsonl": lambda row: _conversation_problems(row, clips, "conversations"),
+        # Rows about a hidden face name a clip that was left out, so ids are checked in train.jsonl
+        # only.
         "extra.jsonl": lambda row: _conversation_problems(row, None, "conversations"),
         "messages.jsonl": lambda row: _conversation_problems(row, None, "messages"),
     }
     for name, check in checks.items():
+        # DEFT-LLM's own recipe writes train.jsonl alone.
         if name != "train.jsonl" and not (folder / name).is_file():
             continue
         for number, row in enumerate(read_lines(folder / name), 1):
@@ -98,6 +101,7 @@ def _evidence(rows: Any, name: str) -> Iterator[tuple[str, str]]:
     for k, row in enumerate(rows):
         field = f"{name}[{k}]"
         region = row.get("region")
+        # Without a known region its side is unknown, and the direction cannot be checked.
         if region not in facs.REGIONS:
             yield f"{field}.region", f"got {region!r}, expected a name of facs.REGIONS"
             continue
@@ -107,6 +111,7 @@ def _evidence(rows: Any, name: str) -> Iterator[tuple[str, str]]:
             yield f"{field}.direction", str(error)
         for number in ("magnitude", "z"):
             value = row.get(number)
+            # "not >=" instead of "<", so that NaN fails too.
             if not isinstance(value, int | float) or not value >= 0:
                 yield f"{field}.{number}", f"got {value!r}, expected a number >= 0"
         if row.get("phase", ONSET_PHASE) not in (ONSET_PHASE, OFFSET_PHASE):
@@ -149,6 +154,7 @@ def _turns(turns: Any, form: str, clips: int) -> Iterator[tuple[str, str]]:
         if not isinstance(text, str) or not text.strip():
             yield f"{field}.{what}", f"got {text!r}, expected text"
             continue
+        # One <clip> marker per clip, all in the first question.
         marks = clips if k == 0 else 0
         if text.count("<clip>") != marks:
             yield f"{field}.{what}", f"<clip> is there {text.count('<clip>')} times, not {marks}"

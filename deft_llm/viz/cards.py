@@ -1,4 +1,4 @@
-"""What a page says of a clip in words: the reading, linked sentences, a conversation, comparisons.
+"""The text parts of a page: the reading, linked sentences, a conversation, comparisons.
 
 HTML for a page with a script (``service/assets/page.js``); see ``viz/stage.py``.
 """
@@ -22,14 +22,14 @@ from deft_llm.viz.report import ClipInfo, summary_line
 
 @dataclass(frozen=True)
 class Sentence:
-    """A piece of an answer, with what it rests on.
+    """One sentence of an answer, with its evidence.
 
     Attributes:
         text: As the model wrote it, with the white space after it.
-        regions: Regions whose motion it states; empty for a sentence that states none.
-        supported: Whether the measured motion bears all of it out.
-        numbers: What was measured there, in words.
-        contradicts: The class that was found, where the sentence concludes on another; or empty.
+        regions: Regions whose motion it states; may be empty.
+        supported: Whether the measured motion supports all of its statements.
+        numbers: The measurements in these regions, in words.
+        contradicts: The class that was found, if the sentence concludes on another; else empty.
     """
 
     text: str
@@ -44,9 +44,9 @@ class ChatTurn:
     """A question and its answer.
 
     Attributes:
-        question: As it was asked.
-        answer: What there is of the answer.
-        finished: Whether that is all of it.
+        question: The question as asked.
+        answer: The answer so far.
+        finished: Whether the answer is complete.
     """
 
     question: str
@@ -60,7 +60,7 @@ class ChatTurn:
 
 
 def sentences(answer: Sequence[Sentence]) -> Markup:
-    """An answer whose statements of motion are links to their evidence."""
+    """An answer in which each statement of motion links to its evidence."""
     return piece("sentences", answer)
 
 
@@ -74,9 +74,9 @@ def reading(
 
     Args:
         info: The clip.
-        measurement: What was measured.
-        explanation: What the model said.
-        rationale: Its reasons, checked.
+        measurement: The clip's measurement.
+        explanation: The model's explanation.
+        rationale: The model's reasons, checked.
 
     Returns:
         HTML.
@@ -88,7 +88,7 @@ def reading(
 
 
 def conversation(turns: Sequence[ChatTurn]) -> Markup:
-    """The turns so far, the newest last."""
+    """The turns so far, newest last."""
     return fill_template("conversation.html", turns=turns)
 
 
@@ -100,9 +100,9 @@ def comparison(
     """Two clips side by side: classes, action units, and the regions that moved in either.
 
     Args:
-        names: What the clips are called.
+        names: Names of the clips.
         tables: Region motion from onset to apex.
-        explanations: What the model said.
+        explanations: The model's explanations.
 
     Returns:
         An HTML table; the last column is the cosine between the two motions of a region.
@@ -117,9 +117,12 @@ def comparison(
             "",
         ),
     ]
+    # The surest motion of either clip first.
     for i in sorted(either.tolist(), key=lambda k: -max(float(a.z[k]), float(b.z[k]))):
         along = float(a.u[i] * b.u[i] + a.v[i] * b.v[i])
+        # Used for active regions only, whose motion is never zero.
         length = float(a.magnitude[i] * b.magnitude[i])
+        # A region at rest has no direction to compare, only noise.
         alike = f"{along / length:+.2f}" if a.active[i] and b.active[i] else "–"
         rows.append((REGION_NAMES[i], _motion(a, i), _motion(b, i), alike))
     return fill_template("comparison.html", names=names, rows=rows)
@@ -132,7 +135,7 @@ def _motion(table: RegionTable, i: int) -> str:
 
 
 def film_card(video: bytes, factor: float) -> Markup:
-    """A magnified clip (``viz.magnify``) that plays by itself, its two halves named."""
+    """A magnified clip (``viz.magnify``) that plays automatically, with its two halves labelled."""
     return fill_template("film.html", video=video, factor=factor)
 
 
@@ -143,7 +146,7 @@ def interval_card(
 
     Args:
         row: Its times and reading, by the column names of ``service.batch``.
-        measurement: Of its window.
+        measurement: Measurement of its window.
         rationale: The model's reasons, checked.
 
     Returns:
@@ -159,16 +162,16 @@ def interval_card(
 
 
 def downloads(files: Mapping[str, tuple[str, bytes, str]]) -> Markup:
-    """Links that save a file; its content travels in the link, so that no copy stays behind.
+    """Links that save a file. The content is inside the link, so the server keeps no copy.
 
     Args:
-        files: Words of the link -> (file name, content, media type).
+        files: Link text -> (file name, content, media type).
     """
     return fill_template("downloads.html", files=files)
 
 
 def remark(words: str, is_result: bool = False) -> Markup:
-    """A line in small print; one that counts as a result lets the page show what waits for one."""
+    """A line in small print; ``is_result`` makes the page show what is hidden until a result."""
     return fill_template("remark.html", words=words, is_result=is_result)
 
 

@@ -1,4 +1,4 @@
-"""A confusion matrix to look at: counts, and the share of each true class as the shade."""
+"""Plot of a confusion matrix: counts, shaded by the share of each true class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def confusion_plot(matrix: NDArray[np.integer], classes: Sequence[str], title: str) -> bytes:
-    """Draw counts (C, C), true class downwards, predicted class to the right.
+    """Draw counts (C, C): rows are true classes, columns predicted ones.
 
     Returns:
         A PNG file's content.
@@ -22,12 +22,14 @@ def confusion_plot(matrix: NDArray[np.integer], classes: Sequence[str], title: s
     count = len(classes)
     if matrix.shape != (count, count):
         raise ValueError(f"matrix of shape {matrix.shape} for {count} classes")
+    # A class without clips gets a row of zeros instead of NaN.
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(1.6 + 1.05 * count, 1.35 + 0.85 * count), dpi=110)
     axes = figure.add_subplot()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row in range(count):
         for column in range(count):
+            # White on the dark half of the colour map.
             ink = "white" if share[row, column] > 0.55 else "#1d2430"
             text = f"{matrix[row, column]}\n{100 * share[row, column]:.0f} %"
             axes.text(column, row, text, ha="center", va="center", color=ink)

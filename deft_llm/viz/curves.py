@@ -42,8 +42,8 @@ def draw_motion_curve(
 
     Args:
         timestamps: Seconds, shape (T,).
-        motion: Head-compensated motion, canonical pixels, shape (T,); NaN where no face was seen.
-        interval: The frames to mark, or None where none was found.
+        motion: Head-compensated motion, canonical pixels, shape (T,); NaN in frames without a face.
+        interval: The frames to mark, or None if no interval was found.
         floor: Noise floor of the curve, pixels, drawn as a dashed line.
         theme: LIGHT or DARK.
 
@@ -55,12 +55,15 @@ def draw_motion_curve(
     """
     if len(timestamps) != len(motion):
         raise ValueError(f"{len(timestamps)} timestamps for {len(motion)} values of motion")
+    # Without pyplot, whose global state is not safe in the demo's threads.
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor=theme.ground)
     axes = figure.add_axes((0.075, 0.175, 0.905, 0.69))
     finite = motion[np.isfinite(motion)]
+    # The floor and the constant keep the noise of a still face from filling the plot.
     top = 1.12 * max(float(finite.max(initial=0.0)), 2.0 * (floor or 0.0), 0.05)
     axes.set_ylim(0.0, top)
     axes.set_xlim(*_limits(timestamps))
+    # A line needs two points: markers show clips that are shorter, or broken by gaps.
     axes.plot(timestamps, motion, color=theme.curve, lw=2, marker="o" if len(motion) < 4 else None)
     _shade_missing(axes, timestamps, motion, theme)
     if floor is not None:
@@ -79,6 +82,7 @@ def draw_motion_curve(
 
 def _limits(timestamps: NDArray[np.float64]) -> tuple[float, float]:
     first, last = float(timestamps[0]), float(timestamps[-1])
+    # A clip of one frame has no length, and equal limits are no axis.
     pad = 0.01 * (last - first) or 0.5
     return first - pad, last + pad
 
@@ -86,8 +90,9 @@ def _limits(timestamps: NDArray[np.float64]) -> tuple[float, float]:
 def _shade_missing(
     axes: Axes, times: NDArray[np.float64], motion: NDArray[np.floating], theme: Theme
 ) -> None:
-    """Grey bands where no face was seen."""
+    """Grey bands over frames without a face."""
     absent = ~np.isfinite(motion)
+    # False on both ends, so that runs at the start and end of the clip have two edges as well.
     edges = np.flatnonzero(np.diff(np.r_[False, absent, False].astype(int)))
     for start, stop in edges.reshape(-1, 2):
         end = times[min(stop, len(times) - 1)]
@@ -99,7 +104,7 @@ def _shade_missing(
 
 
 def _mark(axes: Axes, times: NDArray[np.float64], interval: Interval, theme: Theme) -> None:
-    """A band from onset to offset, a line at each of the three frames, their names above."""
+    """A band from onset to offset, a line at each of the three frames, and labels above."""
     marks = tuple(float(times[i]) for i in (interval.onset, interval.apex, interval.offset))
     axes.axvspan(marks[0], marks[2], color=theme.span, lw=0, zorder=0)
     for time, colour, style in zip(
@@ -110,10 +115,11 @@ def _mark(axes: Axes, times: NDArray[np.float64], interval: Interval, theme: The
 
 
 def _label_row(axes: Axes, times: tuple[float, ...], theme: Theme) -> None:
-    """Names and times of the three frames above the plot, pushed apart where they would touch."""
+    """Names and times of the three frames above the plot, moved apart where they overlap."""
     low, high = axes.get_xlim()
     places = [(t - low) / (high - low) for t in times]
     gap, margin = 0.15, 0.065
+    # The apex first, with room for a label on both sides; then the others keep their distance.
     places[1] = min(max(places[1], margin + gap), 1 - margin - gap)
     places[0] = max(min(places[0], places[1] - gap), margin)
     places[2] = min(max(places[2], places[1] + gap), 1 - margin)

@@ -1,8 +1,8 @@
-"""Motion made large enough to be seen: the onset frame, warped by a multiple of its motion.
+"""Motion magnification: the onset frame, warped by a multiple of its motion.
 
-The motion of every frame against the onset (head motion removed, noise smoothed away) is
-multiplied and laid on the onset frame, as in Liu et al., "Motion magnification" (SIGGRAPH 2005),
-without their layers. For looking at only: nothing is measured on such frames.
+The motion of every frame from the onset (head motion removed, noise smoothed) is multiplied and
+applied to the onset frame, as in Liu et al., "Motion magnification" (SIGGRAPH 2005), without their
+layers. For viewing only: nothing is measured on such frames.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.measure import Measurement
 from deft_llm.viz.overlay import Image, face_mask
 
-FACTORS = (2.0, 20.0)  # least and most
-MAX_FRAMES = 48  # of a longer interval every k-th frame is shown
+FACTORS = (2.0, 20.0)  # smallest and largest
+MAGNIFIED_FRAMES = 48  # of a longer interval, every k-th frame is shown
 FPS = 12.0  # slow enough to follow
-_SMOOTHING = 2.5  # px, SD of the Gaussian over the motion
-_ROUNDS = 6  # of the fixed-point iteration that turns a forward motion into a backward one
+_SMOOTHING = 2.5  # px, SD of the Gaussian that smooths the motion
+_ROUNDS = 6  # of the fixed-point iteration that inverts the motion
 
 
 def magnify_frame(face: Image, motion: NDArray[np.floating], factor: float) -> Image:
@@ -31,30 +31,32 @@ def magnify_frame(face: Image, motion: NDArray[np.floating], factor: float) -> I
     Args:
         face: The frame that the motion starts from, uint8 RGB (S, S, 3).
         motion: (2, S, S) from that frame, px.
-        factor: How many times.
+        factor: Magnification.
 
     Returns:
-        The frame as it would be had everything moved ``factor`` times as far.
+        The frame as if everything had moved ``factor`` times as far.
     """
     size = face.shape[0]
     ys, xs = np.mgrid[:size, :size].astype(np.float32)
     u, v = (np.asarray(factor * part, np.float32) for part in motion)
+    # ``remap`` asks where each target pixel xs came from, but the flow is known at the source.
+    # So solve x + u(x) = xs, by repeating x = xs - u(x).
     x, y = xs, ys
-    for _ in range(_ROUNDS):  # find where the pixel at (xs, ys) came from
+    for _ in range(_ROUNDS):
         x, y = xs - cv2.remap(u, x, y, cv2.INTER_LINEAR), ys - cv2.remap(v, x, y, cv2.INTER_LINEAR)
     warped = cv2.remap(face, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)
 
 
 def magnified_frames(measurement: Measurement, factor: float) -> Image:
-    """The interval of a clip, as it was and magnified, side by side.
+    """The interval of a clip, as filmed and magnified, side by side.
 
     Args:
         measurement: The clip, with its interval.
         factor: 2 to 20.
 
     Returns:
-        uint8 RGB (N, S, 2 S, 3), N at most ``MAX_FRAMES``: left as filmed, right magnified.
+        uint8 RGB (N, S, 2 S, 3), N at most ``MAGNIFIED_FRAMES``; filmed left, magnified right.
 
     Raises:
         UserError: If the factor is out of range.
@@ -64,7 +66,8 @@ def magnified_frames(measurement: Measurement, factor: float) -> Image:
     aligned, interval = measurement.aligned, measurement.interval
     visible = np.flatnonzero(aligned.present)
     inside = visible[(visible >= interval.onset) & (visible <= interval.offset)]
-    step = -(-len(inside) // MAX_FRAMES)
+    # Division rounded up.
+    step = -(-len(inside) // MAGNIFIED_FRAMES)
     estimator = flow_estimator()
     onset = aligned.frames[interval.onset]
     mask = face_mask(aligned.landmarks, onset.shape[0])
@@ -75,12 +78,15 @@ def magnified_frames(measurement: Measurement, factor: float) -> Image:
         moved = np.zeros((2, *start.shape), np.float32)
         if t != interval.onset:
             moved = remove_head_motion(estimator(start, to_grey(frame)), aligned.landmarks)[0]
+            # Masked before the blur, so that motion fades out towards the face's edge; the
+            # background's flow, magnified, would tear the picture.
             moved = np.stack([cv2.GaussianBlur(part * mask, (0, 0), _SMOOTHING) for part in moved])
         frames.append(np.concatenate([frame, magnify_frame(onset, moved, factor)], axis=1))
     return np.stack(frames)
 
 
 def magnified_video(measurement: Measurement, factor: float) -> bytes:
-    """``magnified_frames`` there and back, slowly, as an H.264 MP4 in memory."""
+    """``magnified_frames`` forwards and backwards, in slow motion, as an H.264 MP4 in memory."""
     frames = magnified_frames(measurement, factor)
+    # The way back leaves out both end frames, or a looping video would show each of them twice.
     return encode_h264(np.concatenate([frames, frames[-2:0:-1]]), FPS, crf=23)

@@ -1,8 +1,8 @@
 """Pictures of motion on the aligned face: heat, region arrows, a labelled strip.
 
-Faces are uint8 RGB (S, S, 3) of the canonical size S; flow is (2, S, S) in canonical pixels.
-Pictures come back as uint8 RGB, ZOOM times as large, and carry their own legend, so that each
-can be read without the report around it.
+Faces are uint8 RGB (S, S, 3) of the canonical size S; flow is (2, S, S) in canonical pixels,
+u to the right and v down. Pictures are returned as uint8 RGB, ZOOM times as large, with their own
+legend, so that each can be read outside the report.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _OUTLINE = [withStroke(linewidth=2.4, foreground="black")]
 
 @dataclass(frozen=True)
 class Arrow:
-    """Motion of one region, to be drawn.
+    """Motion of one region, for drawing.
 
     Attributes:
         x: Centre of the region, canonical pixels to the right.
         y: The same, down.
         u: Motion to the right, canonical pixels.
         v: Motion down, canonical pixels.
-        active: Whether the motion stands above the region's noise floor.
+        active: Whether the motion is above the region's noise floor.
     """
 
     x: float
@@ -57,16 +57,17 @@ def flow_heat(
     landmarks: NDArray[np.floating],
     floor: float = 0.0,
 ) -> Image:
-    """Magnitude of motion as heat over the face.
+    """Draw the magnitude of motion as heat over the face.
 
     Args:
         face: The frame that the flow starts from.
         flow: Head-compensated motion (2, S, S), pixels.
-        landmarks: (68, 2) pixels; the background, whose flow means nothing, stays clear.
-        floor: Motion that is noise, pixels: it stays clear as well.
+        landmarks: (68, 2) pixels; the background stays clear, since its flow is meaningless.
+        floor: Noise level, pixels: motion below it stays clear as well.
 
     Returns:
-        The picture, with a colour bar from 0 to the 99.5th percentile of the face's motion.
+        The picture, with a colour bar from 0 to the 99.5th percentile of the face's motion, or to
+        twice the floor or 0.05 px if that is more.
     """
     heat, top = heat_layer(flow, landmarks, floor)
     grey = face.mean(axis=-1, keepdims=True) / 255.0
@@ -80,7 +81,7 @@ def flow_heat(
 def heat_layer(
     flow: NDArray[np.float32], landmarks: NDArray[np.floating], floor: float = 0.0
 ) -> tuple[NDArray[np.floating], float]:
-    """Magnitude of motion as colours with opacity, to be laid over a face.
+    """Magnitude of motion as colours with opacity, to overlay on a face.
 
     Args:
         flow: As in ``flow_heat``.
@@ -88,57 +89,64 @@ def heat_layer(
         floor: As in ``flow_heat``.
 
     Returns:
-        (S, S, 4) RGB and opacity, 0..1, and the motion in pixels that has the last colour.
+        (S, S, 4) RGB and opacity, 0..1, and the motion in pixels at the end of the colour scale.
     """
     inside = face_mask(landmarks, flow.shape[1])
     magnitude = np.hypot(flow[0], flow[1])
+    # A percentile, so that a few outlying pixels do not set the scale; the other two bounds keep
+    # a face at rest from being stretched to full colour.
     top = max(float(np.percentile(magnitude[inside > 0.5], 99.5)), 2.0 * floor, 0.05)
     level = np.clip(magnitude / top, 0.0, 1.0)
     above = np.clip((magnitude - floor) / max(top - floor, 1e-6), 0.0, 1.0)
     colours = heat_colours(level)
+    # At most 0.8 opaque, so the face shows through; the power below 1 lifts weak motion.
     return np.concatenate([colours, (0.8 * above**0.6 * inside)[..., None]], axis=-1), top
 
 
 def heat_colours(level: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The colour (..., 3) in 0..1 of a motion of 0..1 of the strongest."""
+    """Colours (..., 3) in 0..1 of levels from 0 (no motion) to 1 (the strongest)."""
+    # Without the darkest quarter of the colour map, or weak motion would darken the face.
     return np.asarray(matplotlib.colormaps[HEAT](0.25 + 0.75 * level))[..., :3]
 
 
 def face_mask(landmarks: NDArray[np.floating], size: int) -> NDArray[np.float32]:
-    """Where the face is: the hull of the landmarks, with some forehead and without the outline.
+    """Mask of the face: the hull of the landmarks, extended to the forehead, without the outline.
 
-    The outline is drawn in by a fifth, because flow there is torn between face and background.
+    The outline is pulled in by a fifth, because flow there mixes face and background.
 
     Args:
         landmarks: (68, 2) pixels.
         size: Side of the square, pixels.
 
     Returns:
-        (size, size), 1 inside, falling to 0 over some pixels at the edge.
+        (size, size), 1 inside, falling to 0 over a few pixels at the edge.
     """
     up = landmarks[27] - landmarks[8]  # chin to the root of the nose
+    # iBUG points: 0-16 jaw line, 17-26 brows, 30 tip of the nose.
     outline = landmarks[30] + (landmarks[:17] - landmarks[30]) * 4 / 5
     points = np.concatenate([outline, landmarks[17:], landmarks[17:27] + 0.25 * up])
+    # ``fillConvexPoly`` takes whole pixels only; the blur below hides the steps.
     hull = cv2.convexHull(points.astype(np.float32)).round().astype(np.int32)
     mask = cv2.fillConvexPoly(np.zeros((size, size), np.float32), hull, 1.0)
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), 3.0), dtype=np.float32)
 
 
 def draw_region_arrows(face: Image, arrows: Sequence[Arrow]) -> Image:
-    """The mean motion of each region as an arrow, magnified to be seen.
+    """Draw the mean motion of each region as a magnified arrow.
 
-    Active regions get an arrow, the others a dot. The factor and a bar of known length stand in
-    the corner.
+    Active regions get an arrow, the others a dot. The factor and a scale bar are in the corner.
 
     Args:
         face: The frame that the motion starts from.
-        arrows: One per region that was measured.
+        arrows: One per measured region.
 
     Returns:
         The picture.
     """
+    # Slightly darker, so that yellow and white stand out on light skin.
     figure, axes = _canvas(face / 255.0 * 0.82)
     size = face.shape[0]
+    # The subject faces the camera: their right side is on the left of the picture.
     _text(axes, 6, size - 26, "subject's right", va="center")
     _text(axes, size - 7, size - 26, "left", va="center", ha="right")
     moving = [a for a in arrows if a.active]
@@ -156,7 +164,7 @@ def draw_region_arrows(face: Image, arrows: Sequence[Arrow]) -> Image:
 
 
 def magnification(longest: float) -> int:
-    """The round factor at which the longest arrow stays within a seventh of the face.
+    """The largest round factor at which the longest arrow is at most a seventh of the face.
 
     Args:
         longest: Pixels.
@@ -167,6 +175,7 @@ def magnification(longest: float) -> int:
     if longest <= 0:
         return 1
     fitting = [k for k in _MAGNIFY_STEPS if k * longest <= _ARROW_LENGTH]
+    # Motion that is too long even at its true size is still drawn at its true size.
     return fitting[-1] if fitting else 1
 
 
@@ -174,11 +183,11 @@ def strip(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
     """Pictures side by side, each with a caption above it.
 
     Args:
-        pictures: At least one; each is brought to the size of the largest.
+        pictures: At least one; each is resized to the size of the largest.
         captions: One per picture.
 
     Returns:
-        The strip on a white ground.
+        The strip, on white.
 
     Raises:
         ValueError: If there is not one caption per picture.
@@ -187,6 +196,7 @@ def strip(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
     head, gap = 0.075, 0.02  # parts of a picture's width
     unit = size / DPI
     figure = Figure(figsize=((len(pictures) * (1 + gap) - gap) * unit, (1 + head) * unit), dpi=DPI)
+    # Axes are placed in fractions of the figure, which is so many pictures wide.
     columns = len(pictures) * (1 + gap) - gap
     for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         left = i * (1 + gap) / columns
@@ -208,6 +218,7 @@ def encode_png(image: Image) -> bytes:
     Returns:
         The file's content.
     """
+    # OpenCV writes BGR.
     order = cv2.COLOR_RGB2BGR if image.shape[-1] == 3 else cv2.COLOR_RGBA2BGRA
     done, data = cv2.imencode(".png", cv2.cvtColor(image, order))
     assert done, image.shape
@@ -223,11 +234,13 @@ def _resize(picture: Image, size: int) -> Image:
 
 
 def _canvas(background: NDArray[np.floating]) -> tuple[Figure, Axes]:
-    """A frameless figure over a face of (S, S, 3) in 0..1, in the face's own pixel units."""
+    """A frameless figure showing a face (S, S, 3) in 0..1, with axes in the face's pixels."""
     size = background.shape[0]
+    # Not pyplot: it keeps every figure in global state, which the server's threads would share.
     figure = Figure(figsize=(ZOOM * size / DPI,) * 2, dpi=DPI)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.imshow(background, interpolation="bicubic")
+    # Pixel centres lie at whole numbers and rows count down, as in the array.
     axes.set_xlim(-0.5, size - 0.5)
     axes.set_ylim(size - 0.5, -0.5)
     axes.axis("off")
@@ -245,9 +258,12 @@ def _text(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
 
 
 def _draw_arrows(axes: Axes, arrows: Sequence[Arrow], factor: int) -> None:
-    """Arrows of true length; the heads of short ones shrink, so that direction stays visible."""
+    """Arrows of true length; short ones get smaller heads, so the direction stays visible."""
     x, y, u, v = np.array([[a.x, a.y, factor * a.u, factor * a.v] for a in arrows]).T
+    # In data coordinates: the y axis points down here, so v needs no change of sign.
     shape = {"angles": "xy", "scale_units": "xy", "scale": 1.0, "units": "dots", "minlength": 0.5}
+    # A wide black arrow under a narrow yellow one makes the edge. Heads are given in shaft widths,
+    # so they are divided by it to stay the same size.
     for width, style in ((6.5, {"ec": "black", "lw": 1.6, "fc": "black"}), (3.5, {"fc": ACCENT})):
         head = {"headwidth": 18 / width, "headlength": 18 / width, "headaxislength": 16 / width}
         kwargs: dict[str, Any] = {**shape, **head, **style}

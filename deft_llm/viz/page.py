@@ -1,6 +1,6 @@
-"""How data becomes HTML: one Jinja environment over ``templates/``, for the report and the demo.
+"""HTML from data: one Jinja environment over ``templates/``, for the report and the demo.
 
-Every value is escaped. Pictures and files travel inside the page, as data URIs.
+Every value is escaped. Pictures and files are embedded in the page as data URIs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from deft_llm import facs
 
 
 def data_uri(content: bytes, kind: str = "image/png") -> str:
-    """A file's content as the address of itself: nothing is fetched or stored."""
+    """A file's content as a data URI, so that nothing is fetched or stored."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
@@ -27,6 +27,7 @@ def au_title(code: str) -> str:
 _ENVIRONMENT = Environment(
     loader=PackageLoader("deft_llm.viz"),
     autoescape=True,
+    # A misspelt value in a template raises instead of leaving a blank.
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -38,15 +39,15 @@ def fill_template(template: str, **values: object) -> Markup:
     """Fill in a file of ``templates/``.
 
     Args:
-        template: Its name.
-        values: What it calls its values.
+        template: File name.
+        values: Values by their names in the template.
 
     Returns:
-        HTML, marked as such: another template takes it in as it is.
+        HTML as ``Markup``, which other templates insert without escaping it again.
     """
     return Markup(_ENVIRONMENT.get_template(template).render(values))
 
 
 def piece(macro: str, *values: object) -> Markup:
-    """The same for one macro of ``macros.html``, whose arguments go by their place."""
+    """The same for one macro of ``macros.html``, with positional arguments."""
     return getattr(_ENVIRONMENT.get_template("macros.html").module, macro)(*values)

@@ -1,8 +1,8 @@
-"""The report of one clip: a page that opens anywhere, the same as JSON, one picture.
+"""The report of one clip: a self-contained HTML page, the same content as JSON, and one picture.
 
-``report.html`` holds everything it shows (pictures as data URIs, no script, no font, nothing
-fetched); ``explanation.json`` has the numbers; ``overlay.png`` is the strip of onset, apex,
-motion and regions. Every text that came from a file or a model is escaped.
+``report.html`` embeds everything it shows (pictures as data URIs; no scripts, fonts or network
+requests); ``explanation.json`` has the numbers; ``overlay.png`` is the strip of onset, apex,
+motion and regions. All text from a file or a model is escaped.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from deft_llm import __version__
 from deft_llm.clip import Clip, Evidence, Explanation
+from deft_llm.metrics.landmarks import interocular
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.onset_apex import REGION_WEIGHTS
 from deft_llm.motion.regions import REGION_NAMES, RegionTable, region_masks
@@ -30,7 +31,7 @@ HTML, JSON, PICTURE = "report.html", "explanation.json", "overlay.png"
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """What the head of a report says of the clip.
+    """Clip details shown at the top of a report.
 
     Attributes:
         name: Shown as the title.
@@ -46,7 +47,7 @@ class ClipInfo:
 
     @classmethod
     def of(cls, clip: Clip) -> ClipInfo:
-        """From a clip; a clip that was read from disk goes by its file's name."""
+        """Build from a clip; a clip read from disk takes its file's name."""
         name = clip.source.name if clip.source is not None else clip.name
         return cls(name, len(clip), clip.fps, clip.duration)
 
@@ -60,13 +61,13 @@ def write_report(
 ) -> Path:
     """Write ``report.html``, ``explanation.json`` and ``overlay.png``.
 
-    All three are finished in a folder beside the target before any of them takes its place, so
-    an interruption leaves what was there before. Other files of the folder are not touched.
+    All three are written to a temporary folder beside the target and then moved into place, so an
+    interruption while writing leaves the old report intact. Other files in the folder are kept.
 
     Args:
-        folder: Where the report goes; made if absent.
+        folder: Where the report goes; created if missing.
         measurement: Aligned face, interval, flow, region tables.
-        explanation: What the model said.
+        explanation: The model's explanation.
         clip_info: The clip's name, length and rate.
 
     Returns:
@@ -77,6 +78,7 @@ def write_report(
     record = report_values(measurement, explanation, clip_info)
     html = _page(measurement, explanation, clip_info, pictures)
     target.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target, so on the same file system: there ``os.replace`` is an atomic rename.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".report-") as name:
         scratch = Path(name)
         strip = overlay.strip(list(pictures.values()), list(pictures))
@@ -85,6 +87,7 @@ def write_report(
         (scratch / JSON).write_text(text + "\n", encoding="utf-8")
         (scratch / HTML).write_text(html, encoding="utf-8")
         target.mkdir(exist_ok=True)
+        # The page goes last: once it is new, the files beside it are new as well.
         for file in (PICTURE, JSON, HTML):
             os.replace(scratch / file, target / file)
     return target / HTML
@@ -93,11 +96,11 @@ def write_report(
 def report_values(
     measurement: Measurement, explanation: Explanation, clip_info: ClipInfo
 ) -> dict[str, Any]:
-    """Everything that the report states, as a JSON-ready dictionary.
+    """Everything in the report, as a JSON-ready dictionary.
 
     Args:
-        measurement: What was measured.
-        explanation: What the model said.
+        measurement: The clip's measurement.
+        explanation: The model's explanation.
         clip_info: The clip's name, length and rate.
 
     Returns:
@@ -114,7 +117,7 @@ def report_values(
         "interval": _moments(measurement),
         "head_motion_px": round(float(measurement.head_motion), 3),
         "landmark_uncertainty_px": round(measurement.aligned.placement_uncertainty, 3),
-        "interocular_px": round(interocular(measurement), 3),
+        "interocular_px": round(eye_distance(measurement), 3),
         "noise_pairs": measurement.noise_pairs,
         "regions": {
             "onset_to_apex": _rows(measurement.table_apex),
@@ -128,15 +131,18 @@ def face_pictures(measurement: Measurement, evidence: Sequence[Evidence]) -> dic
     """The four pictures of a report.
 
     Args:
-        measurement: What was measured.
+        measurement: The clip's measurement.
         evidence: The regions that get an arrow.
 
     Returns:
-        Caption -> RGB picture: the first frame, the apex, motion as heat, arrows of the regions.
+        Caption -> RGB picture: onset, apex (first and furthest frame if no expression was found),
+        motion as heat, arrows of the regions.
     """
     frames, interval = measurement.aligned.frames, measurement.interval
     onset, apex = frames[interval.onset], frames[interval.apex]
     moments = _moments(measurement)
+    # Without an expression the interval is only the pair of frames that was compared: no onset,
+    # no apex.
     first, second = ("onset", "apex") if measurement.found else ("first frame", "furthest frame")
     return {
         f"{first} {moments['onset']['seconds']:.3f} s": onset,
@@ -145,6 +151,7 @@ def face_pictures(measurement: Measurement, evidence: Sequence[Evidence]) -> dic
             onset,
             measurement.flow_apex,
             measurement.aligned.landmarks,
+            # One floor for the whole picture, though noise differs by region: the typical region's.
             floor=2.0 * float(np.median(measurement.noise)),
         ),
         "regions that moved": overlay.draw_region_arrows(
@@ -154,14 +161,14 @@ def face_pictures(measurement: Measurement, evidence: Sequence[Evidence]) -> dic
 
 
 def region_arrows(measurement: Measurement, evidence: Sequence[Evidence]) -> list[Arrow]:
-    """Motion of each placed region from onset to apex, at the region's centre.
+    """Motion of each region from onset to apex, drawn from the region's centre.
 
     Args:
-        measurement: What was measured.
-        evidence: The regions that count as moved, so that picture and table agree.
+        measurement: The clip's measurement.
+        evidence: The regions that count as moved, so that the picture agrees with the table.
 
     Returns:
-        One per region whose place is sure enough.
+        One arrow per region that the landmarks place reliably (``RegionTable.placed``).
     """
     named = {e.region for e in evidence}
     table, size = measurement.table_apex, measurement.aligned.frames.shape[1]
@@ -175,15 +182,16 @@ def region_arrows(measurement: Measurement, evidence: Sequence[Evidence]) -> lis
             v=float(table.v[i]),
             active=REGION_NAMES[i] in named,
         )
+        # A region wholly outside the picture has no weights, and ``np.average`` would fail on it.
         for i in np.flatnonzero(table.placed & (masks.sum(axis=(1, 2)) > 0))
     ]
 
 
 def curve_floor(measurement: Measurement) -> float:
-    """The height of the motion curve that noise alone reaches, canonical pixels.
+    """The height that the motion curve reaches from noise alone, canonical pixels.
 
-    The curve is a weighted RMS over regions of motion in two components, so its floor is that of
-    the regions' floors, times the root of two.
+    The curve is a weighted RMS over regions of motion with two components, so its floor is the
+    weighted RMS of the regions' floors (each for one component), times the square root of two.
     """
     variance = np.average(measurement.noise.astype(np.float64) ** 2, weights=REGION_WEIGHTS)
     return float(np.sqrt(2.0 * variance))
@@ -201,7 +209,7 @@ def _page(
         info=info,
         summary=summary_line(measurement, info),
         explanation=explanation,
-        interocular=interocular(measurement),
+        interocular=eye_distance(measurement),
         pictures=[
             {"caption": caption, "png": overlay.encode_png(picture), "alt": alt}
             for (caption, picture), alt in zip(pictures.items(), alts, strict=True)
@@ -226,7 +234,7 @@ def _curve(measurement: Measurement, theme: curves.Theme) -> bytes:
 
 
 def summary_line(measurement: Measurement, info: ClipInfo) -> str:
-    """Frames, rate, length and how much of the clip shows a face."""
+    """Number of frames, rate, length, and how many frames show a face."""
     seen = int(np.count_nonzero(measurement.aligned.present))
     return (
         f"{info.frames} frames at {info.fps:.4g} fps · {info.duration:.2f} s · "
@@ -238,7 +246,7 @@ def _facts(measurement: Measurement) -> dict[str, str]:
     aligned, pairs = measurement.aligned, measurement.noise_pairs
     moments = _moments(measurement)
     named = " · ".join(f"{k} {m['seconds']:.3f} s (frame {m['frame']})" for k, m in moments.items())
-    eyes = interocular(measurement)
+    eyes = eye_distance(measurement)
     floors = measurement.noise
     source = f"from {pairs} pairs of frames at rest" if pairs else "prior from the sensor noise"
     rows = {
@@ -258,11 +266,13 @@ def _facts(measurement: Measurement) -> dict[str, str]:
 def _moments(measurement: Measurement) -> dict[str, dict[str, Any]]:
     interval, times = measurement.interval, measurement.aligned.timestamps
     named = {"onset": interval.onset, "apex": interval.apex, "offset": interval.offset}
+    # Microseconds are enough for any frame rate, and hide float noise in the JSON.
     return {k: {"frame": t, "seconds": round(float(times[t]), 6)} for k, t in named.items()}
 
 
 def interocular(measurement: Measurement) -> float:
     """Distance between the eye centres, canonical pixels."""
+    # iBUG points 36-41 are the subject's right eye, 42-47 the left one.
     points = measurement.aligned.landmarks
     return float(np.linalg.norm(points[42:48].mean(axis=0) - points[36:42].mean(axis=0)))
 
@@ -280,3 +290,8 @@ def _rows(table: RegionTable) -> list[dict[str, Any]]:
         }
         for i, name in enumerate(REGION_NAMES)
     ]
+
+
+def eye_distance(measurement: Measurement) -> float:
+    """Distance between the eye centres, canonical pixels."""
+    return float(interocular(measurement.aligned.landmarks))

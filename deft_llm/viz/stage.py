@@ -1,8 +1,7 @@
-"""The face to be looked at in a browser: onset and apex, heat, arrows, regions one by one.
+"""The face in a browser: onset and apex, heat, arrows, and each region.
 
-Pieces of HTML that a page's own style sheet and script bring to life (``service/assets``): an
-element with ``data-region`` belongs to that region, wherever it stands, and lights up with the
-others.
+The HTML needs the page's style sheet and script (``service/assets``): all elements with the same
+``data-region`` are highlighted together, wherever they are on the page.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, region_masks
 from deft_llm.viz import overlay
 from deft_llm.viz.page import fill_template
-from deft_llm.viz.report import interocular, region_arrows
+from deft_llm.viz.report import eye_distance, region_arrows
 
-_BORDER = 0.5  # of a region's soft weight: its outline
+_BORDER = 0.5  # soft weight at which a region's outline is drawn
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
-    """JPEG bytes of an RGB picture (H, W, 3): a fifth of the PNG, for many frames at once."""
+    """JPEG bytes of an RGB picture (H, W, 3); a fifth of a PNG's size, for many frames at once."""
     done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _JPEG)
     assert done, image.shape
     return data.tobytes()
 
 
 def region_numbers(measurement: Measurement, region: str, evidence: Sequence[Evidence] = ()) -> str:
-    """What was measured of one region, in a line.
+    """The measurements of one region, in one line.
 
     Args:
         measurement: The clip.
         region: A key of ``facs.REGIONS``.
-        evidence: Rows that say which AUs explain the motion.
+        evidence: Rows with the AUs that explain the motion.
 
     Returns:
         For example "left inner brow: up 1.40 px (1.75 % of the eye distance), 19.5 times its
@@ -49,7 +48,7 @@ def region_numbers(measurement: Measurement, region: str, evidence: Sequence[Evi
     if not table.placed[i]:
         return f"{region}: its place is too uncertain to measure"
     size, z = float(table.magnitude[i]), float(table.z[i])
-    share = 100 * size / interocular(measurement)
+    share = 100 * size / eye_distance(measurement)
     line = (
         f"{region}: {table.direction(i)} {size:.2f} px ({share:.2f} % of the eye distance), "
         f"{z:.1f} times its noise"
@@ -61,16 +60,17 @@ def region_numbers(measurement: Measurement, region: str, evidence: Sequence[Evi
 
 
 def face_stage(measurement: Measurement, evidence: Sequence[Evidence]) -> Markup:
-    """The face with everything that can be laid over it.
+    """The face with all its overlays.
 
     Args:
-        measurement: What was measured.
+        measurement: The clip's measurement.
         evidence: The regions that count as moved.
 
     Returns:
         HTML: two pictures under one slider, layers with their switches, a line of numbers.
     """
     aligned, interval = measurement.aligned, measurement.interval
+    # As in the report's picture, so that both show the same motion.
     floor = 2.0 * float(np.median(measurement.noise))
     heat, top = overlay.heat_layer(measurement.flow_apex, aligned.landmarks, floor)
     arrows, factor = _arrows(measurement, evidence)
@@ -91,7 +91,7 @@ def face_stage(measurement: Measurement, evidence: Sequence[Evidence]) -> Markup
 def _outlines(
     measurement: Measurement, evidence: Sequence[Evidence]
 ) -> Iterator[dict[str, str | bool]]:
-    """The outline of each placed region, the ones that moved marked."""
+    """The outline of each placed region, with a mark on those that moved."""
     masks = region_masks(measurement.aligned.landmarks, measurement.aligned.frames.shape[1])
     moved = {row.region for row in evidence}
     for i in np.flatnonzero(measurement.table_apex.placed):
@@ -113,29 +113,32 @@ def _outlines(
 def _arrows(
     measurement: Measurement, evidence: Sequence[Evidence]
 ) -> tuple[list[dict[str, str]], int]:
-    """The moved regions' arrows as SVG shapes, and how many times too long they are drawn."""
+    """The moved regions' arrows as SVG shapes, and their magnification factor."""
     moving = [a for a in region_arrows(measurement, evidence) if a.active]
     factor = overlay.magnification(max((float(np.hypot(a.u, a.v)) for a in moving), default=0.0))
     parts = []
     for a in moving:
+        # SVG counts y down, as v does.
         x, y = a.x + factor * a.u, a.y + factor * a.v
         length = max(float(np.hypot(a.u, a.v)) * factor, 1e-6)
         du, dv = factor * a.u / length, factor * a.v / length
+        # The head is never longer than the arrow.
         head = min(6.0, length)
         tip = " ".join(
             f"{x - head * du + s * head * 0.5 * dv:.1f},{y - head * dv - s * head * 0.5 * du:.1f}"
             for s in (-1, 1)
         )
+        # The shaft ends inside the head: drawn to the tip, its width would blunt it.
         end = f"{x - 0.6 * head * du:.1f} {y - 0.6 * head * dv:.1f}"
         parts.append({"shaft": f"M{a.x:.1f} {a.y:.1f}L{end}", "head": f"{x:.1f},{y:.1f} {tip}"})
     return parts, factor
 
 
 def region_rows(measurement: Measurement, evidence: Sequence[Evidence]) -> Markup:
-    """Region by region, both phases, the strongest first; a row lights its region up.
+    """Table of all regions in both phases, strongest first; a row highlights its region.
 
     Args:
-        measurement: What was measured.
+        measurement: The clip's measurement.
         evidence: The regions that count as moved, with the AUs that explain them.
 
     Returns:

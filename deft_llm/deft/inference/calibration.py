@@ -1,8 +1,8 @@
-"""Temperatures that turn label likelihoods into probabilities that can be taken at their word.
+"""Temperature scaling, which turns label likelihoods into calibrated probabilities.
 
-One temperature for each set of labels (Guo et al., ICML 2017), fitted on subjects that are neither
-trained on nor tested on; it changes no ranking. ``calibration.json`` in the checkpoint folder
-holds them with what they were fitted on; without the file every temperature is 1.
+There is one temperature per label set (Guo et al., ICML 2017), fitted on subjects outside training
+and test sets; it does not change the ranking. ``calibration.json`` in the checkpoint folder holds
+the temperatures and a description of the fitting data; without it every temperature is 1.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from deft_llm.errors import UserError
 from deft_llm.files import write_text
 
 FILE = "calibration.json"
-RANGE = (0.05, 20.0)  # of a temperature
+RANGE = (0.05, 20.0)  # bounds of the fit: perfect answers would drive a temperature to 0
 
-# Label set -> the question type that is asked, and the answers that are compared.
+# Label set -> the question type to ask, and the answers to compare.
 LABEL_SETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "coarse": ("class", COARSE_LABELS),
     "three": ("class", facs.THREE_CLASSES),
@@ -39,7 +39,7 @@ class Calibration:
 
     Attributes:
         temperatures: Name in ``LABEL_SETS`` -> temperature; a missing one is 1.
-        fitted_on: What they were fitted on, for readers.
+        fitted_on: Description of the fitting data, for information only.
     """
 
     temperatures: dict[str, float] = field(default_factory=dict)
@@ -50,8 +50,8 @@ class Calibration:
         """Read the file of a checkpoint folder; without one, temperatures of 1.
 
         Raises:
-            UserError: If the file is damaged, or holds other than positive temperatures of
-                known label sets.
+            UserError: If the file is damaged, a temperature is not positive, or a label set is
+                unknown.
         """
         path = folder / FILE
         if not path.is_file():
@@ -74,7 +74,7 @@ class Calibration:
         return cls(temperatures, fitted_on)
 
     def save(self, folder: Path) -> Path:
-        """Write the file, in place when it is whole."""
+        """Write the file atomically."""
         path = folder / FILE
         values = {"temperatures": self.temperatures, "fitted_on": self.fitted_on}
         write_text(path, json.dumps(values, indent=1) + "\n")
@@ -86,7 +86,7 @@ class Calibration:
 
 
 def fit_temperature(log_likelihoods: Tensor, labels: Sequence[int]) -> float:
-    """The temperature under which the true labels are likeliest, within ``RANGE``.
+    """The temperature that maximises the likelihood of the true labels, within ``RANGE``.
 
     Args:
         log_likelihoods: (N, L).
@@ -104,6 +104,7 @@ def fit_temperature(log_likelihoods: Tensor, labels: Sequence[int]) -> float:
         scaled = scores / torch.tensor(log_temperature).exp()
         return float(torch.nn.functional.cross_entropy(scaled, wanted))
 
+    # Search over the logarithm: halving and doubling a temperature are equally large changes.
     low, high = torch.tensor(RANGE).log().tolist()
     found = minimize_scalar(loss, bounds=(low, high), method="bounded")
     return float(torch.tensor(found.x).exp())

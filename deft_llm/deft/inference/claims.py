@@ -1,8 +1,8 @@
-"""Answers held against the measured motion, sentence by sentence, before anybody reads them.
+"""Check answers against the measured motion, sentence by sentence, before they are shown.
 
-A sentence claims motion when it says that a region moves one way; so does an evidence row of a
-structured answer. The rule for a claim is our own: the region moved (``AGREED_Z``, ``ACTIVE_PX``),
-within ``CLAIM_ANGLE`` of the stated direction.
+A sentence makes a claim if it states that a region moves in a direction; so does an evidence row
+of a structured answer. The rule is our own choice: a claim is supported if the region moved
+(``AGREED_Z``, ``ACTIVE_PX``) within ``CLAIM_ANGLE`` of the stated direction.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from deft_llm.motion.regions import ACTIVE_PX, REGION_NAMES, RegionTable
 CLAIM_ANGLE = 45.0  # degrees between a claim and the measured motion
 Verdict = Literal["supported", "unsupported", "no claim"]
 
-# A row of a structured answer, or the start of its rationale (a border, no statement).
+# An evidence row of a structured answer, and the start of its rationale, which separates sentences
+# but is no text itself.
 _ROW = re.compile(r'\{"region": "[^"]*", "direction": "[^"]*"[^{}]*\}')
 _RATIONALE = re.compile(r'[\]},\s]*"rationale": "')
 _SENTENCE = re.compile(r'\S[^\n]*?(?:[.!?](?=\s|"|$)|(?=\n)|$)')
 
 
 def supported(table: RegionTable, region: str, direction: str) -> bool:
-    """Whether the measured motion of a region bears a claim out.
+    """Whether the measured motion of a region supports a claim.
 
     The region must have moved (z >= ``AGREED_Z``, at least ``ACTIVE_PX``), within
     ``CLAIM_ANGLE`` of the direction.
@@ -43,6 +44,7 @@ def supported(table: RegionTable, region: str, direction: str) -> bool:
         du, dv = facs.direction_vector(direction, facs.REGIONS[region].side)
     except UserError:
         return False
+    # u right, v down, as direction_vector has them; the product is the motion along the claim.
     length = float(table.magnitude[i])
     along = float(table.u[i]) * du + float(table.v[i]) * dv
     agrees = along >= math.cos(math.radians(CLAIM_ANGLE)) * length
@@ -50,7 +52,7 @@ def supported(table: RegionTable, region: str, direction: str) -> bool:
 
 
 def contradicting(text: str, label: str) -> tuple[str, ...]:
-    """Emotions and classes that a text concludes on although the clip was given another class.
+    """Emotions and classes stated in a text that contradict the predicted class.
 
     Args:
         text: Prose.
@@ -60,15 +62,15 @@ def contradicting(text: str, label: str) -> tuple[str, ...]:
 
 
 def unseen_aus(named: Iterable[str], rationale: str, table: RegionTable) -> tuple[str, ...]:
-    """AUs that an answer names although no measured motion speaks for them.
+    """AUs that an answer names without supporting motion.
 
-    Motion speaks for an AU when a region moved (z >= ``AGREED_Z``) as that AU, alone or with the
-    others that are named, moves it. AUs without a movement of the face's skin (gaze, head) cannot
-    be judged and are left out.
+    An AU is supported if a region moved (z >= ``AGREED_Z``) as this AU moves it, alone or together
+    with the other named AUs. AUs that do not move the skin of the face (gaze, head) cannot be
+    checked and are left out.
 
     Args:
         named: AU codes of the answer's list.
-        rationale: Its reasons; an AU of theirs that the list lacks counts as well.
+        rationale: Rationale of the answer; AUs that only it mentions are checked as well.
         table: Region motion from onset to apex.
 
     Returns:
@@ -84,14 +86,14 @@ def unseen_aus(named: Iterable[str], rationale: str, table: RegionTable) -> tupl
 
 @dataclass(frozen=True)
 class CheckedClaim:
-    """One statement that a region moves some way.
+    """One claim that a region moves in a direction.
 
     Attributes:
         region: As stated.
         direction: As stated.
-        evidence: What was measured there; None where the region did not move. The direction
-            of an unsupported claim's evidence is the measured one.
-        supported: Whether the measured motion bears the claim out.
+        evidence: The measured motion of the region, with the measured direction; None if the
+            region did not move.
+        supported: Whether the measured motion supports the claim.
     """
 
     region: str
@@ -108,7 +110,7 @@ class CheckedSentence:
         start: Index of its first character in the answer.
         end: Index after its last character.
         text: ``answer[start:end]``.
-        claims: What it says of motion.
+        claims: Its claims about motion.
     """
 
     start: int
@@ -118,23 +120,23 @@ class CheckedSentence:
 
     @property
     def verdict(self) -> Verdict:
-        """Without any claim "no claim"; with a bad one among them "unsupported"."""
+        """Verdict on the sentence; "unsupported" if any of its claims is unsupported."""
         if not self.claims:
             return "no claim"
         return "supported" if all(claim.supported for claim in self.claims) else "unsupported"
 
 
 def check_sentences(text: str, table: RegionTable) -> tuple[CheckedSentence, ...]:
-    """Hold every sentence of an answer against the measured motion.
+    """Check every sentence of an answer against the measured motion.
 
-    All but the last sentence of a text that is still growing stay as they are.
+    While an answer grows, only the result for its last sentence can change.
 
     Args:
-        text: Prose or a structured answer, complete or cut.
-        table: Region motion from onset to apex of the clip that it speaks of.
+        text: Prose or a structured answer, complete or truncated.
+        table: Region motion from onset to apex of the clip.
 
     Returns:
-        In the order of the text; spans do not overlap, and what lies between them has no words.
+        Sentences in text order; spans do not overlap, and the text between them has no words.
     """
     codes = facs.sort_aus(str(n) for n in stated_aus(text) if n in facs.ACTION_UNITS)
     measured = {row.region: row for row in measured_evidence(table, codes, AGREED_Z)}
@@ -161,11 +163,12 @@ def _claims(part: str) -> tuple[tuple[str, str], ...]:
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
-    """Rows and sentences, in order."""
+    """Spans of rows and sentences, in order."""
     borders = [(m.start(), m.end(), True) for m in _ROW.finditer(text)]
     borders += [(m.start(), m.end(), False) for m in _RATIONALE.finditer(text)]
     at = 0
     for start, end, is_row in [*sorted(borders), (len(text), len(text), False)]:
+        # Sentences end at a row's border, so that JSON and prose never share a span.
         for match in _SENTENCE.finditer(text, at, max(at, start)):
             if re.search(r"\w", match.group()):
                 yield match.span()

@@ -1,7 +1,7 @@
-"""The steps of one answer in a conversation: request, prompt, one token after the other.
+"""Steps of one answer in a conversation: check the request, build the prompt, draw tokens.
 
-Own loop over the cache instead of ``generate``: the caller gets each token when it is there, and
-may stop asking for more at any time.
+A generation loop of our own instead of ``generate``: the caller gets each token as soon as it is
+drawn and can stop at any time.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.errors import UserError
 
-HALF_A_LETTER = "\ufffd"  # what tokenizers make of bytes whose letter is not complete
+HALF_A_LETTER = "\ufffd"  # tokenizers decode the bytes of an incomplete character to this
 
 
 def check_request(question: str, temperature: float, ablate: Sequence[str]) -> None:
-    """Refuse what cannot be answered.
+    """Check a request before doing any work.
 
     Raises:
         UserError: If the question is empty, the temperature negative, or an expert unknown.
@@ -42,14 +42,14 @@ def fitting_prompt(
     limit: int,
     room: int,
 ) -> Tensor:
-    """Token ids (1, L) of a conversation about one clip, its oldest turns left out if it must be.
+    """Token ids (1, L) of a conversation about one clip; drops the oldest turns if it is too long.
 
     Args:
-        processor: Of the model.
+        processor: The model's processor.
         turns: Earlier (question, answer) pairs.
         question: The new question.
-        limit: Tokens that the language model can read.
-        room: Tokens that are kept for the answer, but at most half of the limit.
+        limit: Context length of the language model, tokens.
+        room: Tokens reserved for the answer, at most half of the limit.
 
     Raises:
         UserError: If the question alone is too long.
@@ -61,6 +61,7 @@ def fitting_prompt(
             messages += [{"role": "user", "content": asked}]
             messages += [{"role": "assistant", "content": answered}]
         messages.append({"role": "user", "content": question})
+        # The clip stays in the first turn that is left, so dropping turns never drops the clip.
         messages[0] = {"role": "user", "content": CLIP_TOKEN + messages[0]["content"]}
         prompt = processor.chat(messages).replace(CLIP_TOKEN, processor.span)
         ids: Tensor = processor(prompt)["input_ids"]
@@ -78,13 +79,13 @@ def draw_tokens(
     expert_tokens: dict[str, Tensor],
     temperature: float,
 ) -> Iterator[int]:
-    """The tokens of an answer without end: stop asking at the end token.
+    """Yield the tokens of an answer; never ends, so the caller has to stop at the end token.
 
     Args:
         model: The model.
         prompt: (1, L) token ids with the placeholders of one clip.
         expert_tokens: ``model.get_clip_features`` of that clip.
-        temperature: 0 takes the likeliest token; above, tokens are drawn.
+        temperature: 0 takes the likeliest token; above 0, tokens are sampled.
     """
     step, cache = prompt.to(model.device), None
     clip: dict[str, Any] = {"expert_tokens": expert_tokens}
@@ -92,6 +93,7 @@ def draw_tokens(
         out = model(input_ids=step, past_key_values=cache, use_cache=True, **clip)
         token = _draw(out.logits[0, -1], temperature)
         yield token
+        # After the first step the cache holds prompt and clip.
         step, cache, clip = torch.full_like(step[:, :1], token), out.past_key_values, {}
 
 

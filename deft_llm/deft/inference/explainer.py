@@ -1,10 +1,10 @@
-"""From a video to an explanation, and answers to questions about it.
+"""Explain a measured clip and answer questions about it.
 
-The class comes from label likelihoods; AUs, evidence and rationale from a structured answer that
-is generated given that class, so that its reasons are reasons for it. Every claim in the text is
-then held against the measured motion, and every label that it names against the class
-(``claims.py``). A clip in which nothing moved above the noise floor gets no emotion: the language
-model is not even asked.
+Label likelihoods give the class. AUs, evidence and rationale come from a structured answer that
+is generated with that class fixed, so that the rationale supports the predicted class. Every claim
+in the text is then checked against the measured motion, and every label that it names against the
+class (``claims.py``). If nothing in the clip moved above the noise floor, no emotion is reported
+and the language model does not run.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ MACRO_PX = 6.0  # canonical px, twice the largest motion of the simulated micro-
 
 
 def require_whole(folder: Path) -> None:
-    """Refuse a checkpoint folder of which a part is missing.
+    """Check that a checkpoint folder is complete.
 
     Raises:
-        UserError: Names the part.
+        UserError: If a file is missing; names it.
     """
     if (folder / "adapter_config.json").is_file():
         raise UserError(
@@ -69,13 +69,13 @@ def require_whole(folder: Path) -> None:
 
 @dataclass
 class Answers:
-    """What the model says of a batch of clips, before any check.
+    """The model's outputs for a batch of clips, unchecked.
 
     Attributes:
-        log_likelihoods: (B, L) of the label set "coarse".
+        log_likelihoods: (B, L) over the label set "coarse".
         texts: Structured answers as generated.
-        au_probabilities: (B, K, 2) of the AU head, left and right.
-        emotion_probabilities: (B, E) of the emotion head.
+        au_probabilities: (B, K, 2) from the AU head, left and right.
+        emotion_probabilities: (B, E) from the emotion head.
     """
 
     log_likelihoods: Tensor
@@ -106,14 +106,15 @@ class Explainer:
         """Read a checkpoint folder.
 
         Args:
-            folder: The folder; "embedded" is the checkpoint that comes with the package.
+            folder: The folder; "embedded" is the checkpoint that ships with the package.
 
         Raises:
-            UserError: If the folder or a part of it is missing or damaged.
+            UserError: If the folder or one of its files is missing or damaged.
         """
         folder = resources.checkpoint(folder)
         require_whole(folder)
         try:
+            # float32 whatever the saved dtype, because the feature extractor gives float32 inputs.
             model = DeftForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
             processor = DeftProcessor.from_pretrained(folder)
         except (OSError, ValueError, SafetensorError) as error:
@@ -125,14 +126,15 @@ class Explainer:
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[Features], ablate: tuple[str, ...] = ()) -> dict[str, Tensor]:
-        """Expert tokens of some clips; ``ablate`` names experts to leave out."""
+        """Expert tokens of some clips; ``ablate`` names the experts to ablate."""
         inputs = self.processor.feature_extractor(list(clips))
         clip = {name: inputs[name].to(self.model.device) for name in CLIP_INPUTS}
         return self.model.get_clip_features(ablate, **clip)
 
     def _tokens(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> dict[str, Tensor]:
-        """Expert tokens of the clip in hand, encoded once."""
+        """Expert tokens of a clip; the last clip's are kept."""
         kept = self._in_hand
+        # Identity, not equality: comparing the arrays of two measurements would be slow.
         if kept is None or kept[0] is not measurement or kept[1] != ablate:
             kept = (measurement, ablate, self.encode([pack(measurement, self.sizes)], ablate))
             self._in_hand = kept
@@ -143,11 +145,12 @@ class Explainer:
         """Tokens that end an answer."""
         ids = self.model.generation_config.eos_token_id
         ids = self.processor.tokenizer.eos_token_id if ids is None else ids
+        # A published model can have several: its own, and the one that its chat template writes.
         return tuple(ids) if isinstance(ids, list) else (ids,)
 
     @cached_property
     def grammar(self) -> StructuredAnswerGrammar:
-        """Of the structured answer."""
+        """Grammar of the structured answer; built on first use, as it indexes the vocabulary."""
         return StructuredAnswerGrammar(self.processor.tokenizer, self.end_ids)
 
     @torch.inference_mode()
@@ -163,9 +166,9 @@ class Explainer:
 
         Args:
             tokens: From ``encode``, B clips.
-            messages: Chat so far, ``<clip>`` in the first user turn.
-            grammar: Allow nothing but a well-formed structured answer.
-            label: The class that the answer has to name, under the grammar; empty: any.
+            messages: Chat so far, with ``<clip>`` in the first user turn.
+            grammar: Allow only a well-formed structured answer.
+            label: Class that the answer must name, if ``grammar`` is on; empty for any.
             **options: For ``generate``.
 
         Returns:
@@ -203,8 +206,8 @@ class Explainer:
 
         Args:
             tokens: From ``encode``, B clips.
-            write: Also generate the structured answer; its class is free to differ from the
-                likeliest one, as a score of what the model says must have it.
+            write: Also generate the structured answer. Its class is not fixed to the likeliest
+                one, because a score of the generated text must measure the model's own choice.
             grammar: See ``generate``.
         """
         likelihoods = self.likelihoods(tokens, "coarse")
@@ -215,14 +218,14 @@ class Explainer:
     def structured_answers(
         self, tokens: dict[str, Tensor], grammar: bool = False, label: str = ""
     ) -> list[str]:
-        """Structured answers about B encoded clips; arguments as of ``generate``."""
+        """Structured answers about B encoded clips; arguments as in ``generate``."""
         asked = [
             {"role": "user", "content": CLIP_TOKEN + self.processor.prompts["structured_answer"]}
         ]
         return self.generate(tokens, asked, grammar, label)
 
     def explain(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> Explanation:
-        """Explain one measured clip; ``ablate`` names experts to leave out."""
+        """Explain one measured clip; ``ablate`` names the experts to ablate."""
         table, status = measurement.table_apex, nothing_seen(measurement)
         if status:
             return Explanation(None, {}, {}, (), status=status)
@@ -232,11 +235,14 @@ class Explainer:
         probabilities = self.calibration.probabilities("coarse", answered.log_likelihoods[0])
         by_class = dict(zip(COARSE_LABELS, probabilities.tolist(), strict=True))
         best = max(by_class, key=by_class.__getitem__)
+        # Fix the class first: generated freely, the answer could argue for another class.
         (text,) = self.structured_answers(tokens, grammar=True, label=best)
         record = parse_structured_answer(text)
         named = tuple(record["aus"]) if record else ()
         rationale = record["rationale"] if record else text
         claims = stated_claims(text)
+        # Evidence is measured, not taken from the answer's rows; those become claims and are
+        # checked.
         evidence = measured_evidence(table, named)
         return Explanation(
             emotion=None if best == NOTHING else best,
@@ -256,16 +262,19 @@ class Explainer:
 
     def _au_probability(self, answered: Answers, code: str) -> float:
         number = facs.au_number(code)
+        # The grammar allows every AU of FACS, the head has an output for the configured ones only.
         if number not in self.model.config.aus:
             return 0.0
         row = answered.au_probabilities[0, self.model.config.aus.index(number)]
         sides = facs.au_sides(code)
+        # The head scores both sides; a code without a side gets the likelier one's probability.
         return float(max(row[0 if side == "left" else 1] for side in sides))
 
     def chat(
         self, measurement: Measurement, turns: Sequence[tuple[str, str]], question: str
     ) -> str:
-        """The whole greedy answer of ``stream``."""
+        """The complete greedy answer from ``stream``."""
+        # Each yielded text extends the one before it, so the longest is the complete answer.
         return max(self.stream(measurement, turns, question), key=len, default="")
 
     @torch.inference_mode()
@@ -277,17 +286,18 @@ class Explainer:
         temperature: float = 0.0,
         ablate: tuple[str, ...] = (),
     ) -> Iterator[str]:
-        """Answer a question about a clip while it is being written.
+        """Stream the answer to a question about a clip.
 
-        A clip in which nothing moved is answered by saying so. Of a conversation that is longer
-        than the language model can read, the oldest turns are left out.
+        If nothing moved in the clip, the answer states that. If the conversation exceeds the
+        language model's context, the oldest turns are dropped.
 
         Args:
-            measurement: The clip; its experts are run once for all questions in a row.
+            measurement: The measured clip; consecutive questions reuse its expert tokens.
             turns: Earlier (question, answer) pairs.
             question: The new question.
-            temperature: 0 takes the likeliest token; above, tokens are drawn (torch's generator).
-            ablate: Experts to leave out.
+            temperature: 0 takes the likeliest token; above 0, tokens are sampled (torch's
+                generator).
+            ablate: Experts to ablate.
 
         Yields:
             The answer so far, longer each time.
@@ -308,6 +318,8 @@ class Explainer:
             if token in self.end_ids:
                 return
             written.append(token)
+            # Decode from the start each time: single tokens lose their spaces and can split a
+            # character.
             text = self.processor.tokenizer.decode(written, skip_special_tokens=True)
             if not text.endswith(HALF_A_LETTER):
                 yield text
@@ -316,7 +328,7 @@ class Explainer:
 
 
 def nothing_seen(measurement: Measurement) -> str:
-    """Why nothing may be said of a clip; empty when something moved."""
+    """Reason to give no reading of a clip; empty if something moved."""
     if measurement.found and measurement.table_apex.active.any():
         return ""
     seen = NO_MOTION in measurement.status
@@ -324,7 +336,7 @@ def nothing_seen(measurement: Measurement) -> str:
 
 
 def _remarks(measurement: Measurement) -> str:
-    """The measurement's status, and whether the motion is far from what training showed."""
+    """The measurement's status, plus a remark if the motion is far outside the training range."""
     largest = float(measurement.table_apex.magnitude.max())
     if largest <= MACRO_PX:
         return measurement.status

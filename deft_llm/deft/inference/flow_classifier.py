@@ -1,9 +1,9 @@
-"""DEFT-LLM on precomputed flow images: the motion expert alone, no label of the data.
+"""DEFT-LLM on precomputed flow images: the motion expert alone, without labels of the data.
 
 Published flow images (``data/flow_images.py``) hold the direction of the motion from onset to
-apex and neither its amplitude, nor the motion after the apex, nor the face. Structure and texture
-are blanked, amplitude and region table are withheld as in training (``amplitude_dropout``). The
-class is the likeliest label of the language model.
+apex, but neither its amplitude, nor the motion after the apex, nor the face. Structure and texture
+are ablated, amplitude and region table are withheld as in training (``amplitude_dropout``). The
+class is the language model's likeliest label.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from deft_llm.motion.encoding import encode_flow, mirror_flow
 
 ABLATED = ("structure", "texture")
 _BATCH = 32
-_ANSWER = 60  # tokens of an answer that names AUs
+_ANSWER = 60  # token limit of an answer that names AUs
 OffsetPhase = Literal["opposite", "none"]
 
 
 class DeftFlowClassifier:
-    """A classical recognizer (``recognizers/base.py``) that learns nothing from its folds.
+    """A classical recognizer (``recognizers/base.py``) that is not trained on its folds.
 
     Args:
-        classes: Must be the three of MEGC2019.
+        classes: Must be 3, the classes of MEGC2019.
         checkpoint: Folder of the model.
-        offset_phase: What stands for the motion after the apex: "opposite", the onset
-            phase backwards (a
-            micro-expression goes back the way it came; our choice), or "none", zeros.
+        offset_phase: Substitute for the missing offset phase: "opposite", the onset phase
+            reversed (a micro-expression returns the way it came; our own choice), or "none",
+            zeros.
     """
 
     inputs: tuple[str, ...] = ("flow_uvs",)
@@ -60,13 +60,13 @@ class DeftFlowClassifier:
         self.explainer, self.offset_phase = _loaded(checkpoint), offset_phase
 
     def fit(self, inputs: dict[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> None:
-        """Nothing is learnt from real labels."""
+        """Do nothing: the model is used as it is."""
 
     @torch.inference_mode()
     def predict_proba(self, inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Calibrated label likelihoods (N, 3) of ``flow_uvs`` (N, 3, S, S).
+        """Calibrated class probabilities (N, 3) of ``flow_uvs`` (N, 3, S, S).
 
-        Those of an image and of its mirror image are averaged: a class has no side.
+        Log-likelihoods are averaged over an image and its mirror image, as a class has no side.
         """
         parts = []
         for first in range(0, len(inputs["flow_uvs"]), _BATCH):
@@ -82,7 +82,7 @@ class DeftFlowClassifier:
 
     @torch.inference_mode()
     def named_aus(self, flow_uvs: NDArray[np.float32]) -> list[frozenset[int]]:
-        """Numbers of the AUs that the written answers name, for (N, 3, S, S) ``flow_uvs``."""
+        """AU numbers named in the generated answers, for ``flow_uvs`` (N, 3, S, S)."""
         question = self.explainer.processor.prompts["aus"]
         asked = [{"role": "user", "content": CLIP_TOKEN + question}]
         answers: list[str] = []
@@ -102,10 +102,10 @@ class DeftFlowClassifier:
 def clip_inputs(
     config: DeftConfig, flow_uvs: NDArray[np.float32], offset_phase: OffsetPhase = "opposite"
 ) -> dict[str, Tensor]:
-    """The experts' inputs for flow images; all that the images do not hold is zero.
+    """The experts' inputs for flow images; inputs that the images lack are zero.
 
     Args:
-        config: The model's.
+        config: The model's configuration.
         flow_uvs: (N, 3, S, S) in the encoding ``medsqrt``.
         offset_phase: See ``DeftFlowClassifier``.
     """
@@ -121,6 +121,7 @@ def clip_inputs(
         "structure": torch.zeros(clips, 3, config.structure_size, config.structure_size),
         "texture": torch.zeros(clips, frames, side, side),
         "flow": torch.stack([onset_phase, back], dim=1),
+        # Zeros with a zero availability flag: the form that amplitude dropout gives in training.
         "flow_scale": torch.zeros(clips, 2, 4),
         "regions": torch.zeros(clips, 2, len(facs.REGIONS), len(REGION_COLUMNS)),
     }
@@ -128,14 +129,15 @@ def clip_inputs(
 
 @lru_cache(maxsize=2)
 def _loaded(checkpoint: str) -> Explainer:
+    # Cached: each fold creates a new recognizer, and all of them use the same checkpoint.
     return Explainer.load(Path(checkpoint))
 
 
 def as_trained(flow_uvs: NDArray[np.float32], side: int) -> Tensor:
-    """``medsqrt`` images -> the encoding that the motion expert is trained on, (N, 3, side, side).
+    """``medsqrt`` images -> the motion expert's training encoding, (N, 3, side, side).
 
-    The square root is undone before the images are enlarged. Strain is never negative and zero
-    somewhere, so that its least value is its zero, which ``medsqrt`` has moved to the median.
+    The square root is undone before the images are enlarged. ``medsqrt`` has moved the zero of the
+    strain to its median. Strain is not negative and is zero somewhere, so its minimum is its zero.
     """
     named_aus = torch.from_numpy(np.sign(flow_uvs) * flow_uvs**2)
     named_aus[:, 2] -= named_aus[:, 2].amin((1, 2), keepdim=True)

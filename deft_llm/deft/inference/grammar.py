@@ -1,9 +1,10 @@
-"""A grammar for the structured answer: only tokens that keep it well-formed can be drawn.
+"""Grammar for the structured answer: restricts decoding to tokens that keep it well-formed.
 
-The answer is the JSON that ``json.dumps`` writes of (class, emotion, AUs, evidence, rationale).
-Every field but the rationale takes legal values: an emotion of the class, every AU number and
-every region at most once, directions of that region's side. The automaton reads bytes, so any
-tokenizer will do; what a state allows is worked out when it is first met, then kept.
+The answer is JSON as ``json.dumps`` writes it: class, emotion, AUs, evidence, rationale. Every
+field but the rationale takes legal values only: an emotion of the class, every AU number and
+every region at most once, directions that exist on the region's side. The automaton works on
+bytes, so any tokenizer can be used. The allowed tokens of a state are computed on first use and
+cached.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from deft_llm.answers import COARSE_LABELS, NOTHING, STRENGTHS, STRONGEST
 from deft_llm.errors import UserError
 
 RATIONALE_BYTES = 900  # from here on only the closing quote is allowed; rationales have 50 to 500
-_STATES = 8192  # whose tokens are remembered
+_STATES = 8192  # size of the caches; sets of used AUs and regions make the states many
 
-# Bytes of the rationale: whole characters (UTF-8, RFC 3629) and escapes, then one that is not
-# finished, or the end of the answer. Decoders replace broken characters together with what stands
-# around them, quotes too.
+# Bytes of the rationale: complete characters (UTF-8, RFC 3629) and escapes, then an incomplete one
+# or the end of the answer. Invalid UTF-8 must be excluded, because decoders replace it together
+# with neighbouring bytes, including the quotes of the JSON.
 _CHARACTER = (
     rb"[\x20\x21\x23-\x5b\x5d-\x7f]",
     rb'\\["\\/bfnrt]',
@@ -53,14 +54,14 @@ _TEXT = re.compile(
 
 
 class GrammarState(NamedTuple):
-    """Where in the answer.
+    """Stage of the answer.
 
     Attributes:
         name: "class", "emotion", "aus", "rows", "direction", "strength", "text", "close", "end".
-        value: The class (of stage "class": the only one that may be named; empty: any), or the
-            region whose direction comes.
-        used: AU numbers or regions that were written already.
-        first: Nothing stands in this list yet.
+        value: The class (at stage "class": the only one allowed, or empty for any), or the region
+            whose direction comes next.
+        used: AU numbers or regions written so far.
+        first: Whether the list is still empty.
     """
 
     name: str
@@ -70,7 +71,7 @@ class GrammarState(NamedTuple):
 
 
 class State(NamedTuple):
-    """A stage, what was written of it, and the length of the rationale so far (bytes)."""
+    """A stage, the bytes written of its next piece, and the bytes of the rationale so far."""
 
     stage: GrammarState
     written: bytes = b""
@@ -81,7 +82,7 @@ START, TEXT, END = State(GrammarState("class")), GrammarState("text"), GrammarSt
 
 
 def _emotions(label: str) -> tuple[str, ...]:
-    """The emotions of a class, and the class itself where a corpus codes no finer."""
+    """The emotions of a class, and the class itself for corpora without finer labels."""
     if label == NOTHING:
         return (NOTHING,)
     own = (e for e in facs.EMOTIONS if (facs.to_three(e) or "others") == label)
@@ -90,7 +91,7 @@ def _emotions(label: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=_STATES)
 def options(stage: GrammarState) -> dict[bytes, GrammarState]:
-    """What may be written next, and where it leads; none begins with another."""
+    """The pieces allowed next, with the stage after each; none is a prefix of another."""
     return {text.encode(): after for text, after in _options(stage)}
 
 
@@ -98,7 +99,7 @@ def _options(stage: GrammarState) -> Iterator[tuple[str, GrammarState]]:
     comma = "" if stage.first else ", "
     if stage.name == "class":
         for label in (stage.value,) if stage.value else COARSE_LABELS:
-            # Tokenizers of the sentencepiece kind may open an answer with a space.
+            # Sentencepiece tokenizers may start an answer with a space.
             yield f'{{"class": "{label}", "emotion": "', GrammarState("emotion", label)
             yield f' {{"class": "{label}", "emotion": "', GrammarState("emotion", label)
     elif stage.name == "emotion":
@@ -107,6 +108,7 @@ def _options(stage: GrammarState) -> Iterator[tuple[str, GrammarState]]:
     elif stage.name == "aus":
         for number in map(str, facs.ACTION_UNITS):
             after = GrammarState("aus", used=stage.used | {number})
+            # By number, not code: an AU may appear once, as bilateral, left or right.
             for side in ("", "L", "R") if number not in stage.used else ():
                 yield f'{comma}"{side}{number}"', after
         yield '], "evidence": [', GrammarState("rows", first=True)
@@ -126,10 +128,11 @@ def _options(stage: GrammarState) -> Iterator[tuple[str, GrammarState]]:
 
 
 def advance(state: State, data: bytes) -> State | None:
-    """The state after some bytes; None where they are not allowed."""
+    """The state after some bytes; None if they are not allowed."""
     stage, written, length = state
     while data:
         if stage == TEXT:
+            # written holds an incomplete character or escape that the new bytes have to complete.
             match = _TEXT.fullmatch(written + data)
             if match is None:
                 return None
@@ -137,6 +140,7 @@ def advance(state: State, data: bytes) -> State | None:
                 return State(END if match["end"] else GrammarState("close"))
             return State(TEXT, match["part"] or b"", length + len(data))
         for text, after in options(stage).items():
+            # A token can complete this piece and start the next one (loop on), or stop inside it.
             rest = text.removeprefix(written) if text.startswith(written) else b""
             if rest and data.startswith(rest):
                 stage, written, data = after, b"", data[len(rest) :]
@@ -149,7 +153,8 @@ def advance(state: State, data: bytes) -> State | None:
 
 
 def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes]:
-    """The bytes that every ordinary token stands for; special tokens are left out."""
+    """The bytes of every ordinary token; special tokens are excluded."""
+    # Byte-level BPE (GPT-2, Qwen, Llama 3) writes a space as U+0120; sentencepiece uses U+2581.
     byte_level = tokenizer.convert_tokens_to_string(["\u0120"]) == " "
     table = {char: byte for byte, char in _gpt2_characters().items()}
     special = set(tokenizer.all_special_ids)
@@ -159,6 +164,7 @@ def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes]:
         if i in special or (i in added and added[i].special):
             continue
         if i in added:
+            # Added tokens are stored as plain text in both kinds of vocabulary.
             found[i] = token.encode()
         elif byte_level:
             found[i] = bytes(table[char] for char in token if char in table)
@@ -170,7 +176,7 @@ def token_bytes(tokenizer: PreTrainedTokenizerBase) -> dict[int, bytes]:
 
 
 def _gpt2_characters() -> dict[int, str]:
-    """The printable character by which byte-level BPE writes each byte (Radford et al., 2019)."""
+    """Byte -> the printable character that byte-level BPE uses for it (Radford et al., 2019)."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     rest = [byte for byte in range(256) if byte not in plain]
     return {**{b: chr(b) for b in plain}, **{b: chr(256 + k) for k, b in enumerate(rest)}}
@@ -184,22 +190,25 @@ class StructuredAnswerGrammar:
 
         Args:
             tokenizer: Any tokenizer.
-            end_ids: Tokens that end an answer.
+            end_ids: Tokens that may follow a complete answer.
         """
         self.bytes = token_bytes(tokenizer)
         self.end_ids = end_ids
         self.by_bytes: dict[bytes, list[int]] = {}
         for i, data in self.bytes.items():
             self.by_bytes.setdefault(data, []).append(i)
+        # Sorted, so that all tokens with a common prefix are neighbours (bisect in _literal).
         self.sorted = sorted(self.by_bytes)
         self._allowed = lru_cache(maxsize=_STATES)(self._find)
 
     def allowed(self, state: State) -> Tensor:
-        """Ids of the tokens that may come next.
+        """Ids of the tokens allowed next.
 
         Raises:
-            UserError: If the tokenizer cannot write what has to come.
+            UserError: If the tokenizer has no token for what must come next.
         """
+        # The exact length would give each rationale byte its own cache entry; only "too long"
+        # matters. An incomplete character is finished first.
         over = state.length >= RATIONALE_BYTES and not state.written
         return self._allowed(state._replace(length=RATIONALE_BYTES if over else 0))
 
@@ -223,7 +232,7 @@ class StructuredAnswerGrammar:
         return torch.tensor(ids)
 
     def _literal(self, state: State) -> Iterator[bytes]:
-        """Tokens inside the next fixed piece, and those that reach beyond it."""
+        """Tokens that are part of the next fixed piece, and those that reach beyond it."""
         for text in options(state.stage):
             if not text.startswith(state.written):
                 continue
@@ -240,17 +249,17 @@ class StructuredAnswerGrammar:
 
 
 class StructuredAnswerLogits(LogitsProcessor):
-    """Sets the scores of all tokens that would break the answer to minus infinity."""
+    """Sets the scores of tokens that the grammar does not allow to minus infinity."""
 
     def __init__(
         self, grammar: StructuredAnswerGrammar, prompt_length: int, label: str = ""
     ) -> None:
-        """For one call of ``generate``.
+        """Start at the beginning of the answer; an instance serves one ``generate`` call.
 
         Args:
             grammar: The grammar.
             prompt_length: Tokens before the answer.
-            label: The class that the answer has to name; empty: any.
+            label: Class that the answer must name; empty for any.
         """
         self.grammar, self.prompt_length = grammar, prompt_length
         self.states: dict[tuple[int, ...], State | None] = {(): State(GrammarState("class", label))}
@@ -260,7 +269,7 @@ class StructuredAnswerLogits(LogitsProcessor):
         masked = torch.full_like(scores, -torch.inf)
         for row, ids in enumerate(input_ids[:, self.prompt_length :].tolist()):
             state = self._state(tuple(ids))
-            if state is None:  # after the end: padding of a finished row
+            if state is None:  # after the end token: padding of a finished row
                 masked[row] = scores[row]
                 continue
             allowed = self.grammar.allowed(state).to(scores.device)
@@ -268,6 +277,8 @@ class StructuredAnswerLogits(LogitsProcessor):
         return masked
 
     def _state(self, ids: tuple[int, ...]) -> State | None:
+        # Keyed by the tokens so far, so each step advances one token and equal rows share their
+        # states.
         if ids not in self.states:
             before = self._state(ids[:-1])
             data = self.grammar.bytes.get(ids[-1])

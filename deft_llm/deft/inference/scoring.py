@@ -1,6 +1,6 @@
-"""Class probabilities by label likelihood: how likely is each answer, as text, to the question?
+"""Class probabilities from label likelihoods: the likelihood of each label as the answer text.
 
-No parsing is involved, so a free-text model is scored like a classifier with a pinned label set.
+No parsing is involved, so a free-text model is scored like a classifier with a fixed label set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deft_llm.deft.processing_deft import CLIP_TOKEN, IGNORE_INDEX, DeftProcesso
 def answered(
     processor: DeftProcessor, question: str, labels: Sequence[str]
 ) -> list[tuple[list[int], list[int]]]:
-    """Ids and labels of a question about a clip with each of L labels as its whole answer."""
+    """Ids and labels of a question about a clip, with each of L labels as the complete answer."""
     asked = {"role": "user", "content": CLIP_TOKEN + question}
     return [
         processor.encode_conversation([asked, {"role": "assistant", "content": label}])
@@ -33,17 +33,17 @@ def label_log_likelihoods(
     question: str,
     labels: Sequence[str],
 ) -> Tensor:
-    """Log-likelihood of every label as the whole answer, end of turn included.
+    """Log-likelihood of every label as the complete answer, including the end of the turn.
 
     Args:
         model: The model.
         processor: Its processor.
         expert_tokens: ``model.get_clip_features`` of B clips.
-        question: Asked of each clip by itself.
+        question: The question, asked about each clip separately.
         labels: L answers.
 
     Returns:
-        (B, L); a softmax over L gives probabilities over the pinned labels.
+        (B, L); a softmax over L gives probabilities over the fixed labels.
     """
     clips = len(next(iter(expert_tokens.values())))
     batch = padded(answered(processor, question, labels), processor.tokenizer.pad_token_id)
@@ -54,6 +54,9 @@ def label_log_likelihoods(
         expert_tokens={k: v.repeat_interleave(len(labels), 0) for k, v in expert_tokens.items()},
         use_cache=False,
     )
+    # Logits at position t predict token t + 1, hence the shift of logits and labels.
     log_probs = output.logits[:, :-1].float().log_softmax(-1)
+    # The clamp makes -100 a valid index for gather; those positions are masked out below.
     picked = log_probs.gather(-1, wanted.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    # With the end token these are likelihoods of complete answers, so none contains another.
     return (picked * (wanted != IGNORE_INDEX)).sum(1).view(clips, len(labels))

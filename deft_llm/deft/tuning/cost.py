@@ -1,10 +1,10 @@
-"""What a run of DEFT-LLM would cost: tokens per clip, parameters, memory. Nothing is loaded.
+"""Estimate the cost of a DEFT-LLM run: tokens per clip, parameters, memory. Loads no weights.
 
-Memory is an estimate for one process without sharding: weights, gradients and AdamW's two moments
-from the parameters' number and types; activations kept for the backward pass from the language
-model's sizes, tensor by tensor (the reckoning of Korthikanti et al., arXiv 2205.05198, for gated
-feed-forward layers and an attention kernel that keeps no scores); logits with their gradient in
-float32. The experts' activations are left out: they are small beside these.
+Memory is estimated for one process without sharding. Weights, gradients and AdamW's two moments
+follow from the parameters' number and types. Activations kept for the backward pass follow from
+the language model's sizes, tensor by tensor (as in Korthikanti et al., arXiv 2205.05198, for gated
+feed-forward layers and an attention kernel that keeps no scores); logits and their gradient are
+float32. The experts' activations are left out, as they are comparatively small.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from deft_llm.deft.tuning.recipe import DeftRecipe, Stage, require_machine
 from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.errors import UserError
 
-WORDS = 256  # tokens that a conversation has beside its clip; the simulated ones have fewer
+WORDS = 256  # tokens of a conversation besides its clip; the simulated ones have fewer
 GIB = 2**30
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
-_QUANTIZED = {4: 0.53, 8: 1.01}  # bytes a weight, block scales among them
+_QUANTIZED = {4: 0.53, 8: 1.01}  # bytes per weight, including the block scales
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """What one stage trains and needs.
+    """Trainable parameters and memory of one stage.
 
     Attributes:
         trained: Module -> trainable parameters.
@@ -65,6 +65,7 @@ def estimate_cost(values: dict[str, Any], where: str) -> list[str]:
     require_machine(recipe, where)
     model = skeleton(recipe)
     counts = model.config.token_counts()
+    # Each expert's span has an opening and a closing tag.
     clip = sum(counts.values()) + 2 * len(EXPERTS)
     lines = [
         f"tokens per clip  {clip} ("
@@ -94,7 +95,7 @@ def estimate_cost(values: dict[str, Any], where: str) -> list[str]:
 
 
 def skeleton(recipe: DeftRecipe) -> DeftForConditionalGeneration:
-    """The recipe's model without any memory; its vocabulary is the largest that it can have.
+    """The recipe's model on the meta device, without memory, with the largest possible vocabulary.
 
     Raises:
         UserError: If the language model's configuration cannot be read.
@@ -131,6 +132,7 @@ def stage_cost(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneratio
     kept = ("experts", "heads") if name == "instruct" and stage.freeze_experts else ()
     modules = {"experts": ("experts", "heads"), "projectors": ("projectors",), "instruct": MODULES}
     trained = {module for module in modules[name] if module not in kept}
+    # Adapters are counted by adapter_size; the language model under them is frozen.
     train_only(model, trained - {"language_model"} if lora else trained)
     counts = {m: _size(getattr(model, m), trained_only=True) for m in MODULES}
     if lora:
@@ -138,6 +140,8 @@ def stage_cost(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneratio
     element = _element(recipe)
     whole_text = name == "instruct" and not lora
     others = sum(n for module, n in counts.items() if module != "language_model")
+    # Three tensors per weight: the gradient and two moments. Adapters are float32 on any base
+    # model.
     text_states = counts["language_model"] * 3 * (element if whole_text else 4)
     return StageCost(
         trained=counts,
@@ -148,7 +152,7 @@ def stage_cost(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneratio
 
 
 def adapter_size(model: DeftForConditionalGeneration, rank: int) -> int:
-    """Parameters of LoRA adapters, the new tokens' embeddings among them."""
+    """Parameters of LoRA adapters, including the embeddings of the new tokens."""
     layers = [
         module
         for name, module in model.named_modules()
@@ -162,7 +166,7 @@ def adapter_size(model: DeftForConditionalGeneration, rank: int) -> int:
 
 
 def _element(recipe: DeftRecipe) -> float:
-    """Bytes of one of the language model's weights."""
+    """Bytes per weight of the language model."""
     text = recipe.text_model
     if text.name_or_path is None:
         return 4.0
@@ -178,6 +182,8 @@ def _weights(recipe: DeftRecipe, model: DeftForConditionalGeneration) -> float:
     matrices = 0
     if recipe.text_model.quantize:
         output = text.get_output_embeddings()
+        # bitsandbytes quantizes linear layers only, and transformers leaves the output layer as it
+        # is.
         layers = (m for m in text.modules() if isinstance(m, nn.Linear) and m is not output)
         matrices = sum(m.weight.numel() for m in layers)
     packed = matrices * _QUANTIZED[recipe.text_model.quantize] if recipe.text_model.quantize else 0
@@ -191,15 +197,19 @@ def _activations(stage: Stage, model: DeftForConditionalGeneration) -> float:
     tokens = stage.batch_size * (sum(model.config.token_counts().values()) + WORDS)
     element = 2 if stage.bf16 else 4
     heads = text.num_attention_heads
+    # Some models (Qwen3) have a head width other than hidden_size / heads.
     inner = heads * (getattr(text, "head_dim", None) or text.hidden_size // heads)
+    # Keys and values under grouped-query attention.
     shared = 2 * inner * text.num_key_value_heads // heads
     # norms and residual; queries, keys, values, attended; gate, up, their product, its activation
     layer = element * (4 * text.hidden_size + 2 * inner + shared + 4 * text.intermediate_size)
     layers = text.num_hidden_layers
     if stage.gradient_checkpointing:
+        # The input of every layer, and one layer at a time that is recomputed.
         kept = layers * element * text.hidden_size + layer
     else:
         kept = layers * layer
+    # The output in its own type, its float32 copy for the loss, and the gradient.
     logits = text.vocab_size * (element + 4 + 4)
     return float(tokens * (kept + logits))
 

@@ -1,4 +1,4 @@
-"""Clips and conversations as DEFT-LLM's training reads them: data sets, collation, batch order."""
+"""Data sets of clips and conversations for DEFT-LLM's training, collation and batch order."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from deft_llm.deft.processing_deft import (
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines
 
-_ENCODED = 32  # clips at a time
+_ENCODED = 32  # clips encoded at a time, to bound the memory
 
 
 def require_sizes(clips: ClipDataset, config: DeftConfig) -> None:
-    """Refuse clips that were measured for a model of other sizes.
+    """Check that the clips' feature maps have the sizes of the model.
 
     Raises:
-        UserError: If a clip's maps differ from what the configuration says; names the fields.
+        UserError: If a clip's maps differ from the configuration; names the field.
     """
     wanted = {
         "structure_size": config.structure_size,
@@ -58,7 +58,7 @@ def require_sizes(clips: ClipDataset, config: DeftConfig) -> None:
 
 
 class ClipTargets:
-    """Class index, AU labels and region statements of a clip."""
+    """Training targets of a clip: emotion index, AU labels and region classes."""
 
     def __init__(self, config: DeftConfig) -> None:
         self.emotions = {name: i for i, name in enumerate(config.emotions)}
@@ -66,14 +66,16 @@ class ClipTargets:
         self.regions = {name: i for i, name in enumerate(facs.REGIONS)}
 
     def __call__(self, record: ClipRecord, mirrored: bool) -> dict[str, Any]:
-        """Targets of a record, or of its mirror image."""
+        """Targets of a record, or of its mirror image if ``mirrored``."""
         labels = np.zeros((len(self.aus), 2), np.float32)
         for code in record.aus:
             code = facs.mirror_au(code) if mirrored else code
             row = self.aus.get(facs.au_number(code))
+            # A code without a side sets both columns; AUs without a motion query are skipped.
             for side in facs.au_sides(code) if row is not None else ():
                 labels[row, 0 if side == "left" else 1] = 1.0
         regions = np.zeros(len(facs.REGIONS), np.int64)
+        # Same source as the wording of the answers: regions stay 0 where flow and label disagree.
         for seen in record.facts(mirrored).evidence:
             side = facs.REGIONS[seen.region].side
             regions[self.regions[seen.region]] = 1 + facs.octant(seen.direction, side)
@@ -84,13 +86,13 @@ class ClipTargets:
 
 
 def _shown(clip: MeasuredClip, mirrored: bool) -> dict[str, Any]:
-    """What the experts see of a clip, or of its mirror image."""
+    """The features of a clip, or of its mirror image."""
     assert clip.features is not None, "a data folder holds measured clips alone"
     return {"features": mirror_features(clip.features) if mirrored else clip.features}
 
 
 class ExpertDataset(Dataset):
-    """Every clip and its mirror image, without words."""
+    """Every clip and its mirror image, without text."""
 
     def __init__(self, clips: ClipDataset, config: DeftConfig) -> None:
         self.clips = clips
@@ -100,7 +102,7 @@ class ExpertDataset(Dataset):
         return 2 * len(self.clips)
 
     def lengths(self) -> list[int]:
-        """Clips have no words: all are as long."""
+        """Equal lengths, because there is no text."""
         return [1] * len(self)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -109,22 +111,23 @@ class ExpertDataset(Dataset):
 
 
 class ExpertTokens:
-    """What frozen experts say of every clip and of its mirror image, encoded once.
+    """Expert tokens of every clip and its mirror image from frozen experts, encoded once.
 
-    They are held in memory: 27 kB a clip and image at the tiny recipe's width, float32.
+    The tokens stay in memory: 27 kB per clip or mirror image at the tiny recipe's width, float32.
     """
 
     def __init__(self, model: Any, extractor: DeftFeatureExtractor, clips: ClipDataset) -> None:
-        """Encode all clips as in use: no drop-out.
+        """Encode all clips in evaluation mode, without dropout.
 
         Args:
-            model: A DEFT-LLM, adapters on it or not.
+            model: A DEFT-LLM, with or without adapters.
             extractor: Scales features.
             clips: Measured clips.
         """
         images = ExpertDataset(clips, model.config)
         self.row_of = clips.row_of
         parts: list[dict[str, torch.Tensor]] = []
+        # Restore the mode afterwards, as the model is about to be trained.
         training = model.training
         model.eval()
         with torch.inference_mode():
@@ -140,15 +143,16 @@ class ExpertTokens:
 
     def __call__(self, clip: str, mirrored: bool) -> dict[str, torch.Tensor]:
         """Expert -> tokens (N, D) of a clip, or of its mirror image."""
+        # ExpertDataset's order: each clip is followed by its mirror image.
         row = 2 * self.row_of(clip) + mirrored
         return {name: tokens[row] for name, tokens in self.tokens.items()}
 
 
 class InstructionDataset(Dataset):
-    """Conversations of some data folders' ``train.jsonl`` with their clips.
+    """Conversations from the ``train.jsonl`` of some data folders, with their clips.
 
     Attributes:
-        tokens: What frozen experts say of the clips, in place of the clips.
+        tokens: Precomputed expert tokens, used in place of the clips' features if set.
     """
 
     def __init__(
@@ -161,7 +165,7 @@ class InstructionDataset(Dataset):
         """Read the conversations.
 
         Raises:
-            UserError: If one is not about exactly one of the clips.
+            UserError: If a conversation does not refer to exactly one of the clips.
         """
         self.clips, self.processor = clips, processor
         self.tokens: ExpertTokens | None = None
@@ -183,7 +187,7 @@ class InstructionDataset(Dataset):
         return len(self.lines)
 
     def lengths(self) -> list[int]:
-        """Characters of every conversation, which go with its tokens."""
+        """Characters of every conversation, roughly proportional to its tokens."""
         return [sum(len(turn["value"]) for turn in turns) for _, _, turns in self.lines]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -209,7 +213,7 @@ def chat_messages(turns: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 class Collator:
-    """Pads text on the right and stacks the clips."""
+    """Pads text on the right and stacks the clips' tensors."""
 
     def __init__(self, extractor: DeftFeatureExtractor, pad_token_id: int) -> None:
         self.extractor, self.pad = extractor, pad_token_id
@@ -231,10 +235,11 @@ class Collator:
 
 
 class LengthGroupedBatches(Sampler[int]):
-    """Batches of conversations of like length, in random order.
+    """Batches of conversations of similar length, in random order.
 
-    The sampler of transformers goes from long to short inside a block; here short answers are
-    those of clips in which nothing moved, and a small model would forget the others each time.
+    The sampler of transformers sorts from long to short within a block. Here the short answers
+    belong to clips in which nothing moved, so a small model would forget the other answers at the
+    end of each block.
     """
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
@@ -244,13 +249,16 @@ class LengthGroupedBatches(Sampler[int]):
         return len(self.lengths)
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate's loader; each epoch has an order of its own."""
+        """Set the epoch, which determines the order; called by accelerate's loader."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
+        # The order depends on seed and epoch alone, so a resumed run repeats it.
         rng = np.random.default_rng([self.seed, self.epoch])
+        # Jitter of the lengths gives each epoch other batches, still of similar length.
         jitter = rng.uniform(0.9, 1.1, len(self.lengths))
         order = np.argsort(np.array(self.lengths) * jitter, kind="stable")
+        # The incomplete batch has to come last, or it would shift the borders of the others.
         whole = len(order) // self.batch_size * self.batch_size
         batches = order[:whole].reshape(-1, self.batch_size)
         rng.shuffle(batches)

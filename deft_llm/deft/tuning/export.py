@@ -1,7 +1,8 @@
-"""From a finished run to a folder for others: weights, processor and a model card.
+"""Export a finished run to a folder for publication: weights, processor and a model card.
 
-Adapters are kept as they are (PEFT's form; a base model is needed to load them), or merged into
-the language model, whose weights are then read again unquantized. Everything is safetensors.
+Adapters are either kept in PEFT's format, which needs the base model for loading, or merged into
+the language model, whose weights are then loaded again without quantization. All weights are
+safetensors.
 """
 
 from __future__ import annotations
@@ -33,19 +34,20 @@ def export(run: Path, out: Path, merge: bool = False, figures: Path | None = Non
     Args:
         run: Folder that ``train.py`` wrote.
         out: New folder.
-        merge: Put adapters into the language model's weights.
-        figures: What ``eval/run.py --json`` wrote about this model, for the card.
+        merge: Merge adapters into the language model's weights.
+        figures: Output of ``eval/run.py --json`` for this model, for the card.
 
     Returns:
         ``out``.
 
     Raises:
-        UserError: If the run is not finished, lacks a part, or ``out`` exists.
+        UserError: If the run is not finished or incomplete, or ``out`` exists.
     """
     recipe, final = _finished(run)
     if out.exists():
         raise UserError(f"{out}: exists already; give a new folder")
     adapters = (final / "adapter_config.json").is_file()
+    # Read before writing anything, so that a bad file fails early.
     rows = _read_figures(figures)
     with replacing_folder(out) as partial:
         shutil.copytree(final, partial, dirs_exist_ok=True)
@@ -61,13 +63,14 @@ def export(run: Path, out: Path, merge: bool = False, figures: Path | None = Non
 
 
 def _finished(run: Path) -> tuple[DeftRecipe, Path]:
-    """Recipe and model folder of a run."""
+    """Recipe and ``final`` folder of a run."""
     path, final = run / "recipe.json", run / "final"
     if not path.is_file():
         raise UserError(
             f"{run}: no recipe.json; expected the folder of a run of train.py, task deft"
         )
     values = json.loads(path.read_text(encoding="utf-8"))
+    # recipe.json leaves out ``output``: a run may be moved.
     recipe = validate_settings(DeftRecipe, {**values, "output": run}, str(path))
     weights = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
     if not any((final / name).is_file() for name in weights):
@@ -79,8 +82,10 @@ def _finished(run: Path) -> tuple[DeftRecipe, Path]:
 
 
 def _merged(recipe: DeftRecipe, final: Path) -> Any:
-    """The whole model with its adapters inside the language model's weights."""
+    """The complete model, with adapters merged into the language model's weights."""
+    # Merged into quantized weights, the adapters would be rounded to their few levels.
     text = recipe.text_model.model_copy(update={"quantize": None})
+    # As in training: a model built from a configuration gets the same initial weights again.
     set_seed(recipe.seed)
     own = [folder for _, folder in recipe.simulated()]
     base, _ = build_model(recipe.model_copy(update={"text_model": text}), *own, *recipe.folders)
@@ -98,12 +103,12 @@ def _read_figures(path: Path | None) -> list[dict[str, Any]]:
 
 
 def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters: bool) -> str:
-    """The model card, which names folders by their last part: paths say nothing to others.
+    """The model card; it shows only the last part of folder paths, which mean nothing elsewhere.
 
     Args:
-        recipe: How it was trained.
-        run: Its folder, whose logs are read.
-        figures: Measured on it; each with name, value, bar and reached.
+        recipe: Recipe of the run.
+        run: Folder of the run; its logs are read.
+        figures: Measured figures; each with name, value, bar and reached.
         adapters: Whether the folder holds adapters only.
     """
     base = _shown(recipe.text_model.name_or_path)
@@ -119,6 +124,7 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
     used["text_model"]["name_or_path"] = base
     used["checkpoint"] = begun
     used["folders"] = [folder.name for folder in recipe.folders]
+    # Paths of this machine do not belong in a published card.
     for data in used["data"]:
         data.pop("head_path")
     for backbone in used["model"].get("backbones", {}).values():
@@ -160,14 +166,14 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
 
 
 def _origin(begun: str | None) -> str:
-    """Where a language model that is no published one comes from."""
+    """Origin of a language model that is not a published one."""
     if begun:
         return f"that of the checkpoint `{begun}`, from which all parts went on learning"
     return "built from a configuration, trained from nothing"
 
 
 def _shown(name: str | None) -> str | None:
-    """A hub name as it is, a folder by its last part."""
+    """A hub name unchanged, a folder by its last part."""
     return Path(name).name if name and Path(name).is_dir() else name
 
 

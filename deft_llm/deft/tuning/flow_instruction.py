@@ -1,10 +1,10 @@
-"""A finished DEFT-LLM goes on learning from flow images as published ones are, all simulated.
+"""Continue training a finished DEFT-LLM on simulated flow images in the form of published ones.
 
 Such images (``simulator/flow/images.py``) show the direction of motion, but neither its amplitude,
-nor the region table, nor a face, so the motion expert speaks alone
-(``deft/inference/flow_classifier.py``). Questions ask for the class of three and for the action
-AUs, in the words of the instruction data; the motion expert's AU and emotion heads learn along.
-No real clip takes part.
+nor the region table, nor a face, so only the motion expert is used
+(``deft/inference/flow_classifier.py``). Questions ask for the class of three and for the AUs, in
+the wording of the instruction data; the AU and emotion heads are trained as well. No real clip is
+used.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from deft_llm.training.schedule import Schedule
 from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
 logger = logging.getLogger(__name__)
-_SCORED = 64  # held-out images at a time
+_SCORED = 64  # held-out images scored at a time
 
 
 class DeftFlowRecipe(SimulatedFlowData):
@@ -45,12 +45,12 @@ class DeftFlowRecipe(SimulatedFlowData):
 
     Attributes:
         output: Folder of the run.
-        checkpoint: The model that goes on learning.
-        seed: Of order, disturbances and wording.
-        templates: Folder with the wording; None: the package's own.
-        batch_size: Images a step, one question each.
+        checkpoint: The model to continue training.
+        seed: Seed of order, disturbances and wording.
+        templates: Folder with the wording; None for the package's own.
+        batch_size: Images per step, one question each.
         class_share: Share of the questions that ask for the class; the others ask for AUs.
-        schedule: How long and how fast.
+        schedule: Training settings.
     """
 
     output: Path
@@ -87,7 +87,7 @@ class FlowInstructionTask:
     Args:
         recipe: The recipe.
         explainer: Model and processor.
-        images: Images to learn from.
+        images: Training images.
         held_out: Images of other faces.
     """
 
@@ -103,16 +103,18 @@ class FlowInstructionTask:
         self.config: DeftConfig = explainer.model.config
         self.model: torch.nn.Module = explainer.model.train()
         self.writer = AnswerWriter(Templates(recipe.templates))
+        # A set smaller than a batch would otherwise have no complete batch.
         self.batch_size = min(recipe.batch_size, len(images))
         known = {number: k for k, number in enumerate(AUS)}
         self.columns = [known.get(number) for number in self.config.aus]
         three = {name: i for i, name in enumerate(facs.THREE_CLASSES)}
         self.coarse = torch.tensor(
+            # -1 for emotions outside the three classes, and for "none", which is last.
             [three.get(facs.to_three(e) or "", -1) for e in self.config.emotions[:-1]] + [-1]
         )
 
     def batch(self, index: int) -> dict[str, Tensor]:
-        """Batch number ``index``: every image once an epoch, the last few left out."""
+        """Batch number ``index``: each image once per epoch; an incomplete batch is dropped."""
         images = self.images
         epoch, place = divmod(index, len(images) // self.batch_size)
         order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(images))
@@ -120,6 +122,7 @@ class FlowInstructionTask:
         rng = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + index)
         flow, aus = disturbed(images.flow[rows], images.aus[rows], self.recipe, rng)
         labels = images.labels[rows]
+        # A separate stream, so that changes of the wording do not change the disturbances.
         words = random.Random(f"{self.recipe.seed}/{index}")
         conversations = [
             self._conversation(int(label), acting, words)
@@ -147,7 +150,7 @@ class FlowInstructionTask:
         )
 
     def _au_labels(self, aus: Tensor) -> Tensor:
-        """(B, K', 2) for the model's AUs; -1 for those that no image is labelled with."""
+        """(B, K', 2) for the model's AUs; -1 for AUs without labels in the images."""
         labels = torch.full((len(aus), len(self.columns), 2), -1.0)
         for row, column in enumerate(self.columns):
             if column is not None:
@@ -155,18 +158,19 @@ class FlowInstructionTask:
         return labels
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """The model's own loss, and the emotion head's over the emotions of each class."""
+        """The model's loss plus the emotion head's cross-entropy over the three classes."""
         given = {name: x for name, x in batch.items() if name != "classes"}
         output = self.model(**given, ablate=ABLATED)
         fine = output.emotion_logits.float().log_softmax(-1)
         coarse = self.coarse.to(fine.device)
+        # The probability of a class is the sum over its emotions.
         groups = [fine[:, coarse == c].logsumexp(1) for c in range(len(facs.THREE_CLASSES))]
         emotion = torch.nn.functional.nll_loss(torch.stack(groups, 1), batch["classes"])
         return {"loss": output.loss + emotion, "emotion": emotion}
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
-        """Likeliest of the three classes (B,), by label likelihood."""
+        """Likeliest of the three classes (B,) by label likelihood."""
         self.explainer.model.eval()
         clip = {n: batch[n] for n in ("structure", "texture", "flow", "flow_scale", "regions")}
         tokens = self.explainer.model.get_clip_features(ABLATED, **clip)
@@ -184,13 +188,14 @@ class FlowInstructionTask:
         return {"uf1": uf1(confusion_matrix(truth, [names[i] for i in predicted], names))}
 
     def save(self, folder: Path) -> None:
-        """A checkpoint folder like the one that it began with; temperatures must be fitted anew."""
+        """Save a checkpoint folder without calibration; temperatures must be fitted again."""
         self.explainer.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
 
 def codes(aus: Tensor) -> tuple[str, ...]:
-    """AU codes of (K, 2) marks, left and right, of ``AUS``."""
+    """AU codes for (K, 2) flags of ``AUS``, left and right."""
     side = {(1, 1): "", (1, 0): "L", (0, 1): "R"}
     marks = [(number, (int(row[0]), int(row[1]))) for number, row in zip(AUS, aus, strict=True)]
+    # (0, 0), an AU that is not active, is not in the table.
     return facs.sort_aus(f"{side[both]}{number}" for number, both in marks if both in side)

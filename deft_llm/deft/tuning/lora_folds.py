@@ -1,8 +1,9 @@
-"""DEFT-LLM on flow images, tuned by LoRA inside each fold of a benchmark.
+"""DEFT-LLM on flow images, tuned by LoRA within each fold of a benchmark.
 
-The embedded model asks, in the words of stage 3, which class a clip shows; the folds' own clips are
-the answers. Experts stay as they are, so that their tokens are computed once for a fold; adapters
-go on the language model, and are merged into a copy of it for the fold's test clips.
+The training question asks for the class of a clip, in the wording of stage 3; the answers are the
+labels of the fold's training clips. The experts are frozen, so that their tokens are computed once
+per fold. The adapters on the language model are merged into a copy of it for the fold's test
+clips.
 """
 
 from __future__ import annotations
@@ -31,28 +32,29 @@ from deft_llm.training.loop import Batch, fit
 from deft_llm.training.schedule import Schedule
 
 LABELS = "three"
-_ENCODED = 64  # images at a time
-_EXPERT = "expert_tokens."  # begins the names of the experts' tokens in a batch
+_ENCODED = 64  # images encoded at a time
+_EXPERT = "expert_tokens."  # name prefix: a batch of the loop is a flat dictionary of tensors
 
 
 class DeftLora(DeftFlowClassifier):
-    """A classical recognizer (``recognizers/base.py``): LoRA tuning on what a fold may see.
+    """A classical recognizer (``recognizers/base.py``): LoRA tuning on a fold's training clips.
 
-    Every step draws each class as often as the others: the score is a mean over classes. Images
-    and their mirror images come equally often. Settings are our own, chosen on simulated people.
+    Every step draws all classes equally often, because the score is a mean over classes. Images
+    and their mirror images are equally likely. The settings are our own choice, made on simulated
+    people.
 
     Args:
-        classes: Must be the three of MEGC2019.
-        checkpoint: Folder of the model that each fold begins with.
+        classes: Must be 3, the classes of MEGC2019.
+        checkpoint: Folder of the model that each fold starts from.
         offset_phase: See ``DeftFlowClassifier``.
-        rank: Of the adapters; their scale is twice the rank.
-        steps: Steps of AdamW on a cosine.
-        batch_size: Images a step.
-        learning_rate: Its peak.
-        seed: Of adapters and order.
+        rank: Rank of the adapters; their scale is twice the rank.
+        steps: Optimizer steps of AdamW, with a cosine schedule.
+        batch_size: Images per step.
+        learning_rate: Peak learning rate.
+        seed: Seed of adapters and order.
 
     Raises:
-        UserError: If the checkpoint cannot be read, or a setting is none that it knows.
+        UserError: If the checkpoint cannot be read, or a setting is invalid.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class DeftLora(DeftFlowClassifier):
         self.rank, self.batch_size, self.seed = rank, batch_size, seed
         rates = {"learning_rate": learning_rate, "shape": "cosine", "warmup": 0, "weight_decay": 0}
         self.schedule = validate_settings(Schedule, {"steps": steps, **rates}, "deft_lora")
+        # fit replaces explainer; every fold must start from the same untuned model.
         self.start = self.explainer
 
     def fit(self, inputs: dict[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> None:
@@ -78,31 +81,35 @@ class DeftLora(DeftFlowClassifier):
         tokens, processor = self._encoded(inputs["flow_uvs"]), self.start.processor
         text = TextModel(lora_rank=self.rank, lora_alpha=2 * self.rank)
         tuned = with_adapters(
-            copy.deepcopy(self.start.model), text, processor.tokenizer, freeze_experts=True
+            # A copy, because PEFT puts its layers into the model itself.
+            copy.deepcopy(self.start.model),
+            text,
+            processor.tokenizer,
+            freeze_experts=True,
         )
         task = FoldTask(tuned, processor, tokens, labels, self.batch_size, self.seed)
-        fit(task, self.schedule, None, cpu=True)  # where the model is that explains
+        fit(task, self.schedule, None, cpu=True)  # the explainer's model is on the CPU as well
         merged: DeftForConditionalGeneration = tuned.merge_and_unload()
         self.explainer = Explainer(merged, processor, self.start.calibration)
 
     @torch.no_grad()
     def _encoded(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
-        """Expert tokens of N images and, behind them, of their mirror images."""
+        """Expert tokens of N images, followed by those of their mirror images."""
         both = np.concatenate([flow_uvs, mirror_flow(flow_uvs)])
         found = [self.encode(both[i : i + _ENCODED]) for i in range(0, len(both), _ENCODED)]
         return {name: torch.cat([tokens[name] for tokens in found]) for name in found[0]}
 
 
 class FoldTask:
-    """A fold's clips, asked for their class, for ``training/loop.py``.
+    """Class questions about a fold's clips, as a task for ``training/loop.py``.
 
     Args:
-        model: DEFT-LLM under adapters.
+        model: DEFT-LLM with adapters.
         processor: Its processor.
-        tokens: Expert -> tokens (2 N, T, D) of N clips and, behind them, of their mirror images.
+        tokens: Expert -> tokens (2 N, T, D) of N clips, followed by their mirror images.
         labels: Class indices (N,).
-        batch_size: Clips a step.
-        seed: Of their order.
+        batch_size: Clips per step.
+        seed: Seed of the order.
     """
 
     def __init__(
@@ -122,9 +129,10 @@ class FoldTask:
         self.pad = processor.tokenizer.pad_token_id
 
     def batch(self, index: int) -> dict[str, Tensor]:
-        """Batch number ``index``: conversations about clips, each mirrored or not by chance."""
+        """Batch number ``index``: conversations about clips, each randomly mirrored or not."""
         rng = np.random.default_rng([self.seed, index])
         rows = balanced_rows(self.labels, self.batch_size, rng)
+        # Rows N..2N of the tokens are the mirror images; a class has no side, so the label stays.
         shown = torch.from_numpy(rows + len(self.labels) * rng.integers(0, 2, len(rows)))
         return {
             **padded([self.conversations[self.labels[row]] for row in rows], self.pad),
@@ -147,18 +155,18 @@ class FoldTask:
         return self.model(**words, expert_tokens=tokens)
 
     def evaluate(self) -> dict[str, float]:
-        """Nothing of a fold is left out to be scored."""
+        """No scores: all training clips of a fold are used for training."""
         return {}
 
     def save(self, folder: Path) -> None:
-        """The adapters."""
+        """Save the adapters."""
         self.adapted.save_pretrained(folder)
 
 
 def balanced_rows(
     labels: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Rows drawn with replacement, of each class in turn, whichever there are."""
+    """Rows drawn with replacement, from each class present in turn."""
     present = np.unique(labels)
     classes = present[np.arange(count) % len(present)]
     return np.array([rng.choice(np.flatnonzero(labels == c)) for c in classes])

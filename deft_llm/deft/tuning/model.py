@@ -1,4 +1,4 @@
-"""Model and processor as a recipe describes them, before any training."""
+"""Build model and processor from a recipe, before any training."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ from deft_llm.errors import UserError
 from deft_llm.files import read_lines
 from deft_llm.unimer.answer_writer import Templates
 
+# Limited to the language model: vision backbones such as CLIP have layers of the same names.
 LORA_TARGETS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 MODULES: tuple[str, ...] = ("experts", "heads", "projectors", "language_model")
 _SENTENCES = 6000  # conversations that the tokenizer is trained on
 
 
 def start_config(recipe: DeftRecipe) -> DeftConfig:
-    """What a recipe's model is configured as, but for the language model it may still lack.
+    """The model configuration of a recipe, except for a language model yet to be loaded.
 
     Raises:
         UserError: If its checkpoint cannot be read, or a backbone is unknown.
@@ -54,14 +55,14 @@ def start_config(recipe: DeftRecipe) -> DeftConfig:
 def build_model(
     recipe: DeftRecipe, *folders: Path
 ) -> tuple[DeftForConditionalGeneration, DeftProcessor]:
-    """Model and processor as a recipe describes them, before any training.
+    """Build model and processor from a recipe, before any training.
 
     Args:
         recipe: The recipe.
-        *folders: Data folders, whose text the tiny tokenizer is trained on.
+        *folders: Data folders; their text trains the tokenizer of a language model built here.
 
     Raises:
-        UserError: If the checkpoint, the language model or a backbone cannot be had.
+        UserError: If the checkpoint, the language model or a backbone cannot be loaded.
     """
     if recipe.checkpoint:
         begun = Explainer.load(recipe.checkpoint)
@@ -75,7 +76,7 @@ def build_model(
                 f"text_model.name_or_path {text.name_or_path!r}: its tokenizer has no chat "
                 "template; take the model that was tuned for chat (…-Instruct)"
             )
-        if tokenizer.pad_token is None:  # Llama's; padding is masked, so that any token will do
+        if tokenizer.pad_token is None:  # as in Llama; padding is masked, so any token works
             tokenizer.pad_token = tokenizer.eos_token
         add_expert_tokens(tokenizer, config)
         model = _published(
@@ -90,6 +91,7 @@ def build_model(
     else:
         tokenizer = wrap(train_sentencepiece(_texts(folders), text.vocab_size), PIECES)
         add_expert_tokens(tokenizer, config)
+        # After adding the expert tokens, because the vocabulary size counts them.
         config.text_config = AutoConfig.for_model(
             **{"model_type": "qwen3", **text.config},
             vocab_size=len(tokenizer),
@@ -110,7 +112,7 @@ def build_model(
 
 
 def _ends(model: DeftForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Tokens that end an answer: the model's own, and what its chat template writes after one."""
+    """Tokens that end an answer: the model's own, and the one its chat template appends."""
     answer = "yes"
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}]
     closed = tokenizer.apply_chat_template(turns, tokenize=False)
@@ -121,10 +123,10 @@ def _ends(model: DeftForConditionalGeneration, tokenizer: PreTrainedTokenizerBas
 
 
 def _published(load: Any, name: str, *rest: Any, **options: Any) -> Any:
-    """Load what others published.
+    """Call a loader for a published model or tokenizer.
 
     Raises:
-        UserError: If it is not there, or not whole.
+        UserError: If it is missing or incomplete.
     """
     try:
         return load(name, *rest, **options)
@@ -151,14 +153,15 @@ def loading_options(text: TextModel) -> dict[str, Any]:
         )
     elif text.quantize == 8:
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
-    if text.quantize:  # quantized where it will be trained
+    if text.quantize:  # quantize on the device that trains it
+        # Each process of a distributed run has its own GPU.
         gpu = int(os.environ.get("LOCAL_RANK", "0"))
         options["device_map"] = {"": gpu if torch.cuda.is_available() else "cpu"}
     return options
 
 
 def _texts(folders: Sequence[Path]) -> Iterator[str]:
-    """A sample of the conversations' words, as much of each folder."""
+    """A sample of the conversations' text, with an equal share from each folder."""
     for folder in folders:
         for i, line in enumerate(read_lines(folder / "train.jsonl")):
             if i >= _SENTENCES // len(folders):
@@ -167,12 +170,12 @@ def _texts(folders: Sequence[Path]) -> Iterator[str]:
 
 
 def backbones(model: torch.nn.Module) -> Iterator[ExpertBackbone]:
-    """The backbones that a configuration put into the experts."""
+    """The configured backbones among the model's modules."""
     return (module for module in model.modules() if isinstance(module, ExpertBackbone))
 
 
 def train_only(model: DeftForConditionalGeneration, modules: Iterable[str]) -> None:
-    """Let some of ``MODULES`` be trained; frozen backbones never are."""
+    """Make some of ``MODULES`` trainable and freeze the rest; frozen backbones stay frozen."""
     model.requires_grad_(False)
     for name in modules:
         getattr(model, name).requires_grad_(True)
@@ -189,10 +192,10 @@ def with_adapters(
     """Put LoRA adapters on the language model.
 
     Args:
-        model: The model, whose language model is frozen by this.
-        text: Rank, scale and drop-out.
-        tokenizer: The processor's.
-        freeze_experts: Leave experts and heads as they are; the adapter folder holds them still.
+        model: The model; its language model becomes frozen.
+        text: Rank, scale and dropout of the adapters.
+        tokenizer: The processor's tokenizer.
+        freeze_experts: Freeze experts and heads; the adapter folder contains them all the same.
     """
     wrapped = get_peft_model(model, lora_config(text, tokenizer))
     if freeze_experts:
@@ -205,22 +208,23 @@ def with_adapters(
 
 
 def module_of(name: str) -> str:
-    """Which of ``MODULES`` a parameter belongs to, under adapters too."""
+    """Which of ``MODULES`` a parameter belongs to; works with PEFT's names as well."""
     return name.removeprefix("base_model.model.").partition(".")[0]
 
 
 def lora_config(text: TextModel, tokenizer: PreTrainedTokenizerBase) -> LoraConfig:
-    """Adapters on the language model; all that is new to it is trained and saved beside them.
+    """Adapters on the language model; the parts new to it are trained and saved with them.
 
-    New are the experts, projectors and heads, and the embeddings of the tags around a clip.
+    The new parts are experts, projectors, heads, and the embeddings of the special tokens.
     """
     return LoraConfig(
         r=text.lora_rank,
         lora_alpha=text.lora_alpha,
         lora_dropout=text.lora_dropout,
         target_modules=LORA_TARGETS,
-        # One projector at a time: PEFT cannot wrap a ModuleDict.
+        # Each projector by name, because PEFT cannot wrap a ModuleDict.
         modules_to_save=["experts", *(f"projectors.{name}" for name in EXPERTS), "heads"],
+        # Trains these rows of the embedding matrix only.
         trainable_token_indices=tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)),
         task_type="CAUSAL_LM",
     )

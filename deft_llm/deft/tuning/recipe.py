@@ -1,4 +1,4 @@
-"""What a file of ``train_configs/deft`` says."""
+"""Schema of the recipes in ``train_configs/deft``."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ class TextModel(Settings):
     """The language model.
 
     Attributes:
-        name_or_path: Hub name or folder of a causal language model; None builds one.
-        config: Configuration of the built one (``model_type`` and sizes).
-        vocab_size: Sentencepiece pieces of the built one's tokenizer.
-        dtype: Type of a loaded one's weights; "auto" is that of its files.
-        attention: Its attention kernel; None leaves the choice to transformers (SDPA).
-        lora_rank: Rank of LoRA adapters; 0 trains the language model whole.
+        name_or_path: Hub name or folder of a causal language model; None builds a new one.
+        config: Configuration of a new model (``model_type`` and sizes).
+        vocab_size: Sentencepiece pieces of a new model's tokenizer.
+        dtype: Type of a loaded model's weights; "auto" is that of its files.
+        attention: Attention kernel; None leaves the choice to transformers (SDPA).
+        lora_rank: Rank of LoRA adapters; 0 trains all weights of the language model.
         lora_alpha: Scale of the adapters.
-        lora_dropout: Drop-out before the adapters.
-        quantize: Bits of a loaded one's frozen weights under LoRA (QLoRA); None leaves them.
+        lora_dropout: Dropout before the adapters.
+        quantize: Bits of a loaded model's frozen weights under LoRA (QLoRA); None does not
+            quantize.
     """
 
     name_or_path: str | None = None
@@ -58,14 +59,14 @@ class Stage(Schedule):
     """One stage of training, on ``transformers.Trainer``.
 
     Attributes:
-        steps: Optimizer steps; 0 leaves the stage out.
+        steps: Optimizer steps; 0 skips the stage.
         batch_size: Clips (experts) or conversations (projectors, instruct) per step and process.
         learning_rates: Module of the model -> its own peak. Adapters count as the language model.
-        gradient_checkpointing: Compute the language model's activations again in the backward
-            pass instead of keeping them.
-        freeze_experts: Leave experts and heads as they are (instruct only).
-        evaluate_every: A stage is not evaluated.
-        loaders: Batches are prepared in this process.
+        gradient_checkpointing: Recompute the language model's activations in the backward pass
+            instead of storing them.
+        freeze_experts: Freeze experts and heads (instruct only).
+        evaluate_every: Always 0: a stage is not evaluated.
+        loaders: Always 0: batches are prepared in the training process.
     """
 
     steps: int = Field(ge=0)
@@ -85,10 +86,10 @@ Consumer = Literal["experts", "language_model"]
 
 
 class TrainingSet(SimulatedData):
-    """A set to simulate, and who learns from it.
+    """A set to simulate, and the parts of the model that are trained on it.
 
-    Experts are surer of clips that they learned from than of new ones, and a language model that
-    hears only the former leans on it; so each may have clips of its own.
+    Experts are more confident on clips from their own training than on new ones. A language model
+    that sees only those clips relies on that confidence, so each can have clips of its own.
 
     Attributes:
         used_by: "experts" (stage 1), "language_model" (stages 2 and 3), or "all".
@@ -102,31 +103,33 @@ class DeftRecipe(Settings):
 
     Attributes:
         output: Folder of the run.
-        seed: Seed of data order, initial weights and drop-out.
-        templates: Folder with the wording; None: the package's own.
-        data: What to simulate, a set or several; nothing where there are ``folders`` alone.
-        folders: Data folders that ``instruction_data/build.py`` wrote, used by all as well.
-        checkpoint: A whole DEFT-LLM to go on from ("embedded": the package's), which brings its
-            language model and its ``DeftConfig`` along; None builds one.
-        weight_interpolation: Share of the trained weights in those that are saved, the rest being
-            the ``checkpoint``'s (Wortsman et al. 2022, WiSE-FT): what was learnt last no longer
-            pushes out what was known. 1 saves the trained weights.
-        text_model: The language model; beside a ``checkpoint``, adapters on it alone.
-        model: Fields of ``DeftConfig``; nothing beside a ``checkpoint``.
-        experts: Stage 1: experts and heads on clips (AUs, emotion, statements by region).
-        projectors: Stage 2: projectors on conversations, all else as it is.
-        instruct: Stage 3: the language model, whole or by adapters, and all that is new to it.
+        seed: Seed of data order, initial weights and dropout.
+        templates: Folder with the wording; None for the package's own.
+        data: One or several sets to simulate; empty to train on ``folders`` alone.
+        folders: Data folders written by ``instruction_data/build.py``; all stages use them.
+        checkpoint: A complete DEFT-LLM to continue training ("embedded" for the package's), with
+            its language model and ``DeftConfig``; None builds a new one.
+        weight_interpolation: Share of the trained weights in the saved ones; the rest is the
+            ``checkpoint``'s (Wortsman et al. 2022, WiSE-FT), which reduces forgetting. 1 saves the
+            trained weights.
+        text_model: The language model; with a ``checkpoint``, only the adapters on it.
+        model: Fields of ``DeftConfig``; empty with a ``checkpoint``.
+        experts: Stage 1: experts and heads on clips (AUs, emotion, motion per region).
+        projectors: Stage 2: projectors on conversations, everything else frozen.
+        instruct: Stage 3: the language model, whole or by adapters, and all modules around it.
         save_dtype: Type of the saved weights.
-        device: "cuda" refuses to start where there is none.
-        report_to: Services that are sent the log, which is always written as JSON lines too.
-        held_out: Data folders that share no subject, clip or content with the training data; a
-            leak stops the run.
+        device: "cuda" makes the run fail at the start if there is no CUDA GPU.
+        report_to: Services to send the log to; it is always written as JSON lines too.
+        held_out: Data folders that must share no subject, clip or content with the training data;
+            the run stops on a leak.
     """
 
     output: Path
     seed: int = 0
     templates: Path | None = None
     data: list[TrainingSet] = Field(default_factory=list)
+    # validate_default: the check needs to run when the field is left out. It reads data, which must
+    # be declared before it.
     folders: list[Path] = Field(default_factory=list, validate_default=True)
     checkpoint: Path | None = None
     weight_interpolation: float = Field(default=1.0, gt=0, le=1)
@@ -143,6 +146,7 @@ class DeftRecipe(Settings):
     @field_validator("data", mode="before")
     @classmethod
     def _one_set_alone(cls, sets: Any) -> Any:
+        # A recipe may give a single set without a list.
         return [sets] if isinstance(sets, dict) else sets
 
     @field_validator("text_model")
@@ -177,6 +181,7 @@ class DeftRecipe(Settings):
     @field_validator("folders")
     @classmethod
     def _something_to_learn(cls, folders: list[Path], info: ValidationInfo) -> list[Path]:
+        # pydantic leaves out fields that failed their own validation; it reports those anyway.
         if folders or "data" not in info.data:
             return folders
         consumers = {data.used_by for data in info.data["data"] if data.clips}
@@ -189,23 +194,24 @@ class DeftRecipe(Settings):
         return folders
 
     def simulated(self) -> list[tuple[TrainingSet, Path]]:
-        """The sets to simulate, each with its folder: data, data-2, data-3."""
+        """The sets to simulate, each with its folder: data, data-2, data-3 and so on."""
         folders = (self.output / f"data-{i}" for i in range(2, len(self.data) + 1))
+        # Not strict: with no sets there is still the name of one folder.
         pairs = zip(self.data, (self.output / "data", *folders), strict=False)
         return [(data, folder) for data, folder in pairs if data.clips]
 
     def folders_of(self, consumer: Consumer) -> list[Path]:
-        """The folders that one learns from."""
+        """The data folders of one consumer."""
         users = (consumer, "all")
         own = [folder for data, folder in self.simulated() if data.used_by in users]
         return [*own, *self.folders]
 
 
 def require_machine(recipe: DeftRecipe, where: str) -> None:
-    """Refuse a recipe that this machine cannot run.
+    """Check that this machine can run the recipe.
 
     Raises:
-        UserError: If it needs a GPU, or a package, that is not there.
+        UserError: If the recipe needs a GPU or a package that is missing.
     """
     if recipe.device == "cuda" and not torch.cuda.is_available():
         raise UserError(

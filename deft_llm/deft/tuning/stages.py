@@ -1,4 +1,4 @@
-"""A stage of DEFT-LLM's training on ``transformers.Trainer``: groups, log, checkpoints, resume."""
+"""One training stage on ``transformers.Trainer``: parameter groups, log, checkpoints, resume."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from deft_llm.training.machine import sharded_on_cpu, takes_bfloat16
 from deft_llm.training.muon import MuonAdamW, matrices_of
 
 logger = logging.getLogger(__name__)
-# Trainer's own schedules, which begin their rise at 0.
+# Names of Trainer's schedules; unlike LearningRate.rate, their warm-up starts at a rate of 0.
 _SHAPES = {"constant": "constant", "onecycle": "linear", "cosine": "cosine"}
 STAGES: tuple[str, ...] = ("experts", "projectors", "instruct")
 
 
 class DeftTrainer(Trainer):
-    """Trainer with length-grouped batches, a learning rate per module, and lean checkpoints.
+    """Trainer with length-grouped batches, a learning rate per module, and small checkpoints.
 
     Args:
-        rates: Module of the model -> its peak rate, where it has one of its own.
-        muon: Train the matrices of linear layers by Muon, the rest by AdamW.
-        modules: What checkpoints hold, all else being as it was built; None: everything.
-        **kwargs: Trainer's.
+        rates: Module of the model -> its own peak rate; others use the stage's.
+        muon: Train the matrices of linear layers with Muon, the rest with AdamW.
+        modules: Modules that checkpoints hold, the rest being unchanged; None for all.
+        **kwargs: Trainer's arguments.
     """
 
     optimizer: Any
@@ -65,10 +65,10 @@ class DeftTrainer(Trainer):
         return order
 
     def create_optimizer(self, model: Any = None) -> Any:
-        """Each module with a rate of its own is a group, scheduled from that peak.
+        """Create the optimizer with one parameter group per kind, rate and weight decay.
 
         Raises:
-            UserError: If Muon is wanted where no process holds a whole matrix.
+            UserError: If Muon is configured but no process holds complete matrices.
         """
         if not self.rates and not self.muon:
             return super().create_optimizer(model)
@@ -81,6 +81,7 @@ class DeftTrainer(Trainer):
             model = model or self.model
             decayed = set(self.get_decay_parameter_names(model))
             whole = model.get_base_model() if isinstance(model, PeftModel) else model
+            # Muon is meant for hidden layers: output layers stay with AdamW.
             readers = (whole.get_output_embeddings(), *whole.heads.modules())
             matrices = matrices_of(whole, readers) if self.muon else set()
             groups: dict[tuple[bool, float, float], list[Tensor]] = defaultdict(list)
@@ -89,11 +90,13 @@ class DeftTrainer(Trainer):
                     rate = self.rates.get(module_of(name), self.args.learning_rate)
                     decay = self.args.weight_decay if name in decayed else 0.0
                     groups[id(parameter) in matrices, rate, decay].append(parameter)
+            # Index False: AdamW's groups, True: Muon's.
             rows: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
             for (is_matrix, rate, decay), values in groups.items():
                 rows[is_matrix].append({"params": values, "lr": rate, "weight_decay": decay})
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
             if self.muon:
+                # Every group has its own lr; MuonAdamW passes the other options to AdamW.
                 options.pop("lr")
                 self.optimizer = MuonAdamW(rows[True], rows[False], **options)
             else:
@@ -110,45 +113,46 @@ class DeftTrainer(Trainer):
         save_file(only(state, self.modules), folder / "model.safetensors", {"format": "pt"})
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        # A run that was stopped after its last step would take one more when it is called again.
+        # If the run was stopped after its last step, Trainer would take one more on resuming.
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return
         super()._run_epoch(*args, **kwargs)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        if self.modules is None:  # else what a checkpoint lacks is meant
+        if self.modules is None:  # otherwise the checkpoint lacks weights on purpose
             super()._issue_warnings_after_load(load_result)
 
 
 def only(state: dict[str, Tensor], modules: tuple[str, ...]) -> dict[str, Tensor]:
     """The weights of some modules."""
+    # safetensors refuses tensors that are not contiguous.
     return {name: x.contiguous() for name, x in state.items() if module_of(name) in modules}
 
 
 class OrderOfEpoch(TrainerCallback):
-    """Tells the sampler which epoch begins.
+    """Sets the sampler's epoch.
 
-    accelerate does so too, but does not reach the sampler of a run of several processes that was
-    taken up again inside an epoch; its order would be that of the first epoch.
+    accelerate does this too, but misses the sampler of a multi-process run that resumes inside an
+    epoch; the order would then be that of the first epoch.
     """
 
     def __init__(self, order: LengthGroupedBatches) -> None:
         self.order = order
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Before the first batch is asked for."""
+        """Set the epoch before the first batch is drawn."""
         self.order.set_epoch(int(state.epoch))
 
 
 class JsonLines(TrainerCallback):
-    """Writes the log as it comes, one JSON object a line; a resumed run goes on in it."""
+    """Writes the log as JSON lines while training runs; a resumed run continues the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Begin with the rows up to the step that the run goes on from."""
+        """Rewrite the file with the rows up to the step that the run resumes from."""
         self._write("w", state, state.log_history)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -165,11 +169,13 @@ def arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArgumen
     """Trainer's settings for a stage.
 
     Raises:
-        UserError: If DeepSpeed is to train in bfloat16 without a GPU.
+        UserError: If DeepSpeed is configured for bfloat16 without a GPU.
     """
     options: dict[str, Any] = {}
-    if stage.gradient_checkpointing:  # a name that newer versions warn of, and older ones need
+    if stage.gradient_checkpointing:  # newer transformers warn about this name, older ones need it
         options["gradient_checkpointing"] = True
+        # Reentrant checkpointing gives no gradient if the block's inputs need none, as with frozen
+        # embeddings.
         options["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
     if sharded_on_cpu():
         if stage.bf16:
@@ -195,6 +201,7 @@ def arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArgumen
         save_total_limit=2,
         seed=recipe.seed,
         data_seed=recipe.seed,
+        # Rows hold "features", no argument of forward: Trainer would drop it before the collator.
         remove_unused_columns=False,
         dataloader_num_workers=0,
         report_to=list(recipe.report_to),
@@ -213,16 +220,16 @@ def run_stage(
     recipe: DeftRecipe,
     modules: tuple[str, ...] | None = None,
 ) -> None:
-    """Train one stage, from its last checkpoint if there is one.
+    """Train one stage, resuming from its last checkpoint if there is one.
 
     Args:
-        name: One of ``STAGES``; its log is ``<name>.log.jsonl``.
-        model: What to train; parameters that do not require gradients stay.
-        data: What to learn from.
-        collator: Makes batches of it.
+        name: One of ``STAGES``; the log is ``<name>.log.jsonl``.
+        model: Model to train; parameters that do not require gradients stay fixed.
+        data: Training data.
+        collator: Makes batches from the data.
         recipe: The recipe.
-        modules: What the stage leaves in ``<name>.safetensors``, from which it is known to be done
-            when called again; None for a stage whose model is saved whole by the caller.
+        modules: Modules to save as ``<name>.safetensors`` at the end; if the file exists, the
+            stage is done and its weights are loaded. None if the caller saves the whole model.
     """
     stage: Stage = getattr(recipe, name)
     if not stage.steps:
@@ -232,6 +239,7 @@ def run_stage(
         model.load_state_dict(load_file(done), strict=False)
         return
     folder = recipe.output / name
+    # Each stage starts from the same random state, whether the stages before it ran or were loaded.
     set_seed(recipe.seed)
     trainer = DeftTrainer(
         rates={str(part): rate for part, rate in stage.learning_rates.items()},
@@ -243,6 +251,7 @@ def run_stage(
         data_collator=collator,
         callbacks=[JsonLines(recipe.output / f"{name}.log.jsonl")],
     )
+    # One process cleans up before the others look for the last checkpoint.
     with PartialState().main_process_first():
         for half in folder.glob("checkpoint-*"):
             if not (half / TRAINER_STATE_NAME).is_file():  # written last: saving was interrupted
@@ -254,9 +263,10 @@ def run_stage(
     trainer.train(resume_from_checkpoint=checkpoint)
     logger.info("stage %s: %d steps in %.0f s", name, stage.steps, time.monotonic() - started)
     if modules:
+        # All processes take part: under ZeRO-3 this call gathers the weights.
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         if PartialState().is_main_process:
             with replacing(done) as partial:
                 save_file(only(state, modules), partial)
     if trainer.is_deepspeed_enabled:
-        trainer.model_wrapped.destroy()  # or its hooks would meet those of the next stage
+        trainer.model_wrapped.destroy()  # its hooks would clash with those of the next stage

@@ -1,9 +1,9 @@
-"""Training of DEFT-LLM: data and tokenizer, experts, projectors, then instruction tuning.
+"""Train DEFT-LLM: data and tokenizer, experts, projectors, then instruction tuning.
 
-Each part leaves a finished file or folder behind and is skipped when the command is run again;
-inside a stage, ``transformers.Trainer`` resumes from its last checkpoint, bit-equal to a run that
-was never stopped. Stages are those of the peers (LLaVA, Emotion-LLaMA); the paper states neither
-schedule nor sizes, they are our own.
+Each part writes a file or folder when it is finished, and is skipped when the command is run
+again. Within a stage, ``transformers.Trainer`` resumes from its last checkpoint with results
+bit-equal to an uninterrupted run. The stages follow LLaVA and Emotion-LLaMA; the paper states
+neither schedule nor sizes, they are our own choice.
 """
 
 from __future__ import annotations
@@ -57,13 +57,14 @@ def train(values: dict[str, Any], where: str) -> None:
 
     Raises:
         UserError: If the recipe is wrong, the machine cannot run it, its output folder belongs to
-            another recipe, or its data shares a subject with what is held out.
+            another recipe, or its data shares a subject with a held-out set.
     """
     recipe = validate_settings(DeftRecipe, values, where)
     require_machine(recipe, where)
-    config = start_config(recipe)  # before hours of rendering
+    config = start_config(recipe)  # checked here to fail before hours of rendering
     final = recipe.output / FINAL
     state = process_state()
+    # One process renders the data; the others then find it finished.
     with state.main_process_first():
         claim_folder(recipe.output, recipe)
         if final.is_dir():
@@ -75,6 +76,7 @@ def train(values: dict[str, Any], where: str) -> None:
         require_disjoint_records(clips.records, folder_records(folder))
     require_sizes(clips, config)
     use_all_cores()
+    # Seed after rendering and reading, so that neither changes the initial weights.
     set_seed(recipe.seed)
     model, processor = build_model(recipe, *folders)
     _banner(recipe, model, clips)
@@ -89,8 +91,10 @@ def train(values: dict[str, Any], where: str) -> None:
     if recipe.projectors.steps or recipe.instruct.freeze_experts:
         model.experts.to(state.device)
         with whole(model.experts):
+            # Frozen experts give the same tokens every epoch, so encode each clip once.
             conversations.tokens = ExpertTokens(model, processor.feature_extractor, clips)
     run_stage("projectors", model, conversations, collator, recipe, ("projectors",))
+    # Stage 3 trains the experts, so tokens encoded before it would become stale.
     if not recipe.instruct.freeze_experts:
         conversations.tokens = None
     tuned = _to_be_tuned(recipe, model, processor)
@@ -108,15 +112,15 @@ def train(values: dict[str, Any], where: str) -> None:
 
 @torch.no_grad()
 def interpolate_weights(model: Any, checkpoint: Path, share: float) -> None:
-    """Move a trained model's weights back towards those that it began with.
+    """Interpolate a trained model's weights with those of its initial checkpoint.
 
     Args:
-        model: The trained model, on one device, whole.
-        checkpoint: Folder of what it began with.
-        share: Weight of the trained ones.
+        model: The trained model, complete on one device.
+        checkpoint: Folder of the initial checkpoint.
+        share: Share of the trained weights.
 
     Raises:
-        UserError: If processes share the weights between them (DeepSpeed's ZeRO-3).
+        UserError: If the weights are split between processes (DeepSpeed's ZeRO-3).
     """
     if is_shared(model):
         raise UserError(
@@ -125,13 +129,14 @@ def interpolate_weights(model: Any, checkpoint: Path, share: float) -> None:
     begun = Explainer.load(checkpoint).model.state_dict()
     seen: set[int] = set()
     for name, weight in model.state_dict().items():
-        if weight.is_floating_point() and weight.data_ptr() not in seen:  # tied ones have two names
+        # Tied weights appear under two names and must be interpolated once.
+        if weight.is_floating_point() and weight.data_ptr() not in seen:
             weight.lerp_(begun[name].to(weight), 1 - share)
             seen.add(weight.data_ptr())
 
 
 def data_folders(recipe: DeftRecipe) -> list[Path]:
-    """The folders to learn from; what is to be simulated is built first, or gone on with."""
+    """The data folders of a recipe; missing or incomplete simulated sets are built first."""
     simulated = recipe.simulated()
     for data, folder in simulated:
         if not (folder / "clips.jsonl").is_file():
@@ -140,7 +145,7 @@ def data_folders(recipe: DeftRecipe) -> list[Path]:
 
 
 def _to_be_tuned(recipe: DeftRecipe, model: Any, processor: DeftProcessor) -> Any:
-    """The model of the last stage: under adapters, or whole."""
+    """The model of the last stage: with adapters, or all weights trainable."""
     frozen = recipe.instruct.freeze_experts
     if recipe.text_model.lora_rank:
         return with_adapters(model, recipe.text_model, processor.tokenizer, frozen)

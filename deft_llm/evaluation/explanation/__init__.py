@@ -1,1 +1,1 @@
-"""What DEFT-LLM says: classes, AUs and claims on simulated clips, calibration, ME-VQA."""
+"""DEFT-LLM's explanations: classes, AUs and claims on simulated clips, calibration, ME-VQA."""

@@ -1,7 +1,7 @@
 """Fit the temperatures of a checkpoint's label likelihoods on validation faces.
 
-No model was trained on those faces, and no benchmark of ``apart_from`` tests on them. What was
-fitted goes into the checkpoint folder (``deft/inference/calibration.py``).
+The model was not trained on these faces, and no benchmark in ``apart_from`` tests on them. The
+temperatures are written to the checkpoint folder (``deft/inference/calibration.py``).
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ class CalibrationSettings(Settings):
     """``eval/benchmarks/calibration.yaml``.
 
     Attributes:
-        checkpoint: Folder of the model, which gets the file; "embedded": the package's.
-        recipes: What it was trained by.
-        data: Sets of validation clips; those of a head that is not at hand are left out.
-        apart_from: Benchmark files whose ``data`` shares no face with the validation clips.
-        output: Where measured clips are kept; that of the benchmarks.
+        checkpoint: Folder of the model, where the file is written; "embedded" is the one in the
+            package.
+        recipes: Recipes it was trained with.
+        data: Sets of validation clips; sets whose head is missing are skipped.
+        apart_from: Benchmark files whose ``data`` must share no face with the validation clips.
+        output: Folder for measured clips; the benchmarks' own.
     """
 
     checkpoint: Path
@@ -52,7 +53,7 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
         Temperatures, and the calibration error before and after on the same clips; the file.
 
     Raises:
-        UserError: If validation faces are trained on or tested on, or nothing is left to fit on.
+        UserError: If validation faces are used in training or tests, or no clips are left.
     """
     settings = load(CalibrationSettings, path, overrides)
     sets = [data for data in settings.data if head_at_hand(data.head)]
@@ -78,6 +79,7 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
     fitted_on = {
         "clips": len(clips),
         "subjects": len({clip.spec.subject for clip in clips}),
+        # Only what decides the clips goes into the file, not how they were computed.
         "sets": [data.model_dump(exclude={"workers", "variants", "turns"}) for data in sets],
     }
     return figures, Calibration(temperatures, fitted_on).save(
@@ -86,10 +88,11 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
 
 
 def _tested(benchmark: Path) -> list[SimulatedData]:
-    """The sets of a benchmark file; ``data`` and ``probe`` hold one, or several by name."""
+    """All sets of a benchmark file; ``data`` and ``probe`` hold one set, or several by name."""
     values = read_yaml(resources.benchmark(benchmark))
     sets: list[SimulatedData] = []
     for key in ("data", "probe"):
         part = values.get(key, {})
+        # A single set is recognised by its own field "clips".
         sets += [SimulatedData(**s) for s in ([part] if "clips" in part else part.values())]
     return sets

@@ -1,4 +1,4 @@
-"""Do the experts keep face and motion apart, and does the answer follow the motion?
+"""Disentanglement: do the experts separate face and motion, and does the answer follow motion?
 
 Measured on the experts' tokens: a linear probe for identity, kernel alignment between experts, and
 the counterfactual test, in which two clips exchange their motion.
@@ -22,11 +22,11 @@ from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.replies import BATCH
 from deft_llm.metrics.representation import cka, linear_probe
 
-LEAST_CLIPS = 20  # of a face in the identity probe
+LEAST_CLIPS = 20  # per face in the identity probe
 
 
 def expert_tokens(explainer: Explainer, clips: Sequence[MeasuredClip]) -> dict[str, Tensor]:
-    """Expert tokens (N, tokens, D) of the N clips in which a face was found."""
+    """Expert tokens (N, tokens, D) of the N clips with a face."""
     shard = [clip.features for clip in clips if clip.features is not None]
     parts = [explainer.encode(shard[i : i + BATCH]) for i in range(0, len(shard), BATCH)]
     return {name: torch.cat([part[name] for part in parts]) for name in EXPERTS}
@@ -37,12 +37,12 @@ def expert_tokens(explainer: Explainer, clips: Sequence[MeasuredClip]) -> dict[s
 
 @dataclass(frozen=True)
 class Exchange:
-    """What became of answers when clips exchanged their motion.
+    """Answers after clips exchanged their motion.
 
     Attributes:
         pairs: Pairs of clips whose own answers differ.
-        follows_both: Share of them in which motion and texture of another clip bring its answer.
-        follows_motion: The same with its motion alone.
+        follows_both: Share of pairs in which the donor's motion and texture give its answer.
+        follows_motion: The same with the donor's motion alone.
     """
 
     pairs: int
@@ -51,20 +51,22 @@ class Exchange:
 
 
 def exchange(explainer: Explainer, tokens: dict[str, Tensor], seed: int) -> Exchange:
-    """Give every clip the motion of another one, its donor; the answer is the likeliest class.
+    """Give every clip the motion of another clip, its donor; the answer is the likeliest class.
 
     Args:
         explainer: The model.
-        tokens: Of N clips (``expert_tokens``), at least 2.
-        seed: Decides who is whose donor: a random round, so that nobody is their own.
+        tokens: Tokens of N clips (``expert_tokens``), at least 2.
+        seed: Seed of the donors, a random cycle over the clips.
     """
     clips = len(tokens["motion"])
     if clips < 2:
         raise UserError(f"{clips} clip with a face; expected at least 2 to exchange their motion")
+    # In a cycle no clip is its own donor, as some would be in a random permutation.
     round_trip = np.random.default_rng(seed).permutation(clips)
     donor = torch.empty(clips, dtype=torch.long)
     donor[torch.from_numpy(round_trip)] = torch.from_numpy(np.roll(round_trip, 1))
     own = answers(explainer, tokens)
+    # Where both answers agree, keeping the answer and following the motion look the same.
     differ = own != own[donor]
 
     def follows(*parts: str) -> float:
@@ -75,7 +77,7 @@ def exchange(explainer: Explainer, tokens: dict[str, Tensor], seed: int) -> Exch
 
 
 def answers(explainer: Explainer, tokens: dict[str, Tensor]) -> Tensor:
-    """Index of the likeliest coarse label (N,), "none" among them."""
+    """Index of the likeliest coarse label (N,), including "none"."""
     parts = [
         explainer.likelihoods({n: values[i : i + BATCH] for n, values in tokens.items()}, "coarse")
         for i in range(0, len(tokens["motion"]), BATCH)
@@ -88,10 +90,10 @@ def answers(explainer: Explainer, tokens: dict[str, Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class IdentityProbe:
-    """How well a linear probe tells faces apart.
+    """How well a linear probe identifies faces.
 
     Attributes:
-        accuracy: Of each expert, 0..1.
+        accuracy: Accuracy for each expert, 0..1.
         faces: Faces with at least ``LEAST_CLIPS`` clips.
         chance: Share of the most frequent face.
     """
@@ -102,7 +104,7 @@ class IdentityProbe:
 
 
 def identity_probe(explainer: Explainer, clips: Sequence[MeasuredClip]) -> IdentityProbe:
-    """Probe every expert, all of its tokens side by side.
+    """Run the probe on every expert, with all its tokens concatenated.
 
     Raises:
         UserError: If fewer than two faces have enough clips.
@@ -121,6 +123,6 @@ def identity_probe(explainer: Explainer, clips: Sequence[MeasuredClip]) -> Ident
 
 
 def alignment(tokens: dict[str, Tensor]) -> dict[tuple[str, str], float]:
-    """Kernel alignment of each pair of experts, all tokens side by side."""
+    """Kernel alignment of each pair of experts, with all tokens concatenated."""
     flat = {name: values.flatten(1).numpy() for name, values in tokens.items()}
     return {(a, b): cka(flat[a], flat[b]) for a, b in combinations(EXPERTS, 2)}

@@ -1,8 +1,8 @@
-"""AUs that DEFT-LLM names from real flow images, held against the codings of SAMM.
+"""AUs that DEFT-LLM names from real flow images, scored against the codings of SAMM.
 
-The images carry the names of SAMM's clips, so the coding is known where a clip is in the sheet.
-Sides are ignored: the sheet seldom has them. Beside the model stands the best score of an answer
-that does not look: each AU named for every clip.
+The images carry the names of SAMM's clips, so the coding is known for clips in the sheet. Sides are
+ignored, since the sheet rarely has them. The baseline is the best score without looking at the
+clip: naming each AU for every clip.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class FlowAusBenchmark(Benchmark):
     Attributes:
         checkpoint: Folder of the model.
         data: Folder of flow images, relative to the environment variable DEFT_DATA.
-        codings: Folder that holds SAMM's sheet, likewise.
-        least: An AU is scored when at least this many of the clips are coded with it.
+        codings: Folder with SAMM's sheet, likewise.
+        least: An AU is scored if at least this many clips are coded with it.
     """
 
     checkpoint: Path
@@ -70,13 +70,13 @@ class FlowAusBenchmark(Benchmark):
         clips = [str(images.clips[i]) for i in rows]
         coded = [in_sheet[clip] for clip in clips]
         self._write_rows(clips, coded, named)
-        values, table = scores(coded, named, self.least)
+        values, table = au_scores(coded, named, self.least)
         return self.with_bars(values), table
 
     def _write_rows(
         self, clips: Sequence[str], coded: Sequence[Numbers], named: Sequence[Numbers]
     ) -> None:
-        """Keep what was coded and what was named, so that scores can be computed again."""
+        """Store coded and named AUs, so that scores can be recomputed."""
         self.output.mkdir(parents=True, exist_ok=True)
         rows = (
             {"clip": clip, "coded": sorted(own), "named": sorted(theirs)}
@@ -85,14 +85,14 @@ class FlowAusBenchmark(Benchmark):
         write_lines(self.output / "predictions-flow-aus.jsonl", map(json.dumps, rows))
 
 
-def scores(
+def au_scores(
     coded: Sequence[Numbers], named: Sequence[Numbers], least: int
 ) -> tuple[dict[str, float], str]:
     """Figures and table of N clips.
 
     Args:
         coded: AU numbers of every clip.
-        named: The same as the model says.
+        named: AU numbers that the model names.
         least: See ``FlowAusBenchmark``.
 
     Raises:
@@ -108,6 +108,7 @@ def scores(
         {"AU": number, "coded": int(t.sum()), "named": int(p.sum()), "F1": float(value)}
         for number, t, p, value in zip(kept, truth.T, predicted.T, f1, strict=True)
     ]
+    # Precision and recall count every AU, also those too rare for an F1 of their own.
     right = sum(len(set(own) & set(theirs)) for own, theirs in zip(coded, named, strict=True))
     stated = sum(map(len, named))
     return {

@@ -1,7 +1,7 @@
-"""What can be measured of a model on test clips, by the names that a benchmark file lists.
+"""Measures of a model on test clips, under the names that a benchmark file lists.
 
-Every measure gives figures by name. The language model is scored by label likelihood (classes) and
-by its raw text (AUs, claims); the discriminative heads are a second row beside it.
+Every measure returns figures by name. The language model is scored by label likelihood
+(classes) and by its raw text (AUs, claims); the discriminative heads are scored separately.
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ Values = dict[str, float]
 
 
 def classes(trial: Trial) -> Values:
-    """UF1 by label likelihood beside its ceiling; clips without any AU that get an emotion."""
+    """UF1 by label likelihood with its ceiling; share of clips without AUs that get an emotion."""
     values: Values = {}
     for name in trial.label_sets:
+        # Fitted on the training draw only, never on the test clips whose ceiling it gives.
         rule = BayesRule(trial.train, name)
         predicted = [reply.likeliest(name) for reply in trial.replies]
         values[f"{name}_uf1"] = class_uf1(trial.clips, predicted, name)
@@ -72,13 +73,14 @@ def calibration(trial: Trial) -> Values:
 
 
 def breakdown(trial: Trial) -> Values:
-    """Scores of each class and each AU, and clips in which no face was found."""
+    """Scores of each class and each AU, and the number of clips without a face."""
     matrix = confusion(trial.clips, (r.likeliest("three") for r in trial.replies))
     f1 = zip(facs.THREE_CLASSES, f1_per_class(matrix), strict=True)
     au_f1 = stated_au_f1(trial.clips, trial.replies, trial.numbers)
     return {
         "uar": uar(matrix),
         **{f"f1_{name}": float(value) for name, value in f1},
+        # ``best`` may answer "none", which is outside the classes and so counts as an error.
         "uf1_none_is_an_error": class_uf1(trial.clips, (r.best() for r in trial.replies)),
         **{f"f1_au{n}": float(v) for n, v in zip(trial.numbers, au_f1, strict=True)},
         "clips_without_face": float(sum(clip.features is None for clip in trial.clips)),
@@ -86,9 +88,10 @@ def breakdown(trial: Trial) -> Values:
 
 
 def text(trial: Trial) -> Values:
-    """AUs and claims of the generated text, and whether it can be parsed."""
+    """Scores of the AUs and claims in the generated text, and the share that parses."""
     counts = claims(trial.clips, trial.replies)
     au_f1 = stated_au_f1(trial.clips, trial.replies, trial.numbers)
+    # Only replies with likelihoods: without a face the model was never asked.
     parsed = [parse_structured_answer(r.text) is not None for r in trial.replies if r.likelihoods]
     return {
         "au_macro_f1": float(au_f1.mean()),
@@ -99,7 +102,7 @@ def text(trial: Trial) -> Values:
 
 
 def grounding(trial: Trial) -> Values:
-    """Named AUs that are not there, and the recall that the instruction data's rule reaches."""
+    """Share of hallucinated AUs, and the claim recall of the instruction data's own rule."""
     pairs = zip(trial.clips, trial.replies, strict=True)
     named = [(code, clip) for clip, reply in pairs for code in reply.aus()]
     not_coded = [
@@ -115,7 +118,7 @@ def grounding(trial: Trial) -> Values:
 
 
 def heads(trial: Trial) -> Values:
-    """The discriminative heads: the second row, without the language model."""
+    """Scores of the discriminative heads, without the language model."""
     config, replies = trial.explainer.model.config, trial.replies
     values: Values = {}
     for name in trial.label_sets:
@@ -127,18 +130,19 @@ def heads(trial: Trial) -> Values:
 
 
 def ablations(trial: Trial) -> Values:
-    """What UF1 loses when one expert is left out."""
+    """Drop in UF1 when one expert is ablated."""
     return {f"drop_without_{name}": trial.uf1 - trial.ablated_uf1(name) for name in EXPERTS}
 
 
 def structure_alone(trial: Trial) -> Values:
-    """UF1 from the look of the face alone, which says nothing of the class."""
+    """UF1 with the structure expert alone; the resting face carries no class information."""
     return {"structure_alone_uf1": trial.ablated_uf1("texture", "motion")}
 
 
 def experts(trial: Trial) -> Values:
-    """Exchanged motion, alignment of the experts, and the identity that each of them holds."""
+    """Motion exchange, alignment between experts, and how well each expert reveals identity."""
     tokens = expert_tokens(trial.explainer, trial.clips)
+    # A fixed seed, so that checkpoints are compared with the same donors.
     swapped = exchange(trial.explainer, tokens, seed=0)
     faces = identity_probe(trial.explainer, trial.probe)
     return {
@@ -153,12 +157,13 @@ def experts(trial: Trial) -> Values:
 
 
 def reference(trial: Trial) -> Values:
-    """A logistic regression on the same flow."""
+    """UF1 of a logistic regression on the same flow."""
     assert trial.train_data is not None
     return {"lr_on_flow_uf1": logistic_regression_uf1(trial.train_data, trial.clips)}
 
 
 def _share(values: Sequence[bool]) -> float:
+    # NaN, not 0: a share of nothing was not measured, and NaN never meets a bar.
     return float(np.mean(values)) if len(values) else math.nan
 
 
@@ -167,14 +172,15 @@ class Measure:
     """One measure.
 
     Attributes:
-        function: Gives its figures by name.
-        figures: Those names; {set} stands for every label set, {au} for every scored AU.
+        function: Returns its figures by name.
+        figures: Their names; {set} stands for every label set, {au} for every scored AU.
     """
 
     function: Callable[[Trial], Values]
     figures: tuple[str, ...]
 
 
+# Named apart, because ``of_text`` marks these figures when text is generated under the grammar.
 _OF_TEXT = ("au_macro_f1", "claim_precision", "claim_recall", "parsed")
 _NAMED_AUS = ("hallucinated_aus", "aus_not_coded")
 MEASURES: dict[str, Measure] = {
@@ -205,7 +211,7 @@ MEASURES: dict[str, Measure] = {
 
 
 def measured(trial: Trial, names: Iterable[str]) -> Values:
-    """The figures of some measures, in their order."""
+    """The figures of the named measures, in order."""
     values: Values = {}
     for name in names:
         values |= MEASURES[name].function(trial)
@@ -213,7 +219,7 @@ def measured(trial: Trial, names: Iterable[str]) -> Values:
 
 
 def figure_names(numbers: Iterable[int]) -> list[str]:
-    """What the figures of all measures are called, without measuring anything.
+    """Names of the figures of all measures, without measuring anything.
 
     Args:
         numbers: FACS numbers of the AUs that are scored.

@@ -1,9 +1,9 @@
 """ME-VQA, the question task of MEGC 2025 (Fan et al., arXiv 2506.15298): read, answer, score.
 
 Published files are JSON lines. Training rows have id, dataset, image_id, subject, filename,
-question, answer; test rows have video_id, video, question, and an answer to be filled in, which is
-what is handed in. The label sets of the scores are pinned: an answer outside them is an error of
-its true class and adds no class of its own.
+question, answer; test rows have video_id, video, question, and an empty answer; the submission is
+the test file with the answers filled in. The label sets of the scores are fixed: an answer outside
+them counts as an error of its true class and does not add a class.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FINE: dict[str, tuple[str, ...]] = {
     "samm": ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"),
     "casme3": ("anger", "disgust", "fear", "happiness", "sadness", "surprise"),
 }
-# As the task words them where it does not use the FACS manual's names.
+# The task's own wording where it differs from the FACS manual.
 _TASK_NAMES = {
     43: "eye closure",
     38: "nostril dilater",
@@ -55,11 +55,11 @@ class VqaQuestion:
     """One row.
 
     Attributes:
-        name: Its id, unique in the file.
-        clip: The clip that it is about.
+        name: Row id, unique in the file.
+        clip: The clip it asks about.
         dataset: "casme2", "samm", "casme3".
         kind: Question type.
-        au: FACS number that is asked about; None for other types.
+        au: FACS number in the question; None for other types.
         question: As worded.
         answer: The reference; "" in a test file.
         row: The row as read.
@@ -79,7 +79,7 @@ def read_questions(path: Path) -> list[VqaQuestion]:
     """Read a file of the task, training or test.
 
     Raises:
-        UserError: If the file is missing, or a field is; names file, line and field.
+        UserError: If the file or a field is missing; names the file, line and field.
     """
     questions: list[VqaQuestion] = []
     seen: set[str] = set()
@@ -94,6 +94,7 @@ def read_questions(path: Path) -> list[VqaQuestion]:
         if name in seen:
             raise UserError(f"{where}, {fields[0]}: {name!r} is there twice")
         seen.add(name)
+        # Rows without a dataset field carry it as the first part of their id.
         dataset = str(row.get("dataset") or name.split("_", 1)[0])
         if dataset not in FINE:
             known = ", ".join(FINE)
@@ -110,6 +111,7 @@ def read_questions(path: Path) -> list[VqaQuestion]:
 
 
 def _kind(question: str, where: str) -> tuple[Kind, int | None]:
+    # The forms are matched on the whole text, so case and spacing must not matter.
     text = " ".join(question.lower().split())
     for kind, form in _FORMS:
         match = form.fullmatch(text)
@@ -129,8 +131,8 @@ def answer(question: VqaQuestion, facts: Facts) -> str:
     """The answer in the task's own wording.
 
     Args:
-        question: Of the task.
-        facts: What is known or predicted of its clip.
+        question: A question of the task.
+        facts: Known or predicted facts about its clip.
     """
     aus = ", ".join(AU_NAMES[n] for n in _present(facts)) or NOTHING
     if question.kind == "coarse":
@@ -143,7 +145,9 @@ def answer(question: VqaQuestion, facts: Facts) -> str:
         return "yes" if question.au in _present(facts) else "no"
     if question.kind == "side":
         codes = {code[0] for code in facts.aus if facs.au_number(code) == question.au}
+        # The question leaves no third answer: both sides, or none on record, are answered "left".
         return "right" if codes == {"R"} else "left"
+    # Singular and plural matter: BLEU and ROUGE compare the wording.
     verb, many = ("are", "s") if len(_present(facts)) > 1 else ("is", "")
     return (
         f"The action unit{many} present {verb}: {aus}. Therefore, the fine-grained expression "
@@ -157,6 +161,7 @@ def _present(facts: Facts) -> list[int]:
 
 def named_aus(text: str) -> tuple[int, ...]:
     """The action units that an answer names, by the task's names."""
+    # Whole words only, so that a name is not found inside a longer word.
     found = [
         n for name, n in _NUMBERS.items() if re.search(rf"\b{re.escape(name)}\b", text.lower())
     ]
@@ -164,11 +169,12 @@ def named_aus(text: str) -> tuple[int, ...]:
 
 
 def submission(path: Path, questions: Iterable[VqaQuestion], answers: Mapping[str, str]) -> None:
-    """Write the file to hand in: every row as given, with its answer.
+    """Write the submission file: every row as given, with its answer.
 
     Raises:
-        UserError: If a question has no answer; nothing is written then.
+        UserError: If a question has no answer; then nothing is written.
     """
+    # All rows first: a missing answer must not leave half a file.
     lines = []
     for question in questions:
         text = _answer_to(question, answers)
@@ -188,21 +194,22 @@ def _answer_to(question: VqaQuestion, answers: Mapping[str, str]) -> str:
 
 
 def read_label(text: str, labels: Sequence[str]) -> str | None:
-    """The one label that an answer names; None where it names none or several."""
+    """The label an answer names; None if it names none or several."""
     words = set(re.findall(r"[a-z]+", text.lower()))
+    # An answer that lists several labels must not score by covering all of them.
     named = [label for label in labels if label in words]
     return named[0] if len(named) == 1 else None
 
 
-def scores(questions: Sequence[VqaQuestion], answers: Mapping[str, str]) -> dict[str, float]:
+def vqa_scores(questions: Sequence[VqaQuestion], answers: Mapping[str, str]) -> dict[str, float]:
     """The scores of the task, 0..1.
 
     Args:
-        questions: With reference answers, all of one dataset.
+        questions: With reference answers, all from one dataset.
         answers: Question name -> the model's text.
 
     Returns:
-        ``coarse_uf1``, ``coarse_uar``, ``fine_uf1``, ``fine_uar`` over the pinned label sets,
+        ``coarse_uf1``, ``coarse_uar``, ``fine_uf1``, ``fine_uar`` over the fixed label sets,
         ``yes_no_accuracy``, ``bleu`` and ``rouge1`` over all answers.
 
     Raises:

@@ -1,6 +1,6 @@
-"""What two references reach on test clips: the ceiling, and a linear model on the same flow.
+"""Two references on test clips: the ceiling, and a linear model on the same flow.
 
-The ceiling is the Bayes rule given the true AUs: nothing that looks at motion can do better.
+The ceiling is the Bayes rule given the true AUs: no model that reads motion can do better.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _RecipeFile(DeftRecipe):
 
 
 def training_draw(recipes: Iterable[Path]) -> list[ClipSpec]:
-    """The simulated clips that recipes train on, one after the other."""
+    """The simulated clips that the recipes train on, in order."""
     sets = [data for name in recipes for data in load(_RecipeFile, resources.recipe(name)).data]
     return [spec for data in sets for spec in specs(data)]
 
@@ -44,11 +44,11 @@ def training_draw(recipes: Iterable[Path]) -> list[ClipSpec]:
 class BayesRule:
     """The likeliest class given the true AUs with sides, fitted on training draws.
 
-    A combination that was drawn in training is looked up; another is read by naive Bayes over
+    A combination that occurs in training is looked up; any other is classified by naive Bayes over
     its AUs with add-one smoothing (our choice).
 
     Args:
-        train: Recipes of the training clips; those without a class are not counted.
+        train: Recipes of the training clips; those without a class are skipped.
         label_set: "three" or "seven".
     """
 
@@ -71,6 +71,7 @@ class BayesRule:
         key = facs.sort_aus(aus)
         if key in self.combinations:
             return self.combinations[key].most_common(1)[0][0]
+        # Present AUs only. The 2 is for present and absent, which get one more count each.
         scores = {
             label: np.log(count)
             + sum(np.log((self.aus[label][code] + 1) / (count + 2)) for code in key)
@@ -82,14 +83,14 @@ class BayesRule:
 def logistic_regression_uf1(folder: Path, clips: Sequence[MeasuredClip]) -> float:
     """UF1 of a logistic regression on the same flow, trained on a recipe's clips.
 
-    It reads the flow of the onset phase, ``flow_uvs`` at 14x14 cells, and its log amplitude.
+    Its inputs are the flow of the onset phase, ``flow_uvs`` at 14x14 cells, and its log amplitude.
 
     Args:
         folder: Data folder of the recipe.
         clips: Test clips.
 
     Returns:
-        UF1 of three classes; NaN when the training data is not there.
+        UF1 of three classes; NaN if the training data is missing.
     """
     if not (folder / "clips.jsonl").is_file():
         logger.warning("no %s: the logistic regression is left out (train first)", folder)
@@ -111,6 +112,7 @@ def _flow_vector(measured: Features | None) -> NDArray[np.float32]:
     assert measured is not None
     features = DeftFeatureExtractor()(measured)
     flow = features["flow"][0, 0].numpy()
+    # Means over the 4x4 cells of the 56x56 map.
     pooled = flow.reshape(3, 14, 4, 14, 4).mean((2, 4))
-    # The fourth value only marks that amplitudes are known.
+    # The fourth value is only a flag that amplitudes are known.
     return np.concatenate([pooled.ravel(), features["flow_scale"][0, 0].numpy()[:3]])

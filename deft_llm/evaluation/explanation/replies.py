@@ -1,4 +1,4 @@
-"""What a model says of test clips: asked once, scored by everything else, kept as rows."""
+"""A model's replies on test clips: computed once, scored by all measures, stored as rows."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ BATCH = 32
 
 @dataclass
 class Reply:
-    """What the model said of one clip; empty where no face was found.
+    """The model's reply on one clip; empty if no face was found.
 
     Attributes:
         likelihoods: Coarse label -> log-likelihood.
         text: Structured answer as generated.
         au_probabilities: (K, 2) of the AU head.
         emotion_probabilities: (E,) of the emotion head.
-        emotions: Emotion of the seven -> log-likelihood.
+        emotions: One of the seven emotions -> log-likelihood.
     """
 
     likelihoods: dict[str, float]
@@ -48,16 +48,16 @@ class Reply:
         return max(of_set, key=of_set.__getitem__, default=None)
 
     def best(self) -> str:
-        """The likeliest of all coarse labels, "none" among them."""
+        """The likeliest of all coarse labels, including "none"."""
         return max(self.likelihoods, key=self.likelihoods.__getitem__, default=NOTHING)
 
     def aus(self) -> list[str]:
-        """AU codes of the generated answer; none where it does not parse."""
+        """AU codes of the generated answer; empty if it does not parse."""
         record = parse_structured_answer(self.text)
         return list(record["aus"]) if record else []
 
     def names_an_emotion(self) -> bool:
-        """Whether label likelihood or text speak of any expression at all."""
+        """Whether label likelihood or text gives any expression."""
         record = parse_structured_answer(self.text)
         return self.best() != NOTHING or (record is not None and record["class"] != NOTHING)
 
@@ -74,15 +74,16 @@ def ask(
     Args:
         explainer: The model.
         clips: The clips.
-        ablate: Experts to leave out.
+        ablate: Experts to ablate.
         write: Also generate the structured answer.
-        grammar: Generate it under the grammar; scores of such texts have to say so.
+        grammar: Generate it under the grammar; scores of such texts must be marked.
     """
     replies = [Reply({}, "", None, None) for _ in clips]
     shown = [(i, clip.features) for i, clip in enumerate(clips) if clip.features is not None]
     name = "answers" if write else f"without {' and '.join(ablate)}"
     for first in tqdm(range(0, len(shown), BATCH), desc=name, unit="batch"):
         rows, shard = zip(*shown[first : first + BATCH], strict=True)
+        # Encoded once, for the answer and for both sets of labels.
         tokens = explainer.encode(shard, ablate)
         answers = explainer.answers(tokens, write, grammar)
         emotions = explainer.likelihoods(tokens, "seven")
@@ -104,11 +105,13 @@ def _reply(answers: Answers, emotions: Tensor, k: int) -> Reply:
 def write_rows(
     path: Path, seed: int, clips: Sequence[MeasuredClip], replies: Sequence[Reply], seconds: float
 ) -> None:
-    """One ``Prediction`` a line, with the text."""
+    """Write one ``Prediction`` per line, with the generated text."""
     lines = []
     for clip, reply in zip(clips, replies, strict=True):
         values = np.array(list(reply.likelihoods.values()) or [0.0])
+        # A softmax; subtracting the maximum keeps the exponentials from all underflowing to 0.
         odds = np.exp(values - values.max())
+        # Not strict: a clip without a face has no likelihoods, and its row no probabilities.
         probabilities = dict(zip(reply.likelihoods, (odds / odds.sum()).tolist(), strict=False))
         row = Prediction(
             dataset="simulated",

@@ -1,4 +1,4 @@
-"""Scores of replies on simulated clips: classes, AUs and claims against what is exactly known."""
+"""Scores of replies on simulated clips: classes, AUs and claims against the exact ground truth."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations
 from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.simulated import ACCEPTED
 
-AMPLITUDES = (0.3, 0.6, 1.0, 1.8, 3.0001)  # canonical px, edges of the table's rows
-LEAST_AU_SHARE = 0.02  # an AU is scored when it is in this share of the coded combinations
+# Canonical px, edges of the table's rows; the last lies just above 3, so that 3 px is included.
+AMPLITUDES = (0.3, 0.6, 1.0, 1.8, 3.0001)
+LEAST_AU_SHARE = 0.02  # an AU is scored if at least this share of coded combinations has it
 _SCHEMES = {"three": "3", "seven": "7-dfme"}  # label set -> name in facs.SCHEMES
 
 
@@ -66,6 +67,7 @@ def labelled_scores(
     names = LABEL_SETS[label_set][1]
     rows, wanted = [], []
     for clip, reply in zip(clips, replies, strict=True):
+        # The coarse labels also cover clips outside the three classes: "others", or no AU at all.
         if label_set == "coarse":
             rest = NOTHING if not clip.spec.aus else "others"
             label: str | None = class_of(clip.spec) or rest
@@ -75,23 +77,25 @@ def labelled_scores(
         if label is not None and values:
             rows.append([values[name] for name in names])
             wanted.append(names.index(label))
+    # Reshaped, so that (0, L) comes back when no clip has a label.
     return torch.tensor(rows).reshape(len(rows), len(names)), torch.tensor(wanted).long()
 
 
 def scored_aus(least_share: float = LEAST_AU_SHARE) -> list[int]:
-    """FACS numbers in at least that share of the coded combinations."""
+    """FACS numbers that occur in at least this share of the coded combinations."""
     counts: dict[int, float] = defaultdict(float)
     total = 0.0
     for table in combinations().values():
         for code, count in table.items():
             total += count
+            # A set: an AU coded on both sides counts once.
             for number in {facs.au_number(au) for au in code.split("+")}:
                 counts[number] += count
     return sorted(number for number, count in counts.items() if count / total >= least_share)
 
 
 def au_matrix(sets: Iterable[Iterable[str]], numbers: Sequence[int]) -> NDArray[np.bool_]:
-    """AU codes of N clips -> (N, K) bool, sides left aside."""
+    """AU codes of N clips -> (N, K) bool, ignoring sides."""
     rows = [{facs.au_number(code) for code in codes} for codes in sets]
     return np.array([[number in row for number in numbers] for row in rows], bool)
 
@@ -114,10 +118,10 @@ def claims(clips: Sequence[MeasuredClip], replies: Sequence[Reply]) -> ClaimCoun
 
 
 def rule_claims(clips: Sequence[MeasuredClip]) -> ClaimCounts:
-    """What the instruction data's rule would state, given the true AUs and the measured flow.
+    """Claims that the instruction data's rule makes from the true AUs and the measured flow.
 
-    It speaks only of motion that a coded AU explains, so its recall is about what a model that
-    learns from such statements can reach.
+    It states only motion that a coded AU explains, so its recall is about the best that a model
+    trained on such statements can reach.
     """
     counts = ClaimCounts()
     for clip in clips:
@@ -130,15 +134,15 @@ def rule_claims(clips: Sequence[MeasuredClip]) -> ClaimCounts:
 
 
 def named_without_au(clips: Sequence[MeasuredClip], replies: Sequence[Reply]) -> list[bool]:
-    """For each clip without any AU, whether it is given an emotion, by likelihood or in words."""
+    """For each clip without AUs, whether the reply gives an emotion, by likelihood or in text."""
     return [r.names_an_emotion() for c, r in zip(clips, replies, strict=True) if not c.spec.aus]
 
 
 def head_class(emotions: Sequence[str], reply: Reply, label_set: str = "three") -> str | None:
-    """What the emotion head makes likeliest among the classes of a label set.
+    """The likeliest class of a label set, by the emotion head.
 
     Args:
-        emotions: The head's classes, "none" among them.
+        emotions: The head's classes, including "none".
         reply: Its probabilities.
         label_set: "three" or "seven".
     """
@@ -148,6 +152,7 @@ def head_class(emotions: Sequence[str], reply: Reply, label_set: str = "three") 
     for name, value in zip(emotions, reply.emotion_probabilities, strict=True):
         label = None if name == NO_EMOTION else facs.to_scheme(name, _SCHEMES[label_set])
         if label is not None:
+            # Several emotions may fall into one class: their probabilities add up.
             total[label] += float(value)
     return max(total, key=total.__getitem__)
 
@@ -155,12 +160,12 @@ def head_class(emotions: Sequence[str], reply: Reply, label_set: str = "three") 
 def head_aus(
     aus: Sequence[int], replies: Sequence[Reply], numbers: Sequence[int]
 ) -> NDArray[np.bool_]:
-    """AUs (N, K) that the AU head makes likelier than not on some side.
+    """AUs (N, K) to which the AU head gives more than one half on either side.
 
     Args:
         aus: The head's AUs.
         replies: N replies.
-        numbers: The K AUs that are asked for; the head never names one that it does not have.
+        numbers: The K AUs to score; one that the head does not have is never predicted.
     """
     rows = np.zeros((len(replies), len(numbers)), bool)
     for row, reply in zip(rows, replies, strict=True):

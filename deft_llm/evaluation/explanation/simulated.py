@@ -1,10 +1,10 @@
-"""DEFT-LLM on simulated clips: classes, AUs and claims held against what is exactly known.
+"""DEFT-LLM on simulated clips: classes, AUs and claims scored against the exact ground truth.
 
-Every checkpoint of a file is tried on its test sets: clips of faces that it was never trained on,
-each set of one head. The draw is pinned: at least 600 clips of at least 60 identities; emotions and
+Every checkpoint in the file is run on its test sets: clips of faces that it was never trained on,
+one head per set. The draw is fixed: at least 600 clips of at least 60 identities; emotions and
 AU sets from the statistics of real codings; peak displacement log-uniform 0.3-3 canonical px;
 blinks, gaze, head drift, camera noise; H.264 at CRF 18; 10 % of the clips without any AU. Onset and
-apex are the coded ones, as in published protocols. The file lists what is measured
+apex are the coded ones, as in published protocols. The file lists the measures to compute
 (``measures.py``).
 """
 
@@ -65,9 +65,9 @@ class TrainedModel(Settings):
     """A checkpoint to test.
 
     Attributes:
-        checkpoint: Its folder; "embedded": the package's.
-        recipes: What it was trained by: their training draw fits the ceilings, and shares no face
-            with the tests.
+        checkpoint: Its folder; "embedded" is the one in the package.
+        recipes: Recipes it was trained with. Their training draw fits the ceilings and must share
+            no face with the tests.
         tests: Names of the test sets.
     """
 
@@ -79,20 +79,20 @@ class TrainedModel(Settings):
 class SimulatedBenchmark(Benchmark):
     """A file of ``eval/benchmarks`` with ``benchmark: simulated``.
 
-    With one model on one test set, figures go by their own names, and it is an error if a part of
-    the two is missing. With several they are called ``<model>_<test set>_<figure>``; a checkpoint
-    or head that is not there is left out, and counted as ``left_out``.
+    With one model on one test set, figures keep their own names, and a missing checkpoint or head
+    is an error. With several they are named ``<model>_<test set>_<figure>``; a missing checkpoint
+    or head is skipped and counted in ``left_out``.
 
     Attributes:
         models: By name.
         data: Test sets by name.
-        probe: Clips of the identity probe by the same names; their faces take turns.
-        train_data: Data folder that the logistic regression learns from; may be absent.
+        probe: Clips of the identity probe by the same names; faces alternate from clip to clip.
+        train_data: Data folder that the logistic regression is trained on; may be missing.
         measures: Names of ``measures.MEASURES``.
         label_sets: Sets of classes to score.
-        names: Figure -> what it is called in this file, where that is another name.
-        grammar: Generate under the grammar. Figures of the text are then called
-            ``grammar_<figure>``, for the bars are set for raw text.
+        names: Figure -> its name in this file, if different.
+        grammar: Generate under the grammar. Figures of the text are then named
+            ``grammar_<figure>``, because the bars are set for raw text.
         least_au_share: An AU is scored when it is in at least this share of the statistics.
     """
 
@@ -107,7 +107,7 @@ class SimulatedBenchmark(Benchmark):
     least_au_share: float = LEAST_AU_SHARE
 
     def figure_names(self) -> list[str]:
-        """See the base; before a model and a test set are put in front of them."""
+        """See the base; without the prefixes for model and test set."""
         own = figure_names(scored_aus(self.least_au_share))
         return [*(self.names.get(name, name) for name in own), LEFT_OUT]
 
@@ -121,6 +121,7 @@ class SimulatedBenchmark(Benchmark):
         figures: list[Figure] = []
         rows: list[dict[str, object]] = []
         tables: list[str] = []
+        # Entries come model by model, so each checkpoint is loaded once.
         for name, tests in groupby(entries, key=itemgetter(0)):
             explainer = Explainer.load(self.models[name].checkpoint)
             for _, test in tests:
@@ -143,7 +144,7 @@ class SimulatedBenchmark(Benchmark):
         return len(self._pairs) > 1
 
     def _require_parts(self) -> None:
-        """Every name must be one that there is, and every measure have its clips."""
+        """Check that every name exists and that every measure has its clips."""
         tests = {test for _, test in self._pairs}
         wanted = {"data": self.data} | ({"probe": self.probe} if "experts" in self.measures else {})
         for part, sets in wanted.items():
@@ -157,8 +158,9 @@ class SimulatedBenchmark(Benchmark):
             raise UserError("measures: reference needs train_data, the data folder of a recipe")
 
     def _entries(self) -> tuple[list[tuple[str, str]], int]:
-        """Models and test sets that can be run, and how many cannot."""
+        """(model, test set) pairs that can be run, and the number that cannot."""
         if not self._several:
+            # A single pair is never skipped: what is missing then fails with its own message.
             return self._pairs, 0
         found = []
         for name, test in self._pairs:
@@ -187,6 +189,7 @@ class SimulatedBenchmark(Benchmark):
         started = time.perf_counter()
         replies = ask(explainer, clips, grammar=self.grammar)
         seconds = (time.perf_counter() - started) / len(clips)
+        # Written before anything is scored, so that a failing measure does not lose the replies.
         file = self.output / f"predictions-{name}-{test}.jsonl"
         write_rows(file, data.seed, clips, replies, seconds)
         probe = self.probe[test] if "experts" in self.measures else None
@@ -202,8 +205,9 @@ class SimulatedBenchmark(Benchmark):
         )
 
     def _figures(self, values: Values, name: str, test: str) -> list[Figure]:
-        """Bars are held against the names of the file, before models and tests come in."""
+        """Attach bars by the names in the file, then prefix the names with model and test set."""
         prefix = f"{name}_{test}_" if self._several else ""
+        # ``with_bars`` keeps the order, so the result still pairs up with ``values``.
         called = self.with_bars({self.names.get(n, n): value for n, value in values.items()})
         return [
             replace(f, name=f"{prefix}{'grammar_' * (self.grammar and of_text(own))}{f.name}")
@@ -212,7 +216,7 @@ class SimulatedBenchmark(Benchmark):
 
 
 def _row(title: str, values: Values, grammar: bool) -> dict[str, object]:
-    """The figures that a reader looks for first."""
+    """One row of the overview table: the main figures."""
     heads = {
         "UF1 of three": "three_uf1",
         "ceiling": "three_ceiling",
@@ -229,9 +233,10 @@ def _row(title: str, values: Values, grammar: bool) -> dict[str, object]:
 
 
 def _tables(trial: Trial) -> str:
-    """Scores by amplitude, and which class was taken for which."""
+    """Scores by amplitude, and the confusion matrix of the three classes."""
     matrix = confusion(trial.clips, (r.likeliest("three") for r in trial.replies))
     counts = [
+        # Not strict: the matrix has a last column for answers outside the classes, left out here.
         {"true \\ predicted": name, **dict(zip(facs.THREE_CLASSES, row, strict=False))}
         for name, row in zip(facs.THREE_CLASSES, matrix.tolist(), strict=True)
     ]

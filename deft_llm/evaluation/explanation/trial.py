@@ -20,13 +20,13 @@ class Trial:
 
     Attributes:
         explainer: The model.
-        train: Recipes of the clips that it was trained on.
+        train: Recipes of its training clips.
         clips: The test clips.
-        replies: Its replies, one a clip.
+        replies: Its replies, one per clip.
         label_sets: Some of "three", "seven".
         numbers: FACS numbers of the AUs that are scored.
-        probe: Clips of the identity probe; empty where it is not run.
-        train_data: Data folder that the logistic regression learns from; None for none.
+        probe: Clips of the identity probe; empty if it is not run.
+        train_data: Data folder that the logistic regression is trained on, or None.
     """
 
     explainer: Explainer
@@ -44,6 +44,6 @@ class Trial:
         return class_uf1(self.clips, (r.likeliest("three") for r in self.replies))
 
     def ablated_uf1(self, *experts: str) -> float:
-        """The same when these experts are left out."""
+        """The same with these experts ablated."""
         replies = ask(self.explainer, self.clips, experts, write=False)
         return class_uf1(self.clips, (r.likeliest("three") for r in replies))

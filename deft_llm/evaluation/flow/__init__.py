@@ -1,1 +1,1 @@
-"""Optical flow: errors against exact flow, and what a flow is worth to recognition."""
+"""Optical flow: errors against exact flow, and recognition from each estimator's flow."""

@@ -1,9 +1,9 @@
-"""The tables of SRFlow on simulated pairs: EPE by displacement and place, and high-pass error.
+"""SRFlow on simulated pairs: EPE by displacement and position, high-pass error, recognition.
 
-Beside them stands what each flow is worth to recognition (``recognition.py``).
+The recognition column is the UF1 of a classifier on each estimator's flow (``recognition.py``).
 
-Every pair shows a face that no network was trained on, from the other head where its file is at
-hand. Classical estimators are tuned on training faces only.
+Every pair shows a face that no network was trained on, from the other head if its file is
+available. Classical estimators are tuned on training faces only.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class FlowBenchmark(Benchmark):
 
     Attributes:
         tuning: Pairs of training faces, on which presets are chosen.
-        test: Pairs that are scored.
-        presets: Classical method -> parameters to choose from; the class's own are always tried.
-        networks: Name -> folder of a trained network; those that are missing are left out.
-        recognition: Clips on which a classifier reads each flow; None leaves that column out.
-        judged: Name of the network that is held against the classical methods.
+        test: Test pairs.
+        presets: Classical method -> parameters to choose from; its defaults are always tried.
+        networks: Name -> folder of a trained network; missing ones are skipped.
+        recognition: Clips for the recognition column; None leaves it out.
+        judged: Name of the network that is compared with the classical methods.
         plain: Name of the network without face losses.
-        regularized: Name of the network with all of them.
+        regularized: Name of the network with all face losses.
     """
 
     tuning: PairData
@@ -81,6 +81,7 @@ class FlowBenchmark(Benchmark):
             for name, data in (("tuning", self.tuning), ("test", test))
         )
         estimators = self._estimators(tuning_store)
+        # Two reference rows: no motion, and the best rigid motion given the true flow.
         rows = {
             "zero flow": errors_of(zero_flow, test_store, "zero"),
             "best rigid fit": errors_of_fit(rigid_fit, test_store, "rigid"),
@@ -93,7 +94,7 @@ class FlowBenchmark(Benchmark):
         return self.with_bars(values), _table(rows, uf1, test.head, len(test_store))
 
     def _estimators(self, tuning: PairStore) -> dict[str, Estimate]:
-        """Classical methods, tuned, and the networks that are there."""
+        """Tuned classical methods, and the networks that were found."""
         found: dict[str, Estimate] = {}
         for method, choices in self.presets.items():
             parameters, _ = tune(method, choices, tuning)
@@ -108,6 +109,7 @@ class FlowBenchmark(Benchmark):
         return found
 
     def _values(self, rows: dict[str, FlowErrors]) -> dict[str, float]:
+        # NaN for a network that was not found: it goes into the figures and meets no bar.
         def mean(name: str, group: str = SMALL) -> float:
             return rows[name].mean(group) if name in rows else float("nan")
 
@@ -128,7 +130,7 @@ class FlowBenchmark(Benchmark):
 
 
 def with_head(data: PairData) -> PairData:
-    """The pairs with the file of their head, or with the own head where "ict" is not at hand."""
+    """The pairs with their head's file filled in, or with the own head if "ict" is missing."""
     if data.head != "ict" or data.head_file is not None:
         return data
     if (file := ict_file()) is not None:
@@ -141,7 +143,7 @@ def with_head(data: PairData) -> PairData:
 
 
 def require_unseen_faces(tuning: PairData, test: PairData) -> None:
-    """Refuse a test whose faces presets are tuned on.
+    """Refuse a test set with faces that presets are tuned on.
 
     Raises:
         UserError: If the ranges of faces overlap.
@@ -156,6 +158,7 @@ def require_unseen_faces(tuning: PairData, test: PairData) -> None:
 
 def _faces(data: PairData) -> Ids:
     identities = range(data.first_identity, data.first_identity + data.identities)
+    # With the head in front: the same number is another face on another head.
     return {"subject": [f"{data.head}{identity:06d}" for identity in identities]}
 
 

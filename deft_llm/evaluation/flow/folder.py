@@ -22,12 +22,12 @@ def score_folder(root: Path, split: str, estimate: FlowEstimator) -> list[Figure
         estimate: The estimator.
 
     Returns:
-        EPE over the mask, by the length of the true motion, away from and at the mask's edge;
-        share of pixels that are further off than 1, 3 and 5 px; beside them the EPE of no motion
-        at all, and the number of pairs. NaN where a group holds no pixel.
+        EPE over the mask, by length of the true motion, and away from and at the mask's edge;
+        share of pixels with errors above 1, 3 and 5 px; the EPE of zero flow; the number of pairs.
+        NaN if a group has no pixels.
 
     Raises:
-        UserError: If the folder has no such pairs, or a file of them is missing or unreadable.
+        UserError: If the folder has no such pairs, or one of their files is missing or unreadable.
     """
     pairs = list_pairs(root, split)
     errors, none = FlowErrors(), FlowErrors()

@@ -1,9 +1,9 @@
-"""What a flow estimator is worth to recognition: UF1 of one classifier on each estimator's flow.
+"""Flow estimators compared by recognition: UF1 of one classifier on each estimator's flow.
 
-The clips are drawn as in the simulated benchmark, and filmed, compressed and aligned once. Both
-frames that flow is taken between are kept, averaged over their neighbours as ``motion.measure``
-averages them, so that estimators differ in nothing else. The classifier is the logistic regression
-on encoded flow, whose settings are the same for all: fitted on one set of faces, scored on another.
+The clips are drawn as in the simulated benchmark, and rendered, compressed and aligned once. The
+two frames between which flow is computed are kept, averaged over their neighbours as in
+``motion.measure``, so that only the estimator differs. The classifier is the logistic regression on
+encoded flow, with the same settings for all, fitted on one set of faces and scored on another.
 """
 
 from __future__ import annotations
@@ -39,17 +39,18 @@ from deft_llm.simulator.scene.clips import SimulatedClip, render_many
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 CLASSES = facs.THREE_CLASSES
-_LEVELS = 256  # steps of a grey level in what is kept
-_SHARD = 100  # clips a file; an interruption loses at most this many
+# Averaged frames have fractions of a grey level: 256 steps each, and 255 * 256 still fits uint16.
+_LEVELS = 256
+_SHARD = 100  # clips per file; an interruption loses at most this many
 
 
 class RecognitionSets(Settings):
-    """Which clips.
+    """Clips of the recognition column.
 
     Attributes:
         train: Clips that the classifier is fitted on.
         test: Clips of other faces that it is scored on.
-        side: Side of the flow maps it reads, px.
+        side: Side of the flow maps, px.
     """
 
     train: SimulatedData
@@ -63,8 +64,8 @@ class Frames:
 
     Attributes:
         images: (N, 2, H, W) uint16 grey levels times 256.
-        landmarks: (N, 68, 2) float64, px of them.
-        labels: Names of their classes, N.
+        landmarks: (N, 68, 2) float64, px.
+        labels: Class names, N.
     """
 
     images: NDArray[np.uint16]
@@ -73,11 +74,11 @@ class Frames:
 
 
 def frames_of(data: SimulatedData, cache: Path) -> Frames:
-    """Simulate a set, once; call again after an interruption to go on.
+    """Simulate a set once; after an interruption, call again to resume.
 
     Args:
-        data: What to simulate; clips without one of the three classes are left out.
-        cache: Folder; a subfolder by the hash of ``data``.
+        data: The clips to simulate; those outside the three classes are left out.
+        cache: Folder; the set goes to a subfolder named by the hash of ``data``.
     """
     folder = cache / f"onset-apex-{data.digest()}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -106,8 +107,10 @@ def film_pairs(simulated: SimulatedClip) -> Arrays:
     except UserError as error:
         logger.warning("%s: %s", simulated.spec.name, error)
         size = (CANONICAL_SIZE, CANONICAL_SIZE)
+        # A row even without a face: shards are read back by position.
         return _row(np.zeros((2, *size)), np.zeros((68, 2)), seen=False)
     interval, averaging = simulated.spec.curve.interval, MotionSettings().averaging
+    # The gap limits the averaging, so that no frame goes into both averages.
     gap = interval.apex - interval.onset
     pair = [averaged_frame(aligned, t, gap, averaging) for t in (interval.onset, interval.apex)]
     return _row(np.stack(pair), aligned.landmarks, seen=True)
@@ -122,7 +125,7 @@ def _row(images: NDArray[Any], landmarks: NDArray[Any], seen: bool) -> Arrays:
 
 
 def encoded_flow(estimate: Estimate, frames: Frames, side: int, name: str) -> Floats:
-    """What the classifier reads: head motion removed, made small, encoded, (N, 3, side, side)."""
+    """The classifier's input (N, 3, side, side): head motion removed, scaled down, encoded."""
     rows, head_model = [], MotionSettings().head_model
     pairs = zip(frames.images, frames.landmarks, strict=True)
     for images, landmarks in tqdm(pairs, total=len(frames.images), desc=name, unit="clip"):
@@ -138,12 +141,12 @@ def recognition_uf1(
     """UF1 over three classes with each estimator's flow.
 
     Args:
-        estimates: Name -> estimator; it is given grey float32 images (H, W) in 0..255.
+        estimates: Name -> estimator, called with grey float32 images (H, W) in 0..255.
         sets: Clips.
-        cache: Where frames are kept.
+        cache: Folder for the frames.
 
     Raises:
-        UserError: If both sets show one face, before anything is rendered.
+        UserError: If the two sets share a face; raised before anything is rendered.
     """
     require_unseen(specs(sets.train), specs(sets.test), "recognition's train and test")
     train, test = (frames_of(data, cache) for data in (sets.train, sets.test))

@@ -1,8 +1,8 @@
-"""The landmark finder on faces it has not seen: simulated ones of either head, and real clips.
+"""The landmark finder on unseen faces: simulated ones of both heads, and real clips.
 
-On simulated faces every landmark is known; boxes are off as a careless face finder's. On real
-clips YuNet's five points (eye centres, nose tip, mouth corners) are the judge: it shares no data
-with anything here.
+On simulated faces every landmark is known, and the face boxes are jittered as a poor face finder
+would give them. On real clips the reference is YuNet's five points (eye centres, nose tip, mouth
+corners): it shares no data with anything here.
 """
 
 from __future__ import annotations
@@ -43,18 +43,19 @@ from deft_llm.resources import embedded
 from deft_llm.simulator.ict_head.files import ict_file
 
 logger = logging.getLogger(__name__)
+# In YuNet's order; sides are the subject's.
 FIVE = ("right eye", "left eye", "nose tip", "right mouth corner", "left mouth corner")
 _MAX_SIDE = 640  # px, of the real clips
 _BATCH = 32
 
 
 class RealClips(Settings):
-    """Clips to look at.
+    """Real clips to test on.
 
     Attributes:
-        files: Videos, in the folder that ``DEFT_DATA`` names.
+        files: Videos, relative to the folder in ``DEFT_DATA``.
         detector: YuNet's ONNX file, likewise.
-        every: Judge every how many frames.
+        every: Compare every n-th frame.
     """
 
     files: list[Path]
@@ -65,14 +66,14 @@ class RealClips(Settings):
 class LandmarkBenchmark(Benchmark):
     """A file of ``eval/benchmarks`` with ``benchmark: landmarks``.
 
-    What cannot be had (a head, a network, the real clips) is left out with a warning. Bars are in
+    A part whose head, network or real clips are missing is skipped with a warning. Bars are in
     interocular distances.
 
     Attributes:
-        network: Folder of the committed network; "embedded": the package's.
-        one_head: Folder of a network that was trained on the head "own" alone.
-        held_out: Unseen faces of the committed network's heads.
-        other_head: Faces of the other head.
+        network: Folder of the committed network; "embedded" is the one in the package.
+        one_head: Folder of a network trained on the head "own" alone.
+        held_out: Unseen faces of the heads that the committed network was trained on.
+        other_head: Faces of the head that ``one_head`` was not trained on.
         real: Real clips.
     """
 
@@ -100,6 +101,7 @@ class LandmarkBenchmark(Benchmark):
             rows["both heads, unseen faces"] = scores = score(finder, store)
             values |= _values("held_out", scores)
             values["held_out_sureness"] = sureness(scores.errors, scores.stated)
+        # Unlike the committed network, this one may be missing.
         if not (self.one_head / "model.safetensors").is_file():
             logger.warning("other_head_nme is left out: no trained network in %s", self.one_head)
         elif (store := _faces(self.other_head, self.output / "other-head")) is not None:
@@ -128,7 +130,8 @@ class Scores:
 
 
 def score(finder: NetworkFinder, store: FaceStore) -> Scores:
-    """Find every face of a store from a jittered box."""
+    """Run the finder on every face of a store, from a jittered box."""
+    # A fixed seed: every run of the benchmark gets the same jittered boxes.
     rng = np.random.default_rng(0)
     found, stated = [], []
     for first in range(0, len(store), _BATCH):
@@ -139,6 +142,7 @@ def score(finder: NetworkFinder, store: FaceStore) -> Scores:
         found.append(points)
         stated.append(expected)
     truth = store.points.astype(np.float64)
+    # The finder states its errors in pixels.
     sure = np.concatenate(stated) / interocular(truth)[:, None]
     return Scores(landmark_errors(np.concatenate(found), truth), sure)
 
@@ -146,16 +150,16 @@ def score(finder: NetworkFinder, store: FaceStore) -> Scores:
 def judged_error(
     clip: Clip, track: FaceTrack, finder: LandmarkFinder, judge: YuNetFinder, every: int = 1
 ) -> NDArray[np.float64]:
-    """Distance of the five points from the judge's, over the judge's eye distance.
+    """Distance of the finder's five points from the judge's, over the judge's eye distance.
 
     The clip is aligned with the finder's landmarks, which then hold for all of its frames; the
-    judge looks at every frame by itself.
+    judge finds its points in every frame separately.
 
     Returns:
-        (5,) median over the frames in which the judge sees a face.
+        (5,) median over the frames in which the judge finds a face.
 
     Raises:
-        UserError: If it sees none.
+        UserError: If it finds none.
     """
     face = align(clip, track, finder)
     five = five_points(face.landmarks)
@@ -163,11 +167,13 @@ def judged_error(
     for i in np.flatnonzero(track.present)[::every]:
         boxes = judge.find(clip.frames[i])
         if boxes and boxes[0].landmarks5 is not None:
+            # The judge sees the original frame; its points are compared on the canonical face.
             points = transform(face.transforms[i], boxes[0].landmarks5)
             apart = np.linalg.norm(points[1] - points[0])
             rows.append(np.linalg.norm(five - points, axis=1) / apart)
     if not rows:
         raise UserError(f"clip {clip.name}: the judge sees no face in it; use another clip")
+    # The median, so that a few frames in which the judge is wrong do not count.
     return np.asarray(np.median(rows, axis=0))
 
 
@@ -179,7 +185,7 @@ def _values(name: str, scores: Scores) -> dict[str, float]:
 
 
 def _faces(data: FaceData, folder: Path) -> FaceStore | None:
-    """The faces of a set; None, said once, where the file of a head is not at hand."""
+    """The faces of a set; None, with a warning, if the file of a head is missing."""
     if "ict" in data.heads and data.head_file is None and ict_file() is None:
         logger.warning(
             "%s is left out: no file of the ICT head; set DEFT_ICT to it, or DEFT_DATA to the "
@@ -193,7 +199,7 @@ def _faces(data: FaceData, folder: Path) -> FaceStore | None:
 def _real(
     real: RealClips, finder: LandmarkFinder
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Clip -> errors (5,) of the network and of the mean shape in the Haar box."""
+    """Clip -> errors (5,) of the network, and of the mean shape placed in the Haar box."""
     base = Path(os.environ.get("DEFT_DATA", "."))
     wanted = [real.detector, *real.files]
     if missing := [str(name) for name in wanted if not (base / name).is_file()]:
@@ -205,6 +211,7 @@ def _real(
     found = {}
     for name in real.files:
         clip = read_clip(base / name, max_side=_MAX_SIDE)
+        # One track for both finders, so that they start from the same boxes.
         track = track_faces(clip)
         network, mean = (
             judged_error(clip, track, by, judge, real.every) for by in (finder, MeanShapeFinder())

@@ -1,9 +1,9 @@
-"""Recognition benchmarks: recognizers under one honest protocol, measured beside published numbers.
+"""Recognition benchmarks: recognizers under one protocol, compared with published numbers.
 
-Every model sees the same folds. A network learns on a schedule fixed in advance; an option with
-several choices is chosen by subject-wise validation inside each fold's training set; the test
-subject decides nothing. Rows of predictions are kept per model, seed and fold, so a run that was
-stopped goes on, and every table comes from rows alone.
+Every model sees the same folds. A network trains on a schedule fixed in advance; an option with
+several choices is selected by subject-wise validation inside each fold's training set; nothing is
+selected on the test subject. Predictions are stored per model, seed and fold, so an interrupted
+run resumes, and every table is computed from them alone.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class FewSubjects(Settings):
     """Training on the labels of a few subjects only, testing on all others.
 
     Attributes:
-        subjects: How many are drawn; a draw without every class is drawn again.
-        draws: How often.
-        models: Which entries.
+        subjects: Number of subjects drawn; a draw that misses a class is repeated.
+        draws: Number of draws.
+        models: Entries to run.
     """
 
     subjects: int = Field(default=4, ge=1)
@@ -58,18 +58,18 @@ class RecognitionBenchmark(Benchmark):
     Attributes:
         data: Folder of flow images, relative to the environment variable DEFT_DATA.
         protocol: "loso" (of all datasets together: the composite), "kfold" with ``folds`` groups
-            of subjects, "cross_dataset" (each dataset is tested by the others), or "hold_out" of
-            a share of the subjects.
+            of subjects, "cross_dataset" (train on all other datasets), or "hold_out" of a share
+            of the subjects.
         folds: For "kfold".
-        share: Of the subjects that "hold_out" tests.
+        share: Share of the subjects held out for the test, for "hold_out".
         oracle_epoch: Run networks with the epoch that is best on the test subject, as
-            "oracle_NAME", whatever their schedules say. Never for honest numbers.
+            "oracle_NAME", whatever their schedules say. Never use this for reported results.
         seeds: Runs of each model that has a random state.
         models: Names of entries to run; empty runs all.
-        entries: What can be run, by name.
+        entries: Available entries by name.
         baseline: Entry that the others are compared with, clip by clip.
         few: Training on few subjects.
-        figures: Figures to report; those with a bar are reported in any case.
+        figures: Figures to report; those with a bar are always reported.
         published: Published numbers for the leaderboard page.
     """
 
@@ -111,6 +111,7 @@ class RecognitionBenchmark(Benchmark):
         text = write_tables(self.output, results, few, self.baseline, self.published)
         known = questions(self.entries, self.baseline)
         values: dict[str, float] = {}
+        # Each figure once, in the order of the file: those with a bar may be listed as well.
         for name in dict.fromkeys((*self.figures, *self.bars)):
             values |= known[name].values(results, few)
         return self.with_bars(values), text
@@ -126,11 +127,12 @@ class RecognitionBenchmark(Benchmark):
                 raise UserError(f"figures: no figure {name!r}{did_you_mean(name, known_figures)}")
 
     def _with_oracle(self, name: str) -> str:
-        """Add a network's entry with the oracle, and name it; others stay as they are."""
+        """Add a network's oracle entry and return its name; other entries stay unchanged."""
         schedule = self.entries[name].schedule
         if schedule is None or schedule.oracle_epoch:
             return name
         chosen = schedule.model_copy(update={"oracle_epoch": True})
+        # Under another name: rows and tables must never mix it with the honest run.
         self.entries[f"oracle_{name}"] = self.entries[name].model_copy(update={"schedule": chosen})
         return f"oracle_{name}"
 
@@ -143,13 +145,14 @@ class RecognitionBenchmark(Benchmark):
             "hold_out": lambda: protocols.hold_out(people, self.share),
         }
         splits = make[self.protocol]()
+        # Before training: a fold without a class, or with a subject on both sides, costs no run.
         protocols.require_classes(splits, data.labels, data.classes)
         for split in splits:
             protocols.require_disjoint_subjects(split, people)
         return splits
 
     def _require_no_leak(self, splits: Sequence[protocols.Split], data: LabelledClips) -> None:
-        """Write the leak audit beside the tables; a certain leak stops the run."""
+        """Write the leak audit next to the tables; a certain leak stops the run."""
         clips = data.clips.clips.tolist()
         leaks = find_leaks(splits, clips, list(data.clips.stack("flow_image")))
         report = leaks.to_markdown(clips)
@@ -160,7 +163,7 @@ class RecognitionBenchmark(Benchmark):
         write_text(self.output / "leaks.md", report + "\n")
 
     def _few_subjects(self, data: LabelledClips, names: Sequence[str]) -> dict[str, Result]:
-        """Results of the draws, each a fold of its own; scores are averaged over draws."""
+        """Results of the draws; each draw is one fold, and scores are averaged over draws."""
         if self.few is None:
             return {}
         subjects = data.clips.subjects
@@ -187,7 +190,7 @@ def _read(data: Path) -> LabelledClips:
 def few_subject_splits(
     subjects: Any, labels: protocols.Indices, count: int, draws: int
 ) -> list[protocols.Split]:
-    """Splits that train on ``count`` random subjects who between them show every class.
+    """Splits that train on ``count`` random subjects who together show every class.
 
     Raises:
         UserError: If there are not more subjects than that.
@@ -197,12 +200,14 @@ def few_subject_splits(
     if count >= len(people):
         raise UserError(f"{count} subjects to train on of {len(people)}; expected fewer")
     splits: list[protocols.Split] = []
+    # Seeded by the count, so that a rerun gets the same draws.
     rng = np.random.default_rng([6, count])
     rows = np.arange(len(names))
     while len(splits) < draws:
         chosen = np.isin(names, rng.permutation(people)[:count])
         if len(np.unique(labels[chosen])) == len(np.unique(labels)):
             fold = len(splits)
+            # No validation rows: with so few subjects nothing is selected.
             nothing = rows[:0]
             splits.append(
                 protocols.Split(f"draw {fold}", fold, rows[chosen], nothing, rows[~chosen])

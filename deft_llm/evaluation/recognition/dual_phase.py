@@ -1,9 +1,9 @@
-"""The dual-phase benchmark: classes that only both phases together tell, and FMANet's ablations.
+"""The dual-phase benchmark: classes that need both phases, and FMANet's ablations.
 
-Every variant sees the same clips, the same fixed schedule and the same seeds; faces of the test
-are in no training clip, and nothing is chosen on the test. One phase alone says nothing of the
-class. A logistic regression on both phases, which adds up what each says, is measured beside the
-networks and must not do better than chance (``dual_phase_clips.py``).
+Every variant sees the same clips, the same fixed schedule and the same seeds; test faces are in no
+training clip, and nothing is selected on the test set. One phase alone carries no information on
+the class. A logistic regression on both phases, which adds up a score for each, is measured with
+the networks and must not do better than chance (``dual_phase_clips.py``).
 """
 
 from __future__ import annotations
@@ -60,22 +60,23 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Row of the ablation table -> options of FMANet."""
 LINEAR = "linear"  # the row of the logistic regression on both phases
+# Roughly thirds of the default log-uniform range, 0.5 to 3 px.
 _PX_EDGES = (1.0, 1.7)  # of the motion, canonical px: three columns of the table
 
 
 class DualPhaseBenchmark(Benchmark):
     """A file of ``eval/benchmarks`` with ``benchmark: dual_phase``.
 
-    An interrupted run goes on; a finished one is measured anew.
+    An interrupted run resumes; after a finished one, everything is trained again.
 
     Attributes:
-        train: Clips to learn from.
-        test: Clips to score, of other faces.
+        train: Training clips.
+        test: Test clips, of other faces.
         options: Options of FMANet that all variants share.
-        variants: Which rows of the ablation table to measure.
-        seeds: Of initial weights and order; scores are means over them.
-        batch_size: Clips of a batch.
-        schedule: The same for every variant.
+        variants: Rows of the ablation table to measure.
+        seeds: Seeds of initial weights and clip order; scores are means over them.
+        batch_size: Clips per batch.
+        schedule: Training schedule, the same for every variant.
     """
 
     train: DualPhaseData
@@ -103,6 +104,7 @@ class DualPhaseBenchmark(Benchmark):
         for name in self.variants:
             for seed in self.seeds:
                 rows += _rows(name, seed, test, self._network(name, seed, train, test, runs))
+        # Only now that all variants are done: until then the folders are what a rerun resumes from.
         shutil.rmtree(runs)
         write_lines(self.output / "predictions-dual-phase.jsonl", map(json.dumps, rows))
         scores = table(rows, {s.clip.name: s.motion_px for s in test.specs})
@@ -112,13 +114,14 @@ class DualPhaseBenchmark(Benchmark):
     def _network(
         self, name: str, seed: int, train: DualPhaseSet, test: DualPhaseSet, runs: Path
     ) -> _Answers:
-        """Train one variant, or go on with it, and let it answer every test clip."""
+        """Train one variant, or resume it, and predict every test clip."""
+        # Before the network is built, whose initial weights it decides.
         set_seed(seed)
         model = load_recognizer("fmanet", len(OFFSET_CLASSES), **{**self.options, **VARIANTS[name]})
         assert isinstance(model, Recognizer)
         task = RecognizerTask(model, train.clips, self.batch_size, seed)
         final = fit(task, self.schedule, runs / f"{name}-{seed}")
-        load_model(task.model, final / "model.safetensors")  # of a run that was finished before
+        load_model(task.model, final / "model.safetensors")  # ``fit`` skips a run finished earlier
         started = time.perf_counter()
         probabilities = task.probabilities(test.clips)
         seconds = (time.perf_counter() - started) / len(probabilities)
@@ -131,7 +134,7 @@ def _clip_specs(data: DualPhaseData) -> list[ClipSpec]:
 
 @dataclass(frozen=True)
 class _Answers:
-    """Class probabilities (N, classes) of the test clips, and what they cost."""
+    """Class probabilities (N, classes) of the test clips, parameter count and seconds per clip."""
 
     probabilities: NDArray[np.floating]
     parameters: int
@@ -139,13 +142,14 @@ class _Answers:
 
 
 def _linear(train: DualPhaseSet, test: DualPhaseSet) -> _Answers:
-    """A logistic regression on every pixel of both phases, as strong as on real flow images."""
+    """A logistic regression on every pixel of both phases, settings as for real flow images."""
     model = LogisticDual(len(OFFSET_CLASSES))
     learnt, scored = (drawn.clips.clips.inputs(model.inputs) for drawn in (train, test))
     model.fit(learnt, train.clips.labels)
     started = time.perf_counter()
     probabilities = model.predict_proba(scored)
     seconds = (time.perf_counter() - started) / len(probabilities)
+    # Two classes need one weight vector and one bias.
     return _Answers(probabilities, learnt["flow_dual"][0].size + 1, seconds)
 
 
@@ -178,12 +182,13 @@ def table(rows: Sequence[dict[str, Any]], px: dict[str, float]) -> pd.DataFrame:
         px: Clip -> motion of a phase, canonical px.
 
     Returns:
-        A row a model: accuracy over all clips, over those of each class, and by motion;
-        parameters. Means over seeds.
+        One row per model: accuracy over all clips, for each class, and by motion; parameters.
+        Means over seeds.
     """
     frame = pd.DataFrame(rows)
     frame["accuracy"] = frame["label"] == frame["predicted"]
     group: NDArray[np.intp] = np.digitize(frame["clip"].map(px).to_numpy(), _PX_EDGES)
+    # Models stay in the order in which they were run.
     by_model = frame.groupby("model", sort=False)
     scores = by_model[["accuracy"]].mean()
     for name in OFFSET_CLASSES:
@@ -196,7 +201,7 @@ def table(rows: Sequence[dict[str, Any]], px: dict[str, float]) -> pd.DataFrame:
 
 
 def _table(scores: pd.DataFrame) -> str:
-    """The scores for people."""
+    """The scores as a Markdown table."""
     rows = []
     for name, row in scores.iterrows():
         numbers = {str(c): float(v) for c, v in row.items() if c != "parameters"}

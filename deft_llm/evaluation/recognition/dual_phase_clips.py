@@ -1,22 +1,23 @@
-"""Clips of the dual-phase benchmark: does what rose until the apex fall again, or something else?
+"""Clips of the dual-phase benchmark: is the group that rose also the one that falls?
 
 A face wears a posed expression: brows (AU1+2) and mouth corners (AU12) are both half raised. In
 the onset phase one of the two rises fully; in the offset phase one of the two, drawn by itself,
-falls by as much. The class is whether they are the same: in half of the clips what rose lets go
-again, as in an ordinary expression; in the others it stays and the other lets go.
+falls by as much. The class is whether the two groups are the same: in half of the clips the group
+that rose relaxes again, as in an ordinary expression; in the others it stays and the other relaxes.
 
-The class is the relation, not the pair, so that no phase can tell it alone. Either phase by itself
-is right in half of the clips, as a coin is. What each phase says by itself, added up, gets three of
-the four pairs at most: were s(onset) + t(offset) above a threshold for both pairs of one class and
-below it for both of the other, their two totals would differ, but they have the same four terms.
-(With the pair itself as one of four classes a logistic regression reaches 0.99.) The simulator's
-heads add up the displacements of AUs, so the motion of one phase does not tell what the other
-moved. What stays simple is the flow from onset to offset: it is zero in one class, so the fixed sum
-of both phases (COF) tells the classes too, once something nonlinear reads it.
+The class is the relation, not the pair, so neither phase determines it alone. Either phase by
+itself is right in half of the clips, which is chance. A sum of separate scores for the two phases
+gets at most three of the four pairs right: if s(onset) + t(offset) were above a threshold for both
+pairs of one class and below it for both of the other, the totals of the two classes would differ,
+but both totals have the same four terms. (With the pair itself as one of four classes a logistic
+regression reaches 0.99.) The simulator's heads add up the displacements of AUs, so the motion of
+one phase does not reveal which group moves in the other. One simple cue remains, the flow from
+onset to offset: it is zero in one class, so the fixed sum of both phases (COF) also separates the
+classes for a nonlinear classifier.
 
-Each clip has the three coded frames alone, so that the set is made in minutes. It is rendered, goes
-through H.264, face finder and alignment, and is measured like every other clip. The scene is our
-own; nothing like it is published.
+Each clip has only the three coded frames, so the set takes minutes to make. Clips are rendered,
+compressed with H.264, aligned by the face finder and measured like all other clips. The scene is
+our own; nothing like it is published.
 """
 
 from __future__ import annotations
@@ -53,18 +54,19 @@ Floats = NDArray[np.float32]
 
 GROUPS: dict[str, tuple[str, ...]] = {"brows": ("1", "2"), "mouth": ("12",)}
 OFFSET_CLASSES = ("the same lets go", "another lets go")
+# The three moments are neighbouring frames, so skew changes nothing: levels are 0, 1, 0.
 _CURVE = Curve(frames=3, onset=0, apex=1, offset=2, onset_skew=1.0, offset_skew=1.0)
 _FPS = 10.0
 _POSED = 0.5  # level of both groups before the onset
-_SHARD = 100  # clips a file; an interruption loses at most this many
+_SHARD = 100  # clips per file; an interruption loses at most this many
 
 
 class DualPhaseData(ClipSet):
-    """What to simulate.
+    """The clips to simulate.
 
     Attributes:
-        motion_px: Range, log-uniform, of ``DualPhaseSpec.motion_px``; an AU makes half of that
-            to all of it.
+        motion_px: Range, log-uniform, of ``DualPhaseSpec.motion_px``; a single AU makes half
+            to all of that.
         side: Side of the flow maps, px.
         head: Name of the head model.
         workers: Processes.
@@ -78,7 +80,7 @@ class DualPhaseData(ClipSet):
 
 @dataclass(frozen=True)
 class DualPhaseSpec:
-    """One clip: a recipe, and which group moves in which phase (indices of ``GROUPS``)."""
+    """One clip: its recipe, and the group that moves in each phase (indices of ``GROUPS``)."""
 
     clip: ClipSpec
     onset_group: int
@@ -91,7 +93,7 @@ class DualPhaseSpec:
 
     @property
     def motion_px(self) -> float:
-        """Largest displacement that both groups together would make in a phase, canonical px."""
+        """Largest displacement of both groups together in one phase, canonical px."""
         return self.clip.peak_px * (1 - _POSED)
 
 
@@ -101,8 +103,7 @@ class DualPhaseSet:
 
     Attributes:
         specs: Their recipes; clips without a face are left out.
-        clips: Their flow and classes. Mirroring leaves the classes: they do not tell left from
-            right.
+        clips: Their flow and classes. Mirroring keeps the class, since classes have no side.
     """
 
     specs: tuple[DualPhaseSpec, ...]
@@ -110,10 +111,11 @@ class DualPhaseSet:
 
 
 class _Stage(Scene):
-    """A scene whose AU groups move on their own."""
+    """A scene whose AU groups move independently."""
 
     def __init__(self, drawn: DualPhaseSpec, head: Head) -> None:
         t = np.arange(_CURVE.frames, dtype=np.float64)
+        # Half raised at the onset; up by half if it rises, down by half if it falls: 0 to 1.
         self.levels: dict[str, Floats] = {}
         for k, aus in enumerate(GROUPS.values()):
             up = _smooth(t, _CURVE.onset, _CURVE.apex) * (k == drawn.onset_group)
@@ -124,10 +126,11 @@ class _Stage(Scene):
         super().__init__(drawn.clip, head)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # ``Scene`` pickles itself by its own arguments, which would make a plain scene of this one.
         return _Stage, (self.drawn, self.head)
 
     def expression(self, frame: int) -> dict[str, float]:
-        """The two groups at levels of their own; whatever else acts, as it would."""
+        """AU activations of a frame: the two groups at their own levels, the rest as usual."""
         own = {au: float(self.levels[au][frame]) * full for au, full in self.activations.items()}
         return {**super().expression(frame), **own}
 
@@ -141,6 +144,7 @@ def dual_phase_specs(data: DualPhaseData) -> Iterator[DualPhaseSpec]:
     aus = tuple(au for group in GROUPS.values() for au in group)
     low, high = np.log(data.motion_px)
     for seed in range(data.seed, data.seed + data.clips):
+        # A stream of its own: ``draw_spec`` uses [seed, 0] to [seed, 10].
         rng = np.random.default_rng([seed, 97])
         onset_group, offset_group = (int(k) for k in rng.integers(len(GROUPS), size=2))
         clip = draw_spec(
@@ -150,26 +154,28 @@ def dual_phase_specs(data: DualPhaseData) -> Iterator[DualPhaseSpec]:
             aus=aus,
             curve=_CURVE,
             fps=_FPS,
+            # The peak belongs to full activation, but a phase moves a group by half of it only.
             peak_px=float(np.exp(rng.uniform(low, high))) / (1 - _POSED),
         )
         yield DualPhaseSpec(clip, onset_group, offset_group)
 
 
 def film_dual_phase(drawn: DualPhaseSpec) -> SimulatedClip:
-    """Render one clip; equal recipes give equal bytes."""
+    """Render one clip; the same recipe always gives the same bytes."""
     scene = _Stage(drawn, _head(drawn.clip.head))
     frames, landmarks = scene.film()
     clip = Clip(drawn.clip.name, frames, scene.times.astype(np.float64))
     return SimulatedClip(drawn.clip, clip, drawn.clip.annotation(), landmarks, scene)
 
 
+# Kept in each worker process, so that a head is not loaded again for every clip.
 @lru_cache(maxsize=2)
 def _head(name: str) -> Head:
     return load_head(name)
 
 
 def dual_phase_flow(drawn: DualPhaseSpec, side: int) -> Floats | None:
-    """Film and measure one clip: flow (2, 3, side, side), or None where no face was found."""
+    """Film and measure one clip: flow (2, 3, side, side), or None if no face was found."""
     try:
         _, aligned = filmed(film_dual_phase(drawn))
     except UserError as error:
@@ -180,11 +186,11 @@ def dual_phase_flow(drawn: DualPhaseSpec, side: int) -> Floats | None:
 
 
 def dual_phase_set(data: DualPhaseData, cache: Path) -> DualPhaseSet:
-    """Simulate and measure a set, once; call again after an interruption to go on.
+    """Simulate and measure a set once; after an interruption, call again to resume.
 
     Args:
-        data: What to simulate.
-        cache: Folder; a subfolder by the hash of ``data``.
+        data: The clips to simulate.
+        cache: Folder; the set goes to a subfolder named by the hash of ``data``.
     """
     folder = cache / f"dual-phase-{data.digest()}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -209,6 +215,8 @@ def _observe_all(specs: Sequence[DualPhaseSpec], data: DualPhaseData) -> Iterato
 
 
 def _row(flow: Floats | None, side: int) -> Arrays:
+    # A row even without a face, so that rows and recipes stay aligned; half precision halves the
+    # files.
     empty = np.zeros((1, 2, 3, side, side), np.float16)
     seen = empty if flow is None else flow[None].astype(np.float16)
     return {"flow": seen, "seen": np.array([flow is not None])}

@@ -1,4 +1,4 @@
-"""What a recognition benchmark runs: entries of a file, on one set of inputs and labels."""
+"""Entries of a recognition benchmark, all run on the same inputs and labels."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from deft_llm.training.fold_trainer import FoldSchedule
 
 
 class ModelEntry(Settings):
-    """One row of the table: a recognizer and how it learns.
+    """One row of the table: a recognizer and how it is trained.
 
     Attributes:
         recognizer: A name of ``recognizers.base``.
-        options: Its own options.
+        options: Options of the recognizer.
         choices: Option -> values to choose from by subject-wise validation inside each training
             set (classical recognizers).
-        schedule: How a network learns.
-        seeded: Whether a classical recognizer takes ``seed``, and so has several runs.
-        note: A word for the table.
+        schedule: Training schedule of a network.
+        seeded: Whether a classical recognizer takes ``seed`` and so is run several times.
+        note: Note for the table.
     """
 
     recognizer: str
@@ -42,9 +42,10 @@ class ModelEntry(Settings):
         return "fixed schedule" if self.schedule is not None else "fixed settings"
 
     def weights(self) -> list[str]:
-        """Hashes of the weights in folders that options name: other weights, other predictions."""
+        """Hashes of weight files in folders that options name, since predictions depend on them."""
         folders = [
             Path(v) for v in self.options.values() if isinstance(v, str) and Path(v).is_dir()
         ]
+        # Sorted: the order of ``glob`` depends on the file system, and the hash must not.
         files = [file for folder in folders for file in sorted(folder.glob("*.safetensors"))]
         return [file_digest(file) for file in files]

@@ -25,7 +25,7 @@ class Result:
 
     Attributes:
         name: Name of the entry.
-        entry: What was run.
+        entry: The entry that was run.
         rows: One for each seed and tested clip (draws of few subjects: for each fold and clip).
     """
 
@@ -36,6 +36,7 @@ class Result:
     @cached_property
     def runs(self) -> list[NDArray[np.int64]]:
         """Per-subject confusion matrices (S, C, C + 1) of each seed."""
+        # Cached: every gain over this entry resamples the same matrices.
         return [self._matrices([r for r in self.rows if r.seed == s]) for s in self.seeds]
 
     @property
@@ -51,7 +52,7 @@ class Result:
         ]
 
     def fold_scores(self) -> list[float]:
-        """UF1 of each fold by itself: for draws, each of which tests most clips."""
+        """UF1 of each fold by itself; for draws of few subjects, each of which tests most clips."""
         return [
             uf1(_matrix([r for r in self.rows if r.fold == f]))
             for f in sorted({row.fold for row in self.rows})
@@ -59,6 +60,7 @@ class Result:
 
     def _matrices(self, rows: Sequence[Prediction]) -> NDArray[np.int64]:
         return subject_matrices(
+            # Datasets number their subjects alike; with the dataset in front they stay apart.
             [f"{r.dataset}/{r.subject}" for r in rows],
             [r.label for r in rows],
             [r.predicted for r in rows],
@@ -72,14 +74,14 @@ def _matrix(rows: Sequence[Prediction]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class FigureSource:
-    """What one figure, or a gain with both ends of its interval, is computed from.
+    """How one figure, or a gain with both ends of its interval, is computed.
 
     Attributes:
         kind: "uf1" (mean over seeds), "few" (mean over draws of training on few subjects), or
             "gain" (paired by subject).
-        figure: Its name.
-        model: Entry.
-        over: The other entry of a gain.
+        figure: Name of the figure.
+        model: Name of the entry.
+        over: The entry that a gain is over.
     """
 
     kind: Literal["uf1", "few", "gain"]
@@ -88,7 +90,7 @@ class FigureSource:
     over: str = ""
 
     def values(self, results: Mapping[str, Result], few: Mapping[str, Result]) -> dict[str, float]:
-        """Figures by name; none where an entry was not run."""
+        """Figures by name; empty if an entry was not run."""
         if self.kind == "few":
             found = few.get(self.model)
             return {} if found is None else {self.figure: float(np.mean(found.fold_scores()))}
@@ -102,7 +104,7 @@ class FigureSource:
 
 
 def questions(models: Iterable[str], baseline: str) -> dict[str, FigureSource]:
-    """Every figure that some entries can give -> how it is computed.
+    """Every figure that the entries can give -> how it is computed.
 
     Args:
         models: Names of the entries.
@@ -118,5 +120,6 @@ def questions(models: Iterable[str], baseline: str) -> dict[str, FigureSource]:
             *(FigureSource("gain", f"{name}_gain_over_{o}", name, o) for o in models),
         ]
     found = {question.figure: question for question in asked}
+    # Bars and ``figures`` may name an end of an interval; it comes with its gain.
     gains = [question for question in asked if question.kind == "gain"]
     return found | {f"{q.figure}_{end}": q for q in gains for end in ("low", "high")}

@@ -1,4 +1,4 @@
-"""Rows of predictions, from which alone every table and figure of a benchmark is computed."""
+"""Rows of predictions; every table and figure of a benchmark is computed from them alone."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from deft_llm.files import digest, read_lines, write_lines, write_text
 
 
 class PredictionRows:
-    """Predictions of one entry on disk, a file a fold, so that a stopped run goes on.
+    """Predictions of one entry on disk, one file per fold, so that an interrupted run resumes.
 
-    The folder's name holds a hash of all that decides them: entry, data, folds and weights.
+    The folder's name contains a hash of everything they depend on: entry, data, folds and weights.
 
     Args:
-        folder: Where the entry's own folder is made.
+        folder: Parent of the entry's own folder.
         name: Name of the entry.
-        entry: What is run.
+        entry: The entry that is run.
         data: Clips with their classes.
         splits: The folds.
     """
@@ -39,6 +39,7 @@ class PredictionRows:
         data: LabelledClips,
         splits: Sequence[protocols.Split],
     ) -> None:
+        # A note is only text, and a fold trains the same however folds are distributed.
         hidden: Any = {"note": True, "schedule": {"folds_at_once", "processes"}}
         shown = entry.model_dump_json(exclude=hidden)
         folds = [(s.train.tolist(), s.test.tolist()) for s in splits]
@@ -52,13 +53,13 @@ class PredictionRows:
         return self.folder / f"seed{seed}-fold{fold:03d}.jsonl"
 
     def has(self, seed: int, fold: int) -> bool:
-        """Whether a fold is done."""
+        """Whether the predictions of a fold are stored."""
         return self._path(seed, fold).is_file()
 
     def write(
         self, seed: int, fold: int, test: protocols.Indices, p: NDArray[np.float64], seconds: float
     ) -> None:
-        """Keep the predictions of one fold: class probabilities ``p`` of the rows ``test``."""
+        """Store the predictions of one fold: class probabilities ``p`` of the rows ``test``."""
         lines = []
         for row, values in zip(test, p, strict=True):
             record = self.data.clips.records[row]
@@ -77,6 +78,7 @@ class PredictionRows:
                 seconds=round(seconds / len(test), 6),
             )
             lines.append(json.dumps(asdict(prediction)))
+        # Written whole or not at all, so that a file's presence means a finished fold (``has``).
         write_lines(self._path(seed, fold), lines)
 
     def read(self, seed: int, fold: int) -> list[Prediction]:

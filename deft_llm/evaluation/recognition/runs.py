@@ -1,4 +1,4 @@
-"""Running one recognizer through folds and seeds; what is done is kept and not done again."""
+"""Run one recognizer over folds and seeds; finished folds are kept and skipped on a rerun."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def run_entry(
         entry: What to run.
         data: Clips with their classes.
         splits: The folds.
-        seeds: Number of runs; 1 is used where nothing is random.
-        folder: Where rows are kept, a file for each fold and seed.
+        seeds: Number of runs; a recognizer without randomness runs once.
+        folder: Where rows are kept, one file per fold and seed.
 
     Returns:
         One row for each seed and tested clip.
 
     Raises:
-        UserError: If the recognizer needs an input that this data has not.
+        UserError: If the recognizer needs an input that the data does not have.
     """
     sample = load_recognizer(entry.recognizer, len(data.classes), **entry.options)
     side = sample.side if isinstance(sample, Recognizer) else None
@@ -91,14 +91,18 @@ def _run_networks(
         raise UserError(f"model {name}: a network needs a schedule (epochs, learning_rate, ...)")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     make = partial(_network, entry, len(data.classes))
+    # ``from_numpy`` takes no negative strides, which a mirrored or sliced array may have.
     tensors = {n: torch.from_numpy(np.ascontiguousarray(x)).to(device) for n, x in inputs.items()}
     labels = torch.from_numpy(data.labels).to(device)
+    # The whole run fixes the number of steps, so a resumed run trains exactly as long.
     whole = [FoldJob(split.fold, seed, split.train, split.test) for seed, split in jobs]
     todo = [FoldJob(split.fold, seed, split.train, split.test) for seed, split in left]
     started = time.perf_counter()
     found = train_folds(make, todo, tensors, labels, entry.schedule, name, whole, mirror_inputs)
+    # Left early, by an error or Ctrl-C, closing ends the worker processes.
     with closing(found):
         for done, (job, p) in enumerate(found, 1):
+            # Folds train side by side, so the time of one is the running mean, not its own.
             seconds = (time.perf_counter() - started) / done
             store.write(job.seed, job.fold, job.test, p, seconds)
 
@@ -121,6 +125,7 @@ def _run_classical(
     options = dict(entry.options)
     if entry.seeded:
         options["seed"] = seed
+    # One option after the other, the earlier ones at their best: not a full grid.
     for option, values in entry.choices.items():
         tried = [{**options, option: value} for value in values]
         scores = [_inner_score(entry, data, inputs, each, split) for each in tried]
@@ -137,6 +142,7 @@ def _inner_score(
     split: protocols.Split,
 ) -> float:
     """UF1 pooled over subject-wise folds of the training set."""
+    # Pooled like the benchmark's own score: a small fold may lack a class, and its F1 would be 0.
     labels, predicted = [], []
     for train, held in protocols.inner_folds(data.clips.people, split.train, _INNER_FOLDS):
         p = _fit_predict(entry, data, inputs, options, train, held)

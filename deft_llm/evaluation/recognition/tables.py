@@ -1,4 +1,4 @@
-"""Tables and plots of a recognition benchmark, all from rows of predictions."""
+"""Tables and plots of a recognition benchmark, all computed from rows of predictions."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class PublishedScore(Settings):
         model: Its name.
         uf1: As printed.
         uar: As printed.
-        data: On which clips.
-        selection: How epoch and settings were chosen, as far as is known.
-        source: Where it is printed.
+        data: The clips it was measured on.
+        selection: How epoch and settings were chosen, if known.
+        source: Where it is published.
     """
 
     model: str
@@ -47,14 +47,16 @@ class PublishedScore(Settings):
 
 
 def table_rows(results: Mapping[str, Result], baseline: str) -> list[dict[str, object]]:
-    """A row of cells per entry, best UF1 first."""
+    """One row per entry, best UF1 first."""
     ordered = sorted(results.values(), key=lambda r: -float(np.mean(r.scores())))
     return [_cells(r, results.get(baseline)) for r in ordered]
 
 
 def _cells(result: Result, baseline: Result | None) -> dict[str, object]:
     runs = result.runs
+    # MEGC's scores are of counts pooled over all subjects, not means over subjects.
     pooled = [m.sum(0) for m in runs]
+    # All seeds pooled: the interval is about subjects, "SD of seeds" about seeds.
     interval = bootstrap(np.sum(runs, axis=0))
     values = result.scores()
     datasets = sorted({row.dataset for row in result.rows})
@@ -85,7 +87,7 @@ def _mean(score: Score, matrices: Sequence[NDArray[np.int64]]) -> float:
 
 
 def _spread(values: Sequence[float]) -> float | str:
-    """The standard deviation; nothing where there is one value alone."""
+    """The standard deviation; empty for a single value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else ""
 
 
@@ -94,11 +96,12 @@ def _signed(gain: ConfidenceInterval) -> str:
 
 
 def _mcnemar(result: Result, baseline: Result) -> str:
-    """Of the first seed of each, clip by clip."""
+    """McNemar's p for the first seed of each, clip by clip."""
 
     def first(of: Result) -> dict[str, Prediction]:
         return {f"{r.dataset}/{r.clip}": r for r in of.rows if r.seed == of.seeds[0]}
 
+    # Matched by clip: rows of two models need not be in the same order.
     ours, theirs = first(result), first(baseline)
     clips = sorted(ours)
     *_, p = mcnemar(
@@ -119,7 +122,7 @@ def write_tables(
     """Write ``table.md``, ``.tex``, ``.csv``, ``leaderboard.md`` and a plot per entry.
 
     Returns:
-        The Markdown table, with that of few subjects below where there is one.
+        The Markdown table, followed by the one for few subjects if there is one.
     """
     if not results:
         raise UserError("no model was run, so there is no table; name some with --models")
@@ -132,6 +135,7 @@ def write_tables(
         write_table(folder / f"table.{ending}", rows)
     write_text(folder / "leaderboard.md", leaderboard(results, published))
     for result in results.values():
+        # The first seed as an example; without the last column, predictions of no class.
         first = result.runs[0].sum(0)[:, : len(CLASSES)]
         title = f"{result.name}: {result.entry.selection}"
         picture = confusion_plot(first, CLASSES, title)
@@ -152,7 +156,7 @@ def _few_cells(result: Result) -> dict[str, object]:
 
 
 def leaderboard(results: Mapping[str, Result], published: Sequence[PublishedScore]) -> str:
-    """Our measured numbers beside published ones, with how each was selected."""
+    """Our measured numbers and published ones, with how each was selected."""
     selection = "how epoch and settings were chosen"
     rows: list[dict[str, object]] = []
     for result in results.values():

@@ -1,8 +1,8 @@
 """Fit the score of the dual constraint on simulated clips, where the exact motion is known.
 
-A logistic regression over ``unimer.agreement.AGREEMENT_FEATURES`` says how likely a statement is
-true; the threshold is the least one whose statements reach a wanted precision out of fold (clips
-of one subject stay in one fold). Nothing of the benchmark's clips is used.
+A logistic regression over ``unimer.agreement.AGREEMENT_FEATURES`` gives the probability that a
+statement is true; the threshold is the lowest one at which statements reach the wanted precision
+out of fold (all clips of a subject stay in one fold). No benchmark clips are used.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Samples:
 
     Attributes:
         features: (N, K).
-        true: (N,) whether exact motion bears the statement out.
+        true: (N,) whether exact motion confirms the statement.
         moved: (N,) whether the region truly moved by ``MOVED_PX``.
-        subjects: (N,) whose face.
-        all_moved: Regions that truly moved by ``MOVED_PX``, candidates or not.
+        subjects: (N,) subject of the clip.
+        all_moved: Number of regions that truly moved by ``MOVED_PX``, candidates or not.
     """
 
     features: NDArray[np.float64]
@@ -47,7 +47,7 @@ class Samples:
 
 
 def samples(clips: Sequence[MeasuredClip]) -> Samples:
-    """Candidates of every clip in which a face was found."""
+    """Candidates of every clip with a face."""
     features, true, moved, subjects, total = [], [], [], [], 0
     for clip in clips:
         if clip.features is None:
@@ -66,18 +66,21 @@ def fit(data: Samples, precision: float, recipe: dict[str, Any]) -> AgreementWei
     """Weights and threshold.
 
     Args:
-        data: Candidates to learn from.
-        precision: Wanted of the accepted statements, out of fold.
-        recipe: Noted beside the weights.
+        data: Candidates to fit on.
+        precision: Wanted precision of the accepted statements, out of fold.
+        recipe: Stored with the weights.
     """
     held_out = np.empty(len(data.true))
     for train, test in GroupKFold(FOLDS).split(data.features, groups=data.subjects):
         fold = _regression(data.features[train], data.true[train])
         held_out[test] = fold.probability(data.features[test])
     order = np.argsort(-held_out)
+    # Precision if the k surest statements were accepted, for every k.
     right = np.cumsum(data.true[order]) / np.arange(1, len(order) + 1)
     enough = np.flatnonzero(right >= precision)
+    # If the precision is reached nowhere, only the surest statement is accepted.
     last = int(enough.max()) if enough.size else 0
+    # The weights use all subjects; the folds only served to find the threshold.
     whole = _regression(data.features, data.true)
     recall = float((data.true & data.moved)[order[: last + 1]].sum() / data.all_moved)
     logger.info(
@@ -97,9 +100,10 @@ def fit(data: Samples, precision: float, recipe: dict[str, Any]) -> AgreementWei
 
 def _regression(features: NDArray[np.float64], true: NDArray[np.bool_]) -> AgreementWeights:
     mean, scale = features.mean(0), features.std(0)
-    mean[0], scale[0] = 0.0, 1.0  # the bias
+    mean[0], scale[0] = 0.0, 1.0  # the bias: constant, so it is not standardised
     scale[scale == 0] = 1.0
     model = LogisticRegression(C=1.0, max_iter=1000)
+    # Without the bias column, whose weight is the unpenalised intercept.
     model.fit((features - mean)[:, 1:] / scale[1:], true)
     weights = np.concatenate([model.intercept_, model.coef_[0]])
     assert len(weights) == len(AGREEMENT_FEATURES)

@@ -1,10 +1,10 @@
 """The Uni-MER benchmark: are its statements true, and can its answers be guessed without a clip?
 
 Statements that the dual constraint accepts are scored against exact motion, on the clips of the
-simulated benchmark (none of which fitted the constraint's weights): precision, and recall over
-all regions that truly moved by 0.1 canonical px, those that no AU moves (blinks) among them.
+simulated benchmark (none of which were used to fit the constraint's weights): precision, and recall
+over all regions that truly moved by 0.1 canonical px, including those that no AU moves (blinks).
 Then conversations are written about the same clips, and a text-only model is trained on the
-questions alone, on half of the subjects, and tested on the other half, both ways round.
+questions alone, on one half of the subjects, and tested on the other, in both directions.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from deft_llm.unimer.statistics import Statistics
 
 _LEVELS = ("A", "B", "C", "label-only")
 _GUESSED = ("class", "emotion", "au_yes_no", "counterfactual", "side")
-_DRAWS = 20  # random guessers by the class shares, averaged
+_DRAWS = 20  # random guessers, averaged
 
 
 class UnimerBenchmark(Benchmark):
     """A file of ``eval/benchmarks`` with ``benchmark: unimer``.
 
     Attributes:
-        data: The test clips; those of the simulated benchmark, which are measured once for both.
-        templates: Folder with the wording.
-        assembly: How conversations are written.
+        data: The test clips, shared with the simulated benchmark, so they are measured only once.
+        templates: Folder of wording templates.
+        assembly: Settings for writing conversations.
     """
 
     data: SimulatedData
@@ -64,13 +64,13 @@ class UnimerBenchmark(Benchmark):
     def measure(self) -> tuple[list[Figure], str]:
         """See the base."""
         clips = list(simulated_clips(self.data, self.output).measured())
-        # Exact motion does not come into the statements: it judges them.
+        # Exact motion is not used to write the statements, only to score them.
         records = [judged(clip) for clip in clips]
         values = statement_values(clips, records) | self._answer_values(records)
         return self.with_bars(values), markdown(_region_rows(clips, records))
 
     def _answer_values(self, records: Sequence[ClipRecord]) -> dict[str, float]:
-        """How often one answer is right, and what a model that reads no clip gains by it."""
+        """Balance of the answers, and the gain of a text-only model over guessing."""
         rows = list(conversations(records, self.assembly, Templates(self.templates)))
         statistics = Statistics()
         for row in rows:
@@ -91,7 +91,7 @@ def _claims(record: ClipRecord) -> list[tuple[str, str]]:
 def statement_values(
     clips: Sequence[MeasuredClip], records: Sequence[ClipRecord]
 ) -> dict[str, float]:
-    """Truth of the statements of some clips' records, clip by clip, and levels of agreement."""
+    """Truth of the statements in the clips' records, and shares of the levels of agreement."""
     pairs = list(zip(clips, records, strict=True))
     counts = sum((count_claims(_claims(r), c.motion) for c, r in pairs), ClaimCounts())
     moved = [(c, i) for c, _ in pairs for i in np.flatnonzero(np.hypot(*c.motion.T) >= MOVED_PX)]
@@ -100,6 +100,7 @@ def statement_values(
         bool(explaining_aus(names[i], float(c.motion[i, 0]), float(c.motion[i, 1]), c.spec.aus))
         for c, i in moved
     ]
+    # Clips without AUs have nothing that could agree with motion.
     levels = Counter(record.agreement for record in records if record.aus)
     coded = max(levels.total(), 1)
     return {
@@ -115,12 +116,13 @@ def statement_values(
 def _region_rows(
     clips: Sequence[MeasuredClip], records: Sequence[ClipRecord]
 ) -> list[dict[str, object]]:
-    """Counts of each kind of region, the left and the right one together."""
+    """Counts for each kind of region, left and right together."""
     rows: list[dict[str, object]] = []
     for kind in dict.fromkeys(map(_without_side, facs.REGIONS)):
         here = [i for i, name in enumerate(facs.REGIONS) if _without_side(name) == kind]
         total = ClaimCounts()
         for clip, record in zip(clips, records, strict=True):
+            # The other regions are set still, so that recall is over this kind alone.
             only = np.zeros_like(clip.motion)
             only[here] = clip.motion[here]
             claims = [c for c in _claims(record) if _without_side(c[0]) == kind]
@@ -145,18 +147,19 @@ def _without_side(region: str) -> str:
 
 
 def _worst_au(statistics: Statistics, least: int = 30) -> float:
-    """Largest share of one answer among the AUs that were asked about often enough."""
+    """Largest share of one answer among the AUs with at least ``least`` questions."""
     yes, no = statistics.tables["asked_yes"], statistics.tables["asked_no"]
     often = [n for n in {*yes, *no} if yes[n] + no[n] >= least]
     return max((max(yes[n], no[n]) / (yes[n] + no[n]) for n in often), default=float("nan"))
 
 
 def _asked(rows: Sequence[Row], kind: str) -> Iterator[tuple[str, str, str]]:
-    """(subject, question, answer) of one type; of a sentence, its first word."""
+    """(subject, question, answer) of one type; a counterfactual answer is cut to its first word."""
     for row in rows:
         turns = row["conversations"]
         for k, name in enumerate(row["kinds"]):
             if name == kind:
+                # Turns alternate: question k is turn 2k, its answer the next one.
                 question = turns[2 * k]["value"].removeprefix("<clip>")
                 answer = turns[2 * k + 1]["value"]
                 yes_no = answer.split(maxsplit=1)[0].strip(",.").lower()
@@ -166,14 +169,16 @@ def _asked(rows: Sequence[Row], kind: str) -> Iterator[tuple[str, str, str]]:
 def text_only_gain(rows: Sequence[Row], kind: str) -> float:
     """UF1 of a model that reads the question alone, over that of guessing by class shares.
 
-    A logistic regression on words and pairs of words, trained on each half of the subjects and
-    tested on the other; the better of weighting classes evenly or as they come. The guess is the
-    best of the commonest answer, random ones by class shares, and evenly random ones.
+    The model is a logistic regression on words and pairs of words, trained on each half of the
+    subjects and tested on the other, with balanced or plain class weights, whichever scores better.
+    The guess is the best of: the most common answer, random answers by class shares, and uniformly
+    random answers.
 
     Returns:
-        The difference; NaN where a type was not asked often enough.
+        The difference; NaN if one half has fewer than two different answers of this type.
     """
     asked = list(_asked(rows, kind))
+    # A digest, not ``hash``, which differs from run to run: the halves must not.
     second = np.array([int(digest(s), 16) % 2 == 1 for s, _, _ in asked], bool)
     questions = np.array([q for _, q, _ in asked], object)
     answers = np.array([a for _, _, a in asked], object)
@@ -190,6 +195,7 @@ def text_only_gain(rows: Sequence[Row], kind: str) -> float:
         guesses = np.empty(len(truth), object)
         for half in (second, ~second):
             model = make_pipeline(
+                # The default pattern would drop words of one character.
                 CountVectorizer(ngram_range=(1, 2), token_pattern=r"\w+"),
                 LogisticRegression(class_weight=weight, max_iter=300),
             )

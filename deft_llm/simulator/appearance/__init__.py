@@ -1,1 +1,1 @@
-"""What a face looks like and wears: skin, texture, wrinkles, accessories, occluders."""
+"""Appearance of faces: skin, texture, wrinkles, accessories, occluders."""

@@ -1,4 +1,4 @@
-"""Glasses: what stands in front of a face, moves with the head and not with the expression."""
+"""Glasses, which move with the head but not with the expression."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROUND = 4  # sides of a tube
 
 
 def wear_glasses(mesh: HeadMesh) -> HeadMesh:
-    """The mesh with glasses after its own vertices and triangles, if its look has them.
+    """Append glasses to the vertices and triangles of a mesh, if its look has them.
 
     Rims around the eyes, a bridge and two temples, as tubes of 1 to 2 mm; no lenses. Size, form
     and colour are drawn from the look's seed.
@@ -25,8 +25,8 @@ def wear_glasses(mesh: HeadMesh) -> HeadMesh:
         mesh: an identity, at rest.
 
     Returns:
-        The same mesh where nothing is worn. Otherwise landmarks and everything of the face keep
-        their indices.
+        The same mesh if the look has no glasses. Otherwise landmarks, vertices and triangles of
+        the face keep their indices.
     """
     if mesh.skin is None or not mesh.skin.look.glasses:
         return mesh
@@ -56,6 +56,7 @@ def wear_glasses(mesh: HeadMesh) -> HeadMesh:
             skin,
             atlas=np.concatenate([skin.atlas, np.zeros((count, 2), np.float32)]),
             base=np.concatenate([skin.base, tone]),
+            # No hair on glasses, and they are not part of the front.
             over=np.concatenate([skin.over, np.full(count, -9.0, np.float32)]),
             front=np.concatenate([skin.front, np.zeros(count, np.float32)]),
         ),
@@ -69,9 +70,11 @@ def _paths(marks: Array, rng: np.random.Generator) -> list[tuple[Array, bool]]:
     half = np.array([rng.uniform(0.7, 0.8) * gap, rng.uniform(0.48, 0.6) * gap])
     square = rng.uniform(0.62, 1.0)
     drop = rng.uniform(0.1, 0.4)
+    # Clear of the nose root, the brows and the eyes, whatever the identity's shape.
     front = max(marks[27, 2] + 0.25, marks[17:27, 2].max() - 0.1, left[2] + 1.2)
     turn = np.arange(_RIM_POINTS) * (2 * np.pi / _RIM_POINTS)
     ring = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    # A superellipse: exponents below 1 make the rims squarer.
     ring = np.sign(ring) * np.abs(ring) ** square * half
     lines: list[tuple[Array, bool]] = []
     for side, eye in ((-1.0, right), (1.0, left)):
@@ -91,7 +94,7 @@ def _paths(marks: Array, rng: np.random.Generator) -> list[tuple[Array, bool]]:
 
 
 def _curved(x: Array | float, gap: float, front: float) -> Array:
-    """Depth of the frame: it bends back a little towards the temples."""
+    """Depth of the frame, which curves back slightly towards the temples."""
     reshaped: Array = front - 0.5 * (np.asarray(x) / (2.0 * gap)) ** 2
     return reshaped
 
@@ -102,6 +105,7 @@ def _tube(path: Array, radius: float, closed: bool) -> tuple[Array, NDArray[np.i
     if not closed:
         ahead[0], ahead[-1] = path[1] - path[0], path[-1] - path[-2]
     ahead /= np.linalg.norm(ahead, axis=1, keepdims=True)
+    # Any direction that is not parallel to the line will do.
     up = np.where(np.abs(ahead[:, 2:]) < 0.7, [[0.0, 0.0, 1.0]], [[0.0, 1.0, 0.0]])
     aside = np.cross(ahead, up)
     aside /= np.linalg.norm(aside, axis=1, keepdims=True)

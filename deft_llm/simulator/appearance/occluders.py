@@ -1,7 +1,7 @@
-"""What simulated heads lack: a room behind them, hair, teeth, glasses, hands and other things.
+"""Paint on what simulated heads lack: background, hair, teeth, glasses, hands and other objects.
 
-Painted in the image, the same over the frames of a clip but for its place, which follows the
-landmarks. None of it is meant to look good: it teaches the network what a face is not.
+The layers are painted in the image. Over a clip they keep their look and follow the landmarks.
+They need not look realistic: they teach the network to ignore what is not the face.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-# Shares of clips.
+# Shares of clips that get each layer.
 _ROOM, _HAIR, _GLASSES, _BEARD, _TEETH, _THING = 0.85, 0.75, 0.25, 0.25, 0.8, 0.25
 
 
@@ -24,16 +24,16 @@ def add_occluders(
     landmarks: Floats,
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """Paint what a real picture has around and on a face.
+    """Paint backgrounds and occluders on rendered frames.
 
     Args:
         frames: RGB (T, H, W, 3).
-        masks: (T, H, W), where the head is.
+        masks: (T, H, W), True on the head.
         landmarks: (T, 68, 2), px.
-        rng: Where chance comes from.
+        rng: Source of randomness.
 
     Returns:
-        New frames; the landmarks stay where they were.
+        New frames; the landmarks remain valid.
     """
     size = frames.shape[1]
     room = _texture(rng, size) if rng.random() < _ROOM else None
@@ -44,11 +44,13 @@ def add_occluders(
         (_GLASSES, _Glasses),
         (_THING, _Thing),
     )
+    # In the order of painting: hair may cover teeth and beard, glasses and objects everything.
     layers = [layer(rng, size) for share, layer in wardrobe if rng.random() < share]
     dressed = np.empty_like(frames)
     for t, frame in enumerate(frames):
         image = frame.astype(np.float32)
         if room is not None:
+            # A soft edge, or the cut-out outline would give the face away.
             soft = cv2.GaussianBlur(masks[t].astype(np.float32), (0, 0), 1.0)[..., None]
             image = room + soft * (image - room)
         for layer in layers:
@@ -59,7 +61,7 @@ def add_occluders(
 
 
 def _texture(rng: np.random.Generator, size: int, level: float | None = None) -> Floats:
-    """Clouds of all sizes, edges and stripes in some colour, (size, size, 3)."""
+    """Random background (size, size, 3): clouds of all sizes, edges and outlines."""
     level = float(rng.uniform(10, 245)) if level is None else level
     image = np.full((size, size, 3), level, np.float32) + rng.normal(0, 12, 3).astype(np.float32)
     for cells in (3, 8, 24, 64):
@@ -80,25 +82,27 @@ def _texture(rng: np.random.Generator, size: int, level: float | None = None) ->
 
 
 def _frame_of(points: Floats) -> tuple[Floats, Floats, Floats]:
-    """The point between the eyes, and the face's right and down, one interocular long."""
+    """The point between the eyes, and the face's axes to image right and down, 1 interocular."""
     left, right = points[36:42].mean(0), points[42:48].mean(0)
     middle, across = (left + right) / 2, right - left
-    # a turned head is narrower, not smaller: its height is the better measure
+    # A turned head is narrower but not shorter, so the down axis comes from the face's height.
+    # From the eyes to the mean of nose base and lower lip it is about 0.97 interocular.
     down = points[[33, 57]].mean(0) - middle
     return middle, across, down / 0.97
 
 
 def _filled(size: int, outline: Floats, soft: float) -> Floats:
     cover = np.zeros((size, size), np.float32)
+    # OpenCV's shift of 4 reads coordinates as sixteenths of a pixel: no jitter from rounding.
     cv2.fillPoly(cover, [np.rint(outline * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
     return np.asarray(cv2.GaussianBlur(cover, (0, 0), soft), np.float32)
 
 
 class _Layer(Protocol):
-    """Something with a look of its own."""
+    """An occluder with its own look."""
 
     def on(self, points: Floats) -> tuple[Floats, Floats]:
-        """Its paint (H, W, 3) and cover (H, W) in 0..1 on a face with these landmarks."""
+        """Paint (H, W, 3) and coverage (H, W) in 0..1 on a face with these landmarks."""
 
 
 class _Hair:
@@ -130,7 +134,7 @@ class _Hair:
 
 
 class _Teeth:
-    """The upper row, where the lips part: as wide as the mouth or less, in light or in shade."""
+    """The upper teeth between parted lips: at most as wide as the mouth, light or shaded."""
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
         self.size = size
@@ -142,6 +146,8 @@ class _Teeth:
         self.paint[:, start::gap] *= np.float32(rng.uniform(0.6, 1.0))
 
     def on(self, points: Floats) -> tuple[Floats, Floats]:
+        # The inner lip contours, both from image left to right; equal for a closed mouth, which
+        # then shows no teeth.
         upper, lower = points[60:65], points[[60, 67, 66, 65, 64]]
         edge = upper + self.reach * (lower - upper)
         outline = np.concatenate([upper, edge[::-1]])
@@ -151,7 +157,7 @@ class _Teeth:
 
 
 class _Beard:
-    """Stubble or hair over chin and upper lip, thicker or thinner."""
+    """Stubble or hair on the chin and perhaps the upper lip."""
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
         self.size = size
@@ -186,7 +192,9 @@ class _Glasses:
         angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
         c, s = np.cos(angle), np.sin(angle)
         ring = np.stack(
-            [np.sign(c) * abs(c) ** (2 / self.power), np.sign(s) * abs(s) ** (2 / self.power)], 1
+            # A superellipse: 2 is an ellipse, 4 nearly a rectangle.
+            [np.sign(c) * abs(c) ** (2 / self.power), np.sign(s) * abs(s) ** (2 / self.power)],
+            1,
         )
         inner = []
         for eye, side in ((points[36:42], 1), (points[42:48], -1)):
@@ -211,7 +219,7 @@ def _pair(a: Floats, b: Floats) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 class _Thing:
-    """A hand, a cup, a shadow's edge: any blob before part of the face."""
+    """A hand, a cup, the edge of a shadow: any blob in front of part of the face."""
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
         self.size = size
@@ -229,7 +237,7 @@ class _Thing:
 
 
 def _strands(rng: np.random.Generator, size: int, level: float) -> Floats:
-    """Noise drawn out along one direction: hair, (size, size, 3)."""
+    """Noise stretched along one direction, like hair, (size, size, 3)."""
     noise = rng.standard_normal((size, size // 8, 1)).astype(np.float32)
     noise = noise if rng.random() < 0.5 else noise.reshape(size // 8, size, 1)
     fine = cv2.resize(noise, (size, size), interpolation=cv2.INTER_LINEAR)[..., None]

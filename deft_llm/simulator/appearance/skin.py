@@ -1,10 +1,10 @@
-"""Looks of faces, shared by all heads: skin tones from pigments, hair, eyes, age, beard, freckles.
+"""Looks of faces, shared by all heads: skin tone, hair, eyes, age, beard, freckles.
 
 Colours are linear albedo (RGB, 0..1); positions are cm in the heads' frame, or cm of the atlas
 (`head.SkinMap`), which is the frontal plane of the own head's reference face.
 
-Skin tones are sampled from pigments and not from pictures: melanin in a thin epidermis over a
-dermis with blood. Absorption and scattering after S. L. Jacques, "Skin Optics" (Oregon Medical
+Skin tones are computed from pigments, not taken from pictures: melanin in a thin epidermis over
+a dermis with blood. Absorption and scattering after S. L. Jacques, "Skin Optics" (Oregon Medical
 Laser Center News, 1998) and "Optical properties of biological tissues: a review" (Phys. Med.
 Biol. 58, 2013); diffuse reflectance after S. T. Flock et al., "Monte Carlo modeling of light
 propagation in highly scattering tissues" (IEEE Trans. Biomed. Eng. 36, 1989). Our own choice: one
@@ -27,8 +27,9 @@ _WAVELENGTHS = np.array([612.0, 545.0, 452.0])  # nm, for R, G, B
 _BLOOD = np.array([13.0, 270.0, 340.0])  # whole blood, 75 % oxygenated, 1/cm
 _EPIDERMIS_PATH = 0.0125  # cm: there and back through 60 micrometres, not quite straight
 _BLEED = 0.08  # share of the channels' mean in each channel, for the width of real filters
-_HAZE = 0.012  # what rough dry skin scatters back whatever lies below
+_HAZE = 0.012  # what rough dry skin scatters back, whatever its pigments
 _INTERNAL = 2.9  # (1 + r) / (1 - r) of the tissue's surface seen from within, index 1.4
+# Both lists start with the two darkest tones, which dark skin is limited to.
 _HAIR_TONES = np.array(
     [
         (0.012, 0.010, 0.009),
@@ -60,17 +61,17 @@ class Look:
         iris: albedo of the iris.
         lip: albedo of the lips.
         brow_half_width: half the height of a brow at its inner end.
-        brow_density: how much of the brow hair covers, 0..1.
+        brow_density: share of the brow that hair covers, 0..1.
         hairline: height of the hairline above the eyes.
         hair_thickness: how far the hair stands off the skull.
         freckles: 0 none, 1 many.
         mottling: relative SD of the slow variation of the albedo.
-        pores: relative SD of its variation from one spot of the skin to the next.
+        pores: relative SD of its variation from point to point.
         stubble: share of the beard's area that hair covers, 0 for most.
         age: 0 smooth, 1 wrinkled at rest; deepens every wrinkle.
         gloss: strength of the specular highlight.
-        seed: of all that is random on the surface.
-        glasses: whether the identity wears them.
+        seed: seed of everything random on the surface.
+        glasses: whether the identity wears glasses.
     """
 
     skin: Array
@@ -99,10 +100,13 @@ def reflectance(melanin: float, blood: float) -> Array:
         blood: volume share of blood in the dermis, about 0.002 to 0.01.
     """
     wave = _WAVELENGTHS
+    # Jacques (1998), wavelengths in nm, results in 1/cm: skin without pigment, melanosomes,
+    # then Mie and Rayleigh scattering.
     base = 0.244 + 85.3 * np.exp(-(wave - 154.0) / 66.2)
     epidermis = melanin * 6.6e11 * wave**-3.33 + (1.0 - melanin) * base
     absorbed = blood * _BLOOD + (1.0 - blood) * base
     scattered = 2e5 * wave**-1.5 + 2e12 * wave**-4.0
+    # `left` is the share of light that is absorbed per event; the formula below is Flock's.
     left = 1.0 - scattered / (scattered + absorbed)
     dermis = (1.0 - left) / (
         1.0 + 2.0 * _INTERNAL * left + (1.0 + 2.0 * _INTERNAL / 3.0) * np.sqrt(3.0 * left)
@@ -113,7 +117,7 @@ def reflectance(melanin: float, blood: float) -> Array:
 
 
 def draw_look(rng: np.random.Generator) -> Look:
-    """Draw an identity's look; dark skin goes with dark hair and eyes."""
+    """Draw an identity's look; dark skin gets dark hair and eyes."""
     tone = rng.uniform(0.0, 1.0)
     melanin = MELANIN[0] * (MELANIN[1] / MELANIN[0]) ** tone
     blood = rng.uniform(0.002, 0.006)
@@ -122,6 +126,7 @@ def draw_look(rng: np.random.Generator) -> Look:
     hair = _HAIR_TONES[rng.integers(0, 6 if light else 2)] * rng.uniform(0.7, 1.3)
     iris = _IRIS_TONES[rng.integers(0, 5 if light else 2)] * rng.uniform(0.7, 1.3)
     lip = 0.55 * reflectance(melanin, 5.0 * blood) + 0.45 * skin * np.array([0.92, 0.55, 0.58])
+    # Negative draws mean no beard.
     male, beard = rng.random() < 0.5, rng.uniform(-0.25, 0.45)
     return Look(
         skin=skin,
@@ -151,23 +156,25 @@ def mottling(points: Array, rng: np.random.Generator) -> Array:
     length = 0.5 * 6.0 ** rng.uniform(0.0, 1.0, waves)
     phase = rng.uniform(0.0, 2 * np.pi, waves)
     value = np.cos(points @ (direction * (2 * np.pi / length)[:, None]).T + phase)
+    # Each wave has variance 1/2.
     noise: Array = value.sum(axis=1) * np.sqrt(2.0 / waves)
     return noise
 
 
 def bare_skin(points: Array, atlas: Array, front: NDArray[np.bool_], look: Look) -> Array:
-    """Albedo (N, 3) of skin without hair, lips or fine texture: what changes slowly over it.
+    """Albedo (N, 3) of skin without hair, lips or fine texture: its slow variation.
 
     Args:
         points: (N, 3) positions.
         atlas: (N, 2) frontal reference positions.
-        front: (N,) the front of the head, where cheeks and nose are.
+        front: (N,) True on the front of the head, where cheeks and nose are.
         look: the identity's look.
     """
     rng = np.random.default_rng([look.seed, 0])
     x, y = np.abs(atlas[:, 0]), atlas[:, 1]
     red = bump(x, y, 4.0, -3.2, 1.5, 1.2) + 0.8 * bump(x, y, 0.0, -3.9, 0.9, 0.7)
     red = np.where(front, red, 0.0)
+    # Two independent fields from one stream: redness varies apart from brightness.
     red += 0.35 * mottling(points, rng)
     tone = look.skin * (1.0 + look.mottling * mottling(points, rng))[:, None]
     shade = 1.0 - occlusion(x, y, front)
@@ -176,7 +183,7 @@ def bare_skin(points: Array, atlas: Array, front: NDArray[np.bool_], look: Look)
 
 
 def occlusion(x: Array, y: Array, front: NDArray[np.bool_]) -> Array:
-    """Painted shade (N,) that a simple light cannot make: sockets, beside the nose, below lips."""
+    """Painted shade (N,) that the lighting does not produce: sockets, nose sides, below lips."""
     shade = 0.3 * bump(x, y, 2.9, 0.62, 1.3, 0.36) + 0.3 * bump(x, y, 1.7, 0.1, 0.45, 0.7)
     shade += 0.14 * bump(x, y, 3.1, -0.8, 1.2, 0.3)
     shade += 0.22 * bump(x, y, 1.85, -4.3, 0.25, 0.6) + 0.3 * bump(x, y, 0.0, -5.05, 1.2, 0.2)

@@ -1,13 +1,13 @@
-"""Wrinkles that deepen with the muscles below them: shade and tilt of the skin, not its shape.
+"""Wrinkles that deepen with the AUs: they change the shade and normals of the skin, not its shape.
 
 Where each AU folds the skin follows FACS (P. Ekman, W. V. Friesen, "Facial Action Coding System",
 1978): horizontal lines of the forehead for AU 1 (its middle) and 2 (its sides), frown lines for 4,
 lines across the nose's root for 9, crow's feet and a furrow below the eye for 6 and 7, the
 nasolabial furrow for 6, 9, 10 and 12, the chin's dimples for 17, and so on. Curves, widths and
-depths are our own choice. Age deepens all of them, and leaves a trace at rest.
+depths are our own choice. Age deepens all of them and makes some visible at rest.
 
-A fold is a curve in the atlas with a Gaussian groove across; its slope tilts the normals, its
-depth darkens the skin. Flow is that of the skin itself: a groove that deepens does not move.
+A fold is a curve in the atlas with a Gaussian profile across it. Its slope tilts the normals, its
+depth darkens the skin. The flow is that of the skin: a groove that deepens does not add motion.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from deft_llm.simulator.own_head.shape import Array, smoothstep
 Floats = NDArray[np.float32]
 _TILT = 1.0  # slope of a fold's flanks at depth 1
 _SHADE = 0.45  # share of the light that its bottom loses at depth 1
-_REST = 0.22  # depth at rest of the oldest face, of the folds that rest leaves
+_REST = 0.22  # depth of a fold with rest share 1 on the oldest face at rest
 _LIMIT = 1.3
 
 
@@ -38,8 +38,8 @@ class SkinFold:
     Attributes:
         curves: each a polyline of (x outward, y up), cm of the atlas.
         aus: AU number to depth at activation 1.
-        width: standard deviation of the groove across, cm.
-        rest: share of `_REST` that a face at rest shows.
+        width: standard deviation of the groove's profile, cm.
+        rest: share of `_REST` that is visible at rest.
     """
 
     curves: tuple[tuple[tuple[float, float], ...], ...]
@@ -104,7 +104,7 @@ class Wrinkles:
     """The folds of one identity on N painted points.
 
     Attributes:
-        index: for each sided fold ("Lglabella") the points that it touches.
+        index: for each one-sided fold ("Lglabella"), the points it affects.
         tilt: for each, (n, 2) change of the normals' x and y at depth 1.
         shade: for each, (n,) share of light lost at depth 1.
         age: of the face, 0..1.
@@ -116,7 +116,7 @@ class Wrinkles:
     age: float
 
     def depths(self, activations: Mapping[str, float]) -> dict[str, float]:
-        """Depth of each sided fold, 0..1.3, under sided or bare AU codes; zeros are left out."""
+        """Depth of each one-sided fold, 0..1.3, for AU codes with or without side; no zeros."""
         deep = {}
         for name in self.index:
             fold = SKIN_FOLDS[name[1:]]
@@ -130,12 +130,13 @@ class Wrinkles:
         return deep
 
     def carve(self, normals: Floats, activations: Mapping[str, float]) -> Floats:
-        """Tilt normals (N, 3) in place; the share of light (N,) that is left."""
+        """Tilt normals (N, 3) in place; returns the share of light (N,) that is left."""
         left = np.ones(len(normals), np.float32)
         for name, depth in self.depths(activations).items():
             chosen = self.index[name]
             normals[chosen, :2] += np.float32(depth) * self.tilt[name]
             left[chosen] *= 1.0 - np.float32(depth) * self.shade[name]
+        # Normalise only what changed: most points lie in no fold.
         touched = np.flatnonzero(left < 1.0)
         length = np.linalg.norm(normals[touched], axis=1, keepdims=True)
         normals[touched] /= np.maximum(length, np.float32(1e-6))
@@ -143,8 +144,9 @@ class Wrinkles:
 
 
 def crease(places: Places, look: Look) -> Wrinkles:
-    """Lay the folds over painted points; each identity has its own curves and depths."""
+    """Place the folds on painted points; each identity has its own curves and depths."""
     rng = np.random.default_rng([look.seed, 3])
+    # No folds under the hair; 0.2 cm keeps clear of the ragged hairline.
     skin = (places.part == MATERIALS.index("skin")) & (places.front > 0.5) & (places.over < -0.2)
     front = np.flatnonzero(skin)
     points = places.atlas[front]
@@ -156,11 +158,14 @@ def crease(places: Places, look: Look) -> Wrinkles:
             strength = rng.uniform(0.6, 1.1)
             groove, slope = np.zeros(len(front)), np.zeros((len(front), 2))
             for curve in fold.curves:
+                # Each side has its own jitter, so that no face is symmetric.
                 line = (np.array(curve) + rng.normal(0.0, 0.06, (len(curve), 2))) * out
                 width, depth = fold.width * rng.uniform(0.8, 1.2), rng.uniform(0.6, 1.0)
                 low, high = line.min(axis=0) - 3 * width, line.max(axis=0) + 3 * width
+                # Beyond 3 widths a groove is negligible; the box saves most distances.
                 box = np.flatnonzero(((points > low) & (points < high)).all(axis=1))
                 add, lean = _groove(points[box], line, width)
+                # Crossing curves share one shade, but each still tilts the normals.
                 groove[box] = np.maximum(groove[box], depth * add)
                 slope[box] += depth * lean
             near = np.flatnonzero(sides[side] * groove > 0.02)
@@ -188,5 +193,5 @@ def _groove(points: Array, line: Array, width: float) -> tuple[Array, Array]:
         along = np.where(closer, (start[k] + t) / start[-1], along)
     taper = smoothstep(along, -0.15, 0.25) * smoothstep(1.15 - along, 0.0, 0.4)
     depth = taper * np.exp(-0.5 * best / width**2)
-    lean = -depth[:, None] * offset / width  # the flanks face the groove's middle
+    lean = -depth[:, None] * offset / width  # the flanks tilt towards the groove's middle
     return depth, lean

@@ -1,1 +1,1 @@
-"""Simulated optical flow: pairs of frames, data sets of pairs, flow images."""
+"""Simulated optical flow: pairs of frames, datasets of pairs, flow images."""

@@ -1,18 +1,18 @@
-"""SRFlow from the simulator: subjects with exact flow, in the published layout.
+"""Write an SRFlow-like dataset with the simulator: subjects with exact flow.
 
-SRFlow (arXiv 2601.06479) renders tracked heads by splatting; its sibling's files show the layout
-that `srflow_files.py` reads. Ours:
+SRFlow (arXiv 2601.06479) renders tracked heads by splatting. The layout is that of its sibling's
+files, which `srflow_files.py` reads:
 
     OUT/manifest.json                               settings, version, SHA-256 of every file
     OUT/{train,val,test}/render/<subject>/NNNN.png  RGB, lossless
-                         mask/<subject>/NNNN.png    255 where the head is seen
+                         mask/<subject>/NNNN.png    255 where the head is visible
                          depth/<subject>/NNNN.npy   float32 cm from the camera, 0 off the mask
                          camera/<subject>/NNNN.npy  (3, 4): head coordinates in cm to pixels
                          flow/<subject>/NNNN.flo    from frame NNNN to NNNN + 1; even numbers only
                          occlusion/<subject>/NNNN.png  255 where NNNN + 1 no longer shows it
 
-Frames 2k and 2k + 1 are a pair. A subject is written in a folder of its own and moved in place
-when it is whole; what it consists of is noted in ``OUT/.progress`` until the manifest has it.
+Frames 2k and 2k + 1 are a pair. A subject is written to a temporary folder and moved into place
+when it is complete. ``OUT/.progress`` lists its files until the manifest does.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ from deft_llm.simulator.flow.pairs import RenderedPair, pair_head, render_pair
 SPLITS = ("train", "val", "test")
 FILE_KINDS = ("camera", "depth", "flow", "mask", "occlusion", "render")
 _FORMAT = 1
-# Faces that no other simulated set draws: those take their seeds from below.
+# The defaults and recipes of other simulated sets have face seeds below this range, so that no
+# face is shared.
 _IDENTITIES = (1_000_000, 10_000_000)
 
 
 class FlowSettings(Settings):
-    """What decides the bytes of the dataset.
+    """Settings that determine the bytes of the dataset.
 
     Attributes:
         train: Pairs in the training split.
@@ -58,7 +59,7 @@ class FlowSettings(Settings):
         per_subject: Pairs of one subject; the last of a split may have fewer.
         head: Name of the head model.
         size: Side of the frames, px.
-        seed: Seed of identities and everything else.
+        seed: Seed of the identities and everything else.
     """
 
     train: int = Field(default=1000, ge=0)
@@ -72,7 +73,7 @@ class FlowSettings(Settings):
 
 @dataclass(frozen=True)
 class Subject:
-    """One face, to be written."""
+    """One face of the dataset."""
 
     split: str
     identity: int
@@ -81,12 +82,12 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """Its folder's name."""
+        """Name of its folder."""
         return f"{self.head}{self.identity}"
 
     @property
     def key(self) -> str:
-        """Its name among the notes of progress."""
+        """Name of its progress file."""
         return f"{self.split}-{self.name}"
 
 
@@ -99,6 +100,7 @@ def subjects(settings: FlowSettings) -> list[Subject]:
     ]
     first, last = _IDENTITIES
     rng = np.random.default_rng(settings.seed)
+    # Without replacement: a face in two splits would leak.
     drawn = first + rng.choice(last - first, len(pairs), replace=False)
     return [
         Subject(split, int(identity), n, settings.head)
@@ -109,26 +111,27 @@ def subjects(settings: FlowSettings) -> list[Subject]:
 def write_dataset(
     folder: Path, settings: FlowSettings, workers: int = 1, head_path: Path | None = None
 ) -> Path:
-    """Write the dataset, or what is missing of it.
+    """Write the dataset, or its missing subjects.
 
     Equal settings give equal bytes, whatever the number of workers and interruptions.
 
     Args:
-        folder: Where to; new, empty, or begun with the same settings.
+        folder: Target folder: new, empty, or begun with the same settings.
         settings: What to write.
-        workers: Processes.
-        head_path: File or folder of the head model, where it needs one.
+        workers: Number of processes.
+        head_path: File or folder of the head model, if it needs one.
 
     Returns:
-        The manifest.
+        Path of the manifest.
 
     Raises:
-        UserError: If the folder holds something else, nothing is to be written, or the head is
+        UserError: If the folder holds something else, there is nothing to write, or the head is
             unknown.
     """
     todo = subjects(settings)
     if not todo:
         raise UserError("no pairs to write: expected --train, --val or --test above 0")
+    # Fail on an unknown head before creating the folder.
     pair_head(settings.head, head_path)
     try:
         return _write_all(folder, settings, todo, workers, head_path)
@@ -152,6 +155,7 @@ def _write_all(
         partial(_write_subject, folder=folder, settings=settings, head_path=head_path),
         missing,
         min(workers, len(missing)),
+        # Results are stored by subject, so their order does not matter.
         ordered=False,
         advice="run again to go on, with fewer --workers",
     )
@@ -161,9 +165,11 @@ def _write_all(
         for subject, files in written:
             notes[subject.key] = files
             bar.update(subject.pairs)
+    # In the order of `todo`, so that the manifest does not depend on which worker was first.
     files = {name: digest for s in todo for name, digest in (notes[s.key] or {}).items()}
     manifest = folder / "manifest.json"
     _write_json(manifest, {**_header(settings), "complete": True, "files": files})
+    # Only now: an interruption before the complete manifest still finds the progress files.
     shutil.rmtree(folder / ".progress", ignore_errors=True)
     shutil.rmtree(folder / ".partial", ignore_errors=True)
     return manifest
@@ -174,10 +180,10 @@ def _header(settings: FlowSettings) -> dict[str, Any]:
 
 
 def _begin(folder: Path, settings: FlowSettings) -> dict[str, dict[str, str]]:
-    """Take the folder, or go on in it: the files that its manifest knows, by subject.
+    """Start or resume the folder; returns the files in its manifest, by subject.
 
     Raises:
-        UserError: If it holds something else.
+        UserError: If the folder holds something else.
     """
     path, header = folder / "manifest.json", _header(settings)
     if not path.is_file():
@@ -209,9 +215,10 @@ def _begin(folder: Path, settings: FlowSettings) -> dict[str, dict[str, str]]:
 
 
 def _note(folder: Path, subject: Subject, known: dict[str, str]) -> dict[str, str] | None:
-    """The files of a subject that is there as a whole; None when it is to be written."""
+    """The files of a subject if all are present; None if the subject must be written."""
     path = folder / ".progress" / f"{subject.key}.json"
     files = dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else known
+    # A check by name only; hashing all files would take long on every start.
     whole = bool(files) and all((folder / name).is_file() for name in files)
     return files if whole else None
 
@@ -219,7 +226,7 @@ def _note(folder: Path, subject: Subject, known: dict[str, str]) -> dict[str, st
 def _write_subject(
     subject: Subject, folder: Path, settings: FlowSettings, head_path: Path | None
 ) -> tuple[Subject, dict[str, str]]:
-    """Render and write one subject; with its files, relative to ``folder``, and their SHA-256."""
+    """Render and write one subject; returns its files, relative to ``folder``, with SHA-256."""
     head = pair_head(settings.head, head_path)
     half = folder / ".partial" / subject.key
     shutil.rmtree(half, ignore_errors=True)
@@ -231,6 +238,7 @@ def _write_subject(
     files = {}
     for kind in FILE_KINDS:
         place = folder / subject.split / kind / subject.name
+        # os.replace() fails on a non-empty folder, and an interrupted run may have left one.
         shutil.rmtree(place, ignore_errors=True)
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(half / kind, place)
@@ -238,6 +246,7 @@ def _write_subject(
             name = path.relative_to(folder).as_posix()
             files[name] = file_digest(path)
     shutil.rmtree(half)
+    # Last, so that only a subject whose files are all in place counts as written.
     (folder / ".progress").mkdir(exist_ok=True)
     _write_json(folder / ".progress" / f"{subject.key}.json", files)
     return subject, files
@@ -245,6 +254,7 @@ def _write_subject(
 
 def _write_pair(folder: Path, k: int, pair: RenderedPair) -> None:
     for number, frame in enumerate(pair.frames, start=2 * k):
+        # OpenCV expects BGR.
         _write_png(folder / "render" / f"{number:04d}.png", frame.render[:, :, ::-1])
         _write_png(folder / "mask" / f"{number:04d}.png", 255 * frame.mask.astype(np.uint8))
         _write_npy(folder / "depth" / f"{number:04d}.npy", frame.depth)
@@ -255,6 +265,7 @@ def _write_pair(folder: Path, k: int, pair: RenderedPair) -> None:
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    # A full disk raises OSError here; cv2.imwrite would only return False.
     path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
 
 

@@ -1,16 +1,16 @@
-"""Simulated onset-to-apex flow images, as published ones are made, without rendering a picture.
+"""Simulated onset-to-apex flow images like the published ones, made without rendering frames.
 
-The vertices of a head move by action units drawn from real codings, and their projected motion
-and shaded colours are spread over a small grid. An estimator sees motion only where there is
-texture: brows, lids, nostrils and lips, across an edge but not along it. So the exact motion is
-put through the equations of Lucas and Kanade with the gradients of that grid, with image noise
-and a pull towards a coarser estimate, and comes out as sparse and patchy as real flow is. It is
-then stretched to 8 bits as ``motion.encoding.stretch`` does. Crop geometry, amplitudes and
-nuisance motion follow what was measured on published images (28x28, from crops of 170x140); the
-grid and its constants are our own, set so that kurtosis and neighbour correlation come near those
-of real flow (8, 10, 24 and .91, .93, .74 for u, v, strain). No real label is used.
+The vertices of a head move by AUs drawn from real codings. Their projected motion and shaded
+colours are averaged on a small grid. An estimator sees motion only where there is texture (brows,
+lids, nostrils and lips), and only across an edge. So we pass the exact motion through the
+equations of Lucas and Kanade with the gradients of that grid, with image noise and a pull towards
+a coarser estimate. The result is as sparse and patchy as real flow. ``motion.encoding.stretch``
+then maps it to 8 bits. Crop geometry, amplitudes and nuisance motion follow measurements on
+published images (28x28, from crops of 170x140). The grid and its constants are our own, set so
+that kurtosis and neighbour correlation come near those of real flow (8, 10, 24 and .91, .93, .74
+for u, v, strain). No real label is used.
 
-Letters: N images, V vertices, K action units.
+Letters: N images, V vertices, K AUs.
 """
 
 from __future__ import annotations
@@ -41,37 +41,38 @@ Floats = NDArray[np.float32]
 
 CODED_SIDE = 28
 AUS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24)
-"""Action units that are named; rarer ones move the face unnamed."""
+"""AUs that are labelled; rarer ones move the face without a label."""
 _FINE = 3  # grid cells along each pixel of the image
 _SHOWN = [
     MATERIALS.index(m)
     for m in ("skin", "brow", "lip", "eye_white", "iris", "pupil", "lash", "nostril", "hair")
 ]
 _WINDOWS = (10.0, 4.0, 1.3)  # SD of the estimator's windows, grid cells, coarse to fine
-# Geometry in pixels of 28: eye gap, mid-eye (x, y), and how much rows are squeezed, at least and at
-# most, so that mouths, 1.07 gaps below the eyes on either head, come into the rows of theirs.
+# Geometry in pixels of the 28x28 image: eye gap, mid-eye (x, y), and the range of the vertical
+# squeeze. The squeeze puts mouths, 1.07 gaps below the eyes on either head, into the rows where
+# the published crops have them.
 _CROPS = ((16.0, 13.75, 7.4, (0.7, 0.82)), (13.1, 13.65, 5.3, (0.76, 0.83)))  # SMIC's, SAMM's
-_SQUEEZE = 140 / 170  # of the pixels of their crops
+_SQUEEZE = 140 / 170  # pixel aspect of the published crops
 _DISTANCE = 80.0  # camera to eyes, cm
 
 
 class FlowImageSettings(Settings):
-    """What to draw; equal settings give equal images.
+    """Settings of a draw; equal settings give equal images.
 
     Attributes:
-        images: How many.
+        images: Number of images.
         per_identity: Images of each face.
         head: Name of the head model.
         head_path: Its file, for heads that need one; by default DEFT_ICT or the DEFT_DATA folder.
-        seed: Seed of everything.
+        seed: Seed of the whole draw.
         amplitude: Range of the log-uniform strength, share of a full expression.
-        blink: Share of images with a blink in between.
+        blink: Share of images with a blink between the frames.
         gaze: Share with a gaze shift.
-        stray: Share with a small action unit that belongs to nothing.
+        stray: Share with a weak extra AU that is not part of the expression.
         noise: Range of the image noise, share of full brightness.
         stiffness: Range of the estimator's pull towards its coarser estimate.
-        turn: SD of the head's turning between the frames, rad.
-        drift: SD of its shift, cm.
+        turn: SD of the head rotation between the frames, rad.
+        drift: SD of the head translation between the frames, cm.
     """
 
     images: int = Field(default=6000, ge=1)
@@ -96,7 +97,7 @@ class SimulatedFlow:
     Attributes:
         images: uint8 (N, 28, 28, 3), channels u, v, strain.
         labels: (N,) int64, index in ``facs.THREE_CLASSES``.
-        aus: (N, K, 2) uint8: which of ``AUS`` act on the subject's left and right.
+        aus: (N, K, 2) uint8: 1 where one of ``AUS`` acts on the subject's left, right.
         identities: (N,) int64, seed of each face.
     """
 
@@ -107,15 +108,16 @@ class SimulatedFlow:
 
 
 def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> SimulatedFlow:
-    """Draw flow images, or read them where they were drawn before.
+    """Draw flow images, or read them from the cache.
 
     Args:
         settings: What to draw.
-        cache: Folder of finished draws; None keeps nothing.
+        cache: Folder of finished draws; None disables the cache.
 
     Raises:
         UserError: If the head or its file does not exist.
     """
+    # Where the head's file lies does not change the images.
     text = settings.model_dump_json(exclude={"head_path"})
     file = None
     if cache is not None:
@@ -147,11 +149,14 @@ def _draw_all(
     table = _by_class()
     camera = None
     for i in range(settings.images):
+        # A large prime stride keeps the faces of different seeds apart.
         face = settings.seed * 1_000_003 + i // settings.per_identity
         if i % settings.per_identity == 0:
             camera = _Face(head, head.identity(face))
         assert camera is not None
+        # A stream per image: no image depends on those before it.
         rng = np.random.default_rng([7, settings.seed, i])
+        # Classes in turn, so that the set is balanced.
         label = i % len(facs.THREE_CLASSES)
         codes, counts = table[label]
         code = codes[rng.choice(len(codes), p=counts)]
@@ -160,7 +165,7 @@ def _draw_all(
 
 
 def _by_class() -> list[tuple[list[tuple[str, ...]], NDArray[np.float64]]]:
-    """AU combinations of each of the three classes, with their mirror images, and shares."""
+    """AU combinations of each of the three classes, with their mirror images, and their shares."""
     found: list[dict[tuple[str, ...], float]] = [{} for _ in facs.THREE_CLASSES]
     for emotion, table in combinations().items():
         label = facs.to_three(emotion)
@@ -169,6 +174,7 @@ def _by_class() -> list[tuple[list[tuple[str, ...]], NDArray[np.float64]]]:
         group = found[facs.THREE_CLASSES.index(label)]
         for code, count in table.items():
             codes = tuple(code.split("+"))
+            # Left and right are equally likely, whatever bias the corpora have.
             for seen in (codes, tuple(map(facs.mirror_au, codes))):
                 group[seen] = group.get(seen, 0.0) + count
     return [(list(group), np.array(list(group.values())) / sum(group.values())) for group in found]
@@ -205,7 +211,7 @@ def _activations(
 
 
 class _Face:
-    """One identity before the camera."""
+    """One identity in front of the camera."""
 
     def __init__(self, head: Head, mesh: HeadMesh) -> None:
         self.head, self.mesh = head, mesh
@@ -213,9 +219,11 @@ class _Face:
         corners = mesh.vertices[shown]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        # The grid has no depth test: drop triangles that face away or are seen edge-on.
         seen = normals[:, 2] > 0.15
         self.triangles, self.normals = shown[seen], normals[seen].astype(np.float32)
         colours = mesh.colors[np.isin(mesh.material, _SHOWN)][seen]
+        # Albedo is linear; an estimator works on display values.
         self.grey = colours.mean(1) ** (1 / 2.2)
         points = mesh.vertices[mesh.landmarks]
         self.gap = float(points[42:48, 0].mean() - points[36:42, 0].mean())
@@ -224,9 +232,10 @@ class _Face:
     def flow(
         self, rng: np.random.Generator, acts: dict[str, float], settings: FlowImageSettings
     ) -> Floats:
-        """u, v, strain (3, 28, 28) of one clip, pixels of 28."""
+        """u, v, strain (3, 28, 28) of one clip, in pixels of the 28x28 image."""
         look = rng.normal(0, 0.04, 2)
         shift = rng.normal(0, 0.06, 2) if rng.random() < settings.gaze else np.zeros(2)
+        # Below 0 the eyes are shut at onset and open at apex; above 0 the other way round.
         shut = rng.uniform(-0.5, 0.9) if rng.random() < settings.blink else 0.0
         start, end = max(0.0, -shut), max(0.0, shut)
         before = self.head.deform(self.mesh, {}, blink=(start, start), gaze=_pair(look))
@@ -239,14 +248,15 @@ class _Face:
         second = project(after @ _rotation(moved).T + step.astype(np.float32))
         exact, image = self._spread(first, (second - first) * _FINE, self._shaded(rng))
         fine = _estimate(rng, exact, image, settings) / _FINE
-        # Rows are squeezed: strain is measured in the shape of the face.
+        # The rows are squeezed; undo that for v, so that strain has the proportions of the face.
         strain = optical_strain(np.stack([fine[0], fine[1] / _SQUEEZE]))
-        # Published images were made smaller without smoothing: thin lines stay thin.
+        # Published images were downscaled without smoothing, so thin lines stay thin: take the
+        # middle cell of each pixel.
         small: Floats = np.stack([*fine, strain])[:, 1::_FINE, 1::_FINE]
         return small
 
     def _shaded(self, rng: np.random.Generator) -> Floats:
-        """Brightness of each triangle under a light from the front, with skin texture."""
+        """Brightness of each triangle under a frontal light, with skin texture."""
         azimuth, height = rng.uniform(-0.8, 0.8), rng.uniform(0.0, 0.8)
         light = np.array([np.sin(azimuth), np.sin(height), 1.0])
         cosine = np.clip(self.normals @ (light / np.linalg.norm(light)), 0, 1)
@@ -262,7 +272,7 @@ class _Face:
         return _Crop(self.depth, float(scale), float(squeeze), centre.astype(np.float32))
 
     def _spread(self, place: Floats, motion: Floats, grey: Floats) -> tuple[Floats, Floats]:
-        """Exact motion (2, G, G) and image (G, G) on the grid; small holes are filled."""
+        """Exact motion (2, G, G) and image (G, G) on the grid, with small holes filled."""
         side = CODED_SIDE * _FINE
         middle = place[self.triangles].mean(1) * _FINE
         moved = motion[self.triangles].mean(1)
@@ -273,8 +283,10 @@ class _Face:
         sums = np.stack(
             [np.bincount(index, w, side * side).reshape(side, side) for w in values], axis=2
         ).astype(np.float32)
+        # Normalised convolution: counts and sums are blurred alike, and the weak wide kernel only
+        # matters where the narrow one finds nothing.
         near = cv2.GaussianBlur(sums, (0, 0), 0.8) + 1e-2 * cv2.GaussianBlur(sums, (0, 0), 3.0)
-        # Beyond the face there is a still, grey background.
+        # Off the face, a weak prior adds a still, grey background.
         weight = near[..., :1] + 1e-4
         filled = (near[..., 1:] + 1e-4 * np.array([0, 0, 0.3], np.float32)) / weight
         return filled[..., :2].transpose(2, 0, 1), filled[..., 2]
@@ -283,27 +295,30 @@ class _Face:
 def _estimate(
     rng: np.random.Generator, exact: Floats, image: Floats, settings: FlowImageSettings
 ) -> Floats:
-    """What an estimator sees of motion (2, G, G) in an image (G, G): coarse to fine."""
+    """Flow (2, G, G) as an estimator finds it, coarse to fine, in an image (G, G)."""
     level = np.exp(rng.uniform(*np.log(settings.noise)))
     pull = np.exp(rng.uniform(*np.log(settings.stiffness)))
     gy, gx = np.gradient(image)
+    # Brightness constancy: this is minus the temporal difference of the two images.
     change = gx * exact[0] + gy * exact[1]
     change += level * rng.standard_normal(image.shape, np.float32)
     products = np.stack([gx * gx, gx * gy, gy * gy, gx * change, gy * change], axis=2)
     u = v = np.zeros_like(image)
     for window in _WINDOWS:
         a, b, c, p, q = np.moveaxis(cv2.GaussianBlur(products, (0, 0), window), 2, 0)
+        # Tikhonov term towards the coarser estimate; it also keeps the determinant above 0.
         a, c = a + pull, c + pull
         p, q = p + pull * u, q + pull * v
         determinant = a * c - b * b
         u, v = (c * p - b * q) / determinant, (a * q - b * p) / determinant
+    # OpenCV's median takes float32 for kernels of 3 and 5 only.
     estimated: Floats = np.stack([cv2.medianBlur(w.astype(np.float32), 3) for w in (u, v)])
     return estimated
 
 
 @dataclass(frozen=True)
 class _Crop:
-    """Head coordinates to pixels of 28, seen from ``depth`` cm before the origin."""
+    """Head coordinates to pixels of the 28x28 image; the camera is ``depth`` cm from the origin."""
 
     depth: float
     scale: float
@@ -313,6 +328,7 @@ class _Crop:
     def __call__(self, points: NDArray[np.floating]) -> Floats:
         factor = self.scale * _DISTANCE / (self.depth - points[:, 2])
         x = self.centre[0] + factor * points[:, 0]
+        # Image y points down.
         y = self.centre[1] - factor * self.squeeze * points[:, 1]
         return np.stack([x, y], axis=1).astype(np.float32)
 

@@ -1,6 +1,6 @@
-"""Simulated pairs of frames with exact flow, of motions between 0.1 and 8 px.
+"""Simulated pairs of frames with exact flow, with motions between 0.1 and 8 px.
 
-A pair is a clip of two frames, so that light, camera and skin are those of every other clip.
+A pair is a clip of two frames, so it has the same light, camera and skin as any other clip.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ Floats = NDArray[np.float32]
 MOTION_PX = (0.1, 8.0)  # largest displacement in a pair, log-uniform
 _SECONDS = (1 / 100, 0.4)  # between the frames, log-uniform
 _STILL_HEAD_SHARE = 0.3
-_EVEN_SHARE = 0.5  # pairs whose AUs are drawn evenly over the coded combinations
+_EVEN_SHARE = 0.5  # pairs whose AUs are drawn uniformly from the coded combinations
 _BLINK_SHARE = 0.15
 _GAZE_SHARE = 0.3
 
 
 @dataclass(frozen=True)
 class RenderedFrame:
-    """What one frame of a pair tells besides its colours.
+    """One frame of a pair with its ground truth.
 
     Attributes:
         render: (H, W, 3) uint8 RGB.
         camera: (3, 4) float64, from head coordinates in cm (neutral pose) to pixels.
         depth: (H, W) float32, cm from the camera, 0 outside the mask.
-        mask: (H, W) bool, the head is seen.
+        mask: (H, W) bool, True where the head is visible.
     """
 
     render: NDArray[np.uint8]
@@ -53,9 +53,9 @@ class RenderedPair:
 
     Attributes:
         spec: The recipe.
-        frames: Both.
+        frames: Both frames.
         flow: (2, H, W) float32 pixels, u right and v down, 0 outside the first mask.
-        occlusion: (H, W) bool, seen in the first frame and not in the second.
+        occlusion: (H, W) bool, visible in the first frame but not in the second.
         landmarks: (2, 68, 2) float32 pixels.
     """
 
@@ -68,23 +68,24 @@ class RenderedPair:
 
 @lru_cache(maxsize=1)
 def pair_head(name: str, path: Path | None) -> Head:
-    """The head of a process, loaded once."""
+    """Load a head, once per process."""
     return load_head(name, path)
 
 
 def render_pair(seed: tuple[int, ...], identity: int, head: Head, size: int) -> RenderedPair:
     """Draw and render one pair; equal arguments give equal bytes.
 
-    Recipes whose motion leaves ``MOTION_PX`` (a blink or a gaze shift adds to what was asked) are
-    drawn again.
+    A recipe whose motion leaves ``MOTION_PX`` (a blink or a gaze shift adds to the motion asked
+    for) is drawn again.
 
     Args:
-        seed: Seeds of everything but the face.
+        seed: Seeds of everything except the face.
         identity: Seed of the face.
         head: The head model.
         size: Side of the frames, px.
     """
     for attempt in count():
+        # A stream per attempt: the number of attempts of one pair never changes another.
         spec = draw_pair(np.random.default_rng([*seed, attempt]), identity, head.name, size)
         scene = Scene(spec, head)
         before, after = scene.splats(0, 0), scene.splats(1, 1)
@@ -105,7 +106,7 @@ def render_pair(seed: tuple[int, ...], identity: int, head: Head, size: int) -> 
 
 
 def draw_pair(rng: np.random.Generator, identity: int, head: str, size: int) -> ClipSpec:
-    """The recipe of a clip of two frames: rising or falling expression, head motion, eyes."""
+    """Draw a clip of two frames: rising or falling expression, head motion, blink and gaze."""
     seconds = float(np.exp(rng.uniform(*np.log(_SECONDS))))
     curve, change = _draw_curve(rng)
     spec = draw_spec(
@@ -126,6 +127,7 @@ def draw_pair(rng: np.random.Generator, identity: int, head: str, size: int) -> 
         share = 1.0
     return replace(
         spec,
+        # Two frames span only `change` of the full amplitude, so it is scaled up.
         peak_px=max((1 - share) * reach / change, 1e-3),
         motion=replace(spec.motion, drift=share * reach, tremor=min(spec.motion.tremor, reach / 4)),
     )
@@ -144,14 +146,17 @@ def camera_matrix(scene: Scene, frame: int) -> NDArray[np.float64]:
 
 def _surface(scene: Scene, seen: splat.Splats, other: splat.Splats) -> splat.Raster:
     size = (scene.spec.size, scene.spec.size)
+    # Only the geometry is wanted here; film() renders the colours, with the lens blur.
     colourless = np.empty((len(scene.gaussians), 0), np.float32)
     return splat.rasterize(seen, scene.gaussians.opacity, colourless, size, other)
 
 
 def _draw_curve(rng: np.random.Generator) -> tuple[Curve, float]:
-    """Two frames of one phase that begins or ends at the apex; and the share of it they span."""
+    """Two frames of an onset or offset phase, next to the apex, and their change in activation."""
     steps = int(rng.integers(1, 4))  # frames in the whole phase
     if rng.random() < 0.5:
+        # The curve's onset (or offset, below) may lie outside the clip, so that two frames show
+        # only the part of the phase next to the apex.
         curve = Curve(2, 1 - steps, 1, 2, 1.0, 1.0)
     else:
         curve = Curve(2, -1, 0, steps, 1.0, 1.0)
@@ -160,9 +165,10 @@ def _draw_curve(rng: np.random.Generator) -> tuple[Curve, float]:
 
 
 def _draw_blink(rng: np.random.Generator, seconds: float) -> Blink | None:
-    """A blink somewhere around the two frames; many are partial."""
+    """A blink at a random time around the two frames; many blinks are partial."""
     start, duration = rng.uniform(-0.2, seconds), rng.uniform(0.15, 0.35)
     depth = float(rng.uniform(0.1, 1.0))
+    # Draw first and decide after, so that the stream advances equally either way.
     if rng.random() >= _BLINK_SHARE:
         return None
     return Blink(start=float(start), duration=float(duration), depth=(depth, depth))
@@ -170,5 +176,5 @@ def _draw_blink(rng: np.random.Generator, seconds: float) -> Blink | None:
 
 @lru_cache(maxsize=1)
 def _even() -> dict[str, dict[str, float]]:
-    """The coded AU combinations, each with the same weight."""
+    """The coded AU combinations, all with the same weight."""
     return {emotion: dict.fromkeys(table, 1.0) for emotion, table in combinations().items()}

@@ -1,11 +1,11 @@
-"""Pairs with exact flow in the published layout of SRFlow's sibling (SRFlow3D).
+"""Read pairs with exact flow in the published layout of SRFlow's sibling (SRFlow3D).
 
     ROOT/{train,val,test}/render/<subject>/NNNN.{png,jpg}   frames
                           flow/<subject>/NNNN.flo           from frame NNNN to frame NNNN + 1
-                          mask/<subject>/NNNN.{png,jpg,npy} where the head is seen in frame NNNN
+                          mask/<subject>/NNNN.{png,jpg,npy} head visible in frame NNNN
 
-The public text shows these names (SRFlow, arXiv 2601.06479, and the list of files of SRFlow3D);
-that a flow leads to the next frame is our reading. Other folders (camera, depth ...) are let be.
+The names come from the public text (SRFlow, arXiv 2601.06479, and the list of files of SRFlow3D).
+That a flow leads to the next frame is our reading. Other folders (camera, depth ...) are ignored.
 ``dataset.py`` writes this layout, ``deft-llm flow-score`` reads it.
 """
 
@@ -35,9 +35,9 @@ class FlowPair:
     Attributes:
         name: "<subject>/NNNN".
         image1: (H, W, 3) uint8 RGB.
-        image2: The same, of the next frame.
+        image2: The same for the next frame.
         flow: (2, H, W) float32, pixels, u right and v down; 0 where it is unknown.
-        mask: (H, W) bool, the head is seen in ``image1`` and the flow is known.
+        mask: (H, W) bool, True where ``image1`` shows the head and the flow is known.
     """
 
     name: str
@@ -49,7 +49,7 @@ class FlowPair:
 
 @dataclass(frozen=True)
 class PairFiles:
-    """The files of one pair, not read yet."""
+    """The files of one pair, not yet read."""
 
     subject: str
     image1: Path
@@ -92,7 +92,7 @@ def list_pairs(root: Path, split: str) -> list[PairFiles]:
 
 
 def read_pairs(root: Path, split: str) -> Iterator[FlowPair]:
-    """Read the pairs of a split one after the other.
+    """Read the pairs of a split one by one.
 
     Raises:
         UserError: As :func:`list_pairs` and :meth:`PairFiles.read`.
@@ -104,6 +104,7 @@ def _files(folder: Path, flow: Path) -> PairFiles:
     subject, number = flow.parent.name, flow.stem
     if not number.isdigit():
         raise UserError(f"{flow}: expected the number of a frame as its name, like 0007.flo")
+    # Frame numbers keep their leading zeros.
     following = str(int(number) + 1).zfill(len(number))
     return PairFiles(
         subject=subject,
@@ -142,5 +143,5 @@ def _read_mask(path: Path) -> NDArray[np.bool_]:
             raise UserError(f"{path}: not readable as an image; get the file again")
     if mask.ndim != 2:
         raise UserError(f"{path}: a mask of shape {mask.shape}; expected (H, W)")
-    # 0 and 1, 0 and 255, or either with the ringing of JPEG
+    # Masks are 0 and 1, or 0 and 255; JPEG adds ringing, hence a threshold in the middle.
     return mask > (0.5 if mask.max(initial=0) <= 1 else 127)

@@ -1,4 +1,4 @@
-"""Reading the ICT-FaceKit model: the packed safetensors file, or its official OBJ folder.
+"""Read the ICT-FaceKit model from the packed safetensors file or the official OBJ folder.
 
 Source: ICT-FaceKit (USC Institute for Creative Technologies, MIT licence),
 https://github.com/USC-ICT/ICT-FaceKit, folder `FaceXModel`.
@@ -34,7 +34,7 @@ _TENSORS: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class IctData:
-    """The model as its authors publish it, in their frame (cm; the eyes at y = 3.4).
+    """The model as published, in its authors' frame (cm; the eyes at y = 3.4).
 
     Attributes:
         neutral: (V, 3) the mean head.
@@ -56,7 +56,7 @@ class IctData:
 
 
 def ict_file() -> Path | None:
-    """The packed file that ``DEFT_ICT`` names, or that lies in the ``DEFT_DATA`` folder."""
+    """The packed file named by ``DEFT_ICT``, or else the one in the ``DEFT_DATA`` folder."""
     if named := os.environ.get("DEFT_ICT"):
         return Path(named)
     beside = Path(os.environ.get("DEFT_DATA", ".")) / "ict_facekit" / "ict_facekit.safetensors"
@@ -64,7 +64,7 @@ def ict_file() -> Path | None:
 
 
 def head_file(name: str, given: Path | None = None) -> Path | None:
-    """The file of a head by name: the given one, else that of :func:`ict_file`; None for "own"."""
+    """File of a head by name: the given one or that of :func:`ict_file`; None for "own"."""
     return None if name == "own" else given or ict_file()
 
 
@@ -72,7 +72,7 @@ def read_ict(path: Path | None) -> IctData:
     """Read the model from a packed file or an OBJ folder.
 
     Raises:
-        UserError: a path that is missing, or holds something else.
+        UserError: the path is missing or holds something else.
     """
     if path is None:
         raise UserError(f"the head 'ict' needs a path, got none; {_EXPECTED}")
@@ -113,12 +113,13 @@ def _read_packed(path: Path) -> IctData:
 
 
 def _halves(quads: IntArray) -> NDArray[np.bool_]:
-    """Which of the halves (2, Q) of the quads are triangles; the last corner may be repeated."""
+    """True (2, Q) where a half of a quad is a proper triangle; quads may repeat a corner."""
     a, b, c, d = quads.T
     return np.stack([(a != b) & (b != c) & (a != c), (a != c) & (c != d) & (a != d)])
 
 
 def _cut(quads: IntArray, by: IntArray | None = None) -> IntArray:
+    # uv quads are cut by the corners of their faces, so that both lists stay parallel.
     halves = _halves(quads if by is None else by)
     return np.concatenate([quads[halves[0]][:, [0, 1, 2]], quads[halves[1]][:, [0, 2, 3]]])
 
@@ -134,8 +135,9 @@ def _name_sockets(triangles: IntArray, material: NDArray[np.str_]) -> NDArray[np
 
 
 def _vertex_uvs(count: int, triangles: IntArray, corners: IntArray, uv: FloatArray) -> FloatArray:
-    """One uv per vertex (at seams, that of one side), within its tile."""
+    """One uv per vertex (at seams, that of one side), relative to its tile."""
     result = np.zeros((count, 2), dtype=np.float32)
+    # By the triangle's mean: a corner may lie exactly on the border of two tiles.
     tile = np.floor(uv[corners].mean(axis=1, keepdims=True))
     result[triangles] = uv[corners] - tile
     return np.clip(result, 0.0, 1.0)
@@ -165,6 +167,7 @@ def _read_folder(folder: Path) -> IctData:
     identities = sorted(folder.glob("identity[0-9][0-9][0-9].obj"))
     if not identities:
         raise UserError(f"{folder} has no identity000.obj; {_EXPECTED}")
+    # dict.fromkeys: a set that keeps the order of vertex_indices.json.
     names = dict.fromkeys(str(name) for name in config["expressions"])
     extra = sorted(p.stem for p in folder.glob("*.obj") if not p.stem.startswith("identity"))
     names |= dict.fromkeys(name for name in extra if name != "generic_neutral_mesh")
@@ -217,8 +220,10 @@ def _faces(lines: list[str]) -> tuple[IntArray, IntArray, NDArray[np.str_]]:
             name = line.split(maxsplit=1)[-1].strip()
         elif line.startswith("f "):
             parts = [corner.split("/") for corner in line.split()[1:]]
+            # OBJ counts from 1.
             points = [int(p[0]) - 1 for p in parts]
             uv = [int(p[1]) - 1 if len(p) > 1 and p[1] else -1 for p in parts]
+            # A fan: cuts quads, and any convex polygon, into triangles.
             for i in range(1, len(points) - 1):
                 triangles.append((points[0], points[i], points[i + 1]))
                 corners.append((uv[0], uv[i], uv[i + 1]))

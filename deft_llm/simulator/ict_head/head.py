@@ -1,8 +1,8 @@
 """The ICT-FaceKit head behind the interface of `head.py`.
 
-R. Li et al., "Learning Formation of Physically-Based Face Attributes", CVPR 2020; the model's
-expressions are FACS shapes, its identities the principal components of scans. What is ours: the
-weights of `AU_SHAPES` where one AU needs several shapes, sides for the shapes that have none,
+R. Li et al., "Learning Formation of Physically-Based Face Attributes", CVPR 2020. The model's
+expressions are FACS shapes, its identities are principal components of scans. Our own choices: the
+weights of `AU_SHAPES` where one AU needs several shapes, the split of shapes that have no sides,
 and all colours (the light model has no textures).
 """
 
@@ -52,15 +52,15 @@ AU_SHAPES: dict[str, dict[str, float]] = {
     "43": {"eyeBlink": 1.0},
     "45": {"eyeBlink": 1.0},
 }
-_BORROWED = ("13", "38", "39")  # the model lacks them: from the own head's muscles
+_BORROWED = ("13", "38", "39")  # missing in the model: taken from the own head's muscles
 _HIDDEN = (
     *("M_EyeOcclusion", "M_LacrimalFluid", "M_EyeBlend", "M_EyeLashes"),  # translucent
     *("M_IrisLeft", "M_IrisRight"),  # the inner eyeballs; the outer ones are painted instead
     "M_GumsTongue",  # pierces the chin when the lips move alone
 )
-_SOCKET_SETBACK = 0.6  # cm that the mouth's walls move back, or they pierce the chin as well
-_LOOK_RANGE = 0.5  # radians of gaze at which the eyeLook shapes are at their full
-_IDENTITY_SPREAD = 0.8  # standard deviations, so that no face leaves the plausible
+_SOCKET_SETBACK = 0.6  # cm that the mouth's walls are moved back; they pierce the chin otherwise
+_LOOK_RANGE = 0.5  # radians of gaze at which the eyeLook shapes have weight 1
+_IDENTITY_SPREAD = 0.8  # standard deviations; wider draws give implausible faces
 
 
 class IctHead:
@@ -70,7 +70,7 @@ class IctHead:
         path: `ict_facekit.safetensors`, or the official OBJ folder.
 
     Raises:
-        UserError: a missing path, or files that are not the model's.
+        UserError: the path is missing, or the files are not those of the model.
     """
 
     name = "ict"
@@ -78,6 +78,7 @@ class IctHead:
     def __init__(self, path: Path | None) -> None:
         data = read_ict(path)
         used = ~np.isin(data.material, _HIDDEN)
+        # Drop the vertices that no used triangle needs, and renumber the triangles.
         keep, triangles = np.unique(data.triangles[used], return_inverse=True)
         lookup = np.full(len(data.neutral), -1, dtype=np.int32)
         lookup[keep] = np.arange(len(keep))
@@ -88,6 +89,7 @@ class IctHead:
             raise UserError(f"{path}: landmark vertices lie on no face of the head")
         eyes = data.neutral[data.landmarks[36:48]].mean(axis=0)
         self._neutral = data.neutral[keep] - (eyes - [0.0, 0.0, EYE_DEPTH])
+        # Keep the model's own x: the halves are split at x = 0.
         self._neutral[:, 0] = data.neutral[keep, 0]
         self._neutral[self._vertices_of(SOCKET), 2] -= _SOCKET_SETBACK
         self._identities = data.identities[:, keep]
@@ -106,12 +108,13 @@ class IctHead:
         return np.unique(self._triangles[self._material == material])
 
     def _model_fields(self) -> dict[str, FloatArray]:
-        """Displacement of each sided AU; an AU of which no shape is in the files is left out."""
+        """Displacement of each one-sided AU; AUs without any shape in the files are left out."""
         fields: dict[str, FloatArray] = {}
         for au, shapes in AU_SHAPES.items():
             for side in "LR":
                 found = {s: w for s, w in shapes.items() if side + s in self._shapes}
                 if found:
+                    # If some shapes are missing, the others take over their weight.
                     share = sum(shapes.values()) / sum(found.values())
                     field = np.zeros_like(self._neutral)
                     for shape, weight in found.items():
@@ -125,6 +128,7 @@ class IctHead:
         skin[self._vertices_of("M_Face")] = 1.0
         plane = self._neutral[:, :2].astype(np.float64)
         fields = au_fields(plane, normals, np.zeros(len(plane), dtype=bool))
+        # Fade out towards the back: the fields are defined in the frontal plane.
         sides = side_weights(plane[:, 0]) * skin * smoothstep(self._neutral[:, 2], 3.0, 6.0)
         return {
             side + au: (fields[au] * sides[i][:, None]).astype(np.float32)
@@ -141,6 +145,7 @@ class IctHead:
         weights = (_IDENTITY_SPREAD * weights).astype(np.float32)
         vertices = self._neutral + np.tensordot(weights, self._identities, axes=1)
         eyes = vertices[self._landmarks[36:48]].mean(axis=0)
+        # The identity modes move the eyes; put them back where every head has them.
         vertices += np.array([0.0, -eyes[1], EYE_DEPTH - eyes[2]], dtype=np.float32)
         skin = skin_map(vertices, self._plane, self._face, self._landmarks, draw_look(rng))
         surface = paint_triangles(skin, self._triangles, self._parts)
@@ -172,18 +177,20 @@ class IctHead:
         for code, value in split_sides(activations, self.aus).items():
             moved += np.float32(value) * self._fields[code]
         for shape, weight in _eye_weights(blink, gaze).items():
+            # In and Out, Up and Down have opposite weights: only the positive one acts.
             if weight > 0 and shape in self._shapes:
                 moved += np.float32(weight) * self._shapes[shape]
         for ball in self._eyeballs:
             if len(ball) and any(gaze):
                 points = mesh.vertices[ball].astype(np.float64)
                 centre: Array = 0.5 * (points.min(axis=0) + points.max(axis=0))
+                # Turned from rest, so that a shape that moves the eyeball too cannot turn it twice.
                 moved[ball] = turn(points, centre, *gaze)
         return moved
 
 
 def _sided_shapes(data: IctData, keep: NDArray[np.integer]) -> dict[str, FloatArray]:
-    """Shapes by side letter and name ("LbrowDown"); those without sides are split."""
+    """Shapes by side letter and name ("LbrowDown"); shapes without sides are split."""
     sides = side_weights(data.neutral[keep, 0].astype(np.float64)).astype(np.float32)
     shapes = {}
     for name, delta in data.expressions.items():
@@ -197,7 +204,7 @@ def _sided_shapes(data: IctData, keep: NDArray[np.integer]) -> dict[str, FloatAr
 
 
 def _eye_weights(blink: tuple[float, float], gaze: tuple[float, float]) -> dict[str, float]:
-    """Weights of the shapes that blink, and of those by which lids and skin follow the gaze."""
+    """Weights of the blink shapes, and of the shapes that make lids and skin follow the gaze."""
     yaw, pitch = gaze[0] / _LOOK_RANGE, gaze[1] / _LOOK_RANGE
     weights = {"ReyeBlink": blink[0], "LeyeBlink": blink[1]}
     for side, outward in (("L", yaw), ("R", -yaw)):

@@ -1,1 +1,1 @@
-"""The project's own head: mesh, shape, paint and identities, made without any file."""
+"""The project's own head, which needs no files: mesh, shape, paint and identities."""

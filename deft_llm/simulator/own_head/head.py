@@ -1,7 +1,7 @@
-"""The project's own parametric head: no external file, a face from a seed, moved by muscles.
+"""The project's own parametric head: a face from a seed, moved by muscles, without external files.
 
-About 6,500 vertices. `own_shape` holds the reference face, `own_mesh` triangulates it,
-`own_identity` and `own_paint` make identities, `muscles` and `lids` move them.
+About 6,500 vertices. `shape` defines the reference face, `mesh` triangulates it, `identity` and
+`paint` make identities, `muscles` and `lids` move them.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class OwnHead:
         skull = self._mesh.part == 0
         self._normals = vertex_normals(self._mesh.reference, self._mesh.triangles)
         fields = au_fields(self._mesh.plane, self._normals, self._mesh.below)
+        # The AU fields move the front of the skull only and fade out towards the ears.
         fading = np.where(skull, shape.smoothstep(self._mesh.reference[:, 2], -1.0, 2.5), 0.0)
         sides = side_weights(self._mesh.plane[:, 0]) * fading
         self._fields = {
@@ -56,6 +57,7 @@ class OwnHead:
             raise UserError(f"identity seed {seed}, expected 0 or more")
         rng = np.random.default_rng([68, seed])
         mesh = self._mesh
+        # The order of the draws from one stream defines the identities: do not change it.
         weights = shape_weights(rng, len(self._modes))
         vertices = mesh.reference + np.tensordot(weights, self._modes, axes=1)
         look = draw_look(rng)
@@ -101,9 +103,11 @@ class OwnHead:
                 )
                 for i in (0, 1)
             )
+            # blink is (right, left), side 0 is left.
             shut = blink[1 - side]
             full = LID_ACTIONS["45"]
             closure = lid_positions(upper + shut * full[0], lower + shut * full[1], gaze[1])
+            # Closure is a share of the opening at rest, so it is computed from the rest positions.
             lid = self._lids[side]
             moved[lid.vertices, 1] += lid.closure(points, *closure)
             self._keep_off(moved, points, side, slack=1e-4)
@@ -112,14 +116,14 @@ class OwnHead:
         return moved.astype(np.float32)
 
     def _eye(self, points: Array, side: int) -> Array:
-        """The eyeball's centre: half-way through its ball, from its front pole."""
+        """Centre of the eyeball: one radius behind its front pole."""
         pole = points[self._eyeballs[side][0]]
         return pole - np.array([0.0, 0.0, shape.EYEBALL_RADIUS])
 
     def _keep_off(self, moved: Array, points: Array, side: int, slack: float = 0.0) -> None:
-        """Lift lid vertices that would sink into the eyeball by more than `slack` cm, in place.
+        """Lift lid vertices that sink into the eyeball by more than `slack` cm, in place.
 
-        The slack absorbs the rounding of stored vertices, so that rest is exactly at rest.
+        The slack absorbs the rounding of stored vertices, so that the face at rest does not move.
         """
         chosen = self._lids[side].vertices
         radius = shape.EYEBALL_RADIUS + shape.LID_THICKNESS

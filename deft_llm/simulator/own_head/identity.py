@@ -1,4 +1,4 @@
-"""Shape of the own head's identities: smooth modes on the reference head, weights from a seed."""
+"""Shape of the own head's identities: smooth modes on the reference head, weighted by a seed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from deft_llm.simulator.own_head.shape import Array, bump, smoothstep
 
 
 def shape_modes(topology: OwnTopology) -> tuple[Array, Array]:
-    """Displacement of each way in which faces differ, for one standard deviation.
+    """Displacement of each shape mode for one standard deviation.
 
-    Parts without skin (eyeballs, teeth) follow the skin at their anchor as a whole.
+    Parts without skin (eyeballs, teeth) move rigidly with the skin at their anchor.
 
     Returns:
-        (K, V, 3) skin modes, cm, and (V,) the eyes' share in the eye-size mode, which is the
-        first: everything near an eye grows about the eye's centre.
+        (K, V, 3) skin modes, cm, and (V,) the weight of the eye-size mode. That mode is the first:
+        everything near an eye grows about the centre of the eye.
     """
     plane = topology.plane
     x, y = np.abs(plane[:, 0]), plane[:, 1]
+    # A smooth sign of x, so that outward displacements vanish on the midline without a jump.
     side = plane[:, 0] / np.sqrt(plane[:, 0] ** 2 + 0.3**2)
     front = np.where(topology.part == 0, np.maximum(0.0, np.cos(topology.psi)), 1.0)
     lower_face = smoothstep(-y, 2.0, 9.0)
@@ -63,5 +64,5 @@ def shape_modes(topology: OwnTopology) -> tuple[Array, Array]:
 
 
 def shape_weights(rng: np.random.Generator, count: int) -> Array:
-    """(K,) mode weights: normal, cut at two standard deviations."""
+    """(K,) mode weights: standard normal, clipped at two standard deviations."""
     return np.clip(rng.normal(0.0, 1.0, count), -2.0, 2.0)

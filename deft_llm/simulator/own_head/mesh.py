@@ -1,9 +1,9 @@
-"""The own head's mesh: points by feature and by density, triangulated once for all identities.
+"""The own head's mesh: feature points and blue noise, triangulated once for all identities.
 
-The left half of the head is sampled in the disc of `own_shape` (rows along lids, lips and the
-mouth line, blue noise elsewhere), triangulated by Delaunay and mirrored. The eye openings are cut
-out, the mouth is slit along its line, and eyeballs, the mouth's inside, teeth, ears and neck are
-added as parts of their own.
+The left half of the head is sampled in the disc of `own_head/shape.py` (rows along lids, lips and
+the mouth line, blue noise elsewhere), triangulated by Delaunay and mirrored. The eye openings are
+cut out and the mouth is slit along its line. Eyeballs, the inside of the mouth, teeth, ears and
+neck are added as separate parts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EYE_POINTS = 32
 RING_OFFSETS = (0.0, 0.1, 0.24, 0.42)
 _PSI_MAX = 2.75
 _FINE = 0.2
-# Landmarks of the left half that are points of their own: iBUG index -> frontal position.
+# Landmarks of the left half that need their own points: iBUG index -> frontal position.
 _LANDMARKS = {
     22: (1.15, 1.64),
     23: (2.37, 2.07),
@@ -43,14 +43,14 @@ _JAW_HEIGHTS = {9: -11.2, 10: -10.0, 11: -8.7, 12: -7.2, 13: -5.5, 14: -3.8, 15:
 
 @dataclass(frozen=True)
 class OwnTopology:
-    """What all identities of the own head share.
+    """Topology and reference shape that all identities of the own head share.
 
     Attributes:
         reference: (V, 3) the mean head, cm.
         triangles: (F, 3) int32.
-        part: (V,) index in `own_parts.PARTS`.
-        plane: (V, 2) frontal position of the skin, of the part's anchor elsewhere.
-        psi: (V,) 0 at mid-face, pi/2 on the outline, more behind it; pi off the skull.
+        part: (V,) index in `parts.SHELLS`.
+        plane: (V, 2) frontal position of skin vertices; elsewhere that of the part's anchor.
+        psi: (V,) 0 at mid-face, pi/2 on the outline, larger behind it; pi off the skull.
         disc: (V, 2) unwrapped position, cm.
         below: (V,) True on the lower side of the slit mouth line.
         landmarks: (68,) int32 vertices.
@@ -72,7 +72,7 @@ class OwnTopology:
 
 
 def _spacing(xy: Array, psi: Array) -> Array:
-    """Wanted distance between points, cm: fine at eyes, brows, mouth and nose, coarse behind."""
+    """Target distance between points, cm: fine at eyes, brows, mouth and nose, coarse behind."""
     x, y = xy[:, 0], xy[:, 1]
     fine = np.maximum.reduce(
         [
@@ -86,7 +86,7 @@ def _spacing(xy: Array, psi: Array) -> Array:
 
 
 def _feature_points() -> tuple[Array, dict[str, NDArray[np.int64]]]:
-    """Fixed points of the left half (frontal), and where the named rows of them are."""
+    """Fixed points of the left half (frontal), and the indices of their named rows."""
     angles: Array = np.linspace(0.0, 2 * np.pi, EYE_POINTS, endpoint=False)
     rows: dict[str, Array] = {}
     for i, offset in enumerate(RING_OFFSETS):
@@ -96,6 +96,7 @@ def _feature_points() -> tuple[Array, dict[str, NDArray[np.int64]]]:
     rows["mouth"] = np.stack([x, line], axis=1)
     upper, lower = shape.lip_borders(x)
     for name, t in (("lip1", 0.24), ("lip2", 0.6), ("lip3", 1.0)):
+        # The last two are left out: at the corner the rows would meet the mouth line.
         rows["upper" + name] = np.stack([x, line + t * (upper - line)], axis=1)[:-2]
         rows["lower" + name] = np.stack([x, line + t * (lower - line)], axis=1)[:-2]
     for key, point in _LANDMARKS.items():
@@ -105,6 +106,7 @@ def _feature_points() -> tuple[Array, dict[str, NDArray[np.int64]]]:
         level = np.stack([reach, np.full(400, y)], axis=1)
         rows[f"landmark{key}"] = np.array([[reach[shape.outline_share(level) < 0.985].max(), y]])
     midline = np.arange(-11.4, 11.5, 0.3)
+    # Keep the free points of the midline away from fixed ones, or slivers result.
     taken = np.array([p[1] for p in _LANDMARKS.values() if p[0] == 0.0])
     taken = np.concatenate([taken, [r[0, 1] for n, r in rows.items() if "lip" in n], [line[0]]])
     free = np.abs(midline[:, None] - taken).min(axis=1) > 0.16
@@ -117,22 +119,24 @@ def _feature_points() -> tuple[Array, dict[str, NDArray[np.int64]]]:
 
 
 def _fill(fixed: Array) -> Array:
-    """Blue-noise points of the disc around the fixed ones (dart throwing, always the same)."""
+    """Blue-noise points of the disc around the fixed ones (dart throwing with a fixed seed)."""
     rng = np.random.default_rng(68)
     darts = rng.uniform((0.0, -30.0), (21.0, 35.0), size=(60000, 2))
     xy, psi, _ = shape.disc_to_head(darts)
     spacing = _spacing(xy, psi)
     limit = shape.outline(np.arctan2(darts[:, 1] - shape.CENTRE_Y, darts[:, 0]))
     radius = np.hypot(darts[:, 0], darts[:, 1] - shape.CENTRE_Y)
+    # Off the midline too, or a point and its mirror image would be too close.
     keep = (radius < _PSI_MAX * limit) & (darts[:, 0] > 0.6 * spacing)
     eye = ((xy[:, 0] - shape.EYE_X) / 1.72) ** 2 + (xy[:, 1] / 0.88) ** 2 < 1.0
     keep &= ~(eye & (psi < np.pi / 2))
-    keep &= rng.random(len(darts)) < (2.0 * _FINE / spacing) ** 2  # fewer where few will fit
+    keep &= rng.random(len(darts)) < (2.0 * _FINE / spacing) ** 2  # fewer where few fit
     darts, spacing = darts[keep], spacing[keep]
     free = cKDTree(fixed).query(darts)[0] > 0.85 * spacing
     darts, spacing = darts[free], spacing[free]
     near = cKDTree(darts).query_ball_point(darts, 0.85 * spacing)
     accepted = np.zeros(len(darts), dtype=bool)
+    # First come, first kept: a dart is dropped if an accepted one is nearer than the spacing.
     for i, neighbours in enumerate(near):
         accepted[i] = not accepted[neighbours].any()
     return np.concatenate([fixed, darts[accepted]])
@@ -150,7 +154,9 @@ def _half() -> tuple[Array, NDArray[np.int64], dict[str, NDArray[np.int64]]]:
     triangles = Delaunay(ab, qhull_options="Qbb Qc Qz Q12").simplices.astype(np.int64)
     a, b, c = (ab[triangles[:, i]] for i in range(3))
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    # Qhull does not orient simplices: turn all counter-clockwise.
     triangles[area < 0] = triangles[area < 0][:, ::-1]
+    # Triangles with all corners on the lid margin fill the eye opening: cut them out.
     ring = np.zeros(len(ab), dtype=bool)
     ring[rows["lid0"]] = True
     triangles = triangles[~ring[triangles].all(axis=1) & (np.abs(area) > 1e-7)]
@@ -163,6 +169,7 @@ def _slit(
     """Double the mouth line's vertices (all but the corner) for the triangles below it."""
     centre = shape.disc_to_head(ab[triangles].mean(axis=1))[0]
     under = (centre[:, 1] < shape.mouth_line(centre[:, 0])) & (centre[:, 1] > -11)
+    # The corner stays shared, so that the cheek beside the mouth does not tear.
     double = np.arange(len(ab))
     double[line[:-1]] = len(ab) + np.arange(len(line) - 1)
     triangles = triangles.copy()
@@ -173,7 +180,7 @@ def _slit(
 def _landmark_vertices(
     rows: dict[str, NDArray[np.int64]], mirror: NDArray[np.int64], below_start: int
 ) -> NDArray[np.int32]:
-    """The 68 vertices: those of the left half by name, the rest by mirroring."""
+    """The 68 landmark vertices: the left half by name, the rest by mirroring."""
     lid, line = rows["lid0"], rows["mouth"]
     up, low = rows["upperlip3"], rows["lowerlip3"]
     left = {k: int(rows[f"landmark{k}"][0]) for k in (*_LANDMARKS, *_JAW_HEIGHTS)}
@@ -200,10 +207,12 @@ def own_topology() -> OwnTopology:
     z = z + fade * shape.feature_depth(xy[:, 0], xy[:, 1])
     eye = np.array([shape.EYE_X, 0.0, shape.EYEBALL_Z])
     floor = shape.lid_floor(xy, eye, shape.EYEBALL_RADIUS + shape.LID_THICKNESS)
+    # No lid may lie inside the eyeball.
     z = np.where(front, np.maximum(z, floor), z)
     below = np.arange(n) >= n - (len(rows["mouth"]) - 1)
 
     on_mid = ab[:, 0] < 1e-9
+    # Points on the midline are their own mirror image; only the others are duplicated.
     mirror = np.where(on_mid, np.arange(n), n + np.cumsum(~on_mid) - 1)
     other = np.flatnonzero(~on_mid)
     flip = np.array([-1.0, 1.0])
@@ -211,6 +220,7 @@ def own_topology() -> OwnTopology:
         [np.column_stack([xy, z]), np.column_stack([xy[other] * flip, z[other]])]
     )
     disc = np.concatenate([ab, ab[other] * flip])
+    # Mirroring flips the winding, so the corners of the right half are reversed.
     faces = np.concatenate([triangles, mirror[triangles][:, ::-1]])
     psi, below = (np.concatenate([v, v[other]]) for v in (psi, below))
     half = EYE_POINTS // 2

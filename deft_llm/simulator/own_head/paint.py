@@ -1,4 +1,4 @@
-"""Where what is on the own head: parts, hairline, and the map that its texture is painted by."""
+"""Materials, hairline and skin map of the own head."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from deft_llm.simulator.own_head.mesh import OwnTopology
 from deft_llm.simulator.own_head.parts import SHELLS
 from deft_llm.simulator.own_head.shape import Array, smoothstep
 
-IRIS_ANGLE = 0.505  # of the limbus on the eyeball, radians: an iris of 11.8 mm
+IRIS_ANGLE = 0.505  # polar angle of the limbus on the eyeball, rad: an iris of 11.8 mm
 _PARTS = {"left eye": "eye_white", "right eye": "eye_white", "mouth": "mouth", "teeth": "teeth"}
 
 
 def skin_map(topology: OwnTopology, look: Look) -> SkinMap:
-    """The map of an identity; the atlas is the mesh's own frontal plane."""
+    """The skin map of an identity; the atlas is the mesh's own frontal plane."""
     front = topology.psi < np.pi / 2
     atlas = topology.plane.copy()
     for name, side in (("left eye", 0), ("right eye", 1)):
         ball = topology.part == SHELLS.index(name)
         ray = topology.reference[ball] - topology.eyes[side]
         atlas[ball] = ray[:, :2] / (shape.EYEBALL_RADIUS * np.sin(IRIS_ANGLE))
+    # -9 cm: far below the hairline, so that no hair grows on eyes, ears or neck.
     over = np.where(topology.part == 0, over_hairline(topology.reference, front, look), -9.0)
     base = bare_skin(topology.reference, topology.plane, front, look)
     neck = topology.part == SHELLS.index("neck")
@@ -39,7 +40,7 @@ def skin_map(topology: OwnTopology, look: Look) -> SkinMap:
 
 
 def parts(topology: OwnTopology) -> NDArray[np.uint8]:
-    """(F,) index in `MATERIALS`, one of `texture.PARTS`, of every triangle."""
+    """(F,) index in `MATERIALS` of every triangle, one of `texture.GIVEN_MATERIALS`."""
     part = topology.part[topology.triangles[:, 0]]
     table = np.zeros(len(SHELLS), np.uint8)
     for name, kind in _PARTS.items():
@@ -66,6 +67,7 @@ def over_hairline(points: Array, front: NDArray[np.bool_], look: Look) -> Array:
     """How far points (N, 3) of the reference head lie above the hairline, cm; negative below."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     line = look.hairline - 0.05 * x**2 - 4.2 * smoothstep(x, 5.2, 7.0)
+    # Behind the outline the hair reaches down to the nape.
     line = np.where(front, line, -1.5 - 5.0 * smoothstep(-z, 1.0, 4.0))
     over: Array = y - line
     return over

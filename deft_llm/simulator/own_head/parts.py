@@ -1,4 +1,4 @@
-"""Parts of the own head that are not skull: eyeballs, mouth, teeth, ears, neck."""
+"""Parts of the own head other than the skull: eyeballs, mouth, teeth, ears, neck."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Part = tuple[str, Array, NDArray[np.int64], Array | None]
 
 
 def grid_cells(rows: int, columns: int) -> NDArray[np.int64]:
-    """Triangles of a rows x columns grid; outwards if columns run to +x and rows to -y."""
+    """Triangles of a rows x columns grid; they face +z if columns run to +x and rows to -y."""
     i, j = np.meshgrid(np.arange(rows - 1), np.arange(columns - 1), indexing="ij")
     a = (i * columns + j).ravel()
     b, c, d = a + 1, a + columns, a + columns + 1
@@ -51,6 +51,7 @@ def _eyeball(side: float) -> tuple[Array, NDArray[np.int64]]:
         a, b = 1 + ring * EYE_SEGMENTS + k, 1 + ring * EYE_SEGMENTS + (k + 1) % EYE_SEGMENTS
         c, d = a + EYE_SEGMENTS, b + EYE_SEGMENTS
         cells += [np.stack([a, c, b], axis=1), np.stack([b, c, d], axis=1)]
+    # The right eye is mirrored in x, which flips the winding.
     triangles = np.concatenate(cells)
     return vertices, triangles if side > 0 else triangles[:, ::-1]
 
@@ -79,7 +80,7 @@ def _neck() -> Array:
 
 
 def all_parts() -> Iterator[Part]:
-    """Each part as (name, vertices, triangles, frontal anchor that it follows, or None)."""
+    """Each part as (name, vertices, triangles, frontal anchor it moves with, or None)."""
     for side, name in ((1.0, "left"), (-1.0, "right")):
         yield f"{name} eye", *_eyeball(side), np.array([side * shape.EYE_X, 0.0])
     mouth = np.array([0.0, shape.MOUTH_Y])

@@ -1,10 +1,10 @@
 """The reference face of the own head, as formulas: outline, depth, eyes, brows and mouth.
 
 The proportions are those of the mean 68-point face (eye centres 6.3 cm apart). A point of the
-face is addressed by its frontal position (x, y) in cm; x is taken as |x|, so everything is
-symmetric. The skull is a generalised ellipsoid: at polar angle phi about `CENTRE` its outline has
-the radius `outline(phi)`, and psi in 0..pi runs from the middle of the face over the outline
-(pi/2) to the back of the head. Features are analytic bumps on the depth.
+face is given by its frontal position (x, y) in cm; functions use |x|, so everything is symmetric.
+The skull is a generalised ellipsoid: at polar angle phi about (0, `CENTRE_Y`) its outline has the
+radius `outline(phi)`, and psi in 0..pi runs from the middle of the face over the outline (pi/2) to
+the back of the head. Features are analytic bumps on the depth.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ _nose_width = PchipInterpolator([-5.0, -3.7, -2.5, 0.0, 1.5, 2.2], [1.0, 0.95, 0
 def _outline_spline() -> CubicSpline:
     phi = np.arctan2(_OUTLINE[:, 1] - CENTRE_Y, _OUTLINE[:, 0])
     radius = np.hypot(_OUTLINE[:, 0], _OUTLINE[:, 1] - CENTRE_Y)
+    # Zero slope at chin and crown, or the mirrored half would join at a kink.
     return CubicSpline(phi, radius, bc_type=((1, 0.0), (1, 0.0)))
 
 
@@ -60,7 +61,7 @@ def bump(x: Array, y: Array, cx: float, cy: float, sx: float, sy: float) -> Arra
 
 
 def frontal_to_disc(xy: Array) -> Array:
-    """Frontal positions (N, 2) inside the outline to the disc, where distance is arc-like."""
+    """Map frontal positions (N, 2) inside the outline to the disc, where distance is arc-like."""
     phi = np.arctan2(xy[:, 1] - CENTRE_Y, np.abs(xy[:, 0]))
     psi = np.arcsin(np.clip(outline_share(xy), 0.0, 1.0))
     radius = outline(phi) * psi
@@ -68,7 +69,7 @@ def frontal_to_disc(xy: Array) -> Array:
 
 
 def disc_to_head(ab: Array) -> tuple[Array, Array, Array]:
-    """Points of the disc (N, 2), x >= 0, to (frontal xy (N, 2), psi (N,), z without features)."""
+    """Map disc points (N, 2), x >= 0, to (frontal xy (N, 2), psi (N,), z without features)."""
     phi = np.arctan2(ab[:, 1] - CENTRE_Y, ab[:, 0])
     size = outline(phi)
     psi = np.minimum(np.hypot(ab[:, 0], ab[:, 1] - CENTRE_Y) / size, np.pi)
@@ -82,7 +83,7 @@ def disc_to_head(ab: Array) -> tuple[Array, Array, Array]:
 
 
 def outline_share(xy: Array) -> Array:
-    """How far out frontal positions (N, 2) lie: 0 in the middle of the face, 1 on its outline."""
+    """Relative radius of frontal positions (N, 2): 0 at mid-face, 1 on the outline."""
     x, y = np.abs(xy[:, 0]), xy[:, 1] - CENTRE_Y
     share: Array = np.hypot(x, y) / outline(np.arctan2(y, x))
     return share
@@ -97,6 +98,7 @@ def eye_contour(angle: Array, offset: float = 0.0) -> Array:
     """
     cos, sin = np.cos(angle), np.sin(angle)
     height = np.where(sin > 0, EYE_UPPER, EYE_LOWER)
+    # An exponent above 1 narrows the eye towards its corners.
     almond = np.sign(sin) * np.abs(sin) ** 1.1
     x = EYE_X + (EYE_HALF_WIDTH + offset) * cos
     y = height * almond + offset * sin + 0.06 * cos
@@ -104,7 +106,7 @@ def eye_contour(angle: Array, offset: float = 0.0) -> Array:
 
 
 def mouth_line(x: Array) -> Array:
-    """Y of the line between the closed lips; the corners' height beyond them."""
+    """Y of the line between the closed lips; beyond the corners, the corners' height."""
     t = np.clip(np.abs(x) / MOUTH_HALF_WIDTH, 0.0, 1.0)
     return MOUTH_Y + 0.1 * np.cos(3.0 * np.pi * t) * (1.0 - t) ** 1.0 - 0.1 * (1.0 - t * t)
 
@@ -118,7 +120,7 @@ def lip_borders(x: Array) -> tuple[Array, Array]:
 
 
 def feature_depth(x: Array, y: Array) -> Array:
-    """What the features add to the depth at |x|, y: nose, brows, sockets, cheeks, lips, chin."""
+    """Depth added at |x|, y by the features: nose, brows, sockets, cheeks, lips, chin."""
     d = _nose_height(np.clip(y, -6.0, 2.2)) * np.exp(
         -(np.abs(x / _nose_width(np.clip(y, -5.0, 2.2))) ** 2.4)
     )
@@ -143,7 +145,7 @@ def _lip_depth(x: Array, y: Array) -> Array:
 
 
 def lid_floor(xy: Array, eye: Array, radius: float) -> Array:
-    """Lowest depth that keeps points outside a ball: its surface, -inf beside it.
+    """Lowest z that keeps points outside a ball: its front surface; -inf beside the ball.
 
     Args:
         xy: (N, 2) positions.

@@ -1,7 +1,7 @@
-"""What stands between a head and a recorded frame: projection, light, background, sensor.
+"""From a head to a recorded frame: projection, light, background and sensor.
 
-Colours are display values in 0..1 (linear albedo to the power 1 / 2.2); light is added up in
-linear terms, on the Gaussians and not on the pixels, so that no pixel costs a power function.
+Colours are display values in 0..1 (linear albedo to the power 1 / 2.2). Light is summed in linear
+values per Gaussian instead of per pixel, so no pixel needs a power function.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 _DISPLAY_GAMMA = 2.2
 _NOISE_BANK = 1 << 20
 WET = np.float32(0.2)
-"""Gloss above which a surface is wet: its highlight is that of Blinn's exponent 128, not 16."""
+"""Gloss above which a surface is wet: Blinn's exponent for its highlight is 128, not 16."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -44,13 +44,14 @@ class View:
         depth = self.distance - (0.0 if self.orthographic else points[..., 2])
         scale = np.float32(self.focal) / depth
         x = np.float32(self.centre[0]) + scale * points[..., 0]
+        # Image y points down, head y up.
         y = np.float32(self.centre[1]) - scale * points[..., 1]
         return np.stack([x, y], axis=-1).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How the face sits in the frame.
+    """Size and position of the face in the frame.
 
     Attributes:
         interocular: Pixels between the eye centres of a frontal face.
@@ -73,6 +74,7 @@ class Framing:
         Returns:
             The camera; the head's origin must lie at the height of the eyes.
         """
+        # The eyes lie at `distance`, so this scale shows them `interocular` px apart there.
         focal = self.interocular * self.distance / eye_gap
         centre = (self.place[0] * size, self.place[1] * size)
         return View(focal, self.distance + eye_depth, centre)
@@ -80,7 +82,7 @@ class Framing:
 
 @dataclass(frozen=True)
 class Light:
-    """Ambient and one directional light.
+    """Ambient light and one directional light.
 
     Attributes:
         direction: Unit vector from the face to the light, head axes.
@@ -88,8 +90,8 @@ class Light:
         gain: Overall brightness, about 1.
         tint: (r, g, b) about 1.
         flicker: Relative amplitude of the slow flicker.
-        flicker_hz: Its frequency.
-        flicker_phase: Its phase at time 0, rad.
+        flicker_hz: Frequency of the flicker.
+        flicker_phase: Phase of the flicker at time 0, rad.
     """
 
     direction: tuple[float, float, float]
@@ -111,10 +113,10 @@ class Light:
         """Lambert's law and Blinn's highlight on every Gaussian.
 
         J. F. Blinn, "Models of light reflection for computer synthesized pictures" (SIGGRAPH
-        1977), seen from far in front: the half vector is that of the light and +z.
+        1977), seen from far in front: the half vector lies between the light and +z.
 
         Args:
-            albedo: (N, C) display values, already through :meth:`Sensor.develop`.
+            albedo: (N, C) display values, from :meth:`Sensor.develop`.
             normals: (N, 3) unit, head axes.
             seconds: Time, for the flicker.
             share: (N,) share of the light that reaches the Gaussian, in 0..1.
@@ -140,7 +142,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Sensor:
-    """Lens and chip.
+    """Lens and image sensor.
 
     Attributes:
         grey: A monochrome camera: the three channels are equal.
@@ -174,6 +176,7 @@ class Sensor:
         rng = np.random.default_rng(self.background_seed)
         channels = 1 if self.grey else 3
         cells = int(rng.integers(3, 8))
+        # Mostly shared by the channels: walls are nearly grey.
         smooth = rng.standard_normal((cells, cells, 1)) + 0.2 * rng.standard_normal(
             (cells, cells, channels)
         )
@@ -191,13 +194,14 @@ class Sensor:
             colour: (H, W, C) summed display colours.
             clear: (H, W) transmittance to the background.
             backdrop: (H, W, C).
-            index: Frame number; the noise depends on it and on the seed alone.
+            index: Frame number; the noise depends only on it and on the seed.
 
         Returns:
             uint8 RGB (H, W, 3).
         """
         height, width, channels = colour.shape
         rng = np.random.default_rng([self.noise_seed, index])
+        # One random start per row: drawing a fresh normal sample per pixel is far slower.
         starts = rng.integers(0, _NOISE_BANK - width * channels, height)
         frame: NDArray[np.uint8] = _expose(
             colour,
@@ -256,7 +260,7 @@ def draw_sensor(rng: np.random.Generator) -> Sensor:
 
 @lru_cache(maxsize=1)
 def _noise_bank() -> Floats:
-    """Standard normal samples that all frames of all clips read from random places."""
+    """Standard normal samples; every frame reads runs of them from random positions."""
     return np.random.default_rng(0).standard_normal(_NOISE_BANK, np.float32)
 
 
@@ -270,9 +274,11 @@ def _shade(albedo, normals, direction, half, ambient, gain, share, gloss):  # ty
             + normals[n, 2] * direction[2]
         )
         light = gain * (ambient + (np.float32(1) - ambient) * max(np.float32(0), cosine))
+        # The product of powers is the power of the product: one power lights all channels.
         factor = (light * share[n]) ** np.float32(1 / _DISPLAY_GAMMA)
         toward = normals[n, 0] * half[0] + normals[n, 1] * half[1] + normals[n, 2] * half[2]
         shine = np.float32(0)
+        # Off the highlight the power is negligible: 0.8^16 is below 0.03.
         if toward > np.float32(0.8):
             power = toward * toward  # to the 16th by squaring
             power *= power
@@ -286,6 +292,7 @@ def _shade(albedo, normals, direction, half, ambient, gain, share, gloss):  # ty
         for c in range(albedo.shape[1]):
             value = albedo[n, c] * factor
             if shine > np.float32(1e-3):
+                # A highlight adds to linear light: convert this Gaussian to linear and back.
                 linear = value ** np.float32(_DISPLAY_GAMMA) + shine
                 value = linear ** np.float32(1 / _DISPLAY_GAMMA)
             out[n, c] = value
@@ -302,10 +309,12 @@ def _expose(colour, clear, backdrop, bank, starts, read, shot):  # type: ignore[
             for c in range(channels):
                 value = colour[y, x, c] + clear[y, x] * backdrop[y, x, c]
                 value = min(max(value, np.float32(0)), np.float32(1))
+                # Shot noise: its variance grows with the light.
                 noise = math.sqrt(read + shot * value) * bank[at]
                 at += 1
                 level = np.float32(255) * value + noise + np.float32(0.5)
                 frame[y, x, c] = np.uint8(min(max(level, np.float32(0)), np.float32(255)))
+            # A grey camera has one channel; RGB frames repeat it.
             for c in range(channels, 3):
                 frame[y, x, c] = frame[y, x, 0]
     return frame

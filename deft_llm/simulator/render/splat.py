@@ -1,9 +1,9 @@
-"""Gaussians bound to a triangle mesh, splatted to an image, its exact flow and its mask.
+"""Splatting of Gaussians bound to a triangle mesh: the image, its exact flow and its mask.
 
 The binding is that of GaussianAvatars (Qian et al., CVPR 2024, arXiv 2312.02069): a Gaussian
-lives in the local frame of a triangle and moves with it. Ours differs in one point: the frame is
-the triangle's two edge vectors rather than a rotation and one mean scale, so that a splat also
-follows stretch and shear, its centre being a fixed barycentric point of the mesh. Projection and
+lives in the local frame of a triangle and moves with it. We differ in one point: the frame is
+the triangle's two edge vectors instead of a rotation and one mean scale. The centre is a fixed
+barycentric point of the mesh, so a splat also follows stretch and shear. Projection and
 front-to-back compositing are those of 3D Gaussian splatting (Kerbl et al., SIGGRAPH 2023); flow
 and mask follow "splatting rasterization" (SRFlow, arXiv 2601.06479).
 
@@ -59,17 +59,17 @@ class Gaussians:
 
 @dataclass(frozen=True)
 class Splats:
-    """Gaussians as one view sees one state of the mesh.
+    """The Gaussians of one mesh state, projected into one view.
 
     Attributes:
         mean: (N, 2) centres in pixels.
         frame: (N, 4) the 2x2 matrices B (row-major) with projected covariance B B^T; its columns
             are axes that stay attached to the mesh.
         depth: (N,) distance from the camera, cm.
-        facing: (N,) bool, the triangle's front side is seen.
+        facing: (N,) bool, True where the triangle shows its front side.
         normal: (N, 3) unit normals, head axes, smooth across triangles.
-        slope: (N, 2) how the depth grows to the right and down, cm / px.
-        layer: (N,) what they are drawn in the order of; the depth where None.
+        slope: (N, 2) depth gradient to the right and down, cm / px.
+        layer: (N,) drawing order, front first; None draws by depth.
     """
 
     mean: Floats
@@ -83,7 +83,7 @@ class Splats:
 
 @dataclass(frozen=True)
 class Raster:
-    """All that one compositing pass yields; what is not colour is 0 (surface -1) off the mask.
+    """Result of one compositing pass; depth, normal and flow are 0 off the mask, surface is -1.
 
     Attributes:
         colour: (H, W, C) weighted sum of the colours.
@@ -91,7 +91,7 @@ class Raster:
         mask: (H, W) bool, the weights sum to more than one half.
         depth: (H, W) weighted mean distance from the camera, cm.
         normal: (H, W, 3) weighted mean normal of unit length, head axes.
-        surface: (H, W) int32, the Gaussian at which the weights pass one half.
+        surface: (H, W) int32, the Gaussian at which the summed weights pass one half.
         flow: (2, H, W) pixels, by carried splats (flow B of the specification); None without a
             second state.
         centre_flow: (2, H, W) pixels, by the motion of centres (flow A); None likewise.
@@ -110,13 +110,13 @@ class Raster:
 def bind(vertices: Floats, triangles: NDArray[np.int32], spacing: Floats | float) -> Gaussians:
     """Cover a mesh with Gaussians.
 
-    A triangle is cut into m^2 congruent pieces, each of which carries one Gaussian.
+    Each triangle is cut into m^2 congruent pieces, and each piece carries one Gaussian.
 
     Args:
         vertices: (V, 3) the mesh at rest, cm.
         triangles: (F, 3) corners, counter-clockwise seen from outside.
-        spacing: Wanted distance between neighbours, cm, for all or for each triangle (F,);
-            a triangle that is smaller carries one Gaussian, one with infinite spacing none.
+        spacing: Target distance between neighbours, cm, for all or for each triangle (F,).
+            A smaller triangle carries one Gaussian, one with infinite spacing none.
 
     Returns:
         The Gaussians, ordered by triangle.
@@ -124,6 +124,7 @@ def bind(vertices: Floats, triangles: NDArray[np.int32], spacing: Floats | float
     corners = vertices[triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = 0.5 * np.linalg.norm(normals, axis=1)
+    # A triangular lattice with this spacing has one point per sqrt(3)/2 spacing^2.
     cuts = np.maximum(1, np.rint(np.sqrt(area / math.sqrt(0.75)) / spacing)).astype(int)
     cuts[np.isinf(np.broadcast_to(spacing, cuts.shape))] = 0
     index, weights, scale = [], [], []
@@ -147,6 +148,8 @@ def bind(vertices: Floats, triangles: NDArray[np.int32], spacing: Floats | float
 
 def _piece_centres(m: int) -> NDArray[np.float64]:
     """Barycentric centres (m*m, 3) of the congruent pieces of a triangle cut m times a side."""
+    # Centroids, in units of a piece, of the pieces that point like the triangle and of those
+    # that are upside down.
     upright = [(i + 1 / 3, j + 1 / 3) for i in range(m) for j in range(m - i)]
     flipped = [(i + 2 / 3, j + 2 / 3) for i in range(m) for j in range(m - i - 1)]
     second, third = np.array(upright + flipped).T / m
@@ -203,24 +206,25 @@ def rasterize(
     """Image, flow, mask, depth, normals and surface from one compositing pass.
 
     Pixel weights are w_i = a_i prod_{j<i} (1 - a_j) with
-    a_i = min(0.99, opacity_i exp(-0.5 (x - m_i)^T S_i^-1 (x - m_i))). A pixel's flow is the mean,
-    so weighted, of m'_i - m_i (A), or of m'_i + C_i (x - m_i) - x with the matrix C_i that
-    carries the splat's axes from the first state to the second (B).
+    a_i = min(0.99, opacity_i exp(-0.5 (x - m_i)^T S_i^-1 (x - m_i))). A pixel's flow is the
+    weighted mean of m'_i - m_i (A), or of m'_i + C_i (x - m_i) - x, where the matrix C_i maps the
+    splat's axes from the first state to the second (B).
 
     Args:
-        splats: From :func:`place`; their weights decide.
+        splats: From :func:`place`; their weights are used for all layers.
         opacity: (N,) peak alphas.
-        colours: (N, C) shaded.
+        colours: (N, C) shaded colours.
         size: (H, W).
         after: The same Gaussians in a second state, for the flow.
-        low_pass: px^2 added to the covariances; a camera's blur goes in here.
-        threads: How many draw; the result is the same for any number.
+        low_pass: px^2 added to the covariances; includes the camera's blur.
+        threads: Number of drawing threads; the result does not depend on it.
 
     Returns:
         The layers.
     """
     features, values, slopes = [colours, splats.normal], [splats.depth[:, None]], [splats.slope]
     if after is not None:
+        # Flow A blends this as a plain feature; flow B blends the same values with slopes.
         moved = after.mean - splats.mean
         features.append(moved)
         values.append(moved)
@@ -256,9 +260,9 @@ def composite(
     Args:
         splats: From :func:`place`.
         opacity: (N,) peak alphas.
-        features: (N, C) for example shaded colours.
+        features: (N, C), for example shaded colours.
         size: (H, W).
-        low_pass: px^2 added to the covariances; a camera's blur goes in here.
+        low_pass: px^2 added to the covariances; includes the camera's blur.
 
     Returns:
         The weighted sum (H, W, C) and the transmittance (H, W) left for the background.
@@ -277,7 +281,7 @@ def flow(
     """The exact flow between two states, with the weights of the first.
 
     Args:
-        before: State of the first frame; its weights decide.
+        before: State of the first frame; the blending weights come from it.
         after: State of the second frame, the same Gaussians.
         opacity: (N,) peak alphas.
         size: (H, W).
@@ -291,6 +295,7 @@ def flow(
     """
     turned = kernels.carry(before.frame, after.frame)
     if mode == "centre":
+        # Without the linear term every pixel of a splat moves as its centre does.
         turned[:] = 0
     nothing = np.empty((len(opacity), 0), np.float32)
     slanted = after.mean - before.mean, turned
@@ -298,6 +303,7 @@ def flow(
     assert summed is not None
     weight = 1 - clear
     mask = weight > 0.5
+    # The mask has weight > 0.5, so the clamp only avoids dividing by 0 off the mask.
     share = (mask / np.maximum(weight, 0.5)).astype(np.float32)
     return summed * share, mask
 
@@ -313,9 +319,10 @@ def _draw(
     surface: NDArray[np.int32] | None = None,
     threads: int = 1,
 ) -> tuple[Floats, Floats, Floats | None]:
-    """Sums of features (H, W, C), transmittance (H, W), sums of what is slanted (K, H, W).
+    """Sums of features (H, W, C), transmittance (H, W), sums of slanted values (K, H, W).
 
-    Slanted are values (N, K) at the centre with their slopes (N, 2 K) to the right and down.
+    Slanted values vary linearly within a splat: values (N, K) at the centre, and slopes (N, 2 K)
+    to the right and down.
     """
     features = np.ascontiguousarray(features, np.float32)
     summed = np.zeros((*size, features.shape[1]), np.float32)
@@ -331,25 +338,28 @@ def _draw(
     if threads <= 1:
         kernels.composite(0, last, *drawn, *layers)
     else:
-        # Plain threads around a loop that lets go of the interpreter: numba's own would not
-        # survive a fork, and a loader of training data may do that.
+        # Plain Python threads around a kernel that releases the GIL: numba's own threads do not
+        # survive a fork, and a training data loader may fork.
         with ThreadPoolExecutor(threads) as pool:
+            # A band is a set of rows that only one task writes, so the threads need no lock.
             for done in [
                 pool.submit(kernels.composite, band, band + 1, *drawn, *layers)
                 for band in range(last)
             ]:
+                # result() re-raises a thread's error; otherwise a failed band would stay blank.
                 done.result()
     return summed, clear, planes
 
 
 def _front_to_back(splats: Splats) -> NDArray[np.int64]:
-    """Front-facing Gaussians by layer.
+    """Indices of the front-facing Gaussians, sorted by layer.
 
-    The bits of positive floats sort like the floats; two passes over 16-bit keys, which numpy
-    sorts by radix, take a third of the time of one over floats.
+    The bit patterns of positive floats sort like the floats themselves. Two passes over 16-bit
+    keys, which numpy sorts by radix, take a third of the time of one sort of floats.
     """
     seen = np.flatnonzero(splats.facing)
     layer = (splats.depth if splats.layer is None else splats.layer)[seen]
+    # Negative floats would sort in reverse, and after all positive ones.
     bits = np.maximum(layer, np.float32(0)).view(np.uint32)
     order = np.argsort(bits.astype(np.uint16), kind="stable")
     return seen[order[np.argsort((bits[order] >> 16).astype(np.uint16), kind="stable")]]

@@ -1,7 +1,7 @@
 """The inner loops of the rasterizer, compiled by numba.
 
 Letters: N Gaussians, V vertices, F triangles, C channels, H x W pixels; float32 throughout. The
-functions of `splat.py` call these and say what their arguments mean.
+functions of `splat.py` call these kernels and document their arguments.
 """
 
 # mypy: disable-error-code=no-untyped-def
@@ -16,7 +16,7 @@ from numba import njit
 CUTOFF = 2.5  # a splat ends at this many standard deviations
 MAX_ALPHA = 0.99
 BAND = 16  # rows of an image that one thread draws at a time
-_MIN_AXIS = 0.15  # px; thinner splats have no inverse worth using when they carry pixels
+_MIN_AXIS = 0.15  # px; the inverse of a thinner splat is too unstable to carry pixels
 
 
 @njit(cache=True, fastmath=True)
@@ -52,7 +52,7 @@ _L11 = np.float32(math.sqrt(1 / 18 - 1 / 72))
 
 @njit(cache=True, fastmath=True, inline="always")
 def _norm(frame, g):
-    """Of a matrix B, (N, 4); |det B| over it bounds the smallest axis from below."""
+    """Frobenius norm of a splat's B; |det B| over it bounds the smallest axis from below."""
     a, b, c, d = frame[g, 0], frame[g, 1], frame[g, 2], frame[g, 3]
     return math.sqrt(a * a + b * b + c * c + d * d)
 
@@ -84,6 +84,7 @@ def place(corners, weights, scale, vertices, vertex_normal, focal, distance, cx,
         length = math.sqrt(normal[g, 0] ** 2 + normal[g, 1] ** 2 + normal[g, 2] ** 2)
         for c in range(3):
             normal[g, c] /= length + np.float32(1e-12)
+        # Distance along the viewing axis, not along the ray.
         depth[g] = distance - p[2]
         reach = distance if orthographic else depth[g]
         s = focal / reach
@@ -98,8 +99,11 @@ def place(corners, weights, scale, vertices, vertex_normal, focal, distance, cx,
         frame[g, 2] = v1 * _L00 + v2 * _L10
         frame[g, 3] = v2 * _L11
         det = u1 * v2 - u2 * v1
+        # Corners run counter-clockwise with y up; v points down, so a front side has det < 0.
         facing[g] = det < 0
         if abs(det) * np.float32(_L00 * _L11) >= np.float32(_MIN_AXIS) * _norm(frame, g):
+            # Depth falls as z grows: solve slope . (u, v) = -e[2] for both edges. Edge-on splats
+            # keep slope 0.
             slope[g, 0] = (e2[2] * v1 - e1[2] * v2) / det
             slope[g, 1] = (e1[2] * u2 - e2[2] * u1) / det
     return mean, frame, depth, facing, normal, slope
@@ -107,7 +111,7 @@ def place(corners, weights, scale, vertices, vertex_normal, focal, distance, cx,
 
 @njit(cache=True, fastmath=True)
 def outline(order, mean, frame, low_pass, height):
-    """Ellipses in drawing order: inverses of B B^T + low_pass I and the rows that they touch.
+    """Ellipses in drawing order: inverses of B B^T + low_pass I, and the rows they cover.
 
     Returns:
         Inverses (M, 3) as (xx, xy, yy), and first and last row (M, 2); last < first for a splat
@@ -121,6 +125,7 @@ def outline(order, mean, frame, low_pass, height):
         xx, xy, yy = a * a + b * b + low_pass, a * c + b * d, c * c + d * d + low_pass
         inverse = np.float32(1) / (xx * yy - xy * xy)
         conic[k, 0], conic[k, 1], conic[k, 2] = yy * inverse, -xy * inverse, xx * inverse
+        # yy is the variance along y, so this is the ellipse's exact vertical extent.
         half_height = np.float32(CUTOFF) * math.sqrt(yy)
         rows[k, 0] = max(0, math.ceil(mean[g, 1] - half_height))
         rows[k, 1] = min(height - 1, math.floor(mean[g, 1] + half_height))
@@ -129,10 +134,11 @@ def outline(order, mean, frame, low_pass, height):
 
 @njit(cache=True)
 def bands(rows, height):
-    """Splats of each band of ``BAND`` rows, in drawing order.
+    """Sort the splats into bands of ``BAND`` rows, each in drawing order.
 
     Returns:
-        Where each band starts in the list (bands + 1,), and the list: places in drawing order.
+        Start of each band in the list (bands + 1,), and the list itself: positions in drawing
+        order.
     """
     count = (height + BAND - 1) // BAND
     starts = np.zeros(count + 1, np.int64)
@@ -142,6 +148,7 @@ def bands(rows, height):
                 starts[band + 1] += 1
     for band in range(count):
         starts[band + 1] += starts[band]
+    # Counting sort: the first pass counted, this one fills; it keeps the drawing order.
     free = starts[:-1].copy()
     listed = np.empty(starts[-1], np.int32)
     for k in range(len(rows)):
@@ -154,7 +161,7 @@ def bands(rows, height):
 
 @njit(cache=True, fastmath=True, inline="always")
 def _span(qxx, qxy, qyy, mx, dy, width):
-    """First and last pixel of a row inside the cutoff ellipse; last < first when none is."""
+    """First and last pixel of a row inside the cutoff ellipse; last < first for an empty row."""
     inside = qxy * qxy * dy * dy - qxx * (qyy * dy * dy - np.float32(CUTOFF * CUTOFF))
     if inside <= 0:
         return 0, -1
@@ -184,14 +191,14 @@ def composite(
 ):
     """Blend the bands ``first_band <= b < last_band`` front to back.
 
-    Adds weighted features (N, C) into ``summed`` (H, W, C), dims ``clear`` (H, W); adds what
-    varies within a splat, ``values`` (N, K) plus ``slopes`` (N, 2 K) times the way from its
-    centre, into ``planes`` (K, H, W) unless that is None; notes in ``surface`` (H, W), unless
-    None, the Gaussian at which the weights pass one half. A pixel sees its splats in drawing
-    order whatever the bands, so that they can be drawn by any number of threads without changing
-    a bit.
+    Adds the weighted features (N, C) to ``summed`` (H, W, C) and lowers the transmittance
+    ``clear`` (H, W). If ``planes`` (K, H, W) is given, adds the values that vary within a splat:
+    ``values`` (N, K) plus ``slopes`` (N, 2 K) times the offset from its centre. If ``surface``
+    (H, W) is given, stores there the Gaussian at which the weights pass one half. Each pixel sees
+    its splats in drawing order whatever the bands, so any number of threads gives the same bits.
     """
     _, width, channels = summed.shape
+    # A plain 0.5 is float64 in numba and would promote the comparison.
     half_way = np.float32(0.5)
     for band in range(first_band, last_band):
         for at in range(starts[band], starts[band + 1]):
@@ -206,8 +213,9 @@ def composite(
                 left, right = _span(qxx, qxy, qyy, mx, dy, width)
                 if right < left:
                     continue
-                # exp of a quadratic along the row: two products a pixel instead of an exp.
-                # Leaving finished pixels early was measured to be slower than going on.
+                # Along a row alpha is exp of a quadratic: its ratio from pixel to pixel changes by
+                # a constant factor, so two products replace an exp. Skipping pixels that are
+                # already opaque was measured to be slower.
                 dx = np.float32(left) - mx
                 form = qxx * dx * dx + np.float32(2) * qxy * dx * dy + qyy * dy * dy
                 alpha = opacity[g] * math.exp(np.float32(-0.5) * form)
@@ -231,10 +239,10 @@ def composite(
 
 @njit(cache=True, fastmath=True)
 def finish(summed, planes, clear, channels):
-    """Sums to means: what `splat.Raster` holds.
+    """Turn sums into means, for the fields of `splat.Raster`.
 
-    Features are the colours, the normal and, where there is flow, the motion of the centre;
-    ``planes`` are the depth and, where there is flow, its two components.
+    The features are the colours, the normal and, with flow, the motion of the centre; ``planes``
+    are the depth and, with flow, its two components.
     """
     height, width = clear.shape
     moving = len(planes) > 1
@@ -268,10 +276,10 @@ def finish(summed, planes, clear, channels):
 
 @njit(cache=True)
 def carry(before, after):
-    """C - I for each Gaussian, row-major (N, 4), where C = B' B^-1 carries its axes along.
+    """C - I for each Gaussian, row-major (N, 4), where C = B' B^-1 maps its axes to the new state.
 
-    A splat seen edge-on has no inverse worth using: there C is the similarity (turn and scale)
-    that carries its long axis.
+    The inverse of a splat seen edge-on is unstable. There C is the similarity (rotation and
+    scale) that maps its long axis.
     """
     turned = np.empty_like(before)
     for g in range(before.shape[0]):
@@ -283,6 +291,7 @@ def carry(before, after):
             turned[g, 0], turned[g, 1] = (pa * d - pb * c) / det, (pb * a - pa * b) / det
             turned[g, 2], turned[g, 3] = (pc * d - pd * c) / det, (pd * a - pc * b) / det
             continue
+        # Direction of the largest eigenvector of B B^T.
         angle = 0.5 * math.atan2(2 * (a * c + b * d), a * a + b * b - c * c - d * d)
         x, y = math.cos(angle), math.sin(angle)  # the long axis
         p, q = a * x + c * y, b * x + d * y

@@ -1,1 +1,1 @@
-"""What happens in a clip: its specification, performance, distractors, and the clip itself."""
+"""Content of a clip: its recipe, performance and distractors, and the rendered clip."""

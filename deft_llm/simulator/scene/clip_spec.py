@@ -1,8 +1,8 @@
-"""The recipe of one simulated clip, and how recipes are drawn.
+"""The recipe of one simulated clip, and the drawing of recipes.
 
 Emotions, AU combinations and phase durations follow `au_statistics.json`: counts over the
-published codings of CAS(ME)3 and DFME (durations also CASME II); aggregates only. The other
-distributions are those that the simulated benchmark pins (DESIGN, contracts).
+published codings of CAS(ME)3 and DFME (durations also CASME II), aggregates only. The simulated
+benchmark pins all other distributions (DESIGN, contracts).
 """
 
 from __future__ import annotations
@@ -61,29 +61,29 @@ Combinations = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """Everything that decides the bytes of a clip.
+    """Everything that determines the bytes of a clip.
 
     Attributes:
-        seed: Seed that it was drawn from.
+        seed: Seed that the recipe was drawn from.
         identity: Seed of the face.
         head: Name of the head model.
         size: Side of the square frames, px.
         fps: Frames per second.
         emotion: One of ``facs.EMOTIONS``; None without any AU.
-        aus: AU codes, ``("1", "L12")``; bare = both sides.
+        aus: AU codes, ``("1", "L12")``; a code without a side means both sides.
         amplitudes: For each AU its share of the clip's peak displacement, 0..1.
         asymmetry: For each AU the excess of the subject's left over the mean of both sides,
-            -1..1; without effect on AUs of one side.
+            -1..1; no effect on one-sided AUs.
         peak_px: Largest head-compensated displacement of skin from onset to apex, pixels of
             the canonical face.
-        curve: The expression over time; of no effect without AUs.
+        curve: The expression over time; no effect without AUs.
         blink: A blink, or None.
-        gaze: Where the eyes look.
+        gaze: Gaze direction over time.
         motion: Pose and drift of the head.
-        framing: The face in the frame.
+        framing: Size and position of the face in the frame.
         light: The light.
         sensor: The camera's sensor, and the background.
-        movements: What the face does besides, without annotation; none in the benchmark.
+        movements: Distractors, which are not annotated; none in the benchmark.
     """
 
     seed: int
@@ -113,11 +113,11 @@ class ClipSpec:
 
     @property
     def subject(self) -> str:
-        """Identity with its head: the unit that splits keep apart."""
+        """Head and identity; no subject is in two splits."""
         return f"{self.head}{self.identity:06d}"
 
     def annotation(self) -> Annotation:
-        """The coding; the interval is None for a clip without any AU."""
+        """The coding; the interval is None for a clip without AUs."""
         return Annotation(
             dataset=DATASET,
             subject=self.subject,
@@ -134,13 +134,14 @@ class ClipSpec:
 
     @classmethod
     def from_json(cls, text: str) -> ClipSpec:
-        """The spec of :meth:`to_json`.
+        """Read a spec written by :meth:`to_json`.
 
         Raises:
             UserError: If fields are missing or unknown.
         """
         values = json.loads(text)
         wanted = {field.name for field in fields(cls)}
+        # A missing field is an error even if it has a default: another version drew the spec.
         if set(values) != wanted:
             raise UserError(
                 f"clip spec with fields {sorted(values)}: expected {sorted(wanted)}; "
@@ -176,7 +177,7 @@ def _statistics() -> dict[str, Any]:
 
 
 def combinations() -> Combinations:
-    """Emotion -> AU combination ("4+L12") -> how often real codings have it."""
+    """Emotion -> AU combination ("4+L12") -> its count in real codings."""
     table: Combinations = _statistics()["combinations"]
     return table
 
@@ -192,13 +193,13 @@ def draw_spec(
 ) -> ClipSpec:
     """Draw one recipe; equal arguments give equal recipes.
 
-    Each group of fields has a random stream of its own, so that overriding one leaves the rest.
+    Each group of fields has its own random stream, so overriding one leaves the others as they are.
 
     Args:
-        seed: Seed of everything but the face.
+        seed: Seed of everything except the face.
         identity: Seed of the face; drawn from ``seed`` if None.
-        combination_weights: Emotion -> combination -> weight, in place of :func:`combinations`.
-        neutral_share: Share of clips without any AU.
+        combination_weights: Emotion -> combination -> weight; :func:`combinations` if None.
+        neutral_share: Share of clips without AUs.
         profile: Amplitudes, asymmetry and distractors, or a name in ``distractors.PROFILES``:
             "benchmark" (pinned, without distractors) or "varied" (micro to macro, one-sided and
             partial AUs, swallowing, speech, macro-expressions, tremor). Emotion, AU numbers and
@@ -210,8 +211,8 @@ def draw_spec(
         The recipe.
 
     Raises:
-        UserError: If an override is no field, the emotion has no combinations, or the profile
-            is unknown.
+        UserError: If an override is not a field, the emotion has no combinations, or the
+            profile is unknown.
     """
     known = {field.name for field in fields(ClipSpec)} - {"seed", "identity"}
     if unknown := sorted(set(overrides) - known):
@@ -220,6 +221,8 @@ def draw_spec(
         if profile not in PROFILES:
             raise UserError(f"profile {profile!r}: expected one of {', '.join(sorted(PROFILES))}")
         profile = PROFILES[profile]
+    # Streams 0 to 8 make the benchmark; 9 and 10 belong to the profiles, which therefore
+    # leave the emotion, the AU numbers and the curve of a seed as they are.
     streams = [np.random.default_rng([seed, k]) for k in range(11)]
     table = combinations() if combination_weights is None else combination_weights
     if "aus" in overrides:
@@ -233,7 +236,9 @@ def draw_spec(
     seconds = curve.frames / overrides.get("fps", fps)
     amplitudes = streams[2].uniform(0.5, 1.0, len(aus))
     if streams[9].random() < profile.partial:
+        # Log-uniform in 0.1..1.
         amplitudes = 0.1 * 10.0 ** streams[9].random(len(aus))
+    # One AU reaches the clip's full peak (an empty slice without AUs).
     amplitudes[: bool(aus)] = 1.0
     spread = profile.asymmetry
     drawn = ClipSpec(
@@ -259,6 +264,7 @@ def draw_spec(
         sensor=draw_sensor(streams[8]),
         movements=draw_movements(streams[10], seconds, profile, aus),
     )
+    # The overrides hold emotion and AUs as requested; the spec holds them as resolved above.
     return replace(drawn, **{**overrides, "emotion": emotion, "aus": aus})
 
 
@@ -271,6 +277,7 @@ def _draw_motion(streams: list[np.random.Generator], profile: Profile) -> HeadMo
 
 def _draw_blink(rng: np.random.Generator, seconds: float) -> Blink | None:
     blink = draw_blink(rng, seconds)
+    # Draw first and decide after, so that the stream advances equally either way.
     return blink if rng.random() < BLINK_SHARE else None
 
 
@@ -289,6 +296,7 @@ def _draw_expression(
         table = {wanted: table[wanted]} if wanted is not None else table
     if neutral:
         return None, ()
+    # Sorted, so that the draw does not depend on the order of the table's keys.
     rows = [(e, code, n) for e in sorted(table) for code, n in sorted(table[e].items())]
     counts = np.array([n for _, _, n in rows], float)
     emotion, code, _ = rows[rng.choice(len(rows), p=counts / counts.sum())]
@@ -298,7 +306,8 @@ def _draw_expression(
 def _draw_curve(rng: np.random.Generator) -> tuple[float, Curve]:
     """Frame rate and curve: 10 to 12 neutral frames, the expression, 3 to 5 neutral frames.
 
-    A long offset phase is cut so that the clip keeps to ``MAX_FRAMES``.
+    A long offset phase is cut so that the clip has at most ``MAX_FRAMES``; a clip of fewer than 24
+    frames gets more neutral frames at its end.
     """
     durations = _statistics()["durations_seconds"]
     names = sorted(durations)
@@ -310,6 +319,7 @@ def _draw_curve(rng: np.random.Generator) -> tuple[float, Curve]:
     offset_seconds = draw_duration(
         rng, corpus["apex_to_offset_quantiles_05_25_50_75_95"], _OFFSET_SECONDS
     )
+    # Frame rates at which the onset phase takes 3 to 12 frames.
     fps = float(rng.choice([rate for rate in FRAME_RATES if 3 <= onset_seconds * rate <= 12]))
     lead, tail = int(rng.integers(10, 13)), int(rng.integers(3, 6))
     up = max(3, round(onset_seconds * fps))

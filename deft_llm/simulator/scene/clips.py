@@ -1,4 +1,4 @@
-"""Simulated clips: a recipe in, frames with annotation, landmarks and exact flow out."""
+"""Render recipes to simulated clips: frames, annotation, landmarks and exact flow."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class SimulatedClip:
     """A rendered clip with its ground truth.
 
     Attributes:
-        spec: Its recipe.
+        spec: The recipe.
         clip: The frames, before any compression.
-        annotation: Its coding; the interval is None where no AU acts.
+        annotation: The coding; the interval is None without AUs.
         landmarks: (T, 68, 2) float32 in frame pixels, iBUG order.
-        scene: The identity and its states, from which exact flow is computed on demand.
+        scene: The identity and its states; exact flow is computed from it on demand.
     """
 
     spec: ClipSpec
@@ -44,22 +44,22 @@ class SimulatedClip:
     def exact_flow(
         self, i: int, j: int, compensated: bool = True
     ) -> tuple[Floats, NDArray[np.bool_]]:
-        """The true motion of what frame ``i`` shows.
+        """The exact flow from frame ``i`` to frame ``j``.
 
         Args:
-            i: Frame whose pixels are carried.
-            j: Frame they are carried to.
-            compensated: Hold the head in the pose of frame ``i``: facial motion alone remains,
-                that of blinks and gaze included.
+            i: First frame.
+            j: Second frame.
+            compensated: Keep the head in the pose of frame ``i``, so that only facial motion
+                remains, including blinks and gaze.
 
         Returns:
             Flow (2, H, W) float32 in frame pixels, u right and v down, 0 outside the mask; and
-            the mask (H, W), True where the head is seen.
+            the mask (H, W), True where the head is visible.
         """
         return self.scene.flow(i, j, i if compensated else j)
 
     def encoded(self, crf: int = 18) -> Clip:
-        """The clip after H.264 at this quality, as a reader of the file would get it."""
+        """The clip after H.264 compression at this quality, decoded again."""
         clip = self.clip
         return decode_bytes(encode_h264(clip.frames, self.spec.fps, crf), clip.name)
 
@@ -82,6 +82,7 @@ def render_clip(spec: ClipSpec, head: Head | None = None) -> SimulatedClip:
     Raises:
         UserError: If the head is unknown or cannot show one of the AUs.
     """
+    # _head caches per process, so that clips share the model.
     head = _head(spec.head) if head is None else head
     scene = Scene(spec, head)
     frames, landmarks = scene.film()
@@ -95,20 +96,20 @@ def render_many(
     workers: int = 1,
     head: Head | None = None,
 ) -> Iterator[Rendered]:
-    """Render recipes and do something with each clip, in parallel and in order.
+    """Render recipes in parallel and apply a function to each clip, in order.
 
     Args:
-        specs: Recipes; read a few ahead only.
-        then: Applied to each clip in the process that rendered it; a module-level function (or a
-            partial of one), so that clips need not travel between processes.
-        workers: Processes; 1 stays in this one.
+        specs: Recipes; only a few are read ahead.
+        then: Applied to each clip in the process that rendered it, so that clips are not sent
+            between processes; a module-level function or a partial of one.
+        workers: Number of processes; 1 renders in this one.
         head: As for :func:`render_clip`.
 
     Returns:
         ``then(render_clip(spec))`` for each spec, in their order.
 
     Raises:
-        UserError: As for :func:`render_clip`, or if a process was ended from outside.
+        UserError: As for :func:`render_clip`, or if a process was killed.
     """
     return parallel_map(partial(_rendered, then=then, head=head), specs, workers)
 

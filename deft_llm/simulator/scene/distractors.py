@@ -1,11 +1,11 @@
-"""Facial movements that no coder would annotate: swallowing, speech, a passing macro-expression.
+"""Facial movements that are not annotated: swallowing, speech, a passing macro-expression.
 
-The simulated benchmark has none of them; a `Profile` switches them on (`clip_spec.draw_spec`).
-Which AUs take part, and at what pace, is our own choice. Swallowing takes 0.5 to 1 s: the teeth,
-which stand a millimetre or so apart at rest, close, and the floor of the mouth rises with the jaw;
-the lips are pressed, the lower one somewhat rolled in; the chin is raised after them while the
-head dips by a degree (the larynx, which moves most, is outside the face). Speech opens the jaw
-three to six times a second while the lips spread and round, macro-expressions last from 0.5 s on.
+The simulated benchmark has none of them; a `Profile` switches them on (`clip_spec.draw_spec`). The
+AUs and their timing are our own choice. Swallowing takes 0.5 to 1 s: the teeth, which are about a
+millimetre apart at rest, close, and the floor of the mouth rises with the jaw. The lips are
+pressed, the lower one slightly rolled in. Then the chin is raised while the head dips by a degree
+(the larynx, which moves most, is outside the face). Speech opens the jaw three to six times a
+second while the lips spread and round. Macro-expressions last at least 0.5 s.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _NOD = (0.3, 1.5)  # degrees
 
 @dataclass(frozen=True)
 class Distractor:
-    """One movement of some AUs besides the expression.
+    """One movement of some AUs in addition to the expression.
 
     Attributes:
         kind: "swallow", "speech" or "macro".
         aus: AU codes.
-        activations: of each at its fullest, 1 a full macro-expression; below 0 the opposite way.
+        activations: peak of each AU, 1 a full macro-expression; negative moves the other way.
         start: seconds; may lie before the clip.
         duration: seconds.
-        rate: repetitions a second while it lasts; 0 for one rise and fall.
-        phase: of the repetitions, rad.
-        nod: how far the head bends forward at the fullest, rad.
+        rate: repetitions per second; 0 for one rise and fall.
+        phase: phase of the repetitions, rad.
+        nod: forward bend of the head at the peak, rad.
     """
 
     kind: str
@@ -57,8 +57,10 @@ class Distractor:
         """Share of the full activations at each time, (T,) in 0..1; 0 outside its duration."""
         share = np.clip((times - self.start) / self.duration, 0.0, 1.0)
         if self.rate == 0.0:
+            # One smooth rise and fall: 1 in the middle, no jump in velocity at the ends.
             level = (4.0 * share * (1.0 - share)) ** 2
         else:
+            # Fade in and out over an eighth of the duration.
             ends = np.clip(8.0 * np.minimum(share, 1.0 - share), 0.0, 1.0)
             level = ends * (0.5 - 0.5 * np.cos(2 * np.pi * self.rate * times + self.phase))
         return level.astype(np.float32)
@@ -66,15 +68,15 @@ class Distractor:
 
 @dataclass(frozen=True)
 class Profile:
-    """How a set of clips differs from the simulated benchmark; the defaults are the benchmark.
+    """Differences of a set of clips from the simulated benchmark; the defaults are the benchmark.
 
     Attributes:
         swallow: share of clips with a swallow.
         speech: share of clips with speech-like motion of the mouth.
         macro: share of clips with a passing macro-expression.
         peak_px: range of the expression's peak displacement, log-uniform, canonical px.
-        one_sided: share of AUs without a side that act on one side only.
-        partial: share of clips whose AUs after the first are down to a tenth of the peak.
+        one_sided: share of AUs coded without a side that are made one-sided.
+        partial: share of clips in which all AUs but one go down to a tenth of the peak.
         asymmetry: SD of the asymmetry.
         tremor: range of the head's tremor in canonical px; None keeps the benchmark's.
     """
@@ -110,11 +112,11 @@ def draw_movements(
     """The distractors of one clip.
 
     Args:
-        rng: a stream of its own.
+        rng: a stream used for nothing else.
         seconds: length of the clip.
-        profile: with the shares.
-        taken: AU codes of the clip's expression; a macro-expression uses none of them, so that
-            the annotation stays right.
+        profile: the shares.
+        taken: AU codes of the clip's expression; a macro-expression uses none of them, so the
+            annotation stays correct.
     """
     swallow, speech, macro = rng.random(3) < (profile.swallow, profile.speech, profile.macro)
     drawn: list[Distractor] = []
@@ -122,6 +124,7 @@ def draw_movements(
         size = rng.uniform(0.15, 0.4)
         start, lasting = rng.uniform(-0.3, 0.8) * seconds, rng.uniform(0.5, 1.0)
         jaw, lip, chin = (rng.uniform(*share) for share in _SWALLOW)
+        # AU 26 is negative: the jaw closes beyond its rest position.
         mouth = (float(size), float(lip * size), float(-jaw))
         drawn.append(Distractor("swallow", ("24", "28", "26"), mouth, start, 0.8 * lasting))
         nod = float(np.radians(rng.uniform(*_NOD)))
@@ -129,6 +132,7 @@ def draw_movements(
         drawn.append(Distractor("swallow", ("17",), (float(chin * size),), *later, nod=nod))
     if speech:
         start, lasting = rng.uniform(-0.5, 0.5) * seconds, rng.uniform(0.4, 1.0) * seconds + 0.2
+        # Lips round and spread more slowly than the jaw opens (shares of its rate below).
         rate, size = rng.uniform(3.0, 6.0), rng.uniform(0.1, 0.45)
         turn = rng.uniform(0, 2 * np.pi, 3)
         for aus, share, pace in (
@@ -150,7 +154,7 @@ def draw_movements(
 
 
 def one_side(rng: np.random.Generator, aus: tuple[str, ...], profile: Profile) -> tuple[str, ...]:
-    """AU codes, some of those without a side confined to one ("12" -> "L12")."""
+    """Make some of the AU codes without a side one-sided ("12" -> "L12")."""
     chosen = rng.random(len(aus)) < profile.one_sided
     sides = rng.integers(0, 2, len(aus))
     return tuple(

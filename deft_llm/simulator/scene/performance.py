@@ -1,6 +1,6 @@
-"""What a face does over time: an expression, a blink, a shift of gaze, the drift of the head.
+"""Motion over time: an expression, a blink, a gaze shift and the drift of the head.
 
-Every curve is a function of its few drawn parameters and the frame times alone. Times in seconds,
+Every curve depends only on its few drawn parameters and the frame times. Times are in seconds,
 angles in radians, lengths in pixels of the canonical face (interocular distance 80 px).
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from deft_llm.clip import Interval
 
 Floats = NDArray[np.float32]
-_LEVER_CM = 8.5  # eyes to the origin of the head, which it turns about
+_LEVER_CM = 8.5  # from the eyes to the head's origin, about which it rotates
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Curve:
 
     @property
     def interval(self) -> Interval:
-        """Onset, apex and offset as an annotation carries them."""
+        """Onset, apex and offset as an annotation has them."""
         return Interval(self.onset, self.apex, self.offset)
 
     def values(self) -> Floats:
@@ -48,18 +48,19 @@ class Curve:
         t = np.arange(self.frames, dtype=np.float64)
         up = np.clip((t - self.onset) / (self.apex - self.onset), 0, 1)
         down = np.clip((self.offset - t) / (self.offset - self.apex), 0, 1)
+        # Raised cosine: it starts and ends without a jump in velocity.
         phase = np.where(t <= self.apex, up**self.onset_skew, down**self.offset_skew)
         return (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Blink:
-    """One blink: closes in a third of its duration and opens in the rest.
+    """One blink: the eyes close in the first third of its duration and open in the rest.
 
     Attributes:
         start: Seconds.
         duration: Seconds.
-        depth: (subject's right, left) closure at its fullest, 0..1.
+        depth: Peak closure of the (subject's right, left) eye, 0..1.
     """
 
     start: float
@@ -76,11 +77,11 @@ class Blink:
 
 @dataclass(frozen=True)
 class Gaze:
-    """A fixation, and possibly one saccade to another.
+    """A fixation, optionally followed by one saccade to another.
 
     Attributes:
         first: (yaw, pitch) before the saccade, rad.
-        second: (yaw, pitch) after it; equal to ``first`` without one.
+        second: (yaw, pitch) after it; equal to ``first`` without a saccade.
         start: Seconds.
         duration: Seconds.
     """
@@ -104,8 +105,8 @@ class HeadMotion:
 
     Attributes:
         rest: (yaw, pitch, roll) of the head, rad.
-        drift: Largest displacement of the face from where it was at time 0, px.
-        turn: Share of the drift that comes from turning and not from moving, 0..1.
+        drift: Largest displacement of the face from its position at time 0, px.
+        turn: Share of the drift that comes from rotation rather than translation, 0..1.
         tremor: Amplitude of the tremor, px.
         seed: Seed of the harmonics.
     """
@@ -124,7 +125,7 @@ class HeadMotion:
         Args:
             times: Seconds, (T,).
             px_per_cm: Canonical pixels in one cm of this head.
-            nod: How far the head bends forward besides, (T,) rad.
+            nod: Additional forward bend of the head, (T,) rad.
 
         Returns:
             Rotations (T, 3, 3) and translations (T, 3) in cm.
@@ -132,12 +133,15 @@ class HeadMotion:
         rng = np.random.default_rng(self.seed)
         moving = _wander(rng, times, 3, (0.2, 1.5))
         turning = _wander(rng, times, 3, (0.2, 1.5))
+        # Little drift in depth, which would show as a change of size.
         shift = moving * (1 - self.turn) * [1, 1, 0.3]
         angles = turning * self.turn / _LEVER_CM
+        # Positive yaw moves the face to image right, positive pitch moves it down.
         total = shift[:, :2] + _LEVER_CM * angles[:, :2] * [1, -1]
         reach = np.linalg.norm(total, axis=1).max(initial=1e-9)
         scale = self.drift / px_per_cm / reach
         shift, angles = shift * scale, angles * scale
+        # After the scaling: nod and tremor are not part of the drift.
         angles[:, 1] += nod
         shift[:, :2] += self.tremor / px_per_cm * _wander(rng, times, 2, (4.0, 9.0))
         return _rotations(angles + self.rest), shift.astype(np.float32)
@@ -150,6 +154,7 @@ def _wander(
     hz = rng.uniform(*band, (3, axes))
     phase = rng.uniform(0, 2 * np.pi, (3, axes))
     weight = rng.normal(0, 1 / math.sqrt(3), (3, axes))
+    # Subtracting the value at time 0 makes every path start at 0.
     waves = np.sin(2 * np.pi * hz * times[:, None, None] + phase) - np.sin(phase)
     path: NDArray[np.float64] = (weight * waves).sum(axis=1)
     return path
@@ -172,7 +177,7 @@ def _rotations(angles: NDArray[np.float64]) -> Floats:
 def draw_duration(
     rng: np.random.Generator, quantiles: list[float], bounds: tuple[float, float]
 ) -> float:
-    """A phase duration by linear interpolation of its 5, 25, 50, 75 and 95 % quantiles.
+    """Draw a phase duration by linear interpolation of its 5, 25, 50, 75 and 95 % quantiles.
 
     Args:
         rng: Source of randomness.
@@ -190,6 +195,7 @@ def draw_blink(rng: np.random.Generator, seconds: float) -> Blink:
     """A blink of 0.1 to 0.3 s that begins somewhere in a clip of this length."""
     depth = rng.uniform(0.7, 1.0)
     uneven = rng.uniform(0.93, 1.0)
+    # Which eye closes less is a coin flip.
     depths = (depth, depth * uneven) if rng.random() < 0.5 else (depth * uneven, depth)
     return Blink(
         start=float(rng.uniform(0, max(seconds - 0.1, 0.05))),
@@ -199,11 +205,12 @@ def draw_blink(rng: np.random.Generator, seconds: float) -> Blink:
 
 
 def draw_gaze(rng: np.random.Generator, seconds: float, shifts: bool) -> Gaze:
-    """A fixation near the camera, with a saccade of 2 to 9 degrees when ``shifts``."""
+    """A fixation near the camera, with a saccade of 2 to 9 degrees if ``shifts``."""
     first = np.radians(rng.normal(0, 2.5, 2))
     second = first
     if shifts:
         angle, size = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(2, 9))
+        # Vertical saccades are drawn smaller than horizontal ones.
         second = first + size * np.array([np.cos(angle), 0.7 * np.sin(angle)])
     return Gaze(
         first=(float(first[0]), float(first[1])),
@@ -214,7 +221,7 @@ def draw_gaze(rng: np.random.Generator, seconds: float, shifts: bool) -> Gaze:
 
 
 def draw_head_motion(rng: np.random.Generator) -> HeadMotion:
-    """A frontal head within a few degrees that drifts by 0.5 to 3 px."""
+    """A head that is frontal within a few degrees and drifts by 0.5 to 3 px."""
     yaw, pitch, roll = np.radians(rng.normal(0, [3.0, 2.5, 1.5]).clip(-8, 8))
     return HeadMotion(
         rest=(float(yaw), float(pitch), float(roll)),

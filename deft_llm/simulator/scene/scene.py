@@ -1,4 +1,4 @@
-"""One face on its stage: all that is constant in a clip, and its states over time."""
+"""One identity in one clip: everything that is constant, and its states over time."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ _DETAIL = (
     (("eye_white", "iris", "pupil"), 0.5),
     (("hair", "mouth"), 1.4),
 )
-"""Materials and the share of `_SPACING_PX` that their detail wants."""
+"""Materials and the share of `_SPACING_PX` at which their Gaussians are spaced."""
 _SKIN = np.array([MATERIALS.index(name) for name in ("skin", "brow", "lip")], np.uint8)
 _INSIDE = np.array(
     [MATERIALS.index(name) for name in ("eye_white", "iris", "pupil", "mouth", "teeth")], np.uint8
 )
-_RECESS_CM = 1.0  # what lies inside is drawn as if it lay so much deeper
+_RECESS_CM = 1.0  # eyes and mouth are sorted as if they lay this much deeper
 _PROBE = 0.2  # activation at which the displacement of an AU is measured
 _MAX_ACTIVATION = 1.5
 
 
 class Scene:
-    """One identity on its stage: all that is constant in a clip, and the states over time."""
+    """One identity in one clip: everything that is constant, and its states over time."""
 
     def __init__(self, spec: ClipSpec, head: Head) -> None:
         self.spec, self.head = spec, head
         self.face = head.identity(spec.identity)
         self.mesh = wear_glasses(self.face)
+        # Glasses are no part of the head that deforms, so their vertices are kept apart.
         self.worn = self.mesh.vertices[len(self.face.vertices) :]
         self.gaussians = splat.bind(
             self.mesh.vertices, self.mesh.triangles, _spacing(self.mesh, spec.size)
@@ -63,10 +64,11 @@ class Scene:
         self.layer = self._drawing_depth()
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # Pickle the recipe instead of the arrays: rebuilding them is deterministic.
         return Scene, (self.spec, self.head)
 
     def expression(self, frame: int) -> dict[str, float]:
-        """AU codes to activations in a frame, distractors included; those at rest are left out."""
+        """AU codes to activations in a frame, distractors included; AUs at rest are left out."""
         level = float(self.level[frame])
         acting = {au: level * full for au, full in self.activations.items() if level > 0}
         for movement, levels in self.movements:
@@ -76,10 +78,11 @@ class Scene:
         return acting
 
     def vertices(self, frame: int) -> Floats:
-        """The face of a frame with what it wears, head not yet posed, (V, 3)."""
+        """The face of a frame with its accessories, before the head pose, (V, 3)."""
         acting = self.expression(frame)
         blink = (float(self.blink[frame, 0]), float(self.blink[frame, 1]))
         gaze = (float(self.gaze[frame, 0]), float(self.gaze[frame, 1]))
+        # Frames at rest repeat one state, and flow asks for a frame in several head poses.
         key = (acting, blink, gaze)
         if self._state is None or self._state[0] != key:
             deformed = self.head.deform(self.face, acting, blink=blink, gaze=gaze)
@@ -92,7 +95,7 @@ class Scene:
         return turned
 
     def splats(self, frame: int, pose: int) -> splat.Splats:
-        """The projected Gaussians of one state, to be drawn in the clip's one order."""
+        """The projected Gaussians of one state, with the drawing order of the clip."""
         posed = self.posed(frame, pose)
         placed = splat.place(self.gaussians, posed, self.mesh.triangles, self.view)
         return replace(placed, layer=self.layer)
@@ -109,6 +112,7 @@ class Scene:
         size = (spec.size, spec.size)
         albedo = spec.sensor.develop(self.albedo, spec.light.tint)
         backdrop = spec.sensor.backdrop(spec.size)
+        # Variances of Gaussians add, so the lens blur is part of the splats and costs nothing.
         low_pass = splat.LOW_PASS + spec.sensor.blur**2
         frames = np.empty((len(self.times), *size, 3), np.uint8)
         landmarks = np.empty((len(self.times), 68, 2), np.float32)
@@ -122,7 +126,7 @@ class Scene:
         return frames, landmarks
 
     def _carve(self, normals: Floats, frame: int) -> Floats:
-        """Wrinkle the normals of a frame in place; the share of light (N,) that reaches them."""
+        """Wrinkle the normals of a frame in place; returns the share of light (N,) they get."""
         if self.wrinkles is None:
             return np.ones(len(normals), np.float32)
         return self.wrinkles.carve(normals, self.expression(frame))
@@ -130,10 +134,10 @@ class Scene:
     def _drawing_depth(self) -> Floats:
         """Depth of each Gaussian in the neutral face and first pose, (N,).
 
-        Sorting every frame anew lets neighbours of nearly equal depth swap places, so that the
-        texture flickers. Over the few degrees and millimetres of a clip one order serves all
-        frames (what then differs from the frames carried by the exact flow is 10 to 25 % less),
-        once eyeballs and mouth are put behind lids and lips for good.
+        If every frame is sorted anew, neighbours of nearly equal depth swap places and the texture
+        flickers. The head moves by a few degrees and millimetres in a clip, so one order serves
+        all frames, provided eyeballs and mouth are always behind lids and lips. The difference
+        from frames warped by the exact flow is then 10 to 25 % smaller.
         """
         neutral = self.mesh.vertices @ self.rotations[0].T + self.shifts[0]
         placed = splat.place(self.gaussians, neutral, self.mesh.triangles, self.view)
@@ -141,19 +145,21 @@ class Scene:
         return (placed.depth + _RECESS_CM * inside).astype(np.float32)
 
     def _full_activations(self) -> dict[str, float]:
-        """Activations at the apex, so that the skin moves by ``peak_px`` at most.
+        """Activations at the apex, such that the skin moves by at most ``peak_px``.
 
-        Every AU is first scaled to its own share of the peak, whatever its activation means to
-        the head; then all together are scaled until the whole fits.
+        Each AU is first scaled to its own share of the peak, since heads differ in what an
+        activation of 1 means. Then all are scaled together until the sum fits.
         """
         spec = self.spec
         full: dict[str, float] = {}
         for code, share, excess in zip(spec.aus, spec.amplitudes, spec.asymmetry, strict=True):
             sides = _sides(code, excess)
             reach = self._peak({au: _PROBE * value for au, value in sides.items()})
+            # The floor stops an AU that moves no visible skin from getting a huge activation.
             gain = _PROBE * share * spec.peak_px / max(reach, 1e-3)
             for au, value in sides.items():
                 full[au] = full.get(au, 0.0) + gain * value
+        # Repeated: the response is only nearly linear, and the cap changes it.
         for _ in range(3 if full else 0):
             gain = spec.peak_px / max(self._peak(full), 1e-3)
             full = {au: min(gain * value, _MAX_ACTIVATION) for au, value in full.items()}
@@ -168,7 +174,7 @@ class Scene:
 
 
 def _sides(code: str, excess: float) -> dict[str, float]:
-    """A code as activations of single sides: "12" -> {"L12": 1 + excess, "R12": 1 - excess}."""
+    """Split a code into one-sided activations: "12" -> {"L12": 1 + excess, "R12": 1 - excess}."""
     if code[0] in "LR":
         return {code: 1.0}
     return {f"L{code}": 1 + excess, f"R{code}": 1 - excess}
@@ -207,8 +213,8 @@ def _visible_skin(mesh: HeadMesh) -> NDArray[np.int32]:
 def _spacing(mesh: HeadMesh, size: int) -> Floats:
     """Distance between Gaussians for each triangle, cm.
 
-    Fine where hairs, lips and eyes are, coarse on the hair and where seen at a slant. Triangles
-    behind the ears that face away are never seen and get none.
+    Fine on brows, lashes, lips and eyes, coarse on the hair and where seen at a slant. Triangles
+    behind the ears that face away are never visible and get no Gaussians.
     """
     corners = mesh.vertices[mesh.triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -217,6 +223,8 @@ def _spacing(mesh: HeadMesh, size: int) -> Floats:
     wanted = np.full(len(corners), _SPACING_PX)
     for names, share in _DETAIL:
         wanted[np.isin(mesh.material, [MATERIALS.index(name) for name in names])] *= share
+    # A slanted triangle looks shorter, so its Gaussians may be farther apart; the clip limits
+    # how coarse it gets.
     spacing = wanted * _eye_gap(mesh) / usual / np.sqrt(toward.clip(0.3))
     spacing[(toward < -0.3) & (corners[:, :, 2].max(axis=1) < 0)] = np.inf
     return spacing.astype(np.float32)

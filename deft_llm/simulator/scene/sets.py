@@ -1,4 +1,4 @@
-"""Sets of simulated clips: how many, of whom, and from which seeds."""
+"""Settings of sets of simulated clips: their number, identities and seeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deft_llm.files import digest
 
 
 class ClipSet(Settings):
-    """What every set of simulated clips states.
+    """Settings that every set of simulated clips has.
 
     Attributes:
         clips: Number of clips.
@@ -24,6 +24,7 @@ class ClipSet(Settings):
     seed: int
 
     def digest(self) -> str:
-        """A short name of the settings, the same for any number of workers: what a cache is by."""
+        """Cache key of the settings, the same for any number of workers."""
+        # Subclasses may have `workers`, which does not change the clips.
         text = self.model_dump_json(exclude={"workers"})
         return digest(text)[:12]

@@ -16,7 +16,7 @@ from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.explanation import flow_aus
-from deft_llm.evaluation.explanation.flow_aus import scores
+from deft_llm.evaluation.explanation.flow_aus import au_scores
 
 BENCHMARK = Path(__file__).resolve().parents[3] / "eval" / "benchmarks" / "deft_samm_aus.yaml"
 
@@ -24,7 +24,7 @@ BENCHMARK = Path(__file__).resolve().parents[3] / "eval" / "benchmarks" / "deft_
 def test_scores_of_a_small_case() -> None:
     coded = [{4}, {4, 7}, {12}, {12, 25}]
     named = [{4}, {7}, {12, 4}, {12}]
-    values, table = scores(coded, named, least=2)
+    values, table = au_scores(coded, named, least=2)
     # AU4: 1 hit, 2 coded, 2 named; AU12: 2 of 2 and 2. AU7 and AU25 are coded once.
     assert values["au_macro_f1"] == pytest.approx((0.5 + 1.0) / 2)
     assert values["au_macro_f1_all_named"] == pytest.approx(2 / 3)
@@ -33,7 +33,7 @@ def test_scores_of_a_small_case() -> None:
     assert (values["clips"], values["scored_aus"]) == (4, 2)
     assert "| 4 | 2 | 2 | 0.500 |" in table
     with pytest.raises(UserError, match="no AU is coded in 5 of 4 clips"):
-        scores(coded, named, least=5)
+        au_scores(coded, named, least=5)
 
 
 def test_the_old_name_of_the_benchmark_is_answered_with_the_new_one(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from deft_llm.evaluation.explanation.mevqa import (
     named_aus,
     read_label,
     read_questions,
-    scores,
     submission,
+    vqa_scores,
 )
 from deft_llm.metrics import text
 
@@ -79,11 +79,11 @@ def test_perfect_answers_get_perfect_labels(
 
     monkeypatch.setattr(mevqa, "bleu", lambda *_: 0.0)
     monkeypatch.setattr(mevqa, "rouge1", lambda *_: 0.0)
-    right = scores(real, {q.name: q.answer for q in real})
+    right = vqa_scores(real, {q.name: q.answer for q in real})
     names = ("coarse_uf1", "coarse_uar", "fine_uf1", "fine_uar", "yes_no_accuracy")
     assert [right[n] for n in names] == [1.0] * 5
     replies = {q.name: "negative" if q.kind == "coarse" else "neutral" for q in real}
-    poor = scores(real, replies)
+    poor = vqa_scores(real, replies)
     # By hand: 88 of 145 are negative, so F1 = 2 * 88 / (145 + 88) for one class of three.
     assert poor["coarse_uf1"] == pytest.approx(2 * 88 / (145 + 88) / 3)
     assert poor["coarse_uar"] == pytest.approx(1 / 3)

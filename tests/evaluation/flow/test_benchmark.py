@@ -11,7 +11,7 @@ import torch
 from deft_llm.errors import UserError
 from deft_llm.evaluation import benchmark as benchmarks
 from deft_llm.evaluation.flow.benchmark import require_unseen_faces, with_head
-from deft_llm.evaluation.flow.estimators import FlowPair, rigid_fit, tune
+from deft_llm.evaluation.flow.estimators import ScoredPair, rigid_fit, tune
 from deft_llm.flow_models.pairs import PairData, PairStore, build_pairs
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[3]
 DATA = PairData(clips=1, identities=1, crop=64, crops=1, workers=1)
 
 
-def pair_of(truth: np.ndarray, mask: np.ndarray) -> FlowPair:
+def pair_of(truth: np.ndarray, mask: np.ndarray) -> ScoredPair:
     image = np.zeros((*mask.shape, 3), np.uint8)
-    return FlowPair(image, image, truth.astype(np.float32), mask)
+    return ScoredPair(image, image, truth.astype(np.float32), mask)
 
 
 def test_rigid_fit_is_exact_for_rigid_motion() -> None:
