@@ -50,11 +50,12 @@ class Bar(Settings):
         return self
 
     def figure(self, name: str, value: float, others: Mapping[str, float]) -> Figure:
-        """The figure with this bar; ``others`` holds the one that ``of`` names."""
+        """The figure with this bar; one whose ``of`` is not among the others is missed."""
         above = self.least is not None
         limit = self.least if above else self.most
         assert limit is not None
-        return Figure(name, value, limit * (others[self.of] if self.of else 1.0), above)
+        unit = others.get(self.of, float("nan")) if self.of else 1.0
+        return Figure(name, value, limit * unit, above)
 
 
 class Benchmark(Settings):

@@ -9,17 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import combinations
-from pathlib import Path
+from itertools import combinations, product
 
 import numpy as np
 
 from deft_llm import facs
 from deft_llm.answers import parse_structured_answer
-from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.deft.configuration_deft import EXPERTS
-from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.evaluation.explanation.disentanglement import (
     alignment,
     exchange,
@@ -27,7 +23,6 @@ from deft_llm.evaluation.explanation.disentanglement import (
     identity_probe,
 )
 from deft_llm.evaluation.explanation.references import BayesRule, logistic_regression_uf1
-from deft_llm.evaluation.explanation.replies import Reply, ask
 from deft_llm.evaluation.explanation.scores import (
     au_matrix,
     claims,
@@ -40,6 +35,7 @@ from deft_llm.evaluation.explanation.scores import (
     rule_claims,
     stated_au_f1,
 )
+from deft_llm.evaluation.explanation.trial import Trial
 from deft_llm.metrics.classification import (
     binary_f1,
     expected_calibration_error,
@@ -47,43 +43,6 @@ from deft_llm.metrics.classification import (
     uar,
 )
 from deft_llm.metrics.faithfulness import hallucinated
-from deft_llm.simulator.scene.clip_spec import ClipSpec
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One model on one test set.
-
-    Attributes:
-        explainer: The model.
-        train: Recipes of its training clips.
-        clips: The test clips.
-        replies: Its replies, one per clip.
-        label_sets: Some of "three", "seven".
-        numbers: FACS numbers of the AUs that are scored.
-        probe: Clips of the identity probe; empty if it is not run.
-        train_data: Data folder that the logistic regression is trained on, or None.
-    """
-
-    explainer: Explainer
-    train: Sequence[ClipSpec]
-    clips: Sequence[MeasuredClip]
-    replies: Sequence[Reply]
-    label_sets: Sequence[str]
-    numbers: Sequence[int]
-    probe: Sequence[MeasuredClip] = ()
-    train_data: Path | None = None
-
-    @cached_property
-    def uf1(self) -> float:
-        """UF1 of three classes, by label likelihood."""
-        return class_uf1(self.clips, (r.likeliest("three") for r in self.replies))
-
-    def ablated_uf1(self, *experts: str) -> float:
-        """The same with these experts ablated."""
-        replies = ask(self.explainer, self.clips, experts, write=False)
-        return class_uf1(self.clips, (r.likeliest("three") for r in replies))
-
 
 Values = dict[str, float]
 
@@ -259,18 +218,15 @@ def measured(trial: Trial, names: Iterable[str]) -> Values:
     return values
 
 
-def figure_names(
-    names: Iterable[str], label_sets: Iterable[str], numbers: Iterable[int]
-) -> list[str]:
-    """Names of the figures of some measures, without measuring them."""
-    sets, aus, found = list(label_sets), list(numbers), []
-    for form in (form for name in names for form in MEASURES[name].figures):
-        if "{set}" in form:
-            found += [form.format(set=name) for name in sets]
-        else:
-            # A form without {au} goes through once; its 0 is never used.
-            found += [form.format(au=number) for number in (aus if "{au}" in form else [0])]
-    return found
+def figure_names(numbers: Iterable[int]) -> list[str]:
+    """Names of the figures of all measures, without measuring anything.
+
+    Args:
+        numbers: FACS numbers of the AUs that are scored.
+    """
+    forms = [form for measure in MEASURES.values() for form in measure.figures]
+    choices = list(product(("three", "seven"), numbers))
+    return list(dict.fromkeys(f.format(set=name, au=n) for f in forms for name, n in choices))
 
 
 def of_text(figure: str) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
@@ -24,11 +25,10 @@ from deft_llm import facs, resources
 from deft_llm.config import Settings
 from deft_llm.data.simulated import SimulatedData, even_specs, head_at_hand, simulated_clips, specs
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.explanation.measures import (
     MEASURES,
-    Trial,
     Values,
     figure_names,
     measured,
@@ -42,6 +42,7 @@ from deft_llm.evaluation.explanation.scores import (
     confusion,
     scored_aus,
 )
+from deft_llm.evaluation.explanation.trial import Trial
 from deft_llm.evaluation.faces import require_unseen
 from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.figures import Figure
@@ -107,8 +108,7 @@ class SimulatedBenchmark(Benchmark):
 
     def figure_names(self) -> list[str]:
         """See the base; without the prefixes for model and test set."""
-        numbers = scored_aus(self.least_au_share)
-        own = figure_names(self.measures, self.label_sets, numbers)
+        own = figure_names(scored_aus(self.least_au_share))
         return [*(self.names.get(name, name) for name in own), LEFT_OUT]
 
     def measure(self) -> tuple[list[Figure], str]:
@@ -144,13 +144,16 @@ class SimulatedBenchmark(Benchmark):
         return len(self._pairs) > 1
 
     def _require_parts(self) -> None:
-        """Check that every named test set exists and that every measure has its clips."""
+        """Check that every name exists and that every measure has its clips."""
         tests = {test for _, test in self._pairs}
         wanted = {"data": self.data} | ({"probe": self.probe} if "experts" in self.measures else {})
         for part, sets in wanted.items():
             if missing := sorted(tests - set(sets)):
-                known = ", ".join(sets) or "none"
-                raise UserError(f"test set {missing[0]!r} is not in {part}; there are: {known}")
+                there = ", ".join(sets) or "none"
+                raise UserError(f"test set {missing[0]!r} is not in {part}; there are: {there}")
+        if unknown := set(self.names) - set(known := figure_names(scored_aus(self.least_au_share))):
+            name = min(unknown)
+            raise UserError(f"names: no figure {name!r}{did_you_mean(name, known)}")
         if "reference" in self.measures and self.train_data is None:
             raise UserError("measures: reference needs train_data, the data folder of a recipe")
 
@@ -169,9 +172,9 @@ class SimulatedBenchmark(Benchmark):
         return found, len(self._pairs) - len(found)
 
     def _require_unseen(self, train: list[ClipSpec], test: str) -> None:
-        sets = {"data": specs(self.data[test])}
+        sets: dict[str, Iterable[ClipSpec]] = {"data": specs(self.data[test])}
         if "experts" in self.measures:
-            sets["probe"] = iter(even_specs(self.probe[test]))
+            sets["probe"] = even_specs(self.probe[test])
         for part, drawn in sets.items():
             require_unseen(
                 train,

@@ -26,7 +26,7 @@ def settings(several: Path, tmp_path: Path, tiny_checkpoint: Path) -> Path:
     values: dict[str, Any] = {
         "checkpoint": str(checkpoint),
         "recipes": [str(tmp_path / "recipe.yaml")],
-        "data": [{**SMALL, "clips": 40, "first_identity": 800000, "seed": 8000000}],
+        "data": [{**SMALL, "clips": 20, "first_identity": 800000, "seed": 8000000}],
         "apart_from": [str(several), str(BENCHMARKS / "simulated.yaml")],
         "output": str(tmp_path / "output"),
     }
@@ -43,7 +43,7 @@ def test_calibration_is_fitted_and_used(settings: Path, tmp_path: Path) -> None:
     assert written.parent == tmp_path / "checkpoint"
     for name in ("coarse", "three", "seven"):
         assert fitted.temperatures[name] == named[f"temperature_{name}"].value
-    assert fitted.fitted_on["clips"] == 40 and fitted.fitted_on["subjects"] <= 6
+    assert fitted.fitted_on["clips"] == 20 and fitted.fitted_on["subjects"] <= 6
     assert Explainer.load(tmp_path / "checkpoint").calibration == fitted
 
 

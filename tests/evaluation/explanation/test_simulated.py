@@ -20,7 +20,7 @@ from deft_llm.data.simulated import SimulatedData, head_at_hand
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.errors import UserError
 from deft_llm.evaluation import benchmark as benchmarks
-from deft_llm.evaluation.explanation.measures import MEASURES, figure_names
+from deft_llm.evaluation.explanation.measures import figure_names
 from deft_llm.evaluation.explanation.scores import scored_aus
 from deft_llm.metrics.figures import Figure
 from tests.evaluation.explanation.conftest import BENCHMARKS, SMALL, SMOKE, by_name
@@ -92,7 +92,7 @@ def test_one_model_on_one_set_gives_every_figure_by_its_own_name(
             yield MeasuredClip.simulated(clip.spec, clip.motion + 1, clip.features)
 
     monkeypatch.setattr(simulated_clips, "render_many", other_code)
-    benchmarks.run(single, ["measures=[classes]", "bars={}", "names={}"])
+    benchmarks.run(single, ["measures=[classes]"])
     assert len(rendered) == 2 * CLIPS + 2  # what other code measured is measured again
 
 
@@ -129,13 +129,14 @@ def test_missing_checkpoint_is_named(single: Path, tmp_path: Path) -> None:
         ("measures=[classes,experts]", "test set 'own' is not in probe; there are: none"),
         ("measures=[sounds]", "expected some of classes, calibration"),
         ("train_data=null", "reference needs train_data"),
+        ("names.tree_uf1=other", "names: no figure 'tree_uf1'; did you mean 'three_uf1'"),
         ("bars.uf1_of_ceiling={least: 0.85}", "no figure 'uf1_of_ceiling'; did you mean"),
         ("bars.uf1={least: 0.85, of: ceilling_uf1}", "did you mean 'ceiling_uf1'"),
     ],
 )
 def test_a_wrong_file_is_named_before_any_work(single: Path, override: str, word: str) -> None:
     with pytest.raises(UserError, match=word):
-        benchmarks.run(single, [override, *(["bars={}"] if "measures" in override else [])])
+        benchmarks.run(single, [override])
 
 
 # ------------------------------------------------------------- several models and test sets
@@ -173,15 +174,15 @@ def test_several_give_every_figure_and_count_what_is_left_out(
 @pytest.mark.usefixtures("short_answers", "rendered")
 def test_figures_under_the_grammar_are_called_so(several: Path) -> None:
     measures = "measures=[classes,text,grounding]"
-    kept = ("au_macro_f1", "claim_precision", "hallucinated_aus")
-    bars = {n: b for n, b in read_yaml(several)["bars"].items() if n in kept}
-    figures, tables = benchmarks.run(
-        several, ["grammar=true", measures, f"bars={json.dumps(bars)}"]
-    )
+    figures, tables = benchmarks.run(several, ["grammar=true", measures])
     named = by_name(figures)
     for name in ("claim_precision", "claim_recall", "au_macro_f1", "hallucinated_aus", "parsed"):
         assert f"tiny_own_grammar_{name}" in named and f"tiny_own_{name}" not in named
-    for name in kept:  # the same bars, under the name that says so
+    for name in (
+        "au_macro_f1",
+        "claim_precision",
+        "hallucinated_aus",
+    ):  # the same bars, under the name that says so
         assert named[f"tiny_own_grammar_{name}"].bar is not None
     assert "tiny_own_three_uf1" in named  # label likelihoods know no grammar
     assert "| grammar |" in tables
@@ -222,7 +223,7 @@ def test_the_pinned_file_keeps_its_sets_apart() -> None:
 
 
 def test_measures_give_the_figures_that_they_declare() -> None:
-    assert set(figure_names(MEASURES, ("three", "seven"), scored_aus())) == {
+    assert set(figure_names(scored_aus())) == {
         *SEVERAL,
         *(name for name in SINGLE if name not in ("uf1", "ceiling_uf1", "heads_uf1")),
     }
