@@ -195,9 +195,10 @@ class ClipDataset(Sequence[MeasuredClip]):
     @cached_property
     def features(self) -> tuple[str, ...]:
         """Names of the features that every measured clip has."""
-        # Only the first measured clip is asked; asking all of them would open every file.
-        first = next((place for place in self._places if place is not None), None)
-        return first.shard.names if first else ()
+        # Clips of one folder are measured alike: asking one of each spares opening every file.
+        asked = {place.folder: place for place in reversed(self._places) if place is not None}
+        held = [place.shard.names for place in reversed(asked.values())]
+        return tuple(n for n in held[0] if all(n in names for names in held)) if held else ()
 
     @property
     def found(self) -> tuple[bool, ...]:

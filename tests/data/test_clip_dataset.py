@@ -107,6 +107,23 @@ def test_two_folders_with_one_clip_are_refused(make_features: MakeFeatures, tmp_
         ClipDataset.open(tmp_path / "a", tmp_path / "b")
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_folders_offer_what_the_clips_of_all_have(
+    order: str, make_features: MakeFeatures, tmp_path: Path
+) -> None:
+    """A network that needs more is refused by name, not in the middle of reading."""
+    made = {"a": features(make_features, 0), "b": make_features(1)}  # the second has no frames
+    for i, (name, arrays) in enumerate(made.items()):
+        (tmp_path / name).mkdir()
+        save_features(tmp_path / name / "p.safetensors", [arrays])
+        row = replace(record(i), shard="p.safetensors")
+        write_lines(tmp_path / name / "clips.jsonl", [row.to_json()])
+    clips = ClipDataset.open(*(tmp_path / name for name in order))
+    assert set(clips.features) == set(made["b"])
+    with pytest.raises(UserError, match="'frames' is made of frames"):
+        clips.inputs(["frames"])
+
+
 def test_an_unknown_input_names_those_that_exist(in_memory: ClipDataset) -> None:
     with pytest.raises(UserError, match="may declare flow_uvs, flow_dual, frames"):
         in_memory.inputs(["views"])
