@@ -36,8 +36,9 @@ from deft_llm.motion.regions import region_masks, region_motion
 from deft_llm.simulator.head import load_head
 from deft_llm.simulator.ict_head.files import ict_file
 from deft_llm.simulator.scene.clip_spec import NEUTRAL_SHARE, ClipSpec
-from deft_llm.simulator.scene.clips import SimulatedClip, combinations, draw_spec, render_many
+from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.sets import ClipSet
+from deft_llm.simulator.scene.statistics import combinations
 
 logger = logging.getLogger(__name__)
 # x264 quality: nearly lossless to the eye, but with real codec noise.

@@ -102,7 +102,7 @@ def light_change(aligned: AlignedClip) -> LightChange | None:
     return LightChange(gains, float(np.expm1(np.percentile(span, 75))))
 
 
-def _changed(gains: FloatArray) -> bool:
+def _changed(gains: NDArray[np.floating]) -> bool:
     seen = np.abs(gains[:, _FACE, _FACE]).reshape(len(gains), -1)
     half, quarter = (np.percentile(seen, share, axis=1).max() for share in (50, 75))
     return bool(half > _HALF or quarter > _QUARTER)

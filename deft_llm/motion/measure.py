@@ -19,6 +19,7 @@ from deft_llm.motion.head_motion import Model, remove_head_motion
 from deft_llm.motion.light import LightChange, light_change
 from deft_llm.motion.onset_apex import (
     DETECTION_Z,
+    WINDOW,
     Trajectory,
     motion_curve,
     returning_intervals,
@@ -78,8 +79,8 @@ class Measurement:
         aligned: The clip that was measured.
         interval: Given or found; for a clip without motion, the most likely frames.
         found: True if the interval was given, or is above the noise: a region is active, and the
-            interval's excursion reaches ``DETECTION_Z`` or a second region is active. Otherwise
-            no region of the tables is active, whatever its own z.
+            interval's excursion reaches ``DETECTION_Z`` or a second region is active. If not, no
+            region of the tables is active, whatever its own z.
         flow_apex: (2, H, W) flow onset -> apex without head motion, px.
         flow_offset: (2, H, W) flow apex -> offset without head motion, px.
         table_apex: Regions from onset to apex.
@@ -235,7 +236,8 @@ def measure(
     light = light_change(aligned)
     seen = light.even(aligned) if light else aligned
     meter = MotionMeter(seen, settings)
-    found, trajectory, others = True, None, ()
+    found, trajectory = True, None
+    others: tuple[Interval, ...] = ()
     if interval is None:
         trajectory, floor, sigma = meter.watch()
         shown, score = strongest_interval(seen, trajectory, floor)
@@ -258,10 +260,11 @@ def measure(
     # half-size search scored too low.
     active = int(tables[0].active.sum())
     found = interval is not None or active >= _ACTIVE_REGIONS or (found and active > 0)
-    if not (found and active):
+    if not found:
         # One region in a hundred passes its floor by chance: alone it is no movement of the face.
         tables = [replace(table, active=np.zeros_like(table.active)) for table in tables]
     returned = _returned(*tables)
+    held = _held(returned, shown, aligned)
     remarks = _remarks(interval, shown, tables, count - visible.size, count)
     return Measurement(
         aligned=aligned,
@@ -278,7 +281,7 @@ def measure(
         noise=floors,
         noise_pairs=pairs,
         sensor_noise=sigma,
-        status="; ".join([*remarks, *_about_the_clip(light, returned, others)]) or "ok",
+        status="; ".join([*remarks, *_about_the_clip(light, held, others)]) or "ok",
         others=others,
         head_shift=_span(trajectory.head[shown.onset : shown.offset + 1])
         if trajectory
@@ -360,7 +363,7 @@ def _remarks(
     count: int,
 ) -> list[str]:
     remarks = []
-    if not tables[0].active.any():
+    if not any(table.active.any() for table in tables):
         remarks.append(NO_MOTION)
     if hidden:
         remarks.append(f"{hidden} of {count} frames without a face were left out")
@@ -373,14 +376,25 @@ def _remarks(
     return remarks
 
 
+def _held(returned: float, shown: Interval, aligned: AlignedClip) -> str:
+    """A remark on a movement that did not come back; empty if it did."""
+    if not returned < RETURNED:  # NaN without motion
+        return ""
+    left = aligned.timestamps[np.flatnonzero(aligned.present)[-1]]
+    cut = left - aligned.timestamps[shown.apex] < WINDOW
+    return (
+        f"the movement did not return {'before the clip ends' if cut else 'within half a second'}"
+    )
+
+
 def _about_the_clip(
-    light: LightChange | None, returned: float, others: tuple[Interval, ...]
+    light: LightChange | None, held: str, others: tuple[Interval, ...]
 ) -> list[str]:
     remarks = []
     if light:
         remarks.append(f"the light changed by up to {100 * light.largest:.0f} %, evened out")
-    if returned < RETURNED:
-        remarks.append("the movement did not return before the clip ends")
+    if held:
+        remarks.append(held)
     if others:
         many = "another movement" if len(others) == 1 else f"{len(others)} other movements"
         remarks.append(f"the clip holds {many}; this is the strongest")

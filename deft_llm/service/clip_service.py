@@ -146,6 +146,6 @@ class ClipService:
         # Checked here as well, since API calls come without ``Page.take``.
         question = self.question(question)
         explainer = self.models.get(choice.model)
-        yield from explainer.stream(
+        yield from explainer.answer(
             seen.measurement, turns, question, choice.temperature, choice.ablate
         )

@@ -34,7 +34,7 @@ from deft_llm.motion.encoding import stretch
 from deft_llm.motion.strain import optical_strain
 from deft_llm.simulator.head import MATERIALS, Head, HeadMesh, load_head
 from deft_llm.simulator.ict_head.files import head_file
-from deft_llm.simulator.scene.clip_spec import combinations
+from deft_llm.simulator.scene.statistics import combinations
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]

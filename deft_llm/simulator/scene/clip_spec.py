@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +41,7 @@ from deft_llm.simulator.scene.performance import (
     draw_gaze,
     draw_head_motion,
 )
+from deft_llm.simulator.scene.statistics import Combinations, coding_statistics, combinations
 
 DATASET = "simulated"
 FRAME_SIZE = 288
@@ -55,8 +54,6 @@ FRAME_RATES = (30.0, 40.0, 50.0, 60.0, 75.0, 90.0, 100.0)
 _ONSET_SECONDS = (0.07, 0.32)
 _OFFSET_SECONDS = (0.07, 0.5)
 _IDENTITIES = 100_000
-
-Combinations = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -167,19 +164,6 @@ _PARTS: dict[str, Any] = {
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-
-
-@lru_cache(maxsize=1)
-def _statistics() -> dict[str, Any]:
-    text = Path(__file__).with_name("au_statistics.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
-
-
-def combinations() -> Combinations:
-    """Emotion -> AU combination ("4+L12") -> its count in real codings."""
-    table: Combinations = _statistics()["combinations"]
-    return table
 
 
 def draw_spec(
@@ -309,7 +293,7 @@ def _draw_curve(rng: np.random.Generator) -> tuple[float, Curve]:
     A long offset phase is cut so that the clip has at most ``MAX_FRAMES``; a clip of fewer than 24
     frames gets more neutral frames at its end.
     """
-    durations = _statistics()["durations_seconds"]
+    durations = coding_statistics()["durations_seconds"]
     names = sorted(durations)
     counts = np.array([durations[n]["n"] for n in names], float)
     corpus = durations[names[rng.choice(len(names), p=counts / counts.sum())]]
