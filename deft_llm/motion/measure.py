@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float32]
 
 _ACTIVE_REGIONS = 2
+_SURE_Z = 6.0  # at rest, z follows a Rayleigh distribution: 6 is one in sixty million
 NO_MOTION = "no motion above the noise floor"
 # Motion that the edge of a shadow shows, px per (1 / px) of the gain's slope: the largest on
 # rendered still faces, over three.
@@ -79,8 +80,8 @@ class Measurement:
         aligned: The clip that was measured.
         interval: Given or found; for a clip without motion, the most likely frames.
         found: True if the interval was given, or is above the noise: a region is active, and the
-            interval's excursion reaches ``DETECTION_Z`` or a second region is active. If not, no
-            region of the tables is active, whatever its own z.
+            interval's excursion reaches ``DETECTION_Z``, a second region is active, or its z is
+            6 or more. If not, no region of the tables is active, whatever its own z.
         flow_apex: (2, H, W) flow onset -> apex without head motion, px.
         flow_offset: (2, H, W) flow apex -> offset without head motion, px.
         table_apex: Regions from onset to apex.
@@ -258,10 +259,8 @@ def measure(
     tables = [region_table(flow, meter.masks, floors, placed) for flow in flows]
     # The tables use the finer flow and the measured floors, so they can confirm a motion that the
     # half-size search scored too low.
-    active = int(tables[0].active.sum())
-    found = interval is not None or active >= _ACTIVE_REGIONS or (found and active > 0)
+    found = interval is not None or _stands_out(tables[0], found)
     if not found:
-        # One region in a hundred passes its floor by chance: alone it is no movement of the face.
         tables = [replace(table, active=np.zeros_like(table.active)) for table in tables]
     returned = _returned(*tables)
     held = _held(returned, shown, aligned)
@@ -325,6 +324,17 @@ def _apex_on_curve(found: Interval, trajectory: Trajectory) -> Interval:
 def _apart(shown: Interval, found: tuple[Interval, ...]) -> tuple[Interval, ...]:
     """The intervals that do not overlap the one that is shown; neighbours may share a border."""
     return tuple(i for i in found if i.offset <= shown.onset or i.onset >= shown.offset)
+
+
+def _stands_out(table: RegionTable, detected: bool) -> bool:
+    """Whether the active regions are more than chance.
+
+    One region in a hundred passes its floor by chance, so a single one counts only if the search
+    detected a movement as well, or if it passes by far.
+    """
+    active = int(table.active.sum())
+    sure = bool((table.z[table.active] >= _SURE_Z).any())
+    return active >= _ACTIVE_REGIONS or sure or (detected and active > 0)
 
 
 def _light_motion(

@@ -286,8 +286,9 @@ def test_a_row_holds_the_clip_and_csv_no_formula(seen: ClipResult) -> None:
     assert (row["onset s"], row["apex s"], row["offset s"]) == (0.005, 0.025, 0.045)
     lines = to_csv([row]).decode().splitlines()
     assert lines[0] == ",".join(COLUMNS) and lines[1].startswith("'=1+1.mp4,")
-    explanation = replace(seen.explanation, unsupported=(("chin", "up"),), unseen_aus=("2", "L12"))
-    assert row_of("x", replace(seen, explanation=explanation))["unproven"] == 3
+    explanation = replace(seen.explanation, disagreement="no action unit speaks for surprise")
+    doubt = row_of("x", replace(seen, explanation=explanation))["doubt"]
+    assert doubt == "no action unit speaks for surprise"
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.9, 3.0, 7.3, 20.0])

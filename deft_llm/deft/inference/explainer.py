@@ -53,6 +53,8 @@ MACRO_PX = HEAD_PX = 6.0
 _TALKS = 20_000
 
 
+# Enough for every AU that can be named, even if each byte is a token.
+_MOST_CHOICES = 480
 # The start of a structured answer: its emotion and its list of AUs.
 _CHOICES = re.compile(r'\s*\{"class": "[^"]*", "emotion": "([^"]*)", "aus": (\[[^\]]*\])')
 
@@ -298,7 +300,7 @@ class Explainer:
             do_sample=False,
             logits_processor=LogitsProcessorList([bound]),
             stopping_criteria=StoppingCriteriaList([PastAus()]),
-            max_new_tokens=MAX_NEW_TOKENS,
+            max_new_tokens=_MOST_CHOICES,
         )
         text = self.processor.tokenizer.decode(written[0, length:], skip_special_tokens=True)
         found = _CHOICES.match(text)
