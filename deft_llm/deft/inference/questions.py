@@ -46,9 +46,10 @@ _BEYOND = re.compile(
     r"(?:the|this) p|trust|sincer|genuin|fake|faking|pretend|insincer|real feeling|deep down|"
     r"really feel|think(?:s|ing)? (?:about|of)|thought|intention|intend|motive|personality|"
     r"character\b|intelligen|iq\b|smart|stupid|attracti|beautiful|ugly|pretty\b|love[sd]?\b|"
-    r"married|married|rich\b|poor\b|will (?:he|she|they|the person|it) |going to|tomorrow|future|"
+    r"married|rich\b|poor\b|will (?:he|she|they|the person|it) |going to|tomorrow|future|"
     r"predict|next (?:time|week|year)|where (?:does|is) (?:he|she|the person) (?:come )?from|"
-    r"made (?:the person|him|her|them) |should (?:i|we) |good (?:person|employee|worker))",
+    r"made (?:the person|him|her|them) |should (?:i|we) |(?:he|she|person) an? good |a good \w+|"
+    r"(?:his|her|their) name|threat|convict|believ|nervous about)",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[a-z]+|\d+")
@@ -95,7 +96,8 @@ class Question:
 
 def words(text: str) -> Counter[str]:
     """The telling words of a text, with words of one meaning made equal."""
-    found = (_SAME.get(word, word) for word in _WORD.findall(text.lower()))
+    lower = re.sub(r"action units?", "aus", text.lower())
+    found = (_SAME.get(word, word) for word in _WORD.findall(lower))
     return Counter(word for word in found if word not in _FILLER)
 
 
@@ -117,7 +119,9 @@ class Questions:
     @cached_property
     def _phrasings(self) -> list[tuple[str, Counter[str]]]:
         rows = self.templates.questions.items()
-        kinds = [(kind, text) for kind, texts in rows if kind != "hidden" for text in texts]
+        # Of "hidden" see above; a question about one AU is known by its AU.
+        rest = ((k, texts) for k, texts in rows if k not in {"hidden", "au_yes_no"})
+        kinds = [(kind, text) for kind, texts in rest for text in texts]
         return [(kind, words(re.sub(r"\{\w+\}", "", text))) for kind, text in kinds]
 
     @cached_property
