@@ -43,9 +43,9 @@ FloatArray = NDArray[np.float32]
 _ACTIVE_REGIONS = 2
 _SURE_Z = 6.0  # at rest, z follows a Rayleigh distribution: 6 is one in sixty million
 NO_MOTION = "no motion above the noise floor"
-# Motion that the edge of a shadow shows, px per (1 / px) of the gain's slope: the largest on
-# rendered still faces, over three.
-_EDGE_MOTION = 50.0
+# Motion that a shadow.s edge may show: px over the square of the gain's slope (1 / px). A hard
+# edge has a slope of 0.013 and showed up to 2.3 px on rendered faces, a lamp at one side 0.001.
+_EDGE_MOTION = 1.5e4
 RETURNED = 0.5  # share of the motion that has to come back for the face to have returned
 
 
@@ -348,7 +348,7 @@ def _light_motion(
         flow = remove_head_motion(flow, aligned.landmarks, meter.settings.head_model)[0]
         edges = region_rms(light.borders(i, j, flow.shape[1]), meter.masks)
         alone = np.linalg.norm(region_motion(flow, meter.masks), axis=1)
-        moved.append(np.hypot(alone, _EDGE_MOTION * edges))
+        moved.append(np.hypot(alone, _EDGE_MOTION * edges**2))
     return np.max(moved, axis=0)
 
 

@@ -243,7 +243,7 @@ def test_large_motion_is_described_and_not_judged(
         ("Should I hire this person?", "cannot be told from a face"),
         ("quux the flibber?", "did not understand"),
         ("AU 12?", "AU12 lip corner puller"),
-        ("AU 4?", "Nothing moved as AU4 brow lowerer"),
+        ("AU 4?", "what moved does not fit AU4 brow lowerer"),
         ("Is AU99 active?", "FACS has no AU99"),
         ("What moved?", "Both mouth corners move up and outward, moderate."),
     ],

@@ -105,7 +105,7 @@ def _about_au(number: int, evidence: Sequence[Evidence], explanation: Explanatio
     rows = [row for row in evidence if wording.explains(str(number), row)]
     if rows:
         return f"{label} is not named, though this would fit it: {wording.description(rows)}"
-    return f"No. Nothing moved as {label} moves the face."
+    return f"No: what moved does not fit {label}."
 
 
 def _moment(name: str, measurement: Measurement) -> str:
