@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float32]
 
 _ACTIVE_REGIONS = 2
-_SURE_Z = 6.0  # at rest, z follows a Rayleigh distribution: 6 is one in sixty million
+_SURE_Z = 5.0  # at rest, z follows a Rayleigh distribution: 5 is one in 270,000
 NO_MOTION = "no motion above the noise floor"
-# Motion that a shadow.s edge may show: px over the square of the gain's slope (1 / px). A hard
+# Motion that a shadow's edge may show: px over the square of the gain's slope (1 / px). A hard
 # edge has a slope of 0.013 and showed up to 2.3 px on rendered faces, a lamp at one side 0.001.
 _EDGE_MOTION = 1.5e4
 RETURNED = 0.5  # share of the motion that has to come back for the face to have returned
@@ -81,7 +81,7 @@ class Measurement:
         interval: Given or found; for a clip without motion, the most likely frames.
         found: True if the interval was given, or is above the noise: a region is active, and the
             interval's excursion reaches ``DETECTION_Z``, a second region is active, or its z is
-            6 or more. If not, no region of the tables is active, whatever its own z.
+            5 or more. If not, no region of the tables is active, whatever its own z.
         flow_apex: (2, H, W) flow onset -> apex without head motion, px.
         flow_offset: (2, H, W) flow apex -> offset without head motion, px.
         table_apex: Regions from onset to apex.

@@ -1,4 +1,4 @@
-"""The benchmark of robustness: what a clip's light, file and motion may not do to its explanation."""
+"""The benchmark of robustness: what light, file and motion may not do to an explanation."""
 
 from __future__ import annotations
 
