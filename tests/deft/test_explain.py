@@ -227,7 +227,7 @@ def test_large_motion_is_described_and_not_judged(
     reason: str,
 ) -> None:
     monkeypatch.setattr(explainer, "likelihoods", lambda *_: pytest.fail("the model was asked"))
-    large = SimpleNamespace(**{**vars(make_clip(0)), **change})
+    large: Any = SimpleNamespace(**{**vars(make_clip(0)), **change})
     explanation = explainer.explain(large)
     assert (explanation.emotion, explanation.aus, explanation.status) == (None, {}, reason)
     assert explanation.evidence and "12" in explanation.evidence[0].aus
