@@ -104,9 +104,9 @@ def measuring_job(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
     """The frames of a clip's folder to read, and the interval among them."""
     interval = entry.annotation.interval
     assert interval is not None and entry.folder is not None, entry
-    start = max(0, interval.onset - settings.lead)
+    start = max(entry.first, interval.onset - settings.lead)
     # The offset is inclusive, stop is not.
-    stop = min(entry.frames, interval.offset + 1 + settings.tail)
+    stop = min(entry.first + entry.frames, interval.offset + 1 + settings.tail)
     last, remark = interval.offset, ""
     if stop - start > settings.longest:
         stop = start + settings.longest
