@@ -137,14 +137,17 @@ def _build(
 def validate(
     data: Folder, most: Annotated[int, typer.Option(help="problems to print")] = 50
 ) -> None:
-    """Print every problem of a data folder by file, line and field; status 1 if there is any."""
+    """Print every problem of a data folder by file, line and field; status 2 if there is any.
+
+    Training reads by the same rules: it takes a folder that has no problem, and no other.
+    """
     from deft_llm.unimer.validate import validate_folder
 
     problems = list(islice(validate_folder(data), most))
     for problem in problems:
         print(problem)
     print(f"{data}: {len(problems) or 'no'} problems")
-    raise typer.Exit(int(bool(problems)))
+    raise typer.Exit(2 if problems else 0)
 
 
 @app.command()

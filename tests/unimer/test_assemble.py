@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from deft_llm import facs
 from deft_llm.clip import Annotation, Interval
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
+from deft_llm.data.clip_lines import FEATURES
 from deft_llm.data.clip_shards import CLIPS_PER_SHARD, Share, absent, claim_recipe, write_shards
 from deft_llm.data.features import Features
 from deft_llm.data.prepared import open_prepared
@@ -44,7 +45,7 @@ def observe(make_record: MakeRecord) -> Observe:
         record = make_record(seed)
         if seed % 5 == 0:
             record = replace(record, evidence=(), returns=())
-        return MeasuredClip(record, {"regions": np.zeros((2, 3), np.float16)})
+        return MeasuredClip(record, {name: np.zeros((2, 3), np.float16) for name in FEATURES})
 
     return lambda seeds: map(one, seeds)
 
