@@ -13,7 +13,7 @@ from deft_llm.cli.console import log_progress, resumable
 from deft_llm.errors import UserError
 
 if TYPE_CHECKING:
-    from deft_llm.data.clip_shards import Share
+    from deft_llm.data.clip_shards import LeftOut, Share
     from deft_llm.data.simulated import SimulatedData
     from deft_llm.unimer.answer_writer import Templates
     from deft_llm.unimer.assemble import Assembly
@@ -117,7 +117,7 @@ def _build(
     drawn = data.model_dump(exclude=elsewhere) if data.clips else None
     claim_recipe(out, {"corpora": [str(listing) for listing in corpora], "simulated": drawn})
     parts: list[str] = []
-    refused: list[tuple[str, str]] = []
+    refused: list[LeftOut] = []
     for listing in corpora:
         parts += measure_corpus(open_prepared(listing), listing.stem, out, share)
         refused += unmeasured(listing)

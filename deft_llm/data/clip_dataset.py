@@ -54,12 +54,14 @@ class MeasuredClip:
         features: Measured features (``data/features.py``); None if measuring failed.
         problem: Why measuring failed, or "".
         truth: Ground truth of a simulated clip, if known.
+        no_face: Whether measuring failed because no face is seen.
     """
 
     record: ClipRecord
     features: Features | None
     problem: str = ""
     truth: Truth | None = None
+    no_face: bool = False
 
     @classmethod
     def simulated(

@@ -16,7 +16,14 @@ from deft_llm import facs
 from deft_llm.clip import Annotation, Interval
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
 from deft_llm.data.clip_lines import FEATURES
-from deft_llm.data.clip_shards import CLIPS_PER_SHARD, Share, absent, claim_recipe, write_shards
+from deft_llm.data.clip_shards import (
+    CLIPS_PER_SHARD,
+    LeftOut,
+    Share,
+    absent,
+    claim_recipe,
+    write_shards,
+)
 from deft_llm.data.features import Features
 from deft_llm.data.prepared import open_prepared
 from deft_llm.data.records import ClipRecord
@@ -31,6 +38,7 @@ from deft_llm.unimer.validate import validate_folder
 MakeRecord = Callable[[int], ClipRecord]
 MakeFeatures = Callable[[int], Features]
 CLIPS = 2 * CLIPS_PER_SHARD + 20
+UNREADABLE = LeftOut("x/1", "the file does not decode")
 SETTINGS = Assembly(seed=3, variants=2, turns=3)
 Observe = Callable[[Iterable[int]], Iterator[MeasuredClip]]
 
@@ -41,7 +49,9 @@ def observe(make_record: MakeRecord) -> Observe:
 
     def one(seed: int) -> MeasuredClip:
         if seed % 50 == 7:
-            return MeasuredClip(make_record(seed), None, "no face was found")
+            return MeasuredClip(make_record(seed), None, "no face was found", no_face=True)
+        if seed % 50 == 8:
+            return MeasuredClip(make_record(seed), None, "its frames show faces of two sizes")
         record = make_record(seed)
         if seed % 5 == 0:
             record = replace(record, evidence=(), returns=())
@@ -54,7 +64,7 @@ def observe(make_record: MakeRecord) -> Observe:
 def built(tmp_path_factory: pytest.TempPathFactory, observe: Observe, templates: Templates) -> Path:
     folder = tmp_path_factory.mktemp("built")
     parts = write_shards("features", range(CLIPS), observe, folder)
-    assemble(folder, parts, SETTINGS, templates, [("x/1", "the file does not decode")])
+    assemble(folder, parts, SETTINGS, templates, [UNREADABLE])
     return folder
 
 
@@ -78,7 +88,7 @@ def test_shards_and_interruptions_leave_no_trace(
     for index in (3, 1, 2):
         parts = write_shards("features", range(CLIPS), observe, tmp_path, Share(index, 3))
     assert not absent(tmp_path, parts)
-    assemble(tmp_path, parts, SETTINGS, templates, [("x/1", "the file does not decode")])
+    assemble(tmp_path, parts, SETTINGS, templates, [UNREADABLE])
     assert contents(tmp_path) == contents(built)
 
 
@@ -116,11 +126,11 @@ def test_what_was_left_out_is_counted_and_a_hidden_face_refused(built: Path) -> 
     left = list(read_lines(built / "left_out.jsonl"))
     hidden = [row for row in read_lines(built / "extra.jsonl") if row["kinds"] == ["hidden"]]
     assert len(hidden) == len(range(7, CLIPS, 50))
-    assert len(left) == len(hidden) + 1
+    assert len(left) == 2 * len(hidden) + 1  # as many for another reason, and one before
     assert all("hidden" in row["conversations"][1]["value"] for row in hidden)
     counts = json.loads((built / "statistics.json").read_text())
     assert counts["left_out"] == len(left)
-    assert counts["clips"] == CLIPS - len(hidden) == len(ClipDataset.open(built))
+    assert counts["clips"] == CLIPS - 2 * len(hidden) == len(ClipDataset.open(built))
     assert (built / "statistics.png").stat().st_size > 10_000
     assert "does not decode" in (built / "README.md").read_text()
 
