@@ -20,8 +20,10 @@ from typing import TextIO
 from tqdm import tqdm
 
 from deft_llm.config import Settings
+from deft_llm.data.clip_lines import CLIPS
 from deft_llm.data.clip_shards import LeftOut, left_out, records
 from deft_llm.data.records import ClipRecord
+from deft_llm.errors import UserError
 from deft_llm.files import write_lines
 from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 from deft_llm.unimer.balance import Balances
@@ -104,9 +106,12 @@ def assemble(
 
     Returns:
         The counts, also written to ``statistics.json``, with plots and card beside it.
+
+    Raises:
+        UserError: If two parts hold the same clip.
     """
     clips = PartRecords(folder, parts)
-    write_lines(folder / "clips.jsonl", (record.to_json() for record in clips))
+    write_lines(folder / CLIPS, (record.to_json() for record in _unique(clips)))
     statistics = Statistics()
     for record in clips:
         statistics.count_clip(record)
@@ -126,6 +131,18 @@ def assemble(
             statistics.count_row(row)
     statistics.write(folder)
     return statistics
+
+
+def _unique(clips: Iterable[ClipRecord]) -> Iterator[ClipRecord]:
+    seen: set[str] = set()
+    for record in clips:
+        if record.clip in seen:
+            raise UserError(
+                f"clip {record.clip!r} comes from two of the corpora; give each once (megc2019 is "
+                "made of casme2, smic_hs and samm)"
+            )
+        seen.add(record.clip)
+        yield record
 
 
 class PartRecords:

@@ -223,6 +223,15 @@ def test_a_prepared_corpus_becomes_records(
     assert "damaged" in found.left_out[0][1] and "joy" in found.left_out[1][1]
 
 
+def test_a_corpus_given_twice_is_named(
+    tmp_path: Path, make_features: MakeFeatures, templates: Templates
+) -> None:
+    corpus = open_prepared(prepared(tmp_path, make_features(0)))
+    parts = [*measure_corpus(corpus, "casme2", tmp_path), *measure_corpus(corpus, "mi", tmp_path)]
+    with pytest.raises(UserError, match="'casme2/a' comes from two"):
+        assemble(tmp_path, parts, SETTINGS, templates)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [({"aus": ("99",)}, "99"), ({"emotion": "joy"}, "joy"), ({"interval": None}, "onset")],
