@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from pydantic import BaseModel
 from deft_llm.errors import UserError
 
 _PARTIAL = ".partial"
+_BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 @contextmanager
@@ -86,22 +89,90 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Read a JSON-lines file.
+    """The rows of ``numbered_lines``."""
+    return (row for _, row in numbered_lines(path))
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read a JSON-lines file, or one JSON array of objects.
+
+    A byte order mark, either kind of line end, and empty lines at the end are accepted.
+
+    Yields:
+        The number of the line, from 1, and its object.
 
     Raises:
-        UserError: If the file is missing, or a line is not a JSON object; names the line number.
+        UserError: If the file is missing, or a line is not a JSON object in UTF-8; names the line
+            number.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; build the data first")
-    with path.open(encoding="utf-8") as file:
+    begun, empty = False, 0
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if not line.strip():
+                empty = empty or number
+                continue
+            if line.lstrip().startswith(b"[") and not begun:
+                yield from _array(_decoded(line + file.read(), path, number), path, number)
+                return
+            if begun and empty:
+                raise UserError(f"{path}, line {empty}: empty; expected a JSON object")
+            begun, empty = True, 0
             try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error})") from error
-            if not isinstance(record, dict):
-                raise UserError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r}")
-            yield record
+                row = json.loads(_decoded(line, path, number))
+            except (ValueError, RecursionError) as error:
+                raise _not_json(error, path, number) from error
+            yield number, _object(row, path, number)
+
+
+def _not_json(error: Exception, path: Path, number: int) -> UserError:
+    reason = str(error)
+    if isinstance(error, json.JSONDecodeError):
+        reason = f"{error.msg} at character {error.colno}"
+    elif isinstance(error, RecursionError):
+        reason = "nested too deeply"
+    return UserError(f"{path}, line {number}: not JSON ({reason})")
+
+
+def _decoded(data: bytes, path: Path, number: int) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        number += data.count(b"\n", 0, error.start)
+        raise UserError(
+            f"{path}, line {number}: not UTF-8 (byte 0x{data[error.start]:02x}); save the file as "
+            "UTF-8"
+        ) from None
+
+
+def _object(row: Any, path: Path, number: int) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        got = json.dumps(row)[:40]
+        raise UserError(f"{path}, line {number}: expected a JSON object, got {got!r}")
+    return row
+
+
+def _array(text: str, path: Path, number: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON array, each with the line on which it begins."""
+    decoder, place = json.JSONDecoder(), text.index("[") + 1
+    while True:
+        try:
+            # Blanks, and the comma before every object but the first.
+            start = _BLANKS.match(text, place).end()  # type: ignore[union-attr]
+            if text[start : start + 1] == "]" and not text[start + 1 :].strip():
+                return
+            row, place = decoder.raw_decode(text, start)
+            end = _BLANKS.match(text, place).end()  # type: ignore[union-attr]
+            if text[end : end + 1] == ",":
+                place = end + 1
+            elif text[end : end + 1] != "]":
+                raise ValueError("expected a comma or the end of the array")
+        except (ValueError, RecursionError) as error:
+            raise _not_json(error, path, number + text.count("\n", 0, place)) from error
+        line = number + text.count("\n", 0, start)
+        yield line, _object(row, path, line)
 
 
 def claim(note: Path, settings: BaseModel, exclude: set[str], problem: str) -> None:

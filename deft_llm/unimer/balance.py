@@ -179,6 +179,8 @@ class Balances:
         aus: Counter[AnswerOptions] = Counter()
         labels: Counter[AnswerOptions] = Counter()
         for facts, emotion_known in all_facts:
+            if facts.label_alone:  # asked for nothing but its label
+                continue
             aus[au_choice(facts)] += 1
             if emotion_known:
                 labels[label_choice(facts)] += 1

@@ -32,7 +32,9 @@ _STATES = 8192  # size of the caches; sets of used AUs and regions make the stat
 _CHARACTER = (
     rb"[\x20\x21\x23-\x5b\x5d-\x7f]",
     rb'\\["\\/bfnrt]',
-    rb"\\u[0-9a-fA-F]{4}",
+    rb"\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]|[dD][0-7])[0-9a-fA-F]{2}",
+    # Beyond U+FFFF as a pair of surrogates; one alone is no character and cannot be encoded.
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}",
     rb"[\xc2-\xdf][\x80-\xbf]",
     rb"\xe0[\xa0-\xbf][\x80-\xbf]",
     rb"\xed[\x80-\x9f][\x80-\xbf]",
@@ -42,7 +44,8 @@ _CHARACTER = (
     rb"[\xf1-\xf3][\x80-\xbf]{3}",
 )
 _UNFINISHED = (
-    rb"\\(?:u[0-9a-fA-F]{0,3})?",
+    rb"\\(?:u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{0,2}|[dD](?:[0-9abAB][0-9a-fA-F]?)?)?)?",
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?",
     rb"[\xc2-\xf4]",
     rb"(?:\xe0[\xa0-\xbf]|\xed[\x80-\x9f]|[\xe1-\xec\xee\xef][\x80-\xbf])",
     rb"(?:\xf0[\x90-\xbf]|\xf4[\x80-\x8f]|[\xf1-\xf3][\x80-\xbf])[\x80-\xbf]?",

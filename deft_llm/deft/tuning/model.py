@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrain
 
 from deft_llm import resources
 from deft_llm.answers import PIECES
+from deft_llm.data.conversations import CONVERSATIONS, MARK, messages_of
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.deft.inference.explainer import Explainer, require_whole
@@ -163,10 +164,10 @@ def loading_options(text: TextModel) -> dict[str, Any]:
 def _texts(folders: Sequence[Path]) -> Iterator[str]:
     """A sample of the conversations' text, with an equal share from each folder."""
     for folder in folders:
-        for i, line in enumerate(read_lines(folder / "train.jsonl")):
+        for i, row in enumerate(read_lines(folder / CONVERSATIONS)):
             if i >= _SENTENCES // len(folders):
                 break
-            yield from (turn["value"].removeprefix("<clip>") for turn in line["conversations"])
+            yield from (message["content"].removeprefix(MARK) for message in messages_of(row))
 
 
 def backbones(model: torch.nn.Module) -> Iterator[ExpertBackbone]:

@@ -43,6 +43,7 @@ from deft_llm.training.run_folder import FINAL, claim_folder
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.audit import folder_records, require_disjoint_records
 from deft_llm.unimer.simulated import build_simulated
+from deft_llm.unimer.validate import require_valid
 
 logger = logging.getLogger(__name__)
 ENCODERS = ("experts", "heads")
@@ -71,6 +72,8 @@ def train(values: dict[str, Any], where: str) -> None:
             logger.info("already finished at step %d: %s", recipe.instruct.steps, final)
             return
         folders = data_folders(recipe)
+        for folder in folders:
+            require_valid(folder)
     clips = ClipDataset.open(*folders)
     for folder in recipe.held_out:
         require_disjoint_records(clips.records, folder_records(folder))

@@ -16,6 +16,7 @@ import numpy as np
 
 from deft_llm.clip import Annotation
 from deft_llm.errors import UserError
+from deft_llm.files import digest
 from deft_llm.simulator.render.camera import (
     Framing,
     Light,
@@ -104,9 +105,11 @@ class ClipSpec:
 
     @property
     def name(self) -> str:
-        """For example "surprise_17"."""
-        kind = self.emotion or ("unlabelled" if self.aus else "neutral")
-        return f"{kind}_{self.seed}"
+        """For example "simulated-17-5f0c1d2e": equal for equal recipes alone.
+
+        The seed is not enough, because sets with other settings draw other clips from it.
+        """
+        return f"{DATASET}-{self.seed}-{digest(self.to_json())[:8]}"
 
     @property
     def subject(self) -> str:
