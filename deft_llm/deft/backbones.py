@@ -30,10 +30,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig
 
 from deft_llm.config import validate_settings
 from deft_llm.deft.backbone_entries import READS, Backbone, fill_configuration, look_up
@@ -137,7 +138,9 @@ class ExpertBackbone(nn.Module):
         entry = self.entry
         if entry.config and entry.name:
             config = AutoConfig.for_model(**entry.config)
-            self.net = AutoModel.from_pretrained(entry.name, config=config, dtype=torch.float32)
+            self.net = transformers.AutoModel.from_pretrained(
+                entry.name, config=config, dtype=torch.float32
+            )
         elif entry.weights is not None:
             path = Path(entry.weights)
             path = path / "model.safetensors" if path.is_dir() else path
@@ -160,12 +163,15 @@ class ExpertBackbone(nn.Module):
                 tokens = self.net.forward_features(*args)
             else:
                 tokens = self.net(**kwargs).last_hidden_state
-        projected: Tensor = self.project(tokens)
+        # A frozen network may keep its own dtype.
+        projected: Tensor = self.project(tokens.to(self.project.weight.dtype))
         return projected
 
 
 def _vision_net(entry: Backbone) -> Any:
-    return AutoModel.from_config(AutoConfig.for_model(**entry.config), dtype=torch.float32)
+    config = AutoConfig.for_model(**entry.config)
+    # By its full name: modeling_deft, which registers with AutoModel's module, imports this one.
+    return transformers.AutoModel.from_config(config, dtype=torch.float32)
 
 
 class ImageBackbone(ExpertBackbone):
