@@ -163,15 +163,15 @@ class ExpertBackbone(nn.Module):
                 tokens = self.net.forward_features(*args)
             else:
                 tokens = self.net(**kwargs).last_hidden_state
-        # A frozen network may keep its own dtype.
-        projected: Tensor = self.project(tokens.to(self.project.weight.dtype))
+        projected: Tensor = self.project(tokens)
         return projected
 
 
 def _vision_net(entry: Backbone) -> Any:
     config = AutoConfig.for_model(**entry.config)
-    # By its full name: modeling_deft, which registers with AutoModel's module, imports this one.
-    return transformers.AutoModel.from_config(config, dtype=torch.float32)
+    # Not the dtype of the published weights: that of the model around it. AutoModel by its full
+    # name, because modeling_deft, which registers with its module, imports this one.
+    return transformers.AutoModel.from_config(config, dtype=torch.get_default_dtype())
 
 
 class ImageBackbone(ExpertBackbone):
@@ -186,17 +186,16 @@ class ImageBackbone(ExpertBackbone):
 
     def forward(self, structure: Tensor) -> Tensor:
         """Onset image (B, 3, S, S) in [-1, 1] -> tokens (B, N, D)."""
-        mean, std = (
-            structure.new_tensor(v).view(3, 1, 1) for v in (self.entry.mean, self.entry.std)
-        )
         image = F.interpolate(
-            # To 0..1, the range that the published mean and SD refer to.
-            (structure + 1) / 2,
+            # To 0..1, the range that the published mean and SD refer to. float32, because a CPU
+            # interpolates in no smaller dtype.
+            (structure.float() + 1) / 2,
             (self.side,) * 2,
             mode="bilinear",
             antialias=True,
         )
-        tokens = self.read(pixel_values=(image - mean) / std)
+        mean, std = (image.new_tensor(v).view(3, 1, 1) for v in (self.entry.mean, self.entry.std))
+        tokens = self.read(pixel_values=((image - mean) / std).to(structure.dtype))
         # Class and register tokens come before the patches, so take the last ones.
         patches = tokens[:, -(self.grid**2) :].transpose(1, 2).unflatten(2, (self.grid, self.grid))
         pooled: Tensor = self.pool(patches).flatten(2).transpose(1, 2)
