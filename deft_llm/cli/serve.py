@@ -35,13 +35,16 @@ def serve(
         raise UserError(f"host {host} is reached by others: give a --key that they must send")
     # Before the slow imports, so that a taken port is told at once.
     bound = bind(host, port)
+    from transformers.utils import logging as transformers_logging
+
     from deft_llm.service.server import run
+
+    transformers_logging.disable_progress_bar()
 
     def ready() -> None:
         show("serving", f"{url_of(bound)}/v1 · model deft-llm · Ctrl-C stops it")
 
-    try:
-        run(bound, resources.checkpoint(checkpoint), key, local, ready)
-    except KeyboardInterrupt:
-        show("stopped", "all clips are deleted")
-        raise
+    run(bound, resources.checkpoint(checkpoint), key, local, ready)
+    show("stopped", "all clips are deleted")
+    # 128 + SIGINT, as every command that Ctrl-C stops.
+    raise typer.Exit(130)

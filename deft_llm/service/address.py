@@ -24,18 +24,20 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         UserError: If the port is taken or not allowed, or the host is none of this machine's.
     """
+    if not 0 <= port < 65536:
+        raise UserError(f"port {port}: expected 1 to 65535, or 0 for any that is free")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         bound = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise UserError(f"host {host}: no address of this machine ({error})") from error
     try:
         # Without it, a port stays taken for a minute after its last server ended.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         bound.close()
         raise UserError(f"{host}, port {port}: {error}; give another with --port") from error
     return bound

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deft_llm.errors import UserError
 from deft_llm.service.openai_errors import ApiError
 
 MODEL = "deft-llm"
@@ -140,14 +139,16 @@ def data_url(value: Any) -> str:
     """The base64 text of a ``data:`` URL, after its comma.
 
     Raises:
-        UserError: If it is another URL: nothing is fetched, and no file of this machine is read.
+        ApiError: If it is another URL: nothing is fetched, and no file of this machine is read.
     """
     if not isinstance(value, str) or not value.startswith("data:"):
-        raise UserError(
+        message = (
             "url: expected a data: URL that holds the clip; this server opens no address and no "
             "path; upload the clip with POST /v1/files instead"
         )
+        raise ApiError(message, param="messages")
     head, comma, data = value.partition(",")
     if not comma or not head.endswith(";base64"):
-        raise UserError("url: expected data:video/mp4;base64,… with the clip's bytes")
+        message = "url: expected data:video/mp4;base64,… with the clip's bytes"
+        raise ApiError(message, param="messages")
     return data

@@ -12,7 +12,6 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from deft_llm.errors import UserError
 from deft_llm.service.chat_request import Part, data_url
 from deft_llm.service.clip_store import ClipStore, StoredClip
 from deft_llm.service.limits import Limits
@@ -33,23 +32,21 @@ def clip_of(parts: Sequence[Part], store: ClipStore, limits: Limits) -> StoredCl
     again by its content when the conversation goes on.
 
     Raises:
-        ApiError: If a file's id is unknown.
-        UserError: If there is no clip, more than one, or one that cannot be read or is too large.
+        ApiError: If there is no clip or more than one, it is too large, or a file's id is unknown.
     """
     images = [part for part in parts if part.type == "image_url"]
-    others = [part for part in parts if part.type != "image_url"]
-    found = {clip.id: clip for clip in (_video(part, store, limits) for part in others)}
+    # A client may repeat the clip in every message.
+    others = {part.model_dump_json(): part for part in parts if part.type != "image_url"}
+    clips = len(others) + bool(images)
+    if clips != 1:
+        message = (
+            f"{clips} clips in the conversation; expected one, as a content part of type video_url "
+            "with a data: URL, or of type file with the id of an uploaded file"
+        )
+        raise ApiError(message, param="messages")
     if images:
-        clip = _images([_url(part) for part in images], store, limits)
-        found[clip.id] = clip
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
-        raise UserError(f"{len(found)} clips in one conversation; expected one")
-    raise UserError(
-        "no clip: add a content part of type video_url with a data: URL, or of type file with the "
-        "id of an uploaded file"
-    )
+        return _images([_url(part) for part in images], store, limits)
+    return _video(next(iter(others.values())), store, limits)
 
 
 def _url(part: Part) -> Any:
@@ -91,7 +88,8 @@ def _images(urls: Sequence[Any], store: ClipStore, limits: Limits) -> StoredClip
     if len(images) == 1 and not str(urls[0]).startswith(("data:image/png", "data:image/jpeg")):
         return _inline(urls[0], "", store, limits)
     if len(images) == 1:
-        raise UserError("one image shows no motion; send a video, or all frames as image_url parts")
+        message = "one image shows no motion; send a video, or all frames as image_url parts"
+        raise ApiError(message, param="messages")
     return _stored([(f"{i}{_frame_suffix(i, x)}", x) for i, x in enumerate(images)], store)
 
 
@@ -101,7 +99,8 @@ def _frame_suffix(index: int, data: bytes) -> str:
         with Image.open(io.BytesIO(data), formats=list(_FRAME_SUFFIX)) as image:
             return _FRAME_SUFFIX[str(image.format)]
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
-        raise UserError(f"image {index}: expected a PNG or JPEG of moderate size") from error
+        message = f"image {index}: expected a PNG or JPEG of moderate size"
+        raise ApiError(message, param="messages") from error
 
 
 def _decoded(text: str, limits: Limits) -> bytes:
@@ -110,7 +109,8 @@ def _decoded(text: str, limits: Limits) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise UserError(f"url: no base64 after the comma ({error})") from error
+        message = f"url: no base64 after the comma ({error})"
+        raise ApiError(message, param="messages") from error
 
 
 def _too_large(limits: Limits) -> ApiError:

@@ -14,7 +14,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -63,12 +63,14 @@ class Endpoints:
         """Answer the last question about the conversation's clip, whole or as a stream."""
         request.check()
         asked, run = conversation_of(request), self.queue.run
+        if not request.wants_json:
+            self.service.question(asked.question)
         with ExitStack() as stack:
             stack.enter_context(self.queue.place())
             clip = await run(clip_of, asked.clips, self.store, self.service.limits)
             answer = Answer(request, await run(look_at, clip, self.service, self.store))
             pieces = self.queue.iterate(write(answer, asked, self.service))
-            # What is wrong with a question is answered with a status, so before a stream starts.
+            # What can go wrong is answered with a status, so before a stream starts.
             first = await anext(pieces, "")
             if request.stream:
                 return _Stream(self._events(answer, first, pieces), stack.pop_all())
@@ -208,7 +210,7 @@ def run(
     local: bool,
     ready: Callable[[], None],
 ) -> None:
-    """Load the model and serve until Ctrl-C; all clips are deleted at the end.
+    """Load the model and serve until Ctrl-C or SIGTERM; all clips are deleted at the end.
 
     Args:
         bound: Where to listen.
@@ -219,7 +221,6 @@ def run(
 
     Raises:
         UserError: If the checkpoint cannot be read.
-        KeyboardInterrupt: After Ctrl-C or SIGTERM, once everything is deleted.
     """
     # Raises KeyboardInterrupt, as Ctrl-C does; by default SIGTERM would leave the clips on disk.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -231,4 +232,6 @@ def run(
             app, log_config=None, access_log=False, timeout_graceful_shutdown=_PATIENCE
         )
         ready()
-        asyncio.run(uvicorn.Server(config).serve(sockets=[bound]))
+        # uvicorn raises the signal again that has stopped it.
+        with suppress(KeyboardInterrupt):
+            asyncio.run(uvicorn.Server(config).serve(sockets=[bound]))
