@@ -231,7 +231,7 @@ def run(
         config = uvicorn.Config(
             app, log_config=None, access_log=False, timeout_graceful_shutdown=_PATIENCE
         )
-        ready()
         # uvicorn raises the signal again that has stopped it.
         with suppress(KeyboardInterrupt):
+            ready()
             asyncio.run(uvicorn.Server(config).serve(sockets=[bound]))

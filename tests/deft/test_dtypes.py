@@ -36,8 +36,13 @@ def inputs_of(processor: DeftProcessor, make_features: MakeFeatures) -> dict[str
     return dict(processor([asked, asked], [make_features(0), make_features(1)]))
 
 
-@pytest.mark.parametrize("saved", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, "auto", None])
+@pytest.mark.parametrize(
+    ("saved", "dtype"),
+    [
+        *((torch.float32, dtype) for dtype in (torch.bfloat16, torch.float16)),
+        *((torch.bfloat16, dtype) for dtype in (torch.float32, torch.float16, "auto", None)),
+    ],
+)
 def test_from_pretrained_keeps_one_dtype(
     model: DeftForConditionalGeneration,
     processor: DeftProcessor,

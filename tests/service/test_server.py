@@ -282,16 +282,16 @@ IMAGE = {"type": "image_url", "image_url": {"url": data(b"GIF89a", "image/png")}
         (body(user({"type": "file", "file": 3}, "a")), 404, "no such file"),
     ],
 )
-@pytest.mark.parametrize("stream", [False, True])
 def test_a_wrong_request_is_told_in_openais_form(
-    served: Served, client: TestClient, request_body: Any, status: int, reason: str, stream: bool
+    served: Served, client: TestClient, request_body: Any, status: int, reason: str
 ) -> None:
-    response = client.post("/v1/chat/completions", json={**request_body, "stream": stream})
-    error = response.json()["error"]
-    assert (response.status_code, set(error)) == (status, {"message", "type", "param", "code"})
-    assert reason in error["message"] and "\n" not in error["message"]
-    assert str(served.store.folder) not in error["message"]
-    assert served.files() == [] and served.asked == []
+    for stream in (False, True):
+        response = client.post("/v1/chat/completions", json={**request_body, "stream": stream})
+        error = response.json()["error"]
+        assert (response.status_code, set(error)) == (status, {"message", "type", "param", "code"})
+        assert reason in error["message"] and "\n" not in error["message"]
+        assert str(served.store.folder) not in error["message"]
+        assert served.files() == [] and served.asked == []
 
 
 def test_what_is_no_json_or_has_no_such_address(client: TestClient) -> None:
@@ -343,14 +343,14 @@ def test_a_fault_of_ours_shows_nothing_of_the_machine(
         *("data:", "DATA:video/mp4;base64,AAAA", "pipe:0"),
     ],
 )
-@pytest.mark.parametrize("kind", ["video_url", "image_url", "file"])
 def test_no_address_and_no_path_is_opened(
-    served: Served, client: TestClient, kind: str, url: str, monkeypatch: pytest.MonkeyPatch
+    served: Served, client: TestClient, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection"))
-    inner = {"file_data": url} if kind == "file" else {"url": url}
-    response = ask(client, user({"type": kind, kind: inner}, "Why?"))
-    assert response.status_code == 400 and served.explained == []
+    for kind in ("video_url", "image_url", "file"):
+        inner = {"file_data": url} if kind == "file" else {"url": url}
+        response = ask(client, user({"type": kind, kind: inner}, "Why?"))
+        assert response.status_code == 400 and served.explained == []
 
 
 @pytest.mark.parametrize(
