@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from deft_llm.service.openai_errors import ApiError
 
 MODEL = "deft-llm"
+_MOST_TEXT = 100_000  # characters of a conversation; a model of this kind reads a few thousand
 # Fields that change nothing about an answer; of others, only neutral values are taken.
 _HARMLESS = frozenset(
     {
@@ -22,10 +23,11 @@ _NEUTRAL: dict[str, Any] = {"n": 1, "top_p": 1, "tool_choice": "none"}
 
 
 class Part(BaseModel):
-    """A content part; which fields it has depends on its type."""
+    """A content part; which other fields it has depends on its type."""
 
     model_config = ConfigDict(extra="allow")
     type: str
+    text: str | None = None
 
 
 class Message(BaseModel):
@@ -52,13 +54,13 @@ class ChatRequest(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     model: str
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, max_length=200)
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     response_format: ResponseFormat | None = None
 
     @property
@@ -112,6 +114,9 @@ def conversation_of(request: ChatRequest) -> Conversation:
         raise ApiError(message, param="messages")
     clips: list[Part] = []
     texts = [" ".join(_texts(message, clips)) for message in spoken]
+    if sum(map(len, texts)) > _MOST_TEXT:
+        message = f"messages: expected at most {_MOST_TEXT} characters in all; leave the oldest out"
+        raise ApiError(message, param="messages")
     turns = tuple(zip(texts[:-1:2], texts[1::2], strict=True))
     return Conversation(turns, texts[-1], tuple(clips))
 
@@ -122,9 +127,8 @@ def _texts(message: Message, clips: list[Part]) -> Iterator[str]:
         yield message.content
         return
     for part in message.content:
-        text = (part.model_extra or {}).get("text")
-        if part.type == "text" and isinstance(text, str):
-            yield text
+        if part.type == "text" and part.text is not None:
+            yield part.text
         elif part.type in ("video_url", "image_url", "file") and message.role == "user":
             clips.append(part)
         else:

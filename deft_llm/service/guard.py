@@ -55,9 +55,9 @@ class Guard:
     def _refusal(self, path: str, headers: dict[str, str], most: int) -> JSONResponse | None:
         # A foreign name that points to loopback (DNS rebinding), or a page of another site.
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self.local and urlsplit(f"//{host}").hostname not in LOCAL_NAMES:
+        if self.local and _name(f"//{host}") not in LOCAL_NAMES:
             return error_response(f"host {host!r}: this server is for this machine only", 403)
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin.partition("://")[2] != host:
             return error_response(f"origin {origin!r}: no other site may use this server", 403)
         if self.key is not None and path != _OPEN:
             given = headers.get("authorization", "").encode()
@@ -67,6 +67,13 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > most:
             return error_response(_too_large(most), 413)
+        return None
+
+
+def _name(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:  # half a bracket
         return None
 
 

@@ -264,6 +264,9 @@ IMAGE = {"type": "image_url", "image_url": {"url": data(b"GIF89a", "image/png")}
         (body({"role": "assistant", "content": "a"}), 400, "the user first and last"),
         (body(user(clip(), "a"), user("b")), 400, "the user first and last"),
         (body({"role": "system", "content": "a"}), 400, "the user first and last"),
+        (body(*([{"role": "user", "content": "a"}] * 201)), 400, "messages: List should have"),
+        (body(user(clip(), "x" * 100_001)), 400, "at most 100000 characters"),
+        (body(seed=2**70), 400, "seed: "),
         (body(user("Why?")), 400, "0 clips in the conversation"),
         (body(user(clip(), clip(data(b"other")), "Why?")), 400, "2 clips"),
         (body(user(clip(), "")), 400, "question of 0 characters"),
@@ -442,7 +445,7 @@ def test_a_key_is_asked_of_everybody(served: Served) -> None:
 
 def test_other_names_and_other_sites_are_refused(served: Served) -> None:
     local, shared = served.client(), served.client(local=False)
-    for host in ("example.org", "127.0.0.1.example.org", ""):
+    for host in ("example.org", "127.0.0.1.example.org", "", "["):
         assert local.get("/healthz", headers={"host": host}).status_code == 403
     for host in ("localhost", "127.0.0.1:8000", "[::1]:8000"):
         assert local.get("/healthz", headers={"host": host}).status_code == 200
