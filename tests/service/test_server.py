@@ -164,8 +164,8 @@ def test_a_conversation_goes_on_about_the_same_clip(served: Served, client: Test
     earlier = {"role": "assistant", "content": [{"type": "text", "text": "The brow."}]}
     ask(client, system, first, earlier, user(clip(), "Why <b>?"), temperature=0.5)
     assert served.asked == [
-        ((), "What moved?", 0.0),
-        ((("What moved?", "The brow."),), "Why  b ?", 0.5),
+        ([], "What moved?", 0.0),
+        ([("What moved?", "The brow.")], "Why  b ?", 0.5),
     ]
     assert len(served.explained) == 1, "the clip is not measured again"
     assert served.files() == [], "a video is deleted once it is measured"
