@@ -106,9 +106,8 @@ def build_model(
     for backbone in backbones(model):
         backbone.load()
     prompts = Templates(recipe.templates).prompts()
-    processor = DeftProcessor(
-        DeftFeatureExtractor(), tokenizer, span=clip_span(config), prompts=prompts
-    )
+    extractor = DeftFeatureExtractor.for_model(config)
+    processor = DeftProcessor(extractor, tokenizer, span=clip_span(config), prompts=prompts)
     return model, processor
 
 
