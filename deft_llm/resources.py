@@ -54,6 +54,19 @@ def recipe(name: str | Path) -> Path:
     return _find(name, _shipped("train_configs", "train_configs"), "train_configs", "recipe")
 
 
+def model_sizes(name: str) -> Path | None:
+    """The configuration of a published language model that ships with the recipes, if it does.
+
+    Args:
+        name: Its hub name, of which the part after the owner counts; a folder has its own.
+    """
+    if Path(name).is_dir():
+        return None
+    models = _shipped("train_configs", "train_configs") / "deft" / "models"
+    path = models / f"{name.rpartition('/')[2]}.json"
+    return path if path.is_file() else None
+
+
 def benchmark(name: str | Path) -> Path:
     """The file of a benchmark, found in the same way: ``eval/benchmarks/simulated.yaml``.
 

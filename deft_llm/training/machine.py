@@ -15,6 +15,12 @@ logger = logging.getLogger(__name__)
 _NARROW = ("NO AVX", "DEFAULT", "AVX2")  # torch's names for CPU capabilities below AVX-512
 
 
+def is_first_process() -> bool:
+    """Whether this process is the first of a run, or the only one."""
+    # The variable of torchrun and ``accelerate launch``; no process group is needed to read it.
+    return os.environ.get("RANK", "0") == "0"
+
+
 def sharded_on_cpu() -> bool:
     """Whether DeepSpeed is enabled on a machine without a GPU."""
     # The variable that ``accelerate launch`` sets; no Accelerator exists yet that could be asked.
