@@ -153,8 +153,8 @@ def naming_disk_errors(folder: Path) -> Iterator[None]:
             raise
         where = getattr(error, "filename", None) or folder
         raise UserError(
-            f"{where}: cannot be written ({reason}); make room or give another folder, and call "
-            "the same command again"
+            f"{where}: {reason}; make room, or give a folder that can be written, and call the "
+            "same command again"
         ) from error
 
 

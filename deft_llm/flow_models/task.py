@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from deft_llm.config import Settings, validate_settings
+from deft_llm.config import Settings
 from deft_llm.data.shards import Arrays
 from deft_llm.errors import UserError
 from deft_llm.flow_models.files import load_flow_net
@@ -23,6 +23,7 @@ from deft_llm.flow_models.regularizers import FaceLosses, face_loss
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
 from deft_llm.training.loop import Batch, Goal
+from deft_llm.training.recipes import read_recipe
 from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
@@ -179,7 +180,7 @@ def train(values: dict[str, Any], where: str) -> None:
     Raises:
         UserError: If the recipe is wrong, or a folder belongs to another recipe.
     """
-    recipe = validate_settings(FlowRecipe, values, where)
+    recipe = read_recipe(FlowRecipe, values, where)
     folder = recipe.pairs or recipe.output / "pairs"
     shown = f"pairs of {recipe.data.identities} faces, in crops of {recipe.crop} px"
     with claimed_folder(recipe.output, recipe):

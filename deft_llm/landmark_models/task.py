@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from deft_llm.config import Settings, validate_settings
+from deft_llm.config import Settings
 from deft_llm.landmark_models.augment import disturb, sample
 from deft_llm.landmark_models.faces import FaceData, FaceStore
 from deft_llm.landmark_models.files import load_landmark_net
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
 from deft_llm.metrics.landmarks import interocular, landmark_errors, stated_error_ratio
 from deft_llm.training.loop import Batch, Goal
+from deft_llm.training.recipes import read_recipe
 from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
@@ -131,7 +132,7 @@ def train(values: dict[str, Any], where: str) -> None:
     Raises:
         UserError: If the recipe is invalid, or a folder belongs to another recipe.
     """
-    recipe = validate_settings(LandmarkRecipe, values, where)
+    recipe = read_recipe(LandmarkRecipe, values, where)
     folder = recipe.faces or recipe.output / "faces"
     heads = ", ".join(recipe.data.heads)
     shown = f"faces of heads {heads}, in crops of {recipe.model.side} px"

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deft_llm import facs
-from deft_llm.config import validate_settings
 from deft_llm.data.disturbed_flow import LabelledFlow, SimulatedFlowData, disturbed
 from deft_llm.recognizers.prior_flow import FlowPriorNet
 from deft_llm.training.loop import Batch, fit
 from deft_llm.training.machine import use_all_cores
+from deft_llm.training.recipes import read_recipe
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import LearningRate, Schedule, Shape
 
@@ -70,7 +70,7 @@ def train(values: dict[str, Any], where: str) -> None:
         UserError: If the recipe is wrong, its folder belongs to another recipe, or a head's file
             is missing.
     """
-    recipe = validate_settings(FlowPriorRecipe, values, where)
+    recipe = read_recipe(FlowPriorRecipe, values, where)
     with claimed_folder(recipe.output, recipe):
         _train_all(recipe)
 

@@ -22,7 +22,6 @@ from transformers import AutoConfig
 
 from deft_llm import facs, resources
 from deft_llm.answers import PIECES
-from deft_llm.config import validate_settings
 from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
@@ -33,6 +32,7 @@ from deft_llm.deft.tuning.recipe import DeftRecipe, Stage, missing
 from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.errors import UserError
 from deft_llm.training.pace import duration
+from deft_llm.training.recipes import read_recipe
 
 WORDS = 256  # tokens of a conversation besides its clip; the simulated ones have fewer
 GIB = 2**30
@@ -72,7 +72,7 @@ def estimate_cost(values: dict[str, Any], where: str) -> list[str]:
     Raises:
         UserError: If the recipe is wrong, or the sizes of its language model are not known.
     """
-    recipe = validate_settings(DeftRecipe, values, where)
+    recipe = read_recipe(DeftRecipe, values, where)
     model = skeleton(recipe)
     counts = model.config.token_counts()
     sizes = {name: _size(getattr(model, name)) for name in MODULES}

@@ -14,6 +14,7 @@ from deft_llm.data.simulated import SimulatedData
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.tuning.text_model import TextModel
 from deft_llm.errors import UserError, did_you_mean
+from deft_llm.training.machine import zero_stage
 from deft_llm.training.schedule import Schedule
 
 ModuleName = Literal["experts", "heads", "projectors", "language_model"]
@@ -209,6 +210,15 @@ def missing(recipe: DeftRecipe) -> list[str]:
             f"made for a CUDA GPU; torch {torch.__version__} finds none on this machine; "
             "take train_configs/deft/tiny.yaml, or say device=any"
         )
+    if zero_stage() == 3 and recipe.text_model.lora_rank:
+        lacking.append(
+            "ZeRO-3 does not carry adapters: PEFT's copies of experts and projectors are lost in "
+            "it; take ZeRO-2, or train all weights with text_model.lora_rank=0"
+        )
+    if zero_stage() == 3 and recipe.weight_interpolation < 1:
+        lacking.append(
+            "weight_interpolation needs whole weights, ZeRO-3 cuts them; say weight_interpolation=1"
+        )
     needed: list[tuple[str, str]] = [(name, "report_to") for name in recipe.report_to]
     if recipe.text_model.quantize:
         needed.append(("bitsandbytes", "text_model.quantize"))
@@ -227,7 +237,7 @@ def require_machine(recipe: DeftRecipe, where: str) -> None:
     """Check that this machine can run the recipe.
 
     Raises:
-        UserError: If the recipe needs a GPU or a package that is missing.
+        UserError: If the recipe needs a GPU, a package, or whole weights that are not there.
     """
     for problem in missing(recipe):
         raise UserError(f"{where}: {problem}")

@@ -13,7 +13,6 @@ import torch
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.recipe import DeftRecipe
-from deft_llm.errors import UserError
 from deft_llm.training.machine import is_shared
 
 
@@ -29,9 +28,6 @@ def finish(model: Any, recipe: DeftRecipe) -> None:
     Args:
         model: The trained model, complete on one device.
         recipe: The recipe.
-
-    Raises:
-        UserError: If weights are to be interpolated that ZeRO-3 has split between processes.
     """
     if recipe.checkpoint and recipe.weight_interpolation < 1:
         interpolate_weights(model, recipe.checkpoint, recipe.weight_interpolation)
@@ -67,14 +63,7 @@ def interpolate_weights(model: Any, checkpoint: Path, share: float) -> None:
         model: The trained model, complete on one device.
         checkpoint: Folder of the initial checkpoint.
         share: Share of the trained weights.
-
-    Raises:
-        UserError: If the weights are split between processes (DeepSpeed's ZeRO-3).
     """
-    if is_shared(model):
-        raise UserError(
-            "weight_interpolation needs whole weights, ZeRO-3 cuts them; say weight_interpolation=1"
-        )
     begun = Explainer.load(checkpoint).model.state_dict()
     seen: set[int] = set()
     for name, weight in model.state_dict().items():

@@ -16,7 +16,6 @@ import torch
 from accelerate import PartialState
 from transformers import set_seed
 
-from deft_llm.config import validate_settings
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.processing_deft import DeftProcessor
@@ -35,6 +34,7 @@ from deft_llm.deft.tuning.stages import STAGES, run_stage
 from deft_llm.deft.tuning.validation import Source, held_out_clips
 from deft_llm.files import replacing_folder
 from deft_llm.training.machine import is_shared, process_state, use_all_cores, whole
+from deft_llm.training.recipes import read_recipe
 from deft_llm.training.run_folder import FINAL, claimed_folder
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.audit import folder_records, require_disjoint_records
@@ -55,7 +55,7 @@ def train(values: dict[str, Any], where: str) -> None:
         UserError: If the recipe is wrong, the machine cannot run it, its output folder belongs to
             another recipe, or its data shares a subject with a held-out set.
     """
-    recipe = validate_settings(DeftRecipe, values, where)
+    recipe = read_recipe(DeftRecipe, values, where)
     require_machine(recipe, where)
     config = start_config(recipe)  # checked here to fail before hours of rendering
     with claimed_folder(recipe.output, recipe):
