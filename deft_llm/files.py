@@ -1,8 +1,9 @@
-"""Atomic files (write, then rename), JSON lines, claims of a folder, digests."""
+"""Atomic files (write, then rename), JSON lines, errors of the disk, digests."""
 
 from __future__ import annotations
 
 import codecs
+import errno
 import hashlib
 import json
 import os
@@ -13,12 +14,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from deft_llm.errors import UserError
 
 _PARTIAL = ".partial"
 _BLANKS = re.compile(r"[ \t\r\n]*")
+_PARTS, _PART = 64, 2**20  # of a large file: how many parts sampled_digest reads, bytes of each
+# Errors that are the disk's, not the program's.
+_DISK = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.EIO,
+    }
+)
 
 
 @contextmanager
@@ -46,14 +60,30 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
-    """The same for a folder, which must not exist yet; the temporary folder starts empty."""
+def replacing_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
+    """The same for a folder; the temporary folder starts empty.
+
+    Args:
+        folder: The folder.
+        overwrite: Put it in the place of one that exists; otherwise there must be none.
+
+    Yields:
+        The path of the temporary folder; the block fills it.
+    """
     partial = folder.with_name(folder.name + _PARTIAL)
     # No process id here: the next attempt has to find and delete what a failed one left.
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial  # kept after an error, for inspection; the next attempt deletes it
-    os.replace(partial, folder)
+    if overwrite and folder.exists():
+        # A folder cannot be replaced in one go: the old one is moved away first.
+        old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(folder, old)
+        os.replace(partial, folder)
+        shutil.rmtree(old)
+    else:
+        os.replace(partial, folder)
 
 
 def _umask() -> int:
@@ -175,23 +205,41 @@ def _array(text: str, path: Path, number: int) -> Iterator[tuple[int, dict[str, 
         yield line, _object(row, path, line)
 
 
-def claim(note: Path, settings: BaseModel, exclude: set[str], problem: str) -> None:
-    """Record the settings of a folder, and fail if it was made with other settings.
+@contextmanager
+def naming_disk_errors(folder: Path) -> Iterator[None]:
+    """Turn what a full, read-only or failing disk raises inside the block into one line.
 
     Args:
-        note: The file that holds the settings; its folder is created if necessary.
-        settings: The settings to record.
-        exclude: Fields that may change.
-        problem: Error message after the folder's name, if its settings differ.
+        folder: Where the block writes, for errors that name no file.
 
     Raises:
-        UserError: If the folder was made with other settings.
+        UserError: In place of those errors; others pass.
     """
-    note.parent.mkdir(parents=True, exist_ok=True)
-    text = settings.model_dump_json(indent=1, exclude=exclude)
-    if note.is_file() and note.read_text(encoding="utf-8") != text:
-        raise UserError(f"{note.parent} {problem}")
-    write_text(note, text)  # atomic: another process never reads half of it
+    try:
+        yield
+    except Exception as error:
+        reason = _disk_problem(error)
+        if reason is None:
+            raise
+        where = getattr(error, "filename", None) or folder
+        raise UserError(
+            f"{where}: {reason}; make room, or give a folder that can be written, and call the "
+            "same command again"
+        ) from error
+
+
+def _disk_problem(error: Exception) -> str | None:
+    """What the disk answered, if that is what the error is about."""
+    code = error.errno if isinstance(error, OSError) else None
+    # safetensors puts the number into the text.
+    if found := re.search(r"\(os error (\d+)\)", str(error)):
+        code = int(found[1])
+    if code in _DISK:
+        return os.strerror(code)
+    # torch.save says neither number nor reason.
+    if isinstance(error, RuntimeError) and "inline_container" in str(error):
+        return "torch.save failed; the disk may be full"
+    return None
 
 
 def digest(*parts: str | bytes | memoryview) -> str:
@@ -210,3 +258,21 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sampled_digest(path: Path) -> str:
+    """A digest of a file's size and of its bytes; of a large one, of parts spread over it.
+
+    It recognizes a truncated file always, and reads 64 MiB at most.
+    """
+    size = path.stat().st_size
+    sha = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        if size <= _PARTS * _PART:
+            sha.update(file.read())
+            return sha.hexdigest()
+        for i in range(_PARTS):
+            # The first part starts at the beginning, the last one ends at the end.
+            file.seek((size - _PART) * i // (_PARTS - 1))
+            sha.update(file.read(_PART))
+    return sha.hexdigest()

@@ -122,6 +122,10 @@ class ExpertDataset(Dataset):
         """Equal lengths, because there is no text."""
         return [1] * len(self)
 
+    def clip_ids(self) -> list[str]:
+        """The clip of every row."""
+        return [self.clips.records[row // 2].clip for row in range(len(self))]
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip, mirrored = self.clips[index // 2], index % 2 == 1
         return {**_shown(clip, mirrored), **self.targets(clip.record, mirrored)}
@@ -198,6 +202,10 @@ class InstructionDataset(Dataset):
     def lengths(self) -> list[int]:
         """Characters of every conversation, roughly proportional to its tokens."""
         return [sum(len(m["content"]) for m in line.messages) for line in self.lines]
+
+    def clip_ids(self) -> list[str]:
+        """The clip of every conversation."""
+        return [clip for clip, _, _ in self.lines]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         line = self.lines[index]
