@@ -191,9 +191,9 @@ class ClipDataset(Sequence[MeasuredClip]):
     @cached_property
     def features(self) -> tuple[str, ...]:
         """Names of the features that every measured clip has."""
-        # Clips of one folder are measured alike: asking one of each spares opening every file.
-        asked = {place.folder: place for place in reversed(self._places) if place is not None}
-        held = [place.shard.names for place in reversed(asked.values())]
+        # Every shard is asked: one folder may hold corpora that were measured with other settings.
+        shards = {id(place.shard): place.shard for place in self._places if place is not None}
+        held = [shard.names for shard in shards.values()]
         return tuple(n for n in held[0] if all(n in names for names in held)) if held else ()
 
     @property
