@@ -205,7 +205,7 @@ class InstructionDataset(Dataset):
 
     def clip_ids(self) -> list[str]:
         """The clip of every conversation."""
-        return [clip for clip, _, _ in self.lines]
+        return [line.clip for line in self.lines]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         line = self.lines[index]
