@@ -7,40 +7,186 @@ so that training and inference see the same motion.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from deft_llm.clip import Clip, Interval
 from deft_llm.errors import UserError
+from deft_llm.media.cuts import shots
 from deft_llm.media.face import AlignedClip, FaceFinder, align, track_faces
+from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.media.video import read_clip
+from deft_llm.media.windows import Window, read_windows
 from deft_llm.motion.measure import Measurement, MotionSettings, expressions, measure
+from deft_llm.motion.onset_apex import REGION_WEIGHTS
 
 # For coded intervals: they do not need the motion curve, which takes half of the time.
 CODED = MotionSettings(curve=False)
 _LOOKS = 4  # frames of a coded clip, besides the last, in which the face is detected
 
 
-def measure_video(source: Path | str | Clip) -> tuple[Clip, Measurement]:
+def measure_video(
+    source: Path | str | Clip, options: ReadOptions = WHOLE
+) -> tuple[Clip, Measurement]:
     """Read a video, find and align the face, and measure the strongest movement.
 
+    A video that does not fit in memory is measured window by window, and one with hard cuts shot
+    by shot, so that no motion is measured across a cut. Kept is the strongest movement of all; of
+    shots without any, the longest.
+
     Args:
-        source: A video file, a folder of frames, or a clip.
+        source: A video file, an animation, a folder of frames, or a clip.
+        options: Which part to read, at which rate, and whose face.
 
     Returns:
-        The clip and its measurement.
+        The part of the video that was measured, and its measurement. Frames are counted from the
+        start of the part; times are those of the video.
 
     Raises:
         UserError: If the source is no video, shows no face, or is too short to show motion.
     """
-    clip = source if isinstance(source, Clip) else read_clip(source)
+    best = _strongest(source, options)
+    if best.clip is not None:
+        return best.clip, best.measurement
+    assert not isinstance(source, Clip)
+    # Its frames gave way to those of later windows.
+    stop = best.start + len(best.measurement.aligned) * options.stride
+    clip = read_clip(
+        source,
+        start=best.start,
+        stop=stop,
+        stride=options.stride,
+        max_side=best.max_side,
+        fps=options.fps,
+    )
+    return replace(clip, remarks=best.measurement.aligned.remarks), best.measurement
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A shot of a video, or of one of its windows.
+
+    Attributes:
+        clip: Its frames; None once they may have been overwritten.
+        start: Number of its first frame in the video.
+        max_side: Side to which its frames were scaled down.
+        lasting: Whether the frames stay as they are.
+    """
+
+    clip: Clip
+    start: int
+    max_side: int
+    lasting: bool
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The strongest movement so far, and where it is; see :class:`_Part`."""
+
+    measurement: Measurement
+    clip: Clip | None
+    start: int
+    max_side: int
+
+    @property
+    def rank(self) -> tuple[bool, float, int]:
+        found = self.measurement.found
+        strength = _strength(self.measurement) if found else 0.0
+        return found, strength, len(self.measurement.aligned)
+
+
+def _strongest(source: Path | str | Clip, options: ReadOptions) -> _Best:
+    """The part with the strongest movement.
+
+    Raises:
+        UserError: If none shows a face; what is wrong with the longest part.
+    """
+    best: _Best | None = None
+    problem, length = UserError("nothing to measure"), -1
+    for part in _parts(source, options):
+        try:
+            measurement = _measured(part.clip, options.face)
+        except UserError as error:
+            if len(part.clip) > length:
+                problem, length = error, len(part.clip)
+            continue
+        kept = part.clip if part.lasting else None
+        new = _Best(measurement, kept, part.start, part.max_side)
+        if best is None or new.rank > best.rank:
+            best = new
+    if best is None:
+        raise problem
+    return best
+
+
+def _parts(source: Path | str | Clip, options: ReadOptions) -> Iterator[_Part]:
+    """The shots of a video, window by window."""
+    if isinstance(source, Clip):
+        windows = iter([Window(_selected(source, options), options.start, True, 0)])
+    else:
+        windows = read_windows(source, options)
+    for number, window in enumerate(windows):
+        whole = window.last and number == 0
+        found = shots(window.clip)
+        for first, stop in found:
+            start = window.first + first * options.stride
+            clip = window.clip.part(first, stop) if len(found) > 1 else window.clip
+            remarks = (*clip.remarks, *_where(clip, found, window, start, options, whole))
+            yield _Part(replace(clip, remarks=remarks), start, window.max_side, whole)
+
+
+def _where(
+    clip: Clip,
+    found: list[tuple[int, int]],
+    window: Window,
+    start: int,
+    options: ReadOptions,
+    whole: bool,
+) -> Iterator[str]:
+    """Remarks on which part of the video a clip is, and how its frames are counted."""
+    times = window.clip.timestamps
+    if not whole:
+        yield "the video does not fit in memory and was measured by windows"
+    if len(found) > 1:
+        cuts = ", ".join(f"{times[first]:.2f} s" for first, _ in found[1:])
+        yield f"hard cuts at {cuts}; no motion is measured across them"
+    if not whole or len(found) > 1:
+        begin, end = clip.timestamps[0], clip.timestamps[-1]
+        yield f"the part from {begin:.2f} to {end:.2f} s is shown"
+    if start > 0 or options.stride > 1:
+        every = f", and only one of {options.stride} was read" if options.stride > 1 else ""
+        yield f"frame 0 is frame {start} of the video{every}"
+
+
+def _selected(clip: Clip, options: ReadOptions) -> Clip:
+    """The frames of a clip that the options ask for, at their rate."""
+    if not options.partial and options.fps is None:
+        return clip
+    chosen = np.arange(len(clip))[options.start : options.stop : options.stride]
+    if not len(chosen):
+        raise UserError(
+            f"clip {clip.name}: no frame in the range from {options.start}; the clip has "
+            f"{len(clip)} frames, numbered from 0"
+        )
+    times = clip.timestamps[chosen] if options.fps is None else chosen / options.fps
+    return replace(clip, frames=clip.frames[chosen], timestamps=times)
+
+
+def _measured(clip: Clip, face: int | None) -> Measurement:
     if len(clip) < 2:
         raise UserError(
             f"clip {clip.name}: {len(clip)} frame; expected at least 2 to see motion; "
             "give the video, or the folder of all its frames"
         )
-    return clip, measure(align(clip, track_faces(clip)))
+    return measure(align(clip, track_faces(clip, face=face)))
+
+
+def _strength(measurement: Measurement) -> float:
+    """Motion of the two strongest regions without lids, there and back, over their noise."""
+    z = (measurement.table_apex.z + measurement.table_offset.z) / 2
+    return float(np.sort(z[REGION_WEIGHTS > 0])[-2:].mean())
 
 
 def align_coded(clip: Clip, finder: FaceFinder | None = None) -> AlignedClip:
@@ -84,11 +230,20 @@ def measure_expressions(clip: Clip, last: bool = True) -> Iterator[Measurement]:
         last: Whether the video ends with this window. Otherwise a movement that continues at the
             end of the window is left to the next window.
     """
+    found = shots(clip)
+    for first, stop in found:
+        # What goes on at a hard cut goes on in no later window.
+        final = last or stop < len(clip)
+        yield from _expressions(clip.part(first, stop) if len(found) > 1 else clip, final)
+
+
+def _expressions(clip: Clip, last: bool) -> Iterator[Measurement]:
+    """Every movement of one shot; see :func:`measure_expressions`."""
     if len(clip) < 2:
         return
     try:
         aligned = align(clip, track_faces(clip))
-    except UserError:  # no face in this window
+    except UserError:  # no face in this shot
         return
     # The last frame that shows a face, where a movement that is cut off ends.
     intervals, end = expressions(aligned), int(np.flatnonzero(aligned.present)[-1])

@@ -72,6 +72,8 @@ class AlignedClip:
         timestamps: (T,) seconds.
         constant: Whether all frames share one transform.
         landmark_method: How the landmarks were found (`Landmarks.method`).
+        faces: How many faces were seen in the clip, this one included.
+        remarks: What the user should know about how the clip was read and whose face it shows.
     """
 
     name: str
@@ -83,6 +85,8 @@ class AlignedClip:
     timestamps: NDArray[np.float64]
     constant: bool
     landmark_method: str
+    faces: int = 1
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -136,7 +140,8 @@ def align(clip: Clip, track: FaceTrack, finder: LandmarkFinder | None = None) ->
     to_canonical = fit_similarity(found.points, CANONICAL_LANDMARKS)
     transforms = np.stack([compose(to_canonical, pose) for pose in poses])
     landmarks = transform(to_canonical, found.points).astype(np.float32)
-    return _warp(clip, track.present, transforms, landmarks, found, constant)
+    aligned = _warp(clip, track.present, transforms, landmarks, found, constant)
+    return replace(aligned, faces=track.faces, remarks=(*clip.remarks, *track.remarks))
 
 
 def align_with(

@@ -1,9 +1,11 @@
-"""Track one face through a clip: link detections by overlap and interpolate between them."""
+"""Track one face through a clip: link detections by overlap and interpolate between them.
+
+Faces are numbered from left to right in the picture, which a user can see.
+"""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +14,17 @@ from deft_llm.clip import Clip
 from deft_llm.errors import UserError
 from deft_llm.media.finders import FaceBox, FaceFinder, HaarFinder, overlap
 
-logger = logging.getLogger(__name__)
-
 #: A track must cover at least this share of the clip's frames in a row.
 MIN_COVERAGE = 0.2
 #: Smallest intersection over union of neighbouring detections of one face.
 MIN_OVERLAP = 0.4
 #: A track survives this many missed detections in a row.
 MAX_MISSES = 2
+#: A face that is there for less than this share of the longest track is not followed by itself:
+#: one that comes in late must not push out the one that the video is about.
+STEADY = 0.8
+#: Another face is told of from this many detections.
+MIN_SEEN = 3
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,15 @@ class FaceTrack:
         boxes: (T, 4) x, y, w, h in pixels, interpolated between detections; NaN without a face.
         present: (T,) bool, which frames have a face.
         detections: Frame index and box as returned by the finder, in order of time.
+        faces: How many faces were seen, this one included.
+        remarks: What the user should know: that there are other faces, and who was followed.
     """
 
     boxes: NDArray[np.float64]
     present: NDArray[np.bool_]
     detections: tuple[tuple[int, FaceBox], ...] = field(repr=False, default=())
+    faces: int = 1
+    remarks: tuple[str, ...] = ()
 
 
 def default_step(frames: int, fps: float) -> int:
@@ -42,25 +51,33 @@ def default_step(frames: int, fps: float) -> int:
     return max(1, min(frames // 8, round(fps / 5)))
 
 
-def track_faces(clip: Clip, finder: FaceFinder | None = None, step: int | None = None) -> FaceTrack:
-    """Track the main face through a clip.
+def track_faces(
+    clip: Clip,
+    finder: FaceFinder | None = None,
+    step: int | None = None,
+    face: int | None = None,
+) -> FaceTrack:
+    """Track one face through a clip.
 
-    Of several faces, the one with the largest sum of box widths over time is used.
+    Of several faces, the one with the largest sum of box widths over time is used, among those
+    that are there for most of the time.
 
     Args:
         clip: The clip.
         finder: Face finder; None for `HaarFinder`.
         step: Detect on every `step`-th frame and on the last; None for `default_step`.
+        face: Follow this one, counted from 1 from left to right in the picture; None for the rule.
 
     Raises:
-        UserError: If no face is tracked for a fifth of the frames in a row.
+        UserError: If no face is tracked for a fifth of the frames in a row, or there is no face
+            of that number.
     """
     finder = finder or HaarFinder()
     step = step or default_step(len(clip), clip.fps)
     samples = sorted({*range(0, len(clip), step), len(clip) - 1})
     found = [(index, finder.find(clip.frames[index])) for index in samples]
     tracks = _link(found, step)
-    kept = [t for t in tracks if _holds(t, len(clip), step)]
+    kept = sorted((t for t in tracks if _holds(t, len(clip), step)), key=_middle)
     if not kept:
         seen = sum(bool(boxes) for _, boxes in found)
         raise UserError(
@@ -68,11 +85,11 @@ def track_faces(clip: Clip, finder: FaceFinder | None = None, step: int | None =
             f"looked at, none over a fifth of the {len(clip)} frames in a row; give a clip that "
             "shows one face from the front, upright, at least 15 % of the frame high"
         )
-    if len(kept) > 1:
-        logger.info("clip %s: %d faces; taking the largest", clip.name, len(kept))
-    best = max(kept, key=lambda t: sum(box.w for _, box in t))
+    best = _chosen(kept, clip, face)
     _seek_ends(best, samples, clip, finder)
-    return _fill(best, len(clip))
+    track = _fill(best, len(clip))
+    others = [t for t in tracks if t is not best and _is_other(t, best, step)]
+    return replace(track, faces=1 + len(others), remarks=_told(kept, best, others, clip))
 
 
 Detections = list[tuple[int, FaceBox]]
@@ -98,7 +115,67 @@ def _link(found: list[tuple[int, list[FaceBox]]], step: int) -> list[Detections]
 def _holds(track: Detections, frames: int, step: int) -> bool:
     """Whether a track covers a fifth of the clip, with a face in most of its samples."""
     span = track[-1][0] - track[0][0] + 1
-    return span >= MIN_COVERAGE * frames and len(track) > 0.5 * (span - 1) / step
+    return span >= MIN_COVERAGE * frames and _dense(track, step)
+
+
+def _dense(track: Detections, step: int) -> bool:
+    """Whether there is a face in most of a track's samples."""
+    return len(track) > 0.5 * (track[-1][0] - track[0][0]) / step
+
+
+def _middle(track: Detections) -> float:
+    """Where a face is from left to right, pixels."""
+    return float(np.median([box.x + box.w / 2 for _, box in track]))
+
+
+def _chosen(kept: list[Detections], clip: Clip, face: int | None) -> Detections:
+    """The track to follow, of those that hold, from left to right."""
+    if face is not None:
+        if face > len(kept):
+            raise UserError(
+                f"face {face} in clip {clip.name}: {len(kept)} can be followed there; expected 1 "
+                f"to {len(kept)}, counted from left to right (--face)"
+            )
+        return kept[face - 1]
+    longest = max(t[-1][0] - t[0][0] for t in kept)
+    steady = [t for t in kept if t[-1][0] - t[0][0] >= STEADY * longest]
+    return max(steady, key=lambda t: sum(box.w for _, box in t))
+
+
+def _is_other(track: Detections, best: Detections, step: int) -> bool:
+    """Whether a track shows somebody else, and not a false alarm or the same face again."""
+    if len(track) < MIN_SEEN or not _dense(track, step):
+        return False
+    apart = track[0][0] > best[-1][0] or track[-1][0] < best[0][0]
+    # At another time, the same place is the same face; at the same time, a box inside another is
+    # a second look at one face.
+    near = best[0][1] if track[-1][0] < best[0][0] else best[-1][1]
+    if not apart:
+        times = np.array([index for index, _ in best])
+        near = best[int(np.abs(times - track[len(track) // 2][0]).argmin())][1]
+    box = track[len(track) // 2][1]
+    away = np.hypot(box.x + box.w / 2 - near.x - near.w / 2, box.y + box.h / 2 - near.y - near.h / 2)
+    return bool(away > (1.0 if apart else 0.6) * max(box.w, near.w))
+
+
+def _told(
+    kept: list[Detections],
+    best: Detections,
+    others: list[Detections],
+    clip: Clip,
+) -> tuple[str, ...]:
+    """What the user should know of who is in the picture."""
+    if not others:
+        return ()
+    number = next(i for i, track in enumerate(kept, 1) if track is best)
+    choices = [str(i) for i, t in enumerate(kept, 1) if any(t is other for other in others)]
+    count = "another face is" if len(others) == 1 else f"{len(others)} other faces are"
+    first = min(track[0][0] for track in others)
+    when = f" from {clip.timestamps[first]:.2f} s" if first > 0 else ""
+    who = f"{count} in the picture{when}; measured is face {number} from the left"
+    if choices:
+        who += f" (--face {' or '.join(choices)} for {'the other' if len(others) == 1 else 'others'})"
+    return (who,)
 
 
 def _seek_ends(track: Detections, samples: list[int], clip: Clip, finder: FaceFinder) -> None:

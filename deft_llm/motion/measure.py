@@ -247,7 +247,7 @@ def measure(
         noise=floors,
         noise_pairs=pairs,
         sensor_noise=sigma,
-        status=_status(found, interval, shown, tables, count - visible.size, count),
+        status=_status(found, interval, shown, tables, aligned),
     )
 
 
@@ -285,18 +285,19 @@ def _status(
     asked: Interval | None,
     shown: Interval,
     tables: list[RegionTable],
-    hidden: int,
-    count: int,
+    aligned: AlignedClip,
 ) -> str:
-    remarks = []
+    remarks, count = [], len(aligned.present)
+    hidden = count - int(np.count_nonzero(aligned.present))
     if not found or not any(table.active.any() for table in tables):
         remarks.append(NO_MOTION)
     if hidden:
-        remarks.append(f"{hidden} of {count} frames without a face were left out")
+        face = "a face" if aligned.faces == 1 else "this face"
+        remarks.append(f"{hidden} of {count} frames without {face} were left out")
     if asked is not None and asked != shown:
         remarks.append(
             f"interval moved to frames with a face: {shown.onset}, {shown.apex}, {shown.offset}"
         )
     if not tables[0].placed.all():
         remarks.append(f"{int((~tables[0].placed).sum())} regions too uncertain to measure")
-    return "; ".join(remarks) or "ok"
+    return "; ".join([*remarks, *aligned.remarks]) or "ok"
