@@ -17,7 +17,6 @@ from deft_llm.errors import UserError
 from deft_llm.media.cuts import shots
 from deft_llm.media.face import AlignedClip, FaceFinder, align, track_faces
 from deft_llm.media.options import WHOLE, ReadOptions
-from deft_llm.media.video import read_clip
 from deft_llm.media.windows import Window, read_windows
 from deft_llm.motion.measure import Measurement, MotionSettings, expressions, measure
 from deft_llm.motion.onset_apex import REGION_WEIGHTS
@@ -51,17 +50,10 @@ def measure_video(
     if best.clip is not None:
         return best.clip, best.measurement
     assert not isinstance(source, Clip)
-    # Its frames gave way to those of later windows.
+    # Its frames gave way to those of later windows; it fits in one.
     stop = best.start + len(best.measurement.aligned) * options.stride
-    clip = read_clip(
-        source,
-        start=best.start,
-        stop=stop,
-        stride=options.stride,
-        max_side=best.max_side,
-        fps=options.fps,
-    )
-    return replace(clip, remarks=best.measurement.aligned.remarks), best.measurement
+    window = next(read_windows(source, replace(options, start=best.start, stop=stop)))
+    return replace(window.clip, remarks=best.measurement.aligned.remarks), best.measurement
 
 
 @dataclass(frozen=True)
@@ -69,15 +61,13 @@ class _Part:
     """A shot of a video, or of one of its windows.
 
     Attributes:
-        clip: Its frames; None once they may have been overwritten.
+        clip: Its frames.
         start: Number of its first frame in the video.
-        max_side: Side to which its frames were scaled down.
-        lasting: Whether the frames stay as they are.
+        lasting: Whether the frames stay as they are; a next window overwrites them.
     """
 
     clip: Clip
     start: int
-    max_side: int
     lasting: bool
 
 
@@ -88,7 +78,6 @@ class _Best:
     measurement: Measurement
     clip: Clip | None
     start: int
-    max_side: int
 
     @property
     def rank(self) -> tuple[bool, float, int]:
@@ -113,7 +102,7 @@ def _strongest(source: Path | str | Clip, options: ReadOptions) -> _Best:
                 problem, length = error, len(part.clip)
             continue
         kept = part.clip if part.lasting else None
-        new = _Best(measurement, kept, part.start, part.max_side)
+        new = _Best(measurement, kept, part.start)
         if best is None or new.rank > best.rank:
             best = new
     if best is None:
@@ -124,7 +113,7 @@ def _strongest(source: Path | str | Clip, options: ReadOptions) -> _Best:
 def _parts(source: Path | str | Clip, options: ReadOptions) -> Iterator[_Part]:
     """The shots of a video, window by window."""
     if isinstance(source, Clip):
-        windows = iter([Window(_selected(source, options), options.start, True, 0)])
+        windows = iter([Window(_selected(source, options), options.start, True)])
     else:
         windows = read_windows(source, options)
     for number, window in enumerate(windows):
@@ -134,7 +123,7 @@ def _parts(source: Path | str | Clip, options: ReadOptions) -> Iterator[_Part]:
             start = window.first + first * options.stride
             clip = window.clip.part(first, stop) if len(found) > 1 else window.clip
             remarks = (*clip.remarks, *_where(clip, found, window, start, options, whole))
-            yield _Part(replace(clip, remarks=remarks), start, window.max_side, whole)
+            yield _Part(replace(clip, remarks=remarks), start, whole)
 
 
 def _where(
@@ -157,7 +146,8 @@ def _where(
         yield f"the part from {begin:.2f} to {end:.2f} s is shown"
     if start > 0 or options.stride > 1:
         every = f", and only one of {options.stride} was read" if options.stride > 1 else ""
-        yield f"frame 0 is frame {start} of the video{every}"
+        begin = clip.timestamps[0]
+        yield f"frames and seconds count from frame {start} of the video, at {begin:.2f} s{every}"
 
 
 def _selected(clip: Clip, options: ReadOptions) -> Clip:

@@ -28,9 +28,10 @@ _BROKEN = (OSError, EOFError, SyntaxError, ValueError, MemoryError, Image.Decomp
 
 
 def kind_of(path: Path) -> str | None:
-    """ "animation", "stack", or None if the file is something else; by its first bytes.
+    """Whether a picture file may hold a video, by its first bytes.
 
-    A PNG or WebP of one picture is an animation of one frame.
+    Returns:
+        "animation" for GIF, PNG and WebP, of one frame or more; "stack" for TIFF; None for others.
 
     Raises:
         UserError: If the file cannot be read.
@@ -125,4 +126,3 @@ def _values(path: Path, pages: list[int]) -> Iterator[NDArray[np.generic]]:
             )
         for page in some:
             yield rgb_order(np.asarray(mats[page - some[0]]))
-

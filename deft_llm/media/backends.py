@@ -191,7 +191,7 @@ class _Reader:
         """On the first frame: the size of all, since a recording may change it."""
         if self.notes.size is None:
             stored = self.index.largest or (frame.height, frame.width)
-            self.notes.original = shown_size(*stored, orientation(frame), ratio)
+            self.notes.original = shown_size(stored, orientation(frame), ratio)
             self.notes.size = self.selection.size(*self.notes.original)
 
     def _convert(self, frame: Any, ratio: Fraction | None) -> NDArray[np.uint8]:

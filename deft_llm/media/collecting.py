@@ -27,15 +27,16 @@ class FrameBuffer:
     Args:
         name: Name of the video in messages.
         notes: What its reader finds out.
-        capacity: Most frames to hold; None for as many as come.
+        room: Bytes for all frames; None for as many frames as come.
+        made: Bytes that will be made of each frame, which count as well.
     """
 
-    def __init__(self, name: str, notes: Notes, capacity: int | None = None) -> None:
-        self.name, self.notes, self.capacity = name, notes, capacity
+    def __init__(self, name: str, notes: Notes, room: int | None = None, made: int = 0) -> None:
+        self.name, self.notes, self.room, self.made = name, notes, room, made
         self.numbers: list[int] = []
         self.seconds: list[float] = []
         self._pixels = np.empty((0, 0, 0, 3), np.uint8)
-        self._resized: str | None = None
+        self._resized = False
         self._told: set[str] = set()
 
     def __len__(self) -> int:
@@ -44,7 +45,7 @@ class FrameBuffer:
     @property
     def full(self) -> bool:
         """Whether there is no room for another frame."""
-        return self.capacity is not None and len(self) >= self.capacity
+        return self.room is not None and 0 < len(self._pixels) <= len(self)
 
     @property
     def images(self) -> NDArray[np.uint8]:
@@ -60,15 +61,18 @@ class FrameBuffer:
         # The first frame decides where the reader does not know better.
         size = self.notes.size or (frame.image.shape[0], frame.image.shape[1])
         self.notes.size = size
-        if frame.image.shape[:2] != size and self._resized is None:
+        if frame.image.shape[:2] != size and not self._resized:
+            self._resized = True
             (h, w), (height, width) = frame.image.shape[:2], size
-            self._resized = f"frame {frame.index} is {w}x{h}, scaled to {width}x{height}"
-            self.notes.remarks.append(f"the picture size changes in the video: {self._resized}")
+            self.notes.remarks.append(
+                f"the picture size changes in the video: frame {frame.number} is {w}x{h}, and is "
+                f"scaled to {width}x{height} like all"
+            )
         self._check_memory(size)
         if len(self) == len(self._pixels):
             self._grow(size)
         self._pixels[len(self)] = fit(frame.image, size)
-        self.numbers.append(frame.index)
+        self.numbers.append(frame.number)
         self.seconds.append(frame.seconds)
 
     def _check_memory(self, size: tuple[int, int]) -> None:
@@ -82,17 +86,21 @@ class FrameBuffer:
             )
 
     def _grow(self, size: tuple[int, int]) -> None:
-        """Room for as many frames again; memory is taken by the frames that are written to it."""
-        room = min(max(2 * len(self), _FIRST_ROOM), self.capacity or 2 * len(self) + _FIRST_ROOM)
+        """Make room; memory is taken only by the frames that are written to it."""
         height, width = size
+        count = max(2 * len(self), _FIRST_ROOM)
+        if self.room is not None:
+            # All at once, since growing holds the frames twice for a moment.
+            count = max(2, self.room // (height * width * 3 + self.made))
         try:
-            grown = np.empty((room, height, width, 3), np.uint8)
+            grown = np.empty((count, height, width, 3), np.uint8)
         except MemoryError as error:
             raise UserError(
-                f"{self.name}: no memory for {room} frames of {width}x{height}; read a part of "
+                f"{self.name}: no memory for {count} frames of {width}x{height}; read a part of "
                 "it (start, stop), or fewer frames (stride)"
             ) from error
-        grown[: len(self)] = self._pixels[: len(self)] if len(self) else 0
+        if len(self):
+            grown[: len(self)] = self._pixels
         self._pixels = grown
 
     def clip(self, name: str, source: Path | None, fps: float | None, start: int = 0) -> Clip:
@@ -138,9 +146,7 @@ def warnings(notes: Notes, frames: int, fps: float | None) -> list[str]:
         lost = "; ".join(notes.problems[:3])
         found.append(f"damaged or cut: {lost}; going on with the {frames} frames that decode")
     if notes.untimed and fps is None and frames > 1:
-        found.append(
-            f"{notes.untimed}: {notes.rate:g} fps assumed (--fps for the true rate)"
-        )
+        found.append(f"{notes.untimed}: {notes.rate:g} fps assumed (--fps for the true rate)")
     return found
 
 

@@ -54,12 +54,8 @@ def open_video(source: Path | bytes, name: str) -> Iterator[tuple[Any, Any]]:
     Raises:
         UserError: If it is not a video, or has no video track.
     """
-    # An absolute path never looks like an address, as "12:30.mp4" does. Lists of files, which
-    # FFmpeg knows, may name no address either.
-    file = io.BytesIO(source) if isinstance(source, bytes) else str(source.absolute())
-    options = {} if isinstance(source, bytes) else {"protocol_whitelist": "file"}
     try:
-        container = av.open(file, metadata_errors="replace", container_options=options)
+        container = _open(source)
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         raise UserError(
             f"{name}: not a readable video ({reason(error)}); expected a video file such as MP4, "
@@ -72,9 +68,18 @@ def open_video(source: Path | bytes, name: str) -> Iterator[tuple[Any, Any]]:
                 "give the video file itself"
             )
         number = choose_track(source, container, name)
-        stream = container.streams[number]
+        stream: Any = container.streams[number]
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def _open(source: Path | bytes) -> Any:
+    if isinstance(source, bytes):
+        return av.open(io.BytesIO(source), metadata_errors="replace")
+    # An absolute path never looks like an address, as "12:30.mp4" does. Lists of files, which
+    # FFmpeg knows, may name no address either.
+    options = {"protocol_whitelist": "file"}
+    return av.open(str(source.absolute()), metadata_errors="replace", container_options=options)
 
 
 def choose_track(source: Path | bytes, container: Any, name: str) -> int:
@@ -102,10 +107,9 @@ def choose_track(source: Path | bytes, container: Any, name: str) -> int:
 
 def _packets_of(source: Path | bytes, name: str) -> dict[int, int]:
     """Number of packets of each track; opened anew, since not every file can be rewound."""
-    file = io.BytesIO(source) if isinstance(source, bytes) else str(source.absolute())
     counts: dict[int, int] = {}
     try:
-        with av.open(file, metadata_errors="replace") as container:
+        with _open(source) as container:
             for packet in container.demux():
                 counts[packet.stream_index] = counts.get(packet.stream_index, 0) + bool(packet.size)
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -45,7 +45,8 @@ def used_depth(images: Iterable[NDArray[np.generic]], what: str) -> Depth:
         The depth. White is the largest value of 8, 10, 12, 14 or more bits that hold all values;
         for floating-point numbers below 2 it is 1.
     """
-    largest, kind = 0.0, np.dtype(np.uint8)
+    largest = 0.0
+    kind: np.dtype[np.generic] = np.dtype(np.uint8)
     for image in images:
         kind = image.dtype
         finite = image[np.isfinite(image)] if kind.kind == "f" else image

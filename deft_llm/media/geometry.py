@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from deft_llm.media.selection import Selection, resize
 
 Matrix = tuple[int, int, int, int]
+Value = TypeVar("Value", bound=np.generic)
 
 #: (x to x, x to y, y to x, y to y) of the stored picture, x to the right, y down.
 UPRIGHT: Matrix = (1, 0, 0, 1)
@@ -31,8 +33,8 @@ _NEARLY_SQUARE = 0.01
 _MOST_STRETCHED = 8
 
 
-def orient(image: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
-    """Turn and mirror a stored picture (H, W, 3) as its orientation says."""
+def orient(image: NDArray[Value], matrix: Matrix) -> NDArray[Value]:
+    """Turn and mirror a stored picture (H, W, ...) as its orientation says."""
     xx, xy, yx, yy = matrix
     if xx == 0:
         # A quarter turn is an exchange of the axes and at most two mirrors.
@@ -83,16 +85,14 @@ def shown(
 ) -> NDArray[np.uint8]:
     """A stored picture (H, W, 3) as it is shown, scaled down to the selection's longest side."""
     # Scaled before it is turned, so that fewer pixels are turned.
-    size = selection.size(*square_size(*image.shape[:2], ratio))
+    size = selection.size(*square_size(image.shape[0], image.shape[1], ratio))
     image = resize(image, size)
     return image if matrix == UPRIGHT else orient(image, matrix)
 
 
-def shown_size(
-    height: int, width: int, matrix: Matrix, ratio: Fraction | None
-) -> tuple[int, int]:
+def shown_size(stored: tuple[int, int], matrix: Matrix, ratio: Fraction | None) -> tuple[int, int]:
     """(height, width) of a stored picture as it is shown."""
-    size = square_size(height, width, ratio)
+    size = square_size(stored[0], stored[1], ratio)
     return size if matrix[0] else size[::-1]
 
 

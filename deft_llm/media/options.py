@@ -3,8 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 
 from deft_llm.errors import UserError
+from deft_llm.media.video import probe
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A place in a video: a frame number, or seconds from its first frame."""
+
+    value: float
+    in_seconds: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Moment:
+        """Read "120" as a frame and "1.5s" as seconds.
+
+        Raises:
+            UserError: If it is neither.
+        """
+        number = text.strip().lower()
+        in_seconds = number.endswith("s")
+        try:
+            value = float(number.removesuffix("s")) if in_seconds else int(number)
+        except ValueError:
+            value = -1
+        if not 0 <= value < float("inf"):
+            raise UserError(f"{text!r} is no moment; expected a frame (120) or seconds (1.5s)")
+        return cls(value, in_seconds)
 
 
 @dataclass(frozen=True)
@@ -44,6 +73,41 @@ class ReadOptions:
     def partial(self) -> bool:
         """Whether frames of the video are left out."""
         return self.start > 0 or self.stop is not None or self.stride > 1
+
+    @classmethod
+    def of(
+        cls,
+        path: Path | str,
+        *,
+        fps: float | None = None,
+        start: Moment | None = None,
+        stop: Moment | None = None,
+        stride: int = 1,
+        face: int | None = None,
+    ) -> ReadOptions:
+        """The options for one video, in which seconds become frames.
+
+        Args:
+            path: The video, which is looked into only for moments in seconds.
+            fps: See the class.
+            start: First moment to read.
+            stop: Moment before which reading ends.
+            stride: See the class.
+            face: See the class.
+
+        Raises:
+            UserError: If a value is out of range, or the video cannot be read.
+        """
+        in_seconds = any(moment and moment.in_seconds for moment in (start, stop))
+        times = probe(path, fps=fps).timestamps if in_seconds else np.empty(0)
+
+        def frame(moment: Moment) -> int:
+            if not moment.in_seconds:
+                return int(moment.value)
+            # A frame whose time misses the moment by rounding is still meant.
+            return int(np.searchsorted(times, moment.value - 1e-6))
+
+        return cls(fps, frame(start) if start else 0, frame(stop) if stop else None, stride, face)
 
 
 WHOLE = ReadOptions()

@@ -51,12 +51,12 @@ class Frame(NamedTuple):
     """One frame as a reader yields it.
 
     Attributes:
-        index: Its number in the whole video, 0-based.
+        number: In the whole video, 0-based.
         image: uint8 RGB (H, W, 3), upright, with square pixels.
         seconds: Time from the first frame of the video; NaN if the file does not say.
     """
 
-    index: int
+    number: int
     image: NDArray[np.uint8]
     seconds: float
 

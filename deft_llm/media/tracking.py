@@ -23,8 +23,12 @@ MAX_MISSES = 2
 #: A face that is there for less than this share of the longest track is not followed by itself:
 #: one that comes in late must not push out the one that the video is about.
 STEADY = 0.8
-#: Another face is told of from this many detections.
-MIN_SEEN = 3
+#: Another face is told of if it is in this share of the frames looked at, and in two of them.
+MIN_SEEN = 0.1
+#: Two boxes of one time, whose centres are nearer than this share of the width, show one face.
+DOUBLE = 0.6
+#: The frames that are left out, where nobody else is in the picture.
+WITHOUT = "without a face"
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,14 @@ class FaceTrack:
         boxes: (T, 4) x, y, w, h in pixels, interpolated between detections; NaN without a face.
         present: (T,) bool, which frames have a face.
         detections: Frame index and box as returned by the finder, in order of time.
-        faces: How many faces were seen, this one included.
+        left_out: Which frames are those without it: "without a face", or others.
         remarks: What the user should know: that there are other faces, and who was followed.
     """
 
     boxes: NDArray[np.float64]
     present: NDArray[np.bool_]
     detections: tuple[tuple[int, FaceBox], ...] = field(repr=False, default=())
-    faces: int = 1
+    left_out: str = WITHOUT
     remarks: tuple[str, ...] = ()
 
 
@@ -76,8 +80,8 @@ def track_faces(
     step = step or default_step(len(clip), clip.fps)
     samples = sorted({*range(0, len(clip), step), len(clip) - 1})
     found = [(index, finder.find(clip.frames[index])) for index in samples]
-    tracks = _link(found, step)
-    kept = sorted((t for t in tracks if _holds(t, len(clip), step)), key=_middle)
+    tracks = [t for t in _link(found, step) if _dense(t, step)]
+    kept = [t for t in tracks if t[-1][0] - t[0][0] + 1 >= MIN_COVERAGE * len(clip)]
     if not kept:
         seen = sum(bool(boxes) for _, boxes in found)
         raise UserError(
@@ -85,11 +89,18 @@ def track_faces(
             f"looked at, none over a fifth of the {len(clip)} frames in a row; give a clip that "
             "shows one face from the front, upright, at least 15 % of the frame high"
         )
-    best = _chosen(kept, clip, face)
+    people = distinct(kept)
+    best = _chosen(people, clip, face)
     _seek_ends(best, samples, clip, finder)
     track = _fill(best, len(clip))
-    others = [t for t in tracks if t is not best and _is_other(t, best, step)]
-    return replace(track, faces=1 + len(others), remarks=_told(kept, best, others, clip))
+    enough = min(len(samples), max(2, round(MIN_SEEN * len(samples))))
+    seen_too = [t for t in tracks if t is not best and len(t) >= enough]
+    relations = [(relation(t, best), t) for t in seen_too]
+    others = [t for kind, t in relations if kind == "other"]
+    again = any(kind == "again" for kind, _ in relations)
+    remarks = (*_told(people, best, others, clip, step), *_lost(again, track.present, clip))
+    why = "outside of this stretch" if again else "without this face" if others else WITHOUT
+    return replace(track, left_out=why, remarks=remarks)
 
 
 Detections = list[tuple[int, FaceBox]]
@@ -112,12 +123,6 @@ def _link(found: list[tuple[int, list[FaceBox]]], step: int) -> list[Detections]
     return tracks
 
 
-def _holds(track: Detections, frames: int, step: int) -> bool:
-    """Whether a track covers a fifth of the clip, with a face in most of its samples."""
-    span = track[-1][0] - track[0][0] + 1
-    return span >= MIN_COVERAGE * frames and _dense(track, step)
-
-
 def _dense(track: Detections, step: int) -> bool:
     """Whether there is a face in most of a track's samples."""
     return len(track) > 0.5 * (track[-1][0] - track[0][0]) / step
@@ -128,54 +133,86 @@ def _middle(track: Detections) -> float:
     return float(np.median([box.x + box.w / 2 for _, box in track]))
 
 
+def _size(track: Detections) -> float:
+    """Sum of a face's widths over time, pixels."""
+    return sum(box.w for _, box in track)
+
+
 def _chosen(kept: list[Detections], clip: Clip, face: int | None) -> Detections:
     """The track to follow, of those that hold, from left to right."""
     if face is not None:
         if face > len(kept):
+            there = f"1 to {len(kept)}, from left to right" if len(kept) > 1 else "1, the only one"
             raise UserError(
-                f"face {face} in clip {clip.name}: {len(kept)} can be followed there; expected 1 "
-                f"to {len(kept)}, counted from left to right (--face)"
+                f"face {face} in clip {clip.name} (--face): expected {there} that can be followed"
             )
         return kept[face - 1]
     longest = max(t[-1][0] - t[0][0] for t in kept)
     steady = [t for t in kept if t[-1][0] - t[0][0] >= STEADY * longest]
-    return max(steady, key=lambda t: sum(box.w for _, box in t))
+    return max(steady, key=_size)
 
 
-def _is_other(track: Detections, best: Detections, step: int) -> bool:
-    """Whether a track shows somebody else, and not a false alarm or the same face again."""
-    if len(track) < MIN_SEEN or not _dense(track, step):
-        return False
-    apart = track[0][0] > best[-1][0] or track[-1][0] < best[0][0]
-    # At another time, the same place is the same face; at the same time, a box inside another is
-    # a second look at one face.
-    near = best[0][1] if track[-1][0] < best[0][0] else best[-1][1]
-    if not apart:
-        times = np.array([index for index, _ in best])
-        near = best[int(np.abs(times - track[len(track) // 2][0]).argmin())][1]
+def distinct(tracks: list[Detections]) -> list[Detections]:
+    """One track of each face, the largest, from left to right."""
+    people: list[Detections] = []
+    for track in sorted(tracks, key=_size, reverse=True):
+        if all(relation(track, known) == "other" for known in people):
+            people.append(track)
+    return sorted(people, key=_middle)
+
+
+def relation(track: Detections, best: Detections) -> str:
+    """What a track is to another one.
+
+    Returns:
+        "other" face; the same face "again", at another time in the same place; or a "double", a
+        box inside the other one's.
+    """
+    before, after = track[-1][0] < best[0][0], track[0][0] > best[-1][0]
     box = track[len(track) // 2][1]
-    away = np.hypot(box.x + box.w / 2 - near.x - near.w / 2, box.y + box.h / 2 - near.y - near.h / 2)
-    return bool(away > (1.0 if apart else 0.6) * max(box.w, near.w))
+    times = np.array([index for index, _ in best])
+    near = best[int(np.abs(times - track[len(track) // 2][0]).argmin())][1]
+    if before or after:
+        # At another time a face may have moved on, but hardly by its own width.
+        box, near = (track[-1][1], best[0][1]) if before else (track[0][1], best[-1][1])
+    away = float(np.linalg.norm(_centre(box) - _centre(near))) / max(box.w, near.w)
+    if before or after:
+        return "again" if away < 1 else "other"
+    return "double" if away < DOUBLE else "other"
+
+
+def _centre(box: FaceBox) -> NDArray[np.float64]:
+    return box.corners[:2] + box.corners[2:] / 2
 
 
 def _told(
-    kept: list[Detections],
+    people: list[Detections],
     best: Detections,
     others: list[Detections],
     clip: Clip,
+    step: int,
 ) -> tuple[str, ...]:
-    """What the user should know of who is in the picture."""
+    """A remark on other faces in the picture, and how to follow them."""
     if not others:
         return ()
-    number = next(i for i, track in enumerate(kept, 1) if track is best)
-    choices = [str(i) for i, t in enumerate(kept, 1) if any(t is other for other in others)]
+    number = next(i for i, track in enumerate(people, 1) if track is best)
+    choices = [str(i) for i, t in enumerate(people, 1) if any(t is other for other in others)]
     count = "another face is" if len(others) == 1 else f"{len(others)} other faces are"
     first = min(track[0][0] for track in others)
-    when = f" from {clip.timestamps[first]:.2f} s" if first > 0 else ""
-    who = f"{count} in the picture{when}; measured is face {number} from the left"
-    if choices:
-        who += f" (--face {' or '.join(choices)} for {'the other' if len(others) == 1 else 'others'})"
-    return (who,)
+    # A detection may be missed at the start as anywhere.
+    late = first > (MAX_MISSES + 1) * step
+    when = f" from about {clip.timestamps[first]:.2f} s" if late else ""
+    which = "the other" if len(others) == 1 else "another"
+    how = f" (--face {' or '.join(choices)} for {which})" if choices else ""
+    return (f"{count} in the picture{when}; measured is face {number} from the left{how}",)
+
+
+def _lost(again: bool, present: NDArray[np.bool_], clip: Clip) -> tuple[str, ...]:
+    """A remark on a face that is lost and found again."""
+    if not again:
+        return ()
+    first, last = clip.timestamps[np.flatnonzero(present)[[0, -1]]]
+    return (f"the face is lost and found again: measured is {first:.2f} to {last:.2f} s",)
 
 
 def _seek_ends(track: Detections, samples: list[int], clip: Clip, finder: FaceFinder) -> None:

@@ -91,7 +91,9 @@ def existing(path: Path | str) -> Path:
     path = Path(path)
     try:
         if not path.exists():
-            raise UserError(f"{path}: no such file or folder; expected a video or a folder of frames")
+            raise UserError(
+                f"{path}: no such file or folder; expected a video or a folder of frames"
+            )
         if not path.is_file() and not path.is_dir():
             # A pipe or a device can be read once, if it ends at all.
             raise UserError(f"{path}: neither a file nor a folder; save the video in a file first")

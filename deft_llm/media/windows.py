@@ -19,7 +19,7 @@ from deft_llm.media.selection import Notes, Selection
 from deft_llm.media.video import FACE_MAX_SIDE, existing, frames_of, name_of
 
 #: Memory for the frames of one window, and for what is made of them.
-WINDOW_BYTES = 512 * 2**20
+WINDOW_BYTES = 400 * 2**20
 #: Seconds that neighbouring windows share.
 OVERLAP = 1.0
 #: A window shorter than this, in seconds, would cut expressions: its frames are scaled down.
@@ -38,13 +38,11 @@ class Window:
         clip: Its frames; they are overwritten when the next window is read.
         first: Number of its first frame in the video, 0-based.
         last: Whether the video ends with it.
-        max_side: Longest side to which its frames were scaled down.
     """
 
     clip: Clip
     first: int
     last: bool
-    max_side: int
 
 
 def read_windows(path: Path | str, options: ReadOptions = WHOLE) -> Iterator[Window]:
@@ -85,11 +83,11 @@ def _smaller(clip: Clip) -> int:
 def _windows(path: Path, options: ReadOptions, max_side: int) -> Iterator[Window]:
     notes = Notes()
     selection = Selection(options.start, options.stop, options.stride, max_side)
-    buffer = FrameBuffer(str(path), notes)
+    buffer = FrameBuffer(str(path), notes, WINDOW_BYTES, _MADE)
 
     def window(last: bool) -> Window:
         clip = buffer.clip(name_of(path), path, options.fps, options.start)
-        return Window(clip, buffer.numbers[0], last, max_side)
+        return Window(clip, buffer.numbers[0], last)
 
     for frame in frames_of(path, selection, notes):
         if buffer.full:
@@ -98,6 +96,4 @@ def _windows(path: Path, options: ReadOptions, max_side: int) -> Iterator[Window
             shared = int((part.clip.timestamps > part.clip.timestamps[-1] - OVERLAP).sum())
             buffer.keep_last(min(shared, len(buffer) // 2))
         buffer.add(frame)
-        if buffer.capacity is None:
-            buffer.capacity = max(2, WINDOW_BYTES // (buffer.images[0].nbytes + _MADE))
     yield window(True)

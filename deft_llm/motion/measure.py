@@ -292,8 +292,7 @@ def _status(
     if not found or not any(table.active.any() for table in tables):
         remarks.append(NO_MOTION)
     if hidden:
-        face = "a face" if aligned.faces == 1 else "this face"
-        remarks.append(f"{hidden} of {count} frames without {face} were left out")
+        remarks.append(f"{hidden} of {count} frames {aligned.left_out} were left out")
     if asked is not None and asked != shown:
         remarks.append(
             f"interval moved to frames with a face: {shown.onset}, {shown.apex}, {shown.offset}"
