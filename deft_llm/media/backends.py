@@ -156,7 +156,7 @@ class _Reader:
         self.notes.available = len(self.index.pts) if self.index.exact else 0
         self.notes.codec = stream.codec_context.name
         self.notes.rate = float(frame_rate(stream) or 25)
-        if stream.frames > self.index.packets:
+        if self.index.cut:
             self.notes.problems.append(
                 f"{stream.frames} frames promised, {self.index.packets} stored"
             )
@@ -176,7 +176,7 @@ class _Reader:
                 zero = ticks - round(number / notes.rate / stream.time_base)
                 notes.untimed = ""
             if frame.is_corrupt:
-                notes.problems.append(f"frame {number} is damaged")
+                notes.damaged.append(number)
                 continue
             known = zero is not None and ticks is not None
             seconds = float((ticks - zero) * stream.time_base) if known else float("nan")
@@ -250,7 +250,7 @@ def read_opencv(
                 continue
             ok, bgr = capture.retrieve()
             if not ok:
-                notes.problems.append(f"frame {index} is damaged")
+                notes.damaged.append(index)
                 continue
             notes.original = (bgr.shape[0], bgr.shape[1])
             rgb = np.asarray(cv2.cvtColor(np.asarray(bgr, np.uint8), cv2.COLOR_BGR2RGB), np.uint8)

@@ -142,12 +142,20 @@ class FrameBuffer:
 def warnings(notes: Notes, frames: int, fps: float | None) -> list[str]:
     """Remarks on lost frames and on a rate that was assumed."""
     found = []
-    if notes.problems:
-        lost = "; ".join(notes.problems[:3])
+    if lost := _lost(notes):
         found.append(f"damaged or cut: {lost}; going on with the {frames} frames that decode")
     if notes.untimed and fps is None and frames > 1:
         found.append(f"{notes.untimed}: {notes.rate:g} fps assumed (--fps for the true rate)")
     return found
+
+
+def _lost(notes: Notes) -> str:
+    """What went wrong while a video was read, shortly; "" if nothing did."""
+    found = list(dict.fromkeys(notes.problems))[:3]
+    if notes.damaged:
+        many = f"{len(notes.damaged)} frames are" if len(notes.damaged) > 1 else "one frame is"
+        found.append(f"{many} damaged, the first is number {notes.damaged[0]}")
+    return "; ".join(found)
 
 
 def no_frames(label: str, notes: Notes, start: int = 0) -> UserError:
@@ -159,7 +167,8 @@ def no_frames(label: str, notes: Notes, start: int = 0) -> UserError:
             f"{label}: no frame in the range from {start}; the clip has {there} frames, "
             "numbered from 0"
         )
-    what = f" ({'; '.join(notes.problems[:3])})" if notes.problems else ""
+    lost = _lost(notes)
+    what = f" ({lost})" if lost else ""
     return UserError(f"{label}: no frame can be decoded{what}; the file is cut or damaged")
 
 

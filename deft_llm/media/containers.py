@@ -127,6 +127,7 @@ class Index:
         entries: The times among ``pts`` at which decoding may start: what follows needs nothing
             from before.
         packets: Number of packets, those of hidden frames included.
+        cut: Whether the file ends before the time that it states.
         largest: (height, width) of the largest picture among the key frames, as stored; None if
             none can be decoded.
     """
@@ -135,6 +136,7 @@ class Index:
     pts: NDArray[np.int64]
     entries: NDArray[np.int64]
     packets: int
+    cut: bool
     largest: tuple[int, int] | None
 
     def entry(self, frame: int) -> int | None:
@@ -150,12 +152,14 @@ def scan(container: Any, stream: Any) -> Index:
     times: list[int | None] = []
     starts: list[bool] = []
     keys: list[bytes] = []
-    packets, hidden, whole = 0, False, True
+    packets, hidden, whole, end = 0, False, True, 0
     try:
         for packet in container.demux(stream):
             if not packet.size:  # demux ends with an empty packet for flushing
                 continue
             packets += 1
+            if packet.pts is not None:
+                end = max(end, packet.pts + 2 * (packet.duration or 0))
             if packet.is_keyframe:
                 keys.append(bytes(packet))
             # An edit list marks frames that are decoded and not shown.
@@ -174,11 +178,14 @@ def scan(container: Any, stream: Any) -> Index:
         and len(pts) == len(times) > 0
         and container.format.name in _INDEXED
         and stream.codec_context.name in _FRAME_A_PACKET
-        and stream.codec_context.field_order in _PROGRESSIVE
+        # Older versions of PyAV do not tell.
+        and getattr(stream.codec_context, "field_order", 0) in _PROGRESSIVE
         # A video that opens in the middle of a group of pictures loses frames when decoded.
         and (packets > len(times) or (len(entries) > 0 and entries[0] == pts[0]))
     )
-    return Index(exact, pts, entries, packets, _largest(stream, keys, packets))
+    # An edit list may hide frames that the header counts, so the count alone says nothing.
+    cut = stream.frames > packets and end < (stream.start_time or 0) + (stream.duration or 0)
+    return Index(exact, pts, entries, packets, cut, _largest(stream, keys, packets))
 
 
 def _sorted_times(

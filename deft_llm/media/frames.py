@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
 from deft_llm.media.depth import Depth, to_rgb8, used_depth
-from deft_llm.media.pictures import read_values
+from deft_llm.media.pictures import kind_of, read_values
 from deft_llm.media.selection import Frame, Notes, Selection, shrink
+from deft_llm.media.tiff import open_stack
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff"),
@@ -44,20 +46,30 @@ def list_frames(folder: Path) -> list[Path]:
         inside = [p for p in folder.iterdir() if not p.name.startswith(".")]
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); check the folder") from error
-    files = [p for p in inside if p.suffix.lower() in SUFFIXES and not p.is_dir()]
+    files = sorted((p for p in inside if p.suffix.lower() in SUFFIXES), key=natural_key)
+    files = [p for p in files if not p.is_dir()]
+    for file in files:
+        # A pipe would block for ever, and a frame behind a broken link would be missed in silence.
+        if not file.is_file():
+            raise UserError(f"{file}: no regular file; put the picture there, or remove it")
+    for a, b in pairwise(sorted(files, key=lambda p: p.stem)):
+        if a.stem == b.stem:
+            raise UserError(
+                f"{folder}: {a.name} and {b.name} are one frame twice; keep one of the formats"
+            )
     if not files:
         raise UserError(
             f"{folder}: no images in this folder; expected the frames of one clip as "
             f"{', '.join(s[1:] for s in SUFFIXES)}{_hint(inside)}"
         )
-    return sorted(files, key=natural_key)
+    return files
 
 
 def _hint(inside: list[Path]) -> str:
     """Ending of the message about a folder without images: what it holds instead."""
     names = sorted((p for p in inside if p.is_dir()), key=natural_key)
     if names:
-        return f"; it holds {len(names)} folders, give one of them ({names[0].name})"
+        return f"; it holds folders, give one of them ({names[0].name})"
     if inside:
         return f"; it holds other files ({min(p.name for p in inside)})"
     return "; it is empty"
@@ -79,6 +91,11 @@ def read_folder(
     """
     notes.available, notes.untimed = len(files), UNTIMED
     notes.codec, notes.seconds = files[0].suffix[1:].lower(), [float("nan")] * len(files)
+    if kind_of(files[0]) == "stack" and len(pages := open_stack(files[0]).pages) > 1:
+        raise UserError(
+            f"{folder}: {files[0].name} holds {len(pages)} pictures; expected one for each frame; "
+            "give the stack itself"
+        )
     depth, first = None, None
     for index in range(len(files))[selection.start : selection.stop : selection.stride]:
         values = read_values(files[index])

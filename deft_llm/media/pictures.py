@@ -40,6 +40,26 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
 
 
+def kind_of(path: Path) -> str | None:
+    """Whether a picture file may hold a video, by its first bytes.
+
+    Returns:
+        "animation" for GIF, PNG and WebP, of one frame or more; "stack" for TIFF; None for others.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "stack"
+    animated = head[:4] in (b"GIF8", b"\x89PNG") or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
+    return "animation" if animated else None
+
+
 def read_values(path: Path) -> NDArray[np.generic]:
     """The values of one picture, upright.
 

@@ -73,7 +73,8 @@ class Notes:
         codec: Name of the codec, or of the image format.
         rate: Frames per second where the file states no times.
         untimed: Why there are no times: "pictures carry no times"; "" if there are.
-        problems: What went wrong if frames were lost.
+        damaged: Numbers of frames that were left out because they are damaged.
+        problems: What else went wrong if frames were lost.
         remarks: What the user should know about how the video was read.
     """
 
@@ -84,6 +85,7 @@ class Notes:
     codec: str = ""
     rate: float = 25.0
     untimed: str = ""
+    damaged: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 

@@ -37,6 +37,7 @@ from deft_llm.media import animations, backends
 from deft_llm.media import frames as folders
 from deft_llm.media.collecting import FrameBuffer, frame_times, no_frames
 from deft_llm.media.depth import to_rgb8, used_depth
+from deft_llm.media.pictures import kind_of
 from deft_llm.media.selection import Frame, Notes, Selection
 
 DEFAULT_BACKEND = "pyav"
@@ -114,7 +115,7 @@ def frames_of(
             notes.rate = FOLDER_FPS
             return folders.read_folder(path, files, selection, notes)
         path = files[0]  # possibly a stack, alone in its folder
-    kind = animations.kind_of(path)
+    kind = kind_of(path)
     if kind == "stack":
         notes.rate = FOLDER_FPS
         return animations.read_stack(path, selection, notes)
@@ -133,7 +134,7 @@ def probe(path: Path | str, *, fps: float | None = None) -> VideoInfo:
         UserError: If there is nothing readable at `path`.
     """
     path, notes = existing(path), Notes()
-    kind = animations.kind_of(path) if path.is_file() else "folder"
+    kind = kind_of(path) if path.is_file() else "folder"
     if kind is None:
         backends.survey(path, str(path), notes)
     else:
@@ -190,7 +191,7 @@ def read_clip(
 
 def name_of(path: Path) -> str:
     """The name of a clip read from a file or folder."""
-    return path.stem if path.is_file() else path.name
+    return path.stem if path.is_file() else path.resolve().name
 
 
 def decode_bytes(data: bytes, name: str, *, max_side: int | None = None) -> Clip:
