@@ -6,6 +6,7 @@ so that training and inference see the same motion.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from deft_llm.errors import UserError
 from deft_llm.media.cuts import shots
 from deft_llm.media.face import AlignedClip, FaceFinder, align, track_faces
 from deft_llm.media.options import WHOLE, ReadOptions
-from deft_llm.media.windows import Window, read_windows
+from deft_llm.media.parts import parts_of, split
+from deft_llm.media.windows import read_windows
 from deft_llm.motion.measure import Measurement, MotionSettings, expressions, measure
 from deft_llm.motion.onset_apex import REGION_WEIGHTS
 
@@ -47,43 +49,33 @@ def measure_video(
         UserError: If the source is no video, shows no face, or is too short to show motion.
     """
     best = _strongest(source, options)
-    if best.clip is not None:
-        return best.clip, best.measurement
-    assert not isinstance(source, Clip)
-    # Its frames gave way to those of later windows; it fits in one.
-    stop = best.start + len(best.measurement.aligned) * options.stride
-    window = next(read_windows(source, replace(options, start=best.start, stop=stop)))
-    return replace(window.clip, remarks=best.measurement.aligned.remarks), best.measurement
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A shot of a video, or of one of its windows.
-
-    Attributes:
-        clip: Its frames.
-        start: Number of its first frame in the video.
-        lasting: Whether the frames stay as they are; a next window overwrites them.
-    """
-
-    clip: Clip
-    start: int
-    lasting: bool
+    if best.room and not isinstance(source, Clip):
+        return _around(source, options, best)
+    assert best.clip is not None
+    return best.clip, best.measurement
 
 
 @dataclass(frozen=True)
 class _Best:
-    """The strongest movement so far, and where it is; see :class:`_Part`."""
+    """The strongest movement so far.
+
+    Attributes:
+        measurement: Its measurement.
+        clip: The part that was measured; None if its frames have been overwritten.
+        start: Number of its first frame in the video.
+        room: Frames of its window; 0 if the video was read whole.
+    """
 
     measurement: Measurement
     clip: Clip | None
     start: int
+    room: int
 
     @property
     def rank(self) -> tuple[bool, float, int]:
         found = self.measurement.found
-        strength = _strength(self.measurement) if found else 0.0
-        return found, strength, len(self.measurement.aligned)
+        # Of parts without a movement, the longest.
+        return found, _strength(self.measurement) if found else 0.0, len(self.measurement.aligned)
 
 
 def _strongest(source: Path | str | Clip, options: ReadOptions) -> _Best:
@@ -93,16 +85,15 @@ def _strongest(source: Path | str | Clip, options: ReadOptions) -> _Best:
         UserError: If none shows a face; what is wrong with the longest part.
     """
     best: _Best | None = None
-    problem, length = UserError("nothing to measure"), -1
-    for part in _parts(source, options):
+    problem, length = UserError("no part can be measured"), -1
+    for part in parts_of(source, options):
         try:
             measurement = _measured(part.clip, options.face)
         except UserError as error:
             if len(part.clip) > length:
                 problem, length = error, len(part.clip)
             continue
-        kept = part.clip if part.lasting else None
-        new = _Best(measurement, kept, part.start)
+        new = _Best(measurement, None if part.room else part.clip, part.start, part.room)
         if best is None or new.rank > best.rank:
             best = new
     if best is None:
@@ -110,58 +101,31 @@ def _strongest(source: Path | str | Clip, options: ReadOptions) -> _Best:
     return best
 
 
-def _parts(source: Path | str | Clip, options: ReadOptions) -> Iterator[_Part]:
-    """The shots of a video, window by window."""
-    if isinstance(source, Clip):
-        windows = iter([Window(_selected(source, options), options.start, True)])
-    else:
-        windows = read_windows(source, options)
-    for number, window in enumerate(windows):
-        whole = window.last and number == 0
-        found = shots(window.clip)
-        for first, stop in found:
-            start = window.first + first * options.stride
-            clip = window.clip.part(first, stop) if len(found) > 1 else window.clip
-            remarks = (*clip.remarks, *_where(clip, found, window, start, options, whole))
-            yield _Part(replace(clip, remarks=remarks), start, whole)
+def _around(source: Path | str, options: ReadOptions, best: _Best) -> tuple[Clip, Measurement]:
+    """Read a movement again, in the middle of a window, and measure it there.
+
+    In its first window, the end of that window may have cut it off.
+    """
+    step = options.stride
+    apex = best.start + best.measurement.interval.apex * step
+    centred = apex - min(best.room // 2, (apex - options.start) // step) * step
+    end = min(centred + best.room * step, options.stop or sys.maxsize)
+    try:
+        return _again(source, replace(options, start=centred, stop=end), apex, best.room)
+    except UserError:
+        # The face may be there for too small a share of this window.
+        end = best.start + len(best.measurement.aligned) * step
+        return _again(source, replace(options, start=best.start, stop=end), apex, best.room)
 
 
-def _where(
-    clip: Clip,
-    found: list[tuple[int, int]],
-    window: Window,
-    start: int,
-    options: ReadOptions,
-    whole: bool,
-) -> Iterator[str]:
-    """Remarks on which part of the video a clip is, and how its frames are counted."""
-    times = window.clip.timestamps
-    if not whole:
-        yield "the video does not fit in memory and was measured by windows"
-    if len(found) > 1:
-        cuts = ", ".join(f"{times[first]:.2f} s" for first, _ in found[1:])
-        yield f"hard cuts at {cuts}; no motion is measured across them"
-    if not whole or len(found) > 1:
-        begin, end = clip.timestamps[0], clip.timestamps[-1]
-        yield f"the part from {begin:.2f} to {end:.2f} s is shown"
-    if start > 0 or options.stride > 1:
-        every = f", and only one of {options.stride} was read" if options.stride > 1 else ""
-        begin = clip.timestamps[0]
-        yield f"frames and seconds count from frame {start} of the video, at {begin:.2f} s{every}"
-
-
-def _selected(clip: Clip, options: ReadOptions) -> Clip:
-    """The frames of a clip that the options ask for, at their rate."""
-    if not options.partial and options.fps is None:
-        return clip
-    chosen = np.arange(len(clip))[options.start : options.stop : options.stride]
-    if not len(chosen):
-        raise UserError(
-            f"clip {clip.name}: no frame in the range from {options.start}; the clip has "
-            f"{len(clip)} frames, numbered from 0"
-        )
-    times = clip.timestamps[chosen] if options.fps is None else chosen / options.fps
-    return replace(clip, frames=clip.frames[chosen], timestamps=times)
+def _again(
+    source: Path | str, options: ReadOptions, apex: int, room: int
+) -> tuple[Clip, Measurement]:
+    """Measure the shot around frame `apex` in the only window that the options ask for."""
+    parts = list(split(next(read_windows(source, options)), options, room))
+    begun = [part for part in parts if part.start <= apex]
+    part = begun[-1] if begun else parts[0]
+    return part.clip, _measured(part.clip, options.face)
 
 
 def _measured(clip: Clip, face: int | None) -> Measurement:

@@ -152,7 +152,7 @@ def scan(container: Any, stream: Any) -> Index:
     times: list[int | None] = []
     starts: list[bool] = []
     keys: list[bytes] = []
-    packets, hidden, whole, end = 0, False, True, 0
+    packets, key_frames, hidden, whole, end = 0, 0, False, True, 0
     try:
         for packet in container.demux(stream):
             if not packet.size:  # demux ends with an empty packet for flushing
@@ -160,14 +160,16 @@ def scan(container: Any, stream: Any) -> Index:
             packets += 1
             if packet.pts is not None:
                 end = max(end, packet.pts + 2 * (packet.duration or 0))
-            if packet.is_keyframe:
-                keys.append(bytes(packet))
+            data = bytes(packet) if packet.is_keyframe else b""
+            key_frames += packet.is_keyframe
+            if data and len(keys) < _KEYS_LOOKED_AT:
+                keys.append(data)
             # An edit list marks frames that are decoded and not shown.
             if packet.is_discard:
                 continue
             hidden = hidden or not _is_shown(stream.codec_context.name, packet)
             times.append(packet.pts)
-            starts.append(packet.is_keyframe and _is_entry(stream.codec_context, keys[-1]))
+            starts.append(bool(data) and _is_entry(stream.codec_context, data))
     except (av.FFmpegError, OSError) as error:
         logger.debug("packet scan ended early: %s", error)
         whole = False
@@ -183,9 +185,11 @@ def scan(container: Any, stream: Any) -> Index:
         # A video that opens in the middle of a group of pictures loses frames when decoded.
         and (packets > len(times) or (len(entries) > 0 and entries[0] == pts[0]))
     )
+    # In a video of key frames alone, all frames would have to be decoded; one is enough.
+    size = _largest(stream, keys[:1] if key_frames == packets else keys)
     # An edit list may hide frames that the header counts, so the count alone says nothing.
     cut = stream.frames > packets and end < (stream.start_time or 0) + (stream.duration or 0)
-    return Index(exact, pts, entries, packets, cut, _largest(stream, keys, packets))
+    return Index(exact, pts, entries, packets, cut, size)
 
 
 def _sorted_times(
@@ -241,14 +245,12 @@ def _units(codec: Any, data: bytes) -> Iterator[int]:
         at += width + int.from_bytes(data[at : at + width], "big")
 
 
-def _largest(stream: Any, keys: list[bytes], packets: int) -> tuple[int, int] | None:
-    """The largest stored size among the key frames: at these a recording may change its size."""
-    # In a video of key frames alone, all frames would have to be decoded; one is enough.
-    some = keys[:1] if len(keys) == packets else keys[:_KEYS_LOOKED_AT]
+def _largest(stream: Any, keys: list[bytes]) -> tuple[int, int] | None:
+    """The largest stored size among key frames: at these a recording may change its size."""
     decoder = av.CodecContext.create(stream.codec_context.codec.name, "r")
     decoder.extradata = stream.codec_context.extradata
     sizes = []
-    for data in some:
+    for data in keys:
         try:
             frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
             decoder.flush_buffers()

@@ -19,7 +19,7 @@ from deft_llm.media.selection import Notes, Selection
 from deft_llm.media.video import FACE_MAX_SIDE, existing, frames_of, name_of
 
 #: Memory for the frames of one window, and for what is made of them.
-WINDOW_BYTES = 400 * 2**20
+WINDOW_BYTES = 320 * 2**20
 #: Seconds that neighbouring windows share.
 OVERLAP = 1.0
 #: A window shorter than this, in seconds, would cut expressions: its frames are scaled down.

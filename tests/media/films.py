@@ -30,7 +30,7 @@ def add_track(
     """A video track of (height, width)."""
     stream = container.add_stream(codec, rate=rate, options=options)
     stream.height, stream.width = size
-    stream.pix_fmt = {"mjpeg": "yuvj420p", "ffv1": "yuv444p"}.get(codec, "yuv420p")
+    stream.pix_fmt = {"mjpeg": "yuvj420p", "png": "rgb24"}.get(codec, "yuv420p")
     return stream
 
 
