@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deft_llm.cli.console import Checkpoint, ClipPath, show
+from deft_llm.cli.console import (
+    Checkpoint,
+    ClipPath,
+    Face,
+    Fps,
+    Start,
+    Stop,
+    Stride,
+    read_options,
+    show,
+)
 from deft_llm.resources import EMBEDDED
 
 if TYPE_CHECKING:
@@ -24,6 +34,11 @@ def chat(
     temperature: Annotated[
         float, typer.Option(help="0: always the likeliest words; 0.7: livelier")
     ] = 0.0,
+    fps: Fps = None,
+    start: Start = None,
+    stop: Stop = None,
+    stride: Stride = 1,
+    face: Face = None,
 ) -> None:
     """Ask about a clip, question by question; Ctrl-D, Ctrl-C or an empty line ends it."""
     from transformers.utils import logging as transformers_logging
@@ -33,7 +48,8 @@ def chat(
     from deft_llm.deft.inference.explainer import Explainer
 
     transformers_logging.disable_progress_bar()
-    video, measurement = measure_video(clip)
+    options = read_options(clip, fps, start, stop, stride, face)
+    video, measurement = measure_video(clip, options)
     explainer = Explainer.load(checkpoint)
     show("clip", clip_line(video))
     show("face", face_line(measurement))

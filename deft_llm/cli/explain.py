@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from deft_llm.cli.console import Checkpoint, ClipPath, show
+from deft_llm.cli.console import (
+    Checkpoint,
+    ClipPath,
+    Face,
+    Fps,
+    Start,
+    Stop,
+    Stride,
+    read_options,
+    show,
+)
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
@@ -19,6 +29,11 @@ def explain(
     ask: Annotated[
         list[str] | None, typer.Option(help="a question about the clip; again for the next one")
     ] = None,
+    fps: Fps = None,
+    start: Start = None,
+    stop: Stop = None,
+    stride: Stride = 1,
+    face: Face = None,
 ) -> None:
     """Name the emotion and the action units of a clip, and write a report of the evidence."""
     from transformers.utils import logging as transformers_logging
@@ -30,7 +45,8 @@ def explain(
     from deft_llm.viz.report import ClipInfo, write_report
 
     transformers_logging.disable_progress_bar()
-    video, measurement = measure_video(clip)
+    options = read_options(clip, fps, start, stop, stride, face)
+    video, measurement = measure_video(clip, options)
     explainer = Explainer.load(checkpoint)
     explanation = explainer.explain(measurement)
     info = ClipInfo.of(video)
