@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deft_llm.cli.clips import one_clip
 from deft_llm.cli.console import Checkpoint, ClipPath, show
+from deft_llm.cli.light_start import load_explainer, use_one_thread
+from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
 if TYPE_CHECKING:
@@ -25,23 +28,28 @@ def chat(
         float, typer.Option(help="0: always the likeliest words; 0.7: livelier")
     ] = 0.0,
 ) -> None:
-    """Ask about a clip, question by question; Ctrl-D, Ctrl-C or an empty line ends it."""
-    from transformers.utils import logging as transformers_logging
+    """Ask about a clip, question by question.
 
+    Ctrl-D, Ctrl-C or an empty line ends it.
+    """
     from deft_llm.cli.summary import clip_line, face_line
     from deft_llm.data.measuring import measure_video
-    from deft_llm.deft.inference.explainer import Explainer
+    from deft_llm.media.video import read_clip
 
-    transformers_logging.disable_progress_bar()
-    video, measurement = measure_video(clip)
-    explainer = Explainer.load(checkpoint)
+    video = read_clip(one_clip(clip))
     show("clip", clip_line(video))
+    use_one_thread()
+    video, measurement = measure_video(video)
     show("face", face_line(measurement))
+    explainer = load_explainer(checkpoint)
     turns: list[tuple[str, str]] = []
     try:
         while question := input("\n> ").strip():
-            answer = explainer.stream(measurement, turns, question, temperature)
-            turns.append((question, say(answer, measurement)))
+            try:
+                answer = explainer.stream(measurement, turns, question, temperature)
+                turns.append((question, say(answer, measurement)))
+            except UserError as error:  # the next question may be shorter
+                print(error)
     except (EOFError, KeyboardInterrupt):
         print()
 

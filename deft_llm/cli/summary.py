@@ -11,12 +11,15 @@ from deft_llm.clip import Clip, Explanation
 from deft_llm.motion.measure import Measurement
 
 
-def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> Iterator[str]:
-    """The lines of the output, with labels in a column."""
-    yield from _block("clip", [clip_line(video)])
+def measured_lines(measurement: Measurement) -> Iterator[str]:
+    """What is known before the model is asked, with labels in a column."""
     yield from _block("face", [face_line(measurement)])
     if measurement.found:
         yield from _block("interval", [_interval_line(measurement)])
+
+
+def explained_lines(explanation: Explanation) -> Iterator[str]:
+    """What the model says, and what it rests on."""
     yield from _block("emotion", [_emotion_line(explanation)])
     if explanation.aus:
         named = [f"{au_name(code)} {p:.2f}" for code, p in explanation.aus.items()]

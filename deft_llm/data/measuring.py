@@ -22,17 +22,21 @@ CODED = MotionSettings(curve=False)
 _LOOKS = 4  # frames of a coded clip, besides the last, in which the face is detected
 
 
-def measure_video(source: Path | str | Clip) -> tuple[Clip, Measurement]:
+def measure_video(
+    source: Path | str | Clip, interval: Interval | None = None
+) -> tuple[Clip, Measurement]:
     """Read a video, find and align the face, and measure the strongest movement.
 
     Args:
         source: A video file, a folder of frames, or a clip.
+        interval: Onset, apex and offset among the frames; None finds them.
 
     Returns:
         The clip and its measurement.
 
     Raises:
-        UserError: If the source is no video, shows no face, or is too short to show motion.
+        UserError: If the source is no video, shows no face, or is too short to show motion, or the
+            interval ends after it.
     """
     clip = source if isinstance(source, Clip) else read_clip(source)
     if len(clip) < 2:
@@ -40,7 +44,7 @@ def measure_video(source: Path | str | Clip) -> tuple[Clip, Measurement]:
             f"clip {clip.name}: {len(clip)} frame; expected at least 2 to see motion; "
             "give the video, or the folder of all its frames"
         )
-    return clip, measure(align(clip, track_faces(clip)))
+    return clip, measure(align(clip, track_faces(clip)), interval)
 
 
 def align_coded(clip: Clip, finder: FaceFinder | None = None) -> AlignedClip:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ from typing import Any
 from deft_llm.clip import Explanation, Interval
 from deft_llm.data.measuring import measure_video
 from deft_llm.deft.configuration_deft import EXPERTS
+from deft_llm.deft.inference.conversation import clean_question
 from deft_llm.errors import UserError
 from deft_llm.media.video import read_clip
 from deft_llm.motion.measure import Measurement, measure
 from deft_llm.service.limits import LIMITS, Limits, check_video
 from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.viz.report import ClipInfo, report_values, write_report
-
-_MARKS = re.compile(r"[<>|]")  # a question must not contain a model's own tags
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class ClipService:
         Raises:
             UserError: If it is empty or too long.
         """
-        question = _MARKS.sub(" ", text).strip()
+        question = clean_question(text)
         if not question or len(question) > self.limits.question:
             raise UserError(
                 f"question of {len(question)} characters; expected 1 to {self.limits.question}"
