@@ -1,4 +1,4 @@
-"""Find the clips that the arguments of a command name: files, folders of frames, folders of these."""
+"""Find the clips that a command is given: files, folders of frames, and folders of these."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from deft_llm.errors import UserError
 logger = logging.getLogger(__name__)
 # Looked for in folders alone: a file that is named is read whatever its suffix.
 VIDEO_SUFFIXES = frozenset(
-    ".3g2 .3gp .asf .avi .dv .f4v .flv .gif .h264 .h265 .hevc .m2ts .m2v .m4v .mjpeg .mjpg .mkv"
-    " .mov .mp4 .mpeg .mpg .mts .mxf .nut .ogg .ogv .qt .ts .vob .webm .wmv .y4m".split()
+    {
+        *(".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc"),
+        *(".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
+        *(".mts", ".mxf", ".nut", ".ogg", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+    }
 )
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _REPORT = "explanation.json"  # a folder that holds one is a report of ours, with pictures in it
 
 
@@ -27,22 +31,28 @@ class FoundClip:
     Attributes:
         path: A file, or a folder of frames.
         folder: Folders between the argument and the clip; empty for a clip that was named itself.
+        problem: Why the argument names no clip; empty if it does.
     """
 
     path: Path
     folder: Path = Path()
+    problem: str = ""
 
 
 def find_clips(arguments: Sequence[Path]) -> list[FoundClip]:
     """All clips that the arguments name, in natural order inside each folder.
 
     A folder of pictures is one clip. In any other folder the videos are the clips, and so are those
-    of its subfolders; hidden files and reports of earlier runs are passed over.
-
-    Raises:
-        UserError: If an argument names no clip.
+    of its subfolders; hidden files and reports of earlier runs are passed over. An argument that
+    names no clip is returned with its problem, since the others may be good.
     """
-    return [clip for argument in arguments for clip in _clips_of(argument)]
+    found = []
+    for argument in arguments:
+        try:
+            found += _clips_of(argument)
+        except UserError as error:
+            found.append(FoundClip(argument, problem=str(error)))
+    return found
 
 
 def one_clip(argument: Path) -> Path:
@@ -51,7 +61,7 @@ def one_clip(argument: Path) -> Path:
     Raises:
         UserError: If it names no clip, or several.
     """
-    found = find_clips([argument])
+    found = _clips_of(argument)
     if len(found) > 1:
         raise UserError(
             f"{argument}: holds {len(found)} clips; give one, for example {found[0].path}"
@@ -66,17 +76,15 @@ def _clips_of(argument: Path) -> list[FoundClip]:
         there, folder = argument.exists(), argument.is_dir()
     except OSError as error:  # a name that is too long, a folder that may not be looked into
         raise UserError(f"{argument}: {error.strerror}; expected a video or a folder") from None
-    except ValueError:
-        raise UserError("the name of the clip holds a NUL character; give another") from None
-    if not there and re.match(r"[a-z][a-z0-9+.-]+:/", str(argument), re.IGNORECASE):
+    if not there and _ADDRESS.match(str(argument)):
+        # A path loses one of the two slashes.
+        address = re.sub(":/+", "://", str(argument), count=1)
         raise UserError(
-            f"{argument}: an address on the network; download the video, and name the file"
+            f"{address}: an address on the network; download the video, and name the file"
         )
     if not folder:
         return [FoundClip(argument)]  # reading it tells what is wrong with it
-    # The name of "." or ".." is that of the folder behind it.
-    root = argument if argument.name not in ("", "..") else argument.resolve()
-    found = list(_look_into(root, Path(), set()))
+    found = list(_look_into(argument, Path(), set()))
     if not found:
         raise UserError(
             f"{argument}: no images and no videos in this folder; expected the frames of one clip, "
@@ -102,8 +110,10 @@ def _look_into(folder: Path, place: Path, seen: set[Path]) -> Iterator[FoundClip
         return
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
+    # The name of "." or ".." is that of the folder behind it.
+    itself = FoundClip(folder if folder.name not in ("", "..") else real, place.parent)
     if len(pictures) > 1 and not videos:
-        yield FoundClip(folder, place.parent)
+        yield itself
         return
     if len(pictures) > 1:
         logger.warning("%s: holds pictures and videos; taking the videos alone", folder)
@@ -113,4 +123,4 @@ def _look_into(folder: Path, place: Path, seen: set[Path]) -> Iterator[FoundClip
     yield from inside
     # A single picture beside other clips is a cover; alone it may be a stack of frames.
     if pictures and not videos and not inside:
-        yield FoundClip(folder, place.parent)
+        yield itself

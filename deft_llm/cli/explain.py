@@ -66,7 +66,7 @@ def explain(
         )
         failed = _each(found, work, results)
     if len(found) > 1:
-        work.say("", f"\n{len(found) - failed} of {len(found)} clips explained")
+        work.say("done", f"{len(found) - failed} of {len(found)} clips explained", apart=True)
     raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)
 
 
@@ -74,6 +74,8 @@ def _each(found: Sequence[FoundClip], work: Explaining, results: Results) -> int
     """Explain the clips one after the other; how many failed."""
     failed = 0
     for number, clip in enumerate(found):
+        if len(found) > 1:
+            work.say(f"{number + 1}/{len(found)}", str(clip.path), apart=number > 0)
         try:
             results.add(*work.explain(clip, number * len(STAGES)))
         except ClipFailed as error:
@@ -83,7 +85,7 @@ def _each(found: Sequence[FoundClip], work: Explaining, results: Results) -> int
         except KeyboardInterrupt:
             if len(found) > 1:
                 work.complain(
-                    f"deft-llm: stopped after {number} of {len(found)} clips, which are kept"
+                    f"deft-llm: stopped; {number} of {len(found)} clips are done, and kept"
                 )
             raise
     return failed

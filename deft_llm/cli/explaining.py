@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -86,9 +87,9 @@ class Explaining:
         row = {**dict.fromkeys(COLUMNS), "file": name, "error": reason, "report": None}
         return {**row, **dict.fromkeys(self.questions)}, {"file": name, "error": reason}
 
-    def say(self, label: str, text: str) -> None:
+    def say(self, label: str, text: str, apart: bool = False) -> None:
         """Print a line with a label on its left, unless stdout belongs to the results."""
-        self._print([f"{label:<{COLUMN}}{text}" if label else text])
+        self._print([*([""] if apart else []), f"{label:<{COLUMN}}{text}"])
 
     def complain(self, line: str) -> None:
         """Print a line to stderr."""
@@ -106,10 +107,13 @@ class Explaining:
         from deft_llm.data.measuring import measure_video
         from deft_llm.media.video import read_clip
 
+        if clip.problem:
+            raise ClipFailed(clip.problem)
         try:
             self.progress.at(step, f"{clip.path.name}: {STAGES[0]}")
             video = read_clip(clip.path)
-            self.say("clip", clip_line(video))
+            if len(video) > 1:  # a single picture is no clip
+                self.say("clip", clip_line(video))
             self.progress.at(step + 1, f"{clip.path.name}: {STAGES[1]}")
             use_one_thread()
             video, measurement = measure_video(video, self.interval)
@@ -128,6 +132,8 @@ class Explaining:
             from deft_llm.viz.report import write_report
             from deft_llm.viz.report_folder import report_folder, safe_name, source_mark
 
+        # Without a folder for its cache it works all the same, and complains in four lines.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
         parent = out.joinpath(*map(safe_name, clip.folder.parts))
         name = safe_name(clip.path.name if clip.path.is_dir() else clip.path.stem)
         mark = source_mark(clip.path)

@@ -78,6 +78,8 @@ def _open(path: Path | None, stack: ExitStack) -> IO[bytes] | None:
     if path is None:
         return None
     if path == STDOUT:
+        if sys.stdout is None:
+            raise UserError(f"{path}: standard output is closed; give a file")
         return sys.stdout.buffer
     try:
         return stack.enter_context(path.open("wb"))

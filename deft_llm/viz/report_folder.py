@@ -1,7 +1,7 @@
 """The folder of a clip's report: a safe name, and one for each clip.
 
-A report notes which clip it is of (``SOURCE`` in ``explanation.json``: a hash of the clip's path, so
-that a report can be given away). A clip that is explained again gets its own folder again, and a clip
+A report notes which clip it is of: ``SOURCE`` in ``explanation.json``, a hash of the clip's path,
+so that a report can be given away. A clip that is explained again gets its own folder again; a clip
 of the same name from elsewhere gets the name with a number behind it: ``clip``, ``clip-2`` ...
 """
 
@@ -26,9 +26,9 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?"
 
 
 def safe_name(name: str) -> str:
-    """A name of a file or folder as the name of a folder on any system; "clip" if nothing is left."""
+    """A name as that of a folder on any system; "clip" if nothing is left of it."""
     safe = _UNSAFE.sub("_", unicodedata.normalize("NFC", name))
-    # Dots alone are the folder or its parent, in front they hide it, and Windows drops them behind.
+    # Dots alone are a folder or its parent; in front they hide it, and Windows drops them behind.
     safe = safe.strip(". ")[:LONGEST].encode()[:240].decode(errors="ignore").rstrip(". ")
     return f"{safe}_" if _RESERVED.fullmatch(safe) else safe or "clip"
 

@@ -286,7 +286,7 @@ def test_wrong_input_gets_one_line(
     assert reason in result.err
     assert path.stem in result.err
     # What was read is said at once, before it is known whether it shows a face that moves.
-    assert labels(result.out) == (["clip"] if kind in ("no-face", "one-frame") else [])
+    assert labels(result.out) == (["clip"] if kind == "no-face" else [])
     assert not (tmp_path / "out").exists()
 
 
