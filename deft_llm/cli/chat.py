@@ -46,7 +46,7 @@ def chat(
     try:
         while question := input("\n> ").strip():
             try:
-                answer = explainer.stream(measurement, turns, question, temperature)
+                answer = explainer.answer(measurement, turns, question, temperature)
                 turns.append((question, say(answer, measurement)))
             except UserError as error:  # the next question may be shorter
                 print(error)

@@ -157,13 +157,14 @@ class Explaining:
 
         turns: list[tuple[str, str]] = []
         for question in self.questions:
+            answer = self.explainer.answer(measurement, turns, question)
             if self.quiet:
-                answer = self.explainer.chat(measurement, turns, question)
-            else:
-                with self.progress.above():
-                    print(f"\n> {question}")
-                    answer = say(self.explainer.stream(measurement, turns, question), measurement)
-            turns.append((question, answer))
+                # Each text extends the one before it.
+                turns.append((question, max(answer, key=len, default="")))
+                continue
+            with self.progress.above():
+                print(f"\n> {question}")
+                turns.append((question, say(answer, measurement)))
         return turns
 
 

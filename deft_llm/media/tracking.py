@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
-from deft_llm.errors import UserError
+from deft_llm.errors import NoFaceError
 from deft_llm.media.finders import FaceBox, FaceFinder, HaarFinder, overlap
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def track_faces(clip: Clip, finder: FaceFinder | None = None, step: int | None =
         step: Detect on every `step`-th frame and on the last; None for `default_step`.
 
     Raises:
-        UserError: If no face is tracked for a fifth of the frames in a row.
+        NoFaceError: If no face is tracked for a fifth of the frames in a row.
     """
     finder = finder or HaarFinder()
     step = step or default_step(len(clip), clip.fps)
@@ -63,7 +63,7 @@ def track_faces(clip: Clip, finder: FaceFinder | None = None, step: int | None =
     kept = [t for t in tracks if _holds(t, len(clip), step)]
     if not kept:
         seen = sum(bool(boxes) for _, boxes in found)
-        raise UserError(
+        raise NoFaceError(
             f"no face found in clip {clip.name}: a face in {seen} of the {len(samples)} frames "
             f"looked at, none over a fifth of the {len(clip)} frames in a row; give a clip that "
             "shows one face from the front, upright, at least 15 % of the frame high"

@@ -11,7 +11,7 @@ from typing import Any
 from deft_llm.clip import Explanation, Interval
 from deft_llm.data.measuring import measure_video
 from deft_llm.deft.configuration_deft import EXPERTS
-from deft_llm.deft.inference.conversation import clean_question
+from deft_llm.deft.inference.conversation import untagged
 from deft_llm.errors import UserError
 from deft_llm.media.video import read_clip
 from deft_llm.motion.measure import Measurement, measure
@@ -113,7 +113,7 @@ class ClipService:
         Raises:
             UserError: If it is empty or too long.
         """
-        question = clean_question(text)
+        question = untagged(text)
         if not question or len(question) > self.limits.question:
             raise UserError(
                 f"question of {len(question)} characters; expected 1 to {self.limits.question}"
@@ -144,6 +144,6 @@ class ClipService:
         # Checked here as well, since API calls come without ``Page.take``.
         question = self.question(question)
         explainer = self.models.get(choice.model)
-        yield from explainer.stream(
+        yield from explainer.answer(
             seen.measurement, turns, question, choice.temperature, choice.ablate
         )

@@ -79,21 +79,17 @@ def test_clip_gives_summary_and_report(
     assert (target / "report.html").read_text(encoding="utf-8") != "old"
 
 
-def test_what_the_motion_does_not_bear_out_is_marked() -> None:
+def test_a_disagreement_is_named() -> None:
     explanation = Explanation(
         "surprise",
         {"surprise": 1.0},
         {"1": 0.9, "L12": 0.2},
         (),
-        unsupported=(("chin", "up"),),
-        unseen_aus=("L12",),
-        contradicting=("fear",),
+        disagreement="the AU head gives AUL12 only 0.02",
     )
     lines = list(explained_lines(explanation))
-    assert [line.split(None, 1)[1] for line in lines if line.startswith("unproven")] == [
-        "not borne out by the motion: the chin up",
-        "no motion speaks for AU12 lip corner puller on the left",
-        "not the class that was found: fear",
+    assert [line.split(None, 1)[1] for line in lines if line.startswith("doubt")] == [
+        "the AU head gives AUL12 only 0.02"
     ]
 
 
@@ -223,7 +219,7 @@ def test_chat_goes_on_until_it_is_left(
         yield f"Both inner brows move down. I am sure about {question}"
 
     monkeypatch.setattr("builtins.input", typed)
-    monkeypatch.setattr(Explainer, "stream", explanation)
+    monkeypatch.setattr(Explainer, "answer", explanation)
     result = deft_llm("chat", film("chat.mp4", face))
     assert result.status == 0, result.err
     assert "Traceback" not in result.err
