@@ -162,7 +162,7 @@ def _cell(line: Sequence[Any], k: int) -> Any:
 
 
 def _file_key(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).casefold()
+    return re.sub(r"[\s_^-]+", "", name).casefold()
 
 
 def _missing_column(path: Path, table: Table, header: Header, sheet: Sheet) -> UserError:

@@ -188,6 +188,18 @@ def called_xls(root: Path) -> None:
     csv_file.rename(csv_file.with_suffix(".xls"))
 
 
+def old_line_ends(root: Path) -> None:
+    save_csv(root, table_of(root), lineterminator="\r")
+
+
+def unseen_characters(root: Path) -> None:
+    head, *rows = table_of(root)
+    head[SUBJECT] = "\ufeffSubject\u200b"
+    for row in rows:
+        row[CLIP], row[EMOTION] = f"\u200b{row[CLIP]}\xa0", f"\u3000{row[EMOTION]}\u200b"
+    save(root, [head, *rows])
+
+
 def called_csv(root: Path) -> None:
     (root / SHEET).rename(root / SHEET.replace("xlsx", "csv"))
 
@@ -202,7 +214,15 @@ def other_name(root: Path) -> None:
     [
         *(other_worksheet, shifted, spelled, two_rows_of_headers, in_chinese, adjectives, merged),
         *(spelled_people, units, files, floats, commas_in_decimals, with_a_title, notes_in_gbk),
-        *(excels_unicode_text, notes_in_latin_1, called_xls, called_csv, other_name),
+        *(
+            old_line_ends,
+            unseen_characters,
+            excels_unicode_text,
+            notes_in_latin_1,
+            called_xls,
+            called_csv,
+            other_name,
+        ),
     ],
 )
 def test_a_sheet_is_read_as_people_have_it(
@@ -345,6 +365,14 @@ def flat(raw: Path) -> None:
         folder.rename(raw / f"{folder.parent.name}_{folder.name}")
 
 
+def nested(raw: Path) -> None:
+    for folder in list(raw.glob("*/*")):
+        (folder / "frames" / "rgb").mkdir(parents=True)
+        for file in folder.glob("*.jpg"):
+            file.rename(folder / "frames" / "rgb" / file.name)
+        (folder / "flow").mkdir()
+
+
 def upper(raw: Path) -> None:
     for folder in sorted(raw.rglob("*"), reverse=True):
         folder.rename(folder.with_name(folder.name.upper()))
@@ -387,7 +415,7 @@ def an_overview(raw: Path) -> None:
     "change",
     [
         *(capital, unpadded, numbers, deeper, shallower, flat, upper, unpacked_on_a_mac, resized),
-        *(films_beside, linked, an_overview),
+        *(films_beside, linked, an_overview, nested),
     ],
 )
 def test_frames_are_found_where_people_keep_them(
