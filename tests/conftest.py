@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
+
+# One thread per process, before numpy loads its libraries, which read this only once: matrices here
+# are small, and threads that wait for each other cost more than they compute. Processes that tests
+# start inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+import json
 import random
 import sys
 from collections.abc import Callable, Iterator

@@ -56,7 +56,7 @@ def chat(
     turns: list[tuple[str, str]] = []
     try:
         while question := input("\n> ").strip():
-            answer = explainer.stream(measurement, turns, question, temperature)
+            answer = explainer.answer(measurement, turns, question, temperature)
             turns.append((question, say(answer, measurement)))
     except (EOFError, KeyboardInterrupt):
         print()

@@ -63,7 +63,7 @@ def explain(
     turns: list[tuple[str, str]] = []
     for question in ask or ():
         print(f"\n> {question}")
-        turns.append((question, say(explainer.stream(measurement, turns, question), measurement)))
+        turns.append((question, say(explainer.answer(measurement, turns, question), measurement)))
 
 
 def _folder_name(name: str) -> str:

@@ -18,12 +18,14 @@ from deft_llm.cli.eval import calibrate, evaluate
 from deft_llm.cli.explain import explain
 from deft_llm.cli.export import export
 from deft_llm.cli.flow import flow, flow_score
+from deft_llm.cli.serve import serve
 from deft_llm.cli.train import train
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "explain": explain,
     "chat": chat,
     "demo": demo,
+    "serve": serve,
     "flow": flow,
     "flow-score": flow_score,
     "train": train,

@@ -10,6 +10,8 @@ from deft_llm.cli.console import COLUMN
 from deft_llm.clip import Clip, Explanation
 from deft_llm.motion.measure import Measurement
 
+_FITTING = 4  # AUs listed for a region
+
 
 def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> Iterator[str]:
     """The lines of the output, with labels in a column."""
@@ -24,15 +26,8 @@ def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> 
     yield from _block("evidence", _evidence_lines(explanation))
     if explanation.rationale:
         yield from _block("why", [explanation.rationale])
-    if explanation.unsupported:
-        claims = [f"the {region} {direction}" for region, direction in explanation.unsupported]
-        yield from _block("unproven", ["not borne out by the motion: " + "; ".join(claims)])
-    if explanation.unseen_aus:
-        names = ", ".join(map(au_name, explanation.unseen_aus))
-        yield from _block("unproven", [f"no motion speaks for {names}"])
-    if explanation.contradicting:
-        names = ", ".join(explanation.contradicting)
-        yield from _block("unproven", [f"not the class that was found: {names}"])
+    if explanation.disagreement:
+        yield from _block("doubt", [explanation.disagreement])
     if explanation.status != "ok":
         yield from _block("note", [explanation.status])
 
@@ -81,7 +76,9 @@ def _evidence_lines(explanation: Explanation) -> list[str]:
     width = max(map(len, facs.REGIONS))
     lines = []
     for row in explanation.evidence:
-        aus = " ".join(f"AU{code}" for code in row.aus) or "no AU explains it"
+        # Codes that the model did not name can be many: the lips move alike for a dozen AUs.
+        aus = " ".join(f"AU{code}" for code in row.aus[:_FITTING])
+        aus = f"{aus} ..." if len(row.aus) > _FITTING else aus or "no AU fits"
         lines.append(
             f"{row.region:<{width}}  {row.direction:<16}  {row.magnitude:5.2f} px   "
             f"z {row.z:5.1f}   {aus}"

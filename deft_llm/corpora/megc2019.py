@@ -49,7 +49,7 @@ MEGC2019/
     # Published clips of each part; they sum to 442.
     parts: ClassVar[dict[str, int]] = {"casme2": 145, "smic": 164, "samm": 133}
     sheet = Sheet(
-        ("combined_3class_gt.csv", "combined_3class*.xlsx"),
+        ("combined_3class*",),
         {name: (name,) for name in ("dataset", "subject", "clip", "class")},
         header=False,
     )

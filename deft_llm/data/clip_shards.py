@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
@@ -27,6 +27,22 @@ from deft_llm.files import read_lines, write_lines
 logger = logging.getLogger(__name__)
 CLIPS_PER_SHARD = 100  # an interruption loses at most this many
 Item = TypeVar("Item")
+WriteShard = Callable[[Iterable[MeasuredClip], Path, str], None]
+"""Clips in order, folder, name of the shard; ``<name>.jsonl`` is written last."""
+
+
+class LeftOut(NamedTuple):
+    """A clip that could not be measured.
+
+    Attributes:
+        clip: Its id.
+        problem: The reason.
+        no_face: Whether the reason is that no face is seen.
+    """
+
+    clip: str
+    problem: str
+    no_face: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,60 +89,21 @@ def claim_recipe(folder: Path, recipe: Mapping[str, Any]) -> None:
     write_lines(path, [text])
 
 
-def shard_names(prefix: str, clips: int) -> list[str]:
-    """Names of the shards of this many clips: "features-00000", ..."""
-    return [f"{prefix}-{k:05d}" for k in range(-(-clips // CLIPS_PER_SHARD))]
+def in_shards(prefix: str, items: Sequence[Item]) -> dict[str, Sequence[Item]]:
+    """Name of each shard ("features-00000", ...) -> its items."""
+    starts = range(0, len(items), CLIPS_PER_SHARD)
+    return {f"{prefix}-{k:05d}": items[i : i + CLIPS_PER_SHARD] for k, i in enumerate(starts)}
 
 
-def write_shards(
-    prefix: str,
-    items: Sequence[Item],
-    measure: Callable[[Iterable[Item]], Iterator[MeasuredClip]],
-    folder: Path,
-    share: Share = ALL,
-) -> list[str]:
-    """Measure the missing shards of a machine's share.
-
-    Args:
-        prefix: Prefix of the shards' names.
-        items: All items to measure, in order.
-        measure: Items -> one ``MeasuredClip`` each, in order.
-        folder: Output folder.
-        share: The shards that this machine measures.
-
-    Returns:
-        Names of all shards, including those of other machines.
-    """
-    names = shard_names(prefix, len(items))
-    missing = {
-        name: items[k * CLIPS_PER_SHARD : (k + 1) * CLIPS_PER_SHARD]
-        for k, name in enumerate(names)
-        if name in set(share.of(names)) and not (folder / f"{name}.jsonl").is_file()
-    }
-    total = sum(map(len, missing.values()))
-    if missing:
-        # One call for all missing shards, so that workers need not start again for each. Results
-        # come in order and are cut into shards below.
-        outcomes = measure(chain.from_iterable(missing.values()))
-        with tqdm(total=total, desc=prefix, unit="clip") as progress:
-            for name, shard in missing.items():
-                _write(islice(_counted(outcomes, progress), len(shard)), folder, name)
-    return names
-
-
-def _counted(outcomes: Iterator[MeasuredClip], progress: tqdm) -> Iterator[MeasuredClip]:
-    for outcome in outcomes:
-        progress.update()
-        yield outcome
-
-
-def _write(outcomes: Iterable[MeasuredClip], folder: Path, name: str) -> None:
+def write_records(outcomes: Iterable[MeasuredClip], folder: Path, name: str) -> None:
+    """Write a shard as described above."""
     rows: list[Features] = []
     lines, left_out = [], []
     for clip in outcomes:
         if clip.features is None:
             logger.warning("%s left out: %s", clip.record.clip, clip.problem)
-            left_out.append(json.dumps({"clip": clip.record.clip, "problem": clip.problem}))
+            failed = LeftOut(clip.record.clip, clip.problem, clip.no_face)
+            left_out.append(json.dumps(failed._asdict()))
             continue
         # Clips left out take no row, so the row is not the position in the shard.
         placed = replace(clip.record, shard=f"{name}.safetensors", row=len(rows))
@@ -139,9 +116,53 @@ def _write(outcomes: Iterable[MeasuredClip], folder: Path, name: str) -> None:
     write_lines(folder / f"{name}.jsonl", lines)
 
 
+def write_shards(
+    prefix: str,
+    items: Sequence[Item],
+    measure: Callable[[Iterable[Item]], Iterator[MeasuredClip]],
+    folder: Path,
+    share: Share = ALL,
+    write: WriteShard = write_records,
+) -> list[str]:
+    """Measure the missing shards of a machine's share.
+
+    Args:
+        prefix: Prefix of the shards' names.
+        items: All items to measure, in order.
+        measure: Items -> one ``MeasuredClip`` each, in order.
+        folder: Output folder.
+        share: The shards that this machine measures.
+        write: Writes the clips of one shard.
+
+    Returns:
+        Names of all shards, including those of other machines.
+    """
+    shards = in_shards(prefix, items)
+    mine = share.of(list(shards))
+    missing = {name: shards[name] for name in absent(folder, mine)}
+    total, left = (sum(len(shards[name]) for name in some) for some in (mine, missing))
+    if missing:
+        if left < total:
+            logger.info("%s: %d of %d clips are there already", folder, total - left, total)
+        # One call for all missing shards, so that workers need not start again for each. Results
+        # come in order and are cut into shards below.
+        outcomes = measure(chain.from_iterable(missing.values()))
+        with tqdm(total=total, initial=total - left, desc=prefix, unit="clip") as progress:
+            for name, shard in missing.items():
+                write(islice(_counted(outcomes, progress), len(shard)), folder, name)
+    return list(shards)
+
+
+def _counted(outcomes: Iterator[MeasuredClip], progress: tqdm) -> Iterator[MeasuredClip]:
+    for outcome in outcomes:
+        progress.update()
+        yield outcome
+
+
 def absent(folder: Path, names: Iterable[str]) -> list[str]:
-    """Parts that the folder does not have yet."""
-    return [name for name in names if not (folder / f"{name}.jsonl").is_file()]
+    """Shards that the folder does not have yet, or whose features were deleted."""
+    files = (".jsonl", ".safetensors")
+    return [n for n in names if not all((folder / f"{n}{file}").is_file() for file in files)]
 
 
 def records(folder: Path, names: Iterable[str]) -> Iterator[ClipRecord]:
@@ -151,9 +172,9 @@ def records(folder: Path, names: Iterable[str]) -> Iterator[ClipRecord]:
             yield from map(ClipRecord.from_json, file)
 
 
-def left_out(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(clip, reason) of the clips that failed."""
+def left_out(folder: Path, names: Iterable[str]) -> Iterator[LeftOut]:
+    """The clips that failed."""
     for name in names:
         path = folder / f"{name}.left_out.jsonl"
         if path.is_file():
-            yield from ((line["clip"], line["problem"]) for line in read_lines(path))
+            yield from (LeftOut(**line) for line in read_lines(path))

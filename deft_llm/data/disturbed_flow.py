@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from deft_llm.config import Settings
 from deft_llm.motion.encoding import medsqrt
-from deft_llm.simulator.flow.images import FlowImageSettings, simulate_flow
+from deft_llm.simulator.flow.image_sets import simulate_flow
+from deft_llm.simulator.flow.images import FlowImageSettings
 
 _HELD_OUT_SEEDS = 1000  # offset from the seed of the training images
 _SCALE = 0.05  # SD of an image's scale for a misfit of one pixel

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,31 +18,33 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from tqdm import tqdm
 
 from deft_llm import facs
 from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE, Interval
 from deft_llm.data.clip_dataset import ClipDataset, ClipPlace, MeasuredClip, Truth
+from deft_llm.data.clip_shards import absent, in_shards, write_shards
 from deft_llm.data.feature_files import FeatureFile, save_features
-from deft_llm.data.features import DEFAULT_SIZES, FeatureSizes, pack
+from deft_llm.data.features import DEFAULT_SIZES, Features, FeatureSizes, pack
 from deft_llm.data.measuring import CODED, align_coded
 from deft_llm.data.records import ClipRecord
-from deft_llm.errors import UserError
+from deft_llm.errors import NoFaceError, UserError
 from deft_llm.files import digest, read_lines, write_lines
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE, fit_similarity, transform
 from deft_llm.media.face import AlignedClip
 from deft_llm.motion.measure import measure
 from deft_llm.motion.regions import region_masks, region_motion
 from deft_llm.simulator.head import load_head
-from deft_llm.simulator.ict_head.files import ict_file
+from deft_llm.simulator.ict_head.files import head_file, ict_file
 from deft_llm.simulator.scene.clip_spec import NEUTRAL_SHARE, ClipSpec
-from deft_llm.simulator.scene.clips import SimulatedClip, combinations, draw_spec, render_many
+from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.sets import ClipSet
+from deft_llm.simulator.scene.statistics import combinations
 
 logger = logging.getLogger(__name__)
 # x264 quality: nearly lossless to the eye, but with real codec noise.
 VIDEO_CRF = 18
-SOURCE = "simulated"
+_SHARD = "clips"
+_MOTION = "motion"
 
 
 class SimulatedData(ClipSet):
@@ -153,7 +155,7 @@ def measure_simulated(
     try:
         content, aligned = filmed(simulated)
     except UserError as error:
-        return MeasuredClip(record, None, str(error), truth)
+        return MeasuredClip(record, None, str(error), truth, isinstance(error, NoFaceError))
     interval = spec.curve.interval
     if jitter:
         interval = _jittered(interval, len(aligned), np.random.default_rng([spec.seed, 98]))
@@ -205,8 +207,9 @@ def simulated_clips(
 ) -> ClipDataset:
     """Simulate and measure a dataset with its ground truth, once, and store it in ``cache``.
 
-    The first clip is measured again on every call. If it differs from the stored one, the simulator
-    or the measurement has changed, and all clips are measured again.
+    Clips are stored in shards as they are measured: after an interruption, the same call goes on
+    with the first missing shard. The first clip is measured again on every call. If it differs from
+    the stored one, the simulator or the measurement has changed, and all clips are measured again.
 
     Args:
         data: What to simulate.
@@ -219,43 +222,56 @@ def simulated_clips(
     if sizes != DEFAULT_SIZES:
         kind += "-" + digest(json.dumps(asdict(sizes)))[:6]
     folder = cache / f"{kind}-{data.digest()}"
-    work = partial(measure_simulated, sizes=sizes)
     drawn = even_specs(data) if even else list(specs(data))
-    if (folder / "clips.jsonl").is_file():
-        kept = _read(folder, drawn)
-        if _equal(kept[0], next(_measured(drawn[:1], work, 1))):
-            return kept
-        logger.warning("%s was measured by other code: measured again", folder)
-        # The listing is written last and marks the dataset as complete, so it has to go first.
-        (folder / "clips.jsonl").unlink()
-    folder.mkdir(parents=True, exist_ok=True)
-    clips = list(tqdm(_measured(drawn, work, data.workers), total=len(drawn), desc="clips"))
-    for clip in clips:
-        if clip.problem:
-            logger.warning("%s: %s", clip.record.clip, clip.problem)
-    save_features(folder / "features.safetensors", [c.features for c in clips if c.features])
-    lines = ({"motion": c.motion.tolist(), "found": c.features is not None} for c in clips)
-    write_lines(folder / "clips.jsonl", map(json.dumps, lines))
-    return ClipDataset.of_clips(clips, str(folder))
-
-
-def _measured(
-    drawn: Sequence[ClipSpec], work: Callable[[SimulatedClip], MeasuredClip], workers: int
-) -> Iterator[MeasuredClip]:
-    name = drawn[0].head
     # Workers load our own head by its name; another head needs a file, so it is sent to them.
-    head = None if name == "own" else load_head(name, ict_file())
-    return render_many(drawn, work, workers, head)
+    file = head_file(data.head, data.head_path)
+    head = None if data.head == "own" else load_head(data.head, file)
+
+    def measured(some: Iterable[ClipSpec], workers: int = data.workers) -> Iterator[MeasuredClip]:
+        return render_many(some, partial(measure_simulated, sizes=sizes), workers, head)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = in_shards(_SHARD, drawn)
+    kept = {name: part for name, part in shards.items() if not absent(folder, [name])}
+    if kept:
+        name, part = next(iter(kept.items()))
+        if not _equal(_read(folder, [name], part)[0], next(measured(part[:1], workers=1))):
+            logger.warning("%s was measured by other code: measured again", folder)
+            # Without its listing, a shard is not complete and is measured again.
+            for other in kept:
+                (folder / f"{other}.jsonl").unlink()
+    return _read(folder, write_shards(_SHARD, drawn, measured, folder, write=_write), drawn)
 
 
-def _read(folder: Path, drawn: Sequence[ClipSpec]) -> ClipDataset:
-    shard, row = FeatureFile(folder / "features.safetensors"), 0
-    records, places, truths = [], [], []
-    for spec, line in zip(drawn, read_lines(folder / "clips.jsonl"), strict=True):
-        records.append(ClipRecord.of(spec.annotation(), spec=spec.to_json()))
-        places.append(ClipPlace(shard, row) if line["found"] else None)
-        truths.append(Truth(spec, np.array(line["motion"], np.float32)))
-        row += line["found"]  # the shard has rows only for clips with features
+def _write(clips: Iterable[MeasuredClip], folder: Path, name: str) -> None:
+    """Write a shard with a line for every clip: its record and its exact motion."""
+    rows: list[Features] = []
+    lines: list[str] = []
+    for clip in clips:
+        record = clip.record
+        if clip.features is None:
+            logger.warning("%s: %s", record.clip, clip.problem)
+        else:
+            record = replace(record, shard=f"{name}.safetensors", row=len(rows))
+            rows.append(clip.features)
+        lines.append(json.dumps({**asdict(record), _MOTION: clip.motion.tolist()}))
+    save_features(folder / f"{name}.safetensors", rows)
+    write_lines(folder / f"{name}.jsonl", lines)
+
+
+def _read(folder: Path, names: Iterable[str], drawn: Sequence[ClipSpec]) -> ClipDataset:
+    records: list[ClipRecord] = []
+    places: list[ClipPlace | None] = []
+    motions: list[NDArray[np.float32]] = []
+    for name in names:
+        shard = FeatureFile(folder / f"{name}.safetensors")
+        for line in read_lines(folder / f"{name}.jsonl"):
+            motions.append(np.array(line.pop(_MOTION), np.float32))
+            record = ClipRecord.from_json(json.dumps(line))
+            # Only clips with features have a place in the shard.
+            places.append(ClipPlace(shard, record.row) if record.shard else None)
+            records.append(record)
+    truths = (Truth(spec, motion) for spec, motion in zip(drawn, motions, strict=True))
     return ClipDataset(records, places, truths, str(folder))
 
 

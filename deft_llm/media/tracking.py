@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
-from deft_llm.errors import UserError
+from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.finders import FaceBox, FaceFinder, HaarFinder, overlap
 
 #: A track must cover at least this share of the clip's frames in a row.
@@ -73,8 +73,8 @@ def track_faces(
         face: Follow this one, counted from 1 from left to right in the picture; None for the rule.
 
     Raises:
-        UserError: If no face is tracked for a fifth of the frames in a row, or there is no face
-            of that number.
+        NoFaceError: If no face is tracked for a fifth of the frames in a row.
+        UserError: If there is no face of that number.
     """
     finder = finder or HaarFinder()
     step = step or default_step(len(clip), clip.fps)
@@ -84,7 +84,7 @@ def track_faces(
     kept = [t for t in tracks if t[-1][0] - t[0][0] + 1 >= MIN_COVERAGE * len(clip)]
     if not kept:
         seen = sum(bool(boxes) for _, boxes in found)
-        raise UserError(
+        raise NoFaceError(
             f"no face found in clip {clip.name}: a face in {seen} of the {len(samples)} frames "
             f"looked at, none over a fifth of the {len(clip)} frames in a row; give a clip that "
             "shows one face from the front, upright, at least 15 % of the frame high"

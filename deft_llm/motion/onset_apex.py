@@ -145,10 +145,10 @@ def strongest_interval(
 ) -> tuple[Interval, float]:
     """The most likely expression of a clip, and how clearly it stands out.
 
-    With 2 to 4 frames, onset is the first, offset the last and apex the one that moved furthest.
+    With 1 to 4 frames, onset is the first, offset the last and apex the one that moved furthest.
 
     Args:
-        aligned: The aligned clip; at least two frames with a face.
+        aligned: The aligned clip; at least one frame with a face.
         trajectory: From ``track_regions``.
         floor: (R,) noise floors, px (``noise.prior_floor``): regions that are hard to measure
             count less.
@@ -184,14 +184,17 @@ def returning_intervals(
     just before an expression may be taken for its start.
 
     Args:
-        aligned: The aligned clip; at least two frames with a face.
+        aligned: The aligned clip.
         trajectory: From ``track_regions``.
         floor: (R,) noise floors, px.
 
     Returns:
-        Intervals in order of time; neighbours share at most a border frame.
+        Intervals in order of time; neighbours share at most a border frame. Empty if a face shows
+        in too few frames.
     """
     visible = np.flatnonzero(aligned.present)
+    if visible.size <= _FEW:
+        return ()
     times = aligned.timestamps[visible]
     regions = _smooth(trajectory.regions[visible].reshape(len(visible), -1), times)
     regions = regions.reshape(len(visible), -1, 2)
@@ -239,6 +242,8 @@ def _weighted(regions: FloatArray, floor: FloatArray) -> FloatArray:
 
 def _smooth(path: FloatArray, times: NDArray[np.float64]) -> FloatArray:
     """Gaussian smoothing over time in seconds, correct for a variable frame rate."""
+    if len(path) < 2:
+        return path  # a single frame has no spacing to smooth over
     reach = int(np.ceil(3 * SMOOTHING / max(float(np.median(np.diff(times))), 1e-6)))
     reach = min(reach, len(path) - 1)
     # A loop over shifts, weighted by the true time gaps: a fixed kernel would assume even spacing.

@@ -15,7 +15,7 @@ from deft_llm.service.limits import public
 
 COLUMNS = (
     *("file", "emotion", "probability", "aus", "strongest motion", "onset s", "apex s", "offset s"),
-    *("unproven", "remark"),
+    *("doubt", "remark"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would run such a cell as a formula
 
@@ -34,7 +34,7 @@ def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
     values = (
         *(name, explanation.emotion or "none named", round(sure, 4) if sure is not None else None),
         *(" ".join(f"AU{code}" for code in explanation.aus), moved, onset, apex, offset),
-        len(explanation.unsupported) + len(explanation.unseen_aus),
+        explanation.disagreement,
         "" if explanation.status == "ok" else explanation.status,
     )
     return dict(zip(COLUMNS, values, strict=True))

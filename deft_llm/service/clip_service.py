@@ -19,7 +19,7 @@ from deft_llm.service.limits import LIMITS, Limits, check_video
 from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.viz.report import ClipInfo, report_values, write_report
 
-_MARKS = re.compile(r"[<>|]")  # a question must not contain a model's own tags
+_MARKS = re.compile(r"[<>|]")
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,17 @@ class ClipService:
         prompts = self.models.get(EMBEDDED).processor.prompts
         return [prompts[name] for name in ("motion", "aus", "why", "class") if name in prompts]
 
+    def untagged(self, text: str) -> str:
+        """Some text without a model's own tags, which could stand for a clip or another turn."""
+        return _MARKS.sub(" ", text).strip()
+
     def question(self, text: str) -> str:
         """Clean a question: remove a model's own tags.
 
         Raises:
             UserError: If it is empty or too long.
         """
-        question = _MARKS.sub(" ", text).strip()
+        question = self.untagged(text)
         if not question or len(question) > self.limits.question:
             raise UserError(
                 f"question of {len(question)} characters; expected 1 to {self.limits.question}"
@@ -145,7 +149,8 @@ class ClipService:
         """
         # Checked here as well, since API calls come without ``Page.take``.
         question = self.question(question)
+        turns = [(self.untagged(asked), self.untagged(answered)) for asked, answered in turns]
         explainer = self.models.get(choice.model)
-        yield from explainer.stream(
+        yield from explainer.answer(
             seen.measurement, turns, question, choice.temperature, choice.ablate
         )

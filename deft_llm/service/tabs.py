@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from deft_llm import resources
+from deft_llm.config import read_yaml
 from deft_llm.service.batch import COLUMNS
 from deft_llm.service.events import asked, waiting
 from deft_llm.service.limits import VIDEO_TYPES
@@ -30,8 +31,9 @@ def one_clip(page: Page, settings: list[Any]) -> None:
             video = clip_input("Clip: one face, from the front", page.service.limits.clip_seconds)
             start = gr.Button("Explain", variant="primary", elem_id="explain")
             clips = sorted(resources.clips().glob("*.mp4"))
+            labels = read_yaml(resources.clips() / "labels.yaml") if clips else {}
             # File names start with a number that orders them, such as "01_".
-            names = [c.stem[3:] for c in clips]
+            names = [labels.get(c.stem, c.stem[3:]) for c in clips]
             examples([[str(c)] for c in clips], [video], "Examples (rendered faces)", names)
             reading = gr.HTML(label="Reading")
             links = gr.HTML(label="Downloads", elem_classes="later")

@@ -108,17 +108,24 @@ def test_two_folders_with_one_clip_are_refused(make_features: MakeFeatures, tmp_
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])
-def test_folders_offer_what_the_clips_of_all_have(
-    order: str, make_features: MakeFeatures, tmp_path: Path
+@pytest.mark.parametrize("where", ["two folders", "one folder", "memory"])
+def test_offered_is_what_the_clips_of_all_have(
+    where: str, order: str, make_features: MakeFeatures, tmp_path: Path
 ) -> None:
     """A network that needs more is refused by name, not in the middle of reading."""
-    made = {"a": features(make_features, 0), "b": make_features(1)}  # the second has no frames
-    for i, (name, arrays) in enumerate(made.items()):
-        (tmp_path / name).mkdir()
-        save_features(tmp_path / name / "p.safetensors", [arrays])
-        row = replace(record(i), shard="p.safetensors")
-        write_lines(tmp_path / name / "clips.jsonl", [row.to_json()])
-    clips = ClipDataset.open(*(tmp_path / name for name in order))
+    # The second has no frames, as a corpus prepared without them beside one prepared with them.
+    made = {"a": features(make_features, 0), "b": make_features(1)}
+    if where == "memory":
+        clips = ClipDataset.of_clips(MeasuredClip(record(i), made[n]) for i, n in enumerate(order))
+    else:
+        folders = [tmp_path / (name if where == "two folders" else "both") for name in order]
+        lines: dict[Path, list[str]] = {folder: [] for folder in folders}
+        for i, (name, folder) in enumerate(zip(order, folders, strict=True)):
+            folder.mkdir(exist_ok=True)
+            save_features(folder / f"{name}.safetensors", [made[name]])
+            lines[folder].append(replace(record(i), shard=f"{name}.safetensors").to_json())
+            write_lines(folder / "clips.jsonl", lines[folder])
+        clips = ClipDataset.open(*lines)
     assert set(clips.features) == set(made["b"])
     with pytest.raises(UserError, match="'frames' is made of frames"):
         clips.inputs(["frames"])

@@ -79,7 +79,7 @@ def test_clip_gives_summary_and_report(
     assert (target / "report.html").read_text(encoding="utf-8") != "old"
 
 
-def test_what_the_motion_does_not_bear_out_is_marked(
+def test_a_disagreement_is_named(
     make_measurement: Callable[..., Measurement],
 ) -> None:
     explanation = Explanation(
@@ -87,16 +87,12 @@ def test_what_the_motion_does_not_bear_out_is_marked(
         {"surprise": 1.0},
         {"1": 0.9, "L12": 0.2},
         (),
-        unsupported=(("chin", "up"),),
-        unseen_aus=("L12",),
-        contradicting=("fear",),
+        disagreement="the AU head gives AUL12 only 0.02",
     )
     clip = Clip("c", np.zeros((2, 8, 8, 3), np.uint8), np.array([0.0, 0.1]))
     lines = list(summary(clip, make_measurement(), explanation))
-    assert [line.split(None, 1)[1] for line in lines if line.startswith("unproven")] == [
-        "not borne out by the motion: the chin up",
-        "no motion speaks for AU12 lip corner puller on the left",
-        "not the class that was found: fear",
+    assert [line.split(None, 1)[1] for line in lines if line.startswith("doubt")] == [
+        "the AU head gives AUL12 only 0.02"
     ]
 
 
@@ -226,7 +222,7 @@ def test_chat_goes_on_until_it_is_left(
         yield f"Both inner brows move down. I am sure about {question}"
 
     monkeypatch.setattr("builtins.input", typed)
-    monkeypatch.setattr(Explainer, "stream", explanation)
+    monkeypatch.setattr(Explainer, "answer", explanation)
     result = deft_llm("chat", film("chat.mp4", face))
     assert result.status == 0, result.err
     assert "Traceback" not in result.err

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from deft_llm import facs
-from deft_llm.motion.onset_apex import Trajectory, returning_intervals
+from deft_llm.clip import Interval
+from deft_llm.motion.onset_apex import (
+    DETECTION_Z,
+    Trajectory,
+    returning_intervals,
+    strongest_interval,
+)
 
 RATE, FLOOR = 50, 0.1  # frames per second, px
 NAMES = list(facs.REGIONS)
@@ -92,3 +98,19 @@ def test_frames_without_a_face_are_left_out() -> None:
     aligned: Any = SimpleNamespace(present=present, timestamps=np.arange(150) / RATE)
     apexes = [i.apex for i in returning_intervals(aligned, trajectory, FLOORS)]
     assert apexes == pytest.approx([35, 100], abs=2)
+
+
+@pytest.mark.parametrize("faces", [0, 1, 2, 4])
+def test_too_few_faces_show_no_expression(faces: int) -> None:
+    """A stretch of a long video may show the face in hardly any frame."""
+    trajectory = path(0.4)
+    present = np.arange(len(trajectory.regions)) < faces
+    trajectory.regions[~present] = np.nan
+    aligned: Any = SimpleNamespace(present=present, timestamps=np.arange(len(present)) / RATE)
+    assert returning_intervals(aligned, trajectory, FLOORS) == ()
+    if faces:
+        interval, score = strongest_interval(aligned, trajectory, FLOORS)
+        assert (interval.onset, interval.offset) == (0, faces - 1)
+        assert score < DETECTION_Z
+    if faces == 1:
+        assert (interval, score) == (Interval(0, 0, 0), 0.0)

@@ -1,21 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
+from safetensors.numpy import load_file, save_file
 
 from deft_llm import facs
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import medsqrt
-from deft_llm.simulator.flow.images import (
-    AUS,
-    FlowImageSettings,
-    SimulatedFlow,
-    _activations,
-    simulate_flow,
-)
-from deft_llm.simulator.head import load_head
+from deft_llm.simulator.flow import image_sets
+from deft_llm.simulator.flow.image_sets import SimulatedFlow, simulate_flow
+from deft_llm.simulator.flow.images import AUS, FlowImageSettings, _activations
+from deft_llm.simulator.head import Head, load_head
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +38,99 @@ def test_the_same_settings_the_same_images(drawn: SimulatedFlow) -> None:
     assert (other.images != again.images).any()
 
 
-def test_kept_draws_are_read_back(tmp_path: Path) -> None:
-    settings = FlowImageSettings(images=2)
-    first = simulate_flow(settings, tmp_path)
-    (file,) = tmp_path.iterdir()
-    stamp = file.stat().st_mtime_ns
-    second = simulate_flow(settings, tmp_path)
-    assert file.stat().st_mtime_ns == stamp
-    np.testing.assert_array_equal(first.images, second.images)
-    np.testing.assert_array_equal(first.aus, second.aus)
+# ------------------------------------------------------------------------------ the cache
+
+SMALL = FlowImageSettings(images=10, per_identity=3, seed=3)
+Drawn = list[int]
+
+
+@pytest.fixture
+def drawn_rows(monkeypatch: pytest.MonkeyPatch) -> Drawn:
+    """Numbers of the images that were drawn, in shards of four; at number 99 Ctrl-C is pressed."""
+    monkeypatch.setattr(image_sets, "IMAGES_PER_SHARD", 4)
+    rows: Drawn = []
+    draw = image_sets.draw_images
+
+    def noted(settings: FlowImageSettings, head: Head, some: Iterable[int]) -> Iterator[Any]:
+        def passed() -> Iterator[int]:
+            for row in some:
+                if len(rows) == 99:
+                    raise KeyboardInterrupt
+                rows.append(row)
+                yield row
+
+        return draw(settings, head, passed())
+
+    monkeypatch.setattr(image_sets, "draw_images", noted)
+    return rows
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*.safetensors")}
+
+
+def same(a: SimulatedFlow, b: SimulatedFlow) -> bool:
+    return all(np.array_equal(x, vars(b)[name]) for name, x in vars(a).items())
+
+
+def test_an_interrupted_draw_goes_on_and_is_the_same(drawn_rows: Drawn, tmp_path: Path) -> None:
+    straight = simulate_flow(SMALL, tmp_path / "straight")
+    assert same(straight, simulate_flow(SMALL))
+    drawn_rows[:] = [-1] * (99 - 6)  # two images into the second shard
+    with pytest.raises(KeyboardInterrupt):
+        simulate_flow(SMALL, tmp_path / "stopped")
+    drawn_rows.clear()
+    assert same(simulate_flow(SMALL, tmp_path / "stopped"), straight)
+    assert drawn_rows == [0, *range(4, 10)]  # the first one tells whether the code is the same
+    assert len(files(tmp_path / "stopped")) == 3
+    assert files(tmp_path / "stopped") == files(tmp_path / "straight")
+    drawn_rows.clear()
+    assert same(simulate_flow(SMALL, tmp_path / "stopped"), straight)
+    assert drawn_rows == [0]
+
+
+def test_what_other_code_drew_is_drawn_again(drawn_rows: Drawn, tmp_path: Path) -> None:
+    straight = simulate_flow(SMALL, tmp_path)
+    (first,) = tmp_path.rglob("0000000.safetensors")
+    values = load_file(first)
+    save_file({**values, "labels": values["labels"] + 1}, first)
+    drawn_rows.clear()
+    assert same(simulate_flow(SMALL, tmp_path), straight)
+    assert drawn_rows == [0, *range(10)]
+
+
+def test_a_head_with_another_content_is_another_draw(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its place does not count: the same head under another path is the same draw."""
+    own = load_head("own")
+    monkeypatch.setattr(image_sets, "load_head", lambda name, path: own)
+    settings = [
+        FlowImageSettings(images=1, head="ict", head_path=tmp_path / name) for name in "abc"
+    ]
+    for made, content in zip(settings, ("first", "second", "first"), strict=True):
+        assert made.head_path is not None
+        made.head_path.write_text(content)
+        simulate_flow(made, tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    # As a folder, a head counts by all of its files.
+    for name, content in {"x": "1", "y": "2"}.items():
+        folder = tmp_path / "folder"
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(content)
+        simulate_flow(settings[0].model_copy(update={"head_path": folder}), tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 4
+
+
+def test_faces_are_those_of_no_set_of_clips() -> None:
+    """Sets of clips are told apart by seeds below a million; seed 0 would reach into them."""
+    with pytest.raises(ValidationError):
+        FlowImageSettings(seed=0)
+    faces = simulate_flow(FlowImageSettings(images=2, per_identity=1)).identities
+    assert faces.tolist() == [1_000_003, 1_000_004]
+
+
+# ----------------------------------------------------------------------------- the images
 
 
 def test_labels_go_with_their_units(drawn: SimulatedFlow) -> None:
@@ -65,12 +149,11 @@ def test_labels_go_with_their_units(drawn: SimulatedFlow) -> None:
 def test_a_raised_brow_is_seen_up_there_and_up() -> None:
     # Without disturbance, surprise's brows move upwards (v < 0) in the upper third.
     calm = FlowImageSettings(
-        images=30, per_identity=30, blink=0, gaze=0, stray=0, turn=0, drift=0, noise=(1e-4, 2e-4)
+        images=60, per_identity=60, blink=0, gaze=0, stray=0, turn=0, drift=0, noise=(1e-4, 2e-4)
     )
     made = simulate_flow(calm)
-    brows = made.aus[:, [AUS.index(1), AUS.index(2)]].all((1, 2)) & ~made.aus[:, AUS.index(4)].any(
-        1
-    )
+    raised = made.aus[:, [AUS.index(1), AUS.index(2)]].all((1, 2))
+    brows = raised & ~made.aus[:, AUS.index(4)].any(1)
     assert brows.sum() >= 3
     v = medsqrt(made.images)[brows, 1]
     assert v[:, :9].mean() < v[:, 12:].mean() - 0.2

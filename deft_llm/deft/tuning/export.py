@@ -21,6 +21,7 @@ from deft_llm.config import validate_settings
 from deft_llm.deft.tuning.model import build_model
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.deft.tuning.stages import STAGES
+from deft_llm.deft.tuning.usage import usage
 from deft_llm.errors import UserError
 from deft_llm.files import replacing_folder
 
@@ -145,6 +146,7 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
             f"- **Data**: {_data(recipe)}",
             "- **Not for decisions about people**: micro-expressions are weak evidence at best.",
             "",
+            _merge_first() if adapters else usage('"."  # where this card lies, or its hub name'),
             "## Training",
             "",
             "| stage | steps | loss, first logged | loss, last logged |",
@@ -162,6 +164,13 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
             "```",
             "",
         ]
+    )
+
+
+def _merge_first() -> str:
+    return (
+        "## Use\n\nPut the adapters into the model first: `deft-llm export RUN -o FOLDER --merge`. "
+        "The card in that folder says how to go on.\n"
     )
 
 

@@ -15,8 +15,7 @@ Letters: N images, V vertices, K AUs.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,19 +23,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors.numpy import load_file, save_file
-from tqdm import tqdm
 
 from deft_llm import facs
 from deft_llm.config import Settings
-from deft_llm.files import digest, replacing
-from deft_llm.motion.encoding import stretch
 from deft_llm.motion.strain import optical_strain
-from deft_llm.simulator.head import MATERIALS, Head, HeadMesh, load_head
-from deft_llm.simulator.ict_head.files import head_file
-from deft_llm.simulator.scene.clip_spec import combinations
+from deft_llm.simulator.head import MATERIALS, Head, HeadMesh
+from deft_llm.simulator.scene.statistics import combinations
 
-logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 
 CODED_SIDE = 28
@@ -54,6 +47,7 @@ _WINDOWS = (10.0, 4.0, 1.3)  # SD of the estimator's windows, grid cells, coarse
 _CROPS = ((16.0, 13.75, 7.4, (0.7, 0.82)), (13.1, 13.65, 5.3, (0.76, 0.83)))  # SMIC's, SAMM's
 _SQUEEZE = 140 / 170  # pixel aspect of the published crops
 _DISTANCE = 80.0  # camera to eyes, cm
+_FACES_PER_SEED = 1_000_003  # keeps the faces of different draws apart
 
 
 class FlowImageSettings(Settings):
@@ -64,7 +58,8 @@ class FlowImageSettings(Settings):
         per_identity: Images of each face.
         head: Name of the head model.
         head_path: Its file, for heads that need one; by default DEFT_ICT or the DEFT_DATA folder.
-        seed: Seed of the whole draw.
+        seed: Seed of the whole draw; its faces have the seeds from ``seed * 1_000_003`` on, so that
+            other draws, and sets of clips whose faces are below a million, have other faces.
         amplitude: Range of the log-uniform strength, share of a full expression.
         blink: Share of images with a blink between the frames.
         gaze: Share with a gaze shift.
@@ -79,7 +74,7 @@ class FlowImageSettings(Settings):
     per_identity: int = Field(default=4, ge=1)
     head: str = "own"
     head_path: Path | None = None
-    seed: int = 0
+    seed: int = Field(default=1, ge=1)
     amplitude: tuple[float, float] = (0.08, 0.5)
     blink: float = 0.45
     gaze: float = 0.4
@@ -90,70 +85,25 @@ class FlowImageSettings(Settings):
     drift: float = 0.012
 
 
-@dataclass(frozen=True)
-class SimulatedFlow:
-    """A draw of flow images.
-
-    Attributes:
-        images: uint8 (N, 28, 28, 3), channels u, v, strain.
-        labels: (N,) int64, index in ``facs.THREE_CLASSES``.
-        aus: (N, K, 2) uint8: 1 where one of ``AUS`` acts on the subject's left, right.
-        identities: (N,) int64, seed of each face.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    aus: NDArray[np.uint8]
-    identities: NDArray[np.int64]
-
-
-def simulate_flow(settings: FlowImageSettings, cache: Path | None = None) -> SimulatedFlow:
-    """Draw flow images, or read them from the cache.
+def draw_images(
+    settings: FlowImageSettings, head: Head, rows: Iterable[int]
+) -> Iterator[tuple[Floats, int, NDArray[np.uint8], int]]:
+    """Draw some images of a set; none depends on the others.
 
     Args:
         settings: What to draw.
-        cache: Folder of finished draws; None disables the cache.
+        head: Its head model.
+        rows: Numbers of the images in the set.
 
-    Raises:
-        UserError: If the head or its file does not exist.
+    Yields:
+        Field (3, 28, 28), label, AUs (K, 2) and face of each image.
     """
-    # Where the head's file lies does not change the images.
-    text = settings.model_dump_json(exclude={"head_path"})
-    file = None
-    if cache is not None:
-        file = cache / f"flow-{digest(text)[:12]}.safetensors"
-        if file.is_file():
-            return SimulatedFlow(**load_file(file))
-    head = load_head(settings.head, head_file(settings.head, settings.head_path))
-    fields, labels, aus, faces = [], [], [], []
-    drawn = tqdm(_draw_all(settings, head), total=settings.images, desc="flow", unit="image")
-    for field, label, coded, face in drawn:
-        fields.append(field)
-        labels.append(label)
-        aus.append(coded)
-        faces.append(face)
-    made = SimulatedFlow(
-        stretch(np.stack(fields)), np.array(labels), np.stack(aus), np.array(faces)
-    )
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as partial:
-            save_file(vars(made), partial)
-    return made
-
-
-def _draw_all(
-    settings: FlowImageSettings, head: Head
-) -> Iterator[tuple[Floats, int, NDArray[np.uint8], int]]:
-    """Field (3, 28, 28), label, AUs (K, 2) and face of each image."""
     table = _by_class()
-    camera = None
-    for i in range(settings.images):
-        # A large prime stride keeps the faces of different seeds apart.
-        face = settings.seed * 1_000_003 + i // settings.per_identity
-        if i % settings.per_identity == 0:
-            camera = _Face(head, head.identity(face))
-        assert camera is not None
+    shown, camera = -1, None
+    for i in rows:
+        face = settings.seed * _FACES_PER_SEED + i // settings.per_identity
+        if face != shown or camera is None:
+            shown, camera = face, _Face(head, head.identity(face))
         # A stream per image: no image depends on those before it.
         rng = np.random.default_rng([7, settings.seed, i])
         # Classes in turn, so that the set is balanced.
