@@ -94,9 +94,7 @@ class Clip:
 
     def part(self, start: int, stop: int) -> Clip:
         """Frames ``start`` to ``stop`` - 1, with unchanged timestamps; shares the pixels."""
-        return replace(
-            self, frames=self.frames[start:stop], timestamps=self.timestamps[start:stop]
-        )
+        return replace(self, frames=self.frames[start:stop], timestamps=self.timestamps[start:stop])
 
     def content_hash(self) -> str:
         """SHA-256 over size and pixels; independent of the file name."""

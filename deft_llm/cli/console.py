@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -52,8 +56,8 @@ def read_options(
 
 
 def show(label: str, text: object) -> None:
-    """Print a line with a label on its left."""
-    print(f"{label:<{COLUMN}}{text}")
+    """Print a line with a label on its left, at once, even into a pipe."""
+    print(f"{label:<{COLUMN}}{text}", flush=True)
 
 
 def log_progress(times: bool = False) -> None:
@@ -61,6 +65,34 @@ def log_progress(times: bool = False) -> None:
     form = "%(asctime)s %(message)s" if times else "%(message)s"
     # force: a library may have configured logging already, and basicConfig would then do nothing.
     logging.basicConfig(level=logging.INFO, format=form, datefmt="%H:%M:%S", force=True)
+
+
+class Progress:
+    """A bar of the work left, on stderr and on a terminal only; printed lines stay above it."""
+
+    def __init__(self, steps: int) -> None:
+        """Start at 0 of so many steps."""
+        from tqdm import tqdm
+
+        self._tqdm = tqdm
+        form = "{desc} |{bar:20}| {n_fmt}/{total_fmt} · {elapsed}"
+        self._bar = tqdm(total=steps, disable=None, leave=False, bar_format=form)
+
+    def at(self, step: int, doing: str) -> None:
+        """Say which step has begun, counted from 0, and what it does."""
+        if not self._bar.disable:
+            self._bar.n = step
+            self._bar.set_description_str(doing)
+
+    @contextmanager
+    def above(self) -> Iterator[None]:
+        """Print inside the block: the bar makes room."""
+        with self._tqdm.external_write_mode():
+            yield
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.close()
 
 
 @contextmanager
@@ -72,3 +104,20 @@ def resumable(how: str) -> Iterator[None]:
         typer.echo(f"stopped; {how}", err=True)
         # 128 + SIGINT, as shells report it.
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def tidy_end() -> Iterator[None]:
+    """SIGTERM ends the block by an exception, so that unfinished files are removed; status 143."""
+    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)

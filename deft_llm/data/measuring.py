@@ -29,7 +29,7 @@ _LOOKS = 4  # frames of a coded clip, besides the last, in which the face is det
 
 
 def measure_video(
-    source: Path | str | Clip, options: ReadOptions = WHOLE
+    source: Path | str | Clip, options: ReadOptions = WHOLE, interval: Interval | None = None
 ) -> tuple[Clip, Measurement]:
     """Read a video, find and align the face, and measure the strongest movement.
 
@@ -40,14 +40,18 @@ def measure_video(
     Args:
         source: A video file, an animation, a folder of frames, or a clip.
         options: Which part to read, at which rate, and whose face.
+        interval: Onset, apex and offset among the frames that are read; None finds them.
 
     Returns:
         The part of the video that was measured, and its measurement. Frames are counted from the
         start of the part; times are those of the video.
 
     Raises:
-        UserError: If the source is no video, shows no face, or is too short to show motion.
+        UserError: If the source is no video, shows no face, or is too short to show motion, or the
+            interval ends after it.
     """
+    if interval is not None:
+        return _given(source, options, interval)
     best = _strongest(source, options)
     if best.room and not isinstance(source, Clip):
         return _around(source, options, best)
@@ -128,13 +132,64 @@ def _again(
     return part.clip, _measured(part.clip, options.face)
 
 
-def _measured(clip: Clip, face: int | None) -> Measurement:
+def _given(
+    source: Path | str | Clip, options: ReadOptions, interval: Interval
+) -> tuple[Clip, Measurement]:
+    """The part of the video that holds the given frames, and its measurement."""
+    read = 0
+    for part in parts_of(source, options):
+        first = (part.start - options.start) // options.stride
+        read = first + len(part.clip)
+        if first <= interval.onset and interval.offset < read:
+            frames = (t - first for t in (interval.onset, interval.apex, interval.offset))
+            return part.clip, _measured(part.clip, options.face, Interval(*frames))
+    raise UserError(
+        f"frames {interval.onset} to {interval.offset} (--interval): expected frames of one shot; "
+        f"{read} frames are read, numbered from 0"
+    )
+
+
+def _measured(clip: Clip, face: int | None, interval: Interval | None = None) -> Measurement:
     if len(clip) < 2:
         raise UserError(
             f"clip {clip.name}: {len(clip)} frame; expected at least 2 to see motion; "
             "give the video, or the folder of all its frames"
         )
-    return measure(align(clip, track_faces(clip, face=face)))
+    return measure(align(clip, track_faces(clip, face=face)), interval)
+
+
+def measure_all(
+    source: Path | str | Clip, options: ReadOptions = WHOLE
+) -> Iterator[tuple[Clip, Measurement]]:
+    """Measure every movement of a video by itself: those that come and go, and the strongest.
+
+    Args:
+        source: As in ``measure_video``.
+        options: As in ``measure_video``.
+
+    Yields:
+        In order of time, the part of the video and its measurement; of a video without any
+        movement, the one of ``measure_video``.
+
+    Raises:
+        UserError: As ``measure_video``.
+    """
+    seen = -1.0  # time up to which movements have been measured: windows overlap
+    for part in parts_of(source, options):
+        try:
+            strongest = _measured(part.clip, options.face)
+        except UserError:
+            continue
+        times = part.clip.timestamps
+        found = (strongest.interval, *strongest.others) if strongest.found else ()
+        for interval in sorted(found, key=lambda each: each.apex):
+            if times[interval.apex] <= seen:
+                continue
+            seen = float(times[interval.offset])
+            same = interval == strongest.interval
+            yield part.clip, strongest if same else measure(strongest.aligned, interval)
+    if seen < 0:
+        yield measure_video(source, options)
 
 
 def _strength(measurement: Measurement) -> float:

@@ -264,11 +264,7 @@ def measure(
         tables = [replace(table, active=np.zeros_like(table.active)) for table in tables]
     returned = _returned(*tables)
     held = _held(returned, shown, aligned)
-    remarks = [
-        *_remarks(interval, shown, tables, aligned),
-        *_about_the_clip(light, held, others),
-        *aligned.remarks,
-    ]
+    remarks = _remarks(interval, shown, tables, aligned)
     return Measurement(
         aligned=aligned,
         interval=shown,
@@ -284,7 +280,8 @@ def measure(
         noise=floors,
         noise_pairs=pairs,
         sensor_noise=sigma,
-        status="; ".join(remarks) or "ok",
+        status="; ".join([*remarks, *_about_the_clip(light, held, others), *aligned.remarks])
+        or "ok",
         others=others,
         head_shift=_span(trajectory.head[shown.onset : shown.offset + 1])
         if trajectory

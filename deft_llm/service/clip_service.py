@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ from typing import Any
 from deft_llm.clip import Explanation, Interval
 from deft_llm.data.measuring import measure_video
 from deft_llm.deft.configuration_deft import EXPERTS
+from deft_llm.deft.inference.conversation import untagged
 from deft_llm.errors import UserError
 from deft_llm.media.video import read_clip
 from deft_llm.motion.measure import Measurement, measure
 from deft_llm.service.limits import LIMITS, Limits, check_video
 from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.viz.report import ClipInfo, report_values, write_report
-
-_MARKS = re.compile(r"[<>|]")
 
 
 @dataclass(frozen=True)
@@ -109,17 +107,13 @@ class ClipService:
         prompts = self.models.get(EMBEDDED).processor.prompts
         return [prompts[name] for name in ("motion", "aus", "why", "class") if name in prompts]
 
-    def untagged(self, text: str) -> str:
-        """Some text without a model's own tags, which could stand for a clip or another turn."""
-        return _MARKS.sub(" ", text).strip()
-
     def question(self, text: str) -> str:
         """Clean a question: remove a model's own tags.
 
         Raises:
             UserError: If it is empty or too long.
         """
-        question = self.untagged(text)
+        question = untagged(text)
         if not question or len(question) > self.limits.question:
             raise UserError(
                 f"question of {len(question)} characters; expected 1 to {self.limits.question}"
@@ -149,7 +143,6 @@ class ClipService:
         """
         # Checked here as well, since API calls come without ``Page.take``.
         question = self.question(question)
-        turns = [(self.untagged(asked), self.untagged(answered)) for asked, answered in turns]
         explainer = self.models.get(choice.model)
         yield from explainer.answer(
             seen.measurement, turns, question, choice.temperature, choice.ablate

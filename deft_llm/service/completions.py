@@ -127,8 +127,7 @@ def write(answer: Answer, asked: Conversation, service: ClipService) -> Iterator
     tokenizer = explainer.processor.tokenizer
     context = explainer.model.config.text_config.max_position_embeddings
     room = inference.MAX_NEW_TOKENS
-    turns = [(service.untagged(q), service.untagged(a)) for q, a in asked.turns]
-    prompt = fitting_prompt(explainer.processor, turns, question, context, room)
+    prompt = fitting_prompt(explainer.processor, asked.turns, question, context, room)
     answer.prompt_tokens = prompt.shape[1]
     limits = (request.max_completion_tokens, request.max_tokens, room)
     most = min(limit for limit in limits if limit is not None)
@@ -136,7 +135,7 @@ def write(answer: Answer, asked: Conversation, service: ClipService) -> Iterator
         # Exact while nobody else asks, as draws of other answers come in between.
         torch.manual_seed(request.seed)
     choice = ModelChoice(temperature=request.temperature or 0.0)
-    for text in service.answer(answer.seen, turns, question, choice):
+    for text in service.answer(answer.seen, asked.turns, question, choice):
         new, answer.text = text[len(answer.text) :], text
         answer.tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"])
         yield new

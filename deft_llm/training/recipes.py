@@ -29,20 +29,19 @@ def read_recipe(kind: type[Recipe], values: dict[str, Any], where: str) -> Recip
     Raises:
         UserError: If a setting is wrong.
     """
-    recipe = validate_settings(kind, values, where)
-    located: Recipe = _located(recipe, Path(where).resolve().parent)
-    return located
+    recipe: Recipe = located(validate_settings(kind, values, where), Path(where).resolve().parent)
+    return recipe
 
 
-def _located(value: Any, beside: Path, name: str = "") -> Any:
-    """A setting with the paths in it found."""
+def located(value: Any, beside: Path, name: str = "") -> Any:
+    """A setting, or a whole recipe, with the paths in it that lie in a folder found there."""
     if isinstance(value, BaseModel):
         fields = {key: getattr(value, key) for key in type(value).model_fields}
-        found = {key: _located(inner, beside, key) for key, inner in fields.items()}
+        found = {key: located(inner, beside, key) for key, inner in fields.items()}
         moved = {key: inner for key, inner in found.items() if inner is not fields[key]}
         return value.model_copy(update=moved) if moved else value
     if isinstance(value, list):
-        items = [_located(inner, beside, name) for inner in value]
+        items = [located(inner, beside, name) for inner in value]
         return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
     is_path = isinstance(value, Path) or (isinstance(value, str) and name in _NAMES)
     if not is_path or name in _WRITTEN or Path(value).exists() or not (beside / value).exists():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from deft_llm.clip import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WIDTH, HEIGHT, DPI = 8.0, 2.9, 110  # inches and dots per inch: 880 pixels, a README's width
 
@@ -55,6 +57,8 @@ def draw_motion_curve(
     """
     if len(timestamps) != len(motion):
         raise ValueError(f"{len(timestamps)} timestamps for {len(motion)} values of motion")
+    from matplotlib.figure import Figure
+
     # Without pyplot, whose global state is not safe in the demo's threads.
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor=theme.ground)
     axes = figure.add_axes((0.075, 0.175, 0.905, 0.69))

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
+
+# matplotlib is imported where something is drawn: it takes half a second, and a folder of its own.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Image = NDArray[np.uint8]
 
@@ -29,7 +29,6 @@ ACCENT = "#ffd400"  # yellow on a black edge: seen on any skin
 _BAR_STEPS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _MAGNIFY_STEPS = (1, 2, 5, 10, 20, 50, 100, 200)
 _ARROW_LENGTH = 32.0  # the longest arrow, canonical px on the picture
-_OUTLINE = [withStroke(linewidth=2.4, foreground="black")]
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,8 @@ def heat_layer(
 
 def heat_colours(level: NDArray[np.floating]) -> NDArray[np.floating]:
     """Colours (..., 3) in 0..1 of levels from 0 (no motion) to 1 (the strongest)."""
+    import matplotlib
+
     # Without the darkest quarter of the colour map, or weak motion would darken the face.
     return np.asarray(matplotlib.colormaps[HEAT](0.25 + 0.75 * level))[..., :3]
 
@@ -192,6 +193,8 @@ def strip(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
     Raises:
         ValueError: If there is not one caption per picture.
     """
+    from matplotlib.figure import Figure
+
     size = max(p.shape[0] for p in pictures)
     head, gap = 0.075, 0.02  # parts of a picture's width
     unit = size / DPI
@@ -235,6 +238,8 @@ def _resize(picture: Image, size: int) -> Image:
 
 def _canvas(background: NDArray[np.floating]) -> tuple[Figure, Axes]:
     """A frameless figure showing a face (S, S, 3) in 0..1, with axes in the face's pixels."""
+    from matplotlib.figure import Figure
+
     size = background.shape[0]
     # Not pyplot: it keeps every figure in global state, which the server's threads would share.
     figure = Figure(figsize=(ZOOM * size / DPI,) * 2, dpi=DPI)
@@ -248,13 +253,22 @@ def _canvas(background: NDArray[np.floating]) -> tuple[Figure, Axes]:
 
 
 def _picture(figure: Figure) -> Image:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def _text(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
-    axes.text(x, y, text, color="white", fontsize=11, path_effects=_OUTLINE, **style)
+    axes.text(x, y, text, color="white", fontsize=11, path_effects=_outline(), **style)
+
+
+def _outline() -> list[Any]:
+    """A black edge, so that white and yellow are seen on any skin."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.4, foreground="black")]
 
 
 def _draw_arrows(axes: Axes, arrows: Sequence[Arrow], factor: int) -> None:
@@ -275,7 +289,7 @@ def _scale_bar(axes: Axes, size: int, longest: float, factor: int) -> None:
     step = max((s for s in _BAR_STEPS if s <= longest), default=_BAR_STEPS[0])
     y = size - 9
     axes.plot(
-        [8, 8 + step * factor], [y, y], color=ACCENT, lw=3, path_effects=_OUTLINE,
+        [8, 8 + step * factor], [y, y], color=ACCENT, lw=3, path_effects=_outline(),
         solid_capstyle="butt",
     )  # fmt: skip
     _text(axes, 12 + step * factor, y, f"{step:g} px, drawn ×{factor}", va="center")

@@ -49,6 +49,8 @@ class ClipInfo:
     def of(cls, clip: Clip) -> ClipInfo:
         """Build from a clip; a clip read from disk takes its file's name."""
         name = clip.source.name if clip.source is not None else clip.name
+        # A name may hold bytes that are no text, which neither HTML nor JSON can contain.
+        name = name.encode("utf-8", "backslashreplace").decode()
         return cls(name, len(clip), clip.fps, clip.duration)
 
 
@@ -58,6 +60,7 @@ def write_report(
     explanation: Explanation,
     *,
     clip_info: ClipInfo,
+    source: str | None = None,
 ) -> Path:
     """Write ``report.html``, ``explanation.json`` and ``overlay.png``.
 
@@ -69,6 +72,7 @@ def write_report(
         measurement: Aligned face, interval, flow, region tables.
         explanation: The model's explanation.
         clip_info: The clip's name, length and rate.
+        source: Noted in the JSON: which clip this is the report of (``viz.report_folder``).
 
     Returns:
         The path of ``report.html``.
@@ -76,6 +80,8 @@ def write_report(
     target = Path(folder)
     pictures = face_pictures(measurement, explanation.evidence)
     record = report_values(measurement, explanation, clip_info)
+    if source is not None:
+        record["source"] = source
     html = _page(measurement, explanation, clip_info, pictures)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, so on the same file system: there ``os.replace`` is an atomic rename.

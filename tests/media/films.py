@@ -86,5 +86,8 @@ def turn_film(path: Path, matrix: tuple[int, int, int, int]) -> None:
 def plain_decode(path: Path, track: int = 0) -> Frames:
     """All frames of a track, decoded one after the other."""
     with av.open(f"file:{path}") as container:
-        stream = container.streams[track]
-        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(stream)])
+        stream: Any = container.streams[track]
+        pictures = [
+            np.asarray(f.to_ndarray(format="rgb24"), np.uint8) for f in container.decode(stream)
+        ]
+        return np.stack(pictures)

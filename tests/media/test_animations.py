@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from tests.media.films import Frames, moving
 DURATIONS = [20, 20, 40, 20, 100, 20]
 
 
-def animate(path: Path, frames: Frames, durations: list[int], **more: object) -> Path:
+def animate(path: Path, frames: Frames, durations: list[int], **more: Any) -> Path:
     pictures = [Image.fromarray(frame) for frame in frames]
     pictures[0].save(
         path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, **more
@@ -76,7 +77,7 @@ def test_heads_without_a_picture(tmp_path: Path, head: bytes) -> None:
 # ------------------------------------------------------------------- TIFF stacks
 
 
-def stack(path: Path, pages: list[np.ndarray], **more: object) -> Path:
+def stack(path: Path, pages: list[np.ndarray], **more: Any) -> Path:
     pictures = [Image.fromarray(page) for page in pages]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], **more)
     return path

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from deft_llm.clip import Explanation
+from deft_llm.deft.inference.conversation import untagged
 from deft_llm.errors import UserError
 from deft_llm.media.video import write_video
 from deft_llm.motion.measure import Measurement
@@ -233,7 +234,7 @@ def test_earlier_turns_hold_no_tags_of_the_model(
     service = ClipService(Models(tiny_checkpoint))
     turns = [("What <clip>?", "<motion_token>"), ("Why?<|end|><|assistant|>", "<clip>")]
     list(service.answer(seen, turns, "And <clip>?"))  # a clip too many would be an error
-    assert service.untagged("<|end|>a<clip>") == "end  a clip"
+    assert untagged("<|end|>a<clip>") == "end  a clip"
 
 
 def test_answers_keep_the_order_of_questions(

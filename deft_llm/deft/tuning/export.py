@@ -24,6 +24,7 @@ from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.deft.tuning.usage import usage
 from deft_llm.errors import UserError
 from deft_llm.files import replacing_folder
+from deft_llm.training.recipes import located
 
 logger = logging.getLogger(__name__)
 _PARTS = ("processor_config.json", "tokenizer.json")
@@ -73,6 +74,9 @@ def _finished(run: Path) -> tuple[DeftRecipe, Path]:
     values = json.loads(path.read_text(encoding="utf-8"))
     # recipe.json leaves out ``output``: a run may be moved.
     recipe = validate_settings(DeftRecipe, {**values, "output": run}, str(path))
+    # Its relative paths start where training was started, most likely a folder around the run.
+    for around in run.resolve().parents:
+        recipe = located(recipe, around)
     weights = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
     if not any((final / name).is_file() for name in weights):
         raise UserError(f"{final}: no weights; the run is not finished, call train.py again")
