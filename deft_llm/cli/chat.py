@@ -52,7 +52,8 @@ def chat(
 
     path = one_clip(clip)
     options = read_options(path, fps, start, stop, stride, face)
-    show("clip", clip_line(path, options))
+    if line := clip_line(path, options):
+        show("clip", line)
     use_one_thread()
     _, measurement = measure_video(path, options)
     show("face", face_line(measurement))

@@ -120,7 +120,8 @@ class Explaining:
         try:
             self.progress.at(step, f"{clip.path.name}: {STAGES[0]}")
             options = read_options(clip.path, *self.reading)
-            self.say("clip", clip_line(clip.path, options))
+            if line := clip_line(clip.path, options):
+                self.say("clip", line)
             self.progress.at(step + 1, f"{clip.path.name}: {STAGES[1]}")
             use_one_thread()
             if self.every:

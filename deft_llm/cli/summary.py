@@ -48,14 +48,18 @@ def _block(label: str, lines: list[str]) -> Iterator[str]:
 def clip_line(path: Path, options: ReadOptions) -> str:
     """Name, frames, rate and length of what will be read, before it is decoded.
 
+    Empty for less than two frames, which are no clip.
+
     Raises:
         UserError: If there is nothing readable.
     """
     info = probe(path, fps=options.fps)
     times = info.timestamps[options.start : options.stop : options.stride]
-    fps = 1 / float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    if len(times) < 2:
+        return ""
+    fps = 1 / float(np.median(np.diff(times)))
     # From the start of the first frame to the end of the last one.
-    seconds = float(times[-1] - times[0]) + 1 / fps if len(times) > 1 else 0.0
+    seconds = float(times[-1] - times[0]) + 1 / fps
     return f"{path.name} · {len(times)} frames at {fps:.0f} fps · {seconds:.2f} s"
 
 
