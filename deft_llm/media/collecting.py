@@ -14,7 +14,7 @@ from deft_llm.clip import Clip
 from deft_llm.errors import UserError
 from deft_llm.media import selection as limits
 from deft_llm.media.geometry import fit
-from deft_llm.media.selection import Frame, Notes
+from deft_llm.media.selection import Frame, Notes, Selection
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +27,21 @@ class FrameBuffer:
     Args:
         name: Name of the video in messages.
         notes: What its reader finds out.
+        selection: Which frames are read.
         room: Bytes for all frames; None for as many frames as come.
         made: Bytes that will be made of each frame, which count as well.
     """
 
-    def __init__(self, name: str, notes: Notes, room: int | None = None, made: int = 0) -> None:
-        self.name, self.notes, self.room, self.made = name, notes, room, made
+    def __init__(
+        self,
+        name: str,
+        notes: Notes,
+        selection: Selection,
+        room: int | None = None,
+        made: int = 0,
+    ) -> None:
+        self.name, self.notes, self.selection = name, notes, selection
+        self.room, self.made = room, made
         self.numbers: list[int] = []
         self.seconds: list[float] = []
         self._pixels = np.empty((0, 0, 0, 3), np.uint8)
@@ -89,9 +98,13 @@ class FrameBuffer:
         """Make room; memory is taken only by the frames that are written to it."""
         height, width = size
         count = max(2 * len(self), _FIRST_ROOM)
+        # All at once where it can be told, since growing holds the frames twice for a moment.
         if self.room is not None:
-            # All at once, since growing holds the frames twice for a moment.
             count = max(2, self.room // (height * width * 3 + self.made))
+        elif not len(self) and self.notes.available:
+            wanted = self.selection
+            count = len(range(self.notes.available)[wanted.start : wanted.stop : wanted.stride])
+            count = max(1, min(count, limits.MAX_CLIP_BYTES // (height * width * 3)))
         try:
             grown = np.empty((count, height, width, 3), np.uint8)
         except MemoryError as error:

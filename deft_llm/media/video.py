@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from deft_llm.clip import Clip
 from deft_llm.errors import UserError
 from deft_llm.files import replacing
-from deft_llm.media import animations, backends
+from deft_llm.media import animations, backends, pyav
 from deft_llm.media import frames as folders
 from deft_llm.media.collecting import FrameBuffer, frame_times, no_frames
 from deft_llm.media.depth import to_rgb8, used_depth
@@ -136,7 +136,7 @@ def probe(path: Path | str, *, fps: float | None = None) -> VideoInfo:
     path, notes = existing(path), Notes()
     kind = kind_of(path) if path.is_file() else "folder"
     if kind is None:
-        backends.survey(path, str(path), notes)
+        pyav.survey(path, str(path), notes)
     else:
         # The time of an animation's frame is the sum of the durations before it.
         for _ in frames_of(path, Selection(stop=None if kind == "animation" else 1), notes):
@@ -183,7 +183,7 @@ def read_clip(
             "0 <= start < stop and stride >= 1"
         )
     selection, notes = Selection(start, stop, stride, max_side), Notes()
-    buffer = FrameBuffer(str(path), notes)
+    buffer = FrameBuffer(str(path), notes, selection)
     for frame in frames_of(path, selection, notes, backend):
         buffer.add(frame)
     return buffer.clip(name_of(path), path, fps, start)
@@ -202,9 +202,9 @@ def decode_bytes(data: bytes, name: str, *, max_side: int | None = None) -> Clip
     """
     if not data:
         raise UserError(f"{name}: no data; expected a video")
-    notes = Notes()
-    buffer = FrameBuffer(name, notes)
-    for frame in backends.read_pyav(data, name, Selection(max_side=max_side), notes):
+    notes, selection = Notes(), Selection(max_side=max_side)
+    buffer = FrameBuffer(name, notes, selection)
+    for frame in pyav.read_pyav(data, name, selection, notes):
         buffer.add(frame)
     return buffer.clip(name, None, None)
 

@@ -83,7 +83,7 @@ def _smaller(clip: Clip) -> int:
 def _windows(path: Path, options: ReadOptions, max_side: int) -> Iterator[Window]:
     notes = Notes()
     selection = Selection(options.start, options.stop, options.stride, max_side)
-    buffer = FrameBuffer(str(path), notes, WINDOW_BYTES, _MADE)
+    buffer = FrameBuffer(str(path), notes, selection, WINDOW_BYTES, _MADE)
 
     def window(last: bool) -> Window:
         clip = buffer.clip(name_of(path), path, options.fps, options.start)

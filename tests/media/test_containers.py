@@ -10,7 +10,8 @@ import pytest
 
 from deft_llm.clip import Clip
 from deft_llm.errors import UserError
-from deft_llm.media.containers import open_video, scan
+from deft_llm.media.containers import open_video
+from deft_llm.media.packets import scan
 from deft_llm.media.video import probe, read_clip
 from tests.media.films import add_track, encode, moving, plain_decode, write_film
 
@@ -131,6 +132,45 @@ def test_rate_replaces_that_of_playback(tmp_path: Path) -> None:
     path = write_film(tmp_path / "slow.mp4", moving(8))
     assert read_clip(path, fps=500, start=2).timestamps[0] == pytest.approx(2 / 500)
     assert probe(path, fps=500).fps == pytest.approx(500)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_video_without_its_first_key_frame(tmp_path: Path, suffix: str) -> None:
+    """Copied from the middle of a recording; the container has times for what nobody can show."""
+    whole, path = write_film(tmp_path / "w.mkv", moving(20)), tmp_path / f"a{suffix}"
+    with av.open(str(whole)) as old, av.open(str(path), "w") as new:
+        track = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate(old.demux(video=0)):
+            if packet.size and number >= 3:
+                packet.stream = track
+                new.mux(packet)
+    clip = read_clip(path)
+    np.testing.assert_array_equal(clip.frames, plain_decode(path))
+    assert 0 < len(clip) == probe(path).frames < 20
+    same(read_clip(path, start=5, stop=9), clip, slice(5, 9))
+
+
+def test_end_that_is_lost_is_told(tmp_path: Path) -> None:
+    """A recording in fragments, cut inside of one: its packets are there, and do not decode."""
+    path = tmp_path / "cut.mp4"
+    with av.open(str(path), "w", options={"movflags": "dash+frag_keyframe"}) as container:
+        track = add_track(container, "libx264", {"g": "8", "crf": "12"}, (48, 64))
+        encode(container, track, moving(30))
+    path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
+    clip = read_clip(path)
+    assert 8 <= len(clip) < 30 and "damaged or cut" in clip.remarks[0]
+
+
+def test_frames_faster_than_the_clock(tmp_path: Path) -> None:
+    """Matroska counts milliseconds; at 4,000 frames per second four frames share each."""
+    path = tmp_path / "fast.mkv"
+    with av.open(str(path), "w") as container:
+        track = add_track(container, "libx264", {"g": "8"}, (48, 64), rate=4000)
+        encode(container, track, moving(20), rate=4000)
+    clip = read_clip(path)
+    np.testing.assert_allclose(clip.timestamps, np.arange(20) / 4000)
+    same(read_clip(path, start=7, stop=9), clip, slice(7, 9))
+    assert clip.remarks == ()
 
 
 # ------------------------------------------------------------------- which track
