@@ -55,18 +55,19 @@ def explain(
     """
     found = find_clips(clips)
     frames = parse_interval(interval, len(found))
-    with tidy_end(), Results(csv_file, json_file) as results:
+    steps = Progress(len(found) * len(STAGES))
+    with tidy_end(), Results(csv_file, json_file) as results, steps as progress:
         work = Explaining(
             checkpoint=checkpoint,
             out=out if report else None,
             questions=tuple(ask or ()),
             interval=frames,
             quiet=results.on_stdout,
-            progress=Progress(len(found) * len(STAGES)),
+            progress=progress,
         )
         failed = _each(found, work, results)
-    if len(found) > 1:
-        work.say("done", f"{len(found) - failed} of {len(found)} clips explained", apart=True)
+        if len(found) > 1:
+            work.say("done", f"{len(found) - failed} of {len(found)} clips explained", apart=True)
     raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)
 
 
@@ -81,7 +82,8 @@ def _each(found: Sequence[FoundClip], work: Explaining, results: Results) -> int
         except ClipFailed as error:
             failed += 1
             work.complain(f"deft-llm: {error}")
-            results.add(*work.failure(clip, error))
+            if results.wanted:
+                results.add(*work.failure(clip, error))
         except KeyboardInterrupt:
             if len(found) > 1:
                 work.complain(
