@@ -14,12 +14,26 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from deft_llm.errors import UserError
+
 ClipPath = Annotated[Path, typer.Argument(help="a video file, or a folder of frames")]
 Checkpoint = Annotated[
     Path, typer.Option(help="folder of a model; embedded: the one that comes along")
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="also write the figures here")]
 COLUMN = 10  # width of the labels on the left
+
+
+def _in_a_folder(path: Path | None) -> Path | None:
+    # Before the work that gives the figures, which may take hours.
+    if path is not None and not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}; make it first")
+    return path
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", callback=_in_a_folder, help="also write the figures here"),
+]
 
 
 def show(label: str, text: object) -> None:

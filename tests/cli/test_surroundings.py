@@ -144,3 +144,11 @@ def test_the_demo_asks_no_proxy(monkeypatch: pytest.MonkeyPatch, run: Run) -> No
     monkeypatch.setattr("deft_llm.cli.demo.find_spec", lambda name: True)
     assert run("demo").status == 0
     assert seen == [set()]
+
+
+def test_where_figures_go_is_checked_before_they_are_measured(run: Run) -> None:
+    result = run("eval", "simulated", "--json", "missing/figures.json")
+    assert result.status == 2
+    assert (
+        result.err == "deft-llm: missing/figures.json: there is no folder missing; make it first\n"
+    )
