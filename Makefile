@@ -103,7 +103,8 @@ endef
 export LOWEST
 LOWER := .venv-lower
 
-# Golden values hold at the versions of constraints.txt alone.
+# Golden values hold at the versions of constraints.txt alone: a z of the evidence moves in its fourth
+# digit from one release of OpenCV to the next.
 lower-bounds: setup
 	$(PY) -m venv --clear $(LOWER)
 	{ grep '^torch==' constraints.txt; $(PY) -c "$$LOWEST"; } > $(LOWER)/constraints.txt

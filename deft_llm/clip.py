@@ -6,7 +6,7 @@ timestamps; motion is in pixels of the canonical 224-pixel face; left and right 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,14 @@ class Clip:
         frames: uint8 RGB, shape (T, H, W, 3).
         timestamps: Seconds, shape (T,), strictly increasing.
         source: The file or folder that it was read from, if any.
+        remarks: What the user should know about how it was read.
     """
 
     name: str
     frames: NDArray[np.uint8]
     timestamps: NDArray[np.float64]
     source: Path | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
@@ -89,6 +91,10 @@ class Clip:
         if len(self) < 2:
             return 0.0
         return float(self.timestamps[-1] - self.timestamps[0]) + 1.0 / self.fps
+
+    def part(self, start: int, stop: int) -> Clip:
+        """Frames ``start`` to ``stop`` - 1, with unchanged timestamps; shares the pixels."""
+        return replace(self, frames=self.frames[start:stop], timestamps=self.timestamps[start:stop])
 
     def content_hash(self) -> str:
         """SHA-256 over size and pixels; independent of the file name."""

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deft_llm.cli.clips import one_clip
-from deft_llm.cli.console import Checkpoint, ClipPath, show
+from deft_llm.cli.console import (
+    Checkpoint,
+    ClipPath,
+    Face,
+    Fps,
+    Start,
+    Stop,
+    Stride,
+    read_options,
+    show,
+)
 from deft_llm.cli.light_start import load_explainer, use_one_thread
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
@@ -27,6 +37,11 @@ def chat(
     temperature: Annotated[
         float, typer.Option(help="0: always the likeliest words; 0.7: livelier")
     ] = 0.0,
+    fps: Fps = None,
+    start: Start = None,
+    stop: Stop = None,
+    stride: Stride = 1,
+    face: Face = None,
 ) -> None:
     """Ask about a clip, question by question.
 
@@ -34,12 +49,13 @@ def chat(
     """
     from deft_llm.cli.summary import clip_line, face_line
     from deft_llm.data.measuring import measure_video
-    from deft_llm.media.video import read_clip
 
-    video = read_clip(one_clip(clip))
-    show("clip", clip_line(video))
+    path = one_clip(clip)
+    options = read_options(path, fps, start, stop, stride, face)
+    if line := clip_line(path, options):
+        show("clip", line)
     use_one_thread()
-    video, measurement = measure_video(video)
+    _, measurement = measure_video(path, options)
     show("face", face_line(measurement))
     explainer = load_explainer(checkpoint)
     turns: list[tuple[str, str]] = []

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli.clips import FoundClip, find_clips
-from deft_llm.cli.console import Checkpoint, Progress, tidy_end
+from deft_llm.cli.console import Checkpoint, Face, Fps, Progress, Start, Stop, Stride, tidy_end
 from deft_llm.cli.explaining import STAGES, ClipFailed, Explaining, parse_interval
 from deft_llm.cli.results import Results
+from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
 
@@ -34,6 +35,14 @@ def explain(
             metavar="ONSET,APEX,OFFSET", help="frames to measure, counted from 0, of a single clip"
         ),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="explain every movement of a clip, not the strongest")
+    ] = False,
+    fps: Fps = None,
+    start: Start = None,
+    stop: Stop = None,
+    stride: Stride = 1,
+    face: Face = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="write a row for each clip; - for stdout")
     ] = None,
@@ -55,6 +64,8 @@ def explain(
     """
     found = find_clips(clips)
     frames = parse_interval(interval, len(found))
+    if every and frames is not None:
+        raise UserError("--interval names one movement, --all finds them all; give one of the two")
     steps = Progress(len(found) * len(STAGES))
     with tidy_end(), Results(csv_file, json_file) as results, steps as progress:
         work = Explaining(
@@ -62,6 +73,8 @@ def explain(
             out=out if report else None,
             questions=tuple(ask or ()),
             interval=frames,
+            every=every,
+            reading=(fps, start, stop, stride, face),
             quiet=results.on_stdout,
             progress=progress,
         )
@@ -78,7 +91,8 @@ def _each(found: Sequence[FoundClip], work: Explaining, results: Results) -> int
         if len(found) > 1:
             work.say(f"{number + 1}/{len(found)}", str(clip.path), apart=number > 0)
         try:
-            results.add(*work.explain(clip, number * len(STAGES)))
+            for row, record in work.explain(clip, number * len(STAGES)):
+                results.add(row, record)
         except ClipFailed as error:
             failed += 1
             work.complain(f"deft-llm: {error}")

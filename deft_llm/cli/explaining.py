@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +37,8 @@ class Explaining:
         out: Where reports go; None writes none.
         questions: Asked about every clip.
         interval: Onset, apex and offset to measure; None finds them.
+        every: Explain every movement of a clip, not the strongest alone.
+        reading: Rate, start, stop, stride and face, as ``console.read_options`` takes them.
         quiet: Print nothing to stdout.
         progress: Shows the stage.
     """
@@ -45,39 +47,45 @@ class Explaining:
     out: Path | None
     questions: tuple[str, ...]
     interval: Interval | None
+    every: bool
+    reading: tuple[float | None, str | None, str | None, int, int | None]
     quiet: bool
     progress: Progress
 
-    def explain(self, clip: FoundClip, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    def explain(
+        self, clip: FoundClip, step: int
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Explain one clip.
 
         Args:
             clip: The clip.
             step: Number of its first stage in the progress bar.
 
-        Returns:
-            Its row and its object (``cli.results``).
+        Yields:
+            A row and an object (``cli.results``) for each movement that is explained.
 
         Raises:
             ClipFailed: If the clip cannot be read or measured.
             UserError: If the model cannot be loaded, or the report cannot be written.
         """
-        from deft_llm.cli.summary import explained_lines
+        from deft_llm.cli.summary import explained_lines, measured_lines
 
-        video, measurement = self._measure(clip, step)
-        self.progress.at(step + 2, f"{clip.path.name}: {STAGES[2]}")
-        explanation = self.explainer.explain(measurement)
-        self._print(explained_lines(explanation))
-        self.progress.at(step + 3, f"{clip.path.name}: {STAGES[3]}")
-        from deft_llm.service.clip_service import ClipResult
-        from deft_llm.viz.report import ClipInfo
+        for number, (video, measurement) in enumerate(self._measure(clip, step), 1):
+            if number > 1:
+                self._print([""])
+            self._print(measured_lines(measurement))
+            self.progress.at(step + 2, f"{clip.path.name}: {STAGES[2]}")
+            explanation = self.explainer.explain(measurement)
+            self._print(explained_lines(explanation))
+            self.progress.at(step + 3, f"{clip.path.name}: {STAGES[3]}")
+            from deft_llm.service.clip_service import ClipResult
+            from deft_llm.viz.report import ClipInfo
 
-        result = ClipResult(ClipInfo.of(video), measurement, explanation)
-        report = None if self.out is None else self._write(self.out, clip, result)
-        if report is not None:
-            self.say("report", str(report))
-        answers = self._answers(measurement)
-        return _success(clip, result, report, answers)
+            result = ClipResult(ClipInfo.of(video), measurement, explanation)
+            report = None if self.out is None else self._write(self.out, clip, result, number)
+            if report is not None:
+                self.say("report", str(report))
+            yield _success(clip, result, report, self._answers(measurement))
 
     def failure(self, clip: FoundClip, error: Exception) -> tuple[dict[str, Any], dict[str, Any]]:
         """Row and object of a clip that failed."""
@@ -102,32 +110,33 @@ class Explaining:
                 # At once, even into a pipe: others may read along.
                 print(*lines, sep="\n", flush=True)
 
-    def _measure(self, clip: FoundClip, step: int) -> tuple[Clip, Measurement]:
-        from deft_llm.cli.summary import clip_line, measured_lines
-        from deft_llm.data.measuring import measure_video
-        from deft_llm.media.video import read_clip
+    def _measure(self, clip: FoundClip, step: int) -> Iterator[tuple[Clip, Measurement]]:
+        from deft_llm.cli.console import read_options
+        from deft_llm.cli.summary import clip_line
+        from deft_llm.data.measuring import measure_all, measure_video
 
         if clip.problem:
             raise ClipFailed(clip.problem)
         try:
             self.progress.at(step, f"{clip.path.name}: {STAGES[0]}")
-            video = read_clip(clip.path)
-            if len(video) > 1:  # a single picture is no clip
-                self.say("clip", clip_line(video))
+            options = read_options(clip.path, *self.reading)
+            if line := clip_line(clip.path, options):
+                self.say("clip", line)
             self.progress.at(step + 1, f"{clip.path.name}: {STAGES[1]}")
             use_one_thread()
-            video, measurement = measure_video(video, self.interval)
+            if self.every:
+                yield from measure_all(clip.path, options)
+            else:
+                yield measure_video(clip.path, options, self.interval)
         except UserError as error:
             raise ClipFailed(str(error)) from error
-        self._print(measured_lines(measurement))
-        return video, measurement
 
     @cached_property
     def explainer(self) -> Explainer:
         """The model."""
         return load_explainer(self.checkpoint)
 
-    def _write(self, out: Path, clip: FoundClip, result: ClipResult) -> Path:
+    def _write(self, out: Path, clip: FoundClip, result: ClipResult, number: int) -> Path:
         with without_collection():
             from deft_llm.viz.report import write_report
             from deft_llm.viz.report_folder import report_folder, safe_name, source_mark
@@ -136,6 +145,7 @@ class Explaining:
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
         parent = out.joinpath(*map(safe_name, clip.folder.parts))
         name = safe_name(clip.path.name if clip.path.is_dir() else clip.path.stem)
+        name += f"_{number}" if self.every else ""
         mark = source_mark(clip.path)
         try:
             with report_folder(parent, name, mark) as folder:

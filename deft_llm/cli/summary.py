@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
 
 from deft_llm import facs
 from deft_llm.answers import NOTHING, au_name
 from deft_llm.cli.console import COLUMN
-from deft_llm.clip import Clip, Explanation
+from deft_llm.clip import Explanation
+from deft_llm.media.options import ReadOptions
+from deft_llm.media.video import probe
 from deft_llm.motion.measure import Measurement
 
 _FITTING = 4  # AUs listed for a region
@@ -40,10 +45,22 @@ def _block(label: str, lines: list[str]) -> Iterator[str]:
         yield f"{label if i == 0 else '':<{COLUMN}}{line}"
 
 
-def clip_line(video: Clip) -> str:
-    """Name, frames, rate and length."""
-    name = video.source.name if video.source is not None else video.name
-    return f"{name} · {len(video)} frames at {video.fps:.0f} fps · {video.duration:.2f} s"
+def clip_line(path: Path, options: ReadOptions) -> str:
+    """Name, frames, rate and length of what will be read, before it is decoded.
+
+    Empty for less than two frames, which are no clip.
+
+    Raises:
+        UserError: If there is nothing readable.
+    """
+    info = probe(path, fps=options.fps)
+    times = info.timestamps[options.start : options.stop : options.stride]
+    if len(times) < 2:
+        return ""
+    fps = 1 / float(np.median(np.diff(times)))
+    # From the start of the first frame to the end of the last one.
+    seconds = float(times[-1] - times[0]) + 1 / fps
+    return f"{path.name} · {len(times)} frames at {fps:.0f} fps · {seconds:.2f} s"
 
 
 def face_line(measurement: Measurement) -> str:

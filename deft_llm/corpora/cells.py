@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ Cells = list[list[Any]]
 SUFFIXES = (".xlsx", ".xlsm", ".xls", ".csv", ".tsv", ".txt")
 _DELIMITERS = ",;\t|"
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff]")  # characters of no width
 _MARKS = (
     # The mark of UTF-32 begins with that of UTF-16.
     *((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32")),
@@ -56,6 +58,8 @@ def tables(path: Path) -> Iterator[Table]:
         if data.startswith(_ZIP):
             yield from _workbook(data)
         elif data.startswith(_OLE):
+            if "EncryptedPackage".encode("utf-16-le") in data:
+                raise UserError(f"{path}: protected by a password; save it without one")
             yield from _old_workbook(data)
         else:
             yield from _text(data, path)
@@ -79,7 +83,7 @@ def as_text(cell: Any) -> str:
         return ""
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
-    return unicodedata.normalize("NFKC", str(cell)).strip()
+    return _UNSEEN.sub("", unicodedata.normalize("NFKC", str(cell))).strip()
 
 
 def _workbook(data: bytes) -> Iterator[Table]:

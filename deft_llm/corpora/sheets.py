@@ -17,7 +17,7 @@ from typing import Any
 
 from deft_llm.corpora.cells import SUFFIXES, Cells, Table, as_text, tables
 from deft_llm.corpora.headers import Header, find_header
-from deft_llm.corpora.people import canonical, is_date
+from deft_llm.corpora.people import is_date
 from deft_llm.errors import UserError
 
 FRAME_FIELDS = ("onset", "apex", "offset")
@@ -61,8 +61,8 @@ class Sheet:
 
     def is_name(self, path: Path) -> bool:
         """Whether a file can be this sheet; case, blanks and underscores do not matter."""
-        key = _file_key(path.stem)
-        known = (re.escape(_file_key(name)).replace(r"\*", ".*") for name in self.patterns)
+        key = _name_key(path.stem)
+        known = (re.escape(_name_key(name)).replace(r"\*", ".*") for name in self.patterns)
         return path.suffix.lower() in SUFFIXES and any(re.fullmatch(k, key) for k in known)
 
 
@@ -115,14 +115,14 @@ def read_cells(path: Path, worksheet: str | None = None) -> Cells:
 
     Args:
         path: A workbook, or text with commas.
-        worksheet: Its name, in any case; the first worksheet by default.
+        worksheet: Its name, whatever its case and blanks; the first worksheet by default.
 
     Raises:
         UserError: If the file cannot be read or has no such worksheet.
     """
     found = list(tables(path))
     for table in found:
-        if worksheet is None or canonical(table.name) == canonical(worksheet):
+        if worksheet is None or _name_key(table.name) == _name_key(worksheet):
             return table.cells
     names = ", ".join(repr(table.name) for table in found)
     raise UserError(f"{path}: no worksheet {worksheet!r}, only {names}; copy the sheet again")
@@ -161,8 +161,8 @@ def _cell(line: Sequence[Any], k: int) -> Any:
     return line[k] if k < len(line) else None
 
 
-def _file_key(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).casefold()
+def _name_key(name: str) -> str:
+    return re.sub(r"[\s_^-]+", "", name).casefold()
 
 
 def _missing_column(path: Path, table: Table, header: Header, sheet: Sheet) -> UserError:

@@ -44,7 +44,7 @@ class _Folder:
     path: Path
     names: tuple[str, ...]  # canonical parts of the path below the corpus folder
     words: frozenset[str]  # all words in them
-    images: bool
+    frames: Path | None  # the folder itself or, if it has no images, the only one below that has
 
 
 class FrameTree:
@@ -57,13 +57,19 @@ class FrameTree:
             root: The corpus folder.
         """
         self._folders: dict[str, list[_Folder]] = defaultdict(list)
+        frames: dict[Path, list[Path]] = {}  # folder -> folders with images: itself, or below
         for path, files in walk(root):
-            parts = path.relative_to(root).parts
-            if parts:
+            frames[path] = []
+            if any(name.lower().endswith(SUFFIXES) for name in files):
+                frames[path].append(path)
+                for above in path.parents[: len(path.relative_to(root).parts)]:
+                    frames[above].append(path)
+        for path, found in frames.items():
+            if parts := path.relative_to(root).parts:
                 names = tuple(map(canonical, parts))
                 words = frozenset(re.findall(r"[^\W_]+", " ".join(names)))
-                images = any(name.lower().endswith(SUFFIXES) for name in files)
-                self._folders[names[-1]].append(_Folder(path, names, words, images))
+                own = path if path in found else found[0] if len(found) == 1 else None
+                self._folders[names[-1]].append(_Folder(path, names, words, own))
 
     def find(
         self, places: Sequence[str], trees: Sequence[str] = (), foreign: Collection[str] = ()
@@ -92,7 +98,7 @@ class FrameTree:
         for other_rank, _, other in ranked[1:]:
             if other_rank == rank and other.path != best.path and other.names == best.names:
                 raise UserError(f"{best.path} and {other.path} both fit; expected one of them")
-        return best.path
+        return best.frames or best.path
 
     def named(self, name: re.Pattern[str], foreign: Collection[str] = ()) -> list[str]:
         """Names of the folders with images that match a pattern, in canonical spelling, sorted."""
@@ -100,7 +106,7 @@ class FrameTree:
             last
             for last, folders in self._folders.items()
             if name.fullmatch(last)
-            and any(f.images and not f.words.intersection(foreign) for f in folders)
+            and any(f.frames and not f.words.intersection(foreign) for f in folders)
         )
 
     def _ending(self, place: str) -> Iterator[_Folder]:
@@ -119,4 +125,4 @@ class FrameTree:
         above = {canonical(tree): i for i, tree in reversed(list(enumerate(trees)))}
         tree = min((above[name] for name in folder.names if name in above), default=len(trees))
         written = folder.path.as_posix().endswith("/" + place.removesuffix("*"))
-        return (not folder.images, tree, number, not written, len(folder.names))
+        return (folder.frames is None, tree, number, not written, len(folder.names))

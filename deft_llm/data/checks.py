@@ -84,7 +84,7 @@ def aus(value: Any, field: str) -> FieldProblems:
     known = {f"{side}{n}" for n in facs.ACTION_UNITS for side in ("", "L", "R")}
     for k, code in enumerate(value):
         if not isinstance(code, str) or code not in known:
-            yield f"{field}[{k}]", f"got {shown(code)}, expected a FACS AU such as 12 or L12"
+            yield f"{field}[{k}]", f'got {shown(code)}, expected a FACS AU such as "12" or "L12"'
 
 
 def evidence(value: Any, field: str) -> FieldProblems:

@@ -27,7 +27,7 @@ from deft_llm.media.canonical import (
 from deft_llm.media.finders import FaceBox, FaceFinder, HaarFinder, YuNetFinder
 from deft_llm.media.landmarks import LandmarkFinder, Landmarks, MeanShapeFinder, landmark_finder
 from deft_llm.media.pose import excursion, head_poses, reference_frame
-from deft_llm.media.tracking import FaceTrack, track_faces
+from deft_llm.media.tracking import WITHOUT, FaceTrack, track_faces
 
 __all__ = [
     "CANONICAL_LANDMARKS",
@@ -72,6 +72,8 @@ class AlignedClip:
         timestamps: (T,) seconds.
         constant: Whether all frames share one transform.
         landmark_method: How the landmarks were found (`Landmarks.method`).
+        left_out: Which frames those are that are not present: "without a face", or others.
+        remarks: What the user should know about how the clip was read and whose face it shows.
     """
 
     name: str
@@ -83,6 +85,8 @@ class AlignedClip:
     timestamps: NDArray[np.float64]
     constant: bool
     landmark_method: str
+    left_out: str = WITHOUT
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -136,7 +140,8 @@ def align(clip: Clip, track: FaceTrack, finder: LandmarkFinder | None = None) ->
     to_canonical = fit_similarity(found.points, CANONICAL_LANDMARKS)
     transforms = np.stack([compose(to_canonical, pose) for pose in poses])
     landmarks = transform(to_canonical, found.points).astype(np.float32)
-    return _warp(clip, track.present, transforms, landmarks, found, constant)
+    aligned = _warp(clip, track.present, transforms, landmarks, found, constant)
+    return replace(aligned, left_out=track.left_out, remarks=(*clip.remarks, *track.remarks))
 
 
 def align_with(

@@ -264,7 +264,7 @@ def measure(
         tables = [replace(table, active=np.zeros_like(table.active)) for table in tables]
     returned = _returned(*tables)
     held = _held(returned, shown, aligned)
-    remarks = _remarks(interval, shown, tables, count - visible.size, count)
+    remarks = _remarks(interval, shown, tables, aligned)
     return Measurement(
         aligned=aligned,
         interval=shown,
@@ -280,7 +280,8 @@ def measure(
         noise=floors,
         noise_pairs=pairs,
         sensor_noise=sigma,
-        status="; ".join([*remarks, *_about_the_clip(light, held, others)]) or "ok",
+        status="; ".join([*remarks, *_about_the_clip(light, held, others), *aligned.remarks])
+        or "ok",
         others=others,
         head_shift=_span(trajectory.head[shown.onset : shown.offset + 1])
         if trajectory
@@ -369,14 +370,14 @@ def _remarks(
     asked: Interval | None,
     shown: Interval,
     tables: list[RegionTable],
-    hidden: int,
-    count: int,
+    aligned: AlignedClip,
 ) -> list[str]:
-    remarks = []
+    remarks, count = [], len(aligned.present)
+    hidden = count - int(np.count_nonzero(aligned.present))
     if not any(table.active.any() for table in tables):
         remarks.append(NO_MOTION)
     if hidden:
-        remarks.append(f"{hidden} of {count} frames without a face were left out")
+        remarks.append(f"{hidden} of {count} frames {aligned.left_out} were left out")
     if asked is not None and asked != shown:
         remarks.append(
             f"interval moved to frames with a face: {shown.onset}, {shown.apex}, {shown.offset}"

@@ -188,6 +188,18 @@ def called_xls(root: Path) -> None:
     csv_file.rename(csv_file.with_suffix(".xls"))
 
 
+def old_line_ends(root: Path) -> None:
+    save_csv(root, table_of(root), lineterminator="\r")
+
+
+def unseen_characters(root: Path) -> None:
+    head, *rows = table_of(root)
+    head[SUBJECT] = "\ufeffSubject\u200b"
+    for row in rows:
+        row[CLIP], row[EMOTION] = f"\u200b{row[CLIP]}\xa0", f"\u3000{row[EMOTION]}\u200b"
+    save(root, [head, *rows])
+
+
 def called_csv(root: Path) -> None:
     (root / SHEET).rename(root / SHEET.replace("xlsx", "csv"))
 
@@ -202,7 +214,15 @@ def other_name(root: Path) -> None:
     [
         *(other_worksheet, shifted, spelled, two_rows_of_headers, in_chinese, adjectives, merged),
         *(spelled_people, units, files, floats, commas_in_decimals, with_a_title, notes_in_gbk),
-        *(excels_unicode_text, notes_in_latin_1, called_xls, called_csv, other_name),
+        *(
+            old_line_ends,
+            unseen_characters,
+            excels_unicode_text,
+            notes_in_latin_1,
+            called_xls,
+            called_csv,
+            other_name,
+        ),
     ],
 )
 def test_a_sheet_is_read_as_people_have_it(
@@ -345,6 +365,14 @@ def flat(raw: Path) -> None:
         folder.rename(raw / f"{folder.parent.name}_{folder.name}")
 
 
+def nested(raw: Path) -> None:
+    for folder in list(raw.glob("*/*")):
+        (folder / "frames" / "rgb").mkdir(parents=True)
+        for file in folder.glob("*.jpg"):
+            file.rename(folder / "frames" / "rgb" / file.name)
+        (folder / "flow").mkdir()
+
+
 def upper(raw: Path) -> None:
     for folder in sorted(raw.rglob("*"), reverse=True):
         folder.rename(folder.with_name(folder.name.upper()))
@@ -387,7 +415,7 @@ def an_overview(raw: Path) -> None:
     "change",
     [
         *(capital, unpadded, numbers, deeper, shallower, flat, upper, unpacked_on_a_mac, resized),
-        *(films_beside, linked, an_overview),
+        *(films_beside, linked, an_overview, nested),
     ],
 )
 def test_frames_are_found_where_people_keep_them(
@@ -551,3 +579,37 @@ def test_an_empty_subject_is_refused_in_every_corpus(name: str, tmp_path: Path) 
     reading = load_corpus(name, tmp_path).read()
     assert len(reading.entries) == 3
     assert [n.row for n in reading.report if "empty subject cell" in n.what] == [page.max_row]
+
+
+def test_the_worksheets_of_casme_squared(tmp_path: Path) -> None:
+    """A header that somebody put above the sheet that has none; worksheets in another order."""
+    written = write_corpus("casme_squared", tmp_path, subjects=2, clips=2, renderer=tiny)
+    sheet = next(tmp_path.glob("*.xlsx"))
+    book = load_workbook(sheet)
+    page = book.worksheets[0]
+    page.insert_rows(1)
+    heads = ("Subject", "Video", "Onset", "Apex", "Offset", "AU", "Emotion", "Type", "Felt")
+    for column, head in enumerate(heads, 1):
+        page.cell(1, column).value = head
+    for other, name in zip(book.worksheets[1:], ("Naming Rule 1", "naming_rule2"), strict=True):
+        other.title = name
+    book.move_sheet(page, 2)
+    book.save(sheet)
+    sheet.rename(tmp_path / "cas(me)2code_final (1).xlsx")
+    read_all("casme_squared", tmp_path, written)
+
+
+def test_the_list_of_megc2019_in_other_spellings(tmp_path: Path) -> None:
+    written = write_corpus("megc2019", tmp_path, subjects=2, clips=3, renderer=tiny)
+    listing = tmp_path / "combined_3class_gt.csv"
+    rows = list(csv.reader(listing.open(encoding="utf-8")))
+    names = {"casme2": "CASME II", "smic": "SMIC-HS", "samm": "SAMM"}
+    spelled = [
+        [names[dataset], subject.lstrip("sub0"), clip, f"{label}.0"]
+        for dataset, subject, clip, label in rows
+    ]
+    with (tmp_path / "Combined_3class.csv").open("w", encoding="utf-16", newline="") as file:
+        csv.writer(file, delimiter="\t").writerows([["dataset", "subject", "clip", "class"]])
+        csv.writer(file, delimiter="\t").writerows(spelled)
+    listing.unlink()
+    read_all("megc2019", tmp_path, written)

@@ -165,7 +165,7 @@ def test_objects_alone_go_to_standard_output(
         ("1,2", "expected three frame numbers"),
         ("a,b,c", "expected three frame numbers"),
         ("9,5,20", "0 <= onset <= apex <= offset"),
-        ("1,2,900", "the clip has 3 frames"),
+        ("1,2,900", "3 frames are read"),
     ],
 )
 def test_a_wrong_interval(
@@ -179,6 +179,8 @@ def test_a_wrong_interval(
 def test_an_interval_is_of_one_clip(deft_llm: DeftLlm, tmp_path: Path) -> None:
     result = deft_llm("explain", tmp_path / "a", tmp_path / "b", "--interval", "1,2,3")
     assert (result.status, "2 clips are given" in result.err) == (2, True)
+    result = deft_llm("explain", tmp_path / "a", "--all", "--interval", "1,2,3")
+    assert (result.status, "give one of the two" in result.err) == (2, True)
 
 
 def test_a_stop_keeps_what_is_done(
@@ -238,7 +240,7 @@ def test_face_in_half_of_the_frames(deft_llm: DeftLlm, film: Film, face: Frames)
     gone = noise(half, face.shape[1])
     result = deft_llm("explain", film("half.mp4", np.concatenate([face[:half], gone])))
     assert result.status == 0, result.err
-    assert "frames without a face were left out" in result.out
+    assert "hard cut at" in result.out and "part from 0.00" in result.out
     shown = int(result.out.split("face", 1)[1].split("/")[0])
     assert abs(shown - half) <= 2
 
@@ -397,8 +399,8 @@ def test_wrong_input_gets_one_line(
     assert result.err.startswith("deft-llm: ")
     assert reason in result.err
     assert path.stem in result.err
-    # What was read is said at once, before it is known whether it shows a face that moves.
-    assert labels(result.out) == (["clip"] if kind == "no-face" else [])
+    # What is there is said at once, before it is known whether it shows a face that moves.
+    assert labels(result.out) == (["clip"] if kind in {"no-face", "mixed-sizes"} else [])
     assert not (tmp_path / "out").exists()
 
 

@@ -14,8 +14,9 @@ from deft_llm.errors import UserError
 from deft_llm.motion.encoding import medsqrt
 from deft_llm.simulator.flow import image_sets
 from deft_llm.simulator.flow.image_sets import SimulatedFlow, simulate_flow
-from deft_llm.simulator.flow.images import AUS, FlowImageSettings, _activations
+from deft_llm.simulator.flow.images import AUS, FlowImageSettings, _activations, draw_images
 from deft_llm.simulator.head import Head, load_head
+from deft_llm.simulator.scene.sets import ClipSet
 
 
 @pytest.fixture(scope="module")
@@ -123,11 +124,16 @@ def test_a_head_with_another_content_is_another_draw(
 
 
 def test_faces_are_those_of_no_set_of_clips() -> None:
-    """Sets of clips are told apart by seeds below a million; seed 0 would reach into them."""
-    with pytest.raises(ValidationError):
-        FlowImageSettings(seed=0)
-    faces = simulate_flow(FlowImageSettings(images=2, per_identity=1)).identities
-    assert faces.tolist() == [1_000_003, 1_000_004]
+    """Their faces are the seeds from 1,000 on: a network trained on both must not know them."""
+    first = ClipSet.model_fields["first_identity"].default
+    with pytest.raises(ValidationError, match="reach into those of simulated clips"):
+        FlowImageSettings(images=first + 1, per_identity=1)
+    FlowImageSettings(images=first, per_identity=1)
+    FlowImageSettings()
+    settings = FlowImageSettings(images=first + 1, per_identity=1, seed=1)
+    rows = (0, first)
+    faces = [face for *_, face in draw_images(settings, load_head("own"), rows)]
+    assert faces == [1_000_003 + row for row in rows]
 
 
 # ----------------------------------------------------------------------------- the images
@@ -149,7 +155,7 @@ def test_labels_go_with_their_units(drawn: SimulatedFlow) -> None:
 def test_a_raised_brow_is_seen_up_there_and_up() -> None:
     # Without disturbance, surprise's brows move upwards (v < 0) in the upper third.
     calm = FlowImageSettings(
-        images=60, per_identity=60, blink=0, gaze=0, stray=0, turn=0, drift=0, noise=(1e-4, 2e-4)
+        images=30, per_identity=30, blink=0, gaze=0, stray=0, turn=0, drift=0, noise=(1e-4, 2e-4)
     )
     made = simulate_flow(calm)
     raised = made.aus[:, [AUS.index(1), AUS.index(2)]].all((1, 2))

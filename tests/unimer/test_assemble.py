@@ -14,16 +14,10 @@ from safetensors.numpy import save_file
 
 from deft_llm import facs
 from deft_llm.clip import Annotation, Interval
+from deft_llm.data import clip_shards
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
 from deft_llm.data.clip_lines import FEATURES
-from deft_llm.data.clip_shards import (
-    CLIPS_PER_SHARD,
-    LeftOut,
-    Share,
-    absent,
-    claim_recipe,
-    write_shards,
-)
+from deft_llm.data.clip_shards import LeftOut, Share, absent, claim_recipe, write_shards
 from deft_llm.data.features import Features
 from deft_llm.data.prepared import open_prepared
 from deft_llm.data.records import ClipRecord
@@ -37,20 +31,28 @@ from deft_llm.unimer.validate import validate_folder
 
 MakeRecord = Callable[[int], ClipRecord]
 MakeFeatures = Callable[[int], Features]
-CLIPS = 2 * CLIPS_PER_SHARD + 20
+PER_SHARD = 20
+CLIPS = 2 * PER_SHARD + 5
 UNREADABLE = LeftOut("x/1", "the file does not decode")
 SETTINGS = Assembly(seed=3, variants=2, turns=3)
 Observe = Callable[[Iterable[int]], Iterator[MeasuredClip]]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_shards() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clip_shards, "CLIPS_PER_SHARD", PER_SHARD)
+        yield
+
+
 @pytest.fixture(scope="module")
 def observe(make_record: MakeRecord) -> Observe:
-    """Clips without pictures; every 50th shows no face."""
+    """Clips without pictures; every 15th shows no face."""
 
     def one(seed: int) -> MeasuredClip:
-        if seed % 50 == 7:
+        if seed % 15 == 7:
             return MeasuredClip(make_record(seed), None, "no face was found", no_face=True)
-        if seed % 50 == 8:
+        if seed % 15 == 8:
             return MeasuredClip(make_record(seed), None, "its frames show faces of two sizes")
         record = make_record(seed)
         if seed % 5 == 0:
@@ -79,7 +81,7 @@ def test_shards_and_interruptions_leave_no_trace(
 ) -> None:
     def stopped(seeds: Iterable[int]) -> Iterator[MeasuredClip]:
         for seed, clip in zip(seeds, observe(range(CLIPS)), strict=False):
-            if seed == CLIPS_PER_SHARD + 3:
+            if seed == PER_SHARD + 3:
                 raise KeyboardInterrupt
             yield clip
 
@@ -125,7 +127,7 @@ def test_datasets_reads_the_parquet(built: Path, tmp_path: Path) -> None:
 def test_what_was_left_out_is_counted_and_a_hidden_face_refused(built: Path) -> None:
     left = list(read_lines(built / "left_out.jsonl"))
     hidden = [row for row in read_lines(built / "extra.jsonl") if row["kinds"] == ["hidden"]]
-    assert len(hidden) == len(range(7, CLIPS, 50))
+    assert len(hidden) == len(range(7, CLIPS, 15))
     assert len(left) == 2 * len(hidden) + 1  # as many for another reason, and one before
     assert all("hidden" in row["conversations"][1]["value"] for row in hidden)
     counts = json.loads((built / "statistics.json").read_text())

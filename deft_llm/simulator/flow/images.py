@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from deft_llm import facs
 from deft_llm.config import Settings
@@ -48,6 +48,7 @@ _CROPS = ((16.0, 13.75, 7.4, (0.7, 0.82)), (13.1, 13.65, 5.3, (0.76, 0.83)))  # 
 _SQUEEZE = 140 / 170  # pixel aspect of the published crops
 _DISTANCE = 80.0  # camera to eyes, cm
 _FACES_PER_SEED = 1_000_003  # keeps the faces of different draws apart
+_FIRST_OF_CLIPS = 1_000  # first face of sets of clips, where a recipe says no other (scene/sets.py)
 
 
 class FlowImageSettings(Settings):
@@ -58,8 +59,9 @@ class FlowImageSettings(Settings):
         per_identity: Images of each face.
         head: Name of the head model.
         head_path: Its file, for heads that need one; by default DEFT_ICT or the DEFT_DATA folder.
-        seed: Seed of the whole draw; its faces have the seeds from ``seed * 1_000_003`` on, so that
-            other draws, and sets of clips whose faces are below a million, have other faces.
+        seed: Seed of the whole draw. Its faces are those from ``seed * 1_000_003`` on: other seeds
+            have other faces. Sets of clips have faces from 1,000 to a million, so seed 0 is for up
+            to 1,000 faces.
         amplitude: Range of the log-uniform strength, share of a full expression.
         blink: Share of images with a blink between the frames.
         gaze: Share with a gaze shift.
@@ -71,10 +73,10 @@ class FlowImageSettings(Settings):
     """
 
     images: int = Field(default=6000, ge=1)
-    per_identity: int = Field(default=4, ge=1)
+    per_identity: int = Field(default=8, ge=1)
     head: str = "own"
     head_path: Path | None = None
-    seed: int = Field(default=1, ge=1)
+    seed: int = Field(default=0, ge=0)
     amplitude: tuple[float, float] = (0.08, 0.5)
     blink: float = 0.45
     gaze: float = 0.4
@@ -83,6 +85,16 @@ class FlowImageSettings(Settings):
     stiffness: tuple[float, float] = (3e-5, 1e-3)
     turn: float = 0.0015
     drift: float = 0.012
+
+    @model_validator(mode="after")
+    def _no_face_of_a_clip(self) -> FlowImageSettings:
+        faces = -(-self.images // self.per_identity)
+        if self.seed == 0 and faces > _FIRST_OF_CLIPS:
+            raise ValueError(
+                f"{faces} faces of seed 0 reach into those of simulated clips, {_FIRST_OF_CLIPS} "
+                "and on; give another seed, or more images per_identity"
+            )
+        return self
 
 
 def draw_images(

@@ -105,11 +105,11 @@ class ClipSpec:
 
     @property
     def name(self) -> str:
-        """For example "simulated-17-5f0c1d2e": equal for equal recipes alone.
+        """For example "simulated-5f0c1d2e-17": equal for equal recipes alone.
 
         The seed is not enough, because sets with other settings draw other clips from it.
         """
-        return f"{DATASET}-{self.seed}-{digest(self.to_json())[:8]}"
+        return f"{DATASET}-{digest(self.to_json())[:8]}-{self.seed}"
 
     @property
     def subject(self) -> str:

@@ -267,7 +267,11 @@ def test_every_form_says_the_same(folder: Path, form: dict[str, Any]) -> None:
         ({"messages": []}, "conversations", "got conversations and messages, expected one of"),
         ({"mirored": True, "mirrored": ...}, "mirored", "did you mean 'mirrored'?"),
         ({"conversations": [{"from": "gpt", "value": "Hi"}]}, "conversations[0].from", '"gpt"'),
-        ({"evidence": [{**EVIDENCE, "aus": ["AU1"]}]}, "evidence[0].aus[0]", "such as 12 or L12"),
+        (
+            {"evidence": [{**EVIDENCE, "aus": ["AU1"]}]},
+            "evidence[0].aus[0]",
+            'such as "12" or "L12"',
+        ),
         ({"evidence": [{**EVIDENCE, "z": float("nan")}]}, "evidence[0].z", "a number >= 0"),
         ({"stated": [[1]]}, "stated[0]", "a place in evidence (1)"),
     ],
