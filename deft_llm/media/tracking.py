@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deft_llm.clip import Clip
 from deft_llm.errors import UserError
 from deft_llm.media.finders import FaceBox, FaceFinder, HaarFinder, overlap
+from deft_llm.stages import FINDING, begin
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ def track_faces(clip: Clip, finder: FaceFinder | None = None, step: int | None =
         UserError: If no face is tracked for a fifth of the frames in a row.
     """
     finder = finder or HaarFinder()
+    begin(FINDING)
     step = step or default_step(len(clip), clip.fps)
     samples = sorted({*range(0, len(clip), step), len(clip) - 1})
     found = [(index, finder.find(clip.frames[index])) for index in samples]
