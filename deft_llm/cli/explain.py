@@ -52,6 +52,9 @@ def explain(
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="write a report of each clip")
     ] = True,
+    figure: Annotated[
+        bool, typer.Option("--figure", help="add a figure for a paper, as PDF and SVG")
+    ] = False,
 ) -> None:
     """Name emotion and AUs of clips; write reports of the evidence.
 
@@ -75,6 +78,7 @@ def explain(
             interval=frames,
             every=every,
             reading=(fps, start, stop, stride, face),
+            figure=figure,
             quiet=results.on_stdout,
             progress=progress,
         )

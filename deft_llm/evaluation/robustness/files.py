@@ -92,7 +92,11 @@ def numbers(frames: Frames) -> list[int]:
 
 
 def files(folder: Path, frames: Frames) -> Iterator[tuple[str, str, Path]]:
-    """Write the clip in every form: its kind (containers, orientations or depths), name and path."""
+    """Write the clip in every form.
+
+    Yields:
+        Kind (containers, orientations or depths), name, and where it is.
+    """
     for name, (container, (codec, options)) in CONTAINERS.items():
         _film(folder / name, frames, container, codec, options)
         yield "containers", name, folder / name
