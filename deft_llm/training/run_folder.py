@@ -47,6 +47,7 @@ def claimed_folder(output: Path, recipe: Settings) -> Iterator[None]:
         return
     note = output / "recipe.json"
     with locked(output):
+        logger.info("training in %s", output)
         if not _begun(output) and (changes := changed_settings(note, recipe, _FREE)):
             logger.info("%s: starts again, nothing was trained yet (%s)", output, changes)
             record(note, recipe, _FREE)

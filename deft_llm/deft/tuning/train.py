@@ -163,6 +163,7 @@ def data_folders(recipe: DeftRecipe) -> list[Path]:
     simulated = recipe.simulated()
     for data, folder in simulated:
         if not (folder / "clips.jsonl").is_file():
+            logger.info("simulating %d clips: %s", data.clips, folder)
             build_simulated(data, folder, Templates(recipe.templates))
     return [*(folder for _, folder in simulated), *recipe.folders]
 
