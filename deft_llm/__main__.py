@@ -6,7 +6,9 @@ from deft_llm.errors import UserError
 
 
 def main(*command: str, name: str = "deft-llm") -> None:
-    """Run the command line; user errors print one line and exit with 2, Ctrl-C exits with 130.
+    """Run the command line.
+
+    User errors, a full disk and the like print one line and exit with 2; Ctrl-C exits with 130.
 
     Args:
         *command: The command to run, for scripts that stand for one command.
@@ -16,13 +18,24 @@ def main(*command: str, name: str = "deft-llm") -> None:
     try:
         import logging
 
+        from deft_llm.cli import terminal
+
+        terminal.print_anything()
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
         from deft_llm.cli.main import app
 
-        if command:
-            app([*command, *sys.argv[1:]], prog_name="deft-llm")
-        else:
-            app()
+        try:
+            if command:
+                app([*command, *sys.argv[1:]], prog_name="deft-llm")
+            else:
+                app()
+        except UserError:
+            raise
+        except Exception as error:
+            line = terminal.outside_cause(error)
+            if line is None:
+                raise
+            raise UserError(line) from error
     except UserError as error:
         sys.stderr.write(f"{name}: {error}\n")
         sys.exit(2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deft_llm import facs
@@ -39,8 +39,9 @@ class Facts:
     """The facts that a text about one clip may state.
 
     Attributes:
-        emotion: Fine label, or None for no expression (or none visible).
-        aus: Coded AUs.
+        emotion: One of ``facs.LABELS``, or None for no expression (or none visible). An emotion
+            without AUs is a label alone: nobody coded the AUs.
+        aus: Coded AUs, each once: those coded on both sides are joined.
         evidence: Statements on which flow and label agree, in the order of ``facs.REGIONS``.
         returns: The same regions in the offset phase, if they move back.
         unexplained: Active regions that no coded AU explains; texts never mention them.
@@ -56,10 +57,29 @@ class Facts:
     interval: Interval | None = None
     fps: float | None = None
 
+    def __post_init__(self) -> None:
+        # Texts name each AU once, and the grammar of the answers allows no more.
+        joined = {facs.au_number(code): code for code in facs.join_sides(self.aus)}
+        object.__setattr__(self, "aus", tuple(joined.values()))
+        for name in ("evidence", "returns"):
+            rows = tuple(_joined(row, joined) for row in getattr(self, name))
+            object.__setattr__(self, name, rows)
+
+    @property
+    def label_alone(self) -> bool:
+        """Whether the clip has an emotion and no AU coding, so that nothing else may be stated."""
+        return self.emotion is not None and not self.aus
+
     @property
     def coarse(self) -> str:
         """Three-class label, "others" or "none"."""
         return coarse_label(self.emotion or NOTHING)
+
+
+def _joined(row: Evidence, joined: dict[int, str]) -> Evidence:
+    """A statement with its AUs as the facts name them."""
+    codes = facs.sort_aus(joined.get(facs.au_number(code), code) for code in row.aus)
+    return row if codes == row.aus else replace(row, aus=codes)
 
 
 def coarse_label(label: str) -> str:

@@ -6,7 +6,7 @@ timestamps; motion is in pixels of the canonical 224-pixel face; left and right 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,14 @@ class Clip:
         frames: uint8 RGB, shape (T, H, W, 3).
         timestamps: Seconds, shape (T,), strictly increasing.
         source: The file or folder that it was read from, if any.
+        remarks: What the user should know about how it was read.
     """
 
     name: str
     frames: NDArray[np.uint8]
     timestamps: NDArray[np.float64]
     source: Path | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
@@ -89,6 +91,10 @@ class Clip:
         if len(self) < 2:
             return 0.0
         return float(self.timestamps[-1] - self.timestamps[0]) + 1.0 / self.fps
+
+    def part(self, start: int, stop: int) -> Clip:
+        """Frames ``start`` to ``stop`` - 1, with unchanged timestamps; shares the pixels."""
+        return replace(self, frames=self.frames[start:stop], timestamps=self.timestamps[start:stop])
 
     def content_hash(self) -> str:
         """SHA-256 over size and pixels; independent of the file name."""
@@ -166,31 +172,30 @@ class Explanation:
     """DEFT-LLM's result for one clip.
 
     Attributes:
-        emotion: The class with the highest label likelihood, or None if nothing moved.
-        probabilities: Class name -> probability (calibrated label likelihood), summing to 1.
-        aus: AU code -> probability from the AU head, for the AUs that the answer names.
-        evidence: Measured motion of the regions that moved, strongest first.
-        claims: (region, direction) pairs as stated in the model's raw text.
-        unsupported: Claims that the measured motion does not support.
-        contradicting: Labels in the rationale that belong to another class.
-        unseen_aus: AUs in the answer that no measured motion supports.
-        rationale: The model's explanation in words.
-        raw: The generated text (under ``deft/inference/grammar.py``, given the class), unchecked.
-        status: "ok", or what could not be measured.
+        emotion: The class with the highest label likelihood; None if that is "none", if nothing
+            moved, or if the motion is not judged.
+        fine_emotion: The emotion of that class that the model names; None without a class.
+        probabilities: Class name -> probability (calibrated label likelihood), summing to 1;
+            empty if the model was not asked.
+        aus: AU code -> probability from the AU head, for the AUs that the model names. It may
+            only name AUs that an active region speaks for.
+        evidence: Measured motion of the active regions, largest first.
+        rationale: The explanation in words, written from the evidence.
+        disagreement: In words, how the named AUs and the class disagree; empty if they agree.
+        raw: The structured answer as far as the model wrote it.
+        status: "ok", or what could not be measured or judged.
+        seconds: Stage -> time.
     """
 
     emotion: str | None
     probabilities: dict[str, float]
     aus: dict[str, float]
     evidence: tuple[Evidence, ...]
-    claims: tuple[tuple[str, str], ...] = ()
-    unsupported: tuple[tuple[str, str], ...] = ()
-    contradicting: tuple[str, ...] = ()
-    unseen_aus: tuple[str, ...] = ()
+    fine_emotion: str | None = None
     rationale: str = ""
+    disagreement: str = ""
     raw: str = ""
     status: str = "ok"
-    parsed: bool = True
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

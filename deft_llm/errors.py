@@ -1,4 +1,4 @@
-"""The exception for mistakes of the user, and a spelling hint for its messages."""
+"""The exceptions for mistakes of the user, and a spelling hint for their messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -10,6 +10,10 @@ class UserError(Exception):
     The message is one line: what was found, what was expected, how to fix it.
     Scripts print it without a traceback and exit with status 2.
     """
+
+
+class NoFaceError(UserError):
+    """No face is seen in a clip."""
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

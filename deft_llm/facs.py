@@ -431,6 +431,11 @@ def au_sides(code: str) -> tuple[Side, ...]:
     return ("right",) if code.startswith("R") else ("left", "right")
 
 
+def au_short(code: str) -> str:
+    """A code as people write it: ``"12"`` -> "AU12"; one side as coders do, ``"L12"`` -> "L12"."""
+    return f"AU{code}" if code.isdecimal() else code
+
+
 def mirror_au(code: str) -> str:
     """The code after a left-right flip: ``"L12"`` -> ``"R12"``."""
     swap = {"L": "R", "R": "L"}
@@ -441,6 +446,16 @@ def sort_aus(codes: Iterable[str]) -> tuple[str, ...]:
     """Sort codes by number, then by side: both, left, right. Duplicates are removed."""
     # False sorts before True: a bare code gives (False, False), L (False, True), R (True, False).
     return tuple(sorted(set(codes), key=lambda c: (au_number(c), c[0] == "R", c[0] == "L")))
+
+
+def join_sides(codes: Iterable[str]) -> tuple[str, ...]:
+    """Every AU once, sorted: "L12" with "R12", or one side beside "12", is "12"."""
+    sides: dict[int, set[str]] = {}
+    for code in codes:
+        sides.setdefault(au_number(code), set()).add(code.rstrip("0123456789"))
+    return sort_aus(
+        f"{found.pop() if len(found) == 1 else ''}{number}" for number, found in sides.items()
+    )
 
 
 def expected_directions(code: str) -> dict[str, tuple[str, ...]]:
@@ -475,6 +490,8 @@ EMOTIONS: tuple[str, ...] = (
     "others",
 )
 THREE_CLASSES: tuple[str, ...] = ("negative", "positive", "surprise")
+#: Every label that a corpus gives a clip: an emotion, or a coarse class where it has nothing finer.
+LABELS: tuple[str, ...] = tuple(dict.fromkeys((*EMOTIONS, *THREE_CLASSES)))
 _THREE = {
     **dict.fromkeys(("anger", "contempt", "disgust", "fear", "sadness", "repression"), "negative"),
     "happiness": "positive",
@@ -499,7 +516,7 @@ def to_three(emotion: str | None) -> str | None:
     """MEGC2019's three-class scheme; None for "others" and for clips without expression.
 
     Args:
-        emotion: One of ``EMOTIONS``, or of ``THREE_CLASSES`` if the corpus has only coarse labels.
+        emotion: One of ``LABELS``, or None.
 
     Raises:
         UserError: If the emotion is unknown.

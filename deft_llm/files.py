@@ -1,21 +1,38 @@
-"""Atomic files (write, then rename), JSON lines, claims of a folder, digests."""
+"""Atomic files (write, then rename), JSON lines, errors of the disk, digests."""
 
 from __future__ import annotations
 
+import codecs
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from deft_llm.errors import UserError
 
 _PARTIAL = ".partial"
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_PARTS, _PART = 64, 2**20  # of a large file: how many parts sampled_digest reads, bytes of each
+# Errors that are the disk's, not the program's.
+_DISK = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.EIO,
+    }
+)
 
 
 @contextmanager
@@ -43,14 +60,30 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
-    """The same for a folder, which must not exist yet; the temporary folder starts empty."""
+def replacing_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
+    """The same for a folder; the temporary folder starts empty.
+
+    Args:
+        folder: The folder.
+        overwrite: Put it in the place of one that exists; otherwise there must be none.
+
+    Yields:
+        The path of the temporary folder; the block fills it.
+    """
     partial = folder.with_name(folder.name + _PARTIAL)
     # No process id here: the next attempt has to find and delete what a failed one left.
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial  # kept after an error, for inspection; the next attempt deletes it
-    os.replace(partial, folder)
+    if overwrite and folder.exists():
+        # A folder cannot be replaced in one go: the old one is moved away first.
+        old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(folder, old)
+        os.replace(partial, folder)
+        shutil.rmtree(old)
+    else:
+        os.replace(partial, folder)
 
 
 def _umask() -> int:
@@ -86,41 +119,127 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Read a JSON-lines file.
+    """The rows of ``numbered_lines``."""
+    return (row for _, row in numbered_lines(path))
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read a JSON-lines file, or one JSON array of objects.
+
+    A byte order mark, either kind of line end, and empty lines at the end are accepted.
+
+    Yields:
+        The number of the line, from 1, and its object.
 
     Raises:
-        UserError: If the file is missing, or a line is not a JSON object; names the line number.
+        UserError: If the file is missing, or a line is not a JSON object in UTF-8; names the line
+            number.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; build the data first")
-    with path.open(encoding="utf-8") as file:
+    begun, empty = False, 0
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if not line.strip():
+                empty = empty or number
+                continue
+            if line.lstrip().startswith(b"[") and not begun:
+                yield from _array(_decoded(line + file.read(), path, number), path, number)
+                return
+            if begun and empty:
+                raise UserError(f"{path}, line {empty}: empty; expected a JSON object")
+            begun, empty = True, 0
             try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error})") from error
-            if not isinstance(record, dict):
-                raise UserError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r}")
-            yield record
+                row = json.loads(_decoded(line, path, number))
+            except (ValueError, RecursionError) as error:
+                raise _not_json(error, path, number) from error
+            yield number, _object(row, path, number)
 
 
-def claim(note: Path, settings: BaseModel, exclude: set[str], problem: str) -> None:
-    """Record the settings of a folder, and fail if it was made with other settings.
+def _not_json(error: Exception, path: Path, number: int) -> UserError:
+    reason = str(error)
+    if isinstance(error, json.JSONDecodeError):
+        reason = f"{error.msg} at character {error.colno}"
+    elif isinstance(error, RecursionError):
+        reason = "nested too deeply"
+    return UserError(f"{path}, line {number}: not JSON ({reason})")
+
+
+def _decoded(data: bytes, path: Path, number: int) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        number += data.count(b"\n", 0, error.start)
+        raise UserError(
+            f"{path}, line {number}: not UTF-8 (byte 0x{data[error.start]:02x}); save the file as "
+            "UTF-8"
+        ) from None
+
+
+def _object(row: Any, path: Path, number: int) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        got = json.dumps(row)[:40]
+        raise UserError(f"{path}, line {number}: expected a JSON object, got {got!r}")
+    return row
+
+
+def _array(text: str, path: Path, number: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON array, each with the line on which it begins."""
+    decoder, place = json.JSONDecoder(), text.index("[") + 1
+    while True:
+        try:
+            # Blanks, and the comma before every object but the first.
+            start = _BLANKS.match(text, place).end()  # type: ignore[union-attr]
+            if text[start : start + 1] == "]" and not text[start + 1 :].strip():
+                return
+            row, place = decoder.raw_decode(text, start)
+            end = _BLANKS.match(text, place).end()  # type: ignore[union-attr]
+            if text[end : end + 1] == ",":
+                place = end + 1
+            elif text[end : end + 1] != "]":
+                raise ValueError("expected a comma or the end of the array")
+        except (ValueError, RecursionError) as error:
+            raise _not_json(error, path, number + text.count("\n", 0, place)) from error
+        line = number + text.count("\n", 0, start)
+        yield line, _object(row, path, line)
+
+
+@contextmanager
+def naming_disk_errors(folder: Path) -> Iterator[None]:
+    """Turn what a full, read-only or failing disk raises inside the block into one line.
 
     Args:
-        note: The file that holds the settings; its folder is created if necessary.
-        settings: The settings to record.
-        exclude: Fields that may change.
-        problem: Error message after the folder's name, if its settings differ.
+        folder: Where the block writes, for errors that name no file.
 
     Raises:
-        UserError: If the folder was made with other settings.
+        UserError: In place of those errors; others pass.
     """
-    note.parent.mkdir(parents=True, exist_ok=True)
-    text = settings.model_dump_json(indent=1, exclude=exclude)
-    if note.is_file() and note.read_text(encoding="utf-8") != text:
-        raise UserError(f"{note.parent} {problem}")
-    write_text(note, text)  # atomic: another process never reads half of it
+    try:
+        yield
+    except Exception as error:
+        reason = _disk_problem(error)
+        if reason is None:
+            raise
+        where = getattr(error, "filename", None) or folder
+        raise UserError(
+            f"{where}: {reason}; make room, or give a folder that can be written, and call the "
+            "same command again"
+        ) from error
+
+
+def _disk_problem(error: Exception) -> str | None:
+    """What the disk answered, if that is what the error is about."""
+    code = error.errno if isinstance(error, OSError) else None
+    # safetensors puts the number into the text.
+    if found := re.search(r"\(os error (\d+)\)", str(error)):
+        code = int(found[1])
+    if code in _DISK:
+        return os.strerror(code)
+    # torch.save says neither number nor reason.
+    if isinstance(error, RuntimeError) and "inline_container" in str(error):
+        return "torch.save failed; the disk may be full"
+    return None
 
 
 def digest(*parts: str | bytes | memoryview) -> str:
@@ -139,3 +258,21 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sampled_digest(path: Path) -> str:
+    """A digest of a file's size and of its bytes; of a large one, of parts spread over it.
+
+    It recognizes a truncated file always, and reads 64 MiB at most.
+    """
+    size = path.stat().st_size
+    sha = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        if size <= _PARTS * _PART:
+            sha.update(file.read())
+            return sha.hexdigest()
+        for i in range(_PARTS):
+            # The first part starts at the beginning, the last one ends at the end.
+            file.seek((size - _PART) * i // (_PARTS - 1))
+            sha.update(file.read(_PART))
+    return sha.hexdigest()

@@ -54,6 +54,41 @@ def recipe(name: str | Path) -> Path:
     return _find(name, _shipped("train_configs", "train_configs"), "train_configs", "recipe")
 
 
+def machine(name: str | Path) -> Path:
+    """The file with accelerate's settings for a kind of machine.
+
+    Args:
+        name: A file, or one of ours: ``train_configs/accelerate/zero2.yaml``, ``zero2``.
+
+    Raises:
+        UserError: If there is none; names ours.
+    """
+    folder = _shipped("train_configs", "train_configs") / "accelerate"
+    known = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.stem in known and path.suffix in ("", ".yaml"):
+        return known[path.stem]
+    raise UserError(
+        f"accelerate configuration {str(name)!r}: no such file, and none of ours: "
+        f"{', '.join(known)}"
+    )
+
+
+def model_sizes(name: str) -> Path | None:
+    """The configuration of a published language model that ships with the recipes, if it does.
+
+    Args:
+        name: Its hub name, of which the part after the owner counts; a folder has its own.
+    """
+    if Path(name).is_dir():
+        return None
+    models = _shipped("train_configs", "train_configs") / "deft" / "models"
+    path = models / f"{name.rpartition('/')[2]}.json"
+    return path if path.is_file() else None
+
+
 def benchmark(name: str | Path) -> Path:
     """The file of a benchmark, found in the same way: ``eval/benchmarks/simulated.yaml``.
 

@@ -26,6 +26,7 @@ COMMANDS = (
     "eval/run.py eval/benchmarks/megc2019_flow.yaml",
     "eval/run.py eval/benchmarks/deft_megc2019_flow.yaml",
     "eval/run.py eval/benchmarks/deft_samm_aus.yaml",
+    "eval/run.py eval/benchmarks/robustness.yaml",
     "eval/run.py eval/benchmarks/srflow.yaml",
     "eval/run.py eval/benchmarks/unimer.yaml",
     "eval/speed/deft.py",

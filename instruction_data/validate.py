@@ -1,4 +1,4 @@
-"""Check a data folder: python instruction_data/validate.py DATA; 1 when something is wrong.
+"""Check a data folder: python instruction_data/validate.py DATA; 2 when something is wrong.
 
 The command ``deft-llm instructions validate``.
 """

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -7,17 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import BaseModel
 from safetensors.numpy import save_file
 
+from deft_llm import files
 from deft_llm.errors import UserError
 from deft_llm.files import (
-    claim,
     digest,
     file_digest,
+    naming_disk_errors,
     read_lines,
     replacing,
     replacing_folder,
+    sampled_digest,
     write_bytes,
     write_lines,
     write_text,
@@ -81,6 +83,10 @@ def test_a_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
         (partial / "whole").touch()
         assert not folder.exists()
     assert [p.name for p in tmp_path.rglob("*")] == ["final", "whole"]
+    with replacing_folder(folder, overwrite=True) as partial:
+        (partial / "new").touch()
+        assert (folder / "whole").exists()
+    assert [p.name for p in tmp_path.rglob("*")] == ["final", "new"]
 
 
 def test_json_lines(tmp_path: Path) -> None:
@@ -97,18 +103,48 @@ def test_json_lines(tmp_path: Path) -> None:
         list(read_lines(path))
 
 
-class _Recipe(BaseModel):
-    seed: int
-    workers: int = 1
+class _Refused(Exception):
+    """What safetensors raises: the number of the error is in its text."""
 
 
-def test_a_folder_is_claimed_by_what_it_is_made_from(tmp_path: Path) -> None:
-    note = tmp_path / "run" / "recipe.json"
-    for workers in (1, 2):
-        claim(note, _Recipe(seed=1, workers=workers), {"workers"}, "holds another run")
-    with pytest.raises(UserError, match="run holds another run"):
-        claim(note, _Recipe(seed=2), {"workers"}, "holds another run")
-    assert '"seed": 1' in note.read_text()
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "run/x.pt"), "run/x.pt: .*No space left"),
+        (OSError(errno.ENOSPC, "No space left on device"), "run: .*No space left"),
+        (OSError(errno.EROFS, "Read-only file system"), "run: .*Read-only file system"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "run"), "run: .*Not a directory"),
+        (_Refused("I/O error: No space left on device (os error 28)"), "run: .*No space left"),
+        (RuntimeError("[enforce fail at inline_container.cc:858] . x"), "the disk may be full"),
+    ],
+)
+def test_what_the_disk_refuses_is_one_line(error: Exception, words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught, naming_disk_errors(Path("run")):
+        raise error
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), FileNotFoundError(2, "x", "y")])
+def test_other_errors_pass(error: Exception) -> None:
+    with pytest.raises(type(error)), naming_disk_errors(Path("run")):
+        raise error
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_sampled_digest_sees_truncation_and_both_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    if large:
+        monkeypatch.setattr(files, "_PARTS", 3)
+        monkeypatch.setattr(files, "_PART", 10)
+    path, whole = tmp_path / "a", bytes(range(100))
+    seen = set()
+    for data in (whole, whole[:-1], b"x" + whole[1:], whole[:-1] + b"x", whole[:50] + b"xx"):
+        path.write_bytes(data)
+        seen.add(sampled_digest(path))
+    assert len(seen) == 5
+    path.write_bytes(whole)
+    assert sampled_digest(path) in seen
 
 
 def test_digests(tmp_path: Path) -> None:

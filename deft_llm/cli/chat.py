@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deft_llm.cli.console import Checkpoint, ClipPath, show
+from deft_llm.cli.clips import one_clip
+from deft_llm.cli.console import (
+    Checkpoint,
+    ClipPath,
+    Face,
+    Fps,
+    Start,
+    Stop,
+    Stride,
+    read_options,
+    show,
+)
+from deft_llm.cli.light_start import load_explainer, use_one_thread
+from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
 if TYPE_CHECKING:
@@ -24,24 +37,35 @@ def chat(
     temperature: Annotated[
         float, typer.Option(help="0: always the likeliest words; 0.7: livelier")
     ] = 0.0,
+    fps: Fps = None,
+    start: Start = None,
+    stop: Stop = None,
+    stride: Stride = 1,
+    face: Face = None,
 ) -> None:
-    """Ask about a clip, question by question; Ctrl-D, Ctrl-C or an empty line ends it."""
-    from transformers.utils import logging as transformers_logging
+    """Ask about a clip, question by question.
 
+    Ctrl-D, Ctrl-C or an empty line ends it.
+    """
     from deft_llm.cli.summary import clip_line, face_line
     from deft_llm.data.measuring import measure_video
-    from deft_llm.deft.inference.explainer import Explainer
 
-    transformers_logging.disable_progress_bar()
-    video, measurement = measure_video(clip)
-    explainer = Explainer.load(checkpoint)
-    show("clip", clip_line(video))
+    path = one_clip(clip)
+    options = read_options(path, fps, start, stop, stride, face)
+    if line := clip_line(path, options):
+        show("clip", line)
+    use_one_thread()
+    _, measurement = measure_video(path, options)
     show("face", face_line(measurement))
+    explainer = load_explainer(checkpoint)
     turns: list[tuple[str, str]] = []
     try:
         while question := input("\n> ").strip():
-            answer = explainer.stream(measurement, turns, question, temperature)
-            turns.append((question, say(answer, measurement)))
+            try:
+                answer = explainer.answer(measurement, turns, question, temperature)
+                turns.append((question, say(answer, measurement)))
+            except UserError as error:  # the next question may be shorter
+                print(error)
     except (EOFError, KeyboardInterrupt):
         print()
 

@@ -3,24 +3,75 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from deft_llm.errors import UserError
+
+if TYPE_CHECKING:
+    from deft_llm.media.options import ReadOptions
 
 ClipPath = Annotated[Path, typer.Argument(help="a video file, or a folder of frames")]
 Checkpoint = Annotated[
     Path, typer.Option(help="folder of a model; embedded: the one that comes along")
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="also write the figures here")]
+Fps = Annotated[
+    float | None,
+    typer.Option(help="frames per second, in place of the file's times; pictures have none"),
+]
+Start = Annotated[
+    str | None, typer.Option(metavar="MOMENT", help="first frame to read: 120, or 1.5s")
+]
+Stop = Annotated[
+    str | None, typer.Option(metavar="MOMENT", help="frame to stop before: 240, or 3s")
+]
+Stride = Annotated[int, typer.Option(help="read every so many frames")]
+Face = Annotated[
+    int | None,
+    typer.Option(help="whom to follow, 1 for the leftmost face; default: the largest"),
+]
 COLUMN = 10  # width of the labels on the left
 
 
+def _in_a_folder(path: Path | None) -> Path | None:
+    # Before the work that gives the figures, which may take hours.
+    if path is not None and not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}; make it first")
+    return path
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", callback=_in_a_folder, help="also write the figures here"),
+]
+
+
+def read_options(
+    clip: Path,
+    fps: float | None,
+    start: str | None,
+    stop: str | None,
+    stride: int,
+    face: int | None,
+) -> ReadOptions:
+    """How a clip is read, from the command's options; see :class:`ReadOptions`."""
+    from deft_llm.media.options import Moment, ReadOptions
+
+    first, last = (None if text is None else Moment.parse(text) for text in (start, stop))
+    return ReadOptions.of(clip, fps=fps, start=first, stop=last, stride=stride, face=face)
+
+
 def show(label: str, text: object) -> None:
-    """Print a line with a label on its left."""
-    print(f"{label:<{COLUMN}}{text}")
+    """Print a line with a label on its left, at once, even into a pipe."""
+    print(f"{label:<{COLUMN}}{text}", flush=True)
 
 
 def log_progress(times: bool = False) -> None:
@@ -28,6 +79,42 @@ def log_progress(times: bool = False) -> None:
     form = "%(asctime)s %(message)s" if times else "%(message)s"
     # force: a library may have configured logging already, and basicConfig would then do nothing.
     logging.basicConfig(level=logging.INFO, format=form, datefmt="%H:%M:%S", force=True)
+
+
+class Progress:
+    """A bar on stderr, on a terminal only; lines that are printed or logged stay above it."""
+
+    def __init__(self, steps: int) -> None:
+        """Start at 0 of so many steps."""
+        from tqdm import tqdm
+
+        self._tqdm = tqdm
+        form = "{desc} |{bar:20}| {n_fmt}/{total_fmt} · {elapsed}<{remaining}"
+        self._bar = tqdm(total=steps, disable=None, leave=False, bar_format=form)
+        self._logging = ExitStack()
+
+    def at(self, step: int, doing: str) -> None:
+        """Say which step has begun, counted from 0, and what it does."""
+        if not self._bar.disable:
+            self._bar.n = step
+            self._bar.set_description_str(doing)
+
+    @contextmanager
+    def above(self) -> Iterator[None]:
+        """Print inside the block: the bar makes room."""
+        with self._tqdm.external_write_mode():
+            yield
+
+    def __enter__(self) -> Progress:
+        from tqdm.contrib.logging import logging_redirect_tqdm
+
+        if not self._bar.disable:
+            self._logging.enter_context(logging_redirect_tqdm())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logging.close()
+        self._bar.close()
 
 
 @contextmanager
@@ -39,3 +126,20 @@ def resumable(how: str) -> Iterator[None]:
         typer.echo(f"stopped; {how}", err=True)
         # 128 + SIGINT, as shells report it.
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def tidy_end() -> Iterator[None]:
+    """SIGTERM ends the block by an exception, so that unfinished files are removed; status 143."""
+    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)

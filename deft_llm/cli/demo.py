@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,8 @@ from deft_llm import resources
 from deft_llm.cli.console import Checkpoint
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
+
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 
 
 def demo(
@@ -24,6 +27,10 @@ def demo(
     """Open a page in the browser: a clip, what moved in it, and questions about it."""
     if find_spec("gradio") is None:
         raise UserError("the demo needs gradio; get it with: pip install 'deft-llm[demo]'")
+    # Before gradio is imported: it asks its own page for a sign of life, and a proxy would answer
+    # for it. The page needs nothing from any other machine.
+    for name in [name for name in os.environ if name.lower() in _PROXIES]:
+        del os.environ[name]
     # Imports gradio, an optional dependency, so only after the check above.
     from deft_llm.service.app import run
 

@@ -1,57 +1,111 @@
-"""``deft-llm explain``: the main command, from a clip to a report of the evidence."""
+"""``deft-llm explain``: the main command, from clips to reports of the evidence."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deft_llm.cli.console import Checkpoint, ClipPath, show
+from deft_llm.cli.clips import FoundClip, find_clips
+from deft_llm.cli.console import Checkpoint, Face, Fps, Progress, Start, Stop, Stride, tidy_end
+from deft_llm.cli.explaining import STAGES, ClipFailed, Explaining, parse_interval
+from deft_llm.cli.results import Results
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
 
 def explain(
-    clip: ClipPath,
-    out: Annotated[Path, typer.Option(help="folder for the report's own folder")] = Path("out"),
+    clips: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CLIP...",
+            help="videos, folders of frames, and folders that hold these at any depth",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="folder for the reports' own folders")] = Path("out"),
     checkpoint: Checkpoint = Path(EMBEDDED),
     ask: Annotated[
         list[str] | None, typer.Option(help="a question about the clip; again for the next one")
     ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ONSET,APEX,OFFSET", help="frames to measure, counted from 0, of a single clip"
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="explain every movement of a clip, not the strongest")
+    ] = False,
+    fps: Fps = None,
+    start: Start = None,
+    stop: Stop = None,
+    stride: Stride = 1,
+    face: Face = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="write a row for each clip; - for stdout")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write an object for each clip; - for stdout")
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="write a report of each clip")
+    ] = True,
+    figure: Annotated[
+        bool, typer.Option("--figure", help="add a figure for a paper, as PDF and SVG")
+    ] = False,
 ) -> None:
-    """Name the emotion and the action units of a clip, and write a report of the evidence."""
-    from transformers.utils import logging as transformers_logging
+    """Name emotion and AUs of clips; write reports of the evidence.
 
-    from deft_llm.cli.chat import say
-    from deft_llm.cli.summary import summary
-    from deft_llm.data.measuring import measure_video
-    from deft_llm.deft.inference.explainer import Explainer
-    from deft_llm.viz.report import ClipInfo, write_report
+    Each clip gets the folder OUT/NAME; clips found in a folder keep their place in it. A clip that
+    is explained again replaces its own report and no other: another clip of the same name gets
+    NAME-2. With "-" nothing but the rows or objects (UTF-8, an array) goes to stdout.
 
-    transformers_logging.disable_progress_bar()
-    video, measurement = measure_video(clip)
-    explainer = Explainer.load(checkpoint)
-    explanation = explainer.explain(measurement)
-    info = ClipInfo.of(video)
-    folder = out / _folder_name(info.name)
-    try:
-        report = write_report(folder, measurement, explanation, clip_info=info)
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot write the report ({error.strerror}); give another folder with --out"
-        ) from error
-    for line in summary(video, measurement, explanation):
-        print(line)
-    show("report", report)
-    turns: list[tuple[str, str]] = []
-    for question in ask or ():
-        print(f"\n> {question}")
-        turns.append((question, say(explainer.stream(measurement, turns, question), measurement)))
+    Exit status: 0 every clip was explained; 1 some failed (each told on stderr, and in its row);
+    2 all failed, or nothing could be started; 130 stopped by Ctrl-C, which keeps what is done.
+    """
+    found = find_clips(clips)
+    frames = parse_interval(interval, len(found))
+    if every and frames is not None:
+        raise UserError("--interval names one movement, --all finds them all; give one of the two")
+    steps = Progress(len(found) * len(STAGES))
+    with tidy_end(), Results(csv_file, json_file) as results, steps as progress:
+        work = Explaining(
+            checkpoint=checkpoint,
+            out=out if report else None,
+            questions=tuple(ask or ()),
+            interval=frames,
+            every=every,
+            reading=(fps, start, stop, stride, face),
+            figure=figure,
+            quiet=results.on_stdout,
+            progress=progress,
+        )
+        failed = _each(found, work, results)
+        if len(found) > 1:
+            work.say("done", f"{len(found) - failed} of {len(found)} clips explained", apart=True)
+    raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)
 
 
-def _folder_name(name: str) -> str:
-    """The clip's name without suffix, safe as a folder name."""
-    # A stem of dots would name the output folder or its parent; Windows rejects a trailing dot or
-    # blank.
-    return Path(name).stem.strip(". ") or "clip"
+def _each(found: Sequence[FoundClip], work: Explaining, results: Results) -> int:
+    """Explain the clips one after the other; how many failed."""
+    failed = 0
+    for number, clip in enumerate(found):
+        if len(found) > 1:
+            work.say(f"{number + 1}/{len(found)}", str(clip.path), apart=number > 0)
+        try:
+            for row, record in work.explain(clip, number * len(STAGES)):
+                results.add(row, record)
+        except ClipFailed as error:
+            failed += 1
+            work.complain(f"deft-llm: {error}")
+            if results.wanted:
+                results.add(*work.failure(clip, error))
+        except KeyboardInterrupt:
+            if len(found) > 1:
+                work.complain(
+                    f"deft-llm: stopped; {number} of {len(found)} clips are done, and kept"
+                )
+            raise
+    return failed

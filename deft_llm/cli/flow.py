@@ -35,7 +35,7 @@ def flow(
 
     from deft_llm.files import write_bytes
     from deft_llm.media.draw import middlebury_colours
-    from deft_llm.media.frames import read_image
+    from deft_llm.media.pictures import read_image
     from deft_llm.motion.flow_files import check_writable, write_flow
     from deft_llm.viz.overlay import encode_png
 

@@ -13,7 +13,7 @@ from deft_llm.cli.console import log_progress, resumable
 from deft_llm.errors import UserError
 
 if TYPE_CHECKING:
-    from deft_llm.data.clip_shards import Share
+    from deft_llm.data.clip_shards import LeftOut, Share
     from deft_llm.data.simulated import SimulatedData
     from deft_llm.unimer.answer_writer import Templates
     from deft_llm.unimer.assemble import Assembly
@@ -117,7 +117,7 @@ def _build(
     drawn = data.model_dump(exclude=elsewhere) if data.clips else None
     claim_recipe(out, {"corpora": [str(listing) for listing in corpora], "simulated": drawn})
     parts: list[str] = []
-    refused: list[tuple[str, str]] = []
+    refused: list[LeftOut] = []
     for listing in corpora:
         parts += measure_corpus(open_prepared(listing), listing.stem, out, share)
         refused += unmeasured(listing)
@@ -137,14 +137,17 @@ def _build(
 def validate(
     data: Folder, most: Annotated[int, typer.Option(help="problems to print")] = 50
 ) -> None:
-    """Print every problem of a data folder by file, line and field; status 1 if there is any."""
+    """Print every problem of a data folder by file, line and field; status 2 if there is any.
+
+    Training reads by the same rules: it takes a folder that has no problem, and no other.
+    """
     from deft_llm.unimer.validate import validate_folder
 
     problems = list(islice(validate_folder(data), most))
     for problem in problems:
         print(problem)
     print(f"{data}: {len(problems) or 'no'} problems")
-    raise typer.Exit(int(bool(problems)))
+    raise typer.Exit(2 if problems else 0)
 
 
 @app.command()

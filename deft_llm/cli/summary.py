@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
 
 from deft_llm import facs
 from deft_llm.answers import NOTHING, au_name
 from deft_llm.cli.console import COLUMN
-from deft_llm.clip import Clip, Explanation
+from deft_llm.clip import Explanation
+from deft_llm.media.options import ReadOptions
+from deft_llm.media.video import probe
 from deft_llm.motion.measure import Measurement
 
+_FITTING = 4  # AUs listed for a region
 
-def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> Iterator[str]:
-    """The lines of the output, with labels in a column."""
-    yield from _block("clip", [clip_line(video)])
+
+def measured_lines(measurement: Measurement) -> Iterator[str]:
+    """What is known before the model is asked, with labels in a column."""
     yield from _block("face", [face_line(measurement)])
     if measurement.found:
         yield from _block("interval", [_interval_line(measurement)])
+
+
+def explained_lines(explanation: Explanation) -> Iterator[str]:
+    """What the model says, and what it rests on."""
     yield from _block("emotion", [_emotion_line(explanation)])
     if explanation.aus:
         named = [f"{au_name(code)} {p:.2f}" for code, p in explanation.aus.items()]
@@ -24,15 +34,8 @@ def summary(video: Clip, measurement: Measurement, explanation: Explanation) -> 
     yield from _block("evidence", _evidence_lines(explanation))
     if explanation.rationale:
         yield from _block("why", [explanation.rationale])
-    if explanation.unsupported:
-        claims = [f"the {region} {direction}" for region, direction in explanation.unsupported]
-        yield from _block("unproven", ["not borne out by the motion: " + "; ".join(claims)])
-    if explanation.unseen_aus:
-        names = ", ".join(map(au_name, explanation.unseen_aus))
-        yield from _block("unproven", [f"no motion speaks for {names}"])
-    if explanation.contradicting:
-        names = ", ".join(explanation.contradicting)
-        yield from _block("unproven", [f"not the class that was found: {names}"])
+    if explanation.disagreement:
+        yield from _block("doubt", [explanation.disagreement])
     if explanation.status != "ok":
         yield from _block("note", [explanation.status])
 
@@ -42,10 +45,22 @@ def _block(label: str, lines: list[str]) -> Iterator[str]:
         yield f"{label if i == 0 else '':<{COLUMN}}{line}"
 
 
-def clip_line(video: Clip) -> str:
-    """Name, frames, rate and length."""
-    name = video.source.name if video.source is not None else video.name
-    return f"{name} · {len(video)} frames at {video.fps:.0f} fps · {video.duration:.2f} s"
+def clip_line(path: Path, options: ReadOptions) -> str:
+    """Name, frames, rate and length of what will be read, before it is decoded.
+
+    Empty for less than two frames, which are no clip.
+
+    Raises:
+        UserError: If there is nothing readable.
+    """
+    info = probe(path, fps=options.fps)
+    times = info.timestamps[options.start : options.stop : options.stride]
+    if len(times) < 2:
+        return ""
+    fps = 1 / float(np.median(np.diff(times)))
+    # From the start of the first frame to the end of the last one.
+    seconds = float(times[-1] - times[0]) + 1 / fps
+    return f"{path.name} · {len(times)} frames at {fps:.0f} fps · {seconds:.2f} s"
 
 
 def face_line(measurement: Measurement) -> str:
@@ -81,7 +96,9 @@ def _evidence_lines(explanation: Explanation) -> list[str]:
     width = max(map(len, facs.REGIONS))
     lines = []
     for row in explanation.evidence:
-        aus = " ".join(f"AU{code}" for code in row.aus) or "no AU explains it"
+        # Codes that the model did not name can be many: the lips move alike for a dozen AUs.
+        aus = " ".join(f"AU{code}" for code in row.aus[:_FITTING])
+        aus = f"{aus} ..." if len(row.aus) > _FITTING else aus or "no AU fits"
         lines.append(
             f"{row.region:<{width}}  {row.direction:<16}  {row.magnitude:5.2f} px   "
             f"z {row.z:5.1f}   {aus}"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deft_llm import resources
-from deft_llm.cli.console import log_progress, resumable
+from deft_llm.cli.console import log_progress
+from deft_llm.errors import UserError
 
 
 def train(
@@ -18,18 +22,59 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="print what it would cost, and stop")
     ] = False,
+    accelerate: Annotated[
+        str | None,
+        typer.Option(
+            help="start several processes: many_gpus, zero2, zero3, or a file of accelerate config"
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="how many, in place of what that file says")
+    ] = None,
 ) -> None:
     """Train what a recipe describes; after a stop, the same command resumes.
 
-    On several GPUs or machines: accelerate launch -m deft_llm train RECIPE.
+    Ctrl-C and SIGTERM save the current step first.
     """
     log_progress(times=True)
-    # An unknown recipe fails here, before the slow imports.
+    # Unknown names fail here, before the slow imports.
     path = resources.recipe(recipe)
-    from deft_llm.training.tasks import estimate_cost, run
-
+    if processes and not accelerate:
+        raise UserError("--processes needs --accelerate: many_gpus, zero2, zero3, or a file")
     if dry_run:
+        from deft_llm.training.tasks import estimate_cost
+
         print(*estimate_cost(path, overrides or ()), sep="\n")
-        return
-    with resumable("the same command goes on from the last checkpoint"):
-        run(path, overrides or ())
+    elif accelerate:
+        _launch(resources.machine(accelerate), processes, [str(path), *(overrides or ())])
+    else:
+        _run(path, overrides or ())
+
+
+def _run(path: Path, overrides: Sequence[str]) -> None:
+    """Train in this process."""
+    from deft_llm.training.machine import is_first_process
+    from deft_llm.training.stopping import stopping_by_signals
+    from deft_llm.training.tasks import run
+
+    if not is_first_process():
+        logging.getLogger().setLevel(logging.WARNING)  # the first one speaks for all
+    try:
+        with stopping_by_signals():
+            run(path, overrides)
+    except KeyboardInterrupt as stop:
+        if is_first_process():
+            typer.echo("stopped; the same command goes on from the last checkpoint", err=True)
+        raise typer.Exit(getattr(stop, "status", 130)) from None
+
+
+def _launch(config: Path, processes: int | None, arguments: Sequence[str]) -> None:
+    """Train in several processes, which say themselves how they end."""
+    from deft_llm.training.launch import launch
+    from deft_llm.training.stopping import Stopped
+
+    try:
+        status = launch(config, processes, arguments)
+    except Stopped as stop:
+        status = stop.status
+    raise typer.Exit(status)

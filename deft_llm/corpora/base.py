@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from deft_llm.clip import Annotation, Interval
-from deft_llm.corpora.coding import RowPlace, read_aus, read_emotion, read_interval
-from deft_llm.corpora.frames import FrameFolder, find_folder, locate_interval, open_folder
+from deft_llm.corpora.coded import CodedClip, CodedSheet, compare
+from deft_llm.corpora.coding import RowPlace, au_code, read_aus, read_emotion, read_interval
+from deft_llm.corpora.frames import FrameFolder, locate_interval, open_folder
+from deft_llm.corpora.people import is_date
 from deft_llm.corpora.reading import Entry, Identity, PublishedCounts, Reading
 from deft_llm.corpora.report import Report
 from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet
+from deft_llm.corpora.tree import FrameTree, walk
 from deft_llm.errors import UserError
 from deft_llm.registry import resolve
 
@@ -36,23 +39,7 @@ CORPORA: dict[str, str] = {
     "megc2019": "deft_llm.corpora.megc2019:Megc2019",
 }
 """Name -> "module:Class"; each class takes the corpus folder."""
-
-
-@dataclass(frozen=True)
-class _Clip:
-    row: SheetRow
-    identity: Identity
-    annotation: Annotation
-    interval: Interval
-
-
-@dataclass
-class _Coded:
-    """One sheet's codings by clip, and every subject in it."""
-
-    path: Path
-    clips: dict[str, _Clip] = field(default_factory=dict)
-    subjects: set[str] = field(default_factory=set)
+_SHEET_DEPTH = 4  # levels below the corpus folder in which sheets are searched
 
 
 class Corpus(ABC):
@@ -69,6 +56,8 @@ class Corpus(ABC):
         published: Published counts to check against.
         sheet: Layout of its official sheet.
         emotions: The sheet's words for emotions -> ours.
+        trees: Names of the folders above the frames, the preferred ones first.
+        foreign: Words in the names of folders that hold other recordings of the same clips.
     """
 
     name: ClassVar[str]
@@ -81,6 +70,8 @@ class Corpus(ABC):
     published: ClassVar[PublishedCounts] = PublishedCounts()
     sheet: ClassVar[Sheet]
     emotions: ClassVar[Mapping[str, str]]
+    trees: ClassVar[tuple[str, ...]] = ()
+    foreign: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, root: Path | str) -> None:
         """Open a corpus folder.
@@ -109,7 +100,7 @@ class Corpus(ABC):
 
     def aus_text(self, row: SheetRow) -> str:
         """The AU coding of a row, in the grammar of ``facs.parse_aus``."""
-        return row["aus"]
+        return au_code(row["aus"])
 
     def emotion(self, row: SheetRow, place: RowPlace) -> str | None:
         """The emotion of a row, or None if it has no single one.
@@ -129,16 +120,17 @@ class Corpus(ABC):
         Raises:
             UserError: If there is none.
         """
-        found: set[Path] = set()
-        for pattern in self.sheet.patterns:
-            for depth in ("", "*/", "*/*/"):
-                found.update(p for p in self.root.glob(depth + pattern) if p.is_file())
         # "~$..." is the lock file of a sheet that is open in Excel.
-        paths = [p for p in found if not p.name.startswith(("~", "."))]
+        paths = [
+            folder / name
+            for folder, files in walk(self.root, _SHEET_DEPTH)
+            for name in files
+            if not name.startswith(("~", ".")) and self.sheet.is_name(folder / name)
+        ]
         if not paths:
             raise self._missing(f"{self.root}: no sheet {' or '.join(self.sheet.patterns)}")
         # File names carry a date or version, so the last name is the newest sheet.
-        return sorted(paths, key=lambda p: (p.name, str(p)), reverse=True)
+        return sorted(paths, key=lambda p: (p.stem, str(p)), reverse=True)
 
     def read(self, frames: bool = True) -> Reading:
         """Read the sheet and find the frames.
@@ -150,31 +142,49 @@ class Corpus(ABC):
             UserError: If sheet or columns are missing, columns are shifted, or no clip is left.
         """
         report = Report()
-        path, *others = self.sheets()
-        coded = self._code(path, report)
+        coded, *others = self._coded(report)
         for other in others:
-            try:
-                # Other sheets only serve for comparison, so their own remarks are discarded.
-                second = self._code(other, Report())
-            except UserError as error:
-                report.add(other.name, None, str(error), f"{path.name} is used alone", "noted")
-                continue
-            _compare(coded, second, report)
+            compare(coded, other, report)
         entries = self._attach(coded, report) if frames else self._from_first(coded)
         if not entries:
-            first = next(iter(report), None)
-            raise self._missing(f"{path}: no clip can be used ({first})")
+            first = next((note for note in report if note.action == "dropped"), None)
+            raise self._missing(f"{coded.path}: no clip can be used ({first})")
         for subject in sorted(coded.subjects - {e.annotation.subject for e in entries}):
-            report.add(path.name, None, f"subject {subject}", "has no clip left", "dropped")
+            report.add(coded.path.name, None, f"subject {subject}", "has no clip left", "dropped")
         return Reading(self.name, tuple(entries), report, self.published)
 
-    def _code(self, path: Path, report: Report) -> _Coded:
+    def _coded(self, report: Report) -> list[CodedSheet]:
+        """The codings of every sheet that can be read, the newest first; its remarks alone count.
+
+        Raises:
+            UserError: If none can be read.
+        """
+        found: list[CodedSheet] = []
+        failed: list[tuple[Path, UserError]] = []
+        for path in self.sheets():
+            remarks = Report()
+            try:
+                coded = self._code(path, remarks)
+            except UserError as error:
+                failed.append((path, error))
+                continue
+            # Older sheets only serve for comparison: their own remarks are discarded.
+            report.extend(() if found else remarks)
+            found.append(coded)
+        if not found:
+            raise failed[0][1]
+        for path, reason in failed:
+            why = f"{found[0].path.name} is used alone"
+            report.add(path.name, None, str(reason), why, "noted")
+        return found
+
+    def _code(self, path: Path, report: Report) -> CodedSheet:
         """Codings of one sheet after mending, in the sheet's frame numbers."""
         rows = self.rows(path)
-        coded, unknown = _Coded(path), 0
+        coded, unknown = CodedSheet(path), 0
         for row in rows:
             try:
-                identity = self.identify(row)
+                identity = self._identity(row)
             except UserError as error:
                 report.add(path.name, row.number, str(error), "the row cannot be used", "dropped")
                 continue
@@ -198,7 +208,7 @@ class Corpus(ABC):
                 annotation = Annotation(
                     self.name, identity.subject, identity.clip, interval, aus, emotion, self.fps
                 )
-                coded.clips[identity.clip] = _Clip(row, identity, annotation, interval)
+                coded.clips[identity.clip] = CodedClip(row, identity, annotation, interval)
         # Single typos are dropped row by row; if half of the words are unknown, the sheet is wrong.
         if rows and 2 * unknown >= len(rows):
             raise UserError(
@@ -208,7 +218,21 @@ class Corpus(ABC):
             )
         return coded
 
-    def _from_first(self, coded: _Coded) -> list[Entry]:
+    def _identity(self, row: SheetRow) -> Identity:
+        """``identify``, for rows whose cells name somebody and something."""
+        for name in ("subject", "clip"):
+            if name in self.sheet.needed and not row[name]:
+                raise UserError(
+                    f"an empty {name} cell; merge the cells that share it, or fill it in"
+                )
+            if is_date(row[name]):
+                raise UserError(
+                    f"{name} {row[name]!r}: the spreadsheet made a date of it; format the column "
+                    "as text and write it again"
+                )
+        return self.identify(row)
+
+    def _from_first(self, coded: CodedSheet) -> list[Entry]:
         """Entries without folders; frames are counted from the corpus's first frame number."""
         by, entries = self.first_frame, []
         for clip in coded.clips.values():
@@ -217,47 +241,29 @@ class Corpus(ABC):
             entries.append(Entry(replace(clip.annotation, interval=moved), row=clip.row.number))
         return entries
 
-    def _attach(self, coded: _Coded, report: Report) -> list[Entry]:
+    def _attach(self, coded: CodedSheet, report: Report) -> list[Entry]:
         """Entries with their folders of frames."""
         entries = []
         opened: dict[Path, FrameFolder] = {}  # a long video has many clips: list it once
-        # The sheet may lie in a subfolder beside the frames.
-        bases = list(dict.fromkeys([self.root, coded.path.parent]))
+        tree = FrameTree(self.root)
         for clip in coded.clips.values():
-            row, identity = clip.row.number, clip.identity
-            place = RowPlace(report, coded.path.name, row, identity.clip)
-            folder = find_folder(bases, identity.places)
-            if folder is None:
-                place.say(f"no folder {identity.places[0]}", "no frames", "dropped")
-                continue
+            identity = clip.identity
+            place = RowPlace(report, coded.path.name, clip.row.number, identity.clip)
             try:
+                folder = tree.find(identity.places, self.trees, self.foreign)
+                if folder is None:
+                    raise UserError(f"no folder {identity.places[0]}")
                 found = opened.get(folder) or open_folder(folder)
-                opened[folder] = found
             except UserError as error:
                 place.say(str(error), "no frames", "dropped")
                 continue
+            opened[folder] = found
             interval = locate_interval(clip.interval, found, self.first_frame, place)
             if interval is not None:
                 annotation = replace(clip.annotation, interval=interval)
-                entries.append(Entry(annotation, folder, len(found.numbers), row))
+                count, row = len(found.numbers), clip.row.number
+                entries.append(Entry(annotation, folder, count, row, found.first))
         return entries
-
-
-def _compare(coded: _Coded, others: _Coded, report: Report) -> None:
-    """Report where two sheets of one corpus disagree; the first is used."""
-    file, other = coded.path.name, others.path.name
-    for name, clip in coded.clips.items():
-        if name not in others.clips:
-            report.add(file, clip.row.number, name, f"not in {other}", "noted")
-            continue
-        theirs = others.clips[name].row.values
-        for column, value in clip.row.values.items():
-            # An empty cell is no contradiction.
-            if value and theirs.get(column) and value != theirs[column]:
-                why = f"{other} says {theirs[column]}; {file} is used"
-                report.add(file, clip.row.number, f"{name}: {column} {value}", why, "noted")
-    for name in others.clips.keys() - coded.clips.keys():
-        report.add(other, others.clips[name].row.number, name, f"not in {file}", "dropped")
 
 
 def load_class(name: str) -> type[Corpus]:

@@ -8,6 +8,7 @@ in MEGC2019's list either.
 from __future__ import annotations
 
 from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.people import clip_name, subject_number
 from deft_llm.corpora.reading import Identity, PublishedCounts
 from deft_llm.corpora.sheets import CASME_COLUMNS, Sheet, SheetRow
 
@@ -39,7 +40,7 @@ CASME2/
         },
     )
     sheet = Sheet(
-        ("CASME2-coding*.xlsx", "CASME2-coding*.xls", "CASME2-coding*.csv"),
+        ("CASME2-coding*", "CASME II-coding*"),
         CASME_COLUMNS,
     )
     emotions = {
@@ -50,9 +51,13 @@ CASME2/
         )
     }
 
+    trees = ("CASME2_RAW_selected", "CASME2-RAW", "CASME2_RAW", "Cropped")
+
     def identify(self, row: SheetRow) -> Identity:
         """Subject "sub01", clip "sub01_EP02_01f"."""
-        subject = f"sub{row['subject'].removeprefix('sub').zfill(2)}"
-        inside = f"{subject}/{row['clip']}"
-        places = (f"CASME2_RAW_selected/{inside}", inside, f"*/{inside}", f"*/*/{inside}")
-        return Identity(subject, f"{subject}_{row['clip']}", places)
+        number, clip = subject_number(row["subject"]), clip_name(row["clip"])
+        subject = f"sub{number:02d}"
+        # Clips of different subjects have the same names, so the subject is part of the path.
+        people = (subject, f"s{number}", str(number), f"subject{number}")
+        places = (*(f"{name}/{clip}" for name in people), f"{subject}_{clip}")
+        return Identity(subject, f"{subject}_{clip}", places)

@@ -9,6 +9,7 @@ frames after the apex; they are kept as coded.
 from __future__ import annotations
 
 from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.people import canonical, clip_name, subject_number
 from deft_llm.corpora.reading import Identity, PublishedCounts
 from deft_llm.corpora.sheets import Sheet, SheetRow
 
@@ -24,13 +25,13 @@ class Casme3(Corpus):
     tree = """
 CASME3/
   annotation/cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx
-  data/spNO.1/a/color/355.jpg
+  data/spNO.1/a/color/355.jpg      (or Part_A_ME_clip/frame/spNO.1_a_355/355.jpg)
 """
     fps = 30.0
     schemes = ("3", "4", "7")
     published = PublishedCounts(860)
     sheet = Sheet(
-        ("cas(me)3_part_A_ME*.xlsx", "casme3*.xlsx", "cas(me)3_part_A_ME*.csv"),
+        ("cas(me)3_part_A_ME*", "casme3*"),
         {
             "subject": ("Subject",),
             "clip": ("Filename",),
@@ -51,9 +52,15 @@ CASME3/
         "others": "others",
     }
 
+    foreign = frozenset({"depth"})
+
     def identify(self, row: SheetRow) -> Identity:
         """Subject "spNO.1", clip "spNO.1_a_355": video and onset (videos have several)."""
-        subject, video = row["subject"], row["clip"]
-        inside = f"{subject}/{video}/color"
-        places = (f"data/{inside}", inside, f"*/{inside}", f"*/*/{inside}")
-        return Identity(subject, f"{subject}_{video}_{row['onset']}", places)
+        number, video = subject_number(row["subject"]), canonical(clip_name(row["clip"]))
+        onset = row["onset"].removesuffix(".0")
+        subject = f"spNO.{number}"
+        clip = f"{subject}_{video}_{onset}"
+        inside = [f"{name}{number}/{video}" for name in ("spNO.", "spNO", "sp", "sub", "s", "")]
+        # The long videos first: they hold the face at rest before the onset.
+        places = (*(f"{place}/color" for place in inside), clip, *inside)
+        return Identity(subject, clip, places)

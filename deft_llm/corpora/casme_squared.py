@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.people import clip_name, subject_key
 from deft_llm.corpora.reading import Identity, PublishedCounts
 from deft_llm.corpora.sheets import Sheet, SheetRow, as_text, read_cells
 from deft_llm.errors import UserError
@@ -32,7 +33,7 @@ CASME_squared/
     schemes = ("3", "4")
     published = PublishedCounts(57)
     sheet = Sheet(
-        ("CAS(ME)*code_final*.xlsx", "code_final.xlsx"),
+        ("CAS(ME)*code_final*", "code_final"),
         {
             name: (name,)
             for name in (
@@ -42,31 +43,35 @@ CASME_squared/
         },
         header=False,
     )
+    trees = ("rawpic",)
     emotions = {name: name for name in ("positive", "negative", "surprise", "others")}
 
     def rows(self, path: Path) -> list[SheetRow]:
         """The rows of micro-expressions; also reads the two worksheets with naming rules."""
+        rules = {rule: read_cells(path, rule) for rule in ("naming rule1", "naming rule2")}
+        for (rule, lines), width in zip(rules.items(), (3, 2), strict=True):
+            if any(len(line) < width for line in lines):
+                raise UserError(f"{path}: worksheet {rule!r} has no {width} columns; copy it again")
         # Rule 1: subject in the sheet ("1") -> number in folder names ("15").
         self._people = {
-            as_text(line[2]): re.sub(r"\D", "", as_text(line[0]))
-            for line in read_cells(path, "naming rule1")
+            subject_key(as_text(line[2])): re.sub(r"\D", "", as_text(line[0]))
+            for line in rules["naming rule1"]
         }
         # Rule 2: film in the sheet ("anger1") -> its four-digit code in folder names.
         self._films = {
-            as_text(line[1]): as_text(line[0]).zfill(4) for line in read_cells(path, "naming rule2")
+            as_text(line[1]).casefold(): as_text(line[0]).zfill(4) for line in rules["naming rule2"]
         }
         return [r for r in super().rows(path) if r["type"].lower().startswith("micro")]
 
     def identify(self, row: SheetRow) -> Identity:
         """Subject "s15", clip "s15_anger1_1": film, then the number of the expression in it."""
-        number = self._people.get(row["subject"])
-        film = row["clip"].split("_")[0]
+        number, clip = self._people.get(subject_key(row["subject"])), clip_name(row["clip"])
+        film = clip.split("_")[0].casefold()
         if not number or film not in self._films:
             raise UserError(
                 f"subject {row['subject']!r}, clip {row['clip']!r}: not in the naming rules"
             )
         if row["onset"] == "0":
             raise UserError(f"clip {row['clip']!r} of subject {number}: onset 0, before the video")
-        inside = f"s{number}/{number}_{self._films[film]}*"
-        places = (f"rawpic/{inside}", f"rawpic/rawpic/{inside}", f"*/{inside}")
-        return Identity(f"s{number}", f"s{number}_{row['clip']}", places)
+        video = f"{number}_{self._films[film]}*"
+        return Identity(f"s{number}", f"s{number}_{clip}", (f"s{number}/{video}", video))

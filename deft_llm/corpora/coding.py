@@ -8,20 +8,39 @@ The rules are our own; the report lists each use:
 - onset before the first frame: the first frame;
 - "R12 or R14": the first; ``ref(...)``: omitted, because it did not move; an unreadable code: no
   AUs;
-- emotion in another spelling: accepted if only case differs; otherwise the row is dropped.
+- emotion in another spelling: accepted if only case differs, or as the adjective or the Chinese
+  word of the same emotion; otherwise the row is dropped;
+- a date, which a spreadsheet makes of "8-4": a frame number if the date is one, else not coded; a
+  row whose clip or subject became a date is dropped.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from deft_llm import facs
 from deft_llm.clip import Interval
+from deft_llm.corpora.people import is_date
 from deft_llm.corpora.report import Action, Report
-from deft_llm.corpora.sheets import FRAME_FIELDS, SheetRow, frame_number
+from deft_llm.corpora.sheets import FRAME_FIELDS, SheetRow, frame_number, number_of_date
 from deft_llm.errors import UserError
+
+#: What people write for an emotion.
+_OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
+    "anger": ("angry", "愤怒", "生气"),
+    "contempt": ("contemptuous", "轻蔑", "蔑视"),
+    "disgust": ("disgusted", "disgusting", "厌恶"),
+    "fear": ("fearful", "afraid", "恐惧", "害怕"),
+    "happiness": ("happy", "高兴", "快乐"),
+    "sadness": ("sad", "悲伤", "难过"),
+    "surprise": ("surprised", "惊讶", "吃惊"),
+    "repression": ("repressed", "压抑"),
+    "others": ("other", "其他", "其它"),
+}
+_WORDS = {word: emotion for emotion, words in _OTHER_WORDS.items() for word in (emotion, *words)}
 
 
 @dataclass(frozen=True)
@@ -45,8 +64,11 @@ def read_interval(row: SheetRow, place: RowPlace, first_frame: int) -> Interval 
         try:
             numbers[name] = frame_number(row[name])
         except ValueError:
-            place.say(f"{name} {row[name]!r}", "no frame number: taken as not coded", "mended")
-            numbers[name] = None
+            number = numbers[name] = number_of_date(row[name])
+            why = "no frame number: taken as not coded"
+            if number is not None:
+                why = f"a number that the spreadsheet shows as a date: {number}"
+            place.say(f"{name} {row[name]!r}", why, "mended")
     onset = numbers["onset"]
     if onset is None:
         place.say(f"onset {row['onset']!r}", "a clip without onset cannot be placed", "dropped")
@@ -81,6 +103,10 @@ def _mend_interval(
 
 def read_aus(text: str, place: RowPlace) -> tuple[str, ...]:
     """AU codes with side, in order of number; ``facs.parse_aus`` defines the grammar."""
+    if is_date(text):
+        why = "left empty (the spreadsheet made a date of the code; format the column as text)"
+        place.say(f"AUs {text!r}", why, "mended")
+        return ()
     try:
         aus = facs.parse_aus(text)
     except UserError as error:
@@ -101,6 +127,13 @@ def read_aus(text: str, place: RowPlace) -> tuple[str, ...]:
     return facs.sort_aus(chosen)
 
 
+def au_code(text: str) -> str:
+    """A coding in the notation of ``facs.parse_aus``: "AU4, AU7" -> "4+7", "4.0" -> "4"."""
+    text = re.sub(r"^(\d+)[.,]0$", r"\1", text)
+    text = re.sub(r"\bAU\s*(?=\d)", "", text, flags=re.IGNORECASE)
+    return re.sub(r"\s*[,;、]\s*", "+", text).strip("+ ")
+
+
 def read_emotion(text: str, emotions: Mapping[str, str], place: RowPlace) -> str:
     """Translate the corpus's word for an emotion.
 
@@ -113,6 +146,10 @@ def read_emotion(text: str, emotions: Mapping[str, str], place: RowPlace) -> str
     if same:
         place.say(f"emotion {text!r}", f"read as {same[0]!r}", "mended")
         return emotions[same[0]]
+    meant = _WORDS.get(text.casefold())
+    if meant is not None and meant in emotions.values():
+        place.say(f"emotion {text!r}", f"read as {meant!r}", "mended")
+        return meant
     near = get_close_matches(text, emotions, n=1)
     hint = f", the nearest is {near[0]!r}" if near else ""
     raise UserError(f"emotion {text!r} is none of {', '.join(emotions)}{hint}")

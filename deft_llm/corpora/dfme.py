@@ -8,6 +8,7 @@ so annotations have none. Parts released for challenges have fewer clips.
 from __future__ import annotations
 
 from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.people import clip_name, subject_key
 from deft_llm.corpora.reading import Identity, PublishedCounts
 from deft_llm.corpora.sheets import Sheet, SheetRow
 
@@ -27,7 +28,7 @@ DFME/
     schemes = ("3", "7-dfme")
     published = PublishedCounts(7526, 671)
     sheet = Sheet(
-        ("training_full*.xlsx", "DFME*.xlsx", "DFME*.csv", "dfme*.xlsx", "dfme*.csv"),
+        ("training_full*", "DFME*"),
         {
             "subject": ("Subject", "subject_id"),
             "clip": ("Filename", "file_name"),
@@ -40,6 +41,7 @@ DFME/
         # The AU column is optional; the name of the sheet ("with_AU") suggests others without it.
         frozenset({"subject", "clip", "onset", "apex", "offset", "emotion"}),
     )
+    trees = ("DFME_train",)
     emotions = {
         name: name
         for name in (
@@ -50,10 +52,5 @@ DFME/
 
     def identify(self, row: SheetRow) -> Identity:
         """Subject "dfme_1"; the clip has the name of its folder."""
-        clip = row["clip"]
-        places = (f"DFME_train/{clip}", clip, f"*/{clip}", f"*/*/{clip}")
-        return Identity(f"dfme_{row['subject']}", clip, places)
-
-    def aus_text(self, row: SheetRow) -> str:
-        """The AUs of a row, which are separated by commas or by "+"."""
-        return row["aus"].replace(",", "+").replace("AU", "")
+        clip = clip_name(row["clip"])
+        return Identity(f"dfme_{subject_key(row['subject'])}", clip, (clip,))

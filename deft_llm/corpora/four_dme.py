@@ -12,6 +12,7 @@ import re
 from deft_llm import facs
 from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.coding import RowPlace, read_emotion
+from deft_llm.corpora.people import clip_name, subject_key
 from deft_llm.corpora.reading import Identity
 from deft_llm.corpora.sheets import Sheet, SheetRow
 
@@ -30,7 +31,7 @@ class FourDme(Corpus):
     fps = 60.0
     schemes = ("3", "4")
     sheet = Sheet(
-        ("4DME_Labelling_Micro*.xlsx", "4DME_Labelling_Micro*.csv"),
+        ("4DME_Labelling_Micro*",),
         {
             "subject": ("sub_ID",),
             "clip": ("fold_name",),
@@ -41,6 +42,8 @@ class FourDme(Corpus):
             "emotion": ("Emotion",),
         },
     )
+    trees = ("gray_micro",)
+    foreign = frozenset({"rgb", "color", "colour", "depth", "macro"})
     emotions = {
         "Positive": "positive",
         "Negative": "negative",
@@ -51,10 +54,8 @@ class FourDme(Corpus):
 
     def identify(self, row: SheetRow) -> Identity:
         """Subject "4dme_01", since other corpora have an "s01"; clip named like its folder."""
-        inside = f"{row['subject']}/{row['clip']}"
-        flat = row["clip"]
-        places = (f"gray_micro/{inside}", f"gray_micro/{flat}", inside, f"*/{inside}", f"*/{flat}")
-        return Identity(f"4dme_{row['subject']}", row["clip"], places)
+        clip = clip_name(row["clip"])
+        return Identity(f"4dme_{subject_key(row['subject']).zfill(2)}", clip, (clip,))
 
     def aus_text(self, row: SheetRow) -> str:
         """From "AU4+AU7(k)" to "4": AUs marked (k) are held through the clip and do not move."""

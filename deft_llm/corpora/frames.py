@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,52 +29,57 @@ class FrameFolder:
 
     Attributes:
         path: The folder.
-        numbers: The number in each file's name, in reading order.
+        numbers: The number in each frame's name, in reading order.
+        first: Index of the first frame among the folder's images, which may begin with others.
+        strays: Images that are no frames, such as an overview.
     """
 
     path: Path
     numbers: tuple[int, ...]
-
-
-def number_of(name: str) -> int | None:
-    """The frame number in a file's stem: the last group of digits ("006_05562" -> 5562)."""
-    digits = re.findall(r"\d+", name)
-    return int(digits[-1]) if digits else None
+    first: int = 0
+    strays: tuple[str, ...] = ()
 
 
 def open_folder(path: Path) -> FrameFolder:
     """List a folder of frames.
 
     Raises:
-        UserError: If it holds no image, or images without increasing numbers.
+        UserError: If it holds no image, images without increasing numbers, or images of two kinds.
     """
     files = list_frames(path)
-    numbers = [number_of(file.stem) for file in files]
-    known = [n for n in numbers if n is not None]
-    if len(known) < len(files) or any(b <= a for a, b in pairwise(known)):
+    kinds: dict[str, list[int]] = defaultdict(list)
+    for index, file in enumerate(files):
+        kinds[re.sub(r"\d+", "#", file.stem.casefold())].append(index)
+    # Frames are named alike but for their number; whatever else there is must be rare.
+    frames, *others = sorted(kinds.values(), key=len, reverse=True)
+    if others and 2 * len(others[0]) > len(frames):
+        one, two = (files[kind[0]].name for kind in (frames, others[0]))
+        raise UserError(f"{path}: images of two kinds, such as {one} and {two}; expected one clip")
+    numbers = _numbers([files[index].stem for index in frames])
+    if numbers is None:
         raise UserError(f"{path}: file names without increasing frame numbers; expected one each")
-    return FrameFolder(path, tuple(known))
+    strays = [index for kind in others for index in kind]
+    for index in strays:
+        # Frames are read by their place among the images, so they have to follow each other.
+        if frames[0] < index < frames[-1]:
+            raise UserError(f"{path}: {files[index].name} lies between the frames; remove it")
+    names = tuple(files[index].name for index in sorted(strays))
+    return FrameFolder(path, numbers, frames[0], names)
 
 
-def find_folder(bases: Iterable[Path], places: Iterable[str]) -> Path | None:
-    """The first of `places` (globs relative to a base) that is a folder."""
-    for base in bases:
-        for place in places:
-            # Test plain paths directly; globbing is slow in large corpora.
-            if not any(char in place for char in "*?["):
-                if (base / place).is_dir():
-                    return base / place
-                continue
-            for found in sorted(base.glob(place)):
-                if found.is_dir():
-                    return found
+def _numbers(stems: Sequence[str]) -> tuple[int, ...] | None:
+    """Frame numbers: the last group of digits that increases ("reg_img46_224x224" -> 46)."""
+    groups = [[int(digits) for digits in re.findall(r"\d+", stem)] for stem in stems]
+    for column in reversed(list(zip(*groups, strict=True))):
+        if all(a < b for a, b in pairwise(column)):
+            return column
     return None
 
 
 def locate_interval(
     interval: Interval, folder: FrameFolder, first_frame: int, place: RowPlace
 ) -> Interval | None:
-    """The interval as indices into the sorted folder, from 0.
+    """The interval as indices into the folder's sorted images, from 0.
 
     Args:
         interval: In the sheet's frame numbers.
@@ -85,6 +91,8 @@ def locate_interval(
         The interval, or None if a frame is missing.
     """
     numbers = folder.numbers
+    for name in folder.strays:
+        place.say(f"{name} in {folder.path.name}", "no frame: left aside", "noted")
     # Two known inconsistencies: a folder counted from 0 where the sheet counts from 1, and a folder
     # with exactly the coded frames, renumbered.
     shift = 0
@@ -92,7 +100,7 @@ def locate_interval(
         shift = -1
         place.say(f"{folder.path.name} starts at frame 0", "frames counted from 0 there", "mended")
     elif (
-        interval.onset > numbers[-1] or interval.offset < numbers[0]
+        interval.offset > numbers[-1] + _SLACK or interval.onset < numbers[0] - _SLACK
     ) and interval.offset - interval.onset + 1 == len(numbers):
         shift = numbers[0] - interval.onset
         place.say(
@@ -113,7 +121,7 @@ def locate_interval(
             return None
         if numbers[index] != number:
             place.say(f"no file for {name} {number}", f"frame {numbers[index]}", "mended")
-        found.append(index)
+        found.append(folder.first + index)
     return Interval(*found)
 
 

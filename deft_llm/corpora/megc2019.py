@@ -9,15 +9,17 @@ published, and the check of counts reports it.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
 from deft_llm import facs
 from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.casme2 import Casme2
+from deft_llm.corpora.people import clip_name, subject_number
 from deft_llm.corpora.reading import Entry, Identity, PublishedCounts, Reading
 from deft_llm.corpora.report import Report
-from deft_llm.corpora.samm import Samm
+from deft_llm.corpora.samm import Samm, names_of
 from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet
 from deft_llm.corpora.smic import SmicHs
 from deft_llm.errors import UserError
@@ -49,7 +51,7 @@ MEGC2019/
     # Published clips of each part; they sum to 442.
     parts: ClassVar[dict[str, int]] = {"casme2": 145, "smic": 164, "samm": 133}
     sheet = Sheet(
-        ("combined_3class_gt.csv", "combined_3class*.xlsx"),
+        ("combined_3class*",),
         {name: (name,) for name in ("dataset", "subject", "clip", "class")},
         header=False,
     )
@@ -57,13 +59,13 @@ MEGC2019/
 
     def identify(self, row: SheetRow) -> Identity:
         """Subject and clip as the part's own reader names them."""
-        subject, clip = row["subject"], row["clip"]
-        if row["dataset"] == "casme2":
-            # Accept "1" and "sub01": ids have to equal those of the part's reader.
-            subject = f"sub{subject.removeprefix('sub').zfill(2)}"
+        # Ids have to equal those of the part's reader, however the list spells them.
+        clip = clip_name(row["clip"])
+        if _dataset(row) == "casme2":
+            subject = f"sub{subject_number(row['subject']):02d}"
             return Identity(subject, f"{subject}_{clip}", ())
-        if row["dataset"] == "samm":
-            return Identity(subject.zfill(3), clip, ())
+        if _dataset(row) == "samm":
+            return Identity(*names_of(row), ())
         return Identity(*SmicHs.names(clip)[:2], ())
 
     def read(self, frames: bool = True) -> Reading:
@@ -103,13 +105,23 @@ MEGC2019/
             return None
         listed: dict[str, dict[str, str]] = {name: {} for name, _, _ in _PARTS}
         for row in read_sheet(path, self.sheet):
-            if row["dataset"] not in listed or row["class"] not in self.emotions:
+            dataset, label = _dataset(row), row["class"].removesuffix(".0")
+            if dataset not in listed or label not in self.emotions:
                 raise UserError(
                     f"{path}, row {row.number}: dataset {row['dataset']!r}, class {row['class']!r};"
                     f" expected one of {', '.join(listed)} and of {', '.join(self.emotions)}"
                 )
-            listed[row["dataset"]][self.identify(row).clip] = self.emotions[row["class"]]
+            try:
+                listed[dataset][self.identify(row).clip] = self.emotions[label]
+            except UserError as error:
+                raise UserError(f"{path}, row {row.number}: {error}") from None
         return listed
+
+
+def _dataset(row: SheetRow) -> str:
+    """The key of a part, from names like "CASME II", "SMIC-HS" and "samm"."""
+    name = re.sub(r"[^a-z0-9]", "", row["dataset"].casefold())
+    return {"casmeii": "casme2", "smichs": "smic"}.get(name, name)
 
 
 def _belongs(name: str, entry: Entry) -> bool:

@@ -5,9 +5,13 @@ No real sheet was available: columns and folders follow public descriptions and 
 
 from __future__ import annotations
 
+import re
+
 from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.people import clip_name, subject_number
 from deft_llm.corpora.reading import Identity, PublishedCounts
 from deft_llm.corpora.sheets import CASME_COLUMNS, Sheet, SheetRow
+from deft_llm.errors import UserError
 
 
 class Mmew(Corpus):
@@ -39,7 +43,7 @@ MMEW/
         },
     )
     sheet = Sheet(
-        ("MMEW_Micro_Exp*.xlsx", "MMEW_Micro_Exp*.csv"),
+        ("MMEW_Micro_Exp*",),
         CASME_COLUMNS,
     )
     emotions = {
@@ -50,11 +54,13 @@ MMEW/
         )
     }
 
+    trees = ("Micro_Expression",)
+    foreign = frozenset({"macro"})
+
     def identify(self, row: SheetRow) -> Identity:
         """Subject "S01"; the clip keeps its name."""
-        subject = f"S{row['subject'].upper().removeprefix('S').zfill(2)}"
-        # In both known layouts the emotion is part of the path.
-        kind, clip = row["emotion"].lower(), row["clip"]
-        tails = (f"{kind}/{clip}", f"{subject}/{kind}/{clip}", f"{subject}/{clip}")
-        heads = ("Micro_Expression/", "MMEW/Micro_Expression/", "*/Micro_Expression/", "")
-        return Identity(subject, clip, tuple(head + tail for head in heads for tail in tails))
+        number, clip = subject_number(row["subject"]), clip_name(row["clip"])
+        own = re.match(r"S(\d+)-", clip, re.IGNORECASE)
+        if own and int(own[1]) != number:
+            raise UserError(f"clip {clip!r} in a row of subject {number}")
+        return Identity(f"S{number:02d}", clip, (clip,))

@@ -19,7 +19,7 @@ class Identity:
     Attributes:
         subject: Unique over all corpora as the field writes it ("sub01", "006", "s01").
         clip: Unique in the corpus.
-        places: Folders that may hold the frames, relative to the corpus folder (globs).
+        places: Ends of the path of the folder with the frames, for ``FrameTree.find``.
     """
 
     subject: str
@@ -32,17 +32,19 @@ class Entry:
     """One clip of a corpus.
 
     Attributes:
-        annotation: Its coding. The interval counts the files of `folder` from 0; without a folder
+        annotation: Its coding. The interval counts the images of `folder` from 0; without a folder
             it counts from the corpus's first frame number.
         folder: Folder of frames, or None if frames were not requested.
         frames: Number of frames in the folder.
         row: Row of the sheet, from 1; 0 if the corpus has no sheet.
+        first: Index of the first frame among the folder's images.
     """
 
     annotation: Annotation
     folder: Path | None = None
     frames: int = 0
     row: int = 0
+    first: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,10 @@ descriptions. Of 32 participants, 29 have a coded micro-expression.
 
 from __future__ import annotations
 
+import re
+
 from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.people import clip_name, subject_number
 from deft_llm.corpora.reading import Identity, PublishedCounts
 from deft_llm.corpora.sheets import Sheet, SheetRow
 from deft_llm.errors import UserError
@@ -22,7 +25,7 @@ SAMM_EMOTIONS = {
     "Other": "others",
 }
 MICRO_SHEET = Sheet(
-    ("SAMM*Micro_FACS_Codes*.xlsx", "SAMM*Micro_FACS_Codes*.xls", "SAMM*Micro_FACS_Codes*.csv"),
+    ("SAMM*Micro_FACS_Codes*",),
     {
         "subject": ("Subject",),
         "clip": ("Filename",),
@@ -35,17 +38,20 @@ MICRO_SHEET = Sheet(
 )
 
 
-def subject_of(row: SheetRow) -> str:
-    """The subject as three digits, the form in clip names.
+def names_of(row: SheetRow) -> tuple[str, str]:
+    """Subject "006" and clip "006_1_2" of a row.
 
     Raises:
-        UserError: If the clip belongs to another subject.
+        UserError: If the clip has another form, or belongs to another subject.
     """
-    # A numeric cell loses its leading zeros.
-    subject = row["subject"].zfill(3)
-    if not row["clip"].startswith(f"{subject}_"):
-        raise UserError(f"clip {row['clip']!r} in a row of subject {subject}")
-    return subject
+    number, clip = subject_number(row["subject"]), clip_name(row["clip"])
+    # Numeric cells lose their leading zeros.
+    found = re.fullmatch(r"0*(\d+)_0*(\d+)_0*(\d+)", clip)
+    if not found:
+        raise UserError(f"clip {clip!r} is no name like 006_1_2")
+    if int(found[1]) != number:
+        raise UserError(f"clip {clip!r} in a row of subject {number:03d}")
+    return f"{number:03d}", f"{number:03d}_{found[2]}_{found[3]}"
 
 
 class Samm(Corpus):
@@ -71,6 +77,5 @@ SAMM/
 
     def identify(self, row: SheetRow) -> Identity:
         """Subject "006", clip "006_1_2"."""
-        subject = subject_of(row)
-        inside = f"{subject}/{row['clip']}"
-        return Identity(subject, row["clip"], (inside, f"SAMM/{inside}", f"*/{inside}"))
+        subject, clip = names_of(row)
+        return Identity(subject, clip, (f"{subject}/{clip}", clip))

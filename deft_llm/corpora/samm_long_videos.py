@@ -8,13 +8,15 @@ of -1 is not coded. The number of micro-expressions, 159, follows from published
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.coding import RowPlace, read_emotion
 from deft_llm.corpora.reading import Identity, PublishedCounts
-from deft_llm.corpora.samm import MICRO_SHEET, SAMM_EMOTIONS, subject_of
+from deft_llm.corpora.samm import MICRO_SHEET, SAMM_EMOTIONS, names_of
 from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet
+from deft_llm.errors import UserError
 
 
 class SammLongVideos(Corpus):
@@ -33,7 +35,7 @@ SAMM_Long_Videos/
     schemes = ("3", "4", "5-samm")
     published = PublishedCounts(159)
     sheet = Sheet(
-        ("SAMM_LongVideos*.xlsx", "SAMM_LongVideos*.csv"),
+        ("SAMM_LongVideos*",),
         {
             "subject": ("Subject",),
             "clip": ("Filename",),
@@ -45,28 +47,36 @@ SAMM_Long_Videos/
         },
     )
     emotions = SAMM_EMOTIONS
+    trees = ("SAMM_longvideos",)
 
     def rows(self, path: Path) -> list[SheetRow]:
         """The rows of micro-expressions; also reads SAMM's own sheet."""
-        found = [p for pattern in MICRO_SHEET.patterns for p in sorted(path.parent.glob(pattern))]
-        codes = read_sheet(found[-1], MICRO_SHEET) if found else []
-        self._codes = {row["clip"]: row for row in codes}
+        found = sorted(p for p in path.parent.iterdir() if MICRO_SHEET.is_name(p))
+        self._codes = _by_clip(read_sheet(found[-1], MICRO_SHEET)) if found else {}
         return [r for r in super().rows(path) if r["type"].lower().startswith("micro")]
 
     def identify(self, row: SheetRow) -> Identity:
         """Subject "006", clip "006_1_2" in the video "006_1"."""
-        subject = subject_of(row)
+        subject, clip = names_of(row)
         # Clip 006_1_2 is the second expression in video 006_1.
-        video = "_".join(row["clip"].split("_")[:2])
-        places = (f"SAMM_longvideos/{video}", video, f"*/{video}")
-        return Identity(subject, row["clip"], places)
+        return Identity(subject, clip, (clip.rpartition("_")[0],))
 
     def emotion(self, row: SheetRow, place: RowPlace) -> str | None:
         """The emotion in SAMM's sheet; differences between the two sheets are reported."""
-        code = self._codes.get(row["clip"])
+        code = self._codes.get(names_of(row)[1])
         if code is None:
             place.say("not in SAMM's own sheet", "no emotion, AUs alone", "noted")
             return None
         if row["aus"] != code["aus"]:
             place.say(f"AUs {row['aus']!r}", f"SAMM's own sheet says {code['aus']!r}", "noted")
         return read_emotion(code["emotion"], self.emotions, place)
+
+
+def _by_clip(rows: list[SheetRow]) -> dict[str, SheetRow]:
+    """The rows of SAMM's own sheet that name a clip."""
+    found = {}
+    for row in rows:
+        # A row that cannot be read is no coding; SAMM's own reader says so.
+        with suppress(UserError):
+            found[names_of(row)[1]] = row
+    return found

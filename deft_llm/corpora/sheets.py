@@ -1,26 +1,31 @@
 """Official sheets: find the header and each column by its name, and report what does not fit.
 
-The order of columns does not matter. A sheet whose values are shifted against their headers (a cell
-inserted or deleted) is refused with the column's name, because a guess would mislabel faces.
+The order of columns does not matter, and neither do worksheet, delimiter and encoding
+(``cells.py``). A sheet whose values are shifted against their headers (a cell inserted or deleted)
+is refused with the column's name, because a guess would mislabel faces.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
+from deft_llm.corpora.cells import SUFFIXES, Cells, Table, as_text, tables
+from deft_llm.corpora.headers import Header, find_header
+from deft_llm.corpora.people import is_date
 from deft_llm.errors import UserError
 
-Cells = list[list[Any]]
 FRAME_FIELDS = ("onset", "apex", "offset")
 #: Cell values that mean "frame not coded".
 NOT_CODED = frozenset({"", "/", "-", "-1", "nan", "none", "?"})
+# A text cell may hold "12.0" or "12,0", left over from a spreadsheet's decimal number; "1,000" is
+# one or a thousand, so it is not read.
+_WHOLE = re.compile(r"(-?\d+)(?:[.,]0{1,2})?")
 #: Columns of CASME II's sheet and of sheets modelled on it.
 CASME_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "subject": ("Subject",),
@@ -38,23 +43,27 @@ class Sheet:
     """Layout of one official sheet.
 
     Attributes:
-        patterns: File names (globs), searched for in the corpus folder.
+        patterns: File names without suffix (globs), searched for in the corpus folder.
         columns: Field -> possible headers. Without a header row, fields are in column order.
         required: Fields whose column must exist; all by default.
-        worksheet: Name of the worksheet; the first by default.
         header: False for a sheet without a header row.
     """
 
     patterns: tuple[str, ...]
     columns: Mapping[str, tuple[str, ...]]
     required: frozenset[str] = field(default=frozenset())
-    worksheet: str | None = None
     header: bool = True
 
     @property
     def needed(self) -> frozenset[str]:
         """Fields whose column must exist."""
         return self.required or frozenset(self.columns)
+
+    def is_name(self, path: Path) -> bool:
+        """Whether a file can be this sheet; case, blanks and underscores do not matter."""
+        key = _name_key(path.stem)
+        known = (re.escape(_name_key(name)).replace(r"\*", ".*") for name in self.patterns)
+        return path.suffix.lower() in SUFFIXES and any(re.fullmatch(k, key) for k in known)
 
 
 @dataclass(frozen=True)
@@ -74,20 +83,25 @@ class SheetRow:
 
 
 def read_sheet(path: Path, sheet: Sheet) -> list[SheetRow]:
-    """Rows of a sheet, without empty ones.
+    """Rows of a sheet, without empty ones, from the worksheet that has the columns.
 
     Args:
-        path: An .xlsx, .xls or .csv file.
+        path: A workbook, or text with delimiters.
         sheet: Its layout.
 
     Raises:
         UserError: If the file cannot be read, a column is missing, or columns are shifted.
     """
-    cells = read_cells(path, sheet.worksheet)
-    first, columns = _find_columns(path, cells, sheet)
+    found = [(table, find_header(table.cells, sheet.columns)) for table in tables(path)]
+    # The first of those with the most columns. A text file is one column at wrong delimiters.
+    table, header = max(found, key=lambda pair: len(pair[1].columns))
+    if not sheet.needed <= header.columns.keys():
+        if sheet.header:
+            raise _missing_column(path, table, header, sheet)
+        table, header = _by_position(path, [table for table, _ in found], sheet)
     rows = [
-        SheetRow(number, {name: as_text(_cell(line, k)) for name, k in columns.items()})
-        for number, line in enumerate(cells[first:], first + 1)
+        SheetRow(number, {name: as_text(_cell(line, k)) for name, k in header.columns.items()})
+        for number, line in enumerate(table.cells[header.rows :], header.rows + 1)
     ]
     rows = [row for row in rows if any(row[name] for name in sheet.needed)]
     if not rows:
@@ -99,50 +113,19 @@ def read_sheet(path: Path, sheet: Sheet) -> list[SheetRow]:
 def read_cells(path: Path, worksheet: str | None = None) -> Cells:
     """All cells of one worksheet, with the types of the file.
 
+    Args:
+        path: A workbook, or text with commas.
+        worksheet: Its name, whatever its case and blanks; the first worksheet by default.
+
     Raises:
         UserError: If the file cannot be read or has no such worksheet.
     """
-    import pandas as pd  # here, because the import is slow
-
-    kind = path.suffix.lower()
-    try:
-        if kind == ".csv":
-            frame = pd.read_csv(
-                # As text, so that "06" keeps its zero; blank lines stay, so that row numbers are
-                # those of the file.
-                path,
-                header=None,
-                dtype=str,
-                keep_default_na=False,
-                skip_blank_lines=False,
-            )
-        else:
-            frame = pd.read_excel(
-                path,
-                sheet_name=worksheet or 0,
-                header=None,
-                dtype=object,
-                keep_default_na=False,
-            )
-    except ImportError as error:
-        raise UserError(
-            f"{path}: reading {kind} needs a package that is not installed ({error}); "
-            "pip install 'deft-llm[corpora]', or save the sheet as .csv"
-        ) from error
-    except (ValueError, KeyError, OSError, SyntaxError, BadZipFile) as error:
-        # The XML parser raises SyntaxError on a damaged .xlsx.
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not readable as a sheet ({reason}); copy it again") from error
-    return [list(line) for line in frame.itertuples(index=False)]
-
-
-def as_text(cell: Any) -> str:
-    """A cell as text: 12.0 -> "12", NaN and None -> ""."""
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return ""
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    return str(cell).strip()
+    found = list(tables(path))
+    for table in found:
+        if worksheet is None or _name_key(table.name) == _name_key(worksheet):
+            return table.cells
+    names = ", ".join(repr(table.name) for table in found)
+    raise UserError(f"{path}: no worksheet {worksheet!r}, only {names}; copy the sheet again")
 
 
 def frame_number(text: str) -> int | None:
@@ -151,53 +134,57 @@ def frame_number(text: str) -> int | None:
     Raises:
         ValueError: For any other text.
     """
-    # A text cell may hold "12.0", left over from a spreadsheet's float.
-    return None if text.lower() in NOT_CODED else int(text.removesuffix(".0"))
+    if text.lower() in NOT_CODED:
+        return None
+    found = _WHOLE.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is no frame number")
+    return int(found[1])
+
+
+def number_of_date(text: str) -> int | None:
+    """The number that a spreadsheet shows as a date, or None for a date that somebody wrote.
+
+    Numbers formatted as dates count days from 1900; who writes "8-4" gets a date of these years.
+    """
+    if not is_date(text):
+        return None
+    day = date.fromisoformat(text[:10])
+    if 2000 <= day.year <= 2040:
+        return None
+    days = (day - date(1899, 12, 30)).days
+    # Spreadsheets know a 29 February 1900, so that earlier numbers are one lower.
+    return days - 1 if days <= 60 else days
 
 
 def _cell(line: Sequence[Any], k: int) -> Any:
     return line[k] if k < len(line) else None
 
 
-def _key(header: Any) -> str:
-    # Releases of a sheet differ in case, blanks, underscores and quotes of their headers.
-    return re.sub(r"[\s_'\"]+", "", as_text(header)).casefold()
+def _name_key(name: str) -> str:
+    return re.sub(r"[\s_^-]+", "", name).casefold()
 
 
-def _find_columns(path: Path, cells: Cells, sheet: Sheet) -> tuple[int, dict[str, int]]:
-    """Index of the first row of data, and field -> column."""
-    if not sheet.header:
-        width = max((len(line) for line in cells), default=0)
-        if width < len(sheet.columns):
-            raise UserError(
-                f"{path}: {width} columns; expected {len(sheet.columns)}: "
-                f"{', '.join(sheet.columns)}"
-            )
-        return 0, {name: k for k, name in enumerate(sheet.columns)}
-    accepted = {name: {_key(h) for h in headers} for name, headers in sheet.columns.items()}
-    best: tuple[int, dict[str, int]] = (0, {})
-    # Some sheets have a preamble (SAMM explains its symbols), so the header is the row among the
-    # first 60 that matches the most columns.
-    for index, line in enumerate(cells[:60]):
-        keys = [_key(cell) for cell in line]
-        found = {
-            name: next(k for k, key in enumerate(keys) if key in names)
-            for name, names in accepted.items()
-            if names & set(keys)
-        }
-        if len(found) > len(best[1]):
-            best = (index + 1, found)
-    missing = [name for name in sheet.columns if name in sheet.needed - set(best[1])]
-    if missing:
-        wanted = sheet.columns[missing[0]]
-        headers = [as_text(c) for c in (cells[best[0] - 1] if best[0] else [])]
-        near = get_close_matches(wanted[0], [h for h in headers if h], n=1)
-        hint = f"; the nearest header is {near[0]!r}" if near else ""
-        raise UserError(
-            f"{path}: no column {wanted[0]!r}; expected the headers "
-            f"{', '.join(sheet.columns[name][0] for name in sheet.columns)}{hint}"
-        )
-    return best
+def _missing_column(path: Path, table: Table, header: Header, sheet: Sheet) -> UserError:
+    name = next(n for n in sheet.columns if n in sheet.needed - header.columns.keys())
+    wanted = sheet.columns[name][0]
+    headers = [as_text(c) for c in (table.cells[header.rows - 1] if header.rows else [])]
+    near = get_close_matches(wanted, [h for h in headers if h], n=1)
+    hint = f"; the nearest header is {near[0]!r}" if near else ""
+    return UserError(
+        f"{path}: no column {wanted!r}; expected the headers "
+        f"{', '.join(headers[0] for headers in sheet.columns.values())}{hint}"
+    )
+
+
+def _by_position(path: Path, found: list[Table], sheet: Sheet) -> tuple[Table, Header]:
+    """The first table that is wide enough, for a sheet without a header row."""
+    columns = {name: k for k, name in enumerate(sheet.columns)}
+    widths = [max((len(line) for line in table.cells), default=0) for table in found]
+    for table, width in zip(found, widths, strict=True):
+        if width >= len(columns):
+            return table, Header(0, columns)
+    raise UserError(f"{path}: {max(widths)} columns; expected {len(columns)}: {', '.join(columns)}")
 
 
 def _check_shift(path: Path, rows: list[SheetRow], sheet: Sheet) -> None:
@@ -222,5 +209,5 @@ def _is_frame(text: str) -> bool:
     try:
         frame_number(text)
     except ValueError:
-        return False
+        return is_date(text)
     return True

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from deft_llm.corpora.reading import Entry
-from deft_llm.media.frames import list_frames, read_image
+from deft_llm.media.frames import list_frames
+from deft_llm.media.pictures import read_image
 
 DPI = 100
 _TILE = 150  # px

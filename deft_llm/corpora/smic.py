@@ -10,25 +10,26 @@ VIS and NIR.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import ClassVar
 
 from deft_llm.clip import Annotation, Interval
 from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.coding import RowPlace
 from deft_llm.corpora.frames import open_folder
+from deft_llm.corpora.people import clip_name, subject_number
 from deft_llm.corpora.reading import Entry, Identity, PublishedCounts, Reading
 from deft_llm.corpora.report import Report
 from deft_llm.corpora.sheets import Sheet, SheetRow
+from deft_llm.corpora.tree import FrameTree
 from deft_llm.errors import UserError
 
 _CLIP = re.compile(r"s(\d+)_(ne|po|sur)_(\d+)")
+_KINDS = ("hs", "vis", "nir")
 
 
 def _sheet(kind: str) -> Sheet:
     return Sheet(
-        (f"SMIC-{kind}-E_annotation.xlsx", f"SMIC-{kind}-E_annotation.csv")
-        + (("smic_apex.xlsx", "smic_apex.csv") if kind == "HS" else ()),
+        (f"SMIC-{kind}-E_annotation", *(("smic_apex",) if kind == "HS" else ())),
         {
             "subject": ("Subject", "subject"),
             "clip": ("Filename", "clip"),
@@ -61,6 +62,9 @@ class Smic(Corpus):
         super().__init_subclass__()
         cls.kind, cls.name, cls.title = kind, f"smic_{kind.lower()}", f"SMIC-{kind}"
         cls.tree, cls.sheet = _tree(kind), _sheet(kind)
+        cls.trees = (f"{kind}_long", "SMIC_all_raw", "SMIC_all_cropped")
+        # All three cameras filmed clips of the same names.
+        cls.foreign = frozenset(_KINDS) - {kind.lower()}
 
     @classmethod
     def names(cls, clip: str) -> tuple[str, str, str]:
@@ -69,32 +73,18 @@ class Smic(Corpus):
         Raises:
             UserError: If the name has another form.
         """
-        match = _CLIP.fullmatch(clip)
+        match = _CLIP.fullmatch(clip.casefold())
         if match is None:
             raise UserError(f"clip {clip!r} is no name like s20_ne_01")
         subject = f"s{int(match[1]):02d}"
-        return subject, f"{subject}_{match[2]}_{match[3]}", cls.emotions[match[2]]
+        return subject, f"{subject}_{match[2]}_{int(match[3]):02d}", cls.emotions[match[2]]
 
     def identify(self, row: SheetRow) -> Identity:
         """Subject "s01", clip "s01_ne_02"; the name includes the class."""
-        return self._identify(row["clip"])
-
-    def _identify(self, clip: str) -> Identity:
-        subject, name, emotion = self.names(clip)
-        kind = self.kind
-        # Releases differ in their folders: all combinations of head and tail are tried in this
-        # order.
-        heads = (
-            *(f"{kind}_long/SMIC_{kind}_E/", f"SMIC_all_raw/{kind}/", f"SMIC_all_cropped/{kind}/"),
-            *(f"{kind}_long/SMIC-{kind}-E/{kind}/", f"{kind}/", "", "*/"),
-        )
-        tails = [
-            f"{folder}/{middle}{clip}"
-            for folder in (subject, f"s{int(subject[1:])}")
-            for middle in ("", f"micro/{emotion}/")
-        ]
-        places = tuple(dict.fromkeys(head + tail for head in heads for tail in tails))
-        return Identity(subject, name, places)
+        subject, clip, _ = self.names(clip_name(row["clip"]))
+        if subject_number(row["subject"]) != int(subject[1:]):
+            raise UserError(f"clip {clip!r} in a row of subject {row['subject']}")
+        return Identity(subject, clip, (f"{subject}/{clip}", clip))
 
     def aus_text(self, row: SheetRow) -> str:
         """Empty: SMIC has no AUs."""
@@ -102,7 +92,7 @@ class Smic(Corpus):
 
     def emotion(self, row: SheetRow, place: RowPlace) -> str | None:
         """The emotion in the clip's name."""
-        return self.names(row["clip"])[2]
+        return self.names(clip_name(row["clip"]))[2]
 
     def read(self, frames: bool = True) -> Reading:
         """Read the sheet like every corpus; without a sheet, read the folders alone."""
@@ -118,28 +108,30 @@ class Smic(Corpus):
 
     def _from_folders(self) -> Reading | None:
         """Entries from the folders; each is one expression from its first frame to its last."""
-        report, entries = Report(), []
-        for folder in self._clip_folders():
-            identity, count = self._identify(folder.name), len(open_folder(folder).numbers)
-            interval = Interval(0, (count - 1) // 2, count - 1)
+        report, entries, tree = Report(), [], FrameTree(self.root)
+        # Raw clips go on before and after the expression, so the cropped ones alone can be read.
+        for name in tree.named(_CLIP, self.foreign):
+            subject, clip, emotion = self.names(name)
+            place = f"micro/{emotion}/{clip}"
+            try:
+                folder = tree.find((place,), self.trees, self.foreign)
+                if folder is None:
+                    continue
+                found = open_folder(folder)
+            except UserError as error:
+                report.add(clip, None, str(error), "no frames", "dropped")
+                continue
+            last = found.first + len(found.numbers) - 1
+            interval = Interval(found.first, (found.first + last) // 2, last)
             annotation = Annotation(
-                *(self.name, identity.subject, identity.clip, interval),
-                emotion=self.names(folder.name)[2],
-                fps=self.fps,
+                self.name, subject, clip, interval, emotion=emotion, fps=self.fps
             )
-            entries.append(Entry(annotation, folder, count))
+            entries.append(Entry(annotation, folder, len(found.numbers), 0, found.first))
             what = f"{folder.name}: no sheet"
             report.add(str(folder), None, what, "first frame, middle, last frame", "mended")
         if not entries:
             return None
         return Reading(self.name, tuple(entries), report, self.published)
-
-    def _clip_folders(self) -> list[Path]:
-        for head in (f"SMIC_all_cropped/{self.kind}", self.kind, "."):
-            found = [p for p in self.root.glob(f"{head}/s*/micro/*/s*_*_*") if p.is_dir()]
-            if found:
-                return sorted(found, key=lambda p: p.name)
-        return []
 
 
 class SmicHs(Smic, kind="HS"):

@@ -10,7 +10,7 @@ import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,9 @@ Mode = Literal["own", "rgb", "grey", "grey16", "rgba"]
 _SHOWN = {"positive": "happiness", "negative": "disgust", "repression": "sadness"}
 #: Longest simulated clip, frames: keeps rendering fast; real clips at 200 fps are longer.
 LONGEST_CLIP = 60
+#: Number of the first face. Other simulated sets have theirs elsewhere, so that no face is shared.
+_FACES = 700_000
+_CLIPS = 1000  # seeds of one person's clips
 _MEGC_PARTS = {"casme2": "CASME2", "smic_hs": "SMIC", "samm": "SAMM"}
 
 
@@ -70,7 +73,8 @@ def write_corpus(
         root: Output folder, new or empty.
         subjects: Number of subjects.
         clips: Clips per subject, at least 2; an even number fills every long video.
-        seed: Random seed.
+        seed: Number of people before the first. The same person has the same clips under every
+            seed, so that two corpora never give one name to different clips.
         renderer: Recipe -> frames uint8 RGB (T, H, W, 3) with T = ``spec.curve.frames``; None for
             the simulator.
         mode: Pixel format: "own" for that of the corpus, or PNG in 8-bit colour, 8- or 16-bit
@@ -91,7 +95,7 @@ def write_corpus(
         return _write(name, root, order)
     written: list[Written] = []
     for i, (part, folder) in enumerate(_MEGC_PARTS.items()):
-        # Seeds decide faces too, so the offset keeps the subjects of the parts distinct.
+        # The offset keeps the subjects of the parts distinct.
         written += _write(part, root / folder, replace(order, seed=seed + 1000 * i))
     kept = [w for w in written if facs.to_three(w.annotation.emotion) is not None]
     _write_csv(root / "combined_3class_gt.csv", [_megc_row(w.annotation) for w in kept])
@@ -133,11 +137,12 @@ def _write(name: str, root: Path, order: _Order) -> tuple[Written, ...]:
     rows: list[dict[str, Any]] = []
     pairs = zip(plans, rendered, strict=True)
     # One group per folder of frames; clips are rendered as they are taken from the iterator.
-    while group := list(islice(pairs, layout.per_video)):
+    for _, group in groupby(pairs, key=lambda pair: (pair[0][1]["s"], pair[0][1]["v"])):
         # The clips of a long video follow each other in one folder; `start` counts its frames.
-        start, folder = 0, root / layout.folder.format(**group[0][0][1])
-        folder.mkdir(parents=True, exist_ok=True)
+        start = 0
         for (spec, fields), frames in group:
+            folder = root / layout.folder.format(**fields)
+            folder.mkdir(parents=True, exist_ok=True)
             _write_frames(folder, frames, start, layout, fields, order.mode)
             i, at = spec.curve.interval, layout.first + start
             fields |= {"onset": at + i.onset, "apex": at + i.apex, "offset": at + i.offset}
@@ -163,18 +168,25 @@ def _write(name: str, root: Path, order: _Order) -> tuple[Written, ...]:
 def _plans(layout: Layout, fps: float, order: _Order) -> Iterator[tuple[ClipSpec, dict[str, Any]]]:
     """Recipe and row fields of every clip; cycles through the labels and fills each video."""
     words = list(layout.words)
-    for i in range(order.subjects * order.clips):
-        subject, k = divmod(i, order.clips)
-        word = words[i % len(words)]
+    for i, k in product(range(order.subjects), range(order.clips)):
+        number = order.seed + i + 1
+        word = words[(number + k) % len(words)]
         emotion = layout.words[word]
         shown = _SHOWN.get(emotion, emotion)
-        drawn = draw_spec(order.seed + i, identity=order.seed + subject, emotion=shown)
+        # By person and number alone: see write_corpus.
+        drawn = draw_spec(_CLIPS * number + k, identity=_FACES + number, emotion=shown)
         video = 1 + k // layout.per_video
         # CAS(ME)2 numbers a subject differently in sheet and folders, hence a second number.
-        fields: dict[str, Any] = {"s": subject + 1, "t": subject + 15, "k": k + 1, "v": video}
-        fields |= {"letter": chr(ord("a") + video - 1), "word": word, "n": 0}
+        fields: dict[str, Any] = {"s": number, "t": number + 14, "k": k + 1, "v": video}
+        fields |= {"letter": _letters(video), "word": word, "n": 0}
         fields["aus"] = "+".join(facs.sort_aus(drawn.aus))
         yield _at_rate(drawn, fps), fields
+
+
+def _letters(number: int) -> str:
+    """1 -> "a", 26 -> "z", 27 -> "aa"."""
+    number, last = divmod(number - 1, 26)
+    return (_letters(number) if number else "") + chr(ord("a") + last)
 
 
 def _at_rate(spec: ClipSpec, fps: float) -> ClipSpec:

@@ -9,7 +9,6 @@ rows are read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,12 +18,12 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from deft_llm.data.clip_lines import Shards, folder_records
 from deft_llm.data.feature_files import FeatureFile, InMemory
 from deft_llm.data.features import Features
 from deft_llm.data.inputs import source_of
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
-from deft_llm.files import read_lines
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 
 Floats = NDArray[np.float32]
@@ -55,12 +54,14 @@ class MeasuredClip:
         features: Measured features (``data/features.py``); None if measuring failed.
         problem: Why measuring failed, or "".
         truth: Ground truth of a simulated clip, if known.
+        no_face: Whether measuring failed because no face is seen.
     """
 
     record: ClipRecord
     features: Features | None
     problem: str = ""
     truth: Truth | None = None
+    no_face: bool = False
 
     @classmethod
     def simulated(
@@ -127,28 +128,23 @@ class ClipDataset(Sequence[MeasuredClip]):
         """The clips of data folders that ``unimer`` or ``deft-llm instructions build`` wrote.
 
         Raises:
-            UserError: If a file is missing, or two folders have a clip of the same id.
+            UserError: If a file is missing, a line is wrong, or two clips have the same id.
         """
         records: list[ClipRecord] = []
         places: list[ClipPlace] = []
         # One open file per shard: all of its clips share the memory map.
-        shards: dict[Path, FeatureFile] = {}
+        shards = Shards()
         seen: dict[str, Path] = {}
         for folder in folders:
-            for line in read_lines(folder / "clips.jsonl"):
-                # read_lines names the number of a broken line; from_json takes text.
-                record = ClipRecord.from_json(json.dumps(line))
+            for record in folder_records(folder, shards):
                 if record.clip in seen:
                     raise UserError(
                         f"{folder}: clip {record.clip!r} is also in {seen[record.clip]}; name each "
                         "folder once, and give simulated ones seeds of their own"
                     )
                 seen[record.clip] = folder
-                path = folder / record.shard
-                if path not in shards:
-                    shards[path] = FeatureFile(path)
                 records.append(record)
-                places.append(ClipPlace(shards[path], record.row, folder))
+                places.append(ClipPlace(shards.get(folder / record.shard), record.row, folder))
         return cls(records, places, name=", ".join(map(str, folders)))
 
     @classmethod

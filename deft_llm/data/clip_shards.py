@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
@@ -29,6 +29,20 @@ CLIPS_PER_SHARD = 100  # an interruption loses at most this many
 Item = TypeVar("Item")
 WriteShard = Callable[[Iterable[MeasuredClip], Path, str], None]
 """Clips in order, folder, name of the shard; ``<name>.jsonl`` is written last."""
+
+
+class LeftOut(NamedTuple):
+    """A clip that could not be measured.
+
+    Attributes:
+        clip: Its id.
+        problem: The reason.
+        no_face: Whether the reason is that no face is seen.
+    """
+
+    clip: str
+    problem: str
+    no_face: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +102,8 @@ def write_records(outcomes: Iterable[MeasuredClip], folder: Path, name: str) -> 
     for clip in outcomes:
         if clip.features is None:
             logger.warning("%s left out: %s", clip.record.clip, clip.problem)
-            left_out.append(json.dumps({"clip": clip.record.clip, "problem": clip.problem}))
+            failed = LeftOut(clip.record.clip, clip.problem, clip.no_face)
+            left_out.append(json.dumps(failed._asdict()))
             continue
         # Clips left out take no row, so the row is not the position in the shard.
         placed = replace(clip.record, shard=f"{name}.safetensors", row=len(rows))
@@ -157,9 +172,9 @@ def records(folder: Path, names: Iterable[str]) -> Iterator[ClipRecord]:
             yield from map(ClipRecord.from_json, file)
 
 
-def left_out(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(clip, reason) of the clips that failed."""
+def left_out(folder: Path, names: Iterable[str]) -> Iterator[LeftOut]:
+    """The clips that failed."""
     for name in names:
         path = folder / f"{name}.left_out.jsonl"
         if path.is_file():
-            yield from ((line["clip"], line["problem"]) for line in read_lines(path))
+            yield from (LeftOut(**line) for line in read_lines(path))

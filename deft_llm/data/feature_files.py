@@ -52,6 +52,15 @@ class FeatureFile:
         """
         return tuple(self._file.keys())
 
+    @property
+    def clips(self) -> int:
+        """Number of clips.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        return min((self._file.get_slice(n).get_shape()[0] for n in self.names), default=0)
+
     def row(self, name: str, index: int) -> NDArray[Any]:
         """One clip's array.
 

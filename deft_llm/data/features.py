@@ -71,7 +71,9 @@ def pack(measurement: Measurement, sizes: FeatureSizes = DEFAULT_SIZES) -> Featu
         (P, R, F) with the columns ``REGION_COLUMNS``; if requested, ``frames`` uint8
         (T + 1, S, S), the onset first.
     """
-    frames, interval = measurement.aligned.frames, measurement.interval
+    # Evened light where it changed: the texture of a clip is the change of its skin.
+    frames = (measurement.evened or measurement.aligned).frames
+    interval = measurement.interval
     indices = texture_indices(interval.onset, interval.apex, interval.offset, sizes.texture_frames)
     side = (sizes.texture, sizes.texture)
     # float32 before resizing: rounding to grey levels would hide differences below one level.

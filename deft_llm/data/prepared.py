@@ -26,12 +26,13 @@ from deft_llm.clip import Annotation, Interval
 from deft_llm.config import Settings
 from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.data.clip_dataset import ClipDataset, ClipPlace
+from deft_llm.data.clip_shards import LeftOut
 from deft_llm.data.feature_files import ClipFile
 from deft_llm.data.features import Features, FeatureSizes, pack
 from deft_llm.data.measuring import measure_coded
 from deft_llm.data.records import ClipRecord
-from deft_llm.errors import UserError
-from deft_llm.files import read_lines, replacing, write_lines, write_text
+from deft_llm.errors import NoFaceError, UserError
+from deft_llm.files import file_digest, read_lines, replacing, write_lines, write_text
 from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder
 from deft_llm.media.frames import list_frames
 from deft_llm.media.video import FOLDER_FPS, read_clip
@@ -91,6 +92,7 @@ class Prepared:
         remark: What was cut or not visible, or "".
         problem: Why measuring failed, or "".
         cached: Whether the result came from the cache.
+        no_face: Whether measuring failed because no face is seen.
     """
 
     annotation: Annotation
@@ -98,15 +100,16 @@ class Prepared:
     remark: str = ""
     problem: str = ""
     cached: bool = False
+    no_face: bool = False
 
 
 def measuring_job(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
     """The frames of a clip's folder to read, and the interval among them."""
     interval = entry.annotation.interval
     assert interval is not None and entry.folder is not None, entry
-    start = max(0, interval.onset - settings.lead)
+    start = max(entry.first, interval.onset - settings.lead)
     # The offset is inclusive, stop is not.
-    stop = min(entry.frames, interval.offset + 1 + settings.tail)
+    stop = min(entry.first + entry.frames, interval.offset + 1 + settings.tail)
     last, remark = interval.offset, ""
     if stop - start > settings.longest:
         stop = start + settings.longest
@@ -123,8 +126,12 @@ def content_key(job: MeasuringJob, settings: PrepareSettings) -> str:
     assert job.entry.folder is not None
     # The rate is in the key because frames are averaged over seconds before flow; the sizes are in
     # it because their defaults are in code, not in the settings.
+    measuring = settings.model_dump(mode="json")
+    if settings.yunet:
+        # The network and not its path: the same file may lie elsewhere, another in its place.
+        measuring["yunet"] = file_digest(settings.yunet)
     facts = [
-        *(VERSION, settings.model_dump(mode="json"), asdict(job.interval)),
+        *(VERSION, measuring, asdict(job.interval)),
         *(asdict(settings.sizes()), job.entry.annotation.fps),
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
@@ -149,7 +156,8 @@ def prepare(
         One row per clip, in corpus order; also written to ``<corpus>.jsonl`` in the cache.
 
     Raises:
-        UserError: If the corpus was read without frames, or the cache cannot be written.
+        UserError: If the corpus was read without frames, the cache cannot be written, or YuNet's
+            file cannot be used.
     """
     if any(entry.folder is None for entry in reading.entries):
         raise UserError(f"{reading.name}: read without frames; expected read(frames=True)")
@@ -160,6 +168,7 @@ def prepare(
             f"{cache}: cannot be made ({error.strerror}); give another folder"
         ) from None
     settings = settings or PrepareSettings()
+    _finder(settings)  # otherwise every clip would fail for want of it, and stay failed
     jobs = [measuring_job(entry, settings) for entry in reading.entries]
     done: dict[int, Prepared] = {}
     with tqdm(total=len(jobs), desc=f"prepare {reading.name}", unit="clip") as progress:
@@ -203,13 +212,14 @@ def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Pr
         return Prepared(annotation, key, job.remark, cached=True)
     # Failures are cached too: a clip without a face would be searched again on every run.
     if failed.is_file():
-        problem = str(json.loads(failed.read_text(encoding="utf-8"))["problem"])
-        return Prepared(annotation, key, job.remark, problem, cached=True)
+        known = json.loads(failed.read_text(encoding="utf-8"))
+        return Prepared(annotation, key, job.remark, **known, cached=True)
     try:
         features, status = _measure(job, settings)
     except UserError as error:
-        write_text(failed, json.dumps({"problem": str(error)}))
-        return Prepared(annotation, key, job.remark, str(error))
+        known = {"problem": str(error), "no_face": isinstance(error, NoFaceError)}
+        write_text(failed, json.dumps(known))
+        return Prepared(annotation, key, job.remark, **known)
     with replacing(file) as half:
         save_file(features, half, {"clip": annotation.clip, "status": status})
     remark = "; ".join(part for part in (job.remark, "" if status == "ok" else status) if part)
@@ -268,11 +278,13 @@ def open_prepared(listing: Path) -> ClipDataset:
     return ClipDataset(records, places, name=listing.stem)
 
 
-def unmeasured(listing: Path) -> Iterator[tuple[str, str]]:
-    """(clip, reason) of the clips that could not be measured."""
+def unmeasured(listing: Path) -> Iterator[LeftOut]:
+    """The clips that could not be measured."""
     for line in read_lines(listing):
         if line["problem"]:
-            yield f"{listing.stem}/{line['annotation']['clip']}", str(line["problem"])
+            coding = line["annotation"]
+            clip = f"{coding['dataset']}/{coding['clip']}"
+            yield LeftOut(clip, line["problem"], line.get("no_face", False))
 
 
 def _annotation(values: dict) -> Annotation:

@@ -8,7 +8,8 @@ in LLaVA's format; ``unimer/assemble.py``) and ``features-*.safetensors`` (the m
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from deft_llm import facs
@@ -23,7 +24,7 @@ class ClipRecord:
     Attributes:
         clip: Id, unique in the data folder.
         subject: Subject; splits never put one subject on both sides.
-        emotion: Coded emotion; None for a clip without expression.
+        emotion: Coded emotion, one of ``facs.LABELS``; None for a clip without expression.
         emotion_known: False if AUs are coded without an emotion.
         aus: Coded AUs.
         evidence: Statements on which flow and label agree.
@@ -82,9 +83,20 @@ class ClipRecord:
             **known,
         )
 
+    @property
+    def aus_known(self) -> bool:
+        """False for an emotion without any AU: nobody coded them, or the code is not readable."""
+        return bool(self.aus) or self.emotion is None
+
     def facts(self, mirrored: bool = False) -> Facts:
-        """What answers may state; without agreed motion, neither emotion nor AUs."""
+        """What answers may state; without agreed motion, neither emotion nor AUs.
+
+        Without AU coding there is nothing for the motion to agree with: the label alone may be
+        stated, if some region is active.
+        """
         unexplained = _seen(self.unexplained, mirrored)
+        if not self.aus_known and unexplained:
+            return Facts(self.emotion, (), (), (), unexplained, self.interval, self.fps)
         if not self.evidence:
             # The labels may be right, but a model trained on them would learn to invent reasons.
             return Facts(None, (), (), (), unexplained, self.interval, self.fps)
@@ -104,17 +116,30 @@ class ClipRecord:
 
     @classmethod
     def from_json(cls, line: str) -> ClipRecord:
-        """Read a line of ``clips.jsonl``."""
-        values = json.loads(line)
-        values["aus"] = tuple(values["aus"])
-        values["label_only"] = tuple(values.get("label_only", ()))
+        """Read a line that :meth:`to_json` wrote."""
+        return cls.from_row(json.loads(line))
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> ClipRecord:
+        """Take the fields of a row; others are left alone.
+
+        Args:
+            row: A line of ``clips.jsonl`` without problems (``data/clip_lines.py``).
+        """
+        values = {f.name: row[f.name] for f in fields(cls) if f.name in row}
+        for name in ("aus", "label_only"):
+            values[name] = tuple(row.get(name, ()))
         for name in ("evidence", "returns", "unexplained"):
-            values[name] = tuple(
-                Evidence(**{**row, "aus": tuple(row["aus"])}) for row in values.get(name, ())
-            )
-        if values.get("interval"):
-            values["interval"] = Interval(**values["interval"])
-        return cls(**values)
+            values[name] = tuple(map(_evidence, row.get(name, ())))
+        if (frames := row.get("interval")) is not None:
+            values["interval"] = Interval(*(frames[k] for k in ("onset", "apex", "offset")))
+        known = row["emotion"] is not None or not row["aus"]
+        return cls(**{"emotion_known": known, **values})
+
+
+def _evidence(row: Mapping[str, Any]) -> Evidence:
+    values = {f.name: row[f.name] for f in fields(Evidence) if f.name in row}
+    return Evidence(**{**values, "aus": tuple(row["aus"])})
 
 
 _ORDER = {name: i for i, name in enumerate(facs.REGIONS)}

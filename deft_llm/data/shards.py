@@ -19,9 +19,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
+from deft_llm.claims import claim
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
-from deft_llm.files import claim, replacing
+from deft_llm.files import replacing
 
 Arrays = dict[str, NDArray[Any]]
 Data = TypeVar("Data", bound=Settings)
@@ -39,8 +40,8 @@ def claim_set(folder: Path, what: str, data: Settings) -> None:
     Raises:
         UserError: If the folder holds a dataset with other settings.
     """
-    problem = f"holds {what} of other settings; give a new folder or delete it"
-    claim(folder / f"{what}.json", data, {"workers", "head_file"}, problem)
+    problem, remedy = f"holds {what} of other settings", "give a new folder or delete it"
+    claim(folder / f"{what}.json", data, {"workers", "head_file"}, problem, remedy)
 
 
 def settings_of(folder: Path, what: str, kind: type[Data]) -> Data:

@@ -27,7 +27,7 @@ from deft_llm.data.feature_files import FeatureFile, save_features
 from deft_llm.data.features import DEFAULT_SIZES, Features, FeatureSizes, pack
 from deft_llm.data.measuring import CODED, align_coded
 from deft_llm.data.records import ClipRecord
-from deft_llm.errors import UserError
+from deft_llm.errors import NoFaceError, UserError
 from deft_llm.files import digest, read_lines, write_lines
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE, fit_similarity, transform
 from deft_llm.media.face import AlignedClip
@@ -36,13 +36,13 @@ from deft_llm.motion.regions import region_masks, region_motion
 from deft_llm.simulator.head import load_head
 from deft_llm.simulator.ict_head.files import head_file, ict_file
 from deft_llm.simulator.scene.clip_spec import NEUTRAL_SHARE, ClipSpec
-from deft_llm.simulator.scene.clips import SimulatedClip, combinations, draw_spec, render_many
+from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.sets import ClipSet
+from deft_llm.simulator.scene.statistics import combinations
 
 logger = logging.getLogger(__name__)
 # x264 quality: nearly lossless to the eye, but with real codec noise.
 VIDEO_CRF = 18
-SOURCE = "simulated"
 _SHARD = "clips"
 _MOTION = "motion"
 
@@ -155,7 +155,7 @@ def measure_simulated(
     try:
         content, aligned = filmed(simulated)
     except UserError as error:
-        return MeasuredClip(record, None, str(error), truth)
+        return MeasuredClip(record, None, str(error), truth, isinstance(error, NoFaceError))
     interval = spec.curve.interval
     if jitter:
         interval = _jittered(interval, len(aligned), np.random.default_rng([spec.seed, 98]))

@@ -30,10 +30,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig
 
 from deft_llm.config import validate_settings
 from deft_llm.deft.backbone_entries import READS, Backbone, fill_configuration, look_up
@@ -137,7 +138,9 @@ class ExpertBackbone(nn.Module):
         entry = self.entry
         if entry.config and entry.name:
             config = AutoConfig.for_model(**entry.config)
-            self.net = AutoModel.from_pretrained(entry.name, config=config, dtype=torch.float32)
+            self.net = transformers.AutoModel.from_pretrained(
+                entry.name, config=config, dtype=torch.float32
+            )
         elif entry.weights is not None:
             path = Path(entry.weights)
             path = path / "model.safetensors" if path.is_dir() else path
@@ -165,7 +168,10 @@ class ExpertBackbone(nn.Module):
 
 
 def _vision_net(entry: Backbone) -> Any:
-    return AutoModel.from_config(AutoConfig.for_model(**entry.config), dtype=torch.float32)
+    config = AutoConfig.for_model(**entry.config)
+    # Not the dtype of the published weights: that of the model around it. AutoModel by its full
+    # name, because modeling_deft, which registers with its module, imports this one.
+    return transformers.AutoModel.from_config(config, dtype=torch.get_default_dtype())
 
 
 class ImageBackbone(ExpertBackbone):
@@ -180,17 +186,16 @@ class ImageBackbone(ExpertBackbone):
 
     def forward(self, structure: Tensor) -> Tensor:
         """Onset image (B, 3, S, S) in [-1, 1] -> tokens (B, N, D)."""
-        mean, std = (
-            structure.new_tensor(v).view(3, 1, 1) for v in (self.entry.mean, self.entry.std)
-        )
         image = F.interpolate(
-            # To 0..1, the range that the published mean and SD refer to.
-            (structure + 1) / 2,
+            # To 0..1, the range that the published mean and SD refer to. float32, because a CPU
+            # interpolates in no smaller dtype.
+            (structure.float() + 1) / 2,
             (self.side,) * 2,
             mode="bilinear",
             antialias=True,
         )
-        tokens = self.read(pixel_values=(image - mean) / std)
+        mean, std = (image.new_tensor(v).view(3, 1, 1) for v in (self.entry.mean, self.entry.std))
+        tokens = self.read(pixel_values=((image - mean) / std).to(structure.dtype))
         # Class and register tokens come before the patches, so take the last ones.
         patches = tokens[:, -(self.grid**2) :].transpose(1, 2).unflatten(2, (self.grid, self.grid))
         pooled: Tensor = self.pool(patches).flatten(2).transpose(1, 2)

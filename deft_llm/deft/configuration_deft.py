@@ -18,10 +18,9 @@ DEFAULT_AUS: tuple[int, ...] = (
     *(1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 28, 38, 39, 43),
 )
 NO_EMOTION = "none"
-DEFAULT_EMOTIONS: tuple[str, ...] = (
-    *(e for e in facs.EMOTIONS if e != "repression"),
-    NO_EMOTION,
-)
+# Every label of every corpus. Checkpoints list their own: those that were trained before have no
+# class for repression and for the coarse labels.
+DEFAULT_EMOTIONS: tuple[str, ...] = (*facs.LABELS, NO_EMOTION)
 
 
 class DeftConfig(PretrainedConfig):

@@ -19,6 +19,11 @@ from deft_llm.deft.backbones import FlowBackbone, make_backbone
 from deft_llm.deft.configuration_deft import DeftConfig
 
 
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The dtype of a module's floating-point weights, to which its inputs are cast."""
+    return next(p.dtype for p in module.parameters() if p.is_floating_point())
+
+
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     # Group norm, because batch statistics would depend on the clips drawn together.
     groups = max(1, outputs // 16)
@@ -205,9 +210,21 @@ class DeftExperts(nn.Module):
     def _read(self, name: str, ablate: tuple[str, ...], *inputs: Tensor) -> Tensor:
         """Tokens of one expert; an ablated one does not read its input."""
         if name in ablate:
-            return self.blank[name].expand(len(inputs[0]), self.counts[name], -1)
-        tokens: Tensor = self.dropout(getattr(self, name)(*inputs))
+            return self._blanks(name, len(inputs[0]))
+        expert = getattr(self, name)
+        # Inputs are float32 as the feature extractor gives them, weights of any dtype.
+        tokens: Tensor = self.dropout(expert(*(values.to(dtype_of(expert)) for values in inputs)))
         return tokens
+
+    def _blanks(self, name: str, clips: int) -> Tensor:
+        return self.blank[name].expand(clips, self.counts[name], -1)
+
+    def ablated(self, tokens: dict[str, Tensor], ablate: tuple[str, ...]) -> dict[str, Tensor]:
+        """Precomputed tokens with those of some experts replaced by their blank token."""
+        return {
+            name: self._blanks(name, len(values)) if name in ablate else values
+            for name, values in tokens.items()
+        }
 
     def dropped(self, tokens: dict[str, Tensor]) -> dict[str, Tensor]:
         """Expert dropout: in training, replace whole experts of some samples by their blank token.

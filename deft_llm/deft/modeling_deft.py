@@ -22,8 +22,8 @@ from transformers.generation import GenerationMixin
 from transformers.utils import ModelOutput
 
 from deft_llm import facs
-from deft_llm.deft.configuration_deft import IGNORE_INDEX, DeftConfig
-from deft_llm.deft.experts import DeftExperts
+from deft_llm.deft.configuration_deft import EXPERTS, IGNORE_INDEX, DeftConfig
+from deft_llm.deft.experts import DeftExperts, dtype_of
 
 CLIP_INPUTS: tuple[str, ...] = ("structure", "texture", "flow", "flow_scale", "regions")
 
@@ -217,6 +217,28 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Expert tokens of the clips: name -> (clips, N, D); inputs as ``CLIP_INPUTS``."""
         return self.experts(**clip, ablate=ablate)
 
+    def _encoded(
+        self,
+        clip: dict[str, Tensor],
+        expert_tokens: dict[str, Tensor] | None,
+        ablate: tuple[str, ...],
+    ) -> dict[str, Tensor] | None:
+        """Expert tokens, encoded from the clip inputs or as given; None without either."""
+        if unknown := sorted(set(ablate) - set(EXPERTS)):
+            raise ValueError(f"ablate: {unknown[0]!r} is no expert; expected {', '.join(EXPERTS)}")
+        if expert_tokens is not None and clip:
+            raise ValueError(f"expert_tokens and {', '.join(clip)}: give one or the other")
+        if expert_tokens is not None:
+            dtype = dtype_of(self.heads)
+            given = {name: tokens.to(dtype) for name, tokens in expert_tokens.items()}
+            given = self.experts.ablated(given, ablate)
+            return self.experts.dropped(given) if self.training else given
+        if clip and (missing := [name for name in CLIP_INPUTS if name not in clip]):
+            raise ValueError(
+                f"clip inputs without {', '.join(missing)}; give all that the processor returns"
+            )
+        return self.get_clip_features(ablate, **clip) if clip else None
+
     def get_placeholder_mask(
         self, input_ids: Tensor, inputs_embeds: Tensor, expert: str, features: Tensor
     ) -> Tensor:
@@ -312,21 +334,19 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             emotion_labels: (clips,) class index, -100 where unknown.
             au_labels: (clips, K, 2) 0/1, or -1 where unknown.
             region_labels: (clips, R) 0 for no motion, 1 + octant, or -100 where unknown.
-            ablate: Experts to ablate.
+            ablate: Experts to ablate, in given ``expert_tokens`` as well.
             num_items_in_batch: Answer tokens over all accumulated micro-batches.
             **kwargs: For the language model (``use_cache``, ``output_attentions`` …).
 
         Raises:
-            ValueError: If the numbers of placeholders and expert tokens differ.
+            ValueError: If the numbers of placeholders and expert tokens differ, some clip inputs
+                are missing, or an expert is unknown.
         """
         emotion_logits = au_logits = region_logits = None
         terms: list[Tensor] = []
-        if structure is not None and expert_tokens is None:
-            given = (structure, texture, flow, flow_scale, regions)
-            clip = {n: t for n, t in zip(CLIP_INPUTS, given, strict=True) if t is not None}
-            expert_tokens = self.get_clip_features(ablate, **clip)
-        elif expert_tokens is not None and self.training:
-            expert_tokens = self.experts.dropped(expert_tokens)
+        given = (structure, texture, flow, flow_scale, regions)
+        clip = {n: t for n, t in zip(CLIP_INPUTS, given, strict=True) if t is not None}
+        expert_tokens = self._encoded(clip, expert_tokens, ablate)
         if expert_tokens is not None:
             emotion_logits, au_logits = self.heads(expert_tokens)
             region_logits = self.heads.regions(expert_tokens)
@@ -420,6 +440,30 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             for name in (*CLIP_INPUTS, "expert_tokens"):
                 inputs.pop(name, None)
         return inputs
+
+    def _expand_inputs_for_generation(
+        self, expand_size: int = 1, input_ids: Tensor | None = None, **kwargs: Any
+    ) -> tuple[Tensor | None, dict[str, Any]]:
+        """Repeat each row for beams and several answers, with all of its clips in their order."""
+        clips = {name: kwargs.pop(name) for name in CLIP_INPUTS if kwargs.get(name) is not None}
+        tokens = kwargs.pop("expert_tokens", None)
+        if input_ids is not None and expand_size > 1:
+            # transformers repeats clip by clip, which would give a row with two clips one twice.
+            rows = self._clip_rows(input_ids, expand_size)
+            clips = {name: values[rows] for name, values in clips.items()}
+            tokens = tokens and {name: values[rows] for name, values in tokens.items()}
+        input_ids, kwargs = super()._expand_inputs_for_generation(
+            expand_size=expand_size, input_ids=input_ids, **kwargs
+        )
+        return input_ids, {**kwargs, **clips, **({"expert_tokens": tokens} if tokens else {})}
+
+    def _clip_rows(self, input_ids: Tensor, times: int) -> Tensor:
+        """Indices of the clips when each row (B, L) stands ``times`` times, one after the other."""
+        name = EXPERTS[0]
+        marks = (input_ids == self.config.placeholder_ids()[name]).sum(1)
+        counts = (marks // self.config.token_counts()[name]).tolist()
+        clips = torch.arange(sum(counts), device=input_ids.device).split(counts)
+        return torch.cat([of_row for of_row in clips for _ in range(times)])
 
 
 AutoModelForImageTextToText.register(DeftConfig, DeftForConditionalGeneration)

@@ -1,34 +1,23 @@
-"""Convert measured clips and text to model inputs.
+"""Convert clips and text to model inputs.
 
-``DeftFeatureExtractor`` scales the features of a clip to the experts' inputs. ``DeftProcessor``
-combines it with a tokenizer, expands ``<clip>`` into the experts' placeholder spans, and encodes
-conversations with labels on the answers.
+``DeftProcessor`` combines the feature extractor with a tokenizer, expands ``<clip>`` into the
+experts' placeholder spans, renders conversations, and encodes them with labels on the answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from transformers import (
-    AutoFeatureExtractor,
-    AutoProcessor,
-    BatchFeature,
-    FeatureExtractionMixin,
-    PreTrainedTokenizerBase,
-    ProcessorMixin,
-)
+from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from deft_llm import facs
-from deft_llm.data.features import REGION_COLUMNS, Features
 from deft_llm.deft.configuration_deft import EXPERTS, IGNORE_INDEX, DeftConfig
+from deft_llm.deft.content_parts import CLIP_TOKEN, Conversation, flatten
+from deft_llm.deft.feature_extraction_deft import ClipSource, DeftFeatureExtractor, listed
 from deft_llm.errors import UserError
-from deft_llm.motion.encoding import encode_flow
 
-CLIP_TOKEN = "<clip>"
 SPECIAL_TOKENS: tuple[str, ...] = tuple(
     token for name in EXPERTS for token in (f"<{name}>", f"<{name}_token>", f"</{name}>")
 )
@@ -50,67 +39,6 @@ def clip_span(config: DeftConfig) -> str:
         f"<{name}>{placeholder(name) * count}</{name}>"
         for name, count in config.token_counts().items()
     )
-
-
-class DeftFeatureExtractor(FeatureExtractionMixin):
-    """Scales the features of clips to the experts' inputs.
-
-    Attributes:
-        texture_scale: Difference in grey levels that is scaled to 1.
-        amplitude_floor: Pixels added to amplitudes before the logarithm.
-    """
-
-    model_input_names = ["structure", "texture", "flow", "flow_scale", "regions"]
-
-    def __init__(
-        self, texture_scale: float = 8.0, amplitude_floor: float = 0.02, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.texture_scale = texture_scale
-        self.amplitude_floor = amplitude_floor
-
-    def __call__(self, clips: Features | Sequence[Features]) -> BatchFeature:
-        """Features -> float32 tensors, see ``DeftForConditionalGeneration.forward``."""
-        clips = [clips] if isinstance(clips, dict) else list(clips)
-        rows = [self._scale(features) for features in clips]
-        stacked = {name: np.stack([row[name] for row in rows]) for name in self.model_input_names}
-        return BatchFeature({k: torch.from_numpy(v) for k, v in stacked.items()})
-
-    def _scale(self, features: Features) -> dict[str, NDArray[np.float32]]:
-        flow, amplitude = encode_flow(features["flow"])
-        texture = features["texture"].astype(np.float32) / self.texture_scale
-        return {
-            "structure": features["onset"].transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0,
-            # The signed square root keeps large differences (a blink) from drowning faint ones.
-            "texture": np.sign(texture) * np.sqrt(np.abs(texture)),
-            "flow": flow,
-            "flow_scale": self._flow_scale(amplitude),
-            "regions": self._regions(features["regions"].astype(np.float32)),
-        }
-
-    def _flow_scale(self, amplitude: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logarithm of the amplitudes (P, 3) and an availability flag: (P, 4)."""
-        logs = np.log(amplitude + self.amplitude_floor)
-        scale = np.concatenate([logs, np.ones((len(logs), 1), np.float32)], axis=1)
-        return scale.astype(np.float32)
-
-    def _regions(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scale the columns to comparable ranges (arcsinh and logarithm for long tails)."""
-        # arcsinh where values have a sign or can be zero: linear below the divisor, logarithmic
-        # above.
-        columns = {name: table[..., i] for i, name in enumerate(REGION_COLUMNS)}
-        scaled = {
-            "u": np.arcsinh(columns["u"] / 0.1),
-            "v": np.arcsinh(columns["v"] / 0.1),
-            "magnitude": np.log(columns["magnitude"] + self.amplitude_floor),
-            "peak": np.log(columns["peak"] + self.amplitude_floor),
-            "coherence": columns["coherence"],
-            "noise": np.log(columns["noise"] + 1e-3) / 2,
-            "z": np.arcsinh(columns["z"] / 3.0),
-            "active": columns["active"],
-        }
-        stacked = np.stack([scaled[name] for name in REGION_COLUMNS], axis=-1)
-        return np.nan_to_num(stacked).astype(np.float32)
 
 
 class DeftProcessor(ProcessorMixin):
@@ -147,19 +75,34 @@ class DeftProcessor(ProcessorMixin):
         super().__init__(feature_extractor, tokenizer, **kwargs)
 
     def __call__(
-        self, text: str | Sequence[str], clips: Features | Sequence[Features] | None = None
+        self,
+        text: str | Sequence[str],
+        clips: ClipSource | Sequence[ClipSource] | None = None,
+        padding: bool | str = True,
+        padding_side: str = "left",
+        return_tensors: str = "pt",
     ) -> BatchFeature:
-        """Rendered text with ``<clip>`` and the features of those clips -> model inputs.
+        """Rendered text with ``<clip>``, and those clips -> model inputs.
+
+        Args:
+            text: One text, or one for each row of the batch.
+            clips: The clips in order of appearance.
+            padding: As for a tokenizer.
+            padding_side: "left" lets ``generate`` go on directly after each prompt.
+            return_tensors: "pt"; there are no others.
 
         Returns:
-            ``input_ids`` and ``attention_mask`` (B, L), padded on the left, and the clip inputs.
+            ``input_ids`` and ``attention_mask`` (B, L), and the clip inputs.
 
         Raises:
-            UserError: If the numbers of ``<clip>`` marks and clips differ.
+            UserError: If the numbers of ``<clip>`` marks and clips differ, or a clip cannot be
+                read.
         """
+        if return_tensors != "pt":
+            raise UserError(f"return_tensors={return_tensors!r}: expected 'pt', torch's tensors")
         texts = [text] if isinstance(text, str) else list(text)
         marks = sum(t.count(CLIP_TOKEN) for t in texts)
-        clips = [clips] if isinstance(clips, dict) else list(clips or [])
+        clips = [] if clips is None else listed(clips)
         if marks != len(clips):
             raise UserError(
                 f"{marks} {CLIP_TOKEN} marks in the text, but {len(clips)} clips; "
@@ -169,14 +112,64 @@ class DeftProcessor(ProcessorMixin):
             [t.replace(CLIP_TOKEN, self.span) for t in texts],
             # The chat template has written the special tokens already.
             add_special_tokens=False,
-            padding=True,
-            padding_side="left",
+            padding=padding,
+            padding_side=padding_side,
             return_tensors="pt",
         )
         data = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
         if clips:
             data.update(self.feature_extractor(clips))
         return BatchFeature(data)
+
+    def apply_chat_template(
+        self,
+        conversation: Conversation | Sequence[Conversation],
+        chat_template: str | None = None,
+        tokenize: bool = False,
+        return_dict: bool = False,
+        return_tensors: str | None = None,
+        processor_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Render one or several conversations, and make the model's inputs of them.
+
+        The content of a message is text, or a list of parts: ``{"type": "text", "text": …}`` and
+        ``{"type": "video", "path": …}``; "video" may also be called "clip", and "path" be "clip",
+        "video" or "url" with anything that the feature extractor reads.
+
+        Args:
+            conversation: Messages with role and content, or a list of such lists.
+            chat_template: Another template than the tokenizer's.
+            tokenize: Measure the clips and encode the text; otherwise only render.
+            return_dict: Return all model inputs, not the token ids alone.
+            return_tensors: "pt", or None for the same.
+            processor_kwargs: For ``__call__``: padding and padding_side.
+            **kwargs: For the template: ``add_generation_prompt``, ``continue_final_message`` …
+
+        Returns:
+            The rendered text or texts, with ``<clip>`` for each clip; with ``tokenize``, the token
+            ids (B, L) or all inputs.
+
+        Raises:
+            UserError: If a part has another type, or a clip is missing or cannot be read.
+        """
+        batched = not conversation or not isinstance(conversation[0], Mapping)
+        talks: Any = conversation if batched else [conversation]
+        options = dict(processor_kwargs or {})
+        # Many callers pass these beside the template's own arguments.
+        options |= {n: kwargs.pop(n) for n in ("padding", "padding_side") if n in kwargs}
+        flat = [flatten(talk) for talk in talks]
+        texts = self.tokenizer.apply_chat_template(
+            [messages for messages, _ in flat],
+            chat_template=chat_template,
+            tokenize=False,
+            **kwargs,
+        )
+        if not tokenize:
+            return texts if batched else texts[0]
+        clips = [clip for _, clips in flat for clip in clips]
+        inputs = self(texts, clips, return_tensors=return_tensors or "pt", **options)
+        return inputs if return_dict else inputs["input_ids"]
 
     def chat(self, messages: list[dict[str, str]]) -> str:
         """Render messages (role, content), followed by the start of an assistant turn."""
@@ -229,7 +222,6 @@ def add_expert_tokens(tokenizer: PreTrainedTokenizerBase, config: DeftConfig) ->
     return added
 
 
-AutoFeatureExtractor.register(DeftConfig, DeftFeatureExtractor)
 AutoProcessor.register(DeftConfig, DeftProcessor)
 
 

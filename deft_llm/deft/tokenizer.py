@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import generate_merges
 
 from deft_llm.deft.processing_deft import CHAT_TEMPLATE, CHAT_TOKENS, CLIP_TOKEN
+from deft_llm.errors import UserError
 
 PAD, UNKNOWN, END = "<pad>", "<unk>", "<|end|>"
 SPACE = "\u2581"  # sentencepiece writes a space as this character
@@ -29,8 +30,22 @@ def train_sentencepiece(
     Args:
         texts: Training lines.
         vocab_size: Upper bound of the number of pieces.
+
+    Raises:
+        UserError: If the texts have more different characters.
     """
     buffer = io.BytesIO()
+    try:
+        _train(texts, vocab_size, buffer)
+    except RuntimeError as error:
+        raise UserError(
+            f"text_model.vocab_size {vocab_size}: too few pieces for the characters of the "
+            f"conversations ({str(error).rpartition('] ')[2]}); give more"
+        ) from error
+    return sentencepiece.SentencePieceProcessor(model_proto=buffer.getvalue())
+
+
+def _train(texts: Iterable[str], vocab_size: int, buffer: io.BytesIO) -> None:
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
         model_writer=buffer,
@@ -51,7 +66,6 @@ def train_sentencepiece(
         unk_id=1,
         minloglevel=2,
     )
-    return sentencepiece.SentencePieceProcessor(model_proto=buffer.getvalue())
 
 
 def wrap(

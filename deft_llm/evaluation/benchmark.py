@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, str] = {
     "recognition": "deft_llm.evaluation.recognition.benchmark:RecognitionBenchmark",
     "flow_aus": "deft_llm.evaluation.explanation.flow_aus:FlowAusBenchmark",
     "unimer": "deft_llm.evaluation.unimer.benchmark:UnimerBenchmark",
+    "robustness": "deft_llm.evaluation.robustness.benchmark:RobustnessBenchmark",
 }
 
 

@@ -17,10 +17,11 @@ from pydantic import Field
 
 from deft_llm.data.shards import Arrays, Shards, claim_set, open_shards, settings_of
 from deft_llm.simulator.head import Head, load_head
-from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations
+from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.performance import Curve
 from deft_llm.simulator.scene.sets import ClipSet
+from deft_llm.simulator.scene.statistics import combinations
 
 PAIRS_PER_SHARD = 40  # clips per file; an interruption loses at most this many
 _QUALITIES = (16, 20, 24)  # CRF of the compressed clips

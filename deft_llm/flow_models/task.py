@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from deft_llm.config import Settings, validate_settings
+from deft_llm.config import Settings
 from deft_llm.data.shards import Arrays
 from deft_llm.errors import UserError
 from deft_llm.flow_models.files import load_flow_net
@@ -22,9 +22,10 @@ from deft_llm.flow_models.pairs import PairData, PairStore
 from deft_llm.flow_models.regularizers import FaceLosses, face_loss
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
-from deft_llm.training.loop import Batch
+from deft_llm.training.loop import Batch, Goal
+from deft_llm.training.recipes import read_recipe
 from deft_llm.training.rendered import RenderedTask, train_rendered
-from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
 
 
@@ -63,6 +64,8 @@ class FlowRecipe(Settings):
 
 class FlowTask(RenderedTask[FlowRecipe, PairStore]):
     """SKFlow, the face losses and the pairs."""
+
+    goal: Goal = ("epe", "min")
 
     def network(self, start: Path | None) -> torch.nn.Module:
         """A network of the recipe's sizes, with the weights from ``start`` if given."""
@@ -177,8 +180,8 @@ def train(values: dict[str, Any], where: str) -> None:
     Raises:
         UserError: If the recipe is wrong, or a folder belongs to another recipe.
     """
-    recipe = validate_settings(FlowRecipe, values, where)
-    claim_folder(recipe.output, recipe)
+    recipe = read_recipe(FlowRecipe, values, where)
     folder = recipe.pairs or recipe.output / "pairs"
     shown = f"pairs of {recipe.data.identities} faces, in crops of {recipe.crop} px"
-    train_rendered(recipe, folder, PairStore.rendered, FlowTask, shown)
+    with claimed_folder(recipe.output, recipe):
+        train_rendered(recipe, folder, PairStore.rendered, FlowTask, shown)

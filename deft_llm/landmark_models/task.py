@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from deft_llm.config import Settings, validate_settings
+from deft_llm.config import Settings
 from deft_llm.landmark_models.augment import disturb, sample
 from deft_llm.landmark_models.faces import FaceData, FaceStore
 from deft_llm.landmark_models.files import load_landmark_net
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
 from deft_llm.metrics.landmarks import interocular, landmark_errors, stated_error_ratio
-from deft_llm.training.loop import Batch
+from deft_llm.training.loop import Batch, Goal
+from deft_llm.training.recipes import read_recipe
 from deft_llm.training.rendered import RenderedTask, train_rendered
-from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
 
 _EVALUATED = 64  # crops per evaluation batch
@@ -59,6 +60,8 @@ class LandmarkRecipe(Settings):
 
 class LandmarkTask(RenderedTask[LandmarkRecipe, FaceStore]):
     """The network, its loss and the faces."""
+
+    goal: Goal = ("nme", "min")
 
     def network(self, start: Path | None) -> torch.nn.Module:
         """The network to start from, or a new one."""
@@ -129,9 +132,9 @@ def train(values: dict[str, Any], where: str) -> None:
     Raises:
         UserError: If the recipe is invalid, or a folder belongs to another recipe.
     """
-    recipe = validate_settings(LandmarkRecipe, values, where)
-    claim_folder(recipe.output, recipe)
+    recipe = read_recipe(LandmarkRecipe, values, where)
     folder = recipe.faces or recipe.output / "faces"
     heads = ", ".join(recipe.data.heads)
     shown = f"faces of heads {heads}, in crops of {recipe.model.side} px"
-    train_rendered(recipe, folder, FaceStore.rendered, LandmarkTask, shown)
+    with claimed_folder(recipe.output, recipe):
+        train_rendered(recipe, folder, FaceStore.rendered, LandmarkTask, shown)

@@ -1,15 +1,17 @@
 """Video decoders behind one signature: PyAV, decord and OpenCV.
 
-A backend is a function ``(source, name, selection) -> Decoded``. Each returns the frames whose
+A backend is a generator ``(source, name, selection, notes) -> Frame``. Each yields the frames whose
 index is in the selection's range, as RGB, with the container's own timestamps relative to the
 first frame of the video. The index counts the frames that a player would show: frames hidden by an
 edit list do not count.
 
 Differences (measured by ``eval/speed/video.py``, see ``video.DEFAULT_BACKEND``):
 
-- PyAV knows every timestamp before it decodes, so it can start a range at the nearest key frame.
-  It also applies edit lists and rotation.
-- OpenCV decodes (but does not convert) everything before the range.
+- PyAV gives the frames of a plain sequential decode of the track that a player would choose. Where
+  the packets say that it is safe, it starts a range at the nearest key frame. It applies edit
+  lists, turns, mirrors and the shape of pixels.
+- OpenCV decodes (but does not convert) everything before the range. It takes the file's first
+  track, and knows neither mirrors nor the shape of pixels.
 - decord counts frames hidden by an edit list; they are dropped here by their negative time.
 """
 
@@ -17,9 +19,9 @@ from __future__ import annotations
 
 import io
 import itertools
-import logging
+import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,11 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
-from deft_llm.media.selection import Decoded, Selection, shrink
+from deft_llm.media.containers import Index, frame_rate, open_video, orientation, reason, scan
+from deft_llm.media.depth import Depth, to_rgb8, used_depth
+from deft_llm.media.geometry import shown, shown_size
+from deft_llm.media.selection import Frame, Notes, Selection, shrink
 from deft_llm.registry import resolve
-
-logger = logging.getLogger(__name__)
 
 BACKENDS = {
     "pyav": "deft_llm.media.backends:read_pyav",
@@ -42,7 +45,12 @@ BACKENDS = {
 }
 
 
-Backend = Callable[["Path | bytes", str, Selection], Decoded]
+#: Containers without times of display: what FFmpeg gives as such is a guess.
+_TIMED_BY_DECODING = ("avi", "asf")
+_COMBS = "the video is interlaced: parts that move show combs, which add noise"
+_NONE = Selection(start=sys.maxsize)
+
+Backend = Callable[["Path | bytes", str, Selection, Notes], Iterator[Frame]]
 
 
 def get_backend(name: str) -> Backend:
@@ -55,132 +63,179 @@ def get_backend(name: str) -> Backend:
     return backend
 
 
-def open_container(source: Path | bytes, name: str) -> Any:
-    """Open a video with PyAV.
+def read_pyav(
+    source: Path | bytes, name: str, selection: Selection, notes: Notes
+) -> Iterator[Frame]:
+    """Read with PyAV (FFmpeg's libraries)."""
+    with open_video(source, name) as (container, stream):
+        reader = _Reader(source, name, selection, notes, scan(container, stream))
+        reader.note_facts(stream)
+        entry = reader.index.entry(selection.start)
+        if entry is not None:
+            numbered = _from_entry(container, stream, reader.index, entry, notes.problems)
+            # The first frame shows whether the container went where it was told to.
+            if (head := next(numbered, None)) is not None:
+                yield from reader.frames(itertools.chain([head], numbered), stream)
+                return
+    # Opened anew: a file that has been scanned to its end cannot always be rewound.
+    with open_video(source, name) as (container, stream):
+        yield from reader.frames(enumerate(decode(container, stream, notes.problems)), stream)
+
+
+def survey(source: Path, name: str, notes: Notes) -> None:
+    """Find the size and the times of all frames; decodes the video only if it has to.
 
     Raises:
-        UserError: If it is not a video, or has no video stream.
+        UserError: If it is not a video.
     """
-    try:
-        container = av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source))
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise UserError(
-            f"{name}: not a readable video ({getattr(error, 'strerror', None) or error}); expected "
-            "a video file such as MP4, MOV, MKV or AVI, complete to its end"
-        ) from error
-    if not container.streams.video:
-        container.close()
-        raise UserError(f"{name}: holds no video stream; expected a video, got sound or data only")
-    return container
+    with open_video(source, name) as (container, stream):
+        reader = _Reader(source, name, _NONE, notes, scan(container, stream))
+        reader.note_facts(stream)
+    exact = reader.index.exact
+    with open_video(source, name) as (container, stream):
+        numbered = enumerate(decode(container, stream, notes.problems))
+        # One frame tells its orientation; where packets do not tell the frames, all are decoded.
+        for _ in reader.frames(itertools.islice(numbered, 1) if exact else numbered, stream):
+            pass
+        if exact:
+            ticks = reader.index.pts - reader.index.pts[0]
+            notes.seconds = [float(t * stream.time_base) for t in ticks.tolist()]
 
 
-@dataclass(frozen=True)
-class PacketTable:
-    """Times of all frames, read from the packets without decoding.
-
-    Attributes:
-        pts: Presentation times of the shown frames, in units of the stream's time base, sorted;
-            empty if the container does not state all of them.
-        packets: Number of packets, including hidden ones.
-    """
-
-    pts: NDArray[np.int64]
-    packets: int
-
-
-def scan_packets(container: Any, stream: Any) -> PacketTable:
-    """Read the frame times of `stream`; leaves the container at its end."""
-    times: list[int | None] = []
-    packets = 0
-    try:
-        for packet in container.demux(stream):
-            if packet.size:  # demux ends with an empty packet for flushing
-                packets += 1
-                if not packet.is_discard:  # an edit list marks hidden frames like this
-                    times.append(packet.pts)
-    except av.FFmpegError as error:
-        logger.debug("packet scan ended early: %s", error)
-    known = [t for t in times if t is not None]
-    # Packets come in decoding order; with B-frames their times must be sorted. If times are missing
-    # or repeated, they cannot number the frames, so the table stays empty.
-    pts = np.unique(np.asarray(known, np.int64)) if len(known) == len(times) else np.empty(0, int)
-    return PacketTable(pts if len(pts) == len(times) else np.empty(0, np.int64), packets)
-
-
-def rewind(container: Any, stream: Any, table: PacketTable, start: int) -> None:
-    """Seek to the last key frame from which frame `start` can be decoded."""
-    target = int(table.pts[start]) if start < len(table.pts) else 0
-    container.seek(target, stream=stream, backward=True)
-
-
-def _numbered(
-    container: Any, stream: Any, table: PacketTable, problems: list[str]
-) -> Iterator[tuple[int, Any]]:
-    """Decoded frames with their index; damaged frames are dropped and noted in `problems`."""
-    counter = itertools.count()
-    frames = container.decode(stream)
+def decode(container: Any, stream: Any, problems: list[str]) -> Iterator[Any]:
+    """Decoded frames in order of display; what cannot be decoded is noted in `problems`."""
+    packets = container.demux(stream)
     while True:
         try:
-            frame = next(frames)
-        except (StopIteration, EOFError):
+            packet = next(packets, None)
+            frames = packet.decode() if packet is not None else []
+        except EOFError:
             return
-        except av.FFmpegError as error:
-            problems.append(f"decoding stopped: {error.strerror}")
-            return
-        index = next(counter)
-        if len(table.pts):
-            # After a seek, counting would be wrong: the time says which frame this is.
-            index = int(np.searchsorted(table.pts, frame.pts)) if frame.pts is not None else index
-        if frame.is_corrupt:
-            problems.append(f"frame {index} is damaged")
+        except av.InvalidDataError as error:
+            # One packet is lost; the next ones may be whole.
+            problems.append(f"damaged data: {reason(error)}")
             continue
-        yield index, frame
+        except (av.FFmpegError, OSError, MemoryError) as error:
+            problems.append(f"decoding stopped: {reason(error)}")
+            return
+        yield from frames
+        if packet is None:
+            return
 
 
-def _to_rgb(frame: Any, converter: VideoReformatter, selection: Selection) -> NDArray[np.uint8]:
-    """Convert a PyAV frame to RGB, upright, scaled down if asked."""
-    # One converter for the clip: `frame.to_ndarray` makes a new one for each frame, 4x slower.
-    rgb = np.asarray(converter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
-    rgb = shrink(rgb, selection)
-    # Shrink before turning, to turn fewer pixels. FFmpeg and rot90 both count counter-clockwise.
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+def _from_entry(
+    container: Any, stream: Any, index: Index, entry: int, problems: list[str]
+) -> Iterator[tuple[int, Any]]:
+    """Frames decoded from an entry of the index, numbered by their times; none if it is missed."""
+    try:
+        container.seek(entry, stream=stream, backward=True)
+    except av.FFmpegError:
+        return
+    frames = decode(container, stream, problems)
+    first = next(frames, None)
+    if first is None or first.pts != entry:
+        return
+    for frame in itertools.chain([first], frames):
+        yield int(np.searchsorted(index.pts, frame.pts)), frame
 
 
-def read_pyav(source: Path | bytes, name: str, selection: Selection) -> Decoded:
-    """Read with PyAV (FFmpeg's libraries)."""
-    result, problems = Decoded(), []
-    with open_container(source, name) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        table = scan_packets(container, stream)
-        result.available = len(table.pts)
-        if stream.frames > table.packets:
-            problems.append(f"{stream.frames} frames promised, {table.packets} stored")
-        rewind(container, stream, table, selection.start)
-        wanted = selection.wanted
-        first = int(table.pts[0]) if len(table.pts) else None
-        converter = VideoReformatter()
-        rate = stream.average_rate or stream.guessed_rate or 25
-        for index, frame in _numbered(container, stream, table, problems):
-            if index >= wanted.stop:  # frames come in order of display
+class _Reader:
+    """Turns decoded frames into the selected RGB frames with their times."""
+
+    def __init__(
+        self, source: Path | bytes, name: str, selection: Selection, notes: Notes, index: Index
+    ) -> None:
+        self.source, self.name = source, name
+        self.selection, self.notes, self.index = selection, notes, index
+        # One converter for the clip: `frame.to_ndarray` makes a new one for each frame, 4x slower.
+        self.converter = VideoReformatter()
+        self.depth: Depth | None = None
+
+    def note_facts(self, stream: Any) -> None:
+        """What is known before decoding."""
+        self.notes.available = len(self.index.pts) if self.index.exact else 0
+        self.notes.codec = stream.codec_context.name
+        self.notes.rate = float(frame_rate(stream) or 25)
+        if self.index.cut:
+            self.notes.problems.append(
+                f"{stream.frames} frames promised, {self.index.packets} stored"
+            )
+
+    def frames(self, numbered: Iterator[tuple[int, Any]], stream: Any) -> Iterator[Frame]:
+        """Keep, convert and time the frames of the selection."""
+        wanted, ratio, notes = self.selection.wanted, stream.sample_aspect_ratio, self.notes
+        by_decoding = stream.container.format.name in _TIMED_BY_DECODING
+        zero = int(self.index.pts[0]) if self.index.exact else None
+        notes.untimed = "" if zero is not None else "the file states no times"
+        for number, frame in numbered:
+            if number >= wanted.stop:  # frames come in order of display
                 break
-            result.original_size = (frame.height, frame.width)
-            if index not in wanted:
+            ticks = frame.dts if by_decoding else frame.pts
+            if zero is None and ticks is not None:
+                # Frames before the first known time are as far apart as the rate says.
+                zero = ticks - round(number / notes.rate / stream.time_base)
+                notes.untimed = ""
+            if frame.is_corrupt:
+                notes.damaged.append(number)
                 continue
-            ticks = None if first is None or frame.pts is None else frame.pts - first
-            seconds = index / rate if ticks is None else ticks * stream.time_base
-            result.add(_to_rgb(frame, converter, selection), float(seconds), name)
-    result.problem = "; ".join(problems[:3]) or None
-    return result
+            known = zero is not None and ticks is not None
+            seconds = float((ticks - zero) * stream.time_base) if known else float("nan")
+            notes.seconds.append(seconds)
+            self._note_size(frame, ratio)
+            if frame.interlaced_frame and _COMBS not in notes.remarks:
+                notes.remarks.append(_COMBS)
+            if number in wanted:
+                yield Frame(number, self._convert(frame, ratio), seconds)
+
+    def _note_size(self, frame: Any, ratio: Fraction | None) -> None:
+        """On the first frame: the size of all, since a recording may change it."""
+        if self.notes.size is None:
+            stored = self.index.largest or (frame.height, frame.width)
+            self.notes.original = shown_size(stored, orientation(frame), ratio)
+            self.notes.size = self.selection.size(*self.notes.original)
+
+    def _convert(self, frame: Any, ratio: Fraction | None) -> NDArray[np.uint8]:
+        """Convert a decoded frame to RGB as it is shown, scaled down if asked."""
+        wide = _wide_format(frame)
+        if wide is None:
+            rgb = np.asarray(self.converter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
+        else:
+            if self.depth is None:
+                self.depth = self._used_depth(wide)
+            rgb = to_rgb8(self._values(frame, wide), self.name, self.depth)
+        return shown(rgb, orientation(frame), ratio, self.selection)
+
+    def _values(self, frame: Any, form: str) -> NDArray[np.generic]:
+        return np.asarray(self.converter.reformat(frame, format=form).to_ndarray())
+
+    def _used_depth(self, form: str) -> Depth:
+        """The depth that the values of the whole video use."""
+        with open_video(self.source, self.name) as (container, stream):
+            frames = decode(container, stream, [])
+            depth = used_depth((self._values(frame, form) for frame in frames), "frames")
+        if depth.remark:
+            self.notes.remarks.append(depth.remark)
+        return depth
 
 
-def read_opencv(source: Path | bytes, name: str, selection: Selection) -> Decoded:
+def _wide_format(frame: Any) -> str | None:
+    """The format in which values of 16 bits, or floating-point ones, are looked at; else None."""
+    # Formats of 9 to 14 bits state their depth, and FFmpeg scales by it.
+    name, parts = frame.format.name, frame.format.components
+    if name.startswith("grayf"):
+        return "grayf32le"
+    if parts[0].bits != 16 or name.startswith("yuv"):
+        return None
+    return "gray16le" if len(parts) == 1 else "rgb48le"
+
+
+def read_opencv(
+    source: Path | bytes, name: str, selection: Selection, notes: Notes
+) -> Iterator[Frame]:
     """Read with OpenCV's VideoCapture: decodes from the first frame, converts selected frames."""
     if isinstance(source, bytes):
         raise UserError(f"{name}: the opencv backend reads files only; use pyav for bytes")
-    capture = cv2.VideoCapture(str(source))
-    result, wanted = Decoded(), selection.wanted
+    capture, wanted = cv2.VideoCapture(str(source.absolute())), selection.wanted
     try:
         first = 0.0
         for index in itertools.count():
@@ -188,24 +243,25 @@ def read_opencv(source: Path | bytes, name: str, selection: Selection) -> Decode
             # OpenCV.
             if index >= wanted.stop or not capture.grab():
                 break
-            result.available = index + 1
+            notes.available = index + 1
             seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
             first = seconds if index == 0 else first
             if index not in wanted:
                 continue
             ok, bgr = capture.retrieve()
             if not ok:
-                result.problem = f"frame {index} is damaged"
+                notes.damaged.append(index)
                 continue
-            result.original_size = (bgr.shape[0], bgr.shape[1])
-            rgb = cv2.cvtColor(np.asarray(bgr, np.uint8), cv2.COLOR_BGR2RGB)
-            result.add(shrink(np.asarray(rgb, np.uint8), selection), seconds - first, name)
+            notes.original = (bgr.shape[0], bgr.shape[1])
+            rgb = np.asarray(cv2.cvtColor(np.asarray(bgr, np.uint8), cv2.COLOR_BGR2RGB), np.uint8)
+            yield Frame(index, shrink(rgb, selection), seconds - first)
     finally:
         capture.release()
-    return result
 
 
-def read_decord(source: Path | bytes, name: str, selection: Selection) -> Decoded:
+def read_decord(
+    source: Path | bytes, name: str, selection: Selection, notes: Notes
+) -> Iterator[Frame]:
     """Read with decord, which is optional (no wheel on ARM Macs, none newer than 2021)."""
     try:
         import decord
@@ -215,16 +271,15 @@ def read_decord(source: Path | bytes, name: str, selection: Selection) -> Decode
         ) from error
     try:
         reader = decord.VideoReader(
-            io.BytesIO(source) if isinstance(source, bytes) else str(source)
+            io.BytesIO(source) if isinstance(source, bytes) else str(source.absolute())
         )
         times = np.asarray(reader.get_frame_timestamp(range(len(reader))), np.float64)[:, 0]
         # An edit list hides frames at negative times; decord skips them but counts them.
         times = times[times >= 0]
-        result = Decoded(original_size=reader[0].shape[:2], available=len(times))
+        notes.original, notes.available = reader[0].shape[:2], len(times)
         for index in range(len(times))[selection.start : selection.stop : selection.stride]:
             frame = reader[index].asnumpy()
-            result.add(shrink(frame, selection), float(times[index] - times[0]), name)
+            yield Frame(index, shrink(frame, selection), float(times[index] - times[0]))
     except (RuntimeError, decord.DECORDError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no frames"
-        raise UserError(f"{name}: decord cannot read this video ({reason})") from error
-    return result
+        words = str(error).strip().splitlines()[-1] if str(error).strip() else "no frames"
+        raise UserError(f"{name}: decord cannot read this video ({words})") from error

@@ -3,105 +3,120 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
-from deft_llm.media.selection import Decoded, Selection, shrink
+from deft_llm.media.depth import Depth, to_rgb8, used_depth
+from deft_llm.media.pictures import kind_of, read_values
+from deft_llm.media.selection import Frame, Notes, Selection, shrink
+from deft_llm.media.tiff import open_stack
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff"),
+    *(".webp", ".jp2", ".pgm", ".ppm", ".pnm"),
+)
+
+UNTIMED = "pictures carry no times"
 
 
-def natural_key(path: Path) -> list[tuple[int, int | str]]:
+def natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
     """Sort key under which ``img9`` comes before ``img10``."""
     parts = re.split(r"(\d+)", path.name.lower())
     # The leading 0 or 1 keeps a number from being compared with text, which Python refuses.
-    return [(0, int(p)) if p.isdigit() else (1, p) for p in parts if p]
+    # "²" is a digit to ``isdigit``, and no number.
+    numbered: list[tuple[int, int | str]] = [
+        (0, int(p)) if p.isdecimal() else (1, p) for p in parts if p
+    ]
+    # The name itself decides between 1.png and 01.png.
+    return numbered, path.name
 
 
 def list_frames(folder: Path) -> list[Path]:
     """The images of a folder in natural order, without hidden files.
 
     Raises:
-        UserError: If there is no image.
+        UserError: If there is no image, or the folder cannot be read.
     """
-    files = [
-        p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
-    ]
+    try:
+        inside = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); check the folder") from error
+    files = sorted((p for p in inside if p.suffix.lower() in SUFFIXES), key=natural_key)
+    files = [p for p in files if not p.is_dir()]
+    for file in files:
+        # A pipe would block for ever, and a frame behind a broken link would be missed in silence.
+        if not file.is_file():
+            raise UserError(f"{file}: no regular file; put the picture there, or remove it")
+    for a, b in pairwise(sorted(files, key=lambda p: p.stem)):
+        if a.stem == b.stem:
+            raise UserError(
+                f"{folder}: {a.name} and {b.name} are one frame twice; keep one of the formats"
+            )
     if not files:
         raise UserError(
             f"{folder}: no images in this folder; expected the frames of one clip as "
-            f"{', '.join(s[1:] for s in SUFFIXES)}"
+            f"{', '.join(s[1:] for s in SUFFIXES)}{_hint(inside)}"
         )
-    return sorted(files, key=natural_key)
+    return files
 
 
-def to_rgb8(image: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
-    """Convert an RGB, RGBA or grey image of 8 or 16 bits to uint8 RGB.
-
-    Args:
-        image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); uint8 or uint16. Alpha is dropped.
-        name: Its name in error messages.
-
-    Raises:
-        UserError: If the depth or the number of channels is not one of these.
-    """
-    if image.dtype == np.uint16:
-        # 65535 = 257 * 255; adding half of 257 rounds to nearest.
-        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3):
-        raise UserError(f"{name}: {image.dtype} {image.shape}; expected an image of 8 or 16 bits")
-    if image.ndim == 2 or image.shape[2] == 1:
-        return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2).astype(np.uint8)
-    if image.shape[2] not in (3, 4):
-        raise UserError(f"{name}: {image.shape[2]} channels; expected grey, RGB or RGBA")
-    return np.ascontiguousarray(image[:, :, :3]).astype(np.uint8, copy=False)
+def _hint(inside: list[Path]) -> str:
+    """Ending of the message about a folder without images: what it holds instead."""
+    names = sorted((p for p in inside if p.is_dir()), key=natural_key)
+    if names:
+        return f"; it holds folders, give one of them ({names[0].name})"
+    if inside:
+        return f"; it holds other files ({min(p.name for p in inside)})"
+    return "; it is empty"
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read one image as uint8 RGB (H, W, 3).
-
-    Raises:
-        UserError: If it cannot be decoded.
-    """
-    try:
-        # cv2.imread fails on non-ASCII paths on some platforms; decoding bytes does not.
-        data = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
-    except (OSError, cv2.error) as error:
-        raise UserError(f"{path}: cannot read this image ({error})") from error
-    if image is None:
-        raise UserError(f"{path}: not a readable image; replace it or remove it from the folder")
-    if image.ndim == 3 and image.shape[2] in (3, 4):
-        image = image[:, :, [2, 1, 0]]  # OpenCV decodes to BGR; this also drops alpha
-    return to_rgb8(np.asarray(image), str(path))
-
-
-def read_folder(folder: Path, selection: Selection, fps: float) -> Decoded:
+def read_folder(
+    folder: Path, files: list[Path], selection: Selection, notes: Notes
+) -> Iterator[Frame]:
     """Read a folder of frames.
 
     Args:
-        folder: Images of one size, one per frame.
+        folder: The folder, for messages.
+        files: Images of one size, one per frame, in order.
         selection: Which frames to read; the others are not opened.
-        fps: Frames per second, since images carry no time.
+        notes: Receives what the user should know.
 
     Raises:
-        UserError: If there is no image, one cannot be read, or the sizes differ.
+        UserError: If an image cannot be read, or the sizes differ.
     """
-    files = list_frames(folder)
-    result, first = Decoded(available=len(files)), None
+    notes.available, notes.untimed = len(files), UNTIMED
+    notes.codec, notes.seconds = files[0].suffix[1:].lower(), [float("nan")] * len(files)
+    if kind_of(files[0]) == "stack" and len(pages := open_stack(files[0]).pages) > 1:
+        raise UserError(
+            f"{folder}: {files[0].name} holds {len(pages)} pictures; expected one for each frame; "
+            "give the stack itself"
+        )
+    depth, first = None, None
     for index in range(len(files))[selection.start : selection.stop : selection.stride]:
-        image = read_image(files[index])
+        values = read_values(files[index])
+        if values.dtype != np.uint8 and depth is None:
+            depth = _depth_of(files, values, notes)
+        image = to_rgb8(values, str(files[index]), depth or Depth(255))
         if first is None:
-            first, result.original_size = files[index], (image.shape[0], image.shape[1])
-        if image.shape[:2] != result.original_size:
-            (h, w), (h0, w0) = image.shape[:2], result.original_size
+            first, notes.original = files[index], (image.shape[0], image.shape[1])
+        if image.shape[:2] != notes.original:
+            (h, w), (h0, w0) = image.shape[:2], notes.original
             raise UserError(
                 f"{folder}: frames of different sizes: {files[index].name} is {w}x{h}, "
                 f"{first.name} is {w0}x{h0}; expected one size, put each clip in its own folder"
             )
-        result.add(shrink(image, selection), index / fps, folder.name)
-    return result
+        yield Frame(index, shrink(image, selection), float("nan"))
+
+
+def _depth_of(files: list[Path], values: NDArray[np.generic], notes: Notes) -> Depth:
+    """The depth that all pictures of a folder use, even those that are not selected."""
+    others = (read_values(file) for file in files)
+    depth = used_depth((v for v in others if v.dtype == values.dtype), "pictures")
+    if depth.remark:
+        notes.remarks.append(depth.remark)
+    return depth

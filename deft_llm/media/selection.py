@@ -1,15 +1,18 @@
-"""Which frames to read from a video, and the result of reading."""
+"""Which frames to read from a video, and the result of reading.
+
+Every reader (`backends`, `frames`, `animations`) is a generator of `Frame`; it writes what it
+learns about the video on the way into `Notes`.
+"""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from deft_llm.errors import UserError
 
 #: Decoded frames of one clip may not take more memory than this.
 MAX_CLIP_BYTES = 6 * 2**30
@@ -44,47 +47,59 @@ class Selection:
         return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-@dataclass
-class Decoded:
-    """Result of a backend.
+class Frame(NamedTuple):
+    """One frame as a reader yields it.
 
     Attributes:
-        frames: RGB frames, each uint8 (H, W, 3).
-        seconds: Time of each kept frame, counted from the first frame of the video.
-        original_size: (height, width) in the file.
-        available: Number of frames in the whole clip, if known.
-        problem: What went wrong if frames were lost; None for a clean read.
+        number: In the whole video, 0-based.
+        image: uint8 RGB (H, W, 3), upright, with square pixels.
+        seconds: Time from the first frame of the video; NaN if the file does not say.
     """
 
-    frames: list[NDArray[np.uint8]] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    original_size: tuple[int, int] = (0, 0)
+    number: int
+    image: NDArray[np.uint8]
+    seconds: float
+
+
+@dataclass
+class Notes:
+    """What a reader found out about a video, beside its frames.
+
+    Attributes:
+        size: (height, width) of every frame that is kept; None for that of the first one.
+        original: (height, width) before frames were scaled down.
+        available: Number of frames in the whole video, if known.
+        seconds: Times of all frames that were passed, selected or not; NaN if unknown.
+        codec: Name of the codec, or of the image format.
+        rate: Frames per second where the file states no times.
+        untimed: Why there are no times: "pictures carry no times"; "" if there are.
+        damaged: Numbers of frames that were left out because they are damaged.
+        problems: What else went wrong if frames were lost.
+        remarks: What the user should know about how the video was read.
+    """
+
+    size: tuple[int, int] | None = None
+    original: tuple[int, int] = (0, 0)
     available: int = 0
-    problem: str | None = None
-    _bytes: int = 0
-
-    def add(self, frame: NDArray[np.uint8], seconds: float, name: str) -> None:
-        """Keep one frame.
-
-        Raises:
-            UserError: If the clip exceeds ``MAX_CLIP_BYTES``.
-        """
-        # Checked for each frame: the frame count of a container is not reliable enough to check
-        # beforehand.
-        self.frames.append(frame)
-        self.seconds.append(seconds)
-        self._bytes += frame.nbytes
-        if self._bytes > MAX_CLIP_BYTES:
-            raise UserError(
-                f"{name}: more than {MAX_CLIP_BYTES / 2**30:.0f} GiB of frames "
-                f"({len(self.frames)} of {frame.shape[1]}x{frame.shape[0]} so far); read a part "
-                "of it (start, stop), fewer frames (stride) or smaller ones (max_side)"
-            )
+    seconds: list[float] = field(default_factory=list)
+    codec: str = ""
+    rate: float = 25.0
+    untimed: str = ""
+    damaged: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def shrink(frame: NDArray[np.uint8], selection: Selection) -> NDArray[np.uint8]:
     """Scale a frame (H, W, 3) down to the selection's longest side, averaging over areas."""
-    height, width = selection.size(*frame.shape[:2])
-    if (height, width) == frame.shape[:2]:
+    return resize(frame, selection.size(*frame.shape[:2]))
+
+
+def resize(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Scale a frame (H, W, 3) to (height, width), averaging over areas where it shrinks."""
+    if size == frame.shape[:2]:
         return frame
-    return np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    smaller = size[0] <= frame.shape[0] and size[1] <= frame.shape[1]
+    # Averaging over areas is defined for shrinking only; enlarged, it would repeat pixels.
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(frame, size[::-1], interpolation=how), np.uint8)

@@ -1,18 +1,19 @@
-"""Track one face through a clip: link detections by overlap and interpolate between them."""
+"""Track one face through a clip: link detections by overlap and interpolate between them.
+
+Faces are numbered from left to right in the picture, which a user can see.
+"""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
-from deft_llm.errors import UserError
+from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.finders import FaceBox, FaceFinder, HaarFinder, overlap
-
-logger = logging.getLogger(__name__)
+from deft_llm.stages import FINDING, begin
 
 #: A track must cover at least this share of the clip's frames in a row.
 MIN_COVERAGE = 0.2
@@ -20,6 +21,15 @@ MIN_COVERAGE = 0.2
 MIN_OVERLAP = 0.4
 #: A track survives this many missed detections in a row.
 MAX_MISSES = 2
+#: A face that is there for less than this share of the longest track is not followed by itself:
+#: one that comes in late must not push out the one that the video is about.
+STEADY = 0.8
+#: Another face is told of if it is in this share of the frames looked at, and in two of them.
+MIN_SEEN = 0.1
+#: Two boxes of one time, whose centres are nearer than this share of the width, show one face.
+DOUBLE = 0.6
+#: The frames that are left out, where nobody else is in the picture.
+WITHOUT = "without a face"
 
 
 @dataclass(frozen=True)
@@ -30,11 +40,15 @@ class FaceTrack:
         boxes: (T, 4) x, y, w, h in pixels, interpolated between detections; NaN without a face.
         present: (T,) bool, which frames have a face.
         detections: Frame index and box as returned by the finder, in order of time.
+        left_out: Which frames are those without it: "without a face", or others.
+        remarks: What the user should know: that there are other faces, and who was followed.
     """
 
     boxes: NDArray[np.float64]
     present: NDArray[np.bool_]
     detections: tuple[tuple[int, FaceBox], ...] = field(repr=False, default=())
+    left_out: str = WITHOUT
+    remarks: tuple[str, ...] = ()
 
 
 def default_step(frames: int, fps: float) -> int:
@@ -42,37 +56,53 @@ def default_step(frames: int, fps: float) -> int:
     return max(1, min(frames // 8, round(fps / 5)))
 
 
-def track_faces(clip: Clip, finder: FaceFinder | None = None, step: int | None = None) -> FaceTrack:
-    """Track the main face through a clip.
+def track_faces(
+    clip: Clip,
+    finder: FaceFinder | None = None,
+    step: int | None = None,
+    face: int | None = None,
+) -> FaceTrack:
+    """Track one face through a clip.
 
-    Of several faces, the one with the largest sum of box widths over time is used.
+    Of several faces, the one with the largest sum of box widths over time is used, among those
+    that are there for most of the time.
 
     Args:
         clip: The clip.
         finder: Face finder; None for `HaarFinder`.
         step: Detect on every `step`-th frame and on the last; None for `default_step`.
+        face: Follow this one, counted from 1 from left to right in the picture; None for the rule.
 
     Raises:
-        UserError: If no face is tracked for a fifth of the frames in a row.
+        NoFaceError: If no face is tracked for a fifth of the frames in a row.
+        UserError: If there is no face of that number.
     """
     finder = finder or HaarFinder()
+    begin(FINDING)
     step = step or default_step(len(clip), clip.fps)
     samples = sorted({*range(0, len(clip), step), len(clip) - 1})
     found = [(index, finder.find(clip.frames[index])) for index in samples]
-    tracks = _link(found, step)
-    kept = [t for t in tracks if _holds(t, len(clip), step)]
+    tracks = [t for t in _link(found, step) if _dense(t, step)]
+    kept = [t for t in tracks if t[-1][0] - t[0][0] + 1 >= MIN_COVERAGE * len(clip)]
     if not kept:
         seen = sum(bool(boxes) for _, boxes in found)
-        raise UserError(
+        raise NoFaceError(
             f"no face found in clip {clip.name}: a face in {seen} of the {len(samples)} frames "
             f"looked at, none over a fifth of the {len(clip)} frames in a row; give a clip that "
             "shows one face from the front, upright, at least 15 % of the frame high"
         )
-    if len(kept) > 1:
-        logger.info("clip %s: %d faces; taking the largest", clip.name, len(kept))
-    best = max(kept, key=lambda t: sum(box.w for _, box in t))
+    people = distinct(kept)
+    best = _chosen(people, clip, face)
     _seek_ends(best, samples, clip, finder)
-    return _fill(best, len(clip))
+    track = _fill(best, len(clip))
+    enough = min(len(samples), max(2, round(MIN_SEEN * len(samples))))
+    seen_too = [t for t in tracks if t is not best and len(t) >= enough]
+    relations = [(relation(t, best), t) for t in seen_too]
+    others = [t for kind, t in relations if kind == "other"]
+    again = any(kind == "again" for kind, _ in relations)
+    remarks = (*_told(people, best, others, clip, step), *_lost(again, track.present, clip))
+    why = "outside of this stretch" if again else "without this face" if others else WITHOUT
+    return replace(track, left_out=why, remarks=remarks)
 
 
 Detections = list[tuple[int, FaceBox]]
@@ -95,10 +125,96 @@ def _link(found: list[tuple[int, list[FaceBox]]], step: int) -> list[Detections]
     return tracks
 
 
-def _holds(track: Detections, frames: int, step: int) -> bool:
-    """Whether a track covers a fifth of the clip, with a face in most of its samples."""
-    span = track[-1][0] - track[0][0] + 1
-    return span >= MIN_COVERAGE * frames and len(track) > 0.5 * (span - 1) / step
+def _dense(track: Detections, step: int) -> bool:
+    """Whether there is a face in most of a track's samples."""
+    return len(track) > 0.5 * (track[-1][0] - track[0][0]) / step
+
+
+def _middle(track: Detections) -> float:
+    """Where a face is from left to right, pixels."""
+    return float(np.median([box.x + box.w / 2 for _, box in track]))
+
+
+def _size(track: Detections) -> float:
+    """Sum of a face's widths over time, pixels."""
+    return sum(box.w for _, box in track)
+
+
+def _chosen(kept: list[Detections], clip: Clip, face: int | None) -> Detections:
+    """The track to follow, of those that hold, from left to right."""
+    if face is not None:
+        if face > len(kept):
+            there = f"1 to {len(kept)}, from left to right" if len(kept) > 1 else "1, the only one"
+            raise UserError(
+                f"face {face} in clip {clip.name} (--face): expected {there} that can be followed"
+            )
+        return kept[face - 1]
+    longest = max(t[-1][0] - t[0][0] for t in kept)
+    steady = [t for t in kept if t[-1][0] - t[0][0] >= STEADY * longest]
+    return max(steady, key=_size)
+
+
+def distinct(tracks: list[Detections]) -> list[Detections]:
+    """One track of each face, the largest, from left to right."""
+    people: list[Detections] = []
+    for track in sorted(tracks, key=_size, reverse=True):
+        if all(relation(track, known) == "other" for known in people):
+            people.append(track)
+    return sorted(people, key=_middle)
+
+
+def relation(track: Detections, best: Detections) -> str:
+    """What a track is to another one.
+
+    Returns:
+        "other" face; the same face "again", at another time in the same place; or a "double", a
+        box inside the other one's.
+    """
+    before, after = track[-1][0] < best[0][0], track[0][0] > best[-1][0]
+    box = track[len(track) // 2][1]
+    times = np.array([index for index, _ in best])
+    near = best[int(np.abs(times - track[len(track) // 2][0]).argmin())][1]
+    if before or after:
+        # At another time a face may have moved on, but hardly by its own width.
+        box, near = (track[-1][1], best[0][1]) if before else (track[0][1], best[-1][1])
+    away = float(np.linalg.norm(_centre(box) - _centre(near))) / max(box.w, near.w)
+    if before or after:
+        return "again" if away < 1 else "other"
+    return "double" if away < DOUBLE else "other"
+
+
+def _centre(box: FaceBox) -> NDArray[np.float64]:
+    return box.corners[:2] + box.corners[2:] / 2
+
+
+def _told(
+    people: list[Detections],
+    best: Detections,
+    others: list[Detections],
+    clip: Clip,
+    step: int,
+) -> tuple[str, ...]:
+    """A remark on other faces in the picture, and how to follow them."""
+    if not others:
+        return ()
+    number = next(i for i, track in enumerate(people, 1) if track is best)
+    choices = [str(i) for i, t in enumerate(people, 1) if any(t is other for other in others)]
+    count = "another face is" if len(others) == 1 else f"{len(others)} other faces are"
+    first = min(track[0][0] for track in others)
+    # A detection may be missed at the start as anywhere.
+    late = first > (MAX_MISSES + 1) * step
+    when = f" from about {clip.timestamps[first]:.2f} s" if late else ""
+    which = "the other" if len(others) == 1 else "another"
+    how = f" (--face {' or '.join(choices)} for {which})" if choices else ""
+    return (f"{count} in the picture{when}; measured is face {number} from the left{how}",)
+
+
+def _lost(again: bool, present: NDArray[np.bool_], clip: Clip) -> tuple[str, ...]:
+    """A remark on a face that is lost and found again."""
+    if not again:
+        return ()
+    first, last = clip.timestamps[np.flatnonzero(present)[[0, -1]]]
+    return (f"the face is lost and found again: measured is {first:.2f} to {last:.2f} s",)
 
 
 def _seek_ends(track: Detections, samples: list[int], clip: Clip, finder: FaceFinder) -> None:

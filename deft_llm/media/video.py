@@ -1,7 +1,8 @@
-"""Read and write clips: video files, folders of frames, arrays.
+"""Read and write clips: video files, folders of frames, animations, arrays.
 
-`read_clip` reads a video file or a folder of frames and returns a `Clip` with the container's true
-timestamps, for constant and variable frame rates.
+`read_clip` reads a video file, a folder of frames, an animated GIF, PNG or WebP, or a TIFF stack,
+and returns a `Clip` with the file's true timestamps, for constant and variable frame rates.
+`windows.read_windows` does the same for videos that do not fit in memory, part by part.
 
 The default backend is PyAV. `eval/speed/video.py` measured (two cores, 640x360 H.264, 400 frames;
 frame counts and times over two generated files and six real ones):
@@ -18,7 +19,7 @@ OpenCV      298             134 ms             8 of 8, exact
 from __future__ import annotations
 
 import io
-import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -32,11 +33,12 @@ from numpy.typing import NDArray
 from deft_llm.clip import Clip
 from deft_llm.errors import UserError
 from deft_llm.files import replacing
-from deft_llm.media import backends
+from deft_llm.media import animations, backends
 from deft_llm.media import frames as folders
-from deft_llm.media.selection import Decoded, Selection
-
-logger = logging.getLogger(__name__)
+from deft_llm.media.collecting import FrameBuffer, frame_times, no_frames
+from deft_llm.media.depth import to_rgb8, used_depth
+from deft_llm.media.pictures import kind_of
+from deft_llm.media.selection import Frame, Notes, Selection
 
 DEFAULT_BACKEND = "pyav"
 #: Longer sides are scaled down on read: enough for a face, and 3 MB a frame, where 4K takes 25.
@@ -49,11 +51,11 @@ _CPU_AVX512 = 13
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Contents of a video or folder, found without decoding it.
+    """Contents of a video or folder.
 
     Attributes:
         frames: Number of frames that a player shows.
-        width: Pixels as stored, before any rotation in the container's metadata.
+        width: Pixels as shown: upright, with square pixels.
         height: The same.
         timestamps: Seconds from the first frame, (frames,).
         codec: Name of the codec, or of the image format.
@@ -81,36 +83,69 @@ class VideoInfo:
         return bool(np.max(np.abs(steps - median)) > max(0.002, 0.1 * median))
 
 
-def _existing(path: Path | str) -> Path:
+def existing(path: Path | str) -> Path:
+    """The path, if it can hold a video.
+
+    Raises:
+        UserError: If it is missing, empty, or neither a file nor a folder.
+    """
     path = Path(path)
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder; expected a video or a folder of frames")
-    if path.is_file() and path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty; expected a video")
+    try:
+        if not path.exists():
+            raise UserError(
+                f"{path}: no such file or folder; expected a video or a folder of frames"
+            )
+        if not path.is_file() and not path.is_dir():
+            # A pipe or a device can be read once, if it ends at all.
+            raise UserError(f"{path}: neither a file nor a folder; save the video in a file first")
+        if path.is_file() and path.stat().st_size == 0:
+            raise UserError(f"{path}: the file is empty; expected a video")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     return path
 
 
+def frames_of(
+    path: Path, selection: Selection, notes: Notes, backend: str = "auto"
+) -> Iterator[Frame]:
+    """The selected frames of anything that can be read."""
+    if path.is_dir():
+        files = folders.list_frames(path)
+        if len(files) > 1:
+            notes.rate = FOLDER_FPS
+            return folders.read_folder(path, files, selection, notes)
+        path = files[0]  # possibly a stack, alone in its folder
+    kind = kind_of(path)
+    if kind == "stack":
+        notes.rate = FOLDER_FPS
+        return animations.read_stack(path, selection, notes)
+    if kind == "animation":
+        return animations.read_animation(path, selection, notes)
+    reader = backends.get_backend(DEFAULT_BACKEND if backend == "auto" else backend)
+    return reader(path, str(path), selection, notes)
+
+
 def probe(path: Path | str, *, fps: float | None = None) -> VideoInfo:
-    """Size, frame count and timestamps of a video or folder, without decoding the frames.
+    """Size, frame count and timestamps of a video or folder.
+
+    Containers that state them are not decoded for it; others are, since only a decoder knows.
 
     Raises:
         UserError: If there is nothing readable at `path`.
     """
-    path = _existing(path)
-    if path.is_dir():
-        files = folders.list_frames(path)
-        height, width = folders.read_image(files[0]).shape[:2]
-        times = np.arange(len(files)) / (fps or FOLDER_FPS)
-        return VideoInfo(len(files), width, height, times, files[0].suffix[1:].lower())
-    with backends.open_container(path, str(path)) as container:
-        stream = container.streams.video[0]
-        table = backends.scan_packets(container, stream)
-        times = np.asarray((table.pts - table.pts[:1]) * float(stream.time_base), np.float64)
-        if not len(times):
-            # A container without timestamps (raw streams): assume its average rate, else 25 fps.
-            times = np.arange(table.packets) / float(stream.average_rate or 25)
-        context = stream.codec_context
-        return VideoInfo(len(times), context.width, context.height, times, context.name)
+    path, notes = existing(path), Notes()
+    kind = kind_of(path) if path.is_file() else "folder"
+    if kind is None:
+        backends.survey(path, str(path), notes)
+    else:
+        # The time of an animation's frame is the sum of the durations before it.
+        for _ in frames_of(path, Selection(stop=None if kind == "animation" else 1), notes):
+            pass
+    if not notes.seconds:
+        raise no_frames(str(path), notes)
+    times, _ = frame_times(range(len(notes.seconds)), notes.seconds, fps, notes.rate)
+    height, width = notes.original
+    return VideoInfo(len(times), width, height, times, notes.codec)
 
 
 def read_clip(
@@ -123,16 +158,17 @@ def read_clip(
     max_side: int | None = FACE_MAX_SIDE,
     fps: float | None = None,
 ) -> Clip:
-    """Read a video file or a folder of frames.
+    """Read a video file, a folder of frames, an animation or a TIFF stack.
 
     Args:
-        path: A video file, or a folder with one image per frame, in natural order (2 before 10).
+        path: A file, or a folder with one image per frame, in natural order (2 before 10).
         start: First frame, 0-based.
         stop: One past the last frame; None for the end.
         stride: Keep every `stride`-th frame of the range.
         backend: "pyav", "opencv", "decord", or "auto" for the measured default.
         max_side: Frames whose longer side exceeds this many pixels are scaled down; None: never.
-        fps: Frames per second of a folder of frames (default 200); videos use their own times.
+        fps: Frames per second, in place of the file's times; None for those. A folder of frames
+            has none and is taken at 200.
 
     Returns:
         Frames uint8 RGB (T, H, W, 3) and their times in seconds from the first frame of the video.
@@ -140,21 +176,22 @@ def read_clip(
     Raises:
         UserError: If nothing can be read, the range is empty, or the frames need too much memory.
     """
-    path = _existing(path)
+    path = existing(path)
     if start < 0 or stride < 1 or (stop is not None and stop <= start):
         raise UserError(
             f"{path}: range start {start}, stop {stop}, stride {stride}; expected "
             "0 <= start < stop and stride >= 1"
         )
-    selection = Selection(start, stop, stride, max_side)
-    if path.is_dir():
-        decoded = folders.read_folder(path, selection, fps or FOLDER_FPS)
-        if fps is None:
-            logger.warning("%s: images carry no time; taking %g fps", path, FOLDER_FPS)
-    else:
-        reader = backends.get_backend(DEFAULT_BACKEND if backend == "auto" else backend)
-        decoded = reader(path, str(path), selection)
-    return _to_clip(decoded, path.stem if path.is_file() else path.name, str(path), path, selection)
+    selection, notes = Selection(start, stop, stride, max_side), Notes()
+    buffer = FrameBuffer(str(path), notes)
+    for frame in frames_of(path, selection, notes, backend):
+        buffer.add(frame)
+    return buffer.clip(name_of(path), path, fps, start)
+
+
+def name_of(path: Path) -> str:
+    """The name of a clip read from a file or folder."""
+    return path.stem if path.is_file() else path.resolve().name
 
 
 def decode_bytes(data: bytes, name: str, *, max_side: int | None = None) -> Clip:
@@ -165,57 +202,19 @@ def decode_bytes(data: bytes, name: str, *, max_side: int | None = None) -> Clip
     """
     if not data:
         raise UserError(f"{name}: no data; expected a video")
-    selection = Selection(max_side=max_side)
-    return _to_clip(backends.read_pyav(data, name, selection), name, name, None, selection)
-
-
-def _to_clip(
-    decoded: Decoded, name: str, label: str, source: Path | None, selection: Selection
-) -> Clip:
-    """Check a backend's result, log lost or scaled frames, and make the clip."""
-    if not decoded.frames:
-        # A range past the end is the user's mistake; no frame at all is a broken file.
-        if 0 < decoded.available <= selection.start:
-            raise UserError(
-                f"{label}: no frame in the range from {selection.start}; the clip has "
-                f"{decoded.available} frames, numbered from 0"
-            )
-        reason = f" ({decoded.problem})" if decoded.problem else ""
-        raise UserError(f"{label}: no frame can be decoded{reason}; the file is cut or damaged")
-    if decoded.problem:
-        logger.warning(
-            "%s: damaged or cut: %s; going on with the %d frames that decode",
-            label,
-            decoded.problem,
-            len(decoded.frames),
-        )
-    height, width = decoded.original_size
-    if selection.size(height, width) != (height, width):
-        kept = decoded.frames[0].shape
-        logger.info("%s: %dx%d scaled to %dx%d", label, width, height, kept[1], kept[0])
-    sizes = {f.shape for f in decoded.frames}
-    if len(sizes) > 1:
-        raise UserError(f"{label}: the frame size changes inside the video; expected one size")
-    times = _increasing(np.asarray(decoded.seconds, np.float64), label)
-    return Clip(name, np.stack(decoded.frames), times, source)
-
-
-def _increasing(times: NDArray[np.float64], label: str) -> NDArray[np.float64]:
-    """Times unchanged if they increase, else evenly spaced by the median positive step."""
-    steps = np.diff(times)
-    if np.all(steps > 0):
-        return times
-    good = steps[steps > 0]
-    step = float(np.median(good)) if len(good) else 1 / 25
-    logger.warning("%s: timestamps do not increase; taking %.1f fps throughout", label, 1 / step)
-    return np.asarray(times[0] + np.arange(len(times)) * step, np.float64)
+    notes = Notes()
+    buffer = FrameBuffer(name, notes)
+    for frame in backends.read_pyav(data, name, Selection(max_side=max_side), notes):
+        buffer.add(frame)
+    return buffer.clip(name, None, None)
 
 
 def clip_from_array(frames: NDArray[np.generic], fps: float, name: str) -> Clip:
     """Make a clip from an array.
 
     Args:
-        frames: (T, H, W), (T, H, W, 1), (T, H, W, 3) or (T, H, W, 4), uint8 or uint16.
+        frames: (T, H, W), (T, H, W, 1), (T, H, W, 3) or (T, H, W, 4), uint8 or uint16; of
+            more than 8 bits, the range that they use becomes 8.
         fps: Frames per second.
         name: Name of the clip.
 
@@ -227,8 +226,10 @@ def clip_from_array(frames: NDArray[np.generic], fps: float, name: str) -> Clip:
             f"{name}: array {frames.shape} at {fps} fps; expected (T, H, W[, channels]) with "
             "T >= 1 and fps > 0"
         )
-    rgb = np.stack([folders.to_rgb8(f, name) for f in frames])
-    return Clip(name, rgb, np.arange(len(rgb)) / fps)
+    depth = used_depth(frames, "frames")
+    rgb = np.stack([to_rgb8(f, name, depth) for f in frames])
+    remarks = (depth.remark,) if depth.remark else ()
+    return Clip(name, rgb, np.arange(len(rgb)) / fps, remarks=remarks)
 
 
 def write_video(

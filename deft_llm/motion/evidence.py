@@ -1,8 +1,8 @@
 """Regions that moved, and the AUs that explain their motion.
 
 An AU explains a region's motion if one of its expected directions for that region
-(``facs.expected_directions``) is within ``MAX_ANGLE`` of the measured one. The angle and the
-smallest z of a claim are our own choice.
+(``facs.expected_directions``) is within ``MAX_ANGLE`` of the measured one; the angle is our own
+choice. Whether a region moved at all is decided in one place, ``RegionTable.active``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z, RegionTable
+from deft_llm.motion.regions import RegionTable
 
 Floats = NDArray[np.float64]
 MAX_ANGLE = 60.0  # degrees between the measured and an expected direction
-AGREED_Z = 1.0  # smallest z of motion that can support a model's claim
-_INDEX = {name: i for i, name in enumerate(facs.REGIONS)}
+# Every AU that moves the skin, without sides: what a motion may be a sign of.
+ALL_AUS: tuple[str, ...] = tuple(
+    str(number) for number in facs.ACTION_UNITS if facs.expected_directions(str(number))
+)
+_NAMES = list(facs.REGIONS)
+_INDEX = {name: i for i, name in enumerate(_NAMES)}
 
 
 @lru_cache(maxsize=4096)
@@ -35,17 +39,20 @@ def expected_vectors(code: str) -> dict[int, Floats]:
     }
 
 
-def explaining_aus(region: str, u: float, v: float, aus: Iterable[str]) -> tuple[str, ...]:
-    """The coded AUs that agree with a motion.
+def explaining_aus(
+    region: str, u: float, v: float, aus: Iterable[str] = ALL_AUS
+) -> tuple[str, ...]:
+    """The AUs that agree with a motion.
 
     Args:
         region: A key of ``facs.REGIONS``.
         u: Motion to the image's right.
         v: Motion down.
-        aus: Coded AUs, such as ``("1", "L12")``.
+        aus: AU codes to consider, such as ``("1", "L12")``.
 
     Returns:
-        The codes that expect this region to move in a direction within ``MAX_ANGLE``.
+        The codes that expect this region to move in a direction within ``MAX_ANGLE``, in the order
+        given.
     """
     length, index = math.hypot(u, v), _INDEX[region]
     if length == 0.0:
@@ -61,43 +68,57 @@ def explaining_aus(region: str, u: float, v: float, aus: Iterable[str]) -> tuple
     )
 
 
-def measured_evidence(
-    table: RegionTable, aus: Iterable[str], least_z: float = ACTIVE_Z
-) -> tuple[Evidence, ...]:
-    """The regions that moved, with the AUs that explain their motion (possibly none).
+def measured_evidence(table: RegionTable, aus: Iterable[str] = ALL_AUS) -> tuple[Evidence, ...]:
+    """The active regions, with the AUs that explain their motion (possibly none).
 
     Args:
         table: Region motion from onset to apex.
         aus: AU codes that may explain it.
-        least_z: Smallest motion over noise floor at which a region counts.
 
     Returns:
         In the order of ``facs.REGIONS``.
     """
-    return moved_regions(table.u, table.v, table.magnitude, table.z, aus, least_z)
+    return moved_regions(table.u, table.v, table.active, aus, table.z)
 
 
 def moved_regions(
     u: NDArray[np.floating],
     v: NDArray[np.floating],
-    magnitude: NDArray[np.floating],
-    z: NDArray[np.floating],
+    active: NDArray[np.bool_],
     aus: Iterable[str],
-    least_z: float = ACTIVE_Z,
+    z: NDArray[np.floating],
 ) -> tuple[Evidence, ...]:
     """``measured_evidence`` from the columns of a region table, each (R,)."""
     rows, codes = [], tuple(aus)  # a tuple: an iterator would be used up by the first region
-    for i, (name, region) in enumerate(facs.REGIONS.items()):
-        if z[i] < least_z or magnitude[i] < ACTIVE_PX:
-            continue
+    for i in np.flatnonzero(active):
+        name = _NAMES[i]
         x, y = float(u[i]), float(v[i])
         rows.append(
             Evidence(
                 region=name,
-                direction=facs.direction_name(x, y, region.side),
+                direction=facs.direction_name(x, y, facs.REGIONS[name].side),
                 magnitude=math.hypot(x, y),
                 z=float(z[i]),
                 aus=explaining_aus(name, x, y, codes),
             )
         )
     return tuple(rows)
+
+
+def moved_aus(table: RegionTable) -> frozenset[str]:
+    """The AU codes that an active region speaks for.
+
+    Args:
+        table: Region motion from onset to apex.
+
+    Returns:
+        Codes with a side ("L12") if a region of that side, or of the midline, moves as that AU
+        moves it; without a side ("12") if any region does.
+    """
+    codes: set[str] = set()
+    for row in measured_evidence(table):
+        side = facs.REGIONS[row.region].side
+        codes.update(row.aus)
+        codes.update(f"L{code}" for code in row.aus if side != "right")
+        codes.update(f"R{code}" for code in row.aus if side != "left")
+    return frozenset(codes)

@@ -5,7 +5,7 @@ All motion is in pixels of the canonical face. T frames, R regions, H = W = 224.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +16,10 @@ from deft_llm.errors import UserError
 from deft_llm.motion import noise
 from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
 from deft_llm.motion.head_motion import Model, remove_head_motion
+from deft_llm.motion.light import LightChange, light_change
 from deft_llm.motion.onset_apex import (
     DETECTION_Z,
+    WINDOW,
     Trajectory,
     motion_curve,
     returning_intervals,
@@ -28,9 +30,11 @@ from deft_llm.motion.regions import (
     RegionTable,
     region_masks,
     region_motion,
+    region_rms,
     region_table,
     regions_placed,
 )
+from deft_llm.stages import MEASURING, begin
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -38,7 +42,12 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float32]
 
 _ACTIVE_REGIONS = 2
+_SURE_Z = 5.0  # at rest, z follows a Rayleigh distribution: 5 is one in 270,000
 NO_MOTION = "no motion above the noise floor"
+# Motion that a shadow's edge may show: px over the square of the gain's slope (1 / px). A hard
+# edge has a slope of 0.013 and showed up to 2.3 px on rendered faces, a lamp at one side 0.001.
+_EDGE_MOTION = 1.5e4
+RETURNED = 0.5  # share of the motion that has to come back for the face to have returned
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,9 @@ class Measurement:
     Attributes:
         aligned: The clip that was measured.
         interval: Given or found; for a clip without motion, the most likely frames.
-        found: True if the interval was given, or is above the noise: its excursion reaches
-            ``DETECTION_Z``, or at least two regions are active from onset to apex.
+        found: True if the interval was given, or is above the noise: a region is active, and the
+            interval's excursion reaches ``DETECTION_Z``, a second region is active, or its z is
+            5 or more. If not, no region of the tables is active, whatever its own z.
         flow_apex: (2, H, W) flow onset -> apex without head motion, px.
         flow_offset: (2, H, W) flow apex -> offset without head motion, px.
         table_apex: Regions from onset to apex.
@@ -83,6 +93,13 @@ class Measurement:
         noise_pairs: Number of frame pairs used for the floors; 0 if the floors are the prior.
         sensor_noise: Noise of a (time-averaged) frame, grey levels.
         status: "ok", or what could not be measured.
+        others: Other movements of the clip that come and go, if the interval was searched for.
+        head_shift: Largest displacement of the head from the onset to the offset, px; NaN
+            without the curve.
+        returned: Share of the motion of the active regions that has come back at the offset; NaN
+            without an active region.
+        light: Largest relative change of the light, such as 0.5; 0 if it stayed the same.
+        evened: The clip as flow saw it if the light changed (``light.LightChange``).
     """
 
     aligned: AlignedClip
@@ -98,6 +115,11 @@ class Measurement:
     noise_pairs: int
     sensor_noise: float
     status: str
+    others: tuple[Interval, ...] = ()
+    head_shift: float = float("nan")
+    returned: float = float("nan")
+    light: float = 0.0
+    evened: AlignedClip | None = None
 
 
 def averaged_frame(aligned: AlignedClip, t: int, gap: int, averaging: float) -> FloatArray:
@@ -213,25 +235,38 @@ def measure(
             f"interval ends at frame {interval.offset}; the clip has {count} frames (0 to "
             f"{count - 1}); check the coding or the range that was read"
         )
-    meter = MotionMeter(aligned, settings)
+    begin(MEASURING)
+    light = light_change(aligned)
+    seen = light.even(aligned) if light else aligned
+    meter = MotionMeter(seen, settings)
     found, trajectory = True, None
+    others: tuple[Interval, ...] = ()
     if interval is None:
         trajectory, floor, sigma = meter.watch()
-        shown, score = strongest_interval(aligned, trajectory, floor)
+        shown, score = strongest_interval(seen, trajectory, floor)
+        shown = _apex_on_curve(shown, trajectory)
         found = score >= DETECTION_Z
+        others = _apart(shown, returning_intervals(seen, trajectory, floor))
     else:
         # A given interval counts as found: the annotator saw an expression there.
         shown = _visible_interval(interval, visible)
         sigma = meter.sensor_noise(shown.apex - shown.onset)
         if settings.curve:
-            trajectory = track_regions(aligned, shown.onset, meter.estimator)
+            trajectory = track_regions(seen, shown.onset, meter.estimator)
     floors, pairs = meter.floors(shown, sigma)
+    if light:
+        floors = np.hypot(floors, _light_motion(meter, aligned, light, shown))
     placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
     flows = (meter.flow(shown.onset, shown.apex), meter.flow(shown.apex, shown.offset))
     tables = [region_table(flow, meter.masks, floors, placed) for flow in flows]
     # The tables use the finer flow and the measured floors, so they can confirm a motion that the
     # half-size search scored too low.
-    found = found or int(tables[0].active.sum()) >= _ACTIVE_REGIONS
+    found = interval is not None or _stands_out(tables[0], found)
+    if not found:
+        tables = [replace(table, active=np.zeros_like(table.active)) for table in tables]
+    returned = _returned(*tables)
+    held = _held(returned, shown, aligned)
+    remarks = _remarks(interval, shown, tables, aligned)
     return Measurement(
         aligned=aligned,
         interval=shown,
@@ -247,7 +282,15 @@ def measure(
         noise=floors,
         noise_pairs=pairs,
         sensor_noise=sigma,
-        status=_status(found, interval, shown, tables, count - visible.size, count),
+        status="; ".join([*remarks, *_about_the_clip(light, held, others), *aligned.remarks])
+        or "ok",
+        others=others,
+        head_shift=_span(trajectory.head[shown.onset : shown.offset + 1])
+        if trajectory
+        else float("nan"),
+        returned=returned,
+        light=light.largest if light else 0.0,
+        evened=seen if light else None,
     )
 
 
@@ -275,28 +318,97 @@ def _visible_interval(interval: Interval, visible: NDArray[np.intp]) -> Interval
     return Interval(*(int(visible[np.argmin(np.abs(visible - t))]) for t in frames))
 
 
+def _apex_on_curve(found: Interval, trajectory: Trajectory) -> Interval:
+    """The interval with its apex where the motion curve, which people see, is highest."""
+    curve = motion_curve(trajectory, found.onset)[found.onset : found.offset + 1]
+    return Interval(found.onset, found.onset + int(np.nanargmax(curve)), found.offset)
+
+
+def _apart(shown: Interval, found: tuple[Interval, ...]) -> tuple[Interval, ...]:
+    """The intervals that do not overlap the one that is shown; neighbours may share a border."""
+    return tuple(i for i in found if i.offset <= shown.onset or i.onset >= shown.offset)
+
+
+def _stands_out(table: RegionTable, detected: bool) -> bool:
+    """Whether the active regions are more than chance.
+
+    One region in a hundred passes its floor by chance, so a single one counts only if the search
+    detected a movement as well, or if it passes by far.
+    """
+    active = int(table.active.sum())
+    sure = bool((table.z[table.active] >= _SURE_Z).any())
+    return active >= _ACTIVE_REGIONS or sure or (detected and active > 0)
+
+
+def _light_motion(
+    meter: MotionMeter, aligned: AlignedClip, light: LightChange, shown: Interval
+) -> FloatArray:
+    """The motion (R,) that the change of light alone would show, px."""
+    moved = []
+    for i, j in ((shown.onset, shown.apex), (shown.apex, shown.offset)):
+        still = to_grey(meter.aligned.frames[i])
+        flow = meter.estimator(still, light.relit(aligned, i, j))
+        flow = remove_head_motion(flow, aligned.landmarks, meter.settings.head_model)[0]
+        edges = region_rms(light.borders(i, j, flow.shape[1]), meter.masks)
+        alone = np.linalg.norm(region_motion(flow, meter.masks), axis=1)
+        moved.append(np.hypot(alone, _EDGE_MOTION * edges**2))
+    return np.max(moved, axis=0)
+
+
+def _returned(onset_phase: RegionTable, offset_phase: RegionTable) -> float:
+    """Share of the active regions' motion that the offset phase takes back."""
+    moved = onset_phase.active
+    out = np.stack([onset_phase.u, onset_phase.v])[:, moved]
+    back = np.stack([offset_phase.u, offset_phase.v])[:, moved]
+    return -float((out * back).sum() / (out * out).sum()) if moved.any() else float("nan")
+
+
 def _span(path: FloatArray) -> float:
-    """Largest distance from the position in the first frame, px."""
-    return float(np.linalg.norm(path - path[0], axis=1).max())
+    """Largest distance from the position in the first frame, px; frames without a face are NaN."""
+    return float(np.nanmax(np.linalg.norm(path - path[0], axis=1)))
 
 
-def _status(
-    found: bool,
+def _remarks(
     asked: Interval | None,
     shown: Interval,
     tables: list[RegionTable],
-    hidden: int,
-    count: int,
-) -> str:
-    remarks = []
-    if not found or not any(table.active.any() for table in tables):
+    aligned: AlignedClip,
+) -> list[str]:
+    remarks, count = [], len(aligned.present)
+    hidden = count - int(np.count_nonzero(aligned.present))
+    if not any(table.active.any() for table in tables):
         remarks.append(NO_MOTION)
     if hidden:
-        remarks.append(f"{hidden} of {count} frames without a face were left out")
+        remarks.append(f"{hidden} of {count} frames {aligned.left_out} were left out")
     if asked is not None and asked != shown:
         remarks.append(
             f"interval moved to frames with a face: {shown.onset}, {shown.apex}, {shown.offset}"
         )
     if not tables[0].placed.all():
         remarks.append(f"{int((~tables[0].placed).sum())} regions too uncertain to measure")
-    return "; ".join(remarks) or "ok"
+    return remarks
+
+
+def _held(returned: float, shown: Interval, aligned: AlignedClip) -> str:
+    """A remark on a movement that did not come back; empty if it did."""
+    if not returned < RETURNED:  # NaN without motion
+        return ""
+    left = aligned.timestamps[np.flatnonzero(aligned.present)[-1]]
+    cut = left - aligned.timestamps[shown.apex] < WINDOW
+    return (
+        f"the movement did not return {'before the clip ends' if cut else 'within half a second'}"
+    )
+
+
+def _about_the_clip(
+    light: LightChange | None, held: str, others: tuple[Interval, ...]
+) -> list[str]:
+    remarks = []
+    if light:
+        remarks.append(f"the light changed by up to {100 * light.largest:.0f} %, evened out")
+    if held:
+        remarks.append(held)
+    if others:
+        many = "another movement" if len(others) == 1 else f"{len(others)} other movements"
+        remarks.append(f"the clip holds {many}; this is the strongest")
+    return remarks

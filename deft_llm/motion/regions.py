@@ -163,6 +163,12 @@ def region_motion(flow: FloatArray, masks: FloatArray) -> FloatArray:
     return moved.astype(np.float32)
 
 
+def region_rms(image: FloatArray, masks: FloatArray) -> FloatArray:
+    """Root mean square (R,) of an image (H, W) over every region."""
+    total = np.maximum(masks.sum(axis=(1, 2)), 1e-6)
+    return np.sqrt(np.einsum("rhw,hw->r", masks, image * image) / total).astype(np.float32)
+
+
 def region_table(
     flow: FloatArray,
     masks: FloatArray,

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deft_llm import facs
-from deft_llm.config import validate_settings
 from deft_llm.data.disturbed_flow import LabelledFlow, SimulatedFlowData, disturbed
 from deft_llm.recognizers.prior_flow import FlowPriorNet
 from deft_llm.training.loop import Batch, fit
 from deft_llm.training.machine import use_all_cores
-from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.recipes import read_recipe
+from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import LearningRate, Schedule, Shape
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,13 @@ def train(values: dict[str, Any], where: str) -> None:
         UserError: If the recipe is wrong, its folder belongs to another recipe, or a head's file
             is missing.
     """
-    recipe = validate_settings(FlowPriorRecipe, values, where)
-    claim_folder(recipe.output, recipe)
+    recipe = read_recipe(FlowPriorRecipe, values, where)
+    with claimed_folder(recipe.output, recipe):
+        _train_all(recipe)
+
+
+def _train_all(recipe: FlowPriorRecipe) -> None:
+    """Train the networks that are not finished yet."""
     left = [s for s in range(recipe.networks) if not _file(recipe, s).is_file()]
     if not left:
         logger.info("already finished: %d networks in %s", recipe.networks, recipe.output)

@@ -28,16 +28,17 @@ from torch import Tensor
 
 from deft_llm import facs
 from deft_llm.clip import Prediction
-from deft_llm.config import Settings, validate_settings
+from deft_llm.config import Settings
 from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.sources import ClipSource
 from deft_llm.errors import UserError
 from deft_llm.files import write_lines, write_text
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
-from deft_llm.training.loop import Batch, fit
+from deft_llm.training.loop import Batch, Goal, fit
 from deft_llm.training.machine import use_all_cores
-from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.recipes import read_recipe
+from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class RecognizerTask:
         held_out: Clips for the logged scores; None for no scores.
         description: Extra entries of the ``config.json`` that :meth:`save` writes.
     """
+
+    goal: Goal = ("uf1", "max")
 
     def __init__(
         self,
@@ -174,14 +177,23 @@ def train(values: dict[str, Any], where: str) -> None:
         UserError: If the recipe is wrong, a folder belongs to another recipe, or two sets share a
             subject.
     """
-    recipe = validate_settings(RecognizerRecipe, values, where)
+    recipe = read_recipe(RecognizerRecipe, values, where)
     set_seed(recipe.seed)  # before the model is built: the initial weights depend on it
     model = load_recognizer(recipe.recognizer, len(facs.THREE_CLASSES), **recipe.options)
     if isinstance(model, Recognizer) and recipe.schedule is None:
         raise UserError(f"{where}: {recipe.recognizer} is a network; give it a schedule (steps, …)")
     # Check for shared subjects before any clip is rendered or measured.
     sources = _sources(recipe, where)
-    claim_folder(recipe.output, recipe)
+    with claimed_folder(recipe.output, recipe):
+        _train_and_score(recipe, model, sources)
+
+
+def _train_and_score(
+    recipe: RecognizerRecipe,
+    model: Recognizer | ClassicalRecognizer,
+    sources: dict[str, ClipSource],
+) -> None:
+    """Open the clips, train on them, and score the result on the test clips, if there are any."""
     clips = {n: s.open(model.inputs, recipe.cache) for n, s in sources.items()}
     sets = {n: labelled(c, facs.THREE_CLASSES, three_class) for n, c in clips.items()}
     answer: Callable[[LabelledClips], NDArray[np.floating]]

@@ -1,1 +1,1 @@
-"""The demo and what it needs: input limits, choice of a model, one clip or many."""
+"""Front ends, the page and the server, and what they share: limits, models, one clip or many."""

@@ -85,7 +85,7 @@ def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True
         "system-ui",
         "sans-serif",
     ]  # the visitor's own; no font is fetched
-    _, address, _ = blocks.queue(max_size=24).launch(
+    _, address, _ = blocks.queue(max_size=limits.waiting).launch(
         server_name="127.0.0.1",
         server_port=port,
         share=False,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from deft_llm.errors import UserError
 from deft_llm.service.clip_service import AS_USUAL, ClipResult, ClipService, ModelChoice
@@ -15,7 +15,7 @@ from deft_llm.service.limits import public
 
 COLUMNS = (
     *("file", "emotion", "probability", "aus", "strongest motion", "onset s", "apex s", "offset s"),
-    *("unproven", "remark"),
+    *("doubt", "remark"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would run such a cell as a formula
 
@@ -34,7 +34,7 @@ def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
     values = (
         *(name, explanation.emotion or "none named", round(sure, 4) if sure is not None else None),
         *(" ".join(f"AU{code}" for code in explanation.aus), moved, onset, apex, offset),
-        len(explanation.unsupported) + len(explanation.unseen_aus),
+        explanation.disagreement,
         "" if explanation.status == "ok" else explanation.status,
     )
     return dict(zip(COLUMNS, values, strict=True))
@@ -67,13 +67,19 @@ def explain_files(
             yield row_of(path.name, seen), seen.record()
 
 
+def csv_line(values: Sequence[Any]) -> str:
+    """One line of CSV; text that a spreadsheet would take for a formula gets an apostrophe."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(
+        f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v for v in values
+    )
+    return line.getvalue()
+
+
 def to_csv(rows: Sequence[dict[str, Any]]) -> bytes:
-    """Rows as CSV; text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    safe = [
-        {k: f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v for k, v in r.items()}
-        for r in rows
-    ]
-    return pd.DataFrame(safe, columns=list(COLUMNS)).to_csv(index=False).encode("utf-8")
+    """Rows as CSV with a header."""
+    lines = [COLUMNS, *([row[name] for name in COLUMNS] for row in rows)]
+    return "".join(map(csv_line, lines)).encode("utf-8")
 
 
 def to_json(records: Sequence[dict[str, Any]]) -> bytes:

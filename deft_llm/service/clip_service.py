@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,14 +11,15 @@ from typing import Any
 from deft_llm.clip import Explanation, Interval
 from deft_llm.data.measuring import measure_video
 from deft_llm.deft.configuration_deft import EXPERTS
+from deft_llm.deft.inference.conversation import untagged
 from deft_llm.errors import UserError
 from deft_llm.media.video import read_clip
 from deft_llm.motion.measure import Measurement, measure
 from deft_llm.service.limits import LIMITS, Limits, check_video
 from deft_llm.service.models import EMBEDDED, Models
-from deft_llm.viz.report import ClipInfo, report_values, write_report
-
-_MARKS = re.compile(r"[<>|]")  # a question must not contain a model's own tags
+from deft_llm.stages import EXPLAINING, READING, begin
+from deft_llm.viz.figure import write_figure
+from deft_llm.viz.report import FIGURES, ClipInfo, report_page, report_values
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,14 @@ class ClipResult:
 
     def report(self) -> str:
         """The report as one HTML page; no file is kept."""
+        return report_page(self.measurement, self.explanation, self.info)
+
+    def figure(self) -> dict[str, bytes]:
+        """The figure for a paper: name of a file -> its content; no file is kept."""
         with tempfile.TemporaryDirectory(prefix="deft-") as folder:
-            path = write_report(
-                Path(folder) / "report", self.measurement, self.explanation, clip_info=self.info
-            )
-            return path.read_text(encoding="utf-8")
+            paths = [Path(folder) / name for name in FIGURES]
+            write_figure(paths, self.measurement, self.explanation.evidence)
+            return {path.name: path.read_bytes() for path in paths}
 
 
 class ClipService:
@@ -86,6 +89,7 @@ class ClipService:
             UserError: If it is over a limit, shows no face, or cannot be read.
         """
         self.models.get(choice.model)  # fail on an unknown model before doing any work
+        begin(READING)
         check_video(path, self.limits)
         clip, measurement = measure_video(read_clip(path))
         return self._seen(ClipInfo.of(clip), measurement, choice)
@@ -102,6 +106,7 @@ class ClipService:
 
     def _seen(self, info: ClipInfo, measurement: Measurement, choice: ModelChoice) -> ClipResult:
         explainer = self.models.get(choice.model)
+        begin(EXPLAINING)
         return ClipResult(info, measurement, explainer.explain(measurement, choice.ablate))
 
     def questions(self) -> list[str]:
@@ -115,7 +120,7 @@ class ClipService:
         Raises:
             UserError: If it is empty or too long.
         """
-        question = _MARKS.sub(" ", text).strip()
+        question = untagged(text)
         if not question or len(question) > self.limits.question:
             raise UserError(
                 f"question of {len(question)} characters; expected 1 to {self.limits.question}"
@@ -146,6 +151,6 @@ class ClipService:
         # Checked here as well, since API calls come without ``Page.take``.
         question = self.question(question)
         explainer = self.models.get(choice.model)
-        yield from explainer.stream(
+        yield from explainer.answer(
             seen.measurement, turns, question, choice.temperature, choice.ablate
         )

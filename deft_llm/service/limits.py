@@ -27,6 +27,8 @@ class Limits:
         decoded_bytes: Memory for a clip's decoded frames.
         files: Files in a batch.
         question: Characters in a question.
+        inline_bytes: Size of a clip that comes inside a request instead of as an upload.
+        waiting: Requests that may wait for their turn.
     """
 
     file_bytes: int = 200 * _MEGABYTE
@@ -35,6 +37,8 @@ class Limits:
     decoded_bytes: int = 1500 * _MEGABYTE
     files: int = 50
     question: int = 500
+    inline_bytes: int = 50 * _MEGABYTE
+    waiting: int = 24
 
 
 LIMITS = Limits()
@@ -44,14 +48,14 @@ def check_video(path: Path, limits: Limits, *, long: bool = False) -> None:
     """Refuse a file of another type, or one that is too large or too long, without decoding it.
 
     Args:
-        path: The uploaded file.
+        path: The uploaded file, or a folder that holds a clip's frames.
         limits: The limits.
         long: Whether it is a long video, searched window by window (``video_seconds`` applies).
 
     Raises:
         UserError: States the value and the limit; names the file without its folder.
     """
-    if path.suffix.lower() not in VIDEO_TYPES:
+    if not path.is_dir() and (path.suffix.lower() not in VIDEO_TYPES or _is_text(path)):
         raise UserError(f"{path.name}: expected a video ({', '.join(VIDEO_TYPES)})")
     size = path.stat().st_size if path.is_file() else 0
     if size > limits.file_bytes:
@@ -77,6 +81,16 @@ def check_video(path: Path, limits: Limits, *, long: bool = False) -> None:
             f"{decoded / _MEGABYTE:.0f} MB; at most {limits.decoded_bytes / _MEGABYTE:.0f} MB; "
             "cut it, or make the picture smaller"
         )
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file starts as text: FFmpeg would read it as a playlist and open what it names."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(32)
+    # Every video container has other bytes than these among its first.
+    return bool(start) and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start)
 
 
 def public(error: UserError | str) -> str:

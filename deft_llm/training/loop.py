@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Protocol, overload, runtime_checkable
+from typing import Any, Literal, Protocol, overload, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -23,11 +24,15 @@ from tqdm import tqdm
 from deft_llm.errors import UserError
 from deft_llm.training.machine import takes_bfloat16
 from deft_llm.training.muon import MuonAdamW, matrices_of
-from deft_llm.training.run_folder import FINAL, RunFolder
+from deft_llm.training.pace import Pace
+from deft_llm.training.run_folder import BEST, FINAL, RunFolder, is_better, keep_best
 from deft_llm.training.schedule import Schedule
+from deft_llm.training.stopping import StopRequest, after_this_step
 
 logger = logging.getLogger(__name__)
 Batch = Mapping[str, Tensor]
+Goal = tuple[str, Literal["min", "max"]]
+"""Name of a score, and which way is better."""
 
 
 class Task(Protocol):
@@ -59,6 +64,13 @@ class HasEnds(Protocol):
         """First and last layers: those that read pixels or write the output."""
 
 
+@runtime_checkable
+class HasGoal(Protocol):
+    """A task that names the score by which ``best`` is chosen."""
+
+    goal: Goal
+
+
 class _Batches(Dataset[dict[str, Tensor]]):
     """The batches of one process, from a given step onwards."""
 
@@ -81,7 +93,9 @@ def fit(task: Task, schedule: Schedule, output: None, cpu: bool = False) -> None
 def fit(task: Task, schedule: Schedule, output: Path | None, cpu: bool = False) -> Path | None:
     """Train a task in its own folder, resuming if it was interrupted.
 
-    Writes ``log.jsonl``, ``checkpoint-N`` folders, and at the end ``final``.
+    Writes ``log.jsonl``, ``checkpoint-N`` folders, and at the end ``final``. If the task names its
+    goal, ``best`` is the network of the best evaluation. A request to stop (``stopping.py``) is
+    followed when the current step is saved.
 
     Args:
         task: The task to train.
@@ -95,6 +109,7 @@ def fit(task: Task, schedule: Schedule, output: Path | None, cpu: bool = False) 
 
     Raises:
         UserError: If the loss becomes NaN or infinite.
+        Stopped: If the run was asked to stop.
     """
     final = None if output is None else output / FINAL
     if final is not None and final.is_dir():
@@ -109,38 +124,59 @@ def fit(task: Task, schedule: Schedule, output: Path | None, cpu: bool = False) 
     run = RunFolder(output, accelerator)
     # After prepare: accelerate restores only the objects that it has prepared.
     start = run.resume()
+    with after_this_step() if output is not None else nullcontext() as stop:
+        _loop(accelerator, task, optimizer, schedule, run, start, stop)
+    task.model = accelerator.unwrap_model(model).eval()
+    run.finish(task.save)
+    return final
+
+
+def _loop(
+    accelerator: Accelerator,
+    task: Task,
+    optimizer: Any,
+    schedule: Schedule,
+    run: RunFolder,
+    start: int,
+    stop: StopRequest | None,
+) -> None:
+    """Take the steps from ``start`` on; without ``stop``, requests to stop are not deferred."""
+    model, steps = task.model, schedule.steps
     batches = _batches(task, schedule, start, accelerator)
     shown = tqdm(
-        range(start, schedule.steps),
+        range(start, steps),
         initial=start,
-        total=schedule.steps,
+        total=steps,
         desc="training",
         unit="step",
-        disable=output is None or not accelerator.is_main_process,
+        disable=run.path is None or not accelerator.is_main_process,
     )
+    pace = Pace("training", steps)
     for step in shown:
         for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step, schedule.steps)
+            group["lr"] = schedule.rate(step, steps)
         losses = _step(accelerator, task, optimizer, batches, schedule)
         done = step + 1
-        if done % schedule.log_every == 0 or done == schedule.steps:
+        if not shown.disable:
+            pace.step(done)
+        if done % schedule.log_every == 0 or done == steps:
             # float() waits for the GPU, so losses are read and checked on logging and saving steps
             # only.
             values = {name: float(value) for name, value in losses.items()}
-            _must_be_finite(values["loss"], done, output)
-            run.log({"step": done, "lr": schedule.rate(step, schedule.steps), **values})
+            _must_be_finite(values["loss"], done, run.path)
+            run.log({"step": done, "lr": schedule.rate(step, steps), **values})
             shown.set_postfix(loss=f"{values['loss']:.4f}")
-        if done == schedule.steps or _due(done, schedule.evaluate_every):
+        if done == steps or _due(done, schedule.evaluate_every):
             task.model = accelerator.unwrap_model(model)
             if accelerator.is_main_process:
                 _evaluate(task, done, run)
             task.model = model.train()
-        if _due(done, schedule.save_every) and done < schedule.steps:
-            _must_be_finite(float(losses["loss"]), done, output)
+        asked = stop is not None and stop.asked()
+        if done < steps and (asked or _due(done, schedule.save_every)):
+            _must_be_finite(float(losses["loss"]), done, run.path)
             run.save(done)
-    task.model = accelerator.unwrap_model(model).eval()
-    run.finish(task.save)
-    return final
+        if stop is not None and asked and done < steps:
+            stop.raise_if_asked()
 
 
 def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
@@ -159,11 +195,28 @@ def _batches(
 ) -> Iterator[dict[str, Tensor]]:
     """This process's batches, from a given step onwards."""
     data = _Batches(task, schedule, start, accelerator.process_index, accelerator.num_processes)
-    # A separate generator: DataLoader draws a seed when iteration starts, which would advance the
-    # global random state that was just restored.
     return iter(
-        DataLoader(data, batch_size=None, num_workers=schedule.loaders, generator=torch.Generator())
+        DataLoader(
+            data,
+            batch_size=None,
+            num_workers=schedule.loaders,
+            worker_init_fn=_outlast_the_step,
+            # A separate generator: DataLoader draws a seed when iteration starts, which would
+            # advance the global random state that was just restored.
+            generator=torch.Generator(),
+        )
     )
+
+
+def _outlast_the_step(worker: int) -> None:
+    """Let a loader outlast the signal that stops the run: the step in hand still needs batches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def once(number: int, frame: Any) -> None:
+        # The second SIGTERM comes from DataLoader itself, when it is done.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, once)
 
 
 def _step(
@@ -192,11 +245,17 @@ def _step(
 
 
 def _evaluate(task: Task, step: int, run: RunFolder) -> None:
-    """Log the task's scores, if it has any."""
-    if scores := task.evaluate():
-        run.log({"step": step, **scores})
-        text = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-        logger.info("step %d: %s", step, text)
+    """Log the task's scores, if it has any, and keep the network if it is the best so far."""
+    if not (scores := task.evaluate()):
+        return
+    run.log({"step": step, **scores})
+    text = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    logger.info("step %d: %s", step, text)
+    if isinstance(task, HasGoal) and run.path is not None:
+        name, way = task.goal
+        score = {"step": step, name: scores[name]}
+        if is_better(run.path / BEST, score, higher=way == "max"):
+            keep_best(run.path / BEST, score, task.save)
 
 
 def _due(step: int, every: int) -> bool:

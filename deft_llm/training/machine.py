@@ -9,17 +9,31 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from accelerate import PartialState
+from accelerate import DeepSpeedPlugin, PartialState
 
 logger = logging.getLogger(__name__)
 _NARROW = ("NO AVX", "DEFAULT", "AVX2")  # torch's names for CPU capabilities below AVX-512
 
 
+def is_first_process() -> bool:
+    """Whether this process is the first of a run, or the only one."""
+    # The variable of torchrun and ``accelerate launch``; no process group is needed to read it.
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _deepspeed() -> bool:
+    # The variable that ``accelerate launch`` sets; no Accelerator exists yet that could be asked.
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+
+
 def sharded_on_cpu() -> bool:
     """Whether DeepSpeed is enabled on a machine without a GPU."""
-    # The variable that ``accelerate launch`` sets; no Accelerator exists yet that could be asked.
-    wanted = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
-    return wanted and not torch.cuda.is_available()
+    return _deepspeed() and not torch.cuda.is_available()
+
+
+def zero_stage() -> int:
+    """The stage of DeepSpeed's ZeRO that this run was launched with; 0 without DeepSpeed."""
+    return int(DeepSpeedPlugin().zero_stage) if _deepspeed() else 0
 
 
 def process_state() -> PartialState:

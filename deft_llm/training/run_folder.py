@@ -7,34 +7,95 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
+from deft_llm.claims import changed_settings, claim, locked, record
 from deft_llm.config import Settings
-from deft_llm.files import claim, replacing_folder, write_lines
+from deft_llm.files import replacing_folder, write_lines, write_text
+from deft_llm.training.checkpoints import checkpoints, drop_damaged, saving, seal
+from deft_llm.training.machine import is_first_process
 
 logger = logging.getLogger(__name__)
-FINAL = "final"
+FINAL, BEST = "final", "best"
+SCORE = "score.json"  # in BEST: the step and the score of the network
 _KEPT = 2  # number of checkpoints to keep
+# Fields of recipes that may change between two calls: they do not change what is trained.
+_FREE = {"output", "held_out", "push_to_hub"}
 
 
-def claim_folder(output: Path, recipe: Settings) -> None:
-    """Save the recipe in its folder, or check that the run in the folder has the same recipe.
+@contextmanager
+def claimed_folder(output: Path, recipe: Settings) -> Iterator[None]:
+    """Hold the folder of a run: its recipe is saved there, and no other process trains in it.
+
+    A run that failed before its first checkpoint has nothing to lose: a corrected recipe takes its
+    place.
 
     Args:
         output: Folder of the run, created if missing.
-        recipe: The recipe; ``output`` and ``held_out`` are not compared.
+        recipe: The recipe; ``output``, ``held_out`` and ``push_to_hub`` are not compared.
 
     Raises:
-        UserError: If the folder holds a run of another recipe.
+        UserError: If the folder holds a run of another recipe, or another process trains in it.
     """
-    problem = (
-        "holds a run of another recipe; set output=… to a new folder, or delete it to start again"
+    if not is_first_process():  # the first one holds the folder for all
+        yield
+        return
+    note = output / "recipe.json"
+    with locked(output):
+        if not _begun(output) and (changes := changed_settings(note, recipe, _FREE)):
+            logger.info("%s: starts again, nothing was trained yet (%s)", output, changes)
+            record(note, recipe, _FREE)
+        remedy = "set output=… to a new folder, or delete it to start again"
+        claim(note, recipe, _FREE, "holds a run of another recipe", remedy)
+        yield
+
+
+def _begun(output: Path) -> bool:
+    """Whether a folder holds anything that was trained."""
+    results = any((output / name).is_dir() for name in (FINAL, BEST))
+    inside = (folder for folder in output.glob("*/") if not folder.name.startswith("."))
+    return (
+        results
+        or any(output.glob("*.safetensors"))
+        or any(checkpoints(folder) for folder in (output, *inside))
     )
-    claim(output / "recipe.json", recipe, {"output", "held_out"}, problem)
+
+
+def is_better(folder: Path, score: dict[str, float], higher: bool) -> bool:
+    """Whether a score is better than that of the network in a folder, or there is none yet.
+
+    Args:
+        folder: Folder of the best network so far.
+        score: The step and, last, the score.
+        higher: Whether more is better.
+    """
+    note = folder / SCORE
+    if not note.is_file():
+        return True
+    name, value = list(score.items())[-1]
+    known = json.loads(note.read_text(encoding="utf-8"))[name]
+    # A run that is resumed before that step gets there again with the same network and score.
+    return bool(value > known if higher else value < known)
+
+
+def keep_best(folder: Path, score: dict[str, float], write: Callable[[Path], None]) -> None:
+    """Put a network, with its score, in the place of the best so far.
+
+    Args:
+        folder: Folder of the best network.
+        score: As in :func:`is_better`.
+        write: Writes the network into a folder.
+    """
+    with replacing_folder(folder, overwrite=True) as partial:
+        write(partial)
+        write_text(partial / SCORE, json.dumps(score) + "\n")
+    name, value = list(score.items())[-1]
+    logger.info("best so far: %s %.4f at step %d", name, value, score["step"])
 
 
 class RunFolder:
@@ -52,12 +113,16 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
 
     def resume(self) -> int:
-        """Load the last checkpoint and drop later log rows; returns the number of steps done."""
+        """Load the last whole checkpoint, drop later log rows; returns the number of steps done."""
         step = 0
-        if self.path is not None and (saved := self._checkpoints()):
-            step, folder = saved[-1]
-            self.accelerator.load_state(str(folder))
-            logger.info("goes on from step %d: %s", step, folder)
+        if self.path is not None:
+            with self.accelerator.main_process_first():
+                if self.accelerator.is_main_process:
+                    drop_damaged(self.path)
+            if saved := checkpoints(self.path):
+                step, folder = saved[-1]
+                self.accelerator.load_state(str(folder))
+                logger.info("goes on from step %d: %s", step, folder)
         if log := self._log():
             rows = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
             # The resumed run logs these steps again.
@@ -78,13 +143,15 @@ class RunFolder:
             return
         folder = self.path / f"checkpoint-{step}"
         partial = folder.with_suffix(".partial")
-        self.accelerator.save_state(str(partial), safe_serialization=True)
-        # Rename only after every process has written its part, and drop old checkpoints after
-        # that, so that there is always a complete one.
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            os.replace(partial, folder)
-            self._drop_checkpoints(_KEPT)
+        with saving(partial):
+            self.accelerator.save_state(str(partial), safe_serialization=True)
+            # Rename only after every process has written its part, and drop old checkpoints after
+            # that, so that there is always a complete one.
+            self.accelerator.wait_for_everyone()
+            if self.accelerator.is_main_process:
+                seal(partial)
+                os.replace(partial, folder)
+                self._drop_checkpoints(_KEPT)
 
     def finish(self, write: Callable[[Path], None]) -> None:
         """Write the result as ``final`` and delete the checkpoints."""
@@ -100,13 +167,8 @@ class RunFolder:
             return None
         return self.path / "log.jsonl"
 
-    def _checkpoints(self) -> list[tuple[int, Path]]:
-        """Complete checkpoints, sorted by step."""
-        assert self.path is not None
-        found = (p for p in self.path.glob("checkpoint-*") if p.suffix != ".partial")
-        return sorted((int(p.name.removeprefix("checkpoint-")), p) for p in found)
-
     def _drop_checkpoints(self, keep: int) -> None:
-        saved = self._checkpoints()
+        assert self.path is not None
+        saved = checkpoints(self.path)
         for _, folder in saved[: len(saved) - keep]:
             shutil.rmtree(folder)

@@ -20,8 +20,10 @@ from typing import TextIO
 from tqdm import tqdm
 
 from deft_llm.config import Settings
-from deft_llm.data.clip_shards import left_out, records
+from deft_llm.data.clip_lines import CLIPS
+from deft_llm.data.clip_shards import LeftOut, left_out, records
 from deft_llm.data.records import ClipRecord
+from deft_llm.errors import UserError
 from deft_llm.files import write_lines
 from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 from deft_llm.unimer.balance import Balances
@@ -91,7 +93,7 @@ def assemble(
     parts: Sequence[str],
     settings: Assembly,
     templates: Templates,
-    refused: Sequence[tuple[str, str]] = (),
+    refused: Iterable[LeftOut] = (),
 ) -> Statistics:
     """Write all conversations of measured parts.
 
@@ -100,29 +102,47 @@ def assemble(
         parts: Their names, in order.
         settings: How to write them.
         templates: Wording.
-        refused: (clip, reason) of clips that failed before they reached a part.
+        refused: Clips that failed before they reached a part.
 
     Returns:
         The counts, also written to ``statistics.json``, with plots and card beside it.
+
+    Raises:
+        UserError: If two parts hold the same clip.
     """
     clips = PartRecords(folder, parts)
-    write_lines(folder / "clips.jsonl", (record.to_json() for record in clips))
+    write_lines(folder / CLIPS, (record.to_json() for record in _unique(clips)))
     statistics = Statistics()
     for record in clips:
         statistics.count_clip(record)
-    for clip, problem in (*refused, *left_out(folder, parts)):
-        statistics.count_left_out(clip, problem)
+    hidden: list[str] = []
+    for failed in (*refused, *left_out(folder, parts)):
+        statistics.count_left_out(failed.clip, failed.problem)
+        if failed.no_face:
+            hidden.append(failed.clip)
     total = settings.variants * statistics.clips
     with _Files(folder) as files:
         rows = conversations(clips, settings, templates)
         for row in tqdm(rows, total=total, desc="conversations", unit="row"):
             files.write("train", row)
             statistics.count_row(row)
-        for row in _extra(clips, statistics.left_out, settings, AnswerWriter(templates)):
+        for row in _extra(clips, hidden, settings, AnswerWriter(templates)):
             files.write("extra", row)
             statistics.count_row(row)
     statistics.write(folder)
     return statistics
+
+
+def _unique(clips: Iterable[ClipRecord]) -> Iterator[ClipRecord]:
+    seen: set[str] = set()
+    for record in clips:
+        if record.clip in seen:
+            raise UserError(
+                f"clip {record.clip!r} comes from two of the corpora; give each once (megc2019 is "
+                "made of casme2, smic_hs and samm)"
+            )
+        seen.add(record.clip)
+        yield record
 
 
 class PartRecords:
@@ -160,14 +180,12 @@ def conversations(
 
 def _extra(
     clips: Iterable[ClipRecord],
-    refused: Sequence[tuple[str, str]],
+    hidden: Iterable[str],
     settings: Assembly,
     writer: AnswerWriter,
 ) -> Iterator[Row]:
     """Conversations about two clips, and about clips in which no face was found."""
     if settings.comparisons:
         yield from (pair_row(pair) for pair in pairs(clips, writer, settings.seed) if pair.turns)
-    for clip, problem in refused:
-        # Messages about a missing face contain the word; other failures get no conversation.
-        if "face" in problem:
-            yield hidden_row(clip, writer, settings.seed)
+    for clip in hidden:
+        yield hidden_row(clip, writer, settings.seed)

@@ -6,13 +6,12 @@ data with the folders that a recipe holds out, and the simulated benchmarks comp
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from deft_llm import leaks
+from deft_llm.data.clip_lines import folder_records
 from deft_llm.data.records import ClipRecord
-from deft_llm.files import read_lines
 
 ID_KINDS = ("subject", "clip", "content")
 
@@ -43,16 +42,6 @@ def require_disjoint_records(train: Iterable[ClipRecord], test: Iterable[ClipRec
         "instruction data and test set",
         "leave what is shared out of one side",
     )
-
-
-def folder_records(folder: Path) -> Iterator[ClipRecord]:
-    """The clips of a data folder.
-
-    Raises:
-        UserError: If it has no ``clips.jsonl``.
-    """
-    for line in read_lines(folder / "clips.jsonl"):
-        yield ClipRecord.from_json(json.dumps(line))
 
 
 def audit(train: Path, test: Path) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from deft_llm import facs
 from deft_llm.answers import Facts
-from deft_llm.simulator.scene.clip_spec import combinations
+from deft_llm.simulator.scene.statistics import combinations
 
 _STEPS = 60  # of the fit in Balance
 _MOST_YES = 0.9  # cap: keeps some "no" even if few clips have a true option
@@ -179,6 +179,8 @@ class Balances:
         aus: Counter[AnswerOptions] = Counter()
         labels: Counter[AnswerOptions] = Counter()
         for facts, emotion_known in all_facts:
+            if facts.label_alone:  # asked for nothing but its label
+                continue
             aus[au_choice(facts)] += 1
             if emotion_known:
                 labels[label_choice(facts)] += 1

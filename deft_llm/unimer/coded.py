@@ -25,8 +25,10 @@ def content_hash(features: Features) -> str:
 
 def problem_of(coding: Annotation | ClipRecord) -> str:
     """The reason why a coding cannot be used, or ""."""
-    if coding.emotion is not None and coding.emotion not in facs.EMOTIONS:
-        return f"emotion {coding.emotion!r} is none of {', '.join(facs.EMOTIONS)}"
+    if coding.emotion is not None and coding.emotion not in facs.LABELS:
+        return f"emotion {coding.emotion!r} is none of {', '.join(facs.LABELS)}"
+    if coding.emotion is None and not coding.aus:
+        return "neither emotion nor AUs are coded"
     for code in coding.aus:
         number = code.lstrip("LR")
         if not number.isdigit() or int(number) not in facs.ACTION_UNITS:

@@ -34,7 +34,8 @@ def pairs(records: Iterable[ClipRecord], writer: AnswerWriter, seed: int) -> Ite
     window: deque[ClipRecord] = deque(maxlen=_WINDOW)
     for number, record in enumerate(records):
         rng = random.Random(f"{seed}/{record.clip}/pair")
-        if record.emotion_known:
+        # Without AU coding there is nothing to compare but the class.
+        if record.emotion_known and record.aus_known:
             others = [r for r in window if r.subject != record.subject]
             # Otherwise most pairs would differ in class, and "different" would be a safe answer.
             wanted = rng.random() < 0.5

@@ -145,9 +145,7 @@ def _score(
     if not evidence:
         return 0.0
     accepted = [_NAMES.index(row.region) for row in evidence]
-    active = np.flatnonzero(
-        (onset_phase[:, _Z] >= ACTIVE_Z) & (onset_phase[:, _MAGNITUDE] >= ACTIVE_PX)
-    )
+    active = np.flatnonzero(_active(onset_phase))
     # Squared z: strong motion that no statement explains costs more than noise.
     energy = np.square(onset_phase[:, _Z])
     # Accepted regions count even below the "active" limit.
@@ -158,4 +156,9 @@ def _score(
 
 def _moved(table: NDArray[np.float64], aus: tuple[str, ...]) -> tuple[Evidence, ...]:
     """The active regions of a table (R, F)."""
-    return moved_regions(table[:, 0], table[:, 1], table[:, _MAGNITUDE], table[:, _Z], aus)
+    return moved_regions(table[:, 0], table[:, 1], _active(table), aus, table[:, _Z])
+
+
+def _active(table: NDArray[np.float64]) -> NDArray[np.bool_]:
+    # Not the stored column: a table is stored as float16, and is judged as it is read.
+    return np.asarray((table[:, _Z] >= ACTIVE_Z) & (table[:, _MAGNITUDE] >= ACTIVE_PX))

@@ -33,6 +33,7 @@ KIND_WEIGHTS: dict[str, int] = {
 _NAMES_EMOTION = frozenset(
     {"structured_answer", "class", "emotion", "why", "combined", "counterfactual"}
 )
+_OF_LABEL = frozenset({"class", "emotion", "beyond"})  # answered by the label, or by nothing
 _TIMES = frozenset({"onset_time", "apex_time", "offset_time", "duration"})
 _ABSENT = 0.2  # share of "au_motion" questions that ask about an AU that is not coded
 
@@ -96,6 +97,8 @@ class ConversationSampler:
     def _fits(kind: str, facts: Facts, emotion_known: bool) -> bool:
         if kind in _NAMES_EMOTION and not emotion_known:
             return False
+        if facts.label_alone:
+            return kind in _OF_LABEL
         if kind in _TIMES:
             return facts.interval is not None and facts.fps is not None
         return {
@@ -122,10 +125,10 @@ class ConversationSampler:
         return Turn("au_yes_no", question, "yes" if asked[1] else "no")
 
     def _side(self, facts: Facts, rng: random.Random) -> Turn | None:
-        code = rng.choice([code for code in facts.aus if code[0] in "LR"])
-        both = {f"{side}{facs.au_number(code)}" for side in "LR"} | {str(facs.au_number(code))}
-        if len(both & set(facts.aus)) > 1:
-            return None  # coded on both sides, so that the question has no single answer
+        sided = [code for code in facts.aus if code[0] in "LR"]
+        if not sided:
+            return None
+        code = rng.choice(sided)
         answer = self.writer.text("side_left" if code[0] == "L" else "side_right")
         return Turn("side", self._ask_au("side", facs.au_number(code), rng), answer)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.clip_shards import ALL, Share, records, write_shards
 from deft_llm.data.records import ClipRecord
-from deft_llm.data.simulated import SOURCE, SimulatedData, measure_simulated, specs
+from deft_llm.data.simulated import SimulatedData, measure_simulated, specs
 from deft_llm.files import write_lines
 from deft_llm.simulator.head import load_head
 from deft_llm.simulator.scene.clip_spec import ClipSpec
@@ -32,11 +32,9 @@ ACCEPTED = 0.5
 def judge_simulated(simulated: SimulatedClip) -> MeasuredClip:
     """Measure a simulated clip and record its accepted statements."""
     clip = measure_simulated(simulated, jitter=True, offset_phase=True)
-    name = f"{SOURCE}-{simulated.spec.seed}"
     if clip.features is None:
-        return replace(clip, record=replace(clip.record, clip=name))
-    record = judged(clip, least=ACCEPTED, by_truth=True)
-    return replace(clip, record=replace(record, clip=name))
+        return clip
+    return replace(clip, record=judged(clip, least=ACCEPTED, by_truth=True))
 
 
 def measure_simulated_parts(data: SimulatedData, folder: Path, shard: Share = ALL) -> list[str]:

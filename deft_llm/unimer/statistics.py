@@ -167,8 +167,9 @@ class Statistics:
             "![statistics](statistics.png)",
             "",
             "Grades: A, B, C by how far flow and coding agree; `label-only` clips have a label and",
-            "no agreed motion, and are answered as clips in which nothing is seen. Motion without",
-            "an action unit is kept in `clips.jsonl` (`unexplained`) and never put into words.",
+            "no agreed motion, and are answered as clips in which nothing is seen; without any AU",
+            "coding, by the label alone. Motion without an action unit is kept in `clips.jsonl`",
+            "(`unexplained`) and never put into words.",
         ]
         if self.left_out:
             lines += ["", "Left out, with the reason (all in `left_out.jsonl`):", ""]

@@ -26,12 +26,13 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
+from deft_llm.data.conversations import messages_of
 from deft_llm.data.features import pack
 from deft_llm.data.measuring import measure_video
 from deft_llm.data.records import ClipRecord
 from deft_llm.data.simulated import SimulatedData, specs
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches, chat_messages
+from deft_llm.deft.tuning.datasets import ClipTargets, Collator, LengthGroupedBatches
 from deft_llm.deft.tuning.model import train_only
 from deft_llm.deft.tuning.stages import DeftTrainer
 from deft_llm.errors import UserError
@@ -106,11 +107,11 @@ class Talks(Dataset):
             for variant in range(DATA.variants):
                 rng = random.Random(f"{spec.seed}/{variant}")
                 turns = writer.conversation(record.facts(), rng, DATA.turns, known)
-                line = conversation_row("", record, False, turns)["conversations"]
-                ids, labels = explainer.processor.encode_conversation(chat_messages(line))
+                messages = messages_of(conversation_row("", record, False, turns))
+                ids, labels = explainer.processor.encode_conversation(messages)
                 row = {"input_ids": ids, "labels": labels, "expert_tokens": self.tokens}
                 self.rows.append({**row, **targets(record, False)})
-                self.characters.append(sum(len(turn["value"]) for turn in line))
+                self.characters.append(sum(len(message["content"]) for message in messages))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -111,7 +111,7 @@ def test_instructions_are_built_checked_and_compared(run: Run, here: Path) -> No
 
     (here / "one" / "train.jsonl").write_text('{"conversations": []}\n', encoding="utf-8")
     found = run("instructions", "validate", "one", "--most", "1")
-    assert found.status == 1 and "train.jsonl" in found.out and "one: 1 problems" in found.out
+    assert found.status == 2 and "train.jsonl" in found.out and "one: 1 problems" in found.out
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
@@ -30,6 +30,7 @@ SPELLINGS: list[Callable[[str], str]] = [
     lambda header: f" {header} ",
     lambda header: "_".join(header.replace(" ", "")) + "'",
 ]
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gb18030", "cp1252")
 QUOTING = st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
 
 words = st.text("abYZ09éß表_ ,;.+/()'\"\n", max_size=8)
@@ -155,15 +156,35 @@ def test_a_workbook_reads_as_the_same_table_in_csv(
 
 
 @EXAMPLES
-@given(codings(), st.sampled_from([";", "\t", "|"]), QUOTING)
-def test_another_delimiter_is_refused_rather_than_misread(
-    folder: Path, rows: list[dict[str, str]], delimiter: str, quoting: int
+@given(codings(), st.sampled_from([",", ";", "\t", "|"]), QUOTING, st.sampled_from(ENCODINGS))
+def test_every_common_delimiter_and_encoding_reads_the_same(
+    folder: Path, rows: list[dict[str, str]], delimiter: str, quoting: int, encoding: str
 ) -> None:
     path = folder / "other.csv"
     table = [list(HEADERS.values()), *([row[name] for name in HEADERS] for row in rows)]
-    write_csv(path, table, delimiter=delimiter, quoting=quoting)
-    with pytest.raises(UserError, match=path.name):
-        read_sheet(path, SHEET)
+    text = "".join(cell for line in table for cell in line)
+    assume(encoding not in ("gb18030", "cp1252") or text.isascii())
+    write_csv(path, table, delimiter=delimiter, quoting=quoting, encoding=encoding)
+    assert rows_of(path) == list(enumerate(rows, 2))
+
+
+@pytest.mark.parametrize(
+    ("note", "encoding"),
+    [
+        *(("备注：眨眼", "gb18030"), ("備註", "gbk"), ("élève à côté", "cp1252")),
+        *(("naïve", "latin-1"), ("übergroß; très", "utf-8-sig"), ("表情", "utf-16")),
+    ],
+)
+def test_foreign_words_beside_the_codings_do_no_harm(
+    folder: Path, note: str, encoding: str
+) -> None:
+    """And they are read as they were written: a name may be one of them."""
+    path = folder / "foreign.csv"
+    row = ["1", note, "3", "5", "9", "4", "others"]
+    write_csv(path, [[*HEADERS.values(), "备注" if "gb" in encoding else "n"], [*row, note]],
+              encoding=encoding)  # fmt: skip
+    ((_, values),) = rows_of(path)
+    assert values["clip"] == as_text(note) and values["emotion"] == "others"
 
 
 @EXAMPLES

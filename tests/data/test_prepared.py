@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from deft_llm.data.features import Features
 from deft_llm.data.prepared import (
     MeasuringJob,
     PrepareSettings,
+    content_key,
     measuring_job,
     open_prepared,
     prepare,
     unmeasured,
 )
-from deft_llm.errors import UserError
+from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.frames import list_frames
 
 from ..corpora.conftest import tiny
@@ -41,7 +43,7 @@ class Gauge:
             raise KeyboardInterrupt
         self.measured.append(clip)
         if clip.endswith("02f"):
-            raise UserError("no face")
+            raise NoFaceError("no face")
         return {"flow": np.full((2, 3), len(self.measured), np.float16)}, "ok"
 
 
@@ -84,7 +86,9 @@ def test_what_cannot_be_measured_is_listed(
     assert clips.stack("flow")[:, 0, 0].tolist() == [1, 3, 4, 6]
     found = clips.by_name(f"casme2/{kept[1].clip}").features
     assert found is not None and found["flow"][0, 0] == 3
-    assert len(list(unmeasured(tmp_path / "cache" / "casme2.jsonl"))) == 2
+    left = list(unmeasured(tmp_path / "cache" / "casme2.jsonl"))
+    assert [clip.split("_")[0] for clip, _, _ in left] == ["casme2/sub01", "casme2/sub02"]
+    assert all(failed.no_face for failed in left)
 
 
 def test_settings_and_content_are_the_key(
@@ -105,6 +109,39 @@ def test_settings_and_content_are_the_key(
     frame = list_frames(moved)[interval.apex]
     frame.write_bytes(frame.read_bytes() + b"\0")
     assert not prepare(Reading("casme2", entries, reading.report), tmp_path / "cache")[0].cached
+
+
+def test_the_key_holds_the_network_that_finds_faces(reading: Reading, tmp_path: Path) -> None:
+    """By its content: another file in the same place measures anew, the same elsewhere does not."""
+    first, second = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    first.write_bytes(b"one")
+    second.write_bytes(b"one")
+    keys = []
+    for path in (None, first, second):
+        settings = PrepareSettings(yunet=path)
+        keys.append(content_key(measuring_job(reading.entries[0], settings), settings))
+    first.write_bytes(b"two")
+    settings = PrepareSettings(yunet=first)
+    keys.append(content_key(measuring_job(reading.entries[0], settings), settings))
+    assert keys[1] == keys[2] and len({keys[0], keys[1], keys[3]}) == 3
+    with pytest.raises(UserError, match="nowhere"):
+        prepare(reading, tmp_path / "cache", PrepareSettings(yunet=Path("nowhere.onnx")))
+    assert not list((tmp_path / "cache").glob("*.failed.json"))
+
+
+def test_images_before_the_frames_are_not_read(tmp_path: Path) -> None:
+    """An overview that sorts before them shifts neither the interval nor the window."""
+    written = write_corpus("casme2", tmp_path, subjects=1, clips=2, renderer=tiny)
+    folder = written[0].folder
+    shutil.copy(list_frames(folder)[0], folder / "cover.jpg")
+    entry = load_corpus("casme2", tmp_path).read().entries[0]
+    interval = written[0].annotation.interval
+    assert interval is not None and entry.annotation.interval is not None
+    files = list_frames(folder)
+    assert files[0].name == "cover.jpg"
+    assert files[entry.annotation.interval.onset].name == f"img{31 + interval.onset}.jpg"
+    job = measuring_job(entry, PrepareSettings(lead=1000, tail=1000))
+    assert (job.start, job.stop) == (1, len(files))
 
 
 def test_the_window_of_a_long_video() -> None:

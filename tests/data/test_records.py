@@ -12,10 +12,10 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.conversations import messages_of
 from deft_llm.data.feature_files import save_features
 from deft_llm.data.features import Features
 from deft_llm.data.records import ClipRecord, mirror_evidence
-from deft_llm.deft.tuning.datasets import chat_messages
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines, write_lines
 from deft_llm.unimer.answer_writer import Turn
@@ -67,7 +67,7 @@ def test_a_conversation_line(make_record: MakeRecord) -> None:
     assert [m["value"] for m in line["conversations"]] == [
         *("<clip>Why?", "Because.", "Which?", "AU12"),
     ]
-    assert [m["role"] for m in chat_messages(line["conversations"])] == ["user", "assistant"] * 2
+    assert [m["role"] for m in messages_of(line)] == ["user", "assistant"] * 2
     facts_ = make_record(1).facts(mirrored=True)
     evidence = (*facts_.evidence, *facts_.returns)
     assert [row["region"] for row in line["evidence"]] == [row.region for row in evidence]

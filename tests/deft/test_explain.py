@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -12,23 +11,41 @@ from typing import Any
 import pytest
 import torch
 
-from deft_llm.answers import COARSE_LABELS, NOTHING, coarse_label, parse_structured_answer
+from deft_llm import facs
+from deft_llm.answers import (
+    COARSE_LABELS,
+    NOTHING,
+    coarse_label,
+    parse_structured_answer,
+    stated_aus,
+    stated_claims,
+)
 from deft_llm.data.features import Features
 from deft_llm.deft.inference import explainer as explain_module
+from deft_llm.deft.inference.claims import check_sentences, contradicting
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
+from deft_llm.motion.evidence import moved_aus
 from deft_llm.motion.measure import NO_MOTION
 from deft_llm.motion.regions import RegionTable
 
 from .test_claims import SMILE, table
 
 QUESTION = "Which action units are active?"
+Turns = list[tuple[str, str]]
 
 
 def clip(features: Features, regions: RegionTable = SMILE) -> Any:
     """A measurement as far as answering reads it."""
-    return SimpleNamespace(features=features, table_apex=regions, found=True, status="ok")
+    return SimpleNamespace(
+        features=features, table_apex=regions, found=True, status="ok", head_shift=1.0
+    )
+
+
+def whole(explainer: Explainer, measurement: Any, turns: Turns, question: str) -> str:
+    """The complete greedy answer of the language model."""
+    return max(explainer.stream(measurement, turns, question), key=len, default="")
 
 
 @pytest.fixture
@@ -70,11 +87,11 @@ def test_a_stream_grows_into_what_generate_writes(
     messages = [{"role": r, "content": c} for r, c in zip(roles, answers, strict=True)]
     messages[0]["content"] = CLIP_TOKEN + messages[0]["content"]
     messages.append({"role": "user", "content": QUESTION})
-    whole = explainer.generate(explainer.encode([measurement.features]), messages)[0]
-    assert parts[-1] == whole.rstrip("\ufffd")
-    assert explainer.chat(measurement, turns, QUESTION) == parts[-1]
-    assert explainer.chat(make_clip(1), turns, QUESTION) != parts[-1]
-    assert explainer.chat(measurement, [], QUESTION) != parts[-1]
+    generated = explainer.generate(explainer.encode([measurement.features]), messages)[0]
+    assert parts[-1] == generated.rstrip("\ufffd")
+    assert whole(explainer, measurement, turns, QUESTION) == parts[-1]
+    assert whole(explainer, make_clip(1), turns, QUESTION) != parts[-1]
+    assert whole(explainer, measurement, [], QUESTION) != parts[-1]
 
 
 def test_a_clip_is_encoded_once_for_all_questions(
@@ -90,12 +107,12 @@ def test_a_clip_is_encoded_once_for_all_questions(
     monkeypatch.setattr(explainer, "encode", counted)
     first, second = make_clip(0), make_clip(1)
     explainer.explain(first)
-    fresh = explainer.chat(first, [], QUESTION)
+    fresh = whole(explainer, first, [], QUESTION)
     assert encoded == [()]
     blanked = list(explainer.stream(first, [], QUESTION, ablate=("motion",)))[-1]
     assert blanked != fresh
-    assert explainer.chat(second, [], QUESTION) != fresh
-    assert explainer.chat(first, [], QUESTION) == fresh
+    assert whole(explainer, second, [], QUESTION) != fresh
+    assert whole(explainer, first, [], QUESTION) == fresh
     assert encoded == [(), ("motion",), (), ()]
 
 
@@ -116,10 +133,10 @@ def test_temperature_draws_and_zero_does_not(
 def test_the_oldest_turns_make_room(explainer: Explainer, make_clip: Callable[[int], Any]) -> None:
     measurement = make_clip(0)
     turns = [(f"Question {i}: which side?", "left " * 400) for i in range(4)]
-    long = explainer.chat(measurement, turns, QUESTION)
-    assert long in {explainer.chat(measurement, turns[first:], QUESTION) for first in (1, 2, 3)}
+    long = whole(explainer, measurement, turns, QUESTION)
+    assert long in {whole(explainer, measurement, turns[first:], QUESTION) for first in (1, 2, 3)}
     with pytest.raises(UserError, match=r"tokens; expected at most \d+; ask something shorter"):
-        explainer.chat(measurement, turns, "why " * 2000)
+        whole(explainer, measurement, turns, "why " * 2000)
 
 
 def test_a_stream_may_be_left(explainer: Explainer, make_clip: Callable[[int], Any]) -> None:
@@ -157,50 +174,97 @@ def test_nothing_is_said_about_a_face_that_did_not_move(
     assert explainer.explain(still).emotion is None
 
 
-def test_explain_writes_under_the_grammar(
+def test_claims_are_scored_on_raw_text(
     explainer: Explainer, make_clip: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even an untrained model's report can be read; its claims are checked against the motion."""
-    monkeypatch.setattr(explain_module, "MAX_NEW_TOKENS", 900)
-    monkeypatch.setattr("deft_llm.deft.inference.grammar.RATIONALE_BYTES", 40)
-    measurement = make_clip(2)
-    explanation = explainer.explain(measurement)
-    assert explanation.parsed and parse_structured_answer(explanation.raw) is not None
-    assert explanation.rationale == parse_structured_answer(explanation.raw)["rationale"]  # type: ignore[index]
-    right = {("left mouth corner", "up and outward"), ("right mouth corner", "up and outward")}
-    assert set(explanation.unsupported) <= set(explanation.claims)
-    assert not set(explanation.unsupported) & right
-    tokens = explainer.encode([measurement.features])
     monkeypatch.setattr(explain_module, "MAX_NEW_TOKENS", 40)
-    free = explainer.answers(tokens).texts[0]
-    assert (
-        parse_structured_answer(free) is None
-    )  # claims are scored on raw text: without the grammar
+    free = explainer.answers(explainer.encode([make_clip(2).features])).texts[0]
+    assert parse_structured_answer(free) is None  # without the grammar
 
 
 @pytest.mark.parametrize("label", COARSE_LABELS)
-def test_the_text_is_written_for_the_class_of_the_likelihoods(
+def test_class_aus_and_reasons_agree_whatever_the_model_would_write(
     explainer: Explainer,
     make_clip: Callable[[int], Any],
     monkeypatch: pytest.MonkeyPatch,
     label: str,
 ) -> None:
-    """Whatever the model would write by itself; a conclusion on another class is named."""
     chosen = torch.zeros(1, len(COARSE_LABELS))
     chosen[0, COARSE_LABELS.index(label)] = 5.0
     monkeypatch.setattr(explainer, "likelihoods", lambda *_: chosen)
     monkeypatch.setattr(explain_module, "MAX_NEW_TOKENS", 900)
-    monkeypatch.setattr("deft_llm.deft.inference.grammar.RATIONALE_BYTES", 40)
     explanation = explainer.explain(make_clip(0))
-    record = parse_structured_answer(explanation.raw)
-    assert record is not None and record["class"] == label == (explanation.emotion or NOTHING)
-    assert coarse_label(record["emotion"]) == label
+    assert explanation.raw.lstrip().startswith(f'{{"class": "{label}", "emotion": "')
+    assert explanation.raw.endswith('], "evidence": [')  # the words are not the model's
+    assert label == (explanation.emotion or NOTHING)
+    assert coarse_label(explanation.fine_emotion or NOTHING) == label
+    assert set(explanation.aus) <= moved_aus(SMILE)
+    assert contradicting(explanation.rationale, label) == ()
+    checked = check_sentences(explanation.rationale, SMILE)
+    assert "unsupported" not in {sentence.verdict for sentence in checked}
+    stated = {region for region, _ in stated_claims(explanation.rationale)}
+    assert stated == {row.region for row in explanation.evidence}
+    assert {str(n) for n in stated_aus(explanation.rationale)} == {
+        str(facs.au_number(code)) for code in explanation.aus
+    }
 
-    wrong = record | {"rationale": "Read as fear, happiness. Together this is read as surprise."}
-    monkeypatch.setattr(explainer, "structured_answers", lambda *_, **__: [json.dumps(wrong)])
-    others = {"fear": "negative", "surprise": "surprise"}
-    expected = tuple(name for name, coarse in others.items() if coarse != label)
-    assert explainer.explain(make_clip(1)).contradicting == expected
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            {"table_apex": table(left_mouth_corner=(8.0, -8.0))},
+            "described, not judged: regions moved up to 11.3 px, too far for a micro-expression",
+        ),
+        ({"head_shift": 7.0}, "described, not judged: the head moved by 7.0 px meanwhile"),
+    ],
+)
+def test_large_motion_is_described_and_not_judged(
+    explainer: Explainer,
+    make_clip: Callable[[int], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    reason: str,
+) -> None:
+    monkeypatch.setattr(explainer, "likelihoods", lambda *_: pytest.fail("the model was asked"))
+    large: Any = SimpleNamespace(**{**vars(make_clip(0)), **change})
+    explanation = explainer.explain(large)
+    assert (explanation.emotion, explanation.aus, explanation.status) == (None, {}, reason)
+    assert explanation.evidence and "12" in explanation.evidence[0].aus
+    assert "moves up and outward" in explanation.rationale or "Both mouth" in explanation.rationale
+    said = f"{reason[0].upper()}{reason[1:]}."
+    assert list(explainer.answer(large, [], "Which emotion is it?")) == [said]
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("Is he lying?", "cannot be told from a face"),
+        ("Should I hire this person?", "cannot be told from a face"),
+        ("quux the flibber?", "did not understand"),
+        ("AU 12?", "AU12 lip corner puller"),
+        ("AU 4?", "what moved does not fit AU4 brow lowerer"),
+        ("Is AU99 active?", "FACS has no AU99"),
+        ("What moved?", "Both mouth corners move up and outward, moderate."),
+    ],
+)
+def test_a_question_is_answered_declined_or_not_understood(
+    explainer: Explainer, make_clip: Callable[[int], Any], question: str, words: str
+) -> None:
+    """The vocabulary of the tiny model is that of the instruction data: it cannot talk freely."""
+    (answer,) = explainer.answer(make_clip(0), [], question)
+    assert words in answer
+
+
+def test_a_language_model_that_talks_gets_the_questions_that_are_not_known(
+    explainer: Explainer, make_clip: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explain_module, "_TALKS", 10)
+    question, measurement = "quux the flibber?", make_clip(0)
+    streamed = list(explainer.stream(measurement, [], question))
+    assert list(explainer.answer(measurement, [], question)) == streamed
+    (declined,) = explainer.answer(measurement, [], "Is he lying?")
+    assert "cannot be told" in declined
 
 
 def test_weights_in_several_files_are_read(tiny_checkpoint: Path, tmp_path: Path) -> None:

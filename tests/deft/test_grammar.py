@@ -201,6 +201,54 @@ def test_the_rationale_is_utf8() -> None:
             assert (after is not None and after.written != b"") is cut, data
 
 
+@pytest.mark.parametrize(
+    ("escapes", "allowed"),
+    [
+        *((r"\u00e9", True), (r"\uD7ff\ue000", True), (r"\ud83d\uDE00", True)),
+        *((r"\ud800x", False), (r"\ud800\n", False), (r"\udc00", False)),
+        *((r"\ud83d\u00e9", False), (r"\ud83d\ud83d", False)),
+    ],
+)
+def test_escapes_are_whole_characters(escapes: str, allowed: bool) -> None:
+    """Half of a surrogate pair reads as JSON, and then no file or page can be written with it."""
+    data = escapes.encode()
+    after = advance(State(TEXT), data)
+    assert (after is not None and after.written == b"") is allowed
+    if allowed:
+        assert json.loads(f'"{escapes}"').encode()
+        # Byte by byte it is allowed as well, and every part can be gone on with.
+        states = [advance(State(TEXT), data[:k]) for k in range(1, len(data))]
+        assert all(state is not None for state in states)
+
+
+def test_an_escape_never_leads_nowhere() -> None:
+    """Every allowed part of an escape can be gone on with."""
+    parts = [b"\\"]
+    while parts:
+        part = parts.pop()
+        after = {
+            b: advance(State(TEXT), part + b) for b in (b"\\", b"u", b"n", b"0", b"8", b"d", b"e")
+        }
+        assert any(after.values()), part
+        parts += [part + b for b, state in after.items() if state is not None and state.written]
+
+
+def test_an_au_of_both_sides_is_written_once() -> None:
+    """As the grammar wants it, and its motion stays its own."""
+    rows = tuple(
+        Evidence(f"{side} mouth corner", "up and outward", 0.5, 5.0, (f"{side[0].upper()}12",))
+        for side in ("left", "right")
+    )
+    writer = AnswerWriter(Templates(TEMPLATES))
+    for aus in (("L12", "R12"), ("12", "L12"), ("12", "L12", "R12")):
+        text = writer.answer("structured_answer", Facts("happiness", aus, rows))
+        after = advance(START, text.encode())
+        assert after is not None and after.stage == END
+        record = json.loads(text)
+        assert record["aus"] == ["12"]
+        assert record["rationale"].startswith("Both mouth corners move up and outward: AU12")
+
+
 def test_a_vocabulary_that_cannot_write_json_is_named() -> None:
     backend = Tokenizer(models.WordLevel({"a": 0, "<unk>": 1, "</s>": 2}, unk_token="<unk>"))
     poor = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", unk_token="<unk>")

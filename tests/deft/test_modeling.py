@@ -134,6 +134,37 @@ def test_expert_tokens_may_be_encoded_once(
     )
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("encoded", [False, True])
+@pytest.mark.parametrize("options", [{"num_beams": 2}, {"num_beams": 2, "use_cache": False}])
+def test_rows_with_several_clips_keep_them_through_generation(
+    model: DeftForConditionalGeneration,
+    processor: DeftProcessor,
+    make_features: MakeFeatures,
+    encoded: bool,
+    options: dict[str, Any],
+) -> None:
+    """Each beam sees its row's clips in order; no clips, one, and two in one batch."""
+    questions = ["<clip><clip>Why?", "Why?", "<clip>What moved?"]
+    texts = [processor.chat([{"role": "user", "content": q}]) for q in questions]
+    options = {"max_new_tokens": 5, "do_sample": False, "output_scores": True, **options}
+
+    def scores(texts: list[str], seeds: list[int]) -> Tensor:
+        inputs: dict[str, Any] = dict(processor(texts, [make_features(i) for i in seeds]))
+        if encoded and seeds:
+            tokens = model.get_clip_features(**clip_of(inputs))
+            inputs = {k: v for k, v in inputs.items() if k not in CLIP_INPUTS}
+            inputs["expert_tokens"] = tokens
+        found: Any = model.generate(**inputs, **options, return_dict_in_generate=True)
+        return found.sequences_scores
+
+    together = scores(texts, [0, 1, 2])
+    for row, seeds in enumerate(([0, 1], [], [2])):
+        alone = scores(texts[row : row + 1], seeds)
+        torch.testing.assert_close(together[row], alone[0], atol=1e-5, rtol=1e-4)
+    assert (together[0] - scores(texts[:1], [1, 0])[0]).abs() > 1e-3, "the order matters"
+
+
 # ------------------------------------------------------------------------------ saving
 
 
@@ -228,6 +259,38 @@ def test_a_blanked_expert_sees_nothing(
         assert torch.equal(one[name], two[name]), name
     assert not torch.equal(model(**inputs).logits, model(**changed).logits)
     assert not torch.equal(model(**inputs).logits, one.logits)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("expert", EXPERTS)
+def test_given_tokens_are_blanked_as_well(
+    model: DeftForConditionalGeneration, inputs: Inputs, expert: str
+) -> None:
+    tokens = model.get_clip_features(**clip_of(inputs))
+    words = {k: v for k, v in inputs.items() if k not in CLIP_INPUTS}
+    found = model(**words, expert_tokens=tokens, ablate=(expert,))
+    expected = model(**inputs, ablate=(expert,))
+    for name in ("logits", "emotion_logits", "au_logits", "region_logits"):
+        assert torch.equal(found[name], expected[name]), name
+    options: dict[str, Any] = {"max_new_tokens": 4, "do_sample": False, "ablate": (expert,)}
+    assert torch.equal(
+        model.generate(**words, expert_tokens=tokens, **options),
+        model.generate(**inputs, **options),
+    )
+
+
+def test_nothing_that_is_given_goes_unread(
+    model: DeftForConditionalGeneration, inputs: Inputs
+) -> None:
+    clip = clip_of(inputs)
+    tokens = model.get_clip_features(**clip)
+    with pytest.raises(ValueError, match="'eyes' is no expert; expected structure"):
+        model(**clip, ablate=("eyes",))
+    with pytest.raises(ValueError, match="give one or the other"):
+        model(**clip, expert_tokens=tokens)
+    for name in CLIP_INPUTS:
+        with pytest.raises(ValueError, match=f"clip inputs without {name}"):
+            model(**{k: v for k, v in clip.items() if k != name})
 
 
 @torch.no_grad()

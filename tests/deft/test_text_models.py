@@ -21,8 +21,10 @@ from deft_llm.config import validate_settings
 from deft_llm.data.features import Features
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import DeftProcessor
-from deft_llm.deft.tuning.model import build_model, lora_config
-from deft_llm.deft.tuning.recipe import DeftRecipe, TextModel
+from deft_llm.deft.tuning.adapters import lora_config
+from deft_llm.deft.tuning.model import build_model
+from deft_llm.deft.tuning.recipe import DeftRecipe
+from deft_llm.deft.tuning.text_model import TextModel
 
 MakeFeatures = Callable[[int], Features]
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deft_llm.__main__ import main
-from deft_llm.media.frames import read_image
+from deft_llm.media.pictures import read_image
 from deft_llm.motion.flow_files import read_flow
 
 Run = Callable[..., tuple[int, str, str]]

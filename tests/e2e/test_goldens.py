@@ -18,6 +18,9 @@ from typing import Any
 
 import pytest
 
+from deft_llm.answers import coarse_label, stated_labels
+from deft_llm.config import read_yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 STORED = Path(__file__).with_name("goldens.json")
 TOLERANCE = 1e-3
@@ -167,6 +170,17 @@ def test_the_same_is_said_as_before(name: str, tmp_path: Path) -> None:
     stored = json.loads(STORED.read_text(encoding="utf-8"))[name]
     found = plain(GOLDENS[name](tmp_path), 4)
     assert differences(stored, found, name) == []
+
+
+def test_the_examples_are_read_right() -> None:
+    """Their names are what was rendered; whoever tries the demo sees no miss that is not told."""
+    labels = read_yaml(ROOT / "demo" / "clips" / "labels.yaml")
+    for name, said in json.loads(STORED.read_text(encoding="utf-8"))["explanations"].items():
+        rendered = name.partition("_")[2].replace("nothing", "none")
+        assert (said["emotion"] or "none") == coarse_label(rendered)
+        concluded = stated_labels(said["rationale"]) or ("none",)
+        miss = "a miss" in labels.get(name, "")
+        assert (concluded == (rendered,)) != miss
 
 
 def main() -> None:

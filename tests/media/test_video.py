@@ -8,10 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
 from deft_llm.media import video
@@ -24,8 +22,8 @@ from deft_llm.media.video import (
     read_clip,
     write_video,
 )
+from tests.media.films import Frames, moving
 
-Frames = NDArray[np.uint8]
 DATA = os.environ.get("DEFT_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="set DEFT_DATA to the development data")
 
@@ -36,15 +34,6 @@ def backends() -> list[str]:
     except ImportError:
         return [name for name in BACKENDS if name != "decord"]
     return list(BACKENDS)
-
-
-def moving(frames: int = 24, height: int = 48, width: int = 64) -> Frames:
-    """A smooth pattern that slides, so that each frame differs from the others."""
-    rng = np.random.default_rng(0)
-    # skin-like: chroma is halved by 4:2:0, so strong colours would not come back
-    coarse = (rng.integers(40, 180, (8, 16, 1)) + np.array([40, 20, 0])).astype(np.uint8)
-    wide = cv2.resize(coarse, (width + 4 * frames, height), interpolation=cv2.INTER_CUBIC)
-    return np.stack([wide[:, 4 * i : 4 * i + width] for i in range(frames)]).astype(np.uint8)
 
 
 def write_variable(path: Path, frames: Frames, ticks: list[int]) -> None:

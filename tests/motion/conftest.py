@@ -77,6 +77,8 @@ def make_clip(face: FloatArray, landmarks: FloatArray) -> Callable[..., Any]:
             landmarks=landmarks,
             landmark_uncertainty=np.ones(68, np.float32),
             timestamps=np.arange(len(frames)) / fps,
+            left_out="without a face",
+            remarks=(),
         )
 
     return make

@@ -13,12 +13,12 @@ from deft_llm.simulator.render.camera import Framing
 from deft_llm.simulator.scene.clips import (
     ClipSpec,
     SimulatedClip,
-    combinations,
     draw_spec,
     render_clip,
     render_many,
 )
 from deft_llm.simulator.scene.performance import Curve, HeadMotion
+from deft_llm.simulator.scene.statistics import combinations
 
 SHORT = Curve(3, 0, 1, 2, 1.0, 1.0)
 

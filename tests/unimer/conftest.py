@@ -44,7 +44,7 @@ def make_table() -> MakeTable:
             coherence=ones,
             noise=noise * ones,
             z=z,
-            active=z >= 3,
+            active=(z >= 3) & (magnitude >= 0.02),
             placed=ones.astype(bool),
         )
 

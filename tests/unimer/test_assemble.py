@@ -16,7 +16,8 @@ from deft_llm import facs
 from deft_llm.clip import Annotation, Interval
 from deft_llm.data import clip_shards
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
-from deft_llm.data.clip_shards import Share, absent, claim_recipe, write_shards
+from deft_llm.data.clip_lines import FEATURES
+from deft_llm.data.clip_shards import LeftOut, Share, absent, claim_recipe, write_shards
 from deft_llm.data.features import Features
 from deft_llm.data.prepared import open_prepared
 from deft_llm.data.records import ClipRecord
@@ -32,6 +33,7 @@ MakeRecord = Callable[[int], ClipRecord]
 MakeFeatures = Callable[[int], Features]
 PER_SHARD = 20
 CLIPS = 2 * PER_SHARD + 5
+UNREADABLE = LeftOut("x/1", "the file does not decode")
 SETTINGS = Assembly(seed=3, variants=2, turns=3)
 Observe = Callable[[Iterable[int]], Iterator[MeasuredClip]]
 
@@ -49,11 +51,13 @@ def observe(make_record: MakeRecord) -> Observe:
 
     def one(seed: int) -> MeasuredClip:
         if seed % 15 == 7:
-            return MeasuredClip(make_record(seed), None, "no face was found")
+            return MeasuredClip(make_record(seed), None, "no face was found", no_face=True)
+        if seed % 15 == 8:
+            return MeasuredClip(make_record(seed), None, "its frames show faces of two sizes")
         record = make_record(seed)
         if seed % 5 == 0:
             record = replace(record, evidence=(), returns=())
-        return MeasuredClip(record, {"regions": np.zeros((2, 3), np.float16)})
+        return MeasuredClip(record, {name: np.zeros((2, 3), np.float16) for name in FEATURES})
 
     return lambda seeds: map(one, seeds)
 
@@ -62,7 +66,7 @@ def observe(make_record: MakeRecord) -> Observe:
 def built(tmp_path_factory: pytest.TempPathFactory, observe: Observe, templates: Templates) -> Path:
     folder = tmp_path_factory.mktemp("built")
     parts = write_shards("features", range(CLIPS), observe, folder)
-    assemble(folder, parts, SETTINGS, templates, [("x/1", "the file does not decode")])
+    assemble(folder, parts, SETTINGS, templates, [UNREADABLE])
     return folder
 
 
@@ -86,7 +90,7 @@ def test_shards_and_interruptions_leave_no_trace(
     for index in (3, 1, 2):
         parts = write_shards("features", range(CLIPS), observe, tmp_path, Share(index, 3))
     assert not absent(tmp_path, parts)
-    assemble(tmp_path, parts, SETTINGS, templates, [("x/1", "the file does not decode")])
+    assemble(tmp_path, parts, SETTINGS, templates, [UNREADABLE])
     assert contents(tmp_path) == contents(built)
 
 
@@ -124,11 +128,11 @@ def test_what_was_left_out_is_counted_and_a_hidden_face_refused(built: Path) -> 
     left = list(read_lines(built / "left_out.jsonl"))
     hidden = [row for row in read_lines(built / "extra.jsonl") if row["kinds"] == ["hidden"]]
     assert len(hidden) == len(range(7, CLIPS, 15))
-    assert len(left) == len(hidden) + 1
+    assert len(left) == 2 * len(hidden) + 1  # as many for another reason, and one before
     assert all("hidden" in row["conversations"][1]["value"] for row in hidden)
     counts = json.loads((built / "statistics.json").read_text())
     assert counts["left_out"] == len(left)
-    assert counts["clips"] == CLIPS - len(hidden) == len(ClipDataset.open(built))
+    assert counts["clips"] == CLIPS - 2 * len(hidden) == len(ClipDataset.open(built))
     assert (built / "statistics.png").stat().st_size > 10_000
     assert "does not decode" in (built / "README.md").read_text()
 
@@ -219,6 +223,15 @@ def test_a_prepared_corpus_becomes_records(
     assert {row.source for row in record.evidence} <= {"casme2"}
     assert [clip for clip, _ in found.left_out] == ["casme2/b", "casme2/c"]
     assert "damaged" in found.left_out[0][1] and "joy" in found.left_out[1][1]
+
+
+def test_a_corpus_given_twice_is_named(
+    tmp_path: Path, make_features: MakeFeatures, templates: Templates
+) -> None:
+    corpus = open_prepared(prepared(tmp_path, make_features(0)))
+    parts = [*measure_corpus(corpus, "casme2", tmp_path), *measure_corpus(corpus, "mi", tmp_path)]
+    with pytest.raises(UserError, match="'casme2/a' comes from two"):
+        assemble(tmp_path, parts, SETTINGS, templates)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from deft_llm.answers import strength
 from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE
 from deft_llm.data.features import Features, mirror_features
 from deft_llm.data.records import mirror_evidence
-from deft_llm.motion.evidence import AGREED_Z, MAX_ANGLE, explaining_aus, measured_evidence
+from deft_llm.motion.evidence import MAX_ANGLE, explaining_aus, measured_evidence
 from deft_llm.motion.regions import ACTIVE_Z, RegionTable
 from deft_llm.unimer.agreement import AGREEMENT_FEATURES, AgreementWeights, candidates, fitted
 from deft_llm.unimer.constraints import SEEN_Z, judge
@@ -148,7 +148,7 @@ def test_z_limits(make_table: MakeTable, make_regions: MakeRegions) -> None:
     def lifted(z: float) -> dict[str, tuple[float, float]]:
         return dict.fromkeys(prior_field("1"), (0.0, -z * noise))
 
-    assert AGREED_Z < SEEN_Z < ACTIVE_Z
+    assert SEEN_Z < ACTIVE_Z
     assert judge(make_regions(lifted(SEEN_Z - 0.1)), ["1"]).evidence == ()
     assert len(judge(make_regions(lifted(SEEN_Z + 0.1)), ["1"]).evidence) == 3
     chin = {"chin": (0.0, -(ACTIVE_Z - 0.1) * noise)}

@@ -193,3 +193,30 @@ def test_comparisons_are_true_and_balanced(records: list[ClipRecord], templates:
                 assert turn.answer.startswith("The first") == (sizes[0] > sizes[1])
     assert 0.3 < answers["Ye"] / answers.total() < 0.7
     assert made == list(pairs(records, AnswerWriter(templates), seed=0))
+
+
+def test_a_label_without_au_coding_is_all_that_is_told(
+    make_record: MakeRecord, sampler: ConversationSampler
+) -> None:
+    """SMIC codes no AUs: neither "no action unit" nor "no region moved" would be true."""
+    moved = make_record(3).evidence
+    coded = replace(make_record(0), aus=(), evidence=(), emotion="negative", unexplained=moved)
+    facts = coded.facts()
+    assert (facts.emotion, facts.coarse, facts.label_alone) == ("negative", "negative", True)
+    told = {
+        turn.kind: turn.answer
+        for seed in range(20)
+        for turn in sampler.conversation(facts, random.Random(seed), 3, emotion_known=True)
+    }
+    assert set(told) == {"class", "emotion", "beyond"}
+    assert told["class"] == told["emotion"] == "negative"
+    # Nothing is seen to move: then the label is not told either.
+    assert replace(coded, unexplained=()).facts().coarse == "none"
+
+
+def test_a_label_without_au_coding_does_not_shift_the_balance(records: list[ClipRecord]) -> None:
+    bare = [replace(r, aus=(), evidence=(), unexplained=r.evidence) for r in records if r.evidence]
+    alone = Balances.of((r.facts(), True) for r in records)
+    both = Balances.of((r.facts(), True) for r in [*records, *bare])
+    assert alone.aus.chance == both.aus.chance and alone.labels.chance == both.labels.chance
+    assert alone.aus.weights.tolist() == both.aus.weights.tolist()

@@ -46,8 +46,7 @@ def _explanation() -> Explanation:
         probabilities={"negative": 0.06, "surprise": 0.91, "positive": 0.03},
         aus={"1": 0.97, "L2": 0.6},
         evidence=(Evidence("left inner brow", "up", 0.8, 16.0, ("1",)),),
-        unsupported=(("left cheek", "down"),),
-        unseen_aus=("L2",),
+        disagreement="the AU head gives AU2 only 0.05",
         rationale="The inner brow rises <script>alert(1)</script>",
     )
 
@@ -76,8 +75,7 @@ def test_page_states_the_findings(written: Path) -> None:
         "AU2 outer brow raiser, left",
         "onset 0.005 s (frame 1)",
         "up to 1.8 px, removed",
-        "left cheek down",
-        "No motion speaks for: AU2 outer brow raiser, left",
+        "Doubt: the AU head gives AU2 only 0.05",
         "prior from the sensor noise",
         "Not for decisions about people",
     ):

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from deft_llm import facs
@@ -95,6 +94,8 @@ def fit_temperature(log_likelihoods: Tensor, labels: Sequence[int]) -> float:
     Raises:
         UserError: If there are no clips.
     """
+    from scipy.optimize import minimize_scalar
+
     if not len(labels):
         raise UserError("no clip with one of the labels to fit a temperature on; simulate more")
     scores = log_likelihoods.double()

@@ -1,8 +1,8 @@
 """Check answers against the measured motion, sentence by sentence, before they are shown.
 
 A sentence makes a claim if it states that a region moves in a direction; so does an evidence row
-of a structured answer. The rule is our own choice: a claim is supported if the region moved
-(``AGREED_Z``, ``ACTIVE_PX``) within ``CLAIM_ANGLE`` of the stated direction.
+of a structured answer. The rule is our own choice: a claim is supported if the region is active
+(``RegionTable.active``) and moved within ``CLAIM_ANGLE`` of the stated direction.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from deft_llm import facs
-from deft_llm.answers import coarse_label, stated_aus, stated_claims, stated_labels
+from deft_llm.answers import coarse_label, stated_claims, stated_labels
 from deft_llm.clip import Evidence
 from deft_llm.errors import UserError
-from deft_llm.motion.evidence import AGREED_Z, measured_evidence
-from deft_llm.motion.regions import ACTIVE_PX, REGION_NAMES, RegionTable
+from deft_llm.motion.evidence import measured_evidence
+from deft_llm.motion.regions import REGION_NAMES, RegionTable
 
 CLAIM_ANGLE = 45.0  # degrees between a claim and the measured motion
 Verdict = Literal["supported", "unsupported", "no claim"]
@@ -34,8 +34,7 @@ _SENTENCE = re.compile(r'\S[^\n]*?(?:[.!?](?=\s|"|$)|(?=\n)|$)')
 def supported(table: RegionTable, region: str, direction: str) -> bool:
     """Whether the measured motion of a region supports a claim.
 
-    The region must have moved (z >= ``AGREED_Z``, at least ``ACTIVE_PX``), within
-    ``CLAIM_ANGLE`` of the direction.
+    The region must be active, and its motion within ``CLAIM_ANGLE`` of the direction.
     """
     if region not in REGION_NAMES:
         return False
@@ -48,7 +47,7 @@ def supported(table: RegionTable, region: str, direction: str) -> bool:
     length = float(table.magnitude[i])
     along = float(table.u[i]) * du + float(table.v[i]) * dv
     agrees = along >= math.cos(math.radians(CLAIM_ANGLE)) * length
-    return bool(table.z[i] >= AGREED_Z and length >= ACTIVE_PX and agrees)
+    return bool(table.active[i] and agrees)
 
 
 def contradicting(text: str, label: str) -> tuple[str, ...]:
@@ -59,29 +58,6 @@ def contradicting(text: str, label: str) -> tuple[str, ...]:
         label: One of ``COARSE_LABELS``.
     """
     return tuple(name for name in stated_labels(text) if coarse_label(name) != label)
-
-
-def unseen_aus(named: Iterable[str], rationale: str, table: RegionTable) -> tuple[str, ...]:
-    """AUs that an answer names without supporting motion.
-
-    An AU is supported if a region moved (z >= ``AGREED_Z``) as this AU moves it, alone or together
-    with the other named AUs. AUs that do not move the skin of the face (gaze, head) cannot be
-    checked and are left out.
-
-    Args:
-        named: AU codes of the answer's list.
-        rationale: Rationale of the answer; AUs that only it mentions are checked as well.
-        table: Region motion from onset to apex.
-
-    Returns:
-        In the order of FACS.
-    """
-    codes = set(named)
-    listed = {facs.au_number(code) for code in codes}
-    codes |= {str(n) for n in stated_aus(rationale) - listed if n in facs.ACTION_UNITS}
-    judged = facs.sort_aus(code for code in codes if facs.expected_directions(code))
-    seen = {code for row in measured_evidence(table, judged, AGREED_Z) for code in row.aus}
-    return tuple(code for code in judged if code not in seen)
 
 
 @dataclass(frozen=True)
@@ -138,8 +114,7 @@ def check_sentences(text: str, table: RegionTable) -> tuple[CheckedSentence, ...
     Returns:
         Sentences in text order; spans do not overlap, and the text between them has no words.
     """
-    codes = facs.sort_aus(str(n) for n in stated_aus(text) if n in facs.ACTION_UNITS)
-    measured = {row.region: row for row in measured_evidence(table, codes, AGREED_Z)}
+    measured = {row.region: row for row in measured_evidence(table)}
     sentences = []
     for start, end in _spans(text):
         part = text[start:end]

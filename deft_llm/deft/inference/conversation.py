@@ -7,6 +7,7 @@ drawn and can stop at any time.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,7 +19,14 @@ from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.errors import UserError
 
+_MARKS = re.compile(r"[<>|]")  # models mark places and turns by words between these
 HALF_A_LETTER = "\ufffd"  # tokenizers decode the bytes of an incomplete character to this
+
+
+def untagged(text: str) -> str:
+    """Some text without the marks of a model's own tags, which could pass for a clip or a turn."""
+    # Bytes of a command line that are no text arrive as surrogates, which no tokenizer takes.
+    return _MARKS.sub(" ", text.encode("utf-8", "replace").decode()).strip()
 
 
 def check_request(question: str, temperature: float, ablate: Sequence[str]) -> None:
@@ -27,7 +35,7 @@ def check_request(question: str, temperature: float, ablate: Sequence[str]) -> N
     Raises:
         UserError: If the question is empty, the temperature negative, or an expert unknown.
     """
-    if not question.strip():
+    if not untagged(question):
         raise UserError("the question is empty; ask for example: Which action units are active?")
     if not 0 <= temperature < math.inf:
         raise UserError(f"temperature {temperature}: expected 0 (the likeliest words) or above")
@@ -58,9 +66,9 @@ def fitting_prompt(
     for first in range(len(turns) + 1):
         messages: list[dict[str, str]] = []
         for asked, answered in turns[first:]:
-            messages += [{"role": "user", "content": asked}]
-            messages += [{"role": "assistant", "content": answered}]
-        messages.append({"role": "user", "content": question})
+            messages += [{"role": "user", "content": untagged(asked)}]
+            messages += [{"role": "assistant", "content": untagged(answered)}]
+        messages.append({"role": "user", "content": untagged(question)})
         # The clip stays in the first turn that is left, so dropping turns never drops the clip.
         messages[0] = {"role": "user", "content": CLIP_TOKEN + messages[0]["content"]}
         prompt = processor.chat(messages).replace(CLIP_TOKEN, processor.span)

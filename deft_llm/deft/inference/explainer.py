@@ -1,17 +1,18 @@
 """Explain a measured clip and answer questions about it.
 
-Label likelihoods give the class. AUs, evidence and rationale come from a structured answer that
-is generated with that class fixed, so that the rationale supports the predicted class. Every claim
-in the text is then checked against the measured motion, and every label that it names against the
-class (``claims.py``). If nothing in the clip moved above the noise floor, no emotion is reported
-and the language model does not run.
+Label likelihoods give the class. The emotion and the AUs come from a structured answer that is
+generated with that class fixed and that may name only AUs which the measured motion speaks for; the
+words are then written from the evidence (``wording.py``). If nothing moved, or the motion is larger
+than any the model has learned from, no emotion is named and the language model does not run.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import LogitsProcessorList
+from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from deft_llm import facs, resources
-from deft_llm.answers import COARSE_LABELS, NOTHING, parse_structured_answer, stated_claims
+from deft_llm.answers import COARSE_LABELS, NOTHING
 from deft_llm.clip import Explanation
 from deft_llm.data.features import Features, FeatureSizes, pack
+from deft_llm.deft.inference import wording
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration
-from deft_llm.deft.inference.claims import contradicting, supported, unseen_aus
+from deft_llm.deft.inference.compiled import compiled
 from deft_llm.deft.inference.conversation import (
     HALF_A_LETTER,
     check_request,
@@ -34,16 +36,27 @@ from deft_llm.deft.inference.conversation import (
     fitting_prompt,
 )
 from deft_llm.deft.inference.grammar import StructuredAnswerGrammar, StructuredAnswerLogits
+from deft_llm.deft.inference.questions import BEYOND, DECLINED, NOT_UNDERSTOOD, UNKNOWN, questions
 from deft_llm.deft.inference.scoring import label_log_likelihoods
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.errors import UserError
-from deft_llm.motion.evidence import measured_evidence
+from deft_llm.motion.evidence import measured_evidence, moved_aus
 from deft_llm.motion.measure import NO_MOTION, Measurement
 from deft_llm.resources import EMBEDDED
 
 MAX_NEW_TOKENS = 480
-MACRO_PX = 6.0  # canonical px, twice the largest motion of the simulated micro-expressions
+# Canonical px, twice the largest motion of the simulated micro-expressions, and of their heads.
+MACRO_PX = HEAD_PX = 6.0
+# A language model trained on the instruction data alone has a vocabulary of some thousand pieces,
+# and knows no question but theirs; a pretrained one has learned to talk.
+_TALKS = 20_000
+
+
+# Enough for every AU that can be named, even if each byte is a token.
+_MOST_CHOICES = 480
+# The start of a structured answer: its emotion and its list of AUs.
+_CHOICES = re.compile(r'\s*\{"class": "[^"]*", "emotion": "([^"]*)", "aus": (\[[^\]]*\])')
 
 
 def require_whole(folder: Path) -> None:
@@ -96,6 +109,7 @@ class Explainer:
         self.model, self.processor = model.eval(), processor
         self.calibration = calibration or Calibration()
         self._in_hand: tuple[Measurement, tuple[str, ...], dict[str, Tensor]] | None = None
+        self._explained: tuple[Measurement, tuple[str, ...], Explanation] | None = None
         config = model.config
         self.sizes = FeatureSizes(
             config.structure_size, config.texture_size, config.texture_frames, config.map_size
@@ -226,9 +240,21 @@ class Explainer:
 
     def explain(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> Explanation:
         """Explain one measured clip; ``ablate`` names the experts to ablate."""
-        table, status = measurement.table_apex, nothing_seen(measurement)
-        if status:
+        kept = self._explained
+        if kept is None or kept[0] is not measurement or kept[1] != ablate:
+            kept = (measurement, ablate, self._explain(measurement, ablate))
+            self._explained = kept
+        return kept[2]
+
+    def _explain(self, measurement: Measurement, ablate: tuple[str, ...]) -> Explanation:
+        if status := nothing_seen(measurement):
             return Explanation(None, {}, {}, (), status=status)
+        table, status = measurement.table_apex, measurement.status
+        evidence = tuple(sorted(measured_evidence(table), key=lambda row: -row.magnitude))
+        if reason := not_judged(measurement):
+            status = reason if status == "ok" else f"{reason}; {status}"
+            words = wording.description(evidence)
+            return Explanation(None, {}, {}, evidence, rationale=words, status=status)
         started = time.perf_counter()
         tokens = self._tokens(measurement, ablate)
         answered = self.answers(tokens, write=False)
@@ -236,29 +262,50 @@ class Explainer:
         by_class = dict(zip(COARSE_LABELS, probabilities.tolist(), strict=True))
         best = max(by_class, key=by_class.__getitem__)
         # Fix the class first: generated freely, the answer could argue for another class.
-        (text,) = self.structured_answers(tokens, grammar=True, label=best)
-        record = parse_structured_answer(text)
-        named = tuple(record["aus"]) if record else ()
-        rationale = record["rationale"] if record else text
-        claims = stated_claims(text)
-        # Evidence is measured, not taken from the answer's rows; those become claims and are
-        # checked.
-        evidence = measured_evidence(table, named)
+        emotion, named, raw = self._choices(tokens, best, moved_aus(table))
+        aus = {code: self._au_probability(answered, code) for code in named}
         return Explanation(
             emotion=None if best == NOTHING else best,
             probabilities=by_class,
-            aus={code: self._au_probability(answered, code) for code in named},
-            evidence=tuple(sorted(evidence, key=lambda row: -row.magnitude)),
-            claims=claims,
-            unsupported=tuple(claim for claim in claims if not supported(table, *claim)),
-            contradicting=contradicting(rationale, best),
-            unseen_aus=unseen_aus(named, rationale, table),
-            rationale=rationale,
-            raw=text,
-            status=_remarks(measurement),
-            parsed=record is not None,
+            aus=aus,
+            evidence=tuple(replace(row, aus=wording.fits(row, named)) for row in evidence),
+            fine_emotion=None if best == NOTHING else emotion,
+            rationale=wording.rationale(evidence, named, emotion),
+            disagreement=wording.disagreement(best, aus),
+            raw=raw,
+            status=status,
             seconds={"answer": time.perf_counter() - started},
         )
+
+    @torch.inference_mode()
+    def _choices(
+        self, tokens: dict[str, Tensor], label: str, aus: frozenset[str]
+    ) -> tuple[str, tuple[str, ...], str]:
+        """The emotion and the AUs of the structured answer of a class, and the text so far."""
+        asked = CLIP_TOKEN + self.processor.prompts["structured_answer"]
+        prompt = self.processor.chat([{"role": "user", "content": asked}])
+        inputs = self.processor([prompt.replace(CLIP_TOKEN, self.processor.span)])
+        inputs = inputs.to(self.model.device)
+        length = inputs["input_ids"].shape[1]
+        bound = StructuredAnswerLogits(self.grammar, length, label, aus)
+
+        class PastAus(StoppingCriteria):
+            def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+                done = [bound.past_aus(row) for row in input_ids[:, length:].tolist()]
+                return torch.tensor(done, device=input_ids.device)
+
+        written = self.model.generate(
+            **inputs,
+            expert_tokens=tokens,
+            do_sample=False,
+            logits_processor=LogitsProcessorList([bound]),
+            stopping_criteria=StoppingCriteriaList([PastAus()]),
+            max_new_tokens=_MOST_CHOICES,
+        )
+        text = self.processor.tokenizer.decode(written[0, length:], skip_special_tokens=True)
+        found = _CHOICES.match(text)
+        assert found, f"the grammar allowed {text!r}"
+        return found[1], facs.sort_aus(json.loads(found[2])), text
 
     def _au_probability(self, answered: Answers, code: str) -> float:
         number = facs.au_number(code)
@@ -270,12 +317,43 @@ class Explainer:
         # The head scores both sides; a code without a side gets the likelier one's probability.
         return float(max(row[0 if side == "left" else 1] for side in sides))
 
-    def chat(
-        self, measurement: Measurement, turns: Sequence[tuple[str, str]], question: str
-    ) -> str:
-        """The complete greedy answer from ``stream``."""
-        # Each yielded text extends the one before it, so the longest is the complete answer.
-        return max(self.stream(measurement, turns, question), key=len, default="")
+    def answer(
+        self,
+        measurement: Measurement,
+        turns: Sequence[tuple[str, str]],
+        question: str,
+        temperature: float = 0.0,
+        ablate: tuple[str, ...] = (),
+    ) -> Iterator[str]:
+        """Answer a question about a clip, in agreement with its explanation.
+
+        Kinds of questions that the model was trained on are answered from the explanation. What a
+        face cannot tell is declined. Other questions go to the language model if it has learned to
+        talk (``stream``); else they are said not to be understood.
+
+        Args:
+            measurement: See ``stream``, as all arguments.
+            turns: Earlier turns.
+            question: The question.
+            temperature: For the language model.
+            ablate: Experts to ablate.
+
+        Yields:
+            The answer so far, longer each time.
+
+        Raises:
+            UserError: As ``stream``.
+        """
+        check_request(question, temperature, ablate)
+        asked = questions().understand(question)
+        if asked.kind == BEYOND:
+            yield DECLINED
+        elif asked.kind != UNKNOWN:
+            yield compiled(asked, measurement, self.explain(measurement, ablate))
+        elif self.model.config.text_config.vocab_size >= _TALKS:
+            yield from self.stream(measurement, turns, question, temperature, ablate)
+        else:
+            yield NOT_UNDERSTOOD.format(examples=questions().examples())
 
     @torch.inference_mode()
     def stream(
@@ -286,7 +364,7 @@ class Explainer:
         temperature: float = 0.0,
         ablate: tuple[str, ...] = (),
     ) -> Iterator[str]:
-        """Stream the answer to a question about a clip.
+        """Stream what the language model itself writes about a clip, unchecked.
 
         If nothing moved in the clip, the answer states that. If the conversation exceeds the
         language model's context, the oldest turns are dropped.
@@ -335,13 +413,17 @@ def nothing_seen(measurement: Measurement) -> str:
     return measurement.status if seen else f"{NO_MOTION} from onset to apex"
 
 
-def _remarks(measurement: Measurement) -> str:
-    """The measurement's status, plus a remark if the motion is far outside the training range."""
-    largest = float(measurement.table_apex.magnitude.max())
-    if largest <= MACRO_PX:
-        return measurement.status
-    remark = (
-        f"regions moved up to {largest:.1f} px, a macro-expression: the model learned from "
-        "micro-expressions of 0.3 to 3 px, so do not rely on its reading"
-    )
-    return remark if measurement.status == "ok" else f"{measurement.status}; {remark}"
+def not_judged(measurement: Measurement) -> str:
+    """Reason to describe the motion without naming an emotion; empty if it can be judged.
+
+    The model has learned from micro-expressions of 0.3 to 3 px on heads that drift by up to 3 px.
+    """
+    table = measurement.table_apex
+    largest = float(table.magnitude[table.active].max(initial=0.0))
+    if largest > MACRO_PX:
+        why = f"regions moved up to {largest:.1f} px, too far for a micro-expression"
+    elif measurement.head_shift > HEAD_PX:
+        why = f"the head moved by {measurement.head_shift:.1f} px meanwhile"
+    else:
+        return ""
+    return f"described, not judged: {why}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -32,7 +32,9 @@ _STATES = 8192  # size of the caches; sets of used AUs and regions make the stat
 _CHARACTER = (
     rb"[\x20\x21\x23-\x5b\x5d-\x7f]",
     rb'\\["\\/bfnrt]',
-    rb"\\u[0-9a-fA-F]{4}",
+    rb"\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]|[dD][0-7])[0-9a-fA-F]{2}",
+    # Beyond U+FFFF as a pair of surrogates; one alone is no character and cannot be encoded.
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}",
     rb"[\xc2-\xdf][\x80-\xbf]",
     rb"\xe0[\xa0-\xbf][\x80-\xbf]",
     rb"\xed[\x80-\x9f][\x80-\xbf]",
@@ -42,7 +44,8 @@ _CHARACTER = (
     rb"[\xf1-\xf3][\x80-\xbf]{3}",
 )
 _UNFINISHED = (
-    rb"\\(?:u[0-9a-fA-F]{0,3})?",
+    rb"\\(?:u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{0,2}|[dD](?:[0-9abAB][0-9a-fA-F]?)?)?)?",
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?",
     rb"[\xc2-\xf4]",
     rb"(?:\xe0[\xa0-\xbf]|\xed[\x80-\x9f]|[\xe1-\xec\xee\xef][\x80-\xbf])",
     rb"(?:\xf0[\x90-\xbf]|\xf4[\x80-\x8f]|[\xf1-\xf3][\x80-\xbf])[\x80-\xbf]?",
@@ -62,12 +65,14 @@ class GrammarState(NamedTuple):
             whose direction comes next.
         used: AU numbers or regions written so far.
         first: Whether the list is still empty.
+        aus: The AU codes that may be named; None for all. Empty after the list of AUs.
     """
 
     name: str
     value: str = ""
     used: frozenset[str] = frozenset()
     first: bool = False
+    aus: frozenset[str] | None = frozenset()
 
 
 class State(NamedTuple):
@@ -78,7 +83,7 @@ class State(NamedTuple):
     length: int = 0
 
 
-START, TEXT, END = State(GrammarState("class")), GrammarState("text"), GrammarState("end")
+START, TEXT, END = State(GrammarState("class", aus=None)), GrammarState("text"), GrammarState("end")
 
 
 def _emotions(label: str) -> tuple[str, ...]:
@@ -100,17 +105,19 @@ def _options(stage: GrammarState) -> Iterator[tuple[str, GrammarState]]:
     if stage.name == "class":
         for label in (stage.value,) if stage.value else COARSE_LABELS:
             # Sentencepiece tokenizers may start an answer with a space.
-            yield f'{{"class": "{label}", "emotion": "', GrammarState("emotion", label)
-            yield f' {{"class": "{label}", "emotion": "', GrammarState("emotion", label)
+            after = GrammarState("emotion", label, aus=stage.aus)
+            yield f'{{"class": "{label}", "emotion": "', after
+            yield f' {{"class": "{label}", "emotion": "', after
     elif stage.name == "emotion":
         for emotion in _emotions(stage.value):
-            yield f'{emotion}", "aus": [', GrammarState("aus", first=True)
+            yield f'{emotion}", "aus": [', GrammarState("aus", first=True, aus=stage.aus)
     elif stage.name == "aus":
         for number in map(str, facs.ACTION_UNITS):
-            after = GrammarState("aus", used=stage.used | {number})
+            after = GrammarState("aus", used=stage.used | {number}, aus=stage.aus)
             # By number, not code: an AU may appear once, as bilateral, left or right.
             for side in ("", "L", "R") if number not in stage.used else ():
-                yield f'{comma}"{side}{number}"', after
+                if stage.aus is None or f"{side}{number}" in stage.aus:
+                    yield f'{comma}"{side}{number}"', after
         yield '], "evidence": [', GrammarState("rows", first=True)
     elif stage.name == "rows":
         for region in facs.REGIONS.keys() - stage.used:
@@ -252,7 +259,11 @@ class StructuredAnswerLogits(LogitsProcessor):
     """Sets the scores of tokens that the grammar does not allow to minus infinity."""
 
     def __init__(
-        self, grammar: StructuredAnswerGrammar, prompt_length: int, label: str = ""
+        self,
+        grammar: StructuredAnswerGrammar,
+        prompt_length: int,
+        label: str = "",
+        aus: frozenset[str] | None = None,
     ) -> None:
         """Start at the beginning of the answer; an instance serves one ``generate`` call.
 
@@ -260,9 +271,11 @@ class StructuredAnswerLogits(LogitsProcessor):
             grammar: The grammar.
             prompt_length: Tokens before the answer.
             label: Class that the answer must name; empty for any.
+            aus: AU codes that it may name; None for all.
         """
         self.grammar, self.prompt_length = grammar, prompt_length
-        self.states: dict[tuple[int, ...], State | None] = {(): State(GrammarState("class", label))}
+        start = State(GrammarState("class", label, aus=aus))
+        self.states: dict[tuple[int, ...], State | None] = {(): start}
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (B, V) of the next token after ``input_ids`` (B, L), masked."""
@@ -275,6 +288,11 @@ class StructuredAnswerLogits(LogitsProcessor):
             allowed = self.grammar.allowed(state).to(scores.device)
             masked[row, allowed] = scores[row, allowed]
         return masked
+
+    def past_aus(self, ids: Sequence[int]) -> bool:
+        """Whether tokens of one answer have completed its list of AUs."""
+        state = self._state(tuple(ids))
+        return state is None or state.stage.name not in {"class", "emotion", "aus"}
 
     def _state(self, ids: tuple[int, ...]) -> State | None:
         # Keyed by the tokens so far, so each step advances one token and equal rows share their

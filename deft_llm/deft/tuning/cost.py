@@ -1,97 +1,131 @@
-"""Estimate the cost of a DEFT-LLM run: tokens per clip, parameters, memory. Loads no weights.
+"""Estimate the cost of a DEFT-LLM run: tokens, parameters, memory, time. Loads no weights.
 
-Memory is estimated for one process without sharding. Weights, gradients and AdamW's two moments
-follow from the parameters' number and types. Activations kept for the backward pass follow from
-the language model's sizes, tensor by tensor (as in Korthikanti et al., arXiv 2205.05198, for gated
-feed-forward layers and an attention kernel that keeps no scores); logits and their gradient are
-float32. The experts' activations are left out, as they are comparatively small.
+Weights, gradients and AdamW's two moments follow from the parameters' number and types.
+Activations kept for the backward pass follow from the language model's sizes, tensor by tensor (as
+in Korthikanti et al., arXiv 2205.05198, for gated feed-forward layers and an attention kernel that
+keeps no scores); logits and their gradient are float32. The experts' activations are left out, as
+they are comparatively small. ZeRO-2 spreads gradients and moments over the GPUs, ZeRO-3 the weights
+as well. Time is arithmetic over a speed that is assumed, and said.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig
 
+from deft_llm import facs, resources
 from deft_llm.answers import PIECES
-from deft_llm.config import validate_settings
+from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import SPECIAL_TOKENS
-from deft_llm.deft.tuning.model import LORA_TARGETS, MODULES, start_config, train_only
-from deft_llm.deft.tuning.recipe import DeftRecipe, Stage, require_machine
+from deft_llm.deft.tuning.adapters import with_adapters
+from deft_llm.deft.tuning.model import MODULES, module_of, start_config, train_only
+from deft_llm.deft.tuning.recipe import DeftRecipe, Stage, missing
 from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.errors import UserError
+from deft_llm.training.pace import duration
+from deft_llm.training.recipes import read_recipe
 
 WORDS = 256  # tokens of a conversation besides its clip; the simulated ones have fewer
 GIB = 2**30
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 _QUANTIZED = {4: 0.53, 8: 1.01}  # bytes per weight, including the block scales
+_GPUS = (2, 4, 8)
+# FLOP/s that training sustains: half of an A100's peak in bfloat16; two CPU cores on small layers.
+_A100, _TWO_CORES = 150e12, 0.03e12
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """Trainable parameters and memory of one stage.
+    """What one stage takes.
 
     Attributes:
         trained: Module -> trainable parameters.
         weights: Bytes of all weights.
         states: Bytes of gradients and AdamW's moments.
         activations: Bytes kept for the backward pass of one micro-batch.
+        operations: Floating-point operations of the whole stage, in one process.
     """
 
     trained: dict[str, int]
     weights: float
     states: float
     activations: float
+    operations: float
 
 
 def estimate_cost(values: dict[str, Any], where: str) -> list[str]:
-    """The lines that ``train.py --dry-run`` prints.
+    """The lines that ``train.py --dry-run`` prints; needs no GPU and no weights.
 
     Args:
         values: The recipe as read from YAML.
         where: Its file, for messages.
 
     Raises:
-        UserError: If the recipe is wrong, or this machine cannot run it.
+        UserError: If the recipe is wrong, or the sizes of its language model are not known.
     """
-    recipe = validate_settings(DeftRecipe, values, where)
-    require_machine(recipe, where)
+    recipe = read_recipe(DeftRecipe, values, where)
     model = skeleton(recipe)
     counts = model.config.token_counts()
-    # Each expert's span has an opening and a closing tag.
-    clip = sum(counts.values()) + 2 * len(EXPERTS)
+    sizes = {name: _size(getattr(model, name)) for name in MODULES}
     lines = [
-        f"tokens per clip  {clip} ("
+        f"tokens per clip  {_clip_tokens(model)} ("
         + ", ".join(f"{name} {count}" for name, count in counts.items())
         + f", tags {2 * len(EXPERTS)}); conversations are reckoned with {WORDS} more",
         "parameters       "
-        + ", ".join(f"{name} {_number(_size(getattr(model, name)))}" for name in MODULES),
+        + ", ".join(f"{name} {_number(size)}" for name, size in sizes.items())
+        + f"; {_number(sum(sizes.values()))} in all",
     ]
     for name in STAGES:
-        stage: Stage = getattr(recipe, name)
-        if not stage.steps:
+        if getattr(recipe, name).steps:
+            lines += _stage_lines(recipe, name, model, sum(sizes.values()))
+        else:
             lines.append(f"{name:<17}left out")
-            continue
-        cost = stage_cost(recipe, name, model)
-        trained = ", ".join(f"{module} {_number(n)}" for module, n in cost.trained.items() if n)
-        total = cost.weights + cost.states + cost.activations
-        lines.append(
-            f"{name:<17}{stage.steps} steps of {stage.batch_size * stage.accumulate}; trains "
-            f"{_number(sum(cost.trained.values()))}: {trained}"
-        )
-        lines.append(
-            f"{'':<17}about {total / GIB:.2f} GiB a process: weights {cost.weights / GIB:.2f}, "
-            f"gradients and AdamW {cost.states / GIB:.2f}, activations "
-            f"{cost.activations / GIB:.2f}"
-        )
+    lines += [f"not here         {what}" for what in missing(recipe)]
     return lines
+
+
+def _stage_lines(
+    recipe: DeftRecipe, name: str, model: DeftForConditionalGeneration, total: int
+) -> Iterator[str]:
+    stage: Stage = getattr(recipe, name)
+    cost = stage_cost(recipe, name, model)
+    count = sum(cost.trained.values())
+    modules = ", ".join(f"{module} {_number(n)}" for module, n in cost.trained.items() if n)
+    batch, rows = stage.batch_size * stage.accumulate, "clips"
+    if name != "experts":
+        tokens = stage.steps * batch * (_clip_tokens(model) + WORDS)
+        rows = f"conversations, {_number(tokens)} tokens"
+    yield (
+        f"{name:<17}{stage.steps} steps of {batch} {rows}; trains {_number(count)} "
+        f"({count / total:.1%}): {modules}"
+    )
+    room = cost.weights + cost.states + cost.activations
+    yield (
+        f"{'':<17}about {room / GIB:.2f} GiB a process: weights {cost.weights / GIB:.2f}, "
+        f"gradients and AdamW {cost.states / GIB:.2f}, activations {cost.activations / GIB:.2f}"
+    )
+    if recipe.text_model.name_or_path:
+        two = [cost.weights + cost.states / n + cost.activations for n in _GPUS]
+        three = [(cost.weights + cost.states) / n + cost.activations for n in _GPUS]
+        shown = f"ZeRO-2 {', '.join(f'{x / GIB:.2f}' for x in two)} GiB"
+        if not recipe.text_model.quantize:  # packed weights are not split
+            shown += f"; ZeRO-3 {', '.join(f'{x / GIB:.2f}' for x in three)} GiB"
+        yield f"{'':<17}each of {', '.join(map(str, _GPUS))} GPUs: {shown}"
+    gpu = recipe.device == "cuda" or recipe.text_model.name_or_path is not None
+    speed, machine = (_A100, "an A100") if gpu else (_TWO_CORES, "two CPU cores")
+    yield (
+        f"{'':<17}{cost.operations:.1e} operations: at least {duration(cost.operations / speed)} "
+        f"at the {speed / 1e12:g} TFLOP/s assumed of {machine}"
+    )
 
 
 def skeleton(recipe: DeftRecipe) -> DeftForConditionalGeneration:
@@ -103,13 +137,7 @@ def skeleton(recipe: DeftRecipe) -> DeftForConditionalGeneration:
     config = start_config(recipe)
     text = recipe.text_model
     if text.name_or_path:
-        try:
-            config.text_config = AutoConfig.from_pretrained(text.name_or_path)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"text_model.name_or_path {text.name_or_path!r}: no configuration of a language "
-                "model there; give a hub name, or a folder with config.json"
-            ) from error
+        config.text_config = _published_sizes(text.name_or_path)
     elif not recipe.checkpoint:
         config.text_config = AutoConfig.for_model(
             **{"model_type": "qwen3", **text.config},
@@ -117,6 +145,24 @@ def skeleton(recipe: DeftRecipe) -> DeftForConditionalGeneration:
         )
     with torch.device("meta"):
         return DeftForConditionalGeneration(config)
+
+
+def _published_sizes(name: str) -> Any:
+    """The configuration of a published language model: of those that we know, without a network.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    known = resources.model_sizes(name)
+    if known is not None:
+        return AutoConfig.for_model(**json.loads(known.read_text(encoding="utf-8")))
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"text_model.name_or_path {name!r}: no configuration of a language model there; give a "
+            "hub name, or a folder with config.json"
+        ) from error
 
 
 def stage_cost(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneration) -> StageCost:
@@ -129,56 +175,98 @@ def stage_cost(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneratio
     """
     stage: Stage = getattr(recipe, name)
     lora = name == "instruct" and recipe.text_model.lora_rank > 0
-    kept = ("experts", "heads") if name == "instruct" and stage.freeze_experts else ()
-    modules = {"experts": ("experts", "heads"), "projectors": ("projectors",), "instruct": MODULES}
-    trained = {module for module in modules[name] if module not in kept}
-    # Adapters are counted by adapter_size; the language model under them is frozen.
-    train_only(model, trained - {"language_model"} if lora else trained)
-    counts = {m: _size(getattr(model, m), trained_only=True) for m in MODULES}
-    if lora:
-        counts["language_model"] = adapter_size(model, recipe.text_model.lora_rank)
-    element = _element(recipe)
-    whole_text = name == "instruct" and not lora
+    counts = _trained(recipe, name, model)
+    element = _element(recipe, model)
     others = sum(n for module, n in counts.items() if module != "language_model")
     # Three tensors per weight: the gradient and two moments. Adapters are float32 on any base
     # model.
+    whole_text = name == "instruct" and not lora
     text_states = counts["language_model"] * 3 * (element if whole_text else 4)
     return StageCost(
         trained=counts,
         weights=_weights(recipe, model) + (4 * counts["language_model"] if lora else 0),
         states=3 * 4 * others + text_states,
         activations=0.0 if name == "experts" else _activations(stage, model),
+        operations=stage.steps * stage.accumulate * _operations(recipe, name, model),
     )
 
 
-def adapter_size(model: DeftForConditionalGeneration, rank: int) -> int:
-    """Parameters of LoRA adapters, including the embeddings of the new tokens."""
-    layers = [
-        module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and re.fullmatch(LORA_TARGETS, f"model.{name}")
-    ]
-    width = model.config.text_config.hidden_size
-    return (
-        sum(rank * (layer.in_features + layer.out_features) for layer in layers)
-        + len(SPECIAL_TOKENS) * width
-    )
+def _trained(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneration) -> dict[str, int]:
+    """Module -> parameters that a stage trains."""
+    stage: Stage = getattr(recipe, name)
+    if name == "instruct" and recipe.text_model.lora_rank:
+        # A skeleton of its own, because PEFT puts its layers into the model.
+        adapted = with_adapters(skeleton(recipe), recipe.text_model, None, stage.freeze_experts)
+        counts = dict.fromkeys(MODULES, 0)
+        for parameter_name, parameter in adapted.named_parameters():
+            counts[module_of(parameter_name)] += parameter.numel() * parameter.requires_grad
+        return counts
+    kept = ("experts", "heads") if name == "instruct" and stage.freeze_experts else ()
+    modules = {"experts": ("experts", "heads"), "projectors": ("projectors",), "instruct": MODULES}
+    train_only(model, (module for module in modules[name] if module not in kept))
+    return {module: _size(getattr(model, module), trained_only=True) for module in MODULES}
 
 
-def _element(recipe: DeftRecipe) -> float:
+def _operations(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneration) -> float:
+    """Floating-point operations of one micro-batch, forwards and backwards."""
+    stage: Stage = getattr(recipe, name)
+    # Frozen experts run once a clip, which does not count beside the language model.
+    learns = name == "experts" or (name == "instruct" and not stage.freeze_experts)
+    # A backward pass takes twice the forward one: for the inputs' gradients and the weights'.
+    experts = 3 * stage.batch_size * _expert_operations(model) if learns else 0
+    if name == "experts":
+        return experts
+    text: Any = model.config.text_config
+    embedded = 0 if text.tie_word_embeddings else text.vocab_size * text.hidden_size
+    length = _clip_tokens(model) + WORDS
+    # Two per weight and token, and the two products of attention, of which the mask leaves half.
+    forward = 2 * (_size(model.language_model) - embedded) * length
+    forward += 2 * text.num_hidden_layers * length**2 * _inner(text)
+    whole_text = name == "instruct" and not recipe.text_model.lora_rank
+    passes = (3 if whole_text else 2) + stage.gradient_checkpointing
+    return experts + float(passes * stage.batch_size * forward)
+
+
+def _expert_operations(model: DeftForConditionalGeneration) -> int:
+    """Floating-point operations of experts and heads for one clip, forwards."""
+    sizes: Any = model.config
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        tokens = model.experts(
+            structure=torch.zeros(1, 3, sizes.structure_size, sizes.structure_size),
+            texture=torch.zeros(1, sizes.texture_frames, sizes.texture_size, sizes.texture_size),
+            flow=torch.zeros(1, 2, 3, sizes.map_size, sizes.map_size),
+            flow_scale=torch.zeros(1, 2, 4),
+            regions=torch.zeros(1, 2, len(facs.REGIONS), len(REGION_COLUMNS)),
+        )
+        model.heads(tokens)
+    return int(counter.get_total_flops())
+
+
+def _clip_tokens(model: DeftForConditionalGeneration) -> int:
+    # Each expert's span has an opening and a closing tag.
+    return int(sum(model.config.token_counts().values())) + 2 * len(EXPERTS)
+
+
+def _inner(text: Any) -> int:
+    # Some models (Qwen3) have a head width other than hidden_size / heads.
+    heads = text.num_attention_heads
+    return int(heads * (getattr(text, "head_dim", None) or text.hidden_size // heads))
+
+
+def _element(recipe: DeftRecipe, model: DeftForConditionalGeneration) -> float:
     """Bytes per weight of the language model."""
     text = recipe.text_model
     if text.name_or_path is None:
         return 4.0
     if text.dtype == "auto":
-        declared = getattr(AutoConfig.from_pretrained(text.name_or_path), "dtype", None)
+        declared = getattr(model.config.text_config, "dtype", None)
         return _BYTES[str(declared or "float32").removeprefix("torch.")]
     return _BYTES[text.dtype]
 
 
 def _weights(recipe: DeftRecipe, model: DeftForConditionalGeneration) -> float:
     text: Any = model.language_model
-    element = _element(recipe)
+    element = _element(recipe, model)
     matrices = 0
     if recipe.text_model.quantize:
         output = text.get_output_embeddings()
@@ -196,11 +284,9 @@ def _activations(stage: Stage, model: DeftForConditionalGeneration) -> float:
     text: Any = model.config.text_config
     tokens = stage.batch_size * (sum(model.config.token_counts().values()) + WORDS)
     element = 2 if stage.bf16 else 4
-    heads = text.num_attention_heads
-    # Some models (Qwen3) have a head width other than hidden_size / heads.
-    inner = heads * (getattr(text, "head_dim", None) or text.hidden_size // heads)
+    inner = _inner(text)
     # Keys and values under grouped-query attention.
-    shared = 2 * inner * text.num_key_value_heads // heads
+    shared = 2 * inner * text.num_key_value_heads // text.num_attention_heads
     # norms and residual; queries, keys, values, attended; gate, up, their product, its activation
     layer = element * (4 * text.hidden_size + 2 * inner + shared + 4 * text.intermediate_size)
     layers = text.num_hidden_layers

@@ -12,18 +12,17 @@ from torch.utils.data import Dataset, Sampler
 
 from deft_llm import facs
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
+from deft_llm.data.conversations import CONVERSATIONS, Conversation, read_conversations
 from deft_llm.data.features import mirror_features
 from deft_llm.data.records import ClipRecord
 from deft_llm.deft.configuration_deft import NO_EMOTION, DeftConfig
 from deft_llm.deft.processing_deft import (
-    CLIP_TOKEN,
     IGNORE_INDEX,
     DeftFeatureExtractor,
     DeftProcessor,
     padded,
 )
 from deft_llm.errors import UserError
-from deft_llm.files import read_lines
 
 _ENCODED = 32  # clips encoded at a time, to bound the memory
 
@@ -58,7 +57,12 @@ def require_sizes(clips: ClipDataset, config: DeftConfig) -> None:
 
 
 class ClipTargets:
-    """Training targets of a clip: emotion index, AU labels and region classes."""
+    """Training targets of a clip: emotion index, AU labels and region classes.
+
+    A label that the emotion head has no class for (repression, in a checkpoint trained without it)
+    is ignored by the head rather than counted as "others", which would put a negative emotion among
+    the rest; the language model is taught it all the same.
+    """
 
     def __init__(self, config: DeftConfig) -> None:
         self.emotions = {name: i for i, name in enumerate(config.emotions)}
@@ -67,6 +71,8 @@ class ClipTargets:
 
     def __call__(self, record: ClipRecord, mirrored: bool) -> dict[str, Any]:
         """Targets of a record, or of its mirror image if ``mirrored``."""
+        if not record.aus_known:
+            return self._of_label(record)
         labels = np.zeros((len(self.aus), 2), np.float32)
         for code in record.aus:
             code = facs.mirror_au(code) if mirrored else code
@@ -79,10 +85,21 @@ class ClipTargets:
         for seen in record.facts(mirrored).evidence:
             side = facs.REGIONS[seen.region].side
             regions[self.regions[seen.region]] = 1 + facs.octant(seen.direction, side)
-        emotion = (
-            self.emotions[record.emotion or NO_EMOTION] if record.emotion_known else IGNORE_INDEX
-        )
+        emotion = self._emotion(record)
         return {"emotion_labels": emotion, "au_labels": labels, "region_labels": regions}
+
+    def _emotion(self, record: ClipRecord) -> int:
+        if not record.emotion_known:
+            return IGNORE_INDEX
+        return self.emotions.get(record.emotion or NO_EMOTION, IGNORE_INDEX)
+
+    def _of_label(self, record: ClipRecord) -> dict[str, Any]:
+        """Targets of a clip without AU coding: neither AUs nor regions are known."""
+        return {
+            "emotion_labels": self._emotion(record),
+            "au_labels": np.full((len(self.aus), 2), -1, np.float32),
+            "region_labels": np.full(len(facs.REGIONS), IGNORE_INDEX, np.int64),
+        }
 
 
 def _shown(clip: MeasuredClip, mirrored: bool) -> dict[str, Any]:
@@ -104,6 +121,10 @@ class ExpertDataset(Dataset):
     def lengths(self) -> list[int]:
         """Equal lengths, because there is no text."""
         return [1] * len(self)
+
+    def clip_ids(self) -> list[str]:
+        """The clip of every row."""
+        return [self.clips.records[row // 2].clip for row in range(len(self))]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip, mirrored = self.clips[index // 2], index % 2 == 1
@@ -165,34 +186,31 @@ class InstructionDataset(Dataset):
         """Read the conversations.
 
         Raises:
-            UserError: If a conversation does not refer to exactly one of the clips.
+            UserError: If a line is wrong; names file, line and field.
         """
         self.clips, self.processor = clips, processor
         self.tokens: ExpertTokens | None = None
         self.targets = ClipTargets(config)
-        self.lines: list[tuple[str, bool, list[dict[str, str]]]] = []
+        self.lines: list[Conversation] = []
         for folder in folders:
-            for line in read_lines(folder / "train.jsonl"):
-                turns = line["conversations"]
-                marks = sum(turn["value"].count(CLIP_TOKEN) for turn in turns)
-                if marks != 1 or line["clip"] not in clips:
-                    raise UserError(
-                        f"{folder / 'train.jsonl'}: conversation {line.get('id')!r} has {marks} "
-                        f"{CLIP_TOKEN} marks, clip {line['clip']!r}; expected one mark, and a clip "
-                        "of clips.jsonl"
-                    )
-                self.lines.append((line["clip"], line["mirrored"], turns))
+            known = set(clips.from_folders(folder).clips.tolist())
+            self.lines += read_conversations(folder / CONVERSATIONS, known)
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def lengths(self) -> list[int]:
         """Characters of every conversation, roughly proportional to its tokens."""
-        return [sum(len(turn["value"]) for turn in turns) for _, _, turns in self.lines]
+        return [sum(len(m["content"]) for m in line.messages) for line in self.lines]
+
+    def clip_ids(self) -> list[str]:
+        """The clip of every conversation."""
+        return [line.clip for line in self.lines]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        clip, mirrored, turns = self.lines[index]
-        ids, labels = self.processor.encode_conversation(chat_messages(turns))
+        line = self.lines[index]
+        clip, mirrored = line.clip, line.mirrored
+        ids, labels = self.processor.encode_conversation(line.messages)
         shown: dict[str, Any]
         if self.tokens is None:
             shown = _shown(self.clips.by_name(clip), mirrored)
@@ -204,12 +222,6 @@ class InstructionDataset(Dataset):
             **shown,
             **self.targets(self.clips.records[self.clips.row_of(clip)], mirrored),
         }
-
-
-def chat_messages(turns: list[dict[str, str]]) -> list[dict[str, str]]:
-    """LLaVA's conversation form -> chat messages."""
-    roles = {"human": "user", "gpt": "assistant"}
-    return [{"role": roles[turn["from"]], "content": turn["value"]} for turn in turns]
 
 
 class Collator:

@@ -22,7 +22,6 @@ from transformers import set_seed
 
 from deft_llm import facs
 from deft_llm.answers import Facts
-from deft_llm.config import validate_settings
 from deft_llm.data.disturbed_flow import LabelledFlow, SimulatedFlowData, disturbed
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.explainer import Explainer
@@ -30,9 +29,10 @@ from deft_llm.deft.inference.flow_classifier import ABLATED, clip_inputs
 from deft_llm.deft.processing_deft import CLIP_TOKEN, padded
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.simulator.flow.images import AUS
-from deft_llm.training.loop import Batch, fit
+from deft_llm.training.loop import Batch, Goal, fit
 from deft_llm.training.machine import use_all_cores
-from deft_llm.training.run_folder import claim_folder
+from deft_llm.training.recipes import read_recipe
+from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
 from deft_llm.unimer.answer_writer import AnswerWriter, Templates
 
@@ -72,13 +72,13 @@ def train(values: dict[str, Any], where: str) -> None:
     Raises:
         UserError: If the recipe is wrong, or the checkpoint or a head's file is missing.
     """
-    recipe = validate_settings(DeftFlowRecipe, values, where)
-    claim_folder(recipe.output, recipe)
-    explainer = Explainer.load(recipe.checkpoint)
-    use_all_cores()
-    set_seed(recipe.seed)
-    task = FlowInstructionTask(recipe, explainer, *recipe.simulated(recipe.output / "data"))
-    fit(task, recipe.schedule, recipe.output, cpu=not torch.cuda.is_available())
+    recipe = read_recipe(DeftFlowRecipe, values, where)
+    with claimed_folder(recipe.output, recipe):
+        explainer = Explainer.load(recipe.checkpoint)
+        use_all_cores()
+        set_seed(recipe.seed)
+        task = FlowInstructionTask(recipe, explainer, *recipe.simulated(recipe.output / "data"))
+        fit(task, recipe.schedule, recipe.output, cpu=not torch.cuda.is_available())
 
 
 class FlowInstructionTask:
@@ -90,6 +90,8 @@ class FlowInstructionTask:
         images: Training images.
         held_out: Images of other faces.
     """
+
+    goal: Goal = ("uf1", "max")
 
     def __init__(
         self,

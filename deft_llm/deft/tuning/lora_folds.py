@@ -25,8 +25,8 @@ from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier, OffsetPh
 from deft_llm.deft.inference.scoring import answered
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import DeftProcessor, padded
-from deft_llm.deft.tuning.model import with_adapters
-from deft_llm.deft.tuning.recipe import TextModel
+from deft_llm.deft.tuning.adapters import with_adapters
+from deft_llm.deft.tuning.text_model import TextModel
 from deft_llm.motion.encoding import mirror_flow
 from deft_llm.training.loop import Batch, fit
 from deft_llm.training.schedule import Schedule

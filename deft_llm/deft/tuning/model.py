@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
 
 from deft_llm import resources
 from deft_llm.answers import PIECES
+from deft_llm.data.conversations import CONVERSATIONS, MARK, messages_of
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
-from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
+from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.explainer import Explainer, require_whole
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import (
-    SPECIAL_TOKENS,
     DeftFeatureExtractor,
     DeftProcessor,
     add_expert_tokens,
     clip_span,
 )
 from deft_llm.deft.tokenizer import train_sentencepiece, wrap
-from deft_llm.deft.tuning.recipe import DeftRecipe, TextModel
+from deft_llm.deft.tuning.recipe import DeftRecipe
+from deft_llm.deft.tuning.text_model import TextModel
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines
 from deft_llm.unimer.answer_writer import Templates
 
-# Limited to the language model: vision backbones such as CLIP have layers of the same names.
-LORA_TARGETS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 MODULES: tuple[str, ...] = ("experts", "heads", "projectors", "language_model")
 _SENTENCES = 6000  # conversations that the tokenizer is trained on
 
@@ -53,13 +52,14 @@ def start_config(recipe: DeftRecipe) -> DeftConfig:
 
 
 def build_model(
-    recipe: DeftRecipe, *folders: Path
+    recipe: DeftRecipe, *folders: Path, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> tuple[DeftForConditionalGeneration, DeftProcessor]:
     """Build model and processor from a recipe, before any training.
 
     Args:
         recipe: The recipe.
         *folders: Data folders; their text trains the tokenizer of a language model built here.
+        tokenizer: The one that was saved with the trained model; None loads or trains it.
 
     Raises:
         UserError: If the checkpoint, the language model or a backbone cannot be loaded.
@@ -70,7 +70,7 @@ def build_model(
     config = start_config(recipe)
     text = recipe.text_model
     if text.name_or_path:
-        tokenizer = _published(AutoTokenizer.from_pretrained, text.name_or_path)
+        tokenizer = tokenizer or _published(AutoTokenizer.from_pretrained, text.name_or_path)
         if not tokenizer.chat_template:
             raise UserError(
                 f"text_model.name_or_path {text.name_or_path!r}: its tokenizer has no chat "
@@ -89,7 +89,8 @@ def build_model(
         model.generation_config.eos_token_id = _ends(model, tokenizer)
         model.generation_config.pad_token_id = tokenizer.pad_token_id
     else:
-        tokenizer = wrap(train_sentencepiece(_texts(folders), text.vocab_size), PIECES)
+        if tokenizer is None:
+            tokenizer = wrap(train_sentencepiece(_texts(folders), text.vocab_size), PIECES)
         add_expert_tokens(tokenizer, config)
         # After adding the expert tokens, because the vocabulary size counts them.
         config.text_config = AutoConfig.for_model(
@@ -105,9 +106,8 @@ def build_model(
     for backbone in backbones(model):
         backbone.load()
     prompts = Templates(recipe.templates).prompts()
-    processor = DeftProcessor(
-        DeftFeatureExtractor(), tokenizer, span=clip_span(config), prompts=prompts
-    )
+    extractor = DeftFeatureExtractor.for_model(config)
+    processor = DeftProcessor(extractor, tokenizer, span=clip_span(config), prompts=prompts)
     return model, processor
 
 
@@ -163,15 +163,30 @@ def loading_options(text: TextModel) -> dict[str, Any]:
 def _texts(folders: Sequence[Path]) -> Iterator[str]:
     """A sample of the conversations' text, with an equal share from each folder."""
     for folder in folders:
-        for i, line in enumerate(read_lines(folder / "train.jsonl")):
+        for i, row in enumerate(read_lines(folder / CONVERSATIONS)):
             if i >= _SENTENCES // len(folders):
                 break
-            yield from (turn["value"].removeprefix("<clip>") for turn in line["conversations"])
+            yield from (message["content"].removeprefix(MARK) for message in messages_of(row))
 
 
 def backbones(model: torch.nn.Module) -> Iterator[ExpertBackbone]:
     """The configured backbones among the model's modules."""
     return (module for module in model.modules() if isinstance(module, ExpertBackbone))
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode for the length of the block, without dropout."""
+    training = model.training
+    model.eval()
+    for module in model.modules():
+        # In evaluation mode on a CPU, bitsandbytes repacks 4-bit weights with coarser scales.
+        if type(module).__name__ == "Linear4bit":
+            module.training = True
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def train_only(model: DeftForConditionalGeneration, modules: Iterable[str]) -> None:
@@ -183,48 +198,6 @@ def train_only(model: DeftForConditionalGeneration, modules: Iterable[str]) -> N
         backbone.freeze()
 
 
-def with_adapters(
-    model: DeftForConditionalGeneration,
-    text: TextModel,
-    tokenizer: PreTrainedTokenizerBase,
-    freeze_experts: bool = False,
-) -> PeftModel:
-    """Put LoRA adapters on the language model.
-
-    Args:
-        model: The model; its language model becomes frozen.
-        text: Rank, scale and dropout of the adapters.
-        tokenizer: The processor's tokenizer.
-        freeze_experts: Freeze experts and heads; the adapter folder contains them all the same.
-    """
-    wrapped = get_peft_model(model, lora_config(text, tokenizer))
-    if freeze_experts:
-        for name, parameter in wrapped.named_parameters():
-            if module_of(name) in ("experts", "heads"):
-                parameter.requires_grad_(False)
-    for backbone in backbones(wrapped):
-        backbone.freeze()
-    return wrapped
-
-
 def module_of(name: str) -> str:
     """Which of ``MODULES`` a parameter belongs to; works with PEFT's names as well."""
     return name.removeprefix("base_model.model.").partition(".")[0]
-
-
-def lora_config(text: TextModel, tokenizer: PreTrainedTokenizerBase) -> LoraConfig:
-    """Adapters on the language model; the parts new to it are trained and saved with them.
-
-    The new parts are experts, projectors, heads, and the embeddings of the special tokens.
-    """
-    return LoraConfig(
-        r=text.lora_rank,
-        lora_alpha=text.lora_alpha,
-        lora_dropout=text.lora_dropout,
-        target_modules=LORA_TARGETS,
-        # Each projector by name, because PEFT cannot wrap a ModuleDict.
-        modules_to_save=["experts", *(f"projectors.{name}" for name in EXPERTS), "heads"],
-        # Trains these rows of the embedding matrix only.
-        trainable_token_indices=tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)),
-        task_type="CAUSAL_LM",
-    )

@@ -12,47 +12,13 @@ from pydantic import Field, ValidationInfo, field_validator
 from deft_llm.config import Settings
 from deft_llm.data.simulated import SimulatedData
 from deft_llm.deft.configuration_deft import DeftConfig
+from deft_llm.deft.tuning.text_model import TextModel
 from deft_llm.errors import UserError, did_you_mean
+from deft_llm.training.machine import zero_stage
 from deft_llm.training.schedule import Schedule
 
 ModuleName = Literal["experts", "heads", "projectors", "language_model"]
 Reporter = Literal["tensorboard", "wandb", "trackio"]
-
-
-class TextModel(Settings):
-    """The language model.
-
-    Attributes:
-        name_or_path: Hub name or folder of a causal language model; None builds a new one.
-        config: Configuration of a new model (``model_type`` and sizes).
-        vocab_size: Sentencepiece pieces of a new model's tokenizer.
-        dtype: Type of a loaded model's weights; "auto" is that of its files.
-        attention: Attention kernel; None leaves the choice to transformers (SDPA).
-        lora_rank: Rank of LoRA adapters; 0 trains all weights of the language model.
-        lora_alpha: Scale of the adapters.
-        lora_dropout: Dropout before the adapters.
-        quantize: Bits of a loaded model's frozen weights under LoRA (QLoRA); None does not
-            quantize.
-    """
-
-    name_or_path: str | None = None
-    config: dict[str, Any] = Field(default_factory=dict)
-    vocab_size: int = 1000
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
-    lora_rank: int = Field(default=0, ge=0)
-    lora_alpha: int = 32
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
-    quantize: Literal[4, 8] | None = None
-
-    @field_validator("quantize")
-    @classmethod
-    def _quantized_weights_are_frozen(cls, bits: int | None, info: ValidationInfo) -> int | None:
-        if bits and not (info.data.get("lora_rank") and info.data.get("name_or_path")):
-            raise ValueError(
-                "quantized weights are not trained: give name_or_path and a lora_rank as well"
-            )
-        return bits
 
 
 class Stage(Schedule):
@@ -64,8 +30,10 @@ class Stage(Schedule):
         learning_rates: Module of the model -> its own peak. Adapters count as the language model.
         gradient_checkpointing: Recompute the language model's activations in the backward pass
             instead of storing them.
+        packing: Tokens of a row that conversations share without seeing each other, in place of
+            padding (projectors, instruct); 0 gives each a row of its own.
         freeze_experts: Freeze experts and heads (instruct only).
-        evaluate_every: Always 0: a stage is not evaluated.
+        evaluate_every: Always 0: ``validation`` of the recipe is for all stages.
         loaders: Always 0: batches are prepared in the training process.
     """
 
@@ -77,6 +45,7 @@ class Stage(Schedule):
     bf16: bool = True
     gradient_checkpointing: bool = False
     save_every: int = Field(default=200, ge=1)
+    packing: int = Field(default=0, ge=0)
     freeze_experts: bool = False
     evaluate_every: Literal[0] = 0
     loaders: Literal[0] = 0
@@ -96,6 +65,18 @@ class TrainingSet(SimulatedData):
     """
 
     used_by: Literal[Consumer, "all"] = "all"
+
+
+class ValidationSettings(Settings):
+    """Validation on people that are held out from the training data.
+
+    Attributes:
+        share: Share of the people.
+        every: Steps between validations; there is one at the end of a stage as well.
+    """
+
+    share: float = Field(gt=0, lt=1)
+    every: int = Field(ge=1)
 
 
 class DeftRecipe(Settings):
@@ -120,6 +101,11 @@ class DeftRecipe(Settings):
         save_dtype: Type of the saved weights.
         device: "cuda" makes the run fail at the start if there is no CUDA GPU.
         report_to: Services to send the log to; it is always written as JSON lines too.
+        validation: Hold out a share of the people and measure loss and scores on them while the
+            stages run; ``best`` is then the last stage's model of the lowest loss. None to learn
+            from everybody.
+        push_to_hub: Repository ("me/my-model") that the finished model is uploaded to, with its
+            card; private unless it exists already.
         held_out: Data folders that must share no subject, clip or content with the training data;
             the run stops on a leak.
     """
@@ -142,6 +128,8 @@ class DeftRecipe(Settings):
     device: Literal["any", "cuda"] = "any"
     report_to: list[Reporter] = Field(default_factory=list)
     held_out: list[Path] = Field(default_factory=list)
+    validation: ValidationSettings | None = None
+    push_to_hub: str | None = None
 
     @field_validator("data", mode="before")
     @classmethod
@@ -165,6 +153,13 @@ class DeftRecipe(Settings):
         elif not given:
             raise ValueError("no language model: give name_or_path, config, or a checkpoint")
         return text
+
+    @field_validator("experts")
+    @classmethod
+    def _without_words(cls, stage: Stage) -> Stage:
+        if stage.packing:
+            raise ValueError("packing is for conversations, and the experts learn from clips alone")
+        return stage
 
     @field_validator("model")
     @classmethod
@@ -207,16 +202,22 @@ class DeftRecipe(Settings):
         return [*own, *self.folders]
 
 
-def require_machine(recipe: DeftRecipe, where: str) -> None:
-    """Check that this machine can run the recipe.
-
-    Raises:
-        UserError: If the recipe needs a GPU or a package that is missing.
-    """
+def missing(recipe: DeftRecipe) -> list[str]:
+    """What this machine lacks to run the recipe, each with its remedy."""
+    lacking = []
     if recipe.device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            f"{where}: made for a CUDA GPU; torch {torch.__version__} finds none on this machine; "
+        lacking.append(
+            f"made for a CUDA GPU; torch {torch.__version__} finds none on this machine; "
             "take train_configs/deft/tiny.yaml, or say device=any"
+        )
+    if zero_stage() == 3 and recipe.text_model.lora_rank:
+        lacking.append(
+            "ZeRO-3 does not carry adapters: PEFT's copies of experts and projectors are lost in "
+            "it; take ZeRO-2, or train all weights with text_model.lora_rank=0"
+        )
+    if zero_stage() == 3 and recipe.weight_interpolation < 1:
+        lacking.append(
+            "weight_interpolation needs whole weights, ZeRO-3 cuts them; say weight_interpolation=1"
         )
     needed: list[tuple[str, str]] = [(name, "report_to") for name in recipe.report_to]
     if recipe.text_model.quantize:
@@ -225,7 +226,18 @@ def require_machine(recipe: DeftRecipe, where: str) -> None:
         needed.append(("flash_attn", "text_model.attention"))
     for package, setting in needed:
         if find_spec(package) is None:
-            raise UserError(
-                f"{where}: {setting} needs the package {package}, which is not installed; "
+            lacking.append(
+                f"{setting} needs the package {package}, which is not installed; "
                 f"pip install {package.replace('_', '-')}, or leave the setting out"
             )
+    return lacking
+
+
+def require_machine(recipe: DeftRecipe, where: str) -> None:
+    """Check that this machine can run the recipe.
+
+    Raises:
+        UserError: If the recipe needs a GPU, a package, or whole weights that are not there.
+    """
+    for problem in missing(recipe):
+        raise UserError(f"{where}: {problem}")

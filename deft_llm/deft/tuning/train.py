@@ -16,33 +16,37 @@ import torch
 from accelerate import PartialState
 from transformers import set_seed
 
-from deft_llm.config import validate_settings
 from deft_llm.data.clip_dataset import ClipDataset
-from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.processing_deft import DeftProcessor
+from deft_llm.deft.tuning.adapters import with_adapters
 from deft_llm.deft.tuning.datasets import (
-    Collator,
     ExpertDataset,
     ExpertTokens,
     InstructionDataset,
     require_sizes,
 )
-from deft_llm.deft.tuning.model import (
-    MODULES,
-    build_model,
-    start_config,
-    train_only,
-    with_adapters,
-)
+from deft_llm.deft.tuning.hub import publish, require_repository
+from deft_llm.deft.tuning.model import MODULES, build_model, start_config, train_only
+from deft_llm.deft.tuning.packing import make_collator, require_separate
 from deft_llm.deft.tuning.recipe import DeftRecipe, require_machine
-from deft_llm.deft.tuning.stages import run_stage
-from deft_llm.errors import UserError
+from deft_llm.deft.tuning.result import finish, finished_for_now, save_whole
+from deft_llm.deft.tuning.stages import STAGES, run_stage
+from deft_llm.deft.tuning.validation import Source, held_out_clips
 from deft_llm.files import replacing_folder
-from deft_llm.training.machine import is_shared, process_state, use_all_cores, whole
-from deft_llm.training.run_folder import FINAL, claim_folder
+from deft_llm.training.machine import (
+    is_first_process,
+    is_shared,
+    process_state,
+    use_all_cores,
+    whole,
+)
+from deft_llm.training.recipes import read_recipe
+from deft_llm.training.run_folder import FINAL, claimed_folder
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.audit import folder_records, require_disjoint_records
 from deft_llm.unimer.simulated import build_simulated
+from deft_llm.unimer.validate import require_valid
 
 logger = logging.getLogger(__name__)
 ENCODERS = ("experts", "heads")
@@ -59,80 +63,99 @@ def train(values: dict[str, Any], where: str) -> None:
         UserError: If the recipe is wrong, the machine cannot run it, its output folder belongs to
             another recipe, or its data shares a subject with a held-out set.
     """
-    recipe = validate_settings(DeftRecipe, values, where)
+    recipe = read_recipe(DeftRecipe, values, where)
     require_machine(recipe, where)
     config = start_config(recipe)  # checked here to fail before hours of rendering
+    if recipe.push_to_hub and is_first_process():
+        require_repository(recipe.push_to_hub)
+    with claimed_folder(recipe.output, recipe):
+        _train(recipe, config)
+        if recipe.push_to_hub and is_first_process():
+            publish(recipe.output, recipe.push_to_hub)
+
+
+def _train(recipe: DeftRecipe, config: DeftConfig) -> None:
+    """Train in a folder that is held by this run."""
     final = recipe.output / FINAL
     state = process_state()
     # One process renders the data; the others then find it finished.
     with state.main_process_first():
-        claim_folder(recipe.output, recipe)
         if final.is_dir():
             logger.info("already finished at step %d: %s", recipe.instruct.steps, final)
             return
         folders = data_folders(recipe)
+        for folder in folders:
+            require_valid(folder)
     clips = ClipDataset.open(*folders)
     for folder in recipe.held_out:
         require_disjoint_records(clips.records, folder_records(folder))
     require_sizes(clips, config)
+    held_out = held_out_clips(clips, recipe.validation, recipe.seed)
     use_all_cores()
     # Seed after rendering and reading, so that neither changes the initial weights.
     set_seed(recipe.seed)
     model, processor = build_model(recipe, *folders)
-    _banner(recipe, model, clips)
-    collator = Collator(processor.feature_extractor, processor.tokenizer.pad_token_id)
+    _banner(recipe, model, clips, held_out)
+    if recipe.projectors.packing or recipe.instruct.packing:
+        _require_separate(recipe, model)
+    tuned = _run_stages(recipe, model, processor, clips, held_out)
+    with whole(tuned):
+        finish(tuned, recipe)
+        if state.is_main_process:
+            with replacing_folder(final) as partial:
+                save_whole(tuned, processor, partial)
+            logger.info("finished: %s", final)
+    state.wait_for_everyone()
+
+
+def _require_separate(recipe: DeftRecipe, model: Any) -> None:
+    text = model.language_model
+    # Some attention kernels run on a GPU only. Quantized and sharded weights are in their place.
+    if not recipe.text_model.quantize and not is_shared(text):
+        text.to(process_state().device)
+    with whole(text):
+        require_separate(model)
+
+
+def _run_stages(
+    recipe: DeftRecipe,
+    model: Any,
+    processor: DeftProcessor,
+    clips: ClipDataset,
+    held_out: frozenset[str],
+) -> Any:
+    """Run the three stages; returns the trained model, with adapters if the recipe has them."""
+    # The last stage's model is the result: only of that one the best is kept.
+    last = [name for name in STAGES if getattr(recipe, name).steps][-1:]
+
+    def run(name: str, model: Any, data: Source, *modules: str) -> None:
+        def write(folder: Path) -> None:
+            with finished_for_now(model, recipe):
+                save_whole(model, processor, folder)
+
+        best = write if held_out and name in last else None
+        collator = make_collator(processor, getattr(recipe, name), recipe.text_model)
+        run_stage(name, model, data, collator, recipe, modules or None, held_out, best)
+
     train_only(model, ENCODERS)
     shown = ExpertDataset(clips.from_folders(*recipe.folders_of("experts")), model.config)
-    run_stage("experts", model, shown, collator, recipe, ENCODERS)
+    run("experts", model, shown, *ENCODERS)
     folders = recipe.folders_of("language_model")
     clips = clips.from_folders(*folders)
     conversations = InstructionDataset(folders, clips, processor, model.config)
     train_only(model, ("projectors",))
     if recipe.projectors.steps or recipe.instruct.freeze_experts:
-        model.experts.to(state.device)
+        model.experts.to(process_state().device)
         with whole(model.experts):
             # Frozen experts give the same tokens every epoch, so encode each clip once.
             conversations.tokens = ExpertTokens(model, processor.feature_extractor, clips)
-    run_stage("projectors", model, conversations, collator, recipe, ("projectors",))
+    run("projectors", model, conversations, "projectors")
     # Stage 3 trains the experts, so tokens encoded before it would become stale.
     if not recipe.instruct.freeze_experts:
         conversations.tokens = None
     tuned = _to_be_tuned(recipe, model, processor)
-    run_stage("instruct", tuned, conversations, collator, recipe)
-    with whole(tuned):
-        if recipe.checkpoint and recipe.weight_interpolation < 1:
-            interpolate_weights(tuned, recipe.checkpoint, recipe.weight_interpolation)
-        if not (recipe.text_model.lora_rank or is_shared(tuned)):
-            tuned = tuned.to(getattr(torch, recipe.save_dtype))
-        if state.is_main_process:
-            save_whole(tuned, processor, final)
-            logger.info("finished: %s", final)
-    state.wait_for_everyone()
-
-
-@torch.no_grad()
-def interpolate_weights(model: Any, checkpoint: Path, share: float) -> None:
-    """Interpolate a trained model's weights with those of its initial checkpoint.
-
-    Args:
-        model: The trained model, complete on one device.
-        checkpoint: Folder of the initial checkpoint.
-        share: Share of the trained weights.
-
-    Raises:
-        UserError: If the weights are split between processes (DeepSpeed's ZeRO-3).
-    """
-    if is_shared(model):
-        raise UserError(
-            "weight_interpolation needs whole weights, ZeRO-3 cuts them; say weight_interpolation=1"
-        )
-    begun = Explainer.load(checkpoint).model.state_dict()
-    seen: set[int] = set()
-    for name, weight in model.state_dict().items():
-        # Tied weights appear under two names and must be interpolated once.
-        if weight.is_floating_point() and weight.data_ptr() not in seen:
-            weight.lerp_(begun[name].to(weight), 1 - share)
-            seen.add(weight.data_ptr())
+    run("instruct", tuned, conversations)
+    return tuned
 
 
 def data_folders(recipe: DeftRecipe) -> list[Path]:
@@ -153,12 +176,16 @@ def _to_be_tuned(recipe: DeftRecipe, model: Any, processor: DeftProcessor) -> An
     return model
 
 
-def _banner(recipe: DeftRecipe, model: torch.nn.Module, clips: ClipDataset) -> None:
+def _banner(
+    recipe: DeftRecipe, model: torch.nn.Module, clips: ClipDataset, held_out: frozenset[str]
+) -> None:
     size = sum(p.numel() for p in model.parameters())
     logger.info(
-        "%d clips · %d subjects · %.2f M parameters · %s · effective batch %d · %d + %d + %d steps",
+        "%d clips · %d subjects%s · %.2f M parameters · %s · effective batch %d · "
+        "%d + %d + %d steps",
         len(clips),
         len({record.subject for record in clips.records}),
+        f" · {len(held_out)} clips held out" if held_out else "",
         size / 1e6,
         f"{torch.cuda.get_device_name()}" if torch.cuda.is_available() else "CPU",
         recipe.instruct.batch_size * recipe.instruct.accumulate * PartialState().num_processes,
@@ -166,10 +193,3 @@ def _banner(recipe: DeftRecipe, model: torch.nn.Module, clips: ClipDataset) -> N
         recipe.projectors.steps,
         recipe.instruct.steps,
     )
-
-
-def save_whole(model: Any, processor: DeftProcessor, folder: Path) -> None:
-    """Save model and processor under a temporary name, then put them in place."""
-    with replacing_folder(folder) as partial:
-        model.save_pretrained(partial)
-        processor.save_pretrained(partial)

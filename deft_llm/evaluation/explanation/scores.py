@@ -20,7 +20,8 @@ from deft_llm.deft.inference.calibration import LABEL_SETS
 from deft_llm.evaluation.explanation.replies import Reply
 from deft_llm.metrics.classification import binary_f1, confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import ClaimCounts, count_claims
-from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations
+from deft_llm.simulator.scene.clip_spec import ClipSpec
+from deft_llm.simulator.scene.statistics import combinations
 from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.simulated import ACCEPTED
 

@@ -28,7 +28,7 @@ from deft_llm import facs
 from deft_llm.config import Settings
 from deft_llm.motion.strain import optical_strain
 from deft_llm.simulator.head import MATERIALS, Head, HeadMesh
-from deft_llm.simulator.scene.clip_spec import combinations
+from deft_llm.simulator.scene.statistics import combinations
 
 Floats = NDArray[np.float32]
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deft_llm.clip import Annotation
 from deft_llm.errors import UserError
+from deft_llm.files import digest
 from deft_llm.simulator.render.camera import (
     Framing,
     Light,
@@ -43,6 +42,7 @@ from deft_llm.simulator.scene.performance import (
     draw_gaze,
     draw_head_motion,
 )
+from deft_llm.simulator.scene.statistics import Combinations, coding_statistics, combinations
 
 DATASET = "simulated"
 FRAME_SIZE = 288
@@ -55,8 +55,6 @@ FRAME_RATES = (30.0, 40.0, 50.0, 60.0, 75.0, 90.0, 100.0)
 _ONSET_SECONDS = (0.07, 0.32)
 _OFFSET_SECONDS = (0.07, 0.5)
 _IDENTITIES = 100_000
-
-Combinations = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,11 @@ class ClipSpec:
 
     @property
     def name(self) -> str:
-        """For example "surprise_17"."""
-        kind = self.emotion or ("unlabelled" if self.aus else "neutral")
-        return f"{kind}_{self.seed}"
+        """For example "simulated-5f0c1d2e-17": equal for equal recipes alone.
+
+        The seed is not enough, because sets with other settings draw other clips from it.
+        """
+        return f"{DATASET}-{digest(self.to_json())[:8]}-{self.seed}"
 
     @property
     def subject(self) -> str:
@@ -167,19 +167,6 @@ _PARTS: dict[str, Any] = {
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-
-
-@lru_cache(maxsize=1)
-def _statistics() -> dict[str, Any]:
-    text = Path(__file__).with_name("au_statistics.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
-
-
-def combinations() -> Combinations:
-    """Emotion -> AU combination ("4+L12") -> its count in real codings."""
-    table: Combinations = _statistics()["combinations"]
-    return table
 
 
 def draw_spec(
@@ -309,7 +296,7 @@ def _draw_curve(rng: np.random.Generator) -> tuple[float, Curve]:
     A long offset phase is cut so that the clip has at most ``MAX_FRAMES``; a clip of fewer than 24
     frames gets more neutral frames at its end.
     """
-    durations = _statistics()["durations_seconds"]
+    durations = coding_statistics()["durations_seconds"]
     names = sorted(durations)
     counts = np.array([durations[n]["n"] for n in names], float)
     corpus = durations[names[rng.choice(len(names), p=counts / counts.sum())]]

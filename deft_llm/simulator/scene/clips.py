@@ -14,10 +14,10 @@ from deft_llm.clip import Annotation, Clip
 from deft_llm.media.video import decode_bytes, encode_h264
 from deft_llm.parallel import parallel_map
 from deft_llm.simulator.head import Head, load_head
-from deft_llm.simulator.scene.clip_spec import ClipSpec, combinations, draw_spec
+from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
 from deft_llm.simulator.scene.scene import Scene
 
-__all__ = ["ClipSpec", "SimulatedClip", "combinations", "draw_spec", "render_clip", "render_many"]
+__all__ = ["ClipSpec", "SimulatedClip", "draw_spec", "render_clip", "render_many"]
 
 Floats = NDArray[np.float32]
 Rendered = TypeVar("Rendered")

@@ -41,7 +41,7 @@ def _observed(spec: ClipSpec, features: Features) -> MeasuredClip:
         if region in moved
     )
     record = ClipRecord(
-        clip=f"simulated-{spec.seed}",
+        clip=spec.name,
         subject=spec.subject,
         emotion=spec.emotion,
         emotion_known=spec.emotion is not None or not spec.aus,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from transformers import TrainerState
 
+from deft_llm.deft.tuning.callbacks import OrderOfEpoch
 from deft_llm.deft.tuning.datasets import LengthGroupedBatches
-from deft_llm.deft.tuning.stages import OrderOfEpoch
 
 
 def test_every_conversation_once_in_batches_of_like_length() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,18 @@ def test_what_was_learnt_is_interpolated_with_what_was_known(
 
 
 def test_a_checkpoint_learns_by_adapters_alone(
-    going_on: dict[str, Any], tiny_checkpoint: Path, tmp_path: Path
+    going_on: dict[str, Any],
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = {**going_on, "text_model": {"lora_rank": 2}, "output": str(tmp_path / "run")}
+    """Its relative paths are found again from another folder."""
+    shutil.copytree(tiny_checkpoint, tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    settings = {**going_on, "checkpoint": "base", "text_model": {"lora_rank": 2}, "output": "run"}
     deft.train(settings, "test")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     state = load_file(tmp_path / "run" / "final" / "adapter_model.safetensors")
     assert not any(
         "language_model" in name and "lora" not in name for name in state if "embed" not in name

@@ -6,7 +6,9 @@ Rendering is replaced by random features (conftest), except in the slow test.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from deft_llm.deft.tuning import train as deft
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines
 from deft_llm.simulator.scene.clip_spec import ClipSpec
+from deft_llm.training.stopping import Stopped
 from deft_llm.unimer import simulated
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.simulated import build_simulated
@@ -128,6 +131,51 @@ def test_resumed_run_ends_bit_equal(
     assert model_files(output) == model_files(straight)
 
 
+@pytest.mark.parametrize(("stage", "number"), [("experts", "SIGTERM"), ("instruct", "SIGINT")])
+def test_a_signal_saves_the_step_in_hand(
+    stage: str,
+    number: str,
+    data: Path,
+    straight: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(data, output / "data")
+
+    class Signalled(deft_stages.DeftTrainer):
+        def training_step(self, *args: Any, **kwargs: Any) -> Any:
+            if Path(self.args.output_dir).name == stage and self.state.global_step == 2:
+                os.kill(os.getpid(), getattr(signal, number))
+            return super().training_step(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deft_stages, "DeftTrainer", Signalled)
+        with pytest.raises(Stopped) as caught:
+            deft.train(recipe(output), "smoke.yaml")
+    assert caught.value.status == {"SIGTERM": 143, "SIGINT": 130}[number]
+    with caplog.at_level("INFO", "deft_llm"):
+        deft.train(recipe(output), "smoke.yaml")
+    assert f"stage {stage} goes on from {output / stage / 'checkpoint-3'}" in caplog.text
+    assert model_files(output) == model_files(straight)
+
+
+def test_a_damaged_checkpoint_of_a_stage_is_passed_over(
+    data: Path, straight: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(straight, output)
+    shutil.rmtree(output / "final")
+    state = output / "instruct" / "checkpoint-4" / "optimizer.pt"
+    state.write_bytes(state.read_bytes()[:-1])
+    with caplog.at_level("INFO", "deft_llm"):
+        deft.train(recipe(output), "smoke.yaml")
+    assert "checkpoint-4 is damaged (optimizer.pt is not as it was saved)" in caplog.text
+    assert f"stage instruct goes on from {output / 'instruct' / 'checkpoint-2'}" in caplog.text
+    assert model_files(output) == model_files(straight)
+
+
 def test_stopped_while_the_model_was_saved(
     data: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +233,7 @@ def test_folder_of_another_recipe_is_refused(straight: Path) -> None:
     with pytest.raises(UserError, match="another recipe") as caught:
         deft.train(recipe(straight, seed=1), "smoke.yaml")
     assert str(straight) in str(caught.value)
+    assert "seed was 0, is 1 now" in str(caught.value)
     assert contents(straight) == before
 
 

@@ -69,7 +69,7 @@ def test_experts_and_language_model_learn_from_different_clips(
     heard: dict[str, set[str]] = {}
 
     def stage(name: str, model: Any, shown: Any, *_: Any) -> None:
-        clips = shown.clips.clips if name == "experts" else [clip for clip, _, _ in shown.lines]
+        clips = shown.clips.clips if name == "experts" else [line.clip for line in shown.lines]
         heard[name] = set(clips)
         if name == "instruct":
             encoded = shown.tokens.tokens["motion"]  # of every clip and its mirror image

@@ -22,10 +22,11 @@ from deft_llm.data.features import Features
 from deft_llm.deft.processing_deft import DeftFeatureExtractor, DeftProcessor
 from deft_llm.deft.tuning import stages as deft_stages
 from deft_llm.deft.tuning import train as deft
+from deft_llm.deft.tuning.adapters import with_adapters
 from deft_llm.deft.tuning.cost import skeleton, stage_cost
 from deft_llm.deft.tuning.datasets import Collator, ExpertTokens, InstructionDataset
 from deft_llm.deft.tuning.export import export
-from deft_llm.deft.tuning.model import build_model, module_of, train_only, with_adapters
+from deft_llm.deft.tuning.model import build_model, module_of, train_only
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
 
@@ -237,12 +238,16 @@ def test_quantized_weights_stay_and_adapters_learn(
 # ------------------------------------------------------------------------------- the cost
 
 
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize(
+    ("frozen", "kind"),
+    [(True, {}), (False, {}), (True, {"use_dora": True, "lora_targets": ["q_proj", "up_proj"]})],
+)
 def test_the_estimate_counts_what_the_run_trains(
-    values: dict[str, Any], tmp_path: Path, frozen: bool
+    values: dict[str, Any], tmp_path: Path, frozen: bool, kind: dict[str, Any]
 ) -> None:
     stage = {**values["instruct"], "freeze_experts": frozen}
-    model, processor, recipe = built(values, tmp_path, instruct=stage)
+    text = {**values["text_model"], **kind}
+    model, processor, recipe = built(values, tmp_path, instruct=stage, text_model=text)
     bare = skeleton(recipe)
     for name, modules in (("experts", ("experts", "heads")), ("projectors", ("projectors",))):
         train_only(model, modules)
@@ -264,12 +269,27 @@ def counted(model: Any) -> dict[str, int]:
 
 
 def test_services_are_sent_what_the_log_says(run: Path) -> None:
-    (folder,) = (run / "instruct" / "runs").iterdir()
-    sent = EventAccumulator(str(folder)).Reload().Scalars("train/loss")
-    lines = (run / "instruct.log.jsonl").read_text(encoding="utf-8").splitlines()
-    logged = {row["step"]: row["loss"] for row in map(json.loads, lines) if "loss" in row}
-    assert [point.step for point in sent] == list(logged) == [1, 2, 3, 4]
-    np.testing.assert_allclose([p.value for p in sent], list(logged.values()), rtol=1e-5)
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    for stage in ("experts", "projectors", "instruct"):
+        sent = events.Scalars(f"{stage}/loss")
+        lines = (run / f"{stage}.log.jsonl").read_text(encoding="utf-8").splitlines()
+        logged = {row["step"]: row["loss"] for row in map(json.loads, lines) if "loss" in row}
+        assert [point.step for point in sent] == list(logged) == [1, 2, 3, 4]
+        np.testing.assert_allclose([p.value for p in sent], list(logged.values()), rtol=1e-5)
+
+
+def test_a_run_has_one_folder_of_events_however_often_it_is_resumed(
+    run: Path, values: dict[str, Any], tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    shutil.copytree(run, output)
+    shutil.rmtree(output / "final")
+    shutil.rmtree(output / "instruct" / "checkpoint-4")
+    deft.train({**values, "output": str(output)}, "test")
+    folders = {path.parent for path in output.rglob("events.out.tfevents.*")}
+    assert folders == {output / "tensorboard"}
+    points = EventAccumulator(str(output / "tensorboard")).Reload().Scalars("instruct/loss")
+    assert [point.step for point in points] == [1, 2, 3, 4]
 
 
 # ------------------------------------------------------------------------------ bad input

@@ -1,0 +1,126 @@
+"""Find the clips that a command is given: files, folders of frames, and folders of these."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deft_llm.errors import UserError
+
+logger = logging.getLogger(__name__)
+# Looked for in folders alone: a file that is named is read whatever its suffix.
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc"),
+        *(".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
+        *(".mts", ".mxf", ".nut", ".ogg", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+    }
+)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+_REPORT = "explanation.json"  # a folder that holds one is a report of ours, with pictures in it
+
+
+@dataclass(frozen=True)
+class FoundClip:
+    """A clip to explain.
+
+    Attributes:
+        path: A file, or a folder of frames.
+        folder: Folders between the argument and the clip; empty for a clip that was named itself.
+        problem: Why the argument names no clip; empty if it does.
+    """
+
+    path: Path
+    folder: Path = Path()
+    problem: str = ""
+
+
+def find_clips(arguments: Sequence[Path]) -> list[FoundClip]:
+    """All clips that the arguments name, in natural order inside each folder.
+
+    A folder of pictures is one clip. In any other folder the videos are the clips, and so are those
+    of its subfolders; hidden files and reports of earlier runs are passed over. An argument that
+    names no clip is returned with its problem, since the others may be good.
+    """
+    found = []
+    for argument in arguments:
+        try:
+            found += _clips_of(argument)
+        except UserError as error:
+            found.append(FoundClip(argument, problem=str(error)))
+    return found
+
+
+def one_clip(argument: Path) -> Path:
+    """The clip that an argument names, for commands that take a single one.
+
+    Raises:
+        UserError: If it names no clip, or several.
+    """
+    found = _clips_of(argument)
+    if len(found) > 1:
+        raise UserError(
+            f"{argument}: holds {len(found)} clips; give one, for example {found[0].path}"
+        )
+    return found[0].path
+
+
+def _clips_of(argument: Path) -> list[FoundClip]:
+    if str(argument) == "-":
+        raise UserError("-: a clip cannot be read from standard input; save it, and name the file")
+    try:
+        there, folder = argument.exists(), argument.is_dir()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise UserError(f"{argument}: {error.strerror}; expected a video or a folder") from None
+    if not there and _ADDRESS.match(str(argument)):
+        # A path loses one of the two slashes.
+        address = re.sub(":/+", "://", str(argument), count=1)
+        raise UserError(
+            f"{address}: an address on the network; download the video, and name the file"
+        )
+    if not folder:
+        return [FoundClip(argument)]  # reading it tells what is wrong with it
+    found = list(_look_into(argument, Path(), set()))
+    if not found:
+        raise UserError(
+            f"{argument}: no images and no videos in this folder; expected the frames of one clip, "
+            "or videos, or folders of these"
+        )
+    return found
+
+
+def _look_into(folder: Path, place: Path, seen: set[Path]) -> Iterator[FoundClip]:
+    from deft_llm.media.frames import SUFFIXES, natural_key
+
+    # Links can lead back to a folder above.
+    if (real := folder.resolve()) in seen:
+        return
+    seen.add(real)
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: natural_key(Path(entry.name)))
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; it cannot be looked into") from None
+    entries = [entry for entry in entries if not entry.name.startswith(".")]
+    files = [folder / entry.name for entry in entries if entry.is_file()]
+    if any(file.name == _REPORT for file in files):
+        return
+    videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
+    pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
+    # The name of "." or ".." is that of the folder behind it.
+    itself = FoundClip(folder if folder.name not in ("", "..") else real, place.parent)
+    if len(pictures) > 1 and not videos:
+        yield itself
+        return
+    if len(pictures) > 1:
+        logger.warning("%s: holds pictures and videos; taking the videos alone", folder)
+    yield from (FoundClip(video, place) for video in videos)
+    below = [entry.name for entry in entries if entry.is_dir()]
+    inside = [clip for name in below for clip in _look_into(folder / name, place / name, seen)]
+    yield from inside
+    # A single picture beside other clips is a cover; alone it may be a stack of frames.
+    if pictures and not videos and not inside:
+        yield itself

@@ -1,0 +1,216 @@
+"""One clip of ``deft-llm explain``: read, measure, ask the model, write the report, answer."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deft_llm.cli.clips import FoundClip
+from deft_llm.cli.console import COLUMN, Progress
+from deft_llm.cli.light_start import load_explainer, use_one_thread, without_collection
+from deft_llm.errors import UserError
+
+if TYPE_CHECKING:
+    from deft_llm.clip import Clip, Interval
+    from deft_llm.deft.inference.explainer import Explainer
+    from deft_llm.motion.measure import Measurement
+    from deft_llm.service.clip_service import ClipResult
+
+STAGES = ("reading", "measuring", "asking the model", "writing the report")
+
+
+class ClipFailed(UserError):
+    """A clip that cannot be explained, where others may."""
+
+
+@dataclass
+class Explaining:
+    """Explains clips with one model, and says what it finds as soon as it is known.
+
+    Attributes:
+        checkpoint: Folder of the model, loaded when the first clip needs it.
+        out: Where reports go; None writes none.
+        questions: Asked about every clip.
+        interval: Onset, apex and offset to measure; None finds them.
+        every: Explain every movement of a clip, not the strongest alone.
+        reading: Rate, start, stop, stride and face, as ``console.read_options`` takes them.
+        figure: Also write the report's figure for a paper.
+        quiet: Print nothing to stdout.
+        progress: Shows the stage.
+    """
+
+    checkpoint: Path
+    out: Path | None
+    questions: tuple[str, ...]
+    interval: Interval | None
+    every: bool
+    reading: tuple[float | None, str | None, str | None, int, int | None]
+    figure: bool
+    quiet: bool
+    progress: Progress
+
+    def explain(
+        self, clip: FoundClip, step: int
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Explain one clip.
+
+        Args:
+            clip: The clip.
+            step: Number of its first stage in the progress bar.
+
+        Yields:
+            A row and an object (``cli.results``) for each movement that is explained.
+
+        Raises:
+            ClipFailed: If the clip cannot be read or measured.
+            UserError: If the model cannot be loaded, or the report cannot be written.
+        """
+        from deft_llm.cli.summary import explained_lines, measured_lines
+
+        for number, (video, measurement) in enumerate(self._measure(clip, step), 1):
+            if number > 1:
+                self._print([""])
+            self._print(measured_lines(measurement))
+            self.progress.at(step + 2, f"{clip.path.name}: {STAGES[2]}")
+            explanation = self.explainer.explain(measurement)
+            self._print(explained_lines(explanation))
+            self.progress.at(step + 3, f"{clip.path.name}: {STAGES[3]}")
+            from deft_llm.service.clip_service import ClipResult
+            from deft_llm.viz.report import ClipInfo
+
+            result = ClipResult(ClipInfo.of(video), measurement, explanation)
+            report = None if self.out is None else self._write(self.out, clip, result, number)
+            if report is not None:
+                self.say("report", str(report))
+            yield _success(clip, result, report, self._answers(measurement))
+
+    def failure(self, clip: FoundClip, error: Exception) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Row and object of a clip that failed."""
+        from deft_llm.service.batch import COLUMNS
+
+        name, reason = str(clip.path), str(error)
+        row = {**dict.fromkeys(COLUMNS), "file": name, "error": reason, "report": None}
+        return {**row, **dict.fromkeys(self.questions)}, {"file": name, "error": reason}
+
+    def say(self, label: str, text: str, apart: bool = False) -> None:
+        """Print a line with a label on its left, unless stdout belongs to the results."""
+        self._print([*([""] if apart else []), f"{label:<{COLUMN}}{text}"])
+
+    def complain(self, line: str) -> None:
+        """Print a line to stderr."""
+        with self.progress.above():
+            print(line, file=sys.stderr, flush=True)
+
+    def _print(self, lines: Iterable[str]) -> None:
+        if not self.quiet:
+            with self.progress.above():
+                # At once, even into a pipe: others may read along.
+                print(*lines, sep="\n", flush=True)
+
+    def _measure(self, clip: FoundClip, step: int) -> Iterator[tuple[Clip, Measurement]]:
+        from deft_llm.cli.console import read_options
+        from deft_llm.cli.summary import clip_line
+        from deft_llm.data.measuring import measure_all, measure_video
+
+        if clip.problem:
+            raise ClipFailed(clip.problem)
+        try:
+            self.progress.at(step, f"{clip.path.name}: {STAGES[0]}")
+            options = read_options(clip.path, *self.reading)
+            if line := clip_line(clip.path, options):
+                self.say("clip", line)
+            self.progress.at(step + 1, f"{clip.path.name}: {STAGES[1]}")
+            use_one_thread()
+            if self.every:
+                yield from measure_all(clip.path, options)
+            else:
+                yield measure_video(clip.path, options, self.interval)
+        except UserError as error:
+            raise ClipFailed(str(error)) from error
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """The model."""
+        return load_explainer(self.checkpoint)
+
+    def _write(self, out: Path, clip: FoundClip, result: ClipResult, number: int) -> Path:
+        with without_collection():
+            from deft_llm.viz.report import write_report
+            from deft_llm.viz.report_folder import report_folder, safe_name, source_mark
+
+        # Without a folder for its cache it works all the same, and complains in four lines.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
+        parent = out.joinpath(*map(safe_name, clip.folder.parts))
+        name = safe_name(clip.path.name if clip.path.is_dir() else clip.path.stem)
+        name += f"_{number}" if self.every else ""
+        mark = source_mark(clip.path)
+        try:
+            with report_folder(parent, name, mark) as folder:
+                return write_report(
+                    folder,
+                    result.measurement,
+                    result.explanation,
+                    clip_info=result.info,
+                    source=mark,
+                    figure=self.figure,
+                )
+        except OSError as error:
+            raise UserError(
+                f"{parent / name}: cannot write the report ({error.strerror or error}); give "
+                "another folder with --out"
+            ) from error
+
+    def _answers(self, measurement: Measurement) -> list[tuple[str, str]]:
+        from deft_llm.cli.chat import say
+
+        turns: list[tuple[str, str]] = []
+        for question in self.questions:
+            answer = self.explainer.answer(measurement, turns, question)
+            if self.quiet:
+                # Each text extends the one before it.
+                turns.append((question, max(answer, key=len, default="")))
+                continue
+            with self.progress.above():
+                print(f"\n> {question}")
+                turns.append((question, say(answer, measurement)))
+        return turns
+
+
+def _success(
+    clip: FoundClip, result: ClipResult, report: Path | None, answers: list[tuple[str, str]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    from deft_llm.service.batch import row_of
+
+    place = None if report is None else str(report)
+    name = str(clip.path)
+    row = {**row_of(name, result), "error": None, "report": place, **dict(answers)}
+    record = {"file": name, "error": None, "report": place, **result.record()}
+    told = [{"question": question, "answer": answer} for question, answer in answers]
+    return row, {**record, "answers": told}
+
+
+def parse_interval(text: str | None, clips: int) -> Interval | None:
+    """The value of ``--interval``.
+
+    Raises:
+        UserError: If it is not three frames in order, or there are several clips.
+    """
+    from deft_llm.clip import Interval
+
+    if text is None:
+        return None
+    if clips > 1:
+        raise UserError(f"--interval {text}: the frames of one clip, but {clips} clips are given")
+    try:
+        onset, apex, offset = map(int, text.split(","))
+    except ValueError:
+        raise UserError(
+            f"--interval {text}: expected three frame numbers, onset, apex and offset, such as "
+            "12,22,35"
+        ) from None
+    return Interval(onset, apex, offset)

@@ -1,0 +1,63 @@
+"""Start quickly: most of the time of a single clip is the loading of libraries.
+
+A network as small as the embedded one also takes ten times the processor time on two cores, which
+wait for each other in every layer.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deft_llm.deft.inference.explainer import Explainer
+
+_THREADS = "OMP_NUM_THREADS"  # by which the user says how many
+_LARGE = 100_000_000  # parameters from which a network gains by more cores
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """No garbage collection while modules load: they make a million objects that all stay."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        # What has been loaded is never looked at again.
+        gc.freeze()
+        if was_on:
+            gc.enable()
+
+
+def use_one_thread() -> None:
+    """Let torch use one thread, unless the user said how many; for the small networks here."""
+    with without_collection():
+        import torch
+
+    if _THREADS not in os.environ:
+        torch.set_num_threads(1)
+
+
+def load_explainer(checkpoint: Path) -> Explainer:
+    """Load a model quickly; a large one gets all cores.
+
+    Raises:
+        UserError: If the folder or one of its files is missing or damaged.
+    """
+    with without_collection():
+        import torch
+        from transformers.utils import logging
+
+        from deft_llm.deft.inference.explainer import Explainer
+
+        logging.disable_progress_bar()
+        loaded = Explainer.load(checkpoint)
+    size = sum(weights.numel() for weights in loaded.model.parameters())
+    if size > _LARGE and _THREADS not in os.environ:
+        torch.set_num_threads(os.cpu_count() or 1)
+    return loaded

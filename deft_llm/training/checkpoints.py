@@ -1,0 +1,74 @@
+"""Checkpoints that are known to be whole: sealed when they are saved, checked before they are used.
+
+A seal is a file with a digest of every other file. A folder without one was never finished.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deft_llm.files import sampled_digest, write_text
+
+logger = logging.getLogger(__name__)
+_SEAL = "sealed.json"
+
+
+@contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Save a checkpoint; if that fails, remove what was written, which a full disk needs back."""
+    try:
+        yield
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def seal(folder: Path) -> None:
+    """Mark a saved checkpoint as finished."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    digests = {path.relative_to(folder).as_posix(): sampled_digest(path) for path in files}
+    write_text(folder / _SEAL, json.dumps(digests, indent=1))
+
+
+def checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """The finished checkpoints ``checkpoint-N`` of a folder with their steps, in order."""
+    found = []
+    for path in folder.glob("checkpoint-*"):
+        number = re.fullmatch(r"checkpoint-(\d+)", path.name)
+        if number and (path / _SEAL).is_file():
+            found.append((int(number[1]), path))
+    return sorted(found)
+
+
+def drop_damaged(folder: Path) -> None:
+    """Delete unfinished and damaged checkpoints, so that the last one that is left can be used."""
+    finished = [path for _, path in checkpoints(folder)]
+    for path in folder.glob("checkpoint-*"):
+        if path not in finished:
+            shutil.rmtree(path)
+    for path in finished:
+        if damage := _damage(path):
+            logger.warning("%s is damaged (%s) and is deleted", path, damage)
+            shutil.rmtree(path)
+            if not checkpoints(folder):
+                logger.warning("%s: no checkpoint is left, so this part starts again", folder)
+
+
+def _damage(folder: Path) -> str:
+    """What differs from the seal of a checkpoint; "" if nothing does."""
+    try:
+        digests = json.loads((folder / _SEAL).read_text(encoding="utf-8"))
+        for name, digest in digests.items():
+            if not (folder / name).is_file():
+                return f"{name} is missing"
+            if sampled_digest(folder / name) != digest:
+                return f"{name} is not as it was saved"
+    except (OSError, ValueError, AttributeError) as error:
+        return " ".join(str(error).split())
+    return ""

@@ -1,0 +1,72 @@
+"""Light changes on a still, textured face: none is motion; real motion stays visible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deft_llm.media.face import AlignedClip
+from deft_llm.motion.light import light_change
+from deft_llm.motion.measure import measure
+
+from .test_measure import displacements
+
+FRAMES = 24
+TIME = np.linspace(0, 1, FRAMES)
+ACROSS, DOWN = np.meshgrid(np.linspace(0, 1, 224), np.linspace(0, 1, 224))
+
+
+def everywhere(course: np.ndarray) -> np.ndarray:
+    return course[:, None, None] * np.ones((1, 224, 224))
+
+
+BORDER = 1.4 * TIME[:, None, None] - 0.2  # where the edge of a shadow is
+LIGHT = {
+    "ramp": everywhere(1 - 0.5 * TIME),
+    "step": everywhere(np.where(TIME > 0.5, 1.5, 1.0)),
+    "flash": everywhere(1 + 0.5 * np.exp(-(((TIME - 0.5) / 0.08) ** 2))),
+    "flicker": everywhere(1 + 0.25 * np.sin(2 * np.pi * 9 * TIME)),
+    "lamp on one side": 1 + 0.5 * TIME[:, None, None] * ACROSS,
+    "shadow": 1 - 0.5 / (1 + np.exp((ACROSS + 0.2 * DOWN - BORDER) / 0.05)),
+}
+
+
+def lit(clip: Any, gain: np.ndarray) -> Any:
+    """The clip under another light, with the noise of a camera."""
+    grain = np.random.default_rng(3).normal(0, 1, clip.frames.shape[:3])
+    frames = clip.frames * gain[..., None] + grain[..., None]
+    values = {**vars(clip), "frames": np.clip(np.rint(frames), 0, 255).astype(np.uint8)}
+    turned = np.tile(np.eye(2, 3), (FRAMES, 1, 1))
+    return AlignedClip(
+        name="lit", transforms=turned, constant=True, landmark_method="mean shape", **values
+    )
+
+
+@pytest.mark.parametrize("kind", LIGHT)
+def test_light_on_a_still_face_is_no_motion(kind: str, make_clip: Callable[..., Any]) -> None:
+    still = make_clip([np.zeros((2, 224, 224), np.float32)] * FRAMES)
+    measured = measure(lit(still, LIGHT[kind]))
+    assert not measured.found and not measured.table_apex.active.any()
+    assert "the light changed by up to" in measured.status and measured.light > 0.2
+
+
+def test_steady_light_is_left_alone(make_clip: Callable[..., Any], landmarks: np.ndarray) -> None:
+    moving = make_clip(displacements(landmarks, 2.5, 1.0))
+    assert light_change(moving) is None
+    assert measure(moving).evened is None
+
+
+def test_an_expression_is_seen_while_the_light_changes(
+    make_clip: Callable[..., Any], landmarks: np.ndarray
+) -> None:
+    moving = make_clip(displacements(landmarks, 2.5, 0)[:FRAMES])
+    plain = measure(moving)
+    ramped = measure(lit(moving, LIGHT["ramp"]))
+    assert plain.found and ramped.found
+    strongest = next(plain.table_apex.strongest())
+    assert next(ramped.table_apex.strongest()) == strongest
+    ratio = ramped.table_apex.magnitude[strongest] / plain.table_apex.magnitude[strongest]
+    assert 0.7 < ratio < 1.3
