@@ -242,7 +242,7 @@ def _bars(axes: Axes, measurement: Measurement, evidence: Sequence[Evidence], ta
 def _plain(axes: Axes, across: str, up: str) -> None:
     axes.set_xlabel(across, fontsize=FONT_PT, labelpad=2)
     axes.set_ylabel(up, fontsize=FONT_PT, labelpad=3)
-    axes.tick_params(labelsize=FONT_PT, width=0.6, length=2.5, pad=2)
+    axes.tick_params(labelsize=FONT_PT, width=0.6, length=2.5, pad=2.5)
     for side, spine in axes.spines.items():
         spine.set_visible(side in {"left", "bottom"})
         spine.set_linewidth(0.6)
