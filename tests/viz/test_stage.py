@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -211,7 +212,7 @@ def test_comparison_says_whether_regions_move_alike(make_measurement: MakeMeasur
 
 def test_a_table_of_clips_has_a_line_each_and_cuts_with_a_title() -> None:
     long = "no face found in clip grey: a face in 0 of the 12 frames looked at, <b>"
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"file": "a.mp4", "probability": 0.8521, "remark": ""},
         {"file": BAD, "probability": None, "remark": long},
     ]
