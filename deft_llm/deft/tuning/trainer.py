@@ -81,7 +81,8 @@ class DeftTrainer(Trainer):
             model = model or self.model
             decayed = set(self.get_decay_parameter_names(model))
             whole = model.get_base_model() if isinstance(model, PeftModel) else model
-            # Muon is meant for hidden layers: output layers stay with AdamW.
+            # Muon is meant for hidden layers: output layers stay with AdamW. So do the experts'
+            # convolutions, unlike in training/loop.py: the embedded checkpoint was trained so.
             readers = (whole.get_output_embeddings(), *whole.heads.modules())
             matrices = matrices_of(whole, readers) if self.muon else set()
             groups: dict[tuple[bool, float, float], list[Tensor]] = defaultdict(list)
