@@ -141,7 +141,7 @@ def test_cover_picture_is_no_video(tmp_path: Path) -> None:
     path, frames = tmp_path / "cover.mkv", moving(10)
     with av.open(str(path), "w") as container:
         cover = add_track(container, "mjpeg", {}, (96, 128))
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value
         film = add_track(container, "libx264", {"crf": "12"}, (48, 64))
         encode(container, cover, moving(1, 96, 128))
         encode(container, film, frames)
@@ -166,12 +166,12 @@ def test_track_that_a_player_shows(
     default: int | None,
     chosen: int,
 ) -> None:
-    path, none = tmp_path / "two.mkv", av.stream.Disposition(0)
+    path = tmp_path / "two.mkv"
     with av.open(str(path), "w") as container:
         tracks = []
         for number, (_, side) in enumerate((first, second)):
             tracks.append(add_track(container, "libx264", {"crf": "12"}, (side, side)))
-            marked = av.stream.Disposition.default if number == default else none
+            marked = av.stream.Disposition.default.value if number == default else 0
             tracks[-1].disposition = marked
         for track, (count, side) in zip(tracks, (first, second), strict=True):
             encode(container, track, moving(count, side, side))
