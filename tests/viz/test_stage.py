@@ -211,7 +211,7 @@ def test_comparison_says_whether_regions_move_alike(make_measurement: MakeMeasur
 
 def test_a_table_of_clips_has_a_line_each_and_cuts_with_a_title() -> None:
     long = "no face found in clip grey: a face in 0 of the 12 frames looked at, <b>"
-    rows = [
+    rows: list[dict[str, object]] = [
         {"file": "a.mp4", "probability": 0.8521, "remark": ""},
         {"file": BAD, "probability": None, "remark": long},
     ]
