@@ -1,7 +1,7 @@
 # Everything a person runs. `make setup` is part of each target and a no-op once it has run.
 #
 #   make explain                       the main job on an example clip
-#   make explain CLIP=path/to/video    the same on a video, or a folder of frames, of your own
+#   make explain CLIP=path/to/video    the same on a video, a folder of frames, or a folder of clips
 #
 # Variables: CLIP, OUT (where reports go), PYTHON (which interpreter makes .venv), EXTRAS (which
 # extras of pyproject.toml setup installs), PYTEST_ARGS. pip's own settings (index, find-links,

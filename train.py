@@ -1,4 +1,4 @@
-"""Train anything by its recipe: accelerate launch train.py train_configs/deft/tiny.yaml.
+"""Train anything by its recipe: python train.py train_configs/deft/tiny.yaml.
 
 The command ``deft-llm train``.
 """

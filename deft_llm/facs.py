@@ -431,6 +431,11 @@ def au_sides(code: str) -> tuple[Side, ...]:
     return ("right",) if code.startswith("R") else ("left", "right")
 
 
+def au_short(code: str) -> str:
+    """A code as people write it: ``"12"`` -> "AU12"; one side as coders do, ``"L12"`` -> "L12"."""
+    return f"AU{code}" if code.isdecimal() else code
+
+
 def mirror_au(code: str) -> str:
     """The code after a left-right flip: ``"L12"`` -> ``"R12"``."""
     swap = {"L": "R", "R": "L"}

@@ -16,8 +16,8 @@ EMBEDDED = "embedded"
 """In a recipe, a benchmark or an option: use the trained network that comes with the package."""
 
 _PACKAGE = Path(__file__).resolve().parent
-# Folders whose YAML files are not recipes: only `accelerate launch --config_file` reads them.
-_NO_RECIPES = frozenset({"accelerate", "deepspeed"})
+# A folder whose YAML files are not recipes: they are for accelerate (:func:`machine`).
+_NO_RECIPES = frozenset({"accelerate"})
 
 
 def checkpoint(folder: str | Path = EMBEDDED) -> Path:

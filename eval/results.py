@@ -2,6 +2,7 @@
 
 make results                          every figure
 python eval/results.py simulated      those of the commands that hold this word; the others stay
+python eval/results.py robustness --measured FILE   that one command, from its own --json FILE
 """
 
 import argparse
@@ -50,8 +51,10 @@ files of `eval/benchmarks`. Recognition on real flow needs the data folder and `
 """
 
 
-def measure(command: str) -> list[dict]:
-    """Run one script with ``--json`` and read its figures."""
+def measure(command: str, measured: Path | None = None) -> list[dict]:
+    """The figures of one script, run with ``--json``, or from the file of a run before."""
+    if measured:
+        return list(json.loads(measured.read_text(encoding="utf-8")))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "figures.json"
         parts = [sys.executable, *command.split(), "--json", str(out)]
@@ -83,15 +86,19 @@ def main() -> int:
     """Measure, and write the page after each command; one that fails leaves its old table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("words", nargs="*", help="measure only commands that hold one of these")
-    words = parser.parse_args().words
+    parser.add_argument("--measured", type=Path, help="what the command wrote with --json")
+    args = parser.parse_args()
+    words = args.words
     wanted = [c for c in COMMANDS if not words or any(word in c for word in words)]
     if not wanted:
         parser.error(f"no command holds {' or '.join(words)}; there are: {', '.join(COMMANDS)}")
+    if args.measured and len(wanted) > 1:
+        parser.error(f"--measured is of one command, these are {len(wanted)}: {', '.join(wanted)}")
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     failed = []
     for command in wanted:
         try:
-            measured = table(command, measure(command), machine)
+            measured = table(command, measure(command, args.measured), machine)
         except subprocess.CalledProcessError as error:
             failed.append(f"{command} (exit status {error.returncode})")
             continue

@@ -14,7 +14,10 @@ PACKAGE = ROOT / "deft_llm"
 
 # From the ground up. A part imports its own level or one below.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "config", "registry", "files", "claims", "parallel", "weights", "resources"),
+    (
+        *("errors", "config", "registry", "files", "claims", "parallel", "weights"),
+        *("resources", "stages"),
+    ),
     ("facs", "clip", "answers", "protocols", "leaks", "metrics"),
     ("media", "motion", "viz"),
     ("training",),

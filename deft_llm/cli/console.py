@@ -7,12 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from deft_llm.errors import UserError
 
 if TYPE_CHECKING:
     from deft_llm.media.options import ReadOptions
@@ -36,8 +38,20 @@ Face = Annotated[
     int | None,
     typer.Option(help="whom to follow, 1 for the leftmost face; default: the largest"),
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="also write the figures here")]
 COLUMN = 10  # width of the labels on the left
+
+
+def _in_a_folder(path: Path | None) -> Path | None:
+    # Before the work that gives the figures, which may take hours.
+    if path is not None and not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}; make it first")
+    return path
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", callback=_in_a_folder, help="also write the figures here"),
+]
 
 
 def read_options(
@@ -68,15 +82,16 @@ def log_progress(times: bool = False) -> None:
 
 
 class Progress:
-    """A bar of the work left, on stderr and on a terminal only; printed lines stay above it."""
+    """A bar on stderr, on a terminal only; lines that are printed or logged stay above it."""
 
     def __init__(self, steps: int) -> None:
         """Start at 0 of so many steps."""
         from tqdm import tqdm
 
         self._tqdm = tqdm
-        form = "{desc} |{bar:20}| {n_fmt}/{total_fmt} · {elapsed}"
+        form = "{desc} |{bar:20}| {n_fmt}/{total_fmt} · {elapsed}<{remaining}"
         self._bar = tqdm(total=steps, disable=None, leave=False, bar_format=form)
+        self._logging = ExitStack()
 
     def at(self, step: int, doing: str) -> None:
         """Say which step has begun, counted from 0, and what it does."""
@@ -90,8 +105,15 @@ class Progress:
         with self._tqdm.external_write_mode():
             yield
 
-    def close(self) -> None:
-        """Remove the bar."""
+    def __enter__(self) -> Progress:
+        from tqdm.contrib.logging import logging_redirect_tqdm
+
+        if not self._bar.disable:
+            self._logging.enter_context(logging_redirect_tqdm())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logging.close()
         self._bar.close()
 
 

@@ -12,6 +12,7 @@ from deft_llm.cli.clips import FoundClip, find_clips
 from deft_llm.cli.console import Checkpoint, Face, Fps, Progress, Start, Stop, Stride, tidy_end
 from deft_llm.cli.explaining import STAGES, ClipFailed, Explaining, parse_interval
 from deft_llm.cli.results import Results
+from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
 
@@ -51,6 +52,9 @@ def explain(
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="write a report of each clip")
     ] = True,
+    figure: Annotated[
+        bool, typer.Option("--figure", help="add a figure for a paper, as PDF and SVG")
+    ] = False,
 ) -> None:
     """Name emotion and AUs of clips; write reports of the evidence.
 
@@ -63,7 +67,10 @@ def explain(
     """
     found = find_clips(clips)
     frames = parse_interval(interval, len(found))
-    with tidy_end(), Results(csv_file, json_file) as results:
+    if every and frames is not None:
+        raise UserError("--interval names one movement, --all finds them all; give one of the two")
+    steps = Progress(len(found) * len(STAGES))
+    with tidy_end(), Results(csv_file, json_file) as results, steps as progress:
         work = Explaining(
             checkpoint=checkpoint,
             out=out if report else None,
@@ -71,12 +78,13 @@ def explain(
             interval=frames,
             every=every,
             reading=(fps, start, stop, stride, face),
+            figure=figure,
             quiet=results.on_stdout,
-            progress=Progress(len(found) * len(STAGES)),
+            progress=progress,
         )
         failed = _each(found, work, results)
-    if len(found) > 1:
-        work.say("done", f"{len(found) - failed} of {len(found)} clips explained", apart=True)
+        if len(found) > 1:
+            work.say("done", f"{len(found) - failed} of {len(found)} clips explained", apart=True)
     raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)
 
 
@@ -92,7 +100,8 @@ def _each(found: Sequence[FoundClip], work: Explaining, results: Results) -> int
         except ClipFailed as error:
             failed += 1
             work.complain(f"deft-llm: {error}")
-            results.add(*work.failure(clip, error))
+            if results.wanted:
+                results.add(*work.failure(clip, error))
         except KeyboardInterrupt:
             if len(found) > 1:
                 work.complain(

@@ -39,6 +39,7 @@ class Explaining:
         interval: Onset, apex and offset to measure; None finds them.
         every: Explain every movement of a clip, not the strongest alone.
         reading: Rate, start, stop, stride and face, as ``console.read_options`` takes them.
+        figure: Also write the report's figure for a paper.
         quiet: Print nothing to stdout.
         progress: Shows the stage.
     """
@@ -49,6 +50,7 @@ class Explaining:
     interval: Interval | None
     every: bool
     reading: tuple[float | None, str | None, str | None, int, int | None]
+    figure: bool
     quiet: bool
     progress: Progress
 
@@ -155,6 +157,7 @@ class Explaining:
                     result.explanation,
                     clip_info=result.info,
                     source=mark,
+                    figure=self.figure,
                 )
         except OSError as error:
             raise UserError(

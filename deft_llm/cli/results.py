@@ -40,6 +40,11 @@ class Results:
     def __enter__(self) -> Results:
         return self
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is written."""
+        return self._csv is not None or self._json is not None
+
     def add(self, row: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Write one clip.
 

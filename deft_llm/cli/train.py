@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -60,12 +61,24 @@ def _run(path: Path, overrides: Sequence[str]) -> None:
     if not is_first_process():
         logging.getLogger().setLevel(logging.WARNING)  # the first one speaks for all
     try:
-        with stopping_by_signals():
+        with stopping_by_signals(), _own_line():
             run(path, overrides)
     except KeyboardInterrupt as stop:
         if is_first_process():
             typer.echo("stopped; the same command goes on from the last checkpoint", err=True)
         raise typer.Exit(getattr(stop, "status", 130)) from None
+
+
+@contextmanager
+def _own_line() -> Iterator[None]:
+    """Close progress bars that an error left open, so that what is said of it has its own line."""
+    try:
+        yield
+    finally:
+        from tqdm import tqdm
+
+        for bar in list(getattr(tqdm, "_instances", ())):
+            bar.close()
 
 
 def _launch(config: Path, processes: int | None, arguments: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from deft_llm.media.canonical import (
     INTEROCULAR,
     compose,
     fit_similarity,
+    invert,
     transform,
 )
 from deft_llm.media.finders import FaceBox, FaceFinder, HaarFinder, YuNetFinder
@@ -55,6 +56,9 @@ logger = logging.getLogger(__name__)
 STILL_HEAD = 0.03
 #: Poses of a moving head are smoothed with a Gaussian of this SD, seconds.
 POSE_SMOOTHING = 0.1
+#: Canonical pixels above the square that pictures show, to the hair; a multiple of `_ABOVE_STEP`.
+ABOVE = 64
+_ABOVE_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ class AlignedClip:
         landmark_method: How the landmarks were found (`Landmarks.method`).
         left_out: Which frames those are that are not present: "without a face", or others.
         remarks: What the user should know about how the clip was read and whose face it shows.
+        above: uint8 RGB (T, A, 224, 3), the rows above ``frames`` as far as the video shows them,
+            A at most `ABOVE`; None if they were not kept. For pictures: nothing is measured there.
     """
 
     name: str
@@ -87,13 +93,21 @@ class AlignedClip:
     landmark_method: str
     left_out: str = WITHOUT
     remarks: tuple[str, ...] = ()
+    above: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
 
+    def pictures(self, frames: int | slice | NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Frames with the forehead above them, (..., A + 224, 224, 3)."""
+        if self.above is None:
+            return self.frames[frames]
+        return np.concatenate([self.above[frames], self.frames[frames]], axis=-3)
+
     def part(self, start: int, stop: int) -> AlignedClip:
         """Frames ``start`` to ``stop`` - 1, with unchanged timestamps."""
-        of_frames = ("frames", "present", "transforms", "timestamps")
+        of_frames = ["frames", "present", "transforms", "timestamps"]
+        of_frames += ["above"] if self.above is not None else []
         return replace(self, **{name: getattr(self, name)[start:stop] for name in of_frames})
 
     @property
@@ -171,8 +185,15 @@ def _warp(
     constant: bool,
 ) -> AlignedClip:
     frames = np.zeros((len(clip), CANONICAL_SIZE, CANONICAL_SIZE, 3), np.uint8)
+    rows = _rows_above(clip.frames.shape[1:3], transforms[present])
+    above = np.zeros((len(clip), rows, CANONICAL_SIZE, 3), np.uint8)
+    lower = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, rows]])
     for index in np.flatnonzero(present):
-        frames[index] = warp_frame(clip.frames[index], transforms[index])
+        frame, matrix = _blurred(clip.frames[index], transforms[index]), transforms[index]
+        # Two warps, not one that is cut: the square is the same whatever is shown above it.
+        frames[index] = _warp_affine(frame, matrix, CANONICAL_SIZE)
+        if rows:
+            above[index] = _warp_affine(frame, compose(lower, matrix), rows)
     return AlignedClip(
         clip.name,
         frames,
@@ -183,20 +204,49 @@ def _warp(
         clip.timestamps,
         constant,
         found.method,
+        above=above,
     )
+
+
+def _rows_above(size: tuple[int, ...], transforms: NDArray[np.float64]) -> int:
+    """How many rows above the canonical square at least half of the frames show.
+
+    Args:
+        size: (H, W) of the frames.
+        transforms: (N, 2, 3) from frame pixels to canonical pixels.
+    """
+    # The middle half: a picture may lose its upper corners to the frame's edge.
+    columns = np.linspace(0.25, 0.75, 3) * (CANONICAL_SIZE - 1)
+    back = [invert(matrix) for matrix in transforms]
+    for rows in range(ABOVE, 0, -_ABOVE_STEP):
+        edge = np.column_stack([columns, np.full(len(columns), -rows)])
+        places = np.array([transform(matrix, edge) for matrix in back])
+        inside = (places >= 0) & (places <= np.array(size[::-1]) - 1)
+        if inside.all(axis=(1, 2)).mean() >= 0.5:
+            return rows
+    return 0
 
 
 def warp_frame(frame: NDArray[np.uint8], matrix: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Warp a frame (H, W, 3) to the canonical square by a (2, 3) matrix, without aliasing."""
+    return _warp_affine(_blurred(frame, matrix), matrix, CANONICAL_SIZE)
+
+
+def _blurred(frame: NDArray[np.uint8], matrix: NDArray[np.floating]) -> NDArray[np.uint8]:
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    if scale < 0.75:
-        # Bilinear sampling skips pixels when it shrinks: blur to the size of a new pixel first.
-        frame = np.asarray(cv2.GaussianBlur(frame, (0, 0), 0.5 * np.sqrt(scale**-2 - 1)), np.uint8)
-    size = (CANONICAL_SIZE, CANONICAL_SIZE)
+    if scale >= 0.75:
+        return frame
+    # Bilinear sampling skips pixels when it shrinks: blur to the size of a new pixel first.
+    return np.asarray(cv2.GaussianBlur(frame, (0, 0), 0.5 * np.sqrt(scale**-2 - 1)), np.uint8)
+
+
+def _warp_affine(
+    frame: NDArray[np.uint8], matrix: NDArray[np.floating], height: int
+) -> NDArray[np.uint8]:
     warped = cv2.warpAffine(
         frame,
         np.asarray(matrix, np.float64),
-        size,
+        (CANONICAL_SIZE, height),
         flags=cv2.INTER_LINEAR,
         # Replicate: a black border would give flow a hard edge that moves with the transform.
         borderMode=cv2.BORDER_REPLICATE,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deft_llm.clip import Clip
 from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.finders import FaceBox, FaceFinder, HaarFinder, overlap
+from deft_llm.stages import FINDING, begin
 
 #: A track must cover at least this share of the clip's frames in a row.
 MIN_COVERAGE = 0.2
@@ -77,6 +78,7 @@ def track_faces(
         UserError: If there is no face of that number.
     """
     finder = finder or HaarFinder()
+    begin(FINDING)
     step = step or default_step(len(clip), clip.fps)
     samples = sorted({*range(0, len(clip), step), len(clip) - 1})
     found = [(index, finder.find(clip.frames[index])) for index in samples]

@@ -34,6 +34,7 @@ from deft_llm.motion.regions import (
     region_table,
     regions_placed,
 )
+from deft_llm.stages import MEASURING, begin
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -234,6 +235,7 @@ def measure(
             f"interval ends at frame {interval.offset}; the clip has {count} frames (0 to "
             f"{count - 1}); check the coding or the range that was read"
         )
+    begin(MEASURING)
     light = light_change(aligned)
     seen = light.even(aligned) if light else aligned
     meter = MotionMeter(seen, settings)

@@ -17,7 +17,9 @@ from deft_llm.media.video import read_clip
 from deft_llm.motion.measure import Measurement, measure
 from deft_llm.service.limits import LIMITS, Limits, check_video
 from deft_llm.service.models import EMBEDDED, Models
-from deft_llm.viz.report import ClipInfo, report_values, write_report
+from deft_llm.stages import EXPLAINING, READING, begin
+from deft_llm.viz.figure import write_figure
+from deft_llm.viz.report import FIGURES, ClipInfo, report_page, report_values
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,14 @@ class ClipResult:
 
     def report(self) -> str:
         """The report as one HTML page; no file is kept."""
+        return report_page(self.measurement, self.explanation, self.info)
+
+    def figure(self) -> dict[str, bytes]:
+        """The figure for a paper: name of a file -> its content; no file is kept."""
         with tempfile.TemporaryDirectory(prefix="deft-") as folder:
-            path = write_report(
-                Path(folder) / "report", self.measurement, self.explanation, clip_info=self.info
-            )
-            return path.read_text(encoding="utf-8")
+            paths = [Path(folder) / name for name in FIGURES]
+            write_figure(paths, self.measurement, self.explanation.evidence)
+            return {path.name: path.read_bytes() for path in paths}
 
 
 class ClipService:
@@ -84,6 +89,7 @@ class ClipService:
             UserError: If it is over a limit, shows no face, or cannot be read.
         """
         self.models.get(choice.model)  # fail on an unknown model before doing any work
+        begin(READING)
         check_video(path, self.limits)
         clip, measurement = measure_video(read_clip(path))
         return self._seen(ClipInfo.of(clip), measurement, choice)
@@ -100,6 +106,7 @@ class ClipService:
 
     def _seen(self, info: ClipInfo, measurement: Measurement, choice: ModelChoice) -> ClipResult:
         explainer = self.models.get(choice.model)
+        begin(EXPLAINING)
         return ClipResult(info, measurement, explainer.explain(measurement, choice.ablate))
 
     def questions(self) -> list[str]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from inspect import isgeneratorfunction
+from queue import SimpleQueue
 from typing import Any
 
 import gradio as gr
 
 from deft_llm.errors import UserError
 from deft_llm.service.limits import public
+from deft_llm.stages import heard
+from deft_llm.viz import cards
 
 
 @contextmanager
@@ -41,6 +45,43 @@ def asked(work: Callable[..., Any]) -> Callable[..., Any]:
     return stream if isgeneratorfunction(work) else call
 
 
+def in_stages(work: Callable[..., tuple[Any, ...]], outputs: int) -> Callable[..., Any]:
+    """Wrap a function as ``asked`` does, and name the stage that it is in while it works.
+
+    Args:
+        work: Takes the session key first; returns ``outputs`` values.
+        outputs: Their number. The event gets one output more, last, for the stage.
+    """
+
+    def stream(visitor: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+        with shown():
+            yield from _stages(partial(work, visitor.session_hash, *values), outputs)
+
+    return stream
+
+
+def _stages(work: Callable[[], tuple[Any, ...]], outputs: int) -> Iterator[tuple[Any, ...]]:
+    """The stages of some work as they begin, then its values."""
+    news: SimpleQueue[str | None] = SimpleQueue()
+    unchanged = (gr.skip(),) * outputs
+
+    def run() -> tuple[Any, ...]:
+        try:
+            with heard(news.put):
+                return work()
+        finally:
+            news.put(None)
+
+    # In a thread, since only what yields can show something before the work is done.
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(run)
+        while (stage := news.get()) is not None:
+            yield *unchanged, cards.working(stage)
+    if working.exception():
+        yield *unchanged, ""
+    yield *working.result(), ""
+
+
 def reported(function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap an API function so that user errors reach the caller as messages."""
 
@@ -53,6 +94,13 @@ def reported(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def waiting(queue: str, at_once: int) -> dict[str, Any]:
-    """Options of an event that waits in a queue and is not part of the API."""
-    return {"concurrency_id": queue, "concurrency_limit": at_once, "api_visibility": "private"}
+def waiting(queue: str, at_once: int, place: gr.HTML | None = None) -> dict[str, Any]:
+    """Options of an event that waits in a queue and is not part of the API.
+
+    Args:
+        queue: Name of the queue.
+        at_once: How many of its events run at the same time.
+        place: Where the place in the queue and an error are marked: without it, at each output.
+    """
+    options = {"concurrency_id": queue, "concurrency_limit": at_once, "api_visibility": "private"}
+    return options | ({} if place is None else {"show_progress_on": place})

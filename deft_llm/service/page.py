@@ -49,11 +49,16 @@ class Page:
         session, interval = self.sessions.get(key), seen.measurement.interval
         session.seen, session.turns, session.waiting = seen, [], []
         moments = (interval.onset, interval.apex, interval.offset)
-        return (*views.clip_view(seen), *moments, cards.conversation([]), "", "")
+        # Conversation, film, report and figure belong to the clip before.
+        return (*views.clip_view(seen), *moments, cards.conversation([]), "", "", "")
 
     def report(self, key: str) -> str:
         """Links to the report of the current clip."""
         return views.report_links(self.sessions.clip(key))
+
+    def figure(self, key: str) -> str:
+        """Links to the figure of the current clip for a paper."""
+        return views.figure_links(self.sessions.clip(key))
 
     def take(self, key: str, question: str) -> tuple[str, str]:
         """Accept a question: returns an empty box, and the conversation including the question."""
@@ -90,9 +95,7 @@ class Page:
         """The interval as filmed and magnified."""
         return views.magnified_view(self.sessions.clip(key), factor)
 
-    def batch(
-        self, key: str, files: Files, folder: Files, model: str
-    ) -> Iterator[tuple[list[list[Any]], str]]:
+    def batch(self, key: str, files: Files, folder: Files, model: str) -> Iterator[tuple[str, str]]:
         """Explain files one by one: yields the growing table, then links to it as CSV and JSON."""
         # A folder may hold other files; those chosen one by one are checked, and refused by name.
         videos = [f for f in folder or [] if Path(f).suffix.lower() in VIDEO_TYPES]
@@ -100,11 +103,11 @@ class Page:
         paths = [self.sessions.upload(key, file) for file in named]
         rows: list[dict[str, Any]] = []
         records: list[dict[str, Any]] = []
-        table: list[list[Any]] = []
+        table = ""
         for row, record in explain_files(self.service, paths, ModelChoice(model)):
             rows.append(row)
             records.append(record or row)
-            table = [[line[name] for name in COLUMNS] for line in rows]
+            table = cards.clip_table(COLUMNS, rows)
             yield table, cards.remark(f"{len(rows)} of {len(paths)}", is_result=True)
         yield table, views.table_links(rows, records)
 
@@ -117,10 +120,10 @@ class Page:
             yield "".join([*found, cards.remark(f"{100 * done:.0f} % looked at")])
         yield "".join(found) or cards.remark("Nothing moved above the noise.")
 
-    def compare(self, key: str, first: File, second: File, model: str) -> str:
+    def compare(self, key: str, first: File, second: File, model: str) -> tuple[str]:
         """Two clips side by side."""
         paths = [self.sessions.upload(key, file) for file in (first, second)]
-        return views.pair_view(*(self.service.explain(p, ModelChoice(model)) for p in paths))
+        return (views.pair_view(*(self.service.explain(p, ModelChoice(model)) for p in paths)),)
 
     def leave(self, key: str) -> None:
         """The tab was closed."""

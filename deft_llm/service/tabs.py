@@ -9,8 +9,7 @@ import gradio as gr
 
 from deft_llm import resources
 from deft_llm.config import read_yaml
-from deft_llm.service.batch import COLUMNS
-from deft_llm.service.events import asked, waiting
+from deft_llm.service.events import asked, in_stages, waiting
 from deft_llm.service.limits import VIDEO_TYPES
 from deft_llm.service.page import Page
 from deft_llm.viz import cards
@@ -18,9 +17,6 @@ from deft_llm.viz.magnify import FACTORS
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 """Style sheet, script and texts of the page."""
-
-# Column widths of the batch table, px.
-WIDTHS: list[str | int] = [150, 105, 115, 115, 205, 85, 80, 90, 95, 180]
 
 
 def one_clip(page: Page, settings: list[Any]) -> None:
@@ -30,6 +26,7 @@ def one_clip(page: Page, settings: list[Any]) -> None:
         with gr.Column(scale=5, min_width=320):
             video = clip_input("Clip: one face, from the front", page.service.limits.clip_seconds)
             start = gr.Button("Explain", variant="primary", elem_id="explain")
+            stage = stage_line()
             clips = sorted(resources.clips().glob("*.mp4"))
             labels = read_yaml(resources.clips() / "labels.yaml") if clips else {}
             # File names start with a number that orders them, such as "01_".
@@ -37,6 +34,9 @@ def one_clip(page: Page, settings: list[Any]) -> None:
             examples([[str(c)] for c in clips], [video], "Examples (rendered faces)", names)
             reading = gr.HTML(label="Reading")
             links = gr.HTML(label="Downloads", elem_classes="later")
+            with gr.Row(elem_classes="later paper"):
+                draw = gr.Button("Figure for a paper", size="sm", elem_id="figure")
+                figure = gr.HTML(label="Figure", min_height=32)
             with gr.Column(elem_classes="later"):
                 chat, question = ask_panel(page)
         with gr.Column(scale=6, min_width=320):
@@ -51,27 +51,39 @@ def one_clip(page: Page, settings: list[Any]) -> None:
                 for name in ("Onset", "Apex", "Offset")
             ]
             again = gr.Button("Measure these frames", elem_id="again")
+        again_stage = stage_line()
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 words = "Motion magnified: how many times"
                 factor = gr.Slider(*FACTORS, 8, step=1, label=words, elem_id="factor")
                 enlarge = gr.Button("Magnify", elem_id="magnify")
-            film = gr.HTML(label="Magnified motion", scale=3)
-    everything = [reading, face, regions, line, *moments, chat, film, links]
-    on = waiting("compute", 2)
+            # A column, whose least width holds while there is no film in it.
+            with gr.Column(scale=3, min_width=300):
+                film = gr.HTML(label="Magnified motion", min_height=64)
+    everything = [reading, face, regions, line, *moments, chat, film, links, figure]
     for button, work, given, place in (
-        (start, page.explain, [video], [reading, face]),
-        (again, page.measure_again, moments, [line, reading, face]),
+        (start, page.explain, [video], stage),
+        (again, page.measure_again, moments, again_stage),
     ):
-        given = [*given, model, ablate]
-        done = button.click(asked(work), given, everything, **on, show_progress_on=place)
+        given, into = [*given, model, ablate], [*everything, place]
+        # One place for the stage, the place in the queue and the error.
+        there = waiting("compute", 2, place) | {"show_progress": "minimal"}
+        done = button.click(in_stages(work, len(everything)), given, into, **there)
         # In a second step, so that the result is shown before the report has been built.
+        on = waiting("compute", 2)
         done.success(asked(page.report), None, [links], **on, show_progress="hidden")
     # Taking a question costs nothing, so it does not wait in the queue of the models. "multiple":
     # by default Gradio drops an event while another one is running.
-    taken = question.submit(asked(page.take), [question], [question, chat], **waiting("asked", 8))
+    told = waiting("asked", 8, chat)
+    taken = question.submit(asked(page.take), [question], [question, chat], **told)
     taken.success(asked(page.answer), settings, [chat], **on, trigger_mode="multiple")
     enlarge.click(asked(page.magnify), [factor], [film], **on)
+    draw.click(asked(page.figure), None, [figure], **on)
+
+
+def stage_line() -> gr.HTML:
+    """Where a button's work says what it is doing."""
+    return gr.HTML(label="Stage", elem_classes="stage-line", min_height=34)
 
 
 def ask_panel(page: Page) -> tuple[gr.HTML, gr.Textbox]:
@@ -122,15 +134,10 @@ def many_clips(page: Page, model: gr.Dropdown) -> None:
         run = gr.Button("Explain all", variant="primary", elem_id="explain-all")
         saved = gr.HTML(label="Downloads")
         with gr.Column(elem_classes="later"):
-            table = gr.Dataframe(
-                headers=list(COLUMNS),
-                label="Clips",
-                interactive=False,
-                wrap=True,
-                column_widths=WIDTHS,
-            )
+            table = gr.HTML(label="Clips")
         chosen = [files, folder, model]
-        run.click(asked(page.batch), chosen, [table, saved], **on, show_progress_on=[saved])
+        there = waiting("long", 1, saved)
+        run.click(asked(page.batch), chosen, [table, saved], **there)
     with gr.Tab("Long video", id="long"):
         gr.Markdown((ASSETS / "long.md").read_text(encoding="utf-8"), elem_classes="quiet")
         video = clip_input("Video", limits.video_seconds)
@@ -153,5 +160,6 @@ def many_clips(page: Page, model: gr.Dropdown) -> None:
         both_there = all(clip.is_file() for clip in clips)
         rows = [[str(clip) for clip in clips]] if both_there else []
         examples(rows, pair, "Example", ["surprise, happiness"])
-        compared = gr.HTML(label="Comparison")
-        both.click(asked(page.compare), [*pair, model], [compared], **on)
+        stage, compared = stage_line(), gr.HTML(label="Comparison")
+        there = waiting("long", 1, stage) | {"show_progress": "minimal"}
+        both.click(in_stages(page.compare, 1), [*pair, model], [compared, stage], **there)

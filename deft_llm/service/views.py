@@ -39,6 +39,17 @@ def report_links(seen: ClipResult) -> str:
     )
 
 
+def figure_links(seen: ClipResult) -> str:
+    """Links that save the figure for a paper."""
+    stem = Path(seen.info.name).stem
+    kinds = {".pdf": ("PDF", "application/pdf"), ".svg": ("SVG", "image/svg+xml")}
+    links = {}
+    for name, content in seen.figure().items():
+        words, kind = kinds[Path(name).suffix]
+        links[f"Figure ({words})"] = (f"{stem}{Path(name).suffix}", content, kind)
+    return cards.downloads(links)
+
+
 def table_links(rows: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]]) -> str:
     """Links that save a batch: the table as CSV, all results as JSON."""
     return cards.downloads(
@@ -55,7 +66,10 @@ def magnified_view(seen: ClipResult, factor: float) -> str:
     Raises:
         UserError: If the factor is out of range.
     """
-    return cards.film_card(magnify.magnified_video(seen.measurement, factor), factor)
+    frames = magnify.magnified_frames(seen.measurement, factor)
+    table = seen.measurement.table_apex
+    largest = float(table.magnitude[table.active].max(initial=0.0))
+    return cards.film_card(frames, magnify.film(frames), factor, largest)
 
 
 def intervals_view(found: Iterable[Found]) -> str:

@@ -37,11 +37,14 @@ def launch(config: Path, processes: int | None, arguments: Sequence[str]) -> int
         UserError: If the configuration is for one process, or accelerate refuses it.
         Stopped: If this process was asked to stop, after the others have ended.
     """
-    if str(read_yaml(config).get("distributed_type", "NO")).upper() == "NO":
+    settings = read_yaml(config)
+    if str(settings.get("distributed_type", "NO")).upper() == "NO":
         raise UserError(f"{config}: describes one process, which needs no launcher; leave it out")
     # What ends a process is told by that process, or by its status.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    options = ["--config_file", str(config), "--main_process_port", "0"]
+    options = ["--config_file", str(config)]
+    if settings.get("num_machines", 1) == 1:
+        options += ["--main_process_port", "0"]  # any that is free; several machines have to agree
     if processes is not None:
         options += ["--num_processes", str(processes)]
     options += ["--module", _PACKAGE.name, "train", *arguments]

@@ -170,6 +170,8 @@ def matrices_of(
         model: The network.
         but: Layers to exclude: those that read pixels or output classes, words or motion.
         kinds: Types of layers. Grouped convolutions are excluded, as they do not mix channels.
+            The tasks of ``loop.py`` count convolutions in and DEFT-LLM's stages do not; either way
+            is what the networks that come with the package were trained by.
     """
     left_out = {id(layer) for layer in but}
     return {

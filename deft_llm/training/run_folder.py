@@ -22,7 +22,7 @@ from deft_llm.training.machine import is_first_process
 
 logger = logging.getLogger(__name__)
 FINAL, BEST = "final", "best"
-_SCORE = "score.json"  # in BEST: the step and the score of the network
+SCORE = "score.json"  # in BEST: the step and the score of the network
 _KEPT = 2  # number of checkpoints to keep
 # Fields of recipes that may change between two calls: they do not change what is trained.
 _FREE = {"output", "held_out", "push_to_hub"}
@@ -47,6 +47,7 @@ def claimed_folder(output: Path, recipe: Settings) -> Iterator[None]:
         return
     note = output / "recipe.json"
     with locked(output):
+        logger.info("training in %s", output)
         if not _begun(output) and (changes := changed_settings(note, recipe, _FREE)):
             logger.info("%s: starts again, nothing was trained yet (%s)", output, changes)
             record(note, recipe, _FREE)
@@ -74,7 +75,7 @@ def is_better(folder: Path, score: dict[str, float], higher: bool) -> bool:
         score: The step and, last, the score.
         higher: Whether more is better.
     """
-    note = folder / _SCORE
+    note = folder / SCORE
     if not note.is_file():
         return True
     name, value = list(score.items())[-1]
@@ -93,7 +94,7 @@ def keep_best(folder: Path, score: dict[str, float], write: Callable[[Path], Non
     """
     with replacing_folder(folder, overwrite=True) as partial:
         write(partial)
-        write_text(partial / _SCORE, json.dumps(score) + "\n")
+        write_text(partial / SCORE, json.dumps(score) + "\n")
     name, value = list(score.items())[-1]
     logger.info("best so far: %s %.4f at step %d", name, value, score["step"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ from deft_llm.config import apply_overrides, read_yaml
 from deft_llm.errors import UserError
 from deft_llm.files import naming_disk_errors
 from deft_llm.registry import resolve
-
-logger = logging.getLogger(__name__)
 
 TASKS: dict[str, str] = {
     "deft": "deft_llm.deft.tuning.train:train",
@@ -39,8 +36,6 @@ def run(path: Path, overrides: Sequence[str] = ()) -> None:
         UserError: If the file, the task or a setting is wrong, or the disk is full or read-only.
     """
     values, name = _read(path, overrides)
-    # First of all, because the imports behind the task take a while.
-    logger.info("%s, into %s", path, values.get("output"))
     train: Callable[..., None] = resolve(TASKS, name, f"{path}: task")
     with naming_disk_errors(Path(str(values.get("output", ".")))):
         train(values, str(path))

@@ -12,12 +12,17 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from deft_llm import facs
 from deft_llm.clip import Explanation
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
+from deft_llm.stages import STAGES
 from deft_llm.viz import overlay
+from deft_llm.viz.overlay import Image
 from deft_llm.viz.page import fill_template, piece
 from deft_llm.viz.report import ClipInfo, summary_line
+
+_TEARS = 30.0  # px: a face that is warped so far is torn
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def comparison(
         ("emotion", *(explanation.emotion or "none named" for explanation in explanations), ""),
         (
             "AUs",
-            *(" ".join(f"AU{c}" for c in explanation.aus) or "–" for explanation in explanations),
+            *(" ".join(map(facs.au_short, each.aus)) or "–" for each in explanations),
             "",
         ),
     ]
@@ -134,9 +139,19 @@ def _motion(table: RegionTable, i: int) -> str:
     return f"{table.direction(i)} {table.magnitude[i]:.2f} px, z {table.z[i]:.1f}"
 
 
-def film_card(video: bytes, factor: float) -> Markup:
-    """A magnified clip (``viz.magnify``) that plays automatically, with its two halves labelled."""
-    return fill_template("film.html", video=video, factor=factor)
+def film_card(frames: Image, video: bytes, factor: float, largest: float) -> Markup:
+    """A magnified clip that plays automatically, with its two halves labelled.
+
+    Args:
+        frames: Its frames (``magnify.magnified_frames``), for their size.
+        video: The same as MP4.
+        factor: The magnification.
+        largest: The largest motion of a region, px, before it is magnified.
+    """
+    height, width = frames.shape[1:3]
+    size = {"width": width, "height": height}
+    reach = factor * largest
+    return fill_template("film.html", video=video, factor=factor, reach=reach, most=_TEARS, **size)
 
 
 def interval_card(
@@ -152,8 +167,8 @@ def interval_card(
     Returns:
         HTML: times, emotion and action units, onset and apex, reasons, a line of numbers.
     """
-    frames, interval = measurement.aligned.frames, measurement.interval
-    pair = np.concatenate([frames[interval.onset], frames[interval.apex]], axis=1)
+    aligned, interval = measurement.aligned, measurement.interval
+    pair = np.concatenate([aligned.pictures(t) for t in (interval.onset, interval.apex)], axis=1)
     times = ", ".join(f"{k} {row[f'{k} s']:.2f} s" for k in ("onset", "apex", "offset"))
     picture = overlay.encode_png(pair)
     return fill_template(
@@ -168,6 +183,21 @@ def downloads(files: Mapping[str, tuple[str, bytes, str]]) -> Markup:
         files: Link text -> (file name, content, media type).
     """
     return fill_template("downloads.html", files=files)
+
+
+def working(stage: str) -> Markup:
+    """The stages of the work on a clip (``stages.STAGES``), the present one marked."""
+    return fill_template("working.html", stages=STAGES, now=stage)
+
+
+def clip_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Markup:
+    """A table of many clips, one line for each; text that is cut is there in full as a title.
+
+    Args:
+        columns: Names of the columns.
+        rows: A value for each of them, or None.
+    """
+    return fill_template("clips.html", columns=columns, rows=rows)
 
 
 def remark(words: str, is_result: bool = False) -> Markup:

@@ -1,146 +1,108 @@
-"""The motion curve of a clip: how far the face has moved from the onset, over time."""
+"""The motion curve of a clip: how far the face has moved from the onset, over time.
+
+Drawn as SVG and HTML whose places are shares of the plot, so that one drawing fits any width and
+follows the page's colours. The paper's figure draws the same values (``viz/figure.py``).
+"""
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterator
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from deft_llm.clip import Interval
+from deft_llm.motion.measure import Measurement
+from deft_llm.motion.onset_apex import REGION_WEIGHTS
+from deft_llm.viz.page import fill_template
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-WIDTH, HEIGHT, DPI = 8.0, 2.9, 110  # inches and dots per inch: 880 pixels, a README's width
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of a plot; the accents are Okabe and Ito's, safe for any colour vision."""
-
-    ground: str
-    ink: str
-    quiet: str
-    curve: str
-    apex: str
-    span: str
+MOMENTS = ("onset", "apex", "offset")
+WIDTH, HEIGHT = 1000, 100  # of the drawing, which the page stretches to fit
+_TICKS = 6  # at most, on an axis
 
 
-LIGHT = Theme("#ffffff", "#1d2430", "#6b7280", "#0072b2", "#c2410c", "#e8f0f7")
-DARK = Theme("#171b22", "#e6e9ee", "#98a1ae", "#56b4e9", "#ff9f4a", "#222c38")
+def curve_floor(measurement: Measurement) -> float:
+    """The height that the motion curve reaches from noise alone, canonical pixels.
+
+    The curve is a weighted RMS over regions of motion with two components, so its floor is the
+    weighted RMS of the regions' floors (each for one component), times the square root of two.
+    """
+    variance = np.average(measurement.noise.astype(np.float64) ** 2, weights=REGION_WEIGHTS)
+    return float(np.sqrt(2.0 * variance))
 
 
-def draw_motion_curve(
-    timestamps: NDArray[np.float64],
-    motion: NDArray[np.floating],
-    interval: Interval | None,
-    floor: float | None = None,
-    theme: Theme = LIGHT,
-) -> bytes:
-    """Draw motion over time with onset, apex and offset marked.
+def curve_top(measurement: Measurement) -> float:
+    """The upper limit of a plot of the curve, px.
+
+    The floor and the constant keep the noise of a still face from filling the plot.
+    """
+    finite = measurement.curve[np.isfinite(measurement.curve)]
+    return 1.1 * max(float(finite.max(initial=0.0)), 2.0 * curve_floor(measurement), 0.05)
+
+
+def places(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times as shares 0..1 of the clip's duration."""
+    return np.asarray((times - times[0]) / max(float(times[-1] - times[0]), 1e-9))
+
+
+def curve_path(measurement: Measurement) -> str:
+    """The curve as an SVG path on ``WIDTH`` x ``HEIGHT``, broken in frames without a face."""
+    top, path = curve_top(measurement), []
+    shares = places(measurement.aligned.timestamps)
+    for start, stop in _runs(np.isfinite(measurement.curve)):
+        points = [
+            # SVG counts y down.
+            f"{WIDTH * shares[t]:.1f} {HEIGHT * (1 - measurement.curve[t] / top):.1f}"
+            for t in range(start, stop)
+        ]
+        # A frame between two gaps is a line of no length, whose round ends are a dot.
+        path.append("M" + "L".join(points if len(points) > 1 else points * 2))
+    return "".join(path)
+
+
+def _runs(there: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """First index and one past the last of each run of True."""
+    # False on both ends, so that runs at the start and the end have two edges as well.
+    edges = np.flatnonzero(np.diff(np.r_[False, there, False].astype(int)))
+    return ((int(start), int(stop)) for start, stop in edges.reshape(-1, 2))
+
+
+def motion_chart(measurement: Measurement) -> Markup:
+    """The curve with axes, noise floor, and onset, apex and offset; no script is needed.
 
     Args:
-        timestamps: Seconds, shape (T,).
-        motion: Head-compensated motion, canonical pixels, shape (T,); NaN in frames without a face.
-        interval: The frames to mark, or None if no interval was found.
-        floor: Noise floor of the curve, pixels, drawn as a dashed line.
-        theme: LIGHT or DARK.
-
-    Returns:
-        A PNG file's content, 880 pixels wide.
-
-    Raises:
-        ValueError: If the two arrays differ in length.
+        measurement: The clip's measurement; its curve may be NaN in frames without a face.
     """
-    if len(timestamps) != len(motion):
-        raise ValueError(f"{len(timestamps)} timestamps for {len(motion)} values of motion")
-    from matplotlib.figure import Figure
-
-    # Without pyplot, whose global state is not safe in the demo's threads.
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor=theme.ground)
-    axes = figure.add_axes((0.075, 0.175, 0.905, 0.69))
-    finite = motion[np.isfinite(motion)]
-    # The floor and the constant keep the noise of a still face from filling the plot.
-    top = 1.12 * max(float(finite.max(initial=0.0)), 2.0 * (floor or 0.0), 0.05)
-    axes.set_ylim(0.0, top)
-    axes.set_xlim(*_limits(timestamps))
-    # A line needs two points: markers show clips that are shorter, or broken by gaps.
-    axes.plot(timestamps, motion, color=theme.curve, lw=2, marker="o" if len(motion) < 4 else None)
-    _shade_missing(axes, timestamps, motion, theme)
-    if floor is not None:
-        axes.axhline(floor, color=theme.quiet, lw=1.2, ls=(0, (4, 3)))
-        axes.annotate(
-            "noise floor", (1.0, floor), (-4, 3), xycoords=("axes fraction", "data"),
-            textcoords="offset points", ha="right", fontsize=9, color=theme.quiet,
-        )  # fmt: skip
-    if interval is not None:
-        _mark(axes, timestamps, interval, theme)
-    _dress(axes, theme)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor=theme.ground)
-    return buffer.getvalue()
+    times, interval = measurement.aligned.timestamps, measurement.interval
+    shares, floor, top = places(times), curve_floor(measurement), curve_top(measurement)
+    frames = (interval.onset, interval.apex, interval.offset) if measurement.found else ()
+    gaps = _runs(~np.isfinite(measurement.curve))
+    return fill_template(
+        "chart.html",
+        width=WIDTH,
+        height=HEIGHT,
+        curve=curve_path(measurement),
+        floor=floor,
+        floor_place=floor / top,
+        moments=[
+            {"name": name, "seconds": times[t], "place": shares[t], "height": measurement.curve[t]}
+            for name, t in zip(MOMENTS, frames, strict=False)
+        ],
+        gaps=[(shares[a], shares[min(b, len(times) - 1)]) for a, b in gaps],
+        across=_axis(float(times[0]), float(times[-1])),
+        up=_axis(0.0, top),
+    )
 
 
-def _limits(timestamps: NDArray[np.float64]) -> tuple[float, float]:
-    first, last = float(timestamps[0]), float(timestamps[-1])
-    # A clip of one frame has no length, and equal limits are no axis.
-    pad = 0.01 * (last - first) or 0.5
-    return first - pad, last + pad
-
-
-def _shade_missing(
-    axes: Axes, times: NDArray[np.float64], motion: NDArray[np.floating], theme: Theme
-) -> None:
-    """Grey bands over frames without a face."""
-    absent = ~np.isfinite(motion)
-    # False on both ends, so that runs at the start and end of the clip have two edges as well.
-    edges = np.flatnonzero(np.diff(np.r_[False, absent, False].astype(int)))
-    for start, stop in edges.reshape(-1, 2):
-        end = times[min(stop, len(times) - 1)]
-        axes.axvspan(times[start], end, color=theme.quiet, alpha=0.25, lw=0)
-        axes.text(
-            (times[start] + end) / 2, 0.5, "no face", rotation=90, ha="center", va="center",
-            fontsize=8, color=theme.ink, transform=axes.get_xaxis_transform(), clip_on=True,
-        )  # fmt: skip
-
-
-def _mark(axes: Axes, times: NDArray[np.float64], interval: Interval, theme: Theme) -> None:
-    """A band from onset to offset, a line at each of the three frames, and labels above."""
-    marks = tuple(float(times[i]) for i in (interval.onset, interval.apex, interval.offset))
-    axes.axvspan(marks[0], marks[2], color=theme.span, lw=0, zorder=0)
-    for time, colour, style in zip(
-        marks, (theme.ink, theme.apex, theme.ink), (":", "-", ":"), strict=True
-    ):
-        axes.axvline(time, color=colour, lw=1.6, ls=style)
-    _label_row(axes, marks, theme)
-
-
-def _label_row(axes: Axes, times: tuple[float, ...], theme: Theme) -> None:
-    """Names and times of the three frames above the plot, moved apart where they overlap."""
-    low, high = axes.get_xlim()
-    places = [(t - low) / (high - low) for t in times]
-    gap, margin = 0.15, 0.065
-    # The apex first, with room for a label on both sides; then the others keep their distance.
-    places[1] = min(max(places[1], margin + gap), 1 - margin - gap)
-    places[0] = max(min(places[0], places[1] - gap), margin)
-    places[2] = min(max(places[2], places[1] + gap), 1 - margin)
-    for name, time, place in zip(("onset", "apex", "offset"), times, places, strict=True):
-        colour = theme.apex if name == "apex" else theme.ink
-        axes.annotate(
-            f"{name} {time:.3f} s", (time, 1.0), (place, 1.06), xycoords=("data", "axes fraction"),
-            textcoords="axes fraction", ha="center", va="bottom", fontsize=9.5, color=colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.8, "shrinkA": 1, "shrinkB": 0},
-        )  # fmt: skip
-
-
-def _dress(axes: Axes, theme: Theme) -> None:
-    axes.set_facecolor(theme.ground)
-    axes.set_xlabel("time, s", color=theme.ink, fontsize=10)
-    axes.set_ylabel("motion, px", color=theme.ink, fontsize=10)
-    axes.tick_params(colors=theme.quiet, labelsize=9)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in {"left", "bottom"})
-        spine.set_color(theme.quiet)
+def _axis(low: float, high: float) -> list[tuple[str, float]]:
+    """Round values between two limits: as text, and as shares of the way from one to the other."""
+    span = high - low
+    if span <= 0:  # a clip of one frame
+        return [(f"{low:g}", 0.0)]
+    rough = span / _TICKS
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(k * size for k in (1, 2, 5, 10) if k * size >= rough)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    values = step * np.arange(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)
+    return [(f"{value:.{digits}f}", float((value - low) / span)) for value in values]

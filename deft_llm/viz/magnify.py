@@ -29,15 +29,15 @@ def magnify_frame(face: Image, motion: NDArray[np.floating], factor: float) -> I
     """Warp a face by a multiple of its motion.
 
     Args:
-        face: The frame that the motion starts from, uint8 RGB (S, S, 3).
-        motion: (2, S, S) from that frame, px.
+        face: The frame that the motion starts from, uint8 RGB (H, W, 3).
+        motion: (2, H, W) from that frame, px.
         factor: Magnification.
 
     Returns:
         The frame as if everything had moved ``factor`` times as far.
     """
-    size = face.shape[0]
-    ys, xs = np.mgrid[:size, :size].astype(np.float32)
+    height, width = face.shape[:2]
+    ys, xs = np.mgrid[:height, :width].astype(np.float32)
     u, v = (np.asarray(factor * part, np.float32) for part in motion)
     # ``remap`` asks where each target pixel xs came from, but the flow is known at the source.
     # So solve x + u(x) = xs, by repeating x = xs - u(x).
@@ -56,7 +56,8 @@ def magnified_frames(measurement: Measurement, factor: float) -> Image:
         factor: 2 to 20.
 
     Returns:
-        uint8 RGB (N, S, 2 S, 3), N at most ``MAGNIFIED_FRAMES``; filmed left, magnified right.
+        uint8 RGB (N, H, 2 S, 3), N at most ``MAGNIFIED_FRAMES``; filmed left, magnified right.
+        H is S and the forehead above it.
 
     Raises:
         UserError: If the factor is out of range.
@@ -69,24 +70,25 @@ def magnified_frames(measurement: Measurement, factor: float) -> Image:
     # Division rounded up.
     step = -(-len(inside) // MAGNIFIED_FRAMES)
     estimator = flow_estimator()
-    onset = aligned.frames[interval.onset]
-    mask = face_mask(aligned.landmarks, onset.shape[0])
-    start = to_grey(onset)
+    onset, face = aligned.frames[interval.onset], aligned.pictures(interval.onset)
+    mask = face_mask(aligned.landmarks, len(onset))
+    start, above = to_grey(onset), len(face) - len(onset)
     frames = []
     for t in inside[::step]:
-        frame = aligned.frames[t]
-        moved = np.zeros((2, *start.shape), np.float32)
+        moved = np.zeros((2, *face.shape[:2]), np.float32)
         if t != interval.onset:
-            moved = remove_head_motion(estimator(start, to_grey(frame)), aligned.landmarks)[0]
+            flow = estimator(start, to_grey(aligned.frames[t]))
+            flow = remove_head_motion(flow, aligned.landmarks)[0]
             # Masked before the blur, so that motion fades out towards the face's edge; the
             # background's flow, magnified, would tear the picture.
-            moved = np.stack([cv2.GaussianBlur(part * mask, (0, 0), _SMOOTHING) for part in moved])
-        frames.append(np.concatenate([frame, magnify_frame(onset, moved, factor)], axis=1))
+            moved[:, above:] = flow * mask
+            moved = np.stack([cv2.GaussianBlur(part, (0, 0), _SMOOTHING) for part in moved])
+        pair = (aligned.pictures(t), magnify_frame(face, moved, factor))
+        frames.append(np.concatenate(pair, axis=1))
     return np.stack(frames)
 
 
-def magnified_video(measurement: Measurement, factor: float) -> bytes:
+def film(frames: Image) -> bytes:
     """``magnified_frames`` forwards and backwards, in slow motion, as an H.264 MP4 in memory."""
-    frames = magnified_frames(measurement, factor)
     # The way back leaves out both end frames, or a looping video would show each of them twice.
     return encode_h264(np.concatenate([frames, frames[-2:0:-1]]), FPS, crf=23)

@@ -1,8 +1,9 @@
 """Pictures of motion on the aligned face: heat, region arrows, a labelled strip.
 
-Faces are uint8 RGB (S, S, 3) of the canonical size S; flow is (2, S, S) in canonical pixels,
-u to the right and v down. Pictures are returned as uint8 RGB, ZOOM times as large, with their own
-legend, so that each can be read outside the report.
+Faces are uint8 RGB (A + S, S, 3): the canonical square of side S below A rows of forehead
+(``AlignedClip.pictures``). Flow is (2, S, S) and places are pixels of the square, u and x to the
+right, v and y down. Pictures are returned as uint8 RGB, ZOOM times as large, with their own legend,
+so that each can be read outside the report.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ ACCENT = "#ffd400"  # yellow on a black edge: seen on any skin
 _BAR_STEPS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _MAGNIFY_STEPS = (1, 2, 5, 10, 20, 50, 100, 200)
 _ARROW_LENGTH = 32.0  # the longest arrow, canonical px on the picture
+_FADE = 12.0  # px over which the face fades out towards the top of the square
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,18 @@ def flow_heat(
         twice the floor or 0.05 px if that is more.
     """
     heat, top = heat_layer(flow, landmarks, floor)
-    grey = face.mean(axis=-1, keepdims=True) / 255.0
-    opacity = heat[..., 3:]
-    mixed = grey * (1.0 - opacity) + heat[..., :3] * opacity
-    figure, axes = _canvas(mixed)
-    _colour_bar(axes, face.shape[0], top)
+    figure, axes = _canvas(heated(face, heat))
+    _colour_bar(axes, face.shape[1], top)
     return _picture(figure)
+
+
+def heated(face: Image, heat: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The face in grey under a layer of heat (``heat_layer``); RGB in 0..1."""
+    mixed = np.repeat(face.mean(axis=-1, keepdims=True) / 255.0, 3, axis=-1)
+    # The heat covers the square, the face may show more above it.
+    square, opacity = mixed[len(face) - len(heat) :], heat[..., 3:]
+    square += opacity * (heat[..., :3] - square)
+    return mixed
 
 
 def heat_layer(
@@ -113,7 +121,9 @@ def heat_colours(level: NDArray[np.floating]) -> NDArray[np.floating]:
 def face_mask(landmarks: NDArray[np.floating], size: int) -> NDArray[np.float32]:
     """Mask of the face: the hull of the landmarks, extended to the forehead, without the outline.
 
-    The outline is pulled in by a fifth, because flow there mixes face and background.
+    The outline is pulled in by a fifth, because flow there mixes face and background. Above the
+    square no flow is known, so the mask falls to 0 towards its top: what is drawn by it does not
+    end on the forehead in a straight line.
 
     Args:
         landmarks: (68, 2) pixels.
@@ -129,7 +139,8 @@ def face_mask(landmarks: NDArray[np.floating], size: int) -> NDArray[np.float32]
     # ``fillConvexPoly`` takes whole pixels only; the blur below hides the steps.
     hull = cv2.convexHull(points.astype(np.float32)).round().astype(np.int32)
     mask = cv2.fillConvexPoly(np.zeros((size, size), np.float32), hull, 1.0)
-    return np.asarray(cv2.GaussianBlur(mask, (0, 0), 3.0), dtype=np.float32)
+    ramp = np.clip(np.arange(size, dtype=np.float32) / _FADE, 0.0, 1.0)[:, None]
+    return np.asarray(ramp * cv2.GaussianBlur(mask, (0, 0), 3.0), dtype=np.float32)
 
 
 def draw_region_arrows(face: Image, arrows: Sequence[Arrow]) -> Image:
@@ -146,7 +157,7 @@ def draw_region_arrows(face: Image, arrows: Sequence[Arrow]) -> Image:
     """
     # Slightly darker, so that yellow and white stand out on light skin.
     figure, axes = _canvas(face / 255.0 * 0.82)
-    size = face.shape[0]
+    size = face.shape[1]
     # The subject faces the camera: their right side is on the left of the picture.
     _text(axes, 6, size - 26, "subject's right", va="center")
     _text(axes, size - 7, size - 26, "left", va="center", ha="right")
@@ -184,7 +195,7 @@ def strip(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
     """Pictures side by side, each with a caption above it.
 
     Args:
-        pictures: At least one; each is resized to the size of the largest.
+        pictures: At least one; each is resized to the height of the largest.
         captions: One per picture.
 
     Returns:
@@ -195,20 +206,18 @@ def strip(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
     """
     from matplotlib.figure import Figure
 
-    size = max(p.shape[0] for p in pictures)
+    height, width = max(p.shape[:2] for p in pictures)
     head, gap = 0.075, 0.02  # parts of a picture's width
-    unit = size / DPI
-    figure = Figure(figsize=((len(pictures) * (1 + gap) - gap) * unit, (1 + head) * unit), dpi=DPI)
     # Axes are placed in fractions of the figure, which is so many pictures wide.
-    columns = len(pictures) * (1 + gap) - gap
+    columns, rows = len(pictures) * (1 + gap) - gap, height / width + head
+    figure = Figure(figsize=(columns * width / DPI, rows * width / DPI), dpi=DPI)
     for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         left = i * (1 + gap) / columns
-        axes = figure.add_axes((left, 0.0, 1 / columns, 1 / (1 + head)))
-        axes.imshow(_resize(picture, size))
+        axes = figure.add_axes((left, 0.0, 1 / columns, 1 - head / rows))
+        axes.imshow(_resize(picture, height))
         axes.axis("off")
-        figure.text(
-            left, 1 - 0.65 * head / (1 + head), caption, fontsize=13, color="#222", va="center"
-        )
+        place = 1 - 0.65 * head / rows
+        figure.text(left, place, caption, fontsize=13, color="#222", va="center")
     return _picture(figure)
 
 
@@ -228,28 +237,40 @@ def encode_png(image: Image) -> bytes:
     return data.tobytes()
 
 
-def _resize(picture: Image, size: int) -> Image:
-    if picture.shape[0] == size:
+def _resize(picture: Image, height: int) -> Image:
+    if len(picture) == height:
         return picture
-    return np.asarray(
-        cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC), dtype=np.uint8
-    )
+    size = (round(picture.shape[1] * height / len(picture)), height)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
 def _canvas(background: NDArray[np.floating]) -> tuple[Figure, Axes]:
-    """A frameless figure showing a face (S, S, 3) in 0..1, with axes in the face's pixels."""
+    """A frameless figure showing a face in 0..1, with axes in pixels of the square."""
     from matplotlib.figure import Figure
 
-    size = background.shape[0]
+    height, size = background.shape[:2]
     # Not pyplot: it keeps every figure in global state, which the server's threads would share.
-    figure = Figure(figsize=(ZOOM * size / DPI,) * 2, dpi=DPI)
+    figure = Figure(figsize=(ZOOM * size / DPI, ZOOM * height / DPI), dpi=DPI)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.imshow(background, interpolation="bicubic")
-    # Pixel centres lie at whole numbers and rows count down, as in the array.
-    axes.set_xlim(-0.5, size - 0.5)
-    axes.set_ylim(size - 0.5, -0.5)
-    axes.axis("off")
+    show_face(axes, background)
     return figure, axes
+
+
+def show_face(axes: Axes, face: NDArray[np.floating] | Image, enlarged: int = 1) -> None:
+    """Show a face (A + S, S, 3) in axes with pixels of the square as their coordinates.
+
+    Args:
+        axes: The axes.
+        face: In 0..1, or as uint8.
+        enlarged: How many times as large as the square it is; then it is shown as it is.
+    """
+    height, size = (side / enlarged for side in face.shape[:2])
+    # Pixel centres lie at whole numbers and rows count down, as in the array; the rows above the
+    # square are negative.
+    edges = (-0.5, size - 0.5, size - 0.5, size - height - 0.5)
+    axes.imshow(face, interpolation="bicubic" if enlarged == 1 else "none", extent=edges)
+    axes.axis(edges)
+    axes.axis("off")
 
 
 def _picture(figure: Figure) -> Image:
@@ -298,8 +319,8 @@ def _scale_bar(axes: Axes, size: int, longest: float, factor: int) -> None:
 def _colour_bar(axes: Axes, size: int, top: float) -> None:
     width, height, y = 0.34 * size, 5.0, size - 12.0
     ramp = heat_colours(np.linspace(0.0, 1.0, 128))[None]
+    edges = axes.axis()
     axes.imshow(ramp, extent=(24, 24 + width, y + height, y), aspect="auto", zorder=3)
-    axes.set_xlim(-0.5, size - 0.5)
-    axes.set_ylim(size - 0.5, -0.5)
+    axes.axis(edges)
     _text(axes, 20, y + height / 2, "0", va="center", ha="right")
     _text(axes, 28 + width, y + height / 2, f"{top:.2g} px", va="center")

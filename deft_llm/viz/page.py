@@ -24,6 +24,12 @@ def au_title(code: str) -> str:
     return facs.ACTION_UNITS[facs.au_number(code)].label + side
 
 
+def remarks(status: str) -> list[str]:
+    """The remarks of a status ("a; b") as sentences; none if it is "ok"."""
+    parts = [] if status == "ok" else status.split("; ")
+    return [f"{part[:1].upper()}{part[1:]}." for part in parts]
+
+
 _ENVIRONMENT = Environment(
     loader=PackageLoader("deft_llm.viz"),
     autoescape=True,
@@ -32,7 +38,7 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters.update(data_uri=data_uri, au_title=au_title, au="AU{}".format)
+_ENVIRONMENT.filters.update(data_uri=data_uri, au_title=au_title, au=facs.au_short, remarks=remarks)
 
 
 def fill_template(template: str, **values: object) -> Markup:

@@ -1,8 +1,9 @@
-"""The report of one clip: a self-contained HTML page, the same content as JSON, and one picture.
+"""The report of one clip: a self-contained HTML page, the same content as JSON, and pictures.
 
 ``report.html`` embeds everything it shows (pictures as data URIs; no scripts, fonts or network
 requests); ``explanation.json`` has the numbers; ``overlay.png`` is the strip of onset, apex,
-motion and regions. All text from a file or a model is escaped.
+offset, motion and regions; ``figure.pdf`` and ``figure.svg`` are for a paper (``viz/figure.py``).
+All text from a file or a model is escaped.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ from typing import Any
 import numpy as np
 
 from deft_llm import __version__
-from deft_llm.clip import Clip, Evidence, Explanation
-from deft_llm.metrics.landmarks import interocular
+from deft_llm.clip import Clip, Explanation
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.onset_apex import REGION_WEIGHTS
-from deft_llm.motion.regions import REGION_NAMES, RegionTable, region_masks
-from deft_llm.viz import curves, overlay, page
-from deft_llm.viz.overlay import Arrow, Image
+from deft_llm.motion.regions import REGION_NAMES, RegionTable
+from deft_llm.viz import overlay, page
+from deft_llm.viz.curves import motion_chart
+from deft_llm.viz.faces import eye_distance, moment_pictures, motion_pictures
+from deft_llm.viz.figure import write_figure
+from deft_llm.viz.overlay import Image
 
 HTML, JSON, PICTURE = "report.html", "explanation.json", "overlay.png"
+FIGURES = ("figure.pdf", "figure.svg")
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,11 @@ def write_report(
     *,
     clip_info: ClipInfo,
     source: str | None = None,
+    figure: bool = False,
 ) -> Path:
-    """Write ``report.html``, ``explanation.json`` and ``overlay.png``.
+    """Write ``report.html``, ``explanation.json``, ``overlay.png`` and the figure for a paper.
 
-    All three are written to a temporary folder beside the target and then moved into place, so an
+    All are written to a temporary folder beside the target and then moved into place, so an
     interruption while writing leaves the old report intact. Other files in the folder are kept.
 
     Args:
@@ -73,30 +77,45 @@ def write_report(
         explanation: The model's explanation.
         clip_info: The clip's name, length and rate.
         source: Noted in the JSON: which clip this is the report of (``viz.report_folder``).
+        figure: Also write ``figure.pdf`` and ``figure.svg``, which takes a second or more; without
+            it, older ones are removed.
 
     Returns:
         The path of ``report.html``.
     """
     target = Path(folder)
-    pictures = face_pictures(measurement, explanation.evidence)
+    moments = moment_pictures(measurement)
+    motion = motion_pictures(measurement, explanation.evidence)
     record = report_values(measurement, explanation, clip_info)
     if source is not None:
         record["source"] = source
-    html = _page(measurement, explanation, clip_info, pictures)
+    files = FIGURES if figure else ()
+    html = _page(measurement, explanation, clip_info, moments, motion, files)
+    strip = overlay.strip([*moments.values(), *motion.values()], [*moments, *motion])
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, so on the same file system: there ``os.replace`` is an atomic rename.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".report-") as name:
         scratch = Path(name)
-        strip = overlay.strip(list(pictures.values()), list(pictures))
         (scratch / PICTURE).write_bytes(overlay.encode_png(strip))
         text = json.dumps(record, indent=2, ensure_ascii=False)
         (scratch / JSON).write_text(text + "\n", encoding="utf-8")
         (scratch / HTML).write_text(html, encoding="utf-8")
+        if figure:
+            write_figure([scratch / name for name in FIGURES], measurement, explanation.evidence)
         target.mkdir(exist_ok=True)
         # The page goes last: once it is new, the files beside it are new as well.
-        for file in (PICTURE, JSON, HTML):
+        for file in (*files, PICTURE, JSON, HTML):
             os.replace(scratch / file, target / file)
+        for file in FIGURES[len(files) :]:
+            (target / file).unlink(missing_ok=True)
     return target / HTML
+
+
+def report_page(measurement: Measurement, explanation: Explanation, clip_info: ClipInfo) -> str:
+    """The report as one HTML page, without files beside it; arguments as in ``write_report``."""
+    moments = moment_pictures(measurement)
+    motion = motion_pictures(measurement, explanation.evidence)
+    return _page(measurement, explanation, clip_info, moments, motion, ())
 
 
 def report_values(
@@ -133,109 +152,26 @@ def report_values(
     }
 
 
-def face_pictures(measurement: Measurement, evidence: Sequence[Evidence]) -> dict[str, Image]:
-    """The four pictures of a report.
-
-    Args:
-        measurement: The clip's measurement.
-        evidence: The regions that get an arrow.
-
-    Returns:
-        Caption -> RGB picture: onset, apex (first and furthest frame if no expression was found),
-        motion as heat, arrows of the regions.
-    """
-    frames, interval = measurement.aligned.frames, measurement.interval
-    onset, apex = frames[interval.onset], frames[interval.apex]
-    moments = _moments(measurement)
-    # Without an expression the interval is only the pair of frames that was compared: no onset,
-    # no apex.
-    first, second = ("onset", "apex") if measurement.found else ("first frame", "furthest frame")
-    return {
-        f"{first} {moments['onset']['seconds']:.3f} s": onset,
-        f"{second} {moments['apex']['seconds']:.3f} s": apex,
-        f"motion from {first} to {second}": overlay.flow_heat(
-            onset,
-            measurement.flow_apex,
-            measurement.aligned.landmarks,
-            # One floor for the whole picture, though noise differs by region: the typical region's.
-            floor=2.0 * float(np.median(measurement.noise)),
-        ),
-        "regions that moved": overlay.draw_region_arrows(
-            onset, region_arrows(measurement, evidence)
-        ),
-    }
-
-
-def region_arrows(measurement: Measurement, evidence: Sequence[Evidence]) -> list[Arrow]:
-    """Motion of each region from onset to apex, drawn from the region's centre.
-
-    Args:
-        measurement: The clip's measurement.
-        evidence: The regions that count as moved, so that the picture agrees with the table.
-
-    Returns:
-        One arrow per region that the landmarks place reliably (``RegionTable.placed``).
-    """
-    named = {e.region for e in evidence}
-    table, size = measurement.table_apex, measurement.aligned.frames.shape[1]
-    masks = region_masks(measurement.aligned.landmarks, size)
-    ys, xs = np.mgrid[:size, :size]
-    return [
-        Arrow(
-            x=float(np.average(xs, weights=masks[i])),
-            y=float(np.average(ys, weights=masks[i])),
-            u=float(table.u[i]),
-            v=float(table.v[i]),
-            active=REGION_NAMES[i] in named,
-        )
-        # A region wholly outside the picture has no weights, and ``np.average`` would fail on it.
-        for i in np.flatnonzero(table.placed & (masks.sum(axis=(1, 2)) > 0))
-    ]
-
-
-def curve_floor(measurement: Measurement) -> float:
-    """The height that the motion curve reaches from noise alone, canonical pixels.
-
-    The curve is a weighted RMS over regions of motion with two components, so its floor is the
-    weighted RMS of the regions' floors (each for one component), times the square root of two.
-    """
-    variance = np.average(measurement.noise.astype(np.float64) ** 2, weights=REGION_WEIGHTS)
-    return float(np.sqrt(2.0 * variance))
-
-
 def _page(
     measurement: Measurement,
     explanation: Explanation,
     info: ClipInfo,
-    pictures: dict[str, Image],
+    moments: dict[str, Image],
+    motion: dict[str, Image],
+    figures: Sequence[str],
 ) -> str:
-    alts = ("The aligned face", "The aligned face", "Heat over the face", "Arrows on the face")
     return page.fill_template(
         "report.html",
         info=info,
         summary=summary_line(measurement, info),
         explanation=explanation,
         interocular=eye_distance(measurement),
-        pictures=[
-            {"caption": caption, "png": overlay.encode_png(picture), "alt": alt}
-            for (caption, picture), alt in zip(pictures.items(), alts, strict=True)
-        ],
-        curve={
-            "light": _curve(measurement, curves.LIGHT),
-            "dark": _curve(measurement, curves.DARK),
-        },
+        moments={caption: overlay.encode_png(face) for caption, face in moments.items()},
+        motion={caption: overlay.encode_png(face) for caption, face in motion.items()},
+        chart=motion_chart(measurement),
         facts=_facts(measurement),
+        figures=figures,
         version=__version__,
-    )
-
-
-def _curve(measurement: Measurement, theme: curves.Theme) -> bytes:
-    return curves.draw_motion_curve(
-        measurement.aligned.timestamps,
-        measurement.curve,
-        measurement.interval if measurement.found else None,
-        curve_floor(measurement),
-        theme,
     )
 
 
@@ -264,8 +200,6 @@ def _facts(measurement: Measurement) -> dict[str, str]:
         "Noise floor": f"{floors.min():.3f} to {floors.max():.3f} px by region, {source}",
         "Eye distance": f"{eyes:.0f} px on the canonical face",
     }
-    if measurement.status != "ok":
-        rows["Remarks"] = measurement.status
     return rows
 
 
@@ -289,8 +223,3 @@ def _rows(table: RegionTable) -> list[dict[str, Any]]:
         }
         for i, name in enumerate(REGION_NAMES)
     ]
-
-
-def eye_distance(measurement: Measurement) -> float:
-    """Distance between the eye centres, canonical pixels."""
-    return float(interocular(measurement.aligned.landmarks))

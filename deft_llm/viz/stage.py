@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from deft_llm import facs
 from deft_llm.clip import Evidence
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.regions import REGION_NAMES, region_masks
+from deft_llm.motion.regions import ACTIVE_Z, REGION_NAMES, region_masks
 from deft_llm.viz import overlay
+from deft_llm.viz.faces import eye_distance, heat_flow, region_arrows
 from deft_llm.viz.page import fill_template
-from deft_llm.viz.report import eye_distance, region_arrows
 
 _BORDER = 0.5  # soft weight at which a region's outline is drawn
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
@@ -54,9 +54,11 @@ def region_numbers(measurement: Measurement, region: str, evidence: Sequence[Evi
         f"{z:.1f} times its noise"
     )
     if not table.active[i]:
-        return f"{line}: not above the noise"
-    aus = sorted({code for row in evidence if row.region == region for code in row.aus})
-    return line + (f"; fits {', '.join(f'AU{u}' for u in aus)}" if aus else "; no AU named")
+        # Above its noise and yet not active: too little, or alone in a clip without a movement.
+        weak = "not above the noise" if z < ACTIVE_Z else "too little, or too alone, to be motion"
+        return f"{line}: {weak}"
+    aus = facs.sort_aus(code for row in evidence if row.region == region for code in row.aus)
+    return f"{line}; " + (f"fits {', '.join(map(facs.au_short, aus))}" if aus else "fits no AU")
 
 
 def face_stage(measurement: Measurement, evidence: Sequence[Evidence]) -> Markup:
@@ -70,16 +72,21 @@ def face_stage(measurement: Measurement, evidence: Sequence[Evidence]) -> Markup
         HTML: two pictures under one slider, layers with their switches, a line of numbers.
     """
     aligned, interval = measurement.aligned, measurement.interval
+    onset, apex = aligned.pictures(interval.onset), aligned.pictures(interval.apex)
     # As in the report's picture, so that both show the same motion.
-    floor = 2.0 * float(np.median(measurement.noise))
-    heat, top = overlay.heat_layer(measurement.flow_apex, aligned.landmarks, floor)
+    flow, floor = heat_flow(measurement)
+    heat, top = overlay.heat_layer(flow, aligned.landmarks, floor)
+    above = len(onset) - len(heat)
+    heat = np.pad(heat, ((above, 0), (0, 0), (0, 0)))
     arrows, factor = _arrows(measurement, evidence)
     return fill_template(
         "stage.html",
-        onset=encode_jpeg(aligned.frames[interval.onset]),
-        apex=encode_jpeg(aligned.frames[interval.apex]),
+        onset=encode_jpeg(onset),
+        apex=encode_jpeg(apex),
         heat=overlay.encode_png(np.rint(heat * 255).astype(np.uint8)),
-        size=aligned.frames.shape[1],
+        width=onset.shape[1],
+        height=len(onset),
+        above=above,
         outlines=_outlines(measurement, evidence),
         arrows=arrows,
         factor=factor,
@@ -145,7 +152,7 @@ def region_rows(measurement: Measurement, evidence: Sequence[Evidence]) -> Marku
         An HTML table.
     """
     onset_phase, offset_phase = measurement.table_apex, measurement.table_offset
-    aus = {row.region: " ".join(f"AU{code}" for code in row.aus) for row in evidence}
+    aus = {row.region: " ".join(map(facs.au_short, row.aus)) for row in evidence}
     rows = [
         {
             "i": i,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,18 @@ try:
     app(["--help"])
 finally:
     heavy = {"torch", "transformers", "gradio", "numba", "sklearn", "matplotlib"} & set(sys.modules)
+    heavy |= {"numpy", "cv2", "av", "pydantic", "rich"} & set(sys.modules)
     assert not heavy, heavy
+"""
+_FIRST_LINE = """
+import builtins, sys
+from deft_llm.cli.main import app
+def line(text, **_):
+    assert text.startswith("clip      01_surprise.mp4 "), text
+    slow = {"torch", "transformers", "matplotlib", "scipy"} & set(sys.modules)
+    raise SystemExit(f"imported: {slow}" if slow else 0)
+builtins.print = line
+app(["explain", sys.argv[1]])
 """
 
 
@@ -36,8 +48,40 @@ def test_help_names_every_command_and_imports_no_torch(here: Path) -> None:
         assert name in done.stdout
 
 
-def test_version(run: Run) -> None:
-    assert run("--version").out == f"deft-llm {__version__}\n"
+def test_what_was_read_is_said_before_the_slow_imports(here: Path) -> None:
+    clip = ROOT / "demo" / "clips" / "01_surprise.mp4"
+    command = [sys.executable, "-c", _FIRST_LINE, str(clip)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("before", [(), *((name,) for name in COMMANDS)])
+def test_version(run: Run, before: tuple[str, ...]) -> None:
+    result = run(*before, "--version")
+    assert (result.status, result.out) == (0, f"deft-llm {__version__}\n")
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_group_is_described_alike_without_and_with_its_module(name: str) -> None:
+    assert import_module(f"deft_llm.cli.{name}").app.info.help == GROUPS[name]
+
+
+@pytest.mark.parametrize(
+    ("command", "argument"),
+    [(("explain",), "videos, folders"), (("corpora", "check"), "folder of")],
+)
+def test_arguments_are_described_once(run: Run, command: tuple[str, ...], argument: str) -> None:
+    out = run(*command, "--help").out
+    assert out.count(argument) == 1
+    assert out.count("rguments:") == 1
+
+
+def test_a_misspelt_command_is_mended(run: Run) -> None:
+    result = run("explian", "x.mp4")
+    assert result.status == 2
+    assert result.err.count("Did you mean 'explain'?") == 1
 
 
 @pytest.mark.parametrize("name", [*COMMANDS, *GROUPS])

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from deft_llm import resources
 from deft_llm.evaluation import benchmark
 from deft_llm.evaluation.explanation import calibrate
 from deft_llm.metrics.figures import Figure
-from deft_llm.training import tasks
+from deft_llm.training import launch, tasks
 
 from .conftest import Run
 
@@ -64,9 +69,61 @@ def test_a_stopped_training_says_how_to_go_on(run: Run, monkeypatch: pytest.Monk
     assert "the same command goes on from the last checkpoint" in result.err
 
 
+def test_a_training_that_was_told_to_stop_ends_as_shells_expect(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr(tasks, "run", stop)
+    result = run("train", "deft/smoke")
+    assert result.status == 143
+    assert "the same command goes on from the last checkpoint" in result.err
+
+
+def test_several_processes_are_started_from_anywhere(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(launch, "launch_command", lambda args: started.append(args))
+    assert (
+        run("train", "deft/smoke", "seed=1", "--accelerate", "zero2", "--processes", "4").status
+        == 0
+    )
+    args: Any = started[0]
+    assert args.config_file == str(resources.machine("zero2"))
+    assert (args.num_processes, args.module, args.training_script) == (4, True, "deft_llm")
+    assert args.training_script_args == ["train", str(resources.recipe("deft/smoke")), "seed=1"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (SignalException("stop", signal.SIGTERM), 143),
+        (SignalException("stop", signal.SIGINT), 130),
+        (ChildFailedError("train", {0: ProcessFailure(0, 7, 2, "none")}), 2),
+        (ChildFailedError("train", {0: ProcessFailure(0, 7, -9, "none")}), 137),
+    ],
+)
+def test_several_processes_end_with_the_status_of_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int
+) -> None:
+    def fail(args: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(launch, "launch_command", fail)
+    result = run("train", "deft/smoke", "--accelerate", "many_gpus")
+    assert (result.status, result.out) == (status, "")
+    assert "Traceback" not in result.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("train", "deft/smoke", "--accelerate", "zero4"), "none of ours: cpu, many_gpus"),
+        (("train", "deft/smoke", "--accelerate", "cpu"), "one process, which needs no launcher"),
+        (("train", "deft/smoke", "--processes", "2"), "--processes needs --accelerate"),
         (("train", "deft/smokey"), "did you mean deft/smoke"),
         (("train", "deft/smoke", "outputs=runs/x"), "did you mean 'output'"),
         (("train", "flow/smoke", "--dry-run"), "task flow has no dry run"),

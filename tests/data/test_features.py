@@ -38,6 +38,7 @@ def measurement(frames: NDArray[np.uint8], flows: NDArray[np.float32]) -> Any:
     tables = [region_table(flow, masks, np.full(len(masks), 0.05, np.float32)) for flow in flows]
     return SimpleNamespace(
         aligned=SimpleNamespace(frames=frames),
+        evened=None,
         interval=Interval(1, 4, 6),
         flow_apex=flows[0],
         flow_offset=flows[1],

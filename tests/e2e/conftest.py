@@ -112,6 +112,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, str(ROOT / "demo" / "app.py"), "--port", str(port)]
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    # A proxy that answers nothing, as on many machines: the page never asks one.
+    environment |= {"http_proxy": "http://127.0.0.1:9", "all_proxy": "socks5://127.0.0.1:9"}
     server = subprocess.Popen(command, env=environment, cwd=empty)
     page = f"http://127.0.0.1:{port}/"
     for _ in range(600):

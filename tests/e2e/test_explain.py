@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -105,6 +107,122 @@ def test_any_path(deft_llm: DeftLlm, film: Film, face: Frames, tmp_path: Path) -
     result = deft_llm("explain", film("Überraschung, 惊讶 'n' co/clip – №1.mp4", face[::5]))
     assert result.status == 0, result.err
     assert files(tmp_path / "out" / "clip – №1") == REPORT
+
+
+# --------------------------------------------------------------------------- many clips
+
+
+def test_many_clips_each_get_a_report_and_one_that_fails_stops_no_other(
+    deft_llm: DeftLlm, film: Film, face: Frames, tmp_path: Path
+) -> None:
+    film("data/a/clip.mp4", face[5:20:5])
+    (tmp_path / "data" / "b.mp4").write_text("no video")
+    other = film("other/clip.mp4", face[5:20:5])
+    again = [tmp_path / "data" / "a" / "clip.mp4", other]
+    table, objects = tmp_path / "t.csv", tmp_path / "o.json"
+    result = deft_llm("explain", *again, tmp_path / "data", "--csv", table, "--json", objects)
+    assert result.status == 1
+    (line,) = result.err.splitlines()
+    assert line.startswith(f"deft-llm: {tmp_path / 'data' / 'b.mp4'}: not a readable video")
+    assert result.out.splitlines()[-1] == "done      3 of 4 clips explained"
+    reports = {"clip", "clip-2", "a/clip"}
+    assert files(tmp_path / "out") == {f"{name}/{file}" for name in reports for file in REPORT}
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    read = json.loads(objects.read_text(encoding="utf-8"))
+    names = [*map(str, again), str(tmp_path / "data" / "b.mp4"), str(again[0])]
+    for found in (rows, read):
+        assert [row["file"] for row in found] == names
+        assert [bool(row["error"]) for row in found] == [False, False, True, False]
+    assert [row["report"] for row in rows] == [row.get("report") or "" for row in read]
+
+    # Explained again, each replaces its own report, in any order.
+    before = {name: (tmp_path / "out" / name / "report.html").stat().st_ino for name in reports}
+    assert deft_llm("explain", *reversed(again)).status == 0
+    after = {name: (tmp_path / "out" / name / "report.html").stat().st_ino for name in reports}
+    assert {name for name in reports if before[name] != after[name]} == {"clip", "clip-2"}
+    assert files(tmp_path / "out") == {f"{name}/{file}" for name in reports for file in REPORT}
+
+
+def test_objects_alone_go_to_standard_output(
+    deft_llm: DeftLlm, film: Film, face: Frames, tmp_path: Path
+) -> None:
+    clip = film("clip.mp4", face)
+    options = ("--json", "-", "--no-report", "--interval", "3,9,20", "--ask", "What <clip> moved?")
+    result = deft_llm("explain", clip, *options)
+    assert (result.status, result.err) == (0, "")
+    (record,) = json.loads(result.out)
+    assert record["file"] == str(clip)
+    frames = {name: moment["frame"] for name, moment in record["interval"].items()}
+    assert frames == {"onset": 3, "apex": 9, "offset": 20}
+    assert [row["question"] for row in record["answers"]] == ["What <clip> moved?"]
+    assert record["report"] is None
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ("1,2", "expected three frame numbers"),
+        ("a,b,c", "expected three frame numbers"),
+        ("9,5,20", "0 <= onset <= apex <= offset"),
+        ("1,2,900", "3 frames are read"),
+    ],
+)
+def test_a_wrong_interval(
+    deft_llm: DeftLlm, film: Film, face: Frames, interval: str, words: str
+) -> None:
+    result = deft_llm("explain", film("clip.mp4", face[5:20:5]), "--interval", interval)
+    assert result.status == 2
+    assert len(result.err.splitlines()) == 1 and words in result.err
+
+
+def test_an_interval_is_of_one_clip(deft_llm: DeftLlm, tmp_path: Path) -> None:
+    result = deft_llm("explain", tmp_path / "a", tmp_path / "b", "--interval", "1,2,3")
+    assert (result.status, "2 clips are given" in result.err) == (2, True)
+    result = deft_llm("explain", tmp_path / "a", "--all", "--interval", "1,2,3")
+    assert (result.status, "give one of the two" in result.err) == (2, True)
+
+
+def test_a_stop_keeps_what_is_done(
+    deft_llm: DeftLlm,
+    film: Film,
+    face: Frames,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clips = [film(f"{name}.mp4", face[5:20:5]) for name in "abc"]
+    explained, explain = [], Explainer.explain
+
+    def stop(*arguments: Any) -> Explanation:
+        explained.append(arguments)
+        if len(explained) == 2:
+            raise KeyboardInterrupt
+        return explain(*arguments)
+
+    monkeypatch.setattr(Explainer, "explain", stop)
+    result = deft_llm("explain", *clips, "--json", tmp_path / "o.json")
+    assert result.status == 130
+    assert result.err == "deft-llm: stopped; 1 of 3 clips are done, and kept\n"
+    assert files(tmp_path / "out") == {f"a/{name}" for name in REPORT}
+    assert len(json.loads((tmp_path / "o.json").read_text())) == 1
+
+
+def test_sigterm_leaves_no_half_report(
+    deft_llm: DeftLlm,
+    film: Film,
+    face: Frames,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def end(_: Frames) -> bytes:
+        signal.raise_signal(signal.SIGTERM)
+        return b""
+
+    clip = film("clip.mp4", face[5:20:5])
+    monkeypatch.setattr(overlay, "encode_png", end)
+    result = deft_llm("explain", clip)
+    assert (result.status, result.err) == (143, "")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 # ------------------------------------------------------- poor input: a result with a word

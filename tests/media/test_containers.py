@@ -206,13 +206,13 @@ def test_track_that_a_player_shows(
     default: int | None,
     chosen: int,
 ) -> None:
-    path, none = tmp_path / "two.mkv", av.stream.Disposition(0)
+    path = tmp_path / "two.mkv"
     with av.open(str(path), "w") as container:
         tracks = []
         for number, (_, side) in enumerate((first, second)):
             tracks.append(add_track(container, "libx264", {"crf": "12"}, (side, side)))
-            marked = av.stream.Disposition.default if number == default else none
-            tracks[-1].disposition = marked.value
+            marked = av.stream.Disposition.default.value if number == default else 0
+            tracks[-1].disposition = marked
         for track, (count, side) in zip(tracks, (first, second), strict=True):
             encode(container, track, moving(count, side, side))
     np.testing.assert_array_equal(read_clip(path).frames, plain_decode(path, track=chosen))

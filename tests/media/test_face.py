@@ -17,6 +17,7 @@ from deft_llm.errors import UserError
 from deft_llm.landmark_models.files import WEIGHTS
 from deft_llm.media.canonical import fit_similarity, five_points, invert, transform
 from deft_llm.media.face import (
+    ABOVE,
     CANONICAL_LANDMARKS,
     CANONICAL_SIZE,
     INTEROCULAR,
@@ -287,6 +288,37 @@ def test_strong_shrinking_does_not_alias() -> None:
     image = np.repeat(fine[..., None], 3, axis=2).astype(np.uint8)
     small = warp_frame(image, np.array([[0.25, 0, 0], [0, 0.25, 0]]))
     assert small.std() < 10
+
+
+def test_the_forehead_is_shown_and_nothing_else_changes() -> None:
+    """Pictures go on above the square without a seam; the square itself is the same."""
+    clip = simulated(0)
+    face = align_with(clip.clip, clip.landmarks[0])
+    assert face.above is not None
+    rows = face.above.shape[1]
+    assert 0 < rows <= ABOVE and rows % 8 == 0
+    squares = [warp_frame(frame, face.transforms[0]) for frame in clip.clip.frames]
+    np.testing.assert_array_equal(face.frames, squares)
+    # The same picture 20 rows further down holds the border between the two parts.
+    lowered = face.transforms[0] + [[0, 0, 0], [0, 0, 20]]
+    whole = face.pictures(0)
+    assert whole.shape == (rows + CANONICAL_SIZE, CANONICAL_SIZE, 3)
+    seam = whole[rows - 20 :][:CANONICAL_SIZE].astype(int)
+    assert np.abs(seam - warp_frame(clip.clip.frames[0], lowered)).max() <= 2
+    part = face.part(2, 5)
+    np.testing.assert_array_equal(part.pictures(0), face.pictures(2))
+    assert len(part.pictures(np.arange(3))) == 3
+
+
+def test_a_frame_that_ends_at_the_brows_shows_no_more() -> None:
+    """Rows that the video does not have are not made up."""
+    clip = simulated(0)
+    landmarks = clip.landmarks[0]
+    cut = int(landmarks[17:27, 1].min()) - 2
+    cropped = clip_from_array(clip.clip.frames[:, cut:], 30.0, "crop")
+    face = align_with(cropped, landmarks - [0, cut])
+    assert face.above is not None and face.above.shape[1] == 0
+    assert face.pictures(0).shape == (CANONICAL_SIZE, CANONICAL_SIZE, 3)
 
 
 # ------------------------------------------------------------------- real clips

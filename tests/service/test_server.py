@@ -83,7 +83,7 @@ def served(
         return seen
 
     def answer(_: ClipResult, turns: Any, question: str, choice: ModelChoice) -> Iterator[str]:
-        here.asked.append((turns, question, choice.temperature))
+        here.asked.append((list(turns), question, choice.temperature))
         yield from SAID
 
     monkeypatch.setattr(here.service, "explain", explain)

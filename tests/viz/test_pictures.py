@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deft_llm.clip import Interval
 from deft_llm.media.canonical import CANONICAL_LANDMARKS
-from deft_llm.viz import curves, overlay
+from deft_llm.viz import overlay
 from deft_llm.viz.overlay import ZOOM, Arrow
 
 SIZE = 224
@@ -82,34 +81,26 @@ def test_png_holds_the_same_pixels() -> None:
     np.testing.assert_array_equal(_decode(overlay.encode_png(image)), image)
 
 
-@pytest.mark.parametrize("theme", [curves.LIGHT, curves.DARK])
-def test_curve_marks_the_apex_at_its_time(theme: curves.Theme) -> None:
-    times = np.arange(100) / 100
-    motion = np.exp(-(((times - 0.4) / 0.1) ** 2))
-    bare = _decode(curves.draw_motion_curve(times, motion, None, theme=theme)).astype(int)
-    marked = _decode(curves.draw_motion_curve(times, motion, Interval(20, 40, 70), theme=theme))
-    column = np.abs(marked.astype(int) - bare).sum(axis=(0, 2)).argmax()
-    width = marked.shape[1]
-    # Axes span 0.075 to 0.98 of the width; the limits are padded by 1 %.
-    expected = width * (0.075 + 0.905 * (0.4 / 0.99 + 0.01) / 1.02)
-    assert abs(column - expected) < 4
+def test_a_face_with_its_forehead_has_the_same_motion_below_it() -> None:
+    """The rows above the square add to the picture, and move nothing in it."""
+    above = 40
+    tall = np.concatenate([np.full((above, SIZE, 3), 200, np.uint8), FACE])
+    flow = np.zeros((2, SIZE, SIZE), np.float32)
+    flow[1, 40:60, 130:160] = -0.8
+    arrows = [Arrow(150.0, 100.0, 0.0, -0.8, True)]
+    for draw in (
+        lambda face: overlay.flow_heat(face, flow, CANONICAL_LANDMARKS, floor=0.05),
+        lambda face: overlay.draw_region_arrows(face, arrows),
+    ):
+        square, whole = draw(FACE), draw(tall)
+        assert whole.shape == (ZOOM * (SIZE + above), ZOOM * SIZE, 3)
+        # But for the rows that the enlargement blends with those above.
+        same = whole[ZOOM * (above + 4) :].astype(int) - square[ZOOM * 4 :]
+        assert np.abs(same).max() <= 2
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_curve_of_a_very_short_clip(count: int) -> None:
-    times, motion = np.arange(count) / 30, np.linspace(0, 1, count)
-    assert _decode(curves.draw_motion_curve(times, motion, Interval(0, 0, count - 1))).size
-
-
-def test_curve_with_frames_without_a_face() -> None:
-    motion = np.linspace(0, 1, 20)
-    motion[-4:] = np.nan
-    assert _decode(curves.draw_motion_curve(np.arange(20) / 30, motion, None, 0.1)).size
-    assert _decode(
-        curves.draw_motion_curve(np.arange(20) / 30, np.full(20, np.nan), None, 0.1)
-    ).size
-
-
-def test_curve_needs_one_time_per_value() -> None:
-    with pytest.raises(ValueError, match="3 timestamps for 2"):
-        curves.draw_motion_curve(np.arange(3.0), np.zeros(2), None)
+def test_heat_does_not_end_in_a_line_on_the_forehead() -> None:
+    flow = np.full((2, SIZE, SIZE), 1.0, np.float32)
+    opacity = overlay.heat_layer(flow, CANONICAL_LANDMARKS)[0][..., 3]
+    middle = opacity[:20, SIZE // 2]
+    assert middle[0] == 0 and middle[15] > 0.5 and np.diff(middle[:12]).max() < 0.25

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deft_llm.clip import Evidence, Explanation
 from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES
-from deft_llm.viz import page, report
+from deft_llm.viz import faces, page, report
 from deft_llm.viz.report import ClipInfo, write_report
 
 MakeMeasurement = Callable[..., Measurement]
@@ -54,15 +56,17 @@ def _explanation() -> Explanation:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory, make_measurement: MakeMeasurement) -> Path:
     folder = tmp_path_factory.mktemp("out") / "clip é 1"
-    return write_report(folder, make_measurement(), _explanation(), clip_info=INFO)
+    return write_report(folder, make_measurement(), _explanation(), clip_info=INFO, figure=True)
 
 
 def test_page_holds_everything_it_shows(written: Path) -> None:
     # It must open from a mail or a stick: nothing fetched, nothing run.
     seen = _Page(written.read_text(encoding="utf-8"))
     assert not {"script", "link", "iframe", "object"} & set(seen.tags)
-    assert len(seen.links) == 6  # four faces, the curve in light and in dark
-    assert all(link.startswith("data:image/png;base64,") for link in seen.links)
+    # Onset, apex, offset, heat and arrows; what it links to lies beside it.
+    pictures, links = seen.links[:5], seen.links[5:]
+    assert all(link.startswith("data:image/png;base64,") for link in pictures)
+    assert links == list(report.FIGURES) and "svg" in seen.tags
     assert "url(" not in written.read_text(encoding="utf-8")
 
 
@@ -74,6 +78,7 @@ def test_page_states_the_findings(written: Path) -> None:
         "AU1 inner brow raiser",
         "AU2 outer brow raiser, left",
         "onset 0.005 s (frame 1)",
+        "onset 0.005 s apex 0.025 s offset 0.045 s motion from onset to apex regions that moved",
         "up to 1.8 px, removed",
         "Doubt: the AU head gives AU2 only 0.05",
         "prior from the sensor noise",
@@ -111,7 +116,7 @@ def test_json_agrees_with_the_measurement(written: Path) -> None:
 
 def test_arrows_stand_on_their_regions(make_measurement: MakeMeasurement) -> None:
     # The subject's left is image right: an arrow on the wrong side would tell the wrong story.
-    arrows = report.region_arrows(make_measurement(), _explanation().evidence)
+    arrows = faces.region_arrows(make_measurement(), _explanation().evidence)
     (moving,) = [a for a in arrows if a.active]
     assert moving.x > CANONICAL_SIZE / 2 and moving.y < 70
     assert moving.v < -0.5 and abs(moving.u) < 0.1
@@ -122,7 +127,8 @@ def test_clip_without_motion_gets_a_report_without_an_emotion(
 ) -> None:
     path = write_report(tmp_path / "r", make_measurement(0.0, found=False), NOTHING, clip_info=INFO)
     words = " ".join(_Page(path.read_text(encoding="utf-8")).words.split())
-    assert "none named No motion above the noise floor" in words
+    assert "none named No motion above the noise floor. Action units" in words
+    assert "No emotion is named: there is no motion to explain." in words
     assert "no expression found; compared" in words
     assert "surprise 0" not in words
 
@@ -133,11 +139,12 @@ def test_second_report_replaces_the_first_and_nothing_else(
     target = tmp_path / "mine"
     target.mkdir()
     (target / "notes.txt").write_text("keep", encoding="utf-8")
-    write_report(target, make_measurement(), _explanation(), clip_info=INFO)
+    write_report(target, make_measurement(), _explanation(), clip_info=INFO, figure=True)
+    assert {p.name for p in target.iterdir()} >= set(report.FIGURES)
     path = write_report(target, make_measurement(), NOTHING, clip_info=INFO)
     assert "none named" in path.read_text(encoding="utf-8")
     expected = {report.HTML, report.JSON, report.PICTURE, "notes.txt"}
-    assert {p.name for p in target.iterdir()} == expected
+    assert {p.name for p in target.iterdir()} == expected, "the figure is of the clip before"
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 
@@ -151,3 +158,48 @@ def test_interruption_leaves_nothing_half_written(
     with pytest.raises(KeyboardInterrupt):
         write_report(tmp_path / "r", make_measurement(), _explanation(), clip_info=INFO)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_three_moments_show_their_frames(make_measurement: MakeMeasurement) -> None:
+    """The picture called offset is the offset's, with the forehead above it."""
+    measurement = make_measurement()
+    aligned = measurement.aligned
+    frames = np.arange(12, dtype=np.uint8).repeat(224 * 224 * 3).reshape(12, 224, 224, 3)
+    measurement = replace(
+        measurement, aligned=replace(aligned, frames=frames, above=100 + frames[:, :40])
+    )
+    shown = faces.moment_pictures(measurement)
+    assert list(shown) == ["onset 0.005 s", "apex 0.025 s", "offset 0.045 s"]
+    for (_, picture), frame in zip(shown.items(), (1, 5, 9), strict=True):
+        assert picture.shape == (264, 224, 3)
+        assert (picture[40:] == frame).all() and (picture[:40] == 100 + frame).all()
+    still = faces.moment_pictures(replace(measurement, found=False))
+    assert list(still) == ["first frame 0.005 s", "furthest frame 0.025 s"]
+
+
+def test_long_remarks_are_a_list_and_large_motion_has_no_bars(
+    tmp_path: Path, make_measurement: MakeMeasurement
+) -> None:
+    status = (
+        "described, not judged: regions moved up to 17.9 px, too far for a micro-expression; "
+        "the light changed by up to 48 %, evened out; the clip holds another movement"
+    )
+    large = Explanation(
+        None, {}, {}, _explanation().evidence, rationale="The brow rises, marked.", status=status
+    )
+    path = write_report(tmp_path / "r", make_measurement(), large, clip_info=INFO)
+    html = path.read_text(encoding="utf-8")
+    words = " ".join(_Page(html).words.split())
+    assert re.findall("<li>(.*?)</li>", html) == [
+        "The light changed by up to 48 %, evened out.",
+        "The clip holds another movement.",
+    ]
+    assert words.count("described, not judged") + words.count("Described, not judged") == 1
+    assert "none named Described, not judged: regions moved up to 17.9 px" in words
+    assert "What moved The brow rises, marked." in words and 'class="bars"' not in html
+
+
+def test_one_sided_codes_are_written_as_coders_do() -> None:
+    evidence = (Evidence("left mouth corner", "up", 0.8, 16.0, ("L12", "14")),)
+    html = page.piece("evidence", evidence, 80.0)
+    assert "<td>L12, AU14</td>" in html and "AUL" not in html

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,6 +21,7 @@ from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.motion.flow import flow_estimator, to_grey
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, region_masks
+from deft_llm.stages import STAGES
 from deft_llm.viz import cards, magnify, overlay, page, stage
 from deft_llm.viz.cards import ChatTurn, Sentence
 from deft_llm.viz.report import ClipInfo
@@ -57,6 +61,48 @@ def test_numbers_of_a_region(make_measurement: MakeMeasurement) -> None:
     unplaced = replace(measurement.table_apex, placed=np.zeros(len(REGION_NAMES), bool))
     unsure = replace(measurement, table_apex=unplaced)
     assert "too uncertain" in stage.region_numbers(unsure, "chin")
+
+
+def test_a_region_above_its_noise_that_does_not_count_is_not_below_it(
+    make_measurement: MakeMeasurement,
+) -> None:
+    """Alone in a clip without a movement, z of 16 is no motion; "not above" would be wrong."""
+    measurement = make_measurement()
+    still = np.zeros(len(REGION_NAMES), bool)
+    alone = replace(measurement, table_apex=replace(measurement.table_apex, active=still))
+    line = stage.region_numbers(alone, "left inner brow")
+    assert "not above the noise" not in line and line.endswith("too alone, to be motion")
+
+
+def test_one_sided_codes_are_written_as_coders_do(make_measurement: MakeMeasurement) -> None:
+    measurement = make_measurement()
+    moved = (Evidence("left inner brow", "up", 0.8, 16.0, ("4", "L1")),)
+    explanation = Explanation("surprise", {"surprise": 1.0}, {"L1": 0.9}, moved)
+    line = stage.region_numbers(measurement, "left inner brow", moved)
+    assert line.endswith("fits L1, AU4")
+    assert "<td>L1 AU4</td>" not in stage.region_rows(measurement, moved)
+    table = measurement.table_apex
+    compared = cards.comparison(("a", "b"), (table, table), (explanation, explanation))
+    assert "<td>L1</td>" in compared
+    everything = stage.face_stage(measurement, moved) + stage.region_rows(measurement, moved)
+    assert "AUL" not in everything + compared
+
+
+def test_the_stage_shows_the_forehead(make_measurement: MakeMeasurement) -> None:
+    """Pictures, heat and regions of one size: the rows above the square move nothing."""
+    measurement = make_measurement()
+    above = np.full((12, 48, CANONICAL_SIZE, 3), 90, np.uint8)
+    tall = replace(measurement, aligned=replace(measurement.aligned, above=above))
+    html, square = stage.face_stage(tall, MOVED), stage.face_stage(measurement, MOVED)
+    assert 'viewBox="0 -48 224 272"' in html and "aspect-ratio: 224 / 272" in html
+    assert 'viewBox="0 0 224 224"' in square
+    outlines = re.compile(r'points="[^"]+"')
+    assert outlines.findall(html) == outlines.findall(square)
+    pictures = re.findall(r'src="data:image/\w+;base64,([^"]+)"', html)
+    sizes = [
+        cv2.imdecode(np.frombuffer(base64.b64decode(p), np.uint8), -1).shape[:2] for p in pictures
+    ]
+    assert sizes == [(272, 224)] * 3
 
 
 def test_regions_are_listed_strongest_first(make_measurement: MakeMeasurement) -> None:
@@ -99,7 +145,8 @@ def test_a_long_clip_travels_as_few_frames(make_measurement: MakeMeasurement) ->
         curve=np.zeros(700, np.float32),
     )
     data = json.loads(re.search(r"data-clip='([^']+)'", timeline(long))[1])  # type: ignore[index]
-    assert len(data["shown"]) <= 163 and {1, 5, 9} <= set(data["shown"])
+    # The last frame as well, which the offset may be moved to.
+    assert len(data["shown"]) <= 164 and {1, 5, 9, 699} <= set(data["shown"])
 
 
 def test_texts_of_models_and_files_are_escaped(make_measurement: MakeMeasurement) -> None:
@@ -163,6 +210,26 @@ def test_comparison_says_whether_regions_move_alike(make_measurement: MakeMeasur
         assert f'class="n">{expected}<' in row
 
 
+def test_a_table_of_clips_has_a_line_each_and_cuts_with_a_title() -> None:
+    long = "no face found in clip grey: a face in 0 of the 12 frames looked at, <b>"
+    rows: list[dict[str, Any]] = [
+        {"file": "a.mp4", "probability": 0.8521, "remark": ""},
+        {"file": BAD, "probability": None, "remark": long},
+    ]
+    html = cards.clip_table(("file", "probability", "remark"), rows)
+    assert html.count("<tr>") == 3 and "None" not in html and "<b>" not in html
+    title = re.search(r'title="(no face[^"]*)"', html)
+    assert title is not None and unescape(title[1]) == long
+    assert '<td class="n">0.8521</td>' in html
+
+
+def test_the_stage_of_the_work_is_marked() -> None:
+    html = cards.working("measuring")
+    assert '<span aria-current="step">measuring</span>' in html
+    order = [html.index(f">{stage}<") for stage in STAGES]
+    assert order == sorted(order) and html.count("aria-current") == 1
+
+
 # --------------------------------------------------------------------------- magnification
 
 
@@ -187,6 +254,17 @@ def test_no_motion_stays_no_motion(make_measurement: MakeMeasurement) -> None:
     still, large = frames[:, :, :CANONICAL_SIZE], frames[:, :, CANONICAL_SIZE:]
     assert len(frames) == 9  # onset to offset
     assert np.abs(still.astype(int) - large).mean() < 1
+
+
+def test_a_film_shows_the_forehead_and_has_a_size(make_measurement: MakeMeasurement) -> None:
+    measurement = make_measurement()
+    above = np.full((12, 48, CANONICAL_SIZE, 3), 90, np.uint8)
+    tall = replace(measurement, aligned=replace(measurement.aligned, above=above))
+    frames = magnify.magnified_frames(tall, 4.0)
+    assert frames.shape[1:] == (CANONICAL_SIZE + 48, 2 * CANONICAL_SIZE, 3)
+    html = cards.film_card(frames, b"", 4.0, 0.8)
+    assert '<video width="448" height="272"' in html and "tears" not in html
+    assert "Motion of 144 px tears" in cards.film_card(frames, b"", 8.0, 18.0)
 
 
 @pytest.mark.parametrize("factor", [1.0, 21.0, float("nan")])

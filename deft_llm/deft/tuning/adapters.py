@@ -8,6 +8,7 @@ import warnings
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
@@ -15,6 +16,8 @@ from deft_llm.deft.processing_deft import SPECIAL_TOKENS
 from deft_llm.deft.tuning.model import backbones, module_of
 from deft_llm.deft.tuning.text_model import TextModel
 from deft_llm.errors import UserError
+
+_ADAPTABLE = (nn.Linear, nn.Embedding, Conv1D)
 
 
 def with_adapters(
@@ -32,7 +35,7 @@ def with_adapters(
         freeze_experts: Freeze experts and heads; the adapter folder contains them all the same.
 
     Raises:
-        UserError: If no layer of the language model is one of the targets.
+        UserError: If the targets match no layer of the language model, or one without a matrix.
     """
     _require_targets(model, text)
     with warnings.catch_warnings():
@@ -51,16 +54,24 @@ def with_adapters(
 
 
 def _require_targets(model: DeftForConditionalGeneration, text: TextModel) -> None:
-    pattern = text.lora_pattern()
-    layers = [name for name, m in model.named_modules() if isinstance(m, nn.Linear)]
-    inside = [name for name in layers if name.startswith("language_model.")]
-    if not any(re.fullmatch(pattern, name) for name, _ in model.named_modules()):
-        short = sorted({name.rpartition(".")[2] for name in inside})
-        example = inside[0].removeprefix("language_model.")
-        raise UserError(
-            f"text_model.lora_targets {text.lora_targets!r}: no layer of the language model; its "
-            f"layers are {', '.join(short)}, with whole names such as {example}"
-        )
+    """Check that the targets are layers that can have adapters, and that there are some."""
+    pattern = re.compile(text.lora_pattern())
+    inside = {
+        name.removeprefix("language_model."): isinstance(module, _ADAPTABLE)
+        for name, module in model.named_modules()
+        if name.startswith("language_model.")
+    }
+    found = [name for name in inside if pattern.fullmatch(f"language_model.{name}")]
+    wrong = next((name for name in found if not inside[name]), None)
+    if found and wrong is None:
+        return
+    layers = [name for name, adaptable in inside.items() if adaptable]
+    short = sorted({name.rpartition(".")[2] for name in layers})
+    problem = "no layer of the language model" if wrong is None else f"{wrong} is no linear layer"
+    raise UserError(
+        f"text_model.lora_targets {text.lora_targets!r}: {problem}; its layers are "
+        f"{', '.join(short)}, with whole names such as {layers[-1]}"
+    )
 
 
 def lora_config(text: TextModel, tokenizer: PreTrainedTokenizerBase | None) -> LoraConfig:

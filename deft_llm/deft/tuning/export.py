@@ -18,6 +18,7 @@ from peft import PeftModel
 from transformers import set_seed
 
 from deft_llm.config import validate_settings
+from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.model import build_model
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.deft.tuning.stages import STAGES
@@ -25,19 +26,23 @@ from deft_llm.deft.tuning.usage import usage
 from deft_llm.errors import UserError
 from deft_llm.files import replacing_folder
 from deft_llm.training.recipes import located
+from deft_llm.training.run_folder import BEST, FINAL, SCORE
 
 logger = logging.getLogger(__name__)
 _PARTS = ("processor_config.json", "tokenizer.json")
 
 
-def export(run: Path, out: Path, merge: bool = False, figures: Path | None = None) -> Path:
-    """Write the model of a finished run.
+def export(
+    run: Path, out: Path, merge: bool = False, figures: Path | None = None, best: bool = False
+) -> Path:
+    """Write the model of a finished run; the run's data are not needed.
 
     Args:
         run: Folder that ``train.py`` wrote.
         out: New folder.
         merge: Merge adapters into the language model's weights.
         figures: Output of ``eval/run.py --json`` for this model, for the card.
+        best: Take the model of the lowest validation loss, not the last one.
 
     Returns:
         ``out``.
@@ -45,18 +50,18 @@ def export(run: Path, out: Path, merge: bool = False, figures: Path | None = Non
     Raises:
         UserError: If the run is not finished or incomplete, or ``out`` exists.
     """
-    recipe, final = _finished(run)
+    recipe, final = _finished(run, BEST if best else FINAL)
     if out.exists():
         raise UserError(f"{out}: exists already; give a new folder")
     adapters = (final / "adapter_config.json").is_file()
     # Read before writing anything, so that a bad file fails early.
     rows = _read_figures(figures)
     with replacing_folder(out) as partial:
-        shutil.copytree(final, partial, dirs_exist_ok=True)
+        shutil.copytree(final, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(SCORE))
         if adapters and merge:
             for name in ("adapter_config.json", "adapter_model.safetensors"):
                 (partial / name).unlink()
-            _merged(recipe, final).save_pretrained(partial)
+            _merged(recipe, run, final).save_pretrained(partial)
         elif merge:
             logger.info("%s: trained whole, there is nothing to merge", run)
         text = card(recipe, run, rows, adapters and not merge)
@@ -64,9 +69,9 @@ def export(run: Path, out: Path, merge: bool = False, figures: Path | None = Non
     return out
 
 
-def _finished(run: Path) -> tuple[DeftRecipe, Path]:
-    """Recipe and ``final`` folder of a run."""
-    path, final = run / "recipe.json", run / "final"
+def _finished(run: Path, which: str) -> tuple[DeftRecipe, Path]:
+    """Recipe of a run, and its folder of a trained model: ``final`` or ``best``."""
+    path, final = run / "recipe.json", run / which
     if not path.is_file():
         raise UserError(
             f"{run}: no recipe.json; expected the folder of a run of train.py, task deft"
@@ -77,6 +82,8 @@ def _finished(run: Path) -> tuple[DeftRecipe, Path]:
     # Its relative paths start where training was started, most likely a folder around the run.
     for around in run.resolve().parents:
         recipe = located(recipe, around)
+    if which == BEST and not final.is_dir():
+        raise UserError(f"{final}: no such folder; the recipe has no validation, leave out --best")
     weights = ("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
     if not any((final / name).is_file() for name in weights):
         raise UserError(f"{final}: no weights; the run is not finished, call train.py again")
@@ -86,15 +93,28 @@ def _finished(run: Path) -> tuple[DeftRecipe, Path]:
     return recipe, final
 
 
-def _merged(recipe: DeftRecipe, final: Path) -> Any:
+def _merged(recipe: DeftRecipe, run: Path, final: Path) -> Any:
     """The complete model, with adapters merged into the language model's weights."""
-    # Merged into quantized weights, the adapters would be rounded to their few levels.
-    text = recipe.text_model.model_copy(update={"quantize": None})
+    name = recipe.text_model.name_or_path
+    changes = {
+        # Merged into quantized weights, the adapters would be rounded to their few levels.
+        "quantize": None,
+        "name_or_path": str(_found(Path(name), run)) if name else None,
+    }
+    text = recipe.text_model.model_copy(update=changes)
+    begun = recipe.checkpoint and _found(recipe.checkpoint, run)
+    wanted = {"text_model": text, "checkpoint": begun, "templates": None}
     # As in training: a model built from a configuration gets the same initial weights again.
     set_seed(recipe.seed)
-    own = [folder for _, folder in recipe.simulated()]
-    base, _ = build_model(recipe.model_copy(update={"text_model": text}), *own, *recipe.folders)
+    tokenizer = DeftProcessor.from_pretrained(final).tokenizer
+    base, _ = build_model(recipe.model_copy(update=wanted), tokenizer=tokenizer)
     return PeftModel.from_pretrained(base, final).merge_and_unload()
+
+
+def _found(path: Path, run: Path) -> Path:
+    """What a recipe names relative to where it was trained: from here, or from above the run."""
+    places = [Path(), *run.resolve().parents]
+    return next((place / path for place in places if (place / path).exists()), path)
 
 
 def _read_figures(path: Path | None) -> list[dict[str, Any]]:
@@ -125,7 +145,9 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
     }
     if base:
         front["base_model"] = base
-    used = recipe.model_dump(mode="json", exclude={"output", "held_out", "templates"})
+    used = recipe.model_dump(
+        mode="json", exclude={"output", "held_out", "templates", "push_to_hub"}
+    )
     used["text_model"]["name_or_path"] = base
     used["checkpoint"] = begun
     used["folders"] = [folder.name for folder in recipe.folders]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,14 @@ def start_config(recipe: DeftRecipe) -> DeftConfig:
 
 
 def build_model(
-    recipe: DeftRecipe, *folders: Path
+    recipe: DeftRecipe, *folders: Path, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> tuple[DeftForConditionalGeneration, DeftProcessor]:
     """Build model and processor from a recipe, before any training.
 
     Args:
         recipe: The recipe.
         *folders: Data folders; their text trains the tokenizer of a language model built here.
+        tokenizer: The one that was saved with the trained model; None loads or trains it.
 
     Raises:
         UserError: If the checkpoint, the language model or a backbone cannot be loaded.
@@ -68,7 +70,7 @@ def build_model(
     config = start_config(recipe)
     text = recipe.text_model
     if text.name_or_path:
-        tokenizer = _published(AutoTokenizer.from_pretrained, text.name_or_path)
+        tokenizer = tokenizer or _published(AutoTokenizer.from_pretrained, text.name_or_path)
         if not tokenizer.chat_template:
             raise UserError(
                 f"text_model.name_or_path {text.name_or_path!r}: its tokenizer has no chat "
@@ -87,7 +89,8 @@ def build_model(
         model.generation_config.eos_token_id = _ends(model, tokenizer)
         model.generation_config.pad_token_id = tokenizer.pad_token_id
     else:
-        tokenizer = wrap(train_sentencepiece(_texts(folders), text.vocab_size), PIECES)
+        if tokenizer is None:
+            tokenizer = wrap(train_sentencepiece(_texts(folders), text.vocab_size), PIECES)
         add_expert_tokens(tokenizer, config)
         # After adding the expert tokens, because the vocabulary size counts them.
         config.text_config = AutoConfig.for_model(
@@ -169,6 +172,21 @@ def _texts(folders: Sequence[Path]) -> Iterator[str]:
 def backbones(model: torch.nn.Module) -> Iterator[ExpertBackbone]:
     """The configured backbones among the model's modules."""
     return (module for module in model.modules() if isinstance(module, ExpertBackbone))
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode for the length of the block, without dropout."""
+    training = model.training
+    model.eval()
+    for module in model.modules():
+        # In evaluation mode on a CPU, bitsandbytes repacks 4-bit weights with coarser scales.
+        if type(module).__name__ == "Linear4bit":
+            module.training = True
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def train_only(model: DeftForConditionalGeneration, modules: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from deft_llm.deft.configuration_deft import IGNORE_INDEX
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import DeftFeatureExtractor, DeftProcessor
 from deft_llm.deft.tuning.datasets import Collator
+from deft_llm.deft.tuning.model import evaluating
 from deft_llm.deft.tuning.recipe import Stage
 from deft_llm.deft.tuning.text_model import TextModel
 from deft_llm.errors import UserError
@@ -112,13 +113,9 @@ def require_separate(model: DeftForConditionalGeneration) -> None:
     text: Any = model.language_model
     ids = torch.arange(1, 1 + sum(_PROBE), device=model.device)[None]
     positions = torch.cat([torch.arange(n) for n in _PROBE]).to(model.device)[None]
-    training = text.training
-    text.eval()
-    found = text(input_ids=ids, position_ids=positions, use_cache=False).logits[0].float()
-    alone = [
-        text(input_ids=part, use_cache=False).logits[0].float() for part in ids.split(_PROBE, 1)
-    ]
-    text.train(training)
+    with evaluating(text):
+        found = text(input_ids=ids, position_ids=positions, use_cache=False).logits[0].float()
+        alone = [text(input_ids=x, use_cache=False).logits[0].float() for x in ids.split(_PROBE, 1)]
     expected = torch.cat(alone)
     if (found - expected).abs().max() > _TOLERANCE * expected.abs().max():
         raise UserError(

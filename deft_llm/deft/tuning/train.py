@@ -26,6 +26,7 @@ from deft_llm.deft.tuning.datasets import (
     InstructionDataset,
     require_sizes,
 )
+from deft_llm.deft.tuning.hub import publish, require_repository
 from deft_llm.deft.tuning.model import MODULES, build_model, start_config, train_only
 from deft_llm.deft.tuning.packing import make_collator, require_separate
 from deft_llm.deft.tuning.recipe import DeftRecipe, require_machine
@@ -33,7 +34,13 @@ from deft_llm.deft.tuning.result import finish, finished_for_now, save_whole
 from deft_llm.deft.tuning.stages import STAGES, run_stage
 from deft_llm.deft.tuning.validation import Source, held_out_clips
 from deft_llm.files import replacing_folder
-from deft_llm.training.machine import is_shared, process_state, use_all_cores, whole
+from deft_llm.training.machine import (
+    is_first_process,
+    is_shared,
+    process_state,
+    use_all_cores,
+    whole,
+)
 from deft_llm.training.recipes import read_recipe
 from deft_llm.training.run_folder import FINAL, claimed_folder
 from deft_llm.unimer.answer_writer import Templates
@@ -59,8 +66,12 @@ def train(values: dict[str, Any], where: str) -> None:
     recipe = read_recipe(DeftRecipe, values, where)
     require_machine(recipe, where)
     config = start_config(recipe)  # checked here to fail before hours of rendering
+    if recipe.push_to_hub and is_first_process():
+        require_repository(recipe.push_to_hub)
     with claimed_folder(recipe.output, recipe):
         _train(recipe, config)
+        if recipe.push_to_hub and is_first_process():
+            publish(recipe.output, recipe.push_to_hub)
 
 
 def _train(recipe: DeftRecipe, config: DeftConfig) -> None:
@@ -152,6 +163,7 @@ def data_folders(recipe: DeftRecipe) -> list[Path]:
     simulated = recipe.simulated()
     for data, folder in simulated:
         if not (folder / "clips.jsonl").is_file():
+            logger.info("simulating %d clips: %s", data.clips, folder)
             build_simulated(data, folder, Templates(recipe.templates))
     return [*(folder for _, folder in simulated), *recipe.folders]
 

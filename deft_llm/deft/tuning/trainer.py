@@ -17,7 +17,7 @@ from transformers import Trainer
 
 from deft_llm.deft.tuning.callbacks import OrderOfEpoch
 from deft_llm.deft.tuning.datasets import LengthGroupedBatches
-from deft_llm.deft.tuning.model import module_of
+from deft_llm.deft.tuning.model import evaluating, module_of
 from deft_llm.deft.tuning.validation import LOSS, Part, Scores, batches
 from deft_llm.errors import UserError
 from deft_llm.training.checkpoints import saving, seal
@@ -81,7 +81,8 @@ class DeftTrainer(Trainer):
             model = model or self.model
             decayed = set(self.get_decay_parameter_names(model))
             whole = model.get_base_model() if isinstance(model, PeftModel) else model
-            # Muon is meant for hidden layers: output layers stay with AdamW.
+            # Muon is meant for hidden layers: output layers stay with AdamW. So do the experts'
+            # convolutions, unlike in training/loop.py: the embedded checkpoint was trained so.
             readers = (whole.get_output_embeddings(), *whole.heads.modules())
             matrices = matrices_of(whole, readers) if self.muon else set()
             groups: dict[tuple[bool, float, float], list[Tensor]] = defaultdict(list)
@@ -124,13 +125,10 @@ class DeftTrainer(Trainer):
         state = PartialState()
         scores = Scores(len(model.config.emotions), state.device)
         size, rank, world = self.args.train_batch_size, state.process_index, state.num_processes
-        training = model.training
-        model.eval()
-        for batch, weight in batches(part, self.data_collator, size, rank, world):
-            inputs = self._prepare_inputs(batch)
-            with self.compute_loss_context_manager():
+        with evaluating(model), self.compute_loss_context_manager():
+            for batch, weight in batches(part, self.data_collator, size, rank, world):
+                inputs = self._prepare_inputs(batch)
                 scores.add(model(**inputs), inputs, weight)
-        model.train(training)
         if world > 1:
             torch.distributed.all_reduce(scores.sums)
         return scores.result()

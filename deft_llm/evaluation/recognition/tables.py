@@ -12,7 +12,7 @@ from deft_llm.clip import Prediction
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.results import CLASSES, Result
-from deft_llm.evaluation.tables import markdown, write_table
+from deft_llm.evaluation.tables import latex, markdown, write_table
 from deft_llm.files import write_bytes, write_text
 from deft_llm.metrics.classification import accuracy, uar, weighted_f1
 from deft_llm.metrics.subjects import (
@@ -24,6 +24,16 @@ from deft_llm.metrics.subjects import (
     subject_mean,
 )
 from deft_llm.viz.confusion import confusion_plot
+
+# Columns of the table for a paper, and their headings there.
+_PAPER = {
+    "model": "Model",
+    "UF1": "UF1",
+    "95 % interval": "95 % CI",
+    "UAR": "UAR",
+    "gain over baseline": "Gain",
+    "McNemar p": "p",
+}
 
 
 class PublishedScore(Settings):
@@ -112,6 +122,30 @@ def _mcnemar(result: Result, baseline: Result) -> str:
     return f"{p:.3f}"
 
 
+def paper_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """``table_rows`` as LaTeX that fits one column: the scores, and how each was selected below.
+
+    Scores on each of several datasets follow in a table of their own.
+    """
+    selections = list(dict.fromkeys(str(row["selection"]) for row in rows))
+    marks = [chr(97 + selections.index(str(row["selection"]))) for row in rows]
+    # The gain's interval and the other scores are in table.md and table.csv.
+    short = [
+        {
+            **row,
+            "95 % interval": str(row["95 % interval"]).replace(" to ", "–"),
+            "gain over baseline": str(row["gain over baseline"]).partition(" ")[0],
+        }
+        for row in rows
+    ]
+    text = latex(short, _PAPER, marks, selections)
+    datasets = [name for name in rows[0] if name.startswith("UF1 ")]
+    if len(datasets) > 1:
+        heads = {"model": "UF1 by corpus"} | {name: name.removeprefix("UF1 ") for name in datasets}
+        text += "\\smallskip\n" + latex(short, heads)
+    return text
+
+
 def write_tables(
     folder: Path,
     results: Mapping[str, Result],
@@ -131,8 +165,8 @@ def write_tables(
     if few:
         text += "\n" + markdown([_few_cells(r) for r in few.values()])
     write_text(folder / "table.md", text)
-    for ending in ("tex", "csv"):
-        write_table(folder / f"table.{ending}", rows)
+    write_table(folder / "table.csv", rows)
+    write_text(folder / "table.tex", paper_table(rows))
     write_text(folder / "leaderboard.md", leaderboard(results, published))
     for result in results.values():
         # The first seed as an example; without the last column, predictions of no class.

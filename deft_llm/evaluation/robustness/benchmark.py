@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 from tqdm import tqdm
 
@@ -18,6 +20,7 @@ from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.robustness.agreement import contradictions
+from deft_llm.evaluation.robustness.files import files, one_sided_clip, right
 from deft_llm.evaluation.robustness.light import LIGHTS, lit, still_specs
 from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.figures import Figure
@@ -45,18 +48,32 @@ class StillFaces(Settings):
     head: str = "own"
 
 
+class OneSidedClip(Settings):
+    """The clip that is written in every form.
+
+    Attributes:
+        identity: Of its face.
+        seed: Of the clip.
+    """
+
+    identity: int
+    seed: int
+
+
 class RobustnessBenchmark(Benchmark):
     """A file of ``eval/benchmarks`` with ``benchmark: robustness``.
 
     Attributes:
         checkpoint: Folder of the model; "embedded" is the one that comes along.
         light: Still faces under changing light.
+        files: A clip in many containers, orientations and depths.
         explanations: Simulated clips whose explanations are checked, one set for each head.
         workers: Number of processes.
     """
 
     checkpoint: str = EMBEDDED
     light: StillFaces
+    files: OneSidedClip
     explanations: list[SimulatedData]
     workers: int = Field(default=2, ge=1)
     output: Path = Path("runs/benchmarks/robustness")
@@ -65,6 +82,7 @@ class RobustnessBenchmark(Benchmark):
         """See the base."""
         return [
             *("light_false_alarms", "light_told", "steady_false_alarms"),
+            *("frames_right", "sides_right"),
             *("contradictions", "explanations"),
         ]
 
@@ -78,6 +96,9 @@ class RobustnessBenchmark(Benchmark):
             "light_told": sum(row["told"] for row in lines.values()) / clips,
             "steady_false_alarms": light["steady"]["named"] / light["steady"]["clips"],
         }
+        written = _files(self.files)
+        values["frames_right"] = float(np.mean([row["frames"] for row in written]))
+        values["sides_right"] = float(np.mean([row["sides"] for row in written]))
         checked, found = 0, Counter[str]()
         for data in self.explanations:
             if not head_at_hand(data.head):
@@ -87,6 +108,7 @@ class RobustnessBenchmark(Benchmark):
                 found.update(wrong)
         values |= {"contradictions": float(found.total()), "explanations": float(checked)}
         tables = [markdown([{"light": kind, **row} for kind, row in light.items()])]
+        tables.append(markdown(_by_kind(written)))
         if found:
             tables.append(markdown([{"contradiction": w, "times": n} for w, n in found.items()]))
         return self.with_bars(values), "\n".join(tables)
@@ -110,8 +132,28 @@ class RobustnessBenchmark(Benchmark):
         )
 
 
+def _files(clip: OneSidedClip) -> list[dict[str, Any]]:
+    frames = one_sided_clip(clip.seed, clip.identity)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="deft-") as folder:
+        for kind, name, path in _progress(files(Path(folder), frames), "files", 0):
+            whole, side = right(path, frames)
+            rows.append({"kind": kind, "file": name, "frames": whole, "sides": side})
+    return rows
+
+
+def _by_kind(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    table = []
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        own = [row for row in rows if row["kind"] == kind]
+        wrong = [row["file"] for row in own if not (row["frames"] and row["sides"])]
+        counted = {name: sum(row[name] for row in own) for name in ("frames", "sides")}
+        table.append({"files": kind, "of": len(own), **counted, "wrong": ", ".join(wrong)})
+    return table
+
+
 def _progress(items: Iterable[Any], name: str, total: int) -> Iterator[Any]:
-    yield from tqdm(items, desc=name, total=total, unit="clip", disable=None)
+    yield from tqdm(items, desc=name, total=total or None, unit="clip", disable=None)
 
 
 @lru_cache(maxsize=1)

@@ -88,6 +88,8 @@
     mark.style.left = `${100 * data.places[frame]}%`;
     mark.setAttribute("aria-valuenow", frame);
     mark.setAttribute("aria-valuetext", `frame ${frame}, ${time} s`);
+    mark.classList.toggle("at-start", data.places[frame] < 0.1);
+    mark.classList.toggle("at-end", data.places[frame] > 0.9);
     shot.querySelector("figcaption span").textContent = `${time} s (${frame})`;
     show(line, shot, frame);
     const band = line.querySelector(".band");

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from safetensors import safe_open
 
 from deft_llm import resources
 from deft_llm.config import read_yaml, validate_settings
-from deft_llm.deft.tuning.cost import estimate_cost
+from deft_llm.deft.tuning.cost import estimate_cost, skeleton, stage_cost
 from deft_llm.deft.tuning.flow_instruction import DeftFlowRecipe
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError
@@ -86,32 +87,52 @@ def test_the_dry_run_of_a_checkpoint_counts_what_it_holds(tiny_checkpoint: Path)
     assert f"parameters       experts {size / 1e3:.2f} k" in text
 
 
-def test_the_estimate_of_a_7b_model_fits_the_gpus_that_its_recipes_name(tmp_path: Path) -> None:
-    """Qwen2.5-7B's published sizes, in the file form of the hub; 7.6 billion parameters."""
-    pytest.importorskip("bitsandbytes")  # the 4-bit recipe is refused without it
-    sizes = {
-        "model_type": "qwen2",
-        "hidden_size": 3584,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-        "intermediate_size": 18944,
-        "vocab_size": 152064,
-        "tie_word_embeddings": False,
-    }
-    (tmp_path / "config.json").write_text(json.dumps(sizes))
+@pytest.fixture
+def unconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU, no network, no cache of the hub, and none of the packages for large models."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket was asked for")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nowhere")
+    monkeypatch.setattr("deft_llm.deft.tuning.recipe.find_spec", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def test_the_estimate_of_a_7b_model_fits_the_gpus_that_its_recipes_name(unconnected: None) -> None:
+    """Qwen2.5-7B's published sizes come with the recipes; 7.6 billion parameters."""
     need = {}
     for name in ("lora", "qlora"):
         values = read_yaml(CONFIGS / "deft" / f"qwen2.5-7b-{name}.yaml")
         values.pop("task")
-        values["text_model"]["name_or_path"] = str(tmp_path)
-        text = "\n".join(estimate_cost({**values, "device": "any"}, name))
-        assert "language_model 7.62 B" in text
+        text = "\n".join(estimate_cost(values, name))
+        assert "language_model 7.62 B; 7.66 B in all" in text
+        assert "3000 steps of 16 conversations, 15.07 M tokens; trains 84.99 M (1.1%)" in text
+        assert ("ZeRO-3" in text) is (name == "lora")  # packed weights are not split
+        assert "at the 150 TFLOP/s assumed of an A100" in text
+        assert "not here         made for a CUDA GPU" in text
+        assert ("needs the package bitsandbytes" in text) is (name == "qlora")
         assert "language_model 40.4" in text  # adapters of rank 16 on all linear layers
         need[name] = float(text.rpartition("about ")[2].split()[0])
     assert need["qlora"] < 0.7 * need["lora"]
     assert need["qlora"] < 24
     assert need["lora"] < 40
+
+
+def test_zero_spreads_what_its_stage_spreads(unconnected: None) -> None:
+    values = read_yaml(CONFIGS / "deft" / "qwen2.5-7b-lora.yaml")
+    values.pop("task")
+    recipe = validate_settings(DeftRecipe, {**values, "text_model": {
+        "name_or_path": "Qwen/Qwen2.5-7B-Instruct", "dtype": "bfloat16"}}, "whole")  # fmt: skip
+    cost = stage_cost(recipe, "instruct", skeleton(recipe))
+    assert cost.trained["language_model"] == 7_615_616_512  # as the hub says
+    # Weights, gradient and two moments in bfloat16: four times 2 bytes.
+    assert cost.states == pytest.approx(3 * 2 * 7_615_616_512, rel=0.05)
+    # Six operations a weight and token, two more where activations are computed again.
+    tokens = 3000 * 16 * (58 + 256)
+    matrices = 7_615_616_512 - 152_064 * 3584  # the table of embeddings is looked up
+    assert cost.operations == pytest.approx(8 * matrices * tokens, rel=0.05)
 
 
 def test_a_task_without_an_estimate_is_named(tmp_path: Path) -> None:
