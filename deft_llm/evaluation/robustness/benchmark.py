@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -25,8 +26,11 @@ from deft_llm.evaluation.robustness.light import LIGHTS, lit, still_specs
 from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.figures import Figure
 from deft_llm.resources import EMBEDDED
+from deft_llm.simulator.head import load_head
+from deft_llm.simulator.ict_head.files import head_file
 from deft_llm.simulator.scene.clips import SimulatedClip, render_many
 
+logger = logging.getLogger(__name__)
 _CRF = 18
 
 
@@ -96,9 +100,12 @@ class RobustnessBenchmark(Benchmark):
             "light_told": sum(row["told"] for row in lines.values()) / clips,
             "steady_false_alarms": light["steady"]["named"] / light["steady"]["clips"],
         }
+        # Told as it is found: each part takes a quarter of an hour, and a later one may be stopped.
+        logger.info("light: %s", values)
         written = _files(self.files)
         values["frames_right"] = float(np.mean([row["frames"] for row in written]))
         values["sides_right"] = float(np.mean([row["sides"] for row in written]))
+        logger.info("files: %s", _by_kind(written))
         checked, found = 0, Counter[str]()
         for data in self.explanations:
             if not head_at_hand(data.head):
@@ -106,6 +113,7 @@ class RobustnessBenchmark(Benchmark):
             for wrong in self._explained(data):
                 checked += 1
                 found.update(wrong)
+            logger.info("%s: %d explanations, contradictions: %s", data.head, checked, dict(found))
         values |= {"contradictions": float(found.total()), "explanations": float(checked)}
         tables = [markdown([{"light": kind, **row} for kind, row in light.items()])]
         tables.append(markdown(_by_kind(written)))
@@ -127,9 +135,9 @@ class RobustnessBenchmark(Benchmark):
 
     def _explained(self, data: SimulatedData) -> Iterator[list[str]]:
         then = partial(_checked, checkpoint=self.checkpoint)
-        yield from _progress(
-            render_many(specs(data), then, self.workers), f"explain {data.head}", data.clips
-        )
+        head = load_head(data.head, head_file(data.head, data.head_path))
+        found = render_many(specs(data), then, self.workers, head)
+        yield from _progress(found, f"explain {data.head}", data.clips)
 
 
 def _files(clip: OneSidedClip) -> list[dict[str, Any]]:
