@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,10 +17,10 @@ from typing import Any, Literal, Protocol, overload, runtime_checkable
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from deft_llm.errors import UserError
+from deft_llm.training.batches import batches
 from deft_llm.training.machine import takes_bfloat16
 from deft_llm.training.muon import MuonAdamW, matrices_of
 from deft_llm.training.pace import Pace
@@ -69,21 +68,6 @@ class HasGoal(Protocol):
     """A task that names the score by which ``best`` is chosen."""
 
     goal: Goal
-
-
-class _Batches(Dataset[dict[str, Tensor]]):
-    """The batches of one process, from a given step onwards."""
-
-    def __init__(self, task: Task, schedule: Schedule, start: int, rank: int, world: int) -> None:
-        self.task, self.rank, self.world = task, rank, world
-        self.first, self.count = start * schedule.accumulate, schedule.accumulate * schedule.steps
-
-    def __len__(self) -> int:
-        return self.count - self.first
-
-    def __getitem__(self, i: int) -> dict[str, Tensor]:
-        # Processes take turns in one sequence of batches, so each batch is used once.
-        return self.task.batch((self.first + i) * self.world + self.rank)
 
 
 @overload
@@ -142,7 +126,7 @@ def _loop(
 ) -> None:
     """Take the steps from ``start`` on; without ``stop``, requests to stop are not deferred."""
     model, steps = task.model, schedule.steps
-    batches = _batches(task, schedule, start, accelerator)
+    drawn = batches(task.batch, schedule, start, accelerator)
     shown = tqdm(
         range(start, steps),
         initial=start,
@@ -155,7 +139,7 @@ def _loop(
     for step in shown:
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step, steps)
-        losses = _step(accelerator, task, optimizer, batches, schedule)
+        losses = _step(accelerator, task, optimizer, drawn, schedule)
         done = step + 1
         if not shown.disable:
             pace.step(done)
@@ -188,35 +172,6 @@ def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     matrices = [p for p in model.parameters() if id(p) in chosen]
     others = [p for p in model.parameters() if id(p) not in chosen]
     return MuonAdamW([{"params": matrices, **rates}], [{"params": others, **rates}])
-
-
-def _batches(
-    task: Task, schedule: Schedule, start: int, accelerator: Accelerator
-) -> Iterator[dict[str, Tensor]]:
-    """This process's batches, from a given step onwards."""
-    data = _Batches(task, schedule, start, accelerator.process_index, accelerator.num_processes)
-    return iter(
-        DataLoader(
-            data,
-            batch_size=None,
-            num_workers=schedule.loaders,
-            worker_init_fn=_outlast_the_step,
-            # A separate generator: DataLoader draws a seed when iteration starts, which would
-            # advance the global random state that was just restored.
-            generator=torch.Generator(),
-        )
-    )
-
-
-def _outlast_the_step(worker: int) -> None:
-    """Let a loader outlast the signal that stops the run: the step in hand still needs batches."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def once(number: int, frame: Any) -> None:
-        # The second SIGTERM comes from DataLoader itself, when it is done.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    signal.signal(signal.SIGTERM, once)
 
 
 def _step(

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,11 @@ def claimed_folder(output: Path, recipe: Settings) -> Iterator[None]:
         yield
         return
     note = output / "recipe.json"
-    with locked(output):
-        logger.info("training in %s", output)
+    # A finished run is only looked at: its folder may be read-only by now.
+    finished = (output / FINAL).is_dir()
+    with nullcontext() if finished else locked(output):
+        if not finished:
+            logger.info("training in %s", output)
         if not _begun(output) and (changes := changed_settings(note, recipe, _FREE)):
             logger.info("%s: starts again, nothing was trained yet (%s)", output, changes)
             record(note, recipe, _FREE)

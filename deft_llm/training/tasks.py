@@ -21,7 +21,7 @@ TASKS: dict[str, str] = {
 }
 """Name -> "module:function(values, where)", imported on use."""
 
-COSTS: dict[str, str] = {"deft": "deft_llm.deft.tuning.cost:estimate_cost"}
+COSTS: dict[str, str] = {"deft": "deft_llm.deft.tuning.dry_run:estimate_cost"}
 """Name -> "module:function(values, where) -> lines": the estimated cost of a run."""
 
 

@@ -11,7 +11,7 @@ as well. Time is arithmetic over a speed that is assumed, and said.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,19 +28,12 @@ from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import SPECIAL_TOKENS
 from deft_llm.deft.tuning.adapters import with_adapters
 from deft_llm.deft.tuning.model import MODULES, module_of, start_config, train_only
-from deft_llm.deft.tuning.recipe import DeftRecipe, Stage, missing
-from deft_llm.deft.tuning.stages import STAGES
+from deft_llm.deft.tuning.recipe import DeftRecipe, Stage
 from deft_llm.errors import UserError
-from deft_llm.training.pace import duration
-from deft_llm.training.recipes import read_recipe
 
 WORDS = 256  # tokens of a conversation besides its clip; the simulated ones have fewer
-GIB = 2**30
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 _QUANTIZED = {4: 0.53, 8: 1.01}  # bytes per weight, including the block scales
-_GPUS = (2, 4, 8)
-# FLOP/s that training sustains: half of an A100's peak in bfloat16; two CPU cores on small layers.
-_A100, _TWO_CORES = 150e12, 0.03e12
 
 
 @dataclass(frozen=True)
@@ -60,72 +53,6 @@ class StageCost:
     states: float
     activations: float
     operations: float
-
-
-def estimate_cost(values: dict[str, Any], where: str) -> list[str]:
-    """The lines that ``train.py --dry-run`` prints; needs no GPU and no weights.
-
-    Args:
-        values: The recipe as read from YAML.
-        where: Its file, for messages.
-
-    Raises:
-        UserError: If the recipe is wrong, or the sizes of its language model are not known.
-    """
-    recipe = read_recipe(DeftRecipe, values, where)
-    model = skeleton(recipe)
-    counts = model.config.token_counts()
-    sizes = {name: _size(getattr(model, name)) for name in MODULES}
-    lines = [
-        f"tokens per clip  {_clip_tokens(model)} ("
-        + ", ".join(f"{name} {count}" for name, count in counts.items())
-        + f", tags {2 * len(EXPERTS)}); conversations are reckoned with {WORDS} more",
-        "parameters       "
-        + ", ".join(f"{name} {_number(size)}" for name, size in sizes.items())
-        + f"; {_number(sum(sizes.values()))} in all",
-    ]
-    for name in STAGES:
-        if getattr(recipe, name).steps:
-            lines += _stage_lines(recipe, name, model, sum(sizes.values()))
-        else:
-            lines.append(f"{name:<17}left out")
-    lines += [f"not here         {what}" for what in missing(recipe)]
-    return lines
-
-
-def _stage_lines(
-    recipe: DeftRecipe, name: str, model: DeftForConditionalGeneration, total: int
-) -> Iterator[str]:
-    stage: Stage = getattr(recipe, name)
-    cost = stage_cost(recipe, name, model)
-    count = sum(cost.trained.values())
-    modules = ", ".join(f"{module} {_number(n)}" for module, n in cost.trained.items() if n)
-    batch, rows = stage.batch_size * stage.accumulate, "clips"
-    if name != "experts":
-        tokens = stage.steps * batch * (_clip_tokens(model) + WORDS)
-        rows = f"conversations, {_number(tokens)} tokens"
-    yield (
-        f"{name:<17}{stage.steps} steps of {batch} {rows}; trains {_number(count)} "
-        f"({count / total:.1%}): {modules}"
-    )
-    room = cost.weights + cost.states + cost.activations
-    yield (
-        f"{'':<17}about {room / GIB:.2f} GiB a process: weights {cost.weights / GIB:.2f}, "
-        f"gradients and AdamW {cost.states / GIB:.2f}, activations {cost.activations / GIB:.2f}"
-    )
-    if recipe.text_model.name_or_path:
-        two = [cost.weights + cost.states / n + cost.activations for n in _GPUS]
-        three = [(cost.weights + cost.states) / n + cost.activations for n in _GPUS]
-        shown = f"ZeRO-2 {', '.join(f'{x / GIB:.2f}' for x in two)} GiB"
-        if not recipe.text_model.quantize:  # packed weights are not split
-            shown += f"; ZeRO-3 {', '.join(f'{x / GIB:.2f}' for x in three)} GiB"
-        yield f"{'':<17}each of {', '.join(map(str, _GPUS))} GPUs: {shown}"
-    gpu = recipe.device == "cuda" or recipe.text_model.name_or_path is not None
-    speed, machine = (_A100, "an A100") if gpu else (_TWO_CORES, "two CPU cores")
-    yield (
-        f"{'':<17}{cost.operations:.1e} operations: at least {duration(cost.operations / speed)} "
-        f"at the {speed / 1e12:g} TFLOP/s assumed of {machine}"
-    )
 
 
 def skeleton(recipe: DeftRecipe) -> DeftForConditionalGeneration:
@@ -204,7 +131,7 @@ def _trained(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneration)
     kept = ("experts", "heads") if name == "instruct" and stage.freeze_experts else ()
     modules = {"experts": ("experts", "heads"), "projectors": ("projectors",), "instruct": MODULES}
     train_only(model, (module for module in modules[name] if module not in kept))
-    return {module: _size(getattr(model, module), trained_only=True) for module in MODULES}
+    return {module: size_of(getattr(model, module), trained_only=True) for module in MODULES}
 
 
 def _operations(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneration) -> float:
@@ -218,9 +145,9 @@ def _operations(recipe: DeftRecipe, name: str, model: DeftForConditionalGenerati
         return experts
     text: Any = model.config.text_config
     embedded = 0 if text.tie_word_embeddings else text.vocab_size * text.hidden_size
-    length = _clip_tokens(model) + WORDS
+    length = clip_tokens(model) + WORDS
     # Two per weight and token, and the two products of attention, of which the mask leaves half.
-    forward = 2 * (_size(model.language_model) - embedded) * length
+    forward = 2 * (size_of(model.language_model) - embedded) * length
     forward += 2 * text.num_hidden_layers * length**2 * _inner(text)
     whole_text = name == "instruct" and not recipe.text_model.lora_rank
     passes = (3 if whole_text else 2) + stage.gradient_checkpointing
@@ -242,7 +169,8 @@ def _expert_operations(model: DeftForConditionalGeneration) -> int:
     return int(counter.get_total_flops())
 
 
-def _clip_tokens(model: DeftForConditionalGeneration) -> int:
+def clip_tokens(model: DeftForConditionalGeneration) -> int:
+    """Tokens that stand for a clip in a conversation."""
     # Each expert's span has an opening and a closing tag.
     return int(sum(model.config.token_counts().values())) + 2 * len(EXPERTS)
 
@@ -275,8 +203,8 @@ def _weights(recipe: DeftRecipe, model: DeftForConditionalGeneration) -> float:
         layers = (m for m in text.modules() if isinstance(m, nn.Linear) and m is not output)
         matrices = sum(m.weight.numel() for m in layers)
     packed = matrices * _QUANTIZED[recipe.text_model.quantize] if recipe.text_model.quantize else 0
-    others = sum(_size(getattr(model, m)) for m in MODULES if m != "language_model")
-    return packed + element * (_size(text) - matrices) + 4.0 * others
+    others = sum(size_of(getattr(model, m)) for m in MODULES if m != "language_model")
+    return packed + element * (size_of(text) - matrices) + 4.0 * others
 
 
 def _activations(stage: Stage, model: DeftForConditionalGeneration) -> float:
@@ -300,14 +228,7 @@ def _activations(stage: Stage, model: DeftForConditionalGeneration) -> float:
     return float(tokens * (kept + logits))
 
 
-def _size(module: nn.Module, trained_only: bool = False) -> int:
+def size_of(module: nn.Module, trained_only: bool = False) -> int:
+    """Number of a module's parameters, or of the trainable ones."""
     chosen: Iterable[nn.Parameter] = module.parameters()
     return sum(p.numel() for p in chosen if p.requires_grad or not trained_only)
-
-
-def _number(count: float) -> str:
-    """1234567 -> "1.23 M"."""
-    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= size:
-            return f"{count / size:.2f} {unit}"
-    return f"{count:.0f}"

@@ -80,11 +80,11 @@ class DeftTrainer(Trainer):
         if self.optimizer is None:
             model = model or self.model
             decayed = set(self.get_decay_parameter_names(model))
-            whole = model.get_base_model() if isinstance(model, PeftModel) else model
+            bare = model.get_base_model() if isinstance(model, PeftModel) else model
             # Muon is meant for hidden layers: output layers stay with AdamW. So do the experts'
             # convolutions, unlike in training/loop.py: the embedded checkpoint was trained so.
-            readers = (whole.get_output_embeddings(), *whole.heads.modules())
-            matrices = matrices_of(whole, readers) if self.muon else set()
+            readers = (bare.get_output_embeddings(), *bare.heads.modules())
+            matrices = matrices_of(bare, readers) if self.muon else set()
             groups: dict[tuple[bool, float, float], list[Tensor]] = defaultdict(list)
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:

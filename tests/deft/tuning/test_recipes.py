@@ -13,7 +13,8 @@ from safetensors import safe_open
 
 from deft_llm import resources
 from deft_llm.config import read_yaml, validate_settings
-from deft_llm.deft.tuning.cost import estimate_cost, skeleton, stage_cost
+from deft_llm.deft.tuning.cost import skeleton, stage_cost
+from deft_llm.deft.tuning.dry_run import estimate_cost
 from deft_llm.deft.tuning.flow_instruction import DeftFlowRecipe
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.errors import UserError

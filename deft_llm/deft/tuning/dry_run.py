@@ -1,0 +1,94 @@
+"""What ``train.py --dry-run`` prints: what a DEFT-LLM run trains, and what that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from deft_llm.deft.configuration_deft import EXPERTS
+from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
+from deft_llm.deft.tuning.cost import WORDS, clip_tokens, size_of, skeleton, stage_cost
+from deft_llm.deft.tuning.model import MODULES
+from deft_llm.deft.tuning.recipe import DeftRecipe, Stage, missing
+from deft_llm.deft.tuning.stages import STAGES
+from deft_llm.training.pace import duration
+from deft_llm.training.recipes import read_recipe
+
+GIB = 2**30
+_GPUS = (2, 4, 8)
+# FLOP/s that training sustains: half of an A100's peak in bfloat16; two CPU cores on small layers.
+_A100, _TWO_CORES = 150e12, 0.03e12
+
+
+def estimate_cost(values: dict[str, Any], where: str) -> list[str]:
+    """The lines that ``train.py --dry-run`` prints; needs no GPU and no weights.
+
+    Args:
+        values: The recipe as read from YAML.
+        where: Its file, for messages.
+
+    Raises:
+        UserError: If the recipe is wrong, or the sizes of its language model are not known.
+    """
+    recipe = read_recipe(DeftRecipe, values, where)
+    model = skeleton(recipe)
+    counts = model.config.token_counts()
+    sizes = {name: size_of(getattr(model, name)) for name in MODULES}
+    lines = [
+        f"tokens per clip  {clip_tokens(model)} ("
+        + ", ".join(f"{name} {count}" for name, count in counts.items())
+        + f", tags {2 * len(EXPERTS)}); conversations are reckoned with {WORDS} more",
+        "parameters       "
+        + ", ".join(f"{name} {_number(size)}" for name, size in sizes.items())
+        + f"; {_number(sum(sizes.values()))} in all",
+    ]
+    for name in STAGES:
+        if getattr(recipe, name).steps:
+            lines += _stage_lines(recipe, name, model, sum(sizes.values()))
+        else:
+            lines.append(f"{name:<17}left out")
+    lines += [f"not here         {what}" for what in missing(recipe)]
+    return lines
+
+
+def _stage_lines(
+    recipe: DeftRecipe, name: str, model: DeftForConditionalGeneration, total: int
+) -> Iterator[str]:
+    stage: Stage = getattr(recipe, name)
+    cost = stage_cost(recipe, name, model)
+    count = sum(cost.trained.values())
+    modules = ", ".join(f"{module} {_number(n)}" for module, n in cost.trained.items() if n)
+    batch, rows = stage.batch_size * stage.accumulate, "clips"
+    if name != "experts":
+        tokens = stage.steps * batch * (clip_tokens(model) + WORDS)
+        rows = f"conversations, {_number(tokens)} tokens"
+    yield (
+        f"{name:<17}{stage.steps} steps of {batch} {rows}; trains {_number(count)} "
+        f"({count / total:.1%}): {modules}"
+    )
+    room = cost.weights + cost.states + cost.activations
+    yield (
+        f"{'':<17}about {room / GIB:.2f} GiB a process: weights {cost.weights / GIB:.2f}, "
+        f"gradients and AdamW {cost.states / GIB:.2f}, activations {cost.activations / GIB:.2f}"
+    )
+    if recipe.text_model.name_or_path:
+        two = [cost.weights + cost.states / n + cost.activations for n in _GPUS]
+        three = [(cost.weights + cost.states) / n + cost.activations for n in _GPUS]
+        shown = f"ZeRO-2 {', '.join(f'{x / GIB:.2f}' for x in two)} GiB"
+        if not recipe.text_model.quantize:  # packed weights are not split
+            shown += f"; ZeRO-3 {', '.join(f'{x / GIB:.2f}' for x in three)} GiB"
+        yield f"{'':<17}each of {', '.join(map(str, _GPUS))} GPUs: {shown}"
+    gpu = recipe.device == "cuda" or recipe.text_model.name_or_path is not None
+    speed, machine = (_A100, "an A100") if gpu else (_TWO_CORES, "two CPU cores")
+    yield (
+        f"{'':<17}{cost.operations:.1e} operations: at least {duration(cost.operations / speed)} "
+        f"at the {speed / 1e12:g} TFLOP/s assumed of {machine}"
+    )
+
+
+def _number(count: float) -> str:
+    """1234567 -> "1.23 M"."""
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return f"{count:.0f}"
