@@ -59,7 +59,7 @@ def one_clip(page: Page, settings: list[Any]) -> None:
                 enlarge = gr.Button("Magnify", elem_id="magnify")
             # A column, whose least width holds while there is no film in it.
             with gr.Column(scale=3, min_width=300):
-                film = gr.HTML(label="Magnified motion", min_height=64)
+                film = gr.HTML(label="Magnified motion", min_height=64, elem_id="film")
     everything = [reading, face, regions, line, *moments, chat, film, links, figure]
     for button, work, given, place in (
         (start, page.explain, [video], stage),

@@ -9,8 +9,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 # Visible texts whose contrast is below WCAG AA (4.5, large ones 3); pictures are left out.
 LOW_CONTRAST = """() => {
@@ -81,6 +84,32 @@ def explain_example(page: Page, name: str = "surprise") -> None:
     page.locator(".clip video").first.wait_for(state="attached")
     page.locator("#explain").click()
     page.locator(".reading .answer").wait_for()
+
+
+# The colours of a picture that is the background of an element, at a few places of it.
+BACKGROUND = """async (e) => {
+  const style = getComputedStyle(e), box = e.getBoundingClientRect();
+  const image = new Image();
+  image.src = style.backgroundImage.slice(5, -2);
+  await image.decode();
+  const [columns, rows] = style.backgroundSize.split(" ").map((part) => parseFloat(part) / 100);
+  const [x, y] = style.backgroundPosition.split(" ").map((part) => parseFloat(part) / 100);
+  const [width, height] = [image.width / columns, image.height / rows];
+  const canvas = document.createElement("canvas").getContext("2d");
+  [canvas.canvas.width, canvas.canvas.height] = [width, height];
+  canvas.drawImage(image, x * (image.width - width), y * (image.height - height), width, height,
+    0, 0, width, height);
+  return { pixels: [...canvas.getImageData(0, 0, width, height).data], width, height,
+    shape: box.width / box.height };
+}"""
+
+
+def background(element: Locator) -> NDArray[np.uint8]:
+    """The part of a contact sheet that an element shows, RGB."""
+    found = element.evaluate(BACKGROUND)
+    assert abs(found["shape"] - found["width"] / found["height"]) < 0.02, "the picture is stretched"
+    shape = (int(found["height"]), int(found["width"]), 4)
+    return np.array(found["pixels"], np.uint8).reshape(shape)[..., :3]
 
 
 def ask(page: Page, question: str, turns: int) -> None:

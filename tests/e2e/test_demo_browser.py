@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import base64
+import itertools
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+import cv2
 import numpy as np
 import pytest
 
+from deft_llm.data.measuring import measure_video
+from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.media.video import write_video
+from deft_llm.stages import STAGES
+from deft_llm.viz.report import ClipInfo, write_report
 
 from .conftest import ROOT, Visit
-from .pages import LOW_CONTRAST, ask, explain_example, onset_at, photograph
+from .pages import LOW_CONTRAST, ask, background, explain_example, onset_at, photograph
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 CLIP = ROOT / "demo" / "clips" / "01_surprise.mp4"
+ALL = slice(None)
+# Keeps every stage that is marked, however short it is shown.
+NOTE_STAGES = """() => {
+  window.stages = [];
+  new MutationObserver(() => {
+    const now = document.querySelector(".working [aria-current]")?.textContent;
+    if (now && window.stages.at(-1) !== now) window.stages.push(now);
+  }).observe(document.body, { childList: true, subtree: true, characterData: true });
+}"""
 pytestmark = pytest.mark.slow
 
 
@@ -21,9 +41,12 @@ def test_upload_explain_ask_and_look_at_the_evidence(visit: Visit) -> None:
     page = visit()
     page.locator(".clip input[type=file]").first.set_input_files(CLIP)
     page.locator(".clip video").first.wait_for(state="attached")
+    page.evaluate(NOTE_STAGES)
     page.locator("#explain").click()
     page.locator(".reading .answer").wait_for()
     assert page.locator(".reading .answer").inner_text() == "surprise"
+    assert page.evaluate("() => window.stages") == list(STAGES)
+    assert page.locator(".working").count() == 0
 
     claim = page.locator(".why .claim").first
     claim.click()
@@ -84,10 +107,41 @@ def test_the_timeline_by_keys_and_by_mouse(visit: Visit) -> None:
     page.keyboard.press("End")
     assert page.locator(".stage").evaluate("e => e.style.getPropertyValue('--apex')") == "100%"
 
+    # The place for the film is there before the film.
+    box = page.locator("#film").bounding_box()
+    assert box is not None and box["width"] >= 300
     page.locator("#magnify").click()
     page.locator(".film video").wait_for()
+    box = page.locator(".film video").bounding_box()
+    assert box is not None and box["width"] > 300 and box["height"] > 150
     photograph(page, "desktop_dark")
     assert page.evaluate(LOW_CONTRAST) == []
+
+
+def test_each_moment_shows_its_frame(visit: Visit) -> None:
+    """The pictures below onset, apex and offset are these frames, to the last of the clip."""
+    aligned = measure_video(CLIP)[1].aligned
+    page = visit()
+    explain_example(page)
+
+    def shown(name: str) -> int:
+        """The frame of the clip that is most like the picture."""
+        picture = background(page.locator(f".shot.{name} i")).astype(float)
+        size = (picture.shape[1], picture.shape[0])
+        frames = [cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in aligned.pictures(ALL)]
+        return int(np.argmin([np.abs(frame - picture).mean() for frame in frames]))
+
+    last = len(aligned) - 1
+    for name, frame in (("offset", last), ("onset", 0), ("apex", 9), ("offset", 20)):
+        mark = page.get_by_role("slider", name=name, exact=True)
+        mark.focus()
+        page.keyboard.press("Home" if frame == 0 else "End")
+        if name == "apex":  # the offset goes along with it, and stays where it was taken
+            assert shown("offset") == last
+        for _ in range(0 if frame in (0, last) else last - frame):
+            page.keyboard.press("ArrowLeft")
+        assert mark.get_attribute("aria-valuenow") == str(frame)
+        assert shown(name) == frame, name
 
 
 def test_a_batch_with_a_bad_clip(visit: Visit, tmp_path: Path) -> None:
@@ -104,7 +158,11 @@ def test_a_batch_with_a_bad_clip(visit: Visit, tmp_path: Path) -> None:
     lines = base64.b64decode(href.partition("base64,")[2]).decode().splitlines()
     assert lines[1].startswith("01_surprise.mp4,surprise,")
     assert lines[2].startswith("grey.mp4,") and "no face found" in lines[2]
-    page.get_by_role("gridcell").get_by_text("no face found").first.wait_for()
+    remark = page.get_by_role("cell").get_by_text("no face found").first
+    remark.wait_for()
+    assert "15 % of the frame" in (remark.get_attribute("title") or "")
+    heights = page.locator(".clips tbody tr").evaluate_all("rows => rows.map(r => r.offsetHeight)")
+    assert len(heights) == 2 and max(heights) < 45, "a row is one line"
     photograph(page, "batch")
 
 
@@ -118,6 +176,10 @@ def test_a_clip_without_a_face(visit: Visit, tmp_path: Path) -> None:
     message = page.get_by_text("no face found").first
     message.wait_for()
     assert "/" not in message.inner_text()
+    # Beside the message, one mark at the place of the work; no stage is left there.
+    page.locator(".stage-line .error").wait_for()
+    assert page.locator("[data-testid='status-tracker'] .error").count() == 1
+    assert page.locator(".working").count() == 0
     photograph(page, "no_face", whole=False)
 
 
@@ -128,4 +190,48 @@ def test_a_telephone(visit: Visit) -> None:
     page.locator("polygon.lit").first.wait_for(state="attached")
     width = page.evaluate("() => document.documentElement.scrollWidth")
     assert width <= 390, "the page scrolls sideways"
+    marks = page.locator(".mark b").evaluate_all(
+        "all => all.map(b => b.getBoundingClientRect()).map(b => [b.left, b.right, b.top])"
+    )
+    for (left, right, top), (other, _, height) in itertools.pairwise(marks):
+        assert right <= other or abs(top - height) > 10, "names of moments overlap"
+        assert left >= 0 and right <= 390
     photograph(page, "phone_light")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 800, 1280])
+def test_a_report_at_any_width(
+    browser: Browser, report_file: Path, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    """Nothing is cut, the curve included; every text can be read; the figure is beside it."""
+    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page.goto(report_file.as_uri())
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    cut = page.locator(".scroll").evaluate_all("all => all.map(e => e.scrollWidth - e.clientWidth)")
+    assert max(cut) <= 0, "a table is cut"
+    plot, card = page.locator(".chart .plot"), page.locator("section:has(.chart)")
+    inner, outer = plot.bounding_box(), card.bounding_box()
+    assert inner is not None and outer is not None
+    assert inner["width"] > 0.6 * width if width < 1000 else inner["width"] > 600
+    for place in plot.locator("*").evaluate_all(
+        "all => all.filter(e => e.offsetWidth).map(e => e.getBoundingClientRect())"
+        ".map(b => [b.left, b.right])"
+    ):
+        assert place[0] >= outer["x"] and place[1] <= outer["x"] + outer["width"]
+    # The mark of the apex stands at the highest place of the curve.
+    apex = page.locator(".mark.apex").evaluate("e => parseFloat(e.style.left)")
+    points = re.findall(r"[ML]([\d.]+) ([\d.]+)", page.locator(".curve").get_attribute("d") or "")
+    assert float(min(points, key=lambda p: float(p[1]))[0]) / 10 == pytest.approx(apex, abs=0.1)
+    assert page.evaluate(LOW_CONTRAST) == []
+    photograph(page, f"report_{width}_{scheme}")
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    clip, measurement = measure_video(CLIP)
+    explanation = Explainer.load().explain(measurement)
+    folder = tmp_path_factory.mktemp("report")
+    info = ClipInfo.of(clip)
+    return write_report(folder, measurement, explanation, clip_info=info, figure=True)
