@@ -35,4 +35,4 @@ def require_unseen(
 def _ids(specs: Iterable[ClipSpec]) -> Ids:
     # May be an iterator, and is read twice.
     specs = list(specs)
-    return {"subject": {s.subject for s in specs}, "clip": {s.name for s in specs}}
+    return {"subject": {s.subject for s in specs}, "clip": {s.recipe for s in specs}}

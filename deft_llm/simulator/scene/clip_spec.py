@@ -115,6 +115,12 @@ class ClipSpec:
         return f"{DATASET}-{digest(self.to_json())[:8]}-{self.seed}"
 
     @property
+    def recipe(self) -> str:
+        """For example "surprise_17": one recipe on two faces is two clips, but nothing new."""
+        kind = self.emotion or ("unlabelled" if self.aus else "neutral")
+        return f"{kind}_{self.seed}"
+
+    @property
     def subject(self) -> str:
         """Head and identity; no subject is in two splits."""
         return f"{self.head}{self.identity:06d}"
