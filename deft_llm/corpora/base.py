@@ -181,7 +181,7 @@ class Corpus(ABC):
     def _code(self, path: Path, report: Report) -> CodedSheet:
         """Codings of one sheet after mending, in the sheet's frame numbers."""
         rows = self.rows(path)
-        coded, unknown = CodedSheet(path), 0
+        coded, unknown = CodedSheet(path), list[str]()
         for row in rows:
             try:
                 identity = self._identity(row)
@@ -194,7 +194,7 @@ class Corpus(ABC):
                 emotion = self.emotion(row, place)
             except UserError as error:
                 place.say(str(error), "a clip without a known label", "dropped")
-                unknown += 1
+                unknown.append(row["emotion"])
                 continue
             if identity.clip in coded.clips:
                 first = coded.clips[identity.clip].row
@@ -210,10 +210,10 @@ class Corpus(ABC):
                 )
                 coded.clips[identity.clip] = CodedClip(row, identity, annotation, interval)
         # Single typos are dropped row by row; if half of the words are unknown, the sheet is wrong.
-        if rows and 2 * unknown >= len(rows):
+        if rows and 2 * len(unknown) >= len(rows):
             raise UserError(
-                f"{path}: {unknown} of {len(rows)} rows have no known emotion, the first "
-                f"{rows[0]['emotion']!r}; expected {', '.join(self.emotions)}: the columns are "
+                f"{path}: {len(unknown)} of {len(rows)} rows have no known emotion, the first "
+                f"{unknown[0]!r}; expected {', '.join(self.emotions)}: the columns are "
                 "shifted, or it is another sheet"
             )
         return coded

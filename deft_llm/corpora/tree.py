@@ -43,7 +43,7 @@ def walk(root: Path, deepest: int = _DEEPEST) -> Iterator[tuple[Path, list[str]]
 class _Folder:
     path: Path
     names: tuple[str, ...]  # canonical parts of the path below the corpus folder
-    words: frozenset[str]  # all words in them
+    words: frozenset[str]  # all words on the way to the images
     frames: Path | None  # the folder itself or, if it has no images, the only one below that has
 
 
@@ -60,15 +60,16 @@ class FrameTree:
         frames: dict[Path, list[Path]] = {}  # folder -> folders with images: itself, or below
         for path, files in walk(root):
             frames[path] = []
-            if any(name.lower().endswith(SUFFIXES) for name in files):
+            if any(name.lower().endswith(SUFFIXES) and name[0] != "." for name in files):
                 frames[path].append(path)
                 for above in path.parents[: len(path.relative_to(root).parts)]:
                     frames[above].append(path)
         for path, found in frames.items():
             if parts := path.relative_to(root).parts:
                 names = tuple(map(canonical, parts))
-                words = frozenset(re.findall(r"[^\W_]+", " ".join(names)))
                 own = path if path in found else found[0] if len(found) == 1 else None
+                whole = canonical(str((own or path).relative_to(root)))
+                words = frozenset(re.findall(r"[^\W_]+", whole))
                 self._folders[names[-1]].append(_Folder(path, names, words, own))
 
     def find(
@@ -86,16 +87,16 @@ class FrameTree:
         Raises:
             UserError: If two folders fit equally well, so that one may be another person's.
         """
-        ranked = sorted(
-            (self._rank(folder, place, number, trees), str(folder.path), folder)
+        ranked = [
+            (self._rank(folder, place, number, trees), folder)
             for number, place in enumerate(places)
             for folder in self._ending(place)
             if not folder.words.intersection(foreign)
-        )
+        ]
         if not ranked:
             return None
-        rank, _, best = ranked[0]
-        for other_rank, _, other in ranked[1:]:
+        rank, best = min(ranked, key=lambda pair: (pair[0], str(pair[1].path)))
+        for other_rank, other in ranked:
             if other_rank == rank and other.path != best.path and other.names == best.names:
                 raise UserError(f"{best.path} and {other.path} both fit; expected one of them")
         return best.frames or best.path

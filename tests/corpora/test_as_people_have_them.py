@@ -504,6 +504,8 @@ def test_the_clips_of_casme3(tmp_path: Path) -> None:
         for number in range(i.onset + 1, i.offset + 2):
             shutil.copy(clip.folder / f"{number}.jpg", target)
         shutil.copytree(target, tmp_path / "Part_A_ME_clip" / "depth" / a.clip)
+        shutil.copytree(target, tmp_path / "b" / a.subject / a.clip.split("_")[1] / "depth",
+                        dirs_exist_ok=True)  # fmt: skip
     shutil.rmtree(tmp_path / "data")
     sheet = next(tmp_path.glob("*.xlsx"))
     sheet.rename(tmp_path / sheet.name.upper().replace("XLSX", "xlsx"))
