@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from deft_llm import facs
 from deft_llm.errors import UserError
 from deft_llm.service.clip_service import AS_USUAL, ClipResult, ClipService, ModelChoice
 from deft_llm.service.limits import public
@@ -33,7 +34,7 @@ def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
     sure = max(explanation.probabilities.values(), default=None)
     values = (
         *(name, explanation.emotion or "none named", round(sure, 4) if sure is not None else None),
-        *(" ".join(f"AU{code}" for code in explanation.aus), moved, onset, apex, offset),
+        *(" ".join(map(facs.au_short, explanation.aus)), moved, onset, apex, offset),
         explanation.disagreement,
         "" if explanation.status == "ok" else explanation.status,
     )

@@ -84,6 +84,7 @@ def motion_chart(measurement: Measurement) -> Markup:
         height=HEIGHT,
         curve=curve_path(measurement),
         floor=floor,
+        moved=bool(measurement.table_apex.active.any()),
         floor_place=floor / top,
         moments=[
             {"name": name, "seconds": times[t], "place": shares[t], "height": measurement.curve[t]}

@@ -47,7 +47,7 @@ def motion_pictures(measurement: Measurement, evidence: Sequence[Evidence]) -> d
     way = "onset to apex" if measurement.found else "first frame to furthest frame"
     return {
         f"motion from {way}": overlay.flow_heat(onset, flow, aligned.landmarks, floor),
-        "regions that moved": overlay.draw_region_arrows(
+        "regions that moved" if evidence else "no region moved": overlay.draw_region_arrows(
             onset, region_arrows(measurement, evidence)
         ),
     }

@@ -162,7 +162,7 @@ def _arrows(axes: Axes, measurement: Measurement, evidence: Sequence[Evidence]) 
     face = measurement.aligned.pictures(measurement.interval.onset)
     # Grey and lighter, so that the arrows stand out on any skin.
     pale = 0.35 + 0.65 * np.repeat(face.mean(axis=-1, keepdims=True) / 255.0, 3, axis=-1)
-    _face(axes, pale, "d", f"regions that moved, ×{factor}" if moving else "regions that moved")
+    _face(axes, pale, "d", f"regions that moved, ×{factor}" if moving else "no region moved")
     still = [(a.x, a.y) for a in arrows if not a.active]
     axes.plot(*np.array(still).reshape(-1, 2).T, "o", ms=1.8, mfc="white", mec=GREY, mew=0.5)
     for a in moving:

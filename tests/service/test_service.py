@@ -294,13 +294,14 @@ def test_sentences_make_up_the_text_again(seen: ClipResult) -> None:
 
 def test_a_row_holds_the_clip_and_csv_no_formula(seen: ClipResult) -> None:
     row = row_of(seen.info.name, seen)
-    assert row["emotion"] == "surprise" and row["probability"] == 0.9
+    assert row["emotion"] == "surprise" and row["probability"] == 0.9 and row["aus"] == "AU1"
     assert (row["onset s"], row["apex s"], row["offset s"]) == (0.005, 0.025, 0.045)
     lines = to_csv([row]).decode().splitlines()
     assert lines[0] == ",".join(COLUMNS) and lines[1].startswith("'=1+1.mp4,")
-    explanation = replace(seen.explanation, disagreement="no action unit speaks for surprise")
-    doubt = row_of("x", replace(seen, explanation=explanation))["doubt"]
-    assert doubt == "no action unit speaks for surprise"
+    doubt, aus = "no action unit speaks for surprise", {"L12": 0.9, "14": 0.5}
+    explanation = replace(seen.explanation, aus=aus, disagreement=doubt)
+    other = row_of("x", replace(seen, explanation=explanation))
+    assert other["doubt"] == doubt and other["aus"] == "L12 AU14"
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.9, 3.0, 7.3, 20.0])

@@ -66,6 +66,9 @@ def test_a_clip_without_an_expression_has_no_marks(make_measurement: MakeMeasure
         _clip(make_measurement, np.full(30, 0.01), Interval(3, 9, 20), found=False)
     )
     assert _places(html, "mark") == [] and "band" not in html and "noise floor" in html
+    still = curves.motion_chart(make_measurement(0.0, found=False))
+    # The curve may pass its floor by chance, or in one place; it must not look like a movement.
+    assert "no region moved above its own noise" in still and "no region" not in html
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -131,6 +131,7 @@ def test_clip_without_motion_gets_a_report_without_an_emotion(
     assert "No emotion is named: there is no motion to explain." in words
     assert "no expression found; compared" in words
     assert "surprise 0" not in words
+    assert "regions that moved" not in words and "no region moved" in words
 
 
 def test_second_report_replaces_the_first_and_nothing_else(
