@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
@@ -38,11 +42,7 @@ def with_adapters(
         UserError: If the targets match no layer of the language model, or one without a matrix.
     """
     _require_targets(model, text)
-    with warnings.catch_warnings():
-        # PEFT asks transformers by a name that is to be dropped, which is none of the user's.
-        warnings.filterwarnings(
-            "ignore", message=".*is_gradient_checkpointing", category=FutureWarning
-        )
+    with _old_names():
         wrapped = get_peft_model(model, lora_config(text, tokenizer))
     if freeze_experts:
         for name, parameter in wrapped.named_parameters():
@@ -51,6 +51,21 @@ def with_adapters(
     for backbone in backbones(wrapped):
         backbone.freeze()
     return wrapped
+
+
+def merged(model: DeftForConditionalGeneration, folder: Path) -> Any:
+    """The model with the adapters of a folder merged into its weights."""
+    with _old_names():
+        return PeftModel.from_pretrained(model, folder).merge_and_unload()
+
+
+@contextmanager
+def _old_names() -> Iterator[None]:
+    """Keep quiet that PEFT uses names that transformers is to drop: no user can change it."""
+    with warnings.catch_warnings():
+        pattern = ".*is_gradient_checkpointing"
+        warnings.filterwarnings("ignore", message=pattern, category=FutureWarning)
+        yield
 
 
 def _require_targets(model: DeftForConditionalGeneration, text: TextModel) -> None:

@@ -122,7 +122,8 @@ class ValidateEvery(TrainerCallback):
     ) -> None:
         """Show the scores."""
         if state.is_world_process_zero:
-            shown = ", ".join(f"{n.removeprefix('eval_')} {x:.4f}" for n, x in metrics.items())
+            scores = {n: x for n, x in metrics.items() if n.startswith("eval_")}
+            shown = ", ".join(f"{n.removeprefix('eval_')} {x:.4f}" for n, x in scores.items())
             stage = Path(args.output_dir).name
             logger.info("stage %s, step %d, held out: %s", stage, state.global_step, shown)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from peft import PeftModel
 from transformers import set_seed
 
 from deft_llm.config import validate_settings
 from deft_llm.deft.processing_deft import DeftProcessor
+from deft_llm.deft.tuning.adapters import merged
 from deft_llm.deft.tuning.model import build_model
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.deft.tuning.stages import STAGES
@@ -108,7 +108,7 @@ def _merged(recipe: DeftRecipe, run: Path, final: Path) -> Any:
     set_seed(recipe.seed)
     tokenizer = DeftProcessor.from_pretrained(final).tokenizer
     base, _ = build_model(recipe.model_copy(update=wanted), tokenizer=tokenizer)
-    return PeftModel.from_pretrained(base, final).merge_and_unload()
+    return merged(base, final)
 
 
 def _found(path: Path, run: Path) -> Path:

@@ -42,7 +42,7 @@ from deft_llm.training.machine import (
     whole,
 )
 from deft_llm.training.recipes import read_recipe
-from deft_llm.training.run_folder import FINAL, claimed_folder
+from deft_llm.training.run_folder import BEST, FINAL, claimed_folder
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.audit import folder_records, require_disjoint_records
 from deft_llm.unimer.simulated import build_simulated
@@ -104,7 +104,8 @@ def _train(recipe: DeftRecipe, config: DeftConfig) -> None:
         if state.is_main_process:
             with replacing_folder(final) as partial:
                 save_whole(tuned, processor, partial)
-            logger.info("finished: %s", final)
+            best = f"; lowest validation loss: {recipe.output / BEST}" if held_out else ""
+            logger.info("finished: %s%s", final, best)
     state.wait_for_everyone()
 
 
