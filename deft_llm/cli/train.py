@@ -83,7 +83,7 @@ def _own_line() -> Iterator[None]:
 
 def _launch(config: Path, processes: int | None, arguments: Sequence[str]) -> None:
     """Train in several processes, which say themselves how they end."""
-    from deft_llm.training.launch import launch
+    from deft_llm.cli.launch import launch
     from deft_llm.training.stopping import Stopped
 
     try:
