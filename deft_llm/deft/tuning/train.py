@@ -16,6 +16,7 @@ import torch
 from accelerate import PartialState
 from transformers import set_seed
 
+from deft_llm.config import read_recipe
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.processing_deft import DeftProcessor
@@ -41,7 +42,6 @@ from deft_llm.training.machine import (
     use_all_cores,
     whole,
 )
-from deft_llm.training.recipes import read_recipe
 from deft_llm.training.run_folder import BEST, FINAL, claimed_folder
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.audit import folder_records, require_disjoint_records
