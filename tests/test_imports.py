@@ -15,7 +15,7 @@ PACKAGE = ROOT / "deft_llm"
 # From the ground up. A part imports its own level or one below.
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
-        *("errors", "config", "registry", "files", "claims", "parallel", "weights"),
+        *("errors", "config", "registry", "files", "claims", "machine", "parallel", "weights"),
         *("resources", "stages"),
     ),
     ("facs", "clip", "answers", "protocols", "leaks", "metrics"),

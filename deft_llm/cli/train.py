@@ -54,7 +54,7 @@ def train(
 
 def _run(path: Path, overrides: Sequence[str]) -> None:
     """Train in this process."""
-    from deft_llm.training.machine import is_first_process
+    from deft_llm.machine import is_first_process
     from deft_llm.training.stopping import stopping_by_signals
     from deft_llm.training.tasks import run
 

@@ -33,10 +33,10 @@ from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.sources import ClipSource
 from deft_llm.errors import UserError
 from deft_llm.files import write_lines, write_text
+from deft_llm.machine import use_all_cores
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
 from deft_llm.training.loop import Batch, Goal, fit
-from deft_llm.training.machine import use_all_cores
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
 

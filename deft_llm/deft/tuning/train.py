@@ -35,7 +35,7 @@ from deft_llm.deft.tuning.result import finish, finished_for_now, save_whole
 from deft_llm.deft.tuning.stages import STAGES, run_stage
 from deft_llm.deft.tuning.validation import Source, held_out_clips
 from deft_llm.files import replacing_folder
-from deft_llm.training.machine import (
+from deft_llm.machine import (
     is_first_process,
     is_shared,
     process_state,
