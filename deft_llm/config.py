@@ -1,4 +1,4 @@
-"""YAML and dotted overrides -> validated pydantic models.
+"""YAML and dotted overrides -> validated pydantic models, with the paths that they name found.
 
 Values are cast to the field's type (PyYAML reads ``1e-4`` as a string). For an unknown key the
 error suggests the nearest valid one.
@@ -20,6 +20,9 @@ from deft_llm.errors import UserError, did_you_mean
 logger = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
+# Folders that a run writes are always those of the working directory.
+_WRITTEN = frozenset({"output", "cache"})
+_NAMES = frozenset({"name_or_path"})  # text that may be a folder
 
 
 class Settings(BaseModel):
@@ -151,6 +154,40 @@ def validate_settings(model: type[Model], values: dict[str, Any], where: str) ->
 def load(model: type[Model], path: Path, overrides: Sequence[str] = ()) -> Model:
     """Read, override and validate a configuration file."""
     return validate_settings(model, apply_overrides(read_yaml(path), overrides), str(path))
+
+
+def read_recipe(model: type[Model], values: dict[str, Any], where: str) -> Model:
+    """Validate a recipe and find the files and folders that it reads.
+
+    A relative path is looked for from the working directory; what is not there and lies beside the
+    recipe is taken from there.
+
+    Args:
+        model: Type of the recipe.
+        values: Its settings, as read from YAML.
+        where: Its file, for messages and as the place to look beside.
+
+    Raises:
+        UserError: If a setting is wrong.
+    """
+    recipe: Model = located(validate_settings(model, values, where), Path(where).resolve().parent)
+    return recipe
+
+
+def located(value: Any, beside: Path, name: str = "") -> Any:
+    """A setting, or a whole recipe, with the paths in it that lie in a folder found there."""
+    if isinstance(value, BaseModel):
+        fields = {key: getattr(value, key) for key in type(value).model_fields}
+        found = {key: located(inner, beside, key) for key, inner in fields.items()}
+        moved = {key: inner for key, inner in found.items() if inner is not fields[key]}
+        return value.model_copy(update=moved) if moved else value
+    if isinstance(value, list):
+        items = [located(inner, beside, name) for inner in value]
+        return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    is_path = isinstance(value, Path) or (isinstance(value, str) and name in _NAMES)
+    if not is_path or name in _WRITTEN or Path(value).exists() or not (beside / value).exists():
+        return value
+    return type(value)(beside / value)
 
 
 def _as_written(location: tuple[Any, ...], values: Any) -> str:

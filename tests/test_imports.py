@@ -15,8 +15,8 @@ PACKAGE = ROOT / "deft_llm"
 # From the ground up. A part imports its own level or one below.
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
-        *("errors", "config", "registry", "files", "claims", "parallel", "weights"),
-        *("resources", "stages"),
+        *("errors", "config", "registry", "files", "claims", "machine", "parallel"),
+        *("resources", "stages", "stopping", "weights"),
     ),
     ("facs", "clip", "answers", "protocols", "leaks", "metrics"),
     ("media", "motion", "viz"),

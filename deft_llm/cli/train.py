@@ -54,8 +54,8 @@ def train(
 
 def _run(path: Path, overrides: Sequence[str]) -> None:
     """Train in this process."""
-    from deft_llm.training.machine import is_first_process
-    from deft_llm.training.stopping import stopping_by_signals
+    from deft_llm.machine import is_first_process
+    from deft_llm.stopping import stopping_by_signals
     from deft_llm.training.tasks import run
 
     if not is_first_process():
@@ -83,8 +83,8 @@ def _own_line() -> Iterator[None]:
 
 def _launch(config: Path, processes: int | None, arguments: Sequence[str]) -> None:
     """Train in several processes, which say themselves how they end."""
-    from deft_llm.training.launch import launch
-    from deft_llm.training.stopping import Stopped
+    from deft_llm.cli.launch import launch
+    from deft_llm.stopping import Stopped
 
     try:
         status = launch(config, processes, arguments)

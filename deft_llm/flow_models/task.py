@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from deft_llm.config import Settings
+from deft_llm.config import Settings, read_recipe
 from deft_llm.data.shards import Arrays
 from deft_llm.errors import UserError
 from deft_llm.flow_models.files import load_flow_net
@@ -23,7 +23,6 @@ from deft_llm.flow_models.regularizers import FaceLosses, face_loss
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
 from deft_llm.training.loop import Batch, Goal
-from deft_llm.training.recipes import read_recipe
 from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from deft_llm.config import Settings
+from deft_llm.config import Settings, read_recipe
 from deft_llm.landmark_models.augment import disturb, sample
 from deft_llm.landmark_models.faces import FaceData, FaceStore
 from deft_llm.landmark_models.files import load_landmark_net
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
 from deft_llm.metrics.landmarks import interocular, landmark_errors, stated_error_ratio
 from deft_llm.training.loop import Batch, Goal
-from deft_llm.training.recipes import read_recipe
 from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deft_llm import facs
+from deft_llm.config import read_recipe
 from deft_llm.data.disturbed_flow import LabelledFlow, SimulatedFlowData, disturbed
+from deft_llm.machine import use_all_cores
 from deft_llm.recognizers.prior_flow import FlowPriorNet
 from deft_llm.training.loop import Batch, fit
-from deft_llm.training.machine import use_all_cores
-from deft_llm.training.recipes import read_recipe
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import LearningRate, Schedule, Shape
 

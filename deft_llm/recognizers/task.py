@@ -28,16 +28,15 @@ from torch import Tensor
 
 from deft_llm import facs
 from deft_llm.clip import Prediction
-from deft_llm.config import Settings
+from deft_llm.config import Settings, read_recipe
 from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.sources import ClipSource
 from deft_llm.errors import UserError
 from deft_llm.files import write_lines, write_text
+from deft_llm.machine import use_all_cores
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
 from deft_llm.training.loop import Batch, Goal, fit
-from deft_llm.training.machine import use_all_cores
-from deft_llm.training.recipes import read_recipe
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
 

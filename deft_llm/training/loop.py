@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from deft_llm.errors import UserError
+from deft_llm.machine import takes_bfloat16
+from deft_llm.stopping import StopRequest, after_this_step
 from deft_llm.training.batches import batches
-from deft_llm.training.machine import takes_bfloat16
 from deft_llm.training.muon import MuonAdamW, matrices_of
 from deft_llm.training.pace import Pace
 from deft_llm.training.run_folder import BEST, FINAL, RunFolder, is_better, keep_best
 from deft_llm.training.schedule import Schedule
-from deft_llm.training.stopping import StopRequest, after_this_step
 
 logger = logging.getLogger(__name__)
 Batch = Mapping[str, Tensor]

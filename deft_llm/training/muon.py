@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
-from deft_llm.training.machine import takes_bfloat16
+from deft_llm.machine import takes_bfloat16
 
 
 class WideMuon(Muon):

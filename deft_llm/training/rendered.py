@@ -11,8 +11,8 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 import torch
 from accelerate.utils import set_seed
 
+from deft_llm.machine import use_all_cores
 from deft_llm.training.loop import Task, fit
-from deft_llm.training.machine import use_all_cores
 from deft_llm.training.run_folder import FINAL
 from deft_llm.training.schedule import Schedule
 from deft_llm.weights import Configured, save_network

@@ -17,8 +17,8 @@ from accelerate import Accelerator
 from deft_llm.claims import changed_settings, claim, locked, record
 from deft_llm.config import Settings
 from deft_llm.files import replacing_folder, write_lines, write_text
+from deft_llm.machine import is_first_process
 from deft_llm.training.checkpoints import checkpoints, drop_damaged, saving, seal
-from deft_llm.training.machine import is_first_process
 
 logger = logging.getLogger(__name__)
 FINAL, BEST = "final", "best"

@@ -15,10 +15,11 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from deft_llm import resources
+from deft_llm.cli import launch
 from deft_llm.evaluation import benchmark
 from deft_llm.evaluation.explanation import calibrate
 from deft_llm.metrics.figures import Figure
-from deft_llm.training import launch, tasks
+from deft_llm.training import tasks
 
 from .conftest import Run
 

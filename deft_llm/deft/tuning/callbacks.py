@@ -10,8 +10,8 @@ from typing import Any
 from transformers import TrainerCallback
 
 from deft_llm.deft.tuning.datasets import LengthGroupedBatches
+from deft_llm.stopping import StopRequest
 from deft_llm.training.pace import Pace
-from deft_llm.training.stopping import StopRequest
 
 logger = logging.getLogger(__name__)
 TENSORBOARD = "tensorboard"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from deft_llm.config import read_recipe
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.tuning.cost import WORDS, clip_tokens, size_of, skeleton, stage_cost
@@ -12,7 +13,6 @@ from deft_llm.deft.tuning.model import MODULES
 from deft_llm.deft.tuning.recipe import DeftRecipe, Stage, missing
 from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.training.pace import duration
-from deft_llm.training.recipes import read_recipe
 
 GIB = 2**30
 _GPUS = (2, 4, 8)

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from transformers import set_seed
 
-from deft_llm.config import validate_settings
+from deft_llm.config import located, validate_settings
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.adapters import merged
 from deft_llm.deft.tuning.model import build_model
@@ -25,7 +25,6 @@ from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.deft.tuning.usage import usage
 from deft_llm.errors import UserError
 from deft_llm.files import replacing_folder
-from deft_llm.training.recipes import located
 from deft_llm.training.run_folder import BEST, FINAL, SCORE
 
 logger = logging.getLogger(__name__)

@@ -22,16 +22,16 @@ from transformers import set_seed
 
 from deft_llm import facs
 from deft_llm.answers import Facts
+from deft_llm.config import read_recipe
 from deft_llm.data.disturbed_flow import LabelledFlow, SimulatedFlowData, disturbed
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.inference.flow_classifier import ABLATED, clip_inputs
 from deft_llm.deft.processing_deft import CLIP_TOKEN, padded
+from deft_llm.machine import use_all_cores
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.simulator.flow.images import AUS
 from deft_llm.training.loop import Batch, Goal, fit
-from deft_llm.training.machine import use_all_cores
-from deft_llm.training.recipes import read_recipe
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
 from deft_llm.unimer.answer_writer import AnswerWriter, Templates

@@ -14,7 +14,7 @@ from deft_llm.data.simulated import SimulatedData
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.tuning.text_model import TextModel
 from deft_llm.errors import UserError, did_you_mean
-from deft_llm.training.machine import zero_stage
+from deft_llm.machine import zero_stage
 from deft_llm.training.schedule import Schedule
 
 ModuleName = Literal["experts", "heads", "projectors", "language_model"]

@@ -13,7 +13,7 @@ import torch
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.recipe import DeftRecipe
-from deft_llm.training.machine import is_shared
+from deft_llm.machine import is_shared
 
 
 def save_whole(model: Any, processor: DeftProcessor, folder: Path) -> None:

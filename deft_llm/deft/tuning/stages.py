@@ -27,10 +27,10 @@ from deft_llm.deft.tuning.trainer import DeftTrainer, only
 from deft_llm.deft.tuning.validation import Source, parts
 from deft_llm.errors import UserError
 from deft_llm.files import replacing
+from deft_llm.machine import sharded_on_cpu, takes_bfloat16
+from deft_llm.stopping import StopRequest, after_this_step
 from deft_llm.training.checkpoints import checkpoints, drop_damaged
-from deft_llm.training.machine import sharded_on_cpu, takes_bfloat16
 from deft_llm.training.run_folder import BEST
-from deft_llm.training.stopping import StopRequest, after_this_step
 
 logger = logging.getLogger(__name__)
 # Names of Trainer's schedules; unlike LearningRate.rate, their warm-up starts at a rate of 0.

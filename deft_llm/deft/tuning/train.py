@@ -16,6 +16,7 @@ import torch
 from accelerate import PartialState
 from transformers import set_seed
 
+from deft_llm.config import read_recipe
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.processing_deft import DeftProcessor
@@ -34,14 +35,13 @@ from deft_llm.deft.tuning.result import finish, finished_for_now, save_whole
 from deft_llm.deft.tuning.stages import STAGES, run_stage
 from deft_llm.deft.tuning.validation import Source, held_out_clips
 from deft_llm.files import replacing_folder
-from deft_llm.training.machine import (
+from deft_llm.machine import (
     is_first_process,
     is_shared,
     process_state,
     use_all_cores,
     whole,
 )
-from deft_llm.training.recipes import read_recipe
 from deft_llm.training.run_folder import BEST, FINAL, claimed_folder
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.audit import folder_records, require_disjoint_records

@@ -20,8 +20,8 @@ from deft_llm.deft.tuning.datasets import LengthGroupedBatches
 from deft_llm.deft.tuning.model import evaluating, module_of
 from deft_llm.deft.tuning.validation import LOSS, Part, Scores, batches
 from deft_llm.errors import UserError
+from deft_llm.machine import whole
 from deft_llm.training.checkpoints import saving, seal
-from deft_llm.training.machine import whole
 from deft_llm.training.muon import MuonAdamW, matrices_of
 from deft_llm.training.run_folder import is_better, keep_best
 

@@ -37,13 +37,13 @@ from deft_llm.evaluation.recognition.dual_phase_clips import (
 )
 from deft_llm.evaluation.tables import markdown
 from deft_llm.files import write_lines
+from deft_llm.machine import use_all_cores
 from deft_llm.metrics.figures import Figure
 from deft_llm.recognizers.base import Recognizer, load_recognizer
 from deft_llm.recognizers.linear import LogisticDual
 from deft_llm.recognizers.task import RecognizerTask
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.training.loop import fit
-from deft_llm.training.machine import use_all_cores
 from deft_llm.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from deft_llm.deft.tuning import train as deft
 from deft_llm.errors import UserError
 from deft_llm.files import read_lines
 from deft_llm.simulator.scene.clip_spec import ClipSpec
-from deft_llm.training.stopping import Stopped
+from deft_llm.stopping import Stopped
 from deft_llm.unimer import simulated
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.simulated import build_simulated

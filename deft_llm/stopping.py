@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
-from deft_llm.training.machine import is_first_process
+from deft_llm.machine import is_first_process
 
 # The requests of a batch system, or of a terminal that is closed.
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))

@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 
-from deft_llm.training.machine import takes_bfloat16
+from deft_llm.machine import takes_bfloat16
 
 
 @pytest.mark.parametrize(

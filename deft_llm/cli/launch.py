@@ -17,7 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
-from deft_llm.training.stopping import Stopped
+from deft_llm.stopping import Stopped
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deft_llm.config import Settings
-from deft_llm.training.recipes import read_recipe
+from deft_llm.config import Settings, read_recipe
 
 
 class _Set(Settings):
