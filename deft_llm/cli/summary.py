@@ -36,7 +36,7 @@ def explained_lines(explanation: Explanation) -> Iterator[str]:
         yield from _block("why", [explanation.rationale])
     if explanation.disagreement:
         yield from _block("doubt", [explanation.disagreement])
-    if explanation.status != "ok":
+    if explanation.remarks:
         yield from _block("note", [explanation.status])
 
 

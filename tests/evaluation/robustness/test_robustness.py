@@ -67,7 +67,7 @@ def test_a_still_face_may_say_nothing_about_motion(
     make_measurement: Callable[..., Measurement], explanation: Explanation
 ) -> None:
     still = replace(make_measurement(lift=0.0, found=False), curve=CURVE)
-    silent = Explanation(None, {}, {}, (), status=still.status)
+    silent = Explanation(None, {}, {}, (), remarks=still.remarks)
     assert contradictions(still, silent) == []
     assert contradictions(still, explanation)
 
