@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deft_llm.clip import Explanation
 from deft_llm.deft.inference.conversation import untagged
 from deft_llm.errors import UserError
-from deft_llm.media.video import write_video
+from deft_llm.media.video import read_clip, write_video
 from deft_llm.motion.measure import Measurement
 from deft_llm.service.batch import COLUMNS, row_of, to_csv
 from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
@@ -26,6 +27,7 @@ from deft_llm.service.page import Page
 from deft_llm.service.sessions import MOST, Sessions
 from deft_llm.viz import cards
 from deft_llm.viz.report import ClipInfo
+from tests.media.films import moving, write_film
 
 MakeMeasurement = Callable[..., Measurement]
 
@@ -62,6 +64,31 @@ def test_over_a_limit(grey: Path, limits: Limits, reason: str) -> None:
     with pytest.raises(UserError, match=reason) as refused:
         check_video(grey, limits)
     assert str(refused.value).startswith("grey.mp4: "), "the file goes by its name alone"
+
+
+FILMS = {
+    **{".y4m": ("rawvideo", "yuv4mpegpipe"), ".mts": ("libx264", "mpegts")},
+    **{".ts": ("mpeg2video", "mpegts"), ".mpg": ("mpeg1video", "mpeg"), ".flv": ("flv", "flv")},
+    **{".wmv": ("wmv2", "asf"), ".m2v": ("mpeg2video", "mpeg2video"), ".nut": ("ffv1", "nut")},
+}
+
+
+@pytest.mark.parametrize("suffix", FILMS)
+def test_every_video_that_is_read_is_taken(tmp_path: Path, suffix: str) -> None:
+    codec, form = FILMS[suffix]
+    path = write_film(tmp_path / f"clip{suffix}", moving(), codec, {}, form=form)
+    check_video(path, LIMITS)
+    assert len(read_clip(path)) == 24
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form"), [(".gif", "GIF"), (".webp", "WEBP"), (".apng", "PNG"), (".TIF", "TIFF")]
+)
+def test_every_animation_that_is_read_is_taken(tmp_path: Path, suffix: str, form: str) -> None:
+    path, (first, *rest) = tmp_path / f"clip{suffix}", map(Image.fromarray, moving())
+    first.save(path, form, save_all=True, append_images=rest, duration=40)
+    check_video(path, LIMITS)
+    assert len(read_clip(path)) == 24
 
 
 @pytest.mark.parametrize("name", ["clip.svg", "clip.html", "clip.mp4.exe", "clip", "clip.py"])
