@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deft_llm.errors import UserError
 from deft_llm.media.suffixes import CLIP_SUFFIXES
-from deft_llm.media.video import FACE_MAX_SIDE, probe
+from deft_llm.media.video import FACE_MAX_SIDE, VideoInfo, probe
 
 _MEGABYTE = 1_000_000
 _TEXT_OF_VIDEO = b"YUV4MPEG2 "  # how .y4m starts; no list of other files does
@@ -44,13 +44,16 @@ class Limits:
 LIMITS = Limits()
 
 
-def check_video(path: Path, limits: Limits, *, long: bool = False) -> None:
+def check_video(path: Path, limits: Limits, *, long: bool = False) -> VideoInfo:
     """Refuse a file of another type, or one that is too large or too long, without decoding it.
 
     Args:
         path: The uploaded file, or a folder that holds a clip's frames.
         limits: The limits.
         long: Whether it is a long video, searched window by window (``video_seconds`` applies).
+
+    Returns:
+        What the file holds.
 
     Raises:
         UserError: States the value and the limit; names the file without its folder.
@@ -81,6 +84,7 @@ def check_video(path: Path, limits: Limits, *, long: bool = False) -> None:
             f"{decoded / _MEGABYTE:.0f} MB; at most {limits.decoded_bytes / _MEGABYTE:.0f} MB; "
             "cut it, or make the picture smaller"
         )
+    return info
 
 
 def _is_text(path: Path) -> bool:

@@ -21,7 +21,6 @@ from deft_llm.service.batch import COLUMNS, row_of, to_csv
 from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import answer_record, link_sentences
 from deft_llm.service.limits import LIMITS, Limits, check_video, public
-from deft_llm.service.long_video import WINDOW, _windows
 from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.service.page import Page
 from deft_llm.service.sessions import MOST, Sessions
@@ -329,15 +328,3 @@ def test_a_row_holds_the_clip_and_csv_no_formula(seen: ClipResult) -> None:
     explanation = replace(seen.explanation, aus=aus, disagreement=doubt)
     other = row_of("x", replace(seen, explanation=explanation))
     assert other["doubt"] == doubt and other["aus"] == "L12 AU14"
-
-
-@pytest.mark.parametrize("seconds", [0.5, 2.9, 3.0, 7.3, 20.0])
-def test_every_second_lies_whole_in_some_window(seconds: float) -> None:
-    times = np.arange(0, seconds, 1 / 30)
-    windows = list(_windows(times))
-    assert windows[0][0] == 0 and windows[-1][1] == len(times)
-    assert all(times[stop - 1] - times[start] <= WINDOW for start, stop in windows)
-    for begin in np.arange(0, max(seconds - 1.0, 0.01), 0.1):
-        inside = [(a, b) for a, b in windows if times[a] <= begin + 1e-6]
-        end = min(begin + 0.9, times[-1])
-        assert any(times[b - 1] >= end - 1 / 30 for a, b in inside)
