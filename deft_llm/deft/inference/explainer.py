@@ -128,7 +128,8 @@ class Explainer:
         folder = resources.checkpoint(folder)
         require_whole(folder)
         try:
-            # float32 whatever the saved dtype, because the feature extractor gives float32 inputs.
+            # float32 whatever the saved dtype: probabilities are calibrated in it, and CPUs without
+            # bfloat16 arithmetic are many times slower in that.
             model = DeftForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
             processor = DeftProcessor.from_pretrained(folder)
         except (OSError, ValueError, SafetensorError) as error:
