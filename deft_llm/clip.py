@@ -167,6 +167,11 @@ class Evidence:
     source: str = ""
 
 
+def status_line(remarks: tuple[str, ...]) -> str:
+    """Remarks in one line; "ok" without one. A remark can hold a semicolon: do not split it."""
+    return "; ".join(remarks) or "ok"
+
+
 @dataclass(frozen=True)
 class Explanation:
     """DEFT-LLM's result for one clip.
@@ -183,7 +188,8 @@ class Explanation:
         rationale: The explanation in words, written from the evidence.
         disagreement: In words, how the named AUs and the class disagree; empty if they agree.
         raw: The structured answer as far as the model wrote it.
-        status: "ok", or what could not be measured or judged.
+        remarks: What could not be measured or judged, and what else to know; a reason why nothing
+            is named comes first.
         seconds: Stage -> time.
     """
 
@@ -195,9 +201,14 @@ class Explanation:
     rationale: str = ""
     disagreement: str = ""
     raw: str = ""
-    status: str = "ok"
+    remarks: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """The remarks in one line; "ok" without one."""
+        return status_line(self.remarks)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
-        return asdict(self)
+        return {**asdict(self), "status": self.status}

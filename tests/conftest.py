@@ -158,7 +158,7 @@ def make_measurement() -> Callable[..., Measurement]:
             noise=noise,
             noise_pairs=0,
             sensor_noise=1.0,
-            status="ok" if found else "no motion above the noise floor",
+            remarks=() if found else ("no motion above the noise floor",),
         )
 
     return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,3 +79,6 @@ def test_explanation_is_json_ready() -> None:
     explanation = Explanation("anger", {"anger": 1.0}, {"17": 0.9}, evidence)
     record = json.loads(json.dumps(explanation.to_dict()))
     assert record["evidence"][0]["region"] == "chin"
+    assert (record["remarks"], record["status"]) == ([], "ok")
+    told = replace(explanation, remarks=("two movements; the first", "dark")).to_dict()
+    assert told["status"] == "two movements; the first; dark" and len(told["remarks"]) == 2

@@ -10,16 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deft_llm.errors import UserError
+from deft_llm.media.suffixes import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
-# Looked for in folders alone: a file that is named is read whatever its suffix.
-VIDEO_SUFFIXES = frozenset(
-    {
-        *(".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc"),
-        *(".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
-        *(".mts", ".mxf", ".nut", ".ogg", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
-    }
-)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _REPORT = "explanation.json"  # a folder that holds one is a report of ours, with pictures in it
 

@@ -36,7 +36,7 @@ def explained_lines(explanation: Explanation) -> Iterator[str]:
         yield from _block("why", [explanation.rationale])
     if explanation.disagreement:
         yield from _block("doubt", [explanation.disagreement])
-    if explanation.status != "ok":
+    if explanation.remarks:
         yield from _block("note", [explanation.status])
 
 
@@ -97,7 +97,7 @@ def _evidence_lines(explanation: Explanation) -> list[str]:
     lines = []
     for row in explanation.evidence:
         # Codes that the model did not name can be many: the lips move alike for a dozen AUs.
-        aus = " ".join(f"AU{code}" for code in row.aus[:_FITTING])
+        aus = " ".join(map(facs.au_short, row.aus[:_FITTING]))
         aus = f"{aus} ..." if len(row.aus) > _FITTING else aus or "no AU fits"
         lines.append(
             f"{row.region:<{width}}  {row.direction:<16}  {row.magnitude:5.2f} px   "

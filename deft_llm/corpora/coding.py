@@ -123,7 +123,8 @@ def read_aus(text: str, place: RowPlace) -> tuple[str, ...]:
         elif au.alternative not in groups:
             groups.add(au.alternative)
             chosen.append(au.code)
-            place.say(f"AUs {text!r}", f"coders left it open: the first, AU{au.code}", "mended")
+            first = facs.au_short(au.code)
+            place.say(f"AUs {text!r}", f"coders left it open: the first, {first}", "mended")
     return facs.sort_aus(chosen)
 
 

@@ -19,10 +19,6 @@ CLIPS = "clips.jsonl"
 FEATURES = ("onset", "texture", "flow", "regions")
 
 
-#: Fields by the name that they had in folders of earlier versions.
-_FORMER = {"packets": "shard"}
-
-
 def clip_lines(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The lines of ``clips.jsonl`` with their numbers.
 
@@ -31,7 +27,7 @@ def clip_lines(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     number = 0
     for number, row in numbered_lines(folder / CLIPS):
-        yield number, {_FORMER.get(name, name): value for name, value in row.items()}
+        yield number, row
     if not number:
         raise UserError(f"{folder / CLIPS}: no clips; expected one a line")
 

@@ -22,7 +22,7 @@ from pydantic import Field
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from deft_llm.clip import Annotation, Interval
+from deft_llm.clip import Annotation, Interval, status_line
 from deft_llm.config import Settings
 from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.data.clip_dataset import ClipDataset, ClipPlace
@@ -215,19 +215,18 @@ def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Pr
         known = json.loads(failed.read_text(encoding="utf-8"))
         return Prepared(annotation, key, job.remark, **known, cached=True)
     try:
-        features, status = _measure(job, settings)
+        features, remarks = _measure(job, settings)
     except UserError as error:
         known = {"problem": str(error), "no_face": isinstance(error, NoFaceError)}
         write_text(failed, json.dumps(known))
         return Prepared(annotation, key, job.remark, **known)
     with replacing(file) as half:
-        save_file(features, half, {"clip": annotation.clip, "status": status})
-    remark = "; ".join(part for part in (job.remark, "" if status == "ok" else status) if part)
-    return Prepared(annotation, key, remark)
+        save_file(features, half, {"clip": annotation.clip, "status": status_line(remarks)})
+    return Prepared(annotation, key, "; ".join(filter(None, (job.remark, *remarks))))
 
 
-def _measure(job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, str]:
-    """The features of a clip, and the measurement's status."""
+def _measure(job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, tuple[str, ...]]:
+    """The features of a clip, and the measurement's remarks."""
     entry = job.entry
     assert entry.folder is not None
     fps = entry.annotation.fps or FOLDER_FPS
@@ -239,7 +238,7 @@ def _measure(job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, st
     measurement = measure_coded(clip, job.interval, motion, _finder(settings))
     found = pack(measurement, settings.sizes())
     # safetensors writes raw memory, so a strided view would be stored scrambled.
-    return {k: np.ascontiguousarray(v) for k, v in found.items()}, measurement.status
+    return {k: np.ascontiguousarray(v) for k, v in found.items()}, measurement.remarks
 
 
 def _finder(settings: PrepareSettings) -> FaceFinder:

@@ -21,6 +21,7 @@ from deft_llm.errors import UserError
 SPECIAL_TOKENS: tuple[str, ...] = tuple(
     token for name in EXPERTS for token in (f"<{name}>", f"<{name}_token>", f"</{name}>")
 )
+_MARK = "\ue000"  # a character of private use: no text and no template holds it
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -187,23 +188,34 @@ class DeftProcessor(ProcessorMixin):
         """
         ids: list[int] = []
         labels: list[int] = []
-        before = ""  # the previous answer with its end token
+        last, end = -1, ""  # number of the previous answer, and what the template puts after it
         for i, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
-            opened = self.chat(messages[:i])
-            closed = self.tokenizer.apply_chat_template(messages[: i + 1], tokenize=False)
-            # The last occurrence: the same words may stand in an earlier turn.
-            answer = closed[closed.rindex(message["content"]) :]
-            asked = opened[opened.rindex(before) + len(before) :] if before else opened
+            asked = self.chat(messages[:i] if last < 0 else _marked(messages[:i], last))
+            if last >= 0:
+                asked = asked[asked.rindex(_MARK) + len(_MARK) :].removeprefix(end)
+            place, closed = (
+                self.tokenizer.apply_chat_template(turns, tokenize=False)
+                for turns in (_marked(messages[: i + 1], i), messages[: i + 1])
+            )
+            at = place.rindex(_MARK)
+            answer, last, end = closed[at:], i, place[at + len(_MARK) :]
             for piece, learn in ((asked, False), (answer, True)):
                 tokens = self.tokenizer(
                     piece.replace(CLIP_TOKEN, self.span), add_special_tokens=False
                 )["input_ids"]
                 ids += tokens
                 labels += tokens if learn else [IGNORE_INDEX] * len(tokens)
-            before = answer
         return ids, labels
+
+
+def _marked(messages: list[dict[str, str]], number: int) -> list[dict[str, str]]:
+    """The messages with a mark for one of them, by which its place in the template is found.
+
+    Its own words would not do: they may stand in a question, and "end" in a template's "<|end|>".
+    """
+    return [*messages[:number], {**messages[number], "content": _MARK}, *messages[number + 1 :]]
 
 
 def add_expert_tokens(tokenizer: PreTrainedTokenizerBase, config: DeftConfig) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +56,15 @@ class FrameBuffer:
     def full(self) -> bool:
         """Whether there is no room for another frame."""
         return self.room is not None and 0 < len(self._pixels) <= len(self)
+
+    def until(self, frame: Frame, fps: float | None) -> float:
+        """Seconds from the first frame that is kept to a later one; 0 without a frame."""
+        if not len(self):
+            return 0.0
+        stated = frame.seconds - self.seconds[0]
+        if fps is None and math.isfinite(stated):
+            return stated
+        return (frame.number - self.numbers[0]) / (fps or self.notes.rate)
 
     @property
     def images(self) -> NDArray[np.uint8]:

@@ -1,15 +1,19 @@
 """Read a video of any length in a bounded amount of memory: whole if it fits, else by windows.
 
-A window holds as many frames as ``WINDOW_BYTES`` allows, and overlaps the one before by
-``OVERLAP``, longer than an expression lasts, so that every expression lies whole in some window.
+A window holds as many frames as ``WINDOW_BYTES`` and its longest duration allow, and overlaps the
+one before by ``OVERLAP``, longer than an expression lasts, so that every expression lies whole in
+some window.
 The video is decoded once, from its first frame to its last.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from deft_llm.clip import Clip
 from deft_llm.media.canonical import CANONICAL_SIZE
@@ -26,6 +30,7 @@ OVERLAP = 1.0
 SHORTEST = 2.5
 #: Frames are not scaled down below this side, pixels: the face would be too small to measure.
 SMALLEST_SIDE = 480
+_ROUNDING = 1e-6  # s: times are fractions that binary numbers do not hold
 #: Bytes made of each frame: the aligned face, and the small grey image that is followed in time.
 _MADE = CANONICAL_SIZE**2 * 3 + (CANONICAL_SIZE // 2) ** 2 * 4
 
@@ -45,12 +50,15 @@ class Window:
     last: bool
 
 
-def read_windows(path: Path | str, options: ReadOptions = WHOLE) -> Iterator[Window]:
+def read_windows(
+    path: Path | str, options: ReadOptions = WHOLE, longest: float = math.inf
+) -> Iterator[Window]:
     """Read a video, in one window if it fits in memory.
 
     Args:
         path: A video file, an animation, or a folder of frames.
         options: Which part to read, and at which rate.
+        longest: Most seconds of a window, even if more would fit.
 
     Yields:
         The windows in order. Frames and times are those of ``read_clip``.
@@ -61,7 +69,7 @@ def read_windows(path: Path | str, options: ReadOptions = WHOLE) -> Iterator[Win
     path, max_side = existing(path), FACE_MAX_SIDE
     while max_side:
         smaller = 0
-        for number, window in enumerate(_windows(path, options, max_side)):
+        for number, window in enumerate(_windows(path, options, longest, max_side)):
             if number == 0 and not window.last:
                 smaller = _smaller(window.clip)
             if smaller:
@@ -77,10 +85,12 @@ def _smaller(clip: Clip) -> int:
         return 0
     room = max(WINDOW_BYTES / frames - _MADE, 0.0)
     share = (room / clip.frames[0].nbytes) ** 0.5
+    if share >= 1:  # its frames would fit: it is short in time, by a gap in the video
+        return 0
     return max(SMALLEST_SIDE, int(share * max(clip.frames.shape[1:3])))
 
 
-def _windows(path: Path, options: ReadOptions, max_side: int) -> Iterator[Window]:
+def _windows(path: Path, options: ReadOptions, longest: float, max_side: int) -> Iterator[Window]:
     notes = Notes()
     selection = Selection(options.start, options.stop, options.stride, max_side)
     buffer = FrameBuffer(str(path), notes, selection, WINDOW_BYTES, _MADE)
@@ -90,10 +100,12 @@ def _windows(path: Path, options: ReadOptions, max_side: int) -> Iterator[Window
         return Window(clip, buffer.numbers[0], last)
 
     for frame in frames_of(path, selection, notes):
-        if buffer.full:
+        after = buffer.until(frame, options.fps)
+        if buffer.full or after >= longest - _ROUNDING:
             part = window(False)
             yield part
-            shared = int((part.clip.timestamps > part.clip.timestamps[-1] - OVERLAP).sum())
-            buffer.keep_last(min(shared, len(buffer) // 2))
+            times = part.clip.timestamps - part.clip.timestamps[0]
+            shared = (times > times[-1] - OVERLAP) & (times > after - longest + _ROUNDING)
+            buffer.keep_last(min(int(np.count_nonzero(shared)), len(buffer) // 2))
         buffer.add(frame)
     yield window(True)

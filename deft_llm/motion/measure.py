@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.clip import Interval
+from deft_llm.clip import Interval, status_line
 from deft_llm.errors import UserError
 from deft_llm.motion import noise
 from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
@@ -92,7 +92,7 @@ class Measurement:
         noise: (R,) noise floors, px.
         noise_pairs: Number of frame pairs used for the floors; 0 if the floors are the prior.
         sensor_noise: Noise of a (time-averaged) frame, grey levels.
-        status: "ok", or what could not be measured.
+        remarks: What could not be measured, and what else to know about the clip.
         others: Other movements of the clip that come and go, if the interval was searched for.
         head_shift: Largest displacement of the head from the onset to the offset, px; NaN
             without the curve.
@@ -114,12 +114,17 @@ class Measurement:
     noise: FloatArray
     noise_pairs: int
     sensor_noise: float
-    status: str
+    remarks: tuple[str, ...]
     others: tuple[Interval, ...] = ()
     head_shift: float = float("nan")
     returned: float = float("nan")
     light: float = 0.0
     evened: AlignedClip | None = None
+
+    @property
+    def status(self) -> str:
+        """The remarks in one line; "ok" without one."""
+        return status_line(self.remarks)
 
 
 def averaged_frame(aligned: AlignedClip, t: int, gap: int, averaging: float) -> FloatArray:
@@ -219,7 +224,7 @@ def measure(
         settings: Flow method, head model, averaging.
 
     Returns:
-        The measurement; ``status`` says what could not be measured.
+        The measurement; ``remarks`` say what could not be measured.
 
     Raises:
         UserError: If fewer than two frames show a face, or the interval ends after the clip.
@@ -282,8 +287,7 @@ def measure(
         noise=floors,
         noise_pairs=pairs,
         sensor_noise=sigma,
-        status="; ".join([*remarks, *_about_the_clip(light, held, others), *aligned.remarks])
-        or "ok",
+        remarks=(*remarks, *_about_the_clip(light, held, others), *aligned.remarks),
         others=others,
         head_shift=_span(trajectory.head[shown.onset : shown.offset + 1])
         if trajectory

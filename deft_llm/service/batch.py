@@ -36,7 +36,7 @@ def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
         *(name, explanation.emotion or "none named", round(sure, 4) if sure is not None else None),
         *(" ".join(map(facs.au_short, explanation.aus)), moved, onset, apex, offset),
         explanation.disagreement,
-        "" if explanation.status == "ok" else explanation.status,
+        "; ".join(explanation.remarks),
     )
     return dict(zip(COLUMNS, values, strict=True))
 

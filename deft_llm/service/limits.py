@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deft_llm.errors import UserError
-from deft_llm.media.video import FACE_MAX_SIDE, probe
+from deft_llm.media.suffixes import CLIP_SUFFIXES
+from deft_llm.media.video import FACE_MAX_SIDE, VideoInfo, probe
 
-#: Accepted containers, checked by file extension and then by content.
-VIDEO_TYPES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 _MEGABYTE = 1_000_000
+_TEXT_OF_VIDEO = b"YUV4MPEG2 "  # how .y4m starts; no list of other files does
 # A path of two or more parts, from the root or a drive. A slash in a sentence has fewer parts.
 _PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\s\\/:;,'\"]+)+[\\/]([^\s\\/:;,'\"]+)")
 
@@ -44,7 +44,7 @@ class Limits:
 LIMITS = Limits()
 
 
-def check_video(path: Path, limits: Limits, *, long: bool = False) -> None:
+def check_video(path: Path, limits: Limits, *, long: bool = False) -> VideoInfo:
     """Refuse a file of another type, or one that is too large or too long, without decoding it.
 
     Args:
@@ -52,11 +52,14 @@ def check_video(path: Path, limits: Limits, *, long: bool = False) -> None:
         limits: The limits.
         long: Whether it is a long video, searched window by window (``video_seconds`` applies).
 
+    Returns:
+        What the file holds.
+
     Raises:
         UserError: States the value and the limit; names the file without its folder.
     """
-    if not path.is_dir() and (path.suffix.lower() not in VIDEO_TYPES or _is_text(path)):
-        raise UserError(f"{path.name}: expected a video ({', '.join(VIDEO_TYPES)})")
+    if not path.is_dir() and (path.suffix.lower() not in CLIP_SUFFIXES or _is_text(path)):
+        raise UserError(f"{path.name}: expected a video, such as .mp4, .mov, .avi, .mkv or .webm")
     size = path.stat().st_size if path.is_file() else 0
     if size > limits.file_bytes:
         raise UserError(
@@ -81,6 +84,7 @@ def check_video(path: Path, limits: Limits, *, long: bool = False) -> None:
             f"{decoded / _MEGABYTE:.0f} MB; at most {limits.decoded_bytes / _MEGABYTE:.0f} MB; "
             "cut it, or make the picture smaller"
         )
+    return info
 
 
 def _is_text(path: Path) -> bool:
@@ -89,7 +93,9 @@ def _is_text(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         start = file.read(32)
-    # Every video container has other bytes than these among its first.
+    # Every other format of video has bytes that are no text among its first.
+    if start.startswith(_TEXT_OF_VIDEO):
+        return False
     return bool(start) and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start)
 
 

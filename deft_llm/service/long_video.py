@@ -1,10 +1,10 @@
 """Intervals in a long video, searched window by window and explained as they are found.
 
-Windows of ``WINDOW`` seconds overlap by ``OVERLAP``, longer than an expression lasts, so every
-expression lies entirely in some window; only one window is in memory at a time. In each window all
+Windows of ``WINDOW`` seconds overlap (``media.windows``), so every expression lies entirely in some
+window; the video is decoded once, and one window is in memory at a time. In each window all
 expressions are taken that rise above the noise and return
 (``data.measuring.measure_expressions``). Speech also rises and returns, so it is found as well.
-Window lengths are our own choice.
+The length of a window is our own choice.
 """
 
 from __future__ import annotations
@@ -13,17 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deft_llm.data.measuring import measure_expressions
-from deft_llm.media.video import probe, read_clip
+from deft_llm.media.windows import read_windows
 from deft_llm.motion.measure import Measurement
 from deft_llm.service.clip_service import AS_USUAL, ClipResult, ClipService, ModelChoice
 from deft_llm.service.limits import check_video
 from deft_llm.viz.report import ClipInfo
 
-WINDOW, OVERLAP = 3.0, 1.0  # s
+WINDOW = 3.0  # s
 
 
 @dataclass(frozen=True)
@@ -60,38 +57,21 @@ def search_video(
     Raises:
         UserError: If the video cannot be read or exceeds a limit.
     """
-    check_video(path, service.limits, long=True)
-    info = probe(path)
-    times = info.timestamps
+    info = check_video(path, service.limits, long=True)
     reported: list[Found] = []
-    whole = ClipInfo(path.name, info.frames, info.fps, float(times[-1]))
-    for start, stop in _windows(times):
-        clip = read_clip(path, start=start, stop=stop)
+    whole = ClipInfo(path.name, info.frames, info.fps, float(info.timestamps[-1]))
+    for window in read_windows(path, longest=WINDOW):
+        clip = window.clip
         new: list[Found] = []
-        for each in measure_expressions(clip, last=stop >= len(times)):
+        for each in measure_expressions(clip, window.last):
             place = _moments(each)
             if not any(_same(place, (f.onset, f.apex, f.offset)) for f in reported):
                 explanation = service.models.get(choice.model).explain(each, choice.ablate)
                 new.append(Found(*place, ClipResult(whole, each, explanation)))
         # Later windows start later still, so what ended before this one cannot turn up again.
         reported = [f for f in reported if f.offset >= clip.timestamps[0]] + new
-        yield stop / len(times), tuple(new)
-
-
-def _windows(times: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
-    """First frame and one past the last of each window."""
-    begin = float(times[0])
-    while True:
-        # The tolerance keeps a frame whose time misses the border by rounding.
-        start = int(np.searchsorted(times, begin - 1e-6))
-        stop = int(np.searchsorted(times, begin + WINDOW))
-        # Motion needs two frames; a gap in the video may leave a window empty. The last window is
-        # widened instead of skipped, so that progress reaches the end.
-        if stop - start > 1 or stop >= len(times):
-            yield min(start, max(stop - 2, 0)), max(stop, 1)
-        if stop >= len(times):
-            return
-        begin += WINDOW - OVERLAP
+        done = min((window.first + len(clip)) / info.frames, 1.0)
+        yield 1.0 if window.last else done, tuple(new)
 
 
 def _moments(measurement: Measurement) -> tuple[float, float, float]:

@@ -12,11 +12,11 @@ from typing import Any, TypeAlias
 
 from deft_llm.clip import Interval
 from deft_llm.errors import UserError
+from deft_llm.media.suffixes import VIDEO_SUFFIXES
 from deft_llm.service import views
 from deft_llm.service.batch import COLUMNS, explain_files
 from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import link_sentences
-from deft_llm.service.limits import VIDEO_TYPES
 from deft_llm.service.long_video import search_video
 from deft_llm.service.sessions import Sessions
 from deft_llm.viz import cards
@@ -98,7 +98,7 @@ class Page:
     def batch(self, key: str, files: Files, folder: Files, model: str) -> Iterator[tuple[str, str]]:
         """Explain files one by one: yields the growing table, then links to it as CSV and JSON."""
         # A folder may hold other files; those chosen one by one are checked, and refused by name.
-        videos = [f for f in folder or [] if Path(f).suffix.lower() in VIDEO_TYPES]
+        videos = [f for f in folder or [] if Path(f).suffix.lower() in VIDEO_SUFFIXES]
         named = [*(files or []), *videos]
         paths = [self.sessions.upload(key, file) for file in named]
         rows: list[dict[str, Any]] = []

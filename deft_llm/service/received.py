@@ -17,11 +17,12 @@ from deft_llm.service.clip_store import ClipStore, StoredClip
 from deft_llm.service.limits import Limits
 from deft_llm.service.openai_errors import ApiError
 
+# Where the suffix is not the name of the type itself.
 _SUFFIX_OF = {
-    **{"quicktime": ".mov", "x-matroska": ".mkv", "matroska": ".mkv", "x-msvideo": ".avi"},
-    **{"x-m4v": ".m4v", "vnd.avi": ".avi", "msvideo": ".avi"},
+    **{"quicktime": ".mov", "matroska": ".mkv", "msvideo": ".avi", "mp2t": ".ts"},
+    **{"3gpp": ".3gp", "3gpp2": ".3g2", "ms-wmv": ".wmv", "ms-asf": ".asf"},
 }
-_TYPE = re.compile(r"data:(?:video|image)/([\w.+-]+)")
+_TYPE = re.compile(r"data:(?:video|image)/(?:x-|vnd\.)?([\w.+-]+)")
 _FRAME_SUFFIX = {"PNG": ".png", "JPEG": ".jpg"}
 
 

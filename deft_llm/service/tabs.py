@@ -9,8 +9,8 @@ import gradio as gr
 
 from deft_llm import resources
 from deft_llm.config import read_yaml
+from deft_llm.media.suffixes import CLIP_SUFFIXES
 from deft_llm.service.events import asked, in_stages, waiting
-from deft_llm.service.limits import VIDEO_TYPES
 from deft_llm.service.page import Page
 from deft_llm.viz import cards
 from deft_llm.viz.magnify import FACTORS
@@ -126,7 +126,7 @@ def many_clips(page: Page, model: gr.Dropdown) -> None:
         words = f"Many clips at once, up to {limits.files}: one row each, to be saved as a table."
         gr.Markdown(words, elem_classes="quiet")
         with gr.Row():
-            kinds = list(VIDEO_TYPES)
+            kinds = list(CLIP_SUFFIXES)
             files = gr.File(
                 label="Clips", file_count="multiple", file_types=kinds, elem_id="batch-files"
             )

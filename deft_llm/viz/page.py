@@ -24,10 +24,9 @@ def au_title(code: str) -> str:
     return facs.ACTION_UNITS[facs.au_number(code)].label + side
 
 
-def remarks(status: str) -> list[str]:
-    """The remarks of a status ("a; b") as sentences; none if it is "ok"."""
-    parts = [] if status == "ok" else status.split("; ")
-    return [f"{part[:1].upper()}{part[1:]}." for part in parts]
+def sentence(remark: str) -> str:
+    """A remark with a capital letter and a full stop."""
+    return f"{remark[:1].upper()}{remark[1:]}."
 
 
 _ENVIRONMENT = Environment(
@@ -38,7 +37,9 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters.update(data_uri=data_uri, au_title=au_title, au=facs.au_short, remarks=remarks)
+_ENVIRONMENT.filters.update(
+    data_uri=data_uri, au_title=au_title, au=facs.au_short, sentence=sentence
+)
 
 
 def fill_template(template: str, **values: object) -> Markup:

@@ -81,6 +81,12 @@ def test_au_codes(code: str, expected: tuple[str, ...], remarks: int) -> None:
     assert len(where.report) == remarks
 
 
+def test_a_one_sided_code_is_told_as_coders_write_it() -> None:
+    where = place()
+    read_aus("(R6 or R12)+15", where)
+    assert [note.why for note in where.report] == ["coders left it open: the first, R6"]
+
+
 def test_a_missing_folder_shows_the_tree_and_whom_to_ask(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         load_corpus("casme2", tmp_path / "nowhere")

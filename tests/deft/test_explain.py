@@ -39,7 +39,7 @@ Turns = list[tuple[str, str]]
 def clip(features: Features, regions: RegionTable = SMILE) -> Any:
     """A measurement as far as answering reads it."""
     return SimpleNamespace(
-        features=features, table_apex=regions, found=True, status="ok", head_shift=1.0
+        features=features, table_apex=regions, found=True, remarks=(), head_shift=1.0
     )
 
 

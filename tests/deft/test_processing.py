@@ -107,6 +107,23 @@ def test_the_prompt_in_training_is_the_prompt_in_use(
     assert labels[len(asked)] == ids[len(asked)]
 
 
+@pytest.mark.parametrize(
+    "words", [("end", "Why?", "user"), ("no", "no", "no"), ("|", "|", "|>"), ("", "<clip", "")]
+)
+def test_answers_are_found_whatever_their_words(
+    processor: DeftProcessor, words: tuple[str, str, str]
+) -> None:
+    """They may stand in the template, or in a question."""
+    roles = ("assistant", "user", "assistant")
+    turns = [{"role": r, "content": w} for r, w in zip(roles, words, strict=True)]
+    talk = [CONVERSATION[0], *turns]
+    ids, labels = processor.encode_conversation(talk)
+    text = processor.tokenizer.apply_chat_template(talk, tokenize=False)
+    assert processor.tokenizer.decode(ids) == text.replace("<clip>", processor.span)
+    learned = processor.tokenizer.decode([label for label in labels if label != IGNORE_INDEX])
+    assert learned == f"{words[0]}<|end|>{words[2]}<|end|>"
+
+
 def test_a_question_without_an_answer_teaches_nothing(processor: DeftProcessor) -> None:
     assert processor.encode_conversation(CONVERSATION[:1]) == ([], [])
 

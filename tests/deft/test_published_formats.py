@@ -79,6 +79,13 @@ TALK = [
     {"role": "user", "content": "Why?"},
     {"role": "assistant", "content": "The left mouth corner moves up."},
 ]
+# Answers that stand in the templates, and a question in the words of the answer before it.
+ALIKE = [
+    {"role": "user", "content": "<clip>Does it end?"},
+    {"role": "assistant", "content": "end"},
+    {"role": "user", "content": "end"},
+    {"role": "assistant", "content": "assistant"},
+]
 
 
 def _tokenizer(family: str, corpus: list[str]) -> PreTrainedTokenizerBase:
@@ -154,17 +161,18 @@ def _recipe(folder: Path) -> DeftRecipe:
     return validate_settings(DeftRecipe, values, "test")
 
 
+@pytest.mark.parametrize("talk", [TALK, ALIKE], ids=["talk", "alike"])
 def test_every_turn_is_taught_as_it_will_be_asked(
-    family: str, built: tuple[Any, DeftProcessor]
+    family: str, built: tuple[Any, DeftProcessor], talk: list[dict[str, str]]
 ) -> None:
     _, processor = built
     decode = processor.tokenizer.decode
-    ids, labels = processor.encode_conversation(TALK)
+    ids, labels = processor.encode_conversation(talk)
     end = FAMILIES[family][3]
-    learned = [TALK[i]["content"] + end for i in (1, 3)]
+    learned = [talk[i]["content"] + end for i in (1, 3)]
     assert decode([i for i in labels if i != IGNORE_INDEX]) == "".join(learned)
     for turn, answer in zip((1, 3), learned, strict=True):
-        prompt = processor.chat(TALK[:turn]).replace("<clip>", processor.span)
+        prompt = processor.chat(talk[:turn]).replace("<clip>", processor.span)
         whole = processor.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         assert ids[: len(whole)] == whole
         taught = labels[len(whole) :]

@@ -201,6 +201,26 @@ def test_a_telephone(visit: Visit) -> None:
     photograph(page, "phone_light")
 
 
+def test_the_table_of_regions_fits_at_any_width(visit: Visit) -> None:
+    page = visit(1280, 844)
+    explain_example(page, "happiness")
+    for width in (1280, 1000, 800, 721, 600, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+        boxes = page.locator(".scroll:has(.by-region)")
+        cut = boxes.evaluate_all("all => all.map(e => e.scrollWidth - e.clientWidth)")
+        assert cut == [0], f"cut at {width} px"
+        # A number stands in the column of its heading, and no cell over another one.
+        px = page.locator(".by-region thead tr:last-child .n").first.bounding_box()
+        row = page.locator(".by-region tr.moved").first.locator("th, td")
+        boxes = row.evaluate_all("all => all.map(e => e.getBoundingClientRect().toJSON())")
+        assert px is not None and abs(boxes[2]["right"] - px["x"] - px["width"]) < 2
+        for a, b in itertools.combinations(boxes, 2):
+            apart = a["right"] <= b["left"] + 1 or b["right"] <= a["left"] + 1
+            assert apart or a["bottom"] <= b["top"] + 1 or b["bottom"] <= a["top"] + 1
+        photograph(page, f"regions_{width}")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 800, 1280])
 def test_a_report_at_any_width(

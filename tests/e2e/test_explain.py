@@ -20,8 +20,9 @@ import pytest
 from numpy.typing import NDArray
 
 from deft_llm.cli.summary import explained_lines
-from deft_llm.clip import Explanation
+from deft_llm.clip import Evidence, Explanation
 from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.inference.wording import disagreement
 from deft_llm.motion.measure import NO_MOTION
 from deft_llm.viz import overlay
 
@@ -86,13 +87,13 @@ def test_a_disagreement_is_named() -> None:
         "surprise",
         {"surprise": 1.0},
         {"1": 0.9, "L12": 0.2},
-        (),
-        disagreement="the AU head gives AUL12 only 0.02",
+        (Evidence("left mouth corner", "up", 0.8, 16.0, ("L12", "14")),),
+        disagreement=disagreement("surprise", {"L12": 0.02}),
     )
     lines = list(explained_lines(explanation))
-    assert [line.split(None, 1)[1] for line in lines if line.startswith("doubt")] == [
-        "the AU head gives AUL12 only 0.02"
-    ]
+    (doubt,) = [line.split(None, 1)[1] for line in lines if line.startswith("doubt")]
+    assert doubt.startswith("the AU head gives L12 only 0.02; ") and doubt.endswith("% with L12")
+    assert any(line.endswith(" L12 AU14") for line in lines if line.startswith("evidence"))
 
 
 def test_folder_of_frames(deft_llm: DeftLlm, face: Frames, tmp_path: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from deft_llm.errors import UserError
 from deft_llm.media import windows
 from deft_llm.media.options import Moment, ReadOptions
+from deft_llm.media.selection import Frame
 from deft_llm.media.video import read_clip
 from deft_llm.media.windows import read_windows
 from tests.media.films import moving, write_film
@@ -108,3 +112,31 @@ def test_window_too_short_for_an_expression_is_scaled_down(
     first = next(read_windows(film))
     assert len(first.clip) >= 0.95 * windows.SHORTEST * 25
     assert first.clip.frames.shape[2] < 64
+
+
+GAPS = np.concatenate([np.arange(0, 4, 0.04), np.arange(9, 10, 0.01), np.arange(14, 14.05, 0.01)])
+EVEN = [np.arange(0, seconds, 1 / 30) for seconds in (0.5, 2.9, 3.0, 7.3, 20.0)]
+
+
+@pytest.mark.parametrize("times", [*EVEN, GAPS])
+def test_every_second_lies_whole_in_some_window(
+    film: Path, monkeypatch: pytest.MonkeyPatch, times: NDArray[np.float64]
+) -> None:
+    grey = np.zeros((8, 8, 3), np.uint8)
+    frames = [Frame(i, grey, second) for i, second in enumerate(times.tolist())]
+    monkeypatch.setattr(windows, "frames_of", lambda *_: iter(frames))
+    found = [(w.first, w.first + len(w.clip)) for w in read_windows(film, longest=3.0)]
+    assert found[0][0] == 0 and found[-1][1] == len(times)
+    assert all(b[0] <= a[1] for a, b in pairwise(found)), "no frame is left out"
+    assert all(times[stop - 1] - times[start] <= 3.0 for start, stop in found)
+    for begin in times[times <= max(times[-1] - 1.0, 0.01)]:
+        inside = [(a, b) for a, b in found if times[a] <= begin + 1e-6]
+        end = times[times <= begin + 0.9][-1]
+        assert any(times[b - 1] >= end - 1e-6 for a, b in inside)
+
+
+def test_windows_without_times_go_by_the_rate(tmp_path: Path) -> None:
+    for i, image in enumerate(moving(50)):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    found = [len(w.clip) for w in read_windows(tmp_path, ReadOptions(fps=10), longest=3.0)]
+    assert found == [30, 30]

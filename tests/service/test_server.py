@@ -376,6 +376,17 @@ def test_a_playlist_that_calls_itself_a_video(
 
 
 @pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [("mp4", ".mp4"), ("x-matroska", ".mkv"), ("vnd.avi", ".avi"), ("mp2t", ".ts")],
+)
+def test_a_clip_in_a_request_has_the_suffix_of_its_type(
+    served: Served, client: TestClient, kind: str, suffix: str
+) -> None:
+    found = ask(client, user(clip(data(kind=f"video/{kind}")), "Why?"))
+    assert found.status_code == 200 and served.explained[-1].name == f"clip{suffix}"
+
+
+@pytest.mark.parametrize(
     ("name", "kept"),
     [
         ("../../../x.mp4", "x.mp4"),

@@ -10,22 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deft_llm.clip import Explanation
 from deft_llm.deft.inference.conversation import untagged
 from deft_llm.errors import UserError
-from deft_llm.media.video import write_video
+from deft_llm.media.video import read_clip, write_video
 from deft_llm.motion.measure import Measurement
 from deft_llm.service.batch import COLUMNS, row_of, to_csv
 from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import answer_record, link_sentences
 from deft_llm.service.limits import LIMITS, Limits, check_video, public
-from deft_llm.service.long_video import WINDOW, _windows
 from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.service.page import Page
 from deft_llm.service.sessions import MOST, Sessions
 from deft_llm.viz import cards
 from deft_llm.viz.report import ClipInfo
+from tests.media.films import moving, write_film
 
 MakeMeasurement = Callable[..., Measurement]
 
@@ -62,6 +63,31 @@ def test_over_a_limit(grey: Path, limits: Limits, reason: str) -> None:
     with pytest.raises(UserError, match=reason) as refused:
         check_video(grey, limits)
     assert str(refused.value).startswith("grey.mp4: "), "the file goes by its name alone"
+
+
+FILMS = {
+    **{".y4m": ("rawvideo", "yuv4mpegpipe"), ".mts": ("libx264", "mpegts")},
+    **{".ts": ("mpeg2video", "mpegts"), ".mpg": ("mpeg1video", "mpeg"), ".flv": ("flv", "flv")},
+    **{".wmv": ("wmv2", "asf"), ".m2v": ("mpeg2video", "mpeg2video"), ".nut": ("ffv1", "nut")},
+}
+
+
+@pytest.mark.parametrize("suffix", FILMS)
+def test_every_video_that_is_read_is_taken(tmp_path: Path, suffix: str) -> None:
+    codec, form = FILMS[suffix]
+    path = write_film(tmp_path / f"clip{suffix}", moving(), codec, {}, form=form)
+    check_video(path, LIMITS)
+    assert len(read_clip(path)) == 24
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form"), [(".gif", "GIF"), (".webp", "WEBP"), (".apng", "PNG"), (".TIF", "TIFF")]
+)
+def test_every_animation_that_is_read_is_taken(tmp_path: Path, suffix: str, form: str) -> None:
+    path, (first, *rest) = tmp_path / f"clip{suffix}", map(Image.fromarray, moving())
+    first.save(path, form, save_all=True, append_images=rest, duration=40)
+    check_video(path, LIMITS)
+    assert len(read_clip(path)) == 24
 
 
 @pytest.mark.parametrize("name", ["clip.svg", "clip.html", "clip.mp4.exe", "clip", "clip.py"])
@@ -302,15 +328,3 @@ def test_a_row_holds_the_clip_and_csv_no_formula(seen: ClipResult) -> None:
     explanation = replace(seen.explanation, aus=aus, disagreement=doubt)
     other = row_of("x", replace(seen, explanation=explanation))
     assert other["doubt"] == doubt and other["aus"] == "L12 AU14"
-
-
-@pytest.mark.parametrize("seconds", [0.5, 2.9, 3.0, 7.3, 20.0])
-def test_every_second_lies_whole_in_some_window(seconds: float) -> None:
-    times = np.arange(0, seconds, 1 / 30)
-    windows = list(_windows(times))
-    assert windows[0][0] == 0 and windows[-1][1] == len(times)
-    assert all(times[stop - 1] - times[start] <= WINDOW for start, stop in windows)
-    for begin in np.arange(0, max(seconds - 1.0, 0.01), 0.1):
-        inside = [(a, b) for a, b in windows if times[a] <= begin + 1e-6]
-        end = min(begin + 0.9, times[-1])
-        assert any(times[b - 1] >= end - 1 / 30 for a, b in inside)

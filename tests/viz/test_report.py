@@ -21,7 +21,7 @@ from deft_llm.viz.report import ClipInfo, write_report
 
 MakeMeasurement = Callable[..., Measurement]
 INFO = ClipInfo("surprise <03> é.mp4", 12, 200.0, 0.06)
-NOTHING = Explanation(None, {}, {}, (), status="no motion above the noise floor")
+NOTHING = Explanation(None, {}, {}, (), remarks=("no motion above the noise floor",))
 
 
 class _Page(HTMLParser):
@@ -181,19 +181,20 @@ def test_the_three_moments_show_their_frames(make_measurement: MakeMeasurement) 
 def test_long_remarks_are_a_list_and_large_motion_has_no_bars(
     tmp_path: Path, make_measurement: MakeMeasurement
 ) -> None:
-    status = (
-        "described, not judged: regions moved up to 17.9 px, too far for a micro-expression; "
-        "the light changed by up to 48 %, evened out; the clip holds another movement"
+    remarks = (
+        "described, not judged: regions moved up to 17.9 px, too far for a micro-expression",
+        "the light changed by up to 48 %, evened out",
+        "the clip holds another movement; this is the strongest",
     )
     large = Explanation(
-        None, {}, {}, _explanation().evidence, rationale="The brow rises, marked.", status=status
+        None, {}, {}, _explanation().evidence, rationale="The brow rises, marked.", remarks=remarks
     )
     path = write_report(tmp_path / "r", make_measurement(), large, clip_info=INFO)
     html = path.read_text(encoding="utf-8")
     words = " ".join(_Page(html).words.split())
     assert re.findall("<li>(.*?)</li>", html) == [
         "The light changed by up to 48 %, evened out.",
-        "The clip holds another movement.",
+        "The clip holds another movement; this is the strongest.",
     ]
     assert words.count("described, not judged") + words.count("Described, not judged") == 1
     assert "none named Described, not judged: regions moved up to 17.9 px" in words

@@ -151,7 +151,9 @@ def test_a_long_clip_travels_as_few_frames(make_measurement: MakeMeasurement) ->
 
 def test_texts_of_models_and_files_are_escaped(make_measurement: MakeMeasurement) -> None:
     measurement = make_measurement()
-    explanation = Explanation("surprise", {"surprise": 1.0}, {}, MOVED, status=BAD, rationale=BAD)
+    explanation = Explanation(
+        "surprise", {"surprise": 1.0}, {}, MOVED, remarks=(BAD,), rationale=BAD
+    )
     sentence = Sentence(BAD, ("left inner brow",), False, f'"{BAD}')
     row: dict[str, str | float] = {"onset s": 0.1, "apex s": 0.2, "offset s": 0.3}
     row |= {"emotion": BAD, "aus": BAD, "strongest motion": BAD}

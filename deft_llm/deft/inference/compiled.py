@@ -82,7 +82,7 @@ def _aus(explanation: Explanation) -> str:
         return ", ".join(map(au_name, explanation.aus))
     if not _judged(explanation):
         fitting = facs.sort_aus(code for row in explanation.evidence for code in row.aus)
-        listed = ", ".join(f"AU{code}" for code in fitting) or "no action unit"
+        listed = ", ".join(map(facs.au_short, fitting)) or "no action unit"
         return f"None is named. {_sentence(explanation.status)} What moved fits {listed}."
     return "No action unit is named."
 

@@ -24,7 +24,7 @@ from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteria
 
 from deft_llm import facs, resources
 from deft_llm.answers import COARSE_LABELS, NOTHING
-from deft_llm.clip import Explanation
+from deft_llm.clip import Explanation, status_line
 from deft_llm.data.features import Features, FeatureSizes, pack
 from deft_llm.deft.inference import wording
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration
@@ -128,7 +128,8 @@ class Explainer:
         folder = resources.checkpoint(folder)
         require_whole(folder)
         try:
-            # float32 whatever the saved dtype, because the feature extractor gives float32 inputs.
+            # float32 whatever the saved dtype: probabilities are calibrated in it, and CPUs without
+            # bfloat16 arithmetic are many times slower in that.
             model = DeftForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
             processor = DeftProcessor.from_pretrained(folder)
         except (OSError, ValueError, SafetensorError) as error:
@@ -247,14 +248,13 @@ class Explainer:
         return kept[2]
 
     def _explain(self, measurement: Measurement, ablate: tuple[str, ...]) -> Explanation:
-        if status := nothing_seen(measurement):
-            return Explanation(None, {}, {}, (), status=status)
-        table, status = measurement.table_apex, measurement.status
+        if silence := nothing_seen(measurement):
+            return Explanation(None, {}, {}, (), remarks=silence)
+        table, remarks = measurement.table_apex, measurement.remarks
         evidence = tuple(sorted(measured_evidence(table), key=lambda row: -row.magnitude))
         if reason := not_judged(measurement):
-            status = reason if status == "ok" else f"{reason}; {status}"
-            words = wording.description(evidence)
-            return Explanation(None, {}, {}, evidence, rationale=words, status=status)
+            words, remarks = wording.description(evidence), (reason, *remarks)
+            return Explanation(None, {}, {}, evidence, rationale=words, remarks=remarks)
         started = time.perf_counter()
         tokens = self._tokens(measurement, ablate)
         answered = self.answers(tokens, write=False)
@@ -273,7 +273,7 @@ class Explainer:
             rationale=wording.rationale(evidence, named, emotion),
             disagreement=wording.disagreement(best, aus),
             raw=raw,
-            status=status,
+            remarks=remarks,
             seconds={"answer": time.perf_counter() - started},
         )
 
@@ -386,7 +386,7 @@ class Explainer:
         """
         check_request(question, temperature, ablate)
         if silence := nothing_seen(measurement):
-            yield silence
+            yield status_line(silence)
             return
         limit = self.model.config.text_config.max_position_embeddings
         prompt = fitting_prompt(self.processor, turns, question, limit, MAX_NEW_TOKENS)
@@ -405,12 +405,12 @@ class Explainer:
                 return
 
 
-def nothing_seen(measurement: Measurement) -> str:
-    """Reason to give no reading of a clip; empty if something moved."""
+def nothing_seen(measurement: Measurement) -> tuple[str, ...]:
+    """Remarks on a clip that gets no reading, the reason first; empty if something moved."""
     if measurement.found and measurement.table_apex.active.any():
-        return ""
-    seen = NO_MOTION in measurement.status
-    return measurement.status if seen else f"{NO_MOTION} from onset to apex"
+        return ()
+    seen = NO_MOTION in measurement.remarks
+    return measurement.remarks if seen else (f"{NO_MOTION} from onset to apex",)
 
 
 def not_judged(measurement: Measurement) -> str:

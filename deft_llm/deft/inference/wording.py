@@ -85,7 +85,7 @@ def disagreement(label: str, aus: Mapping[str, float]) -> str:
         aus: The named AUs and their probabilities from the AU head.
     """
     doubts = [
-        f"the AU head gives AU{code} only {share:.2f}"
+        f"the AU head gives {facs.au_short(code)} only {share:.2f}"
         for code, share in aus.items()
         if share < LEAST_SHARE
     ]
@@ -101,5 +101,5 @@ def _without_aus(label: str, aus: tuple[str, ...]) -> list[str]:
     known = {code: share for code, share in shares.items() if share is not None}
     if not known or max(known.values()) >= LEAST_SHARE:
         return []
-    listed = ", ".join(f"{100 * share:.0f} % with AU{code}" for code, share in known.items())
+    listed = ", ".join(f"{100 * p:.0f} % with {facs.au_short(code)}" for code, p in known.items())
     return [f"the action units do not speak for {label}, so few coded clips are {label}: {listed}"]

@@ -81,7 +81,7 @@ def _aus(explanation: Explanation, answers: dict[str, str]) -> Iterator[str]:
         yield "the reasons speak of other AUs than the list"
     for code in explanation.aus:
         if not any(code in row.aus for row in explanation.evidence):
-            yield f"no motion speaks for AU{code}"
+            yield f"no motion speaks for {facs.au_short(code)}"
     if answers["au_yes_no"].startswith("Yes") != (12 in named):
         yield "the answer about AU12 is not the list's"
     if explanation.aus and stated_aus(answers["aus"]) != named:

@@ -323,6 +323,15 @@ def test_a_problem_of_a_clip_is_told_by_both(
     write(folder, "clips.jsonl", sound)
 
 
+def test_a_former_name_of_a_field_is_not_read(folder: Path) -> None:
+    sound = (folder / "clips.jsonl").read_text()
+    row = json.loads(sound)
+    write(folder, "clips.jsonl", json.dumps({"packets": row.pop("shard"), **row}))
+    problem = next(validate_folder(folder))
+    assert problem.field == "shard"
+    write(folder, "clips.jsonl", sound)
+
+
 def test_notes_of_ones_own_do_no_harm(
     folder: Path, make_record: Callable[[int], ClipRecord]
 ) -> None:

@@ -51,6 +51,7 @@ def test_what_agrees_is_left_alone(measurement: Measurement, explanation: Explan
         ({"rationale": "The chin moves up: AU1 inner brow raiser."}, "not borne out"),
         ({"aus": {"L1": 0.9, "12": 0.8}}, "other AUs than the list"),
         ({"aus": {"12": 0.8}}, "no motion speaks for AU12"),
+        ({"aus": {"L12": 0.8}}, "no motion speaks for L12"),
         ({"fine_emotion": "fear"}, "fear is concluded, the class is surprise"),
         ({"probabilities": {"negative": 0.9, "surprise": 0.1}}, "the likeliest negative"),
     ],
@@ -66,7 +67,7 @@ def test_a_still_face_may_say_nothing_about_motion(
     make_measurement: Callable[..., Measurement], explanation: Explanation
 ) -> None:
     still = replace(make_measurement(lift=0.0, found=False), curve=CURVE)
-    silent = Explanation(None, {}, {}, (), status=still.status)
+    silent = Explanation(None, {}, {}, (), remarks=still.remarks)
     assert contradictions(still, silent) == []
     assert contradictions(still, explanation)
 
