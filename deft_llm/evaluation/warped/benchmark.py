@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from deft_llm.config import Settings
@@ -19,6 +21,7 @@ from deft_llm.evaluation.warped import natural as natural_clips
 from deft_llm.evaluation.warped.clips import Condition, Order, Row, rows_of
 from deft_llm.evaluation.warped.faces import files_in, real_faces, rendered_faces
 from deft_llm.evaluation.warped.scores import by_class, by_condition, figure_names, figures
+from deft_llm.files import write_lines
 from deft_llm.metrics.figures import Figure
 from deft_llm.parallel import parallel_map
 from deft_llm.resources import EMBEDDED
@@ -26,6 +29,7 @@ from deft_llm.simulator.warped.portrait import Portrait
 
 logger = logging.getLogger(__name__)
 KINDS = ("real", "rendered")
+_ROWS = "clips.jsonl"
 
 
 class OurVideos(Settings):
@@ -58,6 +62,7 @@ class WarpedBenchmark(Benchmark):
         conditions: Name -> what happens; each face gets one clip of each.
         natural: Real clips with what is to be named.
         workers: Number of processes.
+        output: Folder of ``clips.jsonl``, a line for each clip: what moved and what was named.
     """
 
     checkpoint: str = EMBEDDED
@@ -73,6 +78,13 @@ class WarpedBenchmark(Benchmark):
     natural: list[natural_clips.NaturalClip] = []
     workers: int = Field(default=2, ge=1)
     output: Path = Path("runs/benchmarks/warped")
+
+    @model_validator(mode="after")
+    def _amplitudes(self) -> Self:
+        least, most = self.peak_px
+        if not 0 < least <= most:
+            raise ValueError("peak_px: expected two lengths above 0, the smaller one first")
+        return self
 
     def figure_names(self) -> list[str]:
         """See the base."""
@@ -95,11 +107,15 @@ class WarpedBenchmark(Benchmark):
             # Told as it is found: the other kind takes as long, and may be stopped.
             logger.info("%s: %s", kind, {name: round(value, 3) for name, value in values.items()})
         if rows:
+            lines = (json.dumps({**asdict(row), "right": row.right}) for row in rows)
+            self.output.mkdir(parents=True, exist_ok=True)
+            write_lines(self.output / _ROWS, lines)
+            logger.info("each clip: %s", self.output / _ROWS)
             tables += [markdown(by_condition(rows)), markdown(by_class(rows))]
-        lines = [natural_clips.read(clip, path, self.checkpoint) for clip, path in clips if path]
-        if lines:
-            values["natural_right"] = sum(line["right"] for line in lines) / len(lines)
-            tables.append(markdown(lines))
+        found = [natural_clips.read(clip, path, self.checkpoint) for clip, path in clips if path]
+        if found:
+            values["natural_right"] = sum(line["right"] for line in found) / len(found)
+            tables.append(markdown(found))
         return self.with_bars(values), "\n".join(tables)
 
     def _portraits(self, kind: str) -> list[Portrait]:
@@ -120,9 +136,11 @@ class WarpedBenchmark(Benchmark):
         """Which faces these are, in a sentence."""
         if kind == "rendered":
             return f"Rendered: {len(portraits)} faces, each of another head.\n"
-        files = len({face.name.split(" ")[0] for face in portraits})
+        files = len({face.name for face in portraits})
         people = "" if self.source else f", which show {self.videos.people} person(s)"
-        return f"Real: {len(portraits)} faces from {files} file(s){people}; every second mirrored.\n"
+        return (
+            f"Real: {len(portraits)} faces from {files} file(s){people}; every second mirrored.\n"
+        )
 
     def _rows(self, kind: str, portraits: list[Portrait]) -> Iterator[Row]:
         orders = (

@@ -15,7 +15,8 @@ from deft_llm.errors import UserError
 from deft_llm.media.frames import SUFFIXES, natural_key
 from deft_llm.media.pictures import read_image
 from deft_llm.media.selection import Selection, shrink
-from deft_llm.media.video import FACE_MAX_SIDE, existing, read_clip
+from deft_llm.media.tracking import track_faces
+from deft_llm.media.video import FACE_MAX_SIDE, existing, probe, read_clip
 from deft_llm.simulator.scene.clip_spec import draw_spec
 from deft_llm.simulator.scene.clips import render_clip
 from deft_llm.simulator.warped.portrait import Portrait, portrait
@@ -23,6 +24,7 @@ from deft_llm.simulator.warped.portrait import Portrait, portrait
 logger = logging.getLogger(__name__)
 # Frames of a resting clip that one face gets; a shorter clip is played to and fro.
 _RESTING_FRAMES = 36
+_FRAMES_LOOKED_AT = 120  # of a clip, to choose single frames from
 
 
 def files_in(source: Path) -> list[Path]:
@@ -40,7 +42,11 @@ def files_in(source: Path) -> list[Path]:
         raise UserError(
             f"{source}: no file in this folder; expected photos or clips that show one face each"
         )
-    return [source / path for path in sorted(shown, key=lambda p: [natural_key(Path(n)) for n in p.parts])]
+    return [source / path for path in sorted(shown, key=_place)]
+
+
+def _place(path: Path) -> list[object]:
+    return [natural_key(Path(name)) for name in path.parts]
 
 
 def real_faces(files: Iterable[Path], wanted: int, resting: bool = False) -> list[Portrait]:
@@ -83,17 +89,9 @@ def real_faces(files: Iterable[Path], wanted: int, resting: bool = False) -> lis
 def _faces_of(path: Path, most: int, resting: bool) -> Iterator[Portrait]:
     if path.suffix.lower() in SUFFIXES:
         picture = shrink(read_image(path), Selection(max_side=FACE_MAX_SIDE))
-        yield portrait(Clip(path.name, picture[None], np.zeros(1)))
-        return
-    clip = replace(read_clip(path), name=path.name)
-    if resting:
-        count = min(most, max(1, len(clip) // _RESTING_FRAMES))
-        ends = np.linspace(0, len(clip), count + 1).astype(int)
-        parts = [clip.part(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        parts: Iterable[Clip] = [Clip(str(path), picture[None], np.zeros(1))]
     else:
-        # Middles of equal stretches: the very first and last frames are often damaged.
-        middles = (np.arange(most) + 0.5) / most * len(clip)
-        parts = [clip.part(int(t), int(t) + 1) for t in np.unique(middles.astype(int))]
+        parts = _rests(path, most) if resting else _moments(path, most)
     problem, seen = None, False
     for part in parts:
         try:
@@ -102,9 +100,29 @@ def _faces_of(path: Path, most: int, resting: bool) -> Iterator[Portrait]:
             problem = problem or error
             continue
         seen = True
-        yield replace(face, name=f"{path.name} {part.timestamps[0]:.2f} s")
+        yield replace(face, name=str(path))
     if problem and not seen:
         raise problem
+
+
+def _moments(path: Path, most: int) -> Iterator[Clip]:
+    """Single frames with a face, spread over a clip."""
+    # A long video does not fit in memory.
+    stride = max(1, probe(path).frames // max(_FRAMES_LOOKED_AT, most))
+    clip = read_clip(path, stride=stride)
+    seen = np.flatnonzero(track_faces(clip).present)
+    # Middles of equal stretches: at its ends a face comes in or leaves.
+    middles = (np.arange(most) + 0.5) / most * len(seen)
+    for t in seen[np.unique(middles.astype(int))]:
+        yield clip.part(int(t), int(t) + 1)
+
+
+def _rests(path: Path, most: int) -> Iterator[Clip]:
+    """Parts of a clip, each of frames in a row."""
+    frames = probe(path).frames
+    count = min(most, max(1, frames // _RESTING_FRAMES))
+    for start in np.linspace(0, max(frames - _RESTING_FRAMES, 0), count).astype(int):
+        yield read_clip(path, start=int(start), stop=int(start) + _RESTING_FRAMES)
 
 
 def rendered_faces(first_identity: int, seed: int, wanted: int) -> Iterator[Portrait]:

@@ -63,7 +63,9 @@ def by_class(rows: Sequence[Row]) -> list[dict[str, object]]:
             for name in ("positive", "negative", "surprise", "none")
         }
         combination = "+".join(str(au) for au in aus)
-        table.append({"faces": kind, "AUs": combination, "class": label, "clips": len(own), **named})
+        table.append(
+            {"faces": kind, "AUs": combination, "class": label, "clips": len(own), **named}
+        )
     return table
 
 

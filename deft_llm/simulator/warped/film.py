@@ -105,9 +105,7 @@ class BaseFrames:
         return found
 
 
-def in_frame(
-    field: Floats, to_canonical: NDArray[np.float64], shape: tuple[int, ...]
-) -> Floats:
+def in_frame(field: Floats, to_canonical: NDArray[np.float64], shape: tuple[int, ...]) -> Floats:
     """A field on the grid (2, G, G) as displacement in a frame (2, H, W), in its pixels."""
     back = invert(to_canonical)
     grid = compose(back, np.array([[1.0, 0.0, -PAD], [0.0, 1.0, -PAD]]))

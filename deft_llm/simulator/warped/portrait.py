@@ -47,7 +47,6 @@ class Portrait:
         back = np.array([[-1.0, 0.0, CANONICAL_SIZE - 1.0], [0.0, 1.0, 0.0]])
         return replace(
             self,
-            name=f"{self.name} mirrored",
             frames=np.ascontiguousarray(self.frames[:, :, ::-1]),
             transforms=np.stack([compose(back, compose(m, across)) for m in self.transforms]),
             landmarks=transform(back, self.landmarks)[_MIRROR],
