@@ -7,28 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from deft_llm import facs
+from deft_llm.clip import Clip
 from deft_llm.config import Settings
 from deft_llm.data.measuring import measure_video
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation.robustness.light import LIGHTS
-from deft_llm.media.canonical import CANONICAL_SIZE
+from deft_llm.evaluation.warped.exact import against, exact_motion
 from deft_llm.media.video import write_video
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.regions import region_masks, region_motion
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.ict_head.files import ict_file
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
 from deft_llm.simulator.scene.performance import Blink
 from deft_llm.simulator.warped.film import Take, film
-from deft_llm.simulator.warped.motion import PAD, FaceMotion
+from deft_llm.simulator.warped.motion import FaceMotion
 from deft_llm.simulator.warped.portrait import Portrait
 
 SETS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -38,9 +38,6 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Class -> combinations of AUs that everybody codes as that class."""
 NUMBERS = sorted({facs.au_number(au) for sets in SETS.values() for aus in sets for au in aus})
-_CLEAR_PX = 0.1  # exact motion from which a region is expected to be found
-_SLIGHT_PX = 0.02  # exact motion below which no direction is right
-_WITHIN = float(np.cos(np.radians(45)))
 
 
 class Condition(Settings):
@@ -98,7 +95,8 @@ class Row:
     Attributes:
         kind: Of the face.
         condition: Name of the condition.
-        face: Name of the portrait.
+        face: The file of the face.
+        second: Which moment of it.
         expected: The class; None without an expression.
         aus: AU numbers that moved.
         peak_px: Largest displacement of skin.
@@ -114,6 +112,7 @@ class Row:
     kind: str
     condition: str
     face: str
+    second: float
     expected: str | None
     aus: tuple[int, ...]
     peak_px: float
@@ -149,19 +148,24 @@ def _row(order: Order, motion: FaceMotion, name: str, condition: Condition, inde
     take = _take(condition, motion, aus, peak, spec, order)
     gain = _light(condition, order, len(take.levels))
     numbers = tuple(sorted(facs.au_number(au) for au in aus))
-    row = Row(order.kind, name, order.portrait.name, expected, numbers, peak)
-    frames = film(order.portrait, motion, take, gain)
+    shown = order.portrait
+    row = Row(order.kind, name, shown.name, shown.second, expected, numbers, peak)
+    frames = film(shown, motion, take, gain)
+    fps = shown.fps or spec.fps
     try:
-        measured = _measured(frames, order.portrait.fps or spec.fps, condition.crf)
+        clip, measured = _measured(frames, fps, condition.crf)
     except UserError as error:
         return replace(row, problem=str(error))
+    # By time: what was measured may be a part of the clip, after what was taken for a cut.
+    interval = measured.interval
+    seen = (round(clip.timestamps[t] * fps) for t in (interval.onset, interval.apex))
     told = explainer(order.checkpoint).explain(measured)
     return replace(
         row,
         named=told.emotion,
         named_aus=tuple(sorted({facs.au_number(code) for code in told.aus})),
         status=told.status,
-        **_against(measured, _exact(take, order.portrait, measured)),
+        **against(measured, exact_motion(take, shown, *seen)),
     )
 
 
@@ -209,37 +213,12 @@ def _light(condition: Condition, order: Order, count: int) -> NDArray[np.float32
     return np.asarray(course(t, x / width, y / height, condition.light), np.float32)
 
 
-def _measured(frames: NDArray[np.uint8], fps: float, crf: int) -> Measurement:
+def _measured(frames: NDArray[np.uint8], fps: float, crf: int) -> tuple[Clip, Measurement]:
     """Write the file that a user would have, and measure it as hers is."""
     with tempfile.TemporaryDirectory(prefix="deft-") as folder:
         path = Path(folder) / "clip.mp4"
         write_video(path, frames, fps, crf)
-        return measure_video(path)[1]
-
-
-def _exact(take: Take, portrait: Portrait, measured: Measurement) -> NDArray[np.float32]:
-    """Exact motion of every region between the frames that were measured, (R, 2) canonical px."""
-    onset, apex = measured.interval.onset, measured.interval.apex
-    square = slice(PAD, PAD + CANONICAL_SIZE)
-    change = np.float32(take.levels[apex] - take.levels[onset])
-    masks = region_masks(portrait.landmarks.astype(np.float32), CANONICAL_SIZE)
-    return region_motion(change * take.field[:, square, square], masks)
-
-
-def _against(measured: Measurement, exact: NDArray[np.float32]) -> dict[str, Any]:
-    """The region table against the exact motion: fields of :class:`Row`."""
-    table = measured.table_apex
-    shown = np.stack([table.u, table.v], axis=1)
-    length = np.linalg.norm(exact, axis=1)
-    along = (shown * exact).sum(axis=1) >= _WITHIN * length * table.magnitude
-    right = table.active & along & (length >= _SLIGHT_PX)
-    clear = length >= _CLEAR_PX
-    errors = np.linalg.norm(shown - exact, axis=1)[table.placed]
-    return {
-        "errors": tuple(errors.tolist()),
-        "stated": tuple(right[table.active].tolist()),
-        "moved": tuple(right[clear].tolist()),
-    }
+        return measure_video(path)
 
 
 @lru_cache(maxsize=1)

@@ -31,6 +31,7 @@ _OUTER = np.arange(60)
 _PROBE = 0.2  # activation at which the displacement of an AU is taken
 _SMOOTH_MOTION, _SMOOTH_DEPTH = 2.0, 4.0  # px; the mesh has corners, and a slit between the lips
 _LONGEST_SIDE = 32.0  # px of a triangle between neighbours
+_FAINT = 0.03  # share of an AU's reach below which skin is held still
 _STILL_ROWS = 48  # px over which the neck below the chin comes to rest
 
 
@@ -67,7 +68,7 @@ class FaceMotion:
         total = np.zeros((2, GRID, GRID), np.float32)
         for code in aus:
             moved = self._field(code)
-            total += moved / _reach(moved)
+            total += _trimmed(moved / _reach(moved))
         return total / np.float32(_reach(total)) if aus else total
 
     def _field(self, code: str) -> Floats:
@@ -200,6 +201,12 @@ def _with_neck(depth: Floats) -> Floats:
     fade = np.clip(1 - (rows - jaw) / _STILL_ROWS, 0, 1)
     below = depth[jaw, np.arange(GRID)] * fade * (rows > jaw)
     return np.maximum(depth, below * (last > GRID // 2)).astype(np.float32)
+
+
+def _trimmed(field: Floats) -> Floats:
+    """Without the faint motion that scanned shapes have everywhere: it would move the wall too."""
+    length = np.sqrt((field**2).sum(axis=0))
+    return (field * np.clip((length - _FAINT) / _FAINT, 0, 1)).astype(np.float32)
 
 
 def _reach(field: Floats) -> float:

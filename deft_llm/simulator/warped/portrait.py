@@ -33,6 +33,7 @@ class Portrait:
         transforms: (N, 2, 3) from frame pixels to canonical pixels.
         landmarks: float64 (68, 2), canonical pixels, iBUG order.
         fps: Frames per second of a resting clip; None for a photo.
+        second: Time of the first frame in the video that it is from.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Portrait:
     transforms: NDArray[np.float64]
     landmarks: NDArray[np.float64]
     fps: float | None = None
+    second: float = 0.0
 
     def mirrored(self) -> Portrait:
         """The face as a mirror shows it."""
@@ -79,6 +81,7 @@ def portrait(clip: Clip, resting: bool = False) -> Portrait:
         np.stack([compose(aligned.transforms[t], to_full) for t in shown]),
         aligned.landmarks.astype(np.float64),
         clip.fps if resting else None,
+        float(clip.timestamps[shown[0]]),
     )
 
 

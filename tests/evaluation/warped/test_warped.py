@@ -26,7 +26,7 @@ CONDITIONS = {"smile": Condition(), "still": Condition(expression=False)}
 
 def row(**changes: Any) -> Row:
     values: dict[str, Any] = {
-        **{"kind": "real", "condition": "smile", "face": "me.jpg"},
+        **{"kind": "real", "condition": "smile", "face": "me.jpg", "second": 0.0},
         **{"expected": "positive", "aus": (6, 12), "peak_px": 1.0},
         **{"named": "positive", "named_aus": (6, 12)},
     }
