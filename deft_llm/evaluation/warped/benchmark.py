@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 from tqdm import tqdm
 
 from deft_llm.config import Settings
@@ -79,12 +79,12 @@ class WarpedBenchmark(Benchmark):
     workers: int = Field(default=2, ge=1)
     output: Path = Path("runs/benchmarks/warped")
 
-    @model_validator(mode="after")
-    def _amplitudes(self) -> Self:
-        least, most = self.peak_px
-        if not 0 < least <= most:
-            raise ValueError("peak_px: expected two lengths above 0, the smaller one first")
-        return self
+    @field_validator("peak_px")
+    @classmethod
+    def _amplitudes(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("expected two lengths above 0, the smaller one first")
+        return value
 
     def figure_names(self) -> list[str]:
         """See the base."""

@@ -98,7 +98,7 @@ class Row:
         face: The file of the face.
         second: Which moment of it.
         expected: The class; None without an expression.
-        aus: AU numbers that moved.
+        codes: AUs that moved, with their sides.
         peak_px: Largest displacement of skin.
         named: Class that the program names, or None.
         named_aus: AU numbers that it names.
@@ -114,7 +114,7 @@ class Row:
     face: str
     second: float
     expected: str | None
-    aus: tuple[int, ...]
+    codes: tuple[str, ...]
     peak_px: float
     named: str | None = None
     named_aus: tuple[int, ...] = ()
@@ -123,6 +123,11 @@ class Row:
     errors: tuple[float, ...] = ()
     stated: tuple[bool, ...] = ()
     moved: tuple[bool, ...] = ()
+
+    @property
+    def aus(self) -> tuple[int, ...]:
+        """Numbers of the AUs that moved."""
+        return tuple(facs.au_number(code) for code in self.codes)
 
     @property
     def right(self) -> bool:
@@ -147,9 +152,8 @@ def _row(order: Order, motion: FaceMotion, name: str, condition: Condition, inde
     spec = draw_spec(order.seed + 1000 * order.number + index, order.number, emotion=None, aus=())
     take = _take(condition, motion, aus, peak, spec, order)
     gain = _light(condition, order, len(take.levels))
-    numbers = tuple(sorted(facs.au_number(au) for au in aus))
     shown = order.portrait
-    row = Row(order.kind, name, shown.name, shown.second, expected, numbers, peak)
+    row = Row(order.kind, name, shown.name, shown.second, expected, tuple(aus), peak)
     frames = film(shown, motion, take, gain)
     fps = shown.fps or spec.fps
     try:

@@ -33,8 +33,9 @@ def files_in(source: Path) -> list[Path]:
     Raises:
         UserError: If there is none.
     """
-    source = existing(source)
-    if source.is_file():
+    if not source.exists():
+        raise UserError(f"source {source}: no such file or folder; expected photos or clips")
+    if existing(source).is_file():
         return [source]
     inside = (path.relative_to(source) for path in source.rglob("*") if path.is_file())
     shown = [path for path in inside if not any(part.startswith(".") for part in path.parts)]
@@ -67,19 +68,17 @@ def real_faces(files: Iterable[Path], wanted: int, resting: bool = False) -> lis
     pictures = math.ceil(wanted / 2)
     each = math.ceil(pictures / len(files))
     found: list[list[Portrait]] = []
-    problem: UserError | None = None
     for path in files:
         try:
             found.append(list(_faces_of(path, each, resting)))
         except UserError as error:
             logger.warning("left out: %s", error)
-            problem = problem or error
     # By turns, so that fewer faces are still those of all files.
     turns = [part[i] for i in range(each) for part in found if i < len(part)]
     if not turns:
         raise UserError(
             f"no face in any of {len(files)} files; expected photos or clips that show one face "
-            f"from the front, at least 15 % of the picture high; the first: {problem}"
+            "from the front, at least 15 % of the picture high"
         )
     if len(turns) < pictures:
         logger.warning("%d faces instead of %d: add photos or clips", 2 * len(turns), wanted)

@@ -56,13 +56,13 @@ def by_class(rows: Sequence[Row]) -> list[dict[str, object]]:
     """A line for each kind of faces and combination of AUs: how often each class is named."""
     table: list[dict[str, object]] = []
     acted = [row for row in rows if row.expected]
-    for kind, label, aus in sorted({(r.kind, r.expected or "", r.aus) for r in acted}):
-        own = [r for r in acted if (r.kind, r.expected, r.aus) == (kind, label, aus)]
+    for kind, label, aus in sorted({(r.kind, r.expected or "", r.codes) for r in acted}):
+        own = [r for r in acted if (r.kind, r.expected, r.codes) == (kind, label, aus)]
         named = {
             name: sum((row.named or "none") == name for row in own)
             for name in ("positive", "negative", "surprise", "none")
         }
-        combination = "+".join(str(au) for au in aus)
+        combination = "+".join(aus)
         table.append(
             {"faces": kind, "AUs": combination, "class": label, "clips": len(own), **named}
         )

@@ -27,14 +27,14 @@ CONDITIONS = {"smile": Condition(), "still": Condition(expression=False)}
 def row(**changes: Any) -> Row:
     values: dict[str, Any] = {
         **{"kind": "real", "condition": "smile", "face": "me.jpg", "second": 0.0},
-        **{"expected": "positive", "aus": (6, 12), "peak_px": 1.0},
+        **{"expected": "positive", "codes": ("6", "12"), "peak_px": 1.0},
         **{"named": "positive", "named_aus": (6, 12)},
     }
     return Row(**(values | changes))
 
 
 def still(**changes: Any) -> Row:
-    return row(**{"condition": "still", "expected": None, "aus": (), "named_aus": ()} | changes)
+    return row(**{"condition": "still", "expected": None, "codes": (), "named_aus": ()} | changes)
 
 
 def test_only_the_class_that_moved_is_right() -> None:
@@ -71,6 +71,12 @@ def test_real_and_rendered_faces_are_never_in_one_row() -> None:
     rows = [row(), row(kind="rendered", named="negative")]
     assert [(r["faces"], r["right"]) for r in by_condition(rows)] == [("real", 1), ("rendered", 0)]
     assert len(by_class(rows)) == 2
+
+
+def test_a_one_sided_au_has_a_row_of_its_own() -> None:
+    rows = [row(codes=("12",)), row(codes=("L12",))]
+    assert [line["AUs"] for line in by_class(rows)] == ["12", "L12"]
+    assert rows[1].aus == (12,)
 
 
 def test_every_combination_of_aus_is_one_that_is_scored() -> None:
@@ -112,7 +118,7 @@ def test_what_shows_no_face_is_one_error(own_folder: Path, tmp_path: Path) -> No
         real_faces([own_folder / "notes.txt", own_folder / "wall.png"], 2)
     with pytest.raises(UserError, match="no file in this folder"):
         files_in(tmp_path)
-    with pytest.raises(UserError, match="no such file or folder"):
+    with pytest.raises(UserError, match="expected photos or clips"):
         files_in(tmp_path / "missing")
 
 
