@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from deft_llm.answers import COARSE_LABELS, NOTHING
 from deft_llm.evaluation.warped.clips import NUMBERS, Condition, Row
 
 #: Figures of a kind of faces, over all conditions in which AUs move.
@@ -58,10 +59,7 @@ def by_class(rows: Sequence[Row]) -> list[dict[str, object]]:
     acted = [row for row in rows if row.expected]
     for kind, label, aus in sorted({(r.kind, r.expected or "", r.codes) for r in acted}):
         own = [r for r in acted if (r.kind, r.expected, r.codes) == (kind, label, aus)]
-        named = {
-            name: sum((row.named or "none") == name for row in own)
-            for name in ("positive", "negative", "surprise", "none")
-        }
+        named = {name: sum((row.named or NOTHING) == name for row in own) for name in COARSE_LABELS}
         combination = "+".join(aus)
         table.append(
             {"faces": kind, "AUs": combination, "class": label, "clips": len(own), **named}

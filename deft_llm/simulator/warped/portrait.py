@@ -80,7 +80,7 @@ def portrait(clip: Clip, resting: bool = False) -> Portrait:
         np.ascontiguousarray(cut),
         np.stack([compose(aligned.transforms[t], to_full) for t in shown]),
         aligned.landmarks.astype(np.float64),
-        clip.fps if resting else None,
+        clip.fps if len(shown) > 1 else None,
         float(clip.timestamps[shown[0]]),
     )
 
