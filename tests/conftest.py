@@ -45,6 +45,14 @@ def own_accelerator() -> Iterator[None]:
         state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
+def pytest_sessionstart() -> None:
+    """Let programs that the tests start be ended by Ctrl-C, also from tests in the background.
+
+    A process in the background ignores it, and so would its children.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def own_signals() -> Iterator[None]:
     """Each test starts with the handlers of a new process, and leaves none behind.
