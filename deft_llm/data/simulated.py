@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from deft_llm import facs
 from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE, Interval
@@ -84,13 +84,16 @@ class SimulatedData(ClipSet):
     head_path: Path | None = None
     workers: int = 2
 
-    @model_validator(mode="after")
-    def _kinds_of_the_profile(self) -> Self:
-        try:
-            self.drawn_from()
-        except UserError as error:
-            raise ValueError(str(error)) from None
-        return self
+    @field_validator("kinds")
+    @classmethod
+    def _kinds_of_the_profile(cls, kinds: list[str], info: ValidationInfo) -> list[str]:
+        # An unknown profile has its own message.
+        if profile := PROFILES.get(info.data.get("profile", "")):
+            try:
+                only(profile, kinds)
+            except UserError as error:
+                raise ValueError(str(error)) from None
+        return kinds
 
     def drawn_from(self) -> Profile:
         """The profile, restricted to the kinds if there are any."""

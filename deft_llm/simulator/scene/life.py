@@ -70,7 +70,7 @@ def only(profile: Profile, kinds: Iterable[str]) -> Profile:
         if kind not in profile.kinds:
             known = ", ".join(profile.kinds) or 'none; choose profile "life"'
             hint = did_you_mean(kind, profile.kinds)
-            raise UserError(f"kinds: {kind!r} is not in the profile{hint}; it has: {known}")
+            raise UserError(f"kind {kind!r} is not in the profile, which has {known}{hint}")
     return replace(profile, plain=0.0, kinds={kind: profile.kinds[kind] for kind in kinds})
 
 
