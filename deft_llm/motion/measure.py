@@ -223,10 +223,14 @@ class MotionMeter:
         if self.settings.flow == ALL_FRAMES:
             movement = fit_movement(self.aligned, interval, others)
             prior = self.prior(interval.onset, interval.apex - interval.onset, sigma)
+            few = len(movement.frames) < noise.MIN_FRAMES
             floors = noise.movement_floors(movement.floors, prior, movement.turn)
+            if few:
+                floors = np.stack([prior, prior])
             blinks = np.stack([blink_floor(closed) for closed in movement.blink])
             floors = np.hypot(floors, blinks)
-            return Phases((movement.flow_apex, movement.flow_offset), floors, len(movement.frames))
+            samples = 0 if few else len(movement.frames)
+            return Phases((movement.flow_apex, movement.flow_offset), floors, samples)
         flows = (
             self.flow(interval.onset, interval.apex),
             self.flow(interval.apex, interval.offset),

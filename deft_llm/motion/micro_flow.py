@@ -95,7 +95,9 @@ def fit_movement(
         The movement.
     """
     used = _frames(aligned, interval, others)
-    pyramid = [np.stack([cv2.GaussianBlur(to_grey(aligned.frames[t]), (0, 0), _BLUR) for t in used])]
+    pyramid = [
+        np.stack([cv2.GaussianBlur(to_grey(aligned.frames[t]), (0, 0), _BLUR) for t in used])
+    ]
     while len(pyramid) < _LEVELS:
         pyramid.append(np.stack([cv2.pyrDown(image) for image in pyramid[-1]]))
     start = used.index(interval.onset)
@@ -210,9 +212,7 @@ def _measured_shares(path: FloatArray, usual: Design, moments: list[int]) -> Des
     return shares
 
 
-def follow_head(
-    aligner: HeadAligner, images: FloatArray, start: int
-) -> NDArray[np.float64]:
+def follow_head(aligner: HeadAligner, images: FloatArray, start: int) -> NDArray[np.float64]:
     """Head motion (N, 6) of every image, each search starting at the frame before it."""
     motions = np.zeros((len(images), 6))
     for order in (range(start + 1, len(images)), range(start - 1, -1, -1)):
@@ -222,9 +222,7 @@ def follow_head(
     return motions
 
 
-def _frames(
-    aligned: AlignedClip, interval: Interval, others: tuple[Interval, ...]
-) -> list[int]:
+def _frames(aligned: AlignedClip, interval: Interval, others: tuple[Interval, ...]) -> list[int]:
     """The frames to fit: of the movement, and of the face at rest before and after it."""
     times, visible = aligned.timestamps, np.flatnonzero(aligned.present)
     busy = {t for other in others for t in range(other.onset, other.offset + 1)}
@@ -245,9 +243,7 @@ def _spread(frames: list[int], most: int) -> list[int]:
 def _regression(shares: Design, head: NDArray[np.float64]) -> tuple[Design, Design]:
     """Design (N, K) over time, and the operator (K, N) from grey levels to coefficients."""
     turns = head[:, [TURN, NOD]]
-    design = np.concatenate(
-        [np.ones((len(shares), 1)), shares, turns - turns.mean(axis=0)], axis=1
-    )
+    design = np.concatenate([np.ones((len(shares), 1)), shares, turns - turns.mean(axis=0)], axis=1)
     prior = np.diag([0.0, 0.0, 0.0, _TURN_PRIOR, _TURN_PRIOR])
     # A trace on the shares too: a phase of a single frame leaves one of them undefined.
     prior[1, 1] = prior[2, 2] = 1e-3

@@ -224,7 +224,10 @@ def returning_intervals(
         # A blink is removed from the search as well, so that the frames around it are still
         # searched.
         left += [(first, moments[0] + 1), (moments[2], stop)]
-        if _two_strongest((moved - dragged_by_lids(moved[UPPER_LIDS].max())) / floor) >= DETECTION_Z:
+        if (
+            _two_strongest((moved - dragged_by_lids(moved[UPPER_LIDS].max())) / floor)
+            >= DETECTION_Z
+        ):
             found.append(Interval(*(int(visible[t]) for t in moments)))
     return tuple(sorted(found, key=lambda interval: interval.apex))
 
