@@ -61,12 +61,12 @@ class MotionSettings:
         flow: "all_frames" (``micro_flow``), or a name of ``flow.FLOW_METHODS`` for flow between the
             two frames at the ends of a phase.
         head_model: A model of ``head_motion``: "rigid", "similarity" or "affine".
-        averaging: Seconds on each side of a frame over which frames are averaged before flow between
-            two frames (none below 30 frames per second). At most two frames on each side, and never a frame
-            that the average at the other end of the flow may also contain. On 60 simulated
-            clips of 30 to 100 frames per second, 34 ms instead of 12.5 ms raised the share of
-            regions with a direction right within 45 degrees from 82 to 87 %, and lowered the
-            share of the true amplitude that is found from 78 to 70 %.
+        averaging: Seconds on each side of a frame over which frames are averaged before flow
+            between two frames (none below 30 frames per second). At most two frames on each side,
+            and never a frame that the average at the other end of the flow may also contain. On 60
+            simulated clips of 30 to 100 frames per second, 34 ms instead of 12.5 ms raised the
+            share of regions with a direction right within 45 degrees from 82 to 87 %, and lowered
+            the share of the true amplitude that is found from 78 to 70 %.
         curve: Track every frame. Without it, measuring a given interval takes half the time, and
             the curve and the head motion of the clip are NaN.
     """

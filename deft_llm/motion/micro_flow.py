@@ -53,8 +53,8 @@ _SOLVER_STEPS = 30
 # Prior of what a turn changes in the grey levels: about the noise at 0.01 rad.
 _TURN_PRIOR = 1e-4
 _SHIFTS = 8
-# px that both upper lids close in a blink: on simulated clips of both heads nine in ten blinks close
-# by 1.7 px or more, as it is measured here, and 0.9 px is rare without one.
+# px that both upper lids close in a blink: on simulated clips of both heads nine in ten blinks
+# close by 1.7 px or more, as it is measured here, and 0.9 px is rare without one.
 _BLINK = 1.4
 _LEAST_OPEN = 0.5  # share of the movement that must be left without blinking frames
 _TRACK_WINDOW, _TRACK_STEPS = 2.5, 3  # px of the coarsest level
@@ -224,13 +224,11 @@ def follow_head(aligner: HeadAligner, images: FloatArray, start: int) -> NDArray
 
 def _frames(aligned: AlignedClip, interval: Interval, others: tuple[Interval, ...]) -> list[int]:
     """The frames to fit: of the movement, and of the face at rest before and after it."""
-    times, visible = aligned.timestamps, np.flatnonzero(aligned.present)
+    times, visible = aligned.timestamps, np.flatnonzero(aligned.present).tolist()
     busy = {t for other in others for t in range(other.onset, other.offset + 1)}
     first, last = times[interval.onset] - REST, times[interval.offset] + REST
-    inside = [int(t) for t in visible if t in interval]
-    rest = [
-        int(t) for t in visible if t not in interval and first <= times[t] <= last and t not in busy
-    ]
+    inside = [t for t in visible if t in interval]
+    rest = [t for t in visible if t not in interval and first <= times[t] <= last and t not in busy]
     moments = {interval.onset, interval.apex, interval.offset}
     return sorted({*_spread(inside, MAX_INSIDE), *_spread(rest, MAX_REST), *moments})
 
@@ -346,11 +344,12 @@ class _System:
         for _ in range(_SOLVER_STEPS):
             moved = self._apply(direction, smooth, shrink)
             length = np.float32(energy / max(float((direction * moved).sum()), 1e-20))
-            x = x + length * direction
-            left = left - length * moved
+            x += length * direction
+            left -= length * moved
             scaled = left / diagonal
             new = float((left * scaled).sum())
-            direction, energy = scaled + np.float32(new / max(energy, 1e-20)) * direction, new
+            direction = scaled + np.float32(new / max(energy, 1e-20)) * direction
+            energy = new
         return x
 
     def _apply(self, flow: FloatArray, smooth: np.float32, shrink: np.float32) -> FloatArray:

@@ -224,10 +224,8 @@ def returning_intervals(
         # A blink is removed from the search as well, so that the frames around it are still
         # searched.
         left += [(first, moments[0] + 1), (moments[2], stop)]
-        if (
-            _two_strongest((moved - dragged_by_lids(moved[UPPER_LIDS].max())) / floor)
-            >= DETECTION_Z
-        ):
+        alone = moved - dragged_by_lids(float(moved[UPPER_LIDS].max()))
+        if _two_strongest(alone / floor) >= DETECTION_Z:
             found.append(Interval(*(int(visible[t]) for t in moments)))
     return tuple(sorted(found, key=lambda interval: interval.apex))
 

@@ -177,7 +177,7 @@ def dragged_by_lids(closed: float) -> FloatArray:
 
 
 def blink_floor(closed: float) -> FloatArray:
-    """Motion (R,) that says nothing while the eyes blink: that of the lids and what they drag, px."""
+    """Motion (R,) that says nothing while the eyes blink: of the lids and what they drag, px."""
     return np.asarray(closed * _LIDS + dragged_by_lids(closed), np.float32)
 
 
