@@ -30,6 +30,7 @@ COMMANDS = (
     "eval/run.py eval/benchmarks/robustness.yaml",
     "eval/run.py eval/benchmarks/srflow.yaml",
     "eval/run.py eval/benchmarks/unimer.yaml",
+    "eval/run.py eval/benchmarks/warped.yaml",
     "eval/speed/deft.py",
     "eval/speed/demo.py",
     "eval/speed/explain.py",

@@ -164,7 +164,7 @@ def make_measurement() -> Callable[..., Measurement]:
             curve=np.linspace(0, 1, 12, dtype=np.float32),
             head_motion=1.8,
             noise=noise,
-            noise_pairs=0,
+            noise_samples=0,
             sensor_noise=1.0,
             remarks=() if found else ("no motion above the noise floor",),
         )

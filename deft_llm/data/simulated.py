@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from deft_llm import facs
 from deft_llm.clip import OFFSET_PHASE, ONSET_PHASE, Interval
@@ -37,6 +37,8 @@ from deft_llm.simulator.head import load_head
 from deft_llm.simulator.ict_head.files import head_file, ict_file
 from deft_llm.simulator.scene.clip_spec import NEUTRAL_SHARE, ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
+from deft_llm.simulator.scene.distractors import PROFILES, Profile
+from deft_llm.simulator.scene.life import only
 from deft_llm.simulator.scene.sets import ClipSet
 from deft_llm.simulator.scene.statistics import combinations
 
@@ -47,10 +49,19 @@ _SHARD = "clips"
 _MOTION = "motion"
 
 
+def _known(profile: str) -> str:
+    if profile not in PROFILES:
+        raise ValueError(f"expected one of {', '.join(sorted(PROFILES))}")
+    return profile
+
+
 class SimulatedData(ClipSet):
     """What to simulate.
 
     Attributes:
+        profile: What the clips show: a name of ``distractors.PROFILES``.
+        kinds: Only clips with one or more of these kinds of the profile (``life.KINDS``); empty
+            for the profile's own mixture. Clips whose AU is drawn uniformly are never "one-sided".
         balanced_share: Share of clips whose AU is drawn uniformly, so that rare AUs are learned;
             P(emotion | AU combination) stays that of the codings.
         neutral_share: Share of the other clips without any AU; they teach a model when to name no
@@ -63,6 +74,8 @@ class SimulatedData(ClipSet):
     """
 
     seed: int = 1_000_000
+    profile: Annotated[str, AfterValidator(_known)] = "benchmark"
+    kinds: list[str] = []
     balanced_share: float = 0.0
     neutral_share: float = Field(default=NEUTRAL_SHARE, ge=0, le=1)
     variants: int = 8
@@ -71,17 +84,43 @@ class SimulatedData(ClipSet):
     head_path: Path | None = None
     workers: int = 2
 
+    @field_validator("kinds")
+    @classmethod
+    def _kinds_of_the_profile(cls, kinds: list[str], info: ValidationInfo) -> list[str]:
+        # An unknown profile has its own message.
+        if profile := PROFILES.get(info.data.get("profile", "")):
+            try:
+                only(profile, kinds)
+            except UserError as error:
+                raise ValueError(str(error)) from None
+        return kinds
+
+    def drawn_from(self) -> Profile:
+        """The profile, restricted to the kinds if there are any."""
+        profile = PROFILES[self.profile]
+        return only(profile, self.kinds) if self.kinds else profile
+
+    def digest(self) -> str:
+        """See the base."""
+        # Both are left out while they say nothing: clips that were measured before there were
+        # profiles are found again.
+        fields = {"profile": "benchmark", "kinds": []}
+        unsaid = {name for name, value in fields.items() if getattr(self, name) == value}
+        return self._digest_without(unsaid)
+
 
 def specs(data: SimulatedData) -> Iterator[ClipSpec]:
     """The recipes of a dataset, in order."""
+    profile = data.drawn_from()
     for i in range(data.clips):
         seed = data.seed + i
-        # draw_spec uses the streams [seed, 0..10]; 99 here and 98 in measure_simulated are apart
+        # draw_spec uses the streams [seed, 0..11]; 99 here and 98 in measure_simulated are apart
         # from them.
         rng = np.random.default_rng([seed, 99])
         identity = data.first_identity + int(rng.integers(data.identities))
         drawn = _balanced_expression(rng) if rng.random() < data.balanced_share else {}
-        yield draw_spec(seed, identity, neutral_share=data.neutral_share, head=data.head, **drawn)
+        drawn |= {"neutral_share": data.neutral_share, "profile": profile, "head": data.head}
+        yield draw_spec(seed, identity, **drawn)
 
 
 def _balanced_expression(rng: np.random.Generator) -> dict[str, Any]:
@@ -105,8 +144,9 @@ def _balanced_expression(rng: np.random.Generator) -> dict[str, Any]:
 
 def even_specs(data: SimulatedData) -> list[ClipSpec]:
     """Recipes that cycle through the faces: ``clips / identities`` clips of each."""
+    shown: dict[str, Any] = {"profile": data.drawn_from(), "head": data.head}
     return [
-        draw_spec(data.seed + i, data.first_identity + i % data.identities, head=data.head)
+        draw_spec(data.seed + i, data.first_identity + i % data.identities, **shown)
         for i in range(data.clips)
     ]
 

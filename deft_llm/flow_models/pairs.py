@@ -67,7 +67,8 @@ def pair_specs(data: PairData, head: Head) -> Iterator[ClipSpec]:
         # A separate stream per clip; draw_spec uses the streams [seed, 0..10].
         rng = np.random.default_rng([seed, 77])
         apex = int(rng.integers(3, 7))
-        curve = Curve(10, 1, apex, 9, *(float(x) for x in rng.uniform(0.75, 1.3, 2)))
+        up, down = rng.uniform(0.75, 1.3, 2)
+        curve = Curve(10, 1, apex, 9, float(up), float(down))
         spec = draw_spec(
             seed,
             data.first_identity + int(rng.integers(data.identities)),

@@ -171,11 +171,21 @@ class LucasKanadeFlow(_Checked):
             height, width = first.shape
             if flow.shape[:2] != first.shape:
                 flow = 2 * cv2.resize(flow, (width, height))  # px of the finer level
-            flow = self._refine(first, second, flow, count)
+            flow = self.refine(first, second, flow, count)
         return flow.transpose(2, 0, 1)
 
-    def _refine(self, a: FloatArray, b: FloatArray, flow: FloatArray, count: int) -> FloatArray:
-        """Gauss-Newton steps on one level; one structure tensor, from the gradients of ``a``."""
+    def refine(self, a: FloatArray, b: FloatArray, flow: FloatArray, count: int) -> FloatArray:
+        """Gauss-Newton steps at one size; one structure tensor, from the gradients of ``a``.
+
+        Args:
+            a: (H, W) grey levels.
+            b: The same size.
+            flow: (H, W, 2) pixels, to begin with.
+            count: Number of steps.
+
+        Returns:
+            (H, W, 2) pixels.
+        """
         height, width = a.shape
         x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         # Scharr's weights (3 + 10 + 3) over a distance of 2 px sum to 32: grey levels per px.

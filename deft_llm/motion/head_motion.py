@@ -1,9 +1,8 @@
 """Head motion: a robust rigid fit on the parts of the face that expressions hardly move.
 
 Three models: "similarity" (4 parameters), "affine" (6), and "rigid" (6), the default. The rigid
-model is the similarity plus a small turn and nod, with the depth of a generic head (an ellipsoid
-with a nose). A turn of 0.01 rad moves the nose by almost a pixel against the temples, which no
-affine motion explains.
+model is the similarity plus a small turn and nod, with the depth of a mean head (``head_depth``):
+what they do to a face is no affine motion.
 
 The nose bridge and the temples have full weight, the forehead and the jaw outline half, the rest
 of the face a little (on simulated clips through H.264 the latter lowers the error of a region from
@@ -22,6 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deft_llm.motion.head_depth import head_depth
+
 FloatArray = NDArray[np.float32]
 Model = Literal["similarity", "affine", "rigid"]
 
@@ -29,7 +30,6 @@ _STRIDE = 6  # px between sampled pixels
 _ITERATIONS = 8
 _TUKEY = 3.5  # outlier bound, in robust SDs of the residual
 _REST = 0.15  # weight of the rest of the face
-_NOSE = 0.25  # height of the nose, in half widths of the head
 _MIN_SCALE = 0.02  # px; residuals below this are noise of the estimator
 
 
@@ -60,7 +60,7 @@ class RigidMotion:
         a, b, c, d, e, f, g, h = self.params.astype(np.float32)
         field = np.stack([a + b * x + c * y, d + e * x + f * y])
         if self.landmarks is not None and (g or h):
-            depth = _depth(self.landmarks.tobytes(), height, width)
+            depth = head_depth(self.landmarks, height, width)
             field += np.stack([g * depth, h * depth])
         return field
 
@@ -78,54 +78,6 @@ class RigidMotion:
     def scale(self) -> float:
         """Relative growth: 0.01 is one per cent larger."""
         return float(self.params[1] + self.params[5]) / 2
-
-
-def head_depth(landmarks: NDArray[Any], height: int, width: int) -> FloatArray:
-    """Depth of a generic head, in pixels, relative to the nose bridge.
-
-    An ellipsoid as wide and as deep as the jaw is wide, 1.5 times as high, with a nose. Our own
-    choice: any convex head explains most of a turn by a hundredth of a radian.
-
-    Args:
-        landmarks: (68, 2) pixels, iBUG order.
-        height: Of the image.
-        width: Of the image.
-
-    Returns:
-        (height, width) float32, positive towards the camera.
-    """
-    # Arrays are not hashable; their bytes are a valid key for the cache.
-    key = np.ascontiguousarray(landmarks, np.float32).tobytes()
-    return _depth(key, height, width)
-
-
-@lru_cache(maxsize=16)
-def _depth(key: bytes, height: int, width: int) -> FloatArray:
-    points = np.frombuffer(key, np.float32).reshape(68, 2).astype(np.float64)
-    across, down, _ = _axes(points)
-    half = 0.5 * abs((points[16] - points[0]) @ across)
-    middle = 0.5 * (points[0] + points[16])
-    nose = points[30] - middle
-    tip = float(nose @ down)
-    ys, xs = np.mgrid[:height, :width].astype(np.float64)
-    x = (xs - middle[0]) * across[0] + (ys - middle[1]) * across[1]
-    y = (xs - middle[0]) * down[0] + (ys - middle[1]) * down[1]
-    # On a turned head the nose is off the middle of the jaw: shift the midline, keep the sides.
-    x -= float(nose @ across) * np.clip(1 - (x / half) ** 2, 0, 1)
-    # The lower bound of 0.02 keeps the depth defined outside the head and its rim less steep.
-    dome = np.sqrt(np.clip(1 - (x / half) ** 2 - ((y - 0.3 * half) / (1.5 * half)) ** 2, 0.02, 1))
-    # The nose rises evenly from the line between the jaw's ends to its tip, then falls steeply.
-    slope = np.clip(y / max(tip, 1.0), 0, 1) * (y < tip)
-    slope += np.clip(1 - (y - tip) / (0.18 * half), 0, 1) * (y >= tip)
-    ridge = _NOSE * half * slope * np.exp(-0.5 * (x / (0.13 * half)) ** 2)
-    depth = half * dome + cv2.GaussianBlur(ridge, (0, 0), max(0.03 * half, 0.5))
-    # Relative to the bridge, so that a turn or nod does not change `translation`, the motion there.
-    bridge = points[27]
-    row = int(np.clip(round(bridge[1]), 0, height - 1))
-    column = int(np.clip(round(bridge[0]), 0, width - 1))
-    depth = (depth - depth[row, column]).astype(np.float32)
-    depth.setflags(write=False)  # callers share the cached array
-    return depth
 
 
 def _axes(points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], float]:
@@ -190,7 +142,7 @@ def _samples(key: bytes | None, height: int, width: int) -> tuple[NDArray[Any], 
         landmarks = np.frombuffer(key, np.float32).reshape(68, 2)
         weight = rigid_zones(landmarks, height, width)[ys, xs]
         centre = landmarks[27].astype(np.float64)
-        depth = _depth(key, height, width)[ys, xs].astype(np.float64)
+        depth = head_depth(landmarks, height, width)[ys, xs].astype(np.float64)
     keep = weight > 0
     if keep.sum() < 12:  # landmarks far outside the image: fit on the whole image instead
         return _samples(None, height, width)

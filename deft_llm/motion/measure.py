@@ -17,6 +17,7 @@ from deft_llm.motion import noise
 from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
 from deft_llm.motion.head_motion import Model, remove_head_motion
 from deft_llm.motion.light import LightChange, light_change
+from deft_llm.motion.micro_flow import fit_movement
 from deft_llm.motion.onset_apex import (
     DETECTION_Z,
     WINDOW,
@@ -28,6 +29,7 @@ from deft_llm.motion.onset_apex import (
 )
 from deft_llm.motion.regions import (
     RegionTable,
+    blink_floor,
     region_masks,
     region_motion,
     region_rms,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float32]
 
+ALL_FRAMES = "all_frames"
 _ACTIVE_REGIONS = 2
 _SURE_Z = 5.0  # at rest, z follows a Rayleigh distribution: 5 is one in 270,000
 NO_MOTION = "no motion above the noise floor"
@@ -55,19 +58,20 @@ class MotionSettings:
     """How motion is measured; training and inference use the same settings.
 
     Attributes:
-        flow: A name of ``flow.FLOW_METHODS``.
+        flow: "all_frames" (``micro_flow``), or a name of ``flow.FLOW_METHODS`` for flow between the
+            two frames at the ends of a phase.
         head_model: A model of ``head_motion``: "rigid", "similarity" or "affine".
         averaging: Seconds on each side of a frame over which frames are averaged before flow
-            (none below 30 frames per second). At most two frames on each side, and never a frame
-            that the average at the other end of the flow may also contain. On 60 simulated
-            clips of 30 to 100 frames per second, 34 ms instead of 12.5 ms raised the share of
-            regions with a direction right within 45 degrees from 82 to 87 %, and lowered the
-            share of the true amplitude that is found from 78 to 70 %.
+            between two frames (none below 30 frames per second). At most two frames on each side,
+            and never a frame that the average at the other end of the flow may also contain. On 60
+            simulated clips of 30 to 100 frames per second, 34 ms instead of 12.5 ms raised the
+            share of regions with a direction right within 45 degrees from 82 to 87 %, and lowered
+            the share of the true amplitude that is found from 78 to 70 %.
         curve: Track every frame. Without it, measuring a given interval takes half the time, and
             the curve and the head motion of the clip are NaN.
     """
 
-    flow: str = "lk"
+    flow: str = ALL_FRAMES
     head_model: Model = "rigid"
     averaging: float = 0.034
     curve: bool = True
@@ -89,8 +93,9 @@ class Measurement:
         table_offset: Regions from apex to offset.
         curve: (T,) region motion from the onset frame, px (``motion_curve``); NaN without face.
         head_motion: Largest displacement of the head over the clip, px.
-        noise: (R,) noise floors, px.
-        noise_pairs: Number of frame pairs used for the floors; 0 if the floors are the prior.
+        noise: (R,) noise floors of the onset phase, px.
+        noise_samples: Number of frames, or pairs of frames, behind the floors; 0 if they are the
+            prior.
         sensor_noise: Noise of a (time-averaged) frame, grey levels.
         remarks: What could not be measured, and what else to know about the clip.
         others: Other movements of the clip that come and go, if the interval was searched for.
@@ -112,7 +117,7 @@ class Measurement:
     curve: FloatArray
     head_motion: float
     noise: FloatArray
-    noise_pairs: int
+    noise_samples: int
     sensor_noise: float
     remarks: tuple[str, ...]
     others: tuple[Interval, ...] = ()
@@ -125,6 +130,21 @@ class Measurement:
     def status(self) -> str:
         """The remarks in one line; "ok" without one."""
         return status_line(self.remarks)
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Motion of the two phases of a movement.
+
+    Attributes:
+        flows: Two of (2, H, W), px, without head motion.
+        floors: (2, R) noise floors, px.
+        samples: Number of frames or pairs of frames behind the floors; 0 if they are the prior.
+    """
+
+    flows: tuple[FloatArray, FloatArray]
+    floors: FloatArray
+    samples: int
 
 
 def averaged_frame(aligned: AlignedClip, t: int, gap: int, averaging: float) -> FloatArray:
@@ -153,7 +173,8 @@ class MotionMeter:
     def __init__(self, aligned: AlignedClip, settings: MotionSettings) -> None:
         self.aligned = aligned
         self.settings = settings
-        self.estimator: FlowEstimator = flow_estimator(settings.flow)
+        pairs = flow_estimator() if settings.flow == ALL_FRAMES else flow_estimator(settings.flow)
+        self.estimator: FlowEstimator = pairs
         self.masks = region_masks(aligned.landmarks, aligned.frames.shape[1])
 
     def image(self, t: int, gap: int) -> FloatArray:
@@ -197,8 +218,28 @@ class MotionMeter:
         """Noise floors (R,) from the sensor noise, for flow between frames ``gap`` apart."""
         return noise.prior_floor(self.image(frame, gap), self.masks, sigma)
 
-    def floors(self, interval: Interval, sigma: float) -> tuple[FloatArray, int]:
-        """Noise floors (R,) and the number of frame pairs behind them."""
+    def phases(self, interval: Interval, sigma: float, others: tuple[Interval, ...]) -> Phases:
+        """Flow of both phases and what is noise in it."""
+        if self.settings.flow == ALL_FRAMES:
+            movement = fit_movement(self.aligned, interval, others)
+            prior = self.prior(interval.onset, interval.apex - interval.onset, sigma)
+            few = len(movement.frames) < noise.MIN_FRAMES
+            floors = noise.movement_floors(movement.floors, prior, movement.turn)
+            if few:
+                floors = np.stack([prior, prior])
+            blinks = np.stack([blink_floor(closed) for closed in movement.blink])
+            floors = np.hypot(floors, blinks)
+            samples = 0 if few else len(movement.frames)
+            return Phases((movement.flow_apex, movement.flow_offset), floors, samples)
+        flows = (
+            self.flow(interval.onset, interval.apex),
+            self.flow(interval.apex, interval.offset),
+        )
+        floors, pairs = self._pair_floors(interval, sigma)
+        return Phases(flows, np.stack([floors, floors]), pairs)
+
+    def _pair_floors(self, interval: Interval, sigma: float) -> tuple[FloatArray, int]:
+        """Noise floors (R,) of flow between two frames, and the number of pairs behind them."""
         pairs = noise.rest_pairs(interval, self.aligned.present)
         prior = self.prior(interval.onset, interval.apex - interval.onset, sigma)
         # A median over a few pairs is too unsteady to divide by.
@@ -258,12 +299,15 @@ def measure(
         sigma = meter.sensor_noise(shown.apex - shown.onset)
         if settings.curve:
             trajectory = track_regions(seen, shown.onset, meter.estimator)
-    floors, pairs = meter.floors(shown, sigma)
+    phases = meter.phases(shown, sigma, others)
+    floors = phases.floors
     if light:
         floors = np.hypot(floors, _light_motion(meter, aligned, light, shown))
     placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
-    flows = (meter.flow(shown.onset, shown.apex), meter.flow(shown.apex, shown.offset))
-    tables = [region_table(flow, meter.masks, floors, placed) for flow in flows]
+    tables = [
+        region_table(flow, meter.masks, floor, placed)
+        for flow, floor in zip(phases.flows, floors, strict=True)
+    ]
     # The tables use the finer flow and the measured floors, so they can confirm a motion that the
     # half-size search scored too low.
     found = interval is not None or _stands_out(tables[0], found)
@@ -276,16 +320,16 @@ def measure(
         aligned=aligned,
         interval=shown,
         found=found,
-        flow_apex=flows[0],
-        flow_offset=flows[1],
+        flow_apex=phases.flows[0],
+        flow_offset=phases.flows[1],
         table_apex=tables[0],
         table_offset=tables[1],
         curve=motion_curve(trajectory, shown.onset)
         if trajectory
         else np.full(count, np.nan, np.float32),
         head_motion=_span(trajectory.head[visible]) if trajectory else float("nan"),
-        noise=floors,
-        noise_pairs=pairs,
+        noise=floors[0],
+        noise_samples=phases.samples,
         sensor_noise=sigma,
         remarks=(*remarks, *_about_the_clip(light, held, others), *aligned.remarks),
         others=others,

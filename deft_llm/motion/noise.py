@@ -26,6 +26,7 @@ FloatArray = NDArray[np.float32]
 
 MIN_PAIRS = 8
 MAX_PAIRS = 10
+MIN_FRAMES = 8  # of a fit over all frames: with fewer, hardly anything is left over to judge by
 
 # Floor = C * noise / RMS grey gradient of the region, in px. The noise is the sensor's, with a
 # constant for what the codec hides added in quadrature. C was set on 30 simulated clips without
@@ -33,6 +34,9 @@ MAX_PAIRS = 10
 _PRIOR = 0.24
 _SYSTEMATIC = 0.15
 _CODEC_GREY = 1.5
+# Of motion fitted to all frames: share of the fitted floor, part of the prior that no frame of a
+# clip shows, and what a wrong depth and the light on a turning head leave, px per rad.
+_FITTED, _HIDDEN, _PER_TURN = 1.0, 0.04, 2.0
 _MIN_FLOOR = 0.004  # px; below this the flow estimator is the limit, not the sensor
 
 
@@ -60,6 +64,21 @@ def rest_pairs(interval: Interval, present: NDArray[np.bool_]) -> list[tuple[int
 def combine(pairs: FloatArray, prior: FloatArray) -> FloatArray:
     """Floor from pairs at rest, plus the part of the prior that they cannot show, in quadrature."""
     return np.hypot(pairs, prior * (_SYSTEMATIC / _PRIOR)).astype(np.float32)
+
+
+def movement_floors(fitted: FloatArray, prior: FloatArray, turn: float) -> FloatArray:
+    """Floors of a motion that was fitted to all frames.
+
+    Args:
+        fitted: (2, R) what the noise of the clip pretends to (``micro_flow.Movement.floors``), px.
+        prior: (R,) ``prior_floor``.
+        turn: Turn or nod of the head during the movement, rad.
+
+    Returns:
+        (2, R) pixels, one SD of one component.
+    """
+    hidden = np.hypot(prior * (_HIDDEN / _PRIOR), _PER_TURN * turn)
+    return np.hypot(_FITTED * fitted, hidden).astype(np.float32)
 
 
 def robust_floor(motion: FloatArray) -> FloatArray:

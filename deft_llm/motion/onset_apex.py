@@ -25,8 +25,14 @@ from numpy.typing import NDArray
 from deft_llm import facs
 from deft_llm.clip import Interval
 from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
+from deft_llm.motion.head_alignment import SHIFT, HeadAligner
 from deft_llm.motion.head_motion import remove_head_motion
-from deft_llm.motion.regions import region_masks, region_motion
+from deft_llm.motion.regions import (
+    UPPER_LIDS,
+    dragged_by_lids,
+    region_masks,
+    region_motion,
+)
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -41,19 +47,13 @@ DETECTION_Z = 4.0  # excursion of the two strongest regions, in noise floors
 _KEY_SPACING = 1.0  # s
 # Half of the canonical 224 px: a quarter of the pixels, since flow runs on every frame.
 _SIZE = 112
+_HEAD_STEPS = 8  # a head may have gone far since its key frame
 _FEW = 4  # frames; nothing can be smoothed or compared over time
 
 # Lids get no weight: blinks and gaze move them more than any micro-expression does.
 REGION_WEIGHTS: FloatArray = np.array(
     [0.0 if name.endswith("lid") else 1.0 for name in facs.REGIONS], np.float32
 )
-_UPPER_LIDS = [i for i, name in enumerate(facs.REGIONS) if name.endswith("upper lid")]
-_BESIDE_EYES: FloatArray = np.array(
-    [name.endswith(("brow", "glabella", "cheek")) for name in facs.REGIONS], np.float32
-)
-# Share of the upper lids' motion that flow shows beside the eyes while they blink: up to 0.31 on
-# simulated clips (50 frames per second, H.264).
-_DRAG = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,22 @@ def track_regions(
     landmarks = (aligned.landmarks + 0.5) / scale - 0.5
     masks = region_masks(landmarks, _SIZE)
     images = {int(t): _small_grey(aligned.frames[t]) for t in visible}
+    aligners: dict[int, HeadAligner] = {}
+    grid = np.arange(_SIZE, dtype=np.float32)
 
     def step(i: int, j: int) -> tuple[FloatArray, FloatArray]:
         if i == j:
             return np.zeros(regions.shape[1:], np.float32), np.zeros(2, np.float32)
-        flow, motion = remove_head_motion(estimator(images[i], images[j]), landmarks)
+        if i not in aligners:
+            aligners[i] = HeadAligner(images[i], landmarks)
+        aligner = aligners[i]
+        motion = aligner.fit(images[j], steps=_HEAD_STEPS)
+        u, v = aligner.field(motion)
+        # The head is removed before flow, which would follow it by a part only on smooth skin.
+        still = cv2.remap(images[j], grid + u, grid[:, None] + v, cv2.INTER_CUBIC)
+        flow, _ = remove_head_motion(estimator(images[i], still), landmarks)
         # Back to canonical pixels: flow was measured on the smaller image.
-        return region_motion(flow, masks) * scale, np.array(motion.translation) * scale
+        return region_motion(flow, masks) * scale, motion[SHIFT].astype(np.float32) * scale
 
     keys = _key_frames(aligned.timestamps, visible, reference)
     # Key frames are chained outwards from the reference, so errors add up once a second, not once a
@@ -215,7 +224,8 @@ def returning_intervals(
         # A blink is removed from the search as well, so that the frames around it are still
         # searched.
         left += [(first, moments[0] + 1), (moments[2], stop)]
-        if _two_strongest((moved - _dragged(moved)) / floor) >= DETECTION_Z:
+        alone = moved - dragged_by_lids(float(moved[UPPER_LIDS].max()))
+        if _two_strongest(alone / floor) >= DETECTION_Z:
             found.append(Interval(*(int(visible[t]) for t in moments)))
     return tuple(sorted(found, key=lambda interval: interval.apex))
 
@@ -283,11 +293,6 @@ def _excursion(moments: FloatArray) -> FloatArray:
 def _two_strongest(excursion: FloatArray) -> float:
     """Mean of the two largest values of (R,) without lids."""
     return float(np.sort(excursion[REGION_WEIGHTS > 0])[-2:].mean())
-
-
-def _dragged(excursion: FloatArray) -> FloatArray:
-    """Upper bound of the motion that a blink causes in the regions beside the eyes, (R,) px."""
-    return np.asarray(_DRAG * excursion[_UPPER_LIDS].max() * _BESIDE_EYES, np.float32)
 
 
 def _search(path: FloatArray, times: NDArray[np.float64], returning: bool = False) -> int:

@@ -131,7 +131,7 @@ def report_values(
     Returns:
         Keys ``version``, ``status``, ``clip``, ``frames_with_face``, ``found``, ``interval``
         (frames and seconds), ``head_motion_px``, ``landmark_uncertainty_px``,
-        ``interocular_px``, ``noise_pairs``, ``regions`` (both phases) and ``explanation``.
+        ``interocular_px``, ``noise_samples``, ``regions`` (both phases) and ``explanation``.
     """
     return {
         "version": __version__,
@@ -143,7 +143,7 @@ def report_values(
         "head_motion_px": round(float(measurement.head_motion), 3),
         "landmark_uncertainty_px": round(measurement.aligned.placement_uncertainty, 3),
         "interocular_px": round(eye_distance(measurement), 3),
-        "noise_pairs": measurement.noise_pairs,
+        "noise_samples": measurement.noise_samples,
         "regions": {
             "onset_to_apex": _rows(measurement.table_apex),
             "apex_to_offset": _rows(measurement.table_offset),
@@ -185,7 +185,7 @@ def summary_line(measurement: Measurement, info: ClipInfo) -> str:
 
 
 def _facts(measurement: Measurement) -> dict[str, str]:
-    aligned, pairs = measurement.aligned, measurement.noise_pairs
+    aligned, pairs = measurement.aligned, measurement.noise_samples
     moments = _moments(measurement)
     named = " · ".join(f"{k} {m['seconds']:.3f} s (frame {m['frame']})" for k, m in moments.items())
     eyes = eye_distance(measurement)

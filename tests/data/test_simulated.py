@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from deft_llm.clip import Interval
+from deft_llm.config import validate_settings
 from deft_llm.data import clip_shards, simulated
 from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.features import Features
-from deft_llm.data.simulated import SimulatedData, simulated_clips, specs
+from deft_llm.data.simulated import SimulatedData, even_specs, simulated_clips, specs
+from deft_llm.errors import UserError
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 
 
@@ -39,6 +41,40 @@ def test_evenly_drawn_aus_are_never_still_and_make_rare_ones_frequent() -> None:
     ]
     assert counts[1]["26"] > 2 * counts[0]["26"]
     assert counts[1]["4"] < counts[0]["4"]
+
+
+def test_a_set_of_life_is_drawn_with_every_other_setting() -> None:
+    held = SimulatedData(
+        clips=80, identities=10, seed=3, profile="life", kinds=["held"], balanced_share=0.5
+    )
+    assert all("held" in spec.kinds for spec in specs(held) if spec.aus)
+    turned = held.model_copy(update={"kinds": ["turn"], "neutral_share": 1.0, "head": "ict"})
+    assert all(spec.turn is not None and spec.head == "ict" for spec in specs(turned))
+    assert 20 < sum(not spec.aus for spec in specs(turned)) < 60
+    assert all("turn" in spec.kinds for spec in even_specs(turned))
+
+
+def test_a_set_without_life_is_found_where_it_was_measured_before() -> None:
+    """Measuring the pinned sets again takes an hour."""
+    pinned = SimulatedData(clips=600, identities=80, first_identity=900000, seed=9000000)
+    assert pinned.digest() == "f7eb933ca09f"
+    live = pinned.model_copy(update={"profile": "life"})
+    held = live.model_copy(update={"kinds": ["held"]})
+    assert len({data.digest() for data in (pinned, live, held)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"profile": "lives"}, r"profile: .*expected one of benchmark, life, varied"),
+        ({"kinds": ["held"]}, r'kinds: .*which has none; choose profile "life"'),
+        ({"profile": "life", "kinds": ["turned"]}, r"kinds: .*'turned'.*did you mean 'turn'"),
+    ],
+)
+def test_a_wrong_profile_or_kind_is_named(change: dict[str, Any], word: str) -> None:
+    values = {"clips": 1, "identities": 1, **change}
+    with pytest.raises(UserError, match=word):
+        validate_settings(SimulatedData, values, "recipe")
 
 
 # ------------------------------------------------------------------------------ the cache

@@ -58,7 +58,8 @@ def simulated_scores(folder: Path) -> Any:
 
     path = ROOT / "eval" / "benchmarks" / "simulated.yaml"
     figures, _ = run(
-        path, ["data.own.clips=60", f"output={folder}", f"train_data={folder / 'none'}"]
+        path,
+        ["data.own.clips=60", "rows={}", f"output={folder}", f"train_data={folder / 'none'}"],
     )
     return {figure.name: figure.value for figure in figures}
 

@@ -47,7 +47,7 @@ def still(make_clip: Callable[..., Any]) -> list[Any]:
 
 def test_given_interval(smile: Any) -> None:
     result = measure(smile, TRUE)
-    assert result.status == "ok" and result.noise_pairs >= MIN_PAIRS
+    assert result.status == "ok" and result.noise_samples >= MIN_PAIRS
     assert next(result.table_apex.strongest()) == CORNER
     assert result.table_apex.direction(CORNER) == "up and outward"
     assert result.table_offset.direction(CORNER) == "down and inward"
@@ -118,7 +118,7 @@ def test_very_short_clips(count: int, make_clip: Callable[..., Any], landmarks: 
     moves = [displacements(landmarks, 2.5, 0)[t] for t in (11, 15, 20)][:count]
     result = measure(make_clip(moves, fps=30))
     assert result.interval == Interval(0, 1, count - 1)
-    assert result.table_apex.active[CORNER] and result.noise_pairs == 0
+    assert result.table_apex.active[CORNER] and result.noise_samples == 0
 
 
 def test_too_few_faces_and_wrong_intervals_are_told(smile: Any) -> None:

@@ -88,10 +88,10 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
 
 
 def _tested(benchmark: Path) -> list[SimulatedData]:
-    """All sets of a benchmark file; ``data`` and ``probe`` hold one set, or several by name."""
+    """All sets of a benchmark file; its parts hold one set, or several by name."""
     values = read_yaml(resources.benchmark(benchmark))
     sets: list[SimulatedData] = []
-    for key in ("data", "probe"):
+    for key in ("data", "rows", "probe"):
         part = values.get(key, {})
         # A single set is recognised by its own field "clips".
         sets += [SimulatedData(**s) for s in ([part] if "clips" in part else part.values())]

@@ -21,12 +21,14 @@ from deft_llm.evaluation.explanation.replies import Reply
 from deft_llm.metrics.classification import binary_f1, confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import ClaimCounts, count_claims
 from deft_llm.simulator.scene.clip_spec import ClipSpec
+from deft_llm.simulator.scene.life import KINDS
 from deft_llm.simulator.scene.statistics import combinations
 from deft_llm.unimer.constraints import judge
 from deft_llm.unimer.simulated import ACCEPTED
 
 # Canonical px, edges of the table's rows; the last lies just above 3, so that 3 px is included.
 AMPLITUDES = (0.3, 0.6, 1.0, 1.8, 3.0001)
+_LARGE = (6.0, 12.0, 20.0001)  # of macro-expressions, which the pinned sets do not have
 LEAST_AU_SHARE = 0.02  # an AU is scored if at least this share of coded combinations has it
 _SCHEMES = {"three": "3", "seven": "7-dfme"}  # label set -> name in facs.SCHEMES
 
@@ -179,24 +181,42 @@ def head_aus(
 def amplitude_table(
     clips: Sequence[MeasuredClip], replies: Sequence[Reply]
 ) -> list[dict[str, str | int | float]]:
-    """Scores by peak displacement, clips with AUs only."""
+    """Scores by peak displacement, clips with AUs only; large ones have rows if there are any."""
     rows: list[dict[str, str | int | float]] = []
-    for low, high in pairwise(AMPLITUDES):
-        kept = [
-            (c, r)
-            for c, r in zip(clips, replies, strict=True)
-            if c.spec.aus and low <= c.spec.peak_px < high
-        ]
-        some, theirs = [c for c, _ in kept], [r for _, r in kept]
-        counts = claims(some, theirs)
-        rows.append(
-            {
-                "peak px": f"{low:.1f}-{min(high, 3.0):.1f}",
-                "clips": len(kept),
-                "UF1": class_uf1(some, (r.likeliest("three") for r in theirs)),
-                "AU macro-F1": float(stated_au_f1(some, theirs, scored_aus()).mean()),
-                "claim precision": counts.precision,
-                "claim recall": counts.recall,
-            }
-        )
+    for low, high in pairwise((*AMPLITUDES, *_LARGE)):
+        scores = _scores_where(clips, replies, [low <= c.spec.peak_px < high for c in clips])
+        if scores["clips"] or low in AMPLITUDES[:-1]:
+            rows.append({"peak px": f"{low:.1f}-{high:.1f}", **scores})
     return rows
+
+
+def kind_table(
+    clips: Sequence[MeasuredClip], replies: Sequence[Reply]
+) -> list[dict[str, str | int | float]]:
+    """Scores by what a clip shows besides a brief movement, clips with AUs only.
+
+    A clip of several kinds is in several rows.
+    """
+    rows: list[dict[str, str | int | float]] = []
+    for kind in ("none", *KINDS):
+        shown = [kind in (c.spec.kinds or ("none",)) for c in clips]
+        scores = _scores_where(clips, replies, shown)
+        if scores["clips"]:
+            rows.append({"kind": kind, **scores})
+    return rows
+
+
+def _scores_where(
+    clips: Sequence[MeasuredClip], replies: Sequence[Reply], wanted: Sequence[bool]
+) -> dict[str, int | float]:
+    rows = zip(clips, replies, wanted, strict=True)
+    kept = [(c, r) for c, r, want in rows if c.spec.aus and want]
+    some, theirs = [c for c, _ in kept], [r for _, r in kept]
+    counts = claims(some, theirs)
+    return {
+        "clips": len(kept),
+        "UF1": class_uf1(some, (r.likeliest("three") for r in theirs)),
+        "AU macro-F1": float(stated_au_f1(some, theirs, scored_aus()).mean()),
+        "claim precision": counts.precision,
+        "claim recall": counts.recall,
+    }

@@ -22,12 +22,13 @@ from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.robustness.agreement import contradictions
 from deft_llm.evaluation.robustness.files import files, one_sided_clip, right
-from deft_llm.evaluation.robustness.light import LIGHTS, lit, still_specs
+from deft_llm.evaluation.robustness.light import lit, still_specs
 from deft_llm.evaluation.tables import markdown
 from deft_llm.metrics.figures import Figure
 from deft_llm.resources import EMBEDDED
 from deft_llm.simulator.head import load_head
 from deft_llm.simulator.ict_head.files import head_file
+from deft_llm.simulator.render.lighting import LIGHTS
 from deft_llm.simulator.scene.clips import SimulatedClip, render_many
 
 logger = logging.getLogger(__name__)

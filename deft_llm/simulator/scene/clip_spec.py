@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from deft_llm.simulator.render.camera import (
     draw_light,
     draw_sensor,
 )
+from deft_llm.simulator.render.lighting import LightChange
 from deft_llm.simulator.scene.distractors import (
     PROFILES,
     Distractor,
@@ -32,11 +33,22 @@ from deft_llm.simulator.scene.distractors import (
     draw_movements,
     one_side,
 )
+from deft_llm.simulator.scene.life import (
+    FAST_FRAMES,
+    MACRO_PX,
+    blink_at,
+    draw_kinds,
+    draw_lighting,
+    draw_turn,
+    live_curve,
+    sided,
+)
 from deft_llm.simulator.scene.performance import (
     Blink,
     Curve,
     Gaze,
     HeadMotion,
+    HeadTurn,
     draw_blink,
     draw_duration,
     draw_gaze,
@@ -72,8 +84,8 @@ class ClipSpec:
         amplitudes: For each AU its share of the clip's peak displacement, 0..1.
         asymmetry: For each AU the excess of the subject's left over the mean of both sides,
             -1..1; no effect on one-sided AUs.
-        peak_px: Largest head-compensated displacement of skin from onset to apex, pixels of
-            the canonical face.
+        peak_px: Largest head-compensated displacement of skin from rest to apex, pixels of
+            the canonical face; less if the AUs of the head cannot reach it.
         curve: The expression over time; no effect without AUs.
         blink: A blink, or None.
         gaze: Gaze direction over time.
@@ -82,6 +94,8 @@ class ClipSpec:
         light: The light.
         sensor: The camera's sensor, and the background.
         movements: Distractors, which are not annotated; none in the benchmark.
+        turn: A turn of the head, or None.
+        lighting: A change of the light, or None.
     """
 
     seed: int
@@ -101,7 +115,10 @@ class ClipSpec:
     framing: Framing
     light: Light
     sensor: Sensor
-    movements: tuple[Distractor, ...] = ()
+    movements: tuple[Distractor, ...]
+    # Defaults stay out of the JSON, so that clips without life keep their names.
+    turn: HeadTurn | None = None
+    lighting: LightChange | None = None
 
     @property
     def name(self) -> str:
@@ -116,6 +133,29 @@ class ClipSpec:
         """For example "surprise_17": one recipe on two faces is two clips, but nothing new."""
         kind = self.emotion or ("unlabelled" if self.aus else "neutral")
         return f"{kind}_{self.seed}"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The ``life.KINDS`` that the clip shows; by chance also in clips of the benchmark."""
+        curve, seconds = self.curve, self.curve.frames / self.fps
+        blink, apex = self.blink, self.curve.apex / self.fps
+        of_expression = {
+            "held": curve.hold > 0,
+            "cut": curve.cut,
+            "repeated": bool(curve.repeats),
+            "one-sided": any(code[0] in "LR" for code in self.aus),
+            "fast": curve.apex - curve.onset <= FAST_FRAMES,
+            "macro": self.peak_px > MACRO_PX[0],
+            "blink at apex": blink is not None
+            and blink.start < apex < blink.start + blink.duration,
+        }
+        of_scene = {
+            "speech": any(m.kind == "speech" and m.seen(seconds) for m in self.movements),
+            "turn": self.turn is not None,
+            "light": self.lighting is not None,
+        }
+        shown = of_expression | of_scene if self.aus else of_scene
+        return tuple(kind for kind, there in shown.items() if there)
 
     @property
     def subject(self) -> str:
@@ -136,7 +176,7 @@ class ClipSpec:
 
     def to_json(self) -> str:
         """One line of JSON that :meth:`from_json` reads back to an equal spec."""
-        return json.dumps(asdict(self))
+        return json.dumps(_stated(self), default=asdict)
 
     @classmethod
     def from_json(cls, text: str) -> ClipSpec:
@@ -146,15 +186,15 @@ class ClipSpec:
             UserError: If fields are missing or unknown.
         """
         values = json.loads(text)
-        wanted = {field.name for field in fields(cls)}
-        # A missing field is an error even if it has a default: another version drew the spec.
-        if set(values) != wanted:
+        known = {field.name for field in fields(cls)}
+        wanted = {field.name for field in fields(cls) if field.default is MISSING}
+        if not wanted <= set(values) <= known:
             raise UserError(
                 f"clip spec with fields {sorted(values)}: expected {sorted(wanted)}; "
                 "draw the spec again with this version"
             )
         for name, part in _PARTS.items():
-            if values[name] is not None:
+            if values.get(name) is not None:
                 values[name] = part(**_tuples(values[name]))
         values["movements"] = [Distractor(**_tuples(m)) for m in values["movements"]]
         return cls(**_tuples(values))
@@ -168,7 +208,19 @@ _PARTS: dict[str, Any] = {
     "framing": Framing,
     "light": Light,
     "sensor": Sensor,
+    "turn": HeadTurn,
+    "lighting": LightChange,
 }
+
+
+def _stated(part: Any) -> dict[str, Any]:
+    """The fields of a spec or a part of it, without those that have their default."""
+    values = ((field, getattr(part, field.name)) for field in fields(part))
+    return {
+        field.name: _stated(value) if is_dataclass(value) else value
+        for field, value in values
+        if value != field.default
+    }
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
@@ -194,9 +246,9 @@ def draw_spec(
         combination_weights: Emotion -> combination -> weight; :func:`combinations` if None.
         neutral_share: Share of clips without AUs.
         profile: Amplitudes, asymmetry and distractors, or a name in ``distractors.PROFILES``:
-            "benchmark" (pinned, without distractors) or "varied" (micro to macro, one-sided and
-            partial AUs, swallowing, speech, macro-expressions, tremor). Emotion, AU numbers and
-            curve of a seed are the same in all profiles.
+            "benchmark" (pinned, without distractors), "varied" (micro to macro, one-sided and
+            partial AUs, swallowing, speech, macro-expressions, tremor) or "life" (``life.KINDS``).
+            Emotion and AU numbers of a seed are the same in all profiles.
         **overrides: Fields of :class:`ClipSpec` to set. ``emotion`` restricts the combinations
             to that emotion (None: no AU); ``aus`` without ``emotion`` gives a clip without a label.
 
@@ -215,16 +267,21 @@ def draw_spec(
             raise UserError(f"profile {profile!r}: expected one of {', '.join(sorted(PROFILES))}")
         profile = PROFILES[profile]
     # Streams 0 to 8 make the benchmark; 9 and 10 belong to the profiles, which therefore
-    # leave the emotion, the AU numbers and the curve of a seed as they are.
+    # leave the emotion, the AU numbers and the curve of a seed as they are. The kinds of life have
+    # streams of their own.
     streams = [np.random.default_rng([seed, k]) for k in range(11)]
+    kinds = draw_kinds(seed, profile)
+    if "speech" in kinds:
+        profile = replace(profile, speech=1.0)
     table = combinations() if combination_weights is None else combination_weights
     if "aus" in overrides:
         emotion, aus = overrides.get("emotion"), tuple(overrides["aus"])
     else:
         emotion, aus = _draw_expression(streams[0], table, neutral_share, overrides)
         aus = one_side(streams[9], aus, profile)
+        aus = sided(seed, aus) if "one-sided" in kinds else aus
     size = overrides.get("size", FRAME_SIZE)
-    fps, curve = _draw_curve(streams[1])
+    fps, curve = live_curve(seed, *_draw_curve(streams[1]), kinds)
     curve = overrides.get("curve", curve)
     seconds = curve.frames / overrides.get("fps", fps)
     amplitudes = streams[2].uniform(0.5, 1.0, len(aus))
@@ -234,6 +291,8 @@ def draw_spec(
     # One AU reaches the clip's full peak (an empty slice without AUs).
     amplitudes[: bool(aus)] = 1.0
     spread = profile.asymmetry
+    peak_px = MACRO_PX if "macro" in kinds else profile.peak_px
+    apex = curve.apex / overrides.get("fps", fps) if "blink at apex" in kinds else None
     drawn = ClipSpec(
         seed=seed,
         identity=int(streams[3].integers(_IDENTITIES)) if identity is None else identity,
@@ -247,15 +306,17 @@ def draw_spec(
             float(a)
             for a in streams[2].normal(0, spread, len(aus)).clip(-2.5 * spread, 2.5 * spread)
         ),
-        peak_px=float(np.exp(streams[4].uniform(*np.log(profile.peak_px)))),
+        peak_px=float(np.exp(streams[4].uniform(*np.log(peak_px)))),
         curve=curve,
-        blink=_draw_blink(streams[5], seconds),
+        blink=_draw_blink(streams[5], seconds) if apex is None else blink_at(seed, apex),
         gaze=draw_gaze(streams[6], seconds, bool(streams[6].random() < GAZE_SHARE)),
         motion=_draw_motion(streams, profile),
         framing=draw_framing(streams[8], size),
         light=draw_light(streams[8]),
         sensor=draw_sensor(streams[8]),
         movements=draw_movements(streams[10], seconds, profile, aus),
+        turn=draw_turn(seed, seconds) if "turn" in kinds else None,
+        lighting=draw_lighting(seed) if "light" in kinds else None,
     )
     # The overrides hold emotion and AUs as requested; the spec holds them as resolved above.
     return replace(drawn, **{**overrides, "emotion": emotion, "aus": aus})

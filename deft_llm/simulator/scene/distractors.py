@@ -10,7 +10,8 @@ second while the lips spread and round. Macro-expressions last at least 0.5 s.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,10 @@ class Distractor:
             level = ends * (0.5 - 0.5 * np.cos(2 * np.pi * self.rate * times + self.phase))
         return level.astype(np.float32)
 
+    def seen(self, seconds: float) -> bool:
+        """Whether any of it falls into a clip of this length."""
+        return self.start < seconds and self.start + self.duration > 0
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -79,6 +84,9 @@ class Profile:
         partial: share of clips in which all AUs but one go down to a tenth of the peak.
         asymmetry: SD of the asymmetry.
         tremor: range of the head's tremor in canonical px; None keeps the benchmark's.
+        speech_start: range of the start of speech, shares of the clip.
+        plain: share of clips without any of ``kinds``.
+        kinds: weights of the kinds of ``life.KINDS`` in the other clips.
     """
 
     swallow: float = 0.0
@@ -89,6 +97,9 @@ class Profile:
     partial: float = 0.0
     asymmetry: float = 0.08
     tremor: tuple[float, float] | None = None
+    speech_start: tuple[float, float] = (-0.5, 0.5)
+    plain: float = 1.0
+    kinds: Mapping[str, float] = field(default_factory=dict)
 
 
 PROFILES = {
@@ -102,6 +113,16 @@ PROFILES = {
         partial=0.3,
         asymmetry=0.15,
         tremor=(0.02, 0.25),
+    ),
+    # Held, large and turned clips are the commonest in what people try, micro-expressions are not.
+    "life": Profile(
+        speech_start=(-0.3, 0.3),  # it lasts 0.4 of the clip at least, so some of it is seen
+        plain=0.4,
+        kinds={
+            **{"held": 3.0, "macro": 3.0, "turn": 2.5, "light": 2.0},
+            **{"cut": 1.5, "repeated": 1.5, "fast": 1.5, "blink at apex": 1.5, "speech": 1.5},
+            **{"one-sided": 1.0},
+        },
     ),
 }
 
@@ -131,7 +152,8 @@ def draw_movements(
         later = (start + 0.25 * lasting, 0.75 * lasting)
         drawn.append(Distractor("swallow", ("17",), (float(chin * size),), *later, nod=nod))
     if speech:
-        start, lasting = rng.uniform(-0.5, 0.5) * seconds, rng.uniform(0.4, 1.0) * seconds + 0.2
+        start = rng.uniform(*profile.speech_start) * seconds
+        lasting = rng.uniform(0.4, 1.0) * seconds + 0.2
         # Lips round and spread more slowly than the jaw opens (shares of its rate below).
         rate, size = rng.uniform(3.0, 6.0), rng.uniform(0.1, 0.45)
         turn = rng.uniform(0, 2 * np.pi, 3)

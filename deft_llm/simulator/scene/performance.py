@@ -1,4 +1,4 @@
-"""Motion over time: an expression, a blink, a gaze shift and the drift of the head.
+"""Motion over time: an expression, a blink, a gaze shift, the drift and a turn of the head.
 
 Every curve depends only on its few drawn parameters and the frame times. Times are in seconds,
 angles in radians, lengths in pixels of the canonical face (interocular distance 80 px).
@@ -22,13 +22,18 @@ _LEVER_CM = 8.5  # from the eyes to the head's origin, about which it rotates
 class Curve:
     """One expression in a clip.
 
+    It may begin before the clip or end after it: then the clip is cut off.
+
     Attributes:
         frames: Length of the clip.
-        onset: Last neutral frame.
-        apex: Frame of the full expression.
-        offset: First frame that is neutral again.
+        onset: Last neutral frame; below 0 if the clip begins within the onset phase.
+        apex: First frame of the full expression.
+        offset: First frame that is neutral again; ``frames`` or more if the clip ends before it.
         onset_skew: Skew of the onset phase; below 1 is a fast start.
         offset_skew: Skew of the offset phase.
+        hold: Frames after the apex in which the expression stays full.
+        repeats: Peaks of the further pulses, 0..1 of the first one, which is the one that is coded.
+        gap: Neutral frames between two pulses.
     """
 
     frames: int
@@ -37,20 +42,36 @@ class Curve:
     offset: int
     onset_skew: float
     offset_skew: float
+    hold: int = 0
+    repeats: tuple[float, ...] = ()
+    gap: int = 0
 
     @property
     def interval(self) -> Interval:
-        """Onset, apex and offset as an annotation has them."""
-        return Interval(self.onset, self.apex, self.offset)
+        """Onset, apex and offset as an annotation has them: inside the clip."""
+        return Interval(max(self.onset, 0), self.apex, min(self.offset, self.frames - 1))
+
+    @property
+    def cut(self) -> bool:
+        """Whether the first or the last frame of the clip lies within the expression."""
+        return self.onset < 0 or self.offset >= self.frames
 
     def values(self) -> Floats:
-        """Activation in 0..1 at each frame, shape (T,): 0 outside, 1 at the apex."""
+        """Activation in 0..1 at each frame, shape (T,): 0 outside, 1 from the apex to the hold."""
         t = np.arange(self.frames, dtype=np.float64)
+        level = self._pulse(t)
+        for k, peak in enumerate(self.repeats, 1):
+            later = t - k * (self.offset - self.onset + self.gap)
+            level = np.maximum(level, peak * self._pulse(later))
+        return level.astype(np.float32)
+
+    def _pulse(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
         up = np.clip((t - self.onset) / (self.apex - self.onset), 0, 1)
-        down = np.clip((self.offset - t) / (self.offset - self.apex), 0, 1)
+        down = np.clip((self.offset - t) / (self.offset - self.apex - self.hold), 0, 1)
         # Raised cosine: it starts and ends without a jump in velocity.
         phase = np.where(t <= self.apex, up**self.onset_skew, down**self.offset_skew)
-        return (0.5 - 0.5 * np.cos(np.pi * phase)).astype(np.float32)
+        pulse: NDArray[np.float64] = 0.5 - 0.5 * np.cos(np.pi * phase)
+        return pulse
 
 
 @dataclass(frozen=True)
@@ -118,7 +139,11 @@ class HeadMotion:
     seed: int
 
     def values(
-        self, times: NDArray[np.float64], px_per_cm: float, nod: NDArray[np.float64] | float = 0.0
+        self,
+        times: NDArray[np.float64],
+        px_per_cm: float,
+        nod: NDArray[np.float64] | float = 0.0,
+        turned: NDArray[np.float64] | float = 0.0,
     ) -> tuple[Floats, Floats]:
         """The pose over time.
 
@@ -126,6 +151,7 @@ class HeadMotion:
             times: Seconds, (T,).
             px_per_cm: Canonical pixels in one cm of this head.
             nod: Additional forward bend of the head, (T,) rad.
+            turned: Additional (yaw, pitch, roll), (T, 3) rad.
 
         Returns:
             Rotations (T, 3, 3) and translations (T, 3) in cm.
@@ -141,10 +167,31 @@ class HeadMotion:
         reach = np.linalg.norm(total, axis=1).max(initial=1e-9)
         scale = self.drift / px_per_cm / reach
         shift, angles = shift * scale, angles * scale
-        # After the scaling: nod and tremor are not part of the drift.
+        # After the scaling: nod, turn and tremor are not part of the drift.
         angles[:, 1] += nod
         shift[:, :2] += self.tremor / px_per_cm * _wander(rng, times, 2, (4.0, 9.0))
-        return _rotations(angles + self.rest), shift.astype(np.float32)
+        return _rotations(angles + self.rest + turned), shift.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class HeadTurn:
+    """One smooth turn of the head, in addition to its drift.
+
+    Attributes:
+        angles: (yaw, pitch, roll) by which it turns, rad.
+        start: Seconds; may lie before the clip.
+        duration: Seconds.
+    """
+
+    angles: tuple[float, float, float]
+    start: float
+    duration: float
+
+    def share(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Share of the turn that is done at each time, (T,) in 0..1."""
+        phase = np.clip((times - self.start) / self.duration, 0, 1)
+        done: NDArray[np.float64] = phase * phase * (3 - 2 * phase)
+        return done
 
 
 def _wander(

@@ -25,6 +25,8 @@ class ClipSet(Settings):
 
     def digest(self) -> str:
         """Cache key of the settings, the same for any number of workers."""
+        return self._digest_without(set())
+
+    def _digest_without(self, names: set[str]) -> str:
         # Subclasses may have `workers`, which does not change the clips.
-        text = self.model_dump_json(exclude={"workers"})
-        return digest(text)[:12]
+        return digest(self.model_dump_json(exclude={"workers", *names}))[:12]

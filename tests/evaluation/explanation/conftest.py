@@ -87,6 +87,7 @@ def single(tmp_path: Path, tiny_checkpoint: Path, recipe: Path) -> Path:
     model |= {"checkpoint": str(tiny_checkpoint), "recipes": [str(recipe)]}
     values |= {
         "data": {"own": SMALL},
+        "rows": {},
         "train_data": str(tmp_path / "nowhere"),
         "output": str(tmp_path / "output"),
     }
@@ -103,6 +104,7 @@ def several(tmp_path: Path, tiny_checkpoint: Path, recipe: Path) -> Path:
         **read_yaml(BENCHMARKS / "deft_simulated.yaml"),
         "models": {"tiny": entry, "missing": {**entry, "checkpoint": str(tmp_path / "none")}},
         "data": {"own": SMALL},
+        "rows": {},
         "probe": {"own": PROBE},
         "output": str(tmp_path / "output"),
     }

@@ -14,11 +14,13 @@ from deft_llm.evaluation.explanation.scores import (
     AMPLITUDES,
     amplitude_table,
     au_matrix,
+    kind_table,
     rule_claims,
     scored_aus,
 )
 from deft_llm.metrics.faithfulness import ClaimCounts
 from deft_llm.simulator.scene.clip_spec import PEAK_PX, ClipSpec, draw_spec
+from deft_llm.simulator.scene.life import KINDS
 
 
 def _spec(seed: int, emotion: str | None, *aus: str) -> ClipSpec:
@@ -78,6 +80,23 @@ def test_every_peak_falls_in_one_row() -> None:
     counts = [int(row["clips"]) for row in rows]
     assert sum(counts) == sum(bool(clip.spec.aus) for clip in clips)
     assert all(count > 0 for count in counts)
+
+
+def test_life_has_rows_by_kind_and_by_large_peaks() -> None:
+    clips = [
+        MeasuredClip.simulated(spec, np.zeros((20, 2), np.float32), None)
+        for spec in specs(SimulatedData(clips=200, identities=10, profile="life"))
+    ]
+    replies = [Reply({}, "", None, None) for _ in clips]
+    shown = [clip.spec.kinds for clip in clips if clip.spec.aus]
+    by_kind = {row["kind"]: row["clips"] for row in kind_table(clips, replies)}
+    assert by_kind == {
+        "none": sum(not kinds for kinds in shown),
+        **{kind: sum(kind in kinds for kinds in shown) for kind in KINDS},
+    }
+    peaks = [(row["peak px"], row["clips"]) for row in amplitude_table(clips, replies)]
+    assert [name for name, _ in peaks[4:]] == ["3.0-6.0", "6.0-12.0", "12.0-20.0"]
+    assert sum(int(count) for _, count in peaks) == len(shown)
 
 
 def test_none_is_a_guess_only_where_it_counts() -> None:

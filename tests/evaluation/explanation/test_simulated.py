@@ -96,6 +96,39 @@ def test_one_model_on_one_set_gives_every_figure_by_its_own_name(
     assert len(rendered) == 2 * CLIPS + 2  # what other code measured is measured again
 
 
+@pytest.mark.usefixtures("short_answers", "rendered")
+def test_rows_have_figures_of_their_own_and_leave_the_others(single: Path, tmp_path: Path) -> None:
+    held = {**SMALL, "first_identity": 940000, "seed": 9425000, "profile": "life"}
+    row = f"rows={{held: {json.dumps({**held, 'kinds': ['held']})}}}"
+    figures, tables = benchmarks.run(single, [row, "bars.held_uf1={least: 2.0}"])
+    named = by_name(figures)
+    untold = {"structure_alone_uf1", "lr_on_flow_uf1", *(f"drop_without_{e}" for e in EXPERTS)}
+    assert set(named) == SINGLE | {f"held_{name}" for name in SINGLE - untold}
+    assert named["held_uf1"].bar == 2.0 and named["held_ceiling_uf1"].bar is None
+    plain = by_name(benchmarks.run(single)[0])
+    for name in SINGLE:
+        np.testing.assert_array_equal(named[name].value, plain[name].value)
+        assert named[name].bar == plain[name].bar
+    assert "embedded on held" in tables and "| held |" in tables
+    assert (tmp_path / "output" / "predictions-embedded-held.jsonl").is_file()
+
+
+@pytest.mark.usefixtures("short_answers", "rendered")
+def test_rows_beside_several_sets_are_named_by_model_and_row(several: Path) -> None:
+    row = f"rows={{turned: {json.dumps({**SMALL, 'first_identity': 942000, 'seed': 9435000})}}}"
+    figures, _ = benchmarks.run(several, [row, "measures=[classes,experts]"])
+    named = by_name(figures)
+    assert {"tiny_own_three_uf1", "tiny_turned_three_uf1", "tiny_own_identity_chance"} < set(named)
+    assert "tiny_turned_identity_chance" not in named and named["left_out"].value == 2
+
+
+def test_faces_of_training_are_refused_in_rows(single: Path) -> None:
+    first = SimulatedData(**read_yaml(SMOKE)["data"]).first_identity
+    row = f"rows={{held: {json.dumps({**SMALL, 'first_identity': first})}}}"
+    with pytest.raises(UserError, match=r"rows\.held\.first_identity"):
+        benchmarks.run(single, [row])
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("short_answers")
 def test_run_with_rendering(single: Path, tmp_path: Path) -> None:
@@ -127,6 +160,7 @@ def test_missing_checkpoint_is_named(single: Path, tmp_path: Path) -> None:
     [
         ("models.embedded.tests=[ict]", "test set 'ict' is not in data; there are: own"),
         ("measures=[classes,experts]", "test set 'own' is not in probe; there are: none"),
+        ("rows={own: {clips: 1, identities: 1}}", "rows: 'own' is in data as well"),
         ("measures=[sounds]", "expected some of classes, calibration"),
         ("train_data=null", "reference needs train_data"),
         ("names.tree_uf1=other", "names: no figure 'tree_uf1'; did you mean 'three_uf1'"),
@@ -210,7 +244,8 @@ def test_a_head_that_is_not_at_hand_is_said(
 
 def test_the_pinned_file_keeps_its_sets_apart() -> None:
     values = read_yaml(BENCHMARKS / "deft_simulated.yaml")
-    sets = [SimulatedData(**s) for part in ("data", "probe") for s in values[part].values()]
+    parts = ("data", "rows", "probe")
+    sets = [SimulatedData(**s) for part in parts for s in values[part].values()]
     faces = [range(s.first_identity, s.first_identity + s.identities) for s in sets]
     seeds = [range(s.seed, s.seed + s.clips) for s in sets]
     for ranges in (faces, seeds):
@@ -220,6 +255,10 @@ def test_the_pinned_file_keeps_its_sets_apart() -> None:
         assert data["clips"] >= 600 and data["identities"] >= 60
     for data in values["probe"].values():
         assert data["identities"] == 50 and data["clips"] / 50 >= 20
+    assert values["rows"] == read_yaml(BENCHMARKS / "simulated.yaml")["rows"]
+    assert {name: row["kinds"] for name, row in values["rows"].items()} == {
+        **{"held": ["held"], "macro": ["macro"], "turned": ["turn"]}
+    }
 
 
 def test_measures_give_the_figures_that_they_declare() -> None:

@@ -65,7 +65,7 @@ def test_frames_are_those_that_measure_takes_flow_between(tmp_path: Path) -> Non
     np.testing.assert_allclose(row["images"][0, 1] / 256, frame, atol=1 / 256)
     frames = Frames(row["images"], row["landmarks"], ["negative"])
     kept = flow_recognition.encoded_flow(flow_estimator("lk"), frames, CANONICAL_SIZE, "lk")
-    whole = measure(aligned, interval, MotionSettings(curve=False)).flow_apex
+    whole = measure(aligned, interval, MotionSettings("lk", curve=False)).flow_apex
     centred = whole - np.median(whole, axis=(1, 2), keepdims=True)
     strong = np.abs(centred) > np.abs(centred).max() / 4
     assert (np.sign(kept[0, :2]) == np.sign(centred))[strong].mean() > 0.999

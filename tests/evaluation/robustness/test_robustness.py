@@ -12,9 +12,10 @@ import pytest
 from deft_llm.clip import Explanation
 from deft_llm.deft.inference import wording
 from deft_llm.evaluation.robustness.agreement import contradictions
-from deft_llm.evaluation.robustness.light import LIGHTS, still_specs
+from deft_llm.evaluation.robustness.light import still_specs
 from deft_llm.motion.evidence import measured_evidence
 from deft_llm.motion.measure import Measurement
+from deft_llm.simulator.render.lighting import LIGHTS
 
 CURVE = np.array([0, 0, 0.3, 0.6, 0.8, 0.9, 0.7, 0.4, 0.2, 0.1, 0, 0], np.float32)
 

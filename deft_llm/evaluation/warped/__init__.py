@@ -1,0 +1,1 @@
+"""Known motion on real skin: warped photos and clips, the user's own among them."""

@@ -1,0 +1,158 @@
+"""The benchmark of warped faces: its faces, its scores, and a small run by its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from deft_llm import resources
+from deft_llm.errors import UserError
+from deft_llm.evaluation.benchmark import run
+from deft_llm.evaluation.warped.clips import NUMBERS, SETS, Condition, Row
+from deft_llm.evaluation.warped.faces import files_in, real_faces
+from deft_llm.evaluation.warped.natural import NaturalClip, find
+from deft_llm.evaluation.warped.scores import by_class, by_condition, figure_names, figures
+from deft_llm.files import read_lines
+from deft_llm.media.video import write_video
+from deft_llm.simulator.scene.clip_spec import draw_spec
+from deft_llm.simulator.scene.clips import render_clip
+
+CONDITIONS = {"smile": Condition(), "still": Condition(expression=False)}
+
+
+def row(**changes: Any) -> Row:
+    values: dict[str, Any] = {
+        **{"kind": "real", "condition": "smile", "face": "me.jpg", "second": 0.0},
+        **{"expected": "positive", "codes": ("6", "12"), "peak_px": 1.0},
+        **{"named": "positive", "named_aus": (6, 12)},
+    }
+    return Row(**(values | changes))
+
+
+def still(**changes: Any) -> Row:
+    return row(**{"condition": "still", "expected": None, "codes": (), "named_aus": ()} | changes)
+
+
+def test_only_the_class_that_moved_is_right() -> None:
+    assert row().right
+    assert not row(named="negative").right
+    assert not row(named=None).right
+    assert not row(problem="no face").right
+    assert still(named=None).right
+    assert not still(named=None, named_aus=(12,)).right
+    assert not still(named="negative").right
+
+
+def test_figures_are_shares_of_their_own_rows() -> None:
+    rows = [
+        row(errors=(0.1, 0.3), stated=(True, False), moved=(True, True)),
+        row(named="negative", named_aus=(4,), stated=(True, True)),
+        still(named=None),
+        still(named="surprise", named_aus=(1,)),
+    ]
+    values = figures("real", rows, CONDITIONS)
+    assert list(values) == figure_names("real", CONDITIONS)
+    assert values["real_smile_right"] == 0.5
+    assert values["real_still_false_alarms"] == 0.5
+    assert values["real_aus_recall"] == 0.5
+    assert values["real_aus_f1"] == pytest.approx(2 / 3)  # 6 and 12: once of twice
+    assert values["real_region_error"] == pytest.approx(0.2)
+    assert values["real_directions_right"] == 0.75
+    assert values["real_regions_found"] == 1.0
+    assert [line["right"] for line in by_condition(rows)] == [1, 1]
+    assert [line["negative"] for line in by_class(rows)] == [1]
+
+
+def test_real_and_rendered_faces_are_never_in_one_row() -> None:
+    rows = [row(), row(kind="rendered", named="negative")]
+    assert [(r["faces"], r["right"]) for r in by_condition(rows)] == [("real", 1), ("rendered", 0)]
+    assert len(by_class(rows)) == 2
+
+
+def test_a_one_sided_au_has_a_row_of_its_own() -> None:
+    rows = [row(codes=("12",)), row(codes=("L12",))]
+    assert [line["AUs"] for line in by_class(rows)] == ["12", "L12"]
+    assert rows[1].aus == (12,)
+
+
+def test_every_combination_of_aus_is_one_that_is_scored() -> None:
+    assert set(SETS) == {"positive", "negative", "surprise"}
+    assert set(NUMBERS) == {1, 2, 4, 5, 6, 7, 9, 10, 12, 15, 17}
+
+
+@pytest.fixture(scope="module")
+def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo and a clip of a face as a user has them, with a note and a picture of a wall."""
+    folder = tmp_path_factory.mktemp("camera")
+    frames = render_clip(draw_spec(3, 11, emotion=None, aus=(), blink=None)).clip.frames
+    (folder / "photos").mkdir()
+    cv2.imwrite(str(folder / "photos" / "me 2.jpg"), frames[0, :, :, ::-1])
+    cv2.imwrite(str(folder / "wall.png"), np.full((90, 120, 3), 128, np.uint8))
+    (folder / "notes.txt").write_text("filmed on Monday\n")
+    (folder / ".hidden").write_text("x")
+    write_video(folder / "rest.mp4", frames, 30)
+    return folder
+
+
+def test_a_users_folder_gives_faces(own_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = files_in(own_folder)
+    assert [path.name for path in files] == ["notes.txt", "me 2.jpg", "rest.mp4", "wall.png"]
+    faces = real_faces(files, 4)
+    assert [Path(face.name).name for face in faces] == ["me 2.jpg"] * 2 + ["rest.mp4"] * 2
+    assert np.array_equal(faces[1].frames, faces[0].frames[:, :, ::-1])
+    assert "notes.txt" in caplog.text and "wall.png" in caplog.text
+
+
+def test_a_resting_clip_keeps_its_frames(own_folder: Path) -> None:
+    (face,) = real_faces([own_folder / "rest.mp4"], 1, resting=True)
+    assert len(face.frames) == len(face.transforms) > 20
+    assert face.fps == pytest.approx(30)
+
+
+def test_what_shows_no_face_is_one_error(own_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no face in any of 2 files"):
+        real_faces([own_folder / "notes.txt", own_folder / "wall.png"], 2)
+    with pytest.raises(UserError, match="no file in this folder"):
+        files_in(tmp_path)
+    with pytest.raises(UserError, match="expected photos or clips"):
+        files_in(tmp_path / "missing")
+
+
+def test_a_natural_clip_is_a_path_or_one_of_deft_data(
+    own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = NaturalClip(file=own_folder / "rest.mp4", emotion="none")
+    assert find(mine) == own_folder / "rest.mp4"
+    theirs = NaturalClip(file=Path("theirs.mp4"), emotion="positive")
+    monkeypatch.delenv("DEFT_DATA", raising=False)
+    assert find(theirs) is None
+    monkeypatch.setenv("DEFT_DATA", str(tmp_path))
+    with pytest.raises(UserError, match=r"natural: theirs\.mp4"):
+        find(theirs)
+
+
+def test_amplitudes_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the smaller one first"):
+        run(resources.benchmark("warped"), ["peak_px=[3, 0.5]"])
+
+
+def test_a_users_folder_by_the_file(own_folder: Path, tmp_path: Path) -> None:
+    changes = [
+        *(f"source={own_folder / 'photos'}", "kinds=[real]", "faces=1", "workers=1"),
+        "conditions={returning: {}, still: {expression: false}}",
+        f"natural=[{{file: {own_folder / 'rest.mp4'}, emotion: none}}]",
+        *(f"output={tmp_path}", "peak_px=[2, 3]", "bars={}"),
+    ]
+    found, tables = run(resources.benchmark("warped"), changes)
+    values = {figure.name: figure.value for figure in found}
+    assert "1 faces from 1 file" in tables
+    assert values["real_still_false_alarms"] == 0
+    assert values["real_region_error"] < 0.5
+    assert not any(name.startswith("rendered") for name in values)
+    rows = list(read_lines(tmp_path / "clips.jsonl"))
+    assert [line["condition"] for line in rows] == ["returning", "still"]
+    assert rows[0]["errors"] and 2 <= rows[0]["peak_px"] <= 3
