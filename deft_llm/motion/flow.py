@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
+from deft_llm.motion.pixels import carried_back, slopes
 from deft_llm.registry import resolve
 
 FloatArray = NDArray[np.float32]
@@ -186,26 +187,13 @@ class LucasKanadeFlow(_Checked):
         Returns:
             (H, W, 2) pixels.
         """
-        height, width = a.shape
-        x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        # Scharr's weights (3 + 10 + 3) over a distance of 2 px sum to 32: grey levels per px.
-        dx = cv2.Scharr(a, cv2.CV_32F, 1, 0, scale=1 / 32)
-        dy = cv2.Scharr(a, cv2.CV_32F, 0, 1, scale=1 / 32)
+        dx, dy = slopes(a)
         xx, xy, yy = cv2.split(self._mean(cv2.merge([dx * dx, dx * dy, dy * dy])))
         # Damping keeps the 2x2 system solvable where there is no texture; flow there tends to zero.
         xx, yy = xx + self.damping, yy + self.damping
         determinant = xx * yy - xy * xy
         for _ in range(count):
-            # Cubic, not linear: linear interpolation blurs and biases steps of a fraction of a
-            # pixel.
-            carried = cv2.remap(
-                b,
-                x + flow[..., 0],
-                y + flow[..., 1],
-                cv2.INTER_CUBIC,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            difference = a - carried
+            difference = a - carried_back(b, flow.transpose(2, 0, 1))
             difference -= self._mean(difference)
             bx, by = cv2.split(self._mean(cv2.merge([dx * difference, dy * difference])))
             step = [(yy * bx - xy * by) / determinant, (xx * by - xy * bx) / determinant]

@@ -3,8 +3,7 @@
 A turn of 0.01 rad moves the tip of the nose by almost a pixel against the temples. The depth is a
 thin-plate spline through the depths of the 68 landmarks and of a few points on forehead and cheeks,
 so it follows the proportions of the face; the overall scale needs no knowledge, since the fit of a
-turn takes it in. Depths of a mean head are the default; a landmark finder that measures depth can
-give those of the face itself.
+turn takes it in. The depths are those of a mean head.
 """
 
 from __future__ import annotations
@@ -60,35 +59,28 @@ def further_points(landmarks: NDArray[Any]) -> NDArray[np.float64]:
     return np.concatenate([forehead, cheeks])
 
 
-def head_depth(
-    landmarks: NDArray[Any], height: int, width: int, depths: NDArray[Any] | None = None
-) -> FloatArray:
+def head_depth(landmarks: NDArray[Any], height: int, width: int) -> FloatArray:
     """Depth of a head, in pixels, relative to the nose bridge.
 
     Args:
         landmarks: (68, 2) pixels, iBUG order.
         height: Of the image.
         width: Of the image.
-        depths: (68,) depth of each landmark in interocular distances, towards the camera, as a
-            finder measured it; None for a mean head.
 
     Returns:
         (height, width) float32, positive towards the camera; read-only because it is cached.
     """
     # Arrays are not hashable; their bytes are a valid key for the cache.
     key = np.ascontiguousarray(landmarks, np.float32).tobytes()
-    own = None if depths is None else np.ascontiguousarray(depths, np.float32).tobytes()
-    return _depth(key, own, height, width)
+    return _depth(key, height, width)
 
 
 @lru_cache(maxsize=16)
-def _depth(key: bytes, own: bytes | None, height: int, width: int) -> FloatArray:
+def _depth(key: bytes, height: int, width: int) -> FloatArray:
     landmarks = np.frombuffer(key, np.float32).reshape(68, 2).astype(np.float64)
     eyes = landmarks[42:48].mean(0) - landmarks[36:42].mean(0)
     iod = max(float(np.hypot(*eyes)), 1e-6)
     points, depths = np.concatenate([landmarks, further_points(landmarks)]), np.array(_MEAN)
-    if own is not None:
-        points, depths = landmarks, np.frombuffer(own, np.float32).astype(np.float64)
     ys, xs = np.mgrid[0 : height + _STEP : _STEP, 0 : width + _STEP : _STEP]
     grid = np.stack([xs.ravel(), ys.ravel()], axis=1)
     bridge = points[27]

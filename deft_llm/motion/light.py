@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from deft_llm.motion.flow import LucasKanadeFlow, local_normalise, to_grey
 from deft_llm.motion.head_motion import remove_head_motion
+from deft_llm.motion.pixels import smaller
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -121,7 +122,7 @@ def _carried(aligned: AlignedClip, brightness: FloatArray, i: int, j: int) -> Fl
     if i == j:
         return brightness
     scale = aligned.frames.shape[1] / _TRACKED
-    landmarks = (aligned.landmarks + 0.5) / scale - 0.5
+    landmarks = smaller(aligned.landmarks, scale)
     # Local contrast, because it hardly depends on the light.
     a, b = (
         local_normalise(cv2.resize(to_grey(aligned.frames[t]), (_TRACKED, _TRACKED)))

@@ -32,6 +32,8 @@ from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.motion.flow import LucasKanadeFlow, to_grey
 from deft_llm.motion.head_alignment import NOD, TURN, HeadAligner
 from deft_llm.motion.head_motion import remove_head_motion
+from deft_llm.motion.motion_equations import MotionEquations
+from deft_llm.motion.pixels import carried_back, smaller, without_light
 from deft_llm.motion.regions import UPPER_LIDS, region_masks, region_motion
 
 if TYPE_CHECKING:
@@ -45,11 +47,6 @@ REST = 0.6  # s before onset and after offset in which the face counts as at res
 _LEVELS = 3
 _STEPS = (3, 2, 2)  # Gauss-Newton steps from the coarsest level to the finest
 _BLUR = 1.0  # px, of the images: sensor noise
-_WINDOW = 2.0  # px, SD of the window in which motion is one vector
-_SMOOTH = 200.0  # weight of the squared slope of the motion, (grey levels per px)^2
-_SHRINK = 0.3  # weight of the squared motion
-_LIGHT = 10.0  # px, SD: slower changes over the face count as light
-_SOLVER_STEPS = 30
 # Prior of what a turn changes in the grey levels: about the noise at 0.01 rad.
 _TURN_PRIOR = 1e-4
 _SHIFTS = 8
@@ -101,7 +98,7 @@ def fit_movement(
     while len(pyramid) < _LEVELS:
         pyramid.append(np.stack([cv2.pyrDown(image) for image in pyramid[-1]]))
     start = used.index(interval.onset)
-    aligner = HeadAligner(pyramid[1][start], (aligned.landmarks + 0.5) / 2 - 0.5)
+    aligner = HeadAligner(pyramid[1][start], smaller(aligned.landmarks, 2))
     head = follow_head(aligner, pyramid[1], start)
     heads = np.stack([aligner.field(motion) for motion in head])
     moments = [used.index(t) for t in (interval.onset, interval.apex, interval.offset)]
@@ -126,7 +123,7 @@ def fit_movement(
         for _ in range(_STEPS[_LEVELS - 1 - level]):
             motion = fit.step(motion)
         if level == 1:
-            masks = region_masks((aligned.landmarks + 0.5) / 2 - 0.5, side)
+            masks = region_masks(smaller(aligned.landmarks, 2), side)
             floors = 2 * fit.noise(motion, design, masks)
     flows = [remove_head_motion(flow, aligned.landmarks)[0] for flow in motion]
     inside = [i for i, t in enumerate(used) if interval.onset <= t <= interval.offset]
@@ -151,20 +148,12 @@ def _tracked(images: FloatArray, heads: FloatArray, start: int) -> FloatArray:
     Each search starts at the motion of the frame before: frame by frame, the largest movement is
     small.
     """
-    side = images.shape[1]
-    x, y = np.meshgrid(np.arange(side, dtype=np.float32), np.arange(side, dtype=np.float32))
     tracker = LucasKanadeFlow(window=_TRACK_WINDOW)
-    path = np.zeros((len(images), side, side, 2), np.float32)
+    path = np.zeros((*images.shape, 2), np.float32)
     for order in (range(start + 1, len(images)), range(start - 1, -1, -1)):
         last = path[start]
         for n in order:
-            still = cv2.remap(
-                images[n],
-                x + heads[n, 0],
-                y + heads[n, 1],
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
+            still = carried_back(images[n], heads[n], cv2.INTER_LINEAR)
             last = path[n] = tracker.refine(images[start], still, last, _TRACK_STEPS)
     return path.transpose(0, 3, 1, 2)
 
@@ -172,7 +161,7 @@ def _tracked(images: FloatArray, heads: FloatArray, start: int) -> FloatArray:
 def _closed(path: FloatArray, landmarks: FloatArray) -> FloatArray:
     """How far both upper lids have come down since the onset, (N,) px; 0 where it is no blink."""
     scale = CANONICAL_SIZE / path.shape[-1]
-    masks = region_masks((landmarks + 0.5) / scale - 0.5, path.shape[-1])[UPPER_LIDS]
+    masks = region_masks(smaller(landmarks, scale), path.shape[-1])[UPPER_LIDS]
     down = scale * np.array([region_motion(flow, masks)[:, 1].min() for flow in path])
     return np.where(down >= _BLINK, down, 0).astype(np.float32)
 
@@ -256,34 +245,21 @@ class _Level:
     ) -> None:
         self.images, self.heads = images, heads
         self.shares, self.operator = shares.astype(np.float32), operator.astype(np.float32)
-        height, width = images.shape[1:]
-        self.x, self.y = np.meshgrid(
-            np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
-        )
         # Error of a coefficient over that of a grey level: motion is smoothed as it needs it.
         self.spread = (self.operator**2).sum(axis=1)
 
     def carried(self, motion: FloatArray) -> FloatArray:
         """All images, carried back to the onset: (N, H, W)."""
-        out = np.empty_like(self.images)
-        for n, image in enumerate(self.images):
-            u, v = self.heads[n] + np.tensordot(self.shares[n], motion, 1)
-            out[n] = cv2.remap(
-                image,
-                self.x + u,
-                self.y + v,
-                cv2.INTER_CUBIC,  # linear interpolation biases steps of a fraction of a pixel
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-        return out
+        motions = self.heads + np.tensordot(self.shares, motion, 1)
+        return np.stack([carried_back(*pair) for pair in zip(self.images, motions, strict=True)])
 
     def step(self, motion: FloatArray) -> FloatArray:
         """A Gauss-Newton step of both phases' motion (2, 2, H, W)."""
         rest, onset, offset = np.tensordot(self.operator[:3], self.carried(motion), 1)
-        system = _System(rest)
+        system = MotionEquations(rest)
         return np.stack(
             [
-                system.solve(-_without_light(changed), flow, spread)
+                system.solve(-without_light(changed), flow, spread)
                 for changed, flow, spread in zip(
                     (onset, offset), motion, self.spread[1:3], strict=True
                 )
@@ -298,12 +274,12 @@ class _Level:
         count, columns = design.shape
         # The fit takes part of the noise with it.
         left *= np.sqrt(count / max(count - columns, 1))
-        system, still = _System(found[0]), np.zeros_like(motion[0])
+        system, still = MotionEquations(found[0]), np.zeros_like(motion[0])
         moved: list[list[FloatArray]] = [[], []]
         for shift in _shifts(count):
             shifted = np.roll(self.operator[1:3], shift, axis=1)
             for phase, changed in enumerate(np.tensordot(shifted, left, 1)):
-                flow = system.solve(-_without_light(changed), still, self.spread[1 + phase])
+                flow = system.solve(-without_light(changed), still, self.spread[1 + phase])
                 moved[phase].append(region_motion(flow, masks))
         return np.sqrt(np.mean(np.square(moved), axis=(1, 3))).astype(np.float32)
 
@@ -311,67 +287,6 @@ class _Level:
 def _shifts(count: int) -> list[int]:
     picks = np.linspace(0, count, min(_SHIFTS, count - 1) + 1, endpoint=False)[1:]
     return [int(pick) for pick in picks]
-
-
-class _System:
-    """The equations of motion of one image: from a change of grey levels to motion."""
-
-    def __init__(self, rest: FloatArray) -> None:
-        self.dx = cv2.Scharr(rest, cv2.CV_32F, 1, 0, scale=1 / 32)
-        self.dy = cv2.Scharr(rest, cv2.CV_32F, 0, 1, scale=1 / 32)
-        self.xx, self.xy, self.yy = (
-            _window(a * b) for a, b in ((self.dx, self.dx), (self.dx, self.dy), (self.dy, self.dy))
-        )
-
-    def solve(self, change: FloatArray, flow: FloatArray, spread: float) -> FloatArray:
-        """Motion (2, H, W) that explains a change beyond the motion that is known.
-
-        Preconditioned conjugate gradients: the system is large, sparse and well conditioned.
-        """
-        u, v = flow
-        wanted = np.stack(
-            [
-                _window(self.dx * change) + self.xx * u + self.xy * v,
-                _window(self.dy * change) + self.xy * u + self.yy * v,
-            ]
-        )
-        smooth, shrink = np.float32(_SMOOTH * spread), np.float32(_SHRINK * spread)
-        diagonal = np.stack([self.xx, self.yy]) + 4 * smooth + shrink
-        x = flow.copy()
-        left = wanted - self._apply(x, smooth, shrink)
-        scaled = left / diagonal
-        direction, energy = scaled, float((left * scaled).sum())
-        for _ in range(_SOLVER_STEPS):
-            moved = self._apply(direction, smooth, shrink)
-            length = np.float32(energy / max(float((direction * moved).sum()), 1e-20))
-            x += length * direction
-            left -= length * moved
-            scaled = left / diagonal
-            new = float((left * scaled).sum())
-            direction = scaled + np.float32(new / max(energy, 1e-20)) * direction
-            energy = new
-        return x
-
-    def _apply(self, flow: FloatArray, smooth: np.float32, shrink: np.float32) -> FloatArray:
-        u, v = flow
-        data = np.stack([self.xx * u + self.xy * v, self.xy * u + self.yy * v])
-        return np.asarray(data + smooth * _slope(flow) + shrink * flow, np.float32)
-
-
-def _slope(flow: FloatArray) -> FloatArray:
-    """Gradient of half the squared slope: four times a pixel minus its neighbours."""
-    out = 4 * flow
-    padded = np.pad(flow, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    out -= padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1] + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
-    return out
-
-
-def _window(image: FloatArray) -> FloatArray:
-    return cv2.GaussianBlur(image, (0, 0), _WINDOW)
-
-
-def _without_light(change: FloatArray) -> FloatArray:
-    return np.asarray(change - cv2.GaussianBlur(change, (0, 0), _LIGHT), np.float32)
 
 
 def _enlarged(fields: NDArray[Any], side: int) -> FloatArray:

@@ -27,12 +27,8 @@ from deft_llm.clip import Interval
 from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
 from deft_llm.motion.head_alignment import SHIFT, HeadAligner
 from deft_llm.motion.head_motion import remove_head_motion
-from deft_llm.motion.regions import (
-    UPPER_LIDS,
-    dragged_by_lids,
-    region_masks,
-    region_motion,
-)
+from deft_llm.motion.pixels import grid, smaller
+from deft_llm.motion.regions import UPPER_LIDS, dragged_by_lids, region_masks, region_motion
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -91,12 +87,10 @@ def track_regions(
     if visible.size == 0:
         return Trajectory(regions, head)
     scale = aligned.frames.shape[1] / _SIZE
-    # Pixel centres are at whole numbers, so scaling needs the half-pixel shift.
-    landmarks = (aligned.landmarks + 0.5) / scale - 0.5
+    landmarks = smaller(aligned.landmarks, scale)
     masks = region_masks(landmarks, _SIZE)
     images = {int(t): _small_grey(aligned.frames[t]) for t in visible}
     aligners: dict[int, HeadAligner] = {}
-    grid = np.arange(_SIZE, dtype=np.float32)
 
     def step(i: int, j: int) -> tuple[FloatArray, FloatArray]:
         if i == j:
@@ -105,9 +99,10 @@ def track_regions(
             aligners[i] = HeadAligner(images[i], landmarks)
         aligner = aligners[i]
         motion = aligner.fit(images[j], steps=_HEAD_STEPS)
-        u, v = aligner.field(motion)
         # The head is removed before flow, which would follow it by a part only on smooth skin.
-        still = cv2.remap(images[j], grid + u, grid[:, None] + v, cv2.INTER_CUBIC)
+        x, y = grid(_SIZE, _SIZE)
+        u, v = aligner.field(motion)
+        still = cv2.remap(images[j], x + u, y + v, cv2.INTER_CUBIC)
         flow, _ = remove_head_motion(estimator(images[i], still), landmarks)
         # Back to canonical pixels: flow was measured on the smaller image.
         return region_motion(flow, masks) * scale, motion[SHIFT].astype(np.float32) * scale
