@@ -42,14 +42,15 @@ from deft_llm.parallel import for_a_while_on_one_core, parallel_map
 logger = logging.getLogger(__name__)
 # Part of the cache key: increase it when a change to reading, aligning or measuring changes the
 # features.
-VERSION = 1
+VERSION = 2
 
 
 class PrepareSettings(Settings):
     """How clips are measured; every setting is part of the cache key.
 
     Attributes:
-        flow: A name of ``motion.flow.FLOW_METHODS``.
+        flow: How motion is measured (``motion.measure.MotionSettings``): as in use, unless another
+            way is compared.
         lead: Frames read before the onset: the face at rest, for the noise floor.
         tail: Frames read after the offset.
         longest: Most frames read per clip; a later offset is moved to the last one, with a remark.
@@ -58,7 +59,7 @@ class PrepareSettings(Settings):
         frames: Side of the frames stored for networks that read frames, px; 0 stores none.
     """
 
-    flow: str = "lk"
+    flow: str = MotionSettings().flow
     lead: int = 12
     tail: int = 5
     longest: int = 200

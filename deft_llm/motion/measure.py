@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deft_llm.clip import Interval, status_line
 from deft_llm.errors import UserError
 from deft_llm.motion import noise
-from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
+from deft_llm.motion.flow import FLOW_METHODS, FlowEstimator, flow_estimator, to_grey
 from deft_llm.motion.head_motion import Model, remove_head_motion
 from deft_llm.motion.light import LightChange, light_change
 from deft_llm.motion.micro_flow import fit_movement
@@ -60,7 +60,8 @@ class MotionSettings:
     Attributes:
         flow: "all_frames" (``micro_flow``), or a name of ``flow.FLOW_METHODS`` for flow between the
             two frames at the ends of a phase.
-        head_model: A model of ``head_motion``: "rigid", "similarity" or "affine".
+        head_model: A model of ``head_motion``: "rigid", "similarity" or "affine". For flow between
+            two frames; the fit to all frames takes a rigid head.
         averaging: Seconds on each side of a frame over which frames are averaged before flow
             between two frames (none below 30 frames per second). At most two frames on each side,
             and never a frame that the average at the other end of the flow may also contain. On 60
@@ -173,6 +174,10 @@ class MotionMeter:
     def __init__(self, aligned: AlignedClip, settings: MotionSettings) -> None:
         self.aligned = aligned
         self.settings = settings
+        if settings.flow not in (ALL_FRAMES, *FLOW_METHODS):
+            known = ", ".join((ALL_FRAMES, *FLOW_METHODS))
+            raise UserError(f"flow {settings.flow!r}: expected one of {known}")
+        # Small frames are also followed one by one, to find the movement.
         pairs = flow_estimator() if settings.flow == ALL_FRAMES else flow_estimator(settings.flow)
         self.estimator: FlowEstimator = pairs
         self.masks = region_masks(aligned.landmarks, aligned.frames.shape[1])

@@ -15,6 +15,7 @@ from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.corpora.synthetic import write_corpus
 from deft_llm.data import prepared as module
 from deft_llm.data.features import Features
+from deft_llm.data.measuring import CODED
 from deft_llm.data.prepared import (
     MeasuringJob,
     PrepareSettings,
@@ -26,6 +27,7 @@ from deft_llm.data.prepared import (
 )
 from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.frames import list_frames
+from deft_llm.motion.measure import MotionSettings
 
 from ..corpora.conftest import tiny
 
@@ -191,3 +193,7 @@ def test_two_processes_give_the_same_and_faces_are_found(tmp_path: Path) -> None
         assert np.array_equal(one.stack(name), two.stack(name))
     lines = [json.loads(x) for x in (tmp_path / "cache2" / "casme3.jsonl").open(encoding="utf-8")]
     assert [line["annotation"]["clip"] for line in lines] == [a.clip for a in reading.annotations]
+
+
+def test_a_corpus_is_measured_as_a_clip_in_use() -> None:
+    assert PrepareSettings().flow == CODED.flow == MotionSettings().flow

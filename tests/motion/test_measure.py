@@ -151,3 +151,8 @@ def test_sensor_noise_is_recovered_under_motion(face: np.ndarray) -> None:
     a = face + rng.normal(0, 3, face.shape)
     b = np.roll(face, 0, axis=1) * 1.03 + rng.normal(0, 3, face.shape)
     assert sensor_noise(a, b) == pytest.approx(3.0, rel=0.1)
+
+
+def test_an_unknown_way_to_measure_names_the_known_ones(smile: Any) -> None:
+    with pytest.raises(UserError, match="flow 'all_frame': expected one of all_frames, lk"):
+        measure(smile, TRUE, MotionSettings("all_frame"))
