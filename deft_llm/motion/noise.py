@@ -35,7 +35,9 @@ _PRIOR = 0.24
 _SYSTEMATIC = 0.15
 _CODEC_GREY = 1.5
 # Of motion fitted to all frames: share of the fitted floor, part of the prior that no frame of a
-# clip shows, and what a wrong depth and the light on a turning head leave, px per rad.
+# clip shows, and what a wrong depth and the light on a turning head leave, px per rad. Chosen on 60
+# simulated clips of both heads: 0.5 % of the still regions are active, and 63 % of those that moved
+# 0.1 px (0.08 and 3 px per rad: 0.4 and 54 %).
 _FITTED, _HIDDEN, _PER_TURN = 1.0, 0.04, 2.0
 _MIN_FLOOR = 0.004  # px; below this the flow estimator is the limit, not the sensor
 
