@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
@@ -29,7 +28,13 @@ from deft_llm.data.measuring import CODED, align_coded
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import NoFaceError, UserError
 from deft_llm.files import digest, read_lines, write_lines
-from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE, fit_similarity, transform
+from deft_llm.media.canonical import (
+    CANONICAL_LANDMARKS,
+    CANONICAL_SIZE,
+    fit_similarity,
+    transform,
+    transform_flow,
+)
 from deft_llm.media.face import AlignedClip
 from deft_llm.motion.measure import measure
 from deft_llm.motion.regions import region_masks, region_motion
@@ -228,18 +233,9 @@ def true_motion(simulated: SimulatedClip, phase: str = ONSET_PHASE) -> NDArray[n
     landmarks = simulated.landmarks[first]
     matrix = fit_similarity(landmarks.astype(np.float64), CANONICAL_LANDMARKS)
     return region_motion(
-        _canonical_flow(flow * mask, matrix),
+        transform_flow(flow * mask, matrix, (CANONICAL_SIZE, CANONICAL_SIZE)),
         region_masks(transform(matrix, landmarks).astype(np.float32), CANONICAL_SIZE),
     )
-
-
-def _canonical_flow(flow: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Warp a flow (2, H, W) to the canonical square by a similarity (2, 3)."""
-    size = (CANONICAL_SIZE, CANONICAL_SIZE)
-    u, v = (cv2.warpAffine(channel, matrix, size, flags=cv2.INTER_LINEAR) for channel in flow)
-    # Vectors also rotate and scale with the face; the translation moves only their position.
-    turn = matrix[:, :2].astype(np.float32)
-    return np.stack([turn[0, 0] * u + turn[0, 1] * v, turn[1, 0] * u + turn[1, 1] * v])
 
 
 def simulated_clips(

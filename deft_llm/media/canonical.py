@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -110,6 +111,25 @@ def fit_similarity(
 def transform(matrix: NDArray[np.floating], points: NDArray[np.floating]) -> NDArray[np.float64]:
     """Apply a (2, 3) matrix to points (..., 2)."""
     return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float64)
+
+
+def transform_flow(
+    flow: NDArray[np.float32], matrix: NDArray[np.floating], size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """A flow (2, h, w) as it is after the picture was moved by a (2, 3) matrix.
+
+    Args:
+        flow: Pixels.
+        matrix: From its pixels to those of the result.
+        size: Width and height of the result.
+
+    Returns:
+        (2, H, W) pixels of the result; 0 outside the given flow.
+    """
+    u, v = (cv2.warpAffine(channel, matrix, size, flags=cv2.INTER_LINEAR) for channel in flow)
+    # Vectors also rotate and scale with the picture; the translation moves only their position.
+    turn = matrix[:, :2].astype(np.float32)
+    return np.stack([turn[0, 0] * u + turn[0, 1] * v, turn[1, 0] * u + turn[1, 1] * v])
 
 
 def compose(outer: NDArray[np.floating], inner: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ Letters: V vertices, F triangles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +43,7 @@ MATERIALS = (
     "teeth",
     "glasses",
 )
+SKIN = ("skin", "brow", "lip")  # materials that move with the muscles and are seen to
 EYE_DEPTH = 8.5
 """z of the eye openings, cm in front of the origin."""
 
@@ -173,6 +174,14 @@ def split_sides(activations: Mapping[str, float], aus: tuple[str, ...]) -> dict[
         for side in sides:
             sided[side + number] = sided.get(side + number, 0.0) + float(value)
     return {code: value for code, value in sided.items() if value != 0.0}
+
+
+def facing(mesh: HeadMesh, materials: Iterable[str]) -> NDArray[np.intp]:
+    """Indices of the vertices of some materials that face the camera."""
+    wanted = [MATERIALS.index(name) for name in materials]
+    normals = vertex_normals(mesh.vertices, mesh.triangles)
+    some = np.unique(mesh.triangles[np.isin(mesh.material, wanted)])
+    return np.asarray(some[normals[some, 2] > 0], np.intp)
 
 
 def vertex_normals(

@@ -103,7 +103,8 @@ def test_floors_grow_with_the_noise_and_hold_at_rest(
 
 
 def test_blinking_frames_are_left_out(make_clip: Make, landmarks: FloatArray) -> None:
-    lids = sum(bump(*landmarks[list(eye)].mean(0), 9, 0, 5.0) for eye in ((37, 38), (43, 44)))
+    (right_x, right_y), (left_x, left_y) = (landmarks[[k, k + 1]].mean(0) for k in (37, 43))
+    lids = bump(right_x, right_y, 9, 0, 5.0) + bump(left_x, left_y, 9, 0, 5.0)
     closing = np.zeros(FRAMES)
     closing[13:16] = 1.0
     moves = [p * smile(landmarks) + c * lids for p, c in zip(share(), closing, strict=True)]

@@ -19,12 +19,12 @@ from deft_llm.config import Settings
 from deft_llm.data.measuring import measure_video
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
-from deft_llm.evaluation.robustness.light import LIGHTS
 from deft_llm.evaluation.warped.exact import against, exact_motion
 from deft_llm.media.video import write_video
 from deft_llm.motion.measure import Measurement
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.ict_head.files import ict_file
+from deft_llm.simulator.render.lighting import LIGHTS, LightChange
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
 from deft_llm.simulator.scene.performance import Blink
 from deft_llm.simulator.warped.film import Take, film
@@ -210,11 +210,8 @@ def _take(
 def _light(condition: Condition, order: Order, count: int) -> NDArray[np.float32] | None:
     if not condition.light:
         return None
-    height, width = order.portrait.frames.shape[1:3]
-    y, x = np.mgrid[:height, :width]
-    course = LIGHTS[list(LIGHTS)[order.number % len(LIGHTS)]]
-    t = np.linspace(0, 1, count)[:, None, None]
-    return np.asarray(course(t, x / width, y / height, condition.light), np.float32)
+    change = LightChange(list(LIGHTS)[order.number % len(LIGHTS)], condition.light)
+    return change.gain(count, *order.portrait.frames.shape[1:3]).astype(np.float32)
 
 
 def _measured(frames: NDArray[np.uint8], fps: float, crf: int) -> tuple[Clip, Measurement]:

@@ -52,10 +52,13 @@ class LightChange:
     strength: float
     shift: float = 0.0
 
-    def cast(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The frames (T, H, W, 3) under this light; what gets too bright is clipped."""
-        count, height, width, _ = frames.shape
+    def gain(self, count: int, height: int, width: int) -> NDArray[np.float64]:
+        """The factor on every pixel of a clip, (T, H, W) or what broadcasts to it."""
         y, x = np.mgrid[:height, :width]
         t = np.clip(np.linspace(0, 1, count) + self.shift, 0, 1)[:, None, None]
-        gain = LIGHTS[self.kind](t, x / width, y / height, self.strength)
+        return np.asarray(LIGHTS[self.kind](t, x / width, y / height, self.strength))
+
+    def cast(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The frames (T, H, W, 3) under this light; what gets too bright is clipped."""
+        gain = self.gain(*frames.shape[:3])
         return np.clip(np.rint(frames * gain[..., None]), 0, 255).astype(np.uint8)

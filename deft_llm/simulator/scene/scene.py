@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deft_llm.simulator.appearance.accessories import wear_glasses
 from deft_llm.simulator.appearance.texture import Surface, paint, part_of, places_of
 from deft_llm.simulator.appearance.wrinkles import Wrinkles, crease
-from deft_llm.simulator.head import MATERIALS, Head, HeadMesh
+from deft_llm.simulator.head import MATERIALS, SKIN, Head, HeadMesh, facing
 from deft_llm.simulator.render import splat
 from deft_llm.simulator.render.camera import View
 from deft_llm.simulator.scene.clip_spec import FRAME_SIZE, ClipSpec
@@ -25,7 +25,6 @@ _DETAIL = (
     (("hair", "mouth"), 1.4),
 )
 """Materials and the share of `_SPACING_PX` at which their Gaussians are spaced."""
-_SKIN = np.array([MATERIALS.index(name) for name in ("skin", "brow", "lip")], np.uint8)
 _INSIDE = np.array(
     [MATERIALS.index(name) for name in ("eye_white", "iris", "pupil", "mouth", "teeth")], np.uint8
 )
@@ -47,7 +46,7 @@ class Scene:
             self.mesh.vertices, self.mesh.triangles, _spacing(self.mesh, spec.size)
         )
         self.albedo, self.gloss, self.wrinkles = _surface(self.mesh, self.gaussians)
-        self.skin = _visible_skin(self.face)
+        self.skin = facing(self.face, SKIN)
         self.eye_gap = _eye_gap(self.mesh)
         self.view = _view(spec, self.mesh, self.eye_gap)
         self.times = np.arange(spec.curve.frames) / spec.fps
@@ -208,13 +207,6 @@ def _surface(mesh: HeadMesh, gaussians: splat.Gaussians) -> tuple[Floats, Floats
     surface: Surface = paint(places, look, np.random.default_rng([look.seed, 4]))
     albedo, gloss = surface.albedo.astype(np.float32), surface.gloss.astype(np.float32)
     return albedo, gloss, crease(places, look)
-
-
-def _visible_skin(mesh: HeadMesh) -> NDArray[np.int32]:
-    """Indices of the skin vertices that face the camera."""
-    normals = splat.vertex_normals(mesh.vertices, mesh.triangles)
-    skin = np.unique(mesh.triangles[np.isin(mesh.material, _SKIN)])
-    return skin[normals[skin, 2] > 0]
 
 
 def _spacing(mesh: HeadMesh, size: int) -> Floats:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import spline_filter1d
 
-from deft_llm.media.canonical import compose, invert
+from deft_llm.media.canonical import compose, invert, transform_flow
 from deft_llm.simulator.render.camera import Sensor
 from deft_llm.simulator.warped.lids import close_lids
 from deft_llm.simulator.warped.motion import PAD, FaceMotion, Floats
@@ -107,12 +106,8 @@ class BaseFrames:
 
 def in_frame(field: Floats, to_canonical: NDArray[np.float64], shape: tuple[int, ...]) -> Floats:
     """A field on the grid (2, G, G) as displacement in a frame (2, H, W), in its pixels."""
-    back = invert(to_canonical)
-    grid = compose(back, np.array([[1.0, 0.0, -PAD], [0.0, 1.0, -PAD]]))
-    size = (shape[1], shape[0])
-    u, v = (cv2.warpAffine(channel, grid, size, flags=cv2.INTER_LINEAR) for channel in field)
-    turn = back[:, :2].astype(np.float32)
-    return np.stack([turn[0, 0] * u + turn[0, 1] * v, turn[1, 0] * u + turn[1, 1] * v])
+    grid = np.array([[1.0, 0.0, -PAD], [0.0, 1.0, -PAD]])
+    return transform_flow(field, compose(invert(to_canonical), grid), (shape[1], shape[0]))
 
 
 def origin(field: Floats, level: np.float32, x: Floats, y: Floats) -> tuple[Floats, Floats]:

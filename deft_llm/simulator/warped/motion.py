@@ -15,7 +15,7 @@ from scipy.interpolate import RBFInterpolator
 from scipy.spatial import Delaunay
 
 from deft_llm.media.canonical import CANONICAL_SIZE, fit_similarity, transform
-from deft_llm.simulator.head import EYE_DEPTH, MATERIALS, Head, HeadMesh, vertex_normals
+from deft_llm.simulator.head import EYE_DEPTH, SKIN, Head, facing
 
 Floats = NDArray[np.float32]
 
@@ -24,8 +24,7 @@ GRID = CANONICAL_SIZE + 2 * PAD
 #: Distance of the camera from the middle of the head, cm.
 CAMERA = 70.0
 
-_SKIN = np.array([MATERIALS.index(name) for name in ("skin", "brow", "lip")], np.uint8)
-_HEAD = np.append(_SKIN, MATERIALS.index("hair")).astype(np.uint8)
+_HEAD = (*SKIN, "hair")
 # The inner lips are left out: the mouth of a photo may be open, those of the heads are closed.
 _OUTER = np.arange(60)
 _PROBE = 0.2  # activation at which the displacement of an AU is taken
@@ -111,11 +110,11 @@ class FaceMotion:
 
     @cached_property
     def _skin(self) -> NDArray[np.intp]:
-        return _facing(self.mesh, _SKIN)
+        return facing(self.mesh, SKIN)
 
     @cached_property
     def _hull(self) -> NDArray[np.intp]:
-        return _facing(self.mesh, _HEAD)
+        return facing(self.mesh, _HEAD)
 
     @cached_property
     def _skin_mesh(self) -> _Scattered:
@@ -176,13 +175,6 @@ class _Scattered:
         found = np.zeros((GRID * GRID, values.shape[1]), np.float32)
         found[self.inside] = np.einsum("nck,nc->nk", values[self.corners], self.weights)
         return np.ascontiguousarray(found.T.reshape(-1, GRID, GRID))
-
-
-def _facing(mesh: HeadMesh, materials: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Vertices of some materials that face the camera."""
-    normals = vertex_normals(mesh.vertices, mesh.triangles)
-    some = np.unique(mesh.triangles[np.isin(mesh.material, materials)])
-    return np.asarray(some[normals[some, 2] > 0], np.intp)
 
 
 def _smoothed(field: Floats, sigma: float) -> Floats:
