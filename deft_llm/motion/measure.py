@@ -17,7 +17,7 @@ from deft_llm.motion import noise
 from deft_llm.motion.flow import FLOW_METHODS, FlowEstimator, flow_estimator, to_grey
 from deft_llm.motion.head_motion import Model, remove_head_motion
 from deft_llm.motion.light import LightChange, light_change
-from deft_llm.motion.micro_flow import fit_movement
+from deft_llm.motion.micro_flow import fit_movement, frames_to_fit
 from deft_llm.motion.onset_apex import (
     DETECTION_Z,
     WINDOW,
@@ -225,17 +225,18 @@ class MotionMeter:
 
     def phases(self, interval: Interval, sigma: float, others: tuple[Interval, ...]) -> Phases:
         """Flow of both phases and what is noise in it."""
-        if self.settings.flow == ALL_FRAMES:
+        # Of a few pictures, as of onset and apex alone, a fit leaves nothing to judge it by.
+        enough = len(frames_to_fit(self.aligned, interval, others)) >= noise.MIN_FRAMES
+        if self.settings.flow == ALL_FRAMES and enough:
             movement = fit_movement(self.aligned, interval, others)
             prior = self.prior(interval.onset, interval.apex - interval.onset, sigma)
-            few = len(movement.frames) < noise.MIN_FRAMES
-            floors = noise.movement_floors(movement.floors, prior, movement.turn)
-            if few:
-                floors = np.stack([prior, prior])
             blinks = np.stack([blink_floor(closed) for closed in movement.blink])
-            floors = np.hypot(floors, blinks)
-            samples = 0 if few else len(movement.frames)
-            return Phases((movement.flow_apex, movement.flow_offset), floors, samples)
+            floors = noise.movement_floors(movement.floors, prior, movement.turn)
+            return Phases(
+                (movement.flow_apex, movement.flow_offset),
+                np.hypot(floors, blinks),
+                len(movement.frames),
+            )
         flows = (
             self.flow(interval.onset, interval.apex),
             self.flow(interval.apex, interval.offset),

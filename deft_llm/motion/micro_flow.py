@@ -91,7 +91,7 @@ def fit_movement(
     Returns:
         The movement.
     """
-    used = _frames(aligned, interval, others)
+    used = frames_to_fit(aligned, interval, others)
     pyramid = [
         np.stack([cv2.GaussianBlur(to_grey(aligned.frames[t]), (0, 0), _BLUR) for t in used])
     ]
@@ -211,7 +211,9 @@ def follow_head(aligner: HeadAligner, images: FloatArray, start: int) -> NDArray
     return motions
 
 
-def _frames(aligned: AlignedClip, interval: Interval, others: tuple[Interval, ...]) -> list[int]:
+def frames_to_fit(
+    aligned: AlignedClip, interval: Interval, others: tuple[Interval, ...]
+) -> list[int]:
     """The frames to fit: of the movement, and of the face at rest before and after it."""
     times, visible = aligned.timestamps, np.flatnonzero(aligned.present).tolist()
     busy = {t for other in others for t in range(other.onset, other.offset + 1)}

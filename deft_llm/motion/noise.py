@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float32]
 
 MIN_PAIRS = 8
 MAX_PAIRS = 10
-MIN_FRAMES = 8  # of a fit over all frames: with fewer, hardly anything is left over to judge by
+MIN_FRAMES = 8  # for a fit to all frames
 
 # Floor = C * noise / RMS grey gradient of the region, in px. The noise is the sensor's, with a
 # constant for what the codec hides added in quadrature. C was set on 30 simulated clips without

@@ -156,3 +156,14 @@ def test_sensor_noise_is_recovered_under_motion(face: np.ndarray) -> None:
 def test_an_unknown_way_to_measure_names_the_known_ones(smile: Any) -> None:
     with pytest.raises(UserError, match="flow 'all_frame': expected one of all_frames, lk"):
         measure(smile, TRUE, MotionSettings("all_frame"))
+
+
+def test_onset_and_apex_alone_are_measured_as_far_as_they_moved(
+    make_clip: Callable[..., Any], landmarks: np.ndarray
+) -> None:
+    moves = displacements(landmarks, 1.5, 0)
+    two = measure(make_clip([moves[TRUE.onset], moves[TRUE.apex]], fps=2))
+    whole = measure(make_clip(moves), TRUE)
+    assert two.found and two.table_apex.active[CORNER]
+    sizes = [result.table_apex.magnitude[CORNER] for result in (two, whole)]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.25)
