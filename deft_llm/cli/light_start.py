@@ -35,7 +35,13 @@ def without_collection() -> Iterator[None]:
 
 
 def use_one_thread() -> None:
-    """Let torch use one thread, unless the user said how many; for the small networks here."""
+    """Let torch and numpy use one thread, unless the user said how many.
+
+    Networks and matrices are small here: a second thread mostly waits, and burns its core doing so.
+    """
+    if _THREADS not in os.environ:
+        # Read when numpy is loaded, so before torch, which loads it.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with without_collection():
         import torch
 
