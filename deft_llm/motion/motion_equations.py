@@ -21,6 +21,7 @@ _WINDOW = 2.0  # px, SD of the window in which motion is one vector
 # and 1000 a fifth less of the amplitude.
 _SMOOTH, _SHRINK = 200.0, 0.3
 _SOLVER_STEPS = 30
+_LEAST = np.float32(1e-6)
 
 
 class MotionEquations:
@@ -45,7 +46,8 @@ class MotionEquations:
             ]
         )
         smooth, shrink = np.float32(_SMOOTH * spread), np.float32(_SHRINK * spread)
-        diagonal = np.stack([self.xx, self.yy]) + 4 * smooth + shrink
+        # A phase of no frame has no spread; where there is no texture either, nothing is to solve.
+        diagonal = np.maximum(np.stack([self.xx, self.yy]) + 4 * smooth + shrink, _LEAST)
         x = flow.copy()
         left = wanted - self._apply(x, smooth, shrink)
         scaled = left / diagonal

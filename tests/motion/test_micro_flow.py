@@ -124,10 +124,16 @@ def test_other_movements_are_no_rest(make_clip: Make, landmarks: FloatArray) -> 
     assert not set(range(28, 34)) & set(used) and 34 in used and 0 in used
 
 
-def test_a_phase_of_one_frame_is_measured(make_clip: Make, landmarks: FloatArray) -> None:
-    for moments in (Interval(17, 18, 19), Interval(0, 1, 1), Interval(18, 18, 26)):
-        found = fit_movement(film(make_clip, smile(landmarks), share()), moments)
-        assert np.isfinite(found.flow_apex).all() and np.isfinite(found.floors).all()
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("moments", [(17, 18, 19), (0, 1, 1), (18, 18, 26), (12, 35, 35)])
+def test_a_phase_of_one_frame_or_none_is_measured(
+    make_clip: Make, landmarks: FloatArray, moments: tuple[int, int, int]
+) -> None:
+    clip = film(make_clip, smile(landmarks), share())
+    clip.frames[:, :, :30] = 0  # beside the video there is nothing
+    found = fit_movement(clip, Interval(*moments))
+    for values in (found.flow_apex, found.flow_offset, found.floors):
+        assert np.isfinite(values).all()
 
 
 def test_floors_grow_with_the_turn() -> None:
