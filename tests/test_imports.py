@@ -16,7 +16,7 @@ PACKAGE = ROOT / "deft_llm"
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
         *("errors", "config", "registry", "files", "claims", "parallel", "weights"),
-        *("resources", "stages"),
+        *("resources", "stages", "downloads"),
     ),
     ("facs", "clip", "answers", "protocols", "leaks", "metrics"),
     ("media", "motion", "viz"),

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.data.measuring import measure_expressions
+from deft_llm.media.landmarks import usual_finder
 from deft_llm.media.video import probe, read_clip
 from deft_llm.motion.measure import Measurement
 from deft_llm.service.clip_service import AS_USUAL, ClipResult, ClipService, ModelChoice
@@ -68,7 +69,7 @@ def search_video(
     for start, stop in _windows(times):
         clip = read_clip(path, start=start, stop=stop)
         new: list[Found] = []
-        for each in measure_expressions(clip, last=stop >= len(times)):
+        for each in measure_expressions(clip, stop >= len(times), usual_finder()):
             place = _moments(each)
             if not any(_same(place, (f.onset, f.apex, f.offset)) for f in reported):
                 explanation = service.models.get(choice.model).explain(each, choice.ablate)
