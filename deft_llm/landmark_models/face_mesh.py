@@ -28,7 +28,7 @@ from deft_llm.errors import UserError
 from deft_llm.landmark_models.crops import ENLARGED, placed_by_box, placed_by_points, to_crop, warp
 from deft_llm.landmark_models.finder import NetworkFinder
 from deft_llm.landmark_models.mesh_points import MESH_POINTS, USUAL_ERROR, to_ibug
-from deft_llm.media.canonical import INTEROCULAR, compose, invert, transform
+from deft_llm.media.canonical import INTEROCULAR, invert, transform
 from deft_llm.media.landmarks import Landmarks
 from deft_llm.media.tracking import FaceTrack
 
@@ -43,6 +43,7 @@ FRAMES_LOOKED_AT = 9
 #: Passes over a face that is known by its box alone; one is enough when it is followed.
 PASSES = 2
 
+_STILL = 0.04  # of the square: a corner that moved less is where it was
 _EYE_CORNERS = (33, 263)  # outer ones, image-left first
 _MIRROR = np.array(facs.MIRROR_68)
 _BRIDGE = 27
@@ -163,6 +164,18 @@ def _around(corners: Points) -> NDArray[np.float64]:
     return np.column_stack([linear, SIDE / 2 - linear @ centre])
 
 
+def _steady(square: Points | None, new: Points) -> Points:
+    """The square to cut next: the old one while the face stays where it is.
+
+    The mesh depends a little on the crop. A crop that follows its every move makes a still face
+    tremble, twice as much on some faces.
+    """
+    if square is None:
+        return new
+    side = float(np.linalg.norm(square[1] - square[0]))
+    return new if np.abs(new - square).max() > _STILL * side else square
+
+
 class FaceMeshFinder:
     """Landmarks by MediaPipe's face mesh.
 
@@ -233,14 +246,16 @@ class FaceMeshFinder:
             poses: (K, 2, 3) from each to a common frame.
         """
         found: list[Seen] = []
+        square: Points | None = None  # in the common frame; None while there is no face
         for image, placement, pose in zip(images, placements, poses, strict=True):
             face = None
-            if found and found[-1].score >= MIN_SCORE:
-                moved = compose(invert(pose), poses[len(found) - 1])
-                face = self._look(image, _around(transform(moved, found[-1].corners)))
+            if square is not None:
+                face = self._look(image, _around(transform(invert(pose), square)))
             if face is None or face.score < MIN_SCORE:
-                face = self._by_box(image, placement)
+                face, square = self._by_box(image, placement), None
             found.append(face)
+            if face.score >= MIN_SCORE:
+                square = _steady(square, transform(pose, face.corners))
         return found
 
     def _by_box(self, image: NDArray[np.uint8], placement: NDArray[np.float64]) -> Seen:
@@ -250,6 +265,12 @@ class FaceMeshFinder:
         return face
 
     def _look(self, image: NDArray[np.uint8], matrix: NDArray[np.float64]) -> Seen:
+        scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+        if 0.5 <= scale < 1:
+            # To the size of a pixel of the crop: noise between the samples then averages out.
+            # `warp` does so itself where it shrinks more.
+            blurred = cv2.GaussianBlur(image, (0, 0), 0.5 * np.sqrt(scale**-2 - 1))
+            image = np.asarray(blurred, np.uint8)
         crop = warp(image, matrix, SIDE)
         if crop.ndim == 2:
             crop = np.repeat(crop[..., None], 3, axis=-1)
