@@ -64,15 +64,16 @@ DOWNLOADS: dict[str, Download] = {
 
 def cache_folder(environment: Mapping[str, str] = os.environ, system: str = sys.platform) -> Path:
     """The user's folder for downloads: ``DEFT_CACHE``, else where the system keeps caches."""
+    # os.path, not Path: a user without a home, as in some containers, is no error here.
     if chosen := environment.get("DEFT_CACHE"):
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     if system == "win32":
-        base = Path(environment.get("LOCALAPPDATA") or "~/AppData/Local")
+        base = environment.get("LOCALAPPDATA") or "~/AppData/Local"
     elif system == "darwin":
-        base = Path("~/Library/Caches")
+        base = "~/Library/Caches"
     else:
-        base = Path(environment.get("XDG_CACHE_HOME") or "~/.cache")
-    return base.expanduser() / "deft_llm"
+        base = environment.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(base)) / "deft_llm"
 
 
 def model_path(name: str) -> Path:
@@ -83,7 +84,8 @@ def model_path(name: str) -> Path:
 def model_file(name: str) -> Path | None:
     """The file of a model, or None if it was not downloaded."""
     path = model_path(name)
-    return path if path.is_file() else None
+    # A folder that may not be entered holds no model: Path.is_file would raise.
+    return path if os.path.isfile(path) else None
 
 
 def is_whole(name: str) -> bool:

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_llm.clip import Explanation
+from deft_llm.clip import Clip, Explanation
 from deft_llm.deft.inference.conversation import untagged
+from deft_llm.downloads import FACE_MESH, model_path
 from deft_llm.errors import UserError
+from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import write_video
 from deft_llm.motion.measure import Measurement
 from deft_llm.service.batch import COLUMNS, row_of, to_csv
@@ -314,3 +316,40 @@ def test_every_second_lies_whole_in_some_window(seconds: float) -> None:
         inside = [(a, b) for a, b in windows if times[a] <= begin + 1e-6]
         end = min(begin + 0.9, times[-1])
         assert any(times[b - 1] >= end - 1 / 30 for a, b in inside)
+
+
+# ------------------------------------------------------------------------------ landmarks
+
+
+@pytest.mark.parametrize(("there", "finder"), [(False, "network"), (True, "face-mesh")])
+def test_the_page_takes_the_face_mesh_where_it_was_downloaded(
+    there: bool,
+    finder: str,
+    grey: Path,
+    seen: ClipResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DEFT_CACHE", str(tmp_path))
+    if there:
+        model_path(FACE_MESH).parent.mkdir()
+        model_path(FACE_MESH).touch()
+    asked: list[str] = []
+
+    def measured(clip: Clip, options: ReadOptions) -> tuple[Clip, Measurement]:
+        asked.append(options.landmarks)
+        return clip, seen.measurement
+
+    monkeypatch.setattr("deft_llm.service.clip_service.measure_video", measured)
+    ClipService(Speechless()).explain(grey)  # type: ignore[arg-type]
+    assert asked == [finder]
+
+
+class Speechless:
+    """Models that explain nothing."""
+
+    def get(self, name: str) -> Speechless:
+        return self
+
+    def explain(self, measurement: Measurement, ablate: tuple[str, ...]) -> Explanation:
+        return Explanation("", {}, {}, ())
