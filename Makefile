@@ -5,7 +5,8 @@
 #
 # Variables: CLIP, OUT (where reports go), PYTHON (which interpreter makes .venv), EXTRAS (which
 # extras of pyproject.toml setup installs), PYTEST_ARGS. pip's own settings (index, find-links,
-# cache, proxy, offline) are used as they are.
+# cache, proxy, offline) are used as they are. Setup also gets the face mesh (36 MB) into the user's
+# cache, and goes on where it cannot be had.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -72,6 +73,8 @@ $(STAMP): pyproject.toml constraints.txt
 	echo "       versions of constraints.txt: transformers, datasets, opencv, numba, gradio, ..."; \
 	$(PY) -m pip install --quiet -c $(VENV)/constraints.txt $(BUILDERS); \
 	$(PY) -m pip install --quiet -c $(VENV)/constraints.txt --no-build-isolation -e '.[$(EXTRAS)]'; \
+	$(PY) -m deft_llm models get face-mesh || \
+	  echo "setup: going on without the face mesh; the landmark network that comes along serves"; \
 	touch $@; \
 	echo "setup: done"
 

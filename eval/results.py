@@ -35,6 +35,7 @@ COMMANDS = (
     "eval/speed/demo.py",
     "eval/speed/explain.py",
     "eval/speed/flow.py",
+    "eval/speed/landmarks.py",
     "eval/speed/loso.py",
     "eval/speed/prepare.py",
     "eval/speed/splat.py",

@@ -27,6 +27,7 @@ from deft_llm import facs
 from deft_llm.clip import OFFSET_PHASE, Evidence, Interval
 from deft_llm.data.features import REGION_COLUMNS, Features
 from deft_llm.data.records import ClipRecord
+from deft_llm.downloads import FACE_MESH, model_file
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
 from deft_llm.media.face import AlignedClip
 from deft_llm.motion.evidence import explaining_aus
@@ -35,6 +36,8 @@ from deft_llm.motion.regions import REGION_NAMES, region_masks, region_table
 
 ROOT = Path(__file__).resolve().parents[1]
 MakeRecord = Callable[[int], ClipRecord]
+# Looked up before the tests get a cache of their own.
+_MESH_FILE = model_file(FACE_MESH)
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +70,22 @@ def own_signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test depends on what this machine has downloaded; commands in processes neither."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def mesh_file() -> Path:
+    """The file of the face mesh, where it was downloaded."""
+    if _MESH_FILE is None:
+        pytest.skip("no face mesh on this machine; deft-llm models get face-mesh downloads it")
+    return _MESH_FILE
 
 
 @pytest.fixture(scope="session", autouse=True)

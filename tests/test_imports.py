@@ -16,7 +16,7 @@ PACKAGE = ROOT / "deft_llm"
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
         *("errors", "config", "registry", "files", "claims", "machine", "parallel"),
-        *("resources", "stages", "stopping", "weights"),
+        *("resources", "stages", "stopping", "weights", "downloads"),
     ),
     ("facs", "clip", "answers", "protocols", "leaks", "metrics"),
     ("media", "motion", "viz"),

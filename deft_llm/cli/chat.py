@@ -15,6 +15,7 @@ from deft_llm.cli.console import (
     ClipPath,
     Face,
     Fps,
+    Landmarks,
     Start,
     Stop,
     Stride,
@@ -42,6 +43,7 @@ def chat(
     stop: Stop = None,
     stride: Stride = 1,
     face: Face = None,
+    landmarks: Landmarks = None,
 ) -> None:
     """Ask about a clip, question by question.
 
@@ -51,7 +53,7 @@ def chat(
     from deft_llm.data.measuring import measure_video
 
     path = one_clip(clip)
-    options = read_options(path, fps, start, stop, stride, face)
+    options = read_options(path, fps, start, stop, stride, face, landmarks)
     if line := clip_line(path, options):
         show("clip", line)
     use_one_thread()

@@ -38,6 +38,14 @@ Face = Annotated[
     int | None,
     typer.Option(help="whom to follow, 1 for the leftmost face; default: the largest"),
 ]
+Landmarks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FINDER",
+        help="what places the landmarks: network, face-mesh or mean; default: face-mesh where "
+        "`deft-llm models get face-mesh` put it, else network",
+    ),
+]
 COLUMN = 10  # width of the labels on the left
 
 
@@ -61,12 +69,17 @@ def read_options(
     stop: str | None,
     stride: int,
     face: int | None,
+    landmarks: str | None,
 ) -> ReadOptions:
     """How a clip is read, from the command's options; see :class:`ReadOptions`."""
+    from deft_llm.media.landmarks import usual_finder
     from deft_llm.media.options import Moment, ReadOptions
 
     first, last = (None if text is None else Moment.parse(text) for text in (start, stop))
-    return ReadOptions.of(clip, fps=fps, start=first, stop=last, stride=stride, face=face)
+    finder = landmarks or usual_finder()
+    return ReadOptions.of(
+        clip, fps=fps, start=first, stop=last, stride=stride, face=face, landmarks=finder
+    )
 
 
 def show(label: str, text: object) -> None:

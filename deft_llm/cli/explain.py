@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli.clips import FoundClip, find_clips
-from deft_llm.cli.console import Checkpoint, Face, Fps, Progress, Start, Stop, Stride, tidy_end
+from deft_llm.cli.console import (
+    Checkpoint,
+    Face,
+    Fps,
+    Landmarks,
+    Progress,
+    Start,
+    Stop,
+    Stride,
+    tidy_end,
+)
 from deft_llm.cli.explaining import STAGES, ClipFailed, Explaining, parse_interval
 from deft_llm.cli.results import Results
 from deft_llm.errors import UserError
@@ -43,6 +53,7 @@ def explain(
     stop: Stop = None,
     stride: Stride = 1,
     face: Face = None,
+    landmarks: Landmarks = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="write a row for each clip; - for stdout")
     ] = None,
@@ -77,7 +88,7 @@ def explain(
             questions=tuple(ask or ()),
             interval=frames,
             every=every,
-            reading=(fps, start, stop, stride, face),
+            reading=(fps, start, stop, stride, face, landmarks),
             figure=figure,
             quiet=results.on_stdout,
             progress=progress,

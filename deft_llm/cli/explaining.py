@@ -38,7 +38,8 @@ class Explaining:
         questions: Asked about every clip.
         interval: Onset, apex and offset to measure; None finds them.
         every: Explain every movement of a clip, not the strongest alone.
-        reading: Rate, start, stop, stride and face, as ``console.read_options`` takes them.
+        reading: Rate, start, stop, stride, face and landmark finder, as ``console.read_options``
+            takes them.
         figure: Also write the report's figure for a paper.
         quiet: Print nothing to stdout.
         progress: Shows the stage.
@@ -49,7 +50,7 @@ class Explaining:
     questions: tuple[str, ...]
     interval: Interval | None
     every: bool
-    reading: tuple[float | None, str | None, str | None, int, int | None]
+    reading: tuple[float | None, str | None, str | None, int, int | None, str | None]
     figure: bool
     quiet: bool
     progress: Progress

@@ -41,6 +41,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 GROUPS: dict[str, str] = {
     "corpora": "Datasets: check, show, prepare, simulate.",
     "simulate": "Write simulated data.",
+    "models": "Optional models: list them, download one.",
     "instructions": "Instruction data: build, validate, audit.",
 }
 

@@ -11,6 +11,7 @@ from deft_llm import facs
 from deft_llm.answers import NOTHING, au_name
 from deft_llm.cli.console import COLUMN
 from deft_llm.clip import Explanation
+from deft_llm.downloads import FACE_MESH
 from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import probe
 from deft_llm.motion.measure import Measurement
@@ -68,9 +69,10 @@ def face_line(measurement: Measurement) -> str:
     present = int(measurement.aligned.present.sum())
     total = len(measurement.aligned)
     unsure = measurement.aligned.placement_uncertainty
+    by = " by the face mesh" if measurement.aligned.landmark_method == FACE_MESH else ""
     return (
         f"{present}/{total} frames · head moved {measurement.head_motion:.1f} px, removed · "
-        f"landmarks within about {unsure:.1f} px"
+        f"landmarks{by} within about {unsure:.1f} px"
     )
 
 

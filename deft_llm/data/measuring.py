@@ -16,7 +16,8 @@ import numpy as np
 from deft_llm.clip import Clip, Interval
 from deft_llm.errors import UserError
 from deft_llm.media.cuts import shots
-from deft_llm.media.face import AlignedClip, FaceFinder, align, track_faces
+from deft_llm.media.face import AlignedClip, FaceFinder, align, landmark_finder, track_faces
+from deft_llm.media.landmarks import DEFAULT_FINDER
 from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.media.parts import parts_of, split
 from deft_llm.media.windows import read_windows
@@ -39,7 +40,7 @@ def measure_video(
 
     Args:
         source: A video file, an animation, a folder of frames, or a clip.
-        options: Which part to read, at which rate, and whose face.
+        options: Which part to read, at which rate, whose face, and who places its landmarks.
         interval: Onset, apex and offset among the frames that are read; None finds them.
 
     Returns:
@@ -92,7 +93,7 @@ def _strongest(source: Path | str | Clip, options: ReadOptions) -> _Best:
     problem, length = UserError("no part can be measured"), -1
     for part in parts_of(source, options):
         try:
-            measurement = _measured(part.clip, options.face)
+            measurement = _measured(part.clip, options)
         except UserError as error:
             if len(part.clip) > length:
                 problem, length = error, len(part.clip)
@@ -129,7 +130,7 @@ def _again(
     parts = list(split(next(read_windows(source, options)), options, room))
     begun = [part for part in parts if part.start <= apex]
     part = begun[-1] if begun else parts[0]
-    return part.clip, _measured(part.clip, options.face)
+    return part.clip, _measured(part.clip, options)
 
 
 def _given(
@@ -142,20 +143,21 @@ def _given(
         read = first + len(part.clip)
         if first <= interval.onset and interval.offset < read:
             frames = (t - first for t in (interval.onset, interval.apex, interval.offset))
-            return part.clip, _measured(part.clip, options.face, Interval(*frames))
+            return part.clip, _measured(part.clip, options, Interval(*frames))
     raise UserError(
         f"frames {interval.onset} to {interval.offset} (--interval): expected frames of one shot; "
         f"{read} frames are read, numbered from 0"
     )
 
 
-def _measured(clip: Clip, face: int | None, interval: Interval | None = None) -> Measurement:
+def _measured(clip: Clip, options: ReadOptions, interval: Interval | None = None) -> Measurement:
     if len(clip) < 2:
         raise UserError(
             f"clip {clip.name}: {len(clip)} frame; expected at least 2 to see motion; "
             "give the video, or the folder of all its frames"
         )
-    return measure(align(clip, track_faces(clip, face=face)), interval)
+    track = track_faces(clip, face=options.face)
+    return measure(align(clip, track, landmark_finder(options.landmarks)), interval)
 
 
 def measure_all(
@@ -177,7 +179,7 @@ def measure_all(
     seen = -1.0  # time up to which movements have been measured: windows overlap
     for part in parts_of(source, options):
         try:
-            strongest = _measured(part.clip, options.face)
+            strongest = _measured(part.clip, options)
         except UserError:
             continue
         times = part.clip.timestamps
@@ -231,27 +233,31 @@ def measure_coded(
     return measure(align_coded(clip, finder), interval, settings)
 
 
-def measure_expressions(clip: Clip, last: bool = True) -> Iterator[Measurement]:
+def measure_expressions(
+    clip: Clip, last: bool = True, landmarks: str = DEFAULT_FINDER
+) -> Iterator[Measurement]:
     """Measure every movement of a video window that comes and goes, between its neighbours.
 
     Args:
         clip: Some seconds of video, with any number of movements or without a face.
         last: Whether the video ends with this window. Otherwise a movement that continues at the
             end of the window is left to the next window.
+        landmarks: Name of the landmark finder.
     """
     found = shots(clip)
     for first, stop in found:
         # What goes on at a hard cut goes on in no later window.
         final = last or stop < len(clip)
-        yield from _expressions(clip.part(first, stop) if len(found) > 1 else clip, final)
+        part = clip.part(first, stop) if len(found) > 1 else clip
+        yield from _expressions(part, final, landmarks)
 
 
-def _expressions(clip: Clip, last: bool) -> Iterator[Measurement]:
+def _expressions(clip: Clip, last: bool, landmarks: str) -> Iterator[Measurement]:
     """Every movement of one shot; see :func:`measure_expressions`."""
     if len(clip) < 2:
         return
     try:
-        aligned = align(clip, track_faces(clip))
+        aligned = align(clip, track_faces(clip), landmark_finder(landmarks))
     except UserError:  # no face in this shot
         return
     # The last frame that shows a face, where a movement that is cut off ends.

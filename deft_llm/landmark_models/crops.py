@@ -66,14 +66,19 @@ def cut(
         Grey uint8 (side, side), with the border repeated outside the image; and the matrix (2, 3)
         from image to crop pixels.
     """
-    matrix = to_crop(placement, side)
     if image.ndim == 3:
         image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+    matrix = to_crop(placement, side)
+    return warp(image, matrix, side), matrix
+
+
+def warp(image: NDArray[np.uint8], matrix: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
+    """Warp an image (H, W) or (H, W, 3) to a crop by a matrix (2, 3), without aliasing."""
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     first = matrix
     if scale < 0.5:
         # Bilinear sampling skips pixels when it shrinks an image: average over areas first.
-        height, width = image.shape
+        height, width = image.shape[:2]
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         sx, sy = size[0] / width, size[1] / height
@@ -83,4 +88,4 @@ def cut(
     crop = cv2.warpAffine(
         image, first, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    return np.asarray(crop, np.uint8), matrix
+    return np.asarray(crop, np.uint8)

@@ -80,6 +80,8 @@ class AlignedClip:
         remarks: What the user should know about how the clip was read and whose face it shows.
         above: uint8 RGB (T, A, 224, 3), the rows above ``frames`` as far as the video shows them,
             A at most `ABOVE`; None if they were not kept. For pictures: nothing is measured there.
+        landmark_depth: float32 (68,), how much nearer to the camera each landmark is than the
+            nose bridge, interocular distances; None if the finder does not tell.
     """
 
     name: str
@@ -94,6 +96,7 @@ class AlignedClip:
     left_out: str = WITHOUT
     remarks: tuple[str, ...] = ()
     above: NDArray[np.uint8] | None = None
+    landmark_depth: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -205,6 +208,7 @@ def _warp(
         constant,
         found.method,
         above=above,
+        landmark_depth=None if found.depth is None else found.depth.astype(np.float32),
     )
 
 

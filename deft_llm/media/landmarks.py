@@ -1,13 +1,19 @@
 """68 landmarks for one frame of a track, from a finder in the registry.
 
 "mean" fits the canonical mean shape to the face finder's output, so it ignores individual
-proportions. "network" is a trained network in ``landmark_models``. The result includes the expected
-error of the landmarks.
+proportions. "network" is a trained network in ``landmark_models``. "face-mesh" is MediaPipe's,
+whose file a user downloads once (``deft-llm models get face-mesh``). The result includes the
+expected error of the landmarks.
+
+The library, and with it every recipe and benchmark, uses "network" unless another is named, so that
+no figure depends on what a machine has downloaded. Commands and page use `usual_finder`.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import cv2
@@ -15,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
+from deft_llm.downloads import FACE_MESH, model_file
 from deft_llm.media.canonical import (
     CANONICAL_LANDMARKS,
     fit_similarity,
@@ -24,6 +31,8 @@ from deft_llm.media.canonical import (
 from deft_llm.media.finders import load_cascade
 from deft_llm.media.tracking import FaceTrack
 from deft_llm.registry import resolve
+
+logger = logging.getLogger(__name__)
 
 #: Eye centres in a face box: height, and distance over width (see `FaceBox`); means over two real
 #: and a dozen simulated people.
@@ -46,11 +55,14 @@ class Landmarks:
         uncertainty: float64 (68,), RMS error to expect of each landmark, as a share of the
             interocular distance.
         method: What they were placed by: "box", "eyes", "five points", or a finder's name.
+        depth: float64 (68,), how much nearer to the camera each is than the nose bridge (27), as
+            a share of the interocular distance; None if the finder does not tell.
     """
 
     points: NDArray[np.float64]
     uncertainty: NDArray[np.float64]
     method: str
+    depth: NDArray[np.float64] | None = None
 
 
 class LandmarkFinder(Protocol):
@@ -64,12 +76,29 @@ class LandmarkFinder(Protocol):
 # Name -> "module:Class", imported on first use: importing this module loads no torch.
 LANDMARK_FINDERS: dict[str, str] = {
     "network": "deft_llm.landmark_models.finder:NetworkFinder",
+    FACE_MESH: "deft_llm.landmark_models.face_mesh:FaceMeshFinder",
     "mean": "deft_llm.media.landmarks:MeanShapeFinder",
 }
 
 
 #: The finder used when none is named.
 DEFAULT_FINDER = "network"
+
+
+def usual_finder() -> str:
+    """Name of the finder for a user's own clip: the face mesh if it was downloaded.
+
+    Its use is told once a process.
+    """
+    if model_file(FACE_MESH) is None:
+        return DEFAULT_FINDER
+    _tell_once()
+    return FACE_MESH
+
+
+@cache
+def _tell_once() -> None:
+    logger.info("landmarks are placed by the face mesh, which was downloaded")
 
 
 def landmark_finder(name: str = DEFAULT_FINDER, **parameters: Any) -> LandmarkFinder:
@@ -80,7 +109,7 @@ def landmark_finder(name: str = DEFAULT_FINDER, **parameters: Any) -> LandmarkFi
         **parameters: Arguments of its class.
 
     Raises:
-        UserError: If the name is not registered, or the network's weights are missing.
+        UserError: If the name is not registered, or the finder's file is missing.
     """
     finder: LandmarkFinder = resolve(LANDMARK_FINDERS, name, "landmark finder")(**parameters)
     return finder

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
+from deft_llm.media.landmarks import DEFAULT_FINDER, LANDMARK_FINDERS
 from deft_llm.media.video import probe
 
 
@@ -38,7 +39,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Which part of a video is read, at which rate, and which face is followed.
+    """Which part of a video is read, at which rate, and which face is followed by what.
 
     Attributes:
         fps: Frames per second, in place of the times in the file; None for those. Pictures and
@@ -47,6 +48,7 @@ class ReadOptions:
         stop: One past the last frame; None for the end.
         stride: Keep every `stride`-th frame of the range.
         face: Which face to follow: 1 is the leftmost in the picture; None for the largest.
+        landmarks: Name of the landmark finder.
 
     Raises:
         UserError: If a value is out of range.
@@ -57,6 +59,7 @@ class ReadOptions:
     stop: int | None = None
     stride: int = 1
     face: int | None = None
+    landmarks: str = DEFAULT_FINDER
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps < float("inf"):
@@ -68,6 +71,14 @@ class ReadOptions:
             )
         if self.face is not None and self.face < 1:
             raise UserError(f"face {self.face}; faces are numbered from 1, from left to right")
+        if self.landmarks not in LANDMARK_FINDERS:
+            names, hint = (
+                ", ".join(LANDMARK_FINDERS),
+                did_you_mean(self.landmarks, LANDMARK_FINDERS),
+            )
+            raise UserError(
+                f"landmark finder {self.landmarks!r} (--landmarks): expected one of {names}{hint}"
+            )
 
     @property
     def partial(self) -> bool:
@@ -84,6 +95,7 @@ class ReadOptions:
         stop: Moment | None = None,
         stride: int = 1,
         face: int | None = None,
+        landmarks: str = DEFAULT_FINDER,
     ) -> ReadOptions:
         """The options for one video, in which seconds become frames.
 
@@ -94,6 +106,7 @@ class ReadOptions:
             stop: Moment before which reading ends.
             stride: See the class.
             face: See the class.
+            landmarks: See the class.
 
         Raises:
             UserError: If a value is out of range, or the video cannot be read.
@@ -107,7 +120,8 @@ class ReadOptions:
             # A frame whose time misses the moment by rounding is still meant.
             return int(np.searchsorted(times, moment.value - 1e-6))
 
-        return cls(fps, frame(start) if start else 0, frame(stop) if stop else None, stride, face)
+        first, last = frame(start) if start else 0, frame(stop) if stop else None
+        return cls(fps, first, last, stride, face, landmarks)
 
 
 WHOLE = ReadOptions()

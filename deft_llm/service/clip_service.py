@@ -13,6 +13,8 @@ from deft_llm.data.measuring import measure_video
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.inference.conversation import untagged
 from deft_llm.errors import UserError
+from deft_llm.media.landmarks import usual_finder
+from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import read_clip
 from deft_llm.motion.measure import Measurement, measure
 from deft_llm.service.limits import LIMITS, Limits, check_video
@@ -91,7 +93,8 @@ class ClipService:
         self.models.get(choice.model)  # fail on an unknown model before doing any work
         begin(READING)
         check_video(path, self.limits)
-        clip, measurement = measure_video(read_clip(path))
+        options = ReadOptions(landmarks=usual_finder())
+        clip, measurement = measure_video(read_clip(path), options)
         return self._seen(ClipInfo.of(clip), measurement, choice)
 
     def explain_interval(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deft_llm.data.measuring import measure_expressions
+from deft_llm.media.landmarks import usual_finder
 from deft_llm.media.windows import read_windows
 from deft_llm.motion.measure import Measurement
 from deft_llm.service.clip_service import AS_USUAL, ClipResult, ClipService, ModelChoice
@@ -63,7 +64,7 @@ def search_video(
     for window in read_windows(path, longest=WINDOW):
         clip = window.clip
         new: list[Found] = []
-        for each in measure_expressions(clip, window.last):
+        for each in measure_expressions(clip, window.last, usual_finder()):
             place = _moments(each)
             if not any(_same(place, (f.onset, f.apex, f.offset)) for f in reported):
                 explanation = service.models.get(choice.model).explain(each, choice.ablate)

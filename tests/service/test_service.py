@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deft_llm.clip import Explanation
+from deft_llm.clip import Clip, Explanation
 from deft_llm.deft.inference.conversation import untagged
+from deft_llm.downloads import FACE_MESH, model_path
 from deft_llm.errors import UserError
+from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import read_clip, write_video
 from deft_llm.motion.measure import Measurement
 from deft_llm.service.batch import COLUMNS, row_of, to_csv
@@ -328,3 +330,40 @@ def test_a_row_holds_the_clip_and_csv_no_formula(seen: ClipResult) -> None:
     explanation = replace(seen.explanation, aus=aus, disagreement=doubt)
     other = row_of("x", replace(seen, explanation=explanation))
     assert other["doubt"] == doubt and other["aus"] == "L12 AU14"
+
+
+# ------------------------------------------------------------------------------ landmarks
+
+
+@pytest.mark.parametrize(("there", "finder"), [(False, "network"), (True, "face-mesh")])
+def test_the_page_takes_the_face_mesh_where_it_was_downloaded(
+    there: bool,
+    finder: str,
+    grey: Path,
+    seen: ClipResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DEFT_CACHE", str(tmp_path))
+    if there:
+        model_path(FACE_MESH).parent.mkdir()
+        model_path(FACE_MESH).touch()
+    asked: list[str] = []
+
+    def measured(clip: Clip, options: ReadOptions) -> tuple[Clip, Measurement]:
+        asked.append(options.landmarks)
+        return clip, seen.measurement
+
+    monkeypatch.setattr("deft_llm.service.clip_service.measure_video", measured)
+    ClipService(Speechless()).explain(grey)  # type: ignore[arg-type]
+    assert asked == [finder]
+
+
+class Speechless:
+    """Models that explain nothing."""
+
+    def get(self, name: str) -> Speechless:
+        return self
+
+    def explain(self, measurement: Measurement, ablate: tuple[str, ...]) -> Explanation:
+        return Explanation("", {}, {}, ())

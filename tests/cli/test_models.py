@@ -1,0 +1,75 @@
+"""``deft-llm models``, and who places the landmarks of a user's clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deft_llm.cli.console import read_options
+from deft_llm.downloads import FACE_MESH, model_path
+from deft_llm.errors import UserError
+
+from .conftest import Run
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DEFT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def put(data: bytes) -> Path:
+    """A file where the mesh belongs."""
+    path = model_path(FACE_MESH)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    return path
+
+
+def test_what_is_there_is_listed(run: Run, cache: Path) -> None:
+    before = run("models")
+    assert before.status == 0 and "Apache-2.0" in before.out
+    assert "not here; deft-llm models get face-mesh downloads 36 MB" in before.out
+    path = put(b"half of it")
+    assert f"damaged: {path}" in run("models").out
+
+
+def test_the_real_file_is_here_already(run: Run, cache: Path, mesh_file: Path) -> None:
+    path = put(mesh_file.read_bytes())
+    assert f"here: {path}" in run("models").out
+    got = run("models", "get", "face-mesh")
+    assert got.status == 0 and "already" in got.out and "downloading" not in got.out
+
+
+def test_without_a_network_one_line(
+    run: Run, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # pip asks an empty folder, and no index.
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    got = run("models", "get", "face-mesh")
+    assert got.status == 2 and "36 MB" in got.out
+    assert got.err.startswith("deft-llm: mediapipe==0.10.21: pip could not download it (")
+    assert got.err.count("\n") == 1
+    assert not model_path(FACE_MESH).exists()
+
+
+def test_an_unknown_model_is_told(run: Run, cache: Path) -> None:
+    assert run("models", "get", "facemesh").status == 2
+
+
+@pytest.mark.parametrize(
+    ("there", "named", "finder"),
+    [(False, None, "network"), (True, None, "face-mesh"), (True, "mean", "mean")],
+)
+def test_the_finder_of_a_command(cache: Path, there: bool, named: str | None, finder: str) -> None:
+    if there:
+        put(b"")
+    options = read_options(Path("clip.mp4"), None, None, None, 1, None, named)
+    assert options.landmarks == finder
+
+
+def test_an_unknown_finder_is_told(cache: Path) -> None:
+    with pytest.raises(UserError, match=r"--landmarks\): expected one of network, face-mesh, mean"):
+        read_options(Path("clip.mp4"), None, None, None, 1, None, "mesh")
