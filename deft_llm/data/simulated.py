@@ -38,7 +38,7 @@ from deft_llm.media.canonical import (
 from deft_llm.media.face import AlignedClip
 from deft_llm.motion.measure import measure
 from deft_llm.motion.regions import region_masks, region_motion
-from deft_llm.simulator.head import load_head
+from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.ict_head.files import head_file, ict_file
 from deft_llm.simulator.scene.clip_spec import NEUTRAL_SHARE, ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_many
@@ -168,6 +168,17 @@ def head_at_hand(name: str) -> bool:
     return False
 
 
+def head_to_send(data: SimulatedData) -> Head | None:
+    """The head for the rendering processes; None for the own one, which they load by its name.
+
+    Raises:
+        UserError: If the head's file is neither named nor found (``ict_head.files.head_file``).
+    """
+    if data.head == "own":
+        return None
+    return load_head(data.head, head_file(data.head, data.head_path))
+
+
 def filmed(simulated: SimulatedClip) -> tuple[str, AlignedClip]:
     """Encode a simulated clip and find its face: content hash and aligned clip.
 
@@ -259,9 +270,7 @@ def simulated_clips(
         kind += "-" + digest(json.dumps(asdict(sizes)))[:6]
     folder = cache / f"{kind}-{data.digest()}"
     drawn = even_specs(data) if even else list(specs(data))
-    # Workers load our own head by its name; another head needs a file, so it is sent to them.
-    file = head_file(data.head, data.head_path)
-    head = None if data.head == "own" else load_head(data.head, file)
+    head = head_to_send(data)
 
     def measured(some: Iterable[ClipSpec], workers: int = data.workers) -> Iterator[MeasuredClip]:
         return render_many(some, partial(measure_simulated, sizes=sizes), workers, head)

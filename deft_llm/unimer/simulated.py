@@ -15,9 +15,8 @@ from pathlib import Path
 from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.clip_shards import ALL, Share, records, write_shards
 from deft_llm.data.records import ClipRecord
-from deft_llm.data.simulated import SimulatedData, measure_simulated, specs
+from deft_llm.data.simulated import SimulatedData, head_to_send, measure_simulated, specs
 from deft_llm.files import write_lines
-from deft_llm.simulator.head import load_head
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, render_many
 from deft_llm.unimer.answer_writer import AnswerWriter, Templates
@@ -46,9 +45,7 @@ def measure_simulated_parts(data: SimulatedData, folder: Path, shard: Share = AL
     folder.mkdir(parents=True, exist_ok=True)
 
     def measured(drawn: Iterable[ClipSpec]) -> Iterator[MeasuredClip]:
-        # Without a path, each worker loads the head by its name.
-        head = load_head(data.head, data.head_path) if data.head_path else None
-        return render_many(drawn, judge_simulated, data.workers, head)
+        return render_many(drawn, judge_simulated, data.workers, head_to_send(data))
 
     return write_shards("features", list(specs(data)), measured, folder, shard)
 

@@ -16,9 +16,17 @@ from deft_llm.config import validate_settings
 from deft_llm.data import clip_shards, simulated
 from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.features import Features
-from deft_llm.data.simulated import SimulatedData, even_specs, simulated_clips, specs
+from deft_llm.data.simulated import (
+    SimulatedData,
+    even_specs,
+    head_to_send,
+    simulated_clips,
+    specs,
+)
 from deft_llm.errors import UserError
 from deft_llm.simulator.scene.clip_spec import ClipSpec
+from deft_llm.unimer.answer_writer import Templates
+from deft_llm.unimer.simulated import build_simulated
 
 
 def drawn(**values: Any) -> list[tuple[str, ...]]:
@@ -176,3 +184,14 @@ def test_a_shard_whose_features_were_deleted_is_measured_again(
     simulated_clips(SET, tmp_path)
     assert render.asked == [0, *range(PER_SHARD, 2 * PER_SHARD)]
     assert files(tmp_path) == whole
+
+
+def test_a_head_that_needs_a_file_finds_the_one_that_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = SimulatedData(clips=1, identities=1, seed=0, head="ict")
+    monkeypatch.delenv("DEFT_DATA", raising=False)
+    monkeypatch.setenv("DEFT_ICT", str(tmp_path / "not_there.safetensors"))
+    with pytest.raises(UserError, match="not_there"):
+        build_simulated(other, tmp_path / "data", Templates())
+    assert head_to_send(other.model_copy(update={"head": "own"})) is None
