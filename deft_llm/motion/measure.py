@@ -309,6 +309,8 @@ def measure(
     floors = phases.floors
     if light:
         floors = np.hypot(floors, _light_motion(meter, aligned, light, shown))
+    if interval is None:
+        floors = noise.of_search(floors, float(np.ptp(aligned.timestamps)) / WINDOW)
     placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
     tables = [
         region_table(flow, meter.masks, floor, placed)

@@ -10,8 +10,8 @@ from deft_llm.clip import Interval
 from deft_llm.motion.head_depth import head_depth
 from deft_llm.motion.measure import MotionMeter, MotionSettings
 from deft_llm.motion.micro_flow import fit_movement, time_shares
-from deft_llm.motion.noise import movement_floors
-from deft_llm.motion.regions import REGION_NAMES, region_masks, region_motion
+from deft_llm.motion.noise import movement_floors, of_search
+from deft_llm.motion.regions import ACTIVE_Z, REGION_NAMES, region_masks, region_motion
 
 from .conftest import bump
 
@@ -141,3 +141,21 @@ def test_floors_grow_with_the_turn() -> None:
     floors = [movement_floors(fitted, prior, turn) for turn in (0.0, 0.01, 0.05)]
     assert floors[0].shape == (2, 20) and (floors[0] > 0.02).all()
     assert (floors[1] > floors[0]).all() and (floors[2] > floors[1]).all()
+
+
+def test_a_far_turn_raises_the_floors_by_pixels() -> None:
+    fitted, prior = np.full((2, 3), 0.02, np.float32), np.full(3, 0.02, np.float32)
+    near, far = (movement_floors(fitted, prior, turn).max() for turn in (0.14, 0.21))
+    assert near < 0.4 and far > 3
+
+
+@pytest.mark.parametrize("windows", [2, 10, 60])
+def test_the_strongest_of_many_windows_at_rest_passes_as_rarely_as_a_single_one(
+    windows: int,
+) -> None:
+    rest = np.random.default_rng(0).rayleigh(size=(100_000, windows))
+    floor = of_search(np.ones(1, np.float32), windows)
+    single, strongest = (rest[:, 0] >= ACTIVE_Z).mean(), (rest.max(axis=1) >= ACTIVE_Z).mean()
+    searched = (rest.max(axis=1) / floor >= ACTIVE_Z).mean()
+    assert strongest > 1.8 * single and searched == pytest.approx(single, rel=0.15)
+    assert of_search(np.ones(1, np.float32), 0.4)[0] == 1
