@@ -68,6 +68,7 @@ RECOGNIZERS: dict[str, str] = {
     "prior_flow": "deft_llm.recognizers.prior_flow:PriorFlow",
     "fmanet": "deft_llm.recognizers.fmanet:FMANet",
     "htnet": "deft_llm.recognizers.htnet:HTNet",
+    "mol": "deft_llm.recognizers.mol:MOL",
     "deft": "deft_llm.deft.inference.flow_classifier:DeftFlowClassifier",
     "deft_lora": "deft_llm.deft.tuning.lora_folds:DeftLora",
 }

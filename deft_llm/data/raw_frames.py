@@ -1,0 +1,124 @@
+"""Frames for networks that read video: one transform a clip, sub-clips and key frames.
+
+Two features (``data/features.py``), stored on demand because they take more space than all others:
+
+==============  =================================================================================
+``sub_clips``   uint8 (K, 8, S, S): K sub-clips of 8 grey frames, spread over the clip, without
+                onset and apex
+``key_frames``  float16 (3, 3, S, S): onset, the frame before the apex, and apex, RGB in 0..255;
+                from these ``motion/flow_diff.py`` makes magnified, interpolated volumes
+==============  =================================================================================
+
+All frames of a clip get the transform of its onset. A transform of their own for each frame would
+carry the jitter of the face finder into the motion.
+
+Letters: K sub-clips, L frames, S side in pixels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.clip import Interval
+from deft_llm.errors import UserError
+from deft_llm.media.canonical import CANONICAL_SIZE, compose, invert
+
+if TYPE_CHECKING:
+    from deft_llm.media.face import AlignedClip
+
+SUB_CLIP = 8  # frames of a sub-clip
+SUB_CLIPS = 2  # K that are stored
+RAW_SIDE = 128  # S
+RAW_FEATURES = ("sub_clips", "key_frames")
+
+
+def sub_clip_indices(frames: int) -> NDArray[np.int64]:
+    """Frames of all sub-clips: every s-th frame, from each of the first s (MOL's sampling).
+
+    Args:
+        frames: L.
+
+    Returns:
+        (s, 8) with s = L // 8; no frame twice.
+
+    Raises:
+        UserError: If the clip has fewer than 8 frames.
+    """
+    if frames < SUB_CLIP:
+        raise UserError(
+            f"a clip of {frames} frames; expected at least {SUB_CLIP} for sub-clips; read more "
+            "frames before the onset and after the offset, or the video at its full rate"
+        )
+    step = frames // SUB_CLIP
+    return np.arange(step)[:, None] + step * np.arange(SUB_CLIP)
+
+
+def one_transform(aligned: AlignedClip, frames: NDArray[np.int64], reference: int) -> NDArray:
+    """Frames of a clip, all under the transform of one of them.
+
+    Args:
+        aligned: The clip.
+        frames: (L,) indices.
+        reference: The frame whose transform they get.
+
+    Returns:
+        uint8 RGB (L, 224, 224, 3).
+    """
+    if aligned.constant:
+        return aligned.frames[frames]
+    size = (CANONICAL_SIZE, CANONICAL_SIZE)
+    moved = []
+    for i in frames:
+        back = compose(aligned.transforms[reference], invert(aligned.transforms[i]))
+        moved.append(
+            cv2.warpAffine(
+                aligned.frames[i],
+                back,
+                size,
+                flags=cv2.INTER_CUBIC,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+        )
+    return np.stack(moved)
+
+
+def sub_clips(aligned: AlignedClip, reference: int, side: int = RAW_SIDE) -> NDArray[np.uint8]:
+    """K sub-clips (K, 8, side, side) of the frames that show a face; fewer are repeated.
+
+    Raises:
+        UserError: If fewer than 8 frames show a face.
+    """
+    visible = np.flatnonzero(aligned.present)
+    indices = sub_clip_indices(len(visible))
+    chosen = visible[indices[np.linspace(0, len(indices) - 1, SUB_CLIPS).round().astype(int)]]
+    frames = one_transform(aligned, chosen.ravel(), reference)
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    small = [cv2.resize(g, (side, side), interpolation=cv2.INTER_AREA) for g in grey]
+    return np.stack(small).reshape(*chosen.shape, side, side)
+
+
+def key_frames(
+    aligned: AlignedClip, interval: Interval, side: int = RAW_SIDE
+) -> NDArray[np.float16]:
+    """Onset, the frame before the apex, and apex: (3, 3, side, side) RGB in 0..255.
+
+    Raises:
+        UserError: If the apex is not after the onset.
+    """
+    onset, apex = interval.onset, interval.apex
+    if apex <= onset:
+        raise UserError(
+            f"{aligned.name}: onset {onset} and apex {apex}; expected an apex after the onset, or "
+            "there is no motion to magnify; correct the interval"
+        )
+    # Of two frames, the one before the apex is the onset.
+    chosen = one_transform(aligned, np.array([onset, max(onset, apex - 1), apex]), onset)
+    # Floats: rounding to grey levels would hide differences below one level.
+    small = [
+        cv2.resize(f.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) for f in chosen
+    ]
+    return np.stack(small).transpose(0, 3, 1, 2).astype(np.float16)
