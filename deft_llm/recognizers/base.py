@@ -69,6 +69,7 @@ RECOGNIZERS: dict[str, str] = {
     "fmanet": "deft_llm.recognizers.fmanet:FMANet",
     "htnet": "deft_llm.recognizers.htnet:HTNet",
     "mol": "deft_llm.recognizers.mol:MOL",
+    "mpfnet": "deft_llm.recognizers.mpfnet:MPFNet",
     "deft": "deft_llm.deft.inference.flow_classifier:DeftFlowClassifier",
     "deft_lora": "deft_llm.deft.tuning.lora_folds:DeftLora",
 }
