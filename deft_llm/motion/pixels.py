@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
+_ROUNDS = 6  # of the fixed-point iteration that inverts a motion
 _LIGHT = 10.0  # px, SD: what changes more slowly over the face is light, not motion
 
 
@@ -41,6 +42,23 @@ def carried_back(image: FloatArray, flow: FloatArray, method: int = cv2.INTER_CU
     x, y = grid(*image.shape)
     where = (x + flow[0], y + flow[1])
     return np.asarray(cv2.remap(image, *where, method, borderMode=cv2.BORDER_REPLICATE))
+
+
+def origins(flow: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Where each pixel came from: positions x with x + flow(x) = the pixel.
+
+    Args:
+        flow: (2, H, W) pixels, known where the motion starts; smooth.
+
+    Returns:
+        x and y, each (H, W).
+    """
+    xs, ys = grid(*flow.shape[1:])
+    u, v = np.ascontiguousarray(flow[0]), np.ascontiguousarray(flow[1])
+    x, y = xs, ys
+    for _ in range(_ROUNDS):
+        x, y = xs - cv2.remap(u, x, y, cv2.INTER_LINEAR), ys - cv2.remap(v, x, y, cv2.INTER_LINEAR)
+    return x, y
 
 
 def slopes(image: FloatArray) -> tuple[FloatArray, FloatArray]:

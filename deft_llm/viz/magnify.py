@@ -16,13 +16,13 @@ from deft_llm.media.video import encode_h264
 from deft_llm.motion.flow import flow_estimator, to_grey
 from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.measure import Measurement
+from deft_llm.motion.pixels import origins
 from deft_llm.viz.overlay import Image, face_mask
 
 FACTORS = (2.0, 20.0)  # smallest and largest
 MAGNIFIED_FRAMES = 48  # of a longer interval, every k-th frame is shown
 FPS = 12.0  # slow enough to follow
 _SMOOTHING = 2.5  # px, SD of the Gaussian that smooths the motion
-_ROUNDS = 6  # of the fixed-point iteration that inverts the motion
 
 
 def magnify_frame(face: Image, motion: NDArray[np.floating], factor: float) -> Image:
@@ -36,14 +36,8 @@ def magnify_frame(face: Image, motion: NDArray[np.floating], factor: float) -> I
     Returns:
         The frame as if everything had moved ``factor`` times as far.
     """
-    height, width = face.shape[:2]
-    ys, xs = np.mgrid[:height, :width].astype(np.float32)
-    u, v = (np.asarray(factor * part, np.float32) for part in motion)
-    # ``remap`` asks where each target pixel xs came from, but the flow is known at the source.
-    # So solve x + u(x) = xs, by repeating x = xs - u(x).
-    x, y = xs, ys
-    for _ in range(_ROUNDS):
-        x, y = xs - cv2.remap(u, x, y, cv2.INTER_LINEAR), ys - cv2.remap(v, x, y, cv2.INTER_LINEAR)
+    # ``remap`` asks where each target pixel came from, but the flow is known at the source.
+    x, y = origins(np.asarray(factor * np.asarray(motion), np.float32))
     warped = cv2.remap(face, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)
 
