@@ -93,5 +93,7 @@ class InMemory:
 def save_features(path: Path, rows: Sequence[Features]) -> None:
     """Stack the features of some clips into one safetensors file, written completely or not."""
     names = rows[0] if rows else ()
+    # safetensors writes raw memory, and stacked views keep the strides of the views.
+    stacked = {name: np.ascontiguousarray(np.stack([row[name] for row in rows])) for name in names}
     with replacing(path) as partial:
-        save_file({name: np.stack([row[name] for row in rows]) for name in names}, partial)
+        save_file(stacked, partial)

@@ -7,13 +7,15 @@ columns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm import facs
+from deft_llm.data.raw_frames import RAW_FEATURES, key_frames, sub_clips
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import RegionTable
 from deft_llm.motion.strain import optical_strain
@@ -37,6 +39,7 @@ class FeatureSizes:
         flow: Side of the flow maps.
         frames: Side of the onset frame and the frames of the differences, stored as such; 0 omits
             them, because they need more space than everything else.
+        raw: Side of the sub-clips and key frames (``data/raw_frames.py``); 0 omits them.
     """
 
     structure: int = 64
@@ -44,6 +47,14 @@ class FeatureSizes:
     texture_frames: int = 8
     flow: int = 56
     frames: int = 0
+    raw: int = 0
+
+    def facts(self) -> dict[str, Any]:
+        """What caches are keyed by; ``raw`` only if it is stored.
+
+        Clips that were measured before there were raw frames are found again.
+        """
+        return {name: side for name, side in asdict(self).items() if name != "raw" or side}
 
 
 DEFAULT_SIZES = FeatureSizes()
@@ -69,11 +80,15 @@ def pack(measurement: Measurement, sizes: FeatureSizes = DEFAULT_SIZES) -> Featu
         ``onset`` uint8 (S, S, 3) RGB; ``texture`` float16 (T, S, S) grey levels;
         ``flow`` float16 (P, 3, S, S): u, v in canonical px and strain; ``regions`` float16
         (P, R, F) with the columns ``REGION_COLUMNS``; if requested, ``frames`` uint8
-        (T + 1, S, S), the onset first.
+        (T + 1, S, S), the onset first, and ``sub_clips`` and ``key_frames``.
+
+    Raises:
+        UserError: If sub-clips and key frames are requested of a clip without 8 frames, or without
+            an apex after the onset.
     """
     # Evened light where it changed: the texture of a clip is the change of its skin.
-    frames = (measurement.evened or measurement.aligned).frames
-    interval = measurement.interval
+    aligned = measurement.evened or measurement.aligned
+    frames, interval = aligned.frames, measurement.interval
     indices = texture_indices(interval.onset, interval.apex, interval.offset, sizes.texture_frames)
     side = (sizes.texture, sizes.texture)
     # float32 before resizing: rounding to grey levels would hide differences below one level.
@@ -86,9 +101,12 @@ def pack(measurement: Measurement, sizes: FeatureSizes = DEFAULT_SIZES) -> Featu
         for i in {interval.onset, *indices}
     }
     flows = (measurement.flow_apex, measurement.flow_offset)
-    shown = {}
+    shown: Features = {}
     if sizes.frames:
         shown["frames"] = _grey_frames(frames[[interval.onset, *indices]], sizes.frames)
+    if sizes.raw:
+        shown["sub_clips"] = sub_clips(aligned, interval.onset, sizes.raw)
+        shown["key_frames"] = key_frames(aligned, interval, sizes.raw)
     return {
         "onset": cv2.resize(
             frames[interval.onset], (sizes.structure,) * 2, interpolation=cv2.INTER_AREA
@@ -130,7 +148,8 @@ def mirror_features(features: Features) -> Features:
     # Left and right regions swap places as well.
     regions = features["regions"][:, _MIRRORED_REGIONS].copy()
     regions[..., REGION_COLUMNS.index("u")] *= -1
-    images = {name: features[name][..., ::-1] for name in ("texture", "frames") if name in features}
+    names = ("texture", "frames", *RAW_FEATURES)
+    images = {name: features[name][..., ::-1] for name in names if name in features}
     return {
         "onset": features["onset"][:, ::-1].copy(),
         **{name: image.copy() for name, image in images.items()},

@@ -4,14 +4,19 @@ A recognizer declares its inputs by name (``recognizers/base.py``) and gets them
 training, in benchmarks, in the federation and as an expert of DEFT-LLM. To add an input, add a row
 to ``INPUTS``; nothing else changes.
 
-==============  =================================================================================
-``flow_uvs``    (N, 3, S, S): u, v and optical strain from onset to apex, encoded by
-                ``motion/encoding.py``
-``flow_dual``   (N, 2, 3, S, S): the same for the onset phase and the offset phase
-``frames``      (N, T, 3, S, S) in 0..1: the aligned face, the onset first
-==============  =================================================================================
+====================  ===========================================================================
+``flow_uvs``          (N, 3, S, S): u, v and optical strain from onset to apex, encoded by
+                      ``motion/encoding.py``
+``flow_dual``         (N, 2, 3, S, S): the same for the onset phase and the offset phase
+``frames``            (N, T, 3, S, S) in 0..1: the aligned face, the onset first
+``sub_clips``         (N, K, 8, S, S) in 0..1: grey frames spread over the clip, for MOL
+``flow_diff_volume``  (N, 5, 10, S, S): flow and differences from onset to apex, for MPFNet
+                      (``motion/flow_diff.py``)
+``key_frames``        (N, 3, 3, S, S) in 0..255: onset, the frame before the apex, and apex; of
+                      these MPFNet makes magnified volumes
+====================  ===========================================================================
 
-Dimensions: N clips, T frames, S side in pixels.
+Dimensions: N clips, K sub-clips, T frames, S side in pixels.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ from torch import Tensor
 
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt
+from deft_llm.motion.flow_diff import flow_diff_volume
 
 Floats = NDArray[np.float32]
 MakeInput = Callable[[NDArray[Any], int | None], Floats]
@@ -82,6 +88,21 @@ def _frames(frames: NDArray[Any], side: int | None) -> Floats:
     return np.broadcast_to(grey, (*grey.shape[:2], 3, *grey.shape[3:]))
 
 
+def _sub_clips(frames: NDArray[Any], side: int | None) -> Floats:
+    return _resized(frames, side) / np.float32(255)
+
+
+def _flow_diff_volumes(key_frames: NDArray[Any], side: int | None) -> Floats:
+    # At full size, and then averaged: flow of smaller frames would lose motion below a pixel.
+    return np.stack([_resized(flow_diff_volume(clip), side) for clip in key_frames])
+
+
+def _mirror_volume(volume: Tensor) -> Tensor:
+    flipped = volume.flip(-1)
+    flipped[..., 0, :, :, :] *= -1  # as in _mirror_flow; time stands between channel and rows
+    return flipped
+
+
 def _mirror_flow(flow: Tensor) -> Tensor:
     flipped = flow.flip(-1)
     flipped[..., 0, :, :] *= -1  # u points to the image's right, so it changes sign
@@ -93,6 +114,9 @@ INPUTS: dict[str, Input] = {
     "flow_uvs": Input({"flow": _flow_uvs, "flow_image": _published}, _mirror_flow),
     "flow_dual": Input({"flow": _flow_dual}, _mirror_flow),
     "frames": Input({"frames": _frames}, lambda frames: frames.flip(-1)),
+    "sub_clips": Input({"sub_clips": _sub_clips}, lambda frames: frames.flip(-1)),
+    "flow_diff_volume": Input({"key_frames": _flow_diff_volumes}, _mirror_volume),
+    "key_frames": Input({"key_frames": _resized}, lambda frames: frames.flip(-1)),
 }
 
 

@@ -57,6 +57,7 @@ class PrepareSettings(Settings):
         max_side: Frames with a longer side are scaled down to this many pixels.
         yunet: YuNet's ONNX file for finding faces; None uses OpenCV's cascades.
         frames: Side of the frames stored for networks that read frames, px; 0 stores none.
+        raw: Side of the sub-clips and key frames stored for MOL and MPFNet, px; 0 stores none.
     """
 
     flow: str = MotionSettings().flow
@@ -66,10 +67,11 @@ class PrepareSettings(Settings):
     max_side: int = 1280
     yunet: Path | None = None
     frames: int = Field(default=0, ge=0)
+    raw: int = Field(default=0, ge=0)
 
     def sizes(self) -> FeatureSizes:
         """Sizes of the features."""
-        return FeatureSizes(frames=self.frames)
+        return FeatureSizes(frames=self.frames, raw=self.raw)
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,13 @@ def content_key(job: MeasuringJob, settings: PrepareSettings) -> str:
     assert job.entry.folder is not None
     # The rate is in the key because frames are averaged over seconds before flow; the sizes are in
     # it because their defaults are in code, not in the settings.
-    measuring = settings.model_dump(mode="json")
+    measuring = settings.model_dump(mode="json", exclude={"raw"})  # the sizes have it
     if settings.yunet:
         # The network and not its path: the same file may lie elsewhere, another in its place.
         measuring["yunet"] = file_digest(settings.yunet)
     facts = [
         *(VERSION, measuring, asdict(job.interval)),
-        *(asdict(settings.sizes()), job.entry.annotation.fps),
+        *(settings.sizes().facts(), job.entry.annotation.fps),
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for file in list_frames(job.entry.folder)[job.start : job.stop]:

@@ -121,4 +121,4 @@ def key_frames(
     small = [
         cv2.resize(f.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) for f in chosen
     ]
-    return np.stack(small).transpose(0, 3, 1, 2).astype(np.float16)
+    return np.ascontiguousarray(np.stack(small).transpose(0, 3, 1, 2), np.float16)

@@ -267,7 +267,7 @@ def simulated_clips(
     kind = "even" if even else "simulated"
     # The hash of `data` does not include the sizes.
     if sizes != DEFAULT_SIZES:
-        kind += "-" + digest(json.dumps(asdict(sizes)))[:6]
+        kind += "-" + digest(json.dumps(sizes.facts()))[:6]
     folder = cache / f"{kind}-{data.digest()}"
     drawn = even_specs(data) if even else list(specs(data))
     head = head_to_send(data)

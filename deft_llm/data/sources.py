@@ -10,8 +10,10 @@ from pydantic import model_validator
 
 from deft_llm.config import Settings
 from deft_llm.data.clip_dataset import ClipDataset
-from deft_llm.data.features import DEFAULT_SIZES, FeatureSizes
+from deft_llm.data.features import FeatureSizes
+from deft_llm.data.inputs import INPUTS
 from deft_llm.data.prepared import open_prepared
+from deft_llm.data.raw_frames import RAW_FEATURES, RAW_SIDE
 from deft_llm.data.simulated import SimulatedData, simulated_clips, specs
 
 FRAMES_SIDE = 64  # px of simulated frames, if a network reads frames
@@ -68,7 +70,12 @@ class ClipSource(Settings):
         if self.prepared is not None:
             return open_prepared(self.prepared)
         assert self.simulated is not None
-        wants_frames = "frames" in set(inputs)
+        # An unknown input has its own message, where inputs are made.
+        known = (INPUTS[name] for name in inputs if name in INPUTS)
+        wanted = {feature for made in known for feature in made.sources}
         # Frames are stored only on demand: they need more space than all other features.
-        sizes = FeatureSizes(frames=FRAMES_SIDE) if wants_frames else DEFAULT_SIZES
+        sizes = FeatureSizes(
+            frames=FRAMES_SIDE if "frames" in wanted else 0,
+            raw=RAW_SIDE if wanted & set(RAW_FEATURES) else 0,
+        )
         return simulated_clips(self.simulated, cache, sizes=sizes)

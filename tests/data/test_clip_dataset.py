@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -25,7 +26,17 @@ COUNT = 5
 
 def features(make: MakeFeatures, seed: int) -> Features:
     rng = np.random.default_rng(seed)
-    return {**make(seed), "frames": rng.integers(0, 255, (9, 32, 32)).astype(np.uint8)}
+    # A texture that moves, so that the flow between key frames is one. With an odd side, the
+    # pyramid of the flow has the same grid in the mirror.
+    skin = cv2.GaussianBlur(rng.normal(120, 200, (80, 80, 3)), (0, 0), 2).astype(np.float32)
+    moves = [np.array([[1, 0, -8 - x], [0, 1, -8 + x / 2]]) for x in (0, 0.4, 0.5)]
+    moved = np.stack([cv2.warpAffine(skin, m, (65, 65)) for m in moves])
+    return {
+        **make(seed),
+        "frames": rng.integers(0, 255, (9, 32, 32)).astype(np.uint8),
+        "sub_clips": rng.integers(0, 255, (2, 8, 32, 32)).astype(np.uint8),
+        "key_frames": moved.transpose(0, 3, 1, 2).astype(np.float16),
+    }
 
 
 def record(i: int) -> ClipRecord:
@@ -68,6 +79,9 @@ def test_mirrored_features_give_mirrored_inputs(
     made = in_memory.inputs(list(INPUTS), side)
     mirrored = mirror_inputs({n: torch.from_numpy(x.copy()) for n, x in made.items()})
     for name, wanted in ClipDataset.of_clips(flipped).inputs(list(INPUTS), side).items():
+        if name == "flow_diff_volume":  # estimated anew, on other grids
+            assert np.corrcoef(mirrored[name].numpy().ravel(), wanted.ravel())[0, 1] > 0.99
+            continue
         np.testing.assert_allclose(mirrored[name].numpy(), wanted, atol=2e-5)
 
 
