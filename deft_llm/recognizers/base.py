@@ -70,6 +70,7 @@ RECOGNIZERS: dict[str, str] = {
     "htnet": "deft_llm.recognizers.htnet:HTNet",
     "mol": "deft_llm.recognizers.mol:MOL",
     "mpfnet": "deft_llm.recognizers.mpfnet:MPFNet",
+    "mpfnet_staged": "deft_llm.recognizers.mpfnet_staged:MPFNetStaged",
     "deft": "deft_llm.deft.inference.flow_classifier:DeftFlowClassifier",
     "deft_lora": "deft_llm.deft.tuning.lora_folds:DeftLora",
 }

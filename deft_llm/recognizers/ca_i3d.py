@@ -85,7 +85,8 @@ class CAI3D(nn.Module):
         width: w; 64 is the full width.
 
     Attributes:
-        feature_dim: Channels of the map, 8 w.
+        channels: As given.
+        width: As given.
     """
 
     def __init__(self, channels: int = VOLUME, width: int = FULL_WIDTH) -> None:
@@ -99,7 +100,7 @@ class CAI3D(nn.Module):
             blocks += [Inception(before, size), CoordinateAttention(size)]
             before = size
         self.blocks = nn.Sequential(*blocks)
-        self.feature_dim = before
+        self.channels, self.width = channels, width
 
     def forward(self, volume: Tensor) -> Tensor:
         """(B, C, T, S, S) to (B, 8 w, T / 4, S / 8, S / 8), rounded up."""

@@ -31,6 +31,8 @@ from deft_llm.recognizers.ca_i3d import CAI3D, FULL_WIDTH, VOLUME, pool, pooled_
 
 Variant = Literal["p", "c", "gfe", "afe"]
 Join = Literal["add", "concat"]
+Channels = Literal["both", "flow", "difference"]
+_LEFT_OUT = {"both": slice(0), "flow": slice(2, None), "difference": slice(2)}
 _TEMPERATURE = 10.0
 _JOINED = 16  # channels that a concatenation adds to the volume
 
@@ -45,9 +47,10 @@ class MPFNet(Recognizer):
         side: Side of the volumes, px; 128 in the paper.
         gamma: Weight of AFE's cosine in "p"; the paper read 0.6 to 0.8 off its test scores.
         join: How AFE gets GFE's map in "c": added to the volume, or as further channels.
+        channels: Which channels of the volumes are read; the others count as zero.
 
     Raises:
-        UserError: If the variant or the join is unknown.
+        UserError: If the variant, the join or the channels are unknown.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("flow_diff_volume",)
@@ -62,16 +65,18 @@ class MPFNet(Recognizer):
         side: int = 64,
         gamma: float = 0.7,
         join: Join = "add",
+        channels: Channels = "both",
     ) -> None:
         super().__init__()
         for name, value, known in (
             ("variant", variant, get_args(Variant)),
             ("join", join, get_args(Join)),
+            ("channels", channels, get_args(Channels)),
         ):
             if value not in known:
                 raise UserError(f"mpfnet: {name} {value!r}; expected one of {', '.join(known)}")
         self.variant, self.side, self.gamma, self.join = variant, side, gamma, join
-        self.feature_dim = 8 * width
+        self.channels, self.feature_dim = channels, 8 * width
         extra = _JOINED if variant == "c" and join == "concat" else 0
         self.gfe = CAI3D(width=width) if variant != "afe" else None
         self.afe = CAI3D(VOLUME + extra, width) if variant != "gfe" else None
@@ -83,12 +88,21 @@ class MPFNet(Recognizer):
         encoders = 2 if variant == "p" else 1
         self.prototypes = nn.Parameter(torch.randn(encoders, classes, pooled_size(width)))
 
+    def visible(self, volumes: Tensor) -> Tensor:
+        """Volumes (B, 5, T, S, S) with zeros in the channels that are not read."""
+        if self.channels == "both":
+            return volumes
+        left = volumes.clone()
+        left[:, _LEFT_OUT[self.channels]] = 0
+        return left
+
     def maps(self, volumes: Tensor) -> list[Tensor]:
         """Pooled maps (B, 8 w, 4, 4), one for each encoder that is compared.
 
         Args:
             volumes: (B, 5, T, S, S).
         """
+        volumes = self.visible(volumes)
         if self.afe is None:
             assert self.gfe is not None
             return [self.gfe.pooled(volumes)]

@@ -1,0 +1,119 @@
+"""MPFNet trained by its stages in one call, as a benchmark's row or by a recipe.
+
+``fit`` gets the training clips of one fold, so priors, magnified copies and prototypes are made
+anew in every fold. What it saves is a plain ``mpfnet``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from deft_llm.config import validate_settings
+from deft_llm.data.inputs import magnified_volume
+from deft_llm.files import digest, write_text
+from deft_llm.motion.flow_diff import LENGTH
+from deft_llm.recognizers.mpfnet import MPFNet, Variant
+from deft_llm.recognizers.mpfnet_stages import Stages, train_stages
+
+Floats = NDArray[np.float32]
+_KEPT = 2048  # volumes; 0.4 MB each at 64 px
+_BATCH = 16  # clips of a forward pass in prediction
+
+
+class _Volumes:
+    """Volumes of clips by content: folds and seeds ask for the same ones again."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, int, float, int], NDArray[np.float16]] = {}
+
+    def __call__(self, key_frames: Floats, side: int, factor: float, length: int) -> Floats:
+        key = digest(np.ascontiguousarray(key_frames).data), side, factor, length
+        if key not in self._kept:
+            if len(self._kept) >= _KEPT:
+                self._kept.clear()
+            self._kept[key] = magnified_volume(key_frames, *key[1:]).astype(np.float16)
+        return self._kept[key].astype(np.float32)
+
+
+_volumes = _Volumes()
+
+
+class MPFNetStaged:
+    """MPFNet as a recognizer with ``fit`` and ``predict_proba``.
+
+    Args:
+        classes: Number of classes.
+        variant: As of ``MPFNet``.
+        stages: Settings of ``Stages``; ``{triplets: 0, magnified: 0}`` trains without priors.
+        length: Frames of the interpolated clips; the volumes have a pair less.
+        seed: Of initial weights, order, mirroring and factors.
+        **options: Further options of ``MPFNet``.
+    """
+
+    inputs: tuple[str, ...] = ("key_frames",)
+
+    def __init__(
+        self,
+        classes: int,
+        variant: Variant = "c",
+        stages: dict[str, Any] | None = None,
+        length: int = LENGTH,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        self.options = {"variant": variant, **options}
+        self.stages = validate_settings(Stages, stages or {}, "mpfnet_staged: stages")
+        self.length, self.seed, self.classes = length, seed, classes
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = MPFNet(classes, **self.options)
+        self.present = np.arange(classes)
+
+    def fit(self, inputs: dict[str, Floats], labels: NDArray[np.int64]) -> None:
+        """Run all stages on N clips; a class without a clip gets probability 0 afterwards."""
+        frames = inputs["key_frames"]
+        self.present, indices = np.unique(labels, return_inverse=True)
+        volumes = torch.from_numpy(self._read(frames))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            train_stages(
+                self.network,
+                volumes,
+                indices.astype(np.int64),
+                lambda row, factor: self._read(frames[row : row + 1], factor)[0],
+                self.stages,
+                self.seed,
+            )
+
+    @torch.no_grad()
+    def predict_proba(self, inputs: dict[str, Floats]) -> NDArray[np.float64]:
+        """Class probabilities (N, classes)."""
+        self.network.eval()
+        volumes = self._read(inputs["key_frames"])
+        found = [
+            self.network({"flow_diff_volume": part}).double().softmax(1)
+            for part in torch.from_numpy(volumes).split(_BATCH)
+        ]
+        answer = np.zeros((len(volumes), self.classes))
+        answer[:, self.present] = torch.cat(found).numpy()
+        return answer
+
+    def _read(self, frames: Floats, factor: float = 1.0) -> Floats:
+        """Volumes (N, 5, T, S, S) of key frames (N, 3, 3, S, S)."""
+        assert self.network.side is not None
+        return np.stack([_volumes(f, self.network.side, factor, self.length) for f in frames])
+
+    def save(self, folder: Path, classes: tuple[str, ...]) -> None:
+        """Write weights and configuration of the network, to be opened as ``mpfnet``."""
+        state = {name: x.contiguous() for name, x in self.network.state_dict().items()}
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        named = [classes[i] for i in self.present]
+        text = {"classes": named, "recognizer": "mpfnet", "options": self.options}
+        write_text(folder / "config.json", json.dumps(text, indent=1) + "\n")
