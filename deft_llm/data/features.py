@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm import facs
-from deft_llm.data.raw_frames import RAW_FEATURES, key_frames, sub_clips
+from deft_llm.data.raw_frames import RAW_IMAGES, key_frames, landmarks, sub_clips
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import RegionTable
 from deft_llm.motion.strain import optical_strain
@@ -80,7 +80,7 @@ def pack(measurement: Measurement, sizes: FeatureSizes = DEFAULT_SIZES) -> Featu
         ``onset`` uint8 (S, S, 3) RGB; ``texture`` float16 (T, S, S) grey levels;
         ``flow`` float16 (P, 3, S, S): u, v in canonical px and strain; ``regions`` float16
         (P, R, F) with the columns ``REGION_COLUMNS``; if requested, ``frames`` uint8
-        (T + 1, S, S), the onset first, and ``sub_clips`` and ``key_frames``.
+        (T + 1, S, S), the onset first, and ``sub_clips``, ``key_frames``, ``landmarks``.
 
     Raises:
         UserError: If sub-clips and key frames are requested of a clip without 8 frames, or without
@@ -107,6 +107,7 @@ def pack(measurement: Measurement, sizes: FeatureSizes = DEFAULT_SIZES) -> Featu
     if sizes.raw:
         shown["sub_clips"] = sub_clips(aligned, interval.onset, sizes.raw)
         shown["key_frames"] = key_frames(aligned, interval, sizes.raw)
+        shown["landmarks"] = landmarks(aligned, sizes.raw)
     return {
         "onset": cv2.resize(
             frames[interval.onset], (sizes.structure,) * 2, interpolation=cv2.INTER_AREA
@@ -148,9 +149,15 @@ def mirror_features(features: Features) -> Features:
     # Left and right regions swap places as well.
     regions = features["regions"][:, _MIRRORED_REGIONS].copy()
     regions[..., REGION_COLUMNS.index("u")] *= -1
-    names = ("texture", "frames", *RAW_FEATURES)
+    names = ("texture", "frames", *RAW_IMAGES)
     images = {name: features[name][..., ::-1] for name in names if name in features}
+    points = {}
+    if "landmarks" in features:
+        mirrored = features["landmarks"][list(facs.MIRROR_68)].copy()
+        mirrored[:, 0] = features["sub_clips"].shape[-1] - 1 - mirrored[:, 0]
+        points["landmarks"] = mirrored
     return {
+        **points,
         "onset": features["onset"][:, ::-1].copy(),
         **{name: image.copy() for name, image in images.items()},
         "flow": flow,

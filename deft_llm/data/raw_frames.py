@@ -1,12 +1,13 @@
 """Frames for networks that read video: one transform a clip, sub-clips and key frames.
 
-Two features (``data/features.py``), stored on demand because they take more space than all others:
+Features (``data/features.py``) that are stored on demand: they take more space than all others.
 
 ==============  =================================================================================
 ``sub_clips``   uint8 (K, 8, S, S): K sub-clips of 8 grey frames, spread over the clip, without
                 onset and apex
 ``key_frames``  float16 (3, 3, S, S): onset, the frame before the apex, and apex, RGB in 0..255;
                 from these ``motion/flow_diff.py`` makes magnified, interpolated volumes
+``landmarks``   float32 (68, 2): the clip's landmarks in pixels of these frames
 ==============  =================================================================================
 
 All frames of a clip get the transform of its onset. A transform of their own for each frame would
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from deft_llm.clip import Interval
 from deft_llm.errors import UserError
 from deft_llm.media.canonical import CANONICAL_SIZE, compose, invert
+from deft_llm.motion.pixels import smaller
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 SUB_CLIP = 8  # frames of a sub-clip
 SUB_CLIPS = 2  # K that are stored
 RAW_SIDE = 128  # S
-RAW_FEATURES = ("sub_clips", "key_frames")
+RAW_IMAGES = ("sub_clips", "key_frames")
 
 
 def sub_clip_indices(frames: int) -> NDArray[np.int64]:
@@ -99,6 +101,11 @@ def sub_clips(aligned: AlignedClip, reference: int, side: int = RAW_SIDE) -> NDA
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     small = [cv2.resize(g, (side, side), interpolation=cv2.INTER_AREA) for g in grey]
     return np.stack(small).reshape(*chosen.shape, side, side)
+
+
+def landmarks(aligned: AlignedClip, side: int = RAW_SIDE) -> NDArray[np.float32]:
+    """The clip's 68 landmarks (68, 2), px of frames with this side."""
+    return smaller(aligned.landmarks, CANONICAL_SIZE / side).astype(np.float32)
 
 
 def key_frames(

@@ -13,7 +13,7 @@ from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.features import FeatureSizes
 from deft_llm.data.inputs import INPUTS
 from deft_llm.data.prepared import open_prepared
-from deft_llm.data.raw_frames import RAW_FEATURES, RAW_SIDE
+from deft_llm.data.raw_frames import RAW_IMAGES, RAW_SIDE
 from deft_llm.data.simulated import SimulatedData, simulated_clips, specs
 
 FRAMES_SIDE = 64  # px of simulated frames, if a network reads frames
@@ -76,6 +76,6 @@ class ClipSource(Settings):
         # Frames are stored only on demand: they need more space than all other features.
         sizes = FeatureSizes(
             frames=FRAMES_SIDE if "frames" in wanted else 0,
-            raw=RAW_SIDE if wanted & set(RAW_FEATURES) else 0,
+            raw=RAW_SIDE if wanted & set(RAW_IMAGES) else 0,
         )
         return simulated_clips(self.simulated, cache, sizes=sizes)

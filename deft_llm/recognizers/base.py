@@ -7,6 +7,7 @@ measured clips. A network never opens a file.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -55,6 +56,14 @@ class ClassicalRecognizer(Protocol):
 
     def predict_proba(self, inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float64]:
         """Class probabilities (N, classes)."""
+
+
+@runtime_checkable
+class CanBeSaved(Protocol):
+    """A classical recognizer with weights worth keeping."""
+
+    def save(self, folder: Path, classes: tuple[str, ...]) -> None:
+        """Write ``model.safetensors`` and ``config.json`` after ``fit``."""
 
 
 RECOGNIZERS: dict[str, str] = {

@@ -12,17 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from deft_llm.config import Settings
 from deft_llm.recognizers.mol import Joint
 
 NO_CLASS = -1
 _EYES = (slice(36, 42), slice(42, 48))  # points of the subject's right and left eye
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(Settings):
     """Weights of the losses.
 
     Attributes:
@@ -31,9 +32,9 @@ class Weights:
         landmarks: Of the landmark error; the public code has 0.5, its instructions 0.1.
     """
 
-    emotion: float = 1.0
-    flow: float = 10.0
-    landmarks: float = 0.5
+    emotion: float = Field(default=1.0, ge=0)
+    flow: float = Field(default=10.0, ge=0)
+    landmarks: float = Field(default=0.5, ge=0)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,12 @@ from deft_llm.errors import UserError
 from deft_llm.files import write_lines, write_text
 from deft_llm.machine import use_all_cores
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
-from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
+from deft_llm.recognizers.base import (
+    CanBeSaved,
+    ClassicalRecognizer,
+    Recognizer,
+    load_recognizer,
+)
 from deft_llm.training.loop import Batch, Goal, fit
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
@@ -66,7 +71,9 @@ class RecognizerTask:
         held_out: LabelledClips | None = None,
         description: dict[str, Any] | None = None,
     ) -> None:
+        # A task may train more of a network than ``forward``: then its model is a wrapper.
         self.model: torch.nn.Module = model.train()
+        self.network = model
         self.train, self.held_out, self.seed = train, held_out, seed
         self.examples = train.batches(model.inputs, model.side)
         self.inputs, self.side = model.inputs, model.side
@@ -75,13 +82,17 @@ class RecognizerTask:
 
     def batch(self, index: int) -> dict[str, Tensor]:
         """Batch number ``index``: each clip at most once an epoch, without a partial last batch."""
+        return self.examples.batch(*self.drawn(index))
+
+    def drawn(self, index: int) -> tuple[Tensor, Tensor]:
+        """The clips (B,) of a batch, and which of them are mirrored (B,)."""
         # A pure function of the index: a resumed run gets the same batches without replaying them.
         epoch, place = divmod(index, len(self.train) // self.batch_size)
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.train))
         rows = order[place * self.batch_size :][: self.batch_size]
         # The third number separates this stream from the one of the order.
         flipped = np.random.default_rng([self.seed, index, 1]).random(len(rows)) < 0.5
-        return self.examples.batch(torch.from_numpy(rows), torch.from_numpy(flipped))
+        return torch.from_numpy(rows), torch.from_numpy(flipped)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy and accuracy."""
@@ -94,8 +105,8 @@ class RecognizerTask:
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
         """Class probabilities (B, classes)."""
-        self.model.eval()
-        return torch.softmax(self.model(_inputs(batch)).float(), dim=1)
+        self.network.eval()
+        return torch.softmax(self.network(_inputs(batch)).float(), dim=1)
 
     def probabilities(self, clips: LabelledClips) -> NDArray[np.float32]:
         """Class probabilities (N, classes) of a whole set, without mirroring."""
@@ -116,10 +127,13 @@ class RecognizerTask:
     def save(self, folder: Path) -> None:
         """Write the weights, and a configuration that describes them."""
         # safetensors rejects tensors that are not contiguous.
-        state = {name: x.contiguous() for name, x in self.model.state_dict().items()}
+        state = {name: x.contiguous() for name, x in self.network.state_dict().items()}
         save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
         text = json.dumps({"classes": self.train.classes, **self.description}, indent=1)
         (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+
+
+MakeTask = Callable[..., RecognizerTask]
 
 
 def _inputs(batch: Batch) -> dict[str, Tensor]:
@@ -176,7 +190,17 @@ def train(values: dict[str, Any], where: str) -> None:
         UserError: If the recipe is wrong, a folder belongs to another recipe, or two sets share a
             subject.
     """
-    recipe = read_recipe(RecognizerRecipe, values, where)
+    train_recipe(read_recipe(RecognizerRecipe, values, where), where, RecognizerTask)
+
+
+def train_recipe(recipe: RecognizerRecipe, where: str, make_task: MakeTask) -> None:
+    """Train and score what a recipe describes; see :func:`train`.
+
+    Args:
+        recipe: The recipe.
+        where: Its file, for messages.
+        make_task: Takes the arguments of ``RecognizerTask``.
+    """
     set_seed(recipe.seed)  # before the model is built: the initial weights depend on it
     model = load_recognizer(recipe.recognizer, len(facs.THREE_CLASSES), **recipe.options)
     if isinstance(model, Recognizer) and recipe.schedule is None:
@@ -184,20 +208,21 @@ def train(values: dict[str, Any], where: str) -> None:
     # Check for shared subjects before any clip is rendered or measured.
     sources = _sources(recipe, where)
     with claimed_folder(recipe.output, recipe):
-        _train_and_score(recipe, model, sources)
+        _train_and_score(recipe, model, sources, make_task)
 
 
 def _train_and_score(
     recipe: RecognizerRecipe,
     model: Recognizer | ClassicalRecognizer,
     sources: dict[str, ClipSource],
+    make_task: MakeTask,
 ) -> None:
     """Open the clips, train on them, and score the result on the test clips, if there are any."""
     clips = {n: s.open(model.inputs, recipe.cache) for n, s in sources.items()}
     sets = {n: labelled(c, facs.THREE_CLASSES, three_class) for n, c in clips.items()}
     answer: Callable[[LabelledClips], NDArray[np.floating]]
     if isinstance(model, Recognizer):
-        answer = _train_network(recipe, model, sets).probabilities
+        answer = _train_network(recipe, model, sets, make_task).probabilities
     else:
         answer = _fit_classical(recipe, model, sets["data"])
     if "test" in sets:
@@ -223,13 +248,16 @@ def _sources(recipe: RecognizerRecipe, where: str) -> dict[str, ClipSource]:
 
 
 def _train_network(
-    recipe: RecognizerRecipe, model: Recognizer, sets: dict[str, LabelledClips]
+    recipe: RecognizerRecipe,
+    model: Recognizer,
+    sets: dict[str, LabelledClips],
+    make_task: MakeTask,
 ) -> RecognizerTask:
     """Train a network, or resume a stopped run."""
     assert recipe.schedule is not None
     use_all_cores()
     description = {"recognizer": recipe.recognizer, "options": recipe.options}
-    task = RecognizerTask(
+    task = make_task(
         model, sets["data"], recipe.batch_size, recipe.seed, sets.get("validation"), description
     )
     logger.info(
@@ -243,7 +271,7 @@ def _train_network(
     )
     final = fit(task, recipe.schedule, recipe.output)
     # If the run was already finished, fit() returns without training: load what it saved.
-    load_model(task.model, final / "model.safetensors")
+    load_model(task.network, final / "model.safetensors")
     logger.info("finished: %s", final)
     return task
 
@@ -254,6 +282,10 @@ def _fit_classical(
     """Fit a classical recognizer and return the function that predicts with it."""
     logger.info("%s · %d clips", recipe.recognizer, len(clips))
     model.fit(clips.clips.inputs(model.inputs), clips.labels)
+    if isinstance(model, CanBeSaved):
+        final = recipe.output / "final"
+        final.mkdir(exist_ok=True)
+        model.save(final, clips.classes)
     return lambda asked: model.predict_proba(asked.clips.inputs(model.inputs))
 
 

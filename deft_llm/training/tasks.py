@@ -16,6 +16,7 @@ TASKS: dict[str, str] = {
     "deft_flow": "deft_llm.deft.tuning.flow_instruction:train",
     "flow": "deft_llm.flow_models.task:train",
     "recognizer": "deft_llm.recognizers.task:train",
+    "mol": "deft_llm.recognizers.mol_task:train",
     "landmarks": "deft_llm.landmark_models.task:train",
     "flow_prior": "deft_llm.recognizers.flow_prior_task:train",
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
+from deft_llm.data.features import Features
 from deft_llm.errors import UserError
 from deft_llm.recognizers.base import Recognizer, load_recognizer
 from deft_llm.recognizers.mpfnet import MPFNet
@@ -24,7 +27,10 @@ from deft_llm.recognizers.mpfnet_stages import (
     episode,
     train_stages,
 )
+from deft_llm.training import tasks
+from tests.recognizers.conftest import write_folder
 
+ROOT = Path(__file__).resolve().parents[2]
 FEW = {"triplets": 2, "magnified": 2, "episodes": 2, "batch_size": 6}
 
 
@@ -94,7 +100,7 @@ def test_every_encoder_is_trained_and_prototypes_are_the_class_means(
 
     def magnify(row: int, factor: float) -> NDArray[np.float32]:
         asked.append(factor)
-        return factor * volumes[row].numpy()
+        return np.float32(factor) * np.asarray(volumes[row], np.float32)
 
     train_stages(network, volumes, labels, magnify, Stages(**FEW))
     after = network.state_dict()
@@ -146,6 +152,23 @@ def test_a_fold_in_one_call(tmp_path: Path) -> None:
     network = load_recognizer("mpfnet", 2, variant="p", side=16)
     assert isinstance(network, Recognizer)
     network.load_state_dict(load_file(tmp_path / "model.safetensors"))
+
+
+def test_the_smoke_recipe_runs_all_stages(
+    tmp_path: Path, make_features: Callable[[int], Features]
+) -> None:
+    clips = key_frames(12).astype(np.float16)
+    for part in ("data", "test"):
+        write_folder(tmp_path / part, lambda i: {**make_features(i), "key_frames": clips[i]}, part)
+    changes = {part: tmp_path / part for part in ("data", "test")} | {"output": tmp_path / "run"}
+    recipe = ROOT / "train_configs" / "recognizers" / "mpfnet_smoke.yaml"
+    tasks.run(recipe, [*(f"{k}={v}" for k, v in changes.items()), "options.side=16"])
+    final = tmp_path / "run" / "final"
+    saved = json.loads((final / "config.json").read_text(encoding="utf-8"))
+    assert saved["recognizer"] == "mpfnet" and (final / "scores.json").is_file()
+    network = load_recognizer("mpfnet", len(saved["classes"]), **saved["options"])
+    assert isinstance(network, Recognizer)
+    network.load_state_dict(load_file(final / "model.safetensors"))
 
 
 def test_a_misspelt_stage_is_named() -> None:
