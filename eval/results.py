@@ -37,6 +37,8 @@ COMMANDS = (
     "eval/speed/flow.py",
     "eval/speed/landmarks.py",
     "eval/speed/loso.py",
+    "eval/speed/mol.py",
+    "eval/speed/mpfnet.py",
     "eval/speed/prepare.py",
     "eval/speed/splat.py",
     "eval/speed/unimer.py",

@@ -13,7 +13,7 @@ from deft_llm.config import Settings
 from deft_llm.errors import UserError, did_you_mean
 
 # Inputs of a recognizer with which it can be the backbone of an expert.
-READS = {"structure": (), "texture": ("frames",), "motion": ("flow_uvs", "flow_dual")}
+READS = {"structure": (), "texture": ("frames", "sub_clips"), "motion": ("flow_uvs", "flow_dual")}
 
 
 class Backbone(Settings):

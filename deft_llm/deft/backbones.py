@@ -5,8 +5,8 @@ same input tensor as the network it replaces, so the experts' inputs stay disjoi
 
 =============  =================================================================================
 ``structure``  an image model (CLIP, SigLIP, DINOv2, ViT): the onset frame
-``texture``    VideoMAE, or a recognizer that reads ``frames``: the differences to the onset; a
-               recognizer gets them as grey levels around the middle
+``texture``    VideoMAE, or a recognizer that reads ``frames`` or ``sub_clips``: the differences to
+               the onset; a recognizer gets them as grey levels around the middle
 ``motion``     a recognizer that reads ``flow_uvs`` or ``flow_dual``: the flow, in place of the
                flow map's network; AU queries and region table stay as they are
 =============  =================================================================================
@@ -223,7 +223,7 @@ class VideoBackbone(ExpertBackbone):
 
 
 class FramesBackbone(ExpertBackbone):
-    """A recognizer that reads ``frames``, on the differences to the onset."""
+    """A recognizer that reads ``frames`` or ``sub_clips``, on the differences to the onset."""
 
     def __init__(self, entry: Backbone, config: DeftConfig) -> None:
         net = _recognizer("texture", entry)
@@ -233,8 +233,12 @@ class FramesBackbone(ExpertBackbone):
     def forward(self, texture: Tensor) -> Tensor:
         """Differences to the onset (B, T, S, S) -> tokens (B, N, D)."""
         # Recognizers expect images in 0..1; no change becomes mid-grey.
-        grey = (0.5 + texture / 2).clamp(0, 1).unsqueeze(2)
-        tokens = self.read({"frames": grey.expand(-1, -1, 3, -1, -1)})
+        grey = (0.5 + texture / 2).clamp(0, 1)
+        assert isinstance(self.net, Recognizer)
+        if self.net.side not in (None, grey.shape[-1]):
+            grey = F.interpolate(grey, (self.net.side,) * 2, mode="bilinear")
+        frames = grey.unsqueeze(2).expand(-1, -1, 3, -1, -1)
+        tokens = self.read({"frames": frames, "sub_clips": grey.unsqueeze(1)})
         pooled: Tensor = self.pool(tokens.transpose(1, 2)).transpose(1, 2)
         return pooled
 

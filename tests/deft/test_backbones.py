@@ -112,11 +112,18 @@ CASES = [
     ("structure", "dinov2"),
     ("texture", "videomae"),
     ("texture", "frames_net"),
+    ("texture", "mol"),
     ("motion", "off_apexnet"),
     ("motion", "ststnet"),
     ("motion", "htnet"),
     ("motion", "fmanet"),
 ]
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "fmanet": {"width": 8},
+    "mol": {"flow": False, "landmarks": False},
+}
 
 
 def build(
@@ -126,7 +133,7 @@ def build(
         config.backbones = {expert: {"config": BUILT[kind], "frozen": frozen}}
     else:
         name = kind if kind in RECOGNIZERS else str(published(folder / kind, kind))
-        options = {"width": 8} if kind == "fmanet" else {}
+        options = OPTIONS.get(kind, {})
         config.backbones = {expert: {"name": name, "frozen": frozen, "options": options}}
     resolve_backbones(config)
     torch.manual_seed(0)
