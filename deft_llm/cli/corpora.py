@@ -77,12 +77,17 @@ def prepare(
     cache: Annotated[Path, typer.Option(help="folder of the cache")] = Path("cache"),
     workers: Annotated[int, typer.Option(help="processes", min=1)] = os.cpu_count() or 1,
     yunet: Annotated[Path | None, typer.Option(help="YuNet's ONNX, to find faces")] = None,
+    raw: Annotated[
+        bool, typer.Option(help="store frames for mol and mpfnet, 0.6 MB a clip")
+    ] = False,
 ) -> None:
     """Measure every clip once, into the cache; after an interruption, call again to resume."""
     from deft_llm.data.prepared import PrepareSettings
     from deft_llm.data.prepared import prepare as run
+    from deft_llm.data.raw_frames import RAW_SIDE
 
-    rows = run(load_corpus(name, folder).read(), cache, PrepareSettings(yunet=yunet), workers)
+    settings = PrepareSettings(yunet=yunet, raw=RAW_SIDE if raw else 0)
+    rows = run(load_corpus(name, folder).read(), cache, settings, workers)
     bad = [row for row in rows if row.problem]
     had = sum(row.cached for row in rows)
     typer.echo(f"{len(rows) - len(bad)} of {len(rows)} clips measured, {had} were in the cache")

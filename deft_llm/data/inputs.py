@@ -33,7 +33,7 @@ from torch import Tensor
 
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt
-from deft_llm.motion.flow_diff import LENGTH, flow_diff_volume
+from deft_llm.motion.flow_diff import LENGTH, Reference, flow_diff_volume
 
 Floats = NDArray[np.float32]
 MakeInput = Callable[[NDArray[Any], int | None], Floats]
@@ -93,7 +93,11 @@ def _sub_clips(frames: NDArray[Any], side: int | None) -> Floats:
 
 
 def magnified_volume(
-    key_frames: NDArray[Any], side: int | None, factor: float = 1.0, length: int = LENGTH
+    key_frames: NDArray[Any],
+    side: int | None,
+    factor: float = 1.0,
+    length: int = LENGTH,
+    reference: Reference = "onset",
 ) -> Floats:
     """``flow_diff_volume`` (5, 10, S, S) of one clip's key frames, with magnified motion.
 
@@ -102,12 +106,13 @@ def magnified_volume(
         side: Side of the volume, px; None keeps that of the frames.
         factor: Magnification; 1 for none.
         length: Frames; one more than pairs.
+        reference: Frame against which the apex is magnified.
 
     Raises:
         UserError: If onset and apex are the same picture.
     """
     # At full size, and then averaged: flow of smaller frames would lose motion below a pixel.
-    return _resized(flow_diff_volume(key_frames, factor, length=length), side)
+    return _resized(flow_diff_volume(key_frames, factor, reference, length), side)
 
 
 def _flow_diff_volumes(key_frames: NDArray[Any], side: int | None) -> Floats:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from deft_llm.config import validate_settings
 from deft_llm.data.inputs import magnified_volume
 from deft_llm.files import digest, write_text
-from deft_llm.motion.flow_diff import LENGTH
+from deft_llm.motion.flow_diff import LENGTH, Reference
 from deft_llm.recognizers.mpfnet import MPFNet, Variant
 from deft_llm.recognizers.mpfnet_stages import Stages, train_stages
 
@@ -31,10 +31,12 @@ class _Volumes:
     """Volumes of clips by content: folds and seeds ask for the same ones again."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, int, float, int], NDArray[np.float16]] = {}
+        self._kept: dict[tuple[str, int, float, int, Reference], NDArray[np.float16]] = {}
 
-    def __call__(self, key_frames: Floats, side: int, factor: float, length: int) -> Floats:
-        key = digest(np.ascontiguousarray(key_frames).data), side, factor, length
+    def __call__(
+        self, key_frames: Floats, side: int, factor: float, length: int, reference: Reference
+    ) -> Floats:
+        key = digest(np.ascontiguousarray(key_frames).data), side, factor, length, reference
         if key not in self._kept:
             if len(self._kept) >= _KEPT:
                 self._kept.clear()
@@ -53,6 +55,7 @@ class MPFNetStaged:
         variant: As of ``MPFNet``.
         stages: Settings of ``Stages``; ``{triplets: 0, magnified: 0}`` trains without priors.
         length: Frames of the interpolated clips; the volumes have a pair less.
+        reference: Frame against which the copies are magnified; "previous" as the public code.
         seed: Of initial weights, order, mirroring and factors.
         **options: Further options of ``MPFNet``.
     """
@@ -65,12 +68,13 @@ class MPFNetStaged:
         variant: Variant = "c",
         stages: dict[str, Any] | None = None,
         length: int = LENGTH,
+        reference: Reference = "onset",
         seed: int = 0,
         **options: Any,
     ) -> None:
         self.options = {"variant": variant, **options}
         self.stages = validate_settings(Stages, stages or {}, "mpfnet_staged: stages")
-        self.length, self.seed, self.classes = length, seed, classes
+        self.length, self.reference, self.seed, self.classes = length, reference, seed, classes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = MPFNet(classes, **self.options)
@@ -108,7 +112,8 @@ class MPFNetStaged:
     def _read(self, frames: Floats, factor: float = 1.0) -> Floats:
         """Volumes (N, 5, T, S, S) of key frames (N, 3, 3, S, S)."""
         assert self.network.side is not None
-        return np.stack([_volumes(f, self.network.side, factor, self.length) for f in frames])
+        how = (self.network.side, factor, self.length, self.reference)
+        return np.stack([_volumes(f, *how) for f in frames])
 
     def save(self, folder: Path, classes: tuple[str, ...]) -> None:
         """Write weights and configuration of the network, to be opened as ``mpfnet``."""

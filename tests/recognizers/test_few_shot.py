@@ -1,0 +1,74 @@
+"""Naming clips by a few labelled ones: any classes, and what a support set must not be."""
+
+from __future__ import annotations
+
+import logging
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from deft_llm.errors import UserError
+from deft_llm.recognizers.few_shot import Shot, by_examples
+from deft_llm.recognizers.mpfnet import MPFNet
+
+CLASSES = ("brow", "mouth", "still")
+
+
+def shot(seed: int, label: str | None = None) -> Shot:
+    """A texture that moves at its top, at its bottom or hardly at all, by its seed modulo 3."""
+    noise = np.random.default_rng(seed).normal(120, 200, (48, 48, 3)).astype(np.float32)
+    skin = cv2.GaussianBlur(noise, (0, 0), 2)
+    apex = skin + 0.1
+    half = (slice(0, 24), slice(24, 48), slice(0))[seed % 3]
+    apex[half] = np.roll(skin, 1, axis=1)[half]
+    return Shot(f"c{seed}", np.stack([skin, skin, apex]).transpose(0, 3, 1, 2), label)
+
+
+def support(count: int = 6) -> list[Shot]:
+    return [shot(i, CLASSES[i % 3]) for i in range(count)]
+
+
+@pytest.fixture
+def network() -> MPFNet:
+    torch.manual_seed(0)
+    return MPFNet(4, "afe", side=48)
+
+
+def test_new_classes_are_told_apart_without_training(network: MPFNet) -> None:
+    before = {name: x.clone() for name, x in network.state_dict().items()}
+    queries = [shot(i) for i in range(6, 12)]
+    found = by_examples(network, support(), queries, CLASSES)
+    assert found.shape == (6, 3)
+    np.testing.assert_allclose(found.sum(1), 1)
+    # Random filters suffice for motion in another half of the picture.
+    assert found.argmax(1).tolist() == [0, 1, 2, 0, 1, 2]
+    # Columns are in the order of the classes, whatever that of the support set.
+    turned = by_examples(network, support()[::-1], queries, CLASSES[::-1])
+    np.testing.assert_allclose(turned[:, ::-1], found, atol=1e-6)
+    assert all(torch.equal(x, before[name]) for name, x in network.state_dict().items())
+
+
+def test_one_clip_is_enough_and_said(network: MPFNet, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        by_examples(network, support(5), [shot(9)], CLASSES)
+    assert [r.getMessage() for r in caplog.records] == [
+        "support: one clip of still: it alone stands for its class"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shots", "query", "classes", "words"),
+    [
+        (support(2), shot(9), CLASSES, "class 'still' has no clip; give at least one"),
+        (support(), shot(9), CLASSES[:2], "c2 is of class 'still'; expected one of brow, mouth"),
+        (support(1), shot(9), CLASSES[:1], "1 class; expected clips of two classes"),
+        (support(), shot(4), CLASSES, "c4: also in the support set, as c4"),
+    ],
+)
+def test_a_support_set_that_cannot_answer_is_refused(
+    network: MPFNet, shots: list[Shot], query: Shot, classes: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        by_examples(network, shots, [query], classes)
