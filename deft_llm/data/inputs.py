@@ -89,7 +89,9 @@ def _frames(frames: NDArray[Any], side: int | None) -> Floats:
 
 
 def _sub_clips(frames: NDArray[Any], side: int | None) -> Floats:
-    return _resized(frames, side) / np.float32(255)
+    made = _resized(frames, side)
+    made /= 255  # in place: the sub-clips of a corpus are a gigabyte
+    return made
 
 
 def magnified_volume(

@@ -5,8 +5,8 @@ Features (``data/features.py``) that are stored on demand: they take more space 
 ==============  =================================================================================
 ``sub_clips``   uint8 (K, 8, S, S): K sub-clips of 8 grey frames, spread over the clip, without
                 onset and apex
-``key_frames``  float16 (3, 3, S, S): onset, the frame before the apex, and apex, RGB in 0..255;
-                from these ``motion/flow_diff.py`` makes magnified, interpolated volumes
+``key_frames``  float16 (3, 3, S, S): onset, the frame before the apex, and apex, RGB in 0..255,
+                without the head's motion; ``motion/flow_diff.py`` makes volumes of these
 ``landmarks``   float32 (68, 2): the clip's landmarks in pixels of these frames
 ==============  =================================================================================
 
@@ -27,7 +27,10 @@ from numpy.typing import NDArray
 from deft_llm.clip import Interval
 from deft_llm.errors import UserError
 from deft_llm.media.canonical import CANONICAL_SIZE, compose, invert
-from deft_llm.motion.pixels import smaller
+from deft_llm.motion.flow import flow_estimator, to_grey
+from deft_llm.motion.head_motion import fit_rigid
+from deft_llm.motion.pixels import FloatArray, smaller
+from deft_llm.motion.warping import carried
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -108,6 +111,22 @@ def landmarks(aligned: AlignedClip, side: int = RAW_SIDE) -> NDArray[np.float32]
     return smaller(aligned.landmarks, CANONICAL_SIZE / side).astype(np.float32)
 
 
+def without_head_motion(frames: FloatArray, landmarks: NDArray[np.floating]) -> FloatArray:
+    """Frames (L, 224, 224, 3) in which the head is where it is in the first of them.
+
+    Under one transform a head that drifts moves everything by pixels, an expression by tenths. The
+    paper of MPFNet shifts the apex by the landmarks of the nose; here the motion of the rigid parts
+    of the face is taken out (``motion/head_motion.py``), which no landmark's jitter enters.
+    """
+    estimate = flow_estimator()
+    first = to_grey(frames[0])
+    steady = [frames[0]]
+    for frame in frames[1:]:
+        head = fit_rigid(estimate(first, to_grey(frame)), landmarks)
+        steady.append(carried(frame, head.field(*first.shape)))
+    return np.stack(steady)
+
+
 def key_frames(
     aligned: AlignedClip, interval: Interval, side: int = RAW_SIDE
 ) -> NDArray[np.float16]:
@@ -125,7 +144,6 @@ def key_frames(
     # Of two frames, the one before the apex is the onset.
     chosen = one_transform(aligned, np.array([onset, max(onset, apex - 1), apex]), onset)
     # Floats: rounding to grey levels would hide differences below one level.
-    small = [
-        cv2.resize(f.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) for f in chosen
-    ]
+    steady = without_head_motion(chosen.astype(np.float32), aligned.landmarks)
+    small = [cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA) for frame in steady]
     return np.ascontiguousarray(np.stack(small).transpose(0, 3, 1, 2), np.float16)

@@ -75,6 +75,21 @@ def test_key_frames_are_onset_before_and_apex(make_measurement: MakeMeasurement)
         key_frames(clip, Interval(4, 4, 9), side=32)
 
 
+def test_a_drifting_head_does_not_move_the_apex(make_measurement: MakeMeasurement) -> None:
+    aligned = make_measurement().aligned
+    brow = slice(60, 90), slice(130, 170)
+    moved = cv2.warpAffine(aligned.frames[5], np.array([[1, 0, 1.7], [0, 1, -1.2]]), (224, 224))
+    moved[brow] = 0
+    frames = aligned.frames.copy()
+    frames[5] = moved
+    found = key_frames(replace(aligned, frames=frames), Interval(1, 5, 9), side=224)
+    inner = (..., slice(100, 180), slice(40, 180))
+    change = np.abs(found[2] - found[0])[inner].astype(float).mean()
+    drift = np.abs(moved.transpose(2, 0, 1) - found[0])[inner].astype(float).mean()
+    assert change < 0.15 * drift
+    assert found[2][:, 70:80, 140:160].max() < 20  # what the brow does, stays
+
+
 def test_raw_frames_are_packed_on_demand(make_measurement: MakeMeasurement) -> None:
     measurement = make_measurement()
     assert not {"sub_clips", "key_frames"} & set(pack(measurement))
