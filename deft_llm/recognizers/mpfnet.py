@@ -9,9 +9,10 @@ compared by cosine with the mean map of each class:
 - MPFNet-C, cascaded: AFE reads the clip and, added to it, what GFE saw.
 
 Reproduced: both wirings and the classification by prototypes. Our own choice: cosines times a
-learnt temperature as logits (the paper negates a similarity), prototypes as parameters, so that the
-network can also be trained without stages, maps pooled to 4 x 4 cells, and the projection in the
-cascade, which starts at zero: there the network is AFE alone.
+learnt temperature as logits (the paper negates a similarity), cosines about the mean of the
+prototypes, as all maps are much alike (``centred=False`` is the paper's), prototypes as parameters,
+so that the network can also be trained without stages, maps pooled to 4 x 4 cells, and the
+projection in the cascade, which starts at zero: there the network is AFE alone.
 
 Letters: B clips, C classes, T pairs of frames, S side, w width, D = 128 w values of a pooled map,
 E encoders that are compared (2 for P, else 1).
@@ -48,6 +49,7 @@ class MPFNet(Recognizer):
         gamma: Weight of AFE's cosine in "p"; the paper read 0.6 to 0.8 off its test scores.
         join: How AFE gets GFE's map in "c": added to the volume, or as further channels.
         channels: Which channels of the volumes are read; the others count as zero.
+        centred: Compare differences to the mean of the prototypes, not the maps themselves.
 
     Raises:
         UserError: If the variant, the join or the channels are unknown.
@@ -66,6 +68,7 @@ class MPFNet(Recognizer):
         gamma: float = 0.7,
         join: Join = "add",
         channels: Channels = "both",
+        centred: bool = True,
     ) -> None:
         super().__init__()
         for name, value, known in (
@@ -76,7 +79,7 @@ class MPFNet(Recognizer):
             if value not in known:
                 raise UserError(f"mpfnet: {name} {value!r}; expected one of {', '.join(known)}")
         self.variant, self.side, self.gamma, self.join = variant, side, gamma, join
-        self.channels, self.feature_dim = channels, 8 * width
+        self.channels, self.centred, self.feature_dim = channels, centred, 8 * width
         extra = _JOINED if variant == "c" and join == "concat" else 0
         self.gfe = CAI3D(width=width) if variant != "afe" else None
         self.afe = CAI3D(VOLUME + extra, width) if variant != "gfe" else None
@@ -121,6 +124,9 @@ class MPFNet(Recognizer):
 
     def scores(self, queries: Tensor, prototypes: Tensor) -> Tensor:
         """Logits (B, C) of vectors (E, B, D) against prototypes (E, C, D)."""
+        if self.centred:
+            centre = prototypes.mean(1, keepdim=True)
+            queries, prototypes = queries - centre, prototypes - centre
         cosines = F.normalize(queries, dim=-1) @ F.normalize(prototypes, dim=-1).transpose(1, 2)
         total = cosines[0] if len(cosines) == 1 else cosines[0] + self.gamma * cosines[1]
         return self.temperature * total

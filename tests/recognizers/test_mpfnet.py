@@ -73,6 +73,18 @@ def test_a_zero_projection_is_afe_alone(join: str) -> None:
     assert not torch.allclose(read(cascade, x), read(alone, x))
 
 
+def test_centred_scores_do_not_see_what_all_maps_share() -> None:
+    network, shared = made("gfe"), 100 * torch.rand(1, 1, 128 * 16)
+    queries, prototypes = torch.randn(1, 4, 128 * 16), torch.randn(1, 3, 128 * 16)
+    found = network.scores(queries, prototypes)
+    torch.testing.assert_close(
+        network.scores(queries + shared, prototypes + shared), found, atol=1e-3, rtol=1e-3
+    )
+    network.centred = False
+    cosine = torch.cosine_similarity(queries[0][:, None], prototypes, dim=2)
+    torch.testing.assert_close(network.scores(queries, prototypes), 10 * cosine)
+
+
 @pytest.mark.parametrize("variant", ["p", "c"])
 def test_the_order_of_the_support_does_not_matter(variant: str) -> None:
     network, x = made(variant), volumes(2)
