@@ -27,8 +27,8 @@ from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
 from deft_llm.motion.evidence import moved_aus
-from deft_llm.motion.measure import NO_MOTION
 from deft_llm.motion.regions import RegionTable
+from deft_llm.motion.remarks import NO_MOTION
 
 from .test_claims import SMILE, table
 

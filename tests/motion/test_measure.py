@@ -9,9 +9,11 @@ import pytest
 
 from deft_llm.clip import Interval
 from deft_llm.errors import UserError
-from deft_llm.motion.measure import NO_MOTION, MotionSettings, measure
+from deft_llm.motion.measure import measure
+from deft_llm.motion.meter import MotionSettings
 from deft_llm.motion.noise import MIN_PAIRS, rest_pairs, sensor_noise
 from deft_llm.motion.regions import REGION_NAMES
+from deft_llm.motion.remarks import NO_MOTION
 
 from .conftest import bump
 

@@ -8,7 +8,7 @@ import pytest
 
 from deft_llm.clip import Interval
 from deft_llm.motion.head_depth import head_depth
-from deft_llm.motion.measure import MotionMeter, MotionSettings
+from deft_llm.motion.meter import MotionMeter, MotionSettings
 from deft_llm.motion.micro_flow import fit_movement, time_shares
 from deft_llm.motion.noise import movement_floors, of_search
 from deft_llm.motion.regions import ACTIVE_Z, REGION_NAMES, region_masks, region_motion

@@ -42,7 +42,8 @@ from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneratio
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.errors import UserError
 from deft_llm.motion.evidence import measured_evidence, moved_aus
-from deft_llm.motion.measure import NO_MOTION, Measurement
+from deft_llm.motion.measure import Measurement
+from deft_llm.motion.remarks import NO_MOTION
 from deft_llm.resources import EMBEDDED
 
 MAX_NEW_TOKENS = 480
