@@ -15,6 +15,7 @@ from deft_llm.clip import Interval
 from deft_llm.errors import UserError
 from deft_llm.motion import noise
 from deft_llm.motion.flow import FLOW_METHODS, FlowEstimator, flow_estimator, to_grey
+from deft_llm.motion.head_depth import head_points
 from deft_llm.motion.head_motion import Model, remove_head_motion
 from deft_llm.motion.light import LightChange
 from deft_llm.motion.micro_flow import fit_movement, frames_to_fit
@@ -119,7 +120,7 @@ class MotionMeter:
             return np.zeros((2, *self.aligned.frames.shape[1:3]), np.float32)
         gap = abs(j - i)
         flow = self.estimator(self.image(i, gap), self.image(j, gap))
-        landmarks, model = self.aligned.landmarks, self.settings.head_model
+        landmarks, model = head_points(self.aligned), self.settings.head_model
         return remove_head_motion(flow, landmarks, model)[0]
 
     def sensor_noise(self, gap: int) -> float:
@@ -195,7 +196,7 @@ class MotionMeter:
         for i, j in ((shown.onset, shown.apex), (shown.apex, shown.offset)):
             still = to_grey(self.aligned.frames[i])
             flow = self.estimator(still, light.relit(aligned, i, j))
-            flow = remove_head_motion(flow, aligned.landmarks, self.settings.head_model)[0]
+            flow = remove_head_motion(flow, head_points(aligned), self.settings.head_model)[0]
             edges = region_rms(light.borders(i, j, flow.shape[1]), self.masks)
             alone = np.linalg.norm(region_motion(flow, self.masks), axis=1)
             moved.append(np.hypot(alone, _EDGE_MOTION * edges**2))

@@ -31,6 +31,7 @@ from deft_llm.clip import Interval
 from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.motion.flow import LucasKanadeFlow, to_grey
 from deft_llm.motion.head_alignment import NOD, TURN, HeadAligner
+from deft_llm.motion.head_depth import head_points
 from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.motion_equations import MotionEquations
 from deft_llm.motion.pixels import carried_back, smaller, without_light
@@ -98,7 +99,7 @@ def fit_movement(
     while len(pyramid) < _LEVELS:
         pyramid.append(np.stack([cv2.pyrDown(image) for image in pyramid[-1]]))
     start = used.index(interval.onset)
-    aligner = HeadAligner(pyramid[1][start], smaller(aligned.landmarks, 2))
+    aligner = HeadAligner(pyramid[1][start], smaller(head_points(aligned), 2))
     head = follow_head(aligner, pyramid[1], start)
     heads = np.stack([aligner.field(motion) for motion in head])
     moments = [used.index(t) for t in (interval.onset, interval.apex, interval.offset)]
@@ -125,7 +126,7 @@ def fit_movement(
         if level == 1:
             masks = region_masks(smaller(aligned.landmarks, 2), side)
             floors = 2 * fit.noise(motion, design, masks)
-    flows = [remove_head_motion(flow, aligned.landmarks)[0] for flow in motion]
+    flows = [remove_head_motion(flow, head_points(aligned))[0] for flow in motion]
     inside = [i for i, t in enumerate(used) if interval.onset <= t <= interval.offset]
     turn = float(np.abs(head[inside][:, [TURN, NOD]]).max())
     return Movement(flows[0], flows[1], floors, turn, blink, tuple(used))

@@ -26,6 +26,7 @@ from deft_llm import facs
 from deft_llm.clip import Interval
 from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
 from deft_llm.motion.head_alignment import SHIFT, HeadAligner
+from deft_llm.motion.head_depth import head_points
 from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.pixels import grid, smaller
 from deft_llm.motion.regions import UPPER_LIDS, dragged_by_lids, region_masks, region_motion
@@ -87,8 +88,8 @@ def track_regions(
     if visible.size == 0:
         return Trajectory(regions, head)
     scale = aligned.frames.shape[1] / _SIZE
-    landmarks = smaller(aligned.landmarks, scale)
-    masks = region_masks(landmarks, _SIZE)
+    landmarks = smaller(head_points(aligned), scale)
+    masks = region_masks(landmarks[:, :2], _SIZE)
     images = {int(t): _small_grey(aligned.frames[t]) for t in visible}
     aligners: dict[int, HeadAligner] = {}
 
