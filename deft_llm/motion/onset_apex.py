@@ -29,7 +29,13 @@ from deft_llm.motion.head_alignment import SHIFT, HeadAligner
 from deft_llm.motion.head_depth import head_points
 from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.pixels import grid, smaller
-from deft_llm.motion.regions import UPPER_LIDS, dragged_by_lids, region_masks, region_motion
+from deft_llm.motion.regions import (
+    BLINK_PX,
+    UPPER_LIDS,
+    dragged_by_lids,
+    region_masks,
+    region_motion,
+)
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -39,6 +45,7 @@ FloatArray = NDArray[np.float32]
 WINDOW = 0.5  # s before and after an apex in which onset and offset lie
 SMOOTHING = 0.02  # s, SD of the Gaussian over time
 MAX_RATE = 100.0  # frames per second at which apexes are searched for
+BLINK_TIME = 0.4  # s, of most blinks with all of their closing and opening
 LEAVE = 0.15  # onset and offset: share of the apex's motion
 DETECTION_Z = 4.0  # excursion of the two strongest regions, in noise floors
 _KEY_SPACING = 1.0  # s
@@ -150,7 +157,9 @@ def strongest_interval(
 ) -> tuple[Interval, float]:
     """The most likely expression of a clip, and how clearly it stands out.
 
-    With 1 to 4 frames, onset is the first, offset the last and apex the one that moved furthest.
+    Frames in which the eyes blink are left out: lids drag brows and cheeks along further than most
+    micro-expressions move them. With 1 to 4 frames, onset is the first, offset the last and apex
+    the one that moved furthest.
 
     Args:
         aligned: The aligned clip; at least one frame with a face.
@@ -164,6 +173,7 @@ def strongest_interval(
         ``DETECTION_Z``, and about 80 % of those with more than 1 px of expression are above it.
     """
     visible = np.flatnonzero(aligned.present)
+    visible = visible[_without_blinks(trajectory.regions[visible], aligned.timestamps[visible])]
     times = aligned.timestamps[visible]
     path = _smooth(_weighted(trajectory.regions[visible], floor), times)
     if visible.size <= _FEW:
@@ -174,6 +184,30 @@ def strongest_interval(
         onset, offset = _borders(path, times, apex)
     score = _significance(path[[onset, apex, offset]])
     return Interval(int(visible[onset]), int(visible[apex]), int(visible[offset])), score
+
+
+def _without_blinks(regions: FloatArray, times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of V frames to search, (V,): those in which the eyes do not blink.
+
+    Both lids come down from where they usually are and are up again within ``BLINK_TIME``; lids
+    that stay down are an expression, or look down.
+
+    Args:
+        regions: (V, R, 2) motion against any frame, px.
+        times: (V,) s.
+    """
+    lids = regions[:, UPPER_LIDS, 1].min(axis=1)
+    down = lids - np.median(lids)
+    # From where they begin to come down until they are up again.
+    closed = down >= BLINK_PX / 4
+    kept = np.ones(len(lids), bool)
+    borders = np.flatnonzero(np.diff(np.concatenate([[False], closed, [False]]).astype(int)))
+    for first, stop in borders.reshape(-1, 2):
+        # An open frame on both sides shows how long it lasted.
+        inside = first > 0 and stop < len(lids) and times[stop] - times[first - 1] <= BLINK_TIME
+        if inside and down[first:stop].max() >= BLINK_PX:
+            kept[first:stop] = False
+    return kept if kept.sum() > max(_FEW, len(kept) / 2) else np.ones(len(lids), bool)
 
 
 def returning_intervals(
