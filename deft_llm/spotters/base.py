@@ -64,9 +64,7 @@ class Spotter(nn.Module, ABC):
         super().__init__()
         width = config.width
         self.config = config
-        self.Stem = nn.Sequential(
-            *convolution(config.channels, width), *convolution(width, width)
-        )
+        self.Stem = nn.Sequential(*convolution(config.channels, width), *convolution(width, width))
         self.fc_spot = nn.Linear(features, 1)
         self.fc_recog = nn.Linear(features, config.classes)
         for head in (self.fc_spot, self.fc_recog):

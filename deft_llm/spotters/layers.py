@@ -126,7 +126,7 @@ def blocks(width: int, states: int, depth: int, drop: float) -> nn.ModuleList:
 
     As published: the first two have none, and the last stays one step below ``drop``.
     """
-    rates = [0.0, *torch.linspace(0, drop, depth).tolist()][:depth]
+    rates = [drop * max(0, i - 1) / max(1, depth - 1) for i in range(depth)]
     return nn.ModuleList(Block(width, states, rate) for rate in rates)
 
 

@@ -57,9 +57,10 @@ class MeTst(Spotter):
         c = MeTstConfig() if config is None else config
         super().__init__(c, c.width)
         self.spot_pathway = Pathway(c)
-        # A shared path leaves this one unused; it stays, because the published files hold it.
-        self.recog_pathway = Pathway(c).requires_grad_(not c.shared_path)
+        self.recog_pathway = Pathway(c)
         self.shared_path = c.shared_path
+        if c.shared_path:  # unused then, but the published files hold it
+            self.recog_pathway.requires_grad_(False)
 
     def paths(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Spotter.paths``."""

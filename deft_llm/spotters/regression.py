@@ -6,6 +6,8 @@ first window that holds it: the first window counts whole, every other with its 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -63,13 +65,14 @@ def cut(curves: Tensor, window: int) -> tuple[Tensor, list[int]]:
 def _in_windows(network: Spotter, curves: Tensor, window: int) -> Regression:
     windows, starts = cut(curves, window)
     parts = [network(batch) for batch in windows.split(BATCH)]
-    scores, logits = (torch.cat(values) for values in zip(*parts))
+    scores = torch.cat([part.score for part in parts])
+    logits = torch.cat([part.logits for part in parts])
     # Frames of each window that the one before does not hold. Counted over the video: counted
     # over the batch, as published, a video's curve begins with zeros where a batch has ended.
-    new = [window, *(after - before for before, after in zip(starts, starts[1:]))]
+    new = [window, *(after - before for before, after in pairwise(starts))]
     return Regression(
-        torch.cat([score[-n:] for score, n in zip(scores, new)]),
-        torch.cat([logit[-n:] for logit, n in zip(logits, new)]),
+        torch.cat([score[-n:] for score, n in zip(scores, new, strict=True)]),
+        torch.cat([logit[-n:] for logit, n in zip(logits, new, strict=True)]),
     )
 
 

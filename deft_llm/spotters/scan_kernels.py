@@ -41,7 +41,7 @@ _SUMS = {"contract", "reassoc", "nsz"}
 # "reassoc" would cancel the rounder, so this function must not have it.
 @njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
 def exp(x):
-    """exp(x) to 1e-7 of its value; math.exp is a call, which stops vectorization."""
+    """The exponential to 1e-7 of its value. math.exp is a call, which stops vectorization."""
     x = min(max(x, _LOWEST), _HIGHEST)
     shifted = x * _LOG2_E + _ROUNDER
     k = shifted - _ROUNDER

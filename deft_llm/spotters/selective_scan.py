@@ -16,6 +16,7 @@ import importlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def selective_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Te
     if x.is_cuda and (fused := _mamba_ssm()) is not None:
         out: Tensor = fused(x, dt, a.float(), b.transpose(1, 2), c.transpose(1, 2))
         return out
-    given = (x, dt, a, b, c)
+    given: tuple[Tensor, ...] = (x, dt, a, b, c)
     if x.dtype in (torch.float16, torch.bfloat16):
         given = tuple(v.float() for v in given)
     if x.device.type != "cpu" or given[0].dtype != torch.float32:
@@ -66,14 +67,15 @@ def scan_in_torch(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Ten
     h = x.new_zeros(*x.shape[:2], a.shape[1])
     outputs = []
     # Unbound first: indexing the time axis inside the loop has a backward quadratic in T.
-    for x_t, dt_t, b_t, c_t in zip(x.unbind(-1), dt.unbind(-1), b.unbind(1), c.unbind(1)):
+    steps = (x.unbind(-1), dt.unbind(-1), b.unbind(1), c.unbind(1))
+    for x_t, dt_t, b_t, c_t in zip(*steps, strict=True):
         h = torch.exp(dt_t[..., None] * a) * h + (dt_t * x_t)[..., None] * b_t[:, None]
         outputs.append((h @ c_t[..., None])[..., 0])
     return torch.stack(outputs, -1)
 
 
 class _Scan(torch.autograd.Function):
-    """The compiled loops. Only the state before each chunk is kept; the backward repeats the rest."""
+    """The compiled loops. The state before each chunk is kept, the backward repeats the others."""
 
     @staticmethod
     def forward(ctx: Any, *given: Tensor) -> Tensor:
@@ -92,8 +94,12 @@ def _forward(given: tuple[Tensor, ...], save: bool) -> tuple[Tensor, Tensor]:
     x, states = given[0], given[2].shape[1]
     chunks = -(-x.shape[-1] // kernels.CHUNK) if save else 0
     y, saved = torch.empty_like(x), x.new_empty(*x.shape[:2], chunks, states)
-    arrays = [v.detach().numpy() for v in (*given, y, saved)]
-    _run(lambda samples, channels, _: kernels.forward(*arrays, samples, channels), x, states)
+    x_, dt, a, b, c, y_, saved_ = (v.detach().numpy() for v in (*given, y, saved))
+
+    def part(samples: _Range, channels: _Range, _: int) -> None:
+        kernels.forward(x_, dt, a, b, c, y_, saved_, samples, channels)
+
+    _run(part, x, states)
     return y, saved
 
 
@@ -119,7 +125,7 @@ def _parts(samples: int) -> int:
 
 
 def _run(work: Callable[[_Range, _Range, int], None], x: Tensor, states: int) -> None:
-    """Do all samples and channels, given to ``work`` in ranges, with the number of the channels'."""
+    """Call ``work`` for ranges of samples and of channels, with the number of the latter."""
     samples, channels, _ = x.shape
     threads = torch.get_num_threads()
     jobs = [
@@ -141,7 +147,7 @@ def _run(work: Callable[[_Range, _Range, int], None], x: Tensor, states: int) ->
 def _cut(length: int, parts: int) -> list[_Range]:
     """At most so many ranges of about equal length."""
     edges = np.linspace(0, length, min(parts, length) + 1).astype(int).tolist()
-    return list(zip(edges, edges[1:]))
+    return list(pairwise(edges))
 
 
 @cache

@@ -3,8 +3,8 @@
 Letters: B videos, C the width, T frames. Half as many frames at twice the width see slow change,
 all frames see fast change, and after two of three stages the fast path is added to the slow one::
 
-    stem (B, C, T) -> slow stem (B, 2 C, ceil(T / 2)) -> 4 blocks -+-> 4 blocks -+-> 4 blocks -> x 2
-                   -> fast      (B, C, T)             -> 4 blocks -+-> 4 blocks -+-> 4 blocks -> both
+    stem (B, C, T) -> slow (B, 2 C, ceil(T / 2)) -> blocks -+-> blocks -+-> blocks -> each twice
+                   -> fast (B, C, T)             -> blocks -+-> blocks -+-> blocks -> beside them
 """
 
 from __future__ import annotations

@@ -59,7 +59,8 @@ def mixer_of(width: int, states: int, **options: int) -> MambaMixer:
 def test_kernel_is_the_recurrence(samples: int, channels: int, steps: int, states: int) -> None:
     values = given(samples, channels, steps, states)
     expected = gradients(scan_in_torch, values, torch.float64)
-    for found, exact in zip(gradients(selective_scan, values, torch.float32), expected):
+    compiled = gradients(selective_scan, values, torch.float32)
+    for found, exact in zip(compiled, expected, strict=True):
         assert (found - exact).abs().max() <= 2e-6 * exact.abs().max()
 
 
@@ -77,7 +78,7 @@ def test_threads_change_nothing(samples: int, threads: None) -> None:
         torch.set_num_threads(count)
         found[count] = gradients(selective_scan, values, torch.float32)
     assert torch.equal(found[1][0], found[3][0])
-    for one, three in zip(found[1], found[3]):
+    for one, three in zip(found[1], found[3], strict=True):
         torch.testing.assert_close(one, three, rtol=1e-5, atol=1e-5)
 
 
