@@ -23,7 +23,7 @@ def regress(network: Spotter, curves: Tensor, window: int | None = None) -> Regr
 
     Args:
         network: The spotter; it is left in the mode that it had.
-        curves: Motion of the regions since any one frame (channels, T).
+        curves: Motion of the regions since any one frame (channels, T), finite.
         window: Frames of a window; None reads the video whole. The papers have 50 for CAS(ME)^3
             and 30 for SAMM Long Videos. A video of fewer frames is one window.
 
@@ -31,11 +31,17 @@ def regress(network: Spotter, curves: Tensor, window: int | None = None) -> Regr
         score (T,) and logits (T, classes), on the network's device.
 
     Raises:
-        UserError: If curves have another shape, or a window is odd or below 2.
+        UserError: If curves have another shape or are not finite, or a window is odd or below 2.
     """
     if curves.dim() != 2 or curves.shape[1] == 0:
         raise UserError(
             f"spotter: curves of shape {tuple(curves.shape)}; expected (channels, frames)"
+        )
+    if len(lost := (~curves.isfinite()).any(0).nonzero()):
+        # The state would carry it to every later frame.
+        raise UserError(
+            f"spotter: {len(lost)} frames without motion, the first is {int(lost[0])}; "
+            "expected a finite value for every frame, for example the one before"
         )
     if window is not None and (window < 2 or window % 2):
         raise UserError(f"spotter: window of {window} frames; expected an even number, 2 or more")

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 CHUNK = 64
-"""Steps between two saved states: 64 steps of 64 states fit the first-level cache."""
+"""Steps between two saved states; what the backward repeats of them, 32 kB, stays in the cache."""
 
 # The exponential: exp(x) = 2^k exp(f), |f| <= ln(2) / 2, and a polynomial for exp(f). The
 # coefficients are those of Cephes' expf. A plain 0.5 would be float64 in numba.

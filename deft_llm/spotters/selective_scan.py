@@ -27,6 +27,7 @@ from torch.autograd.function import once_differentiable
 from deft_llm.spotters import scan_kernels as kernels
 
 _ALONE = 200_000  # state elements that one thread has done before others have started
+_MOST_PARTS = 8  # of the channels of a sample; each needs room for gradients of its own
 _Range = tuple[int, int]
 
 
@@ -44,6 +45,8 @@ def selective_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Te
         Output (B, D, T), in the type of x. Half precision is computed in float32.
     """
     if x.is_cuda and (fused := _mamba_ssm()) is not None:
+        # It wants all but the rates in one type; autocast leaves some in float32.
+        dt, b, c = (v.to(x.dtype) for v in (dt, b, c))
         out: Tensor = fused(x, dt, a.float(), b.transpose(1, 2), c.transpose(1, 2))
         return out
     given: tuple[Tensor, ...] = (x, dt, a, b, c)
@@ -70,7 +73,8 @@ def scan_in_torch(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Ten
     steps = (x.unbind(-1), dt.unbind(-1), b.unbind(1), c.unbind(1))
     for x_t, dt_t, b_t, c_t in zip(*steps, strict=True):
         h = torch.exp(dt_t[..., None] * a) * h + (dt_t * x_t)[..., None] * b_t[:, None]
-        outputs.append((h @ c_t[..., None])[..., 0])
+        # Not a matrix product, which autocast would round to half precision.
+        outputs.append((h * c_t[:, None]).sum(-1))
     return torch.stack(outputs, -1)
 
 
@@ -121,7 +125,7 @@ def _backward(saved: tuple[Tensor, ...], grad: Tensor) -> tuple[Tensor, ...]:
 
 def _parts(samples: int) -> int:
     """Parts into which the channels of a sample are cut, so that every thread has work."""
-    return max(1, -(-torch.get_num_threads() // samples))
+    return min(_MOST_PARTS, max(1, -(-torch.get_num_threads() // samples)))
 
 
 def _run(work: Callable[[_Range, _Range, int], None], x: Tensor, states: int) -> None:

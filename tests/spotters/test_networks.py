@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from deft_llm.spotters.layers import DropPath
 from deft_llm.spotters.me_tst import MeTst, MeTstConfig
 from deft_llm.spotters.me_tst_plus import MeTstPlus
 from deft_llm.spotters.regression import frame_classes, regress
+from deft_llm.weights import load_network, save_network
 
 SMALL = {"width": 8, "depth": 2, "states": 4}
 MAKERS: dict[str, Callable[..., Spotter]] = {
@@ -174,8 +176,30 @@ def test_wrong_inputs_are_told() -> None:
         network(torch.zeros(1, 36, 20))
     with pytest.raises(UserError, match=r"expected \(channels, frames\)"):
         regress(network, torch.zeros(1, 10, 20))
+    gap = torch.zeros(10, 20)
+    gap[3, 7:9] = torch.nan
+    with pytest.raises(UserError, match="2 frames without motion, the first is 7"):
+        regress(network, gap)
     with pytest.raises(UserError, match="even number"):
         regress(network, torch.zeros(10, 20), window=15)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_saved_and_loaded_again(name: str, tmp_path: Path) -> None:
+    network = small(name)
+    save_network(network, tmp_path)
+    kind = type(network)
+    again = load_network(tmp_path, type(network.config), kind, "spotting", "train.py")
+    x = curves(network, 30)[0]
+    assert torch.equal(regress(network, x).logits, regress(again, x).logits)
+
+
+def test_bfloat16_autocast_changes_little() -> None:
+    network = small("me_tst")
+    x = curves(network, 70)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = regress(network, x).score
+    assert (rounded - regress(network, x).score).abs().max() < 0.05
 
 
 def test_synergy_on_results() -> None:
