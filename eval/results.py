@@ -39,6 +39,7 @@ COMMANDS = (
     "eval/speed/loso.py",
     "eval/speed/prepare.py",
     "eval/speed/splat.py",
+    "eval/speed/state_space.py",
     "eval/speed/unimer.py",
     "eval/speed/video.py",
 )
