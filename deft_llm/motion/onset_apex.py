@@ -15,6 +15,7 @@ T frames, R regions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,10 @@ class Trajectory:
 
 
 def track_regions(
-    aligned: AlignedClip, reference: int = 0, estimator: FlowEstimator | None = None
+    aligned: AlignedClip,
+    reference: int = 0,
+    estimator: FlowEstimator | None = None,
+    masks_of: Callable[[FloatArray, int], FloatArray] = region_masks,
 ) -> Trajectory:
     """Region motion and head motion of every frame against ``reference``.
 
@@ -75,20 +79,21 @@ def track_regions(
         reference: The frame that defines zero motion. If it shows no face, the nearest frame
             with a face is used.
         estimator: Flow method, default ``flow_estimator()``.
+        masks_of: Landmarks and the side of an image -> weights of other regions (R, side, side).
 
     Returns:
         The trajectory; zero at the reference.
     """
     estimator = estimator or flow_estimator()
     count = len(aligned.frames)
-    regions = np.full((count, len(facs.REGIONS), 2), np.nan, np.float32)
+    scale = aligned.frames.shape[1] / _SIZE
+    landmarks = smaller(aligned.landmarks, scale)
+    masks = masks_of(landmarks, _SIZE)
+    regions = np.full((count, len(masks), 2), np.nan, np.float32)
     head = np.full((count, 2), np.nan, np.float32)
     visible = np.flatnonzero(aligned.present)
     if visible.size == 0:
         return Trajectory(regions, head)
-    scale = aligned.frames.shape[1] / _SIZE
-    landmarks = smaller(aligned.landmarks, scale)
-    masks = region_masks(landmarks, _SIZE)
     images = {int(t): _small_grey(aligned.frames[t]) for t in visible}
     aligners: dict[int, HeadAligner] = {}
 
