@@ -8,7 +8,7 @@ tested ones with them. Per frame, a network gives logits of four emotions and of
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -132,3 +132,28 @@ def probabilities(
     mean = np.average(shares, axis=0, weights=weights)
     names = CLASSES[:_NEUTRAL] if prior.neutral == "drop" else CLASSES
     return dict(zip(names, mean.tolist(), strict=False))
+
+
+def told_by_vote(
+    found: Iterable[Expression], logits: NDArray[np.floating], prior: ClassPrior = SPOTTING_MAINLY
+) -> list[Expression]:
+    """Found expressions with their emotions by the papers' vote, without those of no emotion."""
+    frames = frame_classes(logits, prior)
+    named = [(each, vote(frames, each.interval, prior.minority)) for each in found]
+    return [replace(each, emotion=name) for each, name in named if name in CLASSES[:_NEUTRAL]]
+
+
+def told_by_probability(
+    found: Iterable[Expression],
+    logits: NDArray[np.floating],
+    curve: NDArray[np.floating],
+    prior: ClassPrior = SPOTTING_MAINLY,
+) -> list[Expression]:
+    """Found expressions with their likeliest emotions, without those of no emotion."""
+    told = []
+    for each in found:
+        shares = probabilities(logits, curve, each.interval, prior)
+        emotion = max(shares, key=shares.__getitem__)
+        if emotion in CLASSES[:_NEUTRAL]:
+            told.append(replace(each, emotion=emotion))
+    return told

@@ -12,9 +12,12 @@ from deft_llm.spotters.priors import (
     CLASSES,
     RECOGNITION_MAINLY,
     SPOTTING_MAINLY,
+    ClassPrior,
     frame_classes,
     half_length,
     probabilities,
+    told_by_probability,
+    told_by_vote,
     vote,
 )
 
@@ -80,3 +83,17 @@ def test_probabilities_weigh_frames_by_the_curve() -> None:
     assert max(found, key=found.__getitem__) == "surprise"  # three frames outweigh fourteen
     even = probabilities(logits, np.zeros(20), Interval(2, 10, 18))
     assert max(even, key=even.__getitem__) == "positive"
+
+
+def test_expressions_of_no_emotion_are_left_out() -> None:
+    logits = np.full((60, 5), -5.0)
+    logits[:30, NEUTRAL], logits[30:, 2] = 5.0, 5.0
+    found = [Expression(Interval(a, a + 5, a + 10), score=0.7) for a in (5, 40)]
+    keep = ClassPrior(neutral="keep")
+    for told in (
+        told_by_vote(found, logits, keep),
+        told_by_probability(found, logits, np.ones(60), keep),
+    ):
+        assert told == [Expression(Interval(40, 45, 50), "surprise", 0.7)]
+    assert len(told_by_vote(found, logits)) == 2
+    assert len(told_by_probability(found, logits, np.ones(60))) == 2
