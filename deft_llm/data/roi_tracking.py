@@ -168,7 +168,7 @@ def _measure(clip: Clip, options: ReadOptions) -> Floats:
     except NoFaceError:
         return nothing
     aligned = align(clip, track, landmark_finder(options.landmarks))
-    return track_regions(aligned, masks_of=roi_masks).regions
+    return track_regions(aligned, masks_of=roi_masks, even=True).regions
 
 
 def _folder(source: Path | str | Clip, options: ReadOptions, cache: Path | None) -> Path | None:

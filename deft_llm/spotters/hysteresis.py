@@ -31,7 +31,7 @@ from deft_llm.spotters.decoding import Curve, Floats
 MEDIAN = 5  # frames, at about 30 a second
 SPLIT = 0.6
 SHORTEST = 2  # frames between onset and offset
-_ENTER_GRID = np.arange(0.05, 0.96, 0.025)
+_ENTER_GRID = np.round(np.arange(0.05, 0.96, 0.025), 3)
 _BORDER_GRID = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 

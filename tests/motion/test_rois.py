@@ -67,6 +67,22 @@ def test_followed_regions(make_clip: Callable[..., Any], landmarks: FloatArray) 
         assert np.abs(found[still, others]).max() < 0.2
 
 
+def test_key_frames_leave_no_step(make_clip: Callable[..., Any], landmarks: FloatArray) -> None:
+    # A wide smile, of which flow from a key frame misses more, the further it is away.
+    x, y = landmarks[48]
+    moves = [bump(x, y, 9.0, -0.45 * t, -0.3 * t) for t in range(31)]
+    clip = make_clip(moves, fps=30.0, noise=0.5)
+    corner = NAMES.index("right mouth corner")
+    excess, at_key = {}, {}
+    for even in (False, True):
+        found = track_regions(clip, masks_of=roi_masks, even=even).regions[:, corner]
+        before, at, after = np.hypot(*np.diff(found, axis=0).T)[14:17]
+        excess[even], at_key[even] = at - (before + after) / 2, found[30]
+    assert excess[False] > 0.1
+    assert abs(excess[True]) < 0.03
+    np.testing.assert_array_equal(at_key[False], at_key[True])
+
+
 def _grey(image: FloatArray) -> NDArray[np.uint8]:
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
