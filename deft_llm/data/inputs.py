@@ -9,9 +9,11 @@ to ``INPUTS``; nothing else changes.
                 ``motion/encoding.py``
 ``flow_dual``   (N, 2, 3, S, S): the same for the onset phase and the offset phase
 ``frames``      (N, T, 3, S, S) in 0..1: the aligned face, the onset first
+``roi_curves``  (N, 36, T): u and v of 18 regions over time (``roi_curves.py``), px
+``roi_five``    (N, 10, T): the same for the five regions of ME-TST
 ==============  =================================================================================
 
-Dimensions: N clips, T frames, S side in pixels.
+Dimensions: N clips, T frames, S side in pixels (None of the curves).
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ from torch import Tensor
 
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt
+from deft_llm.motion.rois import FIVE, MIRRORED
 
 Floats = NDArray[np.float32]
+_MIRRORED_FIVE = [FIVE.index(MIRRORED[region]) for region in FIVE]
 MakeInput = Callable[[NDArray[Any], int | None], Floats]
 
 
@@ -82,6 +86,26 @@ def _frames(frames: NDArray[Any], side: int | None) -> Floats:
     return np.broadcast_to(grey, (*grey.shape[:2], 3, *grey.shape[3:]))
 
 
+def _curves(curves: NDArray[Any], side: int | None) -> Floats:
+    return np.asarray(curves, np.float32)
+
+
+def _five_curves(curves: NDArray[Any], side: int | None) -> Floats:
+    return np.asarray(curves[:, _channels_of(FIVE)], np.float32)
+
+
+def _channels_of(regions: Iterable[int]) -> list[int]:
+    return [2 * region + axis for region in regions for axis in (0, 1)]
+
+
+def _mirror_curves(curves: Tensor) -> Tensor:
+    # The five regions are mirrored among themselves.
+    order = MIRRORED if curves.shape[-2] == 2 * len(MIRRORED) else _MIRRORED_FIVE
+    flipped = curves[..., _channels_of(order), :]
+    flipped[..., 0::2, :] *= -1  # u, as for flow
+    return flipped
+
+
 def _mirror_flow(flow: Tensor) -> Tensor:
     flipped = flow.flip(-1)
     flipped[..., 0, :, :] *= -1  # u points to the image's right, so it changes sign
@@ -93,6 +117,8 @@ INPUTS: dict[str, Input] = {
     "flow_uvs": Input({"flow": _flow_uvs, "flow_image": _published}, _mirror_flow),
     "flow_dual": Input({"flow": _flow_dual}, _mirror_flow),
     "frames": Input({"frames": _frames}, lambda frames: frames.flip(-1)),
+    "roi_curves": Input({"roi_curves": _curves}, _mirror_curves),
+    "roi_five": Input({"roi_curves": _five_curves}, _mirror_curves),
 }
 
 

@@ -15,7 +15,9 @@ T frames, R regions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import cv2
@@ -74,7 +76,11 @@ class Trajectory:
 
 
 def track_regions(
-    aligned: AlignedClip, reference: int = 0, estimator: FlowEstimator | None = None
+    aligned: AlignedClip,
+    reference: int = 0,
+    estimator: FlowEstimator | None = None,
+    masks_of: Callable[[FloatArray, int], FloatArray] = region_masks,
+    even: bool = False,
 ) -> Trajectory:
     """Region motion and head motion of every frame against ``reference``.
 
@@ -83,20 +89,23 @@ def track_regions(
         reference: The frame that defines zero motion. If it shows no face, the nearest frame
             with a face is used.
         estimator: Flow method, default ``flow_estimator()``.
+        masks_of: Landmarks and the side of an image -> weights of other regions (R, side, side).
+        even: Spread the difference of two key frames, about the frame midway, over the frames
+            between them; otherwise it is a step there.
 
     Returns:
         The trajectory; zero at the reference.
     """
     estimator = estimator or flow_estimator()
     count = len(aligned.frames)
-    regions = np.full((count, len(facs.REGIONS), 2), np.nan, np.float32)
+    scale = aligned.frames.shape[1] / _SIZE
+    landmarks = smaller(head_points(aligned), scale)
+    masks = masks_of(landmarks[:, :2], _SIZE)
+    regions = np.full((count, len(masks), 2), np.nan, np.float32)
     head = np.full((count, 2), np.nan, np.float32)
     visible = np.flatnonzero(aligned.present)
     if visible.size == 0:
         return Trajectory(regions, head)
-    scale = aligned.frames.shape[1] / _SIZE
-    landmarks = smaller(head_points(aligned), scale)
-    masks = region_masks(landmarks[:, :2], _SIZE)
     images = {int(t): _small_grey(aligned.frames[t]) for t in visible}
     aligners: dict[int, HeadAligner] = {}
 
@@ -133,7 +142,39 @@ def track_regions(
         if key != t:
             moved, shifted = step(key, int(t))
             regions[t], head[t] = regions[key] + moved, head[key] + shifted
+    for i, j in pairwise(keys) if even else ():
+        between = visible[(visible > i) & (visible < j)]
+        nearer = between[times[between] - times[i] <= times[j] - times[between]]
+        if nearer.size:
+            middle = int(nearer[-1])
+            apart = regions[j] + step(int(j), middle)[0] - regions[middle]
+            _spread(regions, times, apart, between, (int(i), middle, int(j)))
     return Trajectory(regions, head)
+
+
+def _spread(
+    regions: FloatArray,
+    times: NDArray[np.float64],
+    apart: FloatArray,
+    between: NDArray[np.intp],
+    moments: tuple[int, int, int],
+) -> None:
+    """Move frames between two key frames so that both agree midway: none at the keys, half there.
+
+    Args:
+        regions: (T, R, 2), changed in place.
+        times: (T,) s.
+        apart: (R, 2) the second key's motion of the middle frame minus the first one's.
+        between: Frames between the keys.
+        moments: First key, middle frame, second key.
+    """
+    first, middle, second = moments
+    for t in between:
+        if t <= middle:
+            share = 0.5 * (times[t] - times[first]) / (times[middle] - times[first])
+        else:
+            share = -0.5 * (times[second] - times[t]) / (times[second] - times[middle])
+        regions[t] += np.float32(share) * apart
 
 
 def _small_grey(frame: NDArray[np.uint8]) -> FloatArray:

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.spotters.layers import convolution
-
-CLASSES = ("negative", "positive", "surprise", "others", "neutral")
-"""What a frame is labelled, in the published order; "neutral" is outside every interval."""
+from deft_llm.spotters.priors import CLASSES
 
 
 class Regression(NamedTuple):

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from deft_llm.errors import UserError
-from deft_llm.spotters.base import CLASSES, Regression, Spotter
+from deft_llm.spotters.base import Regression, Spotter
+from deft_llm.spotters.priors import CLASSES
 
 BATCH = 64  # windows that go through the network at a time; changes memory only
 
