@@ -45,6 +45,24 @@ class Interval:
         # Both ends count: intervals are inclusive.
         return self.onset <= frame <= self.offset
 
+    def __len__(self) -> int:
+        return self.offset - self.onset + 1
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One expression in a long video, coded or found.
+
+    Attributes:
+        interval: Onset, apex and offset, in frames of the video.
+        emotion: One of ``facs.LABELS``; None if it was not coded or not told apart.
+        score: How sure the finder is, 0..1; 1 for a coding.
+    """
+
+    interval: Interval
+    emotion: str | None = None
+    score: float = 1.0
+
 
 @dataclass(frozen=True)
 class Clip:

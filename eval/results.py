@@ -41,6 +41,7 @@ COMMANDS = (
     "eval/speed/mpfnet.py",
     "eval/speed/prepare.py",
     "eval/speed/splat.py",
+    "eval/speed/state_space.py",
     "eval/speed/unimer.py",
     "eval/speed/video.py",
 )

@@ -4,19 +4,7 @@ A recognizer declares its inputs by name (``recognizers/base.py``) and gets them
 training, in benchmarks, in the federation and as an expert of DEFT-LLM. To add an input, add a row
 to ``INPUTS``; nothing else changes.
 
-====================  ===========================================================================
-``flow_uvs``          (N, 3, S, S): u, v and optical strain from onset to apex, encoded by
-                      ``motion/encoding.py``
-``flow_dual``         (N, 2, 3, S, S): the same for the onset phase and the offset phase
-``frames``            (N, T, 3, S, S) in 0..1: the aligned face, the onset first
-``sub_clips``         (N, K, 8, S, S) in 0..1: grey frames spread over the clip, for MOL
-``flow_diff_volume``  (N, 5, 10, S, S): flow and differences from onset to apex, for MPFNet
-                      (``motion/flow_diff.py``)
-``key_frames``        (N, 3, 3, S, S) in 0..255: onset, the frame before the apex, and apex; of
-                      these MPFNet makes magnified volumes
-====================  ===========================================================================
-
-Dimensions: N clips, K sub-clips, T frames, S side in pixels.
+====================  ====================================================================
 """
 
 from __future__ import annotations
@@ -34,8 +22,10 @@ from torch import Tensor
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt
 from deft_llm.motion.flow_diff import LENGTH, Reference, flow_diff_volume
+from deft_llm.motion.rois import FIVE, MIRRORED
 
 Floats = NDArray[np.float32]
+_MIRRORED_FIVE = [FIVE.index(MIRRORED[region]) for region in FIVE]
 MakeInput = Callable[[NDArray[Any], int | None], Floats]
 
 
@@ -127,6 +117,26 @@ def _mirror_volume(volume: Tensor) -> Tensor:
     return flipped
 
 
+def _curves(curves: NDArray[Any], side: int | None) -> Floats:
+    return np.asarray(curves, np.float32)
+
+
+def _five_curves(curves: NDArray[Any], side: int | None) -> Floats:
+    return np.asarray(curves[:, _channels_of(FIVE)], np.float32)
+
+
+def _channels_of(regions: Iterable[int]) -> list[int]:
+    return [2 * region + axis for region in regions for axis in (0, 1)]
+
+
+def _mirror_curves(curves: Tensor) -> Tensor:
+    # The five regions are mirrored among themselves.
+    order = MIRRORED if curves.shape[-2] == 2 * len(MIRRORED) else _MIRRORED_FIVE
+    flipped = curves[..., _channels_of(order), :]
+    flipped[..., 0::2, :] *= -1  # u, as for flow
+    return flipped
+
+
 def _mirror_flow(flow: Tensor) -> Tensor:
     flipped = flow.flip(-1)
     flipped[..., 0, :, :] *= -1  # u points to the image's right, so it changes sign
@@ -141,6 +151,8 @@ INPUTS: dict[str, Input] = {
     "sub_clips": Input({"sub_clips": _sub_clips}, lambda frames: frames.flip(-1)),
     "flow_diff_volume": Input({"key_frames": _flow_diff_volumes}, _mirror_volume),
     "key_frames": Input({"key_frames": _resized}, lambda frames: frames.flip(-1)),
+    "roi_curves": Input({"roi_curves": _curves}, _mirror_curves),
+    "roi_five": Input({"roi_curves": _five_curves}, _mirror_curves),
 }
 
 

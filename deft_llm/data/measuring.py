@@ -21,7 +21,8 @@ from deft_llm.media.landmarks import DEFAULT_FINDER
 from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.media.parts import parts_of, split
 from deft_llm.media.windows import read_windows
-from deft_llm.motion.measure import Measurement, MotionSettings, expressions, measure
+from deft_llm.motion.measure import Measurement, expressions, measure
+from deft_llm.motion.meter import MotionSettings
 from deft_llm.motion.onset_apex import REGION_WEIGHTS
 
 # For coded intervals: they do not need the motion curve, which takes half of the time.

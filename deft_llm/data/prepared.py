@@ -36,7 +36,7 @@ from deft_llm.files import file_digest, read_lines, replacing, write_lines, writ
 from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder
 from deft_llm.media.frames import list_frames
 from deft_llm.media.video import FOLDER_FPS, read_clip
-from deft_llm.motion.measure import MotionSettings
+from deft_llm.motion.meter import MotionSettings
 from deft_llm.parallel import for_a_while_on_one_core, parallel_map
 
 logger = logging.getLogger(__name__)

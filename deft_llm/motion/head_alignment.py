@@ -34,13 +34,13 @@ class HeadAligner:
 
     Args:
         reference: (H, W) float32 grey levels, a little blurred.
-        landmarks: (68, 2) pixels of the reference.
+        landmarks: (68, 2) or (68, 3) pixels of the reference; see ``head_points``.
     """
 
     def __init__(self, reference: FloatArray, landmarks: NDArray[Any]) -> None:
         height, width = reference.shape
         self.reference = reference
-        bridge = np.asarray(landmarks[27], np.float32)
+        bridge = np.asarray(landmarks[27, :2], np.float32)
         x, y = (axis - middle for axis, middle in zip(grid(height, width), bridge, strict=True))
         z = head_depth(landmarks, height, width)
         one, nil = np.ones_like(x), np.zeros_like(x)

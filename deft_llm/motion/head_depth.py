@@ -3,17 +3,24 @@
 A turn of 0.01 rad moves the tip of the nose by almost a pixel against the temples. The depth is a
 thin-plate spline through the depths of the 68 landmarks and of a few points on forehead and cheeks,
 so it follows the proportions of the face; the overall scale needs no knowledge, since the fit of a
-turn takes it in. The depths are those of a mean head.
+turn takes it in. The depths are those of a mean head, or half way from there to what the landmark
+finder tells of this one: on rendered faces of both heads, turned by up to 8 degrees, that left less
+false motion than either (RMS of the regions 0.19 px; a mean head alone 0.20 and 0.22).
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from deft_llm.media.canonical import INTEROCULAR
+
+if TYPE_CHECKING:
+    from deft_llm.media.face import AlignedClip
 
 FloatArray = NDArray[np.float32]
 
@@ -59,11 +66,22 @@ def further_points(landmarks: NDArray[Any]) -> NDArray[np.float64]:
     return np.concatenate([forehead, cheeks])
 
 
+def head_points(aligned: AlignedClip) -> NDArray[np.float32]:
+    """Landmarks of a clip for its head's motion: (68, 2), or (68, 3) with the depth if it is known.
+
+    All are pixels; depth is positive towards the camera.
+    """
+    if aligned.landmark_depth is None:
+        return aligned.landmarks
+    depth = INTEROCULAR * aligned.landmark_depth
+    return np.column_stack([aligned.landmarks, depth]).astype(np.float32)
+
+
 def head_depth(landmarks: NDArray[Any], height: int, width: int) -> FloatArray:
     """Depth of a head, in pixels, relative to the nose bridge.
 
     Args:
-        landmarks: (68, 2) pixels, iBUG order.
+        landmarks: (68, 2) or (68, 3) pixels, iBUG order; see :func:`head_points`.
         height: Of the image.
         width: Of the image.
 
@@ -77,10 +95,13 @@ def head_depth(landmarks: NDArray[Any], height: int, width: int) -> FloatArray:
 
 @lru_cache(maxsize=16)
 def _depth(key: bytes, height: int, width: int) -> FloatArray:
-    landmarks = np.frombuffer(key, np.float32).reshape(68, 2).astype(np.float64)
+    points3 = np.frombuffer(key, np.float32).reshape(68, -1).astype(np.float64)
+    landmarks = points3[:, :2]
     eyes = landmarks[42:48].mean(0) - landmarks[36:42].mean(0)
     iod = max(float(np.hypot(*eyes)), 1e-6)
     points, depths = np.concatenate([landmarks, further_points(landmarks)]), np.array(_MEAN)
+    if points3.shape[1] == 3:
+        depths[:68] = (depths[:68] + _like_the_mean(points3[:, 2])) / 2
     ys, xs = np.mgrid[0 : height + _STEP : _STEP, 0 : width + _STEP : _STEP]
     grid = np.stack([xs.ravel(), ys.ravel()], axis=1)
     bridge = points[27]
@@ -98,6 +119,12 @@ def _depth(key: bytes, height: int, width: int) -> FloatArray:
     depth -= depth[row, column]
     depth.setflags(write=False)  # callers share the cached array
     return depth
+
+
+def _like_the_mean(told: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Told depths (68,) in the unit and from the plane of the mean head's, which have to fit in."""
+    told, mean = told - told[27], np.array(_MEAN[:68])
+    return np.asarray(told * (told @ mean) / max(float(told @ told), 1e-9))
 
 
 class _Spline:

@@ -44,7 +44,7 @@ class RigidMotion:
             (nod), in radians.
         centre: (x, y) in pixels.
         inliers: Weighted share of the sampled pixels that agree with the fit, 0..1.
-        landmarks: (68, 2) pixels to position the depth map, or None.
+        landmarks: (68, 2) or (68, 3) pixels to position the depth map, or None.
     """
 
     params: NDArray[np.float64]
@@ -101,7 +101,7 @@ def rigid_zones(landmarks: NDArray[Any], height: int, width: int) -> FloatArray:
         move brows and jaw), the rest of the face ``_REST``: most of the texture is there, and the
         robust fit outvotes the parts that an expression moves.
     """
-    points = np.asarray(landmarks, dtype=np.float64)
+    points = np.asarray(landmarks, dtype=np.float64)[:, :2]
     _, down, iod = _axes(points)
     canvas = np.zeros((height, width), np.float32)
     # Jaw, then back along the brows, raised to take in part of the forehead (iBUG has no points
@@ -139,9 +139,9 @@ def _samples(key: bytes | None, height: int, width: int) -> tuple[NDArray[Any], 
         centre = np.array([(width - 1) / 2, (height - 1) / 2])
         depth = np.zeros(ys.shape)
     else:
-        landmarks = np.frombuffer(key, np.float32).reshape(68, 2)
+        landmarks = np.frombuffer(key, np.float32).reshape(68, -1)
         weight = rigid_zones(landmarks, height, width)[ys, xs]
-        centre = landmarks[27].astype(np.float64)
+        centre = landmarks[27, :2].astype(np.float64)
         depth = head_depth(landmarks, height, width)[ys, xs].astype(np.float64)
     keep = weight > 0
     if keep.sum() < 12:  # landmarks far outside the image: fit on the whole image instead
@@ -174,8 +174,8 @@ def fit_rigid(
 
     Args:
         flow: (2, H, W), pixels.
-        landmarks: (68, 2) in the flow's pixels, or None to fit on the whole image (then
-            "rigid" is a similarity, because no depth is known).
+        landmarks: (68, 2) or (68, 3) in the flow's pixels, see ``head_depth.head_points``, or None
+            to fit on the whole image (then "rigid" is a similarity, because no depth is known).
         model: "similarity", "affine" or "rigid".
 
     Returns:

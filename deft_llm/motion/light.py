@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.motion.flow import LucasKanadeFlow, local_normalise, to_grey
+from deft_llm.motion.head_depth import head_points
 from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.pixels import smaller
 
@@ -122,7 +123,7 @@ def _carried(aligned: AlignedClip, brightness: FloatArray, i: int, j: int) -> Fl
     if i == j:
         return brightness
     scale = aligned.frames.shape[1] / _TRACKED
-    landmarks = smaller(aligned.landmarks, scale)
+    landmarks = smaller(head_points(aligned), scale)
     # Local contrast, because it hardly depends on the light.
     a, b = (
         local_normalise(cv2.resize(to_grey(aligned.frames[t]), (_TRACKED, _TRACKED)))

@@ -31,10 +31,11 @@ from deft_llm.clip import Interval
 from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.motion.flow import LucasKanadeFlow, to_grey
 from deft_llm.motion.head_alignment import NOD, TURN, HeadAligner
+from deft_llm.motion.head_depth import head_points
 from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.motion_equations import MotionEquations
 from deft_llm.motion.pixels import carried_back, smaller, without_light
-from deft_llm.motion.regions import UPPER_LIDS, region_masks, region_motion
+from deft_llm.motion.regions import BLINK_PX, UPPER_LIDS, region_masks, region_motion
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -50,9 +51,6 @@ _BLUR = 1.0  # px, of the images: sensor noise
 # Prior of what a turn changes in the grey levels: about the noise at 0.01 rad.
 _TURN_PRIOR = 1e-4
 _SHIFTS = 8
-# px that both upper lids close in a blink: on simulated clips of both heads nine in ten blinks
-# close by 1.7 px or more, as it is measured here, and 0.9 px is rare without one.
-_BLINK = 1.4
 _LEAST_OPEN = 0.5  # share of the movement that must be left without blinking frames
 _TRACK_WINDOW, _TRACK_STEPS = 2.5, 3  # px of the coarsest level
 
@@ -98,7 +96,7 @@ def fit_movement(
     while len(pyramid) < _LEVELS:
         pyramid.append(np.stack([cv2.pyrDown(image) for image in pyramid[-1]]))
     start = used.index(interval.onset)
-    aligner = HeadAligner(pyramid[1][start], smaller(aligned.landmarks, 2))
+    aligner = HeadAligner(pyramid[1][start], smaller(head_points(aligned), 2))
     head = follow_head(aligner, pyramid[1], start)
     heads = np.stack([aligner.field(motion) for motion in head])
     moments = [used.index(t) for t in (interval.onset, interval.apex, interval.offset)]
@@ -125,7 +123,7 @@ def fit_movement(
         if level == 1:
             masks = region_masks(smaller(aligned.landmarks, 2), side)
             floors = 2 * fit.noise(motion, design, masks)
-    flows = [remove_head_motion(flow, aligned.landmarks)[0] for flow in motion]
+    flows = [remove_head_motion(flow, head_points(aligned))[0] for flow in motion]
     inside = [i for i, t in enumerate(used) if interval.onset <= t <= interval.offset]
     turn = float(np.abs(head[inside][:, [TURN, NOD]]).max())
     return Movement(flows[0], flows[1], floors, turn, blink, tuple(used))
@@ -163,7 +161,7 @@ def _closed(path: FloatArray, landmarks: FloatArray) -> FloatArray:
     scale = CANONICAL_SIZE / path.shape[-1]
     masks = region_masks(smaller(landmarks, scale), path.shape[-1])[UPPER_LIDS]
     down = scale * np.array([region_motion(flow, masks)[:, 1].min() for flow in path])
-    return np.where(down >= _BLINK, down, 0).astype(np.float32)
+    return np.where(down >= BLINK_PX, down, 0).astype(np.float32)
 
 
 def _without_blinks(closed: NDArray[np.bool_], moments: list[int]) -> list[int]:

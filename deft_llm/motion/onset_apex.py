@@ -15,7 +15,9 @@ T frames, R regions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import cv2
@@ -26,9 +28,16 @@ from deft_llm import facs
 from deft_llm.clip import Interval
 from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
 from deft_llm.motion.head_alignment import SHIFT, HeadAligner
+from deft_llm.motion.head_depth import head_points
 from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.pixels import grid, smaller
-from deft_llm.motion.regions import UPPER_LIDS, dragged_by_lids, region_masks, region_motion
+from deft_llm.motion.regions import (
+    BLINK_PX,
+    UPPER_LIDS,
+    dragged_by_lids,
+    region_masks,
+    region_motion,
+)
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -38,6 +47,7 @@ FloatArray = NDArray[np.float32]
 WINDOW = 0.5  # s before and after an apex in which onset and offset lie
 SMOOTHING = 0.02  # s, SD of the Gaussian over time
 MAX_RATE = 100.0  # frames per second at which apexes are searched for
+BLINK_TIME = 0.4  # s, of most blinks with all of their closing and opening
 LEAVE = 0.15  # onset and offset: share of the apex's motion
 DETECTION_Z = 4.0  # excursion of the two strongest regions, in noise floors
 _KEY_SPACING = 1.0  # s
@@ -66,7 +76,11 @@ class Trajectory:
 
 
 def track_regions(
-    aligned: AlignedClip, reference: int = 0, estimator: FlowEstimator | None = None
+    aligned: AlignedClip,
+    reference: int = 0,
+    estimator: FlowEstimator | None = None,
+    masks_of: Callable[[FloatArray, int], FloatArray] = region_masks,
+    even: bool = False,
 ) -> Trajectory:
     """Region motion and head motion of every frame against ``reference``.
 
@@ -75,20 +89,23 @@ def track_regions(
         reference: The frame that defines zero motion. If it shows no face, the nearest frame
             with a face is used.
         estimator: Flow method, default ``flow_estimator()``.
+        masks_of: Landmarks and the side of an image -> weights of other regions (R, side, side).
+        even: Spread the difference of two key frames, about the frame midway, over the frames
+            between them; otherwise it is a step there.
 
     Returns:
         The trajectory; zero at the reference.
     """
     estimator = estimator or flow_estimator()
     count = len(aligned.frames)
-    regions = np.full((count, len(facs.REGIONS), 2), np.nan, np.float32)
+    scale = aligned.frames.shape[1] / _SIZE
+    landmarks = smaller(head_points(aligned), scale)
+    masks = masks_of(landmarks[:, :2], _SIZE)
+    regions = np.full((count, len(masks), 2), np.nan, np.float32)
     head = np.full((count, 2), np.nan, np.float32)
     visible = np.flatnonzero(aligned.present)
     if visible.size == 0:
         return Trajectory(regions, head)
-    scale = aligned.frames.shape[1] / _SIZE
-    landmarks = smaller(aligned.landmarks, scale)
-    masks = region_masks(landmarks, _SIZE)
     images = {int(t): _small_grey(aligned.frames[t]) for t in visible}
     aligners: dict[int, HeadAligner] = {}
 
@@ -125,7 +142,39 @@ def track_regions(
         if key != t:
             moved, shifted = step(key, int(t))
             regions[t], head[t] = regions[key] + moved, head[key] + shifted
+    for i, j in pairwise(keys) if even else ():
+        between = visible[(visible > i) & (visible < j)]
+        nearer = between[times[between] - times[i] <= times[j] - times[between]]
+        if nearer.size:
+            middle = int(nearer[-1])
+            apart = regions[j] + step(int(j), middle)[0] - regions[middle]
+            _spread(regions, times, apart, between, (int(i), middle, int(j)))
     return Trajectory(regions, head)
+
+
+def _spread(
+    regions: FloatArray,
+    times: NDArray[np.float64],
+    apart: FloatArray,
+    between: NDArray[np.intp],
+    moments: tuple[int, int, int],
+) -> None:
+    """Move frames between two key frames so that both agree midway: none at the keys, half there.
+
+    Args:
+        regions: (T, R, 2), changed in place.
+        times: (T,) s.
+        apart: (R, 2) the second key's motion of the middle frame minus the first one's.
+        between: Frames between the keys.
+        moments: First key, middle frame, second key.
+    """
+    first, middle, second = moments
+    for t in between:
+        if t <= middle:
+            share = 0.5 * (times[t] - times[first]) / (times[middle] - times[first])
+        else:
+            share = -0.5 * (times[second] - times[t]) / (times[second] - times[middle])
+        regions[t] += np.float32(share) * apart
 
 
 def _small_grey(frame: NDArray[np.uint8]) -> FloatArray:
@@ -149,7 +198,9 @@ def strongest_interval(
 ) -> tuple[Interval, float]:
     """The most likely expression of a clip, and how clearly it stands out.
 
-    With 1 to 4 frames, onset is the first, offset the last and apex the one that moved furthest.
+    Frames in which the eyes blink are left out: lids drag brows and cheeks along further than most
+    micro-expressions move them. With 1 to 4 frames, onset is the first, offset the last and apex
+    the one that moved furthest.
 
     Args:
         aligned: The aligned clip; at least one frame with a face.
@@ -163,6 +214,7 @@ def strongest_interval(
         ``DETECTION_Z``, and about 80 % of those with more than 1 px of expression are above it.
     """
     visible = np.flatnonzero(aligned.present)
+    visible = visible[_without_blinks(trajectory.regions[visible], aligned.timestamps[visible])]
     times = aligned.timestamps[visible]
     path = _smooth(_weighted(trajectory.regions[visible], floor), times)
     if visible.size <= _FEW:
@@ -173,6 +225,30 @@ def strongest_interval(
         onset, offset = _borders(path, times, apex)
     score = _significance(path[[onset, apex, offset]])
     return Interval(int(visible[onset]), int(visible[apex]), int(visible[offset])), score
+
+
+def _without_blinks(regions: FloatArray, times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of V frames to search, (V,): those in which the eyes do not blink.
+
+    Both lids come down from where they usually are and are up again within ``BLINK_TIME``; lids
+    that stay down are an expression, or look down.
+
+    Args:
+        regions: (V, R, 2) motion against any frame, px.
+        times: (V,) s.
+    """
+    lids = regions[:, UPPER_LIDS, 1].min(axis=1)
+    down = lids - np.median(lids)
+    # From where they begin to come down until they are up again.
+    closed = down >= BLINK_PX / 4
+    kept = np.ones(len(lids), bool)
+    borders = np.flatnonzero(np.diff(np.concatenate([[False], closed, [False]]).astype(int)))
+    for first, stop in borders.reshape(-1, 2):
+        # An open frame on both sides shows how long it lasted.
+        inside = first > 0 and stop < len(lids) and times[stop] - times[first - 1] <= BLINK_TIME
+        if inside and down[first:stop].max() >= BLINK_PX:
+            kept[first:stop] = False
+    return kept if kept.sum() > max(_FEW, len(kept) / 2) else np.ones(len(lids), bool)
 
 
 def returning_intervals(

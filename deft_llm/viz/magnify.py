@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deft_llm.errors import UserError
 from deft_llm.media.video import encode_h264
 from deft_llm.motion.flow import flow_estimator, to_grey
+from deft_llm.motion.head_depth import head_points
 from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.pixels import origins
@@ -72,7 +73,7 @@ def magnified_frames(measurement: Measurement, factor: float) -> Image:
         moved = np.zeros((2, *face.shape[:2]), np.float32)
         if t != interval.onset:
             flow = estimator(start, to_grey(aligned.frames[t]))
-            flow = remove_head_motion(flow, aligned.landmarks)[0]
+            flow = remove_head_motion(flow, head_points(aligned))[0]
             # Masked before the blur, so that motion fades out towards the face's edge; the
             # background's flow, magnified, would tear the picture.
             moved[:, above:] = flow * mask

@@ -15,8 +15,9 @@ from deft_llm.media import windows
 from deft_llm.media.geometry import EXIF_ORIENTATIONS, orient
 from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.media.video import clip_from_array, write_video
-from deft_llm.motion.measure import NO_MOTION, Measurement
+from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES
+from deft_llm.motion.remarks import NO_MOTION
 from deft_llm.simulator.scene.clips import draw_spec, render_clip
 from tests.media.films import Frames, turn_film, write_film
 

@@ -27,7 +27,7 @@ from deft_llm.data.prepared import (
 )
 from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.frames import list_frames
-from deft_llm.motion.measure import MotionSettings
+from deft_llm.motion.meter import MotionSettings
 
 from ..corpora.conftest import tiny
 

@@ -23,12 +23,12 @@ from deft_llm.answers import (
 from deft_llm.data.features import Features
 from deft_llm.deft.inference import explainer as explain_module
 from deft_llm.deft.inference.claims import check_sentences, contradicting
-from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.inference.explainer import Explainer, macro_expression
 from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
 from deft_llm.motion.evidence import moved_aus
-from deft_llm.motion.measure import NO_MOTION
 from deft_llm.motion.regions import RegionTable
+from deft_llm.motion.remarks import NO_MOTION
 
 from .test_claims import SMILE, table
 
@@ -213,10 +213,10 @@ def test_class_aus_and_reasons_agree_whatever_the_model_would_write(
     ("change", "reason"),
     [
         (
-            {"table_apex": table(left_mouth_corner=(8.0, -8.0))},
-            "described, not judged: regions moved up to 11.3 px, too far for a micro-expression",
+            {"table_apex": table(left_mouth_corner=(16.0, -16.0))},
+            "described, not judged: regions moved up to 22.6 px, further than the model knows",
         ),
-        ({"head_shift": 7.0}, "described, not judged: the head moved by 7.0 px meanwhile"),
+        ({"head_shift": 9.0}, "described, not judged: the head moved by 9.0 px meanwhile"),
     ],
 )
 def test_large_motion_is_described_and_not_judged(
@@ -234,6 +234,18 @@ def test_large_motion_is_described_and_not_judged(
     assert "moves up and outward" in explanation.rationale or "Both mouth" in explanation.rationale
     said = f"{reason[0].upper()}{reason[1:]}."
     assert list(explainer.answer(large, [], "Which emotion is it?")) == [said]
+
+
+def test_a_macro_expression_is_judged_and_called_one(
+    explainer: Explainer, make_clip: Callable[[int], Any]
+) -> None:
+    smile = {"left_mouth_corner": (4.0, -4.0), "right_mouth_corner": (-4.0, -4.0)}
+    large: Any = SimpleNamespace(**{**vars(make_clip(0)), "table_apex": table(**smile)})
+    explanation = explainer.explain(large)
+    assert explanation.probabilities and explanation.remarks[0].startswith(
+        "a macro-expression, up to 5.7 px"
+    )
+    assert not macro_expression(make_clip(0))
 
 
 @pytest.mark.parametrize(

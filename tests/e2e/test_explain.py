@@ -23,7 +23,7 @@ from deft_llm.cli.summary import explained_lines
 from deft_llm.clip import Evidence, Explanation
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.inference.wording import disagreement
-from deft_llm.motion.measure import NO_MOTION
+from deft_llm.motion.remarks import NO_MOTION
 from deft_llm.viz import overlay
 
 Frames = NDArray[np.uint8]

@@ -76,6 +76,7 @@ def make_clip(face: FloatArray, landmarks: FloatArray) -> Callable[..., Any]:
             present=np.ones(len(frames), bool),
             landmarks=landmarks,
             landmark_uncertainty=np.ones(68, np.float32),
+            landmark_depth=None,
             timestamps=np.arange(len(frames)) / fps,
             left_out="without a face",
             remarks=(),

@@ -61,6 +61,26 @@ def test_depth_is_of_the_size_of_the_face(landmarks: np.ndarray) -> None:
     assert np.median(off) < 0.5 and np.quantile(off, 0.99) < 1.5
 
 
+def told_depth(landmarks: np.ndarray) -> np.ndarray:
+    """The mean head's, of a face whose jaw lies 0.25 eye distances nearer to the camera."""
+    x, y = np.clip(landmarks.round().astype(int), 0, 223).T
+    depth = head_depth(landmarks, 224, 224)[y, x] / 80
+    depth[3:14] += 0.25
+    return np.asarray(depth, np.float32)
+
+
+def test_told_depth_counts_by_half_whatever_its_unit_and_plane(landmarks: np.ndarray) -> None:
+    mean, told = head_depth(landmarks, 224, 224), told_depth(landmarks)
+
+    def with_depth(depth: np.ndarray) -> np.ndarray:
+        return head_depth(np.column_stack([landmarks, depth]), 224, 224)
+
+    ours = with_depth(80 * told)
+    x, y = landmarks[8].round().astype(int)
+    assert 0.06 * 80 < (ours - mean)[min(y, 223), x] < 0.2 * 80
+    np.testing.assert_allclose(with_depth(7 * told + 300), ours, atol=0.05)
+
+
 def test_further_points_are_on_forehead_and_cheeks(landmarks: np.ndarray) -> None:
     forehead, cheeks = further_points(landmarks)[:6], further_points(landmarks)[6:]
     assert (forehead[:, 1] < landmarks[17:27, 1].min()).all()

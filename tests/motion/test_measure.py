@@ -9,9 +9,11 @@ import pytest
 
 from deft_llm.clip import Interval
 from deft_llm.errors import UserError
-from deft_llm.motion.measure import NO_MOTION, MotionSettings, measure
+from deft_llm.motion.measure import measure
+from deft_llm.motion.meter import MotionSettings
 from deft_llm.motion.noise import MIN_PAIRS, rest_pairs, sensor_noise
 from deft_llm.motion.regions import REGION_NAMES
+from deft_llm.motion.remarks import NO_MOTION
 
 from .conftest import bump
 
@@ -110,7 +112,7 @@ def test_an_unsure_region_yields_no_evidence(smile: Any) -> None:
         assert not table.active[CORNER] and not table.placed[CORNER]
         assert CORNER not in list(table.strongest())
         np.testing.assert_array_equal([table.u[CORNER], table.v[CORNER]], 0)
-    assert "1 regions too uncertain" in unsure.status
+    assert "not measured, landmarks too uncertain: " in unsure.status
 
 
 @pytest.mark.parametrize("count", [2, 3])

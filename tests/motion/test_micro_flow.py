@@ -8,7 +8,7 @@ import pytest
 
 from deft_llm.clip import Interval
 from deft_llm.motion.head_depth import head_depth
-from deft_llm.motion.measure import MotionMeter, MotionSettings
+from deft_llm.motion.meter import MotionMeter, MotionSettings
 from deft_llm.motion.micro_flow import fit_movement, time_shares
 from deft_llm.motion.noise import movement_floors, of_search
 from deft_llm.motion.regions import ACTIVE_Z, REGION_NAMES, region_masks, region_motion
@@ -87,6 +87,21 @@ def test_a_turning_head_is_no_movement(make_clip: Make, landmarks: FloatArray) -
     found = fit_movement(film(make_clip, turn, share()), MOMENTS)
     assert found.turn == pytest.approx(0.02, rel=0.15)
     assert np.linalg.norm(in_regions(found.flow_apex, landmarks), axis=1).max() < 0.12
+
+
+def test_depth_that_the_landmark_finder_tells_leaves_less_of_a_turn(
+    make_clip: Make, landmarks: FloatArray
+) -> None:
+    x, y = np.clip(landmarks.round().astype(int), 0, 223).T
+    told = head_depth(landmarks, 224, 224)[y, x] / 80
+    told[3:14] += 0.4  # a jaw that stands forward
+    depth = head_depth(np.column_stack([landmarks, 80 * told]), 224, 224)
+    clip = film(make_clip, np.stack([0.03 * depth, np.zeros_like(depth)]), share())
+    left = []
+    for clip.landmark_depth in (None, told.astype(np.float32)):
+        flow = fit_movement(clip, MOMENTS).flow_apex
+        left.append(np.linalg.norm(in_regions(flow, landmarks), axis=1).max())
+    assert left[1] < 0.7 * left[0]
 
 
 def test_floors_grow_with_the_noise_and_hold_at_rest(

@@ -114,3 +114,28 @@ def test_too_few_faces_show_no_expression(faces: int) -> None:
         assert score < DETECTION_Z
     if faces == 1:
         assert (interval, score) == (Interval(0, 0, 0), 0.0)
+
+
+def strongest(trajectory: Trajectory) -> tuple[float, float]:
+    """Apex of the strongest movement, s, and how clearly it stands out."""
+    count = len(trajectory.regions)
+    aligned: Any = SimpleNamespace(present=np.ones(count, bool), timestamps=np.arange(count) / RATE)
+    interval, score = strongest_interval(aligned, trajectory, FLOORS)
+    return interval.apex / RATE, score
+
+
+def test_a_blink_is_not_the_strongest_movement() -> None:
+    faint = {name: (u / 2.5, v / 2.5) for name, (u, v) in SMILE.items()}
+    apex, score = strongest(path(2.0, (BLINK, 0.6, 0.25), (faint, 1.4, 0.4)))
+    assert apex == pytest.approx(1.4, abs=0.05) and score > DETECTION_Z
+    assert strongest(path(2.0, (BLINK, 0.6, 0.25)))[1] < DETECTION_Z
+
+
+def test_a_blink_at_the_apex_leaves_the_movement_around_it() -> None:
+    apex, score = strongest(path(2.0, (BLINK, 1.0, 0.2), (SMILE, 1.0, 0.6)))
+    assert apex == pytest.approx(1.0, abs=0.15) and score > DETECTION_Z
+
+
+def test_lids_that_stay_down_are_a_movement() -> None:
+    apex, score = strongest(path(3.0, (BLINK, 1.5, 1.5)))
+    assert apex == pytest.approx(1.5, abs=0.1) and score > DETECTION_Z

@@ -182,7 +182,7 @@ def test_long_remarks_are_a_list_and_large_motion_has_no_bars(
     tmp_path: Path, make_measurement: MakeMeasurement
 ) -> None:
     remarks = (
-        "described, not judged: regions moved up to 17.9 px, too far for a micro-expression",
+        "described, not judged: regions moved up to 27.9 px, further than the model knows",
         "the light changed by up to 48 %, evened out",
         "the clip holds another movement; this is the strongest",
     )
@@ -197,7 +197,7 @@ def test_long_remarks_are_a_list_and_large_motion_has_no_bars(
         "The clip holds another movement; this is the strongest.",
     ]
     assert words.count("described, not judged") + words.count("Described, not judged") == 1
-    assert "none named Described, not judged: regions moved up to 17.9 px" in words
+    assert "none named Described, not judged: regions moved up to 27.9 px" in words
     assert "What moved The brow rises, marked." in words and 'class="bars"' not in html
 
 

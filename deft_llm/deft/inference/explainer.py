@@ -42,12 +42,14 @@ from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneratio
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.errors import UserError
 from deft_llm.motion.evidence import measured_evidence, moved_aus
-from deft_llm.motion.measure import NO_MOTION, Measurement
+from deft_llm.motion.measure import Measurement
+from deft_llm.motion.remarks import NO_MOTION
 from deft_llm.resources import EMBEDDED
 
 MAX_NEW_TOKENS = 480
-# Canonical px, twice the largest motion of the simulated micro-expressions, and of their heads.
-MACRO_PX = HEAD_PX = 6.0
+# Canonical px. The largest motion of the simulated micro-expressions, of the macro-expressions, and
+# of the bridge of a nose whose head turns by 15 degrees: the model has seen nothing larger.
+MACRO_PX, LARGEST_PX, HEAD_PX = 3.0, 20.0, 8.0
 # A language model trained on the instruction data alone has a vocabulary of some thousand pieces,
 # and knows no question but theirs; a pretrained one has learned to talk.
 _TALKS = 20_000
@@ -255,6 +257,7 @@ class Explainer:
         if reason := not_judged(measurement):
             words, remarks = wording.description(evidence), (reason, *remarks)
             return Explanation(None, {}, {}, evidence, rationale=words, remarks=remarks)
+        remarks = (*macro_expression(measurement), *remarks)
         started = time.perf_counter()
         tokens = self._tokens(measurement, ablate)
         answered = self.answers(tokens, write=False)
@@ -414,16 +417,27 @@ def nothing_seen(measurement: Measurement) -> tuple[str, ...]:
 
 
 def not_judged(measurement: Measurement) -> str:
-    """Reason to describe the motion without naming an emotion; empty if it can be judged.
-
-    The model has learned from micro-expressions of 0.3 to 3 px on heads that drift by up to 3 px.
-    """
-    table = measurement.table_apex
-    largest = float(table.magnitude[table.active].max(initial=0.0))
-    if largest > MACRO_PX:
-        why = f"regions moved up to {largest:.1f} px, too far for a micro-expression"
+    """Reason to describe the motion without naming an emotion; empty if it can be judged."""
+    if (largest := _largest(measurement)) > LARGEST_PX:
+        why = f"regions moved up to {largest:.1f} px, further than the model knows"
     elif measurement.head_shift > HEAD_PX:
         why = f"the head moved by {measurement.head_shift:.1f} px meanwhile"
     else:
         return ""
     return f"described, not judged: {why}"
+
+
+def macro_expression(measurement: Measurement) -> tuple[str, ...]:
+    """What to say of a movement that is too large for a micro-expression; empty if it is not."""
+    if (largest := _largest(measurement)) <= MACRO_PX:
+        return ()
+    return (
+        f"a macro-expression, up to {largest:.1f} px: judged is the kind of movement, not how "
+        "genuine it is",
+    )
+
+
+def _largest(measurement: Measurement) -> float:
+    """Largest motion of the active regions, px."""
+    table = measurement.table_apex
+    return float(table.magnitude[table.active].max(initial=0.0))

@@ -31,7 +31,7 @@ from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.motion.encoding import encode_flow
 from deft_llm.motion.head_motion import remove_head_motion
-from deft_llm.motion.measure import MotionSettings, averaged_frame
+from deft_llm.motion.meter import MotionSettings, averaged_frame
 from deft_llm.recognizers.linear import LogisticFlow
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.clips import SimulatedClip, render_many

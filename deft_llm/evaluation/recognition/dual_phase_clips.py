@@ -40,7 +40,8 @@ from deft_llm.data.records import ClipRecord
 from deft_llm.data.shards import Arrays, Shards, open_shards
 from deft_llm.data.simulated import filmed
 from deft_llm.errors import UserError
-from deft_llm.motion.measure import MotionSettings, measure
+from deft_llm.motion.measure import measure
+from deft_llm.motion.meter import MotionSettings
 from deft_llm.parallel import parallel_map
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec

@@ -13,7 +13,8 @@ from deft_llm.evaluation.flow import recognition as flow_recognition
 from deft_llm.evaluation.flow.recognition import CLASSES, Frames, recognition_uf1
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
 from deft_llm.motion.flow import flow_estimator
-from deft_llm.motion.measure import MotionSettings, averaged_frame, measure
+from deft_llm.motion.measure import measure
+from deft_llm.motion.meter import MotionSettings, averaged_frame
 from deft_llm.simulator.scene.clips import draw_spec, render_clip
 from tests.evaluation.flow.conftest import SETS
 

@@ -1,0 +1,1 @@
+"""Spotting: decoders on curves without a network's mistakes."""

@@ -1,0 +1,108 @@
+"""What a user is told about a measurement: what moved on, what was left out, what was not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.clip import Interval
+from deft_llm.motion.flow import to_grey
+from deft_llm.motion.light import LightChange
+from deft_llm.motion.onset_apex import WINDOW
+from deft_llm.motion.regions import ACTIVE_Z, REGION_NAMES, RegionTable
+
+if TYPE_CHECKING:
+    from deft_llm.media.face import AlignedClip
+
+NO_MOTION = "no motion above the noise floor"
+RETURNED = 0.5  # share of the motion that has to come back for the face to have returned
+# A region in which not even so much would stand out cannot be measured; px. Our own choice: few
+# micro-expressions are larger.
+BLIND_PX = 1.0
+DARK, BRIGHT = 30.0, 250.0  # grey levels
+_CLIPPED = 0.3  # share of a region in which the camera saw nothing but white
+
+
+def not_returned(returned: float, shown: Interval, aligned: AlignedClip) -> str:
+    """A remark on a movement that did not come back; empty if it did."""
+    if not returned < RETURNED:  # NaN without motion
+        return ""
+    left = aligned.timestamps[np.flatnonzero(aligned.present)[-1]]
+    cut = left - aligned.timestamps[shown.apex] < WINDOW
+    return (
+        f"the movement did not return {'before the clip ends' if cut else 'within half a second'}"
+    )
+
+
+def on_frames(asked: Interval | None, shown: Interval, aligned: AlignedClip) -> list[str]:
+    """Remarks on frames without the face.
+
+    Args:
+        asked: The interval that the user gave, or None.
+        shown: The one that was measured.
+        aligned: The clip.
+    """
+    count = len(aligned.present)
+    remarks, missing = [], count - int(np.count_nonzero(aligned.present))
+    if missing:
+        remarks.append(f"{missing} of {count} frames {aligned.left_out} were left out")
+    if asked is not None and asked != shown:
+        remarks.append(
+            f"interval moved to frames with a face: {shown.onset}, {shown.apex}, {shown.offset}"
+        )
+    return remarks
+
+
+def on_clip(light: LightChange | None, held: str, others: Sequence[Interval]) -> list[str]:
+    """Remarks on changing light, on what :func:`not_returned` says, and on other movements."""
+    remarks = []
+    if light:
+        remarks.append(f"the light changed by up to {100 * light.largest:.0f} %, evened out")
+    if held:
+        remarks.append(held)
+    if others:
+        many = "another movement" if len(others) == 1 else f"{len(others)} other movements"
+        remarks.append(f"the clip holds {many}; this is the strongest")
+    return remarks
+
+
+def not_seen(
+    table: RegionTable, frame: NDArray[np.uint8], masks: NDArray[np.float32]
+) -> dict[str, list[str]]:
+    """Regions that cannot be measured, by the reason.
+
+    Args:
+        table: Of the onset phase.
+        frame: (H, W, 3) RGB, the apex.
+        masks: (R, H, W) weights of the regions.
+
+    Returns:
+        Reason to names of regions; a region has one reason, the first that holds.
+    """
+    grey = to_grey(frame)
+    weight = np.maximum(masks.sum(axis=(1, 2)), 1e-6)
+    level = (masks * grey).sum(axis=(1, 2)) / weight
+    white = (masks * (grey >= BRIGHT)).sum(axis=(1, 2)) / weight
+    # A motion may be large enough to stand out all the same.
+    blind = (ACTIVE_Z * table.noise > BLIND_PX) & ~table.active
+    reasons = {
+        "landmarks too uncertain": ~table.placed,
+        "too dark": blind & (level < DARK),
+        "too bright": blind & (white > _CLIPPED),
+        "noise, closed lids or the head's turn would hide a pixel of motion": blind,
+    }
+    told = np.zeros(len(REGION_NAMES), bool)
+    found: dict[str, list[str]] = {}
+    for reason, holds in reasons.items():
+        if names := [REGION_NAMES[k] for k in np.flatnonzero(holds & ~told)]:
+            found[reason] = names
+        told |= holds
+    return found
+
+
+def on_regions(unseen: dict[str, list[str]]) -> list[str]:
+    """Remarks on regions that cannot be measured, see :func:`not_seen`."""
+    return [f"not measured, {reason}: {', '.join(names)}" for reason, names in unseen.items()]

@@ -1,0 +1,1 @@
+"""Networks that find micro-expressions in long videos: one file for each paper."""
