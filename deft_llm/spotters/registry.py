@@ -1,0 +1,187 @@
+"""The spotters by name, and a trained one on disk: ``model.safetensors`` and ``config.json``.
+
+``config.json`` holds all that a result depends on besides the weights: sizes, the thresholds that
+were calibrated on held-out training subjects, and the frame rate of the training videos. T frames,
+C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from deft_llm.clip import Expression
+from deft_llm.config import Settings, validate_settings
+from deft_llm.registry import resolve
+from deft_llm.spotters.base import Spotter, SpotterConfig
+from deft_llm.spotters.hysteresis import Thresholds, decode, expressions
+from deft_llm.spotters.me_tst import MeTstConfig
+from deft_llm.spotters.priors import SPOTTING_MAINLY, ClassPrior, told_by_probability
+from deft_llm.spotters.regression import regress
+from deft_llm.weights import load_network, save_network
+
+Floats = NDArray[np.float32]
+
+SPOTTERS: dict[str, str] = {
+    "me_tst": "deft_llm.spotters.me_tst:MeTst",
+    "me_tst_plus": "deft_llm.spotters.me_tst_plus:MeTstPlus",
+    "boosting_vrme": "deft_llm.spotters.boosting_vrme:BoostingVrme",
+}
+"""Name -> "module:Class"; each class takes its sizes."""
+_CONFIGS: dict[str, type[SpotterConfig]] = {"me_tst": MeTstConfig}
+FPS = 30.0  # of training videos, as of CAS(ME)3 and, nearly, SAMM Long Videos at every 7th frame
+
+
+class SavedThresholds(Settings):
+    """``hysteresis.Thresholds`` in a file."""
+
+    enter: float = Field(default=Thresholds.enter, gt=0, lt=1)
+    border: float = Field(default=Thresholds.border, gt=0, lt=1)
+
+
+class SavedSpotter(Settings):
+    """``config.json`` of a trained spotter.
+
+    Attributes:
+        spotter: A key of ``SPOTTERS``.
+        model: Its sizes.
+        thresholds: Thresholds of the decoder.
+        neutral: What a frame's class "neutral" does (``priors.ClassPrior``).
+        fps: Frames per second of the training videos; videos to be searched are read at about
+            this rate.
+    """
+
+    spotter: str
+    model: dict[str, Any]
+    thresholds: SavedThresholds = SavedThresholds()
+    neutral: Literal["drop", "keep", "zero"] = SPOTTING_MAINLY.neutral
+    fps: float = Field(default=FPS, gt=0)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a spotter says of every frame of a video.
+
+    Attributes:
+        score: How surely the frame lies inside a micro-expression (T,), 0 to 1.
+        logits: Logits of ``priors.CLASSES`` (T, classes).
+    """
+
+    score: Floats
+    logits: Floats
+
+
+@dataclass(frozen=True)
+class LoadedSpotter:
+    """A trained spotter with all that it needs to search a video.
+
+    Attributes:
+        name: A key of ``SPOTTERS``.
+        network: The network, in evaluation mode.
+        thresholds: Thresholds of the decoder, from training subjects.
+        prior: How the emotion of an interval is read.
+        fps: Frames per second of its training videos.
+    """
+
+    name: str
+    network: Spotter
+    thresholds: Thresholds
+    prior: ClassPrior = SPOTTING_MAINLY
+    fps: float = FPS
+
+    @property
+    def rois(self) -> int:
+        """Number of regions whose motion it reads: 5 or 18, for ``data.roi_curves``."""
+        return self.network.config.channels // 2
+
+    @property
+    def config(self) -> SavedSpotter:
+        """What is written to ``config.json``."""
+        return SavedSpotter(
+            spotter=self.name,
+            model=self.network.config.model_dump(),
+            thresholds=SavedThresholds(**asdict(self.thresholds)),
+            neutral=self.prior.neutral,
+            fps=self.fps,
+        )
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The weights by name."""
+        return self.network.state_dict()
+
+    def read(self, curves: Floats, window: int | None = None) -> Curves:
+        """Score and logits of every frame of one video.
+
+        Args:
+            curves: Motion of the regions (C, T), px, C twice ``rois``: ``network_curves``.
+            window: Frames of a window, as the papers read a video; None reads it whole.
+
+        Raises:
+            UserError: As ``regression.regress``.
+        """
+        found = regress(self.network, torch.from_numpy(np.ascontiguousarray(curves)), window)
+        return Curves(found.score.float().cpu().numpy(), found.logits.float().cpu().numpy())
+
+    def decode(self, curves: Curves) -> list[Expression]:
+        """The micro-expressions in what ``read`` gave, in order of time, with their emotions."""
+        found = expressions(curves.score, decode(curves.score, self.thresholds))
+        return told_by_probability(found, curves.logits, curves.score, self.prior)
+
+    def spot(self, curves: Floats, window: int | None = None) -> list[Expression]:
+        """The micro-expressions of a video: ``read``, then ``decode``."""
+        return self.decode(self.read(curves, window))
+
+
+def make_spotter(name: str, sizes: dict[str, Any], where: str = "") -> Spotter:
+    """A new network.
+
+    Args:
+        name: A key of ``SPOTTERS``.
+        sizes: Its sizes; those left out are as published.
+        where: The file that holds them, for messages.
+
+    Raises:
+        UserError: If the name or a size is wrong.
+    """
+    kind = resolve(SPOTTERS, name, "spotter", where)
+    place = f"{where}: model" if where else f"sizes of {name}"
+    made: Spotter = kind(validate_settings(_CONFIGS.get(name, SpotterConfig), sizes, place))
+    return made
+
+
+def save_spotter(spotter: LoadedSpotter, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a spotter into an existing folder."""
+    save_network(spotter, folder, dtype)
+
+
+def load_spotter(folder: Path) -> LoadedSpotter:
+    """Load a trained spotter.
+
+    Args:
+        folder: A folder with ``config.json`` and ``model.safetensors``.
+
+    Raises:
+        UserError: If a file is missing or unreadable, or weights and sizes do not match.
+    """
+    read: list[SavedSpotter] = []
+
+    def build(saved: SavedSpotter) -> Spotter:
+        read.append(saved)
+        return make_spotter(saved.spotter, saved.model, str(folder / "config.json"))
+
+    maker = "train.py train_configs/spotters/me_tst_plus.yaml"
+    network = load_network(folder, SavedSpotter, build, "spotting", maker)
+    saved = read[0]
+    return LoadedSpotter(
+        saved.spotter,
+        network,
+        Thresholds(**saved.thresholds.model_dump()),
+        ClassPrior(neutral=saved.neutral),
+        saved.fps,
+    )
