@@ -55,6 +55,8 @@ class SavedSpotter(Settings):
         neutral: What a frame's class "neutral" does (``priors.ClassPrior``).
         fps: Frames per second of the training videos; videos to be searched are read at about
             this rate.
+        window: Frames of the windows that it was trained on, as the papers do; None: videos are
+            read whole.
     """
 
     spotter: str
@@ -62,6 +64,7 @@ class SavedSpotter(Settings):
     thresholds: SavedThresholds = SavedThresholds()
     neutral: Literal["drop", "keep", "zero"] = SPOTTING_MAINLY.neutral
     fps: float = Field(default=FPS, gt=0)
+    window: int | None = Field(default=None, ge=2)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class LoadedSpotter:
         thresholds: Thresholds of the decoder, from training subjects.
         prior: How the emotion of an interval is read.
         fps: Frames per second of its training videos.
+        window: Frames of the windows in which it reads a video; None reads it whole.
     """
 
     name: str
@@ -94,6 +98,7 @@ class LoadedSpotter:
     thresholds: Thresholds
     prior: ClassPrior = SPOTTING_MAINLY
     fps: float = FPS
+    window: int | None = None
 
     @property
     def rois(self) -> int:
@@ -109,23 +114,23 @@ class LoadedSpotter:
             thresholds=SavedThresholds(**asdict(self.thresholds)),
             neutral=self.prior.neutral,
             fps=self.fps,
+            window=self.window,
         )
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The weights by name."""
         return self.network.state_dict()
 
-    def read(self, curves: Floats, window: int | None = None) -> Curves:
+    def read(self, curves: Floats) -> Curves:
         """Score and logits of every frame of one video.
 
         Args:
             curves: Motion of the regions (C, T), px, C twice ``rois``: ``network_curves``.
-            window: Frames of a window, as the papers read a video; None reads it whole.
 
         Raises:
             UserError: As ``regression.regress``.
         """
-        found = regress(self.network, torch.from_numpy(np.ascontiguousarray(curves)), window)
+        found = regress(self.network, torch.from_numpy(np.ascontiguousarray(curves)), self.window)
         return Curves(found.score.float().cpu().numpy(), found.logits.float().cpu().numpy())
 
     def decode(self, curves: Curves) -> list[Expression]:
@@ -133,9 +138,9 @@ class LoadedSpotter:
         found = expressions(curves.score, decode(curves.score, self.thresholds))
         return told_by_probability(found, curves.logits, curves.score, self.prior)
 
-    def spot(self, curves: Floats, window: int | None = None) -> list[Expression]:
+    def spot(self, curves: Floats) -> list[Expression]:
         """The micro-expressions of a video: ``read``, then ``decode``."""
-        return self.decode(self.read(curves, window))
+        return self.decode(self.read(curves))
 
 
 def make_spotter(name: str, sizes: dict[str, Any], where: str = "") -> Spotter:
@@ -184,4 +189,5 @@ def load_spotter(folder: Path) -> LoadedSpotter:
         Thresholds(**saved.thresholds.model_dump()),
         ClassPrior(neutral=saved.neutral),
         saved.fps,
+        saved.window,
     )
