@@ -132,8 +132,8 @@ class Segments:
         ]
         if not self.expressions:
             raise UserError(
-                f"{len(used)} training videos of {sampling.frames} frames or more, without any "
-                "coded micro-expression; expected some: give more videos, or shorter segments"
+                f"no micro-expression is coded in the training videos ({len(used)} of "
+                f"{sampling.frames} frames or more); give more videos, or shorter segments"
             )
         self.mirror = INPUTS["roi_curves"].mirror
 
