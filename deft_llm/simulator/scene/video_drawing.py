@@ -154,20 +154,26 @@ def _times(rng: np.random.Generator, seconds: float, rate: float, least: float) 
 def _expressions(
     seed: int, rngs: dict[str, np.random.Generator], rest: ClipSpec, micro: float, rates: Rates
 ) -> Iterator[ShownExpression]:
-    """Expressions one after another until the video is full."""
+    """Expressions one after another until the video is full.
+
+    If there are to be micro-expressions, an early one comes first, so that there is one.
+    """
     what, when, frames = rngs["what"], rngs["when"], rest.curve.frames
     both = micro + rates.macro
     onset = 0
     if both <= 0:
         return
     for number in range(_MANY):
+        first = number == 0 and micro > 0
         touching = number > 0 and micro > 0 and what.random() < rates.touching
         kind: Literal["micro", "macro"] = (
-            "micro" if touching or what.random() < micro / both else "macro"
+            "micro" if first or touching or what.random() < micro / both else "macro"
         )
         length = _micro_curve if kind == MICRO else _macro_curve
         up, hold, down = length(what)
         pause = _GAP + when.exponential(max(60.0 / both - _GAP, 0.1))
+        if first:
+            pause = when.uniform(_GAP, max(_GAP, frames / FPS / 3))
         gap = int(when.integers(0, _TOUCHING_GAP + 1)) if touching else round(pause * FPS)
         onset += gap
         offset = onset + up + hold + down
