@@ -1,8 +1,8 @@
 """The spotters by name, and a trained one on disk: ``model.safetensors`` and ``config.json``.
 
 ``config.json`` holds all that a result depends on besides the weights: sizes, the thresholds that
-were calibrated on held-out training subjects, and the frame rate of the training videos. T frames,
-C channels.
+were calibrated on held-out training subjects, the length of a typical expression of the training
+subjects, and the frame rate of their videos. T frames, C channels.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from pydantic import Field
 
 from deft_llm.clip import Expression
 from deft_llm.config import Settings, validate_settings
+from deft_llm.errors import UserError, did_you_mean
 from deft_llm.registry import resolve
 from deft_llm.spotters.base import Spotter, SpotterConfig
+from deft_llm.spotters.decoding import PUBLISHED
 from deft_llm.spotters.hysteresis import Thresholds, decode, expressions
 from deft_llm.spotters.me_tst import MeTstConfig
 from deft_llm.spotters.priors import SPOTTING_MAINLY, ClassPrior, told_by_probability
@@ -35,6 +37,9 @@ SPOTTERS: dict[str, str] = {
 }
 """Name -> "module:Class"; each class takes its sizes."""
 _CONFIGS: dict[str, type[SpotterConfig]] = {"me_tst": MeTstConfig}
+OWN = "own"
+DECODERS = (OWN, *PUBLISHED)
+HALF = 8  # frames; of a spotter that has no training videos
 FPS = 30.0  # of training videos, as of CAS(ME)3 and, nearly, SAMM Long Videos at every 7th frame
 
 
@@ -52,6 +57,8 @@ class SavedSpotter(Settings):
         spotter: A key of ``SPOTTERS``.
         model: Its sizes.
         thresholds: Thresholds of the decoder.
+        half: Half the length of a typical expression, frames (``priors.half_length``); the
+            published decoders need it.
         neutral: What a frame's class "neutral" does (``priors.ClassPrior``).
         fps: Frames per second of the training videos; videos to be searched are read at about
             this rate.
@@ -62,6 +69,7 @@ class SavedSpotter(Settings):
     spotter: str
     model: dict[str, Any]
     thresholds: SavedThresholds = SavedThresholds()
+    half: int = Field(default=HALF, ge=1)
     neutral: Literal["drop", "keep", "zero"] = SPOTTING_MAINLY.neutral
     fps: float = Field(default=FPS, gt=0)
     window: int | None = Field(default=None, ge=2)
@@ -88,6 +96,7 @@ class LoadedSpotter:
         name: A key of ``SPOTTERS``.
         network: The network, in evaluation mode.
         thresholds: Thresholds of the decoder, from training subjects.
+        half: Half the length of a typical expression of its training subjects, frames.
         prior: How the emotion of an interval is read.
         fps: Frames per second of its training videos.
         window: Frames of the windows in which it reads a video; None reads it whole.
@@ -96,6 +105,7 @@ class LoadedSpotter:
     name: str
     network: Spotter
     thresholds: Thresholds
+    half: int = HALF
     prior: ClassPrior = SPOTTING_MAINLY
     fps: float = FPS
     window: int | None = None
@@ -112,6 +122,7 @@ class LoadedSpotter:
             spotter=self.name,
             model=self.network.config.model_dump(),
             thresholds=SavedThresholds(**asdict(self.thresholds)),
+            half=self.half,
             neutral=self.prior.neutral,
             fps=self.fps,
             window=self.window,
@@ -133,9 +144,26 @@ class LoadedSpotter:
         found = regress(self.network, torch.from_numpy(np.ascontiguousarray(curves)), self.window)
         return Curves(found.score.float().cpu().numpy(), found.logits.float().cpu().numpy())
 
-    def decode(self, curves: Curves) -> list[Expression]:
-        """The micro-expressions in what ``read`` gave, in order of time, with their emotions."""
-        found = expressions(curves.score, decode(curves.score, self.thresholds))
+    def decode(self, curves: Curves, decoder: str = OWN) -> list[Expression]:
+        """The micro-expressions in what ``read`` gave, in order of time, with their emotions.
+
+        Args:
+            curves: What ``read`` gave.
+            decoder: One of ``DECODERS``: ours, which needs the thresholds, or a published one.
+
+        Raises:
+            UserError: If there is no such decoder.
+        """
+        if decoder not in DECODERS:
+            raise UserError(
+                f"decoder {decoder!r}: expected one of {', '.join(DECODERS)}"
+                f"{did_you_mean(decoder, DECODERS)}"
+            )
+        if decoder == OWN:
+            intervals = decode(curves.score, self.thresholds)
+        else:
+            intervals = PUBLISHED[decoder](curves.score, self.half)
+        found = expressions(curves.score, intervals)
         return told_by_probability(found, curves.logits, curves.score, self.prior)
 
     def spot(self, curves: Floats) -> list[Expression]:
@@ -187,6 +215,7 @@ def load_spotter(folder: Path) -> LoadedSpotter:
         saved.spotter,
         network,
         Thresholds(**saved.thresholds.model_dump()),
+        saved.half,
         ClassPrior(neutral=saved.neutral),
         saved.fps,
         saved.window,

@@ -32,6 +32,7 @@ from deft_llm.metrics.spotting import SpottedVideo
 from deft_llm.protocols import hold_out
 from deft_llm.spotters.base import Regression, Spotter
 from deft_llm.spotters.hysteresis import Thresholds, TrainingCurve, calibrate
+from deft_llm.spotters.priors import half_length
 from deft_llm.spotters.registry import LoadedSpotter, load_spotter, make_spotter, save_spotter
 from deft_llm.spotters.segments import Sampling, Segments, class_weights, spotting_loss
 from deft_llm.training.loop import Batch, fit
@@ -142,6 +143,7 @@ class SpottingTask:
         )
         self.weights = class_weights(self.segments.labels)
         self.thresholds = Thresholds()
+        self.half = half_length(each for video in videos for each in video.coded)
 
     @property
     def spotter(self) -> LoadedSpotter:
@@ -150,6 +152,7 @@ class SpottingTask:
             self.settings.spotter,
             cast(Spotter, self.model),
             self.thresholds,
+            self.half,
             window=self.settings.frames if self.settings.windowed else None,
         )
 

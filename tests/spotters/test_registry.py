@@ -27,7 +27,7 @@ def _saved(name: str, folder: Path, window: int | None = None) -> LoadedSpotter:
     torch.manual_seed(0)
     network = make_spotter(name, SIZES).eval()
     # Untrained scores are about .5 everywhere; a low threshold makes it find something.
-    spotter = LoadedSpotter(name, network, Thresholds(0.05, 0.6), window=window)
+    spotter = LoadedSpotter(name, network, Thresholds(0.05, 0.6), half=9, window=window)
     folder.mkdir()
     save_spotter(spotter, folder)
     return spotter
@@ -46,6 +46,10 @@ def test_saved_and_loaded_find_the_same(
     np.testing.assert_array_equal(one.score, other.score)
     np.testing.assert_array_equal(one.logits, other.logits)
     assert loaded.spot(curves) == saved.spot(curves) != []
+    lengths = [len(each.interval) for each in loaded.decode(other, "fixed")]
+    assert max(lengths) == 2 * saved.half + 1
+    with pytest.raises(UserError, match="did you mean 'scalable'"):
+        loaded.decode(other, "scaleable")
 
 
 def test_what_is_wrong_with_a_folder_is_told(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def test_it_learns_and_stores_calibrated_thresholds(
     final = fit(made, settings.schedule, tmp_path, cpu=True)
     spotter = load_spotter(final)
     assert spotter.thresholds == made.thresholds
+    lengths = sorted(e.interval.offset - e.interval.onset for v in videos for e in v.coded)
+    assert spotter.half == (lengths[len(lengths) // 2] + 1) // 2
     fresh = [made_video(50 + k, k, every=0 if k == 2 else 100) for k in range(4)]
     scores = score_videos(spot_videos(spotter, fresh), ("4",))
     assert scores["f1"] > 0.8 and scores["false_alarms_a_minute"] < 1
