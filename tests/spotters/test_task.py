@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.config import read_recipe, read_yaml
 from deft_llm.data import video_sources
 from deft_llm.data.long_videos import CodedVideo
 from deft_llm.errors import UserError
 from deft_llm.metrics.spot_then_recognize import score_videos
 from deft_llm.spotters import task
 from deft_llm.spotters.registry import load_spotter
-from deft_llm.spotters.task import SpotterSettings, SpottingTask, spot_videos, train
+from deft_llm.spotters.task import SpotterRecipe, SpotterSettings, SpottingTask, spot_videos, train
 from deft_llm.training.loop import fit
 from deft_llm.training.schedule import Schedule
 from deft_llm.training.tasks import run
-from tests.spotters.conftest import made_video
+from tests.spotters.conftest import FPS, made_video
 
 SMOKE = Path(__file__).parents[2] / "train_configs" / "spotters" / "smoke.yaml"
 TINY = {"width": 8, "depth": 1, "states": 4}
@@ -138,6 +139,19 @@ def test_nothing_coded_in_the_held_out_videos(
     scores = made.evaluate()
     assert made.thresholds == task.Thresholds() and "not calibrated" in caplog.text
     assert np.isfinite(list(scores.values())).all()
+
+
+@pytest.mark.parametrize("path", sorted(SMOKE.parent.glob("*.yaml")), ids=lambda p: p.stem)
+def test_recipes_fit_and_keep_subjects_apart(path: Path) -> None:
+    """Small enough to come with the package, too."""
+    values = read_yaml(path)
+    assert values.pop("task") == "spotting"
+    recipe = read_recipe(SpotterRecipe, values, str(path))
+    size = torch.finfo(getattr(torch, recipe.save_dtype)).bits // 8
+    assert size * sum(p.numel() for p in recipe.network().parameters()) < 4e6
+    if path != SMOKE:
+        assert recipe.test and not recipe.data.subjects() & recipe.test.subjects()
+        assert recipe.frames / FPS < recipe.data.simulated.seconds[0]
 
 
 @pytest.mark.slow
