@@ -14,7 +14,7 @@ from deft_llm.data import corpus_videos, long_videos
 from deft_llm.data.corpus_videos import stride_of
 from deft_llm.data.long_videos import LongVideoData, simulated_videos, video_specs
 from deft_llm.data.roi_tracking import RoiTrack
-from deft_llm.data.video_sources import VideoSource
+from deft_llm.data.video_sources import CorpusFolder, VideoSource
 from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.options import ReadOptions
 from deft_llm.motion.rois import ROIS
@@ -93,12 +93,13 @@ def test_sheets_at_200_frames_are_read_at_every_7th(
 
     def track(folder: Path, options: ReadOptions, cache: Path) -> RoiTrack:
         asked.append(options)
+        assert options.fps
         count = len(list(folder.iterdir()))
         return _track(-(-count // options.stride), options.fps / options.stride)
 
     monkeypatch.setattr(corpus_videos, "roi_track", track)
     written = write_corpus("samm_long_videos", tmp_path, subjects=2, clips=2, renderer=tiny)
-    source = VideoSource(corpus={"name": "samm_long_videos", "root": tmp_path})
+    source = VideoSource(corpus=CorpusFolder(name="samm_long_videos", root=tmp_path))
     videos = source.open(tmp_path / "cache")
     assert {video.subject for video in videos} == source.subjects()
     assert {(options.fps, options.stride) for options in asked} == {(200.0, 7)}

@@ -151,6 +151,7 @@ def test_recipes_fit_and_keep_subjects_apart(path: Path) -> None:
     assert size * sum(p.numel() for p in recipe.network().parameters()) < 4e6
     if path != SMOKE:
         assert recipe.test and not recipe.data.subjects() & recipe.test.subjects()
+        assert recipe.data.simulated
         assert recipe.frames / FPS < recipe.data.simulated.seconds[0]
 
 
