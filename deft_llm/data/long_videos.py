@@ -139,7 +139,7 @@ def measure_video(spec: VideoSpec, head: Head) -> Arrays:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
-        film_video(spec, head, path, VIDEO_CRF)
+        peaks = film_video(spec, head, path, VIDEO_CRF)
         try:
             track = roi_track(path)
         except NoFaceError:
@@ -150,7 +150,14 @@ def measure_video(spec: VideoSpec, head: Head) -> Arrays:
         "subject": spec.subject,
         "video": spec.name,
         "speaks": spec.speaks,
-        **{kind: [_coding(shown) for shown in spec.of_kind(kind)] for kind in (MICRO, MACRO)},
+        **{
+            kind: [
+                _coding(s, px)
+                for s, px in zip(spec.expressions, peaks, strict=True)
+                if s.kind == kind
+            ]
+            for kind in (MICRO, MACRO)
+        },
     }
     text = np.frombuffer(json.dumps(coding).encode(), np.uint8)
     return {
@@ -161,10 +168,10 @@ def measure_video(spec: VideoSpec, head: Head) -> Arrays:
     }
 
 
-def _coding(shown: ShownExpression) -> dict[str, object]:
+def _coding(shown: ShownExpression, peak: float) -> dict[str, object]:
     i = shown.interval
     frames = [i.onset, i.apex, i.offset]
-    return {"frames": frames, "emotion": shown.emotion, "aus": shown.aus, "px": shown.peak_px}
+    return {"frames": frames, "emotion": shown.emotion, "aus": shown.aus, "px": peak}
 
 
 def simulated_videos(data: LongVideoData, folder: Path) -> list[CodedVideo]:

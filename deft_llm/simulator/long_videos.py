@@ -47,6 +47,10 @@ class LongScene(Scene):
                     acting[au] = acting.get(au, 0.0) + float(levels[frame]) * full
         return acting
 
+    def peaks(self) -> list[float]:
+        """Displacement of skin at the peak of each expression, px of the canonical face."""
+        return [self._peak(activations) for _, activations in self.shown]
+
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """Every frame (H, W, 3) in turn, before any compression."""
         for seconds, (frame, _) in zip(self.times, self.exposures(), strict=True):
@@ -55,7 +59,7 @@ class LongScene(Scene):
             yield frame
 
 
-def film_video(video: VideoSpec, head: Head, path: Path, crf: int = 18) -> None:
+def film_video(video: VideoSpec, head: Head, path: Path, crf: int = 18) -> list[float]:
     """Render a long video to H.264.
 
     Args:
@@ -64,10 +68,16 @@ def film_video(video: VideoSpec, head: Head, path: Path, crf: int = 18) -> None:
         path: The file, .mp4, .mov or .mkv.
         crf: Constant rate factor of x264.
 
+    Returns:
+        Displacement at the peak of each expression, px of the canonical face: less than drawn where
+        the AUs of the head cannot reach it.
+
     Raises:
         UserError: If the head cannot show one of the AUs, or the file cannot be written.
     """
-    write_frames(path, LongScene(video, head).frames(), video.rest.fps, crf)
+    scene = LongScene(video, head)
+    write_frames(path, scene.frames(), video.rest.fps, crf)
+    return scene.peaks()
 
 
 def _gaze(fixations: tuple[tuple[float, float, float], ...], times: NDArray[np.float64]) -> Floats:

@@ -86,6 +86,7 @@ def test_frames_are_those_of_a_clip_until_something_happens() -> None:
     scene = LongScene(_still(expressions=(shown,)), head)
     before, after = (scene.view.project(scene.vertices(t)[scene.skin]) for t in (12, 16))
     px = CANONICAL_INTEROCULAR / scene.spec.framing.interocular
+    assert scene.peaks() == [pytest.approx(3.0, rel=0.05)]
     assert np.linalg.norm(after - before, axis=1).max() * px == pytest.approx(3.0, rel=0.05)
 
 
