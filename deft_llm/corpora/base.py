@@ -39,6 +39,7 @@ CORPORA: dict[str, str] = {
     "megc2019": "deft_llm.corpora.megc2019:Megc2019",
 }
 """Name -> "module:Class"; each class takes the corpus folder."""
+MICRO, MACRO = "micro", "macro"
 _SHEET_DEPTH = 4  # levels below the corpus folder in which sheets are searched
 
 
@@ -72,6 +73,7 @@ class Corpus(ABC):
     emotions: ClassVar[Mapping[str, str]]
     trees: ClassVar[tuple[str, ...]] = ()
     foreign: ClassVar[frozenset[str]] = frozenset()
+    coded_kind = MICRO  # which expressions are read; see of_kind
 
     def __init__(self, root: Path | str) -> None:
         """Open a corpus folder.
@@ -97,6 +99,24 @@ class Corpus(ABC):
         Raises:
             UserError: If the cells are not readable; the row is dropped.
         """
+
+    def of_kind(self, kind: str) -> Corpus:
+        """The same corpus, read for the micro- or the macro-expressions of its long videos.
+
+        Raises:
+            UserError: If its sheets do not tell the two apart.
+        """
+        if kind == MICRO:
+            return self
+        raise UserError(f"{self.title} codes no {kind}-expressions")
+
+    def video_of(self, path: str) -> tuple[str, str] | None:
+        """Subject and video of a folder of frames; None if it is no long video.
+
+        Args:
+            path: Its path below the corpus folder, each part in canonical spelling.
+        """
+        return None
 
     def aus_text(self, row: SheetRow) -> str:
         """The AU coding of a row, in the grammar of ``facs.parse_aus``."""

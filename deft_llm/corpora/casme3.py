@@ -8,10 +8,22 @@ frames after the apex; they are kept as coded.
 
 from __future__ import annotations
 
-from deft_llm.corpora.base import Corpus
+import re
+
+from deft_llm.corpora.base import MACRO, Corpus
 from deft_llm.corpora.people import canonical, clip_name, subject_number
 from deft_llm.corpora.reading import Identity, PublishedCounts
 from deft_llm.corpora.sheets import Sheet, SheetRow
+
+_COLUMNS = {
+    "subject": ("Subject",),
+    "clip": ("Filename",),
+    "onset": ("Onset",),
+    "apex": ("Apex",),
+    "offset": ("Offset",),
+    "aus": ("AU",),
+    "emotion": ("emotion",),
+}
 
 
 class Casme3(Corpus):
@@ -32,15 +44,7 @@ CASME3/
     published = PublishedCounts(860)
     sheet = Sheet(
         ("cas(me)3_part_A_ME*", "casme3*"),
-        {
-            "subject": ("Subject",),
-            "clip": ("Filename",),
-            "onset": ("Onset",),
-            "apex": ("Apex",),
-            "offset": ("Offset",),
-            "aus": ("AU",),
-            "emotion": ("emotion",),
-        },
+        _COLUMNS,
     )
     emotions = {
         "happy": "happiness",
@@ -54,6 +58,15 @@ CASME3/
 
     foreign = frozenset({"depth"})
 
+    def of_kind(self, kind: str) -> Casme3:
+        """See the base."""
+        return (Casme3Macros if kind == MACRO else Casme3)(self.root)
+
+    def video_of(self, path: str) -> tuple[str, str] | None:
+        """Subject "spNO.1", video "a" of a folder "data/spNO.1/a/color"."""
+        found = re.fullmatch(r"(?:.*/)?(?:sp|sub|s)?(?:no\.?)?_?(\d+)/([^/]+)/color", path)
+        return (f"spNO.{found[1]}", found[2]) if found else None
+
     def identify(self, row: SheetRow) -> Identity:
         """Subject "spNO.1", clip "spNO.1_a_355": video and onset (videos have several)."""
         number, video = subject_number(row["subject"]), canonical(clip_name(row["clip"]))
@@ -64,3 +77,12 @@ CASME3/
         # The long videos first: they hold the face at rest before the onset.
         places = (*(f"{place}/color" for place in inside), clip, *inside)
         return Identity(subject, clip, places)
+
+
+class Casme3Macros(Casme3):
+    """Its macro-expressions, from a sheet of their own.
+
+    That sheet was not at hand: its columns are taken to be the same.
+    """
+
+    sheet = Sheet(("cas(me)3_part_A_MaE*",), _COLUMNS)

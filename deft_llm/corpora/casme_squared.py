@@ -46,8 +46,19 @@ CASME_squared/
     trees = ("rawpic",)
     emotions = {name: name for name in ("positive", "negative", "surprise", "others")}
 
+    def of_kind(self, kind: str) -> CasmeSquared:
+        """See the base."""
+        corpus = type(self)(self.root)
+        corpus.coded_kind = kind
+        return corpus
+
+    def video_of(self, path: str) -> tuple[str, str] | None:
+        """Subject "s15", video "15_101disgustingteeth" of "rawpic/s15/15_101disgustingteeth"."""
+        found = re.fullmatch(r"(?:.*/)?s?(\d+)/(\1_\d+.*)", path)
+        return (f"s{found[1]}", found[2]) if found else None
+
     def rows(self, path: Path) -> list[SheetRow]:
-        """The rows of micro-expressions; also reads the two worksheets with naming rules."""
+        """The rows of one kind; also reads the two worksheets with naming rules."""
         rules = {rule: read_cells(path, rule) for rule in ("naming rule1", "naming rule2")}
         for (rule, lines), width in zip(rules.items(), (3, 2), strict=True):
             if any(len(line) < width for line in lines):
@@ -61,7 +72,7 @@ CASME_squared/
         self._films = {
             as_text(line[1]).casefold(): as_text(line[0]).zfill(4) for line in rules["naming rule2"]
         }
-        return [r for r in super().rows(path) if r["type"].lower().startswith("micro")]
+        return [r for r in super().rows(path) if r["type"].lower().startswith(self.coded_kind)]
 
     def identify(self, row: SheetRow) -> Identity:
         """Subject "s15", clip "s15_anger1_1": film, then the number of the expression in it."""

@@ -4,7 +4,7 @@ The formats are deliberately separate from the readers, so that each checks the 
 ``s`` subject number, ``t`` a second number of the subject, ``k`` clip number of the subject (from
 1), ``v`` number of its video, ``letter`` the video as a letter, ``n`` frame number, ``onset``,
 ``apex``, ``offset`` in the sheet's frame numbers, ``frames`` the length of the expression,
-``aus`` the AU coding, ``word`` the sheet's word for the emotion.
+``aus`` the AU coding, ``word`` the sheet's word for the emotion, and those of ``TYPES``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 Columns = tuple[tuple[str, str], ...]
+#: Kind of expression -> the words of the sheets that hold both kinds.
+TYPES: dict[str, dict[str, str]] = {
+    "micro": {"type": "micro-expression", "samm_type": "Micro - 1/2"},
+    "macro": {"type": "macro-expression", "samm_type": "Macro"},
+}
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ LAYOUTS: dict[str, Layout] = {
                 "CAS(ME)^2code_final.xlsx",
                 (
                     *(("subject", "{s}"), ("clip", "anger{v}_{k}"), *_FRAMES, ("aus", "{aus}")),
-                    *(("emotion", "{word}"), ("type", "micro-expression"), ("felt", "anger")),
+                    *(("emotion", "{word}"), ("type", "{type}"), ("felt", "anger")),
                 ),
                 header=False,
             ),
@@ -217,7 +222,7 @@ LAYOUTS: dict[str, Layout] = {
                 (
                     *(("Subject", "{s:03d}"), ("Filename", "{s:03d}_{v}_{k}")),
                     *(("Inducement Code", "{v}"), ("Onset", "{onset}"), ("Apex", "{apex}")),
-                    *(("Offset", "{offset}"), ("Duration", "{frames}"), ("Type", "Micro - 1/2")),
+                    *(("Offset", "{offset}"), ("Duration", "{frames}"), ("Type", "{samm_type}")),
                     *(("Action Units", "{aus}"), ("Notes", "")),
                 ),
                 ("SAMM Long Videos Dataset - FACS Codes", "", "Symbol Key:", ""),

@@ -8,6 +8,7 @@ of -1 is not coded. The number of micro-expressions, 159, follows from published
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,11 +50,22 @@ SAMM_Long_Videos/
     emotions = SAMM_EMOTIONS
     trees = ("SAMM_longvideos",)
 
+    def of_kind(self, kind: str) -> SammLongVideos:
+        """See the base."""
+        corpus = type(self)(self.root)
+        corpus.coded_kind = kind
+        return corpus
+
+    def video_of(self, path: str) -> tuple[str, str] | None:
+        """Subject "006", video "006_1" of a folder "006_1"."""
+        found = re.fullmatch(r"(?:.*/)?(\d+)_(\d+)", path)
+        return (f"{int(found[1]):03d}", f"{int(found[1]):03d}_{found[2]}") if found else None
+
     def rows(self, path: Path) -> list[SheetRow]:
-        """The rows of micro-expressions; also reads SAMM's own sheet."""
+        """The rows of one kind; also reads SAMM's own sheet."""
         found = sorted(p for p in path.parent.iterdir() if MICRO_SHEET.is_name(p))
         self._codes = _by_clip(read_sheet(found[-1], MICRO_SHEET)) if found else {}
-        return [r for r in super().rows(path) if r["type"].lower().startswith("micro")]
+        return [r for r in super().rows(path) if r["type"].lower().startswith(self.coded_kind)]
 
     def identify(self, row: SheetRow) -> Identity:
         """Subject "006", clip "006_1_2" in the video "006_1"."""

@@ -7,7 +7,7 @@ each label follows the simulator's priors; words and layouts are in ``layouts.py
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, product
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from deft_llm import facs
 from deft_llm.clip import Annotation, Interval
-from deft_llm.corpora.base import load_class
-from deft_llm.corpora.layouts import LAYOUTS, Layout, SheetLayout
+from deft_llm.corpora.base import MICRO, load_class
+from deft_llm.corpora.layouts import LAYOUTS, TYPES, Layout, SheetLayout
 from deft_llm.errors import UserError
 from deft_llm.files import replacing
 from deft_llm.simulator.scene.clips import ClipSpec, SimulatedClip, draw_spec, render_many
@@ -143,7 +143,7 @@ def _write(name: str, root: Path, order: _Order) -> tuple[Written, ...]:
         for (spec, fields), frames in group:
             folder = root / layout.folder.format(**fields)
             folder.mkdir(parents=True, exist_ok=True)
-            _write_frames(folder, frames, start, layout, fields, order.mode)
+            write_images(folder, frames, start, layout, fields, order.mode)
             i, at = spec.curve.interval, layout.first + start
             fields |= {"onset": at + i.onset, "apex": at + i.apex, "offset": at + i.offset}
             fields["frames"] = i.offset - i.onset + 1
@@ -160,8 +160,8 @@ def _write(name: str, root: Path, order: _Order) -> tuple[Written, ...]:
             rows.append(fields)
             start += len(frames)
     for sheet in layout.sheets:
-        rules = _naming_rules(rows) if layout.naming_rules else {}
-        _write_sheet(root / sheet.file, sheet, rows, rules)
+        rules = naming_rules(rows) if layout.naming_rules else {}
+        write_sheet(root / sheet.file, sheet, rows, rules)
     return tuple(written)
 
 
@@ -178,15 +178,15 @@ def _plans(layout: Layout, fps: float, order: _Order) -> Iterator[tuple[ClipSpec
         video = 1 + k // layout.per_video
         # CAS(ME)2 numbers a subject differently in sheet and folders, hence a second number.
         fields: dict[str, Any] = {"s": number, "t": number + 14, "k": k + 1, "v": video}
-        fields |= {"letter": _letters(video), "word": word, "n": 0}
+        fields |= {"letter": letters(video), "word": word, "n": 0, **TYPES[MICRO]}
         fields["aus"] = "+".join(facs.sort_aus(drawn.aus))
         yield _at_rate(drawn, fps), fields
 
 
-def _letters(number: int) -> str:
-    """1 -> "a", 26 -> "z", 27 -> "aa"."""
+def letters(number: int) -> str:
+    """The name of a video: 1 -> "a", 26 -> "z", 27 -> "aa"."""
     number, last = divmod(number - 1, 26)
-    return (_letters(number) if number else "") + chr(ord("a") + last)
+    return (letters(number) if number else "") + chr(ord("a") + last)
 
 
 def _at_rate(spec: ClipSpec, fps: float) -> ClipSpec:
@@ -206,9 +206,20 @@ def _frames(clip: SimulatedClip) -> Frames:
     return clip.clip.frames
 
 
-def _write_frames(
-    folder: Path, frames: Frames, start: int, layout: Layout, fields: dict[str, Any], mode: Mode
-) -> None:
+def write_images(
+    folder: Path,
+    frames: Iterable[Frames],
+    start: int,
+    layout: Layout,
+    fields: dict[str, Any],
+    mode: Mode = "own",
+) -> int:
+    """Write frames as the numbered images of a corpus; ``start`` frames are there already.
+
+    Returns:
+        The number of frames written.
+    """
+    i = -1
     shape = partial(_pixels, mode=("grey" if layout.grey else "rgb") if mode == "own" else mode)
     for i, frame in enumerate(frames):
         name = Path(layout.frame.format(**{**fields, "n": layout.first + start + i}))
@@ -217,6 +228,7 @@ def _write_frames(
         done, data = cv2.imencode(file.suffix, shape(frame), quality)
         assert done, file
         file.write_bytes(data.tobytes())
+    return i + 1
 
 
 def _pixels(frame: Frames, mode: Mode) -> NDArray[Any]:
@@ -228,7 +240,8 @@ def _pixels(frame: Frames, mode: Mode) -> NDArray[Any]:
     return cv2.cvtColor(frame, cv2.COLOR_RGB2BGRA if mode == "rgba" else cv2.COLOR_RGB2BGR)
 
 
-def _naming_rules(rows: list[dict[str, Any]]) -> dict[str, list[list[Any]]]:
+def naming_rules(rows: list[dict[str, Any]]) -> dict[str, list[list[Any]]]:
+    """The two worksheets of CAS(ME)2 that map names."""
     people = {row["s"]: row["t"] for row in rows}
     return {
         "naming rule1": [[t, f"s{t}", s] for s, t in people.items()],
@@ -236,9 +249,10 @@ def _naming_rules(rows: list[dict[str, Any]]) -> dict[str, list[list[Any]]]:
     }
 
 
-def _write_sheet(
+def write_sheet(
     path: Path, sheet: SheetLayout, rows: list[dict[str, Any]], more: dict[str, list[list[Any]]]
 ) -> None:
+    """Write one row for each of ``rows``, and further worksheets by title."""
     try:
         from openpyxl import Workbook
     except ImportError as error:

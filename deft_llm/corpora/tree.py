@@ -110,6 +110,15 @@ class FrameTree:
             and any(f.frames and not f.words.intersection(foreign) for f in folders)
         )
 
+    def with_frames(self, foreign: Collection[str] = ()) -> list[Path]:
+        """Folders that hold images themselves, sorted; without those of foreign words."""
+        return sorted(
+            f.path
+            for folders in self._folders.values()
+            for f in folders
+            if f.frames == f.path and not f.words.intersection(foreign)
+        )
+
     def _ending(self, place: str) -> Iterator[_Folder]:
         *above, last = map(canonical, place.removesuffix("*").split("/"))
         if place.endswith("*"):

@@ -19,9 +19,10 @@ OpenCV      298             134 ms             8 of 8, exact
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -254,7 +255,23 @@ def write_video(
     if not isinstance(target, (str, Path)):
         _encode(target, "mp4", frames, fps, crf)
         return
-    path = Path(target)
+    write_frames(Path(target), frames, fps, crf)
+
+
+def write_frames(
+    path: Path, frames: Iterable[NDArray[np.uint8]], fps: float, crf: int = 18
+) -> None:
+    """``write_video`` of a file from frames as they come: memory does not grow with the video.
+
+    Args:
+        path: As for ``write_video``.
+        frames: uint8 RGB (H, W, 3), at least one, all of one size.
+        fps: Frames per second.
+        crf: Constant rate factor of x264, 0 (best) to 51.
+
+    Raises:
+        UserError: If there is no frame, or the file cannot be written.
+    """
     kind = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}.get(path.suffix.lower())
     if kind is None:
         raise UserError(f"{path}: cannot write '{path.suffix}'; expected .mp4, .mov or .mkv")
@@ -283,11 +300,17 @@ def _check_writable(frames: NDArray[np.uint8], fps: float, crf: int) -> None:
         raise UserError(f"cannot write at {fps} fps, crf {crf}; expected fps > 0, crf 0 to 51")
 
 
-def _encode(target: Any, kind: str, frames: NDArray[np.uint8], fps: float, crf: int) -> None:
+def _encode(
+    target: Any, kind: str, frames: Iterable[NDArray[np.uint8]], fps: float, crf: int
+) -> None:
     """Encode into an open, seekable binary file."""
+    rest = iter(frames)
+    first = next(rest, None)
+    if first is None:
+        raise UserError("no frames to write; expected at least one")
     # Fraction(29.97) has a denominator near 2^45; FFmpeg stores rates as 32-bit integers.
     rate = Fraction(fps).limit_denominator(10_000)
-    pad_h, pad_w = frames.shape[1] % 2, frames.shape[2] % 2
+    pad_h, pad_w = first.shape[0] % 2, first.shape[1] % 2
     with av.open(target, mode="w", format=kind) as container:
         # One thread: x264's output depends on the number of threads.
         options = {"crf": str(crf), "threads": "1"}
@@ -296,8 +319,8 @@ def _encode(target: Any, kind: str, frames: NDArray[np.uint8], fps: float, crf: 
             options["x264-params"] = "asm=AVX2"
         stream: Any = container.add_stream("libx264", rate=rate, options=options)
         stream.pix_fmt = "yuv420p"
-        stream.height, stream.width = frames.shape[1] + pad_h, frames.shape[2] + pad_w
-        for index, frame in enumerate(frames):
+        stream.height, stream.width = first.shape[0] + pad_h, first.shape[1] + pad_w
+        for index, frame in enumerate(chain((first,), rest)):
             even = np.pad(frame, ((0, pad_h), (0, pad_w), (0, 0)), "edge")
             picture = av.VideoFrame.from_ndarray(even, format="rgb24")
             picture.pts, picture.time_base = index, 1 / rate

@@ -18,6 +18,7 @@ TASKS: dict[str, str] = {
     "recognizer": "deft_llm.recognizers.task:train",
     "mol": "deft_llm.recognizers.mol_task:train",
     "landmarks": "deft_llm.landmark_models.task:train",
+    "spotting": "deft_llm.spotters.task:train",
     "flow_prior": "deft_llm.recognizers.flow_prior_task:train",
 }
 """Name -> "module:function(values, where)", imported on use."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,26 @@ _INSIDE = np.array(
 _RECESS_CM = 1.0  # eyes and mouth are sorted as if they lay this much deeper
 _PROBE = 0.2  # activation at which the displacement of an AU is measured
 _MAX_ACTIVATION = 1.5
+
+
+class Shown(Protocol):
+    """An expression: its AUs, and how far they move the skin; see ``ClipSpec``."""
+
+    @property
+    def aus(self) -> tuple[str, ...]:
+        """AU codes."""
+
+    @property
+    def amplitudes(self) -> tuple[float, ...]:
+        """Shares of the peak."""
+
+    @property
+    def asymmetry(self) -> tuple[float, ...]:
+        """Excess of the subject's left."""
+
+    @property
+    def peak_px(self) -> float:
+        """Largest displacement."""
 
 
 class Scene:
@@ -63,7 +84,7 @@ class Scene:
         still = np.zeros((len(self.times), 2), np.float32)
         self.blink = still if spec.blink is None else spec.blink.values(self.times)
         self.level = spec.curve.values()
-        self.activations = self._full_activations()
+        self.activations = self.activations_of(spec)
         self._state: tuple[Any, Floats] | None = None
         self.layer = self._drawing_depth()
 
@@ -110,23 +131,29 @@ class Scene:
         before, after = self.splats(i, i), self.splats(j, pose)
         return splat.flow(before, after, self.gaussians.opacity, size)
 
-    def film(self) -> tuple[NDArray[np.uint8], Floats]:
-        """All frames (T, H, W, 3) and landmarks (T, 68, 2)."""
+    def exposures(self) -> Iterator[tuple[NDArray[np.uint8], Floats]]:
+        """Every frame (H, W, 3) with its landmarks (68, 2) in turn, without ``lighting``."""
         spec = self.spec
         size = (spec.size, spec.size)
         albedo = spec.sensor.develop(self.albedo, spec.light.tint)
         backdrop = spec.sensor.backdrop(spec.size)
         # Variances of Gaussians add, so the lens blur is part of the splats and costs nothing.
         low_pass = splat.LOW_PASS + spec.sensor.blur**2
-        frames = np.empty((len(self.times), *size, 3), np.uint8)
-        landmarks = np.empty((len(self.times), 68, 2), np.float32)
         for t, seconds in enumerate(self.times):
             splats = self.splats(t, t)
             lit = self._carve(splats.normal, t)
             colours = spec.light.shade(albedo, splats.normal, float(seconds), lit, self.gloss)
             image = splat.composite(splats, self.gaussians.opacity, colours, size, low_pass)
-            frames[t] = spec.sensor.expose(*image, backdrop, t)
-            landmarks[t] = self.view.project(self.posed(t, t)[self.mesh.landmarks])
+            landmarks = self.view.project(self.posed(t, t)[self.mesh.landmarks])
+            yield spec.sensor.expose(*image, backdrop, t), landmarks
+
+    def film(self) -> tuple[NDArray[np.uint8], Floats]:
+        """All frames (T, H, W, 3) and landmarks (T, 68, 2)."""
+        spec = self.spec
+        frames = np.empty((len(self.times), spec.size, spec.size, 3), np.uint8)
+        landmarks = np.empty((len(self.times), 68, 2), np.float32)
+        for t, (frame, points) in enumerate(self.exposures()):
+            frames[t], landmarks[t] = frame, points
         return frames if spec.lighting is None else spec.lighting.cast(frames), landmarks
 
     def _carve(self, normals: Floats, frame: int) -> Floats:
@@ -150,24 +177,23 @@ class Scene:
         inside = np.isin(self.mesh.material, _INSIDE)[self.gaussians.triangle]
         return (placed.depth + _RECESS_CM * inside).astype(np.float32)
 
-    def _full_activations(self) -> dict[str, float]:
+    def activations_of(self, shown: Shown) -> dict[str, float]:
         """Activations at the apex, such that the skin moves by at most ``peak_px`` from rest.
 
         Each AU is first scaled to its own share of the peak, since heads differ in what an
         activation of 1 means. Then all are scaled together until the sum fits.
         """
-        spec = self.spec
         full: dict[str, float] = {}
-        for code, share, excess in zip(spec.aus, spec.amplitudes, spec.asymmetry, strict=True):
+        for code, share, excess in zip(shown.aus, shown.amplitudes, shown.asymmetry, strict=True):
             sides = _sides(code, excess)
             reach = self._peak({au: _PROBE * value for au, value in sides.items()})
             # The floor stops an AU that moves no visible skin from getting a huge activation.
-            gain = _PROBE * share * spec.peak_px / max(reach, 1e-3)
+            gain = _PROBE * share * shown.peak_px / max(reach, 1e-3)
             for au, value in sides.items():
                 full[au] = full.get(au, 0.0) + gain * value
         # Repeated: the response is only nearly linear, and the cap changes it.
         for _ in range(3 if full else 0):
-            gain = spec.peak_px / max(self._peak(full), 1e-3)
+            gain = shown.peak_px / max(self._peak(full), 1e-3)
             full = {au: min(gain * value, _MAX_ACTIVATION) for au, value in full.items()}
         return full
 
