@@ -192,21 +192,20 @@ def measure(
     )
 
 
-def expressions(aligned: AlignedClip, settings: MotionSettings = USUAL) -> tuple[Interval, ...]:
+def watch_expressions(
+    aligned: AlignedClip, settings: MotionSettings = USUAL
+) -> tuple[tuple[Interval, ...], Trajectory]:
     """All expressions in a stretch of video, in order; each has to come and go.
 
     Args:
-        aligned: Canonical frames with landmarks, some seconds long.
+        aligned: Canonical frames with landmarks, some seconds long, with a face in one at least.
         settings: How motion is measured.
 
     Returns:
-        Their intervals (``onset_apex.returning_intervals``); empty if fewer than two frames show
-        a face.
+        Their intervals (``onset_apex.returning_intervals``), and the motion of the regions.
     """
-    if np.count_nonzero(aligned.present) < 2:
-        return ()
     trajectory, floor, _ = MotionMeter(aligned, settings).watch()
-    return returning_intervals(aligned, trajectory, floor)
+    return returning_intervals(aligned, trajectory, floor), trajectory
 
 
 def _visible_interval(interval: Interval, visible: NDArray[np.intp]) -> Interval:

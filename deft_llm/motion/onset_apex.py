@@ -315,6 +315,18 @@ def motion_curve(trajectory: Trajectory, reference: int) -> FloatArray:
     return np.linalg.norm(path - path[reference], axis=1).astype(np.float32)
 
 
+def distance_from_rest(trajectory: Trajectory) -> FloatArray:
+    """The same as ``motion_curve`` for a stretch of any number of expressions: against the median.
+
+    Returns:
+        (T,) pixels; NaN in frames without a face.
+    """
+    path = _weighted(trajectory.regions, np.ones(len(REGION_WEIGHTS), np.float32))
+    seen = np.isfinite(path[:, 0])
+    rest = np.median(path[seen], axis=0) if seen.any() else 0.0
+    return np.linalg.norm(path - rest, axis=1).astype(np.float32)
+
+
 def _weighted(regions: FloatArray, floor: FloatArray) -> FloatArray:
     """(T, R, 2) -> (T, 2R): motion over its floor, weighted so that the norm is an RMS."""
     weights = np.sqrt(REGION_WEIGHTS / REGION_WEIGHTS.sum()) / floor
