@@ -32,7 +32,7 @@ class Spotted:
 
     Attributes:
         expression: Onset, apex and offset in frames of the video, emotion if the finder tells it,
-            and score; 0.5 is where the finder begins to tell of an expression.
+            and score, 0..1 on the finder's own scale.
         seconds: The three moments, from the start of the video.
         kind: "macro" if a region moved by more than ``MACRO_PX``, or if less than half of the
             motion had come back at the offset; else "micro".

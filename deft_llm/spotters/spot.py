@@ -57,8 +57,8 @@ class Seen:
     def from_dict(cls, values: Mapping[str, Any]) -> Seen:
         """Read what ``to_dict`` gave, also after JSON."""
         found = tuple(map(Spotted.from_dict, values["spotted"]))
-        rows = (tuple(values[name]) for name in ("frames", "times", "curve"))
-        return cls(*rows, found, tuple(values["remarks"]))
+        frames, times, curve = (tuple(values[name]) for name in ("frames", "times", "curve"))
+        return cls(frames, times, curve, found, tuple(values["remarks"]))
 
 
 @dataclass(frozen=True)
