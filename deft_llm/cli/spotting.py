@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -83,20 +83,20 @@ class Spotting:
         explained = str(self.checkpoint) if self.checkpoint else ""
         settings = (finder.key, options, explained, self.macro)
         log = SearchLog.open(self.out, clip, settings)
-        known = len(log.seen)
+        known = tuple(log.seen)
         if known:
-            self.say("goes on", f"{known} parts are searched already")
+            self.say("goes on", f"{known[-1].times[-1]:.1f} s are searched already")
         try:
-            for step in search_video(clip.path, options, finder, log.folder / "motion", log.seen):
+            for step in search_video(clip.path, options, finder, log.folder / "motion", known):
                 self.progress.at(round(before + step.done * seconds), clip.path.name)
-                known -= step.seen is not None
-                if step.seen is None or known >= 0:
+                if step.seen is None:
                     continue
-                told = {each.spotted.expression.interval.apex: each for each in step.found}
-                log.add(step.seen, {apex: self._explained(log, f) for apex, f in told.items()})
-                for each in step.found:
-                    if each.spotted.kind == "micro" or self.macro:
-                        self.say(*_line(self._told(each.spotted, log)))
+                if step.seen not in known:
+                    told = {f.spotted.expression.interval.apex: f for f in step.found}
+                    log.add(step.seen, {apex: self._explained(log, f) for apex, f in told.items()})
+                for each in step.seen.spotted:
+                    if each.kind == "micro" or self.macro:
+                        self.say(*_line(self._told(each, log)))
             check_seen(log.seen, clip.path.name)
         except KeyboardInterrupt:
             self._finish_video(clip, log, finder, whole=False)
@@ -236,22 +236,18 @@ def seconds_of(clip: FoundClip, fps: float | None) -> float:
 
 def seconds_with_face(parts: Sequence[Seen]) -> float:
     """Seconds of the video that show a face."""
-    return sum(step for step, value in _steps(parts) if value is not None)
-
-
-def _steps(parts: Sequence[Seen]) -> Iterator[tuple[float, float | None]]:
-    """Seconds until the next frame, and value of the curve, of every frame but the last."""
     times = [time for part in parts for time in part.times]
     values = [value for part in parts for value in part.curve]
-    return ((b - a, value) for a, b, value in zip(times, times[1:], values, strict=False))
+    steps = zip(times, times[1:], values, strict=False)
+    return sum(after - time for time, after, value in steps if value is not None)
 
 
 def rate_line(searched: Sequence[tuple[str, float, int]]) -> str:
     """Micro-expressions a minute over several videos, with the exact interval of a count."""
     from scipy.stats import chi2
 
-    count = sum(each[2] for each in searched)
-    minutes = sum(each[1] for each in searched) / 60
+    count = sum(found for _, _, found in searched)
+    minutes = sum(seconds for _, seconds, _ in searched) / 60
     if not minutes:
         return "no face in any video"
     low = float(chi2.ppf(0.025, 2 * count)) / 2 / minutes if count else 0.0

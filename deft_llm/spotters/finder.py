@@ -176,35 +176,37 @@ def same(a: Moments, b: Moments) -> bool:
 
 
 def join_macros(found: list[Spotted], gap: float) -> list[Spotted]:
-    """Macro-expressions that follow each other within ``gap`` seconds are one.
+    """Macro-expressions that follow each other are one, with what lies between them.
 
     A smile rises, holds and fades with stops between, each of which comes and goes by itself. The
-    strongest gives apex, emotion and regions.
+    largest of its movements gives apex, emotion and regions.
 
     Args:
         found: Expressions in order of time.
-        gap: Most seconds between the offset of one and the onset of the next.
+        gap: Most seconds between the offset of one movement and the onset of the next.
     """
-    joined: list[Spotted] = []
+    chains: list[list[Spotted]] = []
     for each in found:
-        before = joined[-1] if joined else None
-        if (
-            before is None
-            or {before.kind, each.kind} != {"macro"}
-            or each.seconds[0] - before.seconds[2] > gap
-        ):
-            joined.append(each)
-            continue
-        lead = max(before, each, key=_size)
-        span = Interval(
-            before.expression.interval.onset,
-            lead.expression.interval.apex,
-            max(before.expression.interval.offset, each.expression.interval.offset),
-        )
-        seconds = (before.seconds[0], lead.seconds[1], max(before.seconds[2], each.seconds[2]))
-        expression = replace(lead.expression, interval=span)
-        joined[-1] = replace(lead, expression=expression, seconds=seconds)
-    return joined
+        if chains and each.seconds[0] - chains[-1][-1].seconds[2] <= gap:
+            chains[-1].append(each)
+        else:
+            chains.append([each])
+    return [each for chain in chains for each in _joined(chain)]
+
+
+def _joined(chain: list[Spotted]) -> list[Spotted]:
+    macros = [k for k, each in enumerate(chain) if each.kind == "macro"]
+    if len(macros) < 2:
+        return chain
+    first, stop = macros[0], macros[-1] + 1
+    parts = chain[first:stop]
+    lead = max(parts, key=_size)
+    spans = [each.expression.interval for each in parts]
+    span = Interval(spans[0].onset, lead.expression.interval.apex, max(s.offset for s in spans))
+    seconds = (parts[0].seconds[0], lead.seconds[1], max(each.seconds[2] for each in parts))
+    expression = replace(lead.expression, interval=span)
+    whole = replace(lead, expression=expression, seconds=seconds, kind="macro")
+    return [*chain[:first], whole, *chain[stop:]]
 
 
 def _size(spotted: Spotted) -> float:

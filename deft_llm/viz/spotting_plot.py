@@ -24,6 +24,7 @@ ROW = 60.0  # s, shown side by side
 MOST_ROWS = 20
 WIDTH, ROW_HEIGHT, AROUND = 12.0, 2.1, 0.8  # inches
 MACRO, ABSENT = "#56b4e9", "#d5d9df"
+_HEAD = 0.3  # of the curve's height, above it for labels
 _LIFTED = 0.13  # of a row's height between two labels that would lie upon each other
 
 
@@ -132,6 +133,7 @@ def spotting_plot(curve: Curve, marks: Sequence[Mark], title: str) -> bytes:
 
 
 def _row(axes: Axes, curve: Curve, marks: Sequence[Mark], start: float, end: float) -> None:
+    axes.set(xlim=(start, end), ylim=(0, 1 + _HEAD))
     for first, last in curve.absent():
         axes.axvspan(first, last, color=ABSENT, lw=0)
     taken: list[float] = []  # where the last label of each level ends
@@ -147,7 +149,6 @@ def _row(axes: Axes, curve: Curve, marks: Sequence[Mark], start: float, end: flo
     axes.plot(curve.times[inside], curve.height(curve.values[inside]), color=BLUE, lw=1.1)
     if curve.threshold is not None:
         axes.axhline(float(curve.height(curve.threshold)), color=GREY, ls="--", lw=1)
-    axes.set(xlim=(start, end), ylim=(0, 1))
     axes.set_yticks(curve.height(np.array(curve.ticks())), [f"{v:g}" for v in curve.ticks()])
     axes.tick_params(labelsize=9)
     for side in ("top", "right"):
@@ -159,7 +160,7 @@ def _label(axes: Axes, mark: Mark, colour: str, taken: list[float], span: float)
     width = 0.0085 * span * len(mark.label)
     level = next((k for k, end in enumerate(taken) if mark.apex > end), len(taken))
     taken[level : level + 1] = [mark.apex + width]
-    near_end = axes.get_xlim()[1] < mark.apex + width if axes.lines else False
+    near_end = axes.get_xlim()[1] < mark.apex + width
     axes.annotate(
         mark.label, (mark.apex, 1 - _LIFTED * level), (-3 if near_end else 3, -2),
         xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8.5,
