@@ -81,11 +81,12 @@ class Spotting:
         except UserError as error:
             raise VideoFailed(str(error)) from error
         explained = str(self.checkpoint) if self.checkpoint else ""
-        settings = (finder.key, options, explained, self.macro)
+        settings = (finder.key, options, explained, bool(explained) and self.macro)
         log = SearchLog.open(self.out, clip, settings)
         known = tuple(log.seen)
         if known:
             self.say("goes on", f"{known[-1].times[-1]:.1f} s are searched already")
+        said = 0
         try:
             for step in search_video(clip.path, options, finder, log.folder / "motion", known):
                 self.progress.at(round(before + step.done * seconds), clip.path.name)
@@ -94,9 +95,7 @@ class Spotting:
                 if step.seen not in known:
                     told = {f.spotted.expression.interval.apex: f for f in step.found}
                     log.add(step.seen, {apex: self._explained(log, f) for apex, f in told.items()})
-                for each in step.seen.spotted:
-                    if each.kind == "micro" or self.macro:
-                        self.say(*_line(self._told(each, log)))
+                said = self._say_settled(log, said, step.done == 1.0)
             check_seen(log.seen, clip.path.name)
         except KeyboardInterrupt:
             self._finish_video(clip, log, finder, whole=False)
@@ -172,6 +171,22 @@ class Spotting:
         eyes = round(eye_distance(measurement), 3)
         return {**explanation.to_dict(), "picture": name, "interocular_px": eyes}
 
+    def _say_settled(self, log: SearchLog, said: int, ended: bool) -> int:
+        """Say what no later part can change any more, from number ``said`` on; how many are said.
+
+        A small movement may turn out to be a part of a macro-expression that goes on.
+        """
+        from deft_llm.spotters.spot import SETTLED, listed
+
+        times = log.seen[-1].times
+        found = listed(log.seen, self.macro)
+        for each in found[said:]:
+            if not ended and (not times or each.seconds[2] > times[-1] - SETTLED):
+                break
+            self.say(*_line(self._told(each, log)))
+            said += 1
+        return said
+
     def _told(self, spotted: Spotted, log: SearchLog) -> Spotted:
         """The expression with emotion and AUs of the model, where it was asked."""
         said = log.told.get(spotted.expression.interval.apex)
@@ -227,8 +242,10 @@ def seconds_of(clip: FoundClip, fps: float | None) -> float:
     """Length of a video for the progress bar; 0 if it cannot be read, which is told later."""
     from deft_llm.media.video import probe
 
+    if clip.problem:
+        return 0.0
     try:
-        times = probe(clip.path, fps=fps).timestamps if not clip.problem else ()
+        times = probe(clip.path, fps=fps).timestamps
     except UserError:
         return 0.0
     return float(times[-1]) if len(times) else 0.0

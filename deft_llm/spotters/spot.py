@@ -25,6 +25,9 @@ from deft_llm.spotters.returning import ReturningFinder
 
 #: The finder that needs no training.
 RETURNING = "returning"
+#: s after which a later movement is no part of one expression with an earlier one: the gap that may
+#: lie between, and the length of a movement, half a second on both sides of its apex.
+SETTLED = 3 * WINDOW
 #: Frames that can show a movement which comes and goes.
 FEWEST = 5
 # By name, since a trained network loads torch.

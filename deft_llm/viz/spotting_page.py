@@ -96,7 +96,7 @@ def _row(curve: Curve, sections: Sequence[Section], start: float, end: float) ->
             for k, m in inside
         ],
         "gaps": [(place(a), place(b) - place(a)) for a, b in gaps],
-        "across": [(f"{value:g}", place(float(value))) for value in ticks],
+        "across": [(f"{value + 0.0:g}", place(float(value))) for value in ticks],
         "up": [(f"{value:g}", float(curve.height(value))) for value in curve.ticks()],
     }
 
