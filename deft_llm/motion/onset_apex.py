@@ -74,6 +74,10 @@ class Trajectory:
     regions: FloatArray
     head: FloatArray
 
+    def part(self, start: int, stop: int) -> Trajectory:
+        """Frames ``start`` to ``stop`` - 1, still relative to the same frame."""
+        return Trajectory(self.regions[start:stop], self.head[start:stop])
+
 
 def track_regions(
     aligned: AlignedClip,

@@ -105,6 +105,7 @@ def _movements(
         moments = (interval.onset, interval.apex, interval.offset)
         # Cut at the neighbours, so that their motion does not count as noise of the face at rest.
         part = aligned.part(first, final + 1)
-        measured = measure(part, Interval(*(t - first for t in moments)))
+        inside = Interval(*(t - first for t in moments))
+        measured = measure(part, inside, trajectory=trajectory.part(first, final + 1))
         if measured.table_apex.active.any():
             yield measured, first

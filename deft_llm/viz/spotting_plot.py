@@ -26,6 +26,7 @@ WIDTH, ROW_HEIGHT, AROUND = 12.0, 2.1, 0.8  # inches
 MACRO, ABSENT = "#56b4e9", "#d5d9df"
 _HEAD = 0.3  # of the curve's height, above it for labels
 _LIFTED = 0.13  # of a row's height between two labels that would lie upon each other
+_LETTER = 0.0085  # of a row's width, a letter of a label
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _row(axes: Axes, curve: Curve, marks: Sequence[Mark], start: float, end: flo
     axes.set(xlim=(start, end), ylim=(0, 1 + _HEAD))
     for first, last in curve.absent():
         axes.axvspan(first, last, color=ABSENT, lw=0)
-    taken: list[float] = []  # where the last label of each level ends
+    taken: list[list[float]] = []  # level, start and end of each label
     for mark in marks:
         if mark.offset < start or mark.onset > end:
             continue
@@ -155,12 +156,15 @@ def _row(axes: Axes, curve: Curve, marks: Sequence[Mark], start: float, end: flo
         axes.spines[side].set_visible(False)
 
 
-def _label(axes: Axes, mark: Mark, colour: str, taken: list[float], span: float) -> None:
+def _label(axes: Axes, mark: Mark, colour: str, taken: list[list[float]], span: float) -> None:
     """The label at the apex, a level lower for each one that it would lie upon."""
-    width = 0.0085 * span * len(mark.label)
-    level = next((k for k, end in enumerate(taken) if mark.apex > end), len(taken))
-    taken[level : level + 1] = [mark.apex + width]
+    width = _LETTER * span * len(mark.label)
     near_end = axes.get_xlim()[1] < mark.apex + width
+    place = [mark.apex - width, mark.apex] if near_end else [mark.apex, mark.apex + width]
+    level = 0
+    while any(k == level and a < place[1] and place[0] < b for k, a, b in taken):
+        level += 1
+    taken.append([level, *place])
     axes.annotate(
         mark.label, (mark.apex, 1 - _LIFTED * level), (-3 if near_end else 3, -2),
         xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8.5,
