@@ -214,11 +214,15 @@ class Spotting:
         subject = clip.folder.name or clip.path.resolve().parent.name or "video"
         self.spotted[subject, clip.path.stem] = micro
         if whole:
-            others = len(found) - len(micro)
-            apart = f", {others} macro-expressions" if self.macro else ""
-            self.say("found", f"{len(micro)} micro-expressions{apart} in {face:.1f} s with a face")
+            told = [_many(len(micro), "micro")]
+            told += [_many(len(found) - len(micro), "macro")] if self.macro else []
+            self.say("found", f"{', '.join(told)} in {face:.1f} s with a face")
             self.say("results", str(log.folder))
             self.searched.append((clip.path.name, face, len(micro)))
+
+
+def _many(count: int, kind: str) -> str:
+    return f"{count} {kind}-expression{'' if count == 1 else 's'}"
 
 
 def _line(spotted: Spotted) -> tuple[str, str]:
@@ -270,7 +274,7 @@ def rate_line(searched: Sequence[tuple[str, float, int]]) -> str:
     low = float(chi2.ppf(0.025, 2 * count)) / 2 / minutes if count else 0.0
     high = float(chi2.ppf(0.975, 2 * count + 2)) / 2 / minutes
     return (
-        f"{count} micro-expressions in {minutes:.2f} minutes with a face of {len(searched)} videos"
+        f"{_many(count, 'micro')} in {minutes:.2f} minutes with a face of {len(searched)} videos"
         f": {count / minutes:.2f} a minute (95 % interval {low:.2f} to {high:.2f}); false alarms "
         "if everybody rests"
     )

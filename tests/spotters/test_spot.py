@@ -15,10 +15,15 @@ from deft_llm.data.roi_tracking import RoiTrack
 from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.options import ReadOptions
 from deft_llm.media.parts import Part
+from deft_llm.media.tracking import FaceTrack
 from deft_llm.media.video import write_video
+from deft_llm.media.windows import Window
+from deft_llm.motion.evidence import fewest_aus
 from deft_llm.motion.measure import Measurement
+from deft_llm.motion.onset_apex import Trajectory
+from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.motion.rois import ROIS
-from deft_llm.spotters import trained
+from deft_llm.spotters import returning, trained
 from deft_llm.spotters.finder import Found, Spotted, join_macros
 from deft_llm.spotters.hysteresis import Thresholds, decode, expressions
 from deft_llm.spotters.priors import CLASSES, SPOTTING_MAINLY
@@ -155,3 +160,50 @@ def test_a_trained_spotter_reads_at_its_own_rate(
     seen = [step.seen for step in steps if step.seen is not None]
     assert [frame for part in seen for frame in part.frames] == list(range(0, 120, 2))
     assert isinstance(found, Spotted) and steps[-1].done == 1.0
+
+
+def test_what_is_told_of_the_face_comes_once(
+    make_measurement: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each window sees the second person anew; a cut makes two shots of one window."""
+    aligned = make_measurement().aligned
+    track = FaceTrack(np.zeros((12, 4)), np.ones(12, bool), remarks=("another face is there",))
+    still = Trajectory(
+        np.zeros((12, len(REGION_NAMES), 2), np.float32), np.zeros((12, 2), np.float32)
+    )
+    still.regions[5] = 1.0
+    monkeypatch.setattr(returning, "shots", lambda clip: [(0, 12), (14, 26)])
+    monkeypatch.setattr(returning, "track_faces", lambda *_, **__: track)
+    monkeypatch.setattr(returning, "align", lambda *_: aligned)
+    # Cut off by the end of the first shot, and by the end of the window.
+    found = (Interval(8, 10, 11),)
+    monkeypatch.setattr(returning, "watch_expressions", lambda _: (found, still))
+    monkeypatch.setattr(returning, "measure", lambda *_, **__: make_measurement())
+    clip = Clip("two", np.zeros((26, 8, 8, 3), np.uint8), np.arange(26) / 25)
+    look = returning.look_at(Window(clip, 100, False), ReadOptions(stride=2))
+    assert look.remarks == ("another face is there",)
+    # Between the shots lie blank frames; at rest the curve is 0.
+    assert np.flatnonzero(np.isnan(look.curve)).tolist() == [12, 13]
+    assert np.flatnonzero(look.curve > 0.5).tolist() == [5, 19]
+    assert look.frames[:3].tolist() == [100, 102, 104]
+    # No later window shows the first shot; the second one goes on in the next window.
+    (only,) = look.found
+    assert only.spotted.expression.interval == Interval(102, 110, 118)
+    assert len(returning.look_at(Window(clip, 0, True)).found) == 2
+
+
+def test_the_fewest_action_units(make_measurement: Measure) -> None:
+    table = make_measurement().table_apex
+
+    def moved(*names: str) -> RegionTable:
+        there = np.isin(REGION_NAMES, names)
+        up = np.where(there, -1.0, 0.0).astype(np.float32)
+        return replace(table, u=0 * up, v=up, magnitude=-up, active=there, z=10 * -up)
+
+    assert fewest_aus(moved("left inner brow", "right inner brow", "glabella")) == ("1",)
+    assert fewest_aus(moved("left outer brow")) == ("L2",)
+    assert fewest_aus(moved("left outer brow", "right outer brow", "left inner brow")) == (
+        "L1",
+        "2",
+    )
+    assert fewest_aus(moved()) == ()
