@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from deft_llm.cli.clips import FoundClip
 from deft_llm.cli.console import COLUMN, Progress
 from deft_llm.cli.light_start import load_explainer, use_one_thread
 from deft_llm.cli.results import Results
+from deft_llm.cli.spotted_lines import counted, rate_line, seconds_with_face, spotted_line
 from deft_llm.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from deft_llm.clip import Expression
     from deft_llm.deft.inference.explainer import Explainer
     from deft_llm.spotters.finder import Finder, Found, Spotted
-    from deft_llm.spotters.spot import Seen
 
 
 class VideoFailed(UserError):
@@ -183,7 +182,7 @@ class Spotting:
         for each in found[said:]:
             if not ended and (not times or each.seconds[2] > times[-1] - SETTLED):
                 break
-            self.say(*_line(self._told(each, log)))
+            self.say(*spotted_line(self._told(each, log)))
             said += 1
         return said
 
@@ -214,32 +213,11 @@ class Spotting:
         subject = clip.folder.name or clip.path.resolve().parent.name or "video"
         self.spotted[subject, clip.path.stem] = micro
         if whole:
-            told = [_many(len(micro), "micro")]
-            told += [_many(len(found) - len(micro), "macro")] if self.macro else []
+            told = [counted(len(micro), "micro")]
+            told += [counted(len(found) - len(micro), "macro")] if self.macro else []
             self.say("found", f"{', '.join(told)} in {face:.1f} s with a face")
             self.say("results", str(log.folder))
             self.searched.append((clip.path.name, face, len(micro)))
-
-
-def _many(count: int, kind: str) -> str:
-    return f"{count} {kind}-expression{'' if count == 1 else 's'}"
-
-
-def _line(spotted: Spotted) -> tuple[str, str]:
-    """Label and text of an expression on the terminal."""
-    from deft_llm import facs
-
-    onset, apex, offset = spotted.seconds
-    inside = spotted.expression.interval
-    shares = sorted(spotted.probabilities.items(), key=lambda item: -item[1])
-    parts = [
-        f"{onset:.2f} · {apex:.2f} · {offset:.2f} s ({inside.onset}, {inside.apex}, "
-        f"{inside.offset})",
-        f"score {spotted.expression.score:.2f}",
-        *([f"{shares[0][0]} {shares[0][1]:.2f}"] if shares else []),
-        " ".join(map(facs.au_short, spotted.aus)) or "no AU fits",
-    ]
-    return spotted.kind, " · ".join(parts)
 
 
 def seconds_of(clip: FoundClip, fps: float | None) -> float:
@@ -253,28 +231,3 @@ def seconds_of(clip: FoundClip, fps: float | None) -> float:
     except UserError:
         return 0.0
     return float(times[-1]) if len(times) else 0.0
-
-
-def seconds_with_face(parts: Sequence[Seen]) -> float:
-    """Seconds of the video that show a face."""
-    times = [time for part in parts for time in part.times]
-    values = [value for part in parts for value in part.curve]
-    steps = zip(times, times[1:], values, strict=False)
-    return sum(after - time for time, after, value in steps if value is not None)
-
-
-def rate_line(searched: Sequence[tuple[str, float, int]]) -> str:
-    """Micro-expressions a minute over several videos, with the exact interval of a count."""
-    from scipy.stats import chi2
-
-    count = sum(found for _, _, found in searched)
-    minutes = sum(seconds for _, seconds, _ in searched) / 60
-    if not minutes:
-        return "no face in any video"
-    low = float(chi2.ppf(0.025, 2 * count)) / 2 / minutes if count else 0.0
-    high = float(chi2.ppf(0.975, 2 * count + 2)) / 2 / minutes
-    return (
-        f"{_many(count, 'micro')} in {minutes:.2f} minutes with a face of {len(searched)} videos"
-        f": {count / minutes:.2f} a minute (95 % interval {low:.2f} to {high:.2f}); false alarms "
-        "if everybody rests"
-    )

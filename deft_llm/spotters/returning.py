@@ -63,7 +63,11 @@ def look_at(window: Window, options: ReadOptions = WHOLE) -> Look:
     curve = np.full(len(clip), np.nan, np.float32)
     found: list[Found] = []
     remarks: dict[str, None] = {}
-    for first, stop in shots(clip):
+    found_shots = shots(clip)
+    for after, _ in found_shots[1:]:
+        cut = f"hard cut at {clip.timestamps[after]:.2f} s; no motion is measured across it"
+        remarks[cut] = None
+    for first, stop in found_shots:
         # What goes on at a hard cut goes on in no later window.
         final = window.last or stop < len(clip)
         part = clip.part(first, stop)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deft_llm.cli.spotting import rate_line
+from deft_llm.cli.spotted_lines import rate_line
 from deft_llm.corpora.megc_spotting import read_spotting
 from deft_llm.media.video import write_video
 from deft_llm.motion.measure import Measurement

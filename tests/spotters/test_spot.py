@@ -181,7 +181,8 @@ def test_what_is_told_of_the_face_comes_once(
     monkeypatch.setattr(returning, "measure", lambda *_, **__: make_measurement())
     clip = Clip("two", np.zeros((26, 8, 8, 3), np.uint8), np.arange(26) / 25)
     look = returning.look_at(Window(clip, 100, False), ReadOptions(stride=2))
-    assert look.remarks == ("another face is there",)
+    cut = "hard cut at 0.56 s; no motion is measured across it"
+    assert look.remarks == (cut, "another face is there")
     # Between the shots lie blank frames; at rest the curve is 0.
     assert np.flatnonzero(np.isnan(look.curve)).tolist() == [12, 13]
     assert np.flatnonzero(look.curve > 0.5).tolist() == [5, 19]
