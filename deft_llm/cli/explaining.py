@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,15 @@ from deft_llm.cli.light_start import load_explainer, use_one_thread, without_col
 from deft_llm.errors import UserError
 
 if TYPE_CHECKING:
-    from deft_llm.clip import Clip, Interval
+    from deft_llm.clip import Interval
     from deft_llm.deft.inference.explainer import Explainer
+    from deft_llm.media.options import ReadOptions
     from deft_llm.motion.measure import Measurement
     from deft_llm.service.clip_service import ClipResult
+    from deft_llm.spotters.finder import Found
+    from deft_llm.viz.report import ClipInfo
 
+LONG = 10.0  # s from which a clip is searched as a long video is, part by part
 STAGES = ("reading", "measuring", "asking the model", "writing the report")
 
 
@@ -73,7 +77,7 @@ class Explaining:
         """
         from deft_llm.cli.summary import explained_lines, measured_lines
 
-        for number, (video, measurement) in enumerate(self._measure(clip, step), 1):
+        for number, (info, measurement) in enumerate(self._measure(clip, step), 1):
             if number > 1:
                 self._print([""])
             self._print(measured_lines(measurement))
@@ -82,9 +86,8 @@ class Explaining:
             self._print(explained_lines(explanation))
             self.progress.at(step + 3, f"{clip.path.name}: {STAGES[3]}")
             from deft_llm.service.clip_service import ClipResult
-            from deft_llm.viz.report import ClipInfo
 
-            result = ClipResult(ClipInfo.of(video), measurement, explanation)
+            result = ClipResult(info, measurement, explanation)
             report = None if self.out is None else self._write(self.out, clip, result, number)
             if report is not None:
                 self.say("report", str(report))
@@ -113,10 +116,11 @@ class Explaining:
                 # At once, even into a pipe: others may read along.
                 print(*lines, sep="\n", flush=True)
 
-    def _measure(self, clip: FoundClip, step: int) -> Iterator[tuple[Clip, Measurement]]:
+    def _measure(self, clip: FoundClip, step: int) -> Iterator[tuple[ClipInfo, Measurement]]:
         from deft_llm.cli.console import read_options
         from deft_llm.cli.summary import clip_line
-        from deft_llm.data.measuring import measure_all, measure_video
+        from deft_llm.data.measuring import measure_video
+        from deft_llm.viz.report import ClipInfo
 
         if clip.problem:
             raise ClipFailed(clip.problem)
@@ -127,10 +131,14 @@ class Explaining:
                 self.say("clip", line)
             self.progress.at(step + 1, f"{clip.path.name}: {STAGES[1]}")
             use_one_thread()
-            if self.every:
-                yield from measure_all(clip.path, options)
-            else:
-                yield measure_video(clip.path, options, self.interval)
+            found = 0
+            if self.interval is None:
+                for each in _spotted(clip.path, options, self.every):
+                    found += 1
+                    yield each
+            if not found:
+                video, measurement = measure_video(clip.path, options, self.interval)
+                yield ClipInfo.of(video), measurement
         except UserError as error:
             raise ClipFailed(str(error)) from error
 
@@ -180,6 +188,50 @@ class Explaining:
                 print(f"\n> {question}")
                 turns.append((question, say(answer, measurement)))
         return turns
+
+
+def _spotted(
+    path: Path, options: ReadOptions, every: bool
+) -> Iterator[tuple[ClipInfo, Measurement]]:
+    """The movements of a long clip, or of any clip if all are wanted; else the strongest.
+
+    None if none comes and goes, or the clip is a short one of which one movement is wanted.
+    """
+    from deft_llm.media.video import probe
+    from deft_llm.motion.remarks import on_clip
+    from deft_llm.spotters.spot import search_video
+    from deft_llm.viz.report import ClipInfo
+
+    video = probe(path, fps=options.fps)
+    times = video.timestamps[options.start : options.stop : options.stride]
+    seconds = float(times[-1] - times[0]) if len(times) else 0.0
+    if not every and seconds < LONG:
+        return
+    info = ClipInfo(path.name, len(times), video.fps / options.stride, seconds)
+    best: Found | None = None
+    count = 0
+    for progress in search_video(path, options):
+        for each in progress.found:
+            count += 1
+            if every:
+                yield info, _placed(each, options.stride)
+            elif best is None or each.spotted.expression.score > best.spotted.expression.score:
+                best = each
+    if best is not None:
+        shown = _placed(best, options.stride)
+        others = on_clip(None, "", (best.measurement.interval,) * (count - 1))
+        yield info, replace(shown, remarks=(*shown.remarks, *others))
+
+
+def _placed(found: Found, stride: int) -> Measurement:
+    """The measurement, with a remark on where in the video it is."""
+    measured = found.measurement
+    first = found.spotted.expression.interval.onset - measured.interval.onset * stride
+    if not first:
+        return measured
+    start = float(measured.aligned.timestamps[0])
+    place = f"frames and seconds count from frame {first} of the video, at {start:.2f} s"
+    return replace(measured, remarks=(*measured.remarks, place))
 
 
 def _success(

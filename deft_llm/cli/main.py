@@ -23,10 +23,12 @@ from deft_llm.cli.explain import explain
 from deft_llm.cli.export import export
 from deft_llm.cli.flow import flow, flow_score
 from deft_llm.cli.serve import serve
+from deft_llm.cli.spot import spot
 from deft_llm.cli.train import train
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "explain": explain,
+    "spot": spot,
     "chat": chat,
     "demo": demo,
     "serve": serve,

@@ -1,13 +1,12 @@
 """Measure a video: read it, find the face, align it, measure the motion.
 
-User clips, coded clips of a corpus, simulated clips and windows of a long video all take this path,
-so that training and inference see the same motion.
+User clips, coded clips of a corpus and simulated clips all take this path, so that training and
+inference see the same motion; for all movements of a long video see ``spotters``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +14,11 @@ import numpy as np
 
 from deft_llm.clip import Clip, Interval
 from deft_llm.errors import UserError
-from deft_llm.media.cuts import shots
 from deft_llm.media.face import AlignedClip, FaceFinder, align, landmark_finder, track_faces
-from deft_llm.media.landmarks import DEFAULT_FINDER
 from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.media.parts import parts_of, split
 from deft_llm.media.windows import read_windows
-from deft_llm.motion.measure import Measurement, expressions, measure
+from deft_llm.motion.measure import Measurement, measure
 from deft_llm.motion.meter import MotionSettings
 from deft_llm.motion.onset_apex import REGION_WEIGHTS
 
@@ -81,7 +78,7 @@ class _Best:
     def rank(self) -> tuple[bool, float, int]:
         found = self.measurement.found
         # Of parts without a movement, the longest.
-        return found, _strength(self.measurement) if found else 0.0, len(self.measurement.aligned)
+        return found, strength(self.measurement) if found else 0.0, len(self.measurement.aligned)
 
 
 def _strongest(source: Path | str | Clip, options: ReadOptions) -> _Best:
@@ -161,41 +158,7 @@ def _measured(clip: Clip, options: ReadOptions, interval: Interval | None = None
     return measure(align(clip, track, landmark_finder(options.landmarks)), interval)
 
 
-def measure_all(
-    source: Path | str | Clip, options: ReadOptions = WHOLE
-) -> Iterator[tuple[Clip, Measurement]]:
-    """Measure every movement of a video by itself: those that come and go, and the strongest.
-
-    Args:
-        source: As in ``measure_video``.
-        options: As in ``measure_video``.
-
-    Yields:
-        In order of time, the part of the video and its measurement; of a video without any
-        movement, the one of ``measure_video``.
-
-    Raises:
-        UserError: As ``measure_video``.
-    """
-    seen = -1.0  # time up to which movements have been measured: windows overlap
-    for part in parts_of(source, options):
-        try:
-            strongest = _measured(part.clip, options)
-        except UserError:
-            continue
-        times = part.clip.timestamps
-        found = (strongest.interval, *strongest.others) if strongest.found else ()
-        for interval in sorted(found, key=lambda each: each.apex):
-            if times[interval.apex] <= seen:
-                continue
-            seen = float(times[interval.offset])
-            same = interval == strongest.interval
-            yield part.clip, strongest if same else measure(strongest.aligned, interval)
-    if seen < 0:
-        yield measure_video(source, options)
-
-
-def _strength(measurement: Measurement) -> float:
+def strength(measurement: Measurement) -> float:
     """Motion of the two strongest regions without lids, there and back, over their noise."""
     z = (measurement.table_apex.z + measurement.table_offset.z) / 2
     return float(np.sort(z[REGION_WEIGHTS > 0])[-2:].mean())
@@ -232,45 +195,3 @@ def measure_coded(
         UserError: If no face is found, or the interval ends after the clip.
     """
     return measure(align_coded(clip, finder), interval, settings)
-
-
-def measure_expressions(
-    clip: Clip, last: bool = True, landmarks: str = DEFAULT_FINDER
-) -> Iterator[Measurement]:
-    """Measure every movement of a video window that comes and goes, between its neighbours.
-
-    Args:
-        clip: Some seconds of video, with any number of movements or without a face.
-        last: Whether the video ends with this window. Otherwise a movement that continues at the
-            end of the window is left to the next window.
-        landmarks: Name of the landmark finder.
-    """
-    found = shots(clip)
-    for first, stop in found:
-        # What goes on at a hard cut goes on in no later window.
-        final = last or stop < len(clip)
-        part = clip.part(first, stop) if len(found) > 1 else clip
-        yield from _expressions(part, final, landmarks)
-
-
-def _expressions(clip: Clip, last: bool, landmarks: str) -> Iterator[Measurement]:
-    """Every movement of one shot; see :func:`measure_expressions`."""
-    if len(clip) < 2:
-        return
-    try:
-        aligned = align(clip, track_faces(clip), landmark_finder(landmarks))
-    except UserError:  # no face in this shot
-        return
-    # The last frame that shows a face, where a movement that is cut off ends.
-    intervals, end = expressions(aligned), int(np.flatnonzero(aligned.present)[-1])
-    before = (0, *(interval.offset for interval in intervals[:-1]))
-    after = (*(interval.onset for interval in intervals[1:]), len(clip) - 1)
-    for first, interval, final in zip(before, intervals, after, strict=False):
-        if interval.offset == end and not last:
-            continue
-        moments = (interval.onset, interval.apex, interval.offset)
-        # Cut at the neighbours, so that their motion does not count as noise of the face at rest.
-        part = aligned.part(first, final + 1)
-        measured = measure(part, Interval(*(t - first for t in moments)))
-        if measured.table_apex.active.any():
-            yield measured

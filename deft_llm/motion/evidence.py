@@ -20,6 +20,10 @@ from deft_llm.motion.regions import RegionTable
 
 Floats = NDArray[np.float64]
 MAX_ANGLE = 60.0  # degrees between the measured and an expected direction
+#: Canonical px: the largest motion of the simulated micro-expressions. Larger ones are macro.
+MACRO_PX = 3.0
+#: Share of the regions which an AU moves that have to move like it; our own choice.
+_MOST_REGIONS = 0.5
 # Every AU that moves the skin, without sides: what a motion may be a sign of.
 ALL_AUS: tuple[str, ...] = tuple(
     str(number) for number in facs.ACTION_UNITS if facs.expected_directions(str(number))
@@ -122,3 +126,41 @@ def moved_aus(table: RegionTable) -> frozenset[str]:
         codes.update(f"L{code}" for code in row.aus if side != "right")
         codes.update(f"R{code}" for code in row.aus if side != "left")
     return frozenset(codes)
+
+
+def largest_motion(table: RegionTable) -> float:
+    """Largest motion of the active regions, px; 0 if none is active."""
+    return float(table.magnitude[table.active].max(initial=0.0))
+
+
+def fewest_aus(table: RegionTable) -> tuple[str, ...]:
+    """The fewest AUs that account for the regions that moved, without asking a model.
+
+    Most motion fits many AUs. Taken is the AU whose regions moved most, if half of all that it
+    should move did; then the one that accounts for most of the rest, and so on.
+
+    Args:
+        table: Region motion from onset to apex.
+
+    Returns:
+        Sorted codes; with a side if the regions of the other side stayed still.
+    """
+    rows = measured_evidence(table)
+    moved: dict[str, set[str]] = {}  # code with its side -> regions that move like it
+    for code in ALL_AUS:
+        names = {row.region for row in rows if code in row.aus}
+        sides = {facs.REGIONS[name].side for name in names} - {"middle"}
+        coded = f"{sides.pop()[0].upper()}{code}" if len(sides) == 1 else code
+        if names and len(names) >= _MOST_REGIONS * len(facs.expected_directions(coded)):
+            moved[coded] = names
+    open_motion = {row.region: row.magnitude for row in rows}
+    chosen: list[str] = []
+    while moved:
+        gain = {c: sum(open_motion.get(name, 0.0) for name in moved[c]) for c in moved}
+        best = max(gain, key=gain.__getitem__)
+        if gain[best] <= 0.0:
+            break
+        chosen.append(best)
+        for name in moved[best]:
+            open_motion.pop(name, None)
+    return facs.sort_aus(chosen)

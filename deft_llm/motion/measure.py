@@ -96,6 +96,7 @@ def measure(
     aligned: AlignedClip,
     interval: Interval | None = None,
     settings: MotionSettings = USUAL,
+    trajectory: Trajectory | None = None,
 ) -> Measurement:
     """Measure one aligned clip.
 
@@ -104,6 +105,8 @@ def measure(
         interval: Annotated onset, apex and offset; found from the motion when not given.
             If one of these frames shows no face, the nearest frame with a face is used.
         settings: Flow method, head model, averaging.
+        trajectory: Motion of the regions in the same frames, if they were followed already, which
+            takes half of the time; only for a given interval.
 
     Returns:
         The measurement; ``remarks`` say what could not be measured.
@@ -126,7 +129,7 @@ def measure(
     light = light_change(aligned)
     seen = light.even(aligned) if light else aligned
     meter = MotionMeter(seen, settings)
-    found, trajectory = True, None
+    found = True
     others: tuple[Interval, ...] = ()
     if interval is None:
         trajectory, floor, sigma = meter.watch()
@@ -138,7 +141,7 @@ def measure(
         # A given interval counts as found: the annotator saw an expression there.
         shown = _visible_interval(interval, visible)
         sigma = meter.sensor_noise(shown.apex - shown.onset)
-        if settings.curve:
+        if settings.curve and trajectory is None:
             trajectory = track_regions(seen, shown.onset, meter.estimator)
     phases = meter.phases(shown, sigma, others)
     floors = phases.floors
@@ -192,21 +195,20 @@ def measure(
     )
 
 
-def expressions(aligned: AlignedClip, settings: MotionSettings = USUAL) -> tuple[Interval, ...]:
+def watch_expressions(
+    aligned: AlignedClip, settings: MotionSettings = USUAL
+) -> tuple[tuple[Interval, ...], Trajectory]:
     """All expressions in a stretch of video, in order; each has to come and go.
 
     Args:
-        aligned: Canonical frames with landmarks, some seconds long.
+        aligned: Canonical frames with landmarks, some seconds long, with a face in one at least.
         settings: How motion is measured.
 
     Returns:
-        Their intervals (``onset_apex.returning_intervals``); empty if fewer than two frames show
-        a face.
+        Their intervals (``onset_apex.returning_intervals``), and the motion of the regions.
     """
-    if np.count_nonzero(aligned.present) < 2:
-        return ()
     trajectory, floor, _ = MotionMeter(aligned, settings).watch()
-    return returning_intervals(aligned, trajectory, floor)
+    return returning_intervals(aligned, trajectory, floor), trajectory
 
 
 def _visible_interval(interval: Interval, visible: NDArray[np.intp]) -> Interval:

@@ -74,6 +74,10 @@ class Trajectory:
     regions: FloatArray
     head: FloatArray
 
+    def part(self, start: int, stop: int) -> Trajectory:
+        """Frames ``start`` to ``stop`` - 1, still relative to the same frame."""
+        return Trajectory(self.regions[start:stop], self.head[start:stop])
+
 
 def track_regions(
     aligned: AlignedClip,
@@ -313,6 +317,18 @@ def motion_curve(trajectory: Trajectory, reference: int) -> FloatArray:
     """
     path = _weighted(trajectory.regions, np.ones(len(REGION_WEIGHTS), np.float32))
     return np.linalg.norm(path - path[reference], axis=1).astype(np.float32)
+
+
+def distance_from_rest(trajectory: Trajectory) -> FloatArray:
+    """The same as ``motion_curve`` for a stretch of any number of expressions: against the median.
+
+    Returns:
+        (T,) pixels; NaN in frames without a face.
+    """
+    path = _weighted(trajectory.regions, np.ones(len(REGION_WEIGHTS), np.float32))
+    seen = np.isfinite(path[:, 0])
+    rest = np.median(path[seen], axis=0) if seen.any() else 0.0
+    return np.linalg.norm(path - rest, axis=1).astype(np.float32)
 
 
 def _weighted(regions: FloatArray, floor: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deft_llm.data.measuring import measure_expressions, measure_video
+from deft_llm.data.measuring import measure_video
 from deft_llm.errors import UserError
 from deft_llm.media import windows
 from deft_llm.media.geometry import EXIF_ORIENTATIONS, orient
@@ -19,6 +19,7 @@ from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.motion.remarks import NO_MOTION
 from deft_llm.simulator.scene.clips import draw_spec, render_clip
+from deft_llm.spotters.returning import look_at
 from tests.media.films import Frames, turn_film, write_film
 
 FPS = 30
@@ -145,8 +146,8 @@ def test_the_shot_that_moves_is_shown() -> None:
     assert measurement.found and sides(measurement) == {"left"}
     assert len(clip) == len(wink()) and clip.timestamps[0] == pytest.approx(1)
     assert "count from frame 30 of the video" in measurement.status
-    found = list(measure_expressions(clip_from_array(frames, FPS, "a")))
-    assert len(found) == 1 and found[0].aligned.timestamps[0] >= 1
+    found = look_at(windows.Window(clip_from_array(frames, FPS, "a"), 0, True)).found
+    assert len(found) == 1 and found[0].measurement.aligned.timestamps[0] >= 1
 
 
 def test_part_and_stride() -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from deft_llm.media.video import read_clip, write_video
 from deft_llm.service.clip_service import ClipService
-from deft_llm.service.long_video import WINDOW, search_video
+from deft_llm.service.long_video import search_video
 from deft_llm.service.models import Models
+from deft_llm.spotters.returning import WINDOW
 
 (VIDEO,) = (Path(__file__).resolve().parents[2] / "demo" / "clips" / "long").glob("*.mp4")
 FPS = 50

@@ -41,15 +41,15 @@ from deft_llm.deft.inference.scoring import label_log_likelihoods
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.errors import UserError
-from deft_llm.motion.evidence import measured_evidence, moved_aus
+from deft_llm.motion.evidence import MACRO_PX, largest_motion, measured_evidence, moved_aus
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.remarks import NO_MOTION
 from deft_llm.resources import EMBEDDED
 
 MAX_NEW_TOKENS = 480
-# Canonical px. The largest motion of the simulated micro-expressions, of the macro-expressions, and
-# of the bridge of a nose whose head turns by 15 degrees: the model has seen nothing larger.
-MACRO_PX, LARGEST_PX, HEAD_PX = 3.0, 20.0, 8.0
+# Canonical px. The largest motion of the simulated macro-expressions, and of the bridge of a nose
+# whose head turns by 15 degrees: the model has seen nothing larger.
+LARGEST_PX, HEAD_PX = 20.0, 8.0
 # A language model trained on the instruction data alone has a vocabulary of some thousand pieces,
 # and knows no question but theirs; a pretrained one has learned to talk.
 _TALKS = 20_000
@@ -418,7 +418,7 @@ def nothing_seen(measurement: Measurement) -> tuple[str, ...]:
 
 def not_judged(measurement: Measurement) -> str:
     """Reason to describe the motion without naming an emotion; empty if it can be judged."""
-    if (largest := _largest(measurement)) > LARGEST_PX:
+    if (largest := largest_motion(measurement.table_apex)) > LARGEST_PX:
         why = f"regions moved up to {largest:.1f} px, further than the model knows"
     elif measurement.head_shift > HEAD_PX:
         why = f"the head moved by {measurement.head_shift:.1f} px meanwhile"
@@ -429,15 +429,9 @@ def not_judged(measurement: Measurement) -> str:
 
 def macro_expression(measurement: Measurement) -> tuple[str, ...]:
     """What to say of a movement that is too large for a micro-expression; empty if it is not."""
-    if (largest := _largest(measurement)) <= MACRO_PX:
+    if (largest := largest_motion(measurement.table_apex)) <= MACRO_PX:
         return ()
     return (
         f"a macro-expression, up to {largest:.1f} px: judged is the kind of movement, not how "
         "genuine it is",
     )
-
-
-def _largest(measurement: Measurement) -> float:
-    """Largest motion of the active regions, px."""
-    table = measurement.table_apex
-    return float(table.magnitude[table.active].max(initial=0.0))

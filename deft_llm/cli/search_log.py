@@ -1,0 +1,119 @@
+"""What a search of a video has seen so far: one line for each part, in the video's own folder.
+
+A search that was stopped, at any moment, goes on after the last whole line. With other settings, or
+if the file has changed, it begins anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from deft_llm.cli.clips import FoundClip
+from deft_llm.errors import UserError
+from deft_llm.files import digest
+from deft_llm.spotters.spot import Seen
+from deft_llm.viz.report_folder import safe_name, source_mark
+
+LOG = "search.jsonl"
+_VERSION = 1  # of the lines
+
+
+@dataclass
+class SearchLog:
+    """The log of one search.
+
+    Attributes:
+        folder: The video's folder, which holds all results.
+        seen: The parts so far.
+        told: Apex frame -> what the model said of the expression, if it was asked.
+    """
+
+    folder: Path
+    seen: list[Seen] = field(default_factory=list)
+    told: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, out: Path, clip: FoundClip, settings: object) -> SearchLog:
+        """Take the folder of a video, and read what an earlier search of it has seen.
+
+        Args:
+            out: Where the folder goes, at the clip's place.
+            clip: The video.
+            settings: All that the results depend on besides the video.
+
+        Raises:
+            UserError: If the folder cannot be made.
+        """
+        mark = source_mark(clip.path)
+        parent = out.joinpath(*map(safe_name, clip.folder.parts))
+        name = safe_name(clip.path.name if clip.path.is_dir() else clip.path.stem)
+        head = {"source": mark, "key": digest(f"{_VERSION} {settings}", _state(clip.path))}
+        try:
+            log = cls(_folder(parent, name, mark))
+            if not log._read(head):
+                (log.folder / LOG).write_text(json.dumps(head) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"{parent / name}: cannot be written ({error.strerror or error}); give another "
+                "folder with --out"
+            ) from error
+        return log
+
+    def add(self, seen: Seen, told: Mapping[int, dict[str, Any] | None]) -> None:
+        """Note a part, and what the model said of its expressions."""
+        said = {apex: words for apex, words in told.items() if words}
+        line = json.dumps({"seen": seen.to_dict(), "told": said})
+        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        self.seen.append(seen)
+        self.told.update(said)
+
+    def _read(self, head: Mapping[str, str]) -> bool:
+        """Read the log of an earlier search; False if there is none with this head."""
+        file = self.folder / LOG
+        if not file.is_file():
+            return False
+        first, *lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+        if first != json.dumps(head):
+            return False
+        whole = [first]
+        for line in lines[:-1]:
+            try:
+                values = json.loads(line)
+                self.seen.append(Seen.from_dict(values["seen"]))
+            except (ValueError, KeyError, TypeError):
+                break
+            self.told.update({int(apex): words for apex, words in values["told"].items()})
+            whole.append(line)
+        # What comes after a line that was cut off would be appended to it.
+        file.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
+        return True
+
+
+def _state(path: Path) -> str:
+    """Changes when the video does."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    stats = [(file.name, file.stat()) for file in files if file.is_file()]
+    return json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+
+def _folder(parent: Path, name: str, mark: str) -> Path:
+    """The folder of this video: a new one, or the one that an earlier search of it took."""
+    for number in count(1):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        log = folder / LOG
+        if not log.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+        try:
+            with log.open(encoding="utf-8") as file:
+                if json.loads(file.readline())["source"] == mark:
+                    return folder
+        except (ValueError, KeyError, TypeError):
+            continue
+    raise AssertionError("unreachable")

@@ -1,0 +1,96 @@
+"""``deft-llm spot``: every micro-expression of videos of any length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deft_llm.cli.clips import find_clips
+from deft_llm.cli.console import (
+    Checkpoint,
+    Face,
+    Fps,
+    Landmarks,
+    Progress,
+    Start,
+    Stop,
+    Stride,
+    tidy_end,
+)
+from deft_llm.cli.results import Results
+from deft_llm.cli.spotting import Spotting, VideoFailed, seconds_of
+from deft_llm.resources import EMBEDDED
+
+
+def spot(
+    videos: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="VIDEO...",
+            help="videos of any length, folders of frames, and folders that hold these",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="folder for the results' own folders")] = Path("out"),
+    explain: Annotated[
+        bool, typer.Option("--explain", help="let the model explain each expression, on one page")
+    ] = False,
+    macro: Annotated[
+        bool, typer.Option("--macro", help="list macro-expressions as well, apart")
+    ] = False,
+    spotter: Annotated[
+        str, typer.Option(help="what searches: returning, or the folder of a trained spotter")
+    ] = "returning",
+    checkpoint: Checkpoint = Path(EMBEDDED),
+    fps: Fps = None,
+    start: Start = None,
+    stop: Stop = None,
+    stride: Stride = 1,
+    face: Face = None,
+    landmarks: Landmarks = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="write the rows of all videos; - for stdout")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write the objects of all videos; - for stdout")
+    ] = None,
+    megc: Annotated[
+        Path | None,
+        typer.Option(help="also write MEGC's table: subject, video, onset, offset, emotion"),
+    ] = None,
+) -> None:
+    """Find every micro-expression of videos; write tables, a plot of the curve, a report.
+
+    Each video gets the folder OUT/NAME with spotted.csv, spotted.json, curve.png and, with
+    --explain, report.html. Of several videos the rate a minute is told: if the people rest in all
+    of them, these are false alarms. Ctrl-C keeps what was found; the same command goes on.
+
+    Exit status: 0 every video was searched; 1 some failed (each told on stderr); 2 all failed, or
+    nothing could be started; 130 stopped by Ctrl-C.
+    """
+    found = find_clips(videos)
+    lengths = [seconds_of(clip, fps) for clip in found]
+    progress_bar = Progress(max(1, round(sum(lengths))))
+    with tidy_end(), Results(csv_file, json_file) as results, progress_bar as progress:
+        work = Spotting(
+            out=out,
+            spotter=spotter,
+            checkpoint=checkpoint if explain else None,
+            macro=macro,
+            reading=(fps, start, stop, stride, face, landmarks),
+            results=results,
+            megc=megc,
+            progress=progress,
+        )
+        failed = 0
+        for number, clip in enumerate(found):
+            if len(found) > 1:
+                work.say(f"{number + 1}/{len(found)}", str(clip.path), apart=number > 0)
+            try:
+                work.search(clip, sum(lengths[:number]), lengths[number])
+            except VideoFailed as error:
+                failed += 1
+                work.complain(f"deft-llm: {error}")
+        work.finish(several=len(found) > 1)
+    raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)

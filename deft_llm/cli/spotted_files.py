@@ -1,0 +1,140 @@
+"""The files of a searched video: table, object, plot of the curve, and the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from deft_llm import __version__, facs
+from deft_llm.cli.search_log import SearchLog
+from deft_llm.files import write_bytes
+from deft_llm.service.batch import csv_line
+from deft_llm.spotters.finder import Finder, Spotted
+from deft_llm.viz.spotting_page import Section, spotting_page
+from deft_llm.viz.spotting_plot import Curve, Mark, spotting_plot
+
+TABLE, OBJECT, PLOT, PAGE = "spotted.csv", "spotted.json", "curve.png", "report.html"
+COLUMNS = (
+    *("file", "kind", "onset frame", "apex frame", "offset frame", "onset s", "apex s", "offset s"),
+    *("emotion", "probability", "score", "aus", "strongest motion"),
+)
+
+
+def row_of(name: str, spotted: Spotted) -> dict[str, Any]:
+    """An expression's table row, keyed by ``COLUMNS``."""
+    inside, top = spotted.expression.interval, next(iter(spotted.evidence), None)
+    sure = max(spotted.probabilities.values(), default=None)
+    moved = f"{top.region} {top.direction} {top.magnitude:.2f} px, z {top.z:.1f}" if top else ""
+    values = (
+        *(name, spotted.kind, inside.onset, inside.apex, inside.offset, *spotted.seconds),
+        *(spotted.expression.emotion, None if sure is None else round(sure, 4)),
+        *(round(spotted.expression.score, 4), " ".join(map(facs.au_short, spotted.aus)), moved),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def record_of(name: str, spotted: Spotted) -> dict[str, Any]:
+    """An expression's object."""
+    values = spotted.to_dict()
+    expression, seconds = values.pop("expression"), values.pop("seconds")
+    moments = ("onset", "apex", "offset")
+    return {
+        "file": name,
+        **{
+            moment: {"frame": expression["interval"][moment], "seconds": second}
+            for moment, second in zip(moments, seconds, strict=True)
+        },
+        "emotion": expression["emotion"],
+        "score": round(expression["score"], 4),
+        **values,
+    }
+
+
+def write_files(
+    log: SearchLog,
+    name: str,
+    found: Sequence[Spotted],
+    finder: Finder,
+    remarks: Sequence[str],
+    whole: bool,
+    explained: bool,
+) -> None:
+    """Write the files of a video, also of one whose search was stopped.
+
+    Args:
+        log: What was seen, and the folder.
+        name: Of the video.
+        found: The expressions to list.
+        finder: What searched.
+        remarks: What the user should know.
+        whole: Whether the video was searched to its end.
+        explained: Write the page.
+
+    Raises:
+        UserError: If a file cannot be written.
+    """
+    rows = [row_of(name, each) for each in found]
+    table = "".join(map(csv_line, (COLUMNS, *(list(row.values()) for row in rows))))
+    write_bytes(log.folder / TABLE, table.encode("utf-8", "backslashreplace"))
+    times = [time for part in log.seen for time in part.times]
+    values = [value for part in log.seen for value in part.curve]
+    record = {
+        "version": __version__,
+        "file": name,
+        "finder": finder.key,
+        "whole": whole,
+        "searched_seconds": times[-1] if times else 0.0,
+        "frames": len(times),
+        "frames_with_face": sum(value is not None for value in values),
+        "remarks": list(remarks),
+        "expressions": [record_of(name, each) for each in found],
+        "curve": {
+            "axis": finder.axis,
+            "threshold": finder.threshold,
+            "frames": [frame for part in log.seen for frame in part.frames],
+            "seconds": times,
+            "values": values,
+        },
+    }
+    text = json.dumps(record, ensure_ascii=False) + "\n"
+    write_bytes(log.folder / OBJECT, text.encode("utf-8", "backslashreplace"))
+    if not times:
+        return
+    height = np.array([np.nan if value is None else value for value in values], np.float64)
+    curve = Curve(np.array(times), height, finder.axis, finder.threshold)
+    marks = [_mark(each) for each in found]
+    write_bytes(log.folder / PLOT, spotting_plot(curve, marks, name))
+    if explained:
+        page = spotting_page(
+            name, _summary(found, times, whole), curve, _sections(log, found, marks), remarks
+        )
+        write_bytes(log.folder / PAGE, page.encode("utf-8", "backslashreplace"))
+
+
+def _summary(found: Sequence[Spotted], times: Sequence[float], whole: bool) -> str:
+    count = {kind: sum(each.kind == kind for each in found) for kind in ("micro", "macro")}
+    told = [f"{n} {kind}-expression{'' if n == 1 else 's'}" for kind, n in count.items() if n]
+    rest = "" if whole else " · stopped before its end"
+    what = ", ".join(told) or "no expression"
+    return f"{len(times)} frames · {times[-1] - times[0]:.1f} s searched{rest} · {what}"
+
+
+def _mark(spotted: Spotted) -> Mark:
+    words = [spotted.expression.emotion, " ".join(map(facs.au_short, spotted.aus))]
+    label = " ".join(word for word in words if word) or spotted.kind
+    return Mark(*spotted.seconds, label, spotted.kind == "macro")
+
+
+def _sections(log: SearchLog, found: Sequence[Spotted], marks: Sequence[Mark]) -> list[Section]:
+    sections = []
+    for each, mark in zip(found, marks, strict=True):
+        inside = each.expression.interval
+        said = log.told[inside.apex]
+        frames = (inside.onset, inside.apex, inside.offset)
+        picture = (log.folder / said["picture"]).read_bytes()
+        score, eyes = each.expression.score, said["interocular_px"]
+        sections.append(Section(mark, frames, score, said, picture, eyes))
+    return sections

@@ -1,0 +1,233 @@
+"""One video of ``deft-llm spot``: search it part by part, tell of it, write its files."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deft_llm.cli.clips import FoundClip
+from deft_llm.cli.console import COLUMN, Progress
+from deft_llm.cli.light_start import load_explainer, use_one_thread
+from deft_llm.cli.results import Results
+from deft_llm.cli.spotted_lines import counted, rate_line, seconds_with_face, spotted_line
+from deft_llm.errors import UserError
+
+if TYPE_CHECKING:
+    from deft_llm.cli.search_log import SearchLog
+    from deft_llm.clip import Expression
+    from deft_llm.deft.inference.explainer import Explainer
+    from deft_llm.spotters.finder import Finder, Found, Spotted
+
+
+class VideoFailed(UserError):
+    """A video that cannot be searched, where others may."""
+
+
+@dataclass
+class Spotting:
+    """Searches videos with one finder, and says what it finds as soon as it is known.
+
+    Attributes:
+        out: Where results go.
+        spotter: Name of the finder, see ``spotters.spot.load_finder``.
+        checkpoint: Folder of the model that explains; None explains nothing.
+        macro: List macro-expressions as well.
+        reading: As in ``Explaining``.
+        results: Rows and objects of all videos.
+        megc: Where MEGC's table goes; None writes none.
+        progress: Counts seconds of video.
+        searched: Name, seconds with a face and number of micro-expressions of each video.
+        spotted: Subject and video -> micro-expressions.
+    """
+
+    out: Path
+    spotter: str
+    checkpoint: Path | None
+    macro: bool
+    reading: tuple[float | None, str | None, str | None, int, int | None, str | None]
+    results: Results
+    megc: Path | None
+    progress: Progress
+    searched: list[tuple[str, float, int]] = field(default_factory=list)
+    spotted: dict[tuple[str, str], tuple[Expression, ...]] = field(default_factory=dict)
+
+    def search(self, clip: FoundClip, before: float, seconds: float) -> None:
+        """Search one video and write its files.
+
+        Args:
+            clip: The video.
+            before: Seconds of the videos that are done.
+            seconds: Its length.
+
+        Raises:
+            VideoFailed: If it cannot be read, shows no face, or is too short.
+            UserError: If the finder or the model cannot be loaded, or a file cannot be written.
+        """
+        from deft_llm.cli.console import read_options
+        from deft_llm.cli.search_log import SearchLog
+        from deft_llm.spotters.spot import check_seen, search_video
+
+        if clip.problem:
+            raise VideoFailed(clip.problem)
+        use_one_thread()
+        finder = self.finder
+        try:
+            options = read_options(clip.path, *self.reading)
+            self._introduce(clip.path, options)
+        except UserError as error:
+            raise VideoFailed(str(error)) from error
+        explained = str(self.checkpoint) if self.checkpoint else ""
+        settings = (finder.key, options, explained, bool(explained) and self.macro)
+        log = SearchLog.open(self.out, clip, settings)
+        known = tuple(log.seen)
+        if known:
+            self.say("goes on", f"{known[-1].times[-1]:.1f} s are searched already")
+        said = 0
+        try:
+            for step in search_video(clip.path, options, finder, log.folder / "motion", known):
+                self.progress.at(round(before + step.done * seconds), clip.path.name)
+                if step.seen is None:
+                    continue
+                if step.seen not in known:
+                    told = {f.spotted.expression.interval.apex: f for f in step.found}
+                    log.add(step.seen, {apex: self._explained(log, f) for apex, f in told.items()})
+                said = self._say_settled(log, said, step.done == 1.0)
+            check_seen(log.seen, clip.path.name)
+        except KeyboardInterrupt:
+            self._finish_video(clip, log, finder, whole=False)
+            self.complain(
+                f"deft-llm: {clip.path.name}: stopped; what was found is in {log.folder}; the same "
+                "command goes on"
+            )
+            raise
+        except UserError as error:
+            self._finish_video(clip, log, finder, whole=False)
+            raise VideoFailed(str(error)) from error
+        self._finish_video(clip, log, finder, whole=True)
+
+    def finish(self, several: bool) -> None:
+        """Write MEGC's table; of several videos, say how many were found a minute."""
+        if self.megc is not None:
+            from deft_llm.corpora.megc_spotting import write_spotting
+
+            write_spotting(self.megc, self.spotted)
+            self.say("MEGC", str(self.megc))
+        if several and self.searched:
+            self.say("in all", rate_line(self.searched), apart=True)
+
+    def say(self, label: str, text: str, apart: bool = False) -> None:
+        """Print a line with a label on its left, unless stdout belongs to the results."""
+        if not self.results.on_stdout:
+            with self.progress.above():
+                print(*([""] if apart else []), f"{label:<{COLUMN}}{text}", sep="\n", flush=True)
+
+    def complain(self, line: str) -> None:
+        """Print a line to stderr."""
+        with self.progress.above():
+            print(line, file=sys.stderr, flush=True)
+
+    @cached_property
+    def finder(self) -> Finder:
+        """What searches."""
+        from deft_llm.spotters.spot import load_finder
+
+        return load_finder(self.spotter)
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """The model."""
+        assert self.checkpoint is not None
+        return load_explainer(self.checkpoint)
+
+    def _introduce(self, path: Path, options: Any) -> None:
+        from deft_llm.cli.summary import clip_line
+        from deft_llm.media.video import probe
+
+        if line := clip_line(path, options):
+            self.say("video", line)
+        if options.fps is None and probe(path).variable_rate:
+            self.say("note", "the frame rate varies; seconds are those of the file")
+
+    def _explained(self, log: SearchLog, found: Found) -> dict[str, Any] | None:
+        """What the model says of an expression, with a picture beside it; None without a model."""
+        if self.checkpoint is None or (found.spotted.kind == "macro" and not self.macro):
+            return None
+        from deft_llm.files import write_bytes
+        from deft_llm.viz import overlay
+        from deft_llm.viz.faces import eye_distance, moment_pictures, motion_pictures
+        from deft_llm.viz.stage import encode_jpeg
+
+        measurement = found.measurement
+        explanation = self.explainer.explain(measurement)
+        pictures = moment_pictures(measurement)
+        pictures |= motion_pictures(measurement, explanation.evidence)
+        name = f"expression_{found.spotted.expression.interval.apex}.jpg"
+        strip = overlay.strip([*pictures.values()], [*pictures])
+        write_bytes(log.folder / name, encode_jpeg(strip))
+        eyes = round(eye_distance(measurement), 3)
+        return {**explanation.to_dict(), "picture": name, "interocular_px": eyes}
+
+    def _say_settled(self, log: SearchLog, said: int, ended: bool) -> int:
+        """Say what no later part can change any more, from number ``said`` on; how many are said.
+
+        A small movement may turn out to be a part of a macro-expression that goes on.
+        """
+        from deft_llm.spotters.spot import SETTLED, listed
+
+        times = log.seen[-1].times
+        found = listed(log.seen, self.macro)
+        for each in found[said:]:
+            if not ended and (not times or each.seconds[2] > times[-1] - SETTLED):
+                break
+            self.say(*spotted_line(self._told(each, log)))
+            said += 1
+        return said
+
+    def _told(self, spotted: Spotted, log: SearchLog) -> Spotted:
+        """The expression with emotion and AUs of the model, where it was asked."""
+        said = log.told.get(spotted.expression.interval.apex)
+        if not said:
+            return spotted
+        expression = replace(spotted.expression, emotion=said["emotion"])
+        shares, aus = said["probabilities"], tuple(said["aus"])
+        return replace(spotted, expression=expression, probabilities=shares, aus=aus or spotted.aus)
+
+    def _finish_video(self, clip: FoundClip, log: SearchLog, finder: Finder, whole: bool) -> None:
+        """Write the video's files and count what was found."""
+        from deft_llm.cli.spotted_files import record_of, row_of, write_files
+        from deft_llm.spotters.spot import listed
+
+        found = [self._told(each, log) for each in listed(log.seen, self.macro)]
+        remarks = sorted({remark for part in log.seen for remark in part.remarks})
+        if whole:
+            for remark in remarks:
+                self.say("note", remark)
+        micro = tuple(each.expression for each in found if each.kind == "micro")
+        face = seconds_with_face(log.seen)
+        write_files(log, clip.path.name, found, finder, remarks, whole, self.checkpoint is not None)
+        for each in found:
+            self.results.add(row_of(str(clip.path), each), record_of(str(clip.path), each))
+        subject = clip.folder.name or clip.path.resolve().parent.name or "video"
+        self.spotted[subject, clip.path.stem] = micro
+        if whole:
+            told = [counted(len(micro), "micro")]
+            told += [counted(len(found) - len(micro), "macro")] if self.macro else []
+            self.say("found", f"{', '.join(told)} in {face:.1f} s with a face")
+            self.say("results", str(log.folder))
+            self.searched.append((clip.path.name, face, len(micro)))
+
+
+def seconds_of(clip: FoundClip, fps: float | None) -> float:
+    """Length of a video for the progress bar; 0 if it cannot be read, which is told later."""
+    from deft_llm.media.video import probe
+
+    if clip.problem:
+        return 0.0
+    try:
+        times = probe(clip.path, fps=fps).timestamps
+    except UserError:
+        return 0.0
+    return float(times[-1]) if len(times) else 0.0

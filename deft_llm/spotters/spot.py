@@ -1,0 +1,210 @@
+"""Find the expressions of a video of any length, with any finder.
+
+from deft_llm.spotters.spot import spot
+
+for each in spot("long.mp4"):
+    print(each.seconds, each.expression.score, each.aus)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deft_llm.errors import NoFaceError, UserError
+from deft_llm.media.options import WHOLE, ReadOptions
+from deft_llm.media.windows import OVERLAP
+from deft_llm.motion.onset_apex import WINDOW
+from deft_llm.registry import resolve
+from deft_llm.spotters.finder import Finder, Found, Look, Spotted, join_macros, same
+from deft_llm.spotters.returning import ReturningFinder
+
+#: The finder that needs no training.
+RETURNING = "returning"
+#: s after which a later movement is no part of one expression with an earlier one: the gap that may
+#: lie between, and the length of a movement, half a second on both sides of its apex.
+SETTLED = 3 * WINDOW
+#: Frames that can show a movement which comes and goes.
+FEWEST = 5
+# By name, since a trained network loads torch.
+_TRAINED = {"trained": "deft_llm.spotters.trained:TrainedFinder"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is kept of one part of a video: numbers only, whatever the length of the video.
+
+    Attributes:
+        frames: Numbers of the frames that no part before showed.
+        times: Their seconds.
+        curve: Their curve; None in frames without a face.
+        spotted: New expressions.
+        remarks: See ``Look``.
+    """
+
+    frames: tuple[int, ...]
+    times: tuple[float, ...]
+    curve: tuple[float | None, ...]
+    spotted: tuple[Spotted, ...]
+    remarks: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {**vars(self), "spotted": [each.to_dict() for each in self.spotted]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Seen:
+        """Read what ``to_dict`` gave, also after JSON."""
+        found = tuple(map(Spotted.from_dict, values["spotted"]))
+        frames, times, curve = (tuple(values[name]) for name in ("frames", "times", "curve"))
+        return cls(frames, times, curve, found, tuple(values["remarks"]))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is.
+
+    Attributes:
+        done: Share of the work, 0..1.
+        seen: The latest part; None while only motion is followed.
+        found: Its new expressions with their measurements; empty for a part that was known.
+    """
+
+    done: float
+    seen: Seen | None = None
+    found: tuple[Found, ...] = ()
+
+
+def load_finder(name: str = RETURNING) -> Finder:
+    """A finder by name.
+
+    Args:
+        name: "returning", or the folder of a trained spotter.
+
+    Raises:
+        UserError: If it is neither.
+    """
+    if name == RETURNING:
+        return ReturningFinder()
+    if not Path(name).is_dir():
+        raise UserError(
+            f"spotter {name!r}: no such folder; expected {RETURNING!r}, or the folder of a "
+            "trained spotter"
+        )
+    finder: Finder = resolve(_TRAINED, "trained", "finder")(Path(name))
+    return finder
+
+
+def search_video(
+    source: Path | str,
+    options: ReadOptions = WHOLE,
+    finder: Finder | None = None,
+    cache: Path | None = None,
+    known: Sequence[Seen] = (),
+) -> Iterator[Progress]:
+    """Find the expressions of a video, part by part.
+
+    Args:
+        source: A video file, an animation, or a folder of frames.
+        options: Which part to read, at which rate, whose face, and who places its landmarks.
+        finder: Default ``ReturningFinder``.
+        cache: See ``Finder.search``.
+        known: Parts that an earlier search with the same arguments has seen, in order; they are
+            not looked at again.
+
+    Raises:
+        UserError: If the video cannot be read.
+    """
+    finder = finder or ReturningFinder()
+    reached, number = -1, 0
+    recent: list[Spotted] = []
+    for step in finder.search(Path(source), options, cache):
+        if step.look is None:
+            yield Progress(step.done)
+            continue
+        found: tuple[Found, ...] = ()
+        if number < len(known):
+            seen = known[number]
+        else:
+            look = step.look()
+            found = tuple(
+                each
+                for each in look.found
+                if not any(same(each.spotted.seconds, old.seconds) for old in recent)
+            )
+            seen = _kept(look, found, reached)
+        number += 1
+        recent += seen.spotted
+        if seen.frames:
+            reached = seen.frames[-1]
+            # Later parts start later still: what ended before this one cannot turn up again.
+            recent = [each for each in recent if each.seconds[2] >= seen.times[0] - OVERLAP]
+        yield Progress(step.done, seen, found)
+
+
+def _kept(look: Look, found: Sequence[Found], reached: int) -> Seen:
+    new = look.frames > reached
+    curve = [round(float(v), 4) if np.isfinite(v) else None for v in look.curve[new]]
+    return Seen(
+        tuple(look.frames[new].tolist()),
+        tuple(np.round(look.times[new], 6).tolist()),
+        tuple(curve),
+        tuple(each.spotted for each in found),
+        look.remarks,
+    )
+
+
+def spot(
+    source: Path | str,
+    options: ReadOptions = WHOLE,
+    finder: Finder | None = None,
+    macro: bool = False,
+) -> list[Spotted]:
+    """All micro-expressions of a video.
+
+    Args:
+        source: A video file, an animation, or a folder of frames.
+        options: Which part to read, at which rate, whose face, and who places its landmarks.
+        finder: Default ``ReturningFinder``; see ``load_finder``.
+        macro: List macro-expressions as well; see ``Spotted.kind``.
+
+    Returns:
+        In order of time.
+
+    Raises:
+        NoFaceError: If no frame shows a face.
+        UserError: If the video cannot be read, or is too short.
+    """
+    parts = [p.seen for p in search_video(source, options, finder) if p.seen is not None]
+    check_seen(parts, Path(source).name)
+    return listed(parts, macro)
+
+
+def listed(parts: Sequence[Seen], macro: bool) -> list[Spotted]:
+    """The expressions of all parts in order of time, macro-expressions joined or left out."""
+    found = sorted((s for part in parts for s in part.spotted), key=lambda s: s.seconds)
+    return [each for each in join_macros(found, WINDOW) if macro or each.kind == "micro"]
+
+
+def check_seen(parts: Sequence[Seen], name: str) -> None:
+    """Check that a searched video could show an expression at all.
+
+    Raises:
+        NoFaceError: If no frame shows a face.
+        UserError: If it is shorter than an expression.
+    """
+    values = [value for part in parts for value in part.curve]
+    if len(values) < FEWEST:
+        raise UserError(
+            f"{name}: {len(values)} frames, too short for a movement that comes and goes; expected "
+            f"{FEWEST} or more, and better a second of video"
+        )
+    if all(value is None for value in values):
+        raise NoFaceError(
+            f"{name}: no face in {len(values)} frames, so no expression; give a video that shows "
+            "one face from the front, upright, at least 15 % of the frame high"
+        )

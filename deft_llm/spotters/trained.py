@@ -1,0 +1,205 @@
+"""A trained spotter as a finder: its network reads the motion of the whole video at once.
+
+First the regions are followed through the video (``data.roi_tracking``), at about the frame rate of
+the spotter's training videos; then the network reads the curves; then the video is read once more,
+and every expression is measured in the part that holds it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.clip import Expression, Interval
+from deft_llm.data.roi_curves import network_curves
+from deft_llm.data.roi_tracking import RoiTrack, follow_rois
+from deft_llm.errors import UserError
+from deft_llm.files import digest, sampled_digest
+from deft_llm.media.face import align, landmark_finder, track_faces
+from deft_llm.media.options import ReadOptions
+from deft_llm.media.parts import Part, parts_of
+from deft_llm.media.video import probe
+from deft_llm.media.windows import OVERLAP
+from deft_llm.motion.measure import measure
+from deft_llm.registry import resolve
+from deft_llm.spotters.finder import Found, Look, Step
+from deft_llm.spotters.hysteresis import Thresholds
+from deft_llm.spotters.priors import ClassPrior, probabilities
+
+logger = logging.getLogger(__name__)
+
+Floats = NDArray[np.float32]
+
+_LOADERS = {"folder": "deft_llm.spotters.registry:load_spotter"}
+_FOLLOWING = 0.75  # share of the time that following the regions takes
+
+
+class CurvesRead(Protocol):
+    """What a spotter says of every frame: score (T,), and logits (T, classes)."""
+
+    score: Floats
+    logits: Floats
+
+
+class Loaded(Protocol):
+    """A trained spotter with all that it needs to search a video."""
+
+    name: str
+    thresholds: Thresholds
+    prior: ClassPrior
+    fps: float
+
+    @property
+    def rois(self) -> int:
+        """Number of regions whose motion it reads."""
+        ...
+
+    def read(self, curves: Floats) -> CurvesRead:
+        """Score and logits of every frame, from curves (C, T)."""
+        ...
+
+    def decode(self, curves: CurvesRead) -> list[Expression]:
+        """The micro-expressions, in order of time."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What is known of a video before its expressions are measured.
+
+    Attributes:
+        frames: (T,) numbers of the frames that were followed.
+        times: (T,) seconds.
+        curve: (T,) the network's score; NaN in frames without a face.
+        expressions: In frames of the video, with their probabilities.
+    """
+
+    frames: NDArray[np.int64]
+    times: NDArray[np.float64]
+    curve: Floats
+    expressions: list[tuple[Expression, dict[str, float]]]
+
+
+class TrainedFinder:
+    """Finds what a trained spotter finds.
+
+    Args:
+        folder: The folder of the spotter.
+
+    Raises:
+        UserError: If it holds none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.spotter: Loaded = resolve(_LOADERS, "folder", "loader")(folder)
+
+    @cached_property
+    def key(self) -> str:
+        """See ``finder.Finder``."""
+        files = (self.folder / "config.json", self.folder / "model.safetensors")
+        return digest(*(sampled_digest(file) for file in files))
+
+    @property
+    def axis(self) -> str:
+        """See ``finder.Finder``."""
+        return f"score of {self.spotter.name}"
+
+    @property
+    def threshold(self) -> float | None:
+        """See ``finder.Finder``."""
+        return self.spotter.thresholds.enter
+
+    def search(self, source: Path, options: ReadOptions, cache: Path | None) -> Iterator[Step]:
+        """See ``finder.Finder``; nothing is found before the whole video has been followed."""
+        info = probe(source, fps=options.fps)
+        thinned = max(1, round(info.fps / options.stride / self.spotter.fps))
+        coarse = replace(options, stride=options.stride * thinned)
+        end = max(len(range(info.frames)[options.start : options.stop]), 1)
+        tracks: list[RoiTrack] = []
+        for track in follow_rois(source, coarse, cache):
+            tracks.append(track)
+            followed = (track.first + len(track)) * coarse.stride
+            yield Step(_FOLLOWING * min(followed / end, 1.0))
+        read = self._read(tracks, coarse)
+        pending, shown = list(read.expressions), -1
+        for part in parts_of(source, options):
+            last = part.start + (len(part.clip) - 1) * options.stride
+            share = min((last + 1 - options.start) / end, 1.0)
+            new = (read.frames > shown) & (read.frames <= last)
+            here = [each for each in pending if _held(part, each[0].interval, options.stride)]
+            pending = [each for each in pending if each not in here]
+            done = _FOLLOWING + (1 - _FOLLOWING) * share
+            yield Step(done, partial(_look, part, options, read, new, here))
+            shown = max(shown, last)
+        for expression, _ in pending:
+            logger.warning(
+                "%s: frames %d to %d lie across a cut, left out",
+                *(source.name, expression.interval.onset, expression.interval.offset),
+            )
+
+    def _read(self, tracks: list[RoiTrack], options: ReadOptions) -> _Read:
+        """The network's curve over the whole video, and what it finds."""
+        names = ("motion", "shots", "timestamps")
+        rows = (np.concatenate([getattr(each, name) for each in tracks]) for name in names)
+        track = RoiTrack(tracks[0].first, *rows)
+        frames = options.start + options.stride * np.arange(len(track))
+        if not track.present.any():
+            nothing = np.full(len(track), np.nan, np.float32)
+            return _Read(frames, track.timestamps, nothing, [])
+        curves = self.spotter.read(network_curves(track, self.spotter.rois))
+        told = []
+        for each in self.spotter.decode(curves):
+            inside = each.interval
+            moments = (int(frames[t]) for t in (inside.onset, inside.apex, inside.offset))
+            shares = probabilities(curves.logits, curves.score, inside, self.spotter.prior)
+            told.append((replace(each, interval=Interval(*moments)), shares))
+        score = np.where(track.present, curves.score, np.nan).astype(np.float32)
+        return _Read(frames, track.timestamps, score, told)
+
+
+def _held(part: Part, interval: Interval, stride: int) -> bool:
+    """Whether an expression is to be measured in this part of the video."""
+    last = part.start + (len(part.clip) - 1) * stride
+    if part.start <= interval.onset and interval.offset <= last:
+        return True
+    # Parts overlap by so much: no part need hold all of a longer one.
+    long = (interval.offset - interval.onset) / stride > OVERLAP * part.clip.fps
+    return long and part.start <= interval.apex <= last
+
+
+def _look(
+    part: Part,
+    options: ReadOptions,
+    read: _Read,
+    new: NDArray[np.bool_],
+    here: list[tuple[Expression, dict[str, float]]],
+) -> Look:
+    """Measure the expressions of one part."""
+    found: list[Found] = []
+    remarks: tuple[str, ...] = ()
+    if here:
+        try:
+            track = track_faces(part.clip, face=options.face)
+            aligned = align(part.clip, track, landmark_finder(options.landmarks))
+            remarks = track.remarks
+            for expression, shares in here:
+                inside = expression.interval
+                frames = [
+                    min(max((t - part.start) // options.stride, 0), len(aligned) - 1)
+                    for t in (inside.onset, inside.apex, inside.offset)
+                ]
+                measured = measure(aligned, Interval(*frames))
+                found.append(Found.of(measured, expression, shares))
+        except UserError as error:
+            # The face was there when the regions were followed in the same part.
+            remarks = (f"an expression could not be measured: {error}",)
+    curve = read.curve[new]
+    return Look(read.frames[new], read.times[new], curve, tuple(found), remarks)

@@ -1,0 +1,167 @@
+"""``deft-llm spot``: files for everyone, a stop that costs nothing, one line for a wrong input."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deft_llm.cli.spotted_lines import rate_line
+from deft_llm.corpora.megc_spotting import read_spotting
+from deft_llm.media.video import write_video
+from deft_llm.motion.measure import Measurement
+from deft_llm.spotters import spot
+from deft_llm.viz.spotting_plot import Curve, Mark, spotting_plot
+from tests.cli.conftest import Run
+from tests.spotters.finders import FPS, KnownFinder, spotted
+
+FOUND = (spotted(10, 14, 20), spotted(52, 56, 60), spotted(90, 94, 112, "macro", 9.0))
+Use = Callable[..., KnownFinder]
+
+
+@pytest.fixture
+def video(here: Path) -> Path:
+    folder = here / "s07"
+    folder.mkdir()
+    write_video(folder / "long.mp4", np.zeros((160, 32, 32, 3), np.uint8), FPS)
+    return folder / "long.mp4"
+
+
+@pytest.fixture
+def use(make_measurement: Callable[..., Measurement], monkeypatch: pytest.MonkeyPatch) -> Use:
+    """Let the command use a finder that knows what is in the video."""
+
+    def install(before: Callable[[int], None] = lambda number: None) -> KnownFinder:
+        finder = KnownFinder(FOUND, make_measurement(), 160, before)
+        monkeypatch.setattr(spot, "load_finder", lambda name: finder)
+        return finder
+
+    return install
+
+
+def test_the_files_of_a_video(run: Run, video: Path, use: Use, here: Path) -> None:
+    use()
+    result = run("spot", video, "--megc", "megc.csv")
+    assert (result.status, result.err) == (0, "")
+    assert "micro     0.40 · 0.56 · 0.80 s (10, 14, 20) · score 0.75 · AU1 AU2" in result.out
+    assert "2 micro-expressions in 6.4 s with a face" in result.out
+    folder = here / "out" / "long"
+    rows = list(csv.DictReader((folder / "spotted.csv").read_text().splitlines()))
+    assert [(row["kind"], row["apex frame"], row["apex s"]) for row in rows] == [
+        ("micro", "14", "0.56"),
+        ("micro", "56", "2.24"),
+    ]
+    record = json.loads((folder / "spotted.json").read_text())
+    assert record["whole"] and len(record["expressions"]) == 2
+    assert record["curve"]["frames"] == list(range(160)) and record["curve"]["threshold"] == 0.5
+    picture = cv2.imread(str(folder / "curve.png"))
+    assert picture is not None and picture.std() > 5
+    # MEGC counts from 1, and takes no macro-expressions.
+    assert "s07,long,11,21," in (here / "megc.csv").read_text()
+    coded = read_spotting(here / "megc.csv")["s07", "long"]
+    assert [each.interval.onset for each in coded] == [10, 52]
+
+
+def test_macro_expressions_are_listed_when_asked_for(
+    run: Run, video: Path, use: Use, here: Path
+) -> None:
+    use()
+    result = run("spot", video, "--macro", "--csv", "-")
+    rows = list(csv.DictReader(result.out.splitlines()))
+    assert [row["kind"] for row in rows] == ["micro", "micro", "macro"]
+    # Searched once, listed in another way: nothing is looked at again.
+    use(lambda number: pytest.fail(f"part {number} is looked at again"))
+    result = run("spot", video)
+    assert "goes on" in result.out and "2 micro-expressions in" in result.out
+
+
+def test_a_stop_keeps_what_was_found(run: Run, video: Path, use: Use, here: Path) -> None:
+    def stop(number: int) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+
+    use(stop)
+    result = run("spot", video)
+    assert result.status == 130
+    assert "stopped; what was found is in out/long; the same command goes on" in result.err
+    record = json.loads((here / "out" / "long" / "spotted.json").read_text())
+    assert not record["whole"] and len(record["expressions"]) == 2
+    # A line that was cut off, as by a power failure, is looked at again.
+    log = here / "out" / "long" / "search.jsonl"
+    log.write_text(log.read_text()[:-9])
+    looked: list[int] = []
+    use(looked.append)
+    assert run("spot", video).status == 0
+    assert looked == [1, 2]
+    resumed = (here / "out" / "long" / "spotted.json").read_text()
+    assert run("spot", video, "--out", "new").status == 0
+    assert (here / "new" / "long" / "spotted.json").read_text() == resumed
+
+
+def test_another_video_of_the_same_name(run: Run, video: Path, use: Use, here: Path) -> None:
+    use()
+    other = here / "s08"
+    other.mkdir()
+    write_video(other / "long.mp4", np.zeros((160, 32, 32, 3), np.uint8), FPS)
+    assert run("spot", video).status == run("spot", other / "long.mp4").status == 0
+    assert sorted(path.name for path in (here / "out").iterdir()) == ["long", "long-2"]
+
+
+def test_a_folder_tells_the_rate(run: Run, video: Path, use: Use, here: Path) -> None:
+    use()
+    write_video(video.parent / "b.mp4", np.zeros((160, 32, 32, 3), np.uint8), FPS)
+    (video.parent / "bad.mp4").write_bytes(b"no video")
+    result = run("spot", video.parent)
+    assert result.status == 1 and "bad.mp4" in result.err
+    assert "4 micro-expressions in 0.21 minutes with a face of 2 videos" in result.out
+
+
+def test_a_video_without_a_face(run: Run, here: Path) -> None:
+    write_video(here / "grey.mp4", np.full((12, 64, 64, 3), 90, np.uint8), FPS)
+    result = run("spot", "grey.mp4")
+    assert result.status == 2
+    assert len(result.err.splitlines()) == 1 and "no face in 12 frames" in result.err
+    assert len((here / "out" / "grey" / "spotted.csv").read_text().splitlines()) == 1
+
+
+def test_the_page_explains_each_expression(
+    run: Run, video: Path, use: Use, here: Path, tiny_checkpoint: Path
+) -> None:
+    use()
+    result = run("spot", video, "--explain", "--checkpoint", tiny_checkpoint)
+    assert result.status == 0
+    page = (here / "out" / "long" / "report.html").read_text()
+    assert page.count('<section id="e') == 2 and 'href="#e2"' in page
+    assert "<script" not in page and "http" not in page.split("</style>")[1]
+    assert page.count("data:image/jpeg;base64,") == 2
+
+
+def test_the_rate_of_false_alarms() -> None:
+    """None in ten minutes: at most 3.69 can have been expected (exact Poisson interval)."""
+    assert "0.00 a minute (95 % interval 0.00 to 0.37)" in rate_line([("a", 600.0, 0)])
+    line = rate_line([("a", 300.0, 2), ("b", 300.0, 3)])
+    assert "5 micro-expressions in 10.00 minutes" in line
+    assert "0.50 a minute (95 % interval 0.16 to 1.17)" in line
+    assert rate_line([("a", 0.0, 0)]) == "no face in any video"
+
+
+def test_a_long_video_gets_a_row_a_minute() -> None:
+    times = np.arange(0, 300, 0.5)
+    values = np.abs(np.sin(times))
+    values[100:120] = np.nan
+    curve = Curve(times, values, "motion, px")
+    assert len(curve.rows()) == 5 and list(curve.absent()) == [(50.0, 60.0)]
+    short = Curve(times[:60], values[:60], "motion, px")
+    tall, low = (
+        cv2.imdecode(np.frombuffer(spotting_plot(c, [Mark(1, 2, 3, "x")], "t"), np.uint8), 1)
+        for c in (curve, short)
+    )
+    assert tall is not None and low is not None and tall.shape[0] > 3 * low.shape[0]
+    # A score has a fixed scale; motion of half a pixel is seen beside ten.
+    assert Curve(times, values, "score", 0.5).top == 1.0
+    assert Curve(times, 10 * values, "motion, px").height(0.5) > 0.15

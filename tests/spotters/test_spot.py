@@ -1,0 +1,210 @@
+"""A video of any length is searched part by part: each expression once, and gone on with later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm.clip import Clip, Expression, Interval
+from deft_llm.data.roi_tracking import RoiTrack
+from deft_llm.errors import NoFaceError, UserError
+from deft_llm.media.options import ReadOptions
+from deft_llm.media.parts import Part
+from deft_llm.media.tracking import FaceTrack
+from deft_llm.media.video import write_video
+from deft_llm.media.windows import Window
+from deft_llm.motion.evidence import fewest_aus
+from deft_llm.motion.measure import Measurement
+from deft_llm.motion.onset_apex import Trajectory
+from deft_llm.motion.regions import REGION_NAMES, RegionTable
+from deft_llm.motion.rois import ROIS
+from deft_llm.spotters import returning, trained
+from deft_llm.spotters.finder import Found, Spotted, join_macros
+from deft_llm.spotters.hysteresis import Thresholds, decode, expressions
+from deft_llm.spotters.priors import CLASSES, SPOTTING_MAINLY
+from deft_llm.spotters.spot import Progress, load_finder, search_video, spot
+from deft_llm.spotters.trained import TrainedFinder
+from tests.spotters.finders import KnownFinder, spotted
+
+Measure = Callable[..., Measurement]
+EXPRESSIONS = (spotted(10, 14, 20), spotted(52, 56, 60), spotted(80, 84, 90))
+
+
+def searched(finder: KnownFinder, known: tuple[Progress, ...] = ()) -> list[Progress]:
+    seen = [each.seen for each in known if each.seen is not None]
+    return list(search_video("any", ReadOptions(), finder, known=seen))
+
+
+def test_what_two_parts_show_is_told_once(make_measurement: Measure) -> None:
+    steps = searched(KnownFinder(EXPRESSIONS, make_measurement(), 160))
+    assert [each.spotted for step in steps for each in step.found] == list(EXPRESSIONS)
+    frames = [frame for step in steps if step.seen for frame in step.seen.frames]
+    assert frames == list(range(160))
+    assert steps[-1].done == 1.0
+
+
+def test_going_on_is_the_same_as_never_having_stopped(make_measurement: Measure) -> None:
+    """Parts that are known, also after JSON, are not looked at again."""
+    looked: list[int] = []
+    finder = KnownFinder(EXPRESSIONS, make_measurement(), 160, looked.append)
+    whole = searched(finder)
+    looked.clear()
+    again = searched(finder, tuple(whole[:3]))
+    assert looked == [2]
+    assert [step.seen for step in again] == [step.seen for step in whole]
+    for step in whole:
+        if step.seen is not None:
+            back = type(step.seen).from_dict(json.loads(json.dumps(step.seen.to_dict())))
+            assert back == step.seen
+
+
+def test_movements_of_one_smile_are_one_macro_expression() -> None:
+    rise, stop = spotted(10, 14, 20, "macro", 8.0), spotted(24, 26, 30, "micro", 0.5)
+    fade, apart = spotted(33, 36, 40, "macro", 4.0), spotted(70, 74, 80, "macro", 5.0)
+    lone = spotted(90, 92, 96)
+    one, other, last = join_macros([rise, stop, fade, apart, lone], 0.5)
+    assert one.expression.interval == Interval(10, 14, 40)
+    assert (one.kind, one.evidence) == ("macro", rise.evidence)
+    # Half a second after a macro-expression, a micro-expression stays one.
+    assert (other, last) == (apart, lone)
+
+
+@pytest.mark.parametrize(
+    ("lift", "returned", "kind"), [(0.8, 0.9, "micro"), (0.8, 0.2, "macro"), (9.0, 0.9, "macro")]
+)
+def test_large_or_held_movements_are_macro_expressions(
+    make_measurement: Measure, lift: float, returned: float, kind: str
+) -> None:
+    measured = replace(make_measurement(lift), returned=returned)
+    found = Found.of(measured, Expression(Interval(101, 105, 109))).spotted
+    assert found.kind == kind
+    assert found.seconds == (0.005, 0.025, 0.045)
+    assert found.evidence[0].region == "left inner brow"
+
+
+def test_videos_that_can_show_nothing(tmp_path: Path) -> None:
+    grey = np.full((12, 64, 64, 3), 90, np.uint8)
+    write_video(tmp_path / "grey.mp4", grey, 25)
+    with pytest.raises(NoFaceError, match="no face in 12 frames, so no expression"):
+        spot(tmp_path / "grey.mp4")
+    write_video(tmp_path / "short.mp4", grey[:3], 25)
+    with pytest.raises(UserError, match="3 frames, too short"):
+        spot(tmp_path / "short.mp4")
+    with pytest.raises(UserError, match="expected 'returning', or the folder"):
+        load_finder("retruning")
+
+
+@dataclass
+class Read:
+    score: np.ndarray
+    logits: np.ndarray
+
+
+class Known:
+    """Stands for a network: a score that is known, on every second frame of the video."""
+
+    name, thresholds, prior, fps, rois = "known", Thresholds(), SPOTTING_MAINLY, 15.0, 18
+
+    def read(self, curves: np.ndarray) -> Read:
+        assert curves.shape == (36, 60)
+        score = np.zeros(60, np.float32)
+        score[12:20] = 0.9
+        logits = np.zeros((60, len(CLASSES)), np.float32)
+        logits[:, CLASSES.index("surprise")] = 2.0
+        return Read(score, logits)
+
+    def decode(self, curves: Read) -> list[Expression]:
+        found = expressions(curves.score, decode(curves.score, self.thresholds))
+        return [replace(each, emotion="surprise") for each in found]
+
+
+def test_a_trained_spotter_reads_at_its_own_rate(
+    make_measurement: Measure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Frames are those of the video all the same, and the full rate is measured."""
+    write_video(tmp_path / "v.mp4", np.zeros((120, 32, 32, 3), np.uint8), 30)
+    measured: list[Interval] = []
+
+    def follow(source: Path, options: ReadOptions, cache: Path | None) -> list[RoiTrack]:
+        assert options.stride == 2
+        motion = np.ones((60, len(ROIS), 2), np.float32)
+        return [RoiTrack(0, motion, np.zeros(60, np.int64), np.arange(60) / 15)]
+
+    def parts(source: Path, options: ReadOptions) -> list[Part]:
+        frames = np.zeros((70, 2, 2, 3), np.uint8)
+        times = np.arange(70) / 30
+        clips = [Clip("a", frames, times), Clip("b", frames, times + 50 / 30)]
+        return [Part(clip, start, 70) for clip, start in zip(clips, (0, 50), strict=True)]
+
+    def measure(aligned: object, interval: Interval) -> Measurement:
+        measured.append(interval)
+        return make_measurement()
+
+    monkeypatch.setattr(trained, "resolve", lambda *_: lambda folder: Known())
+    monkeypatch.setattr(trained, "follow_rois", follow)
+    monkeypatch.setattr(trained, "parts_of", parts)
+    monkeypatch.setattr(trained, "track_faces", lambda *_, **__: make_measurement().aligned)
+    monkeypatch.setattr(trained, "align", lambda clip, *_: clip)
+    monkeypatch.setattr(trained, "measure", measure)
+    steps = list(search_video(tmp_path / "v.mp4", finder=TrainedFinder(tmp_path)))
+    (found,) = [each.spotted for step in steps for each in step.found]
+    # The decoder's border lies a frame outside, and every second frame was read.
+    assert (found.expression.interval.onset, found.expression.interval.offset) == (22, 40)
+    assert measured == [found.expression.interval]
+    assert max(found.probabilities, key=found.probabilities.__getitem__) == "surprise"
+    seen = [step.seen for step in steps if step.seen is not None]
+    assert [frame for part in seen for frame in part.frames] == list(range(0, 120, 2))
+    assert isinstance(found, Spotted) and steps[-1].done == 1.0
+
+
+def test_what_is_told_of_the_face_comes_once(
+    make_measurement: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each window sees the second person anew; a cut makes two shots of one window."""
+    aligned = make_measurement().aligned
+    track = FaceTrack(np.zeros((12, 4)), np.ones(12, bool), remarks=("another face is there",))
+    still = Trajectory(
+        np.zeros((12, len(REGION_NAMES), 2), np.float32), np.zeros((12, 2), np.float32)
+    )
+    still.regions[5] = 1.0
+    monkeypatch.setattr(returning, "shots", lambda clip: [(0, 12), (14, 26)])
+    monkeypatch.setattr(returning, "track_faces", lambda *_, **__: track)
+    monkeypatch.setattr(returning, "align", lambda *_: aligned)
+    # Cut off by the end of the first shot, and by the end of the window.
+    found = (Interval(8, 10, 11),)
+    monkeypatch.setattr(returning, "watch_expressions", lambda _: (found, still))
+    monkeypatch.setattr(returning, "measure", lambda *_, **__: make_measurement())
+    clip = Clip("two", np.zeros((26, 8, 8, 3), np.uint8), np.arange(26) / 25)
+    look = returning.look_at(Window(clip, 100, False), ReadOptions(stride=2))
+    cut = "hard cut at 0.56 s; no motion is measured across it"
+    assert look.remarks == (cut, "another face is there")
+    # Between the shots lie blank frames; at rest the curve is 0.
+    assert np.flatnonzero(np.isnan(look.curve)).tolist() == [12, 13]
+    assert np.flatnonzero(look.curve > 0.5).tolist() == [5, 19]
+    assert look.frames[:3].tolist() == [100, 102, 104]
+    # No later window shows the first shot; the second one goes on in the next window.
+    (only,) = look.found
+    assert only.spotted.expression.interval == Interval(102, 110, 118)
+    assert len(returning.look_at(Window(clip, 0, True)).found) == 2
+
+
+def test_the_fewest_action_units(make_measurement: Measure) -> None:
+    table = make_measurement().table_apex
+
+    def moved(*names: str) -> RegionTable:
+        there = np.isin(REGION_NAMES, names)
+        up = np.where(there, -1.0, 0.0).astype(np.float32)
+        return replace(table, u=0 * up, v=up, magnitude=-up, active=there, z=10 * -up)
+
+    assert fewest_aus(moved("left inner brow", "right inner brow", "glabella")) == ("1",)
+    assert fewest_aus(moved("left outer brow")) == ("L2",)
+    assert fewest_aus(moved("left outer brow", "right outer brow", "left inner brow")) == (
+        "L1",
+        "2",
+    )
+    assert fewest_aus(moved()) == ()
