@@ -79,10 +79,9 @@ def test_the_dry_run_names_tokens_parameters_and_memory() -> None:
 
 
 def test_the_dry_run_of_a_checkpoint_counts_what_it_holds(tiny_checkpoint: Path) -> None:
-    values = read_yaml(CONFIGS / "deft" / "small.yaml")
-    for name in ("task", "text_model", "model"):  # a checkpoint has its own
-        values.pop(name)
-    text = "\n".join(estimate_cost({**values, "checkpoint": str(tiny_checkpoint)}, "small.yaml"))
+    values = read_yaml(CONFIGS / "deft" / "own_data.yaml")
+    values.pop("task")
+    text = "\n".join(estimate_cost({**values, "checkpoint": str(tiny_checkpoint)}, "own_data.yaml"))
     with safe_open(tiny_checkpoint / "model.safetensors", "pt") as weights:
         names = [n for n in weights.keys() if n.startswith("experts.")]  # noqa: SIM118
         size = sum(weights.get_tensor(n).numel() for n in names)
