@@ -120,8 +120,17 @@ def _text(data: bytes, path: Path) -> Iterator[Table]:
     text = decode(data)
     if "\0" in text:
         raise ValueError("neither a workbook nor text")
+    lines = text.splitlines()
+    # A quotation mark beside a wrong delimiter is nothing to complain of.
+    likely = max(_DELIMITERS, key=lambda d: (sum(d in line for line in lines), text.count(d)))
     for delimiter in _DELIMITERS:
-        yield Table(delimiter, _split(text, delimiter, path))
+        try:
+            cells = _split(text, delimiter, path)
+        except UserError:
+            if delimiter == likely:
+                raise
+            continue
+        yield Table(delimiter, cells)
 
 
 def _split(text: str, delimiter: str, path: Path) -> Cells:

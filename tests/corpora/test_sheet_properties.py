@@ -168,6 +168,13 @@ def test_every_common_delimiter_and_encoding_reads_the_same(
     assert rows_of(path) == list(enumerate(rows, 2))
 
 
+def test_a_quotation_mark_beside_another_delimiter_does_no_harm(folder: Path) -> None:
+    row = dict.fromkeys(HEADERS, ";") | {"onset": "1", "apex": "1", "offset": "1", "emotion": ';"'}
+    table = [list(HEADERS.values()), [row[name] for name in HEADERS]]
+    write_csv(folder / "quoted.csv", table, delimiter=",")
+    assert rows_of(folder / "quoted.csv") == [(2, row)]
+
+
 @pytest.mark.parametrize(
     ("note", "encoding"),
     [
