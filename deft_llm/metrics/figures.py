@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+import statistics
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -59,3 +61,14 @@ def report(figures: Iterable[Figure], json_file: Path | None = None, check: bool
         ]
         json_file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return int(check and not all(figure.reached for figure in figures))
+
+
+def milliseconds(run: Callable[[], object], runs: int) -> float:
+    """Median time of a call, after one that is not counted."""
+    run()
+    taken = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        run()
+        taken.append(1000 * (time.perf_counter() - start))
+    return statistics.median(taken)

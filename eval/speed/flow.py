@@ -6,10 +6,7 @@ python eval/speed/flow.py [--weights FOLDER] [--runs 15] [--json FILE] [--check]
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -19,7 +16,7 @@ from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
 from deft_llm.flow_models.files import WEIGHTS
-from deft_llm.metrics.figures import Figure, report
+from deft_llm.metrics.figures import Figure, milliseconds, report
 from deft_llm.motion.flow import flow_estimator
 from deft_llm.simulator.scene.clips import draw_spec, render_clip
 
@@ -34,17 +31,6 @@ def pair() -> list[NDArray[np.uint8]]:
     inner = slice(edge, edge + SIZE)
     frames = simulated.clip.frames[[curve.onset, curve.apex], inner, inner]
     return [np.ascontiguousarray(frame) for frame in frames]
-
-
-def milliseconds(run: Callable[[], object], runs: int) -> float:
-    """Median time of a call, after one that is not counted."""
-    run()
-    taken = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        run()
-        taken.append(1000 * (time.perf_counter() - start))
-    return statistics.median(taken)
 
 
 def main() -> int:

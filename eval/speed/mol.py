@@ -10,30 +10,16 @@ python eval/speed/mol.py [--runs 7] [--release] [--json FILE] [--check]
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deft_llm.metrics.figures import Figure, report
+from deft_llm.metrics.figures import Figure, milliseconds, report
 from deft_llm.recognizers.f5c import CCC, CHANNELS, SIDE, nearest
 from deft_llm.recognizers.mol import FRAME, MOL
-
-
-def milliseconds(run: Callable[[], object], runs: int) -> float:
-    """Median time of a call, after one that is not counted."""
-    run()
-    taken = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        run()
-        taken.append(1000 * (time.perf_counter() - start))
-    return statistics.median(taken)
 
 
 def loop(ccc: CCC, flat: Tensor) -> Tensor:

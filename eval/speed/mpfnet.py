@@ -10,10 +10,7 @@ python eval/speed/mpfnet.py [--runs 5] [--json FILE] [--check]
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -23,20 +20,9 @@ from numpy.typing import NDArray
 
 from deft_llm.data.inputs import magnified_volume
 from deft_llm.data.raw_frames import RAW_SIDE
-from deft_llm.metrics.figures import Figure, report
+from deft_llm.metrics.figures import Figure, milliseconds, report
 from deft_llm.recognizers.ca_i3d import FULL_WIDTH
 from deft_llm.recognizers.mpfnet import MPFNet
-
-
-def milliseconds(run: Callable[[], object], runs: int) -> float:
-    """Median time of a call, after one that is not counted."""
-    run()
-    taken = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        run()
-        taken.append(1000 * (time.perf_counter() - start))
-    return statistics.median(taken)
 
 
 def key_frames() -> NDArray[np.float32]:
