@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
-from deft_llm.simulator.head import Head
+from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.render.camera import Framing
 from deft_llm.simulator.render.lighting import LIGHTS, LightChange
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
@@ -17,6 +17,8 @@ from deft_llm.simulator.scene.life import (
     KINDS,
     MAX_LIVE_FRAMES,
     MAX_TURN,
+    Dragged,
+    draw_dragged,
     draw_kinds,
     only,
 )
@@ -50,7 +52,7 @@ def test_the_mixture_leaves_four_in_ten_clips_as_the_benchmark_has_them(
     assert {kind for some in kinds for kind in some} == set(KINDS) == set(LIFE.kinds)
     for spec, some in zip(life[:300], kinds, strict=False):
         if not some:
-            assert spec == draw_spec(spec.seed)
+            assert replace(spec, dragged=()) == draw_spec(spec.seed)
         if spec.aus:
             assert some - {"one-sided"} <= set(spec.kinds)
 
@@ -72,7 +74,7 @@ def test_each_kind_changes_its_own_fields_alone() -> None:
             changed = {
                 f.name for f in fields(spec) if getattr(spec, f.name) != getattr(plain, f.name)
             }
-            assert changed <= names, kind
+            assert changed <= names | {"dragged"}, kind
 
 
 def test_a_recipe_of_life_survives_json_and_is_drawn_again(life: list[ClipSpec]) -> None:
@@ -256,3 +258,34 @@ def test_every_kind_is_rendered(kind: str, ellipsoid: Head) -> None:
     assert interval is not None
     flow, mask = clip.exact_flow(interval.onset, interval.apex)
     assert mask.any() and np.abs(flow).max() > 0
+
+
+def test_a_person_drags_the_same_skin_along_in_every_expression() -> None:
+    both = {d.au: d.share for d in draw_dragged(5, ("6", "12")) if d.by == "12"}
+    alone = {d.au: d.share for d in draw_dragged(5, ("L12",))}
+    assert both and both == {au: share for au, share in alone.items() if au != 6}
+    assert all(0 < share <= 0.6 for share in both.values())
+    assert draw_dragged(5, ("1", "2")) == ()
+    # No two of a hundred people smile alike.
+    assert len({draw_dragged(i, ("12",)) for i in range(100)}) > 90
+
+
+def test_dragged_skin_is_no_au_and_the_benchmark_has_none() -> None:
+    smile = draw_spec(3, 5, emotion="happiness", aus=("12",), profile="life")
+    assert smile.dragged and smile.aus == ("12",)
+    assert smile.annotation().aus == ("12",)
+    assert ClipSpec.from_json(smile.to_json()) == smile
+    assert draw_spec(3, 5, emotion="happiness", aus=("12",)).dragged == ()
+
+
+def test_dragged_skin_lifts_the_nostrils_in_a_smile() -> None:
+    head = load_head("own")
+    smile = draw_spec(3, 5, aus=("12",), amplitudes=(1.0,), asymmetry=(0.0,), peak_px=2.0)
+    lifts = []
+    for dragged in ((), (Dragged("12", 10, 0.6),)):
+        scene = Scene(replace(smile, dragged=dragged), head)
+        apex = head.deform(scene.face, scene.activations)
+        wing = scene.face.landmarks[35]
+        lifts.append(float(apex[wing, 1] - scene.face.vertices[wing, 1]))
+    assert set(scene.activations) == {"L12", "R12", "L10", "R10"}
+    assert lifts[1] > 2 * lifts[0] > 0

@@ -36,7 +36,9 @@ from deft_llm.simulator.scene.distractors import (
 from deft_llm.simulator.scene.life import (
     FAST_FRAMES,
     MACRO_PX,
+    Dragged,
     blink_at,
+    draw_dragged,
     draw_kinds,
     draw_lighting,
     draw_turn,
@@ -96,6 +98,7 @@ class ClipSpec:
         movements: Distractors, which are not annotated; none in the benchmark.
         turn: A turn of the head, or None.
         lighting: A change of the light, or None.
+        dragged: Skin that the AUs move along in this person, beside what they move in all.
     """
 
     seed: int
@@ -119,6 +122,7 @@ class ClipSpec:
     # Defaults stay out of the JSON, so that clips without life keep their names.
     turn: HeadTurn | None = None
     lighting: LightChange | None = None
+    dragged: tuple[Dragged, ...] = ()
 
     @property
     def name(self) -> str:
@@ -197,6 +201,7 @@ class ClipSpec:
             if values.get(name) is not None:
                 values[name] = part(**_tuples(values[name]))
         values["movements"] = [Distractor(**_tuples(m)) for m in values["movements"]]
+        values["dragged"] = [Dragged(**d) for d in values.get("dragged", ())]
         return cls(**_tuples(values))
 
 
@@ -293,9 +298,11 @@ def draw_spec(
     spread = profile.asymmetry
     peak_px = MACRO_PX if "macro" in kinds else profile.peak_px
     apex = curve.apex / overrides.get("fps", fps) if "blink at apex" in kinds else None
+    if identity is None:
+        identity = int(streams[3].integers(_IDENTITIES))
     drawn = ClipSpec(
         seed=seed,
-        identity=int(streams[3].integers(_IDENTITIES)) if identity is None else identity,
+        identity=identity,
         head="own",
         size=size,
         fps=fps,
@@ -317,6 +324,7 @@ def draw_spec(
         movements=draw_movements(streams[10], seconds, profile, aus),
         turn=draw_turn(seed, seconds) if "turn" in kinds else None,
         lighting=draw_lighting(seed) if "light" in kinds else None,
+        dragged=draw_dragged(identity, aus) if profile.drags else (),
     )
     # The overrides hold emotion and AUs as requested; the spec holds them as resolved above.
     return replace(drawn, **{**overrides, "emotion": emotion, "aus": aus})

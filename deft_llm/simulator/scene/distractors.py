@@ -87,6 +87,7 @@ class Profile:
         speech_start: range of the start of speech, shares of the clip.
         plain: share of clips without any of ``kinds``.
         kinds: weights of the kinds of ``life.KINDS`` in the other clips.
+        drags: whether AUs drag other skin along, differently in each person.
     """
 
     swallow: float = 0.0
@@ -100,6 +101,7 @@ class Profile:
     speech_start: tuple[float, float] = (-0.5, 0.5)
     plain: float = 1.0
     kinds: Mapping[str, float] = field(default_factory=dict)
+    drags: bool = False
 
 
 PROFILES = {
@@ -118,6 +120,7 @@ PROFILES = {
     "life": Profile(
         speech_start=(-0.3, 0.3),  # it lasts 0.4 of the clip at least, so some of it is seen
         plain=0.4,
+        drags=True,
         kinds={
             **{"held": 3.0, "macro": 3.0, "turn": 2.5, "light": 2.0},
             **{"cut": 1.5, "repeated": 1.5, "fast": 1.5, "blink at apex": 1.5, "speech": 1.5},

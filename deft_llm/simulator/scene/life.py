@@ -56,6 +56,16 @@ _FAST_SECONDS = (0.03, 0.1)
 _CHANGES = ("ramp up", "ramp down", "step up", "step down", "flicker", "soft shadow", "hard shadow")
 """Of ``LIGHTS``; flashes, dips and lamps are left to the benchmark of robustness as unseen ones."""
 _STRENGTH = (0.05, 0.5)
+# What a muscle drags along in some people, as a share of its own displacement at the most. FACS
+# tells of it for the strong forms: a smile deepens the nasolabial fold, lifts the upper lip, widens
+# the nostrils and lowers the brow's outer part, and coders do not call that AU 10, 38 or 4.
+_DRAGGED: dict[tuple[int, int], float] = {
+    **{(6, 4): 0.15, (6, 7): 0.4, (6, 9): 0.25, (6, 10): 0.25},
+    **{(9, 4): 0.4, (9, 6): 0.3, (9, 10): 0.4},
+    **{(10, 6): 0.3, (10, 9): 0.3, (10, 38): 0.3},
+    **{(12, 4): 0.15, (12, 6): 0.5, (12, 9): 0.3, (12, 10): 0.6, (12, 38): 0.3},
+}
+_DRAGS = 0.6  # share of people with whom one AU drags one other along
 _MIDDLE_AUS = {8, 17, 18, 22, 23, 24, 25, 26, 27, 28}  # of lips, jaw and chin: no side alone
 
 
@@ -101,6 +111,43 @@ def sided(seed: int, aus: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(
         code if code[0] in "LR" or facs.au_number(code) in _MIDDLE_AUS else side + code
         for code in aus
+    )
+
+
+@dataclass(frozen=True)
+class Dragged:
+    """Skin that an AU moves in one person as another AU would; it is not annotated.
+
+    Attributes:
+        by: The AU code that is shown.
+        au: Number of the AU that the dragged skin moves like, on the same sides.
+        share: Its displacement as a share of that of the AU shown, 0..1.
+    """
+
+    by: str
+    au: int
+    share: float
+
+
+def draw_dragged(identity: int, aus: tuple[str, ...]) -> tuple[Dragged, ...]:
+    """What the AUs of an expression drag along in one person; nothing that is itself shown.
+
+    Args:
+        identity: Seed of the face: the same person moves alike in all clips.
+        aus: AU codes of the expression.
+    """
+    shown = {facs.au_number(code) for code in aus}
+    # Drawn for all pairs, so that a person's shares do not depend on the expression.
+    rng = np.random.default_rng([identity, 12])
+    shares = {
+        pair: float(rng.uniform(0.0, most)) * bool(rng.random() < _DRAGS)
+        for pair, most in _DRAGGED.items()
+    }
+    return tuple(
+        Dragged(code, au, share)
+        for code in aus
+        for (by, au), share in shares.items()
+        if by == facs.au_number(code) and au not in shown and share > 0
     )
 
 

@@ -16,6 +16,7 @@ from deft_llm.simulator.head import MATERIALS, SKIN, Head, HeadMesh, facing
 from deft_llm.simulator.render import splat
 from deft_llm.simulator.render.camera import View
 from deft_llm.simulator.scene.clip_spec import FRAME_SIZE, ClipSpec
+from deft_llm.simulator.scene.life import Dragged
 
 Floats = NDArray[np.float32]
 CANONICAL_INTEROCULAR = 80.0  # px, as media/face.py places the canonical landmarks
@@ -52,6 +53,10 @@ class Shown(Protocol):
     @property
     def peak_px(self) -> float:
         """Largest displacement."""
+
+    @property
+    def dragged(self) -> tuple[Dragged, ...]:
+        """Skin that moves along."""
 
 
 class Scene:
@@ -184,7 +189,14 @@ class Scene:
         activation of 1 means. Then all are scaled together until the sum fits.
         """
         full: dict[str, float] = {}
-        for code, share, excess in zip(shown.aus, shown.amplitudes, shown.asymmetry, strict=True):
+        acting = list(zip(shown.aus, shown.amplitudes, shown.asymmetry, strict=True))
+        for drag in shown.dragged:
+            if str(drag.au) not in self.head.aus:
+                continue
+            _, share, excess = acting[shown.aus.index(drag.by)]
+            side = drag.by[0] if drag.by[0] in "LR" else ""
+            acting.append((f"{side}{drag.au}", drag.share * share, excess))
+        for code, share, excess in acting:
             sides = _sides(code, excess)
             reach = self._peak({au: _PROBE * value for au, value in sides.items()})
             # The floor stops an AU that moves no visible skin from getting a huge activation.

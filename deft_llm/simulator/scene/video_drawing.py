@@ -20,6 +20,7 @@ import numpy as np
 
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
 from deft_llm.simulator.scene.distractors import PROFILES, Distractor, Profile, draw_movements
+from deft_llm.simulator.scene.life import draw_dragged
 from deft_llm.simulator.scene.performance import (
     Blink,
     Curve,
@@ -181,13 +182,17 @@ def _expressions(
             return
         skews = what.uniform(0.75, 1.3, 2)
         curve = Curve(frames, onset, onset + up, offset, float(skews[0]), float(skews[1]), hold)
-        yield _shown(seed * _MANY + number, kind, curve, what)
+        yield _shown(seed * _MANY + number, rest.identity, kind, curve, what)
         # The last frame of one is the first of the next at the nearest.
         onset = offset
 
 
 def _shown(
-    seed: int, kind: Literal["micro", "macro"], curve: Curve, rng: np.random.Generator
+    seed: int,
+    identity: int,
+    kind: Literal["micro", "macro"],
+    curve: Curve,
+    rng: np.random.Generator,
 ) -> ShownExpression:
     """Emotion and AUs, drawn as those of a clip."""
     drawn = draw_spec(seed, 0, neutral_share=0.0)
@@ -200,6 +205,7 @@ def _shown(
         asymmetry=drawn.asymmetry,
         peak_px=float(np.exp(rng.uniform(np.log(low), np.log(high)))),
         curve=curve,
+        dragged=draw_dragged(identity, drawn.aus),
     )
 
 

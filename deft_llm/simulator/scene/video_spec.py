@@ -17,6 +17,7 @@ from deft_llm.clip import Expression, Interval
 from deft_llm.files import digest
 from deft_llm.simulator.render.lighting import LIGHTS
 from deft_llm.simulator.scene.clip_spec import DATASET, ClipSpec
+from deft_llm.simulator.scene.life import Dragged
 from deft_llm.simulator.scene.performance import Blink, Curve, HeadMotion, HeadTurn
 
 Floats = NDArray[np.float32]
@@ -35,6 +36,7 @@ class ShownExpression:
         asymmetry: For each AU the excess of the subject's left.
         peak_px: Largest displacement of skin, px of the canonical face.
         curve: The expression over time; its interval is the coding.
+        dragged: As in ``ClipSpec``.
     """
 
     kind: Literal["micro", "macro"]
@@ -44,6 +46,7 @@ class ShownExpression:
     asymmetry: tuple[float, ...]
     peak_px: float
     curve: Curve
+    dragged: tuple[Dragged, ...] = ()
 
     @property
     def coded(self) -> Expression:
