@@ -14,6 +14,7 @@ from deft_llm import facs
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
 from deft_llm.data.conversations import CONVERSATIONS, Conversation, read_conversations
 from deft_llm.data.features import mirror_features
+from deft_llm.data.perturbation import perturbed
 from deft_llm.data.records import ClipRecord
 from deft_llm.deft.configuration_deft import NO_EMOTION, DeftConfig
 from deft_llm.deft.processing_deft import (
@@ -109,10 +110,18 @@ def _shown(clip: MeasuredClip, mirrored: bool) -> dict[str, Any]:
 
 
 class ExpertDataset(Dataset):
-    """Every clip and its mirror image, without text."""
+    """Every clip and its mirror image, without text.
 
-    def __init__(self, clips: ClipDataset, config: DeftConfig) -> None:
-        self.clips = clips
+    Args:
+        clips: Measured clips.
+        config: The model's configuration.
+        perturb: Whether a clip is changed each time it is drawn, by torch's random state
+            (``data/perturbation.py``).
+    """
+
+    def __init__(self, clips: ClipDataset, config: DeftConfig, perturb: bool = False) -> None:
+        self.clips, self.config = clips, config
+        self.perturb = perturb
         self.targets = ClipTargets(config)
 
     def __len__(self) -> int:
@@ -126,9 +135,18 @@ class ExpertDataset(Dataset):
         """The clip of every row."""
         return [self.clips.records[row // 2].clip for row in range(len(self))]
 
+    def as_measured(self) -> ExpertDataset:
+        """The same clips unchanged, to validate on."""
+        return ExpertDataset(self.clips, self.config) if self.perturb else self
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip, mirrored = self.clips[index // 2], index % 2 == 1
-        return {**_shown(clip, mirrored), **self.targets(clip.record, mirrored)}
+        shown = _shown(clip, mirrored)
+        if self.perturb:
+            # torch's state is in the checkpoints, so that a resumed run draws the same changes.
+            rng = np.random.default_rng(int(torch.randint(2**62, ())))
+            shown["features"] = perturbed(shown["features"], rng)
+        return {**shown, **self.targets(clip.record, mirrored)}
 
 
 class ExpertTokens:

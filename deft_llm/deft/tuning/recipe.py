@@ -33,6 +33,8 @@ class Stage(Schedule):
         packing: Tokens of a row that conversations share without seeing each other, in place of
             padding (projectors, instruct); 0 gives each a row of its own.
         freeze_experts: Freeze experts and heads (instruct only).
+        perturb: Change every clip a little each time it is shown (experts only;
+            ``data/perturbation.py``).
         evaluate_every: Always 0: ``validation`` of the recipe is for all stages.
         loaders: Always 0: batches are prepared in the training process.
     """
@@ -47,6 +49,7 @@ class Stage(Schedule):
     save_every: int = Field(default=200, ge=1)
     packing: int = Field(default=0, ge=0)
     freeze_experts: bool = False
+    perturb: bool = False
     evaluate_every: Literal[0] = 0
     loaders: Literal[0] = 0
 
@@ -159,6 +162,13 @@ class DeftRecipe(Settings):
     def _without_words(cls, stage: Stage) -> Stage:
         if stage.packing:
             raise ValueError("packing is for conversations, and the experts learn from clips alone")
+        return stage
+
+    @field_validator("projectors", "instruct")
+    @classmethod
+    def _as_measured(cls, stage: Stage) -> Stage:
+        if stage.perturb:
+            raise ValueError("conversations speak of the clip as measured: perturb is for experts")
         return stage
 
     @field_validator("model")

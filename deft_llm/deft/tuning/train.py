@@ -139,7 +139,9 @@ def _run_stages(
         run_stage(name, model, data, collator, recipe, modules or None, held_out, best)
 
     train_only(model, ENCODERS)
-    shown = ExpertDataset(clips.from_folders(*recipe.folders_of("experts")), model.config)
+    shown = ExpertDataset(
+        clips.from_folders(*recipe.folders_of("experts")), model.config, recipe.experts.perturb
+    )
     run("experts", model, shown, *ENCODERS)
     folders = recipe.folders_of("language_model")
     clips = clips.from_folders(*folders)

@@ -72,7 +72,8 @@ def parts(
             f"validation.share: of {len(shown)} rows of stage {stage}, {len(out)} are of people "
             "that are held out; give another share, or more people"
         )
-    return Part(source, kept), Part(source, out)
+    unchanged = source.as_measured() if isinstance(source, ExpertDataset) else source
+    return Part(source, kept), Part(unchanged, out)
 
 
 class Scores:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -112,6 +113,22 @@ def test_people_are_on_one_side_alone(data: Path, run: Path) -> None:
     assert {shown[row] for row in validated.rows} == held_out
     assert sorted([*learned.rows, *validated.rows]) == list(range(len(source)))
     assert len(learned.lengths()) == len(learned)
+
+
+def test_clips_are_changed_to_learn_from_and_not_to_validate_on(data: Path, run: Path) -> None:
+    clips = ClipDataset.open(data)
+    held_out = held_out_clips(clips, SETTINGS, seed=0)
+    source = ExpertDataset(clips, Explainer.load(run / "final").model.config, perturb=True)
+    learned, validated = parts(source, held_out, "experts")
+    assert validated is not None
+    for part, as_before in ((learned, False), (validated, True)):
+        once, again = part[0]["features"], part[0]["features"]
+        assert np.array_equal(once["regions"], again["regions"]) == as_before
+        assert np.array_equal(part[0]["au_labels"], part[0]["au_labels"])
+    torch.manual_seed(0)
+    first = source[0]["features"]["flow"]
+    torch.manual_seed(0)
+    assert np.array_equal(first, source[0]["features"]["flow"])
 
 
 def test_a_share_of_nobody_is_told(data: Path, run: Path) -> None:
