@@ -257,6 +257,7 @@ def simulated_clips(
     Clips are stored in shards as they are measured: after an interruption, the same call goes on
     with the first missing shard. The first clip is measured again on every call. If it differs from
     the stored one, the simulator or the measurement has changed, and all clips are measured again.
+    Shards whose recipes are drawn otherwise by now are measured again as well.
 
     Args:
         data: What to simulate.
@@ -278,6 +279,10 @@ def simulated_clips(
     folder.mkdir(parents=True, exist_ok=True)
     shards = in_shards(_SHARD, drawn)
     kept = {name: part for name, part in shards.items() if not absent(folder, [name])}
+    for name in [name for name, part in kept.items() if not _shows(folder, name, part)]:
+        logger.warning("%s: %s holds clips of other recipes: measured again", folder, name)
+        (folder / f"{name}.jsonl").unlink()
+        del kept[name]
     if kept:
         name, part = next(iter(kept.items()))
         if not _equal(_read(folder, [name], part)[0], next(measured(part[:1], workers=1))):
@@ -286,6 +291,12 @@ def simulated_clips(
             for other in kept:
                 (folder / f"{other}.jsonl").unlink()
     return _read(folder, write_shards(_SHARD, drawn, measured, folder, write=_write), drawn)
+
+
+def _shows(folder: Path, name: str, drawn: Sequence[ClipSpec]) -> bool:
+    """Whether a stored shard holds the clips of these recipes."""
+    stored = [line["clip"] for line in read_lines(folder / f"{name}.jsonl")]
+    return stored == [spec.name for spec in drawn]
 
 
 def _write(clips: Iterable[MeasuredClip], folder: Path, name: str) -> None:

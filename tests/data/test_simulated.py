@@ -173,6 +173,18 @@ def test_shards_of_other_code_are_measured_again(render: Renderer, tmp_path: Pat
     assert all(clip.motion.mean() > 0.5 for clip in clips)
 
 
+def test_a_shard_of_other_recipes_is_measured_again(render: Renderer, tmp_path: Path) -> None:
+    """A change of the drawing that leaves the first clip as it is."""
+    simulated_clips(SET, tmp_path)
+    listing = next(tmp_path.rglob("clips-00001.jsonl"))
+    name = list(specs(SET))[PER_SHARD].name
+    listing.write_text(listing.read_text().replace(name, "simulated-0-0"))
+    render.asked = []
+    again = simulated_clips(SET, tmp_path)
+    assert render.asked == [0, *range(PER_SHARD, 2 * PER_SHARD)]
+    assert again.records[PER_SHARD].clip == name
+
+
 def test_a_shard_whose_features_were_deleted_is_measured_again(
     render: Renderer, tmp_path: Path
 ) -> None:
