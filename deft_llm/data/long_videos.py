@@ -85,6 +85,7 @@ class LongVideoData(Settings):
         seconds: Shortest and longest length.
         without: Share of videos without a micro-expression.
         micro: Micro-expressions a minute in the others.
+        macro: Macro-expressions a minute.
         speech: Share of videos in which somebody speaks for some time.
         size: Side of the frames, px.
         head: Name of the head model.
@@ -99,6 +100,7 @@ class LongVideoData(Settings):
     seconds: tuple[float, float] = (30.0, 60.0)
     without: float = Field(default=WITHOUT, ge=0, le=1)
     micro: float = Field(default=USUAL.micro, ge=0)
+    macro: float = Field(default=USUAL.macro, ge=0)
     speech: float = Field(default=USUAL.speech, ge=0, le=1)
     size: int = Field(default=288, ge=96)
     head: str = "own"
@@ -114,7 +116,7 @@ class LongVideoData(Settings):
 
 def video_specs(data: LongVideoData) -> Iterator[VideoSpec]:
     """The recipes of a set, in order."""
-    rates = Rates(micro=data.micro, speech=data.speech)
+    rates = Rates(micro=data.micro, macro=data.macro, speech=data.speech)
     for number in range(data.videos):
         seed = data.seed + number
         # draw_video uses the streams [seed, 12, ...].
