@@ -1,4 +1,4 @@
-"""MDMD, a finder that learns no weights: the main directional maximal difference (Wang et al. 2017).
+"""MDMD: main directional maximal difference (Wang et al. 2017), a finder without weights.
 
 A frame is compared with the frame half an expression before it, and that one with the frame half an
 expression after it. At the apex of what comes and goes, a region has moved since the former but
@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from deft_llm.clip import Expression, Interval
 from deft_llm.metrics.spotting import SpottedVideo, count_videos
-from deft_llm.spotters.decoding import PEAK, Curve, peaks
+from deft_llm.spotters.decoding import PEAK, peaks
 
 Floats = NDArray[np.float32]
+Curve = NDArray[np.float64]
 _SHARES = np.round(np.arange(0.05, 1.0, 0.05), 2)
 
 
@@ -59,14 +60,10 @@ def mdmd(curves: Floats, half: int, share: float = PEAK) -> list[Interval]:
     """
     curve = mdmd_curve(curves, half)
     last = len(curve) - 1
-    return [
-        Interval(max(t - half, 0), t, min(t + half, last)) for t in peaks(curve, half, share)
-    ]
+    return [Interval(max(t - half, 0), t, min(t + half, last)) for t in peaks(curve, half, share)]
 
 
-def fit_share(
-    videos: Iterable[tuple[Floats, Sequence[Expression]]], half: int
-) -> float:
+def fit_share(videos: Iterable[tuple[Floats, Sequence[Expression]]], half: int) -> float:
     """The share of the best greedy F1.
 
     Args:
