@@ -23,7 +23,7 @@ from deft_llm.corpora.base import load_corpus
 from deft_llm.corpora.megc_spotting import write_spotting
 from deft_llm.data.long_videos import LongVideoData, video_specs
 from deft_llm.data.video_sources import VideoSource
-from deft_llm.errors import UserError, did_you_mean
+from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.spotting.entries import (
     Found,
@@ -31,6 +31,7 @@ from deft_llm.evaluation.spotting.entries import (
     found_by_mdmd,
     found_by_network,
     found_by_returning,
+    require_entries,
 )
 from deft_llm.evaluation.spotting.perfect_curves import (
     NOISES,
@@ -74,7 +75,8 @@ class SpottingBenchmark(Benchmark):
     Attributes:
         data: The test videos.
         cache: Folder for measured videos, the one of the recipes: videos are rendered once.
-        entries: What is compared.
+        entries: What can be compared.
+        models: Names of entries to run; empty runs all.
         gains: Pairs of entries, the better one first.
         decoder_gains: The same of decoders, for each trained spotter.
         coding: A sheet of CAS(ME)3, relative to the environment variable DEFT_DATA, on whose
@@ -87,6 +89,7 @@ class SpottingBenchmark(Benchmark):
     data: LongVideoData
     cache: Path = Path("runs/videos")
     entries: dict[str, SpottingEntry] = Field(min_length=1)
+    models: list[str] = []
     gains: list[tuple[str, str]] = []
     decoder_gains: list[tuple[str, str]] = []
     coding: Path | None = None
@@ -115,7 +118,8 @@ class SpottingBenchmark(Benchmark):
         specs = list(video_specs(self.data))
         self._require_unseen(specs)
         values = self._decoders_alone()
-        entries = {name: entry for name, entry in self.entries.items() if _at_hand(name, entry)}
+        chosen = {name: self.entries[name] for name in self.models or self.entries}
+        entries = {name: entry for name, entry in chosen.items() if _at_hand(name, entry)}
         source = VideoSource(simulated=self.data)
         videos = [
             ScoredVideo(video, speech_of(spec))
@@ -134,13 +138,13 @@ class SpottingBenchmark(Benchmark):
         for name, gain in gains.items():
             values |= {name: gain.value, f"{name}_low": gain.low, f"{name}_high": gain.high}
         values |= self._decoder_gains(values)
-        missed = {name: math.nan for name in self.bars if name not in values}
+        # What was asked for and is not there misses its bar.
+        missed = {} if self.models else {n: math.nan for n in self.bars if n not in values}
         self._write(searched, videos)
         return self.with_bars(values | missed), write_tables(self.output, rows, gains)
 
     def _require_names(self) -> None:
-        for name in {name for pair in self.gains for name in pair} - set(self.entries):
-            raise UserError(f"gains: no entry {name!r}{did_you_mean(name, self.entries)}")
+        require_entries(self.entries, self.models, self.gains)
         for name in {name for pair in self.decoder_gains for name in pair} - set(DECODERS):
             raise UserError(
                 f"decoder_gains: no decoder {name!r}; expected some of {', '.join(DECODERS)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from deft_llm.clip import Expression, Interval
 from deft_llm.config import Settings, load
 from deft_llm.data.long_videos import CodedVideo, LongVideoData, video_specs
 from deft_llm.data.simulated import VIDEO_CRF
-from deft_llm.errors import NoFaceError
+from deft_llm.errors import NoFaceError, UserError, did_you_mean
 from deft_llm.files import digest, write_text
 from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.parallel import parallel_map
@@ -78,6 +78,18 @@ class _RecipeFile(SpotterRecipe):
     """A recipe with the key that names its task."""
 
     task: Literal["spotting"]
+
+
+def require_entries(
+    entries: Mapping[str, object], models: Sequence[str], gains: Iterable[tuple[str, str]]
+) -> None:
+    """Refuse names of entries that are not in the file."""
+    named = [("models", name) for name in models]
+    named += [("gains", name) for pair in gains for name in pair]
+    for key, name in named:
+        if name not in entries:
+            near = did_you_mean(name, entries) or f"; expected some of {', '.join(entries)}"
+            raise UserError(f"{key}: no entry {name!r}{near}")
 
 
 def found_by_network(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deft_llm.evaluation.tables import markdown, write_table
+from deft_llm.metrics.spotting import COUNTERS, SpottedVideo, count_videos
 from deft_llm.metrics.subjects import ConfidenceInterval
 
 # Column -> score of ``spotting_scores``. Three and four classes, never one without the other.
@@ -25,6 +26,11 @@ def score_row(
     """One row of the main table; errors of onset, apex and offset are medians in frames."""
     shown = {head: scores[name] for head, name in _COLUMNS.items() if name in scores}
     return {"entry": entry, "decoder": decoder, **shown, "note": note}
+
+
+def counter_row(entry: str, videos: Sequence[SpottedVideo]) -> dict[str, object]:
+    """F1 of spotting in the four ways that papers count."""
+    return {"entry": entry, **{f"F1 {n}": count_videos(videos, n).f1 for n in COUNTERS}}
 
 
 def write_tables(
