@@ -62,9 +62,9 @@ def corpus_videos(name: str, root: Path, cache: Path) -> list[CodedVideo]:
 
 
 def _measured(video: LongVideo, cache: Path) -> CodedVideo | None:
-    stride = stride_of(video.fps)
+    reading = ReadOptions(fps=video.fps, stride=stride_of(video.fps))
     try:
-        track = roi_track(video.folder, ReadOptions(fps=video.fps, stride=stride), cache)
+        track = roi_track(video.folder, reading, cache)
     except NoFaceError as error:
         logger.warning("%s left out: %s", video.folder, error)
         return None
@@ -72,8 +72,10 @@ def _measured(video: LongVideo, cache: Path) -> CodedVideo | None:
         video.subject,
         video.video,
         track,
-        _thinned(video.micro, stride, len(track)),
-        _thinned(video.macro, stride, len(track)),
+        _thinned(video.micro, reading.stride, len(track)),
+        _thinned(video.macro, reading.stride, len(track)),
+        source=video.folder,
+        reading=reading,
     )
 
 

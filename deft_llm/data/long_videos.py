@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from deft_llm.data.roi_tracking import RoiTrack, roi_track
 from deft_llm.data.shards import Arrays, Shards, claim_set, open_shards
 from deft_llm.data.simulated import VIDEO_CRF
 from deft_llm.errors import NoFaceError
+from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.metrics.spotting import SpottedVideo
 from deft_llm.motion.rois import ROIS
 from deft_llm.parallel import parallel_map
@@ -49,6 +50,8 @@ class CodedVideo:
         peaks: Peak displacement of each micro-expression, px of the canonical face; NaN where it
             is not known.
         speaks: Whether it shows speech; False where that is not known.
+        source: Its file or folder; None if the pictures were not kept.
+        reading: How it was read; frames of the track are one in ``reading.stride``.
     """
 
     subject: str
@@ -58,6 +61,8 @@ class CodedVideo:
     macros: tuple[Expression, ...] = ()
     peaks: tuple[float, ...] = ()
     speaks: bool = False
+    source: Path | None = None
+    reading: ReadOptions = WHOLE
 
     @property
     def seconds(self) -> float:
@@ -73,6 +78,20 @@ class CodedVideo:
         """The video with what was found in it, for the metrics."""
         return SpottedVideo(self.subject, self.video, self.coded, tuple(found), self.seconds)
 
+    def in_frames(self, found: Iterable[Expression]) -> tuple[Expression, ...]:
+        """Expressions in frames of the track -> in frames of the video at its full rate."""
+        return tuple(_moved(each, lambda t: t * self.reading.stride) for each in found)
+
+    def of_track(self, found: Iterable[Expression]) -> tuple[Expression, ...]:
+        """Expressions in frames of the video -> in frames of the track, at most its last."""
+        stride, last = self.reading.stride, len(self.track) - 1
+        return tuple(_moved(each, lambda t: min(t // stride, last)) for each in found)
+
+
+def _moved(each: Expression, move: Callable[[int], int]) -> Expression:
+    moments = (each.interval.onset, each.interval.apex, each.interval.offset)
+    return replace(each, interval=Interval(*map(move, moments)))
+
 
 class LongVideoData(Settings):
     """Which long videos to simulate.
@@ -85,6 +104,7 @@ class LongVideoData(Settings):
         seconds: Shortest and longest length.
         without: Share of videos without a micro-expression.
         micro: Micro-expressions a minute in the others.
+        macro: Macro-expressions a minute.
         speech: Share of videos in which somebody speaks for some time.
         size: Side of the frames, px.
         head: Name of the head model.
@@ -99,6 +119,7 @@ class LongVideoData(Settings):
     seconds: tuple[float, float] = (30.0, 60.0)
     without: float = Field(default=WITHOUT, ge=0, le=1)
     micro: float = Field(default=USUAL.micro, ge=0)
+    macro: float = Field(default=USUAL.macro, ge=0)
     speech: float = Field(default=USUAL.speech, ge=0, le=1)
     size: int = Field(default=288, ge=96)
     head: str = "own"
@@ -114,7 +135,7 @@ class LongVideoData(Settings):
 
 def video_specs(data: LongVideoData) -> Iterator[VideoSpec]:
     """The recipes of a set, in order."""
-    rates = Rates(micro=data.micro, speech=data.speech)
+    rates = Rates(micro=data.micro, macro=data.macro, speech=data.speech)
     for number in range(data.videos):
         seed = data.seed + number
         # draw_video uses the streams [seed, 12, ...].

@@ -28,6 +28,8 @@ BENCHMARKS: dict[str, str] = {
     "flow_aus": "deft_llm.evaluation.explanation.flow_aus:FlowAusBenchmark",
     "unimer": "deft_llm.evaluation.unimer.benchmark:UnimerBenchmark",
     "robustness": "deft_llm.evaluation.robustness.benchmark:RobustnessBenchmark",
+    "spotting": "deft_llm.evaluation.spotting.benchmark:SpottingBenchmark",
+    "spotting_loso": "deft_llm.evaluation.spotting.loso:SpottingLoso",
     "warped": "deft_llm.evaluation.warped.benchmark:WarpedBenchmark",
 }
 

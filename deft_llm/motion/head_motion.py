@@ -202,10 +202,10 @@ def fit_rigid(
         weighted = np.tile(votes, 2)[:, None] * design
         solution = np.linalg.solve(
             # The tiny ridge keeps the system solvable when depth or few samples leave it singular.
-            np.einsum("ni,nj->ij", design, weighted) + 1e-9 * np.eye(design.shape[1]),
-            np.einsum("ni,n->i", weighted, target.ravel()),
+            design.T @ weighted + 1e-9 * np.eye(design.shape[1]),
+            target.ravel() @ weighted,
         )
-        residual = target - np.einsum("ni,i->n", design, solution).reshape(2, -1)
+        residual = target - (design @ solution).reshape(2, -1)
     inliers = float(weight[votes > 0].sum() / weight.sum())
     middle = (float(centre[0]), float(centre[1]))
     return RigidMotion(free @ solution, middle, inliers, landmarks)

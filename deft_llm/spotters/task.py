@@ -249,7 +249,9 @@ def _fit(recipe: SpotterRecipe, videos: Sequence[CodedVideo]) -> Path:
 def _score(final: Path, videos: Sequence[CodedVideo]) -> None:
     """Write what is found in the test videos, and the scores."""
     found = spot_videos(load_spotter(final), videos)
-    write_spotting(final / "found.csv", {(v.subject, v.video): v.found for v in found})
+    pairs = zip(videos, found, strict=True)
+    table = {(v.subject, v.video): v.in_frames(f.found) for v, f in pairs}
+    write_spotting(final / "found.csv", table)
     scores = score_videos(found)
     # JSON knows no NaN, which a score is without a hit.
     known = {name: None if math.isnan(score) else score for name, score in scores.items()}

@@ -8,7 +8,7 @@ and every expression is measured in the part that holds it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -39,6 +39,8 @@ Floats = NDArray[np.float32]
 
 _LOADERS = {"folder": "deft_llm.spotters.registry:load_spotter"}
 _FOLLOWING = 0.75  # share of the time that following the regions takes
+# s on both sides of an expression that are measured with it: the face at rest tells its noise.
+_MARGIN = 1.5
 
 
 class CurvesRead(Protocol):
@@ -190,16 +192,29 @@ def _look(
             track = track_faces(part.clip, face=options.face)
             aligned = align(part.clip, track, landmark_finder(options.landmarks))
             remarks = track.remarks
-            for expression, shares in here:
-                inside = expression.interval
-                frames = [
-                    min(max((t - part.start) // options.stride, 0), len(aligned) - 1)
-                    for t in (inside.onset, inside.apex, inside.offset)
-                ]
-                measured = measure(aligned, Interval(*frames))
+            places = [_within(part, each.interval, options.stride) for each, _ in here]
+            margin = round(_MARGIN * part.clip.fps)
+            for (expression, shares), place in zip(here, places, strict=True):
+                first, last = _alone(place, places, margin, len(aligned) - 1)
+                inside = Interval(*(t - first for t in (place.onset, place.apex, place.offset)))
+                measured = measure(aligned.part(first, last + 1), inside)
                 found.append(Found.of(measured, expression, shares))
         except UserError as error:
             # The face was there when the regions were followed in the same part.
             remarks = (f"an expression could not be measured: {error}",)
     curve = read.curve[new]
     return Look(read.frames[new], read.times[new], curve, tuple(found), remarks)
+
+
+def _within(part: Part, interval: Interval, stride: int) -> Interval:
+    """An interval of the video in frames of a part, cut where the part ends."""
+    moments = ((t - part.start) // stride for t in (interval.onset, interval.apex, interval.offset))
+    return Interval(*(min(max(t, 0), len(part.clip) - 1) for t in moments))
+
+
+def _alone(place: Interval, places: Sequence[Interval], margin: int, end: int) -> tuple[int, int]:
+    """First and last frame around an expression, without its neighbours' motion."""
+    before = [other.offset for other in places if other.offset <= place.onset]
+    after = [other.onset for other in places if other.onset >= place.offset]
+    first = max([0, place.onset - margin, *before])
+    return first, min([end, place.offset + margin, *after])

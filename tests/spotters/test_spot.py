@@ -128,7 +128,7 @@ def test_a_trained_spotter_reads_at_its_own_rate(
 ) -> None:
     """Frames are those of the video all the same, and the full rate is measured."""
     write_video(tmp_path / "v.mp4", np.zeros((120, 32, 32, 3), np.uint8), 30)
-    measured: list[Interval] = []
+    measured: list[tuple[Interval, float]] = []
 
     def follow(source: Path, options: ReadOptions, cache: Path | None) -> list[RoiTrack]:
         assert options.stride == 2
@@ -141,8 +141,8 @@ def test_a_trained_spotter_reads_at_its_own_rate(
         clips = [Clip("a", frames, times), Clip("b", frames, times + 50 / 30)]
         return [Part(clip, start, 70) for clip, start in zip(clips, (0, 50), strict=True)]
 
-    def measure(aligned: object, interval: Interval) -> Measurement:
-        measured.append(interval)
+    def measure(aligned: Clip, interval: Interval) -> Measurement:
+        measured.append((interval, float(aligned.timestamps[0])))
         return make_measurement()
 
     monkeypatch.setattr(trained, "resolve", lambda *_: lambda folder: Known())
@@ -155,11 +155,20 @@ def test_a_trained_spotter_reads_at_its_own_rate(
     (found,) = [each.spotted for step in steps for each in step.found]
     # The decoder's border lies a frame outside, and every second frame was read.
     assert (found.expression.interval.onset, found.expression.interval.offset) == (22, 40)
-    assert measured == [found.expression.interval]
+    # A second and a half at rest on both sides, as far as the part goes.
+    assert measured == [(found.expression.interval, 0.0)]
     assert max(found.probabilities, key=found.probabilities.__getitem__) == "surprise"
     seen = [step.seen for step in steps if step.seen is not None]
     assert [frame for part in seen for frame in part.frames] == list(range(0, 120, 2))
     assert isinstance(found, Spotted) and steps[-1].done == 1.0
+
+
+def test_neighbours_are_not_measured_with_an_expression() -> None:
+    one, other, far = Interval(20, 25, 30), Interval(30, 33, 40), Interval(300, 305, 310)
+    places = [one, other, far]
+    assert trained._alone(one, places, 45, 400) == (0, 30)
+    assert trained._alone(other, places, 45, 400) == (30, 85)
+    assert trained._alone(far, places, 45, 320) == (255, 320)
 
 
 def test_what_is_told_of_the_face_comes_once(
