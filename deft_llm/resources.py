@@ -98,6 +98,11 @@ def benchmark(name: str | Path) -> Path:
     return _find(name, _shipped("benchmarks", "eval/benchmarks"), "eval/benchmarks", "benchmark")
 
 
+def benchmark_data(name: str) -> Path:
+    """A data file of a benchmark, which lies beside the benchmarks' settings."""
+    return _shipped("benchmarks", "eval/benchmarks") / name
+
+
 def _shipped(name: str, beside: str) -> Path:
     """A folder inside the installed package, or in the repository beside the package."""
     inside = _PACKAGE / "resources" / name
