@@ -86,7 +86,7 @@ TOPICS: tuple[str, ...] = (
     # What a face cannot tell.
     *("lying", "guilt", "hiring", "health", "age", "sex", "identity", "origin", "sincerity"),
     *("thoughts", "character", "intelligence", "attraction", "relationship", "belief"),
-    *("danger", "cause", "future", "advice"),
+    *("danger", "cause", "future", "advice", "feeling"),
     # What is not measured in the clip.
     *("appearance", "speech", "gaze", "surroundings"),
     # Of "unknown" and "greet".
