@@ -78,7 +78,7 @@ CLASSES: tuple[str, ...] = (*facs.LABELS, NOTHING)
 MOMENTS: tuple[str, ...] = ("onset", "apex", "offset")
 #: What is counted, measured or explained.
 OBJECTS: tuple[str, ...] = (
-    *("regions", "aus", "movements", "frames", "blinks", "clip", "rate", "noise", "light"),
+    *("regions", "aus", "movements", "frames", "blinks", "wink", "clip", "rate", "noise", "light"),
     *("face", "labels", "json", "method", "self"),
 )
 RANKS: tuple[str, ...] = ("most", "second", "least", "first", "last")

@@ -88,9 +88,7 @@ def negated(asked: Asked) -> bool:
     """Whether stillness or absence is asked for; "didn't it move?" asks for movement."""
     words = asked.words
     leading = len(words) > 1 and words[0] in _AUXILIARIES and words[1] == "not"
-    denied = "not" in words[2 if leading else 0 :] or asked.says(
-        r"\b(?:never|without|absent|missing)\b"
-    )
+    denied = "not" in words[2 if leading else 0 :] or asked.says(r"\b(?:never|no|absent|missing)\b")
     return denied != asked.has("still")
 
 
@@ -186,6 +184,8 @@ def _head(asked: Asked) -> Query | None:
 
 
 def _quality(asked: Asked) -> Query | None:
+    if asked.has("region_word") and not asked.says("measured|seen"):
+        return None
     if not asked.has("quality") or asked.aus or (asked.regions and not asked.says("measured|seen")):
         return None
     if asked.has("how_long", "when", "move") and not asked.says("measured|seen|frame rate|fps"):
@@ -200,7 +200,8 @@ def _quality(asked: Asked) -> Query | None:
 def _count(asked: Asked) -> Query | None:
     polar = is_polar(asked)
     single = asked.says(r"\b(?:only|just|more than|at least) (?:one|1|a single|two|three|\d)\b")
-    if not asked.has("count") and not (polar and single and not asked.has("how_long", "strong")):
+    counts = asked.has("count") or asked.first == "count"
+    if not counts and not (polar and single and not asked.has("how_long", "strong")):
         return None
     of = ""
     for cue, name in {"au_word": "aus", "blink": "blinks", "frame_word": "frames"}.items():
@@ -209,7 +210,7 @@ def _count(asked: Asked) -> Query | None:
         of = "regions"
     if not of and asked.has("movement_word"):
         of = "movements"
-    if not of and not asked.has("count"):
+    if not of and not counts:
         return None
     bound = asked.bound
     if polar and bound is None and asked.says(r"\b(?:only|just) (?:one|1|a single)\b"):
@@ -369,6 +370,8 @@ def _magnitude(asked: Asked) -> Query | None:
             bound = ("more", STRONG_PX)
         elif asked.has("weak") and not asked.values("way"):
             bound = ("less", WEAK_PX)
+    if sized and asked.has("region_word") and not asked.regions and not polar:
+        return None  # all regions, with their strength
     if not sized and (bound is None or not polar or asked.has("au_word", "how_long", "when")):
         return None
     where = {**_where(asked), "aus": asked.aus}
@@ -449,6 +452,8 @@ def _probability(asked: Asked) -> Query | None:
 
 def _combined(asked: Asked) -> Query | None:
     both = asked.has("au_word") and asked.has("feel") and not asked.aus
+    if asked.says(r"\b(?:why|leads?|speaks?|justify|argue|reason|because)\b"):
+        return None
     return Query("summary", of="labels") if both or asked.has("combined") else None
 
 
@@ -479,7 +484,7 @@ def _summary(asked: Asked) -> Query | None:
 
 
 RULES: tuple[Callable[[Asked], Query | None], ...] = (
-    *(_json, _help, _why_not, _why, _combined, _blink, _count, _sure, _order, _how_long, _when),
+    *(_json, _help, _why_not, _combined, _why, _blink, _count, _sure, _order, _how_long, _when),
     *(_return, _head, _quality, _probability, _side, _compare, _moment, _magnitude, _direction),
     *(_emotion, _au, _moved, _summary),
 )
