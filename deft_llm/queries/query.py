@@ -78,7 +78,7 @@ CLASSES: tuple[str, ...] = (*facs.LABELS, NOTHING)
 MOMENTS: tuple[str, ...] = ("onset", "apex", "offset")
 #: What is counted, measured or explained.
 OBJECTS: tuple[str, ...] = (
-    *("regions", "aus", "movements", "frames", "blinks", "clip", "rate", "noise", "light"),
+    *("regions", "aus", "movements", "frames", "blinks", "wink", "clip", "rate", "noise", "light"),
     *("face", "labels", "json", "method", "self"),
 )
 RANKS: tuple[str, ...] = ("most", "second", "least", "first", "last")
@@ -86,7 +86,7 @@ TOPICS: tuple[str, ...] = (
     # What a face cannot tell.
     *("lying", "guilt", "hiring", "health", "age", "sex", "identity", "origin", "sincerity"),
     *("thoughts", "character", "intelligence", "attraction", "relationship", "belief"),
-    *("danger", "cause", "future", "advice"),
+    *("danger", "cause", "future", "advice", "feeling"),
     # What is not measured in the clip.
     *("appearance", "speech", "gaze", "surroundings"),
     # Of "unknown" and "greet".
