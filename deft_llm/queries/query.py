@@ -154,7 +154,7 @@ class Query:
         for name, key in _KEYS.items():
             value = getattr(self, name)
             if name in {"regions", "than"}:
-                value = _grouped(value)
+                value = grouped(value)
             listed = [value] if isinstance(value, str) else list(map(str, value))
             if listed != [""] and listed:
                 words.append(f"{key}={','.join(listed).replace(' ', '_')}")
@@ -224,7 +224,7 @@ def expand(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(part for name in names for part in GROUPS.get(name, (name,)))
 
 
-def _grouped(names: tuple[str, ...]) -> list[str]:
+def grouped(names: tuple[str, ...]) -> list[str]:
     """Names with each complete group in place of its parts."""
     left, found = list(names), list[str]()
     for group, parts in GROUPS.items():
