@@ -25,6 +25,11 @@ def checkpoint(folder: str | Path = EMBEDDED) -> Path:
     return embedded(folder, _PACKAGE / "deft" / "checkpoint")
 
 
+def adapters(name: str) -> Path:
+    """The folder of the adapters that ship for a downloaded language model."""
+    return _PACKAGE / "deft" / "adapters" / name
+
+
 def embedded(folder: str | Path, own: Path) -> Path:
     """The given folder, or the package's own for "embedded" unless a folder of that name exists."""
     path = Path(folder)

@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, str] = {
     "flow_aus": "deft_llm.evaluation.explanation.flow_aus:FlowAusBenchmark",
     "unimer": "deft_llm.evaluation.unimer.benchmark:UnimerBenchmark",
     "robustness": "deft_llm.evaluation.robustness.benchmark:RobustnessBenchmark",
+    "chat": "deft_llm.evaluation.chat.benchmark:ChatBenchmark",
     "warped": "deft_llm.evaluation.warped.benchmark:WarpedBenchmark",
 }
 

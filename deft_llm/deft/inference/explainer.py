@@ -22,11 +22,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from deft_llm import facs, resources
+from deft_llm import facs
 from deft_llm.answers import COARSE_LABELS, NOTHING
 from deft_llm.clip import Explanation, status_line
 from deft_llm.data.features import Features, FeatureSizes, pack
 from deft_llm.deft.inference import wording
+from deft_llm.deft.inference.adapted import model_path
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration
 from deft_llm.deft.inference.compiled import compiled
 from deft_llm.deft.inference.conversation import (
@@ -122,12 +123,13 @@ class Explainer:
         """Read a checkpoint folder.
 
         Args:
-            folder: The folder; "embedded" is the checkpoint that ships with the package.
+            folder: The folder; "embedded" is the checkpoint that ships with the package, "smollm2"
+                a larger language model (``adapted.model_path``).
 
         Raises:
             UserError: If the folder or one of its files is missing or damaged.
         """
-        folder = resources.checkpoint(folder)
+        folder = model_path(folder)
         require_whole(folder)
         try:
             # float32 whatever the saved dtype: probabilities are calibrated in it, and CPUs without

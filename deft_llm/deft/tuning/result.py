@@ -16,7 +16,6 @@ from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.machine import is_shared
 
-
 _ADAPTERS = "adapter_model.safetensors"
 
 

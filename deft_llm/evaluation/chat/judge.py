@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import numpy as np
 
 from deft_llm import facs
+from deft_llm.answers import NOTHING
 from deft_llm.evaluation.chat.known import MOVED_PX, REGIONS, Known
 from deft_llm.evaluation.chat.polarity import EQUAL, LARGER, largest, polarity, scope
 from deft_llm.queries.findings import Findings
@@ -28,6 +30,14 @@ _SAME: dict[str, Collection[str]] = {
     "probability": ("probability", "emotion", "confidence"),
     "confidence": ("confidence", "probability"),
     "emotion": ("emotion", "summary", "probability"),
+}
+# The same for yes and no: a smile is an AU, and corners of the mouth that go up.
+_SAME_MATTER: dict[str, Collection[str]] = {
+    "moved": ("moved", "direction"),
+    "direction": ("direction", "moved", "au"),
+    "au": ("au", "direction", "moved"),
+    "emotion": ("emotion", "probability"),
+    "blink": ("blink", "count"),
 }
 
 
@@ -52,11 +62,33 @@ def judge(asked: Query, found: Findings, known: Known) -> bool | None:
     if asked.kind == "order":
         return _order(asked, found, known)
     if asked.polar:
-        right = polarity(asked, known)
-        return None if right is None else found.polarity == right
+        return _polar(asked, found, known)
     if asked.kind in _OPEN:
         return _OPEN[asked.kind](asked, found, known)
     return _kind(asked, found) and _precise(found, known)
+
+
+def _polar(asked: Query, found: Findings, known: Known) -> bool | None:
+    right = polarity(replace(asked, negated=False), known)
+    if right is None:
+        return None
+    answer = found.polarity
+    if answer is None and found.query.kind == "moved":  # what moved, without a yes or no
+        answer = bool(_regions(found) & set(scope(asked.regions, asked.sides)))
+    elif answer is not None and found.query.negated:
+        answer = not answer
+    return answer == right and _same_matter(asked, found.query)
+
+
+def _same_matter(asked: Query, heard: Query) -> bool:
+    """Whether a yes or no is about what was asked, and not right by luck."""
+    if heard.kind not in _SAME_MATTER.get(asked.kind, (asked.kind,)):
+        return False
+    if heard.aus and asked.aus:
+        return bool(set(heard.aus) & set(asked.aus))
+    if {asked.kind, heard.kind} <= {"moved", "direction"}:
+        return scope(asked.regions, asked.sides) == scope(heard.regions, heard.sides)
+    return not asked.classes or set(asked.classes) == set(heard.classes)
 
 
 def _talk(asked: Query, found: Findings) -> bool:
@@ -68,9 +100,9 @@ def _kind(asked: Query, found: Findings) -> bool:
     return found.query.kind in _SAME.get(asked.kind, (asked.kind,))
 
 
-def _told(found: Findings, *whats: str) -> dict[str, float | int | str | bool]:
-    """What the facts say: what they are about -> the value."""
-    return {f.about: f.value for f in found.facts if f.what in whats and f.value is not None}
+def _told(found: Findings, what: str) -> dict[str, float | int | str | bool]:
+    """What the facts say of one property: what they are about -> its value."""
+    return {f.about: f.value for f in found.facts if f.what == what and f.value is not None}
 
 
 def _regions(found: Findings) -> set[str]:
@@ -143,9 +175,9 @@ def _winner(asked: Query, found: Findings, known: Known) -> bool | None:
     more = polarity(asked, known)
     if more is None:
         return None
-    told = [f.about for f in found.facts if f.about in REGIONS]
+    told = {r: float(px) for r, px in _told(found, "px").items() if r in REGIONS}
     winners = scope(asked.regions, asked.sides) if more else scope(asked.than)
-    return bool(told) and told[0] in winners
+    return bool(told) and max(told, key=told.__getitem__) in winners
 
 
 def _side(asked: Query, found: Findings, known: Known) -> bool | None:
@@ -154,8 +186,8 @@ def _side(asked: Query, found: Findings, known: Known) -> bool | None:
     if most < MOVED_PX or EQUAL < most / least < LARGER:
         return None
     even = most / least <= EQUAL
-    wanted = "even" if even else "left" if left > right else "right"
-    return str(next(iter(_told(found, "side").values()), "")) == wanted
+    wanted = "neither" if even else "left" if left > right else "right"
+    return _told(found, "stronger side").get("movement") == wanted
 
 
 def _when(asked: Query, found: Findings, known: Known) -> bool | None:
@@ -169,27 +201,30 @@ def _when(asked: Query, found: Findings, known: Known) -> bool | None:
 
 
 def _how_long(asked: Query, found: Findings, known: Known) -> bool | None:
-    told = [float(x) for x in _told(found, "duration").values()]
+    told = {about: float(x) for about, x in _told(found, "duration").items()}
     if asked.of == "clip":
-        return bool(told) and _near(told[0], known.seconds(), 0.0, _OF_CLIP)
+        return "clip" in told and _near(told["clip"], known.seconds(), 0.0, _OF_CLIP)
     if not known.times:
         return None
     first, last = (asked.moments[0], asked.moments[-1]) if asked.moments else ("onset", "offset")
+    about = f"{first} to {last}" if asked.moments else "movement"
     right = known.times[last] - known.times[first]
-    return bool(told) and _near(told[0], right, _DURATION, _DURATION_SHARE)
+    return about in told and _near(told[about], right, _DURATION, _DURATION_SHARE)
 
 
 def _order(asked: Query, found: Findings, known: Known) -> bool | None:
-    """All regions of an expression move at once: nothing may be said to come first."""
-    if not known.times:
+    """All regions of an expression move at once: none may be said to come first."""
+    regions = scope((*asked.regions, *asked.than))
+    if sum(known.state(r) == "moved" for r in regions) < len(regions) * bool(asked.than):
         return None
-    return _kind(asked, found) and found.polarity is not True and not _told(found, "first")
+    together = _told(found, "order").get("movement") == "together"
+    return _kind(asked, found) and (together or found.polarity is False)
 
 
 def _au(asked: Query, found: Findings, known: Known) -> bool | None:
     parts = set(scope(asked.regions, asked.sides))
     right = {facs.au_number(c) for c in known.aus if parts & set(facs.expected_directions(c))}
-    told = {facs.au_number(code) for code in _told(found, "named")}
+    told = {facs.au_number(code) for code, named in _told(found, "named").items() if named}
     if not right:
         return not told and _kind(asked, found)
     both = len(told & right)
@@ -199,31 +234,34 @@ def _au(asked: Query, found: Findings, known: Known) -> bool | None:
 def _emotion(asked: Query, found: Findings, known: Known) -> bool | None:
     if known.emotion == "others":
         return None
-    named = {str(n) for n in (*_told(found, "named"), *map(str, _told(found, "emotion").values()))}
-    told = {facs.to_three(name) for name in named & set(facs.LABELS)}
-    return _kind(asked, found) and told == ({facs.to_three(known.emotion)} - {None})
+    named = str(_told(found, "emotion").get("reading", ""))
+    told = facs.to_three(named) if named in facs.LABELS else named
+    # Within a class, emotions share their AUs: told apart are the classes.
+    return _kind(asked, found) and told == (facs.to_three(known.emotion) or NOTHING)
 
 
 def _count(asked: Query, found: Findings, known: Known) -> bool | None:
-    told = [float(x) for x in _told(found, "number").values()]
+    told = _told(found, "number").get(asked.of)
+    if told is None:
+        return False
     if asked.of == "regions":
         states = [known.state(region) for region in REGIONS]
         sure, unsure = states.count("moved"), states.count("unsure")
-        return bool(told) and sure - 2 <= told[0] <= sure + unsure + 2
+        return sure - 2 <= float(told) <= sure + unsure + 2
     right = known.frames if asked.of == "frames" else len({facs.au_number(c) for c in known.aus})
-    return bool(told) and abs(told[0] - right) <= 1
+    return abs(float(told) - right) <= 1
 
 
 def _head(asked: Query, found: Findings, known: Known) -> bool | None:
-    told = [float(x) for x in _told(found, "px").values()]
-    return bool(told) and _near(told[0], known.head, 0.5, _PX_SHARE)
+    told = _told(found, "px").get("head")
+    return told is not None and _near(float(told), known.head, 0.5, _PX_SHARE)
 
 
 def _quality(asked: Query, found: Findings, known: Known) -> bool | None:
     if asked.of != "rate":
         return _kind(asked, found)
-    told = [float(x) for x in _told(found, "rate").values()]
-    return bool(told) and _near(told[0], known.fps, 0.0, _OF_CLIP)
+    told = _told(found, "frames per second").get("clip")
+    return told is not None and _near(float(told), known.fps, 0.0, _OF_CLIP)
 
 
 _OPEN: dict[str, Callable[[Query, Findings, Known], bool | None]] = {

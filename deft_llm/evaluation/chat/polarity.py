@@ -50,7 +50,7 @@ def polarity(query: Query, known: Known) -> bool | None:
 
 
 def _moved(query: Query, known: Known) -> bool | None:
-    sides = [(side,) for side in query.sides] or [()]
+    sides: list[tuple[str, ...]] = [(side,) for side in query.sides] or [()]
     # Both sides: on both of them.
     return _all([_on(scope(query.regions, side), query, known) for side in sides])
 
