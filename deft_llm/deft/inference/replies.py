@@ -9,6 +9,7 @@ from deft_llm.answers import NOTHING, PLURALS, au_name, strength
 from deft_llm.clip import OFFSET_PHASE, Evidence
 from deft_llm.deft.inference.small_talk import talk
 from deft_llm.queries.findings import Fact, Findings
+from deft_llm.queries.phrasing import place
 from deft_llm.queries.query import TALK
 
 _VERBS = {"onset": "starts", "apex": "peaks", "offset": "ends"}
