@@ -77,7 +77,8 @@ CUES: dict[str, str] = {
     "what tells you|lead you to|walk me through|how you get there|how do you conclude|rest on|"
     "indicate|suggest|prove|how can you say|lead to|conclusion rest|which movement lead|"
     "on which movement|come to",
-    "against": "why not|speak against|evidence against|argue against|what is against|rule out|instead of|why is it not|contradict|"
+    "against": "why not|speak against|evidence against|argue against|what is against|rule out|"
+    "instead of|why is it not|contradict|"
     "why no|not rather|why do you not|exclude|why can it not be|why could it not be",
     "count": "how many|number of|how often|how many times|amount of",
     "region_word": "region|part|area|place|spot|part of face|zone|bit of face|location|where|"
@@ -126,10 +127,12 @@ CUES: dict[str, str] = {
 _GREETINGS = {
     "hello": r"hi|hello|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|day)|yo|sup|"
     r"what is up|how are you(?: doing)?|nice to meet you",
-    "thanks": r"thanks?(?: (?:you|a lot|so much|very much))?|thx|ty|cheers|ok(?:ay)?|great|cool|nice|"
+    "thanks": r"thanks?(?: (?:you|a lot|so much|very much))?|thx|ty|cheers|ok(?:ay)?|great|cool|"
+    r"nice|"
     r"perfect|awesome|wow|good job|well done|got it|i see|alright|understood|interesting|lol|haha|"
     r"yes|no|yeah|yep|nope|sure|fine|good|very good|amazing|super",
-    "goodbye": r"bye(?: ?bye)?|good ?bye|see (?:you|ya)(?: later)?|farewell|cya|good night|quit|exit|"
+    "goodbye": r"bye(?: ?bye)?|good ?bye|see (?:you|ya)(?: later)?|farewell|cya|good night|quit|"
+    r"exit|"
     r"that is all",
 }
 _GREETING = {
@@ -145,17 +148,23 @@ _MANNERS = re.compile(
     r"alright|sorry|excuse me|quick question|one (?:more )?question|question|just|honestly|"
     r"to be honest|actually|basically|listen|look|btw|by the way|then|yes|no|yeah)\b[\s,.!:;-]+|"
     r"(?:can|could|would|will|may|might) (?:you|i|we|u) (?:please |just |kindly |maybe |perhaps )?"
-    r"(?:tell|show|say|give|let|explain to|describe to|check|find out|see|know|ask|have|get|list|name|"
+    r"(?:tell|show|say|give|let|explain to|describe to|check|find out|see|know|ask|have|get|"
+    r"list|name|"
     r"point out)(?: (?:me|us))?(?: please)?(?: know)?\b[\s,:]*|"
-    r"(?:i (?:would|d)? ?(?:like|want|need|love|wish)|i want|id like|i am (?:curious|trying|interested)"
-    r"|i wonder|i was wondering|wondering|i am wondering)(?: to (?:know|see|find out|hear|ask|learn|"
+    r"(?:i (?:would|d)? ?(?:like|want|need|love|wish)|i want|id like|i am (?:curious|trying|"
+    r"interested)"
+    r"|i wonder|i was wondering|wondering|i am wondering)(?: to (?:know|see|find out|hear|ask|"
+    r"learn|"
     r"understand))?(?: about)?\b[\s,:]*|"
     r"(?:tell|show|give|let)(?: (?:me|us))(?: know)?\b[\s,:]*|"
-    r"(?:do|did) you (?:happen to |perhaps |maybe )?(?:know|think|reckon|believe|suppose)(?: that)?\b[\s,:]*|"
-    r"would you (?:say|call it|think)(?: that)?\b[\s,:]*|any idea\b[\s,:]*|check\b[\s,:]+(?=if|whether)|"
+    r"(?:do|did) you (?:happen to |perhaps |maybe )?(?:know|think|reckon|believe|suppose)(?: "
+    r"that)?\b[\s,:]*|"
+    r"would you (?:say|call it|think)(?: that)?\b[\s,:]*|any idea\b[\s,:]*|check\b[\s,:]+(?=if|"
+    r"whether)|"
     r"i (?:think|believe|guess|bet|assume|suppose)(?: that)?\b[\s,:]*|"
     r"is it (?:true|correct|right|possible) that\b|is it the case that\b|am i right that\b|"
-    r"in (?:this|the) (?:clip|video)\b[\s,:]*|(?:looking|look) at (?:the|this) (?:clip|video|face)\b[\s,:]*)"
+    r"in (?:this|the) (?:clip|video)\b[\s,:]*|(?:looking|look) at (?:the|this) (?:clip|video|"
+    r"face)\b[\s,:]*)"
 )
 _ENDINGS = re.compile(
     r"(?:\s*, (?:right|correct)|[\s,]*(?:or not|or no|please|thanks|thank you|thx|pls|mate|buddy|"
@@ -167,7 +176,7 @@ _ENDINGS = re.compile(
 
 
 def greeting(text: str) -> str:
-    """ "hello", "thanks" or "goodbye" if a text is nothing else; empty if it asks something."""
+    """Which greeting a text is: "hello", "thanks", "goodbye"; empty if it asks something."""
     return next((name for name, pattern in _GREETING.items() if pattern.match(text)), "")
 
 

@@ -60,14 +60,15 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"\b(?:his|her|their|{_PERSON}) name\b|\bname (?:of (?:this|that|the) {_PERSON})",
         r"\bcelebrit|famous|\bactor|\bactress|same person|\bpolitician\b",
         rf"\bdo (?:i|you|we) know (?:{_WHO})",
-        r"\bwhat {_BE} (?:he|she|they) called\b".replace("{_BE}", _BE),
+        rf"\bwhat {_BE} (?:he|she|they) called\b",
     ),
     "sincerity": (
         r"\bsincer|\binsincer|\bgenuin|\bfak(?:e|ed|ing)\b|\bpretend|\bposed?\b|\bacting\b",
         r"\breal (?:feeling|emotion|smile|happiness|joy|fear|anger|sadness|surprise|one)",
         r"(?:smile|emotion|feeling|expression|happiness|joy|fear|anger|sadness|surprise|reaction) "
         r"(?:(?:is|was) )?(?:for )?real\b|\bis (?:it|this|that) (?:for )?real\b",
-        r"\breally (?:feel|mean|happy|sad|angry|afraid|scared|surprised|disgusted)|\btruly|deep down",
+        r"\breally (?:feel|mean|happy|sad|angry|afraid|scared|surprised|disgusted)|\btruly|deep "
+        r"down",
         r"authentic|\bforced\b|duchenne|heartfelt|\bmean it\b|\bstaged\b|spontaneous|on purpose",
         r"\bput(?:ting)? (?:it )?on\b|deliberate|\bpolite smile|\binvoluntar",
     ),
@@ -76,13 +77,13 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"plan(?:s|ning)?|remembers?|wish|dream|hopes?|hoping|understands?|agrees?)\b",
         r"\bintention|\bintend|\bmotive|\bmotivat|on (?:his|her|their) mind|\bmind read",
         r"\b(?:his|her|their) (?:mind|thoughts?)\b|\bplotting|up to something|distracted|\bbored\b",
-        r"attention\b|\binterested\b|concentrat|\bfocused on\b|\bread minds?\b|\bwhat {_WHO} thinks?"
-        r"\b".replace("{_WHO}", _WHO),
+        r"\battention\b|\binterested\b|concentrat|\bfocused on\b|\bread minds?\b",
     ),
     "character": (
         r"personalit|\bcharacter\b|introvert|extrovert|\barrogan|\bkind person|\btrustworthy",
         rf"\b(?:trust|rely on|believe) (?:in )?{_WHO}|{_WHO} be trusted|\bmoral|psychopath",
-        r"narcissis|temperament|\bloyal|\bfriendly\b|\bshy\b|\bevil\b|\bcrazy\b|\bweird (?:person|man"
+        r"narcissis|temperament|\bloyal|\bfriendly\b|\bshy\b|\bevil\b|\bcrazy\b|\bweird "
+        r"(?:person|man"
         r"|guy|woman)|manipulat|\b(?:good|bad|nice|confident) (?:man|woman|guy|human)\b",
     ),
     "intelligence": (r"intelligen|\biq\b|\bsmart|\bstupid|\bclever|\bdumb\b|\bgenius|\beducated",),
@@ -97,18 +98,22 @@ _TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "belief": (
         r"religio|\bpoliti|\bvot(?:e|es|ed|er|ing)\b|\bgod\b|democrat|republican|\bmuslim",
-        rf"christian|\bliberal|conservative|{_WHO} believ|\b{_WHO} (?:rich|poor)\b|\bwealth|\bincome",
+        rf"christian|\bliberal|conservative|{_WHO} believ|\b{_WHO} (?:rich|poor)\b|\bwealth|"
+        rf"\bincome",
     ),
     "cause": (
         rf"\bma(?:de|kes?|king) {_WHO} (?!move)|\bcaused? (?:by|this|the|that|it)\b|\btrigger",
         rf"\bwhat {_BE} {_WHO} (?:see|seeing|react|reacting|watch|watching|looking at|look at)",
         r"\breact(?:ing|ed|s)? to|stimulus|\bjoke\b|\b(?:bad|good) news|\bprovoke",
-        r"(?:happy|sad|angry|scared|afraid|surprised|upset|mad|glad|disgusted) (?:about|at|of|by)\b",
+        r"(?:happy|sad|angry|scared|afraid|surprised|upset|mad|glad|disgusted) (?:about|at|of|"
+        r"by)\b",
     ),
     "future": (
         rf"\bwill (?:{_WHO}|it|this|that)\b|{_WHO} (?:will|gonna|is going to|are going to)\b",
-        rf"\bgoing to (?:do|happen|say|be|leave|cry|smile|win|act)|\bwould {_WHO} (?:ever )?(?:do|act"
-        r"|commit|leave|quit|buy|say)\b|tomorrow|\bfuture|predict|\bnext (?:time|week|year|month|day)"
+        rf"\bgoing to (?:do|happen|say|be|leave|cry|smile|win|act)|\bwould {_WHO} (?:ever "
+        rf")?(?:do|act"
+        r"|commit|leave|quit|buy|say)\b|tomorrow|\bfuture|predict|\bnext (?:time|week|year|"
+        r"month|day)"
         r"|\bforecast|\babout to\b",
     ),
     "advice": (
@@ -117,30 +122,36 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\bhow (?:do|can|should) i (?:help|approach|comfort|talk to)",
     ),
     "feeling": (
-        r"\bjealous|\benv(?:y|ious)\b|\bproud|\bpride\b|\bconfus|embarrass|asham|\bshame\b|\bstress",
+        r"\bjealous|\benv(?:y|ious)\b|\bproud|\bpride\b|\bconfus|embarrass|asham|\bshame\b|"
+        r"\bstress",
         r"\btired\b|exhaust|\bsleepy|nervous|worr(?:y|ied)|\banxious|\bexcit|\blonely|frustrat",
         r"disappoint|relie[fv]ed?\b|\bcurious|nostalg|\bhopeful|grateful|insecure|uncomfortable",
         r"\bcomfortable|\bempath|\bsarcas|\birony|\bironic",
     ),
     "appearance": (
         r"glasses|\bbeard|mou?stache|\bhair|\bwear(?:ing|s)?\b(?! off)|cloth(?:es|ing)|\bshirt",
-        r"colou?r\b|\btattoo|\bmakeup|\bskin (?:tone|type)|\bhat\b|\bbald|\bscar\b|freckle|\btall\b",
+        r"colou?r\b|\btattoo|\bmakeup|\bskin (?:tone|type)|\bhat\b|\bbald|\bscar\b|freckle|"
+        r"\btall\b",
         r"\bweigh|\bfat\b|\btongue|\bears?\b|jewel|\bmask\b",
     ),
     "speech": (
-        rf"\b(?:what|anything|something) (?:{_BE} )?{_WHO} (?:say|saying|said|says|tell|talk|talking)",
-        rf"\b{_BE} {_WHO} (?:say|saying|said|talk|talking|speak|speaking|sing|singing|shout|scream)",
+        rf"\b(?:what|anything|something) (?:{_BE} )?{_WHO} (?:say|saying|said|says|tell|talk|"
+        rf"talking)",
+        rf"\b{_BE} {_WHO} (?:say|saying|said|talk|talking|speak|speaking|sing|singing|shout|"
+        rf"scream)",
         r"\bvoice|\baudio|\bsound\b|\bhear\b|\bwhisper|\bshout|\bscream|\blip ?read",
         rf"\bwhat language|\b{_WHO} (?:speaks?|talks?)\b|\bspeech\b",
     ),
     "gaze": (
-        r"\bgaz(?:e|ing)|\blook(?:ing|s|ed)? (?:away|up|down|left|right|to the|into|toward|sideways)",
+        r"\bgaz(?:e|ing)|\blook(?:ing|s|ed)? (?:away|up|down|left|right|to the|into|toward|"
+        r"sideways)",
         rf"\b{_WHO} (?:{_BE} )?look(?:ing|s|ed)? (?:at|where)|\bwhere {_BE} {_WHO} look",
         r"eye contact|\bglanc|\bpupil|\biris\b|\beyes? (?:dart|roll|turn|look)",
     ),
     "surroundings": (
         r"\bbackground\b|\broom\b|indoor|\bweather|\bwhere (?:was|is) (?:this|the (?:clip|video)) "
-        r"(?:filmed|recorded|shot|taken)|\bwho (?:filmed|recorded|made|took)|other people|anyone else"
+        r"(?:filmed|recorded|shot|taken)|\bwho (?:filmed|recorded|made|took)|other people|"
+        r"anyone else"
         r"|how many (?:people|persons|faces)",
     ),
 }  # fmt: skip

@@ -16,7 +16,8 @@ from deft_llm.queries.query import Query
 #: Kinds that a follow-up does not refer to.
 PASSING = frozenset({"greet", "help", "decline", "unknown"})
 _LEAD = re.compile(
-    r"^(?:and|or|but|what about|how about|what of|same for|same question for|also|then|now|only|just)\b"
+    r"^(?:and|or|but|what about|how about|what of|same for|same question for|also|then|now|only|"
+    r"just)\b"
 )
 _POINTING = re.compile(r"\b(?:it|that|they|those|them|these|one|ones|this|there|so|same|its)\b")
 _WHERE = ("regions", "sides", "aus")

@@ -1,109 +1,49 @@
-"""What the words of a question name: cues of its kind, and the values of a query's fields.
-
-A phrase is compared by the stems of its words, without articles and possessives, the longest first:
-"corners of her mouth" and "mouth corner" are the same region.
-"""
+"""What the words of a question name: cues of its kind, and the values of a query's fields."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 from deft_llm.queries import spelling, vocabulary
-from deft_llm.queries.cues import CUES
+from deft_llm.queries.lexicon import Mark, lexicon
 from deft_llm.queries.query import Bound, expand
 
-_SKIPPED = frozenset("the a an his her their its my your our this that these those".split())  # noqa: SIM905
-_LONGEST = 6
+_AUXILIARIES = frozenset(
+    "is are was were do does did has have had can could would will should may might am any".split()  # noqa: SIM905
+)
+_OPEN = frozenset(
+    """what which when where why who how whose list name describe give show tell summarize summarise
+    explain report code enumerate mark find compare rank point go state classify sort label put
+    measure output return produce write fill justify argue spell walk follow count print answer
+    identify detail outline select choose pick determine get""".split()  # noqa: SIM905
+)
 _NUMBERS = {
     **{"half": 0.5, "quarter": 0.25, "a": 1.0, "an": 1.0, "one": 1.0, "two": 2.0, "three": 3.0},
     **{"four": 4.0, "five": 5.0, "six": 6.0, "seven": 7.0, "eight": 8.0, "nine": 9.0, "ten": 10.0},
 }
 _NUMBER = r"(\d+(?:\.\d+)?|half|quarter|one|two|three|four|five|six|seven|eight|nine|ten|an?)"
-_MORE = r"more than|longer than|over|above|at least|exceed(?:s|ed|ing)?|greater than|larger than|"\
-    r"bigger than|further than|farther than|after|later than|slower than|beyond|past|higher than"  # fmt: skip
-_LESS = r"less than|shorter than|under|below|within|at most|smaller than|fewer than|before|"\
-    r"earlier than|faster than|quicker than|up to|lower than|in less than"  # fmt: skip
+_MORE = (
+    r"more than|longer than|over|above|at least|exceed(?:s|ed|ing)?|greater than|larger than|"
+    r"bigger than|further than|farther than|after|later than|slower than|beyond|past|higher than"
+)
+_LESS = (
+    r"less than|shorter than|under|below|within|at most|smaller than|fewer than|before|"
+    r"earlier than|faster than|quicker than|up to|lower than|in less than"
+)
 _BOUND = re.compile(
     rf"\b(?:(?P<more>{_MORE})|(?:{_LESS})) (?:the first )?(?:about )?{_NUMBER}(?: (?:of )?a)? ?"
     r"(?P<unit>ms|s|second|px|%|percent|region|au|action|part|movement|expression|microexpression|"
     r"frame|time|muscle|blink)?s?\b"
 )
 _AUS = re.compile(
-    r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d{1,3}(?: ?(?:,|and|or|\+|/|&) ?)?(?:au )?)+)"
+    r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d{1,3}(?: ?(?:,|and|or|\+|/|&) ?)?(?:au "
+    r")?)+)"
 )
 _CODED = re.compile(r"\b([lr])(\d{1,2})\b")
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A phrase that was recognised.
-
-    Attributes:
-        concept: "region", "side", "way", "au", "class", "moment", "pair" or a cue's name.
-        value: What it names; of a cue, empty.
-        at: Index of its first word.
-        to: Index after its last word.
-    """
-
-    concept: str
-    value: str
-    at: int
-    to: int
-
-
-class Lexicon:
-    """All phrases, by stems."""
-
-    def __init__(self) -> None:
-        self.phrases: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-        self.known: dict[str, str] = {}
-        for concept, table in (
-            ("region", vocabulary.REGIONS),
-            ("side", vocabulary.SIDES),
-            ("way", vocabulary.WAYS),
-            ("class", vocabulary.CLASSES),
-            ("moment", vocabulary.MOMENTS),
-        ):
-            for value, listed in table.items():
-                self._add(concept, value, listed)
-        for phrase, aus in vocabulary.au_phrases().items():
-            self._add("au", ",".join(map(str, aus)), phrase)
-        for aus, (_, listed) in vocabulary.PAIRS.items():
-            self._add("pair", ",".join(map(str, aus)), listed)
-        for cue, listed in CUES.items():
-            self._add(cue, "", listed)
-
-    def _add(self, concept: str, value: str, listed: str) -> None:
-        for phrase in listed.split("|"):
-            words = [word for word in spelling.split(phrase) if word not in _SKIPPED]
-            self.phrases.setdefault(tuple(map(spelling.stem, words)), []).append((concept, value))
-            self.known.update({spelling.stem(word): word for word in words})
-
-    def marks(self, words: list[str]) -> Iterator[Mark]:
-        """The phrases in some words, from left to right, without overlap."""
-        kept = [i for i, word in enumerate(words) if word not in _SKIPPED]
-        stems = [spelling.stem(words[i]) for i in kept]
-        at = 0
-        while at < len(kept):
-            for length in range(min(_LONGEST, len(kept) - at), 0, -1):
-                found = self.phrases.get(tuple(stems[at : at + length]))
-                if found:
-                    last = kept[at + length - 1] + 1
-                    yield from (Mark(concept, value, kept[at], last) for concept, value in found)
-                    at += length
-                    break
-            else:
-                at += 1
-
-
-@lru_cache(maxsize=1)
-def lexicon() -> Lexicon:
-    """The phrases of the package."""
-    return Lexicon()
 
 
 @dataclass(frozen=True)
@@ -149,6 +89,28 @@ class Asked:
     def first(self) -> str:
         """The first word."""
         return self.words[0] if self.words else ""
+
+    @cached_property
+    def polar(self) -> bool:
+        """Whether yes or no answers the question."""
+        if self.first in _AUXILIARIES:
+            return not self.says(r"^(?:is|are|was|were|do|did|does)\b.*\b(?:how|which|when|why)\b")
+        if self.first in {"if", "whether"} or self.says(r"\byes or no\b|\bwhether\b"):
+            return True
+        asks = self.says(r"\b(?:what|which|when|where|why|how)\b")
+        return self.first not in _OPEN and not asks
+
+    @cached_property
+    def negated(self) -> bool:
+        """Whether stillness or absence is asked for; "didn't it move?" asks for movement."""
+        leading = self.first in _AUXILIARIES and self.words[1:2] == ("not",)
+        denied = "not" in self.words[2 if leading else 0 :]
+        return (denied or self.says(r"\b(?:never|no|absent|missing)\b")) != self.has("still")
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """The fields of a query about the regions and sides."""
+        return {"regions": self.parts, "sides": self.sides}
 
     @cached_property
     def paired(self) -> tuple[Mark, tuple[int, ...]] | None:

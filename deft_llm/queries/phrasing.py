@@ -1,4 +1,4 @@
-"""A query as a question in plain words, and the questions that are nearest to one not understood."""
+"""A query as a question in plain words; the questions nearest to one that is not understood."""
 
 from __future__ import annotations
 

@@ -28,6 +28,8 @@ from deft_llm import facs
 from deft_llm.answers import NOTHING
 from deft_llm.errors import UserError
 
+#: A question may have so many.
+MOST_CHARACTERS = 500
 #: What a query asks for.
 #:
 #: moved            which regions moved, or whether these did

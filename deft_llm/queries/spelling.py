@@ -59,11 +59,12 @@ ORDINARY = frozenset(
     tree true try turn two type under until us use used using usual very video view voice wait walk
     want was watch water way we wear weather week well went were what when where whether which while
     white who whole whose why wide will wind window with woman women word work world would write
-    wrong year yes yet you young your coder code spell accept colleague tenable consistent suppose label
-    labelled allow defend somebody moment point exactly rise mistake sense mind matter case left
-    form term terms grey grab scene shake mark share store stone state stage style scare stare bore
+    wrong year yes yet you young your coder code spell accept colleague tenable consistent
+    suppose label labelled allow defend somebody moment point exactly rise mistake sense mind
+    matter case left form term terms grey grab scene shake mark share store stone state stage style scare stare bore
     core sore bold cold hold fold gold sold told build field shield yield wrist lost cost host post
-    boost boat coat goat note vote rate late mate gate date fate hate bite kite site cite list""".split()  # noqa: SIM905
+    boost boat coat goat note vote rate late mate gate date fate hate bite kite site
+    cite list""".split()  # noqa: SIM905
 )
 #: Frequent words of other languages that are no English ones.
 _FOREIGN = frozenset(

@@ -49,7 +49,8 @@ WAYS: dict[str, str] = {
     "up": "up|upward|upwards|raise|lift|rise|rose|risen|elevate|higher|climb|uplift|hike",
     "down": "down|downward|downwards|lower|drop|sink|sank|sunk|fall|fell|fallen|droop|sag|descend",
     "inward": "inward|inwards|together|toward the middle|towards the middle|to the middle|"
-    "toward the nose|towards the nose|closer together|toward each other|towards each other|medially",
+    "toward the nose|towards the nose|closer together|toward each other|towards each other|"
+    "medially",
     "outward": "outward|outwards|apart|sideways|to the side|away from the middle|laterally|"
     "away from the nose|away from each other",
     "left": "to the left|toward the left|towards the left|leftward|leftwards",

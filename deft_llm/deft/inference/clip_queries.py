@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
+from deft_llm.answers import NOTHING, strength
+from deft_llm.clip import Explanation
 from deft_llm.deft.inference import reading_queries as reading
 from deft_llm.deft.inference import time_queries as timing
 from deft_llm.deft.inference.motion_queries import STILL
@@ -82,7 +86,9 @@ def quality(query: Query, sight: Sight) -> Findings:
 
 
 def summary(query: Query, sight: Sight) -> Findings:
-    """What moved, when, and how it is read."""
+    """What moved, when, and how it is read; ``of`` "labels" or "json" for those alone."""
+    if query.of == "json":
+        return Findings(query, facts=(Fact("explanation", "json", structured(sight.explanation)),))
     if not sight.rows:
         return Findings(query, facts=(STILL,))
     found = sight.explanation
@@ -93,4 +99,26 @@ def summary(query: Query, sight: Sight) -> Findings:
     if reason:
         return Findings(query, facts=(*moved, *when, *lasted), untold=reason)
     aus = tuple(reading.au_fact(code, sight) for code in found.aus)
+    if query.of == "labels":
+        return Findings(query, facts=(reading.reading_fact(sight), *aus))
     return Findings(query, facts=(reading.reading_fact(sight), *aus, *moved, *when, *lasted))
+
+
+def structured(explanation: Explanation) -> str:
+    """The structured answer (class, emotion, AUs, evidence, rationale) as JSON."""
+    return json.dumps(
+        {
+            "class": explanation.emotion or NOTHING,
+            "emotion": explanation.fine_emotion or NOTHING,
+            "aus": list(explanation.aus),
+            "evidence": [
+                {
+                    "region": row.region,
+                    "direction": row.direction,
+                    "strength": strength(row.magnitude),
+                }
+                for row in explanation.evidence
+            ],
+            "rationale": explanation.rationale,
+        }
+    )

@@ -12,6 +12,7 @@ from deft_llm.queries.findings import Fact, Findings
 from deft_llm.queries.phrasing import place
 from deft_llm.queries.query import TALK
 
+_FEW = 2  # regions at rest that are named one by one
 _VERBS = {"onset": "starts", "apex": "peaks", "offset": "ends"}
 _SPANS = {
     "movement": "It lasts",
@@ -74,14 +75,17 @@ def _rows(facts: Sequence[Fact]) -> list[Evidence]:
     return list(rows.values())
 
 
-def _still(facts: Sequence[Fact]) -> list[str]:
-    """What did not move, in words."""
+def _still(facts: Sequence[Fact], where: str = "") -> list[str]:
+    """What did not move, in words; ``where`` stands for more than a few regions."""
     still = [fact for fact in facts if fact.what == "moved" and fact.value is False]
     if not still:
         return []
     if still[0].about == "movement":
         return ["No region moved above the noise floor."]
     named = [f"the {fact.about}{f' ({fact.unit})' * bool(fact.unit)}" for fact in still]
+    if where and len(named) > _FEW:
+        largest = max((fact.unit.removeprefix("z ") for fact in still), key=float)
+        return [f"In the {where}, no part moves above its noise floor (largest z {largest})."]
     verb = "stays" if len(named) == 1 else "stay"
     return [f"{_capital(_listed(named))} {verb} at rest."]
 
@@ -91,7 +95,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _facts(found: Findings) -> list[str]:
-    return [*motion(_rows(found.facts)), *_still(found.facts)]
+    return [*motion(_rows(found.facts)), *_still(found.facts, _whole_place(found))]
+
+
+def _whole_place(found: Findings) -> str:
+    """The place of a query in words, if none of it moved."""
+    return "" if any(fact.evidence for fact in found.facts) else place(found.query)
 
 
 def _moved(found: Findings) -> list[str]:
@@ -262,6 +271,8 @@ def _why(found: Findings) -> list[str]:
 
 def _summary(found: Findings) -> list[str]:
     facts = found.facts
+    if found.query.of == "json":
+        return [str(facts[0].value)]
     reading = [_reading(fact) for fact in facts if fact.what == "emotion"]
     aus = [au_name(fact.about) for fact in facts if fact.what == "named"]
     moved = motion(_rows([fact for fact in facts if fact.what == "moved"]))

@@ -16,12 +16,10 @@ from pydantic import Field
 from tqdm import tqdm
 
 from deft_llm import resources
-from deft_llm.clip import Explanation
 from deft_llm.data.measuring import measure_video
 from deft_llm.data.simulated import SimulatedData, head_at_hand
 from deft_llm.deft.inference.engine import execute
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.deft.inference.replies import reply
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.chat.asking import Asked, assign
@@ -35,7 +33,6 @@ from deft_llm.evaluation.tables import markdown
 from deft_llm.files import write_lines
 from deft_llm.metrics.figures import Figure
 from deft_llm.motion.measure import Measurement
-from deft_llm.queries.understand import understand
 from deft_llm.resources import EMBEDDED
 
 logger = logging.getLogger(__name__)
@@ -111,25 +108,23 @@ def answered(
 ) -> Asked:
     """Ask one question about a clip, after its turn before, and judge the answer."""
 
-    def explain() -> Explanation:
-        return explainer.explain(measurement)
-
-    before = understand(question.after) if question.after else None
-    found = execute(understand(question.ask, before), measurement, explain)
-    text = reply(found, question.ask)
-    query, known = question.query, clip.known
-    reference = execute(query, measurement, explain)
+    turns = []
+    if question.after:
+        turns = [(question.after, explainer.answer(measurement, [], question.after).text)]
+    answer = explainer.answer(measurement, turns, question.ask)
+    query, known, found = question.query, clip.known, answer.findings
+    reference = execute(query, measurement, lambda: explainer.explain(measurement))
     return Asked(
         question=question,
         clip=known.clip,
-        text=text,
+        text=answer.text,
         found=found,
         reference=reference,
         right=bool(judge(query, found, known)),
         possible=bool(judge(query, reference, known)),
         claim=is_claim(found),
         yes=polarity(replace(query, negated=False), known) if query.polar else None,
-        unborne=tuple(not_borne_out(text, found, measurement)),
+        unborne=tuple(not_borne_out(answer.text, found, measurement)),
     )
 
 
