@@ -107,7 +107,6 @@ def answered(
     explainer: Explainer, measurement: Measurement, question: Question, clip: KnownClip
 ) -> Asked:
     """Ask one question about a clip, after its turn before, and judge the answer."""
-
     turns = []
     if question.after:
         turns = [(question.after, explainer.answer(measurement, [], question.after).text)]
