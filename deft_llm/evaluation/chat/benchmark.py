@@ -37,13 +37,22 @@ from deft_llm.resources import EMBEDDED
 
 logger = logging.getLogger(__name__)
 QUESTIONS = "chat.jsonl"
+LEFT_OUT = "left_out"
+
+
+def _name(model: str) -> str:
+    """What a model is called in figures: folders by their last part."""
+    return Path(model).name
 
 
 class ChatBenchmark(Benchmark):
     """A file of ``eval/benchmarks`` with ``benchmark: chat``.
 
+    Figures have the model's name in front, with which bars name them. A model that is not here is
+    left out and counted in ``left_out``, unless it is the only one.
+
     Attributes:
-        model: "embedded", "smollm2", or the folder of a checkpoint.
+        models: Each "embedded", "smollm2", or the folder of a checkpoint.
         questions: JSON lines; None for those that ship with the package.
         every: Only every so many questions, for a quick look.
         data: Sets of simulated clips by name; those of a head that is not here are left out.
@@ -51,7 +60,7 @@ class ChatBenchmark(Benchmark):
         seed: Of the choice of clips.
     """
 
-    model: str = EMBEDDED
+    models: list[str] = Field(default=[EMBEDDED], min_length=1)
     questions: Path | None = None
     every: int = Field(default=1, ge=1)
     data: dict[str, SimulatedData] = {}
@@ -61,20 +70,34 @@ class ChatBenchmark(Benchmark):
 
     def figure_names(self) -> list[str]:
         """See the base."""
-        return list(FIGURES)
+        own = [f"{_name(model)}_{figure}" for model in self.models for figure in FIGURES]
+        return [*own, LEFT_OUT]
 
     def measure(self) -> tuple[list[Figure], str]:
         """See the base."""
         path = self.questions or resources.benchmark_data(QUESTIONS)
         questions = read_questions(path)[:: self.every]
-        clips = self._clips()
-        explainer = Explainer.load(self.model)
-        rows = list(
-            self._asked(explainer, list(assign(questions, clips, self.clips_each, self.seed)))
-        )
+        explainers = list(self._explainers())  # before anything is rendered
+        pairs = list(assign(questions, self._clips(), self.clips_each, self.seed))
         self.output.mkdir(parents=True, exist_ok=True)
-        write_lines(self.output / f"answers-{Path(self.model).name}.jsonl", map(_line, rows))
-        return self.with_bars(scores(rows)), markdown(kind_rows(rows))
+        values: dict[str, float] = {}
+        tables = []
+        for name, explainer in explainers:
+            rows = list(self._asked(explainer, pairs))
+            write_lines(self.output / f"answers-{name}.jsonl", map(_line, rows))
+            values |= {f"{name}_{figure}": value for figure, value in scores(rows).items()}
+            tables.append(f"{name}\n\n{markdown(kind_rows(rows))}")
+        values[LEFT_OUT] = float(len(self.models) - len(explainers))
+        return self.with_bars(values), "\n\n".join(tables)
+
+    def _explainers(self) -> Iterator[tuple[str, Explainer]]:
+        for model in self.models:
+            try:
+                yield _name(model), Explainer.load(model)
+            except UserError as error:
+                if len(self.models) == 1:
+                    raise
+                logger.warning("%s is left out: %s", model, error)
 
     def _clips(self) -> list[KnownClip]:
         sets = {name: data for name, data in self.data.items() if head_at_hand(data.head)}

@@ -215,8 +215,11 @@ def _how_long(asked: Query, found: Findings, known: Known) -> bool | None:
 def _order(asked: Query, found: Findings, known: Known) -> bool | None:
     """All regions of an expression move at once: none may be said to come first."""
     regions = scope((*asked.regions, *asked.than))
-    if sum(known.state(r) == "moved" for r in regions) < len(regions) * bool(asked.than):
+    moved = [r for r in regions if known.state(r) == "moved"]
+    if asked.than and len(moved) < len(regions):
         return None
+    if not moved:
+        return _kind(asked, found) and not _regions(found)
     together = _told(found, "order").get("movement") == "together"
     return _kind(asked, found) and (together or found.polarity is False)
 
