@@ -20,6 +20,7 @@ from deft_llm.data.measuring import measure_video
 from deft_llm.data.simulated import SimulatedData, head_at_hand
 from deft_llm.deft.inference.engine import execute
 from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.downloads import SMOLLM2
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.chat.asking import Asked, assign
@@ -70,8 +71,9 @@ class ChatBenchmark(Benchmark):
 
     def figure_names(self) -> list[str]:
         """See the base."""
-        own = [f"{_name(model)}_{figure}" for model in self.models for figure in FIGURES]
-        return [*own, LEFT_OUT]
+        # Bars of models that are not asked this time stay in the file.
+        names = dict.fromkeys(map(_name, (*self.models, EMBEDDED, SMOLLM2)))
+        return [*(f"{name}_{figure}" for name in names for figure in FIGURES), LEFT_OUT]
 
     def measure(self) -> tuple[list[Figure], str]:
         """See the base."""

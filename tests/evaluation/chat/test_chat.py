@@ -89,6 +89,12 @@ def test_a_run_finds_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert sum(row["right"] for row in rows) / len(rows) == pytest.approx(values["right"])
 
 
+def test_one_model_alone_is_not_left_out(tmp_path: Path) -> None:
+    """The bars of the other stay in the file."""
+    with pytest.raises(UserError, match="models get smollm2"):
+        run(resources.benchmark("chat"), ["models=[smollm2]", f"output={tmp_path}"])
+
+
 def test_a_fact_that_was_not_measured_is_noticed(
     make_measurement: Callable[..., Measurement],
 ) -> None:
