@@ -25,6 +25,11 @@ def checkpoint(folder: str | Path = EMBEDDED) -> Path:
     return embedded(folder, _PACKAGE / "deft" / "checkpoint")
 
 
+def adapters(name: str) -> Path:
+    """The folder of the adapters that ship for a downloaded language model."""
+    return _PACKAGE / "deft" / "adapters" / name
+
+
 def embedded(folder: str | Path, own: Path) -> Path:
     """The given folder, or the package's own for "embedded" unless a folder of that name exists."""
     path = Path(folder)
@@ -96,6 +101,11 @@ def benchmark(name: str | Path) -> Path:
         UserError: If there is no such file or benchmark; names the nearest benchmarks.
     """
     return _find(name, _shipped("benchmarks", "eval/benchmarks"), "eval/benchmarks", "benchmark")
+
+
+def benchmark_data(name: str) -> Path:
+    """A data file of a benchmark, which lies beside the benchmarks' settings."""
+    return _shipped("benchmarks", "eval/benchmarks") / name
 
 
 def _shipped(name: str, beside: str) -> Path:

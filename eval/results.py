@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "eval/run.py eval/benchmarks/simulated.yaml",
     "eval/run.py eval/benchmarks/deft_simulated.yaml",
+    "eval/run.py eval/benchmarks/chat.yaml",
     "eval/run.py eval/benchmarks/dual_phase.yaml",
     "eval/run.py eval/benchmarks/landmarks.yaml",
     "eval/run.py eval/benchmarks/megc2019_flow.yaml",
@@ -32,6 +33,8 @@ COMMANDS = (
     "eval/run.py eval/benchmarks/srflow.yaml",
     "eval/run.py eval/benchmarks/unimer.yaml",
     "eval/run.py eval/benchmarks/warped.yaml",
+    "eval/speed/chat.py",
+    "eval/speed/chat.py --model smollm2",
     "eval/speed/deft.py",
     "eval/speed/demo.py",
     "eval/speed/explain.py",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +25,7 @@ from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
 if TYPE_CHECKING:
+    from deft_llm.deft.inference.answer import Answer
     from deft_llm.motion.measure import Measurement
 
 UNSUPPORTED = "[not borne out by the motion]"
@@ -47,7 +46,8 @@ def chat(
 ) -> None:
     """Ask about a clip, question by question.
 
-    Ctrl-D, Ctrl-C or an empty line ends it.
+    Ctrl-D, Ctrl-C or an empty line ends it. /query shows what is executed for each question,
+    /save FILE writes the chat with its evidence as Markdown.
     """
     from deft_llm.cli.summary import clip_line, face_line
     from deft_llm.data.measuring import measure_video
@@ -60,39 +60,53 @@ def chat(
     _, measurement = measure_video(path, options)
     show("face", face_line(measurement))
     explainer = load_explainer(checkpoint)
-    turns: list[tuple[str, str]] = []
+    from deft_llm.deft.inference.suggestions import suggestions
+
+    print("You can ask:", " ".join(suggestions(explainer.explain(measurement))))
+    talk: list[tuple[str, Answer]] = []
+    shown = False
     try:
         while question := input("\n> ").strip():
             try:
+                if question.startswith("/"):
+                    shown = _command(question, talk, shown)
+                    continue
+                turns = [(asked, answer.text) for asked, answer in talk]
                 answer = explainer.answer(measurement, turns, question, temperature)
-                turns.append((question, say(answer, measurement)))
+                talk.append((question, answer))
+                say(answer, measurement)
+                if shown:
+                    print(f"[{answer.query}]")
             except UserError as error:  # the next question may be shorter
                 print(error)
     except (EOFError, KeyboardInterrupt):
         print()
 
 
-def say(answers: Iterator[str], measurement: Measurement) -> str:
-    """Print a growing answer; each sentence is checked against the motion before it is shown.
+def _command(line: str, talk: list[tuple[str, Answer]], shown: bool) -> bool:
+    """Carry out /query or /save FILE; returns whether queries are shown from now on."""
+    from deft_llm.deft.inference.answer import markdown
 
-    Args:
-        answers: The answer so far, each time it grows.
-        measurement: The measured motion.
+    name, _, target = line.partition(" ")
+    if name == "/query":
+        return not shown
+    if name != "/save" or not target.strip():
+        raise UserError(f"{line!r}: expected /query or /save FILE")
+    try:
+        Path(target.strip()).write_text(markdown(talk), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{target}: cannot write it ({error.strerror or error})") from error
+    print(f"{len(talk)} answers written to {target.strip()}")
+    return shown
 
-    Returns:
-        The complete answer, without the marks.
-    """
+
+def say(answer: Answer, measurement: Measurement) -> None:
+    """Print an answer; a sentence that the motion does not bear out is marked."""
     from deft_llm.deft.inference.claims import check_sentences
 
-    answer, shown = "", 0
-    # The extra item at the end prints the last sentence, once it is known to be complete.
-    for text, whole in chain(((text, False) for text in answers), [("", True)]):
-        answer = text or answer
-        sentences = check_sentences(answer, measurement.table_apex)
-        for sentence in sentences if whole else sentences[:-1]:  # the last may still grow
-            if sentence.end > shown:
-                mark = f" {UNSUPPORTED}" if sentence.verdict == "unsupported" else ""
-                print(answer[shown : sentence.end] + mark, end="", flush=True)
-                shown = sentence.end
-    print(answer[shown:])
-    return answer
+    shown = 0
+    for sentence in check_sentences(answer.text, measurement.table_apex):
+        mark = f" {UNSUPPORTED}" if sentence.verdict == "unsupported" else ""
+        print(answer.text[shown : sentence.end] + mark, end="", flush=True)
+        shown = sentence.end
+    print(answer.text[shown:])

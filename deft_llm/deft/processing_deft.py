@@ -172,10 +172,15 @@ class DeftProcessor(ProcessorMixin):
         inputs = self(texts, clips, return_tensors=return_tensors or "pt", **options)
         return inputs if return_dict else inputs["input_ids"]
 
-    def chat(self, messages: list[dict[str, str]]) -> str:
-        """Render messages (role, content), followed by the start of an assistant turn."""
+    def chat(self, messages: list[dict[str, str]], tools: Sequence[dict[str, Any]] = ()) -> str:
+        """Render messages (role, content), followed by the start of an assistant turn.
+
+        Args:
+            messages: The conversation.
+            tools: Schemas of tools, for templates that know of them.
+        """
         return self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
+            messages, tools=list(tools) or None, tokenize=False, add_generation_prompt=True
         )
 
     def encode_conversation(self, messages: list[dict[str, str]]) -> tuple[list[int], list[int]]:

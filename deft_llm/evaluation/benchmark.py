@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, str] = {
     "robustness": "deft_llm.evaluation.robustness.benchmark:RobustnessBenchmark",
     "spotting": "deft_llm.evaluation.spotting.benchmark:SpottingBenchmark",
     "spotting_loso": "deft_llm.evaluation.spotting.loso:SpottingLoso",
+    "chat": "deft_llm.evaluation.chat.benchmark:ChatBenchmark",
     "warped": "deft_llm.evaluation.warped.benchmark:WarpedBenchmark",
 }
 

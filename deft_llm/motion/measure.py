@@ -65,6 +65,7 @@ class Measurement:
             without an active region.
         light: Largest relative change of the light, such as 0.5; 0 if it stayed the same.
         evened: The clip as flow saw it if the light changed (``light.LightChange``).
+        trajectory: Motion of regions and head over the clip; None if it was not followed.
     """
 
     aligned: AlignedClip
@@ -85,6 +86,7 @@ class Measurement:
     returned: float = float("nan")
     light: float = 0.0
     evened: AlignedClip | None = None
+    trajectory: Trajectory | None = None
 
     @property
     def status(self) -> str:
@@ -192,6 +194,7 @@ def measure(
         returned=returned,
         light=light.largest if light else 0.0,
         evened=seen if light else None,
+        trajectory=trajectory,
     )
 
 

@@ -241,18 +241,30 @@ def _without_blinks(regions: FloatArray, times: NDArray[np.float64]) -> NDArray[
         regions: (V, R, 2) motion against any frame, px.
         times: (V,) s.
     """
-    lids = regions[:, UPPER_LIDS, 1].min(axis=1)
+    kept = np.ones(len(regions), bool)
+    for first, stop in blinks(regions[:, UPPER_LIDS, 1].min(axis=1), times):
+        kept[first:stop] = False
+    return kept if kept.sum() > max(_FEW, len(kept) / 2) else np.ones(len(kept), bool)
+
+
+def blinks(lids: FloatArray, times: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """The blinks of a lid: first frame, and the one after the last.
+
+    Args:
+        lids: (V,) motion down, px; of both lids, the lesser.
+        times: (V,) s.
+    """
     down = lids - np.median(lids)
     # From where they begin to come down until they are up again.
     closed = down >= BLINK_PX / 4
-    kept = np.ones(len(lids), bool)
     borders = np.flatnonzero(np.diff(np.concatenate([[False], closed, [False]]).astype(int)))
-    for first, stop in borders.reshape(-1, 2):
+    found = []
+    for first, stop in borders.reshape(-1, 2).tolist():
         # An open frame on both sides shows how long it lasted.
         inside = first > 0 and stop < len(lids) and times[stop] - times[first - 1] <= BLINK_TIME
         if inside and down[first:stop].max() >= BLINK_PX:
-            kept[first:stop] = False
-    return kept if kept.sum() > max(_FEW, len(kept) / 2) else np.ones(len(lids), bool)
+            found.append((first, stop))
+    return found
 
 
 def returning_intervals(

@@ -75,7 +75,7 @@ class Api:
         temperature: float = 0.0,
         ablate: list[str] | None = None,
     ) -> dict[str, Any]:
-        """An answer, with the regions, measurements and verdict for each sentence.
+        """An answer, with its query, the facts, and the measurements and verdict of each sentence.
 
         ``earlier`` holds (question, answer) pairs of the same conversation.
         """
@@ -84,9 +84,7 @@ class Api:
 
         def work(paths: list[Any]) -> dict[str, Any]:
             seen = self.service.explain(paths[0], choice)
-            # The stream gives the answer so far each time; only its last state is complete.
-            answers = list(self.service.answer(seen, turns, question, choice))
-            return answer_record(answers[-1] if answers else "", seen)
+            return answer_record(self.service.answer(seen, turns, question, choice), seen)
 
         return self._with_clip([video], work)
 

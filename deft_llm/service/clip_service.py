@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 from deft_llm.clip import Explanation, Interval
 from deft_llm.data.measuring import measure_video
 from deft_llm.deft.configuration_deft import EXPERTS
+from deft_llm.deft.inference.answer import Answer
 from deft_llm.deft.inference.conversation import untagged
+from deft_llm.deft.inference.suggestions import suggestions
 from deft_llm.errors import UserError
 from deft_llm.media.landmarks import usual_finder
 from deft_llm.media.options import ReadOptions
@@ -112,10 +114,9 @@ class ClipService:
         begin(EXPLAINING)
         return ClipResult(info, measurement, explainer.explain(measurement, choice.ablate))
 
-    def questions(self) -> list[str]:
-        """Questions that the embedded model was trained on."""
-        prompts = self.models.get(EMBEDDED).processor.prompts
-        return [prompts[name] for name in ("motion", "aus", "why", "class") if name in prompts]
+    def suggestions(self, seen: ClipResult) -> tuple[str, ...]:
+        """Questions that fit a clip."""
+        return suggestions(seen.explanation)
 
     def question(self, text: str) -> str:
         """Clean a question: remove a model's own tags.
@@ -136,8 +137,8 @@ class ClipService:
         turns: Sequence[tuple[str, str]],
         question: str,
         choice: ModelChoice = AS_USUAL,
-    ) -> Iterator[str]:
-        """Stream the answer to a question about a clip.
+    ) -> Answer:
+        """Answer a question about a clip.
 
         Args:
             seen: The clip.
@@ -145,15 +146,12 @@ class ClipService:
             question: The new question.
             choice: Model, experts to leave out, temperature.
 
-        Yields:
-            The answer so far.
-
         Raises:
             UserError: If the question is empty or too long.
         """
         # Checked here as well, since API calls come without ``Page.take``.
         question = self.question(question)
         explainer = self.models.get(choice.model)
-        yield from explainer.answer(
+        return explainer.answer(
             seen.measurement, turns, question, choice.temperature, choice.ablate
         )

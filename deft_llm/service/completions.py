@@ -17,7 +17,7 @@ from deft_llm.errors import UserError
 from deft_llm.service.chat_request import MODEL, ChatRequest, Conversation
 from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.clip_store import ClipStore, StoredClip
-from deft_llm.service.evidence import answer_record
+from deft_llm.service.evidence import sentence_rows
 from deft_llm.service.models import EMBEDDED
 
 
@@ -52,6 +52,7 @@ class Answer:
         text: What has been written.
         tokens: Tokens of the text.
         finish: Why it ended, "stop" or "length"; None while it is written.
+        found: Its query and facts, JSON-ready (``Findings.to_dict``); empty for all results.
     """
 
     request: ChatRequest
@@ -62,6 +63,7 @@ class Answer:
     text: str = ""
     tokens: int = 0
     finish: str | None = None
+    found: dict[str, Any] = field(default_factory=dict)
 
     @property
     def usage(self) -> dict[str, int]:
@@ -78,8 +80,7 @@ class Answer:
         """Each sentence with the measurements that it rests on, and whether they bear it out."""
         if self.request.wants_json:
             return []
-        sentences: list[dict[str, Any]] = answer_record(self.text, self.seen)["sentences"]
-        return sentences
+        return sentence_rows(self.text, self.seen)
 
     def completion(self) -> dict[str, Any]:
         """The whole answer."""
@@ -89,6 +90,7 @@ class Answer:
             **self._head("chat.completion", [choice]),
             "usage": self.usage,
             "evidence": self.evidence,
+            **self.found,
         }
 
     def chunk(self, delta: dict[str, Any], finish_reason: str | None = None, **more: Any) -> str:
@@ -135,7 +137,9 @@ def write(answer: Answer, asked: Conversation, service: ClipService) -> Iterator
         # Exact while nobody else asks, as draws of other answers come in between.
         torch.manual_seed(request.seed)
     choice = ModelChoice(temperature=request.temperature or 0.0)
-    for text in service.answer(answer.seen, asked.turns, question, choice):
+    written = service.answer(answer.seen, asked.turns, question, choice)
+    answer.found = written.findings.to_dict()
+    for text in written.growing():
         new, answer.text = text[len(answer.text) :], text
         answer.tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"])
         yield new

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from deft_llm.answers import NOTHING
+from deft_llm.deft.inference.answer import Answer
 from deft_llm.deft.inference.claims import check_sentences, contradicting
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.service.clip_service import ClipResult
@@ -43,9 +44,14 @@ def link_sentences(text: str, seen: ClipResult) -> tuple[Sentence, ...]:
     return tuple(linked)
 
 
-def answer_record(text: str, seen: ClipResult) -> dict[str, Any]:
-    """An answer with its evidence, JSON-ready: ``answer``, and one row per sentence."""
-    rows = [
+def answer_record(answer: Answer, seen: ClipResult) -> dict[str, Any]:
+    """An answer with its evidence, JSON-ready: ``Answer.record``, and one row per sentence."""
+    return {**answer.record(), "sentences": sentence_rows(answer.text, seen)}
+
+
+def sentence_rows(text: str, seen: ClipResult) -> list[dict[str, Any]]:
+    """The sentences of an answer with the measurements that they rest on, JSON-ready."""
+    return [
         {
             "text": sentence.text.strip(),
             "regions": list(sentence.regions),
@@ -56,4 +62,3 @@ def answer_record(text: str, seen: ClipResult) -> dict[str, Any]:
         }
         for sentence in link_sentences(text, seen)
     ]
-    return {"answer": text, "sentences": rows}

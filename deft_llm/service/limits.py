@@ -9,6 +9,7 @@ from pathlib import Path
 from deft_llm.errors import UserError
 from deft_llm.media.suffixes import CLIP_SUFFIXES
 from deft_llm.media.video import FACE_MAX_SIDE, VideoInfo, probe
+from deft_llm.queries.query import MOST_CHARACTERS
 
 _MEGABYTE = 1_000_000
 _TEXT_OF_VIDEO = b"YUV4MPEG2 "  # how .y4m starts; no list of other files does
@@ -36,7 +37,7 @@ class Limits:
     video_seconds: float = 600.0
     decoded_bytes: int = 1500 * _MEGABYTE
     files: int = 50
-    question: int = 500
+    question: int = MOST_CHARACTERS
     inline_bytes: int = 50 * _MEGABYTE
     waiting: int = 24
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from deft_llm.clip import Interval
+from deft_llm.deft.inference.answer import markdown
 from deft_llm.errors import UserError
 from deft_llm.media.suffixes import VIDEO_SUFFIXES
 from deft_llm.service import views
@@ -50,7 +51,10 @@ class Page:
         session.seen, session.turns, session.waiting = seen, [], []
         moments = (interval.onset, interval.apex, interval.offset)
         # Conversation, film, report and figure belong to the clip before.
-        return (*views.clip_view(seen), *moments, cards.conversation([]), "", "", "")
+        return (*views.clip_view(seen), *moments, self._talk(seen, []), "", "", "")
+
+    def _talk(self, seen: ClipResult, turns: list[cards.ChatTurn]) -> str:
+        return cards.conversation(turns, self.service.suggestions(seen))
 
     def report(self, key: str) -> str:
         """Links to the report of the current clip."""
@@ -62,10 +66,10 @@ class Page:
 
     def take(self, key: str, question: str) -> tuple[str, str]:
         """Accept a question: returns an empty box, and the conversation including the question."""
-        self.sessions.clip(key)
+        seen = self.sessions.clip(key)
         session = self.sessions.get(key)
         session.waiting.append(self.service.question(question))
-        return "", cards.conversation([*session.turns, *_open(session.waiting)])
+        return "", self._talk(seen, [*session.turns, *_open(session.waiting)])
 
     def answer(self, key: str, model: str, temperature: float, ablate: list[str]) -> Iterator[str]:
         """Stream the answer to the oldest waiting question, with the earlier turns as context."""
@@ -80,16 +84,19 @@ class Page:
             earlier = [(t.question, t.text) for t in turns]
             try:
                 choice = ModelChoice(model, tuple(ablate), temperature)
-                for text in self.service.answer(seen, earlier, turn.question, choice):
-                    turn = cards.ChatTurn(turn.question, link_sentences(text, seen))
+                answer = self.service.answer(seen, earlier, turn.question, choice)
+                written = markdown([(turn.question, answer)])
+                for text in answer.growing():
+                    said = link_sentences(text, seen)
+                    turn = cards.ChatTurn(turn.question, said, True, answer.query, written)
                     unfinished = replace(turn, finished=False)
-                    yield cards.conversation([*turns, unfinished, *_open(session.waiting)])
+                    yield self._talk(seen, [*turns, unfinished, *_open(session.waiting)])
             # The question has left the queue: show the conversation without it, then the error.
             except UserError:
-                yield cards.conversation([*turns, *_open(session.waiting)])
+                yield self._talk(seen, [*turns, *_open(session.waiting)])
                 raise
             turns.append(turn)
-            yield cards.conversation([*turns, *_open(session.waiting)])
+            yield self._talk(seen, [*turns, *_open(session.waiting)])
 
     def magnify(self, key: str, factor: float) -> str:
         """The interval as filmed and magnified."""

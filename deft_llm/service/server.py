@@ -86,7 +86,8 @@ class Endpoints:
             async for piece in pieces:
                 yield answer.chunk({"content": piece})
             evidence = await self.queue.run(lambda: answer.evidence)
-            yield answer.chunk({}, finish_reason=answer.finish, evidence=evidence)
+            more = {"evidence": evidence, **answer.found}
+            yield answer.chunk({}, finish_reason=answer.finish, **more)
             options = answer.request.stream_options
             if options is not None and options.include_usage:
                 yield answer.usage_chunk()

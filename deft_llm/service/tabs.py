@@ -94,7 +94,6 @@ def ask_panel(page: Page) -> tuple[gr.HTML, gr.Textbox]:
     question = gr.Textbox(
         label="Your question", max_length=most, submit_btn=True, elem_id="question"
     )
-    examples([[q] for q in page.service.questions()], [question], "Questions to start with")
     return chat, question
 
 

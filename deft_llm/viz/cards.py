@@ -52,11 +52,15 @@ class ChatTurn:
         question: The question as asked.
         answer: The answer so far.
         finished: Whether the answer is complete.
+        query: What was executed to answer it, in one line.
+        markdown: Question, answer and evidence as Markdown, for copying.
     """
 
     question: str
     answer: tuple[Sentence, ...]
     finished: bool = True
+    query: str = ""
+    markdown: str = ""
 
     @property
     def text(self) -> str:
@@ -92,9 +96,10 @@ def reading(
     )
 
 
-def conversation(turns: Sequence[ChatTurn]) -> Markup:
-    """The turns so far, newest last."""
-    return fill_template("conversation.html", turns=turns)
+def conversation(turns: Sequence[ChatTurn], suggestions: Sequence[str] = ()) -> Markup:
+    """The turns so far, newest last, and questions that could be asked."""
+    copied = "\n".join(turn.markdown for turn in turns if turn.markdown)
+    return fill_template("conversation.html", turns=turns, copied=copied, suggestions=suggestions)
 
 
 def comparison(

@@ -20,6 +20,7 @@ from deft_llm.answers import (
     stated_aus,
     stated_claims,
 )
+from deft_llm.clip import Interval
 from deft_llm.data.features import Features
 from deft_llm.deft.inference import explainer as explain_module
 from deft_llm.deft.inference.claims import check_sentences, contradicting
@@ -39,7 +40,12 @@ Turns = list[tuple[str, str]]
 def clip(features: Features, regions: RegionTable = SMILE) -> Any:
     """A measurement as far as answering reads it."""
     return SimpleNamespace(
-        features=features, table_apex=regions, found=True, remarks=(), head_shift=1.0
+        features=features,
+        table_apex=regions,
+        interval=Interval(1, 5, 9),
+        found=True,
+        remarks=(),
+        head_shift=1.0,
     )
 
 
@@ -136,7 +142,7 @@ def test_the_oldest_turns_make_room(explainer: Explainer, make_clip: Callable[[i
     long = whole(explainer, measurement, turns, QUESTION)
     assert long in {whole(explainer, measurement, turns[first:], QUESTION) for first in (1, 2, 3)}
     with pytest.raises(UserError, match=r"tokens; expected at most \d+; ask something shorter"):
-        whole(explainer, measurement, turns, "why " * 2000)
+        whole(explainer, measurement, turns, "\u8868" * 500)
 
 
 def test_a_stream_may_be_left(explainer: Explainer, make_clip: Callable[[int], Any]) -> None:
@@ -233,7 +239,7 @@ def test_large_motion_is_described_and_not_judged(
     assert explanation.evidence and "12" in explanation.evidence[0].aus
     assert "moves up and outward" in explanation.rationale or "Both mouth" in explanation.rationale
     said = f"{reason[0].upper()}{reason[1:]}."
-    assert list(explainer.answer(large, [], "Which emotion is it?")) == [said]
+    assert explainer.answer(large, [], "Which emotion is it?").text == said
 
 
 def test_a_macro_expression_is_judged_and_called_one(
@@ -255,28 +261,38 @@ def test_a_macro_expression_is_judged_and_called_one(
         ("Should I hire this person?", "cannot be told from a face"),
         ("quux the flibber?", "did not understand"),
         ("AU 12?", "AU12 lip corner puller"),
-        ("AU 4?", "what moved does not fit AU4 brow lowerer"),
+        ("AU 4?", "AU4 brow lowerer is not named"),
         ("Is AU99 active?", "FACS has no AU99"),
-        ("What moved?", "Both mouth corners move up and outward, moderate."),
+        ("What moved?", "Both mouth corners move up and outward, moderate (0.71 and 0.71 px"),
     ],
 )
 def test_a_question_is_answered_declined_or_not_understood(
     explainer: Explainer, make_clip: Callable[[int], Any], question: str, words: str
 ) -> None:
     """The vocabulary of the tiny model is that of the instruction data: it cannot talk freely."""
-    (answer,) = explainer.answer(make_clip(0), [], question)
-    assert words in answer
+    assert words in explainer.answer(make_clip(0), [], question).text
 
 
-def test_a_language_model_that_talks_gets_the_questions_that_are_not_known(
+def test_a_language_model_that_talks_calls_the_engine(
     explainer: Explainer, make_clip: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explain_module, "_TALKS", 10)
+    """It is asked for a query alone, and only where the question is not understood otherwise."""
     question, measurement = "quux the flibber?", make_clip(0)
-    streamed = list(explainer.stream(measurement, [], question))
-    assert list(explainer.answer(measurement, [], question)) == streamed
-    (declined,) = explainer.answer(measurement, [], "Is he lying?")
-    assert "cannot be told" in declined
+    call = '<tool_call>{"name": "look_at_clip", "arguments": {"kind": "moved"}}</tool_call>'
+    written = [call[:20], call]
+    monkeypatch.setattr(explainer, "stream", lambda *_: iter(written))
+    assert "did not understand" in explainer.answer(measurement, [], question).text
+    monkeypatch.setattr(explain_module, "_TALKS", 10)
+    answer = explainer.answer(measurement, [], question)
+    assert answer.query == "moved" and "mouth corners" in answer.text
+    written[:] = ["He is lying, I am sure."]
+    assert "did not understand" in explainer.answer(measurement, [], question).text
+    assert "cannot be told" in explainer.answer(measurement, [], "Is he lying?").text
+
+
+def test_a_question_may_be_too_long(explainer: Explainer, make_clip: Callable[[int], Any]) -> None:
+    with pytest.raises(UserError, match="question of 10000 characters; expected 1 to 500"):
+        explainer.answer(make_clip(0), [], "a" * 10_000)
 
 
 def test_weights_in_several_files_are_read(tiny_checkpoint: Path, tmp_path: Path) -> None:

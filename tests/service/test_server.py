@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 
 from deft_llm.clip import Explanation
+from deft_llm.deft.inference.answer import Answer
 from deft_llm.errors import UserError
 from deft_llm.media.video import encode_h264
 from deft_llm.motion.measure import Measurement
+from deft_llm.queries.findings import Findings
+from deft_llm.queries.query import Query
 from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.limits import LIMITS, Limits, check_video
 from deft_llm.service.models import Models
@@ -35,7 +38,8 @@ from deft_llm.service.clip_store import ClipStore, StoredClip
 from deft_llm.service.server import build
 
 VIDEO = encode_h264(np.full((4, 64, 64, 3), 90, np.uint8), 10)
-SAID = ("The left inner brow", "The left inner brow moves up.")
+SAID = ("Yes.", "Yes. The left inner brow moves up.")
+FOUND = Findings(Query("moved", polar=True), True)
 LIMITED = replace(LIMITS, file_bytes=3_000_000, inline_bytes=100_000, waiting=1)
 
 
@@ -82,9 +86,9 @@ def served(
         check_video(path, here.service.limits)
         return seen
 
-    def answer(_: ClipResult, turns: Any, question: str, choice: ModelChoice) -> Iterator[str]:
+    def answer(_: ClipResult, turns: Any, question: str, choice: ModelChoice) -> Answer:
         here.asked.append((list(turns), question, choice.temperature))
-        yield from SAID
+        return Answer(SAID[1], FOUND)
 
     monkeypatch.setattr(here.service, "explain", explain)
     monkeypatch.setattr(here.service, "answer", answer)
@@ -139,8 +143,9 @@ def test_an_answer_has_openais_form_and_its_evidence(served: Served, client: Tes
     usage = found["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     assert usage["prompt_tokens"] > 50 and choice["finish_reason"] == "stop"
-    (sentence,) = found["evidence"]
+    sentence = found["evidence"][-1]
     assert sentence["supported"] and sentence["regions"] == ["left inner brow"]
+    assert (found["query"], found["polarity"], found["facts"]) == ("moved?", "yes", [])
 
 
 def test_a_stream_says_the_same(client: TestClient) -> None:
@@ -153,6 +158,7 @@ def test_a_stream_says_the_same(client: TestClient) -> None:
     assert "".join(pieces) == whole["choices"][0]["message"]["content"] and len(pieces) == 3
     assert [c["choices"][0]["finish_reason"] for c in chunks] == [None, None, "stop"]
     assert chunks[-1]["evidence"] == whole["evidence"]
+    assert chunks[-1]["query"] == whole["query"]
     assert usage["choices"] == [] and usage["usage"] == whole["usage"]
     assert len({chunk["id"] for chunk in [*chunks, usage]}) == 1
 
@@ -325,11 +331,12 @@ def test_a_fault_of_ours_shows_nothing_of_the_machine(
     assert served.files() == [], "a clip that cannot be read is not kept"
     served.fault = None
 
-    def broken(*_: Any) -> Iterator[str]:
-        yield "The left"
-        raise RuntimeError("secret")
+    class Broken(Answer):
+        def growing(self) -> Iterator[str]:
+            yield "The left"
+            raise RuntimeError("secret")
 
-    monkeypatch.setattr(served.service, "answer", broken)
+    monkeypatch.setattr(served.service, "answer", lambda *_: Broken("", FOUND))
     response = ask(client, stream=True)
     assert response.status_code == 200 and "secret" not in response.text
     assert events(response)[-1]["error"]["type"] == "server_error"
@@ -508,9 +515,10 @@ def test_a_client_that_leaves_gives_its_place_back(
 ) -> None:
     """In the middle of a stream, over a real connection."""
 
-    def endless(*_: Any) -> Iterator[str]:
-        for number in range(10_000):
-            yield "." * number
+    class Endless(Answer):
+        def growing(self) -> Iterator[str]:
+            for number in range(10_000):
+                yield "." * number
 
     server = uvicorn.Server(uvicorn.Config(build(served.service, served.store), log_config=None))
     bound = bind("127.0.0.1", 0)
@@ -522,7 +530,7 @@ def test_a_client_that_leaves_gives_its_place_back(
             while not server.started:
                 sleep(0.01)
             with monkeypatch.context() as patch:
-                patch.setattr(served.service, "answer", endless)
+                patch.setattr(served.service, "answer", lambda *_: Endless("", FOUND))
                 for _ in range(4):
                     with real.stream("POST", address, json=body(stream=True)) as response:
                         assert next(response.iter_lines()).startswith("data: ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +13,18 @@ import pytest
 from PIL import Image
 
 from deft_llm.clip import Clip, Explanation
+from deft_llm.deft.inference.answer import Answer
 from deft_llm.deft.inference.conversation import untagged
 from deft_llm.downloads import FACE_MESH, model_path
 from deft_llm.errors import UserError
 from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import read_clip, write_video
 from deft_llm.motion.measure import Measurement
+from deft_llm.queries.findings import Findings
+from deft_llm.queries.query import Query
 from deft_llm.service.batch import COLUMNS, row_of, to_csv
 from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
-from deft_llm.service.evidence import answer_record, link_sentences
+from deft_llm.service.evidence import link_sentences, sentence_rows
 from deft_llm.service.limits import LIMITS, Limits, check_video, public
 from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.service.page import Page
@@ -261,7 +264,7 @@ def test_earlier_turns_hold_no_tags_of_the_model(
     monkeypatch.setattr("deft_llm.deft.inference.explainer.MAX_NEW_TOKENS", 2)
     service = ClipService(Models(tiny_checkpoint))
     turns = [("What <clip>?", "<motion_token>"), ("Why?<|end|><|assistant|>", "<clip>")]
-    list(service.answer(seen, turns, "And <clip>?"))  # a clip too many would be an error
+    service.answer(seen, turns, "And <clip>?")  # a clip too many would be an error
     assert untagged("<|end|>a<clip>") == "end  a clip"
 
 
@@ -276,10 +279,9 @@ def test_answers_keep_the_order_of_questions(
 
     def answer(
         _: ClipResult, turns: list[tuple[str, str]], question: str, __: ModelChoice
-    ) -> Iterator[str]:
+    ) -> Answer:
         asked.append((question, [before for before, _ in turns]))
-        yield "The left"
-        yield "The left inner brow moves up."
+        return Answer("Yes. The left inner brow moves up.", Findings(Query("moved"), True))
 
     monkeypatch.setattr(service, "answer", answer)
     page.take("x", "first <clip> ")
@@ -291,6 +293,7 @@ def test_answers_keep_the_order_of_questions(
     html = list(page.answer("x", "embedded", 0.0, []))[-1]
     assert asked == [("first  clip", []), ("second?", ["first  clip"])]
     assert html.count('class="claim"') == 2 and "turn open" not in html
+    assert html.count("<code>moved</code>") == 2 and "- query: `moved`" in html
     with pytest.raises(UserError, match="expected 1 to 500"):
         page.take("x", " <> ")
 
@@ -308,12 +311,10 @@ def test_sentences_make_up_the_text_again(seen: ClipResult) -> None:
         ((), True),
     ]
     assert "not above the noise" in linked[1].numbers
-    rows = answer_record(text, seen)["sentences"]
+    rows = sentence_rows(text, seen)
     assert [row["supported"] for row in rows] == [True, False, None]
     assert [row["contradicts"] for row in rows] == [None] * 3
-    rows = answer_record("The chin moves down. Together this is read as disgust.", seen)[
-        "sentences"
-    ]
+    rows = sentence_rows("The chin moves down. Together this is read as disgust.", seen)
     assert [row["contradicts"] for row in rows] == [None, "surprise"]
     html = cards.sentences(link_sentences("Together this is read as disgust.", seen))
     assert "the class found is surprise" in html and 'class="unproven"' in html

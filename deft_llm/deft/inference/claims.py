@@ -116,7 +116,7 @@ def check_sentences(text: str, table: RegionTable) -> tuple[CheckedSentence, ...
     """
     measured = {row.region: row for row in measured_evidence(table)}
     sentences = []
-    for start, end in _spans(text):
+    for start, end in sentence_spans(text):
         part = text[start:end]
         claims = tuple(
             CheckedClaim(region, way, measured.get(region), supported(table, region, way))
@@ -137,8 +137,8 @@ def _claims(part: str) -> tuple[tuple[str, str], ...]:
     return (claim,) if all(isinstance(name, str) for name in claim) else ()
 
 
-def _spans(text: str) -> Iterator[tuple[int, int]]:
-    """Spans of rows and sentences, in order."""
+def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Spans of an answer's evidence rows and sentences, in order."""
     borders = [(m.start(), m.end(), True) for m in _ROW.finditer(text)]
     borders += [(m.start(), m.end(), False) for m in _RATIONALE.finditer(text)]
     at = 0

@@ -18,6 +18,7 @@ from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.errors import UserError
+from deft_llm.queries.query import MOST_CHARACTERS
 
 _MARKS = re.compile(r"[<>|]")  # models mark places and turns by words between these
 HALF_A_LETTER = "\ufffd"  # tokenizers decode the bytes of an incomplete character to this
@@ -33,10 +34,13 @@ def check_request(question: str, temperature: float, ablate: Sequence[str]) -> N
     """Check a request before doing any work.
 
     Raises:
-        UserError: If the question is empty, the temperature negative, or an expert unknown.
+        UserError: If the question is empty or too long, the temperature negative, or an expert
+            unknown.
     """
     if not untagged(question):
         raise UserError("the question is empty; ask for example: Which action units are active?")
+    if len(question) > MOST_CHARACTERS:
+        raise UserError(f"question of {len(question)} characters; expected 1 to {MOST_CHARACTERS}")
     if not 0 <= temperature < math.inf:
         raise UserError(f"temperature {temperature}: expected 0 (the likeliest words) or above")
     if unknown := sorted(set(ablate) - set(EXPERTS)):
@@ -49,6 +53,7 @@ def fitting_prompt(
     question: str,
     limit: int,
     room: int,
+    tools: Sequence[dict[str, Any]] = (),
 ) -> Tensor:
     """Token ids (1, L) of a conversation about one clip; drops the oldest turns if it is too long.
 
@@ -58,6 +63,7 @@ def fitting_prompt(
         question: The new question.
         limit: Context length of the language model, tokens.
         room: Tokens reserved for the answer, at most half of the limit.
+        tools: Schemas of the tools that the model may call.
 
     Raises:
         UserError: If the question alone is too long.
@@ -71,7 +77,7 @@ def fitting_prompt(
         messages.append({"role": "user", "content": untagged(question)})
         # The clip stays in the first turn that is left, so dropping turns never drops the clip.
         messages[0] = {"role": "user", "content": CLIP_TOKEN + messages[0]["content"]}
-        prompt = processor.chat(messages).replace(CLIP_TOKEN, processor.span)
+        prompt = processor.chat(messages, tools).replace(CLIP_TOKEN, processor.span)
         ids: Tensor = processor(prompt)["input_ids"]
         if ids.shape[1] <= longest:
             return ids

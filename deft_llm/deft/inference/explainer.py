@@ -22,21 +22,23 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from deft_llm import facs, resources
+from deft_llm import facs
 from deft_llm.answers import COARSE_LABELS, NOTHING
 from deft_llm.clip import Explanation, status_line
 from deft_llm.data.features import Features, FeatureSizes, pack
-from deft_llm.deft.inference import wording
+from deft_llm.deft.inference import tools, wording
+from deft_llm.deft.inference.adapted import model_path
+from deft_llm.deft.inference.answer import Answer
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration
-from deft_llm.deft.inference.compiled import compiled
 from deft_llm.deft.inference.conversation import (
     HALF_A_LETTER,
     check_request,
     draw_tokens,
     fitting_prompt,
 )
+from deft_llm.deft.inference.engine import execute
 from deft_llm.deft.inference.grammar import StructuredAnswerGrammar, StructuredAnswerLogits
-from deft_llm.deft.inference.questions import BEYOND, DECLINED, NOT_UNDERSTOOD, UNKNOWN, questions
+from deft_llm.deft.inference.replies import reply
 from deft_llm.deft.inference.scoring import label_log_likelihoods
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
@@ -44,6 +46,8 @@ from deft_llm.errors import UserError
 from deft_llm.motion.evidence import MACRO_PX, largest_motion, measured_evidence, moved_aus
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.remarks import NO_MOTION
+from deft_llm.queries.query import Query
+from deft_llm.queries.understand import understand_turns
 from deft_llm.resources import EMBEDDED
 
 MAX_NEW_TOKENS = 480
@@ -53,6 +57,7 @@ LARGEST_PX, HEAD_PX = 20.0, 8.0
 # A language model trained on the instruction data alone has a vocabulary of some thousand pieces,
 # and knows no question but theirs; a pretrained one has learned to talk.
 _TALKS = 20_000
+_REMEMBERED = 20  # earlier questions that a short one may refer to
 
 
 # Enough for every AU that can be named, even if each byte is a token.
@@ -122,12 +127,13 @@ class Explainer:
         """Read a checkpoint folder.
 
         Args:
-            folder: The folder; "embedded" is the checkpoint that ships with the package.
+            folder: The folder; "embedded" is the checkpoint that ships with the package, "smollm2"
+                a larger language model (``adapted.model_path``).
 
         Raises:
             UserError: If the folder or one of its files is missing or damaged.
         """
-        folder = resources.checkpoint(folder)
+        folder = model_path(folder)
         require_whole(folder)
         try:
             # float32 whatever the saved dtype: probabilities are calibrated in it, and CPUs without
@@ -327,36 +333,42 @@ class Explainer:
         question: str,
         temperature: float = 0.0,
         ablate: tuple[str, ...] = (),
-    ) -> Iterator[str]:
-        """Answer a question about a clip, in agreement with its explanation.
+    ) -> Answer:
+        """Answer a question about a clip from its measurement and its explanation.
 
-        Kinds of questions that the model was trained on are answered from the explanation. What a
-        face cannot tell is declined. Other questions go to the language model if it has learned to
-        talk (``stream``); else they are said not to be understood.
+        The question becomes a query (``queries``), which the engine executes; no number and no yes
+        or no is the language model's. A language model that has learned to call tools is asked for
+        the query of a question that is not understood otherwise.
 
         Args:
-            measurement: See ``stream``, as all arguments.
-            turns: Earlier turns.
+            measurement: The measured clip.
+            turns: Earlier (question, answer) pairs, to which a short question refers.
             question: The question.
             temperature: For the language model.
             ablate: Experts to ablate.
 
-        Yields:
-            The answer so far, longer each time.
-
         Raises:
-            UserError: As ``stream``.
+            UserError: If the question is empty or too long, the temperature is negative, or an
+                expert's name is unknown.
         """
         check_request(question, temperature, ablate)
-        asked = questions().understand(question)
-        if asked.kind == BEYOND:
-            yield DECLINED
-        elif asked.kind != UNKNOWN:
-            yield compiled(asked, measurement, self.explain(measurement, ablate))
-        elif self.model.config.text_config.vocab_size >= _TALKS:
-            yield from self.stream(measurement, turns, question, temperature, ablate)
-        else:
-            yield NOT_UNDERSTOOD.format(examples=questions().examples())
+        query = understand_turns([*(asked for asked, _ in turns[-_REMEMBERED:]), question])
+        if query == Query("unknown") and self.model.config.text_config.vocab_size >= _TALKS:
+            query = self._called(measurement, turns, question, temperature, ablate) or query
+        found = execute(query, measurement, lambda: self.explain(measurement, ablate))
+        return Answer(reply(found, question), found)
+
+    def _called(
+        self,
+        measurement: Measurement,
+        turns: Sequence[tuple[str, str]],
+        question: str,
+        temperature: float,
+        ablate: tuple[str, ...],
+    ) -> Query | None:
+        """The query that the language model makes of a question by a tool call, if it does."""
+        written = self.stream(measurement, turns, question, temperature, ablate, (tools.tool(),))
+        return tools.called(max(written, key=len, default=""))
 
     @torch.inference_mode()
     def stream(
@@ -366,6 +378,7 @@ class Explainer:
         question: str,
         temperature: float = 0.0,
         ablate: tuple[str, ...] = (),
+        offered: Sequence[dict[str, Any]] = (),
     ) -> Iterator[str]:
         """Stream what the language model itself writes about a clip, unchecked.
 
@@ -379,6 +392,7 @@ class Explainer:
             temperature: 0 takes the likeliest token; above 0, tokens are sampled (torch's
                 generator).
             ablate: Experts to ablate.
+            offered: Schemas of tools that it may call.
 
         Yields:
             The answer so far, longer each time.
@@ -392,7 +406,7 @@ class Explainer:
             yield status_line(silence)
             return
         limit = self.model.config.text_config.max_position_embeddings
-        prompt = fitting_prompt(self.processor, turns, question, limit, MAX_NEW_TOKENS)
+        prompt = fitting_prompt(self.processor, turns, question, limit, MAX_NEW_TOKENS, offered)
         tokens = self._tokens(measurement, ablate)
         written: list[int] = []
         for token in draw_tokens(self.model, prompt, tokens, temperature):

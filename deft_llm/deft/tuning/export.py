@@ -101,8 +101,9 @@ def _merged(recipe: DeftRecipe, run: Path, final: Path) -> Any:
         "name_or_path": str(_found(Path(name), run)) if name else None,
     }
     text = recipe.text_model.model_copy(update=changes)
-    begun = recipe.checkpoint and _found(recipe.checkpoint, run)
-    wanted = {"text_model": text, "checkpoint": begun, "templates": None}
+    origins = {"checkpoint": recipe.checkpoint, "experts_from": recipe.experts_from}
+    begun = {key: path and _found(path, run) for key, path in origins.items()}
+    wanted = {"text_model": text, "templates": None, **begun}
     # As in training: a model built from a configuration gets the same initial weights again.
     set_seed(recipe.seed)
     tokenizer = DeftProcessor.from_pretrained(final).tokenizer

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
 
 from deft_llm import resources
@@ -41,8 +42,9 @@ def start_config(recipe: DeftRecipe) -> DeftConfig:
     Raises:
         UserError: If its checkpoint cannot be read, or a backbone is unknown.
     """
-    if recipe.checkpoint:
-        folder = resources.checkpoint(recipe.checkpoint)
+    begun = recipe.checkpoint or recipe.experts_from
+    if begun:
+        folder = resources.checkpoint(begun)
         require_whole(folder)
         config = DeftConfig.from_pretrained(folder)
     else:
@@ -69,25 +71,14 @@ def build_model(
         return begun.model, begun.processor
     config = start_config(recipe)
     text = recipe.text_model
-    if text.name_or_path:
-        tokenizer = tokenizer or _published(AutoTokenizer.from_pretrained, text.name_or_path)
+    if source := text.source():
+        tokenizer = tokenizer or _published(AutoTokenizer.from_pretrained, source)
         if not tokenizer.chat_template:
             raise UserError(
                 f"text_model.name_or_path {text.name_or_path!r}: its tokenizer has no chat "
                 "template; take the model that was tuned for chat (…-Instruct)"
             )
-        if tokenizer.pad_token is None:  # as in Llama; padding is masked, so any token works
-            tokenizer.pad_token = tokenizer.eos_token
-        add_expert_tokens(tokenizer, config)
-        model = _published(
-            DeftForConditionalGeneration.from_text_model,
-            text.name_or_path,
-            config,
-            **loading_options(text),
-        )
-        model.resize_token_embeddings(len(tokenizer))
-        model.generation_config.eos_token_id = _ends(model, tokenizer)
-        model.generation_config.pad_token_id = tokenizer.pad_token_id
+        model = before_text_model(source, config, tokenizer, **loading_options(text))
     else:
         if tokenizer is None:
             tokenizer = wrap(train_sentencepiece(_texts(folders), text.vocab_size), PIECES)
@@ -105,10 +96,44 @@ def build_model(
         model.generation_config.pad_token_id = tokenizer.pad_token_id
     for backbone in backbones(model):
         backbone.load()
+    if recipe.experts_from:
+        _copy_experts(recipe.experts_from, model)
     prompts = Templates(recipe.templates).prompts()
     extractor = DeftFeatureExtractor.for_model(config)
     processor = DeftProcessor(extractor, tokenizer, span=clip_span(config), prompts=prompts)
     return model, processor
+
+
+def before_text_model(
+    source: str, config: DeftConfig, tokenizer: PreTrainedTokenizerBase, **options: Any
+) -> DeftForConditionalGeneration:
+    """Put new experts before a published language model.
+
+    Args:
+        source: Its hub name or folder.
+        config: The model's; gets the language model's, and the ids of the experts' tokens.
+        tokenizer: The language model's; learns those tokens.
+        **options: For ``AutoModelForCausalLM.from_pretrained``.
+
+    Raises:
+        UserError: If the language model is missing or incomplete.
+    """
+    if tokenizer.pad_token is None:  # as in Llama; padding is masked, so any token works
+        tokenizer.pad_token = tokenizer.eos_token
+    add_expert_tokens(tokenizer, config)
+    load = DeftForConditionalGeneration.from_text_model
+    model: DeftForConditionalGeneration = _published(load, source, config, **options)
+    model.resize_token_embeddings(len(tokenizer))
+    model.generation_config.eos_token_id = _ends(model, tokenizer)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def _copy_experts(checkpoint: Path, model: DeftForConditionalGeneration) -> None:
+    """Give a model the experts and heads of a checkpoint."""
+    begun = Explainer.load(checkpoint).model
+    for name in ("experts", "heads"):
+        getattr(model, name).load_state_dict(getattr(begun, name).state_dict())
 
 
 def _ends(model: DeftForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -130,7 +155,7 @@ def _published(load: Any, name: str, *rest: Any, **options: Any) -> Any:
     """
     try:
         return load(name, *rest, **options)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"text_model.name_or_path {name!r}: no causal language model with its tokenizer can "

@@ -93,11 +93,13 @@ class DeftRecipe(Settings):
         folders: Data folders written by ``instruction_data/build.py``; all stages use them.
         checkpoint: A complete DEFT-LLM to continue training ("embedded" for the package's), with
             its language model and ``DeftConfig``; None builds a new one.
+        experts_from: A DEFT-LLM ("embedded" for the package's) whose experts and heads a new model
+            begins with; its ``DeftConfig`` counts.
         weight_interpolation: Share of the trained weights in the saved ones; the rest is the
             ``checkpoint``'s (Wortsman et al. 2022, WiSE-FT), which reduces forgetting. 1 saves the
             trained weights.
         text_model: The language model; with a ``checkpoint``, only the adapters on it.
-        model: Fields of ``DeftConfig``; empty with a ``checkpoint``.
+        model: Fields of ``DeftConfig``; empty with a ``checkpoint`` or ``experts_from``.
         experts: Stage 1: experts and heads on clips (AUs, emotion, motion per region).
         projectors: Stage 2: projectors on conversations, everything else frozen.
         instruct: Stage 3: the language model, whole or by adapters, and all modules around it.
@@ -121,6 +123,7 @@ class DeftRecipe(Settings):
     # be declared before it.
     folders: list[Path] = Field(default_factory=list, validate_default=True)
     checkpoint: Path | None = None
+    experts_from: Path | None = None
     weight_interpolation: float = Field(default=1.0, gt=0, le=1)
     text_model: TextModel = Field(default=TextModel(), validate_default=True)
     model: dict[str, Any] = Field(default_factory=dict)
@@ -139,6 +142,13 @@ class DeftRecipe(Settings):
     def _one_set_alone(cls, sets: Any) -> Any:
         # A recipe may give a single set without a list.
         return [sets] if isinstance(sets, dict) else sets
+
+    @field_validator("experts_from")
+    @classmethod
+    def _one_origin(cls, folder: Path | None, info: ValidationInfo) -> Path | None:
+        if folder and info.data.get("checkpoint"):
+            raise ValueError("a checkpoint has its own experts: leave one of the two out")
+        return folder
 
     @field_validator("text_model")
     @classmethod
@@ -174,7 +184,7 @@ class DeftRecipe(Settings):
     @field_validator("model")
     @classmethod
     def _known_fields(cls, fields: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        if fields and info.data.get("checkpoint"):
+        if fields and (info.data.get("checkpoint") or info.data.get("experts_from")):
             raise ValueError(f"a checkpoint has its own: leave out {', '.join(sorted(fields))}")
         known = sorted(DeftConfig().to_dict())
         for name in fields:

@@ -9,17 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.machine import is_shared
 
+_ADAPTERS = "adapter_model.safetensors"
 
-def save_whole(model: Any, processor: DeftProcessor, folder: Path) -> None:
-    """Save model and processor into an existing folder."""
+
+def save_whole(model: Any, processor: DeftProcessor, recipe: DeftRecipe, folder: Path) -> None:
+    """Save model and processor into an existing folder.
+
+    Adapters get the recipe's type here, because in training they stay float32. With them goes the
+    configuration of the model that they are for.
+    """
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    if not recipe.text_model.lora_rank:
+        return
+    model.config.save_pretrained(folder)
+    if recipe.save_dtype != "float32":
+        dtype = getattr(torch, recipe.save_dtype)
+        tensors = {name: x.to(dtype) for name, x in load_file(folder / _ADAPTERS).items()}
+        save_file(tensors, folder / _ADAPTERS, {"format": "pt"})
 
 
 def finish(model: Any, recipe: DeftRecipe) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from deft_llm.config import Settings
+from deft_llm.downloads import DOWNLOADS, model_folder
 
 PROJECTIONS: tuple[str, ...] = (
     "q_proj",
@@ -25,7 +27,8 @@ class TextModel(Settings):
     """The language model.
 
     Attributes:
-        name_or_path: Hub name or folder of a causal language model; None builds a new one.
+        name_or_path: Hub name or folder of a causal language model, or the name of one that
+            ``deft-llm models`` downloads; None builds a new one.
         config: Configuration of a new model (``model_type`` and sizes).
         vocab_size: Sentencepiece pieces of a new model's tokenizer.
         dtype: Type of a loaded model's weights; "auto" is that of its files.
@@ -81,6 +84,16 @@ class TextModel(Settings):
         if value != default and not info.data.get("lora_rank"):
             raise ValueError("this is for adapters: give a lora_rank as well")
         return value
+
+    def source(self) -> str:
+        """What transformers loads the language model from; empty for a new one.
+
+        Raises:
+            UserError: If it is one that ``deft-llm models`` downloads, and it is not here.
+        """
+        name = self.name_or_path or ""
+        downloaded = name in DOWNLOADS and not Path(name).is_dir()
+        return str(model_folder(name)) if downloaded else name
 
     def lora_pattern(self) -> str:
         """Regular expression for the full names of the layers with adapters.

@@ -103,7 +103,7 @@ def _train(recipe: DeftRecipe, config: DeftConfig) -> None:
         finish(tuned, recipe)
         if state.is_main_process:
             with replacing_folder(final) as partial:
-                save_whole(tuned, processor, partial)
+                save_whole(tuned, processor, recipe, partial)
             best = f"; lowest validation loss: {recipe.output / BEST}" if held_out else ""
             logger.info("finished: %s%s", final, best)
     state.wait_for_everyone()
@@ -132,7 +132,7 @@ def _run_stages(
     def run(name: str, model: Any, data: Source, *modules: str) -> None:
         def write(folder: Path) -> None:
             with finished_for_now(model, recipe):
-                save_whole(model, processor, folder)
+                save_whole(model, processor, recipe, folder)
 
         best = write if held_out and name in last else None
         collator = make_collator(processor, getattr(recipe, name), recipe.text_model)

@@ -18,12 +18,19 @@ from deft_llm.answers import (
 )
 from deft_llm.clip import Explanation
 from deft_llm.deft.inference.claims import check_sentences, supported
-from deft_llm.deft.inference.compiled import compiled
-from deft_llm.deft.inference.questions import KINDS, Question
+from deft_llm.deft.inference.engine import execute
+from deft_llm.deft.inference.replies import reply
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES
+from deft_llm.queries.query import parse_query
 
 _SILENCE = ("no motion", "no region", "nothing moved")  # phrases that say that nothing moved
+#: Queries whose answers are held against each other.
+QUERIES = (
+    *("moved", "moved?", "direction", "magnitude", "side_difference", "compare rank=most", "when"),
+    *("how_long", "au", "au? au=12", "emotion", "probability", "why", "confidence", "count of=aus"),
+    *("count of=regions", "summary", "summary of=labels", "summary of=json"),
+)
 
 
 def contradictions(measurement: Measurement, explanation: Explanation) -> list[str]:
@@ -36,7 +43,10 @@ def contradictions(measurement: Measurement, explanation: Explanation) -> list[s
     Returns:
         One line for each contradiction, in words; empty if there is none.
     """
-    answers = {kind: compiled(Question(kind, 12), measurement, explanation) for kind in KINDS}
+    answers = {
+        line: reply(execute(parse_query(line), measurement, lambda: explanation))
+        for line in QUERIES
+    }
     said = " ".join([explanation.rationale, explanation.status, *answers.values()]).lower()
     silent = any(phrase in said for phrase in _SILENCE)
     active = {REGION_NAMES[i] for i in np.flatnonzero(measurement.table_apex.active)}
@@ -82,15 +92,15 @@ def _aus(explanation: Explanation, answers: dict[str, str]) -> Iterator[str]:
     for code in explanation.aus:
         if not any(code in row.aus for row in explanation.evidence):
             yield f"no motion speaks for {facs.au_short(code)}"
-    if answers["au_yes_no"].startswith("Yes") != (12 in named):
+    if answers["au? au=12"].startswith("Yes") != (12 in named):
         yield "the answer about AU12 is not the list's"
-    if explanation.aus and stated_aus(answers["aus"]) != named:
+    if explanation.aus and stated_aus(answers["au"]) != named:
         yield "the answer lists other AUs"
 
 
 def _labels(explanation: Explanation, answers: dict[str, str]) -> Iterator[str]:
     found = explanation.emotion or NOTHING
-    texts = (explanation.rationale, answers["why"], answers["class"], answers["emotion"])
+    texts = (explanation.rationale, answers["why"], answers["summary"], answers["emotion"])
     for label in (label for text in texts for label in stated_labels(text)):
         if coarse_label(label) != found:
             yield f"{label} is concluded, the class is {found}"
@@ -99,7 +109,7 @@ def _labels(explanation: Explanation, answers: dict[str, str]) -> Iterator[str]:
     likeliest = max(explanation.probabilities, key=explanation.probabilities.__getitem__)
     if likeliest != found:
         yield f"the class is {found}, the likeliest {likeliest}"
-    record = parse_structured_answer(answers["structured_answer"])
+    record = parse_structured_answer(answers["summary of=json"])
     if record is None or record["class"] != found:
         yield f"the structured answer: {json.dumps(record)[:80]}"
 

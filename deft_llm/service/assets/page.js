@@ -62,6 +62,27 @@
     if (element) choose(element);
   });
 
+  // ---------------------------------------------------------------------- chat
+  function ask(question) {
+    const box = document.querySelector("#question textarea");
+    if (!box) return;
+    box.value = question;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    // Gradio takes the new value over before it sends it.
+    setTimeout(() => document.querySelector("#question .submit-button")?.click(), 50);
+  }
+
+  document.addEventListener("click", (event) => {
+    const suggestion = within(event.target, "[data-ask]");
+    if (suggestion) ask(suggestion.dataset.ask);
+    const copy = within(event.target, "[data-copy]");
+    if (!copy) return;
+    navigator.clipboard.writeText(copy.dataset.copy).then(
+      () => (copy.textContent = "Copied"),
+      () => (copy.textContent = "The browser does not allow copying"),
+    );
+  });
+
   // -------------------------------------------------------------------- layers
   document.addEventListener("input", (event) => {
     const stage = within(event.target, ".stage");

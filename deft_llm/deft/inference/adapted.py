@@ -1,0 +1,52 @@
+"""Names of models: "embedded", a folder, or a downloaded language model with our adapters.
+
+Of the last kind, the package holds the adapters alone, with experts, projectors and heads. They are
+put into the language model at the first use, and the whole model is kept in the user's cache:
+merging takes longer than everything else at the start.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from deft_llm import registry, resources
+from deft_llm.downloads import DOWNLOADS, cache_folder, model_folder
+from deft_llm.errors import UserError
+from deft_llm.files import file_digest, naming_disk_errors, replacing_folder
+
+logger = logging.getLogger(__name__)
+WEIGHTS = "adapter_model.safetensors"
+# By name, because training, which it belongs to, imports inference.
+_WRITERS = {"lora": "deft_llm.deft.tuning.adapted:write_adapted"}
+
+
+def model_path(name: str | Path) -> Path:
+    """The folder of a model.
+
+    Args:
+        name: "embedded", the name of a downloaded language model, or a folder, which is not
+            checked.
+
+    Raises:
+        UserError: If the language model was not downloaded or is damaged, the package has no
+            adapters for it, or the cache cannot be written.
+    """
+    downloaded = str(name) in DOWNLOADS and DOWNLOADS[str(name)].converted_from
+    if downloaded and not Path(name).exists():
+        return _adapted(str(name))
+    return resources.checkpoint(name)
+
+
+def _adapted(name: str) -> Path:
+    adapters, text_model = resources.adapters(name), model_folder(name)
+    if not (adapters / WEIGHTS).is_file():
+        raise UserError(f"model {name!r}: this version of the package has no adapters for it")
+    # Other adapters, of another version of the package, make another model.
+    folder = cache_folder() / f"{name}-{file_digest(adapters / WEIGHTS)[:12]}"
+    if not folder.is_dir():
+        logger.info("putting the adapters into %s, once", name)
+        write = registry.resolve(_WRITERS, "lora", "kind of adapters")
+        with naming_disk_errors(folder), replacing_folder(folder) as partial:
+            write(adapters, text_model, partial)
+    return folder

@@ -1,0 +1,124 @@
+"""Queries about the clip as a whole: counts, the quality of the recording, a summary."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from deft_llm.answers import NOTHING, strength
+from deft_llm.clip import Explanation
+from deft_llm.deft.inference import reading_queries as reading
+from deft_llm.deft.inference import time_queries as timing
+from deft_llm.deft.inference.motion_queries import STILL
+from deft_llm.deft.inference.sight import Sight, moved_fact, places
+from deft_llm.motion.remarks import NO_MOTION
+from deft_llm.queries.findings import Fact, Findings
+from deft_llm.queries.query import Query
+
+_USABLE_PX = 1.0  # a noise floor up to which most micro-expressions stand out
+_STEADY = 0.1  # relative change of the light that counts as one; our own choice
+
+
+def count(query: Query, sight: Sight) -> Findings:
+    """How many regions, AUs, movements, frames or blinks, or whether more than some."""
+    fact = _counted(query, sight)
+    if isinstance(fact, str):
+        return Findings(query, untold=fact)
+    if not query.polar:
+        return Findings(query, facts=(fact,))
+    kind, limit = query.bound or ("more", 0.0)
+    number = int(fact.value or 0)
+    yes = number > limit if kind == "more" else 0 < number < limit
+    return Findings(query, yes != query.negated, (fact,))
+
+
+def _counted(query: Query, sight: Sight) -> Fact | str:
+    if query.of == "regions":
+        rows = tuple(row for row in sight.rows if row.region in places(query))
+        return Fact("regions", "number", len(rows), evidence=rows, frames=sight.rise)
+    if query.of == "aus":
+        reason = reading.unjudged(sight) if sight.rows else ""
+        return reason or Fact("aus", "number", len(sight.explanation.aus), evidence=sight.rows)
+    if query.of == "frames":
+        return Fact("frames", "number", len(sight.times))
+    if query.of == "blinks":
+        closings = timing.lid_closings(sight)
+        if closings is None:
+            return "the motion was not followed over the clip, so blinks were not counted"
+        blinked = [span for span in closings if span[0] == "eyes"]
+        return Fact("blinks", "number", len(blinked), frames=tuple(span[1] for span in blinked))
+    found = [sight.measurement.interval] if sight.rows else []
+    apexes = tuple(sorted(i.apex for i in (*found, *sight.measurement.others)))
+    return Fact("movements", "number", len(apexes), frames=apexes)
+
+
+def quality(query: Query, sight: Sight) -> Findings:
+    """What the recording is like, and whether it is good enough to measure."""
+    measured = sight.measurement
+    seen = int(np.count_nonzero(measured.aligned.present))
+    count, floors = len(measured.aligned.present), measured.noise
+    steps = np.diff(sight.times)
+    rate = round(float(1.0 / np.median(steps)), 2) if steps.size else 0.0
+    unplaced = sight.unseen(places(Query("moved")))
+    facts = {
+        "rate": Fact("clip", "frames per second", rate),
+        "face": Fact("clip", "frames with a face", seen, f"of {count}"),
+        "noise": Fact("clip", "noise floor", round(float(np.median(floors)), 3), "px"),
+        "light": Fact("clip", "change of light", round(float(measured.light), 3)),
+    }
+    told = [remark for remark in measured.remarks if not remark.startswith(NO_MOTION)]
+    remarks = tuple(Fact("clip", "remark", remark) for remark in told)
+    if query.of in facts:
+        fact = facts[query.of]
+        good = {
+            "rate": rate >= 25.0,
+            "face": seen == count,
+            "noise": float(np.median(floors)) <= _USABLE_PX,
+            "light": measured.light < _STEADY,
+        }[query.of]
+        return Findings(
+            query, good if query.polar and query.of == "face" else None, (fact, *remarks)
+        )
+    fine = seen == count and not unplaced and measured.light < _STEADY
+    fine = fine and not any("not measured" in remark for remark in told)
+    return Findings(query, fine if query.polar else None, (*facts.values(), *remarks))
+
+
+def summary(query: Query, sight: Sight) -> Findings:
+    """What moved, when, and how it is read; ``of`` "labels" or "json" for those alone."""
+    if query.of == "json":
+        return Findings(query, facts=(Fact("explanation", "json", structured(sight.explanation)),))
+    if not sight.rows:
+        return Findings(query, facts=(STILL,))
+    found = sight.explanation
+    moved = tuple(moved_fact(row, sight.rise) for row in sight.rows)
+    when = timing.when(Query("when"), sight).facts
+    lasted = timing.how_long(Query("how_long"), sight).facts[:1]
+    reason = reading.unjudged(sight)
+    if reason:
+        return Findings(query, facts=(*moved, *when, *lasted), untold=reason)
+    aus = tuple(reading.au_fact(code, sight) for code in found.aus)
+    if query.of == "labels":
+        return Findings(query, facts=(reading.reading_fact(sight), *aus))
+    return Findings(query, facts=(reading.reading_fact(sight), *aus, *moved, *when, *lasted))
+
+
+def structured(explanation: Explanation) -> str:
+    """The structured answer (class, emotion, AUs, evidence, rationale) as JSON."""
+    return json.dumps(
+        {
+            "class": explanation.emotion or NOTHING,
+            "emotion": explanation.fine_emotion or NOTHING,
+            "aus": list(explanation.aus),
+            "evidence": [
+                {
+                    "region": row.region,
+                    "direction": row.direction,
+                    "strength": strength(row.magnitude),
+                }
+                for row in explanation.evidence
+            ],
+            "rationale": explanation.rationale,
+        }
+    )

@@ -1,0 +1,173 @@
+"""Queries about what moved, where to, how far, and on which side more."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from deft_llm import facs
+from deft_llm.clip import Evidence
+from deft_llm.deft.inference.sight import Sight, each_side, explains, moved_fact, places
+from deft_llm.motion.regions import REGION_NAMES
+from deft_llm.motion.remarks import RETURNED
+from deft_llm.queries.findings import Fact, Findings
+from deft_llm.queries.query import SIDES, Query
+
+#: One side moves more if its motion is so many times the other's, and beyond the noise; our choice.
+UNEVEN = 1.3
+_SURE = 3.0  # noise floors
+STILL = Fact("movement", "moved", False)
+_FEW = 3  # still regions that are named one by one
+
+
+def moved(query: Query, sight: Sight) -> Findings:
+    """Which regions moved, or stayed still, or whether these did."""
+    names, late = places(query), "offset" in query.moments
+    if late and query.polar:
+        return _returned(query, sight)
+    if (unseen := sight.unseen(names)) and len(unseen) == len(names):
+        return Findings(query, untold=_not_placed(unseen))
+    rows = sight.asked_rows(query)
+    facts = tuple(moved_fact(row, sight.fall if late else sight.rise) for row in rows)
+    restful = [name for name in names if name not in {row.region for row in rows}]
+    if query.negated and not query.polar:
+        return Findings(query, facts=tuple(Fact(name, "moved", False) for name in restful))
+    if query.regions and (not facts or len(restful) <= _FEW):
+        facts += tuple(_at_rest(name, query, sight) for name in restful)
+    yes = each_side(query, (row.region for row in rows))
+    polarity = (yes != query.negated) if query.polar else None
+    return Findings(query, polarity, facts or (STILL,))
+
+
+def _at_rest(name: str, query: Query, sight: Sight) -> Fact:
+    z = float(sight.table(query).z[REGION_NAMES.index(name)])
+    return Fact(name, "moved", False, unit=f"z {z:.1f}")
+
+
+def _returned(query: Query, sight: Sight) -> Findings:
+    """Whether the motion came back after the apex."""
+    rise, fall = sight.measurement.table_apex, sight.measurement.table_offset
+    names = [row.region for row in sight.rows if row.region in places(query)]
+    if not names:
+        return Findings(query, query.negated, (STILL,))
+    index = [REGION_NAMES.index(name) for name in names]
+    out = np.stack([rise.u, rise.v])[:, index]
+    back = np.stack([fall.u, fall.v])[:, index]
+    share = -float((out * back).sum() / (out * out).sum())
+    rows = tuple(row for row in sight.back if row.region in names)
+    fact = Fact("movement", "returned", round(share, 3), "", rows, sight.fall)
+    return Findings(query, (share >= RETURNED) != query.negated, (fact,))
+
+
+def direction(query: Query, sight: Sight) -> Findings:
+    """Where to the regions moved, or whether in some direction."""
+    rows = sight.asked_rows(query)
+    frames = sight.fall if "offset" in query.moments else sight.rise
+    going = [row for row in rows if any(sight.goes(row, way) for way in query.directions)]
+    named = bool(query.directions) and not query.regions and not query.aus
+    shown = going if named and going else rows
+    facts = tuple(
+        Fact(row.region, "direction", row.direction, evidence=(row,), frames=frames)
+        for row in shown
+    )
+    if not query.polar:
+        return Findings(query, facts=facts or _still(query, sight))
+    against = [row for row in rows if row not in going and _opposed(row, query, sight)]
+    # A mouth whose corners rise further than its lower lip falls goes up.
+    more = sum(row.magnitude for row in going) >= sum(row.magnitude for row in against)
+    yes = more and each_side(query, (row.region for row in going))
+    return Findings(query, yes != query.negated, facts or _still(query, sight))
+
+
+_OPPOSITE = {"up": "down", "inward": "outward", "left": "right"}
+_OPPOSITE |= {other: way for way, other in _OPPOSITE.items()}
+
+
+def _opposed(row: Evidence, query: Query, sight: Sight) -> bool:
+    return any(sight.goes(row, _OPPOSITE[way]) for way in query.directions)
+
+
+def _still(query: Query, sight: Sight) -> tuple[Fact, ...]:
+    if not query.regions:
+        return (STILL,)
+    return tuple(_at_rest(name, query, sight) for name in places(query))
+
+
+def magnitude(query: Query, sight: Sight) -> Findings:
+    """How far the regions moved, or whether further than a bound."""
+    rows = sight.asked_rows(query)
+    frames = sight.fall if "offset" in query.moments else sight.rise
+    facts = tuple(
+        Fact(row.region, "px", round(row.magnitude, 3), "px", (row,), frames) for row in rows
+    )
+    if not query.polar:
+        return Findings(query, facts=facts or _still(query, sight))
+    kind, limit = query.bound or ("more", 0.0)
+    largest = rows[0].magnitude if rows else 0.0
+    yes = bool(rows) and (largest >= limit if kind == "more" else largest < limit)
+    return Findings(query, yes != query.negated, facts[:2] or _still(query, sight))
+
+
+def side_difference(query: Query, sight: Sight) -> Findings:
+    """Which side moved more, or whether one does, or this one."""
+    rows = [row for row in sight.rows if row.region in set(places(_both(query)))]
+    if query.aus:
+        rows = [row for row in rows if any(explains(number, row) for number in query.aus)]
+    parts = list(dict.fromkeys(row.region.partition(" ")[2] for row in rows if _sided(row)))
+    if not parts:
+        return Findings(query, query.negated if query.polar else None, _still(_both(query), sight))
+    table = sight.measurement.table_apex
+    index = {side: [REGION_NAMES.index(f"{side} {part}") for part in parts] for side in SIDES}
+    px = {side: float(np.mean(table.magnitude[index[side]])) for side in SIDES}
+    noise = [float(np.linalg.norm(table.noise[index[side]])) / len(parts) for side in SIDES]
+    low, high = sorted(px.values())
+    uneven = high >= UNEVEN * max(low, 1e-6) and high - low > _SURE * math.hypot(*noise)
+    side = max(px, key=px.__getitem__) if uneven else "neither"
+    facts = (
+        Fact("movement", "stronger side", side, evidence=tuple(rows), frames=sight.rise),
+        *(Fact(f"{name} side", "px", round(px[name], 3), "px") for name in SIDES),
+    )
+    if not query.polar:
+        return Findings(query, facts=facts)
+    yes = side in query.sides if len(query.sides) == 1 else uneven
+    return Findings(query, yes != query.negated, facts)
+
+
+def _both(query: Query) -> Query:
+    return Query(query.kind, regions=query.regions)
+
+
+def _sided(row: Evidence) -> bool:
+    return facs.REGIONS[row.region].side != "middle"
+
+
+def compare(query: Query, sight: Sight) -> Findings:
+    """Which region moved most or least, or whether one moved more than another."""
+    if query.than:
+        pair = [
+            next(
+                (row for row in sight.rows if row.region in places(Query("moved", regions=parts))),
+                None,
+            )
+            for parts in (query.regions, query.than)
+        ]
+        facts = tuple(_px(row, sight) for row in pair if row is not None)
+        px = [row.magnitude if row is not None else 0.0 for row in pair]
+        return Findings(query, (px[0] > px[1]) if query.polar else None, facts or (STILL,))
+    rows = sight.rows if query.polar else sight.asked_rows(query)
+    if not rows:
+        return Findings(query, False if query.polar else None, _still(query, sight))
+    row = rows[-1] if query.rank == "least" else rows[0]
+    polarity = row.region in places(query) if query.polar else None
+    twin = next((other for other in rows if other.region == facs.mirror_region(row.region)), None)
+    pair_rows = [row, *([twin] if twin is not None and twin is not row else [])]
+    return Findings(query, polarity, tuple(_px(each, sight) for each in pair_rows))
+
+
+def _px(row: Evidence, sight: Sight) -> Fact:
+    return Fact(row.region, "px", round(row.magnitude, 3), "px", (row,), sight.rise)
+
+
+def _not_placed(names: tuple[str, ...]) -> str:
+    return f"the landmarks are too uncertain to measure the {', the '.join(names)}"

@@ -1,0 +1,225 @@
+"""Queries about the model's own verdicts: AUs, emotion, how likely, how sure, why and why not."""
+
+from __future__ import annotations
+
+from deft_llm import facs
+from deft_llm.answers import NOTHING, coarse_label
+from deft_llm.clip import Evidence
+from deft_llm.deft.inference import wording
+from deft_llm.deft.inference.motion_queries import STILL
+from deft_llm.deft.inference.sight import Sight, explains, moved_fact, places
+from deft_llm.queries.findings import Fact, Findings
+from deft_llm.queries.query import Query
+from deft_llm.simulator.scene.statistics import class_share
+
+
+def unjudged(sight: Sight) -> str:
+    """Why no emotion and no AU is named; empty if the model judged the clip."""
+    return "" if sight.explanation.probabilities else sight.explanation.status
+
+
+def _named(sight: Sight, number: int) -> str:
+    """The code under which the model names an AU; empty if it does not."""
+    return next((code for code in sight.explanation.aus if facs.au_number(code) == number), "")
+
+
+def au_fact(code: str, sight: Sight) -> Fact:
+    """An AU that the model names, with the motion that speaks for it."""
+    rows = tuple(row for row in sight.rows if wording.explains(code, row))
+    share = round(sight.explanation.aus[code], 3)
+    return Fact(code, "named", True, f"probability {share:.2f}", rows, sight.rise)
+
+
+def action_units(query: Query, sight: Sight) -> Findings:
+    """Which AUs are named, or whether one of some is."""
+    if not query.aus:
+        return _listed_aus(query, sight)
+    if unknown := [number for number in query.aus if number not in facs.ACTION_UNITS]:
+        return Findings(query, untold=f"FACS has no AU{unknown[0]}")
+    if reason := sight.rows and unjudged(sight):
+        return Findings(query, facts=_fitting(query, sight), untold=reason)
+    codes = [code for number in query.aus if (code := _named(sight, number))]
+    sides = set(query.sides)
+    codes = [code for code in codes if not sides or sides <= set(facs.au_sides(code))]
+    if codes:
+        facts = tuple(au_fact(code, sight) for code in codes)
+        return Findings(query, (not query.negated) if query.polar else None, facts)
+    if not any(facs.expected_directions(str(number)) for number in query.aus):
+        label = facs.ACTION_UNITS[query.aus[0]].label
+        return Findings(query, untold=f"{label} does not move the skin in a way that is measured")
+    polarity = query.negated if query.polar else None
+    absent = tuple(Fact(str(number), "named", False) for number in query.aus)
+    return Findings(query, polarity, (*absent, *_fitting(query, sight)))
+
+
+def _fitting(query: Query, sight: Sight) -> tuple[Fact, ...]:
+    """Motion that would fit the AUs asked about."""
+    rows = [row for row in sight.rows if any(explains(number, row) for number in query.aus)]
+    return tuple(moved_fact(row, sight.rise) for row in rows)
+
+
+def _listed_aus(query: Query, sight: Sight) -> Findings:
+    if not sight.rows:
+        return Findings(query, query.negated if query.polar else None, (STILL,))
+    if reason := unjudged(sight):
+        fits = facs.sort_aus(code for row in sight.rows for code in row.aus)
+        facts = tuple(Fact(code, "fits", True) for code in fits)
+        return Findings(query, facts=facts, untold=reason)
+    names = set(places(query)) if query.regions or query.sides else None
+    facts = tuple(
+        fact
+        for fact in (au_fact(code, sight) for code in sight.explanation.aus)
+        if names is None or any(row.region in names for row in fact.evidence)
+    )
+    polarity = (bool(facts) != query.negated) if query.polar else None
+    return Findings(query, polarity, facts or (Fact("aus", "number", 0),))
+
+
+def reading_fact(sight: Sight) -> Fact:
+    """The emotion that the model names, with the probability of its class."""
+    found = sight.explanation
+    label = found.emotion or NOTHING
+    probability = found.probabilities.get(label, 0.0)
+    name = found.fine_emotion or label
+    unit = f"class {label}, probability {probability:.2f}"
+    return Fact("reading", "emotion", name, unit, sight.rows, sight.rise)
+
+
+def emotion(query: Query, sight: Sight) -> Findings:
+    """Which emotion is named, or whether it is one of some."""
+    if not sight.rows:
+        calm = NOTHING in query.classes
+        polarity = (calm != query.negated) if query.polar else None
+        return Findings(query, polarity, (Fact("reading", "emotion", NOTHING), STILL))
+    if reason := unjudged(sight):
+        return Findings(query, untold=reason)
+    facts = (reading_fact(sight), *_chances(query.classes, sight))
+    if not query.polar:
+        return Findings(query, facts=facts)
+    if not query.classes:
+        return Findings(query, (sight.explanation.emotion is not None) != query.negated, facts[:1])
+    return Findings(query, _is_read_as(query.classes, sight) != query.negated, facts)
+
+
+def _is_read_as(classes: tuple[str, ...], sight: Sight) -> bool:
+    found = sight.explanation
+    return bool({found.fine_emotion or NOTHING, found.emotion or NOTHING} & set(classes))
+
+
+def _chances(classes: tuple[str, ...], sight: Sight) -> tuple[Fact, ...]:
+    """The probability of the class of each label, which is what the model tells apart."""
+    labels = dict.fromkeys(coarse_label(label) for label in classes)
+    shares = sight.explanation.probabilities
+    return tuple(Fact(label, "probability", round(shares[label], 3)) for label in labels)
+
+
+def probability(query: Query, sight: Sight) -> Findings:
+    """How likely the classes are, or whether one is likelier than another."""
+    if not sight.rows:
+        return Findings(query, facts=(STILL,), untold="nothing moved that could be read")
+    if reason := unjudged(sight):
+        return Findings(query, untold=reason)
+    if query.aus:
+        return action_units(Query("au", aus=query.aus), sight)
+    shares = sight.explanation.probabilities
+    ranked = sorted(shares, key=lambda label: -shares[label])
+    if query.than:
+        return _likelier(query, sight)
+    asked = query.classes or tuple(ranked)
+    if query.rank:
+        asked = (ranked[{"most": 0, "second": 1, "least": -1}.get(query.rank, 0)],)
+    facts = _chances(asked, sight)
+    if query.classes:
+        facts += (reading_fact(sight),)
+    if not query.polar:
+        return Findings(query, facts=facts)
+    kind, limit = query.bound or ("more", 0.5)
+    value = float(facts[0].value or 0.0)
+    return Findings(query, (value > limit if kind == "more" else value < limit), facts)
+
+
+def _likelier(query: Query, sight: Sight) -> Findings:
+    one, two = query.classes[:1], query.than[:1]
+    facts = _chances((*one, *two), sight)
+    if len(facts) < 2:
+        named = _is_read_as(one, sight), _is_read_as(two, sight)
+        if named[0] == named[1]:
+            return Findings(
+                query, untold="both belong to one class, which is all that is told apart"
+            )
+        return Findings(query, named[0], (reading_fact(sight),))
+    return Findings(query, float(facts[0].value or 0) > float(facts[1].value or 0), facts)
+
+
+def why(query: Query, sight: Sight) -> Findings:
+    """The reasons for the reading, or for an AU; of another reading, why it is not that."""
+    if not sight.rows:
+        return Findings(query, facts=(STILL,))
+    if query.aus:
+        return action_units(Query("why", aus=query.aus), sight)
+    if reason := unjudged(sight):
+        return Findings(
+            query, facts=tuple(moved_fact(r, sight.rise) for r in sight.rows), untold=reason
+        )
+    if query.regions:
+        rows = [row for row in sight.rows if row.region in places(query)]
+        return Findings(query, facts=tuple(_explained(row, sight) for row in rows) or (STILL,))
+    if query.classes and not _is_read_as(query.classes, sight):
+        return why_not(query, sight)
+    facts = tuple(au_fact(code, sight) for code in sight.explanation.aus)
+    return Findings(query, facts=(*_reasons(sight), *facts, reading_fact(sight)))
+
+
+def _reasons(sight: Sight) -> tuple[Fact, ...]:
+    doubt = sight.explanation.disagreement
+    told = Fact("reading", "reasons", sight.explanation.rationale, "", sight.explanation.evidence)
+    return (told, Fact("reading", "doubt", doubt)) if doubt else (told,)
+
+
+def _explained(row: Evidence, sight: Sight) -> Fact:
+    named = [code for code in sight.explanation.aus if wording.explains(code, row)]
+    listed = ", ".join(map(facs.au_short, named))
+    return Fact(row.region, "explained by", listed or None, evidence=(row,), frames=sight.rise)
+
+
+def why_not(query: Query, sight: Sight) -> Findings:
+    """What speaks against another reading, or why an AU is not named."""
+    if query.aus:
+        return action_units(Query("why_not", aus=query.aus), sight)
+    if not sight.rows:
+        return Findings(query, facts=(STILL,))
+    if reason := unjudged(sight):
+        return Findings(query, untold=reason)
+    asked = query.classes or tuple(_runner_up(sight))
+    against = []
+    for label in dict.fromkeys(map(coarse_label, asked)):
+        for code in sight.explanation.aus:
+            share = class_share(code, label)
+            if share is not None:
+                against.append(Fact(code, f"share of codings that are {label}", round(share, 3)))
+    return Findings(
+        Query("why_not", classes=asked),
+        facts=(reading_fact(sight), *_chances(asked, sight), *against),
+    )
+
+
+def _runner_up(sight: Sight) -> list[str]:
+    shares = sight.explanation.probabilities
+    return sorted(shares, key=lambda label: -shares[label])[1:2]
+
+
+def confidence(query: Query, sight: Sight) -> Findings:
+    """How sure the reading or an AU is."""
+    if query.aus:
+        return action_units(Query("confidence", aus=query.aus), sight)
+    if not sight.rows:
+        return Findings(query, facts=(STILL,))
+    if reason := unjudged(sight):
+        return Findings(query, untold=reason)
+    second = _chances(tuple(_runner_up(sight)), sight)
+    doubt = sight.explanation.disagreement
+    doubts = (Fact("reading", "doubt", doubt),) if doubt else ()
+    asked = [f for f in _chances(query.classes, sight) if f.about not in {s.about for s in second}]
+    own = sight.explanation.emotion or NOTHING
+    others = tuple(fact for fact in (*asked, *second) if fact.about != own)
+    return Findings(query, facts=(reading_fact(sight), *others, *doubts))

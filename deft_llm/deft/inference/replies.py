@@ -1,0 +1,305 @@
+"""Findings in words. Every number and every yes or no is one of the findings'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from deft_llm import facs
+from deft_llm.answers import NOTHING, PLURALS, au_name, strength
+from deft_llm.clip import OFFSET_PHASE, Evidence
+from deft_llm.deft.inference.small_talk import talk
+from deft_llm.queries.findings import Fact, Findings
+from deft_llm.queries.phrasing import place
+from deft_llm.queries.query import TALK
+
+_FEW = 2  # regions at rest that are named one by one
+_VERBS = {"onset": "starts", "apex": "peaks", "offset": "ends"}
+_SPANS = {
+    "movement": "It lasts",
+    "clip": "The clip lasts",
+    "onset to apex": "It takes to the apex",
+    "apex to offset": "It takes back to rest",
+}
+
+
+def reply(found: Findings, question: str = "") -> str:
+    """The answer to a question from what its query found.
+
+    Args:
+        found: From ``engine.execute``.
+        question: As asked; for what is not understood.
+    """
+    if found.query.kind in TALK:
+        return talk(found.query, question)
+    yes = "" if found.polarity is None else "Yes. " if found.polarity else "No. "
+    sentences = _WORDS.get(found.query.kind, _facts)(found)
+    untold = f"{_capital(found.untold)}." if found.untold else ""
+    return (yes + " ".join(filter(None, (untold, *sentences)))).strip()
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def motion(rows: Sequence[Evidence]) -> list[str]:
+    """One sentence for each region or pair that moved: where to, how strongly, how many px."""
+    by_region = {row.region: row for row in rows}
+    done = set[str]()
+    sentences = []
+    for row in rows:
+        if row.region in done:
+            continue
+        twin = by_region.get(facs.mirror_region(row.region))
+        paired = twin is not None and twin is not row and twin.direction == row.direction
+        group = [row, twin] if paired and twin is not None else [row]
+        done.update(each.region for each in group)
+        sentences.append(_moves(sorted(group, key=lambda each: each.region)))
+    return sentences
+
+
+def _moves(rows: list[Evidence]) -> str:
+    row, part = rows[0], rows[0].region.partition(" ")[2]
+    late = row.phase == OFFSET_PHASE
+    where = f"both {PLURALS.get(part, part + 's')}" if len(rows) > 1 else f"the {row.region}"
+    # "goes": a sentence that says "moves" is held against the motion from onset to apex.
+    verb = ("go" if late else "move") + "es"[late is False : 2] * (len(rows) == 1)
+    px = " and ".join(f"{each.magnitude:.2f}" for each in rows)
+    sides = " left and right" if len(rows) > 1 else ""
+    word = strength(sum(each.magnitude for each in rows) / len(rows))
+    said = f"{where} {verb} {row.direction}, {word} ({px} px{sides})."
+    return f"After the apex {said}" if late else _capital(said)
+
+
+def _rows(facts: Sequence[Fact]) -> list[Evidence]:
+    rows = {(row.region, row.phase): row for fact in facts for row in fact.evidence}
+    return list(rows.values())
+
+
+def _still(facts: Sequence[Fact], where: str = "") -> list[str]:
+    """What did not move, in words; ``where`` stands for more than a few regions."""
+    still = [fact for fact in facts if fact.what == "moved" and fact.value is False]
+    if not still:
+        return []
+    if still[0].about == "movement":
+        return ["No region moved above the noise floor."]
+    named = [f"the {fact.about}{f' ({fact.unit})' * bool(fact.unit)}" for fact in still]
+    if where and len(named) > _FEW:
+        largest = max((fact.unit.removeprefix("z ") for fact in still), key=float)
+        return [f"In the {where}, no part moves above its noise floor (largest z {largest})."]
+    verb = "stays" if len(named) == 1 else "stay"
+    return [f"{_capital(_listed(named))} {verb} at rest."]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _facts(found: Findings) -> list[str]:
+    return [*motion(_rows(found.facts)), *_still(found.facts, _whole_place(found))]
+
+
+def _whole_place(found: Findings) -> str:
+    """The place of a query in words, if none of it moved."""
+    return "" if any(fact.evidence for fact in found.facts) else place(found.query)
+
+
+def _moved(found: Findings) -> list[str]:
+    for fact in found.facts:
+        if fact.what == "returned":
+            share = max(float(fact.value or 0.0), 0.0)
+            return [f"By the offset {100 * min(share, 1.0):.0f} % of the motion has come back."]
+    return _facts(found)
+
+
+def _side(found: Findings) -> list[str]:
+    side = next((fact for fact in found.facts if fact.what == "stronger side"), None)
+    if side is None:
+        return _facts(found)
+    px = {fact.about: fact.value for fact in found.facts if fact.what == "px"}
+    numbers = f"{px['left side']:.2f} px on the left, {px['right side']:.2f} px on the right"
+    if side.value == "neither":
+        return [f"Left and right move alike: {numbers} on average."]
+    return [f"The {side.value} side moves more: {numbers} on average."]
+
+
+def _compare(found: Findings) -> list[str]:
+    query, rows = found.query, _rows(found.facts)
+    if query.than or not rows:
+        return _facts(found)
+    most = "least" if query.rank == "least" else "most"
+    what = found.facts[0].about
+    return [f"What moves {most} is the {what}.", *motion(rows)]
+
+
+def _when(found: Findings) -> list[str]:
+    times = [fact for fact in found.facts if fact.what == "time"]
+    said = [f"{_VERBS[f.about]} at {f.value:.3f} s (frame {f.frames[0]})" for f in times]
+    return [f"It {_listed(said)}."] if said else _still(found.facts)
+
+
+def _how_long(found: Findings) -> list[str]:
+    spans = [fact for fact in found.facts if fact.what == "duration"]
+    if not spans:
+        return _still(found.facts)
+    first = f"{_SPANS.get(spans[0].about, 'It takes')} {spans[0].value:.3f} s"
+    if len(spans) == 3:
+        first += f": {spans[1].value:.3f} s to the apex and {spans[2].value:.3f} s after it"
+    return [f"{first}."]
+
+
+def _order(found: Findings) -> list[str]:
+    timed = [fact for fact in found.facts if fact.what == "time"]
+    together = any(fact.what == "order" for fact in found.facts)
+    said = [f"the {fact.about} at {fact.value:.3f} s" for fact in timed[:6]]
+    if not said:
+        return _still(found.facts)
+    lead = "They move together, as far as it can be told. " if together else ""
+    return [f"{lead}Halfway to the apex: {', '.join(said)}."]
+
+
+def _head(found: Findings) -> list[str]:
+    head = [f"{fact.value:.2f} px" for fact in found.facts if fact.about == "head"]
+    during = f", {head[1]} of it during the movement" if len(head) > 1 else ""
+    return [f"The head moves by up to {head[0]} over the clip{during}."] if head else []
+
+
+def _blink(found: Findings) -> list[str]:
+    times = [fact for fact in found.facts if fact.what == "blink"]
+    if not times:
+        return ["No blink is seen." if found.query.of != "wink" else "No wink is seen."]
+    said = [f"at {f.value:.3f} s (frames {f.frames[0]} to {f.frames[-1]})" for f in times]
+    who = "The eyes blink" if found.query.of != "wink" else f"The {times[0].about} closes alone"
+    return [f"{who} {_listed(said)}."]
+
+
+def _count(found: Findings) -> list[str]:
+    fact = found.facts[0] if found.facts else None
+    if fact is None:
+        return []
+    names = {"aus": "action unit", "regions": "region", "movements": "movement"}
+    name = names.get(fact.about, fact.about.removesuffix("s"))
+    number = int(fact.value or 0)
+    verb = {"regions": "moved", "aus": "named", "movements": "found"}.get(fact.about, "")
+    said = f"{number} {name}{'s' * (number != 1)}"
+    if not verb:
+        return [f"{said}."]
+    be = "" if verb == "moved" else "are " if number != 1 else "is "
+    return [f"{said} {be}{verb}."]
+
+
+def _quality(found: Findings) -> list[str]:
+    said = []
+    for fact in found.facts:
+        if fact.what == "remark":
+            said.append(f"{_capital(str(fact.value))}.")
+        elif fact.what == "frames with a face":
+            said.append(f"The face is seen in {fact.value} frames {fact.unit}.")
+        elif fact.what == "change of light":
+            said.append(f"The light changes by {100 * float(fact.value or 0):.0f} %.")
+        else:
+            said.append(f"{_capital(fact.what)}: {fact.value}{' px' * (fact.unit == 'px')}.")
+    return said
+
+
+def _aus(found: Findings) -> list[str]:
+    sentences = []
+    named = [fact for fact in found.facts if fact.what == "named"]
+    for fact in named:
+        if fact.value:
+            sentences += [f"{au_name(fact.about)} is named ({fact.unit}).", *motion(fact.evidence)]
+        else:
+            sentences.append(f"{au_name(fact.about)} is not named.")
+    rest = [fact for fact in found.facts if fact.what == "moved"]
+    if rest and named:
+        fits = motion(_rows(rest))
+        sentences += ["Motion that would fit it:", *fits] if fits else _still(rest)
+    elif named and not any(fact.value for fact in named) and not found.untold:
+        sentences.append("What moved does not fit it.")
+    else:
+        sentences += [*motion(_rows(rest)), *_still(rest)]
+    if fitting := [facs.au_short(fact.about) for fact in found.facts if fact.what == "fits"]:
+        sentences.append(f"No action unit is named; what moved fits {', '.join(fitting)}.")
+    if any(fact.what == "number" for fact in found.facts):
+        sentences.append("No action unit is named.")
+    return sentences
+
+
+def _reading(fact: Fact) -> str:
+    if fact.value == NOTHING:
+        return f"The model names no emotion ({fact.unit})." if fact.unit else "No emotion is named."
+    if fact.value == "others":
+        return f"It is read as none of the basic emotions ({fact.unit})."
+    return f"It is read as {fact.value} ({fact.unit})."
+
+
+def _emotion(found: Findings) -> list[str]:
+    sentences = [_reading(fact) for fact in found.facts if fact.what == "emotion"]
+    for fact in found.facts:
+        if fact.what == "probability":
+            sentences.append(f"The class {fact.about} has probability {fact.value:.2f}.")
+        elif fact.what == "doubt":
+            sentences.append(f"{_capital(str(fact.value))}.")
+        elif fact.what == "reasons":
+            sentences.insert(0, str(fact.value))
+        elif fact.what.startswith("share of codings"):
+            label = fact.what.rpartition(" ")[2]
+            share = f"{100 * float(fact.value or 0):.0f} %"
+            sentences.append(
+                f"Of the published codings with {facs.au_short(fact.about)}, {share} are {label}."
+            )
+    return [*dict.fromkeys(sentences), *_still(found.facts)]
+
+
+def _why(found: Findings) -> list[str]:
+    if found.query.aus:
+        return _aus(found)
+    explained = [fact for fact in found.facts if fact.what == "explained by"]
+    if explained:
+        said = [
+            f"The {f.about}: {f.value or 'no named action unit explains it'}." for f in explained
+        ]
+        return [*motion(_rows(explained)), *said]
+    if any(fact.what == "moved" and fact.value for fact in found.facts):
+        return _facts(found)
+    sentences = _emotion(found)
+    reasons = next((str(f.value) for f in found.facts if f.what == "reasons"), "")
+    # The reasons conclude on the reading themselves.
+    return [
+        s for s in sentences if not (reasons and s.startswith(("It is read", "The model names")))
+    ]
+
+
+def _summary(found: Findings) -> list[str]:
+    facts = found.facts
+    if found.query.of == "json":
+        return [str(facts[0].value)]
+    reading = [_reading(fact) for fact in facts if fact.what == "emotion"]
+    aus = [au_name(fact.about) for fact in facts if fact.what == "named"]
+    moved = motion(_rows([fact for fact in facts if fact.what == "moved"]))
+    said = [f"Action units: {', '.join(aus)}."] if aus else []
+    return [*reading, *said, *moved, *_still(facts), *_when(found)[: bool(moved)], *_length(found)]
+
+
+def _length(found: Findings) -> list[str]:
+    return _how_long(found) if any(fact.what == "duration" for fact in found.facts) else []
+
+
+_WORDS: dict[str, Callable[[Findings], list[str]]] = {
+    "moved": _moved,
+    "side_difference": _side,
+    "compare": _compare,
+    "when": _when,
+    "how_long": _how_long,
+    "order": _order,
+    "head_motion": _head,
+    "blink": _blink,
+    "count": _count,
+    "quality": _quality,
+    "au": _aus,
+    "emotion": _emotion,
+    "probability": lambda found: _aus(found) if found.query.aus else _emotion(found),
+    "confidence": lambda found: _aus(found) if found.query.aus else _emotion(found),
+    "why": _why,
+    "why_not": _why,
+    "summary": _summary,
+}

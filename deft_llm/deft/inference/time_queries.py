@@ -1,0 +1,172 @@
+"""Queries about when: moments, durations, order, blinks, and the motion of the head."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from deft_llm.clip import Interval
+from deft_llm.deft.inference.motion_queries import STILL
+from deft_llm.deft.inference.sight import Sight, places
+from deft_llm.motion.onset_apex import blinks
+from deft_llm.motion.regions import REGION_NAMES
+from deft_llm.motion.timing import half_rise
+from deft_llm.queries.findings import Fact, Findings
+from deft_llm.queries.query import MOMENTS, SIDES, Query
+
+#: Canonical px from which a head is said to have moved; our own choice: half of the least drift of
+#: the simulated clips is noise of the landmarks.
+HEAD_PX = 1.0
+_UNFOLLOWED = "the motion was measured between given frames only, not over the clip"
+
+
+def when(query: Query, sight: Sight) -> Findings:
+    """Times of the moments, or whether the first of them is before or after a time."""
+    if not sight.rows:
+        return Findings(query, False if query.polar else None, (STILL,))
+    names = query.moments or MOMENTS
+    facts = tuple(_moment(name, sight.measurement.interval, sight) for name in names)
+    if not query.polar:
+        return Findings(query, facts=facts)
+    return Findings(query, _within(query, facts[0].value), facts[:1])
+
+
+def _moment(name: str, interval: Interval, sight: Sight) -> Fact:
+    frame = getattr(interval, name)
+    return Fact(name, "time", round(sight.time(frame), 3), "s", frames=(frame,))
+
+
+def how_long(query: Query, sight: Sight) -> Findings:
+    """Duration of the movement or the clip, or between two moments, or whether within a bound."""
+    if query.of == "clip":
+        stamps = sight.times
+        step = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.0
+        fact = Fact("clip", "duration", round(float(stamps[-1]) + step, 3), "s")
+        return Findings(query, _within(query, fact.value) if query.polar else None, (fact,))
+    if not sight.rows:
+        return Findings(query, False if query.polar else None, (STILL,))
+    interval = sight.measurement.interval
+    spans = [query.moments] if query.moments else [("onset", "offset"), *_PHASES]
+    facts = tuple(_span(span, interval, sight) for span in spans)
+    return Findings(query, _within(query, facts[0].value) if query.polar else None, facts)
+
+
+_PHASES = [("onset", "apex"), ("apex", "offset")]
+
+
+def _span(span: tuple[str, ...], interval: Interval, sight: Sight) -> Fact:
+    first, last = getattr(interval, span[0]), getattr(interval, span[-1])
+    seconds = round(sight.time(last) - sight.time(first), 3)
+    about = "movement" if set(span) == {"onset", "offset"} else f"{span[0]} to {span[-1]}"
+    return Fact(about, "duration", seconds, "s", frames=(first, last))
+
+
+def _within(query: Query, value: object) -> bool:
+    kind, limit = query.bound or ("more", 0.0)
+    assert isinstance(value, float)
+    return (value > limit if kind == "more" else value <= limit) != query.negated
+
+
+def order(query: Query, sight: Sight) -> Findings:
+    """What moved first or last, whether regions moved before others, or all together."""
+    measured = sight.measurement
+    if measured.trajectory is None:
+        return Findings(query, untold=_UNFOLLOWED)
+    if not sight.rows:
+        return Findings(query, False if query.polar else None, (STILL,))
+    seconds, tolerance = half_rise(
+        measured.trajectory, measured.interval, sight.times, measured.noise
+    )
+    moved = {row.region: row for row in sight.rows}
+    known = {
+        name: (float(seconds[i]), float(tolerance[i]))
+        for i, name in enumerate(REGION_NAMES)
+        if name in moved and not math.isnan(seconds[i])
+    }
+    asked = places(Query("moved", regions=(*query.regions, *query.than)))
+    timed = {name: known[name] for name in sorted(known, key=lambda n: known[n][0])}
+    shown = {name: value for name, value in timed.items() if name in asked} or timed
+    facts = tuple(
+        Fact(name, "time", round(at, 3), "s", (moved[name],), sight.rise)
+        for name, (at, _) in shown.items()
+    )
+    if not facts:
+        return Findings(query, untold="what moved is too small to tell when it did")
+    if query.than:
+        return _before(query, known, facts)
+    first, last = min(shown.values()), max(shown.values())
+    together = last[0] - first[0] <= max(first[1], last[1])
+    if together and len(shown) > 1:
+        facts = (Fact("movement", "order", "together", frames=sight.rise), *facts)
+    if not query.polar:
+        return Findings(query, facts=facts if query.rank != "last" or together else facts[::-1])
+    if query.rank and query.regions:
+        ends = list(timed)
+        edge = timed[ends[-1 if query.rank == "last" else 0]]
+        near = {n for n, (at, tol) in timed.items() if abs(at - edge[0]) <= max(tol, edge[1])}
+        return Findings(query, bool(near & set(places(query))), facts)
+    return Findings(query, together == query.negated, facts)
+
+
+def _before(
+    query: Query, known: dict[str, tuple[float, float]], facts: tuple[Fact, ...]
+) -> Findings:
+    groups = [places(Query("moved", regions=parts)) for parts in (query.regions, query.than)]
+    firsts = [min((known[n] for n in names if n in known), default=None) for names in groups]
+    if firsts[0] is None or firsts[1] is None:
+        return Findings(query, untold="one of them did not move enough to tell when", facts=facts)
+    gap = firsts[1][0] - firsts[0][0]
+    together = abs(gap) <= max(firsts[0][1], firsts[1][1])
+    if together:
+        facts = (Fact("movement", "order", "together"), *facts)
+    return Findings(query, gap > 0 and not together, facts)
+
+
+def blink(query: Query, sight: Sight) -> Findings:
+    """Whether and when the eyes blinked, or one of them winked."""
+    lids = lid_closings(sight)
+    if lids is None:
+        return Findings(query, untold=_UNFOLLOWED)
+    facts = tuple(
+        Fact(about, "blink", round(sight.time(first), 3), "s", frames=(first, stop - 1))
+        for about, first, stop in lids
+        if (about == "eyes") != (query.of == "wink")
+    )
+    polarity = (bool(facts) != query.negated) if query.polar else None
+    return Findings(query, polarity, facts or (Fact("eyes", "blinks", 0),))
+
+
+def lid_closings(sight: Sight) -> list[tuple[str, int, int]] | None:
+    """Blinks of both eyes ("eyes") and of one, with first frame and the one after the last."""
+    trajectory = sight.measurement.trajectory
+    if trajectory is None:
+        return None
+    visible = np.flatnonzero(sight.measurement.aligned.present)
+    times = sight.times[visible]
+    down = {
+        side: trajectory.regions[visible, REGION_NAMES.index(f"{side} upper lid"), 1]
+        for side in SIDES
+    }
+    both = blinks(np.minimum(down["left"], down["right"]), times)
+    found = [("eyes", int(visible[a]), int(visible[b - 1]) + 1) for a, b in both]
+    taken = [range(a, b) for a, b in both]
+    for side, path in down.items():
+        for a, b in blinks(path, times):
+            if not any(set(range(a, b)) & set(span) for span in taken):
+                found.append((f"{side} eye", int(visible[a]), int(visible[b - 1]) + 1))
+    return found
+
+
+def head_motion(query: Query, sight: Sight) -> Findings:
+    """How far the head moved over the clip, or whether it did."""
+    px = float(sight.measurement.head_motion)
+    if math.isnan(px):
+        return Findings(query, untold=_UNFOLLOWED)
+    facts = [Fact("head", "px", round(px, 2), "px")]
+    if not math.isnan(shift := float(sight.measurement.head_shift)):
+        frames = (sight.measurement.interval.onset, sight.measurement.interval.offset)
+        facts.append(Fact("head", "px during the movement", round(shift, 2), "px", frames=frames))
+    kind, limit = query.bound or ("more", HEAD_PX)
+    yes = px >= limit if kind == "more" else px < limit
+    return Findings(query, (yes != query.negated) if query.polar else None, tuple(facts))

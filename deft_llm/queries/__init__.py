@@ -1,0 +1,1 @@
+"""Questions about a clip as structured queries: their grammar, vocabulary, and answers."""

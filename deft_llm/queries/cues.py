@@ -1,0 +1,191 @@
+"""Everyday words that tell what kind of question is asked, and the manners around it."""
+
+from __future__ import annotations
+
+import re
+
+#: Cue -> phrases; compared by stems as in ``vocabulary``, the longest phrase first.
+CUES: dict[str, str] = {
+    "move": "move|motion|movement|happen|change|stir|shift|twitch|activity|go on|budge|displace|"
+    "displacement|doing|behave|react|jerk|tremble|contract|going on|act|acting|acted",
+    "still": "motionless|at rest|unchanged|frozen|freeze|steady|immobile|unmoved|stay put|"
+    "stayed put|stay still|stayed still|remain still|keep still|kept still|hold still|held still|"
+    "is still|stand still|stood still|perfectly still|completely still|stay same|no movement|"
+    "no motion|not moving|inactive|stationary|stay where it was|stay calm",
+    "how_much": "how far|how much|how strong|how strongly|how big|how large|how many pixel|"
+    "magnitude|amplitude|how intense|intensity|strength|how great|how wide|how high|how low|"
+    "how noticeable|how many px|how pronounced|how subtle|how small|how marked|in pixel|size of|"
+    "by how much|how weak|how visible|extent|pixels",
+    "strong": "strong|strongly|large|big|marked|a lot|lot|intense|pronounced|obvious|huge|"
+    "considerable|noticeable|far|much|considerably|heavily|massive|significantly|significant|"
+    "greatly",
+    "weak": "weak|weakly|small|slight|slightly|subtle|tiny|little|a bit|minor|minimal|barely|"
+    "faint|hardly|a little|gently|mild|minute",
+    "which_way": "which way|what way|direction|where to|which direction|what direction|whither|"
+    "up or down|down or up|inward or outward|in or out",
+    "when": "when|what time|which frame|what frame|timestamp|how far into|which second|"
+    "what second|which moment|what moment|what point|which point|time of|time point|moment of|"
+    "how soon|where in clip|where in video|at what time|time in clip|frame number|from when|"
+    "until when|since when|at which moment|how early|how late",
+    "how_long": "how long|duration|how brief|how short|how quick|how quickly|how fast|"
+    "how much time|how many second|how many millisecond|how many ms|for how long|"
+    "length of movement|length of expression|length of microexpression|last for|how sudden|speed|"
+    "how slow|how rapid|rise time|fall time|how lasting|time span|time pass",
+    "last": "last|lasted|lasting|take|took",
+    "brief": "fast|quick|quickly|brief|briefly|short|rapid|rapidly|swift|sudden|suddenly|"
+    "momentary|flash|fleeting|shortlived",
+    "long": "slow|slowly|long|gradual|gradually|prolonged|sustained|drawn out",
+    "micro": "microexpression|micro|a microexpression",
+    "first": "first|earliest|before|lead|ahead of|earlier than|sooner|began first|come first|"
+    "initially|start first|begin first|go first|set off",
+    "final": "last to move|moved last|move last|latest|later than|after|afterwards|came last|"
+    "come last|lag",
+    "order": "order|sequence|in what order|simultaneous|simultaneously|same time|at once|"
+    "same moment|in turn|one after another|at same time",
+    "uneven": "asymmetric|asymmetrical|asymmetry|asymmetrically|uneven|unevenly|one sided|"
+    "lopsided|onesided|unilateral|unilaterally|crooked|difference between left and right|skewed|"
+    "difference between side|difference between two side|one side only|only one side|imbalance|"
+    "unequal|side different|side differ|just one side|on one side|one side|lop sided",
+    "even": "symmetric|symmetrical|symmetry|symmetrically|even|evenly|balanced|bilateral|"
+    "bilaterally|equal|equally|same on both side|mirror|same amount|alike on both side|"
+    "both side same|same on left and right|identical|in same way",
+    "which_side": "which side|what side|left or right|right or left|which half|which one of two|"
+    "which hand side|on which side|tell side|side of",
+    "more": "more|stronger|bigger|larger|further|farther|harder|greater|more strongly",
+    "less_than": "weaker|smaller|less",
+    "most": "most|strongest|biggest|largest|furthest|farthest|greatest|main|mainly|mostly|"
+    "primarily|most strongly|dominant|top|clearest|most obvious|hardest|maximal",
+    "least": "least|weakest|smallest|slightest|least of all",
+    "than": "than|compared to|compared with|versus|vs|rather than|relative to|in comparison",
+    "au_word": "action unit|au|aus|muscle|coding|code|unit|actionunit|facial muscle|facscode|"
+    "facscode coding",
+    "feel": "emotion|feel|feeling|mood|sentiment|affect|vibe|class|classify|category|"
+    "facial expression|emotional|emotional state|felt|reading|verdict|look like|betray|interpret|"
+    "coarse|fine grained|give away|kind of expression|read as|label",
+    "expression": "expression|express",
+    "likely": "likely|probability|probable|chance|odds|percent|percentage|likelihood|"
+    "how probable|probabilities|possible|distribution|plausible|runner up|second guess|"
+    "alternative|what else could|anything else it could|other possibility",
+    "second": "second most likely|second guess|second best|runner up|second choice|second place|"
+    "next best|next most likely|second likely|second strongest|second most|plan b",
+    "sure": "sure|certain|confident|confidence|reliable|reliability|trust|certainty|accurate|"
+    "accuracy|dependable|how good guess|positive about|unsure|uncertain|hesitant|convinced|"
+    "correct|mistaken|could you be wrong|wrong|doubt about|any doubt|doubtful",
+    "why": "why|reason|evidence|explain|explanation|how do you know|how do you get|how come|"
+    "justify|justification|basis|based on|because|what makes you|how can you tell|how did you|"
+    "proof|rationale|speak for|speaks for|reasoning|argue|argument|support|grounds|"
+    "what tells you|lead you to|walk me through|how you get there|how do you conclude|rest on|"
+    "indicate|suggest|prove|how can you say|lead to|conclusion rest|which movement lead|"
+    "on which movement|come to",
+    "against": "why not|speak against|evidence against|argue against|what is against|rule out|"
+    "instead of|why is it not|contradict|"
+    "why no|not rather|why do you not|exclude|why can it not be|why could it not be",
+    "count": "how many|number of|how often|how many times|amount of",
+    "region_word": "region|part|area|place|spot|part of face|zone|bit of face|location|where|"
+    "feature",
+    "frame_word": "frame|image|picture",
+    "movement_word": "expression|movement|microexpression|motion|event|movements",
+    "clip_word": "clip|video|recording|footage|film|movie",
+    "whole": "face|anything|something|everything|whole face|entire face|all|overall|any part|"
+    "anywhere|nothing|any region|any movement|any motion|facial",
+    "head": "head|head motion|head movement|nod|head turn|head tilt|head shake|neck|tilt|skull",
+    "blink": "blink|eyeblink|close eye|eye close|closed eye|shut eye|eye shut|eyelid close|"
+    "lid close|flutter|blinking|eye were closed",
+    "wink": "wink",
+    "quality": "quality|good enough|resolution|noise|noisy|dark|bright|too dark|too bright|blur|"
+    "blurry|blurred|sharp|usable|frame rate|fps|framerate|frame per second|light|lighting|"
+    "illumination|not measured|could not be measured|could not be seen|can not be seen|problem|"
+    "issue|occluded|covered|hidden|artifact|limitation|caveat|warning|remark|recording ok|"
+    "unreliable|grainy|see face|compression|camera|flicker|unmeasured",
+    "rate": "frame rate|fps|framerate|frame per second",
+    "noise": "noise|noisy|noise floor|grainy",
+    "light": "light|lighting|illumination|dark|bright|flicker|too dark|too bright",
+    "summary": "summarize|summarise|summary|sum up|tldr|overview|in short|in one sentence|recap|"
+    "describe clip|describe video|describe|tell me about|tell me everything|everything you know|"
+    "nutshell|brief me|all you know|what do you see|bottom line|gist|describe it|in brief|"
+    "in single sentence|finding|findings|what have you found|analysis|analyse|analyze|main point|"
+    "report",
+    "json": "json|machine readable|structured|structured answer|structured record|triple|record",
+    "combined": "combine|combined|then emotion|both label|coarse label together|fine and coarse",
+    "return": "return|come back|go back|move back|back to rest|went back|came back|reverse|"
+    "after apex|from apex to offset|falling phase|fall phase|after peak|relax again|recover|"
+    "apex is over|revert|undo|between apex and offset|snap back|back again|offset phase|"
+    "from apex on|after that|return movement|move back once|goes back",
+    "meaning": "mean|meaning|define|definition|stand for|explain term|what do you mean by|"
+    "explain what",
+    "ask": "what can i ask|what can you|what can i|what should i ask|help|how does this work|"
+    "how do i use|what question|which question|example question|what else can|command|"
+    "instruction|menu|capabilities|what could i ask|manual|what are you able|what do you know|"
+    "what do you do|what else can you|what questions",
+    "idle": "make up|write down|pick up|end up|close up|look up|give up|set up|follow up|speed up|"
+    "slow down|at last|for moment|of course|in order to|first of all|one more|in end|right away|"
+    "take part|kind of|sort of|a part in|come up|hold up|note down|scale up",
+    "other_turn": "other one|other side|opposite side",
+    "one_more": "tell me more|more detail|details|go on|elaborate|more about|say more|expand|"
+    "further|more",
+}
+_GREETINGS = {
+    "hello": r"hi|hello|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|day)|yo|sup|"
+    r"what is up|how are you(?: doing)?|nice to meet you",
+    "thanks": r"thanks?(?: (?:you|a lot|so much|very much))?|thx|ty|cheers|ok(?:ay)?|great|cool|"
+    r"nice|"
+    r"perfect|awesome|wow|good job|well done|got it|i see|alright|understood|interesting|lol|haha|"
+    r"yes|no|yeah|yep|nope|sure|fine|good|very good|amazing|super",
+    "goodbye": r"bye(?: ?bye)?|good ?bye|see (?:you|ya)(?: later)?|farewell|cya|good night|quit|"
+    r"exit|"
+    r"that is all",
+}
+_GREETING = {
+    name: re.compile(
+        rf"^(?:\s*(?:{words})(?: there| all| you| everyone| man| bot| again| then)*\b[\s,.!?]*)+$"
+    )
+    for name, words in _GREETINGS.items()
+}
+#: Openings that say nothing about the question; taken off one after the other.
+_MANNERS = re.compile(
+    r"^\s*(?:(?:hi|hello|hey|dear \w+|good (?:morning|afternoon|evening))(?: there)?\b[\s,.!:;-]*|"
+    r"(?:please|kindly|ok|okay|so|well|um+|uh+|hm+|right|now|thanks|thank you|cheers|great|cool|"
+    r"alright|sorry|excuse me|quick question|one (?:more )?question|question|just|honestly|"
+    r"to be honest|actually|basically|listen|look|btw|by the way|then|yes|no|yeah)\b[\s,.!:;-]+|"
+    r"(?:can|could|would|will|may|might) (?:you|i|we|u) (?:please |just |kindly |maybe |perhaps )?"
+    r"(?:tell|show|say|give|let|explain to|describe to|check|find out|see|know|ask|have|get|"
+    r"list|name|"
+    r"point out)(?: (?:me|us))?(?: please)?(?: know)?\b[\s,:]*|"
+    r"(?:i (?:would|d)? ?(?:like|want|need|love|wish)|i want|id like|i am (?:curious|trying|"
+    r"interested)"
+    r"|i wonder|i was wondering|wondering|i am wondering)(?: to (?:know|see|find out|hear|ask|"
+    r"learn|"
+    r"understand))?(?: about)?\b[\s,:]*|"
+    r"(?:tell|show|give|let)(?: (?:me|us))(?: know)?\b[\s,:]*|"
+    r"(?:do|did) you (?:happen to |perhaps |maybe )?(?:know|think|reckon|believe|suppose)(?: "
+    r"that)?\b[\s,:]*|"
+    r"would you (?:say|call it|think)(?: that)?\b[\s,:]*|any idea\b[\s,:]*|check\b[\s,:]+(?=if|"
+    r"whether)|"
+    r"i (?:think|believe|guess|bet|assume|suppose)(?: that)?\b[\s,:]*|"
+    r"is it (?:true|correct|right|possible) that\b|is it the case that\b|am i right that\b|"
+    r"in (?:this|the) (?:clip|video)\b[\s,:]*|(?:looking|look) at (?:the|this) (?:clip|video|"
+    r"face)\b[\s,:]*)"
+)
+_ENDINGS = re.compile(
+    r"(?:\s*, (?:right|correct)|[\s,]*(?:or not|or no|please|thanks|thank you|thx|pls|mate|buddy|"
+    r"is it not|is not it|did it not|did not it|did not (?:he|she|they)|is not (?:he|she)|"
+    r"are not they|does not it|does not (?:he|she)|yes or no|you know|do you know|do you think|"
+    r"would you say|i wonder|at all|by any chance|in (?:this|the) (?:clip|video)|here|huh|eh))"
+    r"\s*([?!.]*)$"
+)
+
+
+def greeting(text: str) -> str:
+    """Which greeting a text is: "hello", "thanks", "goodbye"; empty if it asks something."""
+    return next((name for name, pattern in _GREETING.items() if pattern.match(text)), "")
+
+
+def without_manners(text: str) -> str:
+    """A normal text without greetings, politeness and "can you tell me" at its ends."""
+    for _ in range(6):
+        shorter = _MANNERS.sub("", text, count=1)
+        shorter = _ENDINGS.sub(r"\1", shorter, count=1)
+        if shorter == text or not re.search(r"[a-z0-9]", shorter):
+            break
+        text = shorter
+    return text.strip()

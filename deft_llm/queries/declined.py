@@ -1,0 +1,167 @@
+"""Topics that the motion of a face says nothing about, told by their words.
+
+The words are stems, as people use them of a person. A word that has a harmless use too counts only
+beside a person: "trust him", but not "trust this result". The list is our own choice.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PERSON = r"(?:person|man|woman|guy|lady|girl|boy|child|kid|subject|suspect|candidate|patient|witness|applicant|customer|speaker|defendant|employee|student|worker)"  # noqa: E501
+_WHO = rf"(?:he|she|they|him|her|them|someone|somebody|(?:this|that|the) {_PERSON}|this one)"
+_BE = r"(?:is|are|was|were|does|do|did|has|have|had)"
+
+_TOPICS: dict[str, tuple[str, ...]] = {
+    "lying": (
+        r"(?<!motion )(?<!movement )\bl(?:ie|ied|ying|iar|ies)\b(?! (?:down|in|at|on|between))",
+        r"\bdecei|\bdecept|\bdishonest|\bhonest(?:y)?\b|truth|\bbluff|\bcheat|\bfib(?:bing|s)?\b",
+        r"mislead|perjur|\bhid(?:e|es|ing|den)\b|conceal|\bsecret|polygraph|\blied\b",
+        r"cover(?:ing)? (?:something |it )?up|mak(?:e|ing) (?:it|this|that|things) up",
+    ),
+    "guilt": (
+        r"guilt|innocen|\bcrim(?:e|es|inal)\b|\bst(?:eal|ole|olen)\b|murder|\bthief|\bsuspect\b",
+        r"confess|convict|\bkill(?:ed|er)?\b|\barrest|\bjail|culprit|\bcommit(?:ted)? ",
+        rf"\bdid {_WHO} do it\b",
+    ),
+    "danger": (r"\bdanger|terroris|violen|\bthreat|\bharm|\bweapon|aggressive|\battack|\bsafe\b",),
+    "hiring": (
+        r"\bhir(?:e|ed|ing)\b|\bemploy|\bjob (?:for|interview|offer)|\b(?:the|this|a) job\b",
+        rf"\bpromot|\bfire {_WHO}|salary|\bloan|\binsur|\bcredit (?:to|score|risk)|\bqualified",
+        r"\b(?:good|bad|suitable|right|best|great|better) (?:\w+ )?(?:fit|candidate|employee|worker"
+        r"|leader|manager|father|mother|parent|teacher|student|boss|team ?mate|colleague|doctor"
+        r"|nurse|person|hire|salesman)\b",
+    ),
+    "health": (
+        r"\bdepress(?:ed|ion|ive)\b|\banxiety|autis|\badhd|schizo|bipolar|mental|disorder|disease",
+        r"diagnos|\bill(?:ness)?\b|\bsick|\bhealth|\bpain\b|\bdrunk|\bdrug|\balcohol|\bhigh on\b",
+        r"\b(?:a|had) stroke\b|parkinson|pregnan|palsy|botox|symptom|dement|alzheim|suicid|\bptsd",
+        r"trauma|therap|\bmedic(?:al|ine|ation)|\bdisab|blood pressure|heart ?rate|\bpulse\b",
+        r"\bunwell\b|\bdying\b|\bcancer|neurolog|\bwell today\b|\bfever\b",
+    ),
+    "age": (
+        r"\bage\b|\baged\b|how old|\byears old|\b(?:young|old|older|younger|elderly)\b|teenager",
+        rf"\badult|\bborn\b|birthday|\b(?:is|are) {_WHO} (?:a minor|underage)",
+    ),
+    "sex": (
+        r"gender|\bsex\b|sexual|\bgay\b|lesbian|\btrans(?:gender)?\b|\b(?:fe)?male\b",
+        r"\b(?:man|woman|boy|girl|guy) or\b",
+        r"\bis (?:this|that|it|the person|he|she) an? (?:man|woman|boy|girl|lady)\b",
+    ),
+    "origin": (
+        r"\brac(?:e|ial)\b|ethnic|nationalit|\bcountry\b|immigra|citizen|\baccent\b",
+        rf"\bwhere {_BE} (?:{_WHO}|this|that) (?:come |originally )?from",
+        r"\b(?:asian|african|european|american|latino|hispanic|chinese|indian|arab|jewish)\b",
+        rf"\b(?:black|white) {_PERSON}",
+    ),
+    "identity": (
+        r"\bwho(?:m)? (?:is|are|was|were) (?:this|that|he|she|they|it|the)\b|whose face|identity",
+        rf"\b(?:identify|identified|recogni[sz]ed?) (?:{_WHO}|this face|whose|who)",
+        rf"\b(?:his|her|their|{_PERSON}) name\b|\bname (?:of (?:this|that|the) {_PERSON})",
+        r"\bcelebrit|famous|\bactor|\bactress|same person|\bpolitician\b",
+        rf"\bdo (?:i|you|we) know (?:{_WHO})",
+        rf"\bwhat {_BE} (?:he|she|they) called\b",
+    ),
+    "sincerity": (
+        r"\bsincer|\binsincer|\bgenuin|\bfak(?:e|ed|ing)\b|\bpretend|\bposed?\b|\bacting\b",
+        r"\breal (?:feeling|emotion|smile|happiness|joy|fear|anger|sadness|surprise|one)",
+        r"(?:smile|emotion|feeling|expression|happiness|joy|fear|anger|sadness|surprise|reaction) "
+        r"(?:(?:is|was) )?(?:for )?real\b|\bis (?:it|this|that) (?:for )?real\b",
+        r"\breally (?:feel|mean|happy|sad|angry|afraid|scared|surprised|disgusted)|\btruly|deep "
+        r"down",
+        r"authentic|\bforced\b|duchenne|heartfelt|\bmean it\b|\bstaged\b|spontaneous|on purpose",
+        r"\bput(?:ting)? (?:it )?on\b|deliberate|\bpolite smile|\binvoluntar",
+    ),
+    "thoughts": (
+        rf"\b{_WHO} (?:{_BE} )?(?:really )?(?:think|thinking|thinks|thought|wants?|knows?|knew|"
+        r"plan(?:s|ning)?|remembers?|wish|dream|hopes?|hoping|understands?|agrees?)\b",
+        r"\bintention|\bintend|\bmotive|\bmotivat|on (?:his|her|their) mind|\bmind read",
+        r"\b(?:his|her|their) (?:mind|thoughts?)\b|\bplotting|up to something|distracted|\bbored\b",
+        r"\battention\b|\binterested\b|concentrat|\bfocused on\b|\bread minds?\b",
+    ),
+    "character": (
+        r"personalit|\bcharacter\b|introvert|extrovert|\barrogan|\bkind person|\btrustworthy",
+        rf"\b(?:trust|rely on|believe) (?:in )?{_WHO}|{_WHO} be trusted|\bmoral|psychopath",
+        r"narcissis|temperament|\bloyal|\bfriendly\b|\bshy\b|\bevil\b|\bcrazy\b|\bweird "
+        r"(?:person|man"
+        r"|guy|woman)|manipulat|\b(?:good|bad|nice|confident) (?:man|woman|guy|human)\b",
+    ),
+    "intelligence": (r"intelligen|\biq\b|\bsmart|\bstupid|\bclever|\bdumb\b|\bgenius|\beducated",),
+    "attraction": (
+        r"attracti|beautiful|\bugly\b|\bhandsome|\bcute\b|\bsexy|good ?looking|\bhot\b",
+        rf"\b{_BE} {_WHO} pretty\s*(?:\?|$)|\bpretty (?:face|girl|woman|person)",
+    ),
+    "relationship": (
+        r"\blov(?:e|es|ed|ing)\b|\blikes? (?:me|him|her|us|you)\b|married|divorc|\bflirt",
+        r"\b(?:girl|boy) ?friend|\bwife|\bhusband|\bdating|\brelationship|friends with|\bcrush\b",
+        rf"\bhate[sd]?\b|\b{_BE} {_WHO} single\b",
+    ),
+    "belief": (
+        r"religio|\bpoliti|\bvot(?:e|es|ed|er|ing)\b|\bgod\b|democrat|republican|\bmuslim",
+        rf"christian|\bliberal|conservative|{_WHO} believ|\b{_WHO} (?:rich|poor)\b|\bwealth|"
+        rf"\bincome",
+    ),
+    "cause": (
+        rf"\bma(?:de|kes?|king) {_WHO} (?!move)|\bcaused? (?:by|this|the|that|it)\b|\btrigger",
+        rf"\bwhat {_BE} {_WHO} (?:see|seeing|react|reacting|watch|watching|looking at|look at)",
+        r"\breact(?:ing|ed|s)? to|stimulus|\bjoke\b|\b(?:bad|good) news|\bprovoke",
+        r"(?:happy|sad|angry|scared|afraid|surprised|upset|mad|glad|disgusted) (?:about|at|of|"
+        r"by)\b",
+    ),
+    "future": (
+        rf"\bwill (?:{_WHO}|it|this|that)\b|{_WHO} (?:will|gonna|is going to|are going to)\b",
+        rf"\bgoing to (?:do|happen|say|be|leave|cry|smile|win|act)|\bwould {_WHO} (?:ever "
+        rf")?(?:do|act"
+        r"|commit|leave|quit|buy|say)\b|tomorrow|\bfuture|predict|\bnext (?:time|week|year|"
+        r"month|day)"
+        r"|\bforecast|\babout to\b",
+    ),
+    "advice": (
+        r"\bshould (?:i|we)\b(?! (?:look|pause|ask|watch|stop|see))|\badvice|\brecommend",
+        r"\bwhat (?:should|shall) (?:i|we) (?:do|say|tell|answer)\b",
+        r"\bhow (?:do|can|should) i (?:help|approach|comfort|talk to)",
+    ),
+    "feeling": (
+        r"\bjealous|\benv(?:y|ious)\b|\bproud|\bpride\b|\bconfus|embarrass|asham|\bshame\b|"
+        r"\bstress",
+        r"\btired\b|exhaust|\bsleepy|nervous|worr(?:y|ied)|\banxious|\bexcit|\blonely|frustrat",
+        r"disappoint|relie[fv]ed?\b|\bcurious|nostalg|\bhopeful|grateful|insecure|uncomfortable",
+        r"\bcomfortable|\bempath|\bsarcas|\birony|\bironic",
+    ),
+    "appearance": (
+        r"glasses|\bbeard|mou?stache|\bhair|\bwear(?:ing|s)?\b(?! off)|cloth(?:es|ing)|\bshirt",
+        r"colou?r\b|\btattoo|\bmakeup|\bskin (?:tone|type)|\bhat\b|\bbald|\bscar\b|freckle|"
+        r"\btall\b",
+        r"\bweigh|\bfat\b|\btongue|\bears?\b|jewel|\bmask\b",
+    ),
+    "speech": (
+        rf"\b(?:what|anything|something) (?:{_BE} )?{_WHO} (?:say|saying|said|says|tell|talk|"
+        rf"talking)",
+        rf"\b{_BE} {_WHO} (?:say|saying|said|talk|talking|speak|speaking|sing|singing|shout|"
+        rf"scream)",
+        r"\bvoice|\baudio|\bsound\b|\bhear\b|\bwhisper|\bshout|\bscream|\blip ?read",
+        rf"\bwhat language|\b{_WHO} (?:speaks?|talks?)\b|\bspeech\b",
+    ),
+    "gaze": (
+        r"\bgaz(?:e|ing)|\blook(?:ing|s|ed)? (?:away|up|down|left|right|to the|into|toward|"
+        r"sideways)",
+        rf"\b{_WHO} (?:{_BE} )?look(?:ing|s|ed)? (?:at|where)|\bwhere {_BE} {_WHO} look",
+        r"eye contact|\bglanc|\bpupil|\biris\b|\beyes? (?:dart|roll|turn|look)",
+    ),
+    "surroundings": (
+        r"\bbackground\b|\broom\b|indoor|\bweather|\bwhere (?:was|is) (?:this|the (?:clip|video)) "
+        r"(?:filmed|recorded|shot|taken)|\bwho (?:filmed|recorded|made|took)|other people|"
+        r"anyone else"
+        r"|how many (?:people|persons|faces)",
+    ),
+}  # fmt: skip
+_PATTERNS = {topic: re.compile("|".join(listed)) for topic, listed in _TOPICS.items()}
+
+
+def declined_topic(text: str) -> str:
+    """The topic of a question that the motion of a face cannot answer; empty if there is none.
+
+    Args:
+        text: As ``spelling.normal`` writes it.
+    """
+    return next((topic for topic, pattern in _PATTERNS.items() if pattern.search(text)), "")

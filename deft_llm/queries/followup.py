@@ -1,0 +1,136 @@
+"""What a short question leaves out is taken from the query before it.
+
+"And the left one?" keeps the kind and changes the side; "how far?" keeps the region and changes the
+kind; "why not?" keeps the class. What is carried on is our own choice.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from deft_llm.queries.marks import Asked
+from deft_llm.queries.query import Query
+
+#: Kinds that a follow-up does not refer to.
+PASSING = frozenset({"greet", "help", "decline", "unknown"})
+_LEAD = re.compile(
+    r"^(?:and|or|but|what about|how about|what of|same for|same question for|also|then|now|only|"
+    r"just)\b"
+)
+_POINTING = re.compile(r"\b(?:it|that|they|those|them|these|one|ones|this|there|so|same|its)\b")
+_WHERE = ("regions", "sides", "aus")
+_MOVEMENT = ("moved", "direction", "magnitude", "side_difference", "compare", "order", "count")
+#: Field -> the kinds that can carry it.
+_CARRIES: dict[str, tuple[str, ...]] = {
+    "regions": (*_MOVEMENT, "why", "why_not"),
+    "sides": (*_MOVEMENT, "au", "blink"),
+    "directions": ("direction",),
+    "aus": ("au", "side_difference", "magnitude", "direction", "why", "why_not", "confidence",
+            "probability"),
+    "classes": ("emotion", "probability", "why", "why_not", "confidence"),
+    "moments": ("when", "how_long", "moved", "direction", "magnitude"),
+}  # fmt: skip
+_SHORT = 4  # words; a question of so few about no place is about the place before
+
+
+def complete(asked: Asked, query: Query | None, before: Query | None) -> Query | None:
+    """The query of a question in the light of the one before; None if nothing is to be added.
+
+    Args:
+        asked: The question.
+        query: What it asks by itself, or None.
+        before: What was asked before, or None.
+    """
+    if before is None or before.kind in PASSING:
+        return None
+    text = " ".join(asked.words)
+    if asked.has("other_turn") or "other" in asked.values("side"):
+        return _swapped(before)
+    if re.search(r"^(?:and )?(?:why|how so)$|^(?:and )?why (?:so|is that|that)$", text):
+        return _why(before)
+    if re.search(r"^(?:but )?why not(?: that| so)?$", text):
+        return Query("why_not", classes=before.classes, aus=before.aus)
+    if re.search(
+        r"^(?:really|sure|certain|no way|are you sure|you sure|is that so|is that right)$", text
+    ):
+        return Query("confidence", classes=before.classes, aus=before.aus)
+    if re.search(r"^(?:and )?(?:then|after that|afterwards?|what then|what happened then)$", text):
+        return Query("moved", moments=("offset",))
+    if re.search(r"^(?:tell me )?(?:more|more details?|details|go on|continue|elaborate)\b", text):
+        return Query("why") if before.kind in {"emotion", "probability", "au"} else Query("summary")
+    new = _slots(asked)
+    led = bool(_LEAD.search(text))
+    if new and (led or len(asked.words) <= _SHORT) and not _own_kind(asked, query):
+        return _replaced(before, new, query)
+    if query is not None and not any(new.get(name) for name in (*_WHERE, "classes")):
+        points = led or bool(_POINTING.search(text)) or len(asked.words) <= _SHORT
+        if points and not asked.has("whole", "clip_word"):
+            return _inherited(before, query)
+    return None
+
+
+def _slots(asked: Asked) -> dict[str, Any]:
+    """The fields that a question fills."""
+    numbers = re.findall(r"^(?:and |or |what about |how about )?(\d{1,2})$", " ".join(asked.words))
+    found: dict[str, Any] = {
+        "regions": asked.parts,
+        "sides": asked.sides,
+        "directions": asked.values("way"),
+        "aus": asked.aus or tuple(map(int, numbers)),
+        "classes": asked.values("class"),
+        "moments": asked.values("moment"),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _own_kind(asked: Asked, query: Query | None) -> bool:
+    """Whether a question says itself what it asks for, beyond naming something."""
+    named = {"region", "side", "way", "au", "class", "moment", "pair", "region_word", "whole"}
+    loose = named | {"move", "meaning", "visible", "expression", "movement_word", "strong", "even"}
+    if query is not None and query.kind in {"why_not", "why", "confidence", "probability"}:
+        return True
+    return bool(asked.cues - loose)
+
+
+def _replaced(before: Query, new: dict[str, Any], own: Query | None) -> Query | None:
+    """The query before with some fields changed; what it asks by itself, if they do not fit."""
+    if not all(before.kind in _CARRIES[name] for name in new):
+        return own
+    changed = dict(new)
+    if "regions" in new and "sides" not in new:
+        changed["sides"] = ()  # "did the left brow move?" "and the mouth?"
+    if before.kind == "side_difference" and "sides" in new and before.regions:
+        changed = new
+    if {"regions", "aus"} & new.keys():
+        changed |= {"regions": new.get("regions", ()), "aus": new.get("aus", ())}
+    if before.kind in {"compare", "order"} and before.than and "regions" in new:
+        return replace(before, than=new["regions"])
+    polar = before.polar or (
+        before.kind in {"emotion", "au"} and bool({"classes", "aus"} & new.keys())
+    )
+    return replace(before, polar=polar, **changed)
+
+
+def _inherited(before: Query, query: Query) -> Query | None:
+    """A query about the place, AU or class of the one before."""
+    kept = {
+        name: getattr(before, name)
+        for name in (*_WHERE, "classes")
+        if getattr(before, name) and query.kind in _CARRIES[name] and not getattr(query, name)
+    }
+    if query.kind in {"emotion", "au", "compare", "order", "count"} or not kept:
+        return None
+    return replace(query, **kept)
+
+
+def _swapped(before: Query) -> Query | None:
+    flip = {("left",): ("right",), ("right",): ("left",)}
+    return replace(before, sides=flip[before.sides]) if before.sides in flip else None
+
+
+def _why(before: Query) -> Query:
+    if before.kind in {"au", "emotion", "probability", "confidence", "why_not"}:
+        return Query("why", classes=before.classes, aus=before.aus)
+    return Query("why", regions=before.regions, sides=before.sides, aus=before.aus)

@@ -1,0 +1,182 @@
+"""What the words of a question name: cues of its kind, and the values of a query's fields."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+from deft_llm.queries import spelling, vocabulary
+from deft_llm.queries.lexicon import Mark, lexicon
+from deft_llm.queries.query import Bound, expand
+
+_AUXILIARIES = frozenset(
+    "is are was were do does did has have had can could would will should may might am any".split()  # noqa: SIM905
+)
+_OPEN = frozenset(
+    """what which when where why who how whose list name describe give show tell summarize summarise
+    explain report code enumerate mark find compare rank point go state classify sort label put
+    measure output return produce write fill justify argue spell walk follow count print answer
+    identify detail outline select choose pick determine get""".split()  # noqa: SIM905
+)
+_NUMBERS = {
+    **{"half": 0.5, "quarter": 0.25, "a": 1.0, "an": 1.0, "one": 1.0, "two": 2.0, "three": 3.0},
+    **{"four": 4.0, "five": 5.0, "six": 6.0, "seven": 7.0, "eight": 8.0, "nine": 9.0, "ten": 10.0},
+}
+_NUMBER = r"(\d+(?:\.\d+)?|half|quarter|one|two|three|four|five|six|seven|eight|nine|ten|an?)"
+_MORE = (
+    r"more than|longer than|over|above|at least|exceed(?:s|ed|ing)?|greater than|larger than|"
+    r"bigger than|further than|farther than|after|later than|slower than|beyond|past|higher than"
+)
+_LESS = (
+    r"less than|shorter than|under|below|within|at most|smaller than|fewer than|before|"
+    r"earlier than|faster than|quicker than|up to|lower than|in less than"
+)
+_BOUND = re.compile(
+    rf"\b(?:(?P<more>{_MORE})|(?:{_LESS})) (?:the first )?(?:about )?{_NUMBER}(?: (?:of )?a)? ?"
+    r"(?P<unit>ms|s|second|px|%|percent|region|au|action|part|movement|expression|microexpression|"
+    r"frame|time|muscle|blink)?s?\b"
+)
+_AUS = re.compile(
+    r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d{1,3}(?: ?(?:,|and|or|\+|/|&) ?)?(?:au "
+    r")?)+)"
+)
+_CODED = re.compile(r"\b([lr])(\d{1,2})\b")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question with its marks.
+
+    Attributes:
+        text: As ``spelling.normal`` writes it, without manners.
+        words: Its words, mended.
+        marks: What they name.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    marks: tuple[Mark, ...]
+
+    @classmethod
+    def of(cls, text: str) -> Asked:
+        """Look at a normal text without manners."""
+        book = lexicon()
+        words = [spelling.mend(word, book.known) for word in spelling.split(text)]
+        return cls(text, tuple(words), tuple(book.marks(words)))
+
+    @cached_property
+    def cues(self) -> frozenset[str]:
+        """Concepts that are marked."""
+        return frozenset(mark.concept for mark in self.marks)
+
+    def has(self, *cues: str) -> bool:
+        """Whether one of some cues is marked."""
+        return not self.cues.isdisjoint(cues)
+
+    def says(self, pattern: str) -> bool:
+        """Whether the mended words match a pattern."""
+        return re.search(pattern, " ".join(self.words)) is not None
+
+    def values(self, concept: str, at: int = 0, to: int = 9999) -> tuple[str, ...]:
+        """Values of a concept, in order, of the marks between two words."""
+        found = (m.value for m in self.marks if m.concept == concept and at <= m.at < to)
+        return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def first(self) -> str:
+        """The first word."""
+        return self.words[0] if self.words else ""
+
+    @cached_property
+    def polar(self) -> bool:
+        """Whether yes or no answers the question."""
+        if self.first in _AUXILIARIES:
+            return not self.says(r"^(?:is|are|was|were|do|did|does)\b.*\b(?:how|which|when|why)\b")
+        if self.first in {"if", "whether"} or self.says(r"\byes or no\b|\bwhether\b"):
+            return True
+        asks = self.says(r"\b(?:what|which|when|where|why|how)\b")
+        return self.first not in _OPEN and not asks
+
+    @cached_property
+    def negated(self) -> bool:
+        """Whether stillness or absence is asked for; "didn't it move?" asks for movement."""
+        leading = self.first in _AUXILIARIES and self.words[1:2] == ("not",)
+        denied = "not" in self.words[2 if leading else 0 :]
+        return (denied or self.says(r"\b(?:never|no|absent|missing)\b")) != self.has("still")
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """The fields of a query about the regions and sides."""
+        return {"regions": self.parts, "sides": self.sides}
+
+    @cached_property
+    def paired(self) -> tuple[Mark, tuple[int, ...]] | None:
+        """A region with what it does, if together they name AUs: its mark, and the AUs."""
+        for mark in self.marks:
+            if mark.concept != "pair":
+                continue
+            aus = _numbers(mark.value)
+            parts = vocabulary.PAIRS[aus][0]
+            for region in self.marks:
+                if region.concept == "region" and region.value in parts:
+                    return region, aus
+        return None
+
+    @cached_property
+    def aus(self) -> tuple[int, ...]:
+        """AU numbers, by number, by FACS's name or by an everyday word."""
+        coded = [int(n) for match in _AUS.findall(self.text) for n in re.findall(r"\d+", match)]
+        coded += [int(number) for _, number in _CODED.findall(self.text)]
+        named = [n for value in self.values("au") for n in _numbers(value)]
+        pair = self.paired[1] if self.paired and not named else ()
+        return tuple(dict.fromkeys((*coded, *named, *pair)))
+
+    @cached_property
+    def regions(self) -> tuple[Mark, ...]:
+        """Marks of regions that are not part of an action ("wrinkled her nose")."""
+        if self.paired and not self.values("au"):
+            return tuple(
+                m for m in self._regions if m.value not in vocabulary.PAIRS[self.paired[1]][0]
+            )
+        return self._regions
+
+    @cached_property
+    def _regions(self) -> tuple[Mark, ...]:
+        return tuple(mark for mark in self.marks if mark.concept == "region")
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """Parts of the face."""
+        return expand(mark.value for mark in self.regions)
+
+    @cached_property
+    def sides(self) -> tuple[str, ...]:
+        """Sides; both if both are required."""
+        found = set(self.values("side")) - {"other"}
+        found |= {"left" if letter == "l" else "right" for letter, _ in _CODED.findall(self.text)}
+        both = "both" in found or (found >= {"left", "right"} and not self.says(r"\bor\b"))
+        return ("left", "right") if both else tuple(found - {"both"}) if len(found) == 1 else ()
+
+    @cached_property
+    def bound(self) -> Bound | None:
+        """A limit such as "more than half a second"; seconds, px, or a number."""
+        match = _BOUND.search(" ".join(self.words)) or _BOUND.search(self.text)
+        if match is None or (match[2] in {"a", "an"} and not match["unit"]):
+            return None
+        number = _NUMBERS.get(match[2]) or float(match[2] if match[2][0].isdigit() else 0)
+        unit = match["unit"] or ""
+        number /= {"ms": 1000.0, "%": 100.0, "percent": 100.0}.get(unit, 1.0)
+        return ("more" if match["more"] else "less", number)
+
+    def choice(self, concept: str) -> bool:
+        """Whether two values of a concept are joined by "or"."""
+        found = [mark for mark in self.marks if mark.concept == concept]
+        pairs = pairwise(found)
+        return any("or" in self.words[a.to : b.at] and a.value != b.value for a, b in pairs)
+
+
+def _numbers(value: str) -> tuple[int, ...]:
+    return tuple(map(int, value.split(",")))

@@ -1,0 +1,132 @@
+"""Rules for questions about what moved: where to, how far, on which side, compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deft_llm.queries.marks import Asked
+from deft_llm.queries.query import Query, expand
+
+#: Canonical px from which a movement counts as marked, and up to which as slight.
+STRONG_PX, WEAK_PX = 1.0, 0.4
+
+
+def side(asked: Asked) -> Query | None:
+    """For example "which side moved more?", "was it symmetrical?", "only on the left?"."""
+    where: dict[str, Any] = {"regions": asked.parts, "aus": asked.aus}
+    polar = asked.polar and not asked.choice("side")
+    if asked.has("uneven"):
+        return Query("side_difference", polar=polar, negated="not" in asked.words[2:], **where)
+    if asked.has("even") and not asked.says(r"^even\b"):
+        return Query("side_difference", polar=polar, negated="not" not in asked.words[2:], **where)
+    more = asked.has("more", "less_than", "most", "only_one") or asked.says(r"\b(?:only|just)\b")
+    if asked.has("which_side") or (asked.choice("side") and not asked.has("which_way")):
+        return Query("side_difference", **where)
+    named = [mark.value for mark in asked.marks if mark.concept == "side"]
+    if (
+        more
+        and named
+        and named[0] in {"left", "right"}
+        and not asked.says("more than (?:one|a|\\d)")
+    ):
+        side = named[0]
+        if asked.has("less_than") or asked.has("least"):
+            side = "right" if side == "left" else "left"
+        return Query("side_difference", polar=polar, sides=(side,), **where)
+    differ = asked.says(r"\bdiffer(?:ent|ence|s)?\b") and (
+        asked.values("side") or "side" in asked.words
+    )
+    return Query("side_difference", polar=polar, **where) if differ else None
+
+
+def compare(asked: Asked) -> Query | None:
+    """For example "what moved most?", "did the mouth move more than the brows?"."""
+    than = next((m.at for m in asked.marks if m.concept == "than"), 9999)
+    behind = tuple(m.value for m in asked.regions if m.at > than)
+    ahead = tuple(m.value for m in asked.regions if m.at < than)
+    if asked.has("more", "less_than") and ahead and behind:
+        if asked.has("less_than") and not asked.has("more"):
+            ahead, behind = behind, ahead
+        return Query("compare", polar=asked.polar, regions=expand(ahead), than=expand(behind))
+    chosen = asked.choice("region")
+    if asked.has("most") or (chosen and asked.has("more")):
+        if asked.values("class") or asked.has("feel", "au_word", "likely"):
+            return None
+        polar = asked.polar and not chosen and bool(asked.regions)
+        return Query("compare", polar=polar, regions=asked.parts, rank="most", sides=asked.sides)
+    if asked.has("least"):
+        return Query("compare", regions=asked.parts, rank="least")
+    if chosen and not asked.values("way"):
+        return Query("compare", regions=asked.parts, rank="most")
+    if asked.says(r"^compare\b") and len(asked.regions) > 1:
+        return Query("compare", regions=asked.parts, rank="most")
+    return None
+
+
+def magnitude(asked: Asked) -> Query | None:
+    """For example "how far did it move?", "was it a strong movement?"."""
+    polar, bound = asked.polar, asked.bound
+    sized = asked.has("how_much") or asked.says(r"\bpx\b|\bpixels?\b")
+    if (
+        polar
+        and bound is None
+        and not asked.values("class")
+        and not asked.has("feel", "expression")
+    ):
+        if asked.has("strong") and not asked.values("way"):
+            bound = ("more", STRONG_PX)
+        elif asked.has("weak") and not asked.values("way"):
+            bound = ("less", WEAK_PX)
+    if sized and asked.has("region_word") and not asked.regions and not polar:
+        return None  # all regions, with their strength
+    if not sized and (bound is None or not polar or asked.has("au_word", "how_long", "when")):
+        return None
+    where = {**asked.where, "aus": asked.aus}
+    moments = ("offset",) if asked.has("return") else ()
+    return Query("magnitude", polar=polar, bound=bound if polar else None, moments=moments, **where)
+
+
+def direction(asked: Asked) -> Query | None:
+    """For example "which way did the chin go?", "did the brows go up?"."""
+    ways = asked.values("way")
+    if asked.aus and not asked.regions and not asked.has("which_way"):
+        return None
+    moments = ("offset",) if asked.has("return") else ()
+    listed = not asked.regions and asked.says(r"\bwhat mov|\bwhere\b|\bparts?\b|\bregions?\b")
+    if (asked.has("which_way") and not listed) or asked.choice("way"):
+        return Query("direction", directions=ways, moments=moments, aus=asked.aus, **asked.where)
+    if not ways or asked.has("feel"):
+        return None
+    # "what went up?" asks for regions, "did the brows go up?" for yes or no.
+    return Query(
+        "direction",
+        asked.polar,
+        asked.negated,
+        directions=ways,
+        moments=moments,
+        **asked.where,
+    )
+
+
+def return_(asked: Asked) -> Query | None:
+    """For example "did it come back?", "what happened after the apex?"."""
+    if not asked.has("return") and not asked.says(r"^how\b.*\bfade"):
+        return None
+    return Query("moved", asked.polar, asked.negated, moments=("offset",), **asked.where)
+
+
+def moved(asked: Asked) -> Query | None:
+    """For example "what moved?", "did the mouth move?", "is the face still?"."""
+    polar = asked.polar
+    if asked.aus or asked.values("class"):
+        return None
+    acts = asked.has("move", "still") or (asked.has("expression") and polar)
+    if asked.regions:
+        return Query("moved", polar, asked.negated, **asked.where)
+    if acts or asked.has("region_word"):
+        if asked.has("feel") and not asked.has("region_word"):
+            return None
+        if asked.says(r"^describe\b.*\b(?:clip|video)\b"):
+            return None
+        return Query("moved", polar, asked.negated, sides=asked.sides)
+    return None

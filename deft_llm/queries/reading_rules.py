@@ -1,0 +1,138 @@
+"""Rules for questions about the reading: emotion, AUs, reasons, doubts; and about the chat."""
+
+from __future__ import annotations
+
+import re
+
+from deft_llm.queries.marks import Asked
+from deft_llm.queries.query import Query
+
+_ABOUT_US = {
+    "self": r"\b(?:who|what) are you\b|\byour name\b|\bare you (?:an? )?(?:human|robot|bot|ai|real|"
+    r"machine|person|chatgpt|gpt|llm|language model)|\b(?:which|what) model\b|\bwho made you\b",
+    "method": r"\bhow (?:do|does|did|are|is|was) (?:you|it|this|that|the \w+) (?:measur|work\b|"
+    r"comput|"
+    r"calculat|detect)|\boptical flow\b|\bmethod\b|\balgorithm\b",
+}
+
+
+def about_chat(asked: Asked) -> Query | None:
+    """For example "what can I ask?", "what is AU12?", "who are you?"."""
+    for of, pattern in _ABOUT_US.items():
+        if re.search(pattern, asked.text):
+            return Query("help", of=of)
+    indefinite = asked.says(r"^(?:what|explain) (?:is|are|does|do)? ?(?:an?|the term|the word)\b")
+    asks = asked.has("meaning") or indefinite
+    coded = asked.aus and asked.says(
+        r"^what (?:is|are|does|s) (?:an? |the )?(?:au|action unit)s? ?\d"
+    )
+    if (asks and asked.aus) or coded:
+        return Query("help", aus=asked.aus)
+    if asks and (moments := asked.values("moment")) and not asked.has("how_long", "when"):
+        return Query("help", moments=moments)
+    for cue, of in {"au_word": "aus", "micro": "movements", "noise": "noise"}.items():
+        if asks and asked.has(cue):
+            return Query("help", of=of)
+    if asked.has("ask") and not (asked.regions or asked.aus or asked.values("class")):
+        return Query("help")
+    return None
+
+
+def record(asked: Asked) -> Query | None:
+    """For example "give me JSON"."""
+    return Query("summary", of="json") if asked.has("json") else None
+
+
+def why_not(asked: Asked) -> Query | None:
+    """For example "why not fear?", "what speaks against anger?"."""
+    classes, aus = asked.values("class"), asked.aus
+    excluded = asked.has("why") and "not" in asked.words
+    if not (asked.has("against") or excluded) or asked.says(r"\bfor or against\b"):
+        return None
+    swapped = re.search(
+        r"\bwhy (?:is it )?(\w+) (?:and not|rather than|instead of|not) ", asked.text
+    )
+    if swapped and len(classes) > 1:
+        return Query("why_not", classes=classes[1:])
+    if classes or aus or asked.has("against") or len(asked.words) <= 6:
+        return Query("why_not", classes=classes, aus=aus, **asked.where)
+    return None
+
+
+def why(asked: Asked) -> Query | None:
+    """For example "why?", "what is the evidence for AU12?"."""
+    if not asked.has("why") or (asked.has("likely") and asked.first != "why"):
+        return None
+    if asked.polar and asked.values("class"):
+        return None  # "is that a reason to call it fear?" is about fear
+    return Query("why", classes=asked.values("class"), aus=asked.aus, **asked.where)
+
+
+def sure(asked: Asked) -> Query | None:
+    """For example "how sure are you?"."""
+    if not asked.has("sure") or asked.has("quality"):
+        return None
+    return Query("confidence", classes=asked.values("class"), aus=asked.aus)
+
+
+def probability(asked: Asked) -> Query | None:
+    """For example "how likely is fear?", "what is the second guess?"."""
+    if asked.has("second"):
+        return Query("probability", rank="second")
+    if not asked.has("likely"):
+        return None
+    classes = asked.values("class")
+    than = next((m.at for m in asked.marks if m.concept == "than"), 9999)
+    polar = asked.polar
+    if asked.says(r"\bplausible\b") or (
+        polar and "than" not in asked.cues and classes and not asked.bound
+    ):
+        return Query("emotion", polar=polar, classes=classes) if classes else None
+    ahead, behind = asked.values("class", to=than), asked.values("class", than)
+    rank = "most" if asked.has("most") and not classes else ""
+    return Query(
+        "probability",
+        polar,
+        classes=ahead,
+        than=behind,
+        rank=rank,
+        bound=asked.bound,
+        aus=asked.aus,
+    )
+
+
+def combined(asked: Asked) -> Query | None:
+    """For example "name the action units, then the emotion"."""
+    both = asked.has("au_word") and asked.has("feel") and not asked.aus
+    if asked.says(r"\b(?:why|leads?|speaks?|justify|argue|reason|because)\b"):
+        return None
+    return Query("summary", of="labels") if both or asked.has("combined") else None
+
+
+def emotion(asked: Asked) -> Query | None:
+    """For example "how does she feel?", "is he happy?", "sad or angry?"."""
+    classes = asked.values("class")
+    if asked.aus and not classes:
+        return None
+    if classes:
+        chosen = asked.choice("class") or (len(classes) > 1 and not asked.polar)
+        return Query("emotion", not chosen, asked.negated, classes=classes)
+    if asked.has("feel") or (asked.has("expression") and not asked.regions and not asked.polar):
+        coarse = asked.says(r"\bclass|\bcoarse|\bcategory|\bsort\b|\bclassify")
+        return Query("emotion", asked.polar, asked.negated, of="labels" * coarse)
+    return None
+
+
+def au(asked: Asked) -> Query | None:
+    """For example "which action units?", "did he smile?"."""
+    if asked.aus:
+        polar = asked.polar
+        return Query("au", polar, polar and asked.negated, aus=asked.aus, sides=asked.sides)
+    if asked.has("au_word"):
+        return Query("au", asked.polar, **asked.where)
+    return None
+
+
+def summary(asked: Asked) -> Query | None:
+    """For example "summarise it"."""
+    return Query("summary") if asked.has("summary", "clip_word") and not asked.regions else None

@@ -1,0 +1,147 @@
+"""Rules for questions about when and how often, about blinks, the head and the recording."""
+
+from __future__ import annotations
+
+from deft_llm.queries.marks import Asked
+from deft_llm.queries.query import Query, expand
+
+#: Seconds: expressions of up to half a second count as micro-expressions.
+BRIEF = 0.5
+
+
+def blink(asked: Asked) -> Query | None:
+    """For example "did she blink?", "did he wink?"."""
+    if asked.has("wink"):
+        return Query("blink", polar=asked.polar, of="wink", sides=asked.sides)
+    if not asked.has("blink") or 45 in asked.aus:
+        return None
+    if asked.has("count"):
+        return Query("count", of="blinks")
+    return Query("blink", polar=asked.polar, negated="not" in asked.words[2:])
+
+
+def head(asked: Asked) -> Query | None:
+    """For example "did the head move?"."""
+    if not asked.has("head") or asked.regions:
+        return None
+    return Query("head_motion", polar=asked.polar, negated=asked.negated, bound=asked.bound)
+
+
+def quality(asked: Asked) -> Query | None:
+    """For example "is the video good enough?", "what is the frame rate?"."""
+    if asked.has("region_word") and not asked.says("measured|seen"):
+        return None
+    if not asked.has("quality") or asked.aus or (asked.regions and not asked.says("measured|seen")):
+        return None
+    if asked.has("how_long", "when", "move") and not asked.says("measured|seen|frame rate|fps"):
+        return None
+    of = next((name for name in ("rate", "noise", "light") if asked.has(name)), "")
+    return Query("quality", polar=asked.polar, of=of or "face" * asked.says(r"\bface\b"))
+
+
+def count(asked: Asked) -> Query | None:
+    """For example "how many regions moved?", "did more than one move?"."""
+    polar = asked.polar
+    single = asked.says(r"\b(?:only|just|more than|at least) (?:one|1|a single|two|three|\d)\b")
+    counts = asked.has("count") or asked.first == "count"
+    if not counts and not (polar and single and not asked.has("how_long", "strong")):
+        return None
+    of = ""
+    for cue, name in {"au_word": "aus", "blink": "blinks", "frame_word": "frames"}.items():
+        of = of or name * asked.has(cue)
+    if not of and (asked.has("region_word") or asked.regions):
+        of = "regions"
+    if not of and asked.has("movement_word"):
+        of = "movements"
+    if not of and not counts:
+        return None
+    bound = asked.bound
+    if polar and bound is None and asked.says(r"\b(?:only|just) (?:one|1|a single)\b"):
+        bound = ("less", 2.0)
+    return Query("count", polar=polar, of=of or "movements", bound=bound, **asked.where)
+
+
+def how_long(asked: Asked) -> Query | None:
+    """For example "how long did it last?", "was it brief?"."""
+    polar, bound = asked.polar, asked.bound
+    lasting = r"\blast(?:s|ed|ing)?\b(?! (?:motion|movement|to|at|one|in|of))|\b(?:take|took)\b"
+    span = asked.has("how_long") or (asked.says(lasting) and not asked.has("when"))
+    if asked.has("micro") and polar and not span and not asked.has("feel", "when", "move", "count"):
+        return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
+    if polar and not span and not asked.regions and not asked.has("how_much", "more", "moment"):
+        if asked.has("brief"):
+            return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
+        if asked.has("long") and not asked.has("clip_word"):
+            return Query("how_long", polar=True, bound=bound or ("more", BRIEF))
+    if not span or (asked.has("first", "final") and asked.has("move")):
+        return None
+    if asked.has("clip_word") and not asked.has("movement_word", "moment"):
+        return Query("how_long", polar=polar, of="clip", bound=bound)
+    moments = _span(asked)
+    if polar and bound is None:
+        bound = ("less" if asked.has("brief") else "more", BRIEF)
+    return Query("how_long", polar=polar, moments=moments, bound=bound if polar else None)
+
+
+def _span(asked: Asked) -> tuple[str, ...]:
+    """The two moments between which time is asked for; none for the whole movement."""
+    named = asked.values("moment")
+    if asked.says(
+        r"\brise time\b|\b(?:to|until|till|reach|reaching) (?:the |its )?(?:apex|peak|maximum)"
+    ):
+        return ("onset", "apex")
+    if asked.says(
+        r"\bfall time\b|\bfade|\bback to\b|\breturn|\b(?:from|after) (?:the )?(?:apex|peak)"
+    ):
+        return ("apex", "offset") if not asked.says(r"\brise\b|come back") else ()
+    if set(named) >= {"onset", "offset"} or len(named) != 1:
+        return () if len(named) != 2 or set(named) == {"onset", "offset"} else tuple(named)
+    return ("onset", "apex") if named == ("apex",) else ()
+
+
+def order(asked: Asked) -> Query | None:
+    """For example "what moved first?", "did the brows move before the mouth?"."""
+    if not asked.has("first", "final", "order") or asked.has("au_word", "when"):
+        return None
+    than = next((m.at for m in asked.marks if m.concept in {"first", "final"}), 9999)
+    ahead = [m for m in asked.regions if m.at < than]
+    behind = [m for m in asked.regions if m.at > than]
+    if ahead and behind:
+        later = asked.says(r"\b(?:after|later than)\b")
+        ahead, behind = (behind, ahead) if later else (ahead, behind)
+        one, two = (expand(m.value for m in part) for part in (ahead, behind))
+        return Query("order", polar=asked.polar, regions=one, than=two)
+    if asked.values("moment") and not asked.says(r"\b(?:what|which|who|where)\b"):
+        return None
+    rank = "first" if asked.has("first") else "last" if asked.has("final") else ""
+    together = not rank and asked.polar
+    polar = asked.polar and not asked.choice("region")
+    if not (asked.regions or asked.has("move", "region_word", "order", "moment", "whole")):
+        return None
+    return Query("order", polar=polar, negated=together, regions=asked.parts, rank=rank)
+
+
+def when(asked: Asked) -> Query | None:
+    """For example "when did it peak?", "when did it happen?"."""
+    if not (asked.has("when") or asked.says(r"\bat what\b|\bhow far into\b")):
+        return None
+    moments, bound = asked.values("moment"), asked.bound
+    if asked.has("most") or asked.says(r"\bbest\b|\bpause\b"):
+        moments = ("apex",)
+    elif not moments and (asked.has("first") or asked.says(r"\bat rest\b")):
+        moments = ("onset",)
+    elif not moments and asked.has("final"):
+        moments = ("offset",)
+    polar = asked.polar and bound is not None
+    return Query("when", polar=polar, moments=moments, bound=bound if polar else None)
+
+
+def moment(asked: Asked) -> Query | None:
+    """A moment that is named alone: "the apex?", "mark the onset"."""
+    moments, bound = asked.values("moment"), asked.bound
+    if not moments or asked.regions or asked.has("class", "au", "au_word", "feel", "way"):
+        return None
+    if asked.says(r"\bmov(?:e|es|ed|ing)\b|\bfrom\b.*\bto\b|\bbetween\b|\bchanges?\b"):
+        return None
+    polar = asked.polar and bound is not None
+    return Query("when", polar=polar, moments=moments, bound=bound if polar else None)

@@ -1,0 +1,75 @@
+"""From a question in everyday English to a query, without a language model.
+
+The question is normalised (``spelling``), cut free of manners and checked for what no face can
+tell (``declined``); then its words are marked (``marks``), and the first rule of ``RULES`` whose
+cues are there makes the query. A short question takes what it leaves out from the query before
+it (``followup``). The vocabulary and the order of the rules are our own choice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from deft_llm.queries import followup, motion_rules, reading_rules, spelling, time_rules
+from deft_llm.queries.cues import greeting, without_manners
+from deft_llm.queries.declined import declined_topic
+from deft_llm.queries.lexicon import lexicon
+from deft_llm.queries.marks import Asked
+from deft_llm.queries.query import Query
+
+UNKNOWN = Query("unknown")
+#: In this order: "how long did it take to move back?" is about time, not about the return.
+RULES: tuple[Callable[[Asked], Query | None], ...] = (
+    *(
+        reading_rules.record,
+        reading_rules.about_chat,
+        reading_rules.why_not,
+        reading_rules.combined,
+    ),
+    *(reading_rules.why, time_rules.blink, time_rules.count, reading_rules.sure),
+    *(time_rules.order, time_rules.how_long, time_rules.when, motion_rules.return_),
+    *(time_rules.head, time_rules.quality, reading_rules.probability, motion_rules.side),
+    *(motion_rules.compare, time_rules.moment, motion_rules.magnitude, motion_rules.direction),
+    *(reading_rules.emotion, reading_rules.au, motion_rules.moved, reading_rules.summary),
+)
+
+
+def understand(question: str, before: Query | None = None) -> Query:
+    """What a question asks.
+
+    Args:
+        question: As typed.
+        before: The query of the question before it, for "and the left one?".
+    """
+    text = spelling.normal(question)
+    if spelling.is_foreign(question, lexicon().known):
+        return Query("unknown", topic="language")
+    if not re.search(r"\w", text):
+        return Query("help") if "?" in text else UNKNOWN
+    if (topic := greeting(text)) and not (before and text.strip(" ?!.") in {"no", "yes", "sure"}):
+        return Query("greet", topic=topic)
+    if topic := declined_topic(text):
+        return Query("decline", topic=topic)
+    asked = Asked.of(without_manners(text))
+    query = first_rule(asked)
+    return followup.complete(asked, query, before) or query or UNKNOWN
+
+
+def understand_turns(questions: Iterable[str]) -> Query:
+    """What the last question of a conversation asks, each in the light of the one before."""
+    before: Query | None = None
+    query = UNKNOWN
+    for question in questions:
+        query = understand(question, before)
+        # Small talk does not change what "it" refers to.
+        before = before if query.kind in followup.PASSING else query
+    return query
+
+
+def first_rule(asked: Asked) -> Query | None:
+    """The query of the first rule that applies; None if none does."""
+    for rule in RULES:
+        if (query := rule(asked)) is not None:
+            return query
+    return None

@@ -1,0 +1,130 @@
+"""Everyday words for what a query can name: parts of the face, sides, directions, AUs, emotions.
+
+Phrases of one meaning are separated by "|". Words are compared by their stem (``spelling.stem``),
+so that one form stands for its plural and its tenses. The understanding of questions
+(``understand.py``) and the questions of the instruction data use the same phrases; the first one of
+each is what the library itself writes.
+"""
+
+from __future__ import annotations
+
+from deft_llm import facs
+
+#: Part or group (``query.PARTS``, ``query.GROUPS``) -> phrases.
+REGIONS: dict[str, str] = {
+    "brow": "eyebrows|brow|eye brow",
+    "inner brow": "inner eyebrows|inner brow|inner part of the eyebrow|inner end of the brow|"
+    "inner end of the eyebrow|inside of the eyebrow|inner corner of the eyebrow",
+    "outer brow": "outer eyebrows|outer brow|outer part of the eyebrow|outer end of the brow|"
+    "outer end of the eyebrow|outside of the eyebrow|tail of the eyebrow|brow tail",
+    "glabella": "area between the eyebrows|glabella|between the eyebrow|between the brow|"
+    "between the eye|root of the nose|frown line",
+    "forehead": "forehead",
+    "eye": "eyes|eyelids|eye lid|lid|eye area|eye region|around the eye",
+    "upper lid": "upper eyelids|upper lid|top eyelid|top lid|upper eye lid",
+    "lower lid": "lower eyelids|lower lid|bottom eyelid|bottom lid|under the eye|below the eye",
+    "cheek": "cheeks|cheekbone|cheek area",
+    "nostril wing": "nostrils|nose|nostril wing|wing of the nose|side of the nose|nasal|nosewing",
+    "mouth": "mouth|mouth area|mouth region|around the mouth",
+    "mouth corner": "corners of the mouth|mouth corner|lip corner|corner of the lip|mouthcorner",
+    "upper lip": "upper lip|top lip",
+    "lower lip": "lower lip|bottom lip|under lip",
+    "lip": "lips",
+    "chin": "chin|jaw|chin boss",
+    "upper face": "upper half of the face|upper face|upper half|upper part of the face|"
+    "top of the face|top half|upper part",
+    "lower face": "lower half of the face|lower face|lower half|lower part of the face|"
+    "bottom of the face|bottom half|lower part|bottom part of the face",
+}
+
+SIDES: dict[str, str] = {
+    "left": "left|left side|left hand side|left half|on the left|leftmost",
+    "right": "right|right side|right hand side|right half|on the right|rightmost",
+    "both": "both|both side|either side|left and right|left and the right",
+    "other": "other side|other one|opposite side|other half|opposite one",
+}
+
+#: Way -> phrases. Words that are no direction alone ("in") count only beside a movement.
+WAYS: dict[str, str] = {
+    "up": "up|upward|upwards|raise|lift|rise|rose|risen|elevate|higher|climb|uplift|hike",
+    "down": "down|downward|downwards|lower|drop|sink|sank|sunk|fall|fell|fallen|droop|sag|descend",
+    "inward": "inward|inwards|together|toward the middle|towards the middle|to the middle|"
+    "toward the nose|towards the nose|closer together|toward each other|towards each other|"
+    "medially",
+    "outward": "outward|outwards|apart|sideways|to the side|away from the middle|laterally|"
+    "away from the nose|away from each other",
+    "left": "to the left|toward the left|towards the left|leftward|leftwards",
+    "right": "to the right|toward the right|towards the right|rightward|rightwards",
+}
+
+#: AU numbers -> what people call them in one word. FACS's own names are added by ``au_phrases``.
+ACTIONS: dict[tuple[int, ...], str] = {
+    (12,): "smile|grin|smiley|laugh|giggle|beam|chuckle",
+    (12, 14): "smirk|half smile|lopsided smile|crooked smile",
+    (4,): "frown|scowl|glower",
+    (5,): "stare|goggle|wide eyed",
+    (6, 7): "squint|crow foot|crows foot",
+    (9, 10): "sneer|snarl",
+    (9, 10, 20): "grimace|wince",
+    (14,): "dimple",
+    (17, 18, 22): "pout|sulk",
+    (18,): "pucker|kiss|kissy",
+    (25, 26, 27): "gape|yawn",
+}
+#: AU numbers -> (parts, verbs or adjectives): named by a part of the face and what it does, in
+#: any order: "wrinkled her nose", "was the nose wrinkled".
+PAIRS: dict[tuple[int, ...], tuple[frozenset[str], str]] = {
+    (4,): (frozenset({"brow", "forehead", "inner brow"}), "furrow|knit|knitted|scrunch|draw in"),
+    (5,): (frozenset({"eye", "upper lid"}), "widen|wide|big|bulge"),
+    (6, 7): (frozenset({"eye", "lower lid"}), "narrow|squeeze|screw up|tighten|tense|crinkle"),
+    (9,): (frozenset({"nostril wing"}), "wrinkle|scrunch|crinkle|scrunch up|crease|turn up"),
+    (9, 10): (frozenset({"lip", "upper lip"}), "curl"),
+    (18, 23, 24): (frozenset({"lip", "mouth"}), "purse|pucker"),
+    (20,): (frozenset({"lip", "mouth"}), "stretch"),
+    (23, 24): (frozenset({"lip", "mouth"}), "press|tight|tighten|thin|tense|squeeze|compress"),
+    (25, 26, 27): (frozenset({"mouth", "lip", "chin"}), "open|part|agape|ajar"),
+    (28,): (frozenset({"lip", "lower lip", "upper lip"}), "suck|bite|bit|bitten"),
+    (31,): (frozenset({"chin"}), "clench|grit"),
+    (38,): (frozenset({"nostril wing"}), "flare|widen"),
+}
+
+CLASSES: dict[str, str] = {
+    "happiness": "happy|happiness|joy|joyful|glad|pleased|cheerful|delighted|amused|amusement|"
+    "delight|pleasure|happily|joyous",
+    "sadness": "sad|sadness|unhappy|sorrow|sorrowful|grief|gloomy|melancholy|miserable|sadly|"
+    "unhappiness|tearful",
+    "anger": "angry|anger|mad|furious|annoyed|irritated|rage|annoyance|irritation|angrily|fury|"
+    "enraged|pissed off",
+    "fear": "afraid|fear|fearful|scared|frightened|terrified|fright|scare|panicked|panic|dread",
+    "disgust": "disgusted|disgust|revolted|revulsion|grossed out|repulsed|repulsion|disgusting",
+    "contempt": "contemptuous|contempt|scorn|scornful|disdain|disdainful",
+    "surprise": "surprised|surprise|astonished|amazed|startled|shocked|astonishment|amazement|"
+    "shock|surprising|stunned",
+    "repression": "repressed|repression|suppressed|suppression|holding back|held back",
+    "positive": "positive|good mood|pleasant|nice emotion|good feeling|good emotion",
+    "negative": "negative|bad mood|unpleasant|bad feeling|bad emotion",
+    "others": "something else|others|another emotion|none of these",
+    "none": "neutral|no emotion|no expression|expressionless|unemotional|emotionless|deadpan|"
+    "poker face|blank|neutrality|without emotion",
+}
+
+MOMENTS: dict[str, str] = {
+    "onset": "onset|start|begin|began|begun|beginning|set in|starting|first sign|commence|kick in",
+    "apex": "apex|peak|climax|maximum|strongest moment|strongest point|high point|height of|"
+    "at its strongest|at its most|at the strongest|largest displacement|at its largest|turn round|"
+    "turning point|culminate|at its greatest|farthest from rest|strongest moment of the clip",
+    "offset": "offset|end|ending|finish|fade|stop|over|back at rest|back to rest|back to normal|"
+    "come to rest|die down|disappear|gone|vanish|last motion|relax|subside|wear off",
+}
+
+
+def spoken(table: dict[str, str], name: str) -> str:
+    """The first phrase of a name: how the library itself says it."""
+    return table[name].split("|")[0]
+
+
+def au_phrases() -> dict[str, tuple[int, ...]]:
+    """Phrase -> AU numbers: FACS's names and what people say."""
+    named = {au.name: (number,) for number, au in facs.ACTION_UNITS.items() if number != 45}
+    said = {phrase: aus for aus, listed in ACTIONS.items() for phrase in listed.split("|")}
+    return {**said, **named}
