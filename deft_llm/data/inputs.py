@@ -3,8 +3,6 @@
 A recognizer declares its inputs by name (``recognizers/base.py``) and gets them by these names in
 training, in benchmarks, in the federation and as an expert of DEFT-LLM. To add an input, add a row
 to ``INPUTS``; nothing else changes.
-
-====================  ====================================================================
 """
 
 from __future__ import annotations
@@ -19,6 +17,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deft_llm import facs
+from deft_llm.data.raw_frames import RAW_SIDE
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt
 from deft_llm.motion.flow_diff import LENGTH, Reference, flow_diff_volume
@@ -117,6 +117,17 @@ def _mirror_volume(volume: Tensor) -> Tensor:
     return flipped
 
 
+def _landmarks(points: NDArray[Any], side: int | None) -> Floats:
+    # Shares of the frame, whatever the side that it is resized to; its edge is half a pixel out.
+    return ((np.asarray(points, np.float32) + 0.5) / RAW_SIDE).astype(np.float32)
+
+
+def _mirror_landmarks(points: Tensor) -> Tensor:
+    flipped = points[..., list(facs.MIRROR_68), :]
+    flipped[..., 0] = 1 - flipped[..., 0]
+    return flipped
+
+
 def _curves(curves: NDArray[Any], side: int | None) -> Floats:
     return np.asarray(curves, np.float32)
 
@@ -151,6 +162,7 @@ INPUTS: dict[str, Input] = {
     "sub_clips": Input({"sub_clips": _sub_clips}, lambda frames: frames.flip(-1)),
     "flow_diff_volume": Input({"key_frames": _flow_diff_volumes}, _mirror_volume),
     "key_frames": Input({"key_frames": _resized}, lambda frames: frames.flip(-1)),
+    "landmarks": Input({"landmarks": _landmarks}, _mirror_landmarks),
     "roi_curves": Input({"roi_curves": _curves}, _mirror_curves),
     "roi_five": Input({"roi_curves": _five_curves}, _mirror_curves),
 }
