@@ -1,0 +1,72 @@
+"""Trained recognizers on disk: what a run of ``train.py`` leaves in ``final``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from deft_llm.config import Settings
+from deft_llm.errors import UserError
+from deft_llm.recognizers.base import Recognizer, load_recognizer
+from deft_llm.training.run_folder import FINAL
+from deft_llm.weights import load_network
+
+
+class SavedConfig(Settings):
+    """``config.json`` beside the weights.
+
+    Attributes:
+        classes: Names of the classes.
+        recognizer: A name of ``recognizers.base``.
+        options: Its keyword options.
+    """
+
+    classes: list[str] = Field(min_length=1)
+    recognizer: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As users call it: "mol", "mpfnet-c"."""
+        variant = self.options.get("variant", "c") if self.recognizer == "mpfnet" else ""
+        return "-".join(filter(None, (self.recognizer, variant)))
+
+
+@dataclass(frozen=True)
+class SavedRecognizer:
+    """A trained network with its configuration.
+
+    Attributes:
+        network: In evaluation mode.
+        config: Its configuration.
+    """
+
+    network: Recognizer
+    config: SavedConfig
+
+
+def open_saved(run: Path) -> SavedRecognizer:
+    """Open a trained network.
+
+    Args:
+        run: Folder of a run, or its ``final``.
+
+    Raises:
+        UserError: If a file is missing or unreadable, weights and configuration do not match, or
+            what is saved is no network.
+    """
+    folder = run / FINAL if (run / FINAL).is_dir() else run
+    kept: list[SavedConfig] = []
+
+    def build(config: SavedConfig) -> Recognizer:
+        kept.append(config)
+        made = load_recognizer(config.recognizer, len(config.classes), **config.options)
+        if not isinstance(made, Recognizer):
+            raise UserError(f"{folder}: {config.recognizer} is no network; train one that is")
+        return made
+
+    network = load_network(folder, SavedConfig, build, "recognizer", "train.py")
+    return SavedRecognizer(network, kept[0])
