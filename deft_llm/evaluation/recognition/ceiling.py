@@ -1,9 +1,4 @@
-"""The ceiling of a benchmark of simulated clips: what the true AUs tell about the emotion.
-
-Emotions are drawn by how often codings give them to an AU combination, so the Bayes rule on the AUs
-that each clip really shows, fitted on the training clips of each fold, is the best that any network
-can do that reads motion.
-"""
+"""The ceiling of a benchmark of simulated clips: the Bayes rule, fitted on each fold's clips."""
 
 from __future__ import annotations
 
@@ -13,7 +8,7 @@ from deft_llm import protocols
 from deft_llm.clip import Prediction
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.errors import UserError
-from deft_llm.evaluation.explanation.references import BayesRule
+from deft_llm.evaluation.bayes_rule import BayesRule
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.results import CEILING, Result
 from deft_llm.simulator.scene.clip_spec import ClipSpec
