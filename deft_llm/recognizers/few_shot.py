@@ -117,5 +117,10 @@ def _by_content(support: Sequence[Shot]) -> dict[str, Shot]:
 
 
 def _volumes(network: MPFNet, shots: Sequence[Shot]) -> torch.Tensor:
-    made = [magnified_volume(shot.key_frames, network.side) for shot in shots]
+    made = []
+    for shot in shots:
+        try:
+            made.append(magnified_volume(shot.key_frames, network.side))
+        except UserError as error:
+            raise UserError(f"{shot.name}: {error}") from error
     return torch.from_numpy(np.stack(made))
