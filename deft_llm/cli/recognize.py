@@ -85,12 +85,15 @@ def recognize(
                 row, record = work.recognize(clip, frames)
             except UserError as error:
                 failed += 1
+                # Errors from deep inside do not know which clip it was.
+                about = "" if clip.path.name in str(error) else f"{clip.path}: "
                 with progress.above():
-                    typer.echo(f"deft-llm: {error}", err=True)
+                    typer.echo(f"deft-llm: {about}{error}", err=True)
                 row, record = work.failure(clip, error)
             else:
                 if not results.on_stdout:
                     with progress.above():
-                        show(clip.path.name, work.line(record))
+                        show("clip", clip.path)
+                        show("class", work.line(record))
             results.add(row, record)
     raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)
