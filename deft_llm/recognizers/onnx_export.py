@@ -1,9 +1,9 @@
 """Write a trained recognizer as ONNX, for programs without torch.
 
-The inputs keep the names of ``data/inputs.py``; the number of clips is free, all else is fixed. The
-output is called "logits" (softmax gives probabilities): of MOL's heads only that of the emotion. The
-file's metadata name the classes and the recognizer. What the file computes is compared with the
-network before it is written.
+The inputs keep the names of ``data/inputs.py``; the number of clips is free, all else is fixed.
+The output is called "logits" (softmax gives probabilities): of MOL's heads only that of the
+emotion. The file's metadata name the classes and the recognizer. What the file computes is compared
+with the network before it is written.
 """
 
 from __future__ import annotations
