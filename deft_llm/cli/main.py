@@ -22,6 +22,7 @@ from deft_llm.cli.eval import calibrate, evaluate
 from deft_llm.cli.explain import explain
 from deft_llm.cli.export import export
 from deft_llm.cli.flow import flow, flow_score
+from deft_llm.cli.recognize import recognize
 from deft_llm.cli.serve import serve
 from deft_llm.cli.spot import spot
 from deft_llm.cli.train import train
@@ -29,6 +30,7 @@ from deft_llm.cli.train import train
 COMMANDS: dict[str, Callable[..., None]] = {
     "explain": explain,
     "spot": spot,
+    "recognize": recognize,
     "chat": chat,
     "demo": demo,
     "serve": serve,

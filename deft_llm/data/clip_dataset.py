@@ -168,6 +168,16 @@ class ClipDataset(Sequence[MeasuredClip]):
         records, shard = list(records), InMemory(arrays)
         return cls(records, (ClipPlace(shard, i) for i in range(len(records))), name=name)
 
+    @classmethod
+    def joined(cls, *parts: ClipDataset) -> ClipDataset:
+        """The clips of several datasets, one after the other; features are shared, not copied."""
+        return cls(
+            (record for part in parts for record in part.records),
+            (place for part in parts for place in part._places),
+            (truth for part in parts for truth in part._truths),
+            " and ".join(dict.fromkeys(part.name for part in parts)),
+        )
+
     def __len__(self) -> int:
         return len(self.records)
 

@@ -3,8 +3,6 @@
 A recognizer declares its inputs by name (``recognizers/base.py``) and gets them by these names in
 training, in benchmarks, in the federation and as an expert of DEFT-LLM. To add an input, add a row
 to ``INPUTS``; nothing else changes.
-
-====================  ====================================================================
 """
 
 from __future__ import annotations
@@ -19,6 +17,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deft_llm import facs
+from deft_llm.data.raw_frames import RAW_SIDE, SUB_CLIP, SUB_CLIPS
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt
 from deft_llm.motion.flow_diff import LENGTH, Reference, flow_diff_volume
@@ -26,6 +26,7 @@ from deft_llm.motion.rois import FIVE, MIRRORED
 
 Floats = NDArray[np.float32]
 _MIRRORED_FIVE = [FIVE.index(MIRRORED[region]) for region in FIVE]
+_FRAMES = 9  # the onset, and as many more as there are difference images (``data/features.py``)
 MakeInput = Callable[[NDArray[Any], int | None], Floats]
 
 
@@ -38,10 +39,12 @@ class Input:
             from that feature of N clips and a side in pixels (None keeps the feature's side); the
             preferred feature first.
         mirror: Turns the input of clips into that of the left-right flipped clips.
+        shape: Of one clip, None for the side of the maps; empty if its length is free.
     """
 
     sources: Mapping[str, MakeInput]
     mirror: Callable[[Tensor], Tensor]
+    shape: tuple[int | None, ...] = ()
 
 
 def _resized(maps: NDArray[Any], side: int | None) -> Floats:
@@ -117,6 +120,17 @@ def _mirror_volume(volume: Tensor) -> Tensor:
     return flipped
 
 
+def _landmarks(points: NDArray[Any], side: int | None) -> Floats:
+    # Shares of the frame, whatever the side that it is resized to; its edge is half a pixel out.
+    return ((np.asarray(points, np.float32) + 0.5) / RAW_SIDE).astype(np.float32)
+
+
+def _mirror_landmarks(points: Tensor) -> Tensor:
+    flipped = points[..., list(facs.MIRROR_68), :]
+    flipped[..., 0] = 1 - flipped[..., 0]
+    return flipped
+
+
 def _curves(curves: NDArray[Any], side: int | None) -> Floats:
     return np.asarray(curves, np.float32)
 
@@ -137,20 +151,30 @@ def _mirror_curves(curves: Tensor) -> Tensor:
     return flipped
 
 
+def _flipped(frames: Tensor) -> Tensor:
+    return frames.flip(-1)
+
+
 def _mirror_flow(flow: Tensor) -> Tensor:
     flipped = flow.flip(-1)
     flipped[..., 0, :, :] *= -1  # u points to the image's right, so it changes sign
     return flipped
 
 
+_MAP = (None, None)
 INPUTS: dict[str, Input] = {
     # Published images are stretched flow; the encoding ignores the gain and offset of the stretch.
-    "flow_uvs": Input({"flow": _flow_uvs, "flow_image": _published}, _mirror_flow),
-    "flow_dual": Input({"flow": _flow_dual}, _mirror_flow),
-    "frames": Input({"frames": _frames}, lambda frames: frames.flip(-1)),
-    "sub_clips": Input({"sub_clips": _sub_clips}, lambda frames: frames.flip(-1)),
-    "flow_diff_volume": Input({"key_frames": _flow_diff_volumes}, _mirror_volume),
-    "key_frames": Input({"key_frames": _resized}, lambda frames: frames.flip(-1)),
+    "flow_uvs": Input({"flow": _flow_uvs, "flow_image": _published}, _mirror_flow, (3, *_MAP)),
+    "flow_dual": Input({"flow": _flow_dual}, _mirror_flow, (2, 3, *_MAP)),
+    "frames": Input({"frames": _frames}, lambda x: x.flip(-1), (_FRAMES, 3, *_MAP)),
+    "sub_clips": Input(
+        {"sub_clips": _sub_clips}, lambda x: x.flip(-1), (SUB_CLIPS, SUB_CLIP, *_MAP)
+    ),
+    "flow_diff_volume": Input(
+        {"key_frames": _flow_diff_volumes}, _mirror_volume, (5, LENGTH - 1, *_MAP)
+    ),
+    "key_frames": Input({"key_frames": _resized}, _flipped, (3, 3, *_MAP)),
+    "landmarks": Input({"landmarks": _landmarks}, _mirror_landmarks, (len(facs.MIRROR_68), 2)),
     "roi_curves": Input({"roi_curves": _curves}, _mirror_curves),
     "roi_five": Input({"roi_curves": _five_curves}, _mirror_curves),
 }

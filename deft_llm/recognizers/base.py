@@ -78,6 +78,7 @@ RECOGNIZERS: dict[str, str] = {
     "fmanet": "deft_llm.recognizers.fmanet:FMANet",
     "htnet": "deft_llm.recognizers.htnet:HTNet",
     "mol": "deft_llm.recognizers.mol:MOL",
+    "mol_joint": "deft_llm.recognizers.mol_joint:MolJoint",
     "mpfnet": "deft_llm.recognizers.mpfnet:MPFNet",
     "mpfnet_staged": "deft_llm.recognizers.mpfnet_staged:MPFNetStaged",
     "deft": "deft_llm.deft.inference.flow_classifier:DeftFlowClassifier",

@@ -46,31 +46,44 @@ class Shot:
         return digest(np.ascontiguousarray(self.key_frames, np.float16).data)
 
 
-def by_examples(
-    network: MPFNet, support: Sequence[Shot], queries: Sequence[Shot], classes: Sequence[str]
-) -> NDArray[np.float64]:
-    """Class probabilities (Q, C) of the queries; the network itself is left as it is.
+class FewShot:
+    """A trained network that knows classes by a support set; the given one is left as it is.
 
     Args:
         network: Trained; its own classes do not matter.
         support: Labelled clips. A class may have a single clip, which then is its prototype.
-        queries: Clips to be named.
         classes: Names of the classes, in the order of the columns.
 
     Raises:
         UserError: If there is one class only, a class has no clip, a label is none of the classes,
-            or a query is also in the support set.
+            or a clip is in two classes.
     """
-    _check(support, queries, classes)
-    labels = torch.tensor([classes.index(str(shot.label)) for shot in support])
-    learnt = copy.deepcopy(network).eval()
-    learnt.remember(_volumes(learnt, support), labels)
-    with torch.no_grad():
-        logits = learnt({"flow_diff_volume": _volumes(learnt, queries)})
-    return logits.double().softmax(1).numpy()
+
+    def __init__(self, network: MPFNet, support: Sequence[Shot], classes: Sequence[str]) -> None:
+        _check(support, classes)
+        self.known = _by_content(support)
+        self.network = copy.deepcopy(network).eval()
+        labels = torch.tensor([classes.index(str(shot.label)) for shot in support])
+        self.network.remember(_volumes(self.network, support), labels)
+
+    def __call__(self, queries: Sequence[Shot]) -> NDArray[np.float64]:
+        """Class probabilities (Q, C).
+
+        Raises:
+            UserError: If a query is also in the support set.
+        """
+        for query in queries:
+            if (same := self.known.get(query.content)) is not None:
+                raise UserError(
+                    f"{query.name}: also in the support set, as {same.name}; it would be compared "
+                    "with itself; leave it out of one of the two"
+                )
+        with torch.no_grad():
+            logits = self.network({"flow_diff_volume": _volumes(self.network, queries)})
+        return logits.double().softmax(1).numpy()
 
 
-def _check(support: Sequence[Shot], queries: Sequence[Shot], classes: Sequence[str]) -> None:
+def _check(support: Sequence[Shot], classes: Sequence[str]) -> None:
     if len(classes) < 2:
         raise UserError(
             f"support: {len(classes)} class; expected clips of two classes or more, to tell them "
@@ -89,15 +102,25 @@ def _check(support: Sequence[Shot], queries: Sequence[Shot], classes: Sequence[s
         )
     if single := [name for name in classes if counts[name] == 1]:
         logger.warning("support: one clip of %s: it alone stands for its class", ", ".join(single))
-    known = {shot.content: shot.name for shot in support}
-    for query in queries:
-        if (same := known.get(query.content)) is not None:
+
+
+def _by_content(support: Sequence[Shot]) -> dict[str, Shot]:
+    known: dict[str, Shot] = {}
+    for shot in support:
+        same = known.setdefault(shot.content, shot)
+        if same.label != shot.label:
             raise UserError(
-                f"{query.name}: also in the support set, as {same}; it would be compared with "
-                "itself; leave it out of one of the two"
+                f"support: {same.name} of class {same.label!r} and {shot.name} of class "
+                f"{shot.label!r} are the same clip; leave it in one class"
             )
+    return known
 
 
 def _volumes(network: MPFNet, shots: Sequence[Shot]) -> torch.Tensor:
-    made = [magnified_volume(shot.key_frames, network.side) for shot in shots]
+    made = []
+    for shot in shots:
+        try:
+            made.append(magnified_volume(shot.key_frames, network.side))
+        except UserError as error:
+            raise UserError(f"{shot.name}: {error}") from error
     return torch.from_numpy(np.stack(made))

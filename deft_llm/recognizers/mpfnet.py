@@ -35,6 +35,7 @@ Join = Literal["add", "concat"]
 Channels = Literal["both", "flow", "difference"]
 _LEFT_OUT = {"both": slice(0), "flow": slice(2, None), "difference": slice(2)}
 _TEMPERATURE = 10.0
+_WIDTHS = 8  # the blocks share their channels out in eighths
 _JOINED = 16  # channels that a concatenation adds to the volume
 
 
@@ -52,7 +53,7 @@ class MPFNet(Recognizer):
         centred: Compare differences to the mean of the prototypes, not the maps themselves.
 
     Raises:
-        UserError: If the variant, the join or the channels are unknown.
+        UserError: If the variant, the join or the channels are unknown, or the width does not fit.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("flow_diff_volume",)
@@ -78,6 +79,8 @@ class MPFNet(Recognizer):
         ):
             if value not in known:
                 raise UserError(f"mpfnet: {name} {value!r}; expected one of {', '.join(known)}")
+        if width < _WIDTHS or width % _WIDTHS:
+            raise UserError(f"mpfnet: width {width}; expected a multiple of {_WIDTHS}")
         self.variant, self.side, self.gamma, self.join = variant, side, gamma, join
         self.channels, self.centred, self.feature_dim = channels, centred, 8 * width
         extra = _JOINED if variant == "c" and join == "concat" else 0

@@ -23,7 +23,7 @@ from deft_llm.recognizers.mpfnet import MPFNet, Variant
 from deft_llm.recognizers.mpfnet_stages import Stages, train_stages
 
 Floats = NDArray[np.float32]
-_KEPT = 2048  # volumes; 0.4 MB each at 64 px
+_KEPT = 2 * 2**30  # bytes of volumes; one has 0.4 MB at 64 px
 _BATCH = 16  # clips of a forward pass in prediction
 
 
@@ -32,15 +32,20 @@ class _Volumes:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, int, float, int, Reference], NDArray[np.float16]] = {}
+        self._bytes = 0
 
     def __call__(
         self, key_frames: Floats, side: int, factor: float, length: int, reference: Reference
     ) -> Floats:
         key = digest(np.ascontiguousarray(key_frames).data), side, factor, length, reference
         if key not in self._kept:
-            if len(self._kept) >= _KEPT:
-                self._kept.clear()
-            self._kept[key] = magnified_volume(key_frames, *key[1:]).astype(np.float16)
+            made = magnified_volume(key_frames, *key[1:]).astype(np.float16)
+            self._kept[key] = made
+            self._bytes += made.nbytes
+            while self._bytes > _KEPT:
+                # The oldest: those of a seed that is done.
+                self._bytes -= self._kept.pop(next(iter(self._kept))).nbytes
+            return made.astype(np.float32)
         return self._kept[key].astype(np.float32)
 
 

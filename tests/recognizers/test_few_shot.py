@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deft_llm.errors import UserError
-from deft_llm.recognizers.few_shot import Shot, by_examples
+from deft_llm.recognizers.few_shot import FewShot, Shot
 from deft_llm.recognizers.mpfnet import MPFNet
 
 CLASSES = ("brow", "mouth", "still")
@@ -39,20 +39,20 @@ def network() -> MPFNet:
 def test_new_classes_are_told_apart_without_training(network: MPFNet) -> None:
     before = {name: x.clone() for name, x in network.state_dict().items()}
     queries = [shot(i) for i in range(6, 12)]
-    found = by_examples(network, support(), queries, CLASSES)
+    found = FewShot(network, support(), CLASSES)(queries)
     assert found.shape == (6, 3)
     np.testing.assert_allclose(found.sum(1), 1)
     # Random filters suffice for motion in another half of the picture.
     assert found.argmax(1).tolist() == [0, 1, 2, 0, 1, 2]
     # Columns are in the order of the classes, whatever that of the support set.
-    turned = by_examples(network, support()[::-1], queries, CLASSES[::-1])
+    turned = FewShot(network, support()[::-1], CLASSES[::-1])(queries)
     np.testing.assert_allclose(turned[:, ::-1], found, atol=1e-6)
     assert all(torch.equal(x, before[name]) for name, x in network.state_dict().items())
 
 
 def test_one_clip_is_enough_and_said(network: MPFNet, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        by_examples(network, support(5), [shot(9)], CLASSES)
+        FewShot(network, support(5), CLASSES)([shot(9)])
     assert [r.getMessage() for r in caplog.records] == [
         "support: one clip of still: it alone stands for its class"
     ]
@@ -65,10 +65,16 @@ def test_one_clip_is_enough_and_said(network: MPFNet, caplog: pytest.LogCaptureF
         (support(), shot(9), CLASSES[:2], "c2 is of class 'still'; expected one of brow, mouth"),
         (support(1), shot(9), CLASSES[:1], "1 class; expected clips of two classes"),
         (support(), shot(4), CLASSES, "c4: also in the support set, as c4"),
+        (
+            [*support(), shot(4, "brow")],
+            shot(9),
+            CLASSES,
+            "c4 of class 'mouth' and c4 of class 'brow' are the same clip",
+        ),
     ],
 )
 def test_a_support_set_that_cannot_answer_is_refused(
     network: MPFNet, shots: list[Shot], query: Shot, classes: tuple[str, ...], words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
-        by_examples(network, shots, [query], classes)
+        FewShot(network, shots, classes)([query])

@@ -19,14 +19,9 @@ from deft_llm.data.labelled import LabelledClips
 from deft_llm.data.records import ClipRecord
 from deft_llm.data.sources import ClipSource
 from deft_llm.recognizers.mol import MOL
+from deft_llm.recognizers.mol_examples import mirrored_points, neighbour_flow, shifted
 from deft_llm.recognizers.mol_losses import NO_CLASS
-from deft_llm.recognizers.mol_task import (
-    MolRecipe,
-    MolTask,
-    mirrored_points,
-    neighbour_flow,
-    shifted,
-)
+from deft_llm.recognizers.mol_task import MolRecipe, MolTask
 from deft_llm.training import tasks
 from tests.recognizers.conftest import write_folder
 

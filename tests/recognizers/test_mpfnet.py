@@ -127,3 +127,8 @@ def test_the_contract_of_a_recognizer(variant: str, tokens: int) -> None:
 def test_unknown_options_are_named() -> None:
     with pytest.raises(UserError, match=r"variant 'x'; expected one of p, c, gfe, afe"):
         MPFNet(3, "x")  # type: ignore[arg-type]
+
+
+def test_a_width_that_cannot_be_shared_out() -> None:
+    with pytest.raises(UserError, match="width 4; expected a multiple of 8"):
+        MPFNet(3, width=4)

@@ -16,13 +16,14 @@ import numpy as np
 from deft_llm import facs
 from deft_llm.answers import parse_structured_answer
 from deft_llm.deft.configuration_deft import EXPERTS
+from deft_llm.evaluation.bayes_rule import BayesRule
 from deft_llm.evaluation.explanation.disentanglement import (
     alignment,
     exchange,
     expert_tokens,
     identity_probe,
 )
-from deft_llm.evaluation.explanation.references import BayesRule, logistic_regression_uf1
+from deft_llm.evaluation.explanation.references import logistic_regression_uf1
 from deft_llm.evaluation.explanation.scores import (
     au_matrix,
     claims,

@@ -1,12 +1,8 @@
-"""Two references on test clips: the ceiling, and a linear model on the same flow.
-
-The ceiling is the Bayes rule given the true AUs: no model that reads motion can do better.
-"""
+"""References on test clips: the training draw, and a linear model on the same flow."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,7 +19,7 @@ from deft_llm.data.features import Features
 from deft_llm.data.simulated import specs
 from deft_llm.deft.processing_deft import DeftFeatureExtractor
 from deft_llm.deft.tuning.recipe import DeftRecipe
-from deft_llm.evaluation.explanation.scores import class_of, class_uf1
+from deft_llm.evaluation.explanation.scores import class_uf1
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 
 logger = logging.getLogger(__name__)
@@ -39,45 +35,6 @@ def training_draw(recipes: Iterable[Path]) -> list[ClipSpec]:
     """The simulated clips that the recipes train on, in order."""
     sets = [data for name in recipes for data in load(_RecipeFile, resources.recipe(name)).data]
     return [spec for data in sets for spec in specs(data)]
-
-
-class BayesRule:
-    """The likeliest class given the true AUs with sides, fitted on training draws.
-
-    A combination that occurs in training is looked up; any other is classified by naive Bayes over
-    its AUs with add-one smoothing (our choice).
-
-    Args:
-        train: Recipes of the training clips; those without a class are skipped.
-        label_set: "three" or "seven".
-    """
-
-    def __init__(self, train: Iterable[ClipSpec], label_set: str = "three") -> None:
-        self.combinations: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-        self.prior: Counter[str] = Counter()
-        self.aus: dict[str, Counter[str]] = defaultdict(Counter)
-        for spec in train:
-            label = class_of(spec, label_set)
-            if label is None:
-                continue
-            key = facs.sort_aus(spec.aus)
-            self.combinations[key][label] += 1
-            self.prior[label] += 1
-            for code in key:
-                self.aus[label][code] += 1
-
-    def __call__(self, aus: Iterable[str]) -> str:
-        """The class of a clip with these AU codes."""
-        key = facs.sort_aus(aus)
-        if key in self.combinations:
-            return self.combinations[key].most_common(1)[0][0]
-        # Present AUs only. The 2 is for present and absent, which get one more count each.
-        scores = {
-            label: np.log(count)
-            + sum(np.log((self.aus[label][code] + 1) / (count + 2)) for code in key)
-            for label, count in self.prior.items()
-        }
-        return max(scores, key=scores.__getitem__)
 
 
 def logistic_regression_uf1(folder: Path, clips: Sequence[MeasuredClip]) -> float:

@@ -17,10 +17,10 @@ from deft_llm.clip import Evidence
 from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.deft.configuration_deft import NO_EMOTION
 from deft_llm.deft.inference.calibration import LABEL_SETS
+from deft_llm.evaluation.bayes_rule import LABEL_SCHEMES, class_of
 from deft_llm.evaluation.explanation.replies import Reply
 from deft_llm.metrics.classification import binary_f1, confusion_matrix, uf1
 from deft_llm.metrics.faithfulness import ClaimCounts, count_claims
-from deft_llm.simulator.scene.clip_spec import ClipSpec
 from deft_llm.simulator.scene.life import KINDS
 from deft_llm.simulator.scene.statistics import combinations
 from deft_llm.unimer.constraints import judge
@@ -30,12 +30,6 @@ from deft_llm.unimer.simulated import ACCEPTED
 AMPLITUDES = (0.3, 0.6, 1.0, 1.8, 3.0001)
 _LARGE = (6.0, 12.0, 20.0001)  # of macro-expressions, which the pinned sets do not have
 LEAST_AU_SHARE = 0.02  # an AU is scored if at least this share of coded combinations has it
-_SCHEMES = {"three": "3", "seven": "7-dfme"}  # label set -> name in facs.SCHEMES
-
-
-def class_of(spec: ClipSpec, label_set: str = "three") -> str | None:
-    """The class of a clip in the label set "three" or "seven"; None outside it."""
-    return facs.to_scheme(spec.emotion, _SCHEMES[label_set])
 
 
 def class_uf1(
@@ -153,7 +147,7 @@ def head_class(emotions: Sequence[str], reply: Reply, label_set: str = "three") 
         return None
     total: dict[str, float] = defaultdict(float)
     for name, value in zip(emotions, reply.emotion_probabilities, strict=True):
-        label = None if name == NO_EMOTION else facs.to_scheme(name, _SCHEMES[label_set])
+        label = None if name == NO_EMOTION else facs.to_scheme(name, LABEL_SCHEMES[label_set])
         if label is not None:
             # Several emotions may fall into one class: their probabilities add up.
             total[label] += float(value)

@@ -8,30 +8,34 @@ run resumes, and every table is computed from them alone.
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Self
 
-import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from deft_llm import facs, protocols
 from deft_llm.config import Settings
-from deft_llm.data.flow_images import read_flow_images
-from deft_llm.data.labelled import LabelledClips, labelled, three_class
+from deft_llm.data.labelled import LabelledClips
+from deft_llm.data.sources import ClipSource
 from deft_llm.errors import UserError, did_you_mean
 from deft_llm.evaluation.benchmark import Benchmark
+from deft_llm.evaluation.recognition.ceiling import ceiling
+from deft_llm.evaluation.recognition.clips import (
+    Material,
+    read_images,
+    read_sources,
+    require_no_leak,
+)
 from deft_llm.evaluation.recognition.entries import ModelEntry
-from deft_llm.evaluation.recognition.results import Result, questions
+from deft_llm.evaluation.recognition.few_shot import FIGURES, FewShotUse, few_shot_values
+from deft_llm.evaluation.recognition.few_shot import INPUTS as SHOT_INPUTS
+from deft_llm.evaluation.recognition.folds import Protocol, few_subject_splits, protocol_splits
+from deft_llm.evaluation.recognition.results import CEILING, Result, questions
 from deft_llm.evaluation.recognition.runs import run_entry
 from deft_llm.evaluation.recognition.tables import PublishedScore, write_tables
-from deft_llm.files import write_text
-from deft_llm.leaks import find_leaks
 from deft_llm.metrics.figures import Figure
-
-logger = logging.getLogger(__name__)
+from deft_llm.recognizers.base import load_recognizer
 
 
 class FewSubjects(Settings):
@@ -52,14 +56,18 @@ class RecognitionBenchmark(Benchmark):
     """A file of ``eval/benchmarks`` with ``benchmark: recognition``.
 
     Figures are ``<entry>_uf1`` (mean over seeds), ``<entry>_gain`` over the baseline and
-    ``<entry>_gain_over_<entry>`` (paired by subject, with ``_low`` and ``_high``), and
-    ``<entry>_few_subjects_uf1`` (mean over draws).
+    ``<entry>_gain_over_<entry>`` (paired by subject, with ``_low`` and ``_high``),
+    ``<entry>_few_subjects_uf1`` (mean over draws), with a ceiling ``ceiling_uf1`` and
+    ``<entry>_of_ceiling`` (a share), and those of ``few_shot.FIGURES``.
 
     Attributes:
         data: Folder of flow images, relative to the environment variable DEFT_DATA.
+        clips: Measured clips of any source, in place of flow images.
+        test: Clips of other subjects to test on, for "test_clips".
+        cache: Folder of simulated clips; recipes and benchmarks may share it.
         protocol: "loso" (of all datasets together: the composite), "kfold" with ``folds`` groups
-            of subjects, "cross_dataset" (train on all other datasets), or "hold_out" of a share
-            of the subjects.
+            of subjects, "cross_dataset" (train on all other datasets), "hold_out" of a share of
+            the subjects, or "test_clips" (train on ``clips``, test on ``test``).
         folds: For "kfold".
         share: Share of the subjects held out for the test, for "hold_out".
         oracle_epoch: Run networks with the epoch that is best on the test subject, as
@@ -68,13 +76,18 @@ class RecognitionBenchmark(Benchmark):
         models: Names of entries to run; empty runs all.
         entries: Available entries by name.
         baseline: Entry that the others are compared with, clip by clip.
+        ceiling: Add the Bayes rule on the true AUs (simulated clips only).
         few: Training on few subjects.
+        few_shot: Naming the test clips by a few labelled ones, with a network trained before.
         figures: Figures to report; those with a bar are always reported.
         published: Published numbers for the leaderboard page.
     """
 
-    data: Path
-    protocol: Literal["loso", "kfold", "cross_dataset", "hold_out"] = "loso"
+    data: Path | None = None
+    clips: ClipSource | None = None
+    test: ClipSource | None = None
+    cache: Path = Path("runs/clips")
+    protocol: Protocol = "loso"
     folds: int = 8
     share: float = Field(default=0.25, gt=0, lt=1)
     oracle_epoch: bool = False
@@ -82,13 +95,28 @@ class RecognitionBenchmark(Benchmark):
     models: list[str] = Field(default_factory=list)
     entries: dict[str, ModelEntry]
     baseline: str
+    ceiling: bool = False
     few: FewSubjects | None = None
+    few_shot: FewShotUse | None = None
     figures: list[str] = Field(default_factory=list)
     published: list[PublishedScore] = Field(default_factory=list)
 
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.data is None) == (self.clips is None):
+            raise ValueError("expected either data (flow images) or clips (measured clips)")
+        if (self.test is not None) != (self.protocol == "test_clips"):
+            raise ValueError('test clips and protocol "test_clips" go together')
+        if self.test is not None and self.clips is None:
+            raise ValueError("test clips go with clips, not with flow images")
+        if CEILING in self.entries:
+            raise ValueError(f"an entry cannot be called {CEILING!r}: that row is made by itself")
+        return self
+
     def figure_names(self) -> list[str]:
         """See the base."""
-        return list(questions(self.entries, self.baseline))
+        # Those of a ceiling and of few shots too where they are left out.
+        return [*questions(self.entries, self.baseline, ceiling=True), *FIGURES]
 
     def measure(self) -> tuple[list[Figure], str]:
         """See the base."""
@@ -96,25 +124,48 @@ class RecognitionBenchmark(Benchmark):
         names = self.models or list(self.entries)
         if self.oracle_epoch:
             names = [self._with_oracle(name) for name in names]
-        data = _read(self.data)
-        splits = self._splits(data)
-        self._require_no_leak(splits, data)
-        results = {
-            name: Result(
-                name,
-                self.entries[name],
-                run_entry(name, self.entries[name], data, splits, self.seeds, self.output / "rows"),
-            )
-            for name in names
-        }
+        material = self._read(names)
+        data = material.data
+        splits = protocol_splits(self.protocol, material, self.folds, self.share)
+        require_no_leak(splits, data, self.output, str(self.data or data.clips.name))
+        results = {name: self._run(name, data, splits) for name in names}
+        if self.ceiling:
+            results[CEILING] = ceiling(data, splits)
         few = self._few_subjects(data, names)
         text = write_tables(self.output, results, few, self.baseline, self.published)
-        known = questions(self.entries, self.baseline)
+        return self.with_bars(self._values(results, few, material)), text
+
+    def _read(self, names: Sequence[str]) -> Material:
+        """The clips, measured for what the models read."""
+        if self.clips is None:
+            assert self.data is not None
+            return read_images(self.data)
+        inputs = [*(SHOT_INPUTS if self.few_shot else ())]
+        for name in names:
+            entry = self.entries[name]
+            inputs += load_recognizer(
+                entry.recognizer, len(facs.THREE_CLASSES), **entry.options
+            ).inputs
+        return read_sources(self.clips, self.test, inputs, self.cache)
+
+    def _run(self, name: str, data: LabelledClips, splits: Sequence[protocols.Split]) -> Result:
+        entry = self.entries[name]
+        rows = run_entry(name, entry, data, splits, entry.seeds or self.seeds, self.output / "rows")
+        return Result(name, entry, rows)
+
+    def _values(
+        self, results: dict[str, Result], few: dict[str, Result], material: Material
+    ) -> dict[str, float]:
+        """The figures of the file, and those with a bar."""
+        known = questions(self.entries, self.baseline, ceiling=True)
         values: dict[str, float] = {}
         # Each figure once, in the order of the file: those with a bar may be listed as well.
         for name in dict.fromkeys((*self.figures, *self.bars)):
-            values |= known[name].values(results, few)
-        return self.with_bars(values), text
+            if name in known:
+                values |= known[name].values(results, few)
+        if self.few_shot is not None:
+            values |= few_shot_values(self.few_shot, material.asked)
+        return values
 
     def _require_entries(self) -> None:
         few = self.few.models if self.few else []
@@ -136,32 +187,6 @@ class RecognitionBenchmark(Benchmark):
         self.entries[f"oracle_{name}"] = self.entries[name].model_copy(update={"schedule": chosen})
         return f"oracle_{name}"
 
-    def _splits(self, data: LabelledClips) -> list[protocols.Split]:
-        people, datasets, subjects = data.clips.people, data.clips.datasets, data.clips.subjects
-        make = {
-            "loso": lambda: protocols.composite_splits(datasets, subjects),
-            "kfold": lambda: protocols.subject_kfold(people, self.folds),
-            "cross_dataset": lambda: protocols.cross_dataset(datasets, subjects),
-            "hold_out": lambda: protocols.hold_out(people, self.share),
-        }
-        splits = make[self.protocol]()
-        # Before training: a fold without a class, or with a subject on both sides, costs no run.
-        protocols.require_classes(splits, data.labels, data.classes)
-        for split in splits:
-            protocols.require_disjoint_subjects(split, people)
-        return splits
-
-    def _require_no_leak(self, splits: Sequence[protocols.Split], data: LabelledClips) -> None:
-        """Write the leak audit next to the tables; a certain leak stops the run."""
-        clips = data.clips.clips.tolist()
-        leaks = find_leaks(splits, clips, list(data.clips.stack("flow_image")))
-        report = leaks.to_markdown(clips)
-        logger.info("%s", report.splitlines()[0])
-        if not leaks.clean:
-            raise UserError(f"{self.data}: {report}")
-        self.output.mkdir(parents=True, exist_ok=True)
-        write_text(self.output / "leaks.md", report + "\n")
-
     def _few_subjects(self, data: LabelledClips, names: Sequence[str]) -> dict[str, Result]:
         """Results of the draws; each draw is one fold, and scores are averaged over draws."""
         if self.few is None:
@@ -178,38 +203,3 @@ class RecognitionBenchmark(Benchmark):
             for name in self.few.models
             if name in names
         }
-
-
-def _read(data: Path) -> LabelledClips:
-    root = os.environ.get("DEFT_DATA")
-    if not root and not data.is_absolute():
-        raise UserError(f"data {data}: set DEFT_DATA to the folder that holds it")
-    return labelled(read_flow_images(Path(root or ".") / data), facs.THREE_CLASSES, three_class)
-
-
-def few_subject_splits(
-    subjects: Any, labels: protocols.Indices, count: int, draws: int
-) -> list[protocols.Split]:
-    """Splits that train on ``count`` random subjects who together show every class.
-
-    Raises:
-        UserError: If there are not more subjects than that.
-    """
-    names = np.asarray(subjects)
-    people = np.unique(names)
-    if count >= len(people):
-        raise UserError(f"{count} subjects to train on of {len(people)}; expected fewer")
-    splits: list[protocols.Split] = []
-    # Seeded by the count, so that a rerun gets the same draws.
-    rng = np.random.default_rng([6, count])
-    rows = np.arange(len(names))
-    while len(splits) < draws:
-        chosen = np.isin(names, rng.permutation(people)[:count])
-        if len(np.unique(labels[chosen])) == len(np.unique(labels)):
-            fold = len(splits)
-            # No validation rows: with so few subjects nothing is selected.
-            nothing = rows[:0]
-            splits.append(
-                protocols.Split(f"draw {fold}", fold, rows[chosen], nothing, rows[~chosen])
-            )
-    return splits

@@ -22,6 +22,7 @@ class ModelEntry(Settings):
             set (classical recognizers).
         schedule: Training schedule of a network.
         seeded: Whether a classical recognizer takes ``seed`` and so is run several times.
+        seeds: Runs of this entry; None for as many as the benchmark says.
         note: Note for the table.
     """
 
@@ -30,6 +31,7 @@ class ModelEntry(Settings):
     choices: dict[str, list[Any]] = Field(default_factory=dict)
     schedule: FoldSchedule | None = None
     seeded: bool = False
+    seeds: int | None = Field(default=None, ge=1)
     note: str = ""
 
     @property

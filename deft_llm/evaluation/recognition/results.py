@@ -17,6 +17,7 @@ from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.metrics.subjects import paired_difference, subject_matrices
 
 CLASSES = facs.THREE_CLASSES
+CEILING = "ceiling"  # name of the result that ``ceiling.py`` gives
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,14 @@ class FigureSource:
     """How one figure, or a gain with both ends of its interval, is computed.
 
     Attributes:
-        kind: "uf1" (mean over seeds), "few" (mean over draws of training on few subjects), or
-            "gain" (paired by subject).
+        kind: "uf1" (mean over seeds), "few" (mean over draws of training on few subjects), "gain"
+            (paired by subject), or "share" (of the other's UF1).
         figure: Name of the figure.
         model: Name of the entry.
-        over: The entry that a gain is over.
+        over: The entry that a gain is over, or a share is of.
     """
 
-    kind: Literal["uf1", "few", "gain"]
+    kind: Literal["uf1", "few", "gain", "share"]
     figure: str
     model: str
     over: str = ""
@@ -94,24 +95,37 @@ class FigureSource:
         if self.kind == "few":
             found = few.get(self.model)
             return {} if found is None else {self.figure: float(np.mean(found.fold_scores()))}
-        if self.model not in results or (self.kind == "gain" and self.over not in results):
+        if self.model not in results or (self.over and self.over not in results):
             return {}
         if self.kind == "uf1":
-            return {self.figure: float(np.mean(results[self.model].scores()))}
+            return {self.figure: _mean_uf1(results[self.model])}
+        if self.kind == "share":
+            most = _mean_uf1(results[self.over])
+            return {self.figure: _mean_uf1(results[self.model]) / most if most else float("nan")}
         gain = paired_difference(results[self.model].runs, results[self.over].runs)
         ends = {f"{self.figure}_low": gain.low, f"{self.figure}_high": gain.high}
         return {self.figure: gain.value, **ends}
 
 
-def questions(models: Iterable[str], baseline: str) -> dict[str, FigureSource]:
+def _mean_uf1(result: Result) -> float:
+    return float(np.mean(result.scores()))
+
+
+def questions(
+    models: Iterable[str], baseline: str, ceiling: bool = False
+) -> dict[str, FigureSource]:
     """Every figure that the entries can give -> how it is computed.
 
     Args:
         models: Names of the entries.
         baseline: The one that ``<model>_gain`` is over.
+        ceiling: Whether there is a ceiling, and ``<model>_of_ceiling``.
     """
     models = list(models)
     asked: list[FigureSource] = []
+    if ceiling:
+        asked.append(FigureSource("uf1", f"{CEILING}_uf1", CEILING))
+        asked += [FigureSource("share", f"{m}_of_{CEILING}", m, CEILING) for m in models]
     for name in models:
         asked += [
             FigureSource("uf1", f"{name}_uf1", name),

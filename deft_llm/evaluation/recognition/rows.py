@@ -39,8 +39,9 @@ class PredictionRows:
         data: LabelledClips,
         splits: Sequence[protocols.Split],
     ) -> None:
-        # A note is only text, and a fold trains the same however folds are distributed.
-        hidden: Any = {"note": True, "schedule": {"folds_at_once", "processes"}}
+        # A note is only text, each run has its own files, and a fold trains the same however folds
+        # are distributed.
+        hidden: Any = {"note": True, "seeds": True, "schedule": {"folds_at_once", "processes"}}
         shown = entry.model_dump_json(exclude=hidden)
         folds = [(s.train.tolist(), s.test.tolist()) for s in splits]
         text = json.dumps([shown, data.digest(), folds, *entry.weights()])

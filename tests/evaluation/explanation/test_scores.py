@@ -8,7 +8,7 @@ from deft_llm import facs
 from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.data.simulated import SimulatedData, specs
-from deft_llm.evaluation.explanation.references import BayesRule
+from deft_llm.evaluation.bayes_rule import BayesRule
 from deft_llm.evaluation.explanation.replies import Reply
 from deft_llm.evaluation.explanation.scores import (
     AMPLITUDES,

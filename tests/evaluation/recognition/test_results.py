@@ -9,8 +9,8 @@ import pytest
 
 from deft_llm.clip import Prediction
 from deft_llm.errors import UserError
-from deft_llm.evaluation.recognition.benchmark import few_subject_splits
 from deft_llm.evaluation.recognition.entries import ModelEntry
+from deft_llm.evaluation.recognition.folds import few_subject_splits
 from deft_llm.evaluation.recognition.results import Result, questions
 from deft_llm.evaluation.recognition.tables import PublishedScore, leaderboard, table_rows
 

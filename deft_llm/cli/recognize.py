@@ -1,0 +1,99 @@
+"""``deft-llm recognize``: the class of clips, by a few labelled examples or as trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deft_llm.cli.clips import find_clips
+from deft_llm.cli.console import (
+    Face,
+    Fps,
+    Landmarks,
+    Progress,
+    Start,
+    Stop,
+    Stride,
+    show,
+    tidy_end,
+)
+from deft_llm.cli.explaining import parse_interval
+from deft_llm.cli.results import Results
+from deft_llm.errors import UserError
+
+
+def recognize(
+    clips: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CLIP...",
+            help="videos, folders of frames, and folders that hold these at any depth",
+        ),
+    ],
+    support: Annotated[
+        Path | None,
+        typer.Option(help="labelled clips, five a class, in SUPPORT/CLASS/; any class names"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="mpfnet-c (the default), or what --weights holds")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="folder of a trained network")
+    ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ONSET,APEX,OFFSET", help="frames to measure, counted from 0, of a single clip"
+        ),
+    ] = None,
+    fps: Fps = None,
+    start: Start = None,
+    stop: Stop = None,
+    stride: Stride = 1,
+    face: Face = None,
+    landmarks: Landmarks = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="write a row for each clip; - for stdout")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write an object for each clip; - for stdout")
+    ] = None,
+) -> None:
+    """Name the class of clips: one of SUPPORT's, without training, or one that was trained.
+
+    With --support each class is the mean of its clips, and a clip gets the class that it is most
+    like. Without it, the classes are those that the network was trained on.
+
+    Exit status: 0 every clip was named; 1 some failed (each told on stderr, and in its row); 2 all
+    failed, or nothing could be started; 130 stopped by Ctrl-C, which keeps what is done.
+    """
+    from deft_llm.cli.recognizing import Recognizing, clips_of_classes
+
+    found = find_clips(clips)
+    frames = parse_interval(interval, len(found))
+    labelled = [] if support is None else clips_of_classes(support)
+    reading = (fps, start, stop, stride, face, landmarks)
+    steps = Progress(len(found) + len(labelled))
+    with tidy_end(), Results(csv_file, json_file) as results, steps as progress:
+        work = Recognizing.of(model, weights, labelled, reading, progress)
+        failed = 0
+        for number, clip in enumerate(found):
+            progress.at(len(labelled) + number, clip.path.name)
+            try:
+                row, record = work.recognize(clip, frames)
+            except UserError as error:
+                failed += 1
+                # Errors from deep inside do not know which clip it was.
+                about = "" if clip.path.name in str(error) else f"{clip.path}: "
+                with progress.above():
+                    typer.echo(f"deft-llm: {about}{error}", err=True)
+                row, record = work.failure(clip, error)
+            else:
+                if not results.on_stdout:
+                    with progress.above():
+                        show("clip", clip.path)
+                        show("class", work.line(record))
+            results.add(row, record)
+    raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)

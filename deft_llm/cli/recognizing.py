@@ -1,0 +1,157 @@
+"""The work of ``deft-llm recognize``: read the support set, measure clips, name their classes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.cli.clips import FoundClip, find_clips
+from deft_llm.cli.console import Progress, read_options
+from deft_llm.cli.light_start import use_one_thread
+from deft_llm.clip import Interval
+from deft_llm.data.measuring import measure_video
+from deft_llm.errors import UserError
+from deft_llm.motion.measure import Measurement
+from deft_llm.recognizers.few_shot import FewShot, Shot
+from deft_llm.recognizers.measured import answer, raw_key_frames
+from deft_llm.recognizers.mpfnet import MPFNet
+from deft_llm.recognizers.saved import SavedRecognizer, open_model
+
+logger = logging.getLogger(__name__)
+Reading = tuple[float | None, str | None, str | None, int, int | None, str | None]
+_COLUMNS = ("file", "predicted", "probability", "onset", "apex", "offset", "remark", "error")
+
+
+def clips_of_classes(folder: Path) -> list[tuple[str, FoundClip]]:
+    """Class and clip of everything in a support set.
+
+    Raises:
+        UserError: If it is no folder of classes, or a class has no clip.
+    """
+    expected = "expected SUPPORT/CLASS/ with some five clips each, two classes or more"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; {expected}")
+    places = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not places:
+        raise UserError(f"{folder}: no folder of a class in it; {expected}")
+    found = []
+    for place in places:
+        clips = find_clips([place])
+        if clips[0].problem:
+            raise UserError(
+                f"support: class {place.name!r} has no clip; give at least one (five are usual), "
+                "or remove its folder"
+            )
+        found += [(place.name, clip) for clip in clips]
+    return found
+
+
+@dataclass(frozen=True)
+class Recognizing:
+    """Names the classes of clips with one network.
+
+    Attributes:
+        saved: The network.
+        few: It with the classes of a support set; None for the classes that it was trained on.
+        classes: Names of the classes.
+        reading: Rate, start, stop, stride, face and landmark finder, as ``console.read_options``
+            takes them.
+    """
+
+    saved: SavedRecognizer
+    few: FewShot | None
+    classes: tuple[str, ...]
+    reading: Reading
+
+    @classmethod
+    def of(
+        cls,
+        model: str | None,
+        weights: Path | None,
+        labelled: list[tuple[str, FoundClip]],
+        reading: Reading,
+        progress: Progress,
+    ) -> Recognizing:
+        """Open the network, and measure the support set if there is one.
+
+        Raises:
+            UserError: If the network is not there or takes no examples, a support clip cannot be
+                measured, or the support set cannot answer.
+        """
+        use_one_thread()
+        saved = open_model(model, weights)
+        if not labelled:
+            return cls(saved, None, tuple(saved.config.classes), reading)
+        network = saved.network
+        if not isinstance(network, MPFNet):
+            raise UserError(
+                f"--support: {saved.config.name} takes no examples; give an mpfnet, or leave "
+                "--support out"
+            )
+        shots = []
+        for number, (label, clip) in enumerate(labelled):
+            progress.at(number, f"support: {label}/{clip.path.name}")
+            measurement = _measured(clip.path, reading, None)
+            if not measurement.found:
+                logger.warning("support: %s: no movement above the noise", clip.path)
+            shots.append(Shot(str(clip.path), raw_key_frames(measurement), label))
+        classes = tuple(dict.fromkeys(label for label, _ in labelled))
+        return cls(saved, FewShot(network, shots, classes), classes, reading)
+
+    def recognize(
+        self, clip: FoundClip, interval: Interval | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Row and object of a clip.
+
+        Raises:
+            UserError: If it cannot be read, measured or compared.
+        """
+        if clip.problem:
+            raise UserError(clip.problem)
+        measurement = _measured(clip.path, self.reading, interval)
+        found = self._probabilities(str(clip.path), measurement)
+        named = dict(zip(self.classes, map(float, found), strict=True))
+        predicted = max(named, key=named.__getitem__)
+        frames = measurement.interval
+        place = {"onset": frames.onset, "apex": frames.apex, "offset": frames.offset}
+        record = {
+            "file": str(clip.path),
+            "error": None,
+            "model": self.saved.config.name,
+            "predicted": predicted,
+            "probabilities": {name: round(p, 6) for name, p in named.items()},
+            "interval": place,
+            "found": measurement.found,
+            "remarks": list(measurement.remarks),
+        }
+        values = (str(clip.path), predicted, round(named[predicted], 4), *place.values())
+        remark = "; ".join(measurement.remarks)
+        return dict(zip(_COLUMNS, (*values, remark, None), strict=True)), record
+
+    def _probabilities(self, name: str, measurement: Measurement) -> NDArray[np.float64]:
+        if self.few is None:
+            return answer(self.saved.network, measurement)
+        return self.few([Shot(name, raw_key_frames(measurement))])[0]
+
+    def failure(self, clip: FoundClip, error: UserError) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Row and object of a clip that failed."""
+        known = {"file": str(clip.path), "error": str(error)}
+        return {**dict.fromkeys(_COLUMNS), **known}, known
+
+    @staticmethod
+    def line(record: dict[str, Any]) -> str:
+        """The classes of a clip, the likeliest first."""
+        ranked = sorted(record["probabilities"].items(), key=lambda item: -item[1])
+        told = " · ".join(f"{name} {p:.2f}" for name, p in ranked)
+        return told if record["found"] else f"{told} (no movement above the noise)"
+
+
+def _measured(path: Path, reading: Reading, interval: Interval | None) -> Measurement:
+    options = read_options(path, *reading)
+    _, measurement = measure_video(path, options, interval)
+    return measurement

@@ -1,0 +1,120 @@
+"""Few-shot use of a trained MPFNet on classes that it was never trained for.
+
+The classes are groups of AUs. Each draw takes a few clips of every class as support and names the
+clips of all other subjects, as ``deft-llm recognize --support`` does, beside the nearest neighbours
+of each clip's flow among the same few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from sklearn.neighbors import KNeighborsClassifier
+
+from deft_llm import facs, protocols
+from deft_llm.config import Settings
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.labelled import LabelledClips, labelled
+from deft_llm.data.records import ClipRecord
+from deft_llm.errors import UserError
+from deft_llm.metrics.classification import confusion_matrix, uf1
+from deft_llm.recognizers.mpfnet import MPFNet, class_means
+from deft_llm.recognizers.saved import open_saved
+
+INPUTS = ("flow_diff_volume", "flow_uvs")
+FIGURES = ("few_shot_uf1", "few_shot_nearest_uf1", "few_shot_gain")
+_FLOW_SIDE = 14  # cells: nearest neighbours of single pixels would see the face, not its motion
+_AT_ONCE = 32  # clips of a forward pass
+
+
+class FewShotUse(Settings):
+    """Naming clips by a few labelled ones.
+
+    Attributes:
+        weights: Run of a trained ``mpfnet``, or its ``final``.
+        classes: Class -> numbers of its AUs. A clip with AUs of exactly one class belongs to it.
+        shots: Support clips of a class.
+        draws: Draws of support clips; figures are means over them.
+        neighbours: Of the nearest neighbours.
+    """
+
+    weights: Path
+    classes: dict[str, list[int]] = Field(min_length=2)
+    shots: int = Field(default=5, ge=1)
+    draws: int = Field(default=20, ge=1)
+    neighbours: int = Field(default=3, ge=1)
+
+    def label_of(self, record: ClipRecord) -> str | None:
+        """The class of a clip; None for a clip of none or several."""
+        numbers = {facs.au_number(au) for au in record.aus}
+        found = [name for name, aus in self.classes.items() if numbers & set(aus)]
+        return found[0] if len(found) == 1 else None
+
+
+def few_shot_values(use: FewShotUse, clips: ClipDataset) -> dict[str, float]:
+    """UF1 of the network and of the nearest neighbours, and the gain, means over draws.
+
+    Args:
+        use: What to do.
+        clips: Clips of subjects that the network was not trained on.
+
+    Raises:
+        UserError: If the weights are no MPFNet, or a class has too few clips.
+    """
+    network = open_saved(use.weights).network
+    if not isinstance(network, MPFNet):
+        raise UserError(f"few_shot: {use.weights} is no mpfnet; train one that is")
+    data = labelled(clips, list(use.classes), use.label_of)
+    made = data.clips.inputs(INPUTS[:1], network.side)[INPUTS[0]]
+    with torch.no_grad():
+        parts = [network.embed(part) for part in torch.from_numpy(made).split(_AT_ONCE)]
+    vectors = torch.cat(parts, 1)
+    flow = data.clips.inputs(INPUTS[1:], _FLOW_SIDE)[INPUTS[1]].reshape(len(data), -1)
+    scores = []
+    for support, asked in draws(use, data):
+        known = class_means(vectors[:, support], torch.from_numpy(data.labels[support]))
+        with torch.no_grad():
+            ours = network.scores(vectors[:, asked], known).argmax(1).numpy()
+        nearest = KNeighborsClassifier(min(use.neighbours, len(support)))
+        nearest.fit(flow[support], data.labels[support])
+        theirs = nearest.predict(flow[asked])
+        scores.append([_uf1(data, asked, predicted) for predicted in (ours, theirs)])
+    ours_mean, theirs_mean = np.mean(scores, 0).tolist()
+    values = (ours_mean, theirs_mean, ours_mean - theirs_mean)
+    return dict(zip(FIGURES, values, strict=True))
+
+
+def draws(
+    use: FewShotUse, data: LabelledClips
+) -> Iterator[tuple[protocols.Indices, protocols.Indices]]:
+    """Support rows, and the rows of all subjects who are not among them.
+
+    Raises:
+        UserError: If a class has no more clips than are drawn.
+    """
+    counts = np.bincount(data.labels, minlength=len(data.classes))
+    if (counts <= use.shots).any():
+        small = int(counts.argmin())
+        raise UserError(
+            f"few_shot: {counts[small]} clips of class {data.classes[small]!r}; expected more than "
+            f"the {use.shots} that are drawn (few_shot.shots)"
+        )
+    rng = np.random.default_rng([7, use.shots])
+    people = data.clips.people
+    for _ in range(use.draws):
+        parts = [
+            rng.permutation(np.flatnonzero(data.labels == label))[: use.shots]
+            for label in range(len(data.classes))
+        ]
+        support = np.concatenate(parts)
+        yield support, np.flatnonzero(~np.isin(people, people[support]))
+
+
+def _uf1(data: LabelledClips, rows: protocols.Indices, predicted: NDArray[np.int64]) -> float:
+    wanted = [data.classes[i] for i in data.labels[rows]]
+    return uf1(confusion_matrix(wanted, [data.classes[i] for i in predicted], data.classes))

@@ -1,0 +1,78 @@
+"""The folds of a recognition benchmark, checked before any model is trained."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from deft_llm import protocols
+from deft_llm.data.labelled import LabelledClips
+from deft_llm.errors import UserError
+from deft_llm.evaluation.recognition.clips import Material
+
+Protocol = Literal["loso", "kfold", "cross_dataset", "hold_out", "test_clips"]
+
+
+def protocol_splits(
+    protocol: Protocol, material: Material, folds: int, share: float
+) -> list[protocols.Split]:
+    """The splits of a protocol.
+
+    Args:
+        protocol: Its name.
+        material: The clips.
+        folds: For "kfold".
+        share: Of the subjects, for "hold_out".
+
+    Raises:
+        UserError: If a training set lacks a class, or a subject is on both sides.
+    """
+    data = material.data
+    people, datasets, subjects = data.clips.people, data.clips.datasets, data.clips.subjects
+    make = {
+        "loso": lambda: protocols.composite_splits(datasets, subjects),
+        "kfold": lambda: protocols.subject_kfold(people, folds),
+        "cross_dataset": lambda: protocols.cross_dataset(datasets, subjects),
+        "hold_out": lambda: protocols.hold_out(people, share),
+        "test_clips": lambda: [_given(data, material.held)],
+    }
+    splits = make[protocol]()
+    # Before training: a fold without a class, or with a subject on both sides, costs no run.
+    protocols.require_classes(splits, data.labels, data.classes)
+    for split in splits:
+        protocols.require_disjoint_subjects(split, people)
+    return splits
+
+
+def _given(data: LabelledClips, held: protocols.Indices) -> protocols.Split:
+    rows = np.arange(len(data))
+    return protocols.Split("test clips", 0, np.setdiff1d(rows, held), rows[:0], held)
+
+
+def few_subject_splits(
+    subjects: Any, labels: protocols.Indices, count: int, draws: int
+) -> list[protocols.Split]:
+    """Splits that train on ``count`` random subjects who together show every class.
+
+    Raises:
+        UserError: If there are not more subjects than that.
+    """
+    names = np.asarray(subjects)
+    people = np.unique(names)
+    if count >= len(people):
+        raise UserError(f"{count} subjects to train on of {len(people)}; expected fewer")
+    splits: list[protocols.Split] = []
+    # Seeded by the count, so that a rerun gets the same draws.
+    rng = np.random.default_rng([6, count])
+    rows = np.arange(len(names))
+    while len(splits) < draws:
+        chosen = np.isin(names, rng.permutation(people)[:count])
+        if len(np.unique(labels[chosen])) == len(np.unique(labels)):
+            fold = len(splits)
+            # No validation rows: with so few subjects nothing is selected.
+            nothing = rows[:0]
+            splits.append(
+                protocols.Split(f"draw {fold}", fold, rows[chosen], nothing, rows[~chosen])
+            )
+    return splits

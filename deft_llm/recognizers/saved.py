@@ -1,0 +1,100 @@
+"""Trained recognizers on disk: what a run of ``train.py`` leaves in ``final``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from deft_llm.config import Settings
+from deft_llm.errors import UserError
+from deft_llm.recognizers.base import Recognizer, load_recognizer
+from deft_llm.training.run_folder import FINAL
+from deft_llm.weights import load_network
+
+DEFAULT = "mpfnet-c"
+_WEIGHTS = Path(__file__).parent / "weights"  # a folder for each name
+
+
+class SavedConfig(Settings):
+    """``config.json`` beside the weights.
+
+    Attributes:
+        classes: Names of the classes.
+        recognizer: A name of ``recognizers.base``.
+        options: Its keyword options.
+    """
+
+    classes: list[str] = Field(min_length=1)
+    recognizer: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As users call it: "mol", "mpfnet-c"."""
+        variant = self.options.get("variant", "c") if self.recognizer == "mpfnet" else ""
+        return "-".join(filter(None, (self.recognizer, variant)))
+
+
+@dataclass(frozen=True)
+class SavedRecognizer:
+    """A trained network with its configuration.
+
+    Attributes:
+        network: In evaluation mode.
+        config: Its configuration.
+    """
+
+    network: Recognizer
+    config: SavedConfig
+
+
+def open_saved(run: Path) -> SavedRecognizer:
+    """Open a trained network.
+
+    Args:
+        run: Folder of a run, or its ``final``.
+
+    Raises:
+        UserError: If a file is missing or unreadable, weights and configuration do not match, or
+            what is saved is no network.
+    """
+    folder = run / FINAL if (run / FINAL).is_dir() else run
+    kept: list[SavedConfig] = []
+
+    def build(config: SavedConfig) -> Recognizer:
+        kept.append(config)
+        made = load_recognizer(config.recognizer, len(config.classes), **config.options)
+        if not isinstance(made, Recognizer):
+            raise UserError(f"{folder}: {config.recognizer} is no network; train one that is")
+        return made
+
+    network = load_network(folder, SavedConfig, build, "recognizer", "train.py")
+    return SavedRecognizer(network, kept[0])
+
+
+def open_model(name: str | None, run: Path | None) -> SavedRecognizer:
+    """Open a recognizer by its name, from a run or from what comes along.
+
+    Args:
+        name: "mpfnet-c", "mol"; None for what the run holds, or for ``DEFAULT``.
+        run: Folder of a run; None for weights that come along.
+
+    Raises:
+        UserError: If no weights of that name come along, the run holds another network, or as
+            :func:`open_saved`.
+    """
+    if run is None:
+        folder = _WEIGHTS / (name or DEFAULT)
+        if not folder.is_dir():
+            raise UserError(
+                f"model {name or DEFAULT}: no weights come along; train it (deft-llm train "
+                "recognizers/mpfnet) and give the folder of the run with --weights"
+            )
+        return open_saved(folder)
+    saved = open_saved(run)
+    if name is not None and name != saved.config.name:
+        raise UserError(f"{run}: holds {saved.config.name}; expected {name} (--model)")
+    return saved
