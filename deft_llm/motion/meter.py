@@ -21,6 +21,7 @@ from deft_llm.motion.light import LightChange
 from deft_llm.motion.micro_flow import fit_movement, frames_to_fit
 from deft_llm.motion.onset_apex import Trajectory, track_regions
 from deft_llm.motion.regions import blink_floor, region_masks, region_motion, region_rms
+from deft_llm.motion.visibility import magnification
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -149,7 +150,8 @@ class MotionMeter:
 
     def prior(self, frame: int, gap: int, sigma: float) -> FloatArray:
         """Noise floors (R,) from the sensor noise, for flow between frames ``gap`` apart."""
-        return noise.prior_floor(self.image(frame, gap), self.masks, sigma)
+        floor = noise.prior_floor(self.image(frame, gap), self.masks, sigma)
+        return noise.magnified(floor, magnification(self.aligned))
 
     def phases(self, interval: Interval, sigma: float, others: tuple[Interval, ...]) -> Phases:
         """Flow of both phases and what is noise in it."""
