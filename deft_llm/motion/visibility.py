@@ -1,13 +1,15 @@
-"""What of a face its pictures do not show: what is turned away or covered, glare, a small face.
+"""What of a face its pictures do not show: what is cut off, turned away, covered, or drowned.
 
 R regions, H = W = 224 pixels of the canonical face.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,8 @@ from deft_llm import facs
 from deft_llm.clip import Interval
 from deft_llm.motion.flow import to_grey
 from deft_llm.motion.light import LightChange
-from deft_llm.motion.regions import region_rms
+from deft_llm.motion.pixels import smaller
+from deft_llm.motion.regions import region_masks, region_rms
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -32,8 +35,39 @@ _GLARE = 0.5
 # hand moves in front of a face or the hard edge of a shadow over it. No flow tells these from skin.
 _EDGE = 0.004
 _OTHER_LIGHT = 0.1  # of the logarithm of brightness
+# px beside the picture's edge: what lies beyond is made up, and flow looks so far around a pixel.
+_MARGIN = 6
+_CUT = 0.5  # share of a region that may be missing
 _NARROW = 60.0  # px: a face of this width shows a motion of 1 px of the canonical face as a third
 _SLOW = 20.0  # frames per second: here, the shortest expressions (0.1 s) last two frames
+
+
+def visible_masks(
+    aligned: AlignedClip,
+    side: int,
+    masks_of: Callable[[NDArray[Any], int], NDArray[np.float32]] = region_masks,
+) -> NDArray[np.float32]:
+    """Weights (R, side, side) of the regions, without what lies outside of the picture.
+
+    Args:
+        aligned: The clip.
+        side: Of the image of the face.
+        masks_of: Landmarks and the side of an image -> weights of other regions (R, side, side).
+
+    Returns:
+        The weights; none of a region of which more than half is missing.
+    """
+    masks = masks_of(smaller(aligned.landmarks, aligned.frames.shape[1] / side), side)
+    if aligned.inside is None:
+        return masks
+    around = np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8)
+    # Beyond the square's own border the picture goes on.
+    inside = cv2.erode(aligned.inside.astype(np.uint8), around, borderValue=1).astype(np.float32)
+    if len(inside) != side:
+        inside = (cv2.resize(inside, (side, side), interpolation=cv2.INTER_AREA) > 0.99) * 1.0
+    left = masks * inside
+    kept = left.sum(axis=(1, 2)) >= (1 - _CUT) * masks.sum(axis=(1, 2))
+    return np.asarray(left * kept[:, None, None], np.float32)
 
 
 def hidden_regions(
@@ -47,7 +81,7 @@ def hidden_regions(
     Args:
         aligned: The clip.
         interval: The movement.
-        masks: (R, H, W) weights of the regions.
+        masks: (R, H, W) ``visible_masks``.
         light: How the light changed.
 
     Returns:
@@ -65,6 +99,7 @@ def hidden_regions(
         # In the dark, a ratio of brightness is mostly noise.
         covered &= np.einsum("rhw,hw->r", masks, pictures[1]) / weight >= DARK
     return {
+        "outside of the picture": masks.sum(axis=(1, 2)) == 0,
         "turned away from the camera": turned_away(aligned.landmarks),
         "drowned in glare": np.max(white, axis=0) > _GLARE,
         "covered for a time, or crossed by a shadow": covered,

@@ -12,14 +12,16 @@ import pytest
 from deft_llm import facs
 from deft_llm.clip import Interval
 from deft_llm.media.canonical import CANONICAL_LANDMARKS
-from deft_llm.media.face import AlignedClip
+from deft_llm.media.face import AlignedClip, align_with
+from deft_llm.media.video import clip_from_array
 from deft_llm.motion.measure import measure
 from deft_llm.motion.meter import MotionSettings
 from deft_llm.motion.noise import magnified
+from deft_llm.motion.onset_apex import track_regions
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.motion.visibility import turned_away
 
-from .conftest import bump
+from .conftest import bump, warp
 
 FRAMES = 24
 WHOLE = Interval(2, 12, 22)
@@ -41,6 +43,33 @@ def blob(centre: np.ndarray, radii: tuple[float, float]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def still(make_clip: Callable[..., Any]) -> Any:
     return make_clip(STILL)
+
+
+@pytest.mark.parametrize("level", [0, None])
+def test_an_edge_that_stands_still_moves_no_face(
+    level: int | None, face: np.ndarray, landmarks: np.ndarray
+) -> None:
+    """The head sinks by 3 px behind a black bar, or the frame's end, below its mouth."""
+    rng = np.random.default_rng(0)
+    end = int(landmarks[57][1]) + 4
+    down = np.zeros((2, 224, 224), np.float32)
+    down[1] = 3.0 / FRAMES
+    sunk = [warp(face, np.float32(t) * down) for t in range(FRAMES)]
+    frames = np.repeat((np.stack(sunk) + rng.normal(0, 2, (FRAMES, 224, 224)))[..., None], 3, 3)
+    frames = np.clip(np.rint(frames), 0, 255).astype(np.uint8)
+    if level is None:
+        frames = frames[:, :end]
+    else:
+        frames[:, end:] = level
+    cut = align_with(clip_from_array(frames, 60, "cut"), landmarks)
+    assert cut.inside is not None and not cut.inside[end:].any()
+    moved = track_regions(cut).regions
+    assert np.linalg.norm(moved, axis=2).max() < 0.5
+    measured = measure(cut)
+    assert not measured.found
+    assert "not measured, outside of the picture: left lower lip, right lower lip, chin" in (
+        measured.status
+    )
 
 
 def test_the_far_side_of_a_turned_face_is_not_measured(
