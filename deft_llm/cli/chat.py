@@ -8,19 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deft_llm.cli.clips import one_clip
-from deft_llm.cli.console import (
-    Checkpoint,
-    ClipPath,
-    Face,
-    Fps,
-    Landmarks,
-    Start,
-    Stop,
-    Stride,
-    read_options,
-    show,
-)
+from deft_llm.cli.console import Checkpoint, ClipPath, show
 from deft_llm.cli.light_start import load_explainer, use_one_thread
+from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
@@ -31,18 +21,14 @@ if TYPE_CHECKING:
 UNSUPPORTED = "[not borne out by the motion]"
 
 
+@reads_videos
 def chat(
     clip: ClipPath,
     checkpoint: Checkpoint = Path(EMBEDDED),
     temperature: Annotated[
         float, typer.Option(help="0: always the likeliest words; 0.7: livelier")
     ] = 0.0,
-    fps: Fps = None,
-    start: Start = None,
-    stop: Stop = None,
-    stride: Stride = 1,
-    face: Face = None,
-    landmarks: Landmarks = None,
+    reading: Reading = USUAL,
 ) -> None:
     """Ask about a clip, question by question.
 
@@ -53,7 +39,7 @@ def chat(
     from deft_llm.data.measuring import measure_video
 
     path = one_clip(clip)
-    options = read_options(path, fps, start, stop, stride, face, landmarks)
+    options = reading.of(path)
     if line := clip_line(path, options):
         show("clip", line)
     use_one_thread()

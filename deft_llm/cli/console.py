@@ -10,14 +10,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from deft_llm.errors import UserError
-
-if TYPE_CHECKING:
-    from deft_llm.media.options import ReadOptions
 
 ClipPath = Annotated[Path, typer.Argument(help="a video file, or a folder of frames")]
 Checkpoint = Annotated[
@@ -27,29 +24,6 @@ Checkpoint = Annotated[
         "--model",
         help="folder of a model; embedded: the one that comes along; smollm2: a larger language "
         "model, after `deft-llm models get smollm2`",
-    ),
-]
-Fps = Annotated[
-    float | None,
-    typer.Option(help="frames per second, in place of the file's times; pictures have none"),
-]
-Start = Annotated[
-    str | None, typer.Option(metavar="MOMENT", help="first frame to read: 120, or 1.5s")
-]
-Stop = Annotated[
-    str | None, typer.Option(metavar="MOMENT", help="frame to stop before: 240, or 3s")
-]
-Stride = Annotated[int, typer.Option(help="read every so many frames")]
-Face = Annotated[
-    int | None,
-    typer.Option(help="whom to follow, 1 for the leftmost face; default: the largest"),
-]
-Landmarks = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FINDER",
-        help="what places the landmarks: network, face-mesh or mean; default: face-mesh where "
-        "`deft-llm models get face-mesh` put it, else network",
     ),
 ]
 COLUMN = 10  # width of the labels on the left
@@ -66,26 +40,6 @@ JsonFile = Annotated[
     Path | None,
     typer.Option("--json", callback=_in_a_folder, help="also write the figures here"),
 ]
-
-
-def read_options(
-    clip: Path,
-    fps: float | None,
-    start: str | None,
-    stop: str | None,
-    stride: int,
-    face: int | None,
-    landmarks: str | None,
-) -> ReadOptions:
-    """How a clip is read, from the command's options; see :class:`ReadOptions`."""
-    from deft_llm.media.landmarks import usual_finder
-    from deft_llm.media.options import Moment, ReadOptions
-
-    first, last = (None if text is None else Moment.parse(text) for text in (start, stop))
-    finder = landmarks or usual_finder()
-    return ReadOptions.of(
-        clip, fps=fps, start=first, stop=last, stride=stride, face=face, landmarks=finder
-    )
 
 
 def show(label: str, text: object) -> None:

@@ -9,23 +9,15 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli.clips import FoundClip, find_clips
-from deft_llm.cli.console import (
-    Checkpoint,
-    Face,
-    Fps,
-    Landmarks,
-    Progress,
-    Start,
-    Stop,
-    Stride,
-    tidy_end,
-)
+from deft_llm.cli.console import Checkpoint, Progress, tidy_end
 from deft_llm.cli.explaining import STAGES, ClipFailed, Explaining, parse_interval
+from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
 
+@reads_videos
 def explain(
     clips: Annotated[
         list[Path],
@@ -48,12 +40,7 @@ def explain(
     every: Annotated[
         bool, typer.Option("--all", help="explain every movement of a clip, not the strongest")
     ] = False,
-    fps: Fps = None,
-    start: Start = None,
-    stop: Stop = None,
-    stride: Stride = 1,
-    face: Face = None,
-    landmarks: Landmarks = None,
+    reading: Reading = USUAL,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="write a row for each clip; - for stdout")
     ] = None,
@@ -88,7 +75,7 @@ def explain(
             questions=tuple(ask or ()),
             interval=frames,
             every=every,
-            reading=(fps, start, stop, stride, face, landmarks),
+            reading=reading,
             figure=figure,
             quiet=results.on_stdout,
             progress=progress,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from deft_llm.cli.clips import FoundClip
 from deft_llm.cli.console import COLUMN, Progress
 from deft_llm.cli.light_start import load_explainer, use_one_thread, without_collection
+from deft_llm.cli.reading import Reading
 from deft_llm.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ class Explaining:
         questions: Asked about every clip.
         interval: Onset, apex and offset to measure; None finds them.
         every: Explain every movement of a clip, not the strongest alone.
-        reading: Rate, start, stop, stride, face and landmark finder, as ``console.read_options``
-            takes them.
+        reading: How the clips are read.
         figure: Also write the report's figure for a paper.
         quiet: Print nothing to stdout.
         progress: Shows the stage.
@@ -55,7 +55,7 @@ class Explaining:
     questions: tuple[str, ...]
     interval: Interval | None
     every: bool
-    reading: tuple[float | None, str | None, str | None, int, int | None, str | None]
+    reading: Reading
     figure: bool
     quiet: bool
     progress: Progress
@@ -118,7 +118,6 @@ class Explaining:
                 print(*lines, sep="\n", flush=True)
 
     def _measure(self, clip: FoundClip, step: int) -> Iterator[tuple[ClipInfo, Measurement]]:
-        from deft_llm.cli.console import read_options
         from deft_llm.cli.summary import clip_line
         from deft_llm.data.measuring import measure_video
         from deft_llm.viz.report import ClipInfo
@@ -127,7 +126,7 @@ class Explaining:
             raise ClipFailed(clip.problem)
         try:
             self.progress.at(step, f"{clip.path.name}: {STAGES[0]}")
-            options = read_options(clip.path, *self.reading)
+            options = self.reading.of(clip.path)
             if line := clip_line(clip.path, options):
                 self.say("clip", line)
             self.progress.at(step + 1, f"{clip.path.name}: {STAGES[1]}")

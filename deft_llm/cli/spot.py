@@ -8,22 +8,14 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli.clips import find_clips
-from deft_llm.cli.console import (
-    Checkpoint,
-    Face,
-    Fps,
-    Landmarks,
-    Progress,
-    Start,
-    Stop,
-    Stride,
-    tidy_end,
-)
+from deft_llm.cli.console import Checkpoint, Progress, tidy_end
+from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
 from deft_llm.cli.spotting import Spotting, VideoFailed, seconds_of
 from deft_llm.resources import EMBEDDED
 
 
+@reads_videos
 def spot(
     videos: Annotated[
         list[Path],
@@ -43,12 +35,7 @@ def spot(
         str, typer.Option(help="what searches: returning, or the folder of a trained spotter")
     ] = "returning",
     checkpoint: Checkpoint = Path(EMBEDDED),
-    fps: Fps = None,
-    start: Start = None,
-    stop: Stop = None,
-    stride: Stride = 1,
-    face: Face = None,
-    landmarks: Landmarks = None,
+    reading: Reading = USUAL,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="write the rows of all videos; - for stdout")
     ] = None,
@@ -70,7 +57,7 @@ def spot(
     nothing could be started; 130 stopped by Ctrl-C.
     """
     found = find_clips(videos)
-    lengths = [seconds_of(clip, fps) for clip in found]
+    lengths = [seconds_of(clip, reading.fps) for clip in found]
     progress_bar = Progress(max(1, round(sum(lengths))))
     with tidy_end(), Results(csv_file, json_file) as results, progress_bar as progress:
         work = Spotting(
@@ -78,7 +65,7 @@ def spot(
             spotter=spotter,
             checkpoint=checkpoint if explain else None,
             macro=macro,
-            reading=(fps, start, stop, stride, face, landmarks),
+            reading=reading,
             results=results,
             megc=megc,
             progress=progress,

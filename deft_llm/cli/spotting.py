@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deft_llm.cli.clips import FoundClip
 from deft_llm.cli.console import COLUMN, Progress
 from deft_llm.cli.light_start import load_explainer, use_one_thread
+from deft_llm.cli.reading import Reading
 from deft_llm.cli.results import Results
 from deft_llm.cli.spotted_lines import counted, rate_line, seconds_with_face, spotted_line
 from deft_llm.errors import UserError
@@ -35,7 +36,7 @@ class Spotting:
         spotter: Name of the finder, see ``spotters.spot.load_finder``.
         checkpoint: Folder of the model that explains; None explains nothing.
         macro: List macro-expressions as well.
-        reading: As in ``Explaining``.
+        reading: How the videos are read.
         results: Rows and objects of all videos.
         megc: Where MEGC's table goes; None writes none.
         progress: Counts seconds of video.
@@ -47,7 +48,7 @@ class Spotting:
     spotter: str
     checkpoint: Path | None
     macro: bool
-    reading: tuple[float | None, str | None, str | None, int, int | None, str | None]
+    reading: Reading
     results: Results
     megc: Path | None
     progress: Progress
@@ -66,7 +67,6 @@ class Spotting:
             VideoFailed: If it cannot be read, shows no face, or is too short.
             UserError: If the finder or the model cannot be loaded, or a file cannot be written.
         """
-        from deft_llm.cli.console import read_options
         from deft_llm.cli.search_log import SearchLog
         from deft_llm.spotters.spot import check_seen, search_video
 
@@ -75,7 +75,7 @@ class Spotting:
         use_one_thread()
         finder = self.finder
         try:
-            options = read_options(clip.path, *self.reading)
+            options = self.reading.of(clip.path)
             self._introduce(clip.path, options)
         except UserError as error:
             raise VideoFailed(str(error)) from error

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
+from deft_llm.media.borders import always_inside, find_picture
 from deft_llm.media.canonical import (
     CANONICAL_LANDMARKS,
     CANONICAL_SIZE,
@@ -82,6 +83,8 @@ class AlignedClip:
             A at most `ABOVE`; None if they were not kept. For pictures: nothing is measured there.
         landmark_depth: float32 (68,), how much nearer to the camera each landmark is than the
             nose bridge, interocular distances; None if the finder does not tell.
+        inside: (224, 224) bool, which pixels lie inside the picture in every frame with the face;
+            None if all do.
     """
 
     name: str
@@ -97,6 +100,7 @@ class AlignedClip:
     remarks: tuple[str, ...] = ()
     above: NDArray[np.uint8] | None = None
     landmark_depth: NDArray[np.float32] | None = None
+    inside: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -188,11 +192,13 @@ def _warp(
     constant: bool,
 ) -> AlignedClip:
     frames = np.zeros((len(clip), CANONICAL_SIZE, CANONICAL_SIZE, 3), np.uint8)
-    rows = _rows_above(clip.frames.shape[1:3], transforms[present])
+    picture = find_picture(clip.frames)
+    shown = picture.from_here(transforms)
+    rows = _rows_above(picture.size, shown[present])
     above = np.zeros((len(clip), rows, CANONICAL_SIZE, 3), np.uint8)
     lower = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, rows]])
     for index in np.flatnonzero(present):
-        frame, matrix = _blurred(clip.frames[index], transforms[index]), transforms[index]
+        frame, matrix = _blurred(picture.of(clip.frames[index]), shown[index]), shown[index]
         # Two warps, not one that is cut: the square is the same whatever is shown above it.
         frames[index] = _warp_affine(frame, matrix, CANONICAL_SIZE)
         if rows:
@@ -209,6 +215,7 @@ def _warp(
         found.method,
         above=above,
         landmark_depth=None if found.depth is None else found.depth.astype(np.float32),
+        inside=always_inside(shown[present], picture.size, CANONICAL_SIZE),
     )
 
 

@@ -171,16 +171,20 @@ def relation(track: Detections, best: Detections) -> str:
         box inside the other one's.
     """
     before, after = track[-1][0] < best[0][0], track[0][0] > best[-1][0]
-    box = track[len(track) // 2][1]
-    times = np.array([index for index, _ in best])
-    near = best[int(np.abs(times - track[len(track) // 2][0]).argmin())][1]
     if before or after:
         # At another time a face may have moved on, but hardly by its own width.
-        box, near = (track[-1][1], best[0][1]) if before else (track[0][1], best[-1][1])
-    away = float(np.linalg.norm(_centre(box) - _centre(near))) / max(box.w, near.w)
-    if before or after:
-        return "again" if away < 1 else "other"
-    return "double" if away < DOUBLE else "other"
+        pair = (track[-1][1], best[0][1]) if before else (track[0][1], best[-1][1])
+        return "again" if _apart(*pair) < 1 else "other"
+    times = np.array([index for index, _ in best])
+    both = [(i, box) for i, box in track if times[0] <= i <= times[-1]] or track
+    # The median: two faces that cross are in one place for a moment.
+    away = [_apart(box, best[int(np.abs(times - i).argmin())][1]) for i, box in both]
+    return "double" if np.median(away) < DOUBLE else "other"
+
+
+def _apart(a: FaceBox, b: FaceBox) -> float:
+    """Distance of the centres of two boxes over the width of the larger one."""
+    return float(np.linalg.norm(_centre(a) - _centre(b))) / max(a.w, b.w)
 
 
 def _centre(box: FaceBox) -> NDArray[np.float64]:
@@ -199,12 +203,15 @@ def _told(
         return ()
     number = next(i for i, track in enumerate(people, 1) if track is best)
     choices = [str(i) for i, t in enumerate(people, 1) if any(t is other for other in others)]
-    count = "another face is" if len(others) == 1 else f"{len(others)} other faces are"
+    # At once: a face that is lost behind another one and found again is still one.
+    starts = [track[0][0] for track in others]
+    many = max(sum(t[0][0] <= start <= t[-1][0] for t in others) for start in starts)
+    count = "another face is" if many == 1 else f"{many} other faces are"
     first = min(track[0][0] for track in others)
     # A detection may be missed at the start as anywhere.
     late = first > (MAX_MISSES + 1) * step
     when = f" from about {clip.timestamps[first]:.2f} s" if late else ""
-    which = "the other" if len(others) == 1 else "another"
+    which = "the other" if many == 1 else "another"
     how = f" (--face {' or '.join(choices)} for {which})" if choices else ""
     return (f"{count} in the picture{when}; measured is face {number} from the left{how}",)
 

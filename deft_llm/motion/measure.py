@@ -26,6 +26,7 @@ from deft_llm.motion.onset_apex import (
     track_regions,
 )
 from deft_llm.motion.regions import RegionTable, region_table, regions_placed
+from deft_llm.motion.visibility import hidden_regions, on_pictures
 from deft_llm.stages import MEASURING, begin
 
 if TYPE_CHECKING:
@@ -151,7 +152,9 @@ def measure(
         floors = np.hypot(floors, meter.light_floor(aligned, light, shown))
     if interval is None:
         floors = noise.of_search(floors, float(np.ptp(aligned.timestamps)) / WINDOW)
+    hidden = hidden_regions(aligned, shown, meter.masks, light)
     placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
+    placed &= ~np.any(list(hidden.values()), axis=0)
     tables = [
         region_table(flow, meter.masks, floor, placed)
         for flow, floor in zip(phases.flows, floors, strict=True)
@@ -163,11 +166,12 @@ def measure(
         tables = [replace(table, active=np.zeros_like(table.active)) for table in tables]
     returned = _returned(*tables)
     held = remarks.not_returned(returned, shown, aligned)
-    unseen = remarks.not_seen(tables[0], seen.frames[shown.apex], meter.masks)
+    unseen = remarks.not_seen(tables[0], seen.frames[shown.apex], meter.masks, hidden)
     told = [
         *([] if any(table.active.any() for table in tables) else [remarks.NO_MOTION]),
         *remarks.on_frames(interval, shown, aligned),
         *remarks.on_regions(unseen),
+        *on_pictures(aligned, shown),
         *remarks.on_clip(light, held, others),
         *aligned.remarks,
     ]

@@ -20,7 +20,8 @@ from deft_llm.motion.head_motion import Model, remove_head_motion
 from deft_llm.motion.light import LightChange
 from deft_llm.motion.micro_flow import fit_movement, frames_to_fit
 from deft_llm.motion.onset_apex import Trajectory, track_regions
-from deft_llm.motion.regions import blink_floor, region_masks, region_motion, region_rms
+from deft_llm.motion.regions import blink_floor, region_motion, region_rms
+from deft_llm.motion.visibility import magnification, visible_masks
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -108,7 +109,7 @@ class MotionMeter:
         # Small frames are also followed one by one, to find the movement.
         pairs = flow_estimator() if settings.flow == ALL_FRAMES else flow_estimator(settings.flow)
         self.estimator: FlowEstimator = pairs
-        self.masks = region_masks(aligned.landmarks, aligned.frames.shape[1])
+        self.masks = visible_masks(aligned, aligned.frames.shape[1])
 
     def image(self, t: int, gap: int) -> FloatArray:
         """See :func:`averaged_frame`."""
@@ -149,7 +150,8 @@ class MotionMeter:
 
     def prior(self, frame: int, gap: int, sigma: float) -> FloatArray:
         """Noise floors (R,) from the sensor noise, for flow between frames ``gap`` apart."""
-        return noise.prior_floor(self.image(frame, gap), self.masks, sigma)
+        floor = noise.prior_floor(self.image(frame, gap), self.masks, sigma)
+        return noise.magnified(floor, magnification(self.aligned))
 
     def phases(self, interval: Interval, sigma: float, others: tuple[Interval, ...]) -> Phases:
         """Flow of both phases and what is noise in it."""

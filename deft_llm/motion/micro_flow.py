@@ -36,6 +36,7 @@ from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.motion_equations import MotionEquations
 from deft_llm.motion.pixels import carried_back, smaller, without_light
 from deft_llm.motion.regions import BLINK_PX, UPPER_LIDS, region_masks, region_motion
+from deft_llm.motion.visibility import visible_masks
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -121,8 +122,7 @@ def fit_movement(
         for _ in range(_STEPS[_LEVELS - 1 - level]):
             motion = fit.step(motion)
         if level == 1:
-            masks = region_masks(smaller(aligned.landmarks, 2), side)
-            floors = 2 * fit.noise(motion, design, masks)
+            floors = 2 * fit.noise(motion, design, visible_masks(aligned, side))
     flows = [remove_head_motion(flow, head_points(aligned))[0] for flow in motion]
     inside = [i for i, t in enumerate(used) if interval.onset <= t <= interval.offset]
     turn = float(np.abs(head[inside][:, [TURN, NOD]]).max())

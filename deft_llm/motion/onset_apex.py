@@ -38,6 +38,7 @@ from deft_llm.motion.regions import (
     region_masks,
     region_motion,
 )
+from deft_llm.motion.visibility import visible_masks
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -93,7 +94,8 @@ def track_regions(
         reference: The frame that defines zero motion. If it shows no face, the nearest frame
             with a face is used.
         estimator: Flow method, default ``flow_estimator()``.
-        masks_of: Landmarks and the side of an image -> weights of other regions (R, side, side).
+        masks_of: Of other regions, see ``visible_masks``; one that lies outside of the picture
+            does not move.
         even: Spread the difference of two key frames, about the frame midway, over the frames
             between them; otherwise it is a step there.
 
@@ -104,7 +106,7 @@ def track_regions(
     count = len(aligned.frames)
     scale = aligned.frames.shape[1] / _SIZE
     landmarks = smaller(head_points(aligned), scale)
-    masks = masks_of(landmarks[:, :2], _SIZE)
+    masks = visible_masks(aligned, _SIZE, masks_of)
     regions = np.full((count, len(masks), 2), np.nan, np.float32)
     head = np.full((count, 2), np.nan, np.float32)
     visible = np.flatnonzero(aligned.present)

@@ -52,8 +52,8 @@ class RegionTable:
         z: ``magnitude / noise``. At rest, with Gaussian components, it follows a Rayleigh
             distribution: z >= 3 in 1.1 % of the regions.
         active: ``z >= 3`` and ``magnitude >= 0.02`` px.
-        placed: False if the landmarks are too uncertain to measure the region; its motion is
-            then all zeros.
+        placed: False if the region cannot be measured, since its landmarks are too uncertain or
+            the pictures hide it; its motion is then all zeros.
     """
 
     u: FloatArray

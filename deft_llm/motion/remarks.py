@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from deft_llm.motion.flow import to_grey
 from deft_llm.motion.light import LightChange
 from deft_llm.motion.onset_apex import WINDOW
 from deft_llm.motion.regions import ACTIVE_Z, REGION_NAMES, RegionTable
+from deft_llm.motion.visibility import BRIGHT, DARK
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -22,7 +23,6 @@ RETURNED = 0.5  # share of the motion that has to come back for the face to have
 # A region in which not even so much would stand out cannot be measured; px. Our own choice: few
 # micro-expressions are larger.
 BLIND_PX = 1.0
-DARK, BRIGHT = 30.0, 250.0  # grey levels
 _CLIPPED = 0.3  # share of a region in which the camera saw nothing but white
 
 
@@ -70,7 +70,10 @@ def on_clip(light: LightChange | None, held: str, others: Sequence[Interval]) ->
 
 
 def not_seen(
-    table: RegionTable, frame: NDArray[np.uint8], masks: NDArray[np.float32]
+    table: RegionTable,
+    frame: NDArray[np.uint8],
+    masks: NDArray[np.float32],
+    hidden: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> dict[str, list[str]]:
     """Regions that cannot be measured, by the reason.
 
@@ -78,6 +81,7 @@ def not_seen(
         table: Of the onset phase.
         frame: (H, W, 3) RGB, the apex.
         masks: (R, H, W) weights of the regions.
+        hidden: ``visibility.hidden_regions``.
 
     Returns:
         Reason to names of regions; a region has one reason, the first that holds.
@@ -89,6 +93,7 @@ def not_seen(
     # A motion may be large enough to stand out all the same.
     blind = (ACTIVE_Z * table.noise > BLIND_PX) & ~table.active
     reasons = {
+        **(hidden or {}),
         "landmarks too uncertain": ~table.placed,
         "too dark": blind & (level < DARK),
         "too bright": blind & (white > _CLIPPED),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deft_llm.cli.console import read_options
+from deft_llm.cli.reading import Reading
 from deft_llm.downloads import FACE_MESH, model_path
 from deft_llm.errors import UserError
 
@@ -66,10 +66,10 @@ def test_an_unknown_model_is_told(run: Run, cache: Path) -> None:
 def test_the_finder_of_a_command(cache: Path, there: bool, named: str | None, finder: str) -> None:
     if there:
         put(b"")
-    options = read_options(Path("clip.mp4"), None, None, None, 1, None, named)
+    options = Reading(landmarks=named).of(Path("clip.mp4"))
     assert options.landmarks == finder
 
 
 def test_an_unknown_finder_is_told(cache: Path) -> None:
     with pytest.raises(UserError, match=r"--landmarks\): expected one of network, face-mesh, mean"):
-        read_options(Path("clip.mp4"), None, None, None, 1, None, "mesh")
+        Reading(landmarks="mesh").of(Path("clip.mp4"))

@@ -146,6 +146,21 @@ def test_the_larger_of_two_faces_is_followed() -> None:
     np.testing.assert_allclose(track_faces(blank(20), finder, step=1).boxes[:, 2], 40)
 
 
+def test_a_face_behind_one_that_crosses_is_one_other_face() -> None:
+    """The smaller one is hidden in the middle; its two stretches are not two people."""
+    there = {i: [box(x=2 * i, w=40)] for i in range(100)}
+    for i in (*range(46), *range(54, 100)):
+        there[i].append(box(x=204 - 2 * i, w=30))
+    track = track_faces(blank(100), Scripted(there), step=1)
+    assert track.present.all() and track.boxes[:, 2].min() == 40
+    assert track.remarks == (
+        "another face is in the picture; measured is face 1 from the left (--face 2 for the other)",
+    )
+    hidden = track_faces(blank(100), Scripted(there), step=1, face=2)
+    assert hidden.remarks[0].startswith("another face is in the picture; measured is face 2")
+    assert "the face is lost and found again" in hidden.remarks[1]
+
+
 @pytest.mark.parametrize("frames", [1, 3])
 def test_very_short_clips(frames: int) -> None:
     finder = Scripted({i: [box()] for i in range(frames)})

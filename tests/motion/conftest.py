@@ -77,6 +77,8 @@ def make_clip(face: FloatArray, landmarks: FloatArray) -> Callable[..., Any]:
             landmarks=landmarks,
             landmark_uncertainty=np.ones(68, np.float32),
             landmark_depth=None,
+            inside=None,
+            transforms=np.repeat(np.eye(2, 3)[None], len(frames), axis=0),
             timestamps=np.arange(len(frames)) / fps,
             left_out="without a face",
             remarks=(),

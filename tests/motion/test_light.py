@@ -39,10 +39,7 @@ def lit(clip: Any, gain: np.ndarray) -> Any:
     grain = np.random.default_rng(3).normal(0, 1, clip.frames.shape[:3])
     frames = clip.frames * gain[..., None] + grain[..., None]
     values = {**vars(clip), "frames": np.clip(np.rint(frames), 0, 255).astype(np.uint8)}
-    turned = np.tile(np.eye(2, 3), (FRAMES, 1, 1))
-    return AlignedClip(
-        name="lit", transforms=turned, constant=True, landmark_method="mean shape", **values
-    )
+    return AlignedClip(name="lit", constant=True, landmark_method="mean shape", **values)
 
 
 @pytest.mark.parametrize("kind", LIGHT)
