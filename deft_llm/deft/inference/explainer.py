@@ -37,9 +37,14 @@ from deft_llm.deft.inference.conversation import (
     fitting_prompt,
 )
 from deft_llm.deft.inference.engine import execute
-from deft_llm.deft.inference.grammar import StructuredAnswerGrammar, StructuredAnswerLogits
+from deft_llm.deft.inference.grammar import (
+    AuLimits,
+    StructuredAnswerGrammar,
+    StructuredAnswerLogits,
+)
 from deft_llm.deft.inference.replies import reply
 from deft_llm.deft.inference.scoring import label_log_likelihoods
+from deft_llm.deft.inference.verdicts import au_limits
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.errors import UserError
@@ -183,6 +188,7 @@ class Explainer:
         messages: list[dict[str, str]],
         grammar: bool = False,
         label: str = "",
+        aus: Sequence[AuLimits] = (AuLimits(),),
         **options: Any,
     ) -> list[str]:
         """Greedy answers to the same conversation about each clip.
@@ -192,6 +198,7 @@ class Explainer:
             messages: Chat so far, with ``<clip>`` in the first user turn.
             grammar: Allow only a well-formed structured answer.
             label: Class that the answer must name, if ``grammar`` is on; empty for any.
+            aus: Limits of the AUs that the answers name, if ``grammar`` is on.
             **options: For ``generate``.
 
         Returns:
@@ -201,7 +208,7 @@ class Explainer:
         prompt = self.processor.chat(messages).replace(CLIP_TOKEN, self.processor.span)
         inputs = self.processor([prompt] * clips).to(self.model.device)
         length = inputs["input_ids"].shape[1]
-        bound = [StructuredAnswerLogits(self.grammar, length, label)] if grammar else []
+        bound = [StructuredAnswerLogits(self.grammar, length, label, aus)] if grammar else []
         written = self.model.generate(
             **inputs,
             expert_tokens=tokens,
@@ -231,21 +238,32 @@ class Explainer:
             tokens: From ``encode``, B clips.
             write: Also generate the structured answer. Its class is not fixed to the likeliest
                 one, because a score of the generated text must measure the model's own choice.
-            grammar: See ``generate``.
+            grammar: Write it as ``explain`` does: well-formed, and within what the AU head is sure
+                of (``verdicts.py``).
         """
         likelihoods = self.likelihoods(tokens, "coarse")
         emotion, aus = self.model.heads(tokens)
-        texts = self.structured_answers(tokens, grammar) if write else [""] * len(likelihoods)
-        return Answers(likelihoods, texts, aus.sigmoid(), emotion.softmax(-1))
+        probabilities = aus.sigmoid()
+        limits = [au_limits(row, self.model.config.aus) for row in probabilities]
+        texts = (
+            self.structured_answers(tokens, grammar, aus=limits)
+            if write
+            else [""] * len(likelihoods)
+        )
+        return Answers(likelihoods, texts, probabilities, emotion.softmax(-1))
 
     def structured_answers(
-        self, tokens: dict[str, Tensor], grammar: bool = False, label: str = ""
+        self,
+        tokens: dict[str, Tensor],
+        grammar: bool = False,
+        label: str = "",
+        aus: Sequence[AuLimits] = (AuLimits(),),
     ) -> list[str]:
         """Structured answers about B encoded clips; arguments as in ``generate``."""
         asked = [
             {"role": "user", "content": CLIP_TOKEN + self.processor.prompts["structured_answer"]}
         ]
-        return self.generate(tokens, asked, grammar, label)
+        return self.generate(tokens, asked, grammar, label, aus)
 
     def explain(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> Explanation:
         """Explain one measured clip; ``ablate`` names the experts to ablate."""
@@ -271,14 +289,15 @@ class Explainer:
         by_class = dict(zip(COARSE_LABELS, probabilities.tolist(), strict=True))
         best = max(by_class, key=by_class.__getitem__)
         # Fix the class first: generated freely, the answer could argue for another class.
-        emotion, named, raw = self._choices(tokens, best, moved_aus(table))
+        limits = au_limits(answered.au_probabilities[0], self.model.config.aus, moved_aus(table))
+        emotion, named, raw = self._choices(tokens, best, limits)
         aus = {code: self._au_probability(answered, code) for code in named}
         found = wording.explained(evidence, by_class, emotion, aus, remarks)
         return replace(found, raw=raw, seconds={"answer": time.perf_counter() - started})
 
     @torch.inference_mode()
     def _choices(
-        self, tokens: dict[str, Tensor], label: str, aus: frozenset[str]
+        self, tokens: dict[str, Tensor], label: str, aus: AuLimits
     ) -> tuple[str, tuple[str, ...], str]:
         """The emotion and the AUs of the structured answer of a class, and the text so far."""
         asked = CLIP_TOKEN + self.processor.prompts["structured_answer"]
@@ -286,7 +305,7 @@ class Explainer:
         inputs = self.processor([prompt.replace(CLIP_TOKEN, self.processor.span)])
         inputs = inputs.to(self.model.device)
         length = inputs["input_ids"].shape[1]
-        bound = StructuredAnswerLogits(self.grammar, length, label, aus)
+        bound = StructuredAnswerLogits(self.grammar, length, label, [aus])
 
         class PastAus(StoppingCriteria):
             def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:

@@ -56,6 +56,21 @@ _TEXT = re.compile(
 )
 
 
+class AuLimits(NamedTuple):
+    """Limits of the list of AUs.
+
+    Attributes:
+        allowed: The AU codes that may be named; None for all.
+        due: AU numbers that must be named; each has an allowed code.
+    """
+
+    allowed: frozenset[str] | None = None
+    due: frozenset[str] = frozenset()
+
+
+_NO_AUS = AuLimits(frozenset())
+
+
 class GrammarState(NamedTuple):
     """Stage of the answer.
 
@@ -65,14 +80,14 @@ class GrammarState(NamedTuple):
             whose direction comes next.
         used: AU numbers or regions written so far.
         first: Whether the list is still empty.
-        aus: The AU codes that may be named; None for all. Empty after the list of AUs.
+        aus: Limits of the list of AUs; none are allowed after it.
     """
 
     name: str
     value: str = ""
     used: frozenset[str] = frozenset()
     first: bool = False
-    aus: frozenset[str] | None = frozenset()
+    aus: AuLimits = _NO_AUS
 
 
 class State(NamedTuple):
@@ -83,7 +98,11 @@ class State(NamedTuple):
     length: int = 0
 
 
-START, TEXT, END = State(GrammarState("class", aus=None)), GrammarState("text"), GrammarState("end")
+START, TEXT, END = (
+    State(GrammarState("class", aus=AuLimits())),
+    GrammarState("text"),
+    GrammarState("end"),
+)
 
 
 def _emotions(label: str) -> tuple[str, ...]:
@@ -116,9 +135,10 @@ def _options(stage: GrammarState) -> Iterator[tuple[str, GrammarState]]:
             after = GrammarState("aus", used=stage.used | {number}, aus=stage.aus)
             # By number, not code: an AU may appear once, as bilateral, left or right.
             for side in ("", "L", "R") if number not in stage.used else ():
-                if stage.aus is None or f"{side}{number}" in stage.aus:
+                if stage.aus.allowed is None or f"{side}{number}" in stage.aus.allowed:
                     yield f'{comma}"{side}{number}"', after
-        yield '], "evidence": [', GrammarState("rows", first=True)
+        if stage.aus.due <= stage.used:
+            yield '], "evidence": [', GrammarState("rows", first=True)
     elif stage.name == "rows":
         for region in facs.REGIONS.keys() - stage.used:
             after = GrammarState("direction", region, stage.used | {region})
@@ -263,7 +283,7 @@ class StructuredAnswerLogits(LogitsProcessor):
         grammar: StructuredAnswerGrammar,
         prompt_length: int,
         label: str = "",
-        aus: frozenset[str] | None = None,
+        aus: Sequence[AuLimits] = (AuLimits(),),
     ) -> None:
         """Start at the beginning of the answer; an instance serves one ``generate`` call.
 
@@ -271,17 +291,17 @@ class StructuredAnswerLogits(LogitsProcessor):
             grammar: The grammar.
             prompt_length: Tokens before the answer.
             label: Class that the answer must name; empty for any.
-            aus: AU codes that it may name; None for all.
+            aus: Limits of the AUs that it names: of each row, or one for all rows.
         """
         self.grammar, self.prompt_length = grammar, prompt_length
-        start = State(GrammarState("class", label, aus=aus))
-        self.states: dict[tuple[int, ...], State | None] = {(): start}
+        self.starts = [State(GrammarState("class", label, aus=limits)) for limits in aus]
+        self.states: dict[tuple[int, tuple[int, ...]], State | None] = {}
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (B, V) of the next token after ``input_ids`` (B, L), masked."""
         masked = torch.full_like(scores, -torch.inf)
         for row, ids in enumerate(input_ids[:, self.prompt_length :].tolist()):
-            state = self._state(tuple(ids))
+            state = self._state(row % len(self.starts), tuple(ids))
             if state is None:  # after the end token: padding of a finished row
                 masked[row] = scores[row]
                 continue
@@ -290,15 +310,18 @@ class StructuredAnswerLogits(LogitsProcessor):
         return masked
 
     def past_aus(self, ids: Sequence[int]) -> bool:
-        """Whether tokens of one answer have completed its list of AUs."""
-        state = self._state(tuple(ids))
+        """Whether tokens of the first answer have completed its list of AUs."""
+        state = self._state(0, tuple(ids))
         return state is None or state.stage.name not in {"class", "emotion", "aus"}
 
-    def _state(self, ids: tuple[int, ...]) -> State | None:
+    def _state(self, start: int, ids: tuple[int, ...]) -> State | None:
+        if not ids:
+            return self.starts[start]
         # Keyed by the tokens so far, so each step advances one token and equal rows share their
         # states.
-        if ids not in self.states:
-            before = self._state(ids[:-1])
+        key = (start, ids)
+        if key not in self.states:
+            before = self._state(start, ids[:-1])
             data = self.grammar.bytes.get(ids[-1])
-            self.states[ids] = advance(before, data) if before and data else None
-        return self.states[ids]
+            self.states[key] = advance(before, data) if before and data else None
+        return self.states[key]
