@@ -8,22 +8,14 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli.clips import find_clips
-from deft_llm.cli.console import (
-    Face,
-    Fps,
-    Landmarks,
-    Progress,
-    Start,
-    Stop,
-    Stride,
-    show,
-    tidy_end,
-)
+from deft_llm.cli.console import Progress, show, tidy_end
 from deft_llm.cli.explaining import parse_interval
+from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
 from deft_llm.errors import UserError
 
 
+@reads_videos
 def recognize(
     clips: Annotated[
         list[Path],
@@ -48,12 +40,7 @@ def recognize(
             metavar="ONSET,APEX,OFFSET", help="frames to measure, counted from 0, of a single clip"
         ),
     ] = None,
-    fps: Fps = None,
-    start: Start = None,
-    stop: Stop = None,
-    stride: Stride = 1,
-    face: Face = None,
-    landmarks: Landmarks = None,
+    reading: Reading = USUAL,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="write a row for each clip; - for stdout")
     ] = None,
@@ -74,7 +61,6 @@ def recognize(
     found = find_clips(clips)
     frames = parse_interval(interval, len(found))
     labelled = [] if support is None else clips_of_classes(support)
-    reading = (fps, start, stop, stride, face, landmarks)
     steps = Progress(len(found) + len(labelled))
     with tidy_end(), Results(csv_file, json_file) as results, steps as progress:
         work = Recognizing.of(model, weights, labelled, reading, progress)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.cli.clips import FoundClip, find_clips
-from deft_llm.cli.console import Progress, read_options
+from deft_llm.cli.console import Progress
 from deft_llm.cli.light_start import use_one_thread
+from deft_llm.cli.reading import Reading
 from deft_llm.clip import Interval
 from deft_llm.data.measuring import measure_video
 from deft_llm.errors import UserError
@@ -23,7 +24,6 @@ from deft_llm.recognizers.mpfnet import MPFNet
 from deft_llm.recognizers.saved import SavedRecognizer, open_model
 
 logger = logging.getLogger(__name__)
-Reading = tuple[float | None, str | None, str | None, int, int | None, str | None]
 _COLUMNS = ("file", "predicted", "probability", "onset", "apex", "offset", "remark", "error")
 
 
@@ -59,8 +59,7 @@ class Recognizing:
         saved: The network.
         few: It with the classes of a support set; None for the classes that it was trained on.
         classes: Names of the classes.
-        reading: Rate, start, stop, stride, face and landmark finder, as ``console.read_options``
-            takes them.
+        reading: How videos are read.
     """
 
     saved: SavedRecognizer
@@ -152,6 +151,5 @@ class Recognizing:
 
 
 def _measured(path: Path, reading: Reading, interval: Interval | None) -> Measurement:
-    options = read_options(path, *reading)
-    _, measurement = measure_video(path, options, interval)
+    _, measurement = measure_video(path, reading.of(path), interval)
     return measurement
