@@ -21,8 +21,7 @@ CUES: dict[str, str] = {
     "greatly",
     "weak": "weak|weakly|small|slight|slightly|subtle|tiny|little|a bit|minor|minimal|barely|"
     "faint|hardly|a little|gently|mild|minute",
-    "which_way": "which way|what way|direction|where to|which direction|what direction|whither|"
-    "up or down",
+    "which_way": "which way|what way|direction|where to|which direction|what direction|whither",
     "when": "when|what time|which frame|what frame|timestamp|how far into|which second|"
     "what second|which moment|what moment|what point|which point|time of|time point|moment of|"
     "how soon|where in clip|where in video|at what time|time in clip|frame number|from when|"

@@ -59,7 +59,8 @@ ORDINARY = frozenset(
     tree true try turn two type under until us use used using usual very video view voice wait walk
     want was watch water way we wear weather week well went were what when where whether which while
     white who whole whose why wide will wind window with woman women word work world would write
-    wrong year yes yet you young your coder code joke sing print prompt system poem song spell accept colleague tenable consistent
+    wrong year yes yet you young your coder code joke sing print prompt system poem song spell
+    accept colleague tenable consistent
     suppose label labelled allow defend somebody moment point exactly rise mistake sense mind
     matter case left form term terms grey grab scene shake mark share store stone state stage
     style scare stare bore
@@ -82,33 +83,14 @@ _FOREIGN = frozenset(
     ne nasıl neden yüz bu bir mi mu
     vad hur varför när ansikte och är inte som det
     apa bagaimana mengapa kapan wajah yang dia""".split()  # noqa: SIM905
-) - {
-    "a",
-    "an",
-    "au",
-    "aux",
-    "on",
-    "me",
-    "is",
-    "he",
-    "to",
-    "no",
-    "do",
-    "so",
-    "was",
-    "will",
-    "die",
-    "man",
-    "at",
-}
+) - {"a", "an", "au", "aux", "on", "me", "is", "he", "to", "no", "do", "so", "was", "will", "at"}
 
 
 #: Words that would be mistaken for others without their ending.
 _WHOLE = frozenset("made does ever over under".split())  # noqa: SIM905
 
-
 _FOREIGN_GREETINGS = frozenset(
-    "bonjour hola hallo gracias merci danke ciao salut namaste ola obrigado grazie".split()  # noqa: SIM905
+    ("bonjour", "hola", "hallo", "gracias", "merci", "danke", "ciao", "salut", "grazie", "ola")
 )
 
 
