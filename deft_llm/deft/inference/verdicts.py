@@ -29,17 +29,15 @@ def au_limits(
         moved: The codes that a moved region speaks for; None where nothing is measured.
 
     Returns:
-        The limits; an AU without an output of the head is limited by ``moved`` alone.
+        The limits; an AU without an output of the head is not allowed.
     """
     of = {
         f"{side}{number}": float(row[both].min())
         for number, row in zip(numbers, probabilities, strict=True)
         for side, both in (("", [0, 1]), ("L", [0]), ("R", [1]))
     }
-    codes = [f"{side}{number}" for number in facs.ACTION_UNITS for side in ("", "L", "R")]
-    possible = [code for code in codes if moved is None or code in moved]
-    possible = [code for code in possible if of.get(code, 1.0) >= POSSIBLE]
-    sure = {code for code in possible if of.get(code, 0.0) >= SURE}
+    possible = [c for c, p in of.items() if p >= POSSIBLE and (moved is None or c in moved)]
+    sure = {code for code in possible if of[code] >= SURE}
     # Sure of both sides: one of them alone would be half of it.
     allowed = frozenset(code for code in possible if code[0] not in "LR" or code[1:] not in sure)
     return AuLimits(allowed, frozenset(str(facs.au_number(code)) for code in sure))
