@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from deft_llm.clip import Interval
 from deft_llm.data.roi_tracking import RoiTrack
-from deft_llm.errors import NoFaceError
+from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.video import read_clip, write_video
 from deft_llm.motion.rois import ROIS
-from deft_llm.spotters.finder import Finder
+from deft_llm.spotters import spot as spot_module
 from deft_llm.spotters.hysteresis import Thresholds
 from deft_llm.spotters.registry import LoadedSpotter, make_spotter, save_spotter
 from deft_llm.spotters.spot import Seen, load_finder, search_video, spot
-from deft_llm.spotters.trained import in_one_shot
+from deft_llm.spotters.trained import TrainedFinder, in_one_shot
 
 CLIPS = Path(__file__).parents[2] / "demo" / "clips"
 FPS = 25
@@ -70,7 +70,7 @@ def other() -> Frames:
 
 
 @pytest.fixture
-def trained(tmp_path: Path) -> Finder:
+def trained(tmp_path: Path) -> TrainedFinder:
     """An untrained network that learned in windows longer than these videos."""
     torch.manual_seed(0)
     network = make_spotter("me_tst", {"width": 8, "depth": 1, "states": 4}).eval()
@@ -79,17 +79,29 @@ def trained(tmp_path: Path) -> Finder:
     save_spotter(
         LoadedSpotter("me_tst", network, Thresholds(0.05, 0.05), fps=FPS, window=256), folder
     )
-    return load_finder(str(folder))
+    finder = load_finder(str(folder))
+    assert isinstance(finder, TrainedFinder)
+    return finder
 
 
 @pytest.fixture
-def search(trained: Finder, tmp_path: Path) -> Callable[[Frames], Searched]:
+def search(trained: TrainedFinder, tmp_path: Path) -> Callable[[Frames], Searched]:
     def run(frames: Frames) -> Searched:
         write_video(tmp_path / "v.mp4", frames, FPS)
         steps = search_video(tmp_path / "v.mp4", finder=trained)
         return Searched([step.seen for step in steps if step.seen is not None])
 
     return run
+
+
+def test_the_embedded_spotter_is_found_by_name(
+    trained: TrainedFinder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spot_module, "WEIGHTS", tmp_path / "none")
+    with pytest.raises(UserError, match="spotter 'embedded': no such folder; expected 'returning'"):
+        load_finder("embedded")
+    monkeypatch.setattr(spot_module, "WEIGHTS", trained.folder)
+    assert load_finder("embedded").key == trained.key
 
 
 def test_shorter_than_a_window(search: Callable[[Frames], Searched], face: Frames) -> None:
@@ -126,7 +138,7 @@ def test_a_second_person(search: Callable[[Frames], Searched], face: Frames, oth
     assert "another face is in the picture; measured is face" in remark
 
 
-def test_a_frame_rate_that_varies(trained: Finder, tmp_path: Path, face: Frames) -> None:
+def test_a_frame_rate_that_varies(trained: TrainedFinder, tmp_path: Path, face: Frames) -> None:
     """Seconds are those of the file, frames are counted as they are shown."""
     ticks = np.cumsum(np.resize([30, 30, 60], len(face))) - 30
     path = tmp_path / "varies.mp4"
@@ -149,7 +161,7 @@ def test_a_frame_rate_that_varies(trained: Finder, tmp_path: Path, face: Frames)
             assert each.seconds == pytest.approx(shown, abs=2e-3)
 
 
-def test_no_face(trained: Finder, tmp_path: Path) -> None:
+def test_no_face(trained: TrainedFinder, tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4", np.full((30, 64, 64, 3), 90, np.uint8), FPS)
     with pytest.raises(NoFaceError, match="no face in 30 frames, so no expression"):
         spot(tmp_path / "v.mp4", finder=trained)
