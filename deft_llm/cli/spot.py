@@ -32,7 +32,8 @@ def spot(
         bool, typer.Option("--macro", help="list macro-expressions as well, apart")
     ] = False,
     spotter: Annotated[
-        str, typer.Option(help="what searches: returning, or the folder of a trained spotter")
+        str,
+        typer.Option(help="what searches: returning, embedded, or a trained one's folder"),
     ] = "returning",
     checkpoint: Checkpoint = Path(EMBEDDED),
     reading: Reading = USUAL,

@@ -12,14 +12,14 @@ head's.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from deft_llm.clip import Clip
 from deft_llm.errors import NoFaceError
@@ -33,7 +33,8 @@ from deft_llm.motion.rois import ROIS, roi_masks
 Floats = NDArray[np.float32]
 
 _OF_FRAMES = ("motion", "shots", "timestamps")
-_VERSION = 1  # of the measurement; a change makes cached parts invalid
+_REMARKS = "remarks"
+_VERSION = 2  # of the measurement; a change makes cached parts invalid
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,14 @@ class RoiTrack:
             frames without a face.
         shots: (T,) number of the shot; no motion is measured across a cut.
         timestamps: (T,) seconds.
+        remarks: What the user should know about the face in them.
     """
 
     first: int
     motion: Floats
     shots: NDArray[np.int64]
     timestamps: NDArray[np.float64]
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.motion)
@@ -64,8 +67,15 @@ class RoiTrack:
     def after(self, first: int) -> RoiTrack:
         """The frames from number ``first`` on."""
         kept = max(first - self.first, 0)
-        rows = (getattr(self, name)[kept:] for name in _OF_FRAMES)
-        return RoiTrack(self.first + kept, *rows)
+        rows = {name: getattr(self, name)[kept:] for name in _OF_FRAMES}
+        return replace(self, first=self.first + kept, **rows)
+
+    @classmethod
+    def whole(cls, parts: Sequence[RoiTrack]) -> RoiTrack:
+        """Consecutive parts as one."""
+        rows = {n: np.concatenate([getattr(part, n) for part in parts]) for n in _OF_FRAMES}
+        remarks = dict.fromkeys(remark for part in parts for remark in part.remarks)
+        return cls(first=parts[0].first, remarks=tuple(remarks), **rows)
 
 
 def follow_rois(
@@ -89,9 +99,9 @@ def follow_rois(
     last: RoiTrack | None = None
     for number, part in enumerate(parts_of(source, options)):
         file = folder / f"part_{number:05d}.safetensors" if folder else None
-        motion = _measured(part, options, file)
+        motion, remarks = _measured(part, options, file)
         first = (part.start - options.start) // options.stride
-        new = _joined_to(last, RoiTrack(first, motion, *_one_shot(part.clip)))
+        new = _joined_to(last, RoiTrack(first, motion, *_one_shot(part.clip), remarks))
         done = last.first + len(last) if last else 0
         # A short shot may end within what the window before has shown already.
         if done < new.first + len(new):
@@ -108,11 +118,7 @@ def roi_track(
         NoFaceError: If no frame shows a face.
         UserError: If the source cannot be read.
     """
-    parts = list(follow_rois(source, options, cache))
-    track = RoiTrack(
-        parts[0].first,
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in _OF_FRAMES),
-    )
+    track = RoiTrack.whole(list(follow_rois(source, options, cache)))
     if not track.present.any():
         name = source.name if isinstance(source, Clip) else source
         raise NoFaceError(
@@ -136,39 +142,44 @@ def _joined_to(last: RoiTrack | None, new: RoiTrack) -> RoiTrack:
         both = np.isfinite(apart[:, 0, 0])
         if both.any():
             moved = new.motion + np.median(apart[both], axis=0)
-            return RoiTrack(new.first, moved, new.shots + last.shots[-1], new.timestamps)
+            return replace(new, motion=moved, shots=new.shots + last.shots[-1])
     # A cut, or no face to tell how the two lie: the regions start anew.
-    return RoiTrack(new.first, new.motion, new.shots + last.shots[-1] + 1, new.timestamps)
+    return replace(new, shots=new.shots + last.shots[-1] + 1)
 
 
-def _measured(part: Part, options: ReadOptions, file: Path | None) -> Floats:
-    """Motion (T, 18, 2) of one part, from the cache if it is there."""
+def _measured(
+    part: Part, options: ReadOptions, file: Path | None
+) -> tuple[Floats, tuple[str, ...]]:
+    """Motion (T, 18, 2) of one part and what is to be told, from the cache if they are there."""
     if file is not None and file.is_file():
         try:
-            motion = load_file(file)["motion"]
+            with safe_open(file, framework="numpy") as kept:
+                motion = kept.get_tensor("motion")
+                remarks = tuple(json.loads(kept.metadata()[_REMARKS]))
         except (SafetensorError, KeyError):
-            motion = np.zeros(0, np.float32)
+            motion, remarks = np.zeros(0, np.float32), ()
         # A damaged part is measured again.
         if motion.shape == (len(part.clip), len(ROIS), 2):
-            return motion
-    motion = _measure(part.clip, options)
+            return motion, remarks
+    motion, remarks = _measure(part.clip, options)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as partial:
-            save_file({"motion": motion}, partial)
-    return motion
+            save_file({"motion": motion}, partial, {_REMARKS: json.dumps(remarks)})
+    return motion, remarks
 
 
-def _measure(clip: Clip, options: ReadOptions) -> Floats:
+def _measure(clip: Clip, options: ReadOptions) -> tuple[Floats, tuple[str, ...]]:
     nothing = np.full((len(clip), len(ROIS), 2), np.nan, np.float32)
     if len(clip) < 2:
-        return nothing
+        return nothing, ()
     try:
         track = track_faces(clip, face=options.face)
     except NoFaceError:
-        return nothing
+        return nothing, ()
     aligned = align(clip, track, landmark_finder(options.landmarks))
-    return track_regions(aligned, masks_of=roi_masks, even=True).regions
+    followed = track_regions(aligned, masks_of=roi_masks, even=True)
+    return followed.regions, track.remarks
 
 
 def _folder(source: Path | str | Clip, options: ReadOptions, cache: Path | None) -> Path | None:

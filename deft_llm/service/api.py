@@ -11,8 +11,9 @@ from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.service.batch import explain_files, row_of
 from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import answer_record
-from deft_llm.service.long_video import Found, search_video
+from deft_llm.service.long_video import Found, of_kind, search_video
 from deft_llm.service.sessions import Sessions
+from deft_llm.spotters.finder import Kind
 
 File = dict[str, Any]
 
@@ -21,7 +22,8 @@ def found_row(found: Found) -> dict[str, Any]:
     """An interval of a long video with its reading; times in seconds from the video's start."""
     row = row_of(found.seen.info.name, found.seen)
     times = {"onset s": found.onset, "apex s": found.apex, "offset s": found.offset}
-    return {**row, **{name: round(value, 4) for name, value in times.items()}}
+    moments = {name: round(value, 4) for name, value in times.items()}
+    return {**row, "kind": found.spotted.kind, **moments}
 
 
 class Api:
@@ -98,15 +100,15 @@ class Api:
         )
 
     def find_intervals(self, video: File, model: str = "embedded") -> list[dict[str, Any]]:
-        """The intervals of a long video, each explained."""
-        return self._with_clip(
-            [video],
-            lambda p: [
-                found_row(found)
-                for _, new in search_video(self.service, p[0], ModelChoice(model))
-                for found in new
-            ],
-        )
+        """The micro-expressions of a long video, then its macro-expressions, each explained."""
+
+        def work(paths: list[Any]) -> list[dict[str, Any]]:
+            parts = search_video(self.service, paths[0], ModelChoice(model))
+            found = [each for _, new in parts for each in new]
+            kinds: tuple[Kind, ...] = ("micro", "macro")
+            return [found_row(each) for kind in kinds for each in of_kind(found, kind)]
+
+        return self._with_clip([video], work)
 
     def compare_clips(self, first: File, second: File, model: str = "embedded") -> dict[str, Any]:
         """Two clips: their rows, and for each region motion (u right, v down) in pixels, and z."""

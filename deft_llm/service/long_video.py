@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deft_llm.media.landmarks import usual_finder
 from deft_llm.media.options import ReadOptions
+from deft_llm.motion.onset_apex import WINDOW
 from deft_llm.service.clip_service import AS_USUAL, ClipResult, ClipService, ModelChoice
 from deft_llm.service.limits import check_video
+from deft_llm.spotters.finder import Kind, Spotted, join_macros
 from deft_llm.spotters.spot import search_video as search
 from deft_llm.viz.report import ClipInfo
 
@@ -19,16 +21,27 @@ class Found:
     """One expression of a long video.
 
     Attributes:
-        onset: Seconds from the start of the video.
-        apex: The same.
-        offset: The same.
+        spotted: What is told of it; its seconds count from the start of the video.
         seen: The part of the video around it, measured and explained.
     """
 
-    onset: float
-    apex: float
-    offset: float
+    spotted: Spotted
     seen: ClipResult
+
+    @property
+    def onset(self) -> float:
+        """Seconds from the start of the video."""
+        return self.spotted.seconds[0]
+
+    @property
+    def apex(self) -> float:
+        """The same."""
+        return self.spotted.seconds[1]
+
+    @property
+    def offset(self) -> float:
+        """The same."""
+        return self.spotted.seconds[2]
 
 
 def search_video(
@@ -54,7 +67,7 @@ def search_video(
     for progress in search(path, ReadOptions(landmarks=usual_finder())):
         new = [
             Found(
-                *each.spotted.seconds,
+                each.spotted,
                 ClipResult(
                     whole, each.measurement, explainer.explain(each.measurement, choice.ablate)
                 ),
@@ -62,3 +75,17 @@ def search_video(
             for each in progress.found
         ]
         yield progress.done, tuple(new)
+
+
+def of_kind(found: Iterable[Found], kind: Kind) -> list[Found]:
+    """The micro- or the macro-expressions of a video, in order of time.
+
+    The movements of one macro-expression are one, explained where it is largest.
+    """
+    by_apex = {each.spotted.expression.interval.apex: each for each in found}
+    spotted = sorted((each.spotted for each in by_apex.values()), key=lambda each: each.seconds)
+    return [
+        replace(by_apex[each.expression.interval.apex], spotted=each)
+        for each in join_macros(spotted, WINDOW)
+        if each.kind == kind
+    ]

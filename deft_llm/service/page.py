@@ -18,8 +18,9 @@ from deft_llm.service import views
 from deft_llm.service.batch import COLUMNS, explain_files
 from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import link_sentences
-from deft_llm.service.long_video import search_video
+from deft_llm.service.long_video import Found, search_video
 from deft_llm.service.sessions import Sessions
+from deft_llm.spotters.finder import Moments
 from deft_llm.viz import cards
 
 File: TypeAlias = str | None
@@ -121,11 +122,14 @@ class Page:
     def search(self, key: str, video: File, model: str) -> Iterator[str]:
         """Find and explain the intervals of a long video, as they are found."""
         path = self.sessions.upload(key, video)
-        found: list[str] = []
+        found: list[Found] = []
+        drawn: dict[Moments, str] = {}
         for done, new in search_video(self.service, path, ModelChoice(model)):
-            found.append(views.intervals_view(new))
-            yield "".join([*found, cards.remark(f"{100 * done:.0f} % looked at")])
-        yield "".join(found) or cards.remark("Nothing moved above the noise.")
+            found += new
+            text = views.intervals_view(found, drawn)
+            yield text + cards.remark(f"{100 * done:.0f} % looked at")
+        shown = views.intervals_view(found, drawn)
+        yield shown or cards.remark("Nothing moved above the noise.")
 
     def compare(self, key: str, first: File, second: File, model: str) -> tuple[str]:
         """Two clips side by side."""

@@ -10,9 +10,12 @@ from deft_llm.service.api import found_row
 from deft_llm.service.batch import to_csv, to_json
 from deft_llm.service.clip_service import ClipResult
 from deft_llm.service.evidence import link_sentences
-from deft_llm.service.long_video import Found
+from deft_llm.service.long_video import Found, of_kind
+from deft_llm.spotters.finder import Moments
 from deft_llm.viz import cards, magnify, stage
 from deft_llm.viz.timeline import timeline
+
+MACROS = "Macro-expressions: larger than 3 px, or not back at their offset"
 
 
 def clip_view(seen: ClipResult) -> tuple[str, str, str, str]:
@@ -72,15 +75,27 @@ def magnified_view(seen: ClipResult, factor: float) -> str:
     return cards.film_card(frames, magnify.film(frames), factor, largest)
 
 
-def intervals_view(found: Iterable[Found]) -> str:
-    """The intervals of a long video, each with its reading."""
-    return "".join(
-        cards.interval_card(
-            found_row(each),
-            each.seen.measurement,
-            link_sentences(each.seen.explanation.rationale, each.seen),
-        )
-        for each in found
+def intervals_view(found: Iterable[Found], drawn: dict[Moments, str]) -> str:
+    """The expressions of a long video, each with its reading; macro-expressions apart, below.
+
+    Args:
+        found: All so far.
+        drawn: Those that were drawn before, by their seconds; gets the new ones.
+    """
+    known = list(found)
+    groups = [of_kind(known, kind) for kind in ("micro", "macro")]
+    for each in (each for group in groups for each in group):
+        if each.spotted.seconds not in drawn:
+            drawn[each.spotted.seconds] = _interval_view(each)
+    micro, macro = ("".join(drawn[each.spotted.seconds] for each in group) for group in groups)
+    return f"{micro}{cards.remark(MACROS)}{macro}" if macro else micro
+
+
+def _interval_view(found: Found) -> str:
+    return cards.interval_card(
+        found_row(found),
+        found.seen.measurement,
+        link_sentences(found.seen.explanation.rationale, found.seen),
     )
 
 

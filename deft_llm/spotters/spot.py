@@ -20,11 +20,14 @@ from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.media.windows import OVERLAP
 from deft_llm.motion.onset_apex import WINDOW
 from deft_llm.registry import resolve
+from deft_llm.resources import embedded
 from deft_llm.spotters.finder import Finder, Found, Look, Spotted, join_macros, same
 from deft_llm.spotters.returning import ReturningFinder
 
 #: The finder that needs no training.
 RETURNING = "returning"
+#: Folder of the trained spotter that comes with the package.
+WEIGHTS = Path(__file__).resolve().parent / "weights"
 #: s after which a later movement is no part of one expression with an earlier one: the gap that may
 #: lie between, and the length of a movement, half a second on both sides of its apex.
 SETTLED = 3 * WINDOW
@@ -83,19 +86,20 @@ def load_finder(name: str = RETURNING) -> Finder:
     """A finder by name.
 
     Args:
-        name: "returning", or the folder of a trained spotter.
+        name: "returning", "embedded" for the trained spotter in the package, or the folder of one.
 
     Raises:
         UserError: If it is neither.
     """
     if name == RETURNING:
         return ReturningFinder()
-    if not Path(name).is_dir():
+    folder = embedded(name, WEIGHTS)
+    if not folder.is_dir():
         raise UserError(
-            f"spotter {name!r}: no such folder; expected {RETURNING!r}, or the folder of a "
-            "trained spotter"
+            f"spotter {name!r}: no such folder; expected {RETURNING!r}, or the folder of a trained "
+            "spotter, which train_configs/spotters/me_tst_plus.yaml makes"
         )
-    finder: Finder = resolve(_TRAINED, "trained", "finder")(Path(name))
+    finder: Finder = resolve(_TRAINED, "trained", "finder")(folder)
     return finder
 
 

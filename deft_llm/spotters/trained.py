@@ -81,12 +81,14 @@ class _Read:
         times: (T,) seconds.
         curve: (T,) the network's score; NaN in frames without a face.
         expressions: In frames of the video, with their probabilities.
+        remarks: What the user should know.
     """
 
     frames: NDArray[np.int64]
     times: NDArray[np.float64]
     curve: Floats
     expressions: list[tuple[Expression, dict[str, float]]]
+    remarks: tuple[str, ...]
 
 
 class TrainedFinder:
@@ -130,8 +132,9 @@ class TrainedFinder:
             tracks.append(track)
             followed = (track.first + len(track)) * coarse.stride
             yield Step(_FOLLOWING * min(followed / end, 1.0))
-        read = self._read(tracks, coarse)
+        read = self._read(RoiTrack.whole(tracks), coarse)
         pending, shown = list(read.expressions), -1
+        remarks = read.remarks  # told once, with the first part
         for part in parts_of(source, options):
             last = part.start + (len(part.clip) - 1) * options.stride
             share = min((last + 1 - options.start) / end, 1.0)
@@ -139,32 +142,52 @@ class TrainedFinder:
             here = [each for each in pending if _held(part, each[0].interval, options.stride)]
             pending = [each for each in pending if each not in here]
             done = _FOLLOWING + (1 - _FOLLOWING) * share
-            yield Step(done, partial(_look, part, options, read, new, here))
-            shown = max(shown, last)
+            yield Step(done, partial(_look, part, options, read, new, here, remarks))
+            shown, remarks = max(shown, last), ()
         for expression, _ in pending:
             logger.warning(
                 "%s: frames %d to %d lie across a cut, left out",
                 *(source.name, expression.interval.onset, expression.interval.offset),
             )
 
-    def _read(self, tracks: list[RoiTrack], options: ReadOptions) -> _Read:
+    def _read(self, track: RoiTrack, options: ReadOptions) -> _Read:
         """The network's curve over the whole video, and what it finds."""
-        names = ("motion", "shots", "timestamps")
-        rows = (np.concatenate([getattr(each, name) for each in tracks]) for name in names)
-        track = RoiTrack(tracks[0].first, *rows)
         frames = options.start + options.stride * np.arange(len(track))
         if not track.present.any():
             nothing = np.full(len(track), np.nan, np.float32)
-            return _Read(frames, track.timestamps, nothing, [])
+            return _Read(frames, track.timestamps, nothing, [], track.remarks)
         curves = self.spotter.read(network_curves(track, self.spotter.rois))
         told = []
         for each in self.spotter.decode(curves):
-            inside = each.interval
+            inside = in_one_shot(each.interval, track)
+            if inside is None:
+                continue
             moments = (int(frames[t]) for t in (inside.onset, inside.apex, inside.offset))
             shares = probabilities(curves.logits, curves.score, inside, self.spotter.prior)
             told.append((replace(each, interval=Interval(*moments)), shares))
         score = np.where(track.present, curves.score, np.nan).astype(np.float32)
-        return _Read(frames, track.timestamps, score, told)
+        remarks = (*track.remarks, *_cuts(track))
+        return _Read(frames, track.timestamps, score, told, remarks)
+
+
+def in_one_shot(interval: Interval, track: RoiTrack) -> Interval | None:
+    """The part of an interval that lies in the shot of its apex.
+
+    None without a face at the apex or in most of its frames: what a network says there is a guess.
+    """
+    frames = np.arange(interval.onset, interval.offset + 1)
+    frames = frames[track.shots[frames] == track.shots[interval.apex]]
+    if not track.present[interval.apex] or track.present[frames].mean() <= 0.5:
+        return None
+    return Interval(int(frames[0]), interval.apex, int(frames[-1]))
+
+
+def _cuts(track: RoiTrack) -> Iterator[str]:
+    """A remark for each hard cut; where the face was lost, the motion starts anew as well."""
+    for after in np.flatnonzero(np.diff(track.shots)) + 1:
+        if track.present[after - 1] and track.present[after]:
+            at = track.timestamps[after]
+            yield f"hard cut at {at:.2f} s; no motion is measured across it"
 
 
 def _held(part: Part, interval: Interval, stride: int) -> bool:
@@ -183,15 +206,14 @@ def _look(
     read: _Read,
     new: NDArray[np.bool_],
     here: list[tuple[Expression, dict[str, float]]],
+    remarks: tuple[str, ...],
 ) -> Look:
     """Measure the expressions of one part."""
     found: list[Found] = []
-    remarks: tuple[str, ...] = ()
     if here:
         try:
             track = track_faces(part.clip, face=options.face)
             aligned = align(part.clip, track, landmark_finder(options.landmarks))
-            remarks = track.remarks
             places = [_within(part, each.interval, options.stride) for each, _ in here]
             margin = round(_MARGIN * part.clip.fps)
             for (expression, shares), place in zip(here, places, strict=True):
@@ -201,7 +223,7 @@ def _look(
                 found.append(Found.of(measured, expression, shares))
         except UserError as error:
             # The face was there when the regions were followed in the same part.
-            remarks = (f"an expression could not be measured: {error}",)
+            remarks = (*remarks, f"an expression could not be measured: {error}")
     curve = read.curve[new]
     return Look(read.frames[new], read.times[new], curve, tuple(found), remarks)
 

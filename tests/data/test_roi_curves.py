@@ -34,10 +34,10 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Parts of at most 60 frames, whose motion is known up to the frame that it is against."""
     calls: list[int] = []
 
-    def measure(clip: Clip, options: object) -> Floats:
+    def measure(clip: Clip, options: object) -> tuple[Floats, tuple[str, ...]]:
         calls.append(len(clip))
         wave = _wave(clip.timestamps)
-        return wave - wave[len(clip) // 2]
+        return wave - wave[len(clip) // 2], ("another face",)
 
     monkeypatch.setattr(roi_tracking, "_measure", measure)
     room = 60 * (48 * 64 * 3 + windows._MADE)
@@ -92,6 +92,7 @@ def test_a_stopped_search_goes_on(measured: list[int], tmp_path: Path) -> None:
     assert not measured
     for track in (first, again):
         np.testing.assert_array_equal(track.motion, straight.motion)
+        assert track.remarks == straight.remarks == ("another face",)
     # A damaged part is measured again.
     file = next(cache.rglob("part_00001.safetensors"))
     file.write_bytes(file.read_bytes()[:50])

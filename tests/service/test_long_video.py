@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from deft_llm.clip import Explanation
 from deft_llm.media.video import read_clip, write_video
-from deft_llm.service.clip_service import ClipService
-from deft_llm.service.long_video import search_video
+from deft_llm.motion.measure import Measurement
+from deft_llm.service import views
+from deft_llm.service.clip_service import ClipResult, ClipService
+from deft_llm.service.long_video import Found, of_kind, search_video
 from deft_llm.service.models import Models
 from deft_llm.spotters.returning import WINDOW
+from deft_llm.viz.report import ClipInfo
+from tests.spotters.finders import spotted
 
 (VIDEO,) = (Path(__file__).resolve().parents[2] / "demo" / "clips" / "long").glob("*.mp4")
 FPS = 50
@@ -63,6 +69,31 @@ def test_every_movement_is_told_once_and_no_blink(service: ClipService) -> None:
         times = measured.aligned.timestamps
         others = [apex for apex in APEXES if abs(apex - each.apex) > 0.1]
         assert not any(times[0] <= apex <= times[-1] for apex in others), "measured by itself"
+
+
+def test_the_page_lists_macro_expressions_apart(
+    make_measurement: Callable[..., Measurement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that rises and falls in two movements is one; each card is drawn once."""
+    drawn: list[Found] = []
+
+    def card(each: Found) -> str:
+        drawn.append(each)
+        return f"[{each.spotted.kind} {each.apex}]"
+
+    monkeypatch.setattr(views, "_interval_view", card)
+    info = ClipInfo("v", 100, 25.0, 4.0)
+    seen = ClipResult(info, make_measurement(), cast(Explanation, None))
+    rise, fade = spotted(10, 14, 20, "macro", 8.0), spotted(24, 26, 30, "macro", 4.0)
+    small = spotted(70, 74, 80)
+    found = [Found(each, seen) for each in (rise, fade, small)]
+    assert [(f.onset, f.apex, f.offset) for f in of_kind(found, "macro")] == [(0.4, 0.56, 1.2)]
+    cards: dict[tuple[float, float, float], str] = {}
+    views.intervals_view(found, cards)
+    page = views.intervals_view(found, cards)
+    assert len(drawn) == 2
+    assert page.index("[micro 2.96]") < page.index(views.MACROS) < page.index("[macro 0.56]")
+    assert views.MACROS not in views.intervals_view(found[2:], cards)
 
 
 @pytest.mark.parametrize(("start", "stop"), [(1.36, 1.8), (3.0, 4.0)])

@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from accelerate.utils import set_seed
 from pydantic import Field, model_validator
 
@@ -49,6 +50,7 @@ from deft_llm.metrics.spotting import SpottedVideo
 from deft_llm.metrics.subjects import ConfidenceInterval, bootstrap, paired_difference
 from deft_llm.protocols import Split, loso, require_disjoint_subjects
 from deft_llm.spotters.registry import LoadedSpotter, load_spotter
+from deft_llm.spotters.returning import ReturningFinder
 from deft_llm.spotters.task import SpotterSettings, SpottingTask
 from deft_llm.training.loop import fit
 from deft_llm.training.run_folder import claimed_folder
@@ -152,8 +154,10 @@ class SpottingLoso(Benchmark):
         self, name: str, entry: LosoEntry, videos: Sequence[CodedVideo], splits: Sequence[Split]
     ) -> list[SpottedVideo]:
         """What an entry finds in all videos, each in the fold that tests it."""
-        codings = [(v.subject, v.video, len(v.track), repr(v.coded)) for v in videos]
-        key = digest(entry.model_dump_json(exclude={"note"}), json.dumps(codings))[:12]
+        motions = (np.ascontiguousarray(video.track.motion).data for video in videos)
+        codings = json.dumps([(v.subject, v.video, repr(v.coded)) for v in videos])
+        settings = entry.model_dump_json(exclude={"note"})
+        key = digest(settings, ReturningFinder.key, codings, *motions)[:12]
         folder = self.output / f"{name}-{key}"
         found: dict[int, SpottedVideo] = {}
         for split in splits:

@@ -108,5 +108,5 @@ def false_alarms(
                 alarms[1] += not any(iou(one.interval, c.interval) > 0 for c in coded)
             else:
                 alarms[0] += not coded
-    rates = [a / m if m else math.nan for a, m in zip(alarms, minutes, strict=True)]
+    rates = [float(a / m) if m else math.nan for a, m in zip(alarms, minutes, strict=True)]
     return dict(zip(("false_alarms_without", "false_alarms_speech"), rates, strict=True))

@@ -13,7 +13,8 @@ from deft_llm.metrics.subjects import ConfidenceInterval
 _COLUMNS = {
     **{"TP": "hits", "FP": "false_alarms", "FN": "misses", "F1": "f1", "F1, 1 px": "f1_1px"},
     **{"recognition 3": "recognition_f1_3", "recognition 4": "recognition_f1_4"},
-    **{"STRS 3": "strs_3", "STRS 4": "strs_4", "STRS 4, 1 px": "strs_4_1px"},
+    **{"STRS 3": "strs_3", "STRS 4": "strs_4"},
+    **{"STRS 3, 1 px": "strs_3_1px", "STRS 4, 1 px": "strs_4_1px"},
     **{"alarms/min": "false_alarms_without", "in speech": "false_alarms_speech"},
     **{"mean IoU": "mean_iou", "onset": "onset_error", "apex": "apex_error"},
     "offset": "offset_error",

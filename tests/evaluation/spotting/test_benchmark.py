@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.spotting import benchmark, entries
 from deft_llm.evaluation.spotting.benchmark import SpottingBenchmark, speech_of
 from deft_llm.evaluation.spotting.scores import ScoredVideo, false_alarms, strong_only
-from deft_llm.metrics.figures import Figure
+from deft_llm.metrics.figures import Figure, report
 from deft_llm.metrics.spotting import SpottedVideo, count_video
 from deft_llm.spotters.hysteresis import Thresholds
 from deft_llm.spotters.mdmd import fit_share, mdmd, mdmd_curve
@@ -71,6 +72,8 @@ def test_every_figure_of_the_file_is_measured(spotters: list[str], tmp_path: Pat
     bars = read_yaml(FILE)["bars"]
     # Without the real coding, there is no replay to compare with.
     assert np.isnan(found["decoders_off"].value) and set(bars) <= set(found)
+    report(figures, tmp_path / "figures.json")
+    assert len(json.loads((tmp_path / "figures.json").read_text())) == len(figures)
     assert found["perfect_hysteresis_sd0"].reached
     assert found["noise_hysteresis_alarms_an_hour"].value == 0
     gain = found["me_tst_plus_own_gain_over_scalable"].value

@@ -19,6 +19,7 @@ from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.spotting import loso
 from deft_llm.evaluation.spotting.loso import SpottingLoso
 from deft_llm.media.options import ReadOptions
+from deft_llm.metrics.figures import report
 from deft_llm.simulator.scene.video_drawing import Rates, draw_video
 from deft_llm.simulator.scene.video_spec import VideoSpec
 from deft_llm.spotters.task import SpotterSettings, SpottingTask
@@ -93,6 +94,7 @@ def test_a_fold_knows_nothing_of_its_subject(
         frozenset([subject]) for subject in everybody
     }
     assert {count for _, count in seen} == {4}
+    report(figures, tmp_path / "figures.json")
     values = {figure.name: figure.value for figure in figures}
     assert values["mdmd_f1"] > 0.2 and values["returning_f1"] == 0
     assert np.isfinite(values["me_tst_plus_gain_over_mdmd_low"])
