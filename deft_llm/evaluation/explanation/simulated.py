@@ -97,8 +97,8 @@ class SimulatedBenchmark(Benchmark):
         measures: Names of ``measures.MEASURES``.
         label_sets: Sets of classes to score.
         names: Figure -> its name in this file, if different.
-        grammar: Generate under the grammar. Figures of the text are then named
-            ``grammar_<figure>``, because the bars are set for raw text.
+        grammar: Generate as ``explain`` does: under the grammar, within what the AU head is sure
+            of. Figures of the text are then named ``grammar_<figure>``.
         least_au_share: An AU is scored when it is in at least this share of the statistics.
     """
 

@@ -90,6 +90,7 @@ def single(tmp_path: Path, tiny_checkpoint: Path, recipe: Path) -> Path:
         "rows": {},
         "train_data": str(tmp_path / "nowhere"),
         "output": str(tmp_path / "output"),
+        "grammar": False,
     }
     path = tmp_path / "simulated.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
