@@ -92,7 +92,8 @@ CUES: dict[str, str] = {
     "blink": "blink|eyeblink|close eye|eye close|closed eye|shut eye|eye shut|eyelid close|"
     "lid close|flutter|blinking|eye were closed",
     "wink": "wink",
-    "quality": "quality|good enough|resolution|noise|noisy|dark|bright|too dark|too bright|blur|"
+    "quality": "quality|how good|good enough|resolution|noise|noisy|dark|bright|too dark|too "
+    "bright|blur|"
     "blurry|blurred|sharp|usable|frame rate|fps|framerate|frame per second|light|lighting|"
     "illumination|not measured|could not be measured|could not be seen|can not be seen|problem|"
     "issue|occluded|covered|hidden|artifact|limitation|caveat|warning|remark|recording ok|"
@@ -105,7 +106,8 @@ CUES: dict[str, str] = {
     "nutshell|brief me|all you know|what do you see|bottom line|gist|describe it|in brief|"
     "in single sentence|finding|findings|what have you found|analysis|analyse|analyze|main point|"
     "report",
-    "json": "json|machine readable|structured|structured answer|structured record|triple|record",
+    "json": "json|machine readable|structured|structured answer|structured record|triple|fill "
+    "in record|in record",
     "combined": "combine|combined|then emotion|both label|coarse label together|fine and coarse",
     "return": "return|come back|go back|move back|back to rest|went back|came back|reverse|"
     "after apex|from apex to offset|falling phase|fall phase|after peak|relax again|recover|"

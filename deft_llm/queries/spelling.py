@@ -61,7 +61,8 @@ ORDINARY = frozenset(
     white who whole whose why wide will wind window with woman women word work world would write
     wrong year yes yet you young your coder code spell accept colleague tenable consistent
     suppose label labelled allow defend somebody moment point exactly rise mistake sense mind
-    matter case left form term terms grey grab scene shake mark share store stone state stage style scare stare bore
+    matter case left form term terms grey grab scene shake mark share store stone state stage
+    style scare stare bore
     core sore bold cold hold fold gold sold told build field shield yield wrist lost cost host post
     boost boat coat goat note vote rate late mate gate date fate hate bite kite site
     cite list""".split()  # noqa: SIM905

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,12 @@ from numpy.typing import NDArray
 
 from deft_llm.cli.summary import explained_lines
 from deft_llm.clip import Evidence, Explanation
+from deft_llm.deft.inference.answer import Answer
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.inference.wording import disagreement
 from deft_llm.motion.remarks import NO_MOTION
+from deft_llm.queries.findings import Findings
+from deft_llm.queries.query import Query
 from deft_llm.viz import overlay
 
 Frames = NDArray[np.uint8]
@@ -316,11 +319,13 @@ def test_chat_goes_on_until_it_is_left(
     deft_llm: DeftLlm,
     film: Film,
     face: Frames,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     leave: type[BaseException],
 ) -> None:
     """Earlier turns are remembered; an unsupported sentence is marked; leaving is no failure."""
-    questions = iter(["What moved?", "Are you sure?"])
+    saved = tmp_path / "chat.md"
+    questions = iter(["/query", "What moved?", "Are you sure?", f"/save {saved}", "/sing"])
     remembered: list[list[tuple[str, str]]] = []
 
     def typed(prompt: str) -> str:
@@ -331,11 +336,10 @@ def test_chat_goes_on_until_it_is_left(
 
     def explanation(
         _: object, __: object, turns: list[tuple[str, str]], question: str, *___: object
-    ) -> Iterator[str]:
+    ) -> Answer:
         remembered.append(list(turns))
-        yield "Both inner"
-        yield "Both inner brows move down. I am "
-        yield f"Both inner brows move down. I am sure about {question}"
+        text = f"Both inner brows move down. I am sure about {question}"
+        return Answer(text, Findings(Query("moved")))
 
     monkeypatch.setattr("builtins.input", typed)
     monkeypatch.setattr(Explainer, "answer", explanation)
@@ -345,6 +349,9 @@ def test_chat_goes_on_until_it_is_left(
     assert "Both inner brows move down. [not borne out by the motion] I am sure" in result.out
     answer = "Both inner brows move down. I am sure about What moved?"
     assert remembered == [[], [("What moved?", answer)]]
+    assert result.out.count("[moved]") == 2
+    assert "'/sing': expected /query or /save FILE" in result.out
+    assert "**What moved?**" in saved.read_text(encoding="utf-8")
 
 
 # ---------------------------------------------------------- wrong input: one line, status 2

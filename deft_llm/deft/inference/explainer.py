@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from deft_llm import facs
-from deft_llm.answers import COARSE_LABELS, NOTHING
+from deft_llm.answers import COARSE_LABELS
 from deft_llm.clip import Explanation, status_line
 from deft_llm.data.features import Features, FeatureSizes, pack
 from deft_llm.deft.inference import tools, wording
@@ -273,18 +273,8 @@ class Explainer:
         # Fix the class first: generated freely, the answer could argue for another class.
         emotion, named, raw = self._choices(tokens, best, moved_aus(table))
         aus = {code: self._au_probability(answered, code) for code in named}
-        return Explanation(
-            emotion=None if best == NOTHING else best,
-            probabilities=by_class,
-            aus=aus,
-            evidence=tuple(replace(row, aus=wording.fits(row, named)) for row in evidence),
-            fine_emotion=None if best == NOTHING else emotion,
-            rationale=wording.rationale(evidence, named, emotion),
-            disagreement=wording.disagreement(best, aus),
-            raw=raw,
-            remarks=remarks,
-            seconds={"answer": time.perf_counter() - started},
-        )
+        found = wording.explained(evidence, by_class, emotion, aus, remarks)
+        return replace(found, raw=raw, seconds={"answer": time.perf_counter() - started})
 
     @torch.inference_mode()
     def _choices(

@@ -37,7 +37,7 @@ def moved(query: Query, sight: Sight) -> Findings:
         facts += tuple(_at_rest(name, query, sight) for name in restful)
     yes = each_side(query, (row.region for row in rows))
     polarity = (yes != query.negated) if query.polar else None
-    return Findings(query, polarity, facts or (STILL,))
+    return Findings(query, polarity, facts or still(query, sight))
 
 
 def _at_rest(name: str, query: Query, sight: Sight) -> Fact:
@@ -72,12 +72,12 @@ def direction(query: Query, sight: Sight) -> Findings:
         for row in shown
     )
     if not query.polar:
-        return Findings(query, facts=facts or _still(query, sight))
+        return Findings(query, facts=facts or still(query, sight))
     against = [row for row in rows if row not in going and _opposed(row, query, sight)]
     # A mouth whose corners rise further than its lower lip falls goes up.
     more = sum(row.magnitude for row in going) >= sum(row.magnitude for row in against)
     yes = more and each_side(query, (row.region for row in going))
-    return Findings(query, yes != query.negated, facts or _still(query, sight))
+    return Findings(query, yes != query.negated, facts or still(query, sight))
 
 
 _OPPOSITE = {"up": "down", "inward": "outward", "left": "right"}
@@ -88,9 +88,12 @@ def _opposed(row: Evidence, query: Query, sight: Sight) -> bool:
     return any(sight.goes(row, _OPPOSITE[way]) for way in query.directions)
 
 
-def _still(query: Query, sight: Sight) -> tuple[Fact, ...]:
-    if not query.regions:
+def still(query: Query, sight: Sight) -> tuple[Fact, ...]:
+    """What to say where nothing of what is asked about moved."""
+    if not sight.rows:
         return (STILL,)
+    if query.aus:
+        return tuple(Fact(str(number), "fits", False) for number in query.aus)
     return tuple(_at_rest(name, query, sight) for name in places(query))
 
 
@@ -102,11 +105,11 @@ def magnitude(query: Query, sight: Sight) -> Findings:
         Fact(row.region, "px", round(row.magnitude, 3), "px", (row,), frames) for row in rows
     )
     if not query.polar:
-        return Findings(query, facts=facts or _still(query, sight))
+        return Findings(query, facts=facts or still(query, sight))
     kind, limit = query.bound or ("more", 0.0)
     largest = rows[0].magnitude if rows else 0.0
     yes = bool(rows) and (largest >= limit if kind == "more" else largest < limit)
-    return Findings(query, yes != query.negated, facts[:2] or _still(query, sight))
+    return Findings(query, yes != query.negated, facts[:2] or still(query, sight))
 
 
 def side_difference(query: Query, sight: Sight) -> Findings:
@@ -116,7 +119,9 @@ def side_difference(query: Query, sight: Sight) -> Findings:
         rows = [row for row in rows if any(explains(number, row) for number in query.aus)]
     parts = list(dict.fromkeys(row.region.partition(" ")[2] for row in rows if _sided(row)))
     if not parts:
-        return Findings(query, query.negated if query.polar else None, _still(_both(query), sight))
+        middle = tuple(moved_fact(row, sight.rise) for row in rows)
+        polarity = query.negated if query.polar else None
+        return Findings(query, polarity, middle or still(_both(query), sight))
     table = sight.measurement.table_apex
     index = {side: [REGION_NAMES.index(f"{side} {part}") for part in parts] for side in SIDES}
     px = {side: float(np.mean(table.magnitude[index[side]])) for side in SIDES}
@@ -135,7 +140,7 @@ def side_difference(query: Query, sight: Sight) -> Findings:
 
 
 def _both(query: Query) -> Query:
-    return Query(query.kind, regions=query.regions)
+    return Query(query.kind, regions=query.regions, aus=query.aus)
 
 
 def _sided(row: Evidence) -> bool:
@@ -154,15 +159,17 @@ def compare(query: Query, sight: Sight) -> Findings:
         ]
         facts = tuple(_px(row, sight) for row in pair if row is not None)
         px = [row.magnitude if row is not None else 0.0 for row in pair]
-        return Findings(query, (px[0] > px[1]) if query.polar else None, facts or (STILL,))
+        return Findings(
+            query, (px[0] > px[1]) if query.polar else None, facts or still(query, sight)
+        )
     rows = sight.rows if query.polar else sight.asked_rows(query)
     if not rows:
-        return Findings(query, False if query.polar else None, _still(query, sight))
+        return Findings(query, False if query.polar else None, still(query, sight))
     row = rows[-1] if query.rank == "least" else rows[0]
-    polarity = row.region in places(query) if query.polar else None
+    most = row.region in places(query) if query.polar else None
     twin = next((other for other in rows if other.region == facs.mirror_region(row.region)), None)
     pair_rows = [row, *([twin] if twin is not None and twin is not row else [])]
-    return Findings(query, polarity, tuple(_px(each, sight) for each in pair_rows))
+    return Findings(query, most, tuple(_px(each, sight) for each in pair_rows))
 
 
 def _px(row: Evidence, sight: Sight) -> Fact:

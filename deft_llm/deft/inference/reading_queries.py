@@ -6,7 +6,7 @@ from deft_llm import facs
 from deft_llm.answers import NOTHING, coarse_label
 from deft_llm.clip import Evidence
 from deft_llm.deft.inference import wording
-from deft_llm.deft.inference.motion_queries import STILL
+from deft_llm.deft.inference.motion_queries import STILL, still
 from deft_llm.deft.inference.sight import Sight, explains, moved_fact, places
 from deft_llm.queries.findings import Fact, Findings
 from deft_llm.queries.query import Query
@@ -163,11 +163,13 @@ def why(query: Query, sight: Sight) -> Findings:
         )
     if query.regions:
         rows = [row for row in sight.rows if row.region in places(query)]
-        return Findings(query, facts=tuple(_explained(row, sight) for row in rows) or (STILL,))
+        return Findings(
+            query, facts=tuple(_explained(row, sight) for row in rows) or still(query, sight)
+        )
     if query.classes and not _is_read_as(query.classes, sight):
         return why_not(query, sight)
-    facts = tuple(au_fact(code, sight) for code in sight.explanation.aus)
-    return Findings(query, facts=(*_reasons(sight), *facts, reading_fact(sight)))
+    named = tuple(au_fact(code, sight) for code in sight.explanation.aus)
+    return Findings(query, facts=(*_reasons(sight), *named, reading_fact(sight)))
 
 
 def _reasons(sight: Sight) -> tuple[Fact, ...]:

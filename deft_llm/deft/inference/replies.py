@@ -90,12 +90,22 @@ def _still(facts: Sequence[Fact], where: str = "") -> list[str]:
     return [f"{_capital(_listed(named))} {verb} at rest."]
 
 
+def _unit(code: str) -> str:
+    number = facs.au_number(code)
+    return au_name(code) if number in facs.ACTION_UNITS else f"AU{number}"
+
+
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _facts(found: Findings) -> list[str]:
-    return [*motion(_rows(found.facts)), *_still(found.facts, _whole_place(found))]
+    unfit = [
+        f"What moved does not fit {_unit(fact.about)}."
+        for fact in found.facts
+        if fact.what == "fits" and not fact.value
+    ]
+    return [*motion(_rows(found.facts)), *unfit, *_still(found.facts, _whole_place(found))]
 
 
 def _whole_place(found: Findings) -> str:
@@ -211,13 +221,15 @@ def _aus(found: Findings) -> list[str]:
             sentences.append(f"{au_name(fact.about)} is not named.")
     rest = [fact for fact in found.facts if fact.what == "moved"]
     if rest and named:
-        fits = motion(_rows(rest))
-        sentences += ["Motion that would fit it:", *fits] if fits else _still(rest)
+        would = motion(_rows(rest))
+        sentences += ["Motion that would fit it:", *would] if would else _still(rest)
     elif named and not any(fact.value for fact in named) and not found.untold:
         sentences.append("What moved does not fit it.")
     else:
         sentences += [*motion(_rows(rest)), *_still(rest)]
-    if fitting := [facs.au_short(fact.about) for fact in found.facts if fact.what == "fits"]:
+    if fitting := [
+        facs.au_short(fact.about) for fact in found.facts if fact.what == "fits" and fact.value
+    ]:
         sentences.append(f"No action unit is named; what moved fits {', '.join(fitting)}.")
     if any(fact.what == "number" for fact in found.facts):
         sentences.append("No action unit is named.")

@@ -74,7 +74,7 @@ def talk(query: Query, question: str) -> str:
         question: As asked; its words choose the questions to suggest.
     """
     if query.kind == "greet":
-        return _GREETINGS[query.topic or "hello"].format(askable=ASKABLE)
+        return _GREETINGS.get(query.topic, _GREETINGS["hello"]).format(askable=ASKABLE)
     if query.kind == "decline":
         if query.topic in _UNMEASURED:
             return f"{_UNMEASURED[query.topic]}. {ASKABLE}"

@@ -8,10 +8,11 @@ without its motion, or conclude on another class. What AUs and class do not agre
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from deft_llm import facs
 from deft_llm.answers import NOTHING, au_name
-from deft_llm.clip import Evidence
+from deft_llm.clip import Evidence, Explanation
 from deft_llm.simulator.scene.statistics import class_share
 from deft_llm.unimer.answer_writer import statements
 
@@ -73,6 +74,35 @@ def _conclusion(emotion: str) -> str:
     if emotion == "others":
         return "Together this fits none of the basic emotions."
     return f"Together this is read as {emotion}."
+
+
+def explained(
+    evidence: Sequence[Evidence],
+    probabilities: Mapping[str, float],
+    emotion: str,
+    aus: Mapping[str, float],
+    remarks: tuple[str, ...] = (),
+) -> Explanation:
+    """An explanation whose class, emotion, AUs, evidence and reasons agree.
+
+    Args:
+        evidence: The regions that moved, the largest motion first.
+        probabilities: Of the classes.
+        emotion: The emotion of the likeliest class that the model names, or "none".
+        aus: The named AUs and their probabilities; each has to explain one of the regions.
+        remarks: On the measurement.
+    """
+    best = max(probabilities, key=probabilities.__getitem__)
+    return Explanation(
+        emotion=None if best == NOTHING else best,
+        probabilities=dict(probabilities),
+        aus=dict(aus),
+        evidence=tuple(replace(row, aus=fits(row, aus)) for row in evidence),
+        fine_emotion=None if best == NOTHING else emotion,
+        rationale=rationale(evidence, tuple(aus), emotion),
+        disagreement=disagreement(best, aus),
+        remarks=remarks,
+    )
 
 
 def disagreement(label: str, aus: Mapping[str, float]) -> str:
