@@ -21,8 +21,7 @@ CUES: dict[str, str] = {
     "greatly",
     "weak": "weak|weakly|small|slight|slightly|subtle|tiny|little|a bit|minor|minimal|barely|"
     "faint|hardly|a little|gently|mild|minute",
-    "which_way": "which way|what way|direction|where to|which direction|what direction|whither|"
-    "up or down|down or up|inward or outward|in or out",
+    "which_way": "which way|what way|direction|where to|which direction|what direction|whither",
     "when": "when|what time|which frame|what frame|timestamp|how far into|which second|"
     "what second|which moment|what moment|what point|which point|time of|time point|moment of|"
     "how soon|where in clip|where in video|at what time|time in clip|frame number|from when|"
@@ -59,7 +58,8 @@ CUES: dict[str, str] = {
     "than": "than|compared to|compared with|versus|vs|rather than|relative to|in comparison",
     "au_word": "action unit|au|aus|muscle|coding|code|unit|actionunit|facial muscle|facscode|"
     "facscode coding",
-    "feel": "emotion|feel|feeling|mood|sentiment|affect|vibe|class|classify|category|"
+    "feel": "emotion|face say|face tell|feel|feeling|mood|sentiment|affect|vibe|class|classify|"
+    "category|"
     "facial expression|emotional|emotional state|felt|reading|verdict|look like|betray|interpret|"
     "coarse|fine grained|give away|kind of expression|read as|label",
     "expression": "expression|express",
@@ -92,7 +92,8 @@ CUES: dict[str, str] = {
     "blink": "blink|eyeblink|close eye|eye close|closed eye|shut eye|eye shut|eyelid close|"
     "lid close|flutter|blinking|eye were closed",
     "wink": "wink",
-    "quality": "quality|how good|good enough|resolution|noise|noisy|dark|bright|too dark|too "
+    "quality": "quality|not be measured|not be seen|be measured|how good|good enough|resolution|"
+    "noise|noisy|dark|bright|too dark|too "
     "bright|blur|"
     "blurry|blurred|sharp|usable|frame rate|fps|framerate|frame per second|light|lighting|"
     "illumination|not measured|could not be measured|could not be seen|can not be seen|problem|"
@@ -117,14 +118,13 @@ CUES: dict[str, str] = {
     "explain what",
     "ask": "what can i ask|what can you|what can i|what should i ask|help|how does this work|"
     "how do i use|what question|which question|example question|what else can|command|"
-    "instruction|menu|capabilities|what could i ask|manual|what are you able|what do you know|"
+    "menu|capabilities|what could i ask|manual|what are you able|what do you know|"
     "what do you do|what else can you|what questions",
+    # Words of other cues that mean nothing in these phrases.
     "idle": "make up|write down|pick up|end up|close up|look up|give up|set up|follow up|speed up|"
     "slow down|at last|for moment|of course|in order to|first of all|one more|in end|right away|"
     "take part|kind of|sort of|a part in|come up|hold up|note down|scale up",
     "other_turn": "other one|other side|opposite side",
-    "one_more": "tell me more|more detail|details|go on|elaborate|more about|say more|expand|"
-    "further|more",
 }
 _GREETINGS = {
     "hello": r"hi|hello|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|day)|yo|sup|"
@@ -150,7 +150,7 @@ _MANNERS = re.compile(
     r"alright|sorry|excuse me|quick question|one (?:more )?question|question|just|honestly|"
     r"to be honest|actually|basically|listen|look|btw|by the way|then|yes|no|yeah)\b[\s,.!:;-]+|"
     r"(?:can|could|would|will|may|might) (?:you|i|we|u) (?:please |just |kindly |maybe |perhaps )?"
-    r"(?:tell|show|say|give|let|explain to|describe to|check|find out|see|know|ask|have|get|"
+    r"(?:tell|show|say|give|let|explain to|describe to|check|find out|know|ask|have|get|"
     r"list|name|"
     r"point out)(?: (?:me|us))?(?: please)?(?: know)?\b[\s,:]*|"
     r"(?:i (?:would|d)? ?(?:like|want|need|love|wish)|i want|id like|i am (?:curious|trying|"

@@ -88,7 +88,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "intelligence": (r"intelligen|\biq\b|\bsmart|\bstupid|\bclever|\bdumb\b|\bgenius|\beducated",),
     "attraction": (
-        r"attracti|beautiful|\bugly\b|\bhandsome|\bcute\b|\bsexy|good ?looking|\bhot\b",
+        r"attract|beautiful|\bugly\b|\bhandsome|\bcute\b|\bsexy|good ?looking|\bhot\b",
         rf"\b{_BE} {_WHO} pretty\s*(?:\?|$)|\bpretty (?:face|girl|woman|person)",
     ),
     "relationship": (
@@ -104,7 +104,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
     "cause": (
         rf"\bma(?:de|kes?|king) {_WHO} (?!move)|\bcaused? (?:by|this|the|that|it)\b|\btrigger",
         rf"\bwhat {_BE} {_WHO} (?:see|seeing|react|reacting|watch|watching|looking at|look at)",
-        r"\breact(?:ing|ed|s)? to|stimulus|\bjoke\b|\b(?:bad|good) news|\bprovoke",
+        r"\breact(?:ing|ed|s)? to|stimulus|\b(?:bad|good) news|\bprovoke",
         r"(?:happy|sad|angry|scared|afraid|surprised|upset|mad|glad|disgusted) (?:about|at|of|"
         r"by)\b",
     ),

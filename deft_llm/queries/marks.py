@@ -54,18 +54,22 @@ class Asked:
         text: As ``spelling.normal`` writes it, without manners.
         words: Its words, mended.
         marks: What they name.
+        guessed: Whether it is one word, which was misspelt.
     """
 
     text: str
     words: tuple[str, ...]
     marks: tuple[Mark, ...]
+    guessed: bool = False
 
     @classmethod
     def of(cls, text: str) -> Asked:
         """Look at a normal text without manners."""
         book = lexicon()
-        words = [spelling.mend(word, book.known) for word in spelling.split(text)]
-        return cls(text, tuple(words), tuple(book.marks(words)))
+        typed = spelling.split(text)
+        words = [spelling.mend(word, book.known) for word in typed]
+        guessed = len(words) == 1 and words != typed
+        return cls(text, tuple(words), tuple(book.marks(words)), guessed)
 
     @cached_property
     def cues(self) -> frozenset[str]:
@@ -97,7 +101,7 @@ class Asked:
             return not self.says(r"^(?:is|are|was|were|do|did|does)\b.*\b(?:how|which|when|why)\b")
         if self.first in {"if", "whether"} or self.says(r"\byes or no\b|\bwhether\b"):
             return True
-        asks = self.says(r"\b(?:what|which|when|where|why|how)\b")
+        asks = self.says(r"\b(?:what|which|when|where|why|how)\b|^about\b")
         return self.first not in _OPEN and not asks
 
     @cached_property
@@ -105,7 +109,17 @@ class Asked:
         """Whether stillness or absence is asked for; "didn't it move?" asks for movement."""
         leading = self.first in _AUXILIARIES and self.words[1:2] == ("not",)
         denied = "not" in self.words[2 if leading else 0 :]
-        return (denied or self.says(r"\b(?:never|no|absent|missing)\b")) != self.has("still")
+        return (denied or self.says(r"\b(?:never|no|absent|missing)\b")) != self.stays
+
+    @cached_property
+    def stays(self) -> bool:
+        """Whether stillness is spoken of; "is it still moving?" does not."""
+        return self.has("still") or self.says(r"\bstill$")
+
+    @property
+    def whether(self) -> bool:
+        """Whether the question begins as one that yes or no answers; fragments do not."""
+        return self.first in _AUXILIARIES or self.first in {"if", "whether"}
 
     @property
     def where(self) -> dict[str, Any]:
@@ -116,7 +130,8 @@ class Asked:
     def paired(self) -> tuple[Mark, tuple[int, ...]] | None:
         """A region with what it does, if together they name AUs: its mark, and the AUs."""
         for mark in self.marks:
-            if mark.concept != "pair":
+            # "which part of the lips" does not say that they part
+            if mark.concept != "pair" or (self.words[mark.at] in {"part", "parts"} and self._named):
                 continue
             aus = _numbers(mark.value)
             parts = vocabulary.PAIRS[aus][0]
@@ -124,6 +139,10 @@ class Asked:
                 if region.concept == "region" and region.value in parts:
                     return region, aus
         return None
+
+    @property
+    def _named(self) -> bool:
+        return self.says(r"\bparts? of\b|\b(?:which|what|any|every|each|some|other) parts?\b")
 
     @cached_property
     def aus(self) -> tuple[int, ...]:

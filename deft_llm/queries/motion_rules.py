@@ -19,7 +19,7 @@ def side(asked: Asked) -> Query | None:
         return Query("side_difference", polar=polar, negated="not" in asked.words[2:], **where)
     if asked.has("even") and not asked.says(r"^even\b"):
         return Query("side_difference", polar=polar, negated="not" not in asked.words[2:], **where)
-    more = asked.has("more", "less_than", "most", "only_one") or asked.says(r"\b(?:only|just)\b")
+    more = asked.has("more", "less_than", "most") or asked.says(r"\b(?:only|just)\b")
     if asked.has("which_side") or (asked.choice("side") and not asked.has("which_way")):
         return Query("side_difference", **where)
     named = [mark.value for mark in asked.marks if mark.concept == "side"]
@@ -112,7 +112,7 @@ def return_(asked: Asked) -> Query | None:
     """For example "did it come back?", "what happened after the apex?"."""
     if not asked.has("return") and not asked.says(r"^how\b.*\bfade"):
         return None
-    return Query("moved", asked.polar, asked.negated, moments=("offset",), **asked.where)
+    return Query("moved", asked.whether, asked.negated, moments=("offset",), **asked.where)
 
 
 def moved(asked: Asked) -> Query | None:
@@ -120,11 +120,12 @@ def moved(asked: Asked) -> Query | None:
     polar = asked.polar
     if asked.aus or asked.values("class"):
         return None
-    acts = asked.has("move", "still") or (asked.has("expression") and polar)
+    acts = asked.has("move") or asked.stays or (asked.has("expression") and polar)
     if asked.regions:
         return Query("moved", polar, asked.negated, **asked.where)
     if acts or asked.has("region_word"):
-        if asked.has("feel") and not asked.has("region_word"):
+        named = asked.has("region_word") or asked.says(r"\bwhat mov")
+        if asked.has("feel") and not named:
             return None
         if asked.says(r"^describe\b.*\b(?:clip|video)\b"):
             return None

@@ -46,6 +46,9 @@ def record(asked: Asked) -> Query | None:
 def why_not(asked: Asked) -> Query | None:
     """For example "why not fear?", "what speaks against anger?"."""
     classes, aus = asked.values("class"), asked.aus
+    than = next((m.at for m in asked.marks if m.concept == "than"), 0)
+    if asked.has("why") and than and (others := asked.values("class", than)):
+        return Query("why_not", classes=others)
     excluded = asked.has("why") and "not" in asked.words
     if not (asked.has("against") or excluded) or asked.says(r"\bfor or against\b"):
         return None
@@ -84,6 +87,8 @@ def probability(asked: Asked) -> Query | None:
     classes = asked.values("class")
     than = next((m.at for m in asked.marks if m.concept == "than"), 9999)
     polar = asked.polar
+    if asked.choice("class"):
+        return Query("probability", classes=classes, rank="most")
     if asked.says(r"\bplausible\b") or (
         polar and "than" not in asked.cues and classes and not asked.bound
     ):
@@ -117,6 +122,8 @@ def emotion(asked: Asked) -> Query | None:
     if classes:
         chosen = asked.choice("class") or (len(classes) > 1 and not asked.polar)
         return Query("emotion", not chosen, asked.negated, classes=classes)
+    if asked.says(r"\bwhat mov") or (asked.has("au_word") and not asked.has("feel")):
+        return None
     if asked.has("feel") or (asked.has("expression") and not asked.regions and not asked.polar):
         coarse = asked.says(r"\bclass|\bcoarse|\bcategory|\bsort\b|\bclassify")
         return Query("emotion", asked.polar, asked.negated, of="labels" * coarse)
@@ -129,10 +136,11 @@ def au(asked: Asked) -> Query | None:
         polar = asked.polar
         return Query("au", polar, polar and asked.negated, aus=asked.aus, sides=asked.sides)
     if asked.has("au_word"):
-        return Query("au", asked.polar, **asked.where)
+        return Query("au", asked.whether, **asked.where)
     return None
 
 
 def summary(asked: Asked) -> Query | None:
     """For example "summarise it"."""
-    return Query("summary") if asked.has("summary", "clip_word") and not asked.regions else None
+    spoken = asked.has("summary", "clip_word") or asked.says(r"^(?:everything|all)$")
+    return Query("summary") if spoken and not asked.regions else None

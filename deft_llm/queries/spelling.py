@@ -59,7 +59,8 @@ ORDINARY = frozenset(
     tree true try turn two type under until us use used using usual very video view voice wait walk
     want was watch water way we wear weather week well went were what when where whether which while
     white who whole whose why wide will wind window with woman women word work world would write
-    wrong year yes yet you young your coder code spell accept colleague tenable consistent
+    wrong year yes yet you young your coder code cook joke sing print prompt system poem song spell
+    accept colleague tenable consistent
     suppose label labelled allow defend somebody moment point exactly rise mistake sense mind
     matter case left form term terms grey grab scene shake mark share store stone state stage
     style scare stare bore
@@ -82,11 +83,15 @@ _FOREIGN = frozenset(
     ne nasıl neden yüz bu bir mi mu
     vad hur varför när ansikte och är inte som det
     apa bagaimana mengapa kapan wajah yang dia""".split()  # noqa: SIM905
-) - {"a", "an", "on", "me", "is", "he", "to", "no", "do", "so", "was", "will", "die", "man", "at"}
+) - {"a", "an", "au", "aux", "on", "me", "is", "he", "to", "no", "do", "so", "was", "will", "at"}
 
 
 #: Words that would be mistaken for others without their ending.
 _WHOLE = frozenset("made does ever over under".split())  # noqa: SIM905
+
+_FOREIGN_GREETINGS = frozenset(
+    ("bonjour", "hola", "hallo", "gracias", "merci", "danke", "ciao", "salut", "grazie", "ola")
+)
 
 
 def normal(text: str) -> str:
@@ -116,6 +121,11 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
 
 
+@lru_cache(maxsize=1)
+def _ordinary() -> frozenset[str]:
+    return frozenset(map(stem, ORDINARY)) | ORDINARY
+
+
 def mend(word: str, known: Mapping[str, str]) -> str:
     """The known word that a misspelt one most likely is; the word itself if there is none.
 
@@ -124,7 +134,7 @@ def mend(word: str, known: Mapping[str, str]) -> str:
         known: Stem -> a word of the vocabulary.
     """
     own = stem(word)
-    if own in known or word in ORDINARY or len(word) < 4 or not word.isalpha():
+    if own in known or own in _ordinary() or len(word) < 4 or not word.isalpha():
         return word
     most = 1 if len(word) < 8 else 2
     best = min(
@@ -170,6 +180,5 @@ def is_foreign(text: str, known: Iterable[str]) -> bool:
     foreign = sum(word in _FOREIGN for word in words)
     familiar = set(known)
     english = sum(word in ORDINARY or stem(word) in familiar for word in words)
-    return (
-        foreign > 0 and foreign >= (english if foreign > 1 else 2 * english + 1) and len(words) > 1
-    )
+    greeted = any(word in _FOREIGN_GREETINGS for word in words)
+    return greeted or (len(words) > 1 and 0 < foreign >= english)

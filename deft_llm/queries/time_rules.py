@@ -36,7 +36,11 @@ def quality(asked: Asked) -> Query | None:
     if asked.has("how_long", "when", "move") and not asked.says("measured|seen|frame rate|fps"):
         return None
     of = next((name for name in ("rate", "noise", "light") if asked.has(name)), "")
-    return Query("quality", polar=asked.polar, of=of or "face" * asked.says(r"\bface\b"))
+    worse = (
+        r"\b(?:too|dark|flicker\w*|change\w*|nois\w*|blur\w*|grainy|problems?|issues?|not|covered|"
+    )
+    bad = asked.says(worse + r"hidden|occluded|caveats?|warnings?|limitations?|unreliable)\b")
+    return Query("quality", asked.whether, bad, of=of or "face" * asked.says(r"\bface\b"))
 
 
 def count(asked: Asked) -> Query | None:
@@ -65,7 +69,9 @@ def how_long(asked: Asked) -> Query | None:
     """For example "how long did it last?", "was it brief?"."""
     polar, bound = asked.polar, asked.bound
     lasting = r"\blast(?:s|ed|ing)?\b(?! (?:motion|movement|to|at|one|in|of))|\b(?:take|took)\b"
-    span = asked.has("how_long") or (asked.says(lasting) and not asked.has("when"))
+    lasting += r"|\b(?:longer|shorter|faster|quicker|slower) than\b"
+    timed = asked.has("when", "first", "final")
+    span = asked.has("how_long") or (asked.says(lasting) and not timed)
     if asked.has("micro") and polar and not span and not asked.has("feel", "when", "move", "count"):
         return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
     if polar and not span and not asked.regions and not asked.has("how_much", "more", "moment"):
@@ -116,7 +122,9 @@ def order(asked: Asked) -> Query | None:
     rank = "first" if asked.has("first") else "last" if asked.has("final") else ""
     together = not rank and asked.polar
     polar = asked.polar and not asked.choice("region")
-    if not (asked.regions or asked.has("move", "region_word", "order", "moment", "whole")):
+    open_ = asked.says(r"^(?:what|which|who)\b")
+    named = asked.has("move", "region_word", "order", "moment", "whole")
+    if not (asked.regions or named or open_):
         return None
     return Query("order", polar=polar, negated=together, regions=asked.parts, rank=rank)
 

@@ -69,6 +69,8 @@ def understand_turns(questions: Iterable[str]) -> Query:
 
 def first_rule(asked: Asked) -> Query | None:
     """The query of the first rule that applies; None if none does."""
+    if asked.guessed and not asked.has("region", "class", "au", "moment", "way"):
+        return None
     for rule in RULES:
         if (query := rule(asked)) is not None:
             return query

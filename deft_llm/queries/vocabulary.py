@@ -26,7 +26,8 @@ REGIONS: dict[str, str] = {
     "cheek": "cheeks|cheekbone|cheek area",
     "nostril wing": "nostrils|nose|nostril wing|wing of the nose|side of the nose|nasal|nosewing",
     "mouth": "mouth|mouth area|mouth region|around the mouth",
-    "mouth corner": "corners of the mouth|mouth corner|lip corner|corner of the lip|mouthcorner",
+    "mouth corner": "corners of the mouth|mouth corner|lip corner|corner of the lip|mouthcorner|"
+    "corner",
     "upper lip": "upper lip|top lip",
     "lower lip": "lower lip|bottom lip|under lip",
     "lip": "lips",
@@ -52,7 +53,7 @@ WAYS: dict[str, str] = {
     "toward the nose|towards the nose|closer together|toward each other|towards each other|"
     "medially",
     "outward": "outward|outwards|apart|sideways|to the side|away from the middle|laterally|"
-    "away from the nose|away from each other",
+    "wider|away from the nose|away from each other",
     "left": "to the left|toward the left|towards the left|leftward|leftwards",
     "right": "to the right|toward the right|towards the right|rightward|rightwards",
 }
@@ -102,10 +103,10 @@ CLASSES: dict[str, str] = {
     "shock|surprising|stunned",
     "repression": "repressed|repression|suppressed|suppression|holding back|held back",
     "positive": "positive|good mood|pleasant|nice emotion|good feeling|good emotion",
-    "negative": "negative|bad mood|unpleasant|bad feeling|bad emotion",
+    "negative": "negative|upset|bad mood|unpleasant|bad feeling|bad emotion",
     "others": "something else|others|another emotion|none of these",
     "none": "neutral|no emotion|no expression|expressionless|unemotional|emotionless|deadpan|"
-    "poker face|blank|neutrality|without emotion",
+    "poker face|calm|blank|neutrality|without emotion",
 }
 
 MOMENTS: dict[str, str] = {

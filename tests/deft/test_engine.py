@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,6 +76,10 @@ def reading(measurement: Any, label: str = "surprise", aus: tuple[str, ...] = ()
     shares = {name: 0.6 if name == label else 0.1 for name in COARSE_LABELS}
     emotion = next((e for e in facs.EMOTIONS if coarse_label(e) == label), NOTHING)
     return wording.explained(evidence, shares, emotion, dict.fromkeys(aus, 0.9))
+
+
+def given(explanation: Explanation) -> Callable[[], Explanation]:
+    return lambda: explanation
 
 
 def look(line: str, measurement: Any, explanation: Explanation | None = None) -> Findings:
@@ -295,7 +300,7 @@ def test_answers_hold_no_number_and_no_motion_beyond_what_was_found() -> None:
         measurement, explanation = random_clip(seed)
         for _ in range(6):
             query = random_query(rng)
-            found = execute(query, measurement, lambda e=explanation: e)
+            found = execute(query, measurement, given(explanation))
             text = reply(found, "what?")
             assert text, query
             assert found.polarity is None or query.polar, query
@@ -314,7 +319,7 @@ def test_suggested_questions_are_understood_and_answered() -> None:
         for question in suggestions(explanation):
             query = understand(question)
             assert query.kind not in grammar.TALK, question
-            assert reply(execute(query, measurement, lambda e=explanation: e))
+            assert reply(execute(query, measurement, given(explanation)))
 
 
 def test_a_chat_is_copied_with_its_evidence() -> None:

@@ -77,12 +77,12 @@ def quality(query: Query, sight: Sight) -> Findings:
             "noise": float(np.median(floors)) <= _USABLE_PX,
             "light": measured.light < _STEADY,
         }[query.of]
-        return Findings(
-            query, good if query.polar and query.of == "face" else None, (fact, *remarks)
-        )
+        polarity = good != query.negated if query.polar else None
+        return Findings(query, polarity, (fact, *remarks))
     fine = seen == count and not unplaced and measured.light < _STEADY
     fine = fine and not any("not measured" in remark for remark in told)
-    return Findings(query, fine if query.polar else None, (*facts.values(), *remarks))
+    polarity = fine != query.negated if query.polar else None
+    return Findings(query, polarity, (*facts.values(), *remarks))
 
 
 def summary(query: Query, sight: Sight) -> Findings:

@@ -12,7 +12,7 @@ from deft_llm.deft.inference.sight import Sight, each_side, explains, moved_fact
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.motion.remarks import RETURNED
 from deft_llm.queries.findings import Fact, Findings
-from deft_llm.queries.query import SIDES, Query
+from deft_llm.queries.query import PARTS, SIDES, Query
 
 #: One side moves more if its motion is so many times the other's, and beyond the noise; our choice.
 UNEVEN = 1.3
@@ -149,14 +149,8 @@ def _sided(row: Evidence) -> bool:
 
 def compare(query: Query, sight: Sight) -> Findings:
     """Which region moved most or least, or whether one moved more than another."""
-    if query.than:
-        pair = [
-            next(
-                (row for row in sight.rows if row.region in places(Query("moved", regions=parts))),
-                None,
-            )
-            for parts in (query.regions, query.than)
-        ]
+    if behind := parts_of(query.than):
+        pair = [_largest(parts, sight) for parts in (query.regions, behind)]
         facts = tuple(_px(row, sight) for row in pair if row is not None)
         px = [row.magnitude if row is not None else 0.0 for row in pair]
         return Findings(
@@ -170,6 +164,16 @@ def compare(query: Query, sight: Sight) -> Findings:
     twin = next((other for other in rows if other.region == facs.mirror_region(row.region)), None)
     pair_rows = [row, *([twin] if twin is not None and twin is not row else [])]
     return Findings(query, most, tuple(_px(each, sight) for each in pair_rows))
+
+
+def parts_of(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The parts of the face among what a query compares with."""
+    return tuple(name for name in names if name in PARTS)
+
+
+def _largest(parts: tuple[str, ...], sight: Sight) -> Evidence | None:
+    names = places(Query("moved", regions=parts))
+    return next((row for row in sight.rows if row.region in names), None)
 
 
 def _px(row: Evidence, sight: Sight) -> Fact:

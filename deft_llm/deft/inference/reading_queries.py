@@ -9,7 +9,7 @@ from deft_llm.deft.inference import wording
 from deft_llm.deft.inference.motion_queries import STILL, still
 from deft_llm.deft.inference.sight import Sight, explains, moved_fact, places
 from deft_llm.queries.findings import Fact, Findings
-from deft_llm.queries.query import Query
+from deft_llm.queries.query import CLASSES, Query
 from deft_llm.simulator.scene.statistics import class_share
 
 
@@ -123,7 +123,7 @@ def probability(query: Query, sight: Sight) -> Findings:
         return action_units(Query("au", aus=query.aus), sight)
     shares = sight.explanation.probabilities
     ranked = sorted(shares, key=lambda label: -shares[label])
-    if query.than:
+    if query.classes and any(name in CLASSES for name in query.than):
         return _likelier(query, sight)
     asked = query.classes or tuple(ranked)
     if query.rank:
@@ -139,7 +139,7 @@ def probability(query: Query, sight: Sight) -> Findings:
 
 
 def _likelier(query: Query, sight: Sight) -> Findings:
-    one, two = query.classes[:1], query.than[:1]
+    one, two = query.classes[:1], tuple(n for n in query.than if n in CLASSES)[:1]
     facts = _chances((*one, *two), sight)
     if len(facts) < 2:
         named = _is_read_as(one, sight), _is_read_as(two, sight)

@@ -62,7 +62,7 @@ def _moves(rows: list[Evidence]) -> str:
     late = row.phase == OFFSET_PHASE
     where = f"both {PLURALS.get(part, part + 's')}" if len(rows) > 1 else f"the {row.region}"
     # "goes": a sentence that says "moves" is held against the motion from onset to apex.
-    verb = ("go" if late else "move") + "es"[late is False : 2] * (len(rows) == 1)
+    verb = ("go" if late else "move") + ("" if len(rows) > 1 else "es" if late else "s")
     px = " and ".join(f"{each.magnitude:.2f}" for each in rows)
     sides = " left and right" if len(rows) > 1 else ""
     word = strength(sum(each.magnitude for each in rows) / len(rows))
@@ -83,9 +83,9 @@ def _still(facts: Sequence[Fact], where: str = "") -> list[str]:
     if still[0].about == "movement":
         return ["No region moved above the noise floor."]
     named = [f"the {fact.about}{f' ({fact.unit})' * bool(fact.unit)}" for fact in still]
-    if where and len(named) > _FEW:
-        largest = max((fact.unit.removeprefix("z ") for fact in still), key=float)
-        return [f"In the {where}, no part moves above its noise floor (largest z {largest})."]
+    known = [float(fact.unit.removeprefix("z ")) for fact in still if fact.unit]
+    if where and known and len(named) > _FEW:
+        return [f"In the {where}, no part moves above its noise floor (largest z {max(known)})."]
     verb = "stays" if len(named) == 1 else "stay"
     return [f"{_capital(_listed(named))} {verb} at rest."]
 
@@ -240,7 +240,7 @@ def _reading(fact: Fact) -> str:
     if fact.value == NOTHING:
         return f"The model names no emotion ({fact.unit})." if fact.unit else "No emotion is named."
     if fact.value == "others":
-        return f"It is read as none of the basic emotions ({fact.unit})."
+        return f"It fits none of the basic emotions ({fact.unit})."
     return f"It is read as {fact.value} ({fact.unit})."
 
 

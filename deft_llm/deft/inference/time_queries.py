@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from deft_llm.clip import Interval
-from deft_llm.deft.inference.motion_queries import STILL
+from deft_llm.deft.inference.motion_queries import STILL, parts_of
 from deft_llm.deft.inference.sight import Sight, places
 from deft_llm.motion.onset_apex import blinks
 from deft_llm.motion.regions import REGION_NAMES
@@ -84,7 +84,7 @@ def order(query: Query, sight: Sight) -> Findings:
         for i, name in enumerate(REGION_NAMES)
         if name in moved and not math.isnan(seconds[i])
     }
-    asked = places(Query("moved", regions=(*query.regions, *query.than)))
+    asked = places(Query("moved", regions=(*query.regions, *parts_of(query.than))))
     timed = {name: known[name] for name in sorted(known, key=lambda n: known[n][0])}
     shown = {name: value for name, value in timed.items() if name in asked} or timed
     facts = tuple(
@@ -93,7 +93,7 @@ def order(query: Query, sight: Sight) -> Findings:
     )
     if not facts:
         return Findings(query, untold="what moved is too small to tell when it did")
-    if query.than:
+    if parts_of(query.than):
         return _before(query, known, facts)
     first, last = min(shown.values()), max(shown.values())
     together = last[0] - first[0] <= max(first[1], last[1])
@@ -112,7 +112,9 @@ def order(query: Query, sight: Sight) -> Findings:
 def _before(
     query: Query, known: dict[str, tuple[float, float]], facts: tuple[Fact, ...]
 ) -> Findings:
-    groups = [places(Query("moved", regions=parts)) for parts in (query.regions, query.than)]
+    groups = [
+        places(Query("moved", regions=parts)) for parts in (query.regions, parts_of(query.than))
+    ]
     firsts = [min((known[n] for n in names if n in known), default=None) for names in groups]
     if firsts[0] is None or firsts[1] is None:
         return Findings(query, untold="one of them did not move enough to tell when", facts=facts)
@@ -120,7 +122,7 @@ def _before(
     together = abs(gap) <= max(firsts[0][1], firsts[1][1])
     if together:
         facts = (Fact("movement", "order", "together"), *facts)
-    return Findings(query, gap > 0 and not together, facts)
+    return Findings(query, gap > 0 and not together if query.polar else None, facts)
 
 
 def blink(query: Query, sight: Sight) -> Findings:
