@@ -26,7 +26,7 @@ def chat(
     clip: ClipPath,
     checkpoint: Checkpoint = Path(EMBEDDED),
     temperature: Annotated[
-        float, typer.Option(help="0: always the likeliest words; 0.7: livelier")
+        float, typer.Option(help="for models that call tools: 0 takes the likeliest query")
     ] = 0.0,
     reading: Reading = USUAL,
 ) -> None:

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from deft_llm import resources
 from deft_llm.cli.console import Checkpoint
+from deft_llm.deft.inference.adapted import model_path
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
@@ -34,4 +34,4 @@ def demo(
     # Imports gradio, an optional dependency, so only after the check above.
     from deft_llm.service.app import run
 
-    run(resources.checkpoint(checkpoint), models, port)
+    run(model_path(checkpoint), models, port)

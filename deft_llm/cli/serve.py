@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from deft_llm import resources
 from deft_llm.cli.console import Checkpoint, show
+from deft_llm.deft.inference.adapted import model_path
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
@@ -44,7 +44,7 @@ def serve(
     def ready() -> None:
         show("serving", f"{url_of(bound)}/v1 · model deft-llm · Ctrl-C stops it")
 
-    run(bound, resources.checkpoint(checkpoint), key, local, ready)
+    run(bound, model_path(checkpoint), key, local, ready)
     show("stopped", "all clips are deleted")
     # 128 + SIGINT, as every command that Ctrl-C stops.
     raise typer.Exit(130)

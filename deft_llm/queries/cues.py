@@ -120,12 +120,11 @@ CUES: dict[str, str] = {
     "how do i use|what question|which question|example question|what else can|command|"
     "menu|capabilities|what could i ask|manual|what are you able|what do you know|"
     "what do you do|what else can you|what questions",
+    # Words of other cues that mean nothing in these phrases.
     "idle": "make up|write down|pick up|end up|close up|look up|give up|set up|follow up|speed up|"
     "slow down|at last|for moment|of course|in order to|first of all|one more|in end|right away|"
     "take part|kind of|sort of|a part in|come up|hold up|note down|scale up",
     "other_turn": "other one|other side|opposite side",
-    "one_more": "tell me more|more detail|details|go on|elaborate|more about|say more|expand|"
-    "further|more",
 }
 _GREETINGS = {
     "hello": r"hi|hello|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|day)|yo|sup|"

@@ -19,7 +19,7 @@ def side(asked: Asked) -> Query | None:
         return Query("side_difference", polar=polar, negated="not" in asked.words[2:], **where)
     if asked.has("even") and not asked.says(r"^even\b"):
         return Query("side_difference", polar=polar, negated="not" not in asked.words[2:], **where)
-    more = asked.has("more", "less_than", "most", "only_one") or asked.says(r"\b(?:only|just)\b")
+    more = asked.has("more", "less_than", "most") or asked.says(r"\b(?:only|just)\b")
     if asked.has("which_side") or (asked.choice("side") and not asked.has("which_way")):
         return Query("side_difference", **where)
     named = [mark.value for mark in asked.marks if mark.concept == "side"]

@@ -38,7 +38,7 @@ def build(service: ClipService, sessions: Sessions) -> gr.Blocks:
         gr.Markdown(f"# deft_llm\nWhat moved in a face, and what it may mean.\n\n{NOTE}")
         with gr.Accordion("Model and settings", open=False), gr.Row():
             hint = "the embedded one, a folder that was allowed at the start, or a hub name"
-            calm = "0: the likeliest words each time; higher: livelier, less reliable"
+            calm = "for language models that call tools: 0 takes the likeliest query each time"
             blind = "what the model is not shown: the resting face, its changing look, its motion"
             model = gr.Dropdown(
                 service.models.names(),

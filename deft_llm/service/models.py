@@ -16,6 +16,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 
+from deft_llm.deft.inference.adapted import adapted_models, model_path
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
@@ -42,9 +43,10 @@ class Models:
         self._lock = Lock()
 
     def names(self) -> list[str]:
-        """The embedded model and every model or adapter below the allowed folder."""
+        """Those of the package, and every model or adapter below the allowed folder."""
+        own = [EMBEDDED, *adapted_models()]
         if self.folder is None or not self.folder.is_dir():
-            return [EMBEDDED]
+            return own
         found = {
             path.parent.relative_to(self.folder).as_posix()
             for name in (_WHOLE, _ADAPTER)
@@ -52,7 +54,7 @@ class Models:
             # Links may lead out of the folder; "checkpoint-N" are the steps of a training run.
             if self._inside(path.parent) and "checkpoint-" not in path.parent.name
         }
-        return [EMBEDDED, *sorted(found - {"."})]
+        return [*own, *sorted(found - {".", *own})]
 
     def get(self, name: str) -> Explainer:
         """The named model, from memory or from disk.
@@ -73,13 +75,16 @@ class Models:
         """The folder of a named model.
 
         Args:
-            name: "embedded", a folder below the allowed one, or a hub name "owner/model".
+            name: "embedded", another one of the package, a folder below the allowed one, or a hub
+                name "owner/model".
 
         Raises:
             UserError: As ``get``; the message contains no local path.
         """
         if name == EMBEDDED:
             return self.embedded
+        if name in adapted_models():
+            return model_path(name)
         local = self._local(name)
         if local is not None:
             return local

@@ -109,8 +109,9 @@ class QueryQuestions:
         return Pair(self._fill(name, {"side": side}), query, before.question)
 
     def _written(self, name: str) -> Pair:
-        kind, _, what = name.partition("_") if "?" in name else (name, "", "")
-        kind, what = ("moved", "place") if name == "moved_place" else (kind, what)
+        # "moved?_place" is the kind "moved?" with a place; "side_difference" is a kind.
+        kind, asks, what = name.partition("?_")
+        kind, what = ("moved", "place") if name == "moved_place" else (kind + asks[:1], what)
         query = Query(kind.removesuffix("?"), polar="?" in kind)
         fields: dict[str, str] = {"who": self.rng.choice(_PERSONS)}
         if what == "place" or query.kind in {"direction", "magnitude"}:
@@ -132,7 +133,8 @@ class QueryQuestions:
         query = replace(query, **_FIXED.get(query.kind, {}))
         return Pair(self._fill(name, fields), query)
 
-    def _place(self) -> tuple[str, dict[str, tuple[str, ...]]]:
+    def _place(self) -> tuple[str, dict[str, Any]]:
+        """Some regions in words, and the fields of a query about them."""
         name = self.rng.choice(list(vocabulary.REGIONS))
         phrase = self.rng.choice(vocabulary.REGIONS[name].split("|")[:2])
         parts = tuple(part for part in PARTS if part in expand((name,)))

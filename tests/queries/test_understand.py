@@ -262,12 +262,12 @@ did the brows move before the mouth? / and the cheeks? | order? region=brow than
 hi / did the mouth move? / thanks / how far? | magnitude region=mouth
 """
 #: The question types of the instruction data, and the kind of query that each is.
-TRAINED = {
+TRAINED: dict[str, str | tuple[str, ...]] = {
     **{"class": "emotion", "emotion": "emotion", "aus": "au", "au_yes_no": "au", "motion": "moved"},
     **{"why": "why", "structured_answer": "summary", "side": "side_difference"},
     **{"combined": "summary", "counterfactual": "emotion", "phases": "moved"},
     **{"onset_time": "when", "apex_time": "when", "offset_time": "when", "duration": "how_long"},
-    **{"beyond": "decline", "au_motion": "why"},
+    **{"beyond": "decline", "au_motion": ("why", "au")},
 }
 
 
@@ -281,8 +281,8 @@ def test_a_question_becomes_its_query(line: str) -> None:
 def test_every_trained_phrasing_is_understood(kind: str) -> None:
     fields = {"number": 12, "name": "lip corner puller", "emotion": "fear"}
     found = {text: understand(text.format(**fields)) for text in PHRASINGS[kind]}
-    wrong = {text: str(query) for text, query in found.items() if query.kind != TRAINED[kind]}
-    assert len(wrong) <= (2 if kind in {"counterfactual", "au_motion"} else 0), wrong
+    wrong = {text: str(query) for text, query in found.items() if query.kind not in TRAINED[kind]}
+    assert len(wrong) <= (2 if kind == "counterfactual" else 0), wrong
     if kind == "au_yes_no":
         assert {query.aus for query in found.values()} == {(12,)}
 

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deft_llm import resources
 from deft_llm.clip import Clip, Explanation
 from deft_llm.deft.inference.answer import Answer
 from deft_llm.deft.inference.conversation import untagged
-from deft_llm.downloads import FACE_MESH, model_path
+from deft_llm.downloads import FACE_MESH, SMOLLM2, model_path
 from deft_llm.errors import UserError
+from deft_llm.files import digest
 from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import read_clip, write_video
 from deft_llm.motion.measure import Measurement
@@ -133,6 +135,22 @@ def models(tmp_path: Path, tiny_checkpoint: Path) -> Models:
         shutil.copytree(tiny_checkpoint, tmp_path / place)
     (tmp_path / "allowed" / "way_out").symlink_to(tmp_path / "outside")
     return Models(tiny_checkpoint, tmp_path / "allowed")
+
+
+def test_a_downloaded_language_model_is_a_choice(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it was downloaded, and the package has adapters for it."""
+    monkeypatch.setenv("DEFT_CACHE", str(tmp_path))
+    assert SMOLLM2 not in Models(tiny_checkpoint).names()
+    (tmp_path / SMOLLM2).mkdir()
+    (tmp_path / SMOLLM2 / "model.safetensors").touch()
+    monkeypatch.setattr(resources, "adapters", lambda name: tmp_path)
+    (tmp_path / "adapter_model.safetensors").touch()
+    made = tmp_path / f"{SMOLLM2}-{digest('')[:12]}"
+    shutil.copytree(tiny_checkpoint, made)
+    models = Models(tiny_checkpoint)
+    assert models.names() == [EMBEDDED, SMOLLM2] and models.resolve(SMOLLM2) == made
 
 
 def test_models_below_the_allowed_folder_are_listed(models: Models) -> None:

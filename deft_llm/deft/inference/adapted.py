@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from deft_llm import registry, resources
-from deft_llm.downloads import DOWNLOADS, cache_folder, model_folder
+from deft_llm.downloads import DOWNLOADS, cache_folder, model_file, model_folder
 from deft_llm.errors import UserError
 from deft_llm.files import file_digest, naming_disk_errors, replacing_folder
 
@@ -38,15 +38,28 @@ def model_path(name: str | Path) -> Path:
     return resources.checkpoint(name)
 
 
+def adapted_models() -> list[str]:
+    """Downloaded language models that are here and that the package has adapters for."""
+    return [
+        name
+        for name, download in DOWNLOADS.items()
+        if download.converted_from and model_file(name) and _weights(name).is_file()
+    ]
+
+
+def _weights(name: str) -> Path:
+    return resources.adapters(name) / WEIGHTS
+
+
 def _adapted(name: str) -> Path:
-    adapters, text_model = resources.adapters(name), model_folder(name)
-    if not (adapters / WEIGHTS).is_file():
+    text_model = model_folder(name)
+    if not _weights(name).is_file():
         raise UserError(f"model {name!r}: this version of the package has no adapters for it")
     # Other adapters, of another version of the package, make another model.
-    folder = cache_folder() / f"{name}-{file_digest(adapters / WEIGHTS)[:12]}"
+    folder = cache_folder() / f"{name}-{file_digest(_weights(name))[:12]}"
     if not folder.is_dir():
         logger.info("putting the adapters into %s, once", name)
         write = registry.resolve(_WRITERS, "lora", "kind of adapters")
         with naming_disk_errors(folder), replacing_folder(folder) as partial:
-            write(adapters, text_model, partial)
+            write(resources.adapters(name), text_model, partial)
     return folder
