@@ -163,7 +163,7 @@ _MANNERS = re.compile(
     r"that)?\b[\s,:]*|"
     r"would you (?:say|call it|think)(?: that)?\b[\s,:]*|any idea\b[\s,:]*|check\b[\s,:]+(?=if|"
     r"whether)|"
-    r"i (?:think|believe|guess|bet|assume|suppose)(?: that)?\b[\s,:]*|"
+    r"i (?:think|believe|guess|bet|assume|suppose|suspect)(?: that)?\b[\s,:]*|"
     r"is it (?:true|correct|right|possible) that\b|is it the case that\b|am i right that\b|"
     r"in (?:this|the) (?:clip|video)\b[\s,:]*|(?:looking|look) at (?:the|this) (?:clip|video|"
     r"face)\b[\s,:]*)"

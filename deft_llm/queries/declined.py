@@ -15,18 +15,21 @@ _BE = r"(?:is|are|was|were|does|do|did|has|have|had)"
 _TOPICS: dict[str, tuple[str, ...]] = {
     "lying": (
         r"(?<!motion )(?<!movement )\bl(?:ie|ied|ying|iar|ies)\b(?! (?:down|in|at|on|between))",
-        r"\bdecei|\bdecept|\bdishonest|\bhonest(?:y)?\b|truth|\bbluff|\bcheat|\bfib(?:bing|s)?\b",
-        r"mislead|perjur|\bhid(?:e|es|ing|den)\b|conceal|\bsecret|polygraph|\blied\b",
+        r"\bdecei|\bdecept|\bdishonest|\bhonest(?:y)?\b|(?<!ground )truth|\bbluff|\bcheat|"
+        r"\bfib(?:bing|s)?\b",
+        r"mislead|perjur|\bhid(?:e|es|ing)\b|hidden (?:feeling|emotion|motive|agenda)|conceal|"
+        r"\bsecret|polygraph|\blied\b",
         r"cover(?:ing)? (?:something |it )?up|mak(?:e|ing) (?:it|this|that|things) up",
     ),
     "guilt": (
-        r"guilt|innocen|\bcrim(?:e|es|inal)\b|\bst(?:eal|ole|olen)\b|murder|\bthief|\bsuspect\b",
+        r"guilt|innocen|\bcrim(?:e|es|inal)\b|\bst(?:eal|ole|olen)\b|murder|\bthief|\bsuspicious",
         r"confess|convict|\bkill(?:ed|er)?\b|\barrest|\bjail|culprit|\bcommit(?:ted)? ",
         rf"\bdid {_WHO} do it\b",
     ),
     "danger": (r"\bdanger|terroris|violen|\bthreat|\bharm|\bweapon|aggressive|\battack|\bsafe\b",),
     "hiring": (
-        r"\bhir(?:e|ed|ing)\b|\bemploy|\bjob (?:for|interview|offer)|\b(?:the|this|a) job\b",
+        r"\bhir(?:e|ed|ing)\b|\bemploy(?:ed|able|ment|ing)?\b|\bjob (?:for|interview|offer)|"
+        r"\b(?:the|this|a) job\b",
         rf"\bpromot|\bfire {_WHO}|salary|\bloan|\binsur|\bcredit (?:to|score|risk)|\bqualified",
         r"\b(?:good|bad|suitable|right|best|great|better) (?:\w+ )?(?:fit|candidate|employee|worker"
         r"|leader|manager|father|mother|parent|teacher|student|boss|team ?mate|colleague|doctor"
@@ -58,12 +61,13 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\bwho(?:m)? (?:is|are|was|were) (?:this|that|he|she|they|it|the)\b|whose face|identity",
         rf"\b(?:identify|identified|recogni[sz]ed?) (?:{_WHO}|this face|whose|who)",
         rf"\b(?:his|her|their|{_PERSON}) name\b|\bname (?:of (?:this|that|the) {_PERSON})",
-        r"\bcelebrit|famous|\bactor|\bactress|same person|\bpolitician\b",
+        r"\bcelebrit|famous|same person",
+        rf"\b{_BE} (?:{_WHO}|this|that) an? (?:actor|actress|politician|criminal|\w*star)\b",
         rf"\bdo (?:i|you|we) know (?:{_WHO})",
         rf"\bwhat {_BE} (?:he|she|they) called\b",
     ),
     "sincerity": (
-        r"\bsincer|\binsincer|\bgenuin|\bfak(?:e|ed|ing)\b|\bpretend|\bposed?\b|\bacting\b",
+        r"\bsincer|\binsincer|\bgenuin|\bfak(?:e|ed|ing)\b|\bpretend|\bposed\b|\bjust acting\b",
         r"\breal (?:feeling|emotion|smile|happiness|joy|fear|anger|sadness|surprise|one)",
         r"(?:smile|emotion|feeling|expression|happiness|joy|fear|anger|sadness|surprise|reaction) "
         r"(?:(?:is|was) )?(?:for )?real\b|\bis (?:it|this|that) (?:for )?real\b",
@@ -76,8 +80,9 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"\b{_WHO} (?:{_BE} )?(?:really )?(?:think|thinking|thinks|thought|wants?|knows?|knew|"
         r"plan(?:s|ning)?|remembers?|wish|dream|hopes?|hoping|understands?|agrees?)\b",
         r"\bintention|\bintend|\bmotive|\bmotivat|on (?:his|her|their) mind|\bmind read",
+        rf"\b{_BE} {_WHO} (?:interested|acting)\b",
         r"\b(?:his|her|their) (?:mind|thoughts?)\b|\bplotting|up to something|distracted|\bbored\b",
-        r"\battention\b|\binterested\b|concentrat|\bfocused on\b|\bread minds?\b",
+        r"\bpay(?:ing)? attention\b|concentrat|\bfocused on\b|\bread minds?\b",
     ),
     "character": (
         r"personalit|\bcharacter\b|introvert|extrovert|\barrogan|\bkind person|\btrustworthy",
@@ -93,7 +98,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "relationship": (
         r"\blov(?:e|es|ed|ing)\b|\blikes? (?:me|him|her|us|you)\b|married|divorc|\bflirt",
-        r"\b(?:girl|boy) ?friend|\bwife|\bhusband|\bdating|\brelationship|friends with|\bcrush\b",
+        r"\b(?:has|have) an? (?:(?:girl|boy) ?friend|wife|husband)|\bdating|\brelationship|"
+        r"friends with|\bcrush\b",
         rf"\bhate[sd]?\b|\b{_BE} {_WHO} single\b",
     ),
     "belief": (
@@ -105,14 +111,15 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"\bma(?:de|kes?|king) {_WHO} (?!move)|\bcaused? (?:by|this|the|that|it)\b|\btrigger",
         rf"\bwhat {_BE} {_WHO} (?:see|seeing|react|reacting|watch|watching|looking at|look at)",
         r"\breact(?:ing|ed|s)? to|stimulus|\b(?:bad|good) news|\bprovoke",
-        r"(?:happy|sad|angry|scared|afraid|surprised|upset|mad|glad|disgusted) (?:about|at|of|"
-        r"by)\b",
+        r"(?:happy|sad|angry|scared|afraid|surprised|upset|mad|glad|disgusted) (?:about|of|by)"
+        r"\b|(?:happy|angry|upset|mad) at (?:me|us|you|him|her|them|some)",
     ),
     "future": (
         rf"\bwill (?:{_WHO}|it|this|that)\b|{_WHO} (?:will|gonna|is going to|are going to)\b",
         rf"\bgoing to (?:do|happen|say|be|leave|cry|smile|win|act)|\bwould {_WHO} (?:ever "
         rf")?(?:do|act"
-        r"|commit|leave|quit|buy|say)\b|tomorrow|\bfuture|predict|\bnext (?:time|week|year|"
+        r"|commit|leave|quit|buy|say)\b|tomorrow|\bfuture|\bpredict (?:what|whether|if|the "
+        r"future)|\bnext (?:time|week|year|"
         r"month|day)"
         r"|\bforecast|\babout to\b",
     ),
@@ -122,7 +129,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\bhow (?:do|can|should) i (?:help|approach|comfort|talk to)",
     ),
     "feeling": (
-        r"\bjealous|\benv(?:y|ious)\b|\bproud|\bpride\b|\bconfus|embarrass|asham|\bshame\b|"
+        r"\bjealous|\benv(?:y|ious)\b|\bproud|\bpride\b|(?<!i am )\bconfus|embarrass|asham|"
+        r"\bshame\b|"
         r"\bstress",
         r"\btired\b|exhaust|\bsleepy|nervous|worr(?:y|ied)|\banxious|\bexcit|\blonely|frustrat",
         r"disappoint|relie[fv]ed?\b|\bcurious|nostalg|\bhopeful|grateful|insecure|uncomfortable",
@@ -139,7 +147,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"talking)",
         rf"\b{_BE} {_WHO} (?:say|saying|said|talk|talking|speak|speaking|sing|singing|shout|"
         rf"scream)",
-        r"\bvoice|\baudio|\bsound\b|\bhear\b|\bwhisper|\bshout|\bscream|\blip ?read",
+        r"\bvoice|\baudio|\bsound\b(?! like)|\bhear\b|\bwhisper|\bshout|\bscream|\blip ?read",
         rf"\bwhat language|\b{_WHO} (?:speaks?|talks?)\b|\bspeech\b",
     ),
     "gaze": (
@@ -149,7 +157,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"eye contact|\bglanc|\bpupil|\biris\b|\beyes? (?:dart|roll|turn|look)",
     ),
     "surroundings": (
-        r"\bbackground\b|\broom\b|indoor|\bweather|\bwhere (?:was|is) (?:this|the (?:clip|video)) "
+        r"\bbackground\b(?! noise)|\broom\b|indoor|\bweather|\bwhere (?:was|is) (?:this|the "
+        r"(?:clip|video)) "
         r"(?:filmed|recorded|shot|taken)|\bwho (?:filmed|recorded|made|took)|other people|"
         r"anyone else"
         r"|how many (?:people|persons|faces)",

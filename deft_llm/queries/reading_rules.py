@@ -124,7 +124,12 @@ def emotion(asked: Asked) -> Query | None:
         return Query("emotion", not chosen, asked.negated, classes=classes)
     if asked.says(r"\bwhat mov") or (asked.has("au_word") and not asked.has("feel")):
         return None
-    if asked.has("feel") or (asked.has("expression") and not asked.regions and not asked.polar):
+    looks = asked.says(r"^how (?:do|does|did) \w+(?: \w+)? look$")
+    if (
+        looks
+        or asked.has("feel")
+        or (asked.has("expression") and not asked.regions and not asked.polar)
+    ):
         coarse = asked.says(r"\bclass|\bcoarse|\bcategory|\bsort\b|\bclassify")
         return Query("emotion", asked.polar, asked.negated, of="labels" * coarse)
     return None

@@ -144,7 +144,9 @@ def mend(word: str, known: Mapping[str, str]) -> str:
     # A short word is mended only if its first letter is right: most short words are near another.
     if best[0] > most or (best[1] and len(word) < 6):
         return word
-    return known[best[2]]
+    # Of a short word, one letter is missing or two are swapped: "rice" is no "rise".
+    slip = len(best[2]) > len(own) or sorted(best[2]) == sorted(own)
+    return known[best[2]] if slip or len(word) > 4 else word
 
 
 def distance(a: str, b: str, most: int) -> int:

@@ -49,9 +49,10 @@ def understand(question: str, before: Query | None = None) -> Query:
         return Query("help") if "?" in text else UNKNOWN
     if (topic := greeting(text)) and not (before and text.strip(" ?!.") in {"no", "yes", "sure"}):
         return Query("greet", topic=topic)
+    text = without_manners(text)
     if topic := declined_topic(text):
         return Query("decline", topic=topic)
-    asked = Asked.of(without_manners(text))
+    asked = Asked.of(text)
     query = first_rule(asked)
     return followup.complete(asked, query, before) or query or UNKNOWN
 

@@ -262,12 +262,12 @@ did the brows move before the mouth? / and the cheeks? | order? region=brow than
 hi / did the mouth move? / thanks / how far? | magnitude region=mouth
 """
 #: The question types of the instruction data, and the kind of query that each is.
-TRAINED: dict[str, str | tuple[str, ...]] = {
+TRAINED = {
     **{"class": "emotion", "emotion": "emotion", "aus": "au", "au_yes_no": "au", "motion": "moved"},
     **{"why": "why", "structured_answer": "summary", "side": "side_difference"},
     **{"combined": "summary", "counterfactual": "emotion", "phases": "moved"},
     **{"onset_time": "when", "apex_time": "when", "offset_time": "when", "duration": "how_long"},
-    **{"beyond": "decline", "au_motion": ("why", "au")},
+    **{"beyond": "decline", "au_motion": "why|au"},
 }
 
 
@@ -277,11 +277,29 @@ def test_a_question_becomes_its_query(line: str) -> None:
     assert str(understand_turns(asked.split(" / "))) == query
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        *("did the suspect smile?", "did the employee blink", "which muscles are acting?"),
+        *("is she happy at the apex?", "I am curious which parts moved", "how does she look?"),
+        *("I'd love to know when it peaked", "what emotion do you predict", "is anything hidden?"),
+        *("I suspect it is fear", "did my wife raise her eyebrows?", "honestly, what moved?"),
+        *("what is the ground truth class?", "is there background noise?"),
+        *("which AUs make up the smile?", "I am interested in the mouth"),
+        *("did the head change its pose?", "where does the largest motion lie?"),
+        *("does that sound like anger?",),
+    ],
+)
+def test_harmless_questions_are_not_declined(question: str) -> None:
+    assert understand(question).kind not in {"decline", "unknown", "greet"}
+
+
 @pytest.mark.parametrize("kind", TRAINED)
 def test_every_trained_phrasing_is_understood(kind: str) -> None:
     fields = {"number": 12, "name": "lip corner puller", "emotion": "fear"}
     found = {text: understand(text.format(**fields)) for text in PHRASINGS[kind]}
-    wrong = {text: str(query) for text, query in found.items() if query.kind not in TRAINED[kind]}
+    kinds = TRAINED[kind].split("|")
+    wrong = {text: str(query) for text, query in found.items() if query.kind not in kinds}
     assert len(wrong) <= (2 if kind == "counterfactual" else 0), wrong
     if kind == "au_yes_no":
         assert {query.aus for query in found.values()} == {(12,)}

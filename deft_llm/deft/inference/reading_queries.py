@@ -49,7 +49,8 @@ def action_units(query: Query, sight: Sight) -> Findings:
         return Findings(query, untold=f"{label} does not move the skin in a way that is measured")
     polarity = query.negated if query.polar else None
     absent = tuple(Fact(str(number), "named", False) for number in query.aus)
-    return Findings(query, polarity, (*absent, *_fitting(query, sight)))
+    rest = _fitting(query, sight) if sight.rows else (STILL,)
+    return Findings(query, polarity, (*absent, *rest))
 
 
 def _fitting(query: Query, sight: Sight) -> tuple[Fact, ...]:
@@ -93,7 +94,7 @@ def emotion(query: Query, sight: Sight) -> Findings:
         return Findings(query, polarity, (Fact("reading", "emotion", NOTHING), STILL))
     if reason := unjudged(sight):
         return Findings(query, untold=reason)
-    facts = (reading_fact(sight), *_chances(query.classes, sight))
+    facts = (reading_fact(sight), *_others(query.classes, sight))
     if not query.polar:
         return Findings(query, facts=facts)
     if not query.classes:
@@ -104,6 +105,18 @@ def emotion(query: Query, sight: Sight) -> Findings:
 def _is_read_as(classes: tuple[str, ...], sight: Sight) -> bool:
     found = sight.explanation
     return bool({found.fine_emotion or NOTHING, found.emotion or NOTHING} & set(classes))
+
+
+def _others(classes: tuple[str, ...], sight: Sight) -> tuple[Fact, ...]:
+    """What is to say of labels beside the reading: the probability of their class, if another."""
+    found = sight.explanation
+    own = found.emotion or NOTHING
+    near = tuple(
+        Fact(label, "of the same class as", found.fine_emotion or own)
+        for label in classes
+        if coarse_label(label) == own and label not in {own, found.fine_emotion}
+    )
+    return (*near, *(fact for fact in _chances(classes, sight) if fact.about != own))
 
 
 def _chances(classes: tuple[str, ...], sight: Sight) -> tuple[Fact, ...]:
@@ -194,14 +207,15 @@ def why_not(query: Query, sight: Sight) -> Findings:
         return Findings(query, untold=reason)
     asked = query.classes or tuple(_runner_up(sight))
     against = []
-    for label in dict.fromkeys(map(coarse_label, asked)):
+    own = sight.explanation.emotion or NOTHING
+    for label in dict.fromkeys(label for label in map(coarse_label, asked) if label != own):
         for code in sight.explanation.aus:
             share = class_share(code, label)
             if share is not None:
                 against.append(Fact(code, f"share of codings that are {label}", round(share, 3)))
     return Findings(
         Query("why_not", classes=asked),
-        facts=(reading_fact(sight), *_chances(asked, sight), *against),
+        facts=(reading_fact(sight), *_others(asked, sight), *against),
     )
 
 

@@ -164,6 +164,8 @@ def _order(found: Findings) -> list[str]:
     if not said:
         return _still(found.facts)
     lead = "They move together, as far as it can be told. " if together else ""
+    if found.query.rank and not together and not found.query.polar:
+        lead = f"{_capital(found.query.rank)} is the {timed[0].about}. "
     return [f"{lead}Halfway to the apex: {', '.join(said)}."]
 
 
@@ -214,13 +216,18 @@ def _quality(found: Findings) -> list[str]:
 def _aus(found: Findings) -> list[str]:
     sentences = []
     named = [fact for fact in found.facts if fact.what == "named"]
+    if named and not found.query.aus:
+        listed = ", ".join(au_name(fact.about) for fact in named)
+        return [listed if found.polarity is None else f"{listed}."]
     for fact in named:
         if fact.value:
             sentences += [f"{au_name(fact.about)} is named ({fact.unit}).", *motion(fact.evidence)]
         else:
             sentences.append(f"{au_name(fact.about)} is not named.")
     rest = [fact for fact in found.facts if fact.what == "moved"]
-    if rest and named:
+    if any(fact.value is False for fact in rest):
+        sentences += _still(rest)
+    elif rest and named:
         would = motion(_rows(rest))
         sentences += ["Motion that would fit it:", *would] if would else _still(rest)
     elif named and not any(fact.value for fact in named) and not found.untold:
@@ -249,6 +256,9 @@ def _emotion(found: Findings) -> list[str]:
     for fact in found.facts:
         if fact.what == "probability":
             sentences.append(f"The class {fact.about} has probability {fact.value:.2f}.")
+        elif fact.what == "of the same class as":
+            about = f"{_capital(fact.about)} is of the same class as {fact.value}"
+            sentences.append(f"{about}; within a class the model names one, without a probability.")
         elif fact.what == "doubt":
             sentences.append(f"{_capital(str(fact.value))}.")
         elif fact.what == "reasons":
