@@ -32,6 +32,8 @@ COMMANDS = (
     "eval/run.py eval/benchmarks/spotting_simulated.yaml",
     "eval/run.py eval/benchmarks/srflow.yaml",
     "eval/run.py eval/benchmarks/unimer.yaml",
+    "eval/run.py eval/benchmarks/video_recognizers.yaml",
+    "eval/run.py eval/benchmarks/mol_heads.yaml",
     "eval/run.py eval/benchmarks/warped.yaml",
     "eval/speed/chat.py",
     "eval/speed/chat.py --model smollm2",
