@@ -162,7 +162,7 @@ def _page(
 ) -> str:
     return page.fill_template(
         "report.html",
-        info=info,
+        name=info.name,
         summary=summary_line(measurement, info),
         explanation=explanation,
         interocular=eye_distance(measurement),

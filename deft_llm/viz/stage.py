@@ -46,7 +46,7 @@ def region_numbers(measurement: Measurement, region: str, evidence: Sequence[Evi
     """
     table, i = measurement.table_apex, REGION_NAMES.index(region)
     if not table.placed[i]:
-        return f"{region}: not measured"
+        return f"{region}: not measured, its place is too uncertain or hidden"
     size, z = float(table.magnitude[i]), float(table.z[i])
     share = 100 * size / eye_distance(measurement)
     line = (
