@@ -97,20 +97,25 @@ def fit_movement(
     while len(pyramid) < _LEVELS:
         pyramid.append(np.stack([cv2.pyrDown(image) for image in pyramid[-1]]))
     start = used.index(interval.onset)
+    # At half size: a head moves as a whole, and six numbers need no finer pixels.
     aligner = HeadAligner(pyramid[1][start], smaller(head_points(aligned), 2))
     head = follow_head(aligner, pyramid[1], start)
     heads = np.stack([aligner.field(motion) for motion in head])
     moments = [used.index(t) for t in (interval.onset, interval.apex, interval.offset)]
+    # The heads are in pixels of the half-size level, twice those of the coarsest.
     path = _tracked(pyramid[-1], _enlarged(heads, pyramid[-1].shape[1]) * 0.5, moments[0])
     closed = _closed(path, aligned.landmarks)
     blink = np.array([max(closed[i], closed[j]) for i, j in pairwise(moments)], np.float32)
     kept = _without_blinks(closed > 0, moments)
+    # Blinks go before the shares are taken: lids would otherwise set the pace of the whole face.
     path, head, heads = path[kept], head[kept], heads[kept]
     pyramid, used = [images[kept] for images in pyramid], [used[k] for k in kept]
     moments = [used.index(t) for t in (interval.onset, interval.apex, interval.offset)]
     shares = _measured_shares(path, time_shares(aligned.timestamps, interval)[used], moments)
     design, operator = _regression(shares, head)
     onset, apex, offset = moments
+    # The tracked motion is the start, so that Gauss-Newton begins within a pixel of the truth even
+    # where the face moved by twenty.
     motion = np.stack([path[apex] - path[onset], path[offset] - path[apex]])
     floors = np.zeros((2, 0), np.float32)
     for level in range(_LEVELS - 1, -1, -1):
@@ -121,6 +126,7 @@ def fit_movement(
         fit = _Level(images, _enlarged(heads, side) * (2.0 / 2**level), shares, operator)
         for _ in range(_STEPS[_LEVELS - 1 - level]):
             motion = fit.step(motion)
+        # Half size is enough for the noise of a region, at a quarter of the cost.
         if level == 1:
             floors = 2 * fit.noise(motion, design, visible_masks(aligned, side))
     flows = [remove_head_motion(flow, head_points(aligned))[0] for flow in motion]
@@ -190,11 +196,14 @@ def _measured_shares(path: FloatArray, usual: Design, moments: list[int]) -> Des
         energy = float(np.mean(np.square(whole)))
         # Without frames at rest, noise of 0.05 px of this size is assumed.
         clear = energy / (still if np.isfinite(still) and still > 0 else 0.05**2)
+        # Below twice the noise's amplitude its own course is noise too, from four times on it is
+        # its own; in between both have a say, so that nothing jumps with a little more noise.
         trust = float(np.clip((clear - 4) / 12, 0, 1))
         if trust == 0 or last - first < 2:
             continue
         inside = np.arange(first + 1, last)
         found = ((path[inside] - begin) * whole).sum(axis=(1, 2, 3)) / (whole * whole).sum()
+        # A movement may go a little beyond its apex, which a person put where she saw it.
         shares[inside, phase] += trust * (np.clip(found, 0, 1.2) - usual[inside, phase])
     return shares
 
@@ -230,6 +239,7 @@ def _spread(frames: list[int], most: int) -> list[int]:
 def _regression(shares: Design, head: NDArray[np.float64]) -> tuple[Design, Design]:
     """Design (N, K) over time, and the operator (K, N) from grey levels to coefficients."""
     turns = head[:, [TURN, NOD]]
+    # About their mean: else the constant would be the face at the turn of zero, not at rest.
     design = np.concatenate([np.ones((len(shares), 1)), shares, turns - turns.mean(axis=0)], axis=1)
     prior = np.diag([0.0, 0.0, 0.0, _TURN_PRIOR, _TURN_PRIOR])
     # A trace on the shares too: a phase of a single frame leaves one of them undefined.
@@ -277,6 +287,8 @@ class _Level:
         system, still = MotionEquations(found[0]), np.zeros_like(motion[0])
         moved: list[list[FloatArray]] = [[], []]
         for shift in _shifts(count):
+            # At the wrong times the courses of the phases meet nothing but noise, with all that
+            # neighbouring frames have in common: codec, light, what else moved.
             shifted = np.roll(self.operator[1:3], shift, axis=1)
             for phase, changed in enumerate(np.tensordot(shifted, left, 1)):
                 flow = system.solve(-without_light(changed), still, self.spread[1 + phase])

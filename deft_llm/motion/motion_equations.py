@@ -39,6 +39,8 @@ class MotionEquations:
         Preconditioned conjugate gradients: the system is large, sparse and well conditioned.
         """
         u, v = flow
+        # Equations of the whole motion, not of the step: the penalty on its slope has to see
+        # what is there already, or each step would smooth only itself.
         wanted = np.stack(
             [
                 _window(self.dx * change) + self.xx * u + self.xy * v,

@@ -49,7 +49,8 @@ WINDOW = 0.5  # s before and after an apex in which onset and offset lie
 SMOOTHING = 0.02  # s, SD of the Gaussian over time
 MAX_RATE = 100.0  # frames per second at which apexes are searched for
 BLINK_TIME = 0.4  # s, of most blinks with all of their closing and opening
-LEAVE = 0.15  # onset and offset: share of the apex's motion
+# Onset and offset: share of the apex's motion. Near zero the curve is flat, so noise would choose.
+LEAVE = 0.15
 DETECTION_Z = 4.0  # excursion of the two strongest regions, in noise floors
 _KEY_SPACING = 1.0  # s
 # Half of the canonical 224 px: a quarter of the pixels, since flow runs on every frame.
