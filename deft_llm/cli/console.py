@@ -26,6 +26,25 @@ Checkpoint = Annotated[
         "model, after `deft-llm models get smollm2`",
     ),
 ]
+ClipPaths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="CLIP...",
+        help="videos, folders of frames, and folders that hold these at any depth",
+    ),
+]
+ClipInterval = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ONSET,APEX,OFFSET", help="frames to measure, counted from 0, of a single clip"
+    ),
+]
+CsvRows = Annotated[
+    Path | None, typer.Option("--csv", help="write a row for each clip; - for stdout")
+]
+JsonRecords = Annotated[
+    Path | None, typer.Option("--json", help="write an object for each clip; - for stdout")
+]
 COLUMN = 10  # width of the labels on the left
 
 

@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli.clips import FoundClip, find_clips
-from deft_llm.cli.console import Checkpoint, Progress, tidy_end
+from deft_llm.cli.console import (
+    Checkpoint,
+    ClipInterval,
+    ClipPaths,
+    CsvRows,
+    JsonRecords,
+    Progress,
+    tidy_end,
+)
 from deft_llm.cli.explaining import STAGES, ClipFailed, Explaining, parse_interval
 from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
@@ -19,34 +27,19 @@ from deft_llm.resources import EMBEDDED
 
 @reads_videos
 def explain(
-    clips: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="CLIP...",
-            help="videos, folders of frames, and folders that hold these at any depth",
-        ),
-    ],
+    clips: ClipPaths,
     out: Annotated[Path, typer.Option(help="folder for the reports' own folders")] = Path("out"),
     checkpoint: Checkpoint = Path(EMBEDDED),
     ask: Annotated[
         list[str] | None, typer.Option(help="a question about the clip; again for the next one")
     ] = None,
-    interval: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ONSET,APEX,OFFSET", help="frames to measure, counted from 0, of a single clip"
-        ),
-    ] = None,
+    interval: ClipInterval = None,
     every: Annotated[
         bool, typer.Option("--all", help="explain every movement of a clip, not the strongest")
     ] = False,
     reading: Reading = USUAL,
-    csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="write a row for each clip; - for stdout")
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="write an object for each clip; - for stdout")
-    ] = None,
+    csv_file: CsvRows = None,
+    json_file: JsonRecords = None,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="write a report of each clip")
     ] = True,

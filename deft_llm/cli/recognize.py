@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli.clips import find_clips
-from deft_llm.cli.console import Progress, show, tidy_end
+from deft_llm.cli.console import (
+    ClipInterval,
+    ClipPaths,
+    CsvRows,
+    JsonRecords,
+    Progress,
+    show,
+    tidy_end,
+)
 from deft_llm.cli.explaining import parse_interval
 from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
@@ -17,13 +25,7 @@ from deft_llm.errors import UserError
 
 @reads_videos
 def recognize(
-    clips: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="CLIP...",
-            help="videos, folders of frames, and folders that hold these at any depth",
-        ),
-    ],
+    clips: ClipPaths,
     support: Annotated[
         Path | None,
         typer.Option(help="labelled clips, five a class, in SUPPORT/CLASS/; any class names"),
@@ -34,19 +36,10 @@ def recognize(
     weights: Annotated[
         Path | None, typer.Option(metavar="RUN", help="folder of a trained network")
     ] = None,
-    interval: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ONSET,APEX,OFFSET", help="frames to measure, counted from 0, of a single clip"
-        ),
-    ] = None,
+    interval: ClipInterval = None,
     reading: Reading = USUAL,
-    csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="write a row for each clip; - for stdout")
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="write an object for each clip; - for stdout")
-    ] = None,
+    csv_file: CsvRows = None,
+    json_file: JsonRecords = None,
 ) -> None:
     """Name the class of clips: one of SUPPORT's, without training, or one that was trained.
 
