@@ -18,7 +18,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         *("errors", "config", "registry", "files", "claims", "machine", "parallel"),
         *("resources", "stages", "stopping", "weights", "downloads"),
     ),
-    ("facs", "clip", "answers", "queries", "protocols", "leaks", "metrics"),
+    ("facs", "au_notation", "clip", "answers", "queries", "protocols", "leaks", "metrics"),
     ("media", "motion", "viz"),
     ("training",),
     ("simulator",),

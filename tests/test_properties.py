@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from deft_llm import facs
+from deft_llm.au_notation import CodedAU, parse_aus
 from deft_llm.clip import Interval
 from deft_llm.config import apply_overrides
 from deft_llm.corpora.coding import RowPlace, read_aus, read_emotion, read_interval
@@ -95,7 +96,7 @@ def test_every_emotion_has_a_class_or_none_in_every_scheme(emotion: str, scheme:
 
 
 @st.composite
-def written_units(draw: st.DrawFn) -> tuple[str, facs.CodedAU]:
+def written_units(draw: st.DrawFn) -> tuple[str, CodedAU]:
     """One AU as a coder may write it, and what is meant."""
     prefix = draw(st.sampled_from(["", "L", "R", "A", "A/L", "A/R"]))
     part, blank = draw(st.sampled_from(["", "T", "B"])), draw(st.sampled_from(["", " "]))
@@ -105,14 +106,14 @@ def written_units(draw: st.DrawFn) -> tuple[str, facs.CodedAU]:
     text = f"{prefix}{part}{blank}{number}{blank}{intensity}{'?' * uncertain}"
     text = text.lower() if lower else text
     side = prefix[-1:].replace("A", "")
-    unit = facs.CodedAU(number, side, part, prefix[:1] == "A", intensity, reference, uncertain)
+    unit = CodedAU(number, side, part, prefix[:1] == "A", intensity, reference, uncertain)
     return (f"ref({text})" if reference else text), unit
 
 
 @EXAMPLES
 @given(st.lists(st.lists(written_units(), min_size=1, max_size=3), min_size=1, max_size=4))
 def test_what_coders_write_is_read_as_meant(
-    written: list[list[tuple[str, facs.CodedAU]]],
+    written: list[list[tuple[str, CodedAU]]],
 ) -> None:
     """Several in a list are alternatives: "(R6 or R12)+R15"."""
     parts, expected, groups = [], [], 0
@@ -122,7 +123,7 @@ def test_what_coders_write_is_read_as_meant(
         groups += len(choices) > 1
         expected += [(unit, groups if len(choices) > 1 else 0) for _, unit in choices]
     for plus in ("+", " + "):
-        found = facs.parse_aus(plus.join(parts))
+        found = parse_aus(plus.join(parts))
         assert [(u.code, u.part, u.intensity, u.uncertain, u.reference) for u in found] == [
             (u.code, u.part, u.intensity, u.uncertain, u.reference) for u, _ in expected
         ]
@@ -138,7 +139,7 @@ def test_any_text_is_known_units_or_one_line(text: str) -> None:
     found = read_aus(text, place)
     assert set(found) <= set(CODES) and facs.sort_aus(found) == found
     try:
-        units = facs.parse_aus(text)
+        units = parse_aus(text)
     except UserError as error:
         assert "\n" not in str(error)
         assert found == () and place.report.count("mended") == 1

@@ -119,7 +119,7 @@ class Corpus(ABC):
         return None
 
     def aus_text(self, row: SheetRow) -> str:
-        """The AU coding of a row, in the grammar of ``facs.parse_aus``."""
+        """The AU coding of a row, in the grammar of ``au_notation.parse_aus``."""
         return au_code(row["aus"])
 
     def emotion(self, row: SheetRow, place: RowPlace) -> str | None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from deft_llm import facs
+from deft_llm.au_notation import parse_aus
 from deft_llm.clip import Interval
 from deft_llm.corpora.people import is_date
 from deft_llm.corpora.report import Action, Report
@@ -102,13 +103,13 @@ def _mend_interval(
 
 
 def read_aus(text: str, place: RowPlace) -> tuple[str, ...]:
-    """AU codes with side, in order of number; ``facs.parse_aus`` defines the grammar."""
+    """AU codes with side, in order of number; ``au_notation.parse_aus`` defines the grammar."""
     if is_date(text):
         why = "left empty (the spreadsheet made a date of the code; format the column as text)"
         place.say(f"AUs {text!r}", why, "mended")
         return ()
     try:
-        aus = facs.parse_aus(text)
+        aus = parse_aus(text)
     except UserError as error:
         place.say(f"AUs {text!r}", f"left empty ({error})", "mended")
         return ()
@@ -129,7 +130,7 @@ def read_aus(text: str, place: RowPlace) -> tuple[str, ...]:
 
 
 def au_code(text: str) -> str:
-    """A coding in the notation of ``facs.parse_aus``: "AU4, AU7" -> "4+7", "4.0" -> "4"."""
+    """A coding in the notation of ``au_notation.parse_aus``: "AU4, AU7" -> "4+7", "4.0" -> "4"."""
     text = re.sub(r"^(\d+)[.,]0$", r"\1", text)
     text = re.sub(r"\bAU\s*(?=\d)", "", text, flags=re.IGNORECASE)
     return re.sub(r"\s*[,;、]\s*", "+", text).strip("+ ")

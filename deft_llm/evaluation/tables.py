@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,8 +19,16 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _SIGNS = {
     **{char: f"\\{char}" for char in "%_&#${}"},
     **{"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"},
-    **{"<": "$<$", ">": "$>$", "|": "$|$", "\n": " ", "−": "$-$", "–": "--", "…": "\\ldots{}"},
+    **{"<": "$<$", ">": "$>$", "|": "$|$", "\n": " ", "−": "$-$", "–": "--", "—": "---"},
+    **{"…": "\\ldots{}", "ß": "\\ss{}", "æ": "\\ae{}", "Æ": "\\AE{}", "œ": "\\oe{}"},
+    **{"Œ": "\\OE{}", "ı": "\\i{}"},
+    **{"ø": "\\o{}", "Ø": "\\O{}", "ł": "\\l{}", "Ł": "\\L{}"},
     **{"×": "$\\times$", "±": "$\\pm$", "≤": "$\\leq$", "≥": "$\\geq$", "→": "$\\to$"},
+}
+# Combining accents of Unicode -> LaTeX's, those of its oldest fonts.
+_ACCENTS = {
+    **{"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u"},
+    **{"\u0307": ".", "\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0327": "c"},
 }
 
 
@@ -97,7 +106,24 @@ def _number(text: str, digits: int) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(_SIGNS.get(char, char) for char in text)
+    # Two hyphens would become a dash.
+    parts = re.split(r"(?<=-)(?=-)", text)
+    return "{}".join("".join(map(_sign, part)) for part in parts)
+
+
+def _sign(char: str) -> str:
+    """A sign as ASCII that any LaTeX sets; its number where there is none, as of Chinese."""
+    if char in _SIGNS:
+        return _SIGNS[char]
+    if char.isascii():
+        return char if char.isprintable() else " "
+    parts = unicodedata.normalize("NFD", char)
+    letter, accent = parts[0], parts[1:]
+    if letter.isascii() and accent in _ACCENTS:
+        # Accents over i and j take the place of the dot.
+        letter = f"\\{letter} " if letter in "ij" else letter
+        return f"\\{_ACCENTS[accent]}{{{letter}}}"
+    return f"[U+{ord(char):04X}]"
 
 
 def comma_separated(rows: Rows) -> str:

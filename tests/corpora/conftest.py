@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from openpyxl import load_workbook
 
+from deft_llm.corpora.synthetic import Written, write_corpus
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 
 
@@ -29,3 +30,9 @@ def edit() -> Callable[[Path, int, int, object], None]:
         book.save(path)
 
     return change
+
+
+@pytest.fixture
+def casme2(tmp_path: Path) -> tuple[Path, tuple[Written, ...]]:
+    root = tmp_path / "CASME2"
+    return root, write_corpus("casme2", root, subjects=3, clips=2, renderer=tiny)

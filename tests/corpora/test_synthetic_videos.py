@@ -13,10 +13,10 @@ from deft_llm import facs
 from deft_llm.corpora.base import load_corpus
 from deft_llm.corpora.long_videos import long_videos
 from deft_llm.corpora.report import Report
-from deft_llm.corpora.synthetic_videos import LONG, write_long_videos
 from deft_llm.errors import UserError
 from deft_llm.simulator.scene.video_drawing import Rates, draw_video
 from deft_llm.simulator.scene.video_spec import MACRO, MICRO, VideoSpec
+from tests.corpora.written_videos import LONG, write_long_videos
 
 
 def _pixels(spec: VideoSpec) -> Iterator[NDArray[np.uint8]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,36 @@ def test_every_sign_is_printed_as_itself() -> None:
         assert sign in text
     assert "\\textbackslash{} $<$b$>$ $|$" in text and "3 $\\times$ 4 $\\pm$ 1 -- 2" in text
     assert "\n{}[x] &" in latex([{"a": "[x]", "b": "y"}])
+
+
+EXOTIC = [
+    *("sub_01 50 % #3 & $x$", "{a}~^\\b", "--fast", "José Ærø Łódź Straße", "naïve Čech ő ç ẽ"),
+    *("中文", "Ω 😀 ½", "tab\there", "[x]", "*", "<b>|", '"q" `q\'', "a\u0301 e\u0323"),
+]
+
+
+def test_letters_of_other_alphabets_are_plain_signs() -> None:
+    text = latex([{name: name for name in EXOTIC}], marks=["a"], notes=EXOTIC)
+    assert len(_tables(text)) == 1
+    assert "Jos\\'{e} \\AE{}r\\o{} \\L{}\\'{o}d\\'{z} Stra\\ss{}e" in text
+    assert 'na\\"{\\i }ve \\v{C}ech \\H{o} \\c{c} \\~{e}' in text
+    assert "[U+4E2D][U+6587]" in text and "-{}-fast" in text
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_exotic_names_compile(tmp_path: Path) -> None:
+    tables = [latex([{"name": x, "UF1": 0.5}], notes=[x]) for x in EXOTIC]
+    page = [
+        *("\\documentclass{article}", "\\usepackage{booktabs}", "\\begin{document}"),
+        *tables,
+        "\\end{document}",
+    ]
+    (tmp_path / "page.tex").write_text("\n".join(page), encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout[-800:]
 
 
 def test_decimal_points_stand_below_each_other() -> None:
