@@ -20,6 +20,7 @@ _LEAD = re.compile(
     r"just)\b"
 )
 _POINTING = re.compile(r"\b(?:it|that|they|those|them|these|one|ones|this|there|so|same|its)\b")
+_RANKED = re.compile(r"^(?:and |but |what about |which )?(first|last|most|least|second)(?: one)?$")
 _WHERE = ("regions", "sides", "aus")
 _MOVEMENT = ("moved", "direction", "magnitude", "side_difference", "compare", "order", "count")
 #: Field -> the kinds that can carry it.
@@ -60,6 +61,8 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return Query("moved", moments=("offset",))
     if re.search(r"^(?:tell me )?(?:more|more details?|details|go on|continue|elaborate)\b", text):
         return Query("why") if before.kind in {"emotion", "probability", "au"} else Query("summary")
+    if before.rank and (ranked := _RANKED.search(text)):
+        return replace(before, rank=ranked[1])
     new = _slots(asked)
     led = bool(_LEAD.search(text))
     if new and (led or len(asked.words) <= _SHORT) and not _own_kind(asked, query):

@@ -169,6 +169,27 @@ def test_numbers_and_times_are_the_measurements() -> None:
     assert look("quality of=rate", measurement).facts[0].value == 100.0
 
 
+def test_labels_of_one_class_are_not_given_a_probability_of_their_own() -> None:
+    measurement = clip(BROWS, BACK)
+    found = look("emotion class=disgust,sadness", measurement, reading(measurement, "negative"))
+    text = reply(found)
+    assert "Disgust and sadness are of the same class as anger" in text
+    assert text.count("probability 0.") == 1
+
+
+def test_without_motion_nothing_is_said_to_fit_or_not() -> None:
+    still = clip(table())
+    for line in (
+        "au? au=12",
+        "why_not au=12",
+        "side_difference au=12",
+        "au",
+        "emotion? class=fear",
+    ):
+        text = reply(look(line, still))
+        assert "No region moved above the noise floor." in text and "fit" not in text, line
+
+
 def test_what_rises_later_moves_after() -> None:
     late = clip(BROWS, BACK, late=("left mouth corner",))
     assert look("order? region=brow than=mouth", late).polarity is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -311,3 +312,11 @@ def test_adapters_alone_are_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"adapters alone; .* export RUN -o DIR --merge") as caught:
         Explainer.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_without_a_chat_template_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mute"
+    shutil.copytree(tiny_checkpoint, folder)
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(UserError, match="its tokenizer has no chat template; expected"):
+        Explainer.load(folder)

@@ -259,6 +259,8 @@ how likely is fear? / and surprise? | probability class=surprise
 why not fear? / and anger? | why_not class=anger
 which side moved more? / in the mouth? | side_difference region=mouth
 did the brows move before the mouth? / and the cheeks? | order? region=brow than=cheek
+what moved first? / and last? | order rank=last
+what moved most? / and least? | compare rank=least
 hi / did the mouth move? / thanks / how far? | magnitude region=mouth
 """
 #: The question types of the instruction data, and the kind of query that each is.

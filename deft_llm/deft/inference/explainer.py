@@ -150,6 +150,11 @@ class Explainer:
             raise UserError(
                 f"checkpoint {folder}: damaged ({reason[:160]}); copy or train it again"
             ) from error
+        if not processor.tokenizer.chat_template:
+            raise UserError(
+                f"checkpoint {folder}: its tokenizer has no chat template; expected "
+                "chat_template.jinja beside tokenizer.json"
+            )
         return cls(model, processor, Calibration.load(folder))
 
     @torch.inference_mode()

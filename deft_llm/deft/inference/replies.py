@@ -256,9 +256,6 @@ def _emotion(found: Findings) -> list[str]:
     for fact in found.facts:
         if fact.what == "probability":
             sentences.append(f"The class {fact.about} has probability {fact.value:.2f}.")
-        elif fact.what == "of the same class as":
-            about = f"{_capital(fact.about)} is of the same class as {fact.value}"
-            sentences.append(f"{about}; within a class the model names one, without a probability.")
         elif fact.what == "doubt":
             sentences.append(f"{_capital(str(fact.value))}.")
         elif fact.what == "reasons":
@@ -269,6 +266,14 @@ def _emotion(found: Findings) -> list[str]:
             sentences.append(
                 f"Of the published codings with {facs.au_short(fact.about)}, {share} are {label}."
             )
+    near = [fact for fact in found.facts if fact.what == "of the same class as"]
+    if near:
+        labels = _listed([fact.about for fact in near])
+        be = "are" if len(near) > 1 else "is"
+        sentences.append(
+            f"{_capital(labels)} {be} of the same class as {near[0].value}; within a class the "
+            "model names one, without a probability."
+        )
     return [*dict.fromkeys(sentences), *_still(found.facts)]
 
 
