@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -38,6 +39,7 @@ from deft_llm.media.frames import list_frames
 from deft_llm.media.video import FOLDER_FPS, read_clip
 from deft_llm.motion.meter import MotionSettings
 from deft_llm.parallel import for_a_while_on_one_core, parallel_map
+from deft_llm.training.pace import duration
 
 logger = logging.getLogger(__name__)
 # Part of the cache key: increase it when a change to reading, aligning or measuring changes the
@@ -173,6 +175,7 @@ def prepare(
     settings = settings or PrepareSettings()
     _finder(settings)  # otherwise every clip would fail for want of it, and stay failed
     jobs = [measuring_job(entry, settings) for entry in reading.entries]
+    _tell_cost(reading.name, jobs, cache, settings, workers)
     done: dict[int, Prepared] = {}
     with tqdm(total=len(jobs), desc=f"prepare {reading.name}", unit="clip") as progress:
         for index, row in _run(jobs, cache, settings, workers):
@@ -184,6 +187,22 @@ def prepare(
     bad = sum(bool(row.problem) for row in rows)
     logger.info("%d clips, %d cannot be measured", len(rows), bad)
     return rows
+
+
+def _tell_cost(
+    name: str, jobs: Sequence[MeasuringJob], cache: Path, settings: PrepareSettings, workers: int
+) -> None:
+    """Say how long measuring will take, by the second clip; the first also loads what it needs."""
+    seconds = 0.0
+    for job in jobs[:2]:
+        started = time.perf_counter()
+        if prepare_one(job, cache, settings).cached:
+            logger.info("%s: %d clips; those in the cache are not measured again", name, len(jobs))
+            return
+        seconds = time.perf_counter() - started
+    if len(jobs) > 2:
+        about = duration(seconds * (len(jobs) - 2) / max(1, workers))
+        logger.info("%s: %d clips to measure, %.1f s each: %s", name, len(jobs), seconds, about)
 
 
 def _run(
