@@ -175,10 +175,11 @@ def prepare(
     settings = settings or PrepareSettings()
     _finder(settings)  # otherwise every clip would fail for want of it, and stay failed
     jobs = [measuring_job(entry, settings) for entry in reading.entries]
-    _tell_cost(reading.name, jobs, cache, settings, workers)
-    done: dict[int, Prepared] = {}
-    with tqdm(total=len(jobs), desc=f"prepare {reading.name}", unit="clip") as progress:
-        for index, row in _run(jobs, cache, settings, workers):
+    done = dict(enumerate(_first_ones(reading.name, jobs, cache, settings, workers)))
+    left = list(enumerate(jobs))[len(done) :]
+    bar = {"total": len(jobs), "initial": len(done), "unit": "clip"}
+    with tqdm(desc=f"prepare {reading.name}", **bar) as progress:
+        for index, row in _run(left, cache, settings, workers):
             done[index] = row
             progress.update()
     # Jobs finish in any order; the listing keeps the order of the corpus.
@@ -189,32 +190,38 @@ def prepare(
     return rows
 
 
-def _tell_cost(
+def _first_ones(
     name: str, jobs: Sequence[MeasuringJob], cache: Path, settings: PrepareSettings, workers: int
-) -> None:
-    """Say how long measuring will take, by the second clip; the first also loads what it needs."""
-    seconds = 0.0
+) -> list[Prepared]:
+    """Up to two clips, and a word on how long the others will take."""
+    rows, seconds = list[Prepared](), 0.0
+    # The second tells: the first also loads what measuring needs.
     for job in jobs[:2]:
         started = time.perf_counter()
-        if prepare_one(job, cache, settings).cached:
-            logger.info("%s: %d clips; those in the cache are not measured again", name, len(jobs))
-            return
+        rows.append(prepare_one(job, cache, settings))
         seconds = time.perf_counter() - started
-    if len(jobs) > 2:
-        about = duration(seconds * (len(jobs) - 2) / max(1, workers))
-        logger.info("%s: %d clips to measure, %.1f s each: %s", name, len(jobs), seconds, about)
+        if rows[-1].cached:
+            logger.info("%s: %d clips; those in the cache are not measured again", name, len(jobs))
+            return rows
+    if left := len(jobs) - len(rows):
+        about = duration(seconds * left / max(1, workers))
+        logger.info("%s: %d clips to measure, %.1f s each: about %s", name, left, seconds, about)
+    return rows
 
 
 def _run(
-    jobs: Sequence[MeasuringJob], cache: Path, settings: PrepareSettings, workers: int
+    jobs: Sequence[tuple[int, MeasuringJob]],
+    cache: Path,
+    settings: PrepareSettings,
+    workers: int,
 ) -> Iterator[tuple[int, Prepared]]:
     """(index, row) in the order in which jobs finish."""
     work = partial(_numbered, cache=cache, settings=settings)
     if workers <= 1:
         with for_a_while_on_one_core():
-            yield from map(work, enumerate(jobs))
+            yield from map(work, jobs)
         return
-    with closing(parallel_map(work, enumerate(jobs), workers, ordered=False)) as found:
+    with closing(parallel_map(work, jobs, workers, ordered=False)) as found:
         yield from found
 
 

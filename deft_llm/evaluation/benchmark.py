@@ -115,7 +115,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     Raises:
         UserError: If the file is wrong, or as for :meth:`Benchmark.measure`.
     """
-    values = _read(path)
+    values = settings_of(path)
     kind = str(values.get("benchmark"))
     settings: type[Benchmark] = registry.resolve(BENCHMARKS, kind, f"{path}: benchmark")
     service = validate_settings(settings, apply_overrides(values, overrides), str(path))
@@ -123,11 +123,11 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     return service.measure()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def settings_of(path: Path) -> dict[str, Any]:
     """The settings of a file, on top of those of the benchmark that it names as ``like``."""
     values = read_yaml(path)
     like = values.pop("like", None)
-    return values if like is None else {**_read(resources.benchmark(like)), **values}
+    return values if like is None else {**settings_of(resources.benchmark(like)), **values}
 
 
 def _require_figures(service: Benchmark, path: Path) -> None:

@@ -129,6 +129,13 @@ class EntryRun:
         Raises:
             UserError: As for :meth:`finish`.
         """
+        try:
+            return self._cost()
+        finally:
+            # The inputs of all models together may not fit into memory.
+            self.__dict__.pop("inputs", None)
+
+    def _cost(self) -> Cost:
         if not self.left:
             return Cost(0, 0.0, "done before")
         if isinstance(self.sample, Recognizer):
@@ -181,6 +188,7 @@ class EntryRun:
         elif left:
             for seed, split in tqdm(left, desc=self.name, unit="fold"):
                 self._fit_one(seed, split)
+        self.__dict__.pop("inputs", None)  # read again if they are needed
         return [row for seed, split in self.jobs for row in self.store.read(seed, split.fold)]
 
     # ------------------------------------------------------------------------ networks

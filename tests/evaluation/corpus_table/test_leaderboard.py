@@ -30,8 +30,8 @@ def folders(tmp_path: Path, write: WriteCorpus, measured: list[str]) -> list[Pat
     alone, others = tmp_path / "alone", tmp_path / "others"
     published = f"published={{'3': [{PUBLISHED}]}}"
     run(resources.benchmark("casme2"), [*common, given[0], f"output={alone}", published])
-    across = "protocol=cross_dataset"
-    run(resources.benchmark("composite"), [*common, *given, f"output={others}", across])
+    changed = [f"output={others}", "protocol=cross_dataset", "published={}"]
+    run(resources.benchmark("composite"), [*common, *given, *changed])
     return [alone, others]
 
 

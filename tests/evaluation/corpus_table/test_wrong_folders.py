@@ -63,7 +63,7 @@ def test_clips_that_are_missing_or_renamed(
     shutil.rmtree(first)
     second, *_ = sorted((raw / "sub02").iterdir())
     second.rename(raw / "sub02" / "film")
-    (raw / "sub03").rename(raw / "S 3")  # still found: people write that
+    (raw / "sub03").rename(raw / "S3")  # still found: people write that
     text = table(tmp_path, corpus)
     assert f"2 of casme2: no frames ({SHEET}, row 2: sub01_EP01_01f: no folder" in text
     assert "row 7: sub02" in text
