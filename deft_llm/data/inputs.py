@@ -19,7 +19,7 @@ from torch import Tensor
 
 from deft_llm import facs
 from deft_llm.data.features import MIRRORED_REGIONS, REGION_COLUMNS
-from deft_llm.data.raw_frames import RAW_SIDE
+from deft_llm.data.raw_frames import RAW_SIDE, SUB_CLIP, SUB_CLIPS
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt
 from deft_llm.motion.flow_diff import LENGTH, Reference, flow_diff_volume
@@ -27,6 +27,7 @@ from deft_llm.motion.rois import FIVE, MIRRORED
 
 Floats = NDArray[np.float32]
 _MIRRORED_FIVE = [FIVE.index(MIRRORED[region]) for region in FIVE]
+_FRAMES = 9  # the onset, and as many more as there are difference images (``data/features.py``)
 MakeInput = Callable[[NDArray[Any], int | None], Floats]
 
 
@@ -39,10 +40,12 @@ class Input:
             from that feature of N clips and a side in pixels (None keeps the feature's side); the
             preferred feature first.
         mirror: Turns the input of clips into that of the left-right flipped clips.
+        shape: Of one clip, None for the side of the maps; empty if its length is free.
     """
 
     sources: Mapping[str, MakeInput]
     mirror: Callable[[Tensor], Tensor]
+    shape: tuple[int | None, ...] = ()
 
 
 def _resized(maps: NDArray[Any], side: int | None) -> Floats:
@@ -149,6 +152,10 @@ def _mirror_curves(curves: Tensor) -> Tensor:
     return flipped
 
 
+def _flipped(frames: Tensor) -> Tensor:
+    return frames.flip(-1)
+
+
 def _mirror_flow(flow: Tensor) -> Tensor:
     flipped = flow.flip(-1)
     flipped[..., 0, :, :] *= -1  # u points to the image's right, so it changes sign
@@ -165,15 +172,20 @@ def _mirror_regions(table: Tensor) -> Tensor:
     return flipped
 
 
+_MAP = (None, None)
 INPUTS: dict[str, Input] = {
     # Published images are stretched flow; the encoding ignores the gain and offset of the stretch.
-    "flow_uvs": Input({"flow": _flow_uvs, "flow_image": _published}, _mirror_flow),
-    "flow_dual": Input({"flow": _flow_dual}, _mirror_flow),
-    "frames": Input({"frames": _frames}, lambda frames: frames.flip(-1)),
-    "sub_clips": Input({"sub_clips": _sub_clips}, lambda frames: frames.flip(-1)),
-    "flow_diff_volume": Input({"key_frames": _flow_diff_volumes}, _mirror_volume),
-    "key_frames": Input({"key_frames": _resized}, lambda frames: frames.flip(-1)),
-    "landmarks": Input({"landmarks": _landmarks}, _mirror_landmarks),
+    "flow_uvs": Input({"flow": _flow_uvs, "flow_image": _published}, _mirror_flow, (3, *_MAP)),
+    "flow_dual": Input({"flow": _flow_dual}, _mirror_flow, (2, 3, *_MAP)),
+    "frames": Input({"frames": _frames}, lambda x: x.flip(-1), (_FRAMES, 3, *_MAP)),
+    "sub_clips": Input(
+        {"sub_clips": _sub_clips}, lambda x: x.flip(-1), (SUB_CLIPS, SUB_CLIP, *_MAP)
+    ),
+    "flow_diff_volume": Input(
+        {"key_frames": _flow_diff_volumes}, _mirror_volume, (5, LENGTH - 1, *_MAP)
+    ),
+    "key_frames": Input({"key_frames": _resized}, _flipped, (3, 3, *_MAP)),
+    "landmarks": Input({"landmarks": _landmarks}, _mirror_landmarks, (len(facs.MIRROR_68), 2)),
     "roi_curves": Input({"roi_curves": _curves}, _mirror_curves),
     "roi_five": Input({"roi_curves": _five_curves}, _mirror_curves),
     # What DEFT-LLM's experts see, in the features' own units.

@@ -13,7 +13,11 @@ from deft_llm.config import Settings
 from deft_llm.errors import UserError, did_you_mean
 
 # Inputs of a recognizer with which it can be the backbone of an expert.
-READS = {"structure": (), "texture": ("frames", "sub_clips"), "motion": ("flow_uvs", "flow_dual")}
+READS = {
+    "structure": (),
+    "texture": ("frames", "sub_clips"),
+    "motion": ("flow_uvs", "flow_dual", "flow_diff_volume"),
+}
 
 
 class Backbone(Settings):

@@ -7,8 +7,9 @@ same input tensor as the network it replaces, so the experts' inputs stay disjoi
 ``structure``  an image model (CLIP, SigLIP, DINOv2, ViT): the onset frame
 ``texture``    VideoMAE, or a recognizer that reads ``frames`` or ``sub_clips``: the differences to
                the onset; a recognizer gets them as grey levels around the middle
-``motion``     a recognizer that reads ``flow_uvs`` or ``flow_dual``: the flow, in place of the
-               flow map's network; AU queries and region table stay as they are
+``motion``     a recognizer that reads ``flow_uvs``, ``flow_dual`` or ``flow_diff_volume``: the
+               flow, in place of the flow map's network; AU queries and region table stay as they
+               are; a volume gets the flow to the apex as a steady rate, and no differences
 =============  =================================================================================
 
 A vision network is either a published one (``name``, a hub name or a folder), or built from a
@@ -40,7 +41,9 @@ from deft_llm.config import validate_settings
 from deft_llm.deft.backbone_entries import READS, Backbone, fill_configuration, look_up
 from deft_llm.deft.configuration_deft import EXPERTS, DeftConfig
 from deft_llm.errors import UserError, did_you_mean
+from deft_llm.motion.flow_diff import LENGTH
 from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
+from deft_llm.recognizers.ca_i3d import VOLUME
 
 
 def resolve_backbones(config: DeftConfig) -> None:
@@ -269,7 +272,11 @@ class FlowBackbone(ExpertBackbone):
             # No rescaling of the values: encoded flow is relative to its SD, not in pixels.
             resized = F.interpolate(flow.flatten(0, 1), (self.side,) * 2, mode="area")
             flow = resized.view(*shape, self.side, self.side)
-        return {"flow_uvs": flow[:, 0], "flow_dual": flow}
+        onset_phase = flow[:, 0, :2, None].expand(-1, -1, LENGTH - 1, -1, -1)
+        # Differences are the texture's, so their channels stay empty.
+        empty = (0, 0) * 3 + (0, VOLUME - 2)
+        volume = F.pad(onset_phase, empty)
+        return {"flow_uvs": flow[:, 0], "flow_dual": flow, "flow_diff_volume": volume}
 
     def forward(self, flow: Tensor) -> Tensor:
         """Flow of both phases (B, 2, 3, S, S) -> tokens (B, N, D)."""

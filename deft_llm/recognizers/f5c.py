@@ -165,7 +165,8 @@ class CCC(nn.Module):
         others = flat @ self.difference.weight.T
         index = nearest(flat, self.neighbours)  # (B, C, K)
         # Rows of all maps in one list: copying whole rows is nine times faster than a gather.
-        first = index.shape[1] * torch.arange(len(index), device=index.device)
+        # Not len(index): that would fix the number of maps in an exported network.
+        first = index.shape[1] * torch.arange(index.shape[0], device=index.device)
         rows = (index + first[:, None, None]).flatten()
         return others.flatten(0, 1).index_select(0, rows).view(*index.shape, -1).amax(2)
 

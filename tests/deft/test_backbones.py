@@ -117,11 +117,13 @@ CASES = [
     ("motion", "ststnet"),
     ("motion", "htnet"),
     ("motion", "fmanet"),
+    ("motion", "mpfnet"),
 ]
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "fmanet": {"width": 8},
+    "mpfnet": {"width": 8, "side": 32, "channels": "flow"},
     "mol": {"flow": False, "landmarks": False},
 }
 

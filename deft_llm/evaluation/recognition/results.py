@@ -114,7 +114,8 @@ class FigureSource:
         if self.kind == "uf1":
             return {self.figure: _mean_uf1(results[self.model])}
         if self.kind == "share":
-            return {self.figure: _mean_uf1(results[self.model]) / _mean_uf1(results[self.over])}
+            most = _mean_uf1(results[self.over])
+            return {self.figure: _mean_uf1(results[self.model]) / most if most else float("nan")}
         gain = paired_difference(results[self.model].runs, results[self.over].runs)
         ends = {f"{self.figure}_low": gain.low, f"{self.figure}_high": gain.high}
         return {self.figure: gain.value, **ends}
