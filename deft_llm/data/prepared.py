@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 # Part of the cache key: increase it when a change to reading, aligning or measuring changes the
 # features.
 VERSION = 2
+_ALONE_S = 5.0  # clips that the cache has are looked up for so long before processes are started
 
 
 class PrepareSettings(Settings):
@@ -193,19 +194,26 @@ def prepare(
 def _first_ones(
     name: str, jobs: Sequence[MeasuringJob], cache: Path, settings: PrepareSettings, workers: int
 ) -> list[Prepared]:
-    """Up to two clips, and a word on how long the others will take."""
-    rows, seconds = list[Prepared](), 0.0
-    # The second tells: the first also loads what measuring needs.
-    for job in jobs[:2]:
+    """The clips up to the second that has to be measured, and a word on how long others will take.
+
+    A small corpus that the cache has whole is found here: starting processes would take longer.
+    """
+    rows, seconds, measured = list[Prepared](), 0.0, 0
+    began = time.perf_counter()
+    for job in jobs:
         started = time.perf_counter()
         rows.append(prepare_one(job, cache, settings))
         seconds = time.perf_counter() - started
-        if rows[-1].cached:
-            logger.info("%s: %d clips; those in the cache are not measured again", name, len(jobs))
-            return rows
-    if left := len(jobs) - len(rows):
+        measured += not rows[-1].cached
+        # The second tells: the first also loads what measuring needs.
+        if measured == 2 or (not measured and time.perf_counter() - began > _ALONE_S):
+            break
+    if len(rows) > measured:
+        logger.info("%s: %d clips are in the cache already", name, len(rows) - measured)
+    left = len(jobs) - len(rows)
+    if left and measured:
         about = duration(seconds * left / max(1, workers))
-        logger.info("%s: %d clips to measure, %.1f s each: about %s", name, left, seconds, about)
+        logger.info("%s: %d clips left, %.1f s each: about %s", name, left, seconds, about)
     return rows
 
 
@@ -217,7 +225,7 @@ def _run(
 ) -> Iterator[tuple[int, Prepared]]:
     """(index, row) in the order in which jobs finish."""
     work = partial(_numbered, cache=cache, settings=settings)
-    if workers <= 1:
+    if workers <= 1 or len(jobs) <= 1:
         with for_a_while_on_one_core():
             yield from map(work, jobs)
         return

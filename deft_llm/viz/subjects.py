@@ -42,7 +42,8 @@ def subject_plot(hits: Mapping[str, tuple[int, int]], title: str, form: str = "p
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.01)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, ncols=2, fontsize=8)
+    # Beside the bars, which may fill the plot.
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     axes.set_title(title, fontsize=10)
     figure.tight_layout()
     return plot_bytes(figure, form)

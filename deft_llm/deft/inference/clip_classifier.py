@@ -46,6 +46,7 @@ class DeftRecognizer(ABC):
         assert classes == len(labels), (classes, labels)
         self.labels = tuple(labels)
         self.coarse = set(labels) <= set(COARSE_LABELS)
+        self.question = "class" if self.coarse else "emotion"
         self.explainer = _loaded(checkpoint)
 
     def fit(self, inputs: dict[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> None:
@@ -59,16 +60,28 @@ class DeftRecognizer(ABC):
         Raises:
             UserError: If the clips were measured for another size of maps.
         """
+        tokens = self.encoded(inputs)
+        count = len(next(iter(inputs.values())))
+        parts = [
+            self._probabilities({name: x[i : i + _BATCH] for name, x in tokens.items()})
+            for i in range(0, count, _BATCH)
+        ]
+        found: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
+        return found
+
+    @torch.no_grad()
+    def encoded(self, inputs: dict[str, NDArray[np.float32]]) -> dict[str, Tensor]:
+        """Expert tokens of N clips.
+
+        Raises:
+            UserError: If the clips were measured for another size of maps.
+        """
         self._require_sizes(inputs)
         clips: list[Features] = [
             dict(zip(inputs, row, strict=True)) for row in zip(*inputs.values(), strict=True)
         ]
-        parts = [
-            self._probabilities(self.explainer.encode(clips[i : i + _BATCH]))
-            for i in range(0, len(clips), _BATCH)
-        ]
-        found: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
-        return found
+        found = [self.explainer.encode(clips[i : i + _BATCH]) for i in range(0, len(clips), _BATCH)]
+        return {name: torch.cat([tokens[name] for tokens in found]) for name in found[0]}
 
     @abstractmethod
     def _probabilities(self, tokens: dict[str, Tensor]) -> Tensor:
@@ -94,7 +107,7 @@ class DeftClipClassifier(DeftRecognizer):
 
     def _probabilities(self, tokens: dict[str, Tensor]) -> Tensor:
         explainer = self.explainer
-        question = explainer.processor.prompts["class" if self.coarse else "emotion"]
+        question = explainer.processor.prompts[self.question]
         found = label_log_likelihoods(
             explainer.model, explainer.processor, tokens, question, self.labels
         )

@@ -7,7 +7,6 @@ interrupted run goes on where it was.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 from collections.abc import Sequence
@@ -23,25 +22,19 @@ from deft_llm.data.labelled import LabelledClips
 from deft_llm.data.prepared import PrepareSettings
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
-from deft_llm.evaluation.corpus_table.costs import tell_costs
 from deft_llm.evaluation.corpus_table.material import (
     CorpusClips,
     measured_corpus,
     read_folder,
     settings_for,
 )
-from deft_llm.evaluation.corpus_table.result_folder import (
-    Findings,
-    SchemeTable,
-    write_result_folder,
-)
+from deft_llm.evaluation.corpus_table.models import TableRun, tell_costs
+from deft_llm.evaluation.corpus_table.result_folder import Findings, write_result_folder
 from deft_llm.evaluation.corpus_table.schemes import SchemeClips, scheme_clips
 from deft_llm.evaluation.corpus_table.words import Protocol, paragraph, script
 from deft_llm.evaluation.recognition.clips import Material, require_no_leak
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.folds import make_splits, protocol_splits
-from deft_llm.evaluation.recognition.results import Result
-from deft_llm.evaluation.recognition.runs import EntryRun
 from deft_llm.evaluation.recognition.tables import PublishedScore
 from deft_llm.metrics.figures import Figure
 from deft_llm.recognizers.base import RECOGNIZERS
@@ -128,9 +121,10 @@ class CorpusBenchmark(Benchmark):
         corpora = self._measured(self._folders(), names)
         mixed = ClipDataset.joined(*(each.clips for each in corpora))
         made, skipped = self._schemes(mixed, corpora)
-        runs = {each.scheme: self._runs(each, names) for each in made}
-        tell_costs((each.title, *runs[each.scheme]) for each in made)
-        tables = [self._table(each, *runs[each.scheme]) for each in made]
+        entries = {name: self.entries[name] for name in names}
+        runs = [TableRun(each, entries, self.seeds, self.output / "folds") for each in made]
+        tell_costs(runs)
+        tables = [run.finish(self.published.get(run.made.scheme, [])) for run in runs]
         protocol = Protocol(self.protocol, self.folds, self.share, self.prepare.flow)
         found = Findings(
             title=self.title,
@@ -213,49 +207,6 @@ class CorpusBenchmark(Benchmark):
 
     def _splits(self, data: LabelledClips) -> list[protocols.Split]:
         return make_splits(self.protocol, self._material(data), self.folds, self.share)
-
-    # --------------------------------------------------------------------------- models
-
-    def _runs(
-        self, made: SchemeClips, names: Sequence[str]
-    ) -> tuple[dict[str, EntryRun], dict[str, str]]:
-        """The models under one scheme, and those that it cannot be run with, with the reason."""
-        runs, not_run = dict[str, EntryRun](), dict[str, str]()
-        for name in names:
-            entry = self._entry(self.entries[name], made.data.classes)
-            seeds = entry.seeds or self.seeds
-            try:
-                runs[name] = EntryRun(
-                    name, entry, made.data, made.splits, seeds, self.output / "folds" / made.scheme
-                )
-            except UserError as error:
-                not_run[name] = str(error)
-        return runs, not_run
-
-    def _entry(self, entry: ModelEntry, classes: tuple[str, ...]) -> ModelEntry:
-        """The entry, told the names of the classes if its recognizer asks for them."""
-        made = registry.resolve(RECOGNIZERS, entry.recognizer, "recognizer")
-        if "labels" not in inspect.signature(made).parameters:
-            return entry
-        return entry.model_copy(update={"options": {**entry.options, "labels": list(classes)}})
-
-    def _table(
-        self, made: SchemeClips, runs: dict[str, EntryRun], not_run: dict[str, str]
-    ) -> SchemeTable:
-        results: dict[str, Result] = {}
-        for name, run in runs.items():
-            if name in not_run:
-                continue
-            try:
-                rows = run.finish()
-            except UserError as error:
-                logger.warning("%s, %s: %s", made.title, name, error)
-                not_run[name] = str(error)
-                continue
-            results[name] = Result(name, run.entry, rows, made.data.classes)
-        if not results:
-            raise UserError(f"{made.title}: no model could be run ({next(iter(not_run.values()))})")
-        return SchemeTable(made, results, not_run, self.published.get(made.scheme, []))
 
     def _settings(self, names: Sequence[str]) -> dict[str, object]:
         """The settings as they were, for ``benchmark.yaml``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,8 +63,7 @@ def paragraph(
         "UF1 and UAR are unweighted means over the classes, from counts pooled over all folds; "
         "intervals (95 %) are bootstraps over subjects (2,000 draws), and gains over the baseline "
         "are paired by subject.",
-        "No name, no content and no picture of a clip is shared by training and test sets "
-        "(leaks.md).",
+        "An audit found no clip in training and test, neither by name nor by content.",
     ]
     return " ".join(sentences) + "\n"
 
@@ -81,7 +81,9 @@ def _scheme(made: SchemeClips, several: bool) -> str:
         f"{row['class']} ({row['clips']} clips: {row['emotions']})" for row in counts
     )
     used = len(made.data)
-    left = f"; {len(made.left_out)} clips have none of them" if made.left_out else ""
+    words = Counter(clip.what.removeprefix("emotion ") for clip in made.left_out)
+    without = ", ".join(f"{word} {n}" for word, n in sorted(words.items()))
+    left = f"; {len(made.left_out)} clips are in none of them ({without})" if without else ""
     people = len(np.unique(made.data.clips.people))
     return (
         f"For {made.title} we map the coded emotions to {classes}: {used} clips of {people} "
@@ -95,7 +97,8 @@ def _models(results: Sequence[Result]) -> list[str]:
     for result in results:
         runs = f", {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
         how.setdefault(result.entry.selection + runs, []).append(result.name)
-    return [f"{_listed(names)}: {selection}." for selection, names in how.items()]
+    notes = [f"{r.name}: {r.entry.note}." for r in results if r.entry.note]
+    return [*(f"{_listed(names)}: {selection}." for selection, names in how.items()), *notes]
 
 
 def _listed(words: Sequence[str]) -> str:

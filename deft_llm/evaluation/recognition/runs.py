@@ -10,11 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -23,19 +21,17 @@ from deft_llm.clip import Prediction
 from deft_llm.data.inputs import mirror_inputs
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.errors import UserError
+from deft_llm.evaluation.recognition.classical import InputArrays, predict_fold
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.rows import PredictionRows
-from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.parallel import for_a_while_on_one_core
-from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
+from deft_llm.recognizers.base import Recognizer, load_recognizer
 from deft_llm.training.fold_trainer import FoldJob, FoldSchedule, FoldTrainer
 from deft_llm.training.folds import train_folds, workload
 
 logger = logging.getLogger(__name__)
-_INNER_FOLDS = 5
 _TIMED_STEPS = 3  # after one that warms up
 _TIMED_S = 5.0  # folds of a classical recognizer are timed for about so long
-InputArrays = dict[str, NDArray[np.float32]]  # of all rows, by name
 Job = tuple[int, protocols.Split]  # seed and fold
 
 
@@ -191,8 +187,6 @@ class EntryRun:
         self.__dict__.pop("inputs", None)  # read again if they are needed
         return [row for seed, split in self.jobs for row in self.store.read(seed, split.fold)]
 
-    # ------------------------------------------------------------------------ networks
-
     def _train(self, left: Sequence[Job]) -> None:
         schedule = self._schedule()
         tensors, labels = self._tensors()
@@ -231,41 +225,10 @@ class EntryRun:
         }
         return tensors, torch.from_numpy(self.data.labels).to(device)
 
-    # ----------------------------------------------------------- classical recognizers
-
     def _fit_one(self, seed: int, split: protocols.Split) -> None:
         started = time.perf_counter()
-        options = dict(self.entry.options)
-        if self.entry.seeded:
-            options["seed"] = seed
-        # One option after the other, the earlier ones at their best: not a full grid.
-        for option, values in self.entry.choices.items():
-            tried = [{**options, option: value} for value in values]
-            scores = [self._inner_score(each, split) for each in tried]
-            options[option] = values[int(np.argmax(scores))]
-        p = self._fit_predict(options, split.train, split.test)
+        p = predict_fold(self.entry, self.data, self.inputs, seed, split)
         self.store.write(seed, split.fold, split.test, p, time.perf_counter() - started)
-
-    def _inner_score(self, options: dict[str, Any], split: protocols.Split) -> float:
-        """UF1 pooled over subject-wise folds of the training set."""
-        data = self.data
-        # Pooled like the benchmark's own score: a small fold may lack a class, and its F1 would
-        # be 0.
-        labels, predicted = [], []
-        for train, held in protocols.inner_folds(data.clips.people, split.train, _INNER_FOLDS):
-            p = self._fit_predict(options, train, held)
-            labels += [data.classes[i] for i in data.labels[held]]
-            predicted += [data.classes[i] for i in p.argmax(1)]
-        return uf1(confusion_matrix(labels, predicted, data.classes))
-
-    def _fit_predict(
-        self, options: dict[str, Any], train: protocols.Indices, test: protocols.Indices
-    ) -> NDArray[np.float64]:
-        model = load_recognizer(self.entry.recognizer, len(self.data.classes), **options)
-        assert not isinstance(model, Recognizer)
-        classical: ClassicalRecognizer = model
-        classical.fit({n: x[train] for n, x in self.inputs.items()}, self.data.labels[train])
-        return classical.predict_proba({n: x[test] for n, x in self.inputs.items()})
 
 
 def _fold_job(job: Job) -> FoldJob:
