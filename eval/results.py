@@ -30,6 +30,8 @@ COMMANDS = (
     "eval/run.py eval/benchmarks/robustness.yaml",
     "eval/run.py eval/benchmarks/srflow.yaml",
     "eval/run.py eval/benchmarks/unimer.yaml",
+    "eval/run.py eval/benchmarks/video_recognizers.yaml",
+    "eval/run.py eval/benchmarks/mol_heads.yaml",
     "eval/run.py eval/benchmarks/warped.yaml",
     "eval/speed/deft.py",
     "eval/speed/demo.py",

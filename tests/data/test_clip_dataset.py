@@ -37,7 +37,8 @@ def features(make: MakeFeatures, seed: int) -> Features:
     return {
         **make(seed),
         "frames": rng.integers(0, 255, (9, 32, 32)).astype(np.uint8),
-        "sub_clips": rng.integers(0, 255, (2, 8, 32, 32)).astype(np.uint8),
+        "landmarks": rng.uniform(20, 100, (68, 2)).astype(np.float32),
+        "sub_clips": rng.integers(0, 255, (2, 8, 128, 128)).astype(np.uint8),
         "key_frames": moved.transpose(0, 3, 1, 2).astype(np.float16),
     }
 

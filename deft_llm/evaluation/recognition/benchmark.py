@@ -28,7 +28,7 @@ from deft_llm.evaluation.recognition.clips import (
     require_no_leak,
 )
 from deft_llm.evaluation.recognition.entries import ModelEntry
-from deft_llm.evaluation.recognition.few_shot import FIGURES, FewShotUse, few_shot_values
+from deft_llm.evaluation.recognition.few_shot import FIGURES, FewShotUse, few_shot_values, trained
 from deft_llm.evaluation.recognition.few_shot import INPUTS as SHOT_INPUTS
 from deft_llm.evaluation.recognition.folds import Protocol, few_subject_splits, protocol_splits
 from deft_llm.evaluation.recognition.results import CEILING, Result, questions
@@ -124,6 +124,8 @@ class RecognitionBenchmark(Benchmark):
         names = self.models or list(self.entries)
         if self.oracle_epoch:
             names = [self._with_oracle(name) for name in names]
+        # Before hours of training others.
+        shown = trained(self.few_shot) if self.few_shot else None
         material = self._read(names)
         data = material.data
         splits = protocol_splits(self.protocol, material, self.folds, self.share)
@@ -133,7 +135,10 @@ class RecognitionBenchmark(Benchmark):
             results[CEILING] = ceiling(data, splits)
         few = self._few_subjects(data, names)
         text = write_tables(self.output, results, few, self.baseline, self.published)
-        return self.with_bars(self._values(results, few, material)), text
+        values = self._values(results, few)
+        if self.few_shot is not None and shown is not None:
+            values |= few_shot_values(self.few_shot, shown, material.asked)
+        return self.with_bars(values), text
 
     def _read(self, names: Sequence[str]) -> Material:
         """The clips, measured for what the models read."""
@@ -153,9 +158,7 @@ class RecognitionBenchmark(Benchmark):
         rows = run_entry(name, entry, data, splits, entry.seeds or self.seeds, self.output / "rows")
         return Result(name, entry, rows)
 
-    def _values(
-        self, results: dict[str, Result], few: dict[str, Result], material: Material
-    ) -> dict[str, float]:
+    def _values(self, results: dict[str, Result], few: dict[str, Result]) -> dict[str, float]:
         """The figures of the file, and those with a bar."""
         known = questions(self.entries, self.baseline, ceiling=True)
         values: dict[str, float] = {}
@@ -163,8 +166,6 @@ class RecognitionBenchmark(Benchmark):
         for name in dict.fromkeys((*self.figures, *self.bars)):
             if name in known:
                 values |= known[name].values(results, few)
-        if self.few_shot is not None:
-            values |= few_shot_values(self.few_shot, material.asked)
         return values
 
     def _require_entries(self) -> None:

@@ -7,6 +7,7 @@ of each clip's flow among the same few.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.recognizers.mpfnet import MPFNet, class_means
 from deft_llm.recognizers.saved import open_saved
 
+logger = logging.getLogger(__name__)
 INPUTS = ("flow_diff_volume", "flow_uvs")
 FIGURES = ("few_shot_uf1", "few_shot_nearest_uf1", "few_shot_gain")
 _FLOW_SIDE = 14  # cells: nearest neighbours of single pixels would see the face, not its motion
@@ -56,19 +58,32 @@ class FewShotUse(Settings):
         return found[0] if len(found) == 1 else None
 
 
-def few_shot_values(use: FewShotUse, clips: ClipDataset) -> dict[str, float]:
+def trained(use: FewShotUse) -> MPFNet | None:
+    """The network; None, which is told, if it has not been trained yet.
+
+    Raises:
+        UserError: If the weights are no MPFNet.
+    """
+    if not use.weights.is_dir():
+        logger.warning("no %s: few-shot use is left out (train it first)", use.weights)
+        return None
+    network = open_saved(use.weights).network
+    if not isinstance(network, MPFNet):
+        raise UserError(f"few_shot: {use.weights} is no mpfnet; train one that is")
+    return network
+
+
+def few_shot_values(use: FewShotUse, network: MPFNet, clips: ClipDataset) -> dict[str, float]:
     """UF1 of the network and of the nearest neighbours, and the gain, means over draws.
 
     Args:
         use: What to do.
+        network: From :func:`trained`.
         clips: Clips of subjects that the network was not trained on.
 
     Raises:
-        UserError: If the weights are no MPFNet, or a class has too few clips.
+        UserError: If a class has too few clips.
     """
-    network = open_saved(use.weights).network
-    if not isinstance(network, MPFNet):
-        raise UserError(f"few_shot: {use.weights} is no mpfnet; train one that is")
     data = labelled(clips, list(use.classes), use.label_of)
     made = data.clips.inputs(INPUTS[:1], network.side)[INPUTS[0]]
     with torch.no_grad():

@@ -15,7 +15,13 @@ from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.labelled import labelled
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
-from deft_llm.evaluation.recognition.few_shot import FIGURES, FewShotUse, draws, few_shot_values
+from deft_llm.evaluation.recognition.few_shot import (
+    FIGURES,
+    FewShotUse,
+    draws,
+    few_shot_values,
+    trained,
+)
 from deft_llm.recognizers.mpfnet import MPFNet
 from tests.evaluation.recognition.test_measured_clips import MakeFeatures, write_clips
 
@@ -60,16 +66,25 @@ def test_subjects_of_the_support_are_not_asked(clips: ClipDataset, weights: Path
 
 def test_both_are_scored_on_the_same_clips(clips: ClipDataset, weights: Path) -> None:
     use = FewShotUse(weights=weights, classes=CLASSES, shots=1, draws=3)
-    values = few_shot_values(use, clips)
+    network = trained(use)
+    assert network is not None
+    values = few_shot_values(use, network, clips)
     assert tuple(values) == FIGURES
     assert values["few_shot_gain"] == pytest.approx(
         values["few_shot_uf1"] - values["few_shot_nearest_uf1"]
     )
-    assert values == few_shot_values(use, clips)  # the draws are seeded
+    assert values == few_shot_values(use, network, clips)  # the draws are seeded
     assert 0 <= np.min([values[n] for n in FIGURES[:2]]) <= 1
 
 
 def test_a_class_with_too_few_clips_is_named(clips: ClipDataset, weights: Path) -> None:
     use = FewShotUse(weights=weights, classes=CLASSES, shots=4)
     with pytest.raises(UserError, match=r"few_shot: 4 clips of class .*; expected more than the 4"):
-        few_shot_values(use, clips)
+        few_shot_values(use, MPFNet(3, **OPTIONS), clips)
+
+
+def test_without_a_trained_network_it_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert trained(FewShotUse(weights=tmp_path / "none", classes=CLASSES)) is None
+    assert "few-shot use is left out" in caplog.text
