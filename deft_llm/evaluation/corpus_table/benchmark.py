@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
@@ -31,7 +32,7 @@ from deft_llm.evaluation.corpus_table.material import (
 from deft_llm.evaluation.corpus_table.models import TableRun, tell_costs
 from deft_llm.evaluation.corpus_table.result_folder import Findings, write_result_folder
 from deft_llm.evaluation.corpus_table.schemes import SchemeClips, scheme_clips
-from deft_llm.evaluation.corpus_table.words import Protocol, paragraph, script
+from deft_llm.evaluation.corpus_table.words import Protocol, listed, paragraph, script
 from deft_llm.evaluation.recognition.clips import Material, require_no_leak
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.folds import make_splits, protocol_splits
@@ -53,10 +54,10 @@ class CorpusBenchmark(Benchmark):
         corpus: The folder, if there is one corpus.
         readers: Name in ``corpora`` -> reader (``corpora.base.CORPORA``); the name itself by
             default.
-        title: For headings.
         schemes: Label schemes (``facs.SCHEMES``), a table each.
         unmapped: Reader -> emotions that get no class when emotions are merged.
-        counts: Scheme -> class -> published number of clips; those of the reader by default.
+        counts: Scheme -> reader -> class -> published number of clips; those that the reader knows
+            by default.
         protocol: "loso" (of all corpora together: the composite), "kfold", "hold_out", or
             "cross_dataset".
         folds: For "kfold".
@@ -74,10 +75,9 @@ class CorpusBenchmark(Benchmark):
     corpora: dict[str, Path | None]
     corpus: Path | None = None
     readers: dict[str, str] = Field(default_factory=dict)
-    title: str
     schemes: list[str] = Field(min_length=1)
     unmapped: dict[str, list[str]] = Field(default_factory=dict)
-    counts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    counts: dict[str, dict[str, dict[str, int]]] = Field(default_factory=dict)
     protocol: Literal["loso", "kfold", "hold_out", "cross_dataset"] = "loso"
     folds: int = 10
     share: float = Field(default=0.25, gt=0, lt=1)
@@ -127,7 +127,7 @@ class CorpusBenchmark(Benchmark):
         tables = [run.finish(self.published.get(run.made.scheme, [])) for run in runs]
         protocol = Protocol(self.protocol, self.folds, self.share, self.prepare.flow)
         found = Findings(
-            title=self.title,
+            title=listed([each.title for each in corpora]),
             protocol=protocol.words,
             baseline=self.baseline,
             tables=tables,
@@ -182,11 +182,9 @@ class CorpusBenchmark(Benchmark):
         """The clips under each scheme, and the schemes that they do not allow."""
         made, skipped = [], dict[str, str]()
         for scheme in self.schemes:
-            published = self.counts.get(scheme) or {}
-            if len(corpora) == 1 and not published:
-                published = dict(corpora[0].reading.published.classes.get(scheme, {}))
+            counts = self._published_counts(scheme, corpora)
             try:
-                each = scheme_clips(scheme, clips, self.unmapped, self._splits, published)
+                each = scheme_clips(scheme, clips, self.unmapped, self._splits, counts)
                 # Checked once more as every benchmark's folds are, before any model is trained.
                 protocol_splits(self.protocol, self._material(each.data), self.folds, self.share)
             except UserError as error:
@@ -196,11 +194,22 @@ class CorpusBenchmark(Benchmark):
                 logger.warning("no table of scheme %s: %s", scheme, error)
                 continue
             self.output.mkdir(parents=True, exist_ok=True)
-            require_no_leak(each.splits, each.data, self.output / scheme, self.title)
+            require_no_leak(each.splits, each.data, self.output / scheme, clips.name)
             made.append(each)
         if not made:
             raise UserError(next(iter(skipped.values())))
         return made, skipped
+
+    def _published_counts(self, scheme: str, corpora: Sequence[CorpusClips]) -> Counter[str]:
+        """Class -> published number of clips in all corpora; empty if one has none."""
+        total = Counter[str]()
+        for each in corpora:
+            name, known = each.reading.name, each.reading.published.classes
+            counts = self.counts.get(scheme, {}).get(name) or known.get(scheme)
+            if counts is None:
+                return Counter()
+            total.update(counts)
+        return total
 
     def _material(self, data: LabelledClips) -> Material:
         return Material(data, _NOBODY, data.clips)

@@ -39,7 +39,14 @@ class Section:
     def tables(self) -> list[tuple[str, list[dict[str, Any]]]]:
         """Heading and rows of each table, the best first."""
         named = (("Measured", self.rows), ("Published", self.published))
-        return [(n, sorted(rows, key=lambda r: -r["UF1"])) for n, rows in named if rows]
+        best_first = ((name, sorted(rows, key=lambda r: -r["UF1"])) for name, rows in named)
+        return [(name, _without_empty(rows)) for name, rows in best_first if rows]
+
+
+def _without_empty(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows without columns that none of them fills."""
+    filled = [name for name in rows[0] if any(row[name] != "" for row in rows)]
+    return [{name: row[name] for name in filled} for row in rows]
 
 
 def leaderboard(folders: Sequence[Path]) -> str:

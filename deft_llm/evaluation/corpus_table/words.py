@@ -53,7 +53,7 @@ def paragraph(
 ) -> str:
     """The protocol as a paragraph for a paper, in Markdown."""
     sentences = [
-        f"We use {_listed([_corpus(each) for each in corpora])}.",
+        f"We use {listed([_corpus(each) for each in corpora])}.",
         *(_scheme(made, len(corpora) > 1) for made, _ in tables),
         f"Scores come from {protocol.words}; training, and every choice, sees the training "
         "subjects of a fold alone.",
@@ -98,10 +98,11 @@ def _models(results: Sequence[Result]) -> list[str]:
         runs = f", {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
         how.setdefault(result.entry.selection + runs, []).append(result.name)
     notes = [f"{r.name}: {r.entry.note}." for r in results if r.entry.note]
-    return [*(f"{_listed(names)}: {selection}." for selection, names in how.items()), *notes]
+    return [*(f"{listed(names)}: {selection}." for selection, names in how.items()), *notes]
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """Words as in a sentence: "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from deft_llm import protocols
 from deft_llm.data.labelled import LabelledClips
+from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
@@ -39,6 +40,12 @@ def predict_fold(
     options = dict(entry.options)
     if entry.seeded:
         options["seed"] = seed
+    trained = set(data.clips.people[split.train].tolist())
+    if entry.choices and len(trained) == 1:
+        raise UserError(
+            f"fold {split.name}: {trained.pop()} alone trains, so that there are no inner folds to "
+            f"choose {', '.join(entry.choices)} in; take more subjects, or fix it in options"
+        )
     # One option after the other, the earlier ones at their best: not a full grid.
     for option, values in entry.choices.items():
         tried = [{**options, option: value} for value in values]

@@ -119,6 +119,7 @@ def test_every_corpus_in_its_real_layout(
     assert len(measured) == 16 * len(parts)
     if name == "composite":
         assert "| casme2 | samm | smic_hs | clips | subjects |" in text
+        assert "| 250 |" in text and "| 109 |" in text and "| 83 |" in text  # published
         assert len(list((tmp_path / "out" / "folds").glob("*/*/*.jsonl"))) == 6
 
 
@@ -152,5 +153,16 @@ def test_every_file_names_what_there_is(name: str) -> None:
     for scheme, numbers in settings.published.items():
         assert scheme in settings.schemes and numbers
     for scheme, counts in settings.counts.items():
-        assert set(counts) == set(facs.SCHEMES[scheme])
+        assert all(set(of) == set(facs.SCHEMES[scheme]) for of in counts.values())
     assert all(re.fullmatch(r"[a-z0-9_]+", key) for key in settings.corpora)
+
+
+def test_the_composite_by_the_organizers_list(
+    tmp_path: Path, write: WriteCorpus, measured: list[str]
+) -> None:
+    given = f"corpora={{megc2019: {write('megc2019', clips=6)}}}"
+    options = changes(tmp_path, given, "models=[logistic_flow]")
+    figures, text = run(resources.benchmark("composite"), options)
+    assert [figure.value for figure in figures] == [1.0]
+    assert "# MEGC2019's composite: leave-one-subject-out evaluation" in text
+    assert "| casme2 | samm | smic_hs | clips | subjects |" in text and "| 250 |" in text

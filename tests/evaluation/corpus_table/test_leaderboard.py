@@ -40,7 +40,7 @@ def test_the_page(folders: list[Path]) -> None:
     heads = re.findall(r"<h2>(.*?)</h2>", page)
     assert heads == [
         "CASME II, 3 classes: negative, positive, surprise",
-        "Composite of CASME II, SAMM and SMIC, 3 classes: negative, positive, surprise",
+        "CASME II, SAMM and SMIC-HS, 3 classes: negative, positive, surprise",
     ]
     assert page.count("<table>") == 3  # published numbers stand apart
     assert "&lt;MPFNet&gt;" in page and "<MPFNet>" not in page
