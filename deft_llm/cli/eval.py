@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,11 +11,21 @@ from deft_llm import resources
 from deft_llm.cli.console import JsonFile, log_progress, resumable, show
 from deft_llm.metrics.figures import report
 
+_LEADERBOARD = "leaderboard"  # in place of a benchmark
+
 
 def evaluate(
-    benchmark: Annotated[str, typer.Argument(help="a YAML file, or one of ours: simulated")],
+    benchmark: Annotated[
+        str,
+        typer.Argument(
+            help="a YAML file, or one of ours: simulated, casme2 …; leaderboard joins results"
+        ),
+    ],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="dotted changes, e.g. checkpoint=runs/x/final")
+        list[str] | None,
+        typer.Argument(
+            help="dotted changes, e.g. corpus=/data/CASME2; for leaderboard: folders of results"
+        ),
     ] = None,
     models: Annotated[
         str | None, typer.Option(help="entries to run, e.g. ststnet,htnet (recognition)")
@@ -28,6 +39,9 @@ def evaluate(
             "every table says so (recognition)",
         ),
     ] = False,
+    page: Annotated[Path, typer.Option("--page", help="page to write (leaderboard)")] = Path(
+        "leaderboard.html"
+    ),
     json_file: JsonFile = None,
     check: Annotated[
         bool, typer.Option("--check", help="end with status 1 when a figure falls short")
@@ -35,6 +49,8 @@ def evaluate(
 ) -> None:
     """Run a benchmark; print its tables, then its figures with their targets."""
     log_progress()
+    if benchmark == _LEADERBOARD:
+        return _join([Path(folder) for folder in overrides or ()], page)
     changes = list(overrides or ())
     if models is not None:
         changes.append(f"models=[{models}]")
@@ -50,6 +66,15 @@ def evaluate(
         figures, tables = run(path, changes)
     print(tables, end="\n\n")
     raise typer.Exit(report(figures, json_file, check))
+
+
+def _join(folders: list[Path], page: Path) -> None:
+    """Write the page of several result folders."""
+    from deft_llm.evaluation.corpus_table.leaderboard import leaderboard
+    from deft_llm.files import write_text
+
+    write_text(page, leaderboard(folders))
+    show("written", page)
 
 
 def calibrate(

@@ -25,7 +25,8 @@ REGION_COLUMNS: tuple[str, ...] = (
     *("u", "v", "magnitude", "peak", "coherence", "noise", "z", "active"),
 )
 _REGION_NAMES = list(facs.REGIONS)
-_MIRRORED_REGIONS = [_REGION_NAMES.index(facs.mirror_region(name)) for name in _REGION_NAMES]
+#: Rows of the mirrored clip's region table.
+MIRRORED_REGIONS = [_REGION_NAMES.index(facs.mirror_region(name)) for name in _REGION_NAMES]
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def mirror_features(features: Features) -> Features:
     # u points right and changes sign; v and strain do not.
     flow[:, 0] *= -1
     # Left and right regions swap places as well.
-    regions = features["regions"][:, _MIRRORED_REGIONS].copy()
+    regions = features["regions"][:, MIRRORED_REGIONS].copy()
     regions[..., REGION_COLUMNS.index("u")] *= -1
     names = ("texture", "frames", *RAW_IMAGES)
     images = {name: features[name][..., ::-1] for name in names if name in features}

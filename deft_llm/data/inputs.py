@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft_llm import facs
+from deft_llm.data.features import MIRRORED_REGIONS, REGION_COLUMNS
 from deft_llm.data.raw_frames import RAW_SIDE, SUB_CLIP, SUB_CLIPS
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt
@@ -161,6 +162,16 @@ def _mirror_flow(flow: Tensor) -> Tensor:
     return flipped
 
 
+def _as_measured(values: NDArray[Any], side: int | None) -> Floats:
+    return np.asarray(values, np.float32)
+
+
+def _mirror_regions(table: Tensor) -> Tensor:
+    flipped = table[..., MIRRORED_REGIONS, :]
+    flipped[..., REGION_COLUMNS.index("u")] *= -1
+    return flipped
+
+
 _MAP = (None, None)
 INPUTS: dict[str, Input] = {
     # Published images are stretched flow; the encoding ignores the gain and offset of the stretch.
@@ -177,6 +188,11 @@ INPUTS: dict[str, Input] = {
     "landmarks": Input({"landmarks": _landmarks}, _mirror_landmarks, (len(facs.MIRROR_68), 2)),
     "roi_curves": Input({"roi_curves": _curves}, _mirror_curves),
     "roi_five": Input({"roi_curves": _five_curves}, _mirror_curves),
+    # What DEFT-LLM's experts see, in the features' own units.
+    "onset": Input({"onset": _as_measured}, lambda onset: onset.flip(-2)),
+    "texture": Input({"texture": _as_measured}, lambda texture: texture.flip(-1)),
+    "flow": Input({"flow": _as_measured}, _mirror_flow),
+    "regions": Input({"regions": _as_measured}, _mirror_regions),
 }
 
 

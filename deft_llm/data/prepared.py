@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -38,11 +39,13 @@ from deft_llm.media.frames import list_frames
 from deft_llm.media.video import FOLDER_FPS, read_clip
 from deft_llm.motion.meter import MotionSettings
 from deft_llm.parallel import for_a_while_on_one_core, parallel_map
+from deft_llm.training.pace import duration
 
 logger = logging.getLogger(__name__)
 # Part of the cache key: increase it when a change to reading, aligning or measuring changes the
 # features.
 VERSION = 2
+_ALONE_S = 5.0  # clips that the cache has are looked up for so long before processes are started
 
 
 class PrepareSettings(Settings):
@@ -173,9 +176,11 @@ def prepare(
     settings = settings or PrepareSettings()
     _finder(settings)  # otherwise every clip would fail for want of it, and stay failed
     jobs = [measuring_job(entry, settings) for entry in reading.entries]
-    done: dict[int, Prepared] = {}
-    with tqdm(total=len(jobs), desc=f"prepare {reading.name}", unit="clip") as progress:
-        for index, row in _run(jobs, cache, settings, workers):
+    done = dict(enumerate(_first_ones(reading.name, jobs, cache, settings, workers)))
+    left = list(enumerate(jobs))[len(done) :]
+    bar = {"total": len(jobs), "initial": len(done), "unit": "clip"}
+    with tqdm(desc=f"prepare {reading.name}", **bar) as progress:
+        for index, row in _run(left, cache, settings, workers):
             done[index] = row
             progress.update()
     # Jobs finish in any order; the listing keeps the order of the corpus.
@@ -186,16 +191,45 @@ def prepare(
     return rows
 
 
+def _first_ones(
+    name: str, jobs: Sequence[MeasuringJob], cache: Path, settings: PrepareSettings, workers: int
+) -> list[Prepared]:
+    """The clips up to the second that has to be measured, and a word on how long others will take.
+
+    A small corpus that the cache has whole is found here: starting processes would take longer.
+    """
+    rows, seconds, measured = list[Prepared](), 0.0, 0
+    began = time.perf_counter()
+    for job in jobs:
+        started = time.perf_counter()
+        rows.append(prepare_one(job, cache, settings))
+        seconds = time.perf_counter() - started
+        measured += not rows[-1].cached
+        # The second tells: the first also loads what measuring needs.
+        if measured == 2 or (not measured and time.perf_counter() - began > _ALONE_S):
+            break
+    if len(rows) > measured:
+        logger.info("%s: %d clips are in the cache already", name, len(rows) - measured)
+    left = len(jobs) - len(rows)
+    if left and measured:
+        about = duration(seconds * left / max(1, workers))
+        logger.info("%s: %d clips left, %.1f s each: about %s", name, left, seconds, about)
+    return rows
+
+
 def _run(
-    jobs: Sequence[MeasuringJob], cache: Path, settings: PrepareSettings, workers: int
+    jobs: Sequence[tuple[int, MeasuringJob]],
+    cache: Path,
+    settings: PrepareSettings,
+    workers: int,
 ) -> Iterator[tuple[int, Prepared]]:
     """(index, row) in the order in which jobs finish."""
     work = partial(_numbered, cache=cache, settings=settings)
-    if workers <= 1:
+    if workers <= 1 or len(jobs) <= 1:
         with for_a_while_on_one_core():
-            yield from map(work, enumerate(jobs))
+            yield from map(work, jobs)
         return
-    with closing(parallel_map(work, enumerate(jobs), workers, ordered=False)) as found:
+    with closing(parallel_map(work, jobs, workers, ordered=False)) as found:
         yield from found
 
 

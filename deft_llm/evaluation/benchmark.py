@@ -9,12 +9,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import model_validator
 
-from deft_llm import registry
-from deft_llm.config import Settings, load, read_yaml
+from deft_llm import registry, resources
+from deft_llm.config import Settings, apply_overrides, read_yaml, validate_settings
 from deft_llm.errors import UserError, did_you_mean
 from deft_llm.metrics.figures import Figure
 
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, str] = {
     "srflow": "deft_llm.evaluation.flow.benchmark:FlowBenchmark",
     "dual_phase": "deft_llm.evaluation.recognition.dual_phase:DualPhaseBenchmark",
     "landmarks": "deft_llm.evaluation.landmarks.benchmark:LandmarkBenchmark",
+    "corpora": "deft_llm.evaluation.corpus_table.benchmark:CorpusBenchmark",
     "recognition": "deft_llm.evaluation.recognition.benchmark:RecognitionBenchmark",
     "mol_heads": "deft_llm.evaluation.recognition.mol_heads:MolHeadsBenchmark",
     "flow_aus": "deft_llm.evaluation.explanation.flow_aus:FlowAusBenchmark",
@@ -105,6 +106,9 @@ class Benchmark(Settings):
 def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     """Run the benchmark that a file describes.
 
+    A file may begin with the settings of another (``like: casme2``), whole keys of which it
+    replaces.
+
     Args:
         path: A file of ``eval/benchmarks``.
         overrides: Dotted changes.
@@ -115,12 +119,19 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     Raises:
         UserError: If the file is wrong, or as for :meth:`Benchmark.measure`.
     """
-    # The file is read twice: its kind decides the class that then checks all of it.
-    kind = str(read_yaml(path).get("benchmark"))
+    values = settings_of(path)
+    kind = str(values.get("benchmark"))
     settings: type[Benchmark] = registry.resolve(BENCHMARKS, kind, f"{path}: benchmark")
-    service = load(settings, path, overrides)
+    service = validate_settings(settings, apply_overrides(values, overrides), str(path))
     _require_figures(service, path)
     return service.measure()
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """The settings of a file, on top of those of the benchmark that it names as ``like``."""
+    values = read_yaml(path)
+    like = values.pop("like", None)
+    return values if like is None else {**settings_of(resources.benchmark(like)), **values}
 
 
 def _require_figures(service: Benchmark, path: Path) -> None:

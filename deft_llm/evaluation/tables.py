@@ -70,14 +70,14 @@ def latex(
     if marks:
         signs = [f"\\textsuperscript{{{mark}}}" if mark else "" for mark in marks]
         cells = [(line[0] + sign, *line[1:]) for line, sign in zip(cells, signs, strict=True)]
-    head = [_escaped(name if heads is None else heads[name]) for name in names]
+    head = [escaped(name if heads is None else heads[name]) for name in names]
     lines = [
         "% needs booktabs",
         "{\\footnotesize\\setlength{\\tabcolsep}{3pt}%",
         f"\\begin{{tabular}}{{@{{}}{''.join(side for side, _ in columns)}@{{}}}}",
         *("\\toprule", _line(head), "\\midrule", *map(_line, cells), "\\bottomrule"),
         "\\end{tabular}\\par",
-        *(f"\\textsuperscript{{{chr(97 + i)}}}\\,{_escaped(n)}\\par" for i, n in enumerate(notes)),
+        *(f"\\textsuperscript{{{chr(97 + i)}}}\\,{escaped(n)}\\par" for i, n in enumerate(notes)),
         "}",
     ]
     return "\n".join(lines) + "\n"
@@ -92,7 +92,7 @@ def _line(cells: Sequence[str]) -> str:
 def _column(texts: Sequence[str]) -> tuple[str, list[str]]:
     """How a column is aligned ("l" or "r"), and its cells in LaTeX."""
     if not any(texts) or not all(_NUMBER.fullmatch(text) for text in texts if text):
-        return "l", [_escaped(text) for text in texts]
+        return "l", [escaped(text) for text in texts]
     digits = max(len(text.partition(".")[2]) for text in texts)
     return "r", [_number(text, digits) for text in texts]
 
@@ -105,7 +105,8 @@ def _number(text: str, digits: int) -> str:
     return (whole + point + decimals).replace("-", "$-$") + missing
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text as LaTeX of ASCII signs."""
     # Two hyphens would become a dash.
     parts = re.split(r"(?<=-)(?=-)", text)
     return "{}".join("".join(map(_sign, part)) for part in parts)

@@ -82,6 +82,9 @@ RECOGNIZERS: dict[str, str] = {
     "mpfnet": "deft_llm.recognizers.mpfnet:MPFNet",
     "mpfnet_staged": "deft_llm.recognizers.mpfnet_staged:MPFNetStaged",
     "deft": "deft_llm.deft.inference.flow_classifier:DeftFlowClassifier",
+    "deft_clips": "deft_llm.deft.inference.clip_classifier:DeftClipClassifier",
+    "deft_heads": "deft_llm.deft.inference.clip_classifier:DeftHeads",
+    "deft_clips_lora": "deft_llm.deft.tuning.lora_folds:DeftClipsLora",
     "deft_lora": "deft_llm.deft.tuning.lora_folds:DeftLora",
 }
 """Name -> "module:Class"; each class takes ``classes`` and its own keyword options. DEFT-LLM is

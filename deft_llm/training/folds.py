@@ -76,7 +76,7 @@ def train_folds(
     """
     # From all jobs, so that a resumed run trains the remaining folds for as many steps.
     steps = schedule.steps(float(np.mean([len(job.train) for job in all_jobs or jobs])))
-    at_once, processes = _split(schedule, labels.device)
+    at_once, processes = workload(schedule, labels.device)
     chunks = [jobs[i : i + at_once] for i in range(0, len(jobs), at_once)]
     training, rows = _Training(make, schedule, steps, mirror), _Rows(inputs, labels)
     with tqdm(total=steps * len(jobs), desc=describe, unit="step", unit_scale=True) as bar:
@@ -87,8 +87,8 @@ def train_folds(
             yield from zip(chunk, training.run(rows, chunk, bar.update), strict=True)
 
 
-def _split(schedule: FoldSchedule, device: torch.device) -> tuple[int, int]:
-    """Number of networks per computation, and of processes."""
+def workload(schedule: FoldSchedule, device: torch.device) -> tuple[int, int]:
+    """Number of networks per computation, and of processes, on a device."""
     cpu = device.type == "cpu"
     at_once = schedule.folds_at_once or (1 if cpu else _AT_ONCE_ON_A_GPU)
     return at_once, schedule.processes or (torch.get_num_threads() if cpu else 1)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from deft_llm.viz.plots import plot_bytes
 
-def confusion_plot(matrix: NDArray[np.integer], classes: Sequence[str], title: str) -> bytes:
+
+def confusion_plot(
+    matrix: NDArray[np.integer], classes: Sequence[str], title: str, form: str = "png"
+) -> bytes:
     """Draw counts (C, C): rows are true classes, columns predicted ones.
 
+    Args:
+        matrix: The counts.
+        classes: Their names.
+        title: Above the plot.
+        form: One of ``plots.FORMS``.
+
     Returns:
-        A PNG file's content.
+        The file's content.
 
     Raises:
         ValueError: If the matrix does not fit the classes.
@@ -41,6 +50,4 @@ def confusion_plot(matrix: NDArray[np.integer], classes: Sequence[str], title: s
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return plot_bytes(figure, form)

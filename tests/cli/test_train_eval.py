@@ -130,6 +130,8 @@ def test_several_processes_end_with_the_status_of_one(
         (("train", "flow/smoke", "--dry-run"), "task flow has no dry run"),
         (("eval", "simulatid"), "did you mean simulated"),
         (("eval", "calibration"), "expected one of simulated"),
+        (("eval", "leaderboard"), "no folder; give those that benchmarks wrote"),
+        (("eval", "casme2"), "casme2: no folder; give it as it was unpacked: corpus=/data/"),
         (("calibrate", "checkpoint=nowhere", "data=[]"), "no validation clips"),
         (("demo", "--checkpoint", "nowhere"), "checkpoint nowhere: no config.json"),
         (("export", "nowhere", "-o", "out"), "nowhere: no recipe.json"),

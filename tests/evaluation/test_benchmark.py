@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deft_llm import registry
-from deft_llm.config import read_yaml, validate_settings
+from deft_llm.config import validate_settings
 from deft_llm.errors import UserError
 from deft_llm.evaluation import benchmark as benchmarks
 from deft_llm.evaluation.benchmark import Bar, Benchmark
@@ -84,7 +84,7 @@ def test_a_wrong_bar_is_named_before_anything_is_measured(
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_pinned_file_is_valid_and_its_bars_name_figures(path: Path) -> None:
-    values = read_yaml(path)
+    values = benchmarks.settings_of(path)
     settings = registry.resolve(benchmarks.BENCHMARKS, values["benchmark"], "benchmark")
     benchmark = validate_settings(settings, values, str(path))
     benchmarks._require_figures(benchmark, path)

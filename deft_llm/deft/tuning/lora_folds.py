@@ -1,4 +1,4 @@
-"""DEFT-LLM on flow images, tuned by LoRA within each fold of a benchmark.
+"""DEFT-LLM on flow images or measured clips, tuned by LoRA within each fold of a benchmark.
 
 The training question asks for the class of a clip, in the wording of stage 3; the answers are the
 labels of the fold's training clips. The experts are frozen, so that their tokens are computed once
@@ -9,6 +9,7 @@ clips.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor
 
-from deft_llm.config import validate_settings
+from deft_llm.config import Settings, validate_settings
+from deft_llm.data.inputs import mirror_inputs
 from deft_llm.deft.inference.calibration import LABEL_SETS
+from deft_llm.deft.inference.clip_classifier import DeftClipClassifier
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier, OffsetPhase
 from deft_llm.deft.inference.scoring import answered
@@ -28,30 +31,56 @@ from deft_llm.deft.processing_deft import DeftProcessor, padded
 from deft_llm.deft.tuning.adapters import with_adapters
 from deft_llm.deft.tuning.text_model import TextModel
 from deft_llm.motion.encoding import mirror_flow
+from deft_llm.resources import EMBEDDED
 from deft_llm.training.loop import Batch, fit
 from deft_llm.training.schedule import Schedule
 
 LABELS = "three"
-_ENCODED = 64  # images encoded at a time
+_ENCODED = 64  # clips encoded at a time
 _EXPERT = "expert_tokens."  # name prefix: a batch of the loop is a flat dictionary of tensors
+Arrays = dict[str, NDArray[np.float32]]
+
+
+class LoraTuning(Settings):
+    """How the adapters of a fold are trained; our own choice, made on simulated people.
+
+    Every step draws all classes equally often, because the score is a mean over classes. Clips and
+    their mirror images are equally likely.
+
+    Attributes:
+        rank: Rank of the adapters; their scale is twice the rank.
+        steps: Optimizer steps of AdamW, with a cosine schedule.
+        batch_size: Clips per step.
+        learning_rate: Peak learning rate.
+        seed: Seed of adapters and order.
+    """
+
+    rank: int = 8
+    steps: int = 60
+    batch_size: int = 24
+    learning_rate: float = 1.5e-3
+    seed: int = 0
+
+    @property
+    def schedule(self) -> Schedule:
+        """For the loop.
+
+        Raises:
+            UserError: If a setting is invalid.
+        """
+        rates = {"learning_rate": self.learning_rate, "shape": "cosine"}
+        values = {"steps": self.steps, **rates, "warmup": 0, "weight_decay": 0}
+        return validate_settings(Schedule, values, "deft_lora")
 
 
 class DeftLora(DeftFlowClassifier):
-    """A classical recognizer (``recognizers/base.py``): LoRA tuning on a fold's training clips.
-
-    Every step draws all classes equally often, because the score is a mean over classes. Images
-    and their mirror images are equally likely. The settings are our own choice, made on simulated
-    people.
+    """A classical recognizer (``recognizers/base.py``): LoRA tuning on a fold's flow images.
 
     Args:
         classes: Must be 3, the classes of MEGC2019.
         checkpoint: Folder of the model that each fold starts from.
         offset_phase: See ``DeftFlowClassifier``.
-        rank: Rank of the adapters; their scale is twice the rank.
-        steps: Optimizer steps of AdamW, with a cosine schedule.
-        batch_size: Images per step.
-        learning_rate: Peak learning rate.
-        seed: Seed of adapters and order.
+        **tuning: Fields of :class:`LoraTuning`.
 
     Raises:
         UserError: If the checkpoint cannot be read, or a setting is invalid.
@@ -62,42 +91,91 @@ class DeftLora(DeftFlowClassifier):
         classes: int,
         checkpoint: str,
         offset_phase: OffsetPhase = "opposite",
-        rank: int = 8,
-        steps: int = 60,
-        batch_size: int = 24,
-        learning_rate: float = 1.5e-3,
-        seed: int = 0,
+        **tuning: Any,
     ) -> None:
         super().__init__(classes, checkpoint, offset_phase)
-        self.rank, self.batch_size, self.seed = rank, batch_size, seed
-        rates = {"learning_rate": learning_rate, "shape": "cosine", "warmup": 0, "weight_decay": 0}
-        self.schedule = validate_settings(Schedule, {"steps": steps, **rates}, "deft_lora")
+        self.tuning = validate_settings(LoraTuning, tuning, "deft_lora")
+        self.schedule = self.tuning.schedule  # a wrong one is told before any fold
         # fit replaces explainer; every fold must start from the same untuned model.
         self.start = self.explainer
 
-    def fit(self, inputs: dict[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> None:
+    def fit(self, inputs: Arrays, labels: NDArray[np.int64]) -> None:
         """Tune a copy of the model on N clips; labels are class indices (N,)."""
-        torch.manual_seed(self.seed)
-        tokens, processor = self._encoded(inputs["flow_uvs"]), self.start.processor
-        text = TextModel(lora_rank=self.rank, lora_alpha=2 * self.rank)
-        tuned = with_adapters(
-            # A copy, because PEFT puts its layers into the model itself.
-            copy.deepcopy(self.start.model),
-            text,
-            processor.tokenizer,
-            freeze_experts=True,
-        )
-        task = FoldTask(tuned, processor, tokens, labels, self.batch_size, self.seed)
-        fit(task, self.schedule, None, cpu=True)  # the explainer's model is on the CPU as well
-        merged: DeftForConditionalGeneration = tuned.merge_and_unload()
-        self.explainer = Explainer(merged, processor, self.start.calibration)
+        images = inputs["flow_uvs"]
+        both = np.concatenate([images, mirror_flow(images)])
+        with torch.no_grad():
+            tokens = _joined(self.encode(both[i]) for i in _parts(len(both)))
+        self.explainer = tuned(self.start, tokens, labels, LABEL_SETS[LABELS], self.tuning)
 
-    @torch.no_grad()
-    def _encoded(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
-        """Expert tokens of N images, followed by those of their mirror images."""
-        both = np.concatenate([flow_uvs, mirror_flow(flow_uvs)])
-        found = [self.encode(both[i : i + _ENCODED]) for i in range(0, len(both), _ENCODED)]
-        return {name: torch.cat([tokens[name] for tokens in found]) for name in found[0]}
+
+class DeftClipsLora(DeftClipClassifier):
+    """The same on measured clips, with all experts, for any label scheme.
+
+    Args:
+        classes: Number of classes.
+        labels: Their names.
+        checkpoint: Folder of the model that each fold starts from.
+        **tuning: Fields of :class:`LoraTuning`.
+
+    Raises:
+        UserError: If the checkpoint cannot be read, or a setting is invalid.
+    """
+
+    def __init__(
+        self, classes: int, labels: Sequence[str], checkpoint: str = EMBEDDED, **tuning: Any
+    ) -> None:
+        super().__init__(classes, labels, checkpoint)
+        self.tuning = validate_settings(LoraTuning, tuning, "deft_clips_lora")
+        self.schedule = self.tuning.schedule
+        self.start = self.explainer
+
+    def fit(self, inputs: Arrays, labels: NDArray[np.int64]) -> None:
+        """Tune a copy of the model on N clips; labels are class indices (N,)."""
+        # From the start again: the model may have been fitted before.
+        self.explainer = self.start
+        clips = {name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in inputs.items()}
+        mirrored = {name: x.numpy() for name, x in mirror_inputs(clips).items()}
+        with torch.no_grad():
+            tokens = _joined(self.encoded(part) for part in (inputs, mirrored))
+        asked = (self.question, self.labels)
+        self.explainer = tuned(self.start, tokens, labels, asked, self.tuning)
+
+
+def tuned(
+    start: Explainer,
+    tokens: dict[str, Tensor],
+    labels: NDArray[np.int64],
+    asked: tuple[str, Sequence[str]],
+    tuning: LoraTuning,
+) -> Explainer:
+    """A copy of a model with adapters, trained and merged.
+
+    Args:
+        start: The model, which stays as it is.
+        tokens: Expert tokens (2 N, T, D) of N clips, followed by those of their mirror images.
+        labels: Class indices (N,).
+        asked: Kind of question, and the answer of each class.
+        tuning: Settings.
+    """
+    torch.manual_seed(tuning.seed)
+    text = TextModel(lora_rank=tuning.rank, lora_alpha=2 * tuning.rank)
+    # A copy, because PEFT puts its layers into the model itself.
+    adapted = with_adapters(
+        copy.deepcopy(start.model), text, start.processor.tokenizer, freeze_experts=True
+    )
+    task = FoldTask(adapted, start.processor, tokens, labels, asked, tuning)
+    fit(task, tuning.schedule, None, cpu=True)  # the explainer's model is on the CPU as well
+    merged: DeftForConditionalGeneration = adapted.merge_and_unload()
+    return Explainer(merged, start.processor, start.calibration)
+
+
+def _parts(count: int) -> list[slice]:
+    return [slice(i, i + _ENCODED) for i in range(0, count, _ENCODED)]
+
+
+def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    found = list(parts)
+    return {name: torch.cat([tokens[name] for tokens in found]) for name in found[0]}
 
 
 class FoldTask:
@@ -108,8 +186,8 @@ class FoldTask:
         processor: Its processor.
         tokens: Expert -> tokens (2 N, T, D) of N clips, followed by their mirror images.
         labels: Class indices (N,).
-        batch_size: Clips per step.
-        seed: Seed of the order.
+        asked: Kind of question, and the answer of each class.
+        tuning: Clips per step, and the seed of the order.
     """
 
     def __init__(
@@ -118,13 +196,13 @@ class FoldTask:
         processor: DeftProcessor,
         tokens: dict[str, Tensor],
         labels: NDArray[np.int64],
-        batch_size: int,
-        seed: int,
+        asked: tuple[str, Sequence[str]],
+        tuning: LoraTuning,
     ) -> None:
         self.model: torch.nn.Module = model
         self.adapted, self.tokens, self.labels = model, tokens, labels
-        self.batch_size, self.seed = batch_size, seed
-        kind, names = LABEL_SETS[LABELS]
+        self.batch_size, self.seed = tuning.batch_size, tuning.seed
+        kind, names = asked
         self.conversations = answered(processor, processor.prompts[kind], names)
         self.pad = processor.tokenizer.pad_token_id
 

@@ -14,10 +14,10 @@ from deft_llm.evaluation.recognition.clips import Material
 Protocol = Literal["loso", "kfold", "cross_dataset", "hold_out", "test_clips"]
 
 
-def protocol_splits(
+def make_splits(
     protocol: Protocol, material: Material, folds: int, share: float
 ) -> list[protocols.Split]:
-    """The splits of a protocol.
+    """The splits of a protocol; a training set may lack a class.
 
     Args:
         protocol: Its name.
@@ -26,7 +26,7 @@ def protocol_splits(
         share: Of the subjects, for "hold_out".
 
     Raises:
-        UserError: If a training set lacks a class, or a subject is on both sides.
+        UserError: If there are too few subjects or datasets.
     """
     data = material.data
     people, datasets, subjects = data.clips.people, data.clips.datasets, data.clips.subjects
@@ -37,7 +37,19 @@ def protocol_splits(
         "hold_out": lambda: protocols.hold_out(people, share),
         "test_clips": lambda: [_given(data, material.held)],
     }
-    splits = make[protocol]()
+    return make[protocol]()
+
+
+def protocol_splits(
+    protocol: Protocol, material: Material, folds: int, share: float
+) -> list[protocols.Split]:
+    """The splits of a protocol, checked; arguments as for :func:`make_splits`.
+
+    Raises:
+        UserError: If a training set lacks a class, or a subject is on both sides.
+    """
+    data, splits = material.data, make_splits(protocol, material, folds, share)
+    people = data.clips.people
     # Before training: a fold without a class, or with a subject on both sides, costs no run.
     protocols.require_classes(splits, data.labels, data.classes)
     for split in splits:

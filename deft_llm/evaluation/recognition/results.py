@@ -16,7 +16,6 @@ from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.metrics.subjects import paired_difference, subject_matrices
 
-CLASSES = facs.THREE_CLASSES
 CEILING = "ceiling"  # name of the result that ``ceiling.py`` gives
 
 
@@ -28,11 +27,13 @@ class Result:
         name: Name of the entry.
         entry: The entry that was run.
         rows: One for each seed and tested clip (draws of few subjects: for each fold and clip).
+        classes: The classes that are scored.
     """
 
     name: str
     entry: ModelEntry
     rows: Sequence[Prediction]
+    classes: tuple[str, ...] = facs.THREE_CLASSES
 
     @cached_property
     def runs(self) -> list[NDArray[np.int64]]:
@@ -48,14 +49,27 @@ class Result:
     def scores(self, dataset: str | None = None) -> list[float]:
         """UF1 of each seed, on one dataset or all."""
         return [
-            uf1(_matrix([r for r in self.rows if r.seed == s and dataset in (None, r.dataset)]))
+            self._uf1([r for r in self.rows if r.seed == s and dataset in (None, r.dataset)])
             for s in self.seeds
         ]
+
+    def subject_hits(self) -> dict[str, tuple[int, int]]:
+        """Subject -> clips named rightly by the first seed, and all of its clips."""
+        rows = [r for r in self.rows if r.seed == self.seeds[0]]
+        several = len({r.dataset for r in rows}) > 1
+        # A subject of a prepared corpus has the corpus in front already.
+        hits: dict[str, tuple[int, int]] = {}
+        for row in sorted(rows, key=lambda r: (r.dataset, r.subject)):
+            own = row.subject.removeprefix(f"{row.dataset}/")
+            name = f"{row.dataset}/{own}" if several else own
+            right, clips = hits.get(name, (0, 0))
+            hits[name] = (right + (row.label == row.predicted), clips + 1)
+        return hits
 
     def fold_scores(self) -> list[float]:
         """UF1 of each fold by itself; for draws of few subjects, each of which tests most clips."""
         return [
-            uf1(_matrix([r for r in self.rows if r.fold == f]))
+            self._uf1([r for r in self.rows if r.fold == f])
             for f in sorted({row.fold for row in self.rows})
         ]
 
@@ -65,12 +79,12 @@ class Result:
             [f"{r.dataset}/{r.subject}" for r in rows],
             [r.label for r in rows],
             [r.predicted for r in rows],
-            CLASSES,
+            self.classes,
         )
 
-
-def _matrix(rows: Sequence[Prediction]) -> NDArray[np.int64]:
-    return confusion_matrix([r.label for r in rows], [r.predicted for r in rows], CLASSES)
+    def _uf1(self, rows: Sequence[Prediction]) -> float:
+        labels, predicted = [r.label for r in rows], [r.predicted for r in rows]
+        return uf1(confusion_matrix(labels, predicted, self.classes))
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from deft_llm import protocols
@@ -20,16 +21,18 @@ from deft_llm.clip import Prediction
 from deft_llm.data.inputs import mirror_inputs
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.errors import UserError
+from deft_llm.evaluation.recognition.classical import InputArrays, predict_fold
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.rows import PredictionRows
-from deft_llm.metrics.classification import confusion_matrix, uf1
-from deft_llm.recognizers.base import ClassicalRecognizer, Recognizer, load_recognizer
-from deft_llm.training.fold_trainer import FoldJob
-from deft_llm.training.folds import train_folds
+from deft_llm.parallel import for_a_while_on_one_core
+from deft_llm.recognizers.base import Recognizer, load_recognizer
+from deft_llm.training.fold_trainer import FoldJob, FoldSchedule, FoldTrainer
+from deft_llm.training.folds import train_folds, workload
 
 logger = logging.getLogger(__name__)
-_INNER_FOLDS = 5
-InputArrays = dict[str, NDArray[np.float32]]  # of all rows, by name
+_TIMED_STEPS = 3  # after one that warms up
+_TIMED_S = 5.0  # folds of a classical recognizer are timed for about so long
+Job = tuple[int, protocols.Split]  # seed and fold
 
 
 def run_entry(
@@ -40,7 +43,34 @@ def run_entry(
     seeds: int,
     folder: Path,
 ) -> list[Prediction]:
-    """Rows of one recognizer over all folds and seeds.
+    """Rows of one recognizer over all folds and seeds; arguments as for :class:`EntryRun`.
+
+    Returns:
+        One row for each seed and tested clip.
+
+    Raises:
+        UserError: If the recognizer needs an input that the data does not have.
+    """
+    return EntryRun(name, entry, data, splits, seeds, folder).finish()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is left to do of a run.
+
+    Attributes:
+        folds: Folds left, over all seeds.
+        seconds: About how long they take; None if only the first fold tells.
+        measured: What was measured, for people.
+    """
+
+    folds: int
+    seconds: float | None
+    measured: str
+
+
+class EntryRun:
+    """One recognizer over all folds and seeds.
 
     Args:
         name: Name of the entry, for messages and files.
@@ -49,118 +79,164 @@ def run_entry(
         splits: The folds.
         seeds: Number of runs; a recognizer without randomness runs once.
         folder: Where rows are kept, one file per fold and seed.
-
-    Returns:
-        One row for each seed and tested clip.
-
-    Raises:
-        UserError: If the recognizer needs an input that the data does not have.
     """
-    sample = load_recognizer(entry.recognizer, len(data.classes), **entry.options)
-    side = sample.side if isinstance(sample, Recognizer) else None
-    try:
-        inputs = data.clips.inputs(sample.inputs, side)
-    except UserError as error:
-        raise UserError(f"model {name}: {error}; leave it out with --models") from error
-    random = isinstance(sample, Recognizer) or entry.seeded
-    store = PredictionRows(folder, name, entry, data, splits)
-    jobs = [(seed, split) for seed in range(seeds if random else 1) for split in splits]
-    left = [(seed, split) for seed, split in jobs if not store.has(seed, split.fold)]
-    if left and len(left) < len(jobs):
-        logger.info("%s: %d of %d folds are done already", name, len(jobs) - len(left), len(jobs))
-    if isinstance(sample, Recognizer):
-        _run_networks(name, entry, data, inputs, jobs, left, store)
-    else:
-        for seed, split in tqdm(left, desc=name, unit="fold"):
-            _run_classical(entry, data, inputs, seed, split, store)
-    return [row for seed, split in jobs for row in store.read(seed, split.fold)]
+
+    def __init__(
+        self,
+        name: str,
+        entry: ModelEntry,
+        data: LabelledClips,
+        splits: Sequence[protocols.Split],
+        seeds: int,
+        folder: Path,
+    ) -> None:
+        self.name, self.entry, self.data = name, entry, data
+        self.sample = load_recognizer(entry.recognizer, len(data.classes), **entry.options)
+        self.store = PredictionRows(folder, name, entry, data, splits)
+        random = isinstance(self.sample, Recognizer) or entry.seeded
+        self.jobs: list[Job] = [
+            (s, split) for s in range(seeds if random else 1) for split in splits
+        ]
+
+    @property
+    def left(self) -> list[Job]:
+        """The folds without stored rows."""
+        return [(seed, split) for seed, split in self.jobs if not self.store.has(seed, split.fold)]
+
+    @cached_property
+    def inputs(self) -> InputArrays:
+        """The recognizer's inputs of all rows.
+
+        Raises:
+            UserError: If the clips lack what one is made of.
+        """
+        side = self.sample.side if isinstance(self.sample, Recognizer) else None
+        try:
+            return self.data.clips.inputs(self.sample.inputs, side)
+        except UserError as error:
+            raise UserError(f"model {self.name}: {error}; leave it out with --models") from error
+
+    def cost(self) -> Cost:
+        """Measure how long the folds that are left will take.
+
+        Of a network some steps are timed and thrown away; of a classical recognizer its first
+        folds, which are kept.
+
+        Raises:
+            UserError: As for :meth:`finish`.
+        """
+        try:
+            return self._cost()
+        finally:
+            # The inputs of all models together may not fit into memory.
+            self.__dict__.pop("inputs", None)
+
+    def _cost(self) -> Cost:
+        if not self.left:
+            return Cost(0, 0.0, "done before")
+        if isinstance(self.sample, Recognizer):
+            return self._cost_of_network()
+        if self.entry.seeded:
+            # It trains a network on a schedule of its own, whose steps cannot be timed from here.
+            return Cost(len(self.left), None, "its first fold will tell")
+        seconds, started = 0.0, time.perf_counter()
+        while self.left and time.perf_counter() - started < _TIMED_S:
+            before = time.perf_counter()
+            self._fit_one(*self.left[0])
+            # The last one timed: the first also loads weights.
+            seconds = time.perf_counter() - before
+        return Cost(len(self.left), seconds * len(self.left), f"{seconds:.2g} s a fold")
+
+    def _cost_of_network(self) -> Cost:
+        schedule, left = self._schedule(), self.left
+        tensors, labels = self._tensors()
+        at_once, processes = workload(schedule, labels.device)
+        jobs = [_fold_job(job) for job in left[:at_once]]
+        steps = self._steps(schedule)
+        with for_a_while_on_one_core():  # as the folds train
+            trainer = FoldTrainer(
+                self._maker(), jobs, tensors, labels, schedule, steps, mirror_inputs
+            )
+            float(trainer.step().sum())
+            started = time.perf_counter()
+            for _ in range(min(_TIMED_STEPS, max(1, steps - 1))):
+                float(trainer.step().sum())  # waits for the device
+            each = (time.perf_counter() - started) / min(_TIMED_STEPS, max(1, steps - 1))
+        chunks = math.ceil(len(left) / at_once)
+        seconds = each * steps * chunks / min(processes, chunks)
+        return Cost(len(left), seconds, f"{each:.2g} s a step, {steps} steps a fold")
+
+    def finish(self) -> list[Prediction]:
+        """Run the folds that are left.
+
+        Returns:
+            One row for each seed and tested clip, of all folds.
+
+        Raises:
+            UserError: If the clips lack what an input is made of, or a network has no schedule.
+        """
+        left = self.left
+        if left and len(left) < len(self.jobs):
+            done = len(self.jobs) - len(left)
+            logger.info("%s: %d of %d folds are done already", self.name, done, len(self.jobs))
+        if left and isinstance(self.sample, Recognizer):
+            self._train(left)
+        elif left:
+            for seed, split in tqdm(left, desc=self.name, unit="fold"):
+                self._fit_one(seed, split)
+        self.__dict__.pop("inputs", None)  # read again if they are needed
+        return [row for seed, split in self.jobs for row in self.store.read(seed, split.fold)]
+
+    def _train(self, left: Sequence[Job]) -> None:
+        schedule = self._schedule()
+        tensors, labels = self._tensors()
+        # The whole run fixes the number of steps, so a resumed run trains exactly as long.
+        whole, todo = ([_fold_job(job) for job in jobs] for jobs in (self.jobs, left))
+        started = time.perf_counter()
+        found = train_folds(
+            self._maker(), todo, tensors, labels, schedule, self.name, whole, mirror_inputs
+        )
+        # Left early, by an error or Ctrl-C, closing ends the worker processes.
+        with closing(found):
+            for done, (job, p) in enumerate(found, 1):
+                # Folds train side by side, so the time of one is the running mean, not its own.
+                seconds = (time.perf_counter() - started) / done
+                self.store.write(job.seed, job.fold, job.test, p, seconds)
+
+    def _schedule(self) -> FoldSchedule:
+        if self.entry.schedule is None:
+            raise UserError(
+                f"model {self.name}: a network needs a schedule (epochs, learning_rate, ...)"
+            )
+        return self.entry.schedule
+
+    def _steps(self, schedule: FoldSchedule) -> int:
+        return schedule.steps(float(np.mean([len(split.train) for _, split in self.jobs])))
+
+    def _maker(self) -> partial[Recognizer]:
+        return partial(_network, self.entry, len(self.data.classes))
+
+    def _tensors(self) -> tuple[dict[str, Tensor], Tensor]:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # ``from_numpy`` takes no negative strides, which a mirrored or sliced array may have.
+        tensors = {
+            name: torch.from_numpy(np.ascontiguousarray(x)).to(device)
+            for name, x in self.inputs.items()
+        }
+        return tensors, torch.from_numpy(self.data.labels).to(device)
+
+    def _fit_one(self, seed: int, split: protocols.Split) -> None:
+        started = time.perf_counter()
+        p = predict_fold(self.entry, self.data, self.inputs, seed, split)
+        self.store.write(seed, split.fold, split.test, p, time.perf_counter() - started)
 
 
-def _run_networks(
-    name: str,
-    entry: ModelEntry,
-    data: LabelledClips,
-    inputs: InputArrays,
-    jobs: Sequence[tuple[int, protocols.Split]],
-    left: Sequence[tuple[int, protocols.Split]],
-    store: PredictionRows,
-) -> None:
-    if not left:
-        return
-    if entry.schedule is None:
-        raise UserError(f"model {name}: a network needs a schedule (epochs, learning_rate, ...)")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    make = partial(_network, entry, len(data.classes))
-    # ``from_numpy`` takes no negative strides, which a mirrored or sliced array may have.
-    tensors = {n: torch.from_numpy(np.ascontiguousarray(x)).to(device) for n, x in inputs.items()}
-    labels = torch.from_numpy(data.labels).to(device)
-    # The whole run fixes the number of steps, so a resumed run trains exactly as long.
-    whole = [FoldJob(split.fold, seed, split.train, split.test) for seed, split in jobs]
-    todo = [FoldJob(split.fold, seed, split.train, split.test) for seed, split in left]
-    started = time.perf_counter()
-    found = train_folds(make, todo, tensors, labels, entry.schedule, name, whole, mirror_inputs)
-    # Left early, by an error or Ctrl-C, closing ends the worker processes.
-    with closing(found):
-        for done, (job, p) in enumerate(found, 1):
-            # Folds train side by side, so the time of one is the running mean, not its own.
-            seconds = (time.perf_counter() - started) / done
-            store.write(job.seed, job.fold, job.test, p, seconds)
+def _fold_job(job: Job) -> FoldJob:
+    seed, split = job
+    return FoldJob(split.fold, seed, split.train, split.test)
 
 
 def _network(entry: ModelEntry, classes: int) -> Recognizer:
     made = load_recognizer(entry.recognizer, classes, **entry.options)
     assert isinstance(made, Recognizer)
     return made
-
-
-def _run_classical(
-    entry: ModelEntry,
-    data: LabelledClips,
-    inputs: InputArrays,
-    seed: int,
-    split: protocols.Split,
-    store: PredictionRows,
-) -> None:
-    started = time.perf_counter()
-    options = dict(entry.options)
-    if entry.seeded:
-        options["seed"] = seed
-    # One option after the other, the earlier ones at their best: not a full grid.
-    for option, values in entry.choices.items():
-        tried = [{**options, option: value} for value in values]
-        scores = [_inner_score(entry, data, inputs, each, split) for each in tried]
-        options[option] = values[int(np.argmax(scores))]
-    p = _fit_predict(entry, data, inputs, options, split.train, split.test)
-    store.write(seed, split.fold, split.test, p, time.perf_counter() - started)
-
-
-def _inner_score(
-    entry: ModelEntry,
-    data: LabelledClips,
-    inputs: InputArrays,
-    options: dict[str, Any],
-    split: protocols.Split,
-) -> float:
-    """UF1 pooled over subject-wise folds of the training set."""
-    # Pooled like the benchmark's own score: a small fold may lack a class, and its F1 would be 0.
-    labels, predicted = [], []
-    for train, held in protocols.inner_folds(data.clips.people, split.train, _INNER_FOLDS):
-        p = _fit_predict(entry, data, inputs, options, train, held)
-        labels += [data.classes[i] for i in data.labels[held]]
-        predicted += [data.classes[i] for i in p.argmax(1)]
-    return uf1(confusion_matrix(labels, predicted, data.classes))
-
-
-def _fit_predict(
-    entry: ModelEntry,
-    data: LabelledClips,
-    inputs: InputArrays,
-    options: dict[str, Any],
-    train: protocols.Indices,
-    test: protocols.Indices,
-) -> NDArray[np.float64]:
-    model = load_recognizer(entry.recognizer, len(data.classes), **options)
-    assert not isinstance(model, Recognizer)
-    classical: ClassicalRecognizer = model
-    classical.fit({n: x[train] for n, x in inputs.items()}, data.labels[train])
-    return classical.predict_proba({n: x[test] for n, x in inputs.items()})

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deft_llm.clip import Prediction
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
-from deft_llm.evaluation.recognition.results import CLASSES, Result
+from deft_llm.evaluation.recognition.results import Result
 from deft_llm.evaluation.tables import latex, markdown, write_table
 from deft_llm.files import write_bytes, write_text
 from deft_llm.metrics.classification import accuracy, uar, weighted_f1
@@ -24,6 +24,8 @@ from deft_llm.metrics.subjects import (
     subject_mean,
 )
 from deft_llm.viz.confusion import confusion_plot
+from deft_llm.viz.plots import FORMS
+from deft_llm.viz.subjects import subject_plot
 
 # Columns of the table for a paper, and their headings there.
 _PAPER = {
@@ -153,7 +155,9 @@ def write_tables(
     baseline: str,
     published: Sequence[PublishedScore],
 ) -> str:
-    """Write ``table.md``, ``.tex``, ``.csv``, ``leaderboard.md`` and a plot per entry.
+    """Write ``table.md``, ``.tex``, ``.csv``, ``leaderboard.md`` and two plots per entry.
+
+    The plots, as PNG and PDF, are of its confusion matrix and of its score on each subject.
 
     Returns:
         The Markdown table, followed by the one for few subjects if there is one.
@@ -169,12 +173,20 @@ def write_tables(
     write_text(folder / "table.tex", paper_table(rows))
     write_text(folder / "leaderboard.md", leaderboard(results, published))
     for result in results.values():
-        # The first seed as an example; without the last column, predictions of no class.
-        first = result.runs[0].sum(0)[:, : len(CLASSES)]
-        title = f"{result.name}: {result.entry.selection}"
-        picture = confusion_plot(first, CLASSES, title)
-        write_bytes(folder / f"confusion-{result.name}.png", picture)
+        _write_plots(folder, result)
     return text
+
+
+def _write_plots(folder: Path, result: Result) -> None:
+    """Both plots, of the first seed as an example."""
+    title = f"{result.name}: {result.entry.selection}"
+    # Without the last column, predictions of no class.
+    matrix = result.runs[0].sum(0)[:, : len(result.classes)]
+    for form in FORMS:
+        confusion = confusion_plot(matrix, result.classes, title, form)
+        write_bytes(folder / f"confusion-{result.name}.{form}", confusion)
+        subjects = subject_plot(result.subject_hits(), title, form)
+        write_bytes(folder / f"subjects-{result.name}.{form}", subjects)
 
 
 def _few_cells(result: Result) -> dict[str, object]:
@@ -218,8 +230,9 @@ def leaderboard(results: Mapping[str, Result], published: Sequence[PublishedScor
         )
     rows.sort(key=lambda row: -float(str(row["UF1"])))
     table = markdown(rows)
+    classes = next(iter(results.values())).classes
     return (
-        "# Leaderboard: MEGC2019 classes\n\nNumbers on different clips or chosen in different "
+        f"# Leaderboard: {', '.join(classes)}\n\nNumbers on different clips or chosen in different "
         "ways are not comparable; the two columns on the right say which are. A row marked "
         "ORACLE looked at the test subject to choose its epoch.\n\n" + table
     )

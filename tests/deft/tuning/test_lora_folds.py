@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from deft_llm.deft.tuning.lora_folds import DeftLora, balanced_rows
+from deft_llm.data.features import Features
+from deft_llm.deft.tuning.lora_folds import DeftClipsLora, DeftLora, balanced_rows
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import mirror_flow
 from deft_llm.recognizers.base import load_recognizer
@@ -80,3 +82,31 @@ def test_classes_come_alike_whatever_the_fold_holds() -> None:
 def test_a_missing_checkpoint_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no config\.json"):
         load_recognizer("deft_lora", 3, checkpoint=str(tmp_path))
+
+
+def test_measured_clips_of_any_labels(
+    tiny_checkpoint: Path, make_features: Callable[[int], Features]
+) -> None:
+    labels = ("happiness", "disgust", "repression")
+    made = load_recognizer(
+        "deft_clips_lora",
+        3,
+        labels=labels,
+        checkpoint=str(tiny_checkpoint),
+        **{"steps": 20, "batch_size": 6, "learning_rate": 1e-2, "rank": 4},
+    )
+    assert isinstance(made, DeftClipsLora)
+    features = [make_features(i) for i in range(6)]
+    truth = np.arange(6) % 3
+    for clip, label in zip(features, truth, strict=True):
+        clip["flow"][:, :, 18 * label : 18 * label + 12] += 3
+    given = {name: np.stack([c[name] for c in features]).astype(np.float32) for name in made.inputs}
+    kept = {name: x.clone() for name, x in made.start.model.state_dict().items()}
+    before = made.predict_proba(given)
+    made.fit(given, truth)
+    after = made.predict_proba(given)
+    rows = np.arange(6)
+    assert np.log(after[rows, truth]).mean() > np.log(before[rows, truth]).mean() + 0.1
+    assert all(torch.equal(kept[n], x) for n, x in made.start.model.state_dict().items())
+    with pytest.raises(UserError, match="deft_clips_lora: unknown key 'step'"):
+        load_recognizer("deft_clips_lora", 3, labels=labels, step=3)

@@ -1,0 +1,1 @@
+"""Tables of recognition from a corpus folder as it was unpacked."""

@@ -1,0 +1,137 @@
+"""The clips of a corpus folder: read, checked and measured, with what could not be used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deft_llm.corpora.base import CORPORA, Corpus, load_corpus
+from deft_llm.corpora.reading import Reading
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.inputs import INPUTS
+from deft_llm.data.prepared import PrepareSettings, open_prepared, prepare
+from deft_llm.data.raw_frames import RAW_IMAGES, RAW_SIDE
+from deft_llm.data.sources import FRAMES_SIDE
+from deft_llm.errors import UserError
+from deft_llm.evaluation.corpus_table.left_out import LeftOutClip
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CorpusClips:
+    """One corpus, measured.
+
+    Attributes:
+        title: Its name as the authors write it.
+        reading: What was read.
+        clips: The clips that could be measured.
+        left_out: Rows and clips that could not be used.
+    """
+
+    title: str
+    reading: Reading
+    clips: ClipDataset
+    left_out: tuple[LeftOutClip, ...]
+
+    @property
+    def subjects(self) -> int:
+        """Number of subjects with a measured clip."""
+        return len(set(self.clips.subjects.tolist()))
+
+
+def read_folder(reader: str, folder: Path) -> tuple[Corpus, Reading]:
+    """Read a corpus folder as it was unpacked.
+
+    Args:
+        reader: A key of ``CORPORA``.
+        folder: The folder.
+
+    Raises:
+        UserError: If it is missing, another corpus, or not one clip can be used.
+    """
+    corpus = load_corpus(reader, folder)
+    try:
+        reading = corpus.read()
+    except UserError as error:
+        if other := _other_corpus(corpus):
+            name, title, sheet = other
+            raise UserError(
+                f"{folder}: expected {corpus.title}, found {title} ({sheet}); give the folder of "
+                f"{corpus.title}, or take the benchmark of {name}"
+            ) from error
+        raise
+    subjects = len({a.subject for a in reading.annotations})
+    logger.info(
+        *("%s: %d clips of %d subjects read (%s)", corpus.title, len(reading.entries), subjects),
+        reading.report.summary(),
+    )
+    return corpus, reading
+
+
+def _other_corpus(corpus: Corpus) -> tuple[str, str, str] | None:
+    """Name, title and sheet of the corpus that a folder holds instead."""
+    if _sheet_of(corpus) is not None:
+        return None
+    for name in CORPORA:
+        other = load_corpus(name, corpus.root)
+        if (sheet := _sheet_of(other)) is not None:
+            return name, other.title, sheet.name
+    return None
+
+
+def _sheet_of(corpus: Corpus) -> Path | None:
+    try:
+        return corpus.sheets()[0]
+    except UserError:
+        return None
+
+
+def settings_for(inputs: Iterable[str], base: PrepareSettings) -> PrepareSettings:
+    """How clips have to be measured for the inputs of some models.
+
+    Args:
+        inputs: Names of inputs; one that nothing makes has its message elsewhere.
+        base: Settings to start from.
+    """
+    wanted = {feature for name in inputs if name in INPUTS for feature in INPUTS[name].sources}
+    # Stored on demand alone: frames need more space than all other features.
+    frames = FRAMES_SIDE if "frames" in wanted else base.frames
+    raw = RAW_SIDE if wanted & set(RAW_IMAGES) else base.raw
+    return base.model_copy(update={"frames": frames, "raw": raw})
+
+
+def measured_corpus(
+    corpus: Corpus, reading: Reading, cache: Path, settings: PrepareSettings, workers: int
+) -> CorpusClips:
+    """Measure the clips that the cache does not have.
+
+    Args:
+        corpus: The corpus.
+        reading: What was read of it.
+        cache: Folder of the cache.
+        settings: How to measure.
+        workers: Processes.
+
+    Raises:
+        UserError: If no clip can be measured, or as for ``prepare``.
+    """
+    rows = prepare(reading, cache, settings, workers)
+    dropped = [
+        LeftOutClip.of_note(corpus.name, note)
+        for note in reading.report
+        if note.action == "dropped"
+    ]
+    for entry, row in zip(reading.entries, rows, strict=True):
+        if row.problem:
+            place = f"{entry.folder}" + (f", row {entry.row} of the sheet" if entry.row else "")
+            what = f"{entry.annotation.clip}: {row.problem}"
+            dropped.append(LeftOutClip(corpus.name, place, what, "could not be measured"))
+    clips = open_prepared(cache / f"{reading.name}.jsonl")
+    if not len(clips):
+        raise UserError(
+            f"{corpus.root}: none of {len(rows)} clips can be measured ({dropped[-1].what})"
+        )
+    return CorpusClips(corpus.title, reading, clips, tuple(dropped))

@@ -1,0 +1,157 @@
+"""The folder of a table: rows, tables, plots, audit, protocol, and how to make it again.
+
+Tables of a label scheme lie in a folder of its name; ``table.md`` joins them. Everything but the
+audit and the counts is computed from the rows alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from deft_llm.evaluation.corpus_table.left_out import LeftOutClip, summary, write_left_out
+from deft_llm.evaluation.corpus_table.schemes import SchemeClips
+from deft_llm.evaluation.recognition.results import Result
+from deft_llm.evaluation.recognition.tables import PublishedScore, table_rows, write_tables
+from deft_llm.evaluation.tables import escaped, markdown, write_table
+from deft_llm.files import replacing, write_text
+
+RESULT = "result.json"  # what the leaderboard reads
+
+
+@dataclass(frozen=True)
+class SchemeTable:
+    """What was found under one label scheme.
+
+    Attributes:
+        made: The clips, classes and folds.
+        results: The rows of every model.
+        not_run: Models that could not be run -> why.
+        published: Published numbers.
+    """
+
+    made: SchemeClips
+    results: Mapping[str, Result]
+    not_run: Mapping[str, str]
+    published: Sequence[PublishedScore]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a run has found.
+
+    Attributes:
+        title: For headings: "CASME II".
+        protocol: In words.
+        baseline: Entry that the others are compared with.
+        tables: One for each label scheme.
+        left_out: Rows and clips that no table has.
+        mended: Number of cells that were mended.
+        skipped: Label schemes without a table -> why.
+        paragraph: The protocol for a paper.
+        script: ``reproduce.sh``.
+        settings: Of the run, for ``benchmark.yaml``.
+    """
+
+    title: str
+    protocol: str
+    baseline: str
+    tables: Sequence[SchemeTable]
+    left_out: Sequence[LeftOutClip]
+    mended: int
+    skipped: Mapping[str, str]
+    paragraph: str
+    script: str
+    settings: Mapping[str, Any]
+
+
+def write_result_folder(folder: Path, found: Findings) -> str:
+    """Write all files.
+
+    Returns:
+        ``table.md``.
+    """
+    parts = [f"# {found.title}: {found.protocol}\n"]
+    for table in found.tables:
+        parts.append(_write_scheme(folder / table.made.scheme, table, found.baseline))
+    footer = _footer(found)
+    parts.append("## Left out\n\n" + "".join(f"- {line}\n" for line in footer))
+    text = "\n".join(parts)
+    write_text(folder / "table.md", text)
+    everywhere = [("all", clip) for clip in found.left_out]
+    of_tables = [(t.made.scheme, clip) for t in found.tables for clip in t.made.left_out]
+    write_left_out(folder / "left_out.csv", [*everywhere, *of_tables])
+    write_text(folder / "protocol.md", found.paragraph)
+    write_text(folder / "reproduce.sh", found.script)
+    (folder / "reproduce.sh").chmod(0o755)
+    settings = yaml.safe_dump(dict(found.settings), sort_keys=False, allow_unicode=True)
+    write_text(folder / "benchmark.yaml", settings)
+    write_text(folder / RESULT, json.dumps(_result(found), indent=1) + "\n")
+    return text
+
+
+def _footer(found: Findings) -> list[str]:
+    lines = summary(found.left_out)
+    for table in found.tables:
+        lines += [f"{table.made.title}: {line}" for line in summary(table.made.left_out)]
+        lines += [f"{table.made.title}: no row of {m} ({why})" for m, why in table.not_run.items()]
+    lines += [f"no table of scheme {scheme}: {why}" for scheme, why in found.skipped.items()]
+    if found.mended:
+        lines.append(f"{found.mended} cells of the sheets were mended: `corpora check` lists them")
+    return lines or ["nothing"]
+
+
+def _write_scheme(folder: Path, table: SchemeTable, baseline: str) -> str:
+    """The files of one scheme; returns its part of ``table.md``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = table.made
+    text = write_tables(folder, table.results, {}, baseline, table.published)
+    counts = markdown(made.counts)
+    write_table(folder / "classes.csv", made.counts)
+    note = f"{len(made.data)} clips; {len(made.left_out)} measured clips have no class here."
+    with (folder / "table.tex").open("a", encoding="utf-8") as file:
+        file.write("{\\footnotesize " + escaped(note) + "\\par}\n")
+    rows = [
+        {"model": result.name, **_row(row)}
+        for result in table.results.values()
+        for row in result.rows
+    ]
+    with replacing(folder / "rows.parquet") as half:
+        pd.DataFrame(rows).to_parquet(half, index=False)
+    return f"## {made.title}: {', '.join(made.data.classes)}\n\n{text}\n{counts}"
+
+
+def _row(row: Any) -> dict[str, object]:
+    values = {
+        name: getattr(row, name)
+        for name in ("dataset", "subject", "clip", "fold", "seed", "label", "predicted", "seconds")
+    }
+    return {**values, **{f"p_{name}": p for name, p in row.probabilities.items()}}
+
+
+def _result(found: Findings) -> dict[str, Any]:
+    return {
+        "title": found.title,
+        "protocol": found.protocol,
+        "made": date.today().isoformat(),
+        "tables": [
+            {
+                "scheme": table.made.scheme,
+                "title": table.made.title,
+                "classes": list(table.made.data.classes),
+                "corpora": sorted(set(table.made.data.clips.datasets.tolist())),
+                "clips": len(table.made.data),
+                "rows": table_rows(table.results, found.baseline),
+                "published": [number.model_dump() for number in table.published],
+            }
+            for table in found.tables
+        ],
+        "left_out": _footer(found),
+    }

@@ -1,0 +1,116 @@
+"""How a table was made, in words for a paper, and as a script that makes it again."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from deft_llm import __version__
+from deft_llm.evaluation.corpus_table.material import CorpusClips
+from deft_llm.evaluation.corpus_table.schemes import SchemeClips
+from deft_llm.evaluation.recognition.results import Result
+
+_PROTOCOLS = {
+    "loso": "leave-one-subject-out evaluation",
+    "kfold": "{folds}-fold evaluation with disjoint subjects",
+    "cross_dataset": "leave-one-dataset-out evaluation",
+    "hold_out": "a hold-out set of {share:.0%} of the subjects",
+}
+_SCRIPT = """#!/bin/sh
+# Makes these tables again, in the folder "again" beside this file; changes may follow:
+#   sh reproduce.sh {example}
+# Written by deft-llm {version} on Python {python} with torch {torch}.
+here=$(cd "$(dirname "$0")" && pwd)
+exec deft-llm eval "$here/benchmark.yaml" "output=$here/again" "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What the words need to know of the settings."""
+
+    name: str
+    folds: int
+    share: float
+    flow: str
+
+    @property
+    def words(self) -> str:
+        """For example "leave-one-subject-out evaluation"."""
+        return _PROTOCOLS[self.name].format(folds=self.folds, share=self.share)
+
+
+def paragraph(
+    protocol: Protocol,
+    corpora: Sequence[CorpusClips],
+    tables: Sequence[tuple[SchemeClips, Sequence[Result]]],
+) -> str:
+    """The protocol as a paragraph for a paper, in Markdown."""
+    sentences = [
+        f"We use {listed([_corpus(each) for each in corpora])}.",
+        *(_scheme(made, len(corpora) > 1) for made, _ in tables),
+        f"Scores come from {protocol.words}; training, and every choice, sees the training "
+        "subjects of a fold alone.",
+        "Motion is measured between the coded onset, apex and offset on aligned faces, with head "
+        f"motion removed (flow: {protocol.flow}).",
+        *_models([r for _, results in tables[:1] for r in results]),
+        "UF1 and UAR are unweighted means over the classes, from counts pooled over all folds; "
+        "intervals (95 %) are bootstraps over subjects (2,000 draws), and gains over the baseline "
+        "are paired by subject.",
+        "An audit found no clip in training and test, neither by name nor by content.",
+    ]
+    return " ".join(sentences) + "\n"
+
+
+def _corpus(each: CorpusClips) -> str:
+    of = len(each.reading.entries)
+    count = len(each.clips)
+    clips = f"{count} clips" if of == count else f"{count} of {of} clips"
+    return f"{each.title} ({clips} of {each.subjects} subjects)"
+
+
+def _scheme(made: SchemeClips, several: bool) -> str:
+    counts = [row for row in made.counts if not str(row["class"]).endswith("(left out)")]
+    classes = ", ".join(
+        f"{row['class']} ({row['clips']} clips: {row['emotions']})" for row in counts
+    )
+    used = len(made.data)
+    words = Counter(clip.what.removeprefix("emotion ") for clip in made.left_out)
+    without = ", ".join(f"{word} {n}" for word, n in sorted(words.items()))
+    left = f"; {len(made.left_out)} clips are in none of them ({without})" if without else ""
+    people = len(np.unique(made.data.clips.people))
+    return (
+        f"For {made.title} we map the coded emotions to {classes}: {used} clips of {people} "
+        f"subjects{left}."
+    )
+
+
+def _models(results: Sequence[Result]) -> list[str]:
+    """How epochs and settings were chosen, by model."""
+    how: dict[str, list[str]] = {}
+    for result in results:
+        runs = f", {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
+        how.setdefault(result.entry.selection + runs, []).append(result.name)
+    notes = [f"{r.name}: {r.entry.note}." for r in results if r.entry.note]
+    return [*(f"{listed(names)}: {selection}." for selection, names in how.items()), *notes]
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as in a sentence: "a, b and c"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def script(corpora: Sequence[str]) -> str:
+    """``reproduce.sh``; ``corpora`` are the keys of the folders."""
+    return _SCRIPT.format(
+        example=shlex.quote(f"corpora.{corpora[0]}=/elsewhere"),
+        version=__version__,
+        python=platform.python_version(),
+        torch=torch.__version__,
+    )

@@ -1,0 +1,61 @@
+"""Result folders joined into one page; folders that hold none are named."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from deft_llm import resources
+from deft_llm.errors import UserError
+from deft_llm.evaluation.benchmark import run
+from deft_llm.evaluation.corpus_table.leaderboard import leaderboard
+
+from .conftest import WriteCorpus
+
+PUBLISHED = "{model: <MPFNet>, uf1: 0.9, data: 145 clips, selection: not stated, source: a paper}"
+
+
+@pytest.fixture
+def folders(tmp_path: Path, write: WriteCorpus, measured: list[str]) -> list[Path]:
+    """CASME II by itself, and as the unseen one of three."""
+    parts = {"casme2": "casme2", "samm": "samm", "smic": "smic_hs"}
+    given = [
+        f"corpora.{part}={write(reader, clips=6, seed=50 * i)}"
+        for i, (part, reader) in enumerate(parts.items())
+    ]
+    common = [f"cache={tmp_path / 'cache'}", "workers=1", "models=[logistic_flow]", "schemes=[3]"]
+    alone, others = tmp_path / "alone", tmp_path / "others"
+    published = f"published={{'3': [{PUBLISHED}]}}"
+    run(resources.benchmark("casme2"), [*common, given[0], f"output={alone}", published])
+    changed = [f"output={others}", "protocol=cross_dataset", "published={}"]
+    run(resources.benchmark("composite"), [*common, *given, *changed])
+    return [alone, others]
+
+
+def test_the_page(folders: list[Path]) -> None:
+    page = leaderboard(folders)
+    heads = re.findall(r"<h2>(.*?)</h2>", page)
+    assert heads == [
+        "CASME II, 3 classes: negative, positive, surprise",
+        "CASME II, SAMM and SMIC-HS, 3 classes: negative, positive, surprise",
+    ]
+    assert page.count("<table>") == 3  # published numbers stand apart
+    assert "&lt;MPFNet&gt;" in page and "<MPFNet>" not in page
+    row = json.loads((folders[0] / "result.json").read_text())["tables"][0]["rows"][0]
+    other = json.loads((folders[1] / "result.json").read_text())["tables"][0]["rows"][0]
+    gap = row["UF1 casme2"] - other["UF1 casme2"]
+    assert f'data-value="{gap}"' in page
+    assert "http" not in page.replace("http-equiv", "")  # opens without a network
+
+
+def test_wrong_folders(tmp_path: Path, folders: list[Path]) -> None:
+    with pytest.raises(UserError, match="no folder"):
+        leaderboard([])
+    with pytest.raises(UserError, match=r"nowhere/result\.json: no such file"):
+        leaderboard([tmp_path / "nowhere"])
+    (folders[0] / "result.json").write_text("[]")
+    with pytest.raises(UserError, match="damaged"):
+        leaderboard(folders)

@@ -1,0 +1,160 @@
+"""Folders and sheets that are not as they should be: one line, or the rest goes on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from openpyxl import Workbook, load_workbook
+
+from deft_llm import resources
+from deft_llm.errors import UserError
+from deft_llm.evaluation.benchmark import run
+
+from .conftest import WriteCorpus
+from .test_benchmark import changes
+
+SHEET = "CASME2-coding-20190701.xlsx"
+Table = list[list[object]]
+
+
+def table(tmp_path: Path, corpus: Path, *more: str) -> str:
+    models = "models=[logistic_flow]"
+    return run(resources.benchmark("casme2"), changes(tmp_path, f"corpus={corpus}", models, *more))[
+        1
+    ]
+
+
+def edit_sheet(corpus: Path, change: Callable[[Table], Table]) -> None:
+    book = load_workbook(corpus / SHEET)
+    rows = [list(line) for line in book.worksheets[0].iter_rows(values_only=True)]
+    new = Workbook()
+    for line in change(rows):
+        new.worksheets[0].append(line)
+    new.save(corpus / SHEET)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="casme2: no folder; give it as it was unpacked: corpus="):
+        run(resources.benchmark("casme2"), changes(tmp_path))
+    with pytest.raises(UserError, match=r"corpora\.smic=/data"):
+        given = ["corpora.casme2=a", "corpora.samm=b"]
+        run(resources.benchmark("composite"), changes(tmp_path, *given))
+    with pytest.raises(UserError, match="corpus is for one corpus"):
+        run(resources.benchmark("composite"), changes(tmp_path, "corpus=a"))
+
+
+def test_the_folder_of_another_corpus(tmp_path: Path, write: WriteCorpus) -> None:
+    with pytest.raises(UserError) as caught:
+        table(tmp_path, write("samm"))
+    message = str(caught.value)
+    assert "expected CASME II, found SAMM (SAMM_Micro_FACS_Codes_v2.xlsx)" in message
+    assert "\n" not in message and "benchmark of samm" in message
+
+
+def test_clips_that_are_missing_or_renamed(
+    tmp_path: Path, write: WriteCorpus, measured: list[str]
+) -> None:
+    corpus = write("casme2", subjects=3)
+    raw = corpus / "CASME2_RAW_selected"
+    first, *_ = sorted((raw / "sub01").iterdir())
+    shutil.rmtree(first)
+    second, *_ = sorted((raw / "sub02").iterdir())
+    second.rename(raw / "sub02" / "film")
+    (raw / "sub03").rename(raw / "S3")  # still found: people write that
+    text = table(tmp_path, corpus)
+    assert f"2 of casme2: no frames ({SHEET}, row 2: sub01_EP01_01f: no folder" in text
+    assert "row 7: sub02" in text
+    assert len(measured) == 13
+
+
+def test_a_clip_that_cannot_be_measured(
+    tmp_path: Path, write: WriteCorpus, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deft_llm.data import prepared
+
+    measure = prepared._measure
+
+    def refuse(job: prepared.MeasuringJob, settings: prepared.PrepareSettings) -> object:
+        if job.entry.row == 4:
+            raise UserError("no face is seen")
+        return measure(job, settings)
+
+    monkeypatch.setattr(prepared, "_measure", refuse)
+    text = table(tmp_path, write("casme2", subjects=3))
+    assert "1 of casme2: could not be measured (" in text
+    assert "row 4 of the sheet: sub01_EP03_03f: no face is seen" in text
+
+
+def test_other_columns_and_spellings_change_nothing(
+    tmp_path: Path, write: WriteCorpus, measured: list[str]
+) -> None:
+    corpus = write("casme2")
+    whole = table(tmp_path, corpus)
+
+    def turn(rows: Table) -> Table:
+        rows[2][0], rows[3][0] = "sub1", "S 01"  # one subject in three spellings
+        return [list(reversed(row)) for row in rows]
+
+    edit_sheet(corpus, turn)
+    assert table(tmp_path, corpus) == whole
+    assert len(measured) == 10
+
+
+def test_a_class_of_one_subject_is_left_out(
+    tmp_path: Path, write: WriteCorpus, measured: list[str]
+) -> None:
+    corpus = write("casme2", subjects=3)
+
+    def rename(rows: Table) -> Table:
+        for row in rows[6:]:
+            row[8] = "disgust" if row[8] == "surprise" else row[8]
+        return rows
+
+    edit_sheet(corpus, rename)
+    text = table(tmp_path, corpus)
+    assert "## 2 of 3 classes: negative, positive" in text
+    assert "| surprise (left out) | surprise 1 | 1 | 1 | 25 |" in text
+    assert "a class that some fold has nobody to learn it from" in text
+
+
+def test_one_subject_alone(tmp_path: Path, write: WriteCorpus, measured: list[str]) -> None:
+    with pytest.raises(UserError, match="at least two subjects"):
+        table(tmp_path, write("casme2", subjects=1))
+
+
+def test_a_model_that_does_not_fit_is_left_out(
+    tmp_path: Path, write: WriteCorpus, measured: list[str]
+) -> None:
+    corpus = write("casme2")
+    # With one training subject there are no inner folds to choose C in.
+    text = run(
+        resources.benchmark("casme2"),
+        changes(tmp_path, f"corpus={corpus}", "models=[logistic_flow,svm_flow]", "schemes=[3]"),
+    )[1]
+    assert "no row of svm_flow (fold casme2/casme2/sub01: casme2/casme2/sub02 alone trains" in text
+    with pytest.raises(UserError, match="model 'svm'; expected some of logistic_flow"):
+        table(tmp_path, corpus, "models=[svm]")
+    with pytest.raises(UserError, match="label scheme '6': expected one of 3, 4"):
+        table(tmp_path, corpus, "schemes=[6]")
+
+
+def test_the_same_person_in_two_corpora_is_a_leak(
+    tmp_path: Path, write: WriteCorpus, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same clip under two names, in training and test, stops the run."""
+    from deft_llm.data import prepared
+
+    measure = prepared._measure
+
+    def copy(job: prepared.MeasuringJob, settings: prepared.PrepareSettings) -> object:
+        features, remarks = measure(job, settings)
+        if job.entry.row in (2, 7):
+            features["onset"][:] = 90
+        return features, remarks
+
+    monkeypatch.setattr(prepared, "_measure", copy)
+    with pytest.raises(UserError, match="2 equal contents"):
+        table(tmp_path, write("casme2"))
