@@ -11,7 +11,6 @@ import pytest
 
 from deft_llm.config import load
 from deft_llm.corpora.megc_spotting import read_spotting
-from deft_llm.corpora.synthetic_videos import write_long_videos
 from deft_llm.data import corpus_videos
 from deft_llm.data.roi_tracking import RoiTrack
 from deft_llm.errors import UserError
@@ -23,6 +22,7 @@ from deft_llm.metrics.figures import report
 from deft_llm.simulator.scene.video_drawing import Rates, draw_video
 from deft_llm.simulator.scene.video_spec import VideoSpec
 from deft_llm.spotters.task import SpotterSettings, SpottingTask
+from tests.corpora.written_videos import write_long_videos
 from tests.evaluation.spotting.exact import exact_video
 
 FOLDER = Path(__file__).parents[3] / "eval" / "benchmarks"
