@@ -1,15 +1,17 @@
-"""``deft-llm models``: optional models, which are downloaded once."""
+"""``deft-llm models``: optional models, downloaded once, and published weights of spotters."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deft_llm.cli.console import show
 from deft_llm.downloads import DOWNLOADS, LICENCE, fetch, is_whole, known, model_file
+from deft_llm.errors import UserError
 
-app = typer.Typer(help="Optional models: list them, download one.", invoke_without_command=True)
+app = typer.Typer(help="Optional models: list, download, convert.", invoke_without_command=True)
 
 
 @app.callback()
@@ -49,3 +51,27 @@ def get(
     )
     path = fetch(name)
     show("", f"kept as {path}, with its {LICENCE}")
+
+
+@app.command()
+def spotter(
+    name: Annotated[str, typer.Argument(help="me_tst, me_tst_plus or boosting_vrme")],
+    weights: Annotated[Path, typer.Argument(help="the published state dict, as safetensors")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="folder to write; must not exist")],
+) -> None:
+    """Make published weights of a spotter a folder for `deft-llm spot --spotter FOLDER`.
+
+    The official files are pickles; docs/own_video.md says how they become safetensors.
+    """
+    from deft_llm.spotters.hysteresis import Thresholds
+    from deft_llm.spotters.published import load_published
+    from deft_llm.spotters.registry import LoadedSpotter, make_spotter, save_spotter
+
+    if out.exists():
+        raise UserError(f"{out}: is there already; give a new folder with --out")
+    network = make_spotter(name, {})
+    load_published(network, weights)
+    out.mkdir(parents=True)
+    # The papers publish no absolute threshold; ours is the one before any calibration.
+    save_spotter(LoadedSpotter(name, network.eval(), Thresholds()), out)
+    show(name, f"written to {out}; deft-llm spot VIDEO --spotter {out}")

@@ -1,13 +1,7 @@
 """Load the published weights of ME-TST, ME-TST+ and BoostingVRME.
 
-The official files are pickles, one for each subject that was left out. Convert them once, with
-``weights_only=True``, which reads tensors and runs no code of whoever wrote the file::
-
-    import torch
-    from safetensors.torch import save_file
-
-    state = torch.load("subject_1.pkl", map_location="cpu", weights_only=True)
-    save_file({name: value.contiguous() for name, value in state.items()}, "subject_1.safetensors")
+The official files are pickles, one for each subject that was left out; ``docs/own_video.md`` says
+how they are converted without running code of whoever wrote them.
 """
 
 from __future__ import annotations
@@ -50,8 +44,8 @@ def load_published(network: Spotter, weights: Path) -> None:
         state = load_file(weights)
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{weights}: not a safetensors file ({error}); convert official files first, "
-            "as the docstring of deft_llm/spotters/published.py says"
+            f"{weights}: not a safetensors file ({error}); convert official files first, as "
+            "docs/own_video.md says under long videos"
         ) from error
     flat = isinstance(network, BoostingVrme)
     try:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from deft_llm.cli.reading import Reading
 from deft_llm.downloads import FACE_MESH, model_path
 from deft_llm.errors import UserError
+from deft_llm.spotters.registry import load_spotter, make_spotter
 
 from .conftest import Run
 
@@ -73,3 +76,31 @@ def test_the_finder_of_a_command(cache: Path, there: bool, named: str | None, fi
 def test_an_unknown_finder_is_told(cache: Path) -> None:
     with pytest.raises(UserError, match=r"--landmarks\): expected one of network, face-mesh, mean"):
         Reading(landmarks="mesh").of(Path("clip.mp4"))
+
+
+def test_published_weights_become_a_spotter(run: Run, tmp_path: Path) -> None:
+    network = make_spotter("me_tst", {})
+    weights = tmp_path / "subject_1.safetensors"
+    # As a network that was trained on several GPUs names them.
+    save_file({f"module.{name}": v for name, v in network.state_dict().items()}, weights)
+    made = run("models", "spotter", "me_tst", weights, "-o", tmp_path / "spotter")
+    assert made.status == 0, made.err
+    loaded = load_spotter(tmp_path / "spotter")
+    assert loaded.name == "me_tst"
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+    again = run("models", "spotter", "me_tst", weights, "-o", tmp_path / "spotter")
+    assert again.status == 2 and "is there already" in again.err
+
+
+def test_what_is_no_state_dict_leaves_no_folder(run: Run, tmp_path: Path) -> None:
+    pickle = tmp_path / "subject_1.pkl"
+    pickle.write_bytes(b"a pickle, perhaps")
+    for name, file, words in (
+        ("me_tst", pickle, "not a safetensors file"),
+        ("me_tst", tmp_path / "none", "no such file"),
+        ("me_tsd", pickle, "did you mean 'me_tst'?"),
+    ):
+        done = run("models", "spotter", name, file, "-o", tmp_path / "out")
+        assert done.status == 2 and words in done.err
+        assert len(done.err.splitlines()) == 1 and not (tmp_path / "out").exists()
