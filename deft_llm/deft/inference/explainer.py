@@ -249,12 +249,10 @@ class Explainer:
         likelihoods = self.likelihoods(tokens, "coarse")
         emotion, aus = self.model.heads(tokens)
         probabilities = aus.sigmoid()
-        limits = [au_limits(row, self.model.config.aus) for row in probabilities]
-        texts = (
-            self.structured_answers(tokens, grammar, aus=limits)
-            if write
-            else [""] * len(likelihoods)
-        )
+        texts = [""] * len(likelihoods)
+        if write:
+            limits = [au_limits(row, self.model.config.aus) for row in probabilities]
+            texts = self.structured_answers(tokens, grammar, aus=limits)
         return Answers(likelihoods, texts, probabilities, emotion.softmax(-1))
 
     def structured_answers(
