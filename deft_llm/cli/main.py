@@ -45,7 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 GROUPS: dict[str, str] = {
     "corpora": "Datasets: check, show, prepare, simulate.",
     "simulate": "Write simulated data.",
-    "models": "Optional models: list them, download one.",
+    "models": "Optional models: list, download, convert.",
     "instructions": "Instruction data: build, validate, audit.",
 }
 
