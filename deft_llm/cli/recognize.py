@@ -36,6 +36,10 @@ def recognize(
     weights: Annotated[
         Path | None, typer.Option(metavar="RUN", help="folder of a trained network")
     ] = None,
+    heatmaps: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="folder for pictures of where an mpfnet looked"),
+    ] = None,
     interval: ClipInterval = None,
     reading: Reading = USUAL,
     csv_file: CsvRows = None,
@@ -44,7 +48,8 @@ def recognize(
     """Name the class of clips: one of SUPPORT's, without training, or one that was trained.
 
     With --support each class is the mean of its clips, and a clip gets the class that it is most
-    like. Without it, the classes are those that the network was trained on.
+    like. Without it, the classes are those that the network was trained on. A heat map is the
+    Grad-CAM of the named class, on the face at the apex.
 
     Exit status: 0 every clip was named; 1 some failed (each told on stderr, and in its row); 2 all
     failed, or nothing could be started; 130 stopped by Ctrl-C, which keeps what is done.
@@ -56,7 +61,7 @@ def recognize(
     labelled = [] if support is None else clips_of_classes(support)
     steps = Progress(len(found) + len(labelled))
     with tidy_end(), Results(csv_file, json_file) as results, steps as progress:
-        work = Recognizing.of(model, weights, labelled, reading, progress)
+        work = Recognizing.of(model, weights, labelled, reading, progress, heatmaps)
         failed = 0
         for number, clip in enumerate(found):
             progress.at(len(labelled) + number, clip.path.name)
@@ -74,5 +79,7 @@ def recognize(
                     with progress.above():
                         show("clip", clip.path)
                         show("class", work.line(record))
+                        if heatmaps is not None:
+                            show("heat map", record["heatmap"])
             results.add(row, record)
     raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from deft_llm.cli.clips import FoundClip, find_clips
@@ -15,13 +16,19 @@ from deft_llm.cli.console import Progress
 from deft_llm.cli.light_start import use_one_thread
 from deft_llm.cli.reading import Reading
 from deft_llm.clip import Interval
+from deft_llm.data.inputs import magnified_volume
 from deft_llm.data.measuring import measure_video
 from deft_llm.errors import UserError
+from deft_llm.files import naming_disk_errors, write_bytes
 from deft_llm.motion.measure import Measurement
 from deft_llm.recognizers.few_shot import FewShot, Shot
 from deft_llm.recognizers.measured import answer, raw_key_frames
 from deft_llm.recognizers.mpfnet import MPFNet
+from deft_llm.recognizers.mpfnet_cam import grad_cam
 from deft_llm.recognizers.saved import SavedRecognizer, open_model
+from deft_llm.viz.attention import attention_picture
+from deft_llm.viz.overlay import encode_png
+from deft_llm.viz.report_folder import safe_name, source_mark
 
 logger = logging.getLogger(__name__)
 _COLUMNS = ("file", "predicted", "probability", "onset", "apex", "offset", "remark", "error")
@@ -60,12 +67,14 @@ class Recognizing:
         few: It with the classes of a support set; None for the classes that it was trained on.
         classes: Names of the classes.
         reading: How videos are read.
+        heatmaps: Folder for a picture a clip of where the network looked; None for no pictures.
     """
 
     saved: SavedRecognizer
     few: FewShot | None
     classes: tuple[str, ...]
     reading: Reading
+    heatmaps: Path | None = None
 
     @classmethod
     def of(
@@ -75,23 +84,31 @@ class Recognizing:
         labelled: list[tuple[str, FoundClip]],
         reading: Reading,
         progress: Progress,
+        heatmaps: Path | None = None,
     ) -> Recognizing:
         """Open the network, and measure the support set if there is one.
 
         Raises:
-            UserError: If the network is not there or takes no examples, a support clip cannot be
-                measured, or the support set cannot answer.
+            UserError: If the network is not there, or takes no examples or draws no heat map, the
+                folder for heat maps cannot be made, a support clip cannot be measured, or the
+                support set cannot answer.
         """
         use_one_thread()
         saved = open_model(model, weights)
-        if not labelled:
-            return cls(saved, None, tuple(saved.config.classes), reading)
         network = saved.network
-        if not isinstance(network, MPFNet):
-            raise UserError(
-                f"--support: {saved.config.name} takes no examples; give an mpfnet, or leave "
-                "--support out"
-            )
+        for given, lacks in (
+            (labelled, "--support: {} takes no examples"),
+            (heatmaps, "--heatmaps: {} draws none"),
+        ):
+            if given and not isinstance(network, MPFNet):
+                told = lacks.format(saved.config.name)
+                raise UserError(f"{told}; give an mpfnet, or leave {told.split(':')[0]} out")
+        if heatmaps is not None:
+            with naming_disk_errors(heatmaps):
+                heatmaps.mkdir(parents=True, exist_ok=True)
+        if not labelled:
+            return cls(saved, None, tuple(saved.config.classes), reading, heatmaps)
+        assert isinstance(network, MPFNet)
         shots = []
         for number, (label, clip) in enumerate(labelled):
             progress.at(number, f"support: {label}/{clip.path.name}")
@@ -100,7 +117,7 @@ class Recognizing:
                 logger.warning("support: %s: no movement above the noise", clip.path)
             shots.append(Shot(str(clip.path), raw_key_frames(measurement), label))
         classes = tuple(dict.fromkeys(label for label, _ in labelled))
-        return cls(saved, FewShot(network, shots, classes), classes, reading)
+        return cls(saved, FewShot(network, shots, classes), classes, reading, heatmaps)
 
     def recognize(
         self, clip: FoundClip, interval: Interval | None
@@ -116,6 +133,7 @@ class Recognizing:
         found = self._probabilities(str(clip.path), measurement)
         named = dict(zip(self.classes, map(float, found), strict=True))
         predicted = max(named, key=named.__getitem__)
+        heatmap = self._heatmap(clip.path, measurement)
         frames = measurement.interval
         place = {"onset": frames.onset, "apex": frames.apex, "offset": frames.offset}
         record = {
@@ -127,6 +145,7 @@ class Recognizing:
             "interval": place,
             "found": measurement.found,
             "remarks": list(measurement.remarks),
+            **({} if heatmap is None else {"heatmap": str(heatmap)}),
         }
         values = (str(clip.path), predicted, round(named[predicted], 4), *place.values())
         remark = "; ".join(measurement.remarks)
@@ -136,6 +155,20 @@ class Recognizing:
         if self.few is None:
             return answer(self.saved.network, measurement)
         return self.few([Shot(name, raw_key_frames(measurement))])[0]
+
+    def _heatmap(self, clip: Path, measurement: Measurement) -> Path | None:
+        """Write the picture of where the network looked; None if none is wanted."""
+        if self.heatmaps is None:
+            return None
+        network = self.saved.network if self.few is None else self.few.network
+        assert isinstance(network, MPFNet)
+        volume = magnified_volume(raw_key_frames(measurement), network.side)
+        heat = grad_cam(network, torch.from_numpy(volume)).numpy()
+        face = (measurement.evened or measurement.aligned).frames[measurement.interval.apex]
+        # Clips of two folders may have one name.
+        name = f"{safe_name(clip.stem)}-{source_mark(clip)[:6]}.png"
+        write_bytes(self.heatmaps / name, encode_png(attention_picture(face, heat)))
+        return self.heatmaps / name
 
     def failure(self, clip: FoundClip, error: UserError) -> tuple[dict[str, Any], dict[str, Any]]:
         """Row and object of a clip that failed."""

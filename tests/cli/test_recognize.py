@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -155,3 +156,25 @@ def test_mol_needs_eight_frames(run: Run, here: Path) -> None:
 def test_without_weights_it_says_where_they_come_from(run: Run, here: Path) -> None:
     done = run("recognize", clip(here / "q.mp4", "0"), "--model", "mpfnet-p")
     assert done.status == 2 and "--weights" in done.err
+
+
+def test_heat_maps_show_where_the_network_looked(
+    run: Run, here: Path, mpfnet: Path, support: Path
+) -> None:
+    asked = [clip(here / folder / "q.mp4", "6") for folder in ("one", "two")]
+    options = ("--support", support, "--weights", mpfnet, "--heatmaps", here / "seen")
+    done = run("recognize", *asked, *options, "--json", "-")
+    assert done.status == 0
+    pictures = {record["heatmap"] for record in json.loads(done.out)}
+    assert len(pictures) == 2  # clips of one name keep a picture each
+    for picture in pictures:
+        assert cv2.imread(picture).shape[1] > 4 * 2 * 224
+
+
+def test_heat_maps_of_another_network_are_refused(run: Run, here: Path) -> None:
+    other = save(here / "other", "ststnet", {})
+    asked = clip(here / "q.mp4", "6")
+    done = run("recognize", asked, "--weights", other, "--heatmaps", here / "seen")
+    assert done.status == 2
+    assert "--heatmaps: ststnet draws none; give an mpfnet" in done.err
+    assert not (here / "seen").exists()
