@@ -56,6 +56,10 @@ class LightChange:
         """Brightness of frame t over the clip's median, (size, size)."""
         return np.exp(cv2.resize(self.gains[t], (size, size), interpolation=cv2.INTER_CUBIC))
 
+    def brightening(self, t: int, size: int) -> FloatArray:
+        """By how much evening out brightens frame t, (size, size); below 1 it darkens it."""
+        return np.asarray(1 / self.gain(t, size), np.float32)
+
     def borders(self, i: int, j: int, size: int) -> FloatArray:
         """How steeply the change of light from frame i to j varies, (size, size), 1 / px.
 
@@ -78,8 +82,9 @@ class LightChange:
         It differs from the evened frame i only by what evening out cannot undo.
         """
         size = aligned.frames.shape[1]
-        first, second = self.gain(i, size), self.gain(j, size)
-        return to_grey(_levels(_levels(to_grey(aligned.frames[i]) * second / first) / second))
+        first, second = self.gain(i, size)[..., None], self.gain(j, size)[..., None]
+        # In colour: the red of skin saturates long before its grey level does.
+        return to_grey(_levels(_levels(aligned.frames[i] * (second / first)) / second))
 
 
 def light_change(aligned: AlignedClip) -> LightChange | None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from deft_llm.clip import Interval
 from deft_llm.media.face import AlignedClip
+from deft_llm.motion.flow import to_grey
 from deft_llm.motion.light import light_change
 from deft_llm.motion.measure import measure
+from deft_llm.motion.meter import USUAL, MotionMeter
 
 from .test_measure import displacements
 
@@ -67,3 +71,30 @@ def test_an_expression_is_seen_while_the_light_changes(
     assert next(ramped.table_apex.strongest()) == strongest
     ratio = ramped.table_apex.magnitude[strongest] / plain.table_apex.magnitude[strongest]
     assert 0.7 < ratio < 1.3
+
+
+def test_what_saturates_in_one_colour_is_part_of_the_error(make_clip: Callable[..., Any]) -> None:
+    still = make_clip([np.zeros((2, 224, 224), np.float32)] * FRAMES, noise=0.0)
+    grey = still.frames.astype(int)
+    reddish = np.clip(
+        np.stack([grey[..., 0] + 60, grey[..., 1] - 20, grey[..., 2] - 20], -1), 0, 255
+    )
+    errors = []
+    for frames in (grey, reddish):
+        clip = lit(SimpleNamespace(**{**vars(still), "frames": frames}), LIGHT["step"])
+        change = light_change(clip)
+        assert change is not None
+        difference = change.relit(clip, 0, FRAMES - 1) - to_grey(change.even(clip).frames[0])
+        errors.append(float(np.abs(difference).mean()))
+    assert errors[1] > 3 * errors[0]
+
+
+def test_a_frame_that_was_dark_adds_to_the_noise(make_clip: Callable[..., Any]) -> None:
+    still = make_clip([np.zeros((2, 224, 224), np.float32)] * FRAMES)
+    dark = np.where(TIME > 0.6, 0.5, 1.0)  # after the apex, so that only the offset is in the dark
+    clip = lit(still, everywhere(dark))
+    change = light_change(clip)
+    assert change is not None
+    meter = MotionMeter(change.even(clip), USUAL)
+    bright, half = Interval(0, 5, 10), Interval(0, 5, FRAMES - 1)
+    assert (meter.light_floor(clip, change, half) > meter.light_floor(clip, change, bright)).all()
