@@ -71,6 +71,7 @@ class FacetRecipe(Settings):
         prompts: Texts of the classes; empty for ours.
         style: Style of our texts, one of `facet.texts.STYLES`.
         used_yaws: Train with these views alone; empty for all of the set.
+        used_heads: Train with scans of these heads alone; empty for all of the set.
         losses: Weights of the losses.
         drop_views: Probability with which a view is missing in training.
         schedule: Steps, optimizer and learning rate of the training.
@@ -88,6 +89,7 @@ class FacetRecipe(Settings):
     prompts: Prompts = {}
     style: str = "ensemble"
     used_yaws: tuple[float, ...] = ()
+    used_heads: tuple[str, ...] = ()
     losses: LossSettings = LossSettings()
     drop_views: float = Field(default=0.2, ge=0, lt=1)
     schedule: Schedule
@@ -121,6 +123,7 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
         self._texts = class_vectors(self._config.prompts, self._text_tower)
         every = list(store.data.yaws)
         self._chosen = [every.index(yaw) for yaw in self._config.yaws]
+        self._rows = np.flatnonzero(store.of_heads(recipe.used_heads))
         # Mirroring needs the opposite of each view.
         self._mirrors = all(-yaw in self._config.yaws for yaw in self._config.yaws)
 
@@ -143,7 +146,7 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
         """Augmented scans drawn with replacement; depends only on the seed and the index."""
         # By index, so that a resumed run draws the batches that it would have drawn.
         rng = np.random.default_rng([self.recipe.seed, index])
-        chosen = rng.integers(len(self.store), size=self.recipe.batch_size)
+        chosen = self._rows[rng.integers(len(self._rows), size=self.recipe.batch_size)]
         views, config = self.views(self.store, chosen), self._config
         for i in range(len(views)):
             if self._mirrors and rng.random() < 0.5:

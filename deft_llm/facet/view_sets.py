@@ -19,6 +19,7 @@ from pydantic import Field
 from deft_llm.config import Settings
 from deft_llm.data.scan_views import CHANNELS, SIDE, YAWS
 from deft_llm.data.shards import Arrays, Shards, claim_set, open_shards, settings_of
+from deft_llm.errors import UserError
 from deft_llm.facet.sequences import scan_views, sequence_views
 from deft_llm.parallel import parallel_map
 from deft_llm.simulator.scan_sets import (
@@ -58,6 +59,7 @@ class ViewData(Settings):
         heads: Names of head models.
         noise: Range of the scanner's noise, SD in mm, log-uniform; (0, 0) is a perfect scanner.
         holes: Largest share of the surface that is missing.
+        worst: Every scan has the largest noise and the largest share of holes.
         channels: Of the views.
         yaws: Of the views, degrees.
         side: Of the views, px.
@@ -76,6 +78,7 @@ class ViewData(Settings):
     heads: tuple[str, ...] = Field(default=("own",), min_length=1)
     noise: tuple[float, float] = (0.05, 0.5)
     holes: float = Field(default=0.1, ge=0, le=0.5)
+    worst: bool = False
     channels: tuple[str, ...] = CHANNELS
     yaws: tuple[float, ...] = YAWS
     side: int = Field(default=SIDE, ge=32)
@@ -95,6 +98,8 @@ def performances(data: ViewData, number: int) -> Iterator[Performance]:
         rng = np.random.default_rng([data.seed + i, 83])
         identity = data.first_identity + int(rng.integers(data.identities))
         scanner = scanner_of(rng, data.noise, data.holes)
+        if data.worst:
+            scanner = replace(scanner, noise=data.noise[1], holes=data.holes)
         head = data.heads[number]
         if data.content == "micro":
             yield draw_micro(rng, head, identity, data.frames + _MORE, scanner)
@@ -224,6 +229,17 @@ class ViewStore:
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def of_heads(self, heads: Sequence[str]) -> NDArray[np.bool_]:
+        """Which scans (N,) show one of these heads; all, if none is named.
+
+        Raises:
+            UserError: If the set does not have one of them.
+        """
+        if missing := [head for head in heads if head not in self.data.heads]:
+            raise UserError(f"used_heads: {missing[0]!r}: the set has {', '.join(self.data.heads)}")
+        kept = [not heads or name.startswith(tuple(heads)) for name in self.subject]
+        return np.array(kept, bool)
 
     def views(self, indices: Sequence[int] | NDArray[Any]) -> NDArray[np.uint8]:
         """Pictures (B, V, C, S, S), or (B, T, V, C, S, S) of frames."""

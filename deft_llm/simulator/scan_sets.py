@@ -80,6 +80,11 @@ class Performance:
     scanner: Scanner
     curve: tuple[float, ...] = (1.0,)
 
+    def range_image(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Points and colours (H, W, 3) that a scanner measures at the apex, see `Sitter`."""
+        activations = {str(au): strength for au, strength in self.aus}
+        return _sitter(self.head, self.identity).range_image(activations, self.scanner)
+
     def scans(self) -> list[Scan]:
         """The frames, each with its own noise."""
         sitter = _sitter(self.head, self.identity)
