@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, str] = {
     "chat": "deft_llm.evaluation.chat.benchmark:ChatBenchmark",
     "warped": "deft_llm.evaluation.warped.benchmark:WarpedBenchmark",
     "facet": "deft_llm.evaluation.facet.benchmark:FacetBenchmark",
+    "facet_folds": "deft_llm.evaluation.facet.folds:FacetFolds",
 }
 
 

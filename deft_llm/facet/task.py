@@ -16,11 +16,13 @@ from deft_llm.config import Settings, read_recipe
 from deft_llm.facet.au_text import AuTextTower, au_phrase
 from deft_llm.facet.augment import disturb, drop_views, mirror
 from deft_llm.facet.configuration import FacetConfig, Prompts, TextConfig, VisualConfig
+from deft_llm.facet.corpus_views import CorpusViews
 from deft_llm.facet.files import load_facet
 from deft_llm.facet.losses import consistency_loss, contrastive_loss
 from deft_llm.facet.network import Facet, FacetOutput
 from deft_llm.facet.texts import class_vectors, default_prompts, load_text_tower
-from deft_llm.facet.view_sets import ViewData, ViewStore, restored
+from deft_llm.facet.view_sets import ViewData
+from deft_llm.facet.view_store import ViewStore, restored
 from deft_llm.metrics.classification import binary_f1
 from deft_llm.training.loop import Batch, Goal
 from deft_llm.training.rendered import RenderedTask, train_rendered
@@ -63,7 +65,7 @@ class FacetRecipe(Settings):
     Attributes:
         output: Folder of the run.
         seed: Seed of initial weights, data order and augmentation.
-        data: Scans to render.
+        data: Scans to render: simulated, or of a dataset (`corpus`, `folder`).
         views: Folder of the rendered views, which recipes may share; None: inside ``output``.
         validation: Scans for the scores in the log; None for no scores.
         start: Folder of a trained network to start from; None starts from scratch.
@@ -81,9 +83,9 @@ class FacetRecipe(Settings):
 
     output: Path
     seed: int = 0
-    data: ViewData
+    data: ViewData | CorpusViews
     views: Path | None = None
-    validation: ViewData | None = None
+    validation: ViewData | CorpusViews | None = None
     start: Path | None = None
     model: ModelSettings = ModelSettings()
     prompts: Prompts = {}
@@ -106,16 +108,27 @@ class FacetRecipe(Settings):
             yaws=list(self.used_yaws or data.yaws),
             side=data.side,
             frames=data.frames,
-            multi_label=data.content == "micro",
+            multi_label=data.multi_label,
             **{name: getattr(self.model, name) for name in ModelSettings.model_fields},
         )
 
 
 class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
-    """The network, its losses and the views."""
+    """The network, its losses and the views.
+
+    Args:
+        recipe: The recipe.
+        store: Training set.
+        held_out: Set for the scores in the log.
+        rows: Train with these scans of the set alone, as in a fold; None for all.
+    """
 
     def __init__(
-        self, recipe: FacetRecipe, store: ViewStore, held_out: ViewStore | None = None
+        self,
+        recipe: FacetRecipe,
+        store: ViewStore,
+        held_out: ViewStore | None = None,
+        rows: NDArray[np.integer] | None = None,
     ) -> None:
         self._text_tower = load_text_tower(recipe.model.text)
         super().__init__(recipe, store, held_out)
@@ -123,7 +136,8 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
         self._texts = class_vectors(self._config.prompts, self._text_tower)
         every = list(store.data.yaws)
         self._chosen = [every.index(yaw) for yaw in self._config.yaws]
-        self._rows = np.flatnonzero(store.of_heads(recipe.used_heads))
+        used = store.good & store.of_heads(recipe.used_heads)
+        self._rows = np.flatnonzero(used) if rows is None else np.asarray(rows)[used[rows]]
         # Mirroring needs the opposite of each view.
         self._mirrors = all(-yaw in self._config.yaws for yaw in self._config.yaws)
 
@@ -219,14 +233,17 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
         output = network(batch["views"], [texts], batch.get("present"))[0]
         return network.probabilities(output, trained=True)
 
-    def probabilities(self, store: ViewStore) -> NDArray[np.float64]:
-        """Probabilities (N, Y) of the classes for every scan of a set."""
+    def probabilities(
+        self, store: ViewStore, rows: NDArray[np.integer] | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities (N, Y) of the classes for every scan of a set, or for some."""
+        rows = np.arange(len(store)) if rows is None else rows
         device = next(self.model.parameters()).device
         found = []
-        for first in range(0, len(store), _EVALUATED):
-            indices = np.arange(first, min(first + _EVALUATED, len(store)))
-            views = torch.from_numpy(self.views(store, indices)).to(device)
-            found.append(self.predict({"views": views}).double().cpu().numpy())
+        for first in range(0, len(rows), _EVALUATED):
+            views = self.views(store, rows[first : first + _EVALUATED])
+            batch = {"views": torch.from_numpy(views).to(device)}
+            found.append(self.predict(batch).double().cpu().numpy())
         return np.concatenate(found)
 
     def evaluate(self) -> dict[str, float]:
@@ -258,6 +275,5 @@ def train(values: dict[str, Any], where: str) -> None:
     """
     recipe = read_recipe(FacetRecipe, values, where)
     folder = recipe.views or recipe.output / "views"
-    shown = f"{recipe.data.content} of heads {', '.join(recipe.data.heads)}"
     with claimed_folder(recipe.output, recipe):
-        train_rendered(recipe, folder, ViewStore.rendered, FacetTask, shown)
+        train_rendered(recipe, folder, ViewStore.rendered, FacetTask, recipe.data.title)

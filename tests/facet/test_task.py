@@ -12,7 +12,8 @@ from deft_llm.errors import UserError
 from deft_llm.facet import view_sets
 from deft_llm.facet.files import load_facet
 from deft_llm.facet.task import FacetRecipe, FacetTask
-from deft_llm.facet.view_sets import ViewData, ViewStore, build_views, performances
+from deft_llm.facet.view_sets import ViewData, performances
+from deft_llm.facet.view_store import ViewStore
 from deft_llm.simulator.scan_sets import HELD_OUT, units
 from deft_llm.training import tasks
 from deft_llm.training.schedule import Schedule
@@ -25,8 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("views")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(view_sets, "SCANS_PER_SHARD", 3)
-        build_views(SMALL, folder)
-        ViewStore(folder)
+        SMALL.build(folder)
     return folder
 
 
@@ -42,7 +42,7 @@ def recipe(folder: Path, output: Path) -> FacetRecipe:
 @pytest.fixture
 def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ViewStore:
     monkeypatch.setattr(view_sets, "SCANS_PER_SHARD", 3)
-    return ViewStore(folder)
+    return ViewStore(SMALL, folder)
 
 
 def test_a_set_holds_faces(store: ViewStore) -> None:
@@ -110,5 +110,9 @@ def test_a_recipe_runs_and_resumes_nothing_new(tmp_path: Path, folder: Path) -> 
     assert loaded.network.config.classes[0] == "anger"
     with pytest.raises(UserError, match="other settings"):
         tasks.run(smoke, [*changes, f"output={tmp_path / 'other'}", f"views={folder}"])
-    with pytest.raises(UserError, match="used_heads: 'ict'"):
-        ViewStore(tmp_path / "run" / "views").of_heads(["ict"])
+
+
+def test_heads_are_chosen_by_name(store: ViewStore) -> None:
+    assert store.of_heads(["own"]).all() and store.good.all()
+    with pytest.raises(UserError, match="no scan of 'ict'"):
+        store.of_heads(["ict"])

@@ -13,7 +13,8 @@ from deft_llm.evaluation.facet.scores import right, say, several_labels, zero_sh
 from deft_llm.evaluation.tables import markdown
 from deft_llm.facet.files import WEIGHTS, LoadedFacet, load_facet
 from deft_llm.facet.texts import class_vectors, default_prompts
-from deft_llm.facet.view_sets import ViewData, ViewStore
+from deft_llm.facet.view_sets import ViewData
+from deft_llm.facet.view_store import ViewStore
 from deft_llm.metrics.figures import Figure
 from deft_llm.resources import EMBEDDED
 from deft_llm.simulator.ict_head.files import ict_file
@@ -153,7 +154,7 @@ class FacetBenchmark(Benchmark):
         if (network := self._network("micro", self.micro)) is not None:
             store = self._store("test_micro", self.test_micro)
             if store is not None:
-                scores = several_labels(say(network, store), store)
+                scores = several_labels(say(network, store), store.label.astype(bool))
                 values |= {f"micro_{name}": value for name, value in scores.items()}
         return values
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deft_llm.facet.files import LoadedFacet
 from deft_llm.facet.texts import class_vectors
-from deft_llm.facet.view_sets import ViewStore, restored
+from deft_llm.facet.view_store import ViewStore, restored
 from deft_llm.metrics.classification import binary_f1
 
 Array = NDArray[np.float64]
@@ -55,9 +55,14 @@ def right(shares: Array, store: ViewStore) -> NDArray[np.bool_]:
     return hit
 
 
-def several_labels(shares: Array, store: ViewStore) -> dict[str, float]:
-    """UF1 and UAR of classes of which a clip may have several: means over the classes."""
-    truth, said = store.label.astype(bool), shares > 0.5
+def several_labels(shares: Array, truth: NDArray[np.bool_]) -> dict[str, float]:
+    """UF1 and UAR of classes of which a clip may have several: means over the classes.
+
+    Args:
+        shares: (N, Y) probabilities.
+        truth: (N, Y).
+    """
+    said = shares > 0.5
     recalls = [said[truth[:, c], c].mean() for c in range(truth.shape[1]) if truth[:, c].any()]
     return {"uf1": float(binary_f1(truth, said).mean()), "uar": float(np.mean(recalls))}
 
