@@ -1,8 +1,8 @@
 """FACET-VLM on a dataset of scans by folds of subjects, and on another one that it never saw.
 
 BU-3DFE, Bosphorus and BU-4DFE are usually tested ten-fold with disjoint subjects; of BU-3DFE,
-subset I has the two highest intensities and subset II all four. Nothing is chosen on a test fold: the last
-network of each is tested.
+subset I has the two highest intensities and subset II all four. Nothing is chosen on a test fold:
+the last network of each is tested.
 """
 
 from __future__ import annotations
