@@ -8,7 +8,7 @@ from typing import Any
 
 from deft_llm.cli.light_start import use_one_thread
 from deft_llm.errors import UserError
-from deft_llm.facet.files import WEIGHTS, LoadedFacet, load_facet
+from deft_llm.facet.files import embedded_weights, load_facet
 from deft_llm.facet.scan_reader import ScanReader, ScanReading, probabilities_line
 from deft_llm.facet.texts import read_prompts
 from deft_llm.scans.range_images import Camera
@@ -105,9 +105,9 @@ class Scanning:
 
     def _reader(self, kind: str) -> ScanReader:
         """The reader of 3D scans or of sequences, loaded once."""
-        folder = self.weights or _embedded(kind)
+        folder = self.weights or embedded_weights(kind)
         if folder not in self._readers:
-            loaded: LoadedFacet = load_facet(folder)
+            loaded = load_facet(folder)
             known = loaded.network.config.prompts
             chosen = None if self.prompts is None else read_prompts(self.prompts, known)
             self._readers[folder] = ScanReader(loaded, chosen)
@@ -132,17 +132,6 @@ class Scanning:
             return write_scan_report(
                 folder, path.name, {**record, "source": mark}, views, reader.tower
             )
-
-
-def _embedded(kind: str) -> Path:
-    """The network for a kind of input; sequences without one of their own are read by a frame."""
-    for name in (kind, "scans"):
-        if (WEIGHTS / name / "model.safetensors").is_file():
-            return WEIGHTS / name
-    raise UserError(
-        "no FACET-VLM comes along; train one (deft-llm train facet/scans) and give the folder of "
-        "the run with --weights"
-    )
 
 
 def _notes_of(scans: Any, notes: tuple[str, ...]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from deft_llm.errors import UserError
 from deft_llm.facet.configuration import FacetConfig
 from deft_llm.facet.network import Facet
 from deft_llm.facet.texts import TextTower, load_text_tower
@@ -13,6 +14,23 @@ from deft_llm.weights import load_network
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Folder of the networks that come along: ``scans`` and ``sequences``."""
+
+
+def embedded_weights(kind: str) -> Path:
+    """The folder of the network that comes along for "scans" or "sequences".
+
+    Where there is none for sequences, it is that of scans, which reads one of their frames.
+
+    Raises:
+        UserError: If none comes along.
+    """
+    for name in (kind, "scans"):
+        if (WEIGHTS / name / "model.safetensors").is_file():
+            return WEIGHTS / name
+    raise UserError(
+        "no FACET-VLM comes along; train one (deft-llm train facet/scans) and give the folder of "
+        "the run with --weights"
+    )
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,10 @@ class ScanReader:
         # Under another name they are still the classes that the linear head knows.
         self._trained = list(self.prompts.values()) == list(self.config.prompts.values())
 
+    def asked(self, prompts: Prompts) -> ScanReader:
+        """The same network, asked for other expressions."""
+        return ScanReader(LoadedFacet(self.network, self._tower), prompts)
+
     def read(self, scan: Scan, where: str, missing: Sequence[float] = ()) -> ScanReading:
         """Read a 3D scan.
 

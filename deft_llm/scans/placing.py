@@ -113,7 +113,8 @@ def _unit(vertices: NDArray[np.floating], where: str) -> float:
 
 def _thinned(points: Array) -> Array:
     """One point a voxel: the mean of those in it."""
-    cells = np.floor(points / _VOXEL).astype(np.int64)
+    # Rounded and not cut, so that a head on its head has the same voxels.
+    cells = np.rint(points / _VOXEL).astype(np.int64)
     _, inverse, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
     inverse = inverse.ravel()
     sums = [np.bincount(inverse, points[:, k]) for k in range(3)]

@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from deft_llm import __version__
@@ -87,23 +88,45 @@ def write_scan_report(
     Returns:
         The page.
     """
-    picture = encode_png(strip([v.drawn() for v in views], [v.caption for v in views]))
+    picture = _side_by_side(views)
     write_bytes(folder / PICTURE, picture)
     write_text(folder / JSON, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    curve = record.get("curve_mm")
+    kind = "sequence" if record["curve_mm"] else "scan"
     page = fill_template(
         "scan.html",
         name=name,
-        summary=f"{'sequence' if curve else 'scan'} · {record['expression']}",
-        reading=record,
-        picture=picture,
-        views=[(v.caption, v.weight or 0.0) for v in views],
-        curve=None if not curve else _curve(curve, record["frames"]),
-        tower=tower,
+        summary=f"{kind} · {record['expression']}",
         version=__version__,
+        **_values(record, views, picture, tower),
     )
     write_text(folder / HTML, str(page))
     return folder / HTML
+
+
+def scan_card(
+    name: str, record: Mapping[str, Any], views: Sequence[ViewPicture], tower: str
+) -> Markup:
+    """What the report shows, as a part of the demo's page; arguments as `write_scan_report`."""
+    values = _values(record, views, _side_by_side(views), tower)
+    return fill_template("scan_card.html", name=name, **values)
+
+
+def _side_by_side(views: Sequence[ViewPicture]) -> bytes:
+    return encode_png(strip([v.drawn() for v in views], [v.caption for v in views]))
+
+
+def _values(
+    record: Mapping[str, Any], views: Sequence[ViewPicture], picture: bytes, tower: str
+) -> dict[str, Any]:
+    """What the templates show."""
+    curve = record["curve_mm"]
+    return {
+        "reading": record,
+        "picture": picture,
+        "views": [(v.caption, v.weight or 0.0) for v in views],
+        "curve": _curve(curve, record["frames"]) if curve else None,
+        "tower": tower,
+    }
 
 
 def _curve(values: Sequence[float], used: Sequence[int]) -> dict[str, Any]:
