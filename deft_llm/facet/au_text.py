@@ -48,9 +48,9 @@ _EMOTION_OF = {word: emotion for emotion, words in _WORDS.items() for word in wo
 _PHRASES: dict[str, tuple[int, ...]] = {
     r"(smil\w*|grin\w*|(lip|mouth) corners? (up|raised|pulled up))": (12,),
     r"laugh\w*": (6, 12, 25, 26),
-    r"rais\w* (the )?(eye ?)?brows?|(eye ?)?brows? (up|rais\w*)": (1, 2),
     r"rais\w* inner (eye ?)?brows?|inner (eye ?)?brows? (up|rais\w*)": (1,),
     r"rais\w* outer (eye ?)?brows?|outer (eye ?)?brows? (up|rais\w*)": (2,),
+    r"rais\w* (the )?(eye ?)?brows?|(eye ?)?brows? (up|rais\w*)": (1, 2),
     r"frown\w*|lower\w* (the )?(eye ?)?brows?|(eye ?)?brows? (down|lower\w*|drawn together)": (4,),
     r"wide eyes?|eyes? wide( open)?|widen\w* eyes?|upper lids? (up|rais\w*)": (5,),
     r"rais\w* cheeks?|cheeks? (up|rais\w*)": (6,),
@@ -91,8 +91,9 @@ def aus_in(text: str) -> tuple[int, ...] | None:
     plain = text.lower().replace("-", " ").replace("_", " ")
     found = {int(a or b) for a, b in _CODE.findall(plain)}
     for finder, aus in (*_NAMED, *_FINDERS):
-        if finder.search(plain):
-            found.update(aus)
+        # What was understood is taken out: an inner brow that is raised is no raised brow as well.
+        plain, times = finder.subn(" ", plain)
+        found.update(aus if times else ())
     found &= set(ACTION_UNITS)
     if not found:
         for word in re.findall(r"[a-z]+", plain):

@@ -41,7 +41,7 @@ class ClipVisual(nn.Module):
     def __init__(self, config: FacetConfig) -> None:
         super().__init__()
         key = "model.visual.name_or_path"
-        self.model = _load("CLIPVisionModel", config.visual.name_or_path, key)
+        self.model = _load("CLIPModel", config.visual.name_or_path, key).vision_model
         size = self.model.config.image_size
         if len(config.channels) != _CHANNELS or config.side != size:
             raise UserError(
@@ -68,9 +68,10 @@ class ClipText:
 
     def __init__(self, name_or_path: str | None) -> None:
         key = "model.text.name_or_path"
-        self._model = _load("CLIPTextModelWithProjection", name_or_path, key).eval()
+        whole = _load("CLIPModel", name_or_path, key).eval()
+        self._model, self._project = whole.text_model, whole.text_projection
         self._tokenizer = _load("AutoTokenizer", name_or_path, key)
-        self.width: int = self._model.config.projection_dim
+        self.width: int = self._project.out_features
         self.name = f"CLIP, {name_or_path}"
         self._kept: dict[str, Tensor] = {}
 
@@ -79,6 +80,7 @@ class ClipText:
         """Unit vectors (K, E) of texts; each is computed once."""
         if new := [text for text in dict.fromkeys(texts) if text not in self._kept]:
             tokens = self._tokenizer(new, padding=True, truncation=True, return_tensors="pt")
-            vectors = F.normalize(self._model(**tokens).text_embeds.float(), dim=-1)
+            pooled = self._project(self._model(**tokens).pooler_output)
+            vectors = F.normalize(pooled.float(), dim=-1)
             self._kept.update(zip(new, vectors, strict=True))
         return torch.stack([self._kept[text] for text in texts])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -148,7 +148,8 @@ class ScanReader:
         )
         if config.temporal == "none":
             note = f"a network for 3D: the frame of the largest motion, {drawn.peak + 1}, is read"
-            face = drawn.apex.noting(*notes, note)
+            told = tuple(dict.fromkeys((*notes, *drawn.notes, note)))
+            face = replace(drawn.apex, notes=told)
             return self._read_face(face, where, missing, drawn.curve, (drawn.peak,))
         surface = Surface(drawn.apex)
         reliefs = [surface.relief(yaw, config.side) for yaw in config.yaws]

@@ -61,7 +61,8 @@ def write_mesh(path: Path, scan: Scan, kind: str) -> None:
         mesh = trimesh.Trimesh(scan.vertices, scan.triangles, vertex_colors=colours, process=False)
     else:
         mesh = trimesh.PointCloud(scan.vertices, colors=colours)
-    mesh.export(path, file_type=kind)
+    # OBJ is text: with so many digits the same float32 comes back.
+    mesh.export(path, file_type=kind, **({"digits": 12} if kind == "obj" else {}))
 
 
 def _colours(loaded: Any, count: int) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from deft_llm.facet.augment import drop_views, mirror
+from deft_llm.facet.augment import disturb, drop_views, mirror
 from deft_llm.facet.configuration import FacetConfig, VisualConfig
 from deft_llm.facet.files import load_facet
 from deft_llm.facet.losses import consistency_loss, contrastive_loss
@@ -149,6 +149,15 @@ def test_mirroring_twice_is_nothing() -> None:
     assert np.array_equal(mirror(once, yaws, names), views)
     assert np.array_equal(once[1, 1], views[2, 1, :, ::-1])
     assert np.array_equal(once[0, 0], -views[0, 0, :, ::-1])
+
+
+def test_disturbed_views_keep_what_is_empty() -> None:
+    views = np.zeros((3, 2, 64, 64), np.float32)
+    views[..., 20:44, 20:44] = 0.5
+    made = disturb(views, np.random.default_rng(1))
+    assert np.array_equal(made, disturb(views, np.random.default_rng(1)))
+    assert (made[..., 0, :] == 0).all() and np.abs(made).max() <= 1
+    assert not np.array_equal(made[0], made[1])
 
 
 def test_some_view_is_always_there() -> None:

@@ -83,14 +83,14 @@ def test_bad_vertices_and_clouds_are_mended(scan: Scan, shown: np.ndarray) -> No
 def test_a_hole_is_closed(scan: Scan, shown: np.ndarray) -> None:
     whole = normalise(scan, "scan")
     cheek = np.array([35.0, -5.0])
-    gone = np.linalg.norm(whole.vertices[:, :2] - cheek, axis=1) < 9
+    gone = np.linalg.norm(whole.vertices[:, :2] - cheek, axis=1) < 12
     holed = whole.keep(~gone)
     loops = len(boundary_loops(holed.triangles, len(holed.vertices)))
     closed = close_holes(holed)
     assert len(boundary_loops(closed.triangles, len(closed.vertices))) == loops - 1
     assert any("1 holes closed" in note for note in closed.notes)
     filled = views(closed, side=112)
-    assert np.abs(filled - shown).mean() < np.abs(views(holed, side=112) - shown).mean() / 2
+    assert np.abs(filled - shown).mean() < 0.7 * np.abs(views(holed, side=112) - shown).mean()
 
 
 def test_the_mean_face_is_what_its_function_writes() -> None:
