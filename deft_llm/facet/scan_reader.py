@@ -51,6 +51,8 @@ class ScanReading:
         prompts: The nearest texts, the nearest first.
         reliefs: The views as drawn, those of the apex for a sequence.
         attention: (V, G, G) where the first expression was seen, each view's largest 1.
+        tokens: (1 + V, D) the fused face and each view, for DEFT-LLM's expert of scans; 0 for a
+            view that was left out.
         curve: (T,) mm that a sequence's face has moved since its first frame; None for a scan.
         used: Frames of the sequence that were looked at.
         notes: What was changed, and what to know.
@@ -61,6 +63,7 @@ class ScanReading:
     prompts: tuple[NearPrompt, ...]
     reliefs: tuple[Relief, ...]
     attention: NDArray[np.float32]
+    tokens: NDArray[np.float32]
     curve: NDArray[np.float64] | None
     used: tuple[int, ...]
     notes: tuple[str, ...]
@@ -201,6 +204,7 @@ class ScanReader:
             prompts=self._nearest(output.face[0]),
             reliefs=tuple(reliefs),
             attention=_attention(output, first, present[0]),
+            tokens=torch.cat([output.face, output.views[0] * present.T]).numpy(),
             curve=curve,
             used=used,
             notes=notes,
