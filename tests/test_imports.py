@@ -19,7 +19,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         *("resources", "stages", "stopping", "weights", "downloads"),
     ),
     ("facs", "au_notation", "clip", "answers", "queries", "protocols", "leaks", "metrics"),
-    ("media", "motion", "viz"),
+    ("media", "motion", "viz", "scans"),
     ("training",),
     ("simulator",),
     ("corpora",),

@@ -11,12 +11,13 @@ import typer
 
 from deft_llm.corpora.base import CORPORA, load_corpus
 from deft_llm.corpora.reading import Reading
+from deft_llm.corpora.scans import SCAN_CORPORA, load_scan_corpus
 from deft_llm.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: check, show, prepare, simulate.")
 
 Folder = Annotated[Path, typer.Argument(help="folder of the dataset")]
-Name = Annotated[str, typer.Option(help=f"one of {', '.join(CORPORA)}")]
+Name = Annotated[str, typer.Option(help=f"one of {', '.join((*CORPORA, *SCAN_CORPORA))}")]
 _SHOWN = 20  # lines of the report, unless --all is given
 
 
@@ -29,17 +30,23 @@ def check(
     json_file: Annotated[Path | None, typer.Option("--json", help="write the report here")] = None,
 ) -> None:
     """Read sheets and folders; print counts, and all rows that were mended or dropped."""
-    corpus = load_corpus(name, folder)
-    reading = corpus.read(frames)
-    for line in lines(reading, corpus.schemes):
+    if name in SCAN_CORPORA:
+        scans = load_scan_corpus(name, folder)
+        listing = scans.read()
+        counted, report = [*listing.lines(), f"  published: {scans.published}"], listing.report
+    else:
+        corpus = load_corpus(name, folder)
+        reading = corpus.read(frames)
+        counted, report = lines(reading, corpus.schemes), reading.report
+    for line in counted:
         typer.echo(line)
-    notes = list(reading.report)
+    notes = list(report)
     for note in notes if everything else notes[:_SHOWN]:
         typer.echo(f"  {note}")
     if len(notes) > _SHOWN and not everything:
         typer.echo(f"  and {len(notes) - _SHOWN} more: --all prints them")
     if json_file is not None:
-        _write(json_file, json.dumps(reading.report.rows(), indent=1).encode() + b"\n")
+        _write(json_file, json.dumps(report.rows(), indent=1).encode() + b"\n")
 
 
 def lines(reading: Reading, schemes: tuple[str, ...]) -> list[str]:
@@ -104,7 +111,14 @@ def simulate(
     seed: Annotated[int, typer.Option()] = 0,
     workers: Annotated[int, typer.Option(help="processes", min=1)] = os.cpu_count() or 1,
 ) -> None:
-    """Write simulated clips in the dataset's own layout."""
+    """Write simulated clips, or scans, in the dataset's own layout."""
+    if name in SCAN_CORPORA:
+        from deft_llm.corpora.scan_layouts import ScanLayoutSettings, write_scan_corpus
+
+        settings = ScanLayoutSettings(subjects=subjects, scans=clips, seed=seed)
+        count = write_scan_corpus(name, folder, settings, workers)
+        typer.echo(f"{count} scans in {folder}")
+        return
     from deft_llm.corpora.synthetic import write_corpus
 
     written = write_corpus(name, folder, subjects=subjects, clips=clips, seed=seed, workers=workers)

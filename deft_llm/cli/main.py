@@ -23,6 +23,7 @@ from deft_llm.cli.explain import explain
 from deft_llm.cli.export import export
 from deft_llm.cli.flow import flow, flow_score
 from deft_llm.cli.recognize import recognize
+from deft_llm.cli.scan import scan
 from deft_llm.cli.serve import serve
 from deft_llm.cli.spot import spot
 from deft_llm.cli.train import train
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "explain": explain,
     "spot": spot,
     "recognize": recognize,
+    "scan": scan,
     "chat": chat,
     "demo": demo,
     "serve": serve,

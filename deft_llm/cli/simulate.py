@@ -20,6 +20,39 @@ def _group() -> None:
 
 
 @app.command()
+def scans(
+    out: Annotated[Path, typer.Argument(help="new folder")],
+    layout: Annotated[
+        str, typer.Option(help="bu3dfe, bosphorus, bu4dfe, bp4d or four_dme_4d")
+    ] = "bu3dfe",
+    subjects: Annotated[int, typer.Option(help="number of faces")] = 4,
+    per_subject: Annotated[
+        int | None,
+        typer.Option(help="scans or sequences of a face; all of the layout's if left out"),
+    ] = None,
+    frames: Annotated[int, typer.Option(help="frames of a sequence")] = 12,
+    heads: Annotated[str, typer.Option(help="head models, in turn: own,ict")] = "own",
+    noise: Annotated[
+        tuple[float, float], typer.Option(help="range of the scanner's noise, mm; 0 0 for none")
+    ] = (0.05, 0.3),
+    holes: Annotated[float, typer.Option(help="largest share of a face that is missing")] = 0.1,
+    seed: Annotated[int, typer.Option(help="same seed, same bytes")] = 0,
+    workers: Annotated[int, typer.Option(help="processes; 0 takes all cores")] = 0,
+) -> None:
+    """Scan simulated faces in 3D or 4D, into the layout of a dataset."""
+    from deft_llm.config import validate_settings
+    from deft_llm.corpora.scan_layouts import ScanLayoutSettings, write_scan_corpus
+
+    values = {
+        **{"subjects": subjects, "scans": per_subject, "frames": frames, "noise": noise},
+        **{"heads": tuple(heads.split(",")), "holes": holes, "seed": seed},
+    }
+    settings = validate_settings(ScanLayoutSettings, values, "simulate scans")
+    count = write_scan_corpus(layout, out, settings, workers or os.cpu_count() or 1)
+    show("scans", f"{count} in {out}")
+
+
+@app.command()
 def flow(
     out: Annotated[Path, typer.Argument(help="folder of the dataset, new or to be gone on with")],
     train: Annotated[int, typer.Option(help="pairs in the training split")] = 1000,

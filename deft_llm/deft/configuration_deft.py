@@ -14,6 +14,7 @@ from deft_llm import facs
 # Of labels without a loss: what torch's cross entropy ignores, and transformers' Trainer pads with.
 IGNORE_INDEX = -100
 EXPERTS: tuple[str, ...] = ("structure", "texture", "motion")
+SCAN = "scan"  # the optional fourth: a 3D scan of the same face, read by FACET-VLM
 DEFAULT_AUS: tuple[int, ...] = (
     *(1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 28, 38, 39, 43),
 )
@@ -37,6 +38,9 @@ class DeftConfig(PretrainedConfig):
         map_size: Side of the flow map.
         region_features: Columns per region and phase in the region motion table.
         motion_layers: Attention layers of the motion expert.
+        scan_width: Width of FACET-VLM's tokens of a scan (``facet.scan_reader``), the optional
+            fourth expert; 0 leaves it out.
+        scan_tokens: Their number: the fused face and its views.
         aus: FACS numbers, one motion query each.
         emotions: Classes of the emotion head, the last one "none".
         expert_dropout: Probability that training blanks an expert, for each sample and expert.
@@ -70,6 +74,8 @@ class DeftConfig(PretrainedConfig):
         map_size: int = 56,
         region_features: int = 8,
         motion_layers: int = 3,
+        scan_width: int = 0,
+        scan_tokens: int = 4,
         aus: tuple[int, ...] | list[int] = DEFAULT_AUS,
         emotions: tuple[str, ...] | list[str] = DEFAULT_EMOTIONS,
         expert_dropout: float = 0.1,
@@ -84,6 +90,7 @@ class DeftConfig(PretrainedConfig):
         structure_token_id: int = 0,
         texture_token_id: int = 0,
         motion_token_id: int = 0,
+        scan_token_id: int = 0,
         **kwargs: Any,
     ) -> None:
         if isinstance(text_config, dict):
@@ -99,6 +106,8 @@ class DeftConfig(PretrainedConfig):
         self.map_size = map_size
         self.region_features = region_features
         self.motion_layers = motion_layers
+        self.scan_width = scan_width
+        self.scan_tokens = scan_tokens
         # Lists rather than tuples, as JSON reads them back.
         self.aus = list(aus)
         self.emotions = list(emotions)
@@ -114,6 +123,7 @@ class DeftConfig(PretrainedConfig):
         self.structure_token_id = structure_token_id
         self.texture_token_id = texture_token_id
         self.motion_token_id = motion_token_id
+        self.scan_token_id = scan_token_id
         # transformers reads this flag from the outer configuration.
         kwargs.setdefault("tie_word_embeddings", bool(text.tie_word_embeddings))
         super().__init__(**kwargs)
@@ -123,21 +133,24 @@ class DeftConfig(PretrainedConfig):
         """Tokens of the motion expert: one per AU query, then one per face region."""
         return len(self.aus) + len(facs.REGIONS)
 
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Names of its experts."""
+        return (*EXPERTS, SCAN) if self.scan_width else EXPERTS
+
     def token_counts(self) -> dict[str, int]:
         """Tokens that each expert contributes to one clip."""
-        return {
+        counts = {
             "structure": self.structure_tokens,
             "texture": self.texture_tokens,
             "motion": self.motion_tokens,
+            SCAN: self.scan_tokens,
         }
+        return {name: counts[name] for name in self.experts}
 
     def placeholder_ids(self) -> dict[str, int]:
         """Placeholder token id of each expert."""
-        return {
-            "structure": self.structure_token_id,
-            "texture": self.texture_token_id,
-            "motion": self.motion_token_id,
-        }
+        return {name: getattr(self, f"{name}_token_id") for name in self.experts}
 
 
 AutoConfig.register("deft", DeftConfig)

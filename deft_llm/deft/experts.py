@@ -1,10 +1,11 @@
-"""The three expert encoders: structure, dynamic texture, motion semantics.
+"""The three expert encoders: structure, dynamic texture, motion semantics; and an optional fourth.
 
 The experts have disjoint inputs, which separates identity from motion: structure reads the onset
 frame alone, dynamic texture the differences to the onset, motion semantics the head-compensated
 flow and the region motion table. The paper (arXiv 2511.10948) names the experts but no
 architecture; these small networks are our own choice. ``deft/backbones.py`` has the networks that
-can replace them.
+can replace them. The fourth takes FACET-VLM's tokens of a 3D scan of the same face, where one
+comes with the clip.
 
 Dimensions: B clips, D expert width, K AU queries, R regions, T texture frames, S map side.
 """
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from deft_llm import facs
 from deft_llm.deft.backbones import FlowBackbone, make_backbone
-from deft_llm.deft.configuration_deft import DeftConfig
+from deft_llm.deft.configuration_deft import SCAN, DeftConfig
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
@@ -156,8 +157,17 @@ class MotionExpert(nn.Module):
         return values * (torch.rand(shape, device=values.device) >= self.withheld)
 
 
+class ScanExpert(nn.Sequential):
+    """FACET-VLM's tokens of a scan (B, N, W), taken to the experts' width."""
+
+    def __init__(self, config: DeftConfig) -> None:
+        super().__init__(
+            nn.LayerNorm(config.scan_width), nn.Linear(config.scan_width, config.expert_dim)
+        )
+
+
 class DeftExperts(nn.Module):
-    """The three experts, each with a learned blank token for expert dropout and ablation."""
+    """The experts, each with a learned blank token for expert dropout and ablation."""
 
     def __init__(self, config: DeftConfig) -> None:
         super().__init__()
@@ -166,6 +176,8 @@ class DeftExperts(nn.Module):
         self.structure: nn.Module = make_backbone("structure", config) or StructureExpert(config)
         self.texture: nn.Module = make_backbone("texture", config) or TextureExpert(config)
         self.motion = MotionExpert(config, make_backbone("motion", config))
+        if config.scan_width:
+            self.scan = ScanExpert(config)
         self.blank = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(config.expert_dim)) for name in config.token_counts()}
         )
@@ -185,6 +197,7 @@ class DeftExperts(nn.Module):
         flow: Tensor,
         flow_scale: Tensor,
         regions: Tensor,
+        scan: Tensor | None = None,
         ablate: tuple[str, ...] = (),
     ) -> dict[str, Tensor]:
         """Tokens of each expert.
@@ -195,6 +208,7 @@ class DeftExperts(nn.Module):
             flow: (B, 2, 3, S, S).
             flow_scale: (B, 2, 4).
             regions: (B, 2, R, F).
+            scan: (B, N, W) tokens of scans, all 0 for a clip without one; None where none has.
             ablate: Experts to replace by their blank token in all samples.
 
         Returns:
@@ -205,7 +219,17 @@ class DeftExperts(nn.Module):
             "texture": self._read("texture", ablate, texture),
             "motion": self._read("motion", ablate, flow, flow_scale, regions),
         }
+        if SCAN in self.counts:
+            tokens[SCAN] = self._of_scans(scan, ablate, len(structure))
         return self.dropped(tokens)
+
+    def _of_scans(self, scan: Tensor | None, ablate: tuple[str, ...], clips: int) -> Tensor:
+        """Tokens of the scans; the blank token for clips without one."""
+        blank = self._blanks(SCAN, clips)
+        if scan is None or SCAN in ablate:
+            return blank
+        there = scan.abs().amax(dim=(1, 2), keepdim=True) > 0
+        return torch.where(there, self._read(SCAN, ablate, scan), blank)
 
     def _read(self, name: str, ablate: tuple[str, ...], *inputs: Tensor) -> Tensor:
         """Tokens of one expert; an ablated one does not read its input."""

@@ -13,7 +13,7 @@ from transformers import AutoFeatureExtractor, BatchFeature, FeatureExtractionMi
 
 from deft_llm.clip import Clip
 from deft_llm.data.features import REGION_COLUMNS, Features, FeatureSizes, pack
-from deft_llm.deft.configuration_deft import DeftConfig
+from deft_llm.deft.configuration_deft import SCAN, DeftConfig
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow
 from deft_llm.motion.measure import Measurement
@@ -31,6 +31,9 @@ def listed(clips: ClipSource | Sequence[ClipSource]) -> list[ClipSource]:
 
 class DeftFeatureExtractor(FeatureExtractionMixin):
     """Measures clips, and scales their features to the experts' inputs.
+
+    Features may hold "scan", FACET-VLM's tokens of a scan of the same face
+    (``facet.scan_reader.ScanReading.tokens``).
 
     Attributes:
         texture_scale: Difference in grey levels that is scaled to 1.
@@ -73,8 +76,11 @@ class DeftFeatureExtractor(FeatureExtractionMixin):
         Raises:
             UserError: If a clip is none, cannot be read, or shows no face.
         """
-        rows = [self._scale(self.features(clip)) for clip in listed(clips)]
+        features = [self.features(clip) for clip in listed(clips)]
+        rows = [self._scale(clip) for clip in features]
         stacked = {name: np.stack([row[name] for row in rows]) for name in self.model_input_names}
+        if any(SCAN in clip for clip in features):
+            stacked[SCAN] = _scans(features)
         return BatchFeature({k: torch.from_numpy(v) for k, v in stacked.items()})
 
     def features(self, clip: ClipSource) -> Features:
@@ -139,6 +145,21 @@ class DeftFeatureExtractor(FeatureExtractionMixin):
         }
         stacked = np.stack([scaled[name] for name in REGION_COLUMNS], axis=-1)
         return np.nan_to_num(stacked).astype(np.float32)
+
+
+def _scans(features: Sequence[Features]) -> NDArray[np.float32]:
+    """Tokens of the scans (clips, N, W), 0 for a clip without one.
+
+    Raises:
+        UserError: If they differ in number or width.
+    """
+    shapes = {clip[SCAN].shape for clip in features if SCAN in clip}
+    if len(shapes) > 1:
+        raise UserError(
+            f"tokens of scans with shapes {sorted(shapes)}; expected those of one FACET-VLM"
+        )
+    nothing = np.zeros(shapes.pop(), np.float32)
+    return np.stack([np.asarray(clip.get(SCAN, nothing), np.float32) for clip in features])
 
 
 AutoFeatureExtractor.register(DeftConfig, DeftFeatureExtractor)

@@ -22,10 +22,11 @@ from transformers.generation import GenerationMixin
 from transformers.utils import ModelOutput
 
 from deft_llm import facs
-from deft_llm.deft.configuration_deft import EXPERTS, IGNORE_INDEX, DeftConfig
+from deft_llm.deft.configuration_deft import EXPERTS, IGNORE_INDEX, SCAN, DeftConfig
 from deft_llm.deft.experts import DeftExperts, dtype_of
 
 CLIP_INPUTS: tuple[str, ...] = ("structure", "texture", "flow", "flow_scale", "regions")
+"""Inputs that every clip has; a scan may come with it."""
 
 
 @dataclass
@@ -168,6 +169,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 "structure": DeftMultiModalProjector(config),
                 "texture": DeftMultiModalProjector(config),
                 "motion": MotionProjector(config),
+                **({SCAN: DeftMultiModalProjector(config)} if config.scan_width else {}),
             }
         )
         self.heads = DeftHeads(config)
@@ -214,7 +216,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return embeddings
 
     def get_clip_features(self, ablate: tuple[str, ...] = (), **clip: Tensor) -> dict[str, Tensor]:
-        """Expert tokens of the clips: name -> (clips, N, D); inputs as ``CLIP_INPUTS``."""
+        """Expert tokens of the clips: name -> (clips, N, D); ``CLIP_INPUTS``, and a scan's."""
         return self.experts(**clip, ablate=ablate)
 
     def _encoded(
@@ -224,8 +226,11 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         ablate: tuple[str, ...],
     ) -> dict[str, Tensor] | None:
         """Expert tokens, encoded from the clip inputs or as given; None without either."""
-        if unknown := sorted(set(ablate) - set(EXPERTS)):
-            raise ValueError(f"ablate: {unknown[0]!r} is no expert; expected {', '.join(EXPERTS)}")
+        experts = self.config.experts
+        if unknown := sorted(set(ablate) - set(experts)):
+            raise ValueError(f"ablate: {unknown[0]!r} is no expert; expected {', '.join(experts)}")
+        if SCAN in clip and SCAN not in experts:
+            raise ValueError("scan: this model has no expert for scans (scan_width is 0)")
         if expert_tokens is not None and clip:
             raise ValueError(f"expert_tokens and {', '.join(clip)}: give one or the other")
         if expert_tokens is not None:
@@ -307,6 +312,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         flow: Tensor | None = None,
         flow_scale: Tensor | None = None,
         regions: Tensor | None = None,
+        scan: Tensor | None = None,
         expert_tokens: dict[str, Tensor] | None = None,
         emotion_labels: Tensor | None = None,
         au_labels: Tensor | None = None,
@@ -329,6 +335,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             flow: (clips, 2, 3, S, S).
             flow_scale: (clips, 2, 4).
             regions: (clips, 2, R, F).
+            scan: (clips, N, W) tokens of scans, all 0 for a clip without one.
             expert_tokens: Output of ``get_clip_features`` instead of the clip inputs; expert
                 dropout applies to it in training as well.
             emotion_labels: (clips,) class index, -100 where unknown.
@@ -344,8 +351,8 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         emotion_logits = au_logits = region_logits = None
         terms: list[Tensor] = []
-        given = (structure, texture, flow, flow_scale, regions)
-        clip = {n: t for n, t in zip(CLIP_INPUTS, given, strict=True) if t is not None}
+        given = (structure, texture, flow, flow_scale, regions, scan)
+        clip = {n: t for n, t in zip((*CLIP_INPUTS, SCAN), given, strict=True) if t is not None}
         expert_tokens = self._encoded(clip, expert_tokens, ablate)
         if expert_tokens is not None:
             emotion_logits, au_logits = self.heads(expert_tokens)
@@ -437,7 +444,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             input_ids, is_first_iteration=is_first_iteration, **kwargs
         )
         if not is_first_iteration and kwargs.get("use_cache", True):
-            for name in (*CLIP_INPUTS, "expert_tokens"):
+            for name in (*CLIP_INPUTS, SCAN, "expert_tokens"):
                 inputs.pop(name, None)
         return inputs
 
@@ -445,7 +452,8 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self, expand_size: int = 1, input_ids: Tensor | None = None, **kwargs: Any
     ) -> tuple[Tensor | None, dict[str, Any]]:
         """Repeat each row for beams and several answers, with all of its clips in their order."""
-        clips = {name: kwargs.pop(name) for name in CLIP_INPUTS if kwargs.get(name) is not None}
+        names = (*CLIP_INPUTS, SCAN)
+        clips = {name: kwargs.pop(name) for name in names if kwargs.get(name) is not None}
         tokens = kwargs.pop("expert_tokens", None)
         if input_ids is not None and expand_size > 1:
             # transformers repeats clip by clip, which would give a row with two clips one twice.

@@ -13,20 +13,28 @@ import torch
 from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from deft_llm import facs
-from deft_llm.deft.configuration_deft import EXPERTS, IGNORE_INDEX, DeftConfig
+from deft_llm.deft.configuration_deft import EXPERTS, IGNORE_INDEX, SCAN, DeftConfig
 from deft_llm.deft.content_parts import CLIP_TOKEN, Conversation, flatten
 from deft_llm.deft.feature_extraction_deft import ClipSource, DeftFeatureExtractor, listed
 from deft_llm.errors import UserError
 
-SPECIAL_TOKENS: tuple[str, ...] = tuple(
-    token for name in EXPERTS for token in (f"<{name}>", f"<{name}_token>", f"</{name}>")
-)
+
+def _tokens_of(expert: str) -> tuple[str, str, str]:
+    return (f"<{expert}>", f"<{expert}_token>", f"</{expert}>")
+
+
+SPECIAL_TOKENS: tuple[str, ...] = tuple(t for name in EXPERTS for t in _tokens_of(name))
 _MARK = "\ue000"  # a character of private use: no text and no template holds it
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 CHAT_TOKENS: tuple[str, ...] = ("<|user|>", "<|assistant|>", "<|system|>", "<|end|>")
+
+
+def special_tokens(config: DeftConfig) -> list[str]:
+    """The tokens of a model's experts."""
+    return [token for name in config.experts for token in _tokens_of(name)]
 
 
 def placeholder(expert: str) -> str:
@@ -66,7 +74,8 @@ class DeftProcessor(ProcessorMixin):
             UserError: If the tokenizer lacks a token of the span.
         """
         known = tokenizer.get_vocab()
-        if missing := [t for t in SPECIAL_TOKENS if t in span and t not in known]:
+        wanted = (*SPECIAL_TOKENS, *_tokens_of(SCAN))
+        if missing := [t for t in wanted if t in span and t not in known]:
             raise UserError(
                 f"the tokenizer has no token {missing[0]}; take the tokenizer that was saved with "
                 "the model, or teach it the experts' tokens (add_expert_tokens)"
@@ -230,9 +239,9 @@ def add_expert_tokens(tokenizer: PreTrainedTokenizerBase, config: DeftConfig) ->
         Number of new tokens; resize the model's embeddings if it is not zero.
     """
     added = tokenizer.add_special_tokens(
-        {"extra_special_tokens": list(SPECIAL_TOKENS)}, replace_extra_special_tokens=False
+        {"extra_special_tokens": special_tokens(config)}, replace_extra_special_tokens=False
     )
-    for name in EXPERTS:
+    for name in config.experts:
         setattr(config, f"{name}_token_id", tokenizer.convert_tokens_to_ids(placeholder(name)))
     names = [*(f"AU{number}" for number in config.aus), *facs.REGIONS]
     config.motion_names = [tokenizer(n, add_special_tokens=False)["input_ids"] for n in names]

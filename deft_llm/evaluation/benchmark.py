@@ -34,6 +34,8 @@ BENCHMARKS: dict[str, str] = {
     "spotting_loso": "deft_llm.evaluation.spotting.loso:SpottingLoso",
     "chat": "deft_llm.evaluation.chat.benchmark:ChatBenchmark",
     "warped": "deft_llm.evaluation.warped.benchmark:WarpedBenchmark",
+    "facet": "deft_llm.evaluation.facet.benchmark:FacetBenchmark",
+    "facet_folds": "deft_llm.evaluation.facet.folds:FacetFolds",
 }
 
 

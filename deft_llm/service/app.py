@@ -22,6 +22,7 @@ from deft_llm.service.events import asked, reported
 from deft_llm.service.limits import LIMITS, Limits
 from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.service.page import Page
+from deft_llm.service.scan_tab import scan_tab
 from deft_llm.service.sessions import Sessions
 from deft_llm.service.tabs import ASSETS, many_clips, one_clip
 
@@ -54,6 +55,7 @@ def build(service: ClipService, sessions: Sessions) -> gr.Blocks:
             with gr.Tab("One clip", id="one"):
                 one_clip(page, [model, temperature, ablate])
             many_clips(page, model)
+            scan_tab(page)
             with gr.Tab("What the numbers mean", id="meaning"):
                 gr.Markdown((ASSETS / "meaning.md").read_text(encoding="utf-8"))
         for name in (n for n in vars(Api) if not n.startswith("_")):

@@ -27,6 +27,7 @@ class Limits:
         video_seconds: Length of a long video that is searched for intervals.
         decoded_bytes: Memory for a clip's decoded frames.
         files: Files in a batch.
+        scan_frames: Frames of a 4D sequence.
         question: Characters in a question.
         inline_bytes: Size of a clip that comes inside a request instead of as an upload.
         waiting: Requests that may wait for their turn.
@@ -37,6 +38,7 @@ class Limits:
     video_seconds: float = 600.0
     decoded_bytes: int = 1500 * _MEGABYTE
     files: int = 50
+    scan_frames: int = 150
     question: int = MOST_CHARACTERS
     inline_bytes: int = 50 * _MEGABYTE
     waiting: int = 24

@@ -20,6 +20,7 @@ TASKS: dict[str, str] = {
     "landmarks": "deft_llm.landmark_models.task:train",
     "spotting": "deft_llm.spotters.task:train",
     "flow_prior": "deft_llm.recognizers.flow_prior_task:train",
+    "facet": "deft_llm.facet.task:train",
 }
 """Name -> "module:function(values, where)", imported on use."""
 

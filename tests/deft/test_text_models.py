@@ -133,7 +133,9 @@ def adapted(folder: Path, seed: int = 0) -> tuple[Any, DeftProcessor]:
     torch.manual_seed(seed)
     settings = recipe(folder, lora_rank=2)
     model, processor = build_model(settings, folder)
-    wrapped = get_peft_model(model, lora_config(settings.text_model, processor.tokenizer))
+    wrapped = get_peft_model(
+        model, lora_config(settings.text_model, processor.tokenizer, model.config)
+    )
     with torch.no_grad():
         for name, parameter in wrapped.named_parameters():
             if "lora_B" in name:
@@ -217,6 +219,8 @@ def test_adapters_start_neutral(text_folder: Path, make_features: MakeFeatures) 
     model, processor = build_model(recipe(text_folder), text_folder)
     inputs = ask(processor, make_features)
     expected = model.eval()(**inputs).logits
-    wrapped = get_peft_model(model, lora_config(TextModel(lora_rank=4), processor.tokenizer))
+    wrapped = get_peft_model(
+        model, lora_config(TextModel(lora_rank=4), processor.tokenizer, model.config)
+    )
     wrapped.eval()
     torch.testing.assert_close(wrapped(**inputs).logits, expected)

@@ -14,9 +14,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
-from deft_llm.deft.configuration_deft import EXPERTS
+from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
-from deft_llm.deft.processing_deft import SPECIAL_TOKENS
+from deft_llm.deft.processing_deft import special_tokens
 from deft_llm.deft.tuning.model import backbones, module_of
 from deft_llm.deft.tuning.text_model import TextModel
 from deft_llm.errors import UserError
@@ -43,7 +43,7 @@ def with_adapters(
     """
     _require_targets(model, text)
     with _old_names():
-        wrapped = get_peft_model(model, lora_config(text, tokenizer))
+        wrapped = get_peft_model(model, lora_config(text, tokenizer, model.config))
     if freeze_experts:
         for name, parameter in wrapped.named_parameters():
             if module_of(name) in ("experts", "heads"):
@@ -89,7 +89,9 @@ def _require_targets(model: DeftForConditionalGeneration, text: TextModel) -> No
     )
 
 
-def lora_config(text: TextModel, tokenizer: PreTrainedTokenizerBase | None) -> LoraConfig:
+def lora_config(
+    text: TextModel, tokenizer: PreTrainedTokenizerBase | None, config: DeftConfig
+) -> LoraConfig:
     """Adapters on the language model; the parts new to it are trained and saved with them.
 
     The new parts are experts, projectors, heads, and the embeddings of the special tokens.
@@ -97,10 +99,12 @@ def lora_config(text: TextModel, tokenizer: PreTrainedTokenizerBase | None) -> L
     Args:
         text: Settings of the adapters.
         tokenizer: Knows the ids of the special tokens; None where only their number matters.
+        config: Of the model.
     """
-    new: list[int] = list(range(len(SPECIAL_TOKENS)))
+    tokens = special_tokens(config)
+    new: list[int] = list(range(len(tokens)))
     if tokenizer is not None:
-        new = tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS))
+        new = tokenizer.convert_tokens_to_ids(tokens)
     return LoraConfig(
         r=text.lora_rank,
         lora_alpha=text.lora_alpha,
@@ -109,7 +113,7 @@ def lora_config(text: TextModel, tokenizer: PreTrainedTokenizerBase | None) -> L
         use_rslora=text.use_rslora,
         use_dora=text.use_dora,
         # Each projector by name, because PEFT cannot wrap a ModuleDict.
-        modules_to_save=["experts", *(f"projectors.{name}" for name in EXPERTS), "heads"],
+        modules_to_save=["experts", *(f"projectors.{name}" for name in config.experts), "heads"],
         # Trains these rows of the embedding matrix only.
         trainable_token_indices=new,
         task_type="CAUSAL_LM",

@@ -23,9 +23,8 @@ from transformers import AutoConfig
 from deft_llm import facs, resources
 from deft_llm.answers import PIECES
 from deft_llm.data.features import REGION_COLUMNS
-from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
-from deft_llm.deft.processing_deft import SPECIAL_TOKENS
+from deft_llm.deft.processing_deft import special_tokens
 from deft_llm.deft.tuning.adapters import with_adapters
 from deft_llm.deft.tuning.model import MODULES, module_of, start_config, train_only
 from deft_llm.deft.tuning.recipe import DeftRecipe, Stage
@@ -68,7 +67,7 @@ def skeleton(recipe: DeftRecipe) -> DeftForConditionalGeneration:
     elif not recipe.checkpoint:
         config.text_config = AutoConfig.for_model(
             **{"model_type": "qwen3", **text.config},
-            vocab_size=text.vocab_size + len(PIECES) + len(SPECIAL_TOKENS),
+            vocab_size=text.vocab_size + len(PIECES) + len(special_tokens(config)),
         )
     with torch.device("meta"):
         return DeftForConditionalGeneration(config)
@@ -172,7 +171,7 @@ def _expert_operations(model: DeftForConditionalGeneration) -> int:
 def clip_tokens(model: DeftForConditionalGeneration) -> int:
     """Tokens that stand for a clip in a conversation."""
     # Each expert's span has an opening and a closing tag.
-    return int(sum(model.config.token_counts().values())) + 2 * len(EXPERTS)
+    return int(sum(model.config.token_counts().values())) + 2 * len(model.config.experts)
 
 
 def _inner(text: Any) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from deft_llm.config import read_recipe
-from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.tuning.cost import WORDS, clip_tokens, size_of, skeleton, stage_cost
 from deft_llm.deft.tuning.model import MODULES
@@ -37,7 +36,7 @@ def estimate_cost(values: dict[str, Any], where: str) -> list[str]:
     lines = [
         f"tokens per clip  {clip_tokens(model)} ("
         + ", ".join(f"{name} {count}" for name, count in counts.items())
-        + f", tags {2 * len(EXPERTS)}); conversations are reckoned with {WORDS} more",
+        + f", tags {2 * len(counts)}); conversations are reckoned with {WORDS} more",
         "parameters       "
         + ", ".join(f"{name} {_number(size)}" for name, size in sizes.items())
         + f"; {_number(sum(sizes.values()))} in all",

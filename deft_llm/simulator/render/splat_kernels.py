@@ -19,7 +19,7 @@ BAND = 16  # rows of an image that one thread draws at a time
 _MIN_AXIS = 0.15  # px; the inverse of a thinner splat is too unstable to carry pixels
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, nogil=True)
 def vertex_normals(vertices, triangles):
     """Area-weighted sums of face normals at the vertices, (V, 3)."""
     normals = np.zeros_like(vertices)
@@ -57,7 +57,7 @@ def _norm(frame, g):
     return math.sqrt(a * a + b * b + c * c + d * d)
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, nogil=True)
 def place(corners, weights, scale, vertices, vertex_normal, focal, distance, cx, cy, orthographic):
     """Centres (N, 2), axes (N, 4), depth, facing, unit normals (N, 3), slope (N, 2) in one view."""
     n = corners.shape[0]
@@ -109,7 +109,7 @@ def place(corners, weights, scale, vertices, vertex_normal, focal, distance, cx,
     return mean, frame, depth, facing, normal, slope
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, nogil=True)
 def outline(order, mean, frame, low_pass, height):
     """Ellipses in drawing order: inverses of B B^T + low_pass I, and the rows they cover.
 
@@ -132,7 +132,7 @@ def outline(order, mean, frame, low_pass, height):
     return conic, rows
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def bands(rows, height):
     """Sort the splats into bands of ``BAND`` rows, each in drawing order.
 
@@ -237,7 +237,7 @@ def composite(
                     ratio *= step
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, nogil=True)
 def finish(summed, planes, clear, channels):
     """Turn sums into means, for the fields of `splat.Raster`.
 

@@ -1,0 +1,156 @@
+"""One scan of ``deft-llm scan``: read it, tell of it, write its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deft_llm.cli.light_start import use_one_thread
+from deft_llm.errors import UserError
+from deft_llm.facet.files import embedded_weights, load_facet
+from deft_llm.facet.scan_reader import ScanReader, ScanReading, probabilities_line
+from deft_llm.facet.texts import read_prompts
+from deft_llm.scans.range_images import Camera
+from deft_llm.scans.reading import is_sequence, read_scan, read_sequence
+
+_COLUMNS = ("scan", "expression", "probability", "frames", "problem")
+
+
+@dataclass(frozen=True)
+class ScanDone:
+    """What a scan gave.
+
+    Attributes:
+        lines: Label and text of each line to print.
+        row: Of the CSV.
+        record: Of the JSON.
+    """
+
+    lines: list[tuple[str, str]]
+    row: dict[str, Any]
+    record: dict[str, Any]
+
+
+@dataclass
+class Scanning:
+    """Reads scans with one network for each kind of input.
+
+    Attributes:
+        weights: Folder of the user's network; None for those that come along.
+        prompts: File of the user's prompts.
+        without: Yaws of the views that are left out.
+        camera: Of depth maps.
+        out: Folder of the reports; None writes none.
+    """
+
+    weights: Path | None
+    prompts: Path | None
+    without: tuple[float, ...]
+    camera: Camera
+    out: Path | None
+
+    def __post_init__(self) -> None:
+        self._readers: dict[Path, ScanReader] = {}
+
+    @classmethod
+    def of(
+        cls,
+        weights: Path | None,
+        prompts: Path | None,
+        without: tuple[float, ...],
+        pitch: float | None,
+        focal: float | None,
+        out: Path | None,
+    ) -> Scanning:
+        """From the command's options.
+
+        Raises:
+            UserError: If both pitch and focal length are given, or one is not positive.
+        """
+        if pitch is not None and focal is not None:
+            raise UserError("--pitch and --focal: a depth map is orthographic or not; give one")
+        for name, value in (("--pitch", pitch), ("--focal", focal)):
+            if value is not None and not value > 0:
+                raise UserError(f"{name} {value:g}: expected a number above 0")
+        use_one_thread()
+        return cls(weights, prompts, without, Camera(pitch, focal), out)
+
+    def read(self, path: Path) -> ScanDone:
+        """Read a scan or a sequence.
+
+        Raises:
+            UserError: If it cannot be read, shows no face, or the network cannot be loaded.
+        """
+        if is_sequence(path):
+            reader, frames = self._reader("sequences"), read_sequence(path, self.camera)
+            reading = reader.read_sequence(
+                frames.scans, str(path), self.without, _notes_of(frames.scans, frames.notes)
+            )
+        else:
+            reader = self._reader("scans")
+            reading = reader.read(read_scan(path, self.camera), str(path), self.without)
+        record = {"scan": str(path), **reading.record()}
+        lines = _lines(path, reading)
+        if self.out is not None:
+            lines.append(("report", str(self._report(path, reader, reading, record))))
+        shares = reading.probabilities
+        first = reading.expression
+        values = (str(path), first, f"{shares[first]:.4f}", len(reading.used) or 1, "")
+        return ScanDone(lines, dict(zip(_COLUMNS, values, strict=True)), record)
+
+    def failed_row(self, path: Path, error: UserError) -> dict[str, Any]:
+        """The CSV's row of a scan that could not be read."""
+        return dict(zip(_COLUMNS, (str(path), "", "", 0, str(error)), strict=True))
+
+    def _reader(self, kind: str) -> ScanReader:
+        """The reader of 3D scans or of sequences, loaded once."""
+        folder = self.weights or embedded_weights(kind)
+        if folder not in self._readers:
+            loaded = load_facet(folder)
+            known = loaded.network.config.prompts
+            chosen = None if self.prompts is None else read_prompts(self.prompts, known)
+            self._readers[folder] = ScanReader(loaded, chosen)
+        return self._readers[folder]
+
+    def _report(
+        self, path: Path, reader: ScanReader, reading: ScanReading, record: dict[str, Any]
+    ) -> Path:
+        from deft_llm.data.scan_views import shaded
+        from deft_llm.viz.report_folder import report_folder, safe_name, source_mark
+        from deft_llm.viz.scan_report import ViewPicture, write_scan_report
+
+        views = [
+            ViewPicture(yaw, shaded(relief), relief.mask, seen, reading.weights.get(yaw))
+            for yaw, relief, seen in zip(
+                reader.config.yaws, reading.reliefs, reading.attention, strict=True
+            )
+        ]
+        assert self.out is not None
+        mark = source_mark(path)
+        with report_folder(self.out, safe_name(path.stem), mark) as folder:
+            return write_scan_report(
+                folder, path.name, {**record, "source": mark}, views, reader.tower
+            )
+
+
+def _notes_of(scans: Any, notes: tuple[str, ...]) -> list[str]:
+    """Notes on a sequence, and those of its files, each once."""
+    return list(dict.fromkeys((*notes, *(note for scan in scans for note in scan.notes))))
+
+
+def _lines(path: Path, reading: ScanReading) -> list[tuple[str, str]]:
+    weights = " · ".join(f"{yaw:+g}° {weight:.2f}" for yaw, weight in reading.weights.items())
+    near = reading.prompts[0]
+    lines = [
+        ("scan", str(path)),
+        ("face", probabilities_line(reading.probabilities)),
+        ("views", weights.replace("+0°", "0°")),
+        ("prompt", f"{near.text!r} ({near.expression}, cosine {near.likeness:.2f})"),
+    ]
+    if reading.curve is not None:
+        peak = int(reading.curve.argmax())
+        moved = reading.curve[peak]
+        told = f"{len(reading.curve)} frames, most at frame {peak + 1}: {moved:.2f} mm"
+        lines.append(("motion", told))
+    return [*lines, *(("note", note) for note in reading.notes)]

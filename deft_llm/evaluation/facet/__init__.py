@@ -1,0 +1,1 @@
+"""FACET-VLM on scans: simulated ones of people never seen, and datasets by folds of subjects."""

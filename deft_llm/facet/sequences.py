@@ -1,0 +1,136 @@
+"""From scans to what the network takes: the views of a scan, the dynamic views of a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.data.rank_pooling import compress, motion_curve, rank_pool, rising_frames
+from deft_llm.data.scan_views import SIDE, YAWS, Relief, Surface, channels, views
+from deft_llm.errors import UserError
+from deft_llm.scans.normalise import normalise
+from deft_llm.scans.placing import Pose, find_pose, follow_pose
+from deft_llm.scans.scan import Scan, checked
+
+Floats = NDArray[np.float32]
+_LEAST_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class SequenceViews:
+    """A 4D sequence as pictures.
+
+    Attributes:
+        views: (V, C, S, S) dynamic images, or (T, V, C, S, S) frames.
+        curve: (T,) mm that the face has moved since the first frame.
+        used: The frames that were pooled.
+        first: The first frame, normalised.
+        apex: The frame of the largest motion, normalised.
+        peak: Its place among the frames.
+        notes: What was changed in the frames, each once.
+    """
+
+    views: Floats
+    curve: NDArray[np.float64]
+    used: list[int]
+    first: Scan
+    apex: Scan
+    peak: int
+    notes: tuple[str, ...]
+
+
+def normalised_frames(scans: Sequence[Scan], where: str) -> list[Scan]:
+    """The frames of a sequence, each in the frame of its face.
+
+    The pose is found in the first frame and followed from there.
+
+    Raises:
+        UserError: If the first frame shows no face, or a frame is damaged.
+    """
+    frames, pose = [], None
+    for number, scan in enumerate(scans):
+        place = f"{where}, frame {number + 1}"
+        scan = checked(scan, place)
+        found: Pose = (
+            find_pose(scan.vertices, place) if pose is None else follow_pose(scan.vertices, pose)
+        )
+        # Only the first frame tells how it was turned: all are turned alike.
+        frames.append(normalise(scan, place, None if pose is None else found))
+        pose = found
+    return frames
+
+
+def sequence_views(
+    scans: Sequence[Scan],
+    where: str,
+    names: Sequence[str],
+    frames: int,
+    yaws: Sequence[float] = YAWS,
+    side: int = SIDE,
+    pooled: bool = True,
+) -> SequenceViews:
+    """Draw a sequence from its first frame to its apex.
+
+    Args:
+        scans: As read, in order.
+        where: For messages.
+        names: Channels.
+        frames: At most this many are drawn from the sides.
+        yaws: Degrees, one for each view.
+        side: Of the pictures, px.
+        pooled: Pool the frames to dynamic images; otherwise exactly `frames` of them, for the
+            temporal transformer.
+
+    Raises:
+        UserError: If there are fewer than three frames, or one shows no face.
+    """
+    if len(scans) < _LEAST_FRAMES:
+        raise UserError(
+            f"{where}: {len(scans)} frames; expected a sequence of {_LEAST_FRAMES} or more"
+        )
+    faces = normalised_frames(scans, where)
+    surfaces = [Surface(face) for face in faces]
+    ahead = [surface.relief(0.0, side) for surface in surfaces]
+    curve = motion_curve(np.stack([r.depth for r in ahead]), np.stack([r.mask for r in ahead]))
+    used = rising_frames(curve, frames)
+    drawn = [_drawn(surfaces[t], ahead[t], names, yaws, side) for t in used]
+    stacked = _common([d[0] for d in drawn], [d[1] for d in drawn])
+    notes = tuple(dict.fromkeys(note for face in faces for note in face.notes))
+    if pooled:
+        pictures = compress(rank_pool(stacked), names)
+    else:
+        spread = np.round(np.linspace(0, len(stacked) - 1, frames)).astype(int)
+        moved = stacked - stacked[:1]
+        pictures = compress(moved[spread], names)
+    peak = int(np.argmax(curve))
+    return SequenceViews(pictures, curve, used, faces[0], faces[peak], peak, notes)
+
+
+def _drawn(
+    surface: Surface, ahead: Relief, names: Sequence[str], yaws: Sequence[float], side: int
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Channels (V, C, S, S) and masks (V, 1, S, S) of one frame."""
+    reliefs = [ahead if yaw == 0.0 else surface.relief(yaw, side) for yaw in yaws]
+    made = np.stack([channels(relief, names) for relief in reliefs])
+    return made, np.stack([relief.mask[None] for relief in reliefs])
+
+
+def _common(frames: list[Floats], masks: list[NDArray[np.bool_]]) -> Floats:
+    """Frames (T, V, C, S, S), 0 where one of them shows no face: its moving rim means nothing."""
+    both: Floats = np.stack(frames) * np.logical_and.reduce(masks)
+    return both
+
+
+def scan_views(
+    scan: Scan, where: str, names: Sequence[str], yaws: Sequence[float] = YAWS, side: int = SIDE
+) -> tuple[Scan, Floats]:
+    """Normalise and draw one scan: the face, and its views (V, C, S, S).
+
+    Raises:
+        UserError: If it shows no face.
+    """
+    face = normalise(scan, where)
+    return face, views(face, yaws, names, side)

@@ -1,0 +1,109 @@
+"""``deft-llm scan`` and ``deft-llm simulate scans``, with an untrained network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from deft_llm.facet.configuration import FacetConfig
+from deft_llm.facet.network import Facet
+from deft_llm.facet.texts import default_prompts, load_text_tower
+from deft_llm.simulator.scan_sets import SIX
+from deft_llm.weights import save_network
+from tests.cli.conftest import Run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scan, a sequence, and two networks."""
+    from deft_llm.corpora.scan_layouts import ScanLayoutSettings, write_scan_corpus
+
+    folder = tmp_path_factory.mktemp("scans")
+    one = ScanLayoutSettings(subjects=1, scans=1, frames=4)
+    write_scan_corpus("bosphorus", folder / "bosphorus", one, workers=1)
+    write_scan_corpus("bu4dfe", folder / "bu4dfe", one, workers=1)
+    for temporal in ("none", "rank"):
+        values = {
+            **{"classes": list(SIX), "prompts": default_prompts(SIX), "side": 64, "dim": 16},
+            **{"visual": {"width": 16, "depth": 1}, "temporal": temporal, "frames": 4},
+            "channels": ["depth", "normal_x", "normal_y"],
+        }
+        config = FacetConfig.model_validate(values)
+        torch.manual_seed(0)
+        network = Facet(config, load_text_tower(config.text).width)
+        (folder / temporal).mkdir()
+        save_network(network, folder / temporal)
+    return folder
+
+
+def scan_of(data: Path) -> Path:
+    return next((data / "bosphorus").rglob("*.bnt"))
+
+
+def test_a_scan_gets_a_report(run: Run, here: Path, data: Path) -> None:
+    scan = scan_of(data)
+    done = run("scan", scan, "--weights", data / "none", "--json", "all.json")
+    assert done.status == 0, done.err
+    assert "views" in done.out and "note" in done.out
+    record = json.loads((here / "all.json").read_text())[0]
+    assert sum(record["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    assert list(record["views"]) == ["0", "-45", "45"]
+    page = (here / "out" / scan.stem / "report.html").read_text(encoding="utf-8")
+    assert record["expression"] in page and "data:image/png" in page and "Nearest prompts" in page
+    assert (here / "out" / scan.stem / "views.png").stat().st_size > 20_000
+
+
+def test_prompts_and_missing_views(run: Run, here: Path, data: Path) -> None:
+    (here / "mine.yaml").write_text("pouting: a pout\nonly: [pouting, anger]\n")
+    options = (
+        "--weights",
+        data / "none",
+        "--prompts",
+        "mine.yaml",
+        "--no-report",
+        "--json",
+        "a.json",
+    )
+    done = run("scan", scan_of(data), *options, "--without", "45")
+    assert done.status == 0, done.err
+    record = json.loads((here / "a.json").read_text())[0]
+    assert set(record["probabilities"]) == {"pouting", "anger"}
+    assert list(record["views"]) == ["0", "-45"]
+    done = run("scan", scan_of(data), *options, "--without", "30")
+    assert done.status == 2 and "no view at 30 degrees" in done.err
+
+
+@pytest.mark.parametrize("temporal", ["none", "rank"])
+def test_a_sequence_has_a_curve(run: Run, here: Path, data: Path, temporal: str) -> None:
+    folder = next(p for p in (data / "bu4dfe").rglob("*") if p.is_dir() and any(p.glob("*.wrl")))
+    done = run("scan", folder, "--weights", data / temporal)
+    assert done.status == 0, done.err
+    assert "most at frame" in done.out
+    record = json.loads((here / "out" / folder.name / "explanation.json").read_text())
+    assert len(record["curve_mm"]) == 4 and record["curve_mm"][0] == 0
+    assert ("a network for 3D" in " ".join(record["notes"])) == (temporal == "none")
+
+
+def test_wrong_inputs_are_one_line(run: Run, here: Path, data: Path) -> None:
+    (here / "a.obj").write_text("hello")
+    done = run("scan", "a.obj", "b.ply", "--weights", data / "none")
+    assert done.status == 2 and len(done.err.splitlines()) == 2
+    assert "not a scan" in done.err and "no such file" in done.err
+    done = run("scan", scan_of(data), "--weights", data / "rank")
+    assert done.status == 2 and "takes sequences" in done.err
+    done = run("scan", scan_of(data), "--weights", here / "none")
+    assert done.status == 2 and "no such file" in done.err
+    done = run("scan", scan_of(data), "--pitch", "1", "--focal", "2")
+    assert done.status == 2 and "give one" in done.err
+
+
+def test_simulated_scans_are_checked(run: Run, here: Path) -> None:
+    done = run("simulate", "scans", "bu", "--subjects", "1", "--per-subject", "1", "--workers", "1")
+    assert done.status == 0 and "1 in bu" in done.out
+    done = run("corpora", "check", "bu", "--name", "bu3dfe")
+    assert done.status == 0 and "1 scans of 1 subjects" in done.out
+    done = run("simulate", "scans", "bu", "--layout", "bu3dfe")
+    assert done.status == 2 and "exists already" in done.err

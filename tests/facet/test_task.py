@@ -1,0 +1,118 @@
+"""FACET-VLM trains by its recipe, on sets that are what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deft_llm.errors import UserError
+from deft_llm.facet import view_sets
+from deft_llm.facet.files import load_facet
+from deft_llm.facet.task import FacetRecipe, FacetTask
+from deft_llm.facet.view_sets import ViewData, performances
+from deft_llm.facet.view_store import ViewStore
+from deft_llm.simulator.scan_sets import HELD_OUT, units
+from deft_llm.training import tasks
+from deft_llm.training.schedule import Schedule
+
+SMALL = ViewData(scans=4, mixed=0.5, identities=2, side=32, workers=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("views")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(view_sets, "SCANS_PER_SHARD", 3)
+        SMALL.build(folder)
+    return folder
+
+
+def recipe(folder: Path, output: Path) -> FacetRecipe:
+    values = {
+        **{"output": output, "data": SMALL, "views": folder, "batch_size": 3},
+        **{"model": {"dim": 16, "visual": {"width": 16, "depth": 1}}},
+        **{"schedule": Schedule(steps=2, save_every=1)},
+    }
+    return FacetRecipe.model_validate(values)
+
+
+@pytest.fixture
+def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ViewStore:
+    monkeypatch.setattr(view_sets, "SCANS_PER_SHARD", 3)
+    return ViewStore(SMALL, folder)
+
+
+def test_a_set_holds_faces(store: ViewStore) -> None:
+    assert len(store) == 4 and store.views([0, 3]).shape == (2, 3, 3, 32, 32)
+    shown = list(performances(SMALL, 0))
+    assert store.label.sum(axis=1).tolist() == [len(p.emotions) for p in shown]
+    for row, performance in zip(store.aus, shown, strict=True):
+        assert set(np.flatnonzero(row)) == {au for au, _ in performance.aus}
+    views = store.views(range(4))
+    # A face covers the middle of every view, and nothing lies in the corners.
+    assert (views[..., 16, 16] != 128).any(axis=-1).all() and (views[..., 0, 0] == 128).all()
+
+
+def test_no_training_scan_shows_a_held_out_combination() -> None:
+    data = SMALL.model_copy(update={"scans": 800, "mixed": 1.0})
+    held = [set(units(combination)) for combination in HELD_OUT]
+    shown = [{au for au, _ in p.aus} for p in performances(data, 0)]
+    assert not any(h <= s for h in held for s in shown)
+    unseen = data.model_copy(update={"content": "unseen", "scans": 60})
+    assert {tuple(au for au, _ in p.aus) for p in performances(unseen, 0)} == {
+        units(combination) for combination in HELD_OUT
+    }
+
+
+def test_sets_by_head_and_intensity() -> None:
+    two = SMALL.model_copy(
+        update={"heads": ("own", "ict"), "scans": 24, "levels": (4,), "mixed": 0}
+    )
+    for number, head in enumerate(("own", "ict")):
+        shown = list(performances(two, number))
+        assert {p.head for p in shown} == {head} and {p.level for p in shown} == {4}
+        assert len({p.emotions for p in shown}) == 6
+    worst = two.model_copy(update={"worst": True, "noise": (0.5, 0.5)})
+    assert {(p.scanner.noise, p.scanner.holes) for p in performances(worst, 0)} == {(0.5, 0.1)}
+
+
+def test_batches_are_functions_of_their_index(
+    folder: Path, store: ViewStore, tmp_path: Path
+) -> None:
+    task = FacetTask(recipe(folder, tmp_path), store)
+    one, other = task.batch(3), task.batch(3)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not torch.equal(one["views"], task.batch(4)["views"])
+    losses = task.training_step(one)
+    assert all(torch.isfinite(value) for value in losses.values())
+    losses["loss"].backward()
+    assert all(p.grad is not None for n, p in task.model.named_parameters() if n != "offset")
+
+
+def test_a_batch_without_expressions_has_no_naming_loss(
+    folder: Path, store: ViewStore, tmp_path: Path
+) -> None:
+    task = FacetTask(recipe(folder, tmp_path), store)
+    batch = task.batch(0)
+    batch["label"] = torch.zeros_like(batch["label"])
+    losses = task.training_step(batch)
+    assert float(losses["linear"]) == 0 and float(losses["language"]) > 0
+
+
+def test_a_recipe_runs_and_resumes_nothing_new(tmp_path: Path, folder: Path) -> None:
+    smoke = Path(__file__).resolve().parents[2] / "train_configs" / "facet" / "smoke.yaml"
+    changes = [f"output={tmp_path / 'run'}", "data.scans=3", "validation.scans=3"]
+    tasks.run(smoke, changes)
+    loaded = load_facet(tmp_path / "run")
+    assert loaded.network.config.classes[0] == "anger"
+    with pytest.raises(UserError, match="other settings"):
+        tasks.run(smoke, [*changes, f"output={tmp_path / 'other'}", f"views={folder}"])
+
+
+def test_heads_are_chosen_by_name(store: ViewStore) -> None:
+    assert store.of_heads(["own"]).all() and store.good.all()
+    with pytest.raises(UserError, match="no scan of 'ict'"):
+        store.of_heads(["ict"])

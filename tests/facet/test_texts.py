@@ -1,0 +1,76 @@
+"""Texts: what the offline tower understands, and the user's prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from deft_llm.errors import UserError
+from deft_llm.facet.au_text import AuTextTower, au_phrase, aus_in
+from deft_llm.facet.texts import class_vectors, default_prompts, read_prompts
+
+
+@pytest.mark.parametrize(
+    ("text", "aus"),
+    [
+        ("a happy face", (6, 12, 25)),
+        ("AU6+12", (6, 12)),
+        ("AU 4 and AU 15", (4, 15)),
+        ("a smile with raised brows", (1, 2, 12)),
+        ("a happy face with wrinkled nose", (9,)),  # movements count before words
+        ("inner brow raiser, lip corner depressor", (1, 15)),
+        ("mouth open and wide eyes", (5, 25, 26)),
+        ("lip corners pulled down", (15,)),
+        ("a neutral face", ()),
+        ("a table", None),
+    ],
+)
+def test_movements_in_a_text(text: str, aus: tuple[int, ...] | None) -> None:
+    assert aus_in(text) == aus
+
+
+def test_phrases_are_understood() -> None:
+    for aus in ((1, 2, 5, 26), (9, 10, 17), (20, 25)):
+        assert aus_in(au_phrase(aus)) == aus
+
+
+def test_likeness_of_texts_is_that_of_movements() -> None:
+    tower = AuTextTower()
+    smile, joy, frown, still = tower.encode(["AU6+12", "a happy face", "AU4+15", "neutral"])
+    assert float(smile @ joy) > 0.7 > 0.2 > float(smile @ frown)
+    assert float(still @ smile) == pytest.approx(0, abs=1e-6)
+    lips, jaw, brow = tower.of_aus([(25,), (26,), (1,)])
+    assert float(lips @ jaw) > float(lips @ brow)
+    assert torch.allclose(tower.of_aus([(1, 4)]), tower.encode(["AU1+4"]))
+
+
+def test_a_text_without_movements_is_refused() -> None:
+    with pytest.raises(UserError, match="name action units"):
+        AuTextTower().encode(["a table"])
+
+
+def test_an_ensemble_is_a_mean() -> None:
+    tower = AuTextTower()
+    one = class_vectors({"joy": ["AU6+12", "AU12"]}, tower)[0]
+    mean = tower.encode(["AU6+12", "AU12"]).mean(dim=0)
+    assert torch.allclose(one, mean / mean.norm())
+    assert list(default_prompts(["4+12"])["4+12"]) == [au_phrase((4, 12))]
+
+
+def test_prompts_of_a_user(tmp_path: Path) -> None:
+    known = default_prompts(("anger", "happiness"))
+    path = tmp_path / "mine.yaml"
+    path.write_text("rename: {happiness: joy}\npouting: [a pout, AU18]\nanger: AU4+24\n")
+    made = read_prompts(path, known)
+    assert list(made) == ["anger", "joy", "pouting"]
+    assert made["anger"] == ["AU4+24"] and made["joy"] == known["happiness"]
+    path.write_text("only: [pouting]\npouting: a pout\n")
+    assert read_prompts(path, known) == {"pouting": ["a pout"]}
+    path.write_text("rename: {rage: anger}\n")
+    with pytest.raises(UserError, match="no expression 'rage'"):
+        read_prompts(path, known)
+    path.write_text("pouting: 3\n")
+    with pytest.raises(UserError, match="expected a text"):
+        read_prompts(path, known)
