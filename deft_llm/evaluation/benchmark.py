@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, str] = {
     "spotting": "deft_llm.evaluation.spotting.benchmark:SpottingBenchmark",
     "spotting_loso": "deft_llm.evaluation.spotting.loso:SpottingLoso",
     "chat": "deft_llm.evaluation.chat.benchmark:ChatBenchmark",
+    "mevqa": "deft_llm.evaluation.mevqa.benchmark:MevqaBenchmark",
     "warped": "deft_llm.evaluation.warped.benchmark:WarpedBenchmark",
 }
 

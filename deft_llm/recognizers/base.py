@@ -55,7 +55,7 @@ class ClassicalRecognizer(Protocol):
         """Learn from N clips; labels are class indices."""
 
     def predict_proba(self, inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Class probabilities (N, classes)."""
+        """Class probabilities (N, classes); zeros for a clip that it gives no answer about."""
 
 
 @runtime_checkable
@@ -86,9 +86,11 @@ RECOGNIZERS: dict[str, str] = {
     "deft_heads": "deft_llm.deft.inference.clip_classifier:DeftHeads",
     "deft_clips_lora": "deft_llm.deft.tuning.lora_folds:DeftClipsLora",
     "deft_lora": "deft_llm.deft.tuning.lora_folds:DeftLora",
+    "vlm": "deft_llm.evaluation.vlm.recognizer:VlmRecognizer",
 }
-"""Name -> "module:Class"; each class takes ``classes`` and its own keyword options. DEFT-LLM is
-included, both as it is and tuned in each fold, so that its rows are in the same tables."""
+"""Name -> "module:Class"; each class takes ``classes`` and its own keyword options. DEFT-LLM, both
+as it is and tuned in each fold, and any other vision-language model are included, so that their
+rows are in the same tables."""
 
 
 def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | ClassicalRecognizer:

@@ -17,7 +17,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from deft_llm import facs, protocols, registry
+from deft_llm import facs, protocols
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.data.prepared import PrepareSettings
@@ -29,7 +29,7 @@ from deft_llm.evaluation.corpus_table.material import (
     read_folder,
     settings_for,
 )
-from deft_llm.evaluation.corpus_table.models import TableRun, tell_costs
+from deft_llm.evaluation.corpus_table.models import TableRun, inputs_of, tell_costs
 from deft_llm.evaluation.corpus_table.result_folder import Findings, write_result_folder
 from deft_llm.evaluation.corpus_table.schemes import SchemeClips, scheme_clips
 from deft_llm.evaluation.corpus_table.words import Protocol, listed, paragraph, script
@@ -38,7 +38,6 @@ from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.folds import make_splits, protocol_splits
 from deft_llm.evaluation.recognition.tables import PublishedScore
 from deft_llm.metrics.figures import Figure
-from deft_llm.recognizers.base import RECOGNIZERS
 
 logger = logging.getLogger(__name__)
 _NOBODY = np.empty(0, np.int64)  # no rows are given for the test: the protocol chooses them
@@ -169,7 +168,7 @@ class CorpusBenchmark(Benchmark):
         read = [read_folder(self.readers.get(name, name), path) for name, path in folders.items()]
         inputs: set[str] = set()
         for name in names:
-            inputs |= set(registry.resolve(RECOGNIZERS, self.entries[name].recognizer, name).inputs)
+            inputs |= set(inputs_of(self.entries[name]))
         settings = settings_for(inputs, self.prepare)
         return [
             measured_corpus(corpus, reading, self.cache, settings, self.workers)
