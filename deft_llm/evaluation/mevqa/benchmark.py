@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from deft_llm.evaluation.mevqa.prior import prior_answers
 from deft_llm.evaluation.mevqa.questions import FINE, QuestionForm, VqaQuestion, read_questions
 from deft_llm.evaluation.mevqa.report import SCORES, Answered, write_report
 from deft_llm.evaluation.mevqa.stored import StoredAnswers, answers_of_file
+from deft_llm.files import write_lines
 from deft_llm.metrics.figures import Figure
 
 logger = logging.getLogger(__name__)
@@ -130,6 +132,8 @@ class MevqaBenchmark(Benchmark):
             )
         make = long_questions if self.long else clip_questions
         made = make(self.corpus, self.clips)
+        self.output.mkdir(parents=True, exist_ok=True)
+        write_lines(self.output / "questions.jsonl", (json.dumps(q.row) for q in made.questions))
         for clip in made.clips.values():
             clip.spotter = self.spotter
         return _Asked(made.questions, made.clips)

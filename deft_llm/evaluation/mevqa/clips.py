@@ -152,7 +152,7 @@ def _places(question: VqaQuestion) -> Iterator[str]:
     stem = clip.removesuffix(Path(clip).suffix) if _is_video(clip) else clip
     yield stem
     if subject:
-        yield stem.removeprefix(f"{subject}_").join((f"{subject}/", ""))
+        yield f"{subject}/{stem.removeprefix(f'{subject}_')}"
 
 
 def _videos(folder: Path) -> dict[str, Path]:
