@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, str] = {
     "dual_phase": "deft_llm.evaluation.recognition.dual_phase:DualPhaseBenchmark",
     "landmarks": "deft_llm.evaluation.landmarks.benchmark:LandmarkBenchmark",
     "corpora": "deft_llm.evaluation.corpus_table.benchmark:CorpusBenchmark",
+    "action_units": "deft_llm.evaluation.action_units.benchmark:AuBenchmark",
     "recognition": "deft_llm.evaluation.recognition.benchmark:RecognitionBenchmark",
     "mol_heads": "deft_llm.evaluation.recognition.mol_heads:MolHeadsBenchmark",
     "flow_aus": "deft_llm.evaluation.explanation.flow_aus:FlowAusBenchmark",

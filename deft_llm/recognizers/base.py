@@ -7,6 +7,7 @@ measured clips. A network never opens a file.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -59,6 +60,25 @@ class ClassicalRecognizer(Protocol):
 
 
 @runtime_checkable
+class FitsFoldsAtOnce(Protocol):
+    """A classical recognizer that shares work between the folds of a table."""
+
+    def predict_folds(
+        self,
+        inputs: dict[str, NDArray[np.float32]],
+        labels: NDArray[np.int64],
+        folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    ) -> list[NDArray[np.float64]]:
+        """Probabilities of the tested rows of each fold, as if each was fitted by itself.
+
+        Args:
+            inputs: Of all clips.
+            labels: (N,) class indices.
+            folds: Training and test rows of each.
+        """
+
+
+@runtime_checkable
 class CanBeSaved(Protocol):
     """A classical recognizer with weights worth keeping."""
 
@@ -84,6 +104,7 @@ RECOGNIZERS: dict[str, str] = {
     "deft": "deft_llm.deft.inference.flow_classifier:DeftFlowClassifier",
     "deft_clips": "deft_llm.deft.inference.clip_classifier:DeftClipClassifier",
     "deft_heads": "deft_llm.deft.inference.clip_classifier:DeftHeads",
+    "deft_aus": "deft_llm.deft.inference.clip_classifier:DeftAus",
     "deft_clips_lora": "deft_llm.deft.tuning.lora_folds:DeftClipsLora",
     "deft_lora": "deft_llm.deft.tuning.lora_folds:DeftLora",
     "vlm": "deft_llm.evaluation.vlm.recognizer:VlmRecognizer",
