@@ -34,7 +34,7 @@ class OfCorpora(Benchmark):
         prepare: How clips are measured.
         workers: Processes that measure.
         seeds: Runs of each model that has a random state.
-        models: Names of entries to run; empty runs all.
+        models: Names of entries to run; empty runs all but vision-language models.
         entries: Available entries by name.
     """
 
@@ -70,7 +70,8 @@ class OfCorpora(Benchmark):
         for name in (*self.models, *more):
             if name not in self.entries:
                 raise UserError(f"model {name!r}; expected some of {', '.join(self.entries)}")
-        return self.models or list(self.entries)
+        # Vision-language models only by name: an empty list must not download them.
+        return self.models or [n for n, e in self.entries.items() if e.recognizer != "vlm"]
 
     def folders(self) -> dict[str, Path]:
         """The folders that are given.

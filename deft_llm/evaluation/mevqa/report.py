@@ -21,7 +21,8 @@ from deft_llm.viz.plots import FORMS
 SCORES = (
     *("coarse_uf1", "coarse_uar", "fine_uf1", "fine_uar", "yes_no_accuracy", "side_accuracy"),
     *("au_f1", "count_micro_mae", "count_micro_rmse", "count_macro_mae", "count_macro_rmse"),
-    *("micro_or_macro_uf1", "micro_or_macro_uar", "bleu", "rouge1", "unread"),
+    *("micro_or_macro_uf1", "micro_or_macro_uar", "bleu", "rouge1"),
+    *("description_bleu", "description_rouge1", "unread"),
 )
 _PRIOR = "prior"  # the row that others are compared with
 

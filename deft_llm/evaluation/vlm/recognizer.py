@@ -12,7 +12,7 @@ from scipy.special import softmax
 from deft_llm.answers import read_label
 from deft_llm.config import Settings, validate_settings
 from deft_llm.errors import UserError
-from deft_llm.evaluation.vlm.base import VlmChoice, load_vlm
+from deft_llm.evaluation.vlm.base import Vlm, VlmChoice, load_vlm
 from deft_llm.evaluation.vlm.views import VIEWS, inputs_of, show
 
 QUESTION = (
@@ -49,7 +49,7 @@ class VlmRecognizer:
         **model: Which model is asked (``VlmChoice``).
 
     Raises:
-        UserError: If an option is wrong, or the model cannot be loaded.
+        UserError: If an option is wrong.
     """
 
     inputs: tuple[str, ...] = VIEWS["onset_apex"].inputs
@@ -69,7 +69,7 @@ class VlmRecognizer:
         self.labels = tuple(labels)
         self.inputs = inputs_of(self.options.show)
         self.question = self.options.question.replace("{labels}", ", ".join(labels))
-        self.vlm = load_vlm(validate_settings(VlmChoice, model, "vlm"))
+        self.choice = validate_settings(VlmChoice, model, "vlm")
 
     @classmethod
     def inputs_for(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
@@ -88,20 +88,21 @@ class VlmRecognizer:
         """Class probabilities (N, classes); a row of zeros where no answer could be read.
 
         Raises:
-            UserError: If the model does not answer.
+            UserError: If the model cannot be loaded, or does not answer.
         """
-        count = len(next(iter(inputs.values())))
-        rows = [self._asked({name: x[i] for name, x in inputs.items()}) for i in range(count)]
-        return np.stack(rows)
+        # Loaded here and kept there: of several models in a table, one at a time is in memory.
+        vlm, count = load_vlm(self.choice), len(next(iter(inputs.values())))
+        clips = ({name: x[i] for name, x in inputs.items()} for i in range(count))
+        return np.stack([self._asked(vlm, clip) for clip in clips])
 
-    def _asked(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    def _asked(self, vlm: Vlm, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         shown = show(self.options.show, inputs)
         question = self.question.replace("{shown}", shown.words)
         if self.options.answer != "text":
-            found = self.vlm.log_likelihoods(shown.pictures, question, self.labels)
+            found = vlm.log_likelihoods(shown.pictures, question, self.labels)
             if found is not None:
                 return np.asarray(softmax(found), np.float64)
             if self.options.answer == "likelihood":
                 raise UserError("vlm: an endpoint tells no likelihoods; expected answer: text")
-        label = read_label(self.vlm.write(shown.pictures, question, _TOKENS), self.labels)
+        label = read_label(vlm.write(shown.pictures, question, _TOKENS), self.labels)
         return np.array([float(name == label) for name in self.labels])

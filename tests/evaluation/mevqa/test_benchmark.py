@@ -21,9 +21,9 @@ from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.mevqa import models
 from deft_llm.evaluation.mevqa.clips import ClipKey, SeenClip, find_clips
 from deft_llm.evaluation.mevqa.made import clip_questions, long_questions
-from deft_llm.evaluation.mevqa.questions import VqaQuestion
+from deft_llm.evaluation.mevqa.questions import Kind, VqaQuestion
 from deft_llm.simulator.scene.video_drawing import Rates, draw_video
-from deft_llm.spotters.finder import Spotted
+from deft_llm.spotters import finder
 from tests.corpora.conftest import tiny
 from tests.corpora.written_videos import write_long_videos
 from tests.evaluation.conftest import Server, said
@@ -169,6 +169,11 @@ def test_questions_made_of_codings(corpus: Path) -> None:
     assert all(clip.interval is not None for clip in made.clips.values())
 
 
+def found(kind: finder.Kind, score: float, au: str) -> finder.Spotted:
+    expression = Expression(Interval(0, 2, 4), None, score)
+    return finder.Spotted(expression, (0.0, 0.1, 0.2), kind, {}, (au,), ())
+
+
 def test_long_videos_are_answered_by_the_spotter(tmp_path: Path) -> None:
     rates = Rates(micro=10, macro=10)
     specs = [draw_video(70 + k, k % 2, 14.0, rates=rates) for k in range(2)]
@@ -179,17 +184,11 @@ def test_long_videos_are_answered_by_the_spotter(tmp_path: Path) -> None:
     counts = [int(q.answer) for q in made.questions if q.kind == "count_micro"]
     assert sum(counts) > 0 and len(counts) == len(made.clips)
 
-    spotted = [
-        Spotted(Expression(Interval(0, 2, 4), None, s), (0.0, 0.1, 0.2), kind, {}, aus, ())
-        for s, kind, aus in (
-            (0.5, "micro", ("4",)),
-            (0.9, "macro", ("12",)),
-            (0.4, "micro", ("1",)),
-        )
-    ]
+    spotted = [found("micro", 0.5, "4"), found("macro", 0.9, "12"), found("micro", 0.4, "1")]
+    kinds: tuple[Kind, ...] = ("count_micro", "count_macro", "micro_or_macro", "aus", "au_yes_no")
     asked = {
-        kind: models._of_long(VqaQuestion("", "", "", kind, 4, "", "", {}), spotted)  # type: ignore[arg-type]
-        for kind in ("count_micro", "count_macro", "micro_or_macro", "aus", "au_yes_no")
+        kind: models._of_long(VqaQuestion("", "", "", kind, 4, "", "", {}), spotted)
+        for kind in kinds
     }
     assert asked == {
         "count_micro": "2",

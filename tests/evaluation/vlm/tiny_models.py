@@ -67,7 +67,7 @@ def tiny_vlm(kind: str, folder: Path, template: bool = True) -> Path:
         (folder / "chat_template.jinja").write_text(_TEMPLATE.replace("PICTURE", picture))
     _write(folder / "preprocessor_config.json", {"processor_class": processor, **pictures})
     _write(folder / "video_preprocessor_config.json", {**pictures, "video_processor_type": videos})
-    own = {
+    own: dict[str, dict[str, Any]] = {
         "internvl": {"image_seq_length": 4},
         "llava_onevision": {
             "num_image_tokens": 16,
