@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -149,6 +150,14 @@ def stated_claims(text: str) -> tuple[tuple[str, str], ...]:
         else:
             claims[(where.removeprefix("the "), direction)] = None
     return tuple(claims)
+
+
+def read_label(text: str, labels: Sequence[str]) -> str | None:
+    """The label an answer names; None if it names none or several."""
+    words = set(re.findall(r"[a-z]+", text.lower()))
+    # An answer that lists several labels must not score by covering all of them.
+    named = [label for label in labels if label in words]
+    return named[0] if len(named) == 1 else None
 
 
 _LABELS = frozenset({*facs.EMOTIONS, *COARSE_LABELS})

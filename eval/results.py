@@ -37,6 +37,7 @@ COMMANDS = (
     "eval/run.py eval/benchmarks/warped.yaml",
     "eval/speed/chat.py",
     "eval/speed/chat.py --model smollm2",
+    "eval/speed/corpus.py",
     "eval/speed/deft.py",
     "eval/speed/demo.py",
     "eval/speed/explain.py",

@@ -11,14 +11,15 @@ from deft_llm import resources
 from deft_llm.cli.console import JsonFile, log_progress, resumable, show
 from deft_llm.metrics.figures import report
 
-_LEADERBOARD = "leaderboard"  # in place of a benchmark
+_LEADERBOARD, _EXPORT = "leaderboard", "export"  # in place of a benchmark
 
 
 def evaluate(
     benchmark: Annotated[
         str,
         typer.Argument(
-            help="a YAML file, or one of ours: simulated, casme2 …; leaderboard joins results"
+            help="a YAML file, or one of ours: simulated, casme2, mevqa …; leaderboard joins "
+            "results, export writes a task for another harness"
         ),
     ],
     overrides: Annotated[
@@ -42,6 +43,9 @@ def evaluate(
     page: Annotated[Path, typer.Option("--page", help="page to write (leaderboard)")] = Path(
         "leaderboard.html"
     ),
+    form: Annotated[
+        str, typer.Option("--format", help="lmms-eval or vlmevalkit (export)")
+    ] = "lmms-eval",
     json_file: JsonFile = None,
     check: Annotated[
         bool, typer.Option("--check", help="end with status 1 when a figure falls short")
@@ -51,6 +55,8 @@ def evaluate(
     log_progress()
     if benchmark == _LEADERBOARD:
         return _join([Path(folder) for folder in overrides or ()], page)
+    if benchmark == _EXPORT:
+        return _export(form, list(overrides or ()))
     changes = list(overrides or ())
     if models is not None:
         changes.append(f"models=[{models}]")
@@ -75,6 +81,17 @@ def _join(folders: list[Path], page: Path) -> None:
 
     write_text(page, leaderboard(folders))
     show("written", page)
+
+
+def _export(form: str, changes: list[str]) -> None:
+    """Write clips as a task of another harness."""
+    from deft_llm.evaluation.export.benchmark import export
+
+    with resumable("the same command goes on with what is left"):
+        files, said = export(form, changes)
+    print(said)
+    for file in files:
+        show("written", file)
 
 
 def calibrate(

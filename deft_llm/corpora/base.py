@@ -25,6 +25,7 @@ from deft_llm.errors import UserError
 from deft_llm.registry import resolve
 
 CORPORA: dict[str, str] = {
+    "casme": "deft_llm.corpora.casme:Casme",
     "casme2": "deft_llm.corpora.casme2:Casme2",
     "samm": "deft_llm.corpora.samm:Samm",
     "smic_hs": "deft_llm.corpora.smic:SmicHs",

@@ -124,26 +124,35 @@ def _smic(kind: str) -> Layout:
     )
 
 
-LAYOUTS: dict[str, Layout] = {
-    "casme2": Layout(
-        (
-            SheetLayout(
-                "CASME2-coding-20190701.xlsx",
-                (
-                    # The official sheet has two empty columns; a reader must skip them.
-                    *(("Subject", "{s:02d}"), ("Filename", "EP{v:02d}_{k:02d}f"), ("", "")),
-                    *_FRAMES,
-                    *(("", ""), ("Action Units", "{aus}"), ("Estimated Emotion", "{word}")),
-                    ("Objective Classes", "7"),
-                ),
-            ),
-        ),
+def _casme(sheet: str, tree: str, words: Mapping[str, str]) -> Layout:
+    columns = (
+        # The official sheet has two empty columns; a reader must skip them.
+        *(("Subject", "{s:02d}"), ("Filename", "EP{v:02d}_{k:02d}f"), ("", "")),
+        *_FRAMES,
+        *(("", ""), ("Action Units", "{aus}"), ("Estimated Emotion", "{word}")),
+        ("Objective Classes", "7"),
+    )
+    return Layout(
+        (SheetLayout(sheet, columns),),
         "sub{s:02d}",
         "sub{s:02d}_EP{v:02d}_{k:02d}f",
-        "CASME2_RAW_selected/sub{s:02d}/EP{v:02d}_{k:02d}f",
+        tree + "/sub{s:02d}/EP{v:02d}_{k:02d}f",
         "img{n}.jpg",
-        _same("happiness", "disgust", "repression", "surprise", "others"),
+        words,
         first=31,
+    )
+
+
+LAYOUTS: dict[str, Layout] = {
+    "casme": _casme(
+        "CASME-coding.xlsx",
+        "CASME_RAW",
+        {**_same("disgust", "happiness", "surprise", "repression"), "tense": "others"},
+    ),
+    "casme2": _casme(
+        "CASME2-coding-20190701.xlsx",
+        "CASME2_RAW_selected",
+        _same("happiness", "disgust", "repression", "surprise", "others"),
     ),
     "samm": Layout(
         (_SAMM_SHEET,),

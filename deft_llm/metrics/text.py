@@ -8,6 +8,7 @@ stemming, averaged over answers.
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -52,6 +53,8 @@ def rouge1(predicted: Sequence[str], references: Sequence[str]) -> float:
     """
     _check(predicted, references)
     module = _module("rouge_score.rouge_scorer", "rouge-score")
+    # It logs which tokenizer it takes, each time.
+    logging.getLogger("absl").setLevel(logging.WARNING)
     scorer = module.RougeScorer(["rouge1"], use_stemmer=True)
     # The scorer takes the reference first, unlike sacrebleu.
     pairs = zip(_lower(references), _lower(predicted), strict=True)

@@ -7,6 +7,7 @@ measured clips. A network never opens a file.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -55,7 +56,26 @@ class ClassicalRecognizer(Protocol):
         """Learn from N clips; labels are class indices."""
 
     def predict_proba(self, inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Class probabilities (N, classes)."""
+        """Class probabilities (N, classes); zeros for a clip that it gives no answer about."""
+
+
+@runtime_checkable
+class FitsFoldsAtOnce(Protocol):
+    """A classical recognizer that shares work between the folds of a table."""
+
+    def predict_folds(
+        self,
+        inputs: dict[str, NDArray[np.float32]],
+        labels: NDArray[np.int64],
+        folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    ) -> list[NDArray[np.float64]]:
+        """Probabilities of the tested rows of each fold, as if each was fitted by itself.
+
+        Args:
+            inputs: Of all clips.
+            labels: (N,) class indices.
+            folds: Training and test rows of each.
+        """
 
 
 @runtime_checkable
@@ -84,11 +104,14 @@ RECOGNIZERS: dict[str, str] = {
     "deft": "deft_llm.deft.inference.flow_classifier:DeftFlowClassifier",
     "deft_clips": "deft_llm.deft.inference.clip_classifier:DeftClipClassifier",
     "deft_heads": "deft_llm.deft.inference.clip_classifier:DeftHeads",
+    "deft_aus": "deft_llm.deft.inference.clip_classifier:DeftAus",
     "deft_clips_lora": "deft_llm.deft.tuning.lora_folds:DeftClipsLora",
     "deft_lora": "deft_llm.deft.tuning.lora_folds:DeftLora",
+    "vlm": "deft_llm.evaluation.vlm.recognizer:VlmRecognizer",
 }
-"""Name -> "module:Class"; each class takes ``classes`` and its own keyword options. DEFT-LLM is
-included, both as it is and tuned in each fold, so that its rows are in the same tables."""
+"""Name -> "module:Class"; each class takes ``classes`` and its own keyword options. DEFT-LLM, both
+as it is and tuned in each fold, and any other vision-language model are included, so that their
+rows are in the same tables."""
 
 
 def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | ClassicalRecognizer:

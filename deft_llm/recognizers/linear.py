@@ -2,27 +2,28 @@
 
 Not from a paper. On well encoded flow (``motion.encoding.medsqrt``) they score above most
 published networks if the epoch is not chosen on the test subject, so they are the first rows of
-every table.
+every table. Both need the products of the clips alone, which all folds of a table share.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
+from deft_llm.recognizers.logistic import DualLogistic, fit_logistic, fold_weights
+
 Floats = NDArray[np.float32]
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 
 class FlatLinear:
-    """A logistic regression on one vector per clip, in the coordinates of the training span.
-
-    The rotation into that span does not change a linear model, because its L2 penalty depends only
-    on lengths. It reduces the number of coefficients to the number of clips.
+    """A logistic regression on one vector per clip.
 
     Args:
         classes: Number of classes.
@@ -33,36 +34,62 @@ class FlatLinear:
     inputs: tuple[str, ...] = ("flow_uvs",)
 
     def __init__(self, classes: int, C: float = 1e-3, balanced: bool = True) -> None:
-        self.classes = classes
-        weight = "balanced" if balanced else None
-        self.model: Any = LogisticRegression(C=C, class_weight=weight, max_iter=1000)
-        self.turn: NDArray[np.float64] = np.empty((0, 0))
+        self.classes, self.C, self.balanced = classes, C, balanced
+        self.model: Any = None
+        self.seen: Array = np.empty((0, 0))  # vectors of the training clips
 
-    def fit(self, inputs: dict[str, Floats], labels: NDArray[np.int64]) -> None:
+    def fit(self, inputs: dict[str, Floats], labels: Rows) -> None:
         """Learn from N clips; labels are class indices."""
-        vectors = self._describe(inputs).astype(np.float64)
-        wide = vectors.shape[0] < vectors.shape[1]
-        # With more clips than values there is nothing to reduce; the identity leaves them as is.
-        self.turn = np.linalg.qr(vectors.T)[0] if wide else np.eye(vectors.shape[1])
-        self._fit(vectors @ self.turn, labels)
+        self.seen = self._describe(inputs).astype(np.float64)
+        everything = np.arange(len(labels))
+        (self.model,) = self._fitted(self.seen @ self.seen.T, labels, [everything])
 
-    def predict_proba(self, inputs: dict[str, Floats]) -> NDArray[np.float64]:
+    def predict_proba(self, inputs: dict[str, Floats]) -> Array:
         """Class probabilities (N, classes); 0 for a class without training clips."""
-        return self._predict(self._describe(inputs).astype(np.float64) @ self.turn)
+        vectors = self._describe(inputs).astype(np.float64)
+        return self._predict(self.model, vectors @ self.seen.T)
+
+    def predict_folds(
+        self, inputs: dict[str, Floats], labels: Rows, folds: Sequence[tuple[Rows, Rows]]
+    ) -> list[Array]:
+        """Class probabilities of the tested rows of each fold, all folds fitted at once.
+
+        Args:
+            inputs: Of all clips.
+            labels: (N,) class indices.
+            folds: Training and test rows of each.
+        """
+        vectors = self._describe(inputs).astype(np.float64)
+        gram = vectors @ vectors.T
+        models = self._fitted(gram, labels, [train for train, _ in folds])
+        pairs = zip(models, folds, strict=True)
+        return [self._predict(model, gram[np.ix_(test, train)]) for model, (train, test) in pairs]
 
     def _describe(self, inputs: dict[str, Floats]) -> Floats:
         """Inputs -> one vector per clip (N, D)."""
         (flow,) = (inputs[name] for name in self.inputs)  # subclasses declare another input
         return flow.reshape(len(flow), -1)
 
-    def _fit(self, vectors: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
-        self.model.fit(vectors, labels)
+    def _fitted(self, gram: Array, labels: Rows, trains: Sequence[Rows]) -> list[Any]:
+        """A model for each choice of training rows."""
+        used = np.zeros((len(trains), len(labels)), bool)
+        for fold, train in enumerate(trains):
+            used[fold, train] = True
+        weights = fold_weights(labels, used, self.classes, self.balanced)
+        fitted = fit_logistic(gram, labels, weights, self.C, self.classes)
+        return [
+            DualLogistic(
+                fitted.dual[train, fold, None],
+                fitted.intercept[fold, None],
+                fitted.present[fold, None],
+            )
+            for fold, train in enumerate(trains)
+        ]
 
-    def _predict(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-        probabilities = np.zeros((len(vectors), self.classes))
-        # scikit-learn has columns only for the classes it saw in fit.
-        probabilities[:, self.model.classes_] = self.model.predict_proba(vectors)
-        return probabilities
+    def _predict(self, model: Any, products: Array) -> Array:
+        """Class probabilities from the products (M, N) with the training clips."""
+        fitted: DualLogistic = model
+        return fitted.probabilities(0, products)
 
 
 class GridLinear(FlatLinear):
@@ -94,18 +121,21 @@ class LogisticDual(FlatLinear):
 class SvmFlow(FlatLinear):
     """Linear support vector machine on every pixel of encoded flow, one class against the rest."""
 
-    def __init__(self, classes: int, C: float = 1e-3, balanced: bool = True) -> None:
-        super().__init__(classes, C, balanced)
-        weight = "balanced" if balanced else None
-        self.model = [SVC(C=C, kernel="linear", class_weight=weight) for _ in range(classes)]
+    def _fitted(self, gram: Array, labels: Rows, trains: Sequence[Rows]) -> list[Any]:
+        return [self._machines(gram[np.ix_(train, train)], labels[train]) for train in trains]
 
-    def _fit(self, vectors: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
-        for i, one in enumerate(self.model):
-            one.fit(vectors, labels == i)
+    def _machines(self, gram: Array, labels: Rows) -> list[SVC]:
+        weight = "balanced" if self.balanced else None
+        made = [
+            SVC(C=self.C, kernel="precomputed", class_weight=weight) for _ in range(self.classes)
+        ]
+        for i, one in enumerate(made):
+            one.fit(gram, labels == i)
+        return made
 
-    def _predict(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _predict(self, model: Any, products: Array) -> Array:
         """Softmax of twice the margins: a ranking, not calibrated probabilities."""
         # One-against-rest machines have no common probability scale; the factor 2 only sharpens it.
-        margins = np.stack([one.decision_function(vectors) for one in self.model], axis=1)
-        probabilities: NDArray[np.float64] = softmax(2 * margins, axis=1)
+        margins = np.stack([one.decision_function(products) for one in model], axis=1)
+        probabilities: Array = softmax(2 * margins, axis=1)
         return probabilities

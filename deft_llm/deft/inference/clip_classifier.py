@@ -137,6 +137,32 @@ class DeftHeads(DeftRecognizer):
         return label if label in self.labels else None
 
 
+class DeftAus(DeftRecognizer):
+    """The AU head, asked for one action unit: absent, or present on either side.
+
+    Args:
+        classes: Two.
+        labels: "absent" and "present".
+        au: FACS number.
+        checkpoint: Folder of the model.
+    """
+
+    def __init__(
+        self, classes: int, labels: Sequence[str], au: int, checkpoint: str = EMBEDDED
+    ) -> None:
+        super().__init__(classes, labels, checkpoint)
+        self.au = au
+
+    def _probabilities(self, tokens: dict[str, Tensor]) -> Tensor:
+        _, aus = self.explainer.model.heads(tokens)
+        known = list(self.explainer.model.config.aus)
+        # A unit without an output is never named.
+        named = torch.zeros(len(aus))
+        if self.au in known:
+            named = aus[:, known.index(self.au)].sigmoid().amax(-1).cpu()
+        return torch.stack([1 - named, named], dim=1)
+
+
 @lru_cache(maxsize=2)
 def _loaded(checkpoint: str) -> Explainer:
     # Cached: each fold makes a new recognizer, and all of them use the same checkpoint.

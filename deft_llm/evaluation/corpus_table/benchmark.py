@@ -8,52 +8,38 @@ interrupted run goes on where it was.
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from deft_llm import facs, protocols, registry
+from deft_llm import facs, protocols
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.labelled import LabelledClips
-from deft_llm.data.prepared import PrepareSettings
 from deft_llm.errors import UserError
-from deft_llm.evaluation.benchmark import Benchmark
-from deft_llm.evaluation.corpus_table.material import (
-    CorpusClips,
-    measured_corpus,
-    read_folder,
-    settings_for,
-)
+from deft_llm.evaluation.corpus_table.corpora import OfCorpora
+from deft_llm.evaluation.corpus_table.material import CorpusClips
 from deft_llm.evaluation.corpus_table.models import TableRun, tell_costs
 from deft_llm.evaluation.corpus_table.result_folder import Findings, write_result_folder
 from deft_llm.evaluation.corpus_table.schemes import SchemeClips, scheme_clips
 from deft_llm.evaluation.corpus_table.words import Protocol, listed, paragraph, script
 from deft_llm.evaluation.recognition.clips import Material, require_no_leak
-from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.folds import make_splits, protocol_splits
 from deft_llm.evaluation.recognition.tables import PublishedScore
 from deft_llm.metrics.figures import Figure
-from deft_llm.recognizers.base import RECOGNIZERS
 
 logger = logging.getLogger(__name__)
 _NOBODY = np.empty(0, np.int64)  # no rows are given for the test: the protocol chooses them
 
 
-class CorpusBenchmark(Benchmark):
+class CorpusBenchmark(OfCorpora):
     """A file of ``eval/benchmarks`` with ``benchmark: corpora``.
 
     Figures are ``<entry>_<scheme>_uf1``, means over seeds.
 
     Attributes:
-        corpora: Name -> folder, as it was unpacked.
-        corpus: The folder, if there is one corpus.
-        readers: Name in ``corpora`` -> reader (``corpora.base.CORPORA``); the name itself by
-            default.
         schemes: Label schemes (``facs.SCHEMES``), a table each.
         unmapped: Reader -> emotions that get no class when emotions are merged.
         counts: Scheme -> reader -> class -> published number of clips; those that the reader knows
@@ -62,31 +48,16 @@ class CorpusBenchmark(Benchmark):
             "cross_dataset".
         folds: For "kfold".
         share: Share of the subjects held out, for "hold_out".
-        cache: Folder of measured clips, the same as that of ``deft-llm corpora prepare``.
-        prepare: How clips are measured.
-        workers: Processes that measure.
-        seeds: Runs of each model that has a random state.
-        models: Names of entries to run; empty runs all.
-        entries: Available entries by name.
         baseline: Entry that the others are compared with.
         published: Scheme -> published numbers.
     """
 
-    corpora: dict[str, Path | None]
-    corpus: Path | None = None
-    readers: dict[str, str] = Field(default_factory=dict)
     schemes: list[str] = Field(min_length=1)
     unmapped: dict[str, list[str]] = Field(default_factory=dict)
     counts: dict[str, dict[str, dict[str, int]]] = Field(default_factory=dict)
     protocol: Literal["loso", "kfold", "hold_out", "cross_dataset"] = "loso"
     folds: int = 10
     share: float = Field(default=0.25, gt=0, lt=1)
-    cache: Path = Path("cache")
-    prepare: PrepareSettings = Field(default_factory=PrepareSettings)
-    workers: int = Field(default=os.cpu_count() or 1, ge=1)
-    seeds: int = Field(default=3, ge=1)
-    models: list[str] = Field(default_factory=list)
-    entries: dict[str, ModelEntry]
     baseline: str
     published: dict[str, list[PublishedScore]] = Field(default_factory=dict)
 
@@ -101,24 +72,14 @@ class CorpusBenchmark(Benchmark):
     def _keys_as_text(cls, values: object) -> object:
         return {str(k): v for k, v in values.items()} if isinstance(values, dict) else values
 
-    @model_validator(mode="after")
-    def _one_folder(self) -> Self:
-        if self.corpus is not None:
-            if len(self.corpora) != 1:
-                names = ", ".join(f"corpora.{name}=…" for name in self.corpora)
-                raise ValueError(f"corpus is for one corpus; expected {names}")
-            self.corpora = dict.fromkeys(self.corpora, self.corpus)
-            self.corpus = None
-        return self
-
     def figure_names(self) -> list[str]:
         """See the base."""
         return [f"{name}_{scheme}_uf1" for scheme in self.schemes for name in self.entries]
 
     def measure(self) -> tuple[list[Figure], str]:
         """See the base."""
-        names = self._names()
-        corpora = self._measured(self._folders(), names)
+        names = self.names(self.baseline)
+        corpora = self.measured(names)
         mixed = ClipDataset.joined(*(each.clips for each in corpora))
         made, skipped = self._schemes(mixed, corpora)
         entries = {name: self.entries[name] for name in names}
@@ -138,7 +99,7 @@ class CorpusBenchmark(Benchmark):
                 protocol, corpora, [(t.made, list(t.results.values())) for t in tables]
             ),
             script=script(list(self.corpora)),
-            settings=self._settings(names),
+            settings=self.as_run(names),
         )
         text = write_result_folder(self.output, found)
         values = {
@@ -149,32 +110,6 @@ class CorpusBenchmark(Benchmark):
         return self.with_bars(values), text + f"\nwritten to {self.output}\n"
 
     # ---------------------------------------------------------------------------- clips
-
-    def _names(self) -> list[str]:
-        for name in (*self.models, self.baseline):
-            if name not in self.entries:
-                raise UserError(f"model {name!r}; expected some of {', '.join(self.entries)}")
-        return self.models or list(self.entries)
-
-    def _folders(self) -> dict[str, Path]:
-        given = {name: folder for name, folder in self.corpora.items() if folder is not None}
-        for name in self.corpora:
-            if name not in given:
-                key = "corpus" if len(self.corpora) == 1 else f"corpora.{name}"
-                raise UserError(f"{name}: no folder; give it as it was unpacked: {key}=/data/…")
-        return given
-
-    def _measured(self, folders: dict[str, Path], names: Sequence[str]) -> list[CorpusClips]:
-        """All corpora are read before the first is measured, which takes long."""
-        read = [read_folder(self.readers.get(name, name), path) for name, path in folders.items()]
-        inputs: set[str] = set()
-        for name in names:
-            inputs |= set(registry.resolve(RECOGNIZERS, self.entries[name].recognizer, name).inputs)
-        settings = settings_for(inputs, self.prepare)
-        return [
-            measured_corpus(corpus, reading, self.cache, settings, self.workers)
-            for corpus, reading in read
-        ]
 
     def _schemes(
         self, clips: ClipDataset, corpora: Sequence[CorpusClips]
@@ -216,9 +151,3 @@ class CorpusBenchmark(Benchmark):
 
     def _splits(self, data: LabelledClips) -> list[protocols.Split]:
         return make_splits(self.protocol, self._material(data), self.folds, self.share)
-
-    def _settings(self, names: Sequence[str]) -> dict[str, object]:
-        """The settings as they were, for ``benchmark.yaml``."""
-        values = self.model_dump(mode="json", exclude_none=True, exclude={"workers", "output"})
-        values["corpora"] = {n: str(Path(p).resolve()) for n, p in values["corpora"].items()}
-        return {**values, "models": list(names)}

@@ -98,7 +98,7 @@ def settings_for(inputs: Iterable[str], base: PrepareSettings) -> PrepareSetting
     """
     wanted = {feature for name in inputs if name in INPUTS for feature in INPUTS[name].sources}
     # Stored on demand alone: frames need more space than all other features.
-    frames = FRAMES_SIDE if "frames" in wanted else base.frames
+    frames = base.frames or FRAMES_SIDE if "frames" in wanted else base.frames
     raw = RAW_SIDE if wanted & set(RAW_IMAGES) else base.raw
     return base.model_copy(update={"frames": frames, "raw": raw})
 

@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from deft_llm import registry
 from deft_llm.errors import UserError
@@ -110,6 +111,18 @@ def tell_costs(tables: Sequence[TableRun]) -> None:
     more = f", and {', '.join(names)}" if names else ""
     about = duration(sum(seconds for seconds, _ in told))
     logger.info("in all about %s%s; Ctrl-C stops, the same command goes on", about, more)
+
+
+def inputs_of(entry: ModelEntry) -> tuple[str, ...]:
+    """The inputs that a model reads, known before any clip is measured.
+
+    Raises:
+        UserError: If its recognizer is unknown, or an option names nothing that can be shown.
+    """
+    made: Any = registry.resolve(RECOGNIZERS, entry.recognizer, "recognizer")
+    if hasattr(made, "inputs_for"):  # they depend on its options
+        return tuple(made.inputs_for(entry.options))
+    return tuple(made.inputs)
 
 
 def _with_labels(entry: ModelEntry, classes: tuple[str, ...]) -> ModelEntry:

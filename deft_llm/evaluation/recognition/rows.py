@@ -17,6 +17,8 @@ from deft_llm.data.labelled import LabelledClips
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.files import digest, read_lines, write_lines, write_text
 
+UNREAD = ""  # predicted where no class could be read out of an answer
+
 
 class PredictionRows:
     """Predictions of one entry on disk, one file per fold, so that an interrupted run resumes.
@@ -71,7 +73,8 @@ class PredictionRows:
                 fold=fold,
                 seed=seed,
                 label=self.data.classes[self.data.labels[row]],
-                predicted=self.data.classes[int(values.argmax())],
+                # A model that writes may name no class: an error of the true one, of no other.
+                predicted=self.data.classes[int(values.argmax())] if values.any() else UNREAD,
                 probabilities={
                     name: round(float(value), 6)
                     for name, value in zip(self.data.classes, values, strict=True)

@@ -21,17 +21,18 @@ from deft_llm.clip import Prediction
 from deft_llm.data.inputs import mirror_inputs
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.errors import UserError
-from deft_llm.evaluation.recognition.classical import InputArrays, predict_fold
+from deft_llm.evaluation.recognition.classical import InputArrays, predict_folds
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.rows import PredictionRows
 from deft_llm.parallel import for_a_while_on_one_core
-from deft_llm.recognizers.base import Recognizer, load_recognizer
+from deft_llm.recognizers.base import FitsFoldsAtOnce, Recognizer, load_recognizer
 from deft_llm.training.fold_trainer import FoldJob, FoldSchedule, FoldTrainer
 from deft_llm.training.folds import train_folds, workload
 
 logger = logging.getLogger(__name__)
 _TIMED_STEPS = 3  # after one that warms up
 _TIMED_S = 5.0  # folds of a classical recognizer are timed for about so long
+_AT_ONCE = 80  # folds that share work: all subjects of most corpora
 Job = tuple[int, protocols.Split]  # seed and fold
 
 
@@ -141,10 +142,10 @@ class EntryRun:
             return Cost(len(self.left), None, "its first fold will tell")
         seconds, started = 0.0, time.perf_counter()
         while self.left and time.perf_counter() - started < _TIMED_S:
-            before = time.perf_counter()
-            self._fit_one(*self.left[0])
-            # The last one timed: the first also loads weights.
-            seconds = time.perf_counter() - before
+            before, jobs = time.perf_counter(), self._next()
+            self._fit(jobs)
+            # The last ones timed: the first also load weights.
+            seconds = (time.perf_counter() - before) / len(jobs)
         return Cost(len(self.left), seconds * len(self.left), f"{seconds:.2g} s a fold")
 
     def _cost_of_network(self) -> Cost:
@@ -182,8 +183,10 @@ class EntryRun:
         if left and isinstance(self.sample, Recognizer):
             self._train(left)
         elif left:
-            for seed, split in tqdm(left, desc=self.name, unit="fold"):
-                self._fit_one(seed, split)
+            with tqdm(total=len(left), desc=self.name, unit="fold") as progress:
+                while jobs := self._next():
+                    self._fit(jobs)
+                    progress.update(len(jobs))
         self.__dict__.pop("inputs", None)  # read again if they are needed
         return [row for seed, split in self.jobs for row in self.store.read(seed, split.fold)]
 
@@ -225,10 +228,19 @@ class EntryRun:
         }
         return tensors, torch.from_numpy(self.data.labels).to(device)
 
-    def _fit_one(self, seed: int, split: protocols.Split) -> None:
+    def _next(self) -> list[Job]:
+        """The jobs to do next, all of one seed: as many as share work, or one."""
+        left = self.left
+        count = _AT_ONCE if isinstance(self.sample, FitsFoldsAtOnce) else 1
+        return [job for job in left[:count] if job[0] == left[0][0]]
+
+    def _fit(self, jobs: Sequence[Job]) -> None:
         started = time.perf_counter()
-        p = predict_fold(self.entry, self.data, self.inputs, seed, split)
-        self.store.write(seed, split.fold, split.test, p, time.perf_counter() - started)
+        splits = [split for _, split in jobs]
+        found = predict_folds(self.entry, self.data, self.inputs, jobs[0][0], splits)
+        seconds = (time.perf_counter() - started) / len(jobs)
+        for (seed, split), p in zip(jobs, found, strict=True):
+            self.store.write(seed, split.fold, split.test, p, seconds)
 
 
 def _fold_job(job: Job) -> FoldJob:

@@ -12,6 +12,7 @@ from deft_llm.clip import Prediction
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.results import Result
+from deft_llm.evaluation.recognition.rows import UNREAD
 from deft_llm.evaluation.tables import latex, markdown, write_table
 from deft_llm.files import write_bytes, write_text
 from deft_llm.metrics.classification import accuracy, uar, weighted_f1
@@ -61,7 +62,11 @@ class PublishedScore(Settings):
 def table_rows(results: Mapping[str, Result], baseline: str) -> list[dict[str, object]]:
     """One row per entry, best UF1 first."""
     ordered = sorted(results.values(), key=lambda r: -float(np.mean(r.scores())))
-    return [_cells(r, results.get(baseline)) for r in ordered]
+    rows = [_cells(r, results.get(baseline)) for r in ordered]
+    unread = [float(np.mean([row.predicted == UNREAD for row in r.rows])) for r in ordered]
+    if any(unread):
+        rows = [{**row, "unread answers": f"{u:.1%}"} for row, u in zip(rows, unread, strict=True)]
+    return rows
 
 
 def _cells(result: Result, baseline: Result | None) -> dict[str, object]:

@@ -20,6 +20,7 @@ from deft_llm.data.inputs import INPUTS
 from deft_llm.evaluation import benchmark as benchmarks
 from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.corpus_table.benchmark import CorpusBenchmark
+from deft_llm.evaluation.corpus_table.models import inputs_of
 from deft_llm.recognizers.base import load_recognizer
 
 from .conftest import WriteCorpus
@@ -146,7 +147,8 @@ def test_every_file_names_what_there_is(name: str) -> None:
     assert set(settings.models) <= set(settings.entries)
     assert settings.output.name == name
     for key, entry in settings.entries.items():
-        if not key.startswith("deft"):
+        assert set(inputs_of(entry)) <= set(INPUTS)
+        if not key.startswith("deft") and entry.recognizer != "vlm":
             made = load_recognizer(entry.recognizer, 3, **entry.options)
             assert set(made.inputs) <= set(INPUTS)
             assert entry.seeded == (entry.recognizer in ("mpfnet_staged", "mol_joint"))

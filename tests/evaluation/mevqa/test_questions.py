@@ -10,18 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from deft_llm.answers import Facts
+from deft_llm import resources
+from deft_llm.answers import Facts, read_label
+from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
-from deft_llm.evaluation.explanation.mevqa import (
+from deft_llm.evaluation.mevqa import scores
+from deft_llm.evaluation.mevqa.questions import (
+    QuestionForm,
     VqaQuestion,
-    answer,
-    named_aus,
-    read_label,
     read_questions,
     submission,
-    vqa_scores,
 )
+from deft_llm.evaluation.mevqa.scores import vqa_scores
+from deft_llm.evaluation.mevqa.wording import answer, named_aus, read_count, read_size
 from deft_llm.metrics import text
+
+FORMS = [QuestionForm(**form) for form in read_yaml(resources.benchmark("mevqa"))["forms"]]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,9 @@ def real() -> list[VqaQuestion]:
     data = os.environ.get("DEFT_DATA")
     if not data:
         pytest.skip("DEFT_DATA is not set")
-    return read_questions(Path(data) / "mevqa" / "casme2_mevqa.jsonl")
+    file = read_questions(Path(data) / "mevqa" / "casme2_mevqa.jsonl", FORMS)
+    assert not file.problems and not file.unknown
+    return list(file.questions)
 
 
 def facts_of(questions: list[VqaQuestion]) -> dict[str, Facts]:
@@ -75,10 +81,8 @@ def test_the_reference_facts_give_the_reference_answers(real: list[VqaQuestion])
 def test_perfect_answers_get_perfect_labels(
     real: list[VqaQuestion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deft_llm.evaluation.explanation import mevqa
-
-    monkeypatch.setattr(mevqa, "bleu", lambda *_: 0.0)
-    monkeypatch.setattr(mevqa, "rouge1", lambda *_: 0.0)
+    monkeypatch.setattr(scores, "bleu", lambda *_: 0.0)
+    monkeypatch.setattr(scores, "rouge1", lambda *_: 0.0)
     right = vqa_scores(real, {q.name: q.answer for q in real})
     names = ("coarse_uf1", "coarse_uar", "fine_uf1", "fine_uar", "yes_no_accuracy")
     assert [right[n] for n in names] == [1.0] * 5
@@ -102,7 +106,7 @@ def test_the_submission_is_the_given_file_with_answers(tmp_path: Path) -> None:
     ]
     path = tmp_path / "test.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    questions = read_questions(path)
+    questions = read_questions(path, FORMS).questions
     assert [(q.dataset, q.kind, q.au) for q in questions] == [
         ("casme3", "aus", None),
         ("casme3", "au_yes_no", 14),
@@ -117,31 +121,78 @@ def test_the_submission_is_the_given_file_with_answers(tmp_path: Path) -> None:
     assert not (tmp_path / "x.jsonl").exists()
 
 
+ROW = {"id": "a", "dataset": "samm", "image_id": "1", "answer": "x"}
+ROW |= {"question": "What is the coarse expression class?"}
+
+
+def write(path: Path, *rows: object, start: bytes = b"") -> Path:
+    path.write_bytes(start + "".join(json.dumps(row) + "\n" for row in rows).encode())
+    return path
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"question": "How old?"}, "line 2, question"),
-        ({"question": "Is the action unit smile shown on the face?"}, "smile"),
-        ({"image_id": 3}, "line 2, image_id"),
-        ({"dataset": "smic"}, "dataset"),
-        ({"id": "a"}, "twice"),
+        ({"question": None}, "line 2, question: got None, expected text"),
+        ({"image_id": 3}, "line 2, image_id: got 3, expected text"),
+        ({"id": "a"}, "line 2: 'a' is there twice; the first is used"),
     ],
 )
-def test_a_wrong_row_is_named(tmp_path: Path, change: dict[str, object], named: str) -> None:
-    row = {"id": "a", "dataset": "samm", "image_id": "1", "answer": "x"}
-    row["question"] = "What is the coarse expression class?"
-    path = tmp_path / "q.jsonl"
-    path.write_text(json.dumps(row) + "\n" + json.dumps({**row, "id": "b", **change}) + "\n")
-    with pytest.raises(UserError, match=named):
-        read_questions(path)
+def test_a_wrong_row_is_listed_and_the_rest_goes_on(
+    tmp_path: Path, change: dict[str, object], named: str
+) -> None:
+    path = write(tmp_path / "q.jsonl", ROW, {**ROW, "id": "b", **change}, {**ROW, "id": "c"})
+    file = read_questions(path, FORMS)
+    assert [q.name for q in file.questions] == ["a", "c"]
+    assert file.problems == (f"{path}, {named}",)
 
 
-def test_labels_are_read_from_sentences() -> None:
+def test_a_file_without_a_row_to_use_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="line 1, image_id: got None"):
+        read_questions(write(tmp_path / "q.jsonl", {"id": "a", "question": "?"}), FORMS)
+    with pytest.raises(UserError, match="empty; expected questions"):
+        read_questions(write(tmp_path / "q.jsonl"), FORMS)
+
+
+def test_unknown_forms_are_kept_and_listed(tmp_path: Path) -> None:
+    """With the byte order mark that a spreadsheet or an editor leaves."""
+    asked = ["How old?", "Is the action unit smile shown on the face?", "How old?"]
+    rows = [{**ROW, "id": str(i), "question": words} for i, words in enumerate(asked)]
+    file = read_questions(write(tmp_path / "q.jsonl", *rows, start=b"\xef\xbb\xbf"), FORMS)
+    assert [q.kind for q in file.questions] == ["other"] * 3
+    assert file.unknown == {"How old?": 2, asked[1]: 1} and not file.problems
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("Please analyse the micro-expression in this clip.", "description"),
+        ("Provide a detailed  ANALYSIS of what is seen.", "description"),
+        ("How many micro-expressions are in the video?", "count_micro"),
+        ("How many macro-expressions does the video show?", "count_macro"),
+        ("How many micro-expressions and macro-expressions are there?", "other"),
+        ("Is it a micro-expression or a macro-expression?", "micro_or_macro"),
+        ("What are the action units?", "aus"),
+    ],
+)
+def test_forms_of_2026(tmp_path: Path, words: str, kind: str) -> None:
+    row = {**ROW, "dataset": "SMIC", "question": words}
+    (question,) = read_questions(write(tmp_path / "q.jsonl", row), FORMS).questions
+    assert (question.kind, question.dataset) == (kind, "smic")
+
+
+def test_what_is_read_of_answers() -> None:
     labels = ("negative", "positive", "surprise")
     assert read_label("It is Negative.", labels) == "negative"
     assert read_label("positive or negative", labels) is None
     assert read_label("happy", labels) is None
-    assert named_aus("brow lowerer, lip corner puller") == (4, 12)
+    assert named_aus("brow lowerer, AU12") == (4, 12)
+    assert [read_count(t) for t in ("There are three.", "12", "none", "2 or 3", "many")] == [
+        *(3, 12, 0, None, None)
+    ]
+    assert [read_size(t) for t in ("a macro-expression", "Micro", "micro or macro")] == [
+        *("macro", "micro", None)
+    ]
 
 
 def test_text_scores() -> None:

@@ -1,0 +1,1 @@
+"""A corpus as a task of the harnesses that people run: lmms-eval and VLMEvalKit."""
