@@ -48,7 +48,7 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return None
     text = " ".join(asked.words)
     if asked.has("other_turn") or "other" in asked.values("side"):
-        return _swapped(before)
+        return swapped(before)
     if re.search(r"^(?:and )?(?:why|how so)$|^(?:and )?why (?:so|is that|that)$", text):
         return _why(before)
     if re.search(r"^(?:but )?why not(?: that| so)?$", text):
@@ -63,18 +63,18 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return Query("why") if before.kind in {"emotion", "probability", "au"} else Query("summary")
     if before.rank and (ranked := _RANKED.search(text)):
         return replace(before, rank=ranked[1])
-    new = _slots(asked)
+    new = named(asked)
     led = bool(_LEAD.search(text))
     if new and (led or len(asked.words) <= _SHORT) and not _own_kind(asked, query):
-        return _replaced(before, new, query)
+        return replaced(before, new, query)
     if query is not None and not any(new.get(name) for name in (*_WHERE, "classes")):
         points = led or bool(_POINTING.search(text)) or len(asked.words) <= _SHORT
         if points and not asked.has("whole", "clip_word"):
-            return _inherited(before, query)
+            return inherited(before, query)
     return None
 
 
-def _slots(asked: Asked) -> dict[str, Any]:
+def named(asked: Asked) -> dict[str, Any]:
     """The fields that a question fills."""
     numbers = re.findall(r"^(?:and |or |what about |how about )?(\d{1,2})$", " ".join(asked.words))
     found: dict[str, Any] = {
@@ -97,7 +97,7 @@ def _own_kind(asked: Asked, query: Query | None) -> bool:
     return bool(asked.cues - loose)
 
 
-def _replaced(before: Query, new: dict[str, Any], own: Query | None) -> Query | None:
+def replaced(before: Query, new: dict[str, Any], own: Query | None) -> Query | None:
     """The query before with some fields changed; what it asks by itself, if they do not fit."""
     if not all(before.kind in _CARRIES[name] for name in new):
         return own
@@ -116,7 +116,7 @@ def _replaced(before: Query, new: dict[str, Any], own: Query | None) -> Query | 
     return replace(before, polar=polar, **changed)
 
 
-def _inherited(before: Query, query: Query) -> Query | None:
+def inherited(before: Query, query: Query) -> Query | None:
     """A query about the place, AU or class of the one before."""
     kept = {
         name: getattr(before, name)
@@ -128,7 +128,8 @@ def _inherited(before: Query, query: Query) -> Query | None:
     return replace(query, **kept)
 
 
-def _swapped(before: Query) -> Query | None:
+def swapped(before: Query) -> Query | None:
+    """A query about the other side; None if the one before has no side."""
     flip = {("left",): ("right",), ("right",): ("left",)}
     return replace(before, sides=flip[before.sides]) if before.sides in flip else None
 

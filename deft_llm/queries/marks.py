@@ -35,9 +35,9 @@ _LESS = (
     r"earlier than|faster than|quicker than|up to|lower than|in less than"
 )
 _BOUND = re.compile(
-    rf"\b(?:(?P<more>{_MORE})|(?:{_LESS})) (?:the first )?(?:about )?{_NUMBER}(?: (?:of )?a)? ?"
-    r"(?P<unit>ms|s|second|px|%|percent|region|au|action|part|movement|expression|microexpression|"
-    r"frame|time|muscle|blink)?s?\b"
+    rf"\b(?:(?P<more>{_MORE})|(?:{_LESS})) (?:the first )?(?:about )?(?:a (?=quarter))?{_NUMBER}"
+    r"(?: (?:of )?a)? ?(?P<unit>ms|s|second|px|%|percent|region|au|action|part|movement|expression|"
+    r"microexpression|frame|time|muscle|blink)?(?:s?\b|(?<=%))"
 )
 _AUS = re.compile(
     r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d{1,3}(?: ?(?:,|and|or|\+|/|&) ?)?(?:au "
@@ -67,7 +67,7 @@ class Asked:
         """Look at a normal text without manners."""
         book = lexicon()
         typed = spelling.split(text)
-        words = [spelling.mend(word, book.known) for word in typed]
+        words = [book.mend(word) for word in typed]
         guessed = len(words) == 1 and words != typed
         return cls(text, tuple(words), tuple(book.marks(words)), guessed)
 
