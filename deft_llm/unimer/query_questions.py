@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,12 @@ class QueryQuestions:
         self.follow: list[dict[str, Any]] = read_yaml(path / "follow.yaml")["turns"]
         self.topics: dict[str, list[str]] = dict(read_yaml(path / "beyond.yaml"))
         self.strange: list[str] = read_yaml(path / "elsewhere.yaml")["texts"]
+
+    def drawing(self, rng: random.Random) -> QueryQuestions:
+        """The same patterns, drawn by another generator."""
+        own = copy(self)
+        own.rng, own.slots = rng, Slots(rng, self.words)
+        return own
 
     def pair(self) -> Pair:
         """A question of any kind about a clip, or about the chat."""
