@@ -96,21 +96,6 @@ def _none(_: Asked, field: str) -> Any:
     return None if field == "bound" else ()
 
 
-def _counted(asked: Asked, _: str) -> Any:
-    """A limit of a number: at least two is more than one."""
-    if asked.bound is None:
-        return None
-    kind, limit = asked.bound
-    return kind, limit + asked.says(r"\bat most\b") - asked.says(r"\bat least\b")
-
-
-def _percent(asked: Asked, _: str) -> Any:
-    if asked.bound is None:
-        return None
-    kind, limit = asked.bound
-    return kind, limit / 100 if limit > 1 else limit
-
-
 #: How a field is filled in; of these, the first that gives what a query has names the frame.
 _CHOICES: dict[str, Choose] = {
     "": _named,
@@ -119,8 +104,8 @@ _CHOICES: dict[str, Choose] = {
     "last": _side(False),
     "ahead": _part(True),
     "behind": _part(False),
-    "counted": _counted,
-    "share": _percent,
+    "counted": lambda asked, _: asked.counted,
+    "share": lambda asked, _: asked.share,
 }
 _OF_FIELD: dict[str, tuple[str, ...]] = {
     "regions": ("", "ahead", "behind", "none"),

@@ -39,6 +39,7 @@ _BOUND = re.compile(
     r"(?: (?:of )?a)? ?(?P<unit>ms|s|second|px|%|percent|region|au|action|part|movement|expression|"
     r"microexpression|frame|time|muscle|blink)?(?:s?\b|(?<=%))"
 )
+_DENIES = r"\b(?:never|no|none|nothing|absent|missing|inactive)\b"
 _AUS = re.compile(
     r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d{1,3}(?: ?(?:,|and|or|\+|/|&) ?)?(?:au "
     r")?)+)"
@@ -109,7 +110,7 @@ class Asked:
         """Whether stillness or absence is asked for; "didn't it move?" asks for movement."""
         leading = self.first in _AUXILIARIES and self.words[1:2] == ("not",)
         denied = "not" in self.words[2 if leading else 0 :]
-        return (denied or self.says(r"\b(?:never|no|absent|missing)\b")) != self.stays
+        return (denied or self.says(_DENIES)) != self.stays
 
     @cached_property
     def stays(self) -> bool:
@@ -189,6 +190,22 @@ class Asked:
         unit = match["unit"] or ""
         number /= {"ms": 1000.0, "%": 100.0, "percent": 100.0}.get(unit, 1.0)
         return ("more" if match["more"] else "less", number)
+
+    @cached_property
+    def counted(self) -> Bound | None:
+        """The limit of a whole number: at least two is more than one."""
+        if self.bound is None:
+            return None
+        kind, limit = self.bound
+        return kind, limit + self.says(r"\bat most\b") - self.says(r"\bat least\b")
+
+    @cached_property
+    def share(self) -> Bound | None:
+        """The limit of a probability, 0 to 1, also where "percent" was left out."""
+        if self.bound is None:
+            return None
+        kind, limit = self.bound
+        return kind, limit / 100 if limit > 1 else limit
 
     def choice(self, concept: str) -> bool:
         """Whether two values of a concept are joined by "or"."""

@@ -121,13 +121,22 @@ def moved(asked: Asked) -> Query | None:
     if asked.aus or asked.values("class"):
         return None
     acts = asked.has("move") or asked.stays or (asked.has("expression") and polar)
+    of = _quantified(asked) if polar else ""
     if asked.regions:
-        return Query("moved", polar, asked.negated, **asked.where)
+        return Query("moved", polar, asked.negated, of=of, **asked.where)
     if acts or asked.has("region_word"):
         named = asked.has("region_word") or asked.says(r"\bwhat mov")
         if asked.has("feel") and not named:
             return None
         if asked.says(r"^describe\b.*\b(?:clip|video)\b"):
             return None
-        return Query("moved", polar, asked.negated, sides=asked.sides)
+        return Query("moved", polar, asked.negated, sides=asked.sides, of=of)
     return None
+
+
+def _quantified(asked: Asked) -> str:
+    """Whether all, or only what is named, is asked for: "did only the brows move?"."""
+    if asked.regions and asked.says(r"\b(?:only|just|solely|exclusively|nothing but)\b"):
+        return "only"
+    every = asked.says(r"\b(?:everything|every|all (?:of|the|regions|parts|areas))\b")
+    return "all" * (every and not asked.stays)

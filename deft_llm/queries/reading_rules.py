@@ -101,7 +101,7 @@ def probability(asked: Asked) -> Query | None:
         classes=ahead,
         than=behind,
         rank=rank,
-        bound=asked.bound,
+        bound=asked.share,
         aus=asked.aus,
     )
 

@@ -40,7 +40,7 @@ def quality(asked: Asked) -> Query | None:
         r"\b(?:too|dark|flicker\w*|change\w*|nois\w*|blur\w*|grainy|problems?|issues?|not|covered|"
     )
     bad = asked.says(worse + r"hidden|occluded|caveats?|warnings?|limitations?|unreliable)\b")
-    return Query("quality", asked.whether, bad, of=of or "face" * asked.says(r"\bface\b"))
+    return Query("quality", asked.whether, bad and asked.whether, of=of or "face" * asked.says(r"\bface\b"))
 
 
 def count(asked: Asked) -> Query | None:
@@ -59,7 +59,7 @@ def count(asked: Asked) -> Query | None:
         of = "movements"
     if not of and not counts:
         return None
-    bound = asked.bound
+    bound = asked.counted
     if polar and bound is None and asked.says(r"\b(?:only|just) (?:one|1|a single)\b"):
         bound = ("less", 2.0)
     return Query("count", polar=polar, of=of or "movements", bound=bound, **asked.where)
