@@ -42,7 +42,8 @@ _PLAIN = frozenset(
     areas region regions place places zone seconds ms s px pixel pixels percent time times long
     short zero two three four five six seven eight nine ten quarter dozen due according regarding
     concerning respect terms compared versus vs per sir madam mate hi hello hey welcome sorry
-    wonder wondering curious interested plain simple quick brief detail details exact rough""".split()  # noqa: SIM905
+    wonder wondering curious interested plain simple quick brief detail details exact
+    rough""".split()  # noqa: SIM905
 )
 _STEMS = frozenset(map(stem, _PLAIN))
 

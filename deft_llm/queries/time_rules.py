@@ -40,7 +40,9 @@ def quality(asked: Asked) -> Query | None:
         r"\b(?:too|dark|flicker\w*|change\w*|nois\w*|blur\w*|grainy|problems?|issues?|not|covered|"
     )
     bad = asked.says(worse + r"hidden|occluded|caveats?|warnings?|limitations?|unreliable)\b")
-    return Query("quality", asked.whether, bad and asked.whether, of=of or "face" * asked.says(r"\bface\b"))
+    return Query(
+        "quality", asked.whether, bad and asked.whether, of=of or "face" * asked.says(r"\bface\b")
+    )
 
 
 def count(asked: Asked) -> Query | None:

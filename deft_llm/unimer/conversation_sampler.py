@@ -192,7 +192,9 @@ class ConversationSampler:
     def _tool_call(self, _: Facts, rng: random.Random) -> Turn:
         pair = self._drawn(rng)
         call = {"name": TOOL, "arguments": arguments(pair.query)}
-        return Turn("tool_call", self._ask("tool_call", rng, question=pair.question), json.dumps(call))
+        return Turn(
+            "tool_call", self._ask("tool_call", rng, question=pair.question), json.dumps(call)
+        )
 
     # ------------------------------------------------------------------- plain types
 

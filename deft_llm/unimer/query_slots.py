@@ -14,7 +14,7 @@ from typing import Any
 
 from deft_llm import facs
 from deft_llm.queries import vocabulary
-from deft_llm.queries.query import PARTS, Bound, expand
+from deft_llm.queries.query import Bound, expand
 
 _SIDES = ("left", "right")
 _BLINK = 45

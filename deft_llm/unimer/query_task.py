@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from safetensors import safe_open
 from torch import Tensor
@@ -135,6 +136,14 @@ class ParserTask(RenderedTask[ParserRecipe, QuestionSet]):
 
     goal: Goal = ("right", "max")
 
+    def __init__(
+        self, recipe: ParserRecipe, store: QuestionSet, held_out: QuestionSet | None = None
+    ) -> None:
+        super().__init__(recipe, store, held_out)
+        # Encoded once: the network is so small that this would cost half of every step.
+        self._trained_on = self._encoded(store)
+        self._held_out = self._encoded(held_out) if held_out is not None else None
+
     def network(self, start: Path | None) -> torch.nn.Module:
         """The network to start from, or a new one with the vectors of its words."""
         if start is not None:
@@ -159,27 +168,22 @@ class ParserTask(RenderedTask[ParserRecipe, QuestionSet]):
     def batch(self, index: int) -> dict[str, Tensor]:
         """Questions drawn with replacement; depends only on the seed and the index."""
         rng = np.random.default_rng([self.recipe.seed, index])
-        return self._encoded(self.store, rng.integers(len(self.store), size=self.recipe.batch_size))
+        return _chosen(self._trained_on, rng.integers(len(self.store), size=self.recipe.batch_size))
 
-    def _encoded(self, store: QuestionSet, chosen: Iterable[int]) -> dict[str, Tensor]:
-        chosen = [int(i) for i in chosen]
-        words, named = asking.encode([store.tokens[i] for i in chosen], self.parser.vocabulary)
+    def _encoded(self, store: QuestionSet) -> dict[str, Tensor]:
+        words, named = asking.encode(store.tokens, self.parser.vocabulary)
         number = {frame: i for i, frame in enumerate(self.parser.config.frames)}
-        frames = [number.get(store.frames[i], -100) for i in chosen]
-        longest = int((words > 0).sum(1).max()) + 1
         return {
-            "words": torch.from_numpy(words[:, :longest]),
-            "named": torch.from_numpy(named[:, :longest]),
-            "frame": torch.tensor(frames),
+            "words": torch.from_numpy(words.astype(np.int32)),
+            "named": torch.from_numpy(named.astype(np.int16)),
+            "frame": torch.tensor([number.get(frame, -100) for frame in store.frames]),
         }
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Forward pass and loss."""
         scores = self.model(batch["words"], batch["named"])
         smoothing = self.recipe.smoothing
-        return {
-            "loss": functional.cross_entropy(scores, batch["frame"], label_smoothing=smoothing)
-        }
+        return {"loss": functional.cross_entropy(scores, batch["frame"], label_smoothing=smoothing)}
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
@@ -190,13 +194,15 @@ class ParserTask(RenderedTask[ParserRecipe, QuestionSet]):
 
     def evaluate(self) -> dict[str, float]:
         """Share of held-out questions with the right frame; false claims and false refusals."""
-        if self.held_out is None:
+        if self.held_out is None or self._held_out is None:
             return {}
         device = next(self.model.parameters()).device
         found: list[int] = []
         for first in range(0, len(self.held_out), _EVALUATED):
-            chosen = range(first, min(first + _EVALUATED, len(self.held_out)))
-            batch = self._encoded(self.held_out, chosen)
+            batch = _chosen(
+                self._held_out,
+                np.arange(first, min(first + _EVALUATED, len(self.held_out))),
+            )
             scores = self.predict({name: x.to(device) for name, x in batch.items()})
             found += scores.argmax(1).tolist()
         frames = self.parser.config.frames
@@ -212,6 +218,17 @@ class ParserTask(RenderedTask[ParserRecipe, QuestionSet]):
     def save(self, folder: Path) -> None:
         """Save the network with projected words, and its configuration."""
         save_network(self.parser.folded(), folder, getattr(torch, self.recipe.save_dtype))
+
+
+def _chosen(encoded: dict[str, Tensor], rows: NDArray[np.int64]) -> dict[str, Tensor]:
+    """Some questions as a batch, without the places that none of them fills."""
+    taken = {name: x[torch.from_numpy(rows)] for name, x in encoded.items()}
+    longest = int((taken["words"] > 0).sum(1).max()) + 1
+    return {
+        "words": taken["words"][:, :longest].long(),
+        "named": taken["named"][:, :longest].long(),
+        "frame": taken["frame"],
+    }
 
 
 def word_vectors(source: str | None, count: int) -> tuple[list[str], Tensor]:

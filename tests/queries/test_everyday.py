@@ -20,7 +20,7 @@ ASIDE = {"unknown", "decline", "help"}
 
 
 def lines(name: str) -> Iterator[tuple[str, str]]:
-    """Text and right answer of the lines that were only counted; empty if the file has no answer."""
+    """Text and right answer of the lines that were only counted; empty if there is none."""
     seen: dict[str, int] = defaultdict(int)
     for line in (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("#") or not line:

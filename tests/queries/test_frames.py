@@ -1,4 +1,4 @@
-"""A frame and the words of its question give the query back; the network names only what is asked."""
+"""A frame and the words of its question give the query back; the network names nothing else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def asked(text: str) -> Asked:
 @pytest.mark.parametrize(
     ("text", "frame", "query"),
     [
-        *(("did the left brow go up?", "direction?", "direction? region=brow side=left direction=up"),),
+        ("did the left brow go up?", "direction?",
+         "direction? region=brow side=left direction=up"),
         ("did the mouth move more than the brows", "compare? regions:ahead than:behind",
          "compare? region=mouth than=brow"),
         ("were the brows less active than the lips", "compare? regions:behind than:ahead",
@@ -96,7 +97,7 @@ def test_tokens_say_what_words_name_and_what_was_asked_before() -> None:
     question = asked("and the left eyebrow?")
     first, *words = tokens(question, Query("moved", True, regions=("chin",)))
     assert set(first[1]) == {"before:moved", "before:polar", "before:regions"}
-    named = {word: found for word, found in words}
+    named = dict(words)
     assert "side" in named["left"] and "region" in named["eyebrow"] and not named["and"]
     numbers, tagged = encode([[first, *words]], {"left": 7})
     assert numbers.shape == (1, LENGTH) and tagged.max() <= len(tags())
