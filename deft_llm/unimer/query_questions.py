@@ -34,7 +34,9 @@ _MOVEMENTS = ("it", "it", "it", "the expression", "the movement", "this", "that"
 _OPENINGS = (
     *("", "", "", "", "", "", "", "please, ", "can you tell me ", "hi, ", "ok, ", "so, ", "and "),
     *("tell me, ", "could you tell me ", "i would like to know ", "do you know ", "well, ", "hm, "),
+    *("quick question: ", "sorry, ", "just tell me ", "i wonder, ", "in the clip, ", "now "),
 )
+_POLAR_ENDINGS = (" or not?", ", yes or no?", ", right?", ", or?", ", true?", ", or no?")
 _ENDINGS = (*("?",) * 6, "", "", "??", ", please?", " please", " in this clip?", " here?", ".", "!")
 _SUBJECT = {"him": "he", "her": "she", "them": "they"}
 _OBJECT = {"he": "him", "she": "her", "they": "them"}
@@ -42,6 +44,7 @@ _AUXILIARIES = frozenset(
     "is was does did has will would can could should are were do have if that when because".split()  # noqa: SIM905
 )
 _ERRORS = 0.15  # share of the questions with a typing error
+_DOUBTED = 0.12  # share of the yes/no questions that end in "or not?" or the like
 _TRIES = 20
 _SIDED = ("moved?", "direction?", "magnitude", "direction", "moved", "au?")
 
@@ -170,6 +173,8 @@ class QueryQuestions:
         query = replace(parse_query(line), **fields)
         query = replace(query, regions=(*query.regions, *more))
         text = self._fill(self.rng.choice(self.patterns[name]), said)
+        if query.polar and self.rng.random() < _DOUBTED:
+            text += self.rng.choice(_POLAR_ENDINGS)
         return Pair(self._typed(text, plain=query.kind == "greet"), query)
 
     def _drawn(self, name: str) -> tuple[str, dict[str, str], dict[str, Any]]:
