@@ -143,7 +143,7 @@ class Asked:
 
     @property
     def _named(self) -> bool:
-        return self.says(r"\bparts? of\b|\b(?:which|what|any|every|each|some|other) parts?\b")
+        return self.says(r"\bparts? of\b|\b(?:which|what|any|every|each|some|other|the) parts?\b")
 
     @cached_property
     def aus(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ The network (``network.py``) tells frames apart; what fills them in are the word
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -14,7 +15,7 @@ import torch
 from deft_llm.queries import frames
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.network import QuestionParser, load_parser
-from deft_llm.queries.query import Query
+from deft_llm.queries.query import Query, parse_query
 from deft_llm.queries.tokens import encode, tokens
 
 _TRIED = 4  # likeliest frames that are filled in
@@ -43,8 +44,16 @@ class Reading:
     @cached_property
     def aside(self) -> Query:
         """The likeliest query that says nothing about the clip."""
-        frame = next(frame for frame in self.shares if not frames.is_claim(frame))
-        return frames.parse_query(frame.removeprefix(frames.KEEPS))
+        return self._first(lambda frame: not frames.is_claim(frame))
+
+    @cached_property
+    def declines(self) -> Query:
+        """The likeliest query that declines."""
+        return self._first(lambda frame: frame.startswith("decline"))
+
+    def _first(self, holds: Callable[[str], bool]) -> Query:
+        frame = next((frame for frame in self.shares if holds(frame)), "unknown")
+        return parse_query(frame.removeprefix(frames.KEEPS).partition(" moments:")[0])
 
 
 @lru_cache(maxsize=1)

@@ -70,7 +70,9 @@ def count(asked: Asked) -> Query | None:
 def how_long(asked: Asked) -> Query | None:
     """For example "how long did it last?", "was it brief?"."""
     polar, bound = asked.polar, asked.bound
-    lasting = r"\blast(?:s|ed|ing)?\b(?! (?:motion|movement|to|at|one|in|of))|\b(?:take|took)\b"
+    lasting = r"\blast(?:s|ed|ing)?\b(?! (?:motion|movement|to|at|one|in|of|thing|part|region))"
+    lasting += r"|\b(?:take|took)\b"
+    lasting += r"|\b(?:over|finished|done|gone) (?:in|within)\b"
     lasting += r"|\b(?:longer|shorter|faster|quicker|slower) than\b"
     timed = asked.has("when", "first", "final")
     span = asked.has("how_long") or (asked.says(lasting) and not timed)

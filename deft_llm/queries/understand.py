@@ -26,6 +26,11 @@ UNKNOWN = Query("unknown")
 #: A question of which the network thinks so little that it is about the clip is not answered: with
 #: words that nothing accounts for, and without; and its query holds against the rules' from _SURE.
 _DOUBTFUL, _UNLIKELY, _SURE = 0.9, 0.4, 0.8
+# Begins as a question about a person does; if it is none that a face answers, it is declined.
+_ABOUT_SOMEBODY = re.compile(
+    r"^(?:is|was|are|were|does|did|do|has|have|had|will|would|can|could|should|may|might) "
+    r"(?:he|she|they|somebody|someone|(?:this|that|the) (?:person|man|woman|guy|lady|girl|boy))\b"
+)
 #: In this order: "how long did it take to move back?" is about time, not about the return.
 RULES: tuple[Callable[[Asked], Query | None], ...] = (
     *(
@@ -93,7 +98,11 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading) -> Query:
         return ruled
     unknown_words = strangers(asked)
     if reading.claim < (_DOUBTFUL if unknown_words or ruled is None else _UNLIKELY):
-        return reading.aside
+        return (
+            reading.declines
+            if unknown_words and _ABOUT_SOMEBODY.search(asked.text)
+            else (reading.aside)
+        )
     if ruled is None or reading.share >= _SURE:
         return reading.query or ruled or UNKNOWN
     return ruled

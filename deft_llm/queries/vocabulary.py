@@ -93,7 +93,7 @@ CLASSES: dict[str, str] = {
     "happiness": "happy|happiness|joy|joyful|glad|pleased|cheerful|delighted|amused|amusement|"
     "delight|pleasure|happily|joyous",
     "sadness": "sad|sadness|unhappy|sorrow|sorrowful|grief|gloomy|melancholy|miserable|sadly|"
-    "unhappiness|tearful",
+    "unhappiness|tearful|feel down|feeling down",
     "anger": "angry|anger|mad|furious|annoyed|irritated|rage|annoyance|irritation|angrily|fury|"
     "enraged|pissed off",
     "fear": "afraid|fear|fearful|scared|frightened|terrified|fright|scare|panicked|panic|dread",
@@ -112,7 +112,7 @@ CLASSES: dict[str, str] = {
 MOMENTS: dict[str, str] = {
     "onset": "onset|start|begin|began|begun|beginning|set in|starting|first sign|commence|kick in",
     "apex": "apex|peak|climax|maximum|strongest moment|strongest point|high point|height of|"
-    "at its strongest|at its most|at the strongest|largest displacement|at its largest|turn round|"
+    "at its strongest|at its most|at the strongest|at its largest|turn round|"
     "turning point|culminate|at its greatest|farthest from rest|strongest moment of the clip",
     "offset": "offset|end|ending|finish|fade|stop|over|back at rest|back to rest|back to normal|"
     "come to rest|die down|disappear|gone|vanish|last motion|relax|subside|wear off",
