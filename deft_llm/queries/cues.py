@@ -37,7 +37,8 @@ CUES: dict[str, str] = {
     "micro": "microexpression|micro|a microexpression",
     "first": "first|earliest|before|lead|ahead of|earlier than|sooner|began first|come first|"
     "initially|start first|begin first|go first|set off",
-    "final": "last to move|moved last|move last|latest|later than|after|afterwards|came last|"
+    "final": "last to move|last thing|last part|last region|moved last|move last|latest|"
+    "later than|after|afterwards|came last|"
     "come last|lag",
     "order": "order|sequence|in what order|simultaneous|simultaneously|same time|at once|"
     "same moment|in turn|one after another|at same time",
@@ -71,7 +72,8 @@ CUES: dict[str, str] = {
     "sure": "sure|certain|confident|confidence|reliable|reliability|trust|certainty|accurate|"
     "accuracy|dependable|how good guess|positive about|unsure|uncertain|hesitant|convinced|"
     "correct|mistaken|could you be wrong|wrong|doubt about|any doubt|doubtful",
-    "why": "why|reason|evidence|explain|explanation|how do you know|how do you get|how come|"
+    "why": "why|reason|evidence|do you base|you base|explain|explanation|how do you know|"
+    "how do you get|how come|"
     "justify|justification|basis|based on|because|what makes you|how can you tell|how did you|"
     "proof|rationale|speak for|speaks for|reasoning|argue|argument|support|grounds|"
     "what tells you|lead you to|walk me through|how you get there|how do you conclude|rest on|"
@@ -102,7 +104,8 @@ CUES: dict[str, str] = {
     "rate": "frame rate|fps|framerate|frame per second",
     "noise": "noise|noisy|noise floor|grainy",
     "light": "light|lighting|illumination|dark|bright|flicker|too dark|too bright",
-    "summary": "summarize|summarise|summary|sum up|tldr|overview|in short|in one sentence|recap|"
+    "summary": "summarize|summarise|summary|sum up|sum it up|sum this up|tldr|overview|in short|"
+    "in one sentence|recap|"
     "describe clip|describe video|describe|tell me about|tell me everything|everything you know|"
     "nutshell|brief me|all you know|what do you see|bottom line|gist|describe it|in brief|"
     "in single sentence|finding|findings|what have you found|analysis|analyse|analyze|main point|"
@@ -116,7 +119,8 @@ CUES: dict[str, str] = {
     "from apex on|after that|return movement|move back once|goes back",
     "meaning": "mean|meaning|define|definition|stand for|explain term|what do you mean by|"
     "explain what",
-    "ask": "what can i ask|what can you|what can i|what should i ask|help|how does this work|"
+    "ask": "what can i ask|can i ask|could i ask|what to ask|what can you|what can i|"
+    "what should i ask|help|how does this work|"
     "how do i use|what question|which question|example question|what else can|command|"
     "menu|capabilities|what could i ask|manual|what are you able|what do you know|"
     "what do you do|what else can you|what questions",

@@ -19,14 +19,21 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\bfib(?:bing|s)?\b",
         r"mislead|perjur|\bhid(?:e|es|ing)\b|hidden (?:feeling|emotion|motive|agenda)|conceal|"
         r"\bsecret|polygraph|\blied\b",
+        r"\bstraight with (?:me|us)",
         r"cover(?:ing)? (?:something |it )?up|mak(?:e|ing) (?:it|this|that|things) up",
     ),
     "guilt": (
         r"guilt|innocen|\bcrim(?:e|es|inal)\b|\bst(?:eal|ole|olen)\b|murder|\bthief|\bsuspicious",
+        r"\bin court\b|\btrial\b|\bas (?:evidence|proof)\b",
+        r"\brobber|\bburglar|\bfraud|\bbrib|\btheft",
         r"confess|convict|\bkill(?:ed|er)?\b|\barrest|\bjail|culprit|\bcommit(?:ted)? ",
         rf"\bdid {_WHO} do it\b",
     ),
-    "danger": (r"\bdanger|terroris|violen|\bthreat|\bharm|\bweapon|aggressive|\battack|\bsafe\b",),
+    "danger": (
+        r"\bdanger|terroris|violen|\bthreat|\bharm|\bweapon|aggressive|\battack|\barmed\b",
+        rf"\bsafe(?:ly)? (?:with|around|near)|\b(?:with|around|near) {_WHO} safely|"
+        rf"\b(?:i|we|{_WHO}) safe\b",
+    ),
     "hiring": (
         r"\bhir(?:e|ed|ing)\b|\bemploy(?:ed|able|ment|ing)?\b|\bjob (?:for|interview|offer)|"
         r"\b(?:the|this|a) job\b",

@@ -33,6 +33,13 @@ _CARRIES: dict[str, tuple[str, ...]] = {
     "classes": ("emotion", "probability", "why", "why_not", "confidence"),
     "moments": ("when", "how_long", "moved", "direction", "magnitude"),
 }  # fmt: skip
+_COUNTED = {"regions": "region_word", "aus": "au_word", "blinks": "blink", "frames": "frame_word"}
+#: What "how many?" counts after a question of a kind.
+_COUNTS = {"au": "aus", "moved": "regions", "direction": "regions"}
+_BACK = re.compile(r"^(?:and )?(?:on )?(?:the )?(?:way )?back(?: again| to rest)?$")
+_WHERE_EXACTLY = re.compile(
+    r"^(?:and |but |so )?(?:where|what|which parts?|which regions?|in which part)(?: exactly)?$"
+)
 _SHORT = 4  # words; a question of so few about no place is about the place before
 
 
@@ -47,8 +54,14 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
     if before is None or before.kind in PASSING:
         return None
     text = " ".join(asked.words)
-    if asked.has("other_turn") or "other" in asked.values("side"):
-        return _swapped(before)
+    if asked.has("other_turn") or "other" in asked.values("side") or text.endswith("the other"):
+        return swapped(before)
+    if (query is None or not asked.regions) and (turn := _turned(text, before)):
+        return turn
+    if asked.says(r"\b(?:else|alternatives?)\b"):
+        return None  # "what else could it be?" is not about what was asked before
+    if query is not None and query.kind == "count" and not asked.has(*_COUNTED.values()):
+        return replace(query, of=_COUNTS.get(before.kind, query.of))
     if re.search(r"^(?:and )?(?:why|how so)$|^(?:and )?why (?:so|is that|that)$", text):
         return _why(before)
     if re.search(r"^(?:but )?why not(?: that| so)?$", text):
@@ -63,18 +76,31 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return Query("why") if before.kind in {"emotion", "probability", "au"} else Query("summary")
     if before.rank and (ranked := _RANKED.search(text)):
         return replace(before, rank=ranked[1])
-    new = _slots(asked)
+    new = named(asked)
     led = bool(_LEAD.search(text))
     if new and (led or len(asked.words) <= _SHORT) and not _own_kind(asked, query):
-        return _replaced(before, new, query)
+        changed = replaced(before, new, query)
+        if changed != query:
+            return changed
     if query is not None and not any(new.get(name) for name in (*_WHERE, "classes")):
         points = led or bool(_POINTING.search(text)) or len(asked.words) <= _SHORT
         if points and not asked.has("whole", "clip_word"):
-            return _inherited(before, query)
+            return inherited(before, query)
     return None
 
 
-def _slots(asked: Asked) -> dict[str, Any]:
+def _turned(text: str, before: Query) -> Query | None:
+    """What "where exactly?" and "and back?" ask after a question."""
+    if before.kind == "moved" and before.polar and _WHERE_EXACTLY.search(text):
+        return Query("moved", regions=before.regions, sides=before.sides)
+    if _BACK.search(text) and before.kind == "how_long":
+        return Query("how_long", moments=("apex", "offset"))
+    if _BACK.search(text) and before.kind in _CARRIES["moments"]:
+        return replace(before, moments=("offset",))
+    return None
+
+
+def named(asked: Asked) -> dict[str, Any]:
     """The fields that a question fills."""
     numbers = re.findall(r"^(?:and |or |what about |how about )?(\d{1,2})$", " ".join(asked.words))
     found: dict[str, Any] = {
@@ -97,7 +123,7 @@ def _own_kind(asked: Asked, query: Query | None) -> bool:
     return bool(asked.cues - loose)
 
 
-def _replaced(before: Query, new: dict[str, Any], own: Query | None) -> Query | None:
+def replaced(before: Query, new: dict[str, Any], own: Query | None) -> Query | None:
     """The query before with some fields changed; what it asks by itself, if they do not fit."""
     if not all(before.kind in _CARRIES[name] for name in new):
         return own
@@ -116,7 +142,7 @@ def _replaced(before: Query, new: dict[str, Any], own: Query | None) -> Query | 
     return replace(before, polar=polar, **changed)
 
 
-def _inherited(before: Query, query: Query) -> Query | None:
+def inherited(before: Query, query: Query) -> Query | None:
     """A query about the place, AU or class of the one before."""
     kept = {
         name: getattr(before, name)
@@ -128,7 +154,8 @@ def _inherited(before: Query, query: Query) -> Query | None:
     return replace(query, **kept)
 
 
-def _swapped(before: Query) -> Query | None:
+def swapped(before: Query) -> Query | None:
+    """A query about the other side; None if the one before has no side."""
     flip = {("left",): ("right",), ("right",): ("left",)}
     return replace(before, sides=flip[before.sides]) if before.sides in flip else None
 

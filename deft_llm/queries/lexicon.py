@@ -62,6 +62,11 @@ class Lexicon:
             self.phrases.setdefault(tuple(map(spelling.stem, words)), []).append((concept, value))
             self.known.update({spelling.stem(word): word for word in words})
 
+    @lru_cache(maxsize=8192)  # noqa: B019 - there is one lexicon
+    def mend(self, word: str) -> str:
+        """The word of a phrase that a misspelt word most likely is, else the word itself."""
+        return spelling.mend(word, self.known)
+
     def marks(self, words: list[str]) -> Iterator[Mark]:
         """The phrases in some words, from left to right, without overlap."""
         kept = [i for i, word in enumerate(words) if word not in _SKIPPED]

@@ -35,10 +35,11 @@ _LESS = (
     r"earlier than|faster than|quicker than|up to|lower than|in less than"
 )
 _BOUND = re.compile(
-    rf"\b(?:(?P<more>{_MORE})|(?:{_LESS})) (?:the first )?(?:about )?{_NUMBER}(?: (?:of )?a)? ?"
-    r"(?P<unit>ms|s|second|px|%|percent|region|au|action|part|movement|expression|microexpression|"
-    r"frame|time|muscle|blink)?s?\b"
+    rf"\b(?:(?P<more>{_MORE})|(?:{_LESS})) (?:the first )?(?:about )?(?:a (?=quarter))?{_NUMBER}"
+    r"(?: (?:of )?a)? ?(?P<unit>ms|s|second|px|%|percent|region|au|action|part|movement|expression|"
+    r"microexpression|frame|time|muscle|blink)?(?:s?\b|(?<=%))"
 )
+_DENIES = r"\b(?:never|no|none|nothing|absent|missing|inactive)\b"
 _AUS = re.compile(
     r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d{1,3}(?: ?(?:,|and|or|\+|/|&) ?)?(?:au "
     r")?)+)"
@@ -67,7 +68,7 @@ class Asked:
         """Look at a normal text without manners."""
         book = lexicon()
         typed = spelling.split(text)
-        words = [spelling.mend(word, book.known) for word in typed]
+        words = [book.mend(word) for word in typed]
         guessed = len(words) == 1 and words != typed
         return cls(text, tuple(words), tuple(book.marks(words)), guessed)
 
@@ -109,7 +110,7 @@ class Asked:
         """Whether stillness or absence is asked for; "didn't it move?" asks for movement."""
         leading = self.first in _AUXILIARIES and self.words[1:2] == ("not",)
         denied = "not" in self.words[2 if leading else 0 :]
-        return (denied or self.says(r"\b(?:never|no|absent|missing)\b")) != self.stays
+        return (denied or self.says(_DENIES)) != self.stays
 
     @cached_property
     def stays(self) -> bool:
@@ -142,7 +143,7 @@ class Asked:
 
     @property
     def _named(self) -> bool:
-        return self.says(r"\bparts? of\b|\b(?:which|what|any|every|each|some|other) parts?\b")
+        return self.says(r"\bparts? of\b|\b(?:which|what|any|every|each|some|other|the) parts?\b")
 
     @cached_property
     def aus(self) -> tuple[int, ...]:
@@ -189,6 +190,22 @@ class Asked:
         unit = match["unit"] or ""
         number /= {"ms": 1000.0, "%": 100.0, "percent": 100.0}.get(unit, 1.0)
         return ("more" if match["more"] else "less", number)
+
+    @cached_property
+    def counted(self) -> Bound | None:
+        """The limit of a whole number: at least two is more than one."""
+        if self.bound is None:
+            return None
+        kind, limit = self.bound
+        return kind, limit + self.says(r"\bat most\b") - self.says(r"\bat least\b")
+
+    @cached_property
+    def share(self) -> Bound | None:
+        """The limit of a probability, 0 to 1, also where "percent" was left out."""
+        if self.bound is None:
+            return None
+        kind, limit = self.bound
+        return kind, limit / 100 if limit > 1 else limit
 
     def choice(self, concept: str) -> bool:
         """Whether two values of a concept are joined by "or"."""

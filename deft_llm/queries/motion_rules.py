@@ -22,6 +22,8 @@ def side(asked: Asked) -> Query | None:
     more = asked.has("more", "less_than", "most") or asked.says(r"\b(?:only|just)\b")
     if asked.has("which_side") or (asked.choice("side") and not asked.has("which_way")):
         return Query("side_difference", **where)
+    if more and len(asked.regions) == 1 and _which_of_two(asked):
+        return Query("side_difference", **where)
     named = [mark.value for mark in asked.marks if mark.concept == "side"]
     if (
         more
@@ -37,6 +39,11 @@ def side(asked: Asked) -> Query | None:
         asked.values("side") or "side" in asked.words
     )
     return Query("side_difference", polar=polar, **where) if differ else None
+
+
+def _which_of_two(asked: Asked) -> bool:
+    """Whether one of a pair is asked for: "which cheek went further?"."""
+    return asked.first in {"which", "what"} and asked.regions[0].at == 1
 
 
 def compare(asked: Asked) -> Query | None:
@@ -77,6 +84,8 @@ def magnitude(asked: Asked) -> Query | None:
             bound = ("more", STRONG_PX)
         elif asked.has("weak") and not asked.values("way"):
             bound = ("less", WEAK_PX)
+    if asked.has("how_much") and bound is None and not asked.whether:
+        polar = False  # "amplitude of the chin?"
     if sized and asked.has("region_word") and not asked.regions and not polar:
         return None  # all regions, with their strength
     if not sized and (bound is None or not polar or asked.has("au_word", "how_long", "when")):
@@ -121,13 +130,22 @@ def moved(asked: Asked) -> Query | None:
     if asked.aus or asked.values("class"):
         return None
     acts = asked.has("move") or asked.stays or (asked.has("expression") and polar)
+    of = _quantified(asked) if polar else ""
     if asked.regions:
-        return Query("moved", polar, asked.negated, **asked.where)
+        return Query("moved", polar, asked.negated, of=of, **asked.where)
     if acts or asked.has("region_word"):
         named = asked.has("region_word") or asked.says(r"\bwhat mov")
         if asked.has("feel") and not named:
             return None
         if asked.says(r"^describe\b.*\b(?:clip|video)\b"):
             return None
-        return Query("moved", polar, asked.negated, sides=asked.sides)
+        return Query("moved", polar, asked.negated, sides=asked.sides, of=of)
     return None
+
+
+def _quantified(asked: Asked) -> str:
+    """Whether all, or only what is named, is asked for: "did only the brows move?"."""
+    if asked.regions and asked.says(r"\b(?:only|just|solely|exclusively|nothing but)\b"):
+        return "only"
+    every = asked.says(r"\b(?:everything|every|all (?:of|the|regions|parts|areas))\b")
+    return "all" * (every and not asked.stays)

@@ -42,7 +42,7 @@ def ask(query: Query) -> str:
     )
     thing = f"the {where}" if query.regions or query.sides else "anything"
     written = {
-        "moved": f"Did {thing} {'stay still' if query.negated else 'move'}?"
+        "moved": _moved(query, thing)
         if yes
         else (f"What did the {where} do?" if query.regions else "What moved?"),
         "direction": f"Did the {where} go {_ways(query)}?"
@@ -74,6 +74,13 @@ def ask(query: Query) -> str:
         "help": "What can I ask?",
     }
     return written.get(query.kind, "What moved?")
+
+
+def _moved(query: Query, thing: str) -> str:
+    if query.of == "all":
+        return f"Did all of {thing if query.regions else 'the face'} move?"
+    only = "only " * (query.of == "only")
+    return f"Did {only}{thing} {'stay still' if query.negated else 'move'}?"
 
 
 _COUNTED = {"aus": "action units", "": "movements"}

@@ -32,7 +32,7 @@ from deft_llm.errors import UserError
 MOST_CHARACTERS = 500
 #: What a query asks for.
 #:
-#: moved            which regions moved, or whether these did
+#: moved            which regions moved, or whether these did, ``all`` of them, or ``only`` they
 #: direction        where to, or whether in this direction
 #: magnitude        how far
 #: side_difference  which side moved more, or whether this one did; of an AU: which side it is on
@@ -81,7 +81,7 @@ MOMENTS: tuple[str, ...] = ("onset", "apex", "offset")
 #: What is counted, measured or explained.
 OBJECTS: tuple[str, ...] = (
     *("regions", "aus", "movements", "frames", "blinks", "wink", "clip", "rate", "noise", "light"),
-    *("face", "labels", "json", "method", "self"),
+    *("face", "labels", "json", "method", "self", "all", "only"),
 )
 RANKS: tuple[str, ...] = ("most", "second", "least", "first", "last")
 TOPICS: tuple[str, ...] = (

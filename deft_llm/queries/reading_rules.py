@@ -64,6 +64,8 @@ def why_not(asked: Asked) -> Query | None:
 
 def why(asked: Asked) -> Query | None:
     """For example "why?", "what is the evidence for AU12?"."""
+    if asked.says(r"^where\b.*\bsee\b") and asked.values("class"):
+        return Query("why", classes=asked.values("class"))
     if not asked.has("why") or (asked.has("likely") and asked.first != "why"):
         return None
     if asked.polar and asked.values("class"):
@@ -93,6 +95,7 @@ def probability(asked: Asked) -> Query | None:
         polar and "than" not in asked.cues and classes and not asked.bound
     ):
         return Query("emotion", polar=polar, classes=classes) if classes else None
+    polar = polar and (asked.whether or bool(asked.bound or classes))
     ahead, behind = asked.values("class", to=than), asked.values("class", than)
     rank = "most" if asked.has("most") and not classes else ""
     return Query(
@@ -101,7 +104,7 @@ def probability(asked: Asked) -> Query | None:
         classes=ahead,
         than=behind,
         rank=rank,
-        bound=asked.bound,
+        bound=asked.share,
         aus=asked.aus,
     )
 

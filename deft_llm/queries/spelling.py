@@ -32,6 +32,7 @@ _SHORT = (
     (re.compile(r"\b(au|action units?)s?[\s\-_#.]*(\d)"), r"\1 \2"),
     (re.compile(r"\bfacs\b"), "facscode"),
     (re.compile(r"\bmicro[\s-]*expression"), "microexpression"),
+    (re.compile(r"\bwithin the first second\b"), "within 1 s"),
     (re.compile(r"(\d)\s*(?:milliseconds?|millisecs?|msecs?|ms)\b"), r"\1 ms"),
     (re.compile(r"(\d)\s*(?:pixels?|px)\b"), r"\1 px"),
     (re.compile(r"(\d)\s*(?:seconds?|secs?|s)\b"), r"\1 s"),
@@ -87,7 +88,7 @@ _FOREIGN = frozenset(
 
 
 #: Words that would be mistaken for others without their ending.
-_WHOLE = frozenset("made does ever over under".split())  # noqa: SIM905
+_WHOLE = frozenset("made does ever over under others".split())  # noqa: SIM905
 
 _FOREIGN_GREETINGS = frozenset(
     ("bonjour", "hola", "hallo", "gracias", "merci", "danke", "ciao", "salut", "grazie", "ola")

@@ -40,7 +40,9 @@ def quality(asked: Asked) -> Query | None:
         r"\b(?:too|dark|flicker\w*|change\w*|nois\w*|blur\w*|grainy|problems?|issues?|not|covered|"
     )
     bad = asked.says(worse + r"hidden|occluded|caveats?|warnings?|limitations?|unreliable)\b")
-    return Query("quality", asked.whether, bad, of=of or "face" * asked.says(r"\bface\b"))
+    return Query(
+        "quality", asked.whether, bad and asked.whether, of=of or "face" * asked.says(r"\bface\b")
+    )
 
 
 def count(asked: Asked) -> Query | None:
@@ -59,7 +61,7 @@ def count(asked: Asked) -> Query | None:
         of = "movements"
     if not of and not counts:
         return None
-    bound = asked.bound
+    bound = asked.counted
     if polar and bound is None and asked.says(r"\b(?:only|just) (?:one|1|a single)\b"):
         bound = ("less", 2.0)
     return Query("count", polar=polar, of=of or "movements", bound=bound, **asked.where)
@@ -68,7 +70,9 @@ def count(asked: Asked) -> Query | None:
 def how_long(asked: Asked) -> Query | None:
     """For example "how long did it last?", "was it brief?"."""
     polar, bound = asked.polar, asked.bound
-    lasting = r"\blast(?:s|ed|ing)?\b(?! (?:motion|movement|to|at|one|in|of))|\b(?:take|took)\b"
+    lasting = r"\blast(?:s|ed|ing)?\b(?! (?:motion|movement|to|at|one|in|of|thing|part|region))"
+    lasting += r"|\b(?:take|took)\b"
+    lasting += r"|\b(?:over|finished|done|gone) (?:in|within)\b"
     lasting += r"|\b(?:longer|shorter|faster|quicker|slower) than\b"
     timed = asked.has("when", "first", "final")
     span = asked.has("how_long") or (asked.says(lasting) and not timed)

@@ -3,22 +3,34 @@
 The question is normalised (``spelling``), cut free of manners and checked for what no face can
 tell (``declined``); then its words are marked (``marks``), and the first rule of ``RULES`` whose
 cues are there makes the query. A short question takes what it leaves out from the query before
-it (``followup``). The vocabulary and the order of the rules are our own choice.
+it (``followup``). A small trained network reads the question as well (``parser``): ``agreed`` says
+whose query holds, and when neither does, so that the question is asked back. The vocabulary and the
+order of the rules are our own choice.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
-from deft_llm.queries import followup, motion_rules, reading_rules, spelling, time_rules
+from deft_llm.queries import followup, motion_rules, parser, reading_rules, spelling, time_rules
 from deft_llm.queries.cues import greeting, without_manners
 from deft_llm.queries.declined import declined_topic
 from deft_llm.queries.lexicon import lexicon
 from deft_llm.queries.marks import Asked
-from deft_llm.queries.query import Query
+from deft_llm.queries.query import TALK, Query
+from deft_llm.queries.scope import strangers
 
 UNKNOWN = Query("unknown")
+#: A question of which the network thinks so little that it is about the clip is not answered: with
+#: words that nothing accounts for, and without; and its query holds against the rules' from _SURE.
+_DOUBTFUL, _UNLIKELY, _SURE = 0.9, 0.4, 0.8
+# Begins as a question about a person does; if it is none that a face answers, it is declined.
+_ABOUT_SOMEBODY = re.compile(
+    r"^(?:is|was|are|were|does|did|do|has|have|had|will|would|can|could|should|may|might) "
+    r"(?:he|she|they|somebody|someone|(?:this|that|the) (?:person|man|woman|guy|lady|girl|boy))\b"
+)
 #: In this order: "how long did it take to move back?" is about time, not about the return.
 RULES: tuple[Callable[[Asked], Query | None], ...] = (
     *(
@@ -35,6 +47,7 @@ RULES: tuple[Callable[[Asked], Query | None], ...] = (
 )
 
 
+@lru_cache(maxsize=4096)
 def understand(question: str, before: Query | None = None) -> Query:
     """What a question asks.
 
@@ -53,8 +66,7 @@ def understand(question: str, before: Query | None = None) -> Query:
     if topic := declined_topic(text):
         return Query("decline", topic=topic)
     asked = Asked.of(text)
-    query = first_rule(asked)
-    return followup.complete(asked, query, before) or query or UNKNOWN
+    return agreed(asked, by_rules(asked, before), parser.read(asked, before))
 
 
 def understand_turns(questions: Iterable[str]) -> Query:
@@ -66,6 +78,34 @@ def understand_turns(questions: Iterable[str]) -> Query:
         # Small talk does not change what "it" refers to.
         before = before if query.kind in followup.PASSING else query
     return query
+
+
+def by_rules(asked: Asked, before: Query | None) -> Query | None:
+    """The query by the rules alone; None if none applies."""
+    query = first_rule(asked)
+    return followup.complete(asked, query, before) or query
+
+
+def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading) -> Query:
+    """The query of a question that rules and network have read.
+
+    Args:
+        asked: The question.
+        ruled: The query by the rules.
+        reading: What the network makes of it.
+    """
+    if ruled is not None and ruled.kind in TALK:
+        return ruled
+    unknown_words = strangers(asked)
+    if reading.claim < (_DOUBTFUL if unknown_words or ruled is None else _UNLIKELY):
+        return (
+            reading.declines
+            if unknown_words and _ABOUT_SOMEBODY.search(asked.text)
+            else (reading.aside)
+        )
+    if ruled is None or reading.share >= _SURE:
+        return reading.query or ruled or UNKNOWN
+    return ruled
 
 
 def first_rule(asked: Asked) -> Query | None:

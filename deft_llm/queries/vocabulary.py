@@ -18,20 +18,22 @@ REGIONS: dict[str, str] = {
     "outer brow": "outer eyebrows|outer brow|outer part of the eyebrow|outer end of the brow|"
     "outer end of the eyebrow|outside of the eyebrow|tail of the eyebrow|brow tail",
     "glabella": "area between the eyebrows|glabella|between the eyebrow|between the brow|"
-    "between the eye|root of the nose|frown line",
+    "between the eye|root of the nose|frown line|"
+    "bridge of the nose|nose bridge",
     "forehead": "forehead",
-    "eye": "eyes|eyelids|eye lid|lid|eye area|eye region|around the eye",
+    "eye": "eyes|eyelids|eye lid|lid|eye area|eye region|around the eye|corner of the eye|"
+    "eye corner",
     "upper lid": "upper eyelids|upper lid|top eyelid|top lid|upper eye lid",
     "lower lid": "lower eyelids|lower lid|bottom eyelid|bottom lid|under the eye|below the eye",
     "cheek": "cheeks|cheekbone|cheek area",
     "nostril wing": "nostrils|nose|nostril wing|wing of the nose|side of the nose|nasal|nosewing",
     "mouth": "mouth|mouth area|mouth region|around the mouth",
     "mouth corner": "corners of the mouth|mouth corner|lip corner|corner of the lip|mouthcorner|"
-    "corner",
+    "edge of the mouth|side of the mouth|end of the mouth|corner",
     "upper lip": "upper lip|top lip",
     "lower lip": "lower lip|bottom lip|under lip",
     "lip": "lips",
-    "chin": "chin|jaw|chin boss",
+    "chin": "chin|jaw|jawline|lower jaw|chin boss",
     "upper face": "upper half of the face|upper face|upper half|upper part of the face|"
     "top of the face|top half|upper part",
     "lower face": "lower half of the face|lower face|lower half|lower part of the face|"
@@ -93,14 +95,16 @@ CLASSES: dict[str, str] = {
     "happiness": "happy|happiness|joy|joyful|glad|pleased|cheerful|delighted|amused|amusement|"
     "delight|pleasure|happily|joyous",
     "sadness": "sad|sadness|unhappy|sorrow|sorrowful|grief|gloomy|melancholy|miserable|sadly|"
-    "unhappiness|tearful",
+    "unhappiness|tearful|feel down|feeling down",
     "anger": "angry|anger|mad|furious|annoyed|irritated|rage|annoyance|irritation|angrily|fury|"
-    "enraged|pissed off",
-    "fear": "afraid|fear|fearful|scared|frightened|terrified|fright|scare|panicked|panic|dread",
-    "disgust": "disgusted|disgust|revolted|revulsion|grossed out|repulsed|repulsion|disgusting",
-    "contempt": "contemptuous|contempt|scorn|scornful|disdain|disdainful",
+    "enraged|pissed off|outraged",
+    "fear": "afraid|fear|fearful|scared|frightened|terrified|fright|scare|panicked|panic|dread|"
+    "horrified|horror|terror",
+    "disgust": "disgusted|disgust|revolted|revulsion|grossed out|repulsed|repulsion|disgusting|"
+    "nauseated|repelled",
+    "contempt": "contemptuous|contempt|scorn|scornful|disdain|disdainful|derision",
     "surprise": "surprised|surprise|astonished|amazed|startled|shocked|astonishment|amazement|"
-    "shock|surprising|stunned",
+    "shock|surprising|stunned|taken aback|astounded",
     "repression": "repressed|repression|suppressed|suppression|holding back|held back",
     "positive": "positive|good mood|pleasant|nice emotion|good feeling|good emotion",
     "negative": "negative|upset|bad mood|unpleasant|bad feeling|bad emotion",
@@ -112,7 +116,7 @@ CLASSES: dict[str, str] = {
 MOMENTS: dict[str, str] = {
     "onset": "onset|start|begin|began|begun|beginning|set in|starting|first sign|commence|kick in",
     "apex": "apex|peak|climax|maximum|strongest moment|strongest point|high point|height of|"
-    "at its strongest|at its most|at the strongest|largest displacement|at its largest|turn round|"
+    "at its strongest|at its most|at the strongest|at its largest|turn round|"
     "turning point|culminate|at its greatest|farthest from rest|strongest moment of the clip",
     "offset": "offset|end|ending|finish|fade|stop|over|back at rest|back to rest|back to normal|"
     "come to rest|die down|disappear|gone|vanish|last motion|relax|subside|wear off",

@@ -38,6 +38,8 @@ _LABELS = frozenset({"aus", "emotion", "label"})
 QUESTION_FIELDS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("au_yes_no", "side", "au_motion"), _AU),
     "counterfactual": frozenset({"emotion"}),
+    **dict.fromkeys(("query", "tool_call"), frozenset({"question"})),
+    "query_after": frozenset({"question", "before"}),
 }
 ANSWER_FIELDS: dict[str, frozenset[str]] = {
     "statement": _STATEMENT,
@@ -76,6 +78,7 @@ QUESTION_TYPES: tuple[str, ...] = (
     ),
     *("counterfactual", "au_motion", "phases", "onset_time", "apex_time", "offset_time"),
     *("duration", "beyond", "hidden", "compare_class", "compare_strength", "compare_aus"),
+    *("query", "query_after", "tool_call"),
 )
 
 

@@ -2,20 +2,24 @@
 
 ``unimer/answer_writer.py`` answers the question types of DEFT-LLM's own recipe. This module adds
 the other Uni-MER types about one clip: side, combined sentence, counterfactual, the motion behind
-one AU, the offset phase, times, and questions that a clip cannot answer. Questions about two clips
-are in ``unimer/comparison.py``.
+one AU, the offset phase, times, and questions that a clip cannot answer; and free questions
+(``query_questions.py``) whose answer is their query, in a line or as a tool call. Questions about
+two clips are in ``unimer/comparison.py``.
 """
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 
 from deft_llm import facs
 from deft_llm.answers import NOTHING, Facts, au_name
 from deft_llm.clip import Evidence
+from deft_llm.queries.calls import TOOL, arguments
 from deft_llm.unimer.answer_writer import AnswerWriter, Turn, stated_evidence, statements
 from deft_llm.unimer.balance import Balances, au_choice, label_choice
+from deft_llm.unimer.query_questions import Pair, QueryQuestions
 
 KIND_WEIGHTS: dict[str, int] = {
     **{
@@ -29,12 +33,15 @@ KIND_WEIGHTS: dict[str, int] = {
     },
     **{"side": 3, "combined": 2, "counterfactual": 3, "au_motion": 2, "phases": 2},
     **{"onset_time": 1, "apex_time": 1, "offset_time": 1, "duration": 1, "beyond": 1},
+    **{"query": 3, "query_after": 1, "tool_call": 2},
 }
 _NAMES_EMOTION = frozenset(
     {"structured_answer", "class", "emotion", "why", "combined", "counterfactual"}
 )
-_OF_LABEL = frozenset({"class", "emotion", "beyond"})  # answered by the label, or by nothing
+# Answered by the label, or by nothing.
+_OF_LABEL = frozenset({"class", "emotion", "beyond", "query", "query_after", "tool_call"})
 _TIMES = frozenset({"onset_time", "apex_time", "offset_time", "duration"})
+_BEYOND = 0.15  # share of the questions for the engine that no clip can answer
 _ABSENT = 0.2  # share of "au_motion" questions that ask about an AU that is not coded
 
 
@@ -48,7 +55,11 @@ class ConversationSampler:
             "side": self._side,
             "counterfactual": self._counterfactual,
             "au_motion": self._au_motion,
+            "query": self._query,
+            "query_after": self._query_after,
+            "tool_call": self._tool_call,
         }
+        self._questions = QueryQuestions(random.Random(0))
         self._plain: dict[str, Callable[[Facts], str]] = {
             "combined": self._combined,
             "phases": self._phases,
@@ -160,6 +171,30 @@ class ConversationSampler:
         # motion() reads nothing but the evidence.
         accepted = Facts(None, (), tuple(facts.evidence[k] for k in own))
         return Turn("au_motion", question, self.writer.motion(accepted), own)
+
+    # ----------------------------------------------- questions for the query engine
+
+    def _drawn(self, rng: random.Random) -> Pair:
+        """A question of any kind, one in four beyond what a clip can tell."""
+        maker = self._questions.drawing(rng)
+        at = rng.random()
+        return maker.beyond() if at < _BEYOND else maker.elsewhere() if at < 0.25 else maker.pair()
+
+    def _query(self, _: Facts, rng: random.Random) -> Turn:
+        pair = self._drawn(rng)
+        return Turn("query", self._ask("query", rng, question=pair.question), str(pair.query))
+
+    def _query_after(self, _: Facts, rng: random.Random) -> Turn:
+        pair = self._questions.drawing(rng).follow_up()
+        asked = self._ask("query_after", rng, question=pair.question, before=pair.before)
+        return Turn("query_after", asked, str(pair.query))
+
+    def _tool_call(self, _: Facts, rng: random.Random) -> Turn:
+        pair = self._drawn(rng)
+        call = {"name": TOOL, "arguments": arguments(pair.query)}
+        return Turn(
+            "tool_call", self._ask("tool_call", rng, question=pair.question), json.dumps(call)
+        )
 
     # ------------------------------------------------------------------- plain types
 

@@ -1,9 +1,9 @@
-"""Question and query pairs: thousands of phrasings, composed from the vocabulary and few patterns.
+"""Question and query pairs: many thousands of phrasings, composed from patterns and a vocabulary.
 
-The patterns are in ``templates/queries.yaml``, the words for regions, actions and emotions are
-those by which questions are understood (``queries/vocabulary.py``). Manners, letter case and typing
-errors are drawn on top. A yes/no question is drawn until its answer is the one that is wanted, so
-that "yes" is right half of the time.
+The patterns are in ``templates/queries/``, what they speak of is in ``query_slots.py``. Manners,
+letter case and typing errors are drawn on top. Beside questions about a clip there are follow-ups,
+questions that no face can answer, and text that asks nothing about a clip. A yes/no question is
+drawn until its answer is the one that is wanted, so that "yes" is right half of the time.
 """
 
 from __future__ import annotations
@@ -11,30 +11,42 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from deft_llm import facs
 from deft_llm.config import read_yaml
-from deft_llm.queries import vocabulary
-from deft_llm.queries.query import PARTS, Query, expand
+from deft_llm.queries import followup
+from deft_llm.queries.query import Query, parse_query
 from deft_llm.resources import templates
+from deft_llm.unimer.query_slots import Said, Slots
 
-_PERSONS = ("she", "he", "the person", "they")
-_OPENINGS = ("", "", "", "please, ", "can you tell me: ", "hi, ", "ok, ", "tell me, ")
-_ENDINGS = ("?", "?", "?", "", "??", ", please?")
-_VERBS = {"onset": ("start", "begin"), "apex": ("peak",), "offset": ("end", "stop")}
-_LABELS = tuple(name for name in facs.EMOTIONS if name not in {"others", "repression"})
-# Fields that every question of a kind has here.
-_FIXED: dict[str, dict[str, Any]] = {
-    "count": {"of": "regions"},
-    "compare": {"rank": "most"},
-    "order": {"rank": "first"},
-}
-_SIDED = ("left", "right")
+_ALONE = ("motion", "time", "reading")
+_PERSONS = ("she", "she", "he", "he", "they", "the person", "the woman", "the man", "this person")
+_STRANGERS = (
+    *("this person", "this guy", "the subject", "that woman", "the girl", "the patient", "my boss"),
+    *("my wife", "the suspect", "somebody", "the applicant", "this man", "my son", "the witness"),
+)
+_OWNERS = ("her", "his", "their", "the", "the person's")
+_MOVEMENTS = ("it", "it", "it", "the expression", "the movement", "this", "that", "the motion")
+_OPENINGS = (
+    *("", "", "", "", "", "", "", "please, ", "can you tell me ", "hi, ", "ok, ", "so, ", "and "),
+    *("tell me, ", "could you tell me ", "i would like to know ", "do you know ", "well, ", "hm, "),
+    *("quick question: ", "sorry, ", "just tell me ", "i wonder, ", "in the clip, ", "now "),
+)
+_POLAR_ENDINGS = (" or not?", ", yes or no?", ", right?", ", or?", ", true?", ", or no?")
+_ENDINGS = (*("?",) * 6, "", "", "??", ", please?", " please", " in this clip?", " here?", ".", "!")
+_SUBJECT = {"him": "he", "her": "she", "them": "they"}
+_OBJECT = {"he": "him", "she": "her", "they": "them"}
+_AUXILIARIES = frozenset(
+    "is was does did has will would can could should are were do have if that when because".split()  # noqa: SIM905
+)
 _ERRORS = 0.15  # share of the questions with a typing error
+_DOUBTED = 0.12  # share of the yes/no questions that end in "or not?" or the like
 _TRIES = 20
+_SIDED = ("moved?", "direction?", "magnitude", "direction", "moved", "au?")
 
 
 @dataclass(frozen=True)
@@ -45,11 +57,13 @@ class Pair:
         question: As somebody may type it.
         query: What it asks.
         before: The question before it, to which it refers; empty if it stands alone.
+        earlier: What the question before it asks; None if it stands alone.
     """
 
     question: str
     query: Query
     before: str = ""
+    earlier: Query | None = None
 
 
 class QueryQuestions:
@@ -60,16 +74,34 @@ class QueryQuestions:
 
         Args:
             rng: Draws everything.
-            folder: Folder of ``queries.yaml``; None for the one in the package.
+            folder: Folder of ``queries/``; None for the one in the package.
         """
         self.rng = rng
-        path = (folder or templates()) / "queries.yaml"
-        self.patterns: dict[str, list[str]] = dict(read_yaml(path))
+        path = (folder or templates()) / "queries"
+        self.words: dict[str, Any] = dict(read_yaml(path / "words.yaml"))
+        self.slots = Slots(rng, self.words)
+        self.patterns: dict[str, list[str]] = {}
+        for name in _ALONE:
+            self.patterns |= read_yaml(path / f"{name}.yaml")
+        self.follow: list[dict[str, Any]] = read_yaml(path / "follow.yaml")["turns"]
+        self.topics: dict[str, list[str]] = dict(read_yaml(path / "beyond.yaml"))
+        self.strange: list[str] = read_yaml(path / "elsewhere.yaml")["texts"]
+
+    def drawing(self, rng: random.Random) -> QueryQuestions:
+        """The same patterns, drawn by another generator."""
+        own = copy(self)
+        own.rng, own.slots = rng, Slots(rng, self.words)
+        return own
 
     def pair(self) -> Pair:
-        """A question of any kind."""
-        name = self.rng.choice([name for name in self.patterns if not name.startswith("follow")])
-        return self._written(name)
+        """A question of any kind about a clip, or about the chat."""
+        return self._written(self._pattern())
+
+    def _pattern(self) -> str:
+        """A pattern; kinds are equally frequent, so that "moved?" is no more so than "blink?"."""
+        kinds = sorted({name.split()[0] for name in self.patterns})
+        kind = self.rng.choice(kinds)
+        return self.rng.choice([name for name in self.patterns if name.split()[0] == kind])
 
     def polar(self, yes: bool, holds: Callable[[Query], bool | None]) -> Pair | None:
         """A yes/no question about a clip with the answer that is wanted.
@@ -88,83 +120,110 @@ class QueryQuestions:
                 return pair
         return None
 
+    def beyond(self) -> Pair:
+        """A question that the motion of a face cannot answer."""
+        topic = self.rng.choice(list(self.topics))
+        said = self._fill(self.rng.choice(self.topics[topic]), self._extra())
+        return Pair(self._typed(said), Query("decline", topic=topic))
+
+    def elsewhere(self) -> Pair:
+        """A text that asks nothing about a clip."""
+        said = self._fill(self.rng.choice(self.strange), self._extra())
+        return Pair(self._typed(said), Query("unknown"))
+
     def follow_up(self) -> Pair:
         """A short question that needs the one before it."""
-        name = self.rng.choice(("follow_side", "follow_place", "follow_label"))
-        if name == "follow_label":
-            before = self._written(self.rng.choice(("emotion?", "probability", "why_not")))
-            label, words = self._label()
-            query = replace(before.query, classes=(label,))
-            return Pair(self._fill(name, {"noun": words[1]}), query, before.question)
-        before = self._written(self.rng.choice(("moved?_place", "direction?", "magnitude")))
-        if name == "follow_place":
-            place, fields = self._place()
-            query = replace(before.query, **fields)
-            return Pair(self._fill(name, {"place": place}), query, before.question)
-        side = self.rng.choice(_SIDED)
-        before = replace(before, query=replace(before.query, sides=()))
-        if not before.query.regions or set(before.query.regions) <= facs.REGIONS.keys():
-            return self.follow_up()  # the middle of the face has no sides
-        query = replace(before.query, sides=(side,))
-        return Pair(self._fill(name, {"side": side}), query, before.question)
+        while True:
+            turn = self.rng.choice(self.follow)
+            before = self._written(self._known(self.rng.choice(turn["after"])))
+            found = self._becoming(turn["becomes"], before.query)
+            if found is not None:
+                query, said = found
+                text = self._fill(self.rng.choice(turn["says"]), said)
+                return Pair(self._typed(text, plain=True), query, before.question, before.query)
+
+    def _known(self, name: str) -> str:
+        """The pattern of this name; with a side asked for besides, the one without it."""
+        return name if name in self.patterns else name.removesuffix(" {side}")
+
+    def _becoming(self, becomes: str, before: Query) -> tuple[Query, dict[str, str]] | None:
+        """What a question before becomes, and the words for what is new."""
+        if becomes == "other side":
+            query = followup.swapped(before)
+            return (query, {}) if query else None
+        if becomes == "same both":
+            query = replace(before, sides=("left", "right"))
+            return (query, {}) if _has_sides(before) else None
+        if becomes.startswith("rank "):
+            return replace(before, rank=becomes.split()[1]), {}
+        line, said, fields = self._drawn(becomes)
+        if line == "same":
+            if "sides" in fields and set(fields) == {"sides"} and not _has_sides(before):
+                return None
+            query = followup.replaced(before, {k: v for k, v in fields.items() if v}, None)
+            return (query, said) if query else None
+        alone = line.startswith("fresh ")
+        asked = replace(parse_query(line.removeprefix("fresh ")), **fields)
+        inherited = None if alone else followup.inherited(before, asked)
+        return inherited or asked, said
 
     def _written(self, name: str) -> Pair:
-        # "moved?_place" is the kind "moved?" with a place; "side_difference" is a kind.
-        kind, asks, what = name.partition("?_")
-        kind, what = ("moved", "place") if name == "moved_place" else (kind + asks[:1], what)
-        query = Query(kind.removesuffix("?"), polar="?" in kind)
-        fields: dict[str, str] = {"who": self.rng.choice(_PERSONS)}
-        if what == "place" or query.kind in {"direction", "magnitude"}:
-            fields["place"], where = self._place()
-            query = replace(query, **where)
-        if kind == "direction?":
-            way = self.rng.choice(("up", "down", "inward", "outward"))
-            fields["way"], query = way, replace(query, directions=(way,))
-        if query.kind == "when":
-            moment = self.rng.choice(list(_VERBS))
-            fields["moment"] = self.rng.choice(_VERBS[moment])
-            query = replace(query, moments=(moment,))
-        if kind in {"emotion?", "probability", "why_not"}:
-            label, (fields["label"], fields["noun"]) = self._label()
-            query = replace(query, classes=(label,))
-        if kind == "au?":
-            fields["unit"], aus = self._unit(what == "number")
-            query = replace(query, aus=aus)
-        query = replace(query, **_FIXED.get(query.kind, {}))
-        return Pair(self._fill(name, fields), query)
+        line, said, fields = self._drawn(name)
+        more = fields.pop("more", ())
+        query = replace(parse_query(line), **fields)
+        query = replace(query, regions=(*query.regions, *more))
+        text = self._fill(self.rng.choice(self.patterns[name]), said)
+        if query.polar and self.rng.random() < _DOUBTED:
+            text += self.rng.choice(_POLAR_ENDINGS)
+        return Pair(self._typed(text, plain=query.kind == "greet"), query)
 
-    def _place(self) -> tuple[str, dict[str, Any]]:
-        """Some regions in words, and the fields of a query about them."""
-        name = self.rng.choice(list(vocabulary.REGIONS))
-        phrase = self.rng.choice(vocabulary.REGIONS[name].split("|")[:2])
-        parts = tuple(part for part in PARTS if part in expand((name,)))
-        if self.rng.random() < 0.5 or set(parts) & facs.REGIONS.keys() or " of " in phrase:
-            return f"the {phrase}", {"regions": parts, "sides": ()}
-        side = self.rng.choice(_SIDED)
-        return f"the {side} {phrase.removesuffix('s')}", {"regions": parts, "sides": (side,)}
+    def _drawn(self, name: str) -> tuple[str, dict[str, str], dict[str, Any]]:
+        """The fixed part of a pattern's query, the words of its slots and their fields."""
+        said: dict[str, str] = {}
+        fields: dict[str, Any] = {}
+        for slot in re.findall(r"\{(\w+)\}", name):
+            drawn: Said = self.slots.draw(slot)
+            said |= drawn.words
+            fields |= drawn.fields
+        return " ".join(re.sub(r"\{\w+\}", "", name).split()), said, fields
 
-    def _label(self) -> tuple[str, tuple[str, str]]:
-        """A label with its adjective and its noun."""
-        label = self.rng.choice(_LABELS)
-        phrases = vocabulary.CLASSES[label].split("|")
-        return label, (phrases[0], label)
+    def _extra(self) -> dict[str, str]:
+        """Words of a clip for texts that only seem to be about one."""
+        words = [self.slots.draw(slot).words for slot in ("place", "label", "act", "unit")]
+        said = {name: word for each in words for name, word in each.items()}
+        return {**said, "place_word": said["place"].split(" ", 1)[-1]}
 
-    def _unit(self, number: bool) -> tuple[str, tuple[int, ...]]:
-        if number:
-            unit = self.rng.choice([au for au in facs.ACTION_UNITS.values() if au.movements])
-            return self.rng.choice((f"AU{unit.number}", f"AU {unit.number}", f"the {unit.name}")), (
-                unit.number,
-            )
-        aus, said = self.rng.choice([(aus, said) for aus, said in vocabulary.ACTIONS.items()])
-        return said.split("|")[0], aus
+    def _fill(self, text: str, said: dict[str, str]) -> str:
+        """A sentence of a pattern with its choices made and its slots filled."""
+        while "[" in text:
+            text = re.sub(r"\[([^\[\]]*)\]", lambda m: self.rng.choice(m[1].split("|")), text)
+        for _ in range(3):  # words of a list may have slots themselves
+            text = re.sub(r"\{(\w+)\}", lambda m: self._word(m[1], said), text)
+        return _in_case(" ".join(text.split()).replace(" ,", ",").replace(" :", ":"))
 
-    def _fill(self, name: str, fields: dict[str, str]) -> str:
-        text = self.rng.choice(self.patterns[name])
-        text = re.sub(r"\[([^\[\]]*)\]", lambda m: self.rng.choice(m[1].split("|")), text)
-        text = " ".join(text.format(**fields).split())
+    def _word(self, name: str, said: dict[str, str]) -> str:
+        if name in said:
+            return said[name]
+        if name == "who":
+            return self.rng.choice(_PERSONS if self.rng.random() < 0.7 else _STRANGERS)
+        if name == "whose":
+            return self.rng.choice(_OWNERS)
+        if name == "it":
+            return self.rng.choice(_MOVEMENTS)
+        if name == "digit":
+            return str(self.rng.randint(0, 99))
+        if name == "word":
+            lists = [self.words[each] for each in ("thing", "verb", "adjective", "trait")]
+            return self.rng.choice(self.rng.choice(lists).split("|"))
+        listed: str = self.words[{"things": "thing", "other_thing": "thing"}.get(name, name)]
+        return self.rng.choice(listed.split("|")) + "s" * (name == "things")
+
+    def _typed(self, text: str, plain: bool = False) -> str:
+        """A sentence as somebody may type it; ``plain`` without opening."""
         if self.rng.random() < _ERRORS:
             text = self._misspelt(text)
-        text = f"{self.rng.choice(_OPENINGS)}{text}{self.rng.choice(_ENDINGS)}"
+        opening = "" if plain else self.rng.choice(_OPENINGS)
+        text = f"{opening}{text}{self.rng.choice(_ENDINGS[:9] if plain else _ENDINGS)}"
         return self.rng.choice((str, str.capitalize, str.capitalize, str.lower, str.upper))(text)
 
     def _misspelt(self, text: str) -> str:
@@ -178,3 +237,27 @@ class QueryQuestions:
         swapped = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
         words[i] = swapped if self.rng.random() < 0.5 else word[:at] + word[at + 1 :]
         return " ".join(words)
+
+
+def _has_sides(query: Query) -> bool:
+    """Whether a query is about something that is on both sides of the face."""
+    return bool(query.aus) or bool(query.regions and not set(query.regions) & facs.REGIONS.keys())
+
+
+def _in_case(text: str) -> str:
+    """A sentence whose pronouns stand as subjects after a verb such as "is", else as objects."""
+    words = text.split(" ")
+    for i, word in enumerate(words):
+        ahead = words[i - 1].lower() if i else "is"
+        subject = ahead in _AUXILIARIES or ahead.endswith("n't")
+        if subject and word in {"him", "them"}:
+            words[i] = _SUBJECT[word]
+        elif not subject and word in _OBJECT and not _begins(words, i):
+            words[i] = _OBJECT[word]
+    return " ".join(words)
+
+
+def _begins(words: list[str], i: int) -> bool:
+    """Whether a pronoun begins a clause: a verb in "-s" or "is" follows it."""
+    follows = words[i + 1] if i + 1 < len(words) else ""
+    return follows in _AUXILIARIES or follows.rstrip("?,.!").endswith(("s", "ed"))

@@ -27,6 +27,7 @@ from deft_llm.motion.evidence import measured_evidence, moved_aus
 from deft_llm.motion.onset_apex import Trajectory
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.motion.remarks import NO_MOTION
+from deft_llm.queries import calls
 from deft_llm.queries import query as grammar
 from deft_llm.queries.findings import Findings
 from deft_llm.queries.phrasing import ask
@@ -108,6 +109,12 @@ BACK = table(left_inner_brow=(0.0, 1.4), right_inner_brow=(0.0, 1.4))
         ("moved? region=mouth side=right", False),
         ("moved? region=mouth side=left,right", False),
         ("moved? region=brow side=left,right", True),
+        ("moved? region=inner_brow of=all", True),
+        ("moved? region=brow of=all", False),
+        ("moved? of=all", False),
+        ("moved? region=mouth of=only", False),
+        ("moved? region=inner_brow,mouth,chin of=only", True),
+        ("moved? region=cheek of=only", False),
         ("moved? moment=offset", True),
         ("moved? region=mouth moment=offset", False),
         ("direction? region=brow direction=up", True),
@@ -372,7 +379,7 @@ def test_the_schema_names_the_whole_grammar() -> None:
     properties = tool()["function"]["parameters"]["properties"]
     assert set(properties["kind"]["enum"]) == set(grammar.KINDS)
     fields = set(Query.__dataclass_fields__)
-    assert set(properties) == fields - {"bound"}
+    assert set(properties) == fields - {"bound"} | set(calls.LIMITS)
 
 
 # -------------------------------------------------------------------------------- asking it back

@@ -36,6 +36,12 @@ def moved(query: Query, sight: Sight) -> Findings:
     if query.regions and (not facts or len(restful) <= _FEW):
         facts += tuple(_at_rest(name, query, sight) for name in restful)
     yes = each_side(query, (row.region for row in rows))
+    if query.of == "all":
+        yes = not restful
+    elif query.of == "only":
+        others = [row for row in sight.rows if row.region not in names]
+        facts += tuple(moved_fact(row, sight.rise) for row in others)
+        yes = yes and not others
     polarity = (yes != query.negated) if query.polar else None
     return Findings(query, polarity, facts or still(query, sight))
 

@@ -10,41 +10,24 @@ import json
 import re
 from typing import Any
 
-from deft_llm.errors import UserError
-from deft_llm.queries import query as grammar
-from deft_llm.queries.query import Query, expand
-
-NAME = "look_at_clip"
-_LISTS: dict[str, tuple[str, ...]] = {
-    "regions": (*grammar.GROUPS, *grammar.PARTS),
-    "sides": grammar.SIDES,
-    "directions": grammar.WAYS,
-    "classes": grammar.CLASSES,
-    "moments": grammar.MOMENTS,
-    "than": (*grammar.GROUPS, *grammar.PARTS, *grammar.CLASSES),
-}
-_WORDS = {
-    "kind": grammar.KINDS,
-    "of": grammar.OBJECTS,
-    "rank": grammar.RANKS,
-    "topic": grammar.TOPICS,
-}
-_FLAGS = ("polar", "negated")
+from deft_llm.queries import calls
+from deft_llm.queries.query import Query
 
 
 def tool() -> dict[str, Any]:
     """The schema of the tool, in the form that chat templates take."""
     lists = {
         name: {"type": "array", "items": {"type": "string", "enum": list(known)}}
-        for name, known in _LISTS.items()
+        for name, known in calls.LISTS.items()
     }
-    words = {name: {"type": "string", "enum": list(known)} for name, known in _WORDS.items()}
-    numbers = {"aus": {"type": "array", "items": {"type": "integer"}}}
-    flags = {name: {"type": "boolean"} for name in _FLAGS}
+    words = {name: {"type": "string", "enum": list(known)} for name, known in calls.WORDS.items()}
+    numbers: dict[str, Any] = {"aus": {"type": "array", "items": {"type": "integer"}}}
+    numbers |= {name: {"type": "number"} for name in calls.LIMITS}
+    flags = {name: {"type": "boolean"} for name in calls.FLAGS}
     return {
         "type": "function",
         "function": {
-            "name": NAME,
+            "name": calls.TOOL,
             "description": "Looks up what was measured in the clip. Use kind 'decline' for what a "
             "face cannot tell (lying, guilt, health, age, identity, the future), and kind "
             "'unknown' for what is not about the clip. 'polar' is true for a yes/no question.",
@@ -65,7 +48,7 @@ def called(text: str) -> Query | None:
         except (ValueError, RecursionError):
             continue
         values = _arguments(call)
-        if values is not None and (found := _query(values)) is not None:
+        if values is not None and (found := calls.from_arguments(values)) is not None:
             return found
     return None
 
@@ -80,14 +63,3 @@ def _arguments(call: Any) -> dict[str, Any] | None:
         except ValueError:
             return None
     return given if isinstance(given, dict) else None
-
-
-def _query(values: dict[str, Any]) -> Query | None:
-    try:
-        lists = {name: expand(values.get(name, ())) for name in _LISTS}
-        words = {name: values.get(name, "") for name in _WORDS if name != "kind"}
-        flags = {name: values.get(name) is True for name in _FLAGS}
-        aus = tuple(map(int, values.get("aus", ())))
-        return Query(values["kind"], aus=aus, **flags, **lists, **words)  # type: ignore[arg-type]
-    except (UserError, KeyError, TypeError, ValueError):
-        return None

@@ -1,0 +1,84 @@
+"""The trained parser: frames of a question by likelihood, and what they make of it.
+
+The network (``network.py``) tells frames apart; what fills them in are the words of the question
+(``frames.py``). So a query that it gives is always a valid one, and about what was named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import torch
+
+from deft_llm.queries import frames
+from deft_llm.queries.marks import Asked
+from deft_llm.queries.network import QuestionParser, load_parser
+from deft_llm.queries.query import Query, parse_query
+from deft_llm.queries.tokens import encode, tokens
+
+_TRIED = 4  # likeliest frames that are filled in
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the network makes of a question.
+
+    Attributes:
+        shares: Frame -> its probability, the likeliest first.
+        query: The query of the likeliest frame that the question's words fill in; None if they
+            fill in none.
+        share: Probability of that frame.
+    """
+
+    shares: dict[str, float]
+    query: Query | None
+    share: float
+
+    @cached_property
+    def claim(self) -> float:
+        """Probability that the question asks for something that is measured in the clip."""
+        return sum(share for frame, share in self.shares.items() if frames.is_claim(frame))
+
+    @cached_property
+    def aside(self) -> Query:
+        """The likeliest query that says nothing about the clip."""
+        return self._first(lambda frame: not frames.is_claim(frame))
+
+    @cached_property
+    def declines(self) -> Query:
+        """The likeliest query that declines."""
+        return self._first(lambda frame: frame.startswith("decline"))
+
+    def _first(self, holds: Callable[[str], bool]) -> Query:
+        frame = next((frame for frame in self.shares if holds(frame)), "unknown")
+        return parse_query(frame.removeprefix(frames.KEEPS).partition(" moments:")[0])
+
+
+@lru_cache(maxsize=1)
+def embedded() -> QuestionParser:
+    """The network of the package."""
+    return load_parser()
+
+
+@torch.inference_mode()
+def read(asked: Asked, before: Query | None, network: QuestionParser | None = None) -> Reading:
+    """Read a question.
+
+    Args:
+        asked: The question.
+        before: What was asked before, or None.
+        network: The network; None for the package's own.
+    """
+    network = network or embedded()
+    words, named = encode([tokens(asked, before)], network.vocabulary)
+    length = int((words > 0).sum()) + 1
+    scores = network(torch.from_numpy(words[:, :length]), torch.from_numpy(named[:, :length]))
+    shares, order = scores[0].softmax(0).sort(descending=True)
+    listed = [network.config.frames[i] for i in order.tolist()]
+    found = dict(zip(listed, shares.tolist(), strict=True))
+    for frame in listed[:_TRIED]:
+        if (query := frames.fill(frame, asked, before)) is not None:
+            return Reading(found, query, found[frame])
+    return Reading(found, None, 0.0)
