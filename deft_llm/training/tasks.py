@@ -19,6 +19,7 @@ TASKS: dict[str, str] = {
     "mol": "deft_llm.recognizers.mol_task:train",
     "landmarks": "deft_llm.landmark_models.task:train",
     "spotting": "deft_llm.spotters.task:train",
+    "gaze": "deft_llm.gaze.task:train",
     "flow_prior": "deft_llm.recognizers.flow_prior_task:train",
 }
 """Name -> "module:function(values, where)", imported on use."""

@@ -1,0 +1,93 @@
+"""The project's own tracker at work: events in, the place of the pupil out, period by period."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deft_llm.gaze.files import WEIGHTS, load_tracker
+from deft_llm.gaze.grid import event_frames
+from deft_llm.gaze.network import State
+from deft_llm.media.events import DVXPLORER, Events, EventSource
+
+Floats = NDArray[np.float64]
+_BLOCK = 500  # periods at a time
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What a tracker found.
+
+    Attributes:
+        times: (T,) µs, ends of the periods.
+        xy: (T, 2) cells of the grid.
+        closed: (T,) probability of the eye being closed.
+    """
+
+    times: NDArray[np.int64]
+    xy: Floats
+    closed: Floats
+
+
+class Tracker:
+    """Follows a pupil; each call goes on where the one before ended.
+
+    Args:
+        folder: Folder of a trained network; None is the one in the package.
+        sensor: Width and height of the sensor, px.
+    """
+
+    def __init__(self, folder: Path | None = None, sensor: tuple[int, int] = DVXPLORER) -> None:
+        self.network = load_tracker(WEIGHTS if folder is None else folder)
+        self.sensor = sensor
+        self._state: State | None = None
+
+    @property
+    def period(self) -> int:
+        """µs between two places."""
+        return self.network.config.period
+
+    def reset(self) -> None:
+        """Forget the eye."""
+        self._state = None
+
+    @torch.inference_mode()
+    def track(self, events: Events, times: NDArray[np.int64]) -> Tracked:
+        """Follow the pupil through consecutive periods.
+
+        Args:
+            events: Events of these periods; others are passed over.
+            times: (T,) µs, a period apart: the ends of the periods.
+        """
+        frames = event_frames(events, times, self.sensor, self.period, self.network.config.frame)
+        found = self.network(torch.from_numpy(frames)[None], self._state)
+        self._state = found.state
+        return Tracked(
+            times,
+            found.points[0].double().numpy(),
+            found.closed[0].double().sigmoid().numpy(),
+        )
+
+    def follow(self, source: EventSource) -> Iterator[Tracked]:
+        """Follow the pupil through a whole recording, some seconds at a time.
+
+        Args:
+            source: The recording; memory does not grow with its length.
+        """
+        first, last = source.span
+        times = np.arange(first + self.period, last + self.period, self.period, dtype=np.int64)
+        for start in range(0, len(times), _BLOCK):
+            part = times[start : start + _BLOCK]
+            yield self.track(source.between(int(part[0]) - self.period, int(part[-1]) + 1), part)
+
+
+def joined(parts: list[Tracked]) -> Tracked:
+    """One after the other as one."""
+    return Tracked(
+        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("times", "xy", "closed"))
+    )
