@@ -34,6 +34,7 @@ class Spotting:
     Attributes:
         out: Where results go.
         spotter: Name of the finder, see ``spotters.spot.load_finder``.
+        eyes: A recording of the eye, and the second of the video at which it begins.
         checkpoint: Folder of the model that explains; None explains nothing.
         macro: List macro-expressions as well.
         reading: How the videos are read.
@@ -46,6 +47,7 @@ class Spotting:
 
     out: Path
     spotter: str
+    eyes: tuple[Path, float] | None
     checkpoint: Path | None
     macro: bool
     reading: Reading
@@ -134,7 +136,15 @@ class Spotting:
         """What searches."""
         from deft_llm.spotters.spot import load_finder
 
-        return load_finder(self.spotter)
+        finder = load_finder(self.spotter)
+        if self.eyes is None:
+            return finder
+        from deft_llm.cli.eyes import recorded
+        from deft_llm.spotters.eye_aware import EyeAwareFinder
+
+        seen, line = recorded(*self.eyes)
+        self.say("eyes", line)
+        return EyeAwareFinder(finder, seen)
 
     @cached_property
     def explainer(self) -> Explainer:

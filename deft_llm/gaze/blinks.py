@@ -22,7 +22,7 @@ Flags = NDArray[np.bool_]
 # Seconds that the balance of light, and the ratio of gains and losses, remember.
 BALANCE, UNEQUAL = 0.6, 20.0
 # A blink's balance: events a pixel of the sensor at least, and times the usual balance.
-LEAST, TIMES = 0.015, 5.0
+LEAST, TIMES = 0.04, 4.0
 PRIOR = 0.3  # events a pixel that gains and losses are taken to have shared before
 OPEN = 0.35  # share of the highest balance below which the eye is open again
 LONGEST = 1.5  # s
@@ -81,7 +81,7 @@ def blink_spans(light: Brightness, edges: Ints, sensor: tuple[int, int], causal:
 
 
 def new_state() -> NDArray[np.float64]:
-    """What :func:`follow` remembers: gains, losses, balance, usual balance, peak, periods closed."""
+    """What :func:`follow` remembers: gains, losses, balance, its usual size, peak, periods."""
     return np.zeros(6)
 
 

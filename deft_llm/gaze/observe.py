@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deft_llm.gaze.blinks import Brightness, brightness
 from deft_llm.gaze.local_flow import Estimator, LocalFlow, half_sides, local_flow
-from deft_llm.media.events import EventSource
+from deft_llm.media.events import EventSource, check_sensor
 
 _BLOCK = 4_000  # predictions whose events are in memory at once
 
@@ -32,6 +32,7 @@ def observe(
     points: NDArray[np.float64],
     edges: NDArray[np.int64],
     cell: float,
+    sensor: tuple[int, int],
     estimator: Estimator | None = None,
     both_ends: bool = False,
 ) -> Observed:
@@ -42,8 +43,12 @@ def observe(
         points: (T, 2) px of the sensor; NaN where nothing is predicted.
         edges: (T + 1,) µs, see ``local_flow``.
         cell: px a cell of the grid.
+        sensor: Width and height of the sensor, px.
         estimator: Of the flow; None takes the centroid.
         both_ends: See ``local_flow``.
+
+    Raises:
+        UserError: If an event lies outside of the sensor.
     """
     parts: list[tuple[Brightness, LocalFlow]] = []
     sides = half_sides(np.nan_to_num(points, nan=-1e6), cell)
@@ -51,6 +56,7 @@ def observe(
         stop = min(first + _BLOCK, len(points))
         border = edges[first : stop + 1]
         near = source.between(int(border[0]), int(border[-1]) + 1)
+        check_sensor(near, sensor)
         flow = local_flow(
             near, points[first:stop], border, estimator or "centroid", cell,
             both_ends=both_ends, sides=sides[first:stop],

@@ -84,7 +84,8 @@ def spooled(parts: Iterable[list[NDArray]], where: str) -> Events:
     Raises:
         UserError: As ``as_events``.
     """
-    files: list[Any] = [tempfile.TemporaryFile() for _ in _TYPES]
+    # They are gone when the last array that is mapped from them is.
+    files: list[Any] = [tempfile.TemporaryFile() for _ in _TYPES]  # noqa: SIM115
     in_order, last, count = True, np.iinfo(np.int64).min, 0
     for part in parts:
         columns = checked_columns(part, where)
@@ -165,6 +166,8 @@ def _text_parts(path: Path) -> Iterator[list[NDArray]]:
             path, sep=comma or r"\s+", names=names, skiprows=int(named), chunksize=_ROWS
         ):
             cells = part[columns or list("txyp")]
+            if not len(cells):
+                return
             if (kinds := [c for c in cells if cells[c].dtype.kind not in "iufb"]) or (
                 cells.isna().any(axis=None)
             ):

@@ -10,7 +10,6 @@ T predictions. Positions are cells of the grid, the first of which spans 0 to 1;
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from deft_llm.config import Settings
-from deft_llm.errors import UserError
 from deft_llm.gaze import local_flow, steady
 from deft_llm.gaze.blinks import blink_spans, within
+from deft_llm.gaze.checks import checked, period_of, same_time
 from deft_llm.gaze.grid import GRID
 from deft_llm.gaze.local_flow import Estimator, LocalFlow
 from deft_llm.gaze.median import (
@@ -36,11 +35,9 @@ from deft_llm.gaze.median import (
 from deft_llm.gaze.observe import observe
 from deft_llm.media.events import DVXPLORER, EventSource, as_events
 
-logger = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 _RELEASED = 20  # samples of the release's median
-_BEYOND = 0.25  # of the grid's size, how far outside of it a tracker may go astray
 
 
 class RefineSettings(Settings):
@@ -142,9 +139,9 @@ def refine(
             another time.
     """
     chosen = settings or RefineSettings()
-    raw, when = _checked(predictions, times, chosen)
+    raw, when = checked(predictions, times, chosen.grid)
     source = events if hasattr(events, "between") else as_events(np.asarray(events))
-    _same_time(source, when)
+    same_time(source, when)
     if chosen.released:
         return _released(source, raw, when, chosen)
     edges = np.concatenate([[when[0] - period_of(when)], when])
@@ -211,54 +208,8 @@ def _released(
     return Refined(when, raw, filtered, xy, none, np.zeros((0, 2), np.int64), none, flow, latency)
 
 
-def period_of(times: NDArray[np.int64]) -> int:
-    """Usual time between two samples, µs."""
-    return int(np.median(np.diff(times))) if len(times) > 1 else 10_000
-
-
 def spans_of(flags: Flags, times: NDArray[np.int64]) -> NDArray[np.int64]:
     """First and last time of each run of flagged samples, (K, 2)."""
     borders = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     runs = borders.reshape(-1, 2)
     return np.stack([times[runs[:, 0]], times[runs[:, 1] - 1]], axis=1).astype(np.int64)
-
-
-def _checked(
-    predictions: ArrayLike, times: ArrayLike, chosen: RefineSettings
-) -> tuple[Floats, NDArray[np.int64]]:
-    raw, when = np.asarray(predictions, np.float64), np.asarray(times)
-    if raw.ndim != 2 or raw.shape[1] != 2 or not len(raw):
-        raise UserError(f"predictions of shape {raw.shape}; expected (T, 2) with T of 1 at least")
-    if when.shape != (len(raw),):
-        raise UserError(f"{len(raw)} predictions, times of shape {when.shape}; expected one each")
-    if when.dtype.kind == "f" and not np.isfinite(when).all():
-        raise UserError("times hold a value that is not a number; expected whole microseconds")
-    if (late := np.flatnonzero(np.diff(when) <= 0)).size:
-        row = int(late[0]) + 1
-        raise UserError(
-            f"prediction {row} is of {when[row]} µs, not later than the one before "
-            f"({when[row - 1]}); sort them, and keep one of each time"
-        )
-    finite = raw[np.isfinite(raw).all(axis=1)]
-    size = np.array(chosen.grid)
-    if not len(finite):
-        raise UserError("no prediction is a number; expected cells of the grid")
-    if (finite > (1 + _BEYOND) * size).any() or (finite < -_BEYOND * size).any():
-        raise UserError(
-            f"predictions from {finite.min(axis=0).round(1).tolist()} to "
-            f"{finite.max(axis=0).round(1).tolist()} on a grid of {size[0]} x {size[1]}; give their "
-            "grid (--grid 640x480 for pixels of the sensor)"
-        )
-    return raw, when.astype(np.int64)
-
-
-def _same_time(source: EventSource, when: NDArray[np.int64]) -> None:
-    if not len(source):
-        logger.warning("there are no events: predictions are smoothed by their own course alone")
-        return
-    first, last = source.span
-    if when[-1] < first or when[0] > last + 1_000_000:
-        raise UserError(
-            f"predictions of {when[0]} to {when[-1]} µs, events of {first} to {last} µs; expected "
-            "the same clock, in microseconds"
-        )

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from deft_llm.media.events import DVXPLORER, Events
 from deft_llm.simulator.eye_kernels import fire, light
+from deft_llm.simulator.eye_looks import LASH_ROWS, EyeLook, draw_eye
 from deft_llm.simulator.eye_motion import ACTIVITIES, EyeMotion, move_eye
 
 Floats = NDArray[np.float64]
 PERIOD = 10_000
 """µs between two labels: 100 a second, as in 3ET+."""
 _MOVED, _LONGEST = 0.7, 12  # px and ms after which the picture is drawn again
-_IRIS_SIDE, _LASH_ROWS = 200, 46  # px of the textures
 _COVERED = 0.7  # share of the pupil's height under the lids from which the eye counts as closed
 
 
@@ -74,34 +74,13 @@ class EyeRecording:
         return inside
 
 
-@dataclass(frozen=True)
-class _Eye:
-    """What an eye looks like, and the sensor before it; px of the sensor, light from 0 to 1."""
-
-    centre: Floats
-    iris: float
-    pupil: float
-    opening: Floats  # half of the width, height above and below the centre
-    reach: tuple[float, float]
-    levels: NDArray[np.float32]
-    texture: NDArray[np.float32]
-    lashes: NDArray[np.float32]
-    skin: NDArray[np.float32]
-    glints: Floats  # (G, 4): x and y from the centre, radius, light
-    rise: NDArray[np.float32]
-    fall: NDArray[np.float32]
-    background: float  # noise events of a pixel a second
-    hot: Floats  # (K, 3): x, y, events a second
-    sway: float
-
-
 def simulate_eye(spec: EyeSpec) -> EyeRecording:
     """Simulate one recording; the same spec gives the same events on every machine.
 
     Args:
         spec: The recipe.
     """
-    eye = _draw_eye(np.random.default_rng([spec.eye, 41]))
+    eye = draw_eye(np.random.default_rng([spec.eye, 41]))
     rng = np.random.default_rng([spec.seed, 42])
     drawn = ACTIVITIES[int(rng.integers(len(ACTIVITIES)))]
     activity = spec.activity or drawn
@@ -123,80 +102,7 @@ def simulate_eye(spec: EyeSpec) -> EyeRecording:
     )
 
 
-def _draw_eye(rng: np.random.Generator) -> _Eye:
-    width, height = DVXPLORER
-    iris = rng.uniform(52, 78)
-    opening = np.array([iris * rng.uniform(1.7, 2.1), iris * rng.uniform(0.65, 1.0), 0.0])
-    opening[2] = iris * rng.uniform(0.6, 0.85)
-    skin, sclera = rng.uniform(0.45, 0.75), rng.uniform(0.5, 0.85)
-    levels = [skin, sclera, rng.uniform(0.2, 0.45), rng.uniform(0.04, 0.1), rng.uniform(0.1, 0.25)]
-    glints = [
-        [*rng.normal(0, 14, 2), rng.uniform(2.5, 5), 1.5] for _ in range(int(rng.integers(1, 4)))
-    ]
-    threshold, spread = rng.uniform(0.18, 0.35), rng.uniform(0.02, 0.05)
-    unequal = rng.uniform(0.9, 1.1)
-    rise, fall = (
-        np.clip(rng.normal(mean, spread * mean, (height, width)), 0.5 * mean, None)
-        for mean in (threshold, threshold * unequal)
-    )
-    hot = rng.uniform([0, 0, 20], [width, height, 300], (int(rng.integers(3, 40)), 3))
-    return _Eye(
-        centre=np.array([width / 2, height / 2]) + rng.normal(0, [35, 25]),
-        iris=iris,
-        pupil=iris * rng.uniform(0.3, 0.62),
-        opening=opening,
-        reach=(opening[0] * 0.62, opening[1] * 0.7),
-        levels=np.array(levels, np.float32),
-        texture=_iris_texture(rng, iris),
-        lashes=_lashes(rng, opening[0]),
-        skin=_patches(rng, (height, width), 6.0, 0.06),
-        glints=np.array(glints),
-        rise=rise.astype(np.float32),
-        fall=fall.astype(np.float32),
-        background=float(np.exp(rng.uniform(np.log(0.02), np.log(0.3)))),
-        hot=hot,
-        sway=float(rng.uniform(0.3, 2.5)),
-    )
-
-
-def _patches(
-    rng: np.random.Generator, shape: tuple[int, int], size: float, contrast: float
-) -> NDArray[np.float32]:
-    """Factors about 1, smooth over ``size`` px."""
-    from scipy.ndimage import gaussian_filter
-
-    smooth = gaussian_filter(rng.normal(0, 1, shape), size)
-    return (1 + contrast * smooth / smooth.std()).astype(np.float32)
-
-
-def _iris_texture(rng: np.random.Generator, iris: float) -> NDArray[np.float32]:
-    """Spokes and rings, factors about 1."""
-    half = _IRIS_SIDE // 2
-    y, x = np.mgrid[-half:half, -half:half]
-    angle, away = np.arctan2(y, x), np.hypot(x, y) / iris
-    texture = np.ones((_IRIS_SIDE, _IRIS_SIDE))
-    for spokes in rng.integers(5, 40, 4):
-        texture += 0.05 * np.cos(spokes * angle + rng.uniform(0, 6) + rng.normal(0, 3) * away)
-    # The limbus is darker.
-    texture *= 1 - 0.3 * np.clip((away - 0.85) / 0.15, 0, 1)
-    return np.clip(texture, 0.4, 1.6).astype(np.float32)
-
-
-def _lashes(rng: np.random.Generator, half_width: float) -> NDArray[np.float32]:
-    """Share of the light that passes below the upper lid's edge, by row and column."""
-    columns = int(2 * half_width)
-    passed = np.ones((_LASH_ROWS, columns), np.float32)
-    length = rng.uniform(8, _LASH_ROWS - 6)
-    for root in rng.uniform(0, columns, int(rng.integers(10, 45))):
-        lean = (root / columns - 0.5) * 1.2 + rng.normal(0, 0.15)
-        for row in range(int(length * rng.uniform(0.6, 1.1))):
-            col = int(root + lean * row)
-            if row < _LASH_ROWS and 0 <= col < columns - 1:
-                passed[row, col : col + 2] *= 0.45
-    return passed
-
-
-def _covered(eye: _Eye, motion: EyeMotion) -> NDArray[np.bool_]:
+def _covered(eye: EyeLook, motion: EyeMotion) -> NDArray[np.bool_]:
     """Whether the lids cover most of the pupil, (T ms,)."""
     lids = _lids(eye, motion)
     place = eye.centre + motion.head + motion.gaze
@@ -208,7 +114,7 @@ def _covered(eye: _Eye, motion: EyeMotion) -> NDArray[np.bool_]:
     return np.asarray(seen < (1 - _COVERED) * 2 * radius)
 
 
-def _lids(eye: _Eye, motion: EyeMotion) -> Floats:
+def _lids(eye: EyeLook, motion: EyeMotion) -> Floats:
     """The kernel's ``lids`` at every ms, (T, 6)."""
     count = len(motion.gaze)
     lids = np.empty((count, 6))
@@ -221,7 +127,7 @@ def _lids(eye: _Eye, motion: EyeMotion) -> Floats:
     return lids
 
 
-def _filmed(eye: _Eye, motion: EyeMotion) -> Events:
+def _filmed(eye: EyeLook, motion: EyeMotion) -> Events:
     """Events of the moving eye alone."""
     lids = _lids(eye, motion)
     place = eye.centre + motion.head + motion.gaze
@@ -256,16 +162,16 @@ def _filmed(eye: _Eye, motion: EyeMotion) -> Events:
     return Events(*(np.concatenate(part) for part in parts))
 
 
-def _box(eye: _Eye) -> tuple[int, int, int, int]:
+def _box(eye: EyeLook) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of what moves, px."""
     far = np.array([eye.opening[0] + 8, eye.opening[1] + 0.5 * eye.reach[1] + 12])
     low = np.maximum(eye.centre - far, 0).astype(int)
-    below = eye.opening[2] + _LASH_ROWS + 8
+    below = eye.opening[2] + LASH_ROWS + 8
     right = int(min(eye.centre[0] + far[0], DVXPLORER[0]))
     return int(low[0]), int(low[1]), right, int(min(eye.centre[1] + below, DVXPLORER[1]))
 
 
-def _moments(eye: _Eye, motion: EyeMotion, lids: Floats, place: Floats) -> list[int]:
+def _moments(eye: EyeLook, motion: EyeMotion, lids: Floats, place: Floats) -> list[int]:
     """The ms at which the picture is drawn: more often while something moves fast."""
     height = eye.opening[1] + eye.opening[2]
     speed = np.abs(np.diff(place, axis=0)).max(axis=1)
@@ -280,7 +186,7 @@ def _moments(eye: _Eye, motion: EyeMotion, lids: Floats, place: Floats) -> list[
     return moments
 
 
-def _with_noise(clean: Events, eye: _Eye, rng: np.random.Generator, length: int) -> Events:
+def _with_noise(clean: Events, eye: EyeLook, rng: np.random.Generator, length: int) -> Events:
     """Add noise of all pixels and of the hot ones, and sort by time."""
     width, height = DVXPLORER
     count = rng.poisson(eye.background * width * height * length / 1e6)

@@ -128,7 +128,7 @@ def fire(before, now, memory, rise, fall, box, start, stop, t, x, y, p):
             up = change > 0
             step = rise[sy, sx] if up else -fall[sy, sx]
             slope = value - before[row, col]
-            for k in range(MOST):
+            for _ in range(MOST):
                 if abs(value - last) < abs(step):
                     break
                 last += step
