@@ -145,7 +145,7 @@ def refine(
     if chosen.released:
         return _released(source, raw, when, chosen)
     edges = np.concatenate([[when[0] - period_of(when)], when])
-    seen = observe(source, raw * chosen.cell, edges, chosen.cell, chosen.estimator)
+    seen = observe(source, raw * chosen.cell, edges, chosen.cell, chosen.sensor, chosen.estimator)
     usable = np.isfinite(raw).all(axis=1)
     spans, blink = np.zeros((0, 2), np.int64), np.zeros(len(when), bool)
     if closed is not None:
@@ -197,10 +197,10 @@ def _released(
     filtered = moving_median(raw, at)
     first, last = source.span
     edges = np.round(first + np.arange(len(raw) + 1) * ((last - first) / len(raw)))
-    flow = observe(
-        source, filtered * chosen.cell, edges.astype(np.int64),
-        chosen.model_copy(update={"estimator": "telescoped"}), both_ends=True,
-    ).flow  # fmt: skip
+    points = filtered * chosen.cell
+    border = edges.astype(np.int64)
+    seen = observe(source, points, border, chosen.cell, chosen.sensor, "telescoped", True)
+    flow = seen.flow  # fmt: skip
     xy = filtered + local_flow.shifts(flow, whole=True) / chosen.cell
     none = np.zeros(len(raw), bool)
     # Half of the median, and the period after the sample.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deft_llm.gaze.files import WEIGHTS, load_tracker
 from deft_llm.gaze.grid import event_frames
 from deft_llm.gaze.network import State
-from deft_llm.media.events import DVXPLORER, Events, EventSource
+from deft_llm.media.events import DVXPLORER, Events, EventSource, check_sensor
 
 Floats = NDArray[np.float64]
 _BLOCK = 500  # periods at a time
@@ -63,7 +63,11 @@ class Tracker:
         Args:
             events: Events of these periods; others are passed over.
             times: (T,) µs, a period apart: the ends of the periods.
+
+        Raises:
+            UserError: If an event lies outside of the sensor.
         """
+        check_sensor(events, self.sensor)
         frames = event_frames(events, times, self.sensor, self.period, self.network.config.frame)
         found = self.network(torch.from_numpy(frames)[None], self._state)
         self._state = found.state

@@ -217,5 +217,5 @@ def test_files_of_cameras(tmp_path: Path, suffix: str) -> None:
     assert int(events.p.sum()) == int(ROWS[:, 3].sum())
     damaged = tmp_path / f"b{suffix}"
     damaged.write_bytes(b"not a recording at all")
-    with pytest.raises(UserError, match="not readable|no events"):
+    with pytest.raises(UserError, match=r"not readable|no events"):
         open_events(damaged)
