@@ -89,8 +89,7 @@ def local_flow(
         sides: (T,) half sides of the squares, px, of points that are a part of a longer trace;
             None takes :func:`half_sides` of these.
     """
-    side = "left" if both_ends else "right"
-    first = np.searchsorted(events.t, edges[:-1], side)
+    first = np.searchsorted(events.t, edges[:-1], "left" if both_ends else "right")
     stop = np.searchsorted(events.t, edges[1:], "right")
     out = np.zeros((len(points), 4))
     finite = np.nan_to_num(points, nan=-1e6)

@@ -89,25 +89,25 @@ class TrackerNet(nn.Module):
         self.register_buffer("fade", fade, persistent=False)
         self.fade: Tensor
 
-    def start(self, clips: int) -> State:
-        """A state that remembers nothing."""
+    def _begun(self, clips: int, state: State | None) -> State:
+        """A complete state: layers that remember nothing have an empty past."""
         columns, rows = self.config.frame
         device = self.fade.device
-        surfaces = torch.zeros(clips, _SURFACES, rows, columns, device=device)
-        return [surfaces, *(torch.zeros(0, device=device) for _ in self._over())]
-
-    def _over(self) -> list[_Over]:
-        return [self.fine, *self.coarse]  # type: ignore[list-item]
+        if state is None:
+            state = [torch.zeros(clips, _SURFACES, rows, columns, device=device)]
+        empty = torch.zeros(0, device=device)
+        return [*state, *[empty] * (2 + len(self.coarse) - len(state))]
 
     def forward(self, frames: Tensor, state: State | None = None) -> Tracked:
         """Track through consecutive frames.
 
         Args:
             frames: (B, T, 2, H, W) numbers of events, any type.
-            state: What the call for the frames before returned; None for the first ones.
+            state: What the call for the frames before returned; None for the first ones. The
+                surfaces alone will do.
         """
         clips, count = frames.shape[:2]
-        state = self.start(clips) if state is None else state
+        state = self._begun(clips, state)
         seen, surfaces = self._seen(frames.float(), state[0])
         past: State = [surfaces]
         # With the channels last, training takes a third less time on a CPU.
@@ -170,11 +170,10 @@ class _Over(nn.Module):
             before = frames.new_zeros(clips, reach, *x.shape[1:])
         longer = torch.cat([before, frames], 1)
         count = frames.shape[1]
-        over = sum(
-            self.weight[k] * longer[:, k * self.dilation : k * self.dilation + count]
-            for k in range(self.taps)
-        )
-        assert isinstance(over, Tensor)
+        over = self.weight[0] * longer[:, :count]
+        for k in range(1, self.taps):
+            first = k * self.dilation
+            over = torch.addcmul(over, self.weight[k], longer[:, first : first + count])
         return x + self.space(over.flatten(0, 1)), longer[:, -reach:]
 
 

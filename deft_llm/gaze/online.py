@@ -95,7 +95,7 @@ class OnlineGaze:
         Returns:
             The point of the sample ``ahead`` steps before; None until there is one.
         """
-        near = events if isinstance(events, Events) else as_events(np.asarray(events))
+        near = events if isinstance(events, Events) else as_events(events)
         closed: bool | None = None
         if prediction is None:
             if self._tracker is None:
@@ -168,7 +168,8 @@ class OnlineGaze:
         if sample.usable and np.isfinite(xy).all():
             self._last = xy
         place = self._last if self._last is not None else xy
-        return Point(sample.t, *(place + sample.shift).tolist(), sample.blink)
+        x, y = (place + sample.shift).tolist()
+        return Point(sample.t, x, y, sample.blink)
 
 
 @dataclass(frozen=True)

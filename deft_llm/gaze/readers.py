@@ -98,8 +98,8 @@ def spooled(parts: Iterable[list[NDArray]], where: str) -> Events:
     for file in files:
         file.flush()
     if not count:
-        return Events(*(np.zeros(0, kind) for kind in _TYPES))
-    mapped = [np.memmap(f, kind, "r") for f, kind in zip(files, _TYPES, strict=True)]
+        return as_events(np.zeros((0, 4), np.int64))
+    mapped: list[Any] = [np.memmap(f, kind, "r") for f, kind in zip(files, _TYPES, strict=True)]
     if not in_order:
         logger.info("%s: the times are not in order; sorted", where)
         return Events.sorted(*mapped)

@@ -140,7 +140,7 @@ def refine(
     """
     chosen = settings or RefineSettings()
     raw, when = checked(predictions, times, chosen.grid)
-    source = events if hasattr(events, "between") else as_events(np.asarray(events))
+    source: EventSource = events if isinstance(events, EventSource) else as_events(events)
     same_time(source, when)
     if chosen.released:
         return _released(source, raw, when, chosen)
@@ -157,7 +157,7 @@ def refine(
     causal = chosen.ahead is not None
     # A recording that is one long blink tells nothing else.
     if causal or (usable & ~blink).any():
-        usable &= ~blink
+        usable = usable & ~blink
     counts = np.add(*seen.brightness).astype(np.float64)
     fast = steady.fast_motion(counts, steady.usual_level(counts, causal)) & usable
     filtered = _filtered(raw, usable, fast, chosen)
@@ -200,7 +200,7 @@ def _released(
     points = filtered * chosen.cell
     border = edges.astype(np.int64)
     seen = observe(source, points, border, chosen.cell, chosen.sensor, "telescoped", True)
-    flow = seen.flow  # fmt: skip
+    flow = seen.flow
     xy = filtered + local_flow.shifts(flow, whole=True) / chosen.cell
     none = np.zeros(len(raw), bool)
     # Half of the median, and the period after the sample.

@@ -108,9 +108,9 @@ def read_predictions(path: Path) -> Predictions:
     wrong = ~np.isfinite(times)
     wrong[1:] |= np.diff(np.nan_to_num(times)) < 0
     if wrong.any():
-        row = int(np.argmax(wrong)) + 2
+        first = int(np.argmax(wrong))
         raise UserError(
-            f"{path}, line {row}: time {times[row - 2]:g}; expected µs that do not decrease"
+            f"{path}, line {first + 2}: time {times[first]:g}; expected µs that do not decrease"
         )
     return Predictions(table[:, :2], times.astype(np.int64))
 

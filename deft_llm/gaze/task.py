@@ -94,9 +94,8 @@ class GazeTask(RenderedTask[GazeRecipe, EyeStore]):
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Forward pass and loss."""
-        network = getattr(self.model, "module", self.model)
-        state = network.start(len(batch["frames"]))
-        tracked = self.model(batch["frames"], [batch["surfaces"], *state[1:]])
+        # The layers' own past is not known at a crop's start; that of the surfaces is.
+        tracked = self.model(batch["frames"], [batch["surfaces"]])
         return tracker_loss(tracked, batch["points"], batch["closed"], _WARM)
 
     @torch.no_grad()

@@ -7,10 +7,10 @@ polarity is 1 where the light grew and 0 where it fell.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from deft_llm.errors import UserError
 
@@ -20,6 +20,7 @@ DVXPLORER = (640, 480)
 _LARGEST = np.iinfo(np.int16).max
 
 
+@runtime_checkable
 class EventSource(Protocol):
     """Anything that gives the events between two times; a file need not be read whole."""
 
@@ -72,7 +73,7 @@ class Events:
         return cls(t, x, y, p)
 
 
-def as_events(rows: NDArray | Events, where: str = "events") -> Events:
+def as_events(rows: ArrayLike, where: str = "events") -> Events:
     """Events from an array.
 
     Args:
@@ -85,21 +86,20 @@ def as_events(rows: NDArray | Events, where: str = "events") -> Events:
     Raises:
         UserError: If the shape is another, or a value is none that an event can have.
     """
-    if isinstance(rows, Events):
-        return rows
-    rows = np.asarray(rows)
-    if rows.dtype.names is not None:
-        if missing := [name for name in "txyp" if name not in rows.dtype.names]:
+    table = np.asarray(rows)
+    if table.dtype.names is not None:
+        if missing := [name for name in "txyp" if name not in table.dtype.names]:
             raise UserError(
-                f"{where}: fields {', '.join(rows.dtype.names)}, but no {missing[0]}; expected "
+                f"{where}: fields {', '.join(table.dtype.names)}, but no {missing[0]}; expected "
                 "t, x, y, p"
             )
-        columns = [rows[name] for name in "txyp"]
-    elif rows.ndim == 2 and rows.shape[1] == 4:
-        columns = list(rows.T)
+        columns = [table[name] for name in "txyp"]
+    elif table.ndim == 2 and table.shape[1] == 4:
+        columns = list(table.T)
     else:
         raise UserError(
-            f"{where}: an array of shape {rows.shape}; expected (N, 4) with columns t (µs), x, y, p"
+            f"{where}: an array of shape {table.shape}; expected (N, 4) with columns t (µs), x, y, "
+            "p"
         )
     return Events.sorted(*checked_columns(columns, where))
 

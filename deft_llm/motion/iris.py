@@ -77,7 +77,7 @@ def _steps(path: Floats, times: Floats) -> tuple[tuple[float, float], ...]:
         if len(before) > 1 and len(after) > 1:
             size[i] = np.hypot(*(np.median(after, axis=0) - np.median(before, axis=0)))
     found: list[tuple[float, float]] = []
-    for i in np.flatnonzero(size >= limit):
+    for i in np.flatnonzero(size >= limit).tolist():
         near = size[(when >= when[i] - _AROUND) & (when <= when[i] + _AROUND)]
         if size[i] == near.max() and not (found and when[i] - found[-1][1] <= _AROUND):
             found.append((float(when[max(i - 1, 0)]), float(when[i])))

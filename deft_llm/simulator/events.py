@@ -196,5 +196,6 @@ def _with_noise(clean: Events, eye: EyeLook, rng: np.random.Generator, length: i
     x, y = (np.concatenate([a, b]) for a, b in zip(places, hot.T, strict=True))
     t = rng.integers(0, length, len(x))
     p = rng.random(len(x)) < 0.4  # noise of a dark pixel is mostly a loss of light
-    columns = zip((clean.t, clean.x, clean.y, clean.p), (t, x, y, p), strict=True)
+    before: list[NDArray] = [clean.t, clean.x, clean.y, clean.p]
+    columns = zip(before, (t, x, y, p), strict=True)
     return Events.sorted(*(np.concatenate([a, b.astype(a.dtype)]) for a, b in columns))

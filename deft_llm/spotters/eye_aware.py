@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from deft_llm.files import digest
@@ -41,10 +42,10 @@ class EyeAwareFinder:
     def search(self, source: Path, options: ReadOptions, cache: Path | None) -> Iterator[Step]:
         """See ``Finder``."""
         for step in self.finder.search(source, options, cache):
-            look = step.look
-            yield step if look is None else Step(step.done, lambda look=look: self._judged(look()))
+            yield step if step.look is None else Step(step.done, partial(self._judged, step.look))
 
-    def _judged(self, look: Look) -> Look:
+    def _judged(self, take: Callable[[], Look]) -> Look:
+        look = take()
         kept, left_out = [], []
         for each in look.found:
             measured = with_eyes(each.measurement, self.eyes)

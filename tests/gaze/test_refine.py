@@ -8,12 +8,12 @@ from deft_llm.gaze.online import OnlineGaze
 from deft_llm.gaze.recordings import CELL
 from deft_llm.gaze.refine import CAUSAL, PAPER, RefineSettings, refine
 from deft_llm.gaze.saccades import find_saccades
-from deft_llm.media.events import Events
+from deft_llm.media.events import as_events
 from deft_llm.metrics.gaze import gaze_errors
 from deft_llm.simulator.events import EyeRecording
 
 Array = np.ndarray
-NONE = Events(*(np.zeros(0, kind) for kind in (np.int64, np.int16, np.int16, np.uint8)))
+NONE = as_events(np.zeros((0, 4), np.int64))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_wrong_input_is_one_line(change: dict[str, Array], told: str) -> None:
         **change,
     }
     with pytest.raises(UserError, match=told) as caught:
-        refine(**given)
+        refine(given["events"], given["predictions"], given["times"])
     assert "\n" not in str(caught.value)
 
 

@@ -23,7 +23,7 @@ def _table(moved: dict[str, float]) -> RegionTable:
     for name, px in moved.items():
         v[NAMES.index(name)] = px
     noise = np.full(count, 0.05, np.float32)
-    z = np.abs(v) / noise
+    z = (np.abs(v) / noise).astype(np.float32)
     return RegionTable(
         u=np.zeros(count, np.float32), v=v, magnitude=np.abs(v), peak=np.abs(v),
         coherence=np.ones(count, np.float32), noise=noise, z=z, active=z >= 3,

@@ -67,8 +67,8 @@ class GazeBenchmark(Benchmark):
                 for way, part in ways.items():
                     pooled[tracker][way].add(part)
         values: dict[str, float] = {}
-        for tracker, ways in pooled.items():
-            values |= {f"{tracker}_{name}": of(ways) for name, of in _FIGURES.items()}
+        for tracker, pools in pooled.items():
+            values |= {f"{tracker}_{name}": of(pools) for name, of in _FIGURES.items()}
         raw = pooled["own"]["raw"]
         values |= {
             "own_p10": raw.scores()["p10"],
