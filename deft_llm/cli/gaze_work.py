@@ -120,7 +120,8 @@ def write_results(
     show("table", out)
     if plot:
         picture = out.with_suffix(".png")
-        write_bytes(picture, _drawn(result, saccades, before.xy, after, source.span[0], out.stem))
+        start = source.span[0]
+        write_bytes(picture, _drawn(result, saccades, before.xy, after, start, out.stem, refined))
         show("plot", picture)
 
 
@@ -186,10 +187,14 @@ def _drawn(
     after: NDArray[np.float64],
     start: int,
     name: str,
+    refined: bool,
 ) -> bytes:
     from deft_llm.viz.gaze_plot import GazeTrace, gaze_plot
 
     times = (result.times - start) / 1e6
     spans = times[saccades] if len(saccades) else np.zeros((0, 2))
     trace = GazeTrace(times, before, after, (result.blinks - start) / 1e6, spans)
-    return gaze_plot(trace, f"{name}: {len(result.blinks)} blinks, {len(saccades)} saccades")
+    title = f"{name}: {len(result.blinks)} blinks, {len(saccades)} saccades"
+    if refined:
+        title += f", jitter {_tremor(before):.2f} before, {_tremor(after):.2f} after"
+    return gaze_plot(trace, title)

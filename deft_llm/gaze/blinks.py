@@ -1,8 +1,9 @@
 """Blinks in events: a lid that comes down brightens the picture, and then takes it all back.
 
-Eye and lashes are darker than the skin of the lid, in visible and in infrared light. So the gains
-of light minus the losses, summed up, rise by a large amount while the eye is closed, and come back;
-a saccade moves dark and bright about in equal parts.
+Eye and lashes are darker than the skin of the lid, in visible and in infrared light. While the lid
+comes down, nearly all events are gains of light, many thousands of them; a saccade moves dark and
+bright about in nearly equal parts. The eye is open again when gains minus losses, summed up, are
+back where they were. Our own method; the numbers fit simulated recordings.
 
 T periods.
 """
@@ -19,13 +20,15 @@ from deft_llm.media.events import Events
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-# Seconds that the balance of light, and the ratio of gains and losses, remember.
-BALANCE, UNEQUAL = 0.6, 20.0
-# A blink's balance: events a pixel of the sensor at least, and times the usual balance.
-LEAST, TIMES = 0.04, 4.0
+# Seconds that is remembered: of the lid's fall, of the balance of light, of gains against losses.
+FALL, BALANCE, UNEQUAL = 0.15, 0.8, 20.0
+# A falling lid: gains minus losses, events a pixel of the sensor at least, and as a share of all
+# events above the usual number.
+LEAST, PURE = 0.012, 0.4
 PRIOR = 0.3  # events a pixel that gains and losses are taken to have shared before
+RISE = 1.03  # factor by which the usual number of events follows a period
 OPEN = 0.35  # share of the highest balance below which the eye is open again
-LONGEST = 1.5  # s
+LONGEST = 1.0  # s
 WIDEST = 12  # periods by which a blink may be longer at either end than it is sure
 
 
@@ -81,8 +84,12 @@ def blink_spans(light: Brightness, edges: Ints, sensor: tuple[int, int], causal:
 
 
 def new_state() -> NDArray[np.float64]:
-    """What :func:`follow` remembers: gains, losses, balance, its usual size, peak, periods."""
-    return np.zeros(6)
+    """What :func:`follow` remembers.
+
+    Returns:
+        Gains, losses, balance, recent balance, recent events, usual events, peak, periods closed.
+    """
+    return np.zeros(8)
 
 
 @njit(cache=True, nogil=True)
@@ -101,28 +108,34 @@ def follow(state, gained, lost, period, pixels):  # type: ignore[no-untyped-def]
     """
     flags = np.zeros(gained.shape[0], np.bool_)
     level = np.empty(gained.shape[0])
-    keep, forget = np.exp(-period / 1e6 / BALANCE), np.exp(-period / 1e6 / UNEQUAL)
+    seconds = period / 1e6
+    fall, keep = np.exp(-seconds / FALL), np.exp(-seconds / BALANCE)
+    forget = np.exp(-seconds / UNEQUAL)
     for i in range(gained.shape[0]):
+        total = gained[i] + lost[i]
         state[0] = state[0] * forget + gained[i]
         state[1] = state[1] * forget + lost[i]
         # Thresholds for gains and losses differ from sensor to sensor; over long they must agree.
         equal = (state[0] + pixels * PRIOR) / (state[1] + pixels * PRIOR)
-        state[2] = state[2] * keep + gained[i] - equal * lost[i]
-        balance = state[2]
-        least = max(LEAST * pixels, TIMES * state[3])
+        net = gained[i] - equal * lost[i]
         if state[5] == 0:
-            if balance > least:
-                state[4], state[5] = balance, 1
-            else:
-                state[3] += (1 - keep) * (abs(balance) - state[3])
+            state[5] = total
+        elif total > 0:
+            state[5] *= RISE if total > state[5] else 1 / RISE
+        state[2] = state[2] * keep + net
+        state[3] = state[3] * fall + net
+        state[4] = state[4] * fall + max(total - state[5], 0)
+        if state[7] == 0:
+            if state[3] > LEAST * pixels and state[3] > PURE * state[4]:
+                state[6], state[7] = state[2], 1
         else:
-            state[4] = max(state[4], balance)
-            state[5] += 1
+            state[6] = max(state[6], state[2])
+            state[7] += 1
             # It is over when most of the light is gone again, or has faded from memory.
-            if balance < OPEN * state[4] or state[5] * period > 1e6 * LONGEST:
-                state[5] = 0
-        flags[i] = state[5] > 0
-        level[i] = balance
+            if state[2] < OPEN * state[6] or state[7] * seconds > LONGEST:
+                state[7] = 0
+        flags[i] = state[7] > 0
+        level[i] = state[2]
     return flags, level
 
 

@@ -10,7 +10,7 @@ from deft_llm.gaze.readers import open_events
 from deft_llm.gaze.refine import RefineSettings, refine
 from deft_llm.gaze.saccades import find_saccades
 from deft_llm.gaze.tracker import Tracker, joined
-from deft_llm.motion.eyes import EyeContext
+from deft_llm.motion.eyes import EyeContext, GazeShift
 
 LEAST_SHIFT = 2.0
 """Cells of the grid, about three degrees: smaller saccades hardly move a lid."""
@@ -40,14 +40,14 @@ def eye_context(
     def seconds(first: int, last: int) -> tuple[float, float]:
         return first / 1e6 - begun, last / 1e6 - begun
 
-    far = [
-        (a, b)
-        for a, b in saccades
-        if np.hypot(*(result.xy[min(b + 1, len(result.xy) - 1)] - result.xy[max(a - 1, 0)]))
-        >= LEAST_SHIFT
-    ]
+    shifts = []
+    for a, b in saccades:
+        step = result.xy[min(b + 1, len(result.xy) - 1)] - result.xy[max(a - 1, 0)]
+        if np.hypot(*step) >= LEAST_SHIFT:
+            start, stop = seconds(int(result.times[a]), int(result.times[b]))
+            shifts.append(GazeShift(start, stop, vertical=bool(abs(step[1]) >= LEAST_SHIFT / 2)))
     return EyeContext(
         blinks=tuple(seconds(int(a), int(b)) for a, b in result.blinks),
-        shifts=tuple(seconds(int(result.times[a]), int(result.times[b])) for a, b in far),
+        shifts=tuple(shifts),
         span=seconds(*source.span),
     )

@@ -93,7 +93,7 @@ class Tracker:
 
 
 def _fused(network: TrackerNet) -> TrackerNet:
-    """The network with its normalisations inside the convolutions before them: fewer small steps."""
+    """The network with its normalisations in the convolutions before them: fewer small steps."""
     for part in network.modules():
         if isinstance(part, nn.Sequential):
             for k, layer in enumerate(part):

@@ -2,7 +2,8 @@
 
 A blink drags brows and cheeks along, and lids follow a gaze that goes up or down: neither is an
 action unit. Where a recording of the eye tells when that happened, motion of no more than that
-size counts as noise. The face video's own lids and irises serve where there is no such recording.
+size counts as noise. Without one, the face video's own lids have raised the floors already
+(``meter``); its blinks and shifts of the gaze are told of.
 """
 
 from __future__ import annotations
@@ -33,18 +34,33 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class GazeShift:
+    """One shift of the gaze.
+
+    Attributes:
+        start: First second.
+        stop: Last second.
+        vertical: Whether it goes up or down, so that the lids follow.
+    """
+
+    start: float
+    stop: float
+    vertical: bool
+
+
+@dataclass(frozen=True)
 class EyeContext:
     """What the eyes did.
 
     Attributes:
         blinks: First and last second of each blink, on the clip's clock.
-        shifts: The same of each shift of the gaze.
+        shifts: Shifts of the gaze.
         span: What is known of the eyes, from when to when.
         source: Where that is from, for remarks.
     """
 
     blinks: tuple[Span, ...]
-    shifts: tuple[Span, ...]
+    shifts: tuple[GazeShift, ...]
     span: Span
     source: str = RECORDING
 
@@ -58,7 +74,7 @@ def eyes_of_face(measurement: Measurement) -> EyeContext | None:
     times = aligned.timestamps[visible]
     lids = trajectory.regions[visible][:, UPPER_LIDS, 1].min(axis=1)
     closed = tuple((float(times[a]), float(times[b - 1])) for a, b in blinks(lids, times))
-    shifts = gaze_shifts(aligned, closed)
+    shifts = tuple(GazeShift(a, b, vertical=False) for a, b in gaze_shifts(aligned, closed))
     return EyeContext(closed, shifts, (float(times[0]), float(times[-1])), FACE)
 
 
@@ -81,8 +97,9 @@ def with_eyes(measurement: Measurement, eyes: EyeContext) -> Measurement:
         return replace(measurement, remarks=(*measurement.remarks, note))
     tables = [measurement.table_apex, measurement.table_offset]
     seen = [table.active.copy() for table in tables]
-    for phase, (start, stop) in enumerate(pairwise(moments)):
-        tables[phase] = _discounted(tables[phase], eyes, start, stop)
+    if eyes.source == RECORDING:
+        for phase, (start, stop) in enumerate(pairwise(moments)):
+            tables[phase] = _discounted(tables[phase], eyes, start, stop)
     dropped = [
         REGION_NAMES[k]
         for k in np.flatnonzero((seen[0] & ~tables[0].active) | (seen[1] & ~tables[1].active))
@@ -106,7 +123,7 @@ def _discounted(table: RegionTable, eyes: EyeContext, start: float, stop: float)
         # Both lids come down in a blink; the one that moved less shows how far at least.
         closed = max(float(np.abs(table.v[UPPER_LIDS]).min()), BLINK_PX)
         floor = blink_floor(closed)
-    if any(a <= stop and b >= start for a, b in eyes.shifts):
+    if any(s.vertical and s.start <= stop and s.stop >= start for s in eyes.shifts):
         floor = np.maximum(floor, _LIDS * table.magnitude)
     if not floor.any():
         return table
@@ -134,8 +151,8 @@ def _remarks(eyes: EyeContext, moments: Sequence[float], dropped: Sequence[str])
         ]
         where = f"at the {' and the '.join(names)}" if names else "between onset and offset"
         told.append(f"{eyes.source} shows a blink from {start:.2f} to {stop:.2f} s, {where}")
-    shifts = [(a, b) for a, b in eyes.shifts if a <= last and b >= first]
-    told += [f"{eyes.source} shows the gaze shift at {a:.2f} s" for a, _ in shifts]
+    shifts = [s for s in eyes.shifts if s.start <= last and s.stop >= first]
+    told += [f"{eyes.source} shows the gaze shift at {s.start:.2f} s" for s in shifts]
     if dropped:
         blinked = any(_inside(eyes.blinks, moment) for moment in moments)
         cause = "a blink" if blinked else "a shift of the gaze"

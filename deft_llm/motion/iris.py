@@ -1,4 +1,6 @@
-"""Shifts of the gaze in a face video: the dark iris moves within the opening of the eye.
+"""Shifts of the gaze to a side, in a face video: the dark iris moves within the eye's opening.
+
+Shifts up and down are not told, since lids that move shift the dark centre as well.
 
 T frames. Our own method; px of the canonical face.
 """
@@ -40,14 +42,14 @@ def gaze_shifts(
         usable &= ~((times >= start - 0.03) & (times <= stop + 0.03))
     if usable.sum() < 6:
         return ()
-    path = np.full((len(times), 2), np.nan)
-    for t in np.flatnonzero(usable):
-        path[t] = np.mean([_iris(aligned, int(t), eye) for eye in _EYES], axis=0)
+    path = np.full(len(times), np.nan)
+    for t in np.flatnonzero(usable).tolist():
+        path[t] = np.mean([_iris(aligned, t, eye) for eye in _EYES])
     return _steps(path, times)
 
 
-def _iris(aligned: AlignedClip, t: int, eye: slice) -> Floats:
-    """Centre of what is dark in the opening of an eye, (2,) px."""
+def _iris(aligned: AlignedClip, t: int, eye: slice) -> float:
+    """Column of the centre of what is dark in the opening of an eye, px."""
     corners = aligned.landmarks[eye]
     low = np.floor(corners.min(axis=0)).astype(int) - _ROOM
     high = np.ceil(corners.max(axis=0)).astype(int) + _ROOM + 1
@@ -59,23 +61,22 @@ def _iris(aligned: AlignedClip, t: int, eye: slice) -> Floats:
     dark = np.maximum(np.median(inside) - patch, 0.0) * mask
     total = dark.sum()
     if total <= 0:
-        return corners.mean(axis=0).astype(np.float64)
-    y, x = np.mgrid[: patch.shape[0], : patch.shape[1]]
-    return np.array([(dark * x).sum(), (dark * y).sum()]) / total + low
+        return float(corners[:, 0].mean())
+    return float((dark.sum(axis=0) * np.arange(patch.shape[1])).sum() / total + low[0])
 
 
 def _steps(path: Floats, times: Floats) -> tuple[tuple[float, float], ...]:
     """Where the place before and the place after differ for good."""
-    known = np.flatnonzero(np.isfinite(path[:, 0]))
+    known = np.flatnonzero(np.isfinite(path))
     place, when = path[known], times[known]
-    noise = 1.4826 * np.median(np.abs(np.diff(place, axis=0)), axis=0) / np.sqrt(2)
-    limit = max(SHIFT_PX, _SURE * float(np.hypot(*noise)))
+    noise = 1.4826 * float(np.median(np.abs(np.diff(place)))) / np.sqrt(2)
+    limit = max(SHIFT_PX, _SURE * noise)
     size = np.zeros(len(place))
     for i in range(1, len(place)):
         before = place[(when >= when[i] - _AROUND) & (when < when[i])]
         after = place[(when >= when[i]) & (when < when[i] + _AROUND)]
         if len(before) > 1 and len(after) > 1:
-            size[i] = np.hypot(*(np.median(after, axis=0) - np.median(before, axis=0)))
+            size[i] = abs(np.median(after) - np.median(before))
     found: list[tuple[float, float]] = []
     for i in np.flatnonzero(size >= limit).tolist():
         near = size[(when >= when[i] - _AROUND) & (when <= when[i] + _AROUND)]

@@ -84,3 +84,16 @@ def test_wrong_input(run: Run, files: Path, options: tuple[str, ...], told: str)
     assert result.status == 2
     assert told in result.err
     assert result.err.count("\n") == 1
+
+
+def test_a_simulated_recording_is_read_by_its_folder(run: Run, files: Path) -> None:
+    result = run("simulate", "eyes", "try", "--seconds", "0.5", "--activity", "pursuit")
+    assert result.status == 0, result.err
+    folder = files / "try" / "pursuit_0"
+    assert sorted(p.name for p in folder.iterdir()) == ["label.txt", "pursuit_0.npz"]
+    result = run("gaze", folder, "--tracker", ".", "--no-plot", "--labels", folder / "label.txt")
+    assert result.status == 0, result.err
+    assert "l2" in result.out
+    wrong = run("simulate", "eyes", "try", "--activity", "pursui")
+    assert wrong.status == 2
+    assert "did you mean 'pursuit'" in wrong.err
