@@ -158,7 +158,7 @@ class OnlineGaze:
             wanted, chosen.shortest, chosen.longest, chosen.percentile, after=min(self._ahead, 2)
         )
         moving = np.array([s.fast for s in past])
-        low, high = steady.windows((lengths - 1) // 2, moving, self._ahead)
+        low, high = steady.windows((lengths - 1) // 2, moving, self._ahead, chosen.beside)
         usable = np.array([s.usable for s in past])
         places = np.nan_to_num(np.stack([s.place for s in past]))
         one = slice(at, at + 1)

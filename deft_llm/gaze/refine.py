@@ -52,6 +52,7 @@ class RefineSettings(Settings):
         shortest: Least length of a median, samples.
         longest: Largest length, samples.
         percentile: Of the lengths near a sample.
+        beside: Samples that a median reaches to a side while the eye moves fast.
         ahead: Samples that may be looked ahead, which is the latency of an online use; None for
             any number.
         estimator: Of the flow, see ``local_flow``; None leaves points where they are.
@@ -69,6 +70,7 @@ class RefineSettings(Settings):
     shortest: int = Field(default=SHORTEST, ge=1)
     longest: int = Field(default=31, ge=1, le=501)
     percentile: float = Field(default=PERCENTILE, ge=0, le=100)
+    beside: int = Field(default=2, ge=0, le=10)
     ahead: int | None = Field(default=None, ge=0)
     estimator: Estimator | None = "centroid"
     step: float = Field(default=1.0, ge=0)
@@ -175,7 +177,7 @@ def _filtered(raw: Floats, usable: Flags, fast: Flags, chosen: RefineSettings) -
     if chosen.filter == "steady":
         limits = (chosen.shortest, chosen.longest)
         reach = steady.reaches(raw, usable, chosen.mode, limits, chosen.percentile, chosen.ahead)
-        smooth = steady.steadied(raw, usable, reach, fast, chosen.ahead)
+        smooth = steady.steadied(raw, usable, reach, fast, chosen.ahead, chosen.beside)
     elif chosen.filter == "paper":
         # The paper's lengths are variances in px of the sensor.
         smooth = motion_aware_median(

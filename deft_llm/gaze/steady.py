@@ -23,7 +23,6 @@ BURST = 4.0  # times the usual number of events from which the eye moves fast
 FEWEST_EVENTS = 80  # in a burst
 _RATE = 0.03  # of a running level, how far it follows a sample, logarithmic
 _SURE = 2.0  # standard errors from which a slope counts
-_BESIDE = 2  # samples on each side that are used while the eye moves fast
 
 
 @njit(cache=True, nogil=True)
@@ -124,13 +123,14 @@ def bridged(xy: Floats, usable: Flags) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def windows(reach, moving, ahead):  # type: ignore[no-untyped-def]
+def windows(reach, moving, ahead, beside):  # type: ignore[no-untyped-def]
     """First and last sample of each window.
 
     Args:
         reach: (T,) samples that it may reach to a side.
         moving: (T,) samples in which the eye moves fast; a window ends before one.
         ahead: Samples that may be looked ahead.
+        beside: Samples that a window reaches to a side while the eye moves fast.
     """
     count = reach.shape[0]
     low, high = np.empty(count, np.int64), np.empty(count, np.int64)
@@ -138,7 +138,7 @@ def windows(reach, moving, ahead):  # type: ignore[no-untyped-def]
     for i in range(count):
         if moving[i]:
             border = i
-            low[i] = max(i - _BESIDE, 0)
+            low[i] = max(i - beside, 0)
         else:
             # What is not looked at ahead is looked at behind.
             lacking = max(reach[i] - ahead, 0)
@@ -147,7 +147,7 @@ def windows(reach, moving, ahead):  # type: ignore[no-untyped-def]
     for i in range(count - 1, -1, -1):
         if moving[i]:
             border = i
-            high[i] = min(i + min(_BESIDE, ahead), count - 1)
+            high[i] = min(i + min(beside, ahead), count - 1)
         else:
             high[i] = min(i + min(reach[i], ahead), border - 1, count - 1)
     return low, high
@@ -224,6 +224,7 @@ def steadied(
     reach: NDArray[np.int64],
     moving: Flags,
     ahead: int | None,
+    beside: int,
 ) -> Floats:
     """Smooth a trace.
 
@@ -233,12 +234,13 @@ def steadied(
         reach: (T,) from :func:`reaches`.
         moving: (T,) from :func:`fast_motion`.
         ahead: Samples that may be looked ahead; None for any number.
+        beside: See :func:`windows`.
 
     Returns:
         (T, 2); NaN where nothing near counts.
     """
     most = len(xy) if ahead is None else ahead
-    low, high = windows(reach, moving, most)
+    low, high = windows(reach, moving, most, beside)
     safe = np.nan_to_num(xy)
     return np.stack(
         [line_medians(np.ascontiguousarray(c), usable, low, high) for c in safe.T], axis=1

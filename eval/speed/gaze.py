@@ -90,7 +90,7 @@ def filters(places: NDArray[np.float64]) -> list[Figure]:
 
     def ours() -> None:
         reach = steady.reaches(places, usable, "covariance", (5, 31), 75.0, None)
-        steady.steadied(places, usable, reach, still, None)
+        steady.steadied(places, usable, reach, still, None, 2)
 
     return [
         Figure("gaze_filter_100k_s", milliseconds(ours, 5) / 1000, 0.1, above=False),
