@@ -2,8 +2,8 @@
 
 Eye and lashes are darker than the skin of the lid, in visible and in infrared light. While the lid
 comes down, many thousands of events are gains of light more often than losses; a saccade moves dark
-and bright about in nearly equal parts. The eye is open again when gains minus losses, summed up, are
-back where they were. Our own method; the numbers fit simulated recordings.
+and bright about in nearly equal parts. The eye is open again when gains minus losses, summed up,
+are back where they were. Our own method; the numbers fit simulated recordings.
 
 T periods.
 """

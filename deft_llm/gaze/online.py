@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from deft_llm.errors import UserError
 from deft_llm.gaze import blinks, local_flow, steady
+from deft_llm.gaze import steady_kernels as kernels
 from deft_llm.gaze.median import LOCAL, evened, local_variance
 from deft_llm.gaze.refine import CAUSAL, RefineSettings
 from deft_llm.gaze.tracker import Tracker
@@ -147,7 +148,7 @@ class OnlineGaze:
 
     def _usual(self, which: int, value: Floats) -> Floats:
         """The usual level with one more value, remembered."""
-        level = steady.running_level(np.nan_to_num(value), self._levels[which])
+        level = kernels.running_level(np.nan_to_num(value), self._levels[which])
         self._levels[which] = float(level[0])
         return np.asarray(level)
 
@@ -158,12 +159,14 @@ class OnlineGaze:
             wanted, chosen.shortest, chosen.longest, chosen.percentile, after=min(self._ahead, 2)
         )
         moving = np.array([s.fast for s in past])
-        low, high = steady.windows((lengths - 1) // 2, moving, self._ahead, chosen.beside)
+        low, high = kernels.windows((lengths - 1) // 2, moving, self._ahead, chosen.beside)
         usable = np.array([s.usable for s in past])
         places = np.nan_to_num(np.stack([s.place for s in past]))
         one = slice(at, at + 1)
         columns = (np.ascontiguousarray(c) for c in places.T)
-        xy = np.array([steady.line_medians(c, usable, low[one], high[one], at)[0] for c in columns])
+        xy = np.array(
+            [kernels.line_medians(c, usable, low[one], high[one], at)[0] for c in columns]
+        )
         sample = past[at]
         if sample.usable and np.isfinite(xy).all():
             self._last = xy
