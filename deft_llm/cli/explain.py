@@ -19,7 +19,7 @@ from deft_llm.cli.console import (
     tidy_end,
 )
 from deft_llm.cli.explaining import STAGES, ClipFailed, Explaining, parse_interval
-from deft_llm.cli.eyes import EyesFile, EyesStart, require_one
+from deft_llm.cli.eyes import SENSOR, EyesFile, EyesSensor, EyesStart, eyes_given
 from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
 from deft_llm.errors import UserError
@@ -40,6 +40,7 @@ def explain(
     ] = False,
     eyes: EyesFile = None,
     eyes_start: EyesStart = 0.0,
+    eyes_sensor: EyesSensor = SENSOR,
     reading: Reading = USUAL,
     csv_file: CsvRows = None,
     json_file: JsonRecords = None,
@@ -63,7 +64,7 @@ def explain(
     frames = parse_interval(interval, len(found))
     if every and frames is not None:
         raise UserError("--interval names one movement, --all finds them all; give one of the two")
-    require_one(eyes, len(found))
+    recorded_eyes = eyes_given(eyes, eyes_start, eyes_sensor, len(found))
     steps = Progress(len(found) * len(STAGES))
     with tidy_end(), Results(csv_file, json_file) as results, steps as progress:
         work = Explaining(
@@ -72,7 +73,7 @@ def explain(
             questions=tuple(ask or ()),
             interval=frames,
             every=every,
-            eyes=None if eyes is None else (eyes, eyes_start),
+            eyes=recorded_eyes,
             reading=reading,
             figure=figure,
             quiet=results.on_stdout,

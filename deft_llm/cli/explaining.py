@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deft_llm.cli.clips import FoundClip
 from deft_llm.cli.console import COLUMN, Progress
+from deft_llm.cli.eyes import Eyes, recorded
 from deft_llm.cli.light_start import load_explainer, use_one_thread, without_collection
 from deft_llm.cli.reading import Reading
 from deft_llm.errors import UserError
@@ -45,8 +46,7 @@ class Explaining:
         questions: Asked about every clip.
         interval: Onset, apex and offset to measure; None finds them.
         every: Explain every movement of a clip, not the strongest alone.
-        eyes: A recording of the eye, and the second of the clip at which it begins; None goes by
-            what the face video itself shows of the eyes.
+        eyes: A recording of the eye; None goes by what the face video itself shows of the eyes.
         reading: How the clips are read.
         figure: Also write the report's figure for a paper.
         quiet: Print nothing to stdout.
@@ -58,7 +58,7 @@ class Explaining:
     questions: tuple[str, ...]
     interval: Interval | None
     every: bool
-    eyes: tuple[Path, float] | None
+    eyes: Eyes | None
     reading: Reading
     figure: bool
     quiet: bool
@@ -160,10 +160,8 @@ class Explaining:
 
     @cached_property
     def _recorded_eyes(self) -> EyeContext:
-        from deft_llm.cli.eyes import recorded
-
         assert self.eyes is not None
-        found, line = recorded(*self.eyes)
+        found, line = recorded(self.eyes)
         self.say("eyes", line)
         return found
 

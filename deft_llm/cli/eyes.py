@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,35 +22,53 @@ EyesFile = Annotated[
 EyesStart = Annotated[
     float, typer.Option("--eyes-start", help="second of the clip at which that recording begins")
 ]
+EyesSensor = Annotated[
+    str, typer.Option("--eyes-sensor", help="size of the sensor of that recording, px")
+]
+SENSOR = "640x480"
+Eyes = tuple[Path, float, tuple[int, int]]
+"""A recording, the second of the clip at which it begins, and the size of its sensor."""
 
 
-def require_one(eyes: Path | None, clips: int) -> None:
-    """Fail if a recording of one eye is given with several clips, or does not exist.
+def size_of(text: str, option: str) -> tuple[int, int]:
+    """Width and height of ``WIDTHxHEIGHT``.
 
     Raises:
-        UserError: If so.
+        UserError: If it is something else.
+    """
+    found = re.fullmatch(r"(\d+)[x×](\d+)", text.strip())
+    if found is None or not (int(found[1]) and int(found[2])):
+        raise UserError(f"{option} {text}: expected WIDTHxHEIGHT, such as 640x480")
+    return int(found[1]), int(found[2])
+
+
+def eyes_given(eyes: Path | None, start: float, sensor: str, clips: int) -> Eyes | None:
+    """The recording that the options name, if any.
+
+    Raises:
+        UserError: If it is given with several clips, does not exist, or its size is none.
     """
     if eyes is None:
-        return
+        return None
     if clips > 1:
         raise UserError(f"--eyes {eyes}: a recording of one clip, but {clips} clips are given")
     if not eyes.exists():
         raise UserError(f"--eyes {eyes}: no such file")
+    return eyes, start, size_of(sensor, "--eyes-sensor")
 
 
-def recorded(path: Path, start: float) -> tuple[EyeContext, str]:
+def recorded(eyes: Eyes) -> tuple[EyeContext, str]:
     """What the eyes did in a recording, and a line that tells of it.
 
     Args:
-        path: The recording.
-        start: Second of the clip at which it begins.
+        eyes: From :func:`eyes_given`.
 
     Raises:
         UserError: If it cannot be read.
     """
     from deft_llm.gaze.context import eye_context
 
-    found = eye_context(path, start)
+    found = eye_context(*eyes)
     blinks, shifts = len(found.blinks), len(found.shifts)
     line = (
         f"{blinks} blink{'' if blinks == 1 else 's'}, {shifts} gaze "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deft_llm.cli.console import show
+from deft_llm.cli.eyes import size_of
 from deft_llm.errors import UserError
 
 
@@ -75,8 +75,8 @@ def gaze(
     settings = validate_settings(
         RefineSettings,
         {
-            "grid": _size(grid, "--grid"),
-            "sensor": _size(sensor, "--sensor"),
+            "grid": size_of(grid, "--grid"),
+            "sensor": size_of(sensor, "--sensor"),
             "mode": mode,
             "direction": direction,
             "filter": "paper" if direction == "paper" else "steady",
@@ -98,10 +98,3 @@ def _writable(out: Path) -> None:
         raise UserError(f"-o {out}: expected a name that ends in .csv")
     if not out.parent.is_dir():
         raise UserError(f"{out}: there is no folder {out.parent}; make it first")
-
-
-def _size(text: str, option: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)[x×](\d+)", text.strip())
-    if found is None or not (int(found[1]) and int(found[2])):
-        raise UserError(f"{option} {text}: expected WIDTHxHEIGHT, such as 640x480")
-    return int(found[1]), int(found[2])

@@ -10,27 +10,26 @@ from deft_llm.gaze.readers import open_events
 from deft_llm.gaze.refine import RefineSettings, refine
 from deft_llm.gaze.saccades import find_saccades
 from deft_llm.gaze.tracker import Tracker, joined
+from deft_llm.media.events import DVXPLORER
 from deft_llm.motion.eyes import EyeContext, GazeShift
 
 LEAST_SHIFT = 2.0
 """Cells of the grid, about three degrees: smaller saccades hardly move a lid."""
 
 
-def eye_context(
-    path: Path, offset: float = 0.0, sensor: tuple[int, int] | None = None
-) -> EyeContext:
+def eye_context(path: Path, offset: float = 0.0, sensor: tuple[int, int] = DVXPLORER) -> EyeContext:
     """Blinks and gaze shifts of a recording.
 
     Args:
         path: A recording that ``open_events`` reads.
         offset: Seconds of the face video at which the recording begins.
-        sensor: Width and height of the sensor, px; None for that of 3ET+.
+        sensor: Width and height of the sensor, px.
 
     Raises:
         UserError: As ``open_events``.
     """
     source = open_events(path)
-    settings = RefineSettings() if sensor is None else RefineSettings(sensor=sensor)
+    settings = RefineSettings(sensor=sensor)
     found = joined(list(Tracker(sensor=settings.sensor).follow(source)))
     # The eye recording and the network both tell of blinks; the network sees the lids themselves.
     result = refine(source, found.xy, found.times, settings, found.closed > 0.5)

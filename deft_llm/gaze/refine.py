@@ -11,11 +11,11 @@ T predictions. Positions are cells of the grid, the first of which spans 0 to 1;
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from deft_llm.config import Settings
 from deft_llm.gaze import local_flow, steady
@@ -77,6 +77,16 @@ class RefineSettings(Settings):
     least_steadiness: float = Field(default=0.6, ge=0, le=1)
     blinks: bool = True
     released: bool = False
+
+    @model_validator(mode="after")
+    def _square_cells(self) -> Self:
+        across, down = (s / g for s, g in zip(self.sensor, self.grid, strict=True))
+        if abs(across / down - 1) > 0.02:
+            raise ValueError(
+                f"cells of {across:.2f} x {down:.2f} px; expected a grid of the sensor's shape, "
+                f"such as {self.grid[0]}x{round(self.grid[0] * self.sensor[1] / self.sensor[0])}"
+            )
+        return self
 
     @property
     def cell(self) -> float:
