@@ -68,6 +68,7 @@ def gaze(
     """
     from deft_llm.cli.gaze_work import tracked_or_read, write_results
     from deft_llm.config import validate_settings
+    from deft_llm.gaze.checks import check_cells
     from deft_llm.gaze.readers import open_events
     from deft_llm.gaze.refine import RefineSettings
 
@@ -86,6 +87,7 @@ def gaze(
         },
         "gaze",
     )
+    check_cells(settings.sensor, settings.grid)
     source = open_events(events)
     first, last = source.span
     show("events", f"{len(source):,} in {(last - first) / 1e6:.2f} s")

@@ -12,12 +12,28 @@ from deft_llm.media.events import EventSource
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
+_OBLONG = 0.02  # relative difference of a cell's sides
 _BEYOND = 0.25  # of the grid's size, how far outside of it a tracker may go astray
 
 
 def period_of(times: NDArray[np.int64]) -> int:
     """Usual time between two samples, µs."""
     return int(np.median(np.diff(times))) if len(times) > 1 else 10_000
+
+
+def check_cells(sensor: tuple[int, int], grid: tuple[int, int]) -> None:
+    """Fail if the cells of a grid on a sensor are not square.
+
+    Raises:
+        UserError: If so; names a grid that fits.
+    """
+    across, down = (s / g for s, g in zip(sensor, grid, strict=True))
+    if abs(across / down - 1) > _OBLONG:
+        raise UserError(
+            f"a grid of {grid[0]} x {grid[1]} on a sensor of {sensor[0]} x {sensor[1]} pixels has "
+            f"cells of {across:.2f} x {down:.2f}; expected square ones, such as a grid of "
+            f"{grid[0]}x{round(grid[0] * sensor[1] / sensor[0])}"
+        )
 
 
 def checked(

@@ -11,16 +11,16 @@ T predictions. Positions are cells of the grid, the first of which spans 0 to 1;
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from deft_llm.config import Settings
 from deft_llm.gaze import local_flow, steady
 from deft_llm.gaze.blinks import blink_spans, within
-from deft_llm.gaze.checks import checked, period_of, same_time
+from deft_llm.gaze.checks import check_cells, checked, period_of, same_time
 from deft_llm.gaze.grid import GRID
 from deft_llm.gaze.local_flow import Estimator, LocalFlow
 from deft_llm.gaze.median import (
@@ -77,16 +77,6 @@ class RefineSettings(Settings):
     least_steadiness: float = Field(default=0.6, ge=0, le=1)
     blinks: bool = True
     released: bool = False
-
-    @model_validator(mode="after")
-    def _square_cells(self) -> Self:
-        across, down = (s / g for s, g in zip(self.sensor, self.grid, strict=True))
-        if abs(across / down - 1) > 0.02:
-            raise ValueError(
-                f"cells of {across:.2f} x {down:.2f} px; expected a grid of the sensor's shape, "
-                f"such as {self.grid[0]}x{round(self.grid[0] * self.sensor[1] / self.sensor[0])}"
-            )
-        return self
 
     @property
     def cell(self) -> float:
@@ -151,6 +141,7 @@ def refine(
             another time.
     """
     chosen = settings or RefineSettings()
+    check_cells(chosen.sensor, chosen.grid)
     raw, when = checked(predictions, times, chosen.grid)
     source: EventSource = events if isinstance(events, EventSource) else as_events(events)
     same_time(source, when)

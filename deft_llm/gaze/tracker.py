@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from deft_llm.gaze.checks import check_cells
 from deft_llm.gaze.files import WEIGHTS, load_tracker
 from deft_llm.gaze.grid import event_frames
 from deft_llm.gaze.network import State, TrackerNet
@@ -42,10 +43,15 @@ class Tracker:
     Args:
         folder: Folder of a trained network; None is the one in the package.
         sensor: Width and height of the sensor, px.
+
+    Raises:
+        UserError: If the folder is none of a network, or the sensor has another shape than its
+            grid.
     """
 
     def __init__(self, folder: Path | None = None, sensor: tuple[int, int] = DVXPLORER) -> None:
         self.network = _fused(load_tracker(WEIGHTS if folder is None else folder))
+        check_cells(sensor, self.network.config.grid)
         self.sensor = sensor
         self._state: State | None = None
 

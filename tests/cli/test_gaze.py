@@ -75,7 +75,7 @@ def test_tracks_by_itself(run: Run, files: Path) -> None:
         (("eye.npz", "--predictions", "other.csv", "--mode", "cov"), "mode"),
         (("eye.npz", "--predictions", "other.csv", "--grid", "20x15"), "on a grid of 20 x 15"),
         (("eye.npz", "--predictions", "other.csv", "--rate", "0"), "--rate 0"),
-        (("eye.npz", "--sensor", "1280x720"), "such as 80x45"),
+        (("eye.npz", "--sensor", "1280x720"), "a grid of 80x45"),
         (("eye.npz", "--tracker", ".", "--grid", "20x15"), "grid of 80x60"),
         (("eye.npz", "--sensor", "320x240", "--tracker", "."), "the sensor has 320 x 240"),
     ],
