@@ -19,6 +19,7 @@ from deft_llm.cli.console import (
     tidy_end,
 )
 from deft_llm.cli.explaining import STAGES, ClipFailed, Explaining, parse_interval
+from deft_llm.cli.eyes import SENSOR, EyesFile, EyesSensor, EyesStart, eyes_given
 from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
 from deft_llm.errors import UserError
@@ -37,6 +38,9 @@ def explain(
     every: Annotated[
         bool, typer.Option("--all", help="explain every movement of a clip, not the strongest")
     ] = False,
+    eyes: EyesFile = None,
+    eyes_start: EyesStart = 0.0,
+    eyes_sensor: EyesSensor = SENSOR,
     reading: Reading = USUAL,
     csv_file: CsvRows = None,
     json_file: JsonRecords = None,
@@ -60,6 +64,7 @@ def explain(
     frames = parse_interval(interval, len(found))
     if every and frames is not None:
         raise UserError("--interval names one movement, --all finds them all; give one of the two")
+    recorded_eyes = eyes_given(eyes, eyes_start, eyes_sensor, len(found))
     steps = Progress(len(found) * len(STAGES))
     with tidy_end(), Results(csv_file, json_file) as results, steps as progress:
         work = Explaining(
@@ -68,6 +73,7 @@ def explain(
             questions=tuple(ask or ()),
             interval=frames,
             every=every,
+            eyes=recorded_eyes,
             reading=reading,
             figure=figure,
             quiet=results.on_stdout,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deft_llm.cli.clips import FoundClip
 from deft_llm.cli.console import COLUMN, Progress
+from deft_llm.cli.eyes import Eyes, recorded
 from deft_llm.cli.light_start import load_explainer, use_one_thread, without_collection
 from deft_llm.cli.reading import Reading
 from deft_llm.errors import UserError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from deft_llm.deft.inference.answer import Answer
     from deft_llm.deft.inference.explainer import Explainer
     from deft_llm.media.options import ReadOptions
+    from deft_llm.motion.eyes import EyeContext
     from deft_llm.motion.measure import Measurement
     from deft_llm.service.clip_service import ClipResult
     from deft_llm.spotters.finder import Found
@@ -44,6 +46,7 @@ class Explaining:
         questions: Asked about every clip.
         interval: Onset, apex and offset to measure; None finds them.
         every: Explain every movement of a clip, not the strongest alone.
+        eyes: A recording of the eye; None goes by what the face video itself shows of the eyes.
         reading: How the clips are read.
         figure: Also write the report's figure for a paper.
         quiet: Print nothing to stdout.
@@ -55,6 +58,7 @@ class Explaining:
     questions: tuple[str, ...]
     interval: Interval | None
     every: bool
+    eyes: Eyes | None
     reading: Reading
     figure: bool
     quiet: bool
@@ -78,9 +82,10 @@ class Explaining:
         """
         from deft_llm.cli.summary import explained_lines, measured_lines
 
-        for number, (info, measurement) in enumerate(self._measure(clip, step), 1):
+        for number, (info, measured) in enumerate(self._measure(clip, step), 1):
             if number > 1:
                 self._print([""])
+            measurement = self._with_eyes(measured)
             self._print(measured_lines(measurement))
             self.progress.at(step + 2, f"{clip.path.name}: {STAGES[2]}")
             explanation = self.explainer.explain(measurement)
@@ -146,6 +151,19 @@ class Explaining:
     def explainer(self) -> Explainer:
         """The model."""
         return load_explainer(self.checkpoint)
+
+    def _with_eyes(self, measurement: Measurement) -> Measurement:
+        from deft_llm.motion.eyes import eyes_of_face, with_eyes
+
+        seen = eyes_of_face(measurement) if self.eyes is None else self._recorded_eyes
+        return measurement if seen is None else with_eyes(measurement, seen)
+
+    @cached_property
+    def _recorded_eyes(self) -> EyeContext:
+        assert self.eyes is not None
+        found, line = recorded(self.eyes)
+        self.say("eyes", line)
+        return found
 
     def _write(self, out: Path, clip: FoundClip, result: ClipResult, number: int) -> Path:
         with without_collection():

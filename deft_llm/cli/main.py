@@ -22,6 +22,7 @@ from deft_llm.cli.eval import calibrate, evaluate
 from deft_llm.cli.explain import explain
 from deft_llm.cli.export import export
 from deft_llm.cli.flow import flow, flow_score
+from deft_llm.cli.gaze import gaze
 from deft_llm.cli.recognize import recognize
 from deft_llm.cli.scan import scan
 from deft_llm.cli.serve import serve
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve,
     "flow": flow,
     "flow-score": flow_score,
+    "gaze": gaze,
     "train": train,
     "eval": evaluate,
     "calibrate": calibrate,

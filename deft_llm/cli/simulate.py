@@ -73,3 +73,38 @@ def flow(
     values = {**counts, "head": head, "size": size, "seed": seed}
     settings = validate_settings(FlowSettings, values, "simulate flow")
     show("manifest", write_dataset(out, settings, workers or os.cpu_count() or 1, head_path))
+
+
+@app.command()
+def eyes(
+    out: Annotated[Path, typer.Argument(help="folder; each recording gets one of its own in it")],
+    recordings: Annotated[int, typer.Option(help="how many, each of another eye")] = 1,
+    seconds: Annotated[float, typer.Option(help="length of each")] = 10.0,
+    activity: Annotated[
+        str, typer.Option(help="random, saccade, reading, pursuit or blink; default: any")
+    ] = "",
+    hdf5: Annotated[bool, typer.Option("--hdf5", help="write .h5 as 3ET+ (needs h5py)")] = False,
+    seed: Annotated[int, typer.Option(help="same seed, same events")] = 0,
+) -> None:
+    """Simulate an event camera before an eye, with labels, in the layout of 3ET+."""
+    from deft_llm.errors import UserError, did_you_mean
+    from deft_llm.gaze.layout import write_recording
+    from deft_llm.simulator.events import EyeSpec, simulate_eye
+    from deft_llm.simulator.eye_motion import ACTIVITIES
+
+    if activity and activity not in ACTIVITIES:
+        hint = did_you_mean(activity, ACTIVITIES)
+        raise UserError(f"--activity {activity}: expected one of {', '.join(ACTIVITIES)}{hint}")
+    if recordings < 1 or not 0.1 <= seconds <= 600:
+        raise UserError(
+            f"--recordings {recordings} --seconds {seconds:g}: expected one at least, of 0.1 to "
+            "600 s"
+        )
+    for number in range(recordings):
+        made = simulate_eye(EyeSpec(seed + number, seed + number, seconds, activity))
+        path = write_recording(out / f"{made.activity}_{seed + number}", made, hdf5)
+        show(
+            "recording",
+            f"{path}: {len(made.events):,} events, {len(made.saccades)} saccades, "
+            f"{len(made.blinks)} blinks",
+        )

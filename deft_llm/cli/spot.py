@@ -9,6 +9,7 @@ import typer
 
 from deft_llm.cli.clips import find_clips
 from deft_llm.cli.console import Checkpoint, Progress, tidy_end
+from deft_llm.cli.eyes import SENSOR, EyesFile, EyesSensor, EyesStart, eyes_given
 from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
 from deft_llm.cli.spotting import Spotting, VideoFailed, seconds_of
@@ -36,6 +37,9 @@ def spot(
         typer.Option(help="what searches: returning, embedded, or a trained one's folder"),
     ] = "returning",
     checkpoint: Checkpoint = Path(EMBEDDED),
+    eyes: EyesFile = None,
+    eyes_start: EyesStart = 0.0,
+    eyes_sensor: EyesSensor = SENSOR,
     reading: Reading = USUAL,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="write the rows of all videos; - for stdout")
@@ -58,12 +62,14 @@ def spot(
     nothing could be started; 130 stopped by Ctrl-C.
     """
     found = find_clips(videos)
+    recorded_eyes = eyes_given(eyes, eyes_start, eyes_sensor, len(found))
     lengths = [seconds_of(clip, reading.fps) for clip in found]
     progress_bar = Progress(max(1, round(sum(lengths))))
     with tidy_end(), Results(csv_file, json_file) as results, progress_bar as progress:
         work = Spotting(
             out=out,
             spotter=spotter,
+            eyes=recorded_eyes,
             checkpoint=checkpoint if explain else None,
             macro=macro,
             reading=reading,

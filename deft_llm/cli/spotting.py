@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deft_llm.cli.clips import FoundClip
 from deft_llm.cli.console import COLUMN, Progress
+from deft_llm.cli.eyes import Eyes, recorded
 from deft_llm.cli.light_start import load_explainer, use_one_thread
 from deft_llm.cli.reading import Reading
 from deft_llm.cli.results import Results
@@ -34,6 +35,7 @@ class Spotting:
     Attributes:
         out: Where results go.
         spotter: Name of the finder, see ``spotters.spot.load_finder``.
+        eyes: A recording of the eye, or None.
         checkpoint: Folder of the model that explains; None explains nothing.
         macro: List macro-expressions as well.
         reading: How the videos are read.
@@ -46,6 +48,7 @@ class Spotting:
 
     out: Path
     spotter: str
+    eyes: Eyes | None
     checkpoint: Path | None
     macro: bool
     reading: Reading
@@ -134,7 +137,14 @@ class Spotting:
         """What searches."""
         from deft_llm.spotters.spot import load_finder
 
-        return load_finder(self.spotter)
+        finder = load_finder(self.spotter)
+        if self.eyes is None:
+            return finder
+        from deft_llm.spotters.eye_aware import EyeAwareFinder
+
+        seen, line = recorded(self.eyes)
+        self.say("eyes", line)
+        return EyeAwareFinder(finder, seen)
 
     @cached_property
     def explainer(self) -> Explainer:

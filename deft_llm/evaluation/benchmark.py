@@ -38,6 +38,7 @@ BENCHMARKS: dict[str, str] = {
     "warped": "deft_llm.evaluation.warped.benchmark:WarpedBenchmark",
     "facet": "deft_llm.evaluation.facet.benchmark:FacetBenchmark",
     "facet_folds": "deft_llm.evaluation.facet.folds:FacetFolds",
+    "gaze": "deft_llm.evaluation.gaze.benchmark:GazeBenchmark",
 }
 
 

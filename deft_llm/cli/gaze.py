@@ -1,0 +1,102 @@
+"""``deft-llm gaze``: the pupil in a recording of an event camera, refined; a table and a plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deft_llm.cli.console import show
+from deft_llm.cli.eyes import size_of
+from deft_llm.errors import UserError
+
+
+def gaze(
+    events: Annotated[
+        Path,
+        typer.Argument(
+            help="recording: .h5 (3ET+), .npz, .csv, .txt, or .aedat4, .raw, .dat, .es; or its "
+            "folder"
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="table to write, .csv")] = Path(
+        "gaze.csv"
+    ),
+    refine: Annotated[
+        bool, typer.Option("--refine", help="refine what the tracker finds by the events")
+    ] = False,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="refine these instead: CSV with x, y and t (µs) or row_id"),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="label.txt of 3ET+, to state errors by")
+    ] = None,
+    causal: Annotated[
+        bool, typer.Option("--causal", help="look 2 samples ahead at most, as online")
+    ] = False,
+    released: Annotated[
+        bool, typer.Option("--released", help="refine as the published code does")
+    ] = False,
+    mode: Annotated[
+        str,
+        typer.Option(help="local variance: raw, velocity, acceleration, covariance, frequency"),
+    ] = "covariance",
+    direction: Annotated[
+        str, typer.Option(help="inverse smooths less where the eye moves; paper more")
+    ] = "inverse",
+    flow: Annotated[
+        str, typer.Option(help="of the events: centroid, plane, telescoped, or none")
+    ] = "centroid",
+    grid: Annotated[str, typer.Option(help="grid of the predictions, columns x rows")] = "80x60",
+    sensor: Annotated[str, typer.Option(help="size of the sensor, px")] = "640x480",
+    rate: Annotated[float, typer.Option(help="predictions a second, where there are no times")] = (
+        100.0
+    ),
+    tracker: Annotated[
+        Path | None, typer.Option(help="folder of a trained tracker; default: the embedded one")
+    ] = None,
+    plot: Annotated[
+        bool, typer.Option("--plot/--no-plot", help="draw trace, blinks, saccades, steps")
+    ] = True,
+) -> None:
+    """Track the pupil in events, mark blinks and saccades; refine any tracker's predictions.
+
+    The table has a row for each sample: time in µs and in s, place in cells of the grid before
+    and after refinement, blink, saccade. A recording may be longer than the memory.
+    """
+    from deft_llm.cli.gaze_work import tracked_or_read, write_results
+    from deft_llm.config import validate_settings
+    from deft_llm.gaze.checks import check_cells
+    from deft_llm.gaze.readers import open_events
+    from deft_llm.gaze.refine import RefineSettings
+
+    _writable(out)
+    settings = validate_settings(
+        RefineSettings,
+        {
+            "grid": size_of(grid, "--grid"),
+            "sensor": size_of(sensor, "--sensor"),
+            "mode": mode,
+            "direction": direction,
+            "filter": "paper" if direction == "paper" else "steady",
+            "estimator": None if flow == "none" else flow,
+            "ahead": 2 if causal else None,
+            "released": released,
+        },
+        "gaze",
+    )
+    check_cells(settings.sensor, settings.grid)
+    source = open_events(events)
+    first, last = source.span
+    show("events", f"{len(source):,} in {(last - first) / 1e6:.2f} s")
+    before = tracked_or_read(source, predictions, settings, tracker, rate)
+    write_results(out, source, before, settings, refine or predictions is not None, labels, plot)
+
+
+def _writable(out: Path) -> None:
+    if out.suffix.lower() != ".csv":
+        raise UserError(f"-o {out}: expected a name that ends in .csv")
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: there is no folder {out.parent}; make it first")

@@ -1,0 +1,200 @@
+"""The work of ``deft-llm gaze``: track or read predictions, refine, state, write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft_llm.cli.console import show
+from deft_llm.errors import UserError
+
+if TYPE_CHECKING:
+    from deft_llm.gaze.refine import Refined, RefineSettings
+    from deft_llm.media.events import EventSource
+
+
+@dataclass(frozen=True)
+class Before:
+    """What there is before the refinement.
+
+    Attributes:
+        xy: (T, 2) cells of the grid.
+        times: (T,) µs.
+        closed: (T,) whether the eye is closed; None if the tracker does not say.
+    """
+
+    xy: NDArray[np.float64]
+    times: NDArray[np.int64]
+    closed: NDArray[np.bool_] | None
+
+
+def tracked_or_read(
+    source: EventSource,
+    predictions: Path | None,
+    settings: RefineSettings,
+    tracker: Path | None,
+    rate: float,
+) -> Before:
+    """Predictions of a file, or else of the own tracker.
+
+    Args:
+        source: The recording.
+        predictions: The file; None tracks.
+        settings: Grid and sensor.
+        tracker: Folder of the tracker; None is the embedded one.
+        rate: Predictions a second, of a file without times.
+
+    Raises:
+        UserError: If the file or the folder is wrong, or the tracker's grid is another.
+    """
+    from deft_llm.cli.light_start import use_one_thread
+    from deft_llm.gaze.tables import read_predictions
+
+    if predictions is not None:
+        read = read_predictions(predictions)
+        times = read.times
+        if times is None:
+            if not rate > 0:
+                raise UserError(f"--rate {rate:g}: expected predictions a second, above 0")
+            # As in 3ET+: row k is what is seen at the end of period k.
+            period = 1e6 / rate
+            times = (source.span[0] + period * np.arange(1, len(read.xy) + 1)).astype(np.int64)
+        show("tracker", f"{predictions}, {len(read.xy):,} predictions")
+        return Before(read.xy, times, None)
+    use_one_thread()
+    from deft_llm.gaze.tracker import Tracker, joined
+
+    own = Tracker(tracker, settings.sensor)
+    if own.network.config.grid != settings.grid:
+        columns, rows = own.network.config.grid
+        raise UserError(f"--grid: the tracker states places on a grid of {columns}x{rows}")
+    found = joined(list(own.follow(source)))
+    show("tracker", f"{tracker or 'embedded'}, {len(found.xy):,} predictions")
+    return Before(found.xy, found.times, found.closed > 0.5)
+
+
+def write_results(
+    out: Path,
+    source: EventSource,
+    before: Before,
+    settings: RefineSettings,
+    refined: bool,
+    labels: Path | None,
+    plot: bool,
+) -> None:
+    """Refine, say what was found, and write the table and the plot beside it.
+
+    Args:
+        out: The table.
+        source: The recording.
+        before: Predictions.
+        settings: How to refine.
+        refined: Whether to; without it the places stay, and blinks and saccades are marked.
+        labels: Labels to state errors by.
+        plot: Draw a picture.
+    """
+    from deft_llm.files import write_bytes
+    from deft_llm.gaze.refine import refine
+    from deft_llm.gaze.saccades import find_saccades
+    from deft_llm.gaze.tables import write_table
+
+    result = refine(source, before.xy, before.times, settings, before.closed)
+    after = result.xy if refined else before.xy
+    saccades = find_saccades(result.xy, result.times, result.blink)
+    _say(result, saccades, refined, before.xy, after)
+    if labels is not None:
+        _say_errors(labels, result, after, source, settings)
+    moving = np.zeros(len(after), np.int64)
+    for first, last in saccades:
+        moving[first : last + 1] = 1
+    columns = {"t": result.times, "seconds": (result.times - source.span[0]) / 1e6}
+    columns |= {"x": after[:, 0], "y": after[:, 1]}
+    if refined:
+        columns |= {"raw_x": before.xy[:, 0], "raw_y": before.xy[:, 1]}
+    columns |= {"blink": result.blink.astype(np.int64), "saccade": moving}
+    write_table(out, {name: column.tolist() for name, column in columns.items()})
+    show("table", out)
+    if plot:
+        picture = out.with_suffix(".png")
+        start = source.span[0]
+        write_bytes(picture, _drawn(result, saccades, before.xy, after, start, out.stem, refined))
+        show("plot", picture)
+
+
+def _say(
+    result: Refined,
+    saccades: NDArray[np.int64],
+    refined: bool,
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+) -> None:
+    seconds = (result.times[-1] - result.times[0]) / 1e6
+    blinks = len(result.blinks)
+    show(
+        "found",
+        f"{blinks} blink{'' if blinks == 1 else 's'}, {len(saccades)} saccade"
+        f"{'' if len(saccades) == 1 else 's'} in {seconds:.2f} s",
+    )
+    if refined:
+        late = "offline" if np.isinf(result.latency) else f"{1000 * result.latency:.0f} ms late"
+        show("refined", f"{late}; jitter {_tremor(before):.3f} before, {_tremor(after):.3f} after")
+
+
+def _tremor(xy: NDArray[np.float64]) -> float:
+    """Median length of the second difference, cells: what a still eye's trace trembles."""
+    bend = np.hypot(*np.diff(xy, 2, axis=0).T)
+    return float(np.nanmedian(bend)) if np.isfinite(bend).any() else float("nan")
+
+
+def _say_errors(
+    path: Path,
+    result: Refined,
+    after: NDArray[np.float64],
+    source: EventSource,
+    settings: RefineSettings,
+) -> None:
+    """Errors against labels, which are 100 a second from the first event on."""
+    from deft_llm.gaze.tables import read_labels
+    from deft_llm.metrics.gaze import gaze_errors, stable_jitter
+
+    truth = read_labels(path)
+    place = np.round((result.times - source.span[0]) / 10_000).astype(np.int64) - 1
+    known = (place >= 0) & (place < len(truth.pupil))
+    if not known.any():
+        raise UserError(f"{path}: {len(truth.pupil)} labels, none at the times of the predictions")
+    pupil, closed = truth.pupil[place[known]] / settings.cell, truth.closed[place[known]]
+    for name, xy in (("before", result.raw[known]), ("after", after[known])):
+        seen = np.isfinite(xy).all(axis=1)
+        every = gaze_errors(xy[seen], pupil[seen])
+        open_eyes = gaze_errors(xy[seen], pupil[seen], closed[seen])
+        shares = " · ".join(f"{k} {every[k]:.4f}" for k in ("p1", "p3", "p5", "p10"))
+        smooth = stable_jitter(xy[seen], pupil[seen]) if seen.sum() > 2 else float("nan")
+        show(
+            name,
+            f"l2 {every['l2']:.3f} (open eyes {open_eyes['l2']:.3f}) · l1 {every['l1']:.3f} · "
+            f"{shares} · stable jitter {smooth:.3f}",
+        )
+
+
+def _drawn(
+    result: Refined,
+    saccades: NDArray[np.int64],
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    start: int,
+    name: str,
+    refined: bool,
+) -> bytes:
+    from deft_llm.viz.gaze_plot import GazeTrace, gaze_plot
+
+    times = (result.times - start) / 1e6
+    spans = times[saccades] if len(saccades) else np.zeros((0, 2))
+    trace = GazeTrace(times, before, after, (result.blinks - start) / 1e6, spans)
+    title = f"{name}: {len(result.blinks)} blinks, {len(saccades)} saccades"
+    if refined:
+        title += f", jitter {_tremor(before):.2f} before, {_tremor(after):.2f} after"
+    return gaze_plot(trace, title)

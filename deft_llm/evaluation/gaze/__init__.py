@@ -1,0 +1,1 @@
+"""Gaze from events: trackers and their refinement on simulated recordings."""

@@ -1,0 +1,100 @@
+"""``deft-llm gaze``: from a recording to a table and a plot; wrong input in one line."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm.gaze.network import TrackerConfig, TrackerNet
+from deft_llm.simulator.events import EyeRecording, EyeSpec, simulate_eye
+from deft_llm.weights import save_network
+from tests.cli.conftest import Run
+
+
+@pytest.fixture(scope="module")
+def made() -> EyeRecording:
+    return simulate_eye(EyeSpec(seed=2, eye=71, seconds=1.5, activity="blink"))
+
+
+@pytest.fixture
+def files(here: Path, made: EyeRecording) -> Path:
+    e = made.events
+    np.savez("eye.npz", t=e.t, x=e.x, y=e.y, p=e.p)
+    rng = np.random.default_rng(0)
+    places = made.pupil / 8 + rng.normal(0, 1.5, made.pupil.shape)
+    rows = [f"{i},{x:.4f},{y:.4f}" for i, (x, y) in enumerate(places)]
+    Path("other.csv").write_text("row_id,x,y\n" + "\n".join(rows) + "\n")
+    labels = [
+        f"({x:.2f}, {y:.2f}, {c:d})" for (x, y), c in zip(made.pupil, made.closed, strict=True)
+    ]
+    Path("label.txt").write_text("\n".join(labels) + "\n")
+    save_network(TrackerNet(TrackerConfig(width=4, dilations=(1,))), here)
+    return here
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_refines_the_predictions_of_another_tracker(run: Run, files: Path) -> None:
+    result = run("gaze", "eye.npz", "-o", "g.csv", "--predictions", "other.csv", "--labels",
+                 "label.txt")  # fmt: skip
+    assert result.status == 0, result.err
+    rows = _rows(files / "g.csv")
+    assert len(rows) == 150
+    assert list(rows[0]) == ["t", "seconds", "x", "y", "raw_x", "raw_y", "blink", "saccade"]
+    before, after = (
+        float(line.split("l2 ")[1].split()[0])
+        for line in result.out.splitlines()
+        if line.startswith(("before", "after"))
+    )
+    assert after < 0.8 * before
+    assert (files / "g.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_tracks_by_itself(run: Run, files: Path) -> None:
+    result = run("gaze", "eye.npz", "--tracker", ".", "--no-plot")
+    assert result.status == 0, result.err
+    rows = _rows(files / "gaze.csv")
+    assert "raw_x" not in rows[0]
+    assert len(rows) == pytest.approx(150, abs=1)
+    assert not (files / "gaze.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("none.h5",), "none.h5: no such file"),
+        (("eye.npz", "-o", "g.txt"), "ends in .csv"),
+        (("eye.npz", "-o", "no/g.csv"), "there is no folder no"),
+        (("eye.npz", "--grid", "80"), "expected WIDTHxHEIGHT"),
+        (("eye.npz", "--predictions", "other.csv", "--mode", "cov"), "mode"),
+        (("eye.npz", "--predictions", "other.csv", "--grid", "20x15"), "on a grid of 20 x 15"),
+        (("eye.npz", "--predictions", "other.csv", "--rate", "0"), "--rate 0"),
+        (("eye.npz", "--sensor", "1280x720"), "a grid of 80x45"),
+        (("eye.npz", "--tracker", ".", "--grid", "20x15"), "grid of 80x60"),
+        (("eye.npz", "--sensor", "320x240", "--tracker", "."), "the sensor has 320 x 240"),
+    ],
+)
+def test_wrong_input(run: Run, files: Path, options: tuple[str, ...], told: str) -> None:
+    result = run("gaze", *options)
+    assert result.status == 2
+    assert told in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_simulated_recording_is_read_by_its_folder(run: Run, files: Path) -> None:
+    result = run("simulate", "eyes", "try", "--seconds", "0.5", "--activity", "pursuit")
+    assert result.status == 0, result.err
+    folder = files / "try" / "pursuit_0"
+    assert sorted(p.name for p in folder.iterdir()) == ["label.txt", "pursuit_0.npz"]
+    result = run("gaze", folder, "--tracker", ".", "--no-plot", "--labels", folder / "label.txt")
+    assert result.status == 0, result.err
+    assert "l2" in result.out
+    wrong = run("simulate", "eyes", "try", "--activity", "pursui")
+    assert wrong.status == 2
+    assert "did you mean 'pursuit'" in wrong.err
