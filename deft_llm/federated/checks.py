@@ -101,11 +101,9 @@ def accepted(
     wrong = {u.site: said for u in updates if (said := problem(u, expected, classes))}
     good = [u for u in updates if u.site not in wrong]
     if len(good) < at_least:
-        told = (
-            "; ".join(f"site {site}: {said}" for site, said in wrong.items()) or "nobody answered"
-        )
+        told = "; ".join(f"site {site}: {said}" for site, said in wrong.items())
         raise UserError(
             f"{len(good)} sites sent weights that can be averaged, expected at least {at_least} "
-            f"({told})"
+            f"({told or 'nobody answered'})"
         )
     return good, wrong

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deft_llm.errors import UserError
 from deft_llm.federated.checks import Update
 from deft_llm.federated.exchange import Names, names_of, put, restart_dropout, taken
 from deft_llm.federated.learners import Learner, make_learner
@@ -101,18 +102,23 @@ class Client:
 
         Returns:
             What is sent, and what stays at the site.
+
+        Raises:
+            UserError: If the server sent other weights than are exchanged here.
         """
         self._begin(order, memory)
         loss = self._steps(order)
         state = taken(self.learner.model, self.names.sent)
         kept = taken(self.learner.model, self.names.kept)
-        own = state if RULES[self.rule].personal else {}
-        memory = {f"{_KEPT}{name}": x for name, x in kept.items()}
-        memory |= {f"{_OWN}{name}": x for name, x in own.items()}
+        # What diverged is sent, and refused there; the site itself goes on from the round before.
+        if all(np.isfinite(x).all() for x in (*state.values(), *kept.values())):
+            own = state if RULES[self.rule].personal else {}
+            memory = {f"{_KEPT}{name}": x for name, x in kept.items()}
+            memory |= {f"{_OWN}{name}": x for name, x in own.items()}
         spent = self.private.spent(order.number * self.batches) if self.private else 0.0
         site = self.site
         update = Update(site.name, state, len(site.train), loss, site.classes, spent)
-        return update, memory
+        return update, dict(memory)
 
     def evaluate(self, order: Order, memory: Mapping[str, NDArray[Any]]) -> SiteScores:
         """Score what the next round would begin with, on the site's test clips."""
@@ -132,6 +138,12 @@ class Client:
 
     def _begin(self, order: Order, memory: Mapping[str, NDArray[Any]]) -> None:
         """Set the weights that a round begins with."""
+        if set(order.state) != set(self.names.sent):
+            raise UserError(
+                f"site {self.site.name}: the server sent {len(order.state)} weights, rule "
+                f"{self.rule} of {self.recipe.recognizer} exchanges {len(self.names.sent)}, or by "
+                "other names; give the server and all clients one recipe and one rule"
+            )
         put(self.learner.model, self.start)
         put(self.learner.model, _part(memory, _KEPT))
         state, own = order.state, _part(memory, _OWN)

@@ -94,18 +94,14 @@ def _round(
         update, memory = client.train(order, before.memories.get(name, {}))
         if (seconds := time.perf_counter() - begun) > recipe.round_seconds:
             late[name] = f"{seconds:.0f} s; the limit of a round is {recipe.round_seconds:g} s"
-            continue
-        updates.append(update)
+        else:
+            updates.append(update)
         memories[name] = memory
     good, wrong = accepted(
         updates, order.state, sites[0].classes, min(recipe.at_least, len(clients))
     )
     for name, why in {**wrong, **late}.items():
         logger.warning("round %d: site %s is left out: %s", order.number, name, why)
-        # Nor does the site itself go on from it.
-        memories.pop(name, None)
-        if name in before.memories:
-            memories[name] = before.memories[name]
     following = next_order(order, good, sends=RULES[rule].sends)
     after = Progress(following, memories, list(before.log))
     scores = _evaluated(clients, sites, after)
@@ -117,6 +113,8 @@ def _round(
 
 def next_order(order: Order, good: Sequence[Update], sends: bool = True) -> Order:
     """What the next round begins with."""
+    # By name, as the server sorts its answers: sums of floats depend on the order.
+    good = sorted(good, key=lambda update: update.site)
     state = mean([u.state for u in good], [u.clips for u in good]) if sends else {}
     return Order(order.number + 1, state, sum(u.clips for u in good), tuple(u.site for u in good))
 

@@ -14,6 +14,8 @@ from deft_llm import facs
 from deft_llm.data.au_graph import GRAPH_AUS
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.errors import UserError
+from deft_llm.federated.exchange import names_of, taken
+from deft_llm.federated.rules import RULES, Arrays
 from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
 from deft_llm.recognizers.layers import grouped_norms
@@ -59,6 +61,7 @@ LEARNERS: dict[str, str] = {
     "psyau": "deft_llm.federated.learners:psyau_learner",
     "deft_lora": "deft_llm.federated.adapters:adapter_learner",
 }
+_MODELS: dict[str, str] = {"deft_lora": "deft_llm.federated.adapters:adapted_model"}
 #: Inputs of those that are no networks of the registry.
 _INPUTS: dict[str, tuple[str, ...]] = {"deft_lora": ("onset", "texture", "flow", "regions")}
 
@@ -90,6 +93,19 @@ def network_of(recipe: FederatedRecipe) -> Recognizer:
                 f"take a network, such as psyau, ststnet or fmanet, of {', '.join(RECOGNIZERS)}"
             )
         return grouped_norms(made) if recipe.privacy else made
+
+
+def first_weights(recipe: FederatedRecipe, rule: str) -> Arrays:
+    """The exchanged weights before the first round, for a server that has no clips.
+
+    Raises:
+        UserError: As for :func:`inputs_of`.
+    """
+    if recipe.recognizer in _INPUTS:
+        model: nn.Module = resolve(_MODELS, recipe.recognizer, "model")(recipe)
+    else:
+        model = network_of(recipe)
+    return taken(model, names_of(model, RULES[rule]).sent)
 
 
 def make_learner(recipe: FederatedRecipe, clips: LabelledClips, seed: int, batches: int) -> Learner:

@@ -64,7 +64,7 @@ def _finished(recipe: FederatedRecipe, rule: str, sites: Sequence[Site]) -> Rule
     if recipe.engine == "simulation" and rule not in ("local", "central"):
         from deft_llm.federated.flower.simulation import simulate
 
-        simulate(recipe, rule, sites, folder)
+        return simulate(recipe, rule, sites, folder)
     done = run_rule(recipe, rule, sites, folder)
     for client in done.clients:
         save(client, folder / FINAL / client.site.name)

@@ -72,10 +72,8 @@ class PsyAUJoint:
         tensors = self._tensors(inputs) | {AUS: torch.from_numpy(inputs[AUS])}
         self.network, given = self._fresh().train(), torch.from_numpy(labels)
         self.network.take_prior(tensors[AUS])
-        rng, size = (
-            np.random.default_rng([self.seed, 51]),
-            min(self.training.batch_size, len(given)),
-        )
+        rng = np.random.default_rng([self.seed, 51])
+        size = min(self.training.batch_size, len(given))
         steps = self.training.epochs * (len(given) // size)
         optimizer = torch.optim.AdamW(
             self.network.parameters(), weight_decay=self.training.weight_decay
