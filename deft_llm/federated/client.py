@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from deft_llm.federated.private import PrivateSteps
 from deft_llm.federated.rules import RULES, Arrays, personalised
 from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.federated.sites import Site
+from deft_llm.files import replacing_folder
 from deft_llm.metrics.classification import confusion_matrix
+from deft_llm.recognizers.task import RecognizerTask
 
 _KEPT, _OWN = "kept/", "own/"  # prefixes of a memory's names
 
@@ -196,3 +199,14 @@ def _pull(
     for parameter, anchor in zip(parameters, anchors, strict=True):
         if parameter.grad is not None:
             parameter.grad.add_(parameter - anchor, alpha=strength)
+
+
+def save(client: Client, folder: Path) -> None:
+    """Write a site's network, to be opened by ``recognize --weights``; adapters as PEFT does."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_folder(folder, overwrite=True) as partial:
+        if isinstance(client.learner, RecognizerTask):
+            client.learner.save(partial)
+        else:
+            learned: Any = client.learner.model
+            learned.save_pretrained(partial)

@@ -154,7 +154,7 @@ def per_clip(
     if not clips:
         return {n: p.new_zeros((0, *p.shape)) for n, p in trained.items()}, 0.0
     whole = _Loss(learner)
-    # Buffers are given to the function: what it changes may not be captured.
+    # Buffers are arguments of the function: it may not change what it captured.
     shared = {n: b.clone() for n, b in model.named_buffers()}
     own = {
         f"{name}.counter": torch.from_numpy(rng.integers(1 << 40, size=clips))
@@ -164,14 +164,17 @@ def per_clip(
     flat = {name for name, x in batch.items() if x.ndim == 1}
 
     def loss(
-        weights: dict[str, Tensor], drawn: dict[str, Tensor], clip: dict[str, Tensor]
+        weights: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+        drawn: dict[str, Tensor],
+        clip: dict[str, Tensor],
     ) -> Tensor:
         one = {name: x[None] if x.ndim or name in flat else x for name, x in clip.items()}
-        state = {**shared, **drawn, **weights}
+        state = {**buffers, **drawn, **weights}
         found: Tensor = functional_call(whole, {f"model.{n}": x for n, x in state.items()}, (one,))
         return found
 
     axes: Any = {name: None if x.ndim == 0 else 0 for name, x in batch.items()}
-    run = vmap(grad_and_value(loss), in_dims=(None, 0, axes), randomness="different")
-    each, values = run(trained, own, batch)
+    run = vmap(grad_and_value(loss), in_dims=(None, None, 0, axes), randomness="different")
+    each, values = run(trained, shared, own, batch)
     return each, float(values.mean())

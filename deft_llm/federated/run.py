@@ -13,15 +13,14 @@ from deft_llm.claims import claim, locked
 from deft_llm.config import apply_overrides, read_recipe, read_yaml
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.errors import UserError
-from deft_llm.federated.client import Client
+from deft_llm.federated.client import save
 from deft_llm.federated.engine import RuleRun, run_rule
 from deft_llm.federated.learners import inputs_of, network_of
 from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.federated.simulated_sites import simulated_site
 from deft_llm.federated.sites import Site, make_site, require_apart, require_same_shapes
-from deft_llm.files import replacing_folder, write_text
+from deft_llm.files import write_text
 from deft_llm.machine import use_all_cores
-from deft_llm.recognizers.task import RecognizerTask
 from deft_llm.training.run_folder import FINAL
 
 logger = logging.getLogger(__name__)
@@ -74,16 +73,6 @@ def _finished(recipe: FederatedRecipe, rule: str, sites: Sequence[Site]) -> Rule
 
 def _scores(done: RuleRun) -> list[dict[str, Any]]:
     return [{**asdict(s), "counts": s.counts.tolist()} for s in done.scores]
-
-
-def save(client: Client, folder: Path) -> None:
-    """Write a site's network, to be opened by ``recognize --weights``; adapters as PEFT does."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with replacing_folder(folder, overwrite=True) as partial:
-        if isinstance(client.learner, RecognizerTask):
-            client.learner.save(partial)
-        else:
-            client.learner.model.save_pretrained(partial)
 
 
 def open_sites(recipe: FederatedRecipe) -> list[Site]:

@@ -75,6 +75,9 @@ class FederatedRecipe(Settings):
         mu: Pull of FedProx and P-FedProx.
         own_share: Share of its own weights that a site keeps under P-FedProx.
         privacy: Differential privacy; None for none.
+        secure: Secure aggregation (Flower's SecAgg+): the server sees the mean alone. Needs three
+            sites, and an engine of Flower.
+        largest_site: Most training clips of a site, which secure aggregation has to know.
         round_seconds: Time after which a round goes on without those who have not answered.
         at_least: Sites without whose answers a round cannot end.
         cache: Folder of simulated clips; recipes may share it.
@@ -87,7 +90,7 @@ class FederatedRecipe(Settings):
     rounds: int = Field(default=10, ge=1)
     recognizer: str = "psyau"
     options: dict[str, Any] = Field(default_factory=dict)
-    scheme: str = "3"
+    scheme: str = Field(default="3", coerce_numbers_to_str=True)
     sites: dict[str, ClipSource] = Field(default_factory=dict)
     simulated: SimulatedSites | None = None
     test_share: float = Field(default=0.3, gt=0, lt=1)
@@ -96,6 +99,8 @@ class FederatedRecipe(Settings):
     mu: float = Field(default=0.01, ge=0)
     own_share: float = Field(default=0.9, ge=0, le=1)
     privacy: Privacy | None = None
+    secure: bool = False
+    largest_site: int = Field(default=1000, ge=1)
     round_seconds: float = Field(default=3600.0, gt=0)
     at_least: int = Field(default=1, ge=1)
     cache: Path = Path("runs/clips")
@@ -113,4 +118,10 @@ class FederatedRecipe(Settings):
             raise ValueError("expected either sites (name: folder) or simulated")
         if self.sites and len(self.sites) < 2:
             raise ValueError(f"{len(self.sites)} site; a federation has two or more")
+        count = len(self.sites) or (self.simulated.sites if self.simulated else 0)
+        if self.secure and count < _SECURE_SITES:
+            raise ValueError(
+                "secure aggregation of 2 sites hides nothing: each can subtract its own weights "
+                "from the mean and has the other's; take three sites, or secure: false"
+            )
         return self

@@ -19,8 +19,9 @@ from deft_llm.errors import UserError
 from deft_llm.federated import checkpoint
 from deft_llm.federated.client import Client
 from deft_llm.federated.engine import run_rule
-from deft_llm.federated.flower.clients import make_client_app
+from deft_llm.federated.flower.clients import Node
 from deft_llm.federated.flower.messages import ALLOWED, require_allowed
+from deft_llm.federated.flower.parts import client_app
 from deft_llm.federated.flower.serving import serve, wait_for
 from deft_llm.federated.rules import RULES
 from deft_llm.federated.settings import FederatedRecipe
@@ -41,7 +42,7 @@ def make_grid(sites: list[Site]) -> MakeGrid:
             number = int(context.node_config["partition-id"])
             return number, sites[number]
 
-        return LocalGrid(make_client_app(recipe, rule, site_of), len(sites))
+        return LocalGrid(client_app(Node(recipe, rule, site_of)), len(sites))
 
     return make
 

@@ -11,11 +11,10 @@ import torch
 from torch import nn
 
 from deft_llm.errors import UserError
-from deft_llm.federated.client import Client, Order
+from deft_llm.federated.client import Client, Order, save
 from deft_llm.federated.engine import run_rule
 from deft_llm.federated.learners import Chooses
 from deft_llm.federated.private import per_clip
-from deft_llm.federated.run import save
 from deft_llm.federated.sites import Site
 from deft_llm.recognizers.saved import open_saved
 from tests.federated.conftest import MakeRecipe

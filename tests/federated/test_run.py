@@ -67,9 +67,10 @@ def test_from_a_file_to_a_table(file: Path) -> None:
 
 
 def test_another_recipe_in_the_folder_is_refused(file: Path) -> None:
-    compared(recipe_of(file, ["rules=[local]"]))
+    small = ["recognizer=ststnet", "rules=[local]"]
+    compared(recipe_of(file, small))
     with pytest.raises(UserError, match="holds a federation of another recipe: rounds was 1"):
-        compared(recipe_of(file, ["rounds=2"]))
+        compared(recipe_of(file, [*small, "rounds=2"]))
 
 
 @pytest.mark.parametrize(

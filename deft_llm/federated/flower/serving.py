@@ -15,7 +15,6 @@ from deft_llm import facs
 from deft_llm.errors import UserError
 from deft_llm.federated.client import SiteScores
 from deft_llm.federated.engine import RuleRun
-from deft_llm.federated.flower.messages import arrays_of
 from deft_llm.federated.flower.strategy import CheckedFedAvg
 from deft_llm.federated.learners import first_weights
 from deft_llm.federated.settings import FederatedRecipe
@@ -46,9 +45,7 @@ def serve(grid: Grid, recipe: FederatedRecipe, rule: str, folder: Path, sites: i
     if left <= 0:
         return finished(rule, folder)
     wait_for(grid, sites, recipe.round_seconds)
-    strategy.start(
-        grid, arrays_of(strategy.order.state), num_rounds=left, timeout=recipe.round_seconds
-    )
+    strategy.start(grid, strategy.arrays(), num_rounds=left, timeout=recipe.round_seconds)
     write_scores(folder, strategy.scores)
     return RuleRun(rule, tuple(strategy.scores), tuple(strategy.progress.log), ())
 

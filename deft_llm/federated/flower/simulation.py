@@ -27,8 +27,9 @@ def simulate(recipe: FederatedRecipe, rule: str, sites: Sequence[Site], folder: 
     from flwr.serverapp import Grid, ServerApp
     from flwr.simulation import run_simulation
 
-    from deft_llm.federated.flower.clients import make_client_app
-    from deft_llm.federated.flower.serving import finished, serve
+    from deft_llm.federated.flower.clients import Node
+    from deft_llm.federated.flower.parts import client_app, rounds
+    from deft_llm.federated.flower.serving import finished
 
     everyone = tuple(sites)
 
@@ -41,14 +42,14 @@ def simulate(recipe: FederatedRecipe, rule: str, sites: Sequence[Site], folder: 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
         try:
-            serve(grid, recipe, rule, folder, len(everyone))
+            rounds(grid, recipe, rule, folder, len(everyone))
         except UserError as error:  # Flower would print it with a traceback
             problems.append(error)
 
     resources: dict[str, Any] = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     run_simulation(
         server_app=server,
-        client_app=make_client_app(recipe, rule, site_of),
+        client_app=client_app(Node(recipe, rule, site_of)),
         num_supernodes=len(everyone),
         backend_config=resources,
     )

@@ -23,6 +23,7 @@ from deft_llm.federated.checks import Update, accepted
 from deft_llm.federated.client import Order, SiteScores
 from deft_llm.federated.engine import row_of, told
 from deft_llm.federated.flower.messages import (
+    arrays_of,
     order_config,
     read_scores,
     read_update,
@@ -81,7 +82,7 @@ class CheckedFedAvg(FedAvg):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """As of FedAvg, with what an order says."""
-        self._began, self._left_out, self._order = time.perf_counter(), {}, self.order
+        self.begin(time.perf_counter())
         config.update(order_config(self._order))
         messages = list(super().configure_train(self._order.number, arrays, config, grid))
         self._asked = tuple(m.metadata.dst_node_id for m in messages)
@@ -109,18 +110,26 @@ class CheckedFedAvg(FedAvg):
         self._left_out |= wrong
         for site, why in self._left_out.items():
             logger.warning("round %d: %s is left out: %s", self._order.number, site, why)
-        self._updates = good
         kept = [by_site[update.site][1] for update in good]
         arrays, metrics = super().aggregate_train(server_round, kept)
         assert arrays is not None
-        following = Order(
-            self._order.number + 1,
-            state_of(arrays),
-            sum(u.clips for u in good),
-            tuple(u.site for u in good),
-        )
-        self.progress = Progress(following, {}, list(self.progress.log))
+        self.take(state_of(arrays), good)
         return arrays, metrics
+
+    def begin(self, time: float) -> None:
+        """Note that a round has begun."""
+        self._began, self._left_out, self._order = time, {}, self.order
+
+    def take(self, state: Arrays, updates: list[Update]) -> None:
+        """Go on from a mean of some updates."""
+        self._updates = updates
+        clips, included = sum(u.clips for u in updates), tuple(u.site for u in updates)
+        following = Order(self._order.number + 1, state, clips, included)
+        self.progress = Progress(following, {}, list(self.progress.log))
+
+    def arrays(self) -> ArrayRecord:
+        """The mean that the next round begins with."""
+        return arrays_of(self.order.state)
 
     def _note_silent(self, replies: list[Message]) -> None:
         answered = {reply.metadata.src_node_id for reply in replies}
