@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, str] = {
     "landmarks": "deft_llm.evaluation.landmarks.benchmark:LandmarkBenchmark",
     "corpora": "deft_llm.evaluation.corpus_table.benchmark:CorpusBenchmark",
     "recognition": "deft_llm.evaluation.recognition.benchmark:RecognitionBenchmark",
+    "federated": "deft_llm.evaluation.federated.benchmark:FederatedBenchmark",
     "mol_heads": "deft_llm.evaluation.recognition.mol_heads:MolHeadsBenchmark",
     "flow_aus": "deft_llm.evaluation.explanation.flow_aus:FlowAusBenchmark",
     "unimer": "deft_llm.evaluation.unimer.benchmark:UnimerBenchmark",

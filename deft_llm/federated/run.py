@@ -40,18 +40,27 @@ def recipe_of(path: Path, overrides: Sequence[str] = ()) -> FederatedRecipe:
     return read_recipe(FederatedRecipe, values, str(path))
 
 
-def federate(recipe: FederatedRecipe) -> list[RuleRun]:
+def federate(recipe: FederatedRecipe, sites: Sequence[Site] | None = None) -> list[RuleRun]:
     """Run every rule of a recipe; a stopped run goes on after its last finished round.
+
+    Args:
+        recipe: The federation.
+        sites: Its sites; None opens those of the recipe.
 
     Raises:
         UserError: If sites share a subject or do not fit each other, or the folder belongs to
             another recipe.
     """
     inputs_of(recipe)  # a wrong recognizer is told before any clip is rendered
+    if recipe.secure and recipe.engine == "process":
+        raise UserError(
+            "secure: one process sees all weights anyway; set engine=simulation, or run a server "
+            "and clients"
+        )
     with locked(recipe.output):
         note, remedy = recipe.output / "recipe.json", "set output=… to a new folder"
         claim(note, recipe, _FREE, "holds a federation of another recipe", remedy)
-        sites = open_sites(recipe)
+        sites = open_sites(recipe) if sites is None else sites
         for site in sites:
             logger.info("%s", described(site))
         return [_finished(recipe, rule, sites) for rule in recipe.rules]

@@ -75,7 +75,7 @@ def test_a_server_is_refused_before_it_starts(job: Job, keys: Path, tmp_path: Pa
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(UserError, match="port .* of 127.0.0.1: Address already in use"):
+        with pytest.raises(UserError, match=r"port .* of 127\.0\.0\.1: Address already in use"):
             processes.run_server(job, address, keys)
     with pytest.raises(UserError, match="expected host:port"):
         processes.run_server(job, "localhost", keys)

@@ -47,6 +47,7 @@ def make_certificates(folder: Path, hosts: Sequence[str], days: int = _CURVE_DAY
         name: str, issuer: str, key: ec.EllipticCurvePrivateKey, by: ec.EllipticCurvePrivateKey
     ) -> x509.Certificate:
         authority = name == issuer
+        own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key())
         built = (
             x509.CertificateBuilder()
@@ -58,12 +59,8 @@ def make_certificates(folder: Path, hosts: Sequence[str], days: int = _CURVE_DAY
             .not_valid_before(now - timedelta(hours=1))
             .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(
-                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-            )
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), False
-            )
+            .add_extension(own, critical=False)
+            .add_extension(signer, critical=False)
         )
         if authority:
             usage = x509.KeyUsage(
