@@ -74,5 +74,7 @@ def recognize(
                     with progress.above():
                         show("clip", clip.path)
                         show("class", work.line(record))
+                        if "au_pairs" in record:
+                            show("", work.pairs_line(record))
             results.add(row, record)
     raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)

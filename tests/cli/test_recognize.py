@@ -155,3 +155,13 @@ def test_mol_needs_eight_frames(run: Run, here: Path) -> None:
 def test_without_weights_it_says_where_they_come_from(run: Run, here: Path) -> None:
     done = run("recognize", clip(here / "q.mp4", "0"), "--model", "mpfnet-p")
     assert done.status == 2 and "--weights" in done.err
+
+
+def test_psyau_says_which_pairs_of_aus_carried_the_class(run: Run, here: Path) -> None:
+    weights = save(here / "psyau", "psyau", {})
+    done = run("recognize", clip(here / "q.mp4", "6"), "--weights", weights, "--json", "o.json")
+    assert done.status == 0 and "carried by AU" in done.out
+    record = json.loads((here / "o.json").read_text(encoding="utf-8"))[0]
+    assert len(record["au_pairs"]) == 3
+    shares = [pair["share"] for pair in record["au_pairs"]]
+    assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1
