@@ -26,6 +26,7 @@ from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.federated.sites import Site
 from deft_llm.files import replacing_folder
 from deft_llm.metrics.classification import confusion_matrix
+from deft_llm.recognizers.psyau import PsyAU
 from deft_llm.recognizers.task import RecognizerTask
 
 _KEPT, _OWN = "kept/", "own/"  # prefixes of a memory's names
@@ -147,6 +148,9 @@ class Client:
                 f"{self.rule} of {self.recipe.recognizer} exchanges {len(self.names.sent)}, or by "
                 "other names; give the server and all clients one recipe and one rule"
             )
+        if isinstance(self.learner.model, PsyAU):
+            # As far as the training is, also where it is only scored.
+            self.learner.model.progress((order.number - 1) / self.recipe.rounds)
         put(self.learner.model, self.start)
         put(self.learner.model, _part(memory, _KEPT))
         state, own = order.state, _part(memory, _OWN)

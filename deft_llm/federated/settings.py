@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -111,6 +112,14 @@ class FederatedRecipe(Settings):
         if scheme not in facs.SCHEMES:
             raise ValueError(f"expected one of {', '.join(facs.SCHEMES)}")
         return scheme
+
+    @field_validator("sites")
+    @classmethod
+    def _plain_names(cls, sites: dict[str, ClipSource]) -> dict[str, ClipSource]:
+        for name in sites:  # they become names of files
+            if not re.fullmatch(r"[\w .-]*\w", name):
+                raise ValueError(f"name {name!r}; expected letters, digits, blanks, . _ and -")
+        return sites
 
     @model_validator(mode="after")
     def _two_sites(self) -> Self:

@@ -16,6 +16,8 @@ from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.leaks import require_disjoint
 
+_LEAST = 2  # training clips; a batch norm learns nothing from one
+
 
 @dataclass(frozen=True)
 class Site:
@@ -69,6 +71,11 @@ def split_site(name: str, clips: LabelledClips, share: float, seed: int) -> Site
         split = protocols.hold_out(clips.clips.people, share, seed=seed)[0]
     except UserError as error:
         raise UserError(f"site {name}: {error}") from error
+    if len(split.train) < _LEAST:
+        raise UserError(
+            f"site {name}: {len(split.train)} training clip; expected at least {_LEAST}; join it "
+            "with another site"
+        )
     protocols.require_disjoint_subjects(split, clips.clips.people)
     return Site(name, clips.subset(split.train), clips.subset(split.test))
 
