@@ -88,8 +88,8 @@ def server(
     """
     log_progress(times=True)
     from deft_llm.evaluation.federated.tables import write_tables
+    from deft_llm.federated.flower.deployment import run_server
     from deft_llm.federated.flower.job import Job
-    from deft_llm.federated.flower.processes import run_server
     from deft_llm.stopping import stopping_by_signals
 
     path = resources.recipe(recipe)
@@ -127,8 +127,8 @@ def client(
     """
     log_progress(times=True)
     from deft_llm.federated.flower.certificates import AUTHORITY
+    from deft_llm.federated.flower.deployment import run_client
     from deft_llm.federated.flower.job import Job
-    from deft_llm.federated.flower.processes import run_client
     from deft_llm.stopping import stopping_by_signals
 
     path = resources.recipe(recipe)

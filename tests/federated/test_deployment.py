@@ -22,7 +22,7 @@ from deft_llm.errors import UserError
 from deft_llm.federated import checkpoint
 from deft_llm.federated.engine import run_rule
 from deft_llm.federated.flower import certificates as made
-from deft_llm.federated.flower import node, processes
+from deft_llm.federated.flower import deployment, node, processes
 from deft_llm.federated.flower.job import Job
 from deft_llm.federated.run import open_sites, recipe_of
 from tests.recognizers.conftest import write_folder
@@ -76,20 +76,20 @@ def test_a_server_is_refused_before_it_starts(job: Job, keys: Path, tmp_path: Pa
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UserError, match=r"port .* of 127\.0\.0\.1: Address already in use"):
-            processes.run_server(job, address, keys)
+            deployment.run_server(job, address, keys)
     with pytest.raises(UserError, match="expected host:port"):
-        processes.run_server(job, "localhost", keys)
+        deployment.run_server(job, "localhost", keys)
     with pytest.raises(UserError, match="no such file"):
-        processes.run_server(job, "127.0.0.1:9321", tmp_path / "none")
+        deployment.run_server(job, "127.0.0.1:9321", tmp_path / "none")
 
 
 def test_a_client_is_refused_before_it_connects(job: Job, keys: Path, tmp_path: Path) -> None:
     stranger = Job(job.recipe, (), job.rule, str(tmp_path / "c"), site="west")
     with pytest.raises(UserError, match="site 'west': the recipe names a, b"):
-        processes.run_client(stranger, "127.0.0.1:9321", keys / made.AUTHORITY)
+        deployment.run_client(stranger, "127.0.0.1:9321", keys / made.AUTHORITY)
     empty = Job(job.recipe, (), job.rule, str(tmp_path / "c"), "a", str(tmp_path / "nothing"))
     with pytest.raises(UserError, match=r"nothing.*no such file"):
-        processes.run_client(empty, "127.0.0.1:9321", keys / made.AUTHORITY)
+        deployment.run_client(empty, "127.0.0.1:9321", keys / made.AUTHORITY)
 
 
 def test_a_node_never_runs_what_the_server_sends(
@@ -138,7 +138,7 @@ def test_processes_over_tls_give_the_weights_of_one_process(job: Job, keys: Path
         for site in "ab"
     ]
     try:
-        run = processes.run_server(job, address, keys)
+        run = deployment.run_server(job, address, keys)
     finally:
         for client in clients:
             client.terminate()
