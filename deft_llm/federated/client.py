@@ -110,7 +110,7 @@ class Client:
         Raises:
             UserError: If the server sent other weights than are exchanged here.
         """
-        self._begin(order, memory)
+        self.begin(order, memory)
         loss = self._steps(order)
         state = taken(self.learner.model, self.names.sent)
         kept = taken(self.learner.model, self.names.kept)
@@ -126,7 +126,7 @@ class Client:
 
     def evaluate(self, order: Order, memory: Mapping[str, NDArray[Any]]) -> SiteScores:
         """Score what the next round would begin with, on the site's test clips."""
-        self._begin(order, memory)
+        self.begin(order, memory)
         return self.scores(self.site)
 
     def scores(self, site: Site) -> SiteScores:
@@ -140,8 +140,12 @@ class Client:
         auc = membership_auc(trained, losses(found, site.test.labels))
         return SiteScores(site.name, counts, auc)
 
-    def _begin(self, order: Order, memory: Mapping[str, NDArray[Any]]) -> None:
-        """Set the weights that a round begins with."""
+    def begin(self, order: Order, memory: Mapping[str, NDArray[Any]]) -> None:
+        """Set the weights that a round begins with.
+
+        Raises:
+            UserError: If the server sent other weights than are exchanged here.
+        """
         if set(order.state) != set(self.names.sent):
             raise UserError(
                 f"site {self.site.name}: the server sent {len(order.state)} weights, rule "

@@ -125,7 +125,7 @@ def _evaluated(
     """Scores at every site."""
     if clients[0].rule == "central":
         client = clients[0]
-        client.evaluate(progress.order, progress.memories.get(client.site.name, {}))
+        client.begin(progress.order, progress.memories.get(client.site.name, {}))
         return [client.scores(site) for site in sites]
     return [c.evaluate(progress.order, progress.memories.get(c.site.name, {})) for c in clients]
 
