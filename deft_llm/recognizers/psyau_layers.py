@@ -5,6 +5,7 @@ Letters: B batch, P patches, K side of a patch.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -59,7 +60,9 @@ class SharedStructure(nn.Module):
             layer(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )
-        seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        # Written out: gradients of single clips (``torch.func``) have no rule for the fused kernel.
+        attention = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1)
+        seen = (attention @ v).transpose(1, 2).flatten(2)
         x = self.norms[0](tokens + self.dropouts[0](self.joined(seen)))
         x = self.norms[1](x + self.dropouts[1](self.forward_1(x)))
         return tokens + self.mlp(x)
