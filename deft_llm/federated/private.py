@@ -8,6 +8,7 @@ noise. Opacus adds the noise and says what is spent; gradients of single clips c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,19 +62,10 @@ class PrivateSteps:
                 f"privacy: {recipe.recognizer} has no gradients of single clips; take a network "
                 "of the registry, or leave privacy out"
             )
-        try:
-            from opacus.accountants.utils import get_noise_multiplier
-        except ImportError:
-            raise UserError(MISSING) from None
         chance = min(1.0, learner.batch_size / clips)
-        noise = get_noise_multiplier(
-            target_epsilon=recipe.privacy.epsilon,
-            target_delta=recipe.privacy.delta,
-            sample_rate=chance,
-            steps=steps,
-            accountant="rdp",
-        )
-        return cls(recipe.privacy, clips, chance, float(noise))
+        privacy = recipe.privacy
+        noise = noise_for(privacy.epsilon, privacy.delta, chance, steps)
+        return cls(privacy, clips, chance, noise)
 
     def spent(self, steps: int) -> float:
         """Epsilon that so many steps have spent."""
@@ -121,6 +113,28 @@ class PrivateSteps:
             parameter.grad_sample = None  # type: ignore[attr-defined]
             parameter.summed_grad = None  # type: ignore[attr-defined]
         return loss
+
+
+@lru_cache(maxsize=64)
+def noise_for(epsilon: float, delta: float, chance: float, steps: int) -> float:
+    """SD of the noise with which so many steps spend an epsilon; a search of seconds.
+
+    Raises:
+        UserError: If Opacus is not installed.
+    """
+    try:
+        from opacus.accountants.utils import get_noise_multiplier
+    except ImportError:
+        raise UserError(MISSING) from None
+    return float(
+        get_noise_multiplier(
+            target_epsilon=epsilon,
+            target_delta=delta,
+            sample_rate=chance,
+            steps=steps,
+            accountant="rdp",
+        )
+    )
 
 
 class _Loss(nn.Module):

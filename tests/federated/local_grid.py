@@ -12,6 +12,7 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
 
 _SERVER, _RUN = 1, 7
 
@@ -43,6 +44,8 @@ class LocalGrid(Grid):
 
     def __init__(self, app: ClientApp, nodes: int) -> None:
         self.app = app
+        # Flower sets these where it starts a process for a run.
+        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = _RUN, _SERVER, 1
         self.contexts = {100 + k: context_of(k) for k in range(nodes)}
         self.wire: list[bytes] = []
         self.absent: set[int] = set()

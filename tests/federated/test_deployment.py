@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,7 +54,9 @@ def job(tmp_path: Path, make_features: Callable[[int], Features]) -> Job:
     return Job(str(path), (), "p_fedprox", str(tmp_path / "run"))
 
 
-def test_certificates_are_made_once_and_checked(keys: Path, tmp_path: Path) -> None:
+def test_certificates_are_made_once_and_checked(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (keys / made.KEY).stat().st_mode & 0o077 == 0
     made.require_signed(keys / made.CERTIFICATE, keys / made.AUTHORITY)
     with pytest.raises(UserError, match="holds certificates already"):
@@ -60,7 +64,10 @@ def test_certificates_are_made_once_and_checked(keys: Path, tmp_path: Path) -> N
     made.make_certificates(tmp_path / "other", [])
     with pytest.raises(UserError, match="was not signed by"):
         made.require_signed(keys / made.CERTIFICATE, tmp_path / "other" / made.AUTHORITY)
-    made.make_certificates(tmp_path / "old", [], days=-1)
+    long_ago = SimpleNamespace(now=lambda zone: datetime.now(zone) - timedelta(days=800))
+    with monkeypatch.context() as patch:
+        patch.setattr(made, "datetime", long_ago)
+        made.make_certificates(tmp_path / "old", [])
     with pytest.raises(UserError, match="expired on"):
         made.require_valid(tmp_path / "old" / made.AUTHORITY)
     (tmp_path / "text.crt").write_text("no certificate")
@@ -95,9 +102,8 @@ def test_a_client_is_refused_before_it_connects(job: Job, keys: Path, tmp_path: 
 def test_a_node_never_runs_what_the_server_sends(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flwr.supernode.cli import flwr_clientapp
-    from flwr.supernode.runtime import run_clientapp
-
+    run_clientapp = import_module("flwr.supernode.runtime.run_clientapp")
+    command = import_module("flwr.supernode.cli.flwr_clientapp")
     names = ("install_from_fab", "get_project_dir", "install_app_dependencies")
     for name in (*names, "get_load_client_app_fn"):
         monkeypatch.setattr(run_clientapp, name, getattr(run_clientapp, name))
@@ -109,7 +115,7 @@ def test_a_node_never_runs_what_the_server_sends(
         load = run_clientapp.get_load_client_app_fn("", None, multi_app=True)
         seen["app"] = load("publisher/evil", "1.0.0", "hash")
 
-    monkeypatch.setattr(flwr_clientapp, "flwr_clientapp", run)
+    monkeypatch.setattr(command, "flwr_clientapp", run)
     mine = Job(job.recipe, (), job.rule, str(tmp_path / "c"), site="a")
     for variable, path in mine.write(tmp_path / "job.json").items():
         monkeypatch.setenv(variable, path)

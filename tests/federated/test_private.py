@@ -14,7 +14,7 @@ from deft_llm.errors import UserError
 from deft_llm.federated.client import Client, Order, save
 from deft_llm.federated.engine import run_rule
 from deft_llm.federated.learners import Chooses
-from deft_llm.federated.private import per_clip
+from deft_llm.federated.private import noise_for, per_clip
 from deft_llm.federated.sites import Site
 from deft_llm.recognizers.saved import open_saved
 from tests.federated.conftest import MakeRecipe
@@ -48,7 +48,7 @@ def test_gradients_of_clips_add_up(
 def test_the_budget_is_kept(sites: list[Site], make_recipe: MakeRecipe) -> None:
     pytest.importorskip("opacus", reason="extra privacy")
     recipe = make_recipe(privacy=PRIVACY)
-    run = run_rule(recipe, "fedavg", sites, recipe.output)
+    run = run_rule(recipe, "fedavg", sites[:2], recipe.output)
     spent = [row["epsilon"] for row in run.log]
     assert 0 < spent[0] < spent[1] <= PRIVACY["epsilon"] * 1.01
     assert spent[1] == pytest.approx(PRIVACY["epsilon"], rel=0.05)
@@ -74,5 +74,6 @@ def test_without_opacus_it_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, "opacus.accountants.utils", None)
     monkeypatch.setitem(sys.modules, "opacus", None)
+    noise_for.cache_clear()
     with pytest.raises(UserError, match=r"needs Opacus.*deft-llm\[privacy\]"):
         run_rule(make_recipe(privacy=PRIVACY), "fedavg", sites, tmp_path / "x")

@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,15 @@ def open_own(job: Job) -> Site:
 
 def main() -> None:
     """Answer one message; arguments are those of ``flwr-clientapp``."""
-    from flwr.supernode.cli import flwr_clientapp
-    from flwr.supernode.runtime import run_clientapp
-
+    # By name: their packages export functions under the same names.
+    run_clientapp = import_module("flwr.supernode.runtime.run_clientapp")
+    command = import_module("flwr.supernode.cli.flwr_clientapp")
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     _replace(run_clientapp, "install_from_fab", lambda *given, **named: None)
     _replace(run_clientapp, "get_project_dir", lambda *given, **named: Path())
     _replace(run_clientapp, "install_app_dependencies", _refuse)
     _replace(run_clientapp, "get_load_client_app_fn", lambda *given, **named: installed_app)
-    flwr_clientapp.flwr_clientapp()
+    command.flwr_clientapp()
 
 
 def _replace(module: Any, name: str, function: Callable[..., Any]) -> None:
