@@ -23,8 +23,8 @@ def membership_auc(trained: NDArray[np.floating], unseen: NDArray[np.floating]) 
         unseen: Losses of clips of other subjects from the same site.
 
     Returns:
-        0.5 if the loss tells nothing, 1 if it tells everything; NaN without clips on one side, or if a
-            network that diverged gave no numbers.
+        0.5 if the loss tells nothing, 1 if it tells everything; NaN without clips on one side, or
+        if a network that diverged gave no numbers.
     """
     both = np.r_[trained, unseen]
     if not len(trained) or not len(unseen) or not np.isfinite(both).all():
