@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from deft_llm.errors import UserError
 from deft_llm.federated.flower import QUIET
 
 _END_S, _LOOK_S, _START_S = 10.0, 1.0, 60.0
+_LIBC, _PDEATHSIG = ctypes.CDLL(None), 1  # loaded before a fork
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -60,6 +62,11 @@ def environment_of(home: Path) -> dict[str, str]:
     return {**os.environ, **QUIET, "FLWR_HOME": str(home.resolve()), "PATH": path}
 
 
+def _end_with_us() -> None:
+    """End when the command is killed, which cannot end what it started itself."""
+    _LIBC.prctl(_PDEATHSIG, signal.SIGTERM)
+
+
 @contextmanager
 def running(
     command: Sequence[str | Path], environment: Mapping[str, str], log: Path
@@ -73,6 +80,7 @@ def running(
             stderr=subprocess.STDOUT,
             # A group of its own: what it starts is ended with it.
             start_new_session=True,
+            preexec_fn=_end_with_us if sys.platform == "linux" else None,
         )
     try:
         yield process

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -172,7 +173,9 @@ def secure_mean(
         name: found.astype(np.float32).reshape(before.shape)
         for name, found, before in zip(names, collects.mean, values, strict=True)
     }
-    return state, sorted(collects.updates, key=lambda update: update.site)
+    # What a site sent is as long as the mean, which is all that is known of it.
+    updates = [replace(update, state=state) for update in collects.updates]
+    return state, sorted(updates, key=lambda update: update.site)
 
 
 def serve_secure(
