@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.features import Features
 from deft_llm.errors import UserError
 from deft_llm.evaluation.federated.tables import compared
-from deft_llm.federated.run import recipe_of
+from deft_llm.federated.run import open_sites, recipe_of
 from deft_llm.federated.simulated_sites import (
     SimulatedSites,
     camera_of,
@@ -130,6 +131,13 @@ def test_sites_with_other_classes_or_shapes_are_refused(sites: list[Site]) -> No
         require_apart([sites[0], other])
     with pytest.raises(UserError, match=r"site b: input flow_uvs has the shape \(3, 64, 64\)"):
         require_same_shapes({"a": {"flow_uvs": (3, 28, 28)}, "b": {"flow_uvs": (3, 64, 64)}})
+
+
+def test_a_site_can_be_sent_to_another_process(file: Path) -> None:
+    site = open_sites(recipe_of(file))[0]
+    again = copy.deepcopy(site)  # by the way that processes take
+    for name, values in site.train.clips.inputs(("flow_uvs",), 28).items():
+        np.testing.assert_array_equal(values, again.train.clips.inputs((name,), 28)[name])
 
 
 def test_subjects_are_split_once(make_features: Callable[[int], Features]) -> None:
