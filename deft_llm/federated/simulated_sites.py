@@ -79,8 +79,13 @@ class Camera:
     def films(self, spec: ClipSpec) -> ClipSpec:
         """The same clip as this camera films it."""
         own = spec.sensor
-        seeds = {"background_seed": own.background_seed, "noise_seed": own.noise_seed}
-        return replace(spec, sensor=replace(self.sensor, background=own.background, **seeds))
+        sensor = replace(
+            self.sensor,
+            background=own.background,
+            background_seed=own.background_seed,
+            noise_seed=own.noise_seed,
+        )
+        return replace(spec, sensor=sensor)
 
 
 def camera_of(data: SimulatedSites, site: int) -> Camera:

@@ -13,7 +13,7 @@ Letters: B batch, N nodes, D features of a node.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 import torch
@@ -39,7 +39,7 @@ _CROSS_PAIRS = {
 }
 
 
-def adjacency(pairs: dict[int, tuple[int, ...]]) -> Tensor:
+def adjacency(pairs: Mapping[int, tuple[int, ...]]) -> Tensor:
     """Symmetric edges (12, 12) of pairs of AUs, with self loops; bool."""
     edges = torch.eye(len(GRAPH_AUS), dtype=torch.bool)
     for one, others in pairs.items():

@@ -163,7 +163,7 @@ def test_the_prior_moves_the_answer_only_while_it_has_a_share() -> None:
 def test_every_parameter_learns() -> None:
     net = made().train()
     found = net.joint(inputs(6))
-    sum(x.square().sum() for x in found).backward()
+    torch.cat([x.flatten() for x in found]).square().sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         # A convolution's bias is taken away by the batch norm behind it.

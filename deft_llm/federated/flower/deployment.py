@@ -95,7 +95,7 @@ def run_server(job: Job, address: str, certificates: Path) -> RuleRun:
     home.mkdir(parents=True)
     (folder / FAILED).unlink(missing_ok=True)
     environment = {**environment_of(home), **job.write(home / "job.json")}
-    link = [
+    link: list[str | Path] = [
         *("flower-superlink", "--host", host, "--port", str(port)),
         *("--ssl-ca-certfile", certificates / AUTHORITY, "--ssl-certfile"),
         *(certificates / CERTIFICATE, "--ssl-keyfile", certificates / KEY),
@@ -137,7 +137,7 @@ def run_client(job: Job, address: str, authority: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     environment = {**environment_of(home), **job.write(home / "job.json")}
     environment["PATH"] = f"{write_command(home / 'bin')}{os.pathsep}{environment['PATH']}"
-    node = [
+    node: list[str | Path] = [
         *("flower-supernode", "--root-certificates", authority, "--superlink", address),
         *("--node-config", f"partition-id={job.number()}", "--port", str(free_port())),
         "--disable-runtime-dependency-installation",

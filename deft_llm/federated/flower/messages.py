@@ -54,8 +54,8 @@ def require_allowed(content: RecordDict, kind: str) -> RecordDict:
         if isinstance(record, ArrayRecord):
             if strange := [n for n, array in record.items() if array.dtype != "float32"]:
                 raise UserError(_refusal(kind, f"array {strange[0]!r} not of float32", records))
-        elif strange := set(record) - records[name]:
-            raise UserError(_refusal(kind, f"{name} {min(strange)!r}", records))
+        elif more := set(record) - records[name]:
+            raise UserError(_refusal(kind, f"{name} {min(more)!r}", records))
     return content
 
 
@@ -120,11 +120,11 @@ def read_update(content: RecordDict) -> Update:
         arrays, metrics, config = (content[name] for name in (ARRAYS, METRICS, CONFIG))
         return Update(
             site=str(config["site"]),
-            state=state_of(arrays),  # type: ignore[arg-type]
-            clips=metrics[WEIGHT],  # type: ignore[arg-type]
-            loss=float(metrics["loss"]),  # type: ignore[arg-type]
-            classes=tuple(config["classes"]),  # type: ignore[arg-type]
-            epsilon=float(metrics["epsilon"]),  # type: ignore[arg-type]
+            state=state_of(arrays),
+            clips=metrics[WEIGHT],
+            loss=float(metrics["loss"]),
+            classes=tuple(config["classes"]),
+            epsilon=float(metrics["epsilon"]),
         )
     except KeyError as error:
         raise UserError(f"message update: no {error}; use the same version everywhere") from None
