@@ -140,7 +140,6 @@ def run_client(job: Job, address: str, authority: Path) -> None:
     node: list[str | Path] = [
         *("flower-supernode", "--root-certificates", authority, "--superlink", address),
         *("--node-config", f"partition-id={job.number()}", "--port", str(free_port())),
-        "--disable-runtime-dependency-installation",
     ]
     with running(node, environment, home / "client.log") as process:
         logger.info("site %s: connecting to %s (log: %s)", job.site, address, home / "client.log")
