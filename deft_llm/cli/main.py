@@ -49,6 +49,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 GROUPS: dict[str, str] = {
     "corpora": "Datasets: check, show, prepare, simulate.",
     "simulate": "Write simulated data.",
+    "federate": "Train at several sites that share weights, not clips.",
     "models": "Optional models: list, download, convert.",
     "instructions": "Instruction data: build, validate, audit.",
 }

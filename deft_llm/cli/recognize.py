@@ -81,5 +81,7 @@ def recognize(
                         show("class", work.line(record))
                         if heatmaps is not None:
                             show("heat map", record["heatmap"])
+                        if "au_pairs" in record:
+                            show("", work.pairs_line(record))
             results.add(row, record)
     raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)

@@ -22,15 +22,17 @@ from deft_llm.errors import UserError
 from deft_llm.files import naming_disk_errors, write_bytes
 from deft_llm.motion.measure import Measurement
 from deft_llm.recognizers.few_shot import FewShot, Shot
-from deft_llm.recognizers.measured import answer, raw_key_frames
+from deft_llm.recognizers.measured import answer, inputs_for, raw_key_frames
 from deft_llm.recognizers.mpfnet import MPFNet
 from deft_llm.recognizers.mpfnet_cam import grad_cam
+from deft_llm.recognizers.psyau import PsyAU, carried
 from deft_llm.recognizers.saved import SavedRecognizer, open_model
 from deft_llm.viz.attention import attention_picture
 from deft_llm.viz.overlay import encode_png
 from deft_llm.viz.report_folder import safe_name, source_mark
 
 logger = logging.getLogger(__name__)
+_PAIRS = 3  # pairs of AUs that are told
 _COLUMNS = ("file", "predicted", "probability", "onset", "apex", "offset", "remark", "error")
 
 
@@ -130,7 +132,7 @@ class Recognizing:
         if clip.problem:
             raise UserError(clip.problem)
         measurement = _measured(clip.path, self.reading, interval)
-        found = self._probabilities(str(clip.path), measurement)
+        found, pairs = self._found(str(clip.path), measurement)
         named = dict(zip(self.classes, map(float, found), strict=True))
         predicted = max(named, key=named.__getitem__)
         heatmap = self._heatmap(clip.path, measurement)
@@ -146,15 +148,23 @@ class Recognizing:
             "found": measurement.found,
             "remarks": list(measurement.remarks),
             **({} if heatmap is None else {"heatmap": str(heatmap)}),
+            **({"au_pairs": pairs} if pairs else {}),
         }
         values = (str(clip.path), predicted, round(named[predicted], 4), *place.values())
         remark = "; ".join(measurement.remarks)
         return dict(zip(_COLUMNS, (*values, remark, None), strict=True)), record
 
-    def _probabilities(self, name: str, measurement: Measurement) -> NDArray[np.float64]:
-        if self.few is None:
-            return answer(self.saved.network, measurement)
-        return self.few([Shot(name, raw_key_frames(measurement))])[0]
+    def _found(
+        self, name: str, measurement: Measurement
+    ) -> tuple[NDArray[np.float64], list[dict[str, Any]]]:
+        """Probabilities, and the pairs of AUs that carried them, of a network that has a graph."""
+        if self.few is not None:
+            return self.few([Shot(name, raw_key_frames(measurement))])[0], []
+        network = self.saved.network
+        inputs = inputs_for(network, measurement)
+        pairs = carried(network, inputs)[:_PAIRS] if isinstance(network, PsyAU) else []
+        told = [{"aus": [p.first, p.second], "share": round(p.share, 4)} for p in pairs]
+        return answer(network, inputs), told
 
     def _heatmap(self, clip: Path, measurement: Measurement) -> Path | None:
         """Write the picture of where the network looked; None if none is wanted."""
@@ -181,6 +191,15 @@ class Recognizing:
         ranked = sorted(record["probabilities"].items(), key=lambda item: -item[1])
         told = " · ".join(f"{name} {p:.2f}" for name, p in ranked)
         return told if record["found"] else f"{told} (no movement above the noise)"
+
+    @staticmethod
+    def pairs_line(record: dict[str, Any]) -> str:
+        """The pairs of AUs that carried a class; an AU alone is what it said of itself."""
+        told = []
+        for pair in record["au_pairs"]:
+            names = dict.fromkeys(f"AU{number}" for number in pair["aus"])
+            told.append(f"{' and '.join(names)} {pair['share']:.2f}")
+        return f"carried by {', '.join(told)}"
 
 
 def _measured(path: Path, reading: Reading, interval: Interval | None) -> Measurement:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from deft_llm.data.clip_lines import Shards, folder_records
 from deft_llm.data.feature_files import FeatureFile, InMemory
 from deft_llm.data.features import Features
-from deft_llm.data.inputs import source_of
+from deft_llm.data.inputs import coded_input, is_coded, source_of
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.simulator.scene.clip_spec import ClipSpec
@@ -298,5 +298,8 @@ class ClipDataset(Sequence[MeasuredClip]):
             UserError: If an input is unknown or cannot be made of these clips.
         """
         # Resolve all names first: an impossible input fails before any feature is read.
-        sources = {name: source_of(name, self.features, self.name) for name in names}
-        return {name: make(self.stack(feature), side) for name, (feature, make) in sources.items()}
+        sources = {
+            name: source_of(name, self.features, self.name) for name in names if not is_coded(name)
+        }
+        made = {name: make(self.stack(feature), side) for name, (feature, make) in sources.items()}
+        return made | {name: coded_input(name, self.records) for name in names if is_coded(name)}

@@ -43,6 +43,10 @@ class FeatureFile:
                 f"{self.path}: damaged ({error}); delete it and {self.again}"
             ) from error
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process opens the file itself.
+        return {name: value for name, value in self.__dict__.items() if name != "_file"}
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the features.

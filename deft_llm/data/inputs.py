@@ -18,8 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft_llm import facs
+from deft_llm.data.au_graph import (
+    GRAPH_AUS,
+    PATCH,
+    POINTS,
+    coded_aus,
+    flow_patches,
+    mirror_patches,
+)
 from deft_llm.data.features import MIRRORED_REGIONS, REGION_COLUMNS
 from deft_llm.data.raw_frames import RAW_SIDE, SUB_CLIP, SUB_CLIPS
+from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt
 from deft_llm.motion.flow_diff import LENGTH, Reference, flow_diff_volume
@@ -41,11 +50,14 @@ class Input:
             preferred feature first.
         mirror: Turns the input of clips into that of the left-right flipped clips.
         shape: Of one clip, None for the side of the maps; empty if its length is free.
+        coded: Makes the input of one clip from its coding, which only a training can read; then
+            there are no sources.
     """
 
     sources: Mapping[str, MakeInput]
     mirror: Callable[[Tensor], Tensor]
     shape: tuple[int | None, ...] = ()
+    coded: Callable[[ClipRecord], Floats] | None = None
 
 
 def _resized(maps: NDArray[Any], side: int | None) -> Floats:
@@ -186,6 +198,9 @@ INPUTS: dict[str, Input] = {
     ),
     "key_frames": Input({"key_frames": _resized}, _flipped, (3, 3, *_MAP)),
     "landmarks": Input({"landmarks": _landmarks}, _mirror_landmarks, (len(facs.MIRROR_68), 2)),
+    "patches": Input({"flow": flow_patches}, mirror_patches, (len(POINTS), 3, PATCH, PATCH)),
+    # An AU of the graph has no side.
+    "aus": Input({}, lambda aus: aus, (len(GRAPH_AUS),), coded_aus),
     "roi_curves": Input({"roi_curves": _curves}, _mirror_curves),
     "roi_five": Input({"roi_curves": _five_curves}, _mirror_curves),
     # What DEFT-LLM's experts see, in the features' own units.
@@ -194,6 +209,18 @@ INPUTS: dict[str, Input] = {
     "flow": Input({"flow": _as_measured}, _mirror_flow),
     "regions": Input({"regions": _as_measured}, _mirror_regions),
 }
+
+
+def is_coded(name: str) -> bool:
+    """Whether an input is made from the coding of a clip, not from its features."""
+    return name in INPUTS and INPUTS[name].coded is not None
+
+
+def coded_input(name: str, records: Iterable[ClipRecord]) -> Floats:
+    """An input (N, ...) that is made from the coding of N clips."""
+    make = INPUTS[name].coded
+    assert make is not None, f"{name} is made from features"
+    return np.stack([make(record) for record in records])
 
 
 def source_of(name: str, features: Iterable[str], where: str) -> tuple[str, MakeInput]:

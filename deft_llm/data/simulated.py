@@ -179,13 +179,13 @@ def head_to_send(data: SimulatedData) -> Head | None:
     return load_head(data.head, head_file(data.head, data.head_path))
 
 
-def filmed(simulated: SimulatedClip) -> tuple[str, AlignedClip]:
+def filmed(simulated: SimulatedClip, crf: int = VIDEO_CRF) -> tuple[str, AlignedClip]:
     """Encode a simulated clip and find its face: content hash and aligned clip.
 
     Raises:
         UserError: If no face is found.
     """
-    clip = simulated.encoded(VIDEO_CRF)
+    clip = simulated.encoded(crf)
     return clip.content_hash(), align_coded(clip)
 
 
@@ -194,6 +194,7 @@ def measure_simulated(
     jitter: bool = False,
     sizes: FeatureSizes = DEFAULT_SIZES,
     offset_phase: bool = False,
+    crf: int = VIDEO_CRF,
 ) -> MeasuredClip:
     """Encode and measure a clip; without a face, the result holds the reason.
 
@@ -203,13 +204,14 @@ def measure_simulated(
             intervals are no more exact. Otherwise the coded frames are used.
         sizes: Sizes of the features.
         offset_phase: Also store the exact motion of the offset phase.
+        crf: x264 quality.
     """
     spec = simulated.spec
     after = true_motion(simulated, OFFSET_PHASE) if offset_phase else None
     truth = Truth(spec, true_motion(simulated), after)
     record = ClipRecord.of(spec.annotation(), spec=spec.to_json())
     try:
-        content, aligned = filmed(simulated)
+        content, aligned = filmed(simulated, crf)
     except UserError as error:
         return MeasuredClip(record, None, str(error), truth, isinstance(error, NoFaceError))
     interval = spec.curve.interval

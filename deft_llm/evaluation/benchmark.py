@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, str] = {
     "corpora": "deft_llm.evaluation.corpus_table.benchmark:CorpusBenchmark",
     "action_units": "deft_llm.evaluation.action_units.benchmark:AuBenchmark",
     "recognition": "deft_llm.evaluation.recognition.benchmark:RecognitionBenchmark",
+    "federated": "deft_llm.evaluation.federated.benchmark:FederatedBenchmark",
     "mol_heads": "deft_llm.evaluation.recognition.mol_heads:MolHeadsBenchmark",
     "flow_aus": "deft_llm.evaluation.explanation.flow_aus:FlowAusBenchmark",
     "unimer": "deft_llm.evaluation.unimer.benchmark:UnimerBenchmark",

@@ -86,6 +86,17 @@ class CanBeSaved(Protocol):
         """Write ``model.safetensors`` and ``config.json`` after ``fit``."""
 
 
+@runtime_checkable
+class WantsSide(Protocol):
+    """A classical recognizer that reads maps of one size.
+
+    Attributes:
+        side: Side of its input maps, px.
+    """
+
+    side: int
+
+
 RECOGNIZERS: dict[str, str] = {
     "logistic_flow": "deft_llm.recognizers.linear:LogisticFlow",
     "logistic_dual": "deft_llm.recognizers.linear:LogisticDual",
@@ -101,6 +112,8 @@ RECOGNIZERS: dict[str, str] = {
     "mol_joint": "deft_llm.recognizers.mol_joint:MolJoint",
     "mpfnet": "deft_llm.recognizers.mpfnet:MPFNet",
     "mpfnet_staged": "deft_llm.recognizers.mpfnet_staged:MPFNetStaged",
+    "psyau": "deft_llm.recognizers.psyau:PsyAU",
+    "psyau_joint": "deft_llm.recognizers.psyau_joint:PsyAUJoint",
     "deft": "deft_llm.deft.inference.flow_classifier:DeftFlowClassifier",
     "deft_clips": "deft_llm.deft.inference.clip_classifier:DeftClipClassifier",
     "deft_heads": "deft_llm.deft.inference.clip_classifier:DeftHeads",
@@ -128,3 +141,8 @@ def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | Cla
     made: Recognizer | ClassicalRecognizer
     made = resolve(RECOGNIZERS, name, "recognizer")(classes=classes, **options)
     return made
+
+
+def side_of(model: Recognizer | ClassicalRecognizer) -> int | None:
+    """Side of a recognizer's input maps, px; None for that of the features."""
+    return model.side if isinstance(model, Recognizer | WantsSide) else None

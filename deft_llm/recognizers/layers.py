@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+Network = TypeVar("Network", bound=nn.Module)
+_GROUPS = 32  # most groups of a group norm
 
 
 class SeededDropout(nn.Module):
@@ -39,3 +46,16 @@ class SeededDropout(nn.Module):
         # 24 bits: as many as float32 holds exactly.
         uniform = ((mixed >> 29) & 0xFFFFFF).to(x.dtype) / (1 << 24)
         return x * (uniform >= self.rate) / (1 - self.rate)
+
+
+def grouped_norms(network: Network) -> Network:
+    """The network with group norms in place of batch norms, which mix the clips of a batch.
+
+    Differential privacy limits what a single clip can do; through a batch norm it acts on all.
+    """
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, _BatchNorm):
+                groups = math.gcd(_GROUPS, child.num_features)
+                setattr(parent, name, nn.GroupNorm(groups, child.num_features))
+    return network

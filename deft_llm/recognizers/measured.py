@@ -11,7 +11,7 @@ from deft_llm.data.inputs import INPUTS, source_of
 from deft_llm.data.raw_frames import RAW_SIDE, key_frames, landmarks, sub_clips
 from deft_llm.data.sources import FRAMES_SIDE
 from deft_llm.motion.measure import Measurement
-from deft_llm.recognizers.base import Recognizer
+from deft_llm.recognizers.base import Inputs, Recognizer
 
 
 def raw_key_frames(measurement: Measurement) -> NDArray[np.float16]:
@@ -42,8 +42,8 @@ def features_for(measurement: Measurement, inputs: tuple[str, ...]) -> Features:
     return made
 
 
-def answer(network: Recognizer, measurement: Measurement) -> NDArray[np.float64]:
-    """Probabilities (C,) of the classes that the network was trained on.
+def inputs_for(network: Recognizer, measurement: Measurement) -> Inputs:
+    """A network's inputs of one clip, (1, ...) each.
 
     Raises:
         UserError: As :func:`features_for`, or if onset and apex are the same picture.
@@ -53,5 +53,10 @@ def answer(network: Recognizer, measurement: Measurement) -> NDArray[np.float64]
     for name in network.inputs:
         feature, make = source_of(name, features, measurement.aligned.name)
         made[name] = torch.from_numpy(np.array(make(features[feature][None], network.side)))
+    return made
+
+
+def answer(network: Recognizer, inputs: Inputs) -> NDArray[np.float64]:
+    """Probabilities (C,) of the classes that the network was trained on, of :func:`inputs_for`."""
     with torch.no_grad():
-        return np.asarray(network(made)[0].double().softmax(0).numpy(), np.float64)
+        return np.asarray(network(inputs)[0].double().softmax(0).numpy(), np.float64)

@@ -11,6 +11,7 @@ from pydantic import Field
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.recognizers.base import Recognizer, load_recognizer
+from deft_llm.recognizers.layers import grouped_norms
 from deft_llm.training.run_folder import FINAL
 from deft_llm.weights import load_network
 
@@ -25,11 +26,13 @@ class SavedConfig(Settings):
         classes: Names of the classes.
         recognizer: A name of ``recognizers.base``.
         options: Its keyword options.
+        group_norms: Whether it was trained with group norms in place of its batch norms.
     """
 
     classes: list[str] = Field(min_length=1)
     recognizer: str
     options: dict[str, Any] = Field(default_factory=dict)
+    group_norms: bool = False
 
     @property
     def name(self) -> str:
@@ -69,7 +72,7 @@ def open_saved(run: Path) -> SavedRecognizer:
         made = load_recognizer(config.recognizer, len(config.classes), **config.options)
         if not isinstance(made, Recognizer):
             raise UserError(f"{folder}: {config.recognizer} is no network; train one that is")
-        return made
+        return grouped_norms(made) if config.group_norms else made
 
     network = load_network(folder, SavedConfig, build, "recognizer", "train.py")
     return SavedRecognizer(network, kept[0])

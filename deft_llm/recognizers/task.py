@@ -40,6 +40,7 @@ from deft_llm.recognizers.base import (
     ClassicalRecognizer,
     Recognizer,
     load_recognizer,
+    side_of,
 )
 from deft_llm.training.loop import Batch, Goal, fit
 from deft_llm.training.run_folder import claimed_folder
@@ -82,7 +83,17 @@ class RecognizerTask:
 
     def batch(self, index: int) -> dict[str, Tensor]:
         """Batch number ``index``: each clip at most once an epoch, without a partial last batch."""
-        return self.examples.batch(*self.drawn(index))
+        return self.chosen(*self.drawn(index), index)
+
+    def chosen(self, rows: Tensor, flipped: Tensor, index: int) -> dict[str, Tensor]:
+        """The batch of some clips (B,), some of them mirrored (B,).
+
+        Args:
+            rows: Rows of the training clips.
+            flipped: Which of them are mirrored.
+            index: Number of the batch, for tasks that change over a training.
+        """
+        return self.examples.batch(rows, flipped)
 
     def drawn(self, index: int) -> tuple[Tensor, Tensor]:
         """The clips (B,) of a batch, and which of them are mirrored (B,)."""
@@ -281,12 +292,13 @@ def _fit_classical(
 ) -> Callable[[LabelledClips], NDArray[np.floating]]:
     """Fit a classical recognizer and return the function that predicts with it."""
     logger.info("%s · %d clips", recipe.recognizer, len(clips))
-    model.fit(clips.clips.inputs(model.inputs), clips.labels)
+    side = side_of(model)
+    model.fit(clips.clips.inputs(model.inputs, side), clips.labels)
     if isinstance(model, CanBeSaved):
         final = recipe.output / "final"
         final.mkdir(exist_ok=True)
         model.save(final, clips.classes)
-    return lambda asked: model.predict_proba(asked.clips.inputs(model.inputs))
+    return lambda asked: model.predict_proba(asked.clips.inputs(model.inputs, side))
 
 
 def _score(

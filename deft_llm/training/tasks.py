@@ -17,6 +17,8 @@ TASKS: dict[str, str] = {
     "flow": "deft_llm.flow_models.task:train",
     "recognizer": "deft_llm.recognizers.task:train",
     "mol": "deft_llm.recognizers.mol_task:train",
+    "psyau": "deft_llm.recognizers.psyau_task:train",
+    "federated": "deft_llm.evaluation.federated.tables:train",
     "landmarks": "deft_llm.landmark_models.task:train",
     "spotting": "deft_llm.spotters.task:train",
     "queries": "deft_llm.unimer.query_task:train",

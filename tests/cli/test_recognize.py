@@ -178,3 +178,13 @@ def test_heat_maps_of_another_network_are_refused(run: Run, here: Path) -> None:
     assert done.status == 2
     assert "--heatmaps: ststnet draws none; give an mpfnet" in done.err
     assert not (here / "seen").exists()
+
+
+def test_psyau_says_which_pairs_of_aus_carried_the_class(run: Run, here: Path) -> None:
+    weights = save(here / "psyau", "psyau", {})
+    done = run("recognize", clip(here / "q.mp4", "6"), "--weights", weights, "--json", "o.json")
+    assert done.status == 0 and "carried by AU" in done.out
+    record = json.loads((here / "o.json").read_text(encoding="utf-8"))[0]
+    assert len(record["au_pairs"]) == 3
+    shares = [pair["share"] for pair in record["au_pairs"]]
+    assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1

@@ -25,7 +25,7 @@ from deft_llm.evaluation.recognition.classical import InputArrays, predict_folds
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.rows import PredictionRows
 from deft_llm.parallel import for_a_while_on_one_core
-from deft_llm.recognizers.base import FitsFoldsAtOnce, Recognizer, load_recognizer
+from deft_llm.recognizers.base import FitsFoldsAtOnce, Recognizer, load_recognizer, side_of
 from deft_llm.training.fold_trainer import FoldJob, FoldSchedule, FoldTrainer
 from deft_llm.training.folds import train_folds, workload
 
@@ -111,9 +111,8 @@ class EntryRun:
         Raises:
             UserError: If the clips lack what one is made of.
         """
-        side = self.sample.side if isinstance(self.sample, Recognizer) else None
         try:
-            return self.data.clips.inputs(self.sample.inputs, side)
+            return self.data.clips.inputs(self.sample.inputs, side_of(self.sample))
         except UserError as error:
             raise UserError(f"model {self.name}: {error}; leave it out with --models") from error
 

@@ -96,6 +96,13 @@ def test_measured_clips_under_another_protocol(folders: Path, tmp_path: Path) ->
     assert len(list(tmp_path.glob("rows/*/*.jsonl"))) == 2
 
 
+def test_psyau_learns_from_coded_aus(folders: Path, tmp_path: Path) -> None:
+    changes = ["models=[psyau]", "bars={}", "figures=[psyau_uf1]", "ceiling=false"]
+    short = "entries.psyau.options.training={epochs: 1, batch_size: 4}"
+    figures, _ = run(BENCHMARK, overrides(folders, tmp_path, *changes, short))
+    assert [f.name for f in figures] == ["psyau_uf1"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -121,6 +128,7 @@ def test_every_entry_of_the_file_can_be_built() -> None:
     for name, entry in settings.entries.items():
         # What has random weights is run once for each seed, or a bar would compare single runs.
         made = load_recognizer(entry.recognizer, 3, **entry.options)
-        assert entry.seeded == (entry.recognizer in ("mpfnet_staged", "mol_joint")), name
+        joint = ("mpfnet_staged", "mol_joint", "psyau_joint")
+        assert entry.seeded == (entry.recognizer in joint), name
         assert made.inputs
     assert set(settings.models) <= set(settings.entries)

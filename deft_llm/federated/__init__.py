@@ -1,0 +1,1 @@
+"""Federated training: sites that share weights, not clips."""

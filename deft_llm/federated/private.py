@@ -1,0 +1,194 @@
+"""Differential privacy of every clip by DP-SGD (Abadi et al., CCS 2016), with Opacus.
+
+Each step draws every clip with the same chance, cuts the gradient of each to one norm, and adds
+noise. Opacus adds the noise and says what is spent; gradients of single clips come from
+``torch.func``, which takes any network without batch norms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from deft_llm.errors import UserError
+from deft_llm.federated.learners import Chooses, Learner
+from deft_llm.federated.settings import FederatedRecipe, Privacy
+from deft_llm.recognizers.layers import SeededDropout
+
+MISSING = 'privacy needs Opacus, which is not installed: pip install "deft-llm[privacy]"'
+
+
+@dataclass(frozen=True)
+class PrivateSteps:
+    """The noisy steps of one site.
+
+    Attributes:
+        privacy: Settings.
+        clips: Number of training clips.
+        chance: Chance of each clip to be in a step.
+        noise: SD of the noise, in norms to which gradients are cut.
+    """
+
+    privacy: Privacy
+    clips: int
+    chance: float
+    noise: float
+
+    @classmethod
+    def of(
+        cls, recipe: FederatedRecipe, learner: Learner, clips: int, steps: int
+    ) -> PrivateSteps | None:
+        """Settings of a site, with as much noise as its steps need; None without privacy.
+
+        Args:
+            recipe: The federation.
+            learner: What the site trains.
+            clips: Training clips of the site.
+            steps: Steps of the whole run.
+
+        Raises:
+            UserError: If Opacus is not installed, or the learner cannot take single clips.
+        """
+        if recipe.privacy is None:
+            return None
+        if not isinstance(learner, Chooses):
+            raise UserError(
+                f"privacy: {recipe.recognizer} has no gradients of single clips; take a network "
+                "of the registry, or leave privacy out"
+            )
+        chance = min(1.0, learner.batch_size / clips)
+        privacy = recipe.privacy
+        noise = noise_for(privacy.epsilon, privacy.delta, chance, steps)
+        return cls(privacy, clips, chance, noise)
+
+    def spent(self, steps: int) -> float:
+        """Epsilon that so many steps have spent."""
+        from opacus.accountants import RDPAccountant
+
+        accountant = RDPAccountant()
+        accountant.history = [(self.noise, self.chance, steps)]
+        return float(accountant.get_epsilon(self.privacy.delta))
+
+    def gradients(
+        self,
+        learner: Learner,
+        parameters: list[nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        step: int,
+        rng: np.random.Generator,
+    ) -> float:
+        """Set noisy gradients of one step; returns the mean loss of its clips.
+
+        Args:
+            learner: Network and clips.
+            parameters: Trained parameters.
+            optimizer: Theirs.
+            step: Number of the step, which says how far the training is.
+            rng: Draws clips and noise.
+        """
+        from opacus.optimizers import DPOptimizer
+
+        noisy = DPOptimizer(
+            optimizer,
+            noise_multiplier=self.noise,
+            max_grad_norm=self.privacy.max_norm,
+            expected_batch_size=max(1, round(self.chance * self.clips)),
+            generator=torch.Generator().manual_seed(int(rng.integers(1 << 40))),
+        )
+        assert isinstance(learner, Chooses)
+        rows = torch.from_numpy(np.flatnonzero(rng.random(self.clips) < self.chance))
+        batch = learner.chosen(rows, torch.from_numpy(rng.random(len(rows)) < 0.5), step)
+        each, loss = per_clip(learner, batch, len(rows), rng)
+        for name, parameter in learner.model.named_parameters():
+            if parameter.requires_grad:
+                parameter.grad_sample = each[name]  # type: ignore[attr-defined]
+        noisy.pre_step()
+        for parameter in parameters:
+            parameter.grad_sample = None  # type: ignore[attr-defined]
+            parameter.summed_grad = None  # type: ignore[attr-defined]
+        return loss
+
+
+@lru_cache(maxsize=64)
+def noise_for(epsilon: float, delta: float, chance: float, steps: int) -> float:
+    """SD of the noise with which so many steps spend an epsilon; a search of seconds.
+
+    Raises:
+        UserError: If Opacus is not installed.
+    """
+    try:
+        from opacus.accountants.utils import get_noise_multiplier
+    except ImportError:
+        raise UserError(MISSING) from None
+    return float(
+        get_noise_multiplier(
+            target_epsilon=epsilon,
+            target_delta=delta,
+            sample_rate=chance,
+            steps=steps,
+            accountant="rdp",
+        )
+    )
+
+
+class _Loss(nn.Module):
+    """The loss of a batch as a function of the learner's weights."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self.model, self.learner = learner.model, learner
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """The loss that is minimised."""
+        return self.learner.training_step(batch)["loss"]
+
+
+def per_clip(
+    learner: Learner, batch: dict[str, Tensor], clips: int, rng: np.random.Generator
+) -> tuple[dict[str, Tensor], float]:
+    """Gradients of every clip by itself, and their mean loss.
+
+    Args:
+        learner: Network and loss.
+        batch: B clips; what has no axis of clips is for all of them.
+        clips: B.
+        rng: Draws dropout, which is another one for each clip.
+
+    Returns:
+        Parameter -> (B, ...).
+    """
+    model = learner.model
+    trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    if not clips:
+        return {n: p.new_zeros((0, *p.shape)) for n, p in trained.items()}, 0.0
+    whole = _Loss(learner)
+    # Buffers are arguments of the function: it may not change what it captured.
+    shared = {n: b.clone() for n, b in model.named_buffers()}
+    own = {
+        f"{name}.counter": torch.from_numpy(rng.integers(1 << 40, size=clips))
+        for name, module in model.named_modules()
+        if isinstance(module, SeededDropout)
+    }
+    flat = {name for name, x in batch.items() if x.ndim == 1}
+
+    def loss(
+        weights: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+        drawn: dict[str, Tensor],
+        clip: dict[str, Tensor],
+    ) -> Tensor:
+        one = {name: x[None] if x.ndim or name in flat else x for name, x in clip.items()}
+        state = {**buffers, **drawn, **weights}
+        found: Tensor = functional_call(whole, {f"model.{n}": x for n, x in state.items()}, (one,))
+        return found
+
+    axes: Any = {name: None if x.ndim == 0 else 0 for name, x in batch.items()}
+    run = vmap(grad_and_value(loss), in_dims=(None, None, 0, axes), randomness="different")
+    each, values = run(trained, shared, own, batch)
+    return each, float(values.mean())
