@@ -124,7 +124,7 @@ def run_client(job: Job, address: str, authority: Path) -> None:
             read, or the connection ends.
     """
     needed()
-    from deft_llm.federated.flower.node import open_own, write_command
+    from deft_llm.federated.flower.node import open_own, write_commands
     from deft_llm.federated.run import described
 
     split_address(address)
@@ -136,7 +136,7 @@ def run_client(job: Job, address: str, authority: Path) -> None:
     home = folder / "flower"
     home.mkdir(parents=True, exist_ok=True)
     environment = {**environment_of(home), **job.write(home / "job.json")}
-    environment["PATH"] = f"{write_command(home / 'bin')}{os.pathsep}{environment['PATH']}"
+    environment["PATH"] = f"{write_commands(home / 'bin')}{os.pathsep}{environment['PATH']}"
     node: list[str | Path] = [
         *("flower-supernode", "--root-certificates", authority, "--superlink", address),
         *("--node-config", f"partition-id={job.number()}", "--port", str(free_port())),
