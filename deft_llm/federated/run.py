@@ -25,7 +25,7 @@ from deft_llm.training.run_folder import FINAL
 
 logger = logging.getLogger(__name__)
 # What may change between two calls: it changes nothing of a rule that is trained.
-_FREE = {"output", "rules", "engine", "round_seconds", "at_least"}
+FREE = {"output", "rules", "engine", "round_seconds", "at_least"}
 
 
 def recipe_of(path: Path, overrides: Sequence[str] = ()) -> FederatedRecipe:
@@ -59,7 +59,7 @@ def federate(recipe: FederatedRecipe, sites: Sequence[Site] | None = None) -> li
         )
     with locked(recipe.output):
         note, remedy = recipe.output / "recipe.json", "set output=… to a new folder"
-        claim(note, recipe, _FREE, "holds a federation of another recipe", remedy)
+        claim(note, recipe, FREE, "holds a federation of another recipe", remedy)
         sites = open_sites(recipe) if sites is None else sites
         for site in sites:
             logger.info("%s", described(site))

@@ -123,6 +123,15 @@ def test_a_node_never_runs_what_the_server_sends(
     assert seen["installed"] is None and seen["app"] is not None
     with pytest.raises(UserError, match="install packages; that is refused"):
         run_clientapp.install_app_dependencies()
+    from flwr.supercore.constant import TASK_TYPE_TO_COMMAND
+
+    # Whatever kind of task a server asks for, the program that Flower starts is ours.
+    folder = node.write_commands(tmp_path / "bin")
+    assert {path.name for path in folder.iterdir()} == set(TASK_TYPE_TO_COMMAND.values())
+    ran = [p.name for p in folder.iterdir() if "import main" in p.read_text(encoding="utf-8")]
+    assert ran == [node.COMMAND]
+    with pytest.raises(SystemExit, match="something else than a client; that is refused"):
+        node.refuse()
     with pytest.raises(UserError, match="could run code of the server"):
         node._replace(SimpleNamespace(), "gone", print)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from deft_llm import resources
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.features import Features
 from deft_llm.errors import UserError
@@ -163,8 +164,8 @@ def test_simulated_sites_differ_and_share_nobody() -> None:
 
 
 def test_the_shipped_recipes_are_valid(make_recipe: MakeRecipe) -> None:
-    assert recipe_of(Path("train_configs/federated/psyau.yaml")).simulated is not None
-    assert recipe_of(Path("train_configs/federated/smoke.yaml")).rounds == 2
+    assert recipe_of(resources.recipe("federated/psyau")).simulated is not None
+    assert recipe_of(resources.recipe("federated/smoke")).rounds == 2
     changed: dict[str, Any] = {"simulated": {"sites": 2}}
     with pytest.raises(UserError, match="expected either sites"):
         make_recipe(**changed)

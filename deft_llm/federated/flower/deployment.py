@@ -35,7 +35,7 @@ from deft_llm.files import write_text
 
 logger = logging.getLogger(__name__)
 _LINK = "deft"  # name of the connection in Flower's own configuration
-_LEAVE_S, _LOOK_S = 10.0, 1.0
+_LEAVE_S, _LOOK_S = 30.0, 1.0
 _APP = {
     "pyproject.toml": """[build-system]
 requires = ["hatchling"]
@@ -85,7 +85,7 @@ def run_server(job: Job, address: str, certificates: Path) -> RuleRun:
     if not (certificates / KEY).is_file():
         raise UserError(f"{certificates / KEY}: no such file; give the folder of the certificates")
     require_free(host, port)
-    recipe = job.read()
+    recipe = job.claim()
     folder = Path(job.folder) / job.rule
     if _rounds(folder) >= recipe.rounds and (folder / SCORES).is_file():
         return finished(job.rule, folder)
@@ -124,7 +124,7 @@ def run_client(job: Job, address: str, authority: Path) -> None:
             read, or the connection ends.
     """
     needed()
-    from deft_llm.federated.flower.node import open_own, write_command
+    from deft_llm.federated.flower.node import open_own, write_commands
     from deft_llm.federated.run import described
 
     split_address(address)
@@ -132,11 +132,11 @@ def run_client(job: Job, address: str, authority: Path) -> None:
     # Before any connection: what is wrong with the clips is told here, not in a round.
     site = open_own(job)
     logger.info("%s", described(site))
-    recipe, folder = job.read(), Path(job.folder)
+    recipe, folder = job.claim(), Path(job.folder)
     home = folder / "flower"
     home.mkdir(parents=True, exist_ok=True)
     environment = {**environment_of(home), **job.write(home / "job.json")}
-    environment["PATH"] = f"{write_command(home / 'bin')}{os.pathsep}{environment['PATH']}"
+    environment["PATH"] = f"{write_commands(home / 'bin')}{os.pathsep}{environment['PATH']}"
     node: list[str | Path] = [
         *("flower-supernode", "--root-certificates", authority, "--superlink", address),
         *("--node-config", f"partition-id={job.number()}", "--port", str(free_port())),

@@ -12,8 +12,9 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from deft_llm.claims import claim
 from deft_llm.errors import UserError
-from deft_llm.federated.run import recipe_of
+from deft_llm.federated.run import FREE, recipe_of
 from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.files import write_text
 
@@ -52,6 +53,17 @@ class Job:
                 f"site {self.site!r}: the recipe names {', '.join(recipe.sites) or 'none'}; its "
                 "place in that list is part of the seeds, so server and clients need the same list"
             )
+        return recipe
+
+    def claim(self) -> FederatedRecipe:
+        """The recipe, which the folder belongs to from now on.
+
+        Raises:
+            UserError: If the folder holds a federation of another recipe, or as :meth:`read`.
+        """
+        recipe = self.read()
+        note, remedy = Path(self.folder) / "recipe.json", "give another folder"
+        claim(note, recipe, FREE, "holds a federation of another recipe", remedy)
         return recipe
 
     def number(self) -> int:

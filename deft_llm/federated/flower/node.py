@@ -85,13 +85,28 @@ def _refuse(*given: Any, **named: Any) -> None:
     raise UserError("the server asks to install packages; that is refused")
 
 
-def write_command(folder: Path) -> Path:
-    """Write the program under the name by which Flower starts it; returns its folder."""
+def write_commands(folder: Path) -> Path:
+    """Write a program under each name by which Flower starts one for a message.
+
+    A run can be of other kinds than a client's, of the server's choice; those are refused.
+
+    Returns:
+        The folder, which has to come first among those that are searched for programs.
+    """
+    from flwr.supercore.constant import TASK_TYPE_TO_COMMAND
+
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / COMMAND
-    path.write_text(
-        f"#!{sys.executable}\nfrom deft_llm.federated.flower.node import main\n\nmain()\n",
-        encoding="utf-8",
-    )
-    path.chmod(0o755)
+    for command in {COMMAND, *TASK_TYPE_TO_COMMAND.values()}:
+        name = "main" if command == COMMAND else "refuse"
+        path = folder / command
+        path.write_text(
+            f"#!{sys.executable}\nfrom deft_llm.federated.flower.node import {name}\n\n{name}()\n",
+            encoding="utf-8",
+        )
+        path.chmod(0o755)
     return folder
+
+
+def refuse() -> None:
+    """Run nothing: the server asks for a task that is no client's."""
+    sys.exit("the server asks to run something else than a client; that is refused")
