@@ -128,7 +128,9 @@ class OnlineGaze:
         )  # fmt: skip
         light = blinks.brightness(events, edges)
         pixels = chosen.sensor[0] * chosen.sensor[1]
-        flag = bool(blinks.follow(self._blink, *light, float(self.period), pixels)[0][0])
+        flag = bool(
+            blinks.follow(self._blink, *light, float(self.period), pixels, blinks.CLEAR)[0][0]
+        )
         blink = closed if closed is not None else flag and chosen.blinks
         usable = bool(np.isfinite(place).all()) and not blink
         if usable:

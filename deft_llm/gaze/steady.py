@@ -2,9 +2,8 @@
 
 A sample becomes the median of its neighbours, more of them where the trace varies little
 (``median.window_lengths``, inverse), and none from the other side of a saccade, which the number
-of events around the pupil tells. Where a window leans to the past, as in causal use, its median
-would lag behind a moving eye; half of the window's difference to the other half corrects that, if
-it stands out from the noise.
+of events tells. Where a window leans to the past, as in causal use, its median would lag behind a
+moving eye; the slope between the window's halves corrects that, if it stands out from the noise.
 
 T samples.
 """

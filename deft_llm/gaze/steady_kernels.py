@@ -41,6 +41,14 @@ def hold(xy, usable, out):
             out[i] = np.nan
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _near(moving, i, ahead):
+    """Whether a sample, or a neighbour that may be looked at, moves fast."""
+    before = i > 0 and moving[i - 1]
+    after = ahead > 0 and i + 1 < moving.shape[0] and moving[i + 1]
+    return moving[i] or before or after
+
+
 @njit(cache=True, nogil=True)
 def windows(reach, moving, ahead, beside):
     """First and last sample of each window.
@@ -49,7 +57,8 @@ def windows(reach, moving, ahead, beside):
         reach: (T,) samples that it may reach to a side.
         moving: (T,) samples in which the eye moves fast; a window ends before one.
         ahead: Samples that may be looked ahead.
-        beside: Samples that a window reaches to a side while the eye moves fast.
+        beside: Samples that a window reaches to a side while the eye moves fast, and right before
+            and after.
     """
     count = reach.shape[0]
     low, high = np.empty(count, np.int64), np.empty(count, np.int64)
@@ -57,6 +66,7 @@ def windows(reach, moving, ahead, beside):
     for i in range(count):
         if moving[i]:
             border = i
+        if _near(moving, i, ahead):
             low[i] = max(i - beside, 0)
         else:
             # What is not looked at ahead is looked at behind.
@@ -66,6 +76,7 @@ def windows(reach, moving, ahead, beside):
     for i in range(count - 1, -1, -1):
         if moving[i]:
             border = i
+        if _near(moving, i, ahead):
             high[i] = min(i + min(beside, ahead), count - 1)
         else:
             high[i] = min(i + min(reach[i], ahead), border - 1, count - 1)
@@ -118,35 +129,34 @@ def line_medians(values, usable, low, high, first=0):
         One for each window; NaN where no sample of the window counts.
     """
     out = np.empty(low.shape[0])
-    kept, half = np.empty(1024), np.empty(1024)
+    longest = (high - low).max() + 1 if low.shape[0] else 1
+    kept, half = np.empty(longest), np.empty(longest)
     for i in range(low.shape[0]):
-        count, total = 0, 0
+        count, place = 0, 0.0
         for k in range(low[i], high[i] + 1):
             if usable[k]:
                 kept[count] = values[k]
-                total += k
+                place += k
                 count += 1
         if count == 0:
             out[i] = np.nan
             continue
-        lean = first + i - total / count  # samples from the window's centre to this one
+        lean = first + i - place / count  # samples from the window's centre to this one
         part = count // 2
-        if abs(lean) < 0.75 or part < 3:
-            out[i] = _middle(kept, count)
-            continue
-        for k in range(part):
-            half[k] = kept[k]
-        early = _middle(half, part)
-        for k in range(part):
-            half[k] = kept[count - part + k]
-        late = _middle(half, part)
-        apart = count - part  # samples between the centres of the halves
-        slope = (late - early) / apart
-        # Noise about the line, from the median of the steps' lengths.
-        for k in range(count - 1):
-            half[k] = abs(kept[k + 1] - kept[k] - slope)
-        noise = _middle(half, count - 1) / 0.954
-        error = noise * np.sqrt(2 * 1.57 / part)
-        middle = _middle(kept, count)
-        out[i] = middle + (slope * lean if abs(late - early) > SURE * error else 0.0)
+        moved = 0.0
+        if abs(lean) >= 0.75 and part >= 3:
+            for k in range(part):
+                half[k] = kept[k]
+            early = _middle(half, part)
+            for k in range(part):
+                half[k] = kept[count - part + k]
+            late = _middle(half, part)
+            slope = (late - early) / (count - part)
+            # Noise about the line, from the median of the steps' lengths.
+            for k in range(count - 1):
+                half[k] = abs(kept[k + 1] - kept[k] - slope)
+            noise = _middle(half, count - 1) / 0.954
+            if abs(late - early) > SURE * noise * np.sqrt(2 * 1.57 / part):
+                moved = slope * lean
+        out[i] = _middle(kept, count) + moved
     return out
