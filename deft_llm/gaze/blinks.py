@@ -25,8 +25,9 @@ FALL, BALANCE, UNEQUAL = 0.2, 0.8, 20.0
 # A falling lid, in events a pixel of the sensor: those above the usual number, and the square of
 # gains minus losses over them. Of saccades in simulated recordings the second is .007 at most.
 LEAST, CLEAR = 0.08, 0.008
-# Looking back, half of that is enough if the light goes again as it came, by this share.
-BACK, SOON = 0.3, 0.4  # and so many seconds after the eye seems open
+# Looking back, the light has to go again as it came, by this share, and so many seconds after the
+# eye seems open.
+BACK, SOON = 0.3, 0.4
 PRIOR = 0.3  # events a pixel that gains and losses are taken to have shared before
 RISE = 1.03  # factor by which the usual number of events follows a period
 OPEN = 0.2  # share of the highest balance below which the eye is open again
@@ -78,8 +79,7 @@ def blink_spans(light: Brightness, edges: Ints, sensor: tuple[int, int], causal:
     # A shorter period is a part of what happens in one; the usual one decides.
     period = float(np.median(np.diff(edges))) if len(edges) > 1 else 10_000.0
     pixels = sensor[0] * sensor[1]
-    clear = CLEAR if causal else CLEAR / 2
-    flags, level, quick = follow(state, light.gained, light.lost, period, pixels, clear)
+    flags, level, quick = follow(state, light.gained, light.lost, period, pixels)
     if not causal:
         flags = _widened(_came_back(flags, quick, round(1e6 * SOON / period)), level)
     borders = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
@@ -97,7 +97,7 @@ def new_state() -> NDArray[np.float64]:
 
 
 @njit(cache=True, nogil=True)
-def follow(state, gained, lost, period, pixels, clear):  # type: ignore[no-untyped-def]
+def follow(state, gained, lost, period, pixels):  # type: ignore[no-untyped-def]
     """Flag the periods of blinks, and give the balance of light in each.
 
     Args:
@@ -106,7 +106,6 @@ def follow(state, gained, lost, period, pixels, clear):  # type: ignore[no-untyp
         lost: (T,) of less.
         period: µs.
         pixels: Of the sensor.
-        clear: See ``CLEAR``.
 
     Returns:
         (T,) flags, and (T,) balances over a blink and over a lid's fall, events.
@@ -131,7 +130,7 @@ def follow(state, gained, lost, period, pixels, clear):  # type: ignore[no-untyp
         state[3] = state[3] * fall + net
         state[4] = state[4] * fall + max(total - state[5], 0)
         if state[7] == 0:
-            falls = state[3] * state[3] > clear * pixels * state[4]
+            falls = state[3] * state[3] > CLEAR * pixels * state[4]
             if falls and state[3] > 0 and state[4] > LEAST * pixels:
                 state[6], state[7] = state[2], 1
         else:

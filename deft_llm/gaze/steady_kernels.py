@@ -41,14 +41,6 @@ def hold(xy, usable, out):
             out[i] = np.nan
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _near(moving, i, ahead):
-    """Whether a sample, or a neighbour that may be looked at, moves fast."""
-    before = i > 0 and moving[i - 1]
-    after = ahead > 0 and i + 1 < moving.shape[0] and moving[i + 1]
-    return moving[i] or before or after
-
-
 @njit(cache=True, nogil=True)
 def windows(reach, moving, ahead, beside):
     """First and last sample of each window.
@@ -57,8 +49,7 @@ def windows(reach, moving, ahead, beside):
         reach: (T,) samples that it may reach to a side.
         moving: (T,) samples in which the eye moves fast; a window ends before one.
         ahead: Samples that may be looked ahead.
-        beside: Samples that a window reaches to a side while the eye moves fast, and right before
-            and after.
+        beside: Samples that a window reaches to a side while the eye moves fast.
     """
     count = reach.shape[0]
     low, high = np.empty(count, np.int64), np.empty(count, np.int64)
@@ -66,7 +57,6 @@ def windows(reach, moving, ahead, beside):
     for i in range(count):
         if moving[i]:
             border = i
-        if _near(moving, i, ahead):
             low[i] = max(i - beside, 0)
         else:
             # What is not looked at ahead is looked at behind.
@@ -76,7 +66,6 @@ def windows(reach, moving, ahead, beside):
     for i in range(count - 1, -1, -1):
         if moving[i]:
             border = i
-        if _near(moving, i, ahead):
             high[i] = min(i + min(beside, ahead), count - 1)
         else:
             high[i] = min(i + min(reach[i], ahead), border - 1, count - 1)
