@@ -24,7 +24,10 @@ Flags = NDArray[np.bool_]
 FALL, BALANCE, UNEQUAL = 0.2, 0.8, 20.0
 # A falling lid, in events a pixel of the sensor: those above the usual number, and the square of
 # gains minus losses over them. Of saccades in simulated recordings the second is .007 at most.
-LEAST, CLEAR = 0.03, 0.008
+LEAST, CLEAR = 0.08, 0.008
+# Looking back, the light has to go again as it came, by this share, and so many seconds after the
+# eye seems open.
+BACK, SOON = 0.3, 0.4
 PRIOR = 0.3  # events a pixel that gains and losses are taken to have shared before
 RISE = 1.03  # factor by which the usual number of events follows a period
 OPEN = 0.2  # share of the highest balance below which the eye is open again
@@ -75,9 +78,10 @@ def blink_spans(light: Brightness, edges: Ints, sensor: tuple[int, int], causal:
     state = new_state()
     # A shorter period is a part of what happens in one; the usual one decides.
     period = float(np.median(np.diff(edges))) if len(edges) > 1 else 10_000.0
-    flags, level = follow(state, light.gained, light.lost, period, sensor[0] * sensor[1])
+    pixels = sensor[0] * sensor[1]
+    flags, level, quick = follow(state, light.gained, light.lost, period, pixels)
     if not causal:
-        flags = _widened(flags, level)
+        flags = _widened(_came_back(flags, quick, round(1e6 * SOON / period)), level)
     borders = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     runs = borders.reshape(-1, 2)
     return np.stack([edges[runs[:, 0]] + 1, edges[runs[:, 1]]], axis=1)
@@ -104,10 +108,10 @@ def follow(state, gained, lost, period, pixels):  # type: ignore[no-untyped-def]
         pixels: Of the sensor.
 
     Returns:
-        (T,) flags, and (T,) balances, events.
+        (T,) flags, and (T,) balances over a blink and over a lid's fall, events.
     """
     flags = np.zeros(gained.shape[0], np.bool_)
-    level = np.empty(gained.shape[0])
+    level, quick = np.empty(gained.shape[0]), np.empty(gained.shape[0])
     seconds = period / 1e6
     fall, keep = np.exp(-seconds / FALL), np.exp(-seconds / BALANCE)
     forget = np.exp(-seconds / UNEQUAL)
@@ -126,8 +130,8 @@ def follow(state, gained, lost, period, pixels):  # type: ignore[no-untyped-def]
         state[3] = state[3] * fall + net
         state[4] = state[4] * fall + max(total - state[5], 0)
         if state[7] == 0:
-            clear = state[3] * state[3] > CLEAR * pixels * state[4]
-            if clear and state[3] > 0 and state[4] > LEAST * pixels:
+            falls = state[3] * state[3] > CLEAR * pixels * state[4]
+            if falls and state[3] > 0 and state[4] > LEAST * pixels:
                 state[6], state[7] = state[2], 1
         else:
             state[6] = max(state[6], state[2])
@@ -136,8 +140,20 @@ def follow(state, gained, lost, period, pixels):  # type: ignore[no-untyped-def]
             if state[2] < OPEN * state[6] or state[7] * seconds > LONGEST:
                 state[7] = 0
         flags[i] = state[7] > 0
-        level[i] = state[2]
-    return flags, level
+        level[i], quick[i] = state[2], state[3]
+    return flags, level, quick
+
+
+def _came_back(flags: Flags, quick: NDArray[np.float64], soon: int) -> Flags:
+    """The runs of flags in which, or soon after, light is lost as it was gained."""
+    out = flags.copy()
+    borders = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    for first, stop in borders.reshape(-1, 2):
+        # At the end of a recording it may come later.
+        cut = stop + soon > len(flags)
+        if not cut and quick[first : stop + soon].min() > -BACK * quick[first:stop].max():
+            out[first:stop] = False
+    return out
 
 
 def _widened(flags: Flags, level: NDArray[np.float64]) -> Flags:

@@ -28,13 +28,13 @@ def write_recording(folder: Path, recording: EyeRecording, hdf5: bool = False) -
     folder.mkdir(parents=True, exist_ok=True)
     events = recording.events
     path = folder / f"{folder.name}{'.h5' if hdf5 else '.npz'}"
-    columns = {"t": events.t, "x": events.x, "y": events.y, "p": events.p}
+    columns: dict[str, np.ndarray] = {"t": events.t, "x": events.x, "y": events.y, "p": events.p}
     with replacing(path) as partial:
         if hdf5:
             _write_hdf5(partial, columns)
         else:
             with partial.open("wb") as file:
-                np.savez(file, **columns)
+                np.savez(file, t=events.t, x=events.x, y=events.y, p=events.p)
     rows = zip(recording.pupil, recording.closed, strict=True)
     text = "".join(f"({x:.3f}, {y:.3f}, {closed:d})\n" for (x, y), closed in rows)
     write_text(folder / "label.txt", text)

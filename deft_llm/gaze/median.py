@@ -206,7 +206,8 @@ def moving_median(xy: Floats, lengths: Ints, causal: bool = False) -> Floats:
 def window_medians(values, low, high):  # type: ignore[no-untyped-def]
     """Medians of ``values[low[i] : high[i] + 1]``, by a window that is kept sorted."""
     out = np.empty(low.shape[0])
-    kept = np.empty(values.shape[0] if values.shape[0] < 4096 else 4096)
+    # A window is widened before it is cut at its other end.
+    kept = np.empty(2 * (high - low).max() + 4 if low.shape[0] else 1)
     count, first, last = 0, 0, -1  # the window holds values[first : last + 1]
     for i in range(low.shape[0]):
         if low[i] > last or high[i] < first:  # no overlap: start again

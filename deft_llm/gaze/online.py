@@ -68,7 +68,7 @@ class OnlineGaze:
         self._ahead: int = settings.ahead
         self._tracker: Tracker | None = None
         self._blink = blinks.new_state()
-        self._levels = [0.0, 0.0]  # usual variance, usual number of events
+        self._levels = [0.0] * 4  # usual variance, number of events, bend, drift
         self._last: Floats | None = None  # last output
         self._seen: Floats | None = None  # last usable prediction
         # Long enough for the longest window and for the lengths near its sample.
@@ -138,12 +138,14 @@ class OnlineGaze:
             moved = local_flow.shifts(flow, chosen.step, chosen.least_steadiness)
             shift = moved[0] / chosen.cell
         held = self._seen if self._seen is not None else np.full(2, np.nan)
-        recent = [*(s.held for s in self._past[-LOCAL - 2 :]), held]
-        variance = local_variance(np.stack(recent), chosen.mode)[-1:]
+        recent = np.stack([*(s.held for s in self._past[-steady.LAG - 2 :]), held])
+        variance = local_variance(recent[-LOCAL - 3 :], chosen.mode)[-1:]
+        bend, drift = (values[-1:] for values in steady.bend_and_drift(recent))
+        most = steady.noise_lengths(self._usual(2, bend), self._usual(3, drift))
         usual = self._usual(0, variance)
         counts = np.add(*light).astype(np.float64)
         fast = bool(steady.fast_motion(counts, self._usual(1, counts))[0])
-        wanted = float(steady.wanted_lengths(variance, usual, chosen.longest)[0])
+        wanted = float(np.fmin(steady.wanted_lengths(variance, usual, chosen.longest), most)[0])
         return _Sample(t, place, held, usable, blink, fast and usable, shift, wanted)
 
     def _usual(self, which: int, value: Floats) -> Floats:

@@ -196,6 +196,10 @@ def _read_by_faery(path: Path) -> Events:
             f"{path}: reading {path.suffix} needs faery; get it with: pip install "
             "'deft-llm[events]'"
         ) from error
+    with path.open("rb") as file:
+        # Without a header, faery takes any bytes for events.
+        if path.suffix.lower() == ".raw" and file.read(1) != b"%":
+            raise UserError(f"{path}: not readable as .raw (it has no header of lines with %)")
     try:
         stream = faery.events_stream_from_file(path)
         return spooled(

@@ -68,9 +68,9 @@ class RefineSettings(Settings):
     mode: Mode = "covariance"
     direction: Direction = "inverse"
     shortest: int = Field(default=SHORTEST, ge=1)
-    longest: int = Field(default=31, ge=1, le=501)
+    longest: int = Field(default=61, ge=1, le=501)
     percentile: float = Field(default=PERCENTILE, ge=0, le=100)
-    beside: int = Field(default=2, ge=0, le=10)
+    beside: int = Field(default=1, ge=0, le=10)
     ahead: int | None = Field(default=None, ge=0)
     estimator: Estimator | None = "centroid"
     step: float = Field(default=1.0, ge=0)
@@ -149,7 +149,7 @@ def refine(
         return _released(source, raw, when, chosen)
     edges = np.concatenate([[when[0] - period_of(when)], when])
     seen = observe(source, raw * chosen.cell, edges, chosen.cell, chosen.sensor, chosen.estimator)
-    usable = np.isfinite(raw).all(axis=1)
+    usable: Flags = np.asarray(np.isfinite(raw).all(axis=1))
     spans, blink = np.zeros((0, 2), np.int64), np.zeros(len(when), bool)
     if closed is not None:
         blink = np.asarray(closed, bool)
@@ -160,11 +160,11 @@ def refine(
     causal = chosen.ahead is not None
     # A recording that is one long blink tells nothing else.
     if causal or (usable & ~blink).any():
-        usable = usable & ~blink
+        usable = np.asarray(usable & ~blink)
     counts = np.add(*seen.brightness).astype(np.float64)
     fast = steady.fast_motion(counts, steady.usual_level(counts, causal)) & usable
-    filtered = _filtered(raw, usable, fast, chosen)
     flow = seen.flow
+    filtered = _filtered(raw, usable, fast, chosen)
     xy = filtered
     if chosen.estimator is not None:
         moved = local_flow.shifts(flow, chosen.step, chosen.least_steadiness)
@@ -197,7 +197,8 @@ def _released(
 ) -> Refined:
     """Median of 20 samples, then the telescoping flow, over periods of the events' own span."""
     at = np.full(len(raw), _RELEASED)
-    filtered = moving_median(raw, at)
+    # The release knows no lost samples.
+    filtered = moving_median(steady.bridged(raw, np.asarray(np.isfinite(raw).all(axis=1))), at)
     first, last = source.span
     edges = np.round(first + np.arange(len(raw) + 1) * ((last - first) / len(raw)))
     points = filtered * chosen.cell

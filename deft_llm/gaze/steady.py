@@ -2,9 +2,8 @@
 
 A sample becomes the median of its neighbours, more of them where the trace varies little
 (``median.window_lengths``, inverse), and none from the other side of a saccade, which the number
-of events around the pupil tells. Where a window leans to the past, as in causal use, its median
-would lag behind a moving eye; half of the window's difference to the other half corrects that, if
-it stands out from the noise.
+of events tells. Where a window leans to the past, as in causal use, its median would lag behind a
+moving eye; the slope between the window's halves corrects that, if it stands out from the noise.
 
 T samples.
 """
@@ -21,6 +20,9 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 BURST = 4.0  # times the usual number of events from which the eye moves fast
 FEWEST_EVENTS = 80  # in a burst
+LAG = 10  # samples
+# Length of a window: noise over what is wandered in a sample, times this; cells a sample at least.
+USEFUL, LEAST_WANDER = 4.0, 0.05
 
 
 def usual_level(values: Floats, causal: bool) -> Floats:
@@ -52,6 +54,31 @@ def wanted_lengths(variance: Floats, usual: Floats, longest: int) -> Floats:
     return longest / np.maximum(variance / np.maximum(usual, 1e-9), 1.0)
 
 
+def bend_and_drift(xy: Floats) -> tuple[Floats, Floats]:
+    """Length of the second difference, and of the step over ``LAG`` samples, (T,) each."""
+    bend, drift = np.full(len(xy), np.nan), np.full(len(xy), np.nan)
+    if len(xy) > 2:
+        bend[2:] = np.hypot(*np.diff(xy, 2, axis=0).T)
+    if len(xy) > LAG:
+        drift[LAG:] = np.hypot(*(xy[LAG:] - xy[:-LAG]).T)
+    return bend, drift
+
+
+def noise_lengths(bend: Floats, drift: Floats) -> Floats:
+    """Largest useful length of a window at each sample, (T,): noise over what the trace wanders.
+
+    A tracker whose places hardly tremble, but wander, loses by a long window of the past.
+
+    Args:
+        bend: (T,) usual length of the second difference, which is noise for the most part.
+        drift: (T,) usual step over ``LAG`` samples: noise, and what the eye or the tracker wanders.
+    """
+    # Medians of the lengths of Gaussian vectors, for an SD of 1 of either component.
+    noise = bend / 2.884
+    wander = np.sqrt(np.maximum((drift / 1.177) ** 2 - 2 * noise**2, 0.0) / LAG)
+    return USEFUL * noise / np.maximum(wander, LEAST_WANDER)
+
+
 def reaches(
     xy: Floats,
     usable: Flags,
@@ -70,8 +97,12 @@ def reaches(
         percentile: Of the lengths near each sample.
         ahead: Samples that may be looked ahead; None for any number.
     """
-    variance = local_variance(held(xy, usable), mode)
-    wanted = wanted_lengths(variance, usual_level(variance, ahead is not None), limits[1])
+    known, causal = held(xy, usable), ahead is not None
+    variance = local_variance(known, mode)
+    wanted = wanted_lengths(variance, usual_level(variance, causal), limits[1])
+    if causal:
+        usual = (usual_level(values, causal) for values in bend_and_drift(known))
+        wanted = np.fmin(wanted, noise_lengths(*usual))
     after = 2 if ahead is None else min(ahead, 2)
     return (evened(wanted, *limits, percentile, after=after) - 1) // 2
 

@@ -118,35 +118,34 @@ def line_medians(values, usable, low, high, first=0):
         One for each window; NaN where no sample of the window counts.
     """
     out = np.empty(low.shape[0])
-    kept, half = np.empty(1024), np.empty(1024)
+    longest = (high - low).max() + 1 if low.shape[0] else 1
+    kept, half = np.empty(longest), np.empty(longest)
     for i in range(low.shape[0]):
-        count, total = 0, 0
+        count, place = 0, 0.0
         for k in range(low[i], high[i] + 1):
             if usable[k]:
                 kept[count] = values[k]
-                total += k
+                place += k
                 count += 1
         if count == 0:
             out[i] = np.nan
             continue
-        lean = first + i - total / count  # samples from the window's centre to this one
+        lean = first + i - place / count  # samples from the window's centre to this one
         part = count // 2
-        if abs(lean) < 0.75 or part < 3:
-            out[i] = _middle(kept, count)
-            continue
-        for k in range(part):
-            half[k] = kept[k]
-        early = _middle(half, part)
-        for k in range(part):
-            half[k] = kept[count - part + k]
-        late = _middle(half, part)
-        apart = count - part  # samples between the centres of the halves
-        slope = (late - early) / apart
-        # Noise about the line, from the median of the steps' lengths.
-        for k in range(count - 1):
-            half[k] = abs(kept[k + 1] - kept[k] - slope)
-        noise = _middle(half, count - 1) / 0.954
-        error = noise * np.sqrt(2 * 1.57 / part)
-        middle = _middle(kept, count)
-        out[i] = middle + (slope * lean if abs(late - early) > SURE * error else 0.0)
+        moved = 0.0
+        if abs(lean) >= 0.75 and part >= 3:
+            for k in range(part):
+                half[k] = kept[k]
+            early = _middle(half, part)
+            for k in range(part):
+                half[k] = kept[count - part + k]
+            late = _middle(half, part)
+            slope = (late - early) / (count - part)
+            # Noise about the line, from the median of the steps' lengths.
+            for k in range(count - 1):
+                half[k] = abs(kept[k + 1] - kept[k] - slope)
+            noise = _middle(half, count - 1) / 0.954
+            if abs(late - early) > SURE * noise * np.sqrt(2 * 1.57 / part):
+                moved = slope * lean
+        out[i] = _middle(kept, count) + moved
     return out

@@ -104,7 +104,9 @@ def _fused(network: TrackerNet) -> TrackerNet:
         if isinstance(part, nn.Sequential):
             for k, layer in enumerate(part):
                 if isinstance(layer, nn.BatchNorm2d):
-                    part[k - 1] = fuse_conv_bn_eval(part[k - 1], layer)
+                    before = part[k - 1]
+                    assert isinstance(before, nn.Conv2d)
+                    part[k - 1] = fuse_conv_bn_eval(before, layer)
                     part[k] = nn.Identity()
     return network
 

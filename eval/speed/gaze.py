@@ -89,8 +89,8 @@ def filters(places: NDArray[np.float64]) -> list[Figure]:
     still = np.zeros(len(places), bool)
 
     def ours() -> None:
-        reach = steady.reaches(places, usable, "covariance", (5, 31), 75.0, None)
-        steady.steadied(places, usable, reach, still, None, 2)
+        reach = steady.reaches(places, usable, "covariance", (5, 61), 75.0, None)
+        steady.steadied(places, usable, reach, still, None, 1)
 
     return [
         Figure("gaze_filter_100k_s", milliseconds(ours, 5) / 1000, 0.1, above=False),

@@ -86,7 +86,8 @@ def test_lost_samples_are_bridged(recording: EyeRecording, noisy: Array) -> None
     gaps = noisy.copy()
     gaps[40:50] = np.nan
     gaps[100] = np.nan
-    for settings in (RefineSettings(), PAPER, RefineSettings(filter="none")):
+    ways = (RefineSettings(), PAPER, RefineSettings(filter="none"), RefineSettings(released=True))
+    for settings in ways:
         assert np.isfinite(refine(recording.events, gaps, recording.times, settings).xy).all()
 
 

@@ -121,7 +121,7 @@ class Pool:
 
     @property
     def saccades(self) -> float:
-        """Mean distance during saccades."""
+        """Mean distance during saccades of the open eye."""
         inside = np.concatenate([part.saccade for part in self.parts])
         return float(np.concatenate(self.apart)[inside].mean())
 
@@ -140,7 +140,9 @@ class _Work:
 
     def __call__(self, spec: EyeSpec) -> dict[str, dict[str, Part]]:
         made = simulate_eye(spec)
-        truth, saccade = made.pupil / CELL, made.during(made.saccades)
+        truth = made.pupil / CELL
+        # Of a covered eye nobody sees a saccade.
+        saccade = made.during(made.saccades) & ~made.during(made.blinks)
         own, closed = trackers.own(made, self.network)
         places = {
             "oracle": (trackers.oracle(made, self.noise), None),
