@@ -7,11 +7,9 @@ ours: the published networks learn them together.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
-from datetime import date
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import yaml
@@ -23,7 +21,6 @@ from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.errors import UserError
 from deft_llm.evaluation.action_units.models import (
-    ALL_NAMED,
     BASELINES,
     CLASSES,
     AuClips,
@@ -31,14 +28,14 @@ from deft_llm.evaluation.action_units.models import (
     au_clips,
     baseline,
 )
-from deft_llm.evaluation.action_units.scores import AuCounts, gain, interval
+from deft_llm.evaluation.action_units.scores import AuCounts
+from deft_llm.evaluation.action_units.tables import AuTables
 from deft_llm.evaluation.corpus_table.corpora import OfCorpora
 from deft_llm.evaluation.corpus_table.left_out import LeftOutClip, summary, write_left_out
 from deft_llm.evaluation.corpus_table.material import CorpusClips
 from deft_llm.evaluation.corpus_table.words import script
 from deft_llm.evaluation.recognition.clips import Material, require_no_leak
 from deft_llm.evaluation.recognition.folds import make_splits
-from deft_llm.evaluation.tables import markdown, write_table
 from deft_llm.files import write_text
 from deft_llm.metrics.figures import Figure
 from deft_llm.training.pace import duration
@@ -104,7 +101,13 @@ class AuBenchmark(OfCorpora):
             *(f"AU{number}: {why}" for number, why in made.not_learned.items()),
             *(f"no row of {name} ({why})" for name, why in not_run.items()),
         ]
-        text = self._write(made, results, footer, names)
+        notes = {name: (e.selection, e.note) for name, e in self.entries.items()}
+        tables = AuTables(made, results, notes, [p.model_dump() for p in self.published])
+        text = tables.write(self.output, _WORDS[self.protocol], footer)
+        settings = yaml.safe_dump(self.as_run(names), sort_keys=False, allow_unicode=True)
+        write_text(self.output / "benchmark.yaml", settings)
+        example = f"corpora.{next(iter(self.corpora))}=/elsewhere"
+        write_text(self.output / "reproduce.sh", script(example))
         write_left_out(self.output / "left_out.csv", (("all", clip) for clip in left_out))
         values = {
             f"{name}_f1": float(np.mean([r.mean() for r in runs])) for name, runs in results.items()
@@ -154,104 +157,3 @@ class AuBenchmark(OfCorpora):
         for name, why in not_run.items():
             logger.warning("%s is left out: %s", name, why)
         return results, not_run
-
-    # ------------------------------------------------------------------------- tables
-
-    def _write(
-        self,
-        made: AuClips,
-        results: Mapping[str, list[AuCounts]],
-        footer: Sequence[str],
-        names: Sequence[str],
-    ) -> str:
-        overall = [self._row(name, runs, results[ALL_NAMED]) for name, runs in results.items()]
-        overall.sort(key=lambda row: -float(row["mean F1"]))
-        units = [row for name, runs in results.items() for row in _unit_rows(name, runs, made)]
-        counts = _counts(made)
-        parts = [
-            f"# Action units, {_WORDS[self.protocol]}\n",
-            f"{len(made.clips)} clips with coded units; F1 of the positive class, pooled over all "
-            "clips of a test set, mean over units, then over test sets. Each unit is learned by "
-            "itself.\n",
-            markdown(overall),
-            "## By unit\n\n" + markdown(units),
-            "## Clips that show a unit\n\n" + markdown(counts),
-        ]
-        if self.published:
-            parts.append("## Published\n\n" + markdown(self._published(made)))
-        parts.append("## Left out\n\n" + "".join(f"- {line}\n" for line in footer or ["nothing"]))
-        text = "\n".join(parts)
-        write_text(self.output / "table.md", text)
-        for suffix in (".csv", ".tex"):
-            write_table(self.output / f"table{suffix}", overall)
-            write_table(self.output / f"units{suffix}", units)
-        settings = yaml.safe_dump(self.as_run(names), sort_keys=False, allow_unicode=True)
-        write_text(self.output / "benchmark.yaml", settings)
-        write_text(self.output / "reproduce.sh", script(list(self.corpora)))
-        write_text(
-            self.output / "units.json",
-            json.dumps({"made": date.today().isoformat(), "rows": overall, "units": units}),
-        )
-        return text
-
-    def _row(
-        self, name: str, runs: Sequence[AuCounts], all_named: Sequence[AuCounts]
-    ) -> dict[str, Any]:
-        own = interval(runs)
-        over = "" if name == ALL_NAMED else str(_signed(runs, all_named))
-        entry = self.entries.get(name)
-        by_dataset = [run.f1() for run in runs]
-        return {
-            "model": name,
-            "mean F1": own.value,
-            "95 % interval": f"{own.low:.3f} to {own.high:.3f}",
-            **{d: float(np.mean([np.nanmean(f[d]) for f in by_dataset])) for d in by_dataset[0]},
-            "seeds": len(runs),
-            "gain over all named": over,
-            "selection": entry.selection if entry else "nothing is chosen",
-            "note": entry.note if entry else BASELINES[name],
-        }
-
-    def _published(self, made: AuClips) -> list[dict[str, object]]:
-        datasets = sorted(set(made.clips.datasets.tolist()))
-        return [
-            {
-                "model": p.model,
-                "mean F1": "" if p.mean is None else p.mean,
-                **{d: p.datasets.get(d, "") for d in datasets},
-                "source": p.source,
-            }
-            for p in self.published
-        ]
-
-
-def _signed(ours: Sequence[AuCounts], theirs: Sequence[AuCounts]) -> str:
-    found = gain(ours, theirs)
-    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-
-
-def _unit_rows(name: str, runs: Sequence[AuCounts], made: AuClips) -> list[dict[str, object]]:
-    """F1 of every unit on each dataset; empty where nobody shows it."""
-    found = [run.f1() for run in runs]
-    rows: list[dict[str, object]] = []
-    for dataset in found[0]:
-        values = np.mean([f[dataset] for f in found], axis=0)
-        cells = {f"AU{n}": _cell(v) for n, v in zip(made.aus, values, strict=True)}
-        rows.append({"model": name, "test set": dataset, **cells})
-    return rows
-
-
-def _cell(value: float) -> float | str:
-    return "" if np.isnan(value) else float(value)
-
-
-def _counts(made: AuClips) -> list[dict[str, object]]:
-    datasets = made.clips.datasets
-    return [
-        {
-            "test set": dataset,
-            "clips": int((datasets == dataset).sum()),
-            **{f"AU{n}": int(made.labels[n][datasets == dataset].sum()) for n in made.aus},
-        }
-        for dataset in sorted(set(datasets.tolist()))
-    ]

@@ -98,7 +98,7 @@ class CorpusBenchmark(OfCorpora):
             paragraph=paragraph(
                 protocol, corpora, [(t.made, list(t.results.values())) for t in tables]
             ),
-            script=script(list(self.corpora)),
+            script=script(f"corpora.{next(iter(self.corpora))}=/elsewhere"),
             settings=self.as_run(names),
         )
         text = write_result_folder(self.output, found)

@@ -106,10 +106,10 @@ def listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def script(corpora: Sequence[str]) -> str:
-    """``reproduce.sh``; ``corpora`` are the keys of the folders."""
+def script(example: str) -> str:
+    """``reproduce.sh``; ``example`` is a change of settings that somebody may want."""
     return _SCRIPT.format(
-        example=shlex.quote(f"corpora.{corpora[0]}=/elsewhere"),
+        example=shlex.quote(example),
         version=__version__,
         python=platform.python_version(),
         torch=torch.__version__,

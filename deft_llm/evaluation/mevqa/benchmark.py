@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+import yaml
 from pydantic import Field, model_validator
 
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
+from deft_llm.evaluation.corpus_table.words import script
 from deft_llm.evaluation.mevqa.clips import ClipKey, SeenClip, find_clips
 from deft_llm.evaluation.mevqa.looking import Looking
 from deft_llm.evaluation.mevqa.made import clip_questions, long_questions
@@ -22,7 +24,7 @@ from deft_llm.evaluation.mevqa.prior import prior_answers
 from deft_llm.evaluation.mevqa.questions import FINE, QuestionForm, VqaQuestion, read_questions
 from deft_llm.evaluation.mevqa.report import SCORES, Answered, write_report
 from deft_llm.evaluation.mevqa.stored import StoredAnswers, answers_of_file
-from deft_llm.files import write_lines
+from deft_llm.files import write_lines, write_text
 from deft_llm.metrics.figures import Figure
 
 logger = logging.getLogger(__name__)
@@ -112,7 +114,19 @@ class MevqaBenchmark(Benchmark):
         ]
         notes = [*asked.notes, *more]
         values, text = write_report(self.output, asked.questions, results, published, notes)
+        self._keep_settings()
         return self.with_bars(values), text + f"\nwritten to {self.output}\n"
+
+    def _keep_settings(self) -> None:
+        """Write the settings as they were, and a script that runs them again."""
+        kept = self.model_dump(mode="json", exclude_none=True, exclude={"output"})
+        for name in ("questions", "clips"):
+            if name in kept:
+                kept[name] = str(Path(kept[name]).resolve())
+        kept["train"] = [str(path.resolve()) for path in self.train]
+        settings = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+        write_text(self.output / "benchmark.yaml", settings)
+        write_text(self.output / "reproduce.sh", script("clips=/elsewhere"))
 
     # -------------------------------------------------------------------------- questions
 
@@ -156,7 +170,7 @@ class MevqaBenchmark(Benchmark):
         """Model -> its answers to all questions, and what to say of those that are missing."""
         entries = {name: self.entries[name] for name in self.models}
         looking = {name: entry for name, entry in entries.items() if entry.looks}
-        place = f"{self.clips} {self.spotter}"
+        place = f"{self.clips and self.clips.resolve()} {self.spotter}"
         kept = {
             name: StoredAnswers(self.output / "answers", name, entry, asked.questions, place)
             for name, entry in looking.items()

@@ -15,6 +15,7 @@ from deft_llm.evaluation.mevqa.clips import ClipKey, SeenClip, clip_of, long_cli
 from deft_llm.evaluation.mevqa.models import Answerer, DeftAnswerer, VlmAnswerer, VqaEntry
 from deft_llm.evaluation.mevqa.questions import VqaQuestion
 from deft_llm.evaluation.mevqa.stored import StoredAnswers
+from deft_llm.evaluation.vlm.base import NoAnswer
 from deft_llm.training.pace import duration
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Looking:
 
     Attributes:
         failed: Model -> why it is left out.
-        unseen: Clip -> why it cannot be measured.
+        unseen: Clip -> why it cannot be measured, or shown.
     """
 
     def __init__(
@@ -99,8 +100,10 @@ class Looking:
             if questions := self._left(name, key):
                 try:
                     self.kept[name].add(model.answers(clip, questions, key in self.long))
-                except UserError as error:
+                except NoAnswer as error:
                     self._leave_out(name, error)
+                except UserError as error:  # of this clip, such as no apex after its onset
+                    self.unseen[key] = f"{name}: {error}"
 
 
 def answerer(name: str, entry: VqaEntry) -> Answerer:

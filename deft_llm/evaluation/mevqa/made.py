@@ -24,6 +24,8 @@ from deft_llm.evaluation.mevqa.clips import ClipKey, SeenClip
 from deft_llm.evaluation.mevqa.questions import AU_NAMES, FINE, Kind, VqaQuestion
 from deft_llm.evaluation.mevqa.wording import answer
 
+Row = tuple[Kind, int | None, str, str]
+"""Kind, action unit, question and answer."""
 _DATASETS = {"smic_hs": "smic", "smic_vis": "smic", "smic_nir": "smic"}
 
 
@@ -52,10 +54,10 @@ def clip_questions(reader: str, folder: Path) -> MadeQuestions:
     """
     reading = load_corpus(reader, folder).read()
     made = MadeQuestions()
-    absent = _absent_aus(reading.annotations)
+    common = _common_aus(reading.annotations)
     for entry in reading.entries:
         coding, key = entry.annotation, _key(entry.annotation)
-        asked = [_made(key, coding.subject, *row) for row in _asked(coding, absent)]
+        asked = [_made(key, coding.subject, *row) for row in _asked(coding, common)]
         if asked and entry.folder is not None:
             made.questions += _numbered(key, asked)
             # A folder may hold more than the clip: its interval then counts the images.
@@ -81,13 +83,14 @@ def long_questions(reader: str, folder: Path) -> MadeQuestions:
     made = MadeQuestions()
     for video in videos:
         key = ClipKey(_DATASETS.get(reader, reader), f"{video.subject}/{video.video}")
-        rows: list[tuple[Kind, str, str]] = [
-            ("count_micro", "How many micro-expressions are in the video?", str(len(video.micro))),
-            ("count_macro", "How many macro-expressions are in the video?", str(len(video.macro))),
+        micro, macro = str(len(video.micro)), str(len(video.macro))
+        rows: list[Row] = [
+            ("count_micro", None, "How many micro-expressions are in the video?", micro),
+            ("count_macro", None, "How many macro-expressions are in the video?", macro),
         ]
         if named := aus.get(video.folder):
             rows.append(
-                ("aus", "What are the action units?", ", ".join(AU_NAMES[n] for n in named))
+                ("aus", None, "What are the action units?", ", ".join(AU_NAMES[n] for n in named))
             )
         made.questions += _numbered(key, [_made(key, video.subject, *row) for row in rows])
         made.clips[key] = SeenClip(video.folder, fps=video.fps)
@@ -107,7 +110,7 @@ def _aus_by_folder(entries: Iterable[Entry]) -> dict[Path, list[int]]:
     return {folder: sorted(numbers) for folder, numbers in found.items() if numbers}
 
 
-def _absent_aus(codings: Sequence[Annotation]) -> list[int]:
+def _common_aus(codings: Sequence[Annotation]) -> list[int]:
     """AUs in order of how often they are coded, the commonest first."""
     counts = Counter(number for coding in codings for number in _numbers(coding))
     return sorted(counts, key=lambda number: (-counts[number], number))
@@ -117,32 +120,33 @@ def _numbers(coding: Annotation) -> list[int]:
     return sorted({facs.au_number(code) for code in coding.aus})
 
 
-def _asked(coding: Annotation, known: Sequence[int]) -> Iterator[tuple[Kind, str, str]]:
-    """Kind, question and answer of each question about a clip."""
+def _asked(coding: Annotation, common: Sequence[int]) -> Iterator[Row]:
+    """The questions about a clip; the AU that it does not show is the commonest of the corpus."""
     dataset = _key(coding).dataset
     facts, numbers = Facts(coding.emotion, coding.aus, ()), _numbers(coding)
     if facs.to_three(coding.emotion) is not None:
-        yield "coarse", "What is the coarse expression class?", facts.coarse
+        yield "coarse", None, "What is the coarse expression class?", facts.coarse
     fine = coding.emotion in FINE.get(dataset, ())
     if fine:
-        yield "fine", "What is the fine-grained expression class?", str(coding.emotion)
+        yield "fine", None, "What is the fine-grained expression class?", str(coding.emotion)
     if not numbers:
         return
     are = ("are", "s") if len(numbers) > 1 else ("is", "")
     named = ", ".join(AU_NAMES[n] for n in numbers)
-    yield "aus", f"What {are[0]} the action unit{are[1]}?", named
-    absent = [n for n in known if n not in numbers]
-    for number, reply in [(numbers[0], "yes"), *((n, "no") for n in absent[:1])]:
-        yield "au_yes_no", f"Is the action unit {AU_NAMES[number]} shown on the face?", reply
+    yield "aus", None, f"What {are[0]} the action unit{are[1]}?", named
+    absent = [n for n in common if n not in numbers]
+    for n, reply in [(numbers[0], "yes"), *((n, "no") for n in absent[:1])]:
+        yield "au_yes_no", n, f"Is the action unit {AU_NAMES[n]} shown on the face?", reply
     for code in facts.aus:
         if code[0] in "LR":
-            name = AU_NAMES[facs.au_number(code)]
-            question = f"Is the action unit {name} located on the left or right face?"
-            yield "side", question, "left" if code[0] == "L" else "right"
+            n, side = facs.au_number(code), "left" if code[0] == "L" else "right"
+            question = f"Is the action unit {AU_NAMES[n]} located on the left or right face?"
+            yield "side", n, question, side
     if fine:
         it = "them" if len(numbers) > 1 else "it"
         yield (
             "combined",
+            None,
             f"What {are[0]} the action unit{are[1]} present, and based on {it}, what is the "
             "fine-grained expression and the coarse expression class?",
             _combined(facts),
@@ -153,11 +157,11 @@ def _combined(facts: Facts) -> str:
     return answer(VqaQuestion("", "", "", "combined", None, "", "", {}), facts)
 
 
-def _made(key: ClipKey, subject: str, kind: Kind, question: str, reply: str) -> VqaQuestion:
-    au = next((n for n, name in AU_NAMES.items() if f"action unit {name} " in question), None)
-    number = au if kind in ("au_yes_no", "side") else None
+def _made(
+    key: ClipKey, subject: str, kind: Kind, au: int | None, question: str, reply: str
+) -> VqaQuestion:
     row: dict[str, Any] = {"subject": subject}
-    return VqaQuestion("", key.clip, key.dataset, kind, number, question, reply, row)
+    return VqaQuestion("", key.clip, key.dataset, kind, au, question, reply, row)
 
 
 def _numbered(key: ClipKey, asked: Iterable[VqaQuestion]) -> list[VqaQuestion]:

@@ -78,7 +78,8 @@ class Answerer(ABC):
             long: Whether it is a long video.
 
         Raises:
-            UserError: If the clip cannot be measured, or the model does not answer.
+            NoAnswer: If the model does not answer.
+            UserError: If the clip cannot be measured or shown.
         """
 
 

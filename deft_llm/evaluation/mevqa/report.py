@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from deft_llm.evaluation.corpus_table.result_folder import RESULT
 from deft_llm.evaluation.mevqa.questions import VqaQuestion, submission
 from deft_llm.evaluation.mevqa.scores import confusions, intervals, vqa_scores
 from deft_llm.evaluation.tables import markdown, write_table
 from deft_llm.files import replacing, write_bytes, write_text
-from deft_llm.metrics.subjects import paired_difference
+from deft_llm.metrics.classification import accuracy, uar, weighted_f1
+from deft_llm.metrics.subjects import bootstrap, paired_difference
 from deft_llm.viz.confusion import confusion_plot
 from deft_llm.viz.plots import FORMS
 
@@ -87,6 +93,14 @@ def write_report(
     parts.append("## Left out\n\n" + "".join(f"- {n}\n" for n in notes or ["nothing"]))
     text = "\n".join(parts)
     write_text(folder / "table.md", text)
+    tables = [
+        table
+        for dataset, asked in sorted(scored.items())
+        for table in _class_tables(dataset, asked, results)
+    ]
+    found = {"title": "ME-VQA", "protocol": "answers to questions", "tables": tables}
+    found |= {"made": date.today().isoformat(), "left_out": list(notes) or ["nothing"]}
+    write_text(folder / RESULT, json.dumps(found, indent=1) + "\n")
     return values, text
 
 
@@ -113,6 +127,39 @@ def _dataset(
         _draw(folder, dataset, asked, result)
     rows.sort(key=lambda row: -float(row.get("coarse_uf1", row["rouge1"])))
     return _same_columns(rows), values
+
+
+def _class_tables(
+    dataset: str, asked: Sequence[VqaQuestion], results: Sequence[Answered]
+) -> Iterator[dict[str, Any]]:
+    """The class questions of a dataset as tables for the leaderboard."""
+    found = [(r, confusions(asked, r.answers)) for r in results]
+    for kind, (labels, _) in found[0][1].items():
+        rows = [_leader_row(result, dataset, of[kind][1]) for result, of in found]
+        yield {
+            "scheme": kind,
+            "title": f"{dataset}, {kind} questions",
+            "classes": list(labels),
+            "corpora": [dataset],
+            "clips": len({q.clip for q in asked if q.kind == kind}),
+            "rows": rows,
+            "published": [],
+        }
+
+
+def _leader_row(result: Answered, dataset: str, matrices: NDArray[np.int64]) -> dict[str, Any]:
+    pooled, own = matrices.sum(0), bootstrap(matrices)
+    return {
+        "model": result.name,
+        "UF1": own.value,
+        "95 % interval": f"{own.low:.3f} to {own.high:.3f}",
+        "UAR": uar(pooled),
+        "accuracy": accuracy(pooled),
+        "weighted F1": weighted_f1(pooled),
+        f"UF1 {dataset}": own.value,
+        "seeds": 1,
+        "selection": result.note or "fixed settings",
+    }
 
 
 def _gain(asked: Sequence[VqaQuestion], result: Answered, prior: Answered | None) -> str:

@@ -9,7 +9,12 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from deft_llm.config import Settings
+from deft_llm.errors import UserError
 from deft_llm.evaluation.vlm.views import Image
+
+
+class NoAnswer(UserError):
+    """A model that does not answer, whatever it is asked."""
 
 
 class Vlm(Protocol):
@@ -24,7 +29,7 @@ class Vlm(Protocol):
             tokens: Most tokens of the answer.
 
         Raises:
-            UserError: If it does not answer.
+            NoAnswer: If it does not answer.
         """
         ...
 

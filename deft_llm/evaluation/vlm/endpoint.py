@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 
 from deft_llm.errors import UserError
-from deft_llm.evaluation.vlm.base import VlmChoice
+from deft_llm.evaluation.vlm.base import NoAnswer, VlmChoice
 from deft_llm.evaluation.vlm.views import Image
 
 _TRIES = 3
@@ -53,7 +53,7 @@ class EndpointVlm:
         """See ``Vlm``; a server that is busy is asked again, twice.
 
         Raises:
-            UserError: If it does not answer, refuses, or answers something else.
+            NoAnswer: If it does not answer, refuses, or answers something else.
         """
         content: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in pictures
@@ -72,7 +72,7 @@ class EndpointVlm:
             text = None
         if not isinstance(text, str):
             shown = reply[:_SHOWN].decode("utf-8", "replace")
-            raise UserError(f"{self.url}: expected a chat completion, got {shown!r}")
+            raise NoAnswer(f"{self.url}: expected a chat completion, got {shown!r}")
         return text.strip()
 
     def log_likelihoods(
@@ -100,7 +100,7 @@ class EndpointVlm:
                     break
             except (OSError, http.client.HTTPException) as error:
                 reason = str(getattr(error, "reason", error)) or type(error).__name__
-        raise UserError(
+        raise NoAnswer(
             f"{self.url}: no answer of {self.choice.model} ({reason}); start the server, then give "
             "the same command: it goes on"
         )

@@ -10,6 +10,7 @@ import random
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +26,9 @@ from deft_llm.evaluation.export.benchmark import export
 from deft_llm.evaluation.export.material import Task, make_task
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from tests.conftest import MakeRecord
+from tests.evaluation.corpus_table import conftest as corpora
+
+write, measured = corpora.write, corpora.measured  # fixtures
 
 LABELS = facs.THREE_CLASSES
 
@@ -128,6 +132,19 @@ def test_several_pictures_are_a_list(tmp_path: Path, task: Task) -> None:
 def test_clips_without_a_class_are_counted(task: Task) -> None:
     assert len(task.clips) == 10 and task.left_out == 2
     assert len({clip.name for clip in task.clips}) == 10
+
+
+def test_a_corpus_from_its_folder(tmp_path: Path, write: Any, measured: list[str]) -> None:
+    folder = write("casme2", clips=5)
+    changes = [f"corpus={folder}", f"cache={tmp_path / 'cache'}", f"output={tmp_path / 'out'}"]
+    files, said = export("lmms-eval", [*changes, "show=[flow]", "workers=1"])
+    assert said == "8 clips in task me_casme2_3; 2 without a class or not measured"
+    assert [file.name for file in files] == ["me_casme2_3.yaml", "utils.py", "me_casme2_3.jsonl"]
+    docs = [json.loads(line) for line in files[2].read_text().splitlines()]
+    assert {doc["answer"] for doc in docs} <= set(LABELS)
+    assert all((files[2].parent / doc["pictures"][0]).is_file() for doc in docs)
+    named, _ = export("vlmevalkit", [*changes, "show=[flow]", "workers=1", "task=My task"])
+    assert named[0].name == "my_task.tsv"
 
 
 def test_wrong_settings_are_named(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from deft_llm.corpora.synthetic import write_corpus
 from deft_llm.data.features import Features
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
+from deft_llm.evaluation.corpus_table.leaderboard import leaderboard
 from deft_llm.evaluation.mevqa import models
 from deft_llm.evaluation.mevqa.clips import ClipKey, SeenClip, find_clips
 from deft_llm.evaluation.mevqa.made import clip_questions, long_questions
@@ -85,6 +86,9 @@ def test_questions_of_a_corpus_and_of_the_file_made_of_them(
         json.loads(line) for line in (out / "submission-prior.jsonl").read_text().splitlines()
     ]
     assert [{**row, "answer": ""} for row in given] == [{**row, "answer": ""} for row in handed]
+
+    page = leaderboard([out])
+    assert "ME-VQA, casme2, coarse questions: negative, positive, surprise" in page
 
     # The file and the folder give the same answers; what is answered is not asked again.
     seen.clear()
