@@ -8,19 +8,16 @@ trees follow the datasets' papers and public readers of them, and are written ou
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from deft_llm.corpora.four_dme import FourDme
 from deft_llm.corpora.people import clip_name, subject_key
 from deft_llm.corpora.report import Report
+from deft_llm.corpora.scan_base import ScanCorpus, ScanEntry
 from deft_llm.corpora.sheets import read_sheet
 from deft_llm.corpora.tree import walk
-from deft_llm.errors import UserError
 from deft_llm.registry import resolve
 
 SCAN_CORPORA: dict[str, str] = {
@@ -31,112 +28,6 @@ SCAN_CORPORA: dict[str, str] = {
     "four_dme_4d": "deft_llm.corpora.scans:FourDme4D",
 }
 """Name -> "module:Class"; each class takes the dataset's folder."""
-
-
-@dataclass(frozen=True)
-class ScanEntry:
-    """One scan or sequence.
-
-    Attributes:
-        subject: Whose face, with the dataset's name in front: "bu3dfe_f0001".
-        name: Of the scan, for messages.
-        path: A file, or a folder of frames.
-        expressions: What it shows; several only where the dataset allows it.
-        level: Intensity 1 to 4; 0 where the dataset has none.
-    """
-
-    subject: str
-    name: str
-    path: Path
-    expressions: tuple[str, ...]
-    level: int = 0
-
-
-@dataclass(frozen=True)
-class ScanListing:
-    """What a reader found.
-
-    Attributes:
-        name: Of the dataset.
-        entries: Its scans, sorted by subject and name.
-        report: What was passed over, and why.
-    """
-
-    name: str
-    entries: tuple[ScanEntry, ...]
-    report: Report
-
-    def lines(self) -> list[str]:
-        """A summary for people."""
-        subjects = len({entry.subject for entry in self.entries})
-        counts = Counter(word for entry in self.entries for word in entry.expressions)
-        told = " · ".join(f"{word} {count}" for word, count in sorted(counts.items()))
-        levels = Counter(entry.level for entry in self.entries if entry.level)
-        strong = " · ".join(f"{level}: {count}" for level, count in sorted(levels.items()))
-        return [
-            f"{self.name}: {len(self.entries)} scans of {subjects} subjects",
-            f"  {told}",
-            *([f"  intensities {strong}"] if strong else []),
-        ]
-
-
-class ScanCorpus(ABC):
-    """A dataset of scans on disk.
-
-    Attributes:
-        name: Key in ``SCAN_CORPORA``.
-        title: Its name as the authors write it.
-        licence: Whom to ask for access.
-        tree: Expected layout, for messages.
-        sequences: Whether an entry is a sequence.
-        published: What its paper counts, for people.
-    """
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    licence: ClassVar[str]
-    tree: ClassVar[str]
-    sequences: ClassVar[bool]
-    published: ClassVar[str]
-
-    def __init__(self, root: Path | str) -> None:
-        """Open a dataset's folder.
-
-        Raises:
-            UserError: If it is missing; the message shows the expected tree.
-        """
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise self._missing(f"{self.root}: no such folder")
-
-    def _missing(self, what: str) -> UserError:
-        tree = "\n".join(f"    {line}" for line in self.tree.strip().splitlines())
-        return UserError(
-            f"{what}; {self.title} is expected as\n{tree}\n"
-            f"  It is given out by {self.licence}; ask there for the licence agreement."
-        )
-
-    @abstractmethod
-    def find(self, report: Report) -> Iterator[ScanEntry]:
-        """Every scan that shows a known expression."""
-
-    def read(self) -> ScanListing:
-        """List the scans.
-
-        Raises:
-            UserError: If there is none.
-        """
-        report = Report()
-        entries = sorted(self.find(report), key=lambda entry: (entry.subject, entry.name))
-        if not entries:
-            raise self._missing(f"{self.root}: no scan found")
-        return ScanListing(self.name, tuple(entries), report)
-
-    def _files(self, *suffixes: str) -> Iterator[Path]:
-        for folder, names in walk(self.root):
-            for name in sorted(names):
-                if name.lower().endswith(suffixes) and name[0] != ".":
-                    yield folder / name
 
 
 class Bu3dfe(ScanCorpus):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deft_llm.corpora.scans import ScanEntry, load_scan_corpus
+from deft_llm.corpora.scan_base import ScanEntry
+from deft_llm.corpora.scans import load_scan_corpus
 from deft_llm.data.shards import Arrays, Shards, claim_set
 from deft_llm.errors import UserError
 from deft_llm.facet.au_text import EMOTION_AUS

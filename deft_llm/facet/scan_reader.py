@@ -17,13 +17,13 @@ from deft_llm.data.scan_views import Relief, Surface, channels
 from deft_llm.errors import UserError
 from deft_llm.facet.configuration import Prompts
 from deft_llm.facet.files import LoadedFacet
-from deft_llm.facet.network import FacetOutput
 from deft_llm.facet.sequences import sequence_views
 from deft_llm.facet.texts import class_vectors
 from deft_llm.scans.normalise import normalise
 from deft_llm.scans.scan import Scan
 
-NEAREST = 5  # prompts that are told
+NEAREST = 6  # prompts that are told
+_NEAR = 16  # px over which evidence is summed
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class ScanReading:
     Attributes:
         probabilities: Of each expression; they sum to 1 unless several may be shown at once.
         weights: Yaw in degrees -> weight of the view; missing views are left out.
-        prompts: The nearest texts, the nearest first.
+        prompts: The nearest text of each expression, the nearest first.
         reliefs: The views as drawn, those of the apex for a sequence.
-        attention: (V, G, G) where the first expression was seen, each view's largest 1.
+        attention: (V, G, G) how much each place speaks for the first expression, the largest 1.
         tokens: (1 + V, D) the fused face and each view, for DEFT-LLM's expert of scans; 0 for a
             view that was left out.
         curve: (T,) mm that a sequence's face has moved since its first frame; None for a scan.
@@ -173,7 +173,6 @@ class ScanReader:
         pictures = np.stack([channels(relief, config.channels) for relief in reliefs])
         return self._said(pictures, reliefs, where, missing, curve, used, face.notes)
 
-    @torch.inference_mode()
     def _said(
         self,
         pictures: NDArray[np.float32],
@@ -193,18 +192,22 @@ class ScanReader:
         present = torch.tensor([[yaw not in missing for yaw in yaws]])
         if not present.any():
             raise UserError(f"{where}: every view is left out; leave at least one")
-        output = self.network(torch.from_numpy(pictures)[None], [self._texts], present)[0]
-        shares = self.network.probabilities(output, self._trained)[0].tolist()
+        with torch.enable_grad():
+            shown = torch.from_numpy(pictures)[None].requires_grad_()
+            output = self.network(shown, [self._texts], present)[0]
+            told = self.network.probabilities(output, self._trained)[0]
+            first = int(told.argmax())
+            (slope,) = torch.autograd.grad(output.text_logits[0, first], shown)
+        shares = told.tolist()
         probabilities = dict(zip(self.prompts, shares, strict=True))
-        first = int(np.argmax(shares))
         weights = output.weights[0].tolist()
         return ScanReading(
             probabilities=probabilities,
             weights={y: w for y, w in zip(yaws, weights, strict=True) if y not in missing},
-            prompts=self._nearest(output.face[0]),
+            prompts=self._nearest(output.face[0].detach()),
             reliefs=tuple(reliefs),
-            attention=_attention(output, first, present[0]),
-            tokens=torch.cat([output.face, output.views[0] * present.T]).numpy(),
+            attention=_evidence(slope[0] * shown.detach()[0], present[0]),
+            tokens=torch.cat([output.face, output.views[0] * present.T]).detach().numpy(),
             curve=curve,
             used=used,
             notes=notes,
@@ -217,24 +220,33 @@ class ScanReader:
         return listed, self._tower.encode([text for _, text in listed])
 
     def _nearest(self, face: Tensor) -> tuple[NearPrompt, ...]:
+        """The nearest text of each expression: its others often say the same."""
         listed, vectors = self._every_text
-        anchors = F.normalize(self.network.of_text(vectors), dim=-1)
+        with torch.no_grad():
+            anchors = F.normalize(self.network.of_text(vectors), dim=-1)
         likeness = (anchors @ F.normalize(face, dim=-1)).tolist()
-        order = np.argsort(likeness)[::-1][:NEAREST]
-        return tuple(NearPrompt(*listed[i], float(likeness[i])) for i in order)
+        best: dict[str, NearPrompt] = {}
+        for i in np.argsort(likeness)[::-1]:
+            best.setdefault(listed[i][0], NearPrompt(*listed[i], float(likeness[i])))
+        return tuple(best.values())[:NEAREST]
 
 
-def _attention(output: FacetOutput, text: int, present: Tensor) -> NDArray[np.float32]:
-    """Where a text looked, (V, G, G) in 0..1; without MTGF, how like the face each place is."""
-    if output.where is not None:
-        shares = output.where[0, text, :, 1:]
-    else:
-        patches = output.tokens[0, :, 1:]
-        shares = F.cosine_similarity(patches, output.face[0], dim=-1).clamp(min=0)
-    shares = shares * present[:, None]
-    grid = round(shares.shape[-1] ** 0.5)
-    maps: NDArray[np.float32] = shares.unflatten(-1, (grid, grid)).numpy()
-    return maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-9)
+def _evidence(product: Tensor, present: Tensor) -> NDArray[np.float32]:
+    """How much each place of each view speaks for an expression, (V, G, G) in 0..1.
+
+    Gradient times input (Shrikumar et al., 2016), summed over what lies near each other: unlike the
+    weights of an attention it follows every way through the network.
+
+    Args:
+        product: (V, C, S, S), or (T, V, C, S, S) of frames.
+        present: (V,) bool.
+    """
+    places = product.sum(dim=-3)
+    if places.dim() == 4:
+        places = places.sum(dim=0)
+    near = F.avg_pool2d(places[:, None], _NEAR, stride=_NEAR // 2, count_include_pad=False)[:, 0]
+    maps: NDArray[np.float32] = (near.clamp(min=0) * present[:, None, None]).numpy()
+    return maps / max(float(maps.max()), 1e-12)
 
 
 def probabilities_line(probabilities: Mapping[str, float], count: int = 3) -> str:

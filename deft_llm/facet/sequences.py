@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -98,7 +99,7 @@ def sequence_views(
     used = rising_frames(curve, frames)
     drawn = [_drawn(surfaces[t], ahead[t], names, yaws, side) for t in used]
     stacked = _common([d[0] for d in drawn], [d[1] for d in drawn])
-    notes = tuple(dict.fromkeys(note for face in faces for note in face.notes))
+    notes = _once([note for face in faces for note in face.notes])
     if pooled:
         pictures = compress(rank_pool(stacked), names)
     else:
@@ -107,6 +108,14 @@ def sequence_views(
         pictures = compress(moved[spread], names)
     peak = int(np.argmax(curve))
     return SequenceViews(pictures, curve, used, faces[0], faces[peak], peak, notes)
+
+
+def _once(notes: Sequence[str]) -> tuple[str, ...]:
+    """Each kind of note once: the same hole differs by a mm from frame to frame."""
+    kinds: dict[str, str] = {}
+    for note in notes:
+        kinds.setdefault(re.sub(r"\d+", "", note), note)
+    return tuple(kinds.values())
 
 
 def _drawn(

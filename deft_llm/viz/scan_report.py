@@ -37,7 +37,7 @@ class ViewPicture:
         yaw: Degrees by which the head is turned to its left.
         shaded: (S, S) the lit surface, 0..1, 1 around it.
         mask: (S, S) bool, the surface.
-        attention: (G, G) where the expression was seen, 0..1.
+        attention: (G, G) how much each place speaks for the expression, 0..1.
         weight: Of the view; None if it was left out.
     """
 

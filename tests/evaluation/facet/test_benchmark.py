@@ -1,0 +1,73 @@
+"""FACET-VLM's benchmarks: they measure what they can, and leave out what they cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deft_llm.evaluation import benchmark as benchmarks
+from deft_llm.evaluation.facet.scores import several_labels
+from deft_llm.facet.configuration import FacetConfig
+from deft_llm.facet.network import Facet
+from deft_llm.facet.texts import default_prompts, load_text_tower
+from deft_llm.simulator.scan_sets import SIX
+from deft_llm.weights import save_network
+
+ROOT = Path(__file__).resolve().parents[3]
+SETS = ("test", "clean", "hard", "unseen", "seen", "test_sequences", "test_micro")
+
+
+def test_several_labels() -> None:
+    truth = np.array([[1, 0], [1, 1], [0, 1]], bool)
+    perfect = several_labels(np.where(truth, 0.9, 0.1), truth)
+    assert perfect == {"uf1": 1.0, "uar": 1.0}
+    half = several_labels(np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9]]), truth)
+    assert half["uar"] == pytest.approx(0.75) and half["uf1"] == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_simulated_benchmark_without_most_networks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = {"classes": list(SIX), "prompts": default_prompts(SIX), "side": 32, "dim": 8}
+    config = FacetConfig.model_validate({**values, "visual": {"width": 8, "depth": 1}})
+    torch.manual_seed(0)
+    network = Facet(config, load_text_tower(config.text).width)
+    save_network(network, tmp_path)
+    small = [
+        f"{name}.{change}" for name in SETS for change in ("side=32", "heads=[own]", "workers=1")
+    ]
+    few = [f"{name}.scans=2" for name in SETS[1:]]
+    changes = [f"scans={tmp_path}", f"output={tmp_path / 'out'}", "one_head={}", "test.scans=6"]
+    missing = f"{{nothing: {tmp_path / 'none'}, same: {tmp_path}}}"
+    yaml = ROOT / "eval" / "benchmarks" / "facet_simulated.yaml"
+    figures, tables = benchmarks.run(yaml, [*changes, *small, *few, f"ablations={missing}"])
+    found = {figure.name: figure.value for figure in figures}
+    assert {"six_all", "lost_without_a_view", "zero_shot_harmonic"} <= set(found)
+    assert 0 <= found["zero_shot_shuffled"] <= 1 and "micro_uf1" not in found
+    assert "without -45°" in tables and "| same |" in tables and "99.41" in tables
+    assert "ablations.nothing is left out" in caplog.text and "micro is left out" in caplog.text
+
+
+def test_folds_of_a_dataset(tmp_path: Path) -> None:
+    from deft_llm.corpora.scan_layouts import ScanLayoutSettings, write_scan_corpus
+
+    settings = ScanLayoutSettings(subjects=3, scans=2)
+    write_scan_corpus("bosphorus", tmp_path / "data", settings, workers=1)
+    # A damaged file is told and left out.
+    next((tmp_path / "data").rglob("bs002_E_ANGER_0.bnt")).write_bytes(b"x")
+    yaml = ROOT / "eval" / "benchmarks" / "facet_bosphorus.yaml"
+    changes = [
+        *(f"data.folder={tmp_path / 'data'}", "data.side=32", "data.workers=1", "folds=2"),
+        *("schedule.steps=2", "batch_size=2", f"output={tmp_path / 'out'}"),
+        *("model.dim=8", "model.visual={width: 8, depth: 1}"),
+    ]
+    figures, tables = benchmarks.run(yaml, changes)
+    assert figures[0].name == "accuracy" and "| this run | bosphorus |" in tables
+    lines = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert {row["subject"] for row in rows} <= {f"bosphorus_bs00{n}" for n in range(3)}
+    assert all(sum(row["probabilities"]) == pytest.approx(1, abs=1e-3) for row in rows)
