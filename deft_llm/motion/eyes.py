@@ -149,15 +149,16 @@ def _remarks(eyes: EyeContext, moments: Sequence[float], dropped: Sequence[str])
             for name, moment in zip(("onset", "apex", "offset"), moments, strict=True)
             if start - _SLACK <= moment <= stop + _SLACK
         ]
-        where = f"at the {' and the '.join(names)}" if names else "between onset and offset"
+        where = "between onset and offset"
+        if names:
+            where = f"at the {' and the '.join(names)}; a blink is not a brow motion"
         told.append(f"{eyes.source} shows a blink from {start:.2f} to {stop:.2f} s, {where}")
     shifts = [s for s in eyes.shifts if s.start <= last and s.stop >= first]
     told += [f"{eyes.source} shows the gaze shift at {s.start:.2f} s" for s in shifts]
     if dropped:
         blinked = any(_inside(eyes.blinks, moment) for moment in moments)
         cause = "a blink" if blinked else "a shift of the gaze"
-        rule = "; a blink is not a brow motion" if blinked else ""
-        told.append(f"not counted, as {cause} moves as much: {', '.join(dropped)}{rule}")
+        told.append(f"not counted, as {cause} moves as much: {', '.join(dropped)}")
     if not told and eyes.source == RECORDING:
         told.append(f"{eyes.source} shows no blink and no shift of the gaze in the movement")
     return told

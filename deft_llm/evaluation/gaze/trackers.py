@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from deft_llm.gaze.recordings import CELL
 from deft_llm.gaze.tracker import Tracker
-from deft_llm.simulator.events import PERIOD, EyeRecording
+from deft_llm.simulator.events import EyeRecording
 
 Floats = NDArray[np.float64]
 _LOST = 10.0  # cells, SD of the oracle's error while the eye is closed
 _REACH = 100.0  # px about its last place in which the centroid looks for events
-_FEWEST = 60  # events in two periods; with fewer it stays
+_RECENT = 3_000  # µs of events that it takes; it trembles, as naive trackers do
 
 
 def oracle(recording: EyeRecording, noise: float) -> Floats:
@@ -36,7 +36,7 @@ def oracle(recording: EyeRecording, noise: float) -> Floats:
 def centroid(recording: EyeRecording) -> Floats:
     """Mean place of the latest events near the last one; starts at the middle of the sensor."""
     events, times = recording.events, recording.times
-    first = np.searchsorted(events.t, times - 2 * PERIOD, "right")
+    first = np.searchsorted(events.t, times - _RECENT, "right")
     stop = np.searchsorted(events.t, times, "right")
     return np.asarray(_centroids(events.x, events.y, first, stop)) / CELL
 
@@ -52,7 +52,7 @@ def _centroids(x, y, first, stop):  # type: ignore[no-untyped-def]
                 count += 1
                 total_x += x[k]
                 total_y += y[k]
-        if count >= _FEWEST:
+        if count > 0:
             place_x, place_y = total_x / count, total_y / count
         out[i, 0], out[i, 1] = place_x, place_y
     return out
