@@ -107,8 +107,8 @@ def server(
 @app.command()
 def client(
     recipe: RecipeFile,
+    site: Annotated[str, typer.Option(help="name of this site in the recipe")],
     overrides: Changes = None,
-    site: Annotated[str, typer.Option(help="name of this site in the recipe")] = "",
     data: Annotated[
         Path | None, typer.Option(help="folder of this site's clips, if not the recipe's")
     ] = None,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from importlib import import_module
@@ -75,6 +78,31 @@ def test_certificates_are_made_once_and_checked(
         made.require_valid(tmp_path / "text.crt")
     with pytest.raises(UserError, match="no such file; deft-llm federate certificates"):
         made.require_valid(tmp_path / "none.crt")
+
+
+def test_a_client_trusts_its_authority_alone(keys: Path, tmp_path: Path) -> None:
+    made.make_certificates(tmp_path / "other", [])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(keys / made.CERTIFICATE, keys / made.KEY)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+
+        def answer() -> None:
+            for _ in range(2):
+                plain, _ = listening.accept()
+                with contextlib.suppress(OSError), plain:
+                    context.wrap_socket(plain, server_side=True).close()
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        made.require_trusted("127.0.0.1", port, keys / made.AUTHORITY)
+        with pytest.raises(UserError, match=r"certificate is not accepted .*take the ca\.crt of"):
+            made.require_trusted("127.0.0.1", port, tmp_path / "other" / made.AUTHORITY)
+        thread.join(10)
+    # Nobody is there yet: the node waits.
+    made.require_trusted("127.0.0.1", port, keys / made.AUTHORITY)
 
 
 def test_a_server_is_refused_before_it_starts(job: Job, keys: Path, tmp_path: Path) -> None:

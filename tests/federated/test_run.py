@@ -165,7 +165,7 @@ def test_simulated_sites_differ_and_share_nobody() -> None:
 
 def test_the_shipped_recipes_are_valid(make_recipe: MakeRecipe) -> None:
     assert recipe_of(resources.recipe("federated/psyau")).simulated is not None
-    assert recipe_of(resources.recipe("federated/smoke")).rounds == 2
+    assert recipe_of(resources.recipe("federated/psyau_smoke")).rounds == 2
     changed: dict[str, Any] = {"simulated": {"sites": 2}}
     with pytest.raises(UserError, match="expected either sites"):
         make_recipe(**changed)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,10 +18,11 @@ from deft_llm.errors import UserError
 from deft_llm.files import write_bytes
 
 AUTHORITY, CERTIFICATE, KEY = "ca.crt", "server.pem", "server.key"
-_CURVE_DAYS = 365
+_DAYS = 365
+_CONNECT_S = 5.0
 
 
-def make_certificates(folder: Path, hosts: Sequence[str], days: int = _CURVE_DAYS) -> list[Path]:
+def make_certificates(folder: Path, hosts: Sequence[str], days: int = _DAYS) -> list[Path]:
     """Write an authority's certificate and a server's certificate and key.
 
     Args:
@@ -155,3 +158,29 @@ def require_signed(certificate: Path, authority: Path) -> None:
             f"{certificate} was not signed by {authority}; take both from one call of deft-llm "
             "federate certificates"
         ) from None
+
+
+def require_trusted(host: str, port: int, authority: Path) -> None:
+    """Check that a server that is there already has a certificate of this authority.
+
+    Flower's node would try again for ever. A server that is not there yet is waited for.
+
+    Raises:
+        UserError: If its certificate is another's, expired, or not made for this host.
+    """
+    context = ssl.create_default_context(cafile=str(authority))
+    try:
+        with (
+            socket.create_connection((host, port), _CONNECT_S) as plain,
+            context.wrap_socket(plain, server_hostname=host),
+        ):
+            return
+    except ssl.SSLCertVerificationError as error:
+        raise UserError(
+            f"{host}:{port}: its certificate is not accepted ({error.verify_message}); take the "
+            f"{AUTHORITY} of this server, made by deft-llm federate certificates {host}"
+        ) from None
+    except ssl.SSLError as error:
+        raise UserError(f"{host}:{port}: speaks no TLS ({error.reason}); check --server") from None
+    except OSError:
+        return

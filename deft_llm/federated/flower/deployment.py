@@ -19,6 +19,7 @@ from deft_llm.federated.flower.certificates import (
     CERTIFICATE,
     KEY,
     require_signed,
+    require_trusted,
     require_valid,
 )
 from deft_llm.federated.flower.job import Job
@@ -127,8 +128,8 @@ def run_client(job: Job, address: str, authority: Path) -> None:
     from deft_llm.federated.flower.node import open_own, write_commands
     from deft_llm.federated.run import described
 
-    split_address(address)
     require_valid(authority)
+    require_trusted(*split_address(address), authority)
     # Before any connection: what is wrong with the clips is told here, not in a round.
     site = open_own(job)
     logger.info("%s", described(site))
