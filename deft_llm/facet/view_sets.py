@@ -105,7 +105,8 @@ def performances(data: ViewData, number: int) -> Iterator[Performance]:
     for i in range(number, data.scans, len(data.heads)):
         rng = np.random.default_rng([data.seed + i, 83])
         identity = data.first_identity + int(rng.integers(data.identities))
-        scanner = scanner_of(rng, data.noise, data.holes)
+        # A stream of its own: another scanner leaves what is shown as it is.
+        scanner = scanner_of(np.random.default_rng([data.seed + i, 84]), data.noise, data.holes)
         if data.worst:
             scanner = replace(scanner, noise=data.noise[1], holes=data.holes)
         head = data.heads[number]
