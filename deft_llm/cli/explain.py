@@ -37,6 +37,14 @@ def explain(
     every: Annotated[
         bool, typer.Option("--all", help="explain every movement of a clip, not the strongest")
     ] = False,
+    samples: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=64,
+            help="also sample N answers, and take what the measurement bears out best",
+        ),
+    ] = 0,
     reading: Reading = USUAL,
     csv_file: CsvRows = None,
     json_file: JsonRecords = None,
@@ -68,6 +76,7 @@ def explain(
             questions=tuple(ask or ()),
             interval=frames,
             every=every,
+            samples=samples,
             reading=reading,
             figure=figure,
             quiet=results.on_stdout,

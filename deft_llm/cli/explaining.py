@@ -44,6 +44,7 @@ class Explaining:
         questions: Asked about every clip.
         interval: Onset, apex and offset to measure; None finds them.
         every: Explain every movement of a clip, not the strongest alone.
+        samples: Answers to sample beside the likeliest one.
         reading: How the clips are read.
         figure: Also write the report's figure for a paper.
         quiet: Print nothing to stdout.
@@ -55,6 +56,7 @@ class Explaining:
     questions: tuple[str, ...]
     interval: Interval | None
     every: bool
+    samples: int
     reading: Reading
     figure: bool
     quiet: bool
@@ -145,7 +147,9 @@ class Explaining:
     @cached_property
     def explainer(self) -> Explainer:
         """The model."""
-        return load_explainer(self.checkpoint)
+        explainer = load_explainer(self.checkpoint)
+        explainer.samples = self.samples
+        return explainer
 
     def _write(self, out: Path, clip: FoundClip, result: ClipResult, number: int) -> Path:
         with without_collection():

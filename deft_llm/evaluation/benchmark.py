@@ -34,6 +34,7 @@ BENCHMARKS: dict[str, str] = {
     "spotting_loso": "deft_llm.evaluation.spotting.loso:SpottingLoso",
     "chat": "deft_llm.evaluation.chat.benchmark:ChatBenchmark",
     "warped": "deft_llm.evaluation.warped.benchmark:WarpedBenchmark",
+    "motion_reward": "deft_llm.evaluation.reward.benchmark:MotionRewardBenchmark",
 }
 
 
