@@ -206,6 +206,8 @@ class Explanation:
         rationale: The explanation in words, written from the evidence.
         disagreement: In words, how the named AUs and the class disagree; empty if they agree.
         raw: The structured answer as far as the model wrote it.
+        sampled: How many answers were sampled, and the rewards of the one that was taken and of the
+            likeliest one; None if none were.
         remarks: What could not be measured or judged, and what else to know; a reason why nothing
             is named comes first.
         seconds: Stage -> time.
@@ -219,6 +221,7 @@ class Explanation:
     rationale: str = ""
     disagreement: str = ""
     raw: str = ""
+    sampled: dict[str, Any] | None = None
     remarks: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -228,5 +231,8 @@ class Explanation:
         return status_line(self.remarks)
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return {**asdict(self), "status": self.status}
+        """A JSON-ready dictionary; ``sampled`` is there if anything was sampled."""
+        values = asdict(self)
+        if self.sampled is None:
+            del values["sampled"]
+        return {**values, "status": self.status}

@@ -41,6 +41,14 @@ def explain(
     eyes: EyesFile = None,
     eyes_start: EyesStart = 0.0,
     eyes_sensor: EyesSensor = SENSOR,
+    samples: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=64,
+            help="also sample N answers, and take what the measurement bears out best",
+        ),
+    ] = 0,
     reading: Reading = USUAL,
     csv_file: CsvRows = None,
     json_file: JsonRecords = None,
@@ -74,6 +82,7 @@ def explain(
             interval=frames,
             every=every,
             eyes=recorded_eyes,
+            samples=samples,
             reading=reading,
             figure=figure,
             quiet=results.on_stdout,

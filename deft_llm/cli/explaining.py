@@ -47,6 +47,7 @@ class Explaining:
         interval: Onset, apex and offset to measure; None finds them.
         every: Explain every movement of a clip, not the strongest alone.
         eyes: A recording of the eye; None goes by what the face video itself shows of the eyes.
+        samples: Answers to sample beside the likeliest one.
         reading: How the clips are read.
         figure: Also write the report's figure for a paper.
         quiet: Print nothing to stdout.
@@ -59,6 +60,7 @@ class Explaining:
     interval: Interval | None
     every: bool
     eyes: Eyes | None
+    samples: int
     reading: Reading
     figure: bool
     quiet: bool
@@ -150,7 +152,9 @@ class Explaining:
     @cached_property
     def explainer(self) -> Explainer:
         """The model."""
-        return load_explainer(self.checkpoint)
+        explainer = load_explainer(self.checkpoint)
+        explainer.samples = self.samples
+        return explainer
 
     def _with_eyes(self, measurement: Measurement) -> Measurement:
         from deft_llm.motion.eyes import eyes_of_face, with_eyes

@@ -230,6 +230,11 @@ class ClipDataset(Sequence[MeasuredClip]):
         """The clips that could be measured."""
         return self.subset(i for i, found in enumerate(self.found) if found)
 
+    def without_labels(self) -> ClipDataset:
+        """The same clips without coding, statements and ground truth; features are shared."""
+        bare = (record.without_labels() for record in self.records)
+        return ClipDataset(bare, self._places, name=self.name)
+
     # ------------------------------------------------------------------------ by name
 
     def __contains__(self, clip: object) -> bool:

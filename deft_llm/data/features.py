@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deft_llm import facs
 from deft_llm.data.raw_frames import RAW_IMAGES, key_frames, landmarks, sub_clips
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.regions import RegionTable
+from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z, RegionTable
 from deft_llm.motion.strain import optical_strain
 
 Features = dict[str, NDArray]
@@ -140,6 +140,19 @@ def _table_array(table: RegionTable) -> NDArray[np.float32]:
     columns = [np.asarray(getattr(table, name), np.float32) for name in REGION_COLUMNS]
     # float16 overflows above 65504, which z can reach where the noise floor is almost zero.
     return np.clip(np.stack(columns, axis=1), -1e4, 1e4)
+
+
+def region_table_of(regions: NDArray[Any]) -> RegionTable:
+    """The region table of one phase of some features.
+
+    Args:
+        regions: (R, F), a row of the feature ``regions``. A region without any motion counts as not
+            placed, which is how such a region is stored.
+    """
+    columns = dict(zip(REGION_COLUMNS, np.asarray(regions, np.float32).T, strict=True))
+    # Not the stored column: a table is stored as float16, and is judged as it is read.
+    active = (columns["z"] >= ACTIVE_Z) & (columns["magnitude"] >= ACTIVE_PX)
+    return RegionTable(**{**columns, "active": active, "placed": columns["magnitude"] > 0})
 
 
 def mirror_features(features: Features) -> Features:

@@ -83,6 +83,22 @@ class ClipRecord:
             **known,
         )
 
+    def without_labels(self) -> ClipRecord:
+        """The same clip, of which nobody says what it shows."""
+        return ClipRecord(
+            clip=self.clip,
+            subject=self.subject,
+            emotion=None,
+            emotion_known=False,
+            aus=(),
+            shard=self.shard,
+            row=self.row,
+            content=self.content,
+            dataset=self.dataset,
+            interval=self.interval,
+            fps=self.fps,
+        )
+
     @property
     def aus_known(self) -> bool:
         """False for an emotion without any AU: nobody coded them, or the code is not readable."""

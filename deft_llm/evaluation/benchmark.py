@@ -40,6 +40,7 @@ BENCHMARKS: dict[str, str] = {
     "facet": "deft_llm.evaluation.facet.benchmark:FacetBenchmark",
     "facet_folds": "deft_llm.evaluation.facet.folds:FacetFolds",
     "gaze": "deft_llm.evaluation.gaze.benchmark:GazeBenchmark",
+    "motion_reward": "deft_llm.evaluation.reward.benchmark:MotionRewardBenchmark",
 }
 
 

@@ -320,3 +320,27 @@ def test_a_model_without_a_chat_template_is_refused(tiny_checkpoint: Path, tmp_p
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(UserError, match="its tokenizer has no chat template; expected"):
         Explainer.load(folder)
+
+
+def test_the_best_of_several_answers_is_taken_and_told(
+    tiny_checkpoint: Path, make_clip: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explain_module, "pack", lambda measurement, sizes: measurement.features)
+    # Enough for emotion and AUs; an untrained model hardly ends its rationale.
+    monkeypatch.setattr(explain_module, "MAX_NEW_TOKENS", 150)
+    explainer = Explainer.load(tiny_checkpoint)
+    usual = explainer.explain(make_clip(0))
+    assert "sampled" not in usual.to_dict()
+    explainer = Explainer.load(tiny_checkpoint)
+    explainer.samples = 2
+    found = explainer.explain(make_clip(0))
+    told = found.to_dict()["sampled"]
+    assert told["samples"] == 2
+    assert told["reward"] >= told["reward_of_likeliest"]
+    assert (told["taken"] == "a sample") is (told["reward"] > told["reward_of_likeliest"])
+    assert set(found.aus) <= moved_aus(SMILE)
+    assert found.emotion == usual.emotion  # the class is by likelihood, as before
+    torch.manual_seed(5)  # the draw of others changes nothing
+    again = Explainer.load(tiny_checkpoint)
+    again.samples = 2
+    assert again.explain(make_clip(0)).raw == found.raw

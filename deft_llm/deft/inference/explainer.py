@@ -43,8 +43,10 @@ from deft_llm.deft.inference.grammar import (
     StructuredAnswerLogits,
 )
 from deft_llm.deft.inference.replies import reply
+from deft_llm.deft.inference.said import Seen
 from deft_llm.deft.inference.scoring import label_log_likelihoods
 from deft_llm.deft.inference.verdicts import au_limits
+from deft_llm.deft.inference.verifier import SAMPLED, best_of
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.errors import UserError
@@ -92,6 +94,14 @@ def require_whole(folder: Path) -> None:
             )
 
 
+def end_ids(model: Any, processor: DeftProcessor) -> tuple[int, ...]:
+    """Tokens that end an answer."""
+    ids = model.generation_config.eos_token_id
+    ids = processor.tokenizer.eos_token_id if ids is None else ids
+    # A published model can have several: its own, and the one that its chat template writes.
+    return tuple(ids) if isinstance(ids, list) else (ids,)
+
+
 @dataclass
 class Answers:
     """The model's outputs for a batch of clips, unchecked.
@@ -117,7 +127,18 @@ class Explainer:
         model: DeftForConditionalGeneration,
         processor: DeftProcessor,
         calibration: Calibration | None = None,
+        samples: int = 0,
     ) -> None:
+        """Put a model to use.
+
+        Args:
+            model: The model.
+            processor: Its processor.
+            calibration: Temperatures of the probabilities.
+            samples: Answers that ``explain`` samples beside the likeliest one, to take the one that
+                the measurement bears out best; 0 takes the likeliest.
+        """
+        self.samples = samples
         self.model, self.processor = model.eval(), processor
         self.calibration = calibration or Calibration()
         self._in_hand: tuple[Measurement, tuple[str, ...], dict[str, Tensor]] | None = None
@@ -176,10 +197,7 @@ class Explainer:
     @cached_property
     def end_ids(self) -> tuple[int, ...]:
         """Tokens that end an answer."""
-        ids = self.model.generation_config.eos_token_id
-        ids = self.processor.tokenizer.eos_token_id if ids is None else ids
-        # A published model can have several: its own, and the one that its chat template writes.
-        return tuple(ids) if isinstance(ids, list) else (ids,)
+        return end_ids(self.model, self.processor)
 
     @cached_property
     def grammar(self) -> StructuredAnswerGrammar:
@@ -196,7 +214,7 @@ class Explainer:
         aus: Sequence[AuLimits] = (AuLimits(),),
         **options: Any,
     ) -> list[str]:
-        """Greedy answers to the same conversation about each clip.
+        """Answers to the same conversation about each clip, greedy unless the options say else.
 
         Args:
             tokens: From ``encode``, B clips.
@@ -217,9 +235,8 @@ class Explainer:
         written = self.model.generate(
             **inputs,
             expert_tokens=tokens,
-            do_sample=False,
             logits_processor=LogitsProcessorList(bound),
-            **{"max_new_tokens": MAX_NEW_TOKENS, **options},
+            **{"do_sample": False, "max_new_tokens": MAX_NEW_TOKENS, **options},
         )
         new = written[:, length:]
         return self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
@@ -261,12 +278,13 @@ class Explainer:
         grammar: bool = False,
         label: str = "",
         aus: Sequence[AuLimits] = (AuLimits(),),
+        **options: Any,
     ) -> list[str]:
         """Structured answers about B encoded clips; arguments as in ``generate``."""
         asked = [
             {"role": "user", "content": CLIP_TOKEN + self.processor.prompts["structured_answer"]}
         ]
-        return self.generate(tokens, asked, grammar, label, aus)
+        return self.generate(tokens, asked, grammar, label, aus, **options)
 
     def explain(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> Explanation:
         """Explain one measured clip; ``ablate`` names the experts to ablate."""
@@ -293,16 +311,39 @@ class Explainer:
         best = max(by_class, key=by_class.__getitem__)
         # Fix the class first: generated freely, the answer could argue for another class.
         limits = au_limits(answered.au_probabilities[0], self.model.config.aus, moved_aus(table))
-        emotion, named, raw = self._choices(tokens, best, limits)
+        told = None
+        if self.samples:  # whole answers: their reasons are judged as well
+            told, raw = self._best(tokens, best, limits, Seen(table))
+        else:
+            raw = self._choices(tokens, best, limits)
+        emotion, named = _chosen(raw)
         aus = {code: self._au_probability(answered, code) for code in named}
         found = wording.explained(evidence, by_class, emotion, aus, remarks)
-        return replace(found, raw=raw, seconds={"answer": time.perf_counter() - started})
+        seconds = {"answer": time.perf_counter() - started}
+        return replace(found, raw=raw, sampled=told, seconds=seconds)
+
+    def _best(
+        self, tokens: dict[str, Tensor], label: str, aus: AuLimits, seen: Seen
+    ) -> tuple[dict[str, Any], str]:
+        """What to tell of the samples, and the best of them and the likeliest answer."""
+        likeliest = self.structured_answers(tokens, True, label, [aus])
+        # The same clip gets the same answer.
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            options = {"num_return_sequences": self.samples, **SAMPLED}
+            drawn = self.structured_answers(tokens, True, label, [aus], **options)
+        best, rewards = best_of([*likeliest, *drawn], seen)
+        told = {
+            "samples": self.samples,
+            "reward": rewards[best],
+            "reward_of_likeliest": rewards[0],
+            "taken": "the likeliest answer" if best == 0 else "a sample",
+        }
+        return told, [*likeliest, *drawn][best]
 
     @torch.inference_mode()
-    def _choices(
-        self, tokens: dict[str, Tensor], label: str, aus: AuLimits
-    ) -> tuple[str, tuple[str, ...], str]:
-        """The emotion and the AUs of the structured answer of a class, and the text so far."""
+    def _choices(self, tokens: dict[str, Tensor], label: str, aus: AuLimits) -> str:
+        """The structured answer of a class as far as its emotion and its AUs."""
         asked = CLIP_TOKEN + self.processor.prompts["structured_answer"]
         prompt = self.processor.chat([{"role": "user", "content": asked}])
         inputs = self.processor([prompt.replace(CLIP_TOKEN, self.processor.span)])
@@ -323,10 +364,7 @@ class Explainer:
             stopping_criteria=StoppingCriteriaList([PastAus()]),
             max_new_tokens=_MOST_CHOICES,
         )
-        text = self.processor.tokenizer.decode(written[0, length:], skip_special_tokens=True)
-        found = _CHOICES.match(text)
-        assert found, f"the grammar allowed {text!r}"
-        return found[1], facs.sort_aus(json.loads(found[2])), text
+        return self.processor.tokenizer.decode(written[0, length:], skip_special_tokens=True)
 
     def _au_probability(self, answered: Answers, code: str) -> float:
         number = facs.au_number(code)
@@ -432,6 +470,13 @@ class Explainer:
                 yield text
             if len(written) == min(MAX_NEW_TOKENS, limit - prompt.shape[1]):
                 return
+
+
+def _chosen(text: str) -> tuple[str, tuple[str, ...]]:
+    """Emotion and AUs of a structured answer that was written under the grammar."""
+    found = _CHOICES.match(text)
+    assert found, f"the grammar allowed {text!r}"
+    return found[1], facs.sort_aus(json.loads(found[2]))
 
 
 def nothing_seen(measurement: Measurement) -> tuple[str, ...]:

@@ -27,11 +27,13 @@ from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import special_tokens
 from deft_llm.deft.tuning.adapters import with_adapters
 from deft_llm.deft.tuning.model import MODULES, module_of, start_config, train_only
-from deft_llm.deft.tuning.recipe import DeftRecipe, Stage
+from deft_llm.deft.tuning.recipe import DeftRecipe
+from deft_llm.deft.tuning.stage_settings import RewardStage, Stage
 from deft_llm.errors import UserError
 
 WORDS = 256  # tokens of a conversation besides its clip; the simulated ones have fewer
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+_TUNED = ("instruct", "reward")  # stages that train the language model, whole or by adapters
 _QUANTIZED = {4: 0.53, 8: 1.01}  # bytes per weight, including the block scales
 
 
@@ -100,13 +102,13 @@ def stage_cost(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneratio
         model: Its ``skeleton``.
     """
     stage: Stage = getattr(recipe, name)
-    lora = name == "instruct" and recipe.text_model.lora_rank > 0
+    lora = name in _TUNED and recipe.text_model.lora_rank > 0
     counts = _trained(recipe, name, model)
     element = _element(recipe, model)
     others = sum(n for module, n in counts.items() if module != "language_model")
     # Three tensors per weight: the gradient and two moments. Adapters are float32 on any base
     # model.
-    whole_text = name == "instruct" and not lora
+    whole_text = name in _TUNED and not lora
     text_states = counts["language_model"] * 3 * (element if whole_text else 4)
     return StageCost(
         trained=counts,
@@ -120,15 +122,16 @@ def stage_cost(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneratio
 def _trained(recipe: DeftRecipe, name: str, model: DeftForConditionalGeneration) -> dict[str, int]:
     """Module -> parameters that a stage trains."""
     stage: Stage = getattr(recipe, name)
-    if name == "instruct" and recipe.text_model.lora_rank:
+    if name in _TUNED and recipe.text_model.lora_rank:
         # A skeleton of its own, because PEFT puts its layers into the model.
         adapted = with_adapters(skeleton(recipe), recipe.text_model, None, stage.freeze_experts)
         counts = dict.fromkeys(MODULES, 0)
         for parameter_name, parameter in adapted.named_parameters():
             counts[module_of(parameter_name)] += parameter.numel() * parameter.requires_grad
         return counts
-    kept = ("experts", "heads") if name == "instruct" and stage.freeze_experts else ()
-    modules = {"experts": ("experts", "heads"), "projectors": ("projectors",), "instruct": MODULES}
+    kept = ("experts", "heads") if name in _TUNED and stage.freeze_experts else ()
+    modules = {"experts": ("experts", "heads"), "projectors": ("projectors",)}
+    modules |= dict.fromkeys(_TUNED, MODULES)
     train_only(model, (module for module in modules[name] if module not in kept))
     return {module: size_of(getattr(model, module), trained_only=True) for module in MODULES}
 
@@ -148,9 +151,17 @@ def _operations(recipe: DeftRecipe, name: str, model: DeftForConditionalGenerati
     # Two per weight and token, and the two products of attention, of which the mask leaves half.
     forward = 2 * (size_of(model.language_model) - embedded) * length
     forward += 2 * text.num_hidden_layers * length**2 * _inner(text)
-    whole_text = name == "instruct" and not recipe.text_model.lora_rank
+    whole_text = name in _TUNED and not recipe.text_model.lora_rank
     passes = (3 if whole_text else 2) + stage.gradient_checkpointing
-    return experts + float(passes * stage.batch_size * forward)
+    # Rewarded answers are sampled, and run through the model before as well.
+    passes += 2 if isinstance(stage, RewardStage) else 0
+    return experts + float(passes * rows_of(stage) * forward)
+
+
+def rows_of(stage: Stage) -> int:
+    """Conversations of a micro-batch."""
+    samples = stage.samples if isinstance(stage, RewardStage) else 1
+    return stage.batch_size * samples
 
 
 def _expert_operations(model: DeftForConditionalGeneration) -> int:
@@ -209,7 +220,7 @@ def _weights(recipe: DeftRecipe, model: DeftForConditionalGeneration) -> float:
 def _activations(stage: Stage, model: DeftForConditionalGeneration) -> float:
     """Bytes that one micro-batch of conversations keeps for the backward pass."""
     text: Any = model.config.text_config
-    tokens = stage.batch_size * (sum(model.config.token_counts().values()) + WORDS)
+    tokens = rows_of(stage) * (sum(model.config.token_counts().values()) + WORDS)
     element = 2 if stage.bf16 else 4
     inner = _inner(text)
     # Keys and values under grouped-query attention.

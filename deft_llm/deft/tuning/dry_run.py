@@ -7,9 +7,10 @@ from typing import Any
 
 from deft_llm.config import read_recipe
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
-from deft_llm.deft.tuning.cost import WORDS, clip_tokens, size_of, skeleton, stage_cost
+from deft_llm.deft.tuning.cost import WORDS, clip_tokens, rows_of, size_of, skeleton, stage_cost
 from deft_llm.deft.tuning.model import MODULES
-from deft_llm.deft.tuning.recipe import DeftRecipe, Stage, missing
+from deft_llm.deft.tuning.recipe import DeftRecipe, missing
+from deft_llm.deft.tuning.stage_settings import Stage
 from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.training.pace import duration
 
@@ -57,7 +58,7 @@ def _stage_lines(
     cost = stage_cost(recipe, name, model)
     count = sum(cost.trained.values())
     modules = ", ".join(f"{module} {_number(n)}" for module, n in cost.trained.items() if n)
-    batch, rows = stage.batch_size * stage.accumulate, "clips"
+    batch, rows = rows_of(stage) * stage.accumulate, "clips"
     if name != "experts":
         tokens = stage.steps * batch * (clip_tokens(model) + WORDS)
         rows = f"conversations, {_number(tokens)} tokens"

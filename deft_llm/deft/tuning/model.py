@@ -203,15 +203,20 @@ def backbones(model: torch.nn.Module) -> Iterator[ExpertBackbone]:
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
     """Evaluation mode for the length of the block, without dropout."""
     training = model.training
+    evaluate(model)
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def evaluate(model: torch.nn.Module) -> None:
+    """Evaluation mode, without dropout."""
     model.eval()
     for module in model.modules():
         # In evaluation mode on a CPU, bitsandbytes repacks 4-bit weights with coarser scales.
         if type(module).__name__ == "Linear4bit":
             module.training = True
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def train_only(model: DeftForConditionalGeneration, modules: Iterable[str]) -> None:

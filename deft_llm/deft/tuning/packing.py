@@ -17,7 +17,7 @@ from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import DeftFeatureExtractor, DeftProcessor
 from deft_llm.deft.tuning.datasets import Collator
 from deft_llm.deft.tuning.model import evaluating
-from deft_llm.deft.tuning.recipe import Stage
+from deft_llm.deft.tuning.stage_settings import Stage
 from deft_llm.deft.tuning.text_model import TextModel
 from deft_llm.errors import UserError
 

@@ -12,46 +12,12 @@ from pydantic import Field, ValidationInfo, field_validator
 from deft_llm.config import Settings
 from deft_llm.data.simulated import SimulatedData
 from deft_llm.deft.configuration_deft import DeftConfig
+from deft_llm.deft.tuning.stage_settings import LABELS, RewardStage, Stage
 from deft_llm.deft.tuning.text_model import TextModel
 from deft_llm.errors import UserError, did_you_mean
 from deft_llm.machine import zero_stage
-from deft_llm.training.schedule import Schedule
 
-ModuleName = Literal["experts", "heads", "projectors", "language_model"]
 Reporter = Literal["tensorboard", "wandb", "trackio"]
-
-
-class Stage(Schedule):
-    """One stage of training, on ``transformers.Trainer``.
-
-    Attributes:
-        steps: Optimizer steps; 0 skips the stage.
-        batch_size: Clips (experts) or conversations (projectors, instruct) per step and process.
-        learning_rates: Module of the model -> its own peak. Adapters count as the language model.
-        gradient_checkpointing: Recompute the language model's activations in the backward pass
-            instead of storing them.
-        packing: Tokens of a row that conversations share without seeing each other, in place of
-            padding (projectors, instruct); 0 gives each a row of its own.
-        freeze_experts: Freeze experts and heads (instruct only).
-        perturb: Change every clip a little each time it is shown (experts only;
-            ``data/perturbation.py``).
-        evaluate_every: Always 0: ``validation`` of the recipe is for all stages.
-        loaders: Always 0: batches are prepared in the training process.
-    """
-
-    steps: int = Field(ge=0)
-    batch_size: int = Field(default=32, ge=1)
-    learning_rates: dict[ModuleName, float] = Field(default_factory=dict)
-    shape: Literal["constant", "onecycle", "cosine"] = "cosine"
-    weight_decay: float = Field(default=0.01, ge=0)
-    bf16: bool = True
-    gradient_checkpointing: bool = False
-    save_every: int = Field(default=200, ge=1)
-    packing: int = Field(default=0, ge=0)
-    freeze_experts: bool = False
-    perturb: bool = False
-    evaluate_every: Literal[0] = 0
-    loaders: Literal[0] = 0
 
 
 Consumer = Literal["experts", "language_model"]
@@ -103,6 +69,11 @@ class DeftRecipe(Settings):
         experts: Stage 1: experts and heads on clips (AUs, emotion, motion per region).
         projectors: Stage 2: projectors on conversations, everything else frozen.
         instruct: Stage 3: the language model, whole or by adapters, and all modules around it.
+        reward: Stage 4: the language model and the projectors, rewarded for saying what was
+            measured (``reward.py``). It reads no label.
+        labels: "none" leaves out every coding and trains by reward alone. ``folders`` may then
+            hold videos, or folders of frames, in place of instruction data; they are measured
+            into the folder of the run first.
         save_dtype: Type of the saved weights.
         device: "cuda" makes the run fail at the start if there is no CUDA GPU.
         report_to: Services to send the log to; it is always written as JSON lines too.
@@ -130,6 +101,8 @@ class DeftRecipe(Settings):
     experts: Stage
     projectors: Stage = Stage(steps=0)
     instruct: Stage
+    reward: RewardStage = Field(default=RewardStage(), validate_default=True)
+    labels: Literal["coded", "none"] = Field(default="coded", validate_default=True)
     save_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Literal["any", "cuda"] = "any"
     report_to: list[Reporter] = Field(default_factory=list)
@@ -180,6 +153,36 @@ class DeftRecipe(Settings):
         if stage.perturb:
             raise ValueError("conversations speak of the clip as measured: perturb is for experts")
         return stage
+
+    @field_validator("labels")
+    @classmethod
+    def _by_reward_alone(cls, labels: str, info: ValidationInfo) -> str:
+        stages = ("experts", "projectors", "instruct")
+        read = [n for n in stages if n in info.data and info.data[n].steps]
+        rewarded = "reward" not in info.data or info.data["reward"].steps
+        if labels == "none" and read:
+            raise ValueError(f"{read[0]} learns from labels; say {read[0]}.steps=0")
+        if labels == "none" and not rewarded:
+            raise ValueError("without labels there is only the reward to learn from: reward.steps")
+        if labels == "none" and not info.data.get("checkpoint"):
+            raise ValueError(
+                "a model that was taught nothing has nothing to say: give a checkpoint"
+            )
+        if labels == "none" and "reward" in info.data and info.data["reward"].weights[LABELS]:
+            raise ValueError("reward.weights.labels reads the labels; say labels=coded")
+        return labels
+
+    @field_validator("validation")
+    @classmethod
+    def _on_answers(
+        cls, settings: ValidationSettings | None, info: ValidationInfo
+    ) -> ValidationSettings | None:
+        if settings and "reward" in info.data and info.data["reward"].steps:
+            raise ValueError(
+                "the loss on held-out answers says nothing of the reward: leave validation out, "
+                "and measure with eval/benchmarks/motion_reward.yaml"
+            )
+        return settings
 
     @field_validator("model")
     @classmethod
@@ -234,6 +237,11 @@ def missing(recipe: DeftRecipe) -> list[str]:
         lacking.append(
             "ZeRO-3 does not carry adapters: PEFT's copies of experts and projectors are lost in "
             "it; take ZeRO-2, or train all weights with text_model.lora_rank=0"
+        )
+    if zero_stage() and recipe.reward.steps:
+        lacking.append(
+            "reward: answers are sampled from whole weights, which DeepSpeed cuts; launch without "
+            "it (--accelerate many_gpus), or say reward.steps=0"
         )
     if zero_stage() == 3 and recipe.weight_interpolation < 1:
         lacking.append(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from deft_llm.deft.tuning.callbacks import (
@@ -21,10 +22,10 @@ from deft_llm.deft.tuning.callbacks import (
     TensorBoard,
     ValidateEvery,
 )
-from deft_llm.deft.tuning.datasets import Collator
-from deft_llm.deft.tuning.recipe import DeftRecipe, Stage
+from deft_llm.deft.tuning.recipe import DeftRecipe
+from deft_llm.deft.tuning.stage_settings import Stage
 from deft_llm.deft.tuning.trainer import DeftTrainer, only
-from deft_llm.deft.tuning.validation import Source, parts
+from deft_llm.deft.tuning.validation import parts
 from deft_llm.errors import UserError
 from deft_llm.files import replacing
 from deft_llm.machine import sharded_on_cpu, takes_bfloat16
@@ -35,7 +36,7 @@ from deft_llm.training.run_folder import BEST
 logger = logging.getLogger(__name__)
 # Names of Trainer's schedules; unlike LearningRate.rate, their warm-up starts at a rate of 0.
 _SHAPES = {"constant": "constant", "onecycle": "linear", "cosine": "cosine"}
-STAGES: tuple[str, ...] = ("experts", "projectors", "instruct")
+STAGES: tuple[str, ...] = ("experts", "projectors", "instruct", "reward")
 
 
 def arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArguments:
@@ -88,12 +89,14 @@ def arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArgumen
 def run_stage(
     name: str,
     model: Any,
-    data: Source,
-    collator: Collator,
+    data: Any,
+    collator: Callable[[list[dict[str, Any]]], dict[str, Any]],
     recipe: DeftRecipe,
     modules: tuple[str, ...] | None = None,
     held_out: frozenset[str] = frozenset(),
     write: Callable[[Path], None] | None = None,
+    keep: bool = False,
+    trainer_of: Callable[..., DeftTrainer] | None = None,
 ) -> None:
     """Train one stage, resuming from its last whole checkpoint if there is one.
 
@@ -108,6 +111,9 @@ def run_stage(
         held_out: Clips of people that are held out.
         write: Writes the whole model into a folder; with held-out clips, the folder ``best`` is
             the model of the lowest validation loss. None keeps no best one.
+        keep: Save all that was trained as ``<name>.safetensors`` at the end, as with ``modules``,
+            for a stage that follows.
+        trainer_of: Makes the trainer; None for ``DeftTrainer``.
 
     Raises:
         UserError: If a setting does not fit the machine, or nobody is held out or left.
@@ -117,7 +123,7 @@ def run_stage(
     if not stage.steps:
         return
     done = recipe.output / f"{name}.safetensors"
-    if modules and done.is_file():
+    if (modules or keep) and done.is_file():
         model.load_state_dict(load_file(done), strict=False)
         return
     folder = recipe.output / name
@@ -125,7 +131,7 @@ def run_stage(
     set_seed(recipe.seed)
     learned, validated = parts(data, held_out, name)
     with after_this_step() as request:
-        trainer = DeftTrainer(
+        trainer = (trainer_of or DeftTrainer)(
             rates={str(part): rate for part, rate in stage.learning_rates.items()},
             muon=stage.optimizer == "muon",
             modules=modules,
@@ -143,15 +149,23 @@ def run_stage(
         if trainer.state.global_step < stage.steps:
             request.raise_if_asked()
         logger.info("stage %s: %d steps in %.0f s", name, stage.steps, time.monotonic() - started)
-        if modules:
+        if modules or keep:
             # All processes take part: under ZeRO-3 this call gathers the weights.
             state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+            # Tied weights are in the state twice, and among the parameters once.
+            trained = {n for n, p in model.named_parameters() if p.requires_grad}
+            kept = only(state, modules) if modules else _named(state, trained)
             if PartialState().is_main_process:
                 with replacing(done) as partial:
-                    save_file(only(state, modules), partial)
+                    save_file(kept, partial)
         if trainer.is_deepspeed_enabled:
             trainer.model_wrapped.destroy()  # its hooks would clash with those of the next stage
         request.raise_if_asked()
+
+
+def _named(state: dict[str, Tensor], names: set[str]) -> dict[str, Tensor]:
+    """Some weights by name, as safetensors takes them."""
+    return {name: state[name].contiguous() for name in state if name in names}
 
 
 def _callbacks(name: str, recipe: DeftRecipe, request: StopRequest) -> list[TrainerCallback]:

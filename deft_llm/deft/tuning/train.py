@@ -1,4 +1,4 @@
-"""Train DEFT-LLM: data and tokenizer, experts, projectors, then instruction tuning.
+"""Train DEFT-LLM: data and tokenizer, experts, projectors, instruction tuning, then rewards.
 
 Each part writes a file or folder when it is finished, and is skipped when the command is run
 again. Within a stage, ``transformers.Trainer`` resumes from its last checkpoint with results
@@ -9,6 +9,7 @@ neither schedule nor sizes, they are our own choice.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from transformers import set_seed
 
 from deft_llm.config import read_recipe
 from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.clip_lines import CLIPS
 from deft_llm.deft.configuration_deft import DeftConfig
+from deft_llm.deft.inference.explainer import end_ids
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.adapters import with_adapters
 from deft_llm.deft.tuning.datasets import (
@@ -28,10 +31,19 @@ from deft_llm.deft.tuning.datasets import (
     require_sizes,
 )
 from deft_llm.deft.tuning.hub import publish, require_repository
-from deft_llm.deft.tuning.model import MODULES, build_model, start_config, train_only
+from deft_llm.deft.tuning.model import (
+    MODULES,
+    build_model,
+    module_of,
+    start_config,
+    train_only,
+)
 from deft_llm.deft.tuning.packing import make_collator, require_separate
 from deft_llm.deft.tuning.recipe import DeftRecipe, require_machine
 from deft_llm.deft.tuning.result import finish, finished_for_now, save_whole
+from deft_llm.deft.tuning.reward import RewardTrainer, Task
+from deft_llm.deft.tuning.reward_data import PromptCollator, RewardDataset
+from deft_llm.deft.tuning.stage_settings import LABELS, Stage
 from deft_llm.deft.tuning.stages import STAGES, run_stage
 from deft_llm.deft.tuning.validation import Source, held_out_clips
 from deft_llm.files import replacing_folder
@@ -46,6 +58,7 @@ from deft_llm.training.run_folder import BEST, FINAL, claimed_folder
 from deft_llm.unimer.answer_writer import Templates
 from deft_llm.unimer.audit import folder_records, require_disjoint_records
 from deft_llm.unimer.simulated import build_simulated
+from deft_llm.unimer.unlabelled import measure_folder
 from deft_llm.unimer.validate import require_valid
 
 logger = logging.getLogger(__name__)
@@ -81,10 +94,11 @@ def _train(recipe: DeftRecipe, config: DeftConfig) -> None:
     # One process renders the data; the others then find it finished.
     with state.main_process_first():
         if final.is_dir():
-            logger.info("already finished at step %d: %s", recipe.instruct.steps, final)
+            steps = recipe.reward.steps or recipe.instruct.steps
+            logger.info("already finished at step %d: %s", steps, final)
             return
         folders = data_folders(recipe)
-        for folder in folders:
+        for folder in folders if recipe.labels == "coded" else ():
             require_valid(folder)
     clips = ClipDataset.open(*folders)
     for folder in recipe.held_out:
@@ -102,8 +116,8 @@ def _train(recipe: DeftRecipe, config: DeftConfig) -> None:
     with whole(tuned):
         finish(tuned, recipe)
         if state.is_main_process:
-            with replacing_folder(final) as partial:
-                save_whole(tuned, processor, recipe, partial)
+            with replacing_folder(final) as unfinished:
+                save_whole(tuned, processor, recipe, unfinished)
             best = f"; lowest validation loss: {recipe.output / BEST}" if held_out else ""
             logger.info("finished: %s%s", final, best)
     state.wait_for_everyone()
@@ -125,7 +139,7 @@ def _run_stages(
     clips: ClipDataset,
     held_out: frozenset[str],
 ) -> Any:
-    """Run the three stages; returns the trained model, with adapters if the recipe has them."""
+    """Run the stages; returns the trained model, with adapters if the recipe has them."""
     # The last stage's model is the result: only of that one the best is kept.
     last = [name for name in STAGES if getattr(recipe, name).steps][-1:]
 
@@ -136,7 +150,13 @@ def _run_stages(
 
         best = write if held_out and name in last else None
         collator = make_collator(processor, getattr(recipe, name), recipe.text_model)
-        run_stage(name, model, data, collator, recipe, modules or None, held_out, best)
+        keep = name == "instruct" and recipe.reward.steps > 0
+        run_stage(name, model, data, collator, recipe, modules or None, held_out, best, keep)
+
+    if recipe.labels == "none":
+        tuned = _to_be_tuned(recipe, model, processor)
+        _reward(recipe, tuned, processor, clips)
+        return tuned
 
     train_only(model, ENCODERS)
     shown = ExpertDataset(
@@ -158,7 +178,32 @@ def _run_stages(
         conversations.tokens = None
     tuned = _to_be_tuned(recipe, model, processor)
     run("instruct", tuned, conversations)
+    _reward(recipe, tuned, processor, clips)
     return tuned
+
+
+def _reward(recipe: DeftRecipe, tuned: Any, processor: DeftProcessor, clips: ClipDataset) -> None:
+    """Run the stage of rewards: experts and heads stay as they are, and are run once a clip."""
+    stage = recipe.reward
+    if not stage.steps:
+        return
+    for name, parameter in tuned.named_parameters():
+        if module_of(name) in ENCODERS:
+            parameter.requires_grad_(False)
+    shown = clips if stage.weights[LABELS] else clips.without_labels()
+    tuned.experts.to(process_state().device)
+    tokens = ExpertTokens(tuned, processor.feature_extractor, shown)
+    data = RewardDataset(shown, processor, tokens, stage, recipe.seed)
+    ends = end_ids(tuned, processor)
+    task = Task(stage, data, processor.tokenizer, ends)
+    run_stage(
+        "reward",
+        tuned,
+        data,
+        PromptCollator(processor),
+        recipe,
+        trainer_of=partial(RewardTrainer, task=task),
+    )
 
 
 def data_folders(recipe: DeftRecipe) -> list[Path]:
@@ -168,12 +213,23 @@ def data_folders(recipe: DeftRecipe) -> list[Path]:
         if not (folder / "clips.jsonl").is_file():
             logger.info("simulating %d clips: %s", data.clips, folder)
             build_simulated(data, folder, Templates(recipe.templates))
-    return [*(folder for _, folder in simulated), *recipe.folders]
+    return [*(folder for _, folder in simulated), *map(partial(_clips_of, recipe), recipe.folders)]
+
+
+def _clips_of(recipe: DeftRecipe, folder: Path) -> Path:
+    """A data folder as it is; one of videos, measured into the folder of the run."""
+    if recipe.labels == "coded" or (folder / CLIPS).is_file():
+        return folder
+    measured = recipe.output / f"measured-{recipe.folders.index(folder) + 1}"
+    if not (measured / CLIPS).is_file():
+        measure_folder(folder, measured)
+    return measured
 
 
 def _to_be_tuned(recipe: DeftRecipe, model: Any, processor: DeftProcessor) -> Any:
     """The model of the last stage: with adapters, or all weights trainable."""
-    frozen = recipe.instruct.freeze_experts
+    # Stages that do not run teach the experts nothing.
+    frozen = recipe.instruct.freeze_experts or not recipe.instruct.steps
     if recipe.text_model.lora_rank:
         return with_adapters(model, recipe.text_model, processor.tokenizer, frozen)
     train_only(model, (name for name in MODULES if not (frozen and name in ENCODERS)))
@@ -184,6 +240,8 @@ def _banner(
     recipe: DeftRecipe, model: torch.nn.Module, clips: ClipDataset, held_out: frozenset[str]
 ) -> None:
     size = sum(p.numel() for p in model.parameters())
+    stages: list[Stage] = [getattr(recipe, name) for name in STAGES]
+    last = recipe.reward if recipe.reward.steps else recipe.instruct
     logger.info(
         "%d clips · %d subjects%s · %.2f M parameters · %s · effective batch %d · "
         "%d + %d + %d steps",
@@ -192,8 +250,6 @@ def _banner(
         f" · {len(held_out)} clips held out" if held_out else "",
         size / 1e6,
         f"{torch.cuda.get_device_name()}" if torch.cuda.is_available() else "CPU",
-        recipe.instruct.batch_size * recipe.instruct.accumulate * PartialState().num_processes,
-        recipe.experts.steps,
-        recipe.projectors.steps,
-        recipe.instruct.steps,
+        last.batch_size * last.accumulate * PartialState().num_processes,
+        " + ".join(str(stage.steps) for stage in stages),
     )
