@@ -27,7 +27,7 @@ CASME/
   CASME_RAW/sub01/EP02_01f/img46.jpg   (or Cropped/sub01/EP02_01f/reg_img46.jpg)
 """
     fps = 60.0
-    schemes = ("3", "4")
+    schemes: ClassVar[tuple[str, ...]] = ("3", "4")
     published = PublishedCounts(189)
     sheet = Sheet(("CASME-coding*", "CASME1-coding*", "CASME I-coding*"), CASME_COLUMNS)
     emotions: ClassVar[Mapping[str, str]] = {

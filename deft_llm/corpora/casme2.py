@@ -7,6 +7,9 @@ in MEGC2019's list either.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.people import clip_name, subject_number
 from deft_llm.corpora.reading import Identity, PublishedCounts
@@ -25,7 +28,7 @@ CASME2/
   CASME2_RAW_selected/sub01/EP02_01f/img46.jpg   (or Cropped/sub01/EP02_01f/reg_img46.jpg)
 """
     fps = 200.0
-    schemes = ("3", "4", "5-casme2")
+    schemes: ClassVar[tuple[str, ...]] = ("3", "4", "5-casme2")
     published = PublishedCounts(
         255,
         26,
@@ -43,7 +46,7 @@ CASME2/
         ("CASME2-coding*", "CASME II-coding*"),
         CASME_COLUMNS,
     )
-    emotions = {
+    emotions: ClassVar[Mapping[str, str]] = {
         name: name
         for name in (
             *("happiness", "disgust", "repression", "surprise", "others"),

@@ -9,7 +9,7 @@ Letters: N pictures, C channels, S side, P patches, D width.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,10 @@ from torch.nn import functional as F
 
 from deft_llm.facet.configuration import FacetConfig, VisualConfig
 
+if TYPE_CHECKING:
+    from deft_llm.facet.clip_towers import ClipVisual
+
 PATCH = 16  # px between the tokens of our own tower
-
-
-class VisualTower(Protocol):
-    """Pictures (N, C, S, S) to tokens (N, 1 + P, width); the first stands for the whole picture."""
-
-    width: int
-
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """Tokens of pictures."""
 
 
 class Block(nn.Module):
@@ -105,7 +99,7 @@ class SmallViT(nn.Module):
         return seen
 
 
-def build_tower(config: FacetConfig) -> nn.Module:
+def build_tower(config: FacetConfig) -> SmallViT | ClipVisual:
     """The visual tower of a configuration.
 
     Raises:
@@ -114,7 +108,7 @@ def build_tower(config: FacetConfig) -> nn.Module:
     if config.visual.kind == "clip":
         from deft_llm.facet.clip_towers import ClipVisual
 
-        tower: nn.Module = ClipVisual(config)
+        tower: SmallViT | ClipVisual = ClipVisual(config)
     else:
         tower = SmallViT(config.visual, len(config.channels), config.side)
     if config.visual.lora_rank:

@@ -43,7 +43,7 @@ def grid_surface(points: Floats, colours: Floats | None = None, jump: float = JU
         colours: (H, W, 3) display RGB in 0..1.
         jump: Largest difference of z within a triangle, in the unit of the points.
     """
-    there = np.isfinite(points).all(axis=-1)
+    there = np.asarray(np.isfinite(points).all(axis=-1))
     number = np.cumsum(there).reshape(there.shape) - 1
     a, b, c, d = (
         (slice(None, -1), slice(None, -1)),
@@ -163,7 +163,7 @@ def write_bnt(path: Path, points: Floats, photograph: str = "", background: floa
     rows, columns = points.shape[:2]
     across, up = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
     grid = np.concatenate([points, across[..., None], 1 - up[..., None]], axis=-1)[::-1]
-    grid = np.where(np.isfinite(points[::-1]).all(axis=-1)[..., None], grid, background)
+    grid = np.where(np.isfinite(points[::-1]).all(axis=-1, keepdims=True), grid, background)
     name = photograph.encode("latin-1")
     head = struct.pack("<HHdH", rows, columns, background, len(name))
     body = np.ascontiguousarray(grid.transpose(2, 0, 1), "<f8").tobytes()

@@ -78,7 +78,7 @@ def checked(scan: Scan, where: str) -> Scan:
             f"{where}: a triangle names vertex {scan.triangles.max()} of {count}; the file is "
             "damaged, export it again"
         )
-    finite = np.isfinite(scan.vertices).all(axis=1)
+    finite = np.asarray(np.isfinite(scan.vertices).all(axis=1))
     if not finite.all():
         bad = int((~finite).sum())
         scan = scan.keep(finite).noting(f"{bad} of {count} vertices are no numbers: left out")

@@ -123,7 +123,7 @@ def draw_expression(
     if emotion == "neutral":
         return Performance(head, identity, (), (emotion,), 0, scanner)
     options = COMBINATIONS[emotion]
-    chosen = units(options[rng.integers(len(options))])
+    chosen = units(options[int(rng.integers(len(options)))])
     aus = _strengths(rng, chosen, LEVELS[level - 1])
     return Performance(head, identity, aus, (emotion,), level, scanner)
 
@@ -142,7 +142,7 @@ def draw_combination(
             four random units that hold no combination of `HELD_OUT`.
     """
     options = among or (SEEN if rng.random() < 0.5 else ())
-    chosen = units(options[rng.integers(len(options))]) if options else _random_units(rng)
+    chosen = units(options[int(rng.integers(len(options)))]) if options else _random_units(rng)
     level = float(rng.uniform(LEVELS[0], LEVELS[-1])) if not among else LEVELS[-1]
     return Performance(head, identity, _strengths(rng, chosen, level), (), 0, scanner)
 
@@ -166,7 +166,7 @@ def draw_micro(
     for emotion in emotions:
         strength = float(np.exp(rng.uniform(*np.log(_MICRO_STRENGTH))))
         options = MICRO[emotion]
-        aus.update(dict(_strengths(rng, units(options[rng.integers(len(options))]), strength)))
+        aus.update(dict(_strengths(rng, units(options[int(rng.integers(len(options)))]), strength)))
     curve = draw_curve(rng, frames)
     return Performance(head, identity, tuple(aus.items()), emotions, 0, scanner, curve)
 

@@ -34,12 +34,13 @@ def test_training_moves_the_projection_and_leaves_the_words(tmp_path: Path) -> N
     settings = ParserRecipe(**values)
     torch.manual_seed(0)
     task = ParserTask(settings, QuestionSet.drawn(settings.data))
-    table, before = task.parser.table.clone(), task.parser.project.weight.clone()
+    kept = {name: value.clone() for name, value in task.parser.state_dict().items()}
     optimizer = torch.optim.SGD(task.model.parameters(), 1.0)
     task.training_step(task.batch(0))["loss"].backward()
     optimizer.step()
-    assert torch.equal(task.parser.table, table)
-    assert not torch.equal(task.parser.project.weight, before)
+    now = task.parser.state_dict()
+    assert torch.equal(now["table"], kept["table"])
+    assert not torch.equal(now["project.weight"], kept["project.weight"])
 
 
 def test_folding_keeps_the_scores() -> None:

@@ -87,7 +87,7 @@ def test_lmms_eval_scores_as_we_do(tmp_path: Path, task: Task, seed: int) -> Non
     class Loader(yaml.SafeLoader):
         """Reads ``!function`` as the harness does."""
 
-    Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
+    Loader.add_constructor("!function", lambda _, node: node.value)
     values = yaml.load(settings.read_text(), Loader)
     named = [values["doc_to_visual"], values["doc_to_text"], values["process_results"]]
     named += [metric["aggregation"] for metric in values["metric_list"]]
