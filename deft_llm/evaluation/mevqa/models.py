@@ -19,7 +19,8 @@ from deft_llm.deft.inference.clip_classifier import DeftClipClassifier
 from deft_llm.evaluation.mevqa.clips import SeenClip
 from deft_llm.evaluation.mevqa.questions import COARSE, FINE, VqaQuestion
 from deft_llm.evaluation.mevqa.wording import answer
-from deft_llm.evaluation.vlm.base import VlmChoice, load_vlm
+from deft_llm.evaluation.vlm.base import VlmChoice
+from deft_llm.evaluation.vlm.loading import load_vlm
 from deft_llm.evaluation.vlm.views import inputs_of, show_features
 from deft_llm.resources import EMBEDDED
 from deft_llm.spotters.finder import Spotted

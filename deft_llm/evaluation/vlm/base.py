@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from pydantic import Field
 
@@ -60,22 +59,3 @@ class VlmChoice(Settings):
     timeout_s: float = Field(default=120.0, gt=0)
     device: str | None = None
     revision: str | None = None
-
-
-def load_vlm(choice: VlmChoice) -> Vlm:
-    """Load a model, or reach the server that has it; the last one is kept.
-
-    Raises:
-        UserError: If the model cannot be loaded, has no chat template, or nothing answers.
-    """
-    return _loaded(choice.model_dump_json())
-
-
-@lru_cache(maxsize=1)
-def _loaded(choice: str) -> Vlm:
-    # Imported when one is asked for: transformers takes seconds, an endpoint needs none of it.
-    from deft_llm.evaluation.vlm.endpoint import EndpointVlm
-    from deft_llm.evaluation.vlm.local import LocalVlm
-
-    wanted: Any = VlmChoice.model_validate_json(choice)
-    return EndpointVlm(wanted) if wanted.endpoint else LocalVlm(wanted)

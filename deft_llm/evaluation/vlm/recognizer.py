@@ -12,7 +12,8 @@ from scipy.special import softmax
 from deft_llm.answers import read_label
 from deft_llm.config import Settings, validate_settings
 from deft_llm.errors import UserError
-from deft_llm.evaluation.vlm.base import Vlm, VlmChoice, load_vlm
+from deft_llm.evaluation.vlm.base import Vlm, VlmChoice
+from deft_llm.evaluation.vlm.loading import load_vlm
 from deft_llm.evaluation.vlm.views import VIEWS, inputs_of, show
 
 QUESTION = (

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
-from deft_llm.evaluation.vlm.base import VlmChoice, load_vlm
+from deft_llm.evaluation.vlm.base import VlmChoice
+from deft_llm.evaluation.vlm.loading import load_vlm
 from tests.evaluation.conftest import Server, said
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
