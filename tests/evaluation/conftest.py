@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deft_llm.evaluation.vlm import base, endpoint
+from deft_llm.evaluation.vlm import endpoint, loading
 
 
 @dataclass
@@ -53,7 +53,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setattr(endpoint, "_PAUSE_S", 0.0)
-    base._loaded.cache_clear()
+    loading._loaded.cache_clear()
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{running.server_port}/v1"
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
