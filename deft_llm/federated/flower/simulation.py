@@ -31,6 +31,8 @@ def simulate(recipe: FederatedRecipe, rule: str, sites: Sequence[Site], folder: 
     from deft_llm.federated.flower.parts import client_app, rounds
     from deft_llm.federated.flower.serving import finished
 
+    # Flower tells each round at length, twice; ours are the lines of the recipe's rounds.
+    logging.getLogger("flwr").setLevel(logging.WARNING)
     everyone = tuple(sites)
 
     def site_of(context: Context) -> tuple[int, Site]:
