@@ -13,8 +13,6 @@ from deft_llm.federated.flower import needed
 from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.federated.sites import Site
 
-logger = logging.getLogger(__name__)
-
 
 def simulate(recipe: FederatedRecipe, rule: str, sites: Sequence[Site], folder: Path) -> RuleRun:
     """Run one rule; arguments as for ``engine.run_rule``.
