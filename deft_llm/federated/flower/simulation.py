@@ -13,8 +13,6 @@ from deft_llm.federated.flower import needed
 from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.federated.sites import Site
 
-logger = logging.getLogger(__name__)
-
 
 def simulate(recipe: FederatedRecipe, rule: str, sites: Sequence[Site], folder: Path) -> RuleRun:
     """Run one rule; arguments as for ``engine.run_rule``.
@@ -31,6 +29,8 @@ def simulate(recipe: FederatedRecipe, rule: str, sites: Sequence[Site], folder: 
     from deft_llm.federated.flower.parts import client_app, rounds
     from deft_llm.federated.flower.serving import finished
 
+    # Flower tells each round at length, twice; ours are the lines of the recipe's rounds.
+    logging.getLogger("flwr").setLevel(logging.WARNING)
     everyone = tuple(sites)
 
     def site_of(context: Context) -> tuple[int, Site]:
