@@ -115,6 +115,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"\bincome",
     ),
     "cause": (
+        r"^(?:and |but )?(?:at|with|about|because of) (?:me|us|him|her|them)\s*\??$",
         rf"\bma(?:de|kes?|king) {_WHO} (?!move)|\bcaused? (?:by|this|the|that|it)\b|\btrigger",
         rf"\bwhat {_BE} {_WHO} (?:see|seeing|react|reacting|watch|watching|looking at|look at)",
         r"\breact(?:ing|ed|s)? to|stimulus|\b(?:bad|good) news|\bprovoke",

@@ -12,38 +12,43 @@ from deft_llm.queries.spelling import stem
 
 #: Words that may stand in any question about a clip and name nothing in it.
 _PLAIN = frozenset(
-    """a an the this that these those it its itself he she they him her them his their theirs hers i
-    me my we us our you your yours one ones who whom whose which what where when why how here there
-    somebody someone anybody anyone everybody person people man woman guy lady girl boy subject
-    suspect employee wife husband friend patient human participant actor speaker am is are was were
-    be been being do does did done doing has have had having can could will would shall should may
-    might must let need dare of in on at to from by with for about into onto over under between
-    during within after before since until till as than and or but nor so if whether because while
-    though although too also only just even still again ever never not no none yes yeah nope else
-    instead rather both either neither all any some each every other another same such own more
-    most less least many much few several lot bit little really actually exactly precisely roughly
-    approximately maybe perhaps possibly probably clearly obviously definitely simply quite very
-    totally completely entirely fully absolutely basically altogether overall total together apart
-    away back out off up down already yet now then today finally once twice through throughout
-    along across around near next see saw seen seeing look looks looked looking seem seems seemed
-    appear appears tell told say says said show shows showed shown give gives gave given get gets
-    got go goes went gone going come comes came make makes made take takes took taken find finds
-    found know knows known think thinks thought believe guess suppose call called name named mean
-    means meant want wants use used using notice noticed detect detected spot spotted observe
-    observed measure measured measurement measuring recognise recognised recognize read reading
-    pick picked choose chosen decide decided list listed describe explain state compare count put
-    set keep kept stay stays stayed remain remains remained become becomes became turn turned begin
-    start thing things way kind type sort part point case idea sense reason moment something
-    anything nothing question answer answers result results value number numbers clip video
-    recording footage film sequence image images frame frames face faces facial model program
-    system please thanks okay ok well right correct true false possible sure able good best better
-    enough like likely whole entire certain single first second third last main visible present
-    active inactive absent involved related affected responsible behind based side sides half area
-    areas region regions place places zone seconds ms s px pixel pixels percent time times long
-    short zero two three four five six seven eight nine ten quarter dozen due according regarding
+    """a an the this that these those it its itself he she they him her them his their theirs hers
+    i me my we us our you your yours one ones who whom whose which what where when why how here
+    there somebody someone anybody anyone everybody person people man woman guy lady girl boy
+    subject suspect employee wife husband friend patient human participant actor speaker am is
+    are was were be been being do does did done doing has have had having can could will would
+    shall should may might must let need dare of in on at to from by with for about into onto
+    over under between during within after before since until till as than and or but nor so if
+    whether because while though although too also only just even still again ever never not no
+    none yes yeah nope else instead rather both either neither all any some each every other
+    another same such own more most less least many much few several lot bit little really
+    actually exactly precisely roughly approximately maybe perhaps possibly probably clearly
+    obviously definitely simply quite very totally completely entirely fully absolutely
+    basically altogether overall total together apart away back out off up down already yet now
+    then today finally once twice through throughout along across around near next see saw seen
+    seeing look looks looked looking seem seems seemed appear appears tell told say says said
+    show shows showed shown give gives gave given get gets got go goes went gone going come
+    comes came make makes made take takes took taken find finds found know knows known think
+    thinks thought believe guess suppose call called name named mean means meant want wants use
+    used using notice noticed detect detected spot spotted observe observed measure measured
+    measurement measuring recognise recognised recognize read reading pick picked choose chosen
+    decide decided list listed describe explain state compare count put set keep kept stay stays
+    stayed remain remains remained become becomes became turn turned begin start thing things
+    way kind type sort part point case idea sense reason moment something anything nothing
+    question answer answers result results value number numbers clip video recording footage
+    film sequence image images frame frames face faces facial model program system please thanks
+    okay ok well right correct true false possible sure able good best better enough like likely
+    whole entire certain single first second third last main visible present active inactive
+    absent involved related affected responsible behind based side sides half area areas region
+    regions place places zone seconds ms s px pixel pixels percent time times long short zero
+    two three four five six seven eight nine ten quarter dozen due according regarding
     concerning respect terms compared versus vs per sir madam mate hi hello hey welcome sorry
-    wonder wondering curious interested plain simple quick brief detail details exact
-    rough""".split()  # noqa: SIM905
+    wonder wondering curious interested plain simple quick brief detail details exact rough fit
+    fits word words coder coders code coded scheme coarsely coarse fine allow allows tenable
+    borne defended defend accept consistent check located locate output produce object spell
+    description describing colleague faster slower triple rationale pose sound sounds flash
+    flashes follow follows stated mark print write written ground truth
+    """.split()  # noqa: SIM905
 )
 _STEMS = frozenset(map(stem, _PLAIN))
 

@@ -23,9 +23,9 @@ from deft_llm.queries.query import TALK, Query
 from deft_llm.queries.scope import strangers
 
 UNKNOWN = Query("unknown")
-#: A question of which the network thinks so little that it is about the clip is not answered: with
-#: words that nothing accounts for, and without; and its query holds against the rules' from _SURE.
-_DOUBTFUL, _UNLIKELY, _SURE = 0.9, 0.4, 0.8
+#: Where the rules are silent, or words are left that nothing accounts for: how likely the network
+#: must find it that a question is about the clip, and a query, for that to hold against the rules'.
+_DOUBTFUL, _SURE = 0.9, 0.8
 # Begins as a question about a person does; if it is none that a face answers, it is declined.
 _ABOUT_SOMEBODY = re.compile(
     r"^(?:is|was|are|were|does|did|do|has|have|had|will|would|can|could|should|may|might) "
@@ -63,6 +63,8 @@ def understand(question: str, before: Query | None = None) -> Query:
     if (topic := greeting(text)) and not (before and text.strip(" ?!.") in {"no", "yes", "sure"}):
         return Query("greet", topic=topic)
     text = without_manners(text)
+    if topic := greeting(text):  # "ok thanks, bye"
+        return Query("greet", topic=topic)
     if topic := declined_topic(text):
         return Query("decline", topic=topic)
     asked = Asked.of(text)
@@ -97,12 +99,11 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading) -> Query:
     if ruled is not None and ruled.kind in TALK:
         return ruled
     unknown_words = strangers(asked)
-    if reading.claim < (_DOUBTFUL if unknown_words or ruled is None else _UNLIKELY):
-        return (
-            reading.declines
-            if unknown_words and _ABOUT_SOMEBODY.search(asked.text)
-            else (reading.aside)
-        )
+    if ruled is not None and not unknown_words:
+        return ruled
+    if reading.claim < _DOUBTFUL:
+        about_somebody = unknown_words and _ABOUT_SOMEBODY.search(asked.text)
+        return reading.declines if about_somebody else reading.aside
     if ruled is None or reading.share >= _SURE:
         return reading.query or ruled or UNKNOWN
     return ruled
