@@ -204,7 +204,7 @@ class Verifier:
 
     def parts(self, said: Said, seen: Seen) -> dict[str, float]:
         """Each reward of an answer, those without weight too: they are measured all the same."""
-        rewards = {**REWARDS, LENGTH: Bounded(self.tokens)}
+        rewards: dict[str, Reward] = {**REWARDS, LENGTH: Bounded(self.tokens)}
         return {name: reward(said, seen) for name, reward in rewards.items()}
 
     def total(self, parts: Mapping[str, float]) -> float:
