@@ -49,7 +49,8 @@ RIGHT, WRONG = answer("chin", "up", ("17",)), answer("glabella", "down", ("9",))
 def test_counts_are_those_of_the_exact_motion_by_subject() -> None:
     found = counts(clips(4), [RIGHT, WRONG, RIGHT, "no answer"])
     assert found.shape == (2, len(COUNTS))
-    assert precision(found) == pytest.approx(2 / 3) and recall(found) == 0.5
+    assert precision(found) == pytest.approx(2 / 3)
+    assert recall(found) == 0.5
     assert hallucinated_share(found) == pytest.approx(1 / 3)
 
 
