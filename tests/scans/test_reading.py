@@ -55,7 +55,9 @@ def test_write_read(tmp_path: Path, scan: Scan, ending: str) -> None:
     if ending == ".stl":
         assert corners(back) == corners(scan)
         return
-    assert np.array_equal(back.vertices, scan.vertices)
+    # An OBJ is text, written and read by trimesh: equal but for the last bit.
+    assert np.allclose(back.vertices, scan.vertices, rtol=1e-6, atol=1e-6 * (ending == ".obj"))
+    assert ending == ".obj" or np.array_equal(back.vertices, scan.vertices)
     assert np.array_equal(back.triangles, scan.triangles)
     assert back.colours is not None and scan.colours is not None
     assert np.allclose(
