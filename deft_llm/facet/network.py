@@ -63,7 +63,7 @@ class Facet(nn.Module):
         self.config = config
         dim = config.dim
         self.tower = build_tower(config)
-        self.to_shared = nn.Linear(self.tower.width, dim)
+        self.to_shared = nn.Linear(int(self.tower.width), dim)  # type: ignore[arg-type]
         self.of_yaw = nn.Linear(2 * _WAVES, dim)
         # Without a bias the vector of a text stays composed of the vectors of its parts.
         self.of_text = nn.Linear(text_width, dim, bias=False)

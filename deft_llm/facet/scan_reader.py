@@ -227,7 +227,8 @@ class ScanReader:
         likeness = (anchors @ F.normalize(face, dim=-1)).tolist()
         best: dict[str, NearPrompt] = {}
         for i in np.argsort(likeness)[::-1]:
-            best.setdefault(listed[i][0], NearPrompt(*listed[i], float(likeness[i])))
+            name, text = listed[int(i)]
+            best.setdefault(name, NearPrompt(name, text, float(likeness[int(i)])))
         return tuple(best.values())[:NEAREST]
 
 

@@ -153,8 +153,10 @@ def write_scan(path: Path, scan: Scan) -> None:
     elif ending == ".wrl":
         write_vrml(path, scan)
     elif ending == ".npz":
-        painted = {} if scan.colours is None else {"colours": scan.colours}
-        np.savez_compressed(path, points=scan.vertices, triangles=scan.triangles, **painted)
+        arrays: dict[str, Any] = {"points": scan.vertices, "triangles": scan.triangles}
+        if scan.colours is not None:
+            arrays["colours"] = scan.colours
+        np.savez_compressed(path, **arrays)
     else:
         raise UserError(f"{path}: expected .obj, .ply, .stl, .wrl or .npz")
 

@@ -142,7 +142,7 @@ def draw_combination(
             four random units that hold no combination of `HELD_OUT`.
     """
     options = among or (SEEN if rng.random() < 0.5 else ())
-    chosen = units(options[rng.integers(len(options))]) if options else _random_units(rng)
+    chosen = units(options[int(rng.integers(len(options)))]) if options else _random_units(rng)
     level = float(rng.uniform(LEVELS[0], LEVELS[-1])) if not among else LEVELS[-1]
     return Performance(head, identity, _strengths(rng, chosen, level), (), 0, scanner)
 

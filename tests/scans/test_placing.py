@@ -55,7 +55,7 @@ def test_a_face_that_looks_elsewhere_is_turned(scan: Scan, shown: np.ndarray) ->
 
 def test_the_pose_follows_a_head(scan: Scan) -> None:
     before = find_pose(scan.vertices, "scan")
-    after = follow_pose(scan.vertices + np.float32([2.0, -1.0, 1.5]), before)
+    after = follow_pose(scan.vertices + np.array([2.0, -1.0, 1.5], np.float32), before)
     assert np.allclose(after.shift - before.shift, -before.rotation @ [2.0, -1.0, 1.5], atol=0.3)
 
 
