@@ -74,7 +74,10 @@ def test_a_file_of_the_user_goes_first(empty: Path) -> None:
     ("name", "words"),
     [
         ("deft/smok", "did you mean deft/smoke"),
-        ("smoke", "did you mean deft/smoke, flow/smoke, landmarks/smoke, spotters/smoke?"),
+        (
+            "smoke",
+            "did you mean deft/smoke, facet/smoke, flow/smoke, landmarks/smoke, spotters/smoke?",
+        ),
         ("deft/tinny.yaml", "did you mean deft/tiny"),
         ("xyz", "there are deft/ict, "),
         ("accelerate/cpu", "no such file"),  # for accelerate, not for a task
