@@ -79,7 +79,10 @@ class ClipText:
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors (K, E) of texts; each is computed once."""
         if new := [text for text in dict.fromkeys(texts) if text not in self._kept]:
-            tokens = self._tokenizer(new, padding=True, truncation=True, return_tensors="pt")
+            most = self._model.config.max_position_embeddings
+            tokens = self._tokenizer(
+                new, padding=True, truncation=True, max_length=most, return_tensors="pt"
+            )
             pooled = self._project(self._model(**tokens).pooler_output)
             vectors = F.normalize(pooled.float(), dim=-1)
             self._kept.update(zip(new, vectors, strict=True))

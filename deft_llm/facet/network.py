@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +63,9 @@ class Facet(nn.Module):
         super().__init__()
         self.config = config
         dim = config.dim
-        self.tower = build_tower(config)
-        self.to_shared = nn.Linear(self.tower.width, dim)
+        tower: Any = build_tower(config)
+        self.tower = tower
+        self.to_shared = nn.Linear(tower.width, dim)
         self.of_yaw = nn.Linear(2 * _WAVES, dim)
         # Without a bias the vector of a text stays composed of the vectors of its parts.
         self.of_text = nn.Linear(text_width, dim, bias=False)

@@ -227,8 +227,8 @@ class ScanReader:
         likeness = (anchors @ F.normalize(face, dim=-1)).tolist()
         best: dict[str, NearPrompt] = {}
         for i in np.argsort(likeness)[::-1]:
-            name, text = listed[i]
-            best.setdefault(name, NearPrompt(name, text, float(likeness[i])))
+            name, text = listed[int(i)]
+            best.setdefault(name, NearPrompt(name, text, float(likeness[int(i)])))
         return tuple(best.values())[:NEAREST]
 
 

@@ -16,7 +16,7 @@ from deft_llm.facet.au_text import EMOTION_AUS, AuTextTower, au_phrase
 from deft_llm.facet.configuration import Prompts, TextConfig
 
 STYLES = ("plain", "described", "ensemble")
-_FACES = ("a {} face", "a face that shows {}", "the expression of {}")
+_FACES = ("a face that shows {}", "the expression of {}")
 
 
 class TextTower(Protocol):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
-from deft_llm.scans.scan import Floats, Scan
+from deft_llm.scans.scan import Floats, Scan, all_finite
 from deft_llm.scans.texture import colours_at
 
 JUMP = 9.0  # mm between neighbours, from which on there is no surface
@@ -43,7 +43,7 @@ def grid_surface(points: Floats, colours: Floats | None = None, jump: float = JU
         colours: (H, W, 3) display RGB in 0..1.
         jump: Largest difference of z within a triangle, in the unit of the points.
     """
-    there = np.asarray(np.isfinite(points).all(axis=-1))
+    there = all_finite(points)
     number = np.cumsum(there).reshape(there.shape) - 1
     a, b, c, d = (
         (slice(None, -1), slice(None, -1)),
@@ -139,7 +139,7 @@ def read_bnt(path: Path) -> Scan:
         )
     grid = values.reshape(_COLUMNS, rows, columns).transpose(1, 2, 0)[::-1]
     points = np.where(grid[..., 2:3] == background, np.nan, grid[..., :3]).astype(np.float32)
-    there = np.isfinite(points).all(axis=-1)
+    there = all_finite(points)
     flat = grid[..., 3:][there].astype(np.float32)
     # Without the photograph, which many take no licence for, the shape is all.
     colours, note = colours_at(path.with_name(Path(name).name), flat) if name else (None, "")
@@ -163,7 +163,7 @@ def write_bnt(path: Path, points: Floats, photograph: str = "", background: floa
     rows, columns = points.shape[:2]
     across, up = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
     grid = np.concatenate([points, across[..., None], 1 - up[..., None]], axis=-1)[::-1]
-    grid = np.where(np.isfinite(points[::-1]).all(axis=-1, keepdims=True), grid, background)
+    grid = np.where(all_finite(points[::-1])[..., None], grid, background)
     name = photograph.encode("latin-1")
     head = struct.pack("<HHdH", rows, columns, background, len(name))
     body = np.ascontiguousarray(grid.transpose(2, 0, 1), "<f8").tobytes()

@@ -66,6 +66,11 @@ class ScanSequence:
     notes: tuple[str, ...] = ()
 
 
+def all_finite(points: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which points (..., D) have finite coordinates alone, (...)."""
+    return np.asarray(np.isfinite(points).all(axis=-1))
+
+
 def checked(scan: Scan, where: str) -> Scan:
     """A scan without vertices that are no numbers, and without triangles that refer to none.
 
@@ -78,7 +83,7 @@ def checked(scan: Scan, where: str) -> Scan:
             f"{where}: a triangle names vertex {scan.triangles.max()} of {count}; the file is "
             "damaged, export it again"
         )
-    finite = np.asarray(np.isfinite(scan.vertices).all(axis=1))
+    finite = all_finite(scan.vertices)
     if not finite.all():
         bad = int((~finite).sum())
         scan = scan.keep(finite).noting(f"{bad} of {count} vertices are no numbers: left out")

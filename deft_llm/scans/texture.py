@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deft_llm.scans.scan import all_finite
+
 Floats = NDArray[np.float32]
 
 
@@ -26,7 +28,7 @@ def colours_at(picture: Path, places: Floats) -> tuple[Floats | None, str]:
     if read is None:
         return None, f"texture {picture.name} is missing or not readable: shape alone is used"
     height, width = read.shape[:2]
-    known = np.asarray(np.isfinite(places).all(axis=1))
+    known = all_finite(places)
     at = np.clip(np.where(known[:, None], places, 0), 0, 1)
     x = (at[:, 0] * width - 0.5).astype(np.float32)
     y = ((1 - at[:, 1]) * height - 0.5).astype(np.float32)
@@ -41,6 +43,6 @@ def colours_at(picture: Path, places: Floats) -> tuple[Floats | None, str]:
         )
         for i in range(0, len(x), rows)
     ]
-    colours = np.concatenate(sampled)[:, 0, ::-1].astype(np.float32) / np.float32(255)
+    colours = (np.concatenate(sampled)[:, 0, ::-1] / 255).astype(np.float32)
     colours[~known] = 0.5
     return colours, ""

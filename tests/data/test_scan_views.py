@@ -18,8 +18,10 @@ def bump(shift: float = 18.0) -> Scan:
     """A face-sized dome with a bump on one side, on a grid that is its own mirror image."""
     x, y = np.meshgrid(np.linspace(-70, 70, 71), np.linspace(-80, 80, 81))
     z = -((x / 9) ** 2) - (y / 11) ** 2 + 14 * np.exp(-((x - shift) ** 2 + y**2) / 200)
-    grey = np.repeat((0.5 + x / 200)[..., None], 3, axis=-1).astype(np.float32)
-    return grid_surface(np.stack([x, y[::-1], z], axis=-1).astype(np.float32), grey, jump=99.0)
+    grey = np.repeat((0.5 + x / 200)[..., None], 3, axis=-1)
+    return grid_surface(
+        np.stack([x, y[::-1], z], axis=-1).astype(np.float32), grey.astype(np.float32), jump=99.0
+    )
 
 
 def test_the_left_view_of_a_mirrored_head_is_the_flipped_right_view() -> None:

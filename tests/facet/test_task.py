@@ -78,8 +78,8 @@ def test_sets_by_head_and_intensity() -> None:
     worst = two.model_copy(update={"worst": True, "noise": (0.5, 0.5)})
     assert {(p.scanner.noise, p.scanner.holes) for p in performances(worst, 0)} == {(0.5, 0.1)}
     # The same faces with the same expressions, whatever the scanner.
-    faces = [[(p.identity, p.aus) for p in performances(d, 0)] for d in (two, worst)]
-    assert faces[0] == faces[1]
+    seen = [[(p.identity, p.aus) for p in performances(d, 0)] for d in (two, worst)]
+    assert seen[0] == seen[1]
 
 
 def test_batches_are_functions_of_their_index(

@@ -37,10 +37,10 @@ def scan(grid: np.ndarray) -> Scan:
     return grid_surface(grid, colours.astype(np.float32))
 
 
-def corners(scan: Scan) -> set[tuple[tuple[float, ...], ...]]:
+def corners(scan: Scan) -> set[frozenset[tuple[float, ...]]]:
     """The triangles as sets of places, so that the order of vertices does not count."""
-    at = scan.vertices[scan.triangles].reshape(len(scan.triangles), 9)
-    return {tuple(sorted(tuple(point) for point in row.reshape(3, 3).tolist())) for row in at}
+    at = scan.vertices[scan.triangles].tolist()
+    return {frozenset(tuple(place) for place in triangle) for triangle in at}
 
 
 @pytest.mark.parametrize("ending", [".obj", ".ply", ".stl", ".wrl", ".npz"])
@@ -55,7 +55,9 @@ def test_write_read(tmp_path: Path, scan: Scan, ending: str) -> None:
     if ending == ".stl":
         assert corners(back) == corners(scan)
         return
-    assert np.array_equal(back.vertices, scan.vertices)
+    # An OBJ is text, written and read by trimesh: equal but for the last bit.
+    assert np.allclose(back.vertices, scan.vertices, rtol=1e-6, atol=1e-6 * (ending == ".obj"))
+    assert ending == ".obj" or np.array_equal(back.vertices, scan.vertices)
     assert np.array_equal(back.triangles, scan.triangles)
     assert back.colours is not None and scan.colours is not None
     assert np.allclose(

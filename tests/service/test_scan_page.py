@@ -56,7 +56,7 @@ def test_a_scan_and_a_sequence(page: ScanPage, uploads: Path) -> None:
     card = page.read("me", frames[:1], "")
     assert "happiness" in card and "data:image/png" in card and "Motion" not in card
     card = page.read("me", frames, "pouting: a pout\nonly: [pouting, anger]")
-    assert "pouting" in card and "Motion" in card and "a network for 3D" in card
+    assert "pouting" in card and "Motion" in card and "network for 3D" in card
 
 
 def test_wrong_uploads(page: ScanPage, uploads: Path) -> None:

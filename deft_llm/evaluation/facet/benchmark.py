@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from deft_llm.evaluation.benchmark import Benchmark
@@ -102,8 +103,8 @@ class FacetBenchmark(Benchmark):
         rows = []
         for level in range(1, 5):
             shown = test.level == level
-            row = {"intensity": str(level), "all views": f"{whole[shown].mean():.3f}"}
-            if level in _LEVELS:
+            row = {"intensity": str(level), "all views": _share(whole[shown])}
+            if level in _LEVELS and shown.any():
                 values[f"six_{_LEVELS[level]}"] = float(whole[shown].mean())
             rows.append(row)
         lost = []
@@ -111,7 +112,7 @@ class FacetBenchmark(Benchmark):
             without = right(say(network, test, missing=(yaw,)), test)
             lost.append(100 * (float(whole.mean()) - float(without.mean())))
             for row, level in zip(rows, range(1, 5), strict=True):
-                row[f"without {yaw:+g}°"] = f"{without[test.level == level].mean():.3f}"
+                row[f"without {yaw:+g}°"] = _share(without[test.level == level])
         # The view that is missed most.
         values["lost_without_a_view"] = max(lost)
         return values, "Six expressions, people never seen\n\n" + markdown(rows)
@@ -175,8 +176,7 @@ class FacetBenchmark(Benchmark):
                 [(order[of_text.argmax(axis=1)] == truth).mean() for order in orders]
             )
             by_level = {
-                f"intensity {level}": f"{hit[test.level == level].mean():.3f}"
-                for level in range(1, 5)
+                f"intensity {level}": _share(hit[test.level == level]) for level in range(1, 5)
             }
             rows.append(
                 {
@@ -208,6 +208,11 @@ class FacetBenchmark(Benchmark):
             )
             return None
         return ViewStore.rendered(data, self.output / name)
+
+
+def _share(hit: NDArray[np.bool_]) -> str:
+    """The share of hits in words; a small set may have no scan of an intensity."""
+    return f"{hit.mean():.3f}" if len(hit) else "-"
 
 
 def _published_table(values: dict[str, float]) -> str:
