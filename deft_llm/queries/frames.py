@@ -181,7 +181,9 @@ def _frames(query: Query) -> Iterable[str]:
     fields = _FILLED.get(query.kind, ())
     fixed = [name for name in ("moments", "bound") if name in fields and getattr(query, name)]
     for kept in ((), *((name,) for name in fixed)):
-        empty = {name: None if name == "bound" else () for name in fields if name not in kept}
+        empty: dict[str, Any] = {
+            name: None if name == "bound" else () for name in fields if name not in kept
+        }
         line = str(replace(query, **empty))
         free = [name for name in fields if name not in kept]
         ways = sorted(

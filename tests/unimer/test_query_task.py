@@ -34,12 +34,13 @@ def test_training_moves_the_projection_and_leaves_the_words(tmp_path: Path) -> N
     settings = ParserRecipe(**values)
     torch.manual_seed(0)
     task = ParserTask(settings, QuestionSet.drawn(settings.data))
-    table, before = task.parser.table.clone(), task.parser.project.weight.clone()
+    table = task.parser.table.clone()
+    before = task.parser.project.state_dict()["weight"].clone()
     optimizer = torch.optim.SGD(task.model.parameters(), 1.0)
     task.training_step(task.batch(0))["loss"].backward()
     optimizer.step()
     assert torch.equal(task.parser.table, table)
-    assert not torch.equal(task.parser.project.weight, before)
+    assert not torch.equal(task.parser.project.state_dict()["weight"], before)
 
 
 def test_folding_keeps_the_scores() -> None:
