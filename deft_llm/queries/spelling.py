@@ -67,7 +67,7 @@ ORDINARY = frozenset(
     style scare stare bore
     core sore bold cold hold fold gold sold told build field shield yield wrist lost cost host post
     boost boat coat goat note vote rate late mate gate date fate hate bite kite site
-    cite list""".split()  # noqa: SIM905
+    cite list stock stocks price""".split()  # noqa: SIM905
 )
 #: Frequent words of other languages that are no English ones.
 _FOREIGN = frozenset(

@@ -26,6 +26,8 @@ UNKNOWN = Query("unknown")
 #: Where the rules are silent, or words are left that nothing accounts for: how likely the network
 #: must find it that a question is about the clip, and a query, for that to hold against the rules'.
 _DOUBTFUL, _SURE = 0.9, 0.8
+#: Where every word is accounted for, a question is refused only below these.
+_HARDLY, _NEVER = 0.05, 0.02
 # Begins as a question about a person does; if it is none that a face answers, it is declined.
 _ABOUT_SOMEBODY = re.compile(
     r"^(?:is|was|are|were|does|did|do|has|have|had|will|would|can|could|should|may|might) "
@@ -99,11 +101,14 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading) -> Query:
     if ruled is not None and ruled.kind in TALK:
         return ruled
     unknown_words = strangers(asked)
+    about = _ABOUT_SOMEBODY.search(asked.text)
     if ruled is not None and not unknown_words:
+        named = asked.has("region", "class", "au", "moment")
+        if reading.claim < (_HARDLY if about else 0.0 if named else _NEVER):
+            return reading.declines if about else reading.aside
         return ruled
     if reading.claim < _DOUBTFUL:
-        about_somebody = unknown_words and _ABOUT_SOMEBODY.search(asked.text)
-        return reading.declines if about_somebody else reading.aside
+        return reading.declines if about and unknown_words else reading.aside
     if ruled is None or reading.share >= _SURE:
         return reading.query or ruled or UNKNOWN
     return ruled

@@ -38,8 +38,7 @@ KIND_WEIGHTS: dict[str, int] = {
 _NAMES_EMOTION = frozenset(
     {"structured_answer", "class", "emotion", "why", "combined", "counterfactual"}
 )
-# Answered by the label, or by nothing.
-_OF_LABEL = frozenset({"class", "emotion", "beyond", "query", "query_after", "tool_call"})
+_OF_LABEL = frozenset({"class", "emotion", "beyond"})  # answered by the label, or by nothing
 _TIMES = frozenset({"onset_time", "apex_time", "offset_time", "duration"})
 _BEYOND = 0.15  # share of the questions for the engine that no clip can answer
 _ABSENT = 0.2  # share of "au_motion" questions that ask about an AU that is not coded
