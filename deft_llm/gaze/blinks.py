@@ -32,6 +32,7 @@ PRIOR = 0.3  # events a pixel that gains and losses are taken to have shared bef
 RISE = 1.03  # factor by which the usual number of events follows a period
 OPEN = 0.2  # share of the highest balance below which the eye is open again
 LONGEST = 1.0  # s
+APART = 0.05  # s between two blinks at least
 WIDEST = 12  # periods by which a blink may be longer at either end than it is sure
 
 
@@ -84,7 +85,19 @@ def blink_spans(light: Brightness, edges: Ints, sensor: tuple[int, int], causal:
         flags = _widened(_came_back(flags, quick, round(1e6 * SOON / period)), level)
     borders = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     runs = borders.reshape(-1, 2)
-    return np.stack([edges[runs[:, 0]] + 1, edges[runs[:, 1]]], axis=1)
+    spans = np.stack([edges[runs[:, 0]] + 1, edges[runs[:, 1]]], axis=1)
+    return spans if causal else joined(spans)
+
+
+def joined(spans: Ints) -> Ints:
+    """Spans (K, 2), µs, of which those that follow each other within ``APART`` are one.
+
+    No lid opens and falls again so soon.
+    """
+    if not len(spans):
+        return spans
+    apart = spans[1:, 0] - spans[:-1, 1] > 1e6 * APART
+    return np.stack([spans[np.append(True, apart), 0], spans[np.append(apart, True), 1]], axis=1)
 
 
 def new_state() -> NDArray[np.float64]:

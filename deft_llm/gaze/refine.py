@@ -19,7 +19,7 @@ from pydantic import Field
 
 from deft_llm.config import Settings
 from deft_llm.gaze import local_flow, steady
-from deft_llm.gaze.blinks import blink_spans, within
+from deft_llm.gaze.blinks import blink_spans, joined, within
 from deft_llm.gaze.checks import check_cells, checked, period_of, same_time
 from deft_llm.gaze.grid import GRID
 from deft_llm.gaze.local_flow import Estimator, LocalFlow
@@ -154,6 +154,9 @@ def refine(
     if closed is not None:
         blink = np.asarray(closed, bool)
         spans = spans_of(blink, when)
+        if chosen.ahead is None:
+            spans = joined(spans)
+            blink = within(when, spans)
     elif chosen.blinks:
         spans = blink_spans(seen.brightness, edges, chosen.sensor, causal=chosen.ahead is not None)
         blink = within(when, spans)

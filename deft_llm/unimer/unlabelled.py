@@ -43,7 +43,7 @@ def clips_in(folder: Path) -> list[Path]:
             f"{folder}: no clips; expected instruction data (clips.jsonl), videos, or folders of "
             "frames"
         )
-    return sorted(found, key=lambda path: natural_key(Path(str(path))))
+    return sorted(found, key=lambda path: [natural_key(Path(part)) for part in path.parts])
 
 
 def measure_folder(folder: Path, out: Path, workers: int | None = None) -> None:

@@ -119,7 +119,7 @@ def test_form_is_that_which_was_asked_for() -> None:
         written(rationale="AU12. Together this is read as disgust."),
         written(rationale="AU4. Together this is read as happiness."),
         written({"chin": "up"}),  # no reason for AU12
-        written(label="negative"),  # which no coding gives to AU12 alone
+        written(label="surprise"),  # which no coding gives to AU12
     ],
 )
 def test_class_aus_and_reasons_have_to_agree(contradiction: Said) -> None:
@@ -138,7 +138,7 @@ def test_a_call_has_to_ask_what_was_asked() -> None:
 
 
 def test_repetitions_and_two_directions_of_one_region_cost() -> None:
-    assert varied(written(rationale="The chin moves up. " * 4), SEEN) == 0.0
+    assert varied(written(rationale="The chin moves up. " * 8), SEEN) == 0.0
     both = Said("The chin moves up. The chin moves down.", kind="motion")
     assert varied(both, SEEN) == 0.0
     assert varied(Said("Nothing.", kind="motion"), SEEN) == 1.0

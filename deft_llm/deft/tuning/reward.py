@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from deft_llm.deft.inference.said import STRUCTURED, Said
 from deft_llm.deft.inference.verifier import SAMPLED, Verifier
+from deft_llm.deft.processing_deft import SPECIAL_TOKENS
 from deft_llm.deft.tuning.model import evaluate
 from deft_llm.deft.tuning.policy import advantages, answer_mask, policy_loss
 from deft_llm.deft.tuning.reward_data import RewardDataset
@@ -152,6 +153,8 @@ class RewardTrainer(DeftTrainer):
             **{**SAMPLED, "temperature": stage.temperature},
             eos_token_id=list(self.task.ends),
             pad_token_id=self.task.tokenizer.pad_token_id,
+            # A placeholder in an answer would ask for a token of an expert that is not there.
+            suppress_tokens=self.task.tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)),
         )
         times = stage.samples
         asked = inputs["attention_mask"].repeat_interleave(times, 0)

@@ -159,6 +159,8 @@ class _Work:
                     if settings is None
                     else refine(made.events, xy, made.times, settings, closed=lids).xy
                 )
+                # Online, nothing is filtered before the eye is first open: what is not refined.
+                after = np.where(np.isfinite(after), after, xy)
                 jitter = stable_jitter(after, truth)
                 found[tracker][way] = Part(after - truth, made.closed, saccade, jitter)
         return found

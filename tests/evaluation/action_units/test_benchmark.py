@@ -73,7 +73,7 @@ def test_one_dataset_is_left_out_at_a_time(
         for unit, count in shown.items():
             expected = f"{2 * count / (clips + count):.3f}" if count else ""
             assert table["all_named", dataset][unit] == expected
-    assert len(list((out / "folds").glob("AU*/logistic_flow-*/seed0-fold*.jsonl"))) == 3 * len(
+    assert len(list((out / "folds").glob("AU*/logistic_flow*/seed0-fold*.jsonl"))) == 3 * len(
         next(iter(shares.values()))[1]
     )
     assert "SSSNet" in text and "## Left out" in text and (out / "leaks.md").is_file()

@@ -117,5 +117,5 @@ def test_a_small_run_measures_every_figure(file: Path) -> None:
 
 
 def test_a_bar_of_no_figure_is_refused(file: Path) -> None:
-    with pytest.raises(UserError, match="no figure 'recal_gain_own', did you mean"):
+    with pytest.raises(UserError, match="no figure 'recal_gain_own'; did you mean"):
         benchmarks.run(file, ["bars.recal_gain_own={least: 0}"])
