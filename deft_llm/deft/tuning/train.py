@@ -243,8 +243,7 @@ def _banner(
     stages: list[Stage] = [getattr(recipe, name) for name in STAGES]
     last = recipe.reward if recipe.reward.steps else recipe.instruct
     logger.info(
-        "%d clips · %d subjects%s · %.2f M parameters · %s · effective batch %d · "
-        "%s steps",
+        "%d clips · %d subjects%s · %.2f M parameters · %s · effective batch %d · %s steps",
         len(clips),
         len({record.subject for record in clips.records}),
         f" · {len(held_out)} clips held out" if held_out else "",

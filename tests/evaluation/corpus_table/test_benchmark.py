@@ -151,7 +151,9 @@ def test_every_file_names_what_there_is(name: str) -> None:
         if not key.startswith("deft") and entry.recognizer != "vlm":
             made = load_recognizer(entry.recognizer, 3, **entry.options)
             assert set(made.inputs) <= set(INPUTS)
-            assert entry.seeded == (entry.recognizer in ("mpfnet_staged", "mol_joint", "psyau_joint"))
+            assert entry.seeded == (
+                entry.recognizer in ("mpfnet_staged", "mol_joint", "psyau_joint")
+            )
     for scheme, numbers in settings.published.items():
         assert scheme in settings.schemes and numbers
     for scheme, counts in settings.counts.items():
