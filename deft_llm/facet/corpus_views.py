@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from deft_llm.corpora.scan_base import ScanEntry
 from deft_llm.corpora.scans import load_scan_corpus
 from deft_llm.data.shards import Arrays, Shards, claim_set
@@ -89,10 +87,7 @@ def _drawn(data: CorpusViews, entry: ScanEntry) -> Arrays:
             views = scan_views(scan, entry.name, data.channels, data.yaws, data.side)[1]
     except UserError as error:
         logger.warning("%s is left out: %s", entry.name, error)
-        shape = (len(data.yaws), len(data.channels), data.side, data.side)
-        moving = entry.path.is_dir() and not data.pooled
-        empty = np.zeros((data.frames, *shape) if moving else shape, np.float32)
-        return row(empty, [False] * len(label), {}, 0, "")
+        return row(data.empty(entry.path.is_dir()), [False] * len(label), {}, 0, "")
     # The datasets code no units: those of the emotion's word stand for them.
     aus = {au: 1.0 for name in entry.expressions for au in EMOTION_AUS.get(name, ())}
     return row(views, label, aus, entry.level, entry.subject)

@@ -6,6 +6,7 @@ pose, drawn.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from deft_llm.data.shards import Arrays, Shards, claim_set
+from deft_llm.errors import UserError
 from deft_llm.facet.sequences import scan_views, sequence_views
 from deft_llm.facet.view_store import ViewSet, row
 from deft_llm.parallel import parallel_map
@@ -33,6 +35,7 @@ from deft_llm.simulator.scan_sets import (
 )
 
 Content = Literal["expressions", "seen", "unseen", "sequences", "micro"]
+logger = logging.getLogger(__name__)
 FOUR_D: tuple[Content, ...] = ("sequences", "micro")
 SCANS_PER_SHARD = 50
 _MORE = 4  # frames that are scanned besides those that are looked at
@@ -132,21 +135,25 @@ def _turn(data: ViewData, number: int) -> str:
 
 
 def draw_views(data: ViewData, performance: Performance) -> Arrays:
-    """One row of a set."""
+    """One row of a set; views of nothing, and no subject, where no face is found in the scan."""
     where = f"scan of {performance.head}{performance.identity}"
+    subject = f"{performance.head}{performance.identity}"
     scans = performance.scans()
-    if data.content in FOUR_D:
-        drawn = sequence_views(
-            scans, where, data.channels, data.frames, data.yaws, data.side, data.pooled
-        ).views
-    else:
-        drawn = scan_views(scans[0], where, data.channels, data.yaws, data.side)[1]
+    try:
+        if data.content in FOUR_D:
+            drawn = sequence_views(
+                scans, where, data.channels, data.frames, data.yaws, data.side, data.pooled
+            ).views
+        else:
+            drawn = scan_views(scans[0], where, data.channels, data.yaws, data.side)[1]
+    except UserError as error:
+        logger.warning("%s; it teaches nothing, and counts as wrong in a test", error)
+        drawn, subject = data.empty(data.content in FOUR_D), ""
     shown = "+".join(str(au) for au, _ in performance.aus)
     if data.content in ("seen", "unseen"):
         label = [name == shown for name in data.classes]
     else:
         label = [name in performance.emotions for name in data.classes]
-    subject = f"{performance.head}{performance.identity}"
     return row(drawn, label, dict(performance.aus), performance.level, subject)
 
 

@@ -44,6 +44,11 @@ class ViewSet(Settings):
     pooled: bool = True
     workers: int = Field(default=2, ge=1)
 
+    def empty(self, moving: bool) -> Floats:
+        """Views that show nothing, in the shape of a scan's or, if ``moving``, a sequence's."""
+        shape = (len(self.yaws), len(self.channels), self.side, self.side)
+        return np.zeros((self.frames, *shape) if moving and not self.pooled else shape, np.float32)
+
     @property
     @abstractmethod
     def classes(self) -> tuple[str, ...]:

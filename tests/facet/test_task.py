@@ -13,7 +13,7 @@ from deft_llm.facet import view_sets
 from deft_llm.facet.files import load_facet
 from deft_llm.facet.task import FacetRecipe, FacetTask
 from deft_llm.facet.view_sets import ViewData, performances
-from deft_llm.facet.view_store import ViewStore
+from deft_llm.facet.view_store import ViewStore, restored
 from deft_llm.simulator.scan_sets import HELD_OUT, units
 from deft_llm.training import tasks
 from deft_llm.training.schedule import Schedule
@@ -119,3 +119,16 @@ def test_heads_are_chosen_by_name(store: ViewStore) -> None:
     assert store.of_heads(["own"]).all() and store.good.all()
     with pytest.raises(UserError, match="no scan of 'ict'"):
         store.of_heads(["ict"])
+
+
+def test_a_scan_without_a_face_teaches_nothing_and_counts_as_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object) -> None:
+        raise UserError("no face found")
+
+    data = ViewData(scans=1, identities=1, first_identity=1, seed=0, side=32)
+    monkeypatch.setattr(view_sets, "scan_views", fails)
+    made = view_sets.draw_views(data, next(performances(data, 0)))
+    assert not made["subject"].any()  # such rows are not trained on, and never right
+    assert made["label"].sum() == 1 and not restored(made["views"]).any()

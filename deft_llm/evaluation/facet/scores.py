@@ -46,12 +46,14 @@ def say(
             present = there.expand(len(views), -1)
             output = network(views, [known if texts is None else texts], present)[0]
             found.append(network.probabilities(output, trained=texts is None).double().numpy())
-    return np.concatenate(found)
+    shares = np.concatenate(found)
+    shares[~store.good] = 0.0  # nothing was seen of them
+    return shares
 
 
 def right(shares: Array, store: ViewStore) -> NDArray[np.bool_]:
     """Whether the likeliest class is the one that is shown, (N,)."""
-    hit: NDArray[np.bool_] = shares.argmax(axis=1) == store.label.argmax(axis=1)
+    hit: NDArray[np.bool_] = store.good & (shares.argmax(axis=1) == store.label.argmax(axis=1))
     return hit
 
 
