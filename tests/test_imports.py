@@ -16,7 +16,7 @@ PACKAGE = ROOT / "deft_llm"
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
         *("errors", "config", "registry", "files", "claims", "machine", "parallel"),
-        *("resources", "stages", "stopping", "weights", "downloads"),
+        *("resources", "runs", "stages", "stopping", "weights", "downloads"),
     ),
     ("facs", "au_notation", "clip", "answers", "queries", "protocols", "leaks", "metrics"),
     ("media", "motion", "viz", "scans"),

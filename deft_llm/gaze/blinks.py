@@ -17,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from deft_llm.media.events import Events
+from deft_llm.runs import runs
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -83,9 +84,8 @@ def blink_spans(light: Brightness, edges: Ints, sensor: tuple[int, int], causal:
     flags, level, quick = follow(state, light.gained, light.lost, period, pixels)
     if not causal:
         flags = _widened(_came_back(flags, quick, round(1e6 * SOON / period)), level)
-    borders = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    runs = borders.reshape(-1, 2)
-    spans = np.stack([edges[runs[:, 0]] + 1, edges[runs[:, 1]]], axis=1)
+    found = runs(flags)
+    spans = np.stack([edges[found[:, 0]] + 1, edges[found[:, 1]]], axis=1)
     return spans if causal else joined(spans)
 
 
@@ -160,8 +160,7 @@ def follow(state, gained, lost, period, pixels):  # type: ignore[no-untyped-def]
 def _came_back(flags: Flags, quick: NDArray[np.float64], soon: int) -> Flags:
     """The runs of flags in which, or soon after, light is lost as it was gained."""
     out = flags.copy()
-    borders = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    for first, stop in borders.reshape(-1, 2):
+    for first, stop in runs(flags):
         # At the end of a recording it may come later.
         cut = stop + soon > len(flags)
         if not cut and quick[first : stop + soon].min() > -BACK * quick[first:stop].max():
@@ -172,12 +171,11 @@ def _came_back(flags: Flags, quick: NDArray[np.float64], soon: int) -> Flags:
 def _widened(flags: Flags, level: NDArray[np.float64]) -> Flags:
     """The flags from where the balance begins to rise until it no longer falls."""
     out = flags.copy()
-    for first in np.flatnonzero(flags & ~np.concatenate([[False], flags[:-1]])):
-        k = int(first)
+    for first, stop in runs(flags):
+        last, k = stop - 1, int(first)
         while k > 0 and first - k < WIDEST and level[k - 1] < level[k]:
             k -= 1
         out[k:first] = True
-    for last in np.flatnonzero(flags & ~np.concatenate([flags[1:], [False]])):
         k = int(last)
         while k + 1 < len(level) and k - last < WIDEST and level[k + 1] < level[k]:
             k += 1

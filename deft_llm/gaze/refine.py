@@ -34,6 +34,7 @@ from deft_llm.gaze.median import (
 )
 from deft_llm.gaze.observe import observe
 from deft_llm.media.events import DVXPLORER, EventSource, as_events
+from deft_llm.runs import runs
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -217,6 +218,5 @@ def _released(
 
 def spans_of(flags: Flags, times: NDArray[np.int64]) -> NDArray[np.int64]:
     """First and last time of each run of flagged samples, (K, 2)."""
-    borders = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    runs = borders.reshape(-1, 2)
-    return np.stack([times[runs[:, 0]], times[runs[:, 1] - 1]], axis=1).astype(np.int64)
+    found = runs(flags)
+    return np.stack([times[found[:, 0]], times[found[:, 1] - 1]], axis=1).astype(np.int64)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.gaze.median import Floats
+from deft_llm.runs import runs
 
 _TIMES = 6.0
 LEAST = 0.75
@@ -41,9 +42,8 @@ def find_saccades(
     limit = np.maximum(_TIMES * spread, 5.0)
     fast = (((velocity - middle) / limit) ** 2).sum(axis=1) > 1
     fast &= kept
-    runs = np.flatnonzero(np.diff(np.concatenate([[False], fast, [False]]).astype(np.int8)))
     found: list[list[int]] = []
-    for first, stop in runs.reshape(-1, 2).tolist():
+    for first, stop in runs(fast).tolist():
         if found and first - found[-1][1] <= _MERGED:
             found[-1][1] = stop - 1
         else:

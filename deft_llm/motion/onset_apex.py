@@ -39,6 +39,7 @@ from deft_llm.motion.regions import (
     region_motion,
 )
 from deft_llm.motion.visibility import visible_masks
+from deft_llm.runs import runs
 
 if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
@@ -260,9 +261,8 @@ def blinks(lids: FloatArray, times: NDArray[np.float64]) -> list[tuple[int, int]
     down = lids - np.median(lids)
     # From where they begin to come down until they are up again.
     closed = down >= BLINK_PX / 4
-    borders = np.flatnonzero(np.diff(np.concatenate([[False], closed, [False]]).astype(int)))
     found = []
-    for first, stop in borders.reshape(-1, 2).tolist():
+    for first, stop in runs(closed).tolist():
         # An open frame on both sides shows how long it lasted.
         inside = first > 0 and stop < len(lids) and times[stop] - times[first - 1] <= BLINK_TIME
         if inside and down[first:stop].max() >= BLINK_PX:

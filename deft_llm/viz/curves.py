@@ -7,7 +7,6 @@ follows the page's colours. The paper's figure draws the same values (``viz/figu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from markupsafe import Markup
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.onset_apex import REGION_WEIGHTS
+from deft_llm.runs import runs
 from deft_llm.viz.page import fill_template
 
 MOMENTS = ("onset", "apex", "offset")
@@ -50,7 +50,7 @@ def curve_path(measurement: Measurement) -> str:
     """The curve as an SVG path on ``WIDTH`` x ``HEIGHT``, broken in frames without a face."""
     top, path = curve_top(measurement), []
     shares = places(measurement.aligned.timestamps)
-    for start, stop in _runs(np.isfinite(measurement.curve)):
+    for start, stop in runs(np.isfinite(measurement.curve)).tolist():
         points = [
             # SVG counts y down.
             f"{WIDTH * shares[t]:.1f} {HEIGHT * (1 - measurement.curve[t] / top):.1f}"
@@ -59,13 +59,6 @@ def curve_path(measurement: Measurement) -> str:
         # A frame between two gaps is a line of no length, whose round ends are a dot.
         path.append("M" + "L".join(points if len(points) > 1 else points * 2))
     return "".join(path)
-
-
-def _runs(there: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """First index and one past the last of each run of True."""
-    # False on both ends, so that runs at the start and the end have two edges as well.
-    edges = np.flatnonzero(np.diff(np.r_[False, there, False].astype(int)))
-    return ((int(start), int(stop)) for start, stop in edges.reshape(-1, 2))
 
 
 def motion_chart(measurement: Measurement) -> Markup:
@@ -77,7 +70,7 @@ def motion_chart(measurement: Measurement) -> Markup:
     times, interval = measurement.aligned.timestamps, measurement.interval
     shares, floor, top = places(times), curve_floor(measurement), curve_top(measurement)
     frames = (interval.onset, interval.apex, interval.offset) if measurement.found else ()
-    gaps = _runs(~np.isfinite(measurement.curve))
+    gaps = runs(~np.isfinite(measurement.curve)).tolist()
     return fill_template(
         "chart.html",
         width=WIDTH,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from deft_llm.runs import runs
 from deft_llm.viz.figure import BLUE, GREY, ORANGE
 
 # matplotlib is imported where something is drawn, because it takes half a second.
@@ -90,8 +91,7 @@ class Curve:
 
     def absent(self) -> Iterator[tuple[float, float]]:
         """First and last second of each stretch without a face."""
-        edges = np.flatnonzero(np.diff(np.r_[False, np.isnan(self.values), False].astype(int)))
-        for first, stop in edges.reshape(-1, 2):
+        for first, stop in runs(np.isnan(self.values)):
             yield float(self.times[first]), float(self.times[min(stop, len(self.times) - 1)])
 
     def ticks(self) -> list[float]:
