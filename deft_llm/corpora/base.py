@@ -15,6 +15,7 @@ from typing import ClassVar
 from deft_llm.clip import Annotation, Interval
 from deft_llm.corpora.coded import CodedClip, CodedSheet, compare
 from deft_llm.corpora.coding import RowPlace, au_code, read_aus, read_emotion, read_interval
+from deft_llm.corpora.folder import DatasetFolder
 from deft_llm.corpora.frames import FrameFolder, locate_interval, open_folder
 from deft_llm.corpora.people import is_date
 from deft_llm.corpora.reading import Entry, Identity, PublishedCounts, Reading
@@ -44,14 +45,10 @@ MICRO, MACRO = "micro", "macro"
 _SHEET_DEPTH = 4  # levels below the corpus folder in which sheets are searched
 
 
-class Corpus(ABC):
-    """A dataset on disk.
+class Corpus(DatasetFolder, ABC):
+    """A dataset of videos: a name in ``CORPORA``.
 
     Attributes:
-        name: Key in ``CORPORA``.
-        title: Its name as the authors write it.
-        licence: Whom to ask for access.
-        tree: Expected folder layout, for error messages.
         fps: Frames per second; None if it differs between clips.
         first_frame: Number that the sheet gives the first frame of a video.
         schemes: Label schemes that apply to it.
@@ -62,10 +59,6 @@ class Corpus(ABC):
         foreign: Words in the names of folders that hold other recordings of the same clips.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    licence: ClassVar[str]
-    tree: ClassVar[str]
     fps: ClassVar[float | None]
     first_frame: ClassVar[int] = 1
     schemes: ClassVar[tuple[str, ...]]
@@ -75,23 +68,6 @@ class Corpus(ABC):
     trees: ClassVar[tuple[str, ...]] = ()
     foreign: ClassVar[frozenset[str]] = frozenset()
     coded_kind = MICRO  # which expressions are read; see of_kind
-
-    def __init__(self, root: Path | str) -> None:
-        """Open a corpus folder.
-
-        Raises:
-            UserError: If the folder is missing; the message shows the expected tree.
-        """
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise self._missing(f"{self.root}: no such folder")
-
-    def _missing(self, what: str) -> UserError:
-        tree = "\n".join(f"    {line}" for line in self.tree.strip().splitlines())
-        return UserError(
-            f"{what}; {self.title} is expected as\n{tree}\n"
-            f"  It is given out by {self.licence}; ask there for the licence agreement."
-        )
 
     @abstractmethod
     def identify(self, row: SheetRow) -> Identity:

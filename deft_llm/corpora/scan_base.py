@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from deft_llm.corpora.folder import DatasetFolder
 from deft_llm.corpora.report import Report
 from deft_llm.corpora.tree import walk
-from deft_llm.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -61,41 +61,16 @@ class ScanListing:
         ]
 
 
-class ScanCorpus(ABC):
-    """A dataset of scans on disk.
+class ScanCorpus(DatasetFolder, ABC):
+    """A dataset of scans: a name in ``SCAN_CORPORA``.
 
     Attributes:
-        name: Key in ``SCAN_CORPORA``.
-        title: Its name as the authors write it.
-        licence: Whom to ask for access.
-        tree: Expected layout, for messages.
         sequences: Whether an entry is a sequence.
         published: What its paper counts, for people.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    licence: ClassVar[str]
-    tree: ClassVar[str]
     sequences: ClassVar[bool]
     published: ClassVar[str]
-
-    def __init__(self, root: Path | str) -> None:
-        """Open a dataset's folder.
-
-        Raises:
-            UserError: If it is missing; the message shows the expected tree.
-        """
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise self._missing(f"{self.root}: no such folder")
-
-    def _missing(self, what: str) -> UserError:
-        tree = "\n".join(f"    {line}" for line in self.tree.strip().splitlines())
-        return UserError(
-            f"{what}; {self.title} is expected as\n{tree}\n"
-            f"  It is given out by {self.licence}; ask there for the licence agreement."
-        )
 
     @abstractmethod
     def find(self, report: Report) -> Iterator[ScanEntry]:
@@ -118,3 +93,9 @@ class ScanCorpus(ABC):
             for name in sorted(names):
                 if name.lower().endswith(suffixes) and name[0] != ".":
                     yield folder / name
+
+    def _folders(self, *suffixes: str) -> Iterator[Path]:
+        """Folders that hold a file with one of these endings."""
+        for folder, names in walk(self.root):
+            if any(name.lower().endswith(suffixes) for name in names):
+                yield folder

@@ -17,7 +17,6 @@ from deft_llm.corpora.people import clip_name, subject_key
 from deft_llm.corpora.report import Report
 from deft_llm.corpora.scan_base import ScanCorpus, ScanEntry
 from deft_llm.corpora.sheets import read_sheet
-from deft_llm.corpora.tree import walk
 from deft_llm.registry import resolve
 
 SCAN_CORPORA: dict[str, str] = {
@@ -127,9 +126,7 @@ BU4DFE/
 
     def find(self, report: Report) -> Iterator[ScanEntry]:
         """See the base."""
-        for folder, names in walk(self.root):
-            if not any(name.lower().endswith(".wrl") for name in names):
-                continue
+        for folder in self._folders(".wrl"):
             subject, word = folder.parent.name, self.words.get(folder.name.lower())
             if word is None or not self._subject.fullmatch(subject):
                 why = "expected F001/Angry"
@@ -156,9 +153,7 @@ BP4D/
 
     def find(self, report: Report) -> Iterator[ScanEntry]:
         """See the base."""
-        for folder, names in walk(self.root):
-            if not any(name.lower().endswith((".obj", ".wrl", ".ply")) for name in names):
-                continue
+        for folder in self._folders(".obj", ".wrl", ".ply"):
             subject, task = folder.parent.name, folder.name.lower()
             if not self._subject.fullmatch(subject) or not re.fullmatch(r"t\d", task):
                 why = "expected F001/T1"
@@ -184,11 +179,7 @@ class FourDme4D(ScanCorpus):
 
     def find(self, report: Report) -> Iterator[ScanEntry]:
         """See the base."""
-        folders = {
-            folder.name: folder
-            for folder, names in walk(self.root)
-            if any(name.lower().endswith((".obj", ".ply", ".wrl")) for name in names)
-        }
+        folders = {folder.name: folder for folder in self._folders(".obj", ".ply", ".wrl")}
         sheets = [p for p in sorted(self.root.rglob("4DME_Labelling_Micro*")) if p.is_file()]
         if not sheets:
             raise self._missing(f"{self.root}: no sheet 4DME_Labelling_Micro*")
