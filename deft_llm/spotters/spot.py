@@ -96,8 +96,8 @@ def load_finder(name: str = RETURNING) -> Finder:
     folder = embedded(name, WEIGHTS)
     if not folder.is_dir():
         raise UserError(
-            f"spotter {name!r}: no such folder; expected {RETURNING!r}, or the folder of a trained "
-            "spotter, which train_configs/spotters/me_tst_plus.yaml makes"
+            f"spotter {name!r}: no such folder; expected {RETURNING!r}, 'embedded', or the folder "
+            "of a trained spotter, which train_configs/spotters/me_tst_plus.yaml makes"
         )
     finder: Finder = resolve(_TRAINED, "trained", "finder")(folder)
     return finder

@@ -25,7 +25,8 @@ from deft_llm.clip import Interval
 from deft_llm.data.features import Features
 from deft_llm.deft.inference import explainer as explain_module
 from deft_llm.deft.inference.claims import check_sentences, contradicting
-from deft_llm.deft.inference.explainer import Explainer, macro_expression
+from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.inference.judging import macro_expression
 from deft_llm.deft.processing_deft import CLIP_TOKEN
 from deft_llm.errors import UserError
 from deft_llm.motion.evidence import moved_aus

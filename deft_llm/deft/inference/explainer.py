@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
@@ -42,6 +41,8 @@ from deft_llm.deft.inference.grammar import (
     StructuredAnswerGrammar,
     StructuredAnswerLogits,
 )
+from deft_llm.deft.inference.judging import macro_expression, not_judged, nothing_seen
+from deft_llm.deft.inference.loading import end_ids, load_model
 from deft_llm.deft.inference.replies import reply
 from deft_llm.deft.inference.said import Seen
 from deft_llm.deft.inference.scoring import label_log_likelihoods
@@ -49,18 +50,13 @@ from deft_llm.deft.inference.verdicts import au_limits
 from deft_llm.deft.inference.verifier import SAMPLED, best_of
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
-from deft_llm.errors import UserError
-from deft_llm.motion.evidence import MACRO_PX, largest_motion, measured_evidence, moved_aus
+from deft_llm.motion.evidence import measured_evidence, moved_aus
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.remarks import NO_MOTION
 from deft_llm.queries.query import Query
 from deft_llm.queries.understand import understand_turns
 from deft_llm.resources import EMBEDDED
 
 MAX_NEW_TOKENS = 480
-# Canonical px. The largest motion of the simulated macro-expressions, and of the bridge of a nose
-# whose head turns by 15 degrees: the model has seen nothing larger.
-LARGEST_PX, HEAD_PX = 20.0, 8.0
 # A language model trained on the instruction data alone has a vocabulary of some thousand pieces,
 # and knows no question but theirs; a pretrained one has learned to talk.
 _TALKS = 20_000
@@ -71,35 +67,6 @@ _REMEMBERED = 20  # earlier questions that a short one may refer to
 _MOST_CHOICES = 480
 # The start of a structured answer: its emotion and its list of AUs.
 _CHOICES = re.compile(r'\s*\{"class": "[^"]*", "emotion": "([^"]*)", "aus": (\[[^\]]*\])')
-
-
-def require_whole(folder: Path) -> None:
-    """Check that a checkpoint folder is complete.
-
-    Raises:
-        UserError: If a file is missing; names it.
-    """
-    if (folder / "adapter_config.json").is_file():
-        raise UserError(
-            f"checkpoint {folder}: holds adapters alone; put them into their language model "
-            "first: deft-llm export RUN -o DIR --merge"
-        )
-    index = "model.safetensors.index.json"  # of weights in several files
-    weights = index if (folder / index).is_file() else "model.safetensors"
-    for name in ("config.json", weights, "processor_config.json", "tokenizer.json"):
-        if not (folder / name).is_file():
-            raise UserError(
-                f"checkpoint {folder}: no {name}; expected the folder that train.py writes "
-                "as final/"
-            )
-
-
-def end_ids(model: Any, processor: DeftProcessor) -> tuple[int, ...]:
-    """Tokens that end an answer."""
-    ids = model.generation_config.eos_token_id
-    ids = processor.tokenizer.eos_token_id if ids is None else ids
-    # A published model can have several: its own, and the one that its chat template writes.
-    return tuple(ids) if isinstance(ids, list) else (ids,)
 
 
 @dataclass
@@ -160,23 +127,7 @@ class Explainer:
             UserError: If the folder or one of its files is missing or damaged.
         """
         folder = model_path(folder)
-        require_whole(folder)
-        try:
-            # float32 whatever the saved dtype: probabilities are calibrated in it, and CPUs without
-            # bfloat16 arithmetic are many times slower in that.
-            model = DeftForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-            processor = DeftProcessor.from_pretrained(folder)
-        except (OSError, ValueError, SafetensorError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"checkpoint {folder}: damaged ({reason[:160]}); copy or train it again"
-            ) from error
-        if not processor.tokenizer.chat_template:
-            raise UserError(
-                f"checkpoint {folder}: its tokenizer has no chat template; expected "
-                "chat_template.jinja beside tokenizer.json"
-            )
-        return cls(model, processor, Calibration.load(folder))
+        return cls(*load_model(folder), Calibration.load(folder))
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[Features], ablate: tuple[str, ...] = ()) -> dict[str, Tensor]:
@@ -477,32 +428,3 @@ def _chosen(text: str) -> tuple[str, tuple[str, ...]]:
     found = _CHOICES.match(text)
     assert found, f"the grammar allowed {text!r}"
     return found[1], facs.sort_aus(json.loads(found[2]))
-
-
-def nothing_seen(measurement: Measurement) -> tuple[str, ...]:
-    """Remarks on a clip that gets no reading, the reason first; empty if something moved."""
-    if measurement.found and measurement.table_apex.active.any():
-        return ()
-    seen = NO_MOTION in measurement.remarks
-    return measurement.remarks if seen else (f"{NO_MOTION} from onset to apex",)
-
-
-def not_judged(measurement: Measurement) -> str:
-    """Reason to describe the motion without naming an emotion; empty if it can be judged."""
-    if (largest := largest_motion(measurement.table_apex)) > LARGEST_PX:
-        why = f"regions moved up to {largest:.1f} px, further than the model knows"
-    elif measurement.head_shift > HEAD_PX:
-        why = f"the head moved by {measurement.head_shift:.1f} px meanwhile"
-    else:
-        return ""
-    return f"described, not judged: {why}"
-
-
-def macro_expression(measurement: Measurement) -> tuple[str, ...]:
-    """What to say of a movement that is too large for a micro-expression; empty if it is not."""
-    if (largest := largest_motion(measurement.table_apex)) <= MACRO_PX:
-        return ()
-    return (
-        f"a macro-expression, up to {largest:.1f} px: judged is the kind of movement, not how "
-        "genuine it is",
-    )

@@ -17,7 +17,8 @@ from deft_llm.answers import PIECES
 from deft_llm.data.conversations import CONVERSATIONS, MARK, messages_of
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import DeftConfig
-from deft_llm.deft.inference.explainer import Explainer, require_whole
+from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.inference.loading import require_whole
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import (
     DeftFeatureExtractor,

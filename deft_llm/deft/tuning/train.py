@@ -21,7 +21,7 @@ from deft_llm.config import read_recipe
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.clip_lines import CLIPS
 from deft_llm.deft.configuration_deft import DeftConfig
-from deft_llm.deft.inference.explainer import end_ids
+from deft_llm.deft.inference.loading import end_ids
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning.adapters import with_adapters
 from deft_llm.deft.tuning.datasets import (
@@ -208,12 +208,14 @@ def _reward(recipe: DeftRecipe, tuned: Any, processor: DeftProcessor, clips: Cli
 
 def data_folders(recipe: DeftRecipe) -> list[Path]:
     """The data folders of a recipe; missing or incomplete simulated sets are built first."""
+    # First: a folder without clips is told before anything is rendered.
+    own = [_clips_of(recipe, folder) for folder in recipe.folders]
     simulated = recipe.simulated()
     for data, folder in simulated:
         if not (folder / "clips.jsonl").is_file():
             logger.info("simulating %d clips: %s", data.clips, folder)
             build_simulated(data, folder, Templates(recipe.templates))
-    return [*(folder for _, folder in simulated), *map(partial(_clips_of, recipe), recipe.folders)]
+    return [*(folder for _, folder in simulated), *own]
 
 
 def _clips_of(recipe: DeftRecipe, folder: Path) -> Path:
