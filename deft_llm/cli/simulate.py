@@ -102,7 +102,10 @@ def eyes(
         )
     for number in range(recordings):
         made = simulate_eye(EyeSpec(seed + number, seed + number, seconds, activity))
-        path = write_recording(out / f"{made.activity}_{seed + number}", made, hdf5)
+        folder = out / f"{made.activity}_{seed + number}"
+        if folder.exists():
+            raise UserError(f"{folder}: exists already; give a new folder, or another --seed")
+        path = write_recording(folder, made, hdf5)
         show(
             "recording",
             f"{path}: {len(made.events):,} events, {len(made.saccades)} saccades, "

@@ -95,6 +95,8 @@ def test_a_simulated_recording_is_read_by_its_folder(run: Run, files: Path) -> N
     result = run("gaze", folder, "--tracker", ".", "--no-plot", "--labels", folder / "label.txt")
     assert result.status == 0, result.err
     assert "l2" in result.out
+    again = run("simulate", "eyes", "try", "--seconds", "0.5", "--activity", "pursuit")
+    assert again.status == 2 and "exists already; give a new folder" in again.err
     wrong = run("simulate", "eyes", "try", "--activity", "pursui")
     assert wrong.status == 2
     assert "did you mean 'pursuit'" in wrong.err

@@ -1,4 +1,4 @@
-"""Whether the motion of a clip can be judged: is there any, and is it of a kind that was learned?"""
+"""Whether the motion of a clip can be judged: is there any, and is it of a kind that is known?"""
 
 from __future__ import annotations
 
