@@ -95,7 +95,7 @@ def test_videos_that_can_show_nothing(tmp_path: Path) -> None:
     write_video(tmp_path / "short.mp4", grey[:3], 25)
     with pytest.raises(UserError, match="3 frames, too short"):
         spot(tmp_path / "short.mp4")
-    with pytest.raises(UserError, match="expected 'returning', or the folder"):
+    with pytest.raises(UserError, match="expected 'returning', 'embedded', or the folder"):
         load_finder("retruning")
 
 
