@@ -40,12 +40,19 @@ def gaze(
         bool, typer.Option("--released", help="refine as the published code does")
     ] = False,
     mode: Annotated[
-        str,
-        typer.Option(help="local variance: raw, velocity, acceleration, covariance, frequency"),
-    ] = "covariance",
+        str | None,
+        typer.Option(
+            help="smooth by the paper's median, with this variance of the trace: raw, velocity, "
+            "acceleration, covariance, frequency"
+        ),
+    ] = None,
     direction: Annotated[
-        str, typer.Option(help="inverse smooths less where the eye moves; paper more")
-    ] = "inverse",
+        str | None,
+        typer.Option(
+            help="smooth by the paper's median: paper smooths more where the eye moves, inverse "
+            "less"
+        ),
+    ] = None,
     flow: Annotated[
         str, typer.Option(help="of the events: centroid, plane, telescoped, or none")
     ] = "centroid",
@@ -78,9 +85,9 @@ def gaze(
         {
             "grid": size_of(grid, "--grid"),
             "sensor": size_of(sensor, "--sensor"),
-            "mode": mode,
-            "direction": direction,
-            "filter": "paper" if direction == "paper" else "steady",
+            "mode": mode or "covariance",
+            "direction": direction or "inverse",
+            "filter": "median" if mode or direction else "walk",
             "estimator": None if flow == "none" else flow,
             "ahead": 2 if causal else None,
             "released": released,

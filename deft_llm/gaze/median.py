@@ -15,11 +15,11 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError, did_you_mean
+from deft_llm.gaze import median_kernels as kernels
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -55,12 +55,13 @@ def local_variance(
             f"variance mode {mode!r}: expected one of {', '.join(MODES)}{did_you_mean(mode, MODES)}"
         )
     found = np.full(len(xy), np.nan)
-    if mode in ("covariance", "frequency"):
+    if mode == "covariance":
+        kernels.covariances(np.asarray(xy, np.float64), window, 0.0 if released else 2.0, found)
+        return found
+    if mode == "frequency":
         if len(xy) >= window:
             parts = sliding_window_view(xy, window, axis=0)  # (T - w + 1, 2, w)
-            found[window - 1 :] = (
-                _covariance(parts, released) if mode == "covariance" else _spectral(parts)
-            )
+            found[window - 1 :] = _spectral(parts)
         return found
     if len(xy) > window:
         steps = np.diff(xy, axis=0)
@@ -72,16 +73,6 @@ def local_variance(
         length = np.hypot(moved[:, 0], moved[:, 1])
         found[window:] = sliding_window_view(length, window).mean(axis=-1)
     return found
-
-
-def _covariance(parts: Floats, released: bool) -> Floats:
-    centred = parts - parts.mean(axis=-1, keepdims=True)
-    count = parts.shape[-1] - 1
-    x, y = centred[:, 0], centred[:, 1]
-    squares = ((x * x).sum(-1) / count) ** 2 + ((y * y).sum(-1) / count) ** 2
-    if not released:
-        squares = squares + 2 * ((x * y).sum(-1) / count) ** 2
-    return np.sqrt(squares)
 
 
 def _spectral(parts: Floats) -> Floats:
@@ -136,20 +127,9 @@ def evened(
         after: Later samples that may be looked at, two at most.
     """
     lengths = np.clip(np.nan_to_num(wanted, nan=shortest, posinf=longest), shortest, longest)
-    padded = np.pad(np.floor(lengths), _NEAR // 2, constant_values=np.nan)
-    near = sliding_window_view(padded, _NEAR)[:, : _NEAR // 2 + 1 + after]
-    found = np.floor(_percentile(np.sort(near, axis=1), percentile)).astype(np.int64)
-    found = np.clip(found, shortest, longest)
+    found = kernels.near_percentiles(np.floor(lengths), percentile, _NEAR // 2, after)
+    found = np.clip(np.floor(found).astype(np.int64), shortest, longest)
     return found + (found + 1) % 2 if odd else found
-
-
-def _percentile(rows: Floats, percentile: float) -> Floats:
-    """Linear percentile of sorted rows whose NaNs are last."""
-    at = percentile / 100 * (np.isfinite(rows).sum(axis=1) - 1)
-    low = np.floor(at).astype(np.int64)
-    high = np.ceil(at).astype(np.int64)
-    take = np.arange(len(rows))
-    return rows[take, low] + (at - low) * (rows[take, high] - rows[take, low])
 
 
 def motion_aware_median(
@@ -198,51 +178,8 @@ def moving_median(xy: Floats, lengths: Ints, causal: bool = False) -> Floats:
     after = np.zeros_like(lengths) if causal else (lengths - 1) // 2
     low = np.maximum(at - (lengths - 1 - after), 0)
     high = np.minimum(at + after, len(xy) - 1)
-    columns = [window_medians(np.ascontiguousarray(c, np.float64), low, high) for c in xy.T]
+    known = np.ones(len(xy), bool)
+    columns = [
+        kernels.window_medians(np.ascontiguousarray(c, np.float64), known, low, high) for c in xy.T
+    ]
     return np.stack(columns, axis=1)
-
-
-@njit(cache=True, nogil=True)
-def window_medians(values, low, high):  # type: ignore[no-untyped-def]
-    """Medians of ``values[low[i] : high[i] + 1]``, by a window that is kept sorted."""
-    out = np.empty(low.shape[0])
-    # A window is widened before it is cut at its other end.
-    kept = np.empty(2 * (high - low).max() + 4 if low.shape[0] else 1)
-    count, first, last = 0, 0, -1  # the window holds values[first : last + 1]
-    for i in range(low.shape[0]):
-        if low[i] > last or high[i] < first:  # no overlap: start again
-            count, first, last = 0, low[i], low[i] - 1
-        while last < high[i]:
-            last += 1
-            count = _insert(kept, count, values[last])
-        while first > low[i]:
-            first -= 1
-            count = _insert(kept, count, values[first])
-        while first < low[i]:
-            count = _remove(kept, count, values[first])
-            first += 1
-        while last > high[i]:
-            count = _remove(kept, count, values[last])
-            last -= 1
-        out[i] = 0.5 * (kept[(count - 1) // 2] + kept[count // 2])
-    return out
-
-
-@njit(cache=True, inline="always")
-def _insert(kept, count, value):  # type: ignore[no-untyped-def]
-    k = count
-    while k > 0 and kept[k - 1] > value:
-        kept[k] = kept[k - 1]
-        k -= 1
-    kept[k] = value
-    return count + 1
-
-
-@njit(cache=True, inline="always")
-def _remove(kept, count, value):  # type: ignore[no-untyped-def]
-    k = 0
-    while kept[k] != value:
-        k += 1
-    for j in range(k, count - 1):
-        kept[j] = kept[j + 1]
-    return count - 1

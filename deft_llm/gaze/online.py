@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deft_llm.errors import UserError
-from deft_llm.gaze import blinks, local_flow, steady
-from deft_llm.gaze import steady_kernels as kernels
-from deft_llm.gaze.median import LOCAL, evened, local_variance
+from deft_llm.gaze import blinks, local_flow, walk
+from deft_llm.gaze import walk_kernels as kernels
 from deft_llm.gaze.refine import CAUSAL, RefineSettings
 from deft_llm.gaze.tracker import Tracker
 from deft_llm.media.events import Events, as_events
@@ -31,7 +30,7 @@ class Point:
         t: µs.
         x: Cells of the grid.
         y: Cells of the grid.
-        blink: Whether the eye blinks; the place is then the last one before.
+        blink: Whether the eye blinks; the place is then that of the samples around.
     """
 
     t: int
@@ -44,7 +43,7 @@ class OnlineGaze:
     """Tracks and refines sample by sample.
 
     Args:
-        settings: How to refine; ``ahead`` must be a number, and the filter "steady".
+        settings: How to refine; ``ahead`` must be a number, and the filter "walk".
         tracker: Folder of the tracker's network; None is the one in the package. It is loaded with
             the first step that brings no prediction.
         period: µs between two steps.
@@ -59,20 +58,17 @@ class OnlineGaze:
         tracker: Path | None = None,
         period: int = 10_000,
     ) -> None:
-        if settings.ahead is None or settings.filter != "steady" or settings.released:
+        if settings.ahead is None or settings.filter != "walk" or settings.released:
             raise UserError(
-                "online use needs ahead, a number of samples, the filter 'steady', and not the "
+                "online use needs ahead, a number of samples, the filter 'walk', and not the "
                 "release's way"
             )
         self.settings, self.period, self._folder = settings, period, tracker
         self._ahead: int = settings.ahead
         self._tracker: Tracker | None = None
         self._blink = blinks.new_state()
-        self._levels = [0.0] * 4  # usual variance, number of events, bend, drift
-        self._last: Floats | None = None  # last output
-        self._seen: Floats | None = None  # last usable prediction
-        # Long enough for the longest window and for the lengths near its sample.
-        self._room = settings.longest + 2 * self._ahead + 8
+        self._usual = 0.0  # number of events
+        self._follower = walk.Follower()
         self._past: list[_Sample] = []
         self._jumps: list[Floats] = []  # predictions whose mean says where the point was
         self._steps = 0
@@ -106,14 +102,14 @@ class OnlineGaze:
         else:
             place = np.asarray(prediction, np.float64)
         self._past.append(self._sampled(near, t, place, closed))
-        del self._past[: -self._room]
+        del self._past[: -self._ahead - 1]
         self._steps += 1
-        return self._out(len(self._past) - 1 - self._ahead) if self._steps > self._ahead else None
+        return self._point(0) if self._steps > self._ahead else None
 
     def flush(self) -> list[Point]:
         """The points of the last samples, when nothing follows."""
         count = min(self._ahead, self._steps)
-        return [self._out(len(self._past) - k) for k in range(count, 0, -1)]
+        return [self._point(len(self._past) - k) for k in range(count, 0, -1)]
 
     def _sampled(self, events: Events, t: int, place: Floats, closed: bool | None) -> _Sample:
         chosen = self.settings
@@ -131,61 +127,34 @@ class OnlineGaze:
         flag = bool(blinks.follow(self._blink, *light, float(self.period), pixels)[0][0])
         blink = closed if closed is not None else flag and chosen.blinks
         usable = bool(np.isfinite(place).all()) and not blink
-        if usable:
-            self._seen = place
         shift = np.zeros(2)
         if chosen.estimator is not None and usable:
             moved = local_flow.shifts(flow, chosen.step, chosen.least_steadiness)
             shift = moved[0] / chosen.cell
-        held = self._seen if self._seen is not None else np.full(2, np.nan)
-        recent = np.stack([*(s.held for s in self._past[-steady.LAG - 2 :]), held])
-        variance = local_variance(recent[-LOCAL - 3 :], chosen.mode)[-1:]
-        bend, drift = (values[-1:] for values in steady.bend_and_drift(recent))
-        most = steady.noise_lengths(self._usual(2, bend), self._usual(3, drift))
-        usual = self._usual(0, variance)
         counts = np.add(*light).astype(np.float64)
-        fast = bool(steady.fast_motion(counts, self._usual(1, counts))[0])
-        wanted = float(np.fmin(steady.wanted_lengths(variance, usual, chosen.longest), most)[0])
-        return _Sample(t, place, held, usable, blink, fast and usable, shift, wanted)
+        usual = kernels.running_level(counts, self._usual)
+        self._usual = float(usual[0])
+        variance = walk.step_variance(counts, usual, chosen.own_stiffness)
+        seen = self._follower.take(place[None], np.array([usable]), variance)
+        return _Sample(t, blink, shift, float(variance[0]), seen.means[0], float(seen.spreads[0]))
 
-    def _usual(self, which: int, value: Floats) -> Floats:
-        """The usual level with one more value, remembered."""
-        level = kernels.running_level(np.nan_to_num(value), self._levels[which])
-        self._levels[which] = float(level[0])
-        return np.asarray(level)
-
-    def _out(self, at: int) -> Point:
-        chosen, past = self.settings, self._past
-        wanted = np.array([s.wanted for s in past])
-        lengths = evened(
-            wanted, chosen.shortest, chosen.longest, chosen.percentile, after=min(self._ahead, 2)
-        )
-        moving = np.array([s.fast for s in past])
-        low, high = kernels.windows((lengths - 1) // 2, moving, self._ahead, chosen.beside)
-        usable = np.array([s.usable for s in past])
-        places = np.nan_to_num(np.stack([s.place for s in past]))
-        one = slice(at, at + 1)
-        columns = (np.ascontiguousarray(c) for c in places.T)
-        xy = np.array(
-            [kernels.line_medians(c, usable, low[one], high[one], at)[0] for c in columns]
-        )
-        sample = past[at]
-        if sample.usable and np.isfinite(xy).all():
-            self._last = xy
-        place = self._last if self._last is not None else xy
-        x, y = (place + sample.shift).tolist()
-        return Point(sample.t, x, y, sample.blink)
+    def _point(self, at: int) -> Point:
+        """The point of a remembered sample, from it and from all that are later."""
+        part = self._past[at:]
+        variance = np.array([sample.variance for sample in part])
+        means = np.stack([sample.mean for sample in part])
+        spreads = np.array([sample.spread for sample in part])
+        x, y = kernels.look_back(means, spreads, variance, self._ahead)[0] + part[0].shift
+        return Point(part[0].t, float(x), float(y), part[0].blink)
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """One sample that is remembered."""
+    """One sample that is remembered: what is told of it, and what the walk believes after it."""
 
     t: int
-    place: Floats
-    held: Floats
-    usable: bool
     blink: bool
-    fast: bool
     shift: Floats
-    wanted: float
+    variance: float
+    mean: Floats
+    spread: float

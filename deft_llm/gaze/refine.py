@@ -1,9 +1,10 @@
 """Refinement of any tracker's gaze by the events themselves, at inference time.
 
-The steps of EyeLoRiN (Bandara et al., 2025), mended: blinks are found and left out; a median whose
-length falls with motion smooths the rest (``steady``); each point moves a little along the flow of
-the events around it (``local_flow``). ``RefineSettings(released=True)`` does what the release does,
-a fixed median of 20 samples and a telescoping flow; ``filter="paper"`` is its M2F.
+The steps of EyeLoRiN (Bandara et al., 2025), mended: blinks are found and left out; a smoother that
+gives way where the events tell that the eye moves stands in for the median (``walk``); each point
+moves a little along the flow of the events around it (``local_flow``). ``filter="median"`` is the
+paper's M2F, and ``RefineSettings(released=True)`` does what the release does: a fixed median of 20
+samples and a telescoping flow.
 
 T predictions. Positions are cells of the grid, the first of which spans 0 to 1; times are µs.
 """
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from deft_llm.config import Settings
-from deft_llm.gaze import local_flow, steady
+from deft_llm.gaze import local_flow, walk
 from deft_llm.gaze.blinks import blink_spans, joined, within
 from deft_llm.gaze.checks import check_cells, checked, period_of, same_time
 from deft_llm.gaze.grid import GRID
@@ -47,13 +48,14 @@ class RefineSettings(Settings):
     Attributes:
         grid: Columns and rows of the grid of the predictions.
         sensor: Width and height of the sensor, px.
-        filter: "steady" (``steady``), "paper" (``median.motion_aware_median``), or "none".
+        filter: "walk" (``walk``), "median" (``median.motion_aware_median``), or "none". Without
+            events, "walk" is the median that smooths less where the trace varies.
+        stiffness: Of the walk, see ``walk.STIFFNESS``; None for the usual one.
         mode: Of the local variance, see ``median.local_variance``.
-        direction: Of the paper's filter, see ``median.window_lengths``.
+        direction: Of the median, see ``median.window_lengths``.
         shortest: Least length of a median, samples.
         longest: Largest length, samples.
         percentile: Of the lengths near a sample.
-        beside: Samples that a median reaches to a side while the eye moves fast.
         ahead: Samples that may be looked ahead, which is the latency of an online use; None for
             any number.
         estimator: Of the flow, see ``local_flow``; None leaves points where they are.
@@ -65,13 +67,13 @@ class RefineSettings(Settings):
 
     grid: tuple[int, int] = GRID
     sensor: tuple[int, int] = DVXPLORER
-    filter: Literal["steady", "paper", "none"] = "steady"
+    filter: Literal["walk", "median", "none"] = "walk"
+    stiffness: float | None = Field(default=None, gt=0)
     mode: Mode = "covariance"
     direction: Direction = "inverse"
     shortest: int = Field(default=SHORTEST, ge=1)
-    longest: int = Field(default=61, ge=1, le=501)
+    longest: int = Field(default=LONGEST, ge=1, le=501)
     percentile: float = Field(default=PERCENTILE, ge=0, le=100)
-    beside: int = Field(default=1, ge=0, le=10)
     ahead: int | None = Field(default=None, ge=0)
     estimator: Estimator | None = "centroid"
     step: float = Field(default=1.0, ge=0)
@@ -80,14 +82,18 @@ class RefineSettings(Settings):
     released: bool = False
 
     @property
+    def own_stiffness(self) -> float:
+        """The stiffness that counts."""
+        usual = walk.STIFFNESS if self.ahead is None else walk.CAUSAL_STIFFNESS
+        return usual if self.stiffness is None else self.stiffness
+
+    @property
     def cell(self) -> float:
         """Width of a cell of the grid, px of the sensor."""
         return self.sensor[0] / self.grid[0]
 
 
-PAPER = RefineSettings(
-    filter="paper", direction="paper", longest=LONGEST, blinks=False, least_steadiness=0.0
-)
+PAPER = RefineSettings(filter="median", direction="paper", blinks=False, least_steadiness=0.0)
 """M2F and then flow, as the paper describes them."""
 CAUSAL = RefineSettings(ahead=2)
 """For online use: 20 ms of latency at 100 predictions a second."""
@@ -100,11 +106,10 @@ class Refined:
     Attributes:
         times: (T,) µs.
         raw: (T, 2) as predicted.
-        filtered: (T, 2) after the median, before the flow.
+        filtered: (T, 2) smoothed, before the flow.
         xy: (T, 2) refined, cells.
         blink: (T,) samples in a blink; their places are bridged.
         blinks: (K, 2) first and last µs of each blink.
-        fast: (T,) samples in which the eye moves fast.
         flow: Motion of the events around each filtered point.
         latency: Seconds that a sample waits for later ones; infinite if any number is looked at.
     """
@@ -115,7 +120,6 @@ class Refined:
     xy: Floats
     blink: Flags
     blinks: NDArray[np.int64]
-    fast: Flags
     flow: LocalFlow
     latency: float
 
@@ -130,8 +134,8 @@ def refine(
     """Refine the predictions of any tracker.
 
     Args:
-        events: A recording, or an array of events (``as_events``); without events only the
-            median works.
+        events: A recording, or an array of events (``as_events``); without events a median is
+            all that is done.
         predictions: (T, 2) cells of the grid; NaN where the tracker saw nothing.
         times: (T,) µs, increasing, of the clock of the events.
         settings: How; None for the usual way.
@@ -165,35 +169,35 @@ def refine(
     # A recording that is one long blink tells nothing else.
     if causal or (usable & ~blink).any():
         usable = np.asarray(usable & ~blink)
-    counts = np.add(*seen.brightness).astype(np.float64)
-    fast = steady.fast_motion(counts, steady.usual_level(counts, causal)) & usable
     flow = seen.flow
-    filtered = _filtered(raw, usable, fast, chosen)
+    counts = np.add(*seen.brightness).astype(np.float64)
+    filtered = _filtered(raw, usable, counts, chosen)
     xy = filtered
     if chosen.estimator is not None:
         moved = local_flow.shifts(flow, chosen.step, chosen.least_steadiness)
         xy = filtered + moved * usable[:, None] / chosen.cell
     latency = float("inf") if chosen.ahead is None else chosen.ahead * period_of(when) / 1e6
-    return Refined(when, raw, filtered, xy, blink, spans, fast, flow, latency)
+    return Refined(when, raw, filtered, xy, blink, spans, flow, latency)
 
 
-def _filtered(raw: Floats, usable: Flags, fast: Flags, chosen: RefineSettings) -> Floats:
+def _filtered(raw: Floats, usable: Flags, counts: Floats, chosen: RefineSettings) -> Floats:
     causal = chosen.ahead is not None
-    if chosen.filter == "steady":
-        limits = (chosen.shortest, chosen.longest)
-        reach = steady.reaches(raw, usable, chosen.mode, limits, chosen.percentile, chosen.ahead)
-        smooth = steady.steadied(raw, usable, reach, fast, chosen.ahead, chosen.beside)
-    elif chosen.filter == "paper":
+    if chosen.filter == "walk" and (counts > 0).any():
+        usual = walk.usual_level(counts, causal)
+        variance = walk.step_variance(counts, usual, chosen.own_stiffness)
+        if chosen.ahead is None:
+            return walk.smoothed(raw, usable, variance)
+        return walk.followed(raw, usable, variance, chosen.ahead)
+    smooth = raw
+    if chosen.filter != "none":
         # The paper's lengths are variances in px of the sensor.
         smooth = motion_aware_median(
-            steady.bridged(raw, usable) * chosen.cell, chosen.mode, chosen.direction,
+            walk.bridged(raw, usable) * chosen.cell, chosen.mode, chosen.direction,
             shortest=chosen.shortest, longest=chosen.longest, percentile=chosen.percentile,
             causal=causal,
         ) / chosen.cell  # fmt: skip
-    else:
-        smooth = raw
     known = usable & np.isfinite(smooth).all(axis=1)
-    return steady.held(smooth, known) if causal else steady.bridged(smooth, known)
+    return walk.held(smooth, known) if causal else walk.bridged(smooth, known)
 
 
 def _released(
@@ -202,7 +206,7 @@ def _released(
     """Median of 20 samples, then the telescoping flow, over periods of the events' own span."""
     at = np.full(len(raw), _RELEASED)
     # The release knows no lost samples.
-    filtered = moving_median(steady.bridged(raw, np.asarray(np.isfinite(raw).all(axis=1))), at)
+    filtered = moving_median(walk.bridged(raw, np.asarray(np.isfinite(raw).all(axis=1))), at)
     first, last = source.span
     edges = np.round(first + np.arange(len(raw) + 1) * ((last - first) / len(raw)))
     points = filtered * chosen.cell
@@ -213,7 +217,7 @@ def _released(
     none = np.zeros(len(raw), bool)
     # Half of the median, and the period after the sample.
     latency = _RELEASED // 2 * period_of(when) / 1e6
-    return Refined(when, raw, filtered, xy, none, np.zeros((0, 2), np.int64), none, flow, latency)
+    return Refined(when, raw, filtered, xy, none, np.zeros((0, 2), np.int64), flow, latency)
 
 
 def spans_of(flags: Flags, times: NDArray[np.int64]) -> NDArray[np.int64]:

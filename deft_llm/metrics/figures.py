@@ -32,7 +32,8 @@ class Figure:
         """Whether the bar is met; NaN never meets one."""
         if self.bar is None:
             return True
-        return self.value >= self.bar if self.above else self.value <= self.bar
+        # NumPy's numbers compare to a bool that JSON does not know.
+        return bool(self.value >= self.bar if self.above else self.value <= self.bar)
 
     def __str__(self) -> str:
         if self.bar is None:
@@ -56,7 +57,11 @@ def report(figures: Iterable[Figure], json_file: Path | None = None, check: bool
     if json_file is not None:
         # JSON has no NaN.
         rows = [
-            {**asdict(f), "value": None if math.isnan(f.value) else f.value, "reached": f.reached}
+            {
+                **asdict(f),
+                "value": None if math.isnan(f.value) else float(f.value),
+                "reached": f.reached,
+            }
             for f in figures
         ]
         json_file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deft_llm.gaze import steady
+from deft_llm.gaze import walk
 from deft_llm.gaze.files import WEIGHTS
 from deft_llm.gaze.median import motion_aware_median
 from deft_llm.gaze.online import OnlineGaze
@@ -86,11 +86,12 @@ class OwnMemory:
 def filters(places: NDArray[np.float64]) -> list[Figure]:
     """Seconds to filter, without any events."""
     usable = np.ones(len(places), bool)
-    still = np.zeros(len(places), bool)
+    counts = np.random.default_rng(2).exponential(300, len(places))
 
     def ours() -> None:
-        reach = steady.reaches(places, usable, "covariance", (5, 61), 75.0, None)
-        steady.steadied(places, usable, reach, still, None, 1)
+        usual = walk.usual_level(counts, causal=False)
+        variance = walk.step_variance(counts, usual, walk.STIFFNESS)
+        walk.smoothed(places, usable, variance)
 
     return [
         Figure("gaze_filter_100k_s", milliseconds(ours, 5) / 1000, 0.1, above=False),

@@ -12,7 +12,6 @@ from deft_llm.gaze.median import (
     moving_median,
     window_lengths,
 )
-from deft_llm.gaze.steady_kernels import line_medians
 
 RNG = np.random.default_rng(5)
 
@@ -93,19 +92,3 @@ def test_causal_median_looks_back_only() -> None:
 def test_unknown_mode() -> None:
     with pytest.raises(UserError, match="did you mean 'covariance'"):
         local_variance(np.zeros((9, 2)), "covarianc")  # type: ignore[arg-type]
-
-
-def test_medians_of_a_moving_eye_do_not_lag() -> None:
-    # A window that leans to the past, as online: its slope is made up for.
-    ramp = 0.2 * np.arange(100.0)
-    at = np.arange(100)
-    found = line_medians(ramp, np.ones(100, bool), np.maximum(at - 20, 0), at)
-    np.testing.assert_allclose(found[25:], ramp[25:], atol=1e-9)
-    noise = RNG.normal(0, 1, 100)
-    still = line_medians(noise, np.ones(100, bool), np.maximum(at - 20, 0), at)
-    assert np.std(still[25:]) < 0.6
-    # Symmetric windows: plain medians.
-    low, high = np.maximum(at - 6, 0), np.minimum(at + 6, 99)
-    plain = line_medians(noise, np.ones(100, bool), low, high)
-    for i in range(6, 94):
-        assert plain[i] == np.median(noise[low[i] : high[i] + 1])
