@@ -54,15 +54,27 @@ class Mamba(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to (B, T, C); a frame sees itself and those before."""
-        frames = x.shape[1]
         x, gate = self.in_proj(x).transpose(1, 2).chunk(2, dim=1)
-        x = F.silu(self.conv1d(x)[..., :frames])
+        x = F.silu(self._convolved(x))
         dt, b, c = self.x_proj(x.transpose(1, 2)).split(self.sizes, dim=-1)
         dt = F.softplus(self.dt_proj(dt)).transpose(1, 2)
         y = selective_scan(x, dt, -torch.exp(self.A_log.float()), b, c)
         y = (y + self.D[:, None] * x) * F.silu(gate)
         out: Tensor = self.out_proj(y.transpose(1, 2))
         return out
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        """``conv1d`` of (B, D, T) over the frames so far.
+
+        Added up tap by tap: PyTorch takes three times as long for channels of their own on a CPU.
+        """
+        taps, frames = self.conv1d.weight[:, 0].unbind(-1), x.shape[-1]
+        assert self.conv1d.bias is not None
+        padded = F.pad(x, (len(taps) - 1, 0))
+        y = self.conv1d.bias[:, None] + taps[0][:, None] * padded[..., :frames]
+        for k, tap in enumerate(taps[1:], start=1):
+            y = torch.addcmul(y, tap[:, None], padded[..., k : k + frames])
+        return y
 
 
 class DropPath(nn.Module):

