@@ -158,6 +158,8 @@ def run_stage(
             if PartialState().is_main_process:
                 with replacing(done) as partial:
                     save_file(kept, partial)
+        # accelerate leaves its autocast around the model, and the next stage may want none.
+        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
         if trainer.is_deepspeed_enabled:
             trainer.model_wrapped.destroy()  # its hooks would clash with those of the next stage
         request.raise_if_asked()

@@ -112,7 +112,6 @@ def test_labels_are_out_of_reach(data: Path) -> None:
     assert clips[0].truth is None and clips[0].features is not None
 
 
-@pytest.mark.xfail(strict=True, reason="a resumed reward stage of adapters ends near, not equal")
 def test_adapters_learn_after_instruction_and_the_rest_of_the_model_stays(
     values: dict[str, Any], text_folder: Path, tmp_path: Path
 ) -> None:
