@@ -25,7 +25,8 @@ from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.recognizers.mpfnet import MPFNet, class_means
-from deft_llm.recognizers.saved import open_saved
+from deft_llm.recognizers.saved import DEFAULT, WEIGHTS, open_saved
+from deft_llm.resources import embedded
 
 logger = logging.getLogger(__name__)
 INPUTS = ("flow_diff_volume", "flow_uvs")
@@ -38,7 +39,7 @@ class FewShotUse(Settings):
     """Naming clips by a few labelled ones.
 
     Attributes:
-        weights: Run of a trained ``mpfnet``, or its ``final``.
+        weights: Run of a trained ``mpfnet``, or its ``final``; "embedded" is the package's own.
         classes: Class -> numbers of its AUs. A clip with AUs of exactly one class belongs to it.
         shots: Support clips of a class.
         draws: Draws of support clips; figures are means over them.
@@ -64,10 +65,11 @@ def trained(use: FewShotUse) -> MPFNet | None:
     Raises:
         UserError: If the weights are no MPFNet.
     """
-    if not use.weights.is_dir():
+    folder = embedded(use.weights, WEIGHTS / DEFAULT)
+    if not folder.is_dir():
         logger.warning("no %s: few-shot use is left out (train it first)", use.weights)
         return None
-    network = open_saved(use.weights).network
+    network = open_saved(folder).network
     if not isinstance(network, MPFNet):
         raise UserError(f"few_shot: {use.weights} is no mpfnet; train one that is")
     return network
