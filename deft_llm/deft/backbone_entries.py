@@ -41,6 +41,7 @@ class Backbone(Settings):
     options: dict[str, Any] = Field(default_factory=dict)
     weights: str | None = None
     config: dict[str, Any] = Field(default_factory=dict)
+    # 0.5 and 0.5 take 0..1 to -1..1, the range of the expert's own network.
     mean: list[float] = Field(default_factory=lambda: [0.5] * 3)
     std: list[float] = Field(default_factory=lambda: [0.5] * 3)
 

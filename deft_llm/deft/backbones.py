@@ -80,7 +80,8 @@ def _try(expert: str, entry: Backbone, config: DeftConfig) -> None:
     try:
         with torch.device("meta"):
             built = ImageBackbone if expert == "structure" else VideoBackbone
-            built(entry, config)(torch.zeros(sides[expert]))
+            built(entry, config)(torch.zeros(sides[expert]))  # on the meta device: shapes alone
+    # Each architecture fails in its own way on sizes that do not fit together.
     except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(
@@ -95,6 +96,7 @@ def _recognizer(expert: str, entry: Backbone) -> Recognizer:
     options = {"classes": 3, **entry.options}
     try:
         made = load_recognizer(str(entry.name), **options)
+    # An option that the recognizer does not have.
     except TypeError as error:
         raise UserError(f"{expert} backbone {entry.name}: {error}") from error
     if not isinstance(made, Recognizer) or not set(made.inputs) & set(READS[expert]):
@@ -220,6 +222,7 @@ class VideoBackbone(ExpertBackbone):
         """Differences to the onset (B, T, S, S) -> tokens (B, N, D)."""
         video = F.interpolate(texture.unsqueeze(1), self.size, mode="trilinear").transpose(1, 2)
         tokens = self.read(pixel_values=video.expand(-1, -1, self.channels, -1, -1))
+        # VideoMAE orders its tokens by time, then by place: (slots, patches).
         slots = tokens.unflatten(1, (self.slots, -1)).mean(2).transpose(1, 2)
         pooled: Tensor = self.pool(slots).transpose(1, 2)
         return pooled

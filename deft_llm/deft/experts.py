@@ -142,7 +142,9 @@ class MotionExpert(nn.Module):
         else:
             # Both phases as 6 channels of one map, so that a cell sees the motion and its return.
             maps = self.map_net(flow.flatten(1, 2)).flatten(2).transpose(1, 2)
+        # One amplitude for the whole map, so it is added to every cell.
         maps = maps + self.map_position + self.amplitude(flow_scale.flatten(1)).unsqueeze(1)
+        # (B, 2, R, F) -> (B, R, 2F): both phases of a region side by side.
         table = self.region_net(regions.transpose(1, 2).flatten(2)) + self.region_position
         tokens = torch.cat([self.queries.expand(len(flow), -1, -1), table], dim=1)
         for block in self.blocks:

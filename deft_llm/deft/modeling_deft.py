@@ -152,6 +152,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
     main_input_name = "input_ids"
     # PEFT searches for the language model's tied weights only if the outer model has this mapping.
     _tied_weights_keys: dict[str, str] = {}
+    # Trainer then passes num_items_in_batch, without which accumulation is scaled wrongly.
     accepts_loss_kwargs = True
 
     def __init__(self, config: DeftConfig, empty_text_model: bool = False) -> None:
@@ -443,6 +444,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
         inputs = super().prepare_inputs_for_generation(
             input_ids, is_first_iteration=is_first_iteration, **kwargs
         )
+        # Without a cache, every step reads the whole prompt again, clips included.
         if not is_first_iteration and kwargs.get("use_cache", True):
             for name in (*CLIP_INPUTS, SCAN, "expert_tokens"):
                 inputs.pop(name, None)
@@ -467,6 +469,7 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     def _clip_rows(self, input_ids: Tensor, times: int) -> Tensor:
         """Indices of the clips when each row (B, L) stands ``times`` times, one after the other."""
+        # Every clip's span holds tokens of every expert, so one expert tells the number of clips.
         name = EXPERTS[0]
         marks = (input_ids == self.config.placeholder_ids()[name]).sum(1)
         counts = (marks // self.config.token_counts()[name]).tolist()

@@ -208,6 +208,7 @@ class DeftProcessor(ProcessorMixin):
                 continue
             asked = self.chat(messages[:i] if last < 0 else _marked(messages[:i], last))
             if last >= 0:
+                # What the template puts after an answer was learned with that answer.
                 asked = asked[asked.rindex(_MARK) + len(_MARK) :].removeprefix(end)
             place, closed = (
                 self.tokenizer.apply_chat_template(turns, tokenize=False)

@@ -86,6 +86,7 @@ def wrap(
     }
     merges = generate_merges(ids, scores)
     backend = Tokenizer(models.BPE(ids, merges, unk_token=UNKNOWN, byte_fallback=True))
+    # As in training (add_dummy_prefix): no space is put before a text.
     backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
     backend.decoder = decoders.Sequence(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]

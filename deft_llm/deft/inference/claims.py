@@ -41,6 +41,7 @@ def supported(table: RegionTable, region: str, direction: str) -> bool:
     i = REGION_NAMES.index(region)
     try:
         du, dv = facs.direction_vector(direction, facs.REGIONS[region].side)
+    # No direction of that name on the region's side.
     except UserError:
         return False
     # u right, v down, as direction_vector has them; the product is the motion along the claim.
@@ -142,6 +143,7 @@ def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
     borders = [(m.start(), m.end(), True) for m in _ROW.finditer(text)]
     borders += [(m.start(), m.end(), False) for m in _RATIONALE.finditer(text)]
     at = 0
+    # A border at the very end closes the last sentence.
     for start, end, is_row in [*sorted(borders), (len(text), len(text), False)]:
         # Sentences end at a row's border, so that JSON and prose never share a span.
         for match in _SENTENCE.finditer(text, at, max(at, start)):

@@ -72,7 +72,7 @@ def quality(query: Query, sight: Sight) -> Findings:
     if query.of in facts:
         fact = facts[query.of]
         good = {
-            "rate": rate >= 25.0,
+            "rate": rate >= 25.0,  # frames per second; our choice
             "face": seen == count,
             "noise": float(np.median(floors)) <= _USABLE_PX,
             "light": measured.light < _STEADY,

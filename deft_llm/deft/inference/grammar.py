@@ -321,6 +321,7 @@ class StructuredAnswerLogits(LogitsProcessor):
         # states.
         key = (start, ids)
         if key not in self.states:
+            # One step deep: answers grow by a token a time, so the shorter one is known.
             before = self._state(start, ids[:-1])
             data = self.grammar.bytes.get(ids[-1])
             self.states[key] = advance(before, data) if before and data else None

@@ -60,6 +60,7 @@ def _returned(query: Query, sight: Sight) -> Findings:
     index = [REGION_NAMES.index(name) for name in names]
     out = np.stack([rise.u, rise.v])[:, index]
     back = np.stack([fall.u, fall.v])[:, index]
+    # Minus: what comes back points the other way. 1 means all of it, beyond 1 further than rest.
     share = -float((out * back).sum() / (out * out).sum())
     rows = tuple(row for row in sight.back if row.region in names)
     fact = Fact("movement", "returned", round(share, 3), "", rows, sight.fall)
@@ -131,6 +132,7 @@ def side_difference(query: Query, sight: Sight) -> Findings:
     table = sight.measurement.table_apex
     index = {side: [REGION_NAMES.index(f"{side} {part}") for part in parts] for side in SIDES}
     px = {side: float(np.mean(table.magnitude[index[side]])) for side in SIDES}
+    # Error of the mean over the parts, whose noises are independent.
     noise = [float(np.linalg.norm(table.noise[index[side]])) / len(parts) for side in SIDES]
     low, high = sorted(px.values())
     uneven = high >= UNEVEN * max(low, 1e-6) and high - low > _SURE * math.hypot(*noise)

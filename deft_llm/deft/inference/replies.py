@@ -160,6 +160,7 @@ def _how_long(found: Findings) -> list[str]:
 def _order(found: Findings) -> list[str]:
     timed = [fact for fact in found.facts if fact.what == "time"]
     together = any(fact.what == "order" for fact in found.facts)
+    # Six are as many as one reads in a sentence; our choice.
     said = [f"the {fact.about} at {fact.value:.3f} s" for fact in timed[:6]]
     if not said:
         return _still(found.facts)

@@ -110,6 +110,7 @@ def places(query: Query) -> tuple[str, ...]:
     """Names of the regions that a query is about; all if it names none."""
     sides = query.sides or SIDES
     parts = query.regions or PARTS
+    # "The left" without a part leaves out the midline; a part such as "chin" takes it in.
     middle = bool(query.regions) or not query.sides
     return tuple(
         name

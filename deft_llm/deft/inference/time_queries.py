@@ -41,6 +41,7 @@ def how_long(query: Query, sight: Sight) -> Findings:
     """Duration of the movement or the clip, or between two moments, or whether within a bound."""
     if query.of == "clip":
         stamps = sight.times
+        # The last frame is shown for a step as well.
         step = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.0
         fact = Fact("clip", "duration", round(float(stamps[-1]) + step, 3), "s")
         return Findings(query, _within(query, fact.value) if query.polar else None, (fact,))
@@ -150,7 +151,9 @@ def lid_closings(sight: Sight) -> list[tuple[str, int, int]] | None:
         side: trajectory.regions[visible, REGION_NAMES.index(f"{side} upper lid"), 1]
         for side in SIDES
     }
+    # v points down. The lid that came down less: both have to close in a blink.
     both = blinks(np.minimum(down["left"], down["right"]), times)
+    # Through the last frame inside, because b may be one past the end.
     found = [("eyes", int(visible[a]), int(visible[b - 1]) + 1) for a, b in both]
     taken = [range(a, b) for a, b in both]
     for side, path in down.items():

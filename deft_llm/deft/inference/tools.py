@@ -45,6 +45,7 @@ def called(text: str) -> Query | None:
     for start in (match.start() for match in re.finditer(r"\{", text)):
         try:
             call, _ = json.JSONDecoder().raw_decode(text, start)
+        # RecursionError: a model may write thousands of brackets.
         except (ValueError, RecursionError):
             continue
         values = _arguments(call)

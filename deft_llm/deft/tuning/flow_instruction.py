@@ -121,6 +121,7 @@ class FlowInstructionTask:
         epoch, place = divmod(index, len(images) // self.batch_size)
         order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(images))
         rows = torch.from_numpy(order[place * self.batch_size :][: self.batch_size])
+        # A large step, so that neighbouring seeds do not share the disturbances of their batches.
         rng = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + index)
         flow, aus = disturbed(images.flow[rows], images.aus[rows], self.recipe, rng)
         labels = images.labels[rows]

@@ -31,6 +31,7 @@ def advantages(rewards: Tensor) -> Tensor:
 def answer_mask(answers: Tensor, ends: tuple[int, ...]) -> Tensor:
     """The tokens of each answer (N, A), its end included; what follows is padding."""
     ended = torch.isin(answers, torch.tensor(ends, device=answers.device)).long()
+    # How many ends came before: 0 up to the first end token and on it.
     return (ended.cumsum(1) - ended) == 0
 
 

@@ -198,6 +198,8 @@ class RewardTrainer(DeftTrainer):
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         given = {**shown, "position_ids": positions, "use_cache": False}
         output = model(**given) if weights is None else functional_call(model, weights, (), given)
+        # The logits one place before a token predict it. Divided by the temperature, they are of
+        # the distribution that was sampled from.
         logits = output.logits[:, width - 1 : -1].float() / self.task.stage.temperature
         wanted = shown["input_ids"][:, width:, None]
         # Two reductions in place of a log-softmax, which would be another copy of the logits.

@@ -128,8 +128,10 @@ def _others(count: int, seed: int) -> np.ndarray:
     """For every clip another one, each once."""
     if count < 2:
         raise UserError("reward.measured_on=another: there is one clip, and no other to measure on")
+    # 27 only keeps this draw apart from others of the same seed; our choice.
     order = np.random.default_rng([seed, 27]).permutation(count)
     others = np.empty(count, np.int64)
+    # One cycle through all clips, so none is judged by itself.
     others[order] = np.roll(order, 1)
     return others
 

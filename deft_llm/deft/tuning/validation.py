@@ -92,6 +92,7 @@ class Scores:
     def add(self, output: Any, batch: dict[str, Any], weight: int) -> None:
         """Add a batch of ``weight`` rows; a weight of 0 adds nothing."""
         counted = [output.loss.double() * weight, torch.tensor(weight), *_tokens(output, batch)]
+        # Unknown labels (-1) are in none of the three counts.
         aus, labels = output.au_logits > 0, batch["au_labels"]
         hits = (aus & (labels == 1)).sum()
         counted += [hits, (aus & (labels == 0)).sum(), (~aus & (labels == 1)).sum()]
