@@ -61,6 +61,7 @@ MIRRORED_POINTS: tuple[int, ...] = tuple(
 def _grid() -> Tensor:
     """Where the patches lie, (1, P * K, K, 2): x and y in -1..1 from edge to edge of the face."""
     points = np.stack([CANONICAL_LANDMARKS[list(anchors)].mean(0) for anchors in POINTS])
+    # Patches have the published size relative to the face, whatever the resolution of the map.
     steps = (np.arange(PATCH) - PATCH // 2) * CANONICAL_SIZE / _PICTURE
     x = np.broadcast_to(points[:, None, None, 0] + steps, (len(points), PATCH, PATCH))
     y = np.broadcast_to(points[:, None, None, 1] + steps[:, None], x.shape)
@@ -83,6 +84,7 @@ def flow_patches(flow: NDArray[Any], side: int | None) -> Floats:
     """
     maps = torch.from_numpy(encode_flow(flow[:, 0])[0])
     grid = _grid().expand(len(maps), -1, -1, -1)
+    # (N, 3, P * K, K): one call for all patches, which lie below each other.
     found = F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
     return np.ascontiguousarray(
         found.unflatten(2, (len(POINTS), PATCH)).transpose(1, 2).numpy(), np.float32

@@ -140,6 +140,7 @@ def _turns(turns: Any, form: str, clips: int) -> FieldProblems:
         if not isinstance(turn, dict):
             yield field, f"got {checks.shown(turn)}, expected who speaks and what is said"
             continue
+        # A system message stands before the turns and has the place -1.
         place = k - first
         wanted = "system" if place < 0 else ("user", "assistant")[place % 2]
         yield from _turn(turn, field, wanted, clips if place == 0 else 0)

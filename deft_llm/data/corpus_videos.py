@@ -81,6 +81,7 @@ def _measured(video: LongVideo, cache: Path) -> CodedVideo | None:
 
 def _thinned(coded: Iterable[Expression], stride: int, frames: int) -> tuple[Expression, ...]:
     """Codings in frames of which one in ``stride`` was read."""
+    # The end of a video may lie beyond the last frame that was read.
     return tuple(
         Expression(Interval(*(min(t // stride, frames - 1) for t in _moments(each))), each.emotion)
         for each in coded

@@ -168,6 +168,7 @@ def mirror_features(features: Features) -> Features:
     points = {}
     if "landmarks" in features:
         mirrored = features["landmarks"][list(facs.MIRROR_68)].copy()
+        # Pixel centres run from 0 to side - 1.
         mirrored[:, 0] = features["sub_clips"].shape[-1] - 1 - mirrored[:, 0]
         points["landmarks"] = mirrored
     return {

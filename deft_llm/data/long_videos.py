@@ -68,6 +68,7 @@ class CodedVideo:
     def seconds(self) -> float:
         """Length of the video."""
         times = self.track.timestamps
+        # The last frame is shown for a step as well.
         return float(times[-1] - times[0] + np.median(np.diff(times))) if len(times) > 1 else 0.0
 
     def curves(self, rois: int) -> Floats:

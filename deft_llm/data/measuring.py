@@ -111,6 +111,7 @@ def _around(source: Path | str, options: ReadOptions, best: _Best) -> tuple[Clip
     """
     step = options.stride
     apex = best.start + best.measurement.interval.apex * step
+    # In the middle of the window, but not before the part that is read.
     centred = apex - min(best.room // 2, (apex - options.start) // step) * step
     end = min(centred + best.room * step, options.stop or sys.maxsize)
     try:

@@ -47,6 +47,7 @@ def perturbed(features: Features, rng: np.random.Generator) -> Features:
     zoom, (dx, dy) = 1 + rng.uniform(-_ZOOM, _ZOOM), rng.uniform(-_SHIFT, _SHIFT, 2)
     gain, offset = 1 + rng.uniform(-1, 1) * _EXPOSURE[0], rng.uniform(-1, 1) * _EXPOSURE[1]
     onset = _placed(features["onset"].astype(np.float32), zoom, dx, dy)
+    # A difference of frames grows with motion and gain; an offset cancels in it.
     texture = features["texture"].astype(np.float32) * (scale * gain)
     return {
         "onset": (onset * gain + offset).clip(0, 255).astype(np.uint8),

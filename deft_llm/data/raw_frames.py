@@ -78,6 +78,7 @@ def one_transform(aligned: AlignedClip, frames: NDArray[np.int64], reference: in
     size = (CANONICAL_SIZE, CANONICAL_SIZE)
     moved = []
     for i in frames:
+        # First back to the video by the frame's own transform, then by the reference's.
         back = compose(aligned.transforms[reference], invert(aligned.transforms[i]))
         moved.append(
             cv2.warpAffine(

@@ -54,6 +54,7 @@ def network_curves(track: RoiTrack, regions: int = len(ROIS)) -> Floats:
             continue
         steps = np.diff(track.timestamps[frames])
         step = max(float(np.median(steps)) if steps.size else REST, 1e-3)
+        # Odd, so that a frame is the middle of its own window.
         width = min(2 * round(REST / step / 2) + 1, 2 * frames.size + 1)
         motion = track.motion[frames].reshape(frames.size, -1)
         # One channel after the other: the filter of one dimension is by far faster.
@@ -148,6 +149,7 @@ def _paper_window(frames: NDArray[np.uint8], options: ReadOptions) -> Floats:
             continue
         found = locate_landmarks(clip, track, landmark_finder(options.landmarks))
         rois = FarnebackRois(grey[start], found.points)
+        # In order of time, because the face's box moves on from frame to frame.
         for index in range(start + 1, len(frames)):
             motion[index] = rois(grey[index])
         break

@@ -70,6 +70,7 @@ class Surface:
         self._gaussians = _bound(scan.vertices, triangles)
         grey = np.ones((len(scan.vertices), 1), np.float32)
         if scan.colours is not None:
+            # Luma of ITU-R BT.601, as OpenCV's grey.
             grey = (scan.colours @ np.array([0.299, 0.587, 0.114], np.float32))[:, None]
         self._grey = self._gaussians.interpolate(grey)
         self.textured = scan.colours is not None
@@ -111,6 +112,7 @@ def _bound(vertices: Floats, triangles: NDArray[np.int32]) -> Gaussians:
     kept[:: share + 1] = True
     large = np.bincount(gaussians.triangle, minlength=len(triangles)) > 1
     chosen = (kept | large)[gaussians.triangle]
+    # The root, because a Gaussian's scale is a length and the area it covers for has grown.
     wider = np.where(large[gaussians.triangle], 1.0, np.sqrt(share + 1.0)).astype(np.float32)
     return Gaussians(
         corners=np.ascontiguousarray(gaussians.corners[chosen]),
@@ -124,6 +126,7 @@ def _bound(vertices: Floats, triangles: NDArray[np.int32]) -> Gaussians:
 def _smoothed(values: Floats, mask: NDArray[np.bool_], sigma: float) -> Floats:
     """Gaussian smoothing over the mask alone; 0 off it."""
     weight = mask.astype(np.float32)
+    # Normalised convolution: what lies off the face neither counts nor darkens the edge.
     both = cv2.GaussianBlur(np.dstack([np.where(mask, values, 0), weight]), (0, 0), sigma)
     smooth: Floats = both[..., 0] / np.maximum(both[..., 1], np.float32(1e-6)) * weight
     return smooth.astype(np.float32)
@@ -145,6 +148,7 @@ def _slopes(depth: Floats, pitch: float) -> tuple[Floats, Floats]:
     one = np.ones(1, np.float32)
     right = cv2.sepFilter2D(depth, cv2.CV_32F, kernel, one, borderType=cv2.BORDER_REPLICATE)
     down = cv2.sepFilter2D(depth, cv2.CV_32F, one, kernel, borderType=cv2.BORDER_REPLICATE)
+    # Rows run downwards, and up is positive here.
     return right, -down
 
 
@@ -156,6 +160,7 @@ def _normals(relief: Relief) -> tuple[Floats, Floats]:
 
 def shaded(relief: Relief) -> Floats:
     """The surface lit from the upper left, for people: (S, S) in 0..1, 1 around it."""
+    # (-0.3, 0.35, 0.88) points to the light, about a unit vector.
     right, up = _normals(relief)
     ahead = np.sqrt(np.maximum(1 - right**2 - up**2, 0))
     light = 0.25 + 0.75 * np.clip(-0.3 * right + 0.35 * up + 0.88 * ahead, 0, 1)
@@ -173,10 +178,14 @@ def shape_index(relief: Relief) -> Floats:
     r, s = _slopes(p, relief.pitch)
     _, t = _slopes(q, relief.pitch)
     square = 1 + p * p + q * q
+    # Mean and Gaussian curvature of a height field from its derivatives p, q, r, s and t.
     mean = ((1 + q * q) * r - 2 * p * q * s + (1 + p * p) * t) / (2 * square**1.5)
     gauss = (r * t - s * s) / square**2
+    # Half the difference of the principal curvatures; rounding may make its square negative.
     apart = np.sqrt(np.maximum(mean * mean - gauss, 0))
+    # Minus: the height of a cap bends downwards, so its mean curvature is negative here.
     index = -2 / np.pi * np.arctan2(mean, apart)
+    # Koenderink's curvedness, the RMS of the principal curvatures.
     curved = np.sqrt(np.maximum(2 * mean * mean - gauss, 0))
     faded: Floats = (index * curved / (curved + _FLAT)).astype(np.float32)
     return faded
