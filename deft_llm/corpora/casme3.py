@@ -64,6 +64,7 @@ CASME3/
 
     def video_of(self, path: str) -> tuple[str, str] | None:
         """Subject "spNO.1", video "a" of a folder "data/spNO.1/a/color"."""
+        # Paths come in canonical spelling: lower case, numbers without leading zeros.
         found = re.fullmatch(r"(?:.*/)?(?:sp|sub|s)?(?:no\.?)?_?(\d+)/([^/]+)/color", path)
         return (f"spNO.{found[1]}", found[2]) if found else None
 

@@ -54,6 +54,7 @@ CASME_squared/
 
     def video_of(self, path: str) -> tuple[str, str] | None:
         """Subject "s15", video "15_101disgustingteeth" of "rawpic/s15/15_101disgustingteeth"."""
+        # Paths come in canonical spelling: lower case, numbers without leading zeros.
         found = re.fullmatch(r"(?:.*/)?s?(\d+)/(\1_\d+.*)", path)
         return (f"s{found[1]}", found[2]) if found else None
 

@@ -70,6 +70,7 @@ def find_header(cells: Cells, columns: Mapping[str, tuple[str, ...]]) -> Header:
 
 def _columns(keys: list[str], accepted: Mapping[str, Iterable[str]]) -> dict[str, int]:
     """Field -> the column of its first header that is there."""
+    # Reversed, so that of equal headers the first counts.
     places = {key: k for k, key in reversed(list(enumerate(keys)))}
     found = {
         name: next((places[key] for key in headers if key in places), -1)

@@ -88,6 +88,7 @@ def _folders(corpus: Corpus, coded: Collection[Path]) -> dict[tuple[str, str], P
     for folder in FrameTree(corpus.root).with_frames(corpus.foreign):
         parts = list(map(canonical, folder.relative_to(corpus.root).parts))
         named = corpus.video_of("/".join(parts))
+        # False sorts first: a coded folder, then one in the corpus's own trees.
         rank = (folder not in coded, trees.isdisjoint(parts))
         if named and (named not in best or rank < best[named][0]):
             best[named] = (rank, folder)

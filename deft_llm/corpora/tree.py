@@ -127,11 +127,13 @@ class FrameTree:
         else:
             found = self._folders.get(last, [])
         for folder in found:
+            # By length, because a slice from -0 would take everything.
             if list(folder.names[:-1][len(folder.names) - 1 - len(above) :]) == above:
                 yield folder
 
     @staticmethod
     def _rank(folder: _Folder, place: str, number: int, trees: Sequence[str]) -> tuple[int, ...]:
+        # Reversed, so that of names that are alike the first counts.
         above = {canonical(tree): i for i, tree in reversed(list(enumerate(trees)))}
         tree = min((above[name] for name in folder.names if name in above), default=len(trees))
         written = folder.path.as_posix().endswith("/" + place.removesuffix("*"))
