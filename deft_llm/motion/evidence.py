@@ -123,6 +123,7 @@ def moved_aus(table: RegionTable) -> frozenset[str]:
     for row in measured_evidence(table):
         side = facs.REGIONS[row.region].side
         codes.update(row.aus)
+        # A region of the midline speaks for both sides.
         codes.update(f"L{code}" for code in row.aus if side != "right")
         codes.update(f"R{code}" for code in row.aus if side != "left")
     return frozenset(codes)
@@ -150,7 +151,9 @@ def fewest_aus(table: RegionTable) -> tuple[str, ...]:
     for code in ALL_AUS:
         names = {row.region for row in rows if code in row.aus}
         sides = {facs.REGIONS[name].side for name in names} - {"middle"}
+        # Motion on one side alone names the AU with that side; the midline has no say.
         coded = f"{sides.pop()[0].upper()}{code}" if len(sides) == 1 else code
+        # A one-sided AU is measured by the regions of its own side only.
         if names and len(names) >= _MOST_REGIONS * len(facs.expected_directions(coded)):
             moved[coded] = names
     open_motion = {row.region: row.magnitude for row in rows}

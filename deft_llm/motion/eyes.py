@@ -72,8 +72,10 @@ def eyes_of_face(measurement: Measurement) -> EyeContext | None:
     if trajectory is None or not visible.size:
         return None
     times = aligned.timestamps[visible]
+    # v points down, so closing is positive; the lesser of both lids, as a wink is no blink.
     lids = trajectory.regions[visible][:, UPPER_LIDS, 1].min(axis=1)
     closed = tuple((float(times[a]), float(times[b - 1])) for a, b in blinks(lids, times))
+    # The iris tells shifts to a side only.
     shifts = tuple(GazeShift(a, b, vertical=False) for a, b in gaze_shifts(aligned, closed))
     return EyeContext(closed, shifts, (float(times[0]), float(times[-1])), FACE)
 
@@ -97,6 +99,7 @@ def with_eyes(measurement: Measurement, eyes: EyeContext) -> Measurement:
         return replace(measurement, remarks=(*measurement.remarks, note))
     tables = [measurement.table_apex, measurement.table_offset]
     seen = [table.active.copy() for table in tables]
+    # What the face video shows of its own lids is in the floors already (``meter``).
     if eyes.source == RECORDING:
         for phase, (start, stop) in enumerate(pairwise(moments)):
             tables[phase] = _discounted(tables[phase], eyes, start, stop)
@@ -105,6 +108,7 @@ def with_eyes(measurement: Measurement, eyes: EyeContext) -> Measurement:
         for k in np.flatnonzero((seen[0] & ~tables[0].active) | (seen[1] & ~tables[1].active))
     ]
     told = _remarks(eyes, moments, dropped)
+    # A movement without an active region before has lost nothing.
     left = bool(tables[0].active.any()) or not seen[0].any()
     return replace(
         measurement,
@@ -124,11 +128,13 @@ def _discounted(table: RegionTable, eyes: EyeContext, start: float, stop: float)
         closed = max(float(np.abs(table.v[UPPER_LIDS]).min()), BLINK_PX)
         floor = blink_floor(closed)
     if any(s.vertical and s.start <= stop and s.stop >= start for s in eyes.shifts):
+        # As high as the lids' own motion, so their z falls below 1.
         floor = np.maximum(floor, _LIDS * table.magnitude)
     if not floor.any():
         return table
     noise = np.hypot(table.noise, floor).astype(np.float32)
     z = (table.magnitude / np.maximum(noise, 1e-6)).astype(np.float32)
+    # A floor only takes motion away; it never makes a region active.
     active = table.active & (z >= ACTIVE_Z) & (table.magnitude >= ACTIVE_PX)
     return replace(table, noise=noise, z=z, active=active)
 

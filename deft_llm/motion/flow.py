@@ -196,6 +196,7 @@ class LucasKanadeFlow(_Checked):
             difference = a - carried_back(b, flow.transpose(2, 0, 1))
             difference -= self._mean(difference)
             bx, by = cv2.split(self._mean(cv2.merge([dx * difference, dy * difference])))
+            # Cramer's rule for the 2x2 systems of all pixels at once.
             step = [(yy * bx - xy * by) / determinant, (xx * by - xy * bx) / determinant]
             flow = flow + cv2.merge(step)
         return flow
@@ -245,6 +246,7 @@ class FarnebackFlow(_OpenCVFlow):
     name = "farneback"
 
     def __init__(self, window: int = 21, neighbours: int = 5, spread: float = 1.1) -> None:
+        # 3 iterations; below, a pyramid of 3 levels, each half of the one before.
         self._fit = (window, 3, neighbours, spread)
 
     def _calc(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[Any]:

@@ -76,6 +76,7 @@ def interpolated(first: FloatArray, last: FloatArray, length: int, flow: FloatAr
     frames = []
     for t in np.linspace(0, 1, length, dtype=np.float32):
         moved = _at_origins(flow, t)
+        # Both ends are carried to the same moment, so that mixing them doubles no edge.
         begun, ended = carried(first, -t * moved), carried(last, (1 - t) * moved)
         frames.append((1 - t) * begun + t * ended)
     return np.stack(frames)
@@ -128,6 +129,7 @@ def flow_diff_volume(
     flows = np.stack([estimate(a, b) for a, b in itertools.pairwise(grey)])
     unit = CANONICAL_SIZE / onset.shape[0]  # canonical pixels in one pixel here
     changes = np.abs(np.diff(way, axis=0)).transpose(0, 3, 1, 2) / GREY_UNIT
+    # Rates over the whole phase: each of the L - 1 steps holds one part of it.
     volume = (length - 1) * np.concatenate([unit * flows, changes], 1)
     return np.ascontiguousarray(volume.transpose(1, 0, 2, 3), np.float32)
 

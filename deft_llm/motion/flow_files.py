@@ -165,6 +165,7 @@ def _kitti_bytes(flow: FloatArray, known: NDArray[np.bool_]) -> bytes:
             f"KITTI's format holds ±512 px, the flow reaches {np.abs(flow).max():.0f} px; "
             "write .flo instead"
         )
+    # A pixel that is not known is 0 in all three channels, as KITTI's development kit writes it.
     channels = np.stack([known, values[1] * known, values[0] * known], axis=-1).astype(np.uint16)
     return bytes(cv2.imencode(".png", channels)[1].tobytes())
 

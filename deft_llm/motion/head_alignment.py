@@ -46,6 +46,7 @@ class HeadAligner:
         one, nil = np.ones_like(x), np.zeros_like(x)
         # Columns: shift u, shift v, scale, rotation, turn, nod.
         self.u = np.stack([one, nil, x, -y, z, nil])
+        # v points down, so a positive rotation is clockwise on the screen.
         self.v = np.stack([nil, one, y, x, nil, z])
         dx, dy = slopes(reference)
         weight = rigid_zones(landmarks, height, width)
@@ -79,6 +80,7 @@ class HeadAligner:
             carried = carried_back(image, self.field(motion), cv2.INTER_LINEAR)
             # The image is carried back to the reference, whose slopes then serve every step.
             left = without_light(self.reference - carried)[self.inside].astype(np.float64)
+            # 1.4826 times the median deviation is the SD of Gaussian noise.
             noise = max(1.4826 * float(np.median(np.abs(left))), _LEAST_NOISE)
             votes = self.weight * np.clip(1 - (left / (_TUKEY * noise)) ** 2, 0, None) ** 2
             weighted = self.effects * votes

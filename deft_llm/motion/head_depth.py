@@ -102,6 +102,7 @@ def _depth(key: bytes, height: int, width: int) -> FloatArray:
     points, depths = np.concatenate([landmarks, further_points(landmarks)]), np.array(_MEAN)
     if points3.shape[1] == 3:
         depths[:68] = (depths[:68] + _like_the_mean(points3[:, 2])) / 2
+    # One point beyond the image, so that its last pixels have neighbours on all sides.
     ys, xs = np.mgrid[0 : height + _STEP : _STEP, 0 : width + _STEP : _STEP]
     grid = np.stack([xs.ravel(), ys.ravel()], axis=1)
     bridge = points[27]
@@ -124,6 +125,7 @@ def _depth(key: bytes, height: int, width: int) -> FloatArray:
 def _like_the_mean(told: NDArray[np.float64]) -> NDArray[np.float64]:
     """Told depths (68,) in the unit and from the plane of the mean head's, which have to fit in."""
     told, mean = told - told[27], np.array(_MEAN[:68])
+    # Scaled to the mean head by least squares, because the unit of the told depth is not known.
     return np.asarray(told * (told @ mean) / max(float(told @ told), 1e-9))
 
 
@@ -135,6 +137,7 @@ class _Spline:
         flat = np.concatenate([np.ones((count, 1)), points], axis=1)
         system = np.zeros((count + 3, count + 3))
         system[:count, :count] = _kernel(points, points) + _SMOOTHING * np.eye(count)
+        # The last rows keep the bending part free of what a plane explains.
         system[:count, count:], system[count:, :count] = flat, flat.T
         solved = np.linalg.solve(system, np.concatenate([values, np.zeros(3)]))
         self.points, self.bent, self.flat = points, solved[:count], solved[count:]
@@ -146,4 +149,5 @@ class _Spline:
 
 def _kernel(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     squared = ((a[:, None] - b[None]) ** 2).sum(-1)
+    # r^2 log r, the kernel in two dimensions; the clamp makes it 0 at r = 0.
     return np.asarray(0.5 * squared * np.log(np.maximum(squared, 1e-12)))

@@ -120,9 +120,10 @@ def rigid_zones(landmarks: NDArray[Any], height: int, width: int) -> FloatArray:
         )
 
     # Strongest zones last: a later stroke overwrites an earlier one.
-    stroke(points[1:16], 0.14, 0.5)
-    stroke(points[17:27] - 0.30 * iod * down, 0.18, 0.5)
-    stroke(points[27:30], 0.20, 1.0)
+    stroke(points[1:16], 0.14, 0.5)  # jaw
+    stroke(points[17:27] - 0.30 * iod * down, 0.18, 0.5)  # forehead: the brows, raised
+    stroke(points[27:30], 0.20, 1.0)  # nose bridge
+    # Temples: between the outer corner of an eye and the upper end of the jaw.
     for outer, jaw in ((36, 0), (45, 16)):
         stroke(np.stack([points[outer] * 0.35 + points[jaw] * 0.65, points[jaw]]), 0.30, 1.0)
     return canvas

@@ -39,6 +39,7 @@ def gaze_shifts(
     times = aligned.timestamps
     usable = aligned.present.copy()
     for start, stop in closed:
+        # 0.03 s on both sides, in which lids still move; our choice.
         usable &= ~((times >= start - 0.03) & (times <= stop + 0.03))
     if usable.sum() < 6:
         return ()
@@ -69,6 +70,7 @@ def _steps(path: Floats, times: Floats) -> tuple[tuple[float, float], ...]:
     """Where the place before and the place after differ for good."""
     known = np.flatnonzero(np.isfinite(path))
     place, when = path[known], times[known]
+    # A difference of neighbours holds the noise of two frames; its median ignores the shifts.
     noise = 1.4826 * float(np.median(np.abs(np.diff(place)))) / np.sqrt(2)
     limit = max(SHIFT_PX, _SURE * noise)
     size = np.zeros(len(place))
@@ -80,6 +82,7 @@ def _steps(path: Floats, times: Floats) -> tuple[tuple[float, float], ...]:
     found: list[tuple[float, float]] = []
     for i in np.flatnonzero(size >= limit).tolist():
         near = size[(when >= when[i] - _AROUND) & (when <= when[i] + _AROUND)]
+        # Of neighbouring candidates only the largest step counts.
         if size[i] == near.max() and not (found and when[i] - found[-1][1] <= _AROUND):
             found.append((float(when[max(i - 1, 0)]), float(when[i])))
     return tuple(found)

@@ -98,6 +98,7 @@ def light_change(aligned: AlignedClip) -> LightChange | None:
     """
     visible = np.flatnonzero(aligned.present)
     logs = np.stack([_log_brightness(frame) for frame in aligned.frames])
+    # A first look without the head's motion, which would take flow in every frame.
     if not _changed(logs[visible] - np.median(logs[visible], axis=0)):
         return None
     gains = np.zeros_like(logs)
@@ -142,6 +143,7 @@ def _carried(aligned: AlignedClip, brightness: FloatArray, i: int, j: int) -> Fl
     moved *= _SIDE / _TRACKED
     return cv2.remap(
         brightness,
+        # Carried along, not back: a pixel takes what lay where the motion began.
         x - moved[..., 0],
         y - moved[..., 1],
         cv2.INTER_LINEAR,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float32]
 
-_ACTIVE_REGIONS = 2
+_ACTIVE_REGIONS = 2  # see ``_stands_out``
 _SURE_Z = 5.0  # at rest, z follows a Rayleigh distribution: 5 is one in 270,000
 
 
@@ -149,9 +149,12 @@ def measure(
     phases = meter.phases(shown, sigma, others)
     floors = phases.floors
     if light:
+        # Independent errors add in quadrature.
         floors = np.hypot(floors, meter.light_floor(aligned, light, shown))
     if interval is None:
+        # The strongest of many windows is larger by chance than one given beforehand.
         floors = noise.of_search(floors, float(np.ptp(aligned.timestamps)) / WINDOW)
+    # On the clip as filmed: glare and darkness are gone once the light is evened out.
     hidden = hidden_regions(aligned, shown, meter.masks, light)
     placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
     placed &= ~np.any(list(hidden.values()), axis=0)
@@ -250,6 +253,7 @@ def _returned(onset_phase: RegionTable, offset_phase: RegionTable) -> float:
     moved = onset_phase.active
     out = np.stack([onset_phase.u, onset_phase.v])[:, moved]
     back = np.stack([offset_phase.u, offset_phase.v])[:, moved]
+    # Minus: what comes back points the other way.
     return -float((out * back).sum() / (out * out).sum()) if moved.any() else float("nan")
 
 

@@ -210,6 +210,7 @@ class MotionMeter:
             brightened = np.maximum(
                 *(region_rms(light.brightening(t, flow.shape[1]), self.masks) for t in (i, j))
             )
+            # Beyond 1 in quadrature, because the floors hold the codec's part once already.
             dark = hidden * np.sqrt(np.maximum(brightened**2 - 1, 0))
             moved.append(np.hypot(np.hypot(alone, dark), _EDGE_MOTION * edges**2))
         return np.max(moved, axis=0)

@@ -51,7 +51,7 @@ _STEPS = (3, 2, 2)  # Gauss-Newton steps from the coarsest level to the finest
 _BLUR = 1.0  # px, of the images: sensor noise
 # Prior of what a turn changes in the grey levels: about the noise at 0.01 rad.
 _TURN_PRIOR = 1e-4
-_SHIFTS = 8
+_SHIFTS = 8  # in time, over which the noise is averaged
 _LEAST_OPEN = 0.5  # share of the movement that must be left without blinking frames
 _TRACK_WINDOW, _TRACK_STEPS = 2.5, 3  # px of the coarsest level
 
@@ -123,12 +123,15 @@ def fit_movement(
         side = images.shape[1]
         if motion.shape[-1] != side:
             motion = _enlarged(motion, side) * 2
+        # From pixels of the half-size level to those of this one: 2, 1 and 0.5 times as many.
         fit = _Level(images, _enlarged(heads, side) * (2.0 / 2**level), shares, operator)
         for _ in range(_STEPS[_LEVELS - 1 - level]):
             motion = fit.step(motion)
         # Half size is enough for the noise of a region, at a quarter of the cost.
         if level == 1:
+            # in px of full size
             floors = 2 * fit.noise(motion, design, visible_masks(aligned, side))
+    # Once more, on the motion itself: what the fit on the images left of the head's.
     flows = [remove_head_motion(flow, head_points(aligned))[0] for flow in motion]
     inside = [i for i, t in enumerate(used) if interval.onset <= t <= interval.offset]
     turn = float(np.abs(head[inside][:, [TURN, NOD]]).max())
@@ -140,6 +143,7 @@ def time_shares(times: NDArray[np.float64], interval: Interval) -> Design:
 
     Raised cosines: a movement starts and ends without a jump in velocity.
     """
+    # The clamp serves a phase without frames, such as apex = offset.
     onset, apex, offset = (times[t] for t in (interval.onset, interval.apex, interval.offset))
     up = np.clip((times - onset) / max(apex - onset, 1e-6), 0, 1)
     down = np.clip((times - apex) / max(offset - apex, 1e-6), 0, 1)
@@ -202,6 +206,7 @@ def _measured_shares(path: FloatArray, usual: Design, moments: list[int]) -> Des
         if trust == 0 or last - first < 2:
             continue
         inside = np.arange(first + 1, last)
+        # Least-squares share of the whole motion that a frame has made.
         found = ((path[inside] - begin) * whole).sum(axis=(1, 2, 3)) / (whole * whole).sum()
         # A movement may go a little beyond its apex, which a person put where she saw it.
         shares[inside, phase] += trust * (np.clip(found, 0, 1.2) - usual[inside, phase])
@@ -265,7 +270,9 @@ class _Level:
 
     def step(self, motion: FloatArray) -> FloatArray:
         """A Gauss-Newton step of both phases' motion (2, 2, H, W)."""
+        # The regression fits turn and nod too, but only the first three coefficients are needed.
         rest, onset, offset = np.tensordot(self.operator[:3], self.carried(motion), 1)
+        # Brightness constancy: dx u + dy v = -change.
         system = MotionEquations(rest)
         return np.stack(
             [
@@ -293,10 +300,12 @@ class _Level:
             for phase, changed in enumerate(np.tensordot(shifted, left, 1)):
                 flow = system.solve(-without_light(changed), still, self.spread[1 + phase])
                 moved[phase].append(region_motion(flow, masks))
+        # (2, shifts, R, 2): the mean is over shifts and over u and v.
         return np.sqrt(np.mean(np.square(moved), axis=(1, 3))).astype(np.float32)
 
 
 def _shifts(count: int) -> list[int]:
+    # From 1 on: a shift of 0 would be the fit itself.
     picks = np.linspace(0, count, min(_SHIFTS, count - 1) + 1, endpoint=False)[1:]
     return [int(pick) for pick in picks]
 

@@ -114,6 +114,7 @@ def mm_cof(
         size = length(flow)
         magnitude = unit_range(size)
         total = total + abs(share) * magnitude
+        # M d: the direction as a unit vector, scaled by the normalised magnitude; 0 at rest.
         direction = direction + share * (magnitude / size.clamp_min(_LEAST))[..., None, :, :] * flow
     shown = modulate(total, modulation)
     norm = length(direction)

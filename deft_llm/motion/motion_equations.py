@@ -47,6 +47,7 @@ class MotionEquations:
                 _window(self.dy * change) + self.xy * u + self.yy * v,
             ]
         )
+        # In units of the coefficient's error: a phase that is known less well is smoothed more.
         smooth, shrink = np.float32(_SMOOTH * spread), np.float32(_SHRINK * spread)
         # A phase of no frame has no spread; where there is no texture either, nothing is to solve.
         diagonal = np.maximum(np.stack([self.xx, self.yy]) + 4 * smooth + shrink, _LEAST)
@@ -56,6 +57,7 @@ class MotionEquations:
         direction, energy = scaled, float((left * scaled).sum())
         for _ in range(_SOLVER_STEPS):
             moved = self._apply(direction, smooth, shrink)
+            # Once the system is solved, energy and product are both 0.
             length = np.float32(energy / max(float((direction * moved).sum()), 1e-20))
             x += length * direction
             left -= length * moved

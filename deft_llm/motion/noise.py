@@ -92,6 +92,7 @@ def magnified(prior: FloatArray, magnification: float) -> FloatArray:
 
 def combine(pairs: FloatArray, prior: FloatArray) -> FloatArray:
     """Floor from pairs at rest, plus the part of the prior that they cannot show, in quadrature."""
+    # The prior was computed with the factor _PRIOR; only the systematic part of it is wanted.
     return np.hypot(pairs, prior * (_SYSTEMATIC / _PRIOR)).astype(np.float32)
 
 
@@ -175,6 +176,7 @@ def prior_floor(grey: FloatArray, masks: FloatArray, sigma: float) -> FloatArray
     # Sobel's weights (1 + 2 + 1) over a distance of 2 px sum to 8: grey levels per px.
     dx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8)
     dy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
+    # Halved: the mean square of one component.
     energy = (dx * dx + dy * dy).ravel() / 2
     total = np.maximum(masks.sum(axis=(1, 2)), 1e-6)
     gradient = np.sqrt(masks.reshape(len(masks), -1) @ energy / total)

@@ -348,6 +348,7 @@ def distance_from_rest(trajectory: Trajectory) -> FloatArray:
 
 def _weighted(regions: FloatArray, floor: FloatArray) -> FloatArray:
     """(T, R, 2) -> (T, 2R): motion over its floor, weighted so that the norm is an RMS."""
+    # The root, because the norm squares the weights.
     weights = np.sqrt(REGION_WEIGHTS / REGION_WEIGHTS.sum()) / floor
     return (regions * weights[:, None]).reshape(len(regions), -1)
 

@@ -22,6 +22,8 @@ FloatArray = NDArray[np.float32]
 Bounds = tuple[int, int, int, int]
 """Top, bottom, left, right, inside the image."""
 
+# In OpenCV's order: pyramid scale, levels, window, iterations, poly_n, poly_sigma, flags. These and
+# the numbers of the nose below are the public code's.
 _FLOW: tuple[Any, ...] = (0.5, 3, 15, 5, 7, 1.5, 0)
 _NOSE, _NOSE_MARGIN, _NOSE_SHARE = slice(29, 31), 13, 0.7
 _NOSE_INSIDE = (slice(15, -10), slice(5, -5))
@@ -39,6 +41,8 @@ class FarnebackRois:
 
     def __init__(self, first: Grey, landmarks: NDArray[Any]) -> None:
         (right_x, right_y), (left_x, left_y) = landmarks[39], landmarks[42]
+        # Half the distance of the eyes' inner corners; the crop is 9 x 9 of it, as in the public
+        # code.
         unit = int((left_x - right_x) / 2)
         x, y = int((left_x + right_x) / 2), int((left_y + right_y) / 2)
         top, left = max(y - int(3.5 * unit), 0), max(x - int(4.5 * unit), 0)
@@ -60,6 +64,7 @@ class FarnebackRois:
         face = self._face(image)
         head = self._nose(face)
         for _ in range(_SHIFTS):
+            # px^2: the public code follows the nose until it is within a pixel.
             if head @ head <= 1.0:
                 break
             self._shift(head, image.shape)
@@ -81,6 +86,7 @@ class FarnebackRois:
 
     def _shift(self, head: NDArray[np.float64], shape: tuple[int, ...]) -> None:
         top, bottom, left, right = self.box
+        # From pixels of the crop to those of the video; the public code forgets this.
         down = round(head[1] * (bottom - top) / CROP_SIDE)
         across = round(head[0] * (right - left) / CROP_SIDE)
         down = int(np.clip(down, -top, shape[0] - bottom))

@@ -40,6 +40,7 @@ def half_rise(
     reach = path[-1]
     length = np.linalg.norm(reach, axis=1)
     # Progress along the final direction, 0 at the onset and 1 at the apex.
+    # einsum pairs u and v: sum over c of path[t, r, c] reach[r, c].
     along = np.einsum("trc,rc->tr", path, reach) / np.maximum(length, 1e-6) ** 2
     clock, count = times[rising], len(path)
     found = np.full(len(length), np.nan)

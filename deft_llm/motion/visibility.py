@@ -64,6 +64,7 @@ def visible_masks(
     # Beyond the square's own border the picture goes on.
     inside = cv2.erode(aligned.inside.astype(np.uint8), around, borderValue=1).astype(np.float32)
     if len(inside) != side:
+        # A pixel of the smaller image counts only if all under it is inside.
         inside = (cv2.resize(inside, (side, side), interpolation=cv2.INTER_AREA) > 0.99) * 1.0
     left = masks * inside
     kept = left.sum(axis=(1, 2)) >= (1 - _CUT) * masks.sum(axis=(1, 2))
@@ -135,6 +136,7 @@ def turned_away(landmarks: NDArray[Any]) -> NDArray[np.bool_]:
 def magnification(aligned: AlignedClip) -> float:
     """How many pixels of the canonical face one pixel of the video fills, the median."""
     matrices = aligned.transforms[aligned.present]
+    # The scale of a similarity is the length of its first column.
     return float(np.median(np.hypot(matrices[:, 0, 0], matrices[:, 1, 0])))
 
 
