@@ -40,6 +40,7 @@ class Picture:
     def from_here(self, transforms: NDArray[np.float64]) -> NDArray[np.float64]:
         """Transforms (N, 2, 3) of frame pixels, for pixels of this part."""
         moved = transforms.copy()
+        # A pixel of this part lies at its own place plus the part's corner in the frame.
         moved[:, :, 2] += transforms[:, :, :2] @ np.array([self.left, self.top], np.float64)
         return moved
 
@@ -50,6 +51,7 @@ def find_picture(frames: NDArray[np.uint8]) -> Picture:
     looked_at = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _LOOKED_AT)).astype(int))
     shown = frames[looked_at]
     top, bottom = _bars(shown), _bars(shown[:, ::-1])
+    # Columns become rows, for the bars at the sides.
     across = shown.transpose(0, 2, 1, 3)
     left, right = _bars(across), _bars(across[:, ::-1])
     # A clip that is black altogether has no picture to cut out.
@@ -87,8 +89,10 @@ def always_inside(
     """
     ends = np.array(size[::-1]) - 1
     corners = np.array([[x, y] for x in (0, side - 1) for y in (0, side - 1)], np.float64)
+    # A clip with one constant transform is looked at once.
     back = np.unique(np.array([invert(matrix) for matrix in transforms]), axis=0)
     places = np.array([transform(matrix, corners) for matrix in back])
+    # A square lands on a parallelogram: if all corners are inside, so is the rest.
     if ((places >= 0) & (places <= ends)).all():
         return None
     columns, rows = np.meshgrid(np.arange(side), np.arange(side))

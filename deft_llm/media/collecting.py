@@ -223,6 +223,7 @@ def frame_times(
         # The first frame of the video is at 0; after the last known time the rate counts.
         order = order[(index[order] > 0) & (times[order] > 0)]
         last, end = (index[order][-1], times[order][-1]) if len(order) else (0.0, 0.0)
+        # A point far beyond, so that frames after the last known time go on at the rate.
         at = [0.0, *index[order], last + 1e6]
         times = np.interp(index, at, [0.0, *times[order], end + 1e6 / rate])
     return np.asarray(times, np.float64), doubt
@@ -234,6 +235,7 @@ def _increasing(times: NDArray[np.float64]) -> list[int]:
     at: list[int] = []
     before = [-1] * len(times)
     for i, time in enumerate(times.tolist()):
+        # The ends stay sorted, so bisection finds the longest run that this time can follow.
         length = bisect_left(ends, time)
         if length < len(ends) and ends[length] == time:
             continue

@@ -91,6 +91,7 @@ def middlebury_colours(flow: NDArray[np.floating], scale: float | None = None) -
     share = (place - low)[..., None]
     colour = (1 - share) * wheel[low] + share * wheel[(low + 1) % len(wheel)]
     inside = np.minimum(radius, 1)[..., None]
+    # 0.75 is how the reference code darkens what is beyond the scale.
     shown = np.where(radius[..., None] <= 1, 255 - inside * (255 - colour), 0.75 * colour)
     return shown.round().astype(np.uint8)
 

@@ -135,6 +135,7 @@ def checked_columns(
 
 
 def _polarity(p: NDArray, where: str) -> NDArray[np.uint8]:
+    # No copy of millions of values that are stored in the right form.
     if p.dtype == np.uint8 and (not len(p) or p.max() <= 1):
         return p
     if len(p) and (p.min() < -1 or p.max() > 1):

@@ -248,6 +248,7 @@ def _blurred(frame: NDArray[np.uint8], matrix: NDArray[np.floating]) -> NDArray[
     if scale >= 0.75:
         return frame
     # Bilinear sampling skips pixels when it shrinks: blur to the size of a new pixel first.
+    # A pixel is about 0.5 px wide (SD), and SDs add in quadrature.
     return np.asarray(cv2.GaussianBlur(frame, (0, 0), 0.5 * np.sqrt(scale**-2 - 1)), np.uint8)
 
 

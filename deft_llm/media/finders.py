@@ -98,6 +98,7 @@ class HaarFinder:
         self, grey: NDArray[np.uint8], border: int, scale: float, short_side: int
     ) -> list[FaceBox]:
         """Faces in a prepared image, in pixels of the original image."""
+        # The cascade was trained on windows of 20 px and sees nothing smaller.
         smallest = max(20, round(self.min_face * short_side))
         # The "3" variant also returns the last stage's weight, which serves as the score.
         boxes, _, weights = self._cascade.detectMultiScale3(

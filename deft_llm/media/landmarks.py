@@ -223,6 +223,7 @@ class EyeFinder:
             pair = self._pair(centres[:, :2] + centres[:, 2:] / 2)
             if pair is not None:
                 half = (pair[1] - pair[0]) / 2 / self.DISTANCE
+                # DROP is a share of the whole distance, and half of that is at hand.
                 middle = pair.mean(axis=0) - (0, self.DROP * 2 * float(np.linalg.norm(half)))
                 return np.stack([middle - half, middle + half]) / scale + (x, y)
         return None

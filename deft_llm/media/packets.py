@@ -161,9 +161,9 @@ def _is_entry(codec: Any, data: bytes) -> bool:
     """
     name = codec_name(codec)
     if name == "h264":
-        return any(unit & 0x1F == 5 for unit in _units(codec, data))
+        return any(unit & 0x1F == 5 for unit in _units(codec, data))  # 5: IDR
     if name == "hevc":
-        return any(unit >> 1 & 0x3F in (19, 20) for unit in _units(codec, data))
+        return any(unit >> 1 & 0x3F in (19, 20) for unit in _units(codec, data))  # 19, 20: IDR
     return True
 
 
@@ -172,6 +172,7 @@ def _units(codec: Any, data: bytes) -> Iterator[int]:
     extra = bytes(codec.extradata or b"")
     if not extra or extra[0] != 1:  # units after start codes: not looked into
         return
+    # Bytes of a unit's length: stated at byte 4 of H.264's header and byte 21 of HEVC's.
     width = (extra[4 if codec_name(codec) == "h264" else 21] & 3) + 1
     at = 0
     while at + width < len(data):

@@ -70,6 +70,7 @@ class _Follower:
         # All frames are tracked from one key frame as long as possible: each new key frame adds
         # its error. The fallbacks are a new key frame, then the box alone.
         pose = self._tracked(index)
+        # Only if the last frame is not the key frame already.
         if pose is None and self.last_pose is not self.key_pose:
             self.restart(self.last, self.last_pose)
             pose = self._tracked(index)

@@ -72,7 +72,7 @@ def _pages(file: BinaryIO) -> list[_Page]:
     """The directories of a file, in their order."""
     head = file.read(16)
     order = "<" if head[:2] == b"II" else ">"
-    big = struct.unpack(order + "H", head[2:4])[0] == 43
+    big = struct.unpack(order + "H", head[2:4])[0] == 43  # 42 is TIFF, 43 is BigTIFF
     at = struct.unpack(order + ("Q" if big else "I"), head[8:16] if big else head[4:8])[0]
     found: list[_Page] = []
     seen: set[int] = set()
@@ -90,7 +90,7 @@ def _pages(file: BinaryIO) -> list[_Page]:
         found.append(
             _Page(
                 (_number(tags, _HEIGHT, order, big), _number(tags, _WIDTH, order, big)),
-                bool(_number(tags, _SUBFILE, order, big) & 1),
+                bool(_number(tags, _SUBFILE, order, big) & 1),  # a thumbnail
                 _text(file, tags, order, big) if not found else b"",
             )
         )
@@ -117,4 +117,4 @@ def _text(file: BinaryIO, tags: dict[int, bytes], order: str, big: bool) -> byte
     if count <= width:
         return value[:count]
     file.seek(struct.unpack(order + form, value)[0])
-    return file.read(min(count, 1 << 16))
+    return file.read(min(count, 1 << 16))  # a damaged count reads no more

@@ -106,6 +106,7 @@ def _windows(path: Path, options: ReadOptions, longest: float, max_side: int) ->
             yield part
             times = part.clip.timestamps - part.clip.timestamps[0]
             shared = (times > times[-1] - OVERLAP) & (times > after - longest + _ROUNDING)
+            # At most half, so that every window gets on in the video.
             buffer.keep_last(min(int(np.count_nonzero(shared)), len(buffer) // 2))
         buffer.add(frame)
     yield window(True)
