@@ -32,6 +32,7 @@ def jitter(placement: NDArray[np.float64], rng: np.random.Generator) -> NDArray[
     tilt = rng.normal(0, _TILT)
     turn = zoom * np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
     centre = np.full(2, (CANONICAL_SIZE - 1) / 2)
+    # First the disturbance on the canonical face, then the placement.
     return compose(placement, np.column_stack([turn, centre - turn @ centre + shift]))
 
 

@@ -87,6 +87,7 @@ def face_specs(data: FaceData, number: int, head: Head) -> Iterator[ClipSpec]:
             head=head.name,
             size=FRAME_SIDE,
             fps=_FPS,
+            # From rest in the first frame to the apex in the last.
             curve=Curve(data.frames, 0, data.frames - 1, data.frames, 1.0, 1.0),
             peak_px=float(np.exp(rng.uniform(*np.log(peaks)))),
             aus=_LAUGH if laughs else aus,

@@ -103,6 +103,7 @@ class LandmarkNet(nn.Module):
         places = (torch.arange(cells, device=crops.device) + 0.5) * step - 0.5
         grid = torch.stack(torch.meshgrid(places, places, indexing="xy"), -1).view(-1, 2)
         under = torch.einsum("bnk,bck->bnc", heat, features.flatten(2).float())
+        # The variance is 2 b^2 in each of two coordinates, hence an RMS error of 2 b for a point.
         log_scale = (under * self.sureness).sum(-1) + self.sureness_bias
         return Placed(heat @ grid, log_scale.clamp(*_LOG_SCALE))
 
