@@ -177,6 +177,7 @@ class ConversationSampler:
         """A question of any kind, one in four beyond what a clip can tell."""
         maker = self._questions.drawing(rng)
         at = rng.random()
+        # elsewhere: asks nothing about a clip
         return maker.beyond() if at < _BEYOND else maker.elsewhere() if at < 0.25 else maker.pair()
 
     def _query(self, _: Facts, rng: random.Random) -> Turn:

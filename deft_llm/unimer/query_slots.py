@@ -204,6 +204,7 @@ class Slots:
 
     def _bound(self, unit: Callable[[], tuple[str, float]], more: bool | None = None) -> Said:
         more = self.rng.random() < 0.5 if more is None else more
+        # The others speak of time, or include the bound.
         lead = self.rng.choice(_MORE[:2] if more else _LESS[:2])
         said, value = unit()
         bound: Bound = ("more" if more else "less", value)
@@ -246,6 +247,7 @@ class Slots:
     def _number(self) -> Said:
         word = self.rng.choice(list(_NUMBERS))
         value = float(_NUMBERS[word])
+        # Of whole numbers: "at least two" is more than one.
         lead, kind, step = self.rng.choice(
             (
                 *(("more than", "more", 0), ("over", "more", 0), ("at least", "more", -1)),

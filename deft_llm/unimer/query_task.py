@@ -176,6 +176,7 @@ class ParserTask(RenderedTask[ParserRecipe, QuestionSet]):
         return {
             "words": torch.from_numpy(words.astype(np.int32)),
             "named": torch.from_numpy(named.astype(np.int16)),
+            # -100: the cross entropy ignores frames that no training question has.
             "frame": torch.tensor([number.get(frame, -100) for frame in store.frames]),
         }
 
@@ -252,6 +253,7 @@ def word_vectors(source: str | None, count: int) -> tuple[list[str], Tensor]:
         embeddings = file.get_tensor(_EMBEDDINGS).float()
     pieces = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     ordered = sorted(pieces, key=pieces.__getitem__)
+    # U+0120 is the space of byte-level BPE: these pieces begin a word.
     whole = [p[1:] for p in ordered if p[:1] == "\u0120" and p[1:].isalpha() and p[1:].islower()]
     frequent = [word for word in whole if word.isascii()][:count]
     words = list(dict.fromkeys([*own, *frequent]))
@@ -259,6 +261,7 @@ def word_vectors(source: str | None, count: int) -> tuple[list[str], Tensor]:
 
 
 def _centred(words: Sequence[str], tokenizer: Any, embeddings: Tensor) -> Tensor:
+    # With the space before it, as the word stands inside a sentence.
     rows = [embeddings[tokenizer.encode(f" {word}").ids].mean(0) for word in words]
     vectors = torch.stack(rows)
     return functional.normalize(vectors - vectors.mean(0), dim=1)
