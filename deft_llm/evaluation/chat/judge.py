@@ -19,8 +19,8 @@ from deft_llm.queries.query import TALK, Query
 _LISTED = 0.75
 _ANGLE = np.cos(np.radians(67.5))  # one octant beside the right one
 _PX, _PX_SHARE = 0.25, 0.35  # error of a distance: px, or its share if that is more
-_SECONDS = {"onset": 0.12, "apex": 0.1, "offset": 0.2}
-_DURATION, _DURATION_SHARE = 0.1, 0.4
+_SECONDS = {"onset": 0.12, "apex": 0.1, "offset": 0.2}  # s by which a moment may be off
+_DURATION, _DURATION_SHARE = 0.1, 0.4  # of a duration: s, or its share if that is more
 _OF_CLIP = 0.06  # share
 # Kinds of answers that a question of a kind may get.
 _SAME: dict[str, Collection[str]] = {
@@ -183,6 +183,7 @@ def _winner(asked: Query, found: Findings, known: Known) -> bool | None:
 def _side(asked: Query, found: Findings, known: Known) -> bool | None:
     left, right = (largest(scope(asked.regions, (side,)), known) for side in ("left", "right"))
     most, least = max(left, right), max(min(left, right), 1e-9)
+    # In between, nobody could say.
     if most < MOVED_PX or EQUAL < most / least < LARGER:
         return None
     even = most / least <= EQUAL
@@ -250,6 +251,7 @@ def _count(asked: Query, found: Findings, known: Known) -> bool | None:
     if asked.of == "regions":
         states = [known.state(region) for region in REGIONS]
         sure, unsure = states.count("moved"), states.count("unsure")
+        # Two regions more or fewer are forgiven; our choice.
         return sure - 2 <= float(told) <= sure + unsure + 2
     right = known.frames if asked.of == "frames" else len({facs.au_number(c) for c in known.aus})
     return abs(float(told) - right) <= 1

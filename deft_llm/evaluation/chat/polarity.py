@@ -16,7 +16,8 @@ LARGER, EQUAL = 1.4, 1.12
 #: Head motion in px that anybody sees, and that nobody does.
 _HEAD_MOVED, _HEAD_STILL = 1.5, 0.5
 # Cosine of the angle to a direction within which a motion goes that way, and beyond which not.
-_THERE, _ELSEWHERE = 0.64, 0.17
+_THERE, _ELSEWHERE = 0.64, 0.17  # of 50 and 80 degrees
+# (right, down) in the image; left is the subject's.
 _WAYS = {"up": (0.0, -1.0), "down": (0.0, 1.0), "left": (1.0, 0.0), "right": (-1.0, 0.0)}
 
 

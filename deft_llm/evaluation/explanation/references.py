@@ -56,6 +56,7 @@ def logistic_regression_uf1(folder: Path, clips: Sequence[MeasuredClip]) -> floa
     known = [(i, facs.to_three(record.emotion)) for i, record in enumerate(learnt.records)]
     known = [(i, label) for i, label in known if label is not None]
     inputs = np.stack([_flow_vector(learnt[i].features) for i, _ in known])
+    # The strength of the regularisation is our choice.
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=2000))
     model.fit(inputs, [label for _, label in known])
     predicted = [

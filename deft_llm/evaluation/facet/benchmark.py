@@ -169,6 +169,7 @@ class FacetBenchmark(Benchmark):
             of_text = say(
                 network, test, class_vectors(network.network.config.prompts, network.texts)
             )
+            # Shuffled texts would give the same columns in another order.
             rng = np.random.default_rng(0)
             orders = [rng.permutation(of_text.shape[1]) for _ in range(50)]
             truth = test.label.argmax(axis=1)

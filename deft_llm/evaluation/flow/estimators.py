@@ -72,6 +72,7 @@ def rigid_fit(pair: ScoredPair) -> FlowField:
     u, _, vt = np.linalg.svd((start - start.mean(0)).T @ (end - end.mean(0)))
     # The sign makes it a rotation: an orthogonal matrix could also be a reflection.
     turn = u @ np.diag([1, np.sign(np.linalg.det(u @ vt))]) @ vt
+    # Points are rows, so the rotation stands on the right.
     moved = (every - start.mean(0)) @ turn + end.mean(0)
     return (moved - every).T.reshape(2, height, width).astype(np.float32)
 

@@ -140,6 +140,7 @@ class _Work:
 
     def __call__(self, spec: EyeSpec) -> dict[str, dict[str, Part]]:
         made = simulate_eye(spec)
+        # From px of the sensor to cells.
         truth = made.pupil / CELL
         # Of a covered eye nobody sees a saccade.
         saccade = made.during(made.saccades) & ~made.during(made.blinks)

@@ -44,7 +44,7 @@ def centroid(recording: EyeRecording) -> Floats:
 @njit(cache=True)
 def _centroids(x, y, first, stop):  # type: ignore[no-untyped-def]
     out = np.empty((first.shape[0], 2))
-    place_x, place_y = 320.0, 240.0
+    place_x, place_y = 320.0, 240.0  # px, the middle of the sensor
     for i in range(first.shape[0]):
         count, total_x, total_y = 0, 0.0, 0.0
         for k in range(first[i], stop[i]):

@@ -27,7 +27,7 @@ from deft_llm.simulator.scene.clip_spec import draw_spec
 from deft_llm.simulator.scene.clips import render_clip
 
 Frames = NDArray[np.uint8]
-_RATE, _BITS, _BLOCK = 50, 6, 16
+_RATE, _BITS, _BLOCK = 50, 6, 16  # frames per second, digits of a number, px of a block
 _H264 = ("libx264", {"crf": "14", "g": "10", "bf": "3"})
 _MPEG2 = ("mpeg2video", {"b": "6000k", "g": "10", "bf": "2"})
 # File name -> FFmpeg's container, encoder and its options.
@@ -145,6 +145,7 @@ def _film(path: Path, frames: Frames, container: str, codec: str, options: dict[
 def _turn(path: Path, matrix: tuple[int, int, int, int]) -> None:
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 44  # of the matrix in a track header of version 0
+    # Fractions of 16 bits; the last column has 30.
     a, b, c, d = (value << 16 for value in matrix)
     data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(bytes(data))
@@ -164,6 +165,7 @@ def _deep(folder: Path, frames: Frames, suffix: str, bits: int) -> None:
     folder.mkdir()
     for index, frame in enumerate(frames):
         top = 2**bits - 1
+        # OpenCV writes blue, green, red.
         deep = np.rint(frame[..., ::-1] / 255.0 * top)
         cv2.imwrite(
             str(folder / f"img{index}.{suffix}"), deep.astype(np.uint8 if bits == 8 else np.uint16)

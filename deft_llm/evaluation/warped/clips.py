@@ -203,6 +203,7 @@ def _take(
         levels=peak * course,
         turn=course[:, None] * angles,
         closure=blink * condition.blink,
+        # Frames in a row bring noise of their own.
         sensor=None if order.portrait.fps else replace(spec.sensor, grey=False),
     )
 

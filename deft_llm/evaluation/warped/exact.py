@@ -16,7 +16,7 @@ from deft_llm.simulator.warped.portrait import Portrait
 
 _CLEAR_PX = 0.1  # exact motion from which a region is expected to be found
 _SLIGHT_PX = 0.02  # exact motion below which no direction is right
-_WITHIN = float(np.cos(np.radians(45)))
+_WITHIN = float(np.cos(np.radians(45)))  # as for claims
 
 
 def exact_motion(take: Take, portrait: Portrait, onset: int, apex: int) -> NDArray[np.float32]:
@@ -32,6 +32,7 @@ def against(measured: Measurement, exact: NDArray[np.float32]) -> dict[str, Any]
     table = measured.table_apex
     shown = np.stack([table.u, table.v], axis=1)
     length = np.linalg.norm(exact, axis=1)
+    # The cosine without its division, which would fail for a region at rest.
     along = (shown * exact).sum(axis=1) >= _WITHIN * length * table.magnitude
     right = table.active & along & (length >= _SLIGHT_PX)
     clear = length >= _CLEAR_PX
