@@ -275,6 +275,7 @@ class FlowBackbone(ExpertBackbone):
             # No rescaling of the values: encoded flow is relative to its SD, not in pixels.
             resized = F.interpolate(flow.flatten(0, 1), (self.side,) * 2, mode="area")
             flow = resized.view(*shape, self.side, self.side)
+        # Channels before time, as recognizers read volumes: (B, 2, L - 1, S, S).
         onset_phase = flow[:, 0, :2, None].expand(-1, -1, LENGTH - 1, -1, -1)
         # Differences are the texture's, so their channels stay empty.
         empty = (0, 0) * 3 + (0, VOLUME - 2)

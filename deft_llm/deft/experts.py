@@ -155,6 +155,7 @@ class MotionExpert(nn.Module):
         """In training, set an input to zero for some samples, including its availability flag."""
         if not self.training or self.withheld <= 0:
             return values
+        # (B, 1, ..., 1): one draw for each clip.
         shape = (len(values), *(1,) * (values.dim() - 1))
         return values * (torch.rand(shape, device=values.device) >= self.withheld)
 

@@ -114,6 +114,7 @@ class DeftFeatureExtractor(FeatureExtractionMixin):
         flow, amplitude = encode_flow(features["flow"])
         texture = features["texture"].astype(np.float32) / self.texture_scale
         return {
+            # (H, W, 3) in 0..255 becomes (3, H, W) in -1..1.
             "structure": features["onset"].transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0,
             # The signed square root keeps large differences (a blink) from drowning faint ones.
             "texture": np.sign(texture) * np.sqrt(np.abs(texture)),
@@ -140,7 +141,7 @@ class DeftFeatureExtractor(FeatureExtractionMixin):
             "peak": np.log(columns["peak"] + self.amplitude_floor),
             "coherence": columns["coherence"],
             "noise": np.log(columns["noise"] + 1e-3) / 2,
-            "z": np.arcsinh(columns["z"] / 3.0),
+            "z": np.arcsinh(columns["z"] / 3.0),  # from 3 on a region is active
             "active": columns["active"],
         }
         stacked = np.stack([scaled[name] for name in REGION_COLUMNS], axis=-1)

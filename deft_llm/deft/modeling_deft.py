@@ -90,6 +90,7 @@ class DeftHeads(nn.Module):
 
     def forward(self, tokens: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Expert tokens -> emotion logits (B, E) and AU logits (B, K, 2)."""
+        # The queries of the AUs are the first of the motion tokens, those of the regions follow.
         au_logits = self.au(tokens["motion"][:, : self.num_aus])
         pooled = [tokens["texture"].mean(1), tokens["motion"].mean(1), au_logits.flatten(1)]
         return self.emotion(torch.cat(pooled, dim=-1)), au_logits

@@ -28,6 +28,7 @@ Verdict = Literal["supported", "unsupported", "no claim"]
 # but is no text itself.
 _ROW = re.compile(r'\{"region": "[^"]*", "direction": "[^"]*"[^{}]*\}')
 _RATIONALE = re.compile(r'[\]},\s]*"rationale": "')
+# A point inside a number ("0.5 px") ends no sentence.
 _SENTENCE = re.compile(r'\S[^\n]*?(?:[.!?](?=\s|"|$)|(?=\n)|$)')
 
 

@@ -67,6 +67,7 @@ def quality(query: Query, sight: Sight) -> Findings:
         "noise": Fact("clip", "noise floor", round(float(np.median(floors)), 3), "px"),
         "light": Fact("clip", "change of light", round(float(measured.light), 3)),
     }
+    # That nothing moved says something of the face, and nothing of the recording.
     told = [remark for remark in measured.remarks if not remark.startswith(NO_MOTION)]
     remarks = tuple(Fact("clip", "remark", remark) for remark in told)
     if query.of in facts:

@@ -243,6 +243,7 @@ class StructuredAnswerGrammar:
         if state.stage == END:
             return torch.tensor(self.end_ids)
         fits: Iterator[bytes]
+        # Here the length is either 0 or RATIONALE_BYTES, see ``allowed``.
         if state.stage == TEXT and not state.length:
             fits = (t for t in self.sorted if _TEXT.fullmatch(state.written + t))
         elif state.stage == TEXT:

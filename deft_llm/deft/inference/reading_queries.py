@@ -36,10 +36,12 @@ def action_units(query: Query, sight: Sight) -> Findings:
         return _listed_aus(query, sight)
     if unknown := [number for number in query.aus if number not in facs.ACTION_UNITS]:
         return Findings(query, untold=f"FACS has no AU{unknown[0]}")
+    # Without motion nothing is named, whether the clip was judged or not: that is told below.
     if reason := sight.rows and unjudged(sight):
         return Findings(query, facts=_fitting(query, sight), untold=reason)
     codes = [code for number in query.aus if (code := _named(sight, number))]
     sides = set(query.sides)
+    # A code without a side acts on both sides, so it answers for either.
     codes = [code for code in codes if not sides or sides <= set(facs.au_sides(code))]
     if codes:
         facts = tuple(au_fact(code, sight) for code in codes)
@@ -121,6 +123,7 @@ def _others(classes: tuple[str, ...], sight: Sight) -> tuple[Fact, ...]:
 
 def _chances(classes: tuple[str, ...], sight: Sight) -> tuple[Fact, ...]:
     """The probability of the class of each label, which is what the model tells apart."""
+    # Labels of one class have one probability, which is told once.
     labels = dict.fromkeys(coarse_label(label) for label in classes)
     shares = sight.explanation.probabilities
     return tuple(Fact(label, "probability", round(shares[label], 3)) for label in labels)
@@ -154,6 +157,7 @@ def probability(query: Query, sight: Sight) -> Findings:
 def _likelier(query: Query, sight: Sight) -> Findings:
     one, two = query.classes[:1], tuple(n for n in query.than if n in CLASSES)[:1]
     facts = _chances((*one, *two), sight)
+    # One probability for two labels: both are of one class, and only its name tells them apart.
     if len(facts) < 2:
         named = _is_read_as(one, sight), _is_read_as(two, sight)
         if named[0] == named[1]:

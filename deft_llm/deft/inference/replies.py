@@ -53,6 +53,7 @@ def motion(rows: Sequence[Evidence]) -> list[str]:
         paired = twin is not None and twin is not row and twin.direction == row.direction
         group = [row, twin] if paired and twin is not None else [row]
         done.update(each.region for each in group)
+        # By name, so that left comes before right, as the px are said.
         sentences.append(_moves(sorted(group, key=lambda each: each.region)))
     return sentences
 
@@ -83,6 +84,7 @@ def _still(facts: Sequence[Fact], where: str = "") -> list[str]:
     if still[0].about == "movement":
         return ["No region moved above the noise floor."]
     named = [f"the {fact.about}{f' ({fact.unit})' * bool(fact.unit)}" for fact in still]
+    # The unit of a region at rest holds its z.
     known = [float(fact.unit.removeprefix("z ")) for fact in still if fact.unit]
     if where and known and len(named) > _FEW:
         return [f"In the {where}, no part moves above its noise floor (largest z {max(known)})."]

@@ -96,6 +96,7 @@ class Sight:
             return False
         along = direction(way, side)
         length = float(table.magnitude[i])
+        # The chain also refuses a region that did not move at all.
         return float(table.u[i]) * along[0] + float(table.v[i]) * along[1] >= _ALONG * length > 0
 
 

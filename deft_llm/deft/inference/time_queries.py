@@ -87,6 +87,7 @@ def order(query: Query, sight: Sight) -> Findings:
     }
     asked = places(Query("moved", regions=(*query.regions, *parts_of(query.than))))
     timed = {name: known[name] for name in sorted(known, key=lambda n: known[n][0])}
+    # If none of those asked about has a time, all that moved are shown.
     shown = {name: value for name, value in timed.items() if name in asked} or timed
     facts = tuple(
         Fact(name, "time", round(at, 3), "s", (moved[name],), sight.rise)
@@ -97,6 +98,7 @@ def order(query: Query, sight: Sight) -> Findings:
     if parts_of(query.than):
         return _before(query, known, facts)
     first, last = min(shown.values()), max(shown.values())
+    # Together if first and last differ by less than the larger tolerance of the two.
     together = last[0] - first[0] <= max(first[1], last[1])
     if together and len(shown) > 1:
         facts = (Fact("movement", "order", "together", frames=sight.rise), *facts)
@@ -158,6 +160,7 @@ def lid_closings(sight: Sight) -> list[tuple[str, int, int]] | None:
     taken = [range(a, b) for a, b in both]
     for side, path in down.items():
         for a, b in blinks(path, times):
+            # Eyes that blink together do not wink one by one.
             if not any(set(range(a, b)) & set(span) for span in taken):
                 found.append((f"{side} eye", int(visible[a]), int(visible[b - 1]) + 1))
     return found

@@ -136,5 +136,6 @@ class StopWhenAsked(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look whether a signal has arrived."""
+        # At the last step the stage ends by itself and saves its result.
         if self.request.asked() and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True

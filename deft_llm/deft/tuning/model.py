@@ -145,6 +145,7 @@ def _ends(model: DeftForConditionalGeneration, tokenizer: PreTrainedTokenizerBas
     after = closed[closed.rindex(answer) + len(answer) :]
     own = model.generation_config.eos_token_id
     ids = own if isinstance(own, list) else [own] if own is not None else []
+    # Its first token only: what comes after, such as a line break, ends nothing.
     return list(dict.fromkeys([*ids, *tokenizer(after, add_special_tokens=False)["input_ids"][:1]]))
 
 

@@ -157,6 +157,7 @@ class RewardTrainer(DeftTrainer):
             suppress_tokens=self.task.tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)),
         )
         times = stage.samples
+        # ``generate`` puts all answers to one question next to each other.
         asked = inputs["attention_mask"].repeat_interleave(times, 0)
         answered = answer_mask(ids[:, asked.shape[1] :], self.task.ends).to(asked)
         return {

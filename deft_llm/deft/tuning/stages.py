@@ -72,6 +72,7 @@ def arguments(recipe: DeftRecipe, stage: Stage, folder: Path) -> TrainingArgumen
         use_cpu=not (torch.cuda.is_available() or sharded_on_cpu()),
         logging_steps=stage.log_every,
         save_steps=stage.save_every,
+        # Two, because the newest may be damaged by what stopped the run.
         save_total_limit=2,
         seed=recipe.seed,
         data_seed=recipe.seed,
@@ -124,6 +125,7 @@ def run_stage(
         return
     done = recipe.output / f"{name}.safetensors"
     if (modules or keep) and done.is_file():
+        # The file holds the trained modules alone.
         model.load_state_dict(load_file(done), strict=False)
         return
     folder = recipe.output / name

@@ -98,6 +98,7 @@ class Scores:
         counted += [hits, (aus & (labels == 0)).sum(), (~aus & (labels == 1)).sum()]
         truth, predicted = batch["emotion_labels"], output.emotion_logits.argmax(1)
         known = truth >= 0
+        # Row times width plus column, so that one bincount fills the confusion matrix.
         cells = truth[known] * self.emotions + predicted[known]
         counted += list(torch.bincount(cells, minlength=self.emotions**2))
         if weight:
