@@ -71,6 +71,7 @@ def clip_problems(row: Row, folder: Path, shards: Shards | None) -> FieldProblem
     """
     found = list(checks.fields(row, _REQUIRED, _OPTIONAL))
     yield from found
+    # Where the fields are wrong themselves, no file is looked for.
     if shards is not None and not {"shard", "row"}.intersection(field for field, _ in found):
         yield from shards.problems(folder / row["shard"], row["row"])
 

@@ -83,6 +83,7 @@ def conversation_problems(row: Row, clips: Collection[str] | None) -> FieldProbl
         clips: The clips that it may be about, one of them; None for any, one or several.
     """
     yield from checks.fields(row, {"clip": checks.text}, _OPTIONAL)
+    # A row about several clips lists them in "clips"; any other has one.
     about = row.get("clips", [row.get("clip")])
     count = len(about) if isinstance(about, list) else 1
     if clips is not None:
@@ -143,6 +144,7 @@ def _turns(turns: Any, form: str, clips: int) -> FieldProblems:
         # A system message stands before the turns and has the place -1.
         place = k - first
         wanted = "system" if place < 0 else ("user", "assistant")[place % 2]
+        # The marks of all clips stand in the first question.
         yield from _turn(turn, field, wanted, clips if place == 0 else 0)
     count = len(turns) - first
     if not count or count % 2:

@@ -181,6 +181,7 @@ def measure_video(spec: VideoSpec, head: Head) -> Arrays:
             for kind in (MICRO, MACRO)
         },
     }
+    # safetensors holds arrays alone, so the text goes in as bytes.
     text = np.frombuffer(json.dumps(coding).encode(), np.uint8)
     return {
         "motion": track.motion,

@@ -96,6 +96,7 @@ def _strongest(source: Path | str | Clip, options: ReadOptions) -> _Best:
             if len(part.clip) > length:
                 problem, length = error, len(part.clip)
             continue
+        # The next window overwrites these frames, so they are read again at the end.
         new = _Best(measurement, None if part.room else part.clip, part.start, part.room)
         if best is None or new.rank > best.rank:
             best = new

@@ -53,6 +53,7 @@ def perturbed(features: Features, rng: np.random.Generator) -> Features:
         "onset": (onset * gain + offset).clip(0, 255).astype(np.uint8),
         "texture": np.stack([_placed(image, zoom, dx, dy) for image in texture]).astype(np.float16),
         "flow": _placed_maps(flow, zoom, dx, dy).astype(np.float16),
+        # As in ``features``: z may be larger than float16 holds.
         "regions": table.clip(-1e4, 1e4).astype(np.float16),
     }
 

@@ -138,6 +138,7 @@ def _joined_to(last: RoiTrack | None, new: RoiTrack) -> RoiTrack:
         return new
     shared = last.first + len(last) - new.first
     if shared > 0 and last.first <= new.first:
+        # The overlap as far as the new part goes, which may end inside it.
         apart = last.motion[-shared:][: len(new)] - new.motion[:shared]
         both = np.isfinite(apart[:, 0, 0])
         if both.any():
