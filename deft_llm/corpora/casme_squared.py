@@ -70,9 +70,11 @@ CASME_squared/
             for line in rules["naming rule1"]
         }
         # Rule 2: film in the sheet ("anger1") -> its four-digit code in folder names.
+        # A number in a spreadsheet has lost the leading zeros of its code.
         self._films = {
             as_text(line[1]).casefold(): as_text(line[0]).zfill(4) for line in rules["naming rule2"]
         }
+        # The sheets write "micro-expression".
         return [r for r in super().rows(path) if r["type"].lower().startswith(self.coded_kind)]
 
     def identify(self, row: SheetRow) -> Identity:

@@ -65,6 +65,7 @@ SAMM_Long_Videos/
         """The rows of one kind; also reads SAMM's own sheet."""
         found = sorted(p for p in path.parent.iterdir() if MICRO_SHEET.is_name(p))
         self._codes = _by_clip(read_sheet(found[-1], MICRO_SHEET)) if found else {}
+        # The sheets write "Micro - 1/2".
         return [r for r in super().rows(path) if r["type"].lower().startswith(self.coded_kind)]
 
     def identify(self, row: SheetRow) -> Identity:
