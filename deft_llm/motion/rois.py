@@ -57,6 +57,7 @@ CROPS: dict[str, tuple[slice, Box]] = {
     "right lower lid": (slice(36, 42), (0, 0, 0, 0)),
     "left lower lid": (slice(42, 48), (0, 0, 0, 0)),
 }
+# Pixels of the crop: left out at the edge of a part, and taken around a single landmark.
 _EDGE, _LID_EDGE, _SMALL = (10.0,) * 4, (5.0,) * 4, (10.0,) * 4
 ROIS: tuple[Roi, ...] = (
     Roi("right brow", "right brow", -1, _EDGE, 0.3),
