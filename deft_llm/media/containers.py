@@ -85,6 +85,7 @@ def choose_track(source: Path | bytes, container: Any, name: str) -> int:
     counts = _packets_of(source, name)
     most = max(counts.get(s.index, 0) for s in moving)
     long = [s for s in moving if counts.get(s.index, 0) >= most / 2]
+    # Minus, because of equal tracks the first is shown.
     rank = [(bool(s.disposition & kinds.default), s.width * s.height, -s.index) for s in long]
     return int(-max(rank)[2])
 

@@ -45,6 +45,7 @@ def parts_of(source: Path | str | Clip, options: ReadOptions) -> Iterator[Part]:
     else:
         windows = read_windows(source, options)
     for number, window in enumerate(windows):
+        # A video that fits in one window keeps its frames: no other window overwrites them.
         room = 0 if window.last and number == 0 else len(window.clip)
         yield from split(window, options, room)
 
