@@ -128,6 +128,7 @@ def disturb(crop: Grey, rng: np.random.Generator) -> Grey:
 
 def _tones(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Apply a random rising tone curve; one in ten is inverted."""
+    # Steps above 0 that add up to 1 make a curve that never falls.
     steps = rng.dirichlet(np.full(6, 1.5))
     curve = np.concatenate([[0], np.cumsum(steps)]) * 255
     if rng.random() < 0.1:
@@ -141,6 +142,7 @@ def _shadow(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     angle, place = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.4)
     along = np.cos(angle) * x + np.sin(angle) * y + 0.3 * rng.normal() * (x * y)
+    # A logistic step, from a soft gradient to a hard edge.
     edge = 1 / (1 + np.exp(-(along - place) * np.exp(rng.uniform(0.5, 3.5))))
     return (1 - rng.uniform(0, 0.7) * edge).astype(np.float32)
 

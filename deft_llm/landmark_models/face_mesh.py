@@ -159,6 +159,7 @@ def _around(corners: Points) -> NDArray[np.float64]:
     """The matrix (2, 3) from image px to the crop around a square."""
     centre, along = corners.mean(axis=0), corners[1] - corners[0]
     # Rows: along the upper side, and at right angles to it, downwards.
+    # Over the squared side: once for a unit vector, once to make the square's side 1.
     turn = np.array([along, (-along[1], along[0])]) / (along @ along)
     linear = turn * SIDE / ENLARGED
     return np.column_stack([linear, SIDE / 2 - linear @ centre])

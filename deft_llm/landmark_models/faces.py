@@ -134,6 +134,7 @@ def _eyelids(rng: np.random.Generator) -> Blink | None:
 
 
 def _gaze(rng: np.random.Generator) -> Gaze:
+    # Degrees across and up or down.
     first, second = np.radians(rng.normal(0, [12, 7], (2, 2)))
     return Gaze((first[0], first[1]), (second[0], second[1]), float(rng.uniform(0, 0.1)), 0.03)
 
