@@ -30,6 +30,7 @@ from deft_llm.unimer.agreement import AgreementWeights, candidates, fitted
 SEEN_Z = 2.0
 RETURN_Z = 1.0  # minimum z for a statement about the offset phase
 Level = Literal["A", "B", "C", "label-only"]
+# Least score of each level; our choice.
 _LEVELS: tuple[tuple[float, Level], ...] = ((0.8, "A"), (0.5, "B"), (0.0, "C"))
 _NAMES = list(facs.REGIONS)
 _MAGNITUDE, _Z = REGION_COLUMNS.index("magnitude"), REGION_COLUMNS.index("z")
