@@ -73,10 +73,12 @@ def assign(
         rng = np.random.default_rng([seed, number])
         shuffled = [clips[i] for i in rng.permutation(len(clips))]
         query = question.query
+        # An empty answer shows whether the truth decides the question at all.
         fit = (c for c in shuffled if judge(query, Findings(query), c.known) is not None)
         if query.kind in TALK:
             chosen = [next(fit)]
         elif query.polar and query.kind != "order":
+            # Without its "not", so that half of the clips show what is asked about.
             decided = [(c, polarity(replace(query, negated=False), c.known)) for c in fit]
             sides = [[c for c, yes in decided if yes is answer] for answer in (True, False)]
             chosen = [c for side in sides for c in side[: each // 2]]

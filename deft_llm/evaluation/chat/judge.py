@@ -76,6 +76,7 @@ def _polar(asked: Query, found: Findings, known: Known) -> bool | None:
     if answer is None and found.query.kind == "moved":  # what moved, without a yes or no
         answer = bool(_regions(found) & set(scope(asked.regions, asked.sides)))
     elif answer is not None and found.query.negated:
+        # Turned back, as the statement is judged without its "not".
         answer = not answer
     return answer == right and _same_matter(asked, found.query)
 

@@ -36,6 +36,7 @@ def scores(rows: Sequence[Asked]) -> dict[str, float]:
         share(rows, lambda row: row.right),
         share(rows, lambda row: row.possible),
         share(rows, lambda row: row.heard),
+        # Mean over both answers, so that always saying yes gives one half.
         fmean(share(side, lambda row: row.right) for side in sides),
         share(polar, lambda row: row.yes is True),
         share([row for row in rows if row.question.after], lambda row: row.right),

@@ -120,6 +120,7 @@ class FacetFolds(Benchmark):
     ) -> NDArray[np.float64]:
         """Train on some rows, or go on, and say what others show."""
         recipe = self._recipe(name)
+        # Every fold starts from the same random weights.
         torch.manual_seed(self.seed)
         with claimed_folder(recipe.output, recipe):
             task = FacetTask(recipe, store, rows=train)
@@ -130,6 +131,7 @@ class FacetFolds(Benchmark):
 
     def _cross(self, store: ViewStore, rows: NDArray[np.int64], cross: CorpusViews) -> float:
         """Accuracy on another dataset, among the classes that it has."""
+        # Trained for its file alone; what it says of the one row is not used.
         self._trained(store, rows, "all", rows[:1])
         other = ViewStore.rendered(cross, self.output / "cross-views")
         shares = say(load_facet(self.output / "all" / FINAL), other)

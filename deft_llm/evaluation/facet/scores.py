@@ -89,6 +89,7 @@ def zero_shot(
     truth = unseen.label.argmax(axis=1)
     both = torch.cat(prompts)
     of_unseen = say(loaded, unseen, both).argmax(axis=1) == truth
+    # The texts of the seen combinations stand after those of the unseen ones.
     of_seen = say(loaded, seen, both).argmax(axis=1) == len(prompts[0]) + seen.label.argmax(axis=1)
     u, s = float(of_unseen.mean()), float(of_seen.mean())
     rng = np.random.default_rng(0)

@@ -76,6 +76,7 @@ def _cells(run: RuleRun, alone: RuleRun | None) -> dict[str, object]:
         "gain over local": float(np.mean(list(gain.values()))) if gain else "",
         "worst site's gain": min(gain.values()) if gain else "",
         "membership AUC": float(np.nanmean(aucs)) if not np.isnan(aucs).all() else "",
+        # 0 is a run without privacy: its cell stays empty.
         "epsilon": max((float(row["epsilon"]) for row in run.log), default=0.0) or "",
         "MB a round": sum(row["bytes"] for row in run.log) / rounds / 1e6,
         "s a round": sum(row["seconds"] for row in run.log) / rounds,

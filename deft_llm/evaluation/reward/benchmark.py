@@ -231,6 +231,7 @@ def best_answers(
         drawn = explainer.structured_answers(tokens, num_return_sequences=samples, **SAMPLED)
         for k, (row, x) in enumerate(zip(rows, features, strict=True)):
             assert x is not None
+            # ``generate`` puts all samples of one clip next to each other.
             texts = [likeliest[k], *drawn[k * samples : (k + 1) * samples]]
             chosen, _ = best_of(texts, Seen(region_table_of(x["regions"][0])))
             greedy[row], best[row] = likeliest[k], texts[chosen]

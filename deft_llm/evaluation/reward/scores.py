@@ -45,6 +45,7 @@ def _ratio(of: str, by: str) -> Score:
 
     def score(sums: Counts) -> float:
         total = sums.sum(0)
+        # A ratio of sums, not a mean of ratios: clips count by their claims.
         return float(total[a] / total[b]) if total[b] else math.nan
 
     return score

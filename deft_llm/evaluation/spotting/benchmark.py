@@ -130,6 +130,7 @@ class SpottingBenchmark(Benchmark):
         for name, ways in searched.items():
             for decoder, found in ways.items():
                 scores = spotting_scores(videos, found)
+                # A method without a network has one decoder, whose scores stand under OF_ENTRY.
                 values |= {f"{name}_{decoder}_{s}": scores[s] for s in OF_DECODER if len(ways) > 1}
                 if decoder == OWN:
                     values |= {f"{name}_{score}": scores[score] for score in OF_ENTRY}

@@ -114,6 +114,7 @@ def found_by_returning(data: LongVideoData, folder: Path) -> Found:
         data: The videos, which are rendered again: their pictures are not kept.
         folder: Where results are kept, one file a video; a stopped call goes on with the rest.
     """
+    # Without the number of videos: a longer set goes on where a shorter one ended.
     settings = data.model_dump_json(exclude={"workers", "head_file", "videos"})
     own = folder / f"returning-{digest(settings, ReturningFinder.key)[:12]}"
     specs = {own / f"video-{k:05d}.json": spec for k, spec in enumerate(video_specs(data))}

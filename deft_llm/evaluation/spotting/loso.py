@@ -157,6 +157,7 @@ class SpottingLoso(Benchmark):
         motions = (np.ascontiguousarray(video.track.motion).data for video in videos)
         codings = json.dumps([(v.subject, v.video, repr(v.coded)) for v in videos])
         settings = entry.model_dump_json(exclude={"note"})
+        # By motion and codings too: what was found is valid for these alone.
         key = digest(settings, ReturningFinder.key, codings, *motions)[:12]
         folder = self.output / f"{name}-{key}"
         found: dict[int, SpottedVideo] = {}
@@ -174,6 +175,7 @@ class SpottingLoso(Benchmark):
             for row, file in zip(test, files, strict=True):
                 found[row] = videos[row].spotted(read_found(file))
         keys = [(video.subject, video.video) for video in videos]
+        # At the full rate, in which the table is exchanged.
         rows = [videos[k].in_frames(found[k].found) for k in range(len(videos))]
         write_spotting(self.output / f"found-{name}.csv", dict(zip(keys, rows, strict=True)))
         return [found[k] for k in range(len(videos))]

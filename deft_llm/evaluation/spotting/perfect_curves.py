@@ -107,6 +107,7 @@ def decoder_f1(videos: Sequence[CodedVideo], seed: int = 0) -> dict[str, float]:
     scores = {}
     for noise in NOISES:
         rng = np.random.default_rng([5, seed])
+        # Drawn once: all decoders get the same noise.
         curves = [perfect_curve(video, noise, rng) for video in videos]
         for name, decode in decoders(videos).items():
             found = [tuple(Expression(each) for each in decode(curve)) for curve in curves]

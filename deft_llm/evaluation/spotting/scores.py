@@ -101,6 +101,7 @@ def false_alarms(
     alarms, minutes = np.zeros(2), np.zeros(2)
     for each, here in zip(videos, found, strict=True):
         spoken, coded = each.spoken, each.video.coded
+        # Minutes for which a frame stands.
         frame = each.video.seconds / max(len(spoken), 1) / 60
         minutes += [0.0 if coded else frame * (~spoken).sum(), frame * spoken.sum()]
         for one in here:

@@ -95,6 +95,7 @@ class WarpedBenchmark(Benchmark):
         """See the base."""
         values: dict[str, float] = {}
         tables, rows = [], []
+        # First, so that a missing clip is told before anything is rendered.
         clips = [(clip, natural_clips.find(clip)) for clip in self.natural]
         for kind in self.kinds:
             portraits = self._portraits(kind)

@@ -149,6 +149,7 @@ def _row(order: Order, motion: FaceMotion, name: str, condition: Condition, inde
     rng = np.random.default_rng([order.seed, order.number, index])
     expected, aus = _expression(order.number, index) if condition.expression else (None, ())
     peak = float(np.exp(rng.uniform(*np.log(order.peak_px)))) * condition.times * bool(aus)
+    # A thousand seeds for each face, one for each of its conditions.
     spec = draw_spec(order.seed + 1000 * order.number + index, order.number, emotion=None, aus=())
     take = _take(condition, motion, aus, peak, spec, order)
     gain = _light(condition, order, len(take.levels))

@@ -65,6 +65,7 @@ def real_faces(files: Iterable[Path], wanted: int, resting: bool = False) -> lis
         UserError: If no file shows a face.
     """
     files = list(files)
+    # Every picture gives two faces, as it is and mirrored.
     pictures = math.ceil(wanted / 2)
     each = math.ceil(pictures / len(files))
     found: list[list[Portrait]] = []
