@@ -57,6 +57,7 @@ def called(text: str) -> Query | None:
 def _arguments(call: Any) -> dict[str, Any] | None:
     if not isinstance(call, dict):
         return None
+    # Qwen writes "arguments" and Llama "parameters"; some models leave out what is around them.
     given = call.get("arguments", call.get("parameters", call if "kind" in call else None))
     if isinstance(given, str):  # some models write the arguments as a string
         try:

@@ -31,6 +31,7 @@ def au_limits(
     Returns:
         The limits; an AU without an output of the head is not allowed.
     """
+    # A code without a side is on both, so the less likely side counts.
     of = {
         f"{side}{number}": float(row[both].min())
         for number, row in zip(numbers, probabilities, strict=True)

@@ -152,7 +152,8 @@ def _operations(recipe: DeftRecipe, name: str, model: DeftForConditionalGenerati
     forward = 2 * (size_of(model.language_model) - embedded) * length
     forward += 2 * text.num_hidden_layers * length**2 * _inner(text)
     whole_text = name in _TUNED and not recipe.text_model.lora_rank
-    # Frozen weights need no gradient of their own: the backward pass is for the inputs alone.
+    # Frozen weights need no gradient of their own: the backward pass is for the inputs alone. To
+    # recompute activations is one more pass forwards.
     passes = (3 if whole_text else 2) + stage.gradient_checkpointing
     # Rewarded answers are sampled, and run through the model before as well.
     passes += 2 if isinstance(stage, RewardStage) else 0
