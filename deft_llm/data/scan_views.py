@@ -84,6 +84,7 @@ class Surface:
             threads: Of the rasterizer; the result does not depend on it.
         """
         angle = np.radians(yaw)
+        # z points to the viewer: a positive turn takes the nose to image right, the subject's left.
         turn = np.array(
             [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
         )
