@@ -218,6 +218,7 @@ class EyeFinder:
         upper = cv2.warpAffine(image, cut, size, borderMode=cv2.BORDER_REPLICATE)
         grey = cv2.equalizeHist(cv2.cvtColor(upper, cv2.COLOR_RGB2GRAY))
         for cascade in self._cascades:
+            # A step of 1.1 between scales, and three hits that agree.
             found = cascade.detectMultiScale(grey, 1.1, 3, minSize=(26, 26), maxSize=(60, 60))
             centres = np.reshape(found, (-1, 4)).astype(np.float64)
             pair = self._pair(centres[:, :2] + centres[:, 2:] / 2)

@@ -109,6 +109,7 @@ class _Follower:
         good = status.ravel() == 1
         if good.sum() < MIN_POINTS:
             return None
+        # In this order, from the frame back to the key frame; 1 px of the working scale is allowed.
         matrix, inliers = cv2.estimateAffinePartial2D(
             moved[good], self.points[good], ransacReprojThreshold=1.0
         )
@@ -136,6 +137,7 @@ class _Follower:
         mask = np.zeros(self.key_image.shape[:2], np.uint8)
         centre = (round(x + w / 2), round(y + h / 2))
         cv2.ellipse(mask, centre, (round(0.36 * w), round(0.48 * h)), 0, 0, 360, 255, -1)
+        # At most 120 points, from 0.005 of the best one's quality on, 4 px apart.
         found = cv2.goodFeaturesToTrack(self.key_image, 120, 0.005, 4, mask=mask)
         return np.zeros((0, 1, 2), np.float32) if found is None else np.asarray(found, np.float32)
 
