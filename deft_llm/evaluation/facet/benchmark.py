@@ -110,7 +110,7 @@ class FacetBenchmark(Benchmark):
         lost = []
         for yaw in network.network.config.yaws:
             without = right(say(network, test, missing=(yaw,)), test)
-            lost.append(100 * (float(whole.mean()) - float(without.mean())))
+            lost.append(100 * (float(whole.mean()) - float(without.mean())))  # percentage points
             for row, level in zip(rows, range(1, 5), strict=True):
                 row[f"without {yaw:+g}°"] = _share(without[test.level == level])
         # The view that is missed most.
@@ -122,7 +122,7 @@ class FacetBenchmark(Benchmark):
         if clean is None or hard is None:
             return {}
         scores = [float(right(say(network, store), store).mean()) for store in (clean, hard)]
-        return {"lost_by_noise_and_holes": 100 * (scores[0] - scores[1])}
+        return {"lost_by_noise_and_holes": 100 * (scores[0] - scores[1])}  # percentage points
 
     def _texts(self, network: LoadedFacet) -> dict[str, float]:
         unseen, seen = self._store("unseen", self.unseen), self._store("seen", self.seen)

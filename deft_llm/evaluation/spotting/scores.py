@@ -85,6 +85,7 @@ def spotting_scores(
         strong_only(s, v.video.peaks or [math.nan] * len(s.coded))
         for v, s in zip(videos, spotted, strict=True)
     ]
+    # Onset and offset alone: an apex is no border.
     errors = np.abs(border_errors(spotted)[:, [0, 2]])
     return {
         **score_videos(spotted, SCHEMES),
