@@ -32,6 +32,7 @@ VideoKey = tuple[str, str]
 Found = Mapping[VideoKey, tuple[Expression, ...]]
 
 COLUMNS = ("subject", "video", "onset", "offset", "emotion")
+_NOT_CODED = frozenset({"", "-1", "/"})  # an apex, in the sheets of corpora
 _HEADERS: dict[str, tuple[str, ...]] = {
     # "clip" is what the sheets of all corpora call it, with all its other names.
     **{"subject": ("subject",), "clip": ("video", "vid"), "onset": ("onset", "pred_onset")},
@@ -165,7 +166,8 @@ def _interval(
             f"{where}: onset {row['onset']} after offset {row['offset']}; expected an onset before "
             "its offset"
         )
-    apex = _frame(row, "apex", first, where) if row.get("apex") else (onset + offset) // 2
+    coded = row.get("apex", "") not in _NOT_CODED
+    apex = _frame(row, "apex", first, where) if coded else (onset + offset) // 2
     return Interval(onset, min(max(apex, onset), offset), offset)
 
 

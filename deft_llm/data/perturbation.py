@@ -40,6 +40,8 @@ def perturbed(features: Features, rng: np.random.Generator) -> Features:
     table = _scaled_table(features["regions"].astype(np.float32), scale)
     # Both phases of a region are measured against the same frames, but err by themselves.
     error = _NOISE * table[..., _NOISE_FLOOR, None] * rng.standard_normal((*table.shape[:2], 2))
+    # A region that is not placed has no motion at all, but keeps its floor.
+    error *= table[..., _MAGNITUDE, None] > 0
     table = _with_error(table, error.astype(np.float32))
     flow = scale * features["flow"].astype(np.float32)
     floor = float(np.median(table[..., _NOISE_FLOOR]))
@@ -68,7 +70,7 @@ def _scaled_table(table: Floats, scale: float) -> Floats:
 def _with_error(table: Floats, error: Floats) -> Floats:
     """Add (P, R, 2) to the mean motion; what follows from it follows."""
     before = table[..., _MAGNITUDE]
-    # Regions without a floor are not placed or exact: they stay as they are.
+    # Regions that are not placed, or exact, have no error: they stay as they are.
     floor = np.maximum(table[..., _NOISE_FLOOR], 1e-6)
     table[..., [_U, _V]] += error
     after = np.hypot(table[..., _U], table[..., _V])

@@ -75,6 +75,13 @@ def test_an_apex_is_read(tmp_path: Path) -> None:
     assert [each.interval for each in rows] == [Interval(10, 11, 20), Interval(29, 29, 39)]
 
 
+@pytest.mark.parametrize("apex", ["", "-1", "/"])
+def test_an_apex_that_is_not_coded_is_the_middle(apex: str, tmp_path: Path) -> None:
+    text = f"subject,video,onset,apex,offset,emotion\n1,v,11,{apex},21,others\n"
+    rows = read_spotting(_file(tmp_path, text))["1", "v"]
+    assert [each.interval for each in rows] == [Interval(10, 15, 20)]
+
+
 def test_rows_from_before_the_video(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         rows = read_spotting(_file(tmp_path, f"{HEAD}1,v,-3,65,others\n1,v,-1,9,others\n"))

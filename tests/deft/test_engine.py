@@ -133,10 +133,13 @@ BACK = table(left_inner_brow=(0.0, 1.4), right_inner_brow=(0.0, 1.4))
         ("side_difference? region=mouth side=right", False),
         ("compare? region=brow than=mouth", True),
         ("compare? region=mouth than=brow", False),
+        ("compare? not region=mouth than=brow", True),
+        ("compare? not region=brow rank=most", False),
         ("compare? region=brow rank=most", True),
         ("compare? region=chin rank=most", False),
         ("count? of=regions more=3", True),
         ("count? of=regions more=4", False),
+        ("count? of=blinks less=2", True),
         ("how_long? less=0.5", True),
         ("how_long? more=0.5", False),
         ("when? moment=apex less=0.2", True),
@@ -153,6 +156,7 @@ BACK = table(left_inner_brow=(0.0, 1.4), right_inner_brow=(0.0, 1.4))
         ("au? au=4", False),
         ("au? not au=4", True),
         ("probability? class=surprise than=sadness", True),
+        ("probability? not class=surprise than=sadness", False),
     ],
 )
 def test_yes_and_no(line: str, yes: bool) -> None:

@@ -29,7 +29,7 @@ def count(query: Query, sight: Sight) -> Findings:
         return Findings(query, facts=(fact,))
     kind, limit = query.bound or ("more", 0.0)
     number = int(fact.value or 0)
-    yes = number > limit if kind == "more" else 0 < number < limit
+    yes = number > limit if kind == "more" else number < limit
     return Findings(query, yes != query.negated, (fact,))
 
 

@@ -139,7 +139,7 @@ def as_trained(flow_uvs: NDArray[np.float32], side: int) -> Tensor:
     The square root is undone before the images are enlarged. ``medsqrt`` has moved the zero of the
     strain to its median. Strain is not negative and is zero somewhere, so its minimum is its zero.
     """
-    named_aus = torch.from_numpy(np.sign(flow_uvs) * flow_uvs**2)
-    named_aus[:, 2] -= named_aus[:, 2].amin((1, 2), keepdim=True)
-    larger = F.interpolate(named_aus, size=(side, side), mode="bilinear", align_corners=False)
+    flow = torch.from_numpy(np.sign(flow_uvs) * flow_uvs**2)
+    flow[:, 2] -= flow[:, 2].amin((1, 2), keepdim=True)
+    larger = F.interpolate(flow, size=(side, side), mode="bilinear", align_corners=False)
     return torch.from_numpy(encode_flow(larger.numpy())[0])

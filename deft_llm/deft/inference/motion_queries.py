@@ -161,14 +161,13 @@ def compare(query: Query, sight: Sight) -> Findings:
         pair = [_largest(parts, sight) for parts in (query.regions, behind)]
         facts = tuple(_px(row, sight) for row in pair if row is not None)
         px = [row.magnitude if row is not None else 0.0 for row in pair]
-        return Findings(
-            query, (px[0] > px[1]) if query.polar else None, facts or still(query, sight)
-        )
+        larger = (px[0] > px[1]) != query.negated
+        return Findings(query, larger if query.polar else None, facts or still(query, sight))
     rows = sight.rows if query.polar else sight.asked_rows(query)
     if not rows:
-        return Findings(query, False if query.polar else None, still(query, sight))
+        return Findings(query, query.negated if query.polar else None, still(query, sight))
     row = rows[-1] if query.rank == "least" else rows[0]
-    most = row.region in places(query) if query.polar else None
+    most = (row.region in places(query)) != query.negated if query.polar else None
     twin = next((other for other in rows if other.region == facs.mirror_region(row.region)), None)
     pair_rows = [row, *([twin] if twin is not None and twin is not row else [])]
     return Findings(query, most, tuple(_px(each, sight) for each in pair_rows))

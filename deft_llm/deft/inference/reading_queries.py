@@ -151,7 +151,8 @@ def probability(query: Query, sight: Sight) -> Findings:
         return Findings(query, facts=facts)
     kind, limit = query.bound or ("more", 0.5)
     value = float(facts[0].value or 0.0)
-    return Findings(query, (value > limit if kind == "more" else value < limit), facts)
+    yes = value > limit if kind == "more" else value < limit
+    return Findings(query, yes != query.negated, facts)
 
 
 def _likelier(query: Query, sight: Sight) -> Findings:
@@ -164,8 +165,9 @@ def _likelier(query: Query, sight: Sight) -> Findings:
             return Findings(
                 query, untold="both belong to one class, which is all that is told apart"
             )
-        return Findings(query, named[0], (reading_fact(sight),))
-    return Findings(query, float(facts[0].value or 0) > float(facts[1].value or 0), facts)
+        return Findings(query, named[0] != query.negated, (reading_fact(sight),))
+    likelier = float(facts[0].value or 0) > float(facts[1].value or 0)
+    return Findings(query, likelier != query.negated, facts)
 
 
 def why(query: Query, sight: Sight) -> Findings:

@@ -125,7 +125,8 @@ def _before(
     together = abs(gap) <= max(firsts[0][1], firsts[1][1])
     if together:
         facts = (Fact("movement", "order", "together"), *facts)
-    return Findings(query, gap > 0 and not together if query.polar else None, facts)
+    before = gap > 0 and not together
+    return Findings(query, before != query.negated if query.polar else None, facts)
 
 
 def blink(query: Query, sight: Sight) -> Findings:

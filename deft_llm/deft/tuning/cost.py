@@ -222,7 +222,7 @@ def _weights(recipe: DeftRecipe, model: DeftForConditionalGeneration) -> float:
 def _activations(stage: Stage, model: DeftForConditionalGeneration) -> float:
     """Bytes that one micro-batch of conversations keeps for the backward pass."""
     text: Any = model.config.text_config
-    tokens = rows_of(stage) * (sum(model.config.token_counts().values()) + WORDS)
+    tokens = rows_of(stage) * (clip_tokens(model) + WORDS)
     element = 2 if stage.bf16 else 4
     inner = _inner(text)
     # Keys and values under grouped-query attention.

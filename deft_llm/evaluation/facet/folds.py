@@ -134,7 +134,7 @@ class FacetFolds(Benchmark):
         # Trained for its file alone; what it says of the one row is not used.
         self._trained(store, rows, "all", rows[:1])
         other = ViewStore.rendered(cross, self.output / "cross-views")
-        shares = say(load_facet(self.output / "all" / FINAL), other)
+        shares = say(load_facet(self._recipe("all").output / FINAL), other)
         # Classes that the other dataset lacks are out of the running.
         shares[:, ~other.label.any(axis=0)] = 0
         return float(right(shares, other)[other.good].mean())

@@ -177,8 +177,10 @@ class MotionRewardBenchmark(Benchmark):
 
     def _best_of(self, test: str, models: Models, clips: ClipDataset) -> dict[str, float]:
         """The first rewarded checkpoint, else the one before, with and without the verifier."""
-        path = (models[_REWARDED] or models[_BEFORE])[0]
-        greedy, best = best_answers(Explainer.load(path), clips, self.samples)
+        paths = models[_REWARDED] or models[_BEFORE]
+        if not paths:
+            return {}
+        greedy, best = best_answers(Explainer.load(paths[0]), clips, self.samples)
         values = {}
         for name, texts in (("greedy", greedy), ("best_of", best)):
             sums = counts(clips, texts)

@@ -64,9 +64,12 @@ def test_folds_of_a_dataset(tmp_path: Path) -> None:
         *(f"data.folder={tmp_path / 'data'}", "data.side=32", "data.workers=1", "folds=2"),
         *("schedule.steps=2", "batch_size=2", f"output={tmp_path / 'out'}"),
         *("model.dim=8", "model.visual={width: 8, depth: 1}"),
+        f"cross={{corpus: bosphorus, folder: {tmp_path / 'data'}, side: 32, workers: 1}}",
     ]
     figures, tables = benchmarks.run(yaml, changes)
     assert figures[0].name == "accuracy" and "| this run | bosphorus |" in tables
+    found = {figure.name: figure.value for figure in figures}
+    assert 0 <= found["cross_accuracy"] <= 1
     lines = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     assert {row["subject"] for row in rows} <= {f"bosphorus_bs00{n}" for n in range(3)}
