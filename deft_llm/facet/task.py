@@ -176,6 +176,7 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Forward pass and losses."""
+        # Scans of one combination share its text: as two texts, each would be the other's negative.
         shown, index = torch.unique(batch["aus"], dim=0, return_inverse=True)
         spoken = self._spoken(shown).to(batch["views"].device)
         classes = self._texts.to(spoken.device)
@@ -199,6 +200,7 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
         return self._text_tower.encode([au_phrase(aus) for aus in combinations])
 
     def _text_logits(self, output: FacetOutput) -> Tensor:
+        # On several GPUs the network is wrapped, and its own attributes lie one level down.
         network = cast(Facet, getattr(self.model, "module", self.model))
         return output.text_logits + (network.offset if self._config.multi_label else 0.0)
 
@@ -208,7 +210,7 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
             return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype))
         shown = label.any(dim=1)
         if not shown.any():
-            return logits.sum() * 0.0
+            return logits.sum() * 0.0  # 0 with a graph, which backward needs
         return F.cross_entropy(logits[shown], label[shown].long().argmax(dim=1))
 
     def _language_loss(

@@ -69,6 +69,7 @@ def _texts(name: str, style: str) -> list[str]:
 
 def class_vectors(prompts: Prompts, tower: TextTower) -> Tensor:
     """Unit vectors (K, E) of expressions, in their order."""
+    # Mean of unit vectors, then to unit length again, as CLIP averages its prompts.
     means = [tower.encode(texts).mean(dim=0) for texts in prompts.values()]
     return F.normalize(torch.stack(means), dim=-1)
 

@@ -106,6 +106,7 @@ class ViewData(ViewSet):
 def performances(data: ViewData, number: int) -> Iterator[Performance]:
     """What the scans of one head show, in order."""
     for i in range(number, data.scans, len(data.heads)):
+        # 83, and 84 below, only keep two streams of random numbers apart.
         rng = np.random.default_rng([data.seed + i, 83])
         identity = data.first_identity + int(rng.integers(data.identities))
         # A stream of its own: another scanner leaves what is shown as it is.

@@ -92,7 +92,7 @@ def row(
     table = np.zeros((1, AUS), np.float32)
     for number, strength in aus.items():
         table[0, number] = strength
-    name = np.zeros((1, 32), np.uint8)
+    name = np.zeros((1, 32), np.uint8)  # safetensors holds no text
     letters = np.frombuffer(subject.encode("ascii", "replace")[:32], np.uint8)
     name[0, : len(letters)] = letters
     return {
@@ -106,6 +106,7 @@ def row(
 
 def stored(views: Floats) -> NDArray[np.uint8]:
     """Values in -1..1 as bytes."""
+    # 127 steps on both sides of 128, so that 0, the background, comes back exactly.
     whole: NDArray[np.uint8] = np.clip(np.round(views * 127.0 + 128.0), 0, 255).astype(np.uint8)
     return whole
 
