@@ -55,6 +55,7 @@ def problem(
             f"{', '.join(classes)}; use the same scheme at every site"
         )
     clips = update.clips
+    # Python takes True for 1; and a weight that is NaN or negative would spoil the mean.
     if isinstance(clips, bool) or not isinstance(clips, int | float) or not np.isfinite(clips):
         return f"{clips!r} training clips; expected a whole number"
     if clips <= 0:

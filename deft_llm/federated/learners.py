@@ -84,6 +84,7 @@ def network_of(recipe: FederatedRecipe) -> Recognizer:
         UserError: As for :func:`inputs_of`.
     """
     with torch.random.fork_rng(devices=[]):
+        # One beginning for all: networks that began apart have a poor mean (McMahan et al., 2017).
         torch.manual_seed(recipe.seed)
         classes = len(facs.SCHEMES[recipe.scheme])
         made = load_recognizer(recipe.recognizer, classes, **recipe.options)

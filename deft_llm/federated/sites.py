@@ -76,6 +76,7 @@ def split_site(name: str, clips: LabelledClips, share: float, seed: int) -> Site
             f"site {name}: {len(split.train)} training clip; expected at least {_LEAST}; join it "
             "with another site"
         )
+    # The public code splits by clip, so that a subject is trained on and tested.
     protocols.require_disjoint_subjects(split, clips.clips.people)
     return Site(name, clips.subset(split.train), clips.subset(split.test))
 
