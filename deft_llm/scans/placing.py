@@ -103,10 +103,12 @@ def find_pose(vertices: NDArray[np.floating], where: str) -> Pose:
 
 def _unit(vertices: NDArray[np.floating], where: str) -> float:
     """Mm in one unit of the file."""
+    # Not the extremes, which may be stray points of the scanner.
     low, high = np.percentile(vertices, [1, 99], axis=0)
     size = float(np.linalg.norm(high - low))
     if not size > 0:
         raise UserError(f"{where}: all vertices lie in one place; expected the scan of a face")
+    # Two powers of ten never fit both (520 / 110 < 10); inches may fit beside cm: asked last.
     fits = [u for u in (1.0, 1000.0, 10.0, 0.001, 25.4) if _FACE_MM[0] <= size * u <= _FACE_MM[1]]
     return fits[0] if fits else _USUAL_MM / size
 
@@ -128,7 +130,7 @@ def _rotations() -> list[Array]:
     for order, signs in product(permutations(range(3)), product((1.0, -1.0), repeat=3)):
         matrix = np.zeros((3, 3))
         matrix[range(3), order] = signs
-        if np.linalg.det(matrix) > 0:
+        if np.linalg.det(matrix) > 0:  # -1 is a mirror image
             cube.append(matrix)
     turns = [_yaw(np.radians(angle)) for angle in _TURNS]
     return [turn @ matrix for matrix in cube for turn in turns]
@@ -153,7 +155,7 @@ def _coarse(points: Array, rotation: Array) -> tuple[float, Array, Array]:
     turned = points @ rotation.T
     # Around the middle: hair and shoulders may stand out more than the nose.
     middle = np.median(turned, axis=0)
-    near = np.abs(turned[:, :2] - middle[:2]).max(axis=1) < 75
+    near = np.abs(turned[:, :2] - middle[:2]).max(axis=1) < 75  # mm
     candidates = turned[near] if near.any() else turned
     tip = candidates[candidates[:, 2].argmax()]
     mean = _template()[4]
@@ -176,14 +178,18 @@ def _refined(
         if found.sum() < 60:
             return np.inf, rotation, shift
         near, at = placed[found], index[found]
+        # Along the normal alone: sliding on the surface costs nothing (point to plane).
         residual = ((mean[at] - near) * normals[at]).sum(axis=1)
+        # Cauchy's weights with a scale of 3 mm: what is no face, such as hair, pulls little.
         trust = weights[at] / (1 + (residual / 3.0) ** 2)
+        # Slope of the residual by a small turn (about three axes) and by a shift.
         rows = np.concatenate([np.cross(near, normals[at]), normals[at]], axis=1)
+        # Slightly damped, so that it can be solved where the surface leaves a motion open.
         system = rows.T @ (trust[:, None] * rows) + np.diag([1e2] * 3 + [1e-3] * 3)
         motion = np.linalg.solve(system, rows.T @ (trust * residual))
         turn = _turn(motion[:3])
         rotation, shift = turn @ rotation, turn @ shift + motion[3:]
-        if np.abs(motion[:3]).max() < 1e-5 and np.abs(motion[3:]).max() < 1e-3:
+        if np.abs(motion[:3]).max() < 1e-5 and np.abs(motion[3:]).max() < 1e-3:  # radians, mm
             break
     placed = points @ rotation.T + shift
     # From the mean face to the scan: a scan may hold much beside the face, never less.
