@@ -138,6 +138,7 @@ class FoldTrainer:
         networks = [_fresh(make, job).to(device=device, dtype=dtype) for job in self.jobs]
         self.network = networks[0]
         stacked, buffers = stack_module_state(networks)
+        # Leaves, as an optimizer needs them: the stack of the networks' weights is a result.
         self.params = {k: v.detach().requires_grad_() for k, v in stacked.items()}
         self.buffers = buffers
         self.optimizer = torch.optim.AdamW(
@@ -187,6 +188,7 @@ class FoldTrainer:
     def _forward(self, inputs: Inputs) -> Tensor:
         """(J, B, ...) inputs -> logits (J, B, C)."""
         if len(self.jobs) == 1:  # no vmap: its grouped operators are slower on a CPU
+            # v[0] is a view: what a batch norm writes into its buffers reaches the stack.
             state = tuple({k: v[0] for k, v in s.items()} for s in (self.params, self.buffers))
             alone: Tensor = functional_call(
                 self.network, state, ({n: x[0] for n, x in inputs.items()},)
@@ -209,6 +211,7 @@ class FoldTrainer:
             reduction="none",
             label_smoothing=self.schedule.label_smoothing,
         ).view(labels.shape)
+        # Not divided by the weights: they have mean 1 over the training clips, not in each batch.
         return (each * self.weights.gather(1, labels)).mean(1)
 
 
