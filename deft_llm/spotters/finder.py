@@ -198,6 +198,7 @@ def _joined(chain: list[Spotted]) -> list[Spotted]:
     macros = [k for k, each in enumerate(chain) if each.kind == "macro"]
     if len(macros) < 2:
         return chain
+    # What is micro before the first macro-expression and after the last stays by itself.
     first, stop = macros[0], macros[-1] + 1
     parts = chain[first:stop]
     lead = max(parts, key=_size)

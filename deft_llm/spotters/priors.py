@@ -37,13 +37,14 @@ def half_length(
     Raises:
         UserError: If nothing is coded.
     """
+    # In frames of the curve: onset and offset are rounded down one by one, as published.
     lengths = sorted(each.interval.offset // skip - each.interval.onset // skip for each in coded)
     if not lengths:
         raise UserError(
             "length of a typical expression: none is coded; expected those of training subjects"
         )
     middle = float(np.mean(lengths)) if average == "mean" else lengths[len(lengths) // 2]
-    return max(1, int((middle + 1) / 2))
+    return max(1, int((middle + 1) / 2))  # + 1: the frames from onset to offset, both counted
 
 
 @dataclass(frozen=True)

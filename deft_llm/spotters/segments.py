@@ -49,6 +49,7 @@ def class_weights(labels: Sequence[NDArray[np.int64]]) -> Tensor:
 
     A class without a frame weighs nothing; the public code fails there.
     """
+    # An empty array first, so that no labels at all can be joined as well.
     every = np.concatenate([NEUTRAL + np.zeros(0, np.int64), *labels])
     counts = np.bincount(every[every != UNKNOWN], minlength=len(CLASSES))
     weights = np.where(counts > 0, counts.sum() / (len(CLASSES) * np.maximum(counts, 1)), 0.0)
@@ -68,6 +69,7 @@ def spotting_loss(found: Regression, labels: Tensor, weights: Tensor) -> dict[st
         ``loss``, and its parts ``score`` and ``class``.
     """
     # float(): under mixed precision both may be half precision.
+    # Frames of an unknown emotion are inside an expression all the same: 1.
     score = F.mse_loss(found.score.float(), (labels != NEUTRAL).float())
     total = F.cross_entropy(
         found.logits.float().transpose(1, 2),
