@@ -37,6 +37,7 @@ def bi_woof(encoded: Floats, blocks: int = 7, bins: int = 8) -> Floats:
     strain = strain - strain.min((1, 2), keepdims=True)
     count, side = len(flow), flow.shape[-1]
     turn = np.arctan2(v, u) / (2 * np.pi) * bins
+    # rint: a bin has its direction in the middle. % joins -pi and pi, which are one direction.
     orientation = np.rint(turn).astype(np.int64) % bins
     line = np.arange(side) * blocks // side
     block = np.broadcast_to(line[:, None] * blocks + line, u.shape)

@@ -79,6 +79,7 @@ class FlatLinear:
         fitted = fit_logistic(gram, labels, weights, self.C, self.classes)
         return [
             DualLogistic(
+                # None keeps an axis of one fold, so that fold 0 of the model is this one.
                 fitted.dual[train, fold, None],
                 fitted.intercept[fold, None],
                 fitted.present[fold, None],

@@ -50,6 +50,7 @@ def correlation(first: Tensor, second: Tensor, patch: int, dilation: int) -> Ten
     # All pairs of cells in one product; at this size it is cheaper than the displaced copies.
     pairs = first.flatten(2).transpose(1, 2) @ second.flatten(2) / first.shape[1]
     index = _cells(side, patch, dilation).to(first.device).T.expand(len(first), -1, -1)
+    # A column of zeros more: the cell that stands for all outside.
     found = F.pad(pairs, (0, 1)).gather(2, index)
     return found.transpose(1, 2).unflatten(2, (side, side))
 
@@ -124,6 +125,7 @@ class FlowHead(nn.Module):
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(layer.weight, _SLOPE)
         if from_zero:
+            # The first answer is no motion, which between neighbours is nearly right.
             nn.init.zeros_(self.finest.weight)
 
     def forward(self, first: Tensor, second: Tensor, features: Tensor) -> Tensor:
@@ -137,6 +139,7 @@ class FlowHead(nn.Module):
         half = self.conv1(first)
         quarter = self.conv2(half)
         eighth = self.conv3(quarter)
+        # By the same convolutions, so that the features of both frames can be compared.
         other = self.conv3(self.conv2(self.conv1(second)))
         alike = F.leaky_relu(correlation(eighth, other, self.patch, self.dilation), _SLOPE)
         x3 = self.joined(torch.cat([self.redirect(eighth), alike, features], 1))

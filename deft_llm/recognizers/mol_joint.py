@@ -106,9 +106,11 @@ class MolJoint:
     def _targets(self, inputs: dict[str, Floats]) -> JointTargets:
         flow = points = None
         if self.network.flow is not None:
+            # Bytes, which the estimators of flow read.
             grey = (255 * inputs["sub_clips"]).round().astype(np.uint8)
             flow = torch.from_numpy(neighbour_flow(grey, self.training.flow_target))
         if self.network.landmarks is not None:
+            # From shares of the side to pixels, whose middles are whole numbers.
             points = RAW_SIDE * torch.from_numpy(inputs["landmarks"]) - 0.5
         skipped = int(self.network.release)
         return JointTargets(flow, points, self.training.shift, skipped)
@@ -148,6 +150,7 @@ def drawn(
         rng: Draws them.
     """
     known = np.flatnonzero(labels != NO_CLASS)
+    # Of a clip, so that every class is drawn as often.
     chance = 1 / np.bincount(labels[known])[labels[known]]
     rows = rng.choice(known, size, p=chance / chance.sum())
     others = np.flatnonzero(labels == NO_CLASS)

@@ -34,7 +34,7 @@ Variant = Literal["p", "c", "gfe", "afe"]
 Join = Literal["add", "concat"]
 Channels = Literal["both", "flow", "difference"]
 _LEFT_OUT = {"both": slice(0), "flow": slice(2, None), "difference": slice(2)}
-_TEMPERATURE = 10.0
+_TEMPERATURE = 10.0  # our choice; cosines, -1 to 1, are flat in a softmax
 _WIDTHS = 8  # the blocks share their channels out in eighths
 _JOINED = 16  # channels that a concatenation adds to the volume
 
@@ -92,6 +92,7 @@ class MPFNet(Recognizer):
             nn.init.zeros_(self.project.bias)  # type: ignore[arg-type]
         self.temperature = nn.Parameter(torch.tensor(_TEMPERATURE))
         encoders = 2 if variant == "p" else 1
+        # Trained, or replaced by a support set (`remember`).
         self.prototypes = nn.Parameter(torch.randn(encoders, classes, pooled_size(width)))
 
     def visible(self, volumes: Tensor) -> Tensor:
@@ -158,6 +159,7 @@ class MPFNet(Recognizer):
         was_training = self.training
         self.eval()
         parts = [self.embed(part) for part in volumes.split(batch_size)]
+        # A new parameter: the number of classes may differ.
         self.prototypes = nn.Parameter(class_means(torch.cat(parts, 1), labels))
         self.train(was_training)
 

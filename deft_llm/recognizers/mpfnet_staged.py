@@ -39,6 +39,7 @@ class _Volumes:
     ) -> Floats:
         key = digest(np.ascontiguousarray(key_frames).data), side, factor, length, reference
         if key not in self._kept:
+            # Half precision in memory; also for the first reader, so that all get the same numbers.
             made = magnified_volume(key_frames, *key[1:]).astype(np.float16)
             self._kept[key] = made
             self._bytes += made.nbytes
