@@ -99,7 +99,7 @@ def _fit(
 ) -> DualLogistic:
     truth = np.eye(classes)[labels]
     present = weights @ truth > 0
-    strength = np.where(present.sum(1) == 2, C / 2, C)  # see the module
+    strength = np.where(present.sum(1) == 2, C / 2, C)  # two: as one vector, see above
     problem = _Problem(gram, truth[:, None], (strength[:, None] * weights).T[..., None], present)
     at = problem.point(np.zeros((*problem.weights.shape[:2], classes)), np.zeros(present.shape))
     first = problem.size(at)
@@ -154,7 +154,7 @@ class _Problem:
         rest = self.weights * (p - self.truth)
         likely = np.log(np.maximum((p * self.truth).sum(-1), 1e-300))
         loss = 0.5 * (dual * carried).sum((0, 2)) - (self.weights[..., 0] * likely).sum(0)
-        # The gradient is K (dual + rest): in the metric of K it is dual + rest, and `dot` has the K.
+        # The gradient is K (dual + rest); in the metric of K the K goes, and `dot` brings it in.
         return _Point(dual, intercept, carried, p, dual + rest, rest.sum(0) / self.unit, loss)
 
     def dot(self, a: tuple[Array, Array], b: tuple[Array, Array]) -> Array:

@@ -77,7 +77,7 @@ def look_at(window: Window, options: ReadOptions = WHOLE) -> Look:
             inside = (measured.interval.onset, measured.interval.apex, measured.interval.offset)
             place = Interval(*(start + (at + t) * options.stride for t in inside))
             z = strength(measured)
-            # 0.5 at the threshold
+            # 0.5 at the threshold of detection.
             found.append(Found.of(measured, Expression(place, score=z / (z + DETECTION_Z))))
     frames = window.first + options.stride * np.arange(len(clip))
     return Look(frames, clip.timestamps.copy(), curve, tuple(found), tuple(remarks))
