@@ -66,6 +66,7 @@ def problem(
         said = _listed("lacks", missing), _listed("has the unknown", more)
         return f"{' and '.join(filter(None, said))}; expected the weights that were sent to it"
     for name, values in update.state.items():
+        # Before shapes and values: numpy would convert and broadcast without a word.
         if values.dtype != expected[name].dtype:
             return f"{name} is {values.dtype}; expected {expected[name].dtype}"
         if values.shape != expected[name].shape:

@@ -87,7 +87,7 @@ class Client:
         # Full batches alone, as `batch` draws them.
         self.batches = local.epochs * max(1, clips // min(local.batch_size, clips))
         seed = 1_000 * self.recipe.seed + self.number  # apart for up to 1,000 sites
-        whole = self.batches * self.recipe.rounds
+        whole = self.batches * self.recipe.rounds  # of the run, over which rates and priors fall
         self.learner = make_learner(self.recipe, self.site.train, seed, whole)
         self.names = names_of(self.learner.model, RULES[self.rule])
         self.start = taken(self.learner.model, (*self.names.sent, *self.names.kept))
@@ -137,6 +137,7 @@ class Client:
         counts = confusion_matrix(
             [names[i] for i in site.test.labels], [names[i] for i in found.argmax(1)], names
         )
+        # Without dropout and mirroring, as an attacker would ask the network.
         trained = losses(self.learner.probabilities(site.train), site.train.labels)
         auc = membership_auc(trained, losses(found, site.test.labels))
         return SiteScores(site.name, counts, auc)

@@ -91,7 +91,7 @@ def _round(
     order, started = before.order, time.perf_counter()
     memories, updates, late = dict(before.memories), [], {}
     for client in clients:
-        begun, name = time.perf_counter(), client.site.name
+        begun, name = time.perf_counter(), client.site.name  # by itself: sites take turns here
         update, memory = client.train(order, before.memories.get(name, {}))
         if (seconds := time.perf_counter() - begun) > recipe.round_seconds:
             late[name] = f"{seconds:.0f} s; the limit of a round is {recipe.round_seconds:g} s"
