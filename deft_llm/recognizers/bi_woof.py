@@ -39,7 +39,7 @@ def bi_woof(encoded: Floats, blocks: int = 7, bins: int = 8) -> Floats:
     turn = np.arctan2(v, u) / (2 * np.pi) * bins
     # rint: a bin has its direction in the middle. % joins -pi and pi, which are one direction.
     orientation = np.rint(turn).astype(np.int64) % bins
-    line = np.arange(side) * blocks // side
+    line = np.arange(side) * blocks // side  # block of each row, or column
     block = np.broadcast_to(line[:, None] * blocks + line, u.shape)
     clip = np.arange(count)[:, None, None]
     cells = count * blocks * blocks

@@ -131,7 +131,7 @@ class SvmFlow(FlatLinear):
             SVC(C=self.C, kernel="precomputed", class_weight=weight) for _ in range(self.classes)
         ]
         for i, one in enumerate(made):
-            one.fit(gram, labels == i)
+            one.fit(gram, labels == i)  # one against the rest
         return made
 
     def _predict(self, model: Any, products: Array) -> Array:

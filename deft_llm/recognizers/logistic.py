@@ -82,7 +82,7 @@ def fit_logistic(
         C: Inverse strength of the penalty.
         classes: C.
     """
-    at_once = max(1, _NUMBERS // (len(labels) * classes))
+    at_once = max(1, _NUMBERS // (len(labels) * classes))  # folds, by memory
     parts = [
         _fit(gram, labels, weights[i : i + at_once], C, classes)
         for i in range(0, len(weights), at_once)
@@ -177,7 +177,7 @@ class _Problem:
         """The point after a Newton step in the folds that are left."""
         dual, intercept, carried = self.newton(at, np.minimum(0.1, accuracy))
         promised = self.dot((carried, intercept), (at.slope, at.lift))
-        length = np.where(left, 1.0, 0.0)
+        length = np.where(left, 1.0, 0.0)  # 0: a fold that is done stays where it is
         while True:
             by = length[:, None]
             new = self.point(

@@ -118,6 +118,7 @@ class MPFNet(Recognizer):
         generic = self.gfe(volumes)
         if self.project is None:
             return [pool(generic), self.afe.pooled(volumes)]
+        # GFE's map is smaller in time and space; back to the volume's size to be joined with it.
         seen = F.interpolate(self.project(generic), volumes.shape[2:], mode="trilinear")
         joined = volumes + seen if self.join == "add" else torch.cat([volumes, seen], 1)
         return [self.afe.pooled(joined)]
@@ -128,6 +129,7 @@ class MPFNet(Recognizer):
 
     def scores(self, queries: Tensor, prototypes: Tensor) -> Tensor:
         """Logits (B, C) of vectors (E, B, D) against prototypes (E, C, D)."""
+        # All maps are much alike, and without this all cosines are near 1.
         if self.centred:
             centre = prototypes.mean(1, keepdim=True)
             queries, prototypes = queries - centre, prototypes - centre

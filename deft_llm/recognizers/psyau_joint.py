@@ -71,7 +71,7 @@ class PsyAUJoint:
         """Train a new network on N clips; labels are class indices."""
         tensors = self._tensors(inputs) | {AUS: torch.from_numpy(inputs[AUS])}
         self.network, given = self._fresh().train(), torch.from_numpy(labels)
-        self.network.take_prior(tensors[AUS])
+        self.network.take_prior(tensors[AUS])  # of this fold's training clips
         rng = np.random.default_rng([self.seed, 51])
         size = min(self.training.batch_size, len(given))
         steps = self.training.epochs * (len(given) // size)
