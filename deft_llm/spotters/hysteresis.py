@@ -117,6 +117,7 @@ def calibrate(curves: Sequence[TrainingCurve], most_alarms: float = math.inf) ->
             f"calibration on {len(curves)} curves without a coded expression; expected the curves "
             "of training subjects with some"
         )
+    # In turn, and twice, since the best of one depends on the other.
     thresholds = Thresholds()
     for _ in range(2):
         entries = [replace(thresholds, enter=float(value)) for value in _ENTER_GRID]
