@@ -82,6 +82,7 @@ def _changed(
         grain = noise * rng.standard_normal(moved.shape, np.float32)
         # The background stays exactly 0, as in pictures without noise.
         moved = np.where(moved != 0, moved + grain, 0)
+    # Views are stored in -1..1.
     changed: Floats = np.clip(gain * moved, -1, 1).astype(np.float32)
     return changed
 

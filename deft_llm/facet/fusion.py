@@ -54,6 +54,7 @@ class CrossViewAggregation(nn.Module):
         # Keys in the order of the mask below: tokens view by view (V L of them), then K texts.
         keys = torch.cat([seen.flatten(1, 2), texts.expand(batch, -1, -1)], dim=1)
         q, k, v = (
+            # One query a view, by its first token; keys and values are all tokens and texts.
             split(proj(x), _HEADS)
             for proj, x in ((self.q_proj, seen[:, :, 0]), (self.k_proj, keys), (self.v_proj, keys))
         )

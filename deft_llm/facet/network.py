@@ -103,6 +103,7 @@ class Facet(nn.Module):
         # By the angle and not by the number of the view, so that other yaws can be given as well.
         angle = torch.deg2rad(yaws)[:, None] * torch.arange(1, _WAVES + 1, device=yaws.device)
         waves = torch.cat([angle.sin(), angle.cos()], dim=-1)
+        # All tokens of a view get the same vector.
         told: Tensor = tokens + self.of_yaw(waves.to(tokens.dtype))[:, None]
         return told
 
@@ -145,6 +146,7 @@ class Facet(nn.Module):
         """
         count = views.shape[-4]
         if yaws is None:
+            # Fewer views than configured are the first of them.
             yaws = torch.tensor(self.config.yaws[:count], device=views.device)
         if present is None:
             present = torch.ones((len(views), count), dtype=torch.bool, device=views.device)

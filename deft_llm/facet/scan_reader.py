@@ -228,6 +228,7 @@ class ScanReader:
             anchors = F.normalize(self.network.of_text(vectors), dim=-1)
         likeness = (anchors @ F.normalize(face, dim=-1)).tolist()
         best: dict[str, NearPrompt] = {}
+        # From the nearest on, so that `setdefault` keeps the nearest text of each expression.
         for i in np.argsort(likeness)[::-1]:
             name, text = listed[int(i)]
             best.setdefault(name, NearPrompt(name, text, float(likeness[int(i)])))
@@ -244,7 +245,7 @@ def _evidence(product: Tensor, present: Tensor) -> NDArray[np.float32]:
         product: (V, C, S, S), or (T, V, C, S, S) of frames.
         present: (V,) bool.
     """
-    places = product.sum(dim=-3)
+    places = product.sum(dim=-3)  # over the channels
     if places.dim() == 4:
         places = places.sum(dim=0)
     near = F.avg_pool2d(places[:, None], _NEAR, stride=_NEAR // 2, count_include_pad=False)[:, 0]

@@ -171,7 +171,7 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
             "views": torch.from_numpy(views),
             "present": torch.from_numpy(present),
             "label": torch.from_numpy(self.store.label[chosen].astype(bool)),
-            "aus": torch.from_numpy(self.store.aus[chosen] > 0),
+            "aus": torch.from_numpy(self.store.aus[chosen] > 0),  # a text tells no strengths
         }
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -188,6 +188,7 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
             "consistency": consistency_loss(named.views, batch["present"], weights.relational),
             "language": self._language_loss(described, spoken, index, batch["present"]),
         }
+        # Both heads alike, as `probabilities` takes their mean.
         total = losses["linear"] + losses["text"]
         total = total + weights.consistency * losses["consistency"]
         return {"loss": total + weights.language * losses["language"], **losses}

@@ -67,6 +67,7 @@ class SmallViT(nn.Module):
         self.width = width = config.width
 
         def convolution(inside: int, outside: int, size: int, stride: int) -> list[nn.Module]:
+            # Patches side by side need no padding; other kernels are centred.
             padding = 0 if size == stride else size // 2
             conv = nn.Conv2d(inside, outside, size, stride, padding, bias=False)
             return [conv, nn.GroupNorm(1, outside), nn.GELU()]

@@ -152,7 +152,7 @@ def draw_views(data: ViewData, performance: Performance) -> Arrays:
         drawn, subject = data.empty(data.content in FOUR_D), ""
     shown = "+".join(str(au) for au, _ in performance.aus)
     if data.content in ("seen", "unseen"):
-        label = [name == shown for name in data.classes]
+        label = [name == shown for name in data.classes]  # classes are combinations such as "4+12"
     else:
         label = [name in performance.emotions for name in data.classes]
     return row(drawn, label, dict(performance.aus), performance.level, subject)

@@ -45,6 +45,7 @@ def normalise(scan: Scan, where: str, pose: Pose | None = None) -> Scan:
     placed = replace(scan, vertices=pose.apply(scan.vertices)).noting(*notes)
     # The nose tip is the origin by now.
     apart = np.linalg.norm(placed.vertices, axis=1)
+    # A sphere and no box: it cuts every pose alike.
     face = placed.keep(apart <= CROP)
     if len(face.vertices) < LEAST_VERTICES:
         raise UserError(

@@ -83,11 +83,13 @@ def find_pose(vertices: NDArray[np.floating], where: str) -> Pose:
     Raises:
         UserError: If nothing in the scan resembles a face.
     """
+    # Unit first: all lengths below are in mm.
     unit = _unit(vertices, where)
     points = _thinned(np.round(vertices.astype(np.float64) * unit, 3))
     tries = sorted((_coarse(points, turn) for turn in _rotations()), key=lambda found: found[0])
     poses = []
     for _, turn, tip in tries[:_TRIED]:
+        # The tip of the nose at the origin, where the mean face has its own.
         poses.append(_refined(points, turn, -tip))
         # The coarse order is nearly always right: a fit as near as this needs no rival.
         if poses[-1][0] < _GOOD:
@@ -173,7 +175,7 @@ def _refined(
         placed = points @ rotation.T + shift
         # Wide at first, so that a poor start still finds its neighbours.
         reach = max(_REACH, 40.0 - 4.0 * step)
-        apart, index = tree.query(placed, distance_upper_bound=reach)
+        apart, index = tree.query(placed, distance_upper_bound=reach)  # infinite beyond the reach
         found = np.isfinite(apart)
         if found.sum() < 60:
             return np.inf, rotation, shift

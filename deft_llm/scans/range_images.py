@@ -127,6 +127,7 @@ def read_bnt(path: Path) -> Scan:
     """
     data = path.read_bytes()
     try:
+        # "<": without the bytes by which C would align the double.
         rows, columns, background, length = struct.unpack_from("<HHdH", data)
         start = 14 + length
         name = data[14:start].decode("latin-1")

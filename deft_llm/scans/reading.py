@@ -35,7 +35,7 @@ def kind_of(path: Path) -> str | None:
         return "ply"
     if head.startswith(b"#VRML"):
         return "wrl"
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(b"PK\x03\x04"):  # an NPZ is a ZIP
         return "npz"
     if head.startswith((b"\x89PNG", b"II*\0", b"MM\0*")):
         return "depth"
@@ -200,6 +200,7 @@ def read_sequence(
     failed: list[UserError] = []
     for number, file in files:
         try:
+            # One bad frame of a hundred must not cost the sequence.
             scans.append(read_scan(file, camera))
             numbers.append(number)
         except UserError as error:

@@ -28,7 +28,7 @@ def read_vrml(path: Path) -> Scan:
     Raises:
         UserError: If it is another version of VRML, is cut short, or holds no surface.
     """
-    text = path.read_text(encoding="latin-1")
+    text = path.read_text(encoding="latin-1")  # reads any byte; numbers and keywords are ASCII
     if not text.startswith(HEADER):
         raise UserError(f"{path}: starts with {text[:16]!r}; expected {HEADER!r}")
     # A # inside a string (a file's name) is no comment.

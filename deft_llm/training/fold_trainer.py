@@ -145,7 +145,7 @@ class FoldTrainer:
             self.params.values(),
             lr=schedule.learning_rate,
             weight_decay=schedule.weight_decay,
-            fused=True,
+            fused=True,  # one kernel for all parameters
         )
         offset = len(labels) if schedule.flips else 0
         self.orders = [_Order(job, schedule.batch_size, offset) for job in self.jobs]
