@@ -53,6 +53,7 @@ class LossSettings(Settings):
         views: Of the same loss of each single view, as a share of `language`.
     """
 
+    # Our choice: the paper's weights are not public.
     consistency: float = Field(default=0.5, ge=0)
     relational: float = Field(default=0.1, ge=0)
     language: float = Field(default=1.0, ge=0)

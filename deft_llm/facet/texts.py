@@ -58,7 +58,7 @@ def default_prompts(classes: Iterable[str], style: str = "ensemble") -> Prompts:
 
 
 def _texts(name: str, style: str) -> list[str]:
-    if name[:1].isdigit():
+    if name[:1].isdigit():  # a combination of units
         return [au_phrase(int(number) for number in name.split("+"))]
     plain = [face.format(name) for face in _FACES]
     if name not in EMOTION_AUS:

@@ -139,7 +139,7 @@ class ViewStore:
     def __init__(self, data: ViewSet, folder: Path) -> None:
         self.data = data
         opened = open_shards([file for part in data.shards(folder) for file in part.files])
-        self._slices = [f.get_slice("views") for f in opened]
+        self._slices = [f.get_slice("views") for f in opened]  # opened, not read
         counts = [s.get_shape()[0] for s in self._slices]
         self._place = [(k, at) for k, count in enumerate(counts) for at in range(count)]
         self.label, self.aus, self.level, names = (
