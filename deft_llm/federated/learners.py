@@ -93,7 +93,7 @@ def network_of(recipe: FederatedRecipe) -> Recognizer:
                 f"recognizer {recipe.recognizer!r} is no network: it has no weights to exchange; "
                 f"take a network, such as psyau, ststnet or fmanet, of {', '.join(RECOGNIZERS)}"
             )
-        return grouped_norms(made) if recipe.privacy else made
+        return grouped_norms(made) if recipe.privacy else made  # batch norms mix clips
 
 
 def first_weights(recipe: FederatedRecipe, rule: str) -> Arrays:

@@ -32,6 +32,7 @@ class LocalTraining(LearningRate):
         au_weight: Weight of the AUs' losses, of a network that learns AUs.
     """
 
+    # The public code has AdamW at 1e-5 and 50 epochs a round.
     learning_rate: float = Field(default=1e-3, gt=0)
     shape: Shape = "cosine"
     warmup: float = Field(default=0.0, ge=0, lt=1)

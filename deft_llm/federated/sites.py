@@ -112,6 +112,7 @@ def require_apart(sites: Sequence[Site]) -> None:
     for one, other in combinations(sites, 2):
         both = f"sites {one.name} and {other.name}"
         require_disjoint(
+            # By content as well: one clip may lie at two sites under two names.
             {"subject": one.people, "content": one.contents},
             {"subject": other.people, "content": other.contents},
             both,
