@@ -27,6 +27,7 @@ PriorForm = Literal["edges", "release"]
 PRIOR_FORMS: tuple[str, ...] = get_args(PriorForm)
 UPPER, LOWER = slice(0, 6), slice(6, 12)  # halves of GRAPH_AUS
 _MOST = 0.3  # weight of the prior at share 1, as in the public code
+# The edges of the public code, each pair once.
 _UPPER_PAIRS = {1: (2, 4, 5), 2: (4, 5), 6: (7,)}
 _LOWER_PAIRS = {9: (10,), 12: (14,), 15: (17,)}
 _CROSS_PAIRS = {

@@ -122,6 +122,7 @@ def _volumes(network: MPFNet, shots: Sequence[Shot]) -> torch.Tensor:
     made = []
     for shot in shots:
         try:
+            # Without magnification (factor 1), as the episodes saw clips.
             made.append(magnified_volume(shot.key_frames, network.side))
         except UserError as error:
             raise UserError(f"{shot.name}: {error}") from error

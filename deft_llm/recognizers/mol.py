@@ -185,6 +185,7 @@ class MOL(Recognizer):
             both = torch.cat([first, second], 2).flatten(0, 1)
             flow = self.flow(*ends, both).unflatten(0, first.shape[:2])
         if self.landmarks is not None:
+            # As in the public code: the second frame of each pair, so all but the first.
             seen = second if self.release else self._slots(first, second)
             landmarks = self.landmarks(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
         return Joint(self.emotion(self._slots(first, second)), flow, landmarks)
@@ -203,7 +204,7 @@ class MOL(Recognizer):
                 f"mol: {frames.shape[1]} frames; expected {SUB_CLIP}; cut the clip into sub-clips "
                 "with data.raw_frames.sub_clip_indices"
             )
-        maps = self.stack(frames.flatten(0, 1)[:, None])
+        maps = self.stack(frames.flatten(0, 1)[:, None])  # every frame is a grey picture of its own
         if not self.release:
             maps = self.f5c[0](maps).unflatten(0, frames.shape[:2])
             return maps[:, :-1], maps[:, 1:]

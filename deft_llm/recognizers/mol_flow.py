@@ -102,6 +102,7 @@ class FlowHead(nn.Module):
     ) -> None:
         super().__init__()
         self.patch, self.dilation = patch, dilation
+        # The channels of FlowNetC.
         c1, c2, c3, redir, c5, c6 = (round(width * c) for c in (64, 128, 256, 32, 512, 1024))
         self.conv1, self.conv2, self.conv3 = (
             _conv(1, c1, 6, 2),

@@ -58,6 +58,7 @@ class Stages(Settings):
     episodes: int = Field(default=100, ge=1)
     batch_size: int = Field(default=18, ge=4)
     shots: int = Field(default=5, ge=1)
+    # The public code has 0.01 for triplets, 0.001 for magnified clips and 0.05 for episodes.
     prior_rate: float = Field(default=0.01, gt=0)
     rate: float = Field(default=0.01, gt=0)
 

@@ -48,6 +48,7 @@ from deft_llm.recognizers.psyau_layers import (
 )
 
 # The points (``data/au_graph.py``) around each group of AUs, in the order of GRAPH_AUS.
+# They overlap, as in the public code: 161 places for 65 points.
 GROUPS: tuple[tuple[tuple[int, ...], int], ...] = (
     ((*range(23),), 3),  # AU1, 2, 4
     ((*range(22), *range(32, 52), *range(59, 65)), 3),  # AU5, 6, 7
