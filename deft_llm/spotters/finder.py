@@ -203,6 +203,7 @@ def _joined(chain: list[Spotted]) -> list[Spotted]:
     parts = chain[first:stop]
     lead = max(parts, key=_size)
     spans = [each.expression.interval for each in parts]
+    # The maximum: the last to begin need not be the last to end.
     span = Interval(spans[0].onset, lead.expression.interval.apex, max(s.offset for s in spans))
     seconds = (parts[0].seconds[0], lead.seconds[1], max(each.seconds[2] for each in parts))
     expression = replace(lead.expression, interval=span)

@@ -95,13 +95,14 @@ def vote(frames: NDArray[np.int64], interval: Interval, minority: float = 1.0) -
         interval: Onset and offset.
         minority: See ``ClassPrior``.
     """
+    # max: a slice that ends at -1 would be nearly the whole video.
     inside = frames[interval.onset + 1 : max(interval.offset - 1, 0)]
     others = inside[inside != _NEGATIVE]
     voters = others if len(others) > minority * len(inside) else inside
     if not len(voters):
         return CLASSES[_NEUTRAL]
     kinds, first, counts = np.unique(voters, return_index=True, return_counts=True)
-    return CLASSES[kinds[np.lexsort((first, -counts))[0]]]
+    return CLASSES[kinds[np.lexsort((first, -counts))[0]]]  # the last key counts first
 
 
 def probabilities(

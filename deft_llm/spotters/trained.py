@@ -128,6 +128,7 @@ class TrainedFinder:
         # A network knows motion at the rate of its training; faster videos are read with gaps.
         thinned = max(1, round(info.fps / options.stride / self.spotter.fps))
         coarse = replace(options, stride=options.stride * thinned)
+        # A range is cut by start and stop as the frames of the video are.
         end = max(len(range(info.frames)[options.start : options.stop]), 1)
         tracks: list[RoiTrack] = []
         for track in follow_rois(source, coarse, cache):
