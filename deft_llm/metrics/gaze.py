@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from deft_llm.errors import UserError
 
 Floats = NDArray[np.float64]
-TOLERANCES = (1, 3, 5, 10)
+TOLERANCES = (1, 3, 5, 10)  # cells; those of the challenge
 _EPS = 1e-6
 MOST_BINS = 256
 _LEAST_ENTROPY = 0.1  # of the stable variant's denominator

@@ -72,7 +72,7 @@ class SpottingCounts:
     @property
     def precision(self) -> float:
         """Hits over found intervals, 0 without any."""
-        return self.hits / max(self.hits + self.false_alarms, 1)
+        return self.hits / max(self.hits + self.false_alarms, 1)  # at least 1: 0 and not 0 / 0
 
     @property
     def recall(self) -> float:
