@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deft_llm.data.scan_views import SIDE
 
 Floats = NDArray[np.float32]
-# How large the changes are is our choice; AffectVLM's paper names their kinds alone.
+# How large the changes are is our choice.
 _SHIFT = 8.0  # px
 _SCALE, _STRETCH, _TURN = 0.07, 0.05, 5.0  # shares, shares, degrees
 _GAIN = 0.2  # of the values: heads differ in how deep their relief is

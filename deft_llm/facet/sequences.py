@@ -97,7 +97,7 @@ def sequence_views(
     # All frames from the front, for the curve; from the sides only those that are used.
     ahead = [surface.relief(0.0, side) for surface in surfaces]
     curve = motion_curve(np.stack([r.depth for r in ahead]), np.stack([r.mask for r in ahead]))
-    used = rising_frames(curve, frames)
+    used = rising_frames(curve, frames)  # up to the apex
     drawn = [_drawn(surfaces[t], ahead[t], names, yaws, side) for t in used]
     stacked = _common([d[0] for d in drawn], [d[1] for d in drawn])
     notes = _once([note for face in faces for note in face.notes])

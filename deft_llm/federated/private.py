@@ -189,7 +189,7 @@ def per_clip(
         drawn: dict[str, Tensor],
         clip: dict[str, Tensor],
     ) -> Tensor:
-        # A batch of one
+        # A batch of one, as networks read no single clips.
         one = {name: x[None] if x.ndim or name in flat else x for name, x in clip.items()}
         state = {**buffers, **drawn, **weights}
         found: Tensor = functional_call(whole, {f"model.{n}": x for n, x in state.items()}, (one,))

@@ -107,6 +107,7 @@ def macro_scores(table: Table) -> tuple[float, float, float]:
     occurs = (guessed + coded) > 0
     if not occurs.any():
         return 0.0, 0.0, 0.0
+    # `guessed` counts among pairs alone: what was spotted in vain is the spotter's fault.
     precision = float((hits / np.maximum(guessed, 1))[occurs].mean())
     recall = float((hits / np.maximum(coded, 1))[occurs].mean())
     total = precision + recall

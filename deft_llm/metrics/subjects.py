@@ -136,5 +136,5 @@ def _resampled(matrices: NDArray[np.int64], draws: int, seed: int) -> NDArray[np
 
 
 def _interval(value: float, draws: Sequence[float] | NDArray[np.float64]) -> ConfidenceInterval:
-    low, high = np.quantile(np.asarray(draws), [0.025, 0.975])
+    low, high = np.quantile(np.asarray(draws), [0.025, 0.975])  # percentile bootstrap
     return ConfidenceInterval(value, float(low), float(high))

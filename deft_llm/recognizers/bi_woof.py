@@ -44,11 +44,13 @@ def bi_woof(encoded: Floats, blocks: int = 7, bins: int = 8) -> Floats:
     clip = np.arange(count)[:, None, None]
     cells = count * blocks * blocks
     place = ((clip * blocks * blocks + block) * bins + orientation).ravel()
+    # The first weight: magnitudes.
     histogram = np.bincount(place, weights=np.hypot(u, v).ravel(), minlength=cells * bins)
     # Clip, block and orientation form one index, so one bincount serves all clips.
     inside = (clip * blocks * blocks + block).ravel()
     total = np.bincount(inside, weights=strain.ravel(), minlength=cells)
     mean = total / np.bincount(inside, minlength=cells)
+    # The second weight: the strain of the block.
     weighted = (histogram.reshape(cells, bins) * mean[:, None]).reshape(count, -1)
     length = np.linalg.norm(weighted, axis=1, keepdims=True)
     return (weighted / np.where(length > 0, length, 1)).astype(np.float32)

@@ -65,6 +65,7 @@ class _Sweep(nn.Module):
         for i, axis in enumerate(self.axes):
             size = x.shape[_AXES[axis]]
             places = self.places[i][:, :size]
+            # The same place for all columns, or for all rows: (C, S, 1) or (C, 1, S).
             y = y + (places[:, :, None] if axis == "H" else places[:, None, :])
             if i == 0:
                 y = self.norm(y)

@@ -65,6 +65,7 @@ def lbp_top(volume: NDArray[np.floating], blocks: int = 5) -> Floats:
             shift = [0, 0, 0]
             shift[a], shift[b] = da, db
             place = tuple(slice(1 + s, n - 1 + s) for s, n in zip(shift, volume.shape, strict=True))
+            # An equal neighbour counts as brighter, by definition of LBP.
             pattern |= (volume[place] >= centre).astype(np.int64) << bit
         # One bincount for all blocks: block number and bin together index one long histogram.
         cells = np.bincount((block * 59 + _BINS[pattern]).ravel(), minlength=blocks**2 * 59)

@@ -116,6 +116,7 @@ class FlowHead(nn.Module):
         self.conv6 = nn.Sequential(_conv(c5, c6, stride=2), _conv(c6, c6))
         lifted = (c5, c3, c2, c2, c1, redir)  # channels of the lifted features, coarse to fine
         skips = (c5, c5, c3, c2, c1, 1)
+        # Skip, lifted features and the lifted flow (2) are joined at every level.
         coarse = (c6, *(s + u + 2 for s, u in zip(skips, lifted, strict=True)))
         self.levels = nn.ModuleList(map(_Finer, coarse, lifted))
         self.finest = _flow_of(coarse[-1])

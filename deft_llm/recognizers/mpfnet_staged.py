@@ -111,6 +111,7 @@ class MPFNetStaged:
             self.network({"flow_diff_volume": part}).double().softmax(1)
             for part in torch.from_numpy(volumes).split(_BATCH)
         ]
+        # The network knows the classes of its training clips alone.
         answer = np.zeros((len(volumes), self.classes))
         answer[:, self.present] = torch.cat(found).numpy()
         return answer

@@ -199,7 +199,7 @@ def _descend(
     """Minimise by SGD with momentum, as the paper's code, along half a cosine."""
     model.train()
     schedule = LearningRate(learning_rate=rate, shape="cosine")
-    # Momentum and decay of the public code.
+    # Momentum and decay as the public code has them for its triplets and magnified clips.
     optimizer = torch.optim.SGD(model.parameters(), rate, momentum=0.9, weight_decay=5e-4)
     with trange(steps, desc=name, unit="step") as bar:
         for step in bar:

@@ -158,6 +158,7 @@ class PsyAU(Recognizer):
             1,
         )
         share = self.prior_share
+        # First within the halves of the face, then between them.
         halves = (self.upper(before[:, UPPER], share), self.lower(before[:, LOWER], share))
         return self.whole(torch.cat(halves, 1), share), before
 

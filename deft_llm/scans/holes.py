@@ -22,7 +22,7 @@ def boundary_loops(triangles: NDArray[np.int32], count: int) -> list[NDArray[np.
         count: Number of vertices.
     """
     edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-    edges = edges.astype(np.int64)  # count squared does not fit int32
+    edges = edges.astype(np.int64)  # count squared may not fit int32
     # An edge from i to j as one number, i count + j. Of two triangles that share an edge, one runs
     # along it from i to j and the other from j to i: what has no reverse lies at an opening.
     key, reverse = edges @ [count, 1], edges @ [1, count]

@@ -69,7 +69,7 @@ def _template() -> tuple[Array, Array, Array, KDTree, Array]:
     """Points and normals (N, 3), weights (N,), their tree, and heights (cells, cells)."""
     stored = load_file(TEMPLATE)
     points, normals = (stored[name].astype(np.float64) for name in ("points", "normals"))
-    weights = np.where(points[:, 1] < -18, 0.25, 1.0)  # lips and jaw
+    weights = np.where(points[:, 1] < -18, 0.25, 1.0)  # lips and jaw; y in mm
     return points, normals, weights, KDTree(points), _heights(points)
 
 

@@ -55,7 +55,7 @@ def _is_bnt(head: bytes, size: int) -> bool:
     if len(head) < 18:
         return False
     rows, columns, _, length = struct.unpack_from("<HHdH", head)
-    # Five numbers of 8 bytes a point
+    # Five numbers of 8 bytes a point.
     return size == 18 + length + 40 * rows * columns and rows * columns > 0
 
 

@@ -133,6 +133,7 @@ class FoldTrainer:
         self.jobs, self.schedule, self.steps = list(jobs), schedule, steps
         self.inputs, self.labels = inputs, labels
         if schedule.flips:
+            # Once for all steps; a mirror image is then a row like any other.
             self.inputs, self.labels = _with_mirror(inputs, mirror), labels.repeat(2)
         device, dtype = labels.device, next(iter(inputs.values())).dtype
         networks = [_fresh(make, job).to(device=device, dtype=dtype) for job in self.jobs]
