@@ -70,10 +70,12 @@ _PHRASES: dict[str, tuple[int, ...]] = {
     r"(open|gaping) mouth|mouth open|jaw (drop\w*|down)|drop\w* jaw": (25, 26),
     r"clos\w* eyes?|eyes? clos\w*": (43,),
 }
+# In this order, special phrases before general ones: each takes its words out of the text.
 _FINDERS = [(re.compile(rf"\b(?:{phrase})\b"), aus) for phrase, aus in _PHRASES.items()]
 _NAMED = [
     (re.compile(rf"\b{re.escape(au.name)}s?\b"), (number,)) for number, au in ACTION_UNITS.items()
 ]
+# The second half finds the 12 of "AU6+12".
 _CODE = re.compile(r"\bau ?(\d+)\b|(?<=\+)(\d+)\b")
 _STILL = re.compile(r"\b(neutral|still|at rest|relaxed|blank)\b")
 _MOVED = 0.5  # weight of what a unit moves, beside the unit itself
@@ -113,14 +115,17 @@ def au_phrase(aus: Iterable[int]) -> str:
 def _table() -> tuple[dict[int, int], NDArray[np.float32]]:
     """Row of each unit, and the rows (units + 1, E); the last is the neutral face."""
     numbers = sorted(ACTION_UNITS)
+    # Both sides of the face are one place: a text does not say which side moves.
     kinds = sorted({r.name.removeprefix("left ").removeprefix("right ") for r in REGIONS.values()})
     moves = np.zeros((len(numbers), len(kinds) * len(DIRECTIONS)), np.float32)
     for row, number in enumerate(numbers):
         for movement in ACTION_UNITS[number].movements:
             at = kinds.index(movement.region) * len(DIRECTIONS)
-            moves[row, at + DIRECTIONS.index(movement.directions[0])] = 1
+            moves[row, at + DIRECTIONS.index(movement.directions[0])] = 1  # main direction
     length = np.linalg.norm(moves, axis=1, keepdims=True)
+    # Same length for all, so that a unit with many movements weighs no more; 1 for one with none.
     moves *= _MOVED / np.maximum(length, 1)
+    # The neutral face has a column of its own, so it is orthogonal to every unit.
     table = np.zeros((len(numbers) + 1, len(numbers) + 1 + moves.shape[1]), np.float32)
     table[:, : len(numbers) + 1] = np.eye(len(numbers) + 1)
     table[:-1, len(numbers) + 1 :] = moves

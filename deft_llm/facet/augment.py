@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deft_llm.data.scan_views import SIDE
 
 Floats = NDArray[np.float32]
+# How large the changes are is our choice.
 _SHIFT = 8.0  # px
 _SCALE, _STRETCH, _TURN = 0.07, 0.05, 5.0  # shares, shares, degrees
 _GAIN = 0.2  # of the values: heads differ in how deep their relief is
@@ -28,7 +29,9 @@ def mirror(views: Floats, yaws: Sequence[float], names: Sequence[str]) -> Floats
         names: Their channels.
     """
     opposite = [list(yaws).index(-yaw) for yaw in yaws]
+    # A copy, because torch takes no arrays with a negative stride.
     flipped = views[..., opposite, :, :, ::-1].copy()
+    # The x of a normal points the other way in the mirror; depth, y and curvature stay.
     if "normal_x" in names:
         flipped[..., list(names).index("normal_x"), :, :] *= -1
     return flipped
@@ -54,7 +57,7 @@ def disturb(views: Floats, rng: np.random.Generator) -> Floats:
         if rng.random() < _ERASED:
             top, left = rng.integers(0, views.shape[-1], 2)
             tall, wide = rng.integers(8, _LARGEST, 2)
-            moved[..., top : top + tall, left : left + wide] = 0
+            moved[..., top : top + tall, left : left + wide] = 0  # 0 is background
         made[..., v, :, :, :] = moved
     return made
 
@@ -73,10 +76,13 @@ def _changed(
     moved = cv2.warpAffine(np.moveaxis(picture, 0, -1), warp, (side, side))
     if blur:
         moved = cv2.GaussianBlur(moved, (0, 0), blur)
+    # OpenCV drops the axis of a single channel.
     moved = np.moveaxis(moved.reshape(side, side, -1), -1, 0)
     if noise:
         grain = noise * rng.standard_normal(moved.shape, np.float32)
+        # The background stays exactly 0, as in pictures without noise.
         moved = np.where(moved != 0, moved + grain, 0)
+    # Views are stored in -1..1.
     changed: Floats = np.clip(gain * moved, -1, 1).astype(np.float32)
     return changed
 
@@ -86,6 +92,7 @@ def _affine(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
     angle = np.radians(rng.uniform(-_TURN, _TURN))
     scale, stretch = 1 + rng.uniform(-_SCALE, _SCALE), 1 + rng.uniform(-_STRETCH, _STRETCH)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    # 1 / stretch the other way: the area changes by the scale alone.
     linear = scale * turn @ np.diag([stretch, 1 / stretch])
     middle = np.full(2, (side - 1) / 2)
     # Shifts are for pictures of the usual size; small ones, as in tests, move less.
@@ -96,5 +103,6 @@ def _affine(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
 def drop_views(count: int, views: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Which views (count, views) are there: each is dropped with a probability, never all."""
     present = rng.random((count, views)) >= share
+    # One view of each scan is there whatever was drawn: attention over no view is NaN.
     present[np.arange(count), rng.integers(views, size=count)] = True
     return present

@@ -52,6 +52,7 @@ class ClipVisual(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Tokens (N, 1 + P, width) of pictures (N, 3, S, S)."""
+        # Its class token comes first, where our own tower has its token of the whole picture.
         seen: Tensor = self.model(pixel_values=pictures).last_hidden_state
         return seen
 
@@ -83,6 +84,7 @@ class ClipText:
             tokens = self._tokenizer(
                 new, padding=True, truncation=True, max_length=most, return_tensors="pt"
             )
+            # Through CLIP's projection, as similarity of texts was trained there.
             pooled = self._project(self._model(**tokens).pooler_output)
             vectors = F.normalize(pooled.float(), dim=-1)
             self._kept.update(zip(new, vectors, strict=True))

@@ -56,6 +56,7 @@ def load_facet(run: Path) -> LoadedFacet:
         UserError: If a file is missing or damaged, or a CLIP model cannot be loaded.
     """
     folder = run / FINAL if (run / FINAL).is_dir() else run
+    # load_network reads the configuration and builds; the tower comes out by this list.
     towers: list[TextTower] = []
 
     def build(config: FacetConfig) -> Facet:

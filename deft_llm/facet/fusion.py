@@ -51,12 +51,15 @@ class CrossViewAggregation(nn.Module):
         """
         batch, _, length, _ = tokens.shape
         seen = self.norm(tokens)
+        # Keys in the order of the mask below: tokens view by view (V L of them), then K texts.
         keys = torch.cat([seen.flatten(1, 2), texts.expand(batch, -1, -1)], dim=1)
         q, k, v = (
+            # One query a view, by its first token; keys and values are all tokens and texts.
             split(proj(x), _HEADS)
             for proj, x in ((self.q_proj, seen[:, :, 0]), (self.k_proj, keys), (self.v_proj, keys))
         )
         mask = self._mask(present, length, len(texts))
+        # The residual goes past the norm (pre-norm), as in the blocks of the tower.
         whole = tokens[:, :, 0]
         whole = whole + self.out_proj(
             joined(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
@@ -64,6 +67,7 @@ class CrossViewAggregation(nn.Module):
         whole = whole + self.mlp(self.norm_mlp(whole))
         likeness = (F.normalize(whole, dim=-1) @ F.normalize(texts, dim=-1).T).amax(dim=-1)
         score = self.outer(torch.tanh(self.inner(whole)))[..., 0] + self.beta * likeness
+        # At least one view is there, so the softmax never runs over -inf alone, which gives NaN.
         weights = score.masked_fill(~present, -torch.inf).softmax(dim=1)
         return whole, (weights[..., None] * whole).sum(dim=1), weights
 
@@ -71,8 +75,10 @@ class CrossViewAggregation(nn.Module):
     def _mask(present: Tensor, length: int, texts: int) -> Tensor:
         """Which keys (B, 1, V, V L + K) a view may ask: other views that are there, and texts."""
         count = present.shape[1]
+        # Across views: a view asks the others, never itself.
         other = ~torch.eye(count, dtype=torch.bool, device=present.device)
         tokens = (other & present[:, None]).repeat_interleave(length, dim=2)
+        # Texts are always there: with a single view they keep the row from being empty (NaN).
         return F.pad(tokens, (0, texts), value=True)[:, None]
 
 
@@ -110,12 +116,14 @@ class TextGuidedFusion(nn.Module):
         keys = torch.cat([face[:, None], tokens.flatten(1, 2)], dim=1)
         q = split(self.q_proj(texts).expand(batch, -1, -1), _HEADS)
         k, v = (split(proj(keys), _HEADS) for proj in (self.k_proj, self.v_proj))
-        there = F.pad(present.repeat_interleave(length, 1), (1, 0), value=True)
+        there = F.pad(present.repeat_interleave(length, 1), (1, 0), value=True)  # the face first
+        # Written out, because scaled_dot_product_attention does not return the shares.
         score = q @ k.transpose(-1, -2) / k.shape[-1] ** 0.5
         share = score.masked_fill(~there[:, None, None], -torch.inf).softmax(dim=-1)
         gathered = self.out_proj(joined(share @ v))
         alike = F.cosine_similarity(gathered, texts, dim=-1)
         taken = ((alike * scale).softmax(dim=-1)[..., None] * gathered).sum(dim=1)
         gate = torch.sigmoid(self.gate(torch.cat([face, taken], dim=-1)))
+        # Mean over the heads, without the face.
         where = share.mean(dim=1)[..., 1:].unflatten(-1, (count, length))
         return face + gate * taken, where

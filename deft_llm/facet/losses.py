@@ -29,10 +29,10 @@ def consistency_loss(views: Tensor, present: Tensor, relational: float = RELATIO
     """
     unit = F.normalize(views, dim=-1)
     alike = unit @ unit.transpose(1, 2)
-    pairs = torch.triu(present[:, :, None] & present[:, None], diagonal=1)
+    pairs = torch.triu(present[:, :, None] & present[:, None], diagonal=1)  # (B, V, V), each once
     agree = ((1 - alike) * pairs).sum() / pairs.sum().clamp(min=1)
-    between = torch.einsum("avd,bvd->vab", unit, unit)
-    both = (present.T[:, :, None] & present.T[:, None]).to(unit.dtype)
+    between = torch.einsum("avd,bvd->vab", unit, unit)  # S_v: scans a and b in view v
+    both = (present.T[:, :, None] & present.T[:, None]).to(unit.dtype)  # (V, B, B)
     apart = ((between[:, None] - between) ** 2 * both[:, None] * both).sum(dim=(-1, -2))
     upper = torch.triu(torch.ones_like(apart), diagonal=1)
     # Over the entries that both views have, so that missing views do not make the term small.
@@ -59,5 +59,6 @@ def contrastive_loss(faces: Tensor, texts: Tensor, index: Tensor, scale: Tensor)
     log_share = logits.T.log_softmax(dim=-1)
     own = F.one_hot(index, len(texts)).T.to(logits.dtype)
     counts = own.sum(dim=1)
+    # Clamped although texts without a face are dropped: the gradient of 0 / 0 would stay NaN.
     to_face = -((own * log_share).sum(dim=1) / counts.clamp(min=1))[counts > 0].mean()
     return 0.5 * (to_text + to_face)

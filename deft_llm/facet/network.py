@@ -23,8 +23,8 @@ from deft_llm.facet.fusion import CrossViewAggregation, TextGuidedFusion
 from deft_llm.facet.temporal import TemporalTransformer
 from deft_llm.facet.tower import build_tower
 
-_TAU = 0.07
-_LARGEST_SCALE = 100.0
+_TAU = 0.07  # start of the temperature, as in CLIP
+_LARGEST_SCALE = 100.0  # CLIP's limit: beyond it training is unstable
 _WAVES = 3  # harmonics of a view's yaw
 
 
@@ -77,6 +77,7 @@ class Facet(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.linear = nn.Linear(dim, len(config.classes))
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / _TAU)))
+        # For several expressions at once: a cosine of 0 begins as a share of sigmoid(-2) = 0.12.
         self.offset = nn.Parameter(torch.tensor(-2.0))
 
     @property
@@ -94,12 +95,15 @@ class Facet(nn.Module):
         Returns:
             Tokens (B, V, L, D).
         """
+        # Every view (of every frame) is one picture of a large batch.
         tokens = self.to_shared(self.tower(views.flatten(0, -4)))
         tokens = tokens.unflatten(0, views.shape[:-3])
         if self.over_time is not None:
             tokens = self.over_time(tokens)
+        # By the angle and not by the number of the view, so that other yaws can be given as well.
         angle = torch.deg2rad(yaws)[:, None] * torch.arange(1, _WAVES + 1, device=yaws.device)
         waves = torch.cat([angle.sin(), angle.cos()], dim=-1)
+        # All tokens of a view get the same vector.
         told: Tensor = tokens + self.of_yaw(waves.to(tokens.dtype))[:, None]
         return told
 
@@ -115,6 +119,7 @@ class Facet(nn.Module):
         if self.cvsa is not None:
             views, face, weights = self.cvsa(tokens, present, anchors)
         else:
+            # The plain mean of the views that are there.
             views, weights = tokens[:, :, 0], present / present.sum(dim=1, keepdim=True)
             face = (weights[..., None] * views).sum(dim=1)
         where = None
@@ -141,6 +146,7 @@ class Facet(nn.Module):
         """
         count = views.shape[-4]
         if yaws is None:
+            # Fewer views than configured are the first of them.
             yaws = torch.tensor(self.config.yaws[:count], device=views.device)
         if present is None:
             present = torch.ones((len(views), count), dtype=torch.bool, device=views.device)

@@ -192,6 +192,7 @@ class ScanReader:
         present = torch.tensor([[yaw not in missing for yaw in yaws]])
         if not present.any():
             raise UserError(f"{where}: every view is left out; leave at least one")
+        # Also where the caller has switched gradients off: the evidence below needs them.
         with torch.enable_grad():
             shown = torch.from_numpy(pictures)[None].requires_grad_()
             output = self.network(shown, [self._texts], present)[0]
@@ -207,6 +208,7 @@ class ScanReader:
             prompts=self._nearest(output.face[0].detach()),
             reliefs=tuple(reliefs),
             attention=_evidence(slope[0] * shown.detach()[0], present[0]),
+            # present.T is (V, 1): zeros for the views that were left out.
             tokens=torch.cat([output.face, output.views[0] * present.T]).detach().numpy(),
             curve=curve,
             used=used,
@@ -226,6 +228,7 @@ class ScanReader:
             anchors = F.normalize(self.network.of_text(vectors), dim=-1)
         likeness = (anchors @ F.normalize(face, dim=-1)).tolist()
         best: dict[str, NearPrompt] = {}
+        # From the nearest on, so that `setdefault` keeps the nearest text of each expression.
         for i in np.argsort(likeness)[::-1]:
             name, text = listed[int(i)]
             best.setdefault(name, NearPrompt(name, text, float(likeness[int(i)])))
@@ -242,12 +245,13 @@ def _evidence(product: Tensor, present: Tensor) -> NDArray[np.float32]:
         product: (V, C, S, S), or (T, V, C, S, S) of frames.
         present: (V,) bool.
     """
-    places = product.sum(dim=-3)
+    places = product.sum(dim=-3)  # over the channels
     if places.dim() == 4:
         places = places.sum(dim=0)
     near = F.avg_pool2d(places[:, None], _NEAR, stride=_NEAR // 2, count_include_pad=False)[:, 0]
+    # Only what speaks for it; what speaks against it is negative.
     maps: NDArray[np.float32] = (near.clamp(min=0) * present[:, None, None]).numpy()
-    return maps / max(float(maps.max()), 1e-12)
+    return maps / max(float(maps.max()), 1e-12)  # nothing at all stays 0
 
 
 def probabilities_line(probabilities: Mapping[str, float], count: int = 3) -> str:

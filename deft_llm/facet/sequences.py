@@ -17,7 +17,7 @@ from deft_llm.scans.placing import Pose, find_pose, follow_pose
 from deft_llm.scans.scan import Scan, checked
 
 Floats = NDArray[np.float32]
-_LEAST_FRAMES = 3
+_LEAST_FRAMES = 3  # our choice
 
 
 @dataclass(frozen=True)
@@ -94,16 +94,19 @@ def sequence_views(
         )
     faces = normalised_frames(scans, where)
     surfaces = [Surface(face) for face in faces]
+    # All frames from the front, for the curve; from the sides only those that are used.
     ahead = [surface.relief(0.0, side) for surface in surfaces]
     curve = motion_curve(np.stack([r.depth for r in ahead]), np.stack([r.mask for r in ahead]))
-    used = rising_frames(curve, frames)
+    used = rising_frames(curve, frames)  # up to the apex
     drawn = [_drawn(surfaces[t], ahead[t], names, yaws, side) for t in used]
     stacked = _common([d[0] for d in drawn], [d[1] for d in drawn])
     notes = _once([note for face in faces for note in face.notes])
     if pooled:
         pictures = compress(rank_pool(stacked), names)
     else:
+        # A short rise has fewer frames than the transformer takes: some are then taken twice.
         spread = np.round(np.linspace(0, len(stacked) - 1, frames)).astype(int)
+        # What stays the same cancels, as it does in a dynamic image, whose weights sum to 0.
         moved = stacked - stacked[:1]
         pictures = compress(moved[spread], names)
     peak = int(np.argmax(curve))

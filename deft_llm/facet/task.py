@@ -53,6 +53,7 @@ class LossSettings(Settings):
         views: Of the same loss of each single view, as a share of `language`.
     """
 
+    # Our choice: the paper's weights are not public.
     consistency: float = Field(default=0.5, ge=0)
     relational: float = Field(default=0.1, ge=0)
     language: float = Field(default=1.0, ge=0)
@@ -171,11 +172,12 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
             "views": torch.from_numpy(views),
             "present": torch.from_numpy(present),
             "label": torch.from_numpy(self.store.label[chosen].astype(bool)),
-            "aus": torch.from_numpy(self.store.aus[chosen] > 0),
+            "aus": torch.from_numpy(self.store.aus[chosen] > 0),  # a text tells no strengths
         }
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Forward pass and losses."""
+        # Scans of one combination share its text: as two texts, each would be the other's negative.
         shown, index = torch.unique(batch["aus"], dim=0, return_inverse=True)
         spoken = self._spoken(shown).to(batch["views"].device)
         classes = self._texts.to(spoken.device)
@@ -187,6 +189,7 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
             "consistency": consistency_loss(named.views, batch["present"], weights.relational),
             "language": self._language_loss(described, spoken, index, batch["present"]),
         }
+        # Both heads alike, as `probabilities` takes their mean.
         total = losses["linear"] + losses["text"]
         total = total + weights.consistency * losses["consistency"]
         return {"loss": total + weights.language * losses["language"], **losses}
@@ -199,6 +202,7 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
         return self._text_tower.encode([au_phrase(aus) for aus in combinations])
 
     def _text_logits(self, output: FacetOutput) -> Tensor:
+        # On several GPUs the network is wrapped, and its own attributes lie one level down.
         network = cast(Facet, getattr(self.model, "module", self.model))
         return output.text_logits + (network.offset if self._config.multi_label else 0.0)
 
@@ -208,7 +212,7 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
             return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype))
         shown = label.any(dim=1)
         if not shown.any():
-            return logits.sum() * 0.0
+            return logits.sum() * 0.0  # 0 with a graph, which backward needs
         return F.cross_entropy(logits[shown], label[shown].long().argmax(dim=1))
 
     def _language_loss(

@@ -19,14 +19,14 @@ class TemporalTransformer(nn.Module):
 
     def __init__(self, dim: int, frames: int, heads: int = 4) -> None:
         super().__init__()
-        self.time = nn.Parameter(0.02 * torch.randn(1, frames, dim))
+        self.time = nn.Parameter(0.02 * torch.randn(1, frames, dim))  # SD as in ViT
         self.block = Block(dim, heads, wider=2)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, T, V, L, D) to tokens (B, V, L, D)."""
         batch, frames, count, length, dim = tokens.shape
-        lines = tokens.permute(0, 2, 3, 1, 4).reshape(-1, frames, dim)
+        lines = tokens.permute(0, 2, 3, 1, 4).reshape(-1, frames, dim)  # a line a place
         seen = self.norm(self.block(lines + self.time[:, :frames])).mean(dim=1)
         whole: Tensor = seen.view(batch, count, length, dim)
         return whole

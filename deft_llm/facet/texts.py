@@ -58,7 +58,7 @@ def default_prompts(classes: Iterable[str], style: str = "ensemble") -> Prompts:
 
 
 def _texts(name: str, style: str) -> list[str]:
-    if name[:1].isdigit():
+    if name[:1].isdigit():  # a combination of units
         return [au_phrase(int(number) for number in name.split("+"))]
     plain = [face.format(name) for face in _FACES]
     if name not in EMOTION_AUS:
@@ -69,6 +69,7 @@ def _texts(name: str, style: str) -> list[str]:
 
 def class_vectors(prompts: Prompts, tower: TextTower) -> Tensor:
     """Unit vectors (K, E) of expressions, in their order."""
+    # Mean of unit vectors, then to unit length again, as CLIP averages its prompts.
     means = [tower.encode(texts).mean(dim=0) for texts in prompts.values()]
     return F.normalize(torch.stack(means), dim=-1)
 

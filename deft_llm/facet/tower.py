@@ -67,10 +67,12 @@ class SmallViT(nn.Module):
         self.width = width = config.width
 
         def convolution(inside: int, outside: int, size: int, stride: int) -> list[nn.Module]:
+            # Patches side by side need no padding; other kernels are centred.
             padding = 0 if size == stride else size // 2
             conv = nn.Conv2d(inside, outside, size, stride, padding, bias=False)
             return [conv, nn.GroupNorm(1, outside), nn.GELU()]
 
+        # The strides 4, 2 and 2 make up PATCH; the last layer is 1 x 1, as in Xiao et al.
         self.stem = nn.Sequential(
             *convolution(channels, width // 4, 4, 4),
             *convolution(width // 4, width // 2, 3, 2),
@@ -121,5 +123,6 @@ def _adapt(tower: nn.Module, rank: int) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     tower.requires_grad_(False)
+    # Queries and values, as in the LoRA paper; a scale (alpha over rank) of 2 is our choice.
     settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["q_proj", "v_proj"])
     inject_adapter_in_model(settings, tower)

@@ -106,6 +106,7 @@ class ViewData(ViewSet):
 def performances(data: ViewData, number: int) -> Iterator[Performance]:
     """What the scans of one head show, in order."""
     for i in range(number, data.scans, len(data.heads)):
+        # 83, and 84 below, only keep two streams of random numbers apart.
         rng = np.random.default_rng([data.seed + i, 83])
         identity = data.first_identity + int(rng.integers(data.identities))
         # A stream of its own: another scanner leaves what is shown as it is.
@@ -151,7 +152,7 @@ def draw_views(data: ViewData, performance: Performance) -> Arrays:
         drawn, subject = data.empty(data.content in FOUR_D), ""
     shown = "+".join(str(au) for au, _ in performance.aus)
     if data.content in ("seen", "unseen"):
-        label = [name == shown for name in data.classes]
+        label = [name == shown for name in data.classes]  # classes are combinations such as "4+12"
     else:
         label = [name in performance.emotions for name in data.classes]
     return row(drawn, label, dict(performance.aus), performance.level, subject)

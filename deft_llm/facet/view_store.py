@@ -92,7 +92,7 @@ def row(
     table = np.zeros((1, AUS), np.float32)
     for number, strength in aus.items():
         table[0, number] = strength
-    name = np.zeros((1, 32), np.uint8)
+    name = np.zeros((1, 32), np.uint8)  # safetensors holds no text
     letters = np.frombuffer(subject.encode("ascii", "replace")[:32], np.uint8)
     name[0, : len(letters)] = letters
     return {
@@ -106,6 +106,7 @@ def row(
 
 def stored(views: Floats) -> NDArray[np.uint8]:
     """Values in -1..1 as bytes."""
+    # 127 steps on both sides of 128, so that 0, the background, comes back exactly.
     whole: NDArray[np.uint8] = np.clip(np.round(views * 127.0 + 128.0), 0, 255).astype(np.uint8)
     return whole
 
@@ -138,7 +139,7 @@ class ViewStore:
     def __init__(self, data: ViewSet, folder: Path) -> None:
         self.data = data
         opened = open_shards([file for part in data.shards(folder) for file in part.files])
-        self._slices = [f.get_slice("views") for f in opened]
+        self._slices = [f.get_slice("views") for f in opened]  # opened, not read
         counts = [s.get_shape()[0] for s in self._slices]
         self._place = [(k, at) for k, count in enumerate(counts) for at in range(count)]
         self.label, self.aus, self.level, names = (

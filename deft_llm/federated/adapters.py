@@ -82,9 +82,11 @@ def _adapted(options: AdapterOptions, start: Explainer, seed: int) -> PeftModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         # A copy, because PEFT puts its layers into the model itself, which others use too.
+        # float32, the type in which weights are exchanged.
         model = copy.deepcopy(start.model).float()
         adapted = with_adapters(model, text, start.processor.tokenizer, freeze_experts=True)
     for name, parameter in adapted.named_parameters():
+        # Nothing else may be trained: what is trained is what is sent.
         parameter.requires_grad_(_ADAPTER in name)
     return adapted
 
@@ -121,6 +123,7 @@ class AdapterLearner:
     @torch.no_grad()
     def probabilities(self, clips: LabelledClips) -> NDArray[np.float32]:
         """Class probabilities (N, classes), by the likelihood of each label."""
+        # Explainer takes a plain model. Merged in a copy: the training goes on with the adapters.
         merged: Any = copy.deepcopy(self.adapted).eval().merge_and_unload()
         self.classifier.explainer = Explainer(merged, self.start.processor, self.start.calibration)
         try:
@@ -132,6 +135,7 @@ class AdapterLearner:
     @torch.no_grad()
     def _tokens(self, clips: LabelledClips) -> dict[str, Tensor]:
         """Expert tokens of the clips, followed by those of their mirror images."""
+        # Encoded once: the experts are frozen, so their tokens never change.
         inputs = clips.clips.inputs(self.classifier.inputs)
         given = {name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in inputs.items()}
         mirrored = {name: x.numpy() for name, x in mirror_inputs(given).items()}

@@ -86,4 +86,5 @@ def load(folder: Path, first: Mapping[str, Any]) -> Progress:
             f"{state}: damaged ({reason}); delete {folder} to start this rule again"
         ) from error
     rows = list(read_lines(folder / _LOG)) if (folder / _LOG).is_file() else []
+    # The log may be ahead of `state.old`; what is run again is logged again.
     return Progress(order, memories, rows[: note["rounds"]])

@@ -55,6 +55,7 @@ def problem(
             f"{', '.join(classes)}; use the same scheme at every site"
         )
     clips = update.clips
+    # Python takes True for 1; and a weight that is NaN or negative would spoil the mean.
     if isinstance(clips, bool) or not isinstance(clips, int | float) or not np.isfinite(clips):
         return f"{clips!r} training clips; expected a whole number"
     if clips <= 0:
@@ -65,6 +66,7 @@ def problem(
         said = _listed("lacks", missing), _listed("has the unknown", more)
         return f"{' and '.join(filter(None, said))}; expected the weights that were sent to it"
     for name, values in update.state.items():
+        # Before shapes and values: numpy would convert and broadcast without a word.
         if values.dtype != expected[name].dtype:
             return f"{name} is {values.dtype}; expected {expected[name].dtype}"
         if values.shape != expected[name].shape:

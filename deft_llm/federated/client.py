@@ -84,9 +84,10 @@ class Client:
 
     def __post_init__(self) -> None:
         local, clips = self.recipe.local, len(self.site.train)
+        # Full batches alone, as `batch` draws them.
         self.batches = local.epochs * max(1, clips // min(local.batch_size, clips))
-        seed = 1_000 * self.recipe.seed + self.number
-        whole = self.batches * self.recipe.rounds
+        seed = 1_000 * self.recipe.seed + self.number  # apart for up to 1,000 sites
+        whole = self.batches * self.recipe.rounds  # of the run, over which rates and priors fall
         self.learner = make_learner(self.recipe, self.site.train, seed, whole)
         self.names = names_of(self.learner.model, RULES[self.rule])
         self.start = taken(self.learner.model, (*self.names.sent, *self.names.kept))
@@ -136,6 +137,7 @@ class Client:
         counts = confusion_matrix(
             [names[i] for i in site.test.labels], [names[i] for i in found.argmax(1)], names
         )
+        # Without dropout and mirroring, as an attacker would ask the network.
         trained = losses(self.learner.probabilities(site.train), site.train.labels)
         auc = membership_auc(trained, losses(found, site.test.labels))
         return SiteScores(site.name, counts, auc)
@@ -155,10 +157,13 @@ class Client:
         if isinstance(self.learner.model, PsyAU):
             # As far as the training is, also where it is only scored.
             self.learner.model.progress((order.number - 1) / self.recipe.rounds)
+        # The beginning first, so that nothing of an earlier round is left in the network; then
+        # what the site kept; then the mean.
         put(self.learner.model, self.start)
         put(self.learner.model, _part(memory, _KEPT))
         state, own = order.state, _part(memory, _OWN)
         if own:
+            # Its own share of the mean can be taken out only if it is in it.
             counted = len(self.site.train) if self.site.name in order.included else 0
             state = personalised(own, state, counted, order.clips, self.recipe.own_share)
         put(self.learner.model, state)
@@ -167,10 +172,12 @@ class Client:
         """Train for a round; returns the mean loss."""
         model, local = self.learner.model, self.recipe.local
         model.train()
+        # By site and round, so that a federation that goes on after a stop draws the same.
         rng = np.random.default_rng([self.recipe.seed, self.number, order.number])
         restart_dropout(model, rng)
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, weight_decay=local.weight_decay)
+        # FedProx pulls to the weights as received; the public code to a server that never changes.
         anchors = [p.detach().clone() for p in trained]
         pull = self.recipe.mu if RULES[self.rule].pulled else 0.0
         first = (order.number - 1) * self.batches
@@ -187,8 +194,10 @@ class Client:
                     loss = self.learner.training_step(self.learner.batch(step))["loss"]
                     loss.backward()
                     total += float(loss.detach())
+                # After the noise: the pull reads no clips, so it costs no privacy.
                 if pull:
                     _pull(trained, anchors, pull)
+                # DP-SGD has cut the gradient of every clip already.
                 if local.clip and not self.private:
                     torch.nn.utils.clip_grad_norm_(trained, local.clip)
                 optimizer.step()
@@ -206,6 +215,7 @@ def _pull(
     """Add the gradient of ``strength / 2 |w - anchor|²``."""
     for parameter, anchor in zip(parameters, anchors, strict=True):
         if parameter.grad is not None:
+            # Of the squared norm, as FedProx has it; the public code takes the norm itself.
             parameter.grad.add_(parameter - anchor, alpha=strength)
 
 

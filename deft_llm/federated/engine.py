@@ -66,6 +66,7 @@ def run_rule(recipe: FederatedRecipe, rule: str, sites: Sequence[Site], folder: 
         UserError: If too few sites send weights that can be averaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # One client with everybody's clips; it is still scored site by site.
     places = [pooled(sites)] if rule == "central" else list(sites)
     clients = [Client(recipe, rule, site, number) for number, site in enumerate(places)]
     progress = checkpoint.load(folder, clients[0].initial())
@@ -90,13 +91,15 @@ def _round(
     order, started = before.order, time.perf_counter()
     memories, updates, late = dict(before.memories), [], {}
     for client in clients:
-        begun, name = time.perf_counter(), client.site.name
+        begun, name = time.perf_counter(), client.site.name  # by itself: sites take turns here
         update, memory = client.train(order, before.memories.get(name, {}))
         if (seconds := time.perf_counter() - begun) > recipe.round_seconds:
             late[name] = f"{seconds:.0f} s; the limit of a round is {recipe.round_seconds:g} s"
         else:
             updates.append(update)
+        # The site keeps what it learned also where the server did not wait for it.
         memories[name] = memory
+    # A centralised training has one client, fewer than `at_least` may ask for.
     good, wrong = accepted(
         updates, order.state, sites[0].classes, min(recipe.at_least, len(clients))
     )

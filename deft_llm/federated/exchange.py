@@ -45,7 +45,7 @@ def names_of(network: nn.Module, rule: Rule) -> Names:
         f"{name}{b}"
         for name, norm in norms
         for b, x in norm.named_buffers()
-        if x.is_floating_point()
+        if x.is_floating_point()  # not the counter of batches
     ]
     trained = [name for name, p in network.named_parameters() if p.requires_grad]
     sent = [name for name in trained if rule.sends and (rule.sends_norms or name not in of_norms)]
@@ -58,7 +58,9 @@ def taken(network: nn.Module, names: Iterable[str]) -> Arrays:
     """Copies of weights by name, float32."""
     state = _tensors(network)
     return {
-        name: np.array(state[name].detach().float().cpu().numpy(), np.float32) for name in names
+        # A copy: what numpy() gives shares its memory with the parameter.
+        name: np.array(state[name].detach().float().cpu().numpy(), np.float32)
+        for name in names
     }
 
 

@@ -84,6 +84,7 @@ def network_of(recipe: FederatedRecipe) -> Recognizer:
         UserError: As for :func:`inputs_of`.
     """
     with torch.random.fork_rng(devices=[]):
+        # One beginning for all: networks that began apart have a poor mean (McMahan et al., 2017).
         torch.manual_seed(recipe.seed)
         classes = len(facs.SCHEMES[recipe.scheme])
         made = load_recognizer(recipe.recognizer, classes, **recipe.options)
@@ -92,7 +93,7 @@ def network_of(recipe: FederatedRecipe) -> Recognizer:
                 f"recognizer {recipe.recognizer!r} is no network: it has no weights to exchange; "
                 f"take a network, such as psyau, ststnet or fmanet, of {', '.join(RECOGNIZERS)}"
             )
-        return grouped_norms(made) if recipe.privacy else made
+        return grouped_norms(made) if recipe.privacy else made  # batch norms mix clips
 
 
 def first_weights(recipe: FederatedRecipe, rule: str) -> Arrays:

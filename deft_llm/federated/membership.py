@@ -30,4 +30,4 @@ def membership_auc(trained: NDArray[np.floating], unseen: NDArray[np.floating]) 
     if not len(trained) or not len(unseen) or not np.isfinite(both).all():
         return float("nan")
     member = np.r_[np.ones(len(trained)), np.zeros(len(unseen))]
-    return float(roc_auc_score(member, -both))
+    return float(roc_auc_score(member, -both))  # a small loss speaks for a member

@@ -62,6 +62,7 @@ class PrivateSteps:
                 f"privacy: {recipe.recognizer} has no gradients of single clips; take a network "
                 "of the registry, or leave privacy out"
             )
+        # The batch size is the expected one: how many are drawn differs from step to step.
         chance = min(1.0, learner.batch_size / clips)
         privacy = recipe.privacy
         noise = noise_for(privacy.epsilon, privacy.delta, chance, steps)
@@ -72,6 +73,7 @@ class PrivateSteps:
         from opacus.accountants import RDPAccountant
 
         accountant = RDPAccountant()
+        # All steps have one noise and one chance, so the history is a single entry.
         accountant.history = [(self.noise, self.chance, steps)]
         return float(accountant.get_epsilon(self.privacy.delta))
 
@@ -98,17 +100,20 @@ class PrivateSteps:
             optimizer,
             noise_multiplier=self.noise,
             max_grad_norm=self.privacy.max_norm,
+            # The sum is divided by the expected number: the drawn one would tell who took part.
             expected_batch_size=max(1, round(self.chance * self.clips)),
             generator=torch.Generator().manual_seed(int(rng.integers(1 << 40))),
         )
         assert isinstance(learner, Chooses)
+        # Every clip by its own coin (Poisson sampling), which is what the accountant assumes.
         rows = torch.from_numpy(np.flatnonzero(rng.random(self.clips) < self.chance))
         batch = learner.chosen(rows, torch.from_numpy(rng.random(len(rows)) < 0.5), step)
         each, loss = per_clip(learner, batch, len(rows), rng)
         for name, parameter in learner.model.named_parameters():
             if parameter.requires_grad:
                 parameter.grad_sample = each[name]  # type: ignore[attr-defined]
-        noisy.pre_step()
+        noisy.pre_step()  # cuts, adds up and adds noise; the caller takes the step
+        # Opacus keeps sums on the parameters, and would add the next step's to them.
         for parameter in parameters:
             parameter.grad_sample = None  # type: ignore[attr-defined]
             parameter.summed_grad = None  # type: ignore[attr-defined]
@@ -165,7 +170,7 @@ def per_clip(
     """
     model = learner.model
     trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
-    if not clips:
+    if not clips:  # nobody was drawn
         return {n: p.new_zeros((0, *p.shape)) for n, p in trained.items()}, 0.0
     whole = _Loss(learner)
     # Buffers are arguments of the function: it may not change what it captured.
@@ -175,6 +180,7 @@ def per_clip(
         for name, module in model.named_modules()
         if isinstance(module, SeededDropout)
     }
+    # Under vmap a label has no axis left, as a number for the whole batch has none: tell by name.
     flat = {name for name, x in batch.items() if x.ndim == 1}
 
     def loss(
@@ -183,6 +189,7 @@ def per_clip(
         drawn: dict[str, Tensor],
         clip: dict[str, Tensor],
     ) -> Tensor:
+        # A batch of one, as networks read no single clips.
         one = {name: x[None] if x.ndim or name in flat else x for name, x in clip.items()}
         state = {**buffers, **drawn, **weights}
         found: Tensor = functional_call(whole, {f"model.{n}": x for n, x in state.items()}, (one,))

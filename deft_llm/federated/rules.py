@@ -73,7 +73,7 @@ def mean(states: Sequence[Mapping[str, NDArray[np.float32]]], clips: Sequence[in
     found: Arrays = {}
     for state, share in zip(states, shares, strict=True):
         for name, values in state.items():
-            part = values * share
+            part = values * share  # a Python float: float32 stays float32
             found[name] = found[name] + part if name in found else part
     return found
 
@@ -97,6 +97,7 @@ def personalised(
         all_clips: N.
         own_share: Share of the own weights.
     """
+    # N mean is the sum of all, n w the site's own part of it: the rest are the others.
     others = all_clips - own_clips
     if not others:  # nobody else sent
         return {name: values.copy() for name, values in own.items()}

@@ -110,7 +110,7 @@ def _datasets(recipe: FederatedRecipe, inputs: Sequence[str]) -> dict[str, ClipD
 
 def _shapes(site: Site, inputs: Sequence[str], side: int | None) -> dict[str, tuple[int, ...]]:
     try:
-        one = site.train.clips.subset([0]).inputs(inputs, side)
+        one = site.train.clips.subset([0]).inputs(inputs, side)  # one clip has the shapes of all
     except UserError as error:
         raise UserError(f"site {site.name}: {error}") from error
     return {name: x.shape[1:] for name, x in one.items()}

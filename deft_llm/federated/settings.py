@@ -32,6 +32,7 @@ class LocalTraining(LearningRate):
         au_weight: Weight of the AUs' losses, of a network that learns AUs.
     """
 
+    # The public code has AdamW at 1e-5 and 50 epochs a round.
     learning_rate: float = Field(default=1e-3, gt=0)
     shape: Shape = "cosine"
     warmup: float = Field(default=0.0, ge=0, lt=1)
@@ -39,7 +40,7 @@ class LocalTraining(LearningRate):
     epochs: int = Field(default=2, ge=1)
     batch_size: int = Field(default=32, ge=2)
     clip: float = Field(default=1.0, ge=0)
-    au_weight: float = Field(default=0.8, ge=0, lt=1)
+    au_weight: float = Field(default=0.8, ge=0, lt=1)  # g of the paper
 
 
 class Privacy(Settings):
@@ -91,14 +92,14 @@ class FederatedRecipe(Settings):
     rounds: int = Field(default=10, ge=1)
     recognizer: str = "psyau"
     options: dict[str, Any] = Field(default_factory=dict)
-    scheme: str = Field(default="3", coerce_numbers_to_str=True)
+    scheme: str = Field(default="3", coerce_numbers_to_str=True)  # YAML reads 3 as a number
     sites: dict[str, ClipSource] = Field(default_factory=dict)
     simulated: SimulatedSites | None = None
     test_share: float = Field(default=0.3, gt=0, lt=1)
     split_seed: int = 0
     local: LocalTraining = LocalTraining()
-    mu: float = Field(default=0.01, ge=0)
-    own_share: float = Field(default=0.9, ge=0, le=1)
+    mu: float = Field(default=0.01, ge=0)  # as released for two of its three sites
+    own_share: float = Field(default=0.9, ge=0, le=1)  # as released
     privacy: Privacy | None = None
     secure: bool = False
     largest_site: int = Field(default=1000, ge=1)

@@ -90,6 +90,7 @@ class Camera:
 
 def camera_of(data: SimulatedSites, site: int) -> Camera:
     """The camera of a site, counted from 0."""
+    # 71 to 74 only keep the streams of random numbers of this file apart.
     rng = np.random.default_rng([data.seed, site, 71])
     # Spread over the ranges, so that no two sites are alike by chance.
     place = (site + rng.uniform(0, 1)) / data.sites
@@ -105,6 +106,7 @@ def camera_of(data: SimulatedSites, site: int) -> Camera:
         noise_seed=0,
     )
     low, high = _COMPRESSIONS
+    # One permutation for all sites: compression does not rise with the number, as the noise does.
     order = np.random.default_rng([data.seed, 72]).permutation(data.sites)
     crf = round(low + (high - low) * int(order[site]) / (data.sites - 1))
     return Camera(sensor, float(rng.choice(FRAME_RATES[2:])), crf)
@@ -130,6 +132,7 @@ def site_specs(data: SimulatedSites, site: int) -> list[ClipSpec]:
     specs = []
     for i, name in enumerate(classes_of(data, site)):
         seed = data.seed + site * _APART + i
+        # Emotions of a class as often as they are coded in real corpora.
         weights = np.array([sum(table[e].values()) for e in emotions[name]], float)
         rng = np.random.default_rng([seed, 74])
         emotion = str(rng.choice(emotions[name], p=weights / weights.sum()))

@@ -76,6 +76,7 @@ def split_site(name: str, clips: LabelledClips, share: float, seed: int) -> Site
             f"site {name}: {len(split.train)} training clip; expected at least {_LEAST}; join it "
             "with another site"
         )
+    # The public code splits by clip, so that a subject is trained on and tested.
     protocols.require_disjoint_subjects(split, clips.clips.people)
     return Site(name, clips.subset(split.train), clips.subset(split.test))
 
@@ -111,6 +112,7 @@ def require_apart(sites: Sequence[Site]) -> None:
     for one, other in combinations(sites, 2):
         both = f"sites {one.name} and {other.name}"
         require_disjoint(
+            # By content as well: one clip may lie at two sites under two names.
             {"subject": one.people, "content": one.contents},
             {"subject": other.people, "content": other.contents},
             both,

@@ -18,6 +18,7 @@ from deft_llm.errors import UserError
 
 MOVED_PX = 0.1  # canonical pixels: motion from which recall counts a region
 CLAIMED_PX = 0.02  # canonical pixels: least true motion for a claim to be right
+# The angle between neighbouring directions (octants): one octant off is still right.
 ANGLE = 45.0  # degrees
 _NAMES = list(facs.REGIONS)
 

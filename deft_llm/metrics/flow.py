@@ -135,5 +135,6 @@ def erode(mask: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
 
 
 def _blur(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Zeros beyond the image, as outside the mask: the weight is blurred alike and takes them out.
     blurred = cv2.GaussianBlur(image, (0, 0), HIGH_PASS_SD, borderType=cv2.BORDER_CONSTANT)
     return np.asarray(blurred, np.float64)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from deft_llm.errors import UserError
 
 Floats = NDArray[np.float64]
-TOLERANCES = (1, 3, 5, 10)
+TOLERANCES = (1, 3, 5, 10)  # cells; those of the challenge
 _EPS = 1e-6
 MOST_BINS = 256
 _LEAST_ENTROPY = 0.1  # of the stable variant's denominator
@@ -100,7 +100,7 @@ def _over_axes(predicted, true, score) -> float:  # type: ignore[no-untyped-def]
 
 
 def _jitter(predicted: Floats, true: Floats, dt: float, share: float, stable: bool) -> float:
-    unit = 0.5 / dt if stable else 1.0
+    unit = 0.5 / dt if stable else 1.0  # half of the sampling rate; 1 Hz as published
     least = _LEAST_ENTROPY if stable else 0.0
     ours, theirs = (spectral_entropy(trace, dt, unit) for trace in (predicted, true))
     spectral = abs(ours - theirs) / max(abs(theirs) + _EPS, least)
@@ -118,6 +118,8 @@ def spectral_entropy(trace: Floats, dt: float, unit: float = 1.0) -> float:
     spectrum = np.abs(np.fft.rfft(np.gradient(trace, dt)))
     frequencies = np.fft.rfftfreq(len(trace), dt) / unit
     shares = spectrum / (spectrum.sum() + _EPS)
+    # Without frequency 0, whose logarithm is infinite. A logarithm of the frequency, not of the
+    # share, as published: no entropy in the usual sense, whence its zero at 1 Hz.
     return -float((np.log(frequencies[1:] + _EPS) * shares[1:]).sum())
 
 
@@ -125,13 +127,14 @@ def _divergence(predicted: Floats, true: Floats, dt: float) -> float:
     """KL divergence of the histograms of velocity, in shared bins of Freedman and Diaconis."""
     ours, theirs = np.gradient(predicted, dt), np.gradient(true, dt)
     both = np.concatenate([ours, theirs])
-    if both.max() <= both.min():
+    if both.max() <= both.min():  # constant and equal velocities
         return 0.0
     spread = np.subtract(*np.percentile(both, [75, 25]))
     width = 2 * spread / len(both) ** (1 / 3)
     # A trace that mostly stands still has next to no spread, and would get a million bins.
     many = width * MOST_BINS <= np.ptp(both)
     edges = np.histogram_bin_edges(both, MOST_BINS if many else "fd")
+    # _EPS: an empty bin of q would make the divergence infinite.
     p, q = (np.histogram(v, edges, density=True)[0] + _EPS for v in (ours, theirs))
     p, q = p / p.sum(), q / q.sum()
     return float((p * np.log(p / q)).sum())

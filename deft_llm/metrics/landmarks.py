@@ -25,6 +25,7 @@ Errors = NDArray[np.float64]
 
 def interocular(points: NDArray[np.floating]) -> Errors:
     """Distance between the eye centres of (..., 68, 2) points, (...)."""
+    # The subject's left eye (42 to 47, at the right of the image) minus her right one.
     apart = points[..., 42:48, :].mean(axis=-2) - points[..., 36:42, :].mean(axis=-2)
     return np.asarray(np.linalg.norm(apart, axis=-1), np.float64)
 

@@ -26,6 +26,7 @@ def linear_probe(features: Floats, labels: NDArray[np.int64], folds: int = 5) ->
         labels: (N,) classes, at least ``folds`` samples of each.
         folds: Number of cross-validation folds, drawn with a fixed seed.
     """
+    # Inside the pipeline, so that mean and SD come from the training part of each fold.
     probe = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=np.logspace(0, 6, 7)))
     parts = StratifiedKFold(folds, shuffle=True, random_state=0)
     return float(cross_val_score(probe, features, labels, cv=parts).mean())
@@ -43,6 +44,7 @@ def cka(a: Floats, b: Floats) -> float:
     """
     kernels = []
     for features in (a, b):
+        # The unbiased estimate would be the same without; centred, the products are rounded less.
         centred = np.asarray(features, np.float64) - np.mean(features, axis=0, dtype=np.float64)
         kernel = centred @ centred.T
         # The unbiased estimate leaves out each sample's product with itself.

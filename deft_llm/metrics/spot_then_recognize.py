@@ -56,6 +56,7 @@ def video_table(video: SpottedVideo, scheme: str = "3", counter: str = "greedy")
     below = np.zeros((1, matrix.shape[1]), np.int64)
     counts = count_video(video, counter)
     below[0, [_HITS, _ALARMS, _MISSES]] = counts.hits, counts.false_alarms, counts.misses
+    # Rounded, as tables are whole numbers that add up.
     below[0, _SECONDS] = 0 if math.isnan(video.seconds) else round(video.seconds)
     return np.concatenate([matrix, below])
 
@@ -106,6 +107,7 @@ def macro_scores(table: Table) -> tuple[float, float, float]:
     occurs = (guessed + coded) > 0
     if not occurs.any():
         return 0.0, 0.0, 0.0
+    # `guessed` counts among pairs alone: what was spotted in vain is the spotter's fault.
     precision = float((hits / np.maximum(guessed, 1))[occurs].mean())
     recall = float((hits / np.maximum(coded, 1))[occurs].mean())
     total = precision + recall
@@ -153,6 +155,7 @@ def score_videos(
             *(("recognition_f1", recognition_f1), ("uf1", uf1), ("uar", uar), ("strs", strs)),
         ):
             scores[f"{name}_{scheme}"] = score(table)
+    # Any scheme will do: its last row does not depend on classes.
     table = subject_tables(videos, "3", counter).sum(0)
     counts = spotting_counts(table)
     errors = np.abs(border_errors(videos, counter))
@@ -162,7 +165,7 @@ def score_videos(
         **{"precision": counts.precision, "recall": counts.recall, "f1": counts.f1},
         "false_alarms_a_minute": false_alarms_a_minute(table),
         "mean_iou": mean_iou(videos),
-        "mean_iou_of_hits": mean_iou(videos, np.nextafter(0.5, 0)),
+        "mean_iou_of_hits": mean_iou(videos, np.nextafter(0.5, 0)),  # just below: 0.5 is a hit
         **dict(zip(("onset_error", "apex_error", "offset_error"), medians.tolist(), strict=True)),
         **scores,
     }

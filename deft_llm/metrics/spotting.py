@@ -72,7 +72,7 @@ class SpottingCounts:
     @property
     def precision(self) -> float:
         """Hits over found intervals, 0 without any."""
-        return self.hits / max(self.hits + self.false_alarms, 1)
+        return self.hits / max(self.hits + self.false_alarms, 1)  # at least 1: 0 and not 0 / 0
 
     @property
     def recall(self) -> float:
@@ -87,7 +87,7 @@ class SpottingCounts:
 
 def iou(a: Interval, b: Interval) -> float:
     """Frames in both intervals over frames in either."""
-    both = min(a.offset, b.offset) - max(a.onset, b.onset) + 1
+    both = min(a.offset, b.offset) - max(a.onset, b.onset) + 1  # + 1: both ends are inside
     return max(both, 0) / (len(a) + len(b) - max(both, 0))
 
 
@@ -119,7 +119,7 @@ def _soft(found: Sequence[Expression], coded: Sequence[Expression]) -> Pairs:
 def _strs(found: Sequence[Expression], coded: Sequence[Expression]) -> Pairs:
     taken: set[int] = set()
     pairs: Pairs = []
-    for i, j in _soft(found, coded):
+    for i, j in _soft(found, coded):  # by rows, the published order
         if j not in taken:
             taken.add(j)
             pairs.append((i, j))

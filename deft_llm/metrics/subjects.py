@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from deft_llm.metrics.classification import confusion_matrix, uf1
 
 Score = Callable[[NDArray[np.int64]], float]
-_DRAWS = 2000
+_DRAWS = 2000  # our choice
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,12 @@ def mcnemar(
 def _resampled(matrices: NDArray[np.int64], draws: int, seed: int) -> NDArray[np.int64]:
     """Sums over subjects drawn with replacement, (B, C, C + 1)."""
     count = len(matrices)
-    rng = np.random.default_rng([4, seed])
+    rng = np.random.default_rng([4, seed])  # 4 keeps the stream apart from others of one seed
     # How often each subject is drawn; the counts are all that a sum with replacement needs.
     times = rng.multinomial(count, np.full(count, 1 / count), size=draws)
     return np.einsum("bs,scd->bcd", times, matrices)
 
 
 def _interval(value: float, draws: Sequence[float] | NDArray[np.float64]) -> ConfidenceInterval:
-    low, high = np.quantile(np.asarray(draws), [0.025, 0.975])
+    low, high = np.quantile(np.asarray(draws), [0.025, 0.975])  # percentile bootstrap
     return ConfidenceInterval(value, float(low), float(high))

@@ -39,6 +39,7 @@ def bleu(predicted: Sequence[str], references: Sequence[str]) -> float:
         ValueError: If the lengths differ or nothing is given.
     """
     _check(predicted, references)
+    # The references of all texts are one list in a list: sacrebleu takes several a text.
     score = _module("sacrebleu", "sacrebleu").corpus_bleu(_lower(predicted), [_lower(references)])
     # sacrebleu gives per cent.
     return float(score.score) / 100.0

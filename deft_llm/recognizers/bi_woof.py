@@ -37,17 +37,20 @@ def bi_woof(encoded: Floats, blocks: int = 7, bins: int = 8) -> Floats:
     strain = strain - strain.min((1, 2), keepdims=True)
     count, side = len(flow), flow.shape[-1]
     turn = np.arctan2(v, u) / (2 * np.pi) * bins
+    # rint: a bin has its direction in the middle. % joins -pi and pi, which are one direction.
     orientation = np.rint(turn).astype(np.int64) % bins
-    line = np.arange(side) * blocks // side
+    line = np.arange(side) * blocks // side  # block of each row, or column
     block = np.broadcast_to(line[:, None] * blocks + line, u.shape)
     clip = np.arange(count)[:, None, None]
     cells = count * blocks * blocks
     place = ((clip * blocks * blocks + block) * bins + orientation).ravel()
+    # The first weight: magnitudes.
     histogram = np.bincount(place, weights=np.hypot(u, v).ravel(), minlength=cells * bins)
     # Clip, block and orientation form one index, so one bincount serves all clips.
     inside = (clip * blocks * blocks + block).ravel()
     total = np.bincount(inside, weights=strain.ravel(), minlength=cells)
     mean = total / np.bincount(inside, minlength=cells)
+    # The second weight: the strain of the block.
     weighted = (histogram.reshape(cells, bins) * mean[:, None]).reshape(count, -1)
     length = np.linalg.norm(weighted, axis=1, keepdims=True)
     return (weighted / np.where(length > 0, length, 1)).astype(np.float32)

@@ -25,6 +25,7 @@ def conv(
 ) -> nn.Module:
     """Convolution, batch normalisation and ReLU."""
     return nn.Sequential(
+        # No bias: the norm would take it out.
         nn.Conv3d(before, after, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm3d(after),
         nn.ReLU(),
@@ -73,6 +74,7 @@ class CoordinateAttention(nn.Module):
         for axis, (gate, part) in enumerate(zip(self.gates, parts, strict=True)):
             shape = [1, 1, 1]
             shape[axis] = -1
+            # Gates (B, C, T, 1, 1), (B, C, 1, H, 1) and (B, C, 1, 1, W).
             x = x * torch.sigmoid(gate(part)).unflatten(2, shape)
         return x
 

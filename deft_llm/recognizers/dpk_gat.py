@@ -26,7 +26,8 @@ from deft_llm.recognizers.layers import SeededDropout
 PriorForm = Literal["edges", "release"]
 PRIOR_FORMS: tuple[str, ...] = get_args(PriorForm)
 UPPER, LOWER = slice(0, 6), slice(6, 12)  # halves of GRAPH_AUS
-_MOST = 0.3  # weight of the prior at share 1
+_MOST = 0.3  # weight of the prior at share 1, as in the public code
+# The edges of the public code, each pair once.
 _UPPER_PAIRS = {1: (2, 4, 5), 2: (4, 5), 6: (7,)}
 _LOWER_PAIRS = {9: (10,), 12: (14,), 15: (17,)}
 _CROSS_PAIRS = {
@@ -97,6 +98,7 @@ class GraphAttention(nn.Module):
 
     def scores(self, nodes: Tensor) -> Tensor:
         """Unnormalised attention (B, N, N) of node i to node j."""
+        # 0.2: the slope of GAT (Velickovic et al., ICLR 2018).
         return F.leaky_relu(self.own(nodes) + self.other(nodes).transpose(1, 2), 0.2)
 
 
@@ -129,7 +131,9 @@ class PriorGraph(nn.Module):
         super().__init__()
         self.heads = nn.ModuleList(GraphAttention(width, hidden, dropout) for _ in range(heads))
         self.out = GraphAttention(heads * hidden, width, dropout)
+        # Edges follow from this file; the prior is counted from data and is saved with the weights.
         self.register_buffer("edges", edges, persistent=False)
+        # The same for every edge until one is counted from data (`take_prior`).
         self.register_buffer("prior", over_edges(torch.ones(len(edges), len(edges)), edges))
 
     def forward(self, x: Tensor, share: Tensor) -> Tensor:

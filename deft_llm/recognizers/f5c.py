@@ -40,6 +40,7 @@ def circular(x: Tensor, kernel: Tensor, bias: Tensor | None, axis: Axis) -> Tens
         axis: "H" runs down the map, "W" across it.
     """
     dim = _AXES[axis]
+    # The map, then itself without its last row or column: a plain convolution then goes round.
     doubled = torch.cat([x, x.narrow(dim, 0, x.shape[dim] - 1)], dim)
     shape = (-1, 1, kernel.shape[1], 1) if axis == "H" else (-1, 1, 1, kernel.shape[1])
     return F.conv2d(doubled, kernel.reshape(shape), bias, groups=len(kernel))
@@ -64,6 +65,7 @@ class _Sweep(nn.Module):
         for i, axis in enumerate(self.axes):
             size = x.shape[_AXES[axis]]
             places = self.places[i][:, :size]
+            # The same place for all columns, or for all rows: (C, S, 1) or (C, 1, S).
             y = y + (places[:, :, None] if axis == "H" else places[:, None, :])
             if i == 0:
                 y = self.norm(y)
@@ -105,7 +107,7 @@ def nearest(rows: Tensor, count: int, itself: bool = False) -> Tensor:
         count: Neighbours of a node.
         itself: Whether a node may be its own neighbour.
     """
-    unit = F.normalize(rows.detach(), dim=2)
+    unit = F.normalize(rows.detach(), dim=2)  # a choice of neighbours has no gradient
     cosine = unit @ unit.transpose(1, 2)
     if not itself:
         own = torch.eye(cosine.shape[1], dtype=torch.bool, device=rows.device)
@@ -148,6 +150,7 @@ class CCC(nn.Module):
     def edges(self, flat: Tensor) -> Tensor:
         """(B, C, P) to the largest edge of each channel (B, C, P)."""
         times = 2 if self.release else 1
+        # W1 x_i + W2 (x_j - x_i) = (W1 - W2) x_i + W2 x_j: the part of i is computed once.
         weight = self.own.weight - times * self.difference.weight
         own = F.linear(flat, weight, self.own.bias + self.difference.bias)
         return F.relu(own + self._largest(flat))

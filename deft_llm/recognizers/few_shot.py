@@ -43,6 +43,7 @@ class Shot:
     @property
     def content(self) -> str:
         """A hash of the frames."""
+        # In the type in which key frames are stored: a stored clip equals one just measured.
         return digest(np.ascontiguousarray(self.key_frames, np.float16).data)
 
 
@@ -62,6 +63,7 @@ class FewShot:
     def __init__(self, network: MPFNet, support: Sequence[Shot], classes: Sequence[str]) -> None:
         _check(support, classes)
         self.known = _by_content(support)
+        # A copy: `remember` replaces the prototypes.
         self.network = copy.deepcopy(network).eval()
         labels = torch.tensor([classes.index(str(shot.label)) for shot in support])
         self.network.remember(_volumes(self.network, support), labels)
@@ -120,6 +122,7 @@ def _volumes(network: MPFNet, shots: Sequence[Shot]) -> torch.Tensor:
     made = []
     for shot in shots:
         try:
+            # Without magnification (factor 1), as the episodes saw clips.
             made.append(magnified_volume(shot.key_frames, network.side))
         except UserError as error:
             raise UserError(f"{shot.name}: {error}") from error

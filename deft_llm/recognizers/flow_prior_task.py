@@ -131,6 +131,7 @@ class FlowPriorTask:
     def batch(self, index: int) -> dict[str, Tensor]:
         """Batch number ``index``: every image once an epoch; the last batch may be smaller."""
         size = self.recipe.batch_size
+        # By number, so that a resumed run draws the same.
         epoch, place = divmod(index, math.ceil(len(self.images) / size))
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
         rows = torch.from_numpy(order[place * size :][:size])

@@ -193,6 +193,7 @@ class FMANet(Recognizer):
         gates: list[Tensor] = []
         seen: dict[str, Tensor] = {}
         for k, picture in enumerate(self._streams(inputs["flow_dual"])):
+            # One stem for both phases, or each its own.
             x = self.stems[k % len(self.stems)](picture)
             # Undo the square root first: the third channel is the root of the magnitude.
             moved = unit_range(F.adaptive_avg_pool2d(picture[:, 2:].square(), x.shape[-2:]))
@@ -207,6 +208,7 @@ class FMANet(Recognizer):
         if self.fusion is not None:
             fused, seen["weights"] = self.fusion(*maps)
         if self.attention is not None:
+            # Attends to where either phase moved.
             where = self.attention(fused, torch.stack(magnitudes).mean(0))
             # 1 + as in the gate: attention can raise cells but not remove them.
             fused, seen["attention"] = fused * (1 + where), where[:, 0]

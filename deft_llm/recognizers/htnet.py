@@ -92,6 +92,7 @@ class HTNet(Recognizer):
         grid = _GRID
         for level, block in enumerate(self.blocks):
             if level == 0:  # inside each quarter of the face
+                # 8 = 2 areas of 4, down and across: (B, 2, 2, 4, 4, D) after the transpose.
                 areas = tokens.view(-1, 2, 4, 2, 4, self.feature_dim).transpose(2, 3)
                 areas = block(areas.flatten(3, 4))
                 areas = areas.unflatten(3, (4, 4)).transpose(2, 3)
@@ -100,6 +101,7 @@ class HTNet(Recognizer):
                 tokens = block(tokens)
             if level < len(self.join):
                 grid //= 2
+                # The four neighbours of a square side by side, joined by one layer.
                 square = tokens.view(-1, grid, 2, grid, 2, self.feature_dim).transpose(2, 3)
                 tokens = self.join[level](square.reshape(-1, grid * grid, 4 * self.feature_dim))
         return tokens

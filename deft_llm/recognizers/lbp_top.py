@@ -28,7 +28,7 @@ def _uniform_bins() -> NDArray[np.int64]:
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
     changes = (bits != np.roll(bits, 1, axis=1)).sum(1)
     bins = np.full(256, 58)
-    bins[changes <= 2] = np.arange(58)
+    bins[changes <= 2] = np.arange(58)  # uniform: at most two changes around
     return bins
 
 
@@ -55,7 +55,7 @@ def lbp_top(volume: NDArray[np.floating], blocks: int = 5) -> Floats:
             f"{blocks + 2} pixels a side"
         )
     centre = volume[1:-1, 1:-1, 1:-1]  # only voxels with all neighbours in every plane
-    row = np.arange(height - 2) * blocks // (height - 2)
+    row = np.arange(height - 2) * blocks // (height - 2)  # of the voxels with neighbours
     column = np.arange(width - 2) * blocks // (width - 2)
     block = np.broadcast_to(row[:, None] * blocks + column, centre.shape)
     histograms = np.empty((blocks * blocks, 3, 59), np.float32)
@@ -65,6 +65,7 @@ def lbp_top(volume: NDArray[np.floating], blocks: int = 5) -> Floats:
             shift = [0, 0, 0]
             shift[a], shift[b] = da, db
             place = tuple(slice(1 + s, n - 1 + s) for s, n in zip(shift, volume.shape, strict=True))
+            # An equal neighbour counts as brighter, by definition of LBP.
             pattern |= (volume[place] >= centre).astype(np.int64) << bit
         # One bincount for all blocks: block number and bin together index one long histogram.
         cells = np.bincount((block * 59 + _BINS[pattern]).ravel(), minlength=blocks**2 * 59)

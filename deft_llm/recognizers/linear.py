@@ -79,6 +79,7 @@ class FlatLinear:
         fitted = fit_logistic(gram, labels, weights, self.C, self.classes)
         return [
             DualLogistic(
+                # None keeps an axis of one fold, so that fold 0 of the model is this one.
                 fitted.dual[train, fold, None],
                 fitted.intercept[fold, None],
                 fitted.present[fold, None],
@@ -130,7 +131,7 @@ class SvmFlow(FlatLinear):
             SVC(C=self.C, kernel="precomputed", class_weight=weight) for _ in range(self.classes)
         ]
         for i, one in enumerate(made):
-            one.fit(gram, labels == i)
+            one.fit(gram, labels == i)  # one against the rest
         return made
 
     def _predict(self, model: Any, products: Array) -> Array:

@@ -82,7 +82,7 @@ def fit_logistic(
         C: Inverse strength of the penalty.
         classes: C.
     """
-    at_once = max(1, _NUMBERS // (len(labels) * classes))
+    at_once = max(1, _NUMBERS // (len(labels) * classes))  # folds, by memory
     parts = [
         _fit(gram, labels, weights[i : i + at_once], C, classes)
         for i in range(0, len(weights), at_once)
@@ -99,7 +99,7 @@ def _fit(
 ) -> DualLogistic:
     truth = np.eye(classes)[labels]
     present = weights @ truth > 0
-    strength = np.where(present.sum(1) == 2, C / 2, C)
+    strength = np.where(present.sum(1) == 2, C / 2, C)  # two: as one vector, see above
     problem = _Problem(gram, truth[:, None], (strength[:, None] * weights).T[..., None], present)
     at = problem.point(np.zeros((*problem.weights.shape[:2], classes)), np.zeros(present.shape))
     first = problem.size(at)
@@ -107,6 +107,7 @@ def _fit(
         left = problem.size(at) > _TOLERANCE * first
         if not left.any():
             break
+        # Far from the optimum a rough step will do; near it, steps become exact (inexact Newton).
         at = problem.moved(at, left, np.sqrt(problem.size(at) / np.maximum(first, 1e-300)))
     return DualLogistic(at.dual, at.intercept, present)
 
@@ -140,6 +141,7 @@ class _Problem:
     def __init__(self, gram: Array, truth: Array, weights: Array, present: Mask) -> None:
         self.gram, self.truth, self.weights, self.present = gram, truth, weights, present
         # The intercept in a unit in which its curvature is about that of the rest.
+        # p (1 - p), the curvature of a probability, is 1/4 at most. 1e-300: a fold without clips.
         self.unit = np.maximum(weights.sum(0) / 4, 1e-300)
 
     def carry(self, x: Array) -> Array:
@@ -152,6 +154,7 @@ class _Problem:
         rest = self.weights * (p - self.truth)
         likely = np.log(np.maximum((p * self.truth).sum(-1), 1e-300))
         loss = 0.5 * (dual * carried).sum((0, 2)) - (self.weights[..., 0] * likely).sum(0)
+        # The gradient is K (dual + rest); in the metric of K the K goes, and `dot` brings it in.
         return _Point(dual, intercept, carried, p, dual + rest, rest.sum(0) / self.unit, loss)
 
     def dot(self, a: tuple[Array, Array], b: tuple[Array, Array]) -> Array:
@@ -166,6 +169,7 @@ class _Problem:
     def curved(self, at: _Point, carried: Array, lifted: Array, dual: Array) -> tuple[Array, Array]:
         """The Hessian times a direction, of which K times the dual part is given as well."""
         moved = carried + lifted
+        # The Hessian of a softmax, diag(p) - p p', without building it.
         bent = self.weights * at.p * (moved - (at.p * moved).sum(-1, keepdims=True))
         return dual + bent, bent.sum(0) / self.unit
 
@@ -173,7 +177,7 @@ class _Problem:
         """The point after a Newton step in the folds that are left."""
         dual, intercept, carried = self.newton(at, np.minimum(0.1, accuracy))
         promised = self.dot((carried, intercept), (at.slope, at.lift))
-        length = np.where(left, 1.0, 0.0)
+        length = np.where(left, 1.0, 0.0)  # 0: a fold that is done stays where it is
         while True:
             by = length[:, None]
             new = self.point(
@@ -197,6 +201,7 @@ class _Problem:
         for _ in range(_INNER):
             bent = self.curved(at, way_carried, way[1], way[0])
             along = self.dot((way_carried, way[1]), bent)
+            # Folds that are done stand still while the others go on.
             go = (size > enough) & (along > 0)
             if not go.any():
                 break
@@ -217,5 +222,5 @@ class _Problem:
 def _softmax(logits: Array, present: Mask) -> Array:
     """Over the last axis, among the classes that are present; (N, F, C) with (F, C)."""
     shown = np.where(present, logits, -np.inf)
-    grown = np.exp(shown - shown.max(-1, keepdims=True))
+    grown = np.exp(shown - shown.max(-1, keepdims=True))  # the largest becomes 1: no overflow
     return np.asarray(grown / grown.sum(-1, keepdims=True))

@@ -31,6 +31,7 @@ def features_for(measurement: Measurement, inputs: tuple[str, ...]) -> Features:
         UserError: If the clip has too few frames, or no apex after its onset, and they need it.
     """
     wanted = {feature for name in inputs for feature in INPUTS[name].sources}
+    # 0 omits the frames, which take more space than all else.
     made = pack(measurement, FeatureSizes(frames=FRAMES_SIDE if "frames" in wanted else 0))
     aligned = measurement.evened or measurement.aligned
     if "sub_clips" in wanted:

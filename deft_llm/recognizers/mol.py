@@ -54,6 +54,7 @@ def conv_stack(release: bool) -> nn.Sequential:
     """The convolutions of one frame: (B, 1, 128, 128) to (B, 128, 16, 16)."""
     layers: list[nn.Module] = []
     for before, after, kernel, pad in ((1, 8, 4, 0), (8, 32, 3, 0), (32, 64, 2, 1)):
+        # A norm follows in the default, and would take a bias out.
         layers.append(nn.Conv2d(before, after, kernel, 2, pad, bias=release))
         layers += [] if release else [nn.BatchNorm2d(after), nn.ReLU()]
     return nn.Sequential(*layers, nn.Conv2d(64, CHANNELS, 1))
@@ -71,6 +72,7 @@ class EmotionHead(nn.Module):
     def __init__(self, classes: int, slots: int, dropout: float) -> None:
         super().__init__()
         self.conv = nn.Conv3d(CHANNELS, 32, (_TIME_KERNEL, 2, 2), (1, 2, 2))
+        # Along time the convolution takes 4 slots off; it halves the sides, and pooling halves all.
         after = 32 * ((slots - _TIME_KERNEL + 1) // 2) * (SIDE // 4) ** 2
         self.classifier = nn.Sequential(
             nn.MaxPool3d(2),
@@ -110,6 +112,7 @@ class LandmarkHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, 128, 16, 16) to (B, 68, 2) pixels."""
         points: Tensor = self.net(features).unflatten(1, (POINTS, 2))
+        # Relative answers begin near the middle of the crop, pixels at its corner.
         return FRAME * (points + 0.5) if self.relative else points
 
 
@@ -182,6 +185,7 @@ class MOL(Recognizer):
             both = torch.cat([first, second], 2).flatten(0, 1)
             flow = self.flow(*ends, both).unflatten(0, first.shape[:2])
         if self.landmarks is not None:
+            # As in the public code: the second frame of each pair, so all but the first.
             seen = second if self.release else self._slots(first, second)
             landmarks = self.landmarks(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
         return Joint(self.emotion(self._slots(first, second)), flow, landmarks)
@@ -200,7 +204,7 @@ class MOL(Recognizer):
                 f"mol: {frames.shape[1]} frames; expected {SUB_CLIP}; cut the clip into sub-clips "
                 "with data.raw_frames.sub_clip_indices"
             )
-        maps = self.stack(frames.flatten(0, 1)[:, None])
+        maps = self.stack(frames.flatten(0, 1)[:, None])  # every frame is a grey picture of its own
         if not self.release:
             maps = self.f5c[0](maps).unflatten(0, frames.shape[:2])
             return maps[:, :-1], maps[:, 1:]
@@ -218,4 +222,5 @@ class MOL(Recognizer):
 
 def mean_answer(logits: Tensor) -> Tensor:
     """Log of the mean over K of the class probabilities: (N, K, classes) to (N, classes)."""
+    # The mean of probabilities by logarithms, where small ones do not become 0.
     return logits.log_softmax(-1).logsumexp(1) - math.log(logits.shape[1])

@@ -125,6 +125,7 @@ def neighbour_flow(sub_clips: NDArray[np.uint8], method: str) -> NDArray[np.floa
 def mirrored_points(points: Tensor, side: int = 128) -> Tensor:
     """Landmarks (B, 68, 2) of the left-right flipped frames."""
     flipped = points[:, list(facs.MIRROR_68)]
+    # Mirrored, the left eye is a right eye: numbers are exchanged as well.
     return torch.stack([side - 1 - flipped[..., 0], flipped[..., 1]], -1)
 
 
@@ -134,6 +135,8 @@ def shifted(maps: Tensor, shift: Tensor) -> Tensor:
     if reach == 0:
         return maps
     padded, side = F.pad(maps, (reach,) * 4, mode="replicate"), maps.shape[-1]
+    # What is to move to the right is cut out further to the left. A loop, as every map has its own
+    # corner.
     corners = (reach - shift).tolist()
     cut = [m[:, y : y + side, x : x + side] for m, (x, y) in zip(padded, corners, strict=True)]
     return torch.stack(cut)

@@ -50,6 +50,7 @@ def correlation(first: Tensor, second: Tensor, patch: int, dilation: int) -> Ten
     # All pairs of cells in one product; at this size it is cheaper than the displaced copies.
     pairs = first.flatten(2).transpose(1, 2) @ second.flatten(2) / first.shape[1]
     index = _cells(side, patch, dilation).to(first.device).T.expand(len(first), -1, -1)
+    # A column of zeros more: the cell that stands for all outside.
     found = F.pad(pairs, (0, 1)).gather(2, index)
     return found.transpose(1, 2).unflatten(2, (side, side))
 
@@ -101,6 +102,7 @@ class FlowHead(nn.Module):
     ) -> None:
         super().__init__()
         self.patch, self.dilation = patch, dilation
+        # The channels of FlowNetC.
         c1, c2, c3, redir, c5, c6 = (round(width * c) for c in (64, 128, 256, 32, 512, 1024))
         self.conv1, self.conv2, self.conv3 = (
             _conv(1, c1, 6, 2),
@@ -114,6 +116,7 @@ class FlowHead(nn.Module):
         self.conv6 = nn.Sequential(_conv(c5, c6, stride=2), _conv(c6, c6))
         lifted = (c5, c3, c2, c2, c1, redir)  # channels of the lifted features, coarse to fine
         skips = (c5, c5, c3, c2, c1, 1)
+        # Skip, lifted features and the lifted flow (2) are joined at every level.
         coarse = (c6, *(s + u + 2 for s, u in zip(skips, lifted, strict=True)))
         self.levels = nn.ModuleList(map(_Finer, coarse, lifted))
         self.finest = _flow_of(coarse[-1])
@@ -124,6 +127,7 @@ class FlowHead(nn.Module):
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(layer.weight, _SLOPE)
         if from_zero:
+            # The first answer is no motion, which between neighbours is nearly right.
             nn.init.zeros_(self.finest.weight)
 
     def forward(self, first: Tensor, second: Tensor, features: Tensor) -> Tensor:
@@ -137,6 +141,7 @@ class FlowHead(nn.Module):
         half = self.conv1(first)
         quarter = self.conv2(half)
         eighth = self.conv3(quarter)
+        # By the same convolutions, so that the features of both frames can be compared.
         other = self.conv3(self.conv2(self.conv1(second)))
         alike = F.leaky_relu(correlation(eighth, other, self.patch, self.dilation), _SLOPE)
         x3 = self.joined(torch.cat([self.redirect(eighth), alike, features], 1))

@@ -42,6 +42,7 @@ class JointTraining(JointSettings, LearningRate):
             such clips and heads that learn from them.
     """
 
+    # Weight decay is that of the public code, which takes 1,000 steps of 32 clips at 1e-4.
     learning_rate: float = Field(default=5e-4, gt=0)
     shape: Shape = "cosine"
     weight_decay: float = Field(default=1e-3, ge=0)
@@ -106,9 +107,11 @@ class MolJoint:
     def _targets(self, inputs: dict[str, Floats]) -> JointTargets:
         flow = points = None
         if self.network.flow is not None:
+            # Bytes, which the estimators of flow read.
             grey = (255 * inputs["sub_clips"]).round().astype(np.uint8)
             flow = torch.from_numpy(neighbour_flow(grey, self.training.flow_target))
         if self.network.landmarks is not None:
+            # From shares of the side to pixels, whose middles are whole numbers.
             points = RAW_SIDE * torch.from_numpy(inputs["landmarks"]) - 0.5
         skipped = int(self.network.release)
         return JointTargets(flow, points, self.training.shift, skipped)
@@ -148,6 +151,7 @@ def drawn(
         rng: Draws them.
     """
     known = np.flatnonzero(labels != NO_CLASS)
+    # Of a clip, so that every class is drawn as often.
     chance = 1 / np.bincount(labels[known])[labels[known]]
     rows = rng.choice(known, size, p=chance / chance.sum())
     others = np.flatnonzero(labels == NO_CLASS)

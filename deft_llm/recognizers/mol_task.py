@@ -88,7 +88,7 @@ class MolTask(RecognizerTask):
         """One sub-clip (B, T, S, S) of each clip, and the targets that are known."""
         rows, flipped = self.drawn(index)
         made = self.examples.batch(rows, flipped)
-        rng = np.random.default_rng([self.seed, index, 2])
+        rng = np.random.default_rng([self.seed, index, 2])  # 2: apart from the mirroring's stream
         return {
             "labels": torch.where(self.known[rows], made["labels"], NO_CLASS),
             **self.targets.batch(made["sub_clips"], rows, flipped, rng),

@@ -34,7 +34,7 @@ Variant = Literal["p", "c", "gfe", "afe"]
 Join = Literal["add", "concat"]
 Channels = Literal["both", "flow", "difference"]
 _LEFT_OUT = {"both": slice(0), "flow": slice(2, None), "difference": slice(2)}
-_TEMPERATURE = 10.0
+_TEMPERATURE = 10.0  # our choice; cosines, -1 to 1, are flat in a softmax
 _WIDTHS = 8  # the blocks share their channels out in eighths
 _JOINED = 16  # channels that a concatenation adds to the volume
 
@@ -92,6 +92,7 @@ class MPFNet(Recognizer):
             nn.init.zeros_(self.project.bias)  # type: ignore[arg-type]
         self.temperature = nn.Parameter(torch.tensor(_TEMPERATURE))
         encoders = 2 if variant == "p" else 1
+        # Trained, or replaced by a support set (`remember`).
         self.prototypes = nn.Parameter(torch.randn(encoders, classes, pooled_size(width)))
 
     def visible(self, volumes: Tensor) -> Tensor:
@@ -117,6 +118,7 @@ class MPFNet(Recognizer):
         generic = self.gfe(volumes)
         if self.project is None:
             return [pool(generic), self.afe.pooled(volumes)]
+        # GFE's map is smaller in time and space; back to the volume's size to be joined with it.
         seen = F.interpolate(self.project(generic), volumes.shape[2:], mode="trilinear")
         joined = volumes + seen if self.join == "add" else torch.cat([volumes, seen], 1)
         return [self.afe.pooled(joined)]
@@ -127,6 +129,7 @@ class MPFNet(Recognizer):
 
     def scores(self, queries: Tensor, prototypes: Tensor) -> Tensor:
         """Logits (B, C) of vectors (E, B, D) against prototypes (E, C, D)."""
+        # All maps are much alike, and without this all cosines are near 1.
         if self.centred:
             centre = prototypes.mean(1, keepdim=True)
             queries, prototypes = queries - centre, prototypes - centre
@@ -158,6 +161,7 @@ class MPFNet(Recognizer):
         was_training = self.training
         self.eval()
         parts = [self.embed(part) for part in volumes.split(batch_size)]
+        # A new parameter: the number of classes may differ.
         self.prototypes = nn.Parameter(class_means(torch.cat(parts, 1), labels))
         self.train(was_training)
 

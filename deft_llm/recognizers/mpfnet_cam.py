@@ -46,4 +46,5 @@ def grad_cam(network: MPFNet, volume: Tensor, label: int | None = None) -> Tenso
     weights = slope.mean((2, 3, 4), keepdim=True)
     seen = F.relu((weights * kept[0].detach()).sum(1, keepdim=True))
     shown = F.interpolate(seen, volume.shape[1:], mode="trilinear")[0, 0]
+    # Where nothing spoke, 0 / tiny is 0 and not NaN.
     return shown / shown.max().clamp_min(torch.finfo(shown.dtype).tiny)

@@ -39,6 +39,7 @@ class _Volumes:
     ) -> Floats:
         key = digest(np.ascontiguousarray(key_frames).data), side, factor, length, reference
         if key not in self._kept:
+            # Half precision in memory; also for the first reader, so that all get the same numbers.
             made = magnified_volume(key_frames, *key[1:]).astype(np.float16)
             self._kept[key] = made
             self._bytes += made.nbytes
@@ -110,6 +111,7 @@ class MPFNetStaged:
             self.network({"flow_diff_volume": part}).double().softmax(1)
             for part in torch.from_numpy(volumes).split(_BATCH)
         ]
+        # The network knows the classes of its training clips alone.
         answer = np.zeros((len(volumes), self.classes))
         answer[:, self.present] = torch.cat(found).numpy()
         return answer

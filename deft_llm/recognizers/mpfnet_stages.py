@@ -58,6 +58,7 @@ class Stages(Settings):
     episodes: int = Field(default=100, ge=1)
     batch_size: int = Field(default=18, ge=4)
     shots: int = Field(default=5, ge=1)
+    # The public code has 0.01 for triplets, 0.001 for magnified clips and 0.05 for episodes.
     prior_rate: float = Field(default=0.01, gt=0)
     rate: float = Field(default=0.01, gt=0)
 
@@ -107,6 +108,7 @@ def batch_hard(embeddings: Tensor, labels: Tensor, margin: float = _MARGIN) -> T
     squares = (embeddings[:, None] - embeddings[None]).square().sum(-1)
     same = labels[:, None] == labels[None]
     own = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    # 0 is below and infinity above any distance, so what is left out is never chosen.
     positive = squares.masked_fill(~same | own, 0).amax(1)
     negative = squares.masked_fill(same, torch.inf).amin(1)
     both = (same & ~own).any(1) & ~same.all(1)
@@ -123,6 +125,7 @@ def balanced_factors(labels: Labels, rng: np.random.Generator) -> list[tuple[int
     counts = np.bincount(labels)
     copies = []
     for row, label in enumerate(labels):
+        # Rounded up; a factor is given out once, so there are 10 copies at most.
         wanted = min(-(-int(counts.max()) // int(counts[label])), len(FACTORS))
         factors = rng.choice(FACTORS, wanted, replace=False)
         copies += [(row, float(factor)) for factor in factors]
@@ -139,7 +142,7 @@ def episode(
     support, queries = [], []
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
-        count = max(1, min(shots, len(rows) - 1))
+        count = max(1, min(shots, len(rows) - 1))  # one is kept for the query
         support.append(rows[:count])
         queries.append(rows[count : count + 1])
     return np.concatenate(support), np.concatenate(queries)
@@ -167,6 +170,7 @@ def _plsm(
 
     def loss() -> Tensor:
         rows = _of_each_class(labels, stages.batch_size, rng)
+        # F.pad counts axes from the last: none to width, height, time, `extra` to the channels.
         seen = F.pad(_mirrored(volumes[rows], rng), (0, 0) * 3 + (0, extra))
         found = head(pool(encoder(seen)).flatten(1))
         return F.cross_entropy(found, torch.from_numpy(labels[rows]))
@@ -195,6 +199,7 @@ def _descend(
     """Minimise by SGD with momentum, as the paper's code, along half a cosine."""
     model.train()
     schedule = LearningRate(learning_rate=rate, shape="cosine")
+    # Momentum and decay as the public code has them for its triplets and magnified clips.
     optimizer = torch.optim.SGD(model.parameters(), rate, momentum=0.9, weight_decay=5e-4)
     with trange(steps, desc=name, unit="step") as bar:
         for step in bar:
@@ -210,7 +215,7 @@ def _descend(
 def _of_each_class(labels: Labels, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Rows of a batch, as many of every class; a small class gives fewer."""
     classes = np.unique(labels)
-    each = max(2, size // len(classes))
+    each = max(2, size // len(classes))  # a triplet needs two of a class
     parts: Iterable[NDArray[np.int64]] = (
         rng.permutation(np.flatnonzero(labels == label))[:each] for label in classes
     )

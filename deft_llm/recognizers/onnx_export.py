@@ -62,6 +62,7 @@ def export_onnx(run: Path, out: Path) -> float:
             f"ONNX needs {', '.join(missing)}; get them with: pip install 'deft-llm[export]'"
         )
     saved = open_saved(run)
+    # Two clips: an axis of one would be taken for fixed.
     examples = example_inputs(saved.network, 2)
     content = _converted(saved, examples)
     difference = _difference(content, saved.network)
@@ -106,7 +107,7 @@ def _converted(saved: SavedRecognizer, examples: dict[str, Tensor]) -> bytes:
             tuple(examples.values()),
             input_names=list(examples),
             output_names=[OUTPUT],
-            dynamic_shapes=(tuple({0: clips} for _ in examples),),
+            dynamic_shapes=(tuple({0: clips} for _ in examples),),  # one argument, *inputs
             dynamo=True,
             verbose=False,
         )

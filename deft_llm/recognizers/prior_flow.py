@@ -198,6 +198,7 @@ class PriorFlow:
         def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             weight = flat.reshape(span.shape[1], self.classes)
             logs = log_softmax(scores + span @ weight, axis=1)
+            # scikit-learn's objective: C weighs the clips, the penalty has weight 1.
             value = -self.C * float((each * (logs * truth).sum(1)).sum())
             slope = self.C * span.T @ ((np.exp(logs) - truth) * each[:, None]) + weight
             return value + 0.5 * float((weight**2).sum()), slope.ravel()

@@ -48,12 +48,14 @@ from deft_llm.recognizers.psyau_layers import (
 )
 
 # The points (``data/au_graph.py``) around each group of AUs, in the order of GRAPH_AUS.
+# They overlap, as in the public code: 161 places for 65 points.
 GROUPS: tuple[tuple[tuple[int, ...], int], ...] = (
     ((*range(23),), 3),  # AU1, 2, 4
     ((*range(22), *range(32, 52), *range(59, 65)), 3),  # AU5, 6, 7
     ((*range(52),), 2),  # AU9, 10
     ((*range(27, 65),), 4),  # AU12, 14, 15, 17
 )
+# An AU's 25 features are a map of 5 x 5 for the first inception stream.
 _FEATURES = PATCH * PATCH
 SIDE = 28  # px of the flow that the second stream reads
 
@@ -127,6 +129,7 @@ class PsyAU(Recognizer):
         self.whole = PriorGraph(GLOBAL_EDGES, _FEATURES, dropout=dropout)
         self.aux_head, self.au_head = (AuHead(len(GRAPH_AUS), _FEATURES) for _ in range(2))
         self.streams = DualStream(classes, len(GRAPH_AUS))
+        # A buffer, so that a saved network has the share that it was trained to.
         self.register_buffer("prior_share", torch.tensor(1.0 if share is None else share))
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -155,6 +158,7 @@ class PsyAU(Recognizer):
             1,
         )
         share = self.prior_share
+        # First within the halves of the face, then between them.
         halves = (self.upper(before[:, UPPER], share), self.lower(before[:, LOWER], share))
         return self.whole(torch.cat(halves, 1), share), before
 
@@ -189,6 +193,7 @@ def carried(network: PsyAU, inputs: Inputs) -> list[Pair]:
     for (first, attention), gradient in zip(seen, gradients, strict=True):
         weights = (attention * gradient).detach()[0].abs()
         for i, j in weights.nonzero().tolist():
+            # Both directions of an edge count for one pair.
             pair = (GRAPH_AUS[first + min(i, j)], GRAPH_AUS[first + max(i, j)])
             found[pair] = found.get(pair, 0.0) + float(weights[i, j])
     whole = sum(found.values()) or 1.0

@@ -35,6 +35,7 @@ class PsyAUTraining(AuLoss, LearningRate):
         batch_size: Clips of a step, limited to the number of clips.
     """
 
+    # Epochs are those of the public code, which has AdamW at 5e-5 and batches of 256.
     learning_rate: float = Field(default=1e-3, gt=0)
     shape: Shape = "cosine"
     weight_decay: float = Field(default=1e-2, ge=0)
@@ -71,7 +72,7 @@ class PsyAUJoint:
         """Train a new network on N clips; labels are class indices."""
         tensors = self._tensors(inputs) | {AUS: torch.from_numpy(inputs[AUS])}
         self.network, given = self._fresh().train(), torch.from_numpy(labels)
-        self.network.take_prior(tensors[AUS])
+        self.network.take_prior(tensors[AUS])  # of this fold's training clips
         rng = np.random.default_rng([self.seed, 51])
         size = min(self.training.batch_size, len(given))
         steps = self.training.epochs * (len(given) // size)
@@ -82,6 +83,7 @@ class PsyAUJoint:
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = self.training.rate(step, steps)
+            # Full batches: what is left of a permutation is not used.
             if len(order) < size:
                 order = rng.permutation(len(given))
             rows, order = torch.from_numpy(order[:size]), order[size:]
@@ -98,6 +100,7 @@ class PsyAUJoint:
             optimizer.zero_grad()
             losses["loss"].backward()
             optimizer.step()
+        # At the end of its fall: a trained network answers without the prior.
         self.network.progress(1.0)
 
     @torch.no_grad()

@@ -63,6 +63,7 @@ class SharedStructure(nn.Module):
         # Written out: gradients of single clips (``torch.func``) have no rule for the fused kernel.
         attention = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1)
         seen = (attention @ v).transpose(1, 2).flatten(2)
+        # Norms behind the sums, as nn.TransformerEncoderLayer has them by default.
         x = self.norms[0](tokens + self.dropouts[0](self.joined(seen)))
         x = self.norms[1](x + self.dropouts[1](self.forward_1(x)))
         return tokens + self.mlp(x)
@@ -169,9 +170,9 @@ class DualStream(nn.Module):
         self.of_flow = nn.Sequential(
             Inception(3, 6), nn.MaxPool2d(2), Inception(24, 16), nn.MaxPool2d(2)
         )
-        self.joined = nn.Sequential(nn.Linear(64 * 7 * 7, 1024), nn.ReLU())
+        self.joined = nn.Sequential(nn.Linear(64 * 7 * 7, 1024), nn.ReLU())  # 28 px, halved twice
         self.dropout = SeededDropout(dropout)
-        self.classifier = nn.Linear(192 * 2 * 2 + 1024, classes)
+        self.classifier = nn.Linear(192 * 2 * 2 + 1024, classes)  # 5 px, halved once
 
     def forward(self, au_maps: Tensor, flow: Tensor) -> Tensor:
         """AU maps (B, aus, 5, 5) and flow (B, 3, 28, 28) to logits (B, classes)."""

@@ -122,6 +122,7 @@ def joint_losses(network: PsyAU, batch: Batch, au_weight: float) -> dict[str, Te
     labels, aus = batch["labels"], batch[AUS]
     classes = F.cross_entropy(found.emotion.float(), labels)
     known = (~aus.isnan()).float()
+    # Before the loss: NaN times 0 would still be NaN, in the gradient as well.
     right = aus.nan_to_num()
     both = sum(
         F.binary_cross_entropy_with_logits(logits.float(), right, reduction="none")

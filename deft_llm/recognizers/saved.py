@@ -38,6 +38,7 @@ class SavedConfig(Settings):
     @property
     def name(self) -> str:
         """As users call it: "mol", "mpfnet-c"."""
+        # "c" is what MPFNet takes by default.
         variant = self.options.get("variant", "c") if self.recognizer == "mpfnet" else ""
         return "-".join(filter(None, (self.recognizer, variant)))
 
@@ -66,6 +67,7 @@ def open_saved(run: Path) -> SavedRecognizer:
             what is saved is no network.
     """
     folder = run / FINAL if (run / FINAL).is_dir() else run
+    # load_network reads the configuration and builds; it comes out by this list.
     kept: list[SavedConfig] = []
 
     def build(config: SavedConfig) -> Recognizer:

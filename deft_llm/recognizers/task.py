@@ -78,6 +78,7 @@ class RecognizerTask:
         self.train, self.held_out, self.seed = train, held_out, seed
         self.examples = train.batches(model.inputs, model.side)
         self.inputs, self.side = model.inputs, model.side
+        # A site or a fold may have fewer clips than a batch.
         self.batch_size = min(batch_size, len(train))
         self.description = description or {}
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from deft_llm.scans.scan import Scan
 
+# Both lengths are our choice.
 LARGEST = 70.0  # mm across; larger openings are not closed
 _TOLD = 4.0  # mm across; smaller ones are the grain of every scanner
 
@@ -21,7 +22,9 @@ def boundary_loops(triangles: NDArray[np.int32], count: int) -> list[NDArray[np.
         count: Number of vertices.
     """
     edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-    edges = edges.astype(np.int64)
+    edges = edges.astype(np.int64)  # count squared may not fit int32
+    # An edge from i to j as one number, i count + j. Of two triangles that share an edge, one runs
+    # along it from i to j and the other from j to i: what has no reverse lies at an opening.
     key, reverse = edges @ [count, 1], edges @ [1, count]
     open_edges = edges[~np.isin(key, reverse)]
     follows = dict(open_edges.tolist())
@@ -62,6 +65,7 @@ def close_holes(scan: Scan) -> Scan:
     ]
     if not fans:
         return scan.noting(*notes)
+    # One new vertex a hole, after the vertices of the scan, as the fans above count them.
     middles = np.stack([scan.vertices[loop].mean(axis=0) for loop in holes])
     colours = None
     if scan.colours is not None:

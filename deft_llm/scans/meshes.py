@@ -69,7 +69,7 @@ def _colours(loaded: Any, count: int) -> Any:
     """Display RGB of each vertex (V, 3) in 0..1, from colours or from a texture."""
     visual = getattr(loaded, "visual", None)
     if visual is not None and getattr(visual, "kind", None) == "texture":
-        visual = visual.to_color()
+        visual = visual.to_color()  # samples the texture at every vertex
     kept = getattr(loaded, "colors", None) if visual is None else None
     if visual is not None and getattr(visual, "kind", None) == "vertex":
         kept = visual.vertex_colors
@@ -80,5 +80,6 @@ def _colours(loaded: Any, count: int) -> Any:
 
 def _merged(scan: Scan) -> Scan:
     """Every corner of an STL is its own vertex: those at one place become one."""
+    # reshape: the shape of the inverse differs between versions of NumPy.
     places, number = np.unique(scan.vertices, axis=0, return_inverse=True)
     return Scan(places, number.reshape(-1)[scan.triangles].astype(np.int32))

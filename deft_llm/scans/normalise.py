@@ -43,7 +43,9 @@ def normalise(scan: Scan, where: str, pose: Pose | None = None) -> Scan:
         pose = find_pose(scan.vertices, where)
         notes = _told(pose)
     placed = replace(scan, vertices=pose.apply(scan.vertices)).noting(*notes)
+    # The nose tip is the origin by now.
     apart = np.linalg.norm(placed.vertices, axis=1)
+    # A sphere and no box: it cuts every pose alike.
     face = placed.keep(apart <= CROP)
     if len(face.vertices) < LEAST_VERTICES:
         raise UserError(
@@ -67,6 +69,7 @@ def _told(pose: Pose) -> list[str]:
     elif pose.unit != 1.0:
         notes.append(f"lengths are in no known unit: scaled by {pose.unit:.4g} to a usual face")
     if pose.angle > _TOLD_ANGLE:
+        # [1, 1] is the cosine between the file's y axis and ours.
         upside = " (it was upside down)" if pose.rotation[1, 1] < -0.5 else ""
         notes.append(f"turned by {pose.angle:.0f} degrees to look at the viewer{upside}")
     return notes
@@ -78,6 +81,7 @@ def _triangulated(scan: Scan) -> Scan:
     scan = scan.keep(_in_front(points))
     triangles = Delaunay(scan.vertices[:, :2]).simplices.astype(np.int32)
     corners = scan.vertices[triangles]
+    # Delaunay fills the convex hull, so triangles also bridge what was not scanned.
     longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
     kept = triangles[longest <= _LONGEST]
     note = f"no faces: {len(kept)} triangles made between {len(scan.vertices)} points"
@@ -90,7 +94,7 @@ def _in_front(points: NDArray[np.float32], cell: float = 3.0) -> NDArray[np.bool
     _, inverse = np.unique(cells, axis=0, return_inverse=True)
     inverse = inverse.ravel()
     nearest = np.full(inverse.max() + 1, -np.inf)
-    np.maximum.at(nearest, inverse, points[:, 2].astype(np.float64))
+    np.maximum.at(nearest, inverse, points[:, 2].astype(np.float64))  # at: cells repeat
     seen: NDArray[np.bool_] = points[:, 2] > nearest[inverse] - _HIDDEN
     return seen
 
@@ -98,6 +102,7 @@ def _in_front(points: NDArray[np.float32], cell: float = 3.0) -> NDArray[np.bool
 def _facing_viewer(scan: Scan) -> Scan:
     """Triangles wound so that the face's outside is its front."""
     a, b, c = (scan.vertices[scan.triangles[:, i]] for i in range(3))
+    # Twice the area as seen from +z, negative for a triangle wound clockwise.
     facing = np.cross(b - a, c - a)[:, 2]
     if np.sum(facing) >= 0:
         return scan

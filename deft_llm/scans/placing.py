@@ -69,7 +69,7 @@ def _template() -> tuple[Array, Array, Array, KDTree, Array]:
     """Points and normals (N, 3), weights (N,), their tree, and heights (cells, cells)."""
     stored = load_file(TEMPLATE)
     points, normals = (stored[name].astype(np.float64) for name in ("points", "normals"))
-    weights = np.where(points[:, 1] < -18, 0.25, 1.0)  # lips and jaw
+    weights = np.where(points[:, 1] < -18, 0.25, 1.0)  # lips and jaw; y in mm
     return points, normals, weights, KDTree(points), _heights(points)
 
 
@@ -83,11 +83,13 @@ def find_pose(vertices: NDArray[np.floating], where: str) -> Pose:
     Raises:
         UserError: If nothing in the scan resembles a face.
     """
+    # Unit first: all lengths below are in mm.
     unit = _unit(vertices, where)
     points = _thinned(np.round(vertices.astype(np.float64) * unit, 3))
     tries = sorted((_coarse(points, turn) for turn in _rotations()), key=lambda found: found[0])
     poses = []
     for _, turn, tip in tries[:_TRIED]:
+        # The tip of the nose at the origin, where the mean face has its own.
         poses.append(_refined(points, turn, -tip))
         # The coarse order is nearly always right: a fit as near as this needs no rival.
         if poses[-1][0] < _GOOD:
@@ -103,10 +105,12 @@ def find_pose(vertices: NDArray[np.floating], where: str) -> Pose:
 
 def _unit(vertices: NDArray[np.floating], where: str) -> float:
     """Mm in one unit of the file."""
+    # Not the extremes, which may be stray points of the scanner.
     low, high = np.percentile(vertices, [1, 99], axis=0)
     size = float(np.linalg.norm(high - low))
     if not size > 0:
         raise UserError(f"{where}: all vertices lie in one place; expected the scan of a face")
+    # Two powers of ten never fit both (520 / 110 < 10); inches may fit beside cm: asked last.
     fits = [u for u in (1.0, 1000.0, 10.0, 0.001, 25.4) if _FACE_MM[0] <= size * u <= _FACE_MM[1]]
     return fits[0] if fits else _USUAL_MM / size
 
@@ -128,7 +132,7 @@ def _rotations() -> list[Array]:
     for order, signs in product(permutations(range(3)), product((1.0, -1.0), repeat=3)):
         matrix = np.zeros((3, 3))
         matrix[range(3), order] = signs
-        if np.linalg.det(matrix) > 0:
+        if np.linalg.det(matrix) > 0:  # -1 is a mirror image
             cube.append(matrix)
     turns = [_yaw(np.radians(angle)) for angle in _TURNS]
     return [turn @ matrix for matrix in cube for turn in turns]
@@ -153,7 +157,7 @@ def _coarse(points: Array, rotation: Array) -> tuple[float, Array, Array]:
     turned = points @ rotation.T
     # Around the middle: hair and shoulders may stand out more than the nose.
     middle = np.median(turned, axis=0)
-    near = np.abs(turned[:, :2] - middle[:2]).max(axis=1) < 75
+    near = np.abs(turned[:, :2] - middle[:2]).max(axis=1) < 75  # mm
     candidates = turned[near] if near.any() else turned
     tip = candidates[candidates[:, 2].argmax()]
     mean = _template()[4]
@@ -171,19 +175,23 @@ def _refined(
         placed = points @ rotation.T + shift
         # Wide at first, so that a poor start still finds its neighbours.
         reach = max(_REACH, 40.0 - 4.0 * step)
-        apart, index = tree.query(placed, distance_upper_bound=reach)
+        apart, index = tree.query(placed, distance_upper_bound=reach)  # infinite beyond the reach
         found = np.isfinite(apart)
         if found.sum() < 60:
             return np.inf, rotation, shift
         near, at = placed[found], index[found]
+        # Along the normal alone: sliding on the surface costs nothing (point to plane).
         residual = ((mean[at] - near) * normals[at]).sum(axis=1)
+        # Cauchy's weights with a scale of 3 mm: what is no face, such as hair, pulls little.
         trust = weights[at] / (1 + (residual / 3.0) ** 2)
+        # Slope of the residual by a small turn (about three axes) and by a shift.
         rows = np.concatenate([np.cross(near, normals[at]), normals[at]], axis=1)
+        # Slightly damped, so that it can be solved where the surface leaves a motion open.
         system = rows.T @ (trust[:, None] * rows) + np.diag([1e2] * 3 + [1e-3] * 3)
         motion = np.linalg.solve(system, rows.T @ (trust * residual))
         turn = _turn(motion[:3])
         rotation, shift = turn @ rotation, turn @ shift + motion[3:]
-        if np.abs(motion[:3]).max() < 1e-5 and np.abs(motion[3:]).max() < 1e-3:
+        if np.abs(motion[:3]).max() < 1e-5 and np.abs(motion[3:]).max() < 1e-3:  # radians, mm
             break
     placed = points @ rotation.T + shift
     # From the mean face to the scan: a scan may hold much beside the face, never less.

@@ -44,6 +44,7 @@ def grid_surface(points: Floats, colours: Floats | None = None, jump: float = JU
         jump: Largest difference of z within a triangle, in the unit of the points.
     """
     there = all_finite(points)
+    # The vertex number of each measured point, as `points[there]` counts them.
     number = np.cumsum(there).reshape(there.shape) - 1
     a, b, c, d = (
         (slice(None, -1), slice(None, -1)),
@@ -52,10 +53,11 @@ def grid_surface(points: Floats, colours: Floats | None = None, jump: float = JU
         (slice(1, None), slice(1, None)),
     )
     triangles = []
+    # Both halves of a square, counter-clockwise as the viewer sees them, so that normals face her.
     for corners in ((a, c, b), (b, c, d)):
         whole = np.logical_and.reduce([there[at] for at in corners])
         heights = np.stack([points[at][..., 2] for at in corners])
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore"):  # NaN < jump is False, as it should be
             whole &= np.ptp(heights, axis=0) < jump
         triangles.append(np.stack([number[at][whole] for at in corners], axis=1))
     joined = np.concatenate(triangles).astype(np.int32)
@@ -64,6 +66,7 @@ def grid_surface(points: Floats, colours: Floats | None = None, jump: float = JU
         joined,
         None if colours is None else colours[there].astype(np.float32),
     )
+    # Points without a triangle are specks beside the surface.
     used = np.zeros(len(scan.vertices), bool)
     used[joined] = True
     return scan.keep(used)
@@ -81,6 +84,7 @@ def depth_surface(distance: NDArray[np.floating], camera: Camera, where: str) ->
         UserError: If neither is known.
     """
     height, width = distance.shape
+    # The axis of the camera goes through the middle of the picture; rows run down, y runs up.
     x, y = np.arange(width) - (width - 1) / 2, (height - 1) / 2 - np.arange(height)
     there = np.isfinite(distance) & (distance > 0)
     z = np.where(there, distance, np.nan).astype(np.float64)
@@ -93,6 +97,7 @@ def depth_surface(distance: NDArray[np.floating], camera: Camera, where: str) ->
             f"{where}: a depth map does not say how large its pixels are; give --pitch (mm between "
             "pixels) or --focal (focal length in pixels)"
         )
+    # -z: the distance grows away from the viewer, +z points to her.
     return grid_surface(np.stack([across, up, -z], axis=-1).astype(np.float32))
 
 
@@ -122,6 +127,7 @@ def read_bnt(path: Path) -> Scan:
     """
     data = path.read_bytes()
     try:
+        # "<": without the bytes by which C would align the double.
         rows, columns, background, length = struct.unpack_from("<HHdH", data)
         start = 14 + length
         name = data[14:start].decode("latin-1")
@@ -137,6 +143,7 @@ def read_bnt(path: Path) -> Scan:
             f"{path}: {rows} x {columns} points need {wanted} numbers, the file says {count} and "
             f"holds {(len(data) - start - 4) // 8}; it is damaged, copy it again"
         )
+    # Column by column in the file, from the bottom row; here from the top row, as pictures are.
     grid = values.reshape(_COLUMNS, rows, columns).transpose(1, 2, 0)[::-1]
     points = np.where(grid[..., 2:3] == background, np.nan, grid[..., :3]).astype(np.float32)
     there = all_finite(points)

@@ -35,16 +35,19 @@ def kind_of(path: Path) -> str | None:
         return "ply"
     if head.startswith(b"#VRML"):
         return "wrl"
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(b"PK\x03\x04"):  # an NPZ is a ZIP
         return "npz"
     if head.startswith((b"\x89PNG", b"II*\0", b"MM\0*")):
         return "depth"
+    # Binary STL: 80 free bytes, the count of triangles, 50 bytes each. Before the test for text,
+    # as the free bytes of some begin with "solid" as well.
     if len(head) >= 84 and size == 84 + 50 * struct.unpack_from("<I", head, 80)[0]:
         return "stl"
     if head.lstrip().startswith(b"solid") and b"facet" in head:
         return "stl"
     if _is_bnt(head, size):
         return "bnt"
+    # OBJ has no mark of its own, so it comes last.
     return "obj" if b"\0" not in head and _OBJ_LINE.search(head) else None
 
 
@@ -52,6 +55,7 @@ def _is_bnt(head: bytes, size: int) -> bool:
     if len(head) < 18:
         return False
     rows, columns, _, length = struct.unpack_from("<HHdH", head)
+    # Five numbers of 8 bytes a point.
     return size == 18 + length + 40 * rows * columns and rows * columns > 0
 
 
@@ -129,6 +133,7 @@ def _display(colours: Any) -> Floats | None:
     """Colours in 0..1; whole numbers are bytes."""
     if colours is None:
         return None
+    # Floats clearly beyond 1 are bytes as well.
     bytes_ = np.issubdtype(colours.dtype, np.integer) or colours.max(initial=0) > 1.5
     values: Floats = (colours[:, :3] / (255.0 if bytes_ else 1.0)).astype(np.float32)
     return values
@@ -195,6 +200,7 @@ def read_sequence(
     failed: list[UserError] = []
     for number, file in files:
         try:
+            # One bad frame of a hundred must not cost the sequence.
             scans.append(read_scan(file, camera))
             numbers.append(number)
         except UserError as error:
@@ -218,6 +224,7 @@ def scan_files(folder: Path) -> list[tuple[int, Path]]:
     numbered: dict[int, Path] = {}
     for place, path in enumerate(meshes or found):
         digits = re.findall(r"\d+", path.stem)
+        # The last number of a name counts the frames; earlier ones name subject or session.
         numbered.setdefault(int(digits[-1]) if digits else place, path)
     return sorted(numbered.items())
 

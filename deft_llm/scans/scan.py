@@ -39,7 +39,7 @@ class Scan:
 
     def keep(self, kept: NDArray[np.bool_]) -> Scan:
         """The vertices (V,) that are kept, with the triangles all of whose corners are."""
-        number = np.cumsum(kept) - 1
+        number = np.cumsum(kept) - 1  # old number -> new number, of kept vertices
         whole = kept[self.triangles].all(axis=1)
         return replace(
             self,

@@ -30,6 +30,7 @@ def colours_at(picture: Path, places: Floats) -> tuple[Floats | None, str]:
     height, width = read.shape[:2]
     known = all_finite(places)
     at = np.clip(np.where(known[:, None], places, 0), 0, 1)
+    # 0.5: OpenCV counts from the middle of a pixel, texture coordinates from its edge.
     x = (at[:, 0] * width - 0.5).astype(np.float32)
     y = ((1 - at[:, 1]) * height - 0.5).astype(np.float32)
     rows = 8192  # OpenCV takes pictures of at most 32,767 rows
@@ -43,6 +44,6 @@ def colours_at(picture: Path, places: Floats) -> tuple[Floats | None, str]:
         )
         for i in range(0, len(x), rows)
     ]
-    colours = (np.concatenate(sampled)[:, 0, ::-1] / 255).astype(np.float32)
+    colours = (np.concatenate(sampled)[:, 0, ::-1] / 255).astype(np.float32)  # BGR
     colours[~known] = 0.5
     return colours, ""

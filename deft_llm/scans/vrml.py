@@ -28,7 +28,7 @@ def read_vrml(path: Path) -> Scan:
     Raises:
         UserError: If it is another version of VRML, is cut short, or holds no surface.
     """
-    text = path.read_text(encoding="latin-1")
+    text = path.read_text(encoding="latin-1")  # reads any byte; numbers and keywords are ASCII
     if not text.startswith(HEADER):
         raise UserError(f"{path}: starts with {text[:16]!r}; expected {HEADER!r}")
     # A # inside a string (a file's name) is no comment.
@@ -124,6 +124,7 @@ def _polygons(body: str, name: str, path: Path) -> Triangles | None:
     starts = np.r_[0, ends[:-1] + 1]
     fans = []
     sizes = ends - starts
+    # By number of corners, so that a loop runs over the sizes and not over the polygons.
     for size in np.unique(sizes[sizes >= 3]):
         first = starts[sizes == size]
         fans += [
@@ -141,6 +142,7 @@ def _painted(shape: _Shape, path: Path, picture: str | None) -> Scan:
     if picture is None or shape.places is None:
         return scan
     places = _places_of_vertices(shape, triangles)
+    # The name alone: the folder is that of the machine that wrote the file, often with backslashes.
     colours, note = colours_at(path.parent / Path(picture.replace("\\", "/")).name, places)
     return Scan(shape.points, triangles, colours, (note,) if note else ())
 
@@ -154,12 +156,14 @@ def _places_of_vertices(shape: _Shape, triangles: Triangles) -> Floats:
     places = np.full((len(shape.points), 2), np.nan, np.float32)
     inside = triangles.max(initial=-1) < len(places)
     if inside and shape.place_corners.max(initial=-1) < len(shape.places):
+        # A vertex at a seam is written more than once; the last one stays.
         places[triangles.ravel()] = shape.places[shape.place_corners.ravel()]
     return places
 
 
 def _joined(scans: list[Scan]) -> Scan:
     first = np.cumsum([0, *(len(s.vertices) for s in scans)])
+    # Not strict: `first` ends with the count of all vertices.
     triangles: list[NDArray[np.int32]] = [
         s.triangles + np.int32(n) for s, n in zip(scans, first, strict=False)
     ]

@@ -66,7 +66,7 @@ class Spotter(nn.Module, ABC):
         self.fc_spot = nn.Linear(features, 1)
         self.fc_recog = nn.Linear(features, config.classes)
         for head in (self.fc_spot, self.fc_recog):
-            nn.init.trunc_normal_(head.weight, std=0.02)
+            nn.init.trunc_normal_(head.weight, std=0.02)  # as published
             nn.init.zeros_(head.bias)
 
     @abstractmethod

@@ -26,6 +26,7 @@ from deft_llm.clip import Interval
 Curve = NDArray[np.floating]
 Floats = NDArray[np.float64]
 
+# All numbers are those of the public code; those of the challenge look as if tuned to it.
 PEAK = 0.55  # of the way from the curve's mean to its maximum: height from which a peak counts
 CHALLENGE_PEAK = 0.65
 NEAR, FAR = 0.2, 0.8  # challenge: the curve has ended below these, near the peak and far from it
@@ -35,6 +36,7 @@ OVERLAP = 0.2  # IoU from which the later of two intervals is dropped
 
 def smooth(curve: Curve, width: int) -> Floats:
     """Mean over ``width`` frames, zero beyond both ends; as long as the curve."""
+    # Not numpy's own "same", which lengthens a curve that is shorter than the window.
     full = np.convolve(np.nan_to_num(np.asarray(curve, np.float64)), np.full(width, 1.0 / width))
     first = (width - 1) // 2
     return full[first : first + len(curve)]
@@ -117,11 +119,12 @@ def _scalable_onset(raw: Floats, peak: int, half: int) -> int:
     """Left border of one peak."""
     mean = float(raw.mean())
     nearest = max(0, peak - half)
+    # mean / 1.5 as published: a rise may begin below the mean.
     rises = (i - 1 for i in range(nearest + 1, peak) if raw[i] > raw[i - 1] and raw[i] > mean / 1.5)
     onset = next(rises, nearest)
     ends = (
         i + 1
-        for i in range(onset - 1, max(1, peak - REACH * half) - 1, -1)
+        for i in range(onset - 1, max(1, peak - REACH * half) - 1, -1)  # 1: i - 1 is looked at
         if raw[i] < mean and raw[i - 1] < mean
     )
     return next(ends, onset)

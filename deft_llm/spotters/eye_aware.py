@@ -48,6 +48,7 @@ class EyeAwareFinder:
         look = take()
         kept, left_out = [], []
         for each in look.found:
+            # The floor rises for what the eyes explain; out is what has nothing above it.
             measured = with_eyes(each.measurement, self.eyes)
             if not measured.found:
                 left_out.append(each.spotted.seconds[1])

@@ -198,10 +198,12 @@ def _joined(chain: list[Spotted]) -> list[Spotted]:
     macros = [k for k, each in enumerate(chain) if each.kind == "macro"]
     if len(macros) < 2:
         return chain
+    # What is micro before the first macro-expression and after the last stays by itself.
     first, stop = macros[0], macros[-1] + 1
     parts = chain[first:stop]
     lead = max(parts, key=_size)
     spans = [each.expression.interval for each in parts]
+    # The maximum: the last to begin need not be the last to end.
     span = Interval(spans[0].onset, lead.expression.interval.apex, max(s.offset for s in spans))
     seconds = (parts[0].seconds[0], lead.seconds[1], max(each.seconds[2] for each in parts))
     expression = replace(lead.expression, interval=span)

@@ -29,7 +29,7 @@ from deft_llm.metrics.spotting import SpottedVideo, SpottingCounts, count_video
 from deft_llm.spotters.decoding import Curve, Floats
 
 MEDIAN = 5  # frames, at about 30 a second
-SPLIT = 0.6
+SPLIT = 0.6  # our choice, as the other two
 SHORTEST = 2  # frames between onset and offset
 _ENTER_GRID = np.round(np.arange(0.05, 0.96, 0.025), 3)
 _BORDER_GRID = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -81,6 +81,7 @@ def decode(curve: Curve, thresholds: Thresholds = Thresholds()) -> list[Interval
     if not len(curve):
         return []
     smoothed = _smoothed(curve)
+    # Runs of the low threshold; `_parts` drops those that never reach the high one.
     runs, _ = label(smoothed >= thresholds.border * thresholds.enter)
     found = []
     for (run,) in find_objects(runs):
@@ -116,6 +117,7 @@ def calibrate(curves: Sequence[TrainingCurve], most_alarms: float = math.inf) ->
             f"calibration on {len(curves)} curves without a coded expression; expected the curves "
             "of training subjects with some"
         )
+    # In turn, and twice, since the best of one depends on the other.
     thresholds = Thresholds()
     for _ in range(2):
         entries = [replace(thresholds, enter=float(value)) for value in _ENTER_GRID]
@@ -135,13 +137,16 @@ def _worth(
         counts += count_video(SpottedVideo("", "", each.coded, found))
         if not each.coded and each.seconds > 0:
             alarms, minutes = alarms + len(found), minutes + each.seconds / 60
+    # Without a video of known length and no expression (0 minutes) there is no limit to keep.
     if alarms > most_alarms * minutes > 0:
+        # False sorts below True: any thresholds within the limit are better than any beyond it.
         return False, -float(alarms)
     return True, counts.f1
 
 
 def _best(worths: Sequence[tuple[bool, float]]) -> int:
     """Index of the largest value; the middle of the longest run of equals."""
+    # In one dimension `label` numbers the runs of True, from 1.
     equal, count = label([worth == max(worths) for worth in worths])
     run = int(np.argmax(np.bincount(equal, minlength=count + 1)[1:])) + 1
     return int(np.median(np.flatnonzero(equal == run)))
@@ -149,16 +154,19 @@ def _best(worths: Sequence[tuple[bool, float]]) -> int:
 
 def _smoothed(curve: Curve) -> Floats:
     values = np.nan_to_num(np.asarray(curve, np.float64))
+    # The last value goes on beyond the end, so that an expression is not cut short there.
     return np.asarray(median_filter(values, MEDIAN, mode="nearest"))
 
 
 def _parts(smoothed: Floats, first: int, stop: int, enter: float) -> list[tuple[int, int]]:
     """First and last + 1 frame of each expression of a run; none if it does not reach ``enter``."""
     parts = []
+    # Highest frame of the part so far, and lowest one since.
     peak = valley = first
     for t in range(first, stop):
         lower = min(smoothed[peak], smoothed[t])
         if lower >= enter and smoothed[valley] < SPLIT * lower:
+            # Told at the rise behind the dip: before it, the dip could as well be the end.
             parts.append((first, valley + 1))
             first, peak, valley = valley + 1, t, t
         elif smoothed[t] > smoothed[peak]:

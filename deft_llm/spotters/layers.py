@@ -36,8 +36,10 @@ class Mamba(nn.Module):
         self.conv1d = nn.Conv1d(inner, inner, kernel, groups=inner, padding=kernel - 1)
         self.x_proj = nn.Linear(inner, sum(self.sizes), bias=False)
         self.dt_proj = nn.Linear(rank, inner)
+        # Rates 1 to N, as in Mamba: states that forget at different speeds. By their logarithms, so
+        # that training cannot turn a decay into a growth.
         self.A_log = nn.Parameter(torch.log(torch.arange(1.0, states + 1)).repeat(inner, 1))
-        self.D = nn.Parameter(torch.ones(inner))
+        self.D = nn.Parameter(torch.ones(inner))  # past the states, frame by frame
         self.out_proj = nn.Linear(inner, width, bias=False)
         self._initialize(rank)
 
@@ -68,6 +70,7 @@ class Mamba(nn.Module):
 
         Added up tap by tap: PyTorch takes three times as long for channels of their own on a CPU.
         """
+        # Frames before the first are 0; none after a frame is read (causal).
         taps, frames = self.conv1d.weight[:, 0].unbind(-1), x.shape[-1]
         assert self.conv1d.bias is not None
         padded = F.pad(x, (len(taps) - 1, 0))
@@ -92,6 +95,7 @@ class DropPath(nn.Module):
         """(B, T, C); kept branches are divided by the kept share."""
         if not self.training or self.rate == 0:
             return x
+        # One draw a sample: the branch is dropped for all of its frames.
         kept = torch.rand(len(x), 1, 1, device=x.device) >= self.rate
         return x * kept / (1 - self.rate)
 

@@ -43,9 +43,11 @@ def mdmd_curve(curves: Floats, half: int) -> Curve:
     before, now, after = (motion[..., s : s + motion.shape[-1] - 2 * half] for s in _starts(half))
     moved, stayed = now - before, after - before
     length = np.linalg.norm(moved, axis=1)
+    # At an apex the face is back afterwards: stayed is about 0, and length - along about length.
     along = (stayed * moved).sum(1) / np.maximum(length, 1e-9)
     largest = np.sort(length - along, axis=0)[-max(1, len(motion) // 3) :]
     feature[half : half + largest.shape[1]] = largest.mean(0)
+    # What rolls over an end is 0, for the first and last `half` frames have no feature.
     beside = (np.roll(feature, half - 1) + np.roll(feature, 1 - half)) / 2
     return np.maximum(feature - beside, 0.0)
 

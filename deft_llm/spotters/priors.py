@@ -37,13 +37,14 @@ def half_length(
     Raises:
         UserError: If nothing is coded.
     """
+    # In frames of the curve: onset and offset are rounded down one by one, as published.
     lengths = sorted(each.interval.offset // skip - each.interval.onset // skip for each in coded)
     if not lengths:
         raise UserError(
             "length of a typical expression: none is coded; expected those of training subjects"
         )
     middle = float(np.mean(lengths)) if average == "mean" else lengths[len(lengths) // 2]
-    return max(1, int((middle + 1) / 2))
+    return max(1, int((middle + 1) / 2))  # + 1: the frames from onset to offset, both counted
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,14 @@ def vote(frames: NDArray[np.int64], interval: Interval, minority: float = 1.0) -
         interval: Onset and offset.
         minority: See ``ClassPrior``.
     """
+    # max: a slice that ends at -1 would be nearly the whole video.
     inside = frames[interval.onset + 1 : max(interval.offset - 1, 0)]
     others = inside[inside != _NEGATIVE]
     voters = others if len(others) > minority * len(inside) else inside
     if not len(voters):
         return CLASSES[_NEUTRAL]
     kinds, first, counts = np.unique(voters, return_index=True, return_counts=True)
-    return CLASSES[kinds[np.lexsort((first, -counts))[0]]]
+    return CLASSES[kinds[np.lexsort((first, -counts))[0]]]  # the last key counts first
 
 
 def probabilities(

@@ -16,6 +16,7 @@ from deft_llm.spotters.base import Spotter
 from deft_llm.spotters.boosting_vrme import BoostingVrme
 
 _RENAMED = (
+    # First, since the others look at how the rest of a name starts.
     ("module.", ""),  # of a network that was trained on several GPUs
     # The first code of ME-TST, width 64.
     ("blocks_spot.", "spot_pathway.block."),

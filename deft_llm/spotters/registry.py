@@ -141,6 +141,7 @@ class LoadedSpotter:
         Raises:
             UserError: As ``regression.regress``.
         """
+        # Contiguous: a cut or mirrored array may have strides that torch refuses.
         found = regress(self.network, torch.from_numpy(np.ascontiguousarray(curves)), self.window)
         return Curves(found.score.float().cpu().numpy(), found.logits.float().cpu().numpy())
 

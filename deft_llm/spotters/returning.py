@@ -72,10 +72,12 @@ def look_at(window: Window, options: ReadOptions = WHOLE) -> Look:
         final = window.last or stop < len(clip)
         part = clip.part(first, stop)
         start = window.first + first * options.stride
+        # A slice of the curve is a view: what is written there stands in the curve.
         for measured, at in _movements(part, final, options, curve[first:stop], remarks):
             inside = (measured.interval.onset, measured.interval.apex, measured.interval.offset)
             place = Interval(*(start + (at + t) * options.stride for t in inside))
             z = strength(measured)
+            # 0.5 at the threshold of detection.
             found.append(Found.of(measured, Expression(place, score=z / (z + DETECTION_Z))))
     frames = window.first + options.stride * np.arange(len(clip))
     return Look(frames, clip.timestamps.copy(), curve, tuple(found), tuple(remarks))

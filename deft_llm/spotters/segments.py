@@ -30,7 +30,7 @@ from deft_llm.spotters.priors import CLASSES
 logger = logging.getLogger(__name__)
 NEUTRAL = CLASSES.index("neutral")
 UNKNOWN = -100  # inside an expression whose emotion was not coded
-SCORE_WEIGHT, CLASS_WEIGHT = 0.9, 0.1
+SCORE_WEIGHT, CLASS_WEIGHT = 0.9, 0.1  # as published
 NEUTRAL_WEIGHT = 6.0  # times its balanced weight
 
 
@@ -49,6 +49,7 @@ def class_weights(labels: Sequence[NDArray[np.int64]]) -> Tensor:
 
     A class without a frame weighs nothing; the public code fails there.
     """
+    # An empty array first, so that no labels at all can be joined as well.
     every = np.concatenate([NEUTRAL + np.zeros(0, np.int64), *labels])
     counts = np.bincount(every[every != UNKNOWN], minlength=len(CLASSES))
     weights = np.where(counts > 0, counts.sum() / (len(CLASSES) * np.maximum(counts, 1)), 0.0)
@@ -68,6 +69,7 @@ def spotting_loss(found: Regression, labels: Tensor, weights: Tensor) -> dict[st
         ``loss``, and its parts ``score`` and ``class``.
     """
     # float(): under mixed precision both may be half precision.
+    # Frames of an unknown emotion are inside an expression all the same: 1.
     score = F.mse_loss(found.score.float(), (labels != NEUTRAL).float())
     total = F.cross_entropy(
         found.logits.float().transpose(1, 2),
@@ -158,11 +160,13 @@ class Segments:
             low, high = interval.apex - length + 1, interval.apex
         else:
             number = int(rng.integers(len(self.curves)))
+            # `high` is cut to `last` below: the segment ends with the video at the latest.
             low, high = 0, self.curves[number].shape[1]
         last = self.curves[number].shape[1] - length
         start = int(rng.integers(max(low, 0), min(high, last) + 1))
         curves = self.curves[number][:, start : start + length]
         if self.sampling.from_first:
             curves = curves - curves[:, :1]
+        # One factor for curves and not for labels: stronger or weaker, the same expression.
         factor = np.float32(rng.uniform(*self.sampling.scale))
         return curves * factor, self.labels[number][start : start + length]

@@ -54,6 +54,7 @@ def selective_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Te
         given = tuple(v.float() for v in given)
     if x.device.type != "cpu" or given[0].dtype != torch.float32:
         return scan_in_torch(*given).to(x.dtype)
+    # numba compiles its loops anew for every type and memory layout: always the same one.
     given = tuple(v.float().contiguous() for v in given)
     if torch.is_grad_enabled() and any(v.requires_grad for v in given):
         y: Tensor = _Scan.apply(*given)

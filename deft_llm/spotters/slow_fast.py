@@ -51,6 +51,7 @@ class SlowFast(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) to (B, T, 3 C), slow channels first."""
+        # S6 wants the frames before the channels, convolutions want them last.
         slow, fast = self.Stem_slow(x).transpose(1, 2), x.transpose(1, 2)
         slow, fast = through(self.block1, slow), through(self.block1_fast, fast)
         slow = self.fuse_1(slow, fast)

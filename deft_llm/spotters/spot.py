@@ -138,6 +138,7 @@ def search_video(
             found = tuple(
                 each
                 for each in look.found
+                # Parts overlap: what the one before showed is not new.
                 if not any(same(each.spotted.seconds, old.seconds) for old in recent)
             )
             seen = _kept(look, found, reached)
@@ -151,7 +152,7 @@ def search_video(
 
 
 def _kept(look: Look, found: Sequence[Found], reached: int) -> Seen:
-    new = look.frames > reached
+    new = look.frames > reached  # parts overlap; each frame is kept once
     curve = [round(float(v), 4) if np.isfinite(v) else None for v in look.curve[new]]
     return Seen(
         tuple(look.frames[new].tolist()),

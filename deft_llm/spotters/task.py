@@ -68,7 +68,7 @@ class SpotterSettings(Settings):
     spotter: str = "me_tst_plus"
     model: dict[str, Any] = Field(default_factory=dict)
     held_out: float = Field(default=0.25, gt=0, lt=1)
-    most_alarms: float = Field(default=0.2, ge=0)
+    most_alarms: float = Field(default=0.2, ge=0)  # our choice
     frames: int = Field(default=256, ge=8)
     windowed: bool = False
     positives: float = Field(default=0.5, ge=0, le=1)
@@ -159,7 +159,7 @@ class SpottingTask:
     def batch(self, index: int) -> dict[str, Tensor]:
         """Segments drawn anew; depends only on the seed and the index."""
         # By index, so that a resumed run draws the batches that it would have drawn.
-        rng = np.random.default_rng([self.settings.seed, 7, index])
+        rng = np.random.default_rng([self.settings.seed, 7, index])  # 7: a stream of its own
         return self.segments.batch(rng, self.settings.batch_size)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -183,6 +183,7 @@ class SpottingTask:
             self.thresholds = calibrate(curves, self.settings.most_alarms)
         else:
             logger.warning("the held-out subjects show nothing: thresholds are not calibrated")
+        # Asked for again: now it has the new thresholds.
         spotter = self.spotter
         found = [video.spotted(spotter.decode(curves)) for video, curves in pairs]
         scores = score_videos(found, ("4",))

@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 
 _LOADERS = {"folder": "deft_llm.spotters.registry:load_spotter"}
+# For the progress bar alone.
 _FOLLOWING = 0.75  # share of the time that following the regions takes
 # s on both sides of an expression that are measured with it: the face at rest tells its noise.
 _MARGIN = 1.5
@@ -124,8 +125,10 @@ class TrainedFinder:
     def search(self, source: Path, options: ReadOptions, cache: Path | None) -> Iterator[Step]:
         """See ``finder.Finder``; nothing is found before the whole video has been followed."""
         info = probe(source, fps=options.fps)
+        # A network knows motion at the rate of its training; faster videos are read with gaps.
         thinned = max(1, round(info.fps / options.stride / self.spotter.fps))
         coarse = replace(options, stride=options.stride * thinned)
+        # A range is cut by start and stop as the frames of the video are.
         end = max(len(range(info.frames)[options.start : options.stop]), 1)
         tracks: list[RoiTrack] = []
         for track in follow_rois(source, coarse, cache):
@@ -177,7 +180,7 @@ def in_one_shot(interval: Interval, track: RoiTrack) -> Interval | None:
     """
     frames = np.arange(interval.onset, interval.offset + 1)
     frames = frames[track.shots[frames] == track.shots[interval.apex]]
-    if not track.present[interval.apex] or track.present[frames].mean() <= 0.5:
+    if not track.present[interval.apex] or track.present[frames].mean() <= 0.5:  # 0.5: our choice
         return None
     return Interval(int(frames[0]), interval.apex, int(frames[-1]))
 

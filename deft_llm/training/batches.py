@@ -46,7 +46,7 @@ def batches(
     return iter(
         DataLoader(
             data,
-            batch_size=None,
+            batch_size=None,  # what `make` gives is a batch already
             num_workers=schedule.loaders,
             worker_init_fn=_outlast_the_step,
             # A separate generator: DataLoader draws a seed when iteration starts, which would

@@ -69,6 +69,6 @@ def _damage(folder: Path) -> str:
                 return f"{name} is missing"
             if sampled_digest(folder / name) != digest:
                 return f"{name} is not as it was saved"
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError) as error:  # the last: JSON that is no object
         return " ".join(str(error).split())
     return ""

@@ -133,18 +133,20 @@ class FoldTrainer:
         self.jobs, self.schedule, self.steps = list(jobs), schedule, steps
         self.inputs, self.labels = inputs, labels
         if schedule.flips:
+            # Once for all steps; a mirror image is then a row like any other.
             self.inputs, self.labels = _with_mirror(inputs, mirror), labels.repeat(2)
         device, dtype = labels.device, next(iter(inputs.values())).dtype
         networks = [_fresh(make, job).to(device=device, dtype=dtype) for job in self.jobs]
         self.network = networks[0]
         stacked, buffers = stack_module_state(networks)
+        # Leaves, as an optimizer needs them: the stack of the networks' weights is a result.
         self.params = {k: v.detach().requires_grad_() for k, v in stacked.items()}
         self.buffers = buffers
         self.optimizer = torch.optim.AdamW(
             self.params.values(),
             lr=schedule.learning_rate,
             weight_decay=schedule.weight_decay,
-            fused=True,
+            fused=True,  # one kernel for all parameters
         )
         offset = len(labels) if schedule.flips else 0
         self.orders = [_Order(job, schedule.batch_size, offset) for job in self.jobs]
@@ -187,6 +189,7 @@ class FoldTrainer:
     def _forward(self, inputs: Inputs) -> Tensor:
         """(J, B, ...) inputs -> logits (J, B, C)."""
         if len(self.jobs) == 1:  # no vmap: its grouped operators are slower on a CPU
+            # v[0] is a view: what a batch norm writes into its buffers reaches the stack.
             state = tuple({k: v[0] for k, v in s.items()} for s in (self.params, self.buffers))
             alone: Tensor = functional_call(
                 self.network, state, ({n: x[0] for n, x in inputs.items()},)
@@ -209,6 +212,7 @@ class FoldTrainer:
             reduction="none",
             label_smoothing=self.schedule.label_smoothing,
         ).view(labels.shape)
+        # Not divided by the weights: they have mean 1 over the training clips, not in each batch.
         return (each * self.weights.gather(1, labels)).mean(1)
 
 

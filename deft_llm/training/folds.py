@@ -140,7 +140,7 @@ class _Best:
     def offer(self, predictions: Sequence[NDArray[np.float64]]) -> None:
         for i, (truth, probabilities) in enumerate(zip(self.truth, predictions, strict=True)):
             hits = int((probabilities.argmax(1) == truth).sum())
-            if hits > self.hits[i]:
+            if hits > self.hits[i]:  # of equals, the earliest
                 self.hits[i], self.kept[i] = hits, probabilities
 
 

@@ -151,11 +151,13 @@ def _loop(
             run.log({"step": done, "lr": schedule.rate(step, steps), **values})
             shown.set_postfix(loss=f"{values['loss']:.4f}")
         if done == steps or _due(done, schedule.evaluate_every):
+            # Without the wrapper of several processes: one of them alone would wait for the others.
             task.model = accelerator.unwrap_model(model)
             if accelerator.is_main_process:
                 _evaluate(task, done, run)
             task.model = model.train()
         asked = stop is not None and stop.asked()
+        # Never save a diverged network: the run would go on from it for ever.
         if done < steps and (asked or _due(done, schedule.save_every)):
             _must_be_finite(float(losses["loss"]), done, run.path)
             run.save(done)
@@ -191,6 +193,7 @@ def _step(
             losses = task.training_step(batch)
             accelerator.backward(losses["loss"] / schedule.accumulate)
         for name, value in losses.items():
+            # A number without axes adds to one on any device.
             total[name] = total.get(name, torch.zeros(())) + value.detach() / schedule.accumulate
     if schedule.clip:
         accelerator.clip_grad_norm_(task.model.parameters(), schedule.clip)

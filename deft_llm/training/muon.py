@@ -50,7 +50,7 @@ class WideMuon(Muon):
                     group["ns_steps"],
                     group["eps"],
                 )
-                weight.mul_(1 - lr * group["weight_decay"])
+                weight.mul_(1 - lr * group["weight_decay"])  # decoupled, as in AdamW
                 # Matches the RMS of AdamW's update ("match_rms_adamw" in torch).
                 weight.add_(update, alpha=-0.2 * lr * max(weight.shape) ** 0.5)
         return loss
@@ -83,6 +83,7 @@ def orthogonal(
     x = x / x.norm().clamp(min=eps)
     for _ in range(steps):
         gram = x @ x.T
+        # a x + (b G + c G G) x with G = x x'.
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.T if tall else x
 

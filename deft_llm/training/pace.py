@@ -32,7 +32,7 @@ class Pace:
         if self.taken == 1:
             self.since = time.monotonic()
         elif self.taken == _TOLD_AFTER and done < self.steps:
-            each = (time.monotonic() - self.since) / (_TOLD_AFTER - 1)
+            each = (time.monotonic() - self.since) / (_TOLD_AFTER - 1)  # from the end of the first
             left = duration(each * (self.steps - done))
             logger.info(
                 "%s: %.2f s a step, about %s for %d more", self.name, each, left, self.steps - done

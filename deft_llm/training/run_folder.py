@@ -120,6 +120,7 @@ class RunFolder:
         """Load the last whole checkpoint, drop later log rows; returns the number of steps done."""
         step = 0
         if self.path is not None:
+            # The others look at the folder only once the first has dropped what is damaged.
             with self.accelerator.main_process_first():
                 if self.accelerator.is_main_process:
                     drop_damaged(self.path)

@@ -41,6 +41,7 @@ class LearningRate(Settings):
                 return peak
         begun = 0.0 if self.shape == "whole_cosine" else rising
         if self.shape == "onecycle":
+            # Reaches 0 one step after the last, so that the last one still learns.
             return peak * (1 - (step - begun) / (steps - begun))
         return peak * 0.5 * (1 + math.cos(math.pi * (step - begun) / (steps - begun)))
 

@@ -79,6 +79,7 @@ def make_certificates(folder: Path, hosts: Sequence[str], days: int = _DAYS) -> 
             )
             built = built.add_extension(usage, critical=True)
         else:
+            # Clients look at the alternative names; the common name above is for people.
             built = built.add_extension(x509.SubjectAlternativeName(_names(hosts)), critical=False)
         return built.sign(by, hashes.SHA256())
 

@@ -70,6 +70,7 @@ class Node:
         """The reply to a request for scores."""
         here, order = self.client(context), read_order(message.content)
         scores = here.evaluate(order, self._memory(context, order))
+        # The order behind the last round: nothing is trained after it.
         if self.folder is not None and order.number > self.recipe.rounds:
             save(here, self.folder / FINAL)
         return Message(scores_content(scores, here.site.classes), reply_to=message)
@@ -85,6 +86,7 @@ class Node:
             return {name: np.asarray(x, np.float32) for name, x in state_of(kept).items()}
         if self.folder is None:
             return {}
+        # Not the newest: a server that was killed asks for its last round again.
         before = [path for number, path in _kept(self.folder) if number < order.number]
         return load_file(before[-1]) if before else {}
 
@@ -129,8 +131,10 @@ def _client(key: _Key) -> Client:
 def _keep(folder: Path, number: int, memory: Arrays) -> None:
     """Write what stays at a site after a round; the two last rounds are kept."""
     folder.mkdir(parents=True, exist_ok=True)
+    # Five digits, so that names sort as numbers do.
     with replacing(folder / f"memory-{number:05d}.safetensors") as partial:
         save_file(memory, partial)
+    # Two, for a round that is asked for again begins where the one before it ended.
     for _, path in _kept(folder)[:-2]:
         path.unlink()
 

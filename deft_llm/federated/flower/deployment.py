@@ -94,7 +94,7 @@ def run_server(job: Job, address: str, certificates: Path) -> RuleRun:
     # What is left of a server that was killed belongs to a run that cannot be continued.
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    (folder / FAILED).unlink(missing_ok=True)
+    (folder / FAILED).unlink(missing_ok=True)  # of an earlier attempt
     environment = {**environment_of(home), **job.write(home / "job.json")}
     link: list[str | Path] = [
         *("flower-superlink", "--host", host, "--port", str(port)),
@@ -103,11 +103,13 @@ def run_server(job: Job, address: str, certificates: Path) -> RuleRun:
         *("--database", home / "state.db", "--disable-runtime-dependency-installation"),
     ]
     with running(link, environment, home / "server.log") as server:
+        # 0.0.0.0 means every address of this machine; one can listen at it and not connect to it.
         wait_for_port("127.0.0.1" if host == "0.0.0.0" else host, port, server, home / "server.log")
         _submit(home, host, port, certificates / AUTHORITY, environment)
         logger.info("waiting for %d sites at %s", len(recipe.sites), address)
         _follow(server, folder, recipe.rounds, (SCORES, FAILED), home)
     if (folder / FAILED).is_file():
+        # Raised in a process of Flower, told here.
         raise UserError(json.loads((folder / FAILED).read_text(encoding="utf-8"))["error"])
     return finished(job.rule, folder)
 
@@ -137,6 +139,7 @@ def run_client(job: Job, address: str, authority: Path) -> None:
     home = folder / "flower"
     home.mkdir(parents=True, exist_ok=True)
     environment = {**environment_of(home), **job.write(home / "job.json")}
+    # First in PATH, so that Flower starts our programs by the names of its own (node.py).
     environment["PATH"] = f"{write_commands(home / 'bin')}{os.pathsep}{environment['PATH']}"
     node: list[str | Path] = [
         *("flower-supernode", "--root-certificates", authority, "--superlink", address),

@@ -86,4 +86,5 @@ def current() -> Job:
     if not path:
         raise UserError("no job: start it by deft-llm federate server or client")
     values = json.loads(Path(path).read_text(encoding="utf-8"))
+    # A tuple again: jobs are keys of a cache.
     return Job(**{**values, "overrides": tuple(values["overrides"])})

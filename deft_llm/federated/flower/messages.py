@@ -18,6 +18,7 @@ from deft_llm.federated.checks import Update
 from deft_llm.federated.client import Order, SiteScores
 from deft_llm.federated.rules import Arrays
 
+# The names that Flower's FedAvg looks for; it adds "server-round" to an order by itself.
 ARRAYS, CONFIG, METRICS, WEIGHT = "arrays", "config", "metrics", "num-examples"
 #: Kind of message -> record -> its keys; the arrays are the exchanged weights, by their names.
 ALLOWED: dict[str, dict[str, frozenset[str]]] = {
@@ -135,7 +136,7 @@ def scores_content(scores: SiteScores, classes: tuple[str, ...]) -> RecordDict:
     counts = scores.counts
     metrics = {
         WEIGHT: int(counts.sum()),
-        "counts": [int(n) for n in counts.ravel()],
+        "counts": [int(n) for n in counts.ravel()],  # a record of metrics holds no arrays
         "membership-auc": float(scores.membership_auc),
     }
     config = _signed(scores.site, classes)

@@ -17,6 +17,7 @@ from deft_llm.errors import UserError
 from deft_llm.federated.flower import QUIET
 
 _END_S, _LOOK_S, _START_S = 10.0, 1.0, 60.0
+# 1 is PR_SET_PDEATHSIG in Linux' <sys/prctl.h>.
 _LIBC, _PDEATHSIG = ctypes.CDLL(None), 1  # loaded before a fork
 
 
@@ -39,6 +40,7 @@ def require_free(host: str, port: int) -> None:
         UserError: If somebody does, or the address is not this machine's.
     """
     with socket.socket() as probe:
+        # Else a port that was left a minute ago still counts as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -85,6 +87,7 @@ def running(
     try:
         yield process
     finally:
+        # SIGKILL in any case: the process may be gone while what it started is not.
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(process.pid, number)

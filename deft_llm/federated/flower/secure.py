@@ -113,7 +113,7 @@ class _Collects(FedAvg):
             {
                 "round": order.number,
                 "clips": order.clips,
-                "included": json.dumps(list(order.included)),
+                "included": json.dumps(list(order.included)),  # the older API sends no lists
             },
         )
         nodes = self.grid.get_node_ids()
@@ -159,6 +159,7 @@ def secure_mean(
     workflow = SecAggPlusWorkflow(
         num_shares=_SHARES,
         reconstruction_threshold=_THRESHOLD,
+        # Most clips of a site: the masked numbers are the weights times the clips.
         max_weight=float(recipe.largest_site),
         clipping_range=_RANGE,
         timeout=recipe.round_seconds,

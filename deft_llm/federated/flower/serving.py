@@ -44,6 +44,7 @@ def serve(grid: Grid, recipe: FederatedRecipe, rule: str, folder: Path, sites: i
     left = recipe.rounds - strategy.progress.done
     if left <= 0:
         return finished(rule, folder)
+    # For all sites once; the rounds themselves go on with those that answer.
     wait_for(grid, sites, recipe.round_seconds)
     strategy.start(grid, strategy.arrays(), num_rounds=left, timeout=recipe.round_seconds)
     write_scores(folder, strategy.scores)

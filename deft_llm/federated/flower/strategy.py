@@ -84,6 +84,7 @@ class CheckedFedAvg(FedAvg):
         """As of FedAvg, with what an order says."""
         self.begin(time.perf_counter())
         config.update(order_config(self._order))
+        # Our number of the round: after a restart Flower counts from 1 again.
         messages = list(super().configure_train(self._order.number, arrays, config, grid))
         self._asked = tuple(m.metadata.dst_node_id for m in messages)
         return messages
@@ -125,6 +126,7 @@ class CheckedFedAvg(FedAvg):
         self._updates = updates
         clips, included = sum(u.clips for u in updates), tuple(u.site for u in updates)
         following = Order(self._order.number + 1, state, clips, included)
+        # No memories here: they stay with the sites.
         self.progress = Progress(following, {}, list(self.progress.log))
 
     def arrays(self) -> ArrayRecord:
@@ -162,6 +164,7 @@ class CheckedFedAvg(FedAvg):
         self.scores = sorted(found, key=lambda scores: scores.site)
         seconds = time.perf_counter() - self._began
         row = row_of(self._order, self._updates, self.scores, seconds, self._left_out)
+        # Not before the scores: a server that is killed in between has the whole round again.
         self.progress.log.append(row)
         checkpoint.save(self.folder, self.progress)
         logger.info("%s", told(self.rule, self.recipe.rounds, row))
