@@ -83,14 +83,15 @@ class Explaining:
             UserError: If the model cannot be loaded, or the report cannot be written.
         """
         from deft_llm.cli.summary import explained_lines, measured_lines
+        from deft_llm.motion.eyes import with_eyes
 
         for number, (info, measured) in enumerate(self._measure(clip, step), 1):
             if number > 1:
                 self._print([""])
-            measurement = self._with_eyes(measured)
+            measurement = with_eyes(measured, self._recorded_eyes)
             self._print(measured_lines(measurement))
             self.progress.at(step + 2, f"{clip.path.name}: {STAGES[2]}")
-            explanation = self.explainer.explain(measurement)
+            explanation = self.explainer.explain(measurement, samples=self.samples)
             self._print(explained_lines(explanation))
             self.progress.at(step + 3, f"{clip.path.name}: {STAGES[3]}")
             from deft_llm.service.clip_service import ClipResult
@@ -152,19 +153,12 @@ class Explaining:
     @cached_property
     def explainer(self) -> Explainer:
         """The model."""
-        explainer = load_explainer(self.checkpoint)
-        explainer.samples = self.samples
-        return explainer
-
-    def _with_eyes(self, measurement: Measurement) -> Measurement:
-        from deft_llm.motion.eyes import eyes_of_face, with_eyes
-
-        seen = eyes_of_face(measurement) if self.eyes is None else self._recorded_eyes
-        return measurement if seen is None else with_eyes(measurement, seen)
+        return load_explainer(self.checkpoint)
 
     @cached_property
-    def _recorded_eyes(self) -> EyeContext:
-        assert self.eyes is not None
+    def _recorded_eyes(self) -> EyeContext | None:
+        if self.eyes is None:
+            return None
         found, line = recorded(self.eyes)
         self.say("eyes", line)
         return found
@@ -202,7 +196,7 @@ class Explaining:
         talk: list[tuple[str, Answer]] = []
         for question in self.questions:
             turns = [(asked, answered.text) for asked, answered in talk]
-            answer = self.explainer.answer(measurement, turns, question)
+            answer = self.explainer.answer(measurement, turns, question, samples=self.samples)
             talk.append((question, answer))
             if not self.quiet:
                 with self.progress.above():

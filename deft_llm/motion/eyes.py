@@ -65,31 +65,21 @@ class EyeContext:
     source: str = RECORDING
 
 
-def eyes_of_face(measurement: Measurement) -> EyeContext | None:
-    """Blinks that the face video itself shows; None if its motion was not followed."""
-    trajectory, aligned = measurement.trajectory, measurement.aligned
-    visible = np.flatnonzero(aligned.present)
-    if trajectory is None or not visible.size:
-        return None
-    times = aligned.timestamps[visible]
-    lids = trajectory.regions[visible][:, UPPER_LIDS, 1].min(axis=1)
-    closed = tuple((float(times[a]), float(times[b - 1])) for a, b in blinks(lids, times))
-    shifts = tuple(GazeShift(a, b, vertical=False) for a, b in gaze_shifts(aligned, closed))
-    return EyeContext(closed, shifts, (float(times[0]), float(times[-1])), FACE)
-
-
-def with_eyes(measurement: Measurement, eyes: EyeContext) -> Measurement:
+def with_eyes(measurement: Measurement, eyes: EyeContext | None = None) -> Measurement:
     """The measurement in the light of what the eyes did.
 
     Args:
         measurement: One movement.
-        eyes: On the clock of its clip.
+        eyes: On the clock of its clip; None goes by what the face video itself shows.
 
     Returns:
         The same with higher floors for what a blink or a shift of the gaze at its onset, apex or
         offset moves, and with remarks on it. A movement of which nothing is left counts as not
         found.
     """
+    eyes = eyes or _eyes_of_face(measurement)
+    if eyes is None:
+        return measurement
     times, shown = measurement.aligned.timestamps, measurement.interval
     moments = [float(times[t]) for t in (shown.onset, shown.apex, shown.offset)]
     if eyes.span[1] < moments[0] or eyes.span[0] > moments[2]:
@@ -114,6 +104,19 @@ def with_eyes(measurement: Measurement, eyes: EyeContext) -> Measurement:
         found=measurement.found and left,
         remarks=(*measurement.remarks, *told),
     )
+
+
+def _eyes_of_face(measurement: Measurement) -> EyeContext | None:
+    """Blinks that the face video itself shows; None if its motion was not followed."""
+    trajectory, aligned = measurement.trajectory, measurement.aligned
+    visible = np.flatnonzero(aligned.present)
+    if trajectory is None or not visible.size:
+        return None
+    times = aligned.timestamps[visible]
+    lids = trajectory.regions[visible][:, UPPER_LIDS, 1].min(axis=1)
+    closed = tuple((float(times[a]), float(times[b - 1])) for a, b in blinks(lids, times))
+    shifts = tuple(GazeShift(a, b, vertical=False) for a, b in gaze_shifts(aligned, closed))
+    return EyeContext(closed, shifts, (float(times[0]), float(times[-1])), FACE)
 
 
 def _discounted(table: RegionTable, eyes: EyeContext, start: float, stop: float) -> RegionTable:
