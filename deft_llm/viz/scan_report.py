@@ -89,8 +89,6 @@ def write_scan_report(
         The page.
     """
     picture = _side_by_side(views)
-    write_bytes(folder / PICTURE, picture)
-    write_text(folder / JSON, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     kind = "sequence" if record["curve_mm"] else "scan"
     page = fill_template(
         "scan.html",
@@ -99,6 +97,9 @@ def write_scan_report(
         version=__version__,
         **_values(record, views, picture, tower),
     )
+    # First what says whose folder it is: a report that was interrupted is written again there.
+    write_text(folder / JSON, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_bytes(folder / PICTURE, picture)
     write_text(folder / HTML, str(page))
     return folder / HTML
 
