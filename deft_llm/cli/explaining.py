@@ -47,6 +47,7 @@ class Explaining:
         interval: Onset, apex and offset to measure; None finds them.
         every: Explain every movement of a clip, not the strongest alone.
         eyes: A recording of the eye; None goes by what the face video itself shows of the eyes.
+        scan: What a 3D scan beside the clip was read as, for its report; None without one.
         samples: Answers to sample beside the likeliest one.
         reading: How the clips are read.
         figure: Also write the report's figure for a paper.
@@ -60,6 +61,7 @@ class Explaining:
     interval: Interval | None
     every: bool
     eyes: Eyes | None
+    scan: dict[str, Any] | None
     samples: int
     reading: Reading
     figure: bool
@@ -96,7 +98,7 @@ class Explaining:
             self.progress.at(step + 3, f"{clip.path.name}: {STAGES[3]}")
             from deft_llm.service.clip_service import ClipResult
 
-            result = ClipResult(info, measurement, explanation)
+            result = ClipResult(info, measurement, explanation, self.scan)
             report = None if self.out is None else self._write(self.out, clip, result, number)
             if report is not None:
                 self.say("report", str(report))
@@ -182,6 +184,7 @@ class Explaining:
                     result.explanation,
                     clip_info=result.info,
                     source=mark,
+                    scan=result.scan,
                     figure=self.figure,
                 )
         except OSError as error:

@@ -91,7 +91,7 @@ def depth_surface(distance: NDArray[np.floating], camera: Camera, where: str) ->
     else:
         raise UserError(
             f"{where}: a depth map does not say how large its pixels are; give --pitch (mm between "
-            "pixels) or --focal (focal length in pixels)"
+            "pixels) or --focal (focal length in pixels), or an NPZ of depth and pitch"
         )
     return grid_surface(np.stack([across, up, -z], axis=-1).astype(np.float32))
 

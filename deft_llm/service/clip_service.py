@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,19 +65,21 @@ class ClipResult:
         info: Name, length and rate.
         measurement: The measurement.
         explanation: The model's explanation.
+        scan: What a 3D scan beside the clip was read as (``viz.report.report_values``), or None.
     """
 
     info: ClipInfo
     measurement: Measurement
     explanation: Explanation
+    scan: Mapping[str, Any] | None = None
 
     def record(self) -> dict[str, Any]:
         """All results of the clip, JSON-ready (``viz.report.report_values``)."""
-        return report_values(self.measurement, self.explanation, self.info)
+        return report_values(self.measurement, self.explanation, self.info, self.scan)
 
     def report(self) -> str:
         """The report as one HTML page; no file is kept."""
-        return report_page(self.measurement, self.explanation, self.info)
+        return report_page(self.measurement, self.explanation, self.info, self.scan)
 
     def figure(self) -> dict[str, bytes]:
         """The figure for a paper: name of a file -> its content; no file is kept."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from deft_llm import __version__
 from deft_llm.files import write_bytes, write_text
+from deft_llm.scans.scan import turned
 from deft_llm.viz.overlay import encode_png, heat_colours, strip
 from deft_llm.viz.page import fill_template
 from deft_llm.viz.report import JSON
@@ -50,10 +51,8 @@ class ViewPicture:
     @property
     def caption(self) -> str:
         """For example "turned to its left by 45°: weight 0.31"."""
-        side = "left" if self.yaw > 0 else "right"
-        turned = "ahead" if self.yaw == 0 else f"turned to its {side} by {abs(self.yaw):g}°"
         told = "left out" if self.weight is None else f"weight {self.weight:.2f}"
-        return f"{turned}: {told}"
+        return f"{turned(self.yaw)}: {told}"
 
     def drawn(self) -> NDArray[np.uint8]:
         """The surface under the attention, RGB (2 S, 2 S, 3)."""
@@ -124,7 +123,7 @@ def _values(
     return {
         "reading": record,
         "picture": picture,
-        "views": [(v.caption, v.weight or 0.0) for v in views],
+        "views": [(turned(v.yaw), v.weight or 0.0) for v in views],
         "curve": _curve(curve, record["frames"]) if curve else None,
         "tower": tower,
     }
