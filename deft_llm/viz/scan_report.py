@@ -26,6 +26,7 @@ from deft_llm.viz.report import JSON
 HTML, PICTURE = "report.html", "views.png"
 WIDTH, HEIGHT = 1000, 100  # of the curve's drawing, which the page stretches to fit
 _ENLARGED = 2  # times the side of a view
+_APART = 0.06  # of the curve's length: numbers of frames that are nearer touch each other
 _FAINT = 0.25  # attention below which the surface stays grey
 Floats = NDArray[np.float32]
 
@@ -87,18 +88,18 @@ def write_scan_report(
     Returns:
         The page.
     """
-    picture = _side_by_side(views)
     kind = "sequence" if record["curve_mm"] else "scan"
     page = fill_template(
         "scan.html",
         name=name,
         summary=f"{kind} · {record['expression']}",
         version=__version__,
-        **_values(record, views, picture, tower),
+        **_values(record, views, tower),
     )
     # First what says whose folder it is: a report that was interrupted is written again there.
     write_text(folder / JSON, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    write_bytes(folder / PICTURE, picture)
+    side_by_side = strip([v.drawn() for v in views], [v.caption for v in views])
+    write_bytes(folder / PICTURE, encode_png(side_by_side))
     write_text(folder / HTML, str(page))
     return folder / HTML
 
@@ -107,40 +108,34 @@ def scan_card(
     name: str, record: Mapping[str, Any], views: Sequence[ViewPicture], tower: str
 ) -> Markup:
     """What the report shows, as a part of the demo's page; arguments as `write_scan_report`."""
-    values = _values(record, views, _side_by_side(views), tower)
-    return fill_template("scan_card.html", name=name, **values)
+    return fill_template("scan_card.html", name=name, **_values(record, views, tower))
 
 
-def _side_by_side(views: Sequence[ViewPicture]) -> bytes:
-    return encode_png(strip([v.drawn() for v in views], [v.caption for v in views]))
-
-
-def _values(
-    record: Mapping[str, Any], views: Sequence[ViewPicture], picture: bytes, tower: str
-) -> dict[str, Any]:
+def _values(record: Mapping[str, Any], views: Sequence[ViewPicture], tower: str) -> dict[str, Any]:
     """What the templates show."""
     curve = record["curve_mm"]
     return {
         "reading": record,
-        "picture": picture,
-        "views": [(turned(v.yaw), v.weight or 0.0) for v in views],
-        "curve": _curve(curve, record["frames"]) if curve else None,
+        "views": [(turned(v.yaw), v.weight, encode_png(v.drawn())) for v in views],
+        "curve": _curve(curve) if curve else None,
         "tower": tower,
     }
 
 
-def _curve(values: Sequence[float], used: Sequence[int]) -> dict[str, Any]:
+def _curve(values: Sequence[float]) -> dict[str, Any]:
     """Places of the curve on its drawing."""
     top = max(*values, 0.1) * 1.1
     last = max(len(values) - 1, 1)
     points = [f"{WIDTH * t / last:.1f} {HEIGHT * (1 - v / top):.1f}" for t, v in enumerate(values)]
     peak = int(np.argmax(values))
+    ticks = {0, len(values) - 1}
+    if _APART < peak / last < 1 - _APART:
+        ticks.add(peak)
     return {
         "path": "M" + "L".join(points),
         "width": WIDTH,
         "height": HEIGHT,
         "top": top,
-        "frames": len(values),
-        "peak": {"frame": peak + 1, "place": peak / last, "mm": values[peak]},
-        "used": (min(used) / last, max(used) / last) if used else None,
+        "ticks": [(t + 1, t / last) for t in sorted(ticks)],
+        "peak": {"frame": peak + 1, "mm": values[peak]},
     }
