@@ -14,6 +14,7 @@ from deft_llm.facet.scan_reader import ScanReader, ScanReading
 from deft_llm.facet.texts import read_prompts
 from deft_llm.scans.reading import is_sequence, read_scan, read_sequence
 from deft_llm.service.page import Files, Page
+from deft_llm.stages import READING, begin
 from deft_llm.viz.scan_report import ViewPicture, scan_card
 
 
@@ -29,7 +30,7 @@ class ScanPage:
         self._readers: dict[str, ScanReader] = {}
         self._lock = Lock()
 
-    def read(self, key: str, files: Files, prompts: str) -> str:
+    def read(self, key: str, files: Files, prompts: str) -> tuple[str]:
         """The card of a scan, or of the frames of a sequence, for expressions of the visitor's.
 
         Raises:
@@ -40,6 +41,7 @@ class ScanPage:
         if len(files) > self._page.service.limits.scan_frames:
             most = self._page.service.limits.scan_frames
             raise UserError(f"{len(files)} files; at most {most} frames are read")
+        begin(READING)
         paths = [self._page.sessions.upload(key, file) for file in files]
         with TemporaryDirectory() as scratch:
             own = Path(scratch) / "prompts.yaml"
@@ -52,7 +54,7 @@ class ScanPage:
                 reader.config.yaws, reading.reliefs, reading.attention, strict=True
             )
         ]
-        return scan_card(paths[0].name, reading.record(), views, reader.tower)
+        return (scan_card(paths[0].name, reading.record(), views, reader.tower),)
 
     def _reading(self, face: Path, prompts: Path | None) -> tuple[ScanReader, ScanReading]:
         if not is_sequence(face):

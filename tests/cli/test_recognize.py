@@ -183,9 +183,9 @@ def test_heat_maps_of_another_network_are_refused(run: Run, here: Path) -> None:
 
 def test_psyau_says_which_pairs_of_aus_carried_the_class(run: Run, here: Path) -> None:
     weights = save(here / "psyau", "psyau", {})
-    (here / "no.mp4").write_text("hello")
+    (here / "no").mkdir()
     files = ("--json", "o.json", "--csv", "o.csv")
-    done = run("recognize", clip(here / "q.mp4", "6"), "no.mp4", "--weights", weights, *files)
+    done = run("recognize", clip(here / "q.mp4", "6"), "no", "--weights", weights, *files)
     assert done.status == 1 and "carried by AU" in done.out
     record = json.loads((here / "o.json").read_text(encoding="utf-8"))[0]
     with (here / "o.csv").open(encoding="utf-8") as table:

@@ -54,9 +54,9 @@ def page(uploads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scan
 
 def test_a_scan_and_a_sequence(page: ScanPage, uploads: Path) -> None:
     frames = [str(path) for path in sorted(uploads.rglob("*.wrl"))]
-    card = page.read("me", frames[:1], "")
+    (card,) = page.read("me", frames[:1], "")
     assert "happiness" in card and "data:image/png" in card and "Motion" not in card
-    card = page.read("me", frames, "pouting: a pout\nonly: [pouting, anger]")
+    (card,) = page.read("me", frames, "pouting: a pout\nonly: [pouting, anger]")
     assert "pouting" in card and "Motion" in card and "network for 3D" in card
 
 
@@ -73,7 +73,7 @@ def test_frames_go_by_their_numbers_and_a_damaged_one_is_told(
     ):
         (uploads / name[:-4]).mkdir()
         placed.append(str(shutil.copy(frame, uploads / name[:-4] / name)))
-    card = page.read("me", placed, "")
+    (card,) = page.read("me", placed, "")
     assert "most at frame 3" in card, "the smile is largest in f10"
     assert "Frame 11 is left out" in card
     (uploads / "other").mkdir()
