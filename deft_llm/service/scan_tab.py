@@ -41,9 +41,10 @@ def scan_tab(page: Page) -> None:
                     elem_id="scan-prompts",
                 )
         run = gr.Button("Read the face", variant="primary", elem_id="read-scan")
+        stage = stage_line()
         scans = sorted((resources.clips() / "scans").glob("*.npz"))
         names = [scan.stem.replace("_4d", ", over time") for scan in scans]
         examples([[[str(scan)]] for scan in scans], [files], "Examples (rendered faces)", names)
-        stage, shown = stage_line(), gr.HTML(label="Reading")
+        shown = gr.HTML(label="Reading")
         there = waiting("compute", 2, stage)
         run.click(in_stages(tab.read, 1), [files, words], [shown, stage], **there)
