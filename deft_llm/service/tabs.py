@@ -98,7 +98,7 @@ def ask_panel(page: Page) -> tuple[gr.HTML, gr.Textbox]:
 
 
 def examples(
-    rows: list[list[str]], into: list[Any], label: str, names: list[str] | None = None
+    rows: list[list[Any]], into: list[Any], label: str, names: list[str] | None = None
 ) -> None:
     """Example buttons that fill in controls, if there are any rows; not part of the API."""
     if rows:
