@@ -189,11 +189,11 @@ def test_a_stop_keeps_what_is_done(
     clips = [film(f"{name}.mp4", face[5:20:5]) for name in "abc"]
     explained, explain = [], Explainer.explain
 
-    def stop(*arguments: Any) -> Explanation:
+    def stop(*arguments: Any, **options: Any) -> Explanation:
         explained.append(arguments)
         if len(explained) == 2:
             raise KeyboardInterrupt
-        return explain(*arguments)
+        return explain(*arguments, **options)
 
     monkeypatch.setattr(Explainer, "explain", stop)
     result = deft_llm("explain", *clips, "--json", tmp_path / "o.json")
