@@ -22,27 +22,27 @@ from deft_llm.viz.report import PICTURE, write_report
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 CLIP = Path(__file__).resolve().parent / "clips" / "01_surprise.mp4"
-WINDOW = {"width": 896, "height": 688}  # of the animation
-PAGE = {"width": 960, "height": 900}
-LOOK, FILM = 1200, 80  # ms for which a picture of the animation stays; a frame of the film
+WINDOW = {"width": 1200, "height": 920}
+SHOWN = 0.75  # of the window's size, in the pictures
+WIDE = 1600  # px, of the report's strip
+LOOK = 1200  # ms for which a picture of the animation stays
 
 
 def report_picture(service: ClipService, folder: Path) -> None:
     """The strip of the report."""
     seen = service.explain(CLIP)
     write_report(folder / "r", seen.measurement, seen.explanation, clip_info=seen.info)
-    _save(Image.open(folder / "r" / PICTURE).convert("RGB"), ASSETS / "report.png")
+    strip = Image.open(folder / "r" / PICTURE).convert("RGB")
+    _save(strip.resize((WIDE, round(strip.height * WIDE / strip.width))), "report.webp")
 
 
 def page_pictures(page: Page) -> None:
     """The page as a whole, and how it is used as an animation."""
     seen: list[tuple[Image.Image, int]] = []
 
-    def look(milliseconds: int = LOOK, **options: Any) -> None:
-        shot = page.screenshot(**options)
-        seen.append((Image.open(io.BytesIO(shot)).convert("RGB"), milliseconds))
+    def look(milliseconds: int = LOOK) -> None:
+        seen.append((_shot(page), milliseconds))
 
-    page.set_viewport_size(WINDOW)  # type: ignore[arg-type]
     look()
     page.get_by_role("button", name="surprise", exact=True).click()
     page.locator(".clip video").first.wait_for(state="attached")
@@ -50,11 +50,11 @@ def page_pictures(page: Page) -> None:
     page.locator(".reading .answer").wait_for()
     page.get_by_role("link", name="Report (HTML)").wait_for()
     look()
-    page.locator(".reading h3").first.scroll_into_view_if_needed()
     page.locator(".reading h3").first.evaluate("e => e.scrollIntoView()")
     claims = page.locator(".reading .claim")
     for number in range(claims.count()):
-        claims.nth(number).click()
+        # Not by the mouse, for which the page would scroll.
+        claims.nth(number).evaluate("e => e.click()")
         look()
     for turn, question in enumerate(("Which action units are active?", "What moved?"), 1):
         page.locator("#question textarea").fill(question)
@@ -63,9 +63,9 @@ def page_pictures(page: Page) -> None:
     look()
     page.locator("#magnify").click()
     page.locator(".film video").wait_for()
-    page.locator(".timeline").evaluate("e => e.scrollIntoView()")
+    page.locator("#film").evaluate("e => e.scrollIntoView({ block: 'end' })")
     video = page.locator(".film video")
-    video.evaluate("e => e.pause()")
+    video.evaluate("e => { e.pause(); e.controls = false; }")
     for share in (0.0, 0.3, 0.5, 0.6, 0.5, 0.3):
         video.evaluate(
             "(e, share) => new Promise(done => { e.onseeked = done; "
@@ -74,26 +74,22 @@ def page_pictures(page: Page) -> None:
         )
         look(LOOK // 3)
     first, *rest = [picture for picture, _ in seen]
-    first.save(
-        ASSETS / "demo.webp",
-        save_all=True,
-        append_images=rest,
-        duration=[milliseconds for _, milliseconds in seen],
-        loop=0,
-        quality=60,
-        method=6,
-    )
-    page.set_viewport_size(PAGE)  # type: ignore[arg-type]
-    claims.first.click()
-    page.mouse.wheel(0, -9999)
-    shot = page.screenshot(full_page=True)
-    _save(Image.open(io.BytesIO(shot)).convert("RGB"), ASSETS / "demo.png")
+    stays = [milliseconds for _, milliseconds in seen]
+    _save(first, "demo.webp", 60, save_all=True, append_images=rest, duration=stays, loop=0)
+    claims.first.evaluate("e => e.click()")
+    page.evaluate("scrollTo(0, 0)")
+    _save(_shot(page, full_page=True), "page.webp")
 
 
-def _save(picture: Image.Image, path: Path) -> None:
-    """Write a picture with 256 colours, a third of the size."""
-    picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
-    print(path, picture.size, f"{path.stat().st_size / 1000:.0f} kB")
+def _shot(page: Page, **options: Any) -> Image.Image:
+    picture = Image.open(io.BytesIO(page.screenshot(**options))).convert("RGB")
+    return picture.resize((round(picture.width * SHOWN), round(picture.height * SHOWN)))
+
+
+def _save(picture: Image.Image, name: str, quality: int = 80, **options: Any) -> None:
+    """Write a picture, or several as an animation."""
+    picture.save(ASSETS / name, quality=quality, **options)
+    print(name, picture.size, f"{(ASSETS / name).stat().st_size / 1000:.0f} kB", flush=True)
 
 
 def main() -> None:
@@ -108,7 +104,7 @@ def main() -> None:
         program = os.environ.get("CHROMIUM") or shutil.which("chromium")
         with sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-            page = browser.new_page()
+            page = browser.new_page(viewport=WINDOW)  # type: ignore[arg-type]
             page.goto(address)
             page.locator("#explain").wait_for()
             page_pictures(page)
