@@ -37,13 +37,15 @@ def chat(
     """
     from deft_llm.cli.summary import clip_line, face_line
     from deft_llm.data.measuring import measure_video
+    from deft_llm.motion.eyes import with_eyes
 
     path = one_clip(clip)
     options = reading.of(path)
     if line := clip_line(path, options):
         show("clip", line)
     use_one_thread()
-    _, measurement = measure_video(path, options)
+    _, measured = measure_video(path, options)
+    measurement = with_eyes(measured)
     show("face", face_line(measurement))
     explainer = load_explainer(checkpoint)
     from deft_llm.deft.inference.suggestions import suggestions

@@ -22,6 +22,7 @@ from deft_llm.cli.explaining import STAGES, ClipFailed, Explaining, parse_interv
 from deft_llm.cli.eyes import SENSOR, EyesFile, EyesSensor, EyesStart, eyes_given
 from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
+from deft_llm.cli.scan_option import ScanFile, scan_given
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
@@ -41,6 +42,7 @@ def explain(
     eyes: EyesFile = None,
     eyes_start: EyesStart = 0.0,
     eyes_sensor: EyesSensor = SENSOR,
+    scan: ScanFile = None,
     samples: Annotated[
         int,
         typer.Option(
@@ -73,6 +75,7 @@ def explain(
     if every and frames is not None:
         raise UserError("--interval names one movement, --all finds them all; give one of the two")
     recorded_eyes = eyes_given(eyes, eyes_start, eyes_sensor, len(found))
+    beside, scan_line = scan_given(scan, len(found))
     steps = Progress(len(found) * len(STAGES))
     with tidy_end(), Results(csv_file, json_file) as results, steps as progress:
         work = Explaining(
@@ -82,12 +85,15 @@ def explain(
             interval=frames,
             every=every,
             eyes=recorded_eyes,
+            scan=beside,
             samples=samples,
             reading=reading,
             figure=figure,
             quiet=results.on_stdout,
             progress=progress,
         )
+        if scan_line:
+            work.say("scan", scan_line)
         failed = _each(found, work, results)
         if len(found) > 1:
             work.say("done", f"{len(found) - failed} of {len(found)} clips explained", apart=True)

@@ -47,6 +47,7 @@ class Explaining:
         interval: Onset, apex and offset to measure; None finds them.
         every: Explain every movement of a clip, not the strongest alone.
         eyes: A recording of the eye; None goes by what the face video itself shows of the eyes.
+        scan: What a 3D scan beside the clip was read as, for its report; None without one.
         samples: Answers to sample beside the likeliest one.
         reading: How the clips are read.
         figure: Also write the report's figure for a paper.
@@ -60,6 +61,7 @@ class Explaining:
     interval: Interval | None
     every: bool
     eyes: Eyes | None
+    scan: dict[str, Any] | None
     samples: int
     reading: Reading
     figure: bool
@@ -83,19 +85,20 @@ class Explaining:
             UserError: If the model cannot be loaded, or the report cannot be written.
         """
         from deft_llm.cli.summary import explained_lines, measured_lines
+        from deft_llm.motion.eyes import with_eyes
 
         for number, (info, measured) in enumerate(self._measure(clip, step), 1):
             if number > 1:
                 self._print([""])
-            measurement = self._with_eyes(measured)
+            measurement = with_eyes(measured, self._recorded_eyes)
             self._print(measured_lines(measurement))
             self.progress.at(step + 2, f"{clip.path.name}: {STAGES[2]}")
-            explanation = self.explainer.explain(measurement)
+            explanation = self.explainer.explain(measurement, samples=self.samples)
             self._print(explained_lines(explanation))
             self.progress.at(step + 3, f"{clip.path.name}: {STAGES[3]}")
             from deft_llm.service.clip_service import ClipResult
 
-            result = ClipResult(info, measurement, explanation)
+            result = ClipResult(info, measurement, explanation, self.scan)
             report = None if self.out is None else self._write(self.out, clip, result, number)
             if report is not None:
                 self.say("report", str(report))
@@ -152,19 +155,12 @@ class Explaining:
     @cached_property
     def explainer(self) -> Explainer:
         """The model."""
-        explainer = load_explainer(self.checkpoint)
-        explainer.samples = self.samples
-        return explainer
-
-    def _with_eyes(self, measurement: Measurement) -> Measurement:
-        from deft_llm.motion.eyes import eyes_of_face, with_eyes
-
-        seen = eyes_of_face(measurement) if self.eyes is None else self._recorded_eyes
-        return measurement if seen is None else with_eyes(measurement, seen)
+        return load_explainer(self.checkpoint)
 
     @cached_property
-    def _recorded_eyes(self) -> EyeContext:
-        assert self.eyes is not None
+    def _recorded_eyes(self) -> EyeContext | None:
+        if self.eyes is None:
+            return None
         found, line = recorded(self.eyes)
         self.say("eyes", line)
         return found
@@ -188,6 +184,7 @@ class Explaining:
                     result.explanation,
                     clip_info=result.info,
                     source=mark,
+                    scan=result.scan,
                     figure=self.figure,
                 )
         except OSError as error:
@@ -202,7 +199,7 @@ class Explaining:
         talk: list[tuple[str, Answer]] = []
         for question in self.questions:
             turns = [(asked, answered.text) for asked, answered in talk]
-            answer = self.explainer.answer(measurement, turns, question)
+            answer = self.explainer.answer(measurement, turns, question, samples=self.samples)
             talk.append((question, answer))
             if not self.quiet:
                 with self.progress.above():

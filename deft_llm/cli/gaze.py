@@ -72,8 +72,10 @@ def gaze(
 
     The table has a row for each sample: time in µs and in s, place in cells of the grid before
     and after refinement, blink, saccade. A recording may be longer than the memory.
+
+    Exit status: 0 done; 2 a wrong input; 130 stopped by Ctrl-C, which keeps what was tracked.
     """
-    from deft_llm.cli.gaze_work import tracked_or_read, write_results
+    from deft_llm.cli.gaze_work import tell_what_is_kept, tracked_or_read, write_plot, write_results
     from deft_llm.config import validate_settings
     from deft_llm.gaze.checks import check_cells
     from deft_llm.gaze.readers import open_events
@@ -98,8 +100,16 @@ def gaze(
     source = open_events(events)
     first, last = source.span
     show("events", f"{len(source):,} in {(last - first) / 1e6:.2f} s")
-    before = tracked_or_read(source, predictions, settings, tracker, rate)
-    write_results(out, source, before, settings, refine or predictions is not None, labels, plot)
+    refined = refine or predictions is not None
+    with tell_what_is_kept(f"{out} is not written"):
+        before = tracked_or_read(source, predictions, settings, tracker, rate)
+        draw = write_results(out, source, before, settings, refined, labels)
+    if plot:
+        with tell_what_is_kept(f"{out} is written, its plot is not"):
+            write_plot(out.with_suffix(".png"), draw)
+    if before.stopped:
+        typer.echo(f"deft-llm: stopped; {out} holds what was tracked", err=True)
+        raise typer.Exit(130)
 
 
 def _writable(out: Path) -> None:

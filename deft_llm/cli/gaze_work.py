@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from deft_llm.cli.console import show
@@ -25,11 +29,13 @@ class Before:
         xy: (T, 2) cells of the grid.
         times: (T,) µs.
         closed: (T,) whether the eye is closed; None if the tracker does not say.
+        stopped: Whether the tracker was stopped before the recording ended.
     """
 
     xy: NDArray[np.float64]
     times: NDArray[np.int64]
     closed: NDArray[np.bool_] | None
+    stopped: bool = False
 
 
 def tracked_or_read(
@@ -39,7 +45,7 @@ def tracked_or_read(
     tracker: Path | None,
     rate: float,
 ) -> Before:
-    """Predictions of a file, or else of the own tracker.
+    """Predictions of a file, or else of the own tracker; Ctrl-C keeps what it has found by then.
 
     Args:
         source: The recording.
@@ -66,15 +72,24 @@ def tracked_or_read(
         show("tracker", f"{predictions}, {len(read.xy):,} predictions")
         return Before(read.xy, times, None)
     use_one_thread()
-    from deft_llm.gaze.tracker import Tracker, joined
+    from deft_llm.gaze.tracker import Tracked, Tracker, joined
 
     own = Tracker(tracker, settings.sensor)
     if own.network.config.grid != settings.grid:
         columns, rows = own.network.config.grid
         raise UserError(f"--grid: the tracker states places on a grid of {columns}x{rows}")
-    found = joined(list(own.follow(source)))
+    parts: list[Tracked] = []
+    stopped = False
+    try:
+        for part in own.follow(source):
+            parts.append(part)
+    except KeyboardInterrupt:
+        if not parts:
+            raise
+        stopped = True
+    found = joined(parts)
     show("tracker", f"{tracker or 'embedded'}, {len(found.xy):,} predictions")
-    return Before(found.xy, found.times, found.closed > 0.5)
+    return Before(found.xy, found.times, found.closed > 0.5, stopped)
 
 
 def write_results(
@@ -84,9 +99,8 @@ def write_results(
     settings: RefineSettings,
     refined: bool,
     labels: Path | None,
-    plot: bool,
-) -> None:
-    """Refine, say what was found, and write the table and the plot beside it.
+) -> Callable[[], bytes]:
+    """Refine, say what was found, and write the table.
 
     Args:
         out: The table.
@@ -95,9 +109,10 @@ def write_results(
         settings: How to refine.
         refined: Whether to; without it the places stay, and blinks and saccades are marked.
         labels: Labels to state errors by.
-        plot: Draw a picture.
+
+    Returns:
+        What draws the plot.
     """
-    from deft_llm.files import write_bytes
     from deft_llm.gaze.refine import refine
     from deft_llm.gaze.saccades import find_saccades
     from deft_llm.gaze.tables import write_table
@@ -118,11 +133,26 @@ def write_results(
     columns |= {"blink": result.blink.astype(np.int64), "saccade": moving}
     write_table(out, {name: column.tolist() for name, column in columns.items()})
     show("table", out)
-    if plot:
-        picture = out.with_suffix(".png")
-        start = source.span[0]
-        write_bytes(picture, _drawn(result, saccades, before.xy, after, start, out.stem, refined))
-        show("plot", picture)
+    start = source.span[0]
+    return partial(_drawn, result, saccades, before.xy, after, start, out.stem, refined)
+
+
+def write_plot(path: Path, draw: Callable[[], bytes]) -> None:
+    """Draw the plot and write it."""
+    from deft_llm.files import write_bytes
+
+    write_bytes(path, draw())
+    show("plot", path)
+
+
+@contextmanager
+def tell_what_is_kept(kept: str) -> Iterator[None]:
+    """On Ctrl-C in the block, say in one line what is there."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"deft-llm: stopped; {kept}", err=True)
+        raise
 
 
 def _say(

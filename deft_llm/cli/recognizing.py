@@ -34,6 +34,7 @@ from deft_llm.viz.report_folder import safe_name, source_mark
 logger = logging.getLogger(__name__)
 _PAIRS = 3  # pairs of AUs that are told
 _COLUMNS = ("file", "predicted", "probability", "onset", "apex", "offset", "remark", "error")
+_PAIRS_COLUMN = "AU pairs"  # of a network with a graph of AUs
 
 
 def clips_of_classes(folder: Path) -> list[tuple[str, FoundClip]]:
@@ -152,7 +153,8 @@ class Recognizing:
         }
         values = (str(clip.path), predicted, round(named[predicted], 4), *place.values())
         remark = "; ".join(measurement.remarks)
-        return dict(zip(_COLUMNS, (*values, remark, None), strict=True)), record
+        row = dict(zip(_COLUMNS, (*values, remark, None), strict=True))
+        return row | ({_PAIRS_COLUMN: _in_words(pairs)} if self._has_graph else {}), record
 
     def _found(
         self, name: str, measurement: Measurement
@@ -183,7 +185,12 @@ class Recognizing:
     def failure(self, clip: FoundClip, error: UserError) -> tuple[dict[str, Any], dict[str, Any]]:
         """Row and object of a clip that failed."""
         known = {"file": str(clip.path), "error": str(error)}
-        return {**dict.fromkeys(_COLUMNS), **known}, known
+        columns = (*_COLUMNS, _PAIRS_COLUMN) if self._has_graph else _COLUMNS
+        return {**dict.fromkeys(columns), **known}, known
+
+    @property
+    def _has_graph(self) -> bool:
+        return isinstance(self.saved.network, PsyAU)
 
     @staticmethod
     def line(record: dict[str, Any]) -> str:
@@ -194,12 +201,17 @@ class Recognizing:
 
     @staticmethod
     def pairs_line(record: dict[str, Any]) -> str:
-        """The pairs of AUs that carried a class; an AU alone is what it said of itself."""
-        told = []
-        for pair in record["au_pairs"]:
-            names = dict.fromkeys(f"AU{number}" for number in pair["aus"])
-            told.append(f"{' and '.join(names)} {pair['share']:.2f}")
-        return f"carried by {', '.join(told)}"
+        """The pairs of AUs that carried a class."""
+        return f"carried by {_in_words(record['au_pairs'])}"
+
+
+def _in_words(pairs: list[dict[str, Any]]) -> str:
+    """Pairs of AUs with their shares; an AU alone is what it said of itself."""
+    told = []
+    for pair in pairs:
+        names = dict.fromkeys(f"AU{number}" for number in pair["aus"])
+        told.append(f"{' and '.join(names)} {pair['share']:.2f}")
+    return ", ".join(told)
 
 
 def _measured(path: Path, reading: Reading, interval: Interval | None) -> Measurement:

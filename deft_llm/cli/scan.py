@@ -48,7 +48,7 @@ def scan(
     OUT/NAME with report.html, explanation.json and views.png.
 
     Exit status: 0 every scan was read; 1 some failed (each told on stderr); 2 all failed, or
-    nothing could be started.
+    nothing could be started; 130 stopped by Ctrl-C, which keeps what is done.
     """
     from deft_llm.cli.scanning import Scanning
 
@@ -57,7 +57,7 @@ def scan(
     )
     failed = 0
     with tidy_end(), Results(csv_file, json_file) as results:
-        for path in scans:
+        for number, path in enumerate(scans):
             try:
                 done = work.read(path)
             except UserError as error:
@@ -66,6 +66,10 @@ def scan(
                 typer.echo(f"deft-llm: {about}{error}", err=True)
                 results.add(work.failed_row(path, error), {"scan": str(path), "error": str(error)})
                 continue
+            except KeyboardInterrupt:
+                kept = f"{number - failed} of {len(scans)} scans are done, and kept"
+                typer.echo(f"deft-llm: stopped; {kept}", err=True)
+                raise
             if not results.on_stdout:
                 for label, line in done.lines:
                     show(label, line)

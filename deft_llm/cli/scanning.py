@@ -82,14 +82,7 @@ class Scanning:
         Raises:
             UserError: If it cannot be read, shows no face, or the network cannot be loaded.
         """
-        if is_sequence(path):
-            reader, frames = self._reader("sequences"), read_sequence(path, self.camera)
-            reading = reader.read_sequence(
-                frames.scans, str(path), self.without, _notes_of(frames.scans, frames.notes)
-            )
-        else:
-            reader = self._reader("scans")
-            reading = reader.read(read_scan(path, self.camera), str(path), self.without)
+        reader, reading = self.reading(path)
         record = {"scan": str(path), **reading.record()}
         lines = _lines(path, reading)
         if self.out is not None:
@@ -98,6 +91,19 @@ class Scanning:
         first = reading.expression
         values = (str(path), first, f"{shares[first]:.4f}", len(reading.used) or 1, "")
         return ScanDone(lines, dict(zip(_COLUMNS, values, strict=True)), record)
+
+    def reading(self, path: Path) -> tuple[ScanReader, ScanReading]:
+        """What a scan or a sequence is read as, and by which reader.
+
+        Raises:
+            UserError: As ``read``.
+        """
+        if not is_sequence(path):
+            reader = self._reader("scans")
+            return reader, reader.read(read_scan(path, self.camera), str(path), self.without)
+        reader, frames = self._reader("sequences"), read_sequence(path, self.camera)
+        notes = _notes_of(frames.scans, frames.notes)
+        return reader, reader.read_sequence(frames.scans, str(path), self.without, notes)
 
     def failed_row(self, path: Path, error: UserError) -> dict[str, Any]:
         """The CSV's row of a scan that could not be read."""
@@ -132,6 +138,21 @@ class Scanning:
             return write_scan_report(
                 folder, path.name, {**record, "source": mark}, views, reader.tower
             )
+
+
+def scan_beside(path: Path) -> tuple[dict[str, Any], str]:
+    """Read a scan that comes with a clip.
+
+    Returns:
+        Its record for the clip's report, and a line that tells of it.
+
+    Raises:
+        UserError: As ``Scanning.read``.
+    """
+    reading = Scanning.of(None, None, (), None, None, None).reading(path)[1]
+    shares = probabilities_line(reading.probabilities)
+    line = f"{path.name}, by itself: {shares}; the model is not shown it"
+    return {"name": path.name, **reading.record()}, line
 
 
 def _notes_of(scans: Any, notes: tuple[str, ...]) -> list[str]:

@@ -166,11 +166,14 @@ class Spotting:
         if self.checkpoint is None or (found.spotted.kind == "macro" and not self.macro):
             return None
         from deft_llm.files import write_bytes
+        from deft_llm.motion.eyes import with_eyes
         from deft_llm.viz import overlay
         from deft_llm.viz.faces import eye_distance, moment_pictures, motion_pictures
         from deft_llm.viz.stage import encode_jpeg
 
         measurement = found.measurement
+        if self.eyes is None:  # a recording was heeded by the finder
+            measurement = with_eyes(measurement)
         explanation = self.explainer.explain(measurement)
         pictures = moment_pictures(measurement)
         pictures |= motion_pictures(measurement, explanation.evidence)

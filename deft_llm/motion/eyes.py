@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from deft_llm.motion.iris import gaze_shifts
-from deft_llm.motion.measure import Measurement
+from deft_llm.motion.measure import Measurement, returned_share
 from deft_llm.motion.onset_apex import blinks
 from deft_llm.motion.regions import (
     ACTIVE_PX,
@@ -26,6 +26,7 @@ from deft_llm.motion.regions import (
     RegionTable,
     blink_floor,
 )
+from deft_llm.motion.remarks import not_returned
 
 RECORDING, FACE = "the eye recording", "the face video"
 _LIDS = np.array([name.endswith("lid") for name in REGION_NAMES], np.float32)
@@ -65,33 +66,21 @@ class EyeContext:
     source: str = RECORDING
 
 
-def eyes_of_face(measurement: Measurement) -> EyeContext | None:
-    """Blinks that the face video itself shows; None if its motion was not followed."""
-    trajectory, aligned = measurement.trajectory, measurement.aligned
-    visible = np.flatnonzero(aligned.present)
-    if trajectory is None or not visible.size:
-        return None
-    times = aligned.timestamps[visible]
-    # v points down, so closing is positive; the lesser of both lids, as a wink is no blink.
-    lids = trajectory.regions[visible][:, UPPER_LIDS, 1].min(axis=1)
-    closed = tuple((float(times[a]), float(times[b - 1])) for a, b in blinks(lids, times))
-    # The iris tells shifts to a side only.
-    shifts = tuple(GazeShift(a, b, vertical=False) for a, b in gaze_shifts(aligned, closed))
-    return EyeContext(closed, shifts, (float(times[0]), float(times[-1])), FACE)
-
-
-def with_eyes(measurement: Measurement, eyes: EyeContext) -> Measurement:
+def with_eyes(measurement: Measurement, eyes: EyeContext | None = None) -> Measurement:
     """The measurement in the light of what the eyes did.
 
     Args:
         measurement: One movement.
-        eyes: On the clock of its clip.
+        eyes: On the clock of its clip; None goes by what the face video itself shows.
 
     Returns:
         The same with higher floors for what a blink or a shift of the gaze at its onset, apex or
         offset moves, and with remarks on it. A movement of which nothing is left counts as not
         found.
     """
+    eyes = eyes or _eyes_of_face(measurement)
+    if eyes is None:
+        return measurement
     times, shown = measurement.aligned.timestamps, measurement.interval
     moments = [float(times[t]) for t in (shown.onset, shown.apex, shown.offset)]
     if eyes.span[1] < moments[0] or eyes.span[0] > moments[2]:
@@ -107,7 +96,15 @@ def with_eyes(measurement: Measurement, eyes: EyeContext) -> Measurement:
         REGION_NAMES[k]
         for k in np.flatnonzero((seen[0] & ~tables[0].active) | (seen[1] & ~tables[1].active))
     ]
-    told = _remarks(eyes, moments, dropped)
+    # Whether the movement returned is asked of the regions that are left.
+    returned = returned_share(*tables) if dropped else measurement.returned
+    held, was = (
+        not_returned(share, shown, measurement.aligned)
+        for share in (returned, measurement.returned)
+    )
+    remarks = list(measurement.remarks)
+    if held != was:
+        remarks = [*(remark for remark in remarks if remark != was), *filter(None, [held])]
     # A movement without an active region before has lost nothing.
     left = bool(tables[0].active.any()) or not seen[0].any()
     return replace(
@@ -116,8 +113,24 @@ def with_eyes(measurement: Measurement, eyes: EyeContext) -> Measurement:
         table_offset=tables[1],
         noise=tables[0].noise,
         found=measurement.found and left,
-        remarks=(*measurement.remarks, *told),
+        returned=returned,
+        remarks=(*remarks, *_remarks(eyes, moments, dropped)),
     )
+
+
+def _eyes_of_face(measurement: Measurement) -> EyeContext | None:
+    """Blinks that the face video itself shows; None if its motion was not followed."""
+    trajectory, aligned = measurement.trajectory, measurement.aligned
+    visible = np.flatnonzero(aligned.present)
+    if trajectory is None or not visible.size:
+        return None
+    times = aligned.timestamps[visible]
+    # v points down, so closing is positive; the lesser of both lids, as a wink is no blink.
+    lids = trajectory.regions[visible][:, UPPER_LIDS, 1].min(axis=1)
+    closed = tuple((float(times[a]), float(times[b - 1])) for a, b in blinks(lids, times))
+    # The iris tells shifts to a side only.
+    shifts = tuple(GazeShift(a, b, vertical=False) for a, b in gaze_shifts(aligned, closed))
+    return EyeContext(closed, shifts, (float(times[0]), float(times[-1])), FACE)
 
 
 def _discounted(table: RegionTable, eyes: EyeContext, start: float, stop: float) -> RegionTable:

@@ -167,7 +167,7 @@ def measure(
     found = interval is not None or _stands_out(tables[0], found)
     if not found:
         tables = [replace(table, active=np.zeros_like(table.active)) for table in tables]
-    returned = _returned(*tables)
+    returned = returned_share(*tables)
     held = remarks.not_returned(returned, shown, aligned)
     unseen = remarks.not_seen(tables[0], seen.frames[shown.apex], meter.masks, hidden)
     told = [
@@ -248,8 +248,8 @@ def _stands_out(table: RegionTable, detected: bool) -> bool:
     return active >= _ACTIVE_REGIONS or sure or (detected and active > 0)
 
 
-def _returned(onset_phase: RegionTable, offset_phase: RegionTable) -> float:
-    """Share of the active regions' motion that the offset phase takes back."""
+def returned_share(onset_phase: RegionTable, offset_phase: RegionTable) -> float:
+    """Share of the active regions' motion that the offset phase takes back; NaN without one."""
     moved = onset_phase.active
     out = np.stack([onset_phase.u, onset_phase.v])[:, moved]
     back = np.stack([offset_phase.u, offset_phase.v])[:, moved]

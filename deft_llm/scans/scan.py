@@ -17,6 +17,13 @@ Triangles = NDArray[np.int32]
 LEAST_VERTICES = 200  # fewer show no expression
 
 
+def turned(yaw: float) -> str:
+    """A view in words, such as "turned to its left by 45°"; yaw in degrees, to the left."""
+    if yaw == 0:
+        return "ahead"
+    return f"turned to its {'left' if yaw > 0 else 'right'} by {abs(yaw):g}°"
+
+
 @dataclass(frozen=True)
 class Scan:
     """One surface; axes and unit are those of the file until `normalise.normalise` was called.

@@ -49,10 +49,18 @@ class Api:
         return self.service.models.names()
 
     def explain_clip(
-        self, video: File, model: str = "embedded", ablate: list[str] | None = None
+        self,
+        video: File,
+        model: str = "embedded",
+        ablate: list[str] | None = None,
+        samples: int = 0,
     ) -> dict[str, Any]:
-        """All results of a clip, as in a report's explanation.json."""
-        choice = ModelChoice(model, tuple(ablate or ()))
+        """All results of a clip, as in a report's explanation.json.
+
+        ``samples`` answers are sampled beside the likeliest one, and what the measurement bears
+        out best is taken.
+        """
+        choice = ModelChoice(model, tuple(ablate or ()), samples=samples)
         return self._with_clip([video], lambda p: self.service.explain(p[0], choice).record())
 
     def explain_interval(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from deft_llm.errors import UserError
 from deft_llm.media.landmarks import usual_finder
 from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import read_clip
+from deft_llm.motion.eyes import with_eyes
 from deft_llm.motion.measure import Measurement, measure
 from deft_llm.service.limits import LIMITS, Limits, check_video
 from deft_llm.service.models import EMBEDDED, Models
 from deft_llm.stages import EXPLAINING, READING, begin
 from deft_llm.viz.figure import write_figure
 from deft_llm.viz.report import FIGURES, ClipInfo, report_page, report_values
+
+MOST_SAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -34,17 +37,21 @@ class ModelChoice:
         model: A name of ``Models``.
         ablate: Experts to leave out, of "structure", "texture", "motion".
         temperature: 0 always takes the most likely token; used for answers only.
+        samples: Explanations to sample beside the likeliest one (``Explainer.explain``).
     """
 
     model: str = EMBEDDED
     ablate: tuple[str, ...] = ()
     temperature: float = 0.0
+    samples: int = 0
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.ablate if name not in EXPERTS]:
             raise UserError(f"expert {unknown[0]!r}: expected some of {', '.join(EXPERTS)}")
         if not 0.0 <= self.temperature <= 2.0:
             raise UserError(f"temperature {self.temperature}: expected 0 to 2")
+        if not 0 <= self.samples <= MOST_SAMPLES:
+            raise UserError(f"samples {self.samples}: expected 0 to {MOST_SAMPLES}")
 
 
 AS_USUAL = ModelChoice()
@@ -58,19 +65,21 @@ class ClipResult:
         info: Name, length and rate.
         measurement: The measurement.
         explanation: The model's explanation.
+        scan: What a 3D scan beside the clip was read as (``viz.report.report_values``), or None.
     """
 
     info: ClipInfo
     measurement: Measurement
     explanation: Explanation
+    scan: Mapping[str, Any] | None = None
 
     def record(self) -> dict[str, Any]:
         """All results of the clip, JSON-ready (``viz.report.report_values``)."""
-        return report_values(self.measurement, self.explanation, self.info)
+        return report_values(self.measurement, self.explanation, self.info, self.scan)
 
     def report(self) -> str:
         """The report as one HTML page; no file is kept."""
-        return report_page(self.measurement, self.explanation, self.info)
+        return report_page(self.measurement, self.explanation, self.info, self.scan)
 
     def figure(self) -> dict[str, bytes]:
         """The figure for a paper: name of a file -> its content; no file is kept."""
@@ -97,7 +106,7 @@ class ClipService:
         check_video(path, self.limits)
         options = ReadOptions(landmarks=usual_finder())
         clip, measurement = measure_video(read_clip(path), options)
-        return self._seen(ClipInfo.of(clip), measurement, choice)
+        return self.explain_measured(ClipInfo.of(clip), measurement, choice)
 
     def explain_interval(
         self, seen: ClipResult, interval: Interval, choice: ModelChoice = AS_USUAL
@@ -107,12 +116,17 @@ class ClipService:
         Raises:
             UserError: If the interval ends after the clip.
         """
-        return self._seen(seen.info, measure(seen.measurement.aligned, interval), choice)
+        measurement = measure(seen.measurement.aligned, interval)
+        return self.explain_measured(seen.info, measurement, choice)
 
-    def _seen(self, info: ClipInfo, measurement: Measurement, choice: ModelChoice) -> ClipResult:
+    def explain_measured(
+        self, info: ClipInfo, measurement: Measurement, choice: ModelChoice = AS_USUAL
+    ) -> ClipResult:
+        """Explain a measurement, in the light of what the eyes did meanwhile."""
         explainer = self.models.get(choice.model)
         begin(EXPLAINING)
-        return ClipResult(info, measurement, explainer.explain(measurement, choice.ablate))
+        seen = with_eyes(measurement)
+        return ClipResult(info, seen, explainer.explain(seen, choice.ablate, choice.samples))
 
     def suggestions(self, seen: ClipResult) -> tuple[str, ...]:
         """Questions that fit a clip."""
@@ -153,5 +167,5 @@ class ClipService:
         question = self.question(question)
         explainer = self.models.get(choice.model)
         return explainer.answer(
-            seen.measurement, turns, question, choice.temperature, choice.ablate
+            seen.measurement, turns, question, choice.temperature, choice.ablate, choice.samples
         )

@@ -63,18 +63,15 @@ def search_video(
     """
     info = check_video(path, service.limits, long=True)
     whole = ClipInfo(path.name, info.frames, info.fps, float(info.timestamps[-1]))
-    explainer = service.models.get(choice.model)
+    service.models.get(choice.model)  # fail on an unknown model before doing any work
     for progress in search(path, ReadOptions(landmarks=usual_finder())):
-        new = [
-            Found(
-                each.spotted,
-                ClipResult(
-                    whole, each.measurement, explainer.explain(each.measurement, choice.ablate)
-                ),
-            )
-            for each in progress.found
-        ]
-        yield progress.done, tuple(new)
+        yield (
+            progress.done,
+            tuple(
+                Found(each.spotted, service.explain_measured(whole, each.measurement, choice))
+                for each in progress.found
+            ),
+        )
 
 
 def of_kind(found: Iterable[Found], kind: Kind) -> list[Found]:

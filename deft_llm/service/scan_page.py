@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -13,6 +14,7 @@ from deft_llm.facet.scan_reader import ScanReader, ScanReading
 from deft_llm.facet.texts import read_prompts
 from deft_llm.scans.reading import is_sequence, read_scan, read_sequence
 from deft_llm.service.page import Files, Page
+from deft_llm.stages import READING, begin
 from deft_llm.viz.scan_report import ViewPicture, scan_card
 
 
@@ -28,7 +30,7 @@ class ScanPage:
         self._readers: dict[str, ScanReader] = {}
         self._lock = Lock()
 
-    def read(self, key: str, files: Files, prompts: str) -> str:
+    def read(self, key: str, files: Files, prompts: str) -> tuple[str]:
         """The card of a scan, or of the frames of a sequence, for expressions of the visitor's.
 
         Raises:
@@ -39,31 +41,27 @@ class ScanPage:
         if len(files) > self._page.service.limits.scan_frames:
             most = self._page.service.limits.scan_frames
             raise UserError(f"{len(files)} files; at most {most} frames are read")
+        begin(READING)
         paths = [self._page.sessions.upload(key, file) for file in files]
         with TemporaryDirectory() as scratch:
             own = Path(scratch) / "prompts.yaml"
             own.write_text(prompts, encoding="utf-8")
-            reader, reading = self._reading(paths, own if prompts.strip() else None)
+            face = paths[0] if len(paths) == 1 else _folder_of(paths, Path(scratch) / "sequence")
+            reader, reading = self._reading(face, own if prompts.strip() else None)
         views = [
             ViewPicture(yaw, shaded(relief), relief.mask, seen, reading.weights.get(yaw))
             for yaw, relief, seen in zip(
                 reader.config.yaws, reading.reliefs, reading.attention, strict=True
             )
         ]
-        return scan_card(paths[0].name, reading.record(), views, reader.tower)
+        return (scan_card(paths[0].name, reading.record(), views, reader.tower),)
 
-    def _reading(self, paths: list[Path], prompts: Path | None) -> tuple[ScanReader, ScanReading]:
-        name = paths[0].name
-        if len(paths) == 1 and not is_sequence(paths[0]):
+    def _reading(self, face: Path, prompts: Path | None) -> tuple[ScanReader, ScanReading]:
+        if not is_sequence(face):
             reader = self._reader("scans", prompts)
-            return reader, reader.read(read_scan(paths[0]), name)
-        reader = self._reader("sequences", prompts)
-        if len(paths) == 1:
-            frames = read_sequence(paths[0]).scans
-        else:
-            # Every upload lies in a folder of its own.
-            frames = tuple(read_scan(path) for path in sorted(paths, key=lambda p: p.name))
-        return reader, reader.read_sequence(frames, name)
+            return reader, reader.read(read_scan(face), face.name)
+        reader, frames = self._reader("sequences", prompts), read_sequence(face)
+        return reader, reader.read_sequence(frames.scans, face.name, notes=frames.notes)
 
     def _reader(self, kind: str, prompts: Path | None) -> ScanReader:
         with self._lock:
@@ -73,3 +71,18 @@ class ScanPage:
         if prompts is None:
             return usual
         return usual.asked(read_prompts(prompts, usual.config.prompts))
+
+
+def _folder_of(paths: Sequence[Path], folder: Path) -> Path:
+    """The frames of a sequence in one folder: every upload lies in one of its own.
+
+    Raises:
+        UserError: If two have the same name, which numbers the frames.
+    """
+    folder.mkdir()
+    for path in paths:
+        link = folder / path.name
+        if link.exists():
+            raise UserError(f"{path.name}: two files have this name; number the frames")
+        link.symlink_to(path)
+    return folder

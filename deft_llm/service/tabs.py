@@ -24,7 +24,7 @@ def one_clip(page: Page, settings: list[Any]) -> None:
     model, _, ablate = settings
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
-            video = clip_input("Clip: one face, from the front", page.service.limits.clip_seconds)
+            video = clip_input("Clip of one face", page.service.limits.clip_seconds)
             start = gr.Button("Explain", variant="primary", elem_id="explain")
             stage = stage_line()
             clips = sorted(resources.clips().glob("*.mp4"))
@@ -98,7 +98,7 @@ def ask_panel(page: Page) -> tuple[gr.HTML, gr.Textbox]:
 
 
 def examples(
-    rows: list[list[str]], into: list[Any], label: str, names: list[str] | None = None
+    rows: list[list[Any]], into: list[Any], label: str, names: list[str] | None = None
 ) -> None:
     """Example buttons that fill in controls, if there are any rows; not part of the API."""
     if rows:
@@ -119,8 +119,8 @@ def clip_input(label: str, seconds: float) -> gr.Video:
 
 def many_clips(page: Page, model: gr.Dropdown) -> None:
     """The tabs for batches, long videos and comparisons."""
-    # A queue of its own: one long job at a time, and single clips do not wait behind it.
-    on, limits = waiting("long", 1), page.service.limits
+    # "long" is a queue of its own: one long job at a time, and single clips do not wait behind it.
+    limits = page.service.limits
     with gr.Tab("Batch", id="batch"):
         words = f"Many clips at once, up to {limits.files}: one row each, to be saved as a table."
         gr.Markdown(words, elem_classes="quiet")
@@ -141,6 +141,7 @@ def many_clips(page: Page, model: gr.Dropdown) -> None:
         gr.Markdown((ASSETS / "long.md").read_text(encoding="utf-8"), elem_classes="quiet")
         video = clip_input("Video", limits.video_seconds)
         find = gr.Button("Find and explain", variant="primary", elem_id="find")
+        stage = stage_line()
         long = sorted((resources.clips() / "long").glob("*.mp4"))
         examples(
             [[str(clip)] for clip in long],
@@ -149,16 +150,18 @@ def many_clips(page: Page, model: gr.Dropdown) -> None:
             [c.stem.replace("_", ", ") for c in long],
         )
         found = gr.HTML(label="Intervals")
-        find.click(asked(page.search), [video, model], [found], **on)
+        there = waiting("long", 1, stage)
+        find.click(asked(page.search), [video, model], [found], **there)
     with gr.Tab("Compare", id="compare"):
         gr.Markdown("Two clips side by side: what moved in either.", elem_classes="quiet")
         with gr.Row():
             pair = [clip_input(f"{name} clip", limits.clip_seconds) for name in ("First", "Second")]
         both = gr.Button("Compare", variant="primary", elem_id="compare-both")
+        stage = stage_line()
         clips = [resources.clips() / name for name in ("01_surprise.mp4", "02_happiness.mp4")]
         both_there = all(clip.is_file() for clip in clips)
         rows = [[str(clip) for clip in clips]] if both_there else []
         examples(rows, pair, "Example", ["surprise, happiness"])
-        stage, compared = stage_line(), gr.HTML(label="Comparison")
+        compared = gr.HTML(label="Comparison")
         there = waiting("long", 1, stage) | {"show_progress": "minimal"}
         both.click(in_stages(page.compare, 1), [*pair, model], [compared, stage], **there)

@@ -170,7 +170,8 @@ def interval_card(
         rationale: The model's reasons, checked.
 
     Returns:
-        HTML: times, emotion and action units, onset and apex, reasons, a line of numbers.
+        HTML: times, emotion and action units, onset and apex, reasons, doubt and remarks, a line
+        of numbers.
     """
     aligned, interval = measurement.aligned, measurement.interval
     pair = np.concatenate([aligned.pictures(t) for t in (interval.onset, interval.apex)], axis=1)
@@ -199,8 +200,9 @@ def clip_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Mar
     """A table of many clips, one line for each; text that is cut is there in full as a title.
 
     Args:
-        columns: Names of the columns.
-        rows: A value for each of them, or None.
+        columns: Names of the columns, "file", "emotion" and "remark" among them.
+        rows: A value for each of them, or None; without an emotion the clip failed, and its
+            remark says why.
     """
     return fill_template("clips.html", columns=columns, rows=rows)
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from deft_llm import facs
+from deft_llm.scans.scan import turned
 
 
 def data_uri(content: bytes, kind: str = "image/png") -> str:
@@ -38,7 +39,7 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters.update(
-    data_uri=data_uri, au_title=au_title, au=facs.au_short, sentence=sentence
+    data_uri=data_uri, au_title=au_title, au=facs.au_short, sentence=sentence, turned=turned
 )
 
 

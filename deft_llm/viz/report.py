@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def write_report(
     *,
     clip_info: ClipInfo,
     source: str | None = None,
+    scan: Mapping[str, Any] | None = None,
     figure: bool = False,
 ) -> Path:
     """Write ``report.html``, ``explanation.json``, ``overlay.png`` and the figure for a paper.
@@ -77,6 +78,7 @@ def write_report(
         explanation: The model's explanation.
         clip_info: The clip's name, length and rate.
         source: Noted in the JSON: which clip this is the report of (``viz.report_folder``).
+        scan: What a 3D scan beside the clip was read as, see ``report_values``.
         figure: Also write ``figure.pdf`` and ``figure.svg``, which takes a second or more; without
             it, older ones are removed.
 
@@ -86,11 +88,11 @@ def write_report(
     target = Path(folder)
     moments = moment_pictures(measurement)
     motion = motion_pictures(measurement, explanation.evidence)
-    record = report_values(measurement, explanation, clip_info)
+    record = report_values(measurement, explanation, clip_info, scan)
     if source is not None:
         record["source"] = source
     files = FIGURES if figure else ()
-    html = _page(measurement, explanation, clip_info, moments, motion, files)
+    html = _page(measurement, explanation, clip_info, moments, motion, files, scan)
     strip = overlay.strip([*moments.values(), *motion.values()], [*moments, *motion])
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, so on the same file system: there ``os.replace`` is an atomic rename.
@@ -111,15 +113,23 @@ def write_report(
     return target / HTML
 
 
-def report_page(measurement: Measurement, explanation: Explanation, clip_info: ClipInfo) -> str:
+def report_page(
+    measurement: Measurement,
+    explanation: Explanation,
+    clip_info: ClipInfo,
+    scan: Mapping[str, Any] | None = None,
+) -> str:
     """The report as one HTML page, without files beside it; arguments as in ``write_report``."""
     moments = moment_pictures(measurement)
     motion = motion_pictures(measurement, explanation.evidence)
-    return _page(measurement, explanation, clip_info, moments, motion, ())
+    return _page(measurement, explanation, clip_info, moments, motion, (), scan)
 
 
 def report_values(
-    measurement: Measurement, explanation: Explanation, clip_info: ClipInfo
+    measurement: Measurement,
+    explanation: Explanation,
+    clip_info: ClipInfo,
+    scan: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything in the report, as a JSON-ready dictionary.
 
@@ -127,11 +137,14 @@ def report_values(
         measurement: The clip's measurement.
         explanation: The model's explanation.
         clip_info: The clip's name, length and rate.
+        scan: ``facet.scan_reader.ScanReading.record`` of a 3D scan beside the clip, with its
+            ``name``; a reading of its own, on which nothing else here rests.
 
     Returns:
         Keys ``version``, ``status``, ``clip``, ``frames_with_face``, ``found``, ``interval``
         (frames and seconds), ``head_motion_px``, ``landmark_uncertainty_px``,
-        ``interocular_px``, ``noise_samples``, ``regions`` (both phases) and ``explanation``.
+        ``interocular_px``, ``noise_samples``, ``regions`` (both phases), ``explanation``, and
+        ``scan`` if there is one.
     """
     return {
         "version": __version__,
@@ -149,6 +162,7 @@ def report_values(
             "apex_to_offset": _rows(measurement.table_offset),
         },
         "explanation": explanation.to_dict(),
+        **({} if scan is None else {"scan": dict(scan)}),
     }
 
 
@@ -159,6 +173,7 @@ def _page(
     moments: dict[str, Image],
     motion: dict[str, Image],
     figures: Sequence[str],
+    scan: Mapping[str, Any] | None,
 ) -> str:
     return page.fill_template(
         "report.html",
@@ -170,6 +185,7 @@ def _page(
         motion={caption: overlay.encode_png(face) for caption, face in motion.items()},
         chart=motion_chart(measurement),
         facts=_facts(measurement),
+        scan=scan,
         figures=figures,
         version=__version__,
     )

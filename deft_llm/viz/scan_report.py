@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from deft_llm import __version__
 from deft_llm.files import write_bytes, write_text
+from deft_llm.scans.scan import turned
 from deft_llm.viz.overlay import encode_png, heat_colours, strip
 from deft_llm.viz.page import fill_template
 from deft_llm.viz.report import JSON
@@ -25,6 +26,7 @@ from deft_llm.viz.report import JSON
 HTML, PICTURE = "report.html", "views.png"
 WIDTH, HEIGHT = 1000, 100  # of the curve's drawing, which the page stretches to fit
 _ENLARGED = 2  # times the side of a view
+_APART = 0.06  # of the curve's length: numbers of frames that are nearer touch each other
 _FAINT = 0.25  # attention below which the surface stays grey
 Floats = NDArray[np.float32]
 
@@ -50,10 +52,8 @@ class ViewPicture:
     @property
     def caption(self) -> str:
         """For example "turned to its left by 45°: weight 0.31"."""
-        side = "left" if self.yaw > 0 else "right"
-        turned = "ahead" if self.yaw == 0 else f"turned to its {side} by {abs(self.yaw):g}°"
         told = "left out" if self.weight is None else f"weight {self.weight:.2f}"
-        return f"{turned}: {told}"
+        return f"{turned(self.yaw)}: {told}"
 
     def drawn(self) -> NDArray[np.uint8]:
         """The surface under the attention, RGB (2 S, 2 S, 3)."""
@@ -88,17 +88,18 @@ def write_scan_report(
     Returns:
         The page.
     """
-    picture = _side_by_side(views)
-    write_bytes(folder / PICTURE, picture)
-    write_text(folder / JSON, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     kind = "sequence" if record["curve_mm"] else "scan"
     page = fill_template(
         "scan.html",
         name=name,
         summary=f"{kind} · {record['expression']}",
         version=__version__,
-        **_values(record, views, picture, tower),
+        **_values(record, views, tower),
     )
+    # First what says whose folder it is: a report that was interrupted is written again there.
+    write_text(folder / JSON, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    side_by_side = strip([v.drawn() for v in views], [v.caption for v in views])
+    write_bytes(folder / PICTURE, encode_png(side_by_side))
     write_text(folder / HTML, str(page))
     return folder / HTML
 
@@ -107,40 +108,34 @@ def scan_card(
     name: str, record: Mapping[str, Any], views: Sequence[ViewPicture], tower: str
 ) -> Markup:
     """What the report shows, as a part of the demo's page; arguments as `write_scan_report`."""
-    values = _values(record, views, _side_by_side(views), tower)
-    return fill_template("scan_card.html", name=name, **values)
+    return fill_template("scan_card.html", name=name, **_values(record, views, tower))
 
 
-def _side_by_side(views: Sequence[ViewPicture]) -> bytes:
-    return encode_png(strip([v.drawn() for v in views], [v.caption for v in views]))
-
-
-def _values(
-    record: Mapping[str, Any], views: Sequence[ViewPicture], picture: bytes, tower: str
-) -> dict[str, Any]:
+def _values(record: Mapping[str, Any], views: Sequence[ViewPicture], tower: str) -> dict[str, Any]:
     """What the templates show."""
     curve = record["curve_mm"]
     return {
         "reading": record,
-        "picture": picture,
-        "views": [(v.caption, v.weight or 0.0) for v in views],
-        "curve": _curve(curve, record["frames"]) if curve else None,
+        "views": [(turned(v.yaw), v.weight, encode_png(v.drawn())) for v in views],
+        "curve": _curve(curve) if curve else None,
         "tower": tower,
     }
 
 
-def _curve(values: Sequence[float], used: Sequence[int]) -> dict[str, Any]:
+def _curve(values: Sequence[float]) -> dict[str, Any]:
     """Places of the curve on its drawing."""
     top = max(*values, 0.1) * 1.1
     last = max(len(values) - 1, 1)
     points = [f"{WIDTH * t / last:.1f} {HEIGHT * (1 - v / top):.1f}" for t, v in enumerate(values)]
     peak = int(np.argmax(values))
+    ticks = {0, len(values) - 1}
+    if _APART < peak / last < 1 - _APART:
+        ticks.add(peak)
     return {
         "path": "M" + "L".join(points),
         "width": WIDTH,
         "height": HEIGHT,
         "top": top,
-        "frames": len(values),
-        "peak": {"frame": peak + 1, "place": peak / last, "mm": values[peak]},
-        "used": (min(used) / last, max(used) / last) if used else None,
+        "ticks": [(t + 1, t / last) for t in sorted(ticks)],
+        "peak": {"frame": peak + 1, "mm": values[peak]},
     }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from deft_llm.gaze.network import TrackerConfig, TrackerNet
+from deft_llm.gaze.tracker import Tracked, Tracker
 from deft_llm.simulator.events import EyeRecording, EyeSpec, simulate_eye
 from deft_llm.weights import save_network
 from tests.cli.conftest import Run
@@ -85,6 +87,46 @@ def test_wrong_input(run: Run, files: Path, options: tuple[str, ...], told: str)
     assert result.status == 2
     assert told in result.err
     assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "kept", "table"),
+    [
+        ("deft_llm.gaze.tracker.Tracker.track", "gaze.csv is not written", False),
+        ("deft_llm.viz.gaze_plot.gaze_plot", "gaze.csv is written, its plot is not", True),
+    ],
+)
+def test_ctrl_c_says_what_is_kept(
+    run: Run, files: Path, monkeypatch: pytest.MonkeyPatch, place: str, kept: str, table: bool
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupt)
+    result = run("gaze", "eye.npz", "--tracker", ".")
+    assert (result.status, result.err) == (130, f"deft-llm: stopped; {kept}\n")
+    assert (files / "gaze.csv").exists() is table and not (files / "gaze.png").exists()
+
+
+def test_ctrl_c_keeps_what_was_tracked(
+    run: Run, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track, calls = Tracker.track, []
+
+    def once(*arguments: Any) -> Tracked:
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return track(*arguments)
+
+    monkeypatch.setattr("deft_llm.gaze.tracker._BLOCK", 60)
+    monkeypatch.setattr(Tracker, "track", once)
+    result = run("gaze", "eye.npz", "--tracker", ".", "--no-plot")
+    assert (result.status, result.err) == (
+        130,
+        "deft-llm: stopped; gaze.csv holds what was tracked\n",
+    )
+    assert len(_rows(files / "gaze.csv")) == 60
 
 
 def test_a_simulated_recording_is_read_by_its_folder(run: Run, files: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -182,9 +183,15 @@ def test_heat_maps_of_another_network_are_refused(run: Run, here: Path) -> None:
 
 def test_psyau_says_which_pairs_of_aus_carried_the_class(run: Run, here: Path) -> None:
     weights = save(here / "psyau", "psyau", {})
-    done = run("recognize", clip(here / "q.mp4", "6"), "--weights", weights, "--json", "o.json")
-    assert done.status == 0 and "carried by AU" in done.out
+    (here / "no").mkdir()
+    files = ("--json", "o.json", "--csv", "o.csv")
+    done = run("recognize", clip(here / "q.mp4", "6"), "no", "--weights", weights, *files)
+    assert done.status == 1 and "carried by AU" in done.out
     record = json.loads((here / "o.json").read_text(encoding="utf-8"))[0]
+    with (here / "o.csv").open(encoding="utf-8") as table:
+        named, failed = csv.DictReader(table)
+    assert named["AU pairs"].count("AU") >= 3 and named["AU pairs"] in done.out
+    assert failed["AU pairs"] == "" and failed["error"]
     assert len(record["au_pairs"]) == 3
     shares = [pair["share"] for pair in record["au_pairs"]]
     assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1

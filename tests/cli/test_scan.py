@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from deft_llm.facet.configuration import FacetConfig
 from deft_llm.facet.network import Facet
+from deft_llm.facet.scan_reader import ScanReader, ScanReading
 from deft_llm.facet.texts import default_prompts, load_text_tower
 from deft_llm.simulator.scan_sets import SIX
 from deft_llm.weights import save_network
@@ -54,6 +56,25 @@ def test_a_scan_gets_a_report(run: Run, here: Path, data: Path) -> None:
     page = (here / "out" / scan.stem / "report.html").read_text(encoding="utf-8")
     assert record["expression"] in page and "data:image/png" in page and "Nearest prompts" in page
     assert (here / "out" / scan.stem / "views.png").stat().st_size > 20_000
+
+
+def test_ctrl_c_says_what_is_kept(
+    run: Run, here: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, calls = ScanReader.read, []
+
+    def once(*arguments: Any) -> ScanReading:
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return read(*arguments)
+
+    monkeypatch.setattr(ScanReader, "read", once)
+    scan = scan_of(data)
+    done = run("scan", scan, scan, "--weights", data / "none", "--json", "all.json")
+    assert done.status == 130
+    assert done.err == "deft-llm: stopped; 1 of 2 scans are done, and kept\n"
+    assert len(json.loads((here / "all.json").read_text())) == 1
 
 
 def test_prompts_and_missing_views(run: Run, here: Path, data: Path) -> None:

@@ -332,9 +332,9 @@ def test_the_best_of_several_answers_is_taken_and_told(
     explainer = Explainer.load(tiny_checkpoint)
     usual = explainer.explain(make_clip(0))
     assert "sampled" not in usual.to_dict()
-    explainer = Explainer.load(tiny_checkpoint)
-    explainer.samples = 2
-    found = explainer.explain(make_clip(0))
+    clip = make_clip(0)
+    found = explainer.explain(clip, samples=2)
+    assert "sampled" not in explainer.explain(clip).to_dict(), "samples are a request's, not kept"
     told = found.to_dict()["sampled"]
     assert told["samples"] == 2
     assert told["reward"] >= told["reward_of_likeliest"]
@@ -343,5 +343,4 @@ def test_the_best_of_several_answers_is_taken_and_told(
     assert found.emotion == usual.emotion  # the class is by likelihood, as before
     torch.manual_seed(5)  # the draw of others changes nothing
     again = Explainer.load(tiny_checkpoint)
-    again.samples = 2
-    assert again.explain(make_clip(0)).raw == found.raw
+    assert again.explain(make_clip(0), samples=2).raw == found.raw

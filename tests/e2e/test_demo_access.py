@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
-TABS = ("Batch", "Long video", "Compare", "What the numbers mean")
+TABS = ("Batch", "Long video", "Compare", "3D scan", "What the numbers mean")
 # Keeps every text that says a place in the queue, however short it is shown.
 NOTE_QUEUE = """() => {
   window.queued = new Set();

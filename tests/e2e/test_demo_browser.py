@@ -185,6 +185,34 @@ def test_a_clip_without_a_face(visit: Visit, tmp_path: Path) -> None:
     photograph(page, "no_face", whole=False)
 
 
+def test_a_scan_a_sequence_and_a_wrong_file(visit: Visit, tmp_path: Path) -> None:
+    page = visit()
+    page.get_by_role("tab", name="3D scan").click()
+    for example, expression in (("smile", "happiness"), ("surprise, over time", "surprise")):
+        page.get_by_role("button", name=example, exact=True).click()
+        page.locator("#scan-files .file-preview").get_by_text(example[:5]).first.wait_for()
+        page.locator("#read-scan").click()
+        page.locator(".scan .answer").get_by_text(expression).wait_for()
+        for width, scheme in itertools.product((1280, 800, 390), ("light", "dark")):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+            cut = page.locator(".scan .scroll").evaluate("e => e.scrollWidth - e.clientWidth")
+            assert cut == 0, f"the table of prompts is cut at {width} px"
+            # Some colours of gradio's fade into those of the other scheme.
+            page.wait_for_function(f"() => ({LOW_CONTRAST})().length === 0")
+            photograph(page, f"{example[:5]}_{width}_{scheme}")
+    assert page.locator(".scan .plot .x").all_inner_texts() == ["1", "5", "9"]
+    (tmp_path / "page.obj").write_text("hello")
+    page.get_by_label("Clear").first.click()
+    page.locator("#scan-files input[type=file]").set_input_files(tmp_path / "page.obj")
+    page.locator("#scan-files").get_by_text("page").first.wait_for()
+    page.locator("#read-scan").click()
+    page.get_by_text("page.obj: not a scan").first.wait_for()
+    page.locator(".stage-line .error").wait_for()
+    assert page.locator(".scan .answer").inner_text() == "surprise", "what was there stays"
+
+
 def test_a_telephone(visit: Visit) -> None:
     page = visit(390, 844)
     explain_example(page)

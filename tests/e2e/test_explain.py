@@ -21,6 +21,9 @@ from deft_llm.deft.inference.wording import disagreement
 from deft_llm.motion.remarks import NO_MOTION
 from deft_llm.queries.findings import Findings
 from deft_llm.queries.query import Query
+from deft_llm.scans.reading import write_scan
+from deft_llm.simulator.own_head.head import OwnHead
+from deft_llm.simulator.scans import Scanner, Sitter
 from deft_llm.viz import overlay
 from tests.e2e.small_clips import DeftLlm, Film, Frames, files, folder_of_frames, labels, noise
 
@@ -53,6 +56,25 @@ def test_clip_gives_summary_and_report(
     assert deft_llm("explain", clip).status == 0
     assert files(target) == REPORT | {"notes.txt"}
     assert (target / "report.html").read_text(encoding="utf-8") != "old"
+
+
+def test_a_scan_beside_the_clip(
+    deft_llm: DeftLlm, film: Film, face: Frames, tmp_path: Path
+) -> None:
+    scan = tmp_path / "smile.wrl"
+    write_scan(scan, Sitter.of(OwnHead(), 3).scan({"12": 1.0, "6": 1.0}, Scanner(pitch=1.8)))
+    clip = film("clip.mp4", face)
+    result = deft_llm("explain", clip, "--scan", scan)
+    assert (result.status, result.err) == (0, "")
+    assert "smile.wrl, by itself: happiness" in result.out
+    record = json.loads((tmp_path / "out" / "clip" / "explanation.json").read_text())
+    assert record["scan"]["name"] == "smile.wrl" and len(record["scan"]["views"]) == 3
+    assert "emotion" in record["explanation"], "the clip's own verdict stands beside it"
+
+    result = deft_llm("explain", clip, "--scan", clip)
+    assert result.status == 2 and result.err.count("\n") == 1 and "clip.mp4" in result.err
+    result = deft_llm("explain", clip, film("b.mp4", face), "--scan", scan)
+    assert result.status == 2 and "a scan beside one clip, but 2 clips" in result.err
 
 
 def test_a_disagreement_is_named() -> None:
@@ -167,11 +189,11 @@ def test_a_stop_keeps_what_is_done(
     clips = [film(f"{name}.mp4", face[5:20:5]) for name in "abc"]
     explained, explain = [], Explainer.explain
 
-    def stop(*arguments: Any) -> Explanation:
+    def stop(*arguments: Any, **options: Any) -> Explanation:
         explained.append(arguments)
         if len(explained) == 2:
             raise KeyboardInterrupt
-        return explain(*arguments)
+        return explain(*arguments, **options)
 
     monkeypatch.setattr(Explainer, "explain", stop)
     result = deft_llm("explain", *clips, "--json", tmp_path / "o.json")

@@ -34,6 +34,23 @@ def test_a_brow_that_moves_further_stays() -> None:
     assert seen.found
 
 
+@pytest.mark.parametrize("brow_returns", [True, False])
+def test_whether_it_returned_is_asked_of_what_is_left(brow_returns: bool) -> None:
+    eyes = EyeContext(blinks=((0.36, 0.48),), shifts=(), span=(0.0, 1.0))
+    lids = {"left upper lid": 3.0, "right upper lid": 3.0}
+    brow = {"left inner brow": -4.0}
+    # Either the lids stay closed and the brow comes back, or the other way round.
+    back = {"left inner brow": 4.0} if brow_returns else dict.fromkeys(lids, -3.0)
+    whole = measurement_of(lids | brow, back)
+    before = whole.returned
+    stays = "the movement did not return within half a second"
+    whole = replace(whole, remarks=("kept", stays) if before < 0.5 else ("kept",))
+    seen = with_eyes(whole, eyes)
+    assert seen.returned == pytest.approx(1.0 if brow_returns else 0.0, abs=1e-6)
+    assert (stays in seen.remarks) is not brow_returns
+    assert seen.remarks[0] == "kept"
+
+
 def test_a_blink_between_the_moments_takes_nothing_away() -> None:
     eyes = EyeContext(blinks=((0.25, 0.33),), shifts=(), span=(0.0, 1.0))
     measured = measurement_of(DRAGGED)

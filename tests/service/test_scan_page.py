@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -53,10 +54,34 @@ def page(uploads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scan
 
 def test_a_scan_and_a_sequence(page: ScanPage, uploads: Path) -> None:
     frames = [str(path) for path in sorted(uploads.rglob("*.wrl"))]
-    card = page.read("me", frames[:1], "")
+    (card,) = page.read("me", frames[:1], "")
     assert "happiness" in card and "data:image/png" in card and "Motion" not in card
-    card = page.read("me", frames, "pouting: a pout\nonly: [pouting, anger]")
+    (card,) = page.read("me", frames, "pouting: a pout\nonly: [pouting, anger]")
     assert "pouting" in card and "Motion" in card and "network for 3D" in card
+
+
+def test_frames_go_by_their_numbers_and_a_damaged_one_is_told(
+    page: ScanPage, uploads: Path, tmp_path: Path
+) -> None:
+    """As in a folder of the command: 10 comes after 9, whatever the order of the upload."""
+    frames = sorted(uploads.rglob("*.wrl"))[:3]
+    damaged = tmp_path / "damaged"
+    damaged.write_text("#VRML V2.0 utf8\n")
+    placed = []
+    for name, frame in zip(
+        ("f10.wrl", "f9.wrl", "f8.wrl", "f11.wrl"), (*frames[::-1], damaged), strict=True
+    ):
+        (uploads / name[:-4]).mkdir()
+        placed.append(str(shutil.copy(frame, uploads / name[:-4] / name)))
+    (card,) = page.read("me", placed, "")
+    assert "most at frame 3" in card, "the smile is largest in f10"
+    assert "Frame 11 is left out" in card
+    (uploads / "other").mkdir()
+    again = shutil.copy(frames[0], uploads / "other" / "f8.wrl")
+    with pytest.raises(UserError, match=r"f8.wrl: two files have this name"):
+        page.read("me", [*placed, str(again)], "")
+    for name in ("f8", "f9", "f10", "f11", "other"):
+        shutil.rmtree(uploads / name)
 
 
 def test_wrong_uploads(page: ScanPage, uploads: Path) -> None:

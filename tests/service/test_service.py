@@ -22,8 +22,11 @@ from deft_llm.files import digest
 from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import read_clip, write_video
 from deft_llm.motion.measure import Measurement
+from deft_llm.motion.onset_apex import Trajectory
+from deft_llm.motion.regions import REGION_NAMES, UPPER_LIDS
 from deft_llm.queries.findings import Findings
 from deft_llm.queries.query import Query
+from deft_llm.service import views
 from deft_llm.service.batch import COLUMNS, row_of, to_csv
 from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import link_sentences, sentence_rows
@@ -351,6 +354,29 @@ def test_a_row_holds_the_clip_and_csv_no_formula(seen: ClipResult) -> None:
     assert other["doubt"] == doubt and other["aus"] == "L12 AU14"
 
 
+# ------------------------------------------------------------------------------------ eyes
+
+
+def test_what_the_eyes_did_is_told_by_page_api_and_report(
+    make_measurement: MakeMeasurement,
+) -> None:
+    """A blink from 10 to 35 ms; the rest of the clip is within the slack of two clocks."""
+    measured, down = make_measurement(), np.zeros((12, len(REGION_NAMES), 2), np.float32)
+    down[2:8, UPPER_LIDS, 1] = 8.0
+    blinking = replace(measured, trajectory=Trajectory(down, down[:, 0]))
+    service = ClipService(Speechless())  # type: ignore[arg-type]
+    seen = service.explain_measured(ClipInfo("clip.mp4", 12, 200.0, 0.06), blinking)
+    told = "the face video shows a blink from 0.01 to 0.04 s, at the onset and the apex"
+    assert told in " ".join(seen.record()["explanation"]["remarks"])
+    assert told in row_of("clip.mp4", seen)["remark"] and told[1:] in seen.report()
+    assert told[1:] in views.clip_view(seen)[0]
+
+
+def test_a_request_says_how_many_answers_are_sampled() -> None:
+    with pytest.raises(UserError, match="samples 65: expected 0 to 64"):
+        ModelChoice(samples=65)
+
+
 # ------------------------------------------------------------------------------ landmarks
 
 
@@ -384,5 +410,7 @@ class Speechless:
     def get(self, name: str) -> Speechless:
         return self
 
-    def explain(self, measurement: Measurement, ablate: tuple[str, ...]) -> Explanation:
-        return Explanation("", {}, {}, ())
+    def explain(
+        self, measurement: Measurement, ablate: tuple[str, ...], samples: int
+    ) -> Explanation:
+        return Explanation("", {}, {}, (), remarks=measurement.remarks)

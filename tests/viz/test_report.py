@@ -122,6 +122,29 @@ def test_arrows_stand_on_their_regions(make_measurement: MakeMeasurement) -> Non
     assert moving.v < -0.5 and abs(moving.u) < 0.1
 
 
+def test_a_scan_beside_the_clip_has_a_section_of_its_own(
+    tmp_path: Path, make_measurement: MakeMeasurement
+) -> None:
+    scan = {
+        **{"name": "face <1>.obj", "expression": "anger", "notes": ["lengths were in metres"]},
+        **{
+            "probabilities": {"fear": 0.2, "anger": 0.8},
+            "views": {"0": 0.5, "-45": 0.3, "45": 0.2},
+        },
+    }
+    path = write_report(
+        tmp_path / "r", make_measurement(), _explanation(), clip_info=INFO, scan=scan
+    )
+    words = " ".join(_Page(path.read_text(encoding="utf-8")).words.split())
+    before, _, section = words.partition("From the scan beside the clip")
+    assert "surprise" in before and "anger" not in before, "the scan changes nothing above it"
+    assert "face <1>.obj, read by itself" in section
+    assert "anger anger 0.80 fear 0.20" in section
+    assert "ahead 0.50 turned to its right by 45° 0.30 turned to its left by 45° 0.20" in section
+    assert "Lengths were in metres." in section
+    assert json.loads((path.parent / report.JSON).read_text(encoding="utf-8"))["scan"] == scan
+
+
 def test_clip_without_motion_gets_a_report_without_an_emotion(
     tmp_path: Path, make_measurement: MakeMeasurement
 ) -> None:

@@ -156,7 +156,7 @@ def test_texts_of_models_and_files_are_escaped(make_measurement: MakeMeasurement
     )
     sentence = Sentence(BAD, ("left inner brow",), False, f'"{BAD}')
     row: dict[str, str | float] = {"onset s": 0.1, "apex s": 0.2, "offset s": 0.3}
-    row |= {"emotion": BAD, "aus": BAD, "strongest motion": BAD}
+    row |= {"emotion": BAD, "aus": BAD, "strongest motion": BAD, "doubt": BAD, "remark": BAD}
     table = measurement.table_apex
     for html in (
         cards.reading(
@@ -215,14 +215,15 @@ def test_comparison_says_whether_regions_move_alike(make_measurement: MakeMeasur
 def test_a_table_of_clips_has_a_line_each_and_cuts_with_a_title() -> None:
     long = "no face found in clip grey: a face in 0 of the 12 frames looked at, <b>"
     rows: list[dict[str, Any]] = [
-        {"file": "a.mp4", "probability": 0.8521, "remark": ""},
-        {"file": BAD, "probability": None, "remark": long},
+        {"file": "a.mp4", "emotion": "fear", "probability": 0.8521, "remark": ""},
+        {"file": BAD, "emotion": None, "probability": None, "remark": long},
     ]
-    html = cards.clip_table(("file", "probability", "remark"), rows)
+    html = cards.clip_table(("file", "emotion", "probability", "remark"), rows)
     assert html.count("<tr>") == 3 and "None" not in html and "<b>" not in html
     title = re.search(r'title="(no face[^"]*)"', html)
     assert title is not None and unescape(title[1]) == long
     assert '<td class="n">0.8521</td>' in html
+    assert 'class="failed" colspan="3"' in html, "its reason is not behind the right edge"
 
 
 def test_the_stage_of_the_work_is_marked() -> None:

@@ -94,7 +94,6 @@ class Explainer:
         model: DeftForConditionalGeneration,
         processor: DeftProcessor,
         calibration: Calibration | None = None,
-        samples: int = 0,
     ) -> None:
         """Put a model to use.
 
@@ -102,14 +101,11 @@ class Explainer:
             model: The model.
             processor: Its processor.
             calibration: Temperatures of the probabilities.
-            samples: Answers that ``explain`` samples beside the likeliest one, to take the one that
-                the measurement bears out best; 0 takes the likeliest.
         """
-        self.samples = samples
         self.model, self.processor = model.eval(), processor
         self.calibration = calibration or Calibration()
         self._in_hand: tuple[Measurement, tuple[str, ...], dict[str, Tensor]] | None = None
-        self._explained: tuple[Measurement, tuple[str, ...], Explanation] | None = None
+        self._explained: tuple[Measurement, tuple[str, ...], int, Explanation] | None = None
         config = model.config
         self.sizes = FeatureSizes(
             config.structure_size, config.texture_size, config.texture_frames, config.map_size
@@ -237,15 +233,26 @@ class Explainer:
         ]
         return self.generate(tokens, asked, grammar, label, aus, **options)
 
-    def explain(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> Explanation:
-        """Explain one measured clip; ``ablate`` names the experts to ablate."""
-        kept = self._explained
-        if kept is None or kept[0] is not measurement or kept[1] != ablate:
-            kept = (measurement, ablate, self._explain(measurement, ablate))
-            self._explained = kept
-        return kept[2]
+    def explain(
+        self, measurement: Measurement, ablate: tuple[str, ...] = (), samples: int = 0
+    ) -> Explanation:
+        """Explain one measured clip.
 
-    def _explain(self, measurement: Measurement, ablate: tuple[str, ...]) -> Explanation:
+        Args:
+            measurement: The clip.
+            ablate: Experts to ablate.
+            samples: Answers to sample beside the likeliest one, to take the one that the
+                measurement bears out best; 0 takes the likeliest.
+        """
+        kept = self._explained
+        if kept is None or kept[0] is not measurement or kept[1:3] != (ablate, samples):
+            kept = (measurement, ablate, samples, self._explain(measurement, ablate, samples))
+            self._explained = kept
+        return kept[3]
+
+    def _explain(
+        self, measurement: Measurement, ablate: tuple[str, ...], samples: int
+    ) -> Explanation:
         if silence := nothing_seen(measurement):
             return Explanation(None, {}, {}, (), remarks=silence)
         table, remarks = measurement.table_apex, measurement.remarks
@@ -263,8 +270,8 @@ class Explainer:
         # Fix the class first: generated freely, the answer could argue for another class.
         limits = au_limits(answered.au_probabilities[0], self.model.config.aus, moved_aus(table))
         told = None
-        if self.samples:  # whole answers: their reasons are judged as well
-            told, raw = self._best(tokens, best, limits, Seen(table))
+        if samples:  # whole answers: their reasons are judged as well
+            told, raw = self._best(tokens, best, limits, Seen(table), samples)
         else:
             raw = self._choices(tokens, best, limits)
         emotion, named = _chosen(raw)
@@ -274,18 +281,18 @@ class Explainer:
         return replace(found, raw=raw, sampled=told, seconds=seconds)
 
     def _best(
-        self, tokens: dict[str, Tensor], label: str, aus: AuLimits, seen: Seen
+        self, tokens: dict[str, Tensor], label: str, aus: AuLimits, seen: Seen, samples: int
     ) -> tuple[dict[str, Any], str]:
         """What to tell of the samples, and the best of them and the likeliest answer."""
         likeliest = self.structured_answers(tokens, True, label, [aus])
         # The same clip gets the same answer.
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            options = {"num_return_sequences": self.samples, **SAMPLED}
+            options = {"num_return_sequences": samples, **SAMPLED}
             drawn = self.structured_answers(tokens, True, label, [aus], **options)
         best, rewards = best_of([*likeliest, *drawn], seen)
         told = {
-            "samples": self.samples,
+            "samples": samples,
             "reward": rewards[best],
             "reward_of_likeliest": rewards[0],
             "taken": "the likeliest answer" if best == 0 else "a sample",
@@ -334,6 +341,7 @@ class Explainer:
         question: str,
         temperature: float = 0.0,
         ablate: tuple[str, ...] = (),
+        samples: int = 0,
     ) -> Answer:
         """Answer a question about a clip from its measurement and its explanation.
 
@@ -347,6 +355,7 @@ class Explainer:
             question: The question.
             temperature: For the language model.
             ablate: Experts to ablate.
+            samples: As in ``explain``.
 
         Raises:
             UserError: If the question is empty or too long, the temperature is negative, or an
@@ -356,7 +365,7 @@ class Explainer:
         query = understand_turns([*(asked for asked, _ in turns[-_REMEMBERED:]), question])
         if query == Query("unknown") and self.model.config.text_config.vocab_size >= _TALKS:
             query = self._called(measurement, turns, question, temperature, ablate) or query
-        found = execute(query, measurement, lambda: self.explain(measurement, ablate))
+        found = execute(query, measurement, lambda: self.explain(measurement, ablate, samples))
         return Answer(reply(found, question), found)
 
     def _called(
