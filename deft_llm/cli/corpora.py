@@ -94,12 +94,14 @@ def prepare(
     from deft_llm.data.raw_frames import RAW_SIDE
 
     settings = PrepareSettings(yunet=yunet, raw=RAW_SIDE if raw else 0)
-    rows = run(load_corpus(name, folder).read(), cache, settings, workers)
+    reading = load_corpus(name, folder).read()
+    rows = run(reading, cache, settings, workers)
     bad = [row for row in rows if row.problem]
     had = sum(row.cached for row in rows)
     typer.echo(f"{len(rows) - len(bad)} of {len(rows)} clips measured, {had} were in the cache")
     for row in bad:
         typer.echo(f"  {row.annotation.clip}: {row.problem}")
+    typer.echo(f"listed in {cache / reading.listing}")
 
 
 @app.command()

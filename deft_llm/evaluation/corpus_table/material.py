@@ -25,13 +25,15 @@ class CorpusClips:
     """One corpus, measured.
 
     Attributes:
-        title: Its name as the authors write it.
+        title: Its name as the authors write it, and whether it is simulated.
+        simulated: Whether the simulator wrote it.
         reading: What was read.
         clips: The clips that could be measured.
         left_out: Rows and clips that could not be used.
     """
 
     title: str
+    simulated: bool
     reading: Reading
     clips: ClipDataset
     left_out: tuple[LeftOutClip, ...]
@@ -129,9 +131,10 @@ def measured_corpus(
             place = f"{entry.folder}" + (f", row {entry.row} of the sheet" if entry.row else "")
             what = f"{entry.annotation.clip}: {row.problem}"
             dropped.append(LeftOutClip(corpus.name, place, what, "could not be measured"))
-    clips = open_prepared(cache / f"{reading.name}.jsonl")
+    clips = open_prepared(cache / reading.listing)
     if not len(clips):
         raise UserError(
             f"{corpus.root}: none of {len(rows)} clips can be measured ({dropped[-1].what})"
         )
-    return CorpusClips(corpus.title, reading, clips, tuple(dropped))
+    title = f"simulated {corpus.title}" if corpus.simulated else corpus.title
+    return CorpusClips(title, corpus.simulated, reading, clips, tuple(dropped))

@@ -54,6 +54,7 @@ def write_report(
     results: Sequence[Answered],
     published: Sequence[Mapping[str, Any]],
     notes: Sequence[str],
+    simulated: bool,
 ) -> tuple[dict[str, float], str]:
     """Write all files.
 
@@ -63,6 +64,7 @@ def write_report(
         results: The models' answers.
         published: Scores from elsewhere, a row each.
         notes: What could not be used or answered.
+        simulated: Whether the clips are simulated.
 
     Returns:
         The scores by name of the figure, and ``table.md``.
@@ -99,6 +101,7 @@ def write_report(
         for table in _class_tables(dataset, asked, results)
     ]
     found = {"title": "ME-VQA", "protocol": "answers to questions", "tables": tables}
+    found["simulated"] = simulated
     found |= {"made": date.today().isoformat(), "left_out": list(notes) or ["nothing"]}
     write_text(folder / RESULT, json.dumps(found, indent=1) + "\n")
     return values, text
