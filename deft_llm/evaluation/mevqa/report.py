@@ -100,9 +100,11 @@ def write_report(
         for dataset, asked in sorted(scored.items())
         for table in _class_tables(dataset, asked, results)
     ]
-    found = {"title": "ME-VQA", "protocol": "answers to questions", "tables": tables}
-    found["simulated"] = simulated
-    found |= {"made": date.today().isoformat(), "left_out": list(notes) or ["nothing"]}
+    found = {
+        **{"title": "ME-VQA", "protocol": "answers to questions", "simulated": simulated},
+        **{"made": date.today().isoformat(), "left_out": list(notes) or ["nothing"]},
+        "tables": tables,
+    }
     write_text(folder / RESULT, json.dumps(found, indent=1) + "\n")
     return values, text
 

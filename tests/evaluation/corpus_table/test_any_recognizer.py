@@ -21,8 +21,10 @@ from deft_llm.recognizers.base import RECOGNIZERS
 from .conftest import WriteCorpus
 from .test_benchmark import changes
 
-LIGHT = ("logistic_flow", "logistic_dual", "svm_flow", "bi_woof", "off_apexnet", "ststnet")
-LIGHT += ("psyau_joint", "deft_heads", "deft_heads_tuned")
+LIGHT = (
+    *("logistic_flow", "logistic_dual", "svm_flow", "bi_woof", "off_apexnet", "ststnet"),
+    *("psyau_joint", "deft_heads", "deft_heads_tuned"),
+)
 #: They need something that only the user has: weights, a model, one action unit to ask for.
 NEEDY = {"prior_flow": "weights", "vlm": "model", "deft_aus": "au"}
 SHORT = [
