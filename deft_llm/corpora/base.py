@@ -151,7 +151,7 @@ class Corpus(DatasetFolder, ABC):
         entries = self._attach(coded, report) if frames else self._from_first(coded)
         if not entries:
             first = next((note for note in report if note.action == "dropped"), None)
-            raise self._missing(f"{coded.path}: no clip can be used ({first})")
+            raise self._missing(f"{coded.path}: no clip can be used ({first}){self.packed()}")
         for subject in sorted(coded.subjects - {e.annotation.subject for e in entries}):
             report.add(coded.path.name, None, f"subject {subject}", "has no clip left", "dropped")
         return Reading(self.name, tuple(entries), report, self.published, self.simulated)

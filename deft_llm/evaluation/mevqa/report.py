@@ -70,7 +70,8 @@ def write_report(
         The scores by name of the figure, and ``table.md``.
     """
     values: dict[str, float] = {}
-    parts = ["# ME-VQA\n"]
+    title = "ME-VQA on simulated clips" if simulated else "ME-VQA"
+    parts = [f"# {title}\n"]
     scored: dict[str, list[VqaQuestion]] = defaultdict(list)
     for question in questions:
         if question.answer:
@@ -101,7 +102,7 @@ def write_report(
         for table in _class_tables(dataset, asked, results)
     ]
     found = {
-        **{"title": "ME-VQA", "protocol": "answers to questions", "simulated": simulated},
+        **{"title": title, "protocol": "answers to questions", "simulated": simulated},
         **{"made": date.today().isoformat(), "left_out": list(notes) or ["nothing"]},
         "tables": tables,
     }
