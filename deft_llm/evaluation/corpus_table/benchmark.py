@@ -25,7 +25,11 @@ from deft_llm.evaluation.corpus_table.corpora import OfCorpora
 from deft_llm.evaluation.corpus_table.figures import scheme_figures, scheme_values
 from deft_llm.evaluation.corpus_table.material import CorpusClips
 from deft_llm.evaluation.corpus_table.models import TableRun, tell_costs
-from deft_llm.evaluation.corpus_table.result_folder import Findings, write_result_folder
+from deft_llm.evaluation.corpus_table.result_folder import (
+    Findings,
+    SchemeTable,
+    write_result_folder,
+)
 from deft_llm.evaluation.corpus_table.schemes import SchemeClips, scheme_clips
 from deft_llm.evaluation.corpus_table.words import Protocol, listed, paragraph, script
 from deft_llm.evaluation.recognition.clips import Material, require_no_leak
@@ -93,17 +97,11 @@ class CorpusBenchmark(OfCorpora):
         corpora = self.measured(names)
         mixed = ClipDataset.joined(*(each.clips for each in corpora))
         made, skipped = self._schemes(mixed, corpora)
-        entries = {name: self.entries[name] for name in names}
-        runs = [TableRun(each, entries, self.seeds, self.output / "folds") for each in made]
-        across = self._across(made, entries, skipped)
-        tell_costs([*runs, *across.values()])
         simulated = any(each.simulated for each in corpora)
         # A number of real clips beside one of simulated clips would be read as a comparison.
         published = {} if simulated else self.published
-        tables = [run.finish(published.get(run.made.scheme, [])) for run in runs]
-        unseen = {scheme: run.results() for scheme, run in across.items()}
-        tables = [replace(t, unseen=unseen.get(t.made.scheme, {})) for t in tables]
-        protocol = Protocol(self.protocol, self.folds, self.share, self.prepare.flow)
+        tables = self._tables(made, {n: self.entries[n] for n in names}, published, skipped)
+        protocol = Protocol(self.protocol, self.folds, self.share, self.prepare.flow, self.unseen)
         found = Findings(
             title=listed([each.title for each in corpora]),
             simulated=simulated,
@@ -124,6 +122,21 @@ class CorpusBenchmark(OfCorpora):
         for table in tables:
             values |= scheme_values(table.made.scheme, table.results, self.bars)
         return self.with_bars(values), text + f"\nwritten to {self.output}\n"
+
+    def _tables(
+        self,
+        made: Sequence[SchemeClips],
+        entries: Mapping[str, ModelEntry],
+        published: Mapping[str, Sequence[PublishedScore]],
+        skipped: dict[str, str],
+    ) -> list[SchemeTable]:
+        """Say what all models cost, and run them; what cannot be run is added to ``skipped``."""
+        runs = [TableRun(each, entries, self.seeds, self.output / "folds") for each in made]
+        across = self._across(made, entries, skipped)
+        tell_costs([*runs, *across.values()])
+        tables = [run.finish(published.get(run.made.scheme, [])) for run in runs]
+        unseen = {scheme: run.results() for scheme, run in across.items()}
+        return [replace(table, unseen=unseen.get(table.made.scheme, {})) for table in tables]
 
     # ---------------------------------------------------------------------------- clips
 

@@ -60,6 +60,7 @@ def test_made_once_and_compared_in_pairs(tmp_path: Path, drawn: list[str]) -> No
     # Each corpus was tested once by what learned from the other.
     across = list((tmp_path / "out" / "folds" / "unseen").glob("3/logistic_flow-*/*.jsonl"))
     assert len(across) == 2 and (tmp_path / "out" / "3" / "unseen" / "leaks.md").is_file()
+    assert "minus UF1 of the same model" in (tmp_path / "out" / "protocol.md").read_text()
     gap = result["tables"][0]["rows"][0]["gap to unseen corpus"]
     assert f'data-value="{gap}"' in leaderboard([tmp_path / "out"])
 
