@@ -23,7 +23,10 @@ CORPORA |= {"MMEW": ("mmew", 300)}
 SHORT = {
     ("eval", "leaderboard"): [],
     ("eval",): ["seeds=1"],
-    ("train",): ["experts.steps=2", "instruct.steps=2"],
+    ("train",): [
+        *("experts.steps=1", "experts.batch_size=4"),
+        *("instruct.steps=1", "instruct.batch_size=2"),
+    ],
 }
 
 
