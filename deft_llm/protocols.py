@@ -77,15 +77,34 @@ def composite_splits(
 
 
 def subject_kfold(
-    subjects: Names, folds: int, *, validation: float = 0.0, seed: int = 0
+    subjects: Names,
+    folds: int,
+    *,
+    among: Names | None = None,
+    validation: float = 0.0,
+    seed: int = 0,
 ) -> list[Split]:
     """Assign subjects to folds at random, with similar numbers of rows in each fold.
 
+    Args:
+        subjects: Subject of each row.
+        folds: Number of folds.
+        among: Subject of each row of a larger set, whose folds these are: a subject is in the same
+            fold whichever rows are taken. None deals the rows themselves.
+        validation: See :func:`loso`.
+        seed: See :func:`loso`.
+
     Raises:
-        UserError: If there are fewer subjects than folds, or fewer than two folds.
+        UserError: If there are fewer subjects than folds, or fewer than two folds, or a fold
+            without a row.
     """
     names = np.asarray(subjects)
-    return _by_groups(names, _deal(names, folds, seed), validation, seed)
+    whole = names if among is None else np.asarray(among)
+    fold_of = dict(zip(whole.tolist(), _deal(whole, folds, seed).tolist(), strict=True))
+    dealt = np.array([fold_of[name] for name in names.tolist()], np.int64)
+    if empty := sorted(set(range(folds)) - set(dealt.tolist())):
+        raise UserError(f"fold {empty[0] + 1} of {folds} has no clip to test; take fewer folds")
+    return _by_groups(names, dealt, validation, seed)
 
 
 def cross_dataset(

@@ -32,6 +32,8 @@ COMMANDS = (
     "eval/run.py eval/benchmarks/megc2019_flow.yaml",
     "eval/run.py eval/benchmarks/deft_megc2019_flow.yaml",
     "eval/run.py eval/benchmarks/deft_samm_aus.yaml",
+    "eval/run.py eval/benchmarks/corpora_simulated.yaml",
+    "eval/run.py eval/benchmarks/mevqa_simulated.yaml",
     "eval/run.py eval/benchmarks/robustness.yaml",
     "eval/run.py eval/benchmarks/spotting_simulated.yaml",
     "eval/run.py eval/benchmarks/srflow.yaml",

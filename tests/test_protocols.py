@@ -97,3 +97,12 @@ def test_a_shared_subject_is_named() -> None:
     split = protocols.Split("x", 0, np.array([0, 1]), np.array([], int), np.array([2]))
     with pytest.raises(UserError, match=r"fold 0 \(x\): train and test share subject s01;"):
         protocols.require_disjoint_subjects(split, SUBJECTS)
+
+
+def test_a_subject_keeps_its_fold_whichever_rows_are_taken() -> None:
+    whole = {s.fold: set(SUBJECTS[s.test]) for s in protocols.subject_kfold(SUBJECTS, 3)}
+    few = np.flatnonzero(np.random.default_rng(0).random(len(SUBJECTS)) < 0.5)
+    part = protocols.subject_kfold(SUBJECTS[few], 3, among=SUBJECTS)
+    assert all(set(SUBJECTS[few][s.test]) <= whole[s.fold] for s in part)
+    with pytest.raises(UserError, match=r"fold \d of 3 has no clip to test"):
+        protocols.subject_kfold(SUBJECTS[:1], 3, among=SUBJECTS)

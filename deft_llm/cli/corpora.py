@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from deft_llm.corpora.base import CORPORA, load_corpus
+from deft_llm.corpora.base import CORPORA, load_class
+from deft_llm.corpora.other import read_named
 from deft_llm.corpora.reading import Reading
 from deft_llm.corpora.scans import SCAN_CORPORA, load_scan_corpus
 from deft_llm.errors import UserError
@@ -35,9 +36,8 @@ def check(
         listing = scans.read()
         counted, report = [*listing.lines(), f"  published: {scans.published}"], listing.report
     else:
-        corpus = load_corpus(name, folder)
-        reading = corpus.read(frames)
-        counted, report = lines(reading, corpus.schemes), reading.report
+        reading = read_named(name, folder, frames)
+        counted, report = lines(reading, load_class(name).schemes), reading.report
     for line in counted:
         typer.echo(line)
     notes = list(report)
@@ -72,7 +72,7 @@ def show(
     from deft_llm.corpora.show import choose, contact_sheet
     from deft_llm.viz.overlay import encode_png
 
-    reading = load_corpus(name, folder).read()
+    reading = read_named(name, folder)
     _write(out, encode_png(contact_sheet(choose(reading.entries, count))))
     typer.echo(f"{out}")
 
@@ -94,12 +94,14 @@ def prepare(
     from deft_llm.data.raw_frames import RAW_SIDE
 
     settings = PrepareSettings(yunet=yunet, raw=RAW_SIDE if raw else 0)
-    rows = run(load_corpus(name, folder).read(), cache, settings, workers)
+    reading = read_named(name, folder)
+    rows = run(reading, cache, settings, workers)
     bad = [row for row in rows if row.problem]
     had = sum(row.cached for row in rows)
     typer.echo(f"{len(rows) - len(bad)} of {len(rows)} clips measured, {had} were in the cache")
     for row in bad:
         typer.echo(f"  {row.annotation.clip}: {row.problem}")
+    typer.echo(f"listed in {cache / reading.listing}")
 
 
 @app.command()

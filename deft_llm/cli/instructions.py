@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deft_llm.data.simulated import SimulatedData
     from deft_llm.unimer.answer_writer import Templates
     from deft_llm.unimer.assemble import Assembly
+    from deft_llm.unimer.folds import Fold
 
 app = typer.Typer(no_args_is_help=True, help="Instruction data: build, validate, audit.")
 
@@ -66,6 +67,13 @@ def build(
     templates: Annotated[
         Path | None, typer.Option(help="folder with the wording; default: our own")
     ] = None,
+    fold: Annotated[
+        str,
+        typer.Option(help="i/n: leave out the subjects of fold i, as in eval folds=n"),
+    ] = "",
+    tested: Annotated[
+        bool, typer.Option("--tested", help="take those subjects alone, to audit against")
+    ] = False,
 ) -> None:
     """Build instruction data from licensed corpora, simulated clips, or both.
 
@@ -79,11 +87,15 @@ def build(
     from deft_llm.data.simulated import SimulatedData
     from deft_llm.unimer.answer_writer import Templates
     from deft_llm.unimer.assemble import Assembly
+    from deft_llm.unimer.folds import Fold
 
     log_progress()
     share, wording = Share.parse(shard), Templates(templates)
     if not corpora and not simulated:
         raise UserError("nothing to build from; give --corpora, --simulated N, or both")
+    if tested and (simulated or not fold):
+        raise UserError("--tested is for --fold i/n of --corpora, without --simulated")
+    part = Fold(Share.parse(fold, "fold"), tested) if fold else None
     written = {"seed": seed, "variants": variants, "turns": turns}
     drawn = {
         **{"clips": simulated, "identities": identities, "first_identity": first_identity},
@@ -93,7 +105,7 @@ def build(
     data = validate_settings(SimulatedData, {**drawn, **written}, "command line")
     settings = validate_settings(Assembly, written, "command line")
     with resumable("the same command goes on after the last whole part"):
-        _build(out, corpora or [], data, settings, share, wording)
+        _build(out, corpora or [], data, settings, share, wording, part)
 
 
 def _build(
@@ -103,24 +115,32 @@ def _build(
     settings: Assembly,
     share: Share,
     templates: Templates,
+    fold: Fold | None,
 ) -> None:
     """Measure the missing parts; write conversations once all parts exist."""
     from deft_llm.data.clip_shards import absent, claim_recipe
     from deft_llm.data.prepared import open_prepared, unmeasured
     from deft_llm.unimer.assemble import assemble
     from deft_llm.unimer.coded import measure_corpus
+    from deft_llm.unimer.folds import of_fold
     from deft_llm.unimer.simulated import measure_simulated_parts
 
     # These do not change the measured clips and may differ when a build is resumed: machines differ
     # in workers and paths, and conversations are always written anew.
     elsewhere = {"workers", "head_path", "variants", "turns"}
     drawn = data.model_dump(exclude=elsewhere) if data.clips else None
-    claim_recipe(out, {"corpora": [str(listing) for listing in corpora], "simulated": drawn})
+    recipe: dict[str, Any] = {"corpora": [str(listing) for listing in corpora], "simulated": drawn}
+    clips = [open_prepared(listing) for listing in corpora]
+    if fold is not None:
+        recipe["fold"] = str(fold)
+        clips = of_fold(clips, fold)
+    claim_recipe(out, recipe)
     parts: list[str] = []
     refused: list[LeftOut] = []
-    for listing in corpora:
-        parts += measure_corpus(open_prepared(listing), listing.stem, out, share)
-        refused += unmeasured(listing)
+    for listing, own in zip(corpora, clips, strict=True):
+        parts += measure_corpus(own, listing.stem, out, share)
+        # Whose fold a clip without a face is in is not looked up: a fold goes without them.
+        refused += unmeasured(listing) if fold is None else ()
     if data.clips:
         parts += measure_simulated_parts(data, out, share)
     if missing := absent(out, parts):

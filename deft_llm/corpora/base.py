@@ -42,6 +42,7 @@ CORPORA: dict[str, str] = {
 }
 """Name -> "module:Class"; each class takes the corpus folder."""
 MICRO, MACRO = "micro", "macro"
+SIMULATED_MARK = "simulated.json"  # beside the sheet of a corpus that the simulator wrote
 _SHEET_DEPTH = 4  # levels below the corpus folder in which sheets are searched
 
 
@@ -68,6 +69,11 @@ class Corpus(DatasetFolder, ABC):
     trees: ClassVar[tuple[str, ...]] = ()
     foreign: ClassVar[frozenset[str]] = frozenset()
     coded_kind = MICRO  # which expressions are read; see of_kind
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulator wrote the folder (``synthetic.write_corpus``)."""
+        return (self.root / SIMULATED_MARK).is_file()
 
     @abstractmethod
     def identify(self, row: SheetRow) -> Identity:
@@ -145,10 +151,10 @@ class Corpus(DatasetFolder, ABC):
         entries = self._attach(coded, report) if frames else self._from_first(coded)
         if not entries:
             first = next((note for note in report if note.action == "dropped"), None)
-            raise self._missing(f"{coded.path}: no clip can be used ({first})")
+            raise self._missing(f"{coded.path}: no clip can be used ({first}){self.packed()}")
         for subject in sorted(coded.subjects - {e.annotation.subject for e in entries}):
             report.add(coded.path.name, None, f"subject {subject}", "has no clip left", "dropped")
-        return Reading(self.name, tuple(entries), report, self.published)
+        return Reading(self.name, tuple(entries), report, self.published, self.simulated)
 
     def _coded(self, report: Report) -> list[CodedSheet]:
         """The codings of every sheet that can be read, the newest first; its remarks alone count.

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from deft_llm.errors import UserError
 
+_ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".z01", ".001")
+
 
 class DatasetFolder:
     """A dataset on disk, of videos or of scans.
@@ -32,6 +34,14 @@ class DatasetFolder:
         self.root = Path(root)
         if not self.root.is_dir():
             raise self._missing(f"{self.root}: no such folder")
+
+    def packed(self) -> str:
+        """A word on an archive that lies near the top of the folder, as it was downloaded."""
+        for pattern in ("*", "*/*"):
+            for path in sorted(self.root.glob(pattern)):
+                if path.name.lower().endswith(_ARCHIVES) and path.is_file():
+                    return f"; {path} is still packed: unpack it"
+        return ""
 
     def _missing(self, what: str) -> UserError:
         tree = "\n".join(f"    {line}" for line in self.tree.strip().splitlines())

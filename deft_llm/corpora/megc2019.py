@@ -87,7 +87,7 @@ MEGC2019/
                 what = f"{len(kept)} clips"
                 report.add(name, None, what, f"MEGC2019 has {self.parts[name]}", "noted")
             entries += kept
-        return Reading(self.name, tuple(entries), report, self.published)
+        return Reading(self.name, tuple(entries), report, self.published, self.simulated)
 
     def _folder(self, name: str, folders: tuple[str, ...]) -> Path:
         for folder in folders:

@@ -71,12 +71,26 @@ class Check:
 
 @dataclass(frozen=True)
 class Reading:
-    """A corpus folder as it was read."""
+    """A corpus folder as it was read.
+
+    Attributes:
+        name: Of the corpus.
+        entries: Its clips.
+        report: What was mended and dropped.
+        published: Counts to check against.
+        simulated: Whether the simulator wrote the folder.
+    """
 
     name: str
     entries: tuple[Entry, ...]
     report: Report
     published: PublishedCounts = PublishedCounts()
+    simulated: bool = False
+
+    @property
+    def listing(self) -> str:
+        """Name of the file that lists its measured clips; simulated ones are apart."""
+        return f"{'simulated_' if self.simulated else ''}{self.name}.jsonl"
 
     @property
     def annotations(self) -> tuple[Annotation, ...]:

@@ -131,7 +131,7 @@ class Smic(Corpus):
             report.add(str(folder), None, what, "first frame, middle, last frame", "mended")
         if not entries:
             return None
-        return Reading(self.name, tuple(entries), report, self.published)
+        return Reading(self.name, tuple(entries), report, self.published, self.simulated)
 
 
 class SmicHs(Smic, kind="HS"):

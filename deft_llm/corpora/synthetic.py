@@ -7,6 +7,7 @@ each label follows the simulator's priors; words and layouts are in ``layouts.py
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,13 +18,14 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from deft_llm import facs
 from deft_llm.clip import Annotation, Interval
-from deft_llm.corpora.base import MICRO, load_class
+from deft_llm.corpora.base import MICRO, SIMULATED_MARK, load_class
 from deft_llm.corpora.layouts import LAYOUTS, TYPES, Layout, SheetLayout
 from deft_llm.errors import UserError
-from deft_llm.files import replacing
+from deft_llm.files import replacing, write_text
 from deft_llm.simulator.scene.clips import ClipSpec, SimulatedClip, draw_spec, render_many
 from deft_llm.simulator.scene.performance import Curve
 
@@ -92,13 +94,17 @@ def write_corpus(
         raise UserError(f"{root}: not empty; give a new folder for the simulated corpus")
     order = _Order(subjects, clips, seed, renderer, mode, workers)
     if name != "megc2019":
-        return _write(name, root, order)
+        found = _write(name, root, order)
+        _mark(root, order)
+        return found
     written: list[Written] = []
     for i, (part, folder) in enumerate(_MEGC_PARTS.items()):
         # The offset keeps the subjects of the parts distinct.
         written += _write(part, root / folder, replace(order, seed=seed + 1000 * i))
+        _mark(root / folder, order)
     kept = [w for w in written if facs.to_three(w.annotation.emotion) is not None]
     _write_csv(root / "combined_3class_gt.csv", [_megc_row(w.annotation) for w in kept])
+    _mark(root, order)
     return tuple(kept)
 
 
@@ -129,13 +135,21 @@ class _Order:
         return render_many(specs, _frames, self.workers)
 
 
+def _mark(root: Path, order: _Order) -> None:
+    """Mark a folder that the simulator rendered, so that no table mixes it with a real corpus."""
+    if order.renderer is None:
+        drawn = {"subjects": order.subjects, "clips": order.clips, "seed": order.seed}
+        write_text(root / SIMULATED_MARK, json.dumps(drawn) + "\n")
+
+
 def _write(name: str, root: Path, order: _Order) -> tuple[Written, ...]:
     layout, fps = LAYOUTS[name], load_class(name).fps
     plans = list(_plans(layout, fps or 200.0, order))
     rendered = order.rendered([spec for spec, _ in plans])
     written: list[Written] = []
     rows: list[dict[str, Any]] = []
-    pairs = zip(plans, rendered, strict=True)
+    progress = tqdm(rendered, desc=f"simulate {name}", total=len(plans), unit="clip")
+    pairs = zip(plans, progress, strict=True)
     # One group per folder of frames; clips are rendered as they are taken from the iterator.
     for _, group in groupby(pairs, key=lambda pair: (pair[0][1]["s"], pair[0][1]["v"])):
         # The clips of a long video follow each other in one folder; `start` counts its frames.

@@ -53,15 +53,19 @@ class Share:
     count: int = 1
 
     @classmethod
-    def parse(cls, text: str) -> Share:
+    def parse(cls, text: str, what: str = "shard") -> Share:
         """Parse a share such as "2/8".
+
+        Args:
+            text: The share.
+            what: What it is called, for the message.
 
         Raises:
             UserError: If the text is no share.
         """
         index, _, count = text.partition("/")
         if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
-            raise UserError(f"shard {text!r}: expected i/n with 1 <= i <= n, for example 2/8")
+            raise UserError(f"{what} {text!r}: expected i/n with 1 <= i <= n, for example 2/8")
         return cls(int(index), int(count))
 
     def of(self, names: Sequence[str]) -> list[str]:

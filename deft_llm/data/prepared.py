@@ -3,7 +3,8 @@
 Each clip is one safetensors file in the cache, named by a hash of its frames, its interval and the
 settings, and renamed into place when complete. An interrupted run loses only the clips in progress,
 and the same clip is never measured twice, whatever its name. For a clip that cannot be measured the
-cache stores the reason. ``<corpus>.jsonl`` lists all clips of the last run.
+cache stores the reason. ``<corpus>.jsonl`` lists all clips of the last run, and
+``simulated_<corpus>.jsonl`` those of a simulated corpus.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def prepare(
         workers: Processes, one core each.
 
     Returns:
-        One row per clip, in corpus order; also written to ``<corpus>.jsonl`` in the cache.
+        One row per clip, in corpus order; also written to ``reading.listing`` in the cache.
 
     Raises:
         UserError: If the corpus was read without frames, the cache cannot be written, or YuNet's
@@ -185,7 +186,7 @@ def prepare(
             progress.update()
     # Jobs finish in any order; the listing keeps the order of the corpus.
     rows = [done[i] for i in range(len(jobs))]
-    write_lines(cache / f"{reading.name}.jsonl", (json.dumps(asdict(row)) for row in rows))
+    write_lines(cache / reading.listing, (json.dumps(asdict(row)) for row in rows))
     bad = sum(bool(row.problem) for row in rows)
     logger.info("%d clips, %d cannot be measured", len(rows), bad)
     return rows

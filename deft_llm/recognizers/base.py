@@ -6,6 +6,7 @@ measured clips. A network never opens a file.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deft_llm.errors import UserError
 from deft_llm.registry import resolve
 
 Inputs = dict[str, Tensor]
@@ -117,6 +119,7 @@ RECOGNIZERS: dict[str, str] = {
     "deft": "deft_llm.deft.inference.flow_classifier:DeftFlowClassifier",
     "deft_clips": "deft_llm.deft.inference.clip_classifier:DeftClipClassifier",
     "deft_heads": "deft_llm.deft.inference.clip_classifier:DeftHeads",
+    "deft_heads_tuned": "deft_llm.deft.tuning.head_folds:DeftHeadsTuned",
     "deft_aus": "deft_llm.deft.inference.clip_classifier:DeftAus",
     "deft_clips_lora": "deft_llm.deft.tuning.lora_folds:DeftClipsLora",
     "deft_lora": "deft_llm.deft.tuning.lora_folds:DeftLora",
@@ -125,6 +128,13 @@ RECOGNIZERS: dict[str, str] = {
 """Name -> "module:Class"; each class takes ``classes`` and its own keyword options. DEFT-LLM, both
 as it is and tuned in each fold, and any other vision-language model are included, so that their
 rows are in the same tables."""
+
+LANGUAGE_MODELS = frozenset(
+    name
+    for name, place in RECOGNIZERS.items()
+    if place.startswith(("deft_llm.deft.", "deft_llm.evaluation.vlm."))
+)
+"""Those that are DEFT-LLM, or a part of it, or another language model."""
 
 
 def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | ClassicalRecognizer:
@@ -136,10 +146,17 @@ def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | Cla
         **options: Keyword options of that recognizer.
 
     Raises:
-        UserError: If the name is unknown.
+        UserError: If the name is unknown, or an option is unknown or missing.
     """
-    made: Recognizer | ClassicalRecognizer
-    made = resolve(RECOGNIZERS, name, "recognizer")(classes=classes, **options)
+    make = resolve(RECOGNIZERS, name, "recognizer")
+    try:
+        inspect.signature(make).bind(classes=classes, **options)
+    except TypeError as error:
+        known = [p for p in inspect.signature(make).parameters if p != "classes"]
+        raise UserError(
+            f"{name}: {error} in its options; expected some of {', '.join(known)}"
+        ) from None
+    made: Recognizer | ClassicalRecognizer = make(classes=classes, **options)
     return made
 
 

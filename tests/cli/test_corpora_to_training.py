@@ -21,9 +21,8 @@ from .conftest import Result, Run
 STEPS = ("experts.steps=1", "instruct.steps=2")
 
 
-def commands(run: Run, name: str) -> Result:
+def commands(run: Run, name: str, listing: str) -> Result:
     """Check, prepare, build, validate and train in one folder; each has to succeed."""
-    listing = f"cache/{name}.jsonl"
     for arguments in (
         ("corpora", "check", "corpus", "--name", name),
         ("corpora", "prepare", "corpus", "--name", name, "--workers", "1"),
@@ -50,7 +49,7 @@ def test_casme2_trains(
 
     monkeypatch.setattr(prepared, "_measure", measure)
     write_corpus("casme2", here / "corpus", subjects=1, clips=2, renderer=tiny)
-    commands(run, "casme2")
+    commands(run, "casme2", "cache/casme2.jsonl")
     assert "repression" in {row["emotion"] for row in read_lines(here / "data" / "clips.jsonl")}
     config = json.loads((here / "run" / "final" / "config.json").read_text(encoding="utf-8"))
     assert "repression" in config["emotions"]
@@ -61,7 +60,7 @@ def test_casme2_trains(
 def test_every_corpus_trains(run: Run, here: Path, name: str) -> None:
     made = run("corpora", "simulate", "corpus", "--name", name, "--subjects", "3", "--clips", "2")
     assert made.status == 0, made.err
-    commands(run, name)
+    commands(run, name, f"cache/simulated_{name}.jsonl")
     rows = list(read_lines(here / "data" / "clips.jsonl"))
     assert len(rows) >= 5  # a face may be missed
     assert {row["emotion"] for row in rows} <= set(load_class(name).emotions.values()) | {

@@ -35,6 +35,15 @@ def test_check_says_counts_and_report(samm: Path, tmp_path: Path) -> None:
     assert json.loads(report.read_text()) == []
 
 
+@pytest.mark.parametrize("command", ["check", "show", "prepare"])
+def test_the_folder_of_another_corpus_is_named(samm: Path, command: str) -> None:
+    result = CliRunner().invoke(app, ["corpora", command, str(samm), "--name", "casme2"])
+    message = str(result.exception)
+    assert isinstance(result.exception, UserError) and "\n" not in message
+    assert "expected CASME II, found SAMM (SAMM_Micro_FACS_Codes_v2.xlsx)" in message
+    assert message.endswith("or take --name samm")
+
+
 def test_show_writes_three_frames_a_clip(samm: Path, tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
     arguments = ["corpora", "show", str(samm), "--name", "samm", "--out", str(out), "--count", "3"]

@@ -115,10 +115,23 @@ class DeftClipClassifier(DeftRecognizer):
 
 
 class DeftHeads(DeftRecognizer):
-    """The emotion head on the experts' tokens; the language model does not run."""
+    """The emotion head on the experts' tokens; the language model does not run.
+
+    Args:
+        classes: Number of classes.
+        labels: Their names.
+        checkpoint: Folder of the model.
+
+    Raises:
+        UserError: If the checkpoint cannot be read.
+    """
+
+    def __init__(self, classes: int, labels: Sequence[str], checkpoint: str = EMBEDDED) -> None:
+        super().__init__(classes, labels, checkpoint)
+        self.heads = self.explainer.model.heads
 
     def _probabilities(self, tokens: dict[str, Tensor]) -> Tensor:
-        emotions, _ = self.explainer.model.heads(tokens)
+        emotions, _ = self.heads(tokens)
         columns = emotions.softmax(-1).cpu()
         found = torch.zeros(len(columns), len(self.labels))
         for k, name in enumerate(self.explainer.model.config.emotions):

@@ -22,7 +22,7 @@ from torch import Tensor
 from deft_llm.config import Settings, validate_settings
 from deft_llm.data.inputs import mirror_inputs
 from deft_llm.deft.inference.calibration import LABEL_SETS
-from deft_llm.deft.inference.clip_classifier import DeftClipClassifier
+from deft_llm.deft.inference.clip_classifier import DeftClipClassifier, DeftRecognizer
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.inference.flow_classifier import DeftFlowClassifier, OffsetPhase
 from deft_llm.deft.inference.scoring import answered
@@ -133,12 +133,16 @@ class DeftClipsLora(DeftClipClassifier):
         """Tune a copy of the model on N clips; labels are class indices (N,)."""
         # From the start again: the model may have been fitted before.
         self.explainer = self.start
-        clips = {name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in inputs.items()}
-        mirrored = {name: x.numpy() for name, x in mirror_inputs(clips).items()}
-        with torch.no_grad():
-            tokens = _joined(self.encoded(part) for part in (inputs, mirrored))
         asked = (self.question, self.labels)
-        self.explainer = tuned(self.start, tokens, labels, asked, self.tuning)
+        self.explainer = tuned(self.start, both_sides(self, inputs), labels, asked, self.tuning)
+
+
+def both_sides(model: DeftRecognizer, inputs: Arrays) -> dict[str, Tensor]:
+    """Expert tokens (2 N, T, D) of N clips, followed by those of their mirror images."""
+    clips = {name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in inputs.items()}
+    mirrored = {name: x.numpy() for name, x in mirror_inputs(clips).items()}
+    with torch.no_grad():
+        return _joined(model.encoded(part) for part in (inputs, mirrored))
 
 
 def tuned(

@@ -102,8 +102,12 @@ class AuBenchmark(OfCorpora):
             *(f"no row of {name} ({why})" for name, why in not_run.items()),
         ]
         notes = {name: (e.selection, e.note) for name, e in self.entries.items()}
-        tables = AuTables(made, results, notes, [p.model_dump() for p in self.published])
-        text = tables.write(self.output, _WORDS[self.protocol], footer)
+        simulated = any(each.simulated for each in corpora)
+        # A number of real clips beside one of simulated clips would be read as a comparison.
+        published = [] if simulated else [p.model_dump() for p in self.published]
+        tables = AuTables(made, results, notes, published)
+        protocol = _WORDS[self.protocol] + (", simulated clips" if simulated else "")
+        text = tables.write(self.output, protocol, footer)
         settings = yaml.safe_dump(self.as_run(names), sort_keys=False, allow_unicode=True)
         write_text(self.output / "benchmark.yaml", settings)
         example = f"corpora.{next(iter(self.corpora))}=/elsewhere"

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -20,13 +22,23 @@ from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.errors import UserError
 from deft_llm.evaluation.corpus_table.corpora import OfCorpora
+from deft_llm.evaluation.corpus_table.figures import scheme_figures, scheme_values
 from deft_llm.evaluation.corpus_table.material import CorpusClips
 from deft_llm.evaluation.corpus_table.models import TableRun, tell_costs
-from deft_llm.evaluation.corpus_table.result_folder import Findings, write_result_folder
+from deft_llm.evaluation.corpus_table.result_folder import (
+    Findings,
+    SchemeTable,
+    write_result_folder,
+)
 from deft_llm.evaluation.corpus_table.schemes import SchemeClips, scheme_clips
 from deft_llm.evaluation.corpus_table.words import Protocol, listed, paragraph, script
 from deft_llm.evaluation.recognition.clips import Material, require_no_leak
-from deft_llm.evaluation.recognition.folds import make_splits, protocol_splits
+from deft_llm.evaluation.recognition.entries import ModelEntry
+from deft_llm.evaluation.recognition.folds import (
+    make_splits,
+    protocol_splits,
+    require_trainable,
+)
 from deft_llm.evaluation.recognition.tables import PublishedScore
 from deft_llm.metrics.figures import Figure
 
@@ -37,7 +49,8 @@ _NOBODY = np.empty(0, np.int64)  # no rows are given for the test: the protocol 
 class CorpusBenchmark(OfCorpora):
     """A file of ``eval/benchmarks`` with ``benchmark: corpora``.
 
-    Figures are ``<entry>_<scheme>_uf1``, means over seeds.
+    Figures are ``<entry>_<scheme>_uf1``, means over seeds, and those of ``figures.py`` that have a
+    bar.
 
     Attributes:
         schemes: Label schemes (``facs.SCHEMES``), a table each.
@@ -48,6 +61,7 @@ class CorpusBenchmark(OfCorpora):
             "cross_dataset".
         folds: For "kfold".
         share: Share of the subjects held out, for "hold_out".
+        unseen: Also train on all other corpora and test on each, for the column of the gap.
         baseline: Entry that the others are compared with.
         published: Scheme -> published numbers.
     """
@@ -58,6 +72,7 @@ class CorpusBenchmark(OfCorpora):
     protocol: Literal["loso", "kfold", "hold_out", "cross_dataset"] = "loso"
     folds: int = 10
     share: float = Field(default=0.25, gt=0, lt=1)
+    unseen: bool = False
     baseline: str
     published: dict[str, list[PublishedScore]] = Field(default_factory=dict)
 
@@ -74,7 +89,7 @@ class CorpusBenchmark(OfCorpora):
 
     def figure_names(self) -> list[str]:
         """See the base."""
-        return [f"{name}_{scheme}_uf1" for scheme in self.schemes for name in self.entries]
+        return [name for scheme in self.schemes for name in scheme_figures(scheme, self.entries)]
 
     def measure(self) -> tuple[list[Figure], str]:
         """See the base."""
@@ -82,13 +97,14 @@ class CorpusBenchmark(OfCorpora):
         corpora = self.measured(names)
         mixed = ClipDataset.joined(*(each.clips for each in corpora))
         made, skipped = self._schemes(mixed, corpora)
-        entries = {name: self.entries[name] for name in names}
-        runs = [TableRun(each, entries, self.seeds, self.output / "folds") for each in made]
-        tell_costs(runs)
-        tables = [run.finish(self.published.get(run.made.scheme, [])) for run in runs]
-        protocol = Protocol(self.protocol, self.folds, self.share, self.prepare.flow)
+        simulated = any(each.simulated for each in corpora)
+        # A number of real clips beside one of simulated clips would be read as a comparison.
+        published = {} if simulated else self.published
+        tables = self._tables(made, {n: self.entries[n] for n in names}, published, skipped)
+        protocol = Protocol(self.protocol, self.folds, self.share, self.prepare.flow, self.unseen)
         found = Findings(
             title=listed([each.title for each in corpora]),
+            simulated=simulated,
             protocol=protocol.words,
             baseline=self.baseline,
             tables=tables,
@@ -102,12 +118,25 @@ class CorpusBenchmark(OfCorpora):
             settings=self.as_run(names),
         )
         text = write_result_folder(self.output, found)
-        values = {
-            f"{name}_{table.made.scheme}_uf1": float(np.mean(result.scores()))
-            for table in tables
-            for name, result in table.results.items()
-        }
+        values: dict[str, float] = {}
+        for table in tables:
+            values |= scheme_values(table.made.scheme, table.results, self.bars)
         return self.with_bars(values), text + f"\nwritten to {self.output}\n"
+
+    def _tables(
+        self,
+        made: Sequence[SchemeClips],
+        entries: Mapping[str, ModelEntry],
+        published: Mapping[str, Sequence[PublishedScore]],
+        skipped: dict[str, str],
+    ) -> list[SchemeTable]:
+        """Say what all models cost, and run them; what cannot be run is added to ``skipped``."""
+        runs = [TableRun(each, entries, self.seeds, self.output / "folds") for each in made]
+        across = self._across(made, entries, skipped)
+        tell_costs([*runs, *across.values()])
+        tables = [run.finish(published.get(run.made.scheme, [])) for run in runs]
+        unseen = {scheme: run.results() for scheme, run in across.items()}
+        return [replace(table, unseen=unseen.get(table.made.scheme, {})) for table in tables]
 
     # ---------------------------------------------------------------------------- clips
 
@@ -119,9 +148,9 @@ class CorpusBenchmark(OfCorpora):
         for scheme in self.schemes:
             counts = self._published_counts(scheme, corpora)
             try:
-                each = scheme_clips(scheme, clips, self.unmapped, self._splits, counts)
-                # Checked once more as every benchmark's folds are, before any model is trained.
-                protocol_splits(self.protocol, self._material(each.data), self.folds, self.share)
+                splits_of = partial(self._splits, clips)
+                each = scheme_clips(scheme, clips, self.unmapped, splits_of, counts)
+                require_trainable(each.splits, each.data)
             except UserError as error:
                 if scheme not in facs.SCHEMES:
                     raise
@@ -135,13 +164,33 @@ class CorpusBenchmark(OfCorpora):
             raise UserError(next(iter(skipped.values())))
         return made, skipped
 
+    def _across(
+        self,
+        made: Sequence[SchemeClips],
+        entries: Mapping[str, ModelEntry],
+        skipped: dict[str, str],
+    ) -> dict[str, TableRun]:
+        """Scheme -> its clips, each corpus tested by models that learned from the others."""
+        found = dict[str, TableRun]()
+        for each in made if self.unseen else ():
+            try:
+                splits = protocol_splits("cross_dataset", self._material(each.data), 0, 0.0)
+            except UserError as error:
+                skipped[f"{each.scheme} on an unseen corpus"] = str(error)
+                continue
+            audit, folder = self.output / each.scheme / "unseen", self.output / "folds" / "unseen"
+            require_no_leak(splits, each.data, audit, each.data.clips.name)
+            across = replace(each, splits=splits)
+            found[each.scheme] = TableRun(across, entries, self.seeds, folder, "unseen corpus")
+        return found
+
     def _published_counts(self, scheme: str, corpora: Sequence[CorpusClips]) -> Counter[str]:
         """Class -> published number of clips in all corpora; empty if one has none."""
         total = Counter[str]()
         for each in corpora:
             name, known = each.reading.name, each.reading.published.classes
             counts = self.counts.get(scheme, {}).get(name) or known.get(scheme)
-            if counts is None:
+            if counts is None or each.simulated:
                 return Counter()
             total.update(counts)
         return total
@@ -149,5 +198,9 @@ class CorpusBenchmark(OfCorpora):
     def _material(self, data: LabelledClips) -> Material:
         return Material(data, _NOBODY, data.clips)
 
-    def _splits(self, data: LabelledClips) -> list[protocols.Split]:
+    def _splits(self, measured: ClipDataset, data: LabelledClips) -> list[protocols.Split]:
+        if self.protocol == "kfold":
+            # The same for all label schemes, and for instruction data (unimer/folds.py).
+            people = data.clips.people
+            return protocols.subject_kfold(people, self.folds, among=measured.people)
         return make_splits(self.protocol, self._material(data), self.folds, self.share)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -18,8 +18,15 @@ from deft_llm.evaluation.corpus_table.material import (
     read_folder,
     settings_for,
 )
-from deft_llm.evaluation.corpus_table.models import inputs_of
+from deft_llm.evaluation.corpus_table.models import entry_by_name, inputs_of
+from deft_llm.evaluation.corpus_table.simulated import (
+    SimulatedCorpus,
+    require_one_kind,
+    simulated_folder,
+)
 from deft_llm.evaluation.recognition.entries import ModelEntry
+from deft_llm.recognizers.base import RECOGNIZERS
+from deft_llm.training.fold_trainer import FoldSchedule
 
 
 class OfCorpora(Benchmark):
@@ -28,18 +35,24 @@ class OfCorpora(Benchmark):
     Attributes:
         corpora: Name -> folder, as it was unpacked.
         corpus: The folder, if there is one corpus.
+        simulate: Name in ``corpora`` -> how it is simulated where no folder is given.
+        simulate_into: Where simulated corpora are kept, for all benchmarks.
         readers: Name in ``corpora`` -> reader (``corpora.base.CORPORA``); the name itself by
             default.
         cache: Folder of measured clips, the same as that of ``deft-llm corpora prepare``.
         prepare: How clips are measured.
         workers: Processes that measure.
         seeds: Runs of each model that has a random state.
-        models: Names of entries to run; empty runs all but vision-language models.
+        models: Names of entries, or of recognizers (``recognizers.base``), to run; empty runs all
+            entries but vision-language models and those that learned from a folder.
         entries: Available entries by name.
+        schedule: How a network without an entry of its own is trained.
     """
 
     corpora: dict[str, Path | None]
     corpus: Path | None = None
+    simulate: dict[str, SimulatedCorpus] = Field(default_factory=dict)
+    simulate_into: Path = Path("runs/corpora")
     readers: dict[str, str] = Field(default_factory=dict)
     cache: Path = Path("cache")
     prepare: PrepareSettings = Field(default_factory=PrepareSettings)
@@ -47,6 +60,22 @@ class OfCorpora(Benchmark):
     seeds: int = Field(default=3, ge=1)
     models: list[str] = Field(default_factory=list)
     entries: dict[str, ModelEntry]
+    schedule: FoldSchedule | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recognizers_by_name(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Entries for recognizers that are named as models and have none in the file."""
+        entries, models = values.get("entries"), values.get("models") or []
+        if not isinstance(entries, dict) or not isinstance(models, list):
+            return values  # which has its own message
+        more = {name: entries.get(name, {}) for name in models if name in RECOGNIZERS}
+        made = {
+            name: entry_by_name(name, entry, values.get("schedule"))
+            for name, entry in more.items()
+            if isinstance(entry, dict) and "recognizer" not in entry
+        }
+        return {**values, "entries": {**entries, **made}}
 
     @model_validator(mode="after")
     def _one_folder(self) -> Self:
@@ -70,21 +99,31 @@ class OfCorpora(Benchmark):
         for name in (*self.models, *more):
             if name not in self.entries:
                 raise UserError(f"model {name!r}; expected some of {', '.join(self.entries)}")
-        # Vision-language models only by name: an empty list must not download them.
-        return self.models or [n for n, e in self.entries.items() if e.recognizer != "vlm"]
+        # By name only: vision-language models, which may have to be downloaded, and checkpoints of
+        # one's own.
+        ready = [n for n, e in self.entries.items() if e.recognizer != "vlm" and not e.learned_from]
+        return self.models or ready
 
     def folders(self) -> dict[str, Path]:
-        """The folders that are given.
+        """The folders that are given, and those of the simulated corpora.
 
         Raises:
-            UserError: If one is not.
+            UserError: If one is neither.
         """
         given = {name: folder for name, folder in self.corpora.items() if folder is not None}
+        for name, drawn in self.simulate.items():
+            if name in self.corpora and name not in given:
+                drawn_as = (self.reader_of(name), drawn, self.simulate_into, self.workers)
+                given[name] = simulated_folder(*drawn_as)
         for name in self.corpora:
             if name not in given:
                 key = "corpus" if len(self.corpora) == 1 else f"corpora.{name}"
                 raise UserError(f"{name}: no folder; give it as it was unpacked: {key}=/data/…")
         return given
+
+    def reader_of(self, name: str) -> str:
+        """The reader of a name in ``corpora``."""
+        return self.readers.get(name, name)
 
     def measured(self, names: Sequence[str]) -> list[CorpusClips]:
         """The clips of all corpora, measured for some models.
@@ -95,11 +134,11 @@ class OfCorpora(Benchmark):
             names: The models.
 
         Raises:
-            UserError: If a folder is not given, cannot be read, or holds another corpus.
+            UserError: If a folder is not given, cannot be read, or holds another corpus, or if
+                simulated and real corpora are mixed.
         """
-        read = [
-            read_folder(self.readers.get(name, name), path) for name, path in self.folders().items()
-        ]
+        read = [read_folder(self.reader_of(name), path) for name, path in self.folders().items()]
+        require_one_kind([corpus for corpus, _ in read])
         inputs = {name for model in names for name in inputs_of(self.entries[model])}
         settings = settings_for(inputs, self.prepare)
         return [
@@ -114,5 +153,5 @@ class OfCorpora(Benchmark):
             names: The models that were run.
         """
         values = self.model_dump(mode="json", exclude_none=True, exclude={"workers", "output"})
-        values["corpora"] = {n: str(Path(p).resolve()) for n, p in values["corpora"].items()}
+        values["corpora"] = {n: str(p.resolve()) for n, p in self.folders().items()}
         return {**values, "models": list(names)}

@@ -11,6 +11,7 @@ from typing import Any
 from deft_llm import __version__
 from deft_llm.errors import UserError
 from deft_llm.evaluation.corpus_table.result_folder import RESULT
+from deft_llm.evaluation.recognition.results import GAP
 from deft_llm.viz.page import fill_template
 
 _ACROSS = "leave-one-dataset-out evaluation"
@@ -65,7 +66,8 @@ def leaderboard(folders: Sequence[Path]) -> str:
     sections: dict[tuple[Any, ...], Section] = {}
     for folder, result in results:
         for table in result["tables"]:
-            key = (tuple(table["corpora"]), tuple(table["classes"]))
+            # Simulated clips of a corpus are other clips, of which nothing else is comparable.
+            key = (result["simulated"], tuple(table["corpora"]), tuple(table["classes"]))
             heading = f"{result['title']}, {table['title']}: {', '.join(table['classes'])}"
             section = sections.setdefault(key, Section(heading))
             section.rows += [_row(row, table, result, folder, across) for row in table["rows"]]
@@ -92,23 +94,29 @@ def _read(folder: Path) -> dict[str, Any]:
         )
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        values["tables"], values["title"], values["protocol"]
+        values["tables"], values["title"], values["protocol"], values["simulated"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); run that benchmark again") from None
     return values
 
 
-def _across(results: Sequence[tuple[Path, dict[str, Any]]]) -> dict[tuple[str, ...], float]:
-    """(model, corpus, classes) -> UF1 on that corpus of a model that learned from others alone."""
-    found: dict[tuple[str, ...], float] = {}
+def _across(results: Sequence[tuple[Path, dict[str, Any]]]) -> dict[tuple[Any, ...], float]:
+    """(simulated, model, corpus, classes) -> UF1 there of a model that learned from others."""
+    found: dict[tuple[Any, ...], float] = {}
     for _, result in results:
         if result["protocol"] == _ACROSS:
             for table in result["tables"]:
                 for row in table["rows"]:
                     for corpus in table["corpora"]:
-                        key = (row["model"], corpus, *table["classes"])
+                        key = _place(result, row, corpus, table)
                         found[key] = row[f"UF1 {corpus}"]
     return found
+
+
+def _place(
+    result: dict[str, Any], row: dict[str, Any], corpus: str, table: dict[str, Any]
+) -> tuple[Any, ...]:
+    return (result["simulated"], row["model"], corpus, *table["classes"])
 
 
 def _row(
@@ -116,19 +124,21 @@ def _row(
     table: dict[str, Any],
     result: dict[str, Any],
     folder: Path,
-    across: dict[tuple[str, ...], float],
+    across: dict[tuple[Any, ...], float],
 ) -> dict[str, Any]:
     low, _, high = row["95 % interval"].partition(" to ")
     gaps = [
         row[f"UF1 {corpus}"] - across[key]
         for corpus in table["corpora"]
-        if (key := (row["model"], corpus, *table["classes"])) in across
+        if (key := _place(result, row, corpus, table)) in across
     ]
-    within = result["protocol"] == _WITHIN
+    # A run that asked for it has it already.
+    if gaps and result["protocol"] == _WITHIN and GAP not in row:
+        row = {**row, GAP: sum(gaps) / len(gaps)}
     return {
         "model": row["model"],
         **{name: row[name] for name in _SHOWN},
-        "gap to unseen corpus": sum(gaps) / len(gaps) if gaps and within else "",
+        GAP: row.get(GAP, ""),
         "protocol": result["protocol"],
         "selection": row["selection"],
         "clips": table["clips"],

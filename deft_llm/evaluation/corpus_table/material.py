@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deft_llm.corpora.base import CORPORA, Corpus, load_corpus
+from deft_llm.corpora.base import Corpus, load_corpus
+from deft_llm.corpora.other import other_corpus
 from deft_llm.corpora.reading import Reading
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.inputs import INPUTS
@@ -25,13 +26,15 @@ class CorpusClips:
     """One corpus, measured.
 
     Attributes:
-        title: Its name as the authors write it.
+        title: Its name as the authors write it, and whether it is simulated.
+        simulated: Whether the simulator wrote it.
         reading: What was read.
         clips: The clips that could be measured.
         left_out: Rows and clips that could not be used.
     """
 
     title: str
+    simulated: bool
     reading: Reading
     clips: ClipDataset
     left_out: tuple[LeftOutClip, ...]
@@ -56,12 +59,8 @@ def read_folder(reader: str, folder: Path) -> tuple[Corpus, Reading]:
     try:
         reading = corpus.read()
     except UserError as error:
-        if other := _other_corpus(corpus):
-            name, title, sheet = other
-            raise UserError(
-                f"{folder}: expected {corpus.title}, found {title} ({sheet}); give the folder of "
-                f"{corpus.title}, or take the benchmark of {name}"
-            ) from error
+        if said := other_corpus(corpus, "take the benchmark of"):
+            raise UserError(said) from error
         raise
     subjects = len({a.subject for a in reading.annotations})
     logger.info(
@@ -69,24 +68,6 @@ def read_folder(reader: str, folder: Path) -> tuple[Corpus, Reading]:
         reading.report.summary(),
     )
     return corpus, reading
-
-
-def _other_corpus(corpus: Corpus) -> tuple[str, str, str] | None:
-    """Name, title and sheet of the corpus that a folder holds instead."""
-    if _sheet_of(corpus) is not None:
-        return None
-    for name in CORPORA:
-        other = load_corpus(name, corpus.root)
-        if (sheet := _sheet_of(other)) is not None:
-            return name, other.title, sheet.name
-    return None
-
-
-def _sheet_of(corpus: Corpus) -> Path | None:
-    try:
-        return corpus.sheets()[0]
-    except UserError:
-        return None
 
 
 def settings_for(inputs: Iterable[str], base: PrepareSettings) -> PrepareSettings:
@@ -129,9 +110,10 @@ def measured_corpus(
             place = f"{entry.folder}" + (f", row {entry.row} of the sheet" if entry.row else "")
             what = f"{entry.annotation.clip}: {row.problem}"
             dropped.append(LeftOutClip(corpus.name, place, what, "could not be measured"))
-    clips = open_prepared(cache / f"{reading.name}.jsonl")
+    clips = open_prepared(cache / reading.listing)
     if not len(clips):
         raise UserError(
             f"{corpus.root}: none of {len(rows)} clips can be measured ({dropped[-1].what})"
         )
-    return CorpusClips(corpus.title, reading, clips, tuple(dropped))
+    title = f"simulated {corpus.title}" if corpus.simulated else corpus.title
+    return CorpusClips(title, corpus.simulated, reading, clips, tuple(dropped))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm import registry
+from deft_llm.data.clip_lines import folder_records
 from deft_llm.errors import UserError
 from deft_llm.evaluation.corpus_table.result_folder import SchemeTable
 from deft_llm.evaluation.corpus_table.schemes import SchemeClips
@@ -16,8 +17,9 @@ from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.results import Result
 from deft_llm.evaluation.recognition.runs import EntryRun
 from deft_llm.evaluation.recognition.tables import PublishedScore
-from deft_llm.recognizers.base import RECOGNIZERS
+from deft_llm.recognizers.base import RECOGNIZERS, Recognizer
 from deft_llm.training.pace import duration
+from deft_llm.unimer.audit import require_disjoint_records
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class TableRun:
         entries: The models.
         seeds: Runs of each model that has a random state.
         folder: Where rows are kept.
+        title: For messages; by default the label scheme.
 
     Attributes:
         made: As given.
@@ -40,21 +43,27 @@ class TableRun:
     """
 
     def __init__(
-        self, made: SchemeClips, entries: Mapping[str, ModelEntry], seeds: int, folder: Path
+        self,
+        made: SchemeClips,
+        entries: Mapping[str, ModelEntry],
+        seeds: int,
+        folder: Path,
+        title: str = "",
     ) -> None:
-        self.made = made
+        self.made, self.title = made, ", ".join(filter(None, (made.title, title)))
         self.runs: dict[str, EntryRun] = {}
         self.not_run: dict[str, str] = {}
         for name, entry in entries.items():
             own = _with_labels(entry, made.data.classes)
             place = (made.data, made.splits, own.seeds or seeds, folder / made.scheme)
             try:
+                require_unlearned(own, made)
                 self.runs[name] = EntryRun(name, own, *place)
             except UserError as error:
                 self._leave_out(name, error)
 
     def _leave_out(self, name: str, error: UserError) -> None:
-        logger.warning("%s: %s is left out: %s", self.made.title, name, error)
+        logger.warning("%s: %s is left out: %s", self.title, name, error)
         self.runs.pop(name, None)
         self.not_run[name] = str(error)
 
@@ -77,8 +86,7 @@ class TableRun:
             about = "?" if cost.seconds is None else duration(cost.seconds)
             seeds = len({seed for seed, _ in run.jobs})
             folds = f"{len(run.jobs) // seeds} folds x {seeds} seed{'s' if seeds > 1 else ''}"
-            title = self.made.title
-            logger.info("%s: %s: %s, %s: %s", title, name, folds, cost.measured, about)
+            logger.info("%s: %s: %s, %s: %s", self.title, name, folds, cost.measured, about)
         return total, unknown
 
     def finish(self, published: Sequence[PublishedScore]) -> SchemeTable:
@@ -90,6 +98,14 @@ class TableRun:
         Raises:
             UserError: If no model can be run.
         """
+        results = self.results()
+        if not results:
+            why = next(iter(self.not_run.values()))
+            raise UserError(f"{self.made.title}: no model could be run ({why})")
+        return SchemeTable(self.made, results, self.not_run, published)
+
+    def results(self) -> dict[str, Result]:
+        """Run what is left; model -> its rows, without those that are left out."""
         results: dict[str, Result] = {}
         for name, run in list(self.runs.items()):
             try:
@@ -98,10 +114,7 @@ class TableRun:
                 self._leave_out(name, error)
                 continue
             results[name] = Result(name, run.entry, rows, self.made.data.classes)
-        if not results:
-            why = next(iter(self.not_run.values()))
-            raise UserError(f"{self.made.title}: no model could be run ({why})")
-        return SchemeTable(self.made, results, self.not_run, published)
+        return results
 
 
 def tell_costs(tables: Sequence[TableRun]) -> None:
@@ -123,6 +136,33 @@ def inputs_of(entry: ModelEntry) -> tuple[str, ...]:
     if hasattr(made, "inputs_for"):  # they depend on its options
         return tuple(made.inputs_for(entry.options))
     return tuple(made.inputs)
+
+
+def entry_by_name(name: str, given: Mapping[str, Any], schedule: object) -> dict[str, Any]:
+    """The settings of an entry that is called like its recognizer and does not name it.
+
+    Args:
+        name: A key of ``RECOGNIZERS``.
+        given: What is set of it.
+        schedule: For a network that has no schedule of its own.
+    """
+    made: Any = registry.resolve(RECOGNIZERS, name, "recognizer")
+    network = inspect.isclass(made) and issubclass(made, Recognizer)
+    known: dict[str, Any] = {"schedule": schedule} if network else {}
+    known["seeded"] = not network and "seed" in inspect.signature(made).parameters
+    return {"recognizer": name, **known, **given}
+
+
+def require_unlearned(entry: ModelEntry, made: SchemeClips) -> None:
+    """Check that what a checkpoint has learned from shares nothing with its test fold.
+
+    Raises:
+        UserError: If a subject, clip or content is in both, or the folder is no instruction data.
+    """
+    for split in made.splits:
+        if (folder := entry.for_fold(split.fold).learned_from) is not None:
+            test = [made.data.clips.records[row] for row in split.test]
+            require_disjoint_records(folder_records(Path(folder)), test)
 
 
 def _with_labels(entry: ModelEntry, classes: tuple[str, ...]) -> ModelEntry:

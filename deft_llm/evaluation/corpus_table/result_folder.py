@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,14 @@ class SchemeTable:
         results: The rows of every model.
         not_run: Models that could not be run -> why.
         published: Published numbers.
+        unseen: Their rows on corpora that they learned nothing of, if those were asked for.
     """
 
     made: SchemeClips
     results: Mapping[str, Result]
     not_run: Mapping[str, str]
     published: Sequence[PublishedScore]
+    unseen: Mapping[str, Result] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Findings:
 
     Attributes:
         title: For headings: "CASME II".
+        simulated: Whether the clips are simulated.
         protocol: In words.
         baseline: Entry that the others are compared with.
         tables: One for each label scheme.
@@ -61,6 +64,7 @@ class Findings:
     """
 
     title: str
+    simulated: bool
     protocol: str
     baseline: str
     tables: Sequence[SchemeTable]
@@ -112,7 +116,7 @@ def _write_scheme(folder: Path, table: SchemeTable, baseline: str) -> str:
     """The files of one scheme; returns its part of ``table.md``."""
     folder.mkdir(parents=True, exist_ok=True)
     made = table.made
-    text = write_tables(folder, table.results, {}, baseline, table.published)
+    text = write_tables(folder, table.results, {}, baseline, table.published, table.unseen)
     counts = markdown(made.counts)
     write_table(folder / "classes.csv", made.counts)
     note = f"{len(made.data)} clips; {len(made.left_out)} measured clips have no class here."
@@ -139,6 +143,7 @@ def _row(row: Any) -> dict[str, object]:
 def _result(found: Findings) -> dict[str, Any]:
     return {
         "title": found.title,
+        "simulated": found.simulated,
         "protocol": found.protocol,
         "made": date.today().isoformat(),
         "tables": [
@@ -148,7 +153,7 @@ def _result(found: Findings) -> dict[str, Any]:
                 "classes": list(table.made.data.classes),
                 "corpora": sorted(set(table.made.data.clips.datasets.tolist())),
                 "clips": len(table.made.data),
-                "rows": table_rows(table.results, found.baseline),
+                "rows": table_rows(table.results, found.baseline, table.unseen),
                 "published": [number.model_dump() for number in table.published],
             }
             for table in found.tables

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,10 @@ import yaml
 from pydantic import Field, model_validator
 
 from deft_llm.config import Settings
+from deft_llm.corpora.base import SIMULATED_MARK
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
+from deft_llm.evaluation.corpus_table.simulated import SimulatedCorpus, simulated_folder
 from deft_llm.evaluation.corpus_table.words import script
 from deft_llm.evaluation.mevqa.clips import ClipKey, SeenClip, find_clips
 from deft_llm.evaluation.mevqa.looking import Looking
@@ -66,6 +69,9 @@ class MevqaBenchmark(Benchmark):
         questions: File of questions, training or test; None makes them of a corpus.
         clips: Folder of the clips, at any depth, as folders of frames or video files.
         corpus: Reader of ``clips`` (``corpora.base.CORPORA``), if the questions are made of it.
+        simulate: How that corpus is simulated where no ``clips`` are given.
+        simulate_into: Where simulated corpora are kept, for all benchmarks.
+        workers: Processes that simulate.
         long: Make questions about the long videos of the corpus.
         train: Answered questions that the prior learns from; without any, those of the other
             subjects.
@@ -79,6 +85,9 @@ class MevqaBenchmark(Benchmark):
     questions: Path | None = None
     clips: Path | None = None
     corpus: str | None = None
+    simulate: SimulatedCorpus | None = None
+    simulate_into: Path = Path("runs/corpora")
+    workers: int = Field(default=os.cpu_count() or 1, ge=1)
     long: bool = False
     train: list[Path] = Field(default_factory=list)
     forms: list[QuestionForm] = Field(min_length=1)
@@ -100,6 +109,9 @@ class MevqaBenchmark(Benchmark):
 
     def measure(self) -> tuple[list[Figure], str]:
         """See the base."""
+        if self.simulate is not None and self.corpus is not None and self.clips is None:
+            drawn = (self.simulate, self.simulate_into, self.workers)
+            self.clips = simulated_folder(self.corpus, *drawn)
         asked = self._asked()
         for note in asked.notes:
             logger.warning("%s", note)
@@ -110,16 +122,22 @@ class MevqaBenchmark(Benchmark):
         ]
         published = [
             {"model": p.model, **p.scores, "data": p.data, "source": p.source}
-            for p in self.published
+            for p in (() if self.simulated else self.published)
         ]
         notes = [*asked.notes, *more]
-        values, text = write_report(self.output, asked.questions, results, published, notes)
+        answered = (results, published, notes, self.simulated)
+        values, text = write_report(self.output, asked.questions, *answered)
         self._keep_settings()
         return self.with_bars(values), text + f"\nwritten to {self.output}\n"
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulator wrote the folder of clips."""
+        return self.clips is not None and (self.clips / SIMULATED_MARK).is_file()
+
     def _keep_settings(self) -> None:
         """Write the settings as they were, and a script that runs them again."""
-        kept = self.model_dump(mode="json", exclude_none=True, exclude={"output"})
+        kept = self.model_dump(mode="json", exclude_none=True, exclude={"output", "workers"})
         for name in ("questions", "clips"):
             if name in kept:
                 kept[name] = str(Path(kept[name]).resolve())

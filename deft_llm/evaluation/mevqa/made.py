@@ -17,6 +17,7 @@ from deft_llm.answers import Facts
 from deft_llm.clip import Annotation
 from deft_llm.corpora.base import load_corpus
 from deft_llm.corpora.long_videos import long_videos
+from deft_llm.corpora.other import read_named
 from deft_llm.corpora.reading import Entry
 from deft_llm.corpora.report import Report
 from deft_llm.errors import UserError
@@ -52,7 +53,7 @@ def clip_questions(reader: str, folder: Path) -> MadeQuestions:
     Raises:
         UserError: If it cannot be read, or no clip has a class or an action unit.
     """
-    reading = load_corpus(reader, folder).read()
+    reading = read_named(reader, folder)
     made = MadeQuestions()
     common = _common_aus(reading.annotations)
     for entry in reading.entries:

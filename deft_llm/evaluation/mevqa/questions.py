@@ -152,6 +152,8 @@ def read_questions(path: Path, forms: Sequence[QuestionForm]) -> QuestionFile:
     Raises:
         UserError: If the file is missing or not JSON, or no row can be used.
     """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give the file of questions as questions=….jsonl")
     questions: dict[str, VqaQuestion] = {}
     problems = []
     for number, row in numbered_lines(path):

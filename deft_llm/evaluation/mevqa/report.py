@@ -54,6 +54,7 @@ def write_report(
     results: Sequence[Answered],
     published: Sequence[Mapping[str, Any]],
     notes: Sequence[str],
+    simulated: bool,
 ) -> tuple[dict[str, float], str]:
     """Write all files.
 
@@ -63,12 +64,14 @@ def write_report(
         results: The models' answers.
         published: Scores from elsewhere, a row each.
         notes: What could not be used or answered.
+        simulated: Whether the clips are simulated.
 
     Returns:
         The scores by name of the figure, and ``table.md``.
     """
     values: dict[str, float] = {}
-    parts = ["# ME-VQA\n"]
+    title = "ME-VQA on simulated clips" if simulated else "ME-VQA"
+    parts = [f"# {title}\n"]
     scored: dict[str, list[VqaQuestion]] = defaultdict(list)
     for question in questions:
         if question.answer:
@@ -98,8 +101,11 @@ def write_report(
         for dataset, asked in sorted(scored.items())
         for table in _class_tables(dataset, asked, results)
     ]
-    found = {"title": "ME-VQA", "protocol": "answers to questions", "tables": tables}
-    found |= {"made": date.today().isoformat(), "left_out": list(notes) or ["nothing"]}
+    found = {
+        **{"title": title, "protocol": "answers to questions", "simulated": simulated},
+        **{"made": date.today().isoformat(), "left_out": list(notes) or ["nothing"]},
+        "tables": tables,
+    }
     write_text(folder / RESULT, json.dumps(found, indent=1) + "\n")
     return values, text
 

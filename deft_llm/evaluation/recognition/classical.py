@@ -47,7 +47,8 @@ def predict_folds(
     Raises:
         UserError: If options are to be chosen and one subject alone trains.
     """
-    options = [dict(entry.options) | ({"seed": seed} if entry.seeded else {}) for _ in splits]
+    more = {"seed": seed} if entry.seeded else {}
+    options = [entry.for_fold(split.fold).options | more for split in splits]
     for split in splits if entry.choices else ():
         _require_inner_folds(entry, data, split)
     # One option after the other, the earlier ones at their best: not a full grid.

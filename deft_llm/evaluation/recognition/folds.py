@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -48,13 +49,20 @@ def protocol_splits(
     Raises:
         UserError: If a training set lacks a class, or a subject is on both sides.
     """
-    data, splits = material.data, make_splits(protocol, material, folds, share)
-    people = data.clips.people
-    # Before training: a fold without a class, or with a subject on both sides, costs no run.
+    splits = make_splits(protocol, material, folds, share)
+    require_trainable(splits, material.data)
+    return splits
+
+
+def require_trainable(splits: Sequence[protocols.Split], data: LabelledClips) -> None:
+    """Check folds before training, so that a wrong one costs no run.
+
+    Raises:
+        UserError: If a training set lacks a class, or a subject is on both sides.
+    """
     protocols.require_classes(splits, data.labels, data.classes)
     for split in splits:
-        protocols.require_disjoint_subjects(split, people)
-    return splits
+        protocols.require_disjoint_subjects(split, data.clips.people)
 
 
 def _given(data: LabelledClips, held: protocols.Indices) -> protocols.Split:

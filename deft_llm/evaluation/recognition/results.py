@@ -17,6 +17,7 @@ from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.metrics.subjects import paired_difference, subject_matrices
 
 CEILING = "ceiling"  # name of the result that ``ceiling.py`` gives
+GAP = "gap to unseen corpus"  # what a model loses on a corpus of which it learned no clip
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,12 @@ class Result:
     def _uf1(self, rows: Sequence[Prediction]) -> float:
         labels, predicted = [r.label for r in rows], [r.predicted for r in rows]
         return uf1(confusion_matrix(labels, predicted, self.classes))
+
+
+def gap(within: Result, unseen: Result) -> float:
+    """UF1 within the corpora minus UF1 on them unseen, a mean over corpora and seeds."""
+    corpora = sorted({row.dataset for row in within.rows})
+    return float(np.mean([np.mean(within.scores(c)) - np.mean(unseen.scores(c)) for c in corpora]))
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,13 @@ class PredictionRows:
         # A note is only text, each run has its own files, and a fold trains the same however folds
         # are distributed.
         hidden: Any = {"note": True, "seeds": True, "schedule": {"folds_at_once", "processes"}}
+        hidden["learned_from"] = True  # predictions depend on the weights alone
         shown = entry.model_dump_json(exclude=hidden)
         folds = [(s.train.tolist(), s.test.tolist()) for s in splits]
-        text = json.dumps([shown, data.digest(), folds, *entry.weights()])
+        # Each folder of weights once: most entries have the same in every fold.
+        options = {json.dumps(own.options): own for s in splits for own in [entry.for_fold(s.fold)]}
+        weights = [file for own in options.values() for file in own.weights()]
+        text = json.dumps([shown, data.digest(), folds, *weights])
         key = digest(text)[:12]
         self.folder, self.data = folder / f"{name}-{key}", data
         self.folder.mkdir(parents=True, exist_ok=True)

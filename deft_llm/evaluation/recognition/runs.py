@@ -92,7 +92,8 @@ class EntryRun:
         folder: Path,
     ) -> None:
         self.name, self.entry, self.data = name, entry, data
-        self.sample = load_recognizer(entry.recognizer, len(data.classes), **entry.options)
+        first = entry.for_fold(splits[0].fold)
+        self.sample = load_recognizer(entry.recognizer, len(data.classes), **first.options)
         self.store = PredictionRows(folder, name, entry, data, splits)
         random = isinstance(self.sample, Recognizer) or entry.seeded
         self.jobs: list[Job] = [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deft_llm.clip import Prediction
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
-from deft_llm.evaluation.recognition.results import Result
+from deft_llm.evaluation.recognition.results import GAP, Result, gap
 from deft_llm.evaluation.recognition.rows import UNREAD
 from deft_llm.evaluation.tables import latex, markdown, write_table
 from deft_llm.files import write_bytes, write_text
@@ -59,10 +59,22 @@ class PublishedScore(Settings):
     source: str
 
 
-def table_rows(results: Mapping[str, Result], baseline: str) -> list[dict[str, object]]:
-    """One row per entry, best UF1 first."""
+def table_rows(
+    results: Mapping[str, Result], baseline: str, unseen: Mapping[str, Result] | None = None
+) -> list[dict[str, object]]:
+    """One row per entry, best UF1 first.
+
+    Args:
+        results: Entry -> its rows.
+        baseline: Entry that the others are compared with.
+        unseen: Entry -> its rows on corpora of which it learned no clip, for the column ``GAP``.
+    """
     ordered = sorted(results.values(), key=lambda r: -float(np.mean(r.scores())))
     rows = [_cells(r, results.get(baseline)) for r in ordered]
+    if unseen:
+        # An entry that could not be run across corpora has an empty cell.
+        gaps = [gap(r, unseen[r.name]) if r.name in unseen else "" for r in ordered]
+        rows = [{**row, GAP: value} for row, value in zip(rows, gaps, strict=True)]
     unread = [float(np.mean([row.predicted == UNREAD for row in r.rows])) for r in ordered]
     if any(unread):
         rows = [{**row, "unread answers": f"{u:.1%}"} for row, u in zip(rows, unread, strict=True)]
@@ -159,6 +171,7 @@ def write_tables(
     few: Mapping[str, Result],
     baseline: str,
     published: Sequence[PublishedScore],
+    unseen: Mapping[str, Result] | None = None,
 ) -> str:
     """Write ``table.md``, ``.tex``, ``.csv``, ``leaderboard.md`` and two plots per entry.
 
@@ -169,7 +182,7 @@ def write_tables(
     """
     if not results:
         raise UserError("no model was run, so there is no table; name some with --models")
-    rows = table_rows(results, baseline)
+    rows = table_rows(results, baseline, unseen)
     text = markdown(rows)
     if few:
         text += "\n" + markdown([_few_cells(r) for r in few.values()])

@@ -54,6 +54,15 @@ def test_the_folder_of_another_corpus(tmp_path: Path, write: WriteCorpus) -> Non
     assert "\n" not in message and "benchmark of samm" in message
 
 
+def test_a_half_unpacked_archive_is_named(tmp_path: Path, write: WriteCorpus) -> None:
+    corpus = write("casme2")
+    frames = corpus / "CASME2_RAW_selected"
+    shutil.make_archive(str(frames), "zip", frames)
+    shutil.rmtree(frames)
+    with pytest.raises(UserError, match=r"CASME2_RAW_selected\.zip is still packed: unpack it"):
+        table(tmp_path, corpus)
+
+
 def test_clips_that_are_missing_or_renamed(
     tmp_path: Path, write: WriteCorpus, measured: list[str]
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from deft_llm import resources
 from deft_llm.clip import Expression, Interval
+from deft_llm.corpora import synthetic
 from deft_llm.corpora.synthetic import write_corpus
 from deft_llm.data.features import Features
 from deft_llm.errors import UserError
@@ -202,3 +203,17 @@ def test_long_videos_are_answered_by_the_spotter(tmp_path: Path) -> None:
         "au_yes_no": "yes",
     }
     assert ClipKey("samm_long_videos", "x") not in made.clips
+
+
+def test_simulated_clips_stand_without_published_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic, "render_many", lambda specs, *_: map(tiny, specs))
+    few = [f"simulate_into={tmp_path / 'corpora'}", "simulate={subjects: 3, clips: 3}"]
+    options = changes(tmp_path, *few, "models=[prior]", "workers=1")
+    figures, text = run(resources.benchmark("mevqa_simulated"), options)
+    assert {"prior_casme2_coarse_uf1", "prior_casme2_side_accuracy"} <= {f.name for f in figures}
+    assert text.startswith("# ME-VQA on simulated clips") and "## Published" not in text
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["simulated"] and result["tables"]
+    assert "ME-VQA on simulated clips, casme2, coarse" in leaderboard([tmp_path / "out"])
