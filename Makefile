@@ -17,7 +17,7 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.deft-setup
-EXTRAS ?= dev,demo,decord,corpora,text
+EXTRAS ?= dev,demo,decord,corpora,text,scans,events
 # What building without isolation needs: ours, and setuptools for deepspeed.
 BUILDERS := hatchling editables setuptools
 OUT ?= out

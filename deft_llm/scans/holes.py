@@ -56,7 +56,8 @@ def close_holes(scan: Scan) -> Scan:
     notes = [f"an opening of {size:.0f} mm is left as it is" for size in left]
     told = [size for i, size in enumerate(sizes) if i != rim and _TOLD <= size <= LARGEST]
     if told:
-        notes.append(f"{len(told)} holes closed, the largest {max(told):.0f} mm across")
+        many = "a hole" if len(told) == 1 else f"{len(told)} holes"
+        notes.append(f"{many} closed, the largest {max(told):.0f} mm across")
     first = len(scan.vertices)
     fans = [
         # Against the direction of the loop, which runs along the triangles around it.

@@ -88,7 +88,7 @@ def test_a_hole_is_closed(scan: Scan, shown: np.ndarray) -> None:
     loops = len(boundary_loops(holed.triangles, len(holed.vertices)))
     closed = close_holes(holed)
     assert len(boundary_loops(closed.triangles, len(closed.vertices))) == loops - 1
-    assert any("1 holes closed" in note for note in closed.notes)
+    assert any("a hole closed" in note for note in closed.notes)
     filled = views(closed, side=112)
     assert np.abs(filled - shown).mean() < 0.7 * np.abs(views(holed, side=112) - shown).mean()
 
