@@ -11,6 +11,7 @@ from deft_llm.errors import UserError
 from deft_llm.facet.files import embedded_weights, load_facet
 from deft_llm.facet.scan_reader import ScanReader, ScanReading
 from deft_llm.facet.texts import read_prompts
+from deft_llm.scans.frame_files import numbered_files
 from deft_llm.scans.reading import is_sequence, read_scan, read_sequence
 from deft_llm.service.page import Files, Page
 from deft_llm.viz.scan_report import ViewPicture, scan_card
@@ -59,11 +60,13 @@ class ScanPage:
             return reader, reader.read(read_scan(paths[0]), name)
         reader = self._reader("sequences", prompts)
         if len(paths) == 1:
-            frames = read_sequence(paths[0]).scans
+            read = read_sequence(paths[0])
+            frames, notes = read.scans, list(read.notes)
         else:
             # Every upload lies in a folder of its own.
-            frames = tuple(read_scan(path) for path in sorted(paths, key=lambda p: p.name))
-        return reader, reader.read_sequence(frames, name)
+            files, notes = numbered_files(paths)
+            frames = tuple(read_scan(path) for _, path in files)
+        return reader, reader.read_sequence(frames, name, notes=notes)
 
     def _reader(self, kind: str, prompts: Path | None) -> ScanReader:
         with self._lock:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from deft_llm.facet.configuration import FacetConfig
 from deft_llm.facet.network import Facet
 from deft_llm.facet.texts import default_prompts, load_text_tower
 from deft_llm.scans.reading import write_scan
+from deft_llm.scans.scan import Scan
 from deft_llm.service.limits import LIMITS
 from deft_llm.service.page import Page
 from deft_llm.service.scan_page import ScanPage
@@ -57,6 +59,24 @@ def test_a_scan_and_a_sequence(page: ScanPage, uploads: Path) -> None:
     assert "happiness" in card and "data:image/png" in card and "Motion" not in card
     card = page.read("me", frames, "pouting: a pout\nonly: [pouting, anger]")
     assert "pouting" in card and "Motion" in card and "network for 3D" in card
+
+
+def test_uploads_are_frames_in_the_order_of_their_numbers(
+    page: ScanPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, object] = {}
+
+    def read_sequence(scans: tuple[Scan, ...], name: str, notes: list[str]) -> None:
+        given.update(order=[int(scan.vertices[0, 0]) for scan in scans], notes=notes)
+
+    stub = SimpleNamespace(read_sequence=read_sequence)
+    monkeypatch.setattr(page, "_reader", lambda *_: stub)
+    paths = [tmp_path / f"{number}.wrl" for number in (9, 12, 10)]
+    for path in paths:
+        points = np.full((3, 3), int(path.stem), np.float32)
+        write_scan(path, Scan(points, np.zeros((0, 3), np.int32)))
+    page._reading(paths, None)
+    assert given == {"order": [9, 10, 12], "notes": ["frame 11 missing: the others are used"]}
 
 
 def test_wrong_uploads(page: ScanPage, uploads: Path) -> None:
