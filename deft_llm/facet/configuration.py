@@ -20,7 +20,8 @@ def in_class_order(prompts: Prompts, classes: Sequence[str]) -> Prompts:
     Raises:
         ValueError: If a class has no text, or a text belongs to no class.
     """
-    wrong = [f"no text for {name}" for name in classes if name not in prompts]
+    missing = ", ".join(name for name in classes if name not in prompts)
+    wrong = [f"no text for {missing}"] if missing else []
     wrong += [f"{name} is no class" for name in prompts if name not in classes]
     if wrong:
         raise ValueError(f"{'; '.join(wrong)}; expected texts for {', '.join(classes)}")
