@@ -75,8 +75,15 @@ _FINDERS = [(re.compile(rf"\b(?:{phrase})\b"), aus) for phrase, aus in _PHRASES.
 _NAMED = [
     (re.compile(rf"\b{re.escape(au.name)}s?\b"), (number,)) for number, au in ACTION_UNITS.items()
 ]
-# The second half finds the 12 of "AU6+12".
-_CODE = re.compile(r"\bau ?(\d+)\b|(?<=\+)(\d+)\b")
+# A unit as coders write it: "12"; "L12" and "T12" with its place, "12B" with its intensity.
+_UNIT = r"[alrtb]{0,2}\d+[a-ex]?"
+_FIRST = (
+    rf"\b(?:aus?|action units?)\s*{_UNIT}"
+    rf"|(?<![\w.]){_UNIT}(?=\+\w|\s+\+\s)"  # "4 + 12", but not "a 2+ year old"
+    rf"|(?<=\+)\s*{_UNIT}"
+)
+_AND = r"(?:[\s+,/&]|(?:and|or)\b)+"
+_CODES = re.compile(rf"(?:{_FIRST})(?:{_AND}(?:aus?\s*)?{_UNIT})*\b")
 _STILL = re.compile(r"\b(neutral|still|at rest|relaxed|blank)\b")
 _MOVED = 0.5  # weight of what a unit moves, beside the unit itself
 
@@ -84,19 +91,26 @@ _MOVED = 0.5  # weight of what a unit moves, beside the unit itself
 def aus_in(text: str) -> tuple[int, ...] | None:
     """The action units that a text speaks of, sorted.
 
-    Codes ("AU6+12"), the names of FACS and plain words ("smile") count; emotion words ("a happy
-    face") only where nothing of this kind is found.
+    Codes ("AU6+12", "4 + 12"), the names of FACS and plain words ("smile") count; emotion words
+    ("a happy face") only where nothing of this kind is found.
 
     Returns:
         The numbers; empty for a neutral face, None if it speaks of no movement.
+
+    Raises:
+        UserError: If a code is that of no unit.
     """
     plain = text.lower().replace("-", " ").replace("_", " ")
-    found = {int(a or b) for a, b in _CODE.findall(plain)}
+    found = {int(n) for codes in _CODES.findall(plain) for n in re.findall(r"\d+", codes)}
+    if unknown := found - set(ACTION_UNITS):
+        raise UserError(
+            f"prompt {text!r}: AU{min(unknown)} is no action unit that the offline text tower "
+            f"knows; expected some of {', '.join(map(str, sorted(ACTION_UNITS)))}"
+        )
     for finder, aus in (*_NAMED, *_FINDERS):
         # What was understood is taken out: an inner brow that is raised is no raised brow as well.
         plain, times = finder.subn(" ", plain)
         found.update(aus if times else ())
-    found &= set(ACTION_UNITS)
     if not found:
         for word in re.findall(r"[a-z]+", plain):
             found.update(EMOTION_AUS[_EMOTION_OF[word]] if word in _EMOTION_OF else ())
@@ -154,7 +168,7 @@ class AuTextTower:
         """Unit vectors (K, E) of texts.
 
         Raises:
-            UserError: If a text speaks of no movement.
+            UserError: If a text speaks of no movement, or of a unit that is none.
         """
         found = [(text, aus_in(text)) for text in texts]
         for text, aus in found:

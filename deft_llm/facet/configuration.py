@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from deft_llm.config import Settings
 from deft_llm.data.scan_views import CHANNELS, SIDE, YAWS
 
 Prompts = dict[str, list[str]]
 """Name of an expression -> the texts that describe it."""
+
+
+def in_class_order(prompts: Prompts, classes: Sequence[str]) -> Prompts:
+    """The texts of classes in the order of the classes, which is that of the linear head.
+
+    Raises:
+        ValueError: If a class has no text, or a text belongs to no class.
+    """
+    missing = ", ".join(name for name in classes if name not in prompts)
+    wrong = [f"no text for {missing}"] if missing else []
+    wrong += [f"{name} is no class" for name in prompts if name not in classes]
+    if wrong:
+        raise ValueError(f"{'; '.join(wrong)}; expected texts for {', '.join(classes)}")
+    return {name: prompts[name] for name in classes}
 
 
 class VisualConfig(Settings):
@@ -52,7 +67,7 @@ class FacetConfig(Settings):
 
     Attributes:
         classes: Names of the expressions that the linear head knows.
-        prompts: Texts of each class.
+        prompts: Texts of each class, in the order of the classes.
         channels: Channels of the views, see `data.scan_views.channel`.
         yaws: Degrees of the views.
         side: Of the views, px.
@@ -83,7 +98,8 @@ class FacetConfig(Settings):
 
     @field_validator("prompts")
     @classmethod
-    def _have_texts(cls, prompts: Prompts) -> Prompts:
+    def _of_classes(cls, prompts: Prompts, info: ValidationInfo) -> Prompts:
         if empty := [name for name, texts in prompts.items() if not texts]:
             raise ValueError(f"no text for {', '.join(empty)}")
-        return prompts
+        # Classes that are wrong themselves are not among the data, and told already.
+        return in_class_order(prompts, info.data.get("classes", list(prompts)))

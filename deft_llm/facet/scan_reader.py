@@ -17,7 +17,7 @@ from deft_llm.data.scan_views import Relief, Surface, channels
 from deft_llm.errors import UserError
 from deft_llm.facet.configuration import Prompts
 from deft_llm.facet.files import LoadedFacet
-from deft_llm.facet.sequences import sequence_views
+from deft_llm.facet.sequences import SequenceMotion, sequence_motion, sequence_views
 from deft_llm.facet.texts import class_vectors
 from deft_llm.scans.normalise import normalise
 from deft_llm.scans.scan import Scan
@@ -145,20 +145,33 @@ class ScanReader:
             UserError: As `read`, or if there are fewer than three frames.
         """
         config = self.config
+        if config.temporal == "none":
+            return self._read_apex(
+                sequence_motion(scans, where, config.side), where, missing, notes
+            )
         pooled = config.temporal != "transformer"
         drawn = sequence_views(
             scans, where, config.channels, config.frames, config.yaws, config.side, pooled
         )
-        if config.temporal == "none":
-            note = f"a network for 3D: the frame of the largest motion, {drawn.peak + 1}, is read"
-            told = tuple(dict.fromkeys((*notes, *drawn.notes, note)))
-            face = replace(drawn.apex, notes=told)
-            return self._read_face(face, where, missing, drawn.curve, (drawn.peak,))
-        surface = Surface(drawn.apex)
-        reliefs = [surface.relief(yaw, config.side) for yaw in config.yaws]
-        told = tuple(dict.fromkeys((*notes, *drawn.notes)))
+        motion = drawn.motion
+        reliefs = self._reliefs(motion.apex)
+        told = tuple(dict.fromkeys((*notes, *motion.notes)))
         used = tuple(drawn.used)
-        return self._said(drawn.views, reliefs, where, missing, drawn.curve, used, told)
+        return self._said(drawn.views, reliefs, where, missing, motion.curve, used, told)
+
+    def _read_apex(
+        self, motion: SequenceMotion, where: str, missing: Sequence[float], notes: Sequence[str]
+    ) -> ScanReading:
+        peak = motion.peak
+        note = f"a network for 3D: the frame of the largest motion, {peak + 1}, is read"
+        told = tuple(dict.fromkeys((*notes, *motion.notes, note)))
+        face = replace(motion.apex, notes=told)
+        return self._read_face(face, where, missing, motion.curve, (peak,))
+
+    def _reliefs(self, face: Scan) -> list[Relief]:
+        """The views of a face as drawn."""
+        surface = Surface(face)
+        return [surface.relief(yaw, self.config.side) for yaw in self.config.yaws]
 
     def _read_face(
         self,
@@ -168,8 +181,7 @@ class ScanReader:
         curve: NDArray[np.float64] | None = None,
         used: tuple[int, ...] = (),
     ) -> ScanReading:
-        config, surface = self.config, Surface(face)
-        reliefs = [surface.relief(yaw, config.side) for yaw in config.yaws]
+        config, reliefs = self.config, self._reliefs(face)
         pictures = np.stack([channels(relief, config.channels) for relief in reliefs])
         return self._said(pictures, reliefs, where, missing, curve, used, face.notes)
 

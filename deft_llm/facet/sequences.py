@@ -21,26 +21,50 @@ _LEAST_FRAMES = 3  # our choice
 
 
 @dataclass(frozen=True)
+class SequenceMotion:
+    """How much the face of a 4D sequence moves.
+
+    Attributes:
+        faces: The frames, normalised.
+        surfaces: Of the faces.
+        ahead: The faces from the front.
+        curve: (T,) mm that the face has moved since the first frame.
+    """
+
+    faces: list[Scan]
+    surfaces: list[Surface]
+    ahead: list[Relief]
+    curve: NDArray[np.float64]
+
+    @property
+    def peak(self) -> int:
+        """The place of the apex, the frame of the largest motion, among the frames."""
+        return int(np.argmax(self.curve))
+
+    @property
+    def apex(self) -> Scan:
+        """The frame of the largest motion, normalised."""
+        return self.faces[self.peak]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was changed in the frames, each once."""
+        return _once([note for face in self.faces for note in face.notes])
+
+
+@dataclass(frozen=True)
 class SequenceViews:
     """A 4D sequence as pictures.
 
     Attributes:
         views: (V, C, S, S) dynamic images, or (T, V, C, S, S) frames.
-        curve: (T,) mm that the face has moved since the first frame.
         used: The frames that were pooled.
-        first: The first frame, normalised.
-        apex: The frame of the largest motion, normalised.
-        peak: Its place among the frames.
-        notes: What was changed in the frames, each once.
+        motion: Of the whole sequence.
     """
 
     views: Floats
-    curve: NDArray[np.float64]
     used: list[int]
-    first: Scan
-    apex: Scan
-    peak: int
-    notes: tuple[str, ...]
+    motion: SequenceMotion
 
 
 def normalised_frames(scans: Sequence[Scan], where: str) -> list[Scan]:
@@ -62,6 +86,28 @@ def normalised_frames(scans: Sequence[Scan], where: str) -> list[Scan]:
         frames.append(normalise(scan, place, None if pose is None else found))
         pose = found
     return frames
+
+
+def sequence_motion(scans: Sequence[Scan], where: str, side: int = SIDE) -> SequenceMotion:
+    """Follow the motion of a sequence, drawn from the front alone.
+
+    Args:
+        scans: As read, in order.
+        where: For messages.
+        side: Of the pictures, px.
+
+    Raises:
+        UserError: If there are fewer than three frames, or one shows no face.
+    """
+    if len(scans) < _LEAST_FRAMES:
+        raise UserError(
+            f"{where}: {len(scans)} frames; expected a sequence of {_LEAST_FRAMES} or more"
+        )
+    faces = normalised_frames(scans, where)
+    surfaces = [Surface(face) for face in faces]
+    ahead = [surface.relief(0.0, side) for surface in surfaces]
+    curve = motion_curve(np.stack([r.depth for r in ahead]), np.stack([r.mask for r in ahead]))
+    return SequenceMotion(faces, surfaces, ahead, curve)
 
 
 def sequence_views(
@@ -88,19 +134,11 @@ def sequence_views(
     Raises:
         UserError: If there are fewer than three frames, or one shows no face.
     """
-    if len(scans) < _LEAST_FRAMES:
-        raise UserError(
-            f"{where}: {len(scans)} frames; expected a sequence of {_LEAST_FRAMES} or more"
-        )
-    faces = normalised_frames(scans, where)
-    surfaces = [Surface(face) for face in faces]
-    # All frames from the front, for the curve; from the sides only those that are used.
-    ahead = [surface.relief(0.0, side) for surface in surfaces]
-    curve = motion_curve(np.stack([r.depth for r in ahead]), np.stack([r.mask for r in ahead]))
-    used = rising_frames(curve, frames)  # up to the apex
-    drawn = [_drawn(surfaces[t], ahead[t], names, yaws, side) for t in used]
+    motion = sequence_motion(scans, where, side)
+    # From the sides only the frames that are used: those up to the apex.
+    used = rising_frames(motion.curve, frames)
+    drawn = [_drawn(motion.surfaces[t], motion.ahead[t], names, yaws, side) for t in used]
     stacked = _common([d[0] for d in drawn], [d[1] for d in drawn])
-    notes = _once([note for face in faces for note in face.notes])
     if pooled:
         pictures = compress(rank_pool(stacked), names)
     else:
@@ -109,8 +147,7 @@ def sequence_views(
         # What stays the same cancels, as it does in a dynamic image, whose weights sum to 0.
         moved = stacked - stacked[:1]
         pictures = compress(moved[spread], names)
-    peak = int(np.argmax(curve))
-    return SequenceViews(pictures, curve, used, faces[0], faces[peak], peak, notes)
+    return SequenceViews(pictures, used, motion)
 
 
 def _once(notes: Sequence[str]) -> tuple[str, ...]:

@@ -8,14 +8,21 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
 from deft_llm.config import Settings, read_recipe
+from deft_llm.errors import UserError
 from deft_llm.facet.au_text import AuTextTower, au_phrase
 from deft_llm.facet.augment import disturb, drop_views, mirror
-from deft_llm.facet.configuration import FacetConfig, Prompts, TextConfig, VisualConfig
+from deft_llm.facet.configuration import (
+    FacetConfig,
+    Prompts,
+    TextConfig,
+    VisualConfig,
+    in_class_order,
+)
 from deft_llm.facet.corpus_views import CorpusViews
 from deft_llm.facet.files import load_facet
 from deft_llm.facet.losses import consistency_loss, contrastive_loss
@@ -71,7 +78,7 @@ class FacetRecipe(Settings):
         validation: Scans for the scores in the log; None for no scores.
         start: Folder of a trained network to start from; None starts from scratch.
         model: Sizes and parts of the network.
-        prompts: Texts of the classes; empty for ours.
+        prompts: Texts of each class; empty for ours.
         style: Style of our texts, one of `facet.texts.STYLES`.
         used_yaws: Train with these views alone; empty for all of the set.
         used_heads: Train with scans of these heads alone; empty for all of the set.
@@ -98,6 +105,12 @@ class FacetRecipe(Settings):
     schedule: Schedule
     batch_size: int = Field(default=32, ge=2)
     save_dtype: Literal["float32", "float16"] = "float16"
+
+    @field_validator("prompts")
+    @classmethod
+    def _of_classes(cls, prompts: Prompts, info: ValidationInfo) -> Prompts:
+        data = info.data.get("data")  # None if it is wrong itself
+        return in_class_order(prompts, data.classes) if prompts and data is not None else prompts
 
     def config(self) -> FacetConfig:
         """The network's configuration."""
@@ -148,9 +161,20 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
         return ("f1" if self._config.multi_label else "accuracy", "max")
 
     def network(self, start: Path | None) -> torch.nn.Module:
-        """The network to start from, or a new one."""
+        """The network to start from, or a new one.
+
+        Raises:
+            UserError: If the network to start from knows other classes than the data has.
+        """
         if start is not None:
-            return load_facet(start).network
+            network = load_facet(start).network
+            known, classes = network.config.classes, list(self.recipe.data.classes)
+            if known != classes:
+                raise UserError(
+                    f"{start}: the network knows {', '.join(known)}; expected "
+                    f"{', '.join(classes)}, as the data has; leave out start, or take other data"
+                )
+            return network
         return Facet(self.recipe.config(), self._text_tower.width)
 
     def views(self, store: ViewStore, indices: NDArray[np.integer]) -> NDArray[np.float32]:

@@ -17,6 +17,8 @@ from deft_llm.facet.configuration import Prompts, TextConfig
 
 STYLES = ("plain", "described", "ensemble")
 _FACES = ("a face that shows {}", "the expression of {}")
+_NAMELESS = {"others": (18, 20, 22)}
+"""Units of classes whose word names no movement: 4DME's "others", as the simulator shows them."""
 
 
 class TextTower(Protocol):
@@ -60,6 +62,8 @@ def default_prompts(classes: Iterable[str], style: str = "ensemble") -> Prompts:
 def _texts(name: str, style: str) -> list[str]:
     if name[:1].isdigit():  # a combination of units
         return [au_phrase(int(number) for number in name.split("+"))]
+    if name in _NAMELESS:
+        return [au_phrase([au]) for au in _NAMELESS[name]]
     plain = [face.format(name) for face in _FACES]
     if name not in EMOTION_AUS:
         return plain
@@ -85,7 +89,8 @@ def read_prompts(path: Path, known: Prompts) -> Prompts:
         known: The expressions so far.
 
     Raises:
-        UserError: If the file is not readable or holds something else.
+        UserError: If the file is not readable or holds something else, or two expressions would
+            have one name.
     """
     values = read_yaml(path)
     names = values.pop("rename", None) or {}
@@ -96,7 +101,15 @@ def read_prompts(path: Path, known: Prompts) -> Prompts:
         raise UserError(
             f"{path}: rename: no expression {unknown[0]!r}; expected {', '.join(known)}"
         )
-    made = {str(names.get(name, name)): texts for name, texts in known.items()}
+    made: Prompts = {}
+    for name, texts in known.items():
+        new = str(names.get(name, name))
+        if new in made:
+            raise UserError(
+                f"{path}: rename: {new} would be the name of two expressions; give one of them "
+                "another name"
+            )
+        made[new] = texts
     for name, texts in values.items():
         made[str(name)] = _listed(texts, f"{path}: {name}")
     if only is not None:

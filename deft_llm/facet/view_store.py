@@ -138,7 +138,10 @@ class ViewStore:
 
     def __init__(self, data: ViewSet, folder: Path) -> None:
         self.data = data
-        opened = open_shards([file for part in data.shards(folder) for file in part.files])
+        parts = data.shards(folder)
+        opened = open_shards([file for part in parts for file in part.files])
+        # From the file and not from the subject: one head's name may begin with another's.
+        self._head = np.repeat([part.prefix for part in parts], [part.clips for part in parts])
         self._slices = [f.get_slice("views") for f in opened]  # opened, not read
         counts = [s.get_shape()[0] for s in self._slices]
         self._place = [(k, at) for k, count in enumerate(counts) for at in range(count)]
@@ -159,16 +162,21 @@ class ViewStore:
         return len(self.label)
 
     def of_heads(self, heads: Sequence[str]) -> NDArray[np.bool_]:
-        """Which scans (N,) are of subjects whose name starts with one of these; all for none.
+        """Which scans (N,) are of one of these heads; all for none.
+
+        A dataset counts as one head, by its name.
 
         Raises:
-            UserError: If nobody's name does.
+            UserError: If there is no scan of one of them.
         """
+        known = dict.fromkeys(self._head.tolist())
         for head in heads:
-            if not any(name.startswith(head) for name in self.subject):
-                raise UserError(f"used_heads: no scan of {head!r} in {self.data.title}")
-        kept = [not heads or name.startswith(tuple(heads)) for name in self.subject]
-        return np.array(kept, bool)
+            if head not in known:
+                raise UserError(
+                    f"used_heads: no scan of {head!r} in {self.data.title}; "
+                    f"expected {', '.join(known)}"
+                )
+        return np.isin(self._head, list(heads or known))
 
     def views(self, indices: Sequence[int] | NDArray[Any]) -> NDArray[np.uint8]:
         """Pictures (B, V, C, S, S), or (B, T, V, C, S, S) of frames."""

@@ -96,9 +96,11 @@ def find_pose(vertices: NDArray[np.floating], where: str) -> Pose:
             break
     error, rotation, shift = min(poses, key=lambda pose: pose[0])
     if error > _POOR:
+        why = f"the surface differs by {error:.1f} mm from a mean face"
+        if not np.isfinite(error):  # of no pose that could be fitted
+            why = "too few points of the surface lie near a mean face"
         raise UserError(
-            f"{where}: no face found: the surface differs by {error:.1f} mm from a mean face; "
-            "expected the scan of one face, its nose in it"
+            f"{where}: no face found: {why}; expected the scan of one face, its nose in it"
         )
     return Pose(unit, rotation, shift, error)
 

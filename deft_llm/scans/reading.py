@@ -6,19 +6,18 @@ import re
 import struct
 import zipfile
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deft_llm.errors import UserError
+from deft_llm.scans.frame_files import SUFFIXES, scan_files
 from deft_llm.scans.meshes import KINDS, read_mesh, write_mesh
 from deft_llm.scans.range_images import UNKNOWN, Camera, depth_surface, read_bnt, read_depth_picture
 from deft_llm.scans.scan import Floats, Scan, ScanSequence
 from deft_llm.scans.vrml import read_vrml, write_vrml
 
-SUFFIXES = (".obj", ".ply", ".stl", ".wrl", ".vrml", ".npz", ".bnt", ".png", ".tif", ".tiff")
 _ENDING = {".vrml": "wrl", ".tif": "depth", ".tiff": "depth", ".png": "depth"}
 _POINTS, _FACES = ("points", "vertices", "xyz"), ("triangles", "faces")
 _COLOURS, _DEPTH = ("colours", "colors", "rgb"), ("depth", "distance")
@@ -184,7 +183,8 @@ def read_sequence(
 ) -> ScanSequence:
     """Read a 4D sequence: a folder of numbered scans, or an NPZ with a first axis of time.
 
-    A frame that cannot be read is left out with a note, as is one whose number is missing.
+    Of the numbers in a name, the one that differs from file to file is that of the frame. A note
+    tells of a frame that is missing or cannot be read, and of files that are no frame of their own.
 
     Raises:
         UserError: If there are no scans, or none can be read.
@@ -193,10 +193,10 @@ def read_sequence(
         return _sequence_of_arrays(_arrays(path), path, camera, fps)
     if not path.is_dir():
         raise UserError(f"{path}: no such folder; expected a folder of scans, one a frame")
-    files = scan_files(path)
+    files, notes = scan_files(path)
     if not files:
         raise UserError(f"{path}: no scan in it; expected files {', '.join(SUFFIXES)}, one a frame")
-    scans, numbers, notes = [], [], list(_missing([number for number, _ in files]))
+    scans, numbers = [], []
     failed: list[UserError] = []
     for number, file in files:
         try:
@@ -209,35 +209,6 @@ def read_sequence(
     if not scans:
         raise failed[0]
     return ScanSequence(tuple(scans), tuple(numbers), fps, tuple(notes))
-
-
-def scan_files(folder: Path) -> list[tuple[int, Path]]:
-    """The scans in a folder with their numbers, in their order; one file a number.
-
-    Pictures count only where there is nothing else: beside a mesh they are its texture.
-    """
-    found = [
-        p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES and p.name[0] != "."
-    ]
-    pictures = {".png", ".tif", ".tiff"}
-    meshes = [p for p in found if p.suffix.lower() not in pictures]
-    numbered: dict[int, Path] = {}
-    for place, path in enumerate(meshes or found):
-        digits = re.findall(r"\d+", path.stem)
-        # The last number of a name counts the frames; earlier ones name subject or session.
-        numbered.setdefault(int(digits[-1]) if digits else place, path)
-    return sorted(numbered.items())
-
-
-def _missing(numbers: list[int]) -> list[str]:
-    gone = sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers))
-    # Every second number is a way of counting and no gap.
-    step = min((b - a for a, b in pairwise(numbers)), default=1)
-    gone = [n for n in gone if (n - numbers[0]) % step == 0]
-    if not gone:
-        return []
-    shown = ", ".join(map(str, gone[:5])) + (" ..." if len(gone) > 5 else "")
-    return [f"frame{'s' if len(gone) > 1 else ''} {shown} missing: the others are used"]
 
 
 def _sequence_of_arrays(

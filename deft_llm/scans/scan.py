@@ -85,10 +85,11 @@ def checked(scan: Scan, where: str) -> Scan:
         UserError: If too little is left, or a triangle names a vertex that does not exist.
     """
     count = len(scan.vertices)
-    if len(scan.triangles) and not 0 <= scan.triangles.min() <= scan.triangles.max() < count:
+    wrong = scan.triangles[(scan.triangles < 0) | (scan.triangles >= count)]
+    if len(wrong):
         raise UserError(
-            f"{where}: a triangle names vertex {scan.triangles.max()} of {count}; the file is "
-            "damaged, export it again"
+            f"{where}: a triangle names vertex {wrong[0]} of {count}; the file is damaged, "
+            "export it again"
         )
     finite = all_finite(scan.vertices)
     if not finite.all():

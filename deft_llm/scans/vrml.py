@@ -17,9 +17,11 @@ from deft_llm.scans.scan import Floats, Scan, Triangles
 from deft_llm.scans.texture import colours_at
 
 HEADER = "#VRML V2.0"
+_SHAPE = re.compile(r"\bShape\s*\{")
 _NODE = re.compile(r"\b(IndexedFaceSet|PointSet)\s*\{")
 _COMMENT = re.compile(r"\"[^\"]*\"|#[^\n]*")
-_URL = re.compile(r"ImageTexture\s*\{[^}]*?url\s*\[?\s*\"([^\"]*)\"", re.DOTALL)
+_URL = re.compile(r"\bImageTexture\s*\{[^}]*?\burl\s*\[?\s*\"([^\"]*)\"", re.DOTALL)
+_USE = re.compile(r"\b(?:appearance|texture)\s+USE\s+([^\s{}]+)")
 
 
 def read_vrml(path: Path) -> Scan:
@@ -28,17 +30,40 @@ def read_vrml(path: Path) -> Scan:
     Raises:
         UserError: If it is another version of VRML, is cut short, or holds no surface.
     """
-    text = path.read_text(encoding="latin-1")  # reads any byte; numbers and keywords are ASCII
+    text = _text(path)
     if not text.startswith(HEADER):
         raise UserError(f"{path}: starts with {text[:16]!r}; expected {HEADER!r}")
     # A # inside a string (a file's name) is no comment.
     text = _COMMENT.sub(lambda found: found[0] if found[0][0] == '"' else "", text)
-    parts = [_shape(_block(text, found.end(), path), path) for found in _NODE.finditer(text)]
-    if not parts:
+    scans = [
+        _painted(
+            _Geometry(_block(shape, found.end(), path), path), path, _picture(shape, text, path)
+        )
+        # Split and not matched by braces: a file without its last ones is read all the same.
+        for shape in _SHAPE.split(text)
+        for found in _NODE.finditer(shape)
+    ]
+    if not scans:
         raise UserError(f"{path}: no IndexedFaceSet or PointSet in it; expected a scan as VRML 2")
-    picture = _URL.search(text)
-    scans = [_painted(part, path, picture[1] if picture else None) for part in parts]
     return scans[0] if len(scans) == 1 else _joined(scans)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")  # as the header says
+    except UnicodeDecodeError:
+        return path.read_text(encoding="latin-1")  # as older programs write names; reads any byte
+
+
+def _picture(shape: str, text: str, path: Path) -> str | None:
+    """The texture of a shape, its own or one that it uses by name; None without."""
+    found, used = _URL.search(shape), _USE.search(shape)
+    if found is None and used is not None:
+        named = re.search(rf"\bDEF\s+{re.escape(used[1])}\s+\w+\s*\{{", text)
+        if named is not None:
+            end = named.end() + len(_block(text, named.end(), path))
+            found = _URL.search(text, named.start(), end)
+    return None if found is None else found[1]
 
 
 def write_vrml(path: Path, scan: Scan) -> None:
@@ -63,28 +88,26 @@ def _shortest(value: np.float32) -> str:
     return np.format_float_positional(value, unique=True, trim="0")
 
 
-class _Shape:
-    """One geometry: arrays as they stand in the file."""
+class _Geometry:
+    """The arrays of one shape, as they stand in the file."""
 
     def __init__(self, body: str, path: Path) -> None:
-        def numbers(pattern: str, width: int) -> Floats | None:
-            found = re.search(pattern + r"\s*\[([^\]]*)\]", body, re.DOTALL)
+        def numbers(node: str, field: str, width: int) -> Floats | None:
+            # \b: TextureCoordinate is no Coordinate.
+            pattern = rf"\b{node}\s*\{{\s*{field}\s*\[([^\]]*)\]"
+            found = re.search(pattern, body, re.DOTALL)
             return None if found is None else _table(found[1], width, path)
 
-        points = numbers(r"Coordinate\s*\{\s*point", 3)
+        points = numbers("Coordinate", "point", 3)
         if points is None:
             raise UserError(
                 f"{path}: a shape without points; expected Coordinate {{ point [...] }}"
             )
         self.points = points
-        self.colours = numbers(r"Color\s*\{\s*color", 3)
-        self.places = numbers(r"TextureCoordinate\s*\{\s*point", 2)
+        self.colours = numbers("Color", "color", 3)
+        self.places = numbers("TextureCoordinate", "point", 2)
         self.corners = _polygons(body, r"\bcoordIndex", path)
         self.place_corners = _polygons(body, r"\btexCoordIndex", path)
-
-
-def _shape(body: str, path: Path) -> _Shape:
-    return _Shape(body, path)
 
 
 def _block(text: str, start: int, path: Path) -> str:
@@ -134,7 +157,7 @@ def _polygons(body: str, name: str, path: Path) -> Triangles | None:
     return np.concatenate(fans).astype(np.int32) if fans else np.zeros((0, 3), np.int32)
 
 
-def _painted(shape: _Shape, path: Path, picture: str | None) -> Scan:
+def _painted(shape: _Geometry, path: Path, picture: str | None) -> Scan:
     triangles = np.zeros((0, 3), np.int32) if shape.corners is None else shape.corners
     scan = Scan(shape.points, triangles)
     if shape.colours is not None and len(shape.colours) == len(shape.points):
@@ -147,7 +170,7 @@ def _painted(shape: _Shape, path: Path, picture: str | None) -> Scan:
     return Scan(shape.points, triangles, colours, (note,) if note else ())
 
 
-def _places_of_vertices(shape: _Shape, triangles: Triangles) -> Floats:
+def _places_of_vertices(shape: _Geometry, triangles: Triangles) -> Floats:
     """Texture coordinates (V, 2); at seams, those of one side."""
     assert shape.places is not None
     if shape.place_corners is None or len(shape.place_corners) != len(triangles):
@@ -167,11 +190,16 @@ def _joined(scans: list[Scan]) -> Scan:
     triangles: list[NDArray[np.int32]] = [
         s.triangles + np.int32(n) for s, n in zip(scans, first, strict=False)
     ]
-    colours = [s.colours for s in scans if s.colours is not None]
+    # Grey beside colours, as vertices without a place in a texture are.
+    colours = [
+        np.full(s.vertices.shape, 0.5, np.float32) if s.colours is None else s.colours
+        for s in scans
+    ]
+    coloured = any(s.colours is not None for s in scans)
     notes = (f"{len(scans)} shapes in the file: joined", *(n for s in scans for n in s.notes))
     return Scan(
         np.concatenate([s.vertices for s in scans]),
         np.concatenate(triangles),
-        np.concatenate(colours) if len(colours) == len(scans) else None,
+        np.concatenate(colours) if coloured else None,
         notes,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from deft_llm import resources
-from deft_llm.scans.reading import SUFFIXES
+from deft_llm.scans.frame_files import SUFFIXES
 from deft_llm.service.events import in_stages, waiting
 from deft_llm.service.page import Page
 from deft_llm.service.scan_page import ScanPage

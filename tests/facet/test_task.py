@@ -8,15 +8,20 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.config import read_recipe
 from deft_llm.errors import UserError
 from deft_llm.facet import view_sets
+from deft_llm.facet.au_text import AuTextTower
+from deft_llm.facet.configuration import FacetConfig
 from deft_llm.facet.files import load_facet
+from deft_llm.facet.network import Facet
 from deft_llm.facet.task import FacetRecipe, FacetTask
 from deft_llm.facet.view_sets import ViewData, performances
-from deft_llm.facet.view_store import ViewStore, restored
+from deft_llm.facet.view_store import ViewStore, restored, row
 from deft_llm.simulator.scan_sets import HELD_OUT, units
 from deft_llm.training import tasks
 from deft_llm.training.schedule import Schedule
+from deft_llm.weights import save_network
 
 SMALL = ViewData(scans=4, mixed=0.5, identities=2, side=32, workers=1)
 
@@ -49,8 +54,8 @@ def test_a_set_holds_faces(store: ViewStore) -> None:
     assert len(store) == 4 and store.views([0, 3]).shape == (2, 3, 3, 32, 32)
     shown = list(performances(SMALL, 0))
     assert store.label.sum(axis=1).tolist() == [len(p.emotions) for p in shown]
-    for row, performance in zip(store.aus, shown, strict=True):
-        assert set(np.flatnonzero(row)) == {au for au, _ in performance.aus}
+    for codes, performance in zip(store.aus, shown, strict=True):
+        assert set(np.flatnonzero(codes)) == {au for au, _ in performance.aus}
     views = store.views(range(4))
     # A face covers the middle of every view, and nothing lies in the corners.
     assert (views[..., 16, 16] != 128).any(axis=-1).all() and (views[..., 0, 0] == 128).all()
@@ -119,6 +124,42 @@ def test_heads_are_chosen_by_name(store: ViewStore) -> None:
     assert store.of_heads(["own"]).all() and store.good.all()
     with pytest.raises(UserError, match="no scan of 'ict'"):
         store.of_heads(["ict"])
+
+
+def test_a_head_whose_name_begins_another_is_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ViewData(scans=5, identities=1, side=32, heads=("own", "own2"))
+    monkeypatch.setattr(ViewData, "build", lambda *_: None)
+    for shards, digit in zip(data.shards(tmp_path), ("", "2"), strict=True):
+        one = row(data.empty(moving=False), [True] * 6, {}, 1, f"own{digit}7")
+        shards.render([one] * shards.clips, list, "scans")
+    two = ViewStore.rendered(data, tmp_path)
+    assert two.of_heads(["own"]).tolist() == [True, True, True, False, False]
+    assert two.of_heads(["own2"]).tolist() == [False, False, False, True, True]
+    assert two.of_heads([]).all() and two.of_heads(["own2", "own"]).all()
+
+
+def test_prompts_of_a_recipe_are_those_of_its_classes(folder: Path, tmp_path: Path) -> None:
+    values = recipe(folder, tmp_path).model_dump()
+    names = SMALL.classes
+    texts = {name: [f"a {name} face"] for name in reversed(names)}
+    config = FacetRecipe.model_validate({**values, "prompts": texts}).config()
+    assert list(config.prompts) == list(names) == config.classes and config.prompts == texts
+    with pytest.raises(UserError, match=r"prompts: .*no text for surprise.*joy is no class"):
+        renamed = {**texts, "joy": texts["anger"]}
+        del renamed["surprise"]
+        read_recipe(FacetRecipe, {**values, "prompts": renamed}, "mine.yaml")
+
+
+def test_a_start_that_knows_other_classes_is_refused(
+    folder: Path, store: ViewStore, tmp_path: Path
+) -> None:
+    trained = recipe(folder, tmp_path)
+    other = trained.config().model_dump() | {"classes": ["joy"], "prompts": {"joy": ["AU12"]}}
+    save_network(Facet(FacetConfig.model_validate(other), AuTextTower().width), tmp_path)
+    with pytest.raises(UserError, match=r"knows joy; expected anger"):
+        FacetTask(trained.model_copy(update={"start": tmp_path}), store)
 
 
 def test_a_scan_without_a_face_teaches_nothing_and_counts_as_wrong(

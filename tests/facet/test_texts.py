@@ -9,7 +9,8 @@ import torch
 
 from deft_llm.errors import UserError
 from deft_llm.facet.au_text import AuTextTower, au_phrase, aus_in
-from deft_llm.facet.texts import class_vectors, default_prompts, read_prompts
+from deft_llm.facet.texts import STYLES, class_vectors, default_prompts, read_prompts
+from deft_llm.simulator.scan_sets import FIVE, HELD_OUT, SEEN, SIX
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,24 @@ from deft_llm.facet.texts import class_vectors, default_prompts, read_prompts
         ("a happy face", (6, 12, 25)),
         ("AU6+12", (6, 12)),
         ("AU 4 and AU 15", (4, 15)),
+        ("4+12", (4, 12)),
+        ("4 + 12 + 25", (4, 12, 25)),
+        ("AU6 + 12", (6, 12)),
+        ("AU 6, 12 and 25", (6, 12, 25)),
+        ("AUs 1, 2, and 5", (1, 2, 5)),
+        ("AU1/2/5", (1, 2, 5)),
+        ("AU1+AU2 & AU5", (1, 2, 5)),
+        ("AU1 2 5", (1, 2, 5)),
+        ("AU6-12", (6, 12)),
+        ("action units 6 and 12", (6, 12)),
+        ("AU6B+12C", (6, 12)),  # with intensities
+        ("L12+R4", (4, 12)),  # with sides
+        ("AUL14", (14,)),
+        ("4+12, 25 or AU26", (4, 12, 25, 26)),
+        ("smile+4", (4, 12)),
+        ("a 2+ year old who smiles", (12,)),
+        ("4+12 with a wrinkled nose", (4, 9, 12)),
+        ("a smile, 3 of 5", (12,)),  # no plus and no "AU": no codes
         ("a smile with raised brows", (1, 2, 12)),
         ("a happy face with wrinkled nose", (9,)),  # movements count before words
         ("inner brow raiser, lip corner depressor", (1, 15)),
@@ -51,12 +70,28 @@ def test_a_text_without_movements_is_refused() -> None:
         AuTextTower().encode(["a table"])
 
 
+@pytest.mark.parametrize("text", ["AU6+99", "6+99", "AU12, 99 and a smile"])
+def test_a_unit_that_is_none_is_not_passed_over(text: str) -> None:
+    with pytest.raises(UserError, match="AU99"):
+        AuTextTower().encode(["a smile", text])
+
+
 def test_an_ensemble_is_a_mean() -> None:
     tower = AuTextTower()
     one = class_vectors({"joy": ["AU6+12", "AU12"]}, tower)[0]
     mean = tower.encode(["AU6+12", "AU12"]).mean(dim=0)
     assert torch.allclose(one, mean / mean.norm())
     assert list(default_prompts(["4+12"])["4+12"]) == [au_phrase((4, 12))]
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("classes", [SIX, FIVE, SEEN, HELD_OUT])
+def test_every_class_that_is_trained_has_texts_that_differ(
+    style: str, classes: tuple[str, ...]
+) -> None:
+    vectors = class_vectors(default_prompts(classes, style), AuTextTower())
+    alike = (vectors @ vectors.T).fill_diagonal_(0)
+    assert float(alike.max()) < 0.95
 
 
 def test_prompts_of_a_user(tmp_path: Path) -> None:
@@ -71,6 +106,18 @@ def test_prompts_of_a_user(tmp_path: Path) -> None:
     path.write_text("rename: {rage: anger}\n")
     with pytest.raises(UserError, match="no expression 'rage'"):
         read_prompts(path, known)
+    path.write_text("rename: {happiness: anger, anger: happiness}\n")  # a swap loses nothing
+    assert read_prompts(path, known)["anger"] == known["happiness"]
     path.write_text("pouting: 3\n")
     with pytest.raises(UserError, match="expected a text"):
         read_prompts(path, known)
+
+
+@pytest.mark.parametrize(
+    "line", ["rename: {happiness: anger}", "rename: {happiness: joy, anger: joy}"]
+)
+def test_a_rename_does_not_swallow_an_expression(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(line)
+    with pytest.raises(UserError, match=r"rename: .*(anger|joy).* two expressions"):
+        read_prompts(path, default_prompts(("anger", "happiness", "fear")))

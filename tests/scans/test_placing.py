@@ -10,7 +10,7 @@ from deft_llm.errors import UserError
 from deft_llm.scans.holes import boundary_loops, close_holes
 from deft_llm.scans.normalise import normalise
 from deft_llm.scans.placing import TEMPLATE, find_pose, follow_pose
-from deft_llm.scans.scan import Scan
+from deft_llm.scans.scan import Scan, checked
 from deft_llm.simulator.own_head.head import OwnHead
 from deft_llm.simulator.scans import Scanner, Sitter, template
 
@@ -78,6 +78,22 @@ def test_bad_vertices_and_clouds_are_mended(scan: Scan, shown: np.ndarray) -> No
     assert np.abs(views(cloud, side=112) - shown).mean() < 0.03
     with pytest.raises(UserError, match="damaged"):
         normalise(Scan(scan.vertices, scan.triangles + np.int32(10**6)), "scan")
+
+
+@pytest.mark.parametrize("wrong", [-1, 300])
+def test_a_triangle_without_a_vertex_is_named(wrong: int) -> None:
+    triangles = np.array([[0, 1, 2], [3, wrong, 299]], np.int32)
+    with pytest.raises(UserError, match=rf"names vertex {wrong} of 300"):
+        checked(Scan(np.zeros((300, 3), np.float32), triangles), "scan")
+
+
+def test_a_surface_that_is_nowhere_near_a_face_is_said_without_a_number() -> None:
+    # Two far points give the size of a face, and hardly a point is left between them.
+    points = np.zeros((250, 3))
+    points[:25, 0] = 200.0
+    with pytest.raises(UserError, match="no face found") as raised:
+        find_pose(points, "rod")
+    assert "inf" not in str(raised.value) and "too few points" in str(raised.value)
 
 
 def test_a_hole_is_closed(scan: Scan, shown: np.ndarray) -> None:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
+from deft_llm.scans.frame_files import scan_files
 from deft_llm.scans.range_images import Camera, grid_surface, read_bnt, write_bnt
 from deft_llm.scans.reading import (
     is_sequence,
     kind_of,
     read_scan,
     read_sequence,
-    scan_files,
     write_scan,
 )
 from deft_llm.scans.scan import Scan
@@ -180,7 +180,7 @@ def test_sequences(tmp_path: Path, scan: Scan) -> None:
     read = read_sequence(folder)
     assert read.numbers == (0, 1, 2, 4) and len(read.scans) == 4
     assert "frame 3 missing" in read.notes[0] and "frame 5 is left out" in read.notes[1]
-    assert [number for number, _ in scan_files(folder)] == [0, 1, 2, 4, 5]
+    assert [number for number, _ in scan_files(folder)[0]] == [0, 1, 2, 4, 5]
     np.savez(tmp_path / "s.npz", points=np.stack([scan.vertices] * 3), triangles=scan.triangles)
     assert is_sequence(tmp_path / "s.npz") and len(read_sequence(tmp_path / "s.npz").scans) == 3
     with pytest.raises(UserError, match="no scan in it"):
