@@ -65,11 +65,16 @@ def test_the_share_is_that_of_the_step(clips: LabelledClips) -> None:
 
 @pytest.mark.parametrize(("steps", "accumulate"), [(1, 1), (3, 1), (2, 3)])
 def test_the_share_falls_to_0_in_any_training(
-    clips: LabelledClips, steps: int, accumulate: int
+    clips: LabelledClips, steps: int, accumulate: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, seen = task(clips, batches=steps * accumulate), []
     real = made.psyau.progress
-    made.psyau.progress = lambda done: (seen.append(done), real(done))[1]  # type: ignore[method-assign]
+
+    def noted(done: float) -> None:
+        seen.append(done)
+        real(done)
+
+    monkeypatch.setattr(made.psyau, "progress", noted)
     fit(made, Schedule(steps=steps, accumulate=accumulate), None, cpu=True)
     count = steps * accumulate
     assert seen == pytest.approx([k / count for k in range(count + 1)])
