@@ -46,6 +46,9 @@ class Progress:
 def save(folder: Path, progress: Progress) -> None:
     """Replace what is kept by the state after another round."""
     order = progress.order
+    # Before the state: after a stop in between, `load` cuts the row off and the round is run again.
+    # A state without its row would go on without it for good.
+    write_lines(folder / _LOG, (json.dumps(row) for row in progress.log))
     with replacing_folder(folder / _STATE, overwrite=True) as partial:
         save_file(dict(order.state), partial / _MEAN)
         for site, memory in progress.memories.items():
@@ -58,8 +61,6 @@ def save(folder: Path, progress: Progress) -> None:
             "rounds": len(progress.log),
         }
         write_text(partial / _NOTE, json.dumps(note))
-    # After the state: a row without its state would be written again, in the same words.
-    write_lines(folder / _LOG, (json.dumps(row) for row in progress.log))
 
 
 def load(folder: Path, first: Mapping[str, Any]) -> Progress:
@@ -86,5 +87,5 @@ def load(folder: Path, first: Mapping[str, Any]) -> Progress:
             f"{state}: damaged ({reason}); delete {folder} to start this rule again"
         ) from error
     rows = list(read_lines(folder / _LOG)) if (folder / _LOG).is_file() else []
-    # The log may be ahead of `state.old`; what is run again is logged again.
+    # The log may be ahead of the state; what is run again is logged again.
     return Progress(order, memories, rows[: note["rounds"]])

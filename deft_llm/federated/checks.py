@@ -6,7 +6,8 @@ can, turns integer buffers into floats, and divides by zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,11 +50,8 @@ def problem(
         expected: Weights that were sent to it.
         classes: Classes of the federation.
     """
-    if tuple(update.classes) != tuple(classes):
-        return (
-            f"its classes are {', '.join(update.classes) or 'none'}; expected "
-            f"{', '.join(classes)}; use the same scheme at every site"
-        )
+    if differ := other_classes(update.classes, classes):
+        return differ
     clips = update.clips
     # Python takes True for 1; and a weight that is NaN or negative would spoil the mean.
     if isinstance(clips, bool) or not isinstance(clips, int | float) or not np.isfinite(clips):
@@ -74,6 +72,25 @@ def problem(
         if not np.isfinite(values).all():
             return f"{name} is not finite; its training diverged: lower local.learning_rate there"
     return ""
+
+
+def other_classes(found: Sequence[str], expected: Sequence[str]) -> str:
+    """What is wrong with the classes of a site, in words; "" if nothing is."""
+    if tuple(found) == tuple(expected):
+        return ""
+    return (
+        f"its classes are {', '.join(found) or 'none'}; expected {', '.join(expected)}; use the "
+        "same scheme at every site"
+    )
+
+
+def repeated(sites: Iterable[str]) -> dict[str, str]:
+    """What is wrong with the names under which more than one answered, by name."""
+    return {
+        site: f"{count} nodes answered under this name; start each client as a site of its own"
+        for site, count in Counter(sites).items()
+        if count > 1
+    }
 
 
 def _listed(what: str, names: Sequence[str]) -> str:
@@ -101,6 +118,8 @@ def accepted(
         UserError: If there are fewer.
     """
     wrong = {u.site: said for u in updates if (said := problem(u, expected, classes))}
+    # None of them counts: which one is the site cannot be told.
+    wrong |= repeated(u.site for u in updates)
     good = [u for u in updates if u.site not in wrong]
     if len(good) < at_least:
         told = "; ".join(f"site {site}: {said}" for site, said in wrong.items())

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from deft_llm import facs
 from deft_llm.config import Settings
@@ -40,7 +40,8 @@ class SimulatedSites(Settings):
         sites: Number of sites.
         clips: Clips of each.
         identities: Faces of each, none of them at two sites.
-        least: Clips of every class that a site has at least; the others are drawn.
+        least: Clips of every class that a site has at least; the others are drawn. All classes
+            together have to fit into ``clips``.
         concentration: Of the Dirichlet distribution of a site's classes.
         first_identity: Seed of the first face.
         seed: Seed of classes, cameras and clips.
@@ -55,6 +56,17 @@ class SimulatedSites(Settings):
     first_identity: int = 2_000_000
     seed: int = 24_000_000
     workers: int = 2
+
+    @model_validator(mode="after")
+    def _fits(self) -> SimulatedSites:
+        classes = len(facs.THREE_CLASSES)
+        if self.clips < self.least * classes:
+            raise ValueError(
+                f"{self.clips} clips of a site cannot hold {self.least} of each of {classes} "
+                f"classes (least); set clips to {self.least * classes} or more, or least to "
+                f"{self.clips // classes} or fewer"
+            )
+        return self
 
     @property
     def names(self) -> list[str]:
@@ -116,11 +128,10 @@ def classes_of(data: SimulatedSites, site: int) -> list[str]:
     """The class of every clip of a site, in their order."""
     rng = np.random.default_rng([data.seed, site, 73])
     classes = facs.THREE_CLASSES
-    free = max(0, data.clips - data.least * len(classes))
+    free = data.clips - data.least * len(classes)
     share = rng.dirichlet([data.concentration] * len(classes))
     counts = rng.multinomial(free, share) + data.least
-    drawn = np.repeat(classes, counts)[: data.clips]
-    return [str(name) for name in rng.permutation(drawn)]
+    return [str(name) for name in rng.permutation(np.repeat(classes, counts))]
 
 
 def site_specs(data: SimulatedSites, site: int) -> list[ClipSpec]:

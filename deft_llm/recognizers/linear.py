@@ -125,18 +125,23 @@ class SvmFlow(FlatLinear):
     def _fitted(self, gram: Array, labels: Rows, trains: Sequence[Rows]) -> list[Any]:
         return [self._machines(gram[np.ix_(train, train)], labels[train]) for train in trains]
 
-    def _machines(self, gram: Array, labels: Rows) -> list[SVC]:
+    def _machines(self, gram: Array, labels: Rows) -> dict[int, SVC | None]:
+        """Class with training clips -> its machine; None for the only one, which has no rest."""
         weight = "balanced" if self.balanced else None
-        made = [
-            SVC(C=self.C, kernel="precomputed", class_weight=weight) for _ in range(self.classes)
-        ]
-        for i, one in enumerate(made):
-            one.fit(gram, labels == i)  # one against the rest
-        return made
+        present = [int(i) for i in np.unique(labels)]
+        if len(present) == 1:
+            return {present[0]: None}
+        return {
+            i: SVC(C=self.C, kernel="precomputed", class_weight=weight).fit(gram, labels == i)
+            for i in present
+        }
 
     def _predict(self, model: Any, products: Array) -> Array:
         """Softmax of twice the margins: a ranking, not calibrated probabilities."""
+        machines: dict[int, SVC | None] = model
+        margins = np.full((len(products), self.classes), -np.inf)  # probability 0
+        for i, one in machines.items():
+            margins[:, i] = 0.0 if one is None else one.decision_function(products)
         # One-against-rest machines have no common probability scale; the factor 2 only sharpens it.
-        margins = np.stack([one.decision_function(products) for one in model], axis=1)
         probabilities: Array = softmax(2 * margins, axis=1)
         return probabilities

@@ -76,15 +76,18 @@ class MolJoint:
         **options: Any,
     ) -> None:
         self.training = validate_settings(JointTraining, training or {}, "mol_joint: training")
-        self.seed = seed
+        heads: dict[str, Any] = {"flow": flow, "landmarks": landmarks, "flow_width": flow_width}
+        self.classes, self.options, self.seed = classes, {**heads, **options}, seed
+        self.network = self._fresh()
+
+    def _fresh(self) -> MOL:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = MOL(
-                classes, flow=flow, landmarks=landmarks, flow_width=flow_width, **options
-            )
+            torch.manual_seed(self.seed)
+            return MOL(self.classes, **self.options)
 
     def fit(self, inputs: dict[str, Floats], labels: NDArray[np.int64]) -> None:
-        """Train all heads on N clips; labels are class indices."""
+        """Train all heads of a new network on N clips; labels are class indices."""
+        self.network = self._fresh()
         clips = torch.from_numpy(inputs["sub_clips"])
         known = known_share(len(labels), self.training.labelled, self.seed)
         shown = torch.where(known, torch.from_numpy(labels), NO_CLASS)

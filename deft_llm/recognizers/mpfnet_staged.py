@@ -81,14 +81,20 @@ class MPFNetStaged:
         self.options = {"variant": variant, **options}
         self.stages = validate_settings(Stages, stages or {}, "mpfnet_staged: stages")
         self.length, self.reference, self.seed, self.classes = length, reference, seed, classes
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = MPFNet(classes, **self.options)
+        self.network = self._fresh()
         self.present = np.arange(classes)
 
+    def _fresh(self) -> MPFNet:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return MPFNet(self.classes, **self.options)
+
     def fit(self, inputs: dict[str, Floats], labels: NDArray[np.int64]) -> None:
-        """Run all stages on N clips; a class without a clip gets probability 0 afterwards."""
-        frames = inputs["key_frames"]
+        """Run all stages on N clips; a class without a clip gets probability 0 afterwards.
+
+        A second call trains a new network: nothing of the clips before is left in it.
+        """
+        self.network, frames = self._fresh(), inputs["key_frames"]
         self.present, indices = np.unique(labels, return_inverse=True)
         volumes = torch.from_numpy(self._read(frames))
         with torch.random.fork_rng(devices=[]):

@@ -2,8 +2,9 @@
 
 The loss is the paper's, ``(1 - g) classes + g (AUs + AUs before the graphs)`` with g = 0.8. The
 prior of the graphs is counted from the training clips' codings, and its share falls from 1 to 0
-over the training, of every fold anew. In the public code the share is multiplied in place and
-never set back, so that the folds after the first run without the prior.
+over the training, of every fold anew; the trained network answers without it. In the public code
+the share is multiplied in place and never set back, so that the folds after the first run without
+the prior.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class PsyAUTask(RecognizerTask):
         if not isinstance(model, PsyAU):
             raise UserError(f"task psyau: got {type(model).__name__}; expected the network psyau")
         self.psyau, self.batches, self.au_weight = model, batches, au_weight
+        self.over = False  # whether the last batch has been trained
         self.aus = torch.from_numpy(train.clips.inputs((AUS,))[AUS])
         self.psyau.take_prior(self.aus)
 
@@ -103,8 +105,17 @@ class PsyAUTask(RecognizerTask):
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Losses, and the accuracy of the classes."""
-        self.psyau.progress(float(batch[DONE]))
+        done = float(batch[DONE])
+        self.psyau.progress(done)
+        self.over = round(done * self.batches) + 1 >= self.batches
         return joint_losses(self.psyau, batch, self.au_weight)
+
+    def evaluate(self) -> dict[str, float]:
+        """As of its base; behind the last batch without the prior, and so it is saved."""
+        if self.over:
+            # Not in the last step: its gradient still needs the share that it was taken with.
+            self.psyau.progress(1.0)
+        return super().evaluate()
 
 
 def joint_losses(network: PsyAU, batch: Batch, au_weight: float) -> dict[str, Tensor]:

@@ -101,8 +101,9 @@ def expressions(curve: Curve, intervals: Iterable[Interval]) -> list[Expression]
 def calibrate(curves: Sequence[TrainingCurve], most_alarms: float = math.inf) -> Thresholds:
     """The thresholds of the best greedy F1, from curves of training subjects.
 
-    ``enter`` is searched with the usual border, then ``border``, then ``enter`` again. Of
-    neighbouring values that are equally good, the middle one is taken: it is the safest.
+    ``enter`` is searched with the usual border, then ``border`` with that ``enter``, then each
+    once more. Of neighbouring values that are equally good, the middle one is taken: it is the
+    safest.
 
     Args:
         curves: Curves of videos with and without expressions.

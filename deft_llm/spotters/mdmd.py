@@ -47,8 +47,10 @@ def mdmd_curve(curves: Floats, half: int) -> Curve:
     along = (stayed * moved).sum(1) / np.maximum(length, 1e-9)
     largest = np.sort(length - along, axis=0)[-max(1, len(motion) // 3) :]
     feature[half : half + largest.shape[1]] = largest.mean(0)
+    # At least 1: with a half of one frame, half - 1 would compare every frame with itself.
+    apart = max(1, half - 1)
     # What rolls over an end is 0, for the first and last `half` frames have no feature.
-    beside = (np.roll(feature, half - 1) + np.roll(feature, 1 - half)) / 2
+    beside = (np.roll(feature, apart) + np.roll(feature, -apart)) / 2
     return np.maximum(feature - beside, 0.0)
 
 

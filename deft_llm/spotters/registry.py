@@ -60,6 +60,8 @@ class SavedSpotter(Settings):
         half: Half the length of a typical expression, frames (``priors.half_length``); the
             published decoders need it.
         neutral: What a frame's class "neutral" does (``priors.ClassPrior``).
+        negative_bias: Added to the logit of negative (``priors.ClassPrior``).
+        minority: Share from which the other classes are voted on alone (``priors.ClassPrior``).
         fps: Frames per second of the training videos; videos to be searched are read at about
             this rate.
         window: Frames of the windows that it was trained on, as the papers do; None: videos are
@@ -71,6 +73,8 @@ class SavedSpotter(Settings):
     thresholds: SavedThresholds = SavedThresholds()
     half: int = Field(default=HALF, ge=1)
     neutral: Literal["drop", "keep", "zero"] = SPOTTING_MAINLY.neutral
+    negative_bias: float = Field(default=SPOTTING_MAINLY.negative_bias, allow_inf_nan=False)
+    minority: float = Field(default=SPOTTING_MAINLY.minority, ge=0, le=1)
     fps: float = Field(default=FPS, gt=0)
     window: int | None = Field(default=None, ge=2)
 
@@ -123,7 +127,7 @@ class LoadedSpotter:
             model=self.network.config.model_dump(),
             thresholds=SavedThresholds(**asdict(self.thresholds)),
             half=self.half,
-            neutral=self.prior.neutral,
+            **asdict(self.prior),
             fps=self.fps,
             window=self.window,
         )
@@ -217,7 +221,7 @@ def load_spotter(folder: Path) -> LoadedSpotter:
         network,
         Thresholds(**saved.thresholds.model_dump()),
         saved.half,
-        ClassPrior(neutral=saved.neutral),
+        ClassPrior(saved.neutral, saved.negative_bias, saved.minority),
         saved.fps,
         saved.window,
     )

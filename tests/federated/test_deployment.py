@@ -80,6 +80,19 @@ def test_certificates_are_made_once_and_checked(
         made.require_valid(tmp_path / "none.crt")
 
 
+def test_the_key_is_private_from_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever opens a file before its permissions are set can read it for good.
+    monkeypatch.setattr(os, "chmod", lambda *_, **__: None)
+    before = os.umask(0)
+    try:
+        made.make_certificates(tmp_path, [])
+    finally:
+        os.umask(before)
+    assert (tmp_path / made.KEY).stat().st_mode & 0o777 == 0o600
+
+
 def test_a_client_trusts_its_authority_alone(keys: Path, tmp_path: Path) -> None:
     made.make_certificates(tmp_path / "other", [])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from deft_llm.federated.rules import RULES
 from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.federated.sites import Site
 from tests.federated.conftest import MakeRecipe, equal
-from tests.federated.local_grid import LocalGrid
+from tests.federated.local_grid import LocalGrid, context_of
 
 SENT = [name for name, rule in RULES.items() if rule.sends]
 MakeGrid = Callable[..., LocalGrid]
@@ -165,6 +167,96 @@ def test_a_node_that_fails_or_sends_nan_or_other_classes(
     left_out = serve(grid, recipe, "fedavg", recipe.output, 3).log[0]["left_out"]
     assert "not finite" in left_out["a"]
     assert "its classes are happiness, disgust, fear" in left_out["b"]
+
+
+def test_two_nodes_of_one_name_are_both_left_out(
+    make_recipe: MakeRecipe, make_grid: MakeGrid
+) -> None:
+    recipe = make_recipe(rounds=1)
+    grid = make_grid(recipe, "fedavg")
+
+    def as_a(content: RecordDict) -> RecordDict:
+        config: Any = content["config"]
+        config["site"] = "a"
+        return content
+
+    grid.changes = {101: as_a}
+    (row,) = serve(grid, recipe, "fedavg", recipe.output, 3).log
+    assert set(row["left_out"]) == {"a", "a, scores"}
+    assert all("2 nodes answered under this name" in why for why in row["left_out"].values())
+    assert list(row["sites"]) == ["c"]
+    assert checkpoint.load(recipe.output, {}).order.included == ("c",)
+
+
+@pytest.mark.parametrize("names", [["x", "y", "z"], ["positive", "negative"]])
+def test_scores_of_other_classes_are_not_added(
+    names: list[str], make_recipe: MakeRecipe, make_grid: MakeGrid
+) -> None:
+    recipe = make_recipe(rounds=1)
+    grid = make_grid(recipe, "fedavg")
+
+    def other(content: RecordDict) -> RecordDict:
+        config: Any = content["config"]
+        config["classes"] = names
+        if "arrays" not in content:
+            metrics: Any = content["metrics"]
+            metrics["counts"] = [1] * (len(names) * (len(names) + 1))
+        return content
+
+    grid.changes = {101: other}
+    (row,) = serve(grid, recipe, "fedavg", recipe.output, 3).log
+    assert set(row["left_out"]) == {"b", "b, scores"}
+    assert all("its classes are" in why for why in row["left_out"].values())
+    assert list(row["sites"]) == ["a", "c"]
+
+
+def test_the_log_is_that_of_one_process(
+    sites: list[Site],
+    make_recipe: MakeRecipe,
+    make_grid: MakeGrid,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = Client._steps
+
+    def diverges(self: Client, order: Any) -> float:
+        loss = real(self, order)
+        if self.site.name == "b":
+            for parameter in self.learner.model.parameters():
+                parameter.data.fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(Client, "_steps", diverges)
+    recipe = make_recipe(rounds=1)
+    here = run_rule(recipe, "fedavg", sites, recipe.output / "here")
+    there = serve(make_grid(recipe, "fedavg"), recipe, "fedavg", recipe.output / "there", 3)
+    one, other = ({**run.log[0], "seconds": 0} for run in (here, there))
+    assert set(one["left_out"]) == {"b"} and set(one["loss"]) == {"a", "b", "c"}
+    assert one == other
+
+
+def test_no_more_sites_are_asked_for_than_there_are(
+    sites: list[Site], make_recipe: MakeRecipe, make_grid: MakeGrid
+) -> None:
+    recipe = make_recipe(rounds=1, at_least=5)
+    here = run_rule(recipe, "fedavg", sites, recipe.output / "here")
+    there = serve(make_grid(recipe, "fedavg"), recipe, "fedavg", recipe.output / "there", 3)
+    assert len(here.scores) == len(there.scores) == 3
+
+
+def test_a_federation_never_takes_the_clients_of_another(
+    sites: list[Site], make_recipe: MakeRecipe
+) -> None:
+    recipe, context = make_recipe(), context_of(0)
+    # Other clips under the same name, by the same recipe.
+    other = replace(sites[0], train=sites[1].train, test=sites[1].test)
+    node = Node(recipe, "fedavg", lambda context: (0, sites[0]))
+    second = Node(recipe, "fedavg", lambda context: (0, other))
+    assert node.client(context).site is sites[0]
+    assert second.client(context).site is other
+    # Ray sends the node with every message, and its clips as copies.
+    sent = copy.copy(node)
+    object.__setattr__(sent, "site_of", lambda context: (0, copy.copy(sites[0])))
+    assert sent.client(context) is node.client(context)
 
 
 def test_a_client_of_another_rule_is_told(make_recipe: MakeRecipe, make_grid: MakeGrid) -> None:

@@ -142,3 +142,12 @@ def test_membership_auc() -> None:
     assert membership_auc(losses(sure, labels), losses(sure, labels)) == 0.5
     assert np.isnan(membership_auc(losses(sure, labels), np.empty(0)))
     assert np.isfinite(losses(np.array([[0.0, 1.0]]), np.array([0]))).all()
+
+
+def test_updates_of_one_name_are_all_left_out() -> None:
+    sent = [Update(name, state(i), 3, 0.5, CLASSES) for i, name in enumerate("abcb")]
+    good, wrong = accepted(sent, state(0), CLASSES)
+    assert [u.site for u in good] == ["a", "c"]
+    assert wrong["b"].startswith("2 nodes answered under this name")
+    with pytest.raises(UserError, match=r"2 sites sent .* at least 3 \(site b: 2 nodes"):
+        accepted(sent, state(0), CLASSES, at_least=3)

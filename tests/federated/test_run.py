@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from deft_llm import resources
+from deft_llm import facs, resources
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.features import Features
 from deft_llm.errors import UserError
@@ -161,6 +161,17 @@ def test_simulated_sites_differ_and_share_nobody() -> None:
         counts = np.unique(classes_of(data, k), return_counts=True)[1]
         assert len(counts) == 3 and counts.min() >= 3 and counts.sum() == 30
     assert site_specs(data, 0) == specs[0]
+
+
+def test_a_site_has_room_for_the_least_of_every_class(make_recipe: MakeRecipe) -> None:
+    for clips, least in ((6, 2), (12, 4), (13, 0)):
+        drawn = classes_of(SimulatedSites(sites=2, clips=clips, least=least), 1)
+        assert len(drawn) == clips
+        assert min(drawn.count(name) for name in facs.THREE_CLASSES) >= least
+    told = r"12 clips of a site cannot hold 12 of each of 3 classes \(least\); set clips to 36 or"
+    changed: dict[str, Any] = {"simulated": {"clips": 12}, "sites": {}}
+    with pytest.raises(UserError, match=told):
+        make_recipe(**changed)
 
 
 def test_the_shipped_recipes_are_valid(make_recipe: MakeRecipe) -> None:

@@ -71,3 +71,16 @@ def test_support_vector_machines_share_the_products() -> None:
         ]
         grown = np.exp(2 * np.stack(margins, 1))
         np.testing.assert_allclose(p, grown / grown.sum(1, keepdims=True), atol=1e-6)
+
+
+def test_machines_of_a_fold_that_lacks_classes() -> None:
+    inputs, labels = clips(40, 80, 3)
+    two, one = np.flatnonzero(labels != 2), np.flatnonzero(labels == 1)
+    test = np.arange(5)
+    some, only = SvmFlow(3).predict_folds(inputs, labels, [(two, test), (one, test)])
+    assert (some[:, 2] == 0).all() and some.sum(1) == pytest.approx(1)
+    assert (only == [0, 1, 0]).all()
+    made = SvmFlow(3)
+    made.fit({"flow_uvs": inputs["flow_uvs"][two]}, labels[two])
+    asked = {"flow_uvs": inputs["flow_uvs"][test]}
+    np.testing.assert_allclose(made.predict_proba(asked), some, atol=1e-6)

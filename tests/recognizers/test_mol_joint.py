@@ -55,6 +55,20 @@ def test_hidden_labels_change_nothing(inputs: dict[str, Any], heads: bool) -> No
     assert not np.array_equal(found, MolJoint(2, SHORT, seed=1).predict_proba(inputs))
 
 
+def test_a_second_call_begins_anew(inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def moves(self: MolJoint, *_: Any) -> torch.Tensor:
+        return sum((x.square().sum() for x in self.network.parameters()), torch.zeros(()))
+
+    monkeypatch.setattr(MolJoint, "_loss", moves)  # what is learned does not matter here
+    made, ends = MolJoint(2, SHORT, flow=False, landmarks=False), []
+    begun = next(made.network.parameters()).detach().clone()
+    for _ in range(2):
+        made.fit(inputs, LABELS)
+        ends.append(next(made.network.parameters()).detach().clone())
+    assert not torch.equal(begun, ends[0])
+    assert torch.equal(ends[0], ends[1])
+
+
 def test_the_order_of_sub_clips_does_not_matter(inputs: dict[str, Any]) -> None:
     made = MolJoint(2, flow=False, landmarks=False)
     turned = {**inputs, "sub_clips": inputs["sub_clips"][:, ::-1].copy()}

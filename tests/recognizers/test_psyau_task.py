@@ -23,6 +23,8 @@ from deft_llm.recognizers.psyau import PsyAU
 from deft_llm.recognizers.psyau_joint import PsyAUJoint
 from deft_llm.recognizers.psyau_task import PsyAUTask, joint_losses
 from deft_llm.recognizers.saved import open_saved
+from deft_llm.training.loop import fit
+from deft_llm.training.schedule import Schedule
 from deft_llm.training.tasks import run
 from tests.recognizers.conftest import write_folder
 
@@ -59,6 +61,24 @@ def test_the_share_is_that_of_the_step(clips: LabelledClips) -> None:
     for index in (7, 2):  # any order: a resumed run begins anywhere
         made.training_step(made.batch(index))
         assert float(made.psyau.prior_share) == pytest.approx(1 - index / 10)
+
+
+@pytest.mark.parametrize(("steps", "accumulate"), [(1, 1), (3, 1), (2, 3)])
+def test_the_share_falls_to_0_in_any_training(
+    clips: LabelledClips, steps: int, accumulate: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, seen = task(clips, batches=steps * accumulate), []
+    real = made.psyau.progress
+
+    def noted(done: float) -> None:
+        seen.append(done)
+        real(done)
+
+    monkeypatch.setattr(made.psyau, "progress", noted)
+    fit(made, Schedule(steps=steps, accumulate=accumulate), None, cpu=True)
+    count = steps * accumulate
+    assert seen == pytest.approx([k / count for k in range(count + 1)])
+    assert float(made.psyau.prior_share) == 0
 
 
 def test_clips_without_coded_aus_teach_the_classes_alone(clips: LabelledClips) -> None:
@@ -113,3 +133,4 @@ def test_a_recipe_trains_it(tmp_path: Path, make_features: Callable[[int], Featu
     assert set(json.loads((final / "scores.json").read_text())) == {"uf1", "uar", "accuracy"}
     saved = open_saved(tmp_path / "run")
     assert isinstance(saved.network, PsyAU) and saved.config.name == "psyau"
+    assert float(saved.network.prior_share) == 0, "the prior is gone at the end, as in a fold"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import torch
 from deft_llm.data.long_videos import CodedVideo
 from deft_llm.errors import UserError
 from deft_llm.spotters.hysteresis import Thresholds
+from deft_llm.spotters.priors import ClassPrior
 from deft_llm.spotters.registry import (
     SPOTTERS,
     LoadedSpotter,
@@ -50,6 +53,32 @@ def test_saved_and_loaded_find_the_same(
     assert max(lengths) == 2 * saved.half + 1
     with pytest.raises(UserError, match="did you mean 'scalable'"):
         loaded.decode(other, "scaleable")
+
+
+def test_every_setting_is_saved(tmp_path: Path) -> None:
+    network = make_spotter("me_tst", SIZES).eval()
+    saved = LoadedSpotter(
+        "me_tst",
+        network,
+        Thresholds(0.2, 0.7),
+        half=5,
+        prior=ClassPrior("zero", -0.5, 0.25),
+        fps=25.0,
+        window=40,
+    )
+    save_spotter(saved, tmp_path)
+    loaded = load_spotter(tmp_path)
+    for setting in fields(LoadedSpotter):
+        if setting.name != "network":
+            value = getattr(saved, setting.name)
+            assert value != setting.default, "a default would tell nothing"
+            assert getattr(loaded, setting.name) == value
+    # Each setting of the prior in turn, beside the defaults of the others.
+    changes: tuple[dict[str, Any], ...]
+    changes = ({"neutral": "keep"}, {"negative_bias": 1.0}, {"minority": 0.0})
+    for change in changes:
+        save_spotter(replace(saved, prior=ClassPrior(**change)), tmp_path)
+        assert load_spotter(tmp_path).prior == ClassPrior(**change)
 
 
 def test_what_is_wrong_with_a_folder_is_told(tmp_path: Path) -> None:

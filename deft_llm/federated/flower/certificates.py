@@ -90,13 +90,25 @@ def make_certificates(folder: Path, hosts: Sequence[str], days: int = _DAYS) -> 
     key = server_key.private_bytes(
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    written = [folder / name for name in (AUTHORITY, CERTIFICATE, KEY)]
-    for path, data in zip(
-        written, (authority.public_bytes(pem), server.public_bytes(pem), key), strict=True
-    ):
-        write_bytes(path, data)
-    os.chmod(folder / KEY, 0o600)
-    return written
+    write_bytes(folder / AUTHORITY, authority.public_bytes(pem))
+    write_bytes(folder / CERTIFICATE, server.public_bytes(pem))
+    _write_private(folder / KEY, key)
+    return [folder / name for name in (AUTHORITY, CERTIFICATE, KEY)]
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Write a new file that nobody but its owner could read at any time.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    try:
+        # Made with these permissions: if they were set afterwards, others could open it before.
+        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(made, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _names(hosts: Sequence[str]) -> list:

@@ -7,10 +7,11 @@ which Flower keeps at the node over all rounds and never sends.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from flwr.app import Context, Message
@@ -46,17 +47,20 @@ class Node:
         site_of: Context -> number of the node's site, and its clips.
         folder: Where the site keeps its memory beyond a run, and its network after the last round;
             None keeps neither.
+        token: Tells the nodes of one federation from those of another in the same process; it goes
+            with the node to processes of its own.
     """
 
     recipe: FederatedRecipe
     rule: str
     site_of: SiteOf
     folder: Path | None = None
+    token: str = field(default_factory=lambda: uuid4().hex, init=False)
 
     def client(self, context: Context) -> Client:
         """The site's client; its network and inputs are made once in a process."""
         number, site = self.site_of(context)
-        return _client(_Key(self.recipe, self.rule, site, number))
+        return _client(_Key(self.token, number, self.recipe, self.rule, site))
 
     def train(self, order: Order, context: Context) -> Update:
         """One round; what stays at the site goes into the context."""
@@ -109,18 +113,16 @@ def make_client_app(node: Node) -> ClientApp:
 
 @dataclass(frozen=True)
 class _Key:
-    """What makes a client; two are the same if they are the same objects."""
+    """What makes a client; two are the same if they are of one federation and one number.
 
-    recipe: FederatedRecipe
-    rule: str
-    site: Site
+    The clips cannot tell: Ray hands over another copy of them with every message.
+    """
+
+    token: str
     number: int
-
-    def __hash__(self) -> int:
-        return hash((self.recipe.model_dump_json(), self.rule, self.site.name, self.number))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and hash(self) == hash(other)
+    recipe: FederatedRecipe = field(compare=False)
+    rule: str = field(compare=False)
+    site: Site = field(compare=False)
 
 
 @lru_cache(maxsize=8)

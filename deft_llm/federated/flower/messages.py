@@ -6,7 +6,7 @@ the side that would send it and on the side that gets it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
-from deft_llm.federated.checks import Update
+from deft_llm.federated.checks import Update, other_classes
 from deft_llm.federated.client import Order, SiteScores
 from deft_llm.federated.rules import Arrays
 
@@ -143,17 +143,26 @@ def scores_content(scores: SiteScores, classes: tuple[str, ...]) -> RecordDict:
     return require_allowed(RecordDict({METRICS: MetricRecord(metrics), CONFIG: config}), "scores")
 
 
-def read_scores(content: RecordDict) -> SiteScores:
+def read_scores(content: RecordDict, classes: Sequence[str]) -> SiteScores:
     """The scores in a message.
 
+    Args:
+        content: Its records.
+        classes: Classes of the federation: counts of others cannot be added to its own.
+
     Raises:
-        UserError: If the message holds what it may not.
+        UserError: If the message holds what it may not, or counts of other classes.
     """
     require_allowed(content, "scores")
     metrics: Any = content[METRICS]
     config: Any = content[CONFIG]
-    rows = len(config["classes"])
-    counts = np.array(metrics["counts"], np.int64).reshape(rows, -1)
+    if said := other_classes(config["classes"], classes):
+        raise UserError(said)
+    counts = np.array(metrics["counts"], np.int64)
+    wanted = (len(classes), len(classes) + 1)  # the last column: without an answer
+    if counts.size != wanted[0] * wanted[1]:
+        raise UserError(f"{counts.size} counts of {len(classes)} classes; expected {wanted}")
+    counts = counts.reshape(wanted)
     return SiteScores(str(config["site"]), counts, float(metrics["membership-auc"]))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +38,7 @@ from flwr.serverapp import Grid
 
 from deft_llm import facs
 from deft_llm.errors import UserError
-from deft_llm.federated.checks import Update
+from deft_llm.federated.checks import Update, other_classes, repeated
 from deft_llm.federated.client import Order
 from deft_llm.federated.engine import RuleRun
 from deft_llm.federated.flower.clients import Node
@@ -46,6 +47,7 @@ from deft_llm.federated.flower.strategy import CheckedFedAvg
 from deft_llm.federated.learners import first_weights
 from deft_llm.federated.rules import Arrays
 from deft_llm.federated.settings import FederatedRecipe
+from deft_llm.federated.sites import Site
 
 logger = logging.getLogger(__name__)
 _RANGE = 8.0  # weights are cut to -8..8
@@ -59,7 +61,9 @@ def make_secure_app(node: Node) -> ClientApp:
     @app.train(mods=[secaggplus_mod])
     def train(message: Message, context: Context) -> Message:
         asked = compat.recorddict_to_fitins(message.content, keep_input=True)
-        names = node.client(context).names.sent
+        client = node.client(context)
+        _require_classes(client.site, json.loads(str(asked.config["classes"])))
+        names = client.names.sent
         state = dict(zip(names, parameters_to_ndarrays(asked.parameters), strict=True))
         included = json.loads(str(asked.config["included"]))
         number, clips = int(asked.config["round"]), int(asked.config["clips"])
@@ -78,6 +82,16 @@ def make_secure_app(node: Node) -> ClientApp:
         return node.scored(message, context)
 
     return app
+
+
+def _require_classes(site: Site, classes: Sequence[str]) -> None:
+    """Reject a federation of other classes, at the site: a masked update cannot be left out.
+
+    Raises:
+        UserError: If they differ.
+    """
+    if said := other_classes(site.classes, classes):
+        raise UserError(f"site {site.name}: {said}")
 
 
 def _require_range(update: Update, most: int) -> None:
@@ -99,9 +113,9 @@ def _require_range(update: Update, most: int) -> None:
 class _Collects(FedAvg):
     """Older API: gives every node the same order, and keeps the mean that comes out."""
 
-    def __init__(self, grid: Grid, order: Order) -> None:
+    def __init__(self, grid: Grid, order: Order, classes: Sequence[str]) -> None:
         super().__init__()
-        self.grid, self.order = grid, order
+        self.grid, self.order, self.classes = grid, order, classes
         self.mean: list[np.ndarray] = []
         self.updates: list[Update] = []
 
@@ -113,7 +127,9 @@ class _Collects(FedAvg):
             {
                 "round": order.number,
                 "clips": order.clips,
-                "included": json.dumps(list(order.included)),  # the older API sends no lists
+                # The older API sends no lists.
+                "included": json.dumps(list(order.included)),
+                "classes": json.dumps(list(self.classes)),
             },
         )
         nodes = self.grid.get_node_ids()
@@ -145,9 +161,9 @@ def secure_mean(
         The mean, and what else the sites said.
 
     Raises:
-        UserError: If too few sites went through the protocol.
+        UserError: If too few sites went through the protocol, or two under one name.
     """
-    collects = _Collects(grid, order)
+    collects = _Collects(grid, order, facs.SCHEMES[recipe.scheme])
     legacy = LegacyContext(context, ServerConfig(num_rounds=1), collects)
     names, values = list(order.state), list(order.state.values())
     parameters = ndarrays_to_parameters(values)
@@ -170,6 +186,9 @@ def secure_mean(
             f"round {order.number}: too few sites went through secure aggregation; the same "
             "command goes on after the last finished round"
         )
+    for site, why in repeated(update.site for update in collects.updates).items():
+        # In the mean already, from which nothing can be taken out.
+        raise UserError(f"round {order.number}: site {site}: {why}")
     state = {
         name: found.astype(np.float32).reshape(before.shape)
         for name, found, before in zip(names, collects.mean, values, strict=True)
@@ -197,7 +216,7 @@ def serve_secure(
         began = time.perf_counter()
         state, updates = secure_mean(grid, recipe, strategy.order, context)
         strategy.begin(began)
-        strategy.take(state, updates)
+        strategy.take(state, updates, updates)
         config, arrays = ConfigRecord(), strategy.arrays()
         asked = strategy.configure_evaluate(0, arrays, config, grid)
         replies = grid.send_and_receive(asked, timeout=recipe.round_seconds)

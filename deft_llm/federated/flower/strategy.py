@@ -19,7 +19,7 @@ from flwr.serverapp.strategy import FedAvg
 from deft_llm.errors import UserError
 from deft_llm.federated import checkpoint
 from deft_llm.federated.checkpoint import Progress
-from deft_llm.federated.checks import Update, accepted
+from deft_llm.federated.checks import Update, accepted, repeated
 from deft_llm.federated.client import Order, SiteScores
 from deft_llm.federated.engine import row_of, told
 from deft_llm.federated.flower.messages import (
@@ -56,14 +56,11 @@ class CheckedFedAvg(FedAvg):
         first: Arrays,
         classes: tuple[str, ...],
     ) -> None:
-        super().__init__(
-            min_train_nodes=min(sites, recipe.at_least),
-            min_evaluate_nodes=min(sites, recipe.at_least),
-            min_available_nodes=min(sites, recipe.at_least),
-        )
+        # As in one process: if all sites are fewer than asked for, all of them are enough.
+        self.at_least = least = min(sites, recipe.at_least)
+        super().__init__(min_train_nodes=least, min_evaluate_nodes=least, min_available_nodes=least)
         folder.mkdir(parents=True, exist_ok=True)
         self.recipe, self.rule, self.folder, self.classes = recipe, rule, folder, classes
-        self.sites = sites
         self.progress = checkpoint.load(folder, first)
         self.scores: list[SiteScores] = []
         self._updates: list[Update] = []
@@ -97,34 +94,37 @@ class CheckedFedAvg(FedAvg):
         Raises:
             UserError: If too few pass.
         """
-        by_site, replies = {}, list(replies)
+        updates, by_site, replies = [], {}, list(replies)
         self._note_silent(replies)
         for reply in replies:
             try:
                 update = read_update(_content(reply))
-                by_site[update.site] = (update, reply)
-                self._names[reply.metadata.src_node_id] = update.site
             except UserError as error:
                 self._left_out[self._name(reply.metadata.src_node_id)] = str(error)
-        updates = [update for _, (update, _) in sorted(by_site.items())]
-        good, wrong = accepted(updates, self._order.state, self.classes, self.recipe.at_least)
+                continue
+            updates.append(update)
+            by_site[update.site] = reply
+            self._names[reply.metadata.src_node_id] = update.site
+        updates.sort(key=lambda update: update.site)
+        good, wrong = accepted(updates, self._order.state, self.classes, self.at_least)
         self._left_out |= wrong
         for site, why in self._left_out.items():
             logger.warning("round %d: %s is left out: %s", self._order.number, site, why)
-        kept = [by_site[update.site][1] for update in good]
+        kept = [by_site[update.site] for update in good]  # names of good ones occur once
         arrays, metrics = super().aggregate_train(server_round, kept)
         assert arrays is not None
-        self.take(state_of(arrays), good)
+        self.take(state_of(arrays), good, updates)
         return arrays, metrics
 
     def begin(self, time: float) -> None:
         """Note that a round has begun."""
         self._began, self._left_out, self._order = time, {}, self.order
 
-    def take(self, state: Arrays, updates: list[Update]) -> None:
-        """Go on from a mean of some updates."""
-        self._updates = updates
-        clips, included = sum(u.clips for u in updates), tuple(u.site for u in updates)
+    def take(self, state: Arrays, good: list[Update], received: list[Update]) -> None:
+        """Go on from the mean of the good ones of the updates that were received."""
+        # All of them are logged: what was refused was sent as well, and its privacy is spent.
+        self._updates = received
+        clips, included = sum(u.clips for u in good), tuple(u.site for u in good)
         following = Order(self._order.number + 1, state, clips, included)
         # No memories here: they stay with the sites.
         self.progress = Progress(following, {}, list(self.progress.log))
@@ -153,12 +153,15 @@ class CheckedFedAvg(FedAvg):
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
         """Read the scores, and write the finished round."""
-        found = []
+        found, wrong = [], {}
         for reply in replies:
             try:
-                found.append(read_scores(_content(reply)))
+                found.append(read_scores(_content(reply), self.classes))
             except UserError as error:
-                self._left_out[f"{self._name(reply.metadata.src_node_id)}, scores"] = str(error)
+                wrong[self._name(reply.metadata.src_node_id)] = str(error)
+        wrong |= (twice := repeated(scores.site for scores in found))
+        self._left_out |= {f"{site}, scores": why for site, why in wrong.items()}
+        found = [scores for scores in found if scores.site not in twice]
         if not found:
             raise UserError(f"round {self._order.number}: no site sent scores")
         self.scores = sorted(found, key=lambda scores: scores.site)
