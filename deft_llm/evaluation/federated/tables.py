@@ -91,7 +91,8 @@ def privacy_note(runs: Sequence[RuleRun]) -> str:
         "",
         "Trained weights, the number of training clips, the mean loss, names of classes, and after "
         "each round a confusion matrix and one membership AUC of the site's own clips. No clip, "
-        "no features, no subject and no file name.",
+        "no features, no subject and no file name. Under differential privacy epsilon covers the "
+        "weights alone: what is beside them leaves without noise.",
         "",
         "Weights tell something about the clips they were trained on. The membership AUC says how "
         "well an attacker who sees the loss of a clip can tell whether it was trained on: 0.5 is "
