@@ -20,7 +20,7 @@ from deft_llm.queries.declined import declined_topic
 from deft_llm.queries.lexicon import lexicon
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.query import TALK, Query
-from deft_llm.queries.scope import strangers
+from deft_llm.queries.scope import is_elsewhere, strangers
 
 UNKNOWN = Query("unknown")
 #: Where the rules are silent, or words are left that nothing accounts for: how likely the network
@@ -28,6 +28,7 @@ UNKNOWN = Query("unknown")
 _DOUBTFUL, _SURE = 0.9, 0.8
 #: Where every word is accounted for, a question is refused only below these.
 _HARDLY, _NEVER = 0.05, 0.02
+_CLEAR = 8  # letters of a misspelt word that is a question by itself
 # Begins as a question about a person does; if it is none that a face answers, it is declined.
 _ABOUT_SOMEBODY = re.compile(
     r"^(?:is|was|are|were|does|did|do|has|have|had|will|would|can|could|should|may|might) "
@@ -62,7 +63,8 @@ def understand(question: str, before: Query | None = None) -> Query:
         return Query("unknown", topic="language")
     if not re.search(r"\w", text):
         return Query("help") if "?" in text else UNKNOWN
-    if (topic := greeting(text)) and not (before and text.strip(" ?!.") in {"no", "yes", "sure"}):
+    doubts = "?" in text or (before and text.strip(" !.") in {"no", "yes", "sure"})
+    if (topic := greeting(text)) and not (topic == "thanks" and doubts):
         return Query("greet", topic=topic)
     text = without_manners(text)
     if topic := greeting(text):  # "ok thanks, bye"
@@ -70,6 +72,9 @@ def understand(question: str, before: Query | None = None) -> Query:
     if topic := declined_topic(text):
         return Query("decline", topic=topic)
     asked = Asked.of(text)
+    to_us = text.startswith(("are you", "were you")) and not asked.has("sure")
+    if is_elsewhere(text) or (to_us and asked.has("class", "au")):
+        return UNKNOWN
     return agreed(asked, by_rules(asked, before), parser.read(asked, before))
 
 
@@ -106,7 +111,7 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading) -> Query:
         named = asked.has("region", "class", "au", "moment")
         if reading.claim < (_HARDLY if about else 0.0 if named else _NEVER):
             return reading.declines if about else reading.aside
-        return ruled
+        return reading.query if reading.query and reading.share >= _SURE else ruled
     if reading.claim < _DOUBTFUL:
         return reading.declines if about and unknown_words else reading.aside
     if ruled is None or reading.share >= _SURE:
@@ -116,7 +121,8 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading) -> Query:
 
 def first_rule(asked: Asked) -> Query | None:
     """The query of the first rule that applies; None if none does."""
-    if asked.guessed and not asked.has("region", "class", "au", "moment", "way"):
+    guess = asked.guessed and len(asked.first) < _CLEAR
+    if guess and not asked.has("region", "class", "au", "moment", "way"):
         return None
     for rule in RULES:
         if (query := rule(asked)) is not None:
