@@ -119,11 +119,13 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"a lot)\b",
         r"\b(?:anger|mood|temper) (?:problem|issue)|\bwhat (?:kind|sort|type) of (?:person|man|"
         r"woman|guy)",
+        rf"\b(?:reliable|dependable|decent|stable) {_PERSON}\b|"
         r"narcissis|temperament|\bloyal|\bfriendly\b|\bshy\b|\bevil\b|\bcrazy\b|\bweird "
         r"(?:person|man"
         r"|guy|woman)|manipulat|\b(?:good|bad|nice|confident) (?:man|woman|guy|human)\b",
     ),
-    "intelligence": (r"intelligen|\biq\b|\bsmart|\bstupid|\bclever|\bdumb\b|\bgenius|\beducated",),
+    "intelligence": (r"intelligen|\biq\b|\bsmart|\bstupid|\bclever|\bdumb\b|\bgenius|\beducated|"
+        r"^can (?:he|she|they) (?:read|write|count|spell|swim|drive|cook|dance|sing)\b",),
     "attraction": (
         r"attract|beautiful|\bugly\b|\bhandsome|\bcute\b|\bsexy|good ?looking|\bhot\b",
         rf"\b(?:nice|lovely|pretty|sweet|perfect) {_FEATURE}|\b(?:pretti|nic|sexi|ugli)est\b",

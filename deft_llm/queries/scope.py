@@ -49,7 +49,8 @@ _PLAIN = frozenset(
     wonder wondering curious interested plain simple quick brief detail details exact rough fit
     fits word words coder coders code coded scheme coarsely coarse fine allow allows tenable
     borne defended defend accept consistent check located locate output produce object spell
-    description describing colleague faster slower triple rationale pose sound sounds flash
+    background lie lies description describing colleague
+    faster slower triple rationale pose sound sounds flash
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )
@@ -69,7 +70,8 @@ _ELSEWHERE = tuple(
         r"friends?)\b",
         r"^(?:when|where|which side|how (?:old|fast|big|smart|clever|tall|much)) (?:are|"
         r"were) you\b",
-        r"\b(?:you are|you're|are you) not human\b",
+        r"\b(?:you are|you're|are you) not human\b|^what time is it\b",
+        r"\b(?:cats?|dogs?|sofa|songs?)\b",
         # Orders.
         r"^(?:compose|draw|translate|edit|delete|send|set|play|book|sing|paint|pretend|imagine|"
         r"ignore|"
