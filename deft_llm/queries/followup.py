@@ -37,6 +37,7 @@ _COUNTED = {"regions": "region_word", "aus": "au_word", "blinks": "blink", "fram
 #: What "how many?" counts after a question of a kind.
 _COUNTS = {"au": "aus", "moved": "regions", "direction": "regions"}
 _BACK = re.compile(r"^(?:and )?(?:on )?(?:the )?(?:way )?back(?: again| to rest)?$")
+_AFTER = re.compile(r"^(?:and )?(?:what about )?(?:after (?:that|it)|until when)$")
 _WHERE_EXACTLY = re.compile(
     r"^(?:and |but |so )?(?:where|what|which parts?|which regions?|in which part)(?: exactly)?$"
 )
@@ -59,6 +60,11 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
     if before is None or before.kind in PASSING:
         return None
     text = " ".join(asked.words)
+    if query is not None and query.rank == "second":
+        return None  # "and what is second?" is not about the class that was named
+    if _AFTER.search(text) and before.moments and before.kind in {"when", "how_long"}:
+        later = ("offset",) if before.kind == "when" else ("apex", "offset")
+        return replace(before, polar=False, bound=None, moments=later)
     if asked.has("other_turn") or "other" in asked.values("side") or text.endswith("the other"):
         return swapped(before)
     if (query is None or not asked.regions) and (turn := _turned(text, before)):

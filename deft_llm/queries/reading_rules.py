@@ -16,6 +16,7 @@ _ABOUT_US = {
     r"comput|"
     r"calculat|detect)|\boptical flow\b|\bmethod\b|\balgorithm\b",
 }
+_TURNS = frozenset({"not", "instead", "rather"})
 
 
 def about_chat(asked: Asked) -> Query | None:
@@ -54,11 +55,9 @@ def why_not(asked: Asked) -> Query | None:
     excluded = asked.has("why") and "not" in asked.words
     if not (asked.has("against") or excluded) or asked.says(r"\bfor or against\b"):
         return None
-    swapped = re.search(
-        r"\bwhy (?:is it )?(\w+) (?:and not|rather than|instead of|not) ", asked.text
-    )
-    if swapped and len(classes) > 1:
-        return Query("why_not", classes=classes[1:])
+    turn = next((i for i, word in enumerate(asked.words) if i and word in _TURNS), 0)
+    if "why" in asked.words and asked.values("class", to=turn):
+        classes = asked.values("class", turn)  # "why surprise and not fear?"
     if classes or aus or asked.has("against") or len(asked.words) <= 6:
         return Query("why_not", classes=classes, aus=aus, **asked.where)
     return None

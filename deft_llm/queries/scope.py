@@ -49,7 +49,7 @@ _PLAIN = frozenset(
     wonder wondering curious interested plain simple quick brief detail details exact rough fit
     fits word words coder coders code coded scheme coarsely coarse fine allow allows tenable
     borne defended defend accept consistent check located locate output produce object spell
-    background lie lies description describing colleague
+    background enumerate lie lies description describing colleague
     faster slower triple rationale pose sound sounds flash
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905

@@ -103,7 +103,7 @@ def how_long(asked: Asked) -> Query | None:
     span = asked.has("how_long") or (asked.says(lasting) and not timed)
     span = span or (polar and asked.limited == "s" and not timed and not asked.has("moment"))
     span = span or (
-        asked.says(r"\bfrom .* to\b|\btime between\b") and len(asked.values("moment")) == 2
+        asked.says(r"\btime (?:between|from)\b|^from .* to\b") and len(asked.values("moment")) == 2
     )
     if asked.has("micro") and polar and not span and not asked.has("feel", "when", "move", "count"):
         return Query("how_long", polar=True, bound=bound or ("less", BRIEF))

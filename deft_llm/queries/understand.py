@@ -25,7 +25,8 @@ from deft_llm.queries.scope import is_elsewhere, strangers
 UNKNOWN = Query("unknown")
 #: Where the rules are silent, or words are left that nothing accounts for: how likely the network
 #: must find it that a question is about the clip, and a query, for that to hold against the rules'.
-_DOUBTFUL, _SURE = 0.95, 0.8
+_DOUBTFUL, _SURE = 0.95, 0.7
+_REFERS = 0.93  # As _SURE, for a question after another one.
 _FAIR = 0.3  # How likely a query must be that the rules do not read.
 #: Where every word is accounted for, a question is refused only below these: if it names something
 #: of the face, and if it names nothing.
@@ -106,7 +107,7 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
         reading: What the network makes of it.
         alone: Whether nothing was asked before.
     """
-    certain = reading.share >= (_SURE if alone else _DOUBTFUL)
+    certain = reading.share >= (_SURE if alone else _REFERS)
     sure = reading.asks if certain and not _loses(ruled, reading.asks) else None
     if ruled is not None and ruled.kind in TALK:
         return ruled
@@ -130,7 +131,7 @@ def _loses(ruled: Query | None, read: Query | None) -> bool:
     if ruled is None or read is None:
         return False
     kept = ("regions", "aus", "classes", "than", "sides")
-    narrowed = ruled.kind == read.kind == "why_not"
+    narrowed = read.kind == "why_not" and ruled.kind in {"why", "why_not"}
     open_ = ruled.kind == "moved" and not ruled.polar and read.kind != "moved"
     return (
         narrowed or open_ or any(getattr(ruled, name) and not getattr(read, name) for name in kept)
