@@ -10,19 +10,24 @@ CUES: dict[str, str] = {
     "displacement|doing|behave|react|jerk|tremble|contract|going on|act|acting|acted",
     "still": "motionless|at rest|unchanged|frozen|freeze|steady|immobile|unmoved|stay put|"
     "stayed put|stay still|stayed still|remain still|keep still|kept still|hold still|held still|"
-    "is still|stand still|stood still|perfectly still|completely still|stay same|no movement|"
-    "no motion|not moving|inactive|stationary|stay where it was|stay calm",
+    "is still|stand still|stood still|perfectly still|completely still|stay same|"
+    "stationary|stay where it was|stay as it was|stay calm|keep quiet|kept quiet|quiet",
     "how_much": "how far|how much|how strong|how strongly|how big|how large|how many pixel|"
     "magnitude|amplitude|how intense|intensity|strength|how great|how wide|how high|how low|"
     "how noticeable|how many px|how pronounced|how subtle|how small|how marked|in pixel|size of|"
-    "by how much|how weak|how visible|extent|pixels",
+    "by how much|how weak|how visible|extent|pixels|how deep|how broad|how clear|how tiny|"
+    "how faint|how obvious|how distinct|how heavily|how little|how hard|what distance|what amount|"
+    "how active|how slight",
     "strong": "strong|strongly|large|big|marked|a lot|lot|intense|pronounced|obvious|huge|"
     "considerable|noticeable|far|much|considerably|heavily|massive|significantly|significant|"
-    "greatly",
+    "greatly|easy to see|easily visible|clearly visible|hard to miss|naked eye|quite a bit|"
+    "great deal|"
+    "noticeably|visibly",
     "weak": "weak|weakly|small|slight|slightly|subtle|tiny|little|a bit|minor|minimal|barely|"
-    "faint|hardly|a little|gently|mild|minute",
+    "faint|hardly|a little|gently|mild|minute|hard to see|difficult to see|hardly visible|"
+    "easily missed|almost invisible|barely noticeable|barely visible|scarcely|a tad|hardly there",
     "which_way": "which way|what way|direction|where to|which direction|what direction|whither",
-    "when": "when|what time|which frame|what frame|timestamp|how far into|which second|"
+    "when": "when|what time|timestamps|which frame|what frame|timestamp|how far into|which second|"
     "what second|which moment|what moment|what point|which point|time of|time point|moment of|"
     "how soon|where in clip|where in video|at what time|time in clip|frame number|from when|"
     "until when|since when|at which moment|how early|how late",
@@ -39,9 +44,12 @@ CUES: dict[str, str] = {
     "initially|start first|begin first|go first|set off",
     "final": "last to move|last thing|last part|last region|moved last|move last|latest|"
     "later than|after|afterwards|came last|"
-    "come last|lag",
+    "come last|lag|go last|went last|start last|started last|last one|very last|last of all|"
+    "was last|"
+    "is last|very end",
     "order": "order|sequence|in what order|simultaneous|simultaneously|same time|at once|"
-    "same moment|in turn|one after another|at same time",
+    "same moment|in turn|one after another|at same time|start together|all together|"
+    "in one go|one by one",
     "uneven": "asymmetric|asymmetrical|asymmetry|asymmetrically|uneven|unevenly|one sided|"
     "lopsided|onesided|unilateral|unilaterally|crooked|difference between left and right|skewed|"
     "difference between side|difference between two side|one side only|only one side|imbalance|"
@@ -52,36 +60,45 @@ CUES: dict[str, str] = {
     "which_side": "which side|what side|left or right|right or left|which half|which one of two|"
     "which hand side|on which side|tell side|side of",
     "more": "more|stronger|bigger|larger|further|farther|harder|greater|more strongly",
-    "less_than": "weaker|smaller|less",
+    "less_than": "weaker|smaller|less|fewer",
     "most": "most|strongest|biggest|largest|furthest|farthest|greatest|main|mainly|mostly|"
     "primarily|most strongly|dominant|top|clearest|most obvious|hardest|maximal",
-    "least": "least|weakest|smallest|slightest|least of all",
+    "least": "least|weakest|smallest|least of all",
     "than": "than|compared to|compared with|versus|vs|rather than|relative to|in comparison",
     "au_word": "action unit|au|aus|muscle|coding|code|unit|actionunit|facial muscle|facscode|"
     "facscode coding",
     "feel": "emotion|face say|face tell|feel|feeling|mood|sentiment|affect|vibe|class|classify|"
     "category|"
     "facial expression|emotional|emotional state|felt|reading|verdict|look like|betray|interpret|"
-    "coarse|fine grained|give away|kind of expression|read as|label",
+    "coarse|fine grained|give away|kind of expression|kind of face|sort of face|read as|label|"
+    "face make|face making|interpret",
     "expression": "expression|express",
     "likely": "likely|probability|probable|chance|odds|percent|percentage|likelihood|"
-    "how probable|probabilities|possible|distribution|plausible|runner up|second guess|"
+    "how probable|likelier|other emotion|other feeling|which other|probabilities|possible|"
+    "distribution|plausible|runner up|second guess|"
     "alternative|what else could|anything else it could|other possibility",
     "second": "second most likely|second guess|second best|runner up|second choice|second place|"
-    "next best|next most likely|second likely|second strongest|second most|plan b",
+    "next best|next most likely|second likely|second strongest|second most|plan b|comes second|"
+    "came second|is second|next guess|second bet|next bet|next choice",
     "sure": "sure|certain|confident|confidence|reliable|reliability|trust|certainty|accurate|"
     "accuracy|dependable|how good guess|positive about|unsure|uncertain|hesitant|convinced|"
-    "correct|mistaken|could you be wrong|wrong|doubt about|any doubt|doubtful",
+    "correct|mistaken|could you be wrong|wrong|doubt about|any doubt|doubtful|just guess|"
+    "only guess|"
+    "just guessing|safe bet|safe guess|rely on|count on it|count on that|bet on|trustworthy|"
+    "really believe|really think|"
+    "sure thing",
     "why": "why|reason|evidence|do you base|you base|explain|explanation|how do you know|"
     "how do you get|how come|"
     "justify|justification|basis|based on|because|what makes you|how can you tell|how did you|"
     "proof|rationale|speak for|speaks for|reasoning|argue|argument|support|grounds|"
     "what tells you|lead you to|walk me through|how you get there|how do you conclude|rest on|"
     "indicate|suggest|prove|how can you say|lead to|conclusion rest|which movement lead|"
-    "on which movement|come to",
+    "on which movement|come to|led you|brought you|convince|how so|says who|come up with|"
+    "arrive at|point to|how do you see that|what tells|what says|what shows|what gives",
     "against": "why not|speak against|evidence against|argue against|what is against|rule out|"
     "instead of|why is it not|contradict|"
-    "why no|not rather|why do you not|exclude|why can it not be|why could it not be",
+    "why no|not rather|why do you not|exclude|why can it not be|why could it not be|against|"
+    "missing for|would have to be there",
     "count": "how many|number of|how often|how many times|amount of",
     "region_word": "region|part|area|place|spot|part of face|zone|bit of face|location|where|"
     "feature",
@@ -100,15 +117,18 @@ CUES: dict[str, str] = {
     "blurry|blurred|sharp|usable|frame rate|fps|framerate|frame per second|light|lighting|"
     "illumination|not measured|could not be measured|could not be seen|can not be seen|problem|"
     "issue|occluded|covered|hidden|artifact|limitation|caveat|warning|remark|recording ok|"
-    "unreliable|grainy|see face|compression|camera|flicker|unmeasured",
+    "unreliable|grainy|see face|compression|camera|flicker|unmeasured|brightness|in way|shaky|"
+    "face visible|face in view|see whole face|see entire face|see full face",
     "rate": "frame rate|fps|framerate|frame per second",
     "noise": "noise|noisy|noise floor|grainy",
-    "light": "light|lighting|illumination|dark|bright|flicker|too dark|too bright",
+    "light": "light|lighting|illumination|dark|bright|flicker|too dark|too bright|brightness",
     "summary": "summarize|summarise|summary|sum up|sum it up|sum this up|tldr|overview|in short|"
     "in one sentence|recap|"
     "describe clip|describe video|describe|tell me about|tell me everything|everything you know|"
     "nutshell|brief me|all you know|what do you see|bottom line|gist|describe it|in brief|"
-    "in single sentence|finding|findings|what have you found|analysis|analyse|analyze|main point|"
+    "in single sentence|in few words|short version|short report|short description|results|find out|"
+    "make of it|wrap it up|description|finding|findings|what have you found|analysis|analyse|"
+    "analyze|main point|"
     "report",
     "json": "json|machine readable|structured|structured answer|structured record|triple|fill "
     "in record|in record",
@@ -122,18 +142,21 @@ CUES: dict[str, str] = {
     "ask": "what can i ask|can i ask|could i ask|what to ask|what can you|what can i|"
     "what should i ask|help|how does this work|"
     "how do i use|what question|which question|example question|what else can|command|"
-    "menu|capabilities|what could i ask|manual|what are you able|what do you know|"
+    "menu|instructions|capabilities|example of question|some question|some example|topics|"
+    "what could i ask|manual|what are you able|what do you know|"
     "what do you do|what else can you|what questions",
     # Words of other cues that mean nothing in these phrases.
     "idle": "make up|write down|pick up|end up|close up|look up|give up|set up|follow up|speed up|"
     "slow down|at last|for moment|of course|in order to|first of all|one more|in end|right away|"
-    "take part|kind of|sort of|a part in|come up|hold up|note down|scale up",
+    "take part|at least|at most|light up|lit up|have to do|not even|even a little|kind of|"
+    "sort of|a part in|come up|hold up|note down|scale up",
     "other_turn": "other one|other side|opposite side",
 }
 _GREETINGS = {
     "hello": r"hi|hello|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|day)|yo|sup|"
     r"what is up|how are you(?: doing)?|nice to meet you",
-    "thanks": r"thanks?(?: (?:you|a lot|so much|very much))?|thx|ty|cheers|ok(?:ay)?|great|cool|"
+    "thanks": r"thanks?(?: (?:you|a lot|so much|very much|for \w+ \w+))*|thx|ty|cheers|ok(?:ay)?|"
+    r"great|cool|"
     r"nice|"
     r"perfect|awesome|wow|good job|well done|got it|i see|alright|understood|interesting|lol|haha|"
     r"yes|no|yeah|yep|nope|sure|fine|good|very good|amazing|super",
@@ -152,14 +175,16 @@ _MANNERS = re.compile(
     r"^\s*(?:(?:hi|hello|hey|dear \w+|good (?:morning|afternoon|evening))(?: there)?\b[\s,.!:;-]*|"
     r"(?:please|kindly|ok|okay|so|well|um+|uh+|hm+|right|now|thanks|thank you|cheers|great|cool|"
     r"alright|sorry|excuse me|quick question|one (?:more )?question|question|just|honestly|"
-    r"to be honest|actually|basically|listen|look|btw|by the way|then|yes|no|yeah)\b[\s,.!:;-]+|"
+    r"to be honest|actually|basically|listen|look|btw|by the way|then|yeah)\b[\s,.!:;-]+|(?:yes|"
+    r"no)\b\s*[,.!:;-]+\s*|"
     r"(?:can|could|would|will|may|might) (?:you|i|we|u) (?:please |just |kindly |maybe |perhaps )?"
     r"(?:tell|show|say|give|let|explain to|describe to|check|find out|know|ask|have|get|"
     r"list|name|"
     r"point out)(?: (?:me|us))?(?: please)?(?: know)?\b[\s,:]*|"
     r"(?:i (?:would|d)? ?(?:like|want|need|love|wish)|i want|id like|i am (?:curious|trying|"
     r"interested)"
-    r"|i wonder|i was wondering|wondering|i am wondering)(?: to (?:know|see|find out|hear|ask|"
+    r"|i wonder|i was (?:just |only )?wondering|wondering|i am wondering)(?: to (?:know|see|"
+    r"find out|hear|ask|"
     r"learn|"
     r"understand))?(?: about)?\b[\s,:]*|"
     r"(?:tell|show|give|let)(?: (?:me|us))(?: know)?\b[\s,:]*|"
@@ -172,8 +197,14 @@ _MANNERS = re.compile(
     r"in (?:this|the) (?:clip|video)\b[\s,:]*|(?:looking|look) at (?:the|this) (?:clip|video|"
     r"face)\b[\s,:]*)"
 )
+# "..., did it?", "..., isn't she?": as ``spelling.normal`` spells it out.
+_TAG = (
+    r"(?:is|are|was|were|did|do|does|has|have|can|could|would)(?: not)? "
+    r"(?:it|they|he|she|there|that|you|(?:the|this|that|my) \w+|somebody)(?: not)?"
+)
 _ENDINGS = re.compile(
-    r"(?:\s*, (?:right|correct)|[\s,]*(?:or not|or no|please|thanks|thank you|thx|pls|mate|buddy|"
+    rf"(?:\s*, (?:right|correct|yes|no|true|agree|am i right|or|{_TAG})|[\s,]*(?:or not|or no|"
+    rf"please|thanks|thank you|thx|pls|mate|buddy|"
     r"is it not|is not it|did it not|did not it|did not (?:he|she|they)|is not (?:he|she)|"
     r"are not they|does not it|does not (?:he|she)|yes or no|you know|do you know|do you think|"
     r"would you say|i wonder|at all|by any chance|in (?:this|the) (?:clip|video)|here|huh|eh))"

@@ -8,9 +8,23 @@ from __future__ import annotations
 
 import re
 
-_PERSON = r"(?:person|man|woman|guy|lady|girl|boy|child|kid|subject|suspect|candidate|patient|witness|applicant|customer|speaker|defendant|employee|student|worker)"  # noqa: E501
+_PERSON = (
+    r"(?:person|man|woman|guy|lady|girl|boy|child|kid|subject|suspect|candidate|patient|"
+    r"witness|applicant|customer|speaker|defendant|employee|student|worker)"
+)
 _WHO = rf"(?:he|she|they|him|her|them|someone|somebody|(?:this|that|the) {_PERSON}|this one)"
 _BE = r"(?:is|are|was|were|does|do|did|has|have|had)"
+
+_WHOSE = r"(?:his|her|their|the person|the man|the woman|the girl|the boy|this person)"
+_FEATURE = r"(?:smile|face|eyes?|lips?|mouth|nose|chin|looks|beauty|eyebrows?)\b"
+_BODY = (
+    r"(?:nose|eyes?|lips?|mouth|ears?|chin|forehead|face|hair|eyebrows?|brows?|teeth|beard|skin|"
+    r"neck|"
+    r"cheeks?)"
+)
+_ROLES = (
+    r"(?:leader|manager|boss|criminal|thief|liar|killer|actor|actress|doctor|teacher|model|star)"
+)
 
 _TOPICS: dict[str, tuple[str, ...]] = {
     "lying": (
@@ -20,7 +34,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"mislead|perjur|\bhid(?:e|es|ing)\b|hidden (?:feeling|emotion|motive|agenda)|conceal|"
         r"\bsecret|polygraph|\blied\b",
         r"\bstraight with (?:me|us)",
-        r"cover(?:ing)? (?:something |it )?up|mak(?:e|ing) (?:it|this|that|things) up",
+        r"cover(?:ing)? (?:something |it )?up|\bma(?:de?|ke|king) (?:\w+ ){1,3}up\b",
     ),
     "guilt": (
         r"guilt|innocen|\bcrim(?:e|es|inal)\b|\bst(?:eal|ole|olen)\b|murder|\bthief|\bsuspicious",
@@ -47,6 +61,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"diagnos|\bill(?:ness)?\b|\bsick|\bhealth|\bpain\b|\bdrunk|\bdrug|\balcohol|\bhigh on\b",
         r"\b(?:a|had) stroke\b|parkinson|pregnan|palsy|botox|symptom|dement|alzheim|suicid|\bptsd",
         r"trauma|therap|\bmedic(?:al|ine|ation)|\bdisab|blood pressure|heart ?rate|\bpulse\b",
+        r"\bparaly|\bpills?\b|\bsurgery|\bnumb\b|\bsuffering\b|\bhung ?over|\bthe spectrum\b|"
         r"\bunwell\b|\bdying\b|\bcancer|neurolog|\bwell today\b|\bfever\b",
     ),
     "age": (
@@ -68,7 +83,9 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\bwho(?:m)? (?:is|are|was|were) (?:this|that|he|she|they|it|the)\b|whose face|identity",
         rf"\b(?:identify|identified|recogni[sz]ed?) (?:{_WHO}|this face|whose|who)",
         rf"\b(?:his|her|their|{_PERSON}) name\b|\bname (?:of (?:this|that|the) {_PERSON})",
-        r"\bcelebrit|famous|same person",
+        r"\bcelebrit|famous|\bsame (?:person|woman|man|girl|guy|lady|boy|face)\b|\bbelongs? to\b",
+        r"\bremind (?:you|me) of|\bseen? .*\bbefore\b\s*\??$",
+        rf"\b(?:does|do|did) {_WHO} look like (?:my|somebody|someone|(?:an? )?{_ROLES})\b",
         rf"\b{_BE} (?:{_WHO}|this|that) an? (?:actor|actress|politician|criminal|\w*star)\b",
         rf"\bdo (?:i|you|we) know (?:{_WHO})",
         rf"\bwhat {_BE} (?:he|she|they) called\b",
@@ -80,12 +97,15 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"(?:(?:is|was) )?(?:for )?real\b|\bis (?:it|this|that) (?:for )?real\b",
         r"\breally (?:feel|mean|happy|sad|angry|afraid|scared|surprised|disgusted)|\btruly|deep "
         r"down",
+        r"(?:smile|emotion|feeling|expression|happiness|joy|fear|anger|sadness|surprise|reaction) "
+        r"(?:is |was )?acted\b|"
         r"authentic|\bforced\b|duchenne|heartfelt|\bmean it\b|\bstaged\b|spontaneous|on purpose",
         r"\bput(?:ting)? (?:it )?on\b|deliberate|\bpolite smile|\binvoluntar",
     ),
     "thoughts": (
         rf"\b{_WHO} (?:{_BE} )?(?:really )?(?:think|thinking|thinks|thought|wants?|knows?|knew|"
         r"plan(?:s|ning)?|remembers?|wish|dream|hopes?|hoping|understands?|agrees?)\b",
+        r"\bgoing through (?:his|her|their)\b|\bin (?:his|her|their) head\b|"
         r"\bintention|\bintend|\bmotive|\bmotivat|on (?:his|her|their) mind|\bmind read",
         rf"\b{_BE} {_WHO} (?:interested|acting)\b",
         r"\b(?:his|her|their) (?:mind|thoughts?)\b|\bplotting|up to something|distracted|\bbored\b",
@@ -94,19 +114,28 @@ _TOPICS: dict[str, tuple[str, ...]] = {
     "character": (
         r"personalit|\bcharacter\b|introvert|extrovert|\barrogan|\bkind person|\btrustworthy",
         rf"\b(?:trust|rely on|believe) (?:in )?{_WHO}|{_WHO} be trusted|\bmoral|psychopath",
+        rf"\b{_BE} (?:{_WHO} )?(?:\w+ )?(?:always|usually|generally|normally|easily|rarely)\b",
+        r"\bin general\b|\bby nature\b|\bin real life\b|\b(?:get|gets|feel|feels) \w+ (?:often|"
+        r"a lot)\b",
+        r"\b(?:anger|mood|temper) (?:problem|issue)|\bwhat (?:kind|sort|type) of (?:person|man|"
+        r"woman|guy)",
+        rf"\b(?:reliable|dependable|decent|stable) {_PERSON}\b|"
         r"narcissis|temperament|\bloyal|\bfriendly\b|\bshy\b|\bevil\b|\bcrazy\b|\bweird "
         r"(?:person|man"
         r"|guy|woman)|manipulat|\b(?:good|bad|nice|confident) (?:man|woman|guy|human)\b",
     ),
-    "intelligence": (r"intelligen|\biq\b|\bsmart|\bstupid|\bclever|\bdumb\b|\bgenius|\beducated",),
+    "intelligence": (r"intelligen|\biq\b|\bsmart|\bstupid|\bclever|\bdumb\b|\bgenius|\beducated|"
+        r"^can (?:he|she|they) (?:read|write|count|spell|swim|drive|cook|dance|sing)\b",),
     "attraction": (
         r"attract|beautiful|\bugly\b|\bhandsome|\bcute\b|\bsexy|good ?looking|\bhot\b",
+        rf"\b(?:nice|lovely|pretty|sweet|perfect) {_FEATURE}|\b(?:pretti|nic|sexi|ugli)est\b",
+        rf"\b(?:rate|score|judge) (?:his|her|their|the|this) {_FEATURE}|\bdate (?:him|her)\b",
         rf"\b{_BE} {_WHO} pretty\s*(?:\?|$)|\bpretty (?:face|girl|woman|person)",
     ),
     "relationship": (
         r"\blov(?:e|es|ed|ing)\b|\blikes? (?:me|him|her|us|you)\b|married|divorc|\bflirt",
         r"\b(?:has|have) an? (?:(?:girl|boy) ?friend|wife|husband)|\bdating|\brelationship|"
-        r"friends with|\bcrush\b",
+        rf"friends with|\bcrush\b|\b(?:do|does|did) {_WHO} (?:like|enjoy|dislike)\b",
         rf"\bhate[sd]?\b|\b{_BE} {_WHO} single\b",
     ),
     "belief": (
@@ -116,14 +145,17 @@ _TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "cause": (
         r"^(?:and |but )?(?:at|with|about|because of) (?:me|us|him|her|them)\s*\??$",
+        rf"\bbecause of (?:me|us|him|her|them|you|(?:my|his|her|their) \w+)\b|"
         rf"\bma(?:de|kes?|king) {_WHO} (?!move)|\bcaused? (?:by|this|the|that|it)\b|\btrigger",
         rf"\bwhat {_BE} {_WHO} (?:see|seeing|react|reacting|watch|watching|looking at|look at)",
+        rf"(?:smil|laugh|frown|star|scowl)\w* at (?:me|us|him|her|you|them|{_WHO})\b|"
         r"\breact(?:ing|ed|s)? to|stimulus|\b(?:bad|good) news|\bprovoke",
         r"(?:happy|sad|angry|scared|afraid|surprised|upset|mad|glad|disgusted) (?:about|of|by)"
         r"\b|(?:happy|angry|upset|mad) at (?:me|us|you|him|her|them|some)",
     ),
     "future": (
-        rf"\bwill (?:{_WHO}|it|this|that)\b|{_WHO} (?:will|gonna|is going to|are going to)\b",
+        rf"\bwill (?:{_WHO}|it|this|that|the|there)\b|\b(?:is|are) {_WHO} going to\b|"
+        rf"\bwill (?:my|his|her|their)\b|{_WHO} (?:will|gonna|is going to|are going to)\b",
         rf"\bgoing to (?:do|happen|say|be|leave|cry|smile|win|act)|\bwould {_WHO} (?:ever "
         rf")?(?:do|act"
         r"|commit|leave|quit|buy|say)\b|tomorrow|\bfuture|\bpredict (?:what|whether|if|the "
@@ -145,6 +177,16 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\bcomfortable|\bempath|\bsarcas|\birony|\bironic",
     ),
     "appearance": (
+        rf"\bhow (?:big|long|wide|thick|large|small|round|narrow) (?:is|"
+        rf"are) (?:{_WHOSE} )(?:\w+ )?{_BODY}"
+        r"\s*\??$",
+        rf"^(?:is|are) (?:{_WHOSE} )(?:\w+ )?{_BODY} (?:\w+ )?(?:big|long|thick|thin|round|pale|"
+        rf"dark|small|"
+        r"bushy|blond|curly|dry|white|blue|brown|green|red|pointed|strong|short|large|"
+        r"fat)\b(?! than)",
+        r"\bbushy|\bpluck|lipstick|mascara|\bwrinkles\b(?! (?:appear|form|show))|\bteeth\b|"
+        r"double chin",
+        r"\bbigger (?:than|eye|nose|mouth)\b(?=.*\b(?:other|left|right)\b)(?!.*\bmov)",
         r"glasses|\bbeard|mou?stache|\bhair|\bwear(?:ing|s)?\b(?! off)|cloth(?:es|ing)|\bshirt",
         r"colou?r\b|\btattoo|\bmakeup|\bskin (?:tone|type)|\bhat\b|\bbald|\bscar\b|freckle|"
         r"\btall\b",
@@ -165,9 +207,12 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"eye contact|\bglanc|\bpupil|\biris\b|\beyes? (?:dart|roll|turn|look)",
     ),
     "surroundings": (
+        r"\bcamera (?:mov|is mov|was mov|shak)|\b(?:is|was|did) the camera\b|\b(?:what|"
+        r"which) camera\b|"
+        r"\b(?:hold\w*|behind|carr\w+) the camera|\bwhere (?:did|do) (?:they|you|we|he|she) film|"
         r"\bbackground\b(?! noise)|\broom\b|indoor|\bweather|\bwhere (?:was|is) (?:this|the "
         r"(?:clip|video)) "
-        r"(?:filmed|recorded|shot|taken)|\bwho (?:filmed|recorded|made|took)|other people|"
+        r"(?:filmed|recorded|shot|taken)|\bwho (?:filmed|recorded|took|made (?!you))|other people|"
         r"anyone else"
         r"|how many (?:people|persons|faces)",
     ),

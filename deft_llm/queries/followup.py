@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from deft_llm.queries.marks import Asked
-from deft_llm.queries.query import Query
+from deft_llm.queries.query import PARTS, Query
 
 #: Kinds that a follow-up does not refer to.
 PASSING = frozenset({"greet", "help", "decline", "unknown"})
@@ -37,9 +37,15 @@ _COUNTED = {"regions": "region_word", "aus": "au_word", "blinks": "blink", "fram
 #: What "how many?" counts after a question of a kind.
 _COUNTS = {"au": "aus", "moved": "regions", "direction": "regions"}
 _BACK = re.compile(r"^(?:and )?(?:on )?(?:the )?(?:way )?back(?: again| to rest)?$")
+_AFTER = re.compile(r"^(?:and )?(?:what about )?(?:after (?:that|it)|until when)$")
 _WHERE_EXACTLY = re.compile(
     r"^(?:and |but |so )?(?:where|what|which parts?|which regions?|in which part)(?: exactly)?$"
 )
+_FIRST = re.compile(
+    r"^(?:and |but )?(?:what |which |who )?(?:(?:moved|came|was|is|one) )*(first|last)$"
+)
+_MOST = re.compile(r"^(?:and |but )?(?:which |what )?(?:(?:moved|one|the) )*(most|least)$")
+_RELATIVE = re.compile(r"\b(upper|lower|inner|outer) (?:one|ones|part|parts|half|end)\b")
 _SHORT = 4  # words; a question of so few about no place is about the place before
 
 
@@ -54,6 +60,11 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
     if before is None or before.kind in PASSING:
         return None
     text = " ".join(asked.words)
+    if query is not None and query.rank == "second":
+        return None  # "and what is second?" is not about the class that was named
+    if _AFTER.search(text) and before.moments and before.kind in {"when", "how_long"}:
+        later = ("offset",) if before.kind == "when" else ("apex", "offset")
+        return replace(before, polar=False, bound=None, moments=later)
     if asked.has("other_turn") or "other" in asked.values("side") or text.endswith("the other"):
         return swapped(before)
     if (query is None or not asked.regions) and (turn := _turned(text, before)):
@@ -76,9 +87,17 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return Query("why") if before.kind in {"emotion", "probability", "au"} else Query("summary")
     if before.rank and (ranked := _RANKED.search(text)):
         return replace(before, rank=ranked[1])
+    if before.kind in _MOVEMENT:
+        if ranked := _FIRST.search(text):
+            return Query("order", rank=ranked[1])
+        if ranked := _MOST.search(text):
+            return Query("compare", rank=ranked[1])
+    if beside := _beside(text, before):
+        return beside
     new = named(asked)
     led = bool(_LEAD.search(text))
-    if new and (led or len(asked.words) <= _SHORT) and not _own_kind(asked, query):
+    compared = before.kind in {"compare", "order"} and bool(before.than)
+    if new and (led or len(asked.words) <= _SHORT) and not _own_kind(asked, query, compared):
         changed = replaced(before, new, query)
         if changed != query:
             return changed
@@ -100,6 +119,16 @@ def _turned(text: str, before: Query) -> Query | None:
     return None
 
 
+def _beside(text: str, before: Query) -> Query | None:
+    """The query before about a neighbour of its part: "the lower one?" of the upper lip."""
+    found = _RELATIVE.search(text)
+    if found is None or not before.regions:
+        return None
+    kinds = {part.split()[-1] for part in before.regions}
+    parts = [part for part in PARTS if part.split()[0] == found[1] and part.split()[-1] in kinds]
+    return replace(before, regions=tuple(parts)) if parts else None
+
+
 def named(asked: Asked) -> dict[str, Any]:
     """The fields that a question fills."""
     numbers = re.findall(r"^(?:and |or |what about |how about )?(\d{1,2})$", " ".join(asked.words))
@@ -114,13 +143,19 @@ def named(asked: Asked) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def _own_kind(asked: Asked, query: Query | None) -> bool:
-    """Whether a question says itself what it asks for, beyond naming something."""
+def _own_kind(asked: Asked, query: Query | None, compared: bool) -> bool:
+    """Whether a question says itself what it asks for, beyond naming something.
+
+    Args:
+        asked: The question.
+        query: What it asks by itself, or None.
+        compared: Whether two things were compared before, so that "than the chin?" says nothing.
+    """
     named = {"region", "side", "way", "au", "class", "moment", "pair", "region_word", "whole"}
     loose = named | {"move", "meaning", "visible", "expression", "movement_word", "strong", "even"}
     if query is not None and query.kind in {"why_not", "why", "confidence", "probability"}:
         return True
-    return bool(asked.cues - loose)
+    return bool(asked.cues - loose - ({"than", "first", "final"} if compared else set()))
 
 
 def replaced(before: Query, new: dict[str, Any], own: Query | None) -> Query | None:

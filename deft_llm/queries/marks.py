@@ -19,7 +19,7 @@ _OPEN = frozenset(
     """what which when where why who how whose list name describe give show tell summarize summarise
     explain report code enumerate mark find compare rank point go state classify sort label put
     measure output return produce write fill justify argue spell walk follow count print answer
-    identify detail outline select choose pick determine get""".split()  # noqa: SIM905
+    identify detail outline select choose pick determine get interpret read decide guess""".split()  # noqa: SIM905
 )
 _NUMBERS = {
     **{"half": 0.5, "quarter": 0.25, "a": 1.0, "an": 1.0, "one": 1.0, "two": 2.0, "three": 3.0},
@@ -190,6 +190,13 @@ class Asked:
         unit = match["unit"] or ""
         number /= {"ms": 1000.0, "%": 100.0, "percent": 100.0}.get(unit, 1.0)
         return ("more" if match["more"] else "less", number)
+
+    @cached_property
+    def limited(self) -> str:
+        """What the limit measures by its unit: "s", "px", "%" or, if it has none, nothing."""
+        match = _BOUND.search(" ".join(self.words)) or _BOUND.search(self.text)
+        unit = match["unit"] if match else None
+        return {"ms": "s", "second": "s", "percent": "%"}.get(unit or "", unit or "")
 
     @cached_property
     def counted(self) -> Bound | None:

@@ -11,14 +11,25 @@ from deft_llm.queries.query import Query, expand
 STRONG_PX, WEAK_PX = 1.0, 0.4
 
 
+_ALIKE = r"\b(?:same|alike|equal|equally|equals)\b"
+_UNLIKE = r"\b(?:differ|differs|differed|different|differently|unlike)\b"
+
+
 def side(asked: Asked) -> Query | None:
     """For example "which side moved more?", "was it symmetrical?", "only on the left?"."""
     where: dict[str, Any] = {"regions": asked.parts, "aus": asked.aus}
     polar = asked.polar and not asked.choice("side")
     if asked.has("uneven"):
         return Query("side_difference", polar=polar, negated="not" in asked.words[2:], **where)
-    if asked.has("even") and not asked.says(r"^even\b"):
+    if asked.has("even") and not asked.says(r"^even\b|\beven (?!on|left|between|and|or)\w"):
         return Query("side_difference", polar=polar, negated="not" not in asked.words[2:], **where)
+    ahead, behind = _compared(asked)
+    if behind and ahead != behind:
+        return None  # "did the left brow move more than the mouth?"
+    if asked.regions and asked.says(r"\b(?:only|just) one\b"):
+        return Query("side_difference", polar=polar, **where)
+    if asked.says(r"\b(?:sides|halves)\b") and (alike := asked.says(_ALIKE)) != asked.says(_UNLIKE):
+        return Query("side_difference", polar=polar, negated=alike, **where)
     more = asked.has("more", "less_than", "most") or asked.says(r"\b(?:only|just)\b")
     if asked.has("which_side") or (asked.choice("side") and not asked.has("which_way")):
         return Query("side_difference", **where)
@@ -41,6 +52,13 @@ def side(asked: Asked) -> Query | None:
     return Query("side_difference", polar=polar, **where) if differ else None
 
 
+def _compared(asked: Asked) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The regions before and behind "than"."""
+    than = next((m.at for m in asked.marks if m.concept == "than"), 9999)
+    ahead = tuple(m.value for m in asked.regions if m.at < than)
+    return ahead, tuple(m.value for m in asked.regions if m.at > than)
+
+
 def _which_of_two(asked: Asked) -> bool:
     """Whether one of a pair is asked for: "which cheek went further?"."""
     return asked.first in {"which", "what"} and asked.regions[0].at == 1
@@ -48,20 +66,24 @@ def _which_of_two(asked: Asked) -> bool:
 
 def compare(asked: Asked) -> Query | None:
     """For example "what moved most?", "did the mouth move more than the brows?"."""
-    than = next((m.at for m in asked.marks if m.concept == "than"), 9999)
-    behind = tuple(m.value for m in asked.regions if m.at > than)
-    ahead = tuple(m.value for m in asked.regions if m.at < than)
+    ahead, behind = _compared(asked)
     if asked.has("more", "less_than") and ahead and behind:
         if asked.has("less_than") and not asked.has("more"):
             ahead, behind = behind, ahead
-        return Query("compare", polar=asked.polar, regions=expand(ahead), than=expand(behind))
+        sides = asked.sides if len(asked.sides) == 1 else ()
+        return Query(
+            "compare", asked.polar, regions=expand(ahead), than=expand(behind), sides=sides
+        )
+    if asked.has("more") and ahead and asked.says(r"\bthan (?:.* )?(?:rest|else|others?)\b"):
+        return Query("compare", asked.polar, regions=asked.parts, rank="most", sides=asked.sides)
     chosen = asked.choice("region")
     if asked.has("most") or (chosen and asked.has("more")):
         if asked.values("class") or asked.has("feel", "au_word", "likely"):
             return None
         polar = asked.polar and not chosen and bool(asked.regions)
         return Query("compare", polar=polar, regions=asked.parts, rank="most", sides=asked.sides)
-    if asked.has("least"):
+    scarcely = asked.says(r"^(?:what|which)\b.*\b(?:hardly|barely|scarcely)\b")
+    if asked.has("least") or scarcely:
         return Query("compare", regions=asked.parts, rank="least")
     if chosen and not asked.values("way"):
         return Query("compare", regions=asked.parts, rank="most")
@@ -82,7 +104,7 @@ def magnitude(asked: Asked) -> Query | None:
     ):
         if asked.has("strong") and not asked.values("way"):
             bound = ("more", STRONG_PX)
-        elif asked.has("weak") and not asked.values("way"):
+        elif asked.has("weak") and not asked.values("way") and not _softened(asked):
             bound = ("less", WEAK_PX)
     if asked.has("how_much") and bound is None and not asked.whether:
         polar = False  # "amplitude of the chin?"
@@ -90,9 +112,16 @@ def magnitude(asked: Asked) -> Query | None:
         return None  # all regions, with their strength
     if not sized and (bound is None or not polar or asked.has("au_word", "how_long", "when")):
         return None
+    if asked.limited in {"s", "%"}:
+        return None
     where = {**asked.where, "aus": asked.aus}
     moments = ("offset",) if asked.has("return") else ()
     return Query("magnitude", polar=polar, bound=bound if polar else None, moments=moments, **where)
+
+
+def _softened(asked: Asked) -> bool:
+    """Whether an AU is asked for in spite of a "slightly": "did he smile a bit?"."""
+    return bool(asked.aus) and asked.says(r"\b(?:bit|bite|little|slightly|even)\b")
 
 
 def direction(asked: Asked) -> Query | None:
@@ -102,6 +131,8 @@ def direction(asked: Asked) -> Query | None:
         return None
     moments = ("offset",) if asked.has("return") else ()
     listed = not asked.regions and asked.says(r"\bwhat mov|\bwhere\b|\bparts?\b|\bregions?\b")
+    if asked.regions and _going_where(asked):
+        return Query("direction", moments=moments, **asked.where)
     if (asked.has("which_way") and not listed) or asked.choice("way"):
         return Query("direction", directions=ways, moments=moments, aus=asked.aus, **asked.where)
     if not ways or asked.has("feel"):
@@ -114,6 +145,14 @@ def direction(asked: Asked) -> Query | None:
         directions=ways,
         moments=moments,
         **asked.where,
+    )
+
+
+def _going_where(asked: Asked) -> bool:
+    """Whether the aim of a movement is asked for: "where did the chin go?"."""
+    verbs = r"go|goes|going|gone|went|moves?|moving|head|heading|pulled|pushed|drawn"
+    return asked.says(rf"^where (?:do|does|did|is|are|was|were) .*\b(?:{verbs})(?: to)?$") or (
+        asked.says(r"\bwhere$") and not asked.values("way")
     )
 
 
@@ -130,9 +169,12 @@ def moved(asked: Asked) -> Query | None:
     if asked.aus or asked.values("class"):
         return None
     acts = asked.has("move") or asked.stays or (asked.has("expression") and polar)
+    if asked.sides and asked.says(r"\b(?:anything|something)$"):
+        return Query("moved", True, sides=asked.sides)  # "what about the left side, anything?"
     of = _quantified(asked) if polar else ""
     if asked.regions:
-        return Query("moved", polar, asked.negated, of=of, **asked.where)
+        negated = asked.negated and not (of == "only" and "nothing" in asked.words)
+        return Query("moved", polar, negated, of=of, **asked.where)
     if acts or asked.has("region_word"):
         named = asked.has("region_word") or asked.says(r"\bwhat mov")
         if asked.has("feel") and not named:
@@ -145,7 +187,11 @@ def moved(asked: Asked) -> Query | None:
 
 def _quantified(asked: Asked) -> str:
     """Whether all, or only what is named, is asked for: "did only the brows move?"."""
-    if asked.regions and asked.says(r"\b(?:only|just|solely|exclusively|nothing but)\b"):
+    but = r"nothing (?:but|except|besides)"
+    if asked.regions and asked.says(rf"\b(?:only|just|solely|exclusively|{but})\b"):
         return "only"
-    every = asked.says(r"\b(?:everything|every|all (?:of|the|regions|parts|areas))\b")
+    every = asked.says(
+        r"\b(?:everything|every|all (?:of|the|regions|parts|areas)|(?:entire|whole|"
+        r"complete) face)\b"
+    )
     return "all" * (every and not asked.stays)

@@ -15,7 +15,7 @@ import torch
 from deft_llm.queries import frames
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.network import QuestionParser, load_parser
-from deft_llm.queries.query import Query, parse_query
+from deft_llm.queries.query import TALK, Query, parse_query
 from deft_llm.queries.tokens import encode, tokens
 
 _TRIED = 4  # likeliest frames that are filled in
@@ -40,6 +40,11 @@ class Reading:
     def claim(self) -> float:
         """Probability that the question asks for something that is measured in the clip."""
         return sum(share for frame, share in self.shares.items() if frames.is_claim(frame))
+
+    @property
+    def asks(self) -> Query | None:
+        """The query, if its answer says something about the clip."""
+        return self.query if self.query is None or self.query.kind not in TALK else None
 
     @cached_property
     def aside(self) -> Query:

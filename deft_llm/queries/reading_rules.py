@@ -8,12 +8,15 @@ from deft_llm.queries.marks import Asked
 from deft_llm.queries.query import Query
 
 _ABOUT_US = {
-    "self": r"\b(?:who|what) are you\b|\byour name\b|\bare you (?:an? )?(?:human|robot|bot|ai|real|"
-    r"machine|person|chatgpt|gpt|llm|language model)|\b(?:which|what) model\b|\bwho made you\b",
+    "self": r"\b(?:who|what) are you\b(?! (?:able|good|for|sure))|\byour name\b|"
+    r"\bare you (?:an? )?(?:human|robot|bot|ai|real|"
+    r"machine|person|program|computer|alive|chatgpt|gpt|llm|language model)|"
+    r"\b(?:which|what) model\b|\bwho (?:made|built|programmed) you\b",
     "method": r"\bhow (?:do|does|did|are|is|was) (?:you|it|this|that|the \w+) (?:measur|work\b|"
     r"comput|"
     r"calculat|detect)|\boptical flow\b|\bmethod\b|\balgorithm\b",
 }
+_TURNS = frozenset({"not", "instead", "rather"})
 
 
 def about_chat(asked: Asked) -> Query | None:
@@ -52,11 +55,9 @@ def why_not(asked: Asked) -> Query | None:
     excluded = asked.has("why") and "not" in asked.words
     if not (asked.has("against") or excluded) or asked.says(r"\bfor or against\b"):
         return None
-    swapped = re.search(
-        r"\bwhy (?:is it )?(\w+) (?:and not|rather than|instead of|not) ", asked.text
-    )
-    if swapped and len(classes) > 1:
-        return Query("why_not", classes=classes[1:])
+    turn = next((i for i, word in enumerate(asked.words) if i and word in _TURNS), 0)
+    if "why" in asked.words and asked.values("class", to=turn):
+        classes = asked.values("class", turn)  # "why surprise and not fear?"
     if classes or aus or asked.has("against") or len(asked.words) <= 6:
         return Query("why_not", classes=classes, aus=aus, **asked.where)
     return None
@@ -66,6 +67,12 @@ def why(asked: Asked) -> Query | None:
     """For example "why?", "what is the evidence for AU12?"."""
     if asked.says(r"^where\b.*\bsee\b") and asked.values("class"):
         return Query("why", classes=asked.values("class"))
+    telling = (
+        r"^(?:what|which)\b(?! (?:does|do|did|is|was|would)\b).*\b(?:says?|speaks?|suggests?|"
+        r"means?|shows?|indicates?|tells?|gives?|points?)\b"
+    )
+    if asked.has("class", "au") and not asked.has("au_word") and asked.says(telling):
+        return Query("why", classes=asked.values("class"), aus=asked.aus)
     if not asked.has("why") or (asked.has("likely") and asked.first != "why"):
         return None
     if asked.polar and asked.values("class"):
@@ -75,8 +82,12 @@ def why(asked: Asked) -> Query | None:
 
 def sure(asked: Asked) -> Query | None:
     """For example "how sure are you?"."""
-    if not asked.has("sure") or asked.has("quality"):
+    if not asked.has("sure") or (asked.has("quality") and asked.has("clip_word")):
         return None
+    if asked.says(r"\b(?:right|correct|best) (?:label|word|reading|answer)\b") or (
+        asked.says(r"^pretty sure\b")
+    ):
+        return None  # "is fear the right label?" is about fear
     return Query("confidence", classes=asked.values("class"), aus=asked.aus)
 
 
@@ -95,7 +106,7 @@ def probability(asked: Asked) -> Query | None:
         polar and "than" not in asked.cues and classes and not asked.bound
     ):
         return Query("emotion", polar=polar, classes=classes) if classes else None
-    polar = polar and (asked.whether or bool(asked.bound or classes))
+    polar = polar and (asked.whether or bool(asked.bound or asked.has("than")))
     ahead, behind = asked.values("class", to=than), asked.values("class", than)
     rank = "most" if asked.has("most") and not classes else ""
     return Query(
@@ -134,14 +145,15 @@ def emotion(asked: Asked) -> Query | None:
         or (asked.has("expression") and not asked.regions and not asked.polar)
     ):
         coarse = asked.says(r"\bclass|\bcoarse|\bcategory|\bsort\b|\bclassify")
-        return Query("emotion", asked.polar, asked.negated, of="labels" * coarse)
+        polar = asked.whether
+        return Query("emotion", polar, polar and asked.negated, of="labels" * coarse)
     return None
 
 
 def au(asked: Asked) -> Query | None:
     """For example "which action units?", "did he smile?"."""
     if asked.aus:
-        polar = asked.polar
+        polar = asked.polar and not asked.choice("au")
         return Query("au", polar, polar and asked.negated, aus=asked.aus, sides=asked.sides)
     if asked.has("au_word"):
         return Query("au", asked.whether, **asked.where)

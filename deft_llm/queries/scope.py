@@ -1,10 +1,13 @@
-"""Words of a question that nothing accounts for: neither the vocabulary nor plain English.
+"""What a question is about besides the face of the clip, and words that nothing accounts for.
 
 "Did the stock price go up?" has a direction and a verb, but is not about a face. What a question
-names and the vocabulary does not know is a reason to ask back rather than to answer.
+names and the vocabulary does not know is a reason to ask back rather than to answer. "Are you
+happy?", "raise the volume" and "did she lift her hand?" are told by their form.
 """
 
 from __future__ import annotations
+
+import re
 
 from deft_llm.queries.lexicon import lexicon
 from deft_llm.queries.marks import Asked
@@ -46,11 +49,64 @@ _PLAIN = frozenset(
     wonder wondering curious interested plain simple quick brief detail details exact rough fit
     fits word words coder coders code coded scheme coarsely coarse fine allow allows tenable
     borne defended defend accept consistent check located locate output produce object spell
-    description describing colleague faster slower triple rationale pose sound sounds flash
+    background enumerate lie lies description describing colleague
+    faster slower triple rationale pose sound sounds flash
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )
 _STEMS = frozenset(map(stem, _PLAIN))
+_BODY = (
+    r"hands?|arms?|foot|feet|legs?|shoulders?|knees?|fingers?|elbows?|hips?|toes?|wrists?|thumbs?|"
+    r"chests?|hearts?|belly|stomach|spine|tongue"
+)
+_ELSEWHERE = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # About the program, which has no face.
+        r"^(?:do|did|can|could|would|will) you (?:\w+ )?(?:feel|smile|frown|blink|laugh|cry|like|"
+        r"move|"
+        r"raise|sleep|dream|love|enjoy|wink|get (?:angry|sad|happy|scared))\b",
+        r"^do you have (?:an? |any )?(?:face|eyes?|feelings?|emotions?|body|mouth|eyebrows?|"
+        r"friends?)\b",
+        r"^(?:when|where|which side|how (?:old|fast|big|smart|clever|tall|much)) (?:are|"
+        r"were) you\b",
+        r"\b(?:you are|you're|are you) not human\b|^what time is it\b",
+        r"\b(?:cats?|dogs?|sofa|songs?)\b",
+        # Orders.
+        r"^(?:compose|draw|translate|edit|delete|send|set|play|book|sing|paint|pretend|imagine|"
+        r"ignore|"
+        r"disregard|forget|remind|buy|sell|cook|lower|raise|repeat after|turn (?:up|down|on|off)|"
+        r"from now on|you must|say (?:that|it|\W)|make (?:him|her|them)\b)",
+        r"^(?:write|tell|give|sing)\b.*\b(?:songs?|poems?|story|stories|essays?|jokes?|haikus?|"
+        r"letters?|"
+        r"tweets?|emails?|rhymes?|riddles?)\b",
+        # The world at large.
+        r"\b(?:do|does|can|why|are|have|all) (?:most |all |some )?(?:people|humans|dogs|cats|"
+        r"babies|animals|"
+        r"women|men|fish|monkeys|we)\b",
+        r"\bin the world\b|\bon earth\b|\bon average\b|\bof all time\b|\bin history\b|\bof all$|"
+        r"\bin life\b",
+        r"\b(?:does|has|have|in|of) (?:a|the human|an average|every) (?:face|head|person|human|"
+        r"body|smile)\b",
+        r"\bwho (?:invented|discovered|wrote|painted|won)\b|\bborn\b",
+        r"^what does .* mean (?:to|for) (?:you|me|us)\b",
+        # Of the person, but not of the face.
+        rf"(?<!on the other )\b(?:{_BODY})\b(?! side)(?! of (?:the|her|his|their) (?:nose|lip|"
+        rf"brow))",
+        r"\b(?:stand|stood|sit|sat|lie|lay) (?:up|down)\b|\bshrug|\bbreath|\bsneez|\bcough|\bclap",
+    )
+)
+
+
+def is_elsewhere(text: str) -> bool:
+    """Whether a text is about something else than the face of the clip, by its form.
+
+    Args:
+        text: As ``spelling.normal`` writes it, without manners.
+    """
+    words = text.strip(" ?!.").split()
+    repeated = len(words) > 2 and len(set(words)) == 1
+    return repeated or any(pattern.search(text.strip(" ?!.")) for pattern in _ELSEWHERE)
 
 
 def strangers(asked: Asked) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from deft_llm.queries.ordinary import NEIGHBOURS
+
 _WORD = re.compile(r"[a-z]+|\d+(?:\.\d+)?|%")
 _TAG = re.compile(r"<[^<>]{0,200}>")
 _SHORT = (
@@ -33,6 +35,16 @@ _SHORT = (
     (re.compile(r"\bfacs\b"), "facscode"),
     (re.compile(r"\bmicro[\s-]*expression"), "microexpression"),
     (re.compile(r"\bwithin the first second\b"), "within 1 s"),
+    (re.compile(r"\b(?:no|not) (?:longer|more|further|later) than\b"), "at most"),
+    (re.compile(r"\b(?:no|not) (?:less|shorter|fewer) than\b"), "at least"),
+    (
+        # Not "was it over in a second?".
+        re.compile(
+            r"\bover (?=\d|half\b|a (?:quarter|second|pixel|third)\b|(?:one|two|three|four|five|"
+            r"six)\b)"
+        ),
+        "more than ",
+    ),
     (re.compile(r"(\d)\s*(?:milliseconds?|millisecs?|msecs?|ms)\b"), r"\1 ms"),
     (re.compile(r"(\d)\s*(?:pixels?|px)\b"), r"\1 px"),
     (re.compile(r"(\d)\s*(?:seconds?|secs?|s)\b"), r"\1 s"),
@@ -136,6 +148,8 @@ def mend(word: str, known: Mapping[str, str]) -> str:
     """
     own = stem(word)
     if own in known or own in _ordinary() or len(word) < 4 or not word.isalpha():
+        return word
+    if word in NEIGHBOURS:
         return word
     most = 1 if len(word) < 8 else 2
     best = min(

@@ -5,6 +5,11 @@ from __future__ import annotations
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.query import Query, expand
 
+_JUDGED = (
+    r"\b(?:good|bad|ok|fine|acceptable|sufficient|clear|sharp|usable|used|measured|analysed|"
+    r"analyzed|"
+    r"poor|shaky|reliable)\b"
+)
 #: Seconds: expressions of up to half a second count as micro-expressions.
 BRIEF = 0.5
 
@@ -17,6 +22,10 @@ def blink(asked: Asked) -> Query | None:
         return None
     if asked.has("count"):
         return Query("count", of="blinks")
+    if asked.says(r"\b(?:more than (?:once|one)|several|twice|repeatedly)\b"):
+        return Query("count", asked.polar, of="blinks", bound=("more", 1.0))
+    if asked.first in {"show", "list"}:
+        return Query("blink")
     return Query("blink", polar=asked.polar, negated="not" in asked.words[2:])
 
 
@@ -29,30 +38,45 @@ def head(asked: Asked) -> Query | None:
 
 def quality(asked: Asked) -> Query | None:
     """For example "is the video good enough?", "what is the frame rate?"."""
-    if asked.has("region_word") and not asked.says("measured|seen"):
+    if asked.has("region_word") and not asked.says("measure|seen|covered|hidden|occluded"):
         return None
-    if not asked.has("quality") or asked.aus or (asked.regions and not asked.says("measured|seen")):
+    judged = asked.has("clip_word") and asked.says(_JUDGED)
+    if not (asked.has("quality") or judged) or asked.aus:
         return None
-    if asked.has("how_long", "when", "move") and not asked.says("measured|seen|frame rate|fps"):
+    if asked.values("class") or (asked.regions and not asked.says("measured|seen")):
+        return None
+    lit = asked.has("light") and not asked.regions
+    if asked.has("how_long", "when", "move") and not (
+        lit or asked.says("measured|seen|frame rate|fps")
+    ):
         return None
     of = next((name for name in ("rate", "noise", "light") if asked.has(name)), "")
     worse = (
-        r"\b(?:too|dark|flicker\w*|change\w*|nois\w*|blur\w*|grainy|problems?|issues?|not|covered|"
+        r"\b(?:too|dark|flicker\w*|change\w*|vary|nois\w*|blur\w*|grainy|shaky|way|problems?|"
+        r"issues?|"
+        r"not|covered|"
     )
     bad = asked.says(worse + r"hidden|occluded|caveats?|warnings?|limitations?|unreliable)\b")
-    return Query(
-        "quality", asked.whether, bad and asked.whether, of=of or "face" * asked.says(r"\bface\b")
-    )
+    polar = asked.whether or asked.first == "enough"
+    return Query("quality", polar, bad and polar, of=of or "face" * asked.says(r"\bface\b"))
 
 
 def count(asked: Asked) -> Query | None:
     """For example "how many regions moved?", "did more than one move?"."""
     polar = asked.polar
-    single = asked.says(r"\b(?:only|just|more than|at least) (?:one|1|a single|two|three|\d)\b")
+    single = asked.says(r"\b(?:only|just) (?:one|1|a single)\b") or (
+        asked.bound is not None and asked.limited not in {"s", "px", "%"}
+    )
     counts = asked.has("count") or asked.first == "count"
     if not counts and not (polar and single and not asked.has("how_long", "strong")):
         return None
+    if asked.regions and asked.says(r"\b(?:only|just) one\b"):
+        return None  # "did only one eyebrow go up?"
+    if asked.has("rate") or asked.values("class") or "percent" in asked.words:
+        return None  # "how many frames per second?"
     of = ""
+    if counts and asked.has("last") and asked.has("frame_word"):
+        return None  # "how many frames did it last?"
     for cue, name in {"au_word": "aus", "blink": "blinks", "frame_word": "frames"}.items():
         of = of or name * asked.has(cue)
     if not of and (asked.has("region_word") or asked.regions):
@@ -64,6 +88,7 @@ def count(asked: Asked) -> Query | None:
     bound = asked.counted
     if polar and bound is None and asked.says(r"\b(?:only|just) (?:one|1|a single)\b"):
         bound = ("less", 2.0)
+    polar = polar and (asked.whether or bound is not None)  # "number of regions?"
     return Query("count", polar=polar, of=of or "movements", bound=bound, **asked.where)
 
 
@@ -76,9 +101,15 @@ def how_long(asked: Asked) -> Query | None:
     lasting += r"|\b(?:longer|shorter|faster|quicker|slower) than\b"
     timed = asked.has("when", "first", "final")
     span = asked.has("how_long") or (asked.says(lasting) and not timed)
+    span = span or (polar and asked.limited == "s" and not timed and not asked.has("moment"))
+    span = span or (
+        asked.says(r"\btime (?:between|from)\b|^from .* to\b") and len(asked.values("moment")) == 2
+    )
     if asked.has("micro") and polar and not span and not asked.has("feel", "when", "move", "count"):
         return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
-    if polar and not span and not asked.regions and not asked.has("how_much", "more", "moment"):
+    over = asked.values("moment") == ("offset",) and asked.has("brief")  # "was it over quickly?"
+    timed = asked.has("how_much", "more", "summary") or (asked.has("moment") and not over)
+    if polar and not span and not asked.regions and not timed:
         if asked.has("brief"):
             return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
         if asked.has("long") and not asked.has("clip_word"):
@@ -88,6 +119,8 @@ def how_long(asked: Asked) -> Query | None:
     if asked.has("clip_word") and not asked.has("movement_word", "moment"):
         return Query("how_long", polar=polar, of="clip", bound=bound)
     moments = _span(asked)
+    if polar and bound is None and not asked.whether and not asked.has("brief"):
+        polar = False  # "duration?"
     if polar and bound is None:
         bound = ("less" if asked.has("brief") else "more", BRIEF)
     return Query("how_long", polar=polar, moments=moments, bound=bound if polar else None)
@@ -111,8 +144,17 @@ def _span(asked: Asked) -> tuple[str, ...]:
 
 def order(asked: Asked) -> Query | None:
     """For example "what moved first?", "did the brows move before the mouth?"."""
-    if not asked.has("first", "final", "order") or asked.has("au_word", "when"):
+    if (rank := _end_of_all(asked)) and not asked.regions:
+        return Query("order", rank=rank)
+    if asked.polar and not asked.regions and asked.says(r"\b(?:all|everything)\b.*\btogether$"):
+        return Query("order", True, True)
+    last = asked.polar and bool(asked.regions) and asked.says(r"\blast$")
+    if not (asked.has("first", "final", "order") or last) or asked.has("au_word", "when"):
         return None
+    if asked.says(r"^which\b.*\b(?:after|before) which$"):
+        return Query("order")
+    if asked.has("order") and asked.says(r"\bor one (?:after|by)\b"):
+        return Query("order")
     than = next((m.at for m in asked.marks if m.concept in {"first", "final"}), 9999)
     ahead = [m for m in asked.regions if m.at < than]
     behind = [m for m in asked.regions if m.at > than]
@@ -120,17 +162,30 @@ def order(asked: Asked) -> Query | None:
         later = asked.says(r"\b(?:after|later than)\b")
         ahead, behind = (behind, ahead) if later else (ahead, behind)
         one, two = (expand(m.value for m in part) for part in (ahead, behind))
-        return Query("order", polar=asked.polar, regions=one, than=two)
+        sides = asked.sides if len(asked.sides) == 1 else ()
+        return Query("order", polar=asked.polar, regions=one, than=two, sides=sides)
     if asked.values("moment") and not asked.says(r"\b(?:what|which|who|where)\b"):
         return None
-    rank = "first" if asked.has("first") else "last" if asked.has("final") else ""
-    together = not rank and asked.polar
-    polar = asked.polar and not asked.choice("region")
+    rank = "first" if asked.has("first") else "last" if asked.has("final") or last else ""
+    together = not rank and asked.polar and not asked.says(r"^(?:order|sequence|tell|give)\b")
+    polar = asked.polar and not asked.choice("region") and (not rank or bool(asked.regions))
     open_ = asked.says(r"^(?:what|which|who)\b")
     named = asked.has("move", "region_word", "order", "moment", "whole")
     if not (asked.regions or named or open_):
         return None
-    return Query("order", polar=polar, negated=together, regions=asked.parts, rank=rank)
+    polar = polar and (bool(rank) or together)
+    sides = asked.sides if polar and len(asked.sides) == 1 else ()
+    return Query("order", polar, together, regions=asked.parts, rank=rank, sides=sides)
+
+
+def _end_of_all(asked: Asked) -> str:
+    """The end of the order that a moment asks for: "what started it?", "where did it begin?"."""
+    begun = r"^(?:what|which part|which region) (?:started|starts|begins?|began|set)\b|"
+    begun += r"^where (?:did|does) (?:it|the \w+)(?: all)? (?:start|begin)\b"
+    if asked.says(begun) and not asked.has("clip_word"):
+        return "first"
+    ended = r"^what (?:came|moved|moves|comes) (?:at|in) the (?:very )?end\b"
+    return "last" if asked.says(ended) else ""
 
 
 def when(asked: Asked) -> Query | None:
@@ -138,7 +193,9 @@ def when(asked: Asked) -> Query | None:
     if not (asked.has("when") or asked.says(r"\bat what\b|\bhow far into\b")):
         return None
     moments, bound = asked.values("moment"), asked.bound
-    if asked.has("most") or asked.says(r"\bbest\b|\bpause\b"):
+    if asked.says(r"\buntil when\b|\bback to (?:rest|normal)\b|\b(?:calm|settle)"):
+        moments = moments or ("offset",)
+    if asked.has("most") or asked.says(r"\bbest\b|\bpause\b|\b(?:should|do|would) i\b"):
         moments = ("apex",)
     elif not moments and (asked.has("first") or asked.says(r"\bat rest\b")):
         moments = ("onset",)

@@ -20,14 +20,18 @@ from deft_llm.queries.declined import declined_topic
 from deft_llm.queries.lexicon import lexicon
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.query import TALK, Query
-from deft_llm.queries.scope import strangers
+from deft_llm.queries.scope import is_elsewhere, strangers
 
 UNKNOWN = Query("unknown")
 #: Where the rules are silent, or words are left that nothing accounts for: how likely the network
 #: must find it that a question is about the clip, and a query, for that to hold against the rules'.
-_DOUBTFUL, _SURE = 0.9, 0.8
-#: Where every word is accounted for, a question is refused only below these.
+_DOUBTFUL, _SURE = 0.95, 0.7
+_REFERS = 0.93  # As _SURE, for a question after another one.
+_FAIR = 0.3  # How likely a query must be that the rules do not read.
+#: Where every word is accounted for, a question is refused only below these: if it names something
+#: of the face, and if it names nothing.
 _HARDLY, _NEVER = 0.05, 0.02
+_CLEAR = 8  # letters of a misspelt word that is a question by itself
 # Begins as a question about a person does; if it is none that a face answers, it is declined.
 _ABOUT_SOMEBODY = re.compile(
     r"^(?:is|was|are|were|does|did|do|has|have|had|will|would|can|could|should|may|might) "
@@ -62,7 +66,8 @@ def understand(question: str, before: Query | None = None) -> Query:
         return Query("unknown", topic="language")
     if not re.search(r"\w", text):
         return Query("help") if "?" in text else UNKNOWN
-    if (topic := greeting(text)) and not (before and text.strip(" ?!.") in {"no", "yes", "sure"}):
+    doubts = "?" in text or (before and text.strip(" !.") in {"no", "yes", "sure"})
+    if (topic := greeting(text)) and not (topic == "thanks" and doubts):
         return Query("greet", topic=topic)
     text = without_manners(text)
     if topic := greeting(text):  # "ok thanks, bye"
@@ -70,7 +75,10 @@ def understand(question: str, before: Query | None = None) -> Query:
     if topic := declined_topic(text):
         return Query("decline", topic=topic)
     asked = Asked.of(text)
-    return agreed(asked, by_rules(asked, before), parser.read(asked, before))
+    to_us = text.startswith(("are you", "were you")) and not asked.has("sure")
+    if is_elsewhere(text) or (to_us and asked.has("class", "au")):
+        return UNKNOWN
+    return agreed(asked, by_rules(asked, before), parser.read(asked, before), before is None)
 
 
 def understand_turns(questions: Iterable[str]) -> Query:
@@ -90,33 +98,50 @@ def by_rules(asked: Asked, before: Query | None) -> Query | None:
     return followup.complete(asked, query, before) or query
 
 
-def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading) -> Query:
+def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bool = True) -> Query:
     """The query of a question that rules and network have read.
 
     Args:
         asked: The question.
         ruled: The query by the rules.
         reading: What the network makes of it.
+        alone: Whether nothing was asked before.
     """
+    certain = reading.share >= (_SURE if alone else _REFERS)
+    sure = reading.asks if certain and not _loses(ruled, reading.asks) else None
     if ruled is not None and ruled.kind in TALK:
         return ruled
     unknown_words = strangers(asked)
     about = _ABOUT_SOMEBODY.search(asked.text)
     if ruled is not None and not unknown_words:
         named = asked.has("region", "class", "au", "moment")
-        if reading.claim < (_HARDLY if about else 0.0 if named else _NEVER):
+        least = _HARDLY if named and alone else _NEVER
+        if reading.claim < least and not asked.has("au_word"):
             return reading.declines if about else reading.aside
-        return ruled
+        return sure or ruled
     if reading.claim < _DOUBTFUL:
         return reading.declines if about and unknown_words else reading.aside
-    if ruled is None or reading.share >= _SURE:
-        return reading.query or ruled or UNKNOWN
-    return ruled
+    if ruled is None:
+        return reading.asks if reading.asks and reading.share >= _FAIR else UNKNOWN
+    return sure or ruled
+
+
+def _loses(ruled: Query | None, read: Query | None) -> bool:
+    """Whether a query leaves out what the rules found, such as the class that "why?" refers to."""
+    if ruled is None or read is None:
+        return False
+    kept = ("regions", "aus", "classes", "than", "sides")
+    narrowed = read.kind == "why_not" and ruled.kind in {"why", "why_not"}
+    open_ = ruled.kind == "moved" and not ruled.polar and read.kind != "moved"
+    return (
+        narrowed or open_ or any(getattr(ruled, name) and not getattr(read, name) for name in kept)
+    )
 
 
 def first_rule(asked: Asked) -> Query | None:
     """The query of the first rule that applies; None if none does."""
-    if asked.guessed and not asked.has("region", "class", "au", "moment", "way"):
+    guess = asked.guessed and len(asked.first) < _CLEAR
+    if guess and not asked.has("region", "class", "au", "moment", "way"):
         return None
     for rule in RULES:
         if (query := rule(asked)) is not None:

@@ -19,7 +19,7 @@ from typing import Any
 from deft_llm import facs
 from deft_llm.config import read_yaml
 from deft_llm.queries import followup
-from deft_llm.queries.query import Query, parse_query
+from deft_llm.queries.query import TALK, Query, parse_query
 from deft_llm.resources import templates
 from deft_llm.unimer.query_slots import Said, Slots
 
@@ -45,7 +45,8 @@ _AUXILIARIES = frozenset(
 )
 _ERRORS = 0.15  # share of the questions with a typing error
 _DOUBTED = 0.12  # share of the yes/no questions that end in "or not?" or the like
-_TRIES = 20
+_TRIES = 30
+_LONG = 6  # words of a question that is taken to stand for itself
 _SIDED = ("moved?", "direction?", "magnitude", "direction", "moved", "au?")
 
 
@@ -142,6 +143,19 @@ class QueryQuestions:
                 text = self._fill(self.rng.choice(turn["says"]), said)
                 return Pair(self._typed(text, plain=True), query, before.question, before.query)
 
+    def later(self, pair: Pair) -> Pair:
+        """The same question after another one, to which it does not refer.
+
+        Short questions, and those that would take over what the other one names, stay alone.
+        """
+        before = self._written(self._known(self.rng.choice(self.rng.choice(self.follow)["after"])))
+        asked, words = pair.query, pair.question.split()
+        named = asked.regions or asked.aus or asked.classes
+        apart = named or followup.inherited(before.query, asked) is None
+        if asked.kind in TALK or (apart and len(words) >= _LONG):
+            return replace(pair, before=before.question, earlier=before.query)
+        return pair
+
     def _known(self, name: str) -> str:
         """The pattern of this name; with a side asked for besides, the one without it."""
         return name if name in self.patterns else name.removesuffix(" {side}")
@@ -191,7 +205,9 @@ class QueryQuestions:
         """Words of a clip for texts that only seem to be about one."""
         words = [self.slots.draw(slot).words for slot in ("place", "label", "act", "unit")]
         said = {name: word for each in words for name, word in each.items()}
-        return {**said, "place_word": said["place"].split(" ", 1)[-1]}
+        names = ("place_word", "place_word_b", "place_word_c")
+        bare = [self.slots.draw("pair").words["pair"] for _ in names[1:]]
+        return {**said, **dict(zip(names, (said["place"].split(" ", 1)[-1], *bare), strict=True))}
 
     def _fill(self, text: str, said: dict[str, str]) -> str:
         """A sentence of a pattern with its choices made and its slots filled."""

@@ -57,6 +57,7 @@ class Slots:
         self.rng, self.words = rng, words
         self._draws: dict[str, Callable[[], Said]] = {
             **{"place": self._place, "pair": self._pair, "other": self._other},
+            **{"whole": self._whole},
             **{"second": self._second, "way": self._way, "two_ways": self._two_ways},
             **{"side": self._side, "act": self._act, "choice_act": self._choice_act},
             **{"pair_act": self._pair_act, "unit": self._unit, "units": self._units},
@@ -101,10 +102,15 @@ class Slots:
             if not set(parts) & facs.REGIONS.keys() and " of " not in phrase:
                 return Said({"pair": phrase}, {"regions": parts})
 
-    def _other(self) -> Said:
+    def _whole(self) -> Said:
+        """Regions without a side."""
         said = self._place()
         while said.fields["sides"]:
             said = self._place()
+        return said
+
+    def _other(self) -> Said:
+        said = self._whole()
         return Said({"other": said.words["place"]}, {"than": said.fields["regions"]})
 
     def _second(self) -> Said:
@@ -186,8 +192,13 @@ class Slots:
         return Said({"other_noun": noun}, {"than": (label,)})
 
     def _two_labels(self) -> Said:
-        one, two = self._class(), self._class()
-        words = {"two_labels": f"{one[1]} or {two[1]}", "two_nouns": f"{one[2]} or {two[2]}"}
+        one = two = self._class()
+        while two[0] == one[0]:
+            two = self._class()
+        words = {
+            **{"two_labels": f"{one[1]} or {two[1]}", "two_nouns": f"{one[2]} or {two[2]}"},
+            **{"label_a": one[1], "label_b": two[1], "noun_a": one[2], "noun_b": two[2]},
+        }
         return Said(words, {"classes": (one[0], two[0])})
 
     def _instead(self) -> Said:

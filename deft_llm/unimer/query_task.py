@@ -48,6 +48,7 @@ class QuestionData(Settings):
         follow: Share of follow-ups.
         beyond: Share of questions that no face can answer.
         elsewhere: Share of texts that ask nothing about a clip.
+        later: Share of those that are no follow-ups, but come after another question.
         least: Frames of fewer questions are left out.
     """
 
@@ -56,6 +57,7 @@ class QuestionData(Settings):
     follow: float = Field(default=0.25, ge=0, le=1)
     beyond: float = Field(default=0.2, ge=0, le=1)
     elsewhere: float = Field(default=0.2, ge=0, le=1)
+    later: float = Field(default=0.3, ge=0, le=1)
     least: int = Field(default=1, ge=1)
 
 
@@ -117,12 +119,14 @@ def _pairs(maker: QueryQuestions, data: QuestionData) -> Iterable[Pair]:
         at = maker.rng.random()
         if at < data.follow:
             yield maker.follow_up()
-        elif at < data.follow + data.beyond:
-            yield maker.beyond()
+            continue
+        if at < data.follow + data.beyond:
+            pair = maker.beyond()
         elif at < data.follow + data.beyond + data.elsewhere:
-            yield maker.elsewhere()
+            pair = maker.elsewhere()
         else:
-            yield maker.pair()
+            pair = maker.pair()
+        yield maker.later(pair) if maker.rng.random() < data.later else pair
 
 
 def _row(pair: Pair) -> tuple[list[asking.Token], str] | None:

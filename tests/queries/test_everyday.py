@@ -19,15 +19,15 @@ FOLDER = Path(__file__).parent / "questions"
 ASIDE = {"unknown", "decline", "help"}
 
 
-def lines(name: str) -> Iterator[tuple[str, str]]:
-    """Text and right answer of the lines that were only counted; empty if there is none."""
+def lines(name: str, every: bool = False) -> Iterator[tuple[str, str]]:
+    """Text and right answer of the lines that were only counted, or of every line."""
     seen: dict[str, int] = defaultdict(int)
     for line in (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("#") or not line:
             continue
         group, text, *right = line.split(" | ")
         seen[group] += 1
-        if seen[group] % 2 == 0:
+        if every or seen[group] % 2 == 0:
             yield text, right[0] if right else ""
 
 
@@ -56,6 +56,29 @@ def test_questions_about_the_clip_are_understood() -> None:
 def test_follow_ups_are_understood_in_a_conversation() -> None:
     turns = lines("dialogues")
     assert rate(holds(understand_turns(t.split(" / ")), right) for t, right in turns) >= 0.82
+
+
+def test_questions_of_every_kind_are_understood_alone_and_in_conversations() -> None:
+    turns = lines("everyday")
+    assert rate(holds(understand_turns(t.split(" / ")), right) for t, right in turns) >= 0.8
+
+
+def test_nothing_is_claimed_about_the_person_in_whatever_words() -> None:
+    found = {text: understand_turns(text.split(" / ")) for text, _ in lines("beyond", every=True)}
+    assert len(found) >= 150
+    assert not {text: str(query) for text, query in found.items() if query.kind not in TALK}
+
+
+def test_what_is_only_near_a_question_about_the_face_is_asked_back() -> None:
+    found = {text: understand_turns(text.split(" / ")) for text, _ in lines("nearby", every=True)}
+    claims = {text: str(query) for text, query in found.items() if query.kind not in TALK}
+    assert len(claims) <= 0.05 * len(found), claims
+
+
+def test_harmless_words_do_not_make_a_question_declined() -> None:
+    found = {text: understand(text) for text, _ in lines("harmless", every=True)}
+    refused = {text: str(query) for text, query in found.items() if query.kind in ASIDE}
+    assert len(refused) <= 0.1 * len(found), refused
 
 
 @pytest.mark.parametrize(("name", "most"), [("declined", 0.02), ("unclear", 0.06)])
