@@ -160,8 +160,11 @@ def run_stage(
             if PartialState().is_main_process:
                 with replacing(done) as partial:
                     save_file(kept, partial)
-        # accelerate leaves its autocast around the model, and the next stage may want none.
-        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
+        # accelerate leaves its autocast around the model, and a mark that keeps the next stage from
+        # wrapping it anew; that one may want another precision. Its own way to take the autocast
+        # off would take the forward's decorators off as well, and leave the mark.
+        for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
+            model.__dict__.pop(name, None)
         if trainer.is_deepspeed_enabled:
             trainer.model_wrapped.destroy()  # its hooks would clash with those of the next stage
         request.raise_if_asked()
