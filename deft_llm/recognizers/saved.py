@@ -16,8 +16,7 @@ from deft_llm.training.run_folder import FINAL
 from deft_llm.weights import load_network
 
 DEFAULT = "mpfnet-c"
-WEIGHTS = Path(__file__).parent / "weights"
-"""Folder of the weights that come along, with a folder for each name."""
+_WEIGHTS = Path(__file__).parent / "weights"  # a folder for each name
 
 
 class SavedConfig(Settings):
@@ -93,7 +92,7 @@ def open_model(name: str | None, run: Path | None) -> SavedRecognizer:
             :func:`open_saved`.
     """
     if run is None:
-        folder = WEIGHTS / (name or DEFAULT)
+        folder = _WEIGHTS / (name or DEFAULT)
         if not folder.is_dir():
             raise UserError(
                 f"model {name or DEFAULT}: no weights come along; train it (deft-llm train "

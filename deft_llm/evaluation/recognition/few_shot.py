@@ -25,8 +25,7 @@ from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.metrics.classification import confusion_matrix, uf1
 from deft_llm.recognizers.mpfnet import MPFNet, class_means
-from deft_llm.recognizers.saved import DEFAULT, WEIGHTS, open_saved
-from deft_llm.resources import embedded
+from deft_llm.recognizers.saved import open_saved
 
 logger = logging.getLogger(__name__)
 INPUTS = ("flow_diff_volume", "flow_uvs")
@@ -39,7 +38,7 @@ class FewShotUse(Settings):
     """Naming clips by a few labelled ones.
 
     Attributes:
-        weights: Run of a trained ``mpfnet``, or its ``final``; "embedded" is the package's own.
+        weights: Run of a trained ``mpfnet``, or its ``final``.
         classes: Class -> numbers of its AUs. A clip with AUs of exactly one class belongs to it.
         shots: Support clips of a class.
         draws: Draws of support clips; figures are means over them.
@@ -65,11 +64,10 @@ def trained(use: FewShotUse) -> MPFNet | None:
     Raises:
         UserError: If the weights are no MPFNet.
     """
-    folder = embedded(use.weights, WEIGHTS / DEFAULT)
-    if not folder.is_dir():
+    if not use.weights.is_dir():
         logger.warning("no %s: few-shot use is left out (train it first)", use.weights)
         return None
-    network = open_saved(folder).network
+    network = open_saved(use.weights).network
     if not isinstance(network, MPFNet):
         raise UserError(f"few_shot: {use.weights} is no mpfnet; train one that is")
     return network
