@@ -31,7 +31,8 @@ def recognize(
         typer.Option(help="labelled clips, five a class, in SUPPORT/CLASS/; any class names"),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="mpfnet-c (the default), or what --weights holds")
+        str | None,
+        typer.Option(help="motion (with --support, the default), or what --weights holds"),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="RUN", help="folder of a trained network")
@@ -48,8 +49,9 @@ def recognize(
     """Name the class of clips: one of SUPPORT's, without training, or one that was trained.
 
     With --support each class is the mean of its clips, and a clip gets the class that it is most
-    like. Without it, the classes are those that the network was trained on. A heat map is the
-    Grad-CAM of the named class, on the face at the apex.
+    like: by the measured motion, or to an mpfnet of --weights. Without it, the classes are those
+    that the network was trained on. A heat map is the Grad-CAM of the named class, on the face at
+    the apex.
 
     Exit status: 0 every clip was named; 1 some failed (each told on stderr, and in its row); 2 all
     failed, or nothing could be started; 130 stopped by Ctrl-C, which keeps what is done.

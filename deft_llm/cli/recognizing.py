@@ -21,7 +21,13 @@ from deft_llm.data.measuring import measure_video
 from deft_llm.errors import UserError
 from deft_llm.files import naming_disk_errors, write_bytes
 from deft_llm.motion.measure import Measurement
-from deft_llm.recognizers.few_shot import FewShot, Shot
+from deft_llm.recognizers.few_shot import (
+    FewShot,
+    MotionFewShot,
+    Shot,
+    SupportSet,
+    region_motion_vectors,
+)
 from deft_llm.recognizers.measured import answer, inputs_for, raw_key_frames
 from deft_llm.recognizers.mpfnet import MPFNet
 from deft_llm.recognizers.mpfnet_cam import grad_cam
@@ -35,6 +41,8 @@ logger = logging.getLogger(__name__)
 _PAIRS = 3  # pairs of AUs that are told
 _COLUMNS = ("file", "predicted", "probability", "onset", "apex", "offset", "remark", "error")
 _PAIRS_COLUMN = "AU pairs"  # of a network with a graph of AUs
+MOTION = "motion"
+"""The model that compares measured motion, and needs no network."""
 
 
 def clips_of_classes(folder: Path) -> list[tuple[str, FoundClip]]:
@@ -63,18 +71,18 @@ def clips_of_classes(folder: Path) -> list[tuple[str, FoundClip]]:
 
 @dataclass(frozen=True)
 class Recognizing:
-    """Names the classes of clips with one network.
+    """Names the classes of clips with one network, or by their measured motion.
 
     Attributes:
-        saved: The network.
-        few: It with the classes of a support set; None for the classes that it was trained on.
+        saved: The network; None for measured motion.
+        few: The classes of a support set; None for those that the network was trained on.
         classes: Names of the classes.
         reading: How videos are read.
         heatmaps: Folder for a picture a clip of where the network looked; None for no pictures.
     """
 
-    saved: SavedRecognizer
-    few: FewShot | None
+    saved: SavedRecognizer | None
+    few: SupportSet | None
     classes: tuple[str, ...]
     reading: Reading
     heatmaps: Path | None = None
@@ -97,30 +105,47 @@ class Recognizing:
                 support set cannot answer.
         """
         use_one_thread()
-        saved = open_model(model, weights)
-        network = saved.network
-        for given, lacks in (
-            (labelled, "--support: {} takes no examples"),
-            (heatmaps, "--heatmaps: {} draws none"),
+        saved = None
+        if weights is not None or model not in (None, MOTION):
+            saved = open_model(model, weights)
+        elif not labelled:
+            raise UserError(
+                "nothing to compare the clips with; give labelled ones (--support), or a trained "
+                "network (--weights)"
+            )
+        network = saved.network if saved is not None else None
+        name = saved.config.name if saved is not None else MOTION
+        takes_none = labelled and network is not None and not isinstance(network, MPFNet)
+        for given, option, lacks in (
+            (takes_none, "--support", "takes no examples"),
+            (heatmaps and not isinstance(network, MPFNet), "--heatmaps", "draws none"),
         ):
-            if given and not isinstance(network, MPFNet):
-                told = lacks.format(saved.config.name)
-                raise UserError(f"{told}; give an mpfnet, or leave {told.split(':')[0]} out")
+            if given:
+                raise UserError(f"{option}: {name} {lacks}; give an mpfnet, or leave {option} out")
         if heatmaps is not None:
             with naming_disk_errors(heatmaps):
                 heatmaps.mkdir(parents=True, exist_ok=True)
-        if not labelled:
+        if saved is not None and not labelled:
             return cls(saved, None, tuple(saved.config.classes), reading, heatmaps)
-        assert isinstance(network, MPFNet)
         shots = []
         for number, (label, clip) in enumerate(labelled):
             progress.at(number, f"support: {label}/{clip.path.name}")
             measurement = _measured(clip.path, reading, None)
             if not measurement.found:
                 logger.warning("support: %s: no movement above the noise", clip.path)
-            shots.append(Shot(str(clip.path), raw_key_frames(measurement), label))
+            shots.append(_shot(str(clip.path), measurement, label))
         classes = tuple(dict.fromkeys(label for label, _ in labelled))
-        return cls(saved, FewShot(network, shots, classes), classes, reading, heatmaps)
+        few: SupportSet
+        if isinstance(network, MPFNet):
+            few = FewShot(network, shots, classes)
+        else:
+            few = MotionFewShot(shots, classes)
+        return cls(saved, few, classes, reading, heatmaps)
+
+    @property
+    def name(self) -> str:
+        """What the clips are named by."""
+        return MOTION if self.saved is None else self.saved.config.name
 
     def recognize(
         self, clip: FoundClip, interval: Interval | None
@@ -142,7 +167,7 @@ class Recognizing:
         record = {
             "file": str(clip.path),
             "error": None,
-            "model": self.saved.config.name,
+            "model": self.name,
             "predicted": predicted,
             "probabilities": {name: round(p, 6) for name, p in named.items()},
             "interval": place,
@@ -161,7 +186,8 @@ class Recognizing:
     ) -> tuple[NDArray[np.float64], list[dict[str, Any]]]:
         """Probabilities, and the pairs of AUs that carried them, of a network that has a graph."""
         if self.few is not None:
-            return self.few([Shot(name, raw_key_frames(measurement))])[0], []
+            return self.few([_shot(name, measurement)])[0], []
+        assert self.saved is not None
         network = self.saved.network
         inputs = inputs_for(network, measurement)
         pairs = carried(network, inputs)[:_PAIRS] if isinstance(network, PsyAU) else []
@@ -172,7 +198,8 @@ class Recognizing:
         """Write the picture of where the network looked; None if none is wanted."""
         if self.heatmaps is None:
             return None
-        network = self.saved.network if self.few is None else self.few.network
+        assert self.saved is not None
+        network = self.few.network if isinstance(self.few, FewShot) else self.saved.network
         assert isinstance(network, MPFNet)
         volume = magnified_volume(raw_key_frames(measurement), network.side)
         heat = grad_cam(network, torch.from_numpy(volume)).numpy()
@@ -190,7 +217,7 @@ class Recognizing:
 
     @property
     def _has_graph(self) -> bool:
-        return isinstance(self.saved.network, PsyAU)
+        return self.saved is not None and isinstance(self.saved.network, PsyAU)
 
     @staticmethod
     def line(record: dict[str, Any]) -> str:
@@ -203,6 +230,12 @@ class Recognizing:
     def pairs_line(record: dict[str, Any]) -> str:
         """The pairs of AUs that carried a class."""
         return f"carried by {_in_words(record['au_pairs'])}"
+
+
+def _shot(name: str, measurement: Measurement, label: str | None = None) -> Shot:
+    table = measurement.table_apex
+    motion = region_motion_vectors(table.u, table.v, table.z)
+    return Shot(name, raw_key_frames(measurement), label, motion)
 
 
 def _in_words(pairs: list[dict[str, Any]]) -> str:

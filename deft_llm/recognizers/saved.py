@@ -15,9 +15,6 @@ from deft_llm.recognizers.layers import grouped_norms
 from deft_llm.training.run_folder import FINAL
 from deft_llm.weights import load_network
 
-DEFAULT = "mpfnet-c"
-_WEIGHTS = Path(__file__).parent / "weights"  # a folder for each name
-
 
 class SavedConfig(Settings):
     """``config.json`` beside the weights.
@@ -81,24 +78,20 @@ def open_saved(run: Path) -> SavedRecognizer:
 
 
 def open_model(name: str | None, run: Path | None) -> SavedRecognizer:
-    """Open a recognizer by its name, from a run or from what comes along.
+    """Open a recognizer by its name from a run.
 
     Args:
-        name: "mpfnet-c", "mol"; None for what the run holds, or for ``DEFAULT``.
-        run: Folder of a run; None for weights that come along.
+        name: "mpfnet-c", "mol"; None for what the run holds.
+        run: Folder of a run.
 
     Raises:
-        UserError: If no weights of that name come along, the run holds another network, or as
-            :func:`open_saved`.
+        UserError: If there is no run, it holds another network, or as :func:`open_saved`.
     """
     if run is None:
-        folder = _WEIGHTS / (name or DEFAULT)
-        if not folder.is_dir():
-            raise UserError(
-                f"model {name or DEFAULT}: no weights come along; train it (deft-llm train "
-                "recognizers/mpfnet) and give the folder of the run with --weights"
-            )
-        return open_saved(folder)
+        raise UserError(
+            f"model {name}: train it first (deft-llm train recognizers/mpfnet for mpfnet-c, "
+            "recognizers/mol for mol), and give the folder of the run with --weights"
+        )
     saved = open_saved(run)
     if name is not None and name != saved.config.name:
         raise UserError(f"{run}: holds {saved.config.name}; expected {name} (--model)")

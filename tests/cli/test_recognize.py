@@ -154,9 +154,30 @@ def test_mol_needs_eight_frames(run: Run, here: Path) -> None:
     assert "q.mp4: a clip of 4 frames; expected at least 8" in done.err
 
 
-def test_without_weights_it_says_where_they_come_from(run: Run, here: Path) -> None:
-    done = run("recognize", clip(here / "q.mp4", "0"), "--model", "mpfnet-p")
-    assert done.status == 2 and "--weights" in done.err
+def test_without_a_network_measured_motion_is_compared(run: Run, here: Path, support: Path) -> None:
+    asked = clip(here / "q.mp4", "6")
+    done = run("recognize", asked, "--support", support, "--json", "-")
+    assert done.status == 0
+    (record,) = json.loads(done.out)
+    assert record["model"] == "motion" and set(record["probabilities"]) == set(CLASSES)
+    assert sum(record["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--model", "mpfnet-p"], "train it first"),
+        ([], "nothing to compare the clips with"),
+        (["--support", "support", "--heatmaps", "h"], "--heatmaps: motion draws none"),
+    ],
+)
+def test_without_weights_it_says_where_they_come_from(
+    run: Run, here: Path, support: Path, more: list[str], words: str
+) -> None:
+    done = run("recognize", clip(here / "q.mp4", "0"), *more)
+    assert (
+        done.status == 2 and words in done.err and "--weights" in done.err
+    ) or "mpfnet" in done.err
 
 
 def test_heat_maps_show_where_the_network_looked(

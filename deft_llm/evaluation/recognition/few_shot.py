@@ -1,8 +1,8 @@
 """Few-shot use of a trained MPFNet on classes that it was never trained for.
 
 The classes are groups of AUs. Each draw takes a few clips of every class as support and names the
-clips of all other subjects, as ``deft-llm recognize --support`` does, beside the nearest neighbours
-of each clip's flow among the same few.
+clips of all other subjects, as ``deft-llm recognize --support`` does with ``--weights``; beside it
+by the measured motion, as without, and by the nearest neighbours of each clip's flow.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from sklearn.neighbors import KNeighborsClassifier
 from deft_llm import facs, protocols
 from deft_llm.config import Settings
 from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.data.labelled import LabelledClips, labelled
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.metrics.classification import confusion_matrix, uf1
+from deft_llm.recognizers.few_shot import class_directions, region_motion_vectors
 from deft_llm.recognizers.mpfnet import MPFNet, class_means
 from deft_llm.recognizers.saved import open_saved
 
 logger = logging.getLogger(__name__)
 INPUTS = ("flow_diff_volume", "flow_uvs")
-FIGURES = ("few_shot_uf1", "few_shot_nearest_uf1", "few_shot_gain")
+FIGURES = ("few_shot_uf1", "few_shot_motion_uf1", "few_shot_nearest_uf1", "few_shot_gain")
 _FLOW_SIDE = 14  # cells: nearest neighbours of single pixels would see the face, not its motion
 _AT_ONCE = 32  # clips of a forward pass
 
@@ -74,7 +76,9 @@ def trained(use: FewShotUse) -> MPFNet | None:
 
 
 def few_shot_values(use: FewShotUse, network: MPFNet, clips: ClipDataset) -> dict[str, float]:
-    """UF1 of the network and of the nearest neighbours, and the gain, means over draws.
+    """UF1 of the network, of measured motion and of the nearest neighbours, and the gain.
+
+    All are means over draws; the gain is the network's over the neighbours.
 
     Args:
         use: What to do.
@@ -90,6 +94,7 @@ def few_shot_values(use: FewShotUse, network: MPFNet, clips: ClipDataset) -> dic
         parts = [network.embed(part) for part in torch.from_numpy(made).split(_AT_ONCE)]
     vectors = torch.cat(parts, 1)
     flow = data.clips.inputs(INPUTS[1:], _FLOW_SIDE)[INPUTS[1]].reshape(len(data), -1)
+    motion = region_motion_vectors(*_regions(data))
     scores = []
     for support, asked in draws(use, data):
         known = class_means(vectors[:, support], torch.from_numpy(data.labels[support]))
@@ -98,10 +103,20 @@ def few_shot_values(use: FewShotUse, network: MPFNet, clips: ClipDataset) -> dic
         nearest = KNeighborsClassifier(min(use.neighbours, len(support)))
         nearest.fit(flow[support], data.labels[support])
         theirs = nearest.predict(flow[asked])
-        scores.append([_uf1(data, asked, predicted) for predicted in (ours, theirs)])
-    ours_mean, theirs_mean = np.mean(scores, 0).tolist()
-    values = (ours_mean, theirs_mean, ours_mean - theirs_mean)
+        directions = class_directions(motion[support], data.labels[support], len(data.classes))
+        moved = (motion[asked] @ directions.T).argmax(1)
+        scores.append([_uf1(data, asked, predicted) for predicted in (ours, moved, theirs)])
+    ours_mean, moved_mean, theirs_mean = np.mean(scores, 0).tolist()
+    values = (ours_mean, moved_mean, theirs_mean, ours_mean - theirs_mean)
     return dict(zip(FIGURES, values, strict=True))
+
+
+def _regions(data: LabelledClips) -> list[NDArray[np.float32]]:
+    """u, v and z (N, R) of every clip's onset phase."""
+    features = [data.clips[i].features for i in range(len(data))]
+    tables = np.stack([each["regions"][0] for each in features if each is not None])
+    columns = [REGION_COLUMNS.index(name) for name in ("u", "v", "z")]
+    return [tables[..., column].astype(np.float32) for column in columns]
 
 
 def draws(
