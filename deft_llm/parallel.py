@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
@@ -133,8 +134,8 @@ class _Pool(Generic[Item, Result]):
         self.todo.put((index, item))
         if len(self.threads) < self.workers:
             thread = Thread(target=self._serve, daemon=True)
+            self.threads.append(thread)  # first: Ctrl-C may come while it starts
             thread.start()
-            self.threads.append(thread)
 
     def _serve(self) -> None:
         """Send items to one process, one at a time; the first error stops all processes."""
@@ -179,7 +180,17 @@ class _Pool(Generic[Item, Result]):
         self.closing.set()
         self.todo.put(None)
         for thread in self.threads:
+            _join(thread)
+
+
+def _join(thread: Thread) -> None:
+    """Wait for the end of a thread whose start Ctrl-C may have interrupted."""
+    for _ in range(100):  # a second; a thread that has not begun by then never will
+        try:
             thread.join()
+            return
+        except RuntimeError:  # it is still being started
+            time.sleep(0.01)
 
 
 class _Worker:

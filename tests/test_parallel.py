@@ -11,6 +11,7 @@ from functools import partial
 from multiprocessing import active_children, get_context
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from threading import Thread
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
+from deft_llm import parallel
 from deft_llm.errors import UserError
 from deft_llm.parallel import parallel_map
 
@@ -220,6 +222,25 @@ def test_ctrl_c_ends_the_processes_at_once(tmp_path: Path, to_all: bool, lines: 
     assert "RuntimeError" not in errors and "spawn_main" not in errors, errors
     until_gone(run.pid)
     assert not list(out.glob(".*")), "temporary files are removed"
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_ctrl_c_while_a_thread_starts_leaves_none(
+    monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    made: list[Thread] = []
+
+    class Interrupted(Thread):
+        def start(self) -> None:
+            made.append(self)
+            if begun:
+                super().start()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(parallel, "Thread", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(parallel_map(abs, range(5), 2))
+    assert len(made) == 1 and not made[0].is_alive()
 
 
 _NO_MODULE = """
