@@ -115,13 +115,14 @@ class Recognizing:
             )
         network = saved.network if saved is not None else None
         name = saved.config.name if saved is not None else MOTION
-        takes_none = labelled and network is not None and not isinstance(network, MPFNet)
-        for given, option, lacks in (
-            (takes_none, "--support", "takes no examples"),
-            (heatmaps and not isinstance(network, MPFNet), "--heatmaps", "draws none"),
-        ):
-            if given:
-                raise UserError(f"{option}: {name} {lacks}; give an mpfnet, or leave {option} out")
+        if not isinstance(network, MPFNet):
+            for given, option, lacks in (
+                (network is not None and labelled, "--support", "takes no examples"),
+                (heatmaps, "--heatmaps", "draws none"),
+            ):
+                if given:
+                    advice = f"give an mpfnet, or leave {option} out"
+                    raise UserError(f"{option}: {name} {lacks}; {advice}")
         if heatmaps is not None:
             with naming_disk_errors(heatmaps):
                 heatmaps.mkdir(parents=True, exist_ok=True)

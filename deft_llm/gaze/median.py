@@ -105,29 +105,9 @@ def window_lengths(
     else:
         usual = np.nanmedian(variance) if np.isfinite(variance).any() else 0.0
         wanted = longest / np.maximum(variance / max(float(usual), 1e-9), 1.0)
-    return evened(wanted, shortest, longest, percentile, odd)
-
-
-def evened(
-    wanted: Floats,
-    shortest: int,
-    longest: int,
-    percentile: float,
-    odd: bool = True,
-    after: int = _NEAR // 2,
-) -> Ints:
-    """Whole lengths within limits, a percentile of those near each sample.
-
-    Args:
-        wanted: (T,) samples; NaN wants the shortest.
-        shortest: Least length.
-        longest: Largest length.
-        percentile: Of the lengths of the samples around.
-        odd: Even lengths grow by one.
-        after: Later samples that may be looked at, two at most.
-    """
+    # Where the variance is not known yet, the shortest.
     lengths = np.clip(np.nan_to_num(wanted, nan=shortest, posinf=longest), shortest, longest)
-    found = kernels.near_percentiles(np.floor(lengths), percentile, _NEAR // 2, after)
+    found = kernels.near_percentiles(np.floor(lengths), percentile, _NEAR // 2)
     found = np.clip(np.floor(found).astype(np.int64), shortest, longest)
     return found + (found + 1) % 2 if odd else found
 
@@ -178,8 +158,5 @@ def moving_median(xy: Floats, lengths: Ints, causal: bool = False) -> Floats:
     after = np.zeros_like(lengths) if causal else (lengths - 1) // 2
     low = np.maximum(at - (lengths - 1 - after), 0)
     high = np.minimum(at + after, len(xy) - 1)
-    known = np.ones(len(xy), bool)
-    columns = [
-        kernels.window_medians(np.ascontiguousarray(c, np.float64), known, low, high) for c in xy.T
-    ]
+    columns = [kernels.window_medians(np.ascontiguousarray(c, np.float64), low, high) for c in xy.T]
     return np.stack(columns, axis=1)

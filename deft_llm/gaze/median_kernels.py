@@ -33,20 +33,19 @@ def covariances(xy, window, cross, out):
 
 
 @njit(cache=True, nogil=True)
-def near_percentiles(values, percentile, before, after):
+def near_percentiles(values, percentile, reach):
     """Linear percentile of the values near each, cut off at the ends.
 
     Args:
         values: (T,).
         percentile: 0 to 100.
-        before: Samples that are looked at before each.
-        after: Samples after it.
+        reach: Samples that are looked at to either side.
     """
     out = np.empty(values.shape[0])
-    kept = np.empty(before + after + 1)
+    kept = np.empty(2 * reach + 1)
     for i in range(values.shape[0]):
         count = 0
-        for k in range(max(i - before, 0), min(i + after + 1, values.shape[0])):
+        for k in range(max(i - reach, 0), min(i + reach + 1, values.shape[0])):
             count = _insert(kept, count, values[k])
         at = percentile / 100 * (count - 1)
         low, high = int(np.floor(at)), int(np.ceil(at))
@@ -55,18 +54,8 @@ def near_percentiles(values, percentile, before, after):
 
 
 @njit(cache=True, nogil=True)
-def window_medians(values, usable, low, high):
-    """Medians of ``values[low[i] : high[i] + 1]``, by a window that is kept sorted.
-
-    Args:
-        values: (T,).
-        usable: (T,) samples that count.
-        low: First sample of each window.
-        high: Last sample of each, included.
-
-    Returns:
-        One for each window; NaN where no sample of it counts.
-    """
+def window_medians(values, low, high):
+    """Medians of ``values[low[i] : high[i] + 1]``, by a window that is kept sorted."""
     out = np.empty(low.shape[0])
     # A window is widened before it is cut at its other end.
     kept = np.empty(2 * (high - low).max() + 4 if low.shape[0] else 1)
@@ -76,21 +65,17 @@ def window_medians(values, usable, low, high):
             count, first, last = 0, low[i], low[i] - 1
         while last < high[i]:
             last += 1
-            if usable[last]:
-                count = _insert(kept, count, values[last])
+            count = _insert(kept, count, values[last])
         while first > low[i]:
             first -= 1
-            if usable[first]:
-                count = _insert(kept, count, values[first])
+            count = _insert(kept, count, values[first])
         while first < low[i]:
-            if usable[first]:
-                count = _remove(kept, count, values[first])
+            count = _remove(kept, count, values[first])
             first += 1
         while last > high[i]:
-            if usable[last]:
-                count = _remove(kept, count, values[last])
+            count = _remove(kept, count, values[last])
             last -= 1
-        out[i] = 0.5 * (kept[(count - 1) // 2] + kept[count // 2]) if count else np.nan
+        out[i] = 0.5 * (kept[(count - 1) // 2] + kept[count // 2])
     return out
 
 

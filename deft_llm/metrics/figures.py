@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -66,6 +67,39 @@ def report(figures: Iterable[Figure], json_file: Path | None = None, check: bool
         ]
         json_file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return int(check and not all(figure.reached for figure in figures))
+
+
+class Peak:
+    """Largest value of what is looked at again and again, inside a ``with`` block.
+
+    Args:
+        look: Gives the value of the moment; NaN where it is not known.
+        every: Seconds between two looks.
+
+    Attributes:
+        value: The largest so far; NaN before the first.
+    """
+
+    def __init__(self, look: Callable[[], float], every: float) -> None:
+        self.value, self._look, self._every = math.nan, look, every
+        self._done = threading.Event()
+        self._watch = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Peak:
+        self._watch.start()
+        return self
+
+    def _run(self) -> None:
+        while True:
+            now = self._look()
+            if math.isnan(self.value) or now > self.value:
+                self.value = now
+            if self._done.wait(self._every):
+                return
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._watch.join()
 
 
 def milliseconds(run: Callable[[], object], runs: int) -> float:

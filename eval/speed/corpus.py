@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from deft_llm.corpora import synthetic
 from deft_llm.corpora.base import load_corpus
 from deft_llm.corpora.synthetic import write_corpus
 from deft_llm.data.prepared import prepare
-from deft_llm.metrics.figures import Figure, report
+from deft_llm.metrics.figures import Figure, Peak, report
 from deft_llm.simulator.scene.clips import ClipSpec, SimulatedClip, draw_spec, render_many
 
 NAME, SUBJECTS, FACES = "casme2", 26, 6
@@ -80,26 +79,10 @@ def _frames(clip: SimulatedClip) -> Frames:
     return clip.clip.frames
 
 
-class FamilyMemory:
-    """Peak memory of this process and its children, MB, inside a ``with`` block."""
-
-    def __enter__(self) -> FamilyMemory:
-        self.peak, self._done = 0.0, threading.Event()
-        self._watch = threading.Thread(target=self._look, daemon=True)
-        self._watch.start()
-        return self
-
-    def _look(self) -> None:
-        own = psutil.Process()
-        while True:
-            family = [own, *own.children(recursive=True)]
-            self.peak = max(self.peak, sum(map(_proportional, family)) / 2**20)
-            if self._done.wait(0.25):
-                return
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._watch.join()
+def family_memory() -> float:
+    """What this process and its children hold, MB."""
+    own = psutil.Process()
+    return sum(map(_proportional, [own, *own.children(recursive=True)])) / 2**20
 
 
 def _proportional(process: psutil.Process) -> int:
@@ -114,12 +97,12 @@ def _proportional(process: psutil.Process) -> int:
 
 def measured(folder: Path, cache: Path, workers: int) -> Run:
     """One run, as ``deft-llm eval`` begins."""
-    with FamilyMemory() as memory:
+    with Peak(family_memory, 0.25) as memory:
         started = time.perf_counter()
         rows = prepare(load_corpus(NAME, folder).read(), cache, workers=workers)
         seconds = time.perf_counter() - started
     assert not any(row.problem for row in rows), folder
-    return Run(seconds, len(rows), sum(row.cached for row in rows), memory.peak)
+    return Run(seconds, len(rows), sum(row.cached for row in rows), memory.value)
 
 
 def afresh(folder: Path, cache: Path, workers: int) -> Run:

@@ -14,7 +14,6 @@ import re
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from deft_llm.gaze.median import motion_aware_median
 from deft_llm.gaze.online import OnlineGaze
 from deft_llm.gaze.refine import refine
 from deft_llm.media.events import Events
-from deft_llm.metrics.figures import Figure, milliseconds, report
+from deft_llm.metrics.figures import Figure, Peak, milliseconds, report
 
 PERIOD = 10_000  # µs
 FILTERED = 100_000
@@ -60,27 +59,11 @@ def write_events(folder: Path, count: int, span: int, places: NDArray[np.float64
     return Events(*columns)
 
 
-class OwnMemory:
-    """Peak of what the process holds itself, GB, inside a ``with`` block; NaN but on Linux."""
-
-    def __enter__(self) -> OwnMemory:
-        self.peak, self._done = float("nan"), threading.Event()
-        self._watch = threading.Thread(target=self._look, daemon=True)
-        self._watch.start()
-        return self
-
-    def _look(self) -> None:
-        status = Path("/proc/self/status")
-        while status.is_file():
-            found = re.search(r"RssAnon:\s+(\d+) kB", status.read_text())
-            if found:
-                self.peak = float(np.fmax(self.peak, int(found[1]) / 1e6))
-            if self._done.wait(0.02):
-                return
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._watch.join()
+def own_memory() -> float:
+    """What this process holds itself, GB; NaN but on Linux."""
+    status = Path("/proc/self/status")
+    found = status.is_file() and re.search(r"RssAnon:\s+(\d+) kB", status.read_text())
+    return int(found[1]) / 1e6 if found else float("nan")
 
 
 def filters(places: NDArray[np.float64]) -> list[Figure]:
@@ -112,12 +95,12 @@ def refinements(folder: Path, millions: float) -> list[Figure]:
         places = gaze_of(span // PERIOD)
         times = np.arange(1, len(places) + 1) * PERIOD
         events = write_events(folder, count, span, places)
-        with OwnMemory() as memory:
+        with Peak(own_memory, 0.02) as memory:
             start = time.perf_counter()
             refine(events, places, times)
             taken = time.perf_counter() - start
         # Places, times and results are 200 bytes a prediction, and no matter of the events.
-        peaks.append(memory.peak - 200 * len(places) / 1e9)
+        peaks.append(memory.value - 200 * len(places) / 1e9)
     return [
         Figure("gaze_events_million", millions),
         Figure("gaze_refine_hour_s", taken, 5.0, above=False),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from pathlib import Path
 
 import pytest
 
-from deft_llm.metrics.figures import Figure, report
+from deft_llm.metrics.figures import Figure, Peak, report
 
 GOOD, POOR = Figure("uf1", 0.9, 0.85), Figure("uf1", 0.8, 0.85)
 
@@ -56,3 +57,18 @@ def test_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     rows = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
     assert [row["reached"] for row in rows] == [True, False, True]
     assert rows[0] == {"name": "uf1", "value": 0.9, "bar": 0.85, "above": True, "reached": True}
+
+
+def test_the_largest_of_many_looks_is_kept() -> None:
+    values = iter([1.0, float("nan"), 5.0, 2.0])
+    seen = threading.Event()
+
+    def look() -> float:
+        value = next(values, 0.0)
+        if value == 0.0:
+            seen.set()
+        return value
+
+    with Peak(look, 0.001) as peak:
+        assert seen.wait(10)
+    assert peak.value == 5.0
