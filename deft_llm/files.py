@@ -93,6 +93,15 @@ def _umask() -> int:
     return mask
 
 
+def text_of(name: str | Path) -> str:
+    r"""A file's name as text for a page, a table or a picture.
+
+    A name may hold bytes that are no text, which Python keeps as lone surrogates; no encoder takes
+    them, so an escape such as ``\udce9`` stands for them.
+    """
+    return str(name).encode("utf-8", "backslashreplace").decode()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with replacing(path) as partial:

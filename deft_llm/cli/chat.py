@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deft_llm.cli.clips import one_clip
-from deft_llm.cli.console import Checkpoint, ClipPath, show
-from deft_llm.cli.light_start import load_explainer, use_one_thread
+from deft_llm.cli.console import Checkpoint, ClipPath, refuse_input, show
+from deft_llm.cli.light_start import check_model, load_explainer, use_one_thread
 from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
@@ -39,6 +40,7 @@ def chat(
     from deft_llm.data.measuring import measure_video
     from deft_llm.motion.eyes import with_eyes
 
+    check_model(checkpoint)
     path = one_clip(clip)
     options = reading.of(path)
     if line := clip_line(path, options):
@@ -57,7 +59,7 @@ def chat(
         while question := input("\n> ").strip():
             try:
                 if question.startswith("/"):
-                    shown = _command(question, talk, shown)
+                    shown = _command(question, talk, shown, path)
                     continue
                 turns = [(asked, answer.text) for asked, answer in talk]
                 answer = explainer.answer(measurement, turns, question, temperature)
@@ -71,20 +73,24 @@ def chat(
         print()
 
 
-def _command(line: str, talk: list[tuple[str, Answer]], shown: bool) -> bool:
+def _command(line: str, talk: list[tuple[str, Answer]], shown: bool, clip: Path) -> bool:
     """Carry out /query or /save FILE; returns whether queries are shown from now on."""
     from deft_llm.deft.inference.answer import markdown
+    from deft_llm.files import text_of, write_text
 
     name, _, target = line.partition(" ")
     if name == "/query":
         return not shown
     if name != "/save" or not target.strip():
         raise UserError(f"{line!r}: expected /query or /save FILE")
+    # No shell has put the user's folder in the place of "~".
+    file = Path(os.path.expanduser(target.strip()))
+    refuse_input("/save", file, [clip])
     try:
-        Path(target.strip()).write_text(markdown(talk), encoding="utf-8")
+        write_text(file, text_of(markdown(talk)))
     except OSError as error:
-        raise UserError(f"{target}: cannot write it ({error.strerror or error})") from error
-    print(f"{len(talk)} answers written to {target.strip()}")
+        raise UserError(f"{file}: cannot write it ({error.strerror or error})") from error
+    print(f"{len(talk)} answer{'' if len(talk) == 1 else 's'} written to {file}")
     return shown
 
 

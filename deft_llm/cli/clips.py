@@ -14,7 +14,8 @@ from deft_llm.media.suffixes import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
-_REPORT = "explanation.json"  # a folder that holds one is a report of ours, with pictures in it
+# A folder that holds one of these is a report or a search of ours, with pictures in it.
+_RESULTS = frozenset({"explanation.json", "search.jsonl"})
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,21 @@ class FoundClip:
     problem: str = ""
 
 
-def find_clips(arguments: Sequence[Path]) -> list[FoundClip]:
+def find_clips(arguments: Sequence[Path], passed_over: Path | None = None) -> list[FoundClip]:
     """All clips that the arguments name, in natural order inside each folder.
 
     A folder of pictures is one clip. In any other folder the videos are the clips, and so are those
-    of its subfolders; hidden files and reports of earlier runs are passed over. An argument that
+    of its subfolders; hidden files and results of earlier runs are passed over. An argument that
     names no clip is returned with its problem, since the others may be good.
+
+    Args:
+        arguments: What the user gave.
+        passed_over: A folder, inside the others, whose pictures are no clip.
     """
     found = []
     for argument in arguments:
         try:
-            found += _clips_of(argument)
+            found += _clips_of(argument, passed_over)
         except UserError as error:
             found.append(FoundClip(argument, problem=str(error)))
     return found
@@ -62,7 +67,7 @@ def one_clip(argument: Path) -> Path:
     return found[0].path
 
 
-def _clips_of(argument: Path) -> list[FoundClip]:
+def _clips_of(argument: Path, passed_over: Path | None = None) -> list[FoundClip]:
     if str(argument) == "-":
         raise UserError("-: a clip cannot be read from standard input; save it, and name the file")
     try:
@@ -77,7 +82,8 @@ def _clips_of(argument: Path) -> list[FoundClip]:
         )
     if not folder:
         return [FoundClip(argument)]  # reading it tells what is wrong with it
-    found = list(_look_into(argument, Path(), set()))
+    seen = {passed_over.resolve()} if passed_over is not None else set()
+    found = list(_look_into(argument, Path(), seen))
     if not found:
         raise UserError(
             f"{argument}: no images and no videos in this folder; expected the frames of one clip, "
@@ -98,8 +104,8 @@ def _look_into(folder: Path, place: Path, seen: set[Path]) -> Iterator[FoundClip
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; it cannot be looked into") from None
     entries = [entry for entry in entries if not entry.name.startswith(".")]
-    files = [folder / entry.name for entry in entries if entry.is_file()]
-    if any(file.name == _REPORT for file in files):
+    files = [folder / entry.name for entry in entries if _kind(entry) == "file"]
+    if any(file.name in _RESULTS for file in files):
         return
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
@@ -111,9 +117,17 @@ def _look_into(folder: Path, place: Path, seen: set[Path]) -> Iterator[FoundClip
     if len(pictures) > 1:
         logger.warning("%s: holds pictures and videos; taking the videos alone", folder)
     yield from (FoundClip(video, place) for video in videos)
-    below = [entry.name for entry in entries if entry.is_dir()]
+    below = [entry.name for entry in entries if _kind(entry) == "folder"]
     inside = [clip for name in below for clip in _look_into(folder / name, place / name, seen)]
     yield from inside
     # A single picture beside other clips is a cover; alone it may be a stack of frames.
     if pictures and not videos and not inside:
         yield itself
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Either "file", "folder", or "" for a link to itself or to what may not be looked at."""
+    try:
+        return "file" if entry.is_file() else "folder" if entry.is_dir() else ""
+    except OSError:
+        return ""

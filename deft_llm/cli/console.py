@@ -1,13 +1,15 @@
-"""Shared parts of the commands: options, labelled lines, progress, resumable stops."""
+"""Shared parts of the commands: options, labelled lines, checks of outputs, progress, stops."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -48,16 +50,52 @@ JsonRecords = Annotated[
 COLUMN = 10  # width of the labels on the left
 
 
-def _in_a_folder(path: Path | None) -> Path | None:
-    # Before the work that gives the figures, which may take hours.
-    if path is not None and not path.parent.is_dir():
+def check_output(path: Path | None) -> Path | None:
+    """Check that a file can be written, before the work that fills it, which may take hours.
+
+    Returns:
+        The path, so that it can be the callback of an option.
+
+    Raises:
+        UserError: If it is standard output, a folder, or in a folder that does not exist or that
+            cannot be written into.
+    """
+    if path is None:
+        return None
+    if str(path) == "-":
+        raise UserError("-: standard output is for the text of this command; give a file")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; give a file in it")
+    if not path.parent.is_dir():
         raise UserError(f"{path}: there is no folder {path.parent}; make it first")
+    # The folder, not the file: files are written beside their place and then renamed.
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"{path}: {path.parent} cannot be written into; give another folder")
     return path
+
+
+def refuse_input(option: str, out: Path | None, inputs: Iterable[Path]) -> None:
+    """Refuse an output that would take the place of a file that the command reads.
+
+    Args:
+        option: What gave the output, for the message.
+        out: The output; None or standard output is no file.
+        inputs: What is read. Two names of one file, such as a link, are the same.
+
+    Raises:
+        UserError: If the output is one of the inputs.
+    """
+    if out is None:
+        return
+    for path in inputs:
+        with suppress(OSError):  # one of them does not exist, so they are not the same
+            if out.samefile(path):
+                raise UserError(f"{option} {out}: would replace the input {path}; give another")
 
 
 JsonFile = Annotated[
     Path | None,
-    typer.Option("--json", callback=_in_a_folder, help="also write the figures here"),
+    typer.Option("--json", callback=check_output, help="also write the figures here"),
 ]
 
 
@@ -109,15 +147,51 @@ class Progress:
         self._bar.close()
 
 
+@dataclass
+class Tally:
+    """What became of the many clips, scans or videos of a command.
+
+    Attributes:
+        total: How many were given.
+        noun: What they are, in the plural.
+        done: How many were read without an error.
+        failed: How many were not.
+    """
+
+    total: int
+    noun: str
+    done: int = 0
+    failed: int = 0
+
+    def kept(self) -> str:
+        """What is kept when the command is stopped now."""
+        return f"{self.done} of {self.total} {self.noun} are done, and kept"
+
+    def end(self) -> typer.Exit:
+        """The end of the command: status 0 if none failed, 2 if all did, else 1."""
+        return typer.Exit(0 if not self.failed else 2 if self.failed == self.total else 1)
+
+
 @contextmanager
-def resumable(how: str) -> Iterator[None]:
-    """Wrap work that can be resumed: Ctrl-C prints how, and exits with status 130."""
+def stoppable(kept: str | Callable[[], str], told: bool = True) -> Iterator[None]:
+    """Let Ctrl-C, or a signal that ``stopping`` handles, end the block with one line on stderr.
+
+    Put it around progress bars and files, so that they are closed when the line is printed.
+
+    Args:
+        kept: What is kept, or how to go on; a function is called at the stop.
+        told: False prints nothing, in all processes of a training but one.
+
+    Raises:
+        typer.Exit: With 128 + the signal's number, as shells report it: 130 for Ctrl-C.
+    """
     try:
         yield
-    except KeyboardInterrupt:
-        typer.echo(f"stopped; {how}", err=True)
-        # 128 + SIGINT, as shells report it.
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        if told:
+            typer.echo(f"deft-llm: stopped; {kept if isinstance(kept, str) else kept()}", err=True)
+        # ``stopping.Stopped`` knows by which signal; torch need not be loaded to ask it.
+        raise typer.Exit(getattr(stop, "status", 130)) from None
 
 
 @contextmanager

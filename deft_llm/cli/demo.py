@@ -22,7 +22,7 @@ def demo(
     models: Annotated[
         Path | None, typer.Option(help="folder of models that may be chosen as well")
     ] = None,
-    port: Annotated[int, typer.Option(help="port on this machine")] = 7860,
+    port: Annotated[int, typer.Option(help="port on this machine", min=1, max=65535)] = 7860,
 ) -> None:
     """Open a page in the browser: a clip, what moved in it, and questions about it."""
     if find_spec("gradio") is None:

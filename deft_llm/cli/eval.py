@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from deft_llm import resources
-from deft_llm.cli.console import JsonFile, log_progress, resumable, show
+from deft_llm.cli.console import JsonFile, check_output, log_progress, show, stoppable
+from deft_llm.errors import UserError
 from deft_llm.metrics.figures import report
 
 _LEADERBOARD, _EXPORT = "leaderboard", "export"  # in place of a benchmark
@@ -40,12 +41,14 @@ def evaluate(
             "every table says so (recognition)",
         ),
     ] = False,
-    page: Annotated[Path, typer.Option("--page", help="page to write (leaderboard)")] = Path(
-        "leaderboard.html"
-    ),
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", help="page to write (leaderboard); default: leaderboard.html"),
+    ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="lmms-eval or vlmevalkit (export)")
-    ] = "lmms-eval",
+        str | None,
+        typer.Option("--format", help="lmms-eval (the default) or vlmevalkit (export)"),
+    ] = None,
     json_file: JsonFile = None,
     check: Annotated[
         bool, typer.Option("--check", help="end with status 1 when a figure falls short")
@@ -53,11 +56,17 @@ def evaluate(
 ) -> None:
     """Run a benchmark; print its tables, then its figures with their targets."""
     log_progress()
-    if benchmark == _LEADERBOARD:
-        return _join([Path(folder) for folder in overrides or ()], page)
-    if benchmark == _EXPORT:
-        return _export(form, list(overrides or ()))
     changes = list(overrides or ())
+    measuring = {
+        **{"--models": models is not None, "--seeds": seeds is not None},
+        **{"--oracle-epoch": oracle_epoch, "--json": json_file is not None, "--check": check},
+    }
+    own = {_LEADERBOARD: {"--page": page is not None}, _EXPORT: {"--format": form is not None}}
+    _refuse_others(benchmark, own | {"": measuring})
+    if benchmark == _LEADERBOARD:
+        return _join([Path(folder) for folder in changes], page or Path("leaderboard.html"))
+    if benchmark == _EXPORT:
+        return _export(form or "lmms-eval", changes)
     if models is not None:
         changes.append(f"models=[{models}]")
     if seeds is not None:
@@ -68,10 +77,28 @@ def evaluate(
     path = resources.benchmark(benchmark)
     from deft_llm.evaluation.benchmark import run
 
-    with resumable("the same command goes on with what is left"):
+    with stoppable("the same command goes on with what is left"):
         figures, tables = run(path, changes)
     print(tables, end="\n\n")
     raise typer.Exit(report(figures, json_file, check))
+
+
+def _refuse_others(benchmark: str, given: dict[str, dict[str, bool]]) -> None:
+    """Refuse options that would change nothing.
+
+    Args:
+        benchmark: The first argument.
+        given: ``leaderboard``, ``export`` or "", for any benchmark -> its options, and whether the
+            user gave them.
+
+    Raises:
+        UserError: If an option of another one is given.
+    """
+    own = benchmark if benchmark in given else ""
+    for owner, options in given.items():
+        for option in (name for name, there in options.items() if there and owner != own):
+            where = f"eval {owner}" if owner else "benchmarks"
+            raise UserError(f"{option}: is for {where}, and eval {benchmark} has no use for it")
 
 
 def _join(folders: list[Path], page: Path) -> None:
@@ -79,6 +106,7 @@ def _join(folders: list[Path], page: Path) -> None:
     from deft_llm.evaluation.corpus_table.leaderboard import leaderboard
     from deft_llm.files import write_text
 
+    check_output(page)
     write_text(page, leaderboard(folders))
     show("written", page)
 
@@ -87,7 +115,7 @@ def _export(form: str, changes: list[str]) -> None:
     """Write clips as a task of another harness."""
     from deft_llm.evaluation.export.benchmark import export
 
-    with resumable("the same command goes on with what is left"):
+    with stoppable("the same command goes on with what is left"):
         files, said = export(form, changes)
     print(said)
     for file in files:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deft_llm.cli.clips import FoundClip, find_clips
+from deft_llm.cli.clips import find_clips
 from deft_llm.cli.console import (
     Checkpoint,
     ClipInterval,
@@ -16,6 +15,8 @@ from deft_llm.cli.console import (
     CsvRows,
     JsonRecords,
     Progress,
+    Tally,
+    stoppable,
     tidy_end,
 )
 from deft_llm.cli.explaining import STAGES, ClipFailed, Explaining, parse_interval
@@ -76,8 +77,14 @@ def explain(
         raise UserError("--interval names one movement, --all finds them all; give one of the two")
     recorded_eyes = eyes_given(eyes, eyes_start, eyes_sensor, len(found))
     beside, scan_line = scan_given(scan, len(found))
-    steps = Progress(len(found) * len(STAGES))
-    with tidy_end(), Results(csv_file, json_file) as results, steps as progress:
+    read = [clip.path for clip in found] + [path for path in (eyes, scan) if path is not None]
+    tally, steps = Tally(len(found), "clips"), Progress(len(found) * len(STAGES))
+    with (
+        stoppable(tally.kept),
+        tidy_end(),
+        Results(csv_file, json_file, read) as results,
+        steps as progress,
+    ):
         work = Explaining(
             checkpoint=checkpoint,
             out=out if report else None,
@@ -92,32 +99,21 @@ def explain(
             quiet=results.on_stdout,
             progress=progress,
         )
+        work.check()
         if scan_line:
             work.say("scan", scan_line)
-        failed = _each(found, work, results)
-        if len(found) > 1:
-            work.say("done", f"{len(found) - failed} of {len(found)} clips explained", apart=True)
-    raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)
-
-
-def _each(found: Sequence[FoundClip], work: Explaining, results: Results) -> int:
-    """Explain the clips one after the other; how many failed."""
-    failed = 0
-    for number, clip in enumerate(found):
-        if len(found) > 1:
-            work.say(f"{number + 1}/{len(found)}", str(clip.path), apart=number > 0)
-        try:
-            for row, record in work.explain(clip, number * len(STAGES)):
-                results.add(row, record)
-        except ClipFailed as error:
-            failed += 1
-            work.complain(f"deft-llm: {error}")
-            if results.wanted:
-                results.add(*work.failure(clip, error))
-        except KeyboardInterrupt:
+        for number, clip in enumerate(found):
             if len(found) > 1:
-                work.complain(
-                    f"deft-llm: stopped; {number} of {len(found)} clips are done, and kept"
-                )
-            raise
-    return failed
+                work.say(f"{number + 1}/{len(found)}", str(clip.path), apart=number > 0)
+            try:
+                for row, record in work.explain(clip, number * len(STAGES)):
+                    results.add(row, record)
+                tally.done += 1
+            except ClipFailed as error:
+                tally.failed += 1
+                work.complain(f"deft-llm: {error}")
+                if results.wanted:
+                    results.add(*work.failure(clip, error))
+        if len(found) > 1:
+            work.say("done", f"{tally.done} of {len(found)} clips explained", apart=True)
+    raise tally.end()

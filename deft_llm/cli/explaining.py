@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.cli.clips import FoundClip
 from deft_llm.cli.console import COLUMN, Progress
 from deft_llm.cli.eyes import Eyes, recorded
-from deft_llm.cli.light_start import load_explainer, use_one_thread, without_collection
+from deft_llm.cli.light_start import (
+    check_model,
+    load_explainer,
+    use_one_thread,
+    without_collection,
+)
 from deft_llm.cli.reading import Reading
 from deft_llm.errors import UserError
+from deft_llm.files import text_of
 
 if TYPE_CHECKING:
     from deft_llm.clip import Interval
@@ -68,6 +75,19 @@ class Explaining:
     quiet: bool
     progress: Progress
 
+    def check(self) -> None:
+        """Find what is wrong with model and questions before a clip is measured.
+
+        Raises:
+            UserError: If the model is not there, or a question is empty or too long.
+        """
+        check_model(self.checkpoint)
+        if self.questions:
+            from deft_llm.deft.inference.conversation import check_request
+
+            for question in self.questions:
+                check_request(question, 0.0, ())
+
     def explain(
         self, clip: FoundClip, step: int
     ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -110,7 +130,8 @@ class Explaining:
 
         name, reason = str(clip.path), str(error)
         row = {**dict.fromkeys(COLUMNS), "file": name, "error": reason, "report": None}
-        return {**row, **dict.fromkeys(self.questions)}, {"file": name, "error": reason}
+        row |= dict.fromkeys(question_columns(self.questions))
+        return row, {"file": name, "error": reason}
 
     def say(self, label: str, text: str, apart: bool = False) -> None:
         """Print a line with a label on its left, unless stdout belongs to the results."""
@@ -225,19 +246,19 @@ def _spotted(
     seconds = float(times[-1] - times[0]) if len(times) else 0.0
     if not every and seconds < LONG:
         return
-    info = ClipInfo(path.name, len(times), video.fps / options.stride, seconds)
+    info = ClipInfo(text_of(path.name), len(times), video.fps / options.stride, seconds)
     best: Found | None = None
-    count = 0
+    number = 0
     for progress in search_video(path, options):
         for each in progress.found:
-            count += 1
+            number += 1
             if every:
                 yield info, _placed(each, options.stride)
             elif best is None or each.spotted.expression.score > best.spotted.expression.score:
                 best = each
     if best is not None:
         shown = _placed(best, options.stride)
-        others = on_clip(None, "", (best.measurement.interval,) * (count - 1))
+        others = on_clip(None, "", (best.measurement.interval,) * (number - 1))
         yield info, replace(shown, remarks=(*shown.remarks, *others))
 
 
@@ -248,7 +269,9 @@ def _placed(found: Found, stride: int) -> Measurement:
     if not first:
         return measured
     start = float(measured.aligned.timestamps[0])
-    place = f"frames and seconds count from frame {first} of the video, at {start:.2f} s"
+    place = (
+        f"frames count from frame {first} of the video, at {start:.2f} s; seconds from its start"
+    )
     return replace(measured, remarks=(*measured.remarks, place))
 
 
@@ -260,10 +283,26 @@ def _success(
     place = None if report is None else str(report)
     name = str(clip.path)
     row = {**row_of(name, result), "error": None, "report": place}
-    row |= {question: answer.text for question, answer in answers}
+    columns = question_columns([question for question, _ in answers])
+    row |= {name: answer.text for name, (_, answer) in zip(columns, answers, strict=True)}
     record = {"file": name, "error": None, "report": place, **result.record()}
     told = [{"question": question, **answer.record()} for question, answer in answers]
     return row, {**record, "answers": told}
+
+
+def question_columns(questions: Sequence[str]) -> list[str]:
+    """Columns of the CSV for the answers: the questions.
+
+    One that is the name of another column, or was asked before, gets a number.
+    """
+    from deft_llm.service.batch import COLUMNS
+
+    names: list[str] = []
+    for question in questions:
+        taken = {*COLUMNS, "error", "report", *names}
+        numbered = (f"{question} ({number})" for number in count(2))
+        names.append(next(name for name in chain([question], numbered) if name not in taken))
+    return names
 
 
 def parse_interval(text: str | None, clips: int) -> Interval | None:

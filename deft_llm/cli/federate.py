@@ -9,7 +9,7 @@ import click
 import typer
 
 from deft_llm import resources
-from deft_llm.cli.console import log_progress, resumable, show
+from deft_llm.cli.console import log_progress, show, stoppable
 from deft_llm.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def run(
 
     settings = recipe_of(path, overrides or ())
     with (
-        resumable("the same command goes on after the last finished round"),
+        stoppable("the same command goes on after the last finished round"),
         stopping_by_signals(),
         naming_disk_errors(settings.output),
     ):
@@ -96,7 +96,7 @@ def server(
     settings = _settings(path, overrides, rule)
     job = Job(str(path.resolve()), tuple(overrides or ()), rule, str(settings.output.resolve()))
     with (
-        resumable("the same command goes on after the last finished round"),
+        stoppable("the same command goes on after the last finished round"),
         stopping_by_signals(),
     ):
         done = run_server(job, address, certificates)
@@ -143,7 +143,7 @@ def client(
         site=site,
         data="" if data is None else str(data.resolve()),
     )
-    with resumable("the same command joins again"), stopping_by_signals():
+    with stoppable("the same command joins again"), stopping_by_signals():
         run_client(job, address, authority / AUTHORITY if authority.is_dir() else authority)
     show("written", folder)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deft_llm.cli.console import JsonFile, log_progress, show
+from deft_llm.cli.console import JsonFile, check_output, log_progress, refuse_input, show
+from deft_llm.errors import UserError
 
 if TYPE_CHECKING:
     from deft_llm.motion.flow import FlowEstimator
@@ -41,8 +42,13 @@ def flow(
 
     # Before the estimation, which can take long with a network.
     check_writable(out)
-    motion = _estimator(method, weights)(read_image(a), read_image(b))
     picture = out.with_name(f"{out.stem}.colour.png")
+    for file in (out, picture):
+        check_output(file)
+        refuse_input("-o", file, (a, b))
+    if scale is not None and not scale > 0:
+        raise UserError(f"--scale {scale:g}: expected px above 0")
+    motion = _estimator(method, weights)(read_image(a), read_image(b))
     write_flow(out, motion)
     write_bytes(picture, encode_png(middlebury_colours(motion, scale)))
     length = np.hypot(*motion)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deft_llm.cli.console import show
+from deft_llm.cli.console import check_output, refuse_input, show, stoppable
 from deft_llm.cli.eyes import size_of
 from deft_llm.errors import UserError
 
@@ -75,13 +75,28 @@ def gaze(
 
     Exit status: 0 done; 2 a wrong input; 130 stopped by Ctrl-C, which keeps what was tracked.
     """
-    from deft_llm.cli.gaze_work import tell_what_is_kept, tracked_or_read, write_plot, write_results
+    from deft_llm.cli.gaze_work import say_errors, tracked_or_read, write_plot, write_results
     from deft_llm.config import validate_settings
     from deft_llm.gaze.checks import check_cells
     from deft_llm.gaze.readers import open_events
     from deft_llm.gaze.refine import RefineSettings
+    from deft_llm.gaze.tables import read_labels
 
-    _writable(out)
+    refined = refine or predictions is not None
+    picture = out.with_suffix(".png") if plot else None
+    _check_outputs(out, picture, [p for p in (events, predictions, labels) if p is not None])
+    for option, given in (
+        ("--causal", causal),
+        ("--released", released),
+        ("--mode", mode is not None),
+        ("--direction", direction is not None),
+    ):
+        if given and not refined:
+            raise UserError(f"{option}: says how to refine; give --refine or --predictions as well")
+    if released and (mode is not None or direction is not None or causal):
+        raise UserError("--released: refines as published; leave --mode, --direction, --causal out")
+    if tracker is not None and predictions is not None:
+        raise UserError("--tracker and --predictions: what predicts is one of them; give one")
     settings = validate_settings(
         RefineSettings,
         {
@@ -97,23 +112,28 @@ def gaze(
         "gaze",
     )
     check_cells(settings.sensor, settings.grid)
+    # Before the tracking, which a mistake in them would make in vain.
+    truth = None if labels is None else read_labels(labels)
     source = open_events(events)
     first, last = source.span
     show("events", f"{len(source):,} in {(last - first) / 1e6:.2f} s")
-    refined = refine or predictions is not None
-    with tell_what_is_kept(f"{out} is not written"):
+    with stoppable(f"{out} is not written"):
         before = tracked_or_read(source, predictions, settings, tracker, rate)
-        draw = write_results(out, source, before, settings, refined, labels)
-    if plot:
-        with tell_what_is_kept(f"{out} is written, its plot is not"):
-            write_plot(out.with_suffix(".png"), draw)
+        result, draw = write_results(out, source, before, settings, refined)
+    with stoppable(f"{out} holds what was tracked" if before.stopped else f"{out} is written"):
+        if truth is not None:
+            say_errors(truth, result, result.xy if refined else before.xy, source, settings)
+    if picture is not None:
+        with stoppable(f"{out} is written, its plot is not"):
+            write_plot(picture, draw)
     if before.stopped:
-        typer.echo(f"deft-llm: stopped; {out} holds what was tracked", err=True)
-        raise typer.Exit(130)
+        with stoppable(f"{out} holds what was tracked"):
+            raise KeyboardInterrupt
 
 
-def _writable(out: Path) -> None:
+def _check_outputs(out: Path, picture: Path | None, read: list[Path]) -> None:
     if out.suffix.lower() != ".csv":
         raise UserError(f"-o {out}: expected a name that ends in .csv")
-    if not out.parent.is_dir():
-        raise UserError(f"{out}: there is no folder {out.parent}; make it first")
+    for file in (out, picture):
+        check_output(file)
+        refuse_input("-o", file, read)

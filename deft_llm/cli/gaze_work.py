@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 from deft_llm.cli.console import show
 from deft_llm.errors import UserError
+from deft_llm.files import text_of
 
 if TYPE_CHECKING:
     from deft_llm.gaze.refine import Refined, RefineSettings
+    from deft_llm.gaze.tables import Labels
     from deft_llm.media.events import EventSource
 
 
@@ -69,7 +69,7 @@ def tracked_or_read(
             # As in 3ET+: row k is what is seen at the end of period k.
             period = 1e6 / rate
             times = (source.span[0] + period * np.arange(1, len(read.xy) + 1)).astype(np.int64)
-        show("tracker", f"{predictions}, {len(read.xy):,} predictions")
+        show("tracker", f"{predictions}, {_predictions(len(read.xy))}")
         return Before(read.xy, times, None)
     use_one_thread()
     from deft_llm.gaze.tracker import Tracked, Tracker, joined
@@ -88,8 +88,12 @@ def tracked_or_read(
             raise
         stopped = True
     found = joined(parts)
-    show("tracker", f"{tracker or 'embedded'}, {len(found.xy):,} predictions")
+    show("tracker", f"{tracker or 'embedded'}, {_predictions(len(found.xy))}")
     return Before(found.xy, found.times, found.closed > 0.5, stopped)
+
+
+def _predictions(count: int) -> str:
+    return f"{count:,} prediction{'' if count == 1 else 's'}"
 
 
 def write_results(
@@ -98,8 +102,7 @@ def write_results(
     before: Before,
     settings: RefineSettings,
     refined: bool,
-    labels: Path | None,
-) -> Callable[[], bytes]:
+) -> tuple[Refined, Callable[[], bytes]]:
     """Refine, say what was found, and write the table.
 
     Args:
@@ -108,10 +111,9 @@ def write_results(
         before: Predictions.
         settings: How to refine.
         refined: Whether to; without it the places stay, and blinks and saccades are marked.
-        labels: Labels to state errors by.
 
     Returns:
-        What draws the plot.
+        What was refined, and what draws the plot.
     """
     from deft_llm.gaze.refine import refine
     from deft_llm.gaze.saccades import find_saccades
@@ -121,8 +123,6 @@ def write_results(
     after = result.xy if refined else before.xy
     saccades = find_saccades(result.xy, result.times, result.blink)
     _say(result, saccades, refined, before.xy, after)
-    if labels is not None:
-        _say_errors(labels, result, after, source, settings)
     moving = np.zeros(len(after), np.int64)
     for first, last in saccades:
         moving[first : last + 1] = 1
@@ -134,7 +134,8 @@ def write_results(
     write_table(out, {name: column.tolist() for name, column in columns.items()})
     show("table", out)
     start = source.span[0]
-    return partial(_drawn, result, saccades, before.xy, after, start, out.stem, refined)
+    name = text_of(out.stem)
+    return result, partial(_drawn, result, saccades, before.xy, after, start, name, refined)
 
 
 def write_plot(path: Path, draw: Callable[[], bytes]) -> None:
@@ -143,16 +144,6 @@ def write_plot(path: Path, draw: Callable[[], bytes]) -> None:
 
     write_bytes(path, draw())
     show("plot", path)
-
-
-@contextmanager
-def tell_what_is_kept(kept: str) -> Iterator[None]:
-    """On Ctrl-C in the block, say in one line what is there."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(f"deft-llm: stopped; {kept}", err=True)
-        raise
 
 
 def _say(
@@ -180,22 +171,32 @@ def _tremor(xy: NDArray[np.float64]) -> float:
     return float(np.nanmedian(bend)) if np.isfinite(bend).any() else float("nan")
 
 
-def _say_errors(
-    path: Path,
+def say_errors(
+    truth: Labels,
     result: Refined,
     after: NDArray[np.float64],
     source: EventSource,
     settings: RefineSettings,
 ) -> None:
-    """Errors against labels, which are 100 a second from the first event on."""
-    from deft_llm.gaze.tables import read_labels
+    """Say the errors against labels, which are 100 a second from the first event on.
+
+    Args:
+        truth: The labels, px of the sensor.
+        result: From :func:`write_results`.
+        after: (T, 2) cells, what stands in the table.
+        source: The recording.
+        settings: Those of the refinement.
+
+    Raises:
+        UserError: If no prediction is at the time of a label.
+    """
     from deft_llm.metrics.gaze import gaze_errors, stable_jitter
 
-    truth = read_labels(path)
+    # Label k is what is seen at the end of period k, counted from 0; a period is 10,000 µs.
     place = np.round((result.times - source.span[0]) / 10_000).astype(np.int64) - 1
     known = (place >= 0) & (place < len(truth.pupil))
     if not known.any():
-        raise UserError(f"{path}: {len(truth.pupil)} labels, none at the times of the predictions")
+        raise UserError(f"{len(truth.pupil)} labels, none at the times of the predictions")
     pupil, closed = truth.pupil[place[known]] / settings.cell, truth.closed[place[known]]
     for name, xy in (("before", result.raw[known]), ("after", after[known])):
         seen = np.isfinite(xy).all(axis=1)

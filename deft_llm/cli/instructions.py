@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from deft_llm.cli.console import log_progress, resumable
+from deft_llm.cli.console import check_output, log_progress, stoppable
 from deft_llm.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def build(
     ] = None,
     balanced_share: Annotated[float, typer.Option(help="with an AU drawn evenly")] = 0.0,
     neutral_share: Annotated[float, typer.Option(help="without any AU")] = 0.1,
-    seed: Annotated[int, typer.Option(help="same seed, same bytes")] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="same seed, same bytes", min=0)] = 1_000_000,
     variants: Annotated[int, typer.Option(help="conversations per clip")] = 8,
     turns: Annotated[int, typer.Option(help="questions per conversation")] = 3,
     workers: Workers = 2,
@@ -104,7 +104,7 @@ def build(
     }
     data = validate_settings(SimulatedData, {**drawn, **written}, "command line")
     settings = validate_settings(Assembly, written, "command line")
-    with resumable("the same command goes on after the last whole part"):
+    with stoppable("the same command goes on after the last whole part"):
         _build(out, corpora or [], data, settings, share, wording, part)
 
 
@@ -155,7 +155,7 @@ def _build(
 
 @app.command()
 def validate(
-    data: Folder, most: Annotated[int, typer.Option(help="problems to print")] = 50
+    data: Folder, most: Annotated[int, typer.Option(help="problems to print", min=1)] = 50
 ) -> None:
     """Print every problem of a data folder by file, line and field; status 2 if there is any.
 
@@ -163,10 +163,14 @@ def validate(
     """
     from deft_llm.unimer.validate import validate_folder
 
-    problems = list(islice(validate_folder(data), most))
-    for problem in problems:
+    # One more than is printed, to know whether there are more.
+    problems = list(islice(validate_folder(data), most + 1))
+    for problem in problems[:most]:
         print(problem)
-    print(f"{data}: {len(problems) or 'no'} problems")
+    if len(problems) > most:
+        print(f"{data}: more than {most} problems; --most prints more")
+    else:
+        print(f"{data}: {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}")
     raise typer.Exit(2 if problems else 0)
 
 
@@ -187,14 +191,17 @@ def calibrate(
     clips: Annotated[int, typer.Option(help="simulated clips")] = 600,
     identities: Annotated[int, typer.Option(help="simulated faces")] = 120,
     first_identity: FirstIdentity = 500_000,
-    seed: Annotated[int, typer.Option(help="same seed, same weights")] = 5_000_000,
+    seed: Annotated[int, typer.Option(help="same seed, same weights", min=0)] = 5_000_000,
     precision: Annotated[float, typer.Option(help="wanted, out of fold")] = 0.97,
     workers: Workers = 2,
     cache: Annotated[Path, typer.Option(help="where measured clips are kept")] = Path(
         "runs/calibration"
     ),
     out: Annotated[
-        Path | None, typer.Option(help="file to write; default: the package's own weights")
+        Path | None,
+        typer.Option(
+            callback=check_output, help="file to write; default: the package's own weights"
+        ),
     ] = None,
 ) -> None:
     """Refit the score of the dual constraint, on faces that nothing else uses.
@@ -204,6 +211,7 @@ def calibrate(
     from deft_llm import config
     from deft_llm.data.simulated import SimulatedData, simulated_clips
     from deft_llm.evaluation.unimer.agreement_fit import fit, samples
+    from deft_llm.files import write_text
     from deft_llm.unimer.agreement import AGREEMENT_FILE
 
     log_progress()
@@ -211,7 +219,8 @@ def calibrate(
     drawn["seed"] = seed
     data = config.validate_settings(SimulatedData, {**drawn, "workers": workers}, "command line")
     note = {**drawn, "precision_wanted": precision}
-    weights = fit(samples(simulated_clips(data, cache)), precision, note)
+    with stoppable(f"clips that were measured are kept in {cache}"):
+        weights = fit(samples(simulated_clips(data, cache)), precision, note)
     path = out or AGREEMENT_FILE
-    path.write_text(weights.to_json() + "\n", encoding="utf-8")
+    write_text(path, weights.to_json() + "\n")
     print(f"wrote {path}")

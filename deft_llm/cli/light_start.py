@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deft_llm.resources import EMBEDDED
+
 if TYPE_CHECKING:
     from deft_llm.deft.inference.explainer import Explainer
 
@@ -47,6 +49,21 @@ def use_one_thread() -> None:
 
     if _THREADS not in os.environ:
         torch.set_num_threads(1)
+
+
+def check_model(checkpoint: Path) -> None:
+    """Fail on a model that is not there before clips are measured for it, which may take hours.
+
+    Raises:
+        UserError: If the folder or one of its files is missing.
+    """
+    # The one that comes along is whole, and looking at it loads libraries that a clip that cannot
+    # be read never needs.
+    if str(checkpoint) != EMBEDDED:
+        from deft_llm.deft.inference.adapted import model_path
+        from deft_llm.deft.inference.loading import require_whole
+
+        require_whole(model_path(checkpoint))
 
 
 def load_explainer(checkpoint: Path) -> Explainer:

@@ -14,7 +14,9 @@ from deft_llm.cli.console import (
     CsvRows,
     JsonRecords,
     Progress,
+    Tally,
     show,
+    stoppable,
     tidy_end,
 )
 from deft_llm.cli.explaining import parse_interval
@@ -58,19 +60,25 @@ def recognize(
     """
     from deft_llm.cli.recognizing import Recognizing, clips_of_classes
 
-    found = find_clips(clips)
+    # Heat maps of an earlier run are a folder of pictures, as a clip may be.
+    found = find_clips(clips, passed_over=heatmaps)
     frames = parse_interval(interval, len(found))
     labelled = [] if support is None else clips_of_classes(support)
-    steps = Progress(len(found) + len(labelled))
-    with tidy_end(), Results(csv_file, json_file) as results, steps as progress:
+    read = [clip.path for clip in (*found, *(shot for _, shot in labelled))]
+    tally, steps = Tally(len(found), "clips"), Progress(len(found) + len(labelled))
+    with (
+        stoppable(tally.kept),
+        tidy_end(),
+        Results(csv_file, json_file, read) as results,
+        steps as progress,
+    ):
         work = Recognizing.of(model, weights, labelled, reading, progress, heatmaps)
-        failed = 0
         for number, clip in enumerate(found):
             progress.at(len(labelled) + number, clip.path.name)
             try:
                 row, record = work.recognize(clip, frames)
             except UserError as error:
-                failed += 1
+                tally.failed += 1
                 # Errors from deep inside do not know which clip it was.
                 about = "" if clip.path.name in str(error) else f"{clip.path}: "
                 with progress.above():
@@ -86,4 +94,5 @@ def recognize(
                         if "au_pairs" in record:
                             show("", work.pairs_line(record))
             results.add(row, record)
-    raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)
+            tally.done += record["error"] is None
+    raise tally.end()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deft_llm.cli.console import CsvRows, JsonRecords, show, tidy_end
+from deft_llm.cli.console import CsvRows, JsonRecords, Tally, show, stoppable, tidy_end
 from deft_llm.cli.results import Results
 from deft_llm.errors import UserError
 
@@ -55,23 +55,20 @@ def scan(
     work = Scanning.of(
         weights, prompts, tuple(without or ()), pitch, focal, out if report else None
     )
-    failed = 0
-    with tidy_end(), Results(csv_file, json_file) as results:
-        for number, path in enumerate(scans):
+    tally = Tally(len(scans), "scans")
+    with stoppable(tally.kept), tidy_end(), Results(csv_file, json_file, scans) as results:
+        for path in scans:
             try:
                 done = work.read(path)
             except UserError as error:
-                failed += 1
+                tally.failed += 1
                 about = "" if path.name in str(error) else f"{path}: "
                 typer.echo(f"deft-llm: {about}{error}", err=True)
                 results.add(work.failed_row(path, error), {"scan": str(path), "error": str(error)})
                 continue
-            except KeyboardInterrupt:
-                kept = f"{number - failed} of {len(scans)} scans are done, and kept"
-                typer.echo(f"deft-llm: stopped; {kept}", err=True)
-                raise
             if not results.on_stdout:
                 for label, line in done.lines:
                     show(label, line)
             results.add(done.row, done.record)
-    raise typer.Exit(0 if not failed else 2 if failed == len(scans) else 1)
+            tally.done += 1
+    raise tally.end()

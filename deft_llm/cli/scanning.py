@@ -11,6 +11,7 @@ from deft_llm.errors import UserError
 from deft_llm.facet.files import embedded_weights, load_facet
 from deft_llm.facet.scan_reader import ScanReader, ScanReading, probabilities_line
 from deft_llm.facet.texts import read_prompts
+from deft_llm.files import text_of
 from deft_llm.scans.range_images import Camera
 from deft_llm.scans.reading import is_sequence, read_scan, read_sequence
 
@@ -71,7 +72,7 @@ class Scanning:
         if pitch is not None and focal is not None:
             raise UserError("--pitch and --focal: a depth map is orthographic or not; give one")
         for name, value in (("--pitch", pitch), ("--focal", focal)):
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"{name} {value:g}: expected a number above 0")
         use_one_thread()
         return cls(weights, prompts, without, Camera(pitch, focal), out)
@@ -83,7 +84,7 @@ class Scanning:
             UserError: If it cannot be read, shows no face, or the network cannot be loaded.
         """
         reader, reading = self.reading(path)
-        record = {"scan": str(path), **reading.record()}
+        record = {"scan": text_of(path), **reading.record()}
         lines = _lines(path, reading)
         if self.out is not None:
             lines.append(("report", str(self._report(path, reader, reading, record))))
@@ -136,7 +137,7 @@ class Scanning:
         mark = source_mark(path)
         with report_folder(self.out, safe_name(path.stem), mark) as folder:
             return write_scan_report(
-                folder, path.name, {**record, "source": mark}, views, reader.tower
+                folder, text_of(path.name), {**record, "source": mark}, views, reader.tower
             )
 
 
@@ -152,7 +153,7 @@ def scan_beside(path: Path) -> tuple[dict[str, Any], str]:
     reading = Scanning.of(None, None, (), None, None, None).reading(path)[1]
     shares = probabilities_line(reading.probabilities)
     line = f"{path.name}, by itself: {shares}; the model is not shown it"
-    return {"name": path.name, **reading.record()}, line
+    return {"name": text_of(path.name), **reading.record()}, line
 
 
 def _notes_of(scans: Any, notes: tuple[str, ...]) -> list[str]:

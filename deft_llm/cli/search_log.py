@@ -15,11 +15,14 @@ from typing import Any
 
 from deft_llm.cli.clips import FoundClip
 from deft_llm.errors import UserError
-from deft_llm.files import digest
+from deft_llm.files import digest, write_text
 from deft_llm.spotters.spot import Seen
 from deft_llm.viz.report_folder import safe_name, source_mark
 
 LOG = "search.jsonl"
+TABLE, OBJECT, PLOT, PAGE = "spotted.csv", "spotted.json", "curve.png", "report.html"
+RESULTS = (TABLE, OBJECT, PLOT, PAGE)
+"""Files of a search, which one with other settings removes: they would contradict each other."""
 _VERSION = 1  # of the lines
 
 
@@ -56,7 +59,10 @@ class SearchLog:
         try:
             log = cls(_folder(parent, name, mark))
             if not log._read(head):
-                (log.folder / LOG).write_text(json.dumps(head) + "\n", encoding="utf-8")
+                for name in RESULTS:
+                    (log.folder / name).unlink(missing_ok=True)
+                # Last and whole: it is what makes the folder this video's.
+                write_text(log.folder / LOG, json.dumps(head) + "\n")
         except OSError as error:
             raise UserError(
                 f"{parent / name}: cannot be written ({error.strerror or error}); give another "
@@ -85,13 +91,16 @@ class SearchLog:
         for line in lines[:-1]:
             try:
                 values = json.loads(line)
+                told = {int(apex): words for apex, words in values["told"].items()}
                 self.seen.append(Seen.from_dict(values["seen"]))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 break
-            self.told.update({int(apex): words for apex, words in values["told"].items()})
+            self.told.update(told)
             whole.append(line)
-        # What comes after a line that was cut off would be appended to it.
-        file.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
+        # What comes after a line that was cut off would be appended to it. Rewritten aside, so that
+        # a second stop, in this moment, does not lose what hours have seen.
+        if len(whole) < len(lines) or lines[-1]:
+            write_text(file, "".join(f"{line}\n" for line in whole))
         return True
 
 
@@ -103,17 +112,29 @@ def _state(path: Path) -> str:
 
 
 def _folder(parent: Path, name: str, mark: str) -> Path:
-    """The folder of this video: a new one, or the one that an earlier search of it took."""
+    """The folder of this video: a new one, or the one that an earlier search of it took.
+
+    A folder with anything else in it is passed over: the report of a clip of this name, or the
+    video's own frames.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
     for number in count(1):
         folder = parent / (name if number == 1 else f"{name}-{number}")
-        log = folder / LOG
-        if not log.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            return folder
         try:
-            with log.open(encoding="utf-8") as file:
-                if json.loads(file.readline())["source"] == mark:
-                    return folder
-        except (ValueError, KeyError, TypeError):
-            continue
+            # Making it is what takes it: of two processes, one fails here.
+            folder.mkdir()
+        except FileExistsError:
+            if not folder.is_dir() or (any(folder.iterdir()) and _mark_of(folder) != mark):
+                continue
+        return folder
     raise AssertionError("unreachable")
+
+
+def _mark_of(folder: Path) -> str | None:
+    """Which video the search in a folder is of; None if there is none."""
+    try:
+        with (folder / LOG).open(encoding="utf-8") as file:
+            mark = json.loads(file.readline())["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return mark if isinstance(mark, str) else None

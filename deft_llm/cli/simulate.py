@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deft_llm.cli.console import show
+from deft_llm.cli.console import show, stoppable
 
 app = typer.Typer(no_args_is_help=True, help="Write simulated data.")
 
@@ -36,7 +36,7 @@ def scans(
         tuple[float, float], typer.Option(help="range of the scanner's noise, mm; 0 0 for none")
     ] = (0.05, 0.3),
     holes: Annotated[float, typer.Option(help="largest share of a face that is missing")] = 0.1,
-    seed: Annotated[int, typer.Option(help="same seed, same bytes")] = 0,
+    seed: Annotated[int, typer.Option(help="same seed, same bytes", min=0)] = 0,
     workers: Annotated[int, typer.Option(help="processes; 0 takes all cores")] = 0,
 ) -> None:
     """Scan simulated faces in 3D or 4D, into the layout of a dataset."""
@@ -62,7 +62,7 @@ def flow(
     head: Annotated[str, typer.Option(help="head model: own or ict")] = "own",
     head_path: Annotated[Path | None, typer.Option(help="its file or folder (ict)")] = None,
     size: Annotated[int, typer.Option(help="side of the frames, pixels")] = 256,
-    seed: Annotated[int, typer.Option(help="same seed, same bytes")] = 0,
+    seed: Annotated[int, typer.Option(help="same seed, same bytes", min=0)] = 0,
     workers: Annotated[int, typer.Option(help="processes; 0 takes all cores")] = 0,
 ) -> None:
     """Render pairs of faces with exact flow, masks and depth, in SRFlow's layout."""
@@ -72,7 +72,9 @@ def flow(
     counts = {"train": train, "val": val, "test": test, "per_subject": per_subject}
     values = {**counts, "head": head, "size": size, "seed": seed}
     settings = validate_settings(FlowSettings, values, "simulate flow")
-    show("manifest", write_dataset(out, settings, workers or os.cpu_count() or 1, head_path))
+    with stoppable("the same command goes on with what is left"):
+        manifest = write_dataset(out, settings, workers or os.cpu_count() or 1, head_path)
+    show("manifest", manifest)
 
 
 @app.command()
@@ -84,7 +86,7 @@ def eyes(
         str, typer.Option(help="random, saccade, reading, pursuit or blink; default: any")
     ] = "",
     hdf5: Annotated[bool, typer.Option("--hdf5", help="write .h5 as 3ET+ (needs h5py)")] = False,
-    seed: Annotated[int, typer.Option(help="same seed, same events")] = 0,
+    seed: Annotated[int, typer.Option(help="same seed, same events", min=0)] = 0,
 ) -> None:
     """Simulate an event camera before an eye, with labels, in the layout of 3ET+."""
     from deft_llm.errors import UserError, did_you_mean

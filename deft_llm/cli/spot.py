@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deft_llm.cli.clips import find_clips
-from deft_llm.cli.console import Checkpoint, Progress, tidy_end
+from deft_llm.cli.clips import FoundClip, find_clips
+from deft_llm.cli.console import (
+    Checkpoint,
+    Progress,
+    Tally,
+    check_output,
+    refuse_input,
+    stoppable,
+    tidy_end,
+)
 from deft_llm.cli.eyes import SENSOR, EyesFile, EyesSensor, EyesStart, eyes_given
 from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
-from deft_llm.cli.spotting import Spotting, VideoFailed, seconds_of
+from deft_llm.cli.spotting import Spotting, VideoFailed, seconds_of, video_key
+from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
 
@@ -49,7 +59,10 @@ def spot(
     ] = None,
     megc: Annotated[
         Path | None,
-        typer.Option(help="also write MEGC's table: subject, video, onset, offset, emotion"),
+        typer.Option(
+            callback=check_output,
+            help="also write MEGC's table: subject, video, onset, offset, emotion",
+        ),
     ] = None,
 ) -> None:
     """Find every micro-expression of videos; write tables, a plot of the curve, a report.
@@ -61,11 +74,24 @@ def spot(
     Exit status: 0 every video was searched; 1 some failed (each told on stderr); 2 all failed, or
     nothing could be started; 130 stopped by Ctrl-C.
     """
+    # Here, because it loads numpy, which --help does not need.
+    from deft_llm.cli.spotted_files import COLUMNS
+
     found = find_clips(videos)
     recorded_eyes = eyes_given(eyes, eyes_start, eyes_sensor, len(found))
+    read = [clip.path for clip in found] + ([eyes] if eyes is not None else [])
+    if megc is not None:
+        refuse_input("--megc", megc, read)
+        _check_keys(found)
     lengths = [seconds_of(clip, reading.fps) for clip in found]
-    progress_bar = Progress(max(1, round(sum(lengths))))
-    with tidy_end(), Results(csv_file, json_file) as results, progress_bar as progress:
+    tally, progress_bar = Tally(len(found), "videos"), Progress(max(1, round(sum(lengths))))
+    work: Spotting | None = None
+    with (
+        stoppable(lambda: "nothing was searched" if work is None else work.kept),
+        tidy_end(),
+        Results(csv_file, json_file, read, COLUMNS) as results,
+        progress_bar as progress,
+    ):
         work = Spotting(
             out=out,
             spotter=spotter,
@@ -77,14 +103,31 @@ def spot(
             megc=megc,
             progress=progress,
         )
-        failed = 0
+        work.check()
         for number, clip in enumerate(found):
             if len(found) > 1:
                 work.say(f"{number + 1}/{len(found)}", str(clip.path), apart=number > 0)
             try:
                 work.search(clip, sum(lengths[:number]), lengths[number])
             except VideoFailed as error:
-                failed += 1
+                tally.failed += 1
                 work.complain(f"deft-llm: {error}")
         work.finish(several=len(found) > 1)
-    raise typer.Exit(0 if not failed else 2 if failed == len(found) else 1)
+    raise tally.end()
+
+
+def _check_keys(found: Sequence[FoundClip]) -> None:
+    """Refuse videos that would share their rows in MEGC's table, which knows no folders.
+
+    Raises:
+        UserError: If two have the same subject and name.
+    """
+    known: dict[tuple[str, str], Path] = {}
+    for clip in found:
+        key = video_key(clip)
+        if key in known:
+            raise UserError(
+                f"--megc: {known[key]} and {clip.path} are both video {key[1]!r} of subject "
+                f"{key[0]!r}; search one of them apart"
+            )
+        known[key] = clip.path

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from deft_llm import __version__, facs
-from deft_llm.cli.search_log import SearchLog
-from deft_llm.files import write_bytes
+from deft_llm.cli.search_log import OBJECT, PAGE, PLOT, TABLE, SearchLog
+from deft_llm.files import text_of, write_bytes
 from deft_llm.service.batch import csv_line
 from deft_llm.spotters.finder import Finder, Spotted
 from deft_llm.viz.spotting_page import Section, spotting_page
 from deft_llm.viz.spotting_plot import Curve, Mark, spotting_plot
 
-TABLE, OBJECT, PLOT, PAGE = "spotted.csv", "spotted.json", "curve.png", "report.html"
 COLUMNS = (
     *("file", "kind", "onset frame", "apex frame", "offset frame", "onset s", "apex s", "offset s"),
     *("emotion", "probability", "score", "aus", "strongest motion"),
@@ -76,6 +75,7 @@ def write_files(
     Raises:
         UserError: If a file cannot be written.
     """
+    name = text_of(name)
     rows = [row_of(name, each) for each in found]
     table = "".join(map(csv_line, (COLUMNS, *(list(row.values()) for row in rows))))
     write_bytes(log.folder / TABLE, table.encode("utf-8", "backslashreplace"))

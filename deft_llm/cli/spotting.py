@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from deft_llm.cli.clips import FoundClip
 from deft_llm.cli.console import COLUMN, Progress
 from deft_llm.cli.eyes import Eyes, recorded
-from deft_llm.cli.light_start import load_explainer, use_one_thread
+from deft_llm.cli.light_start import check_model, load_explainer, use_one_thread
 from deft_llm.cli.reading import Reading
 from deft_llm.cli.results import Results
 from deft_llm.cli.spotted_lines import counted, rate_line, seconds_with_face, spotted_line
 from deft_llm.errors import UserError
+from deft_llm.files import text_of
 
 if TYPE_CHECKING:
     from deft_llm.cli.search_log import SearchLog
@@ -44,6 +45,7 @@ class Spotting:
         progress: Counts seconds of video.
         searched: Name, seconds with a face and number of micro-expressions of each video.
         spotted: Subject and video -> micro-expressions.
+        kept: What is kept when the command is stopped now.
     """
 
     out: Path
@@ -57,6 +59,16 @@ class Spotting:
     progress: Progress
     searched: list[tuple[str, float, int]] = field(default_factory=list)
     spotted: dict[tuple[str, str], tuple[Expression, ...]] = field(default_factory=dict)
+    kept: str = "the same command goes on"
+
+    def check(self) -> None:
+        """Find what is wrong with the model before a video is searched for hours.
+
+        Raises:
+            UserError: If it is not there.
+        """
+        if self.checkpoint is not None:
+            check_model(self.checkpoint)
 
     def search(self, clip: FoundClip, before: float, seconds: float) -> None:
         """Search one video and write its files.
@@ -101,10 +113,7 @@ class Spotting:
             check_seen(log.seen, clip.path.name)
         except KeyboardInterrupt:
             self._finish_video(clip, log, finder, whole=False)
-            self.complain(
-                f"deft-llm: {clip.path.name}: stopped; what was found is in {log.folder}; the same "
-                "command goes on"
-            )
+            self.kept = f"what was found is in {log.folder}; the same command goes on"
             raise
         except UserError as error:
             self._finish_video(clip, log, finder, whole=False)
@@ -223,14 +232,19 @@ class Spotting:
         write_files(log, clip.path.name, found, finder, remarks, whole, self.checkpoint is not None)
         for each in found:
             self.results.add(row_of(str(clip.path), each), record_of(str(clip.path), each))
-        subject = clip.folder.name or clip.path.resolve().parent.name or "video"
-        self.spotted[subject, clip.path.stem] = micro
+        self.spotted[video_key(clip)] = micro
         if whole:
             told = [counted(len(micro), "micro")]
             told += [counted(len(found) - len(micro), "macro")] if self.macro else []
             self.say("found", f"{', '.join(told)} in {face:.1f} s with a face")
             self.say("results", str(log.folder))
             self.searched.append((clip.path.name, face, len(micro)))
+
+
+def video_key(clip: FoundClip) -> tuple[str, str]:
+    """Subject and video in MEGC's table: the names of the folder and of the file."""
+    subject = clip.folder.name or clip.path.resolve().parent.name or "video"
+    return text_of(subject), text_of(clip.path.stem)
 
 
 def seconds_of(clip: FoundClip, fps: float | None) -> float:

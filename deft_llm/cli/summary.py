@@ -77,9 +77,8 @@ def face_line(measurement: Measurement) -> str:
 
 
 def _interval_line(measurement: Measurement) -> str:
-    # Timestamps of a video need not start at 0.
-    times = measurement.aligned.timestamps - measurement.aligned.timestamps[0]
-    interval = measurement.interval
+    # As in report and rows: seconds of the video, also where only a part of it was read.
+    times, interval = measurement.aligned.timestamps, measurement.interval
     moments = [("onset", interval.onset), ("apex", interval.apex), ("offset", interval.offset)]
     return " · ".join(f"{name} {times[i]:.3f} s ({i})" for name, i in moments)
 

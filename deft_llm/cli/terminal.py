@@ -27,12 +27,17 @@ _PLACE = (
 
 
 def print_anything() -> None:
-    """Let stdout and stderr print any text, whatever their encoding (cp932, ASCII ...)."""
+    """Let stdout and stderr print any text, whatever their encoding (cp932, ASCII ...).
+
+    And let stdin read any: a question in another encoding is answered as far as it is understood.
+    """
     codecs.register_error(_ERRORS, _plainer)
     for stream in (sys.stdout, sys.stderr):
         # None without a terminal (pythonw), and not a file in a notebook.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_ERRORS)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
 
 
 def _plainer(error: UnicodeError) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from deft_llm import resources
-from deft_llm.cli.console import log_progress
+from deft_llm.cli.console import log_progress, stoppable
 from deft_llm.errors import UserError
 
 
@@ -58,15 +58,12 @@ def _run(path: Path, overrides: Sequence[str]) -> None:
     from deft_llm.stopping import stopping_by_signals
     from deft_llm.training.tasks import run
 
-    if not is_first_process():
-        logging.getLogger().setLevel(logging.WARNING)  # the first one speaks for all
-    try:
-        with stopping_by_signals(), _own_line():
-            run(path, overrides)
-    except KeyboardInterrupt as stop:
-        if is_first_process():
-            typer.echo("stopped; the same command goes on from the last checkpoint", err=True)
-        raise typer.Exit(getattr(stop, "status", 130)) from None
+    speaks = is_first_process()  # for all
+    if not speaks:
+        logging.getLogger().setLevel(logging.WARNING)
+    goes_on = "the same command goes on from the last checkpoint"
+    with stoppable(goes_on, told=speaks), stopping_by_signals(), _own_line():
+        run(path, overrides)
 
 
 @contextmanager

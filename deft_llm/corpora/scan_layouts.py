@@ -76,7 +76,7 @@ class ScanLayoutSettings(Settings):
     noise: tuple[float, float] = (0.05, 0.3)
     holes: float = Field(default=0.1, ge=0, le=0.5)
     first_identity: int = 1_000
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class SimulatedData(ClipSet):
         workers: Number of processes.
     """
 
-    seed: int = 1_000_000
+    seed: int = Field(default=1_000_000, ge=0)
     profile: Annotated[str, AfterValidator(_known)] = "benchmark"
     kinds: list[str] = []
     balanced_share: float = 0.0

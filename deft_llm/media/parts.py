@@ -75,7 +75,9 @@ def _where(
         yield f"the part from {begin:.2f} to {end:.2f} s is shown"
     if start > 0 or options.stride > 1:
         every = f", and only one of {options.stride} was read" if options.stride > 1 else ""
-        yield f"frames and seconds count from frame {start} of the video, at {begin:.2f} s{every}"
+        # Times are those of the file, whichever part of it is read.
+        place = f"frames count from frame {start} of the video, at {begin:.2f} s{every}"
+        yield f"{place}; seconds from its start"
 
 
 def _selected(clip: Clip, options: ReadOptions) -> Clip:

@@ -13,6 +13,7 @@ from pathlib import Path
 import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from transformers.utils import logging
 
 from deft_llm.deft.configuration_deft import EXPERTS
 from deft_llm.errors import UserError
@@ -120,6 +121,8 @@ def run(checkpoint: Path, models: Path | None, port: int) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="deft-demo-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and examples; set before blocks are built
+        # Of the library that loads models: without a terminal it fills the log.
+        logging.disable_progress_bar()
         allowed = Models(checkpoint, models)
         # A bad checkpoint fails now, not at the first visitor's clip.
         allowed.get(EMBEDDED)

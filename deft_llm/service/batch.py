@@ -18,7 +18,7 @@ COLUMNS = (
     *("file", "emotion", "probability", "aus", "strongest motion", "onset s", "apex s", "offset s"),
     *("doubt", "remark"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would run such a cell as a formula
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell as a formula
 
 
 def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
@@ -71,18 +71,21 @@ def explain_files(
 def csv_line(values: Sequence[Any]) -> str:
     """One line of CSV; text that a spreadsheet would take for a formula gets an apostrophe."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(
+    # The writer quotes a cell for the letters of its own line end alone, and a bare carriage return
+    # would end the row for readers that take either.
+    csv.writer(line, lineterminator="\r\n").writerow(
         f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v for v in values
     )
-    return line.getvalue()
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> bytes:
     """Rows as CSV with a header."""
     lines = [COLUMNS, *([row[name] for name in COLUMNS] for row in rows)]
-    return "".join(map(csv_line, lines)).encode("utf-8")
+    return "".join(map(csv_line, lines)).encode("utf-8", "backslashreplace")
 
 
 def to_json(records: Sequence[dict[str, Any]]) -> bytes:
     """All results of the clips, as JSON."""
-    return (json.dumps(list(records), indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+    text = json.dumps(list(records), indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")

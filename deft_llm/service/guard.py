@@ -60,12 +60,14 @@ class Guard:
         if origin is not None and origin.partition("://")[2] != host:
             return error_response(f"origin {origin!r}: no other site may use this server", 403)
         if self.key is not None and path != _OPEN:
-            given = headers.get("authorization", "").encode()
+            # The bytes as they were sent: a key may hold letters beyond ASCII.
+            given = headers.get("authorization", "").encode("latin-1")
             if not hmac.compare_digest(given, f"Bearer {self.key}".encode()):
                 message = "no key, or a wrong one; send the header Authorization: Bearer KEY"
                 return error_response(message, 401, "invalid_api_key")
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > most:
+        # Not ``isdigit``, which takes "²" as well.
+        if not length.isdecimal() or int(length) > most:
             return error_response(_too_large(most), 413)
         return None
 

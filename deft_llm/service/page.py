@@ -39,11 +39,19 @@ class Page:
         return self._show(key, self.service.explain(path, ModelChoice(model, tuple(ablate))))
 
     def measure_again(
-        self, key: str, onset: int, apex: int, offset: int, model: str, ablate: list[str]
+        self,
+        key: str,
+        onset: int | None,
+        apex: int | None,
+        offset: int | None,
+        model: str,
+        ablate: list[str],
     ) -> tuple[Any, ...]:
-        """The same clip with the chosen frames as onset, apex and offset."""
+        """The same clip with the chosen frames as onset, apex and offset; an empty box is None."""
         seen = self.sessions.clip(key)
         choice = ModelChoice(model, tuple(ablate))
+        if onset is None or apex is None or offset is None:
+            raise UserError("a frame is missing; give onset, apex and offset")
         seen = self.service.explain_interval(seen, Interval(onset, apex, offset), choice)
         return self._show(key, seen)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -102,6 +103,8 @@ class Sessions:
             others = {path for held in self._held.values() for path in held.uploads}
         for path in (session.uploads - others - self._spared) if session else ():
             path.unlink(missing_ok=True)
-            # Each upload lies in a folder of its own, which would be left behind empty.
-            if path.parent != self.folder and not any(path.parent.iterdir()):
-                path.parent.rmdir()
+            # Each upload lies in a folder of its own, which would be left behind empty. Of two
+            # sessions that end at once with the same upload, the other may have removed it.
+            if path.parent != self.folder:
+                with suppress(OSError):  # not empty, or gone
+                    path.parent.rmdir()

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from deft_llm.viz.figure import literal
 from deft_llm.viz.plots import plot_bytes
 
 
@@ -42,11 +43,12 @@ def confusion_plot(
             ink = "white" if share[row, column] > 0.55 else "#1d2430"
             text = f"{matrix[row, column]}\n{100 * share[row, column]:.0f} %"
             axes.text(column, row, text, ha="center", va="center", color=ink)
-    axes.set_xticks(range(count), list(classes))
-    axes.set_yticks(range(count), list(classes), rotation=90, va="center")
+    names = [literal(name) for name in classes]
+    axes.set_xticks(range(count), names)
+    axes.set_yticks(range(count), names, rotation=90, va="center")
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(literal(title), fontsize=10)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     figure.tight_layout()

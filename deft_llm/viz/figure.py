@@ -47,6 +47,14 @@ _NO_DATES: dict[str, dict[str, None]] = {
 _SAVING = Lock()
 
 
+def literal(text: str) -> str:
+    """Text from outside, such as a file's name, for matplotlib, which sets "$…$" as a formula.
+
+    A formula that it cannot read would end the drawing with an error.
+    """
+    return text.replace("$", r"\$")
+
+
 def write_figure(
     paths: Iterable[Path], measurement: Measurement, evidence: Sequence[Evidence]
 ) -> None:

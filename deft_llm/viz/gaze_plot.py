@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.viz.figure import BLUE, GREY, ORANGE
+from deft_llm.viz.figure import BLUE, GREY, ORANGE, literal
 
 # matplotlib is imported where something is drawn, because it takes half a second.
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def gaze_plot(trace: GazeTrace, title: str) -> bytes:
     rows[2].set_xlim(times[0], max(times[-1], times[0] + 1e-3))
     longer = len(trace.times) > _MOST
     part = f", first {times[-1] - times[0]:.0f} s of {np.ptp(trace.times):.0f}" if longer else ""
-    figure.text(0.07, 0.955, title + part, fontsize=12, fontweight="bold", va="center")
+    figure.text(0.07, 0.955, literal(title) + part, fontsize=12, fontweight="bold", va="center")
     _legend(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})

@@ -20,6 +20,7 @@ import numpy as np
 
 from deft_llm import __version__
 from deft_llm.clip import Clip, Explanation
+from deft_llm.files import text_of
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.viz import overlay, page
@@ -52,9 +53,7 @@ class ClipInfo:
     def of(cls, clip: Clip) -> ClipInfo:
         """Build from a clip; a clip read from disk takes its file's name."""
         name = clip.source.name if clip.source is not None else clip.name
-        # A name may hold bytes that are no text, which neither HTML nor JSON can contain.
-        name = name.encode("utf-8", "backslashreplace").decode()
-        return cls(name, len(clip), clip.fps, clip.duration)
+        return cls(text_of(name), len(clip), clip.fps, clip.duration)
 
 
 def write_report(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from deft_llm.viz.figure import literal
 from deft_llm.viz.plots import plot_bytes
 
 # Wong's colour-blind-safe palette, and marks that tell the lines apart in grey.
@@ -34,10 +35,10 @@ def round_plot(curves: Mapping[str, Sequence[float]], score: str, form: str = "p
             color=_COLOURS[i % len(_COLOURS)],
             marker=_MARKS[i % len(_MARKS)],
             markersize=4,
-            label=name,
+            label=literal(name),
         )
     axes.set_xlabel("round")
-    axes.set_ylabel(score)
+    axes.set_ylabel(literal(score))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

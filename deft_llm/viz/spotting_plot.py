@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.runs import runs
-from deft_llm.viz.figure import BLUE, GREY, ORANGE
+from deft_llm.viz.figure import BLUE, GREY, ORANGE, literal
 
 # matplotlib is imported where something is drawn, because it takes half a second.
 if TYPE_CHECKING:
@@ -126,7 +126,9 @@ def spotting_plot(curve: Curve, marks: Sequence[Mark], title: str) -> bytes:
         _row(axes, curve, marks, start, end)
     all_axes[-1].set_xlabel("time, s")
     figure.supylabel(curve.axis, fontsize=10, x=0.004)
-    figure.text(0.055, 1 - 0.3 / height, title, fontsize=12, fontweight="bold", va="center")
+    figure.text(
+        0.055, 1 - 0.3 / height, literal(title), fontsize=12, fontweight="bold", va="center"
+    )
     _legend(all_axes[0], figure, height)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from deft_llm.viz.figure import BLUE, ORANGE
+from deft_llm.viz.figure import BLUE, ORANGE, literal
 from deft_llm.viz.plots import plot_bytes
 
 _MOST_NAMES = 80  # more would lie upon each other
@@ -35,7 +35,7 @@ def subject_plot(hits: Mapping[str, tuple[int, int]], title: str, form: str = "p
     at = np.arange(len(names))
     axes.bar(at, right, color=BLUE, label="right")
     axes.bar(at, clips - right, bottom=right, color=ORANGE, label="wrong")
-    few = names if len(names) <= _MOST_NAMES else []
+    few = [literal(name) for name in names] if len(names) <= _MOST_NAMES else []
     axes.set_xticks(at[: len(few)], few, rotation=90, fontsize=8)
     axes.set_xlabel("subject")
     axes.set_ylabel("clips")
@@ -44,6 +44,6 @@ def subject_plot(hits: Mapping[str, tuple[int, int]], title: str, form: str = "p
     axes.spines[["top", "right"]].set_visible(False)
     # Beside the bars, which may fill the plot.
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    axes.set_title(title, fontsize=10)
+    axes.set_title(literal(title), fontsize=10)
     figure.tight_layout()
     return plot_bytes(figure, form)
