@@ -168,7 +168,7 @@ def validate(
     for problem in problems[:most]:
         print(problem)
     if len(problems) > most:
-        print(f"{data}: more than {most} problems; --most prints more")
+        print(f"{data}: there are more problems; --most {2 * most} prints more of them")
     else:
         print(f"{data}: {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}")
     raise typer.Exit(2 if problems else 0)

@@ -168,7 +168,7 @@ def _label(axes: Axes, mark: Mark, colour: str, taken: list[list[float]], span: 
         level += 1
     taken.append([level, *place])
     axes.annotate(
-        mark.label, (mark.apex, 1 - _LIFTED * level), (-3 if near_end else 3, -2),
+        literal(mark.label), (mark.apex, 1 - _LIFTED * level), (-3 if near_end else 3, -2),
         xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8.5,
         ha="right" if near_end else "left", va="top", color="#1d2430",
         bbox={"boxstyle": "square,pad=0.12", "fc": "white", "ec": colour, "lw": 0.5, "alpha": 0.9},

@@ -103,3 +103,15 @@ def test_chat_takes_one_clip(tmp_path: Path) -> None:
     root = tree(tmp_path, "a.mp4", "b.mp4")
     with pytest.raises(UserError, match=r"holds 2 clips; give one, for example .*a\.mp4"):
         one_clip(root)
+
+
+def test_results_of_a_search_are_no_clips(tmp_path: Path) -> None:
+    names = ("search.jsonl", "curve.png", "expression_3.jpg", "expression_9.jpg")
+    root = tree(tmp_path, "a.mp4", *(f"out/a/{name}" for name in names), "heat/1.png", "heat/2.png")
+    assert [clip.path.name for clip in find_clips([root], root / "heat")] == ["a.mp4"]
+
+
+def test_a_link_to_itself_is_passed_over(tmp_path: Path) -> None:
+    root = tree(tmp_path, "a.mp4")
+    (root / "loop").symlink_to("loop")
+    assert found(root) == [("a.mp4", ".")]

@@ -111,7 +111,11 @@ def test_instructions_are_built_checked_and_compared(run: Run, here: Path) -> No
 
     (here / "one" / "train.jsonl").write_text('{"conversations": []}\n', encoding="utf-8")
     found = run("instructions", "validate", "one", "--most", "1")
-    assert found.status == 2 and "train.jsonl" in found.out and "one: 1 problems" in found.out
+    assert (
+        found.status == 2
+        and "train.jsonl" in found.out
+        and "there are more problems; --most 2" in found.out
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,3 +161,60 @@ def test_the_options_are_those_of_the_settings() -> None:
     options = inspect.signature(build).parameters
     for name in ("head", "balanced_share", "neutral_share", "seed", "variants", "turns", "workers"):
         assert options[name].default == SimulatedData.model_fields[name].default, name
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("-o", "a.png"), "would replace the input a.png"),
+        (("-o", "b.flo"), "would replace the input b.colour.png"),
+        (("-o", "c.flo", "--scale", "0"), "--scale 0: expected px above 0"),
+    ],
+)
+def test_flow_replaces_no_input(run: Run, here: Path, options: tuple[str, ...], told: str) -> None:
+    for name in ("a.png", "b.colour.png"):
+        cv2.imwrite(str(here / name), np.full((40, 40, 3), 90, np.uint8))
+    before = (here / "a.png").read_bytes()
+    result = run("flow", "a.png", "b.colour.png", *options)
+    assert result.status == 2 and told in result.err
+    assert (here / "a.png").read_bytes() == before and not (here / "c.flo").exists()
+
+
+def test_problems_that_are_not_printed_are_told(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--most 0`` said that there are none, and ended with status 0."""
+    monkeypatch.setattr(
+        "deft_llm.unimer.validate.validate_folder", lambda folder: iter("abcde"[: int(folder.name)])
+    )
+    assert run("instructions", "validate", "5", "--most", "0").status == 2
+    for most, last in (
+        ("2", "there are more problems; --most 4 prints more of them"),
+        ("5", "5 problems"),
+    ):
+        result = run("instructions", "validate", "5", "--most", most)
+        assert result.status == 2
+        assert result.out.splitlines() == [*"abcde"[: int(most)], f"5: {last}"]
+    assert run("instructions", "validate", "1").out.endswith("1: 1 problem\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("simulate", "eyes", "x"),
+        ("simulate", "flow", "x"),
+        ("simulate", "scans", "x"),
+        ("instructions", "build", "x", "--simulated", "1"),
+        ("corpora", "simulate", "x", "--name", "casme2"),
+    ],
+)
+def test_a_negative_seed_is_refused(run: Run, here: Path, command: tuple[str, ...]) -> None:
+    result = run(*command, "--seed", "-1")
+    assert result.status == 2 and "-1 is not in the range" in result.err
+    assert not (here / "x").exists()
+
+
+def test_a_report_needs_the_name_of_a_file(run: Run, here: Path) -> None:
+    """As elsewhere "-" is standard output, where the text of the command already goes."""
+    result = run("corpora", "check", ".", "--name", "casme2", "--json", "-")
+    assert result.status == 2 and "standard output" in result.err and not (here / "-").exists()

@@ -142,3 +142,40 @@ def test_a_simulated_recording_is_read_by_its_folder(run: Run, files: Path) -> N
     wrong = run("simulate", "eyes", "try", "--activity", "pursui")
     assert wrong.status == 2
     assert "did you mean 'pursuit'" in wrong.err
+
+
+def test_wrong_labels_cost_no_tracking(
+    run: Run, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tracker, "track", lambda *_: pytest.fail("it tracks"))
+    result = run("gaze", "eye.npz", "--tracker", ".", "--labels", "none.txt")
+    assert (result.status, result.err) == (2, "deft-llm: none.txt: no such file\n")
+
+
+def test_labels_of_another_time_cost_no_table(run: Run, files: Path) -> None:
+    Path("late.csv").write_text("t,x,y\n" + "".join(f"{10**6 + i},9,9\n" for i in range(9)))
+    Path("first.txt").write_text("(72, 72, 0)\n")
+    options = ("--predictions", "late.csv", "--labels", "first.txt", "--no-plot", "-o", "g.csv")
+    assert run("gaze", "eye.npz", *options).status == 2
+    assert len(_rows(files / "g.csv")) == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("-o", "other.csv", "--predictions", "other.csv"), "would replace the input"),
+        (("-o", "gaze.csv", "--causal"), "--causal: says how to refine"),
+        (("-o", "gaze.csv", "--mode", "raw"), "--mode: says how to refine"),
+        (("--refine", "--released", "--direction", "paper"), "--released: refines as published"),
+        (("--predictions", "other.csv", "--tracker", "."), "give one"),
+        (("-o", "folder.csv"), "is a folder"),
+    ],
+)
+def test_options_that_contradict_each_other(
+    run: Run, files: Path, options: tuple[str, ...], told: str
+) -> None:
+    (files / "folder.csv").mkdir()
+    before = Path("other.csv").read_text()
+    result = run("gaze", "eye.npz", *options)
+    assert result.status == 2 and told in result.err and result.err.count("\n") == 1
+    assert Path("other.csv").read_text() == before and not Path("gaze.csv").exists()

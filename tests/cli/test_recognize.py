@@ -216,3 +216,31 @@ def test_psyau_says_which_pairs_of_aus_carried_the_class(run: Run, here: Path) -
     assert len(record["au_pairs"]) == 3
     shares = [pair["share"] for pair in record["au_pairs"]]
     assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1
+
+
+def test_ctrl_c_says_what_is_kept(
+    run: Run, here: Path, support: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [clip(here / f"q{i}.mp4", text) for i, text in enumerate(("6", "bad", "7"))]
+    measure = recognizing.measure_video
+
+    def stop(path: Path, *rest: object) -> object:
+        if path == asked[2]:
+            raise KeyboardInterrupt
+        return measure(path, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recognizing, "measure_video", stop)
+    done = run("recognize", *asked, "--support", support, "--json", "rows.json")
+    assert done.status == 130
+    assert done.err.endswith("deft-llm: stopped; 1 of 3 clips are done, and kept\n")
+    rows = json.loads((here / "rows.json").read_text())
+    assert [row["error"] is None for row in rows] == [True, False]
+
+
+def test_heat_maps_are_not_read_again(run: Run, here: Path, mpfnet: Path, support: Path) -> None:
+    clip(here / "clips" / "q.mp4", "6")
+    tree = ("recognize", "clips", "--support", support, "--weights", mpfnet)
+    for number in range(2):
+        cv2.imwrite(str(clip(here / "clips" / "heat" / f"{number}.png", "")), np.zeros((9, 9, 3)))
+    done = run(*tree, "--heatmaps", "clips/heat")
+    assert done.status == 0 and done.out.count("clip ") == 1

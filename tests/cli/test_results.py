@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from deft_llm.cli.results import Results
 from deft_llm.errors import UserError
+from deft_llm.service.batch import csv_line
 
 
 def test_rows_and_objects_are_whole_after_every_clip(tmp_path: Path) -> None:
@@ -38,3 +41,52 @@ def test_both_cannot_go_to_standard_output(tmp_path: Path) -> None:
         Results(Path("-"), Path("-"))
     with pytest.raises(UserError, match="cannot be written"):
         Results(tmp_path / "missing" / "t.csv", None)
+
+
+def test_earlier_results_stay_until_there_are_new_ones(tmp_path: Path) -> None:
+    table, objects = tmp_path / "t.csv", tmp_path / "o.json"
+    for file in (table, objects):
+        file.write_text("of hours before")
+    with pytest.raises(UserError), Results(table, objects):
+        raise UserError("no such model")
+    assert table.read_text() == objects.read_text() == "of hours before"
+    with Results(table, objects) as results:
+        results.add({"file": "a"}, {"file": "a"})
+    assert table.read_text() == "file\na\n" and json.loads(objects.read_text()) == [{"file": "a"}]
+
+
+def test_no_result_takes_the_place_of_what_is_read(tmp_path: Path) -> None:
+    clip, link = tmp_path / "clip.mp4", tmp_path / "link.csv"
+    clip.write_bytes(b"a video")
+    link.symlink_to(clip)
+    for given in ((link, None), (None, clip)):
+        with pytest.raises(UserError, match="would replace the input"):
+            Results(*given, inputs=[clip])
+    with pytest.raises(UserError, match="give two files"):
+        Results(tmp_path / "rows", tmp_path / "rows")
+    assert clip.read_bytes() == b"a video"
+
+
+def test_a_table_without_rows_has_its_header(tmp_path: Path) -> None:
+    with Results(tmp_path / "t.csv", None, columns=("file", "apex s")):
+        pass
+    assert (tmp_path / "t.csv").read_text() == "file,apex s\n"
+
+
+def test_rows_can_go_into_a_pipe(tmp_path: Path) -> None:
+    """As in ``--csv >(sort)``: what is no file cannot be emptied."""
+    reading, writing = os.pipe()
+    with Results(Path(f"/dev/fd/{writing}"), None) as results:
+        results.add({"file": "a"}, {})
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert pipe.read() == "file\na\n"
+
+
+def test_a_cell_stays_one_cell() -> None:
+    """Of a name with a carriage return, csv makes two rows; a spreadsheet runs a formula."""
+    cells = ["a\rb.mp4", "\r=1+1", "=1+1", "a,b\n"]
+    line = csv_line(cells)
+    assert line.endswith("\n") and not line.endswith("\r\n")
+    (row,) = csv.reader(io.StringIO(line, newline=""))
+    assert row == ["a\rb.mp4", "'\r=1+1", "'=1+1", "a,b\n"]

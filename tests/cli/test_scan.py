@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,14 @@ def test_ctrl_c_says_what_is_kept(
     assert done.status == 130
     assert done.err == "deft-llm: stopped; 1 of 2 scans are done, and kept\n"
     assert len(json.loads((here / "all.json").read_text())) == 1
+
+
+def test_a_name_may_hold_bytes_that_are_no_text(run: Run, here: Path, data: Path) -> None:
+    scan = here / os.fsdecode(b"caf\xe9.bnt")
+    shutil.copy(scan_of(data), scan)
+    done = run("scan", scan, "--weights", data / "none", "--json", "all.json")
+    assert done.status == 0, done.err
+    assert "caf\\udce9.bnt" in (here / "out" / "caf_" / "report.html").read_text(encoding="utf-8")
 
 
 def test_prompts_and_missing_views(run: Run, here: Path, data: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from deft_llm.cli import search_log
 from deft_llm.cli.spotted_lines import rate_line
 from deft_llm.corpora.megc_spotting import read_spotting
 from deft_llm.media.video import write_video
@@ -165,3 +167,80 @@ def test_a_long_video_gets_a_row_a_minute() -> None:
     # A score has a fixed scale; motion of half a pixel is seen beside ten.
     assert Curve(times, values, "score", 0.5).top == 1.0
     assert Curve(times, 10 * values, "motion, px").height(0.5) > 0.15
+
+
+def test_a_search_takes_no_folder_of_another(run: Run, video: Path, use: Use, here: Path) -> None:
+    """Neither the report of a clip of this name, nor a video's own frames."""
+    use()
+    report = here / "out" / "long" / "report.html"
+    report.parent.mkdir(parents=True)
+    report.write_text("of deft-llm explain")
+    assert run("spot", video).status == 0
+    assert report.read_text() == "of deft-llm explain"
+    assert (here / "out" / "long-2" / "search.jsonl").is_file()
+    frames = here / "frames" / "ep1"
+    frames.mkdir(parents=True)
+    for number in range(160):
+        cv2.imwrite(str(frames / f"{number}.png"), np.zeros((32, 32, 3), np.uint8))
+    assert run("spot", frames, "--out", frames.parent).status == 0
+    assert len(list(frames.iterdir())) == 160
+    assert (frames.parent / "ep1-2" / "curve.png").is_file()
+
+
+def test_other_settings_leave_no_page_of_the_old_ones(
+    run: Run, video: Path, use: Use, here: Path
+) -> None:
+    use()
+    assert run("spot", video).status == 0
+    page = here / "out" / "long" / "report.html"
+    page.write_text("of --explain")
+    assert run("spot", video).status == 0 and page.is_file()
+    assert run("spot", video, "--stride", "2").status == 0
+    assert not page.exists() and (here / "out" / "long" / "curve.png").is_file()
+
+
+def test_megc_has_one_row_of_a_name(run: Run, video: Path, use: Use, here: Path) -> None:
+    use()
+    twin = here / "again" / "s07"
+    twin.mkdir(parents=True)
+    shutil.copy(video, twin / "long.mov")
+    result = run("spot", video, twin / "long.mov", "--megc", "megc.csv")
+    assert result.status == 2 and "both video 'long' of subject 's07'" in result.err
+    assert "there is no folder no" in run("spot", video, "--megc", "no/megc.csv").err
+    assert "would replace the input" in run("spot", video, "--megc", video).err
+
+
+def test_nothing_found_is_a_table_with_a_header(run: Run, here: Path) -> None:
+    write_video(here / "dark.mp4", np.zeros((90, 32, 32, 3), np.uint8), 30.0)
+    run("spot", "dark.mp4", "--csv", "rows.csv")
+    assert (here / "rows.csv").read_text().startswith("file,kind,onset frame")
+
+
+def test_a_missing_model_is_told_before_the_search(run: Run, video: Path, use: Use) -> None:
+    use(lambda number: pytest.fail("the video is searched"))
+    result = run("spot", video, "--explain", "--checkpoint", "nowhere")
+    assert result.status == 2 and result.err.startswith("deft-llm: checkpoint nowhere")
+
+
+def test_a_stop_while_the_log_is_read_loses_nothing(
+    run: Run, video: Path, use: Use, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use()
+    assert run("spot", video).status == 0
+    log = here / "out" / "long" / "search.jsonl"
+    log.write_text(log.read_text()[:-9])
+    before = log.read_text()
+
+    def stop(path: Path, text: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search_log, "write_text", stop)
+    assert run("spot", video).status == 130
+    assert log.read_text() == before
+
+
+def test_a_name_is_no_formula() -> None:
+    """Matplotlib would set what is between dollars, and fail on what it cannot read."""
+    curve = Curve(np.arange(9.0), np.full(9, 0.4), "motion, px")
+    for title in ("a$b_{$.mp4", "$1 and $2.mp4"):
+        assert spotting_plot(curve, [Mark(1, 2, 3, title)], title)[:4] == b"\x89PNG"

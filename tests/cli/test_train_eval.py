@@ -19,6 +19,7 @@ from deft_llm.cli import launch
 from deft_llm.evaluation import benchmark
 from deft_llm.evaluation.explanation import calibrate
 from deft_llm.metrics.figures import Figure
+from deft_llm.stopping import Stopped
 from deft_llm.training import tasks
 
 from .conftest import Run
@@ -198,3 +199,34 @@ def test_a_benchmark_runs_in_an_empty_folder(run: Run, here: Path) -> None:
     assert result.status == 0, result.err
     assert "uf1 = " in result.out
     assert [path.name for path in here.iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("leaderboard", "runs", "--check"), "--check: is for benchmarks"),
+        (("leaderboard", "runs", "--json", "f.json"), "--json: is for benchmarks"),
+        (("export", "task=mevqa", "--page", "x.html"), "--page: is for eval leaderboard"),
+        (("simulated", "--format", "lmms-eval"), "--format: is for eval export"),
+    ],
+)
+def test_no_option_is_passed_over(run: Run, command: tuple[str, ...], told: str) -> None:
+    result = run("eval", *command)
+    assert result.status == 2 and told in result.err
+
+
+def test_a_federation_that_was_told_to_stop_ends_as_shells_expect(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr("deft_llm.evaluation.federated.tables.compared", stop)
+    result = run("federate", "federated/psyau_smoke")
+    assert result.status == 128 + signal.SIGTERM
+    assert result.err.endswith("stopped; the same command goes on after the last finished round\n")
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "99999"])
+def test_the_demo_needs_a_port(run: Run, port: str) -> None:
+    assert "is not in the range" in run("demo", "--port", port).err

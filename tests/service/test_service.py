@@ -27,7 +27,7 @@ from deft_llm.motion.regions import REGION_NAMES, UPPER_LIDS
 from deft_llm.queries.findings import Findings
 from deft_llm.queries.query import Query
 from deft_llm.service import views
-from deft_llm.service.batch import COLUMNS, row_of, to_csv
+from deft_llm.service.batch import COLUMNS, row_of, to_csv, to_json
 from deft_llm.service.clip_service import ClipResult, ClipService, ModelChoice
 from deft_llm.service.evidence import link_sentences, sentence_rows
 from deft_llm.service.limits import LIMITS, Limits, check_video, public
@@ -414,3 +414,35 @@ class Speechless:
         self, measurement: Measurement, ablate: tuple[str, ...], samples: int
     ) -> Explanation:
         return Explanation("", {}, {}, (), remarks=measurement.remarks)
+
+
+def test_an_empty_box_of_a_frame_is_one_line(seen: ClipResult, tmp_path: Path) -> None:
+    page = Page(ClipService(Models(resources.checkpoint())), Sessions(tmp_path))
+    page.sessions.get("a").seen = seen
+    with pytest.raises(UserError, match="a frame is missing"):
+        page.measure_again("a", 1, None, 5, EMBEDDED, [])
+
+
+def test_two_sessions_that_end_at_once_share_an_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second finds nothing left to remove, where the first has removed it meanwhile."""
+    sessions = Sessions(tmp_path)
+    upload = tmp_path / "hash" / "clip.mp4"
+    upload.parent.mkdir()
+    upload.touch()
+    sessions.upload("a", str(upload))
+    unlink = Path.unlink
+
+    def removed_meanwhile(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        path.parent.rmdir()
+
+    monkeypatch.setattr(Path, "unlink", removed_meanwhile)
+    sessions.forget("a")
+    assert not upload.parent.exists()
+
+
+def test_downloads_of_a_name_that_is_no_text(seen: ClipResult) -> None:
+    row = row_of("\udce9.mp4", seen)
+    assert b"\\udce9.mp4" in to_csv([row]) and b"\\udce9.mp4" in to_json([row])
