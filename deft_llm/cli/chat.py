@@ -48,6 +48,7 @@ def chat(
     use_one_thread()
     _, measured = measure_video(path, options)
     measurement = with_eyes(measured)
+    # Before the model is loaded, which takes longer than to read this.
     show("face", face_line(measurement))
     explainer = load_explainer(checkpoint)
     from deft_llm.deft.inference.suggestions import suggestions
@@ -63,6 +64,7 @@ def chat(
                     continue
                 turns = [(asked, answer.text) for asked, answer in talk]
                 answer = explainer.answer(measurement, turns, question, temperature)
+                # Only what was answered is context of the next question.
                 talk.append((question, answer))
                 say(answer, measurement)
                 if shown:
@@ -102,5 +104,6 @@ def say(answer: Answer, measurement: Measurement) -> None:
     for sentence in check_sentences(answer.text, measurement.table_apex):
         mark = f" {UNSUPPORTED}" if sentence.verdict == "unsupported" else ""
         print(answer.text[shown : sentence.end] + mark, end="", flush=True)
+        # What stands between two sentences is printed with the second.
         shown = sentence.end
     print(answer.text[shown:])

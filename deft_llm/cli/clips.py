@@ -13,6 +13,7 @@ from deft_llm.errors import UserError
 from deft_llm.media.suffixes import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
+# As a path has it, "https:/host", with one slash.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 # A folder that holds one of these is a report or a search of ours, with pictures in it.
 _RESULTS = frozenset({"explanation.json", "search.jsonl"})
@@ -111,11 +112,13 @@ def _look_into(folder: Path, place: Path, seen: set[Path]) -> Iterator[FoundClip
     pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
     # The name of "." or ".." is that of the folder behind it.
     itself = FoundClip(folder if folder.name not in ("", "..") else real, place.parent)
+    # Folders below a folder of frames hold masks, crops or flow of it, so they are not looked into.
     if len(pictures) > 1 and not videos:
         yield itself
         return
     if len(pictures) > 1:
         logger.warning("%s: holds pictures and videos; taking the videos alone", folder)
+    # Before those of the folders below, as a listing has them.
     yield from (FoundClip(video, place) for video in videos)
     below = [entry.name for entry in entries if _kind(entry) == "folder"]
     inside = [clip for name in below for clip in _look_into(folder / name, place / name, seen)]

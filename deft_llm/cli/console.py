@@ -120,12 +120,14 @@ class Progress:
 
         self._tqdm = tqdm
         form = "{desc} |{bar:20}| {n_fmt}/{total_fmt} · {elapsed}<{remaining}"
+        # disable=None shows the bar on a terminal alone.
         self._bar = tqdm(total=steps, disable=None, leave=False, bar_format=form)
         self._logging = ExitStack()
 
     def at(self, step: int, doing: str) -> None:
         """Say which step has begun, counted from 0, and what it does."""
         if not self._bar.disable:
+            # Set, not counted up: a clip that fails leaves some of its steps out.
             self._bar.n = step
             self._bar.set_description_str(doing)
 
@@ -200,6 +202,7 @@ def tidy_end() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # no other may set handlers
         yield
         return
+    # By itself SIGTERM ends Python without its ``finally`` blocks.
     before = signal.signal(signal.SIGTERM, _leave)
     try:
         yield

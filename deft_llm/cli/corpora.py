@@ -43,6 +43,7 @@ def check(
         counted, report = lines(reading, load_class(name).schemes), reading.report
     for line in counted:
         typer.echo(line)
+    # A sheet with a wrong column gives a note for every row of it.
     notes = list(report)
     for note in notes if everything else notes[:_SHOWN]:
         typer.echo(f"  {note}")
@@ -102,10 +103,12 @@ def prepare(
     from deft_llm.data.prepared import prepare as run
     from deft_llm.data.raw_frames import RAW_SIDE
 
+    # Raw frames are kept at a size or, by 0, not at all.
     settings = PrepareSettings(yunet=yunet, raw=RAW_SIDE if raw else 0)
     reading = read_named(name, folder)
     with stoppable(f"what was measured is in {cache}; the same command goes on"):
         rows = run(reading, cache, settings, workers)
+    # They stay in the listing with the reason: who trains sees what is missing.
     bad = [row for row in rows if row.problem]
     had = sum(row.cached for row in rows)
     typer.echo(f"{len(rows) - len(bad)} of {len(rows)} clips measured, {had} were in the cache")

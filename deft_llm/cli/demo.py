@@ -25,6 +25,7 @@ def demo(
     port: Annotated[int, typer.Option(help="port on this machine", min=1, max=65535)] = 7860,
 ) -> None:
     """Open a page in the browser: a clip, what moved in it, and questions about it."""
+    # Looked for, not imported: an import takes seconds, and a fault in it is another message.
     if find_spec("gradio") is None:
         raise UserError("the demo needs gradio; get it with: pip install 'deft-llm[demo]'")
     # Before gradio is imported: it asks its own page for a sign of life, and a proxy would answer

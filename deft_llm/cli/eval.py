@@ -68,6 +68,7 @@ def evaluate(
     if benchmark == _EXPORT:
         return _export(form or "lmms-eval", changes)
     if models is not None:
+        # As an override, so that the benchmark itself refuses what it does not know.
         changes.append(f"models=[{models}]")
     if seeds is not None:
         changes.append(f"seeds={seeds}")
@@ -80,6 +81,7 @@ def evaluate(
     with stoppable("the same command goes on with what is left"):
         figures, tables = run(path, changes)
     print(tables, end="\n\n")
+    # Figures last: who runs many benchmarks reads the last lines.
     raise typer.Exit(report(figures, json_file, check))
 
 

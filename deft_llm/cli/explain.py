@@ -71,6 +71,7 @@ def explain(
     Exit status: 0 every clip was explained; 1 some failed (each told on stderr, and in its row);
     2 all failed, or nothing could be started; 130 stopped by Ctrl-C, which keeps what is done.
     """
+    # All that can be wrong with arguments and options is told before anything slow is loaded.
     found = find_clips(clips)
     frames = parse_interval(interval, len(found))
     if every and frames is not None:
@@ -112,6 +113,7 @@ def explain(
             except ClipFailed as error:
                 tally.failed += 1
                 work.complain(f"deft-llm: {error}")
+                # The columns of a row load numpy, which a clip that cannot be read does not need.
                 if results.wanted:
                     results.add(*work.failure(clip, error))
         if len(found) > 1:

@@ -107,6 +107,7 @@ class Explaining:
         from deft_llm.cli.summary import explained_lines, measured_lines
         from deft_llm.motion.eyes import with_eyes
 
+        # Numbered from 1, as the folders of their reports are.
         for number, (info, measured) in enumerate(self._measure(clip, step), 1):
             if number > 1:
                 self._print([""])
@@ -118,6 +119,7 @@ class Explaining:
             self.progress.at(step + 3, f"{clip.path.name}: {STAGES[3]}")
             from deft_llm.service.clip_service import ClipResult
 
+            # With the scan, on which the explanation above does not rest.
             result = ClipResult(info, measurement, explanation, self.scan)
             report = None if self.out is None else self._write(self.out, clip, result, number)
             if report is not None:
@@ -163,10 +165,13 @@ class Explaining:
             self.progress.at(step + 1, f"{clip.path.name}: {STAGES[1]}")
             use_one_thread()
             found = 0
+            # A given interval is a single movement, wherever it is in the video.
             if self.interval is None:
                 for each in _spotted(clip.path, options, self.every):
                     found += 1
                     yield each
+            # Of a short clip, or of a long one in which nothing comes and goes: the two frames that
+            # differ most.
             if not found:
                 video, measurement = measure_video(clip.path, options, self.interval)
                 yield ClipInfo.of(video), measurement
@@ -194,8 +199,10 @@ class Explaining:
         # Without a folder for its cache it works all the same, and complains in four lines.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
         parent = out.joinpath(*map(safe_name, clip.folder.parts))
+        # The name of a folder may have a dot in it, which is not the start of an ending.
         name = safe_name(clip.path.name if clip.path.is_dir() else clip.path.stem)
         name += f"_{number}" if self.every else ""
+        # By the path, not the content: a clip that was cut anew replaces its own report.
         mark = source_mark(clip.path)
         try:
             with report_folder(parent, name, mark) as folder:
@@ -219,6 +226,7 @@ class Explaining:
 
         talk: list[tuple[str, Answer]] = []
         for question in self.questions:
+            # Each question is asked in the light of those before it.
             turns = [(asked, answered.text) for asked, answered in talk]
             answer = self.explainer.answer(measurement, turns, question, samples=self.samples)
             talk.append((question, answer))
@@ -243,6 +251,7 @@ def _spotted(
 
     video = probe(path, fps=options.fps)
     times = video.timestamps[options.start : options.stop : options.stride]
+    # A range that is empty is told by whoever reads it.
     seconds = float(times[-1] - times[0]) if len(times) else 0.0
     if not every and seconds < LONG:
         return
@@ -258,6 +267,7 @@ def _spotted(
                 best = each
     if best is not None:
         shown = _placed(best, options.stride)
+        # Of the others only the number is told.
         others = on_clip(None, "", (best.measurement.interval,) * (number - 1))
         yield info, replace(shown, remarks=(*shown.remarks, *others))
 
@@ -265,6 +275,7 @@ def _spotted(
 def _placed(found: Found, stride: int) -> Measurement:
     """The measurement, with a remark on where in the video it is."""
     measured = found.measurement
+    # spotted counts frames of the video, measured those that were read of the part around it.
     first = found.spotted.expression.interval.onset - measured.interval.onset * stride
     if not first:
         return measured

@@ -47,6 +47,7 @@ def _onnx(run: Path, out: Path, others: bool) -> None:
 
     if others:
         raise UserError("--onnx: goes with -o alone; the other options are for task deft")
+    # Before the export, which takes a minute for a large network.
     if out.exists():
         raise UserError(f"{out}: exists already; give a new file")
     difference = export_onnx(run, out)

@@ -36,6 +36,7 @@ def size_of(text: str, option: str) -> tuple[int, int]:
     Raises:
         UserError: If it is something else.
     """
+    # Both the letter and the sign, which people copy from data sheets.
     found = re.fullmatch(r"(\d+)[x×](\d+)", text.strip())
     if found is None or not (int(found[1]) and int(found[2])):
         raise UserError(f"{option} {text}: expected WIDTHxHEIGHT, such as 640x480")

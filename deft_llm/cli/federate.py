@@ -24,6 +24,7 @@ class _RunsRecipes(typer.core.TyperGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        # A misspelt command is therefore told as an unknown recipe.
         if args and args[0] not in self.commands:
             args = [_RUN, *args]
         return super().resolve_command(ctx, args)
@@ -163,6 +164,7 @@ def certificates(
     from deft_llm.federated.flower import needed
     from deft_llm.federated.flower.certificates import make_certificates
 
+    # Before the folder is made.
     needed("cryptography")
     for path in make_certificates(out, hosts or [], days):
         show("written", path)
@@ -178,6 +180,7 @@ def _settings(path: Path, overrides: list[str] | None, rule: str) -> FederatedRe
     from deft_llm.federated.rules import RULES
     from deft_llm.federated.run import recipe_of
 
+    # Rules that send nothing, such as training apart, have nothing to do with a server.
     if rule not in RULES or not RULES[rule].sends:
         known = ", ".join(name for name, found in RULES.items() if found.sends)
         raise UserError(f"rule {rule!r}: expected one that exchanges weights: {known}")

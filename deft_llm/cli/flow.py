@@ -76,5 +76,6 @@ def _estimator(method: str | None, weights: Path | None) -> FlowEstimator:
     from deft_llm.motion.flow import flow_estimator
 
     if weights is None:
+        # A classical method, so that nothing has to be trained or downloaded first.
         return flow_estimator(method or "lk")
     return flow_estimator(method or "srflow", folder=weights)

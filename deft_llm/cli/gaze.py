@@ -104,8 +104,10 @@ def gaze(
             "sensor": size_of(sensor, "--sensor"),
             "mode": mode or "covariance",
             "direction": direction or "inverse",
+            # Both are settings of the paper's median; "walk" has none of them.
             "filter": "median" if mode or direction else "walk",
             "estimator": None if flow == "none" else flow,
+            # At the 100 samples a second of 3ET+, 20 ms.
             "ahead": 2 if causal else None,
             "released": released,
         },
@@ -115,6 +117,7 @@ def gaze(
     # Before the tracking, which a mistake in them would make in vain.
     truth = None if labels is None else read_labels(labels)
     source = open_events(events)
+    # µs; a recording need not start at 0.
     first, last = source.span
     show("events", f"{len(source):,} in {(last - first) / 1e6:.2f} s")
     with stoppable(f"{out} is not written"):

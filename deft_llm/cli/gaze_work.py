@@ -84,6 +84,7 @@ def tracked_or_read(
         for part in own.follow(source):
             parts.append(part)
     except KeyboardInterrupt:
+        # There is nothing to keep; the caller says so.
         if not parts:
             raise
         stopped = True
@@ -120,11 +121,13 @@ def write_results(
     from deft_llm.gaze.tables import write_table
 
     result = refine(source, before.xy, before.times, settings, before.closed)
+    # Refined places find the saccades in either case: the tracker trembles as fast as an eye moves.
     after = result.xy if refined else before.xy
     saccades = find_saccades(result.xy, result.times, result.blink)
     _say(result, saccades, refined, before.xy, after)
     moving = np.zeros(len(after), np.int64)
     for first, last in saccades:
+        # Both ends belong to the saccade.
         moving[first : last + 1] = 1
     columns = {"t": result.times, "seconds": (result.times - source.span[0]) / 1e6}
     columns |= {"x": after[:, 0], "y": after[:, 1]}
@@ -167,6 +170,7 @@ def _say(
 
 def _tremor(xy: NDArray[np.float64]) -> float:
     """Median length of the second difference, cells: what a still eye's trace trembles."""
+    # Of a fixation or a steady pursuit nothing is left of it but noise.
     bend = np.hypot(*np.diff(xy, 2, axis=0).T)
     return float(np.nanmedian(bend)) if np.isfinite(bend).any() else float("nan")
 
@@ -199,10 +203,12 @@ def say_errors(
         raise UserError(f"{len(truth.pupil)} labels, none at the times of the predictions")
     pupil, closed = truth.pupil[place[known]] / settings.cell, truth.closed[place[known]]
     for name, xy in (("before", result.raw[known]), ("after", after[known])):
+        # A sample without a prediction has no place, and so no error of it.
         seen = np.isfinite(xy).all(axis=1)
         every = gaze_errors(xy[seen], pupil[seen])
         open_eyes = gaze_errors(xy[seen], pupil[seen], closed[seen])
         shares = " · ".join(f"{k} {every[k]:.4f}" for k in ("p1", "p3", "p5", "p10"))
+        # It takes second differences, which need three samples.
         smooth = stable_jitter(xy[seen], pupil[seen]) if seen.sum() > 2 else float("nan")
         show(
             name,

@@ -183,6 +183,7 @@ def audit(train: Folder, test: Folder) -> None:
     for name, values in found.items():
         examples = f", for example {', '.join(values[:3])}" if values else ""
         print(f"shared {name}s: {len(values)}{examples}")
+    # A finding, not a wrong input, hence 1 and not 2.
     raise typer.Exit(int(any(found.values())))
 
 
@@ -221,6 +222,7 @@ def calibrate(
     note = {**drawn, "precision_wanted": precision}
     with stoppable(f"clips that were measured are kept in {cache}"):
         weights = fit(samples(simulated_clips(data, cache)), precision, note)
+    # The package's own file is the default for those who work in a checkout.
     path = out or AGREEMENT_FILE
     write_text(path, weights.to_json() + "\n")
     print(f"wrote {path}")

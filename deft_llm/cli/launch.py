@@ -47,6 +47,7 @@ def launch(config: Path, processes: int | None, arguments: Sequence[str]) -> int
         options += ["--main_process_port", "0"]  # any that is free; several machines have to agree
     if processes is not None:
         options += ["--num_processes", str(processes)]
+    # As ``python -m deft_llm train``: train.py is not in an installed package.
     options += ["--module", _PACKAGE.name, "train", *arguments]
     # The processes find the package wherever they are started from.
     above = [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -59,6 +60,7 @@ def launch(config: Path, processes: int | None, arguments: Sequence[str]) -> int
         _, first = failure.get_first_failure()
         # A process that was ended by a signal has a negative status.
         return first.exitcode if first.exitcode > 0 else 128 - first.exitcode
+    # accelerate checks its file as late as this, in paragraphs.
     except (ValueError, ImportError, RuntimeError) as error:
         raise UserError(f"{config}: {' '.join(str(error).split())}") from error
     return 0

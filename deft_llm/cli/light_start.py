@@ -43,6 +43,7 @@ def use_one_thread() -> None:
     """
     if _THREADS not in os.environ:
         # Read when numpy is loaded, so before torch, which loads it.
+        # OpenBLAS starts its threads when it is loaded, and cannot give them up later.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with without_collection():
         import torch
@@ -78,6 +79,7 @@ def load_explainer(checkpoint: Path) -> Explainer:
 
         from deft_llm.deft.inference.explainer import Explainer
 
+        # The loading of small weights would flash a bar over what is printed.
         logging.disable_progress_bar()
         loaded = Explainer.load(checkpoint)
     size = sum(weights.numel() for weights in loaded.model.parameters())

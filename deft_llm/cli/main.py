@@ -29,6 +29,7 @@ from deft_llm.cli.serve import serve
 from deft_llm.cli.spot import spot
 from deft_llm.cli.train import train
 
+# In the order of --help: from what most people come for to what few need.
 COMMANDS: dict[str, Callable[..., None]] = {
     "explain": explain,
     "spot": spot,
@@ -70,6 +71,7 @@ class _Root(typer.core.TyperGroup):
         self.suggest_commands = not _CLICK_DESCRIBES
         name, command, rest = super().resolve_command(ctx, args)
         if name in GROUPS:
+            # The one that was added below has a help and no commands.
             group = typer.main.get_group(import_module(f"deft_llm.cli.{name}").app)
             for member in group.commands.values():
                 _describe_arguments(member)
@@ -99,6 +101,7 @@ def _print_version(ctx: typer.Context, param: typer.CallbackParam, wanted: bool)
         raise typer.Exit
 
 
+# Of every command; the root has its own below.
 _VERSION = click.Option(
     ["--version"],
     is_flag=True,
@@ -108,9 +111,11 @@ _VERSION = click.Option(
     help="Print the version and stop.",
 )
 
+# typer's own tracebacks print the values of all variables: frames, tensors, keys.
 app = typer.Typer(cls=_Root, no_args_is_help=True, pretty_exceptions_enable=False)
 for name, command in COMMANDS.items():
     app.command(name)(command)
+# Without its commands, which are imported when one of them is called.
 for name, purpose in GROUPS.items():
     app.add_typer(typer.Typer(help=purpose), name=name)
 

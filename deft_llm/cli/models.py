@@ -67,6 +67,7 @@ def spotter(
     from deft_llm.spotters.published import load_published
     from deft_llm.spotters.registry import LoadedSpotter, make_spotter, save_spotter
 
+    # Before the network is built. A folder with older weights would be a mixture.
     if out.exists():
         raise UserError(f"{out}: is there already; give a new folder with --out")
     network = make_spotter(name, {})

@@ -81,10 +81,12 @@ def reads_videos(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_options(**options: Any) -> None:
+        # What is left are the command's own options.
         values = {name: options.pop(name) for name in Reading._fields}
         command(**options, reading=Reading(**values))
 
     shown = [p.replace(annotation=hints[p.name]) for p in parameters]
+    # typer asks for both; ``wraps`` leaves those of the command, with its parameter ``reading``.
     with_options.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     with_options.__annotations__ = hints
     return with_options

@@ -54,6 +54,7 @@ def clips_of_classes(folder: Path) -> list[tuple[str, FoundClip]]:
     expected = "expected SUPPORT/CLASS/ with some five clips each, two classes or more"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; {expected}")
+    # Hidden folders are those of tools, such as .git or .ipynb_checkpoints.
     places = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not places:
         raise UserError(f"{folder}: no folder of a class in it; {expected}")
@@ -126,12 +127,14 @@ class Recognizing:
         if heatmaps is not None:
             with naming_disk_errors(heatmaps):
                 heatmaps.mkdir(parents=True, exist_ok=True)
+        # Without examples the classes are those of the training.
         if saved is not None and not labelled:
             return cls(saved, None, tuple(saved.config.classes), reading, heatmaps)
         shots = []
         for number, (label, clip) in enumerate(labelled):
             progress.at(number, f"support: {label}/{clip.path.name}")
             measurement = _measured(clip.path, reading, None)
+            # It still is an example, of a class such as "nothing".
             if not measurement.found:
                 logger.warning("support: %s: no movement above the noise", clip.path)
             shots.append(_shot(str(clip.path), measurement, label))
@@ -161,6 +164,7 @@ class Recognizing:
         measurement = _measured(clip.path, self.reading, interval)
         found, pairs = self._found(str(clip.path), measurement)
         named = dict(zip(self.classes, map(float, found), strict=True))
+        # Of equal ones the first in the order of the classes.
         predicted = max(named, key=named.__getitem__)
         heatmap = self._heatmap(clip.path, measurement)
         frames = measurement.interval
@@ -202,6 +206,7 @@ class Recognizing:
         assert self.saved is not None
         network = self.few.network if isinstance(self.few, FewShot) else self.saved.network
         assert isinstance(network, MPFNet)
+        # The same input as for the class: the map has to explain that answer.
         volume = magnified_volume(raw_key_frames(measurement), network.side)
         heat = grad_cam(network, torch.from_numpy(volume)).numpy()
         face = (measurement.evened or measurement.aligned).frames[measurement.interval.apex]
@@ -214,6 +219,7 @@ class Recognizing:
         """Row and object of a clip that failed."""
         known = {"file": str(clip.path), "error": str(error)}
         columns = (*_COLUMNS, _PAIRS_COLUMN) if self._has_graph else _COLUMNS
+        # The same columns as of other clips: a table has one header.
         return {**dict.fromkeys(columns), **known}, known
 
     @property
@@ -235,6 +241,7 @@ class Recognizing:
 
 def _shot(name: str, measurement: Measurement, label: str | None = None) -> Shot:
     table = measurement.table_apex
+    # Over the noise of each region, so that a calm and a restless face can be compared.
     motion = region_motion_vectors(table.u, table.v, table.z)
     return Shot(name, raw_key_frames(measurement), label, motion)
 

@@ -90,6 +90,7 @@ class Scanning:
             lines.append(("report", str(self._report(path, reader, reading, record))))
         shares = reading.probabilities
         first = reading.expression
+        # A single scan lists no frames.
         values = (str(path), first, f"{shares[first]:.4f}", len(reading.used) or 1, "")
         return ScanDone(lines, dict(zip(_COLUMNS, values, strict=True)), record)
 
@@ -112,7 +113,9 @@ class Scanning:
 
     def _reader(self, kind: str) -> ScanReader:
         """The reader of 3D scans or of sequences, loaded once."""
+        # A network of the user's reads both kinds; ours are one for each.
         folder = self.weights or embedded_weights(kind)
+        # Scans and sequences may come mixed, and a network takes a second to load.
         if folder not in self._readers:
             loaded = load_facet(folder)
             known = loaded.network.config.prompts
@@ -163,6 +166,7 @@ def _notes_of(scans: Any, notes: tuple[str, ...]) -> list[str]:
 
 def _lines(path: Path, reading: ScanReading) -> list[tuple[str, str]]:
     weights = " · ".join(f"{yaw:+g}° {weight:.2f}" for yaw, weight in reading.weights.items())
+    # They come sorted, the nearest first.
     near = reading.prompts[0]
     lines = [
         ("scan", str(path)),
@@ -171,6 +175,7 @@ def _lines(path: Path, reading: ScanReading) -> list[tuple[str, str]]:
         ("prompt", f"{near.text!r} ({near.expression}, cosine {near.likeness:.2f})"),
     ]
     if reading.curve is not None:
+        # Frames of a sequence are files, which people count from 1.
         peak = int(reading.curve.argmax())
         moved = reading.curve[peak]
         told = f"{len(reading.curve)} frames, most at frame {peak + 1}: {moved:.2f} mm"

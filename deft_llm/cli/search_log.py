@@ -23,6 +23,7 @@ LOG = "search.jsonl"
 TABLE, OBJECT, PLOT, PAGE = "spotted.csv", "spotted.json", "curve.png", "report.html"
 RESULTS = (TABLE, OBJECT, PLOT, PAGE)
 """Files of a search, which one with other settings removes: they would contradict each other."""
+# Raised when a line changes its form: searches by older lines then begin anew.
 _VERSION = 1  # of the lines
 
 
@@ -74,6 +75,7 @@ class SearchLog:
         """Note a part, and what the model said of its expressions."""
         said = {apex: words for apex, words in told.items() if words}
         line = json.dumps({"seen": seen.to_dict(), "told": said})
+        # Line by line: a kill at any moment cuts off the last one alone.
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         self.seen.append(seen)
@@ -88,6 +90,7 @@ class SearchLog:
         if first != json.dumps(head):
             return False
         whole = [first]
+        # The last one has no line end: empty, or cut off.
         for line in lines[:-1]:
             try:
                 values = json.loads(line)
@@ -107,6 +110,7 @@ class SearchLog:
 def _state(path: Path) -> str:
     """Changes when the video does."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
+    # Size and time, not the content: a long video takes minutes to read.
     stats = [(file.name, file.stat()) for file in files if file.is_file()]
     return json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 

@@ -27,9 +27,11 @@ def serve(
     """Serve a model by OpenAI's chat API: clips and questions in, answers with evidence out."""
     from deft_llm.service.address import bind, is_local, url_of
 
+    # Looked for before anything slow is loaded; all three are of one extra.
     for module in ("fastapi", "uvicorn", "python_multipart"):
         if find_spec(module) is None:
             raise UserError(f"serving needs {module}; get it with: pip install 'deft-llm[serve]'")
+    # Whoever reaches the port can fill disk and processor with clips.
     local = is_local(host)
     if not local and not key:
         raise UserError(f"host {host} is reached by others: give a --key that they must send")

@@ -103,6 +103,7 @@ def eyes(
             "600 s"
         )
     for number in range(recordings):
+        # Motion and face by one number: recordings of consecutive seeds are of different eyes.
         made = simulate_eye(EyeSpec(seed + number, seed + number, seconds, activity))
         folder = out / f"{made.activity}_{seed + number}"
         if folder.exists():

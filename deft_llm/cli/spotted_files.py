@@ -25,6 +25,7 @@ COLUMNS = (
 def row_of(name: str, spotted: Spotted) -> dict[str, Any]:
     """An expression's table row, keyed by ``COLUMNS``."""
     inside, top = spotted.expression.interval, next(iter(spotted.evidence), None)
+    # Without a model, or where nothing was named, there are none.
     sure = max(spotted.probabilities.values(), default=None)
     moved = f"{top.region} {top.direction} {top.magnitude:.2f} px, z {top.z:.1f}" if top else ""
     values = (
@@ -101,8 +102,10 @@ def write_files(
     }
     text = json.dumps(record, ensure_ascii=False) + "\n"
     write_bytes(log.folder / OBJECT, text.encode("utf-8", "backslashreplace"))
+    # A video that was stopped before its first part, or shows nothing at all.
     if not times:
         return
+    # JSON has no NaN, so the log keeps None.
     height = np.array([np.nan if value is None else value for value in values], np.float64)
     curve = Curve(np.array(times), height, finder.axis, finder.threshold)
     marks = [_mark(each) for each in found]
@@ -132,6 +135,8 @@ def _sections(log: SearchLog, found: Sequence[Spotted], marks: Sequence[Mark]) -
     sections = []
     for each, mark in zip(found, marks, strict=True):
         inside = each.expression.interval
+        # Every expression that is listed was explained, as macro-expressions are listed only if
+        # wanted.
         said = log.told[inside.apex]
         frames = (inside.onset, inside.apex, inside.offset)
         picture = (log.folder / said["picture"]).read_bytes()

@@ -36,6 +36,7 @@ def seconds_with_face(parts: Sequence[Seen]) -> float:
     """Seconds of the video that show a face."""
     times = [time for part in parts for time in part.times]
     values = [value for part in parts for value in part.curve]
+    # Each frame lasts until the next; the last one has none, and counts nothing.
     steps = zip(times, times[1:], values, strict=False)
     return sum(after - time for time, after, value in steps if value is not None)
 
@@ -48,6 +49,7 @@ def rate_line(searched: Sequence[tuple[str, float, int]]) -> str:
     minutes = sum(seconds for _, seconds, _ in searched) / 60
     if not minutes:
         return "no face in any video"
+    # Garwood's interval of a Poisson count: exact, also for 0 and 1.
     low = float(chi2.ppf(0.025, 2 * count)) / 2 / minutes if count else 0.0
     high = float(chi2.ppf(0.975, 2 * count + 2)) / 2 / minutes
     return (

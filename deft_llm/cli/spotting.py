@@ -106,7 +106,10 @@ class Spotting:
                 self.progress.at(round(before + step.done * seconds), clip.path.name)
                 if step.seen is None:
                     continue
+                # What an earlier search has seen comes first, and is neither logged nor explained
+                # again.
                 if step.seen not in known:
+                    # Frames of the video: by its apex an expression is known in all parts.
                     told = {f.spotted.expression.interval.apex: f for f in step.found}
                     log.add(step.seen, {apex: self._explained(log, f) for apex, f in told.items()})
                 said = self._say_settled(log, said, step.done == 1.0)
@@ -201,6 +204,7 @@ class Spotting:
 
         times = log.seen[-1].times
         found = listed(log.seen, self.macro)
+        # In order of time, so the first that may still change ends it.
         for each in found[said:]:
             if not ended and (not times or each.seconds[2] > times[-1] - SETTLED):
                 break
@@ -213,6 +217,7 @@ class Spotting:
         said = log.told.get(spotted.expression.interval.apex)
         if not said:
             return spotted
+        # AUs of the search stay where the model names none.
         expression = replace(spotted.expression, emotion=said["emotion"])
         shares, aus = said["probabilities"], tuple(said["aus"])
         return replace(spotted, expression=expression, probabilities=shares, aus=aus or spotted.aus)
@@ -223,6 +228,7 @@ class Spotting:
         from deft_llm.spotters.spot import listed
 
         found = [self._told(each, log) for each in listed(log.seen, self.macro)]
+        # A remark of every part, such as on noise, is told once.
         remarks = sorted({remark for part in log.seen for remark in part.remarks})
         if whole:
             for remark in remarks:
@@ -232,6 +238,7 @@ class Spotting:
         write_files(log, clip.path.name, found, finder, remarks, whole, self.checkpoint is not None)
         for each in found:
             self.results.add(row_of(str(clip.path), each), record_of(str(clip.path), each))
+        # MEGC scores micro-expressions apart from macro-expressions.
         self.spotted[video_key(clip)] = micro
         if whole:
             told = [counted(len(micro), "micro")]

@@ -58,6 +58,7 @@ def clip_line(path: Path, options: ReadOptions) -> str:
     times = info.timestamps[options.start : options.stop : options.stride]
     if len(times) < 2:
         return ""
+    # The median, since a gap in a recording says nothing of its rate.
     fps = 1 / float(np.median(np.diff(times)))
     # From the start of the first frame to the end of the last one.
     seconds = float(times[-1] - times[0]) + 1 / fps
@@ -86,6 +87,7 @@ def _interval_line(measurement: Measurement) -> str:
 def _emotion_line(explanation: Explanation) -> str:
     if not explanation.probabilities:
         return f"none named: {explanation.status}"
+    # Equal probabilities stay in the order of the classes.
     ranked = sorted(explanation.probabilities.items(), key=lambda item: -item[1])
     # Below 0.005 a probability would print as 0.00.
     shown = [f"{name} {p:.2f}" for name, p in ranked if p >= 0.005]
@@ -94,6 +96,7 @@ def _emotion_line(explanation: Explanation) -> str:
 
 
 def _evidence_lines(explanation: Explanation) -> list[str]:
+    # Of all regions, not of those that moved: clips below each other line up.
     width = max(map(len, facs.REGIONS))
     lines = []
     for row in explanation.evidence:

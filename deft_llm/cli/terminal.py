@@ -51,6 +51,7 @@ def _plainer(error: UnicodeError) -> tuple[str, int]:
 
 def outside_cause(error: Exception) -> str | None:
     """One line about an error that comes from outside, such as a full disk; None for any other."""
+    # Errors of other libraries carry these as well, without being an OSError.
     number, place = getattr(error, "errno", None), getattr(error, "filename", None)
     # safetensors has an exception of its own, with the system's number in the words of Rust.
     if found := re.search(r"\(os error (\d+)\)", str(error)):
@@ -74,4 +75,5 @@ def _drop_output() -> None:
     try:
         sys.stdout.flush()
     except OSError:
+        # Python flushes stdout once more at its end, and would print a second error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -74,6 +74,7 @@ def _own_line() -> Iterator[None]:
     finally:
         from tqdm import tqdm
 
+        # tqdm keeps its open bars there; it has no public list of them.
         for bar in list(getattr(tqdm, "_instances", ())):
             bar.close()
 
@@ -84,6 +85,7 @@ def _launch(config: Path, processes: int | None, arguments: Sequence[str]) -> No
     from deft_llm.stopping import Stopped
 
     try:
+        # The line on how it ended is printed by the first of the processes.
         status = launch(config, processes, arguments)
     except Stopped as stop:
         status = stop.status

@@ -28,7 +28,11 @@ def bind(host: str, port: int) -> socket.socket:
         raise UserError(f"port {port}: expected 1 to 65535, or 0 for any that is free")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host,
+            port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+            # The address that a client tries first as well.
         )[0]
         bound = socket.socket(family, kind, protocol)
     except OSError as error:
@@ -45,5 +49,6 @@ def bind(host: str, port: int) -> socket.socket:
 
 def url_of(bound: socket.socket) -> str:
     """``http://host:port`` of a bound socket."""
+    # IPv6 has two more parts. The number, since port 0 was any.
     host, port = bound.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

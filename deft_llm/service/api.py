@@ -112,7 +112,9 @@ class Api:
 
         def work(paths: list[Any]) -> list[dict[str, Any]]:
             parts = search_video(self.service, paths[0], ModelChoice(model))
+            # All of them before the first row: parts of one macro-expression are joined at the end.
             found = [each for _, new in parts for each in new]
+            # As on the page: first what the video was searched for.
             kinds: tuple[Kind, ...] = ("micro", "macro")
             return [found_row(each) for kind in kinds for each in of_kind(found, kind)]
 

@@ -36,6 +36,7 @@ NOTE = (
 def build(service: ClipService, sessions: Sessions) -> gr.Blocks:
     """Build the page and the API."""
     page, api = Page(service, sessions), Api(service, sessions)
+    # Analytics would be sent at the start.
     with gr.Blocks(title="deft_llm", analytics_enabled=False) as blocks:
         gr.Markdown(f"# deft_llm\nWhat moved in a face, and what it may mean.\n\n{NOTE}")
         with gr.Accordion("Model and settings", open=False), gr.Row():
@@ -88,6 +89,7 @@ def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True
         "system-ui",
         "sans-serif",
     ]  # the visitor's own; no font is fetched
+    # No tunnel, no telemetry: the video must not leave this machine.
     _, address, _ = blocks.queue(max_size=limits.waiting).launch(
         server_name="127.0.0.1",
         server_port=port,

@@ -29,6 +29,7 @@ def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
         round(float(m.aligned.timestamps[t]), 4) if m.found else None
         for t in (m.interval.onset, m.interval.apex, m.interval.offset)
     )
+    # Evidence comes sorted: the first row moved furthest.
     top = explanation.evidence[0] if explanation.evidence else None
     moved = f"{top.region} {top.direction} {top.magnitude:.2f} px, z {top.z:.1f}" if top else ""
     sure = max(explanation.probabilities.values(), default=None)
@@ -63,6 +64,7 @@ def explain_files(
         try:
             seen = service.explain(path, choice)
         except UserError as error:
+            # No emotion marks a failed row (``templates/clips.html``).
             yield {**dict.fromkeys(COLUMNS), "file": path.name, "remark": public(error)}, None
         else:
             yield row_of(path.name, seen), seen.record()

@@ -78,6 +78,7 @@ class ChatRequest(BaseModel):
             message = f"model {self.model!r}: expected {MODEL!r}, the only one that is served"
             raise ApiError(message, 404, "model_not_found", "model")
         for name, value in (self.model_extra or {}).items():
+            # A client may send its defaults: null, 0, false and empty lists ask for nothing.
             if value and name not in _HARMLESS and value != _NEUTRAL.get(name):
                 message = f"{name}: not supported; leave it out"
                 raise ApiError(message, 400, "unsupported_parameter", name)
@@ -104,6 +105,7 @@ def conversation_of(request: ChatRequest) -> Conversation:
     Raises:
         ApiError: If roles do not alternate, the last is not the user's, or a part is none of ours.
     """
+    # The conversation has a system prompt of its own, with what was measured.
     spoken = [m for m in request.messages if m.role in ("user", "assistant")]
     roles = [message.role for message in spoken]
     if roles != ["user", "assistant"] * (len(roles) // 2) + ["user"]:
@@ -117,6 +119,7 @@ def conversation_of(request: ChatRequest) -> Conversation:
     if sum(map(len, texts)) > _MOST_TEXT:
         message = f"messages: expected at most {_MOST_TEXT} characters in all; leave the oldest out"
         raise ApiError(message, param="messages")
+    # Questions are at even places, answers between them, the new question last.
     turns = tuple(zip(texts[:-1:2], texts[1::2], strict=True))
     return Conversation(turns, texts[-1], tuple(clips))
 

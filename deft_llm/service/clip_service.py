@@ -83,6 +83,7 @@ class ClipResult:
 
     def figure(self) -> dict[str, bytes]:
         """The figure for a paper: name of a file -> its content; no file is kept."""
+        # matplotlib chooses the form by the ending of a file.
         with tempfile.TemporaryDirectory(prefix="deft-") as folder:
             paths = [Path(folder) / name for name in FIGURES]
             write_figure(paths, self.measurement, self.explanation.evidence)
@@ -102,9 +103,11 @@ class ClipService:
             UserError: If it is over a limit, shows no face, or cannot be read.
         """
         self.models.get(choice.model)  # fail on an unknown model before doing any work
+        # For the page, which shows the stage (``stages.heard``).
         begin(READING)
         check_video(path, self.limits)
         options = ReadOptions(landmarks=usual_finder())
+        # Read as a whole, which the limits allow: the page shows all frames of what is measured.
         clip, measurement = measure_video(read_clip(path), options)
         return self.explain_measured(ClipInfo.of(clip), measurement, choice)
 
@@ -116,6 +119,7 @@ class ClipService:
         Raises:
             UserError: If the interval ends after the clip.
         """
+        # The face was found and aligned already, which takes most of the time.
         measurement = measure(seen.measurement.aligned, interval)
         return self.explain_measured(seen.info, measurement, choice)
 

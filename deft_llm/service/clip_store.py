@@ -51,6 +51,7 @@ class ClipStore:
             key: The clip's id.
             name: The client's name of it, of which harmless characters are kept.
         """
+        # A client on Windows sends its own separators.
         last = PurePosixPath(name.replace("\\", "/")).name
         # 60 letters are at most 240 bytes, which every file system takes; the suffix is at the end.
         safe = _UNSAFE.sub("_", last)[-60:].lstrip(".") or "clip"
@@ -62,7 +63,9 @@ class ClipStore:
         """Hold a clip whose file is complete."""
         with self._lock:
             self._held[clip.id] = clip
+            # The first of the dictionary is the one unused for longest, see ``get``.
             dropped = [self._held.popitem(last=False)[1] for _ in range(len(self._held) - MOST)]
+        # Outside the lock: a folder of frames takes a while.
         for old in dropped:
             self.delete_file(old)
         return clip

@@ -32,6 +32,7 @@ def look_at(clip: StoredClip, service: ClipService, store: ClipStore) -> ClipRes
             raise UserError("the clip is gone, as newer ones took its place; send it again")
         try:
             clip.seen = service.explain(clip.path)
+        # A clip that cannot be read once cannot be read twice.
         except UserError:
             store.remove(clip.id)
             raise
@@ -132,6 +133,7 @@ def write(answer: Answer, asked: Conversation, service: ClipService) -> Iterator
     prompt = fitting_prompt(explainer.processor, asked.turns, question, context, room)
     answer.prompt_tokens = prompt.shape[1]
     limits = (request.max_completion_tokens, request.max_tokens, room)
+    # The new name, and the one that older clients send.
     most = min(limit for limit in limits if limit is not None)
     if request.seed is not None:
         # Exact while nobody else asks, as draws of other answers come in between.
@@ -141,6 +143,7 @@ def write(answer: Answer, asked: Conversation, service: ClipService) -> Iterator
     answer.found = written.findings.to_dict()
     for text in written.growing():
         new, answer.text = text[len(answer.text) :], text
+        # Counted anew: the last token of the piece before may have become another.
         answer.tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"])
         yield new
         if answer.tokens >= most:

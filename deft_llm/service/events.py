@@ -70,6 +70,7 @@ def _stages(work: Callable[[], tuple[Any, ...]], outputs: int) -> Iterator[tuple
             with heard(news.put):
                 return work()
         finally:
+            # Also after an error, or the loop below would wait for ever.
             news.put(None)
 
     # In a thread, since only what yields can show something before the work is done.
@@ -78,6 +79,7 @@ def _stages(work: Callable[[], tuple[Any, ...]], outputs: int) -> Iterator[tuple
         while (stage := news.get()) is not None:
             yield *unchanged, cards.working(stage)
     if working.exception():
+        # The stage goes; the error is shown in its place.
         yield *unchanged, ""
     yield *working.result(), ""
 

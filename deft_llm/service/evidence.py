@@ -35,10 +35,12 @@ def link_sentences(text: str, seen: ClipResult) -> tuple[Sentence, ...]:
     borders = [0, *(sentence.start for sentence in checked[1:]), len(text)]
     linked = []
     for sentence, (start, end) in zip(checked, pairwise(borders), strict=True):
+        # Each region once, in the order of the sentence; a claim may name one that is not measured.
         named = (claim.region for claim in sentence.claims)
         regions = tuple(dict.fromkeys(name for name in named if name in REGION_NAMES))
         numbers = "\n".join(region_numbers(seen.measurement, name, rows) for name in regions)
         borne_out = sentence.verdict != "unsupported"
+        # A sentence on another class may well be true of the motion: two different marks.
         other = contradicting(text[start:end], found)
         linked.append(Sentence(text[start:end], regions, borne_out, numbers, found * bool(other)))
     return tuple(linked)

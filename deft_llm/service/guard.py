@@ -39,6 +39,7 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a refused request; pass on any other."""
+        # The start and end of the server itself.
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -57,11 +58,13 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if self.local and _name(f"//{host}") not in LOCAL_NAMES:
             return error_response(f"host {host!r}: this server is for this machine only", 403)
+        # Programs send no origin; a browser always does for a page of another site.
         if origin is not None and origin.partition("://")[2] != host:
             return error_response(f"origin {origin!r}: no other site may use this server", 403)
         if self.key is not None and path != _OPEN:
             # The bytes as they were sent: a key may hold letters beyond ASCII.
             given = headers.get("authorization", "").encode("latin-1")
+            # In a time that tells nothing of how much of the key is right.
             if not hmac.compare_digest(given, f"Bearer {self.key}".encode()):
                 message = "no key, or a wrong one; send the header Authorization: Bearer KEY"
                 return error_response(message, 401, "invalid_api_key")
@@ -92,6 +95,7 @@ def _counted(receive: Any, most: int) -> Any:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > most:
+            # Raised where the application reads, so that its handler answers.
             raise HTTPException(413, _too_large(most))
         return message
 

@@ -61,6 +61,7 @@ def check_video(path: Path, limits: Limits, *, long: bool = False) -> VideoInfo:
     Raises:
         UserError: States the value and the limit; names the file without its folder.
     """
+    # A folder holds frames that this server has written itself, with endings of its own.
     if not path.is_dir() and (path.suffix.lower() not in CLIP_SUFFIXES or _is_text(path)):
         raise UserError(f"{path.name}: expected a video, such as .mp4, .mov, .avi, .mkv or .webm")
     size = path.stat().st_size if path.is_file() else 0
@@ -72,6 +73,7 @@ def check_video(path: Path, limits: Limits, *, long: bool = False) -> VideoInfo:
     info = probe(path)
     if not info.frames:
         raise UserError(f"{path.name}: no frames; expected a video")
+    # Of the last frame's start: times count from the first frame.
     seconds = float(info.timestamps[-1])
     most = limits.video_seconds if long else limits.clip_seconds
     if seconds > most:
@@ -99,6 +101,7 @@ def _is_text(path: Path) -> bool:
     # Every other format of video has bytes that are no text among its first.
     if start.startswith(_TEXT_OF_VIDEO):
         return False
+    # An empty file is refused by ``probe``, with a better reason.
     return bool(start) and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start)
 
 

@@ -79,10 +79,12 @@ def of_kind(found: Iterable[Found], kind: Kind) -> list[Found]:
 
     The movements of one macro-expression are one, explained where it is largest.
     """
+    # ``join_macros`` gives back expressions alone; by its apex each finds its reading again.
     by_apex = {each.spotted.expression.interval.apex: each for each in found}
     spotted = sorted((each.spotted for each in by_apex.values()), key=lambda each: each.seconds)
     return [
         replace(by_apex[each.expression.interval.apex], spotted=each)
+        # Joined over all parts: the halves of one smile may lie in two of them.
         for each in join_macros(spotted, WINDOW)
         if each.kind == kind
     ]

@@ -66,6 +66,7 @@ class Models:
         with self._lock:
             if name not in self._held:
                 self._held[name] = self._load(name)
+                # After loading: the new one has to fit beside the two before it for a moment.
                 while len(self._held) > _HELD:
                     self._held.popitem(last=False)
             self._held.move_to_end(name)
@@ -81,6 +82,7 @@ class Models:
         Raises:
             UserError: As ``get``; the message contains no local path.
         """
+        # Before the allowed folder, whose own folder of this name would hide it.
         if name == EMBEDDED:
             return self.embedded
         if name in adapted_models():
@@ -106,6 +108,8 @@ class Models:
         # An empty name would be the folder itself, and ``resolve`` fails on a NUL.
         if self.folder is None or not name.strip() or "\0" in name:
             return None
+        # Resolved first: ".." and links are looked through, and an absolute name replaces the
+        # folder.
         path = (self.folder / name).resolve()
         has_model = (path / _WHOLE).is_file() or (path / _ADAPTER).is_file()
         return path if has_model and self._inside(path) else None
@@ -137,6 +141,7 @@ class Models:
         try:
             merged = PeftModel.from_pretrained(explainer.model, folder).merge_and_unload()
         except (ValueError, RuntimeError, SafetensorError) as error:
+            # torch lists every weight that does not fit, a line each.
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"adapter {name}: does not fit {base_name} ({reason})") from error
         return Explainer(merged, explainer.processor)

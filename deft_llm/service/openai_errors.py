@@ -33,6 +33,7 @@ def error_response(
     kinds = {401: "authentication_error", 429: "rate_limit_error", 500: "server_error"}
     kind = kinds.get(status, "invalid_request_error")
     error = {"message": message, "type": kind, "param": param, "code": code}
+    # Clients of OpenAI wait so many seconds and try again by themselves.
     headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "5"}}.get(status)
     return JSONResponse({"error": error}, status, headers=headers)
 
@@ -46,6 +47,7 @@ async def _user_error(_: Request, error: Any) -> JSONResponse:
 
 
 async def _malformed(_: Request, error: Any) -> JSONResponse:
+    # Fields that are wrong together are mended one by one, as with any other client.
     first = error.errors()[0]
     place = ".".join(str(name) for name in first["loc"] if name != "body")
     message = f"{place or 'body'}: {first['msg']}; expected JSON as OpenAI's chat API has it"

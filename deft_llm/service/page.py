@@ -57,6 +57,7 @@ class Page:
 
     def _show(self, key: str, seen: ClipResult) -> tuple[Any, ...]:
         session, interval = self.sessions.get(key), seen.measurement.interval
+        # New lists, not emptied ones: an answer that is still written keeps the old ones.
         session.seen, session.turns, session.waiting = seen, [], []
         moments = (interval.onset, interval.apex, interval.offset)
         # Conversation, film, report and figure belong to the clip before.
@@ -122,6 +123,7 @@ class Page:
         table = ""
         for row, record in explain_files(self.service, paths, ModelChoice(model)):
             rows.append(row)
+            # A clip that failed has no record; its row says why.
             records.append(record or row)
             table = cards.clip_table(COLUMNS, rows)
             yield table, cards.remark(f"{len(rows)} of {len(paths)}", is_result=True)
@@ -131,11 +133,13 @@ class Page:
         """Find and explain the intervals of a long video, as they are found."""
         path = self.sessions.upload(key, video)
         found: list[Found] = []
+        # Pictures of what was found before: drawn once, shown again with every part.
         drawn: dict[Moments, str] = {}
         for done, new in search_video(self.service, path, ModelChoice(model)):
             found += new
             text = views.intervals_view(found, drawn)
             yield text + cards.remark(f"{100 * done:.0f} % looked at")
+        # Without the line on progress.
         shown = views.intervals_view(found, drawn)
         yield shown or cards.remark("Nothing moved above the noise.")
 

@@ -28,6 +28,7 @@ class QueueOfOne:
         Raises:
             ApiError: If the queue is full.
         """
+        # ">": one is served while the others wait.
         if self._present > self._waiting:
             message = f"{self._waiting} requests are waiting already; try again later"
             raise ApiError(message, 429, "rate_limit_exceeded")

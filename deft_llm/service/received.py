@@ -86,11 +86,13 @@ def _images(urls: Sequence[Any], store: ClipStore, limits: Limits) -> StoredClip
     images = [_decoded(data_url(url), limits) for url in urls]
     if sum(map(len, images)) > limits.inline_bytes:
         raise _too_large(limits)
+    # GIF, WebP and the like, of which one may hold a whole clip.
     if len(images) == 1 and not str(urls[0]).startswith(("data:image/png", "data:image/jpeg")):
         return _inline(urls[0], "", store, limits)
     if len(images) == 1:
         message = "one image shows no motion; send a video, or all frames as image_url parts"
         raise ApiError(message, param="messages")
+    # Numbered in the order of the message, which is that of time.
     return _stored([(f"{i}{_frame_suffix(i, x)}", x) for i, x in enumerate(images)], store)
 
 
@@ -105,6 +107,7 @@ def _frame_suffix(index: int, data: bytes) -> str:
 
 
 def _decoded(text: str, limits: Limits) -> bytes:
+    # Before it is decoded. Four letters are three bytes, of which the last two may be filling.
     if len(text) * 3 / 4 > limits.inline_bytes + 3:
         raise _too_large(limits)
     try:
@@ -124,6 +127,7 @@ def _stored(files: Sequence[tuple[str, bytes]], store: ClipStore) -> StoredClip:
     """The clip of these bytes: one video, or a folder of frames."""
     digest = hashlib.sha256()
     for _, data in files:
+        # With its length: two files must not pass for two others of the same bytes in all.
         digest.update(len(data).to_bytes(8) + data)
     key = f"inline-{digest.hexdigest()[:32]}"
     if (known := store.get(key)) is not None:

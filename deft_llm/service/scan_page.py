@@ -45,6 +45,7 @@ class ScanPage:
         paths = [self._page.sessions.upload(key, file) for file in files]
         with TemporaryDirectory() as scratch:
             own = Path(scratch) / "prompts.yaml"
+            # ``read_prompts`` reads the same file from the command line: one way, the same errors.
             own.write_text(prompts, encoding="utf-8")
             face = paths[0] if len(paths) == 1 else _folder_of(paths, Path(scratch) / "sequence")
             reader, reading = self._reading(face, own if prompts.strip() else None)
@@ -64,6 +65,7 @@ class ScanPage:
         return reader, reader.read_sequence(frames.scans, face.name, notes=frames.notes)
 
     def _reader(self, kind: str, prompts: Path | None) -> ScanReader:
+        # Two visitors at once would load the same network twice.
         with self._lock:
             if kind not in self._readers:
                 self._readers[kind] = ScanReader(load_facet(embedded_weights(kind)))
@@ -84,5 +86,6 @@ def _folder_of(paths: Sequence[Path], folder: Path) -> Path:
         link = folder / path.name
         if link.exists():
             raise UserError(f"{path.name}: two files have this name; number the frames")
+        # A hundred frames of 3D are too large to copy for every reading.
         link.symlink_to(path)
     return folder

@@ -27,6 +27,7 @@ def scan_tab(page: Page) -> None:
                 files = gr.File(
                     label="A scan, or the frames of a sequence",
                     file_count="multiple",
+                    # Depth maps need a pitch or a focal length, which the page does not ask for.
                     file_types=[s for s in SUFFIXES if s not in (".png", ".tif", ".tiff")],
                     height=180,  # of a hundred frames, the list scrolls
                     elem_id="scan-files",

@@ -66,6 +66,8 @@ class Endpoints:
         if not request.wants_json:
             self.service.question(asked.question)
         with ExitStack() as stack:
+            # Given back by the stack: here after a whole answer or an error, by ``_Stream`` after a
+            # stream.
             stack.enter_context(self.queue.place())
             clip = await run(clip_of, asked.clips, self.store, self.service.limits)
             answer = Answer(request, await run(look_at, clip, self.service, self.store))
@@ -74,6 +76,7 @@ class Endpoints:
             first = await anext(pieces, "")
             if request.stream:
                 return _Stream(self._events(answer, first, pieces), stack.pop_all())
+            # The answer gathers them itself.
             async for _ in pieces:
                 pass
             return JSONResponse(await run(answer.completion))
@@ -95,10 +98,12 @@ class Endpoints:
             # The status is sent already; a client learns of it from an event.
             logger.exception("an answer broke off")
             yield event({"error": {"message": "internal error", "type": "server_error"}})
+        # OpenAI's mark of the end, also after an error.
         yield "data: [DONE]\n\n"
 
     async def upload(self, request: Request) -> JSONResponse:
         """Take a clip as the field ``file`` of a form."""
+        # Clients send a purpose beside the file, and may send what else their version has.
         async with request.form(max_files=1, max_fields=8) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
@@ -117,6 +122,7 @@ class Endpoints:
             with path.open("wb") as target:
                 shutil.copyfileobj(file.file, target)
             check_video(path, limits)
+        # A client that leaves in the middle, too, must not leave half a clip behind.
         except BaseException:
             self.store.delete_file(clip)
             raise
@@ -124,6 +130,7 @@ class Endpoints:
 
     async def files(self) -> dict[str, Any]:
         """All uploaded clips."""
+        # Clips that came inside a request were never uploaded.
         clips = [clip for clip in self.store.clips() if clip.id.startswith("file-")]
         return {"object": "list", "data": [_file(clip) for clip in clips], "has_more": False}
 

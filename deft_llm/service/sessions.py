@@ -56,6 +56,7 @@ class Sessions:
     def get(self, key: str) -> Session:
         """The session with this key; created if missing."""
         with self._lock:
+            # The end of the dictionary is what was used last.
             session = self._held.setdefault(key, Session())
             self._held.move_to_end(key)
             idle = list(self._held)[:-MOST]
@@ -101,6 +102,7 @@ class Sessions:
             session = self._held.pop(key, None)
             # Gradio stores equal files once, so two visitors may share a path.
             others = {path for held in self._held.values() for path in held.uploads}
+        # Examples are shared by all visitors, as are equal uploads.
         for path in (session.uploads - others - self._spared) if session else ():
             path.unlink(missing_ok=True)
             # Each upload lies in a folder of its own, which would be left behind empty. Of two

@@ -71,6 +71,7 @@ def magnified_view(seen: ClipResult, factor: float) -> str:
     """
     frames = magnify.magnified_frames(seen.measurement, factor)
     table = seen.measurement.table_apex
+    # For the warning that a large motion, magnified, tears the picture.
     largest = float(table.magnitude[table.active].max(initial=0.0))
     return cards.film_card(frames, magnify.film(frames), factor, largest)
 
@@ -85,6 +86,7 @@ def intervals_view(found: Iterable[Found], drawn: dict[Moments, str]) -> str:
     known = list(found)
     groups = [of_kind(known, kind) for kind in ("micro", "macro")]
     for each in (each for group in groups for each in group):
+        # Of a joined macro-expression the seconds change, and it is drawn anew.
         if each.spotted.seconds not in drawn:
             drawn[each.spotted.seconds] = _interval_view(each)
     micro, macro = ("".join(drawn[each.spotted.seconds] for each in group) for group in groups)

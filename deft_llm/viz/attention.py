@@ -25,6 +25,7 @@ def attention_picture(face: Image, heat: NDArray[np.floating]) -> Image:
     Returns:
         Four captioned faces side by side.
     """
+    # Uneven if T is no multiple of three.
     parts = np.array_split(heat, len(_PARTS))
     # One scale for all, so that a part in which the network saw little stays dark.
     shown = [heat.max(0), *(part.max(0) for part in parts)]

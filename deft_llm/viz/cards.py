@@ -129,6 +129,7 @@ def comparison(
     ]
     # The surest motion of either clip first.
     for i in sorted(either.tolist(), key=lambda k: -max(float(a.z[k]), float(b.z[k]))):
+        # The cosine: the product over both lengths.
         along = float(a.u[i] * b.u[i] + a.v[i] * b.v[i])
         # Used for active regions only, whose motion is never zero.
         length = float(a.magnitude[i] * b.magnitude[i])
@@ -173,6 +174,7 @@ def interval_card(
         HTML: times, emotion and action units, onset and apex, reasons, doubt and remarks, a line
         of numbers.
     """
+    # Side by side: an interval of a long video has no slider.
     aligned, interval = measurement.aligned, measurement.interval
     pair = np.concatenate([aligned.pictures(t) for t in (interval.onset, interval.apex)], axis=1)
     times = ", ".join(f"{k} {row[f'{k} s']:.2f} s" for k in ("onset", "apex", "offset"))

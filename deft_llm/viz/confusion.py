@@ -34,6 +34,7 @@ def confusion_plot(
         raise ValueError(f"matrix of shape {matrix.shape} for {count} classes")
     # A class without clips gets a row of zeros instead of NaN.
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    # Inches for the labels, and for each class a cell that two lines of text fit into.
     figure = Figure(figsize=(1.6 + 1.05 * count, 1.35 + 0.85 * count), dpi=110)
     axes = figure.add_subplot()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -50,6 +51,7 @@ def confusion_plot(
     axes.set_ylabel("true")
     axes.set_title(literal(title), fontsize=10)
     axes.spines[:].set_visible(False)
+    # A cell is a place of its own; marks would point at its middle.
     axes.tick_params(length=0)
     figure.tight_layout()
     return plot_bytes(figure, form)

@@ -38,6 +38,7 @@ def curve_top(measurement: Measurement) -> float:
     The floor and the constant keep the noise of a still face from filling the plot.
     """
     finite = measurement.curve[np.isfinite(measurement.curve)]
+    # A tenth of air above the apex.
     return 1.1 * max(float(finite.max(initial=0.0)), 2.0 * curve_floor(measurement), 0.05)
 
 
@@ -69,6 +70,7 @@ def motion_chart(measurement: Measurement) -> Markup:
     """
     times, interval = measurement.aligned.timestamps, measurement.interval
     shares, floor, top = places(times), curve_floor(measurement), curve_top(measurement)
+    # Without an expression the interval is the pair that was compared.
     frames = (interval.onset, interval.apex, interval.offset) if measurement.found else ()
     gaps = runs(~np.isfinite(measurement.curve)).tolist()
     return fill_template(

@@ -76,6 +76,7 @@ def region_arrows(measurement: Measurement, evidence: Sequence[Evidence]) -> lis
     named = {e.region for e in evidence}
     table, size = measurement.table_apex, measurement.aligned.frames.shape[1]
     masks = region_masks(measurement.aligned.landmarks, size)
+    # Rows first, as in arrays: y down, x to the right.
     ys, xs = np.mgrid[:size, :size]
     return [
         Arrow(

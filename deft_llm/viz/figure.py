@@ -72,6 +72,7 @@ def write_figure(
     editable = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "deft_llm"}
     with _SAVING, matplotlib.rc_context(editable):  # type: ignore[arg-type]
         for path in paths:
+            # Whole before the file is opened: a drawing that fails leaves none.
             buffer = io.BytesIO()
             kind = path.suffix
             figure.savefig(buffer, format=kind[1:], dpi=300, metadata=_NO_DATES[kind])
@@ -84,6 +85,7 @@ def draw_figure(measurement: Measurement, evidence: Sequence[Evidence]) -> Figur
 
     aligned, interval = measurement.aligned, measurement.interval
     onset = aligned.pictures(interval.onset)
+    # Four faces and three gaps between the edges.
     side = (WIDTH_MM - 2 * _EDGE - 3 * _GAP) / 4
     tall = side * len(onset) / onset.shape[1]
     low = max(_LEAST, _ROW * len(evidence))
@@ -191,6 +193,7 @@ def _curve(axes: Axes, measurement: Measurement, tall: float) -> None:
     times, motion = measurement.aligned.timestamps, measurement.curve
     floor = curve_floor(measurement)
     axes.set_ylim(0.0, curve_top(measurement))
+    # A clip of one moment has no width of its own.
     pad = 0.01 * float(times[-1] - times[0]) or 0.5
     axes.set_xlim(float(times[0]) - pad, float(times[-1]) + pad)
     axes.axhline(floor, color=GREY, lw=0.8, ls=(0, (4, 3)))
@@ -228,6 +231,7 @@ def _moments(axes: Axes, times: Sequence[float], above: float) -> None:
 
 def _bars(axes: Axes, measurement: Measurement, evidence: Sequence[Evidence], tall: float) -> None:
     """Motion of each region that moved, and how far it had to move to count; ``tall`` mm high."""
+    # As the reader compares bars, whatever the order of the table.
     rows = sorted(evidence, key=lambda row: -row.magnitude)
     _plain(axes, "motion (px)", "")
     if not rows:
@@ -236,12 +240,14 @@ def _bars(axes: Axes, measurement: Measurement, evidence: Sequence[Evidence], ta
         return
     _head(axes, "f", f"motion of the regions; line: {ACTIVE_Z:g} × noise floor", left=29.0)
     noise = measurement.table_apex.noise
+    # The longest on top: the axis counts up.
     places = np.arange(len(rows))[::-1]
     lengths = [row.magnitude for row in rows]
     limits = [ACTIVE_Z * float(noise[REGION_NAMES.index(row.region)]) for row in rows]
     axes.barh(places, lengths, height=0.62, color=BLUE)
     axes.plot(limits, places, "|", color="black", ms=8, mew=1.1)
     axes.set_yticks(places, [row.region for row in rows])
+    # Bars of the same height whatever their number, from the top down.
     axes.set_ylim(len(rows) - 0.5 - tall / _ROW, len(rows) - 0.5)
     axes.set_xlim(0.0, 1.04 * max(*lengths, *limits))
     axes.tick_params(axis="y", length=0)

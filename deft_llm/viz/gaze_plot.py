@@ -70,10 +70,12 @@ def gaze_plot(trace: GazeTrace, title: str) -> bytes:
     for places, colour, width in ((trace.raw, GREY, 0.8), (trace.xy, BLUE, 1.1)):
         steps = np.hypot(*np.diff(places[shown], axis=0).T)
         rows[2].plot(times[1:], steps, color=colour, lw=width)
+    # Steps of a still eye are tenths of a cell, those of a saccade tens: linear up to 0.1.
     rows[2].set_yscale("symlog", linthresh=0.1, linscale=0.5)
     rows[2].set_ylim(bottom=0)
     _plain(rows[2], "step, cells")
     rows[2].set_xlabel("time, s")
+    # A single sample has no width.
     rows[2].set_xlim(times[0], max(times[-1], times[0] + 1e-3))
     longer = len(trace.times) > _MOST
     part = f", first {times[-1] - times[0]:.0f} s of {np.ptp(trace.times):.0f}" if longer else ""
@@ -95,6 +97,7 @@ def _limits(axes: Axes, after: NDArray[np.float64], before: NDArray[np.float64])
     """Room for the trace; of stray predictions only the nearer ones."""
     spread = np.concatenate([after, before])
     low, high = np.nanpercentile(spread, [1, 99])
+    # All of the refined trace is shown; what it left behind may be off the plot.
     low, high = min(low, float(np.nanmin(after))), max(high, float(np.nanmax(after)))
     room = 0.08 * (high - low) + 0.5
     axes.set_ylim(low - room, high + room)

@@ -71,8 +71,10 @@ def magnified_frames(measurement: Measurement, factor: float) -> Image:
     frames = []
     for t in inside[::step]:
         moved = np.zeros((2, *face.shape[:2]), np.float32)
+        # The motion from the onset to itself is none, and an estimator may differ.
         if t != interval.onset:
             flow = estimator(start, to_grey(aligned.frames[t]))
+            # Or the head would be magnified with the face.
             flow = remove_head_motion(flow, head_points(aligned))[0]
             # Masked before the blur, so that motion fades out towards the face's edge; the
             # background's flow, magnified, would tear the picture.

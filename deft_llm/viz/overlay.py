@@ -216,6 +216,7 @@ def strip(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
         axes = figure.add_axes((left, 0.0, 1 / columns, 1 - head / rows))
         axes.imshow(_resize(picture, height))
         axes.axis("off")
+        # Not the middle of the band: nearer to the picture that it names.
         place = 1 - 0.65 * head / rows
         figure.text(left, place, caption, fontsize=13, color="#222", va="center")
     return _picture(figure)
@@ -317,6 +318,7 @@ def _scale_bar(axes: Axes, size: int, longest: float, factor: int) -> None:
 
 
 def _colour_bar(axes: Axes, size: int, top: float) -> None:
+    # px of the square: a third of it, above its lower edge.
     width, height, y = 0.34 * size, 5.0, size - 12.0
     ramp = heat_colours(np.linspace(0.0, 1.0, 128))[None]
     edges = axes.axis()

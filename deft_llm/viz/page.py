@@ -21,6 +21,7 @@ def data_uri(content: bytes, kind: str = "image/png") -> str:
 
 def au_title(code: str) -> str:
     """An AU code in words: ``"L12"`` -> ``"AU12 lip corner puller, left"``."""
+    # A plain number is both sides.
     side = {"L": ", left", "R": ", right"}.get(code[:1], "")
     return facs.ACTION_UNITS[facs.au_number(code)].label + side
 

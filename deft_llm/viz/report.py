@@ -89,6 +89,7 @@ def write_report(
     motion = motion_pictures(measurement, explanation.evidence)
     record = report_values(measurement, explanation, clip_info, scan)
     if source is not None:
+        # Not of ``report_values``: in the demo a clip has no place on disk.
         record["source"] = source
     files = FIGURES if figure else ()
     html = _page(measurement, explanation, clip_info, moments, motion, files, scan)
@@ -205,6 +206,7 @@ def _facts(measurement: Measurement) -> dict[str, str]:
     named = " · ".join(f"{k} {m['seconds']:.3f} s (frame {m['frame']})" for k, m in moments.items())
     eyes = eye_distance(measurement)
     floors = measurement.noise
+    # Too few frames at rest give no pairs, and the noise is that of the sensor.
     source = f"from {pairs} pairs of frames at rest" if pairs else "prior from the sensor noise"
     rows = {
         "Interval": named if measurement.found else f"no expression found; compared: {named}",

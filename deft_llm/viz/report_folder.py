@@ -27,6 +27,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?"
 
 def safe_name(name: str) -> str:
     """A name as that of a folder on any system; "clip" if nothing is left of it."""
+    # NFC: macOS writes an umlaut as two characters, and other systems would show another name.
     safe = _UNSAFE.sub("_", unicodedata.normalize("NFC", name))
     # Dots alone are a folder or its parent; in front they hide it, and Windows drops them behind.
     safe = safe.strip(". ")[:LONGEST].encode()[:240].decode(errors="ignore").rstrip(". ")
@@ -62,6 +63,7 @@ def report_folder(parent: Path, name: str, mark: str) -> Iterator[Path]:
             # Making it is what takes it: of two processes, one fails here.
             folder.mkdir()
         except FileExistsError:
+            # Also of a folder that holds no report: nothing in it is ours.
             if _mark_of(folder) != mark:
                 continue
         try:

@@ -39,6 +39,7 @@ def round_plot(curves: Mapping[str, Sequence[float]], score: str, form: str = "p
         )
     axes.set_xlabel("round")
     axes.set_ylabel(literal(score))
+    # There is no half a round.
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -63,6 +63,7 @@ class ViewPicture:
         inside = cv2.resize(self.mask.astype(np.float32), (side, side))
         level = np.clip(heat, 0, 1)
         above = np.clip((level - _FAINT) / (1 - _FAINT), 0, 1) * inside
+        # The surface shows through; a view that was left out has no colour.
         opacity = 0.75 * above[..., None] ** 0.7 * (self.weight is not None)
         colour = np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=-1)
         mixed = colour + opacity * (heat_colours(level) - colour)
@@ -124,11 +125,13 @@ def _values(record: Mapping[str, Any], views: Sequence[ViewPicture], tower: str)
 
 def _curve(values: Sequence[float]) -> dict[str, Any]:
     """Places of the curve on its drawing."""
+    # mm; a face at rest must not fill the plot with the scanner's noise.
     top = max(*values, 0.1) * 1.1
     last = max(len(values) - 1, 1)
     points = [f"{WIDTH * t / last:.1f} {HEIGHT * (1 - v / top):.1f}" for t, v in enumerate(values)]
     peak = int(np.argmax(values))
     ticks = {0, len(values) - 1}
+    # Or its number would lie upon that of the first or last frame.
     if _APART < peak / last < 1 - _APART:
         ticks.add(peak)
     return {

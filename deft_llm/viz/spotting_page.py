@@ -77,6 +77,7 @@ def _row(curve: Curve, sections: Sequence[Section], start: float, end: float) ->
     inside = [(k, m) for k, m in marks if m.offset >= start and m.onset <= end]
     gaps = [(a, b) for a, b in curve.absent() if b >= start and a <= end]
     step = 10.0 ** np.floor(np.log10((end - start) / 2))
+    # Round steps 1, 2, 5, at most eight of them in a row.
     step = step * next(k for k in (1, 2, 5, 10) if (end - start) / (step * k) <= 8)
     ticks = np.arange(np.ceil(start / step - 1e-9) * step, end + 1e-9, step)
     return {
@@ -90,12 +91,14 @@ def _row(curve: Curve, sections: Sequence[Section], start: float, end: float) ->
                 "left": place(m.onset),
                 "width": place(m.offset) - place(m.onset),
                 "apex": place(m.apex),
+                # An expression across the end of a row has a band in both, and one number.
                 "shown": start <= m.apex <= end,
                 "mark": m,
             }
             for k, m in inside
         ],
         "gaps": [(place(a), place(b) - place(a)) for a, b in gaps],
+        # + 0.0 turns the -0 of a video's start into 0.
         "across": [(f"{value + 0.0:g}", place(float(value))) for value in ticks],
         "up": [(f"{value:g}", float(curve.height(value))) for value in curve.ticks()],
     }

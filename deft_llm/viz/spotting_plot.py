@@ -70,6 +70,7 @@ class Curve:
         """Upper limit of a plot."""
         if self.threshold is not None:
             return 1.0
+        # px; below 0.2 it is noise, which must not fill the plot.
         return 1.15 * max(float(np.nanmax(self.values, initial=0.0)), 0.2)
 
     def height(self, value: float | NDArray[np.float64]) -> NDArray[np.float64]:
@@ -99,6 +100,7 @@ class Curve:
         if self.threshold is not None:
             return [0.0, 0.5, 1.0]
         steps = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0]
+        # Not so near to 0 that the numbers touch, and the largest four of them.
         return [0.0, *[step for step in steps if 0.03 * self.top < step < self.top][-4:]]
 
 
@@ -164,6 +166,7 @@ def _label(axes: Axes, mark: Mark, colour: str, taken: list[list[float]], span: 
     near_end = axes.get_xlim()[1] < mark.apex + width
     place = [mark.apex - width, mark.apex] if near_end else [mark.apex, mark.apex + width]
     level = 0
+    # Each label takes the highest level on which it touches none.
     while any(k == level and a < place[1] and place[0] < b for k, a, b in taken):
         level += 1
     taken.append([level, *place])

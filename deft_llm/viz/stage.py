@@ -108,6 +108,7 @@ def _outlines(
         )
         if not found:
             continue
+        # A region in two pieces, such as lips: the longer outline.
         line = max(found, key=len).reshape(-1, 2)
         yield {
             "region": name,
@@ -132,6 +133,7 @@ def _arrows(
         # The head is never longer than the arrow.
         head = min(6.0, length)
         tip = " ".join(
+            # (dv, -du) is the direction turned by a quarter: the two corners of the head.
             f"{x - head * du + s * head * 0.5 * dv:.1f},{y - head * dv - s * head * 0.5 * du:.1f}"
             for s in (-1, 1)
         )

@@ -29,6 +29,7 @@ def subject_plot(hits: Mapping[str, tuple[int, int]], title: str, form: str = "p
     names = list(hits)
     right = np.array([hits[name][0] for name in names])
     clips = np.array([hits[name][1] for name in names])
+    # So many inches for a bar, within what a page takes.
     width = float(np.clip(1.5 + 0.22 * len(names), *_WIDTHS))
     figure = Figure(figsize=(width, 3.2), dpi=110)
     axes = figure.add_subplot()

@@ -67,6 +67,7 @@ def timeline(measurement: Measurement) -> Markup:
 def _contact_sheet(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Frames (N, H, W, 3), scaled down to ``_SIDE`` wide, in rows of ``_COLUMNS``."""
     rows = math.ceil(len(frames) / _COLUMNS)
+    # Taller than wide: forehead above the square.
     height = round(_SIDE * frames.shape[1] / frames.shape[2])
     sheet = np.zeros((rows * height, _COLUMNS * _SIDE, 3), np.uint8)
     for k, frame in enumerate(frames):
