@@ -57,6 +57,7 @@ def chat(
     talk: list[tuple[str, Answer]] = []
     shown = False
     try:
+        # An empty line ends it, since a question has at least a letter.
         while question := input("\n> ").strip():
             try:
                 if question.startswith("/"):
@@ -70,6 +71,7 @@ def chat(
                 if shown:
                     print(f"[{answer.query}]")
             except UserError as error:  # the next question may be shorter
+                # To stdout, as a turn of the conversation.
                 print(error)
     except (EOFError, KeyboardInterrupt):
         print()
@@ -101,6 +103,7 @@ def say(answer: Answer, measurement: Measurement) -> None:
     from deft_llm.deft.inference.claims import check_sentences
 
     shown = 0
+    # Marked in the line itself: a note at the end would be read too late.
     for sentence in check_sentences(answer.text, measurement.table_apex):
         mark = f" {UNSUPPORTED}" if sentence.verdict == "unsupported" else ""
         print(answer.text[shown : sentence.end] + mark, end="", flush=True)

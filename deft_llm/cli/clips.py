@@ -61,6 +61,7 @@ def one_clip(argument: Path) -> Path:
         UserError: If it names no clip, or several.
     """
     found = _clips_of(argument)
+    # Choosing one for the user would answer about another clip than the one in mind.
     if len(found) > 1:
         raise UserError(
             f"{argument}: holds {len(found)} clips; give one, for example {found[0].path}"
@@ -69,6 +70,7 @@ def one_clip(argument: Path) -> Path:
 
 
 def _clips_of(argument: Path, passed_over: Path | None = None) -> list[FoundClip]:
+    # A container needs to be read from both ends, which a pipe cannot do.
     if str(argument) == "-":
         raise UserError("-: a clip cannot be read from standard input; save it, and name the file")
     try:
@@ -101,6 +103,7 @@ def _look_into(folder: Path, place: Path, seen: set[Path]) -> Iterator[FoundClip
         return
     seen.add(real)
     try:
+        # By the numbers in the names: a9 before a10.
         entries = sorted(os.scandir(folder), key=lambda entry: natural_key(Path(entry.name)))
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; it cannot be looked into") from None

@@ -101,6 +101,7 @@ JsonFile = Annotated[
 
 def show(label: str, text: object) -> None:
     """Print a line with a label on its left, at once, even into a pipe."""
+    # A pipe is buffered by blocks, and who reads along would wait for a whole one.
     print(f"{label:<{COLUMN}}{text}", flush=True)
 
 
@@ -119,9 +120,11 @@ class Progress:
         from tqdm import tqdm
 
         self._tqdm = tqdm
+        # Twenty cells: description, numbers and times fit beside them in 80 columns.
         form = "{desc} |{bar:20}| {n_fmt}/{total_fmt} · {elapsed}<{remaining}"
         # disable=None shows the bar on a terminal alone.
         self._bar = tqdm(total=steps, disable=None, leave=False, bar_format=form)
+        # Only on a terminal is there something to put into it.
         self._logging = ExitStack()
 
     def at(self, step: int, doing: str) -> None:

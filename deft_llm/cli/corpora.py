@@ -36,9 +36,11 @@ def check(
     """Read sheets and folders; print counts, and all rows that were mended or dropped."""
     if name in SCAN_CORPORA:
         scans = load_scan_corpus(name, folder)
+        # Sheets and names of files alone; no scan is loaded.
         listing = scans.read()
         counted, report = [*listing.lines(), f"  published: {scans.published}"], listing.report
     else:
+        # A dataset that is still copied can be checked by its sheets alone.
         reading = read_named(name, folder, frames)
         counted, report = lines(reading, load_class(name).schemes), reading.report
     for line in counted:
@@ -110,6 +112,7 @@ def prepare(
         rows = run(reading, cache, settings, workers)
     # They stay in the listing with the reason: who trains sees what is missing.
     bad = [row for row in rows if row.problem]
+    # Failures are kept as well: a clip without a face is not searched again.
     had = sum(row.cached for row in rows)
     typer.echo(f"{len(rows) - len(bad)} of {len(rows)} clips measured, {had} were in the cache")
     for row in bad:

@@ -134,6 +134,7 @@ def calibrate(
 ) -> None:
     """Fit the temperatures of a checkpoint's label likelihoods on separate faces."""
     changes = list(overrides or ())
+    # typer gives it to the first argument, since all are optional.
     if "=" in file:  # no file was given, so the first override was parsed as one
         file, changes = "calibration", [file, *changes]
     log_progress()

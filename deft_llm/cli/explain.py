@@ -76,6 +76,7 @@ def explain(
     frames = parse_interval(interval, len(found))
     if every and frames is not None:
         raise UserError("--interval names one movement, --all finds them all; give one of the two")
+    # A recording, as a scan or an interval, is of one clip and cannot be of several.
     recorded_eyes = eyes_given(eyes, eyes_start, eyes_sensor, len(found))
     beside, scan_line = scan_given(scan, len(found))
     read = [clip.path for clip in found] + [path for path in (eyes, scan) if path is not None]
@@ -105,6 +106,7 @@ def explain(
             work.say("scan", scan_line)
         for number, clip in enumerate(found):
             if len(found) > 1:
+                # In front of the clip: what is logged while it is read stands below its name.
                 work.say(f"{number + 1}/{len(found)}", str(clip.path), apart=number > 0)
             try:
                 for row, record in work.explain(clip, number * len(STAGES)):

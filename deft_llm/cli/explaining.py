@@ -111,7 +111,9 @@ class Explaining:
         for number, (info, measured) in enumerate(self._measure(clip, step), 1):
             if number > 1:
                 self._print([""])
+            # A blink or a look aside moves lids and brows, and says nothing of a feeling.
             measurement = with_eyes(measured, self._recorded_eyes)
+            # Before the model is asked, which may take minutes with a large one.
             self._print(measured_lines(measurement))
             self.progress.at(step + 2, f"{clip.path.name}: {STAGES[2]}")
             explanation = self.explainer.explain(measurement, samples=self.samples)
@@ -205,6 +207,7 @@ class Explaining:
         # By the path, not the content: a clip that was cut anew replaces its own report.
         mark = source_mark(clip.path)
         try:
+            # Taken as late as this, so that a clip that fails leaves no empty folder.
             with report_folder(parent, name, mark) as folder:
                 return write_report(
                     folder,
@@ -255,7 +258,9 @@ def _spotted(
     seconds = float(times[-1] - times[0]) if len(times) else 0.0
     if not every and seconds < LONG:
         return
+    # Of the whole range, though a movement shows a part of it.
     info = ClipInfo(text_of(path.name), len(times), video.fps / options.stride, seconds)
+    # One at a time is held: each keeps the frames of its part.
     best: Found | None = None
     number = 0
     for progress in search_video(path, options):
@@ -329,6 +334,7 @@ def parse_interval(text: str | None, clips: int) -> Interval | None:
     if clips > 1:
         raise UserError(f"--interval {text}: the frames of one clip, but {clips} clips are given")
     try:
+        # Three, no more and no fewer, or unpacking fails as well.
         onset, apex, offset = map(int, text.split(","))
     except ValueError:
         raise UserError(

@@ -53,6 +53,7 @@ def eyes_given(eyes: Path | None, start: float, sensor: str, clips: int) -> Eyes
         return None
     if clips > 1:
         raise UserError(f"--eyes {eyes}: a recording of one clip, but {clips} clips are given")
+    # Here, since it is opened only when the first movement was found.
     if not eyes.exists():
         raise UserError(f"--eyes {eyes}: no such file")
     return eyes, start, size_of(sensor, "--eyes-sensor")

@@ -95,6 +95,7 @@ def server(
 
     path = resources.recipe(recipe)
     settings = _settings(path, overrides, rule)
+    # Flower runs the app in another folder: paths must not depend on this one.
     job = Job(str(path.resolve()), tuple(overrides or ()), rule, str(settings.output.resolve()))
     with (
         stoppable("the same command goes on after the last finished round"),
@@ -134,6 +135,7 @@ def client(
 
     path = resources.recipe(recipe)
     settings = _settings(path, overrides, rule)
+    # One for each site: several may run on one machine.
     folder = output or settings.output / f"site-{site}"
     folder.mkdir(parents=True, exist_ok=True)
     job = Job(
@@ -185,6 +187,7 @@ def _settings(path: Path, overrides: list[str] | None, rule: str) -> FederatedRe
         known = ", ".join(name for name, found in RULES.items() if found.sends)
         raise UserError(f"rule {rule!r}: expected one that exchanges weights: {known}")
     settings = recipe_of(path, overrides or ())
+    # Simulated sites differ by what is simulated for them, in one process.
     if not settings.sites:
         raise UserError(f"{path}: simulated sites have no machines; name them under sites")
     return settings

@@ -51,6 +51,7 @@ def flow(
     motion = _estimator(method, weights)(read_image(a), read_image(b))
     write_flow(out, motion)
     write_bytes(picture, encode_png(middlebury_colours(motion, scale)))
+    # px of the images as they are; nothing was scaled.
     length = np.hypot(*motion)
     show("motion", f"mean {length.mean():.3f} px · largest {length.max():.3f} px")
     show("flow", out)

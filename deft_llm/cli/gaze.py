@@ -83,6 +83,7 @@ def gaze(
     from deft_llm.gaze.tables import read_labels
 
     refined = refine or predictions is not None
+    # Beside the table, under its name: one option less.
     picture = out.with_suffix(".png") if plot else None
     _check_outputs(out, picture, [p for p in (events, predictions, labels) if p is not None])
     for option, given in (
@@ -97,6 +98,7 @@ def gaze(
         raise UserError("--released: refines as published; leave --mode, --direction, --causal out")
     if tracker is not None and predictions is not None:
         raise UserError("--tracker and --predictions: what predicts is one of them; give one")
+    # The options in words of the library, which checks what they may be.
     settings = validate_settings(
         RefineSettings,
         {

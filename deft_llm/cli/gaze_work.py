@@ -87,6 +87,7 @@ def tracked_or_read(
         # There is nothing to keep; the caller says so.
         if not parts:
             raise
+        # The rest is done with what was tracked until now.
         stopped = True
     found = joined(parts)
     show("tracker", f"{tracker or 'embedded'}, {_predictions(len(found.xy))}")
@@ -130,6 +131,7 @@ def write_results(
         # Both ends belong to the saccade.
         moving[first : last + 1] = 1
     columns = {"t": result.times, "seconds": (result.times - source.span[0]) / 1e6}
+    # The places to use have the plain names, with refinement or without.
     columns |= {"x": after[:, 0], "y": after[:, 1]}
     if refined:
         columns |= {"raw_x": before.xy[:, 0], "raw_y": before.xy[:, 1]}
@@ -164,6 +166,7 @@ def _say(
         f"{'' if len(saccades) == 1 else 's'} in {seconds:.2f} s",
     )
     if refined:
+        # Infinite: a sample waits for the end of the recording.
         late = "offline" if np.isinf(result.latency) else f"{1000 * result.latency:.0f} ms late"
         show("refined", f"{late}; jitter {_tremor(before):.3f} before, {_tremor(after):.3f} after")
 
@@ -228,6 +231,7 @@ def _drawn(
 ) -> bytes:
     from deft_llm.viz.gaze_plot import GazeTrace, gaze_plot
 
+    # From µs of the recording to seconds from its start.
     times = (result.times - start) / 1e6
     spans = times[saccades] if len(saccades) else np.zeros((0, 2))
     trace = GazeTrace(times, before, after, (result.blinks - start) / 1e6, spans)

@@ -90,6 +90,7 @@ def build(
     from deft_llm.unimer.folds import Fold
 
     log_progress()
+    # Both are wrong or right before anything is measured.
     share, wording = Share.parse(shard), Templates(templates)
     if not corpora and not simulated:
         raise UserError("nothing to build from; give --corpora, --simulated N, or both")
@@ -128,16 +129,19 @@ def _build(
     # These do not change the measured clips and may differ when a build is resumed: machines differ
     # in workers and paths, and conversations are always written anew.
     elsewhere = {"workers", "head_path", "variants", "turns"}
+    # The head by its name, not its path: the same head lies elsewhere on another machine.
     drawn = data.model_dump(exclude=elsewhere) if data.clips else None
     recipe: dict[str, Any] = {"corpora": [str(listing) for listing in corpora], "simulated": drawn}
     clips = [open_prepared(listing) for listing in corpora]
     if fold is not None:
         recipe["fold"] = str(fold)
         clips = of_fold(clips, fold)
+    # Another recipe in the same folder would mix two data sets without a trace.
     claim_recipe(out, recipe)
     parts: list[str] = []
     refused: list[LeftOut] = []
     for listing, own in zip(corpora, clips, strict=True):
+        # Named by the listing: several corpora lie side by side in one folder.
         parts += measure_corpus(own, listing.stem, out, share)
         # Whose fold a clip without a face is in is not looked up: a fold goes without them.
         refused += unmeasured(listing) if fold is None else ()
@@ -171,6 +175,7 @@ def validate(
         print(f"{data}: there are more problems; --most {2 * most} prints more of them")
     else:
         print(f"{data}: {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}")
+    # As for any wrong input: training would refuse the folder.
     raise typer.Exit(2 if problems else 0)
 
 

@@ -87,6 +87,7 @@ def _describe_arguments(command: click.Command) -> None:
     """Give arguments their help again, which typer loses with click 8.5."""
     if command.callback is None or not _CLICK_DESCRIBES:
         return
+    # Of the function below all decorators, where the annotations with the help are.
     known = typer.utils.get_params_from_function(unwrap(command.callback))
     for param in command.params:
         if isinstance(param, typer.core.TyperArgument) and param.name in known:

@@ -19,6 +19,7 @@ def listing(context: typer.Context) -> None:
     """Say which optional models there are, and which of them are here."""
     if context.invoked_subcommand is not None:
         return
+    # Whether a file is whole is known by its digest: a download that was cut off is no model.
     for name, download in DOWNLOADS.items():
         show(name, f"{download.purpose} ({download.licence})")
         path = model_file(name)
@@ -71,6 +72,7 @@ def spotter(
     if out.exists():
         raise UserError(f"{out}: is there already; give a new folder with --out")
     network = make_spotter(name, {})
+    # Before the folder is made: weights of another network leave none.
     load_published(network, weights)
     out.mkdir(parents=True)
     # The papers publish no absolute threshold; ours is the one before any calibration.

@@ -63,6 +63,7 @@ def recognize(
     # Heat maps of an earlier run are a folder of pictures, as a clip may be.
     found = find_clips(clips, passed_over=heatmaps)
     frames = parse_interval(interval, len(found))
+    # Found before the network is loaded; measured after, with the bar.
     labelled = [] if support is None else clips_of_classes(support)
     read = [clip.path for clip in (*found, *(shot for _, shot in labelled))]
     tally, steps = Tally(len(found), "clips"), Progress(len(found) + len(labelled))
@@ -83,6 +84,7 @@ def recognize(
                 about = "" if clip.path.name in str(error) else f"{clip.path}: "
                 with progress.above():
                     typer.echo(f"deft-llm: {about}{error}", err=True)
+                # The same columns as those of a clip that was named.
                 row, record = work.failure(clip, error)
             else:
                 if not results.on_stdout:

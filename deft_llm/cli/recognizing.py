@@ -60,6 +60,7 @@ def clips_of_classes(folder: Path) -> list[tuple[str, FoundClip]]:
         raise UserError(f"{folder}: no folder of a class in it; {expected}")
     found = []
     for place in places:
+        # A class may hold folders of its own, one a person.
         clips = find_clips([place])
         if clips[0].problem:
             raise UserError(
@@ -105,6 +106,7 @@ class Recognizing:
                 folder for heat maps cannot be made, a support clip cannot be measured, or the
                 support set cannot answer.
         """
+        # Before the network is loaded, which loads torch.
         use_one_thread()
         saved = None
         if weights is not None or model not in (None, MOTION):
@@ -138,6 +140,7 @@ class Recognizing:
             if not measurement.found:
                 logger.warning("support: %s: no movement above the noise", clip.path)
             shots.append(_shot(str(clip.path), measurement, label))
+        # In the order of the folders, which are sorted.
         classes = tuple(dict.fromkeys(label for label, _ in labelled))
         few: SupportSet
         if isinstance(network, MPFNet):
@@ -168,6 +171,7 @@ class Recognizing:
         predicted = max(named, key=named.__getitem__)
         heatmap = self._heatmap(clip.path, measurement)
         frames = measurement.interval
+        # Frames of what was read, from 0.
         place = {"onset": frames.onset, "apex": frames.apex, "offset": frames.offset}
         record = {
             "file": str(clip.path),
@@ -195,6 +199,7 @@ class Recognizing:
         assert self.saved is not None
         network = self.saved.network
         inputs = inputs_for(network, measurement)
+        # The strongest come first.
         pairs = carried(network, inputs)[:_PAIRS] if isinstance(network, PsyAU) else []
         told = [{"aus": [p.first, p.second], "share": round(p.share, 4)} for p in pairs]
         return answer(network, inputs), told

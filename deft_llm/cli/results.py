@@ -77,6 +77,7 @@ class Results:
         if self._csv is not None:
             from deft_llm.service.batch import csv_line
 
+            # The header comes with the first row: its columns depend on what was asked.
             lines = (csv_line(list(row)) if not self._count else "") + csv_line(list(row.values()))
             self._csv.write(lines)
         if self._json is not None:
@@ -90,6 +91,7 @@ class Results:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        # Closed also if the end of the array cannot be written.
         with self._files:
             begun = self._count > 0
             if self._json is not None and (begun or error is None or not self._json.earlier):
@@ -114,6 +116,7 @@ class _Target:
 
     def write(self, text: str) -> None:
         """Write some text, and let others read it at once."""
+        # As late as this: what fails before the first clip loses nothing.
         if self.earlier:
             self.file.truncate(0)
             self.earlier = False

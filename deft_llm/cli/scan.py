@@ -62,6 +62,7 @@ def scan(
                 done = work.read(path)
             except UserError as error:
                 tally.failed += 1
+                # Errors from deep inside do not know which scan it was.
                 about = "" if path.name in str(error) else f"{path}: "
                 typer.echo(f"deft-llm: {about}{error}", err=True)
                 results.add(work.failed_row(path, error), {"scan": str(path), "error": str(error)})

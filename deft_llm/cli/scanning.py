@@ -74,6 +74,7 @@ class Scanning:
         for name, value in (("--pitch", pitch), ("--focal", focal)):
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"{name} {value:g}: expected a number above 0")
+        # The networks are small, and the views of a scan come one after the other.
         use_one_thread()
         return cls(weights, prompts, without, Camera(pitch, focal), out)
 
@@ -137,6 +138,7 @@ class Scanning:
             )
         ]
         assert self.out is not None
+        # As for clips: a scan that is read again replaces its own report and no other.
         mark = source_mark(path)
         with report_folder(self.out, safe_name(path.stem), mark) as folder:
             return write_scan_report(
@@ -165,6 +167,7 @@ def _notes_of(scans: Any, notes: tuple[str, ...]) -> list[str]:
 
 
 def _lines(path: Path, reading: ScanReading) -> list[tuple[str, str]]:
+    # Signed: to the subject's left and right by the same angle are two views.
     weights = " · ".join(f"{yaw:+g}° {weight:.2f}" for yaw, weight in reading.weights.items())
     # They come sorted, the nearest first.
     near = reading.prompts[0]

@@ -56,6 +56,7 @@ class SearchLog:
         mark = source_mark(clip.path)
         parent = out.joinpath(*map(safe_name, clip.folder.parts))
         name = safe_name(clip.path.name if clip.path.is_dir() else clip.path.stem)
+        # The source apart: it says whose folder this is, also when the settings change.
         head = {"source": mark, "key": digest(f"{_VERSION} {settings}", _state(clip.path))}
         try:
             log = cls(_folder(parent, name, mark))
@@ -89,6 +90,7 @@ class SearchLog:
         first, *lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
         if first != json.dumps(head):
             return False
+        # Up to the first line that is damaged: what follows it may belong to another run.
         whole = [first]
         # The last one has no line end: empty, or cut off.
         for line in lines[:-1]:
@@ -122,6 +124,7 @@ def _folder(parent: Path, name: str, mark: str) -> Path:
     video's own frames.
     """
     parent.mkdir(parents=True, exist_ok=True)
+    # NAME, NAME-2 ..., as reports of clips are numbered.
     for number in count(1):
         folder = parent / (name if number == 1 else f"{name}-{number}")
         try:

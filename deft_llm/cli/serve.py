@@ -46,6 +46,7 @@ def serve(
     def ready() -> None:
         show("serving", f"{url_of(bound)}/v1 · model deft-llm · Ctrl-C stops it")
 
+    # The socket listens once the model is there, so no client waits for the loading.
     run(bound, model_path(checkpoint), key, local, ready)
     show("stopped", "all clips are deleted")
     # 128 + SIGINT, as every command that Ctrl-C stops.

@@ -106,6 +106,7 @@ def eyes(
         # Motion and face by one number: recordings of consecutive seeds are of different eyes.
         made = simulate_eye(EyeSpec(seed + number, seed + number, seconds, activity))
         folder = out / f"{made.activity}_{seed + number}"
+        # A recording is never replaced: others may be trained on it already.
         if folder.exists():
             raise UserError(f"{folder}: exists already; give a new folder, or another --seed")
         path = write_recording(folder, made, hdf5)

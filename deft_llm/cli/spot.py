@@ -110,6 +110,7 @@ def spot(
             if len(found) > 1:
                 work.say(f"{number + 1}/{len(found)}", str(clip.path), apart=number > 0)
             try:
+                # The bar begins where the videos before this one end, also where they failed.
                 work.search(clip, sum(lengths[:number]), lengths[number])
             except VideoFailed as error:
                 tally.failed += 1

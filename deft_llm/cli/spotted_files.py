@@ -79,6 +79,7 @@ def write_files(
     name = text_of(name)
     rows = [row_of(name, each) for each in found]
     table = "".join(map(csv_line, (COLUMNS, *(list(row.values()) for row in rows))))
+    # The table first: if the disk is full, the numbers are there.
     write_bytes(log.folder / TABLE, table.encode("utf-8", "backslashreplace"))
     times = [time for part in log.seen for time in part.times]
     values = [value for part in log.seen for value in part.curve]
@@ -127,6 +128,7 @@ def _summary(found: Sequence[Spotted], times: Sequence[float], whole: bool) -> s
 
 def _mark(spotted: Spotted) -> Mark:
     words = [spotted.expression.emotion, " ".join(map(facs.au_short, spotted.aus))]
+    # Without a model there is no emotion, and for a macro-expression often no AU.
     label = " ".join(word for word in words if word) or spotted.kind
     return Mark(*spotted.seconds, label, spotted.kind == "macro")
 

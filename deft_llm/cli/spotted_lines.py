@@ -46,6 +46,7 @@ def rate_line(searched: Sequence[tuple[str, float, int]]) -> str:
     from scipy.stats import chi2
 
     count = sum(found for _, _, found in searched)
+    # Of frames with a face: where nobody is seen, nothing can be found.
     minutes = sum(seconds for _, seconds, _ in searched) / 60
     if not minutes:
         return "no face in any video"

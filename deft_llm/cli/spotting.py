@@ -87,7 +87,9 @@ class Spotting:
 
         if clip.problem:
             raise VideoFailed(clip.problem)
+        # Before the finder, whose networks load torch.
         use_one_thread()
+        # Outside the block below: a finder that cannot be loaded is not the fault of this video.
         finder = self.finder
         try:
             options = self.reading.of(clip.path)
@@ -189,6 +191,7 @@ class Spotting:
         explanation = self.explainer.explain(measurement)
         pictures = moment_pictures(measurement)
         pictures |= motion_pictures(measurement, explanation.evidence)
+        # By the apex, which is one movement's alone.
         name = f"expression_{found.spotted.expression.interval.apex}.jpg"
         strip = overlay.strip([*pictures.values()], [*pictures])
         write_bytes(log.folder / name, encode_jpeg(strip))
@@ -234,6 +237,7 @@ class Spotting:
             for remark in remarks:
                 self.say("note", remark)
         micro = tuple(each.expression for each in found if each.kind == "micro")
+        # For the rate of several videos: what shows no face cannot hold false alarms.
         face = seconds_with_face(log.seen)
         write_files(log, clip.path.name, found, finder, remarks, whole, self.checkpoint is not None)
         for each in found:

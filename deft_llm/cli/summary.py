@@ -67,9 +67,11 @@ def clip_line(path: Path, options: ReadOptions) -> str:
 
 def face_line(measurement: Measurement) -> str:
     """Frames with a face, head motion, and the uncertainty of the landmarks."""
+    # Frames without a face are left out of all measures.
     present = int(measurement.aligned.present.sum())
     total = len(measurement.aligned)
     unsure = measurement.aligned.placement_uncertainty
+    # Named only where it is not the usual network.
     by = " by the face mesh" if measurement.aligned.landmark_method == FACE_MESH else ""
     return (
         f"{present}/{total} frames · head moved {measurement.head_motion:.1f} px, removed · "

@@ -44,6 +44,7 @@ def _plainer(error: UnicodeError) -> tuple[str, int]:
     """Error handler of a codec: marks in ASCII, other characters as escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
+    # As many characters as the encoder could not write, in one call.
     bad = error.object[error.start : error.end]
     shown = (_PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in bad)
     return "".join(shown), error.end
@@ -63,6 +64,7 @@ def outside_cause(error: Exception) -> str | None:
             f"{place or 'cannot write'}: no room is left on the disk; free some, then give the "
             "same command again: what was finished is kept"
         )
+    # Without a place it is no file of the user's.
     if number in _PLACE and place is not None:
         return f"{place}: {os.strerror(number)}; check this path and its permissions"
     return None

@@ -37,9 +37,11 @@ def train(
 
     Ctrl-C and SIGTERM save the current step first.
     """
+    # A training runs for hours, and its log is read the next day.
     log_progress(times=True)
     # Unknown names fail here, before the slow imports.
     path = resources.recipe(recipe)
+    # One process has no number to set.
     if processes and not accelerate:
         raise UserError("--processes needs --accelerate: many_gpus, zero2, zero3, or a file")
     if dry_run:
