@@ -170,6 +170,8 @@ class Tally:
 
     def kept(self) -> str:
         """What is kept when the command is stopped now."""
+        if not self.done:
+            return f"none of the {self.noun} is done"
         return f"{self.done} of {self.total} {self.noun} are done, and kept"
 
     def end(self) -> typer.Exit:

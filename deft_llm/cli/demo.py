@@ -36,3 +36,5 @@ def demo(
     from deft_llm.service.app import run
 
     run(model_path(checkpoint), models, port)
+    # It ends by Ctrl-C or SIGTERM alone: 128 + SIGINT, as of every command that Ctrl-C stops.
+    raise typer.Exit(130)

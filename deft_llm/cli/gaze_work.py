@@ -64,7 +64,7 @@ def tracked_or_read(
         read = read_predictions(predictions)
         times = read.times
         if times is None:
-            if not rate > 0:
+            if not 0 < rate < float("inf"):
                 raise UserError(f"--rate {rate:g}: expected predictions a second, above 0")
             # As in 3ET+: row k is what is seen at the end of period k.
             period = 1e6 / rate

@@ -56,11 +56,11 @@ def report(figures: Iterable[Figure], json_file: Path | None = None, check: bool
     for figure in figures:
         print(figure)
     if json_file is not None:
-        # JSON has no NaN.
+        # JSON has neither NaN nor infinity.
         rows = [
             {
                 **asdict(f),
-                "value": None if math.isnan(f.value) else float(f.value),
+                "value": float(f.value) if math.isfinite(f.value) else None,
                 "reached": f.reached,
             }
             for f in figures

@@ -142,7 +142,7 @@ def test_the_demo_asks_no_proxy(monkeypatch: pytest.MonkeyPatch, run: Run) -> No
     page = SimpleNamespace(run=lambda *_: seen.append(set(os.environ) & set(names)))
     monkeypatch.setitem(sys.modules, "deft_llm.service.app", page)
     monkeypatch.setattr("deft_llm.cli.demo.find_spec", lambda name: True)
-    assert run("demo").status == 0
+    assert run("demo").status == 130  # nothing but a stop ends it
     assert seen == [set()]
 
 
@@ -152,3 +152,10 @@ def test_where_figures_go_is_checked_before_they_are_measured(run: Run) -> None:
     assert (
         result.err == "deft-llm: missing/figures.json: there is no folder missing; make it first\n"
     )
+
+
+def test_a_question_in_another_encoding_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = io.TextIOWrapper(io.BytesIO(b"caf\xe9?\n"), "utf-8")
+    monkeypatch.setattr(sys, "stdin", typed)
+    terminal.print_anything()
+    assert typed.readline() == "caf\ufffd?\n"

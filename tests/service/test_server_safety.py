@@ -151,6 +151,9 @@ def test_a_key_is_asked_of_everybody(served: Served) -> None:
         assert response.json()["error"]["code"] == "invalid_api_key"
     assert client.get("/v1/models", headers={"authorization": "Bearer secret"}).status_code == 200
     assert client.get("/healthz").status_code == 200
+    # As curl sends it: the bytes of the terminal.
+    umlaut = {"authorization": "Bearer Schlüssel".encode()}
+    assert served.client(key="Schlüssel").get("/v1/models", headers=umlaut).status_code == 200
 
 
 def test_other_names_and_other_sites_are_refused(served: Served) -> None:

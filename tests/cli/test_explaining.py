@@ -1,0 +1,79 @@
+"""``deft-llm explain``: what is checked before a clip is read, and what its lines and rows say."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm.cli.chat import _command
+from deft_llm.cli.console import Tally
+from deft_llm.cli.explaining import question_columns
+from deft_llm.cli.summary import measured_lines
+from deft_llm.clip import Explanation
+from deft_llm.errors import UserError
+from deft_llm.metrics.figures import Figure, report
+from deft_llm.motion.measure import Measurement
+from deft_llm.viz.report import ClipInfo, report_values
+from tests.cli.conftest import Run
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--ask", " "), "the question is empty"),
+        (("--ask", "x" * 5000), "question of 5000 characters"),
+        (("--checkpoint", "nowhere"), "checkpoint nowhere"),
+    ],
+)
+def test_model_and_questions_are_checked_before_a_clip_is_read(
+    run: Run, options: tuple[str, ...], told: str
+) -> None:
+    result = run("explain", "missing.mp4", *options)
+    assert result.status == 2 and told in result.err and "missing.mp4" not in result.err
+
+
+def test_a_question_takes_no_column_of_another() -> None:
+    assert question_columns(["file", "Why?", "Why?", "Why?"]) == [
+        *("file (2)", "Why?", "Why? (2)", "Why? (3)"),
+    ]
+
+
+def test_the_terminal_and_the_report_tell_the_same_seconds(
+    make_measurement: Callable[..., Measurement],
+) -> None:
+    """Of a part of a video they are those of the video in both."""
+    made = make_measurement()
+    later = replace(made.aligned, timestamps=made.aligned.timestamps + 7.0)
+    measurement = replace(made, aligned=later)
+    values = report_values(measurement, Explanation("", {}, {}, ()), ClipInfo("a", 9, 9.0, 1.0))
+    onset = values["interval"]["onset"]["seconds"]
+    assert onset >= 7
+    assert f"onset {onset:.3f} s" in "\n".join(measured_lines(measurement))
+
+
+def test_a_chat_is_not_saved_over_its_clip(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"a video")
+    with pytest.raises(UserError, match="would replace the input"):
+        _command(f"/save {clip}", [], False, clip)
+    assert clip.read_bytes() == b"a video"
+
+
+def test_what_is_kept_and_how_it_ends() -> None:
+    assert Tally(3, "clips").kept() == "none of the clips is done"
+    assert Tally(3, "clips", done=1, failed=1).kept() == "1 of 3 clips are done, and kept"
+    ends = [Tally(3, "clips", failed=failed).end().exit_code for failed in (0, 1, 3)]
+    assert ends == [0, 1, 2]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, np.float32(-np.inf)])
+def test_a_figure_that_is_no_number_is_null(tmp_path: Path, value: float) -> None:
+    report([Figure("epe", value)], tmp_path / "f.json")
+    (row,) = json.loads((tmp_path / "f.json").read_text(), parse_constant=pytest.fail)
+    assert row["value"] is None
