@@ -59,9 +59,9 @@ def test_no_result_takes_the_place_of_what_is_read(tmp_path: Path) -> None:
     clip, link = tmp_path / "clip.mp4", tmp_path / "link.csv"
     clip.write_bytes(b"a video")
     link.symlink_to(clip)
-    for given in ((link, None), (None, clip)):
+    for table, objects in ((link, None), (None, clip)):
         with pytest.raises(UserError, match="would replace the input"):
-            Results(*given, inputs=[clip])
+            Results(table, objects, inputs=[clip])
     with pytest.raises(UserError, match="give two files"):
         Results(tmp_path / "rows", tmp_path / "rows")
     assert clip.read_bytes() == b"a video"

@@ -152,7 +152,7 @@ def test_a_key_is_asked_of_everybody(served: Served) -> None:
     assert client.get("/v1/models", headers={"authorization": "Bearer secret"}).status_code == 200
     assert client.get("/healthz").status_code == 200
     # As curl sends it: the bytes of the terminal.
-    umlaut = {"authorization": "Bearer Schlüssel".encode()}
+    umlaut = {b"authorization": "Bearer Schlüssel".encode()}
     assert served.client(key="Schlüssel").get("/v1/models", headers=umlaut).status_code == 200
 
 
