@@ -11,7 +11,7 @@ import pytest
 from deft_llm import facs
 from deft_llm.answers import Facts, stated_claims
 from deft_llm.clip import Evidence
-from deft_llm.deft.inference.claims import check_sentences, contradicting, supported
+from deft_llm.deft.inference.claims import check_sentences, claim_chance, contradicting, supported
 from deft_llm.motion.evidence import moved_aus
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.unimer.answer_writer import AnswerWriter, Templates
@@ -70,6 +70,19 @@ def test_an_au_beside_its_antagonist_is_judged_with_it() -> None:
 def test_motion_below_the_least_that_counts_supports_nothing() -> None:
     assert not supported(table(left_cheek=(0.0, -0.14)), "left cheek", "up")  # z 2.8
     assert supported(table(left_cheek=(0.0, -0.16)), "left cheek", "up")
+
+
+def test_the_chance_of_a_claim_is_what_draws_of_its_noise_give() -> None:
+    rng = np.random.default_rng(0)
+    for u, v in ((0.0, 0.0), (0.03, -0.06), (-0.05, -0.1), (0.08, 0.08)):
+        drawn = rng.normal((u, v), 0.05, (200_000, 2))
+        # Within 45 degrees of up: more up than sideways.
+        up = float((-drawn[:, 1] >= np.abs(drawn[:, 0])).mean())
+        moved = float((np.hypot(*rng.normal(0, 0.05, (200_000, 2)).T) < np.hypot(u, v)).mean())
+        chance = claim_chance(table(left_cheek=(u, v)), "left cheek", "up")
+        assert chance == pytest.approx(up * moved, abs=0.005)
+    assert claim_chance(SMILE, "chin", "outward") == 0.0
+    assert claim_chance(SMILE, "forehead", "up") == 0.0
 
 
 def test_every_sentence_is_judged_by_itself() -> None:

@@ -70,15 +70,27 @@ def test_a_right_answer_gets_all_of_every_reward(name: str) -> None:
 
 
 def test_precision_counts_motion_that_was_not_measured() -> None:
-    assert borne_out(written(WRONG), SEEN) == 0.5
+    assert borne_out(written(WRONG), SEEN) == pytest.approx(0.5)
     assert borne_out(RIGHT, STILL) == 0.0
     assert borne_out(SILENT, SEEN) == 1.0  # silence: what recall is for
 
 
+def test_doubtful_motion_counts_by_its_chance() -> None:
+    said = written({"left cheek": "up"})
+    chances = [borne_out(said, Seen(table(left_cheek=(0.0, -v)))) for v in (0.02, 0.08, 0.14, 0.3)]
+    assert chances == sorted(chances)
+    assert chances[0] < 0.1 and 0.4 < chances[1] < 0.7 and 0.9 < chances[2] < 1.0
+    # Told from z 1.6 on, although a verdict needs 3.
+    doubtful = Seen(table(left_cheek=(0.0, -0.1)))
+    assert not doubtful.explained and list(doubtful.likely) == ["left cheek"]
+    assert told(SILENT, doubtful) == 0.0 and told(said, doubtful) == 1.0
+    assert told(SILENT, Seen(table(left_cheek=(0.0, -0.05)))) == 1.0
+
+
 def test_recall_counts_moved_regions_that_an_au_explains() -> None:
     assert told(SILENT, SEEN) == 0.0
-    assert told(written({"left mouth corner": "up and outward"}), SEEN) == 0.5
-    assert told(written(WRONG), SEEN) == 0.5
+    assert told(written({"left mouth corner": "up and outward"}), SEEN) == pytest.approx(0.5)
+    assert told(written(WRONG), SEEN) == pytest.approx(0.5)
     # A region that moves as no AU moves it need not be told.
     unexplained = table(left_mouth_corner=(0.5, -0.5), left_nostril_wing=(0.0, 0.6))
     assert told(written({"left mouth corner": "up and outward"}), Seen(unexplained)) == 1.0

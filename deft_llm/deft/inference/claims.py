@@ -37,19 +37,57 @@ def supported(table: RegionTable, region: str, direction: str) -> bool:
 
     The region must be active, and its motion within ``CLAIM_ANGLE`` of the direction.
     """
-    if region not in REGION_NAMES:
+    claimed = _claimed(region, direction)
+    if claimed is None:
         return False
-    i = REGION_NAMES.index(region)
-    try:
-        du, dv = facs.direction_vector(direction, facs.REGIONS[region].side)
-    # No direction of that name on the region's side.
-    except UserError:
-        return False
+    i, du, dv = claimed
     # u right, v down, as direction_vector has them; the product is the motion along the claim.
     length = float(table.magnitude[i])
     along = float(table.u[i]) * du + float(table.v[i]) * dv
     agrees = along >= math.cos(math.radians(CLAIM_ANGLE)) * length
     return bool(table.active[i] and agrees)
+
+
+def claim_chance(table: RegionTable, region: str, direction: str) -> float:
+    """How likely a claim is true, given what was measured and its noise, 0..1.
+
+    ``supported`` is a verdict for readers, which noise alone must not pass; this is for choosing
+    between answers. It is the chance that the region moved at all (``moved_chance``) times the
+    chance that its true motion, Gaussian about the measured one, lies within ``CLAIM_ANGLE`` of the
+    direction. Our own choice; 0 for a region or direction that does not exist.
+    """
+    claimed = _claimed(region, direction)
+    if claimed is None or not table.placed[claimed[0]]:
+        return 0.0
+    i, du, dv = claimed
+    u, v, noise = (float(column[i]) for column in (table.u, table.v, table.noise))
+    # Both borders of the wedge are 45 degrees away, so they are at right angles to each other and
+    # the motion across one says nothing about the other: the chances multiply.
+    along, across = u * du + v * dv, u * dv - v * du
+    inside = (_below(s / (math.sqrt(2) * noise)) for s in (along + across, along - across))
+    return moved_chance(float(table.z[i])) * math.prod(inside)
+
+
+def moved_chance(z: float) -> float:
+    """Share of the regions at rest whose noise stays below z: the Rayleigh distribution."""
+    return -math.expm1(-z * z / 2)
+
+
+def _below(x: float) -> float:
+    """The standard normal distribution."""
+    return 0.5 * math.erfc(-x / math.sqrt(2))
+
+
+def _claimed(region: str, direction: str) -> tuple[int, float, float] | None:
+    """Index of the region, and the direction in image axes; None if either does not exist."""
+    if region not in REGION_NAMES:
+        return None
+    try:
+        du, dv = facs.direction_vector(direction, facs.REGIONS[region].side)
+    # No direction of that name on the region's side.
+    except UserError:
+        return None
+    return REGION_NAMES.index(region), du, dv
 
 
 def contradicting(text: str, label: str) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from deft_llm import facs
 from deft_llm.answers import (
     coarse_label,
@@ -15,9 +17,9 @@ from deft_llm.answers import (
     stated_labels,
 )
 from deft_llm.clip import Evidence
-from deft_llm.deft.inference.claims import supported
-from deft_llm.motion.evidence import measured_evidence, moved_aus
-from deft_llm.motion.regions import RegionTable
+from deft_llm.deft.inference.claims import claim_chance
+from deft_llm.motion.evidence import explaining_aus, measured_evidence, moved_aus
+from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.queries.query import Query
 
 STRUCTURED = "structured_answer"
@@ -88,6 +90,17 @@ class Seen:
         """The AU codes that a region speaks for."""
         return moved_aus(self.table)
 
-    def bears_out(self, claim: tuple[str, str]) -> bool:
-        """Whether a claim is what was measured."""
-        return supported(self.table, *claim)
+    @cached_property
+    def likely(self) -> dict[str, float]:
+        """The regions that likelier moved than not, as an AU moves them: the chance of each."""
+        table, found = self.table, {}
+        for i in map(int, np.flatnonzero(table.placed)):
+            region = REGION_NAMES[i]
+            chance = self.chance((region, table.direction(i)))
+            if chance > 0.5 and explaining_aus(region, float(table.u[i]), float(table.v[i])):
+                found[region] = chance
+        return found
+
+    def chance(self, claim: tuple[str, str]) -> float:
+        """How likely a claim is true, given what was measured, 0..1."""
+        return claim_chance(self.table, *claim)
