@@ -33,7 +33,7 @@ from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.sources import ClipSource
 from deft_llm.errors import UserError
 from deft_llm.files import write_lines, write_text
-from deft_llm.machine import use_all_cores
+from deft_llm.machine import first_process_first, processes, use_all_cores
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from deft_llm.recognizers.base import (
     CanBeSaved,
@@ -230,7 +230,8 @@ def _train_and_score(
     make_task: MakeTask,
 ) -> None:
     """Open the clips, train on them, and score the result on the test clips, if there are any."""
-    clips = {n: s.open(model.inputs, recipe.cache) for n, s in sources.items()}
+    with first_process_first():  # one process measures; the others then find the clips
+        clips = {n: s.open(model.inputs, recipe.cache) for n, s in sources.items()}
     sets = {n: labelled(c, facs.THREE_CLASSES, three_class) for n, c in clips.items()}
     answer: Callable[[LabelledClips], NDArray[np.floating]]
     if isinstance(model, Recognizer):
@@ -278,7 +279,7 @@ def _train_network(
         len(sets["data"]),
         sum(p.numel() for p in model.parameters()) / 1e6,
         torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        task.batch_size * recipe.schedule.accumulate,
+        task.batch_size * recipe.schedule.accumulate * processes(),
         recipe.schedule.steps,
     )
     final = fit(task, recipe.schedule, recipe.output)
