@@ -249,8 +249,8 @@ def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Pr
     key = content_key(job, settings)
     file, failed = cache / f"{key}.safetensors", cache / f"{key}.failed.json"
     if file.is_file() and (status := _status(file)) is not None:
-        remarks = (job.remark, status if status != status_line(()) else "")
-        return Prepared(annotation, key, "; ".join(filter(None, remarks)), cached=True)
+        said = (job.remark, status if status != status_line(()) else "")
+        return Prepared(annotation, key, "; ".join(filter(None, said)), cached=True)
     # Failures are cached too: a clip without a face would be searched again on every run.
     if failed.is_file():
         known = json.loads(failed.read_text(encoding="utf-8"))

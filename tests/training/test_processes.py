@@ -18,7 +18,7 @@ from deft_llm.training.loop import fit
 from deft_llm.training.schedule import Schedule
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEDULE = {"steps": 4, "log_every": 1, "save_every": 2}
+SCHEDULE = Schedule(steps=4, log_every=1, save_every=2)
 
 
 class Heads(nn.Module):
@@ -61,10 +61,10 @@ class Line:
 @pytest.mark.slow
 def test_two_processes_are_one_with_twice_the_batches(tmp_path: Path) -> None:
     """Not told that there is no GPU, each process would be a run of its own in the same folder."""
-    alone = fit(Line(), Schedule(**SCHEDULE, accumulate=2), tmp_path / "one", cpu=True)
+    alone = fit(Line(), SCHEDULE.model_copy(update={"accumulate": 2}), tmp_path / "one", cpu=True)
     code = (
         "from pathlib import Path; from tests.training.test_processes import *; "
-        f"fit(Line(), Schedule(**SCHEDULE), Path({str(tmp_path / 'two')!r}))"
+        f"fit(Line(), SCHEDULE, Path({str(tmp_path / 'two')!r}))"
     )
     (tmp_path / "run.py").write_text(code)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]

@@ -181,7 +181,7 @@ class _Face:
         corners = mesh.vertices[shown]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-        # The grid has no depth test: drop triangles that face away or are seen edge-on (80 degrees).
+        # The grid has no depth test: drop triangles that face away or nearly do (81 degrees).
         seen = normals[:, 2] > 0.15
         self.triangles, self.normals = shown[seen], normals[seen].astype(np.float32)
         colours = mesh.colors[np.isin(mesh.material, _SHOWN)][seen]
