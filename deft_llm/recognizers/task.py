@@ -42,6 +42,7 @@ from deft_llm.recognizers.base import (
     load_recognizer,
     side_of,
 )
+from deft_llm.simulator.scene.sets import shared_numbers
 from deft_llm.training.loop import Batch, Goal, fit
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
@@ -246,7 +247,7 @@ def _sources(recipe: RecognizerRecipe, where: str) -> dict[str, ClipSource]:
     """The clip sources of a recipe by name.
 
     Raises:
-        UserError: If two sources share a subject.
+        UserError: If two sources share a subject, or the seeds of their expressions.
     """
     names = ("data", "validation", "test")
     sources = {n: s for n in names if (s := getattr(recipe, n)) is not None}
@@ -256,6 +257,12 @@ def _sources(recipe: RecognizerRecipe, where: str) -> dict[str, ClipSource]:
             raise UserError(
                 f"{where}: {first} and {second} share subject {min(both)} and {len(both) - 1} "
                 "more; use clips of other subjects"
+            )
+        one, other = sources[first].simulated, sources[second].simulated
+        if one and other and (seeds := shared_numbers(one, other, "seed", "clips")):
+            raise UserError(
+                f"{where}: {first} and {second} draw {len(seeds)} clips from the same seeds, from "
+                f"{seeds.start} on, which show the same expressions; give another seed"
             )
     return sources
 

@@ -252,8 +252,8 @@ def test_wrong_recipes_are_named(tmp_path: Path) -> None:
         ("model.widht=8", "'model.widht'; did you mean 'width'"),
         ("model.side=40", "model.side"),
         ("data.clips=0", "data.clips"),
-        ("validation.first_identity=1001", "validation.first_identity 1001: identities 1001 to"),
-        ("validation.seed=3000001", "meet those of data, 3000000 to 3000001; give others"),
+        ("validation.first_identity=1001", "validation.first_identity 1001: 1 of its identities"),
+        ("validation.seed=3000001", "are those of data too, from 3000001 on; give another"),
     ):
         with pytest.raises(UserError, match=words):
             tasks.run(SMOKE, [f"output={tmp_path}", change])

@@ -19,6 +19,22 @@ class Numbered(Protocol):
     seed: int
 
 
+def shared_numbers(one: Numbered, other: Numbered, first: str, count: str) -> range:
+    """What the ranges of two sets have in common; empty if they are apart.
+
+    Args:
+        one: A set.
+        other: Another.
+        first: Field of the first number.
+        count: Field of how many there are.
+    """
+    starts, ends = (
+        [getattr(some, first) + length * getattr(some, count) for some in (one, other)]
+        for length in (0, 1)
+    )
+    return range(max(starts), min(ends))
+
+
 def require_apart(data: Numbered, validation: Numbered) -> None:
     """Check that held-out clips share neither faces nor recipes with those that are learned from.
 
@@ -26,15 +42,10 @@ def require_apart(data: Numbered, validation: Numbered) -> None:
         ValueError: If they do: clips of one seed show the same expression, light and noise.
     """
     for first, count in (("first_identity", "identities"), ("seed", "clips")):
-        own, held_out = (
-            range(getattr(some, first), getattr(some, first) + getattr(some, count))
-            for some in (data, validation)
-        )
-        if own.start < held_out.stop and held_out.start < own.stop:
+        if shared := shared_numbers(data, validation, first, count):
             raise ValueError(
-                f"validation.{first} {held_out.start}: {count} {held_out.start} to "
-                f"{held_out.stop - 1} meet those of data, {own.start} to {own.stop - 1}; give "
-                "others"
+                f"validation.{first} {getattr(validation, first)}: {len(shared)} of its {count} "
+                f"are those of data too, from {shared.start} on; give another"
             )
 
 
