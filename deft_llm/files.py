@@ -75,6 +75,9 @@ def replacing_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial  # kept after an error, for inspection; the next attempt deletes it
+    for path in partial.rglob("*"):
+        if path.is_file():  # as in `replacing`
+            path.chmod(0o666 & ~_umask())
     if overwrite and folder.exists():
         # A folder cannot be replaced in one go: the old one is moved away first.
         old = folder.with_name(folder.name + ".old")

@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import DeepSpeedPlugin, PartialState
 
 logger = logging.getLogger(__name__)
+_THREADS = "OMP_NUM_THREADS"
+# What `accelerate launch` and torchrun set for the processes that they start.
+_LAUNCHED = ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID")
 _NARROW = ("NO AVX", "DEFAULT", "AVX2")  # torch's names for CPU capabilities below AVX-512
 
 
@@ -19,6 +24,33 @@ def is_first_process() -> bool:
     """Whether this process is the first of a run, or the only one."""
     # The variable of torchrun and ``accelerate launch``; no process group is needed to read it.
     return os.environ.get("RANK", "0") == "0"
+
+
+def processes() -> int:
+    """Number of processes of this run."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_launched() -> bool:
+    """Whether ``accelerate launch`` or torchrun started this process."""
+    return any(name in os.environ for name in _LAUNCHED)
+
+
+def together_on_cpu() -> bool:
+    """Whether several processes share a machine without a GPU.
+
+    accelerate has to be told: otherwise it takes each of them for a run of its own, and all write
+    the same folder.
+    """
+    return processes() > 1 and not torch.cuda.is_available()
+
+
+def first_process_first() -> AbstractContextManager[Any]:
+    """Let the first process through a block before the others, which then find what it made.
+
+    All processes must enter it.
+    """
+    return process_state().main_process_first() if processes() > 1 else nullcontext()
 
 
 def _deepspeed() -> bool:
@@ -63,10 +95,26 @@ def whole(module: torch.nn.Module) -> AbstractContextManager[Any]:
 
 
 def use_all_cores() -> None:
-    """Use all cores: on a CPU, ``accelerate launch`` gives even a single process one thread."""
-    if not torch.cuda.is_available():
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
-        torch.set_num_threads(max(1, _cores() // processes))
+    """Use all cores on a machine without a GPU, unless the user said how many (OMP_NUM_THREADS).
+
+    Launchers set that variable as well: to 1, or to the cores of the whole machine.
+    """
+    if not torch.cuda.is_available() and not _threads_said():
+        torch.set_num_threads(max(1, _cores() // processes()))
+
+
+def _threads_said() -> bool:
+    """Whether the user set the number of threads, which torch has read by itself then."""
+    return _THREADS in (_of_launcher() if is_launched() else os.environ)
+
+
+def _of_launcher() -> Collection[str]:
+    """Names of the variables that a launcher was started with, before its own; on Linux alone."""
+    try:
+        entries = Path(f"/proc/{os.getppid()}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ()
+    return {os.fsdecode(entry.partition(b"=")[0]) for entry in entries}
 
 
 def takes_bfloat16(wanted: bool) -> bool:

@@ -18,14 +18,12 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
-from deft_llm.machine import is_first_process
+from deft_llm.machine import is_first_process, is_launched
 
 # The requests of a batch system, or of a terminal that is closed.
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _BOUNCE_S = 1.0  # a launcher repeats the Ctrl-C of its terminal; a person takes longer
 _WATCH_S = 0.5
-# What `accelerate launch` and torchrun set for the processes that they start.
-_LAUNCHED = ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID")
 
 
 class Stopped(KeyboardInterrupt):
@@ -48,7 +46,7 @@ def stopping_by_signals() -> Iterator[None]:
         raise Stopped(number)
 
     with _handling(stop, *_ENDING):
-        if sys.platform != "win32" and any(name in os.environ for name in _LAUNCHED):
+        if sys.platform != "win32" and is_launched():
             threading.Thread(target=_follow_launcher, args=(os.getppid(),), daemon=True).start()
         yield
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,17 @@ def test_a_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
         (partial / "new").touch()
         assert (folder / "whole").exists()
     assert [p.name for p in tmp_path.rglob("*")] == ["final", "new"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
+def test_others_may_read_a_folder_as_they_may_read_files(tmp_path: Path) -> None:
+    """safetensors makes its files private."""
+    (tmp_path / "plain").touch()
+    with replacing_folder(tmp_path / "final") as partial:
+        (partial / "inner").mkdir()
+        (partial / "inner" / "weights").touch(mode=0o600)
+    modes = {(tmp_path / name).stat().st_mode for name in ("plain", "final/inner/weights")}
+    assert len(modes) == 1
 
 
 def test_json_lines(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deft_llm import stopping
+from deft_llm import machine, stopping
 from deft_llm.stopping import Stopped, StopRequest, after_this_step, stopping_by_signals
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,7 +92,7 @@ def test_a_run_ends_with_its_launcher(tmp_path: Path) -> None:
 
 def test_a_run_of_its_own_does_not_watch_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Started by nohup, it outlives its shell."""
-    for name in stopping._LAUNCHED:
+    for name in machine._LAUNCHED:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(stopping, "_follow_launcher", lambda parent: os.abort())
     with stopping_by_signals():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -68,8 +68,15 @@ class SimulatedFlowData(Disturbance):
         held_out: Number of images for evaluation, of the first draw's head and other seeds.
     """
 
-    draws: list[FlowImageSettings]
+    draws: list[FlowImageSettings] = Field(min_length=1)
     held_out: int = Field(default=300, ge=1)
+
+    @model_validator(mode="after")
+    def _held_out_apart(self) -> SimulatedFlowData:
+        first, other = self.draws[0].head, self.draws[0].seed + _HELD_OUT_SEEDS
+        if any((draw.head, draw.seed) == (first, other) for draw in self.draws):
+            raise ValueError(f"draws: seed {other} is that of the held-out images; give another")
+        return self
 
     def simulated(self, cache: Path) -> tuple[LabelledFlow, LabelledFlow]:
         """The training images and the held-out ones; finished draws are cached.

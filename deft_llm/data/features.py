@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm import facs
-from deft_llm.data.raw_frames import RAW_IMAGES, key_frames, landmarks, sub_clips
+from deft_llm.data.raw_frames import RAW_IMAGES, RAW_SIDE, key_frames, landmarks, sub_clips
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import ACTIVE_PX, ACTIVE_Z, RegionTable
 from deft_llm.motion.strain import optical_strain
@@ -108,7 +108,7 @@ def pack(measurement: Measurement, sizes: FeatureSizes = DEFAULT_SIZES) -> Featu
     if sizes.raw:
         shown["sub_clips"] = sub_clips(aligned, interval.onset, sizes.raw)
         shown["key_frames"] = key_frames(aligned, interval, sizes.raw)
-        shown["landmarks"] = landmarks(aligned, sizes.raw)
+        shown["landmarks"] = landmarks(aligned)
     return {
         "onset": cv2.resize(
             frames[interval.onset], (sizes.structure,) * 2, interpolation=cv2.INTER_AREA
@@ -169,7 +169,7 @@ def mirror_features(features: Features) -> Features:
     if "landmarks" in features:
         mirrored = features["landmarks"][list(facs.MIRROR_68)].copy()
         # Pixel centres run from 0 to side - 1.
-        mirrored[:, 0] = features["sub_clips"].shape[-1] - 1 - mirrored[:, 0]
+        mirrored[:, 0] = RAW_SIDE - 1 - mirrored[:, 0]
         points["landmarks"] = mirrored
     return {
         **points,

@@ -134,7 +134,8 @@ def _mirror_volume(volume: Tensor) -> Tensor:
 
 
 def _landmarks(points: NDArray[Any], side: int | None) -> Floats:
-    # Shares of the frame, whatever the side that it is resized to; its edge is half a pixel out.
+    # Shares of the frame, from edge to edge, whatever side it is resized to. The feature is in px
+    # of a frame of RAW_SIDE, whose pixel centres are whole numbers: its edge is half a pixel out.
     return ((np.asarray(points, np.float32) + 0.5) / RAW_SIDE).astype(np.float32)
 
 

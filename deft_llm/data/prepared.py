@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import Field
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 # Part of the cache key: increase it when a change to reading, aligning or measuring changes the
 # features.
 VERSION = 2
+_STATUS = "status"  # key of the remarks in a clip's file
 _ALONE_S = 5.0  # clips that the cache has are looked up for so long before processes are started
 
 
@@ -246,8 +248,9 @@ def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Pr
     annotation = job.entry.annotation
     key = content_key(job, settings)
     file, failed = cache / f"{key}.safetensors", cache / f"{key}.failed.json"
-    if file.is_file():
-        return Prepared(annotation, key, job.remark, cached=True)
+    if file.is_file() and (status := _status(file)) is not None:
+        said = (job.remark, status if status != status_line(()) else "")
+        return Prepared(annotation, key, "; ".join(filter(None, said)), cached=True)
     # Failures are cached too: a clip without a face would be searched again on every run.
     if failed.is_file():
         known = json.loads(failed.read_text(encoding="utf-8"))
@@ -259,8 +262,17 @@ def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Pr
         write_text(failed, json.dumps(known))
         return Prepared(annotation, key, job.remark, **known)
     with replacing(file) as half:
-        save_file(features, half, {"clip": annotation.clip, "status": status_line(remarks)})
+        save_file(features, half, {"clip": annotation.clip, _STATUS: status_line(remarks)})
     return Prepared(annotation, key, "; ".join(filter(None, (job.remark, *remarks))))
+
+
+def _status(file: Path) -> str | None:
+    """The measurement's remarks in one line; None if the file is damaged."""
+    try:
+        with safe_open(file, framework="numpy") as kept:
+            return str((kept.metadata() or {}).get(_STATUS, status_line(())))
+    except SafetensorError:
+        return None
 
 
 def _measure(job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, tuple[str, ...]]:

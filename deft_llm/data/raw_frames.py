@@ -7,7 +7,8 @@ Features (``data/features.py``) that are stored on demand: they take more space 
                 onset and apex
 ``key_frames``  float16 (3, 3, S, S): onset, the frame before the apex, and apex, RGB in 0..255,
                 without the head's motion; ``motion/flow_diff.py`` makes volumes of these
-``landmarks``   float32 (68, 2): the clip's landmarks in pixels of these frames
+``landmarks``   float32 (68, 2): the clip's landmarks in pixels of frames with S = ``RAW_SIDE``,
+                whatever side is stored: nobody who reads them alone could know it
 ==============  =================================================================================
 
 All frames of a clip get the transform of its onset. A transform of their own for each frame would
@@ -107,9 +108,9 @@ def sub_clips(aligned: AlignedClip, reference: int, side: int = RAW_SIDE) -> NDA
     return np.stack(small).reshape(*chosen.shape, side, side)
 
 
-def landmarks(aligned: AlignedClip, side: int = RAW_SIDE) -> NDArray[np.float32]:
-    """The clip's 68 landmarks (68, 2), px of frames with this side."""
-    return smaller(aligned.landmarks, CANONICAL_SIZE / side).astype(np.float32)
+def landmarks(aligned: AlignedClip) -> NDArray[np.float32]:
+    """The clip's 68 landmarks (68, 2), px of frames with the side ``RAW_SIDE``."""
+    return smaller(aligned.landmarks, CANONICAL_SIZE / RAW_SIDE).astype(np.float32)
 
 
 def without_head_motion(frames: FloatArray, landmarks: NDArray[np.floating]) -> FloatArray:

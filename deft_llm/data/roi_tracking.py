@@ -23,8 +23,9 @@ from safetensors.numpy import save_file
 
 from deft_llm.clip import Clip
 from deft_llm.errors import NoFaceError
-from deft_llm.files import digest, replacing, sampled_digest
+from deft_llm.files import digest, file_digest, replacing, sampled_digest
 from deft_llm.media.face import align, landmark_finder, track_faces
+from deft_llm.media.frames import list_frames
 from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.media.parts import Part, parts_of
 from deft_llm.motion.onset_apex import track_regions
@@ -190,8 +191,9 @@ def _folder(source: Path | str | Clip, options: ReadOptions, cache: Path | None)
     if isinstance(source, Clip):
         content = source.content_hash()
     elif (path := Path(source)).is_dir():
-        files = sorted(p for p in path.iterdir() if p.is_file())
-        content = digest(*(f"{p.name} {p.stat().st_size}" for p in files))
+        # By their bytes: frames of two videos may have the same names, and as BMP the same sizes.
+        read = list_frames(path)[options.start : options.stop : options.stride]
+        content = digest(*map(file_digest, read))
     else:
         content = sampled_digest(path) if path.is_file() else ""
     settings = json.dumps([_VERSION, asdict(options)], sort_keys=True, default=str)

@@ -283,7 +283,7 @@ def simulated_clips(
     kept = {name: part for name, part in shards.items() if not absent(folder, [name])}
     for name in [name for name, part in kept.items() if not _shows(folder, name, part)]:
         logger.warning("%s: %s holds clips of other recipes: measured again", folder, name)
-        (folder / f"{name}.jsonl").unlink()
+        (folder / f"{name}.jsonl").unlink(missing_ok=True)
         del kept[name]
     if kept:
         name, part = next(iter(kept.items()))
@@ -291,7 +291,7 @@ def simulated_clips(
             logger.warning("%s was measured by other code: measured again", folder)
             # Without its listing, a shard is not complete and is measured again.
             for other in kept:
-                (folder / f"{other}.jsonl").unlink()
+                (folder / f"{other}.jsonl").unlink(missing_ok=True)
     return _read(folder, write_shards(_SHARD, drawn, measured, folder, write=_write), drawn)
 
 

@@ -90,17 +90,22 @@ class FirstFlow(nn.Module):
             Flows (B, 2, h, w) in px of the images; the last is the best.
         """
         face = self.image(images1 / 128 - 1)
-        grey1, grey2 = smooth_grey(images1), smooth_grey(images2)
+        # Not under autocast: in bfloat16 a light grey is known to one level, and a motion of a
+        # tenth of a pixel changes it by less.
+        exactly = torch.autocast(images1.device.type, enabled=False)
+        with exactly:
+            grey1, grey2 = smooth_grey(images1), smooth_grey(images2)
         if self.config.aligned and not self.training:
-            with torch.no_grad():
+            with torch.no_grad(), exactly:
                 flow = similarity_flow(grey1, grey2, STRIDE)
         else:
-            flow = face.new_zeros(len(face), 2, *face.shape[2:])
+            # Of the images, as the features may be bfloat16.
+            flow = images1.new_zeros(len(face), 2, *face.shape[2:])
         flows = []
         for _ in range(self.config.passes):
             # No gradient through warping and Lucas-Kanade: each pass learns from its own output.
             flow = flow.detach()
-            with torch.no_grad():
+            with torch.no_grad(), exactly:
                 steps, evidence = lucas_kanade_steps(
                     grey1, grey2, flow, STRIDE, self.config.windows
                 )

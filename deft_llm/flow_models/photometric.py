@@ -120,6 +120,7 @@ def lucas_kanade_steps(
         xx, xy, yy, bx, by, rest = _gaussian(pooled, window / stride).chunk(6, dim=1)
         # Damping shrinks steps where there is little texture, and keeps the determinant positive.
         xx, yy = xx + _DAMPING, yy + _DAMPING
+        # Cramer's rule. grey1 - carried is what the step explains, so its sign is that of the flow.
         determinant, trace = xx * yy - xy * xy, xx + yy
         step = torch.cat([yy * bx - xy * by, xx * by - xy * bx], dim=1) / determinant
         step = step.clamp(-_LONGEST, _LONGEST)

@@ -133,7 +133,9 @@ class SKFlow(nn.Module):
         state, context = self.context(scaled1).split(self.hidden, dim=1)
         state, context = torch.tanh(state), torch.relu(context)
         attention = self.attention(context)
-        flow = state.new_zeros(len(state), 2, *state.shape[2:])  # in cells, u right, v down
+        # In cells, u right, v down; float32 even under autocast, where the state is bfloat16: that
+        # has three decimal digits, and a flow of hundredths of a pixel is added to positions.
+        flow = images1.new_zeros(len(state), 2, *state.shape[2:])
         flows = []
         if self.first is not None:
             size, grid = images1.shape[2:], state.shape[2:]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from deft_llm.config import Settings, read_recipe
@@ -22,6 +22,7 @@ from deft_llm.flow_models.pairs import PairData, PairStore
 from deft_llm.flow_models.regularizers import FaceLosses, face_loss
 from deft_llm.flow_models.skflow import SKFlow, SKFlowConfig
 from deft_llm.metrics.flow import flow_errors
+from deft_llm.simulator.scene.sets import require_apart
 from deft_llm.training.loop import Batch, Goal
 from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.run_folder import claimed_folder
@@ -59,6 +60,12 @@ class FlowRecipe(Settings):
     batch_size: int = Field(default=8, ge=1)
     crop: int = Field(default=96, ge=16)
     save_dtype: Literal["float32", "float16"] = "float32"
+
+    @model_validator(mode="after")
+    def _apart(self) -> FlowRecipe:
+        if self.validation is not None:
+            require_apart(self.data, self.validation)
+        return self
 
 
 class FlowTask(RenderedTask[FlowRecipe, PairStore]):

@@ -95,14 +95,19 @@ class LandmarkNet(nn.Module):
             self.from_middle(middle), scale_factor=2.0, mode="bilinear", align_corners=False
         )
         features = self.mix(lifted + self.from_fine(fine))
-        # Softmax in float32 even under autocast: it sums over all cells of the heatmap.
-        heat = self.heat(features).flatten(2).float().softmax(-1)  # (B, N, cells)
+        heat = self.heat(features)
+        # Not under autocast, which multiplies in bfloat16: places from 64 px on would be halves.
+        with torch.autocast(crops.device.type, enabled=False):
+            return self._placed(heat.float(), features.float(), crops.shape[-1])
+
+    def _placed(self, heat: Tensor, features: Tensor, side: int) -> Placed:
+        """Centres of mass of the heatmaps (B, N, h, h), and what the features say of the errors."""
+        heat = heat.flatten(2).softmax(-1)  # (B, N, cells)
         cells = features.shape[-1]
-        step = crops.shape[-1] / cells
         # Pixel coordinates of the cells' centres; pixel centres are integers.
-        places = (torch.arange(cells, device=crops.device) + 0.5) * step - 0.5
+        places = (torch.arange(cells, device=heat.device) + 0.5) * (side / cells) - 0.5
         grid = torch.stack(torch.meshgrid(places, places, indexing="xy"), -1).view(-1, 2)
-        under = torch.einsum("bnk,bck->bnc", heat, features.flatten(2).float())
+        under = torch.einsum("bnk,bck->bnc", heat, features.flatten(2))
         # The variance is 2 b^2 in each of two coordinates, hence an RMS error of 2 b for a point.
         log_scale = (under * self.sureness).sum(-1) + self.sureness_bias
         return Placed(heat @ grid, log_scale.clamp(*_LOG_SCALE))

@@ -9,15 +9,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from deft_llm.config import Settings, read_recipe
+from deft_llm.errors import UserError
 from deft_llm.landmark_models.augment import disturb, sample
 from deft_llm.landmark_models.faces import FaceData, FaceStore
 from deft_llm.landmark_models.files import load_landmark_net
 from deft_llm.landmark_models.network import LandmarkConfig, LandmarkNet, Placed, laplace_loss
 from deft_llm.metrics.landmarks import interocular, landmark_errors, stated_error_ratio
+from deft_llm.simulator.scene.sets import require_apart
 from deft_llm.training.loop import Batch, Goal
 from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.run_folder import claimed_folder
@@ -56,6 +58,12 @@ class LandmarkRecipe(Settings):
     warp: float = Field(default=0.0, ge=0, le=0.05)
     save_dtype: Literal["float32", "float16"] = "float16"
 
+    @model_validator(mode="after")
+    def _apart(self) -> LandmarkRecipe:
+        if self.validation is not None:
+            require_apart(self.data, self.validation)
+        return self
+
 
 class LandmarkTask(RenderedTask[LandmarkRecipe, FaceStore]):
     """The network, its loss and the faces."""
@@ -63,8 +71,17 @@ class LandmarkTask(RenderedTask[LandmarkRecipe, FaceStore]):
     goal: Goal = ("nme", "min")
 
     def network(self, start: Path | None) -> torch.nn.Module:
-        """The network to start from, or a new one."""
-        return LandmarkNet(self.recipe.model) if start is None else load_landmark_net(start)
+        """A network of the recipe's sizes, with the weights from ``start`` if given."""
+        if start is None:
+            return LandmarkNet(self.recipe.model)
+        network = load_landmark_net(start)
+        # The crops are cut for the recipe's sizes.
+        if network.config != self.recipe.model:
+            raise UserError(
+                f"start: the network in {start} has other sizes than the recipe's model; "
+                "give the model that its config.json holds"
+            )
+        return network
 
     def batch(self, index: int) -> dict[str, Tensor]:
         """Augmented faces drawn with replacement; depends only on the seed and the index."""

@@ -35,6 +35,9 @@ def encode_flow(flow: NDArray[Any]) -> tuple[Floats, Floats]:
     """
     centred = flow.astype(np.float32)
     centred[..., :2, :, :] -= np.median(centred[..., :2, :, :], axis=(-2, -1), keepdims=True)
+    # About the median, the zero that is known here. `medsqrt` divides u and v by the SD about the
+    # mean, which is smaller by what mean and median are apart. Networks were trained with either,
+    # so both stay as they are.
     amplitude = np.sqrt((centred**2).mean((-2, -1)))
     # The small constant keeps flow that is zero everywhere at zero.
     unit = centred / (amplitude[..., None, None] + np.float32(1e-3))

@@ -23,7 +23,7 @@ from torch.nn import functional
 from deft_llm import facs
 from deft_llm.config import read_recipe
 from deft_llm.data.disturbed_flow import LabelledFlow, SimulatedFlowData, disturbed
-from deft_llm.machine import use_all_cores
+from deft_llm.machine import first_process_first, use_all_cores
 from deft_llm.recognizers.prior_flow import FlowPriorNet
 from deft_llm.training.loop import Batch, fit
 from deft_llm.training.run_folder import claimed_folder
@@ -81,7 +81,8 @@ def _train_all(recipe: FlowPriorRecipe) -> None:
     if not left:
         logger.info("already finished: %d networks in %s", recipe.networks, recipe.output)
         return
-    images, held_out = recipe.simulated(recipe.output / "data")
+    with first_process_first():  # one process draws the images; the others then find them
+        images, held_out = recipe.simulated(recipe.output / "data")
     use_all_cores()
     for seed in left:
         logger.info("network %d of %d", seed + 1, recipe.networks)

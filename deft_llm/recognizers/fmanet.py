@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from deft_llm.errors import UserError
 from deft_llm.motion.mm_cof import length, mm_cof, unit_range
 from deft_llm.recognizers.base import Inputs, Recognizer
+from deft_llm.recognizers.layers import SeededDropout
 
 Phases = Literal["dual", "first", "second", "sum", "cof", "mm_cof"]
 PHASES: tuple[str, ...] = get_args(Phases)
@@ -163,8 +164,9 @@ class FMANet(Recognizer):
         self.fusion = PhaseFusion(2 * width) if streams == 2 else None
         self.attention = MotionAttention() if attention else None
         self.trunk = nn.Sequential(layer(2 * width, 4 * width, 2), layer(4 * width, 8 * width, 2))
-        self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(8 * width, classes)
+        # Last, as it draws from the stream of the initial weights.
+        self.dropout = SeededDropout(dropout)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Class logits (B, classes) of ``flow_dual`` (B, 2, 3, S, S)."""

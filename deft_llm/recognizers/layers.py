@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,13 @@ class SeededDropout(nn.Module):
         super().__init__()
         self.rate = rate
         self.register_buffer("counter", torch.randint(1 << 40, ()))
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *others: Any, **more: Any
+    ) -> None:
+        # A network that was saved with torch's dropout has no counter; any will do.
+        state_dict.setdefault(f"{prefix}counter", self.counter)
+        super()._load_from_state_dict(state_dict, prefix, *others, **more)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply dropout to values of any shape; kept values are divided by the kept share."""

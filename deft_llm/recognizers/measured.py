@@ -39,7 +39,7 @@ def features_for(measurement: Measurement, inputs: tuple[str, ...]) -> Features:
     if "key_frames" in wanted:
         made["key_frames"] = raw_key_frames(measurement)
     if "landmarks" in wanted:
-        made["landmarks"] = landmarks(aligned, RAW_SIDE)
+        made["landmarks"] = landmarks(aligned)
     return made
 
 

@@ -33,7 +33,7 @@ from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.sources import ClipSource
 from deft_llm.errors import UserError
 from deft_llm.files import write_lines, write_text
-from deft_llm.machine import use_all_cores
+from deft_llm.machine import first_process_first, processes, use_all_cores
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from deft_llm.recognizers.base import (
     CanBeSaved,
@@ -42,6 +42,7 @@ from deft_llm.recognizers.base import (
     load_recognizer,
     side_of,
 )
+from deft_llm.simulator.scene.sets import shared_numbers
 from deft_llm.training.loop import Batch, Goal, fit
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
@@ -230,7 +231,8 @@ def _train_and_score(
     make_task: MakeTask,
 ) -> None:
     """Open the clips, train on them, and score the result on the test clips, if there are any."""
-    clips = {n: s.open(model.inputs, recipe.cache) for n, s in sources.items()}
+    with first_process_first():  # one process measures; the others then find the clips
+        clips = {n: s.open(model.inputs, recipe.cache) for n, s in sources.items()}
     sets = {n: labelled(c, facs.THREE_CLASSES, three_class) for n, c in clips.items()}
     answer: Callable[[LabelledClips], NDArray[np.floating]]
     if isinstance(model, Recognizer):
@@ -245,7 +247,7 @@ def _sources(recipe: RecognizerRecipe, where: str) -> dict[str, ClipSource]:
     """The clip sources of a recipe by name.
 
     Raises:
-        UserError: If two sources share a subject.
+        UserError: If two sources share a subject, or the seeds of their expressions.
     """
     names = ("data", "validation", "test")
     sources = {n: s for n in names if (s := getattr(recipe, n)) is not None}
@@ -255,6 +257,12 @@ def _sources(recipe: RecognizerRecipe, where: str) -> dict[str, ClipSource]:
             raise UserError(
                 f"{where}: {first} and {second} share subject {min(both)} and {len(both) - 1} "
                 "more; use clips of other subjects"
+            )
+        one, other = sources[first].simulated, sources[second].simulated
+        if one and other and (seeds := shared_numbers(one, other, "seed", "clips")):
+            raise UserError(
+                f"{where}: {first} and {second} draw {len(seeds)} clips from the same seeds, from "
+                f"{seeds.start} on, which show the same expressions; give another seed"
             )
     return sources
 
@@ -278,7 +286,7 @@ def _train_network(
         len(sets["data"]),
         sum(p.numel() for p in model.parameters()) / 1e6,
         torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        task.batch_size * recipe.schedule.accumulate,
+        task.batch_size * recipe.schedule.accumulate * processes(),
         recipe.schedule.steps,
     )
     final = fit(task, recipe.schedule, recipe.output)

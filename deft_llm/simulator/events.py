@@ -132,7 +132,8 @@ def _filmed(eye: EyeLook, motion: EyeMotion) -> Events:
     lids = _lids(eye, motion)
     place = eye.centre + motion.head + motion.gaze
     radius = eye.pupil * motion.pupil
-    # A turned eye shows its pupil as an ellipse.
+    # A turned eye shows its pupil as an ellipse: cosines of the angles whose sines are the gaze
+    # over the radius about which the pupil turns, 3.2 of the iris (our own choice).
     flat = np.sqrt(1 - np.minimum((motion.gaze / (3.2 * eye.iris)) ** 2, 0.6))
     eyes = np.concatenate([place, radius[:, None] * flat, np.full((len(place), 1), eye.iris)], 1)
     box = _box(eye)

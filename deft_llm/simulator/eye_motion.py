@@ -86,6 +86,7 @@ def _noise(rng: np.random.Generator, count: int, hertz: float) -> Floats:
         -3 * f**3 + 3 * f**2 + 3 * f + 1,
         f**3,
     )
+    # 6: the sum of the weights. The spline, a mean of four knots, keeps 0.69 of their SD of 1.
     return np.sum([w * knots[k + j] for j, w in enumerate(weights)], axis=0) / 6 / 0.69
 
 
@@ -119,6 +120,7 @@ def _fixation(rng: np.random.Generator, place: Floats, activity: str) -> Floats:
     """Slow drift and, now and then, a microsaccade."""
     longest = {"reading": 0.35, "blink": 2.0, "saccade": 1.2}.get(activity, 0.9)
     count = round(1000 * rng.uniform(0.15, longest))
+    # A random walk of 1 ms steps that is a quarter of a degree away after a second.
     step = rng.normal(0, 0.25 * _PX_PER_DEGREE / np.sqrt(1000), (count, 2))
     path = place + np.cumsum(step, axis=0)
     for start in np.flatnonzero(rng.random(count) < 1e-3):

@@ -11,7 +11,7 @@ from deft_llm.simulator.own_head import shape
 from deft_llm.simulator.own_head.mesh import OwnTopology
 from deft_llm.simulator.own_head.shape import Array
 
-_UPPER_REACH, _LOWER_REACH = 1.15, 1.0
+_UPPER_REACH, _LOWER_REACH = 1.15, 1.0  # cm from the margin at which the skin is at rest
 GAZE_LIFT, GAZE_LIFT_LOWER = 0.9, 0.25
 """The lids follow the gaze: share of the opening per radian of pitch, (upper, lower) lid."""
 

@@ -142,6 +142,7 @@ class Sitter:
 
 
 def _turn(degrees: tuple[float, float, float]) -> NDArray[np.float64]:
+    # Signs as of `performance.HeadMotion.rest`: to the subject's left, down, anticlockwise.
     yaw, pitch, roll = np.radians(degrees)
     about_y = [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
     about_x = [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]

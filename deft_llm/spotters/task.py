@@ -26,7 +26,7 @@ from deft_llm.data.long_videos import CodedVideo
 from deft_llm.data.video_sources import VideoSource
 from deft_llm.errors import UserError
 from deft_llm.files import write_text
-from deft_llm.machine import use_all_cores
+from deft_llm.machine import first_process_first, processes, use_all_cores
 from deft_llm.metrics.spot_then_recognize import score_videos
 from deft_llm.metrics.spotting import SpottedVideo
 from deft_llm.protocols import hold_out
@@ -217,8 +217,9 @@ def train(values: dict[str, Any], where: str) -> None:
             "videos of other subjects"
         )
     with claimed_folder(recipe.output, recipe):
-        videos = recipe.data.open(recipe.cache)
-        tested = recipe.test.open(recipe.cache) if recipe.test else []
+        with first_process_first():  # one process measures; the others then find the videos
+            videos = recipe.data.open(recipe.cache)
+            tested = recipe.test.open(recipe.cache) if recipe.test else []
         final = _fit(recipe, videos)
         if tested:
             _score(final, tested)
@@ -238,7 +239,7 @@ def _fit(recipe: SpotterRecipe, videos: Sequence[CodedVideo]) -> Path:
         len(task.held),
         sum(p.numel() for p in task.model.parameters()) / 1e6,
         torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        recipe.batch_size * recipe.schedule.accumulate,
+        recipe.batch_size * recipe.schedule.accumulate * processes(),
         recipe.frames,
         recipe.schedule.steps,
     )

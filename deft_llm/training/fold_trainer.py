@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
+from torch.nn.modules.dropout import _DropoutNd
 
 from deft_llm.errors import UserError
 from deft_llm.training.schedule import LearningRate, Shape
@@ -117,7 +118,8 @@ class FoldTrainer:
         mirror: Named inputs -> those of the mirrored clips, whose classes stay; None if unknown.
 
     Raises:
-        UserError: If the schedule asks for flips but ``mirror`` is None.
+        UserError: If the schedule asks for flips but ``mirror`` is None, or the networks have
+            torch's own dropout.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class FoldTrainer:
         device, dtype = labels.device, next(iter(inputs.values())).dtype
         networks = [_fresh(make, job).to(device=device, dtype=dtype) for job in self.jobs]
         self.network = networks[0]
+        _no_shared_stream(self.network)
         stacked, buffers = stack_module_state(networks)
         # Leaves, as an optimizer needs them: the stack of the networks' weights is a result.
         self.params = {k: v.detach().requires_grad_() for k, v in stacked.items()}
@@ -200,7 +203,7 @@ class FoldTrainer:
             logits: Tensor = functional_call(self.network, (params, buffers), (x,))
             return logits
 
-        # "error": torch's own dropout would depend on the networks that train together.
+        # "error": one stream of chance would make a network depend on those trained beside it.
         logits: Tensor = vmap(one, randomness="error")(self.params, self.buffers, inputs)
         return logits
 
@@ -222,6 +225,16 @@ def _fresh(make: MakeNetwork, job: FoldJob) -> nn.Module:
         # A large prime factor, so that no two pairs of seed and fold share a seed.
         torch.manual_seed(1_000_003 * job.seed + job.fold)
         return make()
+
+
+def _no_shared_stream(network: nn.Module) -> None:
+    """Refuse torch's dropout, whose masks would depend on the folds that were trained before."""
+    for name, module in network.named_modules():
+        if isinstance(module, _DropoutNd) and module.p > 0:
+            raise UserError(
+                f"{type(network).__name__}.{name}: {type(module).__name__} draws from one stream "
+                "for all folds; take SeededDropout of deft_llm.recognizers.layers"
+            )
 
 
 def _class_weights(labels: Tensor, classes: int) -> Tensor:

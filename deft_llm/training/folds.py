@@ -71,8 +71,8 @@ def train_folds(
         may be abandoned early, which ends the processes.
 
     Raises:
-        UserError: If a process was ended from outside or cannot import ``make``, or the schedule
-            asks for flips but ``mirror`` is None.
+        UserError: If a process was ended from outside or cannot import ``make``, the schedule
+            asks for flips but ``mirror`` is None, or the networks have torch's own dropout.
     """
     # From all jobs, so that a resumed run trains the remaining folds for as many steps.
     steps = schedule.steps(float(np.mean([len(job.train) for job in all_jobs or jobs])))

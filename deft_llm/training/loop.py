@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, overload, runtime_checkable
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from deft_llm.errors import UserError
-from deft_llm.machine import takes_bfloat16
+from deft_llm.machine import takes_bfloat16, together_on_cpu
 from deft_llm.stopping import StopRequest, after_this_step
 from deft_llm.training.batches import batches
 from deft_llm.training.muon import MuonAdamW, matrices_of
@@ -100,7 +100,10 @@ def fit(task: Task, schedule: Schedule, output: Path | None, cpu: bool = False) 
         logger.info("already finished at step %d: %s", schedule.steps, final)
         return final
     accelerator = Accelerator(
-        cpu=cpu, mixed_precision="bf16" if takes_bfloat16(schedule.bf16) else "no"
+        cpu=cpu or together_on_cpu(),
+        mixed_precision="bf16" if takes_bfloat16(schedule.bf16) else "no",
+        # Otherwise a weight without a part in the loss, as of an unused head, ends the run.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
     optimizer = _optimizer(task.model, schedule)
     model, optimizer = accelerator.prepare(task.model, optimizer)
@@ -146,7 +149,9 @@ def _loop(
         if done % schedule.log_every == 0 or done == steps:
             # float() waits for the GPU, so losses are read and checked on logging and saving steps
             # only.
-            values = {name: float(value) for name, value in losses.items()}
+            # All processes take part in the mean, and stop together if it is not finite.
+            means = accelerator.reduce(losses, "mean")
+            values = {name: float(value) for name, value in means.items()}
             _must_be_finite(values["loss"], done, run.path)
             run.log({"step": done, "lr": schedule.rate(step, steps), **values})
             shown.set_postfix(loss=f"{values['loss']:.4f}")
@@ -159,7 +164,8 @@ def _loop(
         asked = stop is not None and stop.asked()
         # Never save a diverged network: the run would go on from it for ever.
         if done < steps and (asked or _due(done, schedule.save_every)):
-            _must_be_finite(float(losses["loss"]), done, run.path)
+            mean = accelerator.reduce(losses["loss"], "mean")
+            _must_be_finite(float(mean), done, run.path)
             run.save(done)
         if stop is not None and asked and done < steps:
             stop.raise_if_asked()

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 import torch
 from accelerate.utils import set_seed
 
-from deft_llm.machine import use_all_cores
+from deft_llm.machine import first_process_first, processes, use_all_cores
 from deft_llm.training.loop import Task, fit
 from deft_llm.training.run_folder import FINAL
 from deft_llm.training.schedule import Schedule
@@ -89,10 +89,12 @@ def train_rendered(
     if final.is_dir():
         logger.info("already finished at step %d: %s", recipe.schedule.steps, final)
         return
-    store = load(recipe.data, folder)
     held_out = None
-    if recipe.validation is not None:
-        held_out = load(recipe.validation, recipe.output / "validation")
+    # One process renders; the others then find the sets whole.
+    with first_process_first():
+        store = load(recipe.data, folder)
+        if recipe.validation is not None:
+            held_out = load(recipe.validation, recipe.output / "validation")
     use_all_cores()
     # After rendering, so that the initial weights do not depend on what was rendered in this run.
     set_seed(recipe.seed)
@@ -103,7 +105,7 @@ def train_rendered(
         shown,
         sum(p.numel() for p in task.model.parameters()) / 1e6,
         torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        recipe.batch_size * recipe.schedule.accumulate,
+        recipe.batch_size * recipe.schedule.accumulate * processes(),
         recipe.schedule.steps,
     )
     logger.info("finished: %s", fit(task, recipe.schedule, recipe.output))

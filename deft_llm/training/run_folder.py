@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
 import time
@@ -83,6 +84,8 @@ def is_better(folder: Path, score: dict[str, float], higher: bool) -> bool:
         return True
     name, value = list(score.items())[-1]
     known = json.loads(note.read_text(encoding="utf-8"))[name]
+    if math.isnan(known):  # nothing compares with it: it would stay the best for ever
+        return not math.isnan(value)
     # A run that is resumed before that step gets there again with the same network and score.
     return bool(value > known if higher else value < known)
 
@@ -100,6 +103,14 @@ def keep_best(folder: Path, score: dict[str, float], write: Callable[[Path], Non
         write_text(partial / SCORE, json.dumps(score) + "\n")
     name, value = list(score.items())[-1]
     logger.info("best so far: %s %.4f at step %d", name, value, score["step"])
+
+
+def _logged_step(row: str) -> float:
+    """Step of a row of the log; beyond all others for a row that a full disk cut off."""
+    try:
+        return float(json.loads(row)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 class RunFolder:
@@ -130,9 +141,8 @@ class RunFolder:
                 logger.info("goes on from step %d: %s", step, folder)
         if log := self._log():
             rows = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-            # The resumed run logs these steps again.
-            kept = [row for row in rows if json.loads(row)["step"] <= step]
-            write_lines(log, kept)
+            # The resumed run logs later steps again.
+            write_lines(log, [row for row in rows if _logged_step(row) <= step])
         return step
 
     def log(self, row: dict[str, Any]) -> None:

@@ -93,6 +93,25 @@ def test_what_cannot_be_measured_is_listed(
     assert all(failed.no_face for failed in left)
 
 
+def test_remarks_are_told_again_and_a_damaged_file_is_measured_again(
+    reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, tuple[str, ...]]:
+        remarks = ("the light changed", "a blink") * (job.entry is reading.entries[0])
+        return {"flow": np.zeros((2, 3), np.float16)}, remarks
+
+    monkeypatch.setattr(module, "_measure", measure)
+    cache = tmp_path / "cache"
+    first, again = prepare(reading, cache), prepare(reading, cache)
+    assert all(row.cached for row in again)
+    assert [row.remark for row in again] == [row.remark for row in first]
+    assert first[0].remark == "the light changed; a blink" and not first[1].remark
+    file = cache / f"{first[0].key}.safetensors"
+    file.write_bytes(file.read_bytes()[:-3])
+    assert [row.cached for row in prepare(reading, cache)] == [False, True, True, True, True, True]
+    assert open_prepared(cache / "casme2.jsonl").stack("flow").shape == (6, 2, 3)
+
+
 def test_settings_and_content_are_the_key(
     reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

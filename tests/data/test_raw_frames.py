@@ -9,13 +9,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from deft_llm.clip import Interval
 from deft_llm.data import sources
-from deft_llm.data.features import DEFAULT_SIZES, FeatureSizes, pack
-from deft_llm.data.raw_frames import key_frames, one_transform, sub_clip_indices, sub_clips
+from deft_llm.data.features import DEFAULT_SIZES, FeatureSizes, mirror_features, pack
+from deft_llm.data.inputs import INPUTS, source_of
+from deft_llm.data.raw_frames import (
+    RAW_SIDE,
+    key_frames,
+    one_transform,
+    sub_clip_indices,
+    sub_clips,
+)
 from deft_llm.data.simulated import SimulatedData
 from deft_llm.errors import UserError
+from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.media.face import AlignedClip
 from deft_llm.motion.measure import Measurement
 
@@ -96,6 +105,19 @@ def test_raw_frames_are_packed_on_demand(make_measurement: MakeMeasurement) -> N
     found = pack(measurement, FeatureSizes(raw=16))
     assert found["sub_clips"].shape == (2, 8, 16, 16)
     assert found["key_frames"].shape == (3, 3, 16, 16)
+
+
+def test_landmarks_are_shares_of_the_frame_at_any_side(make_measurement: MakeMeasurement) -> None:
+    measurement = make_measurement()
+    true = (measurement.aligned.landmarks + 0.5) / CANONICAL_SIZE  # from edge to edge
+    for side in (64, RAW_SIDE):
+        found = pack(measurement, FeatureSizes(raw=side))
+        _, make = source_of("landmarks", found, "a clip")
+        shares = make(found["landmarks"][None], None)
+        np.testing.assert_allclose(shares[0], true, atol=1e-5)
+        mirrored = make(mirror_features(found)["landmarks"][None], None)
+        expected = INPUTS["landmarks"].mirror(torch.from_numpy(shares)).numpy()
+        np.testing.assert_allclose(mirrored, expected, atol=1e-5)
 
 
 def test_clips_without_raw_frames_keep_their_key() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -98,6 +100,23 @@ def test_a_stopped_search_goes_on(measured: list[int], tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:50])
     np.testing.assert_array_equal(roi_track(path, cache=cache).motion, straight.motion)
     assert len(measured) == 1
+
+
+def test_frames_of_the_same_names_and_sizes_are_not_the_same_video(
+    measured: list[int], tmp_path: Path
+) -> None:
+    """Uncompressed pictures are as large as one another; a copy elsewhere is the same video."""
+    rng, cache = np.random.default_rng(0), tmp_path / "cache"
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for t in range(4):
+            picture = rng.integers(0, 255, (48, 64, 3)).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"img{t}.bmp"), picture)
+        roi_track(tmp_path / name, cache=cache)
+    assert measured == [4, 4]
+    shutil.copytree(tmp_path / "two", tmp_path / "copy")
+    roi_track(tmp_path / "copy", cache=cache)
+    assert measured == [4, 4]
 
 
 def _track(motion: Floats, shots: list[int] | None = None) -> RoiTrack:

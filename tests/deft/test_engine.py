@@ -166,6 +166,28 @@ def test_yes_and_no(line: str, yes: bool) -> None:
     assert reply(found).startswith("Yes." if yes else "No.")
 
 
+@pytest.mark.parametrize(
+    ("line", "yes"),
+    [
+        ("how_long? more=0.5", False),
+        ("how_long? not more=0.5", True),
+        ("when? moment=apex less=0.2", False),
+        ("when? not moment=apex less=0.2", True),
+        ("order? region=brow than=mouth", False),
+        ("order? not region=brow than=mouth", True),
+        ("order? not", False),  # whether all moved together
+    ],
+)
+def test_of_what_did_not_move_a_denial_is_true(line: str, yes: bool) -> None:
+    assert look(line, clip(table())).polarity is yes
+
+
+def test_a_denied_rank_is_the_opposite() -> None:
+    late = clip(BROWS, BACK, late=("left mouth corner",))
+    assert look("order? region=mouth rank=last", late).polarity is True
+    assert look("order? not region=mouth rank=last", late).polarity is False
+
+
 def test_numbers_and_times_are_the_measurements() -> None:
     measurement = clip(BROWS, BACK)
     rows = {fact.about: fact.value for fact in look("magnitude region=brow", measurement).facts}

@@ -24,6 +24,7 @@ from deft_llm.deft.inference.grammar import (
     END,
     START,
     TEXT,
+    AuLimits,
     GrammarState,
     State,
     StructuredAnswerGrammar,
@@ -130,6 +131,24 @@ def test_a_given_class_is_the_one_that_is_named(
     record = parse_structured_answer(any_tokenizer.decode(ids[0, 1:-1]))
     assert record is not None and record["class"] == label
     assert coarse_label(record["emotion"]) == label
+
+
+def test_several_answers_to_one_clip_keep_its_limits(
+    any_tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two answers to each of two clips: `generate` sets those to one clip side by side."""
+    only = [AuLimits(frozenset({code})) for code in ("1", "12")]
+    grammar = StructuredAnswerGrammar(any_tokenizer, (any_tokenizer.eos_token_id,))
+    seen: list[AuLimits] = []
+
+    def allowed(state: State) -> torch.Tensor:
+        seen.append(state.stage.aus)
+        return torch.tensor([0])
+
+    monkeypatch.setattr(grammar, "allowed", allowed)
+    bound = StructuredAnswerLogits(grammar, prompt_length=1, label="positive", aus=only)
+    bound(torch.tensor([[5]] * 4), torch.zeros(4, len(any_tokenizer)))
+    assert seen == [only[0], only[0], only[1], only[1]]
 
 
 def test_allowed_tokens_are_those_that_do_not_break_the_answer(

@@ -75,6 +75,21 @@ def test_probabilities_do_not_hang_on_folds_or_labels(recognizer: DeftFlowClassi
     np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-4)
 
 
+def test_flow_goes_where_the_model_is(
+    recognizer: DeftFlowClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    elsewhere = torch.device("meta")
+    monkeypatch.setattr(DeftForConditionalGeneration, "device", elsewhere)
+    monkeypatch.setattr(
+        DeftForConditionalGeneration,
+        "get_clip_features",
+        lambda _, ablate, **clip: seen.extend(clip.values()),
+    )
+    recognizer.encode(medsqrt(stretch(flows(2))))
+    assert seen and {values.device for values in seen} == {elsewhere}
+
+
 def test_a_class_has_no_side(recognizer: DeftFlowClassifier) -> None:
     images = np.random.default_rng(3).normal(size=(4, 3, 28, 28)).astype(np.float32)
     probabilities = recognizer.predict_proba({"flow_uvs": images})

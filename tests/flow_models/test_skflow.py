@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from deft_llm.errors import UserError
 from deft_llm.flow_models.blocks import Attention, SuperKernelBlock
-from deft_llm.flow_models.first_flow import FirstFlowConfig
+from deft_llm.flow_models.first_flow import FirstFlow, FirstFlowConfig
 from deft_llm.flow_models.skflow import (
     SKFlow,
     SKFlowConfig,
@@ -87,6 +87,20 @@ def test_large_shifts_are_seen_when_it_starts_aligned() -> None:
         seen, not_seen = network.eval()(a, b)[-1], plain.eval()(a, b)[-1]
     assert (seen[0] - shift).norm(dim=0)[16:-16, 16:-16].mean() < 0.5
     assert (not_seen[0] - shift).norm(dim=0)[16:-16, 16:-16].mean() > 2
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_bfloat16_does_not_round_the_motion_away(aligned: bool) -> None:
+    """A third of a pixel, of which bfloat16 grey levels would lose half."""
+    config = FirstFlowConfig(widths=(8,), windows=(5.0, 10.0), aligned=aligned)
+    first = FirstFlow(config).eval()
+    images = batch(waves(96, 96)), batch(waves(96, 96, 0.3, -0.2))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = first(*images)[-1]
+        updated = SKFlow(TINY).eval()(*images)
+    with torch.no_grad():
+        torch.testing.assert_close(found, first(*images)[-1], atol=0.005, rtol=0.01)
+    assert {flow.dtype for flow in (found, *updated)} == {torch.float32}
 
 
 def test_same_images_do_not_move(tiny: SKFlow) -> None:

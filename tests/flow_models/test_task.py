@@ -168,6 +168,8 @@ def test_wrong_recipes_are_named(tmp_path: Path) -> None:
         ("losses.gradien=1", "'losses.gradien'; did you mean 'gradient'"),
         ("model.stride=2", "model.stride"),
         ("schedule.steps=0", "schedule.steps"),
+        ("validation.first_identity=1001", "validation.first_identity 1001: 1 of its identities"),
+        ("validation.seed=2000001", "are those of data too, from 2000001 on; give another"),
     ):
         with pytest.raises(UserError, match=words):
             tasks.run(SMOKE, [f"output={tmp_path}", change])

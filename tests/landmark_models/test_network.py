@@ -39,6 +39,19 @@ def test_a_sharp_heatmap_is_its_place(network: LandmarkNet) -> None:
     torch.testing.assert_close(network(crops(1)).points[0, 0], torch.tensor([21.5, 9.5]))
 
 
+def test_bfloat16_does_not_round_the_places() -> None:
+    """Between cells 20 and 21 of four pixels; bfloat16 knows no place between 82.5 and 83."""
+    network = LandmarkNet(LandmarkConfig(side=96, width=4, blocks=1)).eval()
+    heat = torch.full((1, 68, 24, 24), -50.0)
+    heat[..., 2, 20], heat[..., 2, 21] = 50.0, 49.0
+    network.heat.register_forward_hook(lambda *_: heat)
+    crop = torch.zeros(1, 1, 96, 96)
+    with torch.autocast("cpu", torch.bfloat16):
+        points = network(crop).points
+    assert points.dtype == torch.float32
+    torch.testing.assert_close(points, network(crop).points)
+
+
 def test_light_and_contrast_hardly_matter(network: LandmarkNet) -> None:
     dim = crops().float() * 0.4 + 60
     plain = network(crops().float())

@@ -242,6 +242,9 @@ def test_a_recipe_runs_and_starts_another(tmp_path: Path) -> None:
     changes = [f"faces={output / 'faces'}", "schedule.steps=1", "validation=null"]
     tasks.run(SMOKE, [f"output={tmp_path / 'tuned'}", f"start={output / 'final'}", *changes])
     assert (tmp_path / "tuned" / "final" / "model.safetensors").is_file()
+    wide = [f"output={tmp_path / 'wide'}", f"start={output / 'final'}", "model.side=64"]
+    with pytest.raises(UserError, match="other sizes than the recipe's model"):
+        tasks.run(SMOKE, [*wide, *changes])
 
 
 def test_wrong_recipes_are_named(tmp_path: Path) -> None:
@@ -249,6 +252,8 @@ def test_wrong_recipes_are_named(tmp_path: Path) -> None:
         ("model.widht=8", "'model.widht'; did you mean 'width'"),
         ("model.side=40", "model.side"),
         ("data.clips=0", "data.clips"),
+        ("validation.first_identity=1001", "validation.first_identity 1001: 1 of its identities"),
+        ("validation.seed=3000001", "are those of data too, from 3000001 on; give another"),
     ):
         with pytest.raises(UserError, match=words):
             tasks.run(SMOKE, [f"output={tmp_path}", change])

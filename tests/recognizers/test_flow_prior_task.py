@@ -121,3 +121,9 @@ def test_another_recipe_does_not_go_on_in_the_folder(
     train({**values, "networks": 1, "epochs": 1, "output": str(tmp_path)}, "test")
     with pytest.raises(UserError, match="holds a run of another recipe"):
         train({**values, "networks": 1, "epochs": 2, "output": str(tmp_path)}, "test")
+
+
+def test_no_draw_is_the_held_out_one(values: dict[str, Any], tmp_path: Path) -> None:
+    draws = [{"images": 22, "seed": 3}, {"images": 22, "seed": 1003}]
+    with pytest.raises(UserError, match="seed 1003 is that of the held-out images"):
+        train({**values, "draws": draws, "output": str(tmp_path)}, "test")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from deft_llm.errors import UserError
 from deft_llm.recognizers.base import Recognizer, load_recognizer
@@ -118,6 +119,14 @@ def test_seeded_dropout() -> None:
     dropout.counter.copy_(state)
     assert torch.equal(dropout(x), first)
     assert torch.equal(dropout.eval()(x), x)
+
+
+def test_networks_saved_with_torchs_dropout_are_read() -> None:
+    network = load_recognizer("fmanet", 3, width=8)
+    assert isinstance(network, nn.Module)
+    saved = {name: x for name, x in network.state_dict().items() if "counter" not in name}
+    network.load_state_dict(saved)
+    assert "dropout.counter" not in saved
 
 
 # -------------------------------------------------------------------------- classical

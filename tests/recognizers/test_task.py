@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.recognizers.base import load_recognizer
-from deft_llm.recognizers.task import RecognizerTask
+from deft_llm.recognizers.task import RecognizerTask, train
 from deft_llm.training import tasks
 from tests.recognizers.conftest import write_folder
 
@@ -105,6 +106,16 @@ def test_a_recipe_runs(tmp_path: Path, make_features: Callable[[int], Features])
     model.load_state_dict(load_file(final / "model.safetensors"))  # type: ignore[union-attr]
     last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
     assert {"uf1", "uar", "accuracy"} <= set(last)
+
+
+def test_shared_seeds_stop_a_recipe(tmp_path: Path) -> None:
+    """Other faces, but the expressions, lights and noise that were learned from."""
+    sets = [{"clips": 3, "identities": 2, "first_identity": first} for first in (1000, 2000)]
+    values: dict[str, Any] = {"recognizer": "ststnet", "output": str(tmp_path / "run")}
+    values |= {"schedule": {"steps": 1}}
+    values |= {name: {"simulated": s} for name, s in zip(("data", "test"), sets, strict=True)}
+    with pytest.raises(UserError, match="data and test draw 3 clips from the same seeds"):
+        train(values, "recipe.yaml")
 
 
 def test_shared_subjects_stop_a_recipe(

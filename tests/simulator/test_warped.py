@@ -71,6 +71,15 @@ def test_what_is_filmed_moved_by_the_exact_field(
     assert np.abs(y - rows)[inside].max() < 0.02
 
 
+def test_each_take_moves_by_its_own_field(motion: FaceMotion) -> None:
+    smile, frown = (motion.field((au,)) for au in ("12", "4"))
+    frames = BaseFrames(ramps())
+    frames.moved(0, motion, take(smile, [3.0]))
+    again = frames.moved(0, motion, take(frown, [3.0]))
+    fresh = BaseFrames(ramps()).moved(0, motion, take(frown, [3.0]))
+    np.testing.assert_array_equal(again, fresh)
+
+
 def test_nothing_moves_at_level_zero(motion: FaceMotion, rendered: Portrait) -> None:
     frames = film(rendered, motion, take(motion.field(("12",)), [0.0] * 4))
     # To and fro over the two frames of the portrait.

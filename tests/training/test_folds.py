@@ -92,6 +92,24 @@ def test_together_is_one_by_one(name: str) -> None:
         np.testing.assert_allclose(together[:, i], _alone(name, job, schedule), rtol=1e-9)
 
 
+def test_torchs_dropout_is_refused() -> None:
+    """Alone it would learn otherwise than after others, and together it fails inside vmap."""
+    inputs, labels = _material()
+
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(3 * 28 * 28, 3))
+
+        def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+            out: Tensor = self.inner(inputs["flow_uvs"])
+            return out
+
+    for jobs in (_jobs(), _jobs()[:1]):
+        with pytest.raises(UserError, match=r"Dropping\.inner\.1: Dropout draws .* SeededDropout"):
+            FoldTrainer(Dropping, jobs, inputs, labels, FoldSchedule(), STEPS, _mirror)
+
+
 def test_batch_norm_statistics_are_each_networks_own() -> None:
     inputs, labels = _material()
     jobs = _jobs()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.training.checkpoints import seal
 from deft_llm.training.loop import Goal, fit
-from deft_llm.training.run_folder import claimed_folder
+from deft_llm.training.run_folder import claimed_folder, is_better, keep_best
 from deft_llm.training.schedule import Schedule
 
 from .test_loop import Line
@@ -92,3 +93,26 @@ def test_the_best_network_is_kept_beside_the_last(tmp_path: Path) -> None:
     assert (best / "model.safetensors").stat().st_size
     assert not (tmp_path / "four" / "best").exists()  # it names no goal
     assert (final / "model.safetensors").is_file()
+
+
+def test_a_row_that_was_cut_off_does_not_keep_a_run_from_going_on(tmp_path: Path) -> None:
+    """As a full disk leaves it."""
+    schedule = Schedule(steps=6, save_every=2, log_every=1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(stop_at=5), schedule, tmp_path, cpu=True)
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('{"step": 6, "lr')
+    assert fit(Line(), schedule, tmp_path, cpu=True).is_dir()
+    rows = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows if "loss" in row] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_a_score_that_is_no_number_is_no_best_for_ever(tmp_path: Path, higher: bool) -> None:
+    nothing: dict[str, float] = {"step": 1, "score": float("nan")}
+    assert is_better(tmp_path, nothing, higher)  # there is none yet
+    keep_best(tmp_path / "best", nothing, lambda folder: None)
+    assert not is_better(tmp_path / "best", nothing, higher)
+    assert is_better(tmp_path / "best", {"step": 2, "score": 0.5}, higher)
+    keep_best(tmp_path / "best", {"step": 2, "score": 0.5}, lambda folder: None)
+    assert not is_better(tmp_path / "best", nothing, higher)

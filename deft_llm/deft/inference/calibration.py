@@ -99,7 +99,7 @@ def fit_temperature(log_likelihoods: Tensor, labels: Sequence[int]) -> float:
     if not len(labels):
         raise UserError("no clip with one of the labels to fit a temperature on; simulate more")
     scores = log_likelihoods.double()
-    wanted = torch.as_tensor(labels)
+    wanted = torch.as_tensor(labels, device=scores.device)
 
     def loss(log_temperature: float) -> float:
         scaled = scores / torch.tensor(log_temperature).exp()

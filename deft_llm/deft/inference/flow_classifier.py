@@ -77,7 +77,7 @@ class DeftFlowClassifier:
             ]
             both = torch.stack(seen).mean(0)
             parts.append(self.explainer.calibration.probabilities("three", both))
-        probabilities: NDArray[np.float64] = torch.cat(parts).numpy()
+        probabilities: NDArray[np.float64] = torch.cat(parts).cpu().numpy()
         return probabilities
 
     @torch.inference_mode()
@@ -94,8 +94,9 @@ class DeftFlowClassifier:
     def encode(self, flow_uvs: NDArray[np.float32]) -> dict[str, Tensor]:
         """Expert tokens of flow images (N, 3, S, S) in the encoding ``medsqrt``."""
         model = self.explainer.model
+        clips = clip_inputs(model.config, flow_uvs, self.offset_phase)
         return model.get_clip_features(
-            ABLATED, **clip_inputs(model.config, flow_uvs, self.offset_phase)
+            ABLATED, **{name: values.to(model.device) for name, values in clips.items()}
         )
 
 

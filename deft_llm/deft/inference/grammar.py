@@ -302,7 +302,9 @@ class StructuredAnswerLogits(LogitsProcessor):
         """Scores (B, V) of the next token after ``input_ids`` (B, L), masked."""
         masked = torch.full_like(scores, -torch.inf)
         for row, ids in enumerate(input_ids[:, self.prompt_length :].tolist()):
-            state = self._state(row % len(self.starts), tuple(ids))
+            # ``generate`` repeats each prompt in place if it draws several answers to it.
+            start = row * len(self.starts) // len(input_ids)
+            state = self._state(start, tuple(ids))
             if state is None:  # after the end token: padding of a finished row
                 masked[row] = scores[row]
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,12 +25,17 @@ _UNFOLLOWED = "the motion was measured between given frames only, not over the c
 def when(query: Query, sight: Sight) -> Findings:
     """Times of the moments, or whether the first of them is before or after a time."""
     if not sight.rows:
-        return Findings(query, False if query.polar else None, (STILL,))
+        return _nothing_moved(query)
     names = query.moments or MOMENTS
     facts = tuple(_moment(name, sight.measurement.interval, sight) for name in names)
     if not query.polar:
         return Findings(query, facts=facts)
     return Findings(query, _within(query, facts[0].value), facts[:1])
+
+
+def _nothing_moved(query: Query) -> Findings:
+    # Nothing is true of a movement that was not there, but that it was not so.
+    return Findings(query, query.negated if query.polar else None, (STILL,))
 
 
 def _moment(name: str, interval: Interval, sight: Sight) -> Fact:
@@ -46,7 +52,7 @@ def how_long(query: Query, sight: Sight) -> Findings:
         fact = Fact("clip", "duration", round(float(stamps[-1]) + step, 3), "s")
         return Findings(query, _within(query, fact.value) if query.polar else None, (fact,))
     if not sight.rows:
-        return Findings(query, False if query.polar else None, (STILL,))
+        return _nothing_moved(query)
     interval = sight.measurement.interval
     spans = [query.moments] if query.moments else [("onset", "offset"), *_PHASES]
     facts = tuple(_span(span, interval, sight) for span in spans)
@@ -75,7 +81,9 @@ def order(query: Query, sight: Sight) -> Findings:
     if measured.trajectory is None:
         return Findings(query, untold=_UNFOLLOWED)
     if not sight.rows:
-        return Findings(query, False if query.polar else None, (STILL,))
+        # "not" without regions to compare asks whether all moved together: nothing did.
+        compared = query.rank or parts_of(query.than)
+        return _nothing_moved(query if compared else replace(query, negated=False))
     seconds, tolerance = half_rise(
         measured.trajectory, measured.interval, sight.times, measured.noise
     )
@@ -108,7 +116,7 @@ def order(query: Query, sight: Sight) -> Findings:
         ends = list(timed)
         edge = timed[ends[-1 if query.rank == "last" else 0]]
         near = {n for n, (at, tol) in timed.items() if abs(at - edge[0]) <= max(tol, edge[1])}
-        return Findings(query, bool(near & set(places(query))), facts)
+        return Findings(query, bool(near & set(places(query))) != query.negated, facts)
     return Findings(query, together == query.negated, facts)
 
 

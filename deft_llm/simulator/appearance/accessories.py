@@ -31,7 +31,7 @@ def wear_glasses(mesh: HeadMesh) -> HeadMesh:
     if mesh.skin is None or not mesh.skin.look.glasses:
         return mesh
     rng = np.random.default_rng([mesh.skin.look.seed, 5])
-    radius = rng.uniform(0.06, 0.13)
+    radius = rng.uniform(0.06, 0.13)  # cm
     color = _FRAME_TONES[rng.integers(len(_FRAME_TONES))] * rng.uniform(0.7, 1.3)
     points, cells, start = [], [], len(mesh.vertices)
     for path, closed in _paths(mesh.vertices[mesh.landmarks].astype(np.float64), rng):

@@ -45,7 +45,7 @@ SPLITS = ("train", "val", "test")
 FILE_KINDS = ("camera", "depth", "flow", "mask", "occlusion", "render")
 _FORMAT = 1
 # The defaults and recipes of other simulated sets have face seeds below this range, so that no
-# face is shared.
+# face is shared; only sets of flow images with a seed of 1 to 9 reach into it (`images.py`).
 _IDENTITIES = (1_000_000, 10_000_000)
 
 

@@ -181,7 +181,7 @@ class _Face:
         corners = mesh.vertices[shown]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-        # The grid has no depth test: drop triangles that face away or are seen edge-on.
+        # The grid has no depth test: drop triangles that face away or nearly do (81 degrees).
         seen = normals[:, 2] > 0.15
         self.triangles, self.normals = shown[seen], normals[seen].astype(np.float32)
         colours = mesh.colors[np.isin(mesh.material, _SHOWN)][seen]
@@ -300,7 +300,7 @@ def _pair(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _rotation(angles: NDArray[np.float64]) -> Floats:
-    """Yaw about y, pitch about x, roll about z."""
+    """Yaw about y, pitch about x (positive down), roll about z."""
     (cy, cp, cr), (sy, sp, sr) = np.cos(angles), np.sin(angles)
     yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])

@@ -101,7 +101,8 @@ class Gaze:
     """A fixation, optionally followed by one saccade to another.
 
     Attributes:
-        first: (yaw, pitch) before the saccade, rad.
+        first: (yaw, pitch) before the saccade, rad: positive yaw looks to the subject's left,
+            positive pitch up, where a head's pitch is positive down.
         second: (yaw, pitch) after it; equal to ``first`` without a saccade.
         start: Seconds.
         duration: Seconds.
@@ -125,7 +126,8 @@ class HeadMotion:
     """A resting pose, slow drift and a faint tremor.
 
     Attributes:
-        rest: (yaw, pitch, roll) of the head, rad.
+        rest: (yaw, pitch, roll) of the head, rad: positive yaw turns the face to the subject's
+            left (image right), positive pitch down, positive roll anticlockwise in the image.
         drift: Largest displacement of the face from its position at time 0, px.
         turn: Share of the drift that comes from rotation rather than translation, 0..1.
         tremor: Amplitude of the tremor, px.

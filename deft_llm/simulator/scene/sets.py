@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from pydantic import Field
 
 from deft_llm.config import Settings
 from deft_llm.files import digest
+
+
+class Numbered(Protocol):
+    """A set of clips whose faces and recipes are numbered."""
+
+    clips: int
+    identities: int
+    first_identity: int
+    seed: int
+
+
+def shared_numbers(one: Numbered, other: Numbered, first: str, count: str) -> range:
+    """What the ranges of two sets have in common; empty if they are apart.
+
+    Args:
+        one: A set.
+        other: Another.
+        first: Field of the first number.
+        count: Field of how many there are.
+    """
+    starts, ends = (
+        [getattr(some, first) + length * getattr(some, count) for some in (one, other)]
+        for length in (0, 1)
+    )
+    return range(max(starts), min(ends))
+
+
+def require_apart(data: Numbered, validation: Numbered) -> None:
+    """Check that held-out clips share neither faces nor recipes with those that are learned from.
+
+    Raises:
+        ValueError: If they do: clips of one seed show the same expression, light and noise.
+    """
+    for first, count in (("first_identity", "identities"), ("seed", "clips")):
+        if shared := shared_numbers(data, validation, first, count):
+            raise ValueError(
+                f"validation.{first} {getattr(validation, first)}: {len(shared)} of its {count} "
+                f"are those of data too, from {shared.start} on; give another"
+            )
 
 
 class ClipSet(Settings):

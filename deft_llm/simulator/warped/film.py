@@ -75,7 +75,7 @@ class BaseFrames:
     def __init__(self, portrait: Portrait) -> None:
         self.portrait = portrait
         self._spline: tuple[object, Floats] | None = None
-        self._field: tuple[object, Floats] | None = None
+        self._field: tuple[bytes, Floats, Floats] | None = None
 
     def moved(self, t: int, motion: FaceMotion, take: Take) -> Floats:
         """Frame t before light and noise, (H, W, 3)."""
@@ -93,10 +93,11 @@ class BaseFrames:
             turned = in_frame(motion.turned(yaw, pitch), matrix, image.shape)
             columns, rows = origin(turned, np.float32(1), columns, rows)
         if level:
-            key = matrix.tobytes()
-            if self._field is None or self._field[0] != key:
-                self._field = (key, in_frame(take.field, matrix, image.shape))
-            columns, rows = origin(self._field[1], level, columns, rows)
+            key, kept = matrix.tobytes(), self._field
+            if kept is None or kept[0] != key or kept[1] is not take.field:
+                kept = (key, take.field, in_frame(take.field, matrix, image.shape))
+                self._field = kept
+            columns, rows = origin(kept[2], level, columns, rows)
         spline = (number, closure)
         if self._spline is None or self._spline[0] != spline:
             self._spline = (spline, _coefficients(image))
