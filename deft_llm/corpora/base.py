@@ -17,7 +17,7 @@ from deft_llm.corpora.coded import CodedClip, CodedSheet, compare
 from deft_llm.corpora.coding import RowPlace, au_code, read_aus, read_emotion, read_interval
 from deft_llm.corpora.folder import DatasetFolder
 from deft_llm.corpora.frames import FrameFolder, locate_interval, open_folder
-from deft_llm.corpora.people import is_date
+from deft_llm.corpora.people import canonical, is_date
 from deft_llm.corpora.reading import Entry, Identity, PublishedCounts, Reading
 from deft_llm.corpora.report import Report
 from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet
@@ -58,6 +58,8 @@ class Corpus(DatasetFolder, ABC):
         emotions: The sheet's words for emotions -> ours.
         trees: Names of the folders above the frames, the preferred ones first.
         foreign: Words in the names of folders that hold other recordings of the same clips.
+        people: Name of the people in it, where other corpora show the same ones under the same
+            subject ids; empty if no other does.
     """
 
     fps: ClassVar[float | None]
@@ -68,6 +70,7 @@ class Corpus(DatasetFolder, ABC):
     emotions: ClassVar[Mapping[str, str]]
     trees: ClassVar[tuple[str, ...]] = ()
     foreign: ClassVar[frozenset[str]] = frozenset()
+    people: ClassVar[str] = ""
     coded_kind = MICRO  # which expressions are read; see of_kind
 
     @property
@@ -185,6 +188,7 @@ class Corpus(DatasetFolder, ABC):
         """Codings of one sheet after mending, in the sheet's frame numbers."""
         rows = self.rows(path)
         coded, unknown = CodedSheet(path), list[str]()
+        named: dict[str, CodedClip] = {}  # clip in canonical spelling -> its first row
         for row in rows:
             try:
                 identity = self._identity(row)
@@ -199,11 +203,10 @@ class Corpus(DatasetFolder, ABC):
                 place.say(str(error), "a clip without a known label", "dropped")
                 unknown.append(row["emotion"])
                 continue
-            if identity.clip in coded.clips:
-                first = coded.clips[identity.clip].row
-                same = first.values == row.values
-                why = "the same row again" if same else f"row {first.number} says otherwise"
-                place.say("coded twice", f"{why}: the first is used", "dropped")
+            # "EP2_1F" is "EP02_01f" again, whose frames it would count a second time.
+            key = canonical(identity.clip)
+            if (first := named.get(key)) is not None:
+                self._say_twice(first, row, identity, place, coded)
                 continue
             interval = read_interval(row, place, self.first_frame)
             if interval is not None:
@@ -211,7 +214,8 @@ class Corpus(DatasetFolder, ABC):
                 annotation = Annotation(
                     self.name, identity.subject, identity.clip, interval, aus, emotion, self.fps
                 )
-                coded.clips[identity.clip] = CodedClip(row, identity, annotation, interval)
+                named[key] = CodedClip(row, identity, annotation, interval)
+                coded.clips[identity.clip] = named[key]
         # Single typos are dropped row by row; if half of the words are unknown, the sheet is wrong.
         if rows and 2 * len(unknown) >= len(rows):
             raise UserError(
@@ -220,6 +224,22 @@ class Corpus(DatasetFolder, ABC):
                 "shifted, or it is another sheet"
             )
         return coded
+
+    @staticmethod
+    def _say_twice(
+        first: CodedClip, row: SheetRow, identity: Identity, place: RowPlace, coded: CodedSheet
+    ) -> None:
+        """Report a second row of a clip; if it names somebody else, neither row is used."""
+        earlier = first.row.number
+        if identity.subject != first.identity.subject:
+            # Whichever is wrong would put a person into training and test.
+            why = f"row {earlier} gives it to {first.identity.subject}: neither is used"
+            place.say(f"coded twice, here for {identity.subject}", why, "dropped")
+            coded.clips.pop(first.identity.clip, None)
+            return
+        ours, theirs = ({**r.values, "clip": ""} for r in (row, first.row))
+        why = "the same row again" if ours == theirs else f"row {earlier} says otherwise"
+        place.say("coded twice", f"{why}: the first is used", "dropped")
 
     def _identity(self, row: SheetRow) -> Identity:
         """``identify``, for rows whose cells name somebody and something."""
@@ -248,6 +268,7 @@ class Corpus(DatasetFolder, ABC):
         """Entries with their folders of frames."""
         entries = []
         opened: dict[Path, FrameFolder] = {}  # a long video has many clips: list it once
+        used: dict[tuple[Path, Interval], int] = {}  # frames -> row that codes them
         tree = FrameTree(self.root)
         for clip in coded.clips.values():
             identity = clip.identity
@@ -262,7 +283,11 @@ class Corpus(DatasetFolder, ABC):
                 continue
             opened[folder] = found
             interval = locate_interval(clip.interval, found, self.first_frame, place)
-            if interval is not None:
+            if interval is None:
+                continue
+            if (row := used.setdefault((folder, interval), clip.row.number)) != clip.row.number:
+                place.say(f"the same frames as row {row}", "a second coding of them", "dropped")
+            else:
                 annotation = replace(clip.annotation, interval=interval)
                 count, row = len(found.numbers), clip.row.number
                 entries.append(Entry(annotation, folder, count, row, found.first))
@@ -277,6 +302,14 @@ def load_class(name: str) -> type[Corpus]:
     """
     found: type[Corpus] = resolve(CORPORA, name, "corpus")
     return found
+
+
+def people_of(dataset: str) -> str:
+    """The people of a corpus: its own name, or one that it shares with others of the same people.
+
+    Subject ids are unique among the people of one name, and nobody is in two of them.
+    """
+    return (load_class(dataset).people if dataset in CORPORA else "") or dataset
 
 
 def load_corpus(name: str, root: Path | str) -> Corpus:

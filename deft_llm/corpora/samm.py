@@ -66,6 +66,7 @@ SAMM/
   006/006_1_2/006_05562.jpg
 """
     fps = 200.0
+    people = "samm"  # SAMM's clips are cut out of the long videos
     schemes = ("3", "4", "5-samm")
     published = PublishedCounts(
         159,

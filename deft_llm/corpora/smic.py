@@ -56,6 +56,7 @@ class Smic(Corpus):
     kind: ClassVar[str]
     licence = "the Center for Machine Vision, University of Oulu (Li et al., IEEE FG 2013)"
     schemes = ("3",)
+    people = "smic"  # the cameras stood side by side and filmed the same people
     emotions = {"ne": "negative", "po": "positive", "sur": "surprise"}
 
     def __init_subclass__(cls, kind: str) -> None:

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from deft_llm.clip import Annotation, Interval, status_line
 from deft_llm.config import Settings
+from deft_llm.corpora.base import people_of
 from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.data.clip_dataset import ClipDataset, ClipPlace
 from deft_llm.data.clip_shards import LeftOut
@@ -100,6 +101,7 @@ class Prepared:
         problem: Why measuring failed, or "".
         cached: Whether the result came from the cache.
         no_face: Whether measuring failed because no face is seen.
+        content: Equal for copies of the same frames (``content_key``), for the leak audit.
     """
 
     annotation: Annotation
@@ -108,6 +110,7 @@ class Prepared:
     problem: str = ""
     cached: bool = False
     no_face: bool = False
+    content: str = ""
 
 
 def measuring_job(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
@@ -128,8 +131,18 @@ def measuring_job(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
     return MeasuringJob(entry, start, stop, moved, remark)
 
 
-def content_key(job: MeasuringJob, settings: PrepareSettings) -> str:
-    """SHA-256 over the bytes of the frames, their rate, the interval and the settings."""
+def content_key(job: MeasuringJob, settings: PrepareSettings) -> tuple[str, str]:
+    """What a clip is known by.
+
+    Returns:
+        SHA-256 over the bytes of the frames, their rate, the interval and the settings: the name of
+        its file in the cache. And the content for the leak audit: the smallest hash of a frame.
+        Copies of a clip that were cut or coded differently share nearly all of their frames, and
+        so, but for a few in a hundred, the smallest hash.
+
+    Raises:
+        UserError: If a frame cannot be read.
+    """
     assert job.entry.folder is not None
     # The rate is in the key because frames are averaged over seconds before flow; the sizes are in
     # it because their defaults are in code, not in the settings.
@@ -142,10 +155,17 @@ def content_key(job: MeasuringJob, settings: PrepareSettings) -> str:
         *(settings.sizes().facts(), job.entry.annotation.fps),
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for file in list_frames(job.entry.folder)[job.start : job.stop]:
-        # Hash each file by itself, so that the boundaries between files count.
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    # Hash each file by itself, so that the boundaries between files count.
+    frames = [_frame_hash(file) for file in list_frames(job.entry.folder)[job.start : job.stop]]
+    digest.update(b"".join(frames))
+    return digest.hexdigest(), min(frames).hex()
+
+
+def _frame_hash(file: Path) -> bytes:
+    try:
+        return hashlib.sha256(file.read_bytes()).digest()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}); copy it again") from None
 
 
 def prepare(
@@ -244,23 +264,27 @@ def _numbered(
 def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Prepared:
     """Measure one clip, or take its result from the cache."""
     annotation = job.entry.annotation
-    key = content_key(job, settings)
+    try:
+        key, content = content_key(job, settings)
+    except UserError as error:
+        # Not cached: a disk that comes back has the frames again.
+        return Prepared(annotation, "", job.remark, problem=str(error))
+    row = Prepared(annotation, key, job.remark, content=content)
     file, failed = cache / f"{key}.safetensors", cache / f"{key}.failed.json"
     if file.is_file():
-        return Prepared(annotation, key, job.remark, cached=True)
+        return replace(row, cached=True)
     # Failures are cached too: a clip without a face would be searched again on every run.
     if failed.is_file():
-        known = json.loads(failed.read_text(encoding="utf-8"))
-        return Prepared(annotation, key, job.remark, **known, cached=True)
+        return replace(row, **json.loads(failed.read_text(encoding="utf-8")), cached=True)
     try:
         features, remarks = _measure(job, settings)
     except UserError as error:
         known = {"problem": str(error), "no_face": isinstance(error, NoFaceError)}
         write_text(failed, json.dumps(known))
-        return Prepared(annotation, key, job.remark, **known)
+        return replace(row, **known)
     with replacing(file) as half:
         save_file(features, half, {"clip": annotation.clip, "status": status_line(remarks)})
-    return Prepared(annotation, key, "; ".join(filter(None, (job.remark, *remarks))))
+    return replace(row, remark="; ".join(filter(None, (job.remark, *remarks))))
 
 
 def _measure(job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, tuple[str, ...]]:
@@ -308,9 +332,12 @@ def open_prepared(listing: Path) -> ClipDataset:
             raise UserError(
                 f"{listing.parent}: clip {coding.clip} is missing from the cache; prepare again"
             )
-        # Two corpora may use the same names for subjects and clips.
-        clip, subject = (f"{coding.dataset}/{name}" for name in (coding.clip, coding.subject))
-        records.append(replace(record, clip=clip, subject=subject))
+        # Two corpora may use the same names for subjects and clips, and one person may be in two.
+        named = {
+            "clip": f"{coding.dataset}/{coding.clip}",
+            "subject": f"{people_of(coding.dataset)}/{coding.subject}",
+        }
+        records.append(replace(record, **named, content=row.get("content", "")))
         places.append(ClipPlace(ClipFile(path, "prepare again"), 0))
     return ClipDataset(records, places, name=listing.stem)
 

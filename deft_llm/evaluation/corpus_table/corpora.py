@@ -16,6 +16,7 @@ from deft_llm.evaluation.corpus_table.material import (
     CorpusClips,
     measured_corpus,
     read_folder,
+    require_other_people,
     settings_for,
 )
 from deft_llm.evaluation.corpus_table.models import entry_by_name, inputs_of
@@ -134,11 +135,12 @@ class OfCorpora(Benchmark):
             names: The models.
 
         Raises:
-            UserError: If a folder is not given, cannot be read, or holds another corpus, or if
-                simulated and real corpora are mixed.
+            UserError: If a folder is not given, cannot be read, or holds another corpus, if
+                simulated and real corpora are mixed, or if two show the same people.
         """
         read = [read_folder(self.reader_of(name), path) for name, path in self.folders().items()]
         require_one_kind([corpus for corpus, _ in read])
+        require_other_people(read)
         inputs = {name for model in names for name in inputs_of(self.entries[model])}
         settings = settings_for(inputs, self.prepare)
         return [

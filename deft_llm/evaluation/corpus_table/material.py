@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deft_llm.corpora.base import Corpus, load_corpus
+from deft_llm.corpora.base import Corpus, load_corpus, people_of
 from deft_llm.corpora.other import other_corpus
 from deft_llm.corpora.reading import Reading
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.inputs import INPUTS
-from deft_llm.data.prepared import PrepareSettings, open_prepared, prepare
+from deft_llm.data.prepared import Prepared, PrepareSettings, open_prepared, prepare
 from deft_llm.data.raw_frames import RAW_IMAGES, RAW_SIDE
 from deft_llm.data.sources import FRAMES_SIDE
 from deft_llm.errors import UserError
@@ -70,6 +70,26 @@ def read_folder(reader: str, folder: Path) -> tuple[Corpus, Reading]:
     return corpus, reading
 
 
+def require_other_people(read: Sequence[tuple[Corpus, Reading]]) -> None:
+    """Refuse a table of corpora that show the same people, or of one corpus twice.
+
+    One of them would be tested by models that learned from the other's clips of a person, or every
+    clip would count twice.
+
+    Raises:
+        UserError: If there are two such corpora; names both folders.
+    """
+    seen: dict[str, Corpus] = {}
+    for corpus, reading in read:
+        for people in sorted({people_of(a.dataset) for a in reading.annotations}):
+            other = seen.setdefault(people, corpus)
+            if other is not corpus:
+                raise UserError(
+                    f"{other.root} ({other.title}) and {corpus.root} ({corpus.title}) show the "
+                    "same people; a table takes one of the two: leave the other out"
+                )
+
+
 def settings_for(inputs: Iterable[str], base: PrepareSettings) -> PrepareSettings:
     """How clips have to be measured for the inputs of some models.
 
@@ -115,5 +135,29 @@ def measured_corpus(
         raise UserError(
             f"{corpus.root}: none of {len(rows)} clips can be measured ({dropped[-1].what})"
         )
+    clips, copies = _without_copies(clips, corpus.name, rows)
+    dropped += copies
     title = f"simulated {corpus.title}" if corpus.simulated else corpus.title
     return CorpusClips(title, corpus.simulated, reading, clips, tuple(dropped))
+
+
+def _without_copies(
+    clips: ClipDataset, corpus: str, rows: Sequence[Prepared]
+) -> tuple[ClipDataset, list[LeftOutClip]]:
+    """The clips without those that show a person the same frames again, coded alike.
+
+    Such a clip would count twice in the score. Copies of different people are left in: one of the
+    two subjects is wrong, which the leak audit says.
+    """
+    first: dict[tuple[str, str], str] = {}
+    kept, copies = [], []
+    for number, (record, row) in enumerate(
+        zip(clips.records, (row for row in rows if not row.problem), strict=True)
+    ):
+        original = first.setdefault((record.subject, row.key), record.clip)
+        if original == record.clip:
+            kept.append(number)
+        else:
+            what = f"the same frames as {original}"
+            copies.append(LeftOutClip(corpus, record.clip, what, "a copy of another clip"))
+    return clips.subset(kept), copies

@@ -32,7 +32,7 @@ def make_splits(
     data = material.data
     people, datasets, subjects = data.clips.people, data.clips.datasets, data.clips.subjects
     make = {
-        "loso": lambda: protocols.composite_splits(datasets, subjects),
+        "loso": lambda: protocols.loso(people),
         "kfold": lambda: protocols.subject_kfold(people, folds),
         "cross_dataset": lambda: protocols.cross_dataset(datasets, subjects),
         "hold_out": lambda: protocols.hold_out(people, share),

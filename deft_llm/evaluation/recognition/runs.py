@@ -23,6 +23,7 @@ from deft_llm.data.labelled import LabelledClips
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.classical import InputArrays, predict_folds
 from deft_llm.evaluation.recognition.entries import ModelEntry
+from deft_llm.evaluation.recognition.learned import require_unlearned
 from deft_llm.evaluation.recognition.rows import PredictionRows
 from deft_llm.parallel import for_a_while_on_one_core
 from deft_llm.recognizers.base import FitsFoldsAtOnce, Recognizer, load_recognizer, side_of
@@ -80,6 +81,10 @@ class EntryRun:
         splits: The folds.
         seeds: Number of runs; a recognizer without randomness runs once.
         folder: Where rows are kept, one file per fold and seed.
+
+    Raises:
+        UserError: If the recognizer or an option is unknown, or a checkpoint has learned from a
+            test fold.
     """
 
     def __init__(
@@ -92,6 +97,7 @@ class EntryRun:
         folder: Path,
     ) -> None:
         self.name, self.entry, self.data = name, entry, data
+        require_unlearned(entry, data, splits)
         first = entry.for_fold(splits[0].fold)
         self.sample = load_recognizer(entry.recognizer, len(data.classes), **first.options)
         self.store = PredictionRows(folder, name, entry, data, splits)
