@@ -6,6 +6,7 @@ Finding columns, mending codings, finding frames and checking counts are shared.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from deft_llm.clip import Annotation, Interval
+from deft_llm.corpora.cells import SUFFIXES
 from deft_llm.corpora.coded import CodedClip, CodedSheet, compare
 from deft_llm.corpora.coding import RowPlace, au_code, read_aus, read_emotion, read_interval
 from deft_llm.corpora.folder import DatasetFolder
@@ -134,9 +136,26 @@ class Corpus(DatasetFolder, ABC):
             if not name.startswith(("~", ".")) and self.sheet.is_name(folder / name)
         ]
         if not paths:
-            raise self._missing(f"{self.root}: no sheet {' or '.join(self.sheet.patterns)}")
+            found = f"{self.root}: no sheet {' or '.join(self.sheet.patterns)}"
+            raise self._missing(found + self._other_sheets())
         # File names carry a date or version, so the last name is the newest sheet.
         return sorted(paths, key=lambda p: (p.stem, str(p)), reverse=True)
+
+    def _other_sheets(self) -> str:
+        """A word on a sheet under another name, which people give to their own copy."""
+        names = [
+            str((folder / name).relative_to(self.root))
+            for folder, files in walk(self.root, _SHEET_DEPTH)
+            for name in sorted(files)
+            if not name.startswith(("~", ".")) and name.lower().endswith(SUFFIXES[:-1])
+        ]
+        if not names:
+            return ""
+        # The expected layout has the official name.
+        official = Path(re.findall(r"\S.*?\.(?:xlsx|csv)", self.tree)[0]).stem
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        suffix = Path(names[0]).suffix
+        return f", only {names[0]}{more}: if that is it, call it {official}{suffix}"
 
     def read(self, frames: bool = True) -> Reading:
         """Read the sheet and find the frames.
@@ -246,7 +265,8 @@ class Corpus(DatasetFolder, ABC):
         for name in ("subject", "clip"):
             if name in self.sheet.needed and not row[name]:
                 raise UserError(
-                    f"an empty {name} cell; merge the cells that share it, or fill it in"
+                    f"an empty {name} cell; merge the cells that share it (in .xlsx or .ods), or "
+                    "fill it in"
                 )
             if is_date(row[name]):
                 raise UserError(
