@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -244,6 +245,22 @@ class Corpus(DatasetFolder, ABC):
             )
         return coded
 
+    def _say_mixed(
+        self, entries: Sequence[Entry], tree: FrameTree, file: str, report: Report
+    ) -> None:
+        """Note the clips whose frames are from another release than those of most clips."""
+        of = [tree.tree_of(e.folder, self.trees) for e in entries if e.folder is not None]
+        known = Counter(filter(None, of))
+        if len(known) < 2:
+            return
+        ((usual, _),) = known.most_common(1)
+        for entry, own in zip(entries, of, strict=True):
+            if own and own != usual:
+                # A crop shows another share of the face, at another size.
+                why = f"most clips are read from {usual}: see whether both are cropped alike"
+                what = f"{entry.annotation.clip}: frames from {own}"
+                report.add(file, entry.row, what, why, "noted")
+
     @staticmethod
     def _say_twice(
         first: CodedClip, row: SheetRow, identity: Identity, place: RowPlace, coded: CodedSheet
@@ -296,7 +313,7 @@ class Corpus(DatasetFolder, ABC):
             try:
                 folder = tree.find(identity.places, self.trees, self.foreign)
                 if folder is None:
-                    raise UserError(f"no folder {identity.places[0]}")
+                    raise UserError(_no_folder(identity.places, tree))
                 found = opened.get(folder) or open_folder(folder)
             except UserError as error:
                 place.say(str(error), "no frames", "dropped")
@@ -311,7 +328,17 @@ class Corpus(DatasetFolder, ABC):
                 annotation = replace(clip.annotation, interval=interval)
                 count, row = len(found.numbers), clip.row.number
                 entries.append(Entry(annotation, folder, count, row, found.first))
+        self._say_mixed(entries, tree, coded.path.name, report)
         return entries
+
+
+def _no_folder(places: Sequence[str], tree: FrameTree) -> str:
+    if (film := tree.film(places)) is None:
+        return f"no folder {places[0]}"
+    return (
+        f"no folder {places[0]}, only the film {film}; write its frames as numbered images into a "
+        f"folder {film.stem} beside it"
+    )
 
 
 def load_class(name: str) -> type[Corpus]:
