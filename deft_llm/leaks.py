@@ -155,10 +155,8 @@ def find_leaks(
     apart = np.zeros((len(clips), len(clips)), bool)  # [seen, tested]
     for split in splits:
         apart[np.ix_(np.concatenate([split.train, split.validation]), split.test)] = True
-    report = LeakReport(len(clips))
-    report.names += _equal(clips, apart)
     equal = {*_equal(content_hashes(images), apart), *_equal(known, apart)}
-    report.contents += sorted(equal)
+    report = LeakReport(len(clips), _equal(clips, apart), sorted(equal))
     bits = perceptual_hashes(images).astype(np.float32)
     # With signs of +1 and -1, a dot product is equal minus differing bits; one float32 matrix
     # product compares all pairs.
