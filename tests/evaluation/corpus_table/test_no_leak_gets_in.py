@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.recognition import learned
 from deft_llm.evaluation.recognition.entries import ModelEntry
+from deft_llm.evaluation.recognition.folds import few_subject_splits
 from deft_llm.evaluation.recognition.rows import PredictionRows
 from deft_llm.evaluation.recognition.runs import EntryRun
+from deft_llm.recognizers.base import RECOGNIZERS
 from deft_llm.unimer.coded import content_hash
 
 from .conftest import WriteCorpus
@@ -177,6 +180,48 @@ def test_what_a_checkpoint_learned_from_is_compared_in_every_table(
     entry = ENTRY.model_copy(update={"learned_from": "anything"})
     with pytest.raises(UserError, match=f"instruction data and test set share {known_as}"):
         EntryRun("m", entry, data, protocols.loso(data.clips.people), 1, tmp_path)
+
+
+class Learner:
+    """A classical recognizer that learns from coded AUs, as a baseline may."""
+
+    inputs = ("onset", "aus")
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+
+    def fit(self, inputs: dict[str, Any], labels: Any) -> None:
+        assert set(inputs) == {"onset", "aus"}
+
+    def predict_proba(self, inputs: dict[str, Any]) -> Any:
+        assert set(inputs) == {"onset"}
+        return np.full((len(inputs["onset"]), self.classes), 1 / self.classes)
+
+
+class Cheat(Learner):
+    """One that is given all inputs of all clips at once."""
+
+    def predict_folds(self, inputs: Any, labels: Any, folds: Any) -> Any:
+        raise AssertionError("it never gets there")
+
+
+def test_the_coding_of_a_test_clip_is_shown_to_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = clips_of(RECORDS, [0, 1, 0])
+    splits = protocols.loso(data.clips.people)
+    for name in ("Learner", "Cheat"):
+        monkeypatch.setitem(RECOGNIZERS, name, f"{__name__}:{name}")
+    rows = EntryRun("m", ModelEntry(recognizer="Learner"), data, splits, 1, tmp_path).finish()
+    assert len(rows) == len(RECORDS)
+    with pytest.raises(UserError, match="input 'aus' is the coding of a clip"):
+        EntryRun("m", ModelEntry(recognizer="Cheat"), data, splits, 1, tmp_path)
+
+
+def test_few_subjects_that_never_show_every_class_are_refused() -> None:
+    """Each shows one class; draws were repeated for ever."""
+    with pytest.raises(UserError, match="1 subjects to train on: of 2000 draws 0 show every"):
+        few_subject_splits(["a", "b", "c"], np.array([0, 1, 2]), 1, 2)
 
 
 def test_the_same_table_is_made_from_any_folder(
