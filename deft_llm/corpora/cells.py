@@ -119,8 +119,8 @@ def _old_workbook(data: bytes, path: Path) -> Iterator[Table]:
         )
     except ImportError as error:  # pandas names its reader of this format
         raise UserError(
-            f"{path}: an .xls of before 2007, which needs xlrd; pip install xlrd, or save the sheet "
-            "as .xlsx"
+            f"{path}: a workbook of before 2007, which needs xlrd; pip install xlrd, or save it as "
+            ".xlsx"
         ) from error
     for title, page in pages.items():
         yield Table(str(title), [list(line) for line in page.itertuples(index=False)])

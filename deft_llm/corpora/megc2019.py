@@ -137,7 +137,7 @@ def _belongs(name: str, entry: Entry) -> bool:
 def _by_list(
     entries: list[Entry], listed: dict[str, str], name: str, report: Report
 ) -> list[Entry]:
-    """The clips in the list, by their names in canonical spelling; a clip whose class differs between list and sheet is dropped."""
+    """The clips in the list, which has canonical names; one with another class is dropped."""
     kept, found = [], {canonical(entry.annotation.clip) for entry in entries}
     for entry in entries:
         clip, label = entry.annotation.clip, facs.to_three(entry.annotation.emotion)

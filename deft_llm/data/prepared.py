@@ -279,9 +279,9 @@ def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Pr
     try:
         features, remarks = _measure(job, settings)
     except UserError as error:
-        known = {"problem": str(error), "no_face": isinstance(error, NoFaceError)}
-        write_text(failed, json.dumps(known))
-        return replace(row, **known)
+        row = replace(row, problem=str(error), no_face=isinstance(error, NoFaceError))
+        write_text(failed, json.dumps({"problem": row.problem, "no_face": row.no_face}))
+        return row
     with replacing(file) as half:
         save_file(features, half, {"clip": annotation.clip, "status": status_line(remarks)})
     return replace(row, remark="; ".join(filter(None, (job.remark, *remarks))))
@@ -333,11 +333,10 @@ def open_prepared(listing: Path) -> ClipDataset:
                 f"{listing.parent}: clip {coding.clip} is missing from the cache; prepare again"
             )
         # Two corpora may use the same names for subjects and clips, and one person may be in two.
-        named = {
-            "clip": f"{coding.dataset}/{coding.clip}",
-            "subject": f"{people_of(coding.dataset)}/{coding.subject}",
-        }
-        records.append(replace(record, **named, content=row.get("content", "")))
+        clip = f"{coding.dataset}/{coding.clip}"
+        subject = f"{people_of(coding.dataset)}/{coding.subject}"
+        content = row.get("content", "")  # a listing of an earlier version has none
+        records.append(replace(record, clip=clip, subject=subject, content=content))
         places.append(ClipPlace(ClipFile(path, "prepare again"), 0))
     return ClipDataset(records, places, name=listing.stem)
 

@@ -16,7 +16,6 @@ from deft_llm.errors import UserError
 from deft_llm.files import digest
 from deft_llm.unimer.judging import judged
 
-
 #: Features that come from the pixels alone and suffice to recognize the frames.
 HASHED = ("onset", "texture")
 

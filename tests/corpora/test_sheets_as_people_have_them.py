@@ -376,5 +376,5 @@ def test_an_old_workbook_says_what_reads_it(casme2: tuple[Path, tuple[Written, .
     """The extra that reads .xlsx does not."""
     root, _ = casme2
     (root / SHEET).write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512))
-    with pytest.raises(UserError, match=r"pip install xlrd, or save|not readable as a sheet"):
+    with pytest.raises(UserError, match=r"pip install xlrd, or save it|not readable as a sheet"):
         load_corpus("casme2", root).read()

@@ -93,6 +93,28 @@ def test_what_cannot_be_measured_is_listed(
     assert all(failed.no_face for failed in left)
 
 
+def test_a_frame_that_cannot_be_read_stops_no_run(
+    reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails after the folders were listed; when it is back, the clip is measured."""
+    broken = reading.entries[3].folder
+    assert broken is not None
+    read = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.parent == broken:
+            raise OSError(5, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(module, "_measure", Gauge())
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    rows = prepare(reading, tmp_path / "cache")
+    assert "cannot be read (Input/output error); copy it again" in rows[3].problem
+    assert [bool(row.problem) for row in rows] == [False, True, False, True, True, False]
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert not prepare(reading, tmp_path / "cache")[3].problem
+
+
 def test_settings_and_content_are_the_key(
     reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

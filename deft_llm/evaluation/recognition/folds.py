@@ -33,11 +33,11 @@ def make_splits(
         UserError: If there are too few subjects or datasets.
     """
     data = material.data
-    people, datasets, subjects = data.clips.people, data.clips.datasets, data.clips.subjects
+    people = data.clips.people
     make = {
         "loso": lambda: protocols.loso(people),
         "kfold": lambda: protocols.subject_kfold(people, folds),
-        "cross_dataset": lambda: protocols.cross_dataset(datasets, subjects),
+        "cross_dataset": lambda: protocols.cross_dataset(data.clips.datasets, people),
         "hold_out": lambda: protocols.hold_out(people, share),
         "test_clips": lambda: [_given(data, material.held)],
     }

@@ -174,8 +174,8 @@ def test_what_a_checkpoint_learned_from_is_compared_in_every_table(
     data = clips_of(RECORDS, [0, 1, 0])
     seen = data.clips[2].features
     assert seen is not None
-    same = {"subject": "s2"} if known_as == "subject" else {"content": content_hash(seen)}
-    mine = replace(record("mine", "somebody"), **same)
+    mine = record("mine", "s2" if known_as == "subject" else "somebody")
+    mine = replace(mine, content=content_hash(seen) if known_as == "content" else "")
     monkeypatch.setattr(learned, "folder_records", lambda folder: [mine])
     entry = ENTRY.model_copy(update={"learned_from": "anything"})
     with pytest.raises(UserError, match=f"instruction data and test set share {known_as}"):
