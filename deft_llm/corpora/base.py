@@ -23,7 +23,7 @@ from deft_llm.corpora.frames import FrameFolder, locate_interval, open_folder
 from deft_llm.corpora.people import canonical, is_date
 from deft_llm.corpora.reading import Entry, Identity, PublishedCounts, Reading
 from deft_llm.corpora.report import Report
-from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet
+from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet, unread_worksheets
 from deft_llm.corpora.tree import FrameTree, walk
 from deft_llm.errors import UserError
 from deft_llm.registry import resolve
@@ -46,7 +46,9 @@ CORPORA: dict[str, str] = {
 """Name -> "module:Class"; each class takes the corpus folder."""
 MICRO, MACRO = "micro", "macro"
 SIMULATED_MARK = "simulated.json"  # beside the sheet of a corpus that the simulator wrote
-_SHEET_DEPTH = 4  # levels below the corpus folder in which sheets are searched
+# Levels below the corpus folder in which sheets are searched: SMIC's is two down, and people put a
+# folder around it. Deeper there are frames alone, which take long to list.
+_SHEET_DEPTH = 4
 
 
 class Corpus(DatasetFolder, ABC):
@@ -207,6 +209,9 @@ class Corpus(DatasetFolder, ABC):
     def _code(self, path: Path, report: Report) -> CodedSheet:
         """Codings of one sheet after mending, in the sheet's frame numbers."""
         rows = self.rows(path)
+        if others := unread_worksheets(path, self.sheet):
+            what = f"worksheets with the same columns: {', '.join(others)}"
+            report.add(path.name, None, what, "not read; put all rows into one", "noted")
         coded, unknown = CodedSheet(path), list[str]()
         named: dict[str, CodedClip] = {}  # clip in canonical spelling -> its first row
         for row in rows:

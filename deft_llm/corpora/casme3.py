@@ -56,6 +56,7 @@ CASME3/
         "others": "others",
     }
 
+    # The camera's depth images lie beside the colour ones and have the same numbers.
     foreign = frozenset({"depth"})
 
     def of_kind(self, kind: str) -> Casme3:

@@ -43,6 +43,7 @@ class FourDme(Corpus):
         },
     )
     trees = ("gray_micro",)
+    # Other cameras filmed colour and depth; the sheet counts the frames of the grey one.
     foreign = frozenset({"rgb", "color", "colour", "depth", "macro"})
     emotions = {
         "Positive": "positive",

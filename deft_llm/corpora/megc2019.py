@@ -30,7 +30,8 @@ _PARTS: tuple[tuple[str, type[Corpus], tuple[str, ...]], ...] = (
     ("smic", SmicHs, ("SMIC", "smic")),
     ("samm", Samm, ("SAMM", "samm")),
 )
-#: Negative emotions that the paper's rule excludes.
+#: Negative emotions that the paper's rule excludes: CASME II has too few, while the same two count
+#: as negative in SAMM.
 _LEFT_OUT = {"casme2": {"sadness", "fear"}}
 
 

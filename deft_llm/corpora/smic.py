@@ -23,7 +23,7 @@ from deft_llm.corpora.sheets import Sheet, SheetRow
 from deft_llm.corpora.tree import FrameTree
 from deft_llm.errors import UserError
 
-_CLIP = re.compile(r"s(\d+)_(ne|po|sur)_(\d+)")
+_CLIP = re.compile(r"s(\d+)_(ne|po|sur)_(\d+)")  # the class is in the name alone
 _KINDS = ("hs", "vis", "nir")
 
 

@@ -13,7 +13,9 @@ from deft_llm.corpora.people import canonical, clip_name, is_video
 from deft_llm.errors import UserError
 from deft_llm.media.frames import SUFFIXES
 
-_DEEPEST = 10  # levels below the corpus folder; the published ones have up to six
+# Levels below the corpus folder: the published ones have up to six, and archives unpacked into a
+# folder of their own name add some.
+_DEEPEST = 10
 _LEFTOVERS = "__MACOSX"  # what zip archives made on a Mac leave behind
 
 
@@ -160,4 +162,6 @@ class FrameTree:
         above = {canonical(tree): i for i, tree in reversed(list(enumerate(trees)))}
         tree = min((above[name] for name in folder.names if name in above), default=len(trees))
         written = folder.path.as_posix().endswith("/" + place.removesuffix("*"))
+        # In this order: a folder with images before an empty one of the same name, the preferred
+        # release, the preferred place, the exact spelling, the shorter path.
         return (folder.frames is None, tree, number, not written, len(folder.names))

@@ -378,3 +378,20 @@ def test_an_old_workbook_says_what_reads_it(casme2: tuple[Path, tuple[Written, .
     (root / SHEET).write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512))
     with pytest.raises(UserError, match=r"pip install xlrd, or save it|not readable as a sheet"):
         load_corpus("casme2", root).read()
+
+
+def test_a_worksheet_for_each_subject_is_told(casme2: tuple[Path, tuple[Written, ...]]) -> None:
+    """The first alone is read; the clips of all others were gone without a word."""
+    root, written = casme2
+    head, *rows = table_of(root)
+    book = Workbook()
+    book.worksheets[0].title = "sub01"
+    for k in range(3):
+        page = book.worksheets[0] if k == 0 else book.create_sheet(f"被试0{k + 1}")
+        for line in (head, *rows[2 * k : 2 * k + 2]):
+            page.append(line)
+    book.save(root / SHEET)
+    reading = load_corpus("casme2", root).read()
+    assert reading.annotations == tuple(w.annotation for w in written[:2])
+    (note,) = reading.report
+    assert note.what == "worksheets with the same columns: 被试02, 被试03" and not note.row

@@ -55,7 +55,7 @@ class PredictionRows:
         # "surprise" since a class was left out, and some models learn from the coded AUs.
         coded = [data.classes, [record.aus for record in data.clips.records]]
         text = json.dumps([__version__, shown, data.digest(), coded, folds, *weights])
-        key = digest(text)[:12]
+        key = digest(text)[:12]  # 48 bits: a folder holds some dozens of entries
         self.folder, self.data = folder / f"{name}-{key}", data
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "entry.json", entry.model_dump_json(indent=1))
