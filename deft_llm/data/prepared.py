@@ -13,11 +13,12 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -308,7 +309,7 @@ def _finder(settings: PrepareSettings) -> FaceFinder:
 
 
 def open_prepared(listing: Path) -> ClipDataset:
-    """The measured clips of a prepared corpus, in the order of the corpus.
+    """The measured clips of a prepared corpus, in the order of the corpus, without :func:`copies`.
 
     Args:
         listing: ``<corpus>.jsonl`` in the cache, written by ``deft-llm corpora prepare``.
@@ -322,8 +323,10 @@ def open_prepared(listing: Path) -> ClipDataset:
             "and give the <corpus>.jsonl of its cache"
         )
     records, places = [], []
-    for row in read_lines(listing):
-        if row["problem"]:
+    lines = list(read_lines(listing))
+    twice = copies(lines)
+    for number, row in enumerate(lines):
+        if row["problem"] or number in twice:
             continue
         coding = _annotation(row["annotation"])
         record = ClipRecord.of(coding)
@@ -341,13 +344,38 @@ def open_prepared(listing: Path) -> ClipDataset:
     return ClipDataset(records, places, name=listing.stem)
 
 
-def unmeasured(listing: Path) -> Iterator[LeftOut]:
-    """The clips that could not be measured."""
-    for line in read_lines(listing):
-        if line["problem"]:
-            coding = line["annotation"]
+def copies(lines: Iterable[Mapping[str, Any]]) -> dict[int, str]:
+    """Clips that show a person the same frames again, coded alike: they would count twice.
+
+    Copies of different people are no such clips: one of the two subjects is wrong, which the leak
+    audit says.
+
+    Args:
+        lines: Of a listing.
+
+    Returns:
+        Number of the line -> the clip that it repeats.
+    """
+    first: dict[tuple[str, ...], str] = {}
+    found = {}
+    for number, line in enumerate(lines):
+        coding = line["annotation"]
+        mark = (coding["dataset"], coding["subject"], line["key"])
+        if not line["problem"] and first.setdefault(mark, coding["clip"]) != coding["clip"]:
+            found[number] = first[mark]
+    return found
+
+
+def left_out(listing: Path) -> Iterator[LeftOut]:
+    """The clips that could not be measured, and those that are copies."""
+    lines = list(read_lines(listing))
+    twice = copies(lines)
+    for number, line in enumerate(lines):
+        coding = line["annotation"]
+        problem = f"the same frames as {twice[number]}" if number in twice else line["problem"]
+        if problem:
             clip = f"{coding['dataset']}/{coding['clip']}"
-            yield LeftOut(clip, line["problem"], line.get("no_face", False))
+            yield LeftOut(clip, problem, line.get("no_face", False))
 
 
 def _annotation(values: dict) -> Annotation:

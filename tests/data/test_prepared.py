@@ -20,10 +20,10 @@ from deft_llm.data.prepared import (
     MeasuringJob,
     PrepareSettings,
     content_key,
+    left_out,
     measuring_job,
     open_prepared,
     prepare,
-    unmeasured,
 )
 from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.frames import list_frames
@@ -88,7 +88,7 @@ def test_what_cannot_be_measured_is_listed(
     assert clips.stack("flow")[:, 0, 0].tolist() == [1, 3, 4, 6]
     found = clips.by_name(f"casme2/{kept[1].clip}").features
     assert found is not None and found["flow"][0, 0] == 3
-    left = list(unmeasured(tmp_path / "cache" / "casme2.jsonl"))
+    left = list(left_out(tmp_path / "cache" / "casme2.jsonl"))
     assert [clip.split("_")[0] for clip, _, _ in left] == ["casme2/sub01", "casme2/sub02"]
     assert all(failed.no_face for failed in left)
 

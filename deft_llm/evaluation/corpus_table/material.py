@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deft_llm.corpora.base import Corpus, load_corpus, people_of
@@ -12,7 +12,7 @@ from deft_llm.corpora.other import other_corpus
 from deft_llm.corpora.reading import Reading
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.inputs import INPUTS
-from deft_llm.data.prepared import Prepared, PrepareSettings, open_prepared, prepare
+from deft_llm.data.prepared import PrepareSettings, copies, open_prepared, prepare
 from deft_llm.data.raw_frames import RAW_IMAGES, RAW_SIDE
 from deft_llm.data.sources import FRAMES_SIDE
 from deft_llm.errors import UserError
@@ -130,34 +130,15 @@ def measured_corpus(
             place = f"{entry.folder}" + (f", row {entry.row} of the sheet" if entry.row else "")
             what = f"{entry.annotation.clip}: {row.problem}"
             dropped.append(LeftOutClip(corpus.name, place, what, "could not be measured"))
+    twice = copies([asdict(row) for row in rows])
+    for number, original in twice.items():
+        what = f"the same frames as {original}"
+        clip = rows[number].annotation.clip
+        dropped.append(LeftOutClip(corpus.name, clip, what, "a copy of another clip"))
     clips = open_prepared(cache / reading.listing)
     if not len(clips):
         raise UserError(
             f"{corpus.root}: none of {len(rows)} clips can be measured ({dropped[-1].what})"
         )
-    clips, copies = _without_copies(clips, corpus.name, rows)
-    dropped += copies
     title = f"simulated {corpus.title}" if corpus.simulated else corpus.title
     return CorpusClips(title, corpus.simulated, reading, clips, tuple(dropped))
-
-
-def _without_copies(
-    clips: ClipDataset, corpus: str, rows: Sequence[Prepared]
-) -> tuple[ClipDataset, list[LeftOutClip]]:
-    """The clips without those that show a person the same frames again, coded alike.
-
-    Such a clip would count twice in the score. Copies of different people are left in: one of the
-    two subjects is wrong, which the leak audit says.
-    """
-    first: dict[tuple[str, str], str] = {}
-    kept, copies = [], []
-    for number, (record, row) in enumerate(
-        zip(clips.records, (row for row in rows if not row.problem), strict=True)
-    ):
-        original = first.setdefault((record.subject, row.key), record.clip)
-        if original == record.clip:
-            kept.append(number)
-        else:
-            what = f"the same frames as {original}"
-            copies.append(LeftOutClip(corpus, record.clip, what, "a copy of another clip"))
-    return clips.subset(kept), copies

@@ -77,7 +77,7 @@ def test_a_copy_of_ones_own_clip_counts_once(
 
     edit_sheet(corpus, recoded)
     text = table(tmp_path, corpus, "schemes=[5-casme2]")
-    assert "1 of casme2: a copy of another clip (casme2/sub01_EP02_02f: the same frames" in text
+    assert "1 of casme2: a copy of another clip (sub01_EP02_02f: the same frames" in text
     assert "9 clips of 2 subjects" in (tmp_path / "out" / "protocol.md").read_text().replace(
         "9 of 10 clips", "9 clips"
     )

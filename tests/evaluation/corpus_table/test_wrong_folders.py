@@ -109,6 +109,13 @@ def test_other_columns_and_spellings_change_nothing(
 
     edit_sheet(corpus, turn)
     assert table(tmp_path, corpus) == whole
+    # What was read otherwise than expected is told where the numbers are.
+    raw = corpus / "CASME2_RAW_selected"
+    shutil.copytree(raw / "sub01", corpus / "Cropped" / "sub01")
+    shutil.rmtree(next((raw / "sub01").iterdir()))
+    assert "- remarks on sheets and folders: 1, which `corpora check` lists" in table(
+        tmp_path, corpus
+    )
     assert len(measured) == 10
 
 
