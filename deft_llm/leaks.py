@@ -135,6 +135,7 @@ def find_leaks(
     clips: Sequence[str],
     images: Sequence[NDArray[np.uint8]],
     near_bits: float = NEAR_BITS,
+    known: Sequence[str] = (),
 ) -> LeakReport:
     """Compare every test row with the training and validation rows of its fold.
 
@@ -143,6 +144,8 @@ def find_leaks(
         clips: A name for each row.
         images: A picture for each row: (H, W, C) uint8.
         near_bits: See ``NEAR_BITS``.
+        known: A content for each row that was found otherwise, or "": of a clip whose coding
+            differs from its copy's, the pictures differ as well.
 
     Raises:
         UserError: If the numbers of names and pictures differ.
@@ -152,22 +155,25 @@ def find_leaks(
     apart = np.zeros((len(clips), len(clips)), bool)  # [seen, tested]
     for split in splits:
         apart[np.ix_(np.concatenate([split.train, split.validation]), split.test)] = True
-    report = LeakReport(len(clips))
-    for values, found in ((clips, report.names), (content_hashes(images), report.contents)):
-        groups: dict[str, list[int]] = defaultdict(list)
-        for row, value in enumerate(values):
-            groups[value].append(row)
-        for rows in groups.values():
-            found += [(a, b) for a in rows for b in rows if apart[a, b]]
+    equal = {*_equal(content_hashes(images), apart), *_equal(known, apart)}
+    report = LeakReport(len(clips), _equal(clips, apart), sorted(equal))
     bits = perceptual_hashes(images).astype(np.float32)
     # With signs of +1 and -1, a dot product is equal minus differing bits; one float32 matrix
     # product compares all pairs.
     signs = 2 * bits - 1
     differing = 0.5 - 0.5 * (signs @ signs.T) / bits.shape[1]
     # Equal contents are certain leaks and already reported.
-    equal = set(report.contents)
     for a, b in np.argwhere(apart & (differing <= near_bits)).tolist():
         if (a, b) not in equal:
             report.near.append((a, b, float(differing[a, b])))
     report.near.sort(key=lambda pair: pair[2])
     return report
+
+
+def _equal(values: Sequence[str], apart: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Pairs of rows (seen, tested) with an equal value that is not empty."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row, value in enumerate(values):
+        if value:
+            groups[value].append(row)
+    return [(a, b) for rows in groups.values() for a in rows for b in rows if apart[a, b]]

@@ -46,6 +46,9 @@ class Split:
 def loso(subjects: Names, *, validation: float = 0.0, seed: int = 0) -> list[Split]:
     """Leave one subject out.
 
+    Of the people of several datasets together it is the composite database evaluation (CDE, See et
+    al., FG 2019); a subject then needs a name of its own, such as ``ClipDataset.people``.
+
     Args:
         subjects: Subject of each row.
         validation: Share of the other subjects to set aside for validation.
@@ -58,21 +61,6 @@ def loso(subjects: Names, *, validation: float = 0.0, seed: int = 0) -> list[Spl
         UserError: If there are fewer than two subjects (three with validation).
     """
     names = np.asarray(subjects)
-    return _by_groups(names, names, validation, seed)
-
-
-def composite_splits(
-    datasets: Names, subjects: Names, *, validation: float = 0.0, seed: int = 0
-) -> list[Split]:
-    """Composite database evaluation (CDE, See et al., FG 2019): LOSO over merged datasets.
-
-    Args:
-        datasets: Dataset of each row; the same subject name in two datasets means two people.
-        subjects: Subject of each row.
-        validation: See :func:`loso`.
-        seed: See :func:`loso`.
-    """
-    names = np.char.add(np.char.add(np.asarray(datasets, str), "/"), np.asarray(subjects, str))
     return _by_groups(names, names, validation, seed)
 
 
@@ -108,15 +96,20 @@ def subject_kfold(
 
 
 def cross_dataset(
-    datasets: Names, subjects: Names, *, validation: float = 0.0, seed: int = 0
+    datasets: Names, people: Names, *, validation: float = 0.0, seed: int = 0
 ) -> list[Split]:
     """Train on all datasets but one and test on that one, for each dataset.
 
+    Args:
+        datasets: Dataset of each row.
+        people: Person of each row, by a name of their own in all datasets.
+        validation: See :func:`loso`.
+        seed: See :func:`loso`.
+
     Raises:
-        UserError: If there is only one dataset.
+        UserError: If there is only one dataset, or somebody is in two.
     """
-    names = np.char.add(np.char.add(np.asarray(datasets, str), "/"), np.asarray(subjects, str))
-    return _by_groups(names, np.asarray(datasets, str), validation, seed)
+    return _by_groups(np.asarray(people), np.asarray(datasets, str), validation, seed)
 
 
 def hold_out(

@@ -17,8 +17,8 @@ def _all() -> dict[str, tuple[list[protocols.Split], np.ndarray]]:
     return {
         "loso": (protocols.loso(SUBJECTS, validation=0.25, seed=1), SUBJECTS),
         "kfold": (protocols.subject_kfold(SUBJECTS, 4, validation=0.25, seed=1), SUBJECTS),
-        "composite": (protocols.composite_splits(DATASETS, SAME, validation=0.25, seed=1), both),
-        "cross": (protocols.cross_dataset(DATASETS, SAME, validation=0.25, seed=1), both),
+        "composite": (protocols.loso(both, validation=0.25, seed=1), both),
+        "cross": (protocols.cross_dataset(DATASETS, both, validation=0.25, seed=1), both),
         "hold-out": (protocols.hold_out(SUBJECTS, 0.3, validation=0.25, seed=1), SUBJECTS),
     }
 
@@ -106,3 +106,8 @@ def test_a_subject_keeps_its_fold_whichever_rows_are_taken() -> None:
     assert all(set(SUBJECTS[few][s.test]) <= whole[s.fold] for s in part)
     with pytest.raises(UserError, match=r"fold \d of 3 has no clip to test"):
         protocols.subject_kfold(SUBJECTS[:1], 3, among=SUBJECTS)
+
+
+def test_somebody_in_two_datasets_is_refused() -> None:
+    with pytest.raises(UserError, match="fold A: subject s0 has rows inside and outside of it"):
+        protocols.cross_dataset(DATASETS, SAME)

@@ -110,6 +110,8 @@ def log_progress(times: bool = False) -> None:
     form = "%(asctime)s %(message)s" if times else "%(message)s"
     # force: a library may have configured logging already, and basicConfig would then do nothing.
     logging.basicConfig(level=logging.INFO, format=form, datefmt="%H:%M:%S", force=True)
+    # It tells of its list of fonts when it draws for the first time.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
 class Progress:

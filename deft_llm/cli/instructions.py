@@ -120,7 +120,7 @@ def _build(
 ) -> None:
     """Measure the missing parts; write conversations once all parts exist."""
     from deft_llm.data.clip_shards import absent, claim_recipe
-    from deft_llm.data.prepared import open_prepared, unmeasured
+    from deft_llm.data.prepared import left_out, open_prepared
     from deft_llm.unimer.assemble import assemble
     from deft_llm.unimer.coded import measure_corpus
     from deft_llm.unimer.folds import of_fold
@@ -144,7 +144,7 @@ def _build(
         # Named by the listing: several corpora lie side by side in one folder.
         parts += measure_corpus(own, listing.stem, out, share)
         # Whose fold a clip without a face is in is not looked up: a fold goes without them.
-        refused += unmeasured(listing) if fold is None else ()
+        refused += left_out(listing) if fold is None else ()
     if data.clips:
         parts += measure_simulated_parts(data, out, share)
     if missing := absent(out, parts):

@@ -6,21 +6,24 @@ Finding columns, mending codings, finding frames and checking counts are shared.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from deft_llm.clip import Annotation, Interval
+from deft_llm.corpora.cells import SUFFIXES
 from deft_llm.corpora.coded import CodedClip, CodedSheet, compare
 from deft_llm.corpora.coding import RowPlace, au_code, read_aus, read_emotion, read_interval
 from deft_llm.corpora.folder import DatasetFolder
 from deft_llm.corpora.frames import FrameFolder, locate_interval, open_folder
-from deft_llm.corpora.people import is_date
+from deft_llm.corpora.people import canonical, is_date
 from deft_llm.corpora.reading import Entry, Identity, PublishedCounts, Reading
 from deft_llm.corpora.report import Report
-from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet
+from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet, unread_worksheets
 from deft_llm.corpora.tree import FrameTree, walk
 from deft_llm.errors import UserError
 from deft_llm.registry import resolve
@@ -43,7 +46,9 @@ CORPORA: dict[str, str] = {
 """Name -> "module:Class"; each class takes the corpus folder."""
 MICRO, MACRO = "micro", "macro"
 SIMULATED_MARK = "simulated.json"  # beside the sheet of a corpus that the simulator wrote
-_SHEET_DEPTH = 4  # levels below the corpus folder in which sheets are searched
+# Levels below the corpus folder in which sheets are searched: SMIC's is two down, and people put a
+# folder around it. Deeper there are frames alone, which take long to list.
+_SHEET_DEPTH = 4
 
 
 class Corpus(DatasetFolder, ABC):
@@ -58,6 +63,8 @@ class Corpus(DatasetFolder, ABC):
         emotions: The sheet's words for emotions -> ours.
         trees: Names of the folders above the frames, the preferred ones first.
         foreign: Words in the names of folders that hold other recordings of the same clips.
+        people: Name of the people in it, where other corpora show the same ones under the same
+            subject ids; empty if no other does.
     """
 
     fps: ClassVar[float | None]
@@ -68,6 +75,7 @@ class Corpus(DatasetFolder, ABC):
     emotions: ClassVar[Mapping[str, str]]
     trees: ClassVar[tuple[str, ...]] = ()
     foreign: ClassVar[frozenset[str]] = frozenset()
+    people: ClassVar[str] = ""
     coded_kind = MICRO  # which expressions are read; see of_kind
 
     @property
@@ -131,9 +139,26 @@ class Corpus(DatasetFolder, ABC):
             if not name.startswith(("~", ".")) and self.sheet.is_name(folder / name)
         ]
         if not paths:
-            raise self._missing(f"{self.root}: no sheet {' or '.join(self.sheet.patterns)}")
+            found = f"{self.root}: no sheet {' or '.join(self.sheet.patterns)}"
+            raise self._missing(found + self._other_sheets())
         # File names carry a date or version, so the last name is the newest sheet.
         return sorted(paths, key=lambda p: (p.stem, str(p)), reverse=True)
+
+    def _other_sheets(self) -> str:
+        """A word on a sheet under another name, which people give to their own copy."""
+        names = [
+            str((folder / name).relative_to(self.root))
+            for folder, files in walk(self.root, _SHEET_DEPTH)
+            for name in sorted(files)
+            if not name.startswith(("~", ".")) and name.lower().endswith(SUFFIXES[:-1])
+        ]
+        if not names:
+            return ""
+        # The expected layout has the official name.
+        official = Path(re.findall(r"\S.*?\.(?:xlsx|csv)", self.tree)[0]).stem
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        suffix = Path(names[0]).suffix
+        return f", only {names[0]}{more}: if that is it, call it {official}{suffix}"
 
     def read(self, frames: bool = True) -> Reading:
         """Read the sheet and find the frames.
@@ -184,7 +209,11 @@ class Corpus(DatasetFolder, ABC):
     def _code(self, path: Path, report: Report) -> CodedSheet:
         """Codings of one sheet after mending, in the sheet's frame numbers."""
         rows = self.rows(path)
+        if others := unread_worksheets(path, self.sheet):
+            what = f"worksheets with the same columns: {', '.join(others)}"
+            report.add(path.name, None, what, "not read; put all rows into one", "noted")
         coded, unknown = CodedSheet(path), list[str]()
+        named: dict[str, CodedClip] = {}  # clip in canonical spelling -> its first row
         for row in rows:
             try:
                 identity = self._identity(row)
@@ -199,11 +228,10 @@ class Corpus(DatasetFolder, ABC):
                 place.say(str(error), "a clip without a known label", "dropped")
                 unknown.append(row["emotion"])
                 continue
-            if identity.clip in coded.clips:
-                first = coded.clips[identity.clip].row
-                same = first.values == row.values
-                why = "the same row again" if same else f"row {first.number} says otherwise"
-                place.say("coded twice", f"{why}: the first is used", "dropped")
+            # "EP2_1F" is "EP02_01f" again, whose frames it would count a second time.
+            key = canonical(identity.clip)
+            if (first := named.get(key)) is not None:
+                self._say_twice(first, row, identity, place, coded)
                 continue
             interval = read_interval(row, place, self.first_frame)
             if interval is not None:
@@ -211,7 +239,8 @@ class Corpus(DatasetFolder, ABC):
                 annotation = Annotation(
                     self.name, identity.subject, identity.clip, interval, aus, emotion, self.fps
                 )
-                coded.clips[identity.clip] = CodedClip(row, identity, annotation, interval)
+                named[key] = CodedClip(row, identity, annotation, interval)
+                coded.clips[identity.clip] = named[key]
         # Single typos are dropped row by row; if half of the words are unknown, the sheet is wrong.
         if rows and 2 * len(unknown) >= len(rows):
             raise UserError(
@@ -221,12 +250,45 @@ class Corpus(DatasetFolder, ABC):
             )
         return coded
 
+    def _say_mixed(
+        self, entries: Sequence[Entry], tree: FrameTree, file: str, report: Report
+    ) -> None:
+        """Note the clips whose frames are from another release than those of most clips."""
+        of = [tree.tree_of(e.folder, self.trees) for e in entries if e.folder is not None]
+        known = Counter(filter(None, of))
+        if len(known) < 2:
+            return
+        ((usual, _),) = known.most_common(1)
+        for entry, own in zip(entries, of, strict=True):
+            if own and own != usual:
+                # A crop shows another share of the face, at another size.
+                why = f"most clips are read from {usual}: see whether both are cropped alike"
+                what = f"{entry.annotation.clip}: frames from {own}"
+                report.add(file, entry.row, what, why, "noted")
+
+    @staticmethod
+    def _say_twice(
+        first: CodedClip, row: SheetRow, identity: Identity, place: RowPlace, coded: CodedSheet
+    ) -> None:
+        """Report a second row of a clip; if it names somebody else, neither row is used."""
+        earlier = first.row.number
+        if identity.subject != first.identity.subject:
+            # Whichever is wrong would put a person into training and test.
+            why = f"row {earlier} gives it to {first.identity.subject}: neither is used"
+            place.say(f"coded twice, here for {identity.subject}", why, "dropped")
+            coded.clips.pop(first.identity.clip, None)
+            return
+        ours, theirs = ({**r.values, "clip": ""} for r in (row, first.row))
+        why = "the same row again" if ours == theirs else f"row {earlier} says otherwise"
+        place.say("coded twice", f"{why}: the first is used", "dropped")
+
     def _identity(self, row: SheetRow) -> Identity:
         """``identify``, for rows whose cells name somebody and something."""
         for name in ("subject", "clip"):
             if name in self.sheet.needed and not row[name]:
                 raise UserError(
-                    f"an empty {name} cell; merge the cells that share it, or fill it in"
+                    f"an empty {name} cell; merge the cells that share it (in .xlsx or .ods), or "
+                    "fill it in"
                 )
             if is_date(row[name]):
                 raise UserError(
@@ -248,6 +310,7 @@ class Corpus(DatasetFolder, ABC):
         """Entries with their folders of frames."""
         entries = []
         opened: dict[Path, FrameFolder] = {}  # a long video has many clips: list it once
+        used: dict[tuple[Path, Interval], int] = {}  # frames -> row that codes them
         tree = FrameTree(self.root)
         for clip in coded.clips.values():
             identity = clip.identity
@@ -255,18 +318,32 @@ class Corpus(DatasetFolder, ABC):
             try:
                 folder = tree.find(identity.places, self.trees, self.foreign)
                 if folder is None:
-                    raise UserError(f"no folder {identity.places[0]}")
+                    raise UserError(_no_folder(identity.places, tree))
                 found = opened.get(folder) or open_folder(folder)
             except UserError as error:
                 place.say(str(error), "no frames", "dropped")
                 continue
             opened[folder] = found
             interval = locate_interval(clip.interval, found, self.first_frame, place)
-            if interval is not None:
+            if interval is None:
+                continue
+            if (row := used.setdefault((folder, interval), clip.row.number)) != clip.row.number:
+                place.say(f"the same frames as row {row}", "a second coding of them", "dropped")
+            else:
                 annotation = replace(clip.annotation, interval=interval)
                 count, row = len(found.numbers), clip.row.number
                 entries.append(Entry(annotation, folder, count, row, found.first))
+        self._say_mixed(entries, tree, coded.path.name, report)
         return entries
+
+
+def _no_folder(places: Sequence[str], tree: FrameTree) -> str:
+    if (film := tree.film(places)) is None:
+        return f"no folder {places[0]}"
+    return (
+        f"no folder {places[0]}, only the film {film}; write its frames as numbered images into a "
+        f"folder {film.stem} beside it"
+    )
 
 
 def load_class(name: str) -> type[Corpus]:
@@ -277,6 +354,14 @@ def load_class(name: str) -> type[Corpus]:
     """
     found: type[Corpus] = resolve(CORPORA, name, "corpus")
     return found
+
+
+def people_of(dataset: str) -> str:
+    """The people of a corpus: its own name, or one that it shares with others of the same people.
+
+    Subject ids are unique among the people of one name, and nobody is in two of them.
+    """
+    return (load_class(dataset).people if dataset in CORPORA else "") or dataset
 
 
 def load_corpus(name: str, root: Path | str) -> Corpus:

@@ -2,7 +2,8 @@
 
 Columns, codings and counts are those of the real sheet of 2019-07-01; the folders follow published
 descriptions. That sheet has 28 clips of surprise, but 25 are published: three of subject 24 are not
-in MEGC2019's list either.
+in MEGC2019's list either. It has four of sadness, where older copies (the one of FED-PsyAU) have
+seven.
 """
 
 from __future__ import annotations
@@ -50,17 +51,21 @@ CASME2/
         name: name
         for name in (
             *("happiness", "disgust", "repression", "surprise", "others"),
+            # Too few for a class of the paper's five; MEGC2019 leaves them out as well.
             *("sadness", "fear"),
         )
     }
 
+    # Raw before cropped: faces are found and aligned here, and a crop has lost what is around them.
+    # The crops, which most papers use, are read where there is nothing else.
     trees = ("CASME2_RAW_selected", "CASME2-RAW", "CASME2_RAW", "Cropped")
 
     def identify(self, row: SheetRow) -> Identity:
         """Subject "sub01", clip "sub01_EP02_01f"."""
         number, clip = subject_number(row["subject"]), clip_name(row["clip"])
         subject = f"sub{number:02d}"
-        # Clips of different subjects have the same names, so the subject is part of the path.
+        # Clips of different subjects have the same names, so the subject is part of the path. The
+        # names have no one form ("EP02_01f", "EP01_2", "EP06_02_01", "EP09f"): kept as coded.
         people = (subject, f"s{number}", str(number), f"subject{number}")
         places = (*(f"{name}/{clip}" for name in people), f"{subject}_{clip}")
         return Identity(subject, f"{subject}_{clip}", places)

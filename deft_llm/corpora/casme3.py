@@ -13,7 +13,7 @@ import re
 from deft_llm.corpora.base import MACRO, Corpus
 from deft_llm.corpora.people import canonical, clip_name, subject_number
 from deft_llm.corpora.reading import Identity, PublishedCounts
-from deft_llm.corpora.sheets import Sheet, SheetRow
+from deft_llm.corpora.sheets import Sheet, SheetRow, frame_number
 
 _COLUMNS = {
     "subject": ("Subject",),
@@ -56,6 +56,7 @@ CASME3/
         "others": "others",
     }
 
+    # The camera's depth images lie beside the colour ones and have the same numbers.
     foreign = frozenset({"depth"})
 
     def of_kind(self, kind: str) -> Casme3:
@@ -71,7 +72,10 @@ CASME3/
     def identify(self, row: SheetRow) -> Identity:
         """Subject "spNO.1", clip "spNO.1_a_355": video and onset (videos have several)."""
         number, video = subject_number(row["subject"]), canonical(clip_name(row["clip"]))
-        onset = row["onset"].removesuffix(".0")
+        try:
+            onset = frame_number(row["onset"])
+        except ValueError:  # the row is dropped for it later
+            onset = None
         subject = f"spNO.{number}"
         clip = f"{subject}_{video}_{onset}"
         inside = [f"{name}{number}/{video}" for name in ("spNO.", "spNO", "sp", "sub", "s", "")]

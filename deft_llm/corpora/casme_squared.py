@@ -64,6 +64,8 @@ CASME_squared/
         for (rule, lines), width in zip(rules.items(), (3, 2), strict=True):
             if any(len(line) < width for line in lines):
                 raise UserError(f"{path}: worksheet {rule!r} has no {width} columns; copy it again")
+        # The sheet says "subject 1, film anger1", the folders "s15/15_0101…": a worksheet each
+        # translates people and films.
         # Rule 1: subject in the sheet ("1") -> number in folder names ("15").
         self._people = {
             subject_key(as_text(line[2])): re.sub(r"\D", "", as_text(line[0]))
@@ -85,6 +87,7 @@ CASME_squared/
             raise UserError(
                 f"subject {row['subject']!r}, clip {row['clip']!r}: not in the naming rules"
             )
+        # Here 0 is no first frame but "before the video was cut", unlike in the other sheets.
         if row["onset"] == "0":
             raise UserError(f"clip {row['clip']!r} of subject {number}: onset 0, before the video")
         video = f"{number}_{self._films[film]}*"

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+from deft_llm.corpora import open_document
 from deft_llm.errors import UserError
 
 Cells = list[list[Any]]
 #: Suffixes of sheet files, the preferred ones first.
-SUFFIXES = (".xlsx", ".xlsm", ".xls", ".csv", ".tsv", ".txt")
+SUFFIXES = (".xlsx", ".xlsm", ".ods", ".xls", ".csv", ".tsv", ".txt")
 _DELIMITERS = ",;\t|"
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff]")  # characters of no width
@@ -55,17 +56,19 @@ def tables(path: Path) -> Iterator[Table]:
     """
     try:
         data = path.read_bytes()
-        if data.startswith(_ZIP):
+        if data.startswith(_ZIP) and open_document.MARK in data[:128]:
+            yield from (Table(*page) for page in open_document.worksheets(data))
+        elif data.startswith(_ZIP):
             yield from _workbook(data)
         elif data.startswith(_OLE):
             if "EncryptedPackage".encode("utf-16-le") in data:
                 raise UserError(f"{path}: protected by a password; save it without one")
-            yield from _old_workbook(data)
+            yield from _old_workbook(data, path)
         else:
             yield from _text(data, path)
     except ImportError as error:
         raise UserError(
-            f"{path}: reading a workbook needs a package that is not installed ({error}); "
+            f"{path}: reading a workbook needs openpyxl, which is not installed; "
             "pip install 'deft-llm[corpora]', or save the sheet as .csv"
         ) from error
     # Damaged workbooks fail in many ways; the XML parser, for one, raises SyntaxError.
@@ -106,12 +109,19 @@ def _workbook(data: bytes) -> Iterator[Table]:
         yield Table(page.title, cells)
 
 
-def _old_workbook(data: bytes) -> Iterator[Table]:
+def _old_workbook(data: bytes, path: Path) -> Iterator[Table]:
     import pandas as pd  # here, because the import is slow
 
-    pages = pd.read_excel(
-        io.BytesIO(data), sheet_name=None, header=None, dtype=object, keep_default_na=False
-    )
+    # Merged cells are not told here: all but the first are empty, which is refused by row.
+    try:
+        pages = pd.read_excel(
+            io.BytesIO(data), sheet_name=None, header=None, dtype=object, keep_default_na=False
+        )
+    except ImportError as error:  # pandas names its reader of this format
+        raise UserError(
+            f"{path}: a workbook of before 2007, which needs xlrd; pip install xlrd, or save it as "
+            ".xlsx"
+        ) from error
     for title, page in pages.items():
         yield Table(str(title), [list(line) for line in page.itertuples(index=False)])
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deft_llm.clip import Annotation, Interval
+from deft_llm.corpora.people import canonical
 from deft_llm.corpora.reading import Identity
 from deft_llm.corpora.report import Report
 from deft_llm.corpora.sheets import SheetRow
@@ -33,15 +34,17 @@ class CodedSheet:
 def compare(coded: CodedSheet, others: CodedSheet, report: Report) -> None:
     """Report where two sheets of one corpus disagree; the first is used."""
     file, other = coded.path.name, others.path.name
+    # A newer sheet may spell the names in another way.
+    known = {canonical(name): clip for name, clip in others.clips.items()}
     for name, clip in coded.clips.items():
-        if name not in others.clips:
+        if (same := known.pop(canonical(name), None)) is None:
             report.add(file, clip.row.number, name, f"not in {other}", "noted")
             continue
-        theirs = others.clips[name].row.values
+        theirs = same.row.values
         for column, value in clip.row.values.items():
             # An empty cell is no contradiction.
-            if value and theirs.get(column) and value != theirs[column]:
+            if value and theirs.get(column) and canonical(value) != canonical(theirs[column]):
                 why = f"{other} says {theirs[column]}; {file} is used"
                 report.add(file, clip.row.number, f"{name}: {column} {value}", why, "noted")
-    for name in others.clips.keys() - coded.clips.keys():
-        report.add(other, others.clips[name].row.number, name, f"not in {file}", "dropped")
+    for clip in known.values():
+        report.add(other, clip.row.number, clip.identity.clip, f"not in {file}", "dropped")

@@ -6,8 +6,8 @@ The rules are our own; the report lists each use:
 - offset missing, 0 or before the onset: the apex, so that the clip has no offset phase;
 - onset missing, or apex and offset both missing: the row is dropped;
 - onset before the first frame: the first frame;
-- "R12 or R14": the first; ``ref(...)``: omitted, because it did not move; an unreadable code: no
-  AUs;
+- "R12 or R14": the first; ``ref(...)``: omitted, because it did not move; "4+?": AU4; an unreadable
+  code: no AUs, since a unit that is left out would be learned as one that is absent;
 - emotion in another spelling: accepted if only case differs, or as the adjective or the Chinese
   word of the same emotion; otherwise the row is dropped;
 - a date, which a spreadsheet makes of "8-4": a frame number if the date is one, else not coded; a
@@ -41,6 +41,8 @@ _OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     "repression": ("repressed", "压抑"),
     "others": ("other", "其他", "其它"),
 }
+#: What people write where no AU is coded, beside what ``au_notation.parse_aus`` knows.
+NOTHING_CODED = frozenset({"none", "n/a", "na", "null", "nil", "无"})
 _WORDS = {word: emotion for emotion, words in _OTHER_WORDS.items() for word in (emotion, *words)}
 
 
@@ -108,8 +110,12 @@ def read_aus(text: str, place: RowPlace) -> tuple[str, ...]:
         why = "left empty (the spreadsheet made a date of the code; format the column as text)"
         place.say(f"AUs {text!r}", why, "mended")
         return ()
+    # "4+?": something else moved too, which the coder could not name.
+    named = "+".join(part for part in text.split("+") if not part.strip() or part.strip("? "))
+    if named != text:
+        place.say(f"AUs {text!r}", "one that the coder could not name: left out", "mended")
     try:
-        aus = parse_aus(text)
+        aus = parse_aus(named)
     except UserError as error:
         place.say(f"AUs {text!r}", f"left empty ({error})", "mended")
         return ()
@@ -130,10 +136,20 @@ def read_aus(text: str, place: RowPlace) -> tuple[str, ...]:
 
 
 def au_code(text: str) -> str:
-    """A coding in the notation of ``au_notation.parse_aus``: "AU4, AU7" -> "4+7", "4.0" -> "4"."""
+    """A coding in the notation of ``au_notation.parse_aus``.
+
+    "AU4, AU7", "AU4 & 7", "4 7" and "AU4AU7" -> "4+7"; "4L" -> "L4"; "4.0" -> "4"; "N/A" -> "".
+    """
+    if text.casefold() in NOTHING_CODED:
+        return ""
     text = re.sub(r"^(\d+)[.,]0$", r"\1", text)
-    text = re.sub(r"\bAU\s*(?=\d)", "", text, flags=re.IGNORECASE)
-    return re.sub(r"\s*[,;、]\s*", "+", text).strip("+ ")
+    text = re.sub(r"(?<=\d)\s*AU(?=\s*[LR]?\d)", "+", text, flags=re.IGNORECASE)
+    text = re.sub(r"\bAU\s*(?=[LR]?\d)", "", text, flags=re.IGNORECASE)
+    text = re.sub(r"\s*(?:[,;、&]|\band\b)\s*", "+", text, flags=re.IGNORECASE)
+    text = re.sub(r"(?<=\d)\s+(?=[LRT]?\d)", "+", text, flags=re.IGNORECASE)
+    # Intensities are A to E, so that a side behind the number can be nothing else.
+    text = re.sub(r"(?<![\w/])(\d+)([LR])\b", r"\2\1", text, flags=re.IGNORECASE)
+    return text.strip("+ ")
 
 
 def read_emotion(text: str, emotions: Mapping[str, str], place: RowPlace) -> str:

@@ -32,6 +32,8 @@ class DatasetFolder:
             UserError: If it is missing; the message shows the expected tree.
         """
         self.root = Path(root)
+        if self.root.is_file():
+            raise UserError(f"{self.root}: a file; give the folder of {self.title} that holds it")
         if not self.root.is_dir():
             raise self._missing(f"{self.root}: no such folder")
 

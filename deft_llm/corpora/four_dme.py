@@ -11,7 +11,7 @@ import re
 
 from deft_llm import facs
 from deft_llm.corpora.base import Corpus
-from deft_llm.corpora.coding import RowPlace, read_emotion
+from deft_llm.corpora.coding import RowPlace, au_code, read_emotion
 from deft_llm.corpora.people import clip_name, subject_key
 from deft_llm.corpora.reading import Identity
 from deft_llm.corpora.sheets import Sheet, SheetRow
@@ -43,6 +43,7 @@ class FourDme(Corpus):
         },
     )
     trees = ("gray_micro",)
+    # Other cameras filmed colour and depth; the sheet counts the frames of the grey one.
     foreign = frozenset({"rgb", "color", "colour", "depth", "macro"})
     emotions = {
         "Positive": "positive",
@@ -59,9 +60,8 @@ class FourDme(Corpus):
 
     def aus_text(self, row: SheetRow) -> str:
         """From "AU4+AU7(k)" to "4": AUs marked (k) are held through the clip and do not move."""
-        aus = [au.strip() for au in re.split(r"[+,]", row["aus"]) if au.strip()]
-        moving = [au.removeprefix("AU") for au in aus if not au.endswith("(k)")]
-        return "+".join(moving)
+        aus = au_code(row["aus"]).split("+")
+        return "+".join(au for au in aus if not au.casefold().rstrip().endswith("(k)"))
 
     def emotion(self, row: SheetRow, place: RowPlace) -> str | None:
         """The single emotion, or the coarse class that several share."""

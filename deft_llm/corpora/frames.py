@@ -19,7 +19,8 @@ from deft_llm.corpora.coding import RowPlace
 from deft_llm.errors import UserError
 from deft_llm.media.frames import list_frames
 
-#: A frame number at most this far outside a folder is mapped to its first or last frame.
+#: A frame number at most this far from a file's is taken for it. Our own choice: coders and exports
+#: differ by one or two at the ends; at 200 frames per second that is 10 ms, less than any phase.
 _SLACK = 2
 
 
@@ -93,8 +94,9 @@ def locate_interval(
     numbers = folder.numbers
     for name in folder.strays:
         place.say(f"{name} in {folder.path.name}", "no frame: left aside", "noted")
-    # Two known inconsistencies: a folder counted from 0 where the sheet counts from 1, and a folder
-    # with exactly the coded frames, renumbered.
+    # Two known inconsistencies: a folder counted from 0 where the sheet counts from 1 (frames that
+    # OpenCV wrote), and a folder with exactly the coded frames, renumbered (crops of CASME II, the
+    # clips of CAS(ME)3). Other folders are believed: a number that is there is that frame.
     shift = 0
     if first_frame == 1 and numbers[0] == 0:
         shift = -1
@@ -108,16 +110,16 @@ def locate_interval(
             f"the same {len(numbers)} frames as {interval.onset} to {interval.offset}, renumbered",
             "mended",
         )
+    _say_gaps(range(interval.onset + shift, interval.offset + shift + 1), folder, place)
     found = []
     for name in ("onset", "apex", "offset"):
         number = getattr(interval, name) + shift
         index = _index(number, numbers)
         if index is None:
-            place.say(
-                f"{name} {number}",
-                f"{folder.path.name} holds frames {numbers[0]} to {numbers[-1]}",
-                "dropped",
-            )
+            what = f"holds frames {numbers[0]} to {numbers[-1]}"
+            if numbers[0] < number < numbers[-1]:
+                what += ", and none near it"
+            place.say(f"{name} {number}", f"{folder.path.name} {what}", "dropped")
             return None
         if numbers[index] != number:
             place.say(f"no file for {name} {number}", f"frame {numbers[index]}", "mended")
@@ -125,9 +127,17 @@ def locate_interval(
     return Interval(*found)
 
 
+def _say_gaps(coded: range, folder: FrameFolder, place: RowPlace) -> None:
+    """Note frames that are missing inside an interval, so that it seems shorter than it is."""
+    first, last = (bisect_left(folder.numbers, number) for number in (coded.start, coded.stop))
+    missing = len(coded) - (last - first)
+    if missing > _SLACK:
+        what = f"{missing} of {len(coded)} frames from onset to offset have no file"
+        place.say(what, "the others are read as if they followed each other", "noted")
+
+
 def _index(number: int, numbers: tuple[int, ...]) -> int | None:
-    """Index of a frame number, or of the next existing one; None if it is far outside."""
-    if not numbers[0] - _SLACK <= number <= numbers[-1] + _SLACK:
-        return None
+    """Index of a frame number, or of the next existing one; None if none is near."""
     # bisect gives len(numbers) for a number just after the last frame.
-    return min(bisect_left(numbers, number), len(numbers) - 1)
+    index = min(bisect_left(numbers, number), len(numbers) - 1)
+    return index if abs(numbers[index] - number) <= _SLACK else None

@@ -54,7 +54,8 @@ def find_header(cells: Cells, columns: Mapping[str, tuple[str, ...]]) -> Header:
     }
     best = Header(0, {})
     above: list[str] = []
-    # Some sheets have a preamble (SAMM explains its symbols).
+    # Some sheets have a preamble: SAMM explains its symbols in 13 rows, and people add notes of
+    # their own. A row of data that far down cannot be taken for a header: it matches no column.
     for index, line in enumerate(cells[:60]):
         keys = [_key(cell) for cell in line]
         found = _columns(keys, accepted)

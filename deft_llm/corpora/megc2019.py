@@ -16,7 +16,7 @@ from typing import ClassVar
 from deft_llm import facs
 from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.casme2 import Casme2
-from deft_llm.corpora.people import clip_name, subject_number
+from deft_llm.corpora.people import canonical, clip_name, subject_number
 from deft_llm.corpora.reading import Entry, Identity, PublishedCounts, Reading
 from deft_llm.corpora.report import Report
 from deft_llm.corpora.samm import Samm, names_of
@@ -30,7 +30,8 @@ _PARTS: tuple[tuple[str, type[Corpus], tuple[str, ...]], ...] = (
     ("smic", SmicHs, ("SMIC", "smic")),
     ("samm", Samm, ("SAMM", "samm")),
 )
-#: Negative emotions that the paper's rule excludes.
+#: Negative emotions that the paper's rule excludes: CASME II has too few, while the same two count
+#: as negative in SAMM.
 _LEFT_OUT = {"casme2": {"sadness", "fear"}}
 
 
@@ -112,9 +113,14 @@ MEGC2019/
                     f" expected one of {', '.join(listed)} and of {', '.join(self.emotions)}"
                 )
             try:
-                listed[dataset][self.identify(row).clip] = self.emotions[label]
+                clip = canonical(self.identify(row).clip)
             except UserError as error:
                 raise UserError(f"{path}, row {row.number}: {error}") from None
+            if listed[dataset].setdefault(clip, self.emotions[label]) != self.emotions[label]:
+                raise UserError(
+                    f"{path}, row {row.number}: clip {row['clip']!r} is listed as "
+                    f"{listed[dataset][clip]} above and as {self.emotions[label]} here; leave one"
+                )
         return listed
 
 
@@ -132,14 +138,15 @@ def _belongs(name: str, entry: Entry) -> bool:
 def _by_list(
     entries: list[Entry], listed: dict[str, str], name: str, report: Report
 ) -> list[Entry]:
-    """The clips in the list; a clip whose class differs between list and sheet is dropped."""
-    kept, found = [], {entry.annotation.clip for entry in entries}
+    """The clips in the list, which has canonical names; one with another class is dropped."""
+    kept, found = [], {canonical(entry.annotation.clip) for entry in entries}
     for entry in entries:
         clip, label = entry.annotation.clip, facs.to_three(entry.annotation.emotion)
-        if clip not in listed:
+        # Sheet and list are copied by different people: "ep02_1f" is "EP02_01f".
+        if (wanted := listed.get(canonical(clip))) is None:
             report.add(name, entry.row, clip, "not in MEGC2019's list", "dropped")
-        elif listed[clip] != label:
-            why = f"MEGC2019's list says {listed[clip]}"
+        elif wanted != label:
+            why = f"MEGC2019's list says {wanted}"
             report.add(name, entry.row, f"{clip}: {label}", why, "dropped")
         else:
             kept.append(entry)

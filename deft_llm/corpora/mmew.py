@@ -55,11 +55,13 @@ MMEW/
     }
 
     trees = ("Micro_Expression",)
+    # Its macro-expressions are in a tree of their own.
     foreign = frozenset({"macro"})
 
     def identify(self, row: SheetRow) -> Identity:
         """Subject "S01"; the clip keeps its name."""
         number, clip = subject_number(row["subject"]), clip_name(row["clip"])
+        # The name says whose it is: a shifted column would give the face to somebody else.
         own = re.match(r"S(\d+)-", clip, re.IGNORECASE)
         if own and int(own[1]) != number:
             raise UserError(f"clip {clip!r} in a row of subject {number}")

@@ -52,6 +52,11 @@ def clip_name(text: str) -> str:
     return _VIDEO.sub("", re.split(r"[\\/]", text)[-1]).strip()
 
 
+def is_video(name: str) -> bool:
+    """Whether a file is a film, by its name; hidden twins of files are none."""
+    return bool(_VIDEO.search(name)) and not name.startswith(".")
+
+
 def is_date(text: str) -> bool:
     """Whether a cell is a date: what a spreadsheet makes of "8-4" and "12-1"."""
     return bool(_DATE.fullmatch(text))

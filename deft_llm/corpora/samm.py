@@ -49,6 +49,7 @@ def names_of(row: SheetRow) -> tuple[str, str]:
     found = re.fullmatch(r"0*(\d+)_0*(\d+)_0*(\d+)", clip)
     if not found:
         raise UserError(f"clip {clip!r} is no name like 006_1_2")
+    # A shifted column would give the face to somebody else.
     if int(found[1]) != number:
         raise UserError(f"clip {clip!r} in a row of subject {number:03d}")
     return f"{number:03d}", f"{number:03d}_{found[2]}_{found[3]}"
@@ -66,6 +67,7 @@ SAMM/
   006/006_1_2/006_05562.jpg
 """
     fps = 200.0
+    people = "samm"  # SAMM's clips are cut out of the long videos
     schemes = ("3", "4", "5-samm")
     published = PublishedCounts(
         159,

@@ -33,6 +33,7 @@ SAMM_Long_Videos/
   SAMM_longvideos/006_1/006_1_0001.jpg
 """
     fps = 200.0
+    people = "samm"
     schemes = ("3", "4", "5-samm")
     published = PublishedCounts(159)
     sheet = Sheet(

@@ -92,7 +92,7 @@ def read_sheet(path: Path, sheet: Sheet) -> list[SheetRow]:
     Raises:
         UserError: If the file cannot be read, a column is missing, or columns are shifted.
     """
-    found = [(table, find_header(table.cells, sheet.columns)) for table in tables(path)]
+    found = _with_headers(path, sheet)
     # The first of those with the most columns. A text file is one column at wrong delimiters.
     table, header = max(found, key=lambda pair: len(pair[1].columns))
     if not sheet.needed <= header.columns.keys():
@@ -108,6 +108,26 @@ def read_sheet(path: Path, sheet: Sheet) -> list[SheetRow]:
         raise UserError(f"{path}: no row of data below the header; expected one row per clip")
     _check_shift(path, rows, sheet)
     return rows
+
+
+def unread_worksheets(path: Path, sheet: Sheet) -> list[str]:
+    """Worksheets that have all columns and rows below them, but are not the one that is read.
+
+    A copy of it, an older version, or one worksheet for each subject.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
+    names = [
+        table.name
+        for table, header in _with_headers(path, sheet)
+        if sheet.needed <= header.columns.keys() and len(table.cells) > header.rows
+    ]
+    return names[1:]
+
+
+def _with_headers(path: Path, sheet: Sheet) -> list[tuple[Table, Header]]:
+    return [(table, find_header(table.cells, sheet.columns)) for table in tables(path)]
 
 
 def read_cells(path: Path, worksheet: str | None = None) -> Cells:
@@ -188,7 +208,11 @@ def _by_position(path: Path, found: list[Table], sheet: Sheet) -> tuple[Table, H
 
 
 def _check_shift(path: Path, rows: list[SheetRow], sheet: Sheet) -> None:
-    """Check that frame columns hold frame numbers and that clip names are not empty."""
+    """Check that frame columns hold frame numbers and that clip names are not empty.
+
+    A cell that was inserted or deleted moves its row under the wrong headers; offsets that are read
+    as apexes look plausible one by one, so the columns are judged as a whole.
+    """
     for name in (n for n in FRAME_FIELDS if n in sheet.columns):
         wrong = [row for row in rows if not _is_frame(row[name])]
         # A single bad cell is mended or dropped later; half of a column means a shift.

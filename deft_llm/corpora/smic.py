@@ -23,7 +23,7 @@ from deft_llm.corpora.sheets import Sheet, SheetRow
 from deft_llm.corpora.tree import FrameTree
 from deft_llm.errors import UserError
 
-_CLIP = re.compile(r"s(\d+)_(ne|po|sur)_(\d+)")
+_CLIP = re.compile(r"s(\d+)_(ne|po|sur)_(\d+)")  # the class is in the name alone
 _KINDS = ("hs", "vis", "nir")
 
 
@@ -56,6 +56,7 @@ class Smic(Corpus):
     kind: ClassVar[str]
     licence = "the Center for Machine Vision, University of Oulu (Li et al., IEEE FG 2013)"
     schemes = ("3",)
+    people = "smic"  # the cameras stood side by side and filmed the same people
     emotions = {"ne": "negative", "po": "positive", "sur": "surprise"}
 
     def __init_subclass__(cls, kind: str) -> None:

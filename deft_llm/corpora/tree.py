@@ -9,11 +9,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deft_llm.corpora.people import canonical
+from deft_llm.corpora.people import canonical, clip_name, is_video
 from deft_llm.errors import UserError
 from deft_llm.media.frames import SUFFIXES
 
-_DEEPEST = 10  # levels below the corpus folder; the published ones have up to six
+# Levels below the corpus folder: the published ones have up to six, and archives unpacked into a
+# folder of their own name add some.
+_DEEPEST = 10
 _LEFTOVERS = "__MACOSX"  # what zip archives made on a Mac leave behind
 
 
@@ -56,10 +58,15 @@ class FrameTree:
         Args:
             root: The corpus folder.
         """
+        self._root = root
         self._folders: dict[str, list[_Folder]] = defaultdict(list)
+        self._films: dict[tuple[str, ...], Path] = {}  # canonical parts of the path -> file
         frames: dict[Path, list[Path]] = {}  # folder -> folders with images: itself, or below
         for path, files in walk(root):
             frames[path] = []
+            for name in filter(is_video, files):
+                parts = (*path.relative_to(root).parts, clip_name(name))
+                self._films[tuple(map(canonical, parts))] = path / name
             if any(name.lower().endswith(SUFFIXES) and name[0] != "." for name in files):
                 frames[path].append(path)
                 for above in path.parents[: len(path.relative_to(root).parts)]:
@@ -101,6 +108,24 @@ class FrameTree:
                 raise UserError(f"{best.path} and {other.path} both fit; expected one of them")
         return best.frames or best.path
 
+    def film(self, places: Sequence[str]) -> Path | None:
+        """A video file in place of a clip's folder, where the frames were never written.
+
+        Args:
+            places: Ends of the clip's path, as for :meth:`find`.
+        """
+        for place in places:
+            parts = tuple(map(canonical, place.split("/")))
+            for names, path in self._films.items():
+                if names[-len(parts) :] == parts:
+                    return path
+        return None
+
+    def tree_of(self, folder: Path, trees: Sequence[str]) -> str:
+        """Which of some folders a folder lies in, by their names; "" for none."""
+        above = set(map(canonical, folder.relative_to(self._root).parts))
+        return next((tree for tree in trees if canonical(tree) in above), "")
+
     def named(self, name: re.Pattern[str], foreign: Collection[str] = ()) -> list[str]:
         """Names of the folders with images that match a pattern, in canonical spelling, sorted."""
         return sorted(
@@ -137,4 +162,6 @@ class FrameTree:
         above = {canonical(tree): i for i, tree in reversed(list(enumerate(trees)))}
         tree = min((above[name] for name in folder.names if name in above), default=len(trees))
         written = folder.path.as_posix().endswith("/" + place.removesuffix("*"))
+        # In this order: a folder with images before an empty one of the same name, the preferred
+        # release, the preferred place, the exact spelling, the shorter path.
         return (folder.frames is None, tree, number, not written, len(folder.names))

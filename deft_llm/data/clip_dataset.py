@@ -267,8 +267,15 @@ class ClipDataset(Sequence[MeasuredClip]):
 
     @property
     def people(self) -> NDArray[np.str_]:
-        """Corpus and subject (N,): two corpora may use the same subject numbers."""
-        return np.array([f"{r.dataset}/{r.subject}" for r in self.records], np.str_)
+        """The person of each clip (N,), for splits.
+
+        The corpus and the subject, since two corpora may use the same subject numbers. Subjects of
+        a prepared corpus are people already: the three cameras of SMIC show the same ones.
+        """
+        return np.array(
+            [r.subject if "/" in r.subject else f"{r.dataset}/{r.subject}" for r in self.records],
+            np.str_,
+        )
 
     def stack(self, feature: str) -> NDArray[Any]:
         """One feature of all clips (N, ...).

@@ -32,7 +32,7 @@ WriteShard = Callable[[Iterable[MeasuredClip], Path, str], None]
 
 
 class LeftOut(NamedTuple):
-    """A clip that could not be measured.
+    """A clip that could not be measured, or that is a copy of another one.
 
     Attributes:
         clip: Its id.

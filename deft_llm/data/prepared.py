@@ -13,11 +13,12 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +28,7 @@ from tqdm import tqdm
 
 from deft_llm.clip import Annotation, Interval, status_line
 from deft_llm.config import Settings
+from deft_llm.corpora.base import people_of
 from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.data.clip_dataset import ClipDataset, ClipPlace
 from deft_llm.data.clip_shards import LeftOut
@@ -102,6 +104,7 @@ class Prepared:
         problem: Why measuring failed, or "".
         cached: Whether the result came from the cache.
         no_face: Whether measuring failed because no face is seen.
+        content: Equal for copies of the same frames (``content_key``), for the leak audit.
     """
 
     annotation: Annotation
@@ -110,6 +113,7 @@ class Prepared:
     problem: str = ""
     cached: bool = False
     no_face: bool = False
+    content: str = ""
 
 
 def measuring_job(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
@@ -130,8 +134,18 @@ def measuring_job(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
     return MeasuringJob(entry, start, stop, moved, remark)
 
 
-def content_key(job: MeasuringJob, settings: PrepareSettings) -> str:
-    """SHA-256 over the bytes of the frames, their rate, the interval and the settings."""
+def content_key(job: MeasuringJob, settings: PrepareSettings) -> tuple[str, str]:
+    """What a clip is known by.
+
+    Returns:
+        SHA-256 over the bytes of the frames, their rate, the interval and the settings: the name of
+        its file in the cache. And the content for the leak audit: the smallest hash of a frame.
+        Copies of a clip that were cut or coded differently share nearly all of their frames, and
+        so, but for a few in a hundred, the smallest hash.
+
+    Raises:
+        UserError: If a frame cannot be read.
+    """
     assert job.entry.folder is not None
     # The rate is in the key because frames are averaged over seconds before flow; the sizes are in
     # it because their defaults are in code, not in the settings.
@@ -144,10 +158,17 @@ def content_key(job: MeasuringJob, settings: PrepareSettings) -> str:
         *(settings.sizes().facts(), job.entry.annotation.fps),
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for file in list_frames(job.entry.folder)[job.start : job.stop]:
-        # Hash each file by itself, so that the boundaries between files count.
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    # Hash each file by itself, so that the boundaries between files count.
+    frames = [_frame_hash(file) for file in list_frames(job.entry.folder)[job.start : job.stop]]
+    digest.update(b"".join(frames))
+    return digest.hexdigest(), min(frames).hex()
+
+
+def _frame_hash(file: Path) -> bytes:
+    try:
+        return hashlib.sha256(file.read_bytes()).digest()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}); copy it again") from None
 
 
 def prepare(
@@ -246,24 +267,38 @@ def _numbered(
 def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Prepared:
     """Measure one clip, or take its result from the cache."""
     annotation = job.entry.annotation
-    key = content_key(job, settings)
+    try:
+        key, content = content_key(job, settings)
+    except UserError as error:
+        # Not cached: a disk that comes back has the frames again.
+        return Prepared(annotation, "", job.remark, problem=str(error))
+    row = Prepared(annotation, key, job.remark, content=content)
     file, failed = cache / f"{key}.safetensors", cache / f"{key}.failed.json"
+<<<<<<< HEAD
     if file.is_file() and (status := _status(file)) is not None:
         said = (job.remark, status if status != status_line(()) else "")
         return Prepared(annotation, key, "; ".join(filter(None, said)), cached=True)
+=======
+    if file.is_file():
+        return replace(row, cached=True)
+>>>>>>> h-corpora
     # Failures are cached too: a clip without a face would be searched again on every run.
     if failed.is_file():
-        known = json.loads(failed.read_text(encoding="utf-8"))
-        return Prepared(annotation, key, job.remark, **known, cached=True)
+        return replace(row, **json.loads(failed.read_text(encoding="utf-8")), cached=True)
     try:
         features, remarks = _measure(job, settings)
     except UserError as error:
-        known = {"problem": str(error), "no_face": isinstance(error, NoFaceError)}
-        write_text(failed, json.dumps(known))
-        return Prepared(annotation, key, job.remark, **known)
+        row = replace(row, problem=str(error), no_face=isinstance(error, NoFaceError))
+        write_text(failed, json.dumps({"problem": row.problem, "no_face": row.no_face}))
+        return row
     with replacing(file) as half:
+<<<<<<< HEAD
         save_file(features, half, {"clip": annotation.clip, _STATUS: status_line(remarks)})
     return Prepared(annotation, key, "; ".join(filter(None, (job.remark, *remarks))))
+=======
+        save_file(features, half, {"clip": annotation.clip, "status": status_line(remarks)})
+    return replace(row, remark="; ".join(filter(None, (job.remark, *remarks))))
+>>>>>>> h-corpora
 
 
 def _status(file: Path) -> str | None:
@@ -296,7 +331,7 @@ def _finder(settings: PrepareSettings) -> FaceFinder:
 
 
 def open_prepared(listing: Path) -> ClipDataset:
-    """The measured clips of a prepared corpus, in the order of the corpus.
+    """The measured clips of a prepared corpus, in the order of the corpus, without :func:`copies`.
 
     Args:
         listing: ``<corpus>.jsonl`` in the cache, written by ``deft-llm corpora prepare``.
@@ -310,8 +345,10 @@ def open_prepared(listing: Path) -> ClipDataset:
             "and give the <corpus>.jsonl of its cache"
         )
     records, places = [], []
-    for row in read_lines(listing):
-        if row["problem"]:
+    lines = list(read_lines(listing))
+    twice = copies(lines)
+    for number, row in enumerate(lines):
+        if row["problem"] or number in twice:
             continue
         coding = _annotation(row["annotation"])
         record = ClipRecord.of(coding)
@@ -320,20 +357,47 @@ def open_prepared(listing: Path) -> ClipDataset:
             raise UserError(
                 f"{listing.parent}: clip {coding.clip} is missing from the cache; prepare again"
             )
-        # Two corpora may use the same names for subjects and clips.
-        clip, subject = (f"{coding.dataset}/{name}" for name in (coding.clip, coding.subject))
-        records.append(replace(record, clip=clip, subject=subject))
+        # Two corpora may use the same names for subjects and clips, and one person may be in two.
+        clip = f"{coding.dataset}/{coding.clip}"
+        subject = f"{people_of(coding.dataset)}/{coding.subject}"
+        content = row.get("content", "")  # a listing of an earlier version has none
+        records.append(replace(record, clip=clip, subject=subject, content=content))
         places.append(ClipPlace(ClipFile(path, "prepare again"), 0))
     return ClipDataset(records, places, name=listing.stem)
 
 
-def unmeasured(listing: Path) -> Iterator[LeftOut]:
-    """The clips that could not be measured."""
-    for line in read_lines(listing):
-        if line["problem"]:
-            coding = line["annotation"]
+def copies(lines: Iterable[Mapping[str, Any]]) -> dict[int, str]:
+    """Clips that show a person the same frames again, coded alike: they would count twice.
+
+    Copies of different people are no such clips: one of the two subjects is wrong, which the leak
+    audit says.
+
+    Args:
+        lines: Of a listing.
+
+    Returns:
+        Number of the line -> the clip that it repeats.
+    """
+    first: dict[tuple[str, ...], str] = {}
+    found = {}
+    for number, line in enumerate(lines):
+        coding = line["annotation"]
+        mark = (coding["dataset"], coding["subject"], line["key"])
+        if not line["problem"] and first.setdefault(mark, coding["clip"]) != coding["clip"]:
+            found[number] = first[mark]
+    return found
+
+
+def left_out(listing: Path) -> Iterator[LeftOut]:
+    """The clips that could not be measured, and those that are copies."""
+    lines = list(read_lines(listing))
+    twice = copies(lines)
+    for number, line in enumerate(lines):
+        coding = line["annotation"]
+        problem = f"the same frames as {twice[number]}" if number in twice else line["problem"]
+        if problem:
             clip = f"{coding['dataset']}/{coding['clip']}"
-            yield LeftOut(clip, line["problem"], line.get("no_face", False))
+            yield LeftOut(clip, problem, line.get("no_face", False))
 
 
 def _annotation(values: dict) -> Annotation:

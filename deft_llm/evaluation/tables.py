@@ -44,7 +44,9 @@ def _cell(value: object) -> str:
 
 def markdown(rows: Rows) -> str:
     """A Markdown table."""
-    head, *body = ("| " + " | ".join(row) + " |" for row in _cells(rows))
+    # A bar in a note of somebody's would begin a column.
+    cells = [[" ".join(cell.replace("|", "\\|").split("\n")) for cell in r] for r in _cells(rows)]
+    head, *body = ("| " + " | ".join(row) + " |" for row in cells)
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body]) + "\n"
 
 

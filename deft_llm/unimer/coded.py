@@ -16,11 +16,13 @@ from deft_llm.errors import UserError
 from deft_llm.files import digest
 from deft_llm.unimer.judging import judged
 
+#: Features that come from the pixels alone and suffice to recognize the frames.
+HASHED = ("onset", "texture")
+
 
 def content_hash(features: Features) -> str:
     """SHA-256 of measured features: the same frames give the same hash under any name."""
-    # "onset" and "texture" come from the pixels alone and suffice to recognize the frames.
-    return digest(*(features[name].tobytes() for name in ("onset", "texture")))
+    return digest(*(features[name].tobytes() for name in HASHED))
 
 
 def problem_of(coding: Annotation | ClipRecord) -> str:

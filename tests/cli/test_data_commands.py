@@ -148,7 +148,7 @@ def test_several_listings_follow_one_option(
         return [path.stem]
 
     monkeypatch.setattr("deft_llm.data.prepared.open_prepared", lambda path: path)
-    monkeypatch.setattr("deft_llm.data.prepared.unmeasured", lambda path: [])
+    monkeypatch.setattr("deft_llm.data.prepared.left_out", lambda path: [])
     monkeypatch.setattr("deft_llm.unimer.coded.measure_corpus", measure)
     result = run("instructions", "build", "out", "--corpora", "a.jsonl", "b.jsonl", "--seed", "3")
     assert result.status == 0, result.err

@@ -125,6 +125,31 @@ def test_raw_frames_are_preferred_to_cropped_ones(
     )
 
 
+def test_clips_of_another_release_are_noted(casme2: tuple[Path, tuple[Written, ...]]) -> None:
+    """One clip that is missing in RAW would come from Cropped without a word."""
+    root, written = casme2
+    shutil.copytree(root / RAW, root / "Cropped")
+    shutil.rmtree(written[0].folder)
+    reading = read_all("casme2", root, written)
+    (note,) = reading.report
+    assert note.action == "noted" and note.row == 2
+    assert "frames from Cropped" in note.what and f"read from {RAW}" in note.why
+
+
+def test_films_whose_frames_were_never_written_are_named(
+    casme2: tuple[Path, tuple[Written, ...]],
+) -> None:
+    root, written = casme2
+    for clip in written:
+        shutil.rmtree(clip.folder)
+        film = root / "CASME2-raw-compressed" / clip.folder.parent.name / f"{clip.folder.name}.AVI"
+        film.parent.mkdir(parents=True, exist_ok=True)
+        film.write_bytes(b"RIFF")
+        (film.parent / f"._{film.name}").write_bytes(b"")
+    with pytest.raises(UserError, match=r"only the film .*EP01_01f.AVI; write its frames as num"):
+        load_corpus("casme2", root).read()
+
+
 def test_a_folder_that_two_people_could_own_is_refused(
     casme2: tuple[Path, tuple[Written, ...]],
 ) -> None:

@@ -6,13 +6,16 @@ import datetime
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from openpyxl import Workbook, load_workbook
 from openpyxl.utils.datetime import from_excel
 
 from deft_llm.corpora.base import load_corpus
+from deft_llm.corpora.coding import RowPlace, au_code, read_aus
 from deft_llm.corpora.people import subject_number
+from deft_llm.corpora.report import Report
 from deft_llm.corpora.sheets import number_of_date
 from deft_llm.corpora.synthetic import Written
 from deft_llm.errors import UserError
@@ -169,6 +172,43 @@ def unseen_characters(root: Path) -> None:
     save(root, [head, *rows])
 
 
+def as_open_document(root: Path) -> None:
+    """As LibreOffice saves it: repeated and merged cells, and a million empty rows behind."""
+    table, page = table_of(root), []
+    for number, line in enumerate(table):
+        cells = []
+        for column, cell in enumerate(line):
+            if column == SUBJECT and number in (2, 4, 6):
+                cells.append("<table:covered-table-cell/>")
+                continue
+            span = 2 if column == SUBJECT and number else 1
+            cells.append(open_document_cell(cell, span))
+        page.append(f"<table:table-row>{''.join(cells)}</table:table-row>")
+    empty = '<table:table-cell table:number-columns-repeated="16374"/>'
+    page.append(f'<table:table-row table:number-rows-repeated="1048570">{empty}</table:table-row>')
+    names = "".join(
+        f' xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+        for name in ("office", "table", "text")
+    )
+    inside = f'<table:table table:name="工作表1">{"".join(page)}</table:table>'
+    content = f"<office:document-content{names}>{inside}</office:document-content>"
+    with ZipFile(root / "CASME2-coding-20190701.ods", "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr("content.xml", content)
+    (root / SHEET).unlink()
+
+
+def open_document_cell(cell: Any, span: int) -> str:
+    if cell is None:
+        return '<table:table-cell table:number-columns-repeated="1"/>'
+    spanned = f' table:number-rows-spanned="{span}"' if span > 1 else ""
+    if isinstance(cell, int):
+        value = f'office:value-type="float" office:value="{cell}"'
+        return f"<table:table-cell {value}{spanned}/>"
+    text = f"<text:p>{cell}</text:p>"
+    return f'<table:table-cell office:value-type="string"{spanned}>{text}</table:table-cell>'
+
+
 def called_csv(root: Path) -> None:
     (root / SHEET).rename(root / SHEET.replace("xlsx", "csv"))
 
@@ -190,6 +230,7 @@ def other_name(root: Path) -> None:
             notes_in_latin_1,
             called_xls,
             called_csv,
+            as_open_document,
             other_name,
         ),
     ],
@@ -298,3 +339,59 @@ def test_spellings_of_one_person(text: str, number: int) -> None:
 def test_what_may_be_two_people_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="is no number"):
         subject_number(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        *(("AU4 + AU7", "4 7"), ("AU4&7", "4 7"), ("4 and 7", "4 7"), ("AU4AU7", "4 7")),
+        *(("4 7", "4 7"), ("au4;au7", "4 7"), ("4+7+", "4 7"), ("L4+R10", "L4 R10")),
+        *(("4L+10R", "L4 R10"), ("AU4L, AU10", "L4 10"), ("AUL4", "L4"), ("4D+7B", "4 7")),
+        *(("4+?", "4"), ("?", ""), ("N/A", ""), ("none", ""), ("10A/B", "10"), ("12C", "12")),
+    ],
+)
+def test_units_in_the_spellings_of_coders(text: str, codes: str) -> None:
+    place = RowPlace(Report(), "sheet.xlsx", 7, "clip")
+    assert read_aus(au_code(text), place) == tuple(codes.split())
+    assert not any("left empty" in note.why for note in place.report)
+
+
+@pytest.mark.parametrize("text", ["4.7", "4/7", "4-7", "47", "L", "left 4"])
+def test_a_code_that_may_be_several_things_is_left_empty(text: str) -> None:
+    place = RowPlace(Report(), "sheet.xlsx", 7, "clip")
+    assert read_aus(au_code(text), place) == ()
+    assert all("left empty" in note.why for note in place.report) and len(place.report) == 1
+
+
+def test_a_sheet_under_another_name_is_named(casme2: tuple[Path, tuple[Written, ...]]) -> None:
+    root, _ = casme2
+    (root / SHEET).rename(root / "my labels.xlsx")
+    with pytest.raises(UserError, match=r"only my labels.xlsx: if that is it, call it CASME2-cod"):
+        load_corpus("casme2", root).read()
+    with pytest.raises(UserError, match="a file; give the folder of CASME II that holds it"):
+        load_corpus("casme2", root / "my labels.xlsx")
+
+
+def test_an_old_workbook_says_what_reads_it(casme2: tuple[Path, tuple[Written, ...]]) -> None:
+    """The extra that reads .xlsx does not."""
+    root, _ = casme2
+    (root / SHEET).write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512))
+    with pytest.raises(UserError, match=r"pip install xlrd, or save it|not readable as a sheet"):
+        load_corpus("casme2", root).read()
+
+
+def test_a_worksheet_for_each_subject_is_told(casme2: tuple[Path, tuple[Written, ...]]) -> None:
+    """The first alone is read; the clips of all others were gone without a word."""
+    root, written = casme2
+    head, *rows = table_of(root)
+    book = Workbook()
+    book.worksheets[0].title = "sub01"
+    for k in range(3):
+        page = book.worksheets[0] if k == 0 else book.create_sheet(f"被试0{k + 1}")
+        for line in (head, *rows[2 * k : 2 * k + 2]):
+            page.append(line)
+    book.save(root / SHEET)
+    reading = load_corpus("casme2", root).read()
+    assert reading.annotations == tuple(w.annotation for w in written[:2])
+    (note,) = reading.report
+    assert note.what == "worksheets with the same columns: 被试02, 被试03" and not note.row

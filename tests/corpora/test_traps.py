@@ -225,6 +225,23 @@ def test_gaps_ends_and_renumbered_frames(casme2: tuple[Path, tuple[Written, ...]
     assert actions == {2: "mended", 3: "dropped", 4: "mended"}
 
 
+def test_a_hole_in_the_frames_is_told(casme2: tuple[Path, tuple[Written, ...]]) -> None:
+    """The next frame that is there may show another moment, and time would seem shorter."""
+    root, written = casme2
+    at_apex, inside = written[:2]
+    for path in frames_of(at_apex)[at_apex.spec.curve.apex :][:4]:
+        path.unlink()
+    curve = inside.spec.curve
+    for path in frames_of(inside)[curve.apex + 1 : curve.offset - 1 : 2]:
+        path.unlink()
+    gone = len(range(curve.apex + 1, curve.offset - 1, 2))
+    reading = load_corpus("casme2", root).read()
+    notes = {(n.row, n.action): f"{n.what}; {n.why}" for n in reading.report}
+    assert "and none near it" in notes[2, "dropped"]
+    assert f": {gone} of {curve.offset - curve.onset + 1} frames from onset" in notes[3, "noted"]
+    assert len(reading.entries) == len(written) - 1
+
+
 def test_frames_counted_from_zero(tmp_path: Path) -> None:
     written = write_corpus("casme3", tmp_path, subjects=1, clips=2, renderer=tiny)
     folder = written[0].folder
@@ -285,3 +302,8 @@ def test_megc2019_by_rule_and_by_list(tmp_path: Path) -> None:
     reasons = [n.why for n in by_list.report if n.action == "dropped"]
     assert len(reasons) == 3
     assert any("list says" in why for why in reasons) and any("not among" in why for why in reasons)
+    listing.write_text("\n".join(lines).replace("EP0", "ep").replace("_0", "_") + "\n")
+    assert load_corpus("megc2019", tmp_path).read().annotations == by_rule.annotations
+    listing.write_text("\n".join([*lines, wrong]) + "\n")
+    with pytest.raises(UserError, match=r"row \d+: clip .* is listed as .* above and as .* here"):
+        load_corpus("megc2019", tmp_path).read()

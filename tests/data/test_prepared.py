@@ -20,10 +20,10 @@ from deft_llm.data.prepared import (
     MeasuringJob,
     PrepareSettings,
     content_key,
+    left_out,
     measuring_job,
     open_prepared,
     prepare,
-    unmeasured,
 )
 from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.frames import list_frames
@@ -88,7 +88,7 @@ def test_what_cannot_be_measured_is_listed(
     assert clips.stack("flow")[:, 0, 0].tolist() == [1, 3, 4, 6]
     found = clips.by_name(f"casme2/{kept[1].clip}").features
     assert found is not None and found["flow"][0, 0] == 3
-    left = list(unmeasured(tmp_path / "cache" / "casme2.jsonl"))
+    left = list(left_out(tmp_path / "cache" / "casme2.jsonl"))
     assert [clip.split("_")[0] for clip, _, _ in left] == ["casme2/sub01", "casme2/sub02"]
     assert all(failed.no_face for failed in left)
 
@@ -110,6 +110,28 @@ def test_remarks_are_told_again_and_a_damaged_file_is_measured_again(
     file.write_bytes(file.read_bytes()[:-3])
     assert [row.cached for row in prepare(reading, cache)] == [False, True, True, True, True, True]
     assert open_prepared(cache / "casme2.jsonl").stack("flow").shape == (6, 2, 3)
+
+
+def test_a_frame_that_cannot_be_read_stops_no_run(
+    reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails after the folders were listed; when it is back, the clip is measured."""
+    broken = reading.entries[3].folder
+    assert broken is not None
+    read = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.parent == broken:
+            raise OSError(5, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(module, "_measure", Gauge())
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    rows = prepare(reading, tmp_path / "cache")
+    assert "cannot be read (Input/output error); copy it again" in rows[3].problem
+    assert [bool(row.problem) for row in rows] == [False, True, False, True, True, False]
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert not prepare(reading, tmp_path / "cache")[3].problem
 
 
 def test_settings_and_content_are_the_key(

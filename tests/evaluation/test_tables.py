@@ -161,3 +161,8 @@ def test_the_table_for_a_paper_fits_its_column(corpora: tuple[str, ...]) -> None
     # How a number was chosen belongs to the number, in a paper as well.
     assert "\\textsuperscript{a}\\,ORACLE: best epoch\\par" in text
     assert text.count("\\textsuperscript{b}") == 3
+
+
+def test_a_bar_in_a_cell_is_no_column() -> None:
+    text = markdown([{"model": "a|b", "note": "two\nlines"}])
+    assert text.splitlines()[2] == "| a\\|b | two lines |"

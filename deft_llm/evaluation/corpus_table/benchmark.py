@@ -110,6 +110,7 @@ class CorpusBenchmark(OfCorpora):
             tables=tables,
             left_out=[clip for each in corpora for clip in each.left_out],
             mended=sum(each.reading.report.count("mended") for each in corpora),
+            noted=sum(each.reading.report.count("noted") for each in corpora),
             skipped=skipped,
             paragraph=paragraph(
                 protocol, corpora, [(t.made, list(t.results.values())) for t in tables]

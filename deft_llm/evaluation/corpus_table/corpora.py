@@ -16,6 +16,7 @@ from deft_llm.evaluation.corpus_table.material import (
     CorpusClips,
     measured_corpus,
     read_folder,
+    require_other_people,
     settings_for,
 )
 from deft_llm.evaluation.corpus_table.models import entry_by_name, inputs_of
@@ -24,7 +25,7 @@ from deft_llm.evaluation.corpus_table.simulated import (
     require_one_kind,
     simulated_folder,
 )
-from deft_llm.evaluation.recognition.entries import ModelEntry
+from deft_llm.evaluation.recognition.entries import FOLD, ModelEntry
 from deft_llm.recognizers.base import RECOGNIZERS
 from deft_llm.training.fold_trainer import FoldSchedule
 
@@ -134,11 +135,12 @@ class OfCorpora(Benchmark):
             names: The models.
 
         Raises:
-            UserError: If a folder is not given, cannot be read, or holds another corpus, or if
-                simulated and real corpora are mixed.
+            UserError: If a folder is not given, cannot be read, or holds another corpus, if
+                simulated and real corpora are mixed, or if two show the same people.
         """
         read = [read_folder(self.reader_of(name), path) for name, path in self.folders().items()]
         require_one_kind([corpus for corpus, _ in read])
+        require_other_people(read)
         inputs = {name for model in names for name in inputs_of(self.entries[model])}
         settings = settings_for(inputs, self.prepare)
         return [
@@ -147,11 +149,27 @@ class OfCorpora(Benchmark):
         ]
 
     def as_run(self, names: Sequence[str]) -> dict[str, object]:
-        """The settings as they were, for a file that runs the same again.
+        """The settings as they were, for a file that runs the same again from any folder.
 
         Args:
             names: The models that were run.
         """
         values = self.model_dump(mode="json", exclude_none=True, exclude={"workers", "output"})
         values["corpora"] = {n: str(p.resolve()) for n, p in self.folders().items()}
+        for name in ("cache", "simulate_into"):
+            values[name] = str(Path(values[name]).resolve())
+        for name in ("entries", "prepare"):
+            values[name] = _from_anywhere(values[name])
         return {**values, "models": list(names)}
+
+
+def _from_anywhere(value: Any) -> Any:
+    """Settings in which paths to what is there are absolute, however deep."""
+    if isinstance(value, dict):
+        return {name: _from_anywhere(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_from_anywhere(inner) for inner in value]
+    # A word without a separator may be a setting that a file happens to be called like.
+    if isinstance(value, str) and "/" in value and Path(value.replace(FOLD, "1")).exists():
+        return str(Path(value).absolute())
+    return value

@@ -127,6 +127,8 @@ def _row(
     across: dict[tuple[Any, ...], float],
 ) -> dict[str, Any]:
     low, _, high = row["95 % interval"].partition(" to ")
+    # The gap to a corpus unseen: this run's score on each corpus minus that of another run, which
+    # learned from all other corpora.
     gaps = [
         row[f"UF1 {corpus}"] - across[key]
         for corpus in table["corpora"]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deft_llm.corpora.base import Corpus, load_corpus
+from deft_llm.corpora.base import Corpus, load_corpus, people_of
 from deft_llm.corpora.other import other_corpus
 from deft_llm.corpora.reading import Reading
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.inputs import INPUTS
-from deft_llm.data.prepared import PrepareSettings, open_prepared, prepare
+from deft_llm.data.prepared import PrepareSettings, copies, open_prepared, prepare
 from deft_llm.data.raw_frames import RAW_IMAGES, RAW_SIDE
 from deft_llm.data.sources import FRAMES_SIDE
 from deft_llm.errors import UserError
@@ -70,6 +70,26 @@ def read_folder(reader: str, folder: Path) -> tuple[Corpus, Reading]:
     return corpus, reading
 
 
+def require_other_people(read: Sequence[tuple[Corpus, Reading]]) -> None:
+    """Refuse a table of corpora that show the same people, or of one corpus twice.
+
+    One of them would be tested by models that learned from the other's clips of a person, or every
+    clip would count twice.
+
+    Raises:
+        UserError: If there are two such corpora; names both folders.
+    """
+    seen: dict[str, Corpus] = {}
+    for corpus, reading in read:
+        for people in sorted({people_of(a.dataset) for a in reading.annotations}):
+            other = seen.setdefault(people, corpus)
+            if other is not corpus:
+                raise UserError(
+                    f"{other.root} ({other.title}) and {corpus.root} ({corpus.title}) show the "
+                    "same people; a table takes one of the two: leave the other out"
+                )
+
+
 def settings_for(inputs: Iterable[str], base: PrepareSettings) -> PrepareSettings:
     """How clips have to be measured for the inputs of some models.
 
@@ -110,6 +130,11 @@ def measured_corpus(
             place = f"{entry.folder}" + (f", row {entry.row} of the sheet" if entry.row else "")
             what = f"{entry.annotation.clip}: {row.problem}"
             dropped.append(LeftOutClip(corpus.name, place, what, "could not be measured"))
+    twice = copies([asdict(row) for row in rows])
+    for number, original in twice.items():
+        what = f"the same frames as {original}"
+        clip = rows[number].annotation.clip
+        dropped.append(LeftOutClip(corpus.name, clip, what, "a copy of another clip"))
     clips = open_prepared(cache / reading.listing)
     if not len(clips):
         raise UserError(

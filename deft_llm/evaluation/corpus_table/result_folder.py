@@ -57,6 +57,7 @@ class Findings:
         tables: One for each label scheme.
         left_out: Rows and clips that no table has.
         mended: Number of cells that were mended.
+        noted: Number of other remarks on sheets and folders.
         skipped: Label schemes without a table -> why.
         paragraph: The protocol for a paper.
         script: ``reproduce.sh``.
@@ -70,6 +71,7 @@ class Findings:
     tables: Sequence[SchemeTable]
     left_out: Sequence[LeftOutClip]
     mended: int
+    noted: int
     skipped: Mapping[str, str]
     paragraph: str
     script: str
@@ -107,8 +109,12 @@ def _footer(found: Findings) -> list[str]:
         lines += [f"{table.made.title}: {line}" for line in summary(table.made.left_out)]
         lines += [f"{table.made.title}: no row of {m} ({why})" for m, why in table.not_run.items()]
     lines += [f"no table of scheme {scheme}: {why}" for scheme, why in found.skipped.items()]
-    if found.mended:
-        lines.append(f"{found.mended} cells of the sheets were mended: `corpora check` lists them")
+    for count, what in (
+        (found.mended, "mended cells of sheets"),
+        (found.noted, "remarks on sheets and folders"),
+    ):
+        if count:
+            lines.append(f"{what}: {count}, which `corpora check` lists")
     return lines or ["nothing"]
 
 

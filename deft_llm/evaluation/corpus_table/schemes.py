@@ -74,6 +74,8 @@ def scheme_clips(
 
     facs.to_scheme(None, scheme)  # an unknown scheme has its own message
     classes = facs.SCHEMES[scheme]
+    # Leaving a class out takes its clips away, and with them perhaps the only subject, or a fold,
+    # that another class could be learned from: look again until nothing changes.
     while True:
         data = labelled(clips, classes, label_of)
         splits = splits_of(data)

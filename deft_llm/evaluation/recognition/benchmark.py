@@ -192,8 +192,8 @@ class RecognitionBenchmark(Benchmark):
         """Results of the draws; each draw is one fold, and scores are averaged over draws."""
         if self.few is None:
             return {}
-        subjects = data.clips.subjects
-        splits = few_subject_splits(subjects, data.labels, self.few.subjects, self.few.draws)
+        people = data.clips.people
+        splits = few_subject_splits(people, data.labels, self.few.subjects, self.few.draws)
         folder = self.output / f"rows-{self.few.subjects}-subjects"
         return {
             name: Result(

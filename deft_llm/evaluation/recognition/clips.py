@@ -105,10 +105,15 @@ def require_no_leak(
     clips = data.clips.clips.tolist()
     # Of a measured clip the onset frame: a copy of the clip has it too.
     picture = "flow_image" if "flow_image" in data.clips.features else "onset"
-    leaks = find_leaks(splits, clips, list(data.clips.stack(picture)))
+    known = [record.content for record in data.clips.records]
+    leaks = find_leaks(splits, clips, list(data.clips.stack(picture)), known=known)
     report = leaks.to_markdown(clips)
-    logger.info("%s", report.splitlines()[0])
-    if not leaks.clean:
-        raise UserError(f"{name}: {report}")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "leaks.md", report + "\n")
+    summary, *pairs = report.splitlines()
+    logger.info("%s", summary)
+    if not leaks.clean:
+        raise UserError(
+            f"{name}: {summary} The first is {pairs[0].removeprefix('- ')}; take one clip of each "
+            f"pair out of its sheet; {folder / 'leaks.md'} lists them"
+        )

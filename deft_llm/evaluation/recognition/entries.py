@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from deft_llm import registry, resources
 from deft_llm.config import Settings
 from deft_llm.files import file_digest
+from deft_llm.recognizers.base import RECOGNIZERS
 from deft_llm.training.fold_trainer import FoldSchedule
 
 FOLD = "{fold}"
+# Of a folder of weights: the weights, and what else changes an answer (temperatures, prompts).
+_READ = ("*.safetensors", "*.json")
 
 
 class ModelEntry(Settings):
@@ -41,14 +47,8 @@ class ModelEntry(Settings):
 
     def for_fold(self, fold: int) -> ModelEntry:
         """The entry in one fold (from 0)."""
-
-        def filled(value: Any) -> Any:
-            return value.replace(FOLD, str(fold + 1)) if isinstance(value, str) else value
-
-        options = {name: filled(value) for name, value in self.options.items()}
-        return self.model_copy(
-            update={"options": options, "learned_from": filled(self.learned_from)}
-        )
+        options, folder = (_filled(x, str(fold + 1)) for x in (self.options, self.learned_from))
+        return self.model_copy(update={"options": options, "learned_from": folder})
 
     @property
     def selection(self) -> str:
@@ -60,10 +60,36 @@ class ModelEntry(Settings):
         return "fixed schedule" if self.schedule is not None else "fixed settings"
 
     def weights(self) -> list[str]:
-        """Hashes of weight files in folders that options name, since predictions depend on them."""
-        folders = [
-            Path(v) for v in self.options.values() if isinstance(v, str) and Path(v).is_dir()
-        ]
-        # Sorted: the order of ``glob`` depends on the file system, and the hash must not.
-        files = [file for folder in folders for file in sorted(folder.glob("*.safetensors"))]
+        """Hashes of the files that predictions depend on: those of options, given or by default.
+
+        A file, or the weights and settings in a folder.
+        """
+        made = registry.resolve(RECOGNIZERS, self.recognizer, "recognizer")
+        parameters = inspect.signature(made).parameters.values()
+        defaults = {p.name: p.default for p in parameters if isinstance(p.default, str)}
+        files: list[Path] = []
+        for value in _texts({**defaults, **self.options}):
+            # "embedded" is a checkpoint of the package, whose weights change with its versions.
+            path = resources.checkpoint(value) if value == resources.EMBEDDED else Path(value)
+            # Sorted: the order of ``glob`` depends on the file system, and the hash must not.
+            inside = (sorted(path.glob(form)) for form in _READ) if path.is_dir() else ()
+            files += [path] if path.is_file() else [file for found in inside for file in found]
         return [file_digest(file) for file in files]
+
+
+def _filled(value: Any, number: str) -> Any:
+    """An option, however deep, with the number of the fold in its texts."""
+    if isinstance(value, str):
+        return value.replace(FOLD, number)
+    if isinstance(value, Mapping):
+        return {name: _filled(inner, number) for name, inner in value.items()}
+    return [_filled(inner, number) for inner in value] if isinstance(value, list) else value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in an option, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)

@@ -125,7 +125,7 @@ def draws(
     """Support rows, and the rows of all subjects who are not among them.
 
     Raises:
-        UserError: If a class has no more clips than are drawn.
+        UserError: If a class has no more clips than are drawn, or a draw shows every subject.
     """
     counts = np.bincount(data.labels, minlength=len(data.classes))
     if (counts <= use.shots).any():
@@ -142,7 +142,14 @@ def draws(
             for label in range(len(data.classes))
         ]
         support = np.concatenate(parts)
-        yield support, np.flatnonzero(~np.isin(people, people[support]))
+        asked = np.flatnonzero(~np.isin(people, people[support]))
+        if not len(asked):
+            raise UserError(
+                f"few_shot: {len(support)} support clips show all {len(np.unique(people))} "
+                "subjects, so that none is left to ask about; draw fewer (few_shot.shots), or give "
+                "clips of more subjects"
+            )
+        yield support, asked
 
 
 def _uf1(data: LabelledClips, rows: protocols.Indices, predicted: NDArray[np.int64]) -> float:

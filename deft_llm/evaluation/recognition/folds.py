@@ -15,6 +15,9 @@ from deft_llm.evaluation.recognition.clips import Material
 Protocol = Literal["loso", "kfold", "cross_dataset", "hold_out", "test_clips"]
 
 
+_TRIES = 1000  # draws of few subjects for each that is wanted, before there seem to be none
+
+
 def make_splits(
     protocol: Protocol, material: Material, folds: int, share: float
 ) -> list[protocols.Split]:
@@ -30,11 +33,11 @@ def make_splits(
         UserError: If there are too few subjects or datasets.
     """
     data = material.data
-    people, datasets, subjects = data.clips.people, data.clips.datasets, data.clips.subjects
+    people = data.clips.people
     make = {
-        "loso": lambda: protocols.composite_splits(datasets, subjects),
+        "loso": lambda: protocols.loso(people),
         "kfold": lambda: protocols.subject_kfold(people, folds),
-        "cross_dataset": lambda: protocols.cross_dataset(datasets, subjects),
+        "cross_dataset": lambda: protocols.cross_dataset(data.clips.datasets, people),
         "hold_out": lambda: protocols.hold_out(people, share),
         "test_clips": lambda: [_given(data, material.held)],
     }
@@ -76,7 +79,7 @@ def few_subject_splits(
     """Splits that train on ``count`` random subjects who together show every class.
 
     Raises:
-        UserError: If there are not more subjects than that.
+        UserError: If there are not more subjects than that, or so few hardly ever show every class.
     """
     names = np.asarray(subjects)
     people = np.unique(names)
@@ -86,7 +89,14 @@ def few_subject_splits(
     # Seeded by the count, so that a rerun gets the same draws.
     rng = np.random.default_rng([6, count])
     rows = np.arange(len(names))
+    tries = 0
     while len(splits) < draws:
+        if tries == _TRIES * draws:
+            raise UserError(
+                f"{count} subjects to train on: of {tries} draws {len(splits)} show every class; "
+                "take more subjects"
+            )
+        tries += 1
         chosen = np.isin(names, rng.permutation(people)[:count])
         if len(np.unique(labels[chosen])) == len(np.unique(labels)):
             fold = len(splits)

@@ -58,11 +58,11 @@ class Result:
         """Subject -> clips named rightly by the first seed, and all of its clips."""
         rows = [r for r in self.rows if r.seed == self.seeds[0]]
         several = len({r.dataset for r in rows}) > 1
-        # A subject of a prepared corpus has the corpus in front already.
+        # A subject of a prepared corpus has its people's name in front already: "casme2/sub01".
         hits: dict[str, tuple[int, int]] = {}
         for row in sorted(rows, key=lambda r: (r.dataset, r.subject)):
             own = row.subject.removeprefix(f"{row.dataset}/")
-            name = f"{row.dataset}/{own}" if several else own
+            name = f"{row.dataset}/{own}" if several and "/" not in own else own
             right, clips = hits.get(name, (0, 0))
             hits[name] = (right + (row.label == row.predicted), clips + 1)
         return hits

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm import protocols
+from deft_llm import __version__, protocols
 from deft_llm.clip import Prediction
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.evaluation.recognition.entries import ModelEntry
@@ -23,7 +23,8 @@ UNREAD = ""  # predicted where no class could be read out of an answer
 class PredictionRows:
     """Predictions of one entry on disk, one file per fold, so that an interrupted run resumes.
 
-    The folder's name contains a hash of everything they depend on: entry, data, folds and weights.
+    The folder's name contains a hash of everything they depend on: entry, data with its classes and
+    coded AUs, folds, weights, and the version of this software.
 
     Args:
         folder: Parent of the entry's own folder.
@@ -50,8 +51,11 @@ class PredictionRows:
         # Each folder of weights once: most entries have the same in every fold.
         options = {json.dumps(own.options): own for s in splits for own in [entry.for_fold(s.fold)]}
         weights = [file for own in options.values() for file in own.weights()]
-        text = json.dumps([shown, data.digest(), folds, *weights])
-        key = digest(text)[:12]
+        # The digest of the data has neither: class indices alone would give "positive" for what is
+        # "surprise" since a class was left out, and some models learn from the coded AUs.
+        coded = [data.classes, [record.aus for record in data.clips.records]]
+        text = json.dumps([__version__, shown, data.digest(), coded, folds, *weights])
+        key = digest(text)[:12]  # 48 bits: a folder holds some dozens of entries
         self.folder, self.data = folder / f"{name}-{key}", data
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "entry.json", entry.model_dump_json(indent=1))

@@ -18,14 +18,21 @@ from tqdm import tqdm
 
 from deft_llm import protocols
 from deft_llm.clip import Prediction
-from deft_llm.data.inputs import mirror_inputs
+from deft_llm.data.inputs import is_coded, mirror_inputs
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.classical import InputArrays, predict_folds
 from deft_llm.evaluation.recognition.entries import ModelEntry
+from deft_llm.evaluation.recognition.learned import require_unlearned
 from deft_llm.evaluation.recognition.rows import PredictionRows
 from deft_llm.parallel import for_a_while_on_one_core
-from deft_llm.recognizers.base import FitsFoldsAtOnce, Recognizer, load_recognizer, side_of
+from deft_llm.recognizers.base import (
+    ClassicalRecognizer,
+    FitsFoldsAtOnce,
+    Recognizer,
+    load_recognizer,
+    side_of,
+)
 from deft_llm.training.fold_trainer import FoldJob, FoldSchedule, FoldTrainer
 from deft_llm.training.folds import train_folds, workload
 
@@ -80,6 +87,10 @@ class EntryRun:
         splits: The folds.
         seeds: Number of runs; a recognizer without randomness runs once.
         folder: Where rows are kept, one file per fold and seed.
+
+    Raises:
+        UserError: If the recognizer or an option is unknown, or a checkpoint has learned from a
+            test fold.
     """
 
     def __init__(
@@ -92,8 +103,10 @@ class EntryRun:
         folder: Path,
     ) -> None:
         self.name, self.entry, self.data = name, entry, data
+        require_unlearned(entry, data, splits)
         first = entry.for_fold(splits[0].fold)
         self.sample = load_recognizer(entry.recognizer, len(data.classes), **first.options)
+        _require_uncoded(name, self.sample)
         self.store = PredictionRows(folder, name, entry, data, splits)
         random = isinstance(self.sample, Recognizer) or entry.seeded
         self.jobs: list[Job] = [
@@ -241,6 +254,19 @@ class EntryRun:
         seconds = (time.perf_counter() - started) / len(jobs)
         for (seed, split), p in zip(jobs, found, strict=True):
             self.store.write(seed, split.fold, split.test, p, seconds)
+
+
+def _require_uncoded(name: str, sample: Recognizer | ClassicalRecognizer) -> None:
+    """Refuse a model that would be given the coding of the clips that test it.
+
+    A classical recognizer gets coded inputs in ``fit`` alone; others get all inputs at once.
+    """
+    if isinstance(sample, Recognizer | FitsFoldsAtOnce):
+        for given in filter(is_coded, sample.inputs):
+            raise UserError(
+                f"model {name}: the input {given!r} is the coding of a clip, which its test must "
+                "not see; read it in fit() of a classical recognizer"
+            )
 
 
 def _fold_job(job: Job) -> FoldJob:

@@ -109,6 +109,13 @@ def test_other_columns_and_spellings_change_nothing(
 
     edit_sheet(corpus, turn)
     assert table(tmp_path, corpus) == whole
+    # What was read otherwise than expected is told where the numbers are.
+    raw = corpus / "CASME2_RAW_selected"
+    shutil.copytree(raw / "sub01", corpus / "Cropped" / "sub01")
+    shutil.rmtree(next((raw / "sub01").iterdir()))
+    assert "- remarks on sheets and folders: 1, which `corpora check` lists" in table(
+        tmp_path, corpus
+    )
     assert len(measured) == 10
 
 
@@ -143,7 +150,7 @@ def test_a_model_that_does_not_fit_is_left_out(
         resources.benchmark("casme2"),
         changes(tmp_path, f"corpus={corpus}", "models=[logistic_flow,svm_flow]", "schemes=[3]"),
     )[1]
-    assert "no row of svm_flow (fold casme2/casme2/sub01: casme2/casme2/sub02 alone trains" in text
+    assert "no row of svm_flow (fold casme2/sub01: casme2/sub02 alone trains" in text
     with pytest.raises(UserError, match="model 'svm'; expected some of logistic_flow"):
         table(tmp_path, corpus, "models=[svm]")
     with pytest.raises(UserError, match="label scheme '6': expected one of 3, 4"):

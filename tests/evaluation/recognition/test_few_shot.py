@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from deft_llm.data.clip_dataset import ClipDataset
-from deft_llm.data.labelled import labelled
+from deft_llm.data.labelled import LabelledClips, labelled
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.few_shot import (
@@ -80,6 +81,16 @@ def test_a_class_with_too_few_clips_is_named(clips: ClipDataset, weights: Path) 
     use = FewShotUse(weights=weights, classes=CLASSES, shots=4)
     with pytest.raises(UserError, match=r"few_shot: 4 clips of class .*; expected more than the 4"):
         few_shot_values(use, MPFNet(3, **OPTIONS), clips)
+
+
+def test_a_draw_that_leaves_nobody_to_ask_is_named(clips: ClipDataset, weights: Path) -> None:
+    use = FewShotUse(weights=weights, classes=CLASSES, shots=1)
+    data = labelled(clips, list(CLASSES), use.label_of)
+    one = [replace(record, subject="s1", dataset="mine") for record in data.clips.records]
+    flow = {"flow": data.clips.stack("flow")}
+    alone = LabelledClips(ClipDataset.of_arrays(one, flow), data.labels, data.classes)
+    with pytest.raises(UserError, match="3 support clips show all 1 subjects"):
+        list(draws(use, alone))
 
 
 def test_without_a_trained_network_it_is_left_out(
