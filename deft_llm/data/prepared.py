@@ -274,14 +274,9 @@ def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Pr
         return Prepared(annotation, "", job.remark, problem=str(error))
     row = Prepared(annotation, key, job.remark, content=content)
     file, failed = cache / f"{key}.safetensors", cache / f"{key}.failed.json"
-<<<<<<< HEAD
     if file.is_file() and (status := _status(file)) is not None:
         said = (job.remark, status if status != status_line(()) else "")
-        return Prepared(annotation, key, "; ".join(filter(None, said)), cached=True)
-=======
-    if file.is_file():
-        return replace(row, cached=True)
->>>>>>> h-corpora
+        return replace(row, remark="; ".join(filter(None, said)), cached=True)
     # Failures are cached too: a clip without a face would be searched again on every run.
     if failed.is_file():
         return replace(row, **json.loads(failed.read_text(encoding="utf-8")), cached=True)
@@ -292,13 +287,8 @@ def prepare_one(job: MeasuringJob, cache: Path, settings: PrepareSettings) -> Pr
         write_text(failed, json.dumps({"problem": row.problem, "no_face": row.no_face}))
         return row
     with replacing(file) as half:
-<<<<<<< HEAD
         save_file(features, half, {"clip": annotation.clip, _STATUS: status_line(remarks)})
-    return Prepared(annotation, key, "; ".join(filter(None, (job.remark, *remarks))))
-=======
-        save_file(features, half, {"clip": annotation.clip, "status": status_line(remarks)})
     return replace(row, remark="; ".join(filter(None, (job.remark, *remarks))))
->>>>>>> h-corpora
 
 
 def _status(file: Path) -> str | None:
