@@ -114,6 +114,8 @@ def how_long(asked: Asked) -> Query | None:
             return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
         if asked.has("long") and not asked.has("clip_word"):
             return Query("how_long", polar=True, bound=bound or ("more", BRIEF))
+    if asked.says(r"^how (?:much|many \w+ of) (?:footage|video|film|material)\b"):
+        return Query("how_long", of="clip")
     if not span or (asked.has("first", "final") and asked.has("move")):
         return None
     if asked.has("clip_word") and not asked.has("movement_word", "moment"):

@@ -19,6 +19,7 @@ from deft_llm.queries.cues import greeting, without_manners
 from deft_llm.queries.declined import declined_topic
 from deft_llm.queries.lexicon import lexicon
 from deft_llm.queries.marks import Asked
+from deft_llm.queries.motion_rules import excepted
 from deft_llm.queries.query import TALK, Query
 from deft_llm.queries.scope import is_elsewhere, strangers
 
@@ -108,7 +109,8 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
         alone: Whether nothing was asked before.
     """
     certain = reading.share >= (_SURE if alone else _REFERS)
-    sure = reading.asks if certain and not _loses(ruled, reading.asks) else None
+    fits = not (_loses(ruled, reading.asks) or _is_open(asked, ruled, reading.asks))
+    sure = reading.asks if certain and fits else None
     if ruled is not None and ruled.kind in TALK:
         return ruled
     unknown_words = strangers(asked)
@@ -124,6 +126,13 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
     if ruled is None:
         return reading.asks if reading.asks and reading.share >= _FAIR else UNKNOWN
     return sure or ruled
+
+
+def _is_open(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
+    """Whether a query answers yes or no to what cannot be asked so: "list every part that moved"."""
+    if ruled is None or read is None:
+        return False
+    return (read.polar and not ruled.polar and not asked.polar) or bool(excepted(asked))
 
 
 def _loses(ruled: Query | None, read: Query | None) -> bool:
