@@ -35,7 +35,8 @@ def count(query: Query, sight: Sight) -> Findings:
 
 def _counted(query: Query, sight: Sight) -> Fact | str:
     if query.of == "regions":
-        rows = tuple(row for row in sight.rows if row.region in places(query))
+        names = places(query)
+        rows = tuple(row for row in sight.rows if row.region in names and not sight.faint(row))
         return Fact("regions", "number", len(rows), evidence=rows, frames=sight.rise)
     if query.of == "aus":
         reason = reading.unjudged(sight) if sight.rows else ""
@@ -43,7 +44,7 @@ def _counted(query: Query, sight: Sight) -> Fact | str:
     if query.of == "frames":
         return Fact("frames", "number", len(sight.times))
     if query.of == "blinks":
-        closings = timing.lid_closings(sight)
+        closings = sight.closings
         if closings is None:
             return "the motion was not followed over the clip, so blinks were not counted"
         blinked = [span for span in closings if span[0] == "eyes"]
