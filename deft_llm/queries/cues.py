@@ -113,7 +113,8 @@ CUES: dict[str, str] = {
     "blink": "blink|eyeblink|close eye|eye close|closed eye|shut eye|eye shut|eyelid close|"
     "lid close|flutter|blinking|eye were closed",
     "wink": "wink",
-    "quality": "quality|what frame rate|which frame rate|image per second|frame second|not be measured|not be seen|be measured|how good|good enough|resolution|"
+    "quality": "quality|what frame rate|which frame rate|image per second|frame second|"
+    "not be measured|not be seen|be measured|how good|good enough|resolution|"
     "noise|noisy|dark|bright|too dark|too "
     "bright|blur|"
     "blurry|blurred|sharp|usable|frame rate|fps|framerate|frame per second|light|lighting|"

@@ -85,7 +85,9 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return Query("confidence", classes=before.classes, aus=before.aus)
     if re.search(r"^(?:and )?(?:then|after that|afterwards?|what then|what happened then)$", text):
         return Query("moved", moments=("offset",))
-    if re.search(r"^(?:tell me )?(?:more(?! than)|more details?|details|go on|continue|elaborate)\b", text):
+    if re.search(
+        r"^(?:tell me )?(?:more(?! than)|more details?|details|go on|continue|elaborate)\b", text
+    ):
         return Query("why") if before.kind in {"emotion", "probability", "au"} else Query("summary")
     if before.rank and (ranked := _RANKED.search(text)):
         return replace(before, rank=ranked[1])

@@ -54,6 +54,7 @@ _PLAIN = frozenset(
     besides except aside shoot shot pull pulls pulled pulling push pushed pushes draw draws drawn
     jump jumped hint trace touch sign feature features muscle muscles activity action life amount
     footage material sort gone past during spots report story short pick picks notice note add
+    predict predicted pause complete
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )

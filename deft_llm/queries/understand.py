@@ -25,21 +25,24 @@ from deft_llm.queries.scope import is_elsewhere, strangers
 
 UNKNOWN = Query("unknown")
 #: How likely the network must find it that a question is about the clip, by whether its query is of
-#: the kind that the rules read, and whether something of the face is named: where plain English and
-#: the vocabulary account for every word, and where they do not. Chosen on questions that no pattern
-#: was written after: fewest claims about what is declined, at no more refusals than before.
+#: the kind that the rules read, and whether something that is measured is named. First where plain
+#: English and the vocabulary account for every word, then where they do not. Chosen on questions
+#: that no pattern was written after: fewest claims about what is declined, at no more refusals.
 _LEAST: dict[tuple[bool, bool], tuple[float, float]] = {
     (True, True): (0.04, 0.5),
     (True, False): (0.5, 0.95),
     (False, True): (0.05, 0.85),
-    (False, False): (0.6, 0.95),
+    (False, False): (0.15, 0.95),
 }
+#: What names something of the face, and what else names a thing that is measured of it.
+_NAMES = ("region", "class", "au", "moment")
+_MEASURED = (*_NAMES, "au_word", "how_long", "feel", "expression")
 _SILENT = (0.7, 0.9)  # The same where no rule applies.
 #: A question after another one leaves out what it is about; so much of the first number is enough.
 _REFERRING = 0.15
 #: How likely the network must find a query for that to hold against the rules'; the second after
 #: another question.
-_SURE, _REFERS = 0.7, 0.93
+_SURE, _REFERS = 0.75, 0.93
 _FAIR = 0.3  # How likely a query must be that the rules do not read.
 _CLEAR = 8  # letters of a misspelt word that is a question by itself
 # Begins as a question about a person does; if it is none that a face answers, it is declined.
@@ -136,16 +139,18 @@ def _least(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
     if ruled is None:
         return _SILENT[foreign]
     agree = reading.asks is not None and reading.asks.kind == ruled.kind
-    named = asked.has("region", "class", "au", "moment") or bool(asked.aus)
+    named = asked.has(*(_NAMES if foreign else _MEASURED)) or bool(asked.aus)
     least = _LEAST[agree, named][foreign]
     return least if alone or foreign else least * _REFERRING
 
 
 def _is_open(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
-    """Whether a query answers yes or no to what cannot be asked so: "list every part that moved"."""
+    """Whether a query says yes or no to what is not asked so: "list every part that moved"."""
     if ruled is None or read is None:
         return False
-    return (read.polar and not ruled.polar and not asked.polar) or bool(excepted(asked))
+    chosen = any(map(asked.choice, ("side", "way", "class", "region", "au")))
+    open_ = read.polar and not ruled.polar and (chosen or not asked.polar)
+    return open_ or bool(excepted(asked))
 
 
 def _loses(ruled: Query | None, read: Query | None) -> bool:
@@ -155,8 +160,12 @@ def _loses(ruled: Query | None, read: Query | None) -> bool:
     kept = ("regions", "aus", "classes", "than", "sides")
     narrowed = read.kind == "why_not" and ruled.kind in {"why", "why_not"}
     open_ = ruled.kind == "moved" and not ruled.polar and read.kind != "moved"
+    both = ruled.kind == "summary" and bool(ruled.of)
     return (
-        narrowed or open_ or any(getattr(ruled, name) and not getattr(read, name) for name in kept)
+        both
+        or narrowed
+        or open_
+        or any(getattr(ruled, name) and not getattr(read, name) for name in kept)
     )
 
 

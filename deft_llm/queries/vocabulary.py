@@ -93,7 +93,10 @@ PAIRS: dict[tuple[int, ...], tuple[frozenset[str], str]] = {
     (9, 10): (frozenset({"lip", "upper lip"}), "curl"),
     (18, 23, 24): (frozenset({"lip", "mouth"}), "purse|pucker"),
     (20,): (frozenset({"lip", "mouth"}), "stretch"),
-    (23, 24): (frozenset({"lip", "mouth"}), "press|tight|tighten|thin|tense|tension|squeeze|compress"),
+    (23, 24): (
+        frozenset({"lip", "mouth"}),
+        "press|tight|tighten|thin|tense|tension|squeeze|compress",
+    ),
     (25, 26, 27): (frozenset({"mouth", "lip", "chin"}), "open|part|agape|ajar"),
     (28,): (frozenset({"lip", "lower lip", "upper lip"}), "suck|bite|bit|bitten"),
     (31,): (frozenset({"chin"}), "clench|grit"),

@@ -336,7 +336,7 @@ class Explainer:
         return self.processor.tokenizer.decode(written[0, length:], skip_special_tokens=True)
 
     def weigh(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> Weighed | None:
-        """What the heads make of a clip, whether anything moved or not; None if it is not judged."""
+        """What the heads make of a clip, whether or not it moved; None if it is not judged."""
         if not_judged(measurement):
             return None
         answered = self._answered(measurement, ablate)

@@ -154,7 +154,7 @@ def _unseen_emotion(query: Query, sight: Sight) -> Findings:
 
 
 def _alike(classes: tuple[str, ...], sight: Sight) -> tuple[Fact, ...]:
-    """Emotions that the emotion head hardly tells apart from its likeliest one, or which is that."""
+    """Emotions that the emotion head finds likeliest, or hardly tells apart from that one."""
     weighed = sight.weighed
     if weighed is None or weighed.label == NOTHING:
         return ()

@@ -1,7 +1,7 @@
 """What queries are executed on: a clip's measurement and, once it is needed, its explanation.
 
-Between what surely moved (``RegionTable.active``) and what did not lies motion that is likely: it is
-told as such, and answers a yes/no question with "probably".
+Between what surely moved (``RegionTable.active``) and what did not lies motion that is likely: it
+is told as such, and answers a yes/no question with "probably".
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Sight:
         )
 
     def faint(self, row: Evidence) -> bool:
-        """Whether so little moved, beside what else did, that the skin beside it may have done it."""
+        """Whether so little moved beside what else did that it may be the skin next to that."""
         least = min(LIKELY_PX, FAINT_SHARE * self.rows[0].magnitude)
         return row.phase != OFFSET_PHASE and row.magnitude < least
 
