@@ -60,8 +60,8 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
     if before is None or before.kind in PASSING:
         return None
     text = " ".join(asked.words)
-    if compared := _compared(asked, text, before):
-        return compared
+    if contrast := _compared(asked, text, before):
+        return contrast
     if query is not None and query.rank == "second":
         return None  # "and what is second?" is not about the class that was named
     if _AFTER.search(text) and before.moments and before.kind in {"when", "how_long"}:

@@ -113,6 +113,8 @@ class Asked:
     @cached_property
     def negated(self) -> bool:
         """Whether stillness or absence is asked for; "didn't it move?" asks for movement."""
+        if self.says(r"\band what not$|^i (?:can|could|do|did) not see\b"):
+            return False  # "I can't see it move, can you?" asks whether it moved
         leading = self.first in _AUXILIARIES and self.words[1:2] == ("not",)
         denied = "not" in self.words[2 if leading else 0 :]
         return (denied or re.search(_DENIES, self._unnamed) is not None) != self.stays

@@ -88,7 +88,8 @@ _ELSEWHERE = tuple(
         r"\b(?:do|does|can|why|are|have|all) (?:most |all |some )?(?:people|humans|dogs|cats|"
         r"babies|animals|"
         r"women|men|fish|monkeys|we(?! (?:have|see|find|get|measure|observe|know)\b))\b",
-        r"\bin the world\b|\bon earth\b|\bon average\b|\bof all time\b|\bin history\b|\bof all$|"
+        r"\bin the world\b|\bon earth\b|\bon average\b|\bof all time\b|\bin history\b|"
+        r"(?<!most )(?<!last )\bof all$|"
         r"\bin life\b",
         r"\b(?:does|has|have|in|of) (?:a|the human|an average|every) (?:face|head|person|human|"
         r"body|smile)\b",

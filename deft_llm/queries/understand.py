@@ -42,7 +42,7 @@ _SILENT = (0.7, 0.9)  # The same where no rule applies.
 _REFERRING = 0.15
 #: How likely the network must find a query for that to hold against the rules'; the second after
 #: another question.
-_SURE, _REFERS = 0.75, 0.93
+_SURE, _REFERS = 0.7, 0.93
 _FAIR = 0.3  # How likely a query must be that the rules do not read.
 _CLEAR = 8  # letters of a misspelt word that is a question by itself
 # Begins as a question about a person does; if it is none that a face answers, it is declined.
@@ -160,9 +160,11 @@ def _loses(ruled: Query | None, read: Query | None) -> bool:
     kept = ("regions", "aus", "classes", "than", "sides")
     narrowed = read.kind == "why_not" and ruled.kind in {"why", "why_not"}
     open_ = ruled.kind == "moved" and not ruled.polar and read.kind != "moved"
-    both = ruled.kind == "summary" and bool(ruled.of)
+    record = ruled.kind == "summary" and bool(ruled.of)
+    reasons = ruled.kind == "why" and read.kind == "summary"
     return (
-        both
+        record
+        or reasons
         or narrowed
         or open_
         or any(getattr(ruled, name) and not getattr(read, name) for name in kept)

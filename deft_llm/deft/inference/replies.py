@@ -127,6 +127,8 @@ def _facts(found: Findings) -> list[str]:
     moving = [*motion(_rows(found.facts)), *_likely(found.facts)]
     still = [] if moving and _nothing(found.facts) else _still(found.facts, _whole_place(found))
     blinks = [fact for fact in found.facts if fact.what == "blink"]
+    if blinks and _nothing(found.facts):
+        return [*_blinks(blinks), "Besides, no region moved above the noise floor."]
     return [*moving, *unfit, *still, *_blinks(blinks)]
 
 
@@ -152,7 +154,8 @@ def _blinks(facts: Sequence[Fact]) -> list[str]:
 
 def _whole_place(found: Findings) -> str:
     """The place of a query in words, if none of it moved."""
-    return "" if any(fact.evidence for fact in found.facts) else place(found.query)
+    told = any(fact.evidence or fact.what == "likely" for fact in found.facts)
+    return "" if told else place(found.query)
 
 
 def _moved(found: Findings) -> list[str]:

@@ -88,6 +88,7 @@ def order(query: Query, sight: Sight) -> Findings:
     timed = {name: known[name] for name in sorted(known, key=lambda n: known[n][0])}
     # If none of those asked about has a time, all that moved are shown.
     shown = {name: value for name, value in timed.items() if name in asked} or timed
+    shown = shown if query.regions else _telling(shown)
     facts = tuple(
         Fact(name, "time", round(at, 3), "s", (moved[name],), sight.rise)
         for name, (at, _) in shown.items()
@@ -96,7 +97,7 @@ def order(query: Query, sight: Sight) -> Findings:
         return Findings(query, untold="what moved is too small to tell when it did")
     if parts_of(query.than):
         return _before(query, known, facts)
-    together = _together(_telling(shown))
+    together = _together(list(_telling(shown).values()))
     if together and len(shown) > 1:
         facts = (Fact("movement", "order", "together", frames=sight.rise), *facts)
     if not query.polar:
@@ -109,10 +110,10 @@ def order(query: Query, sight: Sight) -> Findings:
     return Findings(query, together == query.negated, facts)
 
 
-def _telling(timed: dict[str, tuple[float, float]]) -> list[tuple[float, float]]:
-    """Times that tell the order: lids follow blinks and the gaze as well, unless they are alone."""
-    others = [value for name, value in timed.items() if not name.endswith("lid")]
-    return others or list(timed.values())
+def _telling(timed: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Regions that tell the order: not lids beside others, as they follow blinks and the gaze."""
+    others = {name: value for name, value in timed.items() if not name.endswith("lid")}
+    return others or timed
 
 
 def _together(timed: list[tuple[float, float]]) -> bool:
