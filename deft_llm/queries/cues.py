@@ -88,7 +88,7 @@ CUES: dict[str, str] = {
     "only guess|"
     "just guessing|safe bet|safe guess|rely on|count on it|count on that|bet on|trustworthy|"
     "really believe|really think|"
-    "sure thing",
+    "sure thing|stake money|put money on",
     "why": "why|reason|evidence|do you base|you base|explain|explanation|how do you know|"
     "how do you get|how come|"
     "justify|justification|basis|based on|because|what makes you|how can you tell|how did you|"
@@ -127,7 +127,7 @@ CUES: dict[str, str] = {
     "noise": "noise|noisy|noise floor|grainy",
     "light": "light|lighting|illumination|dark|bright|flicker|too dark|too bright|brightness",
     "summary": "summarize|summarise|summary|sum up|sum it up|sum this up|tldr|overview|in short|"
-    "in one sentence|recap|"
+    "in one sentence|recap|in one line|in single line|whole story|"
     "describe clip|describe video|describe|tell me about|tell me everything|everything you know|"
     "nutshell|brief me|all you know|what do you see|bottom line|gist|describe it|in brief|"
     "in single sentence|in few words|short version|short report|short description|results|find out|"
@@ -153,7 +153,7 @@ CUES: dict[str, str] = {
     "idle": "make up|write down|pick up|end up|close up|look up|give up|set up|follow up|speed up|"
     "slow down|at last|for moment|of course|in order to|first of all|one more|in end|right away|"
     "take part|at least|at most|light up|lit up|have to do|not even|even a little|kind of|"
-    "sort of|a part in|come up|hold up|note down|scale up",
+    "sort of|a part in|took part|taken part|put down|come up|hold up|note down|scale up",
     "other_turn": "other one|other side|opposite side",
 }
 _GREETINGS = {
@@ -210,7 +210,7 @@ _TAG = (
 _ENDINGS = re.compile(
     rf"(?:\s*, (?:right|correct|yes|no|true|agree|am i right|or|{_TAG})|[\s,]*\b(?:or not|or no|"
     rf"please|thanks|thank you|thx|pls|mate|buddy|"
-    r"is it not|is not it|did it not|did not it|did not (?:he|she|they)|is not (?:he|she)|"
+    r"or am i (?:wrong|mistaken)|is it not|is not it|did it not|did not it|did not (?:he|she|they)|is not (?:he|she)|"
     r"are not they|does not it|does not (?:he|she)|yes or no|you know|do you know|do you think|"
     r"would you say|i wonder|at all|by any chance|in (?:this|the) (?:clip|video)|here|huh|eh))"
     r"\s*([?!.]*)$"

@@ -96,7 +96,7 @@ def how_long(asked: Asked) -> Query | None:
     """For example "how long did it last?", "was it brief?"."""
     polar, bound = asked.polar, asked.bound
     lasting = r"\blast(?:s|ed|ing)?\b(?! (?:motion|movement|to|at|one|in|of|thing|part|region))"
-    lasting += r"|\b(?:take|took)\b"
+    lasting += r"|\b(?:take|took)\b(?! part)"
     lasting += r"|\b(?:over|finished|done|gone) (?:in|within)\b"
     lasting += r"|\b(?:longer|shorter|faster|quicker|slower) than\b"
     timed = asked.has("when", "first", "final")

@@ -278,6 +278,11 @@ how much footage is there | how_long of=clip
 what can you say about this clip | summary
 list every part that shifted | moved
 any feelings at all | emotion?
+would you say the nose took part | moved? region=nostril_wing
+he looks startled, or am i wrong | emotion? class=surprise
+how often does he get this angry | decline topic=character
+up up and away | unknown
+turn left at the corner | unknown
 does the left eyebrow shoot up | direction? region=brow side=left direction=up
 """
 #: The question types of the instruction data, and the kind of query that each is.
