@@ -210,7 +210,8 @@ _TAG = (
 _ENDINGS = re.compile(
     rf"(?:\s*, (?:right|correct|yes|no|true|agree|am i right|or|{_TAG})|[\s,]*\b(?:or not|or no|"
     rf"please|thanks|thank you|thx|pls|mate|buddy|"
-    r"or am i (?:wrong|mistaken)|is it not|is not it|did it not|did not it|did not (?:he|she|they)|is not (?:he|she)|"
+    r"or am i (?:wrong|mistaken)|"
+    r"is it not|is not it|did it not|did not it|did not (?:he|she|they)|is not (?:he|she)|"
     r"are not they|does not it|does not (?:he|she)|yes or no|you know|do you know|do you think|"
     r"would you say|i wonder|at all|by any chance|in (?:this|the) (?:clip|video)|here|huh|eh))"
     r"\s*([?!.]*)$"

@@ -139,10 +139,10 @@ def direction(asked: Asked) -> Query | None:
         return Query("direction", directions=ways, moments=moments, aus=asked.aus, **asked.where)
     if not ways or asked.has("feel"):
         return None
-    if not (asked.regions or asked.whether or asked.has("move", "region_word", "whole", "return")):
-        # "Up up and away" asks nothing; "what went up?" and "anything up?" do.
-        if asked.first not in {"what", "which", "where", "who"}:
-            return None
+    # "Up up and away" asks nothing; "what went up?" and "anything up?" do.
+    told = asked.regions or asked.whether or asked.first in {"what", "which", "where", "who"}
+    if not told and not asked.has("move", "region_word", "whole", "return"):
+        return None
     # "what went up?" asks for regions, "did the brows go up?" for yes or no.
     return Query(
         "direction",

@@ -79,7 +79,8 @@ _ELSEWHERE = tuple(
         # Orders.
         r"^(?:compose|draw|translate|edit|delete|send|set|play|book|sing|paint|pretend|imagine|"
         r"ignore|"
-        r"disregard|forget|remind|buy|sell|cook|lower|raise|repeat after|turn (?:up|down|on|off|left|right|round|around)|"
+        r"disregard|forget|remind|buy|sell|cook|lower|raise|repeat after|"
+        r"turn (?:up|down|on|off|left|right|round|around)|"
         r"from now on|you must|say (?:that|it|\W)|make (?:him|her|them)\b)",
         r"^(?:write|tell|give|sing)\b.*\b(?:songs?|poems?|story|stories|essays?|jokes?|haikus?|"
         r"letters?|"

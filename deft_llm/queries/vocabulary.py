@@ -134,7 +134,8 @@ CLASSES: dict[str, str] = {
 }
 
 MOMENTS: dict[str, str] = {
-    "onset": "onset|start|begin|began|begun|beginning|set in|starting|first sign|commence|kick in|kick off",
+    "onset": "onset|start|begin|began|begun|beginning|set in|starting|first sign|commence|kick in|"
+    "kick off",
     "apex": "apex|peak|climax|maximum|strongest moment|strongest point|high point|height of|"
     "at its strongest|at its most|at the strongest|at its largest|turn round|"
     "turning point|culminate|at its greatest|farthest from rest|strongest moment of the clip",
