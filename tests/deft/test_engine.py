@@ -493,15 +493,10 @@ def test_the_head_makes_an_au_likely_that_is_not_named() -> None:
     measurement = clip(BROWS, BACK)
     found = weigh("au? au=12", measurement)
     assert found.polarity is True
-    assert reply(found).startswith("Probably. AU12") and "gives it 0.40" in reply(found)
+    assert reply(found).startswith("Possibly. AU12") and "gives it 0.40" in reply(found)
     assert weigh("au? au=12 side=right", measurement).polarity is False
     assert weigh("au? au=15", measurement).polarity is False
     assert weigh("au? au=12", measurement, None).polarity is False
-    # Where nothing rises above the noise, it has to be surer.
-    still = clip(table())
-    assert weigh("au? au=12", still).polarity is False
-    assert weigh("au? au=4", still).polarity is True
-    assert "No region moved above the noise floor" in reply(weigh("au? au=4", still))
 
 
 def test_emotions_that_are_hardly_told_apart_are_possible() -> None:
@@ -511,11 +506,12 @@ def test_emotions_that_are_hardly_told_apart_are_possible() -> None:
     assert weigh("emotion? class=happiness", clip(BROWS, BACK)).polarity is False
 
 
-def test_a_reading_without_motion_says_what_it_goes_by() -> None:
-    still = clip(table())
-    told = reply(weigh("emotion", still))
-    assert "Going by all frames" in told and "No region moved above the noise floor" in told
-    assert reply(weigh("emotion? class=negative", still)).startswith("Probably. ")
-    calm = replace(WEIGHED, classes={**WEIGHED.classes, "none": 0.9})
-    assert weigh("emotion? class=none", still, calm).polarity is True
-    assert "leans" not in reply(weigh("emotion", still, calm))
+def test_without_motion_nothing_is_named_whatever_the_heads_find() -> None:
+    likely = unsure(unsure(table(), "left cheek", 0.25, 2.5), "right cheek", 0.25, 2.5)
+    for still in (clip(table()), clip(likely)):
+        for line in ("au? au=4", "emotion? class=negative", "moved? region=cheek", "moved?"):
+            found = weigh(line, still)
+            assert found.polarity is False
+            told = reply(found)
+            assert told.startswith("No") and ("No region moved" in told or "stay at rest" in told)
+        assert reply(weigh("emotion", still)).startswith("No emotion is named.")

@@ -35,8 +35,7 @@ def count(query: Query, sight: Sight) -> Findings:
 
 def _counted(query: Query, sight: Sight) -> Fact | str:
     if query.of == "regions":
-        names = places(query)
-        rows = tuple(row for row in sight.rows if row.region in names and not sight.faint(row))
+        rows = tuple(row for row in sight.rows if row.region in places(query))
         return Fact("regions", "number", len(rows), evidence=rows, frames=sight.rise)
     if query.of == "aus":
         reason = reading.unjudged(sight) if sight.rows else ""

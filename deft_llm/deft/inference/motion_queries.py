@@ -55,7 +55,7 @@ def moved(query: Query, sight: Sight) -> Findings:
     if query.of == "all":
         yes = not restful
     elif query.of == "only":
-        others = [row for row in sight.rows if row.region not in names and not sight.faint(row)]
+        others = [row for row in sight.rows if row.region not in names]
         facts += tuple(moved_fact(row, sight.rise) for row in others)
         yes = yes and not others
     polarity = (yes != query.negated) if query.polar else None

@@ -12,10 +12,9 @@ from deft_llm.queries.findings import Fact, Findings
 from deft_llm.queries.query import CLASSES, SIDES, Query
 from deft_llm.simulator.scene.statistics import class_share
 
-#: Probability of the AU head from which an AU that is not named is likely there: where something
-#: moved, and where nothing rises above the noise. On simulated clips of both heads six in ten of
-#: those between this and the next AU that is named are there.
-LIKELY_AU, LIKELY_UNSEEN_AU = 0.15, 0.5
+#: Probability of the AU head from which an AU that is not named may be there all the same. On
+#: simulated clips of both heads six in ten of those between this and the next AU that is named are.
+LIKELY_AU = 0.15
 #: An emotion with this share of the likeliest one's probability is hardly told apart from it.
 ALIKE = 0.8
 #: Labels that the emotion head tells apart; the others are their classes.
@@ -57,7 +56,7 @@ def action_units(query: Query, sight: Sight) -> Findings:
         return Findings(query, (not query.negated) if query.polar else None, facts)
     if likely := _likely_aus(query, sight):
         polarity = (not query.negated) if query.polar else None
-        return Findings(query, polarity, (*likely, *(_fitting(query, sight) or _resting(sight))))
+        return Findings(query, polarity, (*likely, *_fitting(query, sight)))
     if not any(facs.expected_directions(str(number)) for number in query.aus):
         label = facs.ACTION_UNITS[query.aus[0]].label
         return Findings(query, untold=f"{label} does not move the skin in a way that is measured")
@@ -68,23 +67,19 @@ def action_units(query: Query, sight: Sight) -> Findings:
 
 
 def _likely_aus(query: Query, sight: Sight) -> tuple[Fact, ...]:
-    """AUs that are not named, but that the AU head, which sees all frames, finds likely."""
+    """AUs that are not named, but that the AU head, which sees all frames, does not rule out."""
     weighed = sight.weighed
-    if weighed is None:
+    # Where nothing moved above the noise, nothing is said to have moved.
+    if weighed is None or not sight.rows:
         return ()
-    least = LIKELY_AU if sight.rows else LIKELY_UNSEEN_AU
     found = []
     for number in query.aus:
         shares = dict(zip(SIDES, weighed.aus.get(number, (0.0, 0.0)), strict=True))
         # Of two sides that are both asked for, the less likely one counts.
         share = min(shares[s] for s in query.sides) if query.sides else max(shares.values())
-        if share >= least:
+        if share >= LIKELY_AU:
             found.append(Fact(str(number), "likely", round(share, 3)))
     return tuple(found)
-
-
-def _resting(sight: Sight) -> tuple[Fact, ...]:
-    return () if sight.rows else (STILL,)
 
 
 def _fitting(query: Query, sight: Sight) -> tuple[Fact, ...]:
@@ -123,7 +118,9 @@ def reading_fact(sight: Sight) -> Fact:
 def emotion(query: Query, sight: Sight) -> Findings:
     """Which emotion is named, or whether it is one of some."""
     if not sight.rows:
-        return _unseen_emotion(query, sight)
+        calm = NOTHING in query.classes
+        polarity = (calm != query.negated) if query.polar else None
+        return Findings(query, polarity, (Fact("reading", "emotion", NOTHING), STILL))
     if reason := unjudged(sight):
         return Findings(query, untold=reason)
     facts = (reading_fact(sight), *_others(query.classes, sight))
@@ -134,23 +131,6 @@ def emotion(query: Query, sight: Sight) -> Findings:
     alike = () if _is_read_as(query.classes, sight) else _alike(query.classes, sight)
     yes = bool(alike) or _is_read_as(query.classes, sight)
     return Findings(query, yes != query.negated, (*facts, *alike))
-
-
-def _unseen_emotion(query: Query, sight: Sight) -> Findings:
-    """The emotion of a clip in which nothing rises above the noise, which the heads may still see.
-
-    Of simulated clips without any AU they name none; where they do, a motion was there that the
-    measurement could not tell from the noise.
-    """
-    weighed = sight.weighed
-    label = weighed.label if weighed else NOTHING
-    share = f"class {label}, probability {weighed.classes[label]:.2f}" if weighed else ""
-    seen = label != NOTHING
-    fact = Fact("reading", "leaning" if seen else "emotion", label, share * seen)
-    alike = _alike(query.classes, sight) if seen else ()
-    yes = label in query.classes or bool(alike) if query.classes else seen
-    facts = (Fact("reading", "emotion", label, share), fact) if seen else (fact,)
-    return Findings(query, (yes != query.negated) if query.polar else None, (*facts, *alike, STILL))
 
 
 def _alike(classes: tuple[str, ...], sight: Sight) -> tuple[Fact, ...]:

@@ -45,9 +45,11 @@ def _certainty(found: Findings) -> str:
     proof = {"named"} if found.query.aus else {"moved", "named"}
     sure = any(fact.what in proof and fact.value for fact in found.facts)
     sure = sure or bool(said & {"blink", "direction"})
-    if found_it and not sure and said & {"likely", "leaning"}:
+    regions = any(fact.what == "likely" and fact.unit for fact in found.facts)
+    if found_it and not sure and regions:
         return "Probably. " if found.polarity else "Probably not. "
-    if found_it and "about as likely as" in said:
+    # An AU that the head does not rule out, or an emotion that it hardly tells from the likeliest.
+    if found_it and not sure and said & {"likely", "about as likely as"}:
         return "Possibly. " if found.polarity else "Not for certain. "
     if "faint" in said and not found.polarity:
         return "Hardly. "
@@ -304,15 +306,8 @@ def _reading(fact: Fact) -> str:
     return f"It is read as {fact.value} ({fact.unit})."
 
 
-def _leaning(fact: Fact) -> str:
-    """A reading where nothing is surely seen to move."""
-    return f"Going by all frames together, the model still leans to {fact.value} ({fact.unit})."
-
-
 def _emotion(found: Findings) -> list[str]:
-    leaning = [fact for fact in found.facts if fact.what == "leaning"]
-    read = [fact for fact in found.facts if fact.what == "emotion" and not leaning]
-    sentences = [*map(_reading, read), *map(_leaning, leaning)]
+    sentences = [_reading(fact) for fact in found.facts if fact.what == "emotion"]
     for fact in found.facts:
         if fact.what == "about as likely as" and fact.value == fact.about:
             sentences.append(f"The emotion head finds {fact.about} likeliest ({fact.unit[:4]}).")

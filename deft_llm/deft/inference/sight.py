@@ -28,7 +28,6 @@ from deft_llm.queries.query import PARTS, SIDES, Query
 #: of both heads these raised the balanced accuracy of "did it move?" from .81 to .85.
 LIKELY_Z, LIKELY_PX = 2.0, 0.2
 FAINT_SHARE = 0.5
-_TOGETHER = 2  # regions that likely moved, where none did surely
 _ALONG = 0.38  # cosine of 67.5 degrees: "up" covers "up and outward", as the octants do
 
 
@@ -86,8 +85,9 @@ class Sight:
         """Regions that likely moved from onset to apex, but not surely."""
         table = self.measurement.table_apex
         near = ~table.active & (table.z >= LIKELY_Z) & (table.magnitude >= LIKELY_PX)
-        # One of twenty regions reaches such a z by chance where nothing else moves.
-        if not self.rows and np.count_nonzero(near) < _TOGETHER:
+        # Where nothing surely moved, nothing is said to have moved: one of twenty regions reaches
+        # such a z by chance.
+        if not self.rows:
             return ()
         return _ordered(
             Evidence(
