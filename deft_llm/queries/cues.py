@@ -38,7 +38,8 @@ CUES: dict[str, str] = {
     "last": "last|lasted|lasting|take|took",
     "brief": "fast|quick|quickly|brief|briefly|short|rapid|rapidly|swift|sudden|suddenly|"
     "momentary|flash|fleeting|shortlived",
-    "long": "slow|slowly|long|gradual|gradually|prolonged|sustained|drawn out",
+    "long": "slow|slowly|long|gradual|gradually|prolonged|sustained|drawn out|linger|persist|"
+    "for while|for ages",
     "micro": "microexpression|micro|a microexpression",
     "first": "first|earliest|before|lead|ahead of|earlier than|sooner|began first|come first|"
     "initially|start first|begin first|go first|set off",
@@ -58,7 +59,8 @@ CUES: dict[str, str] = {
     "bilaterally|equal|equally|same on both side|mirror|same amount|alike on both side|"
     "both side same|same on left and right|identical|in same way",
     "which_side": "which side|what side|left or right|right or left|which half|which one of two|"
-    "which hand side|on which side|tell side|side of",
+    "which hand side|on which side|tell side|side of|left versus right|left vs right|"
+    "left against right|right versus left|right vs left",
     "more": "more|stronger|bigger|larger|further|farther|harder|greater|more strongly",
     "less_than": "weaker|smaller|less|fewer",
     "most": "most|strongest|biggest|largest|furthest|farthest|greatest|main|mainly|mostly|"
@@ -86,7 +88,7 @@ CUES: dict[str, str] = {
     "only guess|"
     "just guessing|safe bet|safe guess|rely on|count on it|count on that|bet on|trustworthy|"
     "really believe|really think|"
-    "sure thing",
+    "sure thing|stake money|put money on",
     "why": "why|reason|evidence|do you base|you base|explain|explanation|how do you know|"
     "how do you get|how come|"
     "justify|justification|basis|based on|because|what makes you|how can you tell|how did you|"
@@ -111,7 +113,8 @@ CUES: dict[str, str] = {
     "blink": "blink|eyeblink|close eye|eye close|closed eye|shut eye|eye shut|eyelid close|"
     "lid close|flutter|blinking|eye were closed",
     "wink": "wink",
-    "quality": "quality|not be measured|not be seen|be measured|how good|good enough|resolution|"
+    "quality": "quality|what frame rate|which frame rate|image per second|frame second|"
+    "not be measured|not be seen|be measured|how good|good enough|resolution|"
     "noise|noisy|dark|bright|too dark|too "
     "bright|blur|"
     "blurry|blurred|sharp|usable|frame rate|fps|framerate|frame per second|light|lighting|"
@@ -119,11 +122,12 @@ CUES: dict[str, str] = {
     "issue|occluded|covered|hidden|artifact|limitation|caveat|warning|remark|recording ok|"
     "unreliable|grainy|see face|compression|camera|flicker|unmeasured|brightness|in way|shaky|"
     "face visible|face in view|see whole face|see entire face|see full face",
-    "rate": "frame rate|fps|framerate|frame per second",
+    "rate": "frame rate|fps|framerate|frame per second|what frame rate|which frame rate|"
+    "frame second|image per second",
     "noise": "noise|noisy|noise floor|grainy",
     "light": "light|lighting|illumination|dark|bright|flicker|too dark|too bright|brightness",
     "summary": "summarize|summarise|summary|sum up|sum it up|sum this up|tldr|overview|in short|"
-    "in one sentence|recap|"
+    "in one sentence|recap|in one line|in single line|whole story|"
     "describe clip|describe video|describe|tell me about|tell me everything|everything you know|"
     "nutshell|brief me|all you know|what do you see|bottom line|gist|describe it|in brief|"
     "in single sentence|in few words|short version|short report|short description|results|find out|"
@@ -149,7 +153,7 @@ CUES: dict[str, str] = {
     "idle": "make up|write down|pick up|end up|close up|look up|give up|set up|follow up|speed up|"
     "slow down|at last|for moment|of course|in order to|first of all|one more|in end|right away|"
     "take part|at least|at most|light up|lit up|have to do|not even|even a little|kind of|"
-    "sort of|a part in|come up|hold up|note down|scale up",
+    "sort of|a part in|took part|taken part|put down|come up|hold up|note down|scale up",
     "other_turn": "other one|other side|opposite side",
 }
 _GREETINGS = {
@@ -159,7 +163,8 @@ _GREETINGS = {
     r"great|cool|"
     r"nice|"
     r"perfect|awesome|wow|good job|well done|got it|i see|alright|understood|interesting|lol|haha|"
-    r"yes|no|yeah|yep|nope|sure|fine|good|very good|amazing|super",
+    r"yes|no|yeah|yep|nope|sure|fine|good|very good|amazing|super|"
+    r"that (?:helps|helped|is (?:helpful|useful)|was (?:helpful|useful|it|all))",
     "goodbye": r"bye(?: ?bye)?|good ?bye|see (?:you|ya)(?: later)?|farewell|cya|good night|quit|"
     r"exit|"
     r"that is all",
@@ -203,8 +208,9 @@ _TAG = (
     r"(?:it|they|he|she|there|that|you|(?:the|this|that|my) \w+|somebody)(?: not)?"
 )
 _ENDINGS = re.compile(
-    rf"(?:\s*, (?:right|correct|yes|no|true|agree|am i right|or|{_TAG})|[\s,]*(?:or not|or no|"
+    rf"(?:\s*, (?:right|correct|yes|no|true|agree|am i right|or|{_TAG})|[\s,]*\b(?:or not|or no|"
     rf"please|thanks|thank you|thx|pls|mate|buddy|"
+    r"or am i (?:wrong|mistaken)|"
     r"is it not|is not it|did it not|did not it|did not (?:he|she|they)|is not (?:he|she)|"
     r"are not they|does not it|does not (?:he|she)|yes or no|you know|do you know|do you think|"
     r"would you say|i wonder|at all|by any chance|in (?:this|the) (?:clip|video)|here|huh|eh))"

@@ -115,6 +115,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"personalit|\bcharacter\b|introvert|extrovert|\barrogan|\bkind person|\btrustworthy",
         rf"\b(?:trust|rely on|believe) (?:in )?{_WHO}|{_WHO} be trusted|\bmoral|psychopath",
         rf"\b{_BE} (?:{_WHO} )?(?:\w+ )?(?:always|usually|generally|normally|easily|rarely)\b",
+        rf"\bhow often (?:does|do|is|are) {_WHO} (?!blink|wink|move|raise|close|smile)|"
         r"\bin general\b|\bby nature\b|\bin real life\b|\b(?:get|gets|feel|feels) \w+ (?:often|"
         r"a lot)\b",
         r"\b(?:anger|mood|temper) (?:problem|issue)|\bwhat (?:kind|sort|type) of (?:person|man|"

@@ -60,6 +60,8 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
     if before is None or before.kind in PASSING:
         return None
     text = " ".join(asked.words)
+    if contrast := _compared(asked, text, before):
+        return contrast
     if query is not None and query.rank == "second":
         return None  # "and what is second?" is not about the class that was named
     if _AFTER.search(text) and before.moments and before.kind in {"when", "how_long"}:
@@ -83,7 +85,9 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return Query("confidence", classes=before.classes, aus=before.aus)
     if re.search(r"^(?:and )?(?:then|after that|afterwards?|what then|what happened then)$", text):
         return Query("moved", moments=("offset",))
-    if re.search(r"^(?:tell me )?(?:more|more details?|details|go on|continue|elaborate)\b", text):
+    if re.search(
+        r"^(?:tell me )?(?:more(?! than)|more details?|details|go on|continue|elaborate)\b", text
+    ):
         return Query("why") if before.kind in {"emotion", "probability", "au"} else Query("summary")
     if before.rank and (ranked := _RANKED.search(text)):
         return replace(before, rank=ranked[1])
@@ -117,6 +121,17 @@ def _turned(text: str, before: Query) -> Query | None:
     if _BACK.search(text) and before.kind in _CARRIES["moments"]:
         return replace(before, moments=("offset",))
     return None
+
+
+def _compared(asked: Asked, text: str, before: Query) -> Query | None:
+    """What "more than the brows?" compares with the place before."""
+    led = re.search(r"^(?:and |but )?(?:more|further|stronger|less|weaker) than\b", text)
+    if not led or not before.regions or not asked.parts or before.kind not in _MOVEMENT:
+        return None
+    one, two = before.regions, asked.parts
+    if asked.has("less_than"):
+        one, two = two, one
+    return Query("compare", True, regions=one, than=two)
 
 
 def _beside(text: str, before: Query) -> Query | None:
@@ -174,7 +189,9 @@ def replaced(before: Query, new: dict[str, Any], own: Query | None) -> Query | N
     polar = before.polar or (
         before.kind in {"emotion", "au"} and bool({"classes", "aus"} & new.keys())
     )
-    return replace(before, polar=polar, **changed)
+    # "So it is not happiness?" keeps its own "not".
+    denied = bool(own and own.polar and own.negated) or (before.negated and before.polar)
+    return replace(before, polar=polar, negated=denied and polar, **changed)
 
 
 def inherited(before: Query, query: Query) -> Query | None:

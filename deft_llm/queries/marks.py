@@ -39,12 +39,17 @@ _BOUND = re.compile(
     r"(?: (?:of )?a)? ?(?P<unit>ms|s|second|px|%|percent|region|au|action|part|movement|expression|"
     r"microexpression|frame|time|muscle|blink)?(?:s?\b|(?<=%))"
 )
-_DENIES = r"\b(?:never|no|none|nothing|absent|missing|inactive)\b"
+_DENIES = r"\b(?:never|no|none|nothing|absent|missing|inactive|anything but)\b"
 _AUS = re.compile(
     r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d{1,3}(?: ?(?:,|and|or|\+|/|&) ?)?(?:au "
     r")?)+)"
 )
 _CODED = re.compile(r"\b([lr])(\d{1,2})\b")
+# "12 or 14?", "did you code a 4?": numbers that can only be AUs.
+_BARE = re.compile(
+    r"^(?:and |or )?((?:\d{1,2} ?(?:,|and|or) ?)+\d{1,2})\W*$|"
+    r"\bcoded? (?:an? |for )?(\d{1,2})\b"
+)
 
 
 @dataclass(frozen=True)
@@ -108,9 +113,17 @@ class Asked:
     @cached_property
     def negated(self) -> bool:
         """Whether stillness or absence is asked for; "didn't it move?" asks for movement."""
+        if self.says(r"\band what not$|^i (?:can|could|do|did) not see\b"):
+            return False  # "I can't see it move, can you?" asks whether it moved
         leading = self.first in _AUXILIARIES and self.words[1:2] == ("not",)
         denied = "not" in self.words[2 if leading else 0 :]
-        return (denied or self.says(_DENIES)) != self.stays
+        return (denied or re.search(_DENIES, self._unnamed) is not None) != self.stays
+
+    @property
+    def _unnamed(self) -> str:
+        """The words without those that name a class: "no emotion" denies nothing."""
+        named = {i for m in self.marks if m.concept == "class" for i in range(m.at, m.to)}
+        return " ".join(word for i, word in enumerate(self.words) if i not in named)
 
     @cached_property
     def stays(self) -> bool:
@@ -150,6 +163,8 @@ class Asked:
         """AU numbers, by number, by FACS's name or by an everyday word."""
         coded = [int(n) for match in _AUS.findall(self.text) for n in re.findall(r"\d+", match)]
         coded += [int(number) for _, number in _CODED.findall(self.text)]
+        bare = " ".join(part for found in _BARE.findall(self.text) for part in found)
+        coded += [int(n) for n in re.findall(r"\d+", bare)]
         named = [n for value in self.values("au") for n in _numbers(value)]
         pair = self.paired[1] if self.paired and not named else ()
         return tuple(dict.fromkeys((*coded, *named, *pair)))
@@ -177,7 +192,10 @@ class Asked:
         """Sides; both if both are required."""
         found = set(self.values("side")) - {"other"}
         found |= {"left" if letter == "l" else "right" for letter, _ in _CODED.findall(self.text)}
-        both = "both" in found or (found >= {"left", "right"} and not self.says(r"\bor\b"))
+        # "AU 6 and 12, both?" asks for two AUs, not for two sides.
+        units = len(self.aus) > 1 and not self.regions
+        both = "both" in found and not units
+        both = both or (found >= {"left", "right"} and not self.says(r"\bor\b"))
         return ("left", "right") if both else tuple(found - {"both"}) if len(found) == 1 else ()
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deft_llm.queries.marks import Asked
-from deft_llm.queries.query import Query, expand
+from deft_llm.queries.query import PARTS, Query, expand
 
 #: Canonical px from which a movement counts as marked, and up to which as slight.
 STRONG_PX, WEAK_PX = 1.0, 0.4
@@ -26,6 +26,8 @@ def side(asked: Asked) -> Query | None:
     ahead, behind = _compared(asked)
     if behind and ahead != behind:
         return None  # "did the left brow move more than the mouth?"
+    if len(asked.regions) <= 1 and asked.says(r"\bone (?:\w+ )+than the other\b"):
+        return Query("side_difference", polar=polar, **where)  # "is one brow higher than the other"
     if asked.regions and asked.says(r"\b(?:only|just) one\b"):
         return Query("side_difference", polar=polar, **where)
     if asked.says(r"\b(?:sides|halves)\b") and (alike := asked.says(_ALIKE)) != asked.says(_UNLIKE):
@@ -137,6 +139,10 @@ def direction(asked: Asked) -> Query | None:
         return Query("direction", directions=ways, moments=moments, aus=asked.aus, **asked.where)
     if not ways or asked.has("feel"):
         return None
+    # "Up up and away" asks nothing; "what went up?" and "anything up?" do.
+    told = asked.regions or asked.whether or asked.first in {"what", "which", "where", "who"}
+    if not told and not asked.has("move", "region_word", "whole", "return"):
+        return None
     # "what went up?" asks for regions, "did the brows go up?" for yes or no.
     return Query(
         "direction",
@@ -168,6 +174,8 @@ def moved(asked: Asked) -> Query | None:
     polar = asked.polar
     if asked.aus or asked.values("class"):
         return None
+    if others := excepted(asked):
+        return Query("moved", asked.whether, asked.negated, regions=others)
     acts = asked.has("move") or asked.stays or (asked.has("expression") and polar)
     if asked.sides and asked.says(r"\b(?:anything|something)$"):
         return Query("moved", True, sides=asked.sides)  # "what about the left side, anything?"
@@ -183,6 +191,14 @@ def moved(asked: Asked) -> Query | None:
             return None
         return Query("moved", polar, asked.negated, sides=asked.sides, of=of)
     return None
+
+
+def excepted(asked: Asked) -> tuple[str, ...]:
+    """The parts besides those that are named: "did anything other than the brows move?"."""
+    apart = r"\b(?:other than|besides|apart from|except(?: for)?|aside from|else but)\b"
+    if not asked.regions or not asked.says(apart) or asked.says(r"\bnothing\b"):
+        return ()
+    return tuple(part for part in PARTS if part not in asked.parts)
 
 
 def _quantified(asked: Asked) -> str:

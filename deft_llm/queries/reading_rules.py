@@ -36,6 +36,8 @@ def about_chat(asked: Asked) -> Query | None:
     for cue, of in {"au_word": "aus", "micro": "movements", "noise": "noise"}.items():
         if asks and asked.has(cue):
             return Query("help", of=of)
+    if asked.has("clip_word") and asked.says(r"^what (?:else )?can you (?:say|tell)\b"):
+        return Query("summary")
     if asked.has("ask") and not (asked.regions or asked.aus or asked.values("class")):
         return Query("help")
     return None

@@ -50,7 +50,11 @@ _PLAIN = frozenset(
     fits word words coder coders code coded scheme coarsely coarse fine allow allows tenable
     borne defended defend accept consistent check located locate output produce object spell
     background enumerate lie lies description describing colleague
-    faster slower triple rationale pose sound sounds flash
+    faster slower triple rationale pose sound sounds flash above beneath beside versus against
+    besides except aside shoot shot pull pulls pulled pulling push pushed pushes draw draws drawn
+    jump jumped hint trace touch sign feature features muscle muscles activity action life amount
+    footage material sort gone past during spots report story short pick picks notice note add
+    predict predicted pause complete
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )
@@ -75,7 +79,8 @@ _ELSEWHERE = tuple(
         # Orders.
         r"^(?:compose|draw|translate|edit|delete|send|set|play|book|sing|paint|pretend|imagine|"
         r"ignore|"
-        r"disregard|forget|remind|buy|sell|cook|lower|raise|repeat after|turn (?:up|down|on|off)|"
+        r"disregard|forget|remind|buy|sell|cook|lower|raise|repeat after|"
+        r"turn (?:up|down|on|off|left|right|round|around)|"
         r"from now on|you must|say (?:that|it|\W)|make (?:him|her|them)\b)",
         r"^(?:write|tell|give|sing)\b.*\b(?:songs?|poems?|story|stories|essays?|jokes?|haikus?|"
         r"letters?|"
@@ -83,8 +88,9 @@ _ELSEWHERE = tuple(
         # The world at large.
         r"\b(?:do|does|can|why|are|have|all) (?:most |all |some )?(?:people|humans|dogs|cats|"
         r"babies|animals|"
-        r"women|men|fish|monkeys|we)\b",
-        r"\bin the world\b|\bon earth\b|\bon average\b|\bof all time\b|\bin history\b|\bof all$|"
+        r"women|men|fish|monkeys|we(?! (?:have|see|find|get|measure|observe|know)\b))\b",
+        r"\bin the world\b|\bon earth\b|\bon average\b|\bof all time\b|\bin history\b|"
+        r"(?<!most )(?<!last )\bof all$|"
         r"\bin life\b",
         r"\b(?:does|has|have|in|of) (?:a|the human|an average|every) (?:face|head|person|human|"
         r"body|smile)\b",

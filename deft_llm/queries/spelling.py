@@ -127,7 +127,7 @@ def stem(word: str) -> str:
     """A word without the endings of plural and tense: "moved" and "moves" are "mov"."""
     if len(word) <= 3 or word in _WHOLE or not word.isalpha():
         return word
-    for ending in ("ing", "ed", "es", "s", "e"):
+    for ending in ("ings", "ing", "ed", "es", "s", "e"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             word = word[: -len(ending)]
             break

@@ -96,7 +96,7 @@ def how_long(asked: Asked) -> Query | None:
     """For example "how long did it last?", "was it brief?"."""
     polar, bound = asked.polar, asked.bound
     lasting = r"\blast(?:s|ed|ing)?\b(?! (?:motion|movement|to|at|one|in|of|thing|part|region))"
-    lasting += r"|\b(?:take|took)\b"
+    lasting += r"|\b(?:take|took)\b(?! part)"
     lasting += r"|\b(?:over|finished|done|gone) (?:in|within)\b"
     lasting += r"|\b(?:longer|shorter|faster|quicker|slower) than\b"
     timed = asked.has("when", "first", "final")
@@ -114,6 +114,8 @@ def how_long(asked: Asked) -> Query | None:
             return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
         if asked.has("long") and not asked.has("clip_word"):
             return Query("how_long", polar=True, bound=bound or ("more", BRIEF))
+    if asked.says(r"^how (?:much|many \w+ of) (?:footage|video|film|material)\b"):
+        return Query("how_long", of="clip")
     if not span or (asked.has("first", "final") and asked.has("move")):
         return None
     if asked.has("clip_word") and not asked.has("movement_word", "moment"):

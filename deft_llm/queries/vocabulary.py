@@ -12,28 +12,35 @@ from deft_llm import facs
 
 #: Part or group (``query.PARTS``, ``query.GROUPS``) -> phrases.
 REGIONS: dict[str, str] = {
-    "brow": "eyebrows|brow|eye brow",
+    "brow": "eyebrows|brow|eye brow|brow area|brow region|eyebrow area|above the eye",
     "inner brow": "inner eyebrows|inner brow|inner part of the eyebrow|inner end of the brow|"
-    "inner end of the eyebrow|inside of the eyebrow|inner corner of the eyebrow",
+    "inner end of the eyebrow|inside of the eyebrow|inner corner of the eyebrow|"
+    "inner part of the brow|inner half of the brow|inner half of the eyebrow|inside of the brow|"
+    "inner corner of the brow",
     "outer brow": "outer eyebrows|outer brow|outer part of the eyebrow|outer end of the brow|"
-    "outer end of the eyebrow|outside of the eyebrow|tail of the eyebrow|brow tail",
+    "outer end of the eyebrow|outside of the eyebrow|tail of the eyebrow|brow tail|"
+    "outer part of the brow|outer half of the brow|outer half of the eyebrow|outside of the brow|"
+    "tail of the brow",
     "glabella": "area between the eyebrows|glabella|between the eyebrow|between the brow|"
     "between the eye|root of the nose|frown line|"
-    "bridge of the nose|nose bridge",
-    "forehead": "forehead",
+    "bridge of the nose|nose bridge|space between the eyebrow|space between the brow|"
+    "area between the brow|middle of the forehead",
+    "forehead": "forehead|forehead area|forehead region",
     "eye": "eyes|eyelids|eye lid|lid|eye area|eye region|around the eye|corner of the eye|"
     "eye corner",
     "upper lid": "upper eyelids|upper lid|top eyelid|top lid|upper eye lid",
     "lower lid": "lower eyelids|lower lid|bottom eyelid|bottom lid|under the eye|below the eye",
-    "cheek": "cheeks|cheekbone|cheek area",
-    "nostril wing": "nostrils|nose|nostril wing|wing of the nose|side of the nose|nasal|nosewing",
+    "cheek": "cheeks|cheekbone|cheek area|cheek region",
+    "nostril wing": "nostrils|nose|nostril wing|wing of the nose|side of the nose|nasal|nosewing|"
+    "nose area|nose region|nose wing|beside the nose",
     "mouth": "mouth|mouth area|mouth region|around the mouth",
     "mouth corner": "corners of the mouth|mouth corner|lip corner|corner of the lip|mouthcorner|"
-    "edge of the mouth|side of the mouth|end of the mouth|corner",
+    "edge of the mouth|side of the mouth|end of the mouth|corner|angle of the mouth|mouth angle",
     "upper lip": "upper lip|top lip",
     "lower lip": "lower lip|bottom lip|under lip",
-    "lip": "lips",
-    "chin": "chin|jaw|jawline|lower jaw|chin boss",
+    "lip": "lips|lip area|lip region",
+    "chin": "chin|jaw|jawline|lower jaw|chin boss|chin area|chin region|below the mouth|"
+    "under the mouth|jaw area",
     "upper face": "upper half of the face|upper face|upper half|upper part of the face|"
     "top of the face|top half|upper part",
     "lower face": "lower half of the face|lower face|lower half|lower part of the face|"
@@ -49,8 +56,10 @@ SIDES: dict[str, str] = {
 
 #: Way -> phrases. Words that are no direction alone ("in") count only beside a movement.
 WAYS: dict[str, str] = {
-    "up": "up|upward|upwards|raise|lift|rise|rose|risen|elevate|higher|climb|uplift|hike",
-    "down": "down|downward|downwards|lower|drop|sink|sank|sunk|fall|fell|fallen|droop|sag|descend",
+    "up": "up|upward|upwards|raise|lift|rise|rose|risen|elevate|higher|climb|uplift|hike|"
+    "turn up|arch|ascend",
+    "down": "down|downward|downwards|lower|drop|sink|sank|sunk|fall|fell|fallen|droop|sag|descend|"
+    "slump",
     "inward": "inward|inwards|together|toward the middle|towards the middle|to the middle|"
     "toward the nose|towards the nose|closer together|toward each other|towards each other|"
     "medially",
@@ -84,7 +93,10 @@ PAIRS: dict[tuple[int, ...], tuple[frozenset[str], str]] = {
     (9, 10): (frozenset({"lip", "upper lip"}), "curl"),
     (18, 23, 24): (frozenset({"lip", "mouth"}), "purse|pucker"),
     (20,): (frozenset({"lip", "mouth"}), "stretch"),
-    (23, 24): (frozenset({"lip", "mouth"}), "press|tight|tighten|thin|tense|squeeze|compress"),
+    (23, 24): (
+        frozenset({"lip", "mouth"}),
+        "press|tight|tighten|thin|tense|tension|squeeze|compress",
+    ),
     (25, 26, 27): (frozenset({"mouth", "lip", "chin"}), "open|part|agape|ajar"),
     (28,): (frozenset({"lip", "lower lip", "upper lip"}), "suck|bite|bit|bitten"),
     (31,): (frozenset({"chin"}), "clench|grit"),
@@ -93,33 +105,43 @@ PAIRS: dict[tuple[int, ...], tuple[frozenset[str], str]] = {
 
 CLASSES: dict[str, str] = {
     "happiness": "happy|happiness|joy|joyful|glad|pleased|cheerful|delighted|amused|amusement|"
-    "delight|pleasure|happily|joyous",
+    "delight|pleasure|happily|joyous|overjoyed|elated|merry|thrilled|over the moon|joyfully|"
+    "good humour|good humor|jolly|gleeful|happier|smiley face",
     "sadness": "sad|sadness|unhappy|sorrow|sorrowful|grief|gloomy|melancholy|miserable|sadly|"
-    "unhappiness|tearful|feel down|feeling down",
+    "unhappiness|tearful|feel down|feeling down|heartbroken|mournful|downcast|dejected|grieving|"
+    "sadder|saddened|gloom",
     "anger": "angry|anger|mad|furious|annoyed|irritated|rage|annoyance|irritation|angrily|fury|"
-    "enraged|pissed off|outraged",
+    "enraged|pissed off|outraged|pissed|livid|angrier|angered|irate|infuriated|exasperated|"
+    "aggravated|raging",
     "fear": "afraid|fear|fearful|scared|frightened|terrified|fright|scare|panicked|panic|dread|"
-    "horrified|horror|terror",
+    "horrified|horror|terror|petrified|alarmed|spooked|terrifying|fearfully|panicky",
     "disgust": "disgusted|disgust|revolted|revulsion|grossed out|repulsed|repulsion|disgusting|"
-    "nauseated|repelled",
-    "contempt": "contemptuous|contempt|scorn|scornful|disdain|disdainful|derision",
+    "nauseated|repelled|grossed|sickened|revolting|distaste",
+    "contempt": "contemptuous|contempt|scorn|scornful|disdain|disdainful|derision|"
+    "condescending|condescension|look of contempt|contemptuously",
     "surprise": "surprised|surprise|astonished|amazed|startled|shocked|astonishment|amazement|"
-    "shock|surprising|stunned|taken aback|astounded",
+    "shock|surprising|stunned|taken aback|astounded|caught off guard|flabbergasted|dumbfounded|"
+    "surprises|startle",
     "repression": "repressed|repression|suppressed|suppression|holding back|held back",
-    "positive": "positive|good mood|pleasant|nice emotion|good feeling|good emotion",
-    "negative": "negative|upset|bad mood|unpleasant|bad feeling|bad emotion",
+    "positive": "positive|good mood|pleasant|nice emotion|good feeling|good emotion|feel good|"
+    "feeling good|positively",
+    "negative": "negative|upset|bad mood|unpleasant|bad feeling|bad emotion|feel bad|feeling bad|"
+    "negatively",
     "others": "something else|others|another emotion|none of these",
     "none": "neutral|no emotion|no expression|expressionless|unemotional|emotionless|deadpan|"
-    "poker face|calm|blank|neutrality|without emotion",
+    "poker face|calm|blank|neutrality|without emotion|no feeling|no feelings|impassive|"
+    "blank face|indifferent|straight face|no emotions",
 }
 
 MOMENTS: dict[str, str] = {
-    "onset": "onset|start|begin|began|begun|beginning|set in|starting|first sign|commence|kick in",
+    "onset": "onset|start|begin|began|begun|beginning|set in|starting|first sign|commence|kick in|"
+    "kick off",
     "apex": "apex|peak|climax|maximum|strongest moment|strongest point|high point|height of|"
     "at its strongest|at its most|at the strongest|at its largest|turn round|"
     "turning point|culminate|at its greatest|farthest from rest|strongest moment of the clip",
     "offset": "offset|end|ending|finish|fade|stop|over|back at rest|back to rest|back to normal|"
-    "come to rest|die down|disappear|gone|vanish|last motion|relax|subside|wear off",
+    "come to rest|until rest|until it is gone|die down|disappear|gone|vanish|last motion|relax|"
+    "subside|wear off",
 }
 
 

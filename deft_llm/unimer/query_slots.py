@@ -19,7 +19,9 @@ from deft_llm.queries.query import Bound, expand
 _SIDES = ("left", "right")
 _BLINK = 45
 _LABELS = tuple(name for name in facs.LABELS if name not in {"others", "repression"})
-_MIDDLE = ("between", "around", "under", "below", "frown", "root", "nasal", "corner")
+_MIDDLE = (
+    *("between", "around", "under", "below", "above", "beside", "frown", "root", "nasal", "corner"),
+)
 _NOUNS = {"positive": "a positive emotion", "negative": "a negative emotion"}
 _SECONDS = {
     **{"half a second": 0.5, "a second": 1.0, "300 ms": 0.3, "0.4 seconds": 0.4},

@@ -48,6 +48,7 @@ def clip(features: Features, regions: RegionTable = SMILE) -> Any:
         found=True,
         remarks=(),
         head_shift=1.0,
+        trajectory=None,
     )
 
 

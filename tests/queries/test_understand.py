@@ -262,6 +262,28 @@ did the brows move before the mouth? / and the cheeks? | order? region=brow than
 what moved first? / and last? | order rank=last
 what moved most? / and least? | compare rank=least
 hi / did the mouth move? / thanks / how far? | magnitude region=mouth
+what else besides the mouth moved? | moved region=upper_face,cheek,nostril_wing,chin
+did anything other than the eyebrows move | moved? region=lower_face,eye,glabella,cheek
+did anything move anywhere? | moved?
+what frame rate does the clip have | quality of=rate
+is one eyebrow higher than the other | side_difference? region=brow
+no emotion at all? | emotion? class=none
+is it anything but happy | emotion? not class=happiness
+what is it / so it's not happiness? | emotion? not class=happiness
+did the mouth move / more than the brows? | compare? region=mouth than=brow
+AU 6 + 12, both? | au? au=6,12
+did you code a 4 | au? au=4
+do we have AU15 here | au? au=15
+how much footage is there | how_long of=clip
+what can you say about this clip | summary
+list every part that shifted | moved
+any feelings at all | emotion?
+would you say the nose took part | moved? region=nostril_wing
+he looks startled, or am i wrong | emotion? class=surprise
+how often does he get this angry | decline topic=character
+up up and away | unknown
+turn left at the corner | unknown
+does the left eyebrow shoot up | direction? region=brow side=left direction=up
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {

@@ -43,7 +43,7 @@ def _counted(query: Query, sight: Sight) -> Fact | str:
     if query.of == "frames":
         return Fact("frames", "number", len(sight.times))
     if query.of == "blinks":
-        closings = timing.lid_closings(sight)
+        closings = sight.closings
         if closings is None:
             return "the motion was not followed over the clip, so blinks were not counted"
         blinked = [span for span in closings if span[0] == "eyes"]

@@ -15,7 +15,7 @@ from deft_llm.deft.inference import (
     reading_queries,
     time_queries,
 )
-from deft_llm.deft.inference.sight import Sight
+from deft_llm.deft.inference.sight import Sight, Weighed
 from deft_llm.motion.measure import Measurement
 from deft_llm.queries.findings import Findings
 from deft_llm.queries.query import KINDS, TALK, Query
@@ -44,17 +44,23 @@ _EXECUTES: dict[str, Callable[[Query, Sight], Findings]] = {
 assert {*_EXECUTES, *TALK} == set(KINDS)
 
 
-def execute(query: Query, measurement: Measurement, explain: Callable[[], Explanation]) -> Findings:
+def execute(
+    query: Query,
+    measurement: Measurement,
+    explain: Callable[[], Explanation],
+    weigh: Callable[[], Weighed | None] = lambda: None,
+) -> Findings:
     """Find out what a query asks.
 
     Args:
         query: The query.
         measurement: The clip's measurement.
         explain: Gives its explanation; called only by kinds that need it.
+        weigh: Gives what the model's heads make of all frames; None if they are not asked.
 
     Returns:
         Facts, and yes or no. Kinds in ``query.TALK`` find nothing: they are not about the clip.
     """
     if query.kind in TALK:
         return Findings(query)
-    return _EXECUTES[query.kind](query, Sight(measurement, explain))
+    return _EXECUTES[query.kind](query, Sight(measurement, explain, weigh))

@@ -46,12 +46,14 @@ from deft_llm.deft.inference.loading import end_ids, load_model
 from deft_llm.deft.inference.replies import reply
 from deft_llm.deft.inference.said import Seen
 from deft_llm.deft.inference.scoring import label_log_likelihoods
+from deft_llm.deft.inference.sight import Weighed
 from deft_llm.deft.inference.verdicts import au_limits
 from deft_llm.deft.inference.verifier import SAMPLED, best_of
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.motion.evidence import measured_evidence, moved_aus
 from deft_llm.motion.measure import Measurement
+from deft_llm.queries.findings import Findings
 from deft_llm.queries.query import Query
 from deft_llm.queries.understand import understand_turns
 from deft_llm.resources import EMBEDDED
@@ -105,6 +107,7 @@ class Explainer:
         self.model, self.processor = model.eval(), processor
         self.calibration = calibration or Calibration()
         self._in_hand: tuple[Measurement, tuple[str, ...], dict[str, Tensor]] | None = None
+        self._heard: tuple[Measurement, tuple[str, ...], Answers] | None = None
         self._explained: tuple[Measurement, tuple[str, ...], int, Explanation] | None = None
         config = model.config
         self.sizes = FeatureSizes(
@@ -139,6 +142,14 @@ class Explainer:
         if kept is None or kept[0] is not measurement or kept[1] != ablate:
             kept = (measurement, ablate, self.encode([pack(measurement, self.sizes)], ablate))
             self._in_hand = kept
+        return kept[2]
+
+    def _answered(self, measurement: Measurement, ablate: tuple[str, ...]) -> Answers:
+        """Likelihoods and head outputs of a clip; the last clip's are kept."""
+        kept = self._heard
+        if kept is None or kept[0] is not measurement or kept[1] != ablate:
+            kept = (measurement, ablate, self.answers(self._tokens(measurement, ablate), False))
+            self._heard = kept
         return kept[2]
 
     @cached_property
@@ -263,7 +274,7 @@ class Explainer:
         remarks = (*macro_expression(measurement), *remarks)
         started = time.perf_counter()
         tokens = self._tokens(measurement, ablate)
-        answered = self.answers(tokens, write=False)
+        answered = self._answered(measurement, ablate)
         probabilities = self.calibration.probabilities("coarse", answered.log_likelihoods[0])
         by_class = dict(zip(COARSE_LABELS, probabilities.tolist(), strict=True))
         best = max(by_class, key=by_class.__getitem__)
@@ -324,6 +335,35 @@ class Explainer:
         )
         return self.processor.tokenizer.decode(written[0, length:], skip_special_tokens=True)
 
+    def weigh(self, measurement: Measurement, ablate: tuple[str, ...] = ()) -> Weighed | None:
+        """What the heads make of a clip, whether or not it moved; None if it is not judged."""
+        if not_judged(measurement):
+            return None
+        answered = self._answered(measurement, ablate)
+        classes = self.calibration.probabilities("coarse", answered.log_likelihoods[0])
+        config = self.model.config
+        rows = answered.au_probabilities[0].tolist()
+        return Weighed(
+            dict(zip(COARSE_LABELS, classes.tolist(), strict=True)),
+            dict(zip(config.emotions, answered.emotion_probabilities[0].tolist(), strict=True)),
+            {au: (left, right) for au, (left, right) in zip(config.aus, rows, strict=True)},
+        )
+
+    def look(
+        self,
+        query: Query,
+        measurement: Measurement,
+        ablate: tuple[str, ...] = (),
+        samples: int = 0,
+    ) -> Findings:
+        """Execute a query on a clip; arguments as in ``answer``."""
+        return execute(
+            query,
+            measurement,
+            lambda: self.explain(measurement, ablate, samples),
+            lambda: self.weigh(measurement, ablate),
+        )
+
     def _au_probability(self, answered: Answers, code: str) -> float:
         number = facs.au_number(code)
         # The grammar allows every AU of FACS, the head has an output for the configured ones only.
@@ -365,7 +405,7 @@ class Explainer:
         query = understand_turns([*(asked for asked, _ in turns[-_REMEMBERED:]), question])
         if query == Query("unknown") and self.model.config.text_config.vocab_size >= _TALKS:
             query = self._called(measurement, turns, question, temperature, ablate) or query
-        found = execute(query, measurement, lambda: self.explain(measurement, ablate, samples))
+        found = self.look(query, measurement, ablate, samples)
         return Answer(reply(found, question), found)
 
     def _called(

@@ -8,7 +8,14 @@ import numpy as np
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
-from deft_llm.deft.inference.sight import Sight, each_side, explains, moved_fact, places
+from deft_llm.deft.inference.sight import (
+    Sight,
+    each_side,
+    explains,
+    likely_fact,
+    moved_fact,
+    places,
+)
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.motion.remarks import RETURNED
 from deft_llm.queries.findings import Fact, Findings
@@ -29,13 +36,22 @@ def moved(query: Query, sight: Sight) -> Findings:
     if (unseen := sight.unseen(names)) and len(unseen) == len(names):
         return Findings(query, untold=_not_placed(unseen))
     rows = sight.asked_rows(query)
-    facts = tuple(moved_fact(row, sight.fall if late else sight.rise) for row in rows)
-    restful = [name for name in names if name not in {row.region for row in rows}]
+    clear = [row for row in rows if not sight.faint(row)]
+    likely = () if late else tuple(row for row in sight.likely if row.region in names)
+    blinked = () if late else _blinked(names, sight)
+    # Faint motion is told only where there is no clearer one.
+    shown = clear or ([] if likely else rows)
+    facts = tuple(moved_fact(row, sight.fall if late else sight.rise) for row in shown)
+    facts += tuple(map(likely_fact, likely))
+    if query.polar and rows and not clear and not likely:
+        facts += (Fact("movement", "faint", True),)
+    moving = [row.region for row in (*clear, *likely)]
+    restful = [name for name in names if name not in {row.region for row in rows} | set(moving)]
     if query.negated and not query.polar:
         return Findings(query, facts=tuple(Fact(name, "moved", False) for name in restful))
-    if query.regions and (not facts or len(restful) <= _FEW):
+    if query.regions and (not facts or len(restful) <= _FEW) and not blinked:
         facts += tuple(_at_rest(name, query, sight) for name in restful)
-    yes = each_side(query, (row.region for row in rows))
+    yes = each_side(query, (*moving, *(name for name in names if blinked and _is_upper_lid(name))))
     if query.of == "all":
         yes = not restful
     elif query.of == "only":
@@ -43,7 +59,22 @@ def moved(query: Query, sight: Sight) -> Findings:
         facts += tuple(moved_fact(row, sight.rise) for row in others)
         yes = yes and not others
     polarity = (yes != query.negated) if query.polar else None
-    return Findings(query, polarity, facts or still(query, sight))
+    return Findings(query, polarity, (*(facts or still(query, sight)), *blinked))
+
+
+def _is_upper_lid(name: str) -> bool:
+    return name.endswith("upper lid")
+
+
+def _blinked(names: tuple[str, ...], sight: Sight) -> tuple[Fact, ...]:
+    """Blinks, for whoever asks about the lids or the whole face: they are over before the apex."""
+    if not any(map(_is_upper_lid, names)):
+        return ()
+    return tuple(
+        Fact(about, "blink", round(sight.time(first), 3), "s", frames=(first, stop - 1))
+        for about, first, stop in sight.closings or ()
+        if about == "eyes"
+    )
 
 
 def _at_rest(name: str, query: Query, sight: Sight) -> Fact:
@@ -83,8 +114,21 @@ def direction(query: Query, sight: Sight) -> Findings:
     against = [row for row in rows if row not in going and _opposed(row, query, sight)]
     # A mouth whose corners rise further than its lower lip falls goes up.
     more = sum(row.magnitude for row in going) >= sum(row.magnitude for row in against)
-    yes = more and each_side(query, (row.region for row in going))
+    likely = () if "offset" in query.moments else _likely_going(query, sight)
+    yes = more and each_side(query, (row.region for row in (*going, *likely)))
+    facts = (*facts, *map(likely_fact, likely))
     return Findings(query, yes != query.negated, facts or still(query, sight))
+
+
+def _likely_going(query: Query, sight: Sight) -> tuple[Evidence, ...]:
+    names = places(query)
+    return tuple(
+        row
+        for row in sight.likely
+        if row.region in names
+        and any(sight.goes(row, way) for way in query.directions)
+        and (not query.aus or any(explains(number, row) for number in query.aus))
+    )
 
 
 _OPPOSITE = {"up": "down", "inward": "outward", "left": "right"}
@@ -112,6 +156,9 @@ def magnitude(query: Query, sight: Sight) -> Findings:
         Fact(row.region, "px", round(row.magnitude, 3), "px", (row,), frames) for row in rows
     )
     if not query.polar:
+        near = [row for row in sight.likely if row.region in places(query)] if not facts else []
+        facts += tuple(Fact(row.region, "px", round(row.magnitude, 3), "px") for row in near)
+        facts += tuple(map(likely_fact, near))
         return Findings(query, facts=facts or still(query, sight))
     kind, limit = query.bound or ("more", 0.0)
     largest = rows[0].magnitude if rows else 0.0

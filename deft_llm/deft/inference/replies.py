@@ -31,10 +31,29 @@ def reply(found: Findings, question: str = "") -> str:
     """
     if found.query.kind in TALK:
         return talk(found.query, question)
-    yes = "" if found.polarity is None else "Yes. " if found.polarity else "No. "
+    yes = "" if found.polarity is None else _certainty(found)
     sentences = _WORDS.get(found.query.kind, _facts)(found)
     untold = f"{_capital(found.untold)}." if found.untold else ""
     return (yes + " ".join(filter(None, (untold, *sentences)))).strip()
+
+
+def _certainty(found: Findings) -> str:
+    """Yes or no, as sure as what it rests on."""
+    said = {fact.what for fact in found.facts}
+    # Of a question for absence, "no" rests on what was found.
+    found_it = found.polarity != found.query.negated
+    proof = {"named"} if found.query.aus else {"moved", "named"}
+    sure = any(fact.what in proof and fact.value for fact in found.facts)
+    sure = sure or bool(said & {"blink", "direction"})
+    regions = any(fact.what == "likely" and fact.unit for fact in found.facts)
+    if found_it and not sure and regions:
+        return "Probably. " if found.polarity else "Probably not. "
+    # An AU that the head does not rule out, or an emotion that it hardly tells from the likeliest.
+    if found_it and not sure and said & {"likely", "about as likely as"}:
+        return "Possibly. " if found.polarity else "Not for certain. "
+    if "faint" in said and not found.polarity:
+        return "Hardly. "
+    return "Yes. " if found.polarity else "No. "
 
 
 def _capital(text: str) -> str:
@@ -107,12 +126,38 @@ def _facts(found: Findings) -> list[str]:
         for fact in found.facts
         if fact.what == "fits" and not fact.value
     ]
-    return [*motion(_rows(found.facts)), *unfit, *_still(found.facts, _whole_place(found))]
+    moving = [*motion(_rows(found.facts)), *_likely(found.facts)]
+    still = [] if moving and _nothing(found.facts) else _still(found.facts, _whole_place(found))
+    blinks = [fact for fact in found.facts if fact.what == "blink"]
+    if blinks and _nothing(found.facts):
+        return [*_blinks(blinks), "Besides, no region moved above the noise floor."]
+    return [*moving, *unfit, *still, *_blinks(blinks)]
+
+
+def _nothing(facts: Sequence[Fact]) -> bool:
+    return any(fact.about == "movement" and fact.value is False for fact in facts)
+
+
+def _likely(facts: Sequence[Fact]) -> list[str]:
+    """Regions that likely moved, and how sure that is; without a direction, which is not sure."""
+    found = [fact for fact in facts if fact.what == "likely" and fact.unit]
+    if not found:
+        return []
+    said = [f"the {fact.about} ({fact.value:.2f} px, {fact.unit})" for fact in found]
+    return [f"Likely, but below the z of 3 from which it is sure: {_listed(said)}."]
+
+
+def _blinks(facts: Sequence[Fact]) -> list[str]:
+    if not facts:
+        return []
+    said = [f"at {f.value:.3f} s (frames {f.frames[0]} to {f.frames[-1]})" for f in facts]
+    return [f"The eyes blink {_listed(said)}."]
 
 
 def _whole_place(found: Findings) -> str:
     """The place of a query in words, if none of it moved."""
-    return "" if any(fact.evidence for fact in found.facts) else place(found.query)
+    told = any(fact.evidence or fact.what == "likely" for fact in found.facts)
+    return "" if told else place(found.query)
 
 
 def _moved(found: Findings) -> list[str]:
@@ -182,9 +227,10 @@ def _blink(found: Findings) -> list[str]:
     times = [fact for fact in found.facts if fact.what == "blink"]
     if not times:
         return ["No blink is seen." if found.query.of != "wink" else "No wink is seen."]
+    if found.query.of != "wink":
+        return _blinks(times)
     said = [f"at {f.value:.3f} s (frames {f.frames[0]} to {f.frames[-1]})" for f in times]
-    who = "The eyes blink" if found.query.of != "wink" else f"The {times[0].about} closes alone"
-    return [f"{who} {_listed(said)}."]
+    return [f"The {times[0].about} closes alone {_listed(said)}."]
 
 
 def _count(found: Findings) -> list[str]:
@@ -222,6 +268,12 @@ def _aus(found: Findings) -> list[str]:
     if named and not found.query.aus:
         listed = ", ".join(au_name(fact.about) for fact in named)
         return [listed if found.polarity is None else f"{listed}."]
+    for fact in found.facts:
+        if fact.what == "likely":
+            sentences.append(
+                f"{_unit(fact.about)} is not named, but the AU head, which sees all frames, gives "
+                f"it {fact.value:.2f}."
+            )
     for fact in named:
         if fact.value:
             sentences += [f"{au_name(fact.about)} is named ({fact.unit}).", *motion(fact.evidence)]
@@ -257,7 +309,13 @@ def _reading(fact: Fact) -> str:
 def _emotion(found: Findings) -> list[str]:
     sentences = [_reading(fact) for fact in found.facts if fact.what == "emotion"]
     for fact in found.facts:
-        if fact.what == "probability":
+        if fact.what == "about as likely as" and fact.value == fact.about:
+            sentences.append(f"The emotion head finds {fact.about} likeliest ({fact.unit[:4]}).")
+        elif fact.what == "about as likely as":
+            sentences.append(
+                f"The emotion head hardly tells {fact.about} from {fact.value} ({fact.unit})."
+            )
+        elif fact.what == "probability":
             sentences.append(f"The class {fact.about} has probability {fact.value:.2f}.")
         elif fact.what == "doubt":
             sentences.append(f"{_capital(str(fact.value))}.")

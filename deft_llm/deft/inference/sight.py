@@ -1,4 +1,8 @@
-"""What queries are executed on: a clip's measurement and, once it is needed, its explanation."""
+"""What queries are executed on: a clip's measurement and, once it is needed, its explanation.
+
+Between what surely moved (``RegionTable.active``) and what did not lies motion that is likely: it
+is told as such, and answers a yes/no question with "probably".
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,37 @@ from deft_llm.clip import OFFSET_PHASE, Evidence, Explanation
 from deft_llm.deft.inference import wording
 from deft_llm.motion.evidence import measured_evidence
 from deft_llm.motion.measure import Measurement
+from deft_llm.motion.onset_apex import BLINK_PX, BLINK_TIME, blinks
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.queries.findings import Fact
 from deft_llm.queries.query import PARTS, SIDES, Query
 
+#: Noise floors and px from which a region that is not surely active has likely moved, and the share
+#: of the largest motion below which a region may only follow the skin beside it. On simulated clips
+#: of both heads these raised the balanced accuracy of "did it move?" from .81 to .85.
+LIKELY_Z, LIKELY_PX = 2.0, 0.2
+FAINT_SHARE = 0.5
 _ALONG = 0.38  # cosine of 67.5 degrees: "up" covers "up and outward", as the octants do
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What the model's heads make of all that they see of a clip, also where little moved.
+
+    Attributes:
+        classes: Class -> probability, those of ``answers.COARSE_LABELS``.
+        emotions: Emotion -> probability by the emotion head.
+        aus: AU number -> its probability on the subject's left and right.
+    """
+
+    classes: dict[str, float]
+    emotions: dict[str, float]
+    aus: dict[int, tuple[float, float]]
+
+    @property
+    def label(self) -> str:
+        """The likeliest class."""
+        return max(self.classes, key=self.classes.__getitem__)
 
 
 @dataclass(frozen=True)
@@ -28,10 +58,12 @@ class Sight:
     Attributes:
         measurement: The measurement.
         explain: Gives the explanation; called at most once, by the kinds that need it.
+        weigh: Gives what the heads make of the clip; None if it is not judged.
     """
 
     measurement: Measurement
     explain: Callable[[], Explanation]
+    weigh: Callable[[], Weighed | None] = lambda: None
 
     @cached_property
     def explanation(self) -> Explanation:
@@ -39,9 +71,65 @@ class Sight:
         return self.explain()
 
     @cached_property
+    def weighed(self) -> Weighed | None:
+        """What the heads make of the clip."""
+        return self.weigh()
+
+    @cached_property
     def rows(self) -> tuple[Evidence, ...]:
         """Regions that moved from onset to apex, the largest motion first."""
         return _ordered(measured_evidence(self.measurement.table_apex))
+
+    @cached_property
+    def likely(self) -> tuple[Evidence, ...]:
+        """Regions that likely moved from onset to apex, but not surely."""
+        table = self.measurement.table_apex
+        near = ~table.active & (table.z >= LIKELY_Z) & (table.magnitude >= LIKELY_PX)
+        # Where nothing surely moved, nothing is said to have moved: one of twenty regions reaches
+        # such a z by chance.
+        if not self.rows:
+            return ()
+        return _ordered(
+            Evidence(
+                REGION_NAMES[i],
+                table.direction(i),
+                float(table.magnitude[i]),
+                float(table.z[i]),
+            )
+            for i in np.flatnonzero(near).tolist()
+        )
+
+    def faint(self, row: Evidence) -> bool:
+        """Whether so little moved beside what else did that it may be the skin next to that."""
+        least = min(LIKELY_PX, FAINT_SHARE * self.rows[0].magnitude)
+        return row.phase != OFFSET_PHASE and row.magnitude < least
+
+    @cached_property
+    def closings(self) -> tuple[tuple[str, int, int], ...] | None:
+        """Closings of both eyes ("eyes") and of one: first frame, and the one after the last.
+
+        None if the motion was not followed over the clip.
+        """
+        trajectory = self.measurement.trajectory
+        if trajectory is None:
+            return None
+        visible = np.flatnonzero(self.measurement.aligned.present)
+        times = self.times[visible]
+        down = {
+            side: trajectory.regions[visible, REGION_NAMES.index(f"{side} upper lid"), 1]
+            for side in SIDES
+        }
+        # v points down. The lid that came down less: both have to close in a blink.
+        both = _closings(np.minimum(down["left"], down["right"]), times)
+        # Through the last frame inside, because b may be one past the end.
+        found = [("eyes", int(visible[a]), int(visible[b - 1]) + 1) for a, b in both]
+        taken = [range(a, b) for a, b in both]
+        for side, path in down.items():
+            for a, b in _closings(path, times):
+                # Eyes that blink together do not wink one by one.
+                if not any(set(range(a, b)) & set(span) for span in taken):
+                    found.append((f"{side} eye", int(visible[a]), int(visible[b - 1]) + 1))
+        return tuple(found)
 
     @cached_property
     def back(self) -> tuple[Evidence, ...]:
@@ -100,6 +188,23 @@ class Sight:
         return float(table.u[i]) * along[0] + float(table.v[i]) * along[1] >= _ALONG * length > 0
 
 
+def _closings(lids: NDArray[np.floating], times: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Blinks of a lid, and a closing that the end of the clip cuts off: first frame, and one past.
+
+    A blink that is cut off did happen, though nobody sees the eyes open again; how long it lasts is
+    not known, so it has to come down as fast as a blink does.
+    """
+    found = blinks(lids, times)
+    down = lids - np.median(lids)
+    open_ = np.flatnonzero(down < BLINK_PX / 4)
+    first = int(open_[-1]) + 1 if open_.size else len(down)
+    if 0 < first < len(down) and down[first:].max() >= BLINK_PX:
+        closed = first + int(np.argmax(down[first:] >= BLINK_PX))
+        if times[closed] - times[first - 1] <= BLINK_TIME / 2:
+            found.append((first, len(down)))
+    return found
+
+
 def direction(way: str, side: facs.Side) -> tuple[float, float]:
     """Unit vector (right, down) in the image of a way; left is the subject's, so image right."""
     if way in SIDES:
@@ -129,6 +234,11 @@ def explains(number: int, row: Evidence) -> bool:
 def moved_fact(row: Evidence, frames: tuple[int, int]) -> Fact:
     """A region that moved."""
     return Fact(row.region, "moved", True, evidence=(row,), frames=frames)
+
+
+def likely_fact(row: Evidence) -> Fact:
+    """A region that likely moved; it has no evidence, as it is not surely above its noise."""
+    return Fact(row.region, "likely", round(row.magnitude, 3), f"z {row.z:.1f}")
 
 
 def each_side(query: Query, found: Iterable[str]) -> bool:

@@ -8,8 +8,7 @@ from deft_llm.queries.query import Query
 
 ASKABLE = (
     "Ask what moved, where to and how far, on which side, when and for how long, which action "
-    "units "
-    "that is, how it is read, how sure that is, and why or why not."
+    "units that is, how it is read, how sure that is, and why or why not."
 )
 #: Topic -> what a face cannot tell; the end of "... cannot be told from a face".
 _TOPICS = {
@@ -54,14 +53,12 @@ _THINGS = {
     "aus": "An action unit (AU) is the visible effect of one facial muscle or a few, numbered "
     "by FACS.",
     "movements": "A micro-expression is a movement of the face that lasts at most half a second "
-    "and "
-    "is often too small to be noticed.",
+    "and is often too small to be noticed.",
     "noise": "The noise floor is how much a region seems to move while it is at rest; a region "
-    "counts "
-    "as moved from three times that.",
+    "counts as moved from three times that.",
     "method": "The face is aligned, optical flow is measured from onset to apex, the head's own "
-    "motion "
-    "is removed, and each region's motion is held against its noise. The model reads what is left.",
+    "motion is removed, and each region's motion is held against its noise. The model reads what "
+    "is left.",
     "self": "This is DEFT-LLM, a program that reads small movements of a face. {askable}",
 }
 

@@ -10,11 +10,10 @@ import numpy as np
 from deft_llm.clip import Interval
 from deft_llm.deft.inference.motion_queries import STILL, parts_of
 from deft_llm.deft.inference.sight import Sight, places
-from deft_llm.motion.onset_apex import blinks
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.motion.timing import half_rise
 from deft_llm.queries.findings import Fact, Findings
-from deft_llm.queries.query import MOMENTS, SIDES, Query
+from deft_llm.queries.query import MOMENTS, Query
 
 #: Canonical px from which a head is said to have moved; our own choice: half of the least drift of
 #: the simulated clips is noise of the landmarks.
@@ -87,7 +86,7 @@ def order(query: Query, sight: Sight) -> Findings:
     seconds, tolerance = half_rise(
         measured.trajectory, measured.interval, sight.times, measured.noise
     )
-    moved = {row.region: row for row in sight.rows}
+    moved = {row.region: row for row in sight.rows if not sight.faint(row)}
     known = {
         name: (float(seconds[i]), float(tolerance[i]))
         for i, name in enumerate(REGION_NAMES)
@@ -97,6 +96,7 @@ def order(query: Query, sight: Sight) -> Findings:
     timed = {name: known[name] for name in sorted(known, key=lambda n: known[n][0])}
     # If none of those asked about has a time, all that moved are shown.
     shown = {name: value for name, value in timed.items() if name in asked} or timed
+    shown = shown if query.regions else _telling(shown)
     facts = tuple(
         Fact(name, "time", round(at, 3), "s", (moved[name],), sight.rise)
         for name, (at, _) in shown.items()
@@ -105,9 +105,7 @@ def order(query: Query, sight: Sight) -> Findings:
         return Findings(query, untold="what moved is too small to tell when it did")
     if parts_of(query.than):
         return _before(query, known, facts)
-    first, last = min(shown.values()), max(shown.values())
-    # Together if first and last differ by less than the larger tolerance of the two.
-    together = last[0] - first[0] <= max(first[1], last[1])
+    together = _together(list(_telling(shown).values()))
     if together and len(shown) > 1:
         facts = (Fact("movement", "order", "together", frames=sight.rise), *facts)
     if not query.polar:
@@ -118,6 +116,23 @@ def order(query: Query, sight: Sight) -> Findings:
         near = {n for n, (at, tol) in timed.items() if abs(at - edge[0]) <= max(tol, edge[1])}
         return Findings(query, bool(near & set(places(query))) != query.negated, facts)
     return Findings(query, together == query.negated, facts)
+
+
+def _telling(timed: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Regions that tell the order: not lids beside others, as they follow blinks and the gaze."""
+    others = {name: value for name, value in timed.items() if not name.endswith("lid")}
+    return others or timed
+
+
+def _together(timed: list[tuple[float, float]]) -> bool:
+    """Whether some regions moved at once, as far as their times (s, tolerance) can tell.
+
+    The tolerance is of two regions. The first and the last of many differ by more when all move at
+    once: by the quantiles of the studentized range, about 0.28 more for each doubling.
+    """
+    first, last = min(timed), max(timed)
+    wider = 1.0 + 0.28 * math.log2(max(len(timed), 2) / 2)
+    return last[0] - first[0] <= wider * max(first[1], last[1])
 
 
 def _before(
@@ -139,7 +154,7 @@ def _before(
 
 def blink(query: Query, sight: Sight) -> Findings:
     """Whether and when the eyes blinked, or one of them winked."""
-    lids = lid_closings(sight)
+    lids = sight.closings
     if lids is None:
         return Findings(query, untold=_UNFOLLOWED)
     facts = tuple(
@@ -149,30 +164,6 @@ def blink(query: Query, sight: Sight) -> Findings:
     )
     polarity = (bool(facts) != query.negated) if query.polar else None
     return Findings(query, polarity, facts or (Fact("eyes", "blinks", 0),))
-
-
-def lid_closings(sight: Sight) -> list[tuple[str, int, int]] | None:
-    """Blinks of both eyes ("eyes") and of one, with first frame and the one after the last."""
-    trajectory = sight.measurement.trajectory
-    if trajectory is None:
-        return None
-    visible = np.flatnonzero(sight.measurement.aligned.present)
-    times = sight.times[visible]
-    down = {
-        side: trajectory.regions[visible, REGION_NAMES.index(f"{side} upper lid"), 1]
-        for side in SIDES
-    }
-    # v points down. The lid that came down less: both have to close in a blink.
-    both = blinks(np.minimum(down["left"], down["right"]), times)
-    # Through the last frame inside, because b may be one past the end.
-    found = [("eyes", int(visible[a]), int(visible[b - 1]) + 1) for a, b in both]
-    taken = [range(a, b) for a, b in both]
-    for side, path in down.items():
-        for a, b in blinks(path, times):
-            # Eyes that blink together do not wink one by one.
-            if not any(set(range(a, b)) & set(span) for span in taken):
-                found.append((f"{side} eye", int(visible[a]), int(visible[b - 1]) + 1))
-    return found
 
 
 def head_motion(query: Query, sight: Sight) -> Findings:

@@ -18,7 +18,6 @@ from tqdm import tqdm
 from deft_llm import resources
 from deft_llm.data.measuring import measure_video
 from deft_llm.data.simulated import SimulatedData, head_at_hand
-from deft_llm.deft.inference.engine import execute
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.downloads import SMOLLM2
 from deft_llm.errors import UserError
@@ -137,7 +136,7 @@ def answered(
         turns = [(question.after, explainer.answer(measurement, [], question.after).text)]
     answer = explainer.answer(measurement, turns, question.ask)
     query, known, found = question.query, clip.known, answer.findings
-    reference = execute(query, measurement, lambda: explainer.explain(measurement))
+    reference = explainer.look(query, measurement)
     return Asked(
         question=question,
         clip=known.clip,

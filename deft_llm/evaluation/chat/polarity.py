@@ -52,8 +52,15 @@ def polarity(query: Query, known: Known) -> bool | None:
 
 def _moved(query: Query, known: Known) -> bool | None:
     sides: list[tuple[str, ...]] = [(side,) for side in query.sides] or [()]
+    if query.of == "all":
+        return _all([_state(r, known) for r in scope(query.regions, query.sides)])
     # Both sides: on both of them.
-    return _all([_on(scope(query.regions, side), query, known) for side in sides])
+    there = _all([_on(scope(query.regions, side), query, known) for side in sides])
+    if query.of != "only":
+        return there
+    others = set(REGIONS) - set(scope(query.regions, query.sides))
+    moved = _any([_state(r, known) for r in others])
+    return _all([there, None if moved is None else not moved])
 
 
 def _on(regions: list[str], query: Query, known: Known) -> bool | None:
