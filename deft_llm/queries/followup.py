@@ -45,6 +45,8 @@ _FIRST = re.compile(
     r"^(?:and |but )?(?:what |which |who )?(?:(?:moved|came|was|is|one) )*(first|last)$"
 )
 _MOST = re.compile(r"^(?:and |but )?(?:which |what )?(?:(?:moved|one|the) )*(most|least)$")
+_MORE = re.compile(r"^(?:and |but )?(?:which|what)(?: (?:one|side))?(?: moved| was)? more$")
+_ELSE = re.compile(r"^(?:and |but )?(anything|something|nothing|what) else(?: there)?$")
 _RELATIVE = re.compile(r"\b(upper|lower|inner|outer) (?:one|ones|part|parts|half|end)\b")
 _SHORT = 4  # words; a question of so few about no place is about the place before
 
@@ -71,6 +73,8 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return swapped(before)
     if (query is None or not asked.regions) and (turn := _turned(text, before)):
         return turn
+    if before.kind in _MOVEMENT and (rest := _ELSE.search(text)):
+        return Query("moved", polar=rest[1] != "what", negated=rest[1] == "nothing")
     if asked.says(r"\b(?:else|alternatives?)\b"):
         return None  # "what else could it be?" is not about what was asked before
     if query is not None and query.kind == "count" and not asked.has(*_COUNTED.values()):
@@ -96,6 +100,9 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
             return Query("order", rank=ranked[1])
         if ranked := _MOST.search(text):
             return Query("compare", rank=ranked[1])
+        # Of a part that both sides have, "one" is a side.
+        if before.regions and _MORE.search(text):
+            return Query("side_difference", regions=before.regions)
     if beside := _beside(text, before):
         return beside
     new = named(asked)

@@ -47,6 +47,8 @@ _SHORT = (
     ),
     (re.compile(r"(\d)\s*(?:milliseconds?|millisecs?|msecs?|ms)\b"), r"\1 ms"),
     (re.compile(r"(\d)\s*(?:pixels?|px)\b"), r"\1 px"),
+    # Nobody knows how far the camera was: lengths are answered in the pixels they are measured in.
+    (re.compile(r"\b(in|how many) (?:mm|cm|(?:milli|centi)met(?:er|re)s?)\b"), r"\1 pixels"),
     (re.compile(r"(\d)\s*(?:seconds?|secs?|s)\b"), r"\1 s"),
 )
 #: Ordinary words that must not be taken for a misspelt word of the vocabulary.
@@ -139,6 +141,10 @@ def _ordinary() -> frozenset[str]:
     return frozenset(map(stem, ORDINARY)) | ORDINARY
 
 
+#: Words without which a question asks something else, mended like those of the vocabulary.
+_BINDING = ("anything", "everything", "something", "nothing", "anywhere", "everywhere", "somewhere")
+
+
 def mend(word: str, known: Mapping[str, str]) -> str:
     """The known word that a misspelt one most likely is; the word itself if there is none.
 
@@ -151,6 +157,9 @@ def mend(word: str, known: Mapping[str, str]) -> str:
         return word
     if word in NEIGHBOURS:
         return word
+    for whole in _BINDING:
+        if distance(word, whole, 1) == 1:
+            return whole
     most = 1 if len(word) < 8 else 2
     best = min(
         ((distance(own, other, most), other[0] != own[0], other) for other in known),

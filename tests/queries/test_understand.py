@@ -18,6 +18,12 @@ PHRASINGS = Templates().questions
 #: What somebody may type, the turns of a conversation apart by " / ", and the last one's query.
 ASKED = """
 did she raise her eyebrows? | direction? region=brow direction=up
+did anythng else move | moved?
+did evrything move | moved? of=all
+did her eyebrows shoot up? / which one more | side_difference region=brow
+did her eyebrows shoot up? / anything else? | moved?
+how big was it in millimeters | magnitude
+how many mm did it move | magnitude
 did the mouth move? | moved? region=mouth
 mouth? | moved? region=mouth
 what did the mouth do | moved region=mouth
