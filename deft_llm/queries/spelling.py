@@ -50,6 +50,15 @@ _SHORT = (
     # Nobody knows how far the camera was: lengths are answered in the pixels they are measured in.
     (re.compile(r"\b(in|how many) (?:mm|cm|(?:milli|centi)met(?:er|re)s?)\b"), r"\1 pixels"),
     (re.compile(r"(\d)\s*(?:seconds?|secs?|s)\b"), r"\1 s"),
+    (
+        # For whom it is explained is no question about that person.
+        re.compile(
+            r"\b((?:explain|describe|summari[sz]e|sum up|tell)\b.*?) (?:to|for|like i am|as if i "
+            r"(?:am|were))(?: an?| my)? (?:child|kid|five|5|lay(?:man|men|person)|beginner|newcomer|"
+            r"non[ -]?expert|grandm\w+|mum|mom|dad)(?: year old)?\b"
+        ),
+        r"\1 simply",
+    ),
 )
 #: Ordinary words that must not be taken for a misspelt word of the vocabulary.
 ORDINARY = frozenset(

@@ -18,12 +18,6 @@ PHRASINGS = Templates().questions
 #: What somebody may type, the turns of a conversation apart by " / ", and the last one's query.
 ASKED = """
 did she raise her eyebrows? | direction? region=brow direction=up
-did anythng else move | moved?
-did evrything move | moved? of=all
-did her eyebrows shoot up? / which one more | side_difference region=brow
-did her eyebrows shoot up? / anything else? | moved?
-how big was it in millimeters | magnitude
-how many mm did it move | magnitude
 did the mouth move? | moved? region=mouth
 mouth? | moved? region=mouth
 what did the mouth do | moved region=mouth
@@ -290,6 +284,14 @@ how often does he get this angry | decline topic=character
 up up and away | unknown
 turn left at the corner | unknown
 does the left eyebrow shoot up | direction? region=brow side=left direction=up
+did anythng else move | moved?
+did evrything move | moved? of=all
+did her eyebrows shoot up? / which one more | side_difference region=brow
+did her eyebrows shoot up? / anything else? | moved?
+how big was it in millimeters | magnitude
+how many mm did it move | magnitude
+explain it to a child | why
+explain this like I am five | why
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {
