@@ -42,8 +42,8 @@ from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder
 from deft_llm.media.frames import list_frames
 from deft_llm.media.video import FOLDER_FPS, read_clip
 from deft_llm.motion.meter import MotionSettings
+from deft_llm.pace import duration
 from deft_llm.parallel import for_a_while_on_one_core, parallel_map
-from deft_llm.training.pace import duration
 
 logger = logging.getLogger(__name__)
 # Part of the cache key: increase it when a change to reading, aligning or measuring changes the

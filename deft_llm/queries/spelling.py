@@ -54,8 +54,8 @@ _SHORT = (
         # For whom it is explained is no question about that person.
         re.compile(
             r"\b((?:explain|describe|summari[sz]e|sum up|tell)\b.*?) (?:to|for|like i am|as if i "
-            r"(?:am|were))(?: an?| my)? (?:child|kid|five|5|lay(?:man|men|person)|beginner|newcomer|"
-            r"non[ -]?expert|grandm\w+|mum|mom|dad)(?: year old)?\b"
+            r"(?:am|were))(?: an?| my)? (?:child|kid|five|5|lay(?:man|men|person)|beginner|"
+            r"newcomer|non[ -]?expert|grandm\w+|mum|mom|dad)(?: year old)?\b"
         ),
         r"\1 simply",
     ),

@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 from deft_llm.errors import UserError
 from deft_llm.machine import takes_bfloat16, together_on_cpu
+from deft_llm.pace import Pace
 from deft_llm.stopping import StopRequest, after_this_step
 from deft_llm.training.batches import batches
 from deft_llm.training.muon import MuonAdamW, matrices_of
-from deft_llm.training.pace import Pace
 from deft_llm.training.run_folder import BEST, FINAL, RunFolder, is_better, keep_best
 from deft_llm.training.schedule import Schedule
 

@@ -10,8 +10,8 @@ from typing import Any
 from transformers import TrainerCallback
 
 from deft_llm.deft.tuning.datasets import LengthGroupedBatches
+from deft_llm.pace import Pace
 from deft_llm.stopping import StopRequest
-from deft_llm.training.pace import Pace
 
 logger = logging.getLogger(__name__)
 TENSORBOARD = "tensorboard"

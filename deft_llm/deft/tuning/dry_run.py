@@ -12,7 +12,7 @@ from deft_llm.deft.tuning.model import MODULES
 from deft_llm.deft.tuning.recipe import DeftRecipe, missing
 from deft_llm.deft.tuning.stage_settings import Stage
 from deft_llm.deft.tuning.stages import STAGES
-from deft_llm.training.pace import duration
+from deft_llm.pace import duration
 
 GIB = 2**30
 _GPUS = (2, 4, 8)

@@ -38,7 +38,7 @@ from deft_llm.evaluation.recognition.clips import Material, require_no_leak
 from deft_llm.evaluation.recognition.folds import make_splits
 from deft_llm.files import write_text
 from deft_llm.metrics.figures import Figure
-from deft_llm.training.pace import duration
+from deft_llm.pace import duration
 
 logger = logging.getLogger(__name__)
 _NOBODY = np.empty(0, np.int64)

@@ -19,8 +19,8 @@ from deft_llm.errors import UserError
 from deft_llm.evaluation.action_units.scores import ABSENT, PRESENT, AuCounts
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.runs import EntryRun
+from deft_llm.pace import duration
 from deft_llm.recognizers.base import RECOGNIZERS
-from deft_llm.training.pace import duration
 
 logger = logging.getLogger(__name__)
 CLASSES = (ABSENT, PRESENT)

@@ -16,8 +16,8 @@ from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.results import Result
 from deft_llm.evaluation.recognition.runs import EntryRun
 from deft_llm.evaluation.recognition.tables import PublishedScore
+from deft_llm.pace import duration
 from deft_llm.recognizers.base import RECOGNIZERS, Recognizer
-from deft_llm.training.pace import duration
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from deft_llm.evaluation.mevqa.models import Answerer, DeftAnswerer, VlmAnswerer
 from deft_llm.evaluation.mevqa.questions import VqaQuestion
 from deft_llm.evaluation.mevqa.stored import StoredAnswers
 from deft_llm.evaluation.vlm.base import NoAnswer
-from deft_llm.training.pace import duration
+from deft_llm.pace import duration
 
 logger = logging.getLogger(__name__)
 
