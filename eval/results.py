@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "eval/run.py eval/benchmarks/simulated.yaml",
     "eval/run.py eval/benchmarks/deft_simulated.yaml",
+    "eval/run.py eval/benchmarks/motion_reward.yaml",
     "eval/run.py eval/benchmarks/chat.yaml",
     "eval/run.py eval/benchmarks/dual_phase.yaml",
     "eval/run.py eval/benchmarks/gaze_simulated.yaml",
