@@ -197,10 +197,22 @@ def stoppable(kept: str | Callable[[], str], told: bool = True) -> Iterator[None
     try:
         yield
     except KeyboardInterrupt as stop:
-        if told:
-            typer.echo(f"deft-llm: stopped; {kept if isinstance(kept, str) else kept()}", err=True)
         # ``stopping.Stopped`` knows by which signal; torch need not be loaded to ask it.
-        raise typer.Exit(getattr(stop, "status", 130)) from None
+        status = getattr(stop, "status", 130)
+        if not told:
+            raise typer.Exit(status) from None
+        raise stopped(kept if isinstance(kept, str) else kept(), status) from None
+
+
+def stopped(kept: str, status: int = 130) -> typer.Exit:
+    """The end of a command that was stopped, which it tells in one line on stderr.
+
+    Args:
+        kept: What is kept, or how to go on.
+        status: 128 + the signal's number; 130 for Ctrl-C.
+    """
+    typer.echo(f"deft-llm: stopped; {kept}", err=True)
+    return typer.Exit(status)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deft_llm.cli.console import check_output, refuse_input, show, stoppable
+from deft_llm.cli.console import check_output, refuse_input, show, stoppable, stopped
 from deft_llm.cli.eyes import size_of
 from deft_llm.errors import UserError
 
@@ -132,8 +132,7 @@ def gaze(
         with stoppable(f"{out} is written, its plot is not"):
             write_plot(picture, draw)
     if before.stopped:
-        with stoppable(f"{out} holds what was tracked"):
-            raise KeyboardInterrupt
+        raise stopped(f"{out} holds what was tracked")
 
 
 def _check_outputs(out: Path, picture: Path | None, read: list[Path]) -> None:

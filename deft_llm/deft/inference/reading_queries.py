@@ -140,8 +140,10 @@ def _alike(classes: tuple[str, ...], sight: Sight) -> tuple[Fact, ...]:
         return ()
     shares = {name: weighed.emotions.get(name, 0.0) for name in _FINE}
     best = max(shares, key=shares.__getitem__)
+    said = {name: f"{share:.2f} and {shares[best]:.2f}" for name, share in shares.items()}
+    said[best] = f"{shares[best]:.2f}"
     return tuple(
-        Fact(name, "about as likely as", best, f"{shares[name]:.2f} and {shares[best]:.2f}")
+        Fact(name, "about as likely as", best, said[name])
         for name in classes
         if name in shares and shares[name] >= ALIKE * shares[best]
     )

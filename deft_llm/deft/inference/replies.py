@@ -127,10 +127,10 @@ def _facts(found: Findings) -> list[str]:
         if fact.what == "fits" and not fact.value
     ]
     moving = [*motion(_rows(found.facts)), *_likely(found.facts)]
-    still = [] if moving and _nothing(found.facts) else _still(found.facts, _whole_place(found))
     blinks = [fact for fact in found.facts if fact.what == "blink"]
     if blinks and _nothing(found.facts):
         return [*_blinks(blinks), "Besides, no region moved above the noise floor."]
+    still = _still(found.facts, _whole_place(found))
     return [*moving, *unfit, *still, *_blinks(blinks)]
 
 
@@ -310,7 +310,7 @@ def _emotion(found: Findings) -> list[str]:
     sentences = [_reading(fact) for fact in found.facts if fact.what == "emotion"]
     for fact in found.facts:
         if fact.what == "about as likely as" and fact.value == fact.about:
-            sentences.append(f"The emotion head finds {fact.about} likeliest ({fact.unit[:4]}).")
+            sentences.append(f"The emotion head finds {fact.about} likeliest ({fact.unit}).")
         elif fact.what == "about as likely as":
             sentences.append(
                 f"The emotion head hardly tells {fact.about} from {fact.value} ({fact.unit})."

@@ -32,13 +32,9 @@ _TELL_MOTION = (STRUCTURED, "motion", "why")
 _MANY = 0.5  # share of a repeated answer that is new, at which nothing is left of the reward
 
 
-def _share(right: int, of: int) -> float:
+def _share(right: float, of: int) -> float:
     # Of nothing, nothing is wrong.
     return right / of if of else 1.0
-
-
-def _mean_or_all(chances: Sequence[float]) -> float:
-    return sum(chances) / len(chances) if chances else 1.0
 
 
 def borne_out(said: Said, seen: Seen) -> float:
@@ -48,7 +44,7 @@ def borne_out(said: Said, seen: Seen) -> float:
     chance of .6 to .95, nineteen in twenty; below .05, every second one): to punish it as a wrong
     one teaches silence.
     """
-    return _mean_or_all([seen.chance(claim) for claim in said.claims])
+    return _share(sum(map(seen.chance, said.claims)), len(said.claims))
 
 
 def told(said: Said, seen: Seen) -> float:
