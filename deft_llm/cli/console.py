@@ -88,9 +88,12 @@ def refuse_input(option: str, out: Path | None, inputs: Iterable[Path]) -> None:
     if out is None:
         return
     for path in inputs:
-        with suppress(OSError):  # one of them does not exist, so they are not the same
-            if out.samefile(path):
-                raise UserError(f"{option} {out}: would replace the input {path}; give another")
+        # Also where neither exists: the output would be made, and then read as the input.
+        same = out.absolute() == path.absolute()
+        with suppress(OSError):  # one of them does not exist
+            same = same or out.samefile(path)
+        if same:
+            raise UserError(f"{option} {out}: would replace the input {path}; give another")
 
 
 JsonFile = Annotated[

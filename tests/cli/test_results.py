@@ -65,6 +65,10 @@ def test_no_result_takes_the_place_of_what_is_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give two files"):
         Results(tmp_path / "rows", tmp_path / "rows")
     assert clip.read_bytes() == b"a video"
+    missing = tmp_path / "missing.mp4"
+    with pytest.raises(UserError, match="would replace the input"):
+        Results(missing, None, inputs=[missing])
+    assert not missing.exists()
 
 
 def test_a_table_without_rows_has_its_header(tmp_path: Path) -> None:
