@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deft_llm import resources
+from deft_llm import facs, resources
+from deft_llm.answers import coarse_label
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.warped.clips import NUMBERS, SETS, Condition, Row
@@ -20,6 +22,7 @@ from deft_llm.files import read_lines
 from deft_llm.media.video import write_video
 from deft_llm.simulator.scene.clip_spec import draw_spec
 from deft_llm.simulator.scene.clips import render_clip
+from deft_llm.simulator.scene.statistics import combinations
 
 CONDITIONS = {"smile": Condition(), "still": Condition(expression=False)}
 
@@ -45,6 +48,23 @@ def test_only_the_class_that_moved_is_right() -> None:
     assert still(named=None).right
     assert not still(named=None, named_aus=(12,)).right
     assert not still(named="negative").right
+
+
+def test_each_combination_has_the_class_of_its_codings() -> None:
+    """Counted anew: a combination on one side counts the codings of either side alone."""
+
+    def kind(code: str) -> tuple[int, bool]:
+        return facs.au_number(code), code[0] in "LR"
+
+    for label, sets in SETS.items():
+        for aus in sets:
+            counts: Counter[str] = Counter()
+            for emotion, codings in combinations().items():
+                for codes, count in codings.items():
+                    if codes and {kind(c) for c in codes.split("+")} == {kind(c) for c in aus}:
+                        counts[coarse_label(emotion)] += int(count)
+            judged = {name: n for name, n in counts.items() if name in SETS}
+            assert max(judged, key=judged.__getitem__) == label, (aus, counts)
 
 
 def test_figures_are_shares_of_their_own_rows() -> None:
