@@ -36,6 +36,9 @@ class SpotterConfig(Settings):
         states: States of each inner channel of S6.
         classes: Number of classes, "neutral" included.
         drop_path: The rate towards which stochastic depth rises.
+        both_ways: Every second block reads the frames from the last to the first, at no more cost:
+            a frame is judged by what follows, too, as the length of its movement. Our choice; as
+            published (False), a frame is judged by those before it.
     """
 
     channels: int = Field(default=36, ge=1)
@@ -44,6 +47,7 @@ class SpotterConfig(Settings):
     states: int = Field(default=64, ge=1)
     classes: int = Field(default=len(CLASSES), ge=2)
     drop_path: float = Field(default=0.2, ge=0, lt=1)
+    both_ways: bool = False
 
 
 class Spotter(nn.Module, ABC):

@@ -26,7 +26,7 @@ class BoostingVrme(Spotter):
     def __init__(self, config: SpotterConfig | None = None) -> None:
         c = SpotterConfig() if config is None else config
         super().__init__(c, 3 * c.width)
-        self.trunk = SlowFast(c.width, c.depth, c.states, c.drop_path)
+        self.trunk = SlowFast(c)
 
     def paths(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Spotter.paths``."""

@@ -121,10 +121,12 @@ class Block(nn.Module):
         width: C.
         states: States of each inner channel.
         drop: Rate of ``DropPath``.
+        backward: Read the frames from the last to the first.
     """
 
-    def __init__(self, width: int, states: int, drop: float) -> None:
+    def __init__(self, width: int, states: int, drop: float, backward: bool = False) -> None:
         super().__init__()
+        self.backward_in_time = backward
         self.norm1 = nn.LayerNorm(width)
         # Published blocks have a norm that nothing uses; without it, their files do not load.
         self.norm2 = nn.LayerNorm(width).requires_grad_(False)
@@ -133,17 +135,29 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to (B, T, C)."""
-        y: Tensor = x + self.drop_path(self.norm1(self.attn(x)))
+        read = self.attn(x.flip(1)).flip(1) if self.backward_in_time else self.attn(x)
+        y: Tensor = x + self.drop_path(self.norm1(read))
         return y
 
 
-def blocks(width: int, states: int, depth: int, drop: float) -> nn.ModuleList:
+def blocks(
+    width: int, states: int, depth: int, drop: float, both_ways: bool = False
+) -> nn.ModuleList:
     """Blocks with rates of ``DropPath`` that rise towards ``drop``.
 
     As published: the first two have none, and the last stays one step below ``drop``.
+
+    Args:
+        width: C.
+        states: States of each inner channel.
+        depth: Number of blocks.
+        drop: The rate.
+        both_ways: Every second block reads backward in time.
     """
     rates = [drop * max(0, i - 1) / max(1, depth - 1) for i in range(depth)]
-    return nn.ModuleList(Block(width, states, rate) for rate in rates)
+    return nn.ModuleList(
+        Block(width, states, rate, both_ways and i % 2 == 1) for i, rate in enumerate(rates)
+    )
 
 
 def through(layers: nn.ModuleList, x: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ class Pathway(nn.Module):
 
     def __init__(self, config: SpotterConfig) -> None:
         super().__init__()
-        self.block = blocks(config.width, config.states, config.depth, config.drop_path)
+        c = config
+        self.block = blocks(c.width, c.states, c.depth, c.drop_path, c.both_ways)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) to (B, T, C)."""

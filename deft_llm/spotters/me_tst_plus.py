@@ -31,8 +31,8 @@ class MeTstPlus(Spotter):
     def __init__(self, config: SpotterConfig | None = None) -> None:
         c = SpotterConfig() if config is None else config
         super().__init__(c, 3 * c.width)
-        self.spot_pathway = SlowFast(c.width, c.depth, c.states, c.drop_path)
-        self.recog_pathway = SlowFast(c.width, c.depth, c.states, c.drop_path)
+        self.spot_pathway = SlowFast(c)
+        self.recog_pathway = SlowFast(c)
 
     def paths(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Spotter.paths``."""

@@ -98,6 +98,10 @@ class Sampling:
         positives: Share of segments that hold a micro-expression; the others begin anywhere.
         scale: Range of a factor on a whole segment.
         flips: Mirror half of the segments.
+        tempo: Range of the speed at which a segment is shown, as a factor. Our choice.
+        overlaid: Share of segments to which the motion of another is added, and its labels: blinks,
+            speech and noise of one face meet the expressions of another. Small motions add up
+            nearly linearly. Our choice.
     """
 
     frames: int
@@ -105,6 +109,8 @@ class Sampling:
     positives: float = 0.5
     scale: tuple[float, float] = (0.9, 1.1)
     flips: bool = True
+    tempo: tuple[float, float] = (1.0, 1.0)
+    overlaid: float = 0.0
 
 
 class Segments:
@@ -153,20 +159,42 @@ class Segments:
         return {"curves": curves, "labels": labels}
 
     def _draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        length = self.sampling.frames
         if rng.random() < self.sampling.positives:
             number, interval = self.expressions[rng.integers(len(self.expressions))]
-            # The segment holds its apex; the rest may lie beyond an end of it.
-            low, high = interval.apex - length + 1, interval.apex
+            curves, labels = self._piece(rng, number, interval.apex)
         else:
-            number = int(rng.integers(len(self.curves)))
-            # `high` is cut to `last` below: the segment ends with the video at the latest.
-            low, high = 0, self.curves[number].shape[1]
-        last = self.curves[number].shape[1] - length
-        start = int(rng.integers(max(low, 0), min(high, last) + 1))
-        curves = self.curves[number][:, start : start + length]
+            curves, labels = self._piece(rng, int(rng.integers(len(self.curves))))
+        # No draw where there is no choice: recipes without it keep their segments.
+        if self.sampling.overlaid and rng.random() < self.sampling.overlaid:
+            more, theirs = self._piece(rng, int(rng.integers(len(self.curves))))
+            curves, labels = curves + more, np.where(theirs == NEUTRAL, labels, theirs)
+        return curves, labels
+
+    def _piece(
+        self, rng: np.random.Generator, number: int, apex: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """A piece of one video, with a frame that it is to hold, or from anywhere."""
+        video, length = self.curves[number], self.sampling.frames
+        span = length
+        if self.sampling.tempo != (1.0, 1.0):
+            span = min(max(round(length * rng.uniform(*self.sampling.tempo)), 2), video.shape[1])
+        last = video.shape[1] - span
+        # With its apex anywhere in it; the rest of an expression may lie beyond an end.
+        low, high = (0, last) if apex is None else (max(apex - span + 1, 0), min(apex, last))
+        start = int(rng.integers(low, high + 1))
+        curves = resampled(video[:, start : start + span], length)
         if self.sampling.from_first:
             curves = curves - curves[:, :1]
         # One factor for curves and not for labels: stronger or weaker, the same expression.
-        factor = np.float32(rng.uniform(*self.sampling.scale))
-        return curves * factor, self.labels[number][start : start + length]
+        curves = curves * np.float32(rng.uniform(*self.sampling.scale))
+        nearest = np.rint(np.linspace(start, start + span - 1, length)).astype(int)
+        return curves, self.labels[number][nearest]
+
+
+def resampled(curves: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Curves (C, T) at another number of frames (C, length), linear in between, ends kept."""
+    at = np.linspace(0, curves.shape[1] - 1, length)
+    before = at.astype(int)
+    after = np.minimum(before + 1, curves.shape[1] - 1)
+    share = (at - before).astype(np.float32)
+    return curves[:, before] * (1 - share) + curves[:, after] * share

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from deft_llm.spotters.base import SpotterConfig
 from deft_llm.spotters.layers import blocks, convolution, through
 
 
@@ -32,21 +33,19 @@ class SlowFast(nn.Module):
     """A trunk with both paths; 8,302,848 parameters at width 128, depth 4 and 64 states.
 
     Args:
-        width: C, the width of the fast path.
-        depth: Blocks of each stage of each path.
-        states: States of each inner channel of S6.
-        drop: The rate towards which stochastic depth rises, in each stage.
+        config: Sizes: ``width`` is C, ``depth`` the blocks of each stage of each path.
     """
 
-    def __init__(self, width: int, depth: int, states: int, drop: float) -> None:
+    def __init__(self, config: SpotterConfig) -> None:
         super().__init__()
+        width = config.width
         self.Stem_slow = nn.Sequential(*convolution(width, 2 * width, stride=2))
-        self.block1 = blocks(2 * width, states, depth, drop)
-        self.block2 = blocks(2 * width, states, depth, drop)
-        self.block3 = blocks(2 * width, states, depth, drop)
-        self.block1_fast = blocks(width, states, depth, drop)
-        self.block2_fast = blocks(width, states, depth, drop)
-        self.block3_fast = blocks(width, states, depth, drop)
+        self.block1 = _stage(2 * width, config)
+        self.block2 = _stage(2 * width, config)
+        self.block3 = _stage(2 * width, config)
+        self.block1_fast = _stage(width, config)
+        self.block2_fast = _stage(width, config)
+        self.block3_fast = _stage(width, config)
         self.fuse_1, self.fuse_2 = Lateral(width), Lateral(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,3 +60,7 @@ class SlowFast(nn.Module):
         # An odd number of frames leaves half a slow frame over.
         slow = slow.repeat_interleave(2, dim=1)[:, : fast.shape[1]]
         return torch.cat([slow, fast], dim=2)
+
+
+def _stage(width: int, config: SpotterConfig) -> nn.ModuleList:
+    return blocks(width, config.states, config.depth, config.drop_path, config.both_ways)

@@ -59,6 +59,8 @@ class SpotterSettings(Settings):
         positives: Share of segments that hold a micro-expression.
         scale: Range of a factor on a whole segment.
         flips: Mirror half of the segments.
+        tempo: Range of the speed at which a segment is shown, as a factor.
+        overlaid: Share of segments with the motion and the labels of another one on top.
         batch_size: Segments per batch.
         schedule: Training length and learning rate.
         save_dtype: Type of the saved weights.
@@ -74,6 +76,8 @@ class SpotterSettings(Settings):
     positives: float = Field(default=0.5, ge=0, le=1)
     scale: tuple[float, float] = (0.9, 1.1)
     flips: bool = True
+    tempo: tuple[float, float] = (1.0, 1.0)
+    overlaid: float = Field(default=0.0, ge=0, le=1)
     batch_size: int = Field(default=16, ge=2)
     schedule: Schedule
     save_dtype: Literal["float32", "float16"] = "float32"
@@ -82,8 +86,9 @@ class SpotterSettings(Settings):
     def _usable(self) -> SpotterSettings:
         if self.windowed and self.frames % 2:
             raise ValueError(f"windows of {self.frames} frames; expected an even number")
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale {list(self.scale)}; expected two factors above 0, in order")
+        for name, (low, high) in (("scale", self.scale), ("tempo", self.tempo)):
+            if not 0 < low <= high:
+                raise ValueError(f"{name} {[low, high]}; expected two factors above 0, in order")
         return self
 
     def network(self, where: str = "") -> Spotter:
@@ -137,7 +142,9 @@ class SpottingTask:
         split = hold_out([v.subject for v in videos], settings.held_out, seed=settings.seed)[0]
         self.held = [videos[i] for i in split.test]
         s = settings
-        sampling = Sampling(s.frames, s.windowed, s.positives, s.scale, s.flips)
+        sampling = Sampling(
+            s.frames, s.windowed, s.positives, s.scale, s.flips, s.tempo, s.overlaid
+        )
         self.segments = Segments(
             [videos[i] for i in split.train], network.config.channels // 2, sampling
         )

@@ -134,6 +134,18 @@ def test_dropped_paths_keep_the_mean() -> None:
 
 
 @pytest.mark.parametrize("name", MAKERS)
+def test_only_both_ways_hears_what_follows(name: str) -> None:
+    forward, both = small(name), small(name, both_ways=True)
+    both.load_state_dict(forward.state_dict())
+    x = curves(forward, 60)
+    later = x.clone()
+    later[..., 40:] += 1  # beyond the reach of the stem's and the slow path's convolutions
+    with torch.no_grad():
+        assert torch.equal(forward(x).score[:, :30], forward(later).score[:, :30])
+        assert (both(x).score[:, :30] != both(later).score[:, :30]).any()
+
+
+@pytest.mark.parametrize("name", MAKERS)
 def test_a_whole_video_is_one_pass(name: str) -> None:
     network = small(name).train()
     x = curves(network, 77)

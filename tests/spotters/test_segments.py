@@ -18,6 +18,7 @@ from deft_llm.spotters.segments import (
     Segments,
     class_weights,
     frame_labels,
+    resampled,
     spotting_loss,
 )
 from tests.spotters.conftest import made_video
@@ -80,6 +81,48 @@ def test_a_segment_is_a_piece_of_its_video() -> None:
         assert (labels[start : start + 50] == label).all()
     first = Segments([video], 5, Sampling(50, from_first=True, flips=False))
     assert not first.batch(np.random.default_rng(1), 8)["curves"][:, :, 0].any()
+
+
+def test_another_segment_is_laid_on_top_with_its_labels() -> None:
+    videos = [made_video(0, 0), made_video(1, 2, every=0)]
+    plain = {"scale": (1.0, 1.0), "flips": False, "positives": 0.0}
+    drawn = Segments(videos, 5, Sampling(50, **plain, overlaid=1.0))
+    # Frame t of the one is t, of the other 1000: a sum tells which frames it is of.
+    drawn.curves = [np.tile(np.arange(300, dtype=np.float32), (10, 1)), np.full((10, 300), 1000.0)]
+    labels = drawn.labels[0]
+    seen = set()
+    batch = drawn.batch(np.random.default_rng(0), 32)
+    for curves, found in zip(batch["curves"].numpy(), batch["labels"].numpy(), strict=True):
+        others = int(curves[0, 0] // 1000)
+        seen.add(others)
+        if others == 2:
+            assert (found == NEUTRAL).all()
+        elif others == 1:
+            start = int(curves[0, 0]) - 1000
+            assert (found == labels[start : start + 50]).all()
+        else:
+            starts = int(curves[0, 0])
+            pairs = ((t, starts - t) for t in range(251) if 0 <= starts - t <= 250)
+            inside = labels != NEUTRAL
+            shown = found != NEUTRAL
+            assert any((shown == inside[a : a + 50] | inside[b : b + 50]).all() for a, b in pairs)
+    assert seen == {0, 1, 2}
+
+
+def test_at_another_tempo_curves_and_labels_stay_together() -> None:
+    video = made_video(0, 0)
+    plain = {"scale": (1.0, 1.0), "flips": False, "positives": 1.0}
+    slow = Segments([video], 5, Sampling(100, **plain, tempo=(0.5, 0.5)))
+    batch = slow.batch(np.random.default_rng(2), 8)
+    curves, labels = video.curves(5), frame_labels(video.coded, 300)
+    for segment, label in zip(batch["curves"].numpy(), batch["labels"].numpy(), strict=True):
+        # Half as fast: 50 frames fill 100, and both ends are frames of the video.
+        start = next(t for t in range(251) if np.allclose(curves[:, t], segment[:, 0]))
+        assert np.allclose(curves[:, start + 49], segment[:, -1])
+        where = np.rint(np.linspace(start, start + 49, 100)).astype(int)
+        assert (labels[where] == label).all()
+    assert np.allclose(resampled(np.array([[0.0, 2.0, 4.0]], np.float32), 5), [[0, 1, 2, 3, 4]])
+    assert np.array_equal(resampled(curves, 300), curves)
 
 
 def test_short_videos_are_left_out_and_nothing_to_learn_is_told(
