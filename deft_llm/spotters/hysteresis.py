@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import find_objects, label, median_filter
+from scipy.special import expit
 
 from deft_llm.clip import Expression, Interval
 from deft_llm.errors import UserError
@@ -31,7 +32,8 @@ from deft_llm.spotters.decoding import Curve, Floats
 MEDIAN = 5  # frames, at about 30 a second
 SPLIT = 0.6  # our choice, as the other two
 SHORTEST = 2  # frames between onset and offset
-_ENTER_GRID = np.round(np.arange(0.05, 0.96, 0.025), 3)
+# Even in log-odds, up to .9975: of what a well-trained network is sure of, .99 is not .95.
+_ENTER_GRID = np.round(expit(np.arange(-3, 6.1, 0.25)), 4)
 _BORDER_GRID = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 
