@@ -44,8 +44,11 @@ def spot(
     ] = False,
     spotter: Annotated[
         str,
-        typer.Option(help="what searches: returning, embedded, or a trained one's folder"),
-    ] = "returning",
+        typer.Option(
+            help="what searches: embedded, the network that comes along; the folder of another; "
+            "returning, without a network"
+        ),
+    ] = EMBEDDED,
     checkpoint: Checkpoint = Path(EMBEDDED),
     eyes: EyesFile = None,
     eyes_start: EyesStart = 0.0,

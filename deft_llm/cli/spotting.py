@@ -151,7 +151,7 @@ class Spotting:
         """What searches."""
         from deft_llm.spotters.spot import load_finder
 
-        finder = load_finder(self.spotter)
+        finder = load_finder(self.spotter, self.macro)
         if self.eyes is None:
             return finder
         from deft_llm.spotters.eye_aware import EyeAwareFinder

@@ -20,11 +20,11 @@ from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.media.windows import OVERLAP
 from deft_llm.motion.onset_apex import WINDOW
 from deft_llm.registry import resolve
-from deft_llm.resources import embedded
+from deft_llm.resources import EMBEDDED, embedded
 from deft_llm.spotters.finder import Finder, Found, Look, Spotted, join_macros, same
 from deft_llm.spotters.returning import ReturningFinder
 
-#: The finder that needs no training.
+#: The finder without a network.
 RETURNING = "returning"
 #: Folder of the trained spotter that comes with the package.
 WEIGHTS = Path(__file__).resolve().parent / "weights"
@@ -82,11 +82,14 @@ class Progress:
     found: tuple[Found, ...] = ()
 
 
-def load_finder(name: str = RETURNING) -> Finder:
+def load_finder(name: str = EMBEDDED, macro: bool = False) -> Finder:
     """A finder by name.
 
     Args:
-        name: "returning", "embedded" for the trained spotter in the package, or the folder of one.
+        name: "embedded" for the trained spotter in the package, the folder of another one, or
+            "returning".
+        macro: Macro-expressions are wanted too. "returning" finds them in any case; with a network
+            they take as long again.
 
     Raises:
         UserError: If it is neither.
@@ -99,7 +102,7 @@ def load_finder(name: str = RETURNING) -> Finder:
             f"spotter {name!r}: no such folder; expected {RETURNING!r}, 'embedded', or the folder "
             "of a trained spotter, which train_configs/spotters/me_tst_plus.yaml makes"
         )
-    finder: Finder = resolve(_TRAINED, "trained", "finder")(folder)
+    finder: Finder = resolve(_TRAINED, "trained", "finder")(folder, macro)
     return finder
 
 
@@ -174,7 +177,7 @@ def spot(
     Args:
         source: A video file, an animation, or a folder of frames.
         options: Which part to read, at which rate, whose face, and who places its landmarks.
-        finder: Default ``ReturningFinder``; see ``load_finder``.
+        finder: See ``load_finder``; default the trained spotter in the package.
         macro: List macro-expressions as well; see ``Spotted.kind``.
 
     Returns:
@@ -184,6 +187,7 @@ def spot(
         NoFaceError: If no frame shows a face.
         UserError: If the video cannot be read, or is too short.
     """
+    finder = finder or load_finder(macro=macro)
     parts = [p.seen for p in search_video(source, options, finder) if p.seen is not None]
     check_seen(parts, Path(source).name)
     return listed(parts, macro)

@@ -2,13 +2,14 @@
 
 First the regions are followed through the video (``data.roi_tracking``), at about the frame rate of
 the spotter's training videos; then the network reads the curves; then the video is read once more,
-and every expression is measured in the part that holds it.
+and every expression is measured in the part that holds it. Networks know micro-expressions alone:
+macro-expressions, where they are asked for, are found in each part as without a network.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,12 +27,13 @@ from deft_llm.media.face import align, landmark_finder, track_faces
 from deft_llm.media.options import ReadOptions
 from deft_llm.media.parts import Part, parts_of
 from deft_llm.media.video import probe
-from deft_llm.media.windows import OVERLAP
+from deft_llm.media.windows import OVERLAP, Window
 from deft_llm.motion.measure import measure
 from deft_llm.registry import resolve
-from deft_llm.spotters.finder import Found, Look, Step
+from deft_llm.spotters.finder import Found, Look, Step, same
 from deft_llm.spotters.hysteresis import Thresholds
 from deft_llm.spotters.priors import ClassPrior, probabilities
+from deft_llm.spotters.returning import look_at
 
 logger = logging.getLogger(__name__)
 
@@ -97,20 +99,22 @@ class TrainedFinder:
 
     Args:
         folder: The folder of the spotter.
+        macros: Find macro-expressions as well.
 
     Raises:
         UserError: If it holds none.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, macros: bool = False) -> None:
         self.folder = folder
+        self.macros = macros
         self.spotter: Loaded = resolve(_LOADERS, "folder", "loader")(folder)
 
     @cached_property
     def key(self) -> str:
         """See ``finder.Finder``."""
         files = (self.folder / "config.json", self.folder / "model.safetensors")
-        return digest(*(sampled_digest(file) for file in files))
+        return digest(*(sampled_digest(file) for file in files)) + self.macros * " macros"
 
     @property
     def axis(self) -> str:
@@ -145,7 +149,11 @@ class TrainedFinder:
             here = [each for each in pending if _held(part, each[0].interval, options.stride)]
             pending = [each for each in pending if each not in here]
             done = _FOLLOWING + (1 - _FOLLOWING) * share
-            yield Step(done, partial(_look, part, options, read, new, here, remarks))
+            look = partial(_look, part, options, read, new, here, remarks)
+            if self.macros:
+                final = last + options.stride >= end
+                look = partial(_with_macros, look, part, options, final)
+            yield Step(done, look)
             shown, remarks = max(shown, last), ()
         for expression, _ in pending:
             logger.warning(
@@ -229,6 +237,21 @@ def _look(
             remarks = (*remarks, f"an expression could not be measured: {error}")
     curve = read.curve[new]
     return Look(read.frames[new], read.times[new], curve, tuple(found), remarks)
+
+
+def _with_macros(take: Callable[[], Look], part: Part, options: ReadOptions, final: bool) -> Look:
+    """Add the large and the held movements of a part that the network did not find."""
+    look = take()
+    # Of what goes on at the end of any other part, the next one shows more.
+    returning = look_at(Window(part.clip, part.start, final), options)
+    macros = [
+        each
+        for each in returning.found
+        if each.spotted.kind == "macro"
+        and not any(same(each.spotted.seconds, other.spotted.seconds) for other in look.found)
+    ]
+    found = sorted([*look.found, *macros], key=lambda each: each.spotted.seconds)
+    return replace(look, found=tuple(found))
 
 
 def _within(part: Part, interval: Interval, stride: int) -> Interval:

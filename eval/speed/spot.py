@@ -1,9 +1,9 @@
 """``deft-llm spot`` on a long video, end to end: time and memory of a fresh process.
 
 The video has 30 frames a second of 640x360 pixels: 20 seconds of a rendered face with all that
-happens in long videos, to and fro until it is long enough, through H.264. It is searched by the
-project's own finder, and by a trained spotter where its folder is there (``--spotter``). Memory is
-the most that the process held; measured at two lengths, it shows whether it grows.
+happens in long videos, to and fro until it is long enough, through H.264. It is searched without a
+network, and by a trained spotter: the one in the package, or ``--spotter FOLDER``. Memory is the
+most that the process held; measured at two lengths, it shows whether it grows.
 
     python eval/speed/spot.py [--minutes 10] [--spotter FOLDER] [--json FILE] [--check]
 """
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from deft_llm.media.video import write_frames
 from deft_llm.metrics.figures import Figure, report
+from deft_llm.resources import EMBEDDED
 from deft_llm.simulator.head import load_head
 from deft_llm.simulator.long_videos import LongScene
 from deft_llm.simulator.scene.video_drawing import draw_video
@@ -34,7 +35,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FPS, WIDTH, HEIGHT = 30, 640, 360
 RENDERED = 20.0  # s
 BACKDROP = 96  # grey level beside the rendered square
-TRAINED = Path("runs/spotters-me-tst-plus/final")
 
 
 def rendered() -> list[NDArray[np.uint8]]:
@@ -100,7 +100,7 @@ def main() -> int:
     """Measure, print, and with --check compare with the bars."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--spotter", type=Path, default=TRAINED)
+    parser.add_argument("--spotter", default=EMBEDDED)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
@@ -113,10 +113,7 @@ def main() -> int:
         del frames
         figures = [Figure("spot_minutes", args.minutes)]
         figures += figures_of("returning", "returning", videos, folder)
-        if args.spotter.is_dir():
-            figures += figures_of("trained", str(args.spotter.resolve()), videos, folder)
-        else:
-            print(f"no trained spotter {args.spotter}: left out", file=sys.stderr)
+        figures += figures_of("trained", args.spotter, videos, folder)
     return report(figures, args.json, args.check)
 
 

@@ -40,7 +40,7 @@ def use(make_measurement: Callable[..., Measurement], monkeypatch: pytest.Monkey
 
     def install(before: Callable[[int], None] = lambda number: None) -> KnownFinder:
         finder = KnownFinder(FOUND, make_measurement(), 160, before)
-        monkeypatch.setattr(spot, "load_finder", lambda name: finder)
+        monkeypatch.setattr(spot, "load_finder", lambda name, macro: finder)
         return finder
 
     return install

@@ -183,5 +183,8 @@ def test_what_lies_across_a_cut_or_without_a_face() -> None:
 def test_real_videos(real: Path) -> None:
     with pytest.raises(NoFaceError):
         spot(real / "video" / "no_face.mp4")
-    found = spot(real / "video" / "single_face.mp4", macro=True)
+    smile = real / "video" / "single_face.mp4"
+    assert [each.kind for each in spot(smile, macro=True)] == ["macro"]
+    assert not spot(smile)
+    found = spot(smile, finder=load_finder("returning"), macro=True)
     assert [each.kind for each in found] == ["macro"]

@@ -24,7 +24,7 @@ from deft_llm.motion.onset_apex import Trajectory
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.motion.rois import ROIS
 from deft_llm.spotters import returning, trained
-from deft_llm.spotters.finder import Found, Spotted, join_macros
+from deft_llm.spotters.finder import Found, Look, Spotted, join_macros
 from deft_llm.spotters.hysteresis import Thresholds, decode, expressions
 from deft_llm.spotters.priors import CLASSES, SPOTTING_MAINLY
 from deft_llm.spotters.spot import Progress, load_finder, search_video, spot
@@ -161,6 +161,33 @@ def test_a_trained_spotter_reads_at_its_own_rate(
     seen = [step.seen for step in steps if step.seen is not None]
     assert [frame for part in seen for frame in part.frames] == list(range(0, 120, 2))
     assert isinstance(found, Spotted) and steps[-1].done == 1.0
+
+
+def test_macro_expressions_join_what_the_network_found(
+    make_measurement: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = replace(make_measurement(9.0), returned=1.0)
+    found = Found.of(make_measurement(0.5), Expression(large.interval))
+
+    def look(*kinds: Found) -> Look:
+        return Look(np.arange(3), np.arange(3) / 30, np.zeros(3, np.float32), kinds, ("told",))
+
+    again = Found.of(large, Expression(large.interval))
+    earlier = replace(again, spotted=replace(again.spotted, seconds=(-2.0, -1.9, -1.8)))
+    small = replace(earlier, spotted=replace(earlier.spotted, kind="micro"))
+    assert again.spotted.kind == "macro" and found.spotted.kind == "micro"
+    asked: list[Window] = []
+
+    def returning(window: Window, options: ReadOptions) -> Look:
+        asked.append(window)
+        return look(earlier, small, again)
+
+    monkeypatch.setattr(trained, "look_at", returning)
+    part = Part(Clip("v", np.zeros((3, 2, 2, 3), np.uint8), np.arange(3) / 30), 40, 0)
+    both = trained._with_macros(lambda: look(found), part, ReadOptions(), False)
+    # What the network found as well is not told twice, and what is small is its affair.
+    assert both.found == (earlier, found)
+    assert both.remarks == ("told",) and asked == [Window(part.clip, 40, False)]
 
 
 def test_neighbours_are_not_measured_with_an_expression() -> None:
