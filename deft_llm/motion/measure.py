@@ -36,6 +36,11 @@ FloatArray = NDArray[np.float32]
 
 _ACTIVE_REGIONS = 2  # see ``_stands_out``
 _SURE_Z = 5.0  # at rest, z follows a Rayleigh distribution: 5 is one in 270,000
+# How much of the floors to add for a light that changes by all of itself: what evening out leaves
+# grows with the change. In 168 clips of still faces under changes by half, three named an emotion,
+# all by regions of z 3.0 to 3.9; with 0.4 none would. Of 84 regions that moved in 60 such clips of
+# expressions, 72 stay, and 80 with 0.2, which two of the three might pass.
+_LIGHT_DOUBT = 0.4
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,7 @@ def measure(
     if light:
         # Independent errors add in quadrature.
         floors = np.hypot(floors, meter.light_floor(aligned, light, shown))
+        floors = floors * (1 + _LIGHT_DOUBT * light.largest)
     if interval is None:
         # The strongest of many windows is larger by chance than one given beforehand.
         floors = noise.of_search(floors, float(np.ptp(aligned.timestamps)) / WINDOW)
