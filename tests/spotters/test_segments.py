@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -85,8 +87,8 @@ def test_a_segment_is_a_piece_of_its_video() -> None:
 
 def test_another_segment_is_laid_on_top_with_its_labels() -> None:
     videos = [made_video(0, 0), made_video(1, 2, every=0)]
-    plain = {"scale": (1.0, 1.0), "flips": False, "positives": 0.0}
-    drawn = Segments(videos, 5, Sampling(50, **plain, overlaid=1.0))
+    plain = Sampling(50, positives=0.0, scale=(1.0, 1.0), flips=False)
+    drawn = Segments(videos, 5, replace(plain, overlaid=1.0))
     # Frame t of the one is t, of the other 1000: a sum tells which frames it is of.
     drawn.curves = [np.tile(np.arange(300, dtype=np.float32), (10, 1)), np.full((10, 300), 1000.0)]
     labels = drawn.labels[0]
@@ -111,8 +113,8 @@ def test_another_segment_is_laid_on_top_with_its_labels() -> None:
 
 def test_at_another_tempo_curves_and_labels_stay_together() -> None:
     video = made_video(0, 0)
-    plain = {"scale": (1.0, 1.0), "flips": False, "positives": 1.0}
-    slow = Segments([video], 5, Sampling(100, **plain, tempo=(0.5, 0.5)))
+    plain = Sampling(100, positives=1.0, scale=(1.0, 1.0), flips=False)
+    slow = Segments([video], 5, replace(plain, tempo=(0.5, 0.5)))
     batch = slow.batch(np.random.default_rng(2), 8)
     curves, labels = video.curves(5), frame_labels(video.coded, 300)
     for segment, label in zip(batch["curves"].numpy(), batch["labels"].numpy(), strict=True):
