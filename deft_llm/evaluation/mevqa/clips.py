@@ -82,7 +82,7 @@ class SeenClip:
         Raises:
             UserError: If it cannot be read.
         """
-        steps = search_video(self.source, self._options, load_finder(self.spotter))
+        steps = search_video(self.source, self._options, load_finder(self.spotter, macro=True))
         found = [each for step in steps if step.seen is not None for each in step.seen.spotted]
         return tuple(join_macros(sorted(found, key=lambda each: each.seconds), WINDOW))
 
