@@ -140,7 +140,7 @@ def _search_rendered(spec: VideoSpec, head: Head) -> tuple[Expression, ...]:
 def search_returning(source: Path, options: ReadOptions = WHOLE) -> tuple[Expression, ...]:
     """What the project's own search finds in one video; nothing where no face is seen."""
     try:
-        return tuple(each.expression for each in spot(source, options))
+        return tuple(each.expression for each in spot(source, options, ReturningFinder()))
     except NoFaceError:
         return ()
 
