@@ -31,7 +31,7 @@ from deft_llm.data.raw_frames import RAW_SIDE, SUB_CLIP, SUB_CLIPS
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.motion.encoding import encode_flow, medsqrt
-from deft_llm.motion.flow_diff import LENGTH, Reference, flow_diff_volume
+from deft_llm.motion.flow_diff import LENGTH, Reference, flow_diff_volume, shows_motion
 from deft_llm.motion.rois import FIVE, MIRRORED
 
 Floats = NDArray[np.float32]
@@ -124,7 +124,14 @@ def magnified_volume(
 
 
 def _flow_diff_volumes(key_frames: NDArray[Any], side: int | None) -> Floats:
-    return np.stack([magnified_volume(clip, side) for clip in key_frames])
+    """Volumes of a corpus; zeros for a clip coded with one frame as onset and apex.
+
+    Such a clip shows no motion, and a table must not lose all other clips for it.
+    """
+    still = np.zeros((5, LENGTH - 1, *[side or key_frames.shape[-1]] * 2), np.float32)
+    return np.stack(
+        [magnified_volume(clip, side) if shows_motion(clip) else still for clip in key_frames]
+    )
 
 
 def _mirror_volume(volume: Tensor) -> Tensor:

@@ -82,6 +82,11 @@ def interpolated(first: FloatArray, last: FloatArray, length: int, flow: FloatAr
     return np.stack(frames)
 
 
+def shows_motion(key_frames: NDArray[Any]) -> bool:
+    """Whether onset and apex of some key frames (3, 3, S, S) are different pictures."""
+    return not np.array_equal(key_frames[_ONSET], key_frames[_APEX])
+
+
 def flow_diff_volume(
     key_frames: NDArray[Any],
     factor: float = 1.0,
@@ -116,7 +121,7 @@ def flow_diff_volume(
     estimate = flow or flow_estimator()
     frames = np.asarray(key_frames, np.float32).transpose(0, 2, 3, 1)
     onset, apex = frames[_ONSET], frames[_APEX]
-    if np.array_equal(onset, apex):
+    if not shows_motion(key_frames):
         raise UserError(
             "onset and apex are the same picture: there is no motion to magnify; correct the "
             "interval of the clip"

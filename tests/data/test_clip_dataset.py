@@ -154,3 +154,15 @@ def test_an_unknown_input_names_those_that_exist(in_memory: ClipDataset) -> None
         in_memory.inputs(["views"])
     with pytest.raises(UserError, match=r"no feature 'events'; the clips have .*flow"):
         in_memory.stack("events")
+
+
+def test_a_clip_whose_onset_is_its_apex_is_no_motion_and_stops_no_table(
+    make_features: MakeFeatures,
+) -> None:
+    still = features(make_features, 0)
+    still["key_frames"] = np.stack([still["key_frames"][0]] * 3)
+    moving = features(make_features, 1)
+    clips = [MeasuredClip(record(i), f) for i, f in enumerate((still, moving))]
+    volumes = ClipDataset.of_clips(clips).inputs(["flow_diff_volume"], 28)["flow_diff_volume"]
+    assert volumes.shape == (2, 5, 10, 28, 28)
+    assert not volumes[0].any() and volumes[1].any()
