@@ -2,13 +2,14 @@
 
 As in MEB (Varanka et al., arXiv 2211.11425): counts are pooled over all clips of a test set, the F1
 of the positive class is averaged over units, then over test sets. A unit that nobody shows in a
-test set has no F1 there.
+test set has no F1 there, and a test set where nobody shows any of them is left out of the mean.
 
 Letters: S subjects, A action units.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,21 +58,34 @@ class AuCounts:
         """Dataset -> (A,) F1; NaN for a unit that nobody shows there."""
         return {dataset: _f1(counts.sum(0)) for dataset, counts in self.by_subject.items()}
 
+    def means(self) -> dict[str, float]:
+        """Dataset -> mean over the units that somebody shows there; NaN if there is none."""
+        return {
+            dataset: float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+            for dataset, values in self.f1().items()
+        }
+
     def mean(self) -> float:
-        """Mean over units, then over datasets."""
-        return float(np.mean([np.nanmean(values) for values in self.f1().values()]))
+        """Mean over units, then over datasets; NaN if nobody shows any unit."""
+        found = [value for value in self.means().values() if not math.isnan(value)]
+        return float(np.mean(found)) if found else math.nan
 
     def draws(self, seed: int = 0) -> NDArray[np.float64]:
         """The mean of resampled subjects, (B,); subjects are drawn within their dataset."""
         means = []
-        for number, counts in enumerate(self.by_subject.values()):
+        scored = self.means()
+        for number, (dataset, counts) in enumerate(self.by_subject.items()):
+            if math.isnan(scored[dataset]):
+                continue
             people = len(counts)
             rng = np.random.default_rng([12, seed, number])
             times = rng.multinomial(people, np.full(people, 1 / people), size=_DRAWS)
             drawn = _f1(np.einsum("bs,sak->bak", times, counts))
             # A draw may lack a unit that the dataset has: it is scored over the others.
-            means.append(np.nan_to_num(np.nanmean(drawn, axis=-1)))
-        return np.asarray(np.mean(means, axis=0), float)
+            there = np.isfinite(drawn)
+            total = np.where(there, drawn, 0).sum(-1)
+            means.append(total / np.maximum(there.sum(-1), 1))
+        return np.mean(means, axis=0) if means else np.full(_DRAWS, math.nan)
 
 
 def interval(runs: Sequence[AuCounts]) -> ConfidenceInterval:

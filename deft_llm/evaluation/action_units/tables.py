@@ -72,13 +72,13 @@ class AuTables:
     def _row(self, name: str, runs: Sequence[AuCounts]) -> dict[str, Any]:
         own = interval(runs)
         over = "" if name == ALL_NAMED else _signed(runs, self.results[ALL_NAMED])
-        found = [run.f1() for run in runs]
+        found = [run.means() for run in runs]
         selection, note = self.notes.get(name) or ("nothing is chosen", BASELINES[name])
         return {
             "model": name,
             "mean F1": own.value,
             "95 % interval": f"{own.low:.3f} to {own.high:.3f}",
-            **{d: float(np.mean([np.nanmean(f[d]) for f in found])) for d in found[0]},
+            **{d: _cell(float(np.mean([f[d] for f in found]))) for d in found[0]},
             "seeds": len(runs),
             "gain over all named": over,
             "selection": selection,

@@ -46,6 +46,16 @@ def test_f1_is_pooled_over_clips_then_averaged_over_units_then_datasets() -> Non
     assert str(gain([found], [found])) == "0.000 [0.000, 0.000]"
 
 
+def test_a_dataset_where_nobody_shows_a_unit_is_left_out_of_the_mean() -> None:
+    with_one = {4: rows("casme2", "++mf..")}
+    found = AuCounts.of({4: with_one[4] + rows("smic", "...f")})
+    assert np.isnan(found.means()["smic"])
+    alone = AuCounts.of(with_one)
+    assert found.mean() == alone.mean() and str(interval([found])) == str(interval([alone]))
+    nobody = AuCounts.of({4: rows("smic", "...f")})
+    assert np.isnan(nobody.mean()) and np.isnan(interval([nobody]).low)
+
+
 CHANGES = ["aus=[4,12,15]", "models=[logistic_flow,deft_aus]", "workers=1"]
 
 
