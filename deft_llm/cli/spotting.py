@@ -60,6 +60,7 @@ class Spotting:
     searched: list[tuple[str, float, int]] = field(default_factory=list)
     spotted: dict[tuple[str, str], tuple[Expression, ...]] = field(default_factory=dict)
     kept: str = "the same command goes on"
+    _finders: dict[str, Finder] = field(default_factory=dict)
 
     def check(self) -> None:
         """Find what is wrong with the model before a video is searched for hours.
@@ -90,7 +91,7 @@ class Spotting:
         # Before the finder, whose networks load torch.
         use_one_thread()
         # Outside the block below: a finder that cannot be loaded is not the fault of this video.
-        finder = self.finder
+        finder = self._finder(seconds)
         try:
             options = self.reading.of(clip.path)
             self._introduce(clip.path, options)
@@ -146,12 +147,21 @@ class Spotting:
         with self.progress.above():
             print(line, file=sys.stderr, flush=True)
 
-    @cached_property
-    def finder(self) -> Finder:
-        """What searches."""
+    def _finder(self, seconds: float) -> Finder:
+        """What searches a video of that length."""
+        from deft_llm.spotters.spot import CONTEXT, suited
+
+        name = suited(self.spotter, seconds)
+        if name != self.spotter:
+            self.say("note", f"shorter than {CONTEXT:.0f} s: searched without the network")
+        if name not in self._finders:
+            self._finders[name] = self._loaded(name)
+        return self._finders[name]
+
+    def _loaded(self, name: str) -> Finder:
         from deft_llm.spotters.spot import load_finder
 
-        finder = load_finder(self.spotter, self.macro)
+        finder = load_finder(name, self.macro)
         if self.eyes is None:
             return finder
         from deft_llm.spotters.eye_aware import EyeAwareFinder

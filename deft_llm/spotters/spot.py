@@ -17,6 +17,7 @@ import numpy as np
 
 from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.options import WHOLE, ReadOptions
+from deft_llm.media.video import probe
 from deft_llm.media.windows import OVERLAP
 from deft_llm.motion.onset_apex import WINDOW
 from deft_llm.registry import resolve
@@ -31,6 +32,9 @@ WEIGHTS = Path(__file__).resolve().parent / "weights"
 #: s after which a later movement is no part of one expression with an earlier one: the gap that may
 #: lie between, and the length of a movement, half a second on both sides of its apex.
 SETTLED = 3 * WINDOW
+#: s of video below which the package's network is not used: cut to so much around an expression,
+#: its own training videos lost it one expression in twenty, cut to one second one in four.
+CONTEXT = 3.0
 #: Frames that can show a movement which comes and goes.
 FEWEST = 5
 # By name, since a trained network loads torch.
@@ -106,6 +110,16 @@ def load_finder(name: str = EMBEDDED, macro: bool = False) -> Finder:
     return finder
 
 
+def suited(name: str, seconds: float) -> str:
+    """The finder for a video: "returning" where the package's network would see too little of it.
+
+    Args:
+        name: See ``load_finder``.
+        seconds: Length of the video.
+    """
+    return RETURNING if name == EMBEDDED and seconds < CONTEXT else name
+
+
 def search_video(
     source: Path | str,
     options: ReadOptions = WHOLE,
@@ -177,7 +191,8 @@ def spot(
     Args:
         source: A video file, an animation, or a folder of frames.
         options: Which part to read, at which rate, whose face, and who places its landmarks.
-        finder: See ``load_finder``; default the trained spotter in the package.
+        finder: See ``load_finder``; default the trained spotter in the package, and for a video
+            shorter than ``CONTEXT`` the search without a network.
         macro: List macro-expressions as well; see ``Spotted.kind``.
 
     Returns:
@@ -187,7 +202,9 @@ def spot(
         NoFaceError: If no frame shows a face.
         UserError: If the video cannot be read, or is too short.
     """
-    finder = finder or load_finder(macro=macro)
+    if finder is None:
+        times = probe(source, fps=options.fps).timestamps[options.start : options.stop]
+        finder = load_finder(suited(EMBEDDED, float(np.ptp(times)) if len(times) else 0.0), macro)
     parts = [p.seen for p in search_video(source, options, finder) if p.seen is not None]
     check_seen(parts, Path(source).name)
     return listed(parts, macro)

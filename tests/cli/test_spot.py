@@ -46,6 +46,23 @@ def use(make_measurement: Callable[..., Measurement], monkeypatch: pytest.Monkey
     return install
 
 
+def test_a_short_video_is_searched_without_the_network(
+    run: Run, video: Path, use: Use, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finder = use()
+    names: list[str] = []
+
+    def load(name: str, macro: bool) -> KnownFinder:
+        names.append(name)
+        return finder
+
+    monkeypatch.setattr(spot, "load_finder", load)
+    assert "searched without the network" not in run("spot", video).out
+    monkeypatch.setattr(spot, "CONTEXT", 7.0)
+    assert "shorter than 7 s: searched without the network" in run("spot", video, "--macro").out
+    assert names == ["embedded", "returning"]
+
+
 def test_the_files_of_a_video(run: Run, video: Path, use: Use, here: Path) -> None:
     use()
     result = run("spot", video, "--megc", "megc.csv")

@@ -27,7 +27,7 @@ from deft_llm.spotters import returning, trained
 from deft_llm.spotters.finder import Found, Look, Spotted, join_macros
 from deft_llm.spotters.hysteresis import Thresholds, decode, expressions
 from deft_llm.spotters.priors import CLASSES, SPOTTING_MAINLY
-from deft_llm.spotters.spot import Progress, load_finder, search_video, spot
+from deft_llm.spotters.spot import CONTEXT, Progress, load_finder, search_video, spot, suited
 from deft_llm.spotters.trained import TrainedFinder
 from tests.spotters.finders import KnownFinder, spotted
 
@@ -85,6 +85,15 @@ def test_large_or_held_movements_are_macro_expressions(
     assert found.kind == kind
     assert found.seconds == (0.005, 0.025, 0.045)
     assert found.evidence[0].region == "left inner brow"
+
+
+def test_a_network_sees_too_little_of_a_short_video() -> None:
+    """The example clips, of half a second: a network alone would miss four of them."""
+    assert suited("embedded", CONTEXT) == "embedded" and suited("embedded", 0.4) == "returning"
+    assert suited("runs/mine", 0.4) == "runs/mine", "the user's own is taken as it is"
+    clip = Path(__file__).resolve().parents[2] / "demo" / "clips" / "03_disgust.mp4"
+    (found,) = spot(clip)
+    assert found.kind == "micro" and 0.1 < found.seconds[1] < 0.25
 
 
 def test_videos_that_can_show_nothing(tmp_path: Path) -> None:
