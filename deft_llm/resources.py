@@ -30,6 +30,11 @@ def adapters(name: str) -> Path:
     return _PACKAGE / "deft" / "adapters" / name
 
 
+def reader(name: str) -> Path:
+    """The folder of the adapters by which a downloaded language model reads questions."""
+    return _PACKAGE / "queries" / "adapters" / name
+
+
 def embedded(folder: str | Path, own: Path) -> Path:
     """The given folder, or the package's own for "embedded" unless a folder of that name exists."""
     path = Path(folder)

@@ -1,4 +1,4 @@
-"""What the tests of several rooms share: an untrained DEFT-LLM on disk, features, a moved face."""
+"""What the tests of several rooms share: untrained models on disk, features, a moved face."""
 
 from __future__ import annotations
 
@@ -129,6 +129,33 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder / "final")
     processor.save_pretrained(folder / "final")
     return folder / "final"
+
+
+@pytest.fixture(scope="session")
+def text_folder(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Qwen2.5 with its tokenizer, as they are published."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("text")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_checkpoint)
+    torch.manual_seed(1)
+    config = AutoConfig.for_model(
+        "qwen2",
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=64,
+        max_position_embeddings=1024,
+        vocab_size=len(tokenizer),
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,8 @@ Checkpoint = Annotated[
     typer.Option(
         "--checkpoint",
         "--model",
-        help="folder of a model; embedded: the one that comes along; smollm2: a larger language "
-        "model, after `deft-llm models get smollm2`",
+        help="folder of a model; embedded: the one that comes along; smollm2: questions read by a "
+        "larger language model, after `deft-llm models get smollm2`",
     ),
 ]
 ClipPaths = Annotated[

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli.console import Checkpoint
-from deft_llm.deft.inference.adapted import model_path
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
@@ -35,6 +34,6 @@ def demo(
     # Imports gradio, an optional dependency, so only after the check above.
     from deft_llm.service.app import run
 
-    run(model_path(checkpoint), models, port)
+    run(checkpoint, models, port)
     # It ends by Ctrl-C or SIGTERM alone: 128 + SIGINT, as of every command that Ctrl-C stops.
     raise typer.Exit(130)

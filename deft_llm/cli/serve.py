@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli.console import Checkpoint, show
-from deft_llm.deft.inference.adapted import model_path
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
@@ -47,7 +46,7 @@ def serve(
         show("serving", f"{url_of(bound)}/v1 · model deft-llm · Ctrl-C stops it")
 
     # The socket listens once the model is there, so no client waits for the loading.
-    run(bound, model_path(checkpoint), key, local, ready)
+    run(bound, checkpoint, key, local, ready)
     show("stopped", "all clips are deleted")
     # 128 + SIGINT, as every command that Ctrl-C stops.
     raise typer.Exit(130)

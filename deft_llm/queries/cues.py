@@ -17,7 +17,7 @@ CUES: dict[str, str] = {
     "how noticeable|how many px|how pronounced|how subtle|how small|how marked|in pixel|size of|"
     "by how much|how weak|how visible|extent|pixels|how deep|how broad|how clear|how tiny|"
     "how faint|how obvious|how distinct|how heavily|how little|how hard|what distance|what amount|"
-    "how active|how slight",
+    "how active|how slight|how restless|how steady",
     "strong": "strong|strongly|large|big|marked|a lot|lot|intense|pronounced|obvious|huge|"
     "considerable|noticeable|far|much|considerably|heavily|massive|significantly|significant|"
     "greatly|easy to see|easily visible|clearly visible|hard to miss|naked eye|quite a bit|"
@@ -127,7 +127,7 @@ CUES: dict[str, str] = {
     "noise": "noise|noisy|noise floor|grainy",
     "light": "light|lighting|illumination|dark|bright|flicker|too dark|too bright|brightness",
     "summary": "summarize|summarise|summary|sum up|sum it up|sum this up|tldr|overview|in short|"
-    "in one sentence|recap|in one line|in single line|whole story|"
+    "rundown|upshot|takeaway|in one sentence|recap|in one line|in single line|whole story|"
     "describe clip|describe video|describe|tell me about|tell me everything|everything you know|"
     "nutshell|brief me|all you know|what do you see|bottom line|gist|describe it|in brief|"
     "in single sentence|in few words|short version|short report|short description|results|find out|"
@@ -180,8 +180,10 @@ _MANNERS = re.compile(
     r"^\s*(?:(?:hi|hello|hey|dear \w+|good (?:morning|afternoon|evening))(?: there)?\b[\s,.!:;-]*|"
     r"(?:please|kindly|ok|okay|so|well|um+|uh+|hm+|right|now|thanks|thank you|cheers|great|cool|"
     r"alright|sorry|excuse me|quick question|one (?:more )?question|question|just|honestly|"
-    r"to be honest|actually|basically|listen|look|btw|by the way|then|yeah)\b[\s,.!:;-]+|(?:yes|"
-    r"no)\b\s*[,.!:;-]+\s*|"
+    r"to be honest|actually|basically|listen|look|btw|by the way|then|yeah|pls|seriously|"
+    r"just checking|out of curiosity|(?:in|to) your (?:opinion|view|mind)|"
+    r"as far as you (?:can )?(?:see|tell|know))\b[\s,.!:;-]+|(?:yes|no|next|one more|once more|"
+    r"be honest|in short|one thing)\b\s*[,.!:;-]+\s*|"
     r"(?:can|could|would|will|may|might) (?:you|i|we|u) (?:please |just |kindly |maybe |perhaps )?"
     r"(?:tell|show|say|give|let|explain to|describe to|check|find out|know|ask|have|get|"
     r"list|name|"
@@ -213,7 +215,8 @@ _ENDINGS = re.compile(
     r"or am i (?:wrong|mistaken)|"
     r"is it not|is not it|did it not|did not it|did not (?:he|she|they)|is not (?:he|she)|"
     r"are not they|does not it|does not (?:he|she)|yes or no|you know|do you know|do you think|"
-    r"would you say|i wonder|at all|by any chance|in (?:this|the) (?:clip|video)|here|huh|eh))"
+    r"would you say|i wonder|at all|by any chance|in (?:this|the) (?:clip|video)|here|huh|eh|"
+    r"or what|in this one|maybe|(?:do )?you think|agree|for me))"
     r"\s*([?!.]*)$"
 )
 

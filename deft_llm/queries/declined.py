@@ -83,7 +83,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\bwho(?:m)? (?:is|are|was|were) (?:this|that|he|she|they|it|the)\b|whose face|identity",
         rf"\b(?:identify|identified|recogni[sz]ed?) (?:{_WHO}|this face|whose|who)",
         rf"\b(?:his|her|their|{_PERSON}) name\b|\bname (?:of (?:this|that|the) {_PERSON})",
-        r"\bcelebrit|famous|\bsame (?:person|woman|man|girl|guy|lady|boy|face)\b|\bbelongs? to\b",
+        r"\bcelebrit|famous|\bsame (?:person|woman|man|girl|guy|lady|boy|face)\b|"
+        r"(?<!class does it )(?<!category does it )\bbelongs? to\b",
         r"\bremind (?:you|me) of|\bseen? .*\bbefore\b\s*\??$",
         rf"\b(?:does|do|did) {_WHO} look like (?:my|somebody|someone|(?:an? )?{_ROLES})\b",
         rf"\b{_BE} (?:{_WHO}|this|that) an? (?:actor|actress|politician|criminal|\w*star)\b",
@@ -130,7 +131,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
     "attraction": (
         r"attract|beautiful|\bugly\b|\bhandsome|\bcute\b|\bsexy|good ?looking|\bhot\b",
         rf"\b(?:nice|lovely|pretty|sweet|perfect) {_FEATURE}|\b(?:pretti|nic|sexi|ugli)est\b",
-        rf"\b(?:rate|score|judge) (?:his|her|their|the|this) {_FEATURE}|\bdate (?:him|her)\b",
+        rf"(?<!not )\b(?:rate|score|judge) (?:his|her|their|the|this) {_FEATURE}|"
+        r"\bdate (?:him|her)\b",
         rf"\b{_BE} {_WHO} pretty\s*(?:\?|$)|\bpretty (?:face|girl|woman|person)",
     ),
     "relationship": (
@@ -145,7 +147,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"\bincome",
     ),
     "cause": (
-        r"^(?:and |but )?(?:at|with|about|because of) (?:me|us|him|her|them)\s*\??$",
+        r"^(?:and |but |so )?(?:(?:at|with|about|because of) (?:me|us|him|her|them)|"
+        r"(?:at|with|about|of|by) (?:what|whom?))\s*\??$",
         rf"\bbecause of (?:me|us|him|her|them|you|(?:my|his|her|their) \w+)\b|"
         rf"\bma(?:de|kes?|king) {_WHO} (?!move)|\bcaused? (?:by|this|the|that|it)\b|\btrigger",
         rf"\bwhat {_BE} {_WHO} (?:see|seeing|react|reacting|watch|watching|looking at|look at)",

@@ -39,7 +39,7 @@ _BOUND = re.compile(
     r"(?: (?:of )?a)? ?(?P<unit>ms|s|second|px|%|percent|region|au|action|part|movement|expression|"
     r"microexpression|frame|time|muscle|blink)?(?:s?\b|(?<=%))"
 )
-_DENIES = r"\b(?:never|no|none|nothing|absent|missing|inactive|anything but)\b"
+_DENIES = r"\b(?:never|no|none|nothing|(?<!or )absent|(?<!or )missing|inactive|anything but)\b"
 _AUS = re.compile(
     r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d{1,3}(?: ?(?:,|and|or|\+|/|&) ?)?(?:au "
     r")?)+)"

@@ -15,7 +15,10 @@ from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from deft_llm import weights as network_files
-from deft_llm.queries.tokens import LENGTH, SPECIAL, tags
+from deft_llm.queries.frame_scores import Trust
+from deft_llm.queries.marks import Asked
+from deft_llm.queries.query import Query
+from deft_llm.queries.tokens import LENGTH, SPECIAL, encode, tags, tokens
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 """Folder of the project's own trained parser."""
@@ -52,6 +55,8 @@ class QuestionParser(nn.Module):
         config: The sizes.
     """
 
+    #: The rules know what it was trained on as well, and all that they find must be in its query.
+    trust = Trust(sure=0.7, refers=0.93, certain=0.95, fair=0.3)
     table: Tensor
     scale: Tensor
     spelt: Tensor
@@ -115,6 +120,20 @@ class QuestionParser(nn.Module):
         mean = (hidden * there).sum(1) / there.sum(1)
         scores: Tensor = self.head(self.drop(torch.cat([hidden[:, 0], mean], 1)))
         return scores
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """The frames, in the order of the scores."""
+        return self.config.frames
+
+    def scores(self, asked: Asked, before: Query | None) -> Tensor:
+        """Scores (frames,) of one question, in the light of the query before it."""
+        words, named = encode([tokens(asked, before)], self.vocabulary)
+        length = int((words > 0).sum()) + 1
+        found: Tensor = self(
+            torch.from_numpy(words[:, :length]), torch.from_numpy(named[:, :length])
+        )[0]
+        return found
 
     @torch.no_grad()
     def folded(self) -> QuestionParser:

@@ -13,10 +13,10 @@ from functools import cached_property, lru_cache
 import torch
 
 from deft_llm.queries import frames
+from deft_llm.queries.frame_scores import FrameScores, Trust
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.network import QuestionParser, load_parser
 from deft_llm.queries.query import TALK, Query, parse_query
-from deft_llm.queries.tokens import encode, tokens
 
 _TRIED = 4  # likeliest frames that are filled in
 
@@ -30,11 +30,13 @@ class Reading:
         query: The query of the likeliest frame that the question's words fill in; None if they
             fill in none.
         share: Probability of that frame.
+        trust: Of the network.
     """
 
     shares: dict[str, float]
     query: Query | None
     share: float
+    trust: Trust
 
     @cached_property
     def claim(self) -> float:
@@ -68,7 +70,7 @@ def embedded() -> QuestionParser:
 
 
 @torch.inference_mode()
-def read(asked: Asked, before: Query | None, network: QuestionParser | None = None) -> Reading:
+def read(asked: Asked, before: Query | None, network: FrameScores | None = None) -> Reading:
     """Read a question.
 
     Args:
@@ -77,13 +79,10 @@ def read(asked: Asked, before: Query | None, network: QuestionParser | None = No
         network: The network; None for the package's own.
     """
     network = network or embedded()
-    words, named = encode([tokens(asked, before)], network.vocabulary)
-    length = int((words > 0).sum()) + 1
-    scores = network(torch.from_numpy(words[:, :length]), torch.from_numpy(named[:, :length]))
-    shares, order = scores[0].softmax(0).sort(descending=True)
-    listed = [network.config.frames[i] for i in order.tolist()]
+    shares, order = network.scores(asked, before).softmax(0).sort(descending=True)
+    listed = [network.frames[i] for i in order.tolist()]
     found = dict(zip(listed, shares.tolist(), strict=True))
     for frame in listed[:_TRIED]:
         if (query := frames.fill(frame, asked, before)) is not None:
-            return Reading(found, query, found[frame])
-    return Reading(found, None, 0.0)
+            return Reading(found, query, found[frame], network.trust)
+    return Reading(found, None, 0.0, network.trust)

@@ -78,8 +78,8 @@ _ELSEWHERE = tuple(
         r"\b(?:cats?|dogs?|sofa|songs?)\b",
         # Orders.
         r"^(?:compose|draw|translate|edit|delete|send|set|play|book|sing|paint|pretend|imagine|"
-        r"ignore|"
-        r"disregard|forget|remind|buy|sell|cook|lower|raise|repeat after|"
+        r"ignore|disregard|forget|remind|buy|sell|cook|raise|repeat after|"
+        r"lower(?! (?:eye|lid|lip|face|half|part|region))|"
         r"turn (?:up|down|on|off|left|right|round|around)|"
         r"from now on|you must|say (?:that|it|\W)|make (?:him|her|them)\b)",
         r"^(?:write|tell|give|sing)\b.*\b(?:songs?|poems?|story|stories|essays?|jokes?|haikus?|"

@@ -3,7 +3,7 @@
 The question is normalised (``spelling``), cut free of manners and checked for what no face can
 tell (``declined``); then its words are marked (``marks``), and the first rule of ``RULES`` whose
 cues are there makes the query. A short question takes what it leaves out from the query before
-it (``followup``). A small trained network reads the question as well (``parser``): ``agreed`` says
+it (``followup``). A trained network reads the question as well (``parser``): ``agreed`` says
 whose query holds, and when neither does, so that the question is asked back. The vocabulary and the
 order of the rules are our own choice.
 """
@@ -17,6 +17,7 @@ from functools import lru_cache
 from deft_llm.queries import followup, motion_rules, parser, reading_rules, spelling, time_rules
 from deft_llm.queries.cues import greeting, without_manners
 from deft_llm.queries.declined import declined_topic
+from deft_llm.queries.frame_scores import FrameScores
 from deft_llm.queries.lexicon import lexicon
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.motion_rules import excepted
@@ -40,16 +41,14 @@ _MEASURED = (*_NAMES, "au_word", "how_long", "feel", "expression")
 _SILENT = (0.7, 0.9)  # The same where no rule applies.
 #: A question after another one leaves out what it is about; so much of the first number is enough.
 _REFERRING = 0.15
-#: How likely the network must find a query for that to hold against the rules'; the second after
-#: another question.
-_SURE, _REFERS = 0.7, 0.93
-_FAIR = 0.3  # How likely a query must be that the rules do not read.
 _CLEAR = 8  # letters of a misspelt word that is a question by itself
 # Begins as a question about a person does; if it is none that a face answers, it is declined.
 _ABOUT_SOMEBODY = re.compile(
     r"^(?:is|was|are|were|does|did|do|has|have|had|will|would|can|could|should|may|might) "
     r"(?:he|she|they|somebody|someone|(?:this|that|the) (?:person|man|woman|guy|lady|girl|boy))\b"
 )
+# "What moved, and which way?", "why surprise and not fear?"
+_TWO_PARTS = re.compile(r"\band (?:in )?(?:which|what|how|where|when|why|not)\b")
 #: In this order: "how long did it take to move back?" is about time, not about the return.
 RULES: tuple[Callable[[Asked], Query | None], ...] = (
     *(
@@ -67,12 +66,15 @@ RULES: tuple[Callable[[Asked], Query | None], ...] = (
 
 
 @lru_cache(maxsize=4096)
-def understand(question: str, before: Query | None = None) -> Query:
+def understand(
+    question: str, before: Query | None = None, network: FrameScores | None = None
+) -> Query:
     """What a question asks.
 
     Args:
         question: As typed.
         before: The query of the question before it, for "and the left one?".
+        network: What reads it beside the rules; None for the package's small network.
     """
     text = spelling.normal(question)
     if spelling.is_foreign(question, lexicon().known):
@@ -91,15 +93,21 @@ def understand(question: str, before: Query | None = None) -> Query:
     to_us = text.startswith(("are you", "were you")) and not asked.has("sure")
     if is_elsewhere(text) or (to_us and asked.has("class", "au")):
         return UNKNOWN
-    return agreed(asked, by_rules(asked, before), parser.read(asked, before), before is None)
+    reading = parser.read(asked, before, network)
+    return agreed(asked, by_rules(asked, before), reading, before is None)
 
 
-def understand_turns(questions: Iterable[str]) -> Query:
-    """What the last question of a conversation asks, each in the light of the one before."""
+def understand_turns(questions: Iterable[str], network: FrameScores | None = None) -> Query:
+    """What the last question of a conversation asks, each in the light of the one before.
+
+    Args:
+        questions: As typed, in order.
+        network: See ``understand``.
+    """
     before: Query | None = None
     query = UNKNOWN
     for question in questions:
-        query = understand(question, before)
+        query = understand(question, before, network)
         # Small talk does not change what "it" refers to.
         before = before if query.kind in followup.PASSING else query
     return query
@@ -120,16 +128,22 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
         reading: What the network makes of it.
         alone: Whether nothing was asked before.
     """
-    certain = reading.share >= (_SURE if alone else _REFERS)
+    trust = reading.trust
+    certain = reading.share >= (trust.sure if alone else trust.refers)
     fits = not (_loses(ruled, reading.asks) or _is_open(asked, ruled, reading.asks))
+    # What a question of two parts asks, no one frame says.
+    fits = fits or (reading.share >= trust.certain and not _TWO_PARTS.search(asked.text))
     sure = reading.asks if certain and fits else None
     if ruled is not None and ruled.kind in TALK:
-        return ruled
+        # "what is meant by the offset?": of the same kind, but it says of what.
+        asks = reading.query
+        closer = asks is not None and asks.kind == ruled.kind and reading.share >= trust.certain
+        return asks if asks is not None and closer else ruled
     if reading.claim < _least(asked, ruled, reading, alone):
         about = _ABOUT_SOMEBODY.search(asked.text)
         return reading.declines if about else reading.aside
     if ruled is None:
-        return reading.asks if reading.asks and reading.share >= _FAIR else UNKNOWN
+        return reading.asks if reading.asks and reading.share >= trust.fair else UNKNOWN
     return sure or ruled
 
 

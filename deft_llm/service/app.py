@@ -112,7 +112,7 @@ def run(checkpoint: Path, models: Path | None, port: int) -> None:
     """Load the model and serve the page until Ctrl-C; all uploads are deleted at the end.
 
     Args:
-        checkpoint: Folder of the model named "embedded" on the page.
+        checkpoint: The model named "embedded" on the page; see ``Explainer.load``.
         models: Folder of further models to choose from.
         port: Port on loopback.
 

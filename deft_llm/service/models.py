@@ -33,7 +33,8 @@ class Models:
         """Set the allowed models.
 
         Args:
-            embedded: The checkpoint that comes with the project.
+            embedded: What is loaded for "embedded": the checkpoint that comes with the project,
+                another folder, or the name of a downloaded language model.
             folder: Everything below it may be loaded; None allows only the embedded model and the
                 hub client's cache.
         """
@@ -84,7 +85,7 @@ class Models:
         """
         # Before the allowed folder, whose own folder of this name would hide it.
         if name == EMBEDDED:
-            return self.embedded
+            return model_path(self.embedded)
         if name in adapted_models():
             return model_path(name)
         local = self._local(name)
@@ -120,7 +121,9 @@ class Models:
     def _load(self, name: str) -> Explainer:
         folder = self.resolve(name)
         if not (folder / _ADAPTER).is_file():
-            return Explainer.load(folder)
+            # By name, as a language model may read the questions of another one's clips.
+            named = {EMBEDDED: self.embedded, **{own: Path(own) for own in adapted_models()}}
+            return Explainer.load(named.get(name, folder))
         if not (folder / "adapter_model.safetensors").is_file():
             raise UserError(
                 f"adapter {name}: no adapter_model.safetensors; save it again with PEFT"

@@ -222,7 +222,7 @@ def run(
 
     Args:
         bound: Where to listen.
-        checkpoint: Folder of the model.
+        checkpoint: The model; see ``Explainer.load``.
         key: See ``build``.
         local: See ``build``.
         ready: Called once the model is loaded.

@@ -22,6 +22,7 @@ TASKS: dict[str, str] = {
     "landmarks": "deft_llm.landmark_models.task:train",
     "spotting": "deft_llm.spotters.task:train",
     "queries": "deft_llm.unimer.query_task:train",
+    "reader": "deft_llm.unimer.reader_task:train",
     "gaze": "deft_llm.gaze.task:train",
     "flow_prior": "deft_llm.recognizers.flow_prior_task:train",
     "facet": "deft_llm.facet.task:train",

@@ -35,9 +35,25 @@ _OPENINGS = (
     *("", "", "", "", "", "", "", "please, ", "can you tell me ", "hi, ", "ok, ", "so, ", "and "),
     *("tell me, ", "could you tell me ", "i would like to know ", "do you know ", "well, ", "hm, "),
     *("quick question: ", "sorry, ", "just tell me ", "i wonder, ", "in the clip, ", "now "),
+    *("just checking, ", "out of curiosity, ", "one more: ", "next: ", "honestly, ", "be honest, "),
+    *("hey, ", "pls ", "as far as you can see, ", "in your opinion, ", "once more, ", "question: "),
 )
-_POLAR_ENDINGS = (" or not?", ", yes or no?", ", right?", ", or?", ", true?", ", or no?")
-_ENDINGS = (*("?",) * 6, "", "", "??", ", please?", " please", " in this clip?", " here?", ".", "!")
+_POLAR_ENDINGS = (
+    *(" or not?", ", yes or no?", ", right?", ", or?", ", true?", ", or no?", " or what?", ", eh?"),
+    *(
+        ", agree?",
+        ", am i right?",
+        ", you think?",
+        " by any chance?",
+        " maybe?",
+        ", would you say?",
+    ),
+)
+_ENDINGS = (
+    *(*("?",) * 8, "", "", "", "??", ", please?", " please", " in this clip?", " here?", ".", "!"),
+    *("...", " ?", " then?", " there?", " in this one?", " for me?"),
+)
+_AHEAD = re.compile(r"^(?:did|does|do|is|was|are|were|has|have)(?: there)? ")
 _SUBJECT = {"him": "he", "her": "she", "them": "they"}
 _OBJECT = {"he": "him", "she": "her", "they": "them"}
 _AUXILIARIES = frozenset(
@@ -45,6 +61,7 @@ _AUXILIARIES = frozenset(
 )
 _ERRORS = 0.15  # share of the questions with a typing error
 _DOUBTED = 0.12  # share of the yes/no questions that end in "or not?" or the like
+_CLIPPED = 0.1  # share of them that leave out the verb at their head: "the left brow moving?"
 _TRIES = 30
 _LONG = 6  # words of a question that is taken to stand for itself
 _SIDED = ("moved?", "direction?", "magnitude", "direction", "moved", "au?")
@@ -187,6 +204,8 @@ class QueryQuestions:
         query = replace(parse_query(line), **fields)
         query = replace(query, regions=(*query.regions, *more))
         text = self._fill(self.rng.choice(self.patterns[name]), said)
+        if query.polar and self.rng.random() < _CLIPPED:
+            text = _AHEAD.sub("", text)
         if query.polar and self.rng.random() < _DOUBTED:
             text += self.rng.choice(_POLAR_ENDINGS)
         return Pair(self._typed(text, plain=query.kind == "greet"), query)
@@ -239,7 +258,7 @@ class QueryQuestions:
         if self.rng.random() < _ERRORS:
             text = self._misspelt(text)
         opening = "" if plain else self.rng.choice(_OPENINGS)
-        text = f"{opening}{text}{self.rng.choice(_ENDINGS[:9] if plain else _ENDINGS)}"
+        text = f"{opening}{text}{self.rng.choice(_ENDINGS[:12] if plain else _ENDINGS)}"
         return self.rng.choice((str, str.capitalize, str.capitalize, str.lower, str.upper))(text)
 
     def _misspelt(self, text: str) -> str:

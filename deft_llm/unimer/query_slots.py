@@ -17,6 +17,8 @@ from deft_llm.queries import vocabulary
 from deft_llm.queries.query import Bound, expand
 
 _SIDES = ("left", "right")
+# Who types fast leaves out the article.
+_OWNERS = (*("the",) * 6, *("her", "his", "their") * 3, "", "")
 _BLINK = 45
 _LABELS = tuple(name for name in facs.LABELS if name not in {"others", "repression"})
 _MIDDLE = (
@@ -79,15 +81,15 @@ class Slots:
         name, phrase = self._region()
         parts = expand((name,))
         sided = not set(parts) & facs.REGIONS.keys() and " of " not in phrase
-        owner = self.rng.choice(("the", "the", "her", "his", "their"))
+        owner = self.rng.choice(_OWNERS)
         if not sided or self.rng.random() < 0.55:
-            return Said({"place": f"{owner} {phrase}"}, {"regions": parts, "sides": ()})
+            return Said({"place": f"{owner} {phrase}".strip()}, {"regions": parts, "sides": ()})
         side, one = self.rng.choice(_SIDES), phrase.removesuffix("s")
         if self.rng.random() < 0.12:
-            both = self.rng.choice((f"both {phrase}", f"both of {owner} {phrase}"))
+            both = self.rng.choice((f"both {phrase}", f"both of {owner or 'the'} {phrase}"))
             return Said({"place": both}, {"regions": parts, "sides": _SIDES})
         said = self.rng.choice((f"{owner} {side} {one}",) * 4 + (f"{owner} {one} on the {side}",))
-        return Said({"place": said}, {"regions": parts, "sides": (side,)})
+        return Said({"place": said.strip()}, {"regions": parts, "sides": (side,)})
 
     def _region(self) -> tuple[str, str]:
         while True:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,43 +19,17 @@ from torch.nn import functional
 from deft_llm.config import Settings, read_recipe
 from deft_llm.downloads import DOWNLOADS, model_folder
 from deft_llm.queries import tokens as asking
-from deft_llm.queries.cues import without_manners
-from deft_llm.queries.frames import frame_of, is_claim
 from deft_llm.queries.lexicon import lexicon
-from deft_llm.queries.marks import Asked
 from deft_llm.queries.network import ParserConfig, QuestionParser, load_parser
-from deft_llm.queries.spelling import normal
 from deft_llm.training.loop import Batch, Goal
 from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.run_folder import claimed_folder
 from deft_llm.training.schedule import Schedule
-from deft_llm.unimer.query_questions import Pair, QueryQuestions
+from deft_llm.unimer.question_sets import QuestionData, QuestionSet
 from deft_llm.weights import save_network
 
 _EVALUATED = 512  # questions per evaluation batch
 _EMBEDDINGS = "model.embed_tokens.weight"
-
-
-class QuestionData(Settings):
-    """Questions to compose.
-
-    Attributes:
-        questions: How many.
-        seed: Of the draw.
-        follow: Share of follow-ups.
-        beyond: Share of questions that no face can answer.
-        elsewhere: Share of texts that ask nothing about a clip.
-        later: Share of those that are no follow-ups, but come after another question.
-        least: Frames of fewer questions are left out.
-    """
-
-    questions: int = Field(ge=1)
-    seed: int
-    follow: float = Field(default=0.25, ge=0, le=1)
-    beyond: float = Field(default=0.2, ge=0, le=1)
-    elsewhere: float = Field(default=0.2, ge=0, le=1)
-    later: float = Field(default=0.3, ge=0, le=1)
-    least: int = Field(default=1, ge=1)
 
 
 class ParserRecipe(Settings):
@@ -92,47 +63,6 @@ class ParserRecipe(Settings):
     batch_size: int = Field(default=128, ge=1)
     smoothing: float = Field(default=0.05, ge=0, lt=1)
     save_dtype: Literal["float32", "float16"] = "float16"
-
-
-@dataclass(frozen=True)
-class QuestionSet:
-    """Composed questions as tokens, with their frames."""
-
-    tokens: list[list[asking.Token]]
-    frames: list[str]
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    @classmethod
-    def drawn(cls, data: QuestionData, _: Path | None = None) -> QuestionSet:
-        """Compose questions; those whose query no frame gives are left out."""
-        maker = QueryQuestions(random.Random(data.seed))
-        rows = [row for pair in _pairs(maker, data) if (row := _row(pair)) is not None]
-        often = Counter(frame for _, frame in rows)
-        kept = [row for row in rows if often[row[1]] >= data.least]
-        return cls([row[0] for row in kept], [row[1] for row in kept])
-
-
-def _pairs(maker: QueryQuestions, data: QuestionData) -> Iterable[Pair]:
-    for _ in range(data.questions):
-        at = maker.rng.random()
-        if at < data.follow:
-            yield maker.follow_up()
-            continue
-        if at < data.follow + data.beyond:
-            pair = maker.beyond()
-        elif at < data.follow + data.beyond + data.elsewhere:
-            pair = maker.elsewhere()
-        else:
-            pair = maker.pair()
-        yield maker.later(pair) if maker.rng.random() < data.later else pair
-
-
-def _row(pair: Pair) -> tuple[list[asking.Token], str] | None:
-    asked = Asked.of(without_manners(normal(pair.question)))
-    frame = frame_of(pair.query, asked, pair.earlier)
-    return None if frame is None else (asking.tokens(asked, pair.earlier), frame)
 
 
 class ParserTask(RenderedTask[ParserRecipe, QuestionSet]):
@@ -175,7 +105,10 @@ class ParserTask(RenderedTask[ParserRecipe, QuestionSet]):
         return _chosen(self._trained_on, rng.integers(len(self.store), size=self.recipe.batch_size))
 
     def _encoded(self, store: QuestionSet) -> dict[str, Tensor]:
-        words, named = asking.encode(store.tokens, self.parser.vocabulary)
+        asked = zip(store.asked, store.earlier, strict=True)
+        words, named = asking.encode(
+            [asking.tokens(*each) for each in asked], self.parser.vocabulary
+        )
         number = {frame: i for i, frame in enumerate(self.parser.config.frames)}
         return {
             "words": torch.from_numpy(words.astype(np.int32)),
@@ -198,7 +131,7 @@ class ParserTask(RenderedTask[ParserRecipe, QuestionSet]):
         return scores
 
     def evaluate(self) -> dict[str, float]:
-        """Share of held-out questions with the right frame; false claims and false refusals."""
+        """Scores on the held-out questions."""
         if self.held_out is None or self._held_out is None:
             return {}
         device = next(self.model.parameters()).device
@@ -211,14 +144,7 @@ class ParserTask(RenderedTask[ParserRecipe, QuestionSet]):
             scores = self.predict({name: x.to(device) for name, x in batch.items()})
             found += scores.argmax(1).tolist()
         frames = self.parser.config.frames
-        pairs = [(frames[i], right) for i, right in zip(found, self.held_out.frames, strict=True)]
-        asks = [is_claim(told) for told, right in pairs if is_claim(right)]
-        asks_not = [is_claim(told) for told, right in pairs if not is_claim(right)]
-        return {
-            "right": float(np.mean([told == right for told, right in pairs])),
-            "refused": 1 - float(np.mean(asks or [True])),
-            "claimed": float(np.mean(asks_not or [False])),
-        }
+        return self.held_out.scores([frames[i] for i in found])
 
     def save(self, folder: Path) -> None:
         """Save the network with projected words, and its configuration."""

@@ -12,7 +12,8 @@ from deft_llm.errors import UserError
 from deft_llm.queries.network import load_parser
 from deft_llm.resources import recipe
 from deft_llm.training.tasks import run
-from deft_llm.unimer.query_task import ParserRecipe, ParserTask, QuestionData, QuestionSet, train
+from deft_llm.unimer.query_task import ParserRecipe, ParserTask, train
+from deft_llm.unimer.question_sets import QuestionData, QuestionSet
 
 
 def test_a_smoke_run_leaves_a_network_that_loads(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Names of models: "embedded", a folder, or a downloaded language model with our adapters.
 
-Of the last kind, the package holds the adapters alone, with experts, projectors and heads. They are
-put into the language model at the first use, and the whole model is kept in the user's cache:
-merging takes longer than everything else at the start.
+Of the last kind, the package holds adapters alone. Those of a DEFT-LLM, with experts, projectors
+and heads, are put into the language model at the first use, and the whole model is kept in the
+user's cache: merging takes longer than everything else at the start. Those of a reader of questions
+are put into it whenever it is loaded; without the others, the embedded checkpoint judges the clips.
 """
 
 from __future__ import annotations
@@ -38,12 +39,22 @@ def model_path(name: str | Path) -> Path:
     return resources.checkpoint(name)
 
 
+def reader_path(name: str | Path) -> Path | None:
+    """The package's adapters by which a downloaded language model reads questions, if any."""
+    folder = resources.reader(str(name))
+    return (
+        folder if str(name) in DOWNLOADS and folder.is_dir() and not Path(name).exists() else None
+    )
+
+
 def adapted_models() -> list[str]:
     """Downloaded language models that are here and that the package has adapters for."""
     return [
         name
         for name, download in DOWNLOADS.items()
-        if download.converted_from and model_file(name) and _weights(name).is_file()
+        if download.converted_from
+        and model_file(name)
+        and (_weights(name).is_file() or reader_path(name))
     ]
 
 
@@ -54,6 +65,8 @@ def _weights(name: str) -> Path:
 def _adapted(name: str) -> Path:
     text_model = model_folder(name)
     if not _weights(name).is_file():
+        if reader_path(name):
+            return resources.checkpoint()
         raise UserError(f"model {name!r}: this version of the package has no adapters for it")
     # Other adapters, of another version of the package, make another model.
     folder = cache_folder() / f"{name}-{file_digest(_weights(name))[:12]}"

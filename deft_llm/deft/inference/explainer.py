@@ -26,7 +26,7 @@ from deft_llm.answers import COARSE_LABELS
 from deft_llm.clip import Explanation, status_line
 from deft_llm.data.features import Features, FeatureSizes, pack
 from deft_llm.deft.inference import tools, wording
-from deft_llm.deft.inference.adapted import model_path
+from deft_llm.deft.inference.adapted import model_path, reader_path
 from deft_llm.deft.inference.answer import Answer
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration
 from deft_llm.deft.inference.conversation import (
@@ -54,6 +54,7 @@ from deft_llm.deft.processing_deft import CLIP_TOKEN, DeftProcessor
 from deft_llm.motion.evidence import measured_evidence, moved_aus
 from deft_llm.motion.measure import Measurement
 from deft_llm.queries.findings import Findings
+from deft_llm.queries.frame_scores import FrameScores
 from deft_llm.queries.query import Query
 from deft_llm.queries.understand import understand_turns
 from deft_llm.resources import EMBEDDED
@@ -96,6 +97,7 @@ class Explainer:
         model: DeftForConditionalGeneration,
         processor: DeftProcessor,
         calibration: Calibration | None = None,
+        reader: FrameScores | None = None,
     ) -> None:
         """Put a model to use.
 
@@ -103,8 +105,9 @@ class Explainer:
             model: The model.
             processor: Its processor.
             calibration: Temperatures of the probabilities.
+            reader: What reads the questions; None for the package's small network.
         """
-        self.model, self.processor = model.eval(), processor
+        self.model, self.processor, self.reader = model.eval(), processor, reader
         self.calibration = calibration or Calibration()
         self._in_hand: tuple[Measurement, tuple[str, ...], dict[str, Tensor]] | None = None
         self._heard: tuple[Measurement, tuple[str, ...], Answers] | None = None
@@ -125,8 +128,15 @@ class Explainer:
         Raises:
             UserError: If the folder or one of its files is missing or damaged.
         """
-        folder = model_path(folder)
-        return cls(*load_model(folder), Calibration.load(folder))
+        name, folder = folder, model_path(folder)
+        reads = reader_path(name)
+        reader = None
+        if reads is not None:
+            # Imported late: it loads peft, which no other model needs.
+            from deft_llm.queries.language_model import load_reader
+
+            reader = load_reader(reads)
+        return cls(*load_model(folder), Calibration.load(folder), reader)
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[Features], ablate: tuple[str, ...] = ()) -> dict[str, Tensor]:
@@ -402,7 +412,8 @@ class Explainer:
                 expert's name is unknown.
         """
         check_request(question, temperature, ablate)
-        query = understand_turns([*(asked for asked, _ in turns[-_REMEMBERED:]), question])
+        asked = [asked for asked, _ in turns[-_REMEMBERED:]]
+        query = understand_turns([*asked, question], self.reader)
         if query == Query("unknown") and self.model.config.text_config.vocab_size >= _TALKS:
             query = self._called(measurement, turns, question, temperature, ablate) or query
         found = self.look(query, measurement, ablate, samples)

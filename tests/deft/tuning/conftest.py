@@ -1,4 +1,4 @@
-"""A data folder and a published language model for the tests of training.
+"""A data folder for the tests of training.
 
 Rendering is replaced by random features.
 """
@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
@@ -83,28 +81,4 @@ def data(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulated, "render_many", no_rendering)
         build_simulated(drawn, folder, Templates(TEMPLATES))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def text_folder(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Qwen2.5 with its tokenizer, as they are published."""
-    folder = tmp_path_factory.mktemp("text")
-    tokenizer = AutoTokenizer.from_pretrained(tiny_checkpoint)
-    torch.manual_seed(1)
-    config = AutoConfig.for_model(
-        "qwen2",
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        intermediate_size=64,
-        max_position_embeddings=1024,
-        vocab_size=len(tokenizer),
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-    )
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return folder

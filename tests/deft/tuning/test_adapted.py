@@ -15,12 +15,15 @@ from deft_llm.config import validate_settings
 from deft_llm.deft.inference import adapted
 from deft_llm.deft.inference.adapted import model_path
 from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.inference.loading import load_model
 from deft_llm.deft.tuning import train as deft
 from deft_llm.deft.tuning.export import export
 from deft_llm.deft.tuning.model import build_model
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.downloads import SMOLLM2
 from deft_llm.errors import UserError
+from deft_llm.queries.language_model import QuestionReader, ReaderConfig
+from deft_llm.weights import save_network
 
 ROOT = Path(__file__).resolve().parents[3]
 NEEDED = ("adapter_config.json", "adapter_model.safetensors", "config.json")
@@ -91,6 +94,7 @@ def test_adapters_in_the_package_make_the_model_that_a_merge_makes(
         shutil.copy(run / "final" / name, adapters)
     monkeypatch.setenv("DEFT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(resources, "adapters", lambda name: adapters)
+    monkeypatch.setattr(resources, "reader", lambda name: tmp_path / "none")
     with pytest.raises(UserError, match="`deft-llm models get smollm2` downloads it"):
         model_path(SMOLLM2)
     shutil.copytree(text_folder, tmp_path / "cache" / SMOLLM2)
@@ -124,5 +128,27 @@ def test_a_model_without_adapters_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / SMOLLM2).mkdir()
     (tmp_path / SMOLLM2 / "model.safetensors").touch()
     monkeypatch.setattr(resources, "adapters", lambda name: tmp_path / "none")
+    monkeypatch.setattr(resources, "reader", lambda name: tmp_path / "none")
     with pytest.raises(UserError, match="has no adapters for it"):
         model_path(SMOLLM2)
+
+
+def test_a_language_model_reads_the_questions_and_the_embedded_one_judges(
+    tiny_checkpoint: Path, text_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(resources, "adapters", lambda name: tmp_path / "none")
+    monkeypatch.setattr(resources, "reader", lambda name: tmp_path / "reader")
+    monkeypatch.setattr(resources, "checkpoint", lambda folder="embedded": tiny_checkpoint)
+    shutil.copytree(text_folder, tmp_path / "cache" / SMOLLM2)
+    assert adapted.adapted_models() == []
+    frames = ("moved?", "blink?")
+    reader = QuestionReader(ReaderConfig(layers=1, lora_rank=2, frames=frames))
+    (tmp_path / "reader").mkdir()
+    save_network(reader, tmp_path / "reader")
+    assert adapted.adapted_models() == [SMOLLM2]
+    explainer = Explainer.load(SMOLLM2)
+    assert explainer.reader is not None and explainer.reader.frames == frames
+    assert Explainer.load("embedded").reader is None
+    wanted = load_model(tiny_checkpoint)[0].state_dict()
+    assert all(torch.equal(x, wanted[name]) for name, x in explainer.model.state_dict().items())
