@@ -127,7 +127,7 @@ CUES: dict[str, str] = {
     "noise": "noise|noisy|noise floor|grainy",
     "light": "light|lighting|illumination|dark|bright|flicker|too dark|too bright|brightness",
     "summary": "summarize|summarise|summary|sum up|sum it up|sum this up|tldr|overview|in short|"
-    "rundown|upshot|takeaway|in one sentence|recap|in one line|in single line|whole story|"
+    "rundown|upshot|in one sentence|recap|in one line|in single line|whole story|"
     "describe clip|describe video|describe|tell me about|tell me everything|everything you know|"
     "nutshell|brief me|all you know|what do you see|bottom line|gist|describe it|in brief|"
     "in single sentence|in few words|short version|short report|short description|results|find out|"

@@ -140,7 +140,7 @@ MOMENTS: dict[str, str] = {
     "at its strongest|at its most|at the strongest|at its largest|turn round|"
     "turning point|culminate|at its greatest|farthest from rest|strongest moment of the clip",
     "offset": "offset|end|ending|finish|fade|stop|over|back at rest|back to rest|back to normal|"
-    "until when|till when|come to rest|until rest|until it is gone|die down|disappear|gone|"
+    "until when|come to rest|until rest|until it is gone|die down|disappear|gone|"
     "vanish|last motion|relax|"
     "subside|wear off",
 }
