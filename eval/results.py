@@ -112,7 +112,10 @@ def main() -> int:
     parser.add_argument("--measured", type=Path, help="what the command wrote with --json")
     args = parser.parse_args()
     words = args.words
-    wanted = [c for c in COMMANDS if not words or any(word in c for word in words)]
+    # A whole command means itself, though it may be the beginning of another one.
+    wanted = [c for c in COMMANDS if c in words] or [
+        c for c in COMMANDS if not words or any(word in c for word in words)
+    ]
     if not wanted:
         parser.error(f"no command holds {' or '.join(words)}; there are: {', '.join(COMMANDS)}")
     if args.measured and len(wanted) > 1:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from deft_llm.config import Settings, read_recipe
+from deft_llm.config import read_recipe
 from deft_llm.downloads import DOWNLOADS, model_folder
 from deft_llm.queries import tokens as asking
 from deft_llm.queries.lexicon import lexicon
@@ -24,45 +24,28 @@ from deft_llm.queries.network import ParserConfig, QuestionParser, load_parser
 from deft_llm.training.loop import Batch, Goal
 from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.run_folder import claimed_folder
-from deft_llm.training.schedule import Schedule
-from deft_llm.unimer.question_sets import QuestionData, QuestionSet
+from deft_llm.unimer.question_sets import QuestionRecipe, QuestionSet
 from deft_llm.weights import save_network
 
 _EVALUATED = 512  # questions per evaluation batch
 _EMBEDDINGS = "model.embed_tokens.weight"
 
 
-class ParserRecipe(Settings):
-    """A file of ``train_configs/queries``.
+class ParserRecipe(QuestionRecipe):
+    """A file of ``train_configs/queries`` with ``task: queries``.
 
     Attributes:
-        output: Folder of the run.
-        seed: Seed of initial weights and of the order of the questions.
-        data: Questions to train on.
-        validation: Questions for the scores in the log; None for no scores.
         words_from: Language model whose vectors the words have: one of ``deft-llm models``, or a
             folder. None gives each word a vector of its own, which knows no meaning.
         words: How many of its most frequent words have a vector, besides those of the lexicon.
-        start: Folder of a trained network to start from; None starts from scratch.
         model: Sizes of the network.
-        schedule: Steps, optimizer and learning rate.
         batch_size: Questions per batch.
-        smoothing: Label smoothing.
-        save_dtype: Type of the saved weights.
     """
 
-    output: Path
-    seed: int = 0
-    data: QuestionData
-    validation: QuestionData | None = None
     words_from: str | None = None
     words: int = Field(default=12000, ge=1)
-    start: Path | None = None
     model: ParserConfig = ParserConfig()
-    schedule: Schedule
     batch_size: int = Field(default=128, ge=1)
-    smoothing: float = Field(default=0.05, ge=0, lt=1)
-    save_dtype: Literal["float32", "float16"] = "float16"
 
 
 class ParserTask(RenderedTask[ParserRecipe, QuestionSet]):

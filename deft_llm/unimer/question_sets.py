@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +18,7 @@ from deft_llm.queries.frames import frame_of, is_claim
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.query import Query
 from deft_llm.queries.spelling import normal
+from deft_llm.training.schedule import Schedule
 from deft_llm.unimer.query_questions import Pair, QueryQuestions
 
 
@@ -40,6 +42,30 @@ class QuestionData(Settings):
     elsewhere: float = Field(default=0.2, ge=0, le=1)
     later: float = Field(default=0.3, ge=0, le=1)
     least: int = Field(default=1, ge=1)
+
+
+class QuestionRecipe(Settings):
+    """What the files of ``train_configs/queries`` have in common.
+
+    Attributes:
+        output: Folder of the run.
+        seed: Seed of initial weights and of the order of the questions.
+        data: Questions to train on.
+        validation: Questions for the scores in the log; None for no scores.
+        start: Folder of a trained network to start from; None starts from scratch.
+        schedule: Steps, optimizer and learning rate.
+        smoothing: Label smoothing.
+        save_dtype: Type of the saved weights.
+    """
+
+    output: Path
+    seed: int = 0
+    data: QuestionData
+    validation: QuestionData | None = None
+    start: Path | None = None
+    schedule: Schedule
+    smoothing: float = Field(default=0.05, ge=0, lt=1)
+    save_dtype: Literal["float32", "float16"] = "float16"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,45 +11,28 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from deft_llm.config import Settings, read_recipe
+from deft_llm.config import read_recipe
 from deft_llm.queries.language_model import QuestionReader, ReaderConfig, batched
 from deft_llm.training.loop import Batch, Goal
 from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.run_folder import claimed_folder
-from deft_llm.training.schedule import Schedule
-from deft_llm.unimer.question_sets import QuestionData, QuestionSet
+from deft_llm.unimer.question_sets import QuestionRecipe, QuestionSet
 from deft_llm.weights import load_network
 
 _EVALUATED = 64  # questions per evaluation batch
 _NO_FRAME = -100  # frames that no training question has; the cross entropy ignores them
 
 
-class ReaderRecipe(Settings):
+class ReaderRecipe(QuestionRecipe):
     """A file of ``train_configs/queries`` with ``task: reader``.
 
     Attributes:
-        output: Folder of the run.
-        seed: Seed of initial weights and of the order of the questions.
-        data: Questions to train on.
-        validation: Questions for the scores in the log; None for no scores.
-        start: Folder of a trained reader to start from; None starts from scratch.
         model: The language model, its layers that are used, and the adapters.
-        schedule: Steps, optimizer and learning rate.
         batch_size: Questions per batch.
-        smoothing: Label smoothing.
-        save_dtype: Type of the saved weights.
     """
 
-    output: Path
-    seed: int = 0
-    data: QuestionData
-    validation: QuestionData | None = None
-    start: Path | None = None
     model: ReaderConfig = ReaderConfig()
-    schedule: Schedule
     batch_size: int = Field(default=32, ge=1)
-    smoothing: float = Field(default=0.05, ge=0, lt=1)
-    save_dtype: Literal["float32", "float16"] = "float16"
 
 
 class ReaderTask(RenderedTask[ReaderRecipe, QuestionSet]):
