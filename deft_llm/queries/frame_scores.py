@@ -40,7 +40,7 @@ class FrameScores(Protocol):
 
     @property
     def trust(self) -> Trust:
-        """How far it is trusted; chosen on questions that no pattern was written after."""
+        """How far it is trusted; chosen on everyday questions, none of them of a benchmark."""
 
     def scores(self, asked: Asked, before: Query | None) -> Tensor:
         """Scores (frames,) of one question."""

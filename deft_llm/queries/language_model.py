@@ -104,7 +104,9 @@ class QuestionReader(nn.Module):
         """
         if differing := sorted(self._learned ^ state_dict.keys()):
             raise RuntimeError(f"{len(differing)} parts differ, such as {differing[0]}")
-        return super().load_state_dict(state_dict, strict=False, assign=assign)
+        loaded = super().load_state_dict(state_dict, strict=False, assign=assign)
+        # The language model's own weights are not missing: checkpoints are read by this, too.
+        return type(loaded)([], loaded.unexpected_keys)
 
     def merged(self) -> QuestionReader:
         """This reader with its adapters put into the language model, which is faster."""

@@ -55,7 +55,7 @@ class QuestionParser(nn.Module):
         config: The sizes.
     """
 
-    #: The rules know what it was trained on as well, and all that they find must be in its query.
+    #: The rules know what it was trained on as well: against them it must be surer than a reader.
     trust = Trust(sure=0.7, refers=0.93, certain=0.95, fair=0.3)
     table: Tensor
     scale: Tensor

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from deft_llm.config import apply_overrides, read_yaml
 from deft_llm.errors import UserError
@@ -32,6 +33,33 @@ def test_a_short_run_leaves_a_reader_that_loads(text_folder: Path, tmp_path: Pat
     run(recipe("queries/smollm2"), [f"output={tmp_path / 'run'}", *SMALL, *changes, *of_model])
     reader = load_reader(tmp_path / "run" / "final")
     assert len(reader.frames) > 20
+
+
+def test_a_stopped_run_goes_on_to_the_same_reader(
+    text_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = ["schedule.steps=4", "schedule.save_every=2", "schedule.evaluate_every=0"]
+    of_model = [f"model.language_model={text_folder}", "model.layers=1", "model.lora_rank=2"]
+    options = [*SMALL, *changes, *of_model, "validation=null", "save_dtype=float32"]
+    run(recipe("queries/smollm2"), [*options, f"output={tmp_path / 'straight'}"])
+    stopped = [*options, f"output={tmp_path / 'stopped'}"]
+    whole = ReaderTask.batch
+
+    def until_the_fourth(task: ReaderTask, index: int) -> dict[str, torch.Tensor]:
+        if index == 3:
+            raise KeyboardInterrupt
+        return whole(task, index)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ReaderTask, "batch", until_the_fourth)
+        run(recipe("queries/smollm2"), stopped)
+    assert (tmp_path / "stopped" / "checkpoint-2").is_dir()
+    run(recipe("queries/smollm2"), stopped)
+    straight, gone_on = (
+        load_file(tmp_path / name / "final" / "model.safetensors")
+        for name in ("straight", "stopped")
+    )
+    assert all(torch.equal(x, gone_on[name]) for name, x in straight.items())
 
 
 def test_training_leaves_the_language_model_as_it_is(text_folder: Path) -> None:
