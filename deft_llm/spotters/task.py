@@ -11,6 +11,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -22,10 +23,11 @@ from torch import Tensor
 
 from deft_llm.config import Settings, read_recipe
 from deft_llm.corpora.megc_spotting import write_spotting
+from deft_llm.data.drawn_expressions import DrawnData, DrawnExpression, drawn_expressions
 from deft_llm.data.long_videos import CodedVideo
 from deft_llm.data.video_sources import VideoSource
 from deft_llm.errors import UserError
-from deft_llm.files import write_text
+from deft_llm.files import digest, write_text
 from deft_llm.machine import first_process_first, processes, use_all_cores
 from deft_llm.metrics.spot_then_recognize import score_videos
 from deft_llm.metrics.spotting import SpottedVideo
@@ -61,6 +63,8 @@ class SpotterSettings(Settings):
         flips: Mirror half of the segments.
         tempo: Range of the speed at which a segment is shown, as a factor.
         overlaid: Share of segments with the motion and the labels of another one on top.
+        drawn: Expressions that are drawn and added to segments; None for none.
+        drawn_each: How many micro- and macro-expressions of them a segment gets on average.
         batch_size: Segments per batch.
         schedule: Training length and learning rate.
         save_dtype: Type of the saved weights.
@@ -78,6 +82,8 @@ class SpotterSettings(Settings):
     flips: bool = True
     tempo: tuple[float, float] = (1.0, 1.0)
     overlaid: float = Field(default=0.0, ge=0, le=1)
+    drawn: DrawnData | None = None
+    drawn_each: tuple[float, float] = (2.0, 0.7)
     batch_size: int = Field(default=16, ge=2)
     schedule: Schedule
     save_dtype: Literal["float32", "float16"] = "float32"
@@ -89,6 +95,8 @@ class SpotterSettings(Settings):
         for name, (low, high) in (("scale", self.scale), ("tempo", self.tempo)):
             if not 0 < low <= high:
                 raise ValueError(f"{name} {[low, high]}; expected two factors above 0, in order")
+        if min(self.drawn_each) < 0:
+            raise ValueError(f"drawn_each {list(self.drawn_each)}; expected two numbers from 0")
         return self
 
     def network(self, where: str = "") -> Spotter:
@@ -104,6 +112,17 @@ class SpotterSettings(Settings):
                 f"{2 * _ROIS[0]} or {2 * _ROIS[1]}, two for each region"
             )
         return made
+
+    def expressions(self, cache: Path) -> list[DrawnExpression]:
+        """The drawn expressions, drawn first where they have not been yet.
+
+        Args:
+            cache: Folder for them; sets of other settings may lie there, too.
+        """
+        if self.drawn is None:
+            return []
+        name = digest(self.drawn.model_dump_json(exclude={"workers", "head_file"}))[:12]
+        return drawn_expressions(self.drawn, cache / f"expressions-{name}")
 
 
 class SpotterRecipe(SpotterSettings):
@@ -129,13 +148,18 @@ class SpottingTask:
         network: The network.
         settings: How it is trained.
         videos: Videos of the training subjects, which are split here.
+        drawn: The drawn expressions of the settings.
 
     Raises:
         UserError: If there are fewer than two subjects, or nothing is coded in what remains.
     """
 
     def __init__(
-        self, network: Spotter, settings: SpotterSettings, videos: Sequence[CodedVideo]
+        self,
+        network: Spotter,
+        settings: SpotterSettings,
+        videos: Sequence[CodedVideo],
+        drawn: Sequence[DrawnExpression] = (),
     ) -> None:
         self.model: torch.nn.Module = network.train()
         self.settings = settings
@@ -143,11 +167,11 @@ class SpottingTask:
         self.held = [videos[i] for i in split.test]
         s = settings
         sampling = Sampling(
-            s.frames, s.windowed, s.positives, s.scale, s.flips, s.tempo, s.overlaid
+            *(s.frames, s.windowed, s.positives, s.scale, s.flips, s.tempo, s.overlaid),
+            drawn=s.drawn_each if s.drawn else (0.0, 0.0),
         )
-        self.segments = Segments(
-            [videos[i] for i in split.train], network.config.channels // 2, sampling
-        )
+        learned = [videos[i] for i in split.train]
+        self.segments = Segments(learned, network.config.channels // 2, sampling, drawn)
         self.weights = class_weights(self.segments.labels)
         self.thresholds = Thresholds()
         self.half = half_length(each for video in videos for each in video.coded)
@@ -218,26 +242,40 @@ def train(values: dict[str, Any], where: str) -> None:
     recipe = read_recipe(SpotterRecipe, values, where)
     # All that can be wrong is looked at before any video is rendered or measured.
     recipe.network(where)
-    if recipe.test and (both := recipe.data.subjects() & recipe.test.subjects()):
-        raise UserError(
-            f"{where}: data and test share subject {min(both)} and {len(both) - 1} more; use "
-            "videos of other subjects"
-        )
+    _require_other_subjects(recipe, where)
     with claimed_folder(recipe.output, recipe):
         with first_process_first():  # one process measures; the others then find the videos
             videos = recipe.data.open(recipe.cache)
             tested = recipe.test.open(recipe.cache) if recipe.test else []
-        final = _fit(recipe, videos)
+            drawn = recipe.expressions(recipe.cache)
+        final = _fit(recipe, videos, drawn)
         if tested:
             _score(final, tested)
 
 
-def _fit(recipe: SpotterRecipe, videos: Sequence[CodedVideo]) -> Path:
+def _require_other_subjects(recipe: SpotterRecipe, where: str) -> None:
+    sets = {"data": recipe.data.subjects()}
+    if recipe.test:
+        sets["test"] = recipe.test.subjects()
+    if recipe.drawn:
+        # Of the data's subjects some are held out, which nothing is to be learned from.
+        sets["drawn"] = recipe.drawn.subjects()
+    for one, other in combinations(sets, 2):
+        if both := sets[one] & sets[other]:
+            raise UserError(
+                f"{where}: {one} and {other} share subject {min(both)} and {len(both) - 1} more; "
+                "use other subjects"
+            )
+
+
+def _fit(
+    recipe: SpotterRecipe, videos: Sequence[CodedVideo], drawn: Sequence[DrawnExpression]
+) -> Path:
     """Train, or resume a stopped run; returns the folder of the spotter."""
     use_all_cores()
     # After rendering, so that the initial weights do not depend on what was rendered in this run.
     set_seed(recipe.seed)
-    task = SpottingTask(recipe.network(), recipe, videos)
+    task = SpottingTask(recipe.network(), recipe, videos, drawn)
     logger.info(
         "%s · %d videos, %d to calibrate on · %.2f M parameters · %s · %d segments of %d frames "
         "a step · %d steps",
