@@ -8,17 +8,30 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 
 from deft_llm import facs
-from deft_llm.simulator.scene.clip_spec import ClipSpec
 
-LABEL_SCHEMES = {"three": "3", "seven": "7-dfme"}  # label set -> name in facs.SCHEMES
+#: Label set -> name in facs.SCHEMES.
+LABEL_SCHEMES = {"three": "3", "four": "4", "seven": "7-dfme"}
 
 
-def class_of(spec: ClipSpec, label_set: str = "three") -> str | None:
-    """The class of a clip in the label set "three" or "seven"; None outside it."""
+class Drawn(Protocol):
+    """What was drawn: a simulated clip, or an expression of a long video."""
+
+    @property
+    def emotion(self) -> str | None:
+        """One of ``facs.EMOTIONS``."""
+
+    @property
+    def aus(self) -> tuple[str, ...]:
+        """AU codes with sides."""
+
+
+def class_of(spec: Drawn, label_set: str = "three") -> str | None:
+    """Its class in a label set of ``LABEL_SCHEMES``; None outside it."""
     return facs.to_scheme(spec.emotion, LABEL_SCHEMES[label_set])
 
 
@@ -29,11 +42,11 @@ class BayesRule:
     its AUs with add-one smoothing (our choice).
 
     Args:
-        train: Recipes of the training clips; those without a class are skipped.
-        label_set: "three" or "seven".
+        train: What was drawn for training; what has no class is skipped.
+        label_set: One of ``LABEL_SCHEMES``.
     """
 
-    def __init__(self, train: Iterable[ClipSpec], label_set: str = "three") -> None:
+    def __init__(self, train: Iterable[Drawn], label_set: str = "three") -> None:
         self.combinations: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
         self.prior: Counter[str] = Counter()
         self.aus: dict[str, Counter[str]] = defaultdict(Counter)

@@ -140,6 +140,14 @@ class SpotterRecipe(SpotterSettings):
     test: VideoSource | None = None
     cache: Path = Path("runs/videos")
 
+    def subjects(self) -> set[str]:
+        """All that is learned from or calibrated on, found without measuring anything.
+
+        Raises:
+            UserError: If a corpus cannot be read.
+        """
+        return self.data.subjects() | (self.drawn.subjects() if self.drawn else set())
+
 
 class SpottingTask:
     """A spotter, its loss and its videos.

@@ -25,6 +25,8 @@ from deft_llm.data.long_videos import LongVideoData, video_specs
 from deft_llm.data.video_sources import VideoSource
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
+from deft_llm.evaluation.spotting.ceiling import FIGURES as CEILING
+from deft_llm.evaluation.spotting.ceiling import ceiling
 from deft_llm.evaluation.spotting.entries import (
     Found,
     SpottingEntry,
@@ -68,7 +70,8 @@ class SpottingBenchmark(Benchmark):
 
     Figures are ``<entry>_<score>`` with our decoder (``OF_ENTRY``), ``<entry>_<decoder>_f1`` and
     ``..._f1_1px``, ``<entry>_gain_over_<entry>`` of F1, with ``_low`` and ``_high``,
-    ``<entry>_<decoder>_gain_over_<decoder>``, ``perfect_<decoder>_sd<noise>``,
+    ``<entry>_<decoder>_gain_over_<decoder>``, ``ceiling_<score>`` (``ceiling.FIGURES``),
+    ``perfect_<decoder>_sd<noise>``,
     ``noise_<decoder>_alarms_an_hour``, and ``decoders_off``, the largest difference from
     ``replayed``. An entry whose folder is missing is left out; its figures that have a bar miss it.
 
@@ -79,6 +82,7 @@ class SpottingBenchmark(Benchmark):
         models: Names of entries to run; empty runs all.
         gains: Pairs of entries, the better one first.
         decoder_gains: The same of decoders, for each trained spotter.
+        ceiling: Expressions that the rule of the ceiling is fitted on; 0 for no ceiling.
         coding: A sheet of CAS(ME)3, relative to the environment variable DEFT_DATA, on whose
             durations ``replayed`` was measured.
         replayed: Decoder and noise -> F1 on perfect curves by an independent implementation.
@@ -92,6 +96,7 @@ class SpottingBenchmark(Benchmark):
     models: list[str] = []
     gains: list[tuple[str, str]] = []
     decoder_gains: list[tuple[str, str]] = []
+    ceiling: int = Field(default=0, ge=0)
     coding: Path | None = None
     replayed: dict[str, float] = {}
     perfect_videos: int = Field(default=80, ge=1)
@@ -107,6 +112,7 @@ class SpottingBenchmark(Benchmark):
             *(f"{n}_{d}_{s}" for n in networks for d in DECODERS for s in OF_DECODER),
             *(f"{gain}{end}" for gain in gains for end in ("", "_low", "_high")),
             *(f"{n}_{a}_gain_over_{b}" for n in networks for a, b in self.decoder_gains),
+            *(f"ceiling_{score}" for score in CEILING),
             *(f"perfect_{name}_sd{noise:g}" for noise in NOISES for name in alone),
             *(f"noise_{name}_alarms_an_hour" for name in alone),
             DECODERS_OFF,
@@ -125,6 +131,9 @@ class SpottingBenchmark(Benchmark):
             ScoredVideo(video, speech_of(spec))
             for video, spec in zip(source.open(self.cache), specs, strict=True)
         ]
+        if self.ceiling:
+            best = ceiling(videos, specs, self.ceiling)
+            values |= {f"ceiling_{name}": value for name, value in best.items()}
         searched = {name: self._searched(entry, videos) for name, entry in entries.items()}
         rows = []
         for name, ways in searched.items():
@@ -157,9 +166,9 @@ class SpottingBenchmark(Benchmark):
         for name, entry in self.entries.items():
             if (recipe := entry.training()) is not None:
                 require_disjoint(
-                    {"subject": recipe.data.subjects()},
+                    {"subject": recipe.subjects()},
                     {"subject": tested},
-                    f"training videos of {name} and test videos",
+                    f"what {name} learned from and the test videos",
                     "set data.first_identity apart from the recipe's",
                 )
 

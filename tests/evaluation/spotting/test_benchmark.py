@@ -16,9 +16,12 @@ from deft_llm.config import load, read_yaml
 from deft_llm.data import video_sources
 from deft_llm.data.long_videos import LongVideoData, video_specs
 from deft_llm.errors import UserError
+from deft_llm.evaluation.bayes_rule import BayesRule
 from deft_llm.evaluation.benchmark import run
 from deft_llm.evaluation.spotting import benchmark, entries
 from deft_llm.evaluation.spotting.benchmark import SpottingBenchmark, speech_of
+from deft_llm.evaluation.spotting.ceiling import FIGURES as CEILING
+from deft_llm.evaluation.spotting.ceiling import ceiling
 from deft_llm.evaluation.spotting.scores import ScoredVideo, false_alarms, strong_only
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.metrics.spotting import SpottedVideo, count_video
@@ -32,7 +35,7 @@ FILE = Path(__file__).parents[3] / "eval" / "benchmarks" / "spotting_simulated.y
 ENTRIES = ("me_tst_plus", "me_tst", "boosting_vrme")
 TINY = [
     *("data.videos=4", "data.identities=2", "data.seconds=[20, 25]", "coding=null"),
-    *("data.speech=1", "data.micro=12", "perfect_videos=10", "noise_minutes=2"),
+    *("data.speech=1", "data.micro=12", "perfect_videos=10", "noise_minutes=2", "ceiling=300"),
 ]
 
 
@@ -108,7 +111,7 @@ def test_wrong_files_are_told_before_anything_is_rendered(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(video_sources, "simulated_videos", rendered)
     for change, message in (
-        ("data.first_identity=1000", "training videos of me_tst_plus and test videos share"),
+        ("data.first_identity=1000", "what me_tst_plus learned from and the test videos share"),
         ("gains=[[me_tst_plus, me_tst], [me_tst_pls, me_tst]]", "no entry 'me_tst_pls'; did"),
         (
             "decoder_gains=[[scalable, fixed], [own, scalable], [own, sharp]]",
@@ -131,6 +134,23 @@ def test_recipes_render_the_test_videos_of_the_benchmark() -> None:
         assert recipe.test.simulated == settings.data and recipe.cache == settings.cache
         assert recipe.data == recipes[0].data  # type: ignore[union-attr]
         assert settings.entries[recipe.spotter].spotter == recipe.output / "final"
+
+
+def test_the_ceiling_is_where_emotions_differ_for_the_same_units() -> None:
+    data = LongVideoData(videos=6, identities=2, seconds=(20, 20), micro=30)
+    specs = list(video_specs(data))
+    videos = [ScoredVideo(exact_video(spec)) for spec in specs]
+    found = ceiling(videos, specs, 400)
+    assert set(found) == set(CEILING)
+    # Every interval is right, yet units do not tell the emotion, and of four classes less.
+    assert 0.3 < found["strs_4"] < found["strs_3"] < 1
+    # Were happiness all that moves AU 12, and nothing else shown, it would be 1.
+    happy = [
+        replace(spec, expressions=tuple(replace(e, emotion="happiness") for e in spec.expressions))
+        for spec in specs
+    ]
+    known = BayesRule((each for spec in happy for each in spec.expressions), "three")
+    assert {known(each.aus) for spec in happy for each in spec.expressions} == {"positive"}
 
 
 def _expressions(*places: tuple[int, int, int]) -> tuple[Expression, ...]:

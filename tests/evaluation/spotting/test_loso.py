@@ -79,8 +79,10 @@ def test_a_fold_knows_nothing_of_its_subject(
     seen: list[tuple[set[str], int]] = []
     original = SpottingTask.__init__
 
-    def noted(task: SpottingTask, network: Any, settings: SpotterSettings, videos: Any) -> None:
-        original(task, network, settings, videos)
+    def noted(
+        task: SpottingTask, network: Any, settings: SpotterSettings, videos: Any, drawn: Any
+    ) -> None:
+        original(task, network, settings, videos, drawn)
         seen.append(({video.subject for video in videos}, len(videos)))
 
     monkeypatch.setattr(SpottingTask, "__init__", noted)
