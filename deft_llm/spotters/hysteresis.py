@@ -26,7 +26,7 @@ from scipy.special import expit
 
 from deft_llm.clip import Expression, Interval
 from deft_llm.errors import UserError
-from deft_llm.metrics.spotting import SpottedVideo, SpottingCounts, count_video
+from deft_llm.metrics.spotting import SpottedVideo, SpottingCounts, count_video, iou
 from deft_llm.spotters.decoding import Curve, Floats
 
 MEDIAN = 5  # frames, at about 30 a second
@@ -109,8 +109,9 @@ def calibrate(curves: Sequence[TrainingCurve], most_alarms: float = math.inf) ->
 
     Args:
         curves: Curves of videos with and without expressions.
-        most_alarms: Most false alarms a minute in videos without expressions; if no threshold
-            keeps it, the one of the fewest.
+        most_alarms: Most false alarms a minute: what is found and overlaps nothing coded, in all
+            videos, since those without expressions are few and short. If no threshold keeps it,
+            the one of the fewest.
 
     Raises:
         UserError: If nothing is coded in any video.
@@ -138,9 +139,10 @@ def _worth(
     for each in curves:
         found = tuple(Expression(interval) for interval in decode(each.curve, thresholds))
         counts += count_video(SpottedVideo("", "", each.coded, found))
-        if not each.coded and each.seconds > 0:
-            alarms, minutes = alarms + len(found), minutes + each.seconds / 60
-    # Without a video of known length and no expression (0 minutes) there is no limit to keep.
+        if each.seconds > 0:
+            alone = (f for f in found if not any(iou(f.interval, c.interval) for c in each.coded))
+            alarms, minutes = alarms + sum(1 for _ in alone), minutes + each.seconds / 60
+    # Without a video of known length (0 minutes) there is no limit to keep.
     if alarms > most_alarms * minutes > 0:
         # False sorts below True: any thresholds within the limit are better than any beyond it.
         return False, -float(alarms)

@@ -54,7 +54,7 @@ class SpotterSettings(Settings):
         spotter: A key of ``SPOTTERS``.
         model: Its sizes; those left out are as published.
         held_out: Share of the subjects that the thresholds are calibrated on.
-        most_alarms: Most false alarms a minute in their videos without a micro-expression.
+        most_alarms: Most false alarms a minute in their videos (``hysteresis.calibrate``).
         frames: Length of a segment that it learns from.
         windowed: Motion since the first frame of a segment, as in the papers. Videos are then
             searched in windows of ``frames`` as well; otherwise whole, against the face at rest.

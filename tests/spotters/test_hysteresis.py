@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,6 +138,19 @@ def test_calibration_keeps_a_limit_of_false_alarms() -> None:
     # No threshold below 1 keeps this limit: the fewest alarms are taken.
     high = calibrate(_training((0.5,), 0.99), most_alarms=0.0)
     assert high.enter <= 0.95
+
+
+def test_alarms_beside_expressions_count_and_wrong_borders_do_not() -> None:
+    coded = (Expression(Interval(100, 110, 121)), Expression(Interval(200, 210, 221)))
+    # One expression is low, and a false bump as high; at a third expression the border is wrong.
+    bumps = ((100, 121, 0.9), (200, 221, 0.4), (10, 30, 0.5))
+    alarm = TrainingCurve(_curve(300, *bumps), coded, 10.0)
+    strict = calibrate([alarm], most_alarms=0.2)
+    assert len(decode(alarm.curve, strict)) == 1
+    assert len(decode(alarm.curve, calibrate([alarm], most_alarms=6.0))) == 3
+    wrong = TrainingCurve(_curve(300, *bumps[:2]), (coded[0], Expression(Interval(214, 230, 260))))
+    wrong = replace(wrong, seconds=10.0)
+    assert calibrate([wrong], most_alarms=0.0).enter < 0.9
 
 
 def test_the_border_is_calibrated() -> None:
