@@ -22,7 +22,11 @@ def scan(
     ],
     out: Annotated[Path, typer.Option(help="folder for the reports' own folders")] = Path("out"),
     weights: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="folder of a trained network")
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="folder of a trained network; micro reads sequences for micro-expressions",
+        ),
     ] = None,
     prompts: Annotated[
         Path | None,

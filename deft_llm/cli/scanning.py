@@ -8,7 +8,7 @@ from typing import Any
 
 from deft_llm.cli.light_start import use_one_thread
 from deft_llm.errors import UserError
-from deft_llm.facet.files import embedded_weights, load_facet
+from deft_llm.facet.files import MICRO, SCANS, SEQUENCES, embedded_weights, load_facet
 from deft_llm.facet.scan_reader import ScanReader, ScanReading, probabilities_line
 from deft_llm.facet.texts import read_prompts
 from deft_llm.files import text_of
@@ -38,7 +38,8 @@ class Scanning:
     """Reads scans with one network for each kind of input.
 
     Attributes:
-        weights: Folder of the user's network; None for those that come along.
+        weights: Folder of the user's network, or "micro" for the one of micro-expressions that
+            comes along; None for the others that do.
         prompts: File of the user's prompts.
         without: Yaws of the views that are left out.
         camera: Of depth maps.
@@ -102,9 +103,9 @@ class Scanning:
             UserError: As ``read``.
         """
         if not is_sequence(path):
-            reader = self._reader("scans")
+            reader = self._reader(SCANS)
             return reader, reader.read(read_scan(path, self.camera), str(path), self.without)
-        reader, frames = self._reader("sequences"), read_sequence(path, self.camera)
+        reader, frames = self._reader(SEQUENCES), read_sequence(path, self.camera)
         notes = _notes_of(frames.scans, frames.notes)
         return reader, reader.read_sequence(frames.scans, str(path), self.without, notes)
 
@@ -114,8 +115,10 @@ class Scanning:
 
     def _reader(self, kind: str) -> ScanReader:
         """The reader of 3D scans or of sequences, loaded once."""
-        # A network of the user's reads both kinds; ours are one for each.
-        folder = self.weights or embedded_weights(kind)
+        folder = self.weights
+        if folder is None or (str(folder) == MICRO and not folder.exists()):
+            # A network of the user's reads both kinds; ours are one for each.
+            folder = embedded_weights(kind if folder is None else MICRO)
         # Scans and sequences may come mixed, and a network takes a second to load.
         if folder not in self._readers:
             loaded = load_facet(folder)

@@ -13,23 +13,28 @@ from deft_llm.training.run_folder import FINAL
 from deft_llm.weights import load_network
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""Folder of the networks that come along: ``scans`` and ``sequences``."""
+"""Folder of the networks that come along."""
+SCANS, SEQUENCES, MICRO = "scans", "sequences", "micro"
+"""Their names: of 3D scans, of sequences, and of sequences with micro-expressions."""
 
 
 def embedded_weights(kind: str) -> Path:
-    """The folder of the network that comes along for "scans" or "sequences".
+    """The folder of a network that comes along.
 
     Where there is none for sequences, it is that of scans, which reads one of their frames.
+
+    Args:
+        kind: ``SCANS``, ``SEQUENCES`` or ``MICRO``.
 
     Raises:
         UserError: If none comes along.
     """
-    for name in (kind, "scans"):
+    for name in (kind, SCANS) if kind == SEQUENCES else (kind,):
         if (WEIGHTS / name / "model.safetensors").is_file():
             return WEIGHTS / name
     raise UserError(
-        "no FACET-VLM comes along; train one (deft-llm train facet/scans) and give the folder of "
-        "the run with --weights"
+        f"no FACET-VLM for {kind} comes along; train one (deft-llm train facet/{kind}) and give "
+        "the folder of the run with --weights"
     )
 
 

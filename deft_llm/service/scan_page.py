@@ -9,7 +9,7 @@ from threading import Lock
 
 from deft_llm.data.scan_views import shaded
 from deft_llm.errors import UserError
-from deft_llm.facet.files import embedded_weights, load_facet
+from deft_llm.facet.files import SCANS, SEQUENCES, embedded_weights, load_facet
 from deft_llm.facet.scan_reader import ScanReader, ScanReading
 from deft_llm.facet.texts import read_prompts
 from deft_llm.scans.reading import is_sequence, read_scan, read_sequence
@@ -59,9 +59,9 @@ class ScanPage:
 
     def _reading(self, face: Path, prompts: Path | None) -> tuple[ScanReader, ScanReading]:
         if not is_sequence(face):
-            reader = self._reader("scans", prompts)
+            reader = self._reader(SCANS, prompts)
             return reader, reader.read(read_scan(face), face.name)
-        reader, frames = self._reader("sequences", prompts), read_sequence(face)
+        reader, frames = self._reader(SEQUENCES, prompts), read_sequence(face)
         return reader, reader.read_sequence(frames.scans, face.name, notes=frames.notes)
 
     def _reader(self, kind: str, prompts: Path | None) -> ScanReader:

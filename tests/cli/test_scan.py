@@ -15,7 +15,8 @@ from deft_llm.facet.configuration import FacetConfig
 from deft_llm.facet.network import Facet
 from deft_llm.facet.scan_reader import ScanReader, ScanReading
 from deft_llm.facet.texts import default_prompts, load_text_tower
-from deft_llm.simulator.scan_sets import SIX
+from deft_llm.resources import clips
+from deft_llm.simulator.scan_sets import FIVE, SIX
 from deft_llm.weights import save_network
 from tests.cli.conftest import Run
 
@@ -116,6 +117,21 @@ def test_a_sequence_has_a_curve(run: Run, here: Path, data: Path, temporal: str)
     record = json.loads((here / "out" / folder.name / "explanation.json").read_text())
     assert len(record["curve_mm"]) == 4 and record["curve_mm"][0] == 0
     assert ("a network for 3D" in " ".join(record["notes"])) == (temporal == "none")
+
+
+def test_the_network_of_micro_expressions_comes_along(run: Run, here: Path) -> None:
+    sequence = clips() / "scans" / "surprise_4d.npz"
+    done = run("scan", sequence, "--weights", "micro", "--no-report", "--json", "a.json")
+    assert done.status == 0, done.err
+    record = json.loads((here / "a.json").read_text())[0]
+    assert record["expression"] == "surprise" and record["probabilities"]["surprise"] > 0.5
+    assert set(record["probabilities"]) == set(FIVE), "each by itself, not one of all"
+    single = run("scan", clips() / "scans" / "smile.npz", "--weights", "micro")
+    assert single.status == 2 and "takes sequences; give a folder" in single.err
+    # A folder of that name is the user's own.
+    (here / "micro").mkdir()
+    own = run("scan", sequence, "--weights", "micro")
+    assert own.status == 2 and "micro/config.json" in own.err
 
 
 def test_wrong_inputs_are_one_line(run: Run, here: Path, data: Path) -> None:
