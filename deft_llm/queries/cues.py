@@ -91,7 +91,8 @@ CUES: dict[str, str] = {
     "sure thing|stake money|put money on",
     "why": "why|reason|evidence|do you base|you base|explain|explanation|how do you know|"
     "how do you get|how come|"
-    "justify|justification|basis|based on|because|what makes you|how can you tell|how did you|"
+    "justify|justification|basis|based on|because|what makes you|what made you|what made it|"
+    "how can you tell|how did you|"
     "proof|rationale|speak for|speaks for|reasoning|argue|argument|support|grounds|"
     "what tells you|lead you to|walk me through|how you get there|how do you conclude|rest on|"
     "indicate|suggest|prove|how can you say|lead to|conclusion rest|which movement lead|"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -75,7 +76,7 @@ class Asked:
         typed = spelling.split(text)
         words = [book.mend(word) for word in typed]
         guessed = len(words) == 1 and words != typed
-        return cls(text, tuple(words), tuple(book.marks(words)), guessed)
+        return cls(text, tuple(words), _compared(book.marks(words), words), guessed)
 
     @cached_property
     def cues(self) -> frozenset[str]:
@@ -237,6 +238,19 @@ class Asked:
         found = [mark for mark in self.marks if mark.concept == concept]
         pairs = pairwise(found)
         return any("or" in self.words[a.to : b.at] and a.value != b.value for a, b in pairs)
+
+
+def _compared(marks: Iterable[Mark], words: Sequence[str]) -> tuple[Mark, ...]:
+    """The marks; "over" between two classes compares them, as in "why anger over disgust?"."""
+    found = list(marks)
+    classes = [mark for mark in found if mark.concept == "class"]
+    for a, b in pairwise(classes):
+        if a.value != b.value and "over" in words[a.to : b.at]:
+            at = words.index("over", a.to)
+            # As an end, it would name the offset.
+            found = [mark for mark in found if not mark.at <= at < mark.to]
+            found.append(Mark("than", "", at, at + 1))
+    return tuple(sorted(found, key=lambda mark: mark.at))
 
 
 def _numbers(value: str) -> tuple[int, ...]:

@@ -94,13 +94,14 @@ def sure(asked: Asked) -> Query | None:
 
 
 def probability(asked: Asked) -> Query | None:
-    """For example "how likely is fear?", "what is the second guess?"."""
+    """For example "how likely is fear?", "what is the second guess?", "anger over disgust?"."""
     if asked.has("second"):
         return Query("probability", rank="second")
-    if not asked.has("likely"):
-        return None
     classes = asked.values("class")
     than = next((m.at for m in asked.marks if m.concept == "than"), 9999)
+    preferred = asked.values("class", to=than) and asked.values("class", than)
+    if not (asked.has("likely") or preferred):
+        return None
     polar = asked.polar
     if asked.choice("class"):
         return Query("probability", classes=classes, rank="most")

@@ -96,6 +96,16 @@ _ELSEWHERE = tuple(
         r"body|smile)\b",
         r"\bwho (?:invented|discovered|wrote|painted|won)\b|\bborn\b",
         r"^what does .* mean (?:to|for) (?:you|me|us)\b",
+        r"^how (?:do|can|could|should|would) (?:i|one) (?:\w+ )?(?:raise|lower|move|train|make|"
+        r"stop|improve|get|look|smile|fix|hide|control|learn|treat|cure|avoid|become|relax|wink|"
+        r"frown|lift|wash|shave|paint|draw)\b",
+        r"^(?:can|may|could|should) i (?:see|touch|have|kiss|paint|close|open|move|get) my\b",
+        # Sayings in which the face is none.
+        r"\bneck and neck\b|\bturn(?:ed|ing)? the other cheek\b|\bthrough the nose\b|"
+        r"\bhead over heels\b|\btongue in cheek\b|\blip service\b|\bface value\b|"
+        r"\bjaw dropping\b|\b(?:keep|kept|caught|catch) (?:an|my|your|his|her) eye\b|"
+        r"\bsee eye to eye\b|\bheads? up\b(?= (?:on|about|for|please)|$)|\bin the face of\b|"
+        r"\bword of mouth\b|\bby a nose\b",
         # Of the person, but not of the face.
         rf"(?<!on the other )\b(?:{_BODY})\b(?! side)(?! of (?:the|her|his|their) (?:nose|lip|"
         rf"brow))",

@@ -198,6 +198,11 @@ what makes you think it's surprise | why class=surprise
 on what basis? | why
 why rather surprise than fear? | why_not class=fear
 why surprise and not fear | why_not class=fear
+why anger over disgust? | why_not class=disgust
+anger over disgust? | probability? class=anger than=disgust
+what made it pick negative over positive? | why_not class=positive
+is it more fear than surprise? | probability? class=fear than=surprise
+when is the sadness over? | when moment=offset
 could it be disgust instead? | emotion? class=disgust
 what else could it be? | probability
 are you sure it's fear? | confidence class=fear
@@ -282,6 +287,12 @@ would you say the nose took part | moved? region=nostril_wing
 he looks startled, or am i wrong | emotion? class=surprise
 how often does he get this angry | decline topic=character
 up up and away | unknown
+how do i raise my eyebrows? | unknown
+how can i see which region moved most? | compare rank=most
+turn the other cheek | unknown
+are they neck and neck? | unknown
+on the face of it, what moved? | moved
+did her jaw drop? | au? au=26
 turn left at the corner | unknown
 does the left eyebrow shoot up | direction? region=brow side=left direction=up
 did anythng else move | moved?
