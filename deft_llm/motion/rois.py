@@ -114,21 +114,6 @@ def roi_box(roi: Roi, points: NDArray[Any], crops: Mapping[str, Box]) -> Box:
     return y - above, y + below, x - before, x + after
 
 
-def roi_boxes(landmarks: NDArray[Any]) -> list[Box]:
-    """Top, bottom, left and right of the regions, in pixels of an image with these landmarks.
-
-    A region that would be too narrow to measure is widened about its middle.
-    """
-    unit = crop_pixel(landmarks)
-    points = np.asarray(landmarks, np.float64) / unit
-    crops = crop_boxes(points)
-    boxes = []
-    for roi in ROIS:
-        top, bottom, left, right = (unit * x for x in _widened(roi_box(roi, points, crops)))
-        boxes.append((top, bottom, left, right))
-    return boxes
-
-
 def roi_masks(landmarks: NDArray[Any], side: int) -> FloatArray:
     """Weights of the regions on a square image, for ``onset_apex.track_regions``.
 
@@ -137,11 +122,16 @@ def roi_masks(landmarks: NDArray[Any], side: int) -> FloatArray:
         side: Its side.
 
     Returns:
-        (18, side, side), 0..1, with edges of one pixel; see ``roi_boxes``.
+        (18, side, side), 0..1, with edges of one pixel; a region that would be too narrow to
+        measure is widened about its middle.
     """
+    unit = crop_pixel(landmarks)
+    points = np.asarray(landmarks, np.float64) / unit
+    crops = crop_boxes(points)
     frames = np.arange(side, dtype=np.float64)
     masks = np.empty((len(ROIS), side, side), np.float32)
-    for mask, (top, bottom, left, right) in zip(masks, roi_boxes(landmarks), strict=True):
+    for mask, roi in zip(masks, ROIS, strict=True):
+        top, bottom, left, right = (unit * x for x in _widened(roi_box(roi, points, crops)))
         rows = np.clip(np.minimum(frames - top, bottom - frames) + 0.5, 0, 1)
         columns = np.clip(np.minimum(frames - left, right - frames) + 0.5, 0, 1)
         mask[...] = rows[:, None] * columns

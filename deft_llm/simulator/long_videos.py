@@ -32,7 +32,7 @@ class LongScene(Scene):
         self.blink = np.maximum.reduce([self.blink, *closures])
         self.gaze = _gaze(video.fixations, self.times)
         self.shown = [
-            (shown.curve.values(), self.actor.activations_of(shown)) for shown in video.expressions
+            (shown.curve.values(), self.activations_of(shown)) for shown in video.expressions
         ]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -49,7 +49,7 @@ class LongScene(Scene):
 
     def peaks(self) -> list[float]:
         """Displacement of skin at the peak of each expression, px of the canonical face."""
-        return [self.actor.peak(activations) for _, activations in self.shown]
+        return [self._peak(activations) for _, activations in self.shown]
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """Every frame (H, W, 3) in turn, before any compression."""

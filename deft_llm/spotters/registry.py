@@ -18,6 +18,7 @@ from pydantic import Field
 
 from deft_llm.clip import Expression
 from deft_llm.config import Settings, validate_settings
+from deft_llm.data.inputs import INPUTS
 from deft_llm.errors import UserError, did_you_mean
 from deft_llm.registry import resolve
 from deft_llm.spotters.base import Spotter, SpotterConfig
@@ -66,6 +67,7 @@ class SavedSpotter(Settings):
             this rate.
         window: Frames of the windows that it was trained on, as the papers do; None: videos are
             read whole.
+        mirrored: Whether a video is read mirrored as well, and the mean taken.
     """
 
     spotter: str
@@ -77,6 +79,7 @@ class SavedSpotter(Settings):
     minority: float = Field(default=SPOTTING_MAINLY.minority, ge=0, le=1)
     fps: float = Field(default=FPS, gt=0)
     window: int | None = Field(default=None, ge=2)
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class LoadedSpotter:
         prior: How the emotion of an interval is read.
         fps: Frames per second of its training videos.
         window: Frames of the windows in which it reads a video; None reads it whole.
+        mirrored: Read a video mirrored as well, and take the mean of both.
     """
 
     name: str
@@ -113,6 +117,7 @@ class LoadedSpotter:
     prior: ClassPrior = SPOTTING_MAINLY
     fps: float = FPS
     window: int | None = None
+    mirrored: bool = False
 
     @property
     def rois(self) -> int:
@@ -130,6 +135,7 @@ class LoadedSpotter:
             **asdict(self.prior),
             fps=self.fps,
             window=self.window,
+            mirrored=self.mirrored,
         )
 
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -146,8 +152,13 @@ class LoadedSpotter:
             UserError: As ``regression.regress``.
         """
         # Contiguous: a cut or mirrored array may have strides that torch refuses.
-        found = regress(self.network, torch.from_numpy(np.ascontiguousarray(curves)), self.window)
-        return Curves(found.score.float().cpu().numpy(), found.logits.float().cpu().numpy())
+        given = torch.from_numpy(np.ascontiguousarray(curves))
+        score, logits = regress(self.network, given, self.window)
+        if self.mirrored:
+            # Nothing that a spotter tells has a side.
+            other = regress(self.network, INPUTS["roi_curves"].mirror(given[None])[0], self.window)
+            score, logits = (score + other.score) / 2, (logits + other.logits) / 2
+        return Curves(score.float().cpu().numpy(), logits.float().cpu().numpy())
 
     def decode(self, curves: Curves, decoder: str = OWN) -> list[Expression]:
         """The micro-expressions in what ``read`` gave, in order of time, with their emotions.
@@ -224,4 +235,5 @@ def load_spotter(folder: Path) -> LoadedSpotter:
         ClassPrior(saved.neutral, saved.negative_bias, saved.minority),
         saved.fps,
         saved.window,
+        saved.mirrored,
     )

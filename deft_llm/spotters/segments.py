@@ -17,17 +17,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 from torch import Tensor
 
 from deft_llm import facs
 from deft_llm.clip import Expression
-from deft_llm.data.drawn_expressions import DrawnExpression
 from deft_llm.data.inputs import INPUTS
 from deft_llm.data.long_videos import CodedVideo
-from deft_llm.data.roi_curves import REST
 from deft_llm.errors import UserError
-from deft_llm.motion.rois import FIVE, ROIS
 from deft_llm.spotters.base import Regression
 from deft_llm.spotters.priors import CLASSES
 
@@ -36,20 +32,16 @@ NEUTRAL = CLASSES.index("neutral")
 UNKNOWN = -100  # inside an expression whose emotion was not coded
 SCORE_WEIGHT, CLASS_WEIGHT = 0.9, 0.1  # as published
 NEUTRAL_WEIGHT = 6.0  # times its balanced weight
-_HALF_REST = round(30 * REST / 2)  # frames before and after one that tell its rest, at 30 a second
 
 
 def frame_labels(coded: Sequence[Expression], frames: int) -> NDArray[np.int64]:
     """Class of every frame (T,), an index into ``CLASSES`` or ``UNKNOWN``; later codings win."""
     labels = np.full(frames, NEUTRAL, np.int64)
     for each in coded:
-        labels[each.interval.onset + 1 : each.interval.offset] = _class_of(each.emotion)
+        name = facs.to_scheme(each.emotion, "4")
+        inside = slice(each.interval.onset + 1, each.interval.offset)
+        labels[inside] = UNKNOWN if name is None else CLASSES.index(name)
     return labels
-
-
-def _class_of(emotion: str | None) -> int:
-    name = facs.to_scheme(emotion, "4")
-    return UNKNOWN if name is None else CLASSES.index(name)
 
 
 def class_weights(labels: Sequence[NDArray[np.int64]]) -> Tensor:
@@ -110,8 +102,6 @@ class Sampling:
         overlaid: Share of segments to which the motion of another is added, and its labels: blinks,
             speech and noise of one face meet the expressions of another. Small motions add up
             nearly linearly. Our choice.
-        drawn: How many drawn micro-expressions are added to a segment, on average, and how many
-            drawn macro-expressions, which have no label. Our choice.
     """
 
     frames: int
@@ -121,7 +111,6 @@ class Sampling:
     flips: bool = True
     tempo: tuple[float, float] = (1.0, 1.0)
     overlaid: float = 0.0
-    drawn: tuple[float, float] = (0.0, 0.0)
 
 
 class Segments:
@@ -131,22 +120,13 @@ class Segments:
         videos: Measured videos; those shorter than a segment are left out, with a warning.
         rois: Regions that the network reads.
         sampling: How they are drawn.
-        drawn: Expressions for ``sampling.drawn``.
 
     Raises:
         UserError: If no video, or no micro-expression, is left.
     """
 
-    def __init__(
-        self,
-        videos: Sequence[CodedVideo],
-        rois: int,
-        sampling: Sampling,
-        drawn: Sequence[DrawnExpression] = (),
-    ) -> None:
+    def __init__(self, videos: Sequence[CodedVideo], rois: int, sampling: Sampling) -> None:
         self.sampling = sampling
-        self.drawn = [[each for each in drawn if each.micro is micro] for micro in (True, False)]
-        self.regions = list(range(len(ROIS)) if rois == len(ROIS) else FIVE)
         used = [video for video in videos if len(video.track) >= sampling.frames]
         if len(used) < len(videos):
             logger.warning(
@@ -188,37 +168,7 @@ class Segments:
         if self.sampling.overlaid and rng.random() < self.sampling.overlaid:
             more, theirs = self._piece(rng, int(rng.integers(len(self.curves))))
             curves, labels = curves + more, np.where(theirs == NEUTRAL, labels, theirs)
-        for kind, mean in zip(self.drawn, self.sampling.drawn, strict=True):
-            for _ in range(rng.poisson(mean) if kind and mean else 0):
-                shown = kind[rng.integers(len(kind))]
-                curves, labels = self._with_drawn(rng, shown, curves, labels)
         return curves, labels
-
-    def _with_drawn(
-        self,
-        rng: np.random.Generator,
-        shown: DrawnExpression,
-        curves: NDArray[np.float32],
-        labels: NDArray[np.int64],
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """A segment with a drawn expression at any place, which may lie beyond an end by a part."""
-        frames, long = len(labels), len(shown.level)
-        onset = int(rng.integers(2 - long, frames - 1))
-        whole = np.pad(shown.level, _HALF_REST)
-        if not self.sampling.from_first:
-            # What is held for long is taken for rest, as in the measured curves.
-            whole = whole - median_filter(whole, 2 * _HALF_REST + 1, mode="constant")
-        begin = onset - _HALF_REST
-        first, stop = max(begin, 0), min(begin + len(whole), frames)
-        level = np.zeros(frames, np.float32)
-        level[first:stop] = whole[first - begin : stop - begin]
-        if self.sampling.from_first:
-            level -= level[0]
-        motion = shown.measured(rng)[self.regions].reshape(-1, 1)
-        if shown.micro:
-            labels = labels.copy()
-            labels[max(onset + 1, 0) : max(onset + long - 1, 0)] = _class_of(shown.emotion)
-        return curves + motion * level, labels
 
     def _piece(
         self, rng: np.random.Generator, number: int, apex: int | None = None

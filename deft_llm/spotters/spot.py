@@ -33,8 +33,8 @@ WEIGHTS = Path(__file__).resolve().parent / "weights"
 #: lie between, and the length of a movement, half a second on both sides of its apex.
 SETTLED = 3 * WINDOW
 #: s of video below which the package's network is not used: cut to so much around an expression,
-#: its own training videos lost it one expression in twenty, cut to one second one in four.
-CONTEXT = 3.0
+#: its own training videos lost it one expression in twenty, cut to two seconds one in four.
+CONTEXT = 5.0
 #: Frames that can show a movement which comes and goes.
 FEWEST = 5
 # By name, since a trained network loads torch.

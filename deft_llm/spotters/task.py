@@ -11,7 +11,6 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -23,11 +22,10 @@ from torch import Tensor
 
 from deft_llm.config import Settings, read_recipe
 from deft_llm.corpora.megc_spotting import write_spotting
-from deft_llm.data.drawn_expressions import DrawnData, DrawnExpression, drawn_expressions
 from deft_llm.data.long_videos import CodedVideo
 from deft_llm.data.video_sources import VideoSource
 from deft_llm.errors import UserError
-from deft_llm.files import digest, write_text
+from deft_llm.files import write_text
 from deft_llm.machine import first_process_first, processes, use_all_cores
 from deft_llm.metrics.spot_then_recognize import score_videos
 from deft_llm.metrics.spotting import SpottedVideo
@@ -55,6 +53,8 @@ class SpotterSettings(Settings):
         model: Its sizes; those left out are as published.
         held_out: Share of the subjects that the thresholds are calibrated on.
         most_alarms: Most false alarms a minute in their videos (``hysteresis.calibrate``).
+        mirrored: Read a video mirrored as well, and take the mean of both: the same face, measured
+            once more. Our choice; it doubles the time of the network.
         frames: Length of a segment that it learns from.
         windowed: Motion since the first frame of a segment, as in the papers. Videos are then
             searched in windows of ``frames`` as well; otherwise whole, against the face at rest.
@@ -63,8 +63,6 @@ class SpotterSettings(Settings):
         flips: Mirror half of the segments.
         tempo: Range of the speed at which a segment is shown, as a factor.
         overlaid: Share of segments with the motion and the labels of another one on top.
-        drawn: Expressions that are drawn and added to segments; None for none.
-        drawn_each: How many micro- and macro-expressions of them a segment gets on average.
         batch_size: Segments per batch.
         schedule: Training length and learning rate.
         save_dtype: Type of the saved weights.
@@ -75,6 +73,7 @@ class SpotterSettings(Settings):
     model: dict[str, Any] = Field(default_factory=dict)
     held_out: float = Field(default=0.25, gt=0, lt=1)
     most_alarms: float = Field(default=0.2, ge=0)  # our choice
+    mirrored: bool = False
     frames: int = Field(default=256, ge=8)
     windowed: bool = False
     positives: float = Field(default=0.5, ge=0, le=1)
@@ -82,8 +81,6 @@ class SpotterSettings(Settings):
     flips: bool = True
     tempo: tuple[float, float] = (1.0, 1.0)
     overlaid: float = Field(default=0.0, ge=0, le=1)
-    drawn: DrawnData | None = None
-    drawn_each: tuple[float, float] = (2.0, 0.7)
     batch_size: int = Field(default=16, ge=2)
     schedule: Schedule
     save_dtype: Literal["float32", "float16"] = "float32"
@@ -95,8 +92,6 @@ class SpotterSettings(Settings):
         for name, (low, high) in (("scale", self.scale), ("tempo", self.tempo)):
             if not 0 < low <= high:
                 raise ValueError(f"{name} {[low, high]}; expected two factors above 0, in order")
-        if min(self.drawn_each) < 0:
-            raise ValueError(f"drawn_each {list(self.drawn_each)}; expected two numbers from 0")
         return self
 
     def network(self, where: str = "") -> Spotter:
@@ -112,17 +107,6 @@ class SpotterSettings(Settings):
                 f"{2 * _ROIS[0]} or {2 * _ROIS[1]}, two for each region"
             )
         return made
-
-    def expressions(self, cache: Path) -> list[DrawnExpression]:
-        """The drawn expressions, drawn first where they have not been yet.
-
-        Args:
-            cache: Folder for them; sets of other settings may lie there, too.
-        """
-        if self.drawn is None:
-            return []
-        name = digest(self.drawn.model_dump_json(exclude={"workers", "head_file"}))[:12]
-        return drawn_expressions(self.drawn, cache / f"expressions-{name}")
 
 
 class SpotterRecipe(SpotterSettings):
@@ -140,14 +124,6 @@ class SpotterRecipe(SpotterSettings):
     test: VideoSource | None = None
     cache: Path = Path("runs/videos")
 
-    def subjects(self) -> set[str]:
-        """All that is learned from or calibrated on, found without measuring anything.
-
-        Raises:
-            UserError: If a corpus cannot be read.
-        """
-        return self.data.subjects() | (self.drawn.subjects() if self.drawn else set())
-
 
 class SpottingTask:
     """A spotter, its loss and its videos.
@@ -156,18 +132,13 @@ class SpottingTask:
         network: The network.
         settings: How it is trained.
         videos: Videos of the training subjects, which are split here.
-        drawn: The drawn expressions of the settings.
 
     Raises:
         UserError: If there are fewer than two subjects, or nothing is coded in what remains.
     """
 
     def __init__(
-        self,
-        network: Spotter,
-        settings: SpotterSettings,
-        videos: Sequence[CodedVideo],
-        drawn: Sequence[DrawnExpression] = (),
+        self, network: Spotter, settings: SpotterSettings, videos: Sequence[CodedVideo]
     ) -> None:
         self.model: torch.nn.Module = network.train()
         self.settings = settings
@@ -175,11 +146,11 @@ class SpottingTask:
         self.held = [videos[i] for i in split.test]
         s = settings
         sampling = Sampling(
-            *(s.frames, s.windowed, s.positives, s.scale, s.flips, s.tempo, s.overlaid),
-            drawn=s.drawn_each if s.drawn else (0.0, 0.0),
+            s.frames, s.windowed, s.positives, s.scale, s.flips, s.tempo, s.overlaid
         )
-        learned = [videos[i] for i in split.train]
-        self.segments = Segments(learned, network.config.channels // 2, sampling, drawn)
+        self.segments = Segments(
+            [videos[i] for i in split.train], network.config.channels // 2, sampling
+        )
         self.weights = class_weights(self.segments.labels)
         self.thresholds = Thresholds()
         self.half = half_length(each for video in videos for each in video.coded)
@@ -193,6 +164,7 @@ class SpottingTask:
             self.thresholds,
             self.half,
             window=self.settings.frames if self.settings.windowed else None,
+            mirrored=self.settings.mirrored,
         )
 
     def batch(self, index: int) -> dict[str, Tensor]:
@@ -250,40 +222,26 @@ def train(values: dict[str, Any], where: str) -> None:
     recipe = read_recipe(SpotterRecipe, values, where)
     # All that can be wrong is looked at before any video is rendered or measured.
     recipe.network(where)
-    _require_other_subjects(recipe, where)
+    if recipe.test and (both := recipe.data.subjects() & recipe.test.subjects()):
+        raise UserError(
+            f"{where}: data and test share subject {min(both)} and {len(both) - 1} more; use "
+            "videos of other subjects"
+        )
     with claimed_folder(recipe.output, recipe):
         with first_process_first():  # one process measures; the others then find the videos
             videos = recipe.data.open(recipe.cache)
             tested = recipe.test.open(recipe.cache) if recipe.test else []
-            drawn = recipe.expressions(recipe.cache)
-        final = _fit(recipe, videos, drawn)
+        final = _fit(recipe, videos)
         if tested:
             _score(final, tested)
 
 
-def _require_other_subjects(recipe: SpotterRecipe, where: str) -> None:
-    sets = {"data": recipe.data.subjects()}
-    if recipe.test:
-        sets["test"] = recipe.test.subjects()
-    if recipe.drawn:
-        # Of the data's subjects some are held out, which nothing is to be learned from.
-        sets["drawn"] = recipe.drawn.subjects()
-    for one, other in combinations(sets, 2):
-        if both := sets[one] & sets[other]:
-            raise UserError(
-                f"{where}: {one} and {other} share subject {min(both)} and {len(both) - 1} more; "
-                "use other subjects"
-            )
-
-
-def _fit(
-    recipe: SpotterRecipe, videos: Sequence[CodedVideo], drawn: Sequence[DrawnExpression]
-) -> Path:
+def _fit(recipe: SpotterRecipe, videos: Sequence[CodedVideo]) -> Path:
     """Train, or resume a stopped run; returns the folder of the spotter."""
     use_all_cores()
     # After rendering, so that the initial weights do not depend on what was rendered in this run.
     set_seed(recipe.seed)
-    task = SpottingTask(recipe.network(), recipe, videos, drawn)
+    task = SpottingTask(recipe.network(), recipe, videos)
     logger.info(
         "%s · %d videos, %d to calibrate on · %.2f M parameters · %s · %d segments of %d frames "
         "a step · %d steps",

@@ -14,9 +14,8 @@ from deft_llm.errors import UserError
 from deft_llm.media.video import write_frames, write_video
 from deft_llm.simulator.head import Head
 from deft_llm.simulator.long_videos import LongScene
-from deft_llm.simulator.scene.acting import CANONICAL_INTEROCULAR
 from deft_llm.simulator.scene.performance import Blink, Curve, HeadTurn
-from deft_llm.simulator.scene.scene import Scene
+from deft_llm.simulator.scene.scene import CANONICAL_INTEROCULAR, Scene
 from deft_llm.simulator.scene.video_drawing import FPS, Rates, draw_video
 from deft_llm.simulator.scene.video_spec import (
     MACRO,
@@ -85,7 +84,7 @@ def test_frames_are_those_of_a_clip_until_something_happens() -> None:
     changed = (moved != clip).any((1, 2, 3))
     assert np.flatnonzero(changed).tolist() == list(range(13, 25))
     scene = LongScene(_still(expressions=(shown,)), head)
-    before, after = (scene.view.project(scene.vertices(t)[scene.actor.skin]) for t in (12, 16))
+    before, after = (scene.view.project(scene.vertices(t)[scene.skin]) for t in (12, 16))
     px = CANONICAL_INTEROCULAR / scene.spec.framing.interocular
     assert scene.peaks() == [pytest.approx(3.0, rel=0.05)]
     assert np.linalg.norm(after - before, axis=1).max() * px == pytest.approx(3.0, rel=0.05)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.data.inputs import INPUTS
 from deft_llm.data.long_videos import CodedVideo
 from deft_llm.errors import UserError
 from deft_llm.spotters.hysteresis import Thresholds
@@ -55,6 +56,22 @@ def test_saved_and_loaded_find_the_same(
         loaded.decode(other, "scaleable")
 
 
+@pytest.mark.parametrize("window", [None, 30])
+def test_a_face_and_its_mirror_image_are_read_alike(
+    window: int | None, tmp_path: Path, videos: list[CodedVideo]
+) -> None:
+    plain = _saved("me_tst_plus", tmp_path / "x", window)
+    both = replace(plain, mirrored=True)
+    curves = videos[0].curves(18)
+    mirrored = INPUTS["roi_curves"].mirror(torch.from_numpy(curves)[None])[0].numpy()
+    one, other = plain.read(curves), plain.read(mirrored)
+    assert np.abs(one.score - other.score).max() > 1e-4, "an untrained network has sides"
+    read, again = both.read(curves), both.read(mirrored)
+    np.testing.assert_allclose(read.score, (one.score + other.score) / 2, atol=1e-6)
+    np.testing.assert_allclose(read.logits, (one.logits + other.logits) / 2, atol=1e-6)
+    np.testing.assert_allclose(read.score, again.score, atol=1e-6)
+
+
 def test_every_setting_is_saved(tmp_path: Path) -> None:
     network = make_spotter("me_tst", SIZES).eval()
     saved = LoadedSpotter(
@@ -65,6 +82,7 @@ def test_every_setting_is_saved(tmp_path: Path) -> None:
         prior=ClassPrior("zero", -0.5, 0.25),
         fps=25.0,
         window=40,
+        mirrored=True,
     )
     save_spotter(saved, tmp_path)
     loaded = load_spotter(tmp_path)

@@ -9,10 +9,8 @@ import pytest
 import torch
 
 from deft_llm.clip import Expression, Interval
-from deft_llm.data.drawn_expressions import DrawnExpression
 from deft_llm.data.long_videos import CodedVideo
 from deft_llm.errors import UserError
-from deft_llm.motion.rois import FIVE
 from deft_llm.spotters.base import Regression
 from deft_llm.spotters.priors import CLASSES
 from deft_llm.spotters.segments import (
@@ -127,39 +125,6 @@ def test_at_another_tempo_curves_and_labels_stay_together() -> None:
         assert (labels[where] == label).all()
     assert np.allclose(resampled(np.array([[0.0, 2.0, 4.0]], np.float32), 5), [[0, 1, 2, 3, 4]])
     assert np.array_equal(resampled(curves, 300), curves)
-
-
-def test_drawn_expressions_are_added_with_their_labels() -> None:
-    video = made_video(0, 2, frames=400, every=0)
-    still = replace(video.track, motion=np.zeros_like(video.track.motion))
-    video = replace(video, track=still, coded=(Expression(Interval(5, 6, 8), "fear"),))
-    level = np.array([0, 0.5, 1, 0.5, 0], np.float32)
-    motion = np.arange(36, dtype=np.float32).reshape(18, 2)
-    micro = DrawnExpression(motion, level, "happiness", True)
-    held = np.concatenate([level[:3], np.ones(200, np.float32), level[3:]])
-    macro = DrawnExpression(motion, held, "fear", False)
-    plain = Sampling(100, positives=0.0, scale=(1.0, 1.0), flips=False)
-    rng = np.random.default_rng(0)
-    made = Segments([video], 5, replace(plain, drawn=(1.0, 0.0)), [micro, macro])
-    made.labels[0][:] = NEUTRAL
-    batch = made.batch(rng, 64)
-    shown = batch["labels"].numpy() == POSITIVE
-    moved = batch["curves"].numpy().any(1)
-    assert 0.3 < shown.any(1).mean() < 0.9
-    # Inside an expression there is motion, and none elsewhere; its ends do not move.
-    assert np.array_equal(moved, shown) and not (batch["labels"] == NEGATIVE).any()
-    alone = batch["curves"].numpy()[shown.sum(1) == 3]
-    share = alone.max(2) / motion[list(FIVE)].reshape(-1).clip(1)
-    assert share[:, 1:].min() > 0.4
-    np.testing.assert_allclose(share[:, 1:], np.repeat(share[:, 1:2], 9, axis=1), rtol=1e-4)
-    # What is held beyond the time over which rest is told is rest.
-    batch = Segments([video], 5, replace(plain, drawn=(0.0, 3.0)), [micro, macro]).batch(rng, 64)
-    assert not (batch["labels"] == POSITIVE).any()
-    assert not batch["curves"].any()
-    windowed = replace(plain, from_first=True, drawn=(2.0, 2.0))
-    curves = Segments([video], 18, windowed, [micro, macro]).batch(rng, 8)["curves"]
-    assert curves.any()
-    assert not curves[:, :, 0].any()
 
 
 def test_short_videos_are_left_out_and_nothing_to_learn_is_told(

@@ -123,31 +123,11 @@ def test_wrong_recipes_are_told_before_anything_is_rendered(
         ({"model": {"channels": 20}}, "model.channels: 20; expected 10 or 36"),
         ({"model": {"widht": 8}}, "widht"),
         ({"test": same}, "data and test share subject"),
-        ({"drawn": {"first_identity": 990}}, "data and drawn share subject own001000 and 1 more"),
-        ({"drawn_each": (-1, 0)}, "expected two numbers from 0"),
         ({"data": {}}, "give one of simulated and corpus"),
         ({"data": {"corpus": {"name": "casme3", "root": tmp_path / "no"}}}, "no such folder"),
     ):
         with pytest.raises(UserError, match=message):
             train(_recipe(tmp_path, **changes), "x.yaml")
-
-
-def test_a_recipe_draws_what_it_adds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, videos: list[CodedVideo]
-) -> None:
-    monkeypatch.setattr(video_sources, "simulated_videos", lambda *_: videos)
-    seen: list[int] = []
-
-    class Seen(task.Segments):
-        def __init__(self, videos: Any, rois: int, sampling: Any, drawn: Any) -> None:
-            super().__init__(videos, rois, sampling, drawn)
-            seen.append(len(drawn))
-
-    monkeypatch.setattr(task, "Segments", Seen)
-    drawn = {"micro": 3, "macro": 1, "workers": 1}
-    train(_recipe(tmp_path, drawn=drawn), "x.yaml")
-    assert seen == [4] and (tmp_path / "run" / "final" / "model.safetensors").is_file()
-    assert len(list((tmp_path / "videos").glob("expressions-*/expressions-*.safetensors"))) == 1
 
 
 def test_nothing_coded_in_the_held_out_videos(

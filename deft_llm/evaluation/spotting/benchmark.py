@@ -166,9 +166,9 @@ class SpottingBenchmark(Benchmark):
         for name, entry in self.entries.items():
             if (recipe := entry.training()) is not None:
                 require_disjoint(
-                    {"subject": recipe.subjects()},
+                    {"subject": recipe.data.subjects()},
                     {"subject": tested},
-                    f"what {name} learned from and the test videos",
+                    f"training videos of {name} and test videos",
                     "set data.first_identity apart from the recipe's",
                 )
 

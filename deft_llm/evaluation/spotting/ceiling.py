@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from deft_llm.clip import Expression
 from deft_llm.evaluation.bayes_rule import BayesRule
 from deft_llm.evaluation.spotting.scores import ScoredVideo, spotting_scores
-from deft_llm.simulator.scene.video_drawing import draw_alone
+from deft_llm.simulator.scene.video_drawing import draw_micro
 from deft_llm.simulator.scene.video_spec import MICRO, VideoSpec
 
 _LABEL_SETS = {"3": "three", "4": "four"}  # scheme of the scores -> label set of the rule
@@ -31,7 +31,7 @@ def ceiling(
         drawn: Number of micro-expressions that the rule is fitted on, drawn as those of videos.
     """
     # What is drawn does not depend on the face.
-    known = [draw_alone(_SEED + number, 0, micro=True) for number in range(drawn)]
+    known = [draw_micro(_SEED + number, 0) for number in range(drawn)]
     values: dict[str, float] = {}
     for scheme, label_set in _LABEL_SETS.items():
         rule = BayesRule(known, label_set)

@@ -168,7 +168,7 @@ class SpottingLoso(Benchmark):
                 logger.info("%s: fold %d of %d", name, split.fold + 1, len(splits))
                 train = [videos[row] for row in split.train]
                 own = folder / f"fold{split.fold:03d}"
-                here = _searched(entry, train, [videos[row] for row in test], own, self.cache)
+                here = _searched(entry, train, [videos[row] for row in test], own)
                 folder.mkdir(parents=True, exist_ok=True)
                 for file, expressions in zip(files, here, strict=True):
                     write_found(file, expressions)
@@ -214,11 +214,7 @@ def _published_row(each: PublishedSpotting) -> dict[str, object]:
 
 
 def _searched(
-    entry: LosoEntry,
-    train: Sequence[CodedVideo],
-    test: Sequence[CodedVideo],
-    folder: Path,
-    cache: Path,
+    entry: LosoEntry, train: Sequence[CodedVideo], test: Sequence[CodedVideo], folder: Path
 ) -> Found:
     """What one fold finds in the videos of its subject."""
     if entry.method == "mdmd":
@@ -226,7 +222,7 @@ def _searched(
     if entry.method == "returning":
         return [_returning(video) for video in test]
     assert entry.recipe is not None
-    spotter = train_fold(entry.recipe, train, folder, cache)
+    spotter = train_fold(entry.recipe, train, folder)
     return [tuple(spotter.spot(video.curves(spotter.rois))) for video in test]
 
 
@@ -236,7 +232,7 @@ def _returning(video: CodedVideo) -> tuple[Expression, ...]:
 
 
 def train_fold(
-    settings: SpotterSettings, train: Sequence[CodedVideo], folder: Path, cache: Path
+    settings: SpotterSettings, train: Sequence[CodedVideo], folder: Path
 ) -> LoadedSpotter:
     """Train a spotter on the videos of a fold's training subjects, or load it.
 
@@ -244,14 +240,11 @@ def train_fold(
         settings: How it is trained; every fold has the same seed.
         train: Their videos. Thresholds, and the length of a typical expression, are from them.
         folder: The fold's own folder; a stopped training goes on.
-        cache: Folder for drawn expressions, which folds share.
 
     Raises:
         UserError: If there are fewer than two training subjects, or nothing of theirs is coded.
     """
     with claimed_folder(folder, settings):
-        drawn = settings.expressions(cache)
         set_seed(settings.seed)
-        task = SpottingTask(settings.network(), settings, train, drawn)
-        final = fit(task, settings.schedule, folder)
+        final = fit(SpottingTask(settings.network(), settings, train), settings.schedule, folder)
     return load_spotter(final)

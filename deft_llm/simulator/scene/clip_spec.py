@@ -71,11 +71,6 @@ _OFFSET_SECONDS = (0.07, 0.5)
 _IDENTITIES = 100_000
 
 
-def subject_name(head: str, identity: int) -> str:
-    """Name of the subject that a face of a head is."""
-    return f"{head}{identity:06d}"
-
-
 @dataclass(frozen=True)
 class ClipSpec:
     """Everything that determines the bytes of a clip.
@@ -169,7 +164,7 @@ class ClipSpec:
     @property
     def subject(self) -> str:
         """Head and identity; no subject is in two splits."""
-        return subject_name(self.head, self.identity)
+        return f"{self.head}{self.identity:06d}"
 
     def annotation(self) -> Annotation:
         """The coding; the interval is None for a clip without AUs."""

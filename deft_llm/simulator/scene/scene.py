@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from deft_llm.simulator.appearance.accessories import wear_glasses
 from deft_llm.simulator.appearance.texture import Surface, paint, part_of, places_of
 from deft_llm.simulator.appearance.wrinkles import Wrinkles, crease
-from deft_llm.simulator.head import MATERIALS, Head, HeadMesh
+from deft_llm.simulator.head import MATERIALS, SKIN, Head, HeadMesh, facing
 from deft_llm.simulator.render import splat
 from deft_llm.simulator.render.camera import View
-from deft_llm.simulator.scene.acting import CANONICAL_INTEROCULAR, Actor
 from deft_llm.simulator.scene.clip_spec import FRAME_SIZE, ClipSpec
+from deft_llm.simulator.scene.life import Dragged
 
 Floats = NDArray[np.float32]
+CANONICAL_INTEROCULAR = 80.0  # px, as media/face.py places the canonical landmarks
 _SPACING_PX = 2.5  # between neighbouring Gaussians, as a frontal face shows them
 _DETAIL = (
     (("brow", "lash", "lip", "nostril"), 0.6),
@@ -30,6 +31,32 @@ _INSIDE = np.array(
     [MATERIALS.index(name) for name in ("eye_white", "iris", "pupil", "mouth", "teeth")], np.uint8
 )
 _RECESS_CM = 1.0  # eyes and mouth are sorted as if they lay this much deeper
+_PROBE = 0.2  # activation at which the displacement of an AU is measured
+_MAX_ACTIVATION = 1.5
+
+
+class Shown(Protocol):
+    """An expression: its AUs, and how far they move the skin; see ``ClipSpec``."""
+
+    @property
+    def aus(self) -> tuple[str, ...]:
+        """AU codes."""
+
+    @property
+    def amplitudes(self) -> tuple[float, ...]:
+        """Shares of the peak."""
+
+    @property
+    def asymmetry(self) -> tuple[float, ...]:
+        """Excess of the subject's left."""
+
+    @property
+    def peak_px(self) -> float:
+        """Largest displacement."""
+
+    @property
+    def dragged(self) -> tuple[Dragged, ...]:
+        """Skin that moves along."""
 
 
 class Scene:
@@ -45,9 +72,9 @@ class Scene:
             self.mesh.vertices, self.mesh.triangles, _spacing(self.mesh, spec.size)
         )
         self.albedo, self.gloss, self.wrinkles = _surface(self.mesh, self.gaussians)
-        self.eye_gap = eye_gap(self.mesh)
+        self.skin = facing(self.face, SKIN)
+        self.eye_gap = _eye_gap(self.mesh)
         self.view = _view(spec, self.mesh, self.eye_gap)
-        self.actor = Actor(head, self.face, self.view.project, spec.framing.interocular)
         self.times = np.arange(spec.curve.frames) / spec.fps
         self.movements = [(m, m.values(self.times)) for m in spec.movements]
         nod = sum((m.nod * levels.astype(np.float64) for m, levels in self.movements), 0.0)
@@ -62,7 +89,7 @@ class Scene:
         still = np.zeros((len(self.times), 2), np.float32)
         self.blink = still if spec.blink is None else spec.blink.values(self.times)
         self.level = spec.curve.values()
-        self.activations = self.actor.activations_of(spec)
+        self.activations = self.activations_of(spec)
         self._state: tuple[Any, Floats] | None = None
         self.layer = self._drawing_depth()
 
@@ -155,8 +182,49 @@ class Scene:
         inside = np.isin(self.mesh.material, _INSIDE)[self.gaussians.triangle]
         return (placed.depth + _RECESS_CM * inside).astype(np.float32)
 
+    def activations_of(self, shown: Shown) -> dict[str, float]:
+        """Activations at the apex, such that the skin moves by at most ``peak_px`` from rest.
 
-def eye_gap(mesh: HeadMesh) -> float:
+        Each AU is first scaled to its own share of the peak, since heads differ in what an
+        activation of 1 means. Then all are scaled together until the sum fits.
+        """
+        full: dict[str, float] = {}
+        acting = list(zip(shown.aus, shown.amplitudes, shown.asymmetry, strict=True))
+        for drag in shown.dragged:
+            if str(drag.au) not in self.head.aus:
+                continue
+            _, share, excess = acting[shown.aus.index(drag.by)]
+            side = drag.by[0] if drag.by[0] in "LR" else ""
+            acting.append((f"{side}{drag.au}", drag.share * share, excess))
+        for code, share, excess in acting:
+            sides = _sides(code, excess)
+            reach = self._peak({au: _PROBE * value for au, value in sides.items()})
+            # The floor stops an AU that moves no visible skin from getting a huge activation.
+            gain = _PROBE * share * shown.peak_px / max(reach, 1e-3)
+            for au, value in sides.items():
+                full[au] = full.get(au, 0.0) + gain * value
+        # Repeated: the response is only nearly linear, and the cap changes it.
+        for _ in range(3 if full else 0):
+            gain = shown.peak_px / max(self._peak(full), 1e-3)
+            full = {au: min(gain * value, _MAX_ACTIVATION) for au, value in full.items()}
+        return full
+
+    def _peak(self, activations: dict[str, float]) -> float:
+        """Largest displacement of visible skin under these activations, canonical px."""
+        moved = self.head.deform(self.face, activations)[self.skin]
+        before = self.view.project(self.face.vertices[self.skin])
+        distance = np.linalg.norm(self.view.project(moved) - before, axis=1).max()
+        return float(distance) * CANONICAL_INTEROCULAR / self.spec.framing.interocular
+
+
+def _sides(code: str, excess: float) -> dict[str, float]:
+    """Split a code into one-sided activations: "12" -> {"L12": 1 + excess, "R12": 1 - excess}."""
+    if code[0] in "LR":
+        return {code: 1.0}
+    return {f"L{code}": 1 + excess, f"R{code}": 1 - excess}
+
+
+def _eye_gap(mesh: HeadMesh) -> float:
     """Distance between the eye centres, cm."""
     points = mesh.vertices[mesh.landmarks]
     return float(np.linalg.norm(points[42:48].mean(axis=0) - points[36:42].mean(axis=0)))
@@ -194,6 +262,6 @@ def _spacing(mesh: HeadMesh, size: int) -> Floats:
         wanted[np.isin(mesh.material, [MATERIALS.index(name) for name in names])] *= share
     # A slanted triangle looks shorter, so its Gaussians may be farther apart; the clip limits
     # how coarse it gets.
-    spacing = wanted * eye_gap(mesh) / usual / np.sqrt(toward.clip(0.3))
+    spacing = wanted * _eye_gap(mesh) / usual / np.sqrt(toward.clip(0.3))
     spacing[(toward < -0.3) & (corners[:, :, 2].max(axis=1) < 0)] = np.inf
     return spacing.astype(np.float32)

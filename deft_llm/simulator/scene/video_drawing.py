@@ -127,20 +127,19 @@ def draw_video(
     )
 
 
-def draw_alone(seed: int, identity: int, micro: bool) -> ShownExpression:
-    """One expression as those of a video, by itself: from its onset to its offset.
+def draw_micro(seed: int, identity: int) -> ShownExpression:
+    """A micro-expression as those of a video, by itself: from its onset to its offset.
 
     Args:
         seed: Seed of everything except the face.
         identity: Seed of the face.
-        micro: A micro-expression; otherwise a macro-expression.
     """
     rng = np.random.default_rng([seed, 13])  # after the streams of ``draw_video``
-    up, hold, down = _micro_curve(rng) if micro else _macro_curve(rng)
+    up, hold, down = _micro_curve(rng)
     offset = up + hold + down
     skews = rng.uniform(0.75, 1.3, 2)
     curve = Curve(offset + 1, 0, up, offset, float(skews[0]), float(skews[1]), hold)
-    return _shown(seed, identity, "micro" if micro else "macro", curve, rng)
+    return _shown(seed, identity, "micro", curve, rng)
 
 
 def _at_rest(seed: int, identity: int, seconds: float, size: int, head: str) -> ClipSpec:

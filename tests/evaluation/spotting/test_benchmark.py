@@ -111,7 +111,7 @@ def test_wrong_files_are_told_before_anything_is_rendered(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(video_sources, "simulated_videos", rendered)
     for change, message in (
-        ("data.first_identity=1000", "what me_tst_plus learned from and the test videos share"),
+        ("data.first_identity=1000", "training videos of me_tst_plus and test videos share"),
         ("gains=[[me_tst_plus, me_tst], [me_tst_pls, me_tst]]", "no entry 'me_tst_pls'; did"),
         (
             "decoder_gains=[[scalable, fixed], [own, scalable], [own, sharp]]",

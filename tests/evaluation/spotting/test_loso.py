@@ -79,10 +79,8 @@ def test_a_fold_knows_nothing_of_its_subject(
     seen: list[tuple[set[str], int]] = []
     original = SpottingTask.__init__
 
-    def noted(
-        task: SpottingTask, network: Any, settings: SpotterSettings, videos: Any, drawn: Any
-    ) -> None:
-        original(task, network, settings, videos, drawn)
+    def noted(task: SpottingTask, network: Any, settings: SpotterSettings, videos: Any) -> None:
+        original(task, network, settings, videos)
         seen.append(({video.subject for video in videos}, len(videos)))
 
     monkeypatch.setattr(SpottingTask, "__init__", noted)
