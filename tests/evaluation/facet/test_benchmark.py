@@ -33,21 +33,28 @@ def test_simulated_benchmark_without_most_networks(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     values = {"classes": list(SIX), "prompts": default_prompts(SIX), "side": 32, "dim": 8}
-    config = FacetConfig.model_validate({**values, "visual": {"width": 8, "depth": 1}})
-    torch.manual_seed(0)
-    network = Facet(config, load_text_tower(config.text).width)
-    save_network(network, tmp_path)
+    moving = {"temporal": "rank", "frames": 8, "channels": ["depth", "normal_x", "normal_y"]}
+    for folder, more in ((tmp_path, {}), (tmp_path / "moving", moving)):
+        settings = {**values, "visual": {"width": 8, "depth": 1}, **more}
+        config = FacetConfig.model_validate(settings)
+        torch.manual_seed(0)
+        folder.mkdir(exist_ok=True)
+        save_network(Facet(config, load_text_tower(config.text).width), folder)
     small = [
         f"{name}.{change}" for name in SETS for change in ("side=32", "heads=[own]", "workers=1")
     ]
     few = [f"{name}.scans=2" for name in SETS[1:]]
-    changes = [f"scans={tmp_path}", f"output={tmp_path / 'out'}", "one_head={}", "test.scans=6"]
+    changes = [
+        *(f"scans={tmp_path}", f"sequences={tmp_path / 'moving'}", f"micro={tmp_path / 'none'}"),
+        *(f"output={tmp_path / 'out'}", "one_head={}", "test.scans=6"),
+    ]
     missing = f"{{nothing: {tmp_path / 'none'}, same: {tmp_path}}}"
     yaml = ROOT / "eval" / "benchmarks" / "facet_simulated.yaml"
     figures, tables = benchmarks.run(yaml, [*changes, *small, *few, f"ablations={missing}"])
     found = {figure.name: figure.value for figure in figures}
     assert {"six_all", "lost_without_a_view", "zero_shot_harmonic"} <= set(found)
-    assert 0 <= found["zero_shot_shuffled"] <= 1 and "micro_uf1" not in found
+    assert 0 <= found["zero_shot_shuffled"] <= 1 and 0 <= found["sequences_accuracy"] <= 1
+    assert "micro_uf1" not in found
     assert "without -45°" in tables and "| same |" in tables and "99.41" in tables
     assert "ablations.nothing is left out" in caplog.text and "micro is left out" in caplog.text
 
