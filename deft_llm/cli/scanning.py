@@ -38,8 +38,7 @@ class Scanning:
     """Reads scans with one network for each kind of input.
 
     Attributes:
-        weights: Folder of the user's network, or "micro" for the one of micro-expressions that
-            comes along; None for the others that do.
+        weights: Folder of the network that is asked for; None for those that come along.
         prompts: File of the user's prompts.
         without: Yaws of the views that are left out.
         camera: Of depth maps.
@@ -65,7 +64,7 @@ class Scanning:
         focal: float | None,
         out: Path | None,
     ) -> Scanning:
-        """From the command's options.
+        """From the command's options; "micro" is a network that comes along, unless a folder is.
 
         Raises:
             UserError: If both pitch and focal length are given, or one is not positive.
@@ -75,6 +74,8 @@ class Scanning:
         for name, value in (("--pitch", pitch), ("--focal", focal)):
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"{name} {value:g}: expected a number above 0")
+        if weights is not None and str(weights) == MICRO and not weights.exists():
+            weights = embedded_weights(MICRO)
         # The networks are small, and the views of a scan come one after the other.
         use_one_thread()
         return cls(weights, prompts, without, Camera(pitch, focal), out)
@@ -115,10 +116,8 @@ class Scanning:
 
     def _reader(self, kind: str) -> ScanReader:
         """The reader of 3D scans or of sequences, loaded once."""
-        folder = self.weights
-        if folder is None or (str(folder) == MICRO and not folder.exists()):
-            # A network of the user's reads both kinds; ours are one for each.
-            folder = embedded_weights(kind if folder is None else MICRO)
+        # A network of the user's reads both kinds; ours are one for each.
+        folder = self.weights or embedded_weights(kind)
         # Scans and sequences may come mixed, and a network takes a second to load.
         if folder not in self._readers:
             loaded = load_facet(folder)
