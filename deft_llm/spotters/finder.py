@@ -24,6 +24,7 @@ from deft_llm.motion.remarks import RETURNED
 
 Moments = tuple[float, float, float]
 Kind = Literal["micro", "macro"]
+_TOUCHING = 0.1  # s at most between two movements that touch; our choice
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,9 @@ def same(a: Moments, b: Moments) -> bool:
 def join_macros(found: list[Spotted], gap: float) -> list[Spotted]:
     """Macro-expressions that follow each other are one, with what lies between them.
 
-    A smile rises, holds and fades with stops between, each of which comes and goes by itself. The
-    largest of its movements gives apex, emotion and regions.
+    A smile rises, holds and fades with stops between, each of which comes and goes by itself. So is
+    a micro-expression a part of the macro-expression that it touches if it moves a region of it the
+    same way. The largest of its movements gives apex, emotion and regions.
 
     Args:
         found: Expressions in order of time.
@@ -196,11 +198,19 @@ def join_macros(found: list[Spotted], gap: float) -> list[Spotted]:
 
 def _joined(chain: list[Spotted]) -> list[Spotted]:
     macros = [k for k, each in enumerate(chain) if each.kind == "macro"]
-    if len(macros) < 2:
+    if not macros:
         return chain
-    # What is micro before the first macro-expression and after the last stays by itself.
+    # What is micro before the first macro-expression and after the last stays by itself, unless it
+    # is a part of them.
     first, stop = macros[0], macros[-1] + 1
+    moved = {motion for k in macros for motion in _motions(chain[k])}
+    while first and _continues(chain[first - 1], chain[first], moved):
+        first -= 1
+    while stop < len(chain) and _continues(chain[stop - 1], chain[stop], moved):
+        stop += 1
     parts = chain[first:stop]
+    if len(parts) < 2:
+        return chain
     lead = max(parts, key=_size)
     spans = [each.expression.interval for each in parts]
     # The maximum: the last to begin need not be the last to end.
@@ -209,6 +219,17 @@ def _joined(chain: list[Spotted]) -> list[Spotted]:
     expression = replace(lead.expression, interval=span)
     whole = replace(lead, expression=expression, seconds=seconds, kind="macro")
     return [*chain[:first], whole, *chain[stop:]]
+
+
+def _motions(spotted: Spotted) -> set[tuple[str, str]]:
+    return {(row.region, row.direction) for row in spotted.evidence}
+
+
+def _continues(earlier: Spotted, later: Spotted, moved: set[tuple[str, str]]) -> bool:
+    """Whether two expressions touch, and one that is no macro-expression moves as those did."""
+    apart = later.seconds[0] - earlier.seconds[2] > _TOUCHING
+    same_way = all(s.kind == "macro" or _motions(s) & moved for s in (earlier, later))
+    return same_way and not apart
 
 
 def _size(spotted: Spotted) -> float:

@@ -75,6 +75,28 @@ def test_movements_of_one_smile_are_one_macro_expression() -> None:
 
 
 @pytest.mark.parametrize(
+    ("onset", "region", "joins"),
+    [
+        (21, "left inner brow", True),
+        (25, "left inner brow", False),  # 0.2 s after the macro-expression
+        (21, "chin", False),
+    ],
+)
+def test_what_touches_a_macro_expression_and_moves_as_it_did_is_its_part(
+    onset: int, region: str, joins: bool
+) -> None:
+    smile, small = spotted(10, 14, 20, "macro", 8.0), spotted(onset, onset + 3, onset + 8)
+    small = replace(small, evidence=tuple(replace(row, region=region) for row in small.evidence))
+    found = join_macros([smile, small], 0.5)
+    assert len(found) == (1 if joins else 2)
+    assert found[0].expression.interval == Interval(10, 14, onset + 8 if joins else 20)
+    assert found[0].evidence == smile.evidence
+    # The same before it as after it.
+    early = replace(spotted(0, 2, 30 - onset), evidence=small.evidence)
+    assert len(join_macros([early, smile], 0.5)) == len(found)
+
+
+@pytest.mark.parametrize(
     ("lift", "returned", "kind"), [(0.8, 0.9, "micro"), (0.8, 0.2, "macro"), (9.0, 0.9, "macro")]
 )
 def test_large_or_held_movements_are_macro_expressions(
