@@ -7,7 +7,8 @@ import re
 #: Cue -> phrases; compared by stems as in ``vocabulary``, the longest phrase first.
 CUES: dict[str, str] = {
     "move": "move|motion|movement|happen|change|stir|shift|twitch|activity|go on|budge|displace|"
-    "displacement|doing|behave|react|jerk|tremble|contract|going on|act|acting|acted",
+    "displacement|doing|behave|react|jerk|tremble|contract|going on|act|acting|acted|wiggle|"
+    "wriggle|wobble|quiver|shudder|flinch|jiggle|budging",
     "still": "motionless|at rest|unchanged|frozen|freeze|steady|immobile|unmoved|stay put|"
     "stayed put|stay still|stayed still|remain still|keep still|kept still|hold still|held still|"
     "is still|stand still|stood still|perfectly still|completely still|stay same|"
@@ -54,7 +55,8 @@ CUES: dict[str, str] = {
     "uneven": "asymmetric|asymmetrical|asymmetry|asymmetrically|uneven|unevenly|one sided|"
     "lopsided|onesided|unilateral|unilaterally|crooked|difference between left and right|skewed|"
     "difference between side|difference between two side|one side only|only one side|imbalance|"
-    "unequal|side different|side differ|just one side|on one side|one side|lop sided",
+    "unequal|side different|side differ|just one side|on one side|one side|lop sided|"
+    "laterality|lateralised|lateralized",
     "even": "symmetric|symmetrical|symmetry|symmetrically|even|evenly|balanced|bilateral|"
     "bilaterally|equal|equally|same on both side|mirror|same amount|alike on both side|"
     "both side same|same on left and right|identical|in same way",
@@ -166,8 +168,8 @@ _GREETINGS = {
     r"perfect|awesome|wow|good job|well done|got it|i see|alright|understood|interesting|lol|haha|"
     r"yes|no|yeah|yep|nope|sure|fine|good|very good|amazing|super|"
     r"that (?:helps|helped|is (?:helpful|useful)|was (?:helpful|useful|it|all))",
-    "goodbye": r"bye(?: ?bye)?|good ?bye|see (?:you|ya)(?: later)?|farewell|cya|good night|quit|"
-    r"exit|"
+    "goodbye": r"bye(?: ?bye)?|good ?bye|see (?:you|ya)(?: later| tomorrow| soon| around)?|"
+    r"farewell|cya|good night|quit|exit|"
     r"that is all",
 }
 _GREETING = {
@@ -179,12 +181,12 @@ _GREETING = {
 #: Openings that say nothing about the question; taken off one after the other.
 _MANNERS = re.compile(
     r"^\s*(?:(?:hi|hello|hey|dear \w+|good (?:morning|afternoon|evening))(?: there)?\b[\s,.!:;-]*|"
-    r"(?:please|kindly|ok|okay|so|well|um+|uh+|hm+|right|now|thanks|thank you|cheers|great|cool|"
+    r"(?:please|kindly|ok|okay|so|well|um+|uh+|hm+|now|thanks|thank you|cheers|great|cool|"
     r"alright|sorry|excuse me|quick question|one (?:more )?question|question|just|honestly|"
     r"to be honest|actually|basically|listen|look|btw|by the way|then|yeah|pls|seriously|"
     r"just checking|out of curiosity|(?:in|to) your (?:opinion|view|mind)|"
-    r"as far as you (?:can )?(?:see|tell|know))\b[\s,.!:;-]+|(?:yes|no|next|one more|once more|"
-    r"be honest|in short|one thing)\b\s*[,.!:;-]+\s*|"
+    r"as far as you (?:can )?(?:see|tell|know))\b[\s,.!:;-]+|(?:yes|no|right|next|one more|"
+    r"once more|be honest|in short|one thing)\b\s*[,.!:;-]+\s*|"
     r"(?:can|could|would|will|may|might) (?:you|i|we|u) (?:please |just |kindly |maybe |perhaps )?"
     r"(?:tell|show|say|give|let|explain to|describe to|check|find out|know|ask|have|get|"
     r"list|name|"
@@ -195,7 +197,7 @@ _MANNERS = re.compile(
     r"find out|hear|ask|"
     r"learn|"
     r"understand))?(?: about)?\b[\s,:]*|"
-    r"(?:tell|show|give|let)(?: (?:me|us))(?: know)?\b[\s,:]*|"
+    r"(?:to )?(?:tell|show|say|give|let)(?: (?:me|us))(?: know)?\b[\s,:]*|"
     r"(?:do|did) you (?:happen to |perhaps |maybe )?(?:know|think|reckon|believe|suppose)(?: "
     r"that)?\b[\s,:]*|"
     r"would you (?:say|call it|think)(?: that)?\b[\s,:]*|any idea\b[\s,:]*|check\b[\s,:]+(?=if|"
@@ -211,14 +213,29 @@ _TAG = (
     r"(?:it|they|he|she|there|that|you|(?:the|this|that|my) \w+|somebody)(?: not)?"
 )
 _ENDINGS = re.compile(
-    rf"(?:\s*, (?:right|correct|yes|no|true|agree|am i right|or|{_TAG})|[\s,]*\b(?:or not|or no|"
+    rf"(?:\s*[,.;:-]+ (?:right|correct|yes|no|true|agreed?|am i right|or|"
+    rf"is (?:that|it) (?:so|right|true|correct)|{_TAG}|"
+    r"love|dear|darling|honey|sweetheart|young man|my friend)|[\s,]*\b(?:or not|or no|"
     rf"please|thanks|thank you|thx|pls|mate|buddy|"
     r"or am i (?:wrong|mistaken)|"
     r"is it not|is not it|did it not|did not it|did not (?:he|she|they)|is not (?:he|she)|"
     r"are not they|does not it|does not (?:he|she)|yes or no|you know|do you know|do you think|"
     r"would you say|i wonder|at all|by any chance|in (?:this|the) (?:clip|video)|here|huh|eh|"
-    r"or what|in this one|maybe|(?:do )?you think|agree|for me))"
+    r"or what|in this one|maybe|(?:do )?you think|agree|for me|lol|haha|lmao|tho|though|tbh|rn|"
+    r"right now|or (?:something|smth|anything)))"
     r"\s*([?!.]*)$"
+)
+
+_SENTENCE = re.compile(r"(?<=[.!?;:])\s+")
+_ASKS = re.compile(
+    r"^(?:what|which|when|where|who|whose|whom|why|how|is|are|was|were|did|do|does|has|have|had|"
+    r"can|could|would|will|should|any|list|name|describe|explain|rate|count|compare|summari[sz]e)\b"
+)
+# What is told of somebody before the question: "he hates me, did he frown?".
+_TOLD = re.compile(
+    r"^((?:i|we|he|she|they|it|there|my|our|his|her|somebody|someone|everybody|everyone|nobody)\b"
+    r"[^,?]*(?:,[^,?]*)?), ((?:what|which|when|where|who|why|how|did|does|is|was|are|were|has|have)"
+    r"(?: \S+){3,})$"
 )
 
 
@@ -236,3 +253,17 @@ def without_manners(text: str) -> str:
             break
         text = shorter
     return text.strip()
+
+
+def sentence_that_asks(text: str) -> str:
+    """The one sentence of a normal text that asks, if what goes before or after it only tells.
+
+    "I looked away, how long did it last?", "is she sad? I worry about her": what somebody tells of
+    himself is no question about the clip. Empty if no sentence or more than one asks.
+    """
+    parts = [part.strip() for part in _SENTENCE.split(text) if re.search(r"[a-z0-9]", part)]
+    told = _TOLD.match(text)
+    if len(parts) == 1 and told:
+        parts = [told[1], told[2]]
+    asking = [part for part in parts if part.endswith("?") or _ASKS.match(without_manners(part))]
+    return asking[0] if len(parts) > 1 and len(asking) == 1 else ""

@@ -28,7 +28,8 @@ _ROLES = (
 
 _TOPICS: dict[str, tuple[str, ...]] = {
     "lying": (
-        r"(?<!motion )(?<!movement )\bl(?:ie|ied|ying|iar|ies)\b(?! (?:down|in|at|on|between))",
+        r"(?<!motion )(?<!movement )\bl(?:ie|ied|ying|iar|ies)\b"
+        r"(?! (?:down|in|at|on|between|later|earlier|after|before|within))",
         r"\bdecei|\bdecept|\bdishonest|\bhonest(?:y)?\b|(?<!ground )truth|\bbluff|\bcheat|"
         r"\bfib(?:bing|s)?\b",
         r"mislead|perjur|\bhid(?:e|es|ing)\b|hidden (?:feeling|emotion|motive|agenda)|conceal|"
@@ -41,7 +42,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\bin court\b|\btrial\b|\bas (?:evidence|proof)\b",
         r"\brobber|\bburglar|\bfraud|\bbrib|\btheft",
         r"confess|convict|\bkill(?:ed|er)?\b|\barrest|\bjail|culprit|\bcommit(?:ted)? ",
-        rf"\bdid {_WHO} do it\b",
+        rf"(?<!times )(?<!often )\bdid {_WHO} do it\b(?! (?:just |only |more than )?(?:once|twice|"
+        r"again|one time|multiple|several|many))",
     ),
     "danger": (
         r"\bdanger|terroris|violen|\bthreat|\bharm|\bweapon|aggressive|\battack|\barmed\b",
@@ -101,7 +103,9 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"(?:smile|emotion|feeling|expression|happiness|joy|fear|anger|sadness|surprise|reaction) "
         r"(?:is |was )?acted\b|"
         r"authentic|\bforced\b|duchenne|heartfelt|\bmean it\b|\bstaged\b|spontaneous|on purpose",
-        r"\bput(?:ting)? (?:it )?on\b|deliberate|\bpolite smile|\binvoluntar",
+        r"^(?!.*\b(?:probability|percent\w*|figure|number|odds|label)\b).*\bput(?:ting)? (?:it )?"
+        r"on\b",
+        r"deliberate|\bpolite smile|\binvoluntar",
     ),
     "thoughts": (
         rf"\b{_WHO} (?:{_BE} )?(?:really )?(?:think|thinking|thinks|thought|wants?|knows?|knew|"
@@ -153,6 +157,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"\bma(?:de|kes?|king) {_WHO} (?!move)|\bcaused? (?:by|this|the|that|it)\b|\btrigger",
         rf"\bwhat {_BE} {_WHO} (?:see|seeing|react|reacting|watch|watching|looking at|look at)",
         rf"(?:smil|laugh|frown|star|scowl)\w* at (?:me|us|him|her|you|them|{_WHO})\b|"
+        rf"\bwh(?:at|o)\b(?: or wh\w+)?(?: has| had| ever)? (?:upset|annoy\w*|set|scared|"
+        rf"frighten\w*|anger\w*|excit\w*|bother\w*|amus\w*|pleased|got into|came over) {_WHO}\b|"
         r"\breact(?:ing|ed|s)? to|stimulus|\b(?:bad|good) news|\bprovoke",
         r"(?:happy|sad|angry|scared|afraid|surprised|upset|mad|glad|disgusted) (?:about|of|by)"
         r"\b|(?:happy|angry|upset|mad) at (?:me|us|you|him|her|them|some)",

@@ -64,7 +64,7 @@ class QuestionReader(nn.Module):
         UserError: If the language model is not here, or damaged.
     """
 
-    trust = Trust(sure=0.5, refers=0.93, certain=0.85, fair=0.1)
+    trust = Trust(sure=0.7, refers=0.93, certain=0.9, fair=0.1)
 
     def __init__(self, config: ReaderConfig) -> None:
         super().__init__()

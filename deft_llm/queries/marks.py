@@ -23,10 +23,22 @@ _OPEN = frozenset(
     identify detail outline select choose pick determine get interpret read decide guess""".split()  # noqa: SIM905
 )
 _NUMBERS = {
-    **{"half": 0.5, "quarter": 0.25, "a": 1.0, "an": 1.0, "one": 1.0, "two": 2.0, "three": 3.0},
+    **{
+        "half": 0.5,
+        "quarter": 0.25,
+        "fifth": 0.2,
+        "tenth": 0.1,
+        "a": 1.0,
+        "an": 1.0,
+        "one": 1.0,
+        "two": 2.0,
+        "three": 3.0,
+    },
     **{"four": 4.0, "five": 5.0, "six": 6.0, "seven": 7.0, "eight": 8.0, "nine": 9.0, "ten": 10.0},
 }
-_NUMBER = r"(\d+(?:\.\d+)?|half|quarter|one|two|three|four|five|six|seven|eight|nine|ten|an?)"
+_NUMBER = (
+    r"(\d+(?:\.\d+)?|half|quarter|fifth|tenth|one|two|three|four|five|six|seven|eight|nine|ten|an?)"
+)
 _MORE = (
     r"more than|longer than|over|above|at least|exceed(?:s|ed|ing)?|greater than|larger than|"
     r"bigger than|further than|farther than|after|later than|slower than|beyond|past|higher than"
@@ -36,11 +48,15 @@ _LESS = (
     r"earlier than|faster than|quicker than|up to|lower than|in less than"
 )
 _BOUND = re.compile(
-    rf"\b(?:(?P<more>{_MORE})|(?:{_LESS})) (?:the first )?(?:about )?(?:a (?=quarter))?{_NUMBER}"
-    r"(?: (?:of )?a)? ?(?P<unit>ms|s|second|px|%|percent|region|au|action|part|movement|expression|"
-    r"microexpression|frame|time|muscle|blink)?(?:s?\b|(?<=%))"
+    rf"\b(?:(?P<more>{_MORE})|(?:{_LESS})) (?:the (?:first )?)?(?:about )?"
+    rf"(?:a (?=quarter|fifth|tenth))?{_NUMBER}"
+    r"(?: (?:of )?a)? ?(?P<unit>ms|s|second|px|pixel|%|percent|region|au|action|part|movement|"
+    r"expression|microexpression|frame|time|muscle|blink)?(?:s?\b|(?<=%))"
 )
-_DENIES = r"\b(?:never|no|none|nothing|(?<!or )absent|(?<!or )missing|inactive|anything but)\b"
+_DENIES = (
+    r"\b(?:never|no|neither|(?<!or )none|nothing|(?<!or )absent|(?<!or )missing|inactive|"
+    r"anything but)\b"
+)
 _AUS = re.compile(
     r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d{1,3}(?: ?(?:,|and|or|\+|/|&) ?)?(?:au "
     r")?)+)"
@@ -129,7 +145,8 @@ class Asked:
     @cached_property
     def stays(self) -> bool:
         """Whether stillness is spoken of; "is it still moving?" does not."""
-        return self.has("still") or self.says(r"\bstill$")
+        held = r"\b(?:keep|keeps|kept|hold|holds|held) (?:\w+ ){1,3}still\b"
+        return self.has("still") or self.says(rf"\bstill$|{held}")
 
     @property
     def whether(self) -> bool:
@@ -215,7 +232,7 @@ class Asked:
         """What the limit measures by its unit: "s", "px", "%" or, if it has none, nothing."""
         match = _BOUND.search(" ".join(self.words)) or _BOUND.search(self.text)
         unit = match["unit"] if match else None
-        return {"ms": "s", "second": "s", "percent": "%"}.get(unit or "", unit or "")
+        return {"ms": "s", "second": "s", "percent": "%", "pixel": "px"}.get(unit or "", unit or "")
 
     @cached_property
     def counted(self) -> Bound | None:

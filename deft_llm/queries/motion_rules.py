@@ -166,6 +166,10 @@ def return_(asked: Asked) -> Query | None:
     """For example "did it come back?", "what happened after the apex?"."""
     if not asked.has("return") and not asked.says(r"^how\b.*\bfade"):
         return None
+    if asked.has("how_much") and not asked.whether:
+        return Query("magnitude", moments=("offset",), **asked.where)
+    if asked.regions and _going_where(asked):
+        return Query("direction", moments=("offset",), **asked.where)
     return Query("moved", asked.whether, asked.negated, moments=("offset",), **asked.where)
 
 

@@ -51,6 +51,8 @@ class Reading:
     @cached_property
     def aside(self) -> Query:
         """The likeliest query that says nothing about the clip."""
+        if self.query is not None and self.query.kind in TALK:
+            return self.query  # with what is to be explained
         return self._first(lambda frame: not frames.is_claim(frame))
 
     @cached_property

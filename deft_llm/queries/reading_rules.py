@@ -55,6 +55,7 @@ def why_not(asked: Asked) -> Query | None:
     if asked.has("why") and than and (others := asked.values("class", than)):
         return Query("why_not", classes=others)
     excluded = asked.has("why") and "not" in asked.words
+    excluded = excluded or asked.says(r"^why (?:is|was|are|were) (?:there )?no\b")
     if not (asked.has("against") or excluded) or asked.says(r"\bfor or against\b"):
         return None
     turn = next((i for i, word in enumerate(asked.words) if i and word in _TURNS), 0)

@@ -54,7 +54,7 @@ _PLAIN = frozenset(
     besides except aside shoot shot pull pulls pulled pulling push pushed pushes draw draws drawn
     jump jumped hint trace touch sign feature features muscle muscles activity action life amount
     footage material sort gone past during spots report story short pick picks notice note add
-    predict predicted pause complete
+    predict predicted pause complete skin
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )
@@ -78,7 +78,8 @@ _ELSEWHERE = tuple(
         r"\b(?:cats?|dogs?|sofa|songs?)\b",
         # Orders.
         r"^(?:compose|draw|translate|edit|delete|send|set|play|book|sing|paint|pretend|imagine|"
-        r"ignore|disregard|forget|remind|buy|sell|cook|raise|repeat after|"
+        r"ignore|disregard|forget|remind(?! me (?:what|which|how|when|where|why))|buy|sell|cook|"
+        r"raise|repeat after|"
         r"lower(?! (?:eye|lid|lip|face|half|part|region))|"
         r"turn (?:up|down|on|off|left|right|round|around)|"
         r"from now on|you must|say (?:that|it|\W)|make (?:him|her|them)\b)",
@@ -88,12 +89,13 @@ _ELSEWHERE = tuple(
         # The world at large.
         r"\b(?:do|does|can|why|are|have|all) (?:most |all |some )?(?:people|humans|dogs|cats|"
         r"babies|animals|"
-        r"women|men|fish|monkeys|we(?! (?:have|see|find|get|measure|observe|know)\b))\b",
+        r"women|men|fish|monkeys|we(?! (?:have|see|find|get|measure|observe|know|talking|dealing|"
+        r"looking|exclude|rely|say|call|count|conclude|tell|trust)\b))\b",
         r"\bin the world\b|\bon earth\b|\bon average\b|\bof all time\b|\bin history\b|"
-        r"(?<!most )(?<!last )\bof all$|"
+        r"(?<!most )(?<!last )(?<!movement )(?<!motion )(?<!least )\bof all$|"
         r"\bin life\b",
         r"\b(?:does|has|have|in|of) (?:a|the human|an average|every) (?:face|head|person|human|"
-        r"body|smile)\b",
+        r"body)\b|\b(?:does|has|have) (?:a|every) smile\b",
         r"\bwho (?:invented|discovered|wrote|painted|won)\b|\bborn\b",
         r"^what does .* mean (?:to|for) (?:you|me|us)\b",
         r"^how (?:do|can|could|should|would) (?:i|one) (?:\w+ )?(?:raise|lower|move|train|make|"
@@ -103,7 +105,8 @@ _ELSEWHERE = tuple(
         # Sayings in which the face is none.
         r"\bneck and neck\b|\bturn(?:ed|ing)? the other cheek\b|\bthrough the nose\b|"
         r"\bhead over heels\b|\btongue in cheek\b|\blip service\b|\bface value\b|"
-        r"\bjaw dropping\b|\b(?:keep|kept|caught|catch) (?:an|my|your|his|her) eye\b|"
+        r"(?<!his )(?<!her )(?<!their )(?<!the )\bjaw dropping\b|"
+        r"\b(?:keep|kept|caught|catch) (?:an|my|your|his|her) eye\b|"
         r"\bsee eye to eye\b|\bheads? up\b(?= (?:on|about|for|please)|$)|\bin the face of\b|"
         r"\bword of mouth\b|\bby a nose\b",
         # Of the person, but not of the face.

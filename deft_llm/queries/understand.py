@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from deft_llm.queries import followup, motion_rules, parser, reading_rules, spelling, time_rules
-from deft_llm.queries.cues import greeting, without_manners
+from deft_llm.queries.cues import greeting, sentence_that_asks, without_manners
 from deft_llm.queries.declined import declined_topic
 from deft_llm.queries.frame_scores import FrameScores
 from deft_llm.queries.lexicon import lexicon
@@ -41,6 +41,7 @@ _MEASURED = (*_NAMES, "au_word", "how_long", "feel", "expression")
 _SILENT = (0.7, 0.9)  # The same where no rule applies.
 #: A question after another one leaves out what it is about; so much of the first number is enough.
 _REFERRING = 0.15
+_BARE = 2  # words of a question that only names something
 _CLEAR = 8  # letters of a misspelt word that is a question by itself
 # Begins as a question about a person does; if it is none that a face answers, it is declined.
 _ABOUT_SOMEBODY = re.compile(
@@ -87,6 +88,17 @@ def understand(
     text = without_manners(text)
     if topic := greeting(text):  # "ok thanks, bye"
         return Query("greet", topic=topic)
+    query = _understood(text, before, network)
+    if query.kind in {"decline", "unknown"} and (asks := sentence_that_asks(text)):
+        asks = without_manners(asks)
+        if Asked.of(asks).has("move", *_MEASURED):
+            alone = _understood(asks, before, network)
+            return query if alone.kind in TALK else alone
+    return query
+
+
+def _understood(text: str, before: Query | None, network: FrameScores | None) -> Query:
+    """What a text without manners asks."""
     if topic := declined_topic(text):
         return Query("decline", topic=topic)
     asked = Asked.of(text)
@@ -152,6 +164,8 @@ def _least(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
     foreign = bool(strangers(asked))
     if ruled is None:
         return _SILENT[foreign]
+    if len(asked.words) <= _BARE and asked.has(*_NAMES) and not foreign:
+        return 0.0  # "mouth?"
     agree = reading.asks is not None and reading.asks.kind == ruled.kind
     named = asked.has(*(_NAMES if foreign else _MEASURED)) or bool(asked.aus)
     least = _LEAST[agree, named][foreign]

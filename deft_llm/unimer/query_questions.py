@@ -151,8 +151,10 @@ class QueryQuestions:
 
     def follow_up(self) -> Pair:
         """A short question that needs the one before it."""
+        # Sentences are equally frequent: what is asked in many ways is asked often.
+        sentences = [len(turn["says"]) for turn in self.follow]
         while True:
-            turn = self.rng.choice(self.follow)
+            turn = self.rng.choices(self.follow, sentences)[0]
             before = self._written(self._known(self.rng.choice(turn["after"])))
             found = self._becoming(turn["becomes"], before.query)
             if found is not None:

@@ -321,6 +321,39 @@ def test_a_question_becomes_its_query(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("I looked away, how many seconds did the movement last?", "how_long"),
+        ("He stole my wallet. Which parts of the face moved?", "moved"),
+        ("She had a stroke last year, so I'd like to know: did the chin move?", "moved? region=chin"),
+        ("Is she sad in this one? I worry about her.", "emotion? class=sadness"),
+        # Told by somebody, but asked as well, or nothing else asked.
+        ("He stole my wallet. Is he lying?", "decline topic=lying"),
+        ("Is he hiding something? Did his mouth move?", "decline topic=lying"),
+        ("I think he lies, and his brow moved.", "decline topic=lying"),
+    ],
+)
+def test_what_is_told_beside_a_question_does_not_answer_for_it(question: str, query: str) -> None:
+    assert str(understand(question)) == query
+
+
+@pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("Right brow more than left brow?", "side_difference? region=brow side=right"),
+        ("Did the brow shift by more than one pixel?", "magnitude? region=brow more=1"),
+        ("neither the nose nor the cheeks moved. correct?", "moved? not region=cheek,nostril_wing"),
+        ("why was no frown coded?", "why_not au=4"),
+        ("has he kept his head still?", "head_motion? not"),
+        ("did she do it just once?", "count? of=movements less=2"),
+        ("remind me what the apex was", "help moment=apex"),
+    ],
+)
+def test_small_words_decide(question: str, query: str) -> None:
+    assert str(understand(question)) == query
+
+
+@pytest.mark.parametrize(
     "question",
     [
         *("did the suspect smile?", "did the employee blink", "which muscles are acting?"),
