@@ -325,7 +325,7 @@ def test_a_question_becomes_its_query(line: str) -> None:
     [
         ("I looked away, how many seconds did the movement last?", "how_long"),
         ("He stole my wallet. Which parts of the face moved?", "moved"),
-        ("She had a stroke last year, so I'd like to know: did the chin move?", "moved? region=chin"),
+        ("She had a stroke once, so I'd like to know: did the lips move?", "moved? region=lip"),
         ("Is she sad in this one? I worry about her.", "emotion? class=sadness"),
         # Told by somebody, but asked as well, or nothing else asked.
         ("He stole my wallet. Is he lying?", "decline topic=lying"),
