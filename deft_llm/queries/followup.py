@@ -66,6 +66,10 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return contrast
     if query is not None and query.rank == "second":
         return None  # "and what is second?" is not about the class that was named
+    if query is not None and query.kind == "help" and query != Query("help"):
+        return None  # "what does apex mean?" stands for itself
+    if re.search(r"^(?:and |so |but )?what (?:has |all )?(?:moved?|moves|is moving)$", text):
+        return None  # of the whole face; "and what moved there?" is about a part
     if _AFTER.search(text) and before.moments and before.kind in {"when", "how_long"}:
         later = ("offset",) if before.kind == "when" else ("apex", "offset")
         return replace(before, polar=False, bound=None, moments=later)

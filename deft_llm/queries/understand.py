@@ -42,6 +42,7 @@ _SILENT = (0.7, 0.9)  # The same where no rule applies.
 #: A question after another one leaves out what it is about; so much of the first number is enough.
 _REFERRING = 0.15
 _BARE = 2  # words of a question that only names something
+_WORDLESS = 0.8  # how likely a reading of words that are none must be: "heyy" is a greeting
 _CLEAR = 8  # letters of a misspelt word that is a question by itself
 # Begins as a question about a person does; if it is none that a face answers, it is declined.
 _ABOUT_SOMEBODY = re.compile(
@@ -152,6 +153,8 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
         closer = asks is not None and asks.kind == ruled.kind and reading.share >= trust.certain
         return asks if asks is not None and closer else ruled
     if reading.claim < _least(asked, ruled, reading, alone):
+        if len(strangers(asked)) == len(asked.words) and reading.share < _WORDLESS:
+            return UNKNOWN  # "asdf"
         about = _ABOUT_SOMEBODY.search(asked.text)
         return reading.declines if about else reading.aside
     if ruled is None:

@@ -303,6 +303,10 @@ how big was it in millimeters | magnitude
 how many mm did it move | magnitude
 explain it to a child | why
 explain this like I am five | why
+did the mouth move? / what does apex mean | help moment=apex
+did the brow move? / what moved? | moved
+did the brow move? / and what moved there? | moved region=brow
+was she disgusted or what / asdf | unknown
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {
