@@ -43,7 +43,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\brobber|\bburglar|\bfraud|\bbrib|\btheft",
         r"confess|convict|\bkill(?:ed|er)?\b|\barrest|\bjail|culprit|\bcommit(?:ted)? ",
         rf"(?<!times )(?<!often )\bdid {_WHO} do it\b(?! (?:just |only |more than )?(?:once|twice|"
-        r"again|one time|multiple|several|many))",
+        r"one time|multiple|several|many))",
     ),
     "danger": (
         r"\bdanger|terroris|violen|\bthreat|\bharm|\bweapon|aggressive|\battack|\barmed\b",

@@ -307,6 +307,14 @@ did the mouth move? / what does apex mean | help moment=apex
 did the brow move? / what moved? | moved
 did the brow move? / and what moved there? | moved region=brow
 was she disgusted or what / asdf | unknown
+Right brow more than left brow? | side_difference? region=brow side=right
+Did the brow shift by more than one pixel? | magnitude? region=brow more=1
+neither the nose nor the cheeks moved. correct? | moved? not region=cheek,nostril_wing
+why was no frown coded? | why_not au=4
+has he kept his head still? | head_motion? not
+did she do it just once? | count? of=movements less=2
+did he do it again? | decline topic=guilt
+remind me what the apex was | help moment=apex
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {
@@ -338,22 +346,6 @@ def test_a_question_becomes_its_query(line: str) -> None:
     ],
 )
 def test_what_is_told_beside_a_question_does_not_answer_for_it(question: str, query: str) -> None:
-    assert str(understand(question)) == query
-
-
-@pytest.mark.parametrize(
-    ("question", "query"),
-    [
-        ("Right brow more than left brow?", "side_difference? region=brow side=right"),
-        ("Did the brow shift by more than one pixel?", "magnitude? region=brow more=1"),
-        ("neither the nose nor the cheeks moved. correct?", "moved? not region=cheek,nostril_wing"),
-        ("why was no frown coded?", "why_not au=4"),
-        ("has he kept his head still?", "head_motion? not"),
-        ("did she do it just once?", "count? of=movements less=2"),
-        ("remind me what the apex was", "help moment=apex"),
-    ],
-)
-def test_small_words_decide(question: str, query: str) -> None:
     assert str(understand(question)) == query
 
 
