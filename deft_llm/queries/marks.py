@@ -23,17 +23,8 @@ _OPEN = frozenset(
     identify detail outline select choose pick determine get interpret read decide guess""".split()  # noqa: SIM905
 )
 _NUMBERS = {
-    **{
-        "half": 0.5,
-        "quarter": 0.25,
-        "fifth": 0.2,
-        "tenth": 0.1,
-        "a": 1.0,
-        "an": 1.0,
-        "one": 1.0,
-        "two": 2.0,
-        "three": 3.0,
-    },
+    **{"half": 0.5, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1, "a": 1.0, "an": 1.0, "one": 1.0},
+    **{"two": 2.0, "three": 3.0},
     **{"four": 4.0, "five": 5.0, "six": 6.0, "seven": 7.0, "eight": 8.0, "nine": 9.0, "ten": 10.0},
 }
 _NUMBER = (

@@ -1,7 +1,8 @@
 """Ordinary English words that lie within a typing error of a word of the vocabulary.
 
 Without them "curtain" would be taken for "certain" and "table" for "able". They are the frequent
-words of a language model's dictionary that ``spelling.mend`` would change.
+words of a language model's dictionary that ``spelling.mend`` would change, and a hundred rarer ones
+that stand in the patterns of ``unimer/templates/queries`` and in questions of ours.
 """
 
 from __future__ import annotations

@@ -102,6 +102,8 @@ class QueryQuestions:
         for name in _ALONE:
             self.patterns |= read_yaml(path / f"{name}.yaml")
         self.follow: list[dict[str, Any]] = read_yaml(path / "follow.yaml")["turns"]
+        # Sentences are equally frequent: what is asked in many ways is asked often.
+        self.sentences = [len(turn["says"]) for turn in self.follow]
         self.topics: dict[str, list[str]] = dict(read_yaml(path / "beyond.yaml"))
         self.strange: list[str] = read_yaml(path / "elsewhere.yaml")["texts"]
 
@@ -151,10 +153,8 @@ class QueryQuestions:
 
     def follow_up(self) -> Pair:
         """A short question that needs the one before it."""
-        # Sentences are equally frequent: what is asked in many ways is asked often.
-        sentences = [len(turn["says"]) for turn in self.follow]
         while True:
-            turn = self.rng.choices(self.follow, sentences)[0]
+            turn = self.rng.choices(self.follow, self.sentences)[0]
             before = self._written(self._known(self.rng.choice(turn["after"])))
             found = self._becoming(turn["becomes"], before.query)
             if found is not None:
