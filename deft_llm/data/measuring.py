@@ -20,7 +20,7 @@ from deft_llm.media.parts import parts_of, split
 from deft_llm.media.windows import read_windows
 from deft_llm.motion.measure import Measurement, measure
 from deft_llm.motion.meter import MotionSettings
-from deft_llm.motion.onset_apex import REGION_WEIGHTS
+from deft_llm.motion.region_paths import REGION_WEIGHTS
 
 # For coded intervals: they do not need the motion curve, which takes half of the time.
 CODED = MotionSettings(curve=False)

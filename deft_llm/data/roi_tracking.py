@@ -28,7 +28,7 @@ from deft_llm.media.face import align, landmark_finder, track_faces
 from deft_llm.media.frames import list_frames
 from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.media.parts import Part, parts_of
-from deft_llm.motion.onset_apex import track_regions
+from deft_llm.motion.region_paths import track_regions
 from deft_llm.motion.rois import ROIS, roi_masks
 
 Floats = NDArray[np.float32]

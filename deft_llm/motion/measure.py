@@ -19,12 +19,10 @@ from deft_llm.motion.meter import USUAL, MotionMeter, MotionSettings
 from deft_llm.motion.onset_apex import (
     DETECTION_Z,
     WINDOW,
-    Trajectory,
-    motion_curve,
     returning_intervals,
     strongest_interval,
-    track_regions,
 )
+from deft_llm.motion.region_paths import Trajectory, motion_curve, track_regions
 from deft_llm.motion.regions import RegionTable, region_table, regions_placed
 from deft_llm.motion.visibility import hidden_regions, on_pictures
 from deft_llm.stages import MEASURING, begin

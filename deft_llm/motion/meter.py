@@ -19,7 +19,7 @@ from deft_llm.motion.head_depth import head_points
 from deft_llm.motion.head_motion import Model, remove_head_motion
 from deft_llm.motion.light import LightChange
 from deft_llm.motion.micro_flow import fit_movement, frames_to_fit
-from deft_llm.motion.onset_apex import Trajectory, track_regions
+from deft_llm.motion.region_paths import Trajectory, track_regions
 from deft_llm.motion.regions import blink_floor, region_motion, region_rms
 from deft_llm.motion.visibility import magnification, visible_masks
 

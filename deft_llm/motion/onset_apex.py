@@ -1,10 +1,9 @@
 """Find onset, apex and offset of an unannotated clip from its region motion.
 
-The region motion of every frame is measured against a key frame at half size; there is a key
-frame each second, and the key frames are chained. An apex is where the face has moved furthest
-*and come back*: the excursion ``(D(o, a) + D(a, f) - D(o, f)) / 2`` over frames o before and f
-after a, where D is the distance of two frames in region motion. A steady drift has no excursion,
-however far it goes.
+The regions are followed over the clip (``region_paths.py``). An apex is where the face has moved
+furthest *and come back*: the excursion ``(D(o, a) + D(a, f) - D(o, f)) / 2`` over frames o before
+and f after a, where D is the distance of two frames in region motion. A steady drift has no
+excursion, however far it goes.
 On simulated clips with a peak above 1 px (30-100 fps, H.264, half of them with a blink) the median
 errors are 0.02 s (apex), 0.03-0.06 s (onset) and 0.02-0.05 s (offset).
 Our own method; durations after Yan et al., "How fast are the leaked facial expressions?"
@@ -15,30 +14,14 @@ T frames, R regions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm import facs
 from deft_llm.clip import Interval
-from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
-from deft_llm.motion.head_alignment import SHIFT, HeadAligner
-from deft_llm.motion.head_depth import head_points
-from deft_llm.motion.head_motion import remove_head_motion
-from deft_llm.motion.pixels import grid, smaller
-from deft_llm.motion.regions import (
-    BLINK_PX,
-    UPPER_LIDS,
-    dragged_by_lids,
-    region_masks,
-    region_motion,
-)
-from deft_llm.motion.visibility import visible_masks
+from deft_llm.motion.region_paths import REGION_WEIGHTS, Trajectory, weighted
+from deft_llm.motion.regions import BLINK_PX, UPPER_LIDS, dragged_by_lids
 from deft_llm.runs import runs
 
 if TYPE_CHECKING:
@@ -53,152 +36,7 @@ BLINK_TIME = 0.4  # s, of most blinks with all of their closing and opening
 # Onset and offset: share of the apex's motion. Near zero the curve is flat, so noise would choose.
 LEAVE = 0.15
 DETECTION_Z = 4.0  # excursion of the two strongest regions, in noise floors
-_KEY_SPACING = 1.0  # s
-# Half of the canonical 224 px: a quarter of the pixels, since flow runs on every frame.
-_SIZE = 112
-_HEAD_STEPS = 8  # a head may have gone far since its key frame
 _FEW = 4  # frames; nothing can be smoothed or compared over time
-
-# Lids get no weight: blinks and gaze move them more than any micro-expression does.
-REGION_WEIGHTS: FloatArray = np.array(
-    [0.0 if name.endswith("lid") else 1.0 for name in facs.REGIONS], np.float32
-)
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """Positions of regions and head over time, in canonical pixels, relative to one frame.
-
-    Attributes:
-        regions: (T, R, 2) head-compensated region motion; NaN in frames without a face.
-        head: (T, 2) motion of the nose bridge; NaN in frames without a face.
-    """
-
-    regions: FloatArray
-    head: FloatArray
-
-    def part(self, start: int, stop: int) -> Trajectory:
-        """Frames ``start`` to ``stop`` - 1, still relative to the same frame."""
-        return Trajectory(self.regions[start:stop], self.head[start:stop])
-
-
-def track_regions(
-    aligned: AlignedClip,
-    reference: int = 0,
-    estimator: FlowEstimator | None = None,
-    masks_of: Callable[[FloatArray, int], FloatArray] = region_masks,
-    even: bool = False,
-) -> Trajectory:
-    """Region motion and head motion of every frame against ``reference``.
-
-    Args:
-        aligned: The aligned clip.
-        reference: The frame that defines zero motion. If it shows no face, the nearest frame
-            with a face is used.
-        estimator: Flow method, default ``flow_estimator()``.
-        masks_of: Of other regions, see ``visible_masks``; one that lies outside of the picture
-            does not move.
-        even: Spread the difference of two key frames, about the frame midway, over the frames
-            between them; otherwise it is a step there.
-
-    Returns:
-        The trajectory; zero at the reference.
-    """
-    estimator = estimator or flow_estimator()
-    count = len(aligned.frames)
-    scale = aligned.frames.shape[1] / _SIZE
-    landmarks = smaller(head_points(aligned), scale)
-    masks = visible_masks(aligned, _SIZE, masks_of)
-    regions = np.full((count, len(masks), 2), np.nan, np.float32)
-    head = np.full((count, 2), np.nan, np.float32)
-    visible = np.flatnonzero(aligned.present)
-    if visible.size == 0:
-        return Trajectory(regions, head)
-    images = {int(t): _small_grey(aligned.frames[t]) for t in visible}
-    aligners: dict[int, HeadAligner] = {}
-
-    def step(i: int, j: int) -> tuple[FloatArray, FloatArray]:
-        if i == j:
-            return np.zeros(regions.shape[1:], np.float32), np.zeros(2, np.float32)
-        if i not in aligners:
-            aligners[i] = HeadAligner(images[i], landmarks)
-        aligner = aligners[i]
-        motion = aligner.fit(images[j], steps=_HEAD_STEPS)
-        # The head is removed before flow, which would follow it by a part only on smooth skin.
-        x, y = grid(_SIZE, _SIZE)
-        u, v = aligner.field(motion)
-        still = cv2.remap(images[j], x + u, y + v, cv2.INTER_CUBIC)
-        flow, _ = remove_head_motion(estimator(images[i], still), landmarks)
-        # Back to canonical pixels: flow was measured on the smaller image.
-        return region_motion(flow, masks) * scale, motion[SHIFT].astype(np.float32) * scale
-
-    keys = _key_frames(aligned.timestamps, visible, reference)
-    # Key frames are chained outwards from the reference, so errors add up once a second, not once a
-    # frame.
-    start = int(np.argmin(np.abs(keys - reference)))
-    regions[keys[start]], head[keys[start]] = 0.0, 0.0
-    for order in (range(start, len(keys) - 1), range(start, 0, -1)):
-        for k in order:
-            i, j = keys[k], keys[k + 1 if order.step > 0 else k - 1]
-            moved, shifted = step(int(i), int(j))
-            regions[j], head[j] = regions[i] + moved, head[i] + shifted
-    times = aligned.timestamps
-    for t in visible:
-        # Other frames are measured against the nearest key: at most about half a second of flow
-        # each.
-        key = int(keys[np.argmin(np.abs(times[keys] - times[t]))])
-        if key != t:
-            moved, shifted = step(key, int(t))
-            regions[t], head[t] = regions[key] + moved, head[key] + shifted
-    for i, j in pairwise(keys) if even else ():
-        between = visible[(visible > i) & (visible < j)]
-        nearer = between[times[between] - times[i] <= times[j] - times[between]]
-        if nearer.size:
-            middle = int(nearer[-1])
-            apart = regions[j] + step(int(j), middle)[0] - regions[middle]
-            _spread(regions, times, apart, between, (int(i), middle, int(j)))
-    return Trajectory(regions, head)
-
-
-def _spread(
-    regions: FloatArray,
-    times: NDArray[np.float64],
-    apart: FloatArray,
-    between: NDArray[np.intp],
-    moments: tuple[int, int, int],
-) -> None:
-    """Move frames between two key frames so that both agree midway: none at the keys, half there.
-
-    Args:
-        regions: (T, R, 2), changed in place.
-        times: (T,) s.
-        apart: (R, 2) the second key's motion of the middle frame minus the first one's.
-        between: Frames between the keys.
-        moments: First key, middle frame, second key.
-    """
-    first, middle, second = moments
-    for t in between:
-        if t <= middle:
-            share = 0.5 * (times[t] - times[first]) / (times[middle] - times[first])
-        else:
-            share = -0.5 * (times[second] - times[t]) / (times[second] - times[middle])
-        regions[t] += np.float32(share) * apart
-
-
-def _small_grey(frame: NDArray[np.uint8]) -> FloatArray:
-    return cv2.resize(to_grey(frame), (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
-
-
-def _key_frames(
-    times: NDArray[np.float64], visible: NDArray[np.intp], reference: int
-) -> NDArray[np.intp]:
-    """Visible frames about one second apart, including the one nearest to the reference."""
-    first = int(visible[np.argmin(np.abs(visible - reference))])
-    # The 1e-9 keeps an end point that falls exactly on the grid, which arange would leave out.
-    low = np.arange(times[first], times[visible[0]] - 1e-9, -_KEY_SPACING)
-    high = np.arange(times[first], times[visible[-1]] + 1e-9, _KEY_SPACING)
-    wanted = np.concatenate([low, high])
-    return np.unique([visible[np.argmin(np.abs(times[visible] - w))] for w in wanted])
 
 
 def strongest_interval(
@@ -224,7 +62,7 @@ def strongest_interval(
     visible = np.flatnonzero(aligned.present)
     visible = visible[_without_blinks(trajectory.regions[visible], aligned.timestamps[visible])]
     times = aligned.timestamps[visible]
-    path = _smooth(_weighted(trajectory.regions[visible], floor), times)
+    path = _smooth(weighted(trajectory.regions[visible], floor), times)
     if visible.size <= _FEW:
         onset, offset = 0, visible.size - 1
         apex = int(np.argmax(np.linalg.norm(path - path[0], axis=1)))
@@ -297,7 +135,7 @@ def returning_intervals(
     times = aligned.timestamps[visible]
     regions = _smooth(trajectory.regions[visible].reshape(len(visible), -1), times)
     regions = regions.reshape(len(visible), -1, 2)
-    path = _weighted(regions, floor)
+    path = weighted(regions, floor)
     # A work list in place of recursion: a long video can hold many expressions.
     found, left = [], [(0, len(visible))]
     while left:
@@ -318,39 +156,6 @@ def returning_intervals(
         if _two_strongest(alone / floor) >= DETECTION_Z:
             found.append(Interval(*(int(visible[t]) for t in moments)))
     return tuple(sorted(found, key=lambda interval: interval.apex))
-
-
-def motion_curve(trajectory: Trajectory, reference: int) -> FloatArray:
-    """Distance between the region motion of every frame and that of the reference frame.
-
-    Args:
-        trajectory: From ``track_regions``.
-        reference: Frame of zero motion, usually the onset.
-
-    Returns:
-        (T,) pixels, root mean square over the regions without lids; NaN in frames without a face.
-    """
-    path = _weighted(trajectory.regions, np.ones(len(REGION_WEIGHTS), np.float32))
-    return np.linalg.norm(path - path[reference], axis=1).astype(np.float32)
-
-
-def distance_from_rest(trajectory: Trajectory) -> FloatArray:
-    """The same as ``motion_curve`` for a stretch of any number of expressions: against the median.
-
-    Returns:
-        (T,) pixels; NaN in frames without a face.
-    """
-    path = _weighted(trajectory.regions, np.ones(len(REGION_WEIGHTS), np.float32))
-    seen = np.isfinite(path[:, 0])
-    rest = np.median(path[seen], axis=0) if seen.any() else 0.0
-    return np.linalg.norm(path - rest, axis=1).astype(np.float32)
-
-
-def _weighted(regions: FloatArray, floor: FloatArray) -> FloatArray:
-    """(T, R, 2) -> (T, 2R): motion over its floor, weighted so that the norm is an RMS."""
-    # The root, because the norm squares the weights.
-    weights = np.sqrt(REGION_WEIGHTS / REGION_WEIGHTS.sum()) / floor
-    return (regions * weights[:, None]).reshape(len(regions), -1)
 
 
 def _smooth(path: FloatArray, times: NDArray[np.float64]) -> FloatArray:
@@ -377,7 +182,7 @@ def _significance(path: FloatArray) -> float:
 
     A rise without a return counts half.
     """
-    # Undoes the RMS weight of _weighted, so that each region is in its own noise floors again.
+    # Undoes the RMS weight of ``weighted``, so that each region is in its own noise floors again.
     scale = np.sqrt(REGION_WEIGHTS.sum())
     moments = scale * path.reshape(3, -1, 2)
     to_apex = np.linalg.norm(moments[1] - moments[0], axis=1)

@@ -115,7 +115,7 @@ def roi_box(roi: Roi, points: NDArray[Any], crops: Mapping[str, Box]) -> Box:
 
 
 def roi_masks(landmarks: NDArray[Any], side: int) -> FloatArray:
-    """Weights of the regions on a square image, for ``onset_apex.track_regions``.
+    """Weights of the regions on a square image, for ``region_paths.track_regions``.
 
     Args:
         landmarks: (68, 2) in its pixels.

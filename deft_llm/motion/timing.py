@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Interval
-from deft_llm.motion.onset_apex import Trajectory
+from deft_llm.motion.region_paths import Trajectory
 
 _HALF = 0.5
 _FRAMES = 1.5  # two regions whose times differ by less move together

@@ -24,7 +24,8 @@ from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.media.video import probe
 from deft_llm.media.windows import Window, read_windows
 from deft_llm.motion.measure import Measurement, measure, watch_expressions
-from deft_llm.motion.onset_apex import DETECTION_Z, distance_from_rest
+from deft_llm.motion.onset_apex import DETECTION_Z
+from deft_llm.motion.region_paths import distance_from_rest
 from deft_llm.spotters.finder import Found, Look, Step
 
 WINDOW = 3.0  # s

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.onset_apex import REGION_WEIGHTS
+from deft_llm.motion.region_paths import REGION_WEIGHTS
 from deft_llm.runs import runs
 from deft_llm.viz.page import fill_template
 

@@ -24,7 +24,7 @@ from deft_llm.deft.inference.suggestions import suggestions
 from deft_llm.deft.inference.tools import called, tool
 from deft_llm.evaluation.robustness.agreement import contradictions
 from deft_llm.motion.evidence import measured_evidence, moved_aus
-from deft_llm.motion.onset_apex import Trajectory
+from deft_llm.motion.region_paths import Trajectory
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.motion.remarks import NO_MOTION
 from deft_llm.queries import calls

@@ -11,12 +11,8 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.clip import Interval
-from deft_llm.motion.onset_apex import (
-    DETECTION_Z,
-    Trajectory,
-    returning_intervals,
-    strongest_interval,
-)
+from deft_llm.motion.onset_apex import DETECTION_Z, returning_intervals, strongest_interval
+from deft_llm.motion.region_paths import Trajectory
 
 RATE, FLOOR = 50, 0.1  # frames per second, px
 NAMES = list(facs.REGIONS)

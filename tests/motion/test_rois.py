@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deft_llm.motion.onset_apex import track_regions
+from deft_llm.motion.region_paths import track_regions
 from deft_llm.motion.roi_farneback import FarnebackRois
 from deft_llm.motion.rois import CROP_SIDE, FIVE, MIRRORED, ROIS, crop_pixel, roi_masks
 

@@ -17,7 +17,7 @@ from deft_llm.media.video import clip_from_array
 from deft_llm.motion.measure import measure
 from deft_llm.motion.meter import MotionSettings
 from deft_llm.motion.noise import magnified
-from deft_llm.motion.onset_apex import track_regions
+from deft_llm.motion.region_paths import track_regions
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.motion.visibility import turned_away
 

@@ -22,7 +22,7 @@ from deft_llm.files import digest
 from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import read_clip, write_video
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.onset_apex import Trajectory
+from deft_llm.motion.region_paths import Trajectory
 from deft_llm.motion.regions import REGION_NAMES, UPPER_LIDS
 from deft_llm.queries.findings import Findings
 from deft_llm.queries.query import Query

@@ -20,7 +20,7 @@ from deft_llm.media.video import write_video
 from deft_llm.media.windows import Window
 from deft_llm.motion.evidence import fewest_aus
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.onset_apex import Trajectory
+from deft_llm.motion.region_paths import Trajectory
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.motion.rois import ROIS
 from deft_llm.spotters import returning, trained
