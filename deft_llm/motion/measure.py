@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from deft_llm.clip import Interval, status_line
 from deft_llm.errors import UserError
 from deft_llm.motion import noise, remarks
-from deft_llm.motion.light import light_change
-from deft_llm.motion.meter import USUAL, MotionMeter, MotionSettings
+from deft_llm.motion.light import LightChange, light_change
+from deft_llm.motion.meter import USUAL, MotionMeter, MotionSettings, Phases
 from deft_llm.motion.onset_apex import (
     DETECTION_Z,
     WINDOW,
+    likely_intervals,
     returning_intervals,
-    strongest_interval,
+    two_strongest,
 )
 from deft_llm.motion.region_paths import Trajectory, motion_curve, track_regions
 from deft_llm.motion.regions import RegionTable, region_table, regions_placed
@@ -135,40 +136,29 @@ def measure(
     light = light_change(aligned)
     seen = light.even(aligned) if light else aligned
     meter = MotionMeter(seen, settings)
-    found = True
-    others: tuple[Interval, ...] = ()
     if interval is None:
         trajectory, floor, sigma = meter.watch()
-        shown, score = strongest_interval(seen, trajectory, floor)
-        shown = _apex_on_curve(shown, trajectory)
-        found = score >= DETECTION_Z
-        others = _apart(shown, returning_intervals(seen, trajectory, floor))
+        likely = likely_intervals(seen, trajectory, floor)
+        returning = returning_intervals(seen, trajectory, floor)
+        # The strongest of many windows is larger by chance than one given beforehand. Two searches,
+        # each of a part of the frames or regions, are no more chances than one of all.
+        windows = float(np.ptp(aligned.timestamps)) / WINDOW
+        readings = [
+            _read(meter, aligned, light, shown, sigma, _apart(shown, returning), windows, score)
+            for shown, score in likely
+        ]
+        reading = max(readings, key=lambda reading: two_strongest(reading.tables[0].z))
     else:
-        # A given interval counts as found: the annotator saw an expression there.
         shown = _visible_interval(interval, visible)
         sigma = meter.sensor_noise(shown.apex - shown.onset)
         if settings.curve and trajectory is None:
             trajectory = track_regions(seen, shown.onset, meter.estimator)
-    phases = meter.phases(shown, sigma, others)
-    floors = phases.floors
-    if light:
-        # Independent errors add in quadrature.
-        floors = np.hypot(floors, meter.light_floor(aligned, light, shown))
-        floors = floors * (1 + _LIGHT_DOUBT * light.largest)
-    if interval is None:
-        # The strongest of many windows is larger by chance than one given beforehand.
-        floors = noise.of_search(floors, float(np.ptp(aligned.timestamps)) / WINDOW)
-    # On the clip as filmed: glare and darkness are gone once the light is evened out.
-    hidden = hidden_regions(aligned, shown, meter.masks, light)
-    placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
-    placed &= ~np.any(list(hidden.values()), axis=0)
-    tables = [
-        region_table(flow, meter.masks, floor, placed)
-        for flow, floor in zip(phases.flows, floors, strict=True)
-    ]
-    # The tables use the finer flow and the measured floors, so they can confirm a motion that the
-    # half-size search scored too low.
-    found = interval is not None or _stands_out(tables[0], found)
+        reading = _read(meter, aligned, light, shown, sigma)
+    shown, tables, hidden = reading.interval, reading.tables, reading.hidden
+    # A given interval counts as found: the annotator saw an expression there. The tables use the
+    # finer flow and the measured floors, so they can confirm a motion that the half-size search
+    # scored too low.
+    found = interval is not None or _stands_out(tables[0], reading.score >= DETECTION_Z)
     if not found:
         tables = [replace(table, active=np.zeros_like(table.active)) for table in tables]
     returned = returned_share(*tables)
@@ -179,26 +169,26 @@ def measure(
         *remarks.on_frames(interval, shown, aligned),
         *remarks.on_regions(unseen),
         *on_pictures(aligned, shown),
-        *remarks.on_clip(light, held, others),
+        *remarks.on_clip(light, held, reading.others),
         *aligned.remarks,
     ]
     return Measurement(
         aligned=aligned,
         interval=shown,
         found=found,
-        flow_apex=phases.flows[0],
-        flow_offset=phases.flows[1],
+        flow_apex=reading.phases.flows[0],
+        flow_offset=reading.phases.flows[1],
         table_apex=tables[0],
         table_offset=tables[1],
         curve=motion_curve(trajectory, shown.onset)
         if trajectory
         else np.full(count, np.nan, np.float32),
         head_motion=_span(trajectory.head[visible]) if trajectory else float("nan"),
-        noise=floors[0],
-        noise_samples=phases.samples,
+        noise=reading.floors[0],
+        noise_samples=reading.phases.samples,
         sensor_noise=sigma,
         remarks=tuple(told),
-        others=others,
+        others=reading.others,
         head_shift=_span(trajectory.head[shown.onset : shown.offset + 1])
         if trajectory
         else float("nan"),
@@ -207,6 +197,52 @@ def measure(
         evened=seen if light else None,
         trajectory=trajectory,
     )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What was measured in one interval of a clip; as in ``Measurement``, but for the gate.
+
+    Attributes:
+        score: How clearly the search saw it (``likely_intervals``); 0 for a given interval.
+    """
+
+    interval: Interval
+    score: float
+    others: tuple[Interval, ...]
+    phases: Phases
+    floors: FloatArray
+    hidden: dict[str, NDArray[np.bool_]]
+    tables: list[RegionTable]
+
+
+def _read(
+    meter: MotionMeter,
+    aligned: AlignedClip,
+    light: LightChange | None,
+    interval: Interval,
+    sigma: float,
+    others: tuple[Interval, ...] = (),
+    windows: float = 1.0,
+    score: float = 0.0,
+) -> _Reading:
+    """Measure one interval; ``windows``: among how many it was searched (``noise.of_search``)."""
+    phases = meter.phases(interval, sigma, others)
+    floors = phases.floors
+    if light:
+        # Independent errors add in quadrature.
+        floors = np.hypot(floors, meter.light_floor(aligned, light, interval))
+        floors = floors * (1 + _LIGHT_DOUBT * light.largest)
+    floors = noise.of_search(floors, windows)
+    # On the clip as filmed: glare and darkness are gone once the light is evened out.
+    hidden = hidden_regions(aligned, interval, meter.masks, light)
+    placed = regions_placed(aligned.landmarks, aligned.landmark_uncertainty)
+    placed &= ~np.any(list(hidden.values()), axis=0)
+    tables = [
+        region_table(flow, meter.masks, floor, placed)
+        for flow, floor in zip(phases.flows, floors, strict=True)
+    ]
+    return _Reading(interval, score, others, phases, floors, hidden, tables)
 
 
 def watch_expressions(
@@ -228,12 +264,6 @@ def watch_expressions(
 def _visible_interval(interval: Interval, visible: NDArray[np.intp]) -> Interval:
     frames = (interval.onset, interval.apex, interval.offset)
     return Interval(*(int(visible[np.argmin(np.abs(visible - t))]) for t in frames))
-
-
-def _apex_on_curve(found: Interval, trajectory: Trajectory) -> Interval:
-    """The interval with its apex where the motion curve, which people see, is highest."""
-    curve = motion_curve(trajectory, found.onset)[found.onset : found.offset + 1]
-    return Interval(found.onset, found.onset + int(np.nanargmax(curve)), found.offset)
 
 
 def _apart(shown: Interval, found: tuple[Interval, ...]) -> tuple[Interval, ...]:

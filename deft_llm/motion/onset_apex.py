@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from deft_llm.clip import Interval
 from deft_llm.motion.region_paths import REGION_WEIGHTS, Trajectory, weighted
-from deft_llm.motion.regions import BLINK_PX, UPPER_LIDS, dragged_by_lids
+from deft_llm.motion.regions import BESIDE_EYES, BLINK_PX, UPPER_LIDS, dragged_by_lids
 from deft_llm.runs import runs
 
 if TYPE_CHECKING:
@@ -39,14 +39,17 @@ DETECTION_Z = 4.0  # excursion of the two strongest regions, in noise floors
 _FEW = 4  # frames; nothing can be smoothed or compared over time
 
 
-def strongest_interval(
+def likely_intervals(
     aligned: AlignedClip, trajectory: Trajectory, floor: FloatArray
-) -> tuple[Interval, float]:
-    """The most likely expression of a clip, and how clearly it stands out.
+) -> list[tuple[Interval, float]]:
+    """Where the expression of a clip most likely is, and how clearly it stands out there.
 
-    Frames in which the eyes blink are left out: lids drag brows and cheeks along further than most
-    micro-expressions move them. With 1 to 4 frames, onset is the first, offset the last and apex
-    the one that moved furthest.
+    Closing lids drag brows and cheeks along further than most micro-expressions move them. So the
+    search leaves out the frames in which the eyes blink, and if they close at all there is a second
+    one, over all frames, of the regions that lids do not reach: a blink may hide the apex. On 115
+    simulated clips with a blink, one or the other has the apex within 0.1 s in 94 %, the first
+    alone in 75 %; the measurement tells which (``measure``). With 1 to 4 frames, onset is the
+    first, offset the last and apex the one that moved furthest.
 
     Args:
         aligned: The aligned clip; at least one frame with a face.
@@ -55,55 +58,76 @@ def strongest_interval(
             count less.
 
     Returns:
-        The interval, and the excursion of its two strongest regions in units of their noise
-        floors. On simulated clips (30 of a kind) about 80 % of those without any AU stay below
-        ``DETECTION_Z``, and about 80 % of those with more than 1 px of expression are above it.
+        One or two intervals, and the excursion of their two strongest regions in units of their
+        noise floors. On simulated clips (30 of a kind) about 80 % of those without any AU stay
+        below ``DETECTION_Z``, and about 80 % of those with more than 1 px of expression are above.
     """
     visible = np.flatnonzero(aligned.present)
-    visible = visible[_without_blinks(trajectory.regions[visible], aligned.timestamps[visible])]
-    times = aligned.timestamps[visible]
-    path = _smooth(weighted(trajectory.regions[visible], floor), times)
-    if visible.size <= _FEW:
-        onset, offset = 0, visible.size - 1
+    lids = trajectory.regions[visible][:, UPPER_LIDS, 1].min(axis=1)
+    open_eyed = visible[_without_blinks(lids, aligned.timestamps[visible])]
+    found = [_strongest(aligned, trajectory, open_eyed, floor)]
+    if np.ptp(lids) >= BLINK_PX and visible.size > _FEW:
+        # Over an infinite floor, a region does not count.
+        away = np.where(BESIDE_EYES, np.float32(np.inf), floor)
+        found.append(_strongest(aligned, trajectory, visible, away))
+    return found if found[0][0] != found[-1][0] else found[:1]
+
+
+def _strongest(
+    aligned: AlignedClip, trajectory: Trajectory, frames: NDArray[np.intp], floor: FloatArray
+) -> tuple[Interval, float]:
+    """The strongest movement among some frames, and its excursion."""
+    times = aligned.timestamps[frames]
+    path = _smooth(weighted(trajectory.regions[frames], floor), times)
+    if frames.size <= _FEW:
+        onset, offset = 0, frames.size - 1
         apex = int(np.argmax(np.linalg.norm(path - path[0], axis=1)))
     else:
         apex = _search(path, times)
         onset, offset = _borders(path, times, apex)
     score = _significance(path[[onset, apex, offset]])
-    return Interval(int(visible[onset]), int(visible[apex]), int(visible[offset])), score
+    # The apex goes to where the motion curve, which people see, is highest.
+    counted = np.where(np.isinf(floor), floor, 1)
+    curve = weighted(trajectory.regions[frames[onset : offset + 1]], counted)
+    apex = onset + int(np.argmax(np.linalg.norm(curve - curve[0], axis=1)))
+    return Interval(int(frames[onset]), int(frames[apex]), int(frames[offset])), score
 
 
-def _without_blinks(regions: FloatArray, times: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _without_blinks(lids: FloatArray, times: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which of V frames to search, (V,): those in which the eyes do not blink.
 
-    Both lids come down from where they usually are and are up again within ``BLINK_TIME``; lids
-    that stay down are an expression, or look down.
+    Both lids come down from where they usually are and are up again within ``BLINK_TIME``, or the
+    clip begins or ends meanwhile; lids that stay down are an expression, or look down.
 
     Args:
-        regions: (V, R, 2) motion against any frame, px.
+        lids: (V,) motion down, px; of both lids, the lesser.
         times: (V,) s.
     """
-    kept = np.ones(len(regions), bool)
-    for first, stop in blinks(regions[:, UPPER_LIDS, 1].min(axis=1), times):
+    kept = np.ones(len(lids), bool)
+    for first, stop in blinks(lids, times, cut_off=True):
         kept[first:stop] = False
     return kept if kept.sum() > max(_FEW, len(kept) / 2) else np.ones(len(kept), bool)
 
 
-def blinks(lids: FloatArray, times: NDArray[np.float64]) -> list[tuple[int, int]]:
+def blinks(
+    lids: FloatArray, times: NDArray[np.float64], cut_off: bool = False
+) -> list[tuple[int, int]]:
     """The blinks of a lid: first frame, and the one after the last.
 
     Args:
         lids: (V,) motion down, px; of both lids, the lesser.
         times: (V,) s.
+        cut_off: Take also what the first or last frame cuts off; without an open frame on both
+            sides it is not known how long the lids were down.
     """
     down = lids - np.median(lids)
     # From where they begin to come down until they are up again.
     closed = down >= BLINK_PX / 4
     found = []
     for first, stop in runs(closed).tolist():
-        # An open frame on both sides shows how long it lasted.
-        inside = first > 0 and stop < len(lids) and times[stop] - times[first - 1] <= BLINK_TIME
-        if inside and down[first:stop].max() >= BLINK_PX:
+        whole = first > 0 and stop < len(lids)
+        lasted = times[min(stop, len(lids) - 1)] - times[max(first - 1, 0)]
+        if (whole or cut_off) and lasted <= BLINK_TIME and down[first:stop].max() >= BLINK_PX:
             found.append((first, stop))
     return found
 
@@ -147,13 +171,13 @@ def returning_intervals(
         onset, offset = _borders(part, when, apex)
         moments = [first + onset, first + apex, first + offset]
         moved = _excursion(regions[moments])
-        if _two_strongest(moved / floor) < DETECTION_Z:
+        if two_strongest(moved / floor) < DETECTION_Z:
             continue
         # A blink is removed from the search as well, so that the frames around it are still
         # searched.
         left += [(first, moments[0] + 1), (moments[2], stop)]
         alone = moved - dragged_by_lids(float(moved[UPPER_LIDS].max()))
-        if _two_strongest(alone / floor) >= DETECTION_Z:
+        if two_strongest(alone / floor) >= DETECTION_Z:
             found.append(Interval(*(int(visible[t]) for t in moments)))
     return tuple(sorted(found, key=lambda interval: interval.apex))
 
@@ -186,7 +210,7 @@ def _significance(path: FloatArray) -> float:
     scale = np.sqrt(REGION_WEIGHTS.sum())
     moments = scale * path.reshape(3, -1, 2)
     to_apex = np.linalg.norm(moments[1] - moments[0], axis=1)
-    return _two_strongest(np.maximum(_excursion(moments), 0.5 * to_apex))
+    return two_strongest(np.maximum(_excursion(moments), 0.5 * to_apex))
 
 
 def _excursion(moments: FloatArray) -> FloatArray:
@@ -198,7 +222,7 @@ def _excursion(moments: FloatArray) -> FloatArray:
     return np.asarray(0.5 * (to_apex + from_apex - rest), np.float32)
 
 
-def _two_strongest(excursion: FloatArray) -> float:
+def two_strongest(excursion: FloatArray) -> float:
     """Mean of the two largest values of (R,) without lids."""
     return float(np.sort(excursion[REGION_WEIGHTS > 0])[-2:].mean())
 

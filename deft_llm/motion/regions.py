@@ -26,9 +26,7 @@ ACTIVE_PX = 0.02  # px
 _PEAK_PERCENTILE = 90.0
 UPPER_LIDS = [i for i, name in enumerate(REGION_NAMES) if name.endswith("upper lid")]
 _LIDS: FloatArray = np.array([name.endswith("lid") for name in REGION_NAMES], np.float32)
-_BESIDE_EYES: FloatArray = np.array(
-    [name.endswith(("brow", "glabella", "cheek")) for name in REGION_NAMES], np.float32
-)
+BESIDE_EYES = np.array([name.endswith(("brow", "glabella", "cheek")) for name in REGION_NAMES])
 # Share of the upper lids' motion that flow shows beside the eyes while they blink: up to 0.31 on
 # simulated clips (50 frames per second, H.264).
 _DRAG = 1 / 3
@@ -180,7 +178,7 @@ def region_motion(flow: FloatArray, masks: FloatArray) -> FloatArray:
 
 def dragged_by_lids(closed: float) -> FloatArray:
     """Upper bound of the motion that closing lids cause in the regions beside the eyes, (R,) px."""
-    return np.asarray(_DRAG * closed * _BESIDE_EYES, np.float32)
+    return np.asarray(_DRAG * closed * BESIDE_EYES, np.float32)
 
 
 def blink_floor(closed: float) -> FloatArray:

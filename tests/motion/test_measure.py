@@ -69,6 +69,29 @@ def test_interval_is_found(make_clip: Callable[..., Any], landmarks: np.ndarray)
         assert abs(getattr(result.interval, name) - getattr(TRUE, name)) <= tolerance
 
 
+@pytest.mark.parametrize("who", ["smile", "frown"])
+def test_a_blink_at_the_apex_hides_no_movement(
+    who: str, make_clip: Callable[..., Any], landmarks: np.ndarray
+) -> None:
+    """Whether the lids drag the regions that move, as with brows, or not, as with the mouth."""
+
+    def moved(right: list[int], left: list[int], u: float, v: float) -> np.ndarray:
+        # Mirror images: what goes left on one side goes right on the other.
+        (x, y), (p, q) = landmarks[right].mean(0), landmarks[left].mean(0)
+        return np.asarray(bump(x, y, 9, -u, v) + bump(p, q, 9, u, v))
+
+    lids = moved([37, 38], [43, 44], 0, 5)
+    brows, mouth = moved([20, 21], [22, 23], 0, 2), moved([48], [54], 1.4, -1.4)
+    closed = np.interp(np.arange(FRAMES), [13, 15, 17], [0, 1, 0])
+    moving = mouth if who == "smile" else brows
+    moves = [p * moving + c * (lids + 0.15 * brows) for p, c in zip(profile(), closed, strict=True)]
+    result = measure(make_clip([move.astype(np.float32) for move in moves]))
+    name = "mouth corner" if who == "smile" else "inner brow"
+    assert result.found and abs(result.interval.apex - TRUE.apex) <= 2
+    for side in ("left", "right"):
+        assert result.table_apex.active[REGION_NAMES.index(f"{side} {name}")]
+
+
 def test_noise_alone_is_not_motion(still: list[Any]) -> None:
     """The bar is 2 % of the regions, with floors from pairs and from the prior."""
     for interval in (TRUE, Interval(0, 15, 29)):

@@ -11,7 +11,7 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.clip import Interval
-from deft_llm.motion.onset_apex import DETECTION_Z, returning_intervals, strongest_interval
+from deft_llm.motion.onset_apex import DETECTION_Z, likely_intervals, returning_intervals
 from deft_llm.motion.region_paths import Trajectory
 
 RATE, FLOOR = 50, 0.1  # frames per second, px
@@ -105,33 +105,50 @@ def test_too_few_faces_show_no_expression(faces: int) -> None:
     aligned: Any = SimpleNamespace(present=present, timestamps=np.arange(len(present)) / RATE)
     assert returning_intervals(aligned, trajectory, FLOORS) == ()
     if faces:
-        interval, score = strongest_interval(aligned, trajectory, FLOORS)
+        [(interval, score)] = likely_intervals(aligned, trajectory, FLOORS)
         assert (interval.onset, interval.offset) == (0, faces - 1)
         assert score < DETECTION_Z
     if faces == 1:
         assert (interval, score) == (Interval(0, 0, 0), 0.0)
 
 
-def strongest(trajectory: Trajectory) -> tuple[float, float]:
-    """Apex of the strongest movement, s, and how clearly it stands out."""
+def likely(trajectory: Trajectory) -> list[tuple[float, float]]:
+    """Apexes of the likely movements, s, and how clearly they stand out."""
     count = len(trajectory.regions)
     aligned: Any = SimpleNamespace(present=np.ones(count, bool), timestamps=np.arange(count) / RATE)
-    interval, score = strongest_interval(aligned, trajectory, FLOORS)
-    return interval.apex / RATE, score
+    found = likely_intervals(aligned, trajectory, FLOORS)
+    return [(interval.apex / RATE, score) for interval, score in found]
 
 
 def test_a_blink_is_not_the_strongest_movement() -> None:
     faint = {name: (u / 2.5, v / 2.5) for name, (u, v) in SMILE.items()}
-    apex, score = strongest(path(2.0, (BLINK, 0.6, 0.25), (faint, 1.4, 0.4)))
-    assert apex == pytest.approx(1.4, abs=0.05) and score > DETECTION_Z
-    assert strongest(path(2.0, (BLINK, 0.6, 0.25)))[1] < DETECTION_Z
+    for apex, score in likely(path(2.0, (BLINK, 0.6, 0.25), (faint, 1.4, 0.4))):
+        assert apex == pytest.approx(1.4, abs=0.05) and score > DETECTION_Z
+    assert all(score < DETECTION_Z for _, score in likely(path(2.0, (BLINK, 0.6, 0.25))))
 
 
 def test_a_blink_at_the_apex_leaves_the_movement_around_it() -> None:
-    apex, score = strongest(path(2.0, (BLINK, 1.0, 0.2), (SMILE, 1.0, 0.6)))
-    assert apex == pytest.approx(1.0, abs=0.15) and score > DETECTION_Z
+    around, under = likely(path(2.0, (BLINK, 1.0, 0.2), (SMILE, 1.0, 0.6)))
+    assert around[0] == pytest.approx(1.0, abs=0.15) and around[1] > DETECTION_Z
+    # Mouth corners do not care about lids: they show the apex itself.
+    assert under[0] == pytest.approx(1.0, abs=0.03) and under[1] > around[1]
+
+
+def test_an_apex_is_never_put_into_a_blink() -> None:
+    """Where the motion of all regions is largest, since lids drag the brows along."""
+    for strength in (0.6, 1.0):
+        raised = {name: (u, strength * v) for name, (u, v) in BROWS.items()}
+        around, _ = likely(path(2.0, (raised, 1.0, 0.6), (BLINK, 1.2, 0.16)))
+        assert around[0] == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("when", [0.0, 2.0])
+def test_a_blink_that_the_clip_cuts_off_is_not_the_movement(when: float) -> None:
+    apex, score = likely(path(2.0, (BLINK, when, 0.3), (SMILE, 1.0, 0.4)))[0]
+    assert apex == pytest.approx(1.0, abs=0.05) and score > DETECTION_Z
+    assert all(score < DETECTION_Z for _, score in likely(path(2.0, (BLINK, when, 0.3))))
 
 
 def test_lids_that_stay_down_are_a_movement() -> None:
-    apex, score = strongest(path(3.0, (BLINK, 1.5, 1.5)))
+    apex, score = likely(path(3.0, (BLINK, 1.5, 1.5)))[0]
     assert apex == pytest.approx(1.5, abs=0.1) and score > DETECTION_Z
