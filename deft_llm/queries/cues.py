@@ -168,7 +168,9 @@ _GREETINGS = {
     r"perfect|awesome|wow|good job|well done|got it|i see|alright|understood|interesting|lol|haha|"
     r"yes|no|yeah|yep|nope|sure|fine|good|very good|amazing|super|"
     r"that (?:helps|helped|is (?:helpful|useful)|was (?:helpful|useful|it|all))",
-    "goodbye": r"bye(?: ?bye)?|good ?bye|see (?:you|ya)(?: later| tomorrow| soon| around)?|"
+    "goodbye": r"bye(?: ?bye)?|good ?bye|(?:talk|speak)(?: to you)? (?:tomorrow|soon|later)|"
+    r"(?:un)?till? next time|same time (?:tomorrow|next week)|ciao|take care|see (?:you|"
+        r"ya)(?: later| tomorrow| soon| around)?|"
     r"farewell|cya|good night|quit|exit|"
     r"that is all",
 }

@@ -32,7 +32,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"(?! (?:down|in|at|on|between|later|earlier|after|before|within))",
         r"\bdecei|\bdecept|\bdishonest|\bhonest(?:y)?\b|(?<!ground )truth|\bbluff|\bcheat|"
         r"\bfib(?:bing|s)?\b",
-        r"mislead|perjur|\bhid(?:e|es|ing)\b|hidden (?:feeling|emotion|motive|agenda)|conceal|"
+        r"mislead|perjur|(?<!hair )\bhid(?:e|es|ing)\b|hidden (?:feeling|emotion|motive|agenda)|"
+        r"conceal|"
         r"\bsecret|polygraph|\blied\b",
         r"\bstraight with (?:me|us)",
         r"cover(?:ing)? (?:something |it )?up|\bma(?:de?|ke|king) (?:\w+ ){1,3}up\b",
@@ -43,18 +44,21 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\brobber|\bburglar|\bfraud|\bbrib|\btheft",
         r"confess|convict|\bkill(?:ed|er)?\b|\barrest|\bjail|culprit|\bcommit(?:ted)? ",
         rf"(?<!times )(?<!often )\bdid {_WHO} do it\b(?! (?:just |only |more than )?(?:once|twice|"
-        r"one time|multiple|several|many))",
+        r"one time|multiple|several|many|again and again))",
     ),
     "danger": (
-        r"\bdanger|terroris|violen|\bthreat|\bharm|\bweapon|aggressive|\battack|\barmed\b",
+        r"\bdanger|terroris|violen(?!t (?:is|was) the)|\bthreat|\bharm|\bweapon|aggressive|"
+        r"\battack(?! time)|\barmed\b",
         rf"\bsafe(?:ly)? (?:with|around|near)|\b(?:with|around|near) {_WHO} safely|"
         rf"\b(?:i|we|{_WHO}) safe\b",
     ),
     "hiring": (
-        r"\bhir(?:e|ed|ing)\b|\bemploy(?:ed|able|ment|ing)?\b|\bjob (?:for|interview|offer)|"
-        r"\b(?:the|this|a) job\b",
+        r"\bhir(?:e|ed|ing)\b|(?<!muscles )\bemploy(?:ed|able|ment|ing)?\b|\bjob (?:for|"
+        r"interview|offer)|"
+        r"(?<!good )(?<!nice )\b(?:the|this|a) job\b",
         rf"\bpromot|\bfire {_WHO}|salary|\bloan|\binsur|\bcredit (?:to|score|risk)|\bqualified",
-        r"\b(?:good|bad|suitable|right|best|great|better) (?:\w+ )?(?:fit|candidate|employee|worker"
+        r"\b(?:good|bad|suitable|right|best|great|better) (?:\w+ )?(?:fit\b(?! than)|candidate|"
+        r"employee|worker"
         r"|leader|manager|father|mother|parent|teacher|student|boss|team ?mate|colleague|doctor"
         r"|nurse|person|hire|salesman)\b",
     ),
@@ -64,7 +68,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\b(?:a|had) stroke\b|parkinson|pregnan|palsy|botox|symptom|dement|alzheim|suicid|\bptsd",
         r"trauma|therap|\bmedic(?:al|ine|ation)|\bdisab|blood pressure|heart ?rate|\bpulse\b",
         r"\bparaly|\bpills?\b|\bsurgery|\bnumb\b|\bsuffering\b|\bhung ?over|\bthe spectrum\b|"
-        r"\bunwell\b|\bdying\b|\bcancer|neurolog|\bwell today\b|\bfever\b",
+        r"\bunwell\b|\bdying\b(?! to)|\bcancer|neurolog|\bwell today\b|\bfever\b",
     ),
     "age": (
         r"\bage\b|\baged\b|how old|\byears old|\b(?:young|old|older|younger|elderly)\b|teenager",
@@ -121,7 +125,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"\b(?:trust|rely on|believe) (?:in )?{_WHO}|{_WHO} be trusted|\bmoral|psychopath",
         rf"\b{_BE} (?:{_WHO} )?(?:\w+ )?(?:always|usually|generally|normally|easily|rarely)\b",
         rf"\bhow often (?:does|do|is|are) {_WHO} (?!blink|wink|move|raise|close|smile)|"
-        r"\bin general\b|\bby nature\b|\bin real life\b|\b(?:get|gets|feel|feels) \w+ (?:often|"
+        rf"{_WHO}\b.*\bin general\b|\bby nature\b|\bin real life\b|\b(?:get|gets|feel|"
+        rf"feels) \w+ (?:often|"
         r"a lot)\b",
         r"\b(?:anger|mood|temper) (?:problem|issue)|\bwhat (?:kind|sort|type) of (?:person|man|"
         r"woman|guy)",
@@ -154,7 +159,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"^(?:and |but |so )?(?:(?:at|with|about|because of) (?:me|us|him|her|them)|"
         r"(?:at|with|about|of|by) (?:what|whom?))\s*\??$",
         rf"\bbecause of (?:me|us|him|her|them|you|(?:my|his|her|their) \w+)\b|"
-        rf"\bma(?:de|kes?|king) {_WHO} (?!move)|\bcaused? (?:by|this|the|that|it)\b|\btrigger",
+        rf"\bma(?:de|kes?|king) {_WHO} (?!move)|\bcaused? (?:by|this|the|that|it)\b|"
+        rf"\btrigger(?!ed (?:au|action unit|the label))",
         rf"\bwhat {_BE} {_WHO} (?:see|seeing|react|reacting|watch|watching|looking at|look at)",
         rf"(?:smil|laugh|frown|star|scowl)\w* at (?:me|us|him|her|you|them|{_WHO})\b|"
         rf"\bwh(?:at|o)\b(?: or wh\w+)?(?: has| had| ever)? (?:upset|annoy\w*|set|scared|"
@@ -174,7 +180,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"|\bforecast|\babout to\b",
     ),
     "advice": (
-        r"\bshould (?:i|we)\b(?! (?:look|pause|ask|watch|stop|see))|\badvice|\brecommend",
+        r"\bshould (?:i|we)\b(?! (?:look|pause|ask|watch|stop|see|note|mark|code|score|log|"
+        r"write))|\badvice|\brecommend",
         r"\bwhat (?:should|shall) (?:i|we) (?:do|say|tell|answer)\b",
         r"\bhow (?:do|can|should) i (?:help|approach|comfort|talk to)",
     ),
@@ -197,17 +204,19 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\bbushy|\bpluck|lipstick|mascara|\bwrinkles\b(?! (?:appear|form|show))|\bteeth\b|"
         r"double chin",
         r"\bbigger (?:than|eye|nose|mouth)\b(?=.*\b(?:other|left|right)\b)(?!.*\bmov)",
-        r"glasses|\bbeard|mou?stache|\bhair|\bwear(?:ing|s)?\b(?! off)|cloth(?:es|ing)|\bshirt",
+        r"glasses|\bbeard|mou?stache|\bhair(?! (?:cover|hid))|\bwear(?:ing|s)?\b(?! off)|"
+        r"cloth(?:es|ing)|\bshirt",
         r"colou?r\b|\btattoo|\bmakeup|\bskin (?:tone|type)|\bhat\b|\bbald|\bscar\b|freckle|"
         r"\btall\b",
-        r"\bweigh|\bfat\b|\btongue|\bears?\b|jewel|\bmask\b",
+        r"\bweigh|\bfat\b|\btongue|\bears?\b|jewel|\bmask\b(?! the blink)",
     ),
     "speech": (
         rf"\b(?:what|anything|something) (?:{_BE} )?{_WHO} (?:say|saying|said|says|tell|talk|"
         rf"talking)",
         rf"\b{_BE} {_WHO} (?:say|saying|said|talk|talking|speak|speaking|sing|singing|shout|"
         rf"scream)",
-        r"\bvoice|\baudio|\bsound\b(?! like)|\bhear\b|\bwhisper|\bshout|\bscream|\blip ?read",
+        r"\bvoice|\baudio|\bsound\b(?! like)|\bhear\b|\bwhisper(?! of a)|\bshout|\bscream|"
+        r"\blip ?read",
         rf"\bwhat language|\b{_WHO} (?:speaks?|talks?)\b|\bspeech\b",
     ),
     "gaze": (
@@ -217,7 +226,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"eye contact|\bglanc|\bpupil|\biris\b|\beyes? (?:dart|roll|turn|look)",
     ),
     "surroundings": (
-        r"\bcamera (?:mov|is mov|was mov|shak)|\b(?:is|was|did) the camera\b|\b(?:what|"
+        r"\bcamera (?:mov|is mov|was mov|shak)|\b(?:is|was|did) the camera\b(?! run)|\b(?:what|"
         r"which) camera\b|"
         r"\b(?:hold\w*|behind|carr\w+) the camera|\bwhere (?:did|do) (?:they|you|we|he|she) film|"
         r"\bbackground\b(?! noise)|\broom\b|indoor|\bweather|\bwhere (?:was|is) (?:this|the "
