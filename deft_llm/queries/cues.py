@@ -170,7 +170,7 @@ _GREETINGS = {
     r"that (?:helps|helped|is (?:helpful|useful)|was (?:helpful|useful|it|all))",
     "goodbye": r"bye(?: ?bye)?|good ?bye|(?:talk|speak)(?: to you)? (?:tomorrow|soon|later)|"
     r"(?:un)?till? next time|same time (?:tomorrow|next week)|ciao|take care|see (?:you|"
-        r"ya)(?: later| tomorrow| soon| around)?|"
+    r"ya)(?: later| tomorrow| soon| around)?|"
     r"farewell|cya|good night|quit|exit|"
     r"that is all",
 }

@@ -128,12 +128,18 @@ class MPFNet(Recognizer):
         return torch.stack([found.flatten(1) for found in self.maps(volumes)])
 
     def scores(self, queries: Tensor, prototypes: Tensor) -> Tensor:
-        """Logits (B, C) of vectors (E, B, D) against prototypes (E, C, D)."""
+        """Logits (B, C) of vectors (E, B, D) against prototypes (E, C, D).
+
+        Or (E, B, C, D), other prototypes for every vector.
+        """
+        if prototypes.ndim == queries.ndim:
+            prototypes = prototypes[:, None]
+        queries = queries[:, :, None]
         # All maps are much alike, and without this all cosines are near 1.
         if self.centred:
-            centre = prototypes.mean(1, keepdim=True)
+            centre = prototypes.mean(2, keepdim=True)
             queries, prototypes = queries - centre, prototypes - centre
-        cosines = F.normalize(queries, dim=-1) @ F.normalize(prototypes, dim=-1).transpose(1, 2)
+        cosines = (F.normalize(queries, dim=-1) * F.normalize(prototypes, dim=-1)).sum(-1)
         total = cosines[0] if len(cosines) == 1 else cosines[0] + self.gamma * cosines[1]
         return self.temperature * total
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +24,8 @@ from deft_llm.recognizers.mpfnet_staged import MPFNetStaged
 from deft_llm.recognizers.mpfnet_stages import (
     Stages,
     balanced_factors,
-    batch_hard,
-    episode,
+    batch_all,
+    prototypes_of_others,
     train_stages,
 )
 from deft_llm.training import tasks
@@ -35,35 +36,29 @@ FEW = {"triplets": 2, "magnified": 2, "episodes": 2, "batch_size": 6}
 
 
 def by_triplets(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """All triplets, one by one; of each anchor the worst."""
-    worst = []
-    for a in range(len(labels)):
-        losses = [
-            (embeddings[a] - embeddings[p]).square().sum()
-            - (embeddings[a] - embeddings[n]).square().sum()
-            + margin
-            for p in range(len(labels))
-            for n in range(len(labels))
-            if p != a and labels[p] == labels[a] and labels[n] != labels[a]
-        ]
-        if losses:
-            worst.append(torch.stack(losses).amax().clamp_min(0))
-    return torch.stack(worst).mean()
+    """All triplets, one by one."""
+    count, losses = range(len(labels)), []
+    for a, p, n in itertools.product(count, count, count):
+        if p != a and labels[p] == labels[a] and labels[n] != labels[a]:
+            near = (embeddings[a] - embeddings[p]).square().sum()
+            far = (embeddings[a] - embeddings[n]).square().sum()
+            losses.append((near - far + margin).clamp_min(0))
+    return torch.stack(losses).mean()
 
 
-def test_batch_hard_is_the_worst_triplet_of_each_clip() -> None:
+def test_batch_all_is_the_mean_over_all_triplets() -> None:
     embeddings = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 0, 1, 1, 1, 2, 2, 3, 0])  # one clip has no partner
     expected = by_triplets(embeddings, labels, 0.5)
-    torch.testing.assert_close(batch_hard(embeddings, labels, 0.5), expected)
+    torch.testing.assert_close(batch_all(embeddings, labels, 0.5), expected)
 
 
 def test_separated_classes_have_no_loss() -> None:
     labels = torch.tensor([0, 0, 1, 1])
     apart = torch.tensor([[0.0, 0], [0.1, 0], [3, 0], [3.1, 0]])
-    assert batch_hard(apart, labels, 1.0) == 0
+    assert batch_all(apart, labels, 1.0) == 0
     alone = torch.randn(3, 2, requires_grad=True)
-    loss = batch_hard(alone, torch.zeros(3, dtype=torch.long))
+    loss = batch_all(alone, torch.zeros(3, dtype=torch.long))
     loss.backward()
     assert loss == 0 and alone.grad is not None and not alone.grad.any()
 
@@ -78,12 +73,20 @@ def test_copies_balance_the_classes_but_not_by_their_factor() -> None:
     assert max(means) - min(means) < 1.5
 
 
-def test_an_episode_asks_for_no_clip_of_its_support() -> None:
-    labels = np.array([0] * 8 + [1] * 3 + [2])
-    support, queries = episode(labels, 5, np.random.default_rng(0))
-    assert not set(support) & set(queries)
-    assert np.bincount(labels[support]).tolist() == [5, 2, 1]
-    assert labels[queries].tolist() == [0, 1]
+def test_no_clip_is_compared_with_itself() -> None:
+    vectors = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 0, 2, 1, 0])
+    prototypes, asked = prototypes_of_others(vectors, labels)
+    assert asked.tolist() == [True, True, True, False, True, True]
+    for n, c in itertools.product(range(6), range(3)):
+        behind = [m for m in range(6) if labels[m] == c and m != n]
+        if behind:
+            torch.testing.assert_close(prototypes[:, n, c], vectors[:, behind].mean(1))
+    # A clip's own vector does not reach what it is compared with.
+    other = vectors.clone()
+    other[:, 1] += 100
+    again, _ = prototypes_of_others(other, labels)
+    torch.testing.assert_close(again[:, 1], prototypes[:, 1], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
