@@ -152,7 +152,8 @@ class Spotting:
         from deft_llm.spotters.spot import CONTEXT, suited
 
         name = suited(self.spotter, seconds)
-        if name != self.spotter:
+        # A video that cannot be read has no length, and is told of when it is opened.
+        if name != self.spotter and seconds:
             self.say("note", f"shorter than {CONTEXT:.0f} s: searched without the network")
         if name not in self._finders:
             self._finders[name] = self._loaded(name)
