@@ -92,12 +92,11 @@ def with_eyes(measurement: Measurement, eyes: EyeContext | None = None) -> Measu
     if eyes.source == RECORDING:
         for phase, (start, stop) in enumerate(pairwise(moments)):
             tables[phase] = _discounted(tables[phase], eyes, start, stop)
-    dropped = [
-        REGION_NAMES[k]
-        for k in np.flatnonzero((seen[0] & ~tables[0].active) | (seen[1] & ~tables[1].active))
-    ]
+    rose, fell = (was & ~table.active for was, table in zip(seen, tables, strict=True))
+    # What is not counted at all is not told once more of the way back.
+    dropped = [np.array(REGION_NAMES)[phase].tolist() for phase in (rose, fell & ~rose)]
     # Whether the movement returned is asked of the regions that are left.
-    returned = returned_share(*tables) if dropped else measurement.returned
+    returned = returned_share(*tables) if any(dropped) else measurement.returned
     held, was = (
         not_returned(share, shown, measurement.aligned)
         for share in (returned, measurement.returned)
@@ -156,8 +155,10 @@ def _inside(spans: Sequence[Span], moment: float) -> bool:
     return any(a - _SLACK <= moment <= b + _SLACK for a, b in spans)
 
 
-def _remarks(eyes: EyeContext, moments: Sequence[float], dropped: Sequence[str]) -> list[str]:
-    """What is told of the eyes during the movement."""
+def _remarks(
+    eyes: EyeContext, moments: Sequence[float], dropped: Sequence[Sequence[str]]
+) -> list[str]:
+    """What is told of the eyes during the movement; ``dropped``: up to the apex, and after it."""
     first, last = moments[0], moments[2]
     told = []
     for start, stop in eyes.blinks:
@@ -174,10 +175,11 @@ def _remarks(eyes: EyeContext, moments: Sequence[float], dropped: Sequence[str])
         told.append(f"{eyes.source} shows a blink from {start:.2f} to {stop:.2f} s, {where}")
     shifts = [s for s in eyes.shifts if s.start <= last and s.stop >= first]
     told += [f"{eyes.source} shows the gaze shift at {s.start:.2f} s" for s in shifts]
-    if dropped:
-        blinked = any(_inside(eyes.blinks, moment) for moment in moments)
-        cause = "a blink" if blinked else "a shift of the gaze"
-        told.append(f"not counted, as {cause} moves as much: {', '.join(dropped)}")
+    blinked = any(_inside(eyes.blinks, moment) for moment in moments)
+    cause = "a blink" if blinked else "a shift of the gaze"
+    for regions, when in zip(dropped, ("", " after the apex"), strict=True):
+        if regions:
+            told.append(f"not counted{when}, as {cause} moves as much: {', '.join(regions)}")
     if not told and eyes.source == RECORDING:
         told.append(f"{eyes.source} shows no blink and no shift of the gaze in the movement")
     return told

@@ -133,6 +133,10 @@ def fit_movement(
             floors = 2 * fit.noise(motion, design, visible_masks(aligned, side))
     # Once more, on the motion itself: what the fit on the images left of the head's.
     flows = [remove_head_motion(flow, head_points(aligned))[0] for flow in motion]
+    for phase, (first, last) in enumerate(pairwise(moments)):
+        if first == last:
+            # From a frame to itself nothing moves; the fit had no frame to tell it by.
+            flows[phase] = np.zeros_like(flows[phase])
     inside = [i for i, t in enumerate(used) if interval.onset <= t <= interval.offset]
     turn = float(np.abs(head[inside][:, [TURN, NOD]]).max())
     return Movement(flows[0], flows[1], floors, turn, blink, tuple(used))

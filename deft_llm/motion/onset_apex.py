@@ -33,6 +33,7 @@ WINDOW = 0.5  # s before and after an apex in which onset and offset lie
 SMOOTHING = 0.02  # s, SD of the Gaussian over time
 MAX_RATE = 100.0  # frames per second at which apexes are searched for
 BLINK_TIME = 0.4  # s, of most blinks with all of their closing and opening
+_USUAL_TIME = 1.0  # s, more than twice as long, so that half of them are no blink
 # Onset and offset: share of the apex's motion. Near zero the curve is flat, so noise would choose.
 LEAVE = 0.15
 DETECTION_Z = 4.0  # excursion of the two strongest regions, in noise floors
@@ -120,7 +121,7 @@ def blinks(
         cut_off: Take also what the first or last frame cuts off; without an open frame on both
             sides it is not known how long the lids were down.
     """
-    down = lids - np.median(lids)
+    down = lids_down(lids, times)
     # From where they begin to come down until they are up again.
     closed = down >= BLINK_PX / 4
     found = []
@@ -130,6 +131,24 @@ def blinks(
         if (whole or cut_off) and lasted <= BLINK_TIME and down[first:stop].max() >= BLINK_PX:
             found.append((first, stop))
     return found
+
+
+def lids_down(lids: FloatArray, times: NDArray[np.float64]) -> FloatArray:
+    """How far lids are below where they usually are at that time, (V,) px.
+
+    That is the median of a second around, since a smile narrows the eyes for as long as it lasts.
+
+    Args:
+        lids: (V,) motion down, px.
+        times: (V,) s.
+    """
+    # The first and last half second look at a whole one as well, which a blink does not fill.
+    begin = np.minimum(times - _USUAL_TIME / 2, times[-1] - _USUAL_TIME)
+    begin = np.maximum(begin, times[0]) - 1e-9
+    first = np.searchsorted(times, begin)
+    stop = np.searchsorted(times, begin + _USUAL_TIME + 2e-9, side="right")
+    usual = [np.median(lids[i:j]) for i, j in zip(first, stop, strict=True)]
+    return np.asarray(lids - np.array(usual, np.float32), np.float32)
 
 
 def returning_intervals(

@@ -51,6 +51,18 @@ def test_whether_it_returned_is_asked_of_what_is_left(brow_returns: bool) -> Non
     assert seen.remarks[0] == "kept"
 
 
+def test_what_only_the_way_back_loses_is_told_of_the_way_back() -> None:
+    """A blink at the offset says nothing of what moved up to the apex."""
+    eyes = EyeContext(blinks=((0.56, 0.66),), shifts=(), span=(0.0, 1.0))
+    seen = with_eyes(measurement_of({"left inner brow": 0.6}, {"left inner brow": -0.4}), eyes)
+    assert seen.table_apex.active.sum() == 1 and not seen.table_offset.active.any()
+    told = seen.remarks[-1]
+    assert told == "not counted after the apex, as a blink moves as much: left inner brow"
+    at_apex = EyeContext(blinks=((0.36, 0.48),), shifts=(), span=(0.0, 1.0))
+    told = with_eyes(measurement_of(DRAGGED), at_apex).remarks[-1]
+    assert told.startswith("not counted, as a blink moves as much: left inner brow")
+
+
 def test_a_blink_between_the_moments_takes_nothing_away() -> None:
     eyes = EyeContext(blinks=((0.25, 0.33),), shifts=(), span=(0.0, 1.0))
     measured = measurement_of(DRAGGED)

@@ -154,6 +154,17 @@ def test_too_few_faces_and_wrong_intervals_are_told(smile: Any) -> None:
         measure(alone)
 
 
+def test_from_a_frame_to_itself_nothing_moves(smile: Any) -> None:
+    """As in a sheet that names the apex as the onset, or as the offset."""
+    for given, still in ((Interval(15, 15, 20), 0), (Interval(11, 15, 15), 1)):
+        result = measure(smile, given)
+        tables = result.table_apex, result.table_offset
+        assert not tables[still].magnitude.any() and not tables[still].active.any()
+        assert tables[1 - still].active[CORNER]
+    nowhere = measure(smile, Interval(15, 15, 15))
+    assert not nowhere.table_apex.active.any() and NO_MOTION in nowhere.status
+
+
 @pytest.mark.parametrize("flow", ["dis", "farneback"])
 def test_other_flow_methods(flow: str, smile: Any) -> None:
     table = measure(smile, TRUE, MotionSettings(flow=flow)).table_apex

@@ -11,7 +11,7 @@ import pytest
 
 from deft_llm import facs
 from deft_llm.clip import Interval
-from deft_llm.motion.onset_apex import DETECTION_Z, likely_intervals, returning_intervals
+from deft_llm.motion.onset_apex import DETECTION_Z, blinks, likely_intervals, returning_intervals
 from deft_llm.motion.region_paths import Trajectory
 
 RATE, FLOOR = 50, 0.1  # frames per second, px
@@ -152,3 +152,16 @@ def test_a_blink_that_the_clip_cuts_off_is_not_the_movement(when: float) -> None
 def test_lids_that_stay_down_are_a_movement() -> None:
     apex, score = likely(path(3.0, (BLINK, 1.5, 1.5)))[0]
     assert apex == pytest.approx(1.5, abs=0.1) and score > DETECTION_Z
+
+
+def test_a_blink_counts_from_where_the_lids_are_at_that_time() -> None:
+    """A smile narrows the eyes by more than half of what a blink closes them."""
+    times = np.arange(75) / 30
+    smiling = np.interp(times, [0.6, 0.8], [0.0, 2.5])
+    closing = 4.0 * np.clip(1 - np.abs(times - 0.9) / 0.12, 0, None)
+    ((first, stop),) = blinks((smiling + closing).astype(np.float32), times)
+    assert times[first] <= 0.9 <= times[stop] and times[stop] - times[first] < 0.4
+    # Neither the smile alone nor one that goes again is one.
+    assert blinks(smiling.astype(np.float32), times) == []
+    held = np.interp(times, [0.6, 0.8, 1.6, 1.8], [0.0, 2.5, 2.5, 0.0])
+    assert blinks(held.astype(np.float32), times) == []

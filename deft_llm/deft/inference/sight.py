@@ -18,7 +18,7 @@ from deft_llm.clip import OFFSET_PHASE, Evidence, Explanation
 from deft_llm.deft.inference import wording
 from deft_llm.motion.evidence import measured_evidence
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.onset_apex import BLINK_PX, BLINK_TIME, blinks
+from deft_llm.motion.onset_apex import BLINK_PX, BLINK_TIME, blinks, lids_down
 from deft_llm.motion.regions import REGION_NAMES, RegionTable
 from deft_llm.queries.findings import Fact
 from deft_llm.queries.query import PARTS, SIDES, Query
@@ -188,14 +188,14 @@ class Sight:
         return float(table.u[i]) * along[0] + float(table.v[i]) * along[1] >= _ALONG * length > 0
 
 
-def _closings(lids: NDArray[np.floating], times: NDArray[np.float64]) -> list[tuple[int, int]]:
+def _closings(lids: NDArray[np.float32], times: NDArray[np.float64]) -> list[tuple[int, int]]:
     """Blinks of a lid, and a closing that the end of the clip cuts off: first frame, and one past.
 
     A blink that is cut off did happen, though nobody sees the eyes open again; how long it lasts is
     not known, so it has to come down as fast as a blink does.
     """
     found = blinks(lids, times)
-    down = lids - np.median(lids)
+    down = lids_down(lids, times)
     open_ = np.flatnonzero(down < BLINK_PX / 4)
     first = int(open_[-1]) + 1 if open_.size else len(down)
     if 0 < first < len(down) and down[first:].max() >= BLINK_PX:
