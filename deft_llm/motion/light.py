@@ -107,6 +107,9 @@ def light_change(aligned: AlignedClip) -> LightChange | None:
         gains[t] = logs[t] - _carried(aligned, logs[middle], middle, int(t))
     # To the clip's usual light: against the middle frame alone, that one's noise would be in all.
     gains[visible] -= np.median(gains[visible], axis=0)
+    # A head that moves far changes what lies under every pixel, and no light.
+    if not _changed(gains[visible]):
+        return None
     # A percentile below the largest: one bright tooth or reflection is not what the light did.
     span = np.ptp(gains[visible][:, _FACE, _FACE], axis=0)
     return LightChange(gains, float(np.expm1(np.percentile(span, 75))))

@@ -147,7 +147,10 @@ def measure(
             _read(meter, aligned, light, shown, sigma, _apart(shown, returning), windows, score)
             for shown, score in likely
         ]
-        reading = max(readings, key=lambda reading: two_strongest(reading.tables[0].z))
+        # Frames with open eyes come first, as they show all regions.
+        reading = max(
+            readings, key=lambda reading: min(two_strongest(reading.tables[0].z), _SURE_Z)
+        )
     else:
         shown = _visible_interval(interval, visible)
         sigma = meter.sensor_noise(shown.apex - shown.onset)

@@ -59,7 +59,7 @@ def likely_intervals(
             count less.
 
     Returns:
-        One or two intervals, and the excursion of their two strongest regions in units of their
+        One or two intervals, first that of open eyes, and the excursion of their two strongest regions in units of their
         noise floors. On simulated clips (30 of a kind) about 80 % of those without any AU stay
         below ``DETECTION_Z``, and about 80 % of those with more than 1 px of expression are above.
     """

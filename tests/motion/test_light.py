@@ -60,6 +60,14 @@ def test_steady_light_is_left_alone(make_clip: Callable[..., Any], landmarks: np
     assert measure(moving).evened is None
 
 
+def test_a_head_that_moves_far_is_no_change_of_light(make_clip: Callable[..., Any]) -> None:
+    """What is darker on the skin goes with it, so that every pixel changes its brightness."""
+    far = 14.0 * np.arange(FRAMES) / FRAMES
+    clip = make_clip([np.full((2, 224, 224), px, np.float32) for px in far])
+    skin = 1 + 0.3 * np.sin((224 * ACROSS - far[:, None, None]) / 10)
+    assert light_change(lit(clip, skin)) is None
+
+
 def test_an_expression_is_seen_while_the_light_changes(
     make_clip: Callable[..., Any], landmarks: np.ndarray
 ) -> None:
