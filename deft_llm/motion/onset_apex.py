@@ -59,9 +59,10 @@ def likely_intervals(
             count less.
 
     Returns:
-        One or two intervals, first that of open eyes, and the excursion of their two strongest regions in units of their
-        noise floors. On simulated clips (30 of a kind) about 80 % of those without any AU stay
-        below ``DETECTION_Z``, and about 80 % of those with more than 1 px of expression are above.
+        One or two intervals, first that of open eyes, and the excursion of their two strongest
+        regions in units of their noise floors. On simulated clips (30 of a kind) about 80 % of
+        those without any AU stay below ``DETECTION_Z``, and about 80 % of those with more than
+        1 px of expression are above.
     """
     visible = np.flatnonzero(aligned.present)
     lids = trajectory.regions[visible][:, UPPER_LIDS, 1].min(axis=1)
