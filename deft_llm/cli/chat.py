@@ -36,7 +36,7 @@ def chat(
     Ctrl-D, Ctrl-C or an empty line ends it. /query shows what is executed for each question,
     /save FILE writes the chat with its evidence as Markdown.
     """
-    from deft_llm.cli.summary import clip_line, face_line
+    from deft_llm.cli.summary import clip_line, face_line, part_line
     from deft_llm.data.measuring import measure_video
     from deft_llm.motion.eyes import with_eyes
 
@@ -46,7 +46,9 @@ def chat(
     if line := clip_line(path, options):
         show("clip", line)
     use_one_thread()
-    _, measured = measure_video(path, options)
+    part, measured = measure_video(path, options)
+    if line := part_line(path, options, part):
+        show("part", line)
     measurement = with_eyes(measured)
     # Before the model is loaded, which takes longer than to read this.
     show("face", face_line(measurement))

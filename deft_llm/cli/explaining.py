@@ -153,7 +153,7 @@ class Explaining:
                 print(*lines, sep="\n", flush=True)
 
     def _measure(self, clip: FoundClip, step: int) -> Iterator[tuple[ClipInfo, Measurement]]:
-        from deft_llm.cli.summary import clip_line
+        from deft_llm.cli.summary import clip_line, part_line
         from deft_llm.data.measuring import measure_video
         from deft_llm.viz.report import ClipInfo
 
@@ -176,6 +176,8 @@ class Explaining:
             # differ most.
             if not found:
                 video, measurement = measure_video(clip.path, options, self.interval)
+                if line := part_line(clip.path, options, video):
+                    self.say("part", line)
                 yield ClipInfo.of(video), measurement
         except UserError as error:
             raise ClipFailed(str(error)) from error
@@ -252,14 +254,12 @@ def _spotted(
     from deft_llm.spotters.spot import search_video
     from deft_llm.viz.report import ClipInfo
 
-    video = probe(path, fps=options.fps)
-    times = video.timestamps[options.start : options.stop : options.stride]
     # A range that is empty is told by whoever reads it.
-    seconds = float(times[-1] - times[0]) if len(times) else 0.0
-    if not every and seconds < LONG:
+    video = probe(path, fps=options.fps).part(options.start, options.stop, options.stride)
+    if not every and video.duration < LONG:
         return
     # Of the whole range, though a movement shows a part of it.
-    info = ClipInfo(text_of(path.name), len(times), video.fps / options.stride, seconds)
+    info = ClipInfo(text_of(path.name), video.frames, video.fps, video.duration)
     # One at a time is held: each keeps the frames of its part.
     best: Found | None = None
     number = 0

@@ -179,12 +179,9 @@ class Spotting:
 
     def _introduce(self, path: Path, options: Any) -> None:
         from deft_llm.cli.summary import clip_line
-        from deft_llm.media.video import probe
 
         if line := clip_line(path, options):
             self.say("video", line)
-        if options.fps is None and probe(path).variable_rate:
-            self.say("note", "the frame rate varies; seconds are those of the file")
 
     def _explained(self, log: SearchLog, found: Found) -> dict[str, Any] | None:
         """What the model says of an expression, with a picture beside it; None without a model."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from deft_llm import facs
 from deft_llm.answers import NOTHING, au_name
 from deft_llm.cli.console import COLUMN
-from deft_llm.clip import Explanation
+from deft_llm.clip import Clip, Explanation
 from deft_llm.downloads import FACE_MESH
 from deft_llm.media.options import ReadOptions
-from deft_llm.media.video import probe
+from deft_llm.media.video import VideoInfo, probe
 from deft_llm.motion.measure import Measurement
 
 _FITTING = 4  # AUs listed for a region
@@ -54,15 +53,35 @@ def clip_line(path: Path, options: ReadOptions) -> str:
     Raises:
         UserError: If there is nothing readable.
     """
-    info = probe(path, fps=options.fps)
-    times = info.timestamps[options.start : options.stop : options.stride]
-    if len(times) < 2:
+    read = _read(path, options)
+    return f"{path.name} · {_extent(read)}" if read.frames > 1 else ""
+
+
+def part_line(path: Path, options: ReadOptions, part: Clip) -> str:
+    """Start, frames, rate and length of the part that was measured; empty if it is all of it.
+
+    Args:
+        path: The video.
+        options: How it was read.
+        part: What was measured, see ``measure_video``.
+    """
+    read = _read(path, options)
+    if len(part) >= read.frames:
         return ""
-    # The median, since a gap in a recording says nothing of its rate.
-    fps = 1 / float(np.median(np.diff(times)))
-    # From the start of the first frame to the end of the last one.
-    seconds = float(times[-1] - times[0]) + 1 / fps
-    return f"{path.name} · {len(times)} frames at {fps:.0f} fps · {seconds:.2f} s"
+    measured = replace(read, frames=len(part), timestamps=part.timestamps)
+    return f"from {part.timestamps[0]:.2f} s · {_extent(measured)}"
+
+
+def _read(path: Path, options: ReadOptions) -> VideoInfo:
+    """What the options leave of a video."""
+    return probe(path, fps=options.fps).part(options.start, options.stop, options.stride)
+
+
+def _extent(video: VideoInfo) -> str:
+    """Frames, rate and length."""
+    # Otherwise frames, rate and length would contradict each other.
+    varies = " (varies)" if video.variable_rate else ""
+    return f"{video.frames} frames at {video.fps:.0f} fps{varies} · {video.duration:.2f} s"
 
 
 def face_line(measurement: Measurement) -> str:

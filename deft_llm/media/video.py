@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -74,6 +74,13 @@ class VideoInfo:
         return float(1 / np.median(np.diff(self.timestamps))) if self.frames > 1 else 0.0
 
     @property
+    def duration(self) -> float:
+        """Seconds from the start of the first frame to the end of the last one, as of a clip."""
+        if self.frames < 2:
+            return 0.0
+        return float(self.timestamps[-1] - self.timestamps[0]) + 1 / self.fps
+
+    @property
     def variable_rate(self) -> bool:
         """Whether a time step differs from the median by more than both 2 ms and 10 %."""
         # Containers round times, often to milliseconds; that is not a variable rate.
@@ -82,6 +89,11 @@ class VideoInfo:
             return False
         median = float(np.median(steps))
         return bool(np.max(np.abs(steps - median)) > max(0.002, 0.1 * median))
+
+    def part(self, start: int, stop: int | None, stride: int) -> VideoInfo:
+        """What a selection of its frames leaves; see ``read_clip``."""
+        times = self.timestamps[start:stop:stride]
+        return replace(self, frames=len(times), timestamps=times)
 
 
 def existing(path: Path | str) -> Path:

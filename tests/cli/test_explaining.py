@@ -10,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deft_llm.cli.chat import _command
 from deft_llm.cli.console import Tally
 from deft_llm.cli.explaining import question_columns
-from deft_llm.cli.summary import measured_lines
+from deft_llm.cli.summary import clip_line, measured_lines, part_line
 from deft_llm.clip import Explanation
 from deft_llm.errors import UserError
+from deft_llm.media.options import WHOLE, ReadOptions
+from deft_llm.media.video import read_clip
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.motion.measure import Measurement
 from deft_llm.viz.report import ClipInfo, report_values
@@ -55,6 +58,20 @@ def test_the_terminal_and_the_report_tell_the_same_seconds(
     onset = values["interval"]["onset"]["seconds"]
     assert onset >= 7
     assert f"onset {onset:.3f} s" in "\n".join(measured_lines(measurement))
+
+
+def test_frames_rate_and_length_agree(tmp_path: Path) -> None:
+    """Eight frames of 0.1 s and twelve of 0.05 s last 1.4 s, which is not 20 frames at 20 fps."""
+    path = tmp_path / "c.gif"
+    pictures = [Image.new("RGB", (8, 8), (i, 9 * i, 0)) for i in range(20)]
+    lengths = [100] * 8 + [50] * 12
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=lengths)
+    assert clip_line(path, WHOLE) == "c.gif · 20 frames at 20 fps (varies) · 1.40 s"
+    assert clip_line(path, ReadOptions(stop=8)) == "c.gif · 8 frames at 10 fps · 0.80 s"
+    assert clip_line(path, ReadOptions(fps=40)) == "c.gif · 20 frames at 40 fps · 0.50 s"
+    clip = read_clip(path)
+    assert part_line(path, WHOLE, clip) == ""
+    assert part_line(path, WHOLE, clip.part(8, 20)) == "from 0.80 s · 12 frames at 20 fps · 0.60 s"
 
 
 def test_a_chat_is_not_saved_over_its_clip(tmp_path: Path) -> None:
