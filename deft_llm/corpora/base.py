@@ -332,7 +332,7 @@ class Corpus(DatasetFolder, ABC):
             else:
                 annotation = replace(clip.annotation, interval=interval)
                 count, row = len(found.numbers), clip.row.number
-                entries.append(Entry(annotation, folder, count, row, found.first))
+                entries.append(Entry(annotation, folder, count, row))
         self._say_mixed(entries, tree, coded.path.name, report)
         return entries
 

@@ -6,12 +6,8 @@ annotation has the file's index in the sorted folder instead, from 0.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from deft_llm.clip import Interval
@@ -31,13 +27,11 @@ class FrameFolder:
     Attributes:
         path: The folder.
         numbers: The number in each frame's name, in reading order.
-        first: Index of the first frame among the folder's images, which may begin with others.
         strays: Images that are no frames, such as an overview.
     """
 
     path: Path
     numbers: tuple[int, ...]
-    first: int = 0
     strays: tuple[str, ...] = ()
 
 
@@ -47,34 +41,13 @@ def open_folder(path: Path) -> FrameFolder:
     Raises:
         UserError: If it holds no image, images without increasing numbers, or images of two kinds.
     """
-    files = list_frames(path)
-    kinds: dict[str, list[int]] = defaultdict(list)
-    for index, file in enumerate(files):
-        kinds[re.sub(r"\d+", "#", file.stem.casefold())].append(index)
-    # Frames are named alike but for their number; whatever else there is must be rare.
-    frames, *others = sorted(kinds.values(), key=len, reverse=True)
-    if others and 2 * len(others[0]) > len(frames):
-        one, two = (files[kind[0]].name for kind in (frames, others[0]))
-        raise UserError(f"{path}: images of two kinds, such as {one} and {two}; expected one clip")
-    numbers = _numbers([files[index].stem for index in frames])
-    if numbers is None:
-        raise UserError(f"{path}: file names without increasing frame numbers; expected one each")
-    strays = [index for kind in others for index in kind]
-    for index in strays:
-        # Frames are read by their place among the images, so they have to follow each other.
-        if frames[0] < index < frames[-1]:
-            raise UserError(f"{path}: {files[index].name} lies between the frames; remove it")
-    names = tuple(files[index].name for index in sorted(strays))
-    return FrameFolder(path, numbers, frames[0], names)
-
-
-def _numbers(stems: Sequence[str]) -> tuple[int, ...] | None:
-    """Frame numbers: the last group of digits that increases ("reg_img46_224x224" -> 46)."""
-    groups = [[int(digits) for digits in re.findall(r"\d+", stem)] for stem in stems]
-    for column in reversed(list(zip(*groups, strict=True))):
-        if all(a < b for a, b in pairwise(column)):
-            return column
-    return None
+    listed = list_frames(path)
+    if not listed.numbers:
+        raise UserError(
+            f"{path}: images of two kinds, or names without increasing frame numbers "
+            f"({listed.frames[0].name} ... {listed.frames[-1].name}); expected one clip"
+        )
+    return FrameFolder(path, listed.numbers, tuple(file.name for file in listed.strays))
 
 
 def locate_interval(
@@ -123,7 +96,7 @@ def locate_interval(
             return None
         if numbers[index] != number:
             place.say(f"no file for {name} {number}", f"frame {numbers[index]}", "mended")
-        found.append(folder.first + index)
+        found.append(index)
     return Interval(*found)
 
 
@@ -133,7 +106,7 @@ def _say_gaps(coded: range, folder: FrameFolder, place: RowPlace) -> None:
     missing = len(coded) - (last - first)
     if missing > _SLACK:
         what = f"{missing} of {len(coded)} frames from onset to offset have no file"
-        place.say(what, "the others are read as if they followed each other", "noted")
+        place.say(what, "the others are read, and their times leave room for them", "noted")
 
 
 def _index(number: int, numbers: tuple[int, ...]) -> int | None:

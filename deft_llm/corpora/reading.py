@@ -37,14 +37,12 @@ class Entry:
         folder: Folder of frames, or None if frames were not requested.
         frames: Number of frames in the folder.
         row: Row of the sheet, from 1; 0 if the corpus has no sheet.
-        first: Index of the first frame among the folder's images.
     """
 
     annotation: Annotation
     folder: Path | None = None
     frames: int = 0
     row: int = 0
-    first: int = 0
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def _captions(entry: Entry) -> tuple[str, str]:
 def _tiles(entry: Entry) -> list[NDArray[np.uint8]]:
     """Onset, apex and offset, each fitted into a square."""
     assert entry.folder is not None
-    files, tiles = list_frames(entry.folder), []
+    files, tiles = list_frames(entry.folder).frames, []
     for moment in _MOMENTS:
         image = read_image(Path(files[getattr(entry.annotation.interval, moment)]))
         scale = _TILE / max(image.shape[:2])

@@ -122,12 +122,12 @@ class Smic(Corpus):
             except UserError as error:
                 report.add(clip, None, str(error), "no frames", "dropped")
                 continue
-            last = found.first + len(found.numbers) - 1
-            interval = Interval(found.first, (found.first + last) // 2, last)
+            last = len(found.numbers) - 1
+            interval = Interval(0, last // 2, last)
             annotation = Annotation(
                 self.name, subject, clip, interval, emotion=emotion, fps=self.fps
             )
-            entries.append(Entry(annotation, folder, len(found.numbers), 0, found.first))
+            entries.append(Entry(annotation, folder, len(found.numbers), 0))
             what = f"{folder.name}: no sheet"
             report.add(str(folder), None, what, "first frame, middle, last frame", "mended")
         if not entries:

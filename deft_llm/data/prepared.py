@@ -120,9 +120,9 @@ def measuring_job(entry: Entry, settings: PrepareSettings) -> MeasuringJob:
     """The frames of a clip's folder to read, and the interval among them."""
     interval = entry.annotation.interval
     assert interval is not None and entry.folder is not None, entry
-    start = max(entry.first, interval.onset - settings.lead)
+    start = max(0, interval.onset - settings.lead)
     # The offset is inclusive, stop is not.
-    stop = min(entry.first + entry.frames, interval.offset + 1 + settings.tail)
+    stop = min(entry.frames, interval.offset + 1 + settings.tail)
     last, remark = interval.offset, ""
     if stop - start > settings.longest:
         stop = start + settings.longest
@@ -159,8 +159,12 @@ def content_key(job: MeasuringJob, settings: PrepareSettings) -> tuple[str, str]
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     # Hash each file by itself, so that the boundaries between files count.
-    frames = [_frame_hash(file) for file in list_frames(job.entry.folder)[job.start : job.stop]]
+    read = list_frames(job.entry.folder).part(job.start, job.stop)
+    frames = [_frame_hash(file) for file in read.frames]
     digest.update(b"".join(frames))
+    if read.missing:
+        # The same frames at other times move otherwise.
+        digest.update(json.dumps(read.places).encode())
     return digest.hexdigest(), min(frames).hex()
 
 

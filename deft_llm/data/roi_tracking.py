@@ -192,8 +192,9 @@ def _folder(source: Path | str | Clip, options: ReadOptions, cache: Path | None)
         content = source.content_hash()
     elif (path := Path(source)).is_dir():
         # By their bytes: frames of two videos may have the same names, and as BMP the same sizes.
-        read = list_frames(path)[options.start : options.stop : options.stride]
-        content = digest(*map(file_digest, read))
+        read = list_frames(path).part(options.start, options.stop, options.stride)
+        times = [json.dumps(read.places)] if read.missing else []
+        content = digest(*map(file_digest, read.frames), *times)
     else:
         content = sampled_digest(path) if path.is_file() else ""
     settings = json.dumps([_VERSION, asdict(options)], sort_keys=True, default=str)

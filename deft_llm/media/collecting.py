@@ -64,7 +64,8 @@ class FrameBuffer:
         stated = frame.seconds - self.seconds[0]
         if fps is None and math.isfinite(stated):
             return stated
-        return (frame.number - self.numbers[0]) / (fps or self.notes.rate)
+        here, there = self.notes.placed([self.numbers[0], frame.number])
+        return (there - here) / (fps or self.notes.rate)
 
     @property
     def images(self) -> NDArray[np.uint8]:
@@ -146,7 +147,8 @@ class FrameBuffer:
             logger.info(
                 "%s: %dx%d scaled to %dx%d", self.name, width, height, kept_width, kept_height
             )
-        times, doubt = frame_times(self.numbers, self.seconds, fps, notes.rate)
+        places = notes.placed(self.numbers)
+        times, doubt = frame_times(places, self.seconds, fps, notes.rate)
         remarks = notes.remarks + warnings(notes, len(self), fps) + ([doubt] if doubt else [])
         for remark in remarks:
             # Once, not for every window of a long video.
@@ -201,7 +203,7 @@ def frame_times(
     """Seconds from the first frame of the video.
 
     Args:
-        numbers: Frame numbers in the video, (T,).
+        numbers: Places of the frames in time, counted in frames, (T,).
         seconds: Their times; NaN where the file does not say.
         fps: Frames per second, in place of the file's times.
         rate: Frames per second where nothing is known.

@@ -1,9 +1,15 @@
-"""Folders of frames: one image per frame, in natural order (2 before 10)."""
+"""Folders of frames: one image per frame, in natural order (2 before 10).
+
+Where the names are numbered, the numbers also say which frames are missing, and which pictures are
+no frames.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +30,61 @@ SUFFIXES = (
 UNTIMED = "pictures carry no times"
 
 
+@dataclass(frozen=True)
+class FrameFiles:
+    """The pictures of a folder.
+
+    Attributes:
+        frames: One per frame, in natural order.
+        numbers: The number in the name of each frame, increasing; empty if they are not numbered.
+        strays: Pictures named unlike the frames, such as an overview, which are no frames.
+    """
+
+    frames: tuple[Path, ...]
+    numbers: tuple[int, ...] = ()
+    strays: tuple[Path, ...] = ()
+
+    @property
+    def places(self) -> list[int]:
+        """Place of each frame in time, counted in frames: behind missing ones, more than its index.
+
+        Every second number is a way of counting and no gap. Numbers without a common step, such as
+        times, tell of no gaps.
+        """
+        step = min((b - a for a, b in pairwise(self.numbers)), default=0)
+        away = [number - self.numbers[0] for number in self.numbers]
+        if not step or any(number % step for number in away):
+            return list(range(len(self.frames)))
+        return [number // step for number in away]
+
+    @property
+    def missing(self) -> int:
+        """Frames that are missing between the others."""
+        return self.places[-1] + 1 - len(self.frames)
+
+    def part(self, start: int, stop: int | None, stride: int = 1) -> FrameFiles:
+        """A selection of the frames."""
+        chosen = slice(start, stop, stride)
+        return FrameFiles(self.frames[chosen], self.numbers[chosen])
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know: which pictures are left out, and which frames are missing."""
+        told = []
+        if self.strays:
+            names = ", ".join(file.name for file in self.strays[:3])
+            which = f"{names}{' ...' if len(self.strays) > 3 else ''}"
+            told.append(f"{which}: left out, not named like the frames")
+        if missing := self.missing:
+            behind = next(i for i, place in enumerate(self.places) if place > i)
+            many = f"{missing} frames are missing" if missing > 1 else "a frame is missing"
+            told.append(
+                f"{many} by the numbers in the names, the first before "
+                f"{self.frames[behind].name}; times leave room for them"
+            )
+        return told
+
+
 def natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
     """Sort key under which ``img9`` comes before ``img10``."""
     parts = re.split(r"(\d+)", path.name.lower())
@@ -36,8 +97,8 @@ def natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
     return numbered, path.name
 
 
-def list_frames(folder: Path) -> list[Path]:
-    """The images of a folder in natural order, without hidden files.
+def list_frames(folder: Path) -> FrameFiles:
+    """The images of a folder, without hidden files.
 
     Raises:
         UserError: If there is no image, or the folder cannot be read.
@@ -62,7 +123,30 @@ def list_frames(folder: Path) -> list[Path]:
             f"{folder}: no images in this folder; expected the frames of one clip as "
             f"{', '.join(s[1:] for s in SUFFIXES)}{_hint(inside)}"
         )
-    return files
+    return _series(files)
+
+
+def _series(files: list[Path]) -> FrameFiles:
+    """The frames among the pictures of a folder: those named alike but for their number."""
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        kinds[re.sub(r"\d+", "#", file.stem.casefold())].append(file)
+    frames, *others = sorted(kinds.values(), key=len, reverse=True)
+    numbers = _numbers([file.stem for file in frames])
+    # Strays are rare: names of many kinds tell nothing of what is a frame.
+    if others and (not numbers or 2 * (len(files) - len(frames)) > len(frames)):
+        return FrameFiles(tuple(files))
+    strays = [file for kind in others for file in kind]
+    return FrameFiles(tuple(frames), numbers, tuple(sorted(strays, key=natural_key)))
+
+
+def _numbers(stems: Sequence[str]) -> tuple[int, ...]:
+    """Frame numbers: the last group of digits that increases ("reg_img46_224x224" -> 46)."""
+    groups = [[int(digits) for digits in re.findall(r"\d+", stem)] for stem in stems]
+    for column in reversed(list(zip(*groups, strict=True))):
+        if all(a < b for a, b in pairwise(column)):
+            return column
+    return ()
 
 
 def _hint(inside: list[Path]) -> str:
@@ -76,20 +160,22 @@ def _hint(inside: list[Path]) -> str:
 
 
 def read_folder(
-    folder: Path, files: list[Path], selection: Selection, notes: Notes
+    folder: Path, listed: FrameFiles, selection: Selection, notes: Notes
 ) -> Iterator[Frame]:
     """Read a folder of frames.
 
     Args:
         folder: The folder, for messages.
-        files: Images of one size, one per frame, in order.
+        listed: Its images, those of the frames of one size.
         selection: Which frames to read; the others are not opened.
         notes: Receives what the user should know.
 
     Raises:
         UserError: If an image cannot be read, or the sizes differ.
     """
+    files = listed.frames
     notes.available, notes.untimed = len(files), UNTIMED
+    notes.places, notes.remarks = listed.places, [*notes.remarks, *listed.remarks]
     notes.codec, notes.seconds = files[0].suffix[1:].lower(), [float("nan")] * len(files)
     if kind_of(files[0]) == "stack" and len(pages := open_stack(files[0]).pages) > 1:
         raise UserError(
@@ -113,7 +199,7 @@ def read_folder(
         yield Frame(index, shrink(image, selection), float("nan"))
 
 
-def _depth_of(files: list[Path], values: NDArray[np.generic], notes: Notes) -> Depth:
+def _depth_of(files: Sequence[Path], values: NDArray[np.generic], notes: Notes) -> Depth:
     """The depth that all pictures of a folder use, even those that are not selected."""
     others = (read_values(file) for file in files)
     depth = used_depth((v for v in others if v.dtype == values.dtype), "pictures")

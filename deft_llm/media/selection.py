@@ -7,6 +7,7 @@ learns about the video on the way into `Notes`.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -70,6 +71,8 @@ class Notes:
         original: (height, width) before frames were scaled down.
         available: Number of frames in the whole video, if known.
         seconds: Times of all frames that were passed, selected or not; NaN if unknown.
+        places: Place in time of each frame of the video, counted in frames, where some are missing
+            between them; empty if they follow each other.
         codec: Name of the codec, or of the image format.
         rate: Frames per second where the file states no times.
         untimed: Why there are no times: "pictures carry no times"; "" if there are.
@@ -82,12 +85,17 @@ class Notes:
     original: tuple[int, int] = (0, 0)
     available: int = 0
     seconds: list[float] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
     codec: str = ""
     rate: float = 25.0
     untimed: str = ""
     damaged: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+
+    def placed(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Places in time of frames, by their numbers in the video."""
+        return [self.places[number] for number in numbers] if self.places else numbers
 
 
 def shrink(frame: NDArray[np.uint8], selection: Selection) -> NDArray[np.uint8]:

@@ -123,11 +123,11 @@ def frames_of(
 ) -> Iterator[Frame]:
     """The selected frames of anything that can be read."""
     if path.is_dir():
-        files = folders.list_frames(path)
-        if len(files) > 1:
+        listed = folders.list_frames(path)
+        if len(listed.frames) > 1:
             notes.rate = FOLDER_FPS
-            return folders.read_folder(path, files, selection, notes)
-        path = files[0]  # possibly a stack, alone in its folder
+            return folders.read_folder(path, listed, selection, notes)
+        path = listed.frames[0]  # possibly a stack, alone in its folder
     kind = kind_of(path)
     if kind == "stack":
         notes.rate = FOLDER_FPS
@@ -156,7 +156,8 @@ def probe(path: Path | str, *, fps: float | None = None) -> VideoInfo:
             pass
     if not notes.seconds:
         raise no_frames(str(path), notes)
-    times, _ = frame_times(range(len(notes.seconds)), notes.seconds, fps, notes.rate)
+    places = notes.placed(range(len(notes.seconds)))
+    times, _ = frame_times(places, notes.seconds, fps, notes.rate)
     height, width = notes.original
     return VideoInfo(len(times), width, height, times, notes.codec)
 

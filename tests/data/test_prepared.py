@@ -149,7 +149,7 @@ def test_settings_and_content_are_the_key(
     assert prepare(Reading("casme2", entries, reading.report), tmp_path / "cache")[0].cached
     interval = reading.annotations[0].interval
     assert interval is not None
-    frame = list_frames(moved)[interval.apex]
+    frame = list_frames(moved).frames[interval.apex]
     frame.write_bytes(frame.read_bytes() + b"\0")
     assert not prepare(Reading("casme2", entries, reading.report), tmp_path / "cache")[0].cached
 
@@ -172,19 +172,18 @@ def test_the_key_holds_the_network_that_finds_faces(reading: Reading, tmp_path: 
     assert not list((tmp_path / "cache").glob("*.failed.json"))
 
 
-def test_images_before_the_frames_are_not_read(tmp_path: Path) -> None:
+def test_images_beside_the_frames_are_not_read(tmp_path: Path) -> None:
     """An overview that sorts before them shifts neither the interval nor the window."""
     written = write_corpus("casme2", tmp_path, subjects=1, clips=2, renderer=tiny)
     folder = written[0].folder
-    shutil.copy(list_frames(folder)[0], folder / "cover.jpg")
+    shutil.copy(list_frames(folder).frames[0], folder / "cover.jpg")
     entry = load_corpus("casme2", tmp_path).read().entries[0]
     interval = written[0].annotation.interval
     assert interval is not None and entry.annotation.interval is not None
-    files = list_frames(folder)
-    assert files[0].name == "cover.jpg"
+    files = list_frames(folder).frames
     assert files[entry.annotation.interval.onset].name == f"img{31 + interval.onset}.jpg"
     job = measuring_job(entry, PrepareSettings(lead=1000, tail=1000))
-    assert (job.start, job.stop) == (1, len(files))
+    assert (job.start, job.stop) == (0, len(files))
 
 
 def test_the_window_of_a_long_video() -> None:

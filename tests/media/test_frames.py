@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
+from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import probe, read_clip
+from deft_llm.media.windows import read_windows
 
 RGB = np.array([200, 100, 50], np.uint8)
 
@@ -38,6 +41,50 @@ def test_natural_order_and_times(tmp_path: Path) -> None:
     np.testing.assert_array_equal(clip.frames[:, 0, 0, 0], 10 * np.arange(12))
     np.testing.assert_allclose(clip.timestamps, np.arange(12) / 100)
     assert probe(folder, fps=100).frames == 12
+
+
+def test_missing_frames_leave_their_time(tmp_path: Path) -> None:
+    """Closed in silence, a gap moves everything behind it."""
+    folder = folder_of(tmp_path / "f")
+    for number in (5, 6, 7, 10):
+        (folder / f"img{number}.png").unlink()
+    clip, times = read_clip(folder, fps=50), np.array([0, 1, 2, 3, 7, 8, 10, 11]) / 50
+    np.testing.assert_allclose(clip.timestamps, times)
+    np.testing.assert_allclose(probe(folder, fps=50).timestamps, times)
+    told = "4 frames are missing by the numbers in the names, the first before img8.png"
+    assert told in clip.remarks[0]
+    np.testing.assert_allclose(read_clip(folder).timestamps, times / 4)
+    part = read_clip(folder, start=3, stop=6, stride=2, fps=50)
+    np.testing.assert_allclose(part.timestamps, times[3:6:2])
+    assert len(next(read_windows(folder, ReadOptions(fps=50), longest=0.1)).clip) == 4
+
+
+@pytest.mark.parametrize("numbers", [range(10, 60, 10), (33, 67, 100, 133, 167)])
+def test_another_way_of_counting_is_no_gap(tmp_path: Path, numbers: Sequence[int]) -> None:
+    """Every tenth frame, and milliseconds."""
+    for number in numbers:
+        save(tmp_path / f"{number:03d}.png", np.zeros((20, 30, 3), np.uint8))
+    clip = read_clip(tmp_path, fps=100)
+    np.testing.assert_allclose(clip.timestamps, np.arange(5) / 100)
+    assert not clip.remarks
+
+
+def test_a_picture_that_is_no_frame_is_left_out_and_told(tmp_path: Path) -> None:
+    """The last one would be taken for the end of the movement."""
+    folder = folder_of(tmp_path / "f")
+    save(folder / "preview.jpg", np.zeros((9, 9, 3), np.uint8))
+    clip = read_clip(folder, fps=50)
+    assert clip.frames.shape == (12, 20, 30, 3)
+    assert clip.remarks == ("preview.jpg: left out, not named like the frames",)
+    save(folder / "cover.png", np.zeros((9, 9, 3), np.uint8))
+    assert "cover.png, preview.jpg: left out" in read_clip(folder, fps=50).remarks[0]
+
+
+def test_pictures_without_numbers_are_all_frames(tmp_path: Path) -> None:
+    for name in ("onset", "apex", "offset"):
+        save(tmp_path / f"{name}.png", np.zeros((20, 30, 3), np.uint8))
+    clip = read_clip(tmp_path, fps=50)
+    assert len(clip) == 3 and not clip.remarks
 
 
 def test_range_equals_slice(tmp_path: Path) -> None:
