@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deft_llm.errors import UserError
-from deft_llm.media.suffixes import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
 # As a path has it, "https:/host", with one slash.
@@ -96,7 +95,7 @@ def _clips_of(argument: Path, passed_over: Path | None = None) -> list[FoundClip
 
 
 def _look_into(folder: Path, place: Path, seen: set[Path]) -> Iterator[FoundClip]:
-    from deft_llm.media.frames import SUFFIXES, natural_key
+    from deft_llm.media.frames import natural_key, videos_and_pictures
 
     # Links can lead back to a folder above.
     if (real := folder.resolve()) in seen:
@@ -111,8 +110,7 @@ def _look_into(folder: Path, place: Path, seen: set[Path]) -> Iterator[FoundClip
     files = [folder / entry.name for entry in entries if _kind(entry) == "file"]
     if any(file.name in _RESULTS for file in files):
         return
-    videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
-    pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
+    videos, pictures = videos_and_pictures(files)
     # The name of "." or ".." is that of the folder behind it.
     itself = FoundClip(folder if folder.name not in ("", "..") else real, place.parent)
     # Folders below a folder of frames hold masks, crops or flow of it, so they are not looked into.

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
 from deft_llm.media.depth import Depth, to_rgb8, used_depth
-from deft_llm.media.pictures import kind_of, read_values
+from deft_llm.media.pictures import is_still, kind_of, read_values
 from deft_llm.media.selection import Frame, Notes, Selection, shrink
+from deft_llm.media.suffixes import VIDEO_SUFFIXES
 from deft_llm.media.tiff import open_stack
 
 SUFFIXES = (
@@ -97,6 +98,21 @@ def natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
     return numbered, path.name
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file is one picture: by its suffix, and a GIF by its content, since most move."""
+    suffix = path.suffix.lower()
+    # A pipe would block for ever.
+    return suffix in SUFFIXES or (suffix == ".gif" and path.is_file() and is_still(path))
+
+
+def videos_and_pictures(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The files of a folder that are clips by themselves, and those that may be frames of one."""
+    pictures = [file for file in files if is_picture(file)]
+    still = set(pictures)
+    videos = [f for f in files if f.suffix.lower() in VIDEO_SUFFIXES and f not in still]
+    return videos, pictures
+
+
 def list_frames(folder: Path) -> FrameFiles:
     """The images of a folder, without hidden files.
 
@@ -107,8 +123,7 @@ def list_frames(folder: Path) -> FrameFiles:
         inside = [p for p in folder.iterdir() if not p.name.startswith(".")]
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); check the folder") from error
-    files = sorted((p for p in inside if p.suffix.lower() in SUFFIXES), key=natural_key)
-    files = [p for p in files if not p.is_dir()]
+    files = sorted((p for p in inside if not p.is_dir() and is_picture(p)), key=natural_key)
     for file in files:
         # A pipe would block for ever, and a frame behind a broken link would be missed in silence.
         if not file.is_file():

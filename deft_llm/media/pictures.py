@@ -60,6 +60,16 @@ def kind_of(path: Path) -> str | None:
     return "animation" if animated else None
 
 
+def is_still(path: Path) -> bool:
+    """Whether a GIF, PNG or WebP holds a single picture; no if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return not getattr(image, "is_animated", False)
+    # What Pillow raises for a file that ends early or was damaged.
+    except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+
+
 def read_values(path: Path) -> NDArray[np.generic]:
     """The values of one picture, upright.
 

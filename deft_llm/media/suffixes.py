@@ -6,7 +6,8 @@ content. The commands read a file that is named whatever its suffix.
 
 from __future__ import annotations
 
-#: Containers and bare streams, and GIF: in a folder, each such file is a clip.
+#: Containers and bare streams, and GIF: in a folder, each such file is a clip, but for GIFs of a
+#: single picture.
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".qt", ".avi", ".mkv", ".webm", ".gif", ".3g2", ".3gp", ".asf"),
     *(".divx", ".dv", ".f4v", ".flv", ".h264", ".264", ".h265", ".265", ".hevc", ".ivf", ".m1v"),

@@ -16,8 +16,7 @@ from deft_llm.data.measuring import measure_video
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import NoFaceError, UserError
 from deft_llm.files import write_lines
-from deft_llm.media.frames import SUFFIXES, natural_key
-from deft_llm.media.suffixes import VIDEO_SUFFIXES
+from deft_llm.media.frames import natural_key, videos_and_pictures
 from deft_llm.parallel import parallel_map
 from deft_llm.unimer.coded import content_hash
 
@@ -34,8 +33,7 @@ def clips_in(folder: Path) -> list[Path]:
     for place, inside, names in os.walk(folder):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         files = [Path(place) / name for name in names if not name.startswith(".")]
-        videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
-        pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
+        videos, pictures = videos_and_pictures(files)
         # Pictures beside videos are covers.
         found += videos or ([Path(place)] if len(pictures) > 1 else [])
     if not found:

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from deft_llm.cli.clips import find_clips, one_clip
 from deft_llm.errors import UserError
+from deft_llm.media.video import read_clip
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -52,6 +54,18 @@ def test_videos_beside_pictures_are_the_clips_and_that_is_said(
 ) -> None:
     assert found(tree(tmp_path, "a.mp4", "1.png", "2.png")) == [("a.mp4", ".")]
     assert "taking the videos alone" in caplog.text
+
+
+def test_a_gif_of_one_picture_is_a_frame(tmp_path: Path) -> None:
+    """And one that moves is a clip, as is one that cannot be looked into: reading it tells why."""
+    root = tree(tmp_path, "frames/", "films/cut.gif")
+    pictures = [Image.new("L", (8, 8), 9 * i) for i in range(3)]
+    for i, picture in enumerate(pictures):
+        picture.save(root / "frames" / f"{i}.gif")
+    pictures[0].save(root / "films" / "a.gif", save_all=True, append_images=pictures[1:])
+    assert found(root) == [("a.gif", "films"), ("cut.gif", "films"), ("frames", ".")]
+    clip = read_clip(root / "frames", fps=50)
+    assert clip.frames[:, 0, 0].tolist() == [[9 * i] * 3 for i in range(3)]
 
 
 def test_a_single_picture_may_be_a_stack(tmp_path: Path) -> None:
