@@ -98,6 +98,11 @@ class Clip:
         return len(self.frames)
 
     @property
+    def label(self) -> str:
+        """What messages call it: its file or folder, since many clips may have one name."""
+        return f"clip {self.name}" if self.source is None else str(self.source)
+
+    @property
     def fps(self) -> float:
         """Frames per second from the median time step; 0 for a single frame."""
         # The median: a dropped frame leaves a long step that would lower the mean rate.

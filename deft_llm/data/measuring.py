@@ -152,9 +152,11 @@ def _given(
 
 def _measured(clip: Clip, options: ReadOptions, interval: Interval | None = None) -> Measurement:
     if len(clip) < 2:
+        more = "read more of it (--start, --stop, --stride)"
+        whole = "give the video, or the folder of all its frames"
         raise UserError(
-            f"clip {clip.name}: {len(clip)} frame; expected at least 2 to see motion; "
-            "give the video, or the folder of all its frames"
+            f"{clip.label}: {len(clip)} frame; expected at least 2 to see motion; "
+            f"{more if options.partial else whole}"
         )
     track = track_faces(clip, face=options.face)
     return measure(align(clip, track, landmark_finder(options.landmarks)), interval)

@@ -87,7 +87,7 @@ def _selected(clip: Clip, options: ReadOptions) -> Clip:
     chosen = np.arange(len(clip))[options.start : options.stop : options.stride]
     if not len(chosen):
         raise UserError(
-            f"clip {clip.name}: no frame in the range from {options.start}; the clip has "
+            f"{clip.label}: no frame in the range from {options.start}; the clip has "
             f"{len(clip)} frames, numbered from 0"
         )
     times = clip.timestamps[chosen] if options.fps is None else chosen / options.fps

@@ -87,7 +87,7 @@ def track_faces(
     if not kept:
         seen = sum(bool(boxes) for _, boxes in found)
         raise NoFaceError(
-            f"no face found in clip {clip.name}: a face in {seen} of the {len(samples)} frames "
+            f"{clip.label}: no face found; a face in {seen} of the {len(samples)} frames "
             f"looked at, none over a fifth of the {len(clip)} frames in a row; give a clip that "
             "shows one face from the front, upright, at least 15 % of the frame high"
         )
@@ -146,7 +146,7 @@ def _chosen(kept: list[Detections], clip: Clip, face: int | None) -> Detections:
         if face > len(kept):
             there = f"1 to {len(kept)}, from left to right" if len(kept) > 1 else "1, the only one"
             raise UserError(
-                f"face {face} in clip {clip.name} (--face): expected {there} that can be followed"
+                f"{clip.label}: face {face} (--face); expected {there} that can be followed"
             )
         return kept[face - 1]
     longest = max(t[-1][0] - t[0][0] for t in kept)

@@ -130,6 +130,19 @@ def test_one_face_is_not_two() -> None:
         measured(wink(), ReadOptions(face=2))
 
 
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    """Many clips have one name; and what is left out by options is not missing in the file."""
+    path = write_film(tmp_path / "grey.avi", np.full((12, 240, 240, 3), 120, np.uint8))
+    with pytest.raises(UserError, match="no face found") as error:
+        measure_video(path)
+    assert str(error.value).startswith(f"{path}: ")
+    with pytest.raises(UserError, match=r"expected at least 2 .*--stride") as error:
+        measure_video(path, ReadOptions(stride=100))
+    assert str(error.value).startswith(f"{path}: 1 frame;")
+    with pytest.raises(UserError, match=r"clip a: 1 frame; .* give the video"):
+        measured(still(1))
+
+
 # ------------------------------------------------------------------- which part
 
 

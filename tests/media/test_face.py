@@ -124,7 +124,7 @@ def test_track_is_interpolated_and_ends_where_the_face_does() -> None:
 
 def test_a_face_in_few_frames_is_none() -> None:
     finder = Scripted({i: [box()] for i in range(10, 20)})
-    with pytest.raises(UserError, match="no face found in clip blank") as caught:
+    with pytest.raises(UserError, match="clip blank: no face found") as caught:
         track_faces(blank(60), finder, step=2)
     assert "\n" not in str(caught.value)
 
