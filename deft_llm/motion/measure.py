@@ -71,6 +71,7 @@ class Measurement:
         light: Largest relative change of the light, such as 0.5; 0 if it stayed the same.
         evened: The clip as flow saw it if the light changed (``light.LightChange``).
         trajectory: Motion of regions and head over the clip; None if it was not followed.
+        noise_fitted: Whether `noise_samples` are frames, and the floors what a fit leaves over.
     """
 
     aligned: AlignedClip
@@ -92,6 +93,7 @@ class Measurement:
     light: float = 0.0
     evened: AlignedClip | None = None
     trajectory: Trajectory | None = None
+    noise_fitted: bool = False
 
     @property
     def status(self) -> str:
@@ -199,6 +201,7 @@ def measure(
         light=light.largest if light else 0.0,
         evened=seen if light else None,
         trajectory=trajectory,
+        noise_fitted=reading.phases.fitted,
     )
 
 

@@ -74,11 +74,13 @@ class Phases:
         flows: Two of (2, H, W), px, without head motion.
         floors: (2, R) noise floors, px.
         samples: Number of frames or pairs of frames behind the floors; 0 if they are the prior.
+        fitted: Whether they are frames, and the floors what a fit to all of them leaves over.
     """
 
     flows: tuple[FloatArray, FloatArray]
     floors: FloatArray
     samples: int
+    fitted: bool = False
 
 
 def averaged_frame(aligned: AlignedClip, t: int, gap: int, averaging: float) -> FloatArray:
@@ -170,6 +172,7 @@ class MotionMeter:
                 (movement.flow_apex, movement.flow_offset),
                 np.hypot(floors, blinks),
                 len(movement.frames),
+                fitted=True,
             )
         flows = (
             self.flow(interval.onset, interval.apex),

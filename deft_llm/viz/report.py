@@ -201,23 +201,32 @@ def summary_line(measurement: Measurement, info: ClipInfo) -> str:
 
 
 def _facts(measurement: Measurement) -> dict[str, str]:
-    aligned, pairs = measurement.aligned, measurement.noise_samples
+    aligned = measurement.aligned
     moments = _moments(measurement)
     named = " · ".join(f"{k} {m['seconds']:.3f} s (frame {m['frame']})" for k, m in moments.items())
     eyes = eye_distance(measurement)
     floors = measurement.noise
-    # Too few frames at rest give no pairs, and the noise is that of the sensor.
-    source = f"from {pairs} pairs of frames at rest" if pairs else "prior from the sensor noise"
     rows = {
         "Interval": named if measurement.found else f"no expression found; compared: {named}",
         "Head motion": f"up to {measurement.head_motion:.1f} px, removed",
         "Placement": f"landmarks are sure to {aligned.placement_uncertainty:.1f} px "
         f"({100 * aligned.placement_uncertainty / eyes:.1f} % of the eye distance), placed by "
         f"{aligned.landmark_method}",
-        "Noise floor": f"{floors.min():.3f} to {floors.max():.3f} px by region, {source}",
+        "Noise floor": f"{floors.min():.3f} to {floors.max():.3f} px by region, "
+        f"{_noise_source(measurement)}",
         "Eye distance": f"{eyes:.0f} px on the canonical face",
     }
     return rows
+
+
+def _noise_source(measurement: Measurement) -> str:
+    samples = measurement.noise_samples
+    # Too few frames at rest give no pairs, and the noise is that of the sensor.
+    if not samples:
+        return "prior from the sensor noise"
+    if measurement.noise_fitted:
+        return f"what the fit to {samples} frames leaves over"
+    return f"from {samples} pairs of frames at rest"
 
 
 def _moments(measurement: Measurement) -> dict[str, dict[str, Any]]:

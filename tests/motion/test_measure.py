@@ -49,7 +49,7 @@ def still(make_clip: Callable[..., Any]) -> list[Any]:
 
 def test_given_interval(smile: Any) -> None:
     result = measure(smile, TRUE)
-    assert result.status == "ok" and result.noise_samples >= MIN_PAIRS
+    assert result.status == "ok" and result.noise_samples >= MIN_PAIRS and result.noise_fitted
     assert next(result.table_apex.strongest()) == CORNER
     assert result.table_apex.direction(CORNER) == "up and outward"
     assert result.table_offset.direction(CORNER) == "down and inward"

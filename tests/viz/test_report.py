@@ -87,6 +87,22 @@ def test_page_states_the_findings(written: Path) -> None:
         assert statement in words
 
 
+@pytest.mark.parametrize(
+    ("samples", "fitted", "told"),
+    [
+        (0, False, "prior from the sensor noise"),
+        (36, True, "what the fit to 36 frames leaves over"),
+        (9, False, "from 9 pairs of frames at rest"),
+    ],
+)
+def test_page_says_where_the_noise_floor_is_from(
+    tmp_path: Path, make_measurement: MakeMeasurement, samples: int, fitted: bool, told: str
+) -> None:
+    measurement = replace(make_measurement(), noise_samples=samples, noise_fitted=fitted)
+    path = write_report(tmp_path / "a", measurement, _explanation(), clip_info=INFO)
+    assert f"px by region, {told}" in path.read_text(encoding="utf-8")
+
+
 def test_texts_of_files_and_models_are_escaped(written: Path) -> None:
     html = written.read_text(encoding="utf-8")
     assert "<script>" not in html and "&lt;script&gt;" in html
