@@ -127,7 +127,7 @@ def gaze(
         result, draw = write_results(out, source, before, settings, refined)
     with stoppable(f"{out} holds what was tracked" if before.stopped else f"{out} is written"):
         if truth is not None:
-            say_errors(truth, result, result.xy if refined else before.xy, source, settings)
+            say_errors(truth, result, source, settings, refined)
     if picture is not None:
         with stoppable(f"{out} is written, its plot is not"):
             write_plot(picture, draw)

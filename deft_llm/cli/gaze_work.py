@@ -181,18 +181,18 @@ def _tremor(xy: NDArray[np.float64]) -> float:
 def say_errors(
     truth: Labels,
     result: Refined,
-    after: NDArray[np.float64],
     source: EventSource,
     settings: RefineSettings,
+    refined: bool,
 ) -> None:
     """Say the errors against labels, which are 100 a second from the first event on.
 
     Args:
         truth: The labels, px of the sensor.
         result: From :func:`write_results`.
-        after: (T, 2) cells, what stands in the table.
         source: The recording.
         settings: Those of the refinement.
+        refined: Whether the table has what the refinement made of the predictions.
 
     Raises:
         UserError: If no prediction is at the time of a label.
@@ -205,7 +205,9 @@ def say_errors(
     if not known.any():
         raise UserError(f"{len(truth.pupil)} labels, none at the times of the predictions")
     pupil, closed = truth.pupil[place[known]] / settings.cell, truth.closed[place[known]]
-    for name, xy in (("before", result.raw[known]), ("after", after[known])):
+    traces = {"before": result.raw, "after": result.xy} if refined else {"errors": result.raw}
+    for name, trace in traces.items():
+        xy = trace[known]
         # A sample without a prediction has no place, and so no error of it.
         seen = np.isfinite(xy).all(axis=1)
         every = gaze_errors(xy[seen], pupil[seen])
