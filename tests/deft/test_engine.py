@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -382,6 +383,9 @@ def test_a_chat_is_copied_with_its_evidence() -> None:
     text = markdown([("Did <b>they</b>\nmove?", Answer(reply(found), found))])
     assert "**Did <b>they</b> move?**" in text and "- query: `moved? region=brow`" in text
     assert "- left inner brow: up, 1.50 px, z 30.0, frames 5 to 15" in text
+    # A class, its action units and its regions rest on the same motion.
+    again = replace(found, facts=(replace(found.facts[0], frames=()), *found.facts * 2))
+    assert markdown([("Why?", Answer("", again))]).count("- left inner brow: up") == 1
 
 
 # ---------------------------------------------------------------------------------------- tools

@@ -54,18 +54,22 @@ def markdown(talk: Sequence[tuple[str, Answer]]) -> str:
             "",
             f"- query: `{answer.query}`",
         ]
-        for fact in answer.findings.facts:
-            if not fact.evidence:
-                lines.append(
-                    f"- {fact.about}, {fact.what}: {_value(fact.value)} {fact.unit}".rstrip()
-                )
-            for row in fact.evidence:
-                lines.append(
-                    f"- {row.region}: {row.direction}, {row.magnitude:.2f} px, z {row.z:.1f}"
-                    + (f", frames {fact.frames[0]} to {fact.frames[-1]}" if fact.frames else "")
-                )
-        lines.append("")
+        lines += [*_facts(answer.findings), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _facts(findings: Findings) -> list[str]:
+    """The facts behind an answer, each row of evidence once."""
+    # Several facts rest on one motion, as a class, its AUs and its regions do; of these, one that
+    # knows the frames.
+    frames: dict[str, tuple[int, ...]] = {}
+    for fact in findings.facts:
+        if not fact.evidence:
+            frames[f"- {fact.about}, {fact.what}: {_value(fact.value)} {fact.unit}".rstrip()] = ()
+        for row in fact.evidence:
+            line = f"- {row.region}: {row.direction}, {row.magnitude:.2f} px, z {row.z:.1f}"
+            frames[line] = frames.get(line) or fact.frames
+    return [f"{line}, frames {at[0]} to {at[-1]}" if at else line for line, at in frames.items()]
 
 
 def _value(value: object) -> str:
