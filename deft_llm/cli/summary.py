@@ -9,7 +9,7 @@ from pathlib import Path
 from deft_llm import facs
 from deft_llm.answers import NOTHING, au_name
 from deft_llm.cli.console import COLUMN
-from deft_llm.clip import Clip, Explanation
+from deft_llm.clip import Clip, Explanation, status_line
 from deft_llm.downloads import FACE_MESH
 from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import VideoInfo, probe
@@ -36,8 +36,9 @@ def explained_lines(explanation: Explanation) -> Iterator[str]:
         yield from _block("why", [explanation.rationale])
     if explanation.disagreement:
         yield from _block("doubt", [explanation.disagreement])
-    if explanation.remarks:
-        yield from _block("note", [explanation.status])
+    # The first says why nothing is named, and stands there.
+    if told := explanation.remarks[not explanation.probabilities :]:
+        yield from _block("note", [status_line(told)])
 
 
 def _block(label: str, lines: list[str]) -> Iterator[str]:
@@ -107,7 +108,7 @@ def _interval_line(measurement: Measurement) -> str:
 
 def _emotion_line(explanation: Explanation) -> str:
     if not explanation.probabilities:
-        return f"none named: {explanation.status}"
+        return ": ".join(("none named", *explanation.remarks[:1]))
     # Equal probabilities stay in the order of the classes.
     ranked = sorted(explanation.probabilities.items(), key=lambda item: -item[1])
     # Below 0.005 a probability would print as 0.00.

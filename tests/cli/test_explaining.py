@@ -15,7 +15,7 @@ from PIL import Image
 from deft_llm.cli.chat import _command
 from deft_llm.cli.console import Tally
 from deft_llm.cli.explaining import question_columns
-from deft_llm.cli.summary import clip_line, measured_lines, part_line
+from deft_llm.cli.summary import clip_line, explained_lines, measured_lines, part_line
 from deft_llm.clip import Explanation
 from deft_llm.errors import UserError
 from deft_llm.media.options import WHOLE, ReadOptions
@@ -72,6 +72,28 @@ def test_frames_rate_and_length_agree(tmp_path: Path) -> None:
     clip = read_clip(path)
     assert part_line(path, WHOLE, clip) == ""
     assert part_line(path, WHOLE, clip.part(8, 20)) == "from 0.80 s · 12 frames at 20 fps · 0.60 s"
+
+
+def test_the_reason_why_nothing_is_named_is_told_once() -> None:
+    nothing = Explanation(None, {}, {}, (), remarks=("no motion", "the face is dark", "hard cut"))
+    lines = list(explained_lines(nothing))
+    assert [line.split(None, 1) for line in lines if line.startswith(("emotion", "note"))] == [
+        ["emotion", "none named: no motion"],
+        ["note", "the face is dark; hard cut"],
+    ]
+    alone = list(explained_lines(replace(nothing, remarks=("no motion",))))
+    assert not any(line.startswith("note") for line in alone)
+
+
+def test_reports_go_into_a_folder(run: Run, here: Path) -> None:
+    """Told before a clip is measured."""
+    (here / "out").write_text("mine", encoding="utf-8")
+    for place in ("out", "out/below"):
+        result = run("explain", "missing.mp4", "--out", place)
+        assert result.status == 2 and f"--out {place}: out is a file" in result.err
+        assert "missing.mp4" not in result.err
+    assert (here / "out").read_text(encoding="utf-8") == "mine"
+    assert "missing.mp4" in run("explain", "missing.mp4", "--out", "out", "--no-report").err
 
 
 def test_a_chat_is_not_saved_over_its_clip(tmp_path: Path) -> None:
