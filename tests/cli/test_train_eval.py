@@ -134,7 +134,7 @@ def test_several_processes_end_with_the_status_of_one(
         (("eval", "leaderboard"), "no folder; give those that benchmarks wrote"),
         (("eval", "casme2"), "casme2: no folder; give it as it was unpacked: corpus=/data/"),
         (("calibrate", "checkpoint=nowhere", "data=[]"), "no validation clips"),
-        (("demo", "--checkpoint", "nowhere"), "checkpoint nowhere: no config.json"),
+        (("demo", "--checkpoint", "nowhere"), "checkpoint nowhere: no such folder"),
         (("export", "nowhere", "-o", "out"), "nowhere: no recipe.json"),
     ],
 )

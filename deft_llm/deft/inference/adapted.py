@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deft_llm import registry, resources
 from deft_llm.downloads import DOWNLOADS, cache_folder, model_file, model_folder
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 from deft_llm.files import file_digest, naming_disk_errors, replacing_folder
 
 logger = logging.getLogger(__name__)
@@ -26,17 +26,23 @@ def model_path(name: str | Path) -> Path:
     """The folder of a model.
 
     Args:
-        name: "embedded", the name of a downloaded language model, or a folder, which is not
+        name: "embedded", the name of a downloaded language model, or a folder, whose files are not
             checked.
 
     Raises:
-        UserError: If the language model was not downloaded or is damaged, the package has no
-            adapters for it, or the cache cannot be written.
+        UserError: If there is no such folder, the language model was not downloaded or is damaged,
+            the package has no adapters for it, or the cache cannot be written.
     """
-    downloaded = str(name) in DOWNLOADS and DOWNLOADS[str(name)].converted_from
-    if downloaded and not Path(name).exists():
+    if str(name) in _language_models() and not Path(name).exists():
         return _adapted(str(name))
-    return resources.checkpoint(name)
+    folder = resources.checkpoint(name)
+    if not folder.is_dir():
+        names = [resources.EMBEDDED, *_language_models()]
+        raise UserError(
+            f"checkpoint {name}: no such folder; expected {', '.join(names)} or the folder that "
+            f"train.py writes as final/{did_you_mean(str(name), names)}"
+        )
+    return folder
 
 
 def reader_path(name: str | Path) -> Path | None:
@@ -51,11 +57,14 @@ def adapted_models() -> list[str]:
     """Downloaded language models that are here and that the package has adapters for."""
     return [
         name
-        for name, download in DOWNLOADS.items()
-        if download.converted_from
-        and model_file(name)
-        and (_weights(name).is_file() or reader_path(name))
+        for name in _language_models()
+        if model_file(name) and (_weights(name).is_file() or reader_path(name))
     ]
+
+
+def _language_models() -> list[str]:
+    """Names of the language models that can be downloaded."""
+    return [name for name, download in DOWNLOADS.items() if download.converted_from]
 
 
 def _weights(name: str) -> Path:

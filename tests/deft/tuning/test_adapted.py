@@ -133,6 +133,23 @@ def test_a_model_without_adapters_is_told(tmp_path: Path, monkeypatch: pytest.Mo
         model_path(SMOLLM2)
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("smolm2", "; did you mean 'smollm2'?"),
+        ("imbedded", "; did you mean 'embedded'?"),
+        ("x", ""),
+    ],
+)
+def test_a_model_that_is_not_there_names_those_to_choose_from(name: str, hint: str) -> None:
+    with pytest.raises(UserError) as told:
+        model_path(name)
+    assert str(told.value) == (
+        f"checkpoint {name}: no such folder; expected embedded, smollm2 or the folder that "
+        f"train.py writes as final/{hint}"
+    )
+
+
 def test_a_language_model_reads_the_questions_and_the_embedded_one_judges(
     tiny_checkpoint: Path, text_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
