@@ -11,19 +11,22 @@ import re
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 
+from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.adapted import adapted_models, model_path
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 from deft_llm.resources import EMBEDDED
 
 _ADAPTER, _WHOLE = "adapter_config.json", "config.json"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _HELD = 2  # models kept in memory
+_NAMED = 5  # models that the message about a wrong name lists
 
 
 class Models:
@@ -44,7 +47,7 @@ class Models:
         self._lock = Lock()
 
     def names(self) -> list[str]:
-        """Those of the package, and every model or adapter below the allowed folder."""
+        """Those of the package, and every DEFT-LLM or adapter to one below the allowed folder."""
         own = [EMBEDDED, *adapted_models()]
         if self.folder is None or not self.folder.is_dir():
             return own
@@ -54,6 +57,7 @@ class Models:
             for path in self.folder.rglob(name)
             # Links may lead out of the folder; "checkpoint-N" are the steps of a training run.
             if self._inside(path.parent) and "checkpoint-" not in path.parent.name
+            if self._can_load(path.parent)
         }
         return [*own, *sorted(found - {".", *own})]
 
@@ -91,18 +95,20 @@ class Models:
         local = self._local(name)
         if local is not None:
             return local
-        if _HUB_NAME.fullmatch(name) and ".." not in name:
-            try:
-                return Path(snapshot_download(name, local_files_only=True))
-            except (LocalEntryNotFoundError, HFValidationError):
-                raise UserError(
-                    f"model {name}: not on this machine, and this page downloads nothing; get it "
-                    f"first with: hf download {name}"
-                ) from None
-        allowed = ", ".join(self.names())
+        # A run's folder may look like a hub name, and holds a model of another kind if it is here.
+        if _HUB_NAME.fullmatch(name) and ".." not in name and not self._is_folder(name):
+            if (cached := _cached(name)) is not None:
+                return cached
+            raise UserError(
+                f"model {name}: not on this machine, and this page downloads nothing; get it "
+                f"first with: hf download {name}"
+            )
+        known = self.names()
+        more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
         raise UserError(
-            f"model {name!r}: expected one of {allowed}, or a hub name as owner/model; other "
-            "folders are allowed when the page is started (--models FOLDER)"
+            f"model {name!r}: expected one of {', '.join(known[:_NAMED])}{more}, or a hub name as "
+            "owner/model; other folders are allowed when the page is started (--models FOLDER)"
+            f"{did_you_mean(name, known)}"
         )
 
     def _local(self, name: str) -> Path | None:
@@ -112,8 +118,28 @@ class Models:
         # Resolved first: ".." and links are looked through, and an absolute name replaces the
         # folder.
         path = (self.folder / name).resolve()
-        has_model = (path / _WHOLE).is_file() or (path / _ADAPTER).is_file()
-        return path if has_model and self._inside(path) else None
+        if not self._inside(path):
+            return None
+        return path if (path / _ADAPTER).is_file() or _is_deft(path) else None
+
+    def _can_load(self, folder: Path) -> bool:
+        """Whether a folder holds a DEFT-LLM, or an adapter to one that is allowed."""
+        if not (folder / _ADAPTER).is_file():
+            return _is_deft(folder)
+        base = _base_name(folder)
+        if base is None:
+            return False
+        if self._is_embedded(base) or base in adapted_models():
+            return True
+        found = self._local(base) or _cached(base)
+        return found is not None and _is_deft(found)
+
+    def _is_embedded(self, base: str) -> bool:
+        # An adapter names its base as it was loaded: by name, or by the folder behind it.
+        return base in {EMBEDDED, str(self.embedded), str(model_path(self.embedded))}
+
+    def _is_folder(self, name: str) -> bool:
+        return self.folder is not None and (self.folder / name).is_dir()
 
     def _inside(self, path: Path) -> bool:
         return self.folder is not None and path.resolve().is_relative_to(self.folder)
@@ -128,12 +154,10 @@ class Models:
             raise UserError(
                 f"adapter {name}: no adapter_model.safetensors; save it again with PEFT"
             )
-        try:
-            settings = json.loads((folder / _ADAPTER).read_text(encoding="utf-8"))
-            base_name = str(settings["base_model_name_or_path"])
-        except (ValueError, KeyError):
-            raise UserError(f"adapter {name}: {_ADAPTER} names no base; save it again") from None
-        base = self.embedded if base_name == str(self.embedded) else self.resolve(base_name)
+        base_name = _base_name(folder)
+        if base_name is None:
+            raise UserError(f"adapter {name}: {_ADAPTER} names no base; save it again")
+        base = self.resolve(EMBEDDED if self._is_embedded(base_name) else base_name)
         if (base / _ADAPTER).is_file():
             raise UserError(f"adapter {name}: its base is an adapter itself; merge that one first")
         # Imported late: only adapters need it.
@@ -148,3 +172,31 @@ class Models:
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"adapter {name}: does not fit {base_name} ({reason})") from error
         return Explainer(merged, explainer.processor)
+
+
+def _is_deft(folder: Path) -> bool:
+    """Whether a folder holds a DEFT-LLM: networks of other kinds have a config.json as well."""
+    return _settings(folder / _WHOLE).get("model_type") == DeftConfig.model_type
+
+
+def _base_name(adapter: Path) -> str | None:
+    """What an adapter says that it was trained on."""
+    base = _settings(adapter / _ADAPTER).get("base_model_name_or_path")
+    return base if isinstance(base, str) else None
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    """The values of a JSON file; none if it is missing or damaged."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _cached(name: str) -> Path | None:
+    """The folder of a hub model in the hub client's cache."""
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None

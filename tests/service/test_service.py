@@ -161,6 +161,39 @@ def test_models_below_the_allowed_folder_are_listed(models: Models) -> None:
     assert models.get("mine") is models.get("mine")
 
 
+def test_networks_of_other_kinds_are_no_choice(models: Models, tmp_path: Path) -> None:
+    """A recognizer has a config.json too, and an adapter may be to another language model."""
+    others = {
+        "mol/final": ("config.json", {"recognizer": "mol", "classes": ["surprise"]}),
+        "vit": ("config.json", {"model_type": "vit"}),
+        "stray": ("adapter_config.json", {"base_model_name_or_path": "/nowhere"}),
+        "to_mine": ("adapter_config.json", {"base_model_name_or_path": "mine"}),
+        "to_ours": (
+            "adapter_config.json",
+            {"base_model_name_or_path": str(resources.checkpoint())},
+        ),
+    }
+    for folder, (name, values) in others.items():
+        (tmp_path / "allowed" / folder).mkdir(parents=True)
+        (tmp_path / "allowed" / folder / name).write_text(json.dumps(values), encoding="utf-8")
+    assert models.names() == [EMBEDDED, "mine", "to_mine"]
+    # Training names the folder behind "embedded" as the base.
+    ours = Models(Path(EMBEDDED), tmp_path / "allowed")
+    assert ours.names() == [EMBEDDED, "mine", "to_mine", "to_ours"]
+    for other in ("mol/final", "vit"):
+        with pytest.raises(UserError, match="expected one of embedded, mine"):
+            models.get(other)
+
+
+def test_a_wrong_name_lists_few_and_the_nearest(models: Models, tmp_path: Path) -> None:
+    for number in range(10):
+        shutil.copytree(tmp_path / "outside", tmp_path / "allowed" / f"run{number}" / "final")
+    with pytest.raises(UserError) as refused:
+        models.get("rum7/final")
+    assert "embedded, mine, run0/final, run1/final, run2/final and 7 more" in str(refused.value)
+    assert str(refused.value).endswith("did you mean 'run7/final'?")
+
+
 @pytest.mark.parametrize(
     "name",
     [
