@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,15 +19,25 @@ from deft_llm.service.limits import public
 from deft_llm.stages import heard
 from deft_llm.viz import cards
 
+logger = logging.getLogger(__name__)
+
 
 @contextmanager
-def shown() -> Iterator[None]:
-    """Show a user's mistake as a message on the page, without local paths and with HTML escaped."""
+def told(as_html: bool) -> Iterator[None]:
+    """Hand a user's mistake to gradio as its message, without local paths; the log has one line.
+
+    Args:
+        as_html: Whether it is shown on the page, which renders messages as HTML: then it is
+            escaped, since a file's name may hold any. A program reads plain text.
+    """
     try:
         yield
     except UserError as error:
-        # Gradio shows messages as HTML, and a file's name may hold any.
-        raise gr.Error(html.escape(public(error), quote=False), duration=20) from None
+        message = public(error)
+        logger.warning("refused: %s", " ".join(message.split()))
+        text = html.escape(message, quote=False) if as_html else message
+        # gradio would print a traceback as well.
+        raise gr.Error(text, duration=20, print_exception=False) from None
 
 
 def asked(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,11 +46,11 @@ def asked(work: Callable[..., Any]) -> Callable[..., Any]:
     # Gradio fills in the parameter that is annotated as a request, and streams only from a function
     # that it sees to be a generator function: hence two wrappers.
     def call(visitor: gr.Request, *values: Any) -> Any:
-        with shown():
+        with told(as_html=True):
             return work(visitor.session_hash, *values)
 
     def stream(visitor: gr.Request, *values: Any) -> Iterator[Any]:
-        with shown():
+        with told(as_html=True):
             yield from work(visitor.session_hash, *values)
 
     return stream if isgeneratorfunction(work) else call
@@ -54,7 +65,7 @@ def in_stages(work: Callable[..., tuple[Any, ...]], outputs: int) -> Callable[..
     """
 
     def stream(visitor: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        with shown():
+        with told(as_html=True):
             yield from _stages(partial(work, visitor.session_hash, *values), outputs)
 
     return stream
@@ -90,7 +101,7 @@ def reported(function: Callable[..., Any]) -> Callable[..., Any]:
     # ``gr.api`` reads names, types and documentation from the function's signature.
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        with shown():
+        with told(as_html=False):
             return function(*args, **kwargs)
 
     return call

@@ -178,6 +178,12 @@ def test_errors_are_one_line_without_a_path(demo: Running, faceless: Path) -> No
             demo.client.predict(handle_file(faceless), model, api_name="/explain_clip")
 
 
+def test_frames_out_of_order_are_told_in_plain_text(demo: Running, clip: Path) -> None:
+    frames = {"onset": 8, "apex": 2, "offset": 12}
+    with pytest.raises(Exception, match="expected 0 <= onset <= apex <= offset"):
+        demo.client.predict(video=handle_file(clip), **frames, api_name="/explain_interval")
+
+
 def test_a_fault_of_ours_shows_nothing_of_the_server(
     demo: Running, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,20 @@ def test_an_error_clears_the_stage_and_is_shown() -> None:
     assert stages.FINDING in seen[0] and seen[1:] == [""]
 
 
+def test_a_program_gets_plain_text_and_the_log_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """As HTML, a comparison would reach a Python exception as "&lt;="."""
+    from deft_llm.service.events import reported
+
+    def work(onset: int) -> None:
+        raise UserError(f"onset {onset}: expected 0 <= onset,\nin /tmp/up/<clip>.mp4")
+
+    with pytest.raises(gr.Error) as refused:
+        reported(work)(-1)
+    assert refused.value.message == "onset -1: expected 0 <= onset,\nin <clip>.mp4"
+    assert not refused.value.print_exception, "gradio prints a traceback otherwise"
+    assert caplog.messages == ["refused: onset -1: expected 0 <= onset, in <clip>.mp4"]
+
+
 def test_work_without_a_stage() -> None:
     from deft_llm.service.events import in_stages
 
