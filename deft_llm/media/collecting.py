@@ -170,7 +170,9 @@ def warnings(notes: Notes, frames: int, fps: float | None) -> list[str]:
     if lost := _lost(notes):
         found.append(f"damaged or cut: {lost}; going on with the {frames} frames that decode")
     if notes.untimed and fps is None and frames > 1:
-        found.append(f"{notes.untimed}: {notes.rate:g} fps assumed (--fps for the true rate)")
+        found.append(
+            f"{notes.untimed}: {notes.rate:g} fps assumed; if it is wrong, so are all times"
+        )
     return found
 
 

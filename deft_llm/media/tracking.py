@@ -198,7 +198,7 @@ def _told(
     clip: Clip,
     step: int,
 ) -> tuple[str, ...]:
-    """A remark on other faces in the picture, and how to follow them."""
+    """A remark on other faces in the picture, with their numbers."""
     if not others:
         return ()
     number = next(i for i, track in enumerate(people, 1) if track is best)
@@ -211,9 +211,9 @@ def _told(
     # A detection may be missed at the start as anywhere.
     late = first > (MAX_MISSES + 1) * step
     when = f" from about {clip.timestamps[first]:.2f} s" if late else ""
-    which = "the other" if many == 1 else "another"
-    how = f" (--face {' or '.join(choices)} for {which})" if choices else ""
-    return (f"{count} in the picture{when}; measured is face {number} from the left{how}",)
+    # The numbers that ``face`` takes.
+    left_out = f", not face {' or '.join(choices)}" if choices else ""
+    return (f"{count} in the picture{when}; measured is face {number} from the left{left_out}",)
 
 
 def _lost(again: bool, present: NDArray[np.bool_], clip: Clip) -> tuple[str, ...]:

@@ -94,8 +94,8 @@ def depth_surface(distance: NDArray[np.floating], camera: Camera, where: str) ->
         across, up = (np.broadcast_to(v * camera.pitch, z.shape) for v in (x[None], y[:, None]))
     else:
         raise UserError(
-            f"{where}: a depth map does not say how large its pixels are; give --pitch (mm between "
-            "pixels) or --focal (focal length in pixels), or an NPZ of depth and pitch"
+            f"{where}: a depth map does not say how large its pixels are; give the pitch (mm "
+            "between pixels) or the focal length (in pixels), or an NPZ of depth and pitch"
         )
     # -z: the distance grows away from the viewer, +z points to her.
     return grid_surface(np.stack([across, up, -z], axis=-1).astype(np.float32))

@@ -154,7 +154,7 @@ def test_a_face_behind_one_that_crosses_is_one_other_face() -> None:
     track = track_faces(blank(100), Scripted(there), step=1)
     assert track.present.all() and track.boxes[:, 2].min() == 40
     assert track.remarks == (
-        "another face is in the picture; measured is face 1 from the left (--face 2 for the other)",
+        "another face is in the picture; measured is face 1 from the left, not face 2",
     )
     hidden = track_faces(blank(100), Scripted(there), step=1, face=2)
     assert hidden.remarks[0].startswith("another face is in the picture; measured is face 2")

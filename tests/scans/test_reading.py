@@ -113,7 +113,7 @@ def test_depth_maps(tmp_path: Path, grid: np.ndarray, scan: Scan) -> None:
     assert np.allclose(back.vertices[:, :2], scan.vertices[:, :2], atol=1e-4)
     cv2.imwrite(str(tmp_path / "d.png"), distance.round().astype(np.uint16))
     assert len(read_scan(tmp_path / "d.png", Camera(focal=500)).triangles) == len(scan.triangles)
-    with pytest.raises(UserError, match="--pitch"):
+    with pytest.raises(UserError, match="give the pitch"):
         read_scan(tmp_path / "d.png")
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((9, 9, 3), np.uint8))
     with pytest.raises(UserError, match="expected a depth map"):
