@@ -72,6 +72,7 @@ class Measurement:
         evened: The clip as flow saw it if the light changed (``light.LightChange``).
         trajectory: Motion of regions and head over the clip; None if it was not followed.
         noise_fitted: Whether `noise_samples` are frames, and the floors what a fit leaves over.
+        given: Whether the interval was given, not searched for.
     """
 
     aligned: AlignedClip
@@ -94,6 +95,7 @@ class Measurement:
     evened: AlignedClip | None = None
     trajectory: Trajectory | None = None
     noise_fitted: bool = False
+    given: bool = False
 
     @property
     def status(self) -> str:
@@ -202,6 +204,7 @@ def measure(
         evened=seen if light else None,
         trajectory=trajectory,
         noise_fitted=reading.phases.fitted,
+        given=interval is not None,
     )
 
 

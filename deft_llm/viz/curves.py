@@ -32,14 +32,19 @@ def curve_floor(measurement: Measurement) -> float:
     return float(np.sqrt(2.0 * variance))
 
 
+def curve_peak(measurement: Measurement) -> float:
+    """The largest value of the curve, px; 0 if no frame has one."""
+    finite = measurement.curve[np.isfinite(measurement.curve)]
+    return float(finite.max(initial=0.0))
+
+
 def curve_top(measurement: Measurement) -> float:
     """The upper limit of a plot of the curve, px.
 
     The floor and the constant keep the noise of a still face from filling the plot.
     """
-    finite = measurement.curve[np.isfinite(measurement.curve)]
     # A tenth of air above the apex.
-    return 1.1 * max(float(finite.max(initial=0.0)), 2.0 * curve_floor(measurement), 0.05)
+    return 1.1 * max(curve_peak(measurement), 2.0 * curve_floor(measurement), 0.05)
 
 
 def places(times: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,16 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from deft_llm.motion.measure import Measurement
-from deft_llm.viz.curves import HEIGHT, MOMENTS, WIDTH, curve_floor, curve_path, curve_top, places
+from deft_llm.viz.curves import (
+    HEIGHT,
+    MOMENTS,
+    WIDTH,
+    curve_floor,
+    curve_path,
+    curve_peak,
+    curve_top,
+    places,
+)
 from deft_llm.viz.page import fill_template
 from deft_llm.viz.stage import encode_jpeg
 
@@ -39,6 +48,7 @@ def timeline(measurement: Measurement) -> Markup:
     pictures = measurement.aligned.pictures(shown)
     return fill_template(
         "timeline.html",
+        given=measurement.given,
         moved=bool(measurement.found and measurement.table_apex.active.any()),
         start=times[0],
         end=times[-1],
@@ -46,7 +56,7 @@ def timeline(measurement: Measurement) -> Markup:
         width=WIDTH,
         height=HEIGHT,
         curve=curve_path(measurement),
-        top=top,
+        peak=curve_peak(measurement),
         floor=HEIGHT * (1 - curve_floor(measurement) / top),
         moments=[
             {"name": name, "frame": t, "seconds": times[t], "place": shares[t]}

@@ -120,6 +120,19 @@ def test_the_timeline_by_keys_and_by_mouse(visit: Visit) -> None:
     assert page.evaluate(LOW_CONTRAST) == []
 
 
+def test_typed_frames_stay_as_typed_and_are_refused_out_of_order(visit: Visit) -> None:
+    page = visit()
+    explain_example(page)
+    typed = {"onset": "22", "apex": "11", "offset": "16"}
+    for name, frame in typed.items():
+        page.locator(f"#{name} input").fill("")
+        page.locator(f"#{name} input").press_sequentially(frame)
+    assert {name: page.locator(f"#{name} input").input_value() for name in typed} == typed
+    page.locator("#again").click()
+    page.get_by_text("interval onset 22, apex 11, offset 16: expected 0 <= onset").first.wait_for()
+    assert page.locator(".timeline .verdict").inner_text() == "interval found"
+
+
 def test_each_moment_shows_its_frame(visit: Visit) -> None:
     """The pictures below onset, apex and offset are these frames, to the last of the clip."""
     aligned = measure_video(CLIP)[1].aligned

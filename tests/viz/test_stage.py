@@ -134,6 +134,20 @@ def test_timeline_holds_every_moment(make_measurement: MakeMeasurement) -> None:
     assert path.count("M") == 2, "the curve is broken where no face was seen"
 
 
+def test_timeline_says_whose_frames_and_how_much_motion(make_measurement: MakeMeasurement) -> None:
+    moving, still = make_measurement(), make_measurement(0.0, found=False)
+    peak = re.search(r"motion, up to ([\d.]+) px", timeline(moving))
+    assert peak is not None and peak[1] == "1", "the peak of the curve, not the top of its axis"
+    verdicts = {
+        "interval found": moving,
+        "nothing above the noise: likeliest frames": still,
+        "given frames": replace(moving, given=True),
+        "given frames: nothing above the noise": replace(still, found=True, given=True),
+    }
+    for words, measurement in verdicts.items():
+        assert f'<span class="verdict">{words}</span>' in timeline(measurement)
+
+
 def test_a_long_clip_travels_as_few_frames(make_measurement: MakeMeasurement) -> None:
     measurement = make_measurement()
     aligned = measurement.aligned

@@ -92,7 +92,7 @@
       stage.classList.toggle(`no-${event.target.dataset.layer}`, !event.target.checked);
     }
     const number = within(event.target, "#onset, #apex, #offset");
-    if (number) move(document.querySelector(".timeline"), number.id, Number(event.target.value));
+    if (number) type(document.querySelector(".timeline"), number.id, event.target.valueAsNumber);
   });
 
   // ------------------------------------------------------------------ timeline
@@ -129,11 +129,13 @@
     picture.backgroundPosition = `${x}% ${y}%`;
   }
 
-  // Onset, apex and offset stay in order: a mark that is moved past another takes it along.
+  function inClip(line, frame) {
+    return Math.min(Math.max(Math.round(frame), 0), dataOf(line).times.length - 1);
+  }
+
+  // Marks that are dragged stay in order: one that is moved past another takes it along.
   function move(line, name, frame) {
-    if (!line || !Number.isFinite(frame)) return;
-    const last = dataOf(line).times.length - 1;
-    const to = Math.min(Math.max(Math.round(frame), 0), last);
+    const to = inClip(line, frame);
     const place = order.indexOf(name);
     order.forEach((other, k) => {
       let at = frameOf(line, other);
@@ -143,6 +145,12 @@
       draw(line, other, at);
       fill(other, at);
     });
+  }
+
+  // A typed frame moves its own mark alone: halfway through, "16" is "1", and the marks before it
+  // would go there. Frames out of order are refused when they are measured.
+  function type(line, name, frame) {
+    if (line && Number.isFinite(frame)) draw(line, name, inClip(line, frame));
   }
 
   function fill(name, frame) {
@@ -190,9 +198,8 @@
       const now = frameOf(line, mark.dataset.mark);
       const ends = { Home: 0, End: Infinity };
       if (event.key in STEPS) move(line, mark.dataset.mark, now + STEPS[event.key]);
-      else if (event.key in ends) {
-        move(line, mark.dataset.mark, Math.min(ends[event.key], dataOf(line).times.length - 1));
-      } else return;
+      else if (event.key in ends) move(line, mark.dataset.mark, ends[event.key]);
+      else return;
       event.preventDefault();
     }
     const element = within(event.target, "[data-region][role='button']");
