@@ -1,7 +1,7 @@
 """The frames of a coding: the folder, and the file of each frame number.
 
 Sheets use the frame numbers in the file names, so a file is found by the number in its name. An
-annotation has the file's index in the sorted folder instead, from 0.
+annotation has the index among the folder's frames instead, from 0.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def open_folder(path: Path) -> FrameFolder:
 def locate_interval(
     interval: Interval, folder: FrameFolder, first_frame: int, place: RowPlace
 ) -> Interval | None:
-    """The interval as indices into the folder's sorted images, from 0.
+    """The interval as indices into the folder's frames, from 0.
 
     Args:
         interval: In the sheet's frame numbers.

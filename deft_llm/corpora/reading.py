@@ -32,7 +32,7 @@ class Entry:
     """One clip of a corpus.
 
     Attributes:
-        annotation: Its coding. The interval counts the images of `folder` from 0; without a folder
+        annotation: Its coding. The interval counts the frames of `folder` from 0; without a folder
             it counts from the corpus's first frame number.
         folder: Folder of frames, or None if frames were not requested.
         frames: Number of frames in the folder.
