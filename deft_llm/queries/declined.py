@@ -165,6 +165,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"(?:smil|laugh|frown|star|scowl)\w* at (?:me|us|him|her|you|them|{_WHO})\b|"
         rf"\bwh(?:at|o)\b(?: or wh\w+)?(?: has| had| ever)? (?:upset|annoy\w*|set|scared|"
         rf"frighten\w*|anger\w*|excit\w*|bother\w*|amus\w*|pleased|got into|came over) {_WHO}\b|"
+        r"\b(?:meant|intended|aimed) (?:for|at) (?:me|us|him|her|you|them|some)|"
         r"\breact(?:ing|ed|s)? to|stimulus|\b(?:bad|good) news|\bprovoke",
         r"(?:happy|sad|angry|scared|afraid|surprised|upset|mad|glad|disgusted) (?:about|of|by)"
         r"\b|(?:happy|angry|upset|mad) at (?:me|us|you|him|her|them|some)",

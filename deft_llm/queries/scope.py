@@ -102,6 +102,8 @@ _ELSEWHERE = tuple(
         r"stop|improve|get|look|smile|fix|hide|control|learn|treat|cure|avoid|become|relax|wink|"
         r"frown|lift|wash|shave|paint|draw)\b",
         r"^(?:can|may|could|should) i (?:see|touch|have|kiss|paint|close|open|move|get) my\b",
+        r"^how much (?:is|are|makes?) \d+ (?!px|pixels?|percent|seconds?|ms|s\b)",
+        r"^(\w+) \1 (?:every|all|my|dear|then|and)",  # a toast
         # Sayings in which the face is none.
         r"\bneck and neck\b|\bturn(?:ed|ing)? the other cheek\b|\bthrough the nose\b|"
         r"\bhead over heels\b|\btongue in cheek\b|\blip service\b|\bface value\b|"
