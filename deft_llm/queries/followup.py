@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from deft_llm import facs
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.query import PARTS, Query
 
@@ -48,6 +49,7 @@ _MOST = re.compile(r"^(?:and |but )?(?:which |what )?(?:(?:moved|one|the) )*(mos
 _MORE = re.compile(r"^(?:and |but )?(?:which|what)(?: (?:one|side))?(?: moved| was)? more$")
 _ELSE = re.compile(r"^(?:and |but )?(anything|something|nothing|what) else(?: there)?$")
 _RELATIVE = re.compile(r"\b(upper|lower|inner|outer) (?:one|ones|part|parts|half|end)\b")
+_WHAT_IS = re.compile(r"^(?:and |but |so )?(?:what|where|which)(?: \w+)? (?:is|was)\b")
 _SHORT = 4  # words; a question of so few about no place is about the place before
 
 
@@ -93,7 +95,7 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return Query("confidence", classes=before.classes, aus=before.aus)
     if re.search(r"^(?:and )?(?:then|after that|afterwards?|what then|what happened then)$", text):
         return Query("moved", moments=("offset",))
-    if re.search(
+    if not asked.sides and re.search(
         r"^(?:tell me )?(?:more(?! than)|more details?|details|go on|continue|elaborate)\b", text
     ):
         return Query("why") if before.kind in {"emotion", "probability", "au"} else Query("summary")
@@ -104,8 +106,10 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
             return Query("order", rank=ranked[1])
         if ranked := _MOST.search(text):
             return Query("compare", rank=ranked[1])
-        # Of a part that both sides have, "one" is a side.
-        if before.regions and _MORE.search(text):
+        # Of a part that both sides have, "one" is a side; of the chin, another part.
+        if before.regions and _MORE.search(text) and "side" not in asked.words:
+            if not has_sides(before.regions):
+                return Query("compare", rank="most")
             return Query("side_difference", regions=before.regions)
     if beside := _beside(text, before):
         return beside
@@ -181,12 +185,17 @@ def _own_kind(asked: Asked, query: Query | None, compared: bool) -> bool:
     loose = named | {"move", "meaning", "visible", "expression", "movement_word", "strong", "even"}
     if query is not None and query.kind in {"why_not", "why", "confidence", "probability"}:
         return True
+    if query is not None and query.kind == "when" and _WHAT_IS.search(" ".join(asked.words)):
+        return True  # "what is the offset?", where "and the offset?" asks for the phase
     return bool(asked.cues - loose - ({"than", "first", "final"} if compared else set()))
 
 
 def replaced(before: Query, new: dict[str, Any], own: Query | None) -> Query | None:
     """The query before with some fields changed; what it asks by itself, if they do not fit."""
     if not all(before.kind in _CARRIES[name] for name in new):
+        return own
+    # Motion is measured on its way to the apex and back from it, not at a moment.
+    if before.kind in _MOVEMENT and not {"onset", "apex"}.isdisjoint(new.get("moments", ())):
         return own
     changed = dict(new)
     if "regions" in new and "sides" not in new:
@@ -212,9 +221,16 @@ def inherited(before: Query, query: Query) -> Query | None:
         for name in (*_WHERE, "classes")
         if getattr(before, name) and query.kind in _CARRIES[name] and not getattr(query, name)
     }
+    if query.kind == "side_difference" and not has_sides(kept.get("regions", ())):
+        kept.pop("regions", None)
     if query.kind in {"emotion", "au", "compare", "order", "count"} or not kept:
         return None
     return replace(query, **kept)
+
+
+def has_sides(parts: tuple[str, ...]) -> bool:
+    """Whether one of some parts is there on the left and on the right, as the chin is not."""
+    return any(part not in facs.REGIONS for part in parts)
 
 
 def swapped(before: Query) -> Query | None:

@@ -224,6 +224,15 @@ def test_without_motion_nothing_is_said_to_fit_or_not() -> None:
         assert "No region moved above the noise floor." in text and "fit" not in text, line
 
 
+@pytest.mark.parametrize("line", ["side_difference region=chin", "side_difference? not"])
+def test_what_lies_in_the_middle_has_no_sides_to_compare(line: str) -> None:
+    found = look(line, clip(table(chin=(0.0, 0.5))))
+    assert found.polarity is None
+    assert reply(found).startswith("The chin lies in the middle of the face")
+    beside = look("side_difference region=chin,mouth", clip(BROWS))
+    assert beside.facts[0].value == "left" and not beside.untold
+
+
 def test_what_rises_later_moves_after() -> None:
     late = clip(BROWS, BACK, late=("left mouth corner",))
     assert look("order? region=brow than=mouth", late).polarity is True

@@ -299,6 +299,13 @@ did anythng else move | moved?
 did evrything move | moved? of=all
 did her eyebrows shoot up? / which one more | side_difference region=brow
 did her eyebrows shoot up? / anything else? | moved?
+did the chin move? / is it symmetric? | side_difference? not
+which way did the chin go? / which side moved more? | side_difference
+did the chin move? / more on the left? | side_difference? side=left
+did the chin move? / which one more | compare rank=most
+did the chin move? / did it come back? / what is the offset? | when moment=offset
+did it come back? / and the apex? | when moment=apex
+how far did it move? / and at the offset? | magnitude moment=offset
 how big was it in millimeters | magnitude
 how many mm did it move | magnitude
 explain it to a child | why

@@ -173,9 +173,14 @@ def side_difference(query: Query, sight: Sight) -> Findings:
         rows = [row for row in rows if any(explains(number, row) for number in query.aus)]
     parts = list(dict.fromkeys(row.region.partition(" ")[2] for row in rows if _sided(row)))
     if not parts:
-        middle = tuple(moved_fact(row, sight.rise) for row in rows)
-        polarity = query.negated if query.polar else None
-        return Findings(query, polarity, middle or still(_both(query), sight))
+        middle = tuple(moved_fact(row, sight.rise) for row in rows) or still(_both(query), sight)
+        # What is asked about, or all that moved, may have no sides that could differ.
+        single = query.regions or [row.region for row in rows]
+        if single and all(name in facs.REGIONS for name in single):
+            lies = f"{' and the '.join(single)} {'lies' if len(single) == 1 else 'lie'}"
+            untold = f"the {lies} in the middle of the face: there are no sides to compare"
+            return Findings(query, facts=middle, untold=untold)
+        return Findings(query, query.negated if query.polar else None, middle)
     table = sight.measurement.table_apex
     index = {side: [REGION_NAMES.index(f"{side} {part}") for part in parts] for side in SIDES}
     px = {side: float(np.mean(table.magnitude[index[side]])) for side in SIDES}
