@@ -47,6 +47,7 @@ _FIRST = re.compile(
 )
 _MOST = re.compile(r"^(?:and |but )?(?:which |what )?(?:(?:moved|one|the) )*(most|least)$")
 _MORE = re.compile(r"^(?:and |but )?(?:which|what)(?: (?:one|side))?(?: moved| was)? more$")
+_THE_OTHERS = re.compile(r"\b(?:the )?(?:other ones?|others?|second one)$")
 _ELSE = re.compile(r"^(?:and |but )?(anything|something|nothing|what) else(?: there)?$")
 _RELATIVE = re.compile(r"\b(upper|lower|inner|outer) (?:one|ones|part|parts|half|end)\b")
 _WHAT_IS = re.compile(r"^(?:and |but |so )?(?:what|where|which)(?: \w+)? (?:is|was)\b")
@@ -75,6 +76,8 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
     if _AFTER.search(text) and before.moments and before.kind in {"when", "how_long"}:
         later = ("offset",) if before.kind == "when" else ("apex", "offset")
         return replace(before, polar=False, bound=None, moments=later)
+    if before.kind == "count" and before.of == "movements" and _THE_OTHERS.search(text):
+        return Query("when", of="others")
     if asked.has("other_turn") or "other" in asked.values("side") or text.endswith("the other"):
         return swapped(before)
     if (query is None or not asked.regions) and (turn := _turned(text, before)):
@@ -192,7 +195,7 @@ def _own_kind(asked: Asked, query: Query | None, compared: bool) -> bool:
 
 def replaced(before: Query, new: dict[str, Any], own: Query | None) -> Query | None:
     """The query before with some fields changed; what it asks by itself, if they do not fit."""
-    if not all(before.kind in _CARRIES[name] for name in new):
+    if not all(_carries(before, name) for name in new):
         return own
     # Motion is measured on its way to the apex and back from it, not at a moment.
     if before.kind in _MOVEMENT and not {"onset", "apex"}.isdisjoint(new.get("moments", ())):
@@ -219,13 +222,18 @@ def inherited(before: Query, query: Query) -> Query | None:
     kept = {
         name: getattr(before, name)
         for name in (*_WHERE, "classes")
-        if getattr(before, name) and query.kind in _CARRIES[name] and not getattr(query, name)
+        if getattr(before, name) and _carries(query, name) and not getattr(query, name)
     }
     if query.kind == "side_difference" and not has_sides(kept.get("regions", ())):
         kept.pop("regions", None)
     if query.kind in {"emotion", "au", "compare", "order", "count"} or not kept:
         return None
     return replace(query, **kept)
+
+
+def _carries(query: Query, field: str) -> bool:
+    # Time is the whole face's, a speed that of a part.
+    return query.kind in _CARRIES[field] or (query.of == "speed" and field in {"regions", "sides"})
 
 
 def has_sides(parts: tuple[str, ...]) -> bool:

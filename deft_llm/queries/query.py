@@ -34,10 +34,11 @@ MOST_CHARACTERS = 500
 #:
 #: moved            which regions moved, or whether these did, ``all`` of them, or ``only`` they
 #: direction        where to, or whether in this direction
-#: magnitude        how far
+#: magnitude        how far, in pixels; ``of=z`` in noise floors, ``of=mm`` in units of length
 #: side_difference  which side moved more, or whether this one did; of an AU: which side it is on
-#: when             the time of the moments; "first" of the other movements too
-#: how_long         duration of the movement, or between two moments, or ``of=clip``
+#: when             the time of the moments, or those ``of=others``, the other movements
+#: how_long         duration of the movement, or between two moments, or ``of=clip``; ``of=speed``
+#:                  with how fast that is
 #: order            what moved first or last, or whether ``region`` moved before ``than``
 #: au               which AUs are named, or whether one of these is
 #: emotion          which emotion or class is named, or whether it is this one, or which of these
@@ -81,8 +82,10 @@ MOMENTS: tuple[str, ...] = ("onset", "apex", "offset")
 #: What is counted, measured or explained.
 OBJECTS: tuple[str, ...] = (
     *("regions", "aus", "movements", "frames", "blinks", "wink", "clip", "rate", "noise", "light"),
-    *("face", "labels", "json", "method", "self", "all", "only"),
+    *("face", "labels", "json", "method", "self", "all", "only", "z", "speed", "mm", "others"),
 )
+#: Objects of queries that only the rules make: no frame of the networks names them.
+RULED: frozenset[str] = frozenset({"z", "speed", "mm", "others"})
 RANKS: tuple[str, ...] = ("most", "second", "least", "first", "last")
 TOPICS: tuple[str, ...] = (
     # What a face cannot tell.

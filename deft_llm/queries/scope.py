@@ -55,6 +55,7 @@ _PLAIN = frozenset(
     jump jumped hint trace touch sign feature features muscle muscles activity action life amount
     footage material sort gone past during spots report story short pick picks notice note add
     predict predicted pause complete skin
+    mm cm millimetre millimeter centimetre centimeter inch velocity score scores compute computed
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )

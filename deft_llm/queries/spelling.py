@@ -54,8 +54,6 @@ _SHORT = (
     ),
     (re.compile(r"(\d)\s*(?:milliseconds?|millisecs?|msecs?|ms)\b"), r"\1 ms"),
     (re.compile(r"(\d)\s*(?:pixels?|px)\b"), r"\1 px"),
-    # Nobody knows how far the camera was: lengths are answered in the pixels they are measured in.
-    (re.compile(r"\b(in|how many) (?:mm|cm|(?:milli|centi)met(?:er|re)s?)\b"), r"\1 pixels"),
     (re.compile(r"(\d)\s*(?:seconds?|secs?|s)\b"), r"\1 s"),
     (
         # For whom it is explained is no question about that person.

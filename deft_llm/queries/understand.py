@@ -14,14 +14,22 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from deft_llm.queries import followup, motion_rules, parser, reading_rules, spelling, time_rules
+from deft_llm.queries import (
+    followup,
+    measure_rules,
+    motion_rules,
+    parser,
+    reading_rules,
+    spelling,
+    time_rules,
+)
 from deft_llm.queries.cues import greeting, sentence_that_asks, without_manners
 from deft_llm.queries.declined import declined_topic
 from deft_llm.queries.frame_scores import FrameScores
 from deft_llm.queries.lexicon import lexicon
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.motion_rules import excepted
-from deft_llm.queries.query import TALK, Query
+from deft_llm.queries.query import RULED, TALK, Query
 from deft_llm.queries.scope import is_elsewhere, strangers
 
 UNKNOWN = Query("unknown")
@@ -55,7 +63,12 @@ _TWO_PARTS = re.compile(r"\band (?:in )?(?:which|what|how|where|when|why|not)\b"
 RULES: tuple[Callable[[Asked], Query | None], ...] = (
     *(
         reading_rules.record,
+        measure_rules.z_explained,
         reading_rules.about_chat,
+        measure_rules.in_noise_floors,
+        measure_rules.in_millimetres,
+        measure_rules.speed,
+        measure_rules.other_movements,
         reading_rules.why_not,
         reading_rules.combined,
     ),
@@ -152,6 +165,8 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
         asks = reading.query
         closer = asks is not None and asks.kind == ruled.kind and reading.share >= trust.certain
         return asks if asks is not None and closer else ruled
+    if ruled is not None and ruled.of in RULED and not strangers(asked):
+        return ruled  # the network can only take it for something else
     if reading.claim < _least(asked, ruled, reading, alone):
         if len(strangers(asked)) == len(asked.words) and reading.share < _WORDLESS:
             return UNKNOWN  # "asdf"
@@ -195,6 +210,7 @@ def _loses(ruled: Query | None, read: Query | None) -> bool:
     reasons = ruled.kind == "why" and read.kind == "summary"
     return (
         record
+        or ruled.of in RULED
         or reasons
         or narrowed
         or open_

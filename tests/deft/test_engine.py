@@ -233,6 +233,51 @@ def test_what_lies_in_the_middle_has_no_sides_to_compare(line: str) -> None:
     assert beside.facts[0].value == "left" and not beside.untold
 
 
+def test_noise_floors_and_z_of_regions_are_told_whether_they_moved_or_not() -> None:
+    measurement = clip(BROWS, BACK)
+    i, noise = REGION_NAMES.index("chin"), measurement.table_apex.noise
+    told = {f.what: f.value for f in look("magnitude region=chin of=z", measurement).facts}
+    z = float(measurement.table_apex.z[i])
+    assert told == {
+        "px": 0.3,
+        "noise floor": pytest.approx(float(noise[i]), abs=1e-3),
+        "z": pytest.approx(z, abs=0.05),
+    }
+    assert f"z {z:.1f}." in reply(look("magnitude region=chin of=z", measurement))
+    assert look(f"magnitude? region=chin of=z more={z - 1:.1f}", measurement).polarity is True
+    assert look(f"magnitude? region=chin of=z more={z + 1:.1f}", measurement).polarity is False
+    still = look("magnitude region=glabella of=z", measurement)
+    assert reply(still) == f"The glabella: 0.00 px, noise floor {noise[-2]:.2f} px, z 0.0."
+    highest = look("magnitude of=z rank=most", measurement)
+    assert {fact.about for fact in highest.facts} == {"left inner brow"}
+    assert len(look("magnitude of=z", measurement).facts) == 3 * len(REGION_NAMES)
+
+
+def test_speed_is_the_motion_by_the_time_to_the_apex() -> None:
+    measurement = clip(BROWS, BACK)  # 0.1 s to the apex
+    found = look("how_long of=speed", measurement)
+    speeds = {fact.about: fact.value for fact in found.facts if fact.what == "speed"}
+    assert speeds == {"left inner brow": 15.0}
+    assert "the left inner brow 15.0 px per second. It lasts 0.250 s" in reply(found)
+    assert look("how_long? region=chin of=speed more=2", measurement).polarity is True
+    assert look("how_long? region=chin of=speed more=4", measurement).polarity is False
+    assert reply(look("how_long region=cheek of=speed", measurement)).endswith("at rest.")
+
+
+def test_nobody_knows_how_many_millimetres_a_pixel_is() -> None:
+    found = look("magnitude region=brow of=mm", clip(BROWS))
+    assert reply(found).startswith("A video does not tell how large the face is")
+    assert reply(found).endswith("px apart: the left inner brow moves 2 % of that.")
+
+
+def test_other_movements_are_told_with_their_frames() -> None:
+    another = clip(BROWS, others=(Interval(31, 35, 39),))
+    text = reply(look("when of=others", another))
+    assert text.startswith("Another movement peaks at 0.350 s (frames 31 to 39).")
+    assert reply(look("when of=others", clip(BROWS))) == "No other movement is found."
+    assert look("when of=others", clip(BROWS, trajectory=None)).untold
+
+
 def test_what_rises_later_moves_after() -> None:
     late = clip(BROWS, BACK, late=("left mouth corner",))
     assert look("order? region=brow than=mouth", late).polarity is True

@@ -306,8 +306,26 @@ did the chin move? / which one more | compare rank=most
 did the chin move? / did it come back? / what is the offset? | when moment=offset
 did it come back? / and the apex? | when moment=apex
 how far did it move? / and at the offset? | magnitude moment=offset
-how big was it in millimeters | magnitude
-how many mm did it move | magnitude
+how big was it in millimeters | magnitude of=mm
+how many mm did it move | magnitude of=mm
+how far did the mouth move? / how much is that in cm? | magnitude region=mouth of=mm
+did the chin move more than 1 mm | magnitude region=chin of=mm
+what is the noise floor of the left cheek? | magnitude region=cheek side=left of=z
+what is the z of the chin | magnitude region=chin of=z
+is the z of the chin above 3? | magnitude? region=chin of=z more=3
+did the chin move? / what is its noise floor? | magnitude region=chin of=z
+which region has the highest z | magnitude of=z rank=most
+what does z mean? | help of=z
+whats a z score | help of=z
+what is a noise floor? | help of=noise
+how long is it from a to z | how_long
+how fast did it move | how_long of=speed
+did the chin move? / how fast? | how_long region=chin of=speed
+how fast did the chin move? / and the mouth? | how_long region=mouth of=speed
+did it move faster than 10 px per second | how_long? of=speed more=10
+how fast did it fade away | how_long moment=apex,offset
+list the other movements | when of=others
+how many movements are there? / and the other one? | when of=others
 explain it to a child | why
 explain this like I am five | why
 did the mouth move? / what does apex mean | help moment=apex

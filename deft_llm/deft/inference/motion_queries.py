@@ -16,7 +16,8 @@ from deft_llm.deft.inference.sight import (
     moved_fact,
     places,
 )
-from deft_llm.motion.regions import REGION_NAMES
+from deft_llm.media.canonical import INTEROCULAR
+from deft_llm.motion.regions import ACTIVE_Z, REGION_NAMES
 from deft_llm.motion.remarks import RETURNED
 from deft_llm.queries.findings import Fact, Findings
 from deft_llm.queries.query import PARTS, SIDES, Query
@@ -25,6 +26,7 @@ from deft_llm.queries.query import PARTS, SIDES, Query
 UNEVEN = 1.3
 _SURE = 3.0  # noise floors
 STILL = Fact("movement", "moved", False)
+_NO_SCALE = "a video does not tell how large the face is, so motion is told in pixels"
 _FEW = 3  # still regions that are named one by one
 
 
@@ -150,11 +152,16 @@ def still(query: Query, sight: Sight) -> tuple[Fact, ...]:
 
 def magnitude(query: Query, sight: Sight) -> Findings:
     """How far the regions moved, or whether further than a bound."""
+    if query.of == "z":
+        return _in_noise_floors(query, sight)
     rows = sight.asked_rows(query)
     frames = sight.fall if "offset" in query.moments else sight.rise
     facts = tuple(
         Fact(row.region, "px", round(row.magnitude, 3), "px", (row,), frames) for row in rows
     )
+    if query.of == "mm":
+        shares = tuple(_of_eyes(row, frames) for row in rows[:1])
+        return Findings(query, facts=(*facts, *shares) or still(query, sight), untold=_NO_SCALE)
     if not query.polar:
         near = [row for row in sight.likely if row.region in places(query)] if not facts else []
         facts += tuple(Fact(row.region, "px", round(row.magnitude, 3), "px") for row in near)
@@ -164,6 +171,35 @@ def magnitude(query: Query, sight: Sight) -> Findings:
     largest = rows[0].magnitude if rows else 0.0
     yes = bool(rows) and (largest >= limit if kind == "more" else largest < limit)
     return Findings(query, yes != query.negated, facts[:2] or still(query, sight))
+
+
+def _in_noise_floors(query: Query, sight: Sight) -> Findings:
+    """Motion, noise floor and z of the regions asked about, the largest z first."""
+    table, names = sight.table(query), places(query)
+    if (unseen := sight.unseen(names)) and len(unseen) == len(names):
+        return Findings(query, untold=_not_placed(unseen))
+    rows = {row.region: row for row in sight.asked_rows(query)}
+    index = [REGION_NAMES.index(name) for name in names if name not in unseen]
+    index = sorted(index, key=lambda i: -float(table.z[i]))[: 1 if query.rank else None]
+    facts: list[Fact] = []
+    for i in index:
+        name = REGION_NAMES[i]
+        evidence = (rows[name],) if name in rows else ()
+        facts += [
+            Fact(name, "px", round(float(table.magnitude[i]), 3), "px", evidence),
+            Fact(name, "noise floor", round(float(table.noise[i]), 3), "px"),
+            Fact(name, "z", round(float(table.z[i]), 1)),
+        ]
+    if not query.polar:
+        return Findings(query, facts=tuple(facts))
+    kind, limit = query.bound or ("more", ACTIVE_Z)
+    largest = float(table.z[index[0]])
+    return Findings(query, largest > limit if kind == "more" else largest < limit, tuple(facts[:3]))
+
+
+def _of_eyes(row: Evidence, frames: tuple[int, int]) -> Fact:
+    share = round(row.magnitude / INTEROCULAR, 3)
+    return Fact(row.region, "share of the distance of the eyes", share, "", (row,), frames)
 
 
 def side_difference(query: Query, sight: Sight) -> Findings:

@@ -8,6 +8,7 @@ from deft_llm import facs
 from deft_llm.answers import NOTHING, PLURALS, au_name, strength
 from deft_llm.clip import OFFSET_PHASE, Evidence
 from deft_llm.deft.inference.small_talk import talk
+from deft_llm.media.canonical import INTEROCULAR
 from deft_llm.queries.findings import Fact, Findings
 from deft_llm.queries.phrasing import place
 from deft_llm.queries.query import TALK
@@ -168,6 +169,28 @@ def _moved(found: Findings) -> list[str]:
     return _facts(found)
 
 
+def _magnitude(found: Findings) -> list[str]:
+    if found.query.of == "z":
+        return _in_noise_floors(found.facts)
+    scaled = [
+        f"The eyes lie about {INTEROCULAR:.0f} px apart: the {fact.about} moves "
+        f"{100 * float(fact.value or 0):.0f} % of that."
+        for fact in found.facts
+        if fact.what.startswith("share of the distance")
+    ]
+    return [*_facts(found), *scaled]
+
+
+def _in_noise_floors(facts: Sequence[Fact]) -> list[str]:
+    told: dict[str, dict[str, float]] = {}
+    for fact in facts:
+        told.setdefault(fact.about, {})[fact.what] = float(fact.value or 0.0)
+    return [
+        f"The {name}: {of['px']:.2f} px, noise floor {of['noise floor']:.2f} px, z {of['z']:.1f}."
+        for name, of in told.items()
+    ]
+
+
 def _side(found: Findings) -> list[str]:
     side = next((fact for fact in found.facts if fact.what == "stronger side"), None)
     if side is None:
@@ -190,18 +213,42 @@ def _compare(found: Findings) -> list[str]:
 
 def _when(found: Findings) -> list[str]:
     times = [fact for fact in found.facts if fact.what == "time"]
+    if found.query.of == "others":
+        return _others(found)
     said = [f"{_VERBS[f.about]} at {f.value:.3f} s (frame {f.frames[0]})" for f in times]
     return [f"It {_listed(said)}."] if said else _still(found.facts)
 
 
+def _others(found: Findings) -> list[str]:
+    if not found.facts:
+        return []
+    said = [
+        f"at {fact.value:.3f} s (frames {fact.frames[0]} to {fact.frames[-1]})"
+        for fact in found.facts
+        if fact.what == "time"
+    ]
+    if not said:
+        return ["No other movement is found."]
+    lead = "Another movement peaks" if len(said) == 1 else f"{len(said)} other movements peak"
+    return [f"{lead} {_listed(said)}.", "What moves is measured for the strongest one alone."]
+
+
 def _how_long(found: Findings) -> list[str]:
     spans = [fact for fact in found.facts if fact.what == "duration"]
+    speeds = [fact for fact in found.facts if fact.what == "speed"]
     if not spans:
-        return _still(found.facts)
+        return _speeds(speeds) or _facts(found)
     first = f"{_SPANS.get(spans[0].about, 'It takes')} {spans[0].value:.3f} s"
     if len(spans) == 3:
         first += f": {spans[1].value:.3f} s to the apex and {spans[2].value:.3f} s after it"
-    return [f"{first}."]
+    return [*_speeds(speeds), f"{first}."]
+
+
+def _speeds(facts: Sequence[Fact]) -> list[str]:
+    if not facts:
+        return []
+    said = [f"the {fact.about} {fact.value:.1f}" for fact in facts]
+    return [f"Mean speed from onset to apex: {_listed(said)} px per second."]
 
 
 def _order(found: Findings) -> list[str]:
@@ -374,6 +421,7 @@ def _length(found: Findings) -> list[str]:
 
 _WORDS: dict[str, Callable[[Findings], list[str]]] = {
     "moved": _moved,
+    "magnitude": _magnitude,
     "side_difference": _side,
     "compare": _compare,
     "when": _when,

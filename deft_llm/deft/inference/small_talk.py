@@ -56,6 +56,8 @@ _THINGS = {
     "and is often too small to be noticed.",
     "noise": "The noise floor is how much a region seems to move while it is at rest; a region "
     "counts as moved from three times that.",
+    "z": "z is how far a region moved in noise floors: how much it seems to move while it is at "
+    "rest. From a z of 3 a region counts as moved.",
     "method": "The face is aligned, optical flow is measured from onset to apex, the head's own "
     "motion is removed, and each region's motion is held against its noise. The model reads what "
     "is left.",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from deft_llm.clip import Interval
-from deft_llm.deft.inference.motion_queries import STILL, parts_of
+from deft_llm.deft.inference.motion_queries import STILL, parts_of, still
 from deft_llm.deft.inference.sight import Sight, places
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.motion.timing import half_rise
@@ -23,6 +23,8 @@ _UNFOLLOWED = "the motion was measured between given frames only, not over the c
 
 def when(query: Query, sight: Sight) -> Findings:
     """Times of the moments, or whether the first of them is before or after a time."""
+    if query.of == "others":
+        return _others(query, sight)
     if not sight.rows:
         return _nothing_moved(query)
     names = query.moments or MOMENTS
@@ -30,6 +32,22 @@ def when(query: Query, sight: Sight) -> Findings:
     if not query.polar:
         return Findings(query, facts=facts)
     return Findings(query, _within(query, facts[0].value), facts[:1])
+
+
+def _others(query: Query, sight: Sight) -> Findings:
+    """The apexes of the movements besides the one that is measured, with all their frames."""
+    if sight.measurement.trajectory is None:
+        return Findings(query, untold=_UNFOLLOWED)
+    found = sorted(sight.measurement.others, key=lambda each: each.onset)
+    facts = tuple(
+        Fact("other movement", "time", round(sight.time(each.apex), 3), "s", (), _frames(each))
+        for each in found
+    )
+    return Findings(query, facts=facts or (Fact("other movements", "number", 0),))
+
+
+def _frames(interval: Interval) -> tuple[int, int, int]:
+    return interval.onset, interval.apex, interval.offset
 
 
 def _nothing_moved(query: Query) -> Findings:
@@ -55,7 +73,27 @@ def how_long(query: Query, sight: Sight) -> Findings:
     interval = sight.measurement.interval
     spans = [query.moments] if query.moments else [("onset", "offset"), *_PHASES]
     facts = tuple(_span(span, interval, sight) for span in spans)
+    if query.of == "speed":
+        return _speeds(query, sight, facts)
     return Findings(query, _within(query, facts[0].value) if query.polar else None, facts)
+
+
+def _speeds(query: Query, sight: Sight, spans: tuple[Fact, ...]) -> Findings:
+    """Mean speeds from onset to apex of the regions asked about, or of the one that moved most."""
+    seconds = sight.time(sight.rise[1]) - sight.time(sight.rise[0])
+    rising = replace(query, moments=())
+    rows = sight.asked_rows(rising)
+    if not rows or seconds <= 0:
+        return Findings(query, facts=still(rising, sight) if not rows else spans)
+    # Those of one pair or place are told, of a whole face the fastest.
+    shown = rows if query.regions or query.sides else rows[:1]
+    speeds = tuple(
+        Fact(row.region, "speed", round(row.magnitude / seconds, 1), "px/s", (row,), sight.rise)
+        for row in shown
+    )
+    if query.polar:
+        return Findings(query, _within(query, speeds[0].value), speeds[:1])
+    return Findings(query, facts=(*spans, *speeds))
 
 
 _PHASES = [("onset", "apex"), ("apex", "offset")]
