@@ -21,6 +21,7 @@ from deft_llm.deft.inference.answer import Answer, markdown
 from deft_llm.deft.inference.claims import check_sentences
 from deft_llm.deft.inference.engine import execute
 from deft_llm.deft.inference.replies import reply
+from deft_llm.deft.inference.sight import Weighed
 from deft_llm.deft.inference.suggestions import suggestions
 from deft_llm.deft.inference.tools import called, tool
 from deft_llm.evaluation.robustness.agreement import contradictions
@@ -262,6 +263,30 @@ def test_speed_is_the_motion_by_the_time_to_the_apex() -> None:
     assert look("how_long? region=chin of=speed more=2", measurement).polarity is True
     assert look("how_long? region=chin of=speed more=4", measurement).polarity is False
     assert reply(look("how_long region=cheek of=speed", measurement)).endswith("at rest.")
+
+
+def test_what_speaks_against_an_au_is_where_it_moves_nothing_or_another_way() -> None:
+    measurement = clip(BROWS, BACK)
+    explanation = reading(measurement, aus=("2", "1"))
+    text = reply(look("why_not au=4", measurement, explanation))
+    assert "is not named" in text and "Against it: Both inner brows move up" in text
+    text = reply(look("why_not au=1", measurement, explanation))
+    assert "is named" in text and "inner brow " not in text.partition("is named")[2]
+    assert "No motion that was measured speaks against it." in text
+    assert text.endswith("It can move the glabella (z 0.0), which stays at rest.")
+
+
+def test_how_sure_an_au_is_that_is_not_named_is_told() -> None:
+    measurement, shares = clip(BROWS, BACK), {4: (0.03, 0.04)}
+    weighed = Weighed(dict.fromkeys(COARSE_LABELS, 0.25), {}, shares)
+    query, found = parse_query("confidence au=4"), reading(measurement)
+    text = reply(execute(query, measurement, lambda: found, lambda: weighed))
+    assert text.startswith("AU4 brow lowerer is not named (probability 0.04).")
+
+
+def test_where_no_blink_is_found_it_says_what_may_be_missed() -> None:
+    for line in ("blink", "count of=blinks"):
+        assert reply(look(line, clip(BROWS))).startswith("No blink is found; one that")
 
 
 def test_nobody_knows_how_many_millimetres_a_pixel_is() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deft_llm import facs
 from deft_llm.answers import NOTHING, coarse_label
 from deft_llm.clip import Evidence
 from deft_llm.deft.inference import wording
 from deft_llm.deft.inference.motion_queries import STILL, still
-from deft_llm.deft.inference.sight import Sight, explains, moved_fact, places
+from deft_llm.deft.inference.sight import Sight, Weighed, explains, moved_fact, places
+from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.queries.findings import Fact, Findings
 from deft_llm.queries.query import CLASSES, SIDES, Query
 from deft_llm.simulator.scene.statistics import class_share
@@ -61,7 +64,9 @@ def action_units(query: Query, sight: Sight) -> Findings:
         label = facs.ACTION_UNITS[query.aus[0]].label
         return Findings(query, untold=f"{label} does not move the skin in a way that is measured")
     polarity = query.negated if query.polar else None
-    absent = tuple(Fact(str(number), "named", False) for number in query.aus)
+    absent = tuple(
+        Fact(str(number), "named", False, _share_of(number, query, sight)) for number in query.aus
+    )
     rest = _fitting(query, sight) if sight.rows else (STILL,)
     return Findings(query, polarity, (*absent, *rest))
 
@@ -72,14 +77,26 @@ def _likely_aus(query: Query, sight: Sight) -> tuple[Fact, ...]:
     # Where nothing moved above the noise, nothing is said to have moved.
     if weighed is None or not sight.rows:
         return ()
-    found = []
-    for number in query.aus:
-        shares = dict(zip(SIDES, weighed.aus.get(number, (0.0, 0.0)), strict=True))
-        # Of two sides that are both asked for, the less likely one counts.
-        share = min(shares[s] for s in query.sides) if query.sides else max(shares.values())
-        if share >= LIKELY_AU:
-            found.append(Fact(str(number), "likely", round(share, 3)))
-    return tuple(found)
+    shares = {number: _au_share(number, query, weighed) for number in query.aus}
+    return tuple(
+        Fact(str(number), "likely", round(share, 3))
+        for number, share in shares.items()
+        if share >= LIKELY_AU
+    )
+
+
+def _au_share(number: int, query: Query, weighed: Weighed) -> float:
+    shares = dict(zip(SIDES, weighed.aus.get(number, (0.0, 0.0)), strict=True))
+    # Of two sides that are both asked for, the less likely one counts.
+    return min(shares[s] for s in query.sides) if query.sides else max(shares.values())
+
+
+def _share_of(number: int, query: Query, sight: Sight) -> str:
+    """The probability of an AU that is not named, in words; empty if the head has none for it."""
+    weighed = sight.weighed if sight.rows else None
+    if weighed is None or number not in weighed.aus:
+        return ""
+    return f"probability {_au_share(number, query, weighed):.2f}"
 
 
 def _fitting(query: Query, sight: Sight) -> tuple[Fact, ...]:
@@ -251,7 +268,8 @@ def _explained(row: Evidence, sight: Sight) -> Fact:
 def why_not(query: Query, sight: Sight) -> Findings:
     """What speaks against another reading, or why an AU is not named."""
     if query.aus:
-        return action_units(Query("why_not", aus=query.aus), sight)
+        found = action_units(Query("why_not", aus=query.aus), sight)
+        return found if found.untold or not sight.rows else _against(found, sight)
     if not sight.rows:
         return Findings(query, facts=(STILL,))
     if reason := unjudged(sight):
@@ -268,6 +286,26 @@ def why_not(query: Query, sight: Sight) -> Findings:
         Query("why_not", classes=asked),
         facts=(reading_fact(sight), *_others(asked, sight), *against),
     )
+
+
+def _against(found: Findings, sight: Sight) -> Findings:
+    """What speaks against AUs: where their motion should be, regions at rest or going elsewhere."""
+    # Of an AU that is named, what speaks for it is not asked; of another, it is why one may doubt.
+    facts = [
+        replace(fact, evidence=()) if fact.value is True and fact.what == "named" else fact
+        for fact in found.facts
+    ]
+    moving = {row.region: row for row in sight.rows}
+    named = [fact.about for fact in facts if fact.what == "named" and fact.value]
+    for code in named or map(str, found.query.aus):
+        for name in facs.expected_directions(code):
+            row = moving.get(name)
+            if row is not None and not wording.explains(code, row):
+                facts.append(Fact(name, "elsewhere", row.direction, "", (row,), sight.rise))
+            elif row is None and name not in sight.unseen((name,)):
+                z = float(sight.measurement.table_apex.z[REGION_NAMES.index(name)])
+                facts.append(Fact(name, "at rest", True, f"z {z:.1f}"))
+    return replace(found, facts=tuple(dict.fromkeys(facts)))
 
 
 def _runner_up(sight: Sight) -> list[str]:

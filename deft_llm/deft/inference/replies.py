@@ -13,6 +13,8 @@ from deft_llm.queries.findings import Fact, Findings
 from deft_llm.queries.phrasing import place
 from deft_llm.queries.query import TALK
 
+# Lids that come down a little, or not all the way, look like a shift of the gaze.
+_NO_BLINK = "No blink is found; one that closes the eyes only in part may be missed."
 _FEW = 2  # regions at rest that are named one by one
 _VERBS = {"onset": "starts", "apex": "peaks", "offset": "ends"}
 _SPANS = {
@@ -273,7 +275,7 @@ def _head(found: Findings) -> list[str]:
 def _blink(found: Findings) -> list[str]:
     times = [fact for fact in found.facts if fact.what == "blink"]
     if not times:
-        return ["No blink is seen." if found.query.of != "wink" else "No wink is seen."]
+        return [_NO_BLINK if found.query.of != "wink" else "No wink is seen."]
     if found.query.of != "wink":
         return _blinks(times)
     said = [f"at {f.value:.3f} s (frames {f.frames[0]} to {f.frames[-1]})" for f in times]
@@ -287,6 +289,8 @@ def _count(found: Findings) -> list[str]:
     names = {"aus": "action unit", "regions": "region", "movements": "movement"}
     name = names.get(fact.about, fact.about.removesuffix("s"))
     number = int(fact.value or 0)
+    if fact.about == "blinks" and not number:
+        return [_NO_BLINK]
     verb = {"regions": "moved", "aus": "named", "movements": "found"}.get(fact.about, "")
     said = f"{number} {name}{'s' * (number != 1)}"
     if not verb:
@@ -325,7 +329,8 @@ def _aus(found: Findings) -> list[str]:
         if fact.value:
             sentences += [f"{au_name(fact.about)} is named ({fact.unit}).", *motion(fact.evidence)]
         else:
-            sentences.append(f"{au_name(fact.about)} is not named.")
+            share = f" ({fact.unit})" * bool(fact.unit)
+            sentences.append(f"{au_name(fact.about)} is not named{share}.")
     rest = [fact for fact in found.facts if fact.what == "moved"]
     if any(fact.value is False for fact in rest):
         sentences += _still(rest)
@@ -385,9 +390,24 @@ def _emotion(found: Findings) -> list[str]:
     return [*dict.fromkeys(sentences), *_still(found.facts)]
 
 
+def _against(found: Findings) -> list[str]:
+    """What speaks against AUs, after what is named."""
+    told = _aus(found)
+    elsewhere = motion(_rows([fact for fact in found.facts if fact.what == "elsewhere"]))
+    resting = [f"the {fact.about} ({fact.unit})" for fact in found.facts if fact.what == "at rest"]
+    if elsewhere:
+        told += ["Against it:", *elsewhere]
+    elif any(fact.what == "named" and fact.value for fact in found.facts):
+        told.append("No motion that was measured speaks against it.")
+    if resting:
+        stay = "stays" if len(resting) == 1 else "stay"
+        told.append(f"It can move {_listed(resting)}, which {stay} at rest.")
+    return told
+
+
 def _why(found: Findings) -> list[str]:
     if found.query.aus:
-        return _aus(found)
+        return _against(found) if found.query.kind == "why_not" else _aus(found)
     explained = [fact for fact in found.facts if fact.what == "explained by"]
     if explained:
         said = [
