@@ -14,6 +14,8 @@ _ITS = r"\b(?:it is|their) (?:z|noise floor|noise level)\b|\bz of (?:it|that|the
 _BESIDE_NOISE = r"\b(?:above|over|beyond|exceed\w*|below|under|within|than)\b.*\bnoise\b"
 _SPEED = r"\b(?:speed|velocity|velocities)\b|\b(?:px|pixels?) (?:per|a) (?:second|s)\b"
 _FAST = r"^(?:and |but |so )?how (?:fast|quick|quickly|rapid|rapidly|swift|swiftly)\b"
+# "How fast was it?" asks how long it lasted.
+_FAST_MOVE = rf"{_FAST}(?:$|.*\b(?:move|moves|moved|moving|go|goes|went|travel\w*)$)"
 # Of one phase, it is the time that is asked for: "how fast did it fade?", "speed of the rise".
 _PHASE = (
     r"\b(?:rise|rose|build|ramp|climb|fall|fell|fade|fading|decay|decline|back|return|gone|over|"
@@ -56,7 +58,8 @@ def in_noise_floors(asked: Asked) -> Query | None:
 
 def speed(asked: Asked) -> Query | None:
     """For example "how fast did the chin move?", "what was the speed?"."""
-    if not asked.says(rf"{_FAST}|{_SPEED}") or asked.says(rf"{_FILMED}|{_PHASE}"):
+    fast = asked.says(_FAST_MOVE) or (asked.says(_FAST) and asked.regions)
+    if not (fast or asked.says(_SPEED)) or asked.says(rf"{_FILMED}|{_PHASE}"):
         return None
     if asked.values("moment") or asked.has("return", "head"):
         return None

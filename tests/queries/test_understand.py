@@ -320,6 +320,7 @@ whats a z score | help of=z
 what is a noise floor? | help of=noise
 how long is it from a to z | how_long
 how fast did it move | how_long of=speed
+how fast was it? | how_long
 did the chin move? / how fast? | how_long region=chin of=speed
 how fast did the chin move? / and the mouth? | how_long region=mouth of=speed
 did it move faster than 10 px per second | how_long? of=speed more=10
