@@ -95,15 +95,15 @@ class Models:
         local = self._local(name)
         if local is not None:
             return local
+        known = self.names()
         # A run's folder may look like a hub name, and holds a model of another kind if it is here.
         if _HUB_NAME.fullmatch(name) and ".." not in name and not self._is_folder(name):
             if (cached := _cached(name)) is not None:
                 return cached
             raise UserError(
                 f"model {name}: not on this machine, and this page downloads nothing; get it "
-                f"first with: hf download {name}"
+                f"first with: hf download {name}{did_you_mean(name, known)}"
             )
-        known = self.names()
         more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
         raise UserError(
             f"model {name!r}: expected one of {', '.join(known[:_NAMED])}{more}, or a hub name as "

@@ -189,9 +189,11 @@ def test_a_wrong_name_lists_few_and_the_nearest(models: Models, tmp_path: Path) 
     for number in range(10):
         shutil.copytree(tmp_path / "outside", tmp_path / "allowed" / f"run{number}" / "final")
     with pytest.raises(UserError) as refused:
-        models.get("rum7/final")
+        models.get("run7final")
     assert "embedded, mine, run0/final, run1/final, run2/final and 7 more" in str(refused.value)
     assert str(refused.value).endswith("did you mean 'run7/final'?")
+    with pytest.raises(UserError, match=r"downloads nothing.*did you mean 'run7/final'\?"):
+        models.get("rum7/final")  # as a hub name would be
 
 
 @pytest.mark.parametrize(
