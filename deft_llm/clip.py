@@ -74,6 +74,7 @@ class Clip:
         timestamps: Seconds, shape (T,), strictly increasing.
         source: The file or folder that it was read from, if any.
         remarks: What the user should know about how it was read.
+        goes_on: Whether the video goes on after its last frame.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Clip:
     timestamps: NDArray[np.float64]
     source: Path | None = None
     remarks: tuple[str, ...] = ()
+    goes_on: bool = False
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
@@ -117,7 +119,11 @@ class Clip:
 
     def part(self, start: int, stop: int) -> Clip:
         """Frames ``start`` to ``stop`` - 1, with unchanged timestamps; shares the pixels."""
-        return replace(self, frames=self.frames[start:stop], timestamps=self.timestamps[start:stop])
+        cut = slice(start, stop)
+        goes_on = self.goes_on or stop < len(self)
+        return replace(
+            self, frames=self.frames[cut], timestamps=self.timestamps[cut], goes_on=goes_on
+        )
 
     def content_hash(self) -> str:
         """SHA-256 over size and pixels; independent of the file name."""

@@ -135,6 +135,7 @@ def _mark(spotted: Spotted) -> Mark:
 
 def _sections(log: SearchLog, found: Sequence[Spotted], marks: Sequence[Mark]) -> list[Section]:
     sections = []
+    alone = {s.expression.interval.apex: s.seconds for part in log.seen for s in part.spotted}
     for each, mark in zip(found, marks, strict=True):
         inside = each.expression.interval
         # Every expression that is listed was explained, as macro-expressions are listed only if
@@ -143,5 +144,8 @@ def _sections(log: SearchLog, found: Sequence[Spotted], marks: Sequence[Mark]) -
         frames = (inside.onset, inside.apex, inside.offset)
         picture = (log.folder / said["picture"]).read_bytes()
         score, eyes = each.expression.score, said["interocular_px"]
-        sections.append(Section(mark, frames, score, said, picture, eyes))
+        # Of several movements that are one expression, the largest was explained.
+        largest = alone[inside.apex]
+        pictured = None if largest == each.seconds else (largest[0], largest[2])
+        sections.append(Section(mark, frames, score, said, picture, eyes, pictured))
     return sections

@@ -85,6 +85,7 @@ class AlignedClip:
             nose bridge, interocular distances; None if the finder does not tell.
         inside: (224, 224) bool, which pixels lie inside the picture in every frame with the face;
             None if all do.
+        goes_on: Whether the video goes on after the last frame.
     """
 
     name: str
@@ -101,6 +102,7 @@ class AlignedClip:
     above: NDArray[np.uint8] | None = None
     landmark_depth: NDArray[np.float32] | None = None
     inside: NDArray[np.bool_] | None = None
+    goes_on: bool = False
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -115,7 +117,9 @@ class AlignedClip:
         """Frames ``start`` to ``stop`` - 1, with unchanged timestamps."""
         of_frames = ["frames", "present", "transforms", "timestamps"]
         of_frames += ["above"] if self.above is not None else []
-        return replace(self, **{name: getattr(self, name)[start:stop] for name in of_frames})
+        goes_on = self.goes_on or stop < len(self)
+        cut = {name: getattr(self, name)[start:stop] for name in of_frames}
+        return replace(self, goes_on=goes_on, **cut)
 
     @property
     def placement_uncertainty(self) -> float:
@@ -216,6 +220,7 @@ def _warp(
         above=above,
         landmark_depth=None if found.depth is None else found.depth.astype(np.float32),
         inside=always_inside(shown[present], picture.size, CANONICAL_SIZE),
+        goes_on=clip.goes_on,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +97,7 @@ def _windows(path: Path, options: ReadOptions, longest: float, max_side: int) ->
 
     def window(last: bool) -> Window:
         clip = buffer.clip(name_of(path), path, options.fps, options.start)
-        return Window(clip, buffer.numbers[0], last)
+        return Window(replace(clip, goes_on=not last), buffer.numbers[0], last)
 
     for frame in frames_of(path, selection, notes):
         after = buffer.until(frame, options.fps)

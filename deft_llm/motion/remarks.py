@@ -30,11 +30,15 @@ def not_returned(returned: float, shown: Interval, aligned: AlignedClip) -> str:
     """A remark on a movement that did not come back; empty if it did."""
     if not returned < RETURNED:  # NaN without motion
         return ""
-    left = aligned.timestamps[np.flatnonzero(aligned.present)[-1]]
-    cut = left - aligned.timestamps[shown.apex] < WINDOW
-    return (
-        f"the movement did not return {'before the clip ends' if cut else 'within half a second'}"
-    )
+    left = int(np.flatnonzero(aligned.present)[-1])
+    if aligned.timestamps[left] - aligned.timestamps[shown.apex] >= WINDOW:
+        until = "within half a second"
+    elif aligned.goes_on or left < len(aligned) - 1:
+        # Another movement follows, the face is lost, or the shot ends.
+        until = "by its offset"
+    else:
+        until = "before the clip ends"
+    return f"the movement did not return {until}"
 
 
 def on_frames(asked: Interval | None, shown: Interval, aligned: AlignedClip) -> list[str]:

@@ -31,6 +31,8 @@ class Section:
         explanation: ``Explanation.to_dict`` of the model.
         picture: JPEG with onset, apex, offset and motion.
         interocular: Eye distance, canonical px.
+        largest: Onset and offset of the movement that was explained, seconds, where the expression
+            holds several; None where it is one.
     """
 
     mark: Mark
@@ -39,6 +41,7 @@ class Section:
     explanation: Mapping[str, Any]
     picture: bytes
     interocular: float
+    largest: tuple[float, float] | None = None
 
 
 def spotting_page(

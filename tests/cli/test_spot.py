@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -18,6 +18,7 @@ from deft_llm.corpora.megc_spotting import read_spotting
 from deft_llm.media.video import write_video
 from deft_llm.motion.measure import Measurement
 from deft_llm.spotters import spot
+from deft_llm.spotters.finder import Spotted
 from deft_llm.viz.spotting_plot import Curve, Mark, spotting_plot
 from tests.cli.conftest import Run
 from tests.spotters.finders import FPS, KnownFinder, spotted
@@ -38,8 +39,10 @@ def video(here: Path) -> Path:
 def use(make_measurement: Callable[..., Measurement], monkeypatch: pytest.MonkeyPatch) -> Use:
     """Let the command use a finder that knows what is in the video."""
 
-    def install(before: Callable[[int], None] = lambda number: None) -> KnownFinder:
-        finder = KnownFinder(FOUND, make_measurement(), 160, before)
+    def install(
+        before: Callable[[int], None] = lambda number: None, found: Sequence[Spotted] = FOUND
+    ) -> KnownFinder:
+        finder = KnownFinder(found, make_measurement(), 160, before)
         monkeypatch.setattr(spot, "load_finder", lambda name, macro: finder)
         return finder
 
@@ -158,6 +161,16 @@ def test_the_page_explains_each_expression(
     assert page.count('<section id="e') == 2 and 'href="#e2"' in page
     assert "<script" not in page and "http" not in page.split("</style>")[1]
     assert page.count("data:image/jpeg;base64,") == 2
+
+
+def test_the_page_tells_which_movement_of_a_smile_it_shows(
+    run: Run, video: Path, use: Use, here: Path, tiny_checkpoint: Path
+) -> None:
+    use(found=(spotted(10, 14, 20, "macro", 9.0), spotted(21, 26, 40)))
+    assert run("spot", video, "--macro", "--explain", "--checkpoint", tiny_checkpoint).status == 0
+    page = " ".join((here / "out" / "long" / "report.html").read_text().split())
+    assert "0.40 to 1.60 s · frames 10, 14, 40" in page
+    assert "What follows is of the largest of them, 0.40 to 0.80 s." in page
 
 
 def test_the_rate_of_false_alarms() -> None:

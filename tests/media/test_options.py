@@ -94,6 +94,7 @@ def test_windows_cover_the_video(
     for window in read_windows(film, options):
         assert not last
         last = window.last
+        assert window.clip.goes_on != last
         begin = (window.first - options.start) // options.stride
         part = slice(begin, begin + len(window.clip))
         np.testing.assert_array_equal(window.clip.frames, whole.frames[part])

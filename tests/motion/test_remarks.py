@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from deft_llm.clip import Clip, Interval
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
+from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES, RegionTable, region_masks, region_table
-from deft_llm.motion.remarks import not_seen, on_regions
+from deft_llm.motion.remarks import not_returned, not_seen, on_regions
 
 MASKS = region_masks(CANONICAL_LANDMARKS.astype(np.float32), CANONICAL_SIZE)
 CHIN, CHEEK = REGION_NAMES.index("chin"), REGION_NAMES.index("left cheek")
@@ -22,6 +27,42 @@ def table(floor: float, motion: float = 0.0, placed: bool = True) -> RegionTable
     told = np.ones(len(MASKS), bool)
     told[CHEEK] = placed
     return region_table(flow, MASKS, floors, told)
+
+
+@pytest.mark.parametrize(
+    ("frames", "goes_on", "seen", "until"),
+    [
+        (60, False, 60, "within half a second"),
+        (12, False, 12, "before the clip ends"),
+        (12, True, 12, "by its offset"),  # the next movement begins, or the next window
+        (60, False, 12, "by its offset"),  # the face is lost
+    ],
+)
+def test_only_the_end_of_the_video_is_called_the_end_of_the_clip(
+    make_measurement: Callable[..., Measurement],
+    frames: int,
+    goes_on: bool,
+    seen: int,
+    until: str,
+) -> None:
+    pixels = np.zeros((frames, 224, 224, 3), np.uint8)
+    clip = replace(
+        make_measurement().aligned,
+        frames=pixels,
+        present=np.arange(frames) < seen,
+        timestamps=np.arange(frames) / 50,
+        goes_on=goes_on,
+    )
+    assert not_returned(0.2, Interval(1, 5, 9), clip) == f"the movement did not return {until}"
+    assert not_returned(0.8, Interval(1, 5, 9), clip) == ""
+
+
+def test_a_part_knows_that_its_video_goes_on(make_measurement: Callable[..., Measurement]) -> None:
+    aligned = make_measurement().aligned
+    whole = Clip("v", aligned.frames, aligned.timestamps)
+    for clip in (aligned, whole):
+        assert not clip.goes_on and not clip.part(3, len(clip)).goes_on
+        assert clip.part(0, 8).goes_on and clip.part(0, 8).part(2, 8).goes_on
 
 
 def frame(level: int) -> np.ndarray:
