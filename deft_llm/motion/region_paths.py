@@ -8,7 +8,7 @@ T frames, R regions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm import facs
+from deft_llm.clip import Interval
 from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
 from deft_llm.motion.head_alignment import SHIFT, HeadAligner
 from deft_llm.motion.head_depth import head_points
@@ -34,6 +35,7 @@ FloatArray = NDArray[np.float32]
 _KEY_SPACING = 1.0  # s
 # Half of the canonical 224 px: a quarter of the pixels, since flow runs on every frame.
 _SIZE = 112
+_HELD = 0.5  # share of the way from onset to apex that is left at the offset; our choice
 _HEAD_STEPS = 8  # a head may have gone far since its key frame
 
 # Lids get no weight: blinks and gaze move them more than any micro-expression does.
@@ -192,15 +194,27 @@ def motion_curve(trajectory: Trajectory, reference: int) -> FloatArray:
     return np.linalg.norm(path - path[reference], axis=1).astype(np.float32)
 
 
-def distance_from_rest(trajectory: Trajectory) -> FloatArray:
-    """The same as ``motion_curve`` for a stretch of any number of expressions: against the median.
+def distance_from_rest(trajectory: Trajectory, expressions: Sequence[Interval]) -> FloatArray:
+    """The same as ``motion_curve`` for a stretch of any number of expressions: against the rest.
+
+    The rest is the median of the frames outside of the expressions. A face that has not come back
+    at an offset is not at rest after it, so behind such an expression no frame counts.
+
+    Args:
+        trajectory: From ``track_regions``; one frame at least shows a face.
+        expressions: In order of time.
 
     Returns:
         (T,) pixels; NaN in frames without a face.
     """
     path = weighted(trajectory.regions, np.ones(len(REGION_WEIGHTS), np.float32))
-    seen = np.isfinite(path[:, 0])
-    rest = np.median(path[seen], axis=0) if seen.any() else 0.0
+    at_rest = np.isfinite(path[:, 0])
+    for each in expressions:
+        onset, apex, offset = path[[each.onset, each.apex, each.offset]]
+        held = np.linalg.norm(offset - onset) > _HELD * np.linalg.norm(apex - onset)
+        # The onset stays, so that there is a frame even if the stretch begins with an expression.
+        at_rest[each.onset + 1 : None if held else each.offset] = False
+    rest = np.median(path[at_rest], axis=0)
     return np.linalg.norm(path - rest, axis=1).astype(np.float32)
 
 

@@ -101,7 +101,7 @@ def _movements(
         return
     remarks.update(dict.fromkeys(track.remarks))
     intervals, trajectory = watch_expressions(aligned)
-    curve[:] = distance_from_rest(trajectory)
+    curve[:] = distance_from_rest(trajectory, intervals)
     # The last frame that shows a face, where a movement that is cut off ends.
     end = int(np.flatnonzero(aligned.present)[-1])
     before = (0, *(interval.offset for interval in intervals[:-1]))

@@ -12,7 +12,7 @@ import pytest
 from deft_llm import facs
 from deft_llm.clip import Interval
 from deft_llm.motion.onset_apex import DETECTION_Z, blinks, likely_intervals, returning_intervals
-from deft_llm.motion.region_paths import Trajectory
+from deft_llm.motion.region_paths import Trajectory, distance_from_rest
 
 RATE, FLOOR = 50, 0.1  # frames per second, px
 NAMES = list(facs.REGIONS)
@@ -165,3 +165,18 @@ def test_a_blink_counts_from_where_the_lids_are_at_that_time() -> None:
     assert blinks(smiling.astype(np.float32), times) == []
     held = np.interp(times, [0.6, 0.8, 1.6, 1.8], [0.0, 2.5, 2.5, 0.0])
     assert blinks(held.astype(np.float32), times) == []
+
+
+@pytest.mark.parametrize("first", [0, 20])
+def test_a_face_that_keeps_smiling_is_not_at_rest(first: int) -> None:
+    """A smile of 2 s in a stretch of 3 s, with a small movement in it; it may come first."""
+    smiling = path(3.0, (BROWS, 1.5, 0.3))
+    for name, motion in SMILE.items():
+        smiling.regions[first + 5 : first + 120, NAMES.index(name)] += 3 * np.float32(motion)
+    smile, brows = Interval(first, first + 10, first + 30), Interval(66, 75, 84)
+    curve = distance_from_rest(smiling, (smile, brows))
+    still = np.r_[: first + 5, first + 120 : 150]
+    assert curve[still].max() < 0.3 < 1.0 < curve[first + 5 : first + 120].min()
+    # Without a held one, what comes before and after counts alike.
+    back = distance_from_rest(path(3.0, (BROWS, 0.2, 0.3)), (Interval(3, 10, 17),))
+    assert back[20:].max() < 0.1 < 0.3 < back[10]
