@@ -24,7 +24,7 @@ TABLE, OBJECT, PLOT, PAGE = "spotted.csv", "spotted.json", "curve.png", "report.
 RESULTS = (TABLE, OBJECT, PLOT, PAGE)
 """Files of a search, which one with other settings removes: they would contradict each other."""
 # Raised when a line changes its form: searches by older lines then begin anew.
-_VERSION = 1  # of the lines
+_VERSION = 2  # of the lines
 
 
 @dataclass

@@ -147,5 +147,5 @@ def _sections(log: SearchLog, found: Sequence[Spotted], marks: Sequence[Mark]) -
         # Of several movements that are one expression, the largest was explained.
         largest = alone[inside.apex]
         pictured = None if largest == each.seconds else (largest[0], largest[2])
-        sections.append(Section(mark, frames, score, said, picture, eyes, pictured))
+        sections.append(Section(mark, frames, score, each.scorer, said, picture, eyes, pictured))
     return sections

@@ -25,7 +25,7 @@ def spotted_line(spotted: Spotted) -> tuple[str, str]:
     parts = [
         f"{onset:.2f} · {apex:.2f} · {offset:.2f} s ({inside.onset}, {inside.apex}, "
         f"{inside.offset})",
-        f"score {spotted.expression.score:.2f}",
+        f"score {spotted.expression.score:.2f} ({spotted.scorer})",
         *([f"{shares[0][0]} {shares[0][1]:.2f}"] if shares else []),
         " ".join(map(facs.au_short, spotted.aus)) or "no AU fits",
     ]

@@ -236,11 +236,17 @@ class Spotting:
     def _finish_video(self, clip: FoundClip, log: SearchLog, finder: Finder, whole: bool) -> None:
         """Write the video's files and count what was found."""
         from deft_llm.cli.spotted_files import record_of, row_of, write_files
+        from deft_llm.spotters.finder import MOTION
         from deft_llm.spotters.spot import listed
 
         found = [self._told(each, log) for each in listed(log.seen, self.macro)]
         # A remark of every part, such as on noise, is told once.
         remarks = sorted({remark for part in log.seen for remark in part.remarks})
+        if finder.threshold is not None and any(each.scorer == MOTION for each in found):
+            remarks.append(
+                "a score of motion is of a movement that was found without the network: the "
+                "network's curve and threshold do not apply to it"
+            )
         if whole:
             for remark in remarks:
                 self.say("note", remark)

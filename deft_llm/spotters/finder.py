@@ -24,6 +24,8 @@ from deft_llm.motion.remarks import RETURNED
 
 Moments = tuple[float, float, float]
 Kind = Literal["micro", "macro"]
+#: What gives a score without a network: z / (z + 4) of the two strongest regions.
+MOTION = "motion"
 _TOUCHING = 0.1  # s at most between two movements that touch; our choice
 
 
@@ -40,6 +42,7 @@ class Spotted:
         probabilities: Emotion -> probability; empty if the finder tells none.
         aus: AUs that account for the motion (``evidence.fewest_aus``).
         evidence: The regions that moved, the largest motion first.
+        scorer: What gave the score: the name of a network, or ``MOTION``.
     """
 
     expression: Expression
@@ -48,6 +51,7 @@ class Spotted:
     probabilities: dict[str, float]
     aus: tuple[str, ...]
     evidence: tuple[Evidence, ...]
+    scorer: str = MOTION
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
@@ -64,6 +68,7 @@ class Spotted:
             values["probabilities"],
             tuple(values["aus"]),
             tuple(Evidence(**{**row, "aus": tuple(row["aus"])}) for row in values["evidence"]),
+            values["scorer"],
         )
 
 
@@ -85,6 +90,7 @@ class Found:
         measurement: Measurement,
         expression: Expression,
         probabilities: dict[str, float] | None = None,
+        scorer: str = MOTION,
     ) -> Found:
         """Put together what is told of a measured expression."""
         table, inside = measurement.table_apex, measurement.interval
@@ -102,6 +108,7 @@ class Found:
             probabilities or {},
             fewest_aus(table),
             tuple(evidence),
+            scorer,
         )
         return cls(spotted, measurement)
 

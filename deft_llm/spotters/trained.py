@@ -85,6 +85,7 @@ class _Read:
         curve: (T,) the network's score; NaN in frames without a face.
         expressions: In frames of the video, with their probabilities.
         remarks: What the user should know.
+        scorer: Name of the network.
     """
 
     frames: NDArray[np.int64]
@@ -92,6 +93,7 @@ class _Read:
     curve: Floats
     expressions: list[tuple[Expression, dict[str, float]]]
     remarks: tuple[str, ...]
+    scorer: str
 
 
 class TrainedFinder:
@@ -166,7 +168,7 @@ class TrainedFinder:
         frames = options.start + options.stride * np.arange(len(track))
         if not track.present.any():
             nothing = np.full(len(track), np.nan, np.float32)
-            return _Read(frames, track.timestamps, nothing, [], track.remarks)
+            return _Read(frames, track.timestamps, nothing, [], track.remarks, self.spotter.name)
         curves = self.spotter.read(network_curves(track, self.spotter.rois))
         told = []
         for each in self.spotter.decode(curves):
@@ -178,7 +180,7 @@ class TrainedFinder:
             told.append((replace(each, interval=Interval(*moments)), shares))
         score = np.where(track.present, curves.score, np.nan).astype(np.float32)
         remarks = (*track.remarks, *_cuts(track))
-        return _Read(frames, track.timestamps, score, told, remarks)
+        return _Read(frames, track.timestamps, score, told, remarks, self.spotter.name)
 
 
 def in_one_shot(interval: Interval, track: RoiTrack) -> Interval | None:
@@ -231,7 +233,7 @@ def _look(
                 first, last = _alone(place, places, margin, len(aligned) - 1)
                 inside = Interval(*(t - first for t in (place.onset, place.apex, place.offset)))
                 measured = measure(aligned.part(first, last + 1), inside)
-                found.append(Found.of(measured, expression, shares))
+                found.append(Found.of(measured, expression, shares, read.scorer))
         except UserError as error:
             # The face was there when the regions were followed in the same part.
             remarks = (*remarks, f"an expression could not be measured: {error}")

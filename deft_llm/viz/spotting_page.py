@@ -28,6 +28,7 @@ class Section:
         mark: Its place on the timeline.
         frames: Onset, apex and offset, frames of the video.
         score: 0..1.
+        scorer: What gave it, see ``Spotted``.
         explanation: ``Explanation.to_dict`` of the model.
         picture: JPEG with onset, apex, offset and motion.
         interocular: Eye distance, canonical px.
@@ -38,6 +39,7 @@ class Section:
     mark: Mark
     frames: tuple[int, int, int]
     score: float
+    scorer: str
     explanation: Mapping[str, Any]
     picture: bytes
     interocular: float

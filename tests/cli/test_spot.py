@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -70,7 +71,9 @@ def test_the_files_of_a_video(run: Run, video: Path, use: Use, here: Path) -> No
     use()
     result = run("spot", video, "--megc", "megc.csv")
     assert (result.status, result.err) == (0, "")
-    assert "micro     0.40 · 0.56 · 0.80 s (10, 14, 20) · score 0.75 · AU1 AU2" in result.out
+    assert (
+        "micro     0.40 · 0.56 · 0.80 s (10, 14, 20) · score 0.75 (motion) · AU1 AU2" in result.out
+    )
     assert "2 micro-expressions in 6.4 s with a face" in result.out
     folder = here / "out" / "long"
     rows = list(csv.DictReader((folder / "spotted.csv").read_text().splitlines()))
@@ -171,6 +174,25 @@ def test_the_page_tells_which_movement_of_a_smile_it_shows(
     page = " ".join((here / "out" / "long" / "report.html").read_text().split())
     assert "0.40 to 1.60 s · frames 10, 14, 40" in page
     assert "What follows is of the largest of them, 0.40 to 0.80 s." in page
+
+
+def test_it_is_told_what_gave_each_score(
+    run: Run, video: Path, use: Use, here: Path, tiny_checkpoint: Path
+) -> None:
+    """A macro-expression is found by its motion, and the curve is the network's."""
+    network = replace(spotted(10, 14, 20), scorer="known")
+    use(found=(network, spotted(90, 94, 112, "macro", 9.0)))
+    result = run("spot", video, "--macro", "--explain", "--checkpoint", tiny_checkpoint)
+    assert "score 0.75 (known)" in result.out and "score 0.75 (motion)" in result.out
+    told = "score of motion is of a movement that was found without the network"
+    folder = here / "out" / "long"
+    page = (folder / "report.html").read_text()
+    assert "score 0.75 (known)" in page and "score 0.75 (motion)" in page
+    assert told in page and told in result.out
+    found = json.loads((folder / "spotted.json").read_text())["expressions"]
+    assert [each["scorer"] for each in found] == ["known", "motion"]
+    use(found=(network,))
+    assert told not in run("spot", video, "--out", "network").out
 
 
 def test_the_rate_of_false_alarms() -> None:

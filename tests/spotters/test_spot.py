@@ -192,6 +192,7 @@ def test_a_trained_spotter_reads_at_its_own_rate(
     seen = [step.seen for step in steps if step.seen is not None]
     assert [frame for part in seen for frame in part.frames] == list(range(0, 120, 2))
     assert isinstance(found, Spotted) and steps[-1].done == 1.0
+    assert found.scorer == "known"
 
 
 def test_macro_expressions_join_what_the_network_found(
